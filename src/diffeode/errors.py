@@ -1,0 +1,13 @@
+"""What can go wrong with what a user hands in."""
+
+
+class InputError(ValueError):
+    """A user's input is unusable; the message is one sentence: what, where, what to do."""
+
+
+class DamagedFileError(InputError):
+    """A file is truncated, empty or no longer what its receipt says; it must be made again."""
+
+
+class RegistrationError(RuntimeError):
+    """A method could not register a pair; the message is the reason shown in the tables."""

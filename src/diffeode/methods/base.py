@@ -1,0 +1,108 @@
+"""What every registration method is: hyper-parameters, needs, and one verb."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from diffeode.errors import InputError
+from diffeode.image import Image
+from diffeode.transform import Transform
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A prepared pair on one grid, affinely aligned, intensities in [0, 1], background 0.
+
+    Attributes:
+        fixed_mask, moving_mask: the brains, ``(X, Y, Z)`` bool.
+    Raises:
+        InputError: the two images lie on different grids.
+    """
+
+    fixed: Image
+    moving: Image
+    fixed_mask: np.ndarray
+    moving_mask: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not self.fixed.grid.matches(self.moving.grid):
+            raise InputError(
+                f"The images of a pair lie on different grids ({self.fixed.grid.shape} and {self.moving.grid.shape}); "
+                "resample the moving one onto the fixed one first."
+            )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Run-time knobs that must not change the result beyond rounding.
+
+    Attributes:
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        progress: called with a fraction in [0, 1] and a short message as the work goes on.
+    """
+
+    threads: int = 1
+    seed: int = 0
+    device: str = "cpu"
+    progress: Callable[[float, str], None] = field(default=lambda fraction, message: None, compare=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """What a method found.
+
+    Attributes:
+        forward: points of the fixed grid to points of the (prepared) moving image, RAS mm.
+        inverse: the way back, or None where the method has none.
+        trace: one mapping of numbers per iteration, empty where the tool shows none.
+    """
+
+    forward: Transform
+    inverse: Transform | None = None
+    trace: tuple[dict[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method wants from the place it runs in.
+
+    Attributes:
+        packages: importable Python modules.
+        executables: programs on PATH.
+        environment: the file under ``envs/`` that provides them.
+        gpu: whether a GPU is wanted (never required: every method of ours runs on a CPU).
+    """
+
+    packages: tuple[str, ...] = ()
+    executables: tuple[str, ...] = ()
+    environment: str = "base"
+    gpu: bool = False
+
+
+class Method(ABC):
+    """A registration method. Subclasses are final frozen dataclasses whose fields are the hyper-parameters."""
+
+    title: ClassVar[str]
+    """The name shown in tables and figures."""
+    needs: ClassVar[Needs] = Needs()
+    citation: ClassVar[str]
+    """Authors, title, venue, year: what to cite when the method is used."""
+
+    @abstractmethod
+    def register(self, pair: Pair, machine: Machine) -> Registration:
+        """Register one prepared pair.
+
+        Raises:
+            RegistrationError: the method gave up; the message is the reason.
+        """
+
+
+def require_in(name: str, value: float, low: float, high: float) -> None:
+    """Raise :class:`InputError` naming the parameter and its range where ``value`` lies outside ``[low, high]``."""
+    if not low <= value <= high:
+        raise InputError(f"Parameter {name} is {value}; it must lie between {low:g} and {high:g}.")

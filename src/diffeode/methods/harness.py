@@ -1,0 +1,186 @@
+"""Running a method on one pair, alike for all: seed, clock, peak memory, checks, files, receipt, failures."""
+
+from __future__ import annotations
+
+import platform
+import random
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from diffeode import io
+from diffeode.errors import InputError, RegistrationError
+from diffeode.image import Image, foreground
+from diffeode.methods.base import Machine, Method, Pair, Registration
+from diffeode.methods.runs import Run
+from diffeode.receipt import write_receipt
+from diffeode.transform import Affine, DisplacementField, densify, invert, warp_image
+
+_SAMPLING_PERIOD_S = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One pair to register.
+
+    Attributes:
+        fixed: the prepared fixed scan; its grid is the grid of the result.
+        moving: the prepared moving scan on the same grid, after the affine alignment.
+        moving_scan: the prepared moving scan on its own grid, before it: what the result is applied to, once.
+        moving_to_scan: points of ``moving`` to points of ``moving_scan``, RAS mm.
+    """
+
+    fixed: Image
+    moving: Image
+    moving_scan: Image
+    moving_to_scan: Affine
+
+    def pair(self) -> Pair:
+        """What a method sees."""
+        return Pair(self.fixed, self.moving, foreground(self.fixed), foreground(self.moving))
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A finished registration.
+
+    Attributes:
+        warp: fixed grid to points of the moving scan (the affine alignment included), RAS mm.
+        inverse_warp: grid of the moving scan to points of the fixed scan, RAS mm.
+        inverse_origin: ``method`` where the method gave the inverse, ``numerical`` where we inverted its map.
+    """
+
+    warp: DisplacementField
+    inverse_warp: DisplacementField
+    inverse_origin: str
+    trace: tuple[dict[str, float], ...]
+    seconds: float
+    cpu_seconds: float
+    peak_memory_mb: float
+
+
+def register(method: Method, task: Task, machine: Machine) -> Result:
+    """Run ``method`` under the common clock and turn what it found into whole maps.
+
+    Only the method's own work is timed, not reading, writing or the composition with the affine alignment.
+
+    Raises:
+        RegistrationError: the method failed or returned something unusable.
+    """
+    _seed_everything(machine.seed)
+    with _measured() as usage:
+        registration = method.register(task.pair(), machine)
+    forward = densify(registration.forward.then(task.moving_to_scan), task.fixed.grid)
+    inverse, origin = _inverse(registration, task)
+    return Result(forward, inverse, origin, registration.trace, **usage)
+
+
+def register_to_folder(run: Run, task: Task, machine: Machine, folder: Path, provenance: dict[str, Any]) -> bool:
+    """Register and write ``warp``, ``inverse_warp``, ``warped``, ``trace`` and the receipt; True where it succeeded.
+
+    A failure is written as a receipt too, with its reason and no files, so that the study goes on and shows the pair as
+    missing.
+    """
+    about = {**provenance, "run": run.name, "method": run.method, "parameters": run.parameters, "seed": machine.seed}
+    about |= {"threads": machine.threads, "device": machine.device, "software": software_versions()}
+    try:
+        result = register(run.build(), task, machine)
+        files = _write_result(result, task, folder)
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        write_receipt(folder, [], {**about, "status": "failed", "reason": _reason(error)})
+        return False
+    costs = {key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")}
+    write_receipt(folder, files, {**about, **costs, "status": "done", "inverse_origin": result.inverse_origin})
+    return True
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what computes."""
+    names = ("diffeode", "torch", "numpy", "scipy", "antspyx", "convexAdam")
+    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
+    return {"python": platform.python_version(), **{n: installed[n.lower()] for n in names if n.lower() in installed}}
+
+
+def _write_result(result: Result, task: Task, folder: Path) -> list[str]:
+    warped = warp_image(task.moving_scan, result.warp, task.fixed.grid)
+    io.write_displacement(folder / "warp.nii.gz", result.warp)
+    io.write_displacement(folder / "inverse_warp.nii.gz", result.inverse_warp)
+    io.write_image(folder / "warped.nii.gz", warped)
+    with io.written_whole(folder / "trace.tsv") as temporary:
+        pd.DataFrame(result.trace).to_csv(temporary, sep="\t", index_label="iteration")
+    return ["warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "trace.tsv"]
+
+
+def _inverse(registration: Registration, task: Task) -> tuple[DisplacementField, str]:
+    grid = task.moving_scan.grid
+    inverse, origin = registration.inverse, "method"
+    if inverse is None:
+        inverse, origin = invert(densify(registration.forward, task.fixed.grid), task.fixed.grid), "numerical"
+    return densify(task.moving_to_scan.inverse().then(inverse), grid), origin
+
+
+def _reason(error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, InputError | RegistrationError):
+        return first
+    return f"{type(error).__name__}: {first}"
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+
+
+@contextmanager
+def _measured() -> Iterator[dict[str, float]]:
+    """Wall and CPU seconds and the peak resident memory of this process and its children, MB."""
+    usage: dict[str, float] = {}
+    process = psutil.Process()
+    peak, stop = [0], threading.Event()
+
+    def watch() -> None:
+        while not stop.is_set():
+            peak[0] = max(peak[0], _resident_bytes(process))
+            stop.wait(_SAMPLING_PERIOD_S)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    wall, cpu = time.perf_counter(), _cpu_seconds(process)
+    try:
+        yield usage
+    finally:
+        usage["seconds"] = time.perf_counter() - wall
+        usage["cpu_seconds"] = _cpu_seconds(process) - cpu
+        stop.set()
+        watcher.join()
+        usage["peak_memory_mb"] = max(peak[0], _resident_bytes(process)) / 1e6
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    total = process.memory_info().rss
+    for child in process.children(recursive=True):
+        try:
+            total += child.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system + times.children_user + times.children_system
+

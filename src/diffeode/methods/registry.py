@@ -1,0 +1,86 @@
+"""Methods by presence: every module here that defines a :class:`Method` is one, named after its file."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import pkgutil
+import shutil
+from functools import cache
+from typing import Any
+
+from diffeode import methods
+from diffeode.errors import InputError
+from diffeode.methods.base import Method
+from diffeode.names import nearest
+
+_NOT_METHODS = {"base", "registry", "harness", "runs"}
+
+
+@cache
+def method_names() -> tuple[str, ...]:
+    """Every method's name: its module's, with hyphens."""
+    found = (m.name for m in pkgutil.iter_modules(methods.__path__) if m.name not in _NOT_METHODS)
+    return tuple(sorted(name.replace("_", "-") for name in found if not name.startswith("_")))
+
+
+def method_module(name: str) -> str:
+    """The importable module that defines method ``name``.
+
+    Raises:
+        InputError: no such method; the message names the nearest one.
+    """
+    if name not in method_names():
+        raise InputError(f"There is no method {name!r}{nearest(name, method_names())}.")
+    return f"diffeode.methods.{name.replace('-', '_')}"
+
+
+@cache
+def method_class(name: str) -> type[Method]:
+    """The class behind ``name``."""
+    module = importlib.import_module(method_module(name))
+    own = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Method) and v.__module__ == module.__name__]
+    if len(own) != 1:
+        raise TypeError(f"{module.__name__} must define exactly one Method, found {[c.__name__ for c in own]}")
+    return own[0]
+
+
+def make_method(name: str, parameters: dict[str, Any]) -> Method:
+    """Method ``name`` with ``parameters`` over its defaults.
+
+    Raises:
+        InputError: unknown method or parameter, a value of the wrong type or out of range.
+    """
+    cls = method_class(name)
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key, value in parameters.items():
+        if key not in fields:
+            raise InputError(f"Method {name} has no parameter {key!r}{nearest(key, fields)}.")
+        _check_type(name, key, value, getattr(cls, key, fields[key].default))
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()})
+
+
+def _check_type(method: str, key: str, value: Any, default: Any) -> None:
+    """A value must have the kind of its default: a number, a flag, a word or a list of such."""
+    sort = _sort_of(default)
+    if default is not None and _sort_of(value) != sort:
+        raise InputError(f"Parameter {key} of method {method} is {value!r}, which is no {sort} (default: {default!r}).")
+
+
+def _sort_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "flag"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, list | tuple):
+        return "list"
+    return "word"
+
+
+def missing_needs(name: str) -> list[str]:
+    """What keeps method ``name`` from running here, one clause each; empty where it can run."""
+    needs = method_class(name).needs
+    packages = [f"the Python package {p} is not installed" for p in needs.packages if importlib.util.find_spec(p) is None]
+    programs = [f"the program {e} is not on PATH" for e in needs.executables if shutil.which(e) is None]
+    return packages + programs
