@@ -1,0 +1,119 @@
+"""Which fixed scan meets which moving scan."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from diffeode.datasets.scan import Scan
+from diffeode.errors import InputError
+from diffeode.names import nearest
+
+_COLUMNS = ("pair", "fixed", "moving", "fixed_dataset", "moving_dataset")
+
+
+@dataclass(frozen=True)
+class PlannedPair:
+    """A fixed and a moving scan of two persons.
+
+    Raises:
+        InputError: both scans show one person.
+    """
+
+    fixed: Scan
+    moving: Scan
+
+    def __post_init__(self) -> None:
+        if self.fixed.person == self.moving.person:
+            raise InputError(
+                f"Pair {self.id} has the same person on both sides (sub-{self.fixed.subject} of {self.fixed.dataset}); "
+                "pair scans of different persons."
+            )
+
+    @property
+    def id(self) -> str:
+        """The pair's name, ``<fixed scan>__<moving scan>``."""
+        return f"{self.fixed.id}__{self.moving.id}"
+
+
+def draw_pairs(fixed: Sequence[Scan], moving: Sequence[Scan], how: str | int | Path, seed: int) -> list[PlannedPair]:
+    """Pairs of different persons, sorted by name.
+
+    Args:
+        how: ``"all"``; a number of pairs to draw with ``seed``; or the path of a table with columns ``fixed`` and
+            ``moving`` that names the scans of each pair.
+
+    Raises:
+        InputError: no pair is left, more pairs are asked for than there are, or the table is missing, lacks a column,
+            names an unknown scan, one pair twice, or one person on both sides.
+    """
+    if isinstance(how, int) and not isinstance(how, bool):
+        return _drawn(_all_pairs(fixed, moving), how, seed)
+    if str(how) == "all":
+        return _all_pairs(fixed, moving)
+    return _by_hand(fixed, moving, Path(how))
+
+
+def pairs_table(pairs: Sequence[PlannedPair]) -> pd.DataFrame:
+    """One row per pair: ``pair fixed moving fixed_dataset moving_dataset``."""
+    rows = [(p.id, p.fixed.id, p.moving.id, p.fixed.dataset, p.moving.dataset) for p in pairs]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _all_pairs(fixed: Sequence[Scan], moving: Sequence[Scan]) -> list[PlannedPair]:
+    pairs = [PlannedPair(f, m) for f in fixed for m in moving if f.person != m.person]
+    if not pairs:
+        raise InputError(
+            f"No pairs are left: {len(fixed)} fixed and {len(moving)} moving scans, and none of two different persons; "
+            "choose more subjects."
+        )
+    return sorted(pairs, key=lambda pair: pair.id)
+
+
+def _drawn(pairs: list[PlannedPair], count: int, seed: int) -> list[PlannedPair]:
+    """The ``count`` pairs whose hashed names come first, so that a scan added later displaces few of them."""
+    if not 1 <= count <= len(pairs):
+        raise InputError(
+            f"{count} pairs are asked for, but there are {len(pairs)} of different persons; ask for 1 to {len(pairs)}."
+        )
+    ranked = sorted(pairs, key=lambda pair: hashlib.sha256(f"{seed} {pair.id}".encode()).digest())
+    return sorted(ranked[:count], key=lambda pair: pair.id)
+
+
+def _by_hand(fixed: Sequence[Scan], moving: Sequence[Scan], path: Path) -> list[PlannedPair]:
+    table = _read_table(path)
+    pairs = [
+        PlannedPair(_named(row.fixed, fixed, "fixed", path), _named(row.moving, moving, "moving", path))
+        for row in table.itertuples()
+    ]
+    names = [pair.id for pair in pairs]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"{path} lists pair {repeated[0]} twice; keep one row.")
+    if not pairs:
+        raise InputError(f"No pairs are left: {path} has no rows; add one per pair.")
+    return sorted(pairs, key=lambda pair: pair.id)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"There is no table of pairs {path}; give 'all', a number, or an existing file.")
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
+        raise InputError(f"{path} is not a table; give tab-separated columns fixed and moving.") from None
+    missing = [column for column in ("fixed", "moving") if column not in table]
+    if missing:
+        raise InputError(f"{path} has no column {missing[0]}; give tab-separated columns fixed and moving.")
+    return table
+
+
+def _named(name: str, scans: Sequence[Scan], side: str, path: Path) -> Scan:
+    by_name = {scan.id: scan for scan in scans}
+    if name not in by_name:
+        raise InputError(f"{path} names {name!r}, which is no {side} scan of the experiment{nearest(name, by_name)}.")
+    return by_name[name]
