@@ -31,7 +31,7 @@ def list_scans(dataset: str, root: Path, modalities: Sequence[str] = ("T1w", "T2
         )
     groups = _groups(root / "participants.tsv")
     scans = [
-        _scan(dataset, path, modality, groups)
+        _scan(dataset, root, path, modality, groups)
         for folder in sorted([*root.glob("sub-*/anat"), *root.glob("sub-*/ses-*/anat")])
         for modality in modalities
         for path in _volumes(folder, modality)
@@ -46,10 +46,10 @@ def _volumes(folder: Path, suffix: str) -> list[Path]:
     return sorted([*folder.glob(f"*_{suffix}.nii"), *folder.glob(f"*_{suffix}.nii.gz")])
 
 
-def _scan(dataset: str, path: Path, modality: str, groups: dict[str, str]) -> Scan:
-    folders = [part for part in path.parent.parts[-3:-1] if part.startswith(("sub-", "ses-"))]
-    subject = next(part for part in folders if part.startswith("sub-")).removeprefix("sub-")
-    session = next((part.removeprefix("ses-") for part in folders if part.startswith("ses-")), None)
+def _scan(dataset: str, root: Path, path: Path, modality: str, groups: dict[str, str]) -> Scan:
+    subject_folder, *session_folder = path.relative_to(root).parts[:-2]
+    subject = subject_folder.removeprefix("sub-")
+    session = session_folder[0].removeprefix("ses-") if session_folder else None
     person = person_prefix(subject, session)
     if not path.name.startswith(f"{person}_"):
         raise InputError(f"{path} lies in the folder of {person} but is named otherwise; rename or move it.")
