@@ -1,0 +1,1 @@
+"""From a scan as it was acquired to a pair that is ready for registration."""
