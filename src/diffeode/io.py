@@ -5,6 +5,7 @@ Everything is checked as it enters, and written whole or not at all.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from diffeode.transform import Affine, DisplacementField
 
 _SCAN_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh")
 _ITK_VECTOR_INTENT = 1007
+_SNIFFED_BYTES = 1024  # what nibabel reads to tell the format
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -68,7 +70,7 @@ def read_displacement(path: Path | str) -> DisplacementField:
     if len(nifti.shape) != 5 or nifti.shape[3:] != (1, 3):
         raise InputError(f"{path} is not an ITK displacement field: shape {nifti.shape}, expected (X, Y, Z, 1, 3).")
     vectors = _array(nifti, path)[:, :, :, 0, :]
-    return DisplacementField(flip_ras_lps(vectors.astype(np.float32)), Grid(nifti.shape[:3], nifti.affine))
+    return DisplacementField(flip_ras_lps(vectors.astype(np.float32)), _grid(nifti.shape[:3], nifti, path))
 
 
 def read_affine(path: Path | str) -> Affine:
@@ -88,14 +90,23 @@ def _read_volume(path: Path) -> tuple[np.ndarray, Grid]:
         shape = shape[:-1]
     if len(shape) != 3:
         raise InputError(f"{path} is {len(shape)}-D with shape {nifti.shape}; give one 3-D volume.")
-    return _array(nifti, path).reshape(shape), Grid(shape, nifti.affine)
+    return _array(nifti, path).reshape(shape), _grid(shape, nifti, path)
+
+
+def _grid(shape: tuple[int, ...], nifti: nib.spatialimages.SpatialImage, path: Path) -> Grid:
+    try:
+        return Grid(shape, nifti.affine)
+    except InputError as error:
+        raise InputError(f"{path} has an unusable header: {error}") from None
 
 
 def _open(path: Path) -> nib.spatialimages.SpatialImage:
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
     if not path.name.endswith(_SCAN_SUFFIXES):
-        raise InputError(f"{path} is not a NIfTI or FreeSurfer image (its name ends in none of {', '.join(_SCAN_SUFFIXES)}).")
+        raise InputError(
+            f"{path} is not a NIfTI or FreeSurfer image (its name ends in none of {', '.join(_SCAN_SUFFIXES)})."
+        )
     if path.stat().st_size == 0:
         raise DamagedFileError(f"{path} is empty; fetch or make it again.")
     try:
@@ -103,14 +114,33 @@ def _open(path: Path) -> nib.spatialimages.SpatialImage:
     except (EOFError, zlib.error):
         raise DamagedFileError(f"{path} is truncated or damaged; fetch or make it again.") from None
     except (ImageFileError, OSError, ValueError) as error:
+        if _ends_within_header(path):
+            raise DamagedFileError(f"{path} is truncated or damaged; fetch or make it again.") from None
         raise InputError(f"{path} cannot be read as an image ({_first_line(error)}).") from None
+
+
+def _ends_within_header(path: Path) -> bool:
+    """Whether a compressed file breaks off so early that nibabel does not recognise its format."""
+    try:
+        with gzip.open(path) as handle:
+            handle.read(_SNIFFED_BYTES)
+    except (EOFError, zlib.error):
+        return True
+    except gzip.BadGzipFile:
+        return False
+    return False
 
 
 def _array(nifti: nib.spatialimages.SpatialImage, path: Path) -> np.ndarray:
     try:
-        return np.asarray(nifti.dataobj)
+        data = np.asarray(nifti.dataobj)
     except (EOFError, zlib.error, OSError, ValueError) as error:
-        raise DamagedFileError(f"{path} is truncated or damaged ({_first_line(error)}); fetch or make it again.") from None
+        raise DamagedFileError(
+            f"{path} is truncated or damaged ({_first_line(error)}); fetch or make it again."
+        ) from None
+    if data.dtype.kind not in "biuf":
+        raise InputError(f"{path} holds colours or complex values, not one real number per voxel; give a plain scan.")
+    return data
 
 
 def _first_line(error: Exception) -> str:
