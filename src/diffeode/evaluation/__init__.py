@@ -1,0 +1,1 @@
+"""A map, scans and label maps in; numbers out. Sees files and transforms, never the method that made them."""

@@ -1,0 +1,182 @@
+"""All metrics of one registered pair, as rows ``metric label label_name value``.
+
+``label`` and ``label_name`` are empty for a metric of the whole image; the row of ``dice`` or ``hd95_mm`` without a label
+is the mean over the labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from diffeode import io
+from diffeode.errors import InputError
+from diffeode.evaluation.consistency import inverse_consistency_mm
+from diffeode.evaluation.jacobian import jacobian_metrics
+from diffeode.evaluation.labels import read_known_labels, read_label_table, to_indices
+from diffeode.evaluation.landmarks import read_landmarks, shared_landmarks, target_registration_errors_mm
+from diffeode.evaluation.overlap import dice_by_label
+from diffeode.evaluation.similarity import normalised_mutual_information
+from diffeode.evaluation.surface import hd95_by_label
+from diffeode.image import Image, Labels, foreground, sample
+from diffeode.receipt import RECEIPT, require_intact
+from diffeode.transform import Affine, DisplacementField, warp_labels
+
+ROW = ("metric", "label", "label_name", "value")
+_COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
+
+
+def evaluate_pair(
+    *,
+    warp: DisplacementField,
+    fixed_image: Image,
+    moving_scan: Image,
+    fixed_mask: np.ndarray,
+    inverse_warp: DisplacementField | None = None,
+    fixed_to_scan: Affine | None = None,
+    moving_to_scan: Affine | None = None,
+    fixed_labels: Labels | None = None,
+    moving_labels: Labels | None = None,
+    label_table: pd.DataFrame | None = None,
+    fixed_landmarks_mm: np.ndarray | None = None,
+    moving_landmarks_mm: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Every metric that what is given allows.
+
+    Args:
+        warp: the whole map, points of the fixed grid to points of the moving scan, RAS mm.
+        inverse_warp: the way back, on the grid of the moving scan.
+        fixed_image: the prepared fixed scan on the grid of ``warp``, intensities in [0, 1].
+        moving_scan: the prepared moving scan on its own grid, intensities in [0, 1].
+        fixed_mask: the fixed brain on the grid of ``warp``, ``(X, Y, Z)`` bool.
+        fixed_to_scan: points of the fixed grid to points of the fixed scan; identity where not given.
+        moving_to_scan: the affine alignment within ``warp``; identity where not given.
+        fixed_labels, moving_labels, label_table: label maps on the scans' own grids, resampled once by nearest neighbour,
+            and the table of :func:`diffeode.evaluation.labels.read_label_table`.
+        fixed_landmarks_mm, moving_landmarks_mm: ``(N, 3)`` in one order, RAS mm of the two scans.
+
+    Raises:
+        InputError: the map does not lie on the fixed image's grid, the alignment mirrors, or nothing is left of the
+            eroded mask.
+    """
+    if not warp.grid.matches(fixed_image.grid) or fixed_mask.shape != warp.grid.shape:
+        raise InputError(
+            f"The map lies on a grid of {warp.grid.shape} and the fixed scan and its mask on grids of "
+            f"{fixed_image.grid.shape} and {fixed_mask.shape}; give the map that was made for this scan."
+        )
+    fixed_to_scan, moving_to_scan = fixed_to_scan or Affine(), moving_to_scan or Affine()
+    start = warp.grid.points_mm()
+    reached = start + warp.displacement_mm
+    rows: list[pd.DataFrame] = []
+    if fixed_labels is not None and moving_labels is not None and label_table is not None:
+        on_grid = warp_labels(fixed_labels, fixed_to_scan, warp.grid)
+        rows.append(_label_rows(on_grid, moving_labels, reached, label_table))
+    if fixed_landmarks_mm is not None and moving_landmarks_mm is not None and len(fixed_landmarks_mm):
+        miss = target_registration_errors_mm(fixed_landmarks_mm, moving_landmarks_mm, warp, fixed_to_scan)
+        rows.append(_whole({"tre_mm": miss.mean(), "tre_max_mm": miss.max()}))
+    rows.append(_whole(jacobian_metrics(warp, fixed_mask, moving_to_scan)))
+    if inverse_warp is not None:
+        mean, p95 = inverse_consistency_mm(warp, inverse_warp, fixed_mask)
+        rows.append(_whole({"inverse_consistency_mm": mean, "inverse_consistency_p95_mm": p95}))
+    paths = {"nmi_before": moving_to_scan(start), "nmi": reached}
+    rows.append(_whole({name: _nmi(fixed_image, fixed_mask, moving_scan, points) for name, points in paths.items()}))
+    return pd.concat(rows, ignore_index=True)
+
+
+def evaluate_unit(
+    registration: Path, pair: Path, fixed_scan: Path, moving_scan: Path, label_table: Path | None
+) -> pd.DataFrame:
+    """The rows of one registration folder: all of :func:`evaluate_pair` and what it cost.
+
+    A failed registration gives one row, ``failed`` = 1.
+
+    Args:
+        registration: ``results/registrations/<experiment>/<pair>/<run>``.
+        pair: ``results/pairs/<experiment>/<pair>``.
+        fixed_scan, moving_scan: ``results/prepared/<dataset>/<scan>``.
+        label_table: the structures to evaluate, or None where the dataset has no labels.
+
+    Raises:
+        DamagedFileError: a file is missing, truncated or not what its receipt says.
+        InputError: as :func:`evaluate_pair`, or a label map that holds none of the table's ids.
+    """
+    receipt = require_intact(registration / RECEIPT)
+    if receipt.get("status") != "done":
+        return _whole({"failed": 1.0})
+    for folder in (pair, fixed_scan, moving_scan):
+        require_intact(folder / RECEIPT)
+    metrics = evaluate_pair(
+        **_maps(registration, pair),
+        **_scans(pair, moving_scan),
+        **_labels(fixed_scan, moving_scan, label_table),
+        **_landmarks(fixed_scan, moving_scan),
+    )
+    return pd.concat([metrics, _whole({cost: receipt[cost] for cost in _COSTS})], ignore_index=True)
+
+
+def _maps(registration: Path, pair: Path) -> dict[str, Any]:
+    return {
+        "warp": io.read_displacement(registration / "warp.nii.gz"),
+        "inverse_warp": io.read_displacement(registration / "inverse_warp.nii.gz"),
+        "fixed_to_scan": io.read_affine(pair / "fixed_to_scan.txt"),
+        "moving_to_scan": io.read_affine(pair / "moving_to_scan.txt"),
+    }
+
+
+def _scans(pair: Path, moving_scan: Path) -> dict[str, Any]:
+    fixed = io.read_image(pair / "fixed.nii.gz")
+    moving = io.read_image(moving_scan / "image.nii.gz")
+    return {"fixed_image": fixed, "fixed_mask": foreground(fixed), "moving_scan": moving}
+
+
+def _labels(fixed_scan: Path, moving_scan: Path, label_table: Path | None) -> dict[str, Any]:
+    maps = {"fixed_labels": fixed_scan / "labels.nii.gz", "moving_labels": moving_scan / "labels.nii.gz"}
+    if label_table is None or not all(path.is_file() for path in maps.values()):
+        return {}
+    table = read_label_table(label_table)
+    read = {name: read_known_labels(path, table, label_table) for name, path in maps.items()}
+    return {**read, "label_table": table}
+
+
+def _landmarks(fixed_scan: Path, moving_scan: Path) -> dict[str, Any]:
+    fixed, moving = fixed_scan / "landmarks.tsv", moving_scan / "landmarks.tsv"
+    if not (fixed.is_file() and moving.is_file()):
+        return {}
+    points = shared_landmarks(read_landmarks(fixed), read_landmarks(moving))
+    return dict(zip(("fixed_landmarks_mm", "moving_landmarks_mm"), points, strict=True))
+
+
+def _label_rows(fixed: Labels, moving: Labels, reached: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
+    """Dice and HD95 per label and their means, the moving labels sampled at ``reached (X, Y, Z, 3)`` mm."""
+    ids = table["id"].to_numpy()
+    on_grid, in_scan = to_indices(fixed.data, ids), to_indices(moving.data, ids)
+    warped = sample(in_scan, moving.grid.to_voxel(reached), order=0)
+    in_moving = np.isin(np.arange(1, len(ids) + 1), in_scan)
+    by_label = {
+        "dice": dice_by_label(on_grid, warped, len(ids), in_moving),
+        "hd95_mm": hd95_by_label(on_grid, warped, len(ids), fixed.grid.spacing),
+    }
+    return pd.concat([rows for name, values in by_label.items() for rows in _mean_and_labels(name, values, table)])
+
+
+def _mean_and_labels(metric: str, values: np.ndarray, table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    counted = values[np.isfinite(values)]
+    yield _whole({metric: counted.mean() if counted.size else np.nan})
+    yield pd.DataFrame(
+        {"metric": metric, "label": table["id"].astype(str), "label_name": table["name"], "value": values}
+    )
+
+
+def _nmi(fixed: Image, mask: np.ndarray, moving: Image, points_mm: np.ndarray) -> float:
+    """Over the union of the fixed brain and wherever the moving one lies."""
+    warped = sample(moving.data, moving.grid.to_voxel(points_mm), order=1)
+    return normalised_mutual_information(fixed.data, warped, mask | (warped > 0))
+
+
+def _whole(values: dict[str, float]) -> pd.DataFrame:
+    rows = [(metric, "", "", float(value)) for metric, value in values.items()]
+    return pd.DataFrame(rows, columns=list(ROW))

@@ -1,0 +1,79 @@
+"""Label tables (which structures are evaluated) and the label maps they are looked up in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diffeode.errors import InputError
+from diffeode.image import Labels
+from diffeode.io import read_labels
+from diffeode.names import nearest
+
+COLUMNS = ("id", "name", "abbreviation", "hemisphere", "group")
+_HEMISPHERES = ("left", "right", "none")
+
+
+def read_label_table(path: Path | str) -> pd.DataFrame:
+    """The structures to evaluate: one row each, columns ``id`` (int) ``name abbreviation hemisphere group``.
+
+    Raises:
+        InputError: missing file, missing column, an id that is no positive whole number or comes twice, no rows, or a
+            hemisphere other than left, right, none.
+    """
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise InputError(f"There is no label table {path}.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a table of tab-separated columns ({str(error).strip()}).") from None
+    for column in COLUMNS:
+        if column not in table:
+            raise InputError(f"Label table {path} has no column {column!r}{nearest(column, table.columns)}.")
+    table["id"] = _ids(table["id"], path)
+    _require_hemispheres(table["hemisphere"], path)
+    return table[list(COLUMNS)]
+
+
+def read_known_labels(path: Path | str, table: pd.DataFrame, table_path: Path | str) -> Labels:
+    """The label map at ``path``; ids that ``table`` does not hold are left in it and never evaluated.
+
+    Raises:
+        InputError: as :func:`diffeode.io.read_labels`, or the map holds none of the table's ids.
+    """
+    labels = read_labels(path)
+    if not np.isin(labels.data, table["id"].to_numpy()).any():
+        found = ", ".join(str(i) for i in np.unique(labels.data)[:8])
+        raise InputError(
+            f"Label map {path} holds none of the ids of label table {table_path} (it holds {found}, ...); "
+            "name the table of its atlas in the dataset's file."
+        )
+    return labels
+
+
+def to_indices(data: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Label ids as positions in ``ids`` counted from 1, uint16, same shape; 0 where the id is not among them."""
+    order = np.argsort(ids)
+    ordered = np.asarray(ids)[order]
+    slot = np.minimum(np.searchsorted(ordered, data), len(ids) - 1)
+    return np.where(ordered[slot] == data, order[slot] + 1, 0).astype(np.uint16)
+
+
+def _ids(column: pd.Series, path: Path | str) -> pd.Series:
+    if column.empty:
+        raise InputError(f"Label table {path} has no rows; list the structures to evaluate.")
+    bad = column[~column.str.fullmatch("[1-9][0-9]*")]
+    if not bad.empty:
+        raise InputError(f"Label table {path} has the id {bad.iloc[0]!r}; ids are whole numbers from 1 on.")
+    ids = column.astype(int)
+    if ids.duplicated().any():
+        raise InputError(f"Label table {path} lists id {ids[ids.duplicated()].iloc[0]} twice; keep one row.")
+    return ids
+
+
+def _require_hemispheres(column: pd.Series, path: Path | str) -> None:
+    bad = column[~column.isin(_HEMISPHERES)]
+    if not bad.empty:
+        raise InputError(f"Label table {path} has the hemisphere {bad.iloc[0]!r}{nearest(bad.iloc[0], _HEMISPHERES)}.")
