@@ -34,7 +34,7 @@ def load_ants(threads: int, seed: int = 0) -> ModuleType:
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
     import ants
 
-    # registration() takes its seed only from here; on=True would also force a single thread.
+    # registration() takes its seed only from here; on=True would also force a single thread, and 0 means the clock.
     ants.config.set_ants_deterministic(on=False, seed_value=seed or 1)
     return ants
 

@@ -10,8 +10,8 @@ from diffeode.transform import Affine
 def affine_registration(fixed: Image, moving: Image, threads: int, seed: int) -> Affine:
     """Points of ``fixed`` to points of ``moving``, RAS mm: ANTs affine with Mattes mutual information.
 
-    Starts from the centres of mass and works through four levels (Avants et al., NeuroImage 54(3), 2011). The images may
-    lie on different grids and have different contrasts.
+    Starts from the centres of mass and works through four levels (Avants et al., NeuroImage 54(3), 2011). The images
+    may lie on different grids and have different contrasts.
 
     Raises:
         RegistrationError: ANTs gave up.

@@ -1,0 +1,104 @@
+"""Two prepared scans, brought onto one grid: what a registration starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from diffeode import io
+from diffeode.errors import InputError
+from diffeode.image import Image
+from diffeode.names import nearest
+from diffeode.prepare.affine import affine_registration
+from diffeode.receipt import require_intact, write_receipt
+from diffeode.transform import Affine, warp_image
+
+_ALIGNMENTS = ("affine", "none")
+_GRIDS = ("resample", "refuse")
+_IMAGE = "image.nii.gz"
+_FILES = ("fixed.nii.gz", "moving.nii.gz", "fixed_to_scan.txt", "moving_to_scan.txt")
+
+
+def align_pair(
+    fixed: Image, moving: Image, alignment: str, grids: str, threads: int, seed: int
+) -> tuple[Image, Image, Affine, Affine]:
+    """``fixed`` and ``moving`` on the grid of ``fixed``, and the maps of their points back to the two scans, RAS mm.
+
+    Args:
+        alignment: ``affine`` registers the pair by :func:`affine_registration`; ``none`` trusts the headers.
+        grids: with ``none`` and two different grids, ``resample`` the moving scan or ``refuse``.
+
+    Raises:
+        InputError: an unknown choice, refused grids, or brains that do not meet on the fixed grid.
+        RegistrationError: the affine alignment failed.
+    """
+    _require_known("alignment", alignment, _ALIGNMENTS)
+    _require_known("grids", grids, _GRIDS)
+    if alignment == "none" and fixed.grid.matches(moving.grid):
+        return fixed, moving, Affine(), Affine()
+    if alignment == "none" and grids == "refuse":
+        raise InputError(
+            f"The two scans lie on different grids ({fixed.grid.shape} and {moving.grid.shape} voxels, or elsewhere in "
+            "space) and the experiment refuses that; set grids: resample, or alignment: affine."
+        )
+    to_scan = affine_registration(fixed, moving, threads, seed) if alignment == "affine" else Affine()
+    aligned = warp_image(moving, to_scan, fixed.grid)
+    if not aligned.data.any():
+        raise InputError(
+            "The moving brain lies wholly outside the fixed scan's grid; set alignment: affine, or check the headers."
+        )
+    return fixed, aligned, Affine(), to_scan
+
+
+def write_aligned_pair(
+    fixed: Path,
+    moving: Path,
+    folder: Path,
+    alignment: str,
+    grids: str,
+    threads: int,
+    seed: int,
+    provenance: dict[str, Any] | None = None,
+) -> None:
+    """Align the prepared scans in folders ``fixed`` and ``moving`` and write the pair's unit to ``folder``.
+
+    Raises:
+        InputError: as :func:`align_pair`.
+        DamagedFileError: a prepared scan is not what its receipt says.
+    """
+    prepared = [require_intact(unit / "receipt.json") for unit in (fixed, moving)]
+    parts = align_pair(io.read_image(fixed / _IMAGE), io.read_image(moving / _IMAGE), alignment, grids, threads, seed)
+    for name, part in zip(_FILES, parts, strict=True):
+        write = io.write_image if isinstance(part, Image) else io.write_affine
+        write(folder / name, part)
+    about = {
+        "fixed": prepared[0].get("scan"),
+        "moving": prepared[1].get("scan"),
+        "alignment": alignment,
+        "grids": grids,
+    }
+    write_receipt(folder, list(_FILES), {**(provenance or {}), **about, "seed": seed, "threads": threads})
+
+
+def read_task(folder: Path, moving_scan: Path) -> tuple[Image, Image, Image, Affine]:
+    """What a registration of the pair in ``folder`` needs: ``fixed``, ``moving``, ``moving_scan``, ``moving_to_scan``.
+
+    Args:
+        moving_scan: folder of the prepared moving scan.
+
+    Raises:
+        DamagedFileError: the pair or the scan is not what its receipt says.
+    """
+    require_intact(folder / "receipt.json")
+    require_intact(moving_scan / "receipt.json")
+    return (
+        io.read_image(folder / "fixed.nii.gz"),
+        io.read_image(folder / "moving.nii.gz"),
+        io.read_image(moving_scan / _IMAGE),
+        io.read_affine(folder / "moving_to_scan.txt"),
+    )
+
+
+def _require_known(key: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"An experiment's {key} cannot be {value!r}{nearest(value, known)}.")
