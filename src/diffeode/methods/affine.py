@@ -1,0 +1,27 @@
+"""A second ANTs affine on the prepared pair: what more a linear map can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration
+from diffeode.prepare.affine import affine_registration
+
+
+@final
+@dataclass(frozen=True)
+class AffineOnly(Method):
+    """ANTs affine with Mattes mutual information, as :func:`diffeode.prepare.affine.affine_registration`."""
+
+    title: ClassVar[str] = "Affine"
+    needs: ClassVar[Needs] = Needs(packages=("ants",))
+    citation: ClassVar[str] = (
+        "Avants, Tustison, Song, Cook, Klein, Gee. A reproducible evaluation of ANTs similarity metric performance in "
+        "brain image registration. NeuroImage 54(3), 2011."
+    )
+
+    def register(self, pair: Pair, machine: Machine) -> Registration:
+        """The affine and its exact inverse."""
+        affine = affine_registration(pair.fixed, pair.moving, machine.threads, machine.seed)
+        return Registration(affine, affine.inverse())

@@ -1,0 +1,232 @@
+"""What every registered method owes: one law each, looped over whatever the registry finds.
+
+The phantom is a formula in millimetres, so nothing but the methods interpolates: on a grid with anisotropic voxels and
+axes to the left, a soft "brain" with blobs, and the same anatomy bent by a known smooth map under another contrast.
+"""
+
+import dataclasses
+import tempfile
+import warnings
+from functools import cache
+
+import numpy as np
+import pytest
+
+from diffeode.errors import InputError, RegistrationError
+from diffeode.image import Image, Labels, foreground
+from diffeode.methods.ants_syn import AntsSyn
+from diffeode.methods.base import Machine, Pair, Registration
+from diffeode.methods.convexadam import ConvexAdam
+from diffeode.methods.registry import make_method, method_class, method_names, missing_needs
+from diffeode.space import Grid
+from diffeode.transform import Affine, densify, warp_labels
+
+FAST = {
+    "ants-syn": {"iterations": [30, 20, 10]},
+    "convexadam": {"selected_niter": 40},
+}
+"""Parameters under which a method is quick on the phantom and still itself."""
+
+RIGHT_FROM_THE_START = {"identity"}
+LINEAR = {"identity", "affine"}
+
+GRID = Grid((40, 48, 40), np.array([[-3.0, 0, 0, 58.5], [0, 2.5, 0, -60], [0, 0, 2.75, -52], [0, 0, 0, 1]]))
+SHIFT_VOX = np.array([2.0, -3.0, 1.0])
+SHIFT_MM = GRID.affine[:3, :3] @ SHIFT_VOX
+SEMI_AXES_MM = np.array([40.0, 44, 38])
+
+
+# ---------------------------------------------------------------------------------------------- the phantom
+
+
+def tissue(points_mm):
+    """A tissue value in [0, 1] at ``points_mm (..., 3)``: of 24 blobs, and whether it is brain."""
+    random = np.random.default_rng(3)
+    total = np.full(points_mm.shape[:-1], 0.5)
+    for centre, width, sign in zip(
+        random.uniform(-30, 30, (24, 3)), random.uniform(6, 11, 24), np.tile([1, -1], 12), strict=True
+    ):
+        total += sign * 0.6 * np.exp(-((points_mm - centre) ** 2).sum(-1) / (2 * width**2))
+    brain = ((points_mm / SEMI_AXES_MM) ** 2).sum(-1) < 1
+    return np.clip(total, 0.02, 1), brain
+
+
+def bent(points_mm):
+    """The map back from the moving phantom to the fixed one: waves of 4 mm, each coordinate moved by another."""
+    x, y, z = np.moveaxis(points_mm / 14, -1, 0)
+    return points_mm + 4 * np.stack([np.sin(y), np.sin(z + 1), np.sin(x + 2)], axis=-1)
+
+
+def scan(contrast, deformation):
+    """An image and its five-class label map (background 0) on the grid."""
+    value, brain = tissue(deformation(GRID.points_mm()))
+    labels = np.where(brain, 1 + np.digitize(value, [0.25, 0.45, 0.55, 0.75]), 0)
+    return Image(np.where(brain, contrast(value), 0), GRID), Labels(labels, GRID)
+
+
+def bright(value):
+    return 0.1 + 0.9 * value
+
+
+def dark_and_curved(value):
+    return 0.1 + 0.9 * (1 - value) ** 1.5
+
+
+PHANTOMS = {
+    "identical": (bright, lambda points: points),
+    "bent": (dark_and_curved, bent),
+    "shifted": (bright, lambda points: points - SHIFT_MM),
+}
+
+
+@cache
+def phantom(kind):
+    """``fixed, fixed_labels, moving, moving_labels``."""
+    return *scan(bright, lambda points: points), *scan(*PHANTOMS[kind])
+
+
+def register(name, kind, seed=1) -> Registration:
+    fixed, _, moving, _ = phantom(kind)
+    pair = Pair(fixed, moving, foreground(fixed), foreground(moving))
+    return make_method(name, FAST.get(name, {})).register(pair, Machine(threads=1, seed=seed))
+
+
+registered = cache(register)
+
+
+@pytest.fixture(params=method_names())
+def name(request):
+    missing = missing_needs(request.param)
+    if missing:
+        pytest.skip(f"{request.param} cannot run here: {'; '.join(missing)}")
+    return request.param
+
+
+def displacement_in_brain(transform):
+    """Displacements ``(n, 3)`` RAS mm at the fixed brain's voxels."""
+    field = densify(transform, GRID).displacement_mm
+    return field[foreground(phantom("identical")[0])]
+
+
+def mean_dice(a, b):
+    classes = np.unique(a.data[a.data > 0])
+    overlap = [2 * ((a.data == c) & (b.data == c)).sum() / ((a.data == c).sum() + (b.data == c).sum()) for c in classes]
+    return float(np.mean(overlap))
+
+
+# ---------------------------------------------------------------------------------------------- the laws
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_says_what_it_is_and_whom_to_cite(name):
+    cls = method_class(name)
+    assert cls.title.strip()
+    assert len(cls.citation) > 20
+    assert dataclasses.is_dataclass(cls)
+    assert cls.__dataclass_params__.frozen
+    assert getattr(cls, "__final__", False)
+
+
+def test_identical_pair_stays_where_it_is(name):
+    moved_vox = np.abs(displacement_in_brain(registered(name, "identical").forward) / GRID.spacing)
+    assert moved_vox.mean() < 0.15
+    assert moved_vox.max() < 0.6
+
+
+def test_overlap_of_the_bent_pair_grows(name):
+    _, fixed_labels, _, moving_labels = phantom("bent")
+    before = mean_dice(fixed_labels, moving_labels)
+    after = mean_dice(fixed_labels, warp_labels(moving_labels, registered(name, "bent").forward, GRID))
+    assert before < 0.75
+    assert after >= before - 0.01 + (0.0 if name in LINEAR else 0.1)
+
+
+def test_bent_pair_gives_a_finite_map_without_folds(name):
+    field = densify(registered(name, "bent").forward, GRID)
+    assert np.isfinite(field.displacement_mm).all()
+    gradient = np.stack([np.stack(np.gradient(field.displacement_mm[..., a]), -1) for a in range(3)], -2)
+    jacobian = np.linalg.det(np.eye(3) + gradient @ np.linalg.inv(GRID.affine[:3, :3]))
+    assert (jacobian[foreground(phantom("bent")[0])] <= 0).mean() < 0.001
+
+
+def test_shift_by_whole_voxels_is_found_with_its_sign_and_unit(name):
+    if name in RIGHT_FROM_THE_START:
+        pytest.skip("it registers nothing")
+    found = displacement_in_brain(registered(name, "shifted").forward)
+    np.testing.assert_allclose(np.median(found, axis=0) / GRID.spacing, SHIFT_MM / GRID.spacing, atol=0.5)
+
+
+@pytest.mark.parametrize("kind", ["bent", "shifted"])
+def test_claimed_inverse_inverts(name, kind):
+    found = registered(name, kind)
+    if found.inverse is None:
+        pytest.skip("it claims no inverse")
+    points = GRID.points_mm()[foreground(phantom(kind)[0])]
+    there_and_back = found.inverse(found.forward(points))
+    error_vox = np.linalg.norm((there_and_back - points) / GRID.spacing, axis=-1)
+    assert error_vox.mean() < 0.15
+    assert np.quantile(error_vox, 0.99) < 0.6
+
+
+def test_same_seed_same_result_nothing_left_behind_nothing_said(name, monkeypatch, tmp_path, capfd):
+    first = registered(name, "bent")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    filters = list(warnings.filters)
+    capfd.readouterr()
+    second = register(name, "bent")
+    assert tuple(capfd.readouterr()) == ("", "")
+    assert list(warnings.filters) == filters
+    assert list(tmp_path.iterdir()) == []
+    for a, b in ((first.forward, second.forward), (first.inverse, second.inverse)):
+        if a is not None:
+            np.testing.assert_array_equal(densify(a, GRID).displacement_mm, densify(b, GRID).displacement_mm)
+
+
+# ---------------------------------------------------------------------------------------------- particular to one
+
+
+@pytest.mark.parametrize(
+    ("shape", "levels"), [((160, 192, 160), 4), ((64, 80, 70), 4), ((63, 80, 70), 3), ((40, 48, 40), 3), ((7, 7, 7), 1)]
+)
+def test_syn_leaves_out_levels_below_eight_voxels(shape, levels):
+    assert AntsSyn().iterations_for(shape) == (100, 70, 50, 20)[-levels:]
+
+
+def test_convexadam_refuses_images_below_three_control_points():
+    grid = Grid((30, 17, 30), np.eye(4))
+    image = Image(np.random.default_rng(0).random(grid.shape), grid)
+    mask = foreground(image)
+    with pytest.raises(RegistrationError, match="at least 18 voxels along each axis"):
+        ConvexAdam().register(Pair(image, image, mask, mask), Machine())
+
+
+def test_convexadam_runs_at_its_smallest_size():
+    grid = Grid((18, 18, 18), np.eye(4))
+    image = Image(np.random.default_rng(0).random(grid.shape), grid)
+    mask = foreground(image)
+    found = ConvexAdam(selected_niter=2).register(Pair(image, image, mask, mask), Machine())
+    assert np.abs(found.forward.displacement_mm).max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "word"),
+    [
+        ("convexadam", {"selected_smooth": 2}, "odd"),
+        ("convexadam", {"lambda_weight": 0}, "lambda_weight"),
+        ("convexadam", {"grid_spp": 4}, "did you mean 'grid_sp'"),
+        ("ants-syn", {"iterations": [100, -1]}, "iterations"),
+        ("ants-syn", {"iterations": []}, "iterations"),
+        ("ants-syn", {"bins": "many"}, "number"),
+        ("ants-syn", {"gradient_step": 0}, "gradient_step"),
+        ("affine", {"iterations": [1]}, "no parameter"),
+    ],
+)
+def test_hyper_parameters_are_checked(name, parameters, word):
+    with pytest.raises(InputError, match=word):
+        make_method(name, parameters)
+
+
+def test_affine_gives_an_affine_both_ways():
+    found = registered("affine", "shifted")
+    assert isinstance(found.forward, Affine)
+    np.testing.assert_allclose(found.forward.then(found.inverse)(np.eye(3)), np.eye(3), atol=1e-9)
