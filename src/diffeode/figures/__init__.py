@@ -1,0 +1,1 @@
+"""Figures: tables and files in, one file out; one file, one figure; nothing is registered or measured again here."""

@@ -1,0 +1,326 @@
+"""One registered pair in three planes: scans, overlay of contours, checkerboard, deformation grid, log-Jacobian."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from contourpy import contour_generator
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from scipy import ndimage
+from scipy.cluster.vq import kmeans2
+
+from diffeode import io
+from diffeode.evaluation.jacobian import jacobian_determinant
+from diffeode.figures import slices, style
+from diffeode.figures.slices import Plane
+from diffeode.image import foreground
+from diffeode.receipt import RECEIPT, read_receipt
+from diffeode.space import Grid
+from diffeode.transform import Affine, DisplacementField
+
+PLANES = (slices.AXIAL, slices.CORONAL, slices.SAGITTAL)
+_HEADINGS = ("Fixed", "Moving, affine", "Warped", "Warped, fixed edges", "Checkerboard", "Deformation", r"log |J|")
+_CHECKER_MM_FRACTION = 1 / 7
+_GRID_LINES = 32
+_LOG_J_LIMIT = 1.0
+_EDGE_SMOOTHING_MM, _SHORTEST_EDGE_MM = 1.2, 15.0
+_EDGE_COLOUR = "#ffb000"
+_FOLD_COLOUR = "#ffe100"
+_SHIFT_COLOURS = LinearSegmentedColormap.from_list("shift", ["#c4c4c8", "#b58ab8", "#8a2d8f", "#3b0f4f"])
+_MARGIN_MM = 4.0
+_GAP_IN, _LEFT_IN, _TOP_IN, _BOTTOM_IN = 0.03, 0.16, 0.36, 0.36
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What is drawn, all on the canonical ``grid``.
+
+    Attributes:
+        fixed, moving, warped: intensities ``(X, Y, Z)``.
+        mask: the fixed brain, bool.
+        displacement_mm: of the method's own map, ``(X, Y, Z, 3)``, along the array axes.
+        determinant: its Jacobian determinant by central differences, ``(X, Y, Z)``, NaN on the outermost voxels.
+    """
+
+    grid: Grid
+    fixed: np.ndarray
+    moving: np.ndarray
+    warped: np.ndarray
+    mask: np.ndarray
+    displacement_mm: np.ndarray
+    determinant: np.ndarray
+
+    @property
+    def folded(self) -> np.ndarray:
+        """Voxels of the brain where the map does not preserve orientation."""
+        return (self.determinant <= 0) & self.mask
+
+    def folds(self) -> tuple[int, int]:
+        """How many voxels fold and of how many, in the brain eroded by one voxel, as ``folds_central_percent`` counts."""
+        counted = ndimage.binary_erosion(self.mask, np.ones((3, 3, 3)))
+        return int((self.folded & counted).sum()), int(counted.sum())
+
+
+def pair_panel(registration: Path, pair: Path, title: str, out: Path) -> None:
+    """Draw the registration in folder ``registration`` of the aligned pair in folder ``pair``.
+
+    A failed registration gives a figure with its reason.
+
+    Raises:
+        InputError: a file is missing, damaged or unreadable, or ``out`` is no figure format.
+    """
+    reason = _failure(Path(registration))
+    if reason is not None:
+        style.say(out, f"{title}\nfailed: {reason}")
+        return
+    scene = read_scene(Path(registration), Path(pair))
+    centre, size = slices.brain_box_mm(scene.mask, scene.grid)
+    size = size + 2 * _MARGIN_MM
+    layout = Layout(max(size[p.across] for p in PLANES), tuple(size[p.up] for p in PLANES))
+    with style.page(out, style.FULL_WIDTH_IN, layout.height_in, layout=None) as figure:
+        figure.text(
+            _LEFT_IN / style.FULL_WIDTH_IN, 1 - 0.04 / layout.height_in, title, va="top", fontsize=8, weight="bold"
+        )
+        for row, plane in enumerate(PLANES):
+            _draw_row(figure, layout, row, plane, scene, centre)
+        _colour_bars(figure, layout, scene)
+        _notes(figure, layout, scene)
+
+
+# ------------------------------------------------------------------------------------------------ what is shown
+
+
+def read_scene(registration: Path, pair: Path) -> Scene:
+    """Everything of one registered pair, in canonical axes."""
+    fixed = io.read_image(pair / "fixed.nii.gz")
+    moving = io.read_image(pair / "moving.nii.gz")
+    warped = io.read_image(registration / "warped.nii.gz")
+    whole = io.read_displacement(registration / "warp.nii.gz")
+    alignment = io.read_affine(pair / "moving_to_scan.txt")
+    own, determinant = own_map(whole, alignment), jacobian_determinant(whole, alignment)
+    (fixed_data, grid), (mask, _) = (slices.canonical(a, fixed.grid) for a in (fixed.data, foreground(fixed)))
+    displacement, _ = slices.canonical(own.displacement_mm @ _canonical_directions(own.grid), own.grid)
+    return Scene(
+        grid,
+        fixed_data,
+        slices.canonical(moving.data, moving.grid)[0],
+        slices.canonical(warped.data, warped.grid)[0],
+        mask,
+        displacement,
+        slices.canonical(determinant, whole.grid)[0],
+    )
+
+
+def own_map(whole: DisplacementField, moving_to_scan: Affine) -> DisplacementField:
+    """The method's own map, ``moving_to_scan^-1 . whole``: the deformation without the affine alignment."""
+    points = whole.grid.points_mm()
+    own = moving_to_scan.inverse()(points + whole.displacement_mm)
+    return DisplacementField((own - points).astype(np.float32), whole.grid)
+
+
+def log_determinant(determinant: np.ndarray) -> np.ndarray:
+    """Natural logarithm where the determinant is positive, NaN where the map folds."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(determinant > 0, np.log(determinant), np.nan)
+
+
+def tissue_levels(image: np.ndarray, mask: np.ndarray) -> list[float]:
+    """Two intensities that part the masked voxels into three classes (k-means): the levels of the contours."""
+    values = image[mask].astype(float)
+    start = np.quantile(values, [1 / 6, 1 / 2, 5 / 6])
+    centres, _ = kmeans2(values, start, minit="matrix", missing="raise") if np.ptp(start) > 0 else (start, None)
+    centres = np.sort(centres)
+    return sorted({float(v) for v in (centres[1:] + centres[:-1]) / 2})
+
+
+def smoothed_inside(image: np.ndarray, mask: np.ndarray, sigma_vox: np.ndarray) -> np.ndarray:
+    """Gaussian mean over the masked voxels alone, NaN outside: the brain's border is no edge of its tissue."""
+    weight = ndimage.gaussian_filter(mask.astype(float), sigma_vox)
+    total = ndimage.gaussian_filter(np.where(mask, image, 0).astype(float), sigma_vox)
+    return np.where(mask, total / np.where(mask, weight, 1), np.nan)
+
+
+def checkerboard(first: np.ndarray, second: np.ndarray, spacing_mm: tuple[float, float], side_mm: float) -> np.ndarray:
+    """Slices ``(across, up)`` in alternating squares of ``side_mm``; ``first`` holds the corner."""
+    across, up = (np.floor(np.arange(n) * s / side_mm) for n, s in zip(first.shape, spacing_mm, strict=True))
+    return np.where((across[:, None] + up[None, :]) % 2 == 0, first, second)
+
+
+def _canonical_directions(grid: Grid) -> np.ndarray:
+    """Unit vectors of the canonical array axes in RAS, one per column."""
+    return slices.canonical(np.zeros(grid.shape, dtype=np.uint8), grid)[1].direction.astype(np.float32)
+
+
+def _failure(registration: Path) -> str | None:
+    if not (registration / RECEIPT).is_file():
+        return None
+    receipt = read_receipt(registration / RECEIPT)
+    return str(receipt.get("reason", "no reason given")) if receipt.get("status") == "failed" else None
+
+
+# ------------------------------------------------------------------------------------------------ how it is drawn
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Seven columns of one width, one row per plane, all at one scale."""
+
+    width_mm: float
+    heights_mm: tuple[float, ...]
+
+    @property
+    def cell_in(self) -> float:
+        columns = len(_HEADINGS)
+        return (style.FULL_WIDTH_IN - _LEFT_IN - (columns - 1) * _GAP_IN) / columns
+
+    @property
+    def heights_in(self) -> tuple[float, ...]:
+        return tuple(h / self.width_mm * self.cell_in for h in self.heights_mm)
+
+    @property
+    def height_in(self) -> float:
+        return _TOP_IN + sum(self.heights_in) + (len(self.heights_mm) - 1) * _GAP_IN + _BOTTOM_IN
+
+    def left_in(self, column: int) -> float:
+        return _LEFT_IN + column * (self.cell_in + _GAP_IN)
+
+    def box(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """Left, bottom, width and height of a cell as fractions of the page."""
+        below = self.height_in - _TOP_IN - sum(self.heights_in[: row + 1]) - row * _GAP_IN
+        return self.fractions(self.left_in(column), below, self.cell_in, self.heights_in[row])
+
+    def fractions(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
+        w, h = style.FULL_WIDTH_IN, self.height_in
+        return left / w, bottom / h, width / w, height / h
+
+
+def _draw_row(figure: Figure, layout: Layout, row: int, plane: Plane, scene: Scene, centre: np.ndarray) -> None:
+    index = slices.middle(scene.mask, plane)
+    cells = [figure.add_axes(layout.box(row, column)) for column in range(len(_HEADINGS))]
+    _draw_scans(cells, plane, index, scene)
+    _draw_grid(cells[5], plane, index, scene)
+    _draw_log_jacobian(cells[6], plane, index, scene)
+    for column, cell in enumerate(cells):
+        slices.frame(cell, plane, centre, layout.width_mm, layout.heights_mm[row])
+        cell.set_facecolor("black" if column < 5 else "white")
+        if row == 0:
+            cell.set_title(_HEADINGS[column], fontsize=7, weight="normal", loc="center", pad=3)
+    slices.mark_sides(cells[0], plane)
+    if row == 0:
+        slices.scale_bar(cells[0], 20)
+    cells[0].set_ylabel(plane.name, fontsize=7, labelpad=2)
+
+
+def _draw_scans(cells: list[Axes], plane: Plane, index: int, scene: Scene) -> None:
+    fixed, moving, warped, mask = (
+        slices.cut(a, plane, index) for a in (scene.fixed, scene.moving, scene.warped, scene.mask.astype(float))
+    )
+    fixed_window, moving_window = (slices.window(volume) for volume in (scene.fixed, scene.moving))
+    fixed = slices.shade(fixed, fixed_window)
+    moving, warped = slices.shade(moving, moving_window), slices.shade(warped, moving_window)
+    spacing = scene.grid.spacing[[plane.across, plane.up]]
+    side = slices.brain_box_mm(scene.mask, scene.grid)[1].max() * _CHECKER_MM_FRACTION
+    for cell, picture in zip(
+        cells, (fixed, moving, warped, warped, checkerboard(fixed, warped, spacing, side)), strict=False
+    ):
+        slices.show_slice(cell, picture, scene.grid, plane, cmap="gray", vmin=0, vmax=1)
+    _draw_edges(cells[3], plane, index, scene, mask)
+
+
+def _draw_edges(cell: Axes, plane: Plane, index: int, scene: Scene, mask: np.ndarray) -> None:
+    """Iso-contours of the fixed scan between its three intensity classes, and the brain's outline."""
+    x, y = slices.axis_mm(scene.grid, plane.across), slices.axis_mm(scene.grid, plane.up)
+    smooth = smoothed_inside(scene.fixed, scene.mask, _EDGE_SMOOTHING_MM / scene.grid.spacing)
+    generator = contour_generator(x, y, slices.cut(smooth, plane, index).T)
+    lines = [line for level in tissue_levels(smooth, scene.mask) for line in generator.lines(level)]
+    lines += contour_generator(x, y, mask.T).lines(0.5)
+    long = [line for line in lines if length_mm(line) >= _SHORTEST_EDGE_MM]
+    cell.add_collection(LineCollection(long, colors=_EDGE_COLOUR, linewidths=0.45))
+
+
+def length_mm(line: np.ndarray) -> float:
+    """Length of a polygon ``(N, 2)``."""
+    return float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
+
+
+def _draw_grid(cell: Axes, plane: Plane, index: int, scene: Scene) -> None:
+    points, amount = moved_points(scene, plane, index)
+    step = max(1, round(max(scene.mask.shape) / _GRID_LINES))
+    lines = [*points[::step], *np.moveaxis(points, 1, 0)[::step]]
+    amounts = [*amount[::step], *amount.T[::step]]
+    segments = np.concatenate([np.stack([line[:-1], line[1:]], axis=1) for line in lines])
+    values = np.concatenate([(a[:-1] + a[1:]) / 2 for a in amounts])
+    cell.add_collection(
+        LineCollection(segments, array=values, cmap=_SHIFT_COLOURS, norm=_amount_norm(scene), linewidths=0.5)
+    )
+
+
+def moved_points(scene: Scene, plane: Plane, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the map sends the voxel centres of a slice, in the plane's mm ``(across, up, 2)``, and how far in mm.
+
+    The shift out of the plane shows in the distance only.
+    """
+    displacement = slices.cut(scene.displacement_mm, plane, index)
+    across, up = slices.axis_mm(scene.grid, plane.across), slices.axis_mm(scene.grid, plane.up)
+    points = np.stack(np.meshgrid(across, up, indexing="ij"), axis=-1)
+    return points + displacement[..., [plane.across, plane.up]], np.linalg.norm(displacement, axis=-1)
+
+
+def _draw_log_jacobian(cell: Axes, plane: Plane, index: int, scene: Scene) -> None:
+    mask = slices.cut(scene.mask, plane, index)
+    values = np.where(mask, slices.cut(log_determinant(scene.determinant), plane, index), np.nan)
+    slices.show_slice(cell, values, scene.grid, plane, cmap="RdBu_r", vmin=-_LOG_J_LIMIT, vmax=_LOG_J_LIMIT)
+    x, y = slices.axis_mm(scene.grid, plane.across), slices.axis_mm(scene.grid, plane.up)
+    cell.contour(x, y, mask.T.astype(float), levels=[0.5], colors=style.SOFT, linewidths=0.4)
+    folded = slices.cut(scene.folded, plane, index)
+    if folded.any():
+        marks = np.where(folded, 1.0, np.nan)
+        slices.show_slice(cell, marks, scene.grid, plane, cmap=_one_colour(_FOLD_COLOUR), vmin=0, vmax=1)
+        cell.contour(x, y, folded.T.astype(float), levels=[0.5], colors="black", linewidths=0.35)
+
+
+def _one_colour(colour: str) -> ListedColormap:
+    return ListedColormap([colour])
+
+
+def _amount_norm(scene: Scene) -> Normalize:
+    """From 0 to the 99.5 % quantile of the brain's displacement, rounded up, mm."""
+    amount = np.linalg.norm(scene.displacement_mm[scene.mask], axis=-1)
+    return Normalize(0, style.round_up(float(np.quantile(amount, 0.995)), steps=(1, 1.5, 2, 3, 4, 5, 6, 8, 10)))
+
+
+def _colour_bars(figure: Figure, layout: Layout, scene: Scene) -> None:
+    bars = (
+        (5, ScalarMappable(_amount_norm(scene), _SHIFT_COLOURS), "displacement (mm)", "max"),
+        (
+            6,
+            ScalarMappable(Normalize(-_LOG_J_LIMIT, _LOG_J_LIMIT), "RdBu_r"),
+            "smaller \N{LEFT RIGHT ARROW} larger",
+            "both",
+        ),
+    )
+    for column, mappable, label, extend in bars:
+        inset = 0.06 * layout.cell_in
+        box = layout.fractions(layout.left_in(column) + inset, _BOTTOM_IN - 0.11, layout.cell_in - 2 * inset, 0.05)
+        bar = figure.colorbar(mappable, cax=figure.add_axes(box), orientation="horizontal", extend=extend)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(labelsize=6, length=1.5, pad=1)
+        bar.ax.locator_params(nbins=3)
+        bar.set_label(label, fontsize=6, labelpad=1)
+
+
+def _notes(figure: Figure, layout: Layout, scene: Scene) -> None:
+    folded, counted = scene.folds()
+    folds = f"{folded:,} of {counted:,} voxels fold ({100 * folded / counted:.2g} %)" if folded else "No voxel folds"
+    notes = (
+        "Radiological convention: the patient's right is on the left.\n"
+        f"{folds}: |J| \u2264 0, central differences, in the brain without its outermost voxels."
+    )
+    x, y = _LEFT_IN / style.FULL_WIDTH_IN, (_BOTTOM_IN - 0.06) / layout.height_in
+    figure.text(x, y, notes, va="top", fontsize=6, color=style.SOFT, linespacing=1.4)

@@ -1,0 +1,119 @@
+"""Scans as pictures: canonical axes, orthogonal planes in millimetres, the radiological convention.
+
+Pictures are drawn in millimetres along the canonical axes and their horizontal axis is then turned round, so that
+everything laid over an image (contours, grid lines, marks) shares its coordinates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+
+from diffeode.image import bounding_box
+from diffeode.space import Grid
+
+RIGHT, ANTERIOR, SUPERIOR = 0, 1, 2
+"""Canonical array axes: indices grow to the patient's right, front and top."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A slicing plane: the canonical axes ``normal`` to it, ``across`` the picture and ``up``.
+
+    Attributes:
+        left, right: what lies at the picture's left and right edge.
+    """
+
+    name: str
+    normal: int
+    across: int
+    up: int
+    left: str
+    right: str
+
+
+AXIAL = Plane("Axial", SUPERIOR, RIGHT, ANTERIOR, "R", "L")
+CORONAL = Plane("Coronal", ANTERIOR, RIGHT, SUPERIOR, "R", "L")
+SAGITTAL = Plane("Sagittal", RIGHT, ANTERIOR, SUPERIOR, "A", "P")
+
+
+def canonical(data: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
+    """``data (X, Y, Z, ...)`` and its grid with array axes turned to the closest right, anterior, superior.
+
+    Vectors along trailing axes keep their frame.
+    """
+    orientation = nib.io_orientation(grid.affine)
+    turned = nib.apply_orientation(data, orientation)
+    affine = grid.affine @ nib.orientations.inv_ornt_aff(orientation, grid.shape)
+    return turned, Grid(turned.shape[:3], affine)
+
+
+def cut(data: np.ndarray, plane: Plane, index: int) -> np.ndarray:
+    """Slice ``index`` of canonical ``data (X, Y, Z, ...)`` as ``(across, up, ...)``."""
+    return np.moveaxis(data, (plane.normal, plane.across, plane.up), (0, 1, 2))[index]
+
+
+def axis_mm(grid: Grid, axis: int) -> np.ndarray:
+    """Voxel centres along canonical ``axis``, mm from the first one."""
+    return np.arange(grid.shape[axis]) * grid.spacing[axis]
+
+
+def middle(mask: np.ndarray, plane: Plane) -> int:
+    """The slice half way through the canonical ``mask (X, Y, Z)``."""
+    lower, upper = bounding_box(mask)
+    return int(lower[plane.normal] + upper[plane.normal] - 1) // 2
+
+
+def brain_box_mm(mask: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Centre ``(3,)`` and size ``(3,)`` in mm along the canonical axes of the box around ``mask``."""
+    lower, upper = bounding_box(mask)
+    return (lower + upper - 1) / 2 * grid.spacing, (upper - lower) * grid.spacing
+
+
+def show_slice(axes: Axes, data: np.ndarray, grid: Grid, plane: Plane, **options) -> AxesImage:
+    """Draw a slice ``(across, up)`` of a canonical scan in ``axes``, in mm; ``options`` go to ``imshow``."""
+    across, up = grid.spacing[plane.across], grid.spacing[plane.up]
+    edges = (-across / 2, (data.shape[0] - 0.5) * across, -up / 2, (data.shape[1] - 0.5) * up)
+    return axes.imshow(data.T, origin="lower", extent=edges, **options)
+
+
+def frame(axes: Axes, plane: Plane, centre_mm: np.ndarray, width_mm: float, height_mm: float) -> None:
+    """Look at a window around ``centre_mm (3,)``: right (or front) of the patient at the picture's left, no ticks."""
+    across, up = centre_mm[plane.across], centre_mm[plane.up]
+    axes.set_xlim(across + width_mm / 2, across - width_mm / 2)
+    axes.set_ylim(up - height_mm / 2, up + height_mm / 2)
+    axes.set_aspect("equal")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def mark_sides(axes: Axes, plane: Plane, colour: str = "white", size: float = 6) -> None:
+    """The letters of the patient's sides at the picture's edges."""
+    for x, letter, align in ((0.025, plane.left, "left"), (0.975, plane.right, "right")):
+        axes.text(x, 0.97, letter, transform=axes.transAxes, ha=align, va="top", color=colour, fontsize=size)
+
+
+def scale_bar(axes: Axes, length_mm: float, colour: str = "white", size: float = 6) -> None:
+    """A bar of ``length_mm`` with its length, at the lower left of axes drawn in mm."""
+    left, right = axes.get_xlim()
+    start, end = 0.04, 0.04 + length_mm / abs(right - left)
+    axes.plot([start, end], [0.05, 0.05], transform=axes.transAxes, color=colour, lw=1.2, solid_capstyle="butt")
+    label = f"{length_mm / 10:g} cm"
+    axes.text(start, 0.08, label, transform=axes.transAxes, ha="left", va="bottom", color=colour, fontsize=size)
+
+
+def window(volume: np.ndarray) -> tuple[float, float]:
+    """What is drawn black and white: the 1 % and 99 % quantiles of the voxels above zero."""
+    values = volume[volume > 0]
+    return (float(np.quantile(values, 0.01)), float(np.quantile(values, 0.99))) if values.size else (0.0, 1.0)
+
+
+def shade(picture: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """``picture`` from 0 (black) to 1 (white) between ``limits``."""
+    low, high = limits
+    return np.clip((picture - low) / max(high - low, np.finfo(float).tiny), 0, 1)

@@ -1,0 +1,140 @@
+"""What all figures share: page, type, colours of the runs, and saving whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from diffeode.errors import InputError
+from diffeode.io import written_whole
+from diffeode.names import nearest
+
+FULL_WIDTH_IN = 7.2
+"""Two columns of a journal page, inches."""
+
+INK, SOFT, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
+"""Text and marks; secondary text; rules and ticks."""
+FAILED = "#b2182b"
+
+_FORMATS = ("png", "svg", "pdf")
+_REFERENCES = {"identity": "#b3b3b3", "affine": "#7a7a7a"}
+_OURS = "#d55e00"
+# Okabe and Ito's colours, then Tol's muted ones: told apart with every common colour deficiency; vermillion is ours.
+_OTHERS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#332288", "#999933", "#882255", "#44aa99", "#ddcc77")
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "*")
+
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica", "Arial", "Nimbus Sans", "Liberation Sans", "DejaVu Sans"],
+    "font.size": 7,
+    "axes.titlesize": 8,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 7,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.5,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "savefig.dpi": 300,
+    "figure.facecolor": "white",
+    "image.interpolation": "nearest",
+    "pdf.fonttype": 42,
+    # Equal input, equal bytes: a figure that did not change is not a change.
+    "svg.hashsalt": "diffeode",
+}
+_METADATA = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one run is drawn, the same in every figure of a study."""
+
+    title: str
+    colour: str
+    marker: str
+    emphasised: bool
+
+    @property
+    def weight(self) -> str:
+        """Font weight of the run's title."""
+        return "bold" if self.emphasised else "normal"
+
+
+def looks(titles: Mapping[str, str], ours: str = "") -> dict[str, Look]:
+    """The look of each run, by its place in ``titles`` (run to shown title).
+
+    Identity and affine, the starting points, are grey; ``ours`` has a colour that no other run gets.
+    """
+    coloured = [run for run in titles if run != ours and run not in _REFERENCES]
+    colours = {run: _OTHERS[i % len(_OTHERS)] for i, run in enumerate(coloured)} | _REFERENCES | {ours: _OURS}
+    return {
+        run: Look(title, colours[run], _MARKERS[i % len(_MARKERS)], run == ours)
+        for i, (run, title) in enumerate(titles.items())
+    }
+
+
+@contextmanager
+def page(out: Path, width_in: float, height_in: float, layout: str | None = "constrained") -> Iterator[Figure]:
+    """A figure in the house style, saved whole at ``out`` when the block ends well; the suffix chooses the format.
+
+    Raises:
+        InputError: the suffix is not a format that figures are written in, or the folder cannot be written.
+    """
+    kind = _format(out)
+    with mpl.rc_context(), written_whole(out) as temporary:
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        figure = Figure(figsize=(width_in, height_in), layout=layout)
+        yield figure
+        figure.savefig(temporary, format=kind, metadata=_METADATA[kind])
+
+
+def say(out: Path, sentence: str) -> None:
+    """A figure that holds one sentence, where there is nothing to draw."""
+    with page(out, FULL_WIDTH_IN, 1.0) as figure:
+        figure.text(0.5, 0.5, sentence, ha="center", va="center", color=SOFT, fontsize=8)
+
+
+def weigh_labels(labels: Sequence, run_looks: Sequence[Look]) -> None:
+    """Set the tick labels ``labels`` of ``run_looks`` in the weight of their run."""
+    for label, look in zip(labels, run_looks, strict=True):
+        label.set_fontweight(look.weight)
+
+
+def round_up(value: float, steps: Sequence[float] = (1, 2, 5, 10)) -> float:
+    """The smallest of ``steps`` times a power of ten that is not below ``value``; 1 where ``value`` is not positive."""
+    if value <= 0:
+        return 1.0
+    decade = 10.0 ** math.floor(math.log10(value))
+    return next(step * decade for step in steps if step * decade >= value * (1 - 1e-9))
+
+
+def _format(out: Path) -> str:
+    kind = Path(out).suffix.lstrip(".").lower()
+    if kind not in _FORMATS:
+        raise InputError(f"{out} does not name a format that figures are written in{nearest(kind, _FORMATS)}.")
+    return kind
