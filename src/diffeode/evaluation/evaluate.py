@@ -1,7 +1,7 @@
 """All metrics of one registered pair, as rows ``metric label label_name value``.
 
-``label`` and ``label_name`` are empty for a metric of the whole image; the row of ``dice`` or ``hd95_mm`` without a label
-is the mean over the labels.
+``label`` and ``label_name`` are empty for a metric of the whole image; the row of ``dice`` or ``hd95_mm`` without a
+label is the mean over the labels.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def evaluate_pair(
         fixed_mask: the fixed brain on the grid of ``warp``, ``(X, Y, Z)`` bool.
         fixed_to_scan: points of the fixed grid to points of the fixed scan; identity where not given.
         moving_to_scan: the affine alignment within ``warp``; identity where not given.
-        fixed_labels, moving_labels, label_table: label maps on the scans' own grids, resampled once by nearest neighbour,
-            and the table of :func:`diffeode.evaluation.labels.read_label_table`.
+        fixed_labels, moving_labels, label_table: label maps on the scans' own grids, resampled once by nearest
+            neighbour, and the table of :func:`diffeode.evaluation.labels.read_label_table`.
         fixed_landmarks_mm, moving_landmarks_mm: ``(N, 3)`` in one order, RAS mm of the two scans.
 
     Raises:

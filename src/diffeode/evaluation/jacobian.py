@@ -1,10 +1,10 @@
 """Jacobian determinants of a map on a lattice, and what they say about folding and smoothness.
 
 A central difference skips the voxel it is taken at, so a map can fold there and still have ``|J| = 1``. Liu et al., "On
-Finite Difference Jacobian Computation in Deformable Image Registration", IJCV 132, 2024 (arXiv 2212.06060) therefore cut
+Finite Difference Jacobian Computation in Deformable Image Registration", IJCV 2024 (arXiv 2212.06060), therefore cut
 every unit cube between voxel centres into five tetrahedra, in both possible ways: four at corners, whose volumes are
-the one-sided differences of those voxels, and one in the middle, ``J1*`` or ``J2*``. The map is free of folds at
-the resolution of the lattice where all ten kinds of tetrahedra keep their orientation.
+the one-sided differences of those voxels, and one in the middle, ``J1*`` or ``J2*``. The map is free of folds at the
+resolution of the lattice where all ten kinds of tetrahedra keep their orientation.
 
 Determinants are of the map relative to the affine alignment, ``alignment^-1 . map``: methods see aligned scans, and
 growing a small brain by 20 % is not a deformation that they found.
@@ -70,7 +70,7 @@ def onesided_determinants(warp: DisplacementField, alignment: Affine | None = No
 
 
 def tetrahedral_determinants(warp: DisplacementField, alignment: Affine | None = None) -> np.ndarray:
-    """``J1*`` and ``J2*`` of every cube, ``(2, X-1, Y-1, Z-1)`` float32: six times the middle volumes; 2 for identity."""
+    """``J1*`` and ``J2*`` of every cube, ``(2, X-1, Y-1, Z-1)``: six times the middle volume, 2 for the identity."""
     return np.stack(_tetrahedral(_steps(warp, alignment)))
 
 

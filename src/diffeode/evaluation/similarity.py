@@ -9,7 +9,7 @@ _BINS = 32
 
 
 def normalised_mutual_information(first: np.ndarray, second: np.ndarray, mask: np.ndarray) -> float:
-    """``(H(first) + H(second)) / H(first, second)`` over ``mask``: 1 for independent images, 2 for a one-to-one relation.
+    """``(H(first) + H(second)) / H(first, second)`` over ``mask``: 1 for independent images, 2 for one-to-one ones.
 
     Studholme, Hill and Hawkes, Pattern Recognition 32, 1999. Joint histogram of 32 x 32 bins over [0, 1], the
     range of prepared scans; NaN where both images are constant in the mask.

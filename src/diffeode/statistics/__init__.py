@@ -1,0 +1,1 @@
+"""The tidy table in; summaries, tests and finished tables out."""

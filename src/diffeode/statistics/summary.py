@@ -1,0 +1,43 @@
+"""One line per experiment and run."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from diffeode.evaluation.catalogue import METRICS
+from diffeode.statistics.tidy import counts, whole_image
+
+_MEDIAN = ("seconds", "cpu_seconds", "peak_memory_mb")
+_NOT_SUMMARISED = ("failed", "nmi_before")
+
+
+def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Counts, then ``<metric>_mean`` and ``<metric>_sd`` over pairs, and ``<metric>_median`` for costs.
+
+    SD is the sample's (n - 1), NaN for one pair. Costs are given as medians because one busy minute of the machine
+    moves a mean. Metrics that no pair has (landmarks, labels) give no column.
+
+    Args:
+        metrics: the tidy table (:func:`diffeode.statistics.tidy.collect`).
+
+    Returns:
+        Columns ``experiment run pairs n failed missing ...``; runs without any value have NaN.
+    """
+    table = counts(metrics)
+    for name in METRICS:
+        values = whole_image(metrics, name)
+        if name in _NOT_SUMMARISED or values.empty:
+            continue
+        grouped = values.groupby(["experiment", "run"])["value"]
+        if name in _MEDIAN:
+            table[f"{name}_median"] = grouped.median()
+        else:
+            table[f"{name}_mean"], table[f"{name}_sd"] = grouped.mean(), grouped.std()
+    return table.reset_index()
+
+
+def dice_by_label(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Dice of each structure over pairs: columns ``experiment run label label_name n dice_mean dice_sd``."""
+    rows = metrics[(metrics["metric"] == "dice") & (metrics["label"] != "") & metrics["value"].notna()]
+    grouped = rows.groupby(["experiment", "run", "label", "label_name"], sort=False)["value"]
+    return grouped.agg(n="size", dice_mean="mean", dice_sd="std").reset_index()
