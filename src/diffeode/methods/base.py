@@ -11,6 +11,7 @@ import numpy as np
 
 from diffeode.errors import InputError
 from diffeode.image import Image
+from diffeode.names import nearest
 from diffeode.transform import Transform
 
 
@@ -106,3 +107,9 @@ def require_in(name: str, value: float, low: float, high: float) -> None:
     """Raise :class:`InputError` naming the parameter and its range where ``value`` lies outside ``[low, high]``."""
     if not low <= value <= high:
         raise InputError(f"Parameter {name} is {value}; it must lie between {low:g} and {high:g}.")
+
+
+def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise :class:`InputError` naming the parameter and the nearest allowed word."""
+    if value not in allowed:
+        raise InputError(f"Parameter {name} is {value!r}{nearest(value, allowed)}.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 import random
 import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,11 +75,13 @@ class Result:
 def register(method: Method, task: Task, machine: Machine) -> Result:
     """Run ``method`` under the common clock and turn what it found into whole maps.
 
-    Only the method's own work is timed, not reading, writing or the composition with the affine alignment.
+    Only the method's own work is timed, not reading, writing, importing packages or the composition with the affine
+    alignment.
 
     Raises:
         RegistrationError: the method failed or returned something unusable.
     """
+    _import_packages(method.needs.packages)
     _seed_everything(machine.seed)
     with _measured() as usage:
         registration = method.register(task.pair(), machine)
@@ -138,6 +142,13 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {first}"
 
 
+def _import_packages(names: tuple[str, ...]) -> None:
+    """Import what a method needs ahead of the clock and the seed; some packages silence the process's warnings."""
+    with warnings.catch_warnings():
+        for name in names:
+            importlib.import_module(name)
+
+
 def _seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -183,4 +194,3 @@ def _resident_bytes(process: psutil.Process) -> int:
 def _cpu_seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
     return times.user + times.system + times.children_user + times.children_system
-

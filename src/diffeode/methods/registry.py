@@ -40,7 +40,11 @@ def method_module(name: str) -> str:
 def method_class(name: str) -> type[Method]:
     """The class behind ``name``."""
     module = importlib.import_module(method_module(name))
-    own = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Method) and v.__module__ == module.__name__]
+    own = [
+        v
+        for v in vars(module).values()
+        if isinstance(v, type) and issubclass(v, Method) and v.__module__ == module.__name__
+    ]
     if len(own) != 1:
         raise TypeError(f"{module.__name__} must define exactly one Method, found {[c.__name__ for c in own]}")
     return own[0]
@@ -81,6 +85,8 @@ def _sort_of(value: Any) -> str:
 def missing_needs(name: str) -> list[str]:
     """What keeps method ``name`` from running here, one clause each; empty where it can run."""
     needs = method_class(name).needs
-    packages = [f"the Python package {p} is not installed" for p in needs.packages if importlib.util.find_spec(p) is None]
+    packages = [
+        f"the Python package {p} is not installed" for p in needs.packages if importlib.util.find_spec(p) is None
+    ]
     programs = [f"the program {e} is not on PATH" for e in needs.executables if shutil.which(e) is None]
     return packages + programs

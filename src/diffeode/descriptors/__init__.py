@@ -1,0 +1,1 @@
+"""Descriptors: an image to channels that do not depend on its contrast."""

@@ -1,0 +1,79 @@
+"""MIND-SSC: self-similarity of a voxel's six neighbours, blind to contrast.
+
+Heinrich et al., MICCAI 2013 (self-similarity context); arXiv 2512.22689, equations 13 to 15.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_VARIANCE_BOUNDS = (1e-3, 1e3)
+"""Local variance is kept within these multiples of its mean over the image."""
+
+
+def mind_ssc(image: Tensor, radius: int = 1, dilation: int = 2) -> Tensor:
+    """Descriptor of ``image (N, 1, *size)`` as ``(N, C, *size)`` in (0, 1], with C = 12 in 3-D and 4 in 2-D.
+
+    Channel k compares the patches of ``(2 radius + 1)^d`` voxels around two of the voxel's neighbours at distance
+    ``dilation`` that share an edge: ``exp(-(D_k - min D) / V)`` with ``D_k`` the mean squared difference of the patches
+    and ``V`` the mean of ``D_k - min D`` over the channels. Beyond the border the image continues with its border values.
+    """
+    distances = patch_distances(image, radius, dilation)
+    distances = distances - distances.min(dim=1, keepdim=True).values
+    variance = distances.mean(dim=1, keepdim=True)
+    typical = variance.detach().mean(dim=tuple(range(1, variance.dim())), keepdim=True)
+    low, high = (bound * typical for bound in _VARIANCE_BOUNDS)
+    variance = torch.minimum(torch.maximum(variance, low), high) + torch.finfo(image.dtype).tiny
+    return torch.exp(-distances / variance)
+
+
+def patch_distances(image: Tensor, radius: int, dilation: int) -> Tensor:
+    """Mean squared differences ``D_k`` between patches, ``(N, C, *size)``.
+
+    The neighbours ``a, b`` and the neighbours ``-b, -a`` differ by the same vector, so one field of patch distances
+    ``B(y) = mean (I(y) - I(y + d (b - a)))^2`` gives two channels: ``B(x + d a)`` and ``B(x - d b)``.
+    """
+    size = image.shape[2:]
+    dimensions = len(size)
+    reach = dilation + radius
+    extended = F.pad(image, [reach] * 2 * dimensions, mode="replicate")
+    channels = []
+    for (i, j), sign in itertools.product(itertools.combinations(range(dimensions), 2), (1, -1)):
+        # a = e_i and b = sign e_j; the field is needed d further along i, and along j on the side away from b.
+        start = [reach - radius] * dimensions
+        start[j] -= dilation if sign > 0 else 0
+        length = [n + 2 * radius + (dilation if axis in (i, j) else 0) for axis, n in enumerate(size)]
+        shifted = list(start)
+        shifted[i] -= dilation
+        shifted[j] += sign * dilation
+        difference = _window(extended, start, length) - _window(extended, shifted, length)
+        distances = _box_mean(difference * difference, radius)
+        at_a, at_minus_b = [0] * dimensions, [0] * dimensions
+        at_a[i] = dilation
+        at_a[j] = dilation if sign > 0 else 0
+        at_minus_b[j] = 0 if sign > 0 else dilation
+        channels += [_window(distances, at_a, size), _window(distances, at_minus_b, size)]
+    return torch.cat(channels, dim=1)
+
+
+def _window(image: Tensor, start: Sequence[int], length: Sequence[int]) -> Tensor:
+    for axis, (first, n) in enumerate(zip(start, length, strict=True)):
+        image = image.narrow(axis + 2, first, n)
+    return image
+
+
+def _box_mean(image: Tensor, radius: int) -> Tensor:
+    """Mean over ``(2 radius + 1)^d`` voxels where the window fits, so ``2 radius`` smaller along each axis."""
+    window = 2 * radius + 1
+    for axis in range(2, image.dim()):
+        n = image.shape[axis] - 2 * radius
+        total = image.narrow(axis, 0, n)
+        for offset in range(1, window):
+            total = total + image.narrow(axis, offset, n)
+        image = total
+    return image / window ** (image.dim() - 2)

@@ -1,0 +1,1 @@
+"""Velocity fields and their flows."""

@@ -1,0 +1,1 @@
+"""Similarities and regularisers, each a small function of tensors."""

@@ -1,0 +1,37 @@
+"""Local normalised cross-correlation."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+_FLOOR = 1e-5
+
+
+def local_ncc(fixed: Tensor, moving: Tensor, window: int) -> Tensor:
+    """``1 - mean cc^2`` with ``cc`` the correlation in windows of ``window`` voxels along each axis (odd).
+
+    Squared, so blind to the sign of the contrast, as NODEO's code has it (Wu et al., CVPR 2022; Avants et al., MedIA
+    2008). Where both windows are flat the correlation is 0.
+
+    Args:
+        fixed, moving: ``(N, 1, *size)``, intensities of order 1.
+    """
+    mean_f, mean_m = window_mean(fixed, window), window_mean(moving, window)
+    cross = window_mean(fixed * moving, window) - mean_f * mean_m
+    variance_f = window_mean(fixed * fixed, window) - mean_f * mean_f
+    variance_m = window_mean(moving * moving, window) - mean_m * mean_m
+    correlation = cross * cross / (variance_f.clamp(min=0) * variance_m.clamp(min=0) + _FLOOR**2)
+    return 1 - correlation.mean()
+
+
+def window_mean(image: Tensor, window: int) -> Tensor:
+    """Mean over windows of ``window`` voxels along each axis, of the voxels inside the image, by running sums."""
+    radius = window // 2
+    for axis in range(2, image.dim()):
+        n = image.shape[axis]
+        pad = [0, 0] * (image.dim() - axis - 1) + [radius + 1, radius]
+        # Sums of what differs from the mean stay small, so float32 suffices where raw running sums would not.
+        total = F.pad(image, pad).cumsum(dim=axis)
+        image = (total.narrow(axis, window, n) - total.narrow(axis, 0, n)) / window
+    return image

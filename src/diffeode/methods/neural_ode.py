@@ -1,0 +1,254 @@
+"""Registration by a Neural ODE: the flow of a stationary velocity field, optimised for the pair at hand.
+
+Rodríguez-Sanz and Hernández, arXiv 2512.22689, after NODEO (Wu et al., CVPR 2022). The defaults are our best settings
+for MIND; ``config/methods`` holds the others and the papers' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diffeode.errors import InputError
+from diffeode.flows.fields import GridField, NetworkField, Smoother, zero_velocity
+from diffeode.flows.integrate import euler, exponential
+from diffeode.flows.smoothing import box, gaussian, inverse_operator
+from diffeode.image import bounding_box
+from diffeode.losses.regularisers import gradient_magnitude, jacobian_barrier, magnitude
+from diffeode.losses.similarity import Similarity, lmi_similarity, mind_similarity, ncc_similarity
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_in, require_one_of
+from diffeode.optimise.loop import minimise
+from diffeode.optimise.memory import keep_freed_memory
+from diffeode.optimise.pyramid import Lattice, reduce
+from diffeode.space import Grid
+from diffeode.transform import DisplacementField
+from diffeode.warp import pull_back, resize_displacement
+
+_MARGIN_MM = 6.0
+"""Room around the two brains within which the optimisation works; beyond it the map continues as at its border."""
+
+
+@final
+@dataclass(frozen=True)
+class NeuralODE(Method):
+    """Instance-optimised diffeomorphic registration.
+
+    Lengths called "voxels" are voxels of the level's finest axis; the velocity lives on its own, coarser grid.
+
+    Attributes:
+        similarity: ``mind``, ``lmi`` (local mutual information) or ``ncc`` (squared local correlation).
+        field: ``grid`` (a free velocity per voxel) or ``network`` (NODEO's convolutional network).
+        levels: reductions of the image, coarse to fine.
+        iterations: of each level.
+        velocity_spacing: spacing of the velocity grid in voxels of the level.
+        smoother: ``gaussian`` (standard deviation ``smoothing``), ``box`` (window ``smoothing``), both in voxels of the
+            velocity grid, or ``operator``, the inverse of ``(Id - operator_alpha Laplacian)^operator_power``.
+        solver: ``exponential`` (``steps`` squarings, to time 1) or ``euler`` (``steps`` steps of ``step_size``).
+        weight_jacobian, barrier, barrier_squared: ``mean ReLU(barrier - |J|)``, or its square.
+        weight_gradient: of the mean squared gradient of the displacement.
+        weight_magnitude: of the mean squared length of the velocity times the time it acts.
+        mind_radius, mind_dilation: of MIND-SSC, voxels.
+        mi_patch, mi_bins: patches of local mutual information, voxels, and bins.
+        ncc_window: of the local correlation, voxels.
+        network_reductions: halvings of the network's output.
+    """
+
+    title: ClassVar[str] = "Neural ODE"
+    needs: ClassVar[Needs] = Needs(packages=("torch",), gpu=True)
+    citation: ClassVar[str] = (
+        "Rodríguez-Sanz, S., Hernández, M.: Multimodal diffeomorphic registration with Neural ODEs and structural "
+        "descriptors. arXiv:2512.22689, 2025. Wu, Y. et al.: NODEO: a neural ordinary differential equation based "
+        "optimization framework for deformable image registration. CVPR, 2022."
+    )
+
+    similarity: str = "mind"
+    field: str = "grid"
+    levels: tuple[float, ...] = (2.0, 1.0)
+    iterations: tuple[int, ...] = (60, 30)
+    velocity_spacing: float = 2.0
+    smoother: str = "gaussian"
+    smoothing: float = 0.7
+    operator_alpha: float = 0.0025
+    operator_power: float = 2.0
+    solver: str = "exponential"
+    steps: int = 4
+    step_size: float = 0.25
+    learning_rate: float = 0.2
+    weight_jacobian: float = 0.0
+    barrier: float = 0.5
+    barrier_squared: bool = False
+    weight_gradient: float = 0.2
+    weight_magnitude: float = 0.0
+    mind_radius: int = 1
+    mind_dilation: int = 2
+    mi_patch: int = 5
+    mi_bins: int = 16
+    ncc_window: int = 9
+    network_reductions: int = 1
+
+    def __post_init__(self) -> None:
+        require_one_of("similarity", self.similarity, ("mind", "lmi", "ncc"))
+        require_one_of("field", self.field, ("grid", "network"))
+        require_one_of("smoother", self.smoother, ("gaussian", "box", "operator"))
+        require_one_of("solver", self.solver, ("exponential", "euler"))
+        if len(self.levels) != len(self.iterations) or not self.levels:
+            raise InputError(
+                f"Parameters levels {self.levels} and iterations {self.iterations} must be as many, one at least."
+            )
+        if list(self.levels) != sorted(self.levels, reverse=True):
+            raise InputError(f"Parameter levels is {self.levels}; it must fall from coarse to fine.")
+        for name, low, high in _RANGES:
+            values = getattr(self, name)
+            for value in values if isinstance(values, tuple) else (values,):
+                require_in(name, value, low, high)
+
+    def register(self, pair: Pair, machine: Machine) -> Registration:
+        """Register ``pair``; forward and inverse are the flows of the velocity and of its opposite.
+
+        Raises:
+            InputError: the device asked for is not there.
+            RegistrationError: the energy is not finite from the start.
+        """
+        device = _device(machine.device)
+        torch.set_num_threads(machine.threads)
+        keep_freed_memory()
+        grid, fixed, moving = _cropped(pair, device)
+        lattice = Lattice(grid.shape, tuple(float(s) for s in grid.spacing))
+        trace: list[dict[str, float]] = []
+        velocity = self._coarse_to_fine(fixed, moving, lattice, trace, machine)
+        forward = _as_field(self._flow(velocity), grid)
+        inverse = _as_field(self._flow(-velocity), grid) if self._inverts_exactly() else None
+        return Registration(forward, inverse, tuple(trace))
+
+    def _coarse_to_fine(
+        self, fixed: Tensor, moving: Tensor, lattice: Lattice, trace: list[dict[str, float]], machine: Machine
+    ) -> Tensor:
+        velocity = None
+        report = _Reporter(trace, self._iteration_costs(), machine.progress)
+        for level, iterations in zip(self.levels, self.iterations, strict=True):
+            images = lattice.coarser(level) if level > 1 else lattice
+            fields = lattice.coarser(level * self.velocity_spacing)
+            start = zero_velocity(fields.size, fixed) if velocity is None else velocity
+            field = self._field(resize_displacement(start, fields.size), fields)
+            objective = self._objective(reduce(fixed, images.size), reduce(moving, images.size), fields)
+            report.level = level
+            velocity = minimise(field.to(fixed.device), objective, iterations, self.learning_rate, report)
+        return velocity
+
+    def _objective(self, fixed: Tensor, moving: Tensor, fields: Lattice) -> Callable[[Tensor], dict[str, Tensor]]:
+        similarity = self._similarity(fixed)
+        size = fixed.shape[2:]
+        time = 1.0 if self.solver == "exponential" else self.steps * self.step_size
+
+        def terms(velocity: Tensor) -> dict[str, Tensor]:
+            displacement = self._flow(velocity)
+            energy = {"similarity": similarity(pull_back(moving, resize_displacement(displacement, size)))}
+            if self.weight_gradient:
+                energy["gradient"] = self.weight_gradient * gradient_magnitude(displacement, fields.spacing)
+            if self.weight_jacobian:
+                barrier = jacobian_barrier(displacement, self.barrier, self.barrier_squared)
+                energy["jacobian"] = self.weight_jacobian * barrier
+            if self.weight_magnitude:
+                energy["magnitude"] = self.weight_magnitude * magnitude(time * velocity)
+            return energy
+
+        return terms
+
+    def _similarity(self, fixed: Tensor) -> Similarity:
+        if self.similarity == "mind":
+            return mind_similarity(fixed, self.mind_radius, self.mind_dilation)
+        if self.similarity == "lmi":
+            return lmi_similarity(fixed, self.mi_patch, self.mi_bins)
+        return ncc_similarity(fixed, self.ncc_window)
+
+    def _field(self, base: Tensor, fields: Lattice) -> nn.Module:
+        if self.field == "grid":
+            return GridField(base, self._smoother(fields))
+        return NetworkField(base, self._smoother(fields), self.network_reductions)
+
+    def _smoother(self, fields: Lattice) -> Smoother:
+        if self.smoother == "operator":
+            return lambda field: inverse_operator(field, self.operator_alpha, self.operator_power)
+        if self.smoother == "box":
+            return lambda field: box(field, int(self.smoothing))
+        widths = [self.smoothing * min(fields.spacing) / s for s in fields.spacing]
+        return lambda field: gaussian(field, widths)
+
+    def _flow(self, velocity: Tensor) -> Tensor:
+        if self.solver == "exponential":
+            return exponential(velocity, self.steps)
+        return euler(velocity, self.steps, self.step_size)
+
+    def _inverts_exactly(self) -> bool:
+        """A single Euler step is no flow: the step of ``-v`` does not undo it."""
+        return self.solver == "exponential" or self.steps > 1
+
+    def _iteration_costs(self) -> list[float]:
+        return [level**-3 for level, n in zip(self.levels, self.iterations, strict=True) for _ in range(n)]
+
+
+_RANGES = (
+    ("levels", 1, 64),
+    ("iterations", 1, 100_000),
+    ("velocity_spacing", 1, 16),
+    ("smoothing", 0, 64),
+    ("operator_alpha", 0, 10),
+    ("operator_power", 0, 10),
+    ("steps", 1, 64),
+    ("step_size", 1e-6, 10),
+    ("learning_rate", 1e-6, 10),
+    ("weight_jacobian", 0, 1e6),
+    ("barrier", 0, 1),
+    ("weight_gradient", 0, 1e6),
+    ("weight_magnitude", 0, 1e6),
+    ("mind_radius", 0, 8),
+    ("mind_dilation", 1, 16),
+    ("mi_patch", 2, 64),
+    ("mi_bins", 2, 256),
+    ("ncc_window", 3, 63),
+    ("network_reductions", 0, 4),
+)
+
+
+@dataclass
+class _Reporter:
+    """Collects the trace and turns iterations into progress, weighting each by its level's voxels."""
+
+    trace: list[dict[str, float]]
+    costs: list[float]
+    progress: Callable[[float, str], None]
+    level: float = 1.0
+
+    def __call__(self, terms: dict[str, float]) -> None:
+        self.trace.append({"level": self.level, **terms})
+        done = sum(self.costs[: len(self.trace)]) / sum(self.costs)
+        self.progress(done, f"level {self.level:g}, energy {terms['energy']:.5f}")
+
+
+def _device(name: str) -> torch.device:
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(
+            "A GPU was asked for (device cuda) but torch sees none; use --device cpu or install CUDA's torch."
+        )
+    return torch.device(name)
+
+
+def _cropped(pair: Pair, device: torch.device) -> tuple[Grid, Tensor, Tensor]:
+    """The box of both brains with a margin, and the images on it, ``(1, 1, X, Y, Z)``."""
+    margin = int(np.ceil(_MARGIN_MM / pair.fixed.grid.spacing.min()))
+    lower, upper = bounding_box(pair.fixed_mask | pair.moving_mask, margin)
+    window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
+    tensors = (
+        torch.from_numpy(image.data[window].copy())[None, None].to(device) for image in (pair.fixed, pair.moving)
+    )
+    return pair.fixed.grid.crop(lower, upper), *tensors
+
+
+def _as_field(displacement: Tensor, grid: Grid) -> DisplacementField:
+    fine = resize_displacement(displacement, grid.shape)[0].cpu().numpy()
+    return DisplacementField(grid.vectors_to_world(np.moveaxis(fine, 0, -1)), grid)

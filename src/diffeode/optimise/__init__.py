@@ -1,0 +1,1 @@
+"""Coarse-to-fine optimisation of a velocity field."""
