@@ -129,7 +129,7 @@ def test_numerical_inverse_undoes_a_smooth_field():
     inverse = invert(field, grid)
     assert np.abs(field(inner) - inner).max() > 1.0
     np.testing.assert_allclose(field(inverse(inner)), inner, atol=0.005)
-    assert np.linalg.norm(inverse(field(inner)) - inner, axis=-1).mean() < 0.05, "linear between the voxels"
+    assert np.linalg.norm(inverse(field(inner)) - inner, axis=-1).mean() < 0.1, "linear between the voxels"
 
 
 def test_numerical_inverse_of_a_shift_is_the_opposite_shift():

@@ -1,0 +1,264 @@
+"""The harness treats every method alike: one clock, one seed, one way to write, one way to fail."""
+
+import random
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from diffeode import io
+from diffeode.errors import InputError, RegistrationError
+from diffeode.image import Image
+from diffeode.methods.base import Machine, Method, Needs, Registration
+from diffeode.methods.harness import Task, register, register_to_folder
+from diffeode.methods.runs import Run
+from diffeode.receipt import damage, read_receipt
+from diffeode.space import Grid
+from diffeode.transform import Affine, DisplacementField, warp_image
+
+GRID = Grid((10, 12, 11), np.array([[-2.0, 0, 0, 60], [0, 1.5, 0, -80], [0, 0, 1.0, -40], [0, 0, 0, 1]]))
+SCAN_GRID = Grid(
+    (13, 11, 12), np.diag([1.7, 1.6, 1.5, 1]) + np.array([[0, 0, 0, 38], [0, 0, 0, -80], [0, 0, 0, -42], [0] * 4])
+)
+ALIGNMENT = Affine(np.array([[1.05, 0.02, 0, 1.0], [0, 0.97, 0.01, -2.0], [0, 0, 1.02, 0.5], [0, 0, 0, 1]]))
+STEP_MM = np.array([1.5, -1.0, 2.0])
+
+
+def noise(grid, seed):
+    return Image(np.random.default_rng(seed).uniform(0.1, 1, grid.shape), grid)
+
+
+@pytest.fixture
+def task():
+    scan = noise(SCAN_GRID, 1)
+    return Task(noise(GRID, 0), warp_image(scan, ALIGNMENT, GRID), scan, ALIGNMENT)
+
+
+@dataclass(frozen=True)
+class FakeRun:
+    """A run whose method is handed in instead of looked up."""
+
+    made: Method
+    name: str = "fake"
+    method: str = "fake"
+    title: str = "Fake"
+    parameters: tuple = ()
+
+    def build(self):
+        return self.made
+
+
+class Fake(Method):
+    title: ClassVar[str] = "Fake"
+    citation: ClassVar[str] = "None: it exists in a test."
+
+
+@final
+@dataclass(frozen=True)
+class Stepping(Fake):
+    """A constant displacement, with its inverse or without."""
+
+    with_inverse: bool = True
+
+    def register(self, pair, machine):
+        field = np.broadcast_to(STEP_MM, (*pair.fixed.grid.shape, 3))
+        inverse = DisplacementField(-field, pair.fixed.grid) if self.with_inverse else None
+        return Registration(DisplacementField(field, pair.fixed.grid), inverse, ({"loss": 1.0}, {"loss": 0.5}))
+
+
+@final
+@dataclass(frozen=True)
+class Raising(Fake):
+    error: BaseException
+
+    def register(self, pair, machine):
+        raise self.error
+
+
+@final
+@dataclass(frozen=True)
+class Returning(Fake):
+    """A displacement with one bad vector."""
+
+    value: float = np.nan
+
+    def register(self, pair, machine):
+        field = np.zeros((*pair.fixed.grid.shape, 3))
+        field[3, 3, 3] = self.value
+        return Registration(DisplacementField(field, pair.fixed.grid))
+
+
+@final
+@dataclass(frozen=True)
+class Allocating(Fake):
+    megabytes: int
+
+    def register(self, pair, machine):
+        block = np.ones(self.megabytes * 1_000_000, dtype=np.uint8)
+        return Registration(Affine(), Affine(), ({"sum": float(block.sum())},))
+
+
+@final
+@dataclass(frozen=True)
+class AllocatingInAChild(Fake):
+    megabytes: int
+
+    def register(self, pair, machine):
+        code = f"import time; block = b'1' * {self.megabytes * 1_000_000}; time.sleep(0.3)"
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return Registration(Affine(), Affine())
+
+
+@final
+@dataclass(frozen=True)
+class Wandering(Fake):
+    """Draws from every global generator a method might use."""
+
+    needs: ClassVar[Needs] = Needs(packages=("torch",))
+
+    def register(self, pair, machine):
+        import torch
+
+        step = [random.random(), np.random.rand(), float(torch.rand(()))]
+        return Registration(DisplacementField(np.broadcast_to(step, (*pair.fixed.grid.shape, 3)), pair.fixed.grid))
+
+
+# ------------------------------------------------------------------------------------------------ a success
+
+
+def test_whole_map_is_the_alignment_after_the_method(task):
+    result = register(Stepping(), task, Machine())
+    points = GRID.points_mm()
+    np.testing.assert_allclose(result.warp(points), ALIGNMENT(points + STEP_MM), atol=1e-4)
+    on_scan = SCAN_GRID.points_mm()
+    assert result.inverse_warp.grid is task.moving_scan.grid
+    np.testing.assert_allclose(result.inverse_warp(on_scan), ALIGNMENT.inverse()(on_scan) - STEP_MM, atol=1e-4)
+    assert result.inverse_origin == "method"
+
+
+def test_missing_inverse_is_made_and_said_to_be_numerical(task):
+    result = register(Stepping(with_inverse=False), task, Machine())
+    assert result.inverse_origin == "numerical"
+    claimed = register(Stepping(), task, Machine())
+    np.testing.assert_allclose(result.inverse_warp.displacement_mm, claimed.inverse_warp.displacement_mm, atol=1e-3)
+
+
+def test_the_method_sees_the_aligned_pair_and_its_brains(task):
+    pair = task.pair()
+    assert pair.moving.grid is GRID
+    np.testing.assert_array_equal(pair.fixed_mask, task.fixed.data > 0)
+    np.testing.assert_array_equal(pair.moving_mask, task.moving.data > 0)
+
+
+def test_a_finished_unit_is_whole_and_says_how_it_was_made(task, tmp_path):
+    machine = Machine(threads=1, seed=7)
+    assert register_to_folder(FakeRun(Stepping()), task, machine, tmp_path, {"pair": "a__b"})
+    assert damage(tmp_path / "receipt.json", thorough=True) is None
+    receipt = read_receipt(tmp_path / "receipt.json")
+    assert receipt["status"] == "done"
+    assert (receipt["pair"], receipt["run"], receipt["seed"], receipt["inverse_origin"]) == (
+        "a__b",
+        "fake",
+        7,
+        "method",
+    )
+    assert receipt["seconds"] >= 0
+    assert receipt["peak_memory_mb"] > 10
+    assert set(receipt["outputs"]) == {"warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "trace.tsv"}
+    assert pd.read_csv(tmp_path / "trace.tsv", sep="\t")["loss"].tolist() == [1.0, 0.5]
+    warped = io.read_image(tmp_path / "warped.nii.gz")
+    expected = warp_image(task.moving_scan, io.read_displacement(tmp_path / "warp.nii.gz"), GRID)
+    np.testing.assert_allclose(warped.data, expected.data, atol=1e-5)
+
+
+# ------------------------------------------------------------------------------------------------ costs
+
+
+def test_time_and_memory_are_counted(task):
+    result = register(Stepping(), task, Machine())
+    assert result.seconds > 0
+    assert result.cpu_seconds >= 0
+
+
+@pytest.mark.parametrize("method", [Allocating, AllocatingInAChild])
+def test_peak_memory_shows_what_a_method_allocated(task, method):
+    before = register(Stepping(), task, Machine()).peak_memory_mb
+    during = register(method(300), task, Machine()).peak_memory_mb
+    assert 280 < during - before < 450
+
+
+def test_memory_freed_by_one_method_is_not_charged_to_the_next(task):
+    heavy = register(Allocating(400), task, Machine()).peak_memory_mb
+    assert register(Stepping(), task, Machine()).peak_memory_mb < heavy - 300
+
+
+def test_importing_packages_is_not_on_the_clock(task, tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text(
+        "import time, warnings; time.sleep(0.5); warnings.simplefilter('ignore')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(Stepping, "needs", Needs(packages=("slow_to_import",)))
+    filters = list(warnings.filters)
+    seconds = register(Stepping(), task, Machine()).seconds
+    assert "slow_to_import" in sys.modules
+    assert seconds < 0.5
+    assert list(warnings.filters) == filters, "what a package does to the warnings is undone"
+
+
+# ------------------------------------------------------------------------------------------------ seeds
+
+
+def test_same_seed_makes_a_random_method_repeat_itself(task):
+    first, again, other = (register(Wandering(), task, Machine(seed=s)).warp.displacement_mm for s in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    step = other[0, 0, 0] - first[0, 0, 0]
+    assert (step != 0).all(), "each of the three generators was seeded"
+
+
+# ------------------------------------------------------------------------------------------------ failures
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        (Raising(RegistrationError("The images do not overlap.")), "The images do not overlap."),
+        (Raising(InputError("Parameter x is 3; it must be 4.")), "Parameter x is 3; it must be 4."),
+        (Raising(ValueError("bad shape\nsecond line")), "ValueError: bad shape"),
+        (Raising(MemoryError()), "MemoryError: "),
+        (Returning(np.nan), "A displacement field has NaN or infinite vectors; the registration that made it failed."),
+        (Returning(np.inf), "A displacement field has NaN or infinite vectors; the registration that made it failed."),
+    ],
+)
+def test_a_failure_is_a_receipt_with_its_reason_and_no_files(task, tmp_path, method, reason, capsys):
+    assert not register_to_folder(FakeRun(method), task, Machine(), tmp_path, {"pair": "a__b"})
+    receipt = read_receipt(tmp_path / "receipt.json")
+    assert receipt["status"] == "failed"
+    assert receipt["reason"].strip() == reason.strip()
+    assert receipt["outputs"] == {}
+    assert receipt["pair"] == "a__b"
+    assert [p.name for p in tmp_path.iterdir()] == ["receipt.json"]
+    assert "Traceback" in capsys.readouterr().err, "the log keeps where it failed"
+
+
+def test_an_empty_brain_is_a_failure_of_the_pair(task, tmp_path):
+    empty = Task(task.fixed, Image(np.zeros(GRID.shape), GRID), task.moving_scan, task.moving_to_scan)
+    assert not register_to_folder(FakeRun(Stepping()), empty, Machine(), tmp_path, {})
+    assert "brain mask is empty" in read_receipt(tmp_path / "receipt.json")["reason"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_is_not_taken_for_a_failed_registration(task, tmp_path, error):
+    with pytest.raises(error):
+        register_to_folder(FakeRun(Raising(error())), task, Machine(), tmp_path, {})
+    assert list(tmp_path.iterdir()) == [], "so the unit is made again"
+
+
+def test_unknown_hyper_parameter_in_a_run_is_a_failure_with_a_sentence(task, tmp_path):
+    run = Run("mine", "ants-syn", "Mine", {"binz": 3})
+    assert not register_to_folder(run, task, Machine(), tmp_path, {})
+    assert "did you mean 'bins'" in read_receipt(tmp_path / "receipt.json")["reason"]
