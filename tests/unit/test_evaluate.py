@@ -1,0 +1,215 @@
+"""Evaluating finished folders: which rows, which refusals, and nothing of torch or the methods."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffeode import io
+from diffeode.errors import DamagedFileError, InputError
+from diffeode.evaluation.catalogue import METRICS
+from diffeode.evaluation.evaluate import ROW, evaluate_pair, evaluate_unit
+from diffeode.evaluation.labels import read_label_table
+from diffeode.evaluation.landmarks import read_landmarks, shared_landmarks
+from diffeode.image import Image, Labels
+from diffeode.receipt import write_receipt
+from diffeode.space import Grid
+from diffeode.transform import Affine, DisplacementField, densify
+
+pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+
+GRID = Grid((24, 22, 20), np.diag([-2.0, 2.0, 2.0, 1.0]))
+SCAN_GRID = Grid((48, 44, 40), np.array([[-1.0, 0, 0, 0.5], [0, 1.0, 0, -0.5], [0, 0, 1.0, -0.5], [0, 0, 0, 1]]))
+TABLE = (
+    "id\tname\tabbreviation\themisphere\tgroup\n"
+    "17\tleft hippocampus\tHip\tleft\tdeep\n"
+    "53\tright hippocampus\tHip\tright\tdeep\n"
+)
+LANDMARKS = "name\tx\ty\tz\nfrontal pole\t-20\t20\t18\nvermis\t-22\t24\t16\n"
+
+
+def two_boxes(grid: Grid) -> np.ndarray:
+    """Labels 17 and 53, and a label 99 that no table knows."""
+    across, along, _ = np.moveaxis(grid.points_mm(), -1, 0) - grid.centre_mm[:, None, None, None]
+    height = grid.points_mm()[..., 2] - grid.centre_mm[2]
+    inside = (np.abs(across) < 14) & (np.abs(along) < 12) & (np.abs(height) < 10)
+    return np.select([inside & (across < -2), inside & (across > 2), inside], [17, 53, 99], 0)
+
+
+def write_scan(folder: Path, labelled: bool = True) -> Path:
+    labels = two_boxes(SCAN_GRID)
+    io.write_image(folder / "image.nii.gz", Image(labels / 99, SCAN_GRID))
+    files = ["image.nii.gz"]
+    if labelled:
+        io.write_labels(folder / "labels.nii.gz", Labels(labels, SCAN_GRID))
+        io.write_text(folder / "landmarks.tsv", LANDMARKS)
+        files += ["labels.nii.gz", "landmarks.tsv"]
+    write_receipt(folder, files, {})
+    return folder
+
+
+@pytest.fixture
+def unit(tmp_path) -> dict[str, Path]:
+    """A pair of one scan with itself, registered by the identity, as the workflow lays it out."""
+    pair, registration, table = tmp_path / "pair", tmp_path / "registration", tmp_path / "labels.tsv"
+    for name in ("fixed", "moving"):
+        io.write_image(pair / f"{name}.nii.gz", Image(two_boxes(GRID) / 99, GRID))
+        io.write_affine(pair / f"{name}_to_scan.txt", Affine())
+    write_receipt(pair, ["fixed.nii.gz", "moving.nii.gz", "fixed_to_scan.txt", "moving_to_scan.txt"], {})
+    io.write_displacement(registration / "warp.nii.gz", densify(Affine(), GRID))
+    io.write_displacement(registration / "inverse_warp.nii.gz", densify(Affine(), SCAN_GRID))
+    costs = {"seconds": 12.5, "cpu_seconds": 20.25, "peak_memory_mb": 640.0}
+    write_receipt(registration, ["warp.nii.gz", "inverse_warp.nii.gz"], {"status": "done", **costs})
+    table.write_text(TABLE)
+    scans = {name: write_scan(tmp_path / name) for name in ("fixed_scan", "moving_scan")}
+    return {"registration": registration, "pair": pair, **scans, "label_table": table}
+
+
+def whole(rows) -> dict[str, float]:
+    return rows[rows["label"] == ""].set_index("metric")["value"].to_dict()
+
+
+def test_a_finished_unit_has_every_metric_once(unit):
+    rows = evaluate_unit(**unit)
+    assert tuple(rows.columns) == ROW
+    assert not rows.duplicated(["metric", "label"]).any()
+    values = whole(rows)
+    assert set(values) == set(METRICS) - {"failed"}
+    assert values["dice"] == 1
+    assert values["hd95_mm"] == values["tre_mm"] == values["folds_onesided_percent"] == 0
+    assert values["nmi"] == values["nmi_before"]
+    assert (values["seconds"], values["cpu_seconds"], values["peak_memory_mb"]) == (12.5, 20.25, 640)
+
+
+def test_labels_carry_their_names_and_ids_outside_the_table_are_ignored(unit):
+    rows = evaluate_unit(**unit)
+    labelled = rows[rows["label"] != ""]
+    assert set(zip(labelled["label"], labelled["label_name"], strict=True)) == {
+        ("17", "left hippocampus"),
+        ("53", "right hippocampus"),
+    }
+    assert set(labelled["metric"]) == {"dice", "hd95_mm"}
+
+
+def test_labels_and_landmarks_are_moved_by_both_alignments(unit):
+    """Both grids drawn 10 mm beside their scans: nothing changes as long as the alignments say so."""
+    beside = np.eye(4)
+    beside[:3, 3] = [10.0, 0.0, 0.0]
+    away = Affine(beside)
+    shifted = Grid(GRID.shape, away.inverse().matrix @ GRID.affine)
+    pair, registration = unit["pair"], unit["registration"]
+    io.write_image(pair / "fixed.nii.gz", Image(two_boxes(GRID) / 99, shifted))
+    io.write_affine(pair / "fixed_to_scan.txt", away)
+    io.write_affine(pair / "moving_to_scan.txt", away)
+    write_receipt(pair, ["fixed.nii.gz", "fixed_to_scan.txt", "moving_to_scan.txt"], {})
+    io.write_displacement(registration / "warp.nii.gz", densify(away, shifted))
+    io.write_displacement(registration / "inverse_warp.nii.gz", densify(away.inverse(), SCAN_GRID))
+    costs = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_memory_mb": 1.0}
+    write_receipt(registration, ["warp.nii.gz", "inverse_warp.nii.gz"], {"status": "done", **costs})
+    values = whole(evaluate_unit(**unit))
+    assert values["dice"] == 1
+    assert values["tre_mm"] == pytest.approx(0, abs=1e-4)
+    assert values["nmi"] == pytest.approx(values["nmi_before"])
+
+
+def test_a_scan_without_labels_gives_the_metrics_that_need_none(unit, tmp_path):
+    unlabelled = write_scan(tmp_path / "unlabelled", labelled=False)
+    values = whole(evaluate_unit(**unit | {"moving_scan": unlabelled}))
+    assert not set(values) & {"dice", "hd95_mm", "tre_mm"}
+    assert {"nmi", "ndv_percent", "seconds"} <= set(values)
+    assert "dice" not in whole(evaluate_unit(**unit | {"label_table": None}))
+
+
+def test_a_failed_registration_is_one_row(unit):
+    write_receipt(unit["registration"], [], {"status": "failed", "reason": "diverged"})
+    rows = evaluate_unit(**unit)
+    assert rows.to_dict("records") == [{"metric": "failed", "label": "", "label_name": "", "value": 1.0}]
+
+
+@pytest.mark.parametrize("damaged", ["registration/warp.nii.gz", "pair/fixed.nii.gz", "moving_scan/labels.nii.gz"])
+def test_a_damaged_file_of_any_folder_is_refused(unit, damaged):
+    path = unit["pair"].parent / damaged
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=path.name):
+        evaluate_unit(**unit)
+
+
+def test_a_label_map_of_another_atlas_is_refused_naming_both_files(unit):
+    unit["label_table"].write_text(TABLE.replace("17", "1017").replace("53", "1053"))
+    with pytest.raises(
+        InputError, match=r"fixed_scan/labels\.nii\.gz holds none of the ids of label table .*labels\.tsv"
+    ):
+        evaluate_unit(**unit)
+
+
+def test_a_map_for_another_grid_is_refused():
+    image = Image(two_boxes(GRID), GRID)
+    warp = DisplacementField(np.zeros((5, 5, 5, 3)), Grid((5, 5, 5), np.eye(4)))
+    with pytest.raises(InputError, match="give the map that was made for this scan"):
+        evaluate_pair(warp=warp, fixed_image=image, moving_scan=image, fixed_mask=image.data > 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("abbreviation", "abreviation", "no column 'abbreviation'; did you mean 'abreviation'"),
+        ("53", "17", "lists id 17 twice"),
+        ("17", "1.5", "has the id '1.5'"),
+        ("17", "0", "has the id '0'"),
+        ("\tleft\t", "\tleff\t", "hemisphere 'leff'; did you mean 'left'"),
+        (TABLE[TABLE.index("17") :], "", "has no rows"),
+    ],
+)
+def test_a_wrong_label_table_is_refused_in_one_sentence(tmp_path, old, new, message):
+    path = tmp_path / "atlas.tsv"
+    path.write_text(TABLE.replace(old, new))
+    with pytest.raises(InputError, match=message) as refusal:
+        read_label_table(path)
+    assert "atlas.tsv" in str(refusal.value)
+
+
+@pytest.mark.parametrize("read", [read_label_table, read_landmarks])
+def test_missing_and_empty_tables_are_refused(tmp_path, read):
+    with pytest.raises(InputError, match="There is no"):
+        read(tmp_path / "absent.tsv")
+    (tmp_path / "empty.tsv").write_text("")
+    with pytest.raises(InputError, match="is not a table"):
+        read(tmp_path / "empty.tsv")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [("-22", "left", "is not a number"), ("vermis", "frontal pole", "twice"), ("\tx\t", "\tX\t", "no column 'x'")],
+)
+def test_wrong_landmarks_are_refused(tmp_path, old, new, message):
+    path = tmp_path / "landmarks.tsv"
+    path.write_text(LANDMARKS.replace(old, new))
+    with pytest.raises(InputError, match=message):
+        read_landmarks(path)
+
+
+def test_landmarks_are_matched_by_name(tmp_path):
+    (tmp_path / "a.tsv").write_text(LANDMARKS)
+    (tmp_path / "b.tsv").write_text("name\tx\ty\tz\nvermis\t1\t2\t3\nfrontal pole\t4\t5\t6\ninsula\t7\t8\t9\n")
+    fixed, moving = shared_landmarks(read_landmarks(tmp_path / "a.tsv"), read_landmarks(tmp_path / "b.tsv"))
+    np.testing.assert_array_equal(fixed, [[-20, 20, 18], [-22, 24, 16]])
+    np.testing.assert_array_equal(moving, [[4, 5, 6], [1, 2, 3]])
+
+
+def test_every_metric_is_explained():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert [name for name in METRICS if f"`{name}`" not in text] == []
+
+
+def test_evaluation_and_statistics_import_neither_torch_nor_the_methods():
+    code = (
+        "import sys, diffeode.evaluation.evaluate, diffeode.statistics.tidy, diffeode.statistics.summary\n"
+        "import diffeode.statistics.wilcoxon, diffeode.statistics.effect, diffeode.statistics.export\n"
+        "print(sorted(m for m in sys.modules if m in ('torch', 'ants', 'matplotlib', 'diffeode.methods')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,256 @@
+"""From metric files to finished tables; what is missing stays missing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from diffeode.errors import DamagedFileError, InputError
+from diffeode.evaluation.evaluate import ROW
+from diffeode.statistics.effect import median_difference
+from diffeode.statistics.export import as_shown, escape_latex, write_table
+from diffeode.statistics.summary import dice_by_label, summarise
+from diffeode.statistics.tidy import COLUMNS, collect, counts, mean_dice, read_tidy, write_tidy
+from diffeode.statistics.wilcoxon import compare_runs, signed_rank_p, upper_bound
+
+PAIRS = [f"sub-0{a}_T2w__sub-0{b}_T1w" for a in (1, 2, 3) for b in (4, 5)]
+
+
+def unit_rows(dice: float, seconds: float = 10.0) -> list[tuple]:
+    return [
+        ("dice", "", "", dice),
+        ("dice", "17", "left hippocampus", dice + 0.1),
+        ("dice", "53", "right hippocampus", np.nan),
+        ("seconds", "", "", seconds),
+    ]
+
+
+FAILED = [("failed", "", "", 1.0)]
+
+
+def write_unit(root, experiment: str, pair: str, run: str, rows: list[tuple]):
+    path = root / "metrics" / experiment / pair / f"{run}.tsv"
+    write_tidy(path, pd.DataFrame(rows, columns=list(ROW)))
+    return path
+
+
+@pytest.fixture
+def metrics(tmp_path) -> pd.DataFrame:
+    """Six pairs; ours registers all, syn fails the first and lacks the last; all of 'broken' fails."""
+    paths = []
+    for index, pair in enumerate(PAIRS):
+        paths.append(write_unit(tmp_path, "newborns", pair, "ours", unit_rows(0.7 + 0.01 * index, 10.0 * 2**index)))
+        if index < 5:
+            paths.append(write_unit(tmp_path, "newborns", pair, "syn", unit_rows(0.6) if index else FAILED))
+        paths.append(write_unit(tmp_path, "newborns", pair, "broken", FAILED))
+    return collect(paths)
+
+
+def paired_values(differences, experiment="a") -> pd.DataFrame:
+    """Run ``b`` at 0.5 everywhere and run ``a`` above it by ``differences``."""
+    rows = [(experiment, f"p{i}", "a", 0.5 + d) for i, d in enumerate(differences)]
+    rows += [(experiment, f"p{i}", "b", 0.5) for i in range(len(differences))]
+    return pd.DataFrame(rows, columns=["experiment", "pair", "run", "value"])
+
+
+# ------------------------------------------------------------------------------------------------ tidy table
+
+
+def test_names_come_from_the_path_and_values_survive(metrics, tmp_path):
+    assert tuple(metrics.columns) == COLUMNS
+    first = metrics.iloc[0]
+    assert (first["experiment"], first["pair"], first["run"]) == ("newborns", PAIRS[0], "ours")
+    assert (first["fixed"], first["moving"]) == ("sub-01_T2w", "sub-04_T1w")
+    write_tidy(tmp_path / "all.tsv", metrics)
+    pd.testing.assert_frame_equal(read_tidy(tmp_path / "all.tsv"), metrics)
+
+
+@pytest.mark.parametrize("content", [None, "", "metric\tvalue\n", "metric\tlabel\tlabel_name\tvalue\n", "\x00\x01\n"])
+def test_a_damaged_metric_file_is_refused(tmp_path, content):
+    path = tmp_path / "e" / "a__b" / "ours.tsv"
+    path.parent.mkdir(parents=True)
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DamagedFileError, match=r"ours\.tsv is missing, empty or no table"):
+        collect([path])
+
+
+def test_nothing_to_collect_is_refused():
+    with pytest.raises(InputError, match="no metrics to collect"):
+        collect([])
+
+
+def test_failed_and_missing_pairs_are_counted_apart(metrics):
+    table = counts(metrics)
+    assert list(table.index.get_level_values("run")) == ["ours", "syn", "broken"]
+    assert table.loc[("newborns", "ours")].to_dict() == {"pairs": 6, "n": 6, "failed": 0, "missing": 0}
+    assert table.loc[("newborns", "syn")].to_dict() == {"pairs": 6, "n": 4, "failed": 1, "missing": 1}
+    assert table.loc[("newborns", "broken")].to_dict() == {"pairs": 6, "n": 0, "failed": 6, "missing": 0}
+
+
+def test_a_failed_pair_is_missing_from_the_dice_and_never_zero(metrics):
+    values = mean_dice(metrics)
+    assert list(values.columns) == ["experiment", "pair", "run", "value"]
+    assert values["run"].value_counts().to_dict() == {"ours": 6, "syn": 4}
+    assert values["value"].min() == 0.6
+
+
+# ------------------------------------------------------------------------------------------------ summary
+
+
+def test_summary_has_means_over_registered_pairs_only(metrics):
+    table = summarise(metrics).set_index("run")
+    assert table.loc["syn", "dice_mean"] == pytest.approx(0.6)
+    assert table.loc["ours", "dice_mean"] == pytest.approx(0.725)
+    assert table.loc["ours", "dice_sd"] == pytest.approx(np.std(0.01 * np.arange(6), ddof=1))
+    assert table.loc["ours", "seconds_median"] == pytest.approx(60)
+    assert table.loc["broken", ["n", "failed"]].tolist() == [0, 6]
+    assert np.isnan(table.loc["broken", "dice_mean"])
+    assert not [column for column in table if column.startswith(("tre", "hd95", "failed_"))]
+
+
+def test_dice_by_label_leaves_absent_labels_out(metrics):
+    table = dice_by_label(metrics)
+    assert set(table["label"]) == {"17"}
+    assert table.set_index("run").loc["syn", ["n", "dice_mean"]].tolist() == pytest.approx([4, 0.7])
+
+
+# ------------------------------------------------------------------------------------------------ Wilcoxon
+
+
+def test_a_case_by_hand():
+    """Ranks of +1 +2 -3 +4 +5: the sum of positive ranks is 12; 5 of the 32 sign patterns reach 12 or more."""
+    assert signed_rank_p(np.array([1.0, 2.0, -3.0, 4.0, 5.0])) == pytest.approx(5 / 32)
+
+
+def test_the_smallest_p_is_reached_when_every_pair_is_better():
+    found = compare_runs(paired_values([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])).set_index(["run", "other"])
+    better, worse = found.loc[("a", "b")], found.loc[("b", "a")]
+    assert better["p"] == better["smallest_p"] == 2**-6
+    assert worse["p"] == 1
+    assert better["median_difference"] == pytest.approx(0.035)
+    assert worse["median_difference"] == pytest.approx(-0.035)
+
+
+@pytest.mark.parametrize("n", [8, 30, 100])
+def test_it_is_scipys_test(n):
+    differences = np.random.default_rng(n).normal(0.2, 1, n)
+    assert signed_rank_p(differences) == stats.wilcoxon(differences, alternative="greater").pvalue
+
+
+def test_equal_pairs_are_dropped_and_counted():
+    with_zeros = compare_runs(paired_values([0, 0, 0.01, 0.02, 0.03, 0.04, -0.05, 0.06])).iloc[0]
+    assert (with_zeros["n"], with_zeros["zeros"], with_zeros["smallest_p"]) == (6, 2, 2**-6)
+    assert with_zeros["p"] == pytest.approx(signed_rank_p(np.array([1, 2, 3, 4, -5, 6.0])))
+
+
+def test_ties_use_the_normal_approximation():
+    tied = np.array([1.0, 1.0, 2.0, 2.0, 3.0, -3.0, 4.0])
+    assert signed_rank_p(tied) == stats.wilcoxon(tied, alternative="greater", method="approx").pvalue
+
+
+def test_too_few_pairs_have_no_p():
+    found = compare_runs(paired_values([0.1, 0.2, 0.3, 0.4])).iloc[0]
+    assert np.isnan(found["p"])
+    assert found["smallest_p"] == 1 / 16
+
+
+def test_only_pairs_of_both_runs_are_compared(metrics):
+    found = compare_runs(mean_dice(metrics)).set_index(["run", "other"])
+    assert set(found.index) == {("ours", "syn"), ("syn", "ours")}
+    assert found.loc[("ours", "syn"), "n"] == 4
+
+
+def test_the_upper_bound_is_the_largest_p_and_unknown_where_one_is():
+    strong, weak = paired_values([1, 2, 3, 4, 5, 6], "x"), paired_values([1, 2, -3, 4, 5], "y")
+    bound = upper_bound(compare_runs(pd.concat([strong, weak]))).set_index(["run", "other"])
+    assert bound.loc[("a", "b"), "p"] == pytest.approx(5 / 32)
+    assert bound.loc[("a", "b"), "experiments"] == 2
+    few = paired_values([1, 2], "z")
+    assert upper_bound(compare_runs(pd.concat([strong, few])))["p"].isna().all()
+
+
+# ------------------------------------------------------------------------------------------------ effect
+
+
+def test_an_effect_is_the_median_difference_inside_its_interval():
+    other = np.linspace(0.5, 0.7, 21)
+    effect = median_difference(other + np.linspace(0.0, 0.2, 21), other, seed=1)
+    assert effect.median == pytest.approx(0.1)
+    assert 0 < effect.low < 0.1 < effect.high < 0.2
+    assert effect == median_difference(other + np.linspace(0.0, 0.2, 21), other, seed=1)
+
+
+def test_the_interval_covers_the_true_median_about_95_times_in_100():
+    rng = np.random.default_rng(0)
+    covered = []
+    for trial in range(100):
+        _, low, high = median_difference(rng.normal(0.3, 1.0, 40), np.zeros(40), seed=trial)
+        covered.append(low <= 0.3 <= high)
+    assert 88 <= sum(covered) <= 100
+
+
+def test_one_pair_has_no_interval():
+    effect = median_difference(np.array([0.8]), np.array([0.5]), seed=0)
+    assert effect.median == pytest.approx(0.3)
+    assert np.isnan([effect.low, effect.high]).all()
+
+
+# ------------------------------------------------------------------------------------------------ export
+
+SUMMARY = pd.DataFrame(
+    {
+        "experiment": ["T1w_T2w", "T1w_T2w", "T1w_T2w"],
+        "run": ["node-mind", "syn & co", "broken"],
+        "n": [12, 12, 0],
+        "dice_mean": [0.78649, 0.7349, np.nan],
+        "dice_sd": [0.02, np.nan, np.nan],
+        "ndv_percent_mean": [0.000123456, 0.0, np.nan],
+        "ndv_percent_sd": [0.00001, 0.0, np.nan],
+        "seconds_median": [61.26, 90.0, np.nan],
+        "p": [0.000244140625, 1.0, np.nan],
+    }
+)
+
+
+def test_shown_tables_join_mean_and_sd_and_round_as_the_metric_says():
+    shown = as_shown(SUMMARY)
+    assert list(shown.columns) == ["experiment", "run", "n", "Dice", "NDV (% of brain)", "Time (s), median", "p"]
+    assert shown.iloc[0].tolist() == [
+        "T1w_T2w", "node-mind", "12", "0.786 ± 0.020", "0.000123 ± 1e-05", "61.3", "0.000244",
+    ]  # fmt: skip
+    assert shown.iloc[1]["Dice"] == "0.735"
+    assert shown.iloc[2, 3:].tolist() == ["\N{EN DASH}"] * 4
+
+
+def test_three_files_are_written_and_the_best_is_bold(tmp_path):
+    paths = write_table(SUMMARY, tmp_path / "tables" / "summary.v1", "Dice of 50 % of pairs", bold=["dice", "hd95_mm"])
+    assert [path.name for path in paths] == ["summary.v1.tsv", "summary.v1.md", "summary.v1.tex"]
+    tsv, markdown, latex = (path.read_text() for path in paths)
+    assert "node-mind\t12\t0.78649\t0.02\t0.000123456" in tsv
+    assert pd.read_csv(paths[0], sep="\t")["dice_mean"].tolist()[:2] == [0.78649, 0.7349]
+    assert "**0.786 ± 0.020**" in markdown
+    assert markdown.count("**") == 2
+    assert markdown.splitlines()[0] == "Dice of 50 % of pairs"
+    assert r"\textbf{0.786 $\pm$ 0.020}" in latex
+    assert r"T1w\_T2w & syn \& co & 12 & 0.735 & " in latex
+    assert r"\caption{Dice of 50 \% of pairs}" in latex
+    assert latex.count("\\\\\n") == 4
+    assert [word for word in ("toprule", "midrule", "bottomrule") if f"\\{word}" not in latex] == []
+
+
+def test_bold_is_decided_within_each_experiment(tmp_path):
+    frame = pd.DataFrame({"experiment": ["a", "a", "b"], "hd95_mm_mean": [3.0, 2.0, 9.0]})
+    markdown = write_table(frame, tmp_path / "t", "HD95", bold=["hd95_mm"])[1].read_text()
+    assert [text for text in ("3.00", "2.00", "9.00") if f"**{text}**" in markdown] == ["2.00", "9.00"]
+
+
+def test_markdown_bars_are_escaped(tmp_path):
+    frame = pd.DataFrame({"run": ["a|b"], "folds_central_percent_mean": [0.0]})
+    markdown = write_table(frame, tmp_path / "t", "Folds")[1].read_text()
+    assert "| run | \\|J\\| ≤ 0, central (% of brain) |" in markdown
+    assert "| a\\|b | 0 |" in markdown
+
+
+def test_latex_commands_are_disarmed():
+    assert escape_latex(r"\a_b%{c}") == r"\textbackslash{}a\_b\%\{c\}"
