@@ -62,7 +62,7 @@ class Scene:
         return (self.determinant <= 0) & self.mask
 
     def folds(self) -> tuple[int, int]:
-        """How many voxels fold and of how many, in the brain eroded by one voxel, as ``folds_central_percent`` counts."""
+        """How many voxels fold and of how many: the brain eroded by one voxel, as in ``folds_central_percent``."""
         counted = ndimage.binary_erosion(self.mask, np.ones((3, 3, 3)))
         return int((self.folded & counted).sum()), int(counted.sum())
 

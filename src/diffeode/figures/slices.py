@@ -108,9 +108,9 @@ def scale_bar(axes: Axes, length_mm: float, colour: str = "white", size: float =
 
 
 def window(volume: np.ndarray) -> tuple[float, float]:
-    """What is drawn black and white: the 1 % and 99 % quantiles of the voxels above zero."""
+    """What is drawn black and white: the 1 % and 98 % quantiles of the voxels above zero."""
     values = volume[volume > 0]
-    return (float(np.quantile(values, 0.01)), float(np.quantile(values, 0.99))) if values.size else (0.0, 1.0)
+    return (float(np.quantile(values, 0.01)), float(np.quantile(values, 0.98))) if values.size else (0.0, 1.0)
 
 
 def shade(picture: np.ndarray, limits: tuple[float, float]) -> np.ndarray:

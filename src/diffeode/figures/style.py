@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from diffeode.errors import InputError
 from diffeode.io import written_whole
@@ -84,13 +87,13 @@ class Look:
         return "bold" if self.emphasised else "normal"
 
 
-def looks(titles: Mapping[str, str], ours: str = "") -> dict[str, Look]:
+def looks(titles: Mapping[str, str], ours: str | None = None) -> dict[str, Look]:
     """The look of each run, by its place in ``titles`` (run to shown title).
 
     Identity and affine, the starting points, are grey; ``ours`` has a colour that no other run gets.
     """
     coloured = [run for run in titles if run != ours and run not in _REFERENCES]
-    colours = {run: _OTHERS[i % len(_OTHERS)] for i, run in enumerate(coloured)} | _REFERENCES | {ours: _OURS}
+    colours = {run: _OTHERS[i % len(_OTHERS)] for i, run in enumerate(coloured)} | _REFERENCES | {str(ours): _OURS}
     return {
         run: Look(title, colours[run], _MARKERS[i % len(_MARKERS)], run == ours)
         for i, (run, title) in enumerate(titles.items())
@@ -125,6 +128,11 @@ def weigh_labels(labels: Sequence, run_looks: Sequence[Look]) -> None:
         label.set_fontweight(look.weight)
 
 
+def wrapped(title: str, panels: int) -> str:
+    """``title`` broken into lines that fit over one of ``panels`` side by side."""
+    return textwrap.fill(title, max(14, 78 // panels))
+
+
 def round_up(value: float, steps: Sequence[float] = (1, 2, 5, 10)) -> float:
     """The smallest of ``steps`` times a power of ten that is not below ``value``; 1 where ``value`` is not positive."""
     if value <= 0:
@@ -138,3 +146,13 @@ def _format(out: Path) -> str:
     if kind not in _FORMATS:
         raise InputError(f"{out} does not name a format that figures are written in{nearest(kind, _FORMATS)}.")
     return kind
+
+
+def rgb(colour: str) -> tuple[float, float, float]:
+    """``colour`` as red, green and blue from 0 to 1."""
+    return to_rgb(colour)
+
+
+def legend_handles(run_looks: Iterable[Look]) -> list[Line2D]:
+    """One marked entry per run."""
+    return [Line2D([], [], color=look.colour, marker=look.marker, lw=0, ms=4, label=look.title) for look in run_looks]

@@ -1,0 +1,86 @@
+"""How the loss falls: the traces of our runs on one pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from diffeode.errors import DamagedFileError
+from diffeode.figures import style
+from diffeode.figures.style import Look
+
+_COLUMNS = 4
+_HEIGHT_IN = 2.1
+
+
+def convergence(
+    traces: Mapping[str, Path], titles: Mapping[str, str], title: str, out: Path, ours: str | None = None
+) -> None:
+    """Draw the loss per iteration, one panel per run, resolution levels told apart by shade.
+
+    Each level starts a loss of its own (other voxels, other descriptor scale), so the curves are not joined. Runs whose
+    trace is empty are left out.
+
+    Args:
+        traces: run to ``trace.tsv``: columns ``iteration``, ``loss`` and, for coarse to fine, ``level``.
+        titles: run to shown title, all runs of the study, which keep their colours.
+        title: the pair shown.
+        ours: the run that is emphasised.
+
+    Raises:
+        DamagedFileError: a trace is missing or no table.
+        InputError: ``out`` is no figure format or cannot be written.
+    """
+    tables = {run: read_trace(path) for run, path in traces.items()}
+    drawn = {run: table for run, table in tables.items() if "loss" in table and len(table)}
+    if not drawn:
+        style.say(out, "No run of this pair has a trace of its loss.")
+        return
+    looks = style.looks(titles, ours)
+    columns, rows = min(len(drawn), _COLUMNS), math.ceil(len(drawn) / _COLUMNS)
+    with style.page(out, style.FULL_WIDTH_IN, _HEIGHT_IN * rows) as figure:
+        figure.suptitle(title, x=0.005, ha="left", fontsize=8, weight="bold")
+        for place, (run, table) in enumerate(drawn.items()):
+            panel = figure.add_subplot(rows, columns, place + 1)
+            _draw_trace(panel, table, looks[run])
+            panel.set_ylabel("Loss" if place % columns == 0 else "")
+
+
+def read_trace(path: Path | str) -> pd.DataFrame:
+    """A trace as the harness wrote it; no rows where the method shows none.
+
+    Raises:
+        DamagedFileError: missing or no table.
+    """
+    try:
+        return pd.read_csv(path, sep="\t")
+    except (OSError, ValueError):
+        raise DamagedFileError(f"{path} is missing or no trace; remove its folder and run again.") from None
+
+
+def levels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The stretches of one resolution level, in order; the whole trace where it names none."""
+    if "level" not in table:
+        return [("", table)]
+    stretch = (table["level"] != table["level"].shift()).cumsum()
+    return [(f"{part['level'].iloc[0]:g}", part) for _, part in table.groupby(stretch, sort=True)]
+
+
+def _draw_trace(panel: Axes, table: pd.DataFrame, look: Look) -> None:
+    parts = levels(table)
+    for shade, (level, part) in zip(np.linspace(0.45, 1, len(parts)), parts, strict=True):
+        panel.plot(part["iteration"], part["loss"], color=look.colour, alpha=shade if len(parts) > 1 else 1, lw=1.2)
+        if level:
+            panel.axvline(part["iteration"].iloc[0], color=style.FAINT, lw=0.6, zorder=0)
+            panel.text(
+                part["iteration"].iloc[0], 1.0, f" 1/{level}", transform=panel.get_xaxis_transform(), va="top",
+                fontsize=6, color=style.SOFT,
+            )  # fmt: skip
+    panel.set_title(look.title, fontsize=7, weight=look.weight)
+    panel.set_xlabel("Iteration")
+    panel.grid(axis="y")
