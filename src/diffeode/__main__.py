@@ -1,0 +1,6 @@
+"""``python -m diffeode`` is ``diffeode``."""
+
+from diffeode.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
