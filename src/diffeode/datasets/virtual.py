@@ -1,0 +1,129 @@
+"""The virtual cohort: persons made from the ICBM152 template under known maps, so that the truth is known.
+
+No person was scanned. ``docs/virtual-cohort.md`` says how everything is made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from diffeode import io
+from diffeode.datasets.scan import Scan, person_prefix
+from diffeode.datasets.virtual_anatomy import template_landmarks
+from diffeode.datasets.virtual_contrast import SEQUENCES, acquire, person_grid, person_labels
+from diffeode.datasets.virtual_deformation import PersonMap, person_map
+from diffeode.errors import InputError
+from diffeode.receipt import write_receipt
+
+_DEMENTIA_RATINGS = (0.5, 1.0, 2.0, 3.0)
+_MOST_PERSONS = 99
+_SPACINGS_MM = (1.0, 6.0)
+
+
+def planned_scans(dataset: str, root: Path, persons: int) -> list[Scan]:
+    """The scans that :func:`make_cohort` makes under ``root``, before it has made them.
+
+    Raises:
+        InputError: fewer than 2 persons, or more than 99.
+    """
+    _require_persons(persons)
+    return [
+        _planned(dataset, Path(root), person, modality) for person in range(1, persons + 1) for modality in SEQUENCES
+    ]
+
+
+def make_cohort(root: Path, persons: int, spacing_mm: float, seed: int) -> None:
+    """Write the cohort as a BIDS folder, with a receipt.
+
+    Person ``n`` depends on ``seed`` and ``n`` alone: a larger cohort begins with the smaller one, and another spacing
+    shows the same anatomy.
+
+    Raises:
+        InputError: persons outside 2 to 99, or a spacing outside 1 to 6 mm.
+    """
+    _require_persons(persons)
+    if not _SPACINGS_MM[0] <= spacing_mm <= _SPACINGS_MM[1]:
+        raise InputError(f"The virtual cohort's spacing_mm is {spacing_mm}; it must lie between 1 and 6 mm.")
+    root = Path(root)
+    files = [name for person in range(1, persons + 1) for name in _write_person(root, person, spacing_mm, seed)]
+    files += _write_tables(root, persons)
+    write_receipt(root, files, {"virtual": True, "persons": persons, "spacing_mm": spacing_mm, "seed": seed})
+
+
+def person_transform(person: int, seed: int) -> PersonMap:
+    """Points of virtual person ``person`` (1, 2, ...) to points of the template, RAS mm; its ``inverse`` goes back.
+
+    Between two persons the true map is ``moving.inverse(fixed(points))``.
+    """
+    return person_map(person, dementia_rating(person), seed)
+
+
+def dementia_rating(person: int) -> float:
+    """Clinical dementia rating: 0 for odd persons; even ones run through 0.5, 1, 2 and 3."""
+    return 0.0 if person % 2 else _DEMENTIA_RATINGS[(person // 2 - 1) % len(_DEMENTIA_RATINGS)]
+
+
+def _group(person: int) -> str:
+    return "atrophy" if dementia_rating(person) else "healthy"
+
+
+def _planned(dataset: str, root: Path, person: int, modality: str) -> Scan:
+    subject = f"{person:02d}"
+    stem = root / f"sub-{subject}" / "anat" / person_prefix(subject, None)
+    return Scan(
+        dataset=dataset,
+        subject=subject,
+        session=None,
+        modality=modality,
+        image=Path(f"{stem}_{modality}.nii.gz"),
+        labels=Path(f"{stem}_dseg.nii.gz"),
+        landmarks=Path(f"{stem}_landmarks.tsv"),
+        group=_group(person),
+    )
+
+
+def _write_person(root: Path, person: int, spacing_mm: float, seed: int) -> list[str]:
+    """Write one person's scans, labels and landmarks; their names under ``root``."""
+    to_template = person_transform(person, seed)
+    grid = person_grid(to_template, spacing_mm)
+    planned = [_planned("virtual", root, person, modality) for modality in SEQUENCES]
+    scans = acquire(to_template, grid, person, seed)
+    for plan in planned:
+        io.write_image(plan.image, scans[plan.modality])
+    io.write_labels(planned[0].labels, person_labels(to_template, grid))
+    _write_table(planned[0].landmarks, _landmarks(to_template))
+    written = [*(plan.image for plan in planned), planned[0].labels, planned[0].landmarks]
+    return [str(path.relative_to(root)) for path in written]
+
+
+def _landmarks(to_template: PersonMap) -> pd.DataFrame:
+    landmarks = template_landmarks().copy()
+    landmarks[["x", "y", "z"]] = to_template.inverse(landmarks[["x", "y", "z"]].to_numpy())
+    return landmarks.round(4)
+
+
+def _write_tables(root: Path, persons: int) -> list[str]:
+    rows = [(f"sub-{p:02d}", _group(p), dementia_rating(p)) for p in range(1, persons + 1)]
+    _write_table(root / "participants.tsv", pd.DataFrame(rows, columns=["participant_id", "group", "cdr"]))
+    io.write_json(
+        root / "dataset_description.json",
+        {
+            "Name": "Virtual cohort (virtual: no person was scanned)",
+            "BIDSVersion": "1.9.0",
+            "DatasetType": "derivative",
+            "GeneratedBy": [{"Name": "diffeode", "Description": "ICBM152 template under known diffeomorphisms"}],
+        },
+    )
+    return ["participants.tsv", "dataset_description.json"]
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with io.written_whole(path) as temporary:
+        table.to_csv(temporary, sep="\t", index=False)
+
+
+def _require_persons(persons: int) -> None:
+    if not 2 <= persons <= _MOST_PERSONS:
+        raise InputError(f"The virtual cohort cannot have {persons} persons; it needs 2 to {_MOST_PERSONS}.")

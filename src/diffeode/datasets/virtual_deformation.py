@@ -1,0 +1,212 @@
+"""How a virtual person differs from the template: a known diffeomorphism of the template and a small affine.
+
+The map of a person sends points of the person to points of the template, ``T = affine . then(exp(v))``. The velocity
+``v`` is a smooth random field plus, with dementia, growing ventricles and a shrinking cortex.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy import ndimage
+
+from diffeode.datasets.virtual_anatomy import load_template, template_labels
+from diffeode.prepare.resolution import antialiased
+from diffeode.space import Grid
+from diffeode.transform import Affine, DisplacementField
+
+_NODE_SPACING_MM = 3.0
+_MARGIN_MM = 24.0
+_SQUARINGS = 6
+_MEAN_DISPLACEMENT_MM = 3.5
+_SCALES_MM = (8.0, 14.0, 24.0)
+_LEAST_JACOBIAN = 0.25
+_LATERAL_VENTRICLES = (4, 43)
+_OTHER_VENTRICLES = (14, 15)
+
+
+@dataclass(frozen=True)
+class Atrophy:
+    """How much a clinical dementia rating widens the fluid spaces: logarithm of their volume, before smoothing.
+
+    Attributes:
+        ventricles: lateral ventricles; the third and fourth grow by half of it.
+        sulci: fluid between the folds.
+    """
+
+    ventricles: float
+    sulci: float
+
+
+ATROPHY = {
+    0.0: Atrophy(0.0, 0.0),
+    0.5: Atrophy(0.5, 0.2),
+    1.0: Atrophy(0.9, 0.35),
+    2.0: Atrophy(1.2, 0.5),
+    3.0: Atrophy(1.4, 0.6),
+}
+"""By clinical dementia rating: 0 healthy, 0.5 suspected dementia, 1 mild cognitive impairment, 2 dementia, 3 severe."""
+
+
+@dataclass(frozen=True, eq=False)
+class PersonMap:
+    """Points of a virtual person to points of the template, RAS mm: first ``affine``, then ``deformation``."""
+
+    affine: Affine
+    deformation: DisplacementField
+
+    def __call__(self, points_mm: np.ndarray) -> np.ndarray:
+        """Template points of person points ``(..., 3)``."""
+        return self.deformation(self.affine(points_mm))
+
+    def inverse(self, points_mm: np.ndarray) -> np.ndarray:
+        """Person points of template points ``(..., 3)``, exact within 0.001 mm.
+
+        Raises:
+            ArithmeticError: the iteration did not get there.
+        """
+        return self.affine.inverse()(_solved(self.deformation, points_mm))
+
+
+def person_map(person: int, cdr: float, seed: int) -> PersonMap:
+    """The map of virtual person number ``person`` (1, 2, ...), the same for any cohort size and spacing."""
+    rng = np.random.default_rng([seed, person, 0])
+    affine = _small_affine(rng)
+    velocity = _random_velocity(rng)
+    atrophy = _atrophy_velocity(ATROPHY[cdr])
+    grid = _nodes()
+    deformation = DisplacementField(exponential(velocity + atrophy, grid), grid)
+    while jacobian(deformation).min() < _LEAST_JACOBIAN:
+        velocity, atrophy = 0.95 * velocity, 0.95 * atrophy
+        deformation = DisplacementField(exponential(velocity + atrophy, grid), grid)
+    return PersonMap(affine, deformation)
+
+
+def exponential(velocity_mm: np.ndarray, grid: Grid) -> np.ndarray:
+    """Displacement of the unit-time flow of a stationary velocity ``(X, Y, Z, 3)``, mm.
+
+    Scaling and squaring: Arsigny et al., MICCAI 2006.
+    """
+    displacement = velocity_mm / 2**_SQUARINGS
+    voxels = grid.voxels(np.float32)
+    for _ in range(_SQUARINGS):
+        reached = np.moveaxis(voxels + grid.vectors_to_voxel(displacement), -1, 0)
+        displacement = displacement + np.stack(
+            [
+                ndimage.map_coordinates(displacement[..., axis], reached, order=1, mode="nearest", prefilter=False)
+                for axis in range(3)
+            ],
+            axis=-1,
+        )
+    return displacement.astype(np.float32)
+
+
+def jacobian(field: DisplacementField) -> np.ndarray:
+    """Determinant of the derivative of ``x + u(x)``, ``(X, Y, Z)``, central differences."""
+    gradients = np.stack(
+        [np.stack(np.gradient(field.displacement_mm[..., axis], *field.grid.spacing), axis=-1) for axis in range(3)],
+        axis=-2,
+    )
+    return np.linalg.det(gradients + np.eye(3))
+
+
+@cache
+def _nodes() -> Grid:
+    """The nodes of every velocity: the template's box and a margin around it, RAS axes."""
+    template = load_template().grid
+    extent = np.array(template.shape) * template.spacing + 2 * _MARGIN_MM
+    affine = np.diag([_NODE_SPACING_MM] * 3 + [1.0])
+    affine[:3, 3] = template.to_world(np.zeros(3)) - _MARGIN_MM
+    return Grid(tuple(np.ceil(extent / _NODE_SPACING_MM).astype(int)), affine)
+
+
+@cache
+def _brain_at_nodes() -> np.ndarray:
+    return _at_nodes(load_template().brain) > 0.5
+
+
+def _at_nodes(volume: np.ndarray) -> np.ndarray:
+    """A template volume smoothed to the nodes' spacing and sampled there."""
+    return antialiased(volume, load_template().grid, _nodes())
+
+
+def _small_affine(rng: np.random.Generator) -> Affine:
+    """Up to 4 degrees, 4 % and 4 mm about each axis."""
+    angles = np.deg2rad(rng.uniform(-4, 4, 3))
+    scales = 1 + rng.uniform(-0.04, 0.04, 3)
+    shift = rng.uniform(-4, 4, 3)
+    matrix = np.eye(4)
+    for axis, angle in enumerate(angles):
+        first, second = [a for a in range(3) if a != axis]
+        turn = np.eye(4)
+        turn[first, first] = turn[second, second] = np.cos(angle)
+        turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
+        matrix = turn @ matrix
+    matrix[:3, :3] = matrix[:3, :3] * scales
+    matrix[:3, 3] = shift
+    return Affine(matrix)
+
+
+def _random_velocity(rng: np.random.Generator) -> np.ndarray:
+    """Smooth noise at several scales, with the wanted mean length inside the brain, ``(X, Y, Z, 3)`` mm."""
+    squared = sum(k**2 for k in _frequencies(_nodes().shape))
+    smoothing = np.zeros_like(squared)
+    for scale in _SCALES_MM:
+        gaussian = np.exp(-squared * scale**2 / 2)
+        smoothing += scale * gaussian / np.sqrt((gaussian**2).mean())
+    noise = rng.standard_normal((3, *squared.shape))
+    velocity = np.stack([np.fft.ifftn(np.fft.fftn(n) * smoothing).real for n in noise], axis=-1)
+    length = np.linalg.norm(velocity[_brain_at_nodes()], axis=-1).mean()
+    return (velocity * (_MEAN_DISPLACEMENT_MM / length)).astype(np.float32)
+
+
+def _atrophy_velocity(atrophy: Atrophy) -> np.ndarray:
+    """Velocity whose divergence empties the tissue and fills the fluid spaces, ``(X, Y, Z, 3)`` mm.
+
+    The map goes from person to template, so a space that grew in the person has a negative divergence. Tissue gives way
+    evenly, so that the brain's volume stays.
+    """
+    lateral, other, sulci, tissue = _fluid_spaces()
+    divergence = -atrophy.ventricles * (lateral + other / 2) - atrophy.sulci * sulci
+    divergence = divergence - tissue * (divergence.sum() / tissue.sum())
+    return _with_divergence(divergence)
+
+
+@cache
+def _fluid_spaces() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Fractions at the nodes: lateral ventricles, third and fourth, fluid between the folds, tissue."""
+    template, labels = load_template(), template_labels().data
+    lateral = np.isin(labels, _LATERAL_VENTRICLES).astype(np.float32)
+    other = np.isin(labels, _OTHER_VENTRICLES).astype(np.float32)
+    sulci = template.fluid * (1 - lateral - other)
+    return tuple(_at_nodes(v) for v in (lateral, other, sulci, template.grey + template.white))
+
+
+def _with_divergence(divergence: np.ndarray) -> np.ndarray:
+    """The gradient field with this divergence, periodic: ``v = grad f`` with ``laplace f = divergence``, by FFT."""
+    frequencies = _frequencies(divergence.shape)
+    squared = sum(k**2 for k in frequencies)
+    squared[0, 0, 0] = 1
+    potential = -np.fft.fftn(divergence) / squared
+    return np.stack([np.fft.ifftn(1j * k * potential).real for k in frequencies], axis=-1).astype(np.float32)
+
+
+def _frequencies(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Angular frequencies of the nodes' Fourier transform along each axis, open axes, radians per mm."""
+    return np.ix_(*[2 * np.pi * np.fft.fftfreq(n, _NODE_SPACING_MM) for n in shape])
+
+
+def _solved(field: DisplacementField, points_mm: np.ndarray, tolerance_mm: float = 1e-3) -> np.ndarray:
+    """Where ``field`` sends to ``points_mm``: Newton's method with derivatives by differences."""
+    step_mm = 0.05
+    solution = 2 * points_mm - field(points_mm)
+    for _ in range(30):
+        reached = field(solution)
+        residual = points_mm - reached
+        if np.abs(residual).max() < tolerance_mm:
+            return solution
+        derivative = np.stack([(field(solution + step_mm * axis) - reached) / step_mm for axis in np.eye(3)], axis=-1)
+        solution = solution + np.linalg.solve(derivative, residual[..., None])[..., 0]
+    raise ArithmeticError(f"The inverse of a virtual person's map is {np.abs(residual).max():.3g} mm off.")
