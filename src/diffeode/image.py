@@ -79,7 +79,9 @@ def foreground(image: Image) -> np.ndarray:
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Lower (inclusive) and upper (exclusive) corner of ``mask``, grown by ``margin`` voxels inside the array."""
-    occupied = [np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis))) for axis in range(mask.ndim)]
+    occupied = [
+        np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis))) for axis in range(mask.ndim)
+    ]
     if any(o.size == 0 for o in occupied):
         raise InputError("The brain mask is empty; check the skull stripping.")
     lower = np.array([max(0, o[0] - margin) for o in occupied])

@@ -13,7 +13,7 @@ RECEIPT = "receipt.json"
 
 
 def write_receipt(folder: Path, files: list[str], content: dict[str, Any]) -> None:
-    """Write ``folder/receipt.json``: ``content`` plus size and SHA-256 of each of ``files`` (names inside ``folder``)."""
+    """Write ``folder/receipt.json``: ``content``, and size and SHA-256 of ``files`` (names inside ``folder``)."""
     outputs = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files}
     write_json(folder / RECEIPT, {**content, "outputs": outputs})
 

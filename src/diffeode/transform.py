@@ -68,7 +68,7 @@ class DisplacementField(Transform):
     def __post_init__(self) -> None:
         if self.displacement_mm.shape != (*self.grid.shape, 3):
             raise InputError(
-                f"A displacement field of shape {self.displacement_mm.shape} does not lie on a grid of {self.grid.shape}."
+                f"A displacement field of shape {self.displacement_mm.shape} lies on no grid of {self.grid.shape}."
             )
         if not np.isfinite(self.displacement_mm).all():
             raise InputError("A displacement field has NaN or infinite vectors; the registration that made it failed.")
@@ -115,7 +115,9 @@ def warp_labels(labels: Labels, transform: Transform, grid: Grid) -> Labels:
     return Labels(sample(labels.data, labels.grid.to_voxel(transform(grid.points_mm())), order=0), grid)
 
 
-def invert(field_: DisplacementField, grid: Grid, iterations: int = 50, tolerance_mm: float = 1e-3) -> DisplacementField:
+def invert(
+    field_: DisplacementField, grid: Grid, iterations: int = 50, tolerance_mm: float = 1e-3
+) -> DisplacementField:
     """Inverse of a displacement field on ``grid`` by fixed-point iteration ``v <- -u(y + v)``.
 
     Chen et al., Medical Physics 35(1), 2008. Converges where the displacement is a contraction; the result is the best

@@ -65,8 +65,7 @@ class NetworkField(nn.Module):
         )
         widths = [dimensions] + [channels] * 5
         self.convolutions = nn.ModuleList(
-            convolution(a, b, 3, stride=2, padding=1, padding_mode="replicate")
-            for a, b in itertools.pairwise(widths)
+            convolution(a, b, 3, stride=2, padding=1, padding_mode="replicate") for a, b in itertools.pairwise(widths)
         )
         # Each convolution halves an axis, rounding up, so all of them together divide by their power of two.
         features = channels * math.prod(-(-n // 2 ** len(self.convolutions)) for n in self.cloud.shape[2:])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def gaussian(field: Tensor, sigma: float | Sequence[float]) -> Tensor:
-    """Gaussian average of standard deviation ``sigma`` voxels (one for all axes or one each); border values continue."""
+    """Gaussian average of standard deviation ``sigma`` voxels, for all axes or one each; border values continue."""
     sigmas = [sigma] * (field.dim() - 2) if isinstance(sigma, int | float) else sigma
     for axis, width in enumerate(sigmas):
         if width > 0:
@@ -34,8 +34,8 @@ def inverse_operator(field: Tensor, alpha: float, power: float) -> Tensor:
     """``L^-1 field`` for ``L = (Id - alpha Laplacian)^power`` with Dirichlet-zero border, on the unit cube.
 
     The discrete Laplacian (zero one voxel beyond the border) is diagonal in the sine basis (DST-I), so this is its
-    exact inverse. arXiv 2512.22689, section III-D1 and equation 24; alpha 0.0025 and power 2 are Hernandez's and Beg's values
-    (IJCV 61(2), 2005), an assumption, since the paper's own were lost.
+    exact inverse. arXiv 2512.22689, section III-D1 and equation 24; alpha 0.0025 and power 2 are Hernandez's and Beg's
+    values (IJCV 61(2), 2005), an assumption, since the paper's own were lost.
     """
     eigenvalues = torch.zeros(1, 1, *[1] * (field.dim() - 2), device=field.device, dtype=field.dtype)
     for axis, n in enumerate(field.shape[2:]):
@@ -69,7 +69,7 @@ def _gaussian_kernel(sigma: float) -> Tensor:
 
 
 def _along(field: Tensor, kernel: Tensor, axis: int, mode: str = "replicate") -> Tensor:
-    """Correlation with an odd ``kernel (k,)`` along spatial ``axis`` as a sum of shifted copies, fast for short ones."""
+    """Correlation with an odd ``kernel (k,)`` along spatial ``axis``, as a sum of shifted copies (fast when short)."""
     radius, n = kernel.numel() // 2, field.shape[axis + 2]
     pad = [0, 0] * (field.dim() - 2)
     position = 2 * (field.dim() - 3 - axis)

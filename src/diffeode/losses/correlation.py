@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,12 +27,18 @@ def local_ncc(fixed: Tensor, moving: Tensor, window: int) -> Tensor:
 
 
 def window_mean(image: Tensor, window: int) -> Tensor:
-    """Mean over windows of ``window`` voxels along each axis, of the voxels inside the image, by running sums."""
+    """Mean over windows of ``window`` voxels along each axis, of the voxels inside the image, by running sums.
+
+    The mean of the whole image is taken off first: what remains cancels in the sums, so float32 suffices.
+    """
     radius = window // 2
+    offset = image.detach().mean()
+    image = image - offset
     for axis in range(2, image.dim()):
         n = image.shape[axis]
-        pad = [0, 0] * (image.dim() - axis - 1) + [radius + 1, radius]
-        # Sums of what differs from the mean stay small, so float32 suffices where raw running sums would not.
-        total = F.pad(image, pad).cumsum(dim=axis)
-        image = (total.narrow(axis, window, n) - total.narrow(axis, 0, n)) / window
-    return image
+        total = F.pad(image, [0, 0] * (image.dim() - axis - 1) + [radius + 1, radius]).cumsum(dim=axis)
+        at = torch.arange(n, device=image.device)
+        inside = (at + radius).clamp(max=n - 1) - (at - radius).clamp(min=0) + 1
+        count = inside.view(*[-1 if a == axis else 1 for a in range(image.dim())])
+        image = (total.narrow(axis, window, n) - total.narrow(axis, 0, n)) / count
+    return image + offset

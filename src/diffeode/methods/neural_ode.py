@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffeode.errors import InputError
+from diffeode.errors import InputError, RegistrationError
 from diffeode.flows.fields import GridField, NetworkField, Smoother, zero_velocity
 from diffeode.flows.integrate import euler, exponential
 from diffeode.flows.smoothing import box, gaussian, inverse_operator
+from diffeode.flows.unfold import unfold
 from diffeode.image import bounding_box
 from diffeode.losses.regularisers import gradient_magnitude, jacobian_barrier, magnitude
 from diffeode.losses.similarity import Similarity, lmi_similarity, mind_similarity, ncc_similarity
@@ -56,6 +57,7 @@ class NeuralODE(Method):
         mi_patch, mi_bins: patches of local mutual information, voxels, and bins.
         ncc_window: of the local correlation, voxels.
         network_reductions: halvings of the network's output.
+        unfolded: take the last folds out of the map (:func:`diffeode.flows.unfold.unfold`) or refuse it.
     """
 
     title: ClassVar[str] = "Neural ODE"
@@ -90,6 +92,7 @@ class NeuralODE(Method):
     mi_bins: int = 16
     ncc_window: int = 9
     network_reductions: int = 1
+    unfolded: bool = True
 
     def __post_init__(self) -> None:
         require_one_of("similarity", self.similarity, ("mind", "lmi", "ncc"))
@@ -112,7 +115,7 @@ class NeuralODE(Method):
 
         Raises:
             InputError: the device asked for is not there.
-            RegistrationError: the energy is not finite from the start.
+            RegistrationError: the energy is not finite from the start, or folds could not be taken out.
         """
         device = _device(machine.device)
         torch.set_num_threads(machine.threads)
@@ -121,6 +124,8 @@ class NeuralODE(Method):
         lattice = Lattice(grid.shape, tuple(float(s) for s in grid.spacing))
         trace: list[dict[str, float]] = []
         velocity = self._coarse_to_fine(fixed, moving, lattice, trace, machine)
+        if self.unfolded:
+            velocity = _without_folds(velocity, self._flow, grid)
         forward = _as_field(self._flow(velocity), grid)
         inverse = _as_field(self._flow(-velocity), grid) if self._inverts_exactly() else None
         return Registration(forward, inverse, tuple(trace))
@@ -247,6 +252,13 @@ def _cropped(pair: Pair, device: torch.device) -> tuple[Grid, Tensor, Tensor]:
         torch.from_numpy(image.data[window].copy())[None, None].to(device) for image in (pair.fixed, pair.moving)
     )
     return pair.fixed.grid.crop(lower, upper), *tensors
+
+
+def _without_folds(velocity: Tensor, flow: Callable[[Tensor], Tensor], grid: Grid) -> Tensor:
+    velocity, folded = unfold(velocity, flow, grid.shape)
+    if folded:
+        raise RegistrationError(f"The map still folds at {folded} voxels; raise weight_gradient or smoothing.")
+    return velocity
 
 
 def _as_field(displacement: Tensor, grid: Grid) -> DisplacementField:
