@@ -160,10 +160,7 @@ def template_labels() -> Labels:
 
 def _open_axes(grid: Grid) -> list[np.ndarray]:
     """RAS mm along each array axis of an axis-parallel grid, ``(X, 1, 1)``, ``(1, Y, 1)``, ``(1, 1, Z)``."""
-    spans = [
-        np.arange(n) * step + start
-        for n, step, start in zip(grid.shape, np.diag(grid.affine), grid.affine[:3, 3], strict=True)
-    ]
+    spans = [grid.affine[axis, axis] * np.arange(n) + grid.affine[axis, 3] for axis, n in enumerate(grid.shape)]
     return [axis.astype(np.float32) for axis in np.ix_(*spans)]
 
 
