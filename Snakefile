@@ -1,0 +1,27 @@
+"""A registration study, from scans to tables, figures and a report; docs/workflow.md says how it works."""
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/mend.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/pairs.smk"
+include: "workflow/rules/register.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/statistics.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+# every file a user owns is listed, so that one that is lost or damaged comes back
+rule all:
+    default_target: True
+    input:
+        mended(everything),
+        VERDICT,

@@ -1,0 +1,319 @@
+"""Studies, datasets and experiments: their YAML files, read and checked before any work begins."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from diffeode.datasets.bids import list_scans
+from diffeode.datasets.pairs import PlannedPair, draw_pairs
+from diffeode.datasets.scan import Scan, choose_scans
+from diffeode.errors import InputError
+from diffeode.evaluation.labels import read_label_table
+from diffeode.methods.runs import Run, load_run, run_names
+from diffeode.names import nearest
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_KINDS = {"object": "a block of keys", "array": "a list", "string": "a word", "integer": "a whole number"}
+_KINDS |= {"number": "a number", "boolean": "true or false", "null": "null"}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where scans come from (``config/datasets/<name>.yaml``).
+
+    Attributes:
+        kind: ``bids``, or ``virtual`` for a cohort made here.
+        root: the BIDS folder.
+        labels: table of the structures to evaluate, or None where there are no labels.
+        prepare: steps of preparation (:class:`diffeode.prepare.scan.Recipe`).
+        cohort: ``persons``, ``spacing_mm`` and ``seed`` of a virtual cohort.
+    """
+
+    name: str
+    title: str
+    population: str
+    kind: str
+    root: Path
+    labels: Path | None
+    prepare: dict[str, Any]
+    cohort: dict[str, Any] = field(default_factory=dict)
+
+    def scans(self, modality: str) -> list[Scan]:
+        """Every scan of ``modality``; those of a virtual cohort need not exist yet."""
+        if self.kind == "virtual":
+            from diffeode.datasets.virtual import planned_scans
+
+            return planned_scans(self.name, self.root, self.cohort["persons"])
+        return list_scans(self.name, self.root, (modality,))
+
+
+@dataclass(frozen=True)
+class Side:
+    """The scans on one side of the pairs: of a dataset, one modality, and where given some subjects or one group."""
+
+    dataset: Dataset
+    modality: str
+    subjects: tuple[str, ...] | None = None
+    group: str | None = None
+
+    def scans(self) -> list[Scan]:
+        """The scans chosen."""
+        return choose_scans(self.dataset.scans(self.modality), self.modality, self.subjects, self.group)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Fixed and moving scans and how they are paired and aligned (``config/experiments/<name>.yaml``).
+
+    Attributes:
+        alignment: ``affine`` or ``none``.
+        grids: ``resample`` or ``refuse``, where a pair's grids differ and ``alignment`` is none.
+        pairs: drawn when the file is read.
+        seed: of the drawing and of the alignment.
+    """
+
+    name: str
+    title: str
+    fixed: Side
+    moving: Side
+    alignment: str
+    grids: str
+    pairs: tuple[PlannedPair, ...]
+    seed: int
+
+    @property
+    def labels(self) -> Path | None:
+        """The table of structures both sides are labelled with, or None."""
+        fixed, moving = self.fixed.dataset.labels, self.moving.dataset.labels
+        return fixed if fixed == moving else None
+
+    @property
+    def population(self) -> str:
+        """Who was scanned."""
+        return " and ".join(dict.fromkeys(side.dataset.population for side in (self.fixed, self.moving)))
+
+
+@dataclass(frozen=True)
+class Study:
+    """Experiments x runs (``config/<name>.yaml``).
+
+    Attributes:
+        ours: the run the statistics put against the others, or None where it is not among ``runs``.
+        seed: of every registration.
+        results: the folder everything is written to.
+        panels: pairs per experiment that are shown as panels.
+    """
+
+    name: str
+    title: str
+    experiments: tuple[Experiment, ...]
+    runs: tuple[Run, ...]
+    ours: str | None
+    seed: int
+    results: Path
+    panels: int
+
+    def experiment(self, name: str) -> Experiment:
+        """The experiment called ``name``."""
+        return next(e for e in self.experiments if e.name == name)
+
+    def run(self, name: str) -> Run:
+        """The run called ``name``."""
+        return next(r for r in self.runs if r.name == name)
+
+    def datasets(self) -> dict[str, Dataset]:
+        """Every dataset in use, by name."""
+        sides = (side for e in self.experiments for side in (e.fixed, e.moving))
+        return {side.dataset.name: side.dataset for side in sides}
+
+    def scans(self) -> dict[tuple[str, str], Scan]:
+        """Every scan in use, by its dataset's name and its own."""
+        used = (scan for e in self.experiments for pair in e.pairs for scan in (pair.fixed, pair.moving))
+        return {(scan.dataset, scan.id): scan for scan in used}
+
+    def units(self) -> list[tuple[str, str, str]]:
+        """Every unit of work: experiment, pair and run."""
+        return [(e.name, pair.id, run.name) for e in self.experiments for pair in e.pairs for run in self.runs]
+
+
+def load_study(source: Path | str | Mapping[str, Any], repository: Path) -> Study:
+    """The study in a file, or in a mapping of the same keys, with all that it names.
+
+    Args:
+        repository: where ``config`` and ``workflow/schemas`` lie, and what relative paths of datasets start from.
+
+    Raises:
+        InputError: an unknown, missing or misspelt key, or a run, dataset, experiment, label table, subject, group or
+            parameter there is not; the message names the nearest one.
+    """
+    reader = _Reader(Path(repository))
+    if isinstance(source, Mapping):
+        return reader.study(dict(source), "The study's configuration")
+    return reader.study(_read_yaml(Path(source)), str(source))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    repository: Path
+
+    def study(self, content: Any, where: str) -> Study:
+        self.check(content, "study", where)
+        results = Path(content["results"])
+        names = content["experiments"]
+        runs = tuple(load_run(name) for name in content["runs"])
+        return Study(
+            name=content["study"],
+            title=content["title"],
+            experiments=tuple(self.experiment(name, results) for name in names),
+            runs=runs,
+            ours=_ours(content["ours"], content["runs"], where),
+            seed=content["seed"],
+            results=results,
+            panels=content.get("panels", 1),
+        )
+
+    def experiment(self, name: str, results: Path) -> Experiment:
+        content, where = self.named("experiments", name)
+        self.check(content, "experiment", where)
+        fixed, moving = (self.side(content[key], results) for key in ("fixed", "moving"))
+        seed = content.get("seed", 0)
+        pairs = draw_pairs(fixed.scans(), moving.scans(), self.how(content.get("pairs", "all")), seed)
+        return Experiment(
+            name=name,
+            title=content["title"],
+            fixed=fixed,
+            moving=moving,
+            alignment=content["alignment"],
+            grids=content.get("grids", "resample"),
+            pairs=tuple(pairs),
+            seed=seed,
+        )
+
+    def side(self, content: dict[str, Any], results: Path) -> Side:
+        subjects = content.get("subjects")
+        return Side(
+            dataset=self.dataset(content["dataset"], results),
+            modality=content["modality"],
+            subjects=tuple(str(s) for s in subjects) if subjects is not None else None,
+            group=content.get("group"),
+        )
+
+    def dataset(self, name: str, results: Path) -> Dataset:
+        content, where = self.named("datasets", name)
+        self.check(content, "dataset", where)
+        virtual = content["kind"] == "virtual"
+        return Dataset(
+            name=name,
+            title=content["title"],
+            population=content["population"],
+            kind=content["kind"],
+            root=results / "sources" / name if virtual else self.repository / expand(content["root"], where),
+            labels=self.label_table(content["labels"], where),
+            prepare=content["prepare"],
+            cohort=content.get("cohort", {}),
+        )
+
+    def label_table(self, name: str | None, where: str) -> Path | None:
+        if name is None:
+            return None
+        folder = self.repository / "config" / "labels"
+        path = folder / f"{name}.tsv"
+        if not path.is_file():
+            known = (table.stem for table in folder.glob("*.tsv"))
+            raise InputError(f"{where} names label table {name!r}, which config/labels has not{nearest(name, known)}.")
+        read_label_table(path)
+        return path
+
+    def how(self, pairs: str | int) -> str | int | Path:
+        return pairs if isinstance(pairs, int) or pairs == "all" else self.repository / pairs
+
+    def named(self, kind: str, name: str) -> tuple[Any, str]:
+        """Content and shown path of ``config/<kind>/<name>.yaml``."""
+        folder = self.repository / "config" / kind
+        if not (folder / f"{name}.yaml").is_file():
+            known = (file.stem for file in folder.glob("*.yaml"))
+            raise InputError(f"There is no {kind.removesuffix('s')} {name!r}{nearest(name, known)}.")
+        return _read_yaml(folder / f"{name}.yaml"), f"config/{kind}/{name}.yaml"
+
+    def check(self, content: Any, schema: str, where: str) -> None:
+        path = self.repository / "workflow" / "schemas" / f"{schema}.schema.yaml"
+        errors = list(Draft202012Validator(_read_yaml(path)).iter_errors(content))
+        if errors:
+            raise InputError(f"{where} {_sentence(min(errors, key=_rank))}.")
+
+
+def expand(text: str, where: str) -> str:
+    """``text`` with ``${NAME}`` and ``${NAME:-default}`` replaced from the environment; empty counts as unset.
+
+    Raises:
+        InputError: a variable without a default is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        found = os.environ.get(name) or default
+        if found is None:
+            raise InputError(f"{where} needs the environment variable {name}, which is not set.")
+        return found
+
+    return _VARIABLE.sub(value, text)
+
+
+def _ours(name: str, runs: Iterable[str], where: str) -> str | None:
+    if name not in run_names():
+        raise InputError(
+            f"{where} puts run {name!r} against the others, but there is none{nearest(name, run_names())}."
+        )
+    return name if name in runs else None
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"There is no file {path}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+
+
+def _rank(error: ValidationError) -> tuple[bool, int]:
+    """Misspelt keys first: they explain the missing ones."""
+    return error.validator != "additionalProperties", len(error.absolute_path)
+
+
+def _sentence(error: ValidationError) -> str:
+    place = ".".join(str(part) for part in error.absolute_path)
+    of_place = f" under {place}" if place else ""
+    if error.validator == "additionalProperties":
+        known = error.schema["properties"]
+        key = next(key for key in error.instance if key not in known)
+        return f"has an unknown key {key!r}{of_place}{nearest(key, known)}"
+    if error.validator == "required":
+        key = next(key for key in error.validator_value if key not in error.instance)
+        return f"lacks the key {key!r}{of_place}"
+    if error.validator == "enum":
+        return f"has {place}: {error.instance!r}{nearest(error.instance, error.validator_value)}"
+    if error.validator == "type":
+        kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+        return f"has {place or 'content'}: {error.instance!r}, which is not {' or '.join(_KINDS[k] for k in kinds)}"
+    return f"has {place}: {error.instance!r}, which is not allowed ({error.message})"
+
+
+def require_writable(folder: Path) -> None:
+    """Raise :class:`InputError` where ``folder``, or the one it would be made in, cannot be written."""
+    there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
+    if not there.is_dir():
+        raise InputError(f"Cannot write results to {folder}: {there} is a file; name another folder (results: ...).")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(
+            f"Cannot write results to {folder}: no permission in {there}; name another folder (results: ...)."
+        )

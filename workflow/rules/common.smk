@@ -1,0 +1,284 @@
+"""The study, the names of its files, and what the stages ask about it."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.logging import logger
+
+REPOSITORY = Path(workflow.basedir)
+SCRIPTS = REPOSITORY / "workflow" / "scripts"
+
+# a bare clone works without installation, here and in the scripts
+sys.path[:0] = [str(REPOSITORY / "src"), str(SCRIPTS)]
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")])))
+
+from diffeode.datasets.pairs import pairs_table
+from diffeode.errors import InputError
+from diffeode.methods.registry import method_module
+from diffeode.source import code_hash
+from diffeode.study import load_study, require_writable
+
+import progress
+
+
+# built on a cluster or by hand; nothing below needs it (docs/workflow.md)
+container: "docker://diffeode:0.1.0"
+
+
+def refuse(sentence):
+    """Stop before any job with one sentence instead of a traceback."""
+    logger.error(sentence)
+    sys.exit(1)
+
+
+try:
+    STUDY = load_study(config, REPOSITORY)
+    require_writable(STUDY.results)
+except InputError as error:
+    refuse(str(error))
+
+progress.show_one_line_per_job(workflow)
+
+# ------------------------------------------------------------------------------------------------ names of files
+
+RESULTS = str(STUDY.results)
+STUDIED = f"{RESULTS}/studies/{STUDY.name}"
+TABLES = f"{STUDIED}/tables"
+FIGURES = f"{STUDIED}/figures"
+LOGS = f"{RESULTS}/logs"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+ENVIRONMENT = f"{workflow.basedir}/envs/base.yaml"
+
+SOURCE = f"{RESULTS}/sources/{{dataset}}/receipt.json"
+PREPARED = f"{RESULTS}/prepared/{{dataset}}/{{scan}}/receipt.json"
+PAIRS = f"{RESULTS}/pairs/{{experiment}}/pairs.tsv"
+PAIR = f"{RESULTS}/pairs/{{experiment}}/{{pair}}/receipt.json"
+REGISTRATION = f"{RESULTS}/registrations/{{experiment}}/{{pair}}/{{run}}/receipt.json"
+METRICS = f"{RESULTS}/metrics/{{experiment}}/{{pair}}/{{run}}.tsv"
+COLLECTED = f"{STUDIED}/metrics.tsv"
+VERDICT = f"{STUDIED}/verdict.txt"
+PANEL = f"{FIGURES}/panels/{{experiment}}/{{pair}}/{{run}}.png"
+CONVERGENCE = f"{FIGURES}/convergence/{{experiment}}/{{pair}}"
+OVERVIEW = f"{FIGURES}/coronal_overview/{{experiment}}.png"
+SUFFIXES = (".tsv", ".md", ".tex")
+
+EXPERIMENTS = [e.name for e in STUDY.experiments]
+PLANNED = {(e.name, pair.id): pair for e in STUDY.experiments for pair in e.pairs}
+UNITS = [dict(zip(("experiment", "pair", "run"), unit)) for unit in STUDY.units()]
+
+
+def one_of(names):
+    """A wildcard's constraint: these names and nothing else."""
+    return "|".join(re.escape(name) for name in dict.fromkeys(names))
+
+
+wildcard_constraints:
+    dataset=one_of(STUDY.datasets()),
+    scan=one_of(scan for _, scan in STUDY.scans()),
+    experiment=one_of(EXPERIMENTS),
+    pair=one_of(pair for _, pair in PLANNED),
+    run=one_of(run.name for run in STUDY.runs),
+
+
+def code(script, *modules):
+    """What results depend on besides inputs and parameters: a script, and modules with all that they import."""
+    return code_hash(SCRIPTS / f"{script}.py", *modules)
+
+
+# ------------------------------------------------------------------------------------------------ what there will be
+
+
+def receipts():
+    """Every receipt of the study, in the order of work."""
+    virtual = [name for name, dataset in STUDY.datasets().items() if dataset.kind == "virtual"]
+    return [
+        *(SOURCE.format(dataset=name) for name in virtual),
+        *(prepared(scan) for scan in STUDY.scans().values()),
+        *(PAIR.format(experiment=e, pair=pair) for e, pair in PLANNED),
+        *(REGISTRATION.format(**unit) for unit in UNITS),
+    ]
+
+
+def tables():
+    """Every table of the study."""
+    stems = ("summary", "dice_by_label", "wilcoxon", "wilcoxon_largest_p")
+    return [*(f"{TABLES}/{stem}{suffix}" for stem in stems for suffix in SUFFIXES), f"{TABLES}/failures.tsv"]
+
+
+def figures():
+    """Every figure of the study."""
+    of_study = [f"{FIGURES}/{name}" for name in ("dice_boxplot", "dice_by_structure", "regularity", "significance")]
+    of_pairs = [CONVERGENCE.format(experiment=e, pair=pair) for e, pair in shown_pairs()]
+    return [
+        *(f"{stem}.{kind}" for stem in of_study + of_pairs for kind in ("svg", "png")),
+        *(OVERVIEW.format(experiment=name) for name in EXPERIMENTS),
+        *(PANEL.format(experiment=e, pair=pair, run=run.name) for e, pair in shown_pairs() for run in STUDY.runs),
+    ]
+
+
+def plain_files():
+    """Every file of the study that is no receipt and stands behind none."""
+    pairs = [PAIRS.format(experiment=name) for name in EXPERIMENTS]
+    return [*pairs, *unit_metrics(None), COLLECTED, *tables(), *figures()]
+
+
+def everything(wildcards):
+    """Every file of the study that a user owns, except the verdict over them."""
+    return [*receipts(), *plain_files()]
+
+
+def shown_pairs():
+    """Experiment and pair of those shown one by one: the first of each experiment."""
+    return [(e.name, pair.id) for e in STUDY.experiments for pair in e.pairs[: STUDY.panels]]
+
+
+# ------------------------------------------------------------------------------------------------ scans and pairs
+
+
+def scan_of(wildcards):
+    return STUDY.scans()[wildcards.dataset, wildcards.scan]
+
+
+def scan_files(wildcards):
+    """A scan's own files; those of a virtual cohort stand behind the cohort's receipt."""
+    scan = scan_of(wildcards)
+    if STUDY.datasets()[wildcards.dataset].kind == "virtual":
+        return SOURCE.format(dataset=wildcards.dataset)
+    return [str(file) for file in (scan.image, scan.labels, scan.landmarks) if file]
+
+
+def scan_fields(wildcards):
+    """The scan as plain words, so that Snakemake can tell when it changes."""
+    return {key: str(value) for key, value in vars(scan_of(wildcards)).items() if value is not None}
+
+
+def prepared(scan):
+    """The receipt of a prepared scan."""
+    return PREPARED.format(dataset=scan.dataset, scan=scan.id)
+
+
+def planned_pair(wildcards):
+    return PLANNED[wildcards.experiment, wildcards.pair]
+
+
+def pair_rows(wildcards):
+    return pairs_table(STUDY.experiment(wildcards.experiment).pairs).values.tolist()
+
+
+def pair_scans(wildcards):
+    pair = planned_pair(wildcards)
+    return [prepared(pair.fixed), prepared(pair.moving)]
+
+
+def datasets_of(wildcards):
+    """Where the fixed and the moving scan of a pair come from."""
+    pair = planned_pair(wildcards)
+    return {"fixed_dataset": pair.fixed.dataset, "moving_dataset": pair.moving.dataset}
+
+
+def alignment(wildcards):
+    experiment = STUDY.experiment(wildcards.experiment)
+    return {"alignment": experiment.alignment, "grids": experiment.grids, "seed": experiment.seed}
+
+
+# ------------------------------------------------------------------------------------------------ registrations
+
+
+def pair_and_moving_scan(wildcards):
+    return [PAIR.format(**wildcards), prepared(planned_pair(wildcards).moving)]
+
+
+def run_of(wildcards):
+    run = STUDY.run(wildcards.run)
+    return {"method": run.method, "parameters": dict(sorted(run.parameters.items()))}
+
+
+def register_code(wildcards):
+    """The code of this run's method and of the harness, not of any other method."""
+    method = method_module(STUDY.run(wildcards.run).method)
+    return code("register", method, "diffeode.methods.harness", "diffeode.prepare.pair")
+
+
+def registrations(wildcards):
+    return [REGISTRATION.format(**unit) for unit in UNITS]
+
+
+def registration_logs(wildcards):
+    return [f"{LOGS}/register/{u['experiment']}/{u['pair']}/{u['run']}.log" for u in UNITS]
+
+
+# ------------------------------------------------------------------------------------------------ numbers
+
+
+def unit_receipts(wildcards):
+    fixed, moving = pair_scans(wildcards)
+    unit = {"registration": REGISTRATION.format(**wildcards), "pair": PAIR.format(**wildcards)}
+    return {**unit, "fixed": fixed, "moving": moving, "labels": label_tables(wildcards)}
+
+
+def label_tables(wildcards):
+    """The table of structures to evaluate, or none."""
+    table = STUDY.experiment(wildcards.experiment).labels
+    return [str(table)] if table else []
+
+
+def unit_metrics(wildcards):
+    return [METRICS.format(**unit) for unit in UNITS]
+
+
+def collected(wildcards):
+    return COLLECTED
+
+
+def table_caption(sentence):
+    """What a table shows, and of whom."""
+    populations = " and ".join(dict.fromkeys(e.population for e in STUDY.experiments))
+    return f"{STUDY.title} ({populations}). {sentence}"
+
+
+# ------------------------------------------------------------------------------------------------ pictures
+
+LOOK = {
+    "titles": {run.name: run.title for run in STUDY.runs},
+    "experiments": {e.name: f"{e.title} ({e.population})" for e in STUDY.experiments},
+    "ours": STUDY.ours,
+}
+
+
+def registration_and_pair(wildcards):
+    return [REGISTRATION.format(**wildcards), PAIR.format(**wildcards)]
+
+
+def registrations_of_pair(wildcards):
+    return [REGISTRATION.format(**wildcards, run=run.name) for run in STUDY.runs]
+
+
+def pair_title(wildcards):
+    fixed, moving = wildcards.pair.split("__")
+    return f"{moving} to {fixed} ({STUDY.experiment(wildcards.experiment).population})"
+
+
+def panel_title(wildcards):
+    return f"{STUDY.run(wildcards.run).title}: {pair_title(wildcards)}"
+
+
+def fixed_scans(wildcards):
+    """The fixed scans of an experiment, each once."""
+    scans = (pair.fixed for pair in STUDY.experiment(wildcards.experiment).pairs)
+    return list({scan.id: scan for scan in scans}.values())
+
+
+def prepared_fixed_scans(wildcards):
+    return [prepared(scan) for scan in fixed_scans(wildcards)]
+
+
+def shown_names(wildcards):
+    return [f"{scan.id}\n{scan.group}" if scan.group else scan.id for scan in fixed_scans(wildcards)]
+
+
+def overview_caption(wildcards):
+    experiment = STUDY.experiment(wildcards.experiment)
+    dataset = experiment.fixed.dataset
+    return f"{dataset.title}, {dataset.population}: the fixed scans of the experiment {experiment.title}."

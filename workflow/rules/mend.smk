@@ -1,0 +1,53 @@
+"""Removing what is damaged or failed before Snakemake judges what is there, so that it is made again."""
+
+from functools import cache
+
+from diffeode.receipt import damage, read_receipt
+from diffeode.seals import broken_seal
+
+
+def complaint(receipt):
+    """Why a unit has to be made again, or None; one that is absent Snakemake sees by itself."""
+    if not receipt.exists():
+        return None
+    reason = damage(receipt)
+    if reason:
+        return reason
+    content = read_receipt(receipt)
+    failed = content.get("status") == "failed"
+    return f"it failed last time ({content.get('reason')})" if failed else None
+
+
+def complaints():
+    """Each file to be made again, and why."""
+    units = {receipt: complaint(receipt) for receipt in map(Path, receipts())}
+    plain = [file for file in map(Path, plain_files()) if broken_seal(file, STUDY.results)]
+    return {file: reason for file, reason in units.items() if reason} | dict.fromkeys(plain, "it was changed")
+
+
+@cache
+def mend():
+    """Remove, once, what is damaged or failed; a dry run only says so.
+
+    Input functions call this, because only then does Snakemake know whether it will run jobs at all.
+    """
+    if not workflow.is_main_process or workflow.executor_plugin is None or workflow.touch:
+        return
+    if any(Path(".snakemake/locks").glob("*")):
+        return  # another Snakemake is at work here, and its files are in flux
+    for file, reason in complaints().items():
+        what = file.parent if file.name == "receipt.json" else file
+        logger.warning(f"{what} has to be made again: {reason}.")
+        if not workflow.dryrun:
+            file.unlink()
+    workflow.iocache.clear()
+
+
+def mended(inputs):
+    """``inputs``, once everything has been looked at."""
+
+    def inspect(wildcards):
+        mend()
+        return inputs(wildcards)
+
+    return inspect

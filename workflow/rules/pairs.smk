@@ -1,0 +1,46 @@
+"""From prepared scans to aligned pairs."""
+
+
+localrules:
+    draw_pairs,
+
+
+rule draw_pairs:
+    """The pairs that the study's file stands for, written down."""
+    output:
+        PAIRS,
+    log:
+        f"{LOGS}/draw_pairs/{{experiment}}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        pairs=pair_rows,
+        code=code("draw_pairs"),
+    message:
+        "writing down the pairs of {wildcards.experiment}"
+    script:
+        "../scripts/draw_pairs.py"
+
+
+rule align:
+    input:
+        mended(pair_scans),
+    output:
+        PAIR,
+    log:
+        f"{LOGS}/align/{{experiment}}/{{pair}}.log",
+    benchmark:
+        f"{BENCHMARKS}/align/{{experiment}}/{{pair}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=3000,
+    params:
+        datasets=datasets_of,
+        alignment=alignment,
+        code=code("align", "diffeode.prepare.pair"),
+    message:
+        "aligning {wildcards.experiment} {wildcards.pair}"
+    script:
+        "../scripts/align.py"

@@ -1,0 +1,30 @@
+"""The unit of the study: one pair, one run."""
+
+
+# The receipt stands for warp, inverse_warp, warped and trace beside it. A registration that fails writes a receipt that
+# says so: the others go on, the tables show it as missing, and rule verdict makes Snakemake fail in the end.
+# threads and gpu are no params: they may change the time, never which results are up to date.
+rule register:
+    input:
+        mended(pair_and_moving_scan),
+    output:
+        REGISTRATION,
+    log:
+        f"{LOGS}/register/{{experiment}}/{{pair}}/{{run}}.log",
+    benchmark:
+        f"{BENCHMARKS}/register/{{experiment}}/{{pair}}/{{run}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: 6000 * attempt,
+        gpu=0,
+    params:
+        datasets=datasets_of,
+        run=run_of,
+        seed=STUDY.seed,
+        code=register_code,
+    message:
+        "registering {wildcards.experiment} {wildcards.pair} {wildcards.run}"
+    script:
+        "../scripts/register.py"

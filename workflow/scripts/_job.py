@@ -1,0 +1,66 @@
+"""What every script does alike: its log, its threads, its one sentence on the console, the seals of its files."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def job(snakemake) -> Iterator[Callable[[str], None]]:
+    """Send all output to the job's log; show one sentence on the console where the job fails.
+
+    Scripts import what they need inside, so that a failing import is logged too and threads are limited before any
+    library counts them. Yields a function that writes a sentence on the console.
+    """
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(snakemake.threads)
+    os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
+    console = os.fdopen(os.dup(2), "w", buffering=1)
+    _into(snakemake.log[0])
+    what = f"{snakemake.rule} {' '.join(snakemake.wildcards)}".strip()
+    print(what, *_facts(snakemake), sep="\n", flush=True)
+
+    def say(sentence: str) -> None:
+        console.write(f"{what}: {sentence} (log: {snakemake.log[0]})\n")
+
+    try:
+        yield say
+        _seal(snakemake)
+    except Exception as error:
+        traceback.print_exc()
+        say(reason(error))
+        sys.exit(1)
+
+
+def reason(error: Exception) -> str:
+    """One sentence about ``error``."""
+    from diffeode.errors import InputError, RegistrationError
+
+    first = (str(error).strip().splitlines() or [""])[0]
+    return first if isinstance(error, InputError | RegistrationError) else f"{type(error).__name__}: {first}"
+
+
+def _into(log: str) -> None:
+    """Point this process's standard output and error at ``log``, also for libraries that are not Python."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _facts(snakemake) -> Iterator[str]:
+    yield from (f"  {name}: {value}" for name, value in snakemake.wildcards.items())
+    yield from (f"  {name}: {value}" for name, value in snakemake.params.items() if name != "code")
+    yield f"  threads: {snakemake.threads}"
+
+
+def _seal(snakemake) -> None:
+    from diffeode.seals import seal
+
+    for file in map(Path, snakemake.output):
+        if file.name != "receipt.json":
+            seal(file, Path(snakemake.config["results"]))

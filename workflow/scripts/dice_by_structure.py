@@ -1,0 +1,13 @@
+"""Draw the figure dice_by_structure."""
+
+from pathlib import Path
+
+from _job import job
+
+with job(snakemake):
+    from diffeode.figures.dice_by_structure import dice_by_structure
+    from diffeode.statistics.tidy import read_tidy
+
+    metrics = read_tidy(snakemake.input[0])
+    for out in snakemake.output:
+        dice_by_structure(metrics, out=Path(out), **snakemake.params.look)

@@ -1,0 +1,13 @@
+"""Draw the figure regularity."""
+
+from pathlib import Path
+
+from _job import job
+
+with job(snakemake):
+    from diffeode.figures.regularity import regularity
+    from diffeode.statistics.tidy import read_tidy
+
+    metrics = read_tidy(snakemake.input[0])
+    for out in snakemake.output:
+        regularity(metrics, out=Path(out), **snakemake.params.look)

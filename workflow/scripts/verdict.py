@@ -1,0 +1,16 @@
+"""Fail where a registration failed."""
+
+from pathlib import Path
+
+from _job import job
+
+with job(snakemake):
+    from diffeode.errors import RegistrationError
+    from diffeode.io import write_text
+
+    table = snakemake.input.failures
+    failed = len(Path(table).read_text(encoding="utf-8").splitlines()) - 1
+    planned = snakemake.params.registrations
+    if failed:
+        raise RegistrationError(f"{failed} of {planned} registrations failed: the reasons are in {table}")
+    write_text(snakemake.output[0], f"{planned} of {planned} registrations succeeded.\n")
