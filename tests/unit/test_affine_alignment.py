@@ -1,0 +1,95 @@
+"""The affine alignment: identity, a known affine, ANTs' own conventions, and the gain on newborns."""
+
+import numpy as np
+import pytest
+
+from diffeode import io
+from diffeode.ants_bridge import affine_from_ants, ants_registration, load_ants, to_ants
+from diffeode.datasets.virtual_anatomy import load_template
+from diffeode.errors import InputError
+from diffeode.image import Image, Labels
+from diffeode.prepare.affine import affine_registration
+from diffeode.prepare.resolution import resample_brain
+from diffeode.space import Grid
+from diffeode.transform import Affine, warp_image, warp_labels
+
+
+@pytest.fixture(scope="module")
+def head() -> Image:
+    """The template at 4 mm, with axes to the left and front, as many scanners store them."""
+    template = load_template()
+    image, _ = resample_brain(Image(template.t1, template.grid), template.brain > 0, 4.0)
+    flipped = image.grid.affine @ np.diag([-1.0, 1, 1, 1])
+    flipped[:3, 3] = image.grid.to_world(np.array([image.grid.shape[0] - 1, 0, 0]))
+    return Image(image.data[::-1], Grid(image.grid.shape, flipped))
+
+
+@pytest.fixture(scope="module")
+def newborns(data_root) -> dict[str, Image | Labels]:
+    """T2w of one newborn, T1w of another, and their structures."""
+    folder = data_root / "albert"
+    return {
+        "fixed": io.read_image(folder / "sub-01/anat/sub-01_T2w.nii.gz"),
+        "moving": io.read_image(folder / "sub-02/anat/sub-02_T1w.nii.gz"),
+        "fixed_labels": io.read_labels(folder / "sub-01/anat/sub-01_dseg.nii.gz"),
+        "moving_labels": io.read_labels(folder / "sub-02/anat/sub-02_dseg.nii.gz"),
+    }
+
+
+def worst_distance_mm(one: Affine, other: Affine, image: Image) -> float:
+    brain = image.grid.to_world(np.argwhere(image.data > 0).astype(float))
+    return float(np.linalg.norm(one(brain) - other(brain), axis=-1).max())
+
+
+def mean_dice(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean over the structures but 172, which most of the newborns lack."""
+    numbers = [n for n in np.unique(one) if n not in (0, 172)]
+    return float(
+        np.mean([2 * ((one == n) & (other == n)).sum() / ((one == n).sum() + (other == n).sum()) for n in numbers])
+    )
+
+
+def test_identical_images_stay_in_place(head):
+    assert worst_distance_mm(affine_registration(head, head, threads=1, seed=1), Affine(), head) < 0.05
+
+
+def test_a_known_affine_between_two_contrasts_is_found(head):
+    truth = Affine([[1.05, 0.06, 0, 5], [-0.05, 0.97, 0.04, -4], [0.01, -0.05, 1.02, 6], [0, 0, 0, 1]])
+    inverted = Image(np.where(head.data > 0.1, 1.2 - head.data, 0), head.grid)
+    fixed = warp_image(inverted, truth, head.grid)
+    found = affine_registration(fixed, head, threads=1, seed=1)
+    assert worst_distance_mm(found, truth, fixed) < 1.5
+    assert worst_distance_mm(Affine(), truth, fixed) > 10
+
+
+def test_one_seed_one_answer(head):
+    moved = warp_image(head, Affine(np.diag([1.1, 1, 1, 1])), head.grid)
+    first, second = (affine_registration(head, moved, threads=1, seed=5).matrix for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.slow
+def test_newborns_overlap_as_ants_has_them(newborns):
+    fixed, moving, fixed_labels, moving_labels = newborns.values()
+    with ants_registration(fixed, moving, "Affine", 1, 1) as found:
+        affine = affine_from_ants(found["fwdtransforms"][0])
+        theirs = load_ants(1).apply_transforms(
+            to_ants(fixed_labels), to_ants(moving_labels), found["fwdtransforms"], interpolator="nearestNeighbor"
+        )
+    ours = warp_labels(moving_labels, affine, fixed_labels.grid)
+    assert mean_dice(fixed_labels.data, warp_labels(moving_labels, Affine(), fixed_labels.grid).data) < 0.45
+    assert mean_dice(fixed_labels.data, ours.data) > 0.68
+    assert (ours.data == theirs.numpy()).mean() >= 0.999
+    assert (ours.data == theirs.numpy())[fixed_labels.data > 0].mean() >= 0.999
+
+
+def test_sheared_grid_is_refused():
+    sheared = np.eye(4)
+    sheared[0, 1] = 0.3
+    with pytest.raises(InputError, match="not perpendicular"):
+        to_ants(Image(np.zeros((4, 4, 4)), Grid((4, 4, 4), sheared)))
+
+
+def test_missing_affine_file(tmp_path):
+    with pytest.raises(InputError, match=r"There is no affine file .*absent.mat"):
+        affine_from_ants(tmp_path / "absent.mat")
