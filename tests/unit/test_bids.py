@@ -34,6 +34,7 @@ def test_labels_landmarks_and_group_are_found_beside_the_scan(tmp_path):
     root = bids_folder(
         tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_dseg.nii.gz", "sub-01/anat/sub-01_landmarks.tsv"
     )
+    bids_folder(root, "sub-01/anat/sub-01_desc-aseg_dseg.nii.gz")
     bids_folder(root, "sub-02/anat/sub-02_T1w.nii.gz", "sub-02/anat/sub-02_desc-aseg_dseg.nii.gz")
     (root / "participants.tsv").write_text("participant_id\tage\tgroup\nsub-01\t40\thealthy\nsub-02\t50\t\n")
     first, second = list_scans("study", root)
