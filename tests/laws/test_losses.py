@@ -8,7 +8,7 @@ import torch
 
 from diffeode.descriptors.mind import mind_ssc, patch_distances
 from diffeode.losses.correlation import local_ncc, window_mean
-from diffeode.losses.mutual_information import local_mutual_information
+from diffeode.losses.mutual_information import local_mutual_information_to
 from diffeode.losses.regularisers import (
     gradient_magnitude,
     jacobian_barrier,
@@ -18,6 +18,10 @@ from diffeode.losses.regularisers import (
 from diffeode.warp import voxel_centres
 
 DOUBLE = torch.float64
+
+
+def local_mutual_information(fixed, moving, patch, bins):
+    return local_mutual_information_to(fixed, patch, bins)(moving)
 
 
 def mind_by_loops(image: np.ndarray, radius: int, dilation: int) -> np.ndarray:

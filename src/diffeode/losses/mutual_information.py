@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,30 +14,35 @@ _CHUNK_FLOATS = 16_000_000
 """Soft assignments held at once; bounds the memory whatever the image."""
 
 
-def local_mutual_information(fixed: Tensor, moving: Tensor, patch: int, bins: int) -> Tensor:
-    """``- mean MI`` over the non-overlapping patches of ``patch`` voxels that hold foreground, in nats.
+def local_mutual_information_to(fixed: Tensor, patch: int, bins: int) -> Callable[[Tensor], Tensor]:
+    """The loss ``moving -> - mean MI`` over the non-overlapping patches of ``patch`` voxels, in nats.
 
     arXiv 2512.22689, equations 22 and 23. Intensities in [0, 1] are softly assigned to ``bins`` bins with a Gaussian as
-    wide as a bin. Images are extended with zeros to whole patches; patches where either image is constant are left out,
-    since their information is zero and their gradient too.
+    wide as a bin. Images are extended with zeros to whole patches; patches in which ``fixed`` is constant are left out:
+    they hold no information whatever lies on them.
 
     Args:
-        fixed, moving: ``(1, 1, *size)`` in [0, 1].
+        fixed: ``(1, 1, *size)`` in [0, 1], and so the images the loss is asked for.
     """
-    a, b = _patches(fixed, patch), _patches(moving, patch)
-    informative = (a.amax(1) > a.amin(1)) & (b.amax(1) > b.amin(1))
-    a, b = a[informative], b[informative]
-    if a.shape[0] == 0:
-        return moving.sum() * 0
-    per_chunk = max(1, _CHUNK_FLOATS // (2 * bins * a.shape[1]))
-    chunks = zip(a.split(per_chunk), b.split(per_chunk), strict=True)
-    total = sum(checkpoint(_summed_information, x, y, bins, use_reentrant=False) for x, y in chunks)
-    return -total / a.shape[0]
+    patches = _patches(fixed, patch)
+    informative = patches.amax(1) > patches.amin(1)
+    target = _soft_bins(patches[informative], bins)
+    per_chunk = max(1, _CHUNK_FLOATS // (bins * patch ** (fixed.dim() - 2)))
+
+    def loss(moving: Tensor) -> Tensor:
+        chosen = _patches(moving, patch)[informative]
+        chunks = zip(target.split(per_chunk), chosen.split(per_chunk), strict=True)
+        total = sum(
+            (checkpoint(_information, a, b, bins, use_reentrant=False) for a, b in chunks), moving.new_zeros(())
+        )
+        return -total / max(1, len(target))
+
+    return loss
 
 
-def _summed_information(a: Tensor, b: Tensor, bins: int) -> Tensor:
-    """Sum of the mutual information of the rows of ``a`` and ``b (patches, voxels)``."""
-    joint = torch.bmm(_soft_bins(a, bins).transpose(1, 2), _soft_bins(b, bins)) / a.shape[1]
+def _information(fixed_weights: Tensor, moving: Tensor, bins: int) -> Tensor:
+    """Summed information of patches: weights ``(patches, voxels, bins)`` and intensities ``(patches, voxels)``."""
+    joint = torch.bmm(fixed_weights.transpose(1, 2), _soft_bins(moving, bins)) / moving.shape[1]
     independent = joint.sum(2, keepdim=True) * joint.sum(1, keepdim=True)
     return (joint * torch.log((joint + _FLOOR) / (independent + _FLOOR))).sum()
 
