@@ -171,11 +171,14 @@ def test_claimed_inverse_inverts(name, kind):
 def test_same_seed_same_result_nothing_left_behind_nothing_said(name, monkeypatch, tmp_path, capfd):
     first = registered(name, "bent")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    filters = list(warnings.filters)
     capfd.readouterr()
-    second = register(name, "bent")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        filters = list(warnings.filters)
+        second = register(name, "bent")
+        assert list(warnings.filters) == filters
     assert tuple(capfd.readouterr()) == ("", "")
-    assert list(warnings.filters) == filters
+    assert [str(w.message) for w in warned] == []
     assert list(tmp_path.iterdir()) == []
     for a, b in ((first.forward, second.forward), (first.inverse, second.inverse)):
         if a is not None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from diffeode import cli, io
-from diffeode.errors import RegistrationError
+from diffeode.errors import InputError, RegistrationError
 from diffeode.image import Image, Labels
 from diffeode.methods import harness, runs
 from diffeode.methods.identity import Identity
@@ -294,7 +294,11 @@ def failing(error):
 
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(RegistrationError("the tissue vanished."), "the tissue vanished."), (ValueError("odd\nlines"), "ValueError odd")],
+    [
+        (RegistrationError("the tissue vanished."), "pair: the tissue vanished."),
+        (InputError("the image is too small."), "pair: the image is too small."),
+        (ValueError("odd\nlines"), "pair: ValueError odd"),
+    ],
 )
 def test_failed_registration_is_exit_code_1_and_keeps_the_old_results(register, monkeypatch, tmp_path, error, reason):
     out = tmp_path / "out"
