@@ -160,11 +160,22 @@ def test_sdlogj_of_two_regions_of_equal_size():
 
 def test_folds_outside_the_brain_count_only_in_the_grid():
     displacement, mask = np.zeros((*SHAPE, 3)), np.zeros(SHAPE, dtype=bool)
-    displacement[2, 3, 3, 0] = 1.5
+    displacement[2, 3, 3, 0] = 2.5
     mask[5:, :, :] = True
+    metrics, inside = jacobian_metrics(voxel_field(displacement), mask), np.prod(np.array(SHAPE) - 2)
+    assert metrics["folds_onesided_percent"] == metrics["folds_central_percent"] == metrics["ndv_percent"] == 0
+    assert metrics["min_jacobian"] == 1
+    assert metrics["folds_central_grid_percent"] == pytest.approx(100 / inside)
+    assert metrics["folds_onesided_grid_percent"] == pytest.approx(200 / inside)
+
+
+def test_a_point_outside_the_brain_touches_no_measure():
+    """Not even through the middle tetrahedra, which reach the voxel's diagonal neighbours."""
+    displacement, mask = np.zeros((*SHAPE, 3)), np.ones(SHAPE, dtype=bool)
+    displacement[5, 6, 6] = 4.0
+    mask[5, 6, 6] = False
     metrics = jacobian_metrics(voxel_field(displacement), mask)
-    assert metrics["folds_onesided_percent"] == metrics["ndv_percent"] == 0
-    assert metrics["folds_onesided_grid_percent"] == pytest.approx(200 / np.prod(np.array(SHAPE) - 2))
+    assert metrics["ndv_percent"] == metrics["folds_onesided_percent"] == metrics["sdlogj"] == 0
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])

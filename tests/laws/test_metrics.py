@@ -107,6 +107,12 @@ def test_hd95_is_in_millimetres_and_zero_for_equal_labels():
     assert hd95_by_label(a, a, 1, np.ones(3))[0] == 0
 
 
+def test_hd95_forgives_a_twentieth_of_the_surface():
+    clean, stained = ball(ISOTROPIC, 15.0), ball(ISOTROPIC, 15.0)
+    stained[2:4, 2:4, 2:4] = 1
+    assert hd95_by_label(clean, stained, 1, np.ones(3))[0] < 1
+
+
 def test_hd95_to_nothing_is_not_a_number():
     a = ball(ISOTROPIC, 10.0)
     assert np.isnan(hd95_by_label(a, 2 * a, 3, np.ones(3))).all()
@@ -154,6 +160,19 @@ def test_mutual_information_of_equal_inverted_independent_and_constant_images():
     assert normalised_mutual_information(image, 1 - image, mask) == pytest.approx(2, abs=1e-3)
     assert normalised_mutual_information(image, other, mask) == pytest.approx(1, abs=1e-3)
     assert np.isnan(normalised_mutual_information(0 * image, 0 * image, mask))
+
+
+def test_mutual_information_of_a_pair_is_taken_over_both_brains():
+    fixed, moving = 0.4 * ball(ISOTROPIC, 15.0), 0.8 * ball(ISOTROPIC, 15.0, (8.0, 0.0, 0.0))
+    found = evaluate_pair(
+        warp=densify(Affine(), ISOTROPIC),
+        fixed_image=Image(fixed, ISOTROPIC),
+        moving_scan=Image(moving, ISOTROPIC),
+        fixed_mask=fixed > 0,
+    ).set_index("metric")["value"]
+    expected = normalised_mutual_information(fixed, moving, (fixed > 0) | (moving > 0))
+    assert found["nmi"] == pytest.approx(expected)
+    assert found["nmi"] != pytest.approx(normalised_mutual_information(fixed, moving, fixed >= 0), rel=0.01)
 
 
 def test_mutual_information_looks_at_the_mask_only():
@@ -205,6 +224,26 @@ def test_how_the_fixed_array_is_stored_changes_no_metric(axis):
         "fixed_labels": Labels(np.flip(pair["fixed_labels"].data, axis), grid),
     }
     pd.testing.assert_frame_equal(evaluate_pair(**pair), evaluate_pair(**turned), rtol=1e-4, atol=1e-4)
+
+
+def test_the_affine_alignment_is_no_deformation_of_the_pair():
+    pair = labelled_pair()
+    alignment = Affine(np.diag([1.2, 1.1, 1.3, 1.0]))
+    rows = evaluate_pair(**pair | {"warp": densify(alignment, pair["warp"].grid), "moving_to_scan": alignment})
+    assert rows.set_index("metric").loc["min_jacobian", "value"] == pytest.approx(1, rel=1e-4)
+
+
+def test_a_structure_that_the_map_loses_is_averaged_as_zero():
+    """Label 2 lies in a corner of the moving scan only; whether a map reaches it must not change what is averaged."""
+    pair = labelled_pair()
+    moving = pair["moving_labels"].data.copy()
+    moving[0, 0, 0] = 2
+    pair |= {"moving_labels": Labels(moving, pair["moving_labels"].grid)}
+    away = densify(translation((0.0, 0.0, 500.0)), pair["warp"].grid)
+    for warp in (densify(Affine(), away.grid), away):
+        dice = evaluate_pair(**pair | {"warp": warp}).query("metric == 'dice'").set_index("label")["value"]
+        assert dice["2"] == 0
+        assert dice[""] == pytest.approx(dice[["1", "2", "3"]].mean())
 
 
 def test_which_order_the_label_table_has_changes_no_mean():

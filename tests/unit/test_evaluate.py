@@ -21,7 +21,7 @@ from diffeode.transform import Affine, DisplacementField, densify
 pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
 
 GRID = Grid((24, 22, 20), np.diag([-2.0, 2.0, 2.0, 1.0]))
-SCAN_GRID = Grid((48, 44, 40), np.array([[-1.0, 0, 0, 0.5], [0, 1.0, 0, -0.5], [0, 0, 1.0, -0.5], [0, 0, 0, 1]]))
+SCAN_GRID = Grid((48, 44, 40), np.array([[-1.0, 0, 0, 0.3], [0, 1.0, 0, -0.3], [0, 0, 1.0, -0.3], [0, 0, 0, 1]]))
 TABLE = (
     "id\tname\tabbreviation\themisphere\tgroup\n"
     "17\tleft hippocampus\tHip\tleft\tdeep\n"

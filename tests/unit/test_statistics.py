@@ -88,6 +88,22 @@ def test_failed_and_missing_pairs_are_counted_apart(metrics):
     assert table.loc[("newborns", "broken")].to_dict() == {"pairs": 6, "n": 0, "failed": 6, "missing": 0}
 
 
+def test_a_pair_that_fails_everywhere_is_still_one_of_the_pairs(tmp_path):
+    paths = [
+        write_unit(tmp_path, "e", PAIRS[0], "ours", unit_rows(0.7)),
+        write_unit(tmp_path, "e", PAIRS[1], "ours", FAILED),
+    ]
+    assert counts(collect(paths)).loc[("e", "ours")].to_dict() == {"pairs": 2, "n": 1, "failed": 1, "missing": 0}
+
+
+def test_a_dice_without_value_does_not_enter(tmp_path):
+    paths = [
+        write_unit(tmp_path, "e", pair, "ours", unit_rows(dice))
+        for pair, dice in zip(PAIRS, (0.7, np.nan), strict=False)
+    ]
+    assert mean_dice(collect(paths))["value"].tolist() == [0.7]
+
+
 def test_a_failed_pair_is_missing_from_the_dice_and_never_zero(metrics):
     values = mean_dice(metrics)
     assert list(values.columns) == ["experiment", "pair", "run", "value"]
