@@ -9,8 +9,8 @@ import pytest
 
 from diffeode import io
 from diffeode.errors import DamagedFileError, InputError
-from diffeode.evaluation.catalogue import METRICS
-from diffeode.evaluation.evaluate import ROW, evaluate_pair, evaluate_unit
+from diffeode.evaluation.catalogue import METRICS, ROW
+from diffeode.evaluation.evaluate import evaluate_pair, evaluate_unit
 from diffeode.evaluation.labels import read_label_table
 from diffeode.evaluation.landmarks import read_landmarks, shared_landmarks
 from diffeode.image import Image, Labels

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from diffeode.errors import DamagedFileError, InputError
-from diffeode.evaluation.evaluate import ROW
+from diffeode.evaluation.catalogue import ROW
 from diffeode.statistics.effect import median_difference
 from diffeode.statistics.export import as_shown, escape_latex, write_table
 from diffeode.statistics.summary import dice_by_label, summarise

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+ROW = ("metric", "label", "label_name", "value")
+"""Columns of one unit's metrics."""
+
 
 @dataclass(frozen=True)
 class Metric:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from diffeode import io
 from diffeode.errors import InputError
+from diffeode.evaluation.catalogue import ROW
 from diffeode.evaluation.consistency import inverse_consistency_mm
 from diffeode.evaluation.jacobian import jacobian_metrics
 from diffeode.evaluation.labels import read_known_labels, read_label_table, to_indices
@@ -26,7 +27,6 @@ from diffeode.image import Image, Labels, foreground, sample
 from diffeode.receipt import RECEIPT, require_intact
 from diffeode.transform import Affine, DisplacementField, warp_labels
 
-ROW = ("metric", "label", "label_name", "value")
 _COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
 
 

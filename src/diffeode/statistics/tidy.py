@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from diffeode.errors import DamagedFileError, InputError
-from diffeode.evaluation.evaluate import ROW
+from diffeode.evaluation.catalogue import ROW
 from diffeode.io import write_text
 
 UNIT = ("experiment", "pair", "run", "fixed", "moving")
