@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from diffeode import io
@@ -144,6 +145,20 @@ def test_a_label_map_of_another_atlas_is_refused_naming_both_files(unit):
         InputError, match=r"fixed_scan/labels\.nii\.gz holds none of the ids of label table .*labels\.tsv"
     ):
         evaluate_unit(**unit)
+
+
+def test_label_maps_without_any_structure_give_no_label_rows():
+    image, nothing = Image(two_boxes(GRID) / 99, GRID), Labels(np.zeros(GRID.shape), GRID)
+    rows = evaluate_pair(
+        warp=densify(Affine(), GRID),
+        fixed_image=image,
+        moving_scan=image,
+        fixed_mask=image.data > 0,
+        fixed_labels=nothing,
+        moving_labels=nothing,
+        label_table=pd.DataFrame({"id": [], "name": []}),
+    )
+    assert not set(rows["metric"]) & {"dice", "hd95_mm"}
 
 
 def test_a_map_for_another_grid_is_refused():

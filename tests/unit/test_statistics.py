@@ -186,6 +186,25 @@ def test_the_upper_bound_is_the_largest_p_and_unknown_where_one_is():
     assert upper_bound(compare_runs(pd.concat([strong, few])))["p"].isna().all()
 
 
+def test_a_study_without_labels_gives_tables_without_rows(tmp_path):
+    unlabelled = [("nmi", "", "", 1.2)]
+    metrics = collect(
+        [write_unit(tmp_path, "openms", pair, run, unlabelled) for pair in PAIRS for run in ("ours", "syn")]
+    )
+    tests = compare_runs(mean_dice(metrics))
+    for table in (tests, upper_bound(tests), dice_by_label(metrics)):
+        assert table.empty
+        assert "run" in write_table(table, tmp_path / "t", "Nothing")[0].read_text()
+    assert summarise(metrics)["nmi_mean"].tolist() == [1.2, 1.2]
+
+
+def test_a_study_in_which_all_fails_still_has_its_counts(tmp_path):
+    table = summarise(collect([write_unit(tmp_path, "e", pair, "ours", FAILED) for pair in PAIRS]))
+    assert table.to_dict("records") == [
+        {"experiment": "e", "run": "ours", "pairs": 6, "n": 0, "failed": 6, "missing": 0}
+    ]
+
+
 # ------------------------------------------------------------------------------------------------ effect
 
 

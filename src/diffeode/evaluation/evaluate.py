@@ -72,7 +72,7 @@ def evaluate_pair(
     start = warp.grid.points_mm()
     reached = start + warp.displacement_mm
     rows: list[pd.DataFrame] = []
-    if fixed_labels is not None and moving_labels is not None and label_table is not None:
+    if fixed_labels is not None and moving_labels is not None and label_table is not None and len(label_table):
         on_grid = warp_labels(fixed_labels, fixed_to_scan, warp.grid)
         rows.append(_label_rows(on_grid, moving_labels, reached, label_table))
     if fixed_landmarks_mm is not None and moving_landmarks_mm is not None and len(fixed_landmarks_mm):
