@@ -112,14 +112,14 @@ def test_flow_of_a_linear_velocity_is_the_exponential():
     np.testing.assert_allclose(flow[inner], (np.exp(rate) - 1) * grid.points_mm()[inner], atol=0.05)
 
 
-@pytest.mark.parametrize("person", [1, 4, 6])
+@pytest.mark.parametrize("person", [1, 6, 8])
 def test_map_of_a_person_is_a_smooth_diffeomorphism_of_several_mm(person):
     deformation = person_transform(person, SEED).deformation
     template = load_template()
     brain = sample(template.brain, template.grid.to_voxel(deformation.grid.points_mm()), order=1) > 0.5
     length = np.linalg.norm(deformation.displacement_mm[brain], axis=-1)
     assert 3 < length.mean() < 4
-    assert jacobian(deformation).min() > 0.2
+    assert jacobian(deformation).min() >= 0.25
 
 
 def test_jacobian_of_a_stretch_is_its_volume_change():
