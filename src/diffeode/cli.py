@@ -406,6 +406,7 @@ class _ProgressLine:
     """One line on a terminal: percentage, time left and what is going on; silent where ``stream`` is no terminal."""
 
     _LEAST_PERIOD_S = 0.1
+    _LEAST_FRACTION = 0.03  # before that, setting up dominates and the time left would be nonsense
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._shown = stream, stream.isatty()
@@ -427,7 +428,7 @@ class _ProgressLine:
         self._print(f"{100 * fraction:3.0f} %{self._left(fraction, now)}  {message}")
 
     def _left(self, fraction: float, now: float) -> str:
-        if self._started_at is None or not 0 < fraction < 1:
+        if self._started_at is None or not self._LEAST_FRACTION <= fraction < 1:
             return ""
         minutes, seconds = divmod(round((now - self._started_at) * (1 - fraction) / fraction), 60)
         return f"  {minutes}:{seconds:02d} left"

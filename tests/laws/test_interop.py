@@ -77,7 +77,7 @@ def files(request, data_root, tmp_path_factory) -> Files:
     image, labels = Image(scan.data, grid), Labels(dseg.data, grid)
     fixed_grid = grid.crop(np.array([3, 5, 7]), np.array(grid.shape) - [2, 0, 4])
     warp = densify(smooth_map(fixed_grid, 6.0).then(AFFINE), fixed_grid)
-    inverse = invert(warp, grid, iterations=15)
+    inverse = invert(warp, grid, iterations=8)
     folder = tmp_path_factory.mktemp(request.param.__name__)
     io.write_image(folder / "image.nii.gz", image)
     io.write_labels(folder / "labels.nii.gz", labels)
