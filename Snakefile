@@ -25,3 +25,5 @@ rule all:
     input:
         mended(everything),
         VERDICT,
+    message:
+        "everything of the study is there"

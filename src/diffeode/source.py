@@ -98,14 +98,14 @@ def _tree(path: Path) -> ast.Module:
 class _Essence(ast.NodeTransformer):
     """What of a module can change its results: no docstrings, no ``__version__``, no ``if TYPE_CHECKING``."""
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return ast.Pass() if is_text else node
+        return None if is_text else node
 
-    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
         is_version = any(isinstance(t, ast.Name) and t.id == "__version__" for t in node.targets)
-        return ast.Pass() if is_version else node
+        return None if is_version else node
 
-    def visit_If(self, node: ast.If) -> ast.AST:
+    def visit_If(self, node: ast.If) -> ast.AST | None:
         self.generic_visit(node)
-        return ast.Pass() if ast.unparse(node.test).endswith("TYPE_CHECKING") else node
+        return None if ast.unparse(node.test).endswith("TYPE_CHECKING") else node

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from snakemake.logging import logger
 
-REPOSITORY = Path(workflow.basedir)
-SCRIPTS = REPOSITORY / "workflow" / "scripts"
+# relative, so that a clone that is moved with its results stays up to date
+REPOSITORY = Path(os.path.relpath(workflow.basedir))
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 
 # a bare clone works without installation, here and in the scripts
-sys.path[:0] = [str(REPOSITORY / "src"), str(SCRIPTS)]
+sys.path[:0] = [f"{workflow.basedir}/src", str(SCRIPTS)]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")])))
 
 from diffeode.datasets.pairs import pairs_table

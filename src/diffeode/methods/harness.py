@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,11 @@ from diffeode import io
 from diffeode.errors import InputError, RegistrationError
 from diffeode.image import Image, foreground
 from diffeode.methods.base import Machine, Method, Pair, Registration
-from diffeode.methods.runs import Run
 from diffeode.receipt import write_receipt
 from diffeode.transform import Affine, DisplacementField, densify, invert, warp_image
+
+if TYPE_CHECKING:
+    from diffeode.methods.runs import Run
 
 _SAMPLING_PERIOD_S = 0.02
 

@@ -1,0 +1,66 @@
+# The front door. `make help` lists what there is; every target sets up .venv by itself.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+CORES ?= all
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo albert albert-half openms test lint setup clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/' | column -t -s:
+
+demo: setup  ## the virtual cohort, from nothing to a report, in minutes and without a download
+	@$(call study,demo,config/config.yaml)
+
+albert: setup  ## newborns at native resolution (scans in ../shared/data or $$DIFFEODE_DATA)
+	@$(call study,albert,config/albert.yaml)
+
+albert-half: setup  ## newborns at half resolution
+	@$(call study,albert-half,config/albert-half.yaml)
+
+openms: setup  ## adults with multiple sclerosis, without labels
+	@$(call study,openms,config/openms.yaml)
+
+test: lint  ## all checks and tests
+	$(BIN)/python -m pytest
+
+lint: setup  ## formatting and lint of Python and Snakemake
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+setup: $(READY)  ## the environment in .venv, pinned by requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "diffeode needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || \
+	  { echo "Python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) (a few minutes the first time)"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:  ## remove .venv and caches; results stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	find src tests workflow -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(1) name of the study, $(2) its file: run it, write its report also where registrations failed, say where things are
+define study
+	folder=results/studies/$(1); status=0; \
+	$(SNAKEMAKE) --configfile $(2) || status=$$?; \
+	if [ -f $$folder/metrics.tsv ]; then \
+	  mkdir -p results/logs/report; log=results/logs/report/$(1).log; \
+	  if $(SNAKEMAKE) --configfile $(2) --report $$folder/report.html > $$log 2>&1; \
+	  then echo "Report:  $$folder/report.html"; else echo "The report could not be written: see $$log"; status=1; fi; \
+	  echo "Tables:  $$folder/tables"; echo "Figures: $$folder/figures"; \
+	fi; \
+	exit $$status
+endef

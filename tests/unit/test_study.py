@@ -1,0 +1,163 @@
+"""Studies are read, and every way to misname something stops with a sentence that names what was meant."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from diffeode.errors import InputError
+from diffeode.study import expand, load_study, require_writable
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Configuration and schemas of one's own."""
+    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    shutil.copytree(REPOSITORY / "workflow" / "schemas", tmp_path / "workflow" / "schemas")
+    return tmp_path
+
+
+def demo(**changes) -> dict:
+    content = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text(encoding="utf-8"))
+    return {key: value for key, value in (content | changes).items() if value is not None}
+
+
+def rewrite(path: Path, **changes) -> None:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(content | changes), encoding="utf-8")
+
+
+def test_the_demo_is_ten_pairs_by_seven_runs():
+    study = load_study(REPOSITORY / "config" / "config.yaml", REPOSITORY)
+    assert [len(experiment.pairs) for experiment in study.experiments] == [5, 5]
+    assert len(study.units()) == 70
+    assert all(pair.fixed.subject != pair.moving.subject for e in study.experiments for pair in e.pairs)
+    assert {pair.fixed.group for pair in study.experiment("virtual-atrophy").pairs} == {"atrophy"}
+    assert all("virtual" in experiment.population for experiment in study.experiments)
+    assert study.experiments[0].labels == REPOSITORY / "config" / "labels" / "virtual.tsv"
+
+
+def test_newborns_split_into_development_and_test(data_root, monkeypatch):
+    monkeypatch.setenv("DIFFEODE_DATA", str(data_root))
+    study = load_study(REPOSITORY / "config" / "albert.yaml", REPOSITORY)
+    subjects = [{p.fixed.subject for p in e.pairs} | {p.moving.subject for p in e.pairs} for e in study.experiments]
+    assert subjects[0] <= {"01", "02", "03", "04", "05", "06"}
+    assert subjects[1] == {"07", "08", "09", "10"}
+    assert [len(e.pairs) for e in study.experiments] == [6, 12]
+    assert {e.population for e in study.experiments} == {"newborns"}
+
+
+def test_both_ways_of_giving_a_study_agree():
+    assert load_study(demo(), REPOSITORY) == load_study(REPOSITORY / "config" / "config.yaml", REPOSITORY)
+
+
+def test_ours_may_be_left_out_of_the_runs():
+    assert load_study(demo(runs=["identity"]), REPOSITORY).ours is None
+
+
+WRONG = {
+    "unknown key": ({"expriments": ["virtual-healthy"]}, "unknown key 'expriments'; did you mean 'experiments'"),
+    "missing key": ({"runs": None}, "lacks the key 'runs'"),
+    "unknown run": ({"runs": ["ants-sin"]}, "There is no run 'ants-sin'; did you mean 'ants-syn'"),
+    "unknown experiment": ({"experiments": ["albert-tst"]}, "no experiment 'albert-tst'; did you mean 'albert-test'"),
+    "unknown ours": ({"ours": "node-mimd"}, "puts run 'node-mimd' against the others, but there is none; did you mean"),
+    "wrong type": ({"runs": "identity"}, "has runs: 'identity', which is not a list"),
+    "a run twice": ({"runs": ["identity", "identity"]}, "has runs: ['identity', 'identity'], which is not allowed"),
+    "negative panels": ({"panels": -1}, "has panels: -1, which is not allowed"),
+}
+
+
+@pytest.mark.parametrize(("changes", "sentence"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_study(changes, sentence):
+    with pytest.raises(InputError) as caught:
+        load_study(demo(**changes), REPOSITORY)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+WRONG_EXPERIMENT = {
+    "unknown key": ({"aligment": "affine"}, "unknown key 'aligment'; did you mean 'alignment'"),
+    "unknown value": ({"alignment": "afine"}, "has alignment: 'afine'; did you mean 'affine'"),
+    "unknown dataset": (
+        {"fixed": {"dataset": "virtuel", "modality": "T2w"}},
+        "There is no dataset 'virtuel'; did you mean 'virtual'",
+    ),
+    "unknown group": (
+        {"fixed": {"dataset": "virtual", "modality": "T2w", "group": "healthi"}},
+        "group 'healthi'; did you mean 'healthy'",
+    ),
+    "unknown key of a side": (
+        {"moving": {"dataset": "virtual", "modalty": "T1w"}},
+        "unknown key 'modalty' under moving; did you mean 'modality'",
+    ),
+    "more pairs than there are": ({"pairs": 1000}, "1000 pairs are asked for"),
+    "one person": (
+        {
+            "fixed": {"dataset": "virtual", "modality": "T2w", "subjects": ["01"]},
+            "moving": {"dataset": "virtual", "modality": "T1w", "subjects": ["01"]},
+            "pairs": "all",
+        },
+        "No pairs are left",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "sentence"), WRONG_EXPERIMENT.values(), ids=WRONG_EXPERIMENT.keys())
+def test_wrong_experiment(changes, sentence, repository):
+    rewrite(repository / "config" / "experiments" / "virtual-healthy.yaml", **changes)
+    with pytest.raises(InputError) as caught:
+        load_study(demo(), repository)
+    assert sentence in str(caught.value)
+
+
+WRONG_DATASET = {
+    "unknown label table": ({"labels": "virtul"}, "label table 'virtul', which config/labels has not; did you mean"),
+    "unknown step": ({"prepare": {"bais": "n4"}}, "unknown key 'bais' under prepare; did you mean 'bias'"),
+    "unknown kind": ({"kind": "bidz"}, "has kind: 'bidz'; did you mean 'bids'"),
+    "no root": ({"kind": "bids"}, "lacks the key 'root'"),
+}
+
+
+@pytest.mark.parametrize(("changes", "sentence"), WRONG_DATASET.values(), ids=WRONG_DATASET.keys())
+def test_wrong_dataset(changes, sentence, repository):
+    rewrite(repository / "config" / "datasets" / "virtual.yaml", **changes)
+    with pytest.raises(InputError) as caught:
+        load_study(demo(), repository)
+    assert sentence in str(caught.value)
+
+
+def test_a_file_that_is_no_yaml(repository):
+    (repository / "config" / "experiments" / "virtual-healthy.yaml").write_text("a: [", encoding="utf-8")
+    with pytest.raises(InputError, match=r"virtual-healthy\.yaml is not valid YAML"):
+        load_study(demo(), repository)
+
+
+def test_pairs_given_by_hand(repository):
+    (repository / "config" / "hand.tsv").write_text("fixed\tmoving\nsub-01_T2w\tsub-03_T1w\n", encoding="utf-8")
+    rewrite(repository / "config" / "experiments" / "virtual-healthy.yaml", pairs="config/hand.tsv")
+    study = load_study(demo(experiments=["virtual-healthy"]), repository)
+    assert [pair.id for pair in study.experiments[0].pairs] == ["sub-01_T2w__sub-03_T1w"]
+
+
+def test_variables_are_expanded(monkeypatch):
+    monkeypatch.delenv("SOMEWHERE", raising=False)
+    assert expand("${SOMEWHERE:-../there}/x", "a file") == "../there/x"
+    monkeypatch.setenv("SOMEWHERE", "/here")
+    assert expand("${SOMEWHERE:-../there}/x", "a file") == "/here/x"
+    monkeypatch.setenv("SOMEWHERE", "")
+    assert expand("${SOMEWHERE:-../there}/x", "a file") == "../there/x"
+    with pytest.raises(InputError, match="a file needs the environment variable SOMEWHERE"):
+        expand("${SOMEWHERE}/x", "a file")
+
+
+def test_results_that_cannot_be_written(tmp_path, monkeypatch):
+    require_writable(tmp_path / "new" / "folder")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file; name another folder"):
+        require_writable(tmp_path / "file" / "results")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(InputError, match="no permission"):
+        require_writable(tmp_path)

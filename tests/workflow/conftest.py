@@ -1,0 +1,137 @@
+"""A small clone with a finished study, copied for each test: two virtual persons, one pair, three quick runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_TAKEN = ("Snakefile", "config", "envs", "src", "workflow")
+
+_DATASET = """\
+title: Tiny virtual cohort
+population: virtual adults
+kind: virtual
+labels: virtual
+prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}
+cohort: {persons: 2, spacing_mm: 6.0, seed: 7}
+"""
+_EXPERIMENT = """\
+title: Tiny
+fixed: {dataset: tiny, modality: T2w}
+moving: {dataset: tiny, modality: T1w}
+alignment: none
+pairs: 1
+seed: 2
+"""
+_STUDY = """\
+study: tiny
+title: Tiny study
+experiments: [tiny]
+runs: [identity, affine, brief]
+ours: brief
+seed: 1
+results: results
+panels: 1
+"""
+_RUN = """\
+method: neural-ode
+title: Brief
+parameters: {levels: [2], iterations: [2]}
+"""
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A copy of the repository's files and, where a study was run there, its results."""
+
+    root: Path
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake here with the default profile; its standard output and error together are ``stdout``."""
+        return subprocess.run(self.command(*arguments), **self.options(), check=False)
+
+    def command(self, *arguments: str) -> list[str]:
+        profile = ["--workflow-profile", "workflow/profiles/default", "--cores", "2"]
+        return [sys.executable, "-m", "snakemake", *arguments, *profile]
+
+    def options(self) -> dict:
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        return {
+            "cwd": self.root,
+            "env": environment,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "text": True,
+        }
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """How many jobs of each rule a run would start."""
+        run = self.snakemake("--dry-run", *arguments)
+        assert run.returncode == 0, run.stdout
+        if "Nothing to be done" in run.stdout:
+            return {}
+        table = run.stdout.split("Job stats:")[1].split("total")[0]
+        jobs = dict(re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE))
+        return {rule: int(count) for rule, count in jobs.items() if rule != "all"}
+
+    def path(self, relative: str) -> Path:
+        return self.root / relative
+
+    def write(self, relative: str, text: str) -> None:
+        self.path(relative).write_text(text, encoding="utf-8")
+
+    def replace(self, relative: str, old: str, new: str) -> None:
+        """Replace ``old``, which must be there, in a file."""
+        text = self.path(relative).read_text(encoding="utf-8")
+        assert old in text
+        self.write(relative, text.replace(old, new))
+
+    def unit(self, run: str) -> Path:
+        """The folder of a run's registration of the one pair."""
+        (folder,) = self.path("results/registrations/tiny").glob(f"*/{run}")
+        return folder
+
+
+def copy_repository(to: Path) -> Clone:
+    """The files of the repository that a study needs, at ``to``."""
+    to.mkdir(parents=True)
+    for name in _TAKEN:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, to / name)
+    return Clone(to)
+
+
+@pytest.fixture(scope="session")
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    clone = copy_repository(tmp_path_factory.mktemp("study") / "clone")
+    clone.write("config/datasets/tiny.yaml", _DATASET)
+    clone.write("config/experiments/tiny.yaml", _EXPERIMENT)
+    clone.write("config/config.yaml", _STUDY)
+    clone.write("config/methods/brief.yaml", _RUN)
+    run = clone.snakemake()
+    assert run.returncode == 0, run.stdout
+    return clone
+
+
+@pytest.fixture
+def finished(_finished: Clone, tmp_path: Path) -> Clone:
+    """A clone of one's own in which the tiny study is finished."""
+    shutil.copytree(_finished.root, tmp_path / "clone")
+    return Clone(tmp_path / "clone")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Clone:
+    """A clone of one's own without results."""
+    return copy_repository(tmp_path / "clone")

@@ -1,0 +1,202 @@
+"""The tiny study from nothing, and what a second run makes again: exactly what it must."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+ONCE = {"collect": 1, "summarise": 1, "wilcoxon": 1, "failures": 1, "verdict": 1}
+DRAWN = {"dice_boxplot": 1, "dice_by_structure": 1, "regularity": 1, "significance": 1, "convergence": 1}
+STUDY_LEVEL = ONCE | DRAWN
+
+
+def test_everything_is_there(finished):
+    for name in ("warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "trace.tsv", "receipt.json"):
+        assert (finished.unit("brief") / name).is_file()
+    metrics = finished.path("results/studies/tiny/metrics.tsv").read_text(encoding="utf-8").splitlines()
+    assert " ".join(metrics[0].split("\t")) == "experiment pair run fixed moving metric label label_name value"
+    assert {line.split("\t")[2] for line in metrics[1:]} == {"identity", "affine", "brief"}
+    assert "3 of 3" in finished.path("results/studies/tiny/verdict.txt").read_text(encoding="utf-8")
+
+
+def test_logs_name_dataset_pair_run_and_seed(finished):
+    (log,) = finished.path("results/logs/register/tiny").glob("*/brief.log")
+    text = log.read_text(encoding="utf-8")
+    for fact in ("'fixed_dataset': 'tiny'", f"pair: {log.parent.name}", "run: brief", "seed: 1"):
+        assert fact in text
+
+
+def test_rerun_is_a_no_op(finished):
+    assert finished.planned() == {}
+
+
+def test_moved_clone_stays_up_to_date(finished):
+    moved = finished.root.with_name("elsewhere")
+    finished.root.rename(moved)
+    assert type(finished)(moved).planned() == {}
+
+
+def test_touched_inputs_make_nothing_again(finished):
+    for file in finished.path("results").rglob("receipt.json"):
+        os.utime(file)
+    assert finished.planned() == {}
+
+
+def test_a_changed_parameter_makes_that_run_again(finished):
+    finished.replace("config/methods/brief.yaml", "iterations: [2]", "iterations: [3]")
+    assert finished.planned() == STUDY_LEVEL | {"register": 1, "evaluate": 1, "panel": 1}
+
+
+def test_a_pair_more_adds_that_pair(finished):
+    finished.replace("config/experiments/tiny.yaml", "pairs: 1", "pairs: 2")
+    planned = finished.planned()
+    assert {rule: planned[rule] for rule in ("prepare", "align", "register", "evaluate")} == {
+        "prepare": 2,
+        "align": 1,
+        "register": 3,
+        "evaluate": 3,
+    }
+    assert "cohort" not in planned
+
+
+def test_a_run_more_adds_that_run(finished):
+    finished.write("config/methods/briefer.yaml", "method: identity\n")
+    finished.replace("config/config.yaml", "affine, brief]", "affine, brief, briefer]")
+    planned = finished.planned()
+    assert (planned["register"], planned["evaluate"]) == (1, 1)
+    assert "align" not in planned
+
+
+def test_an_edited_method_makes_its_runs_again(finished):
+    finished.replace(
+        "src/diffeode/methods/identity.py",
+        "Registration(Affine(), Affine())",
+        "Registration(Affine(), Affine(), trace=())",
+    )
+    planned = finished.planned()
+    assert (planned["register"], planned["evaluate"]) == (1, 1)
+    assert "prepare" not in planned
+
+
+def test_comments_and_layout_make_nothing_again(finished):
+    method = finished.path("src/diffeode/methods/identity.py")
+    text = method.read_text(encoding="utf-8").replace('"""', '"""Reworded. ', 1)
+    method.write_text(f"# a comment\n{text}\n\n# another\n", encoding="utf-8")
+    script = finished.path("workflow/scripts/register.py")
+    script.write_text(script.read_text(encoding="utf-8") + "# the end\n", encoding="utf-8")
+    assert finished.planned() == {}
+
+
+def test_an_edited_figure_makes_that_figure_again(finished):
+    figure = finished.path("src/diffeode/figures/significance.py")
+    figure.write_text(figure.read_text(encoding="utf-8") + "\nUNUSED = 1\n", encoding="utf-8")
+    assert finished.planned() == {"significance": 1, "verdict": 1}
+
+
+def test_a_truncated_warp_is_made_again(finished):
+    warp = finished.unit("identity") / "warp.nii.gz"
+    whole = warp.read_bytes()
+    warp.write_bytes(whole[: len(whole) // 2])
+    dry = finished.snakemake("--dry-run")
+    assert "identity has to be made again" in dry.stdout
+    assert warp.stat().st_size == len(whole) // 2
+    receipt = str((finished.unit("identity") / "receipt.json").relative_to(finished.root))
+    run = finished.snakemake(receipt)
+    assert run.returncode == 0, run.stdout
+    assert warp.stat().st_size > len(whole) // 2
+    assert "registering tiny" in run.stdout
+    assert "preparing" not in run.stdout
+
+
+@pytest.mark.parametrize("name", ["metrics/tiny/*/affine.tsv", "studies/tiny/tables/summary.md"])
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_a_truncated_table_is_made_again(finished, name, kept):
+    (table,) = finished.path("results").glob(name)
+    whole = table.read_bytes()
+    table.write_bytes(whole[: int(kept * len(whole))])
+    assert finished.snakemake(str(table.relative_to(finished.root))).returncode == 0
+    assert table.read_bytes() == whole
+
+
+def test_a_failure_is_recorded_and_the_others_finish(finished):
+    finished.write("src/diffeode/methods/giving_up.py", FAILING)
+    finished.write("config/methods/hopeless.yaml", "method: giving-up\n")
+    finished.replace("config/config.yaml", "affine, brief]", "affine, hopeless]")
+    run = finished.snakemake()
+    assert run.returncode != 0
+    assert "1 of 3 registrations failed" in run.stdout
+    assert "Traceback" not in run.stdout
+    receipt = json.loads((finished.unit("hopeless") / "receipt.json").read_text(encoding="utf-8"))
+    assert (receipt["status"], receipt["reason"]) == ("failed", "It is hopeless.")
+    failures = finished.path("results/studies/tiny/tables/failures.tsv").read_text(encoding="utf-8").splitlines()
+    assert [line.split("\t")[2:4] for line in failures] == [["run", "reason"], ["hopeless", "It is hopeless."]]
+    assert finished.path(failures[1].split("\t")[4]).is_file()
+    summary = finished.path("results/studies/tiny/tables/summary.tsv").read_text(encoding="utf-8")
+    assert {line.split("\t")[1] for line in summary.splitlines()} == {"run", "identity", "affine", "hopeless"}
+    assert not finished.path("results/studies/tiny/verdict.txt").exists()
+    assert "failed last time (It is hopeless.)" in finished.snakemake("--dry-run").stdout
+    again = finished.snakemake(str((finished.unit("hopeless") / "receipt.json").relative_to(finished.root)))
+    assert "hopeless: failed and is shown as missing" in again.stdout
+
+
+FAILING = """
+from dataclasses import dataclass
+from diffeode.errors import RegistrationError
+from diffeode.methods.base import Method
+
+
+@dataclass(frozen=True)
+class GivingUp(Method):
+    title = "Giving up"
+    citation = "none"
+
+    def register(self, pair, machine):
+        raise RegistrationError("It is hopeless.")
+"""
+
+
+def test_a_job_that_fails_says_one_sentence(finished):
+    (source,) = finished.path("results/sources/tiny").rglob("sub-02_T1w.nii.gz")
+    finished.write("config/experiments/broken.yaml", BROKEN)
+    shutil.copytree(finished.path("results/sources/tiny"), finished.path("scans"))
+    finished.write("config/datasets/broken.yaml", "title: Broken\npopulation: nobody\nkind: bids\nroot: scans\n" + REST)
+    (scan,) = finished.path("scans").rglob(source.name)
+    scan.write_bytes(scan.read_bytes()[:1000])
+    run = finished.snakemake("--config", "experiments=[broken]")
+    assert run.returncode != 0
+    assert "truncated or damaged" in run.stdout
+    assert "Traceback" not in run.stdout
+    assert "Traceback" in finished.path("results/logs/prepare/broken/sub-02_T1w.log").read_text(encoding="utf-8")
+
+
+BROKEN = """\
+title: Broken
+fixed: {dataset: broken, modality: T2w}
+moving: {dataset: broken, modality: T1w}
+alignment: none
+"""
+REST = "labels: virtual\nprepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}\n"
+
+
+def test_kill_and_resume(finished):
+    for folder in ("registrations", "metrics", "studies", ".seals"):
+        shutil.rmtree(finished.path("results") / folder)
+    options = finished.options() | {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = subprocess.Popen(finished.command(), **options, start_new_session=True)
+    registrations = finished.path("results/registrations")
+    while running.poll() is None and not list(registrations.rglob("receipt.json")):
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    assert not finished.path("results/studies/tiny/verdict.txt").exists()
+    assert finished.snakemake("--unlock").returncode == 0
+    resumed = finished.snakemake()
+    assert resumed.returncode == 0, resumed.stdout
+    assert "preparing" not in resumed.stdout
+    assert finished.planned() == {}
