@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffeode.flows.smoothing import gaussian
 from diffeode.losses.regularisers import jacobian_determinant
-from diffeode.warp import resize_displacement
+from diffeode.warp import resize_displacement, voxel_centres
 
 _MAXIMA = {2: (F.adaptive_max_pool2d, F.max_pool2d), 3: (F.adaptive_max_pool3d, F.max_pool3d)}
 _ROUNDS = 60
@@ -22,9 +22,10 @@ _REACH = 2
 def unfold(velocity: Tensor, flow: Callable[[Tensor], Tensor], size: Sequence[int]) -> tuple[Tensor, int]:
     """``velocity`` smoothed where its flow, read on a grid of ``size`` voxels, folds; and how many voxels still fold.
 
-    A voxel folds where any of the determinants of one-sided differences is not positive (Liu et al., IJCV 2024); the
-    flow of the opposite velocity is held to the same. Each round averages the velocity around the folds with a Gaussian
-    of one voxel, so a field without folds returns as it came and the rest of a field with folds stays untouched.
+    A voxel folds where any of the determinants of one-sided differences, or in 3-D of the two tetrahedra between them,
+    is not positive (Liu et al., IJCV 2024); the flow of the opposite velocity is held to the same. Each round averages
+    the velocity around the folds with a Gaussian of one voxel, so a field without folds returns as it came and the rest
+    of a field with folds stays untouched.
     """
     for _ in range(_ROUNDS):
         folded = _folds(flow(velocity), size) | _folds(flow(-velocity), size)
@@ -42,7 +43,7 @@ def _around(folded: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _folds(displacement: Tensor, size: Sequence[int]) -> Tensor:
-    """Voxels ``(1, 1, *size)`` at which one of the one-sided determinants is not positive."""
+    """Voxels ``(1, 1, *size)`` at which one of the determinants is not positive."""
     fine = resize_displacement(displacement, size)
     folded = torch.zeros(1, 1, *size, dtype=torch.bool, device=fine.device)
     for sides in itertools.product((False, True), repeat=len(size)):
@@ -50,7 +51,26 @@ def _folds(displacement: Tensor, size: Sequence[int]) -> Tensor:
         bad = jacobian_determinant(_mirror(fine, backward)) <= 0
         bad = F.pad(bad[:, None].to(torch.uint8), [0, 1] * len(size)).bool()
         folded |= bad.flip([axis + 2 for axis in backward])
+    if len(size) == 3:
+        folded[..., :-1, :-1, :-1] |= _tetrahedra_fold(fine)
     return folded
+
+
+def _tetrahedra_fold(displacement: Tensor) -> Tensor:
+    """Cubes ``(1, 1, *(size - 1))`` in which one of the two tetrahedra on every other corner is turned inside out."""
+    placed = voxel_centres(displacement.shape[2:], displacement) + displacement
+
+    def corner(i: int, j: int, k: int) -> Tensor:
+        x, y, z = (n - 1 for n in placed.shape[2:])
+        return placed[:, :, i : i + x, j : j + y, k : k + z]
+
+    def volume(apex: Tensor, *others: Tensor) -> Tensor:
+        a, b, c = (torch.movedim(other - apex, 1, -1) for other in others)
+        return (a * torch.linalg.cross(b, c)).sum(-1)[:, None]
+
+    odd = volume(corner(1, 1, 1), corner(0, 1, 0), corner(1, 0, 0), corner(0, 0, 1))
+    even = volume(corner(0, 0, 0), corner(1, 1, 0), corner(0, 1, 1), corner(1, 0, 1))
+    return (odd <= 0) | (even <= 0)
 
 
 def _mirror(displacement: Tensor, axes: Sequence[int]) -> Tensor:

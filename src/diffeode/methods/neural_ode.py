@@ -28,7 +28,7 @@ from diffeode.optimise.memory import keep_freed_memory
 from diffeode.optimise.pyramid import Lattice, reduce
 from diffeode.space import Grid
 from diffeode.transform import DisplacementField
-from diffeode.warp import pull_back, resize_displacement
+from diffeode.warp import pull_back_from_rest, resize_displacement
 
 _MARGIN_MM = 6.0
 """Room around the two brains within which the optimisation works; beyond it the map continues as at its border."""
@@ -152,7 +152,7 @@ class NeuralODE(Method):
 
         def terms(velocity: Tensor) -> dict[str, Tensor]:
             displacement = self._flow(velocity)
-            energy = {"similarity": similarity(pull_back(moving, resize_displacement(displacement, size)))}
+            energy = {"similarity": similarity(pull_back_from_rest(moving, resize_displacement(displacement, size)))}
             if self.weight_gradient:
                 energy["gradient"] = self.weight_gradient * gradient_magnitude(displacement, fields.spacing)
             if self.weight_jacobian:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from diffeode.errors import RegistrationError
 
+_DAMPING = 0.003
 _FINAL_RATE = 0.1
 """The learning rate falls to this fraction over a level."""
 
@@ -26,7 +27,9 @@ def minimise(
 ) -> Tensor:
     """Move the parameters of ``field`` down ``objective`` and return the velocity of least energy seen.
 
-    Adam with amsgrad (NODEO), the rate falling along a half cosine.
+    Adam with amsgrad (NODEO), the rate falling along a half cosine. The energy is multiplied by the number of voxels
+    of the velocity before its gradient is taken: gradients are then those of one voxel whatever the resolution, and
+    what is far below ``_DAMPING`` (flat background) hardly moves, where Adam alone would blow it up to full steps.
 
     Args:
         report: told the energy's terms after every iteration.
@@ -34,7 +37,7 @@ def minimise(
         RegistrationError: the energy of the very first iterate is not finite. When it becomes so later the loop stops
             and the best iterate before stands.
     """
-    optimiser = torch.optim.Adam(field.parameters(), lr=learning_rate, amsgrad=True)
+    optimiser = torch.optim.Adam(field.parameters(), lr=learning_rate, eps=_DAMPING, amsgrad=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: _cosine(k / max(1, iterations)))
     best, best_energy = None, math.inf
     for _ in range(iterations):
@@ -48,7 +51,7 @@ def minimise(
             break
         if energy.item() < best_energy:
             best, best_energy = velocity.detach().clone(), energy.item()
-        energy.backward()
+        (energy * velocity[0, 0].numel()).backward()
         optimiser.step()
         schedule.step()
     if best is None:

@@ -1,0 +1,237 @@
+"""The Neural ODE as a method: what it must find, keep and refuse."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from diffeode import io
+from diffeode.errors import InputError, RegistrationError
+from diffeode.evaluation.jacobian import jacobian_metrics
+from diffeode.image import Image, foreground
+from diffeode.methods.base import Machine, Pair
+from diffeode.methods.neural_ode import NeuralODE
+from diffeode.methods.runs import load_run
+from diffeode.prepare.pair import align_pair
+from diffeode.prepare.scan import Recipe, prepare_image
+from diffeode.space import Grid
+from diffeode.transform import Affine, DisplacementField, warp_image, warp_labels
+
+QUICK = {"levels": (2.0, 1.0), "iterations": (30, 15)}
+SIZE = (34, 37, 31)
+
+
+def texture(size=SIZE, seed=0) -> np.ndarray:
+    """A ball of smooth noise in (0, 1], background 0."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(size), 2.2)
+    noise = (noise - noise.min()) / np.ptp(noise)
+    axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in size], indexing="ij")
+    return np.where(sum(a**2 for a in axes) < 0.8**2, 0.05 + 0.95 * noise, 0).astype(np.float32)
+
+
+def pair_of(fixed: np.ndarray, moving: np.ndarray, affine=None) -> Pair:
+    grid = Grid(fixed.shape, np.diag([-1.0, 1, 1, 1]) if affine is None else affine)
+    images = [Image(data, grid) for data in (fixed, moving)]
+    return Pair(*images, *(foreground(image) for image in images))
+
+
+def displacement_vox(method: NeuralODE, pair: Pair, seed=0) -> np.ndarray:
+    """Displacement on the pair's grid, voxels, ``(X, Y, Z, 3)``."""
+    found = method.register(pair, Machine(seed=seed))
+    grid = pair.fixed.grid
+    return grid.to_voxel(found.forward(grid.points_mm())) - grid.voxels()
+
+
+def shifted(data: np.ndarray, by: tuple[int, int, int]) -> np.ndarray:
+    return np.roll(data, by, axis=(0, 1, 2))
+
+
+def method_like(run: str) -> NeuralODE:
+    return dataclasses.replace(load_run(run).build(), **QUICK)
+
+
+@pytest.mark.parametrize(("run", "voxels"), [("node-mind", 0.02), ("node-ncc", 0.05), ("node-lmi", 0.5)])
+def test_identical_images_give_the_identity(run, voxels):
+    """Local mutual information strays a little: in small patches its estimate is not greatest for equal images."""
+    data = texture()
+    assert np.abs(displacement_vox(method_like(run), pair_of(data, data))[data > 0]).max() < voxels
+
+
+@pytest.mark.parametrize("run", ["node-mind", "node-lmi", "node-ncc"])
+def test_a_shift_is_found_in_voxels_with_its_sign_under_inverted_contrast(run):
+    """``moving(x + s) = fixed(x)``, so the displacement is ``s``."""
+    data = texture()
+    shift = (2, -1, 1)
+    moving = shifted(data, shift)
+    moving = np.where(moving > 0, 1.05 - moving, 0).astype(np.float32)
+    found = displacement_vox(method_like(run), pair_of(data, moving))[data > 0]
+    assert np.abs(np.median(found, axis=0) - shift).max() < 0.25
+
+
+@pytest.mark.parametrize("axes", [(2, 1, 0), (1, 2, 0)])
+def test_swapping_axes_commutes_with_registration(axes):
+    fixed, moving = texture(), shifted(texture(), (1, 1, -1))
+    straight = displacement_vox(NeuralODE(**QUICK), pair_of(fixed, moving))
+    turned = displacement_vox(NeuralODE(**QUICK), pair_of(fixed.transpose(axes), moving.transpose(axes)))
+    assert np.abs(straight.transpose(*axes, 3)[..., list(axes)] - turned).max() < 0.01
+
+
+def test_flipping_an_axis_commutes_with_registration():
+    fixed, moving = texture((34, 36, 32)), shifted(texture((34, 36, 32)), (1, 1, -1))
+    straight = displacement_vox(NeuralODE(**QUICK), pair_of(fixed, moving))
+    mirrored = displacement_vox(NeuralODE(**QUICK), pair_of(fixed[::-1].copy(), moving[::-1].copy()))
+    assert np.abs(straight[::-1] * [-1, 1, 1] - mirrored).max() < 0.01
+
+
+def test_the_unit_of_length_does_not_matter():
+    fixed, moving = texture(), shifted(texture(), (1, 0, -1))
+    small = displacement_vox(NeuralODE(**QUICK), pair_of(fixed, moving, np.diag([0.8, 0.8, 0.8, 1])))
+    large = displacement_vox(NeuralODE(**QUICK), pair_of(fixed, moving, np.diag([0.85, 0.85, 0.85, 1])))
+    assert np.abs(small - large).max() < 0.01
+
+
+def test_same_seed_same_result():
+    pair = pair_of(texture(), shifted(texture(), (1, 0, 0)))
+    for method in (NeuralODE(**QUICK), NeuralODE(field="network", **QUICK)):
+        results = []
+        for _ in range(2):
+            torch.manual_seed(5)
+            results.append(displacement_vox(method, pair))
+        assert np.array_equal(*results)
+
+
+@pytest.mark.parametrize(
+    ("size", "spacing"),
+    [((9, 8, 7), (1, 1, 1)), ((41, 23, 17), (1, 1, 1)), ((32, 40, 9), (1, 1, 5)), ((3, 40, 40), (4, 1, 1))],
+)
+def test_any_size_and_spacing(size, spacing):
+    """Tiny, odd, anisotropic, three slices: finite, without folds, and the inverse inverts."""
+    data = texture(size)
+    moving = shifted(data, (0, 1, 0))
+    found = NeuralODE(**QUICK).register(pair_of(data, moving, np.diag([*spacing, 1.0])), Machine())
+    grid = found.forward.grid
+    points = grid.points_mm()
+    back = found.inverse(found.forward(points))
+    assert np.isfinite(back).all()
+    assert np.abs(back - points).max() < 0.25 * max(spacing)
+
+
+def test_anisotropic_scans_are_matched_in_millimetres():
+    """A shift of 3 mm is found as such on voxels of 1 x 1 x 3 mm, across the slices as within them."""
+    fine = texture((36, 36, 72), seed=3)
+    thick = ndimage.zoom(ndimage.gaussian_filter(fine, (0, 0, 1.2)), (1, 1, 1 / 3), order=1)
+    moving = shifted(thick, (3, 0, 1))
+    found = displacement_vox(NeuralODE(weight_gradient=0.02), pair_of(thick, moving, np.diag([1.0, 1, 3, 1])))
+    assert np.abs(np.median(found[thick > 0.05], axis=0) - [3, 0, 1]).max() < 0.25
+
+
+def test_the_network_registers_too():
+    data = texture()
+    moving = shifted(data, (2, 0, -1))
+    method = dataclasses.replace(load_run("node-mind-paper").build(), weight_gradient=0.01, iterations=(120,))
+    pair = pair_of(data, moving)
+    found = displacement_vox(method, pair)
+    before = np.abs(moving - data).mean()
+    grid = pair.fixed.grid
+    field = DisplacementField(grid.vectors_to_world(found.astype(np.float32)), grid)
+    assert np.abs(warp_image(pair.moving, field, grid).data - data).mean() < 0.6 * before
+
+
+def test_the_trace_tells_every_iteration_and_falls():
+    pair = pair_of(texture(), shifted(texture(), (2, 0, 0)))
+    trace = NeuralODE(weight_jacobian=1.0, weight_magnitude=0.01, **QUICK).register(pair, Machine()).trace
+    assert len(trace) == 45
+    assert [row["level"] for row in trace] == [2.0] * 30 + [1.0] * 15
+    for row in trace:
+        parts = row["similarity"] + row["gradient"] + row["jacobian"] + row["magnitude"]
+        assert row["energy"] == pytest.approx(parts, rel=1e-5)
+    assert trace[29]["energy"] < 0.7 * trace[0]["energy"]
+
+
+def test_progress_runs_from_zero_to_one():
+    seen = []
+    machine = Machine(progress=lambda fraction, message: seen.append(fraction))
+    NeuralODE(**QUICK).register(pair_of(texture(), texture(seed=1)), machine)
+    assert len(seen) == 45
+    assert seen == sorted(seen)
+    assert 0 < seen[0] < 0.05
+    assert seen[-1] == pytest.approx(1.0)
+
+
+def test_no_folds_even_when_hardly_regularised():
+    """Noise against noise without a penalty tears the map; what is returned does not fold."""
+    pair = pair_of(texture(seed=1), texture(seed=2))
+    wild = {"weight_gradient": 0.0, "smoothing": 0.4, "learning_rate": 0.5, **QUICK}
+
+    def folds(method):
+        found = method.register(pair, Machine())
+        return jacobian_metrics(found.forward, np.ones(found.forward.grid.shape, bool))
+
+    torn, whole = folds(NeuralODE(unfolded=False, **wild)), folds(NeuralODE(**wild))
+    assert torn["folds_onesided_percent"] > 0
+    assert whole["folds_onesided_percent"] == 0
+    assert whole["folds_central_percent"] == 0
+    assert whole["ndv_percent"] == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"similarity": "mnid"}, "did you mean 'mind'"),
+        ({"levels": (1.0, 2.0), "iterations": (1, 1)}, "must fall from coarse to fine"),
+        ({"levels": (2.0,), "iterations": (5, 5)}, "must be as many"),
+        ({"iterations": (0, 10)}, "iterations is 0; it must lie between 1 and"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0; it must lie between"),
+        ({"smoothing": float("nan")}, "smoothing is nan"),
+        ({"mind_dilation": 99}, "mind_dilation is 99; it must lie between 1 and 16"),
+    ],
+)
+def test_absurd_parameters_are_named_with_their_range(parameters, sentence):
+    with pytest.raises(InputError, match="Parameter") as refusal:
+        NeuralODE(**parameters)
+    assert sentence in str(refusal.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_refused_rather_than_replaced():
+    with pytest.raises(InputError, match="torch sees none"):
+        NeuralODE().register(pair_of(texture(), texture()), Machine(device="cuda"))
+
+
+def test_an_energy_that_is_never_finite_is_a_failure():
+    pair = pair_of(texture(), texture(seed=1))
+    object.__setattr__(pair.fixed, "data", np.where(pair.fixed.data > 0.5, np.nan, pair.fixed.data))
+    with pytest.raises(RegistrationError, match="not finite"):
+        NeuralODE(**QUICK).register(pair, Machine())
+
+
+def test_newborns_at_half_resolution_gain_over_affine_without_folds(data_root):
+    """T1w of one newborn to T2w of another (subjects 06 and 01): at least 0.04 mean Dice over the affine alignment."""
+    folder = data_root / "albert"
+    recipe = Recipe(bias="none", brain="nonzero", intensity="robust", spacing_mm=1.71875)
+
+    def prepared(subject, modality):
+        scan = io.read_image(folder / f"sub-{subject}" / "anat" / f"sub-{subject}_{modality}.nii.gz")
+        return prepare_image(scan, recipe, f"sub-{subject}")[0]
+
+    fixed, moving, _, to_scan = align_pair(prepared("01", "T2w"), prepared("06", "T1w"), "affine", "resample", 1, 1)
+    pair = Pair(fixed, moving, foreground(fixed), foreground(moving))
+    found = NeuralODE().register(pair, Machine())
+    ids = [2, 3, 4, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26, 28, 41, 42, 43, 47, 49, 50, 51, 52, 53, 54, 58, 60]
+    fixed_labels, moving_labels = (
+        io.read_labels(folder / f"sub-{s}" / "anat" / f"sub-{s}_dseg.nii.gz") for s in ("01", "06")
+    )
+    reference = warp_labels(fixed_labels, Affine(), fixed.grid).data
+
+    def mean_dice(transform):
+        warped = warp_labels(moving_labels, transform, fixed.grid).data
+        overlaps = [
+            2 * ((reference == i) & (warped == i)).sum() / ((reference == i).sum() + (warped == i).sum()) for i in ids
+        ]
+        return np.mean(overlaps)
+
+    assert mean_dice(found.forward.then(to_scan)) > mean_dice(to_scan) + 0.04
+    metrics = jacobian_metrics(found.forward, np.ones(found.forward.grid.shape, bool))
+    assert metrics["folds_onesided_percent"] == 0
