@@ -42,9 +42,10 @@ def pull_back(image: Tensor, displacement: Tensor, padding: str = "zeros") -> Te
 def pull_back_from_rest(image: Tensor, displacement: Tensor) -> Tensor:
     """:func:`pull_back` whose derivative favours no side where ``displacement`` is zero everywhere.
 
-    The derivative of linear interpolation jumps at voxel centres, and there torch takes that of one side. A registration
-    that starts at rest, with all its points on voxel centres, would lean to that side from its first step on, and flipped
-    images would not give the flipped map. At rest the mean of both sides, the central difference, is taken instead.
+    The derivative of linear interpolation jumps at voxel centres, and there torch takes that of one side. A
+    registration that starts at rest, with all its points on voxel centres, would lean to that side from its first step
+    on, and flipped images would not give the flipped map. At rest the mean of both sides, the central difference, is
+    taken instead.
     """
     if displacement.detach().any():
         return pull_back(image, displacement)

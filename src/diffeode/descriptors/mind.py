@@ -21,7 +21,7 @@ def mind_ssc(image: Tensor, radius: int = 1, dilation: int = 2) -> Tensor:
 
     Channel k compares the patches of ``(2 radius + 1)^d`` voxels around two of the voxel's neighbours at distance
     ``dilation`` that share an edge: ``exp(-(D_k - min D) / V)`` with ``D_k`` the mean squared difference of the patches
-    and ``V`` the mean of ``D_k - min D`` over the channels. Beyond the border the image continues with its border values.
+    and ``V`` the mean of ``D_k - min D`` over the channels. Beyond the border the image keeps its border values.
     """
     distances = patch_distances(image, radius, dilation)
     distances = distances - distances.min(dim=1, keepdim=True).values
