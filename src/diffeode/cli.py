@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from diffeode.methods.harness import Result, Task
     from diffeode.methods.runs import Run
 
-DEFAULT_RUN = "node-mind"
+DEFAULT_RUN = "node"
 OUTPUTS = (
     "warp.nii.gz",
     "inverse_warp.nii.gz",

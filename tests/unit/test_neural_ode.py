@@ -145,7 +145,7 @@ def test_the_trace_tells_every_iteration_and_falls():
     assert len(trace) == 45
     assert [row["level"] for row in trace] == [2.0] * 30 + [1.0] * 15
     for row in trace:
-        parts = row["similarity"] + row["gradient"] + row["jacobian"] + row["magnitude"]
+        parts = row["mind"] + row["gradient"] + row["jacobian"] + row["magnitude"]
         assert row["energy"] == pytest.approx(parts, rel=1e-5)
     assert trace[29]["energy"] < 0.7 * trace[0]["energy"]
 
@@ -179,7 +179,8 @@ def test_no_folds_even_when_hardly_regularised():
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
-        ({"similarity": "mnid"}, "did you mean 'mind'"),
+        ({"field": "gird"}, "did you mean 'grid'"),
+        ({"weight_mind": 0.0}, "one similarity is needed"),
         ({"levels": (1.0, 2.0), "iterations": (1, 1)}, "must fall from coarse to fine"),
         ({"levels": (2.0,), "iterations": (5, 5)}, "must be as many"),
         ({"iterations": (0, 10)}, "iterations is 0; it must lie between 1 and"),

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from diffeode.descriptors.mind import mind_ssc
 from diffeode.losses.correlation import local_ncc
-from diffeode.losses.mutual_information import local_mutual_information_to
 
 Similarity = Callable[[Tensor], Tensor]
 
@@ -22,11 +21,6 @@ def mind_similarity(fixed: Tensor, radius: int, dilation: int) -> Similarity:
         return (difference * difference).mean()
 
     return loss
-
-
-def lmi_similarity(fixed: Tensor, patch: int, bins: int) -> Similarity:
-    """Minus the local mutual information (arXiv 2512.22689, equations 22 and 23)."""
-    return local_mutual_information_to(fixed, patch, bins)
 
 
 def ncc_similarity(fixed: Tensor, window: int) -> Similarity:

@@ -20,8 +20,9 @@ from diffeode.flows.integrate import euler, exponential
 from diffeode.flows.smoothing import box, gaussian, inverse_operator
 from diffeode.flows.unfold import unfold
 from diffeode.image import bounding_box
+from diffeode.losses.mutual_information import local_mutual_information_to
 from diffeode.losses.regularisers import gradient_magnitude, jacobian_barrier, magnitude
-from diffeode.losses.similarity import Similarity, lmi_similarity, mind_similarity, ncc_similarity
+from diffeode.losses.similarity import Similarity, mind_similarity, ncc_similarity
 from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_in, require_one_of
 from diffeode.optimise.loop import minimise
 from diffeode.optimise.memory import keep_freed_memory
@@ -42,7 +43,8 @@ class NeuralODE(Method):
     Lengths called "voxels" are voxels of the level's finest axis; the velocity lives on its own, coarser grid.
 
     Attributes:
-        similarity: ``mind``, ``lmi`` (local mutual information) or ``ncc`` (squared local correlation).
+        weight_mind, weight_lmi, weight_ncc: of MIND-SSC, local mutual information and squared local correlation; at
+            least one is above 0, and their sum is the similarity.
         field: ``grid`` (a free velocity per voxel) or ``network`` (NODEO's convolutional network).
         levels: reductions of the image, coarse to fine.
         iterations: of each level.
@@ -68,7 +70,9 @@ class NeuralODE(Method):
         "optimization framework for deformable image registration. CVPR, 2022."
     )
 
-    similarity: str = "mind"
+    weight_mind: float = 1.0
+    weight_lmi: float = 0.0
+    weight_ncc: float = 0.0
     field: str = "grid"
     levels: tuple[float, ...] = (2.0, 1.0)
     iterations: tuple[int, ...] = (60, 30)
@@ -95,7 +99,6 @@ class NeuralODE(Method):
     unfolded: bool = True
 
     def __post_init__(self) -> None:
-        require_one_of("similarity", self.similarity, ("mind", "lmi", "ncc"))
         require_one_of("field", self.field, ("grid", "network"))
         require_one_of("smoother", self.smoother, ("gaussian", "box", "operator"))
         require_one_of("solver", self.solver, ("exponential", "euler"))
@@ -105,6 +108,8 @@ class NeuralODE(Method):
             )
         if list(self.levels) != sorted(self.levels, reverse=True):
             raise InputError(f"Parameter levels is {self.levels}; it must fall from coarse to fine.")
+        if not (self.weight_mind or self.weight_lmi or self.weight_ncc):
+            raise InputError("Parameters weight_mind, weight_lmi and weight_ncc are all 0; one similarity is needed.")
         for name, low, high in _RANGES:
             values = getattr(self, name)
             for value in values if isinstance(values, tuple) else (values,):
@@ -146,13 +151,14 @@ class NeuralODE(Method):
         return velocity
 
     def _objective(self, fixed: Tensor, moving: Tensor, fields: Lattice) -> Callable[[Tensor], dict[str, Tensor]]:
-        similarity = self._similarity(fixed)
+        similarities = self._similarities(fixed)
         size = fixed.shape[2:]
         time = 1.0 if self.solver == "exponential" else self.steps * self.step_size
 
         def terms(velocity: Tensor) -> dict[str, Tensor]:
             displacement = self._flow(velocity)
-            energy = {"similarity": similarity(pull_back_from_rest(moving, resize_displacement(displacement, size)))}
+            warped = pull_back_from_rest(moving, resize_displacement(displacement, size))
+            energy = {name: weight * similarity(warped) for name, (weight, similarity) in similarities.items()}
             if self.weight_gradient:
                 energy["gradient"] = self.weight_gradient * gradient_magnitude(displacement, fields.spacing)
             if self.weight_jacobian:
@@ -164,12 +170,13 @@ class NeuralODE(Method):
 
         return terms
 
-    def _similarity(self, fixed: Tensor) -> Similarity:
-        if self.similarity == "mind":
-            return mind_similarity(fixed, self.mind_radius, self.mind_dilation)
-        if self.similarity == "lmi":
-            return lmi_similarity(fixed, self.mi_patch, self.mi_bins)
-        return ncc_similarity(fixed, self.ncc_window)
+    def _similarities(self, fixed: Tensor) -> dict[str, tuple[float, Similarity]]:
+        makers = {
+            "mind": (self.weight_mind, lambda: mind_similarity(fixed, self.mind_radius, self.mind_dilation)),
+            "lmi": (self.weight_lmi, lambda: local_mutual_information_to(fixed, self.mi_patch, self.mi_bins)),
+            "ncc": (self.weight_ncc, lambda: ncc_similarity(fixed, self.ncc_window)),
+        }
+        return {name: (weight, make()) for name, (weight, make) in makers.items() if weight}
 
     def _field(self, base: Tensor, fields: Lattice) -> nn.Module:
         if self.field == "grid":
@@ -198,6 +205,9 @@ class NeuralODE(Method):
 
 
 _RANGES = (
+    ("weight_mind", 0, 1e6),
+    ("weight_lmi", 0, 1e6),
+    ("weight_ncc", 0, 1e6),
     ("levels", 1, 64),
     ("iterations", 1, 100_000),
     ("velocity_spacing", 1, 16),
