@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from diffeode.statistics.effect import median_difference
+
 MINIMUM_PAIRS = 5
 """With fewer differences no one-sided p can fall under 0.05: the smallest is ``2**-n``."""
 _EXACT_UP_TO = 50
@@ -25,15 +27,16 @@ def compare_runs(values: pd.DataFrame) -> pd.DataFrame:
         values: columns ``experiment pair run value``, larger is better (:func:`diffeode.statistics.tidy.mean_dice`).
 
     Returns:
-        Columns ``experiment run other n zeros median_difference p smallest_p``: ``n`` non-zero differences, ``p`` (NaN
-        for fewer than five), and ``2**-n``, the smallest p that so many can give.
+        Columns ``experiment run other n zeros median_difference low high p smallest_p``: ``n`` non-zero differences,
+        their median with its 95 % bootstrap interval, ``p`` (NaN for fewer than five), and ``2**-n``, the smallest p
+        that so many can give.
     """
     rows = []
     for experiment, group in values.groupby("experiment", sort=False):
         table = group.pivot(index="pair", columns="run", values="value")[group["run"].unique()]
         for run, other in permutations(table.columns, 2):
             rows.append({"experiment": experiment, "run": run, "other": other, **_compare(table[run], table[other])})
-    columns = ["experiment", "run", "other", "n", "zeros", "median_difference", "p", "smallest_p"]
+    columns = ["experiment", "run", "other", "n", "zeros", "median_difference", "low", "high", "p", "smallest_p"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -54,12 +57,16 @@ def signed_rank_p(differences: np.ndarray) -> float:
 
 
 def _compare(run: pd.Series, other: pd.Series) -> dict[str, float]:
-    differences = (run - other).dropna().to_numpy()
+    both = pd.concat([run, other], axis=1).dropna().to_numpy()
+    differences = both[:, 0] - both[:, 1]
     n = int(np.count_nonzero(differences))
+    median, low, high = median_difference(both[:, 0], both[:, 1], seed=0)
     return {
         "n": n,
         "zeros": differences.size - n,
-        "median_difference": float(np.median(differences)) if differences.size else float("nan"),
+        "median_difference": median,
+        "low": low,
+        "high": high,
         "p": signed_rank_p(differences),
         "smallest_p": 0.5**n,
     }
