@@ -17,9 +17,10 @@ from diffeode.prepare.bias import n4
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
 from diffeode.prepare.pair import align_pair, read_task, write_aligned_pair
-from diffeode.prepare.resolution import antialiased, resample_brain
+from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.scan import Recipe, prepare_image, prepare_scan, read_landmarks
 from diffeode.receipt import damage, read_receipt
+from diffeode.resample import antialiased
 from diffeode.space import Grid
 from diffeode.transform import Affine
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from diffeode.datasets.virtual_anatomy import load_template, template_labels
-from diffeode.prepare.resolution import antialiased
+from diffeode.resample import antialiased
 from diffeode.space import Grid
 from diffeode.transform import Affine, DisplacementField
 

@@ -1,0 +1,76 @@
+"""The rooms of docs/architecture.md import one way only, and every public file says what it is."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import diffeode
+
+SOURCE = Path(diffeode.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+
+BELOW = {
+    "errors": set(),
+    "names": set(),
+    "space": {"errors"},
+    "image": {"errors", "space"},
+    "transform": {"errors", "space", "image"},
+    "io": {"errors", "space", "image", "transform"},
+    "receipt": {"errors", "io"},
+    "seals": {"io"},
+    "resample": {"space", "image"},
+    "warp": set(),
+    "source": set(),
+    "descriptors": set(),
+    "flows": {"warp", "losses"},
+    "losses": {"descriptors", "warp"},
+    "optimise": {"errors", "flows", "warp"},
+    "ants_bridge": {"errors", "space", "image", "transform", "io"},
+    "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample"},
+    "prepare": {
+        *("errors", "names", "space", "image", "transform", "io", "receipt"),
+        *("resample", "datasets", "ants_bridge"),
+    },
+    "evaluation": {"errors", "names", "space", "image", "transform", "io", "receipt"},
+    "statistics": {"errors", "names", "io", "evaluation"},
+    "figures": {"errors", "names", "space", "image", "transform", "io", "receipt", "evaluation", "statistics"},
+    "methods": {
+        *("errors", "names", "space", "image", "transform", "io", "receipt"),
+        *("warp", "flows", "losses", "optimise", "ants_bridge", "prepare"),
+    },
+    "study": {"errors", "names", "datasets", "evaluation", "methods"},
+}
+"""What each room may know; the command line and the package itself may know all."""
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
+def rooms_imported_by(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return {name.split(".")[1] for name in names if name.startswith("diffeode.")}
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if room_of(f) in BELOW], ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_point_one_way(path):
+    room = room_of(path)
+    assert rooms_imported_by(path) <= BELOW[room] | {room}
+
+
+def test_every_room_is_placed():
+    assert {room_of(path) for path in FILES} - set(BELOW) == {"__init__", "__main__", "cli"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_every_file_says_what_it_is(path):
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_align_corners_has_one_home():
+    assert [f.name for f in FILES if "align_corners=" in f.read_text(encoding="utf-8")] == ["warp.py"]
