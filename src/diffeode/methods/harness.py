@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import platform
 import random
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import psutil
 
 from diffeode import io
@@ -124,9 +124,16 @@ def _write_result(result: Result, task: Task, folder: Path) -> list[str]:
     io.write_displacement(folder / "warp.nii.gz", result.warp)
     io.write_displacement(folder / "inverse_warp.nii.gz", result.inverse_warp)
     io.write_image(folder / "warped.nii.gz", warped)
-    with io.written_whole(folder / "trace.tsv") as temporary:
-        pd.DataFrame(result.trace).to_csv(temporary, sep="\t", index_label="iteration")
+    _write_trace(folder / "trace.tsv", result.trace)
     return ["warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "trace.tsv"]
+
+
+def _write_trace(path: Path, trace: tuple[dict[str, float], ...]) -> None:
+    with io.written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+        names = dict.fromkeys(name for row in trace for name in row)
+        table = csv.DictWriter(handle, ["iteration", *names], delimiter="\t", lineterminator="\n")
+        table.writeheader()
+        table.writerows({"iteration": index, **row} for index, row in enumerate(trace))
 
 
 def _inverse(registration: Registration, task: Task) -> tuple[DisplacementField, str]:
