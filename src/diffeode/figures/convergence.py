@@ -1,4 +1,4 @@
-"""How the loss falls: the traces of our runs on one pair."""
+"""How the energy falls: the traces of our runs on one pair."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _HEIGHT_IN = 2.1
 def convergence(
     traces: Mapping[str, Path], titles: Mapping[str, str], title: str, out: Path, ours: str | None = None
 ) -> None:
-    """Draw the loss per iteration, one panel per run, resolution levels told apart by shade.
+    """Draw the energy per iteration, one panel per run, resolution levels told apart by shade.
 
-    Each level starts a loss of its own (other voxels, other descriptor scale), so the curves are not joined. Runs whose
-    trace is empty are left out.
+    Each level starts an energy of its own (other voxels, other descriptor scale), so the curves are not joined. Runs
+    whose trace is empty are left out.
 
     Args:
-        traces: run to ``trace.tsv``: columns ``iteration``, ``loss`` and, for coarse to fine, ``level``.
+        traces: run to ``trace.tsv``: columns ``iteration``, ``energy`` and, for coarse to fine, ``level``.
         titles: run to shown title, all runs of the study, which keep their colours.
         title: the pair shown.
         ours: the run that is emphasised.
@@ -37,9 +37,9 @@ def convergence(
         InputError: ``out`` is no figure format or cannot be written.
     """
     tables = {run: read_trace(path) for run, path in traces.items()}
-    drawn = {run: table for run, table in tables.items() if "loss" in table and len(table)}
+    drawn = {run: table for run, table in tables.items() if "energy" in table and len(table)}
     if not drawn:
-        style.say(out, "No run of this pair has a trace of its loss.")
+        style.say(out, "No run of this pair has a trace of its energy.")
         return
     looks = style.looks(titles, ours)
     columns, rows = min(len(drawn), _COLUMNS), math.ceil(len(drawn) / _COLUMNS)
@@ -48,7 +48,7 @@ def convergence(
         for place, (run, table) in enumerate(drawn.items()):
             panel = figure.add_subplot(rows, columns, place + 1)
             _draw_trace(panel, table, looks[run])
-            panel.set_ylabel("Loss" if place % columns == 0 else "")
+            panel.set_ylabel("Energy" if place % columns == 0 else "")
 
 
 def read_trace(path: Path | str) -> pd.DataFrame:
@@ -74,7 +74,7 @@ def levels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def _draw_trace(panel: Axes, table: pd.DataFrame, look: Look) -> None:
     parts = levels(table)
     for shade, (level, part) in zip(np.linspace(0.45, 1, len(parts)), parts, strict=True):
-        panel.plot(part["iteration"], part["loss"], color=look.colour, alpha=shade if len(parts) > 1 else 1, lw=1.2)
+        panel.plot(part["iteration"], part["energy"], color=look.colour, alpha=shade if len(parts) > 1 else 1, lw=1.2)
         if level:
             panel.axvline(part["iteration"].iloc[0], color=style.FAINT, lw=0.6, zorder=0)
             panel.text(
