@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 
-_SIDE = re.compile(r"^(left|right|lh|rh)[\s_-]+|[\s_-]+(left|right|lh|rh)$", re.IGNORECASE)
+_SIDE = re.compile(r"^(left|right|lh|rh)[\s_-]+|[\s_,-]+(left|right|lh|rh)$", re.IGNORECASE)
 
 
 def dice_by_structure(metrics: pd.DataFrame) -> pd.DataFrame:
