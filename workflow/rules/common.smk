@@ -105,7 +105,8 @@ def receipts():
 def tables():
     """Every table of the study."""
     stems = ("summary", "dice_by_label", "wilcoxon", "wilcoxon_largest_p")
-    return [*(f"{TABLES}/{stem}{suffix}" for stem in stems for suffix in SUFFIXES), f"{TABLES}/failures.tsv"]
+    pages = [f"{TABLES}/{stem}.html" for stem in ("summary", "wilcoxon", "failures")]
+    return [*(f"{TABLES}/{stem}{suffix}" for stem in stems for suffix in SUFFIXES), f"{TABLES}/failures.tsv", *pages]
 
 
 def figures():

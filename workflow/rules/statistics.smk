@@ -5,14 +5,14 @@ rule summarise:
     input:
         mended(collected),
     output:
-        summary=report(
-            f"{TABLES}/summary.tsv",
+        summary=[f"{TABLES}/summary{suffix}" for suffix in SUFFIXES],
+        by_label=[f"{TABLES}/dice_by_label{suffix}" for suffix in SUFFIXES],
+        page=report(
+            f"{TABLES}/summary.html",
             caption="../report/summary_table.rst",
             category="1 Overlap",
             labels={"figure": "Summary table"},
         ),
-        summary_shown=[f"{TABLES}/summary.md", f"{TABLES}/summary.tex"],
-        by_label=[f"{TABLES}/dice_by_label{suffix}" for suffix in SUFFIXES],
     log:
         f"{LOGS}/summarise/{STUDY.name}.log",
     conda:
@@ -20,7 +20,7 @@ rule summarise:
     params:
         summary=table_caption("Mean and standard deviation over pairs; seconds and memory as medians."),
         by_label=table_caption("Dice of each structure, mean and standard deviation over pairs."),
-        code=code("summarise", "diffeode.statistics.summary", "diffeode.statistics.export"),
+        code=code("summarise", "diffeode.statistics.summary", "diffeode.statistics.page"),
     message:
         "summarising"
     script:
@@ -31,14 +31,14 @@ rule wilcoxon:
     input:
         mended(collected),
     output:
-        each=report(
-            f"{TABLES}/wilcoxon.tsv",
+        each=[f"{TABLES}/wilcoxon{suffix}" for suffix in SUFFIXES],
+        largest=[f"{TABLES}/wilcoxon_largest_p{suffix}" for suffix in SUFFIXES],
+        page=report(
+            f"{TABLES}/wilcoxon.html",
             caption="../report/wilcoxon_table.rst",
             category="2 Statistics",
             labels={"figure": "Wilcoxon tests"},
         ),
-        each_shown=[f"{TABLES}/wilcoxon.md", f"{TABLES}/wilcoxon.tex"],
-        largest=[f"{TABLES}/wilcoxon_largest_p{suffix}" for suffix in SUFFIXES],
     log:
         f"{LOGS}/wilcoxon/{STUDY.name}.log",
     conda:
@@ -46,7 +46,7 @@ rule wilcoxon:
     params:
         each=table_caption("One-sided Wilcoxon signed-rank tests: is the mean Dice of run greater than that of other?"),
         largest=table_caption("The largest p over the experiments."),
-        code=code("wilcoxon", "diffeode.statistics.wilcoxon", "diffeode.statistics.export"),
+        code=code("wilcoxon", "diffeode.statistics.wilcoxon", "diffeode.statistics.page"),
     message:
         "testing runs against each other"
     script:
@@ -57,8 +57,9 @@ rule failures:
     input:
         mended(registrations),
     output:
-        report(
-            f"{TABLES}/failures.tsv",
+        table=f"{TABLES}/failures.tsv",
+        page=report(
+            f"{TABLES}/failures.html",
             caption="../report/failures_table.rst",
             category="2 Statistics",
             labels={"figure": "Failed registrations"},
@@ -69,7 +70,8 @@ rule failures:
         ENVIRONMENT
     params:
         logs=registration_logs,
-        code=code("failures"),
+        page=table_caption("Registrations that failed."),
+        code=code("failures", "diffeode.statistics.page"),
     message:
         "listing failures"
     script:

@@ -6,9 +6,11 @@ from _job import job
 
 with job(snakemake):
     from diffeode.statistics.export import write_table
+    from diffeode.statistics.page import write_page
     from diffeode.statistics.tidy import mean_dice, read_tidy
     from diffeode.statistics.wilcoxon import compare_runs, upper_bound
 
-    tests = compare_runs(mean_dice(read_tidy(snakemake.input[0])))
-    write_table(tests, Path(snakemake.output.each).with_suffix(""), snakemake.params.each)
-    write_table(upper_bound(tests), Path(snakemake.output.largest[0]).with_suffix(""), snakemake.params.largest)
+    tests, captions, out = compare_runs(mean_dice(read_tidy(snakemake.input[0]))), snakemake.params, snakemake.output
+    write_table(tests, Path(out.each[0]).with_suffix(""), captions.each)
+    write_table(upper_bound(tests), Path(out.largest[0]).with_suffix(""), captions.largest)
+    write_page(tests, Path(out.page), captions.each)

@@ -1,0 +1,26 @@
+"""Tables as pages: what stands in them, and that nothing of it is taken for markup."""
+
+import pandas as pd
+
+from diffeode.statistics.page import write_page
+
+
+def test_numbers_are_rounded_and_headed_as_elsewhere(tmp_path):
+    frame = pd.DataFrame({"run": ["a"], "dice_mean": [0.71239], "dice_sd": [0.02]})
+    write_page(frame, tmp_path / "table.html", "A caption")
+    page = (tmp_path / "table.html").read_text(encoding="utf-8")
+    assert "<p>A caption</p>" in page
+    assert "<th>Dice</th>" in page
+    assert "<td>0.712 ± 0.020</td>" in page
+
+
+def test_text_is_no_markup(tmp_path):
+    write_page(pd.DataFrame({"reason": ["x < y & z"]}), tmp_path / "table.html", "a < b")
+    page = (tmp_path / "table.html").read_text(encoding="utf-8")
+    assert "a &lt; b" in page
+    assert "x &lt; y &amp; z" in page
+
+
+def test_an_empty_table_says_so(tmp_path):
+    write_page(pd.DataFrame({"run": []}), tmp_path / "table.html", "Failures")
+    assert "No rows." in (tmp_path / "table.html").read_text(encoding="utf-8")
