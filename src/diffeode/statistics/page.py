@@ -14,7 +14,8 @@ _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; color: #222; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25em 0.8em; text-align: left; white-space: nowrap; border-bottom: 1px solid #ddd; }
-thead th { white-space: normal; vertical-align: bottom; border-bottom: 1.5px solid #222; position: sticky; top: 0; background: white; }
+thead th { white-space: normal; vertical-align: bottom; border-bottom: 1.5px solid #222; }
+thead th { position: sticky; top: 0; background: white; }
 """
 
 
