@@ -181,6 +181,8 @@ def test_no_folds_even_when_hardly_regularised():
     [
         ({"field": "gird"}, "did you mean 'grid'"),
         ({"weight_mind": 0.0}, "one similarity is needed"),
+        ({"ncc_window": 8}, "ncc_window is 8; a window needs an odd"),
+        ({"smoother": "box"}, "smoothing is 0.7; a window needs an odd"),
         ({"levels": (1.0, 2.0), "iterations": (1, 1)}, "must fall from coarse to fine"),
         ({"levels": (2.0,), "iterations": (5, 5)}, "must be as many"),
         ({"iterations": (0, 10)}, "iterations is 0; it must lie between 1 and"),

@@ -110,6 +110,10 @@ class NeuralODE(Method):
             raise InputError(f"Parameter levels is {self.levels}; it must fall from coarse to fine.")
         if not (self.weight_mind or self.weight_lmi or self.weight_ncc):
             raise InputError("Parameters weight_mind, weight_lmi and weight_ncc are all 0; one similarity is needed.")
+        odd = {"ncc_window": self.ncc_window} | ({"smoothing": self.smoothing} if self.smoother == "box" else {})
+        for name, value in odd.items():
+            if value % 2 != 1:
+                raise InputError(f"Parameter {name} is {value}; a window needs an odd, whole number of voxels.")
         for name, low, high in _RANGES:
             values = getattr(self, name)
             for value in values if isinstance(values, tuple) else (values,):
@@ -141,7 +145,7 @@ class NeuralODE(Method):
         velocity = None
         report = _Reporter(trace, self._iteration_costs(), machine.progress)
         for level, iterations in zip(self.levels, self.iterations, strict=True):
-            images = lattice.coarser(level) if level > 1 else lattice
+            images = lattice.coarser(level)
             fields = lattice.coarser(level * self.velocity_spacing)
             start = zero_velocity(fields.size, fixed) if velocity is None else velocity
             field = self._field(resize_displacement(start, fields.size), fields)
