@@ -241,6 +241,12 @@ def test_a_map_without_folds_has_no_marks(tmp_path, drawn):
     assert count_of(tmp_path / "panel.png", "#ffe100") == 0
 
 
+def test_rounding_errors_of_the_identity_stay_pale(tmp_path):
+    scene = pair_panel.read_scene(*write_pair(tmp_path, lambda grid: Affine()))
+    assert 0 < np.abs(scene.displacement_mm).max() < 1e-4
+    assert pair_panel.displacement_norm(scene).vmax == 1
+
+
 def count_of(picture: Path, colour: str) -> int:
     rgb = matplotlib.image.imread(picture)[..., :3]
     return int((np.abs(rgb - np.array(to_rgb(colour))).max(-1) < 0.02).sum())
@@ -350,6 +356,14 @@ def test_regularity_puts_runs_without_folds_on_the_mark_zero(tmp_path, drawn):
     assert panel.get_xticklabels()[0].get_text() == "0"
     assert panel.get_xticks()[0] == pytest.approx(1e-3)
     assert min(line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o") == pytest.approx(1e-3)
+
+
+def test_runs_without_folds_stand_side_by_side_around_the_mark():
+    places = regularity.folds_places(pd.Series([0.0, 0.02, 0.0, 0.0]), 1e-3)
+    np.testing.assert_allclose(np.log10(places / 1e-3)[[0, 2, 3]], [-0.1, 0, 0.1], atol=1e-12)
+    assert places[1] == 0.02
+    crowd = np.log10(regularity.folds_places(pd.Series(np.zeros(40)), 1.0))
+    assert np.abs(crowd).max() < 0.5
 
 
 def test_convergence_parts_the_levels_and_skips_empty_traces(tmp_path, drawn):

@@ -56,16 +56,13 @@ def dice_by_structure(
             panel.set_xlabel("Dice")
         panels[0].set_yticks(_centres(structures, looks), structures)
         panels[0].set_ylim(rows - _GAP_ROWS / 2 - 0.5, -_GAP_ROWS / 2 - 0.5)
-        figure.legend(
-            handles=style.legend_handles(looks.values()), loc="outside lower center", ncols=min(4, len(looks))
-        )
+        figure.legend(handles=_handles(looks.values()), loc="outside lower center", ncols=min(4, len(looks)))
 
 
 def ordered_structures(dice: pd.DataFrame) -> list[str]:
     """Structures from the highest to the lowest median of ``value`` over all rows of ``dice``."""
-    return list(
-        dice.groupby("structure", sort=False)["value"].median().sort_values(ascending=False, kind="stable").index
-    )
+    medians = dice.groupby("structure", sort=False)["value"].median()
+    return list(medians.sort_values(ascending=False, kind="stable").index)
 
 
 def _centres(structures: Sequence[str], looks: Mapping[str, Look]) -> np.ndarray:
@@ -76,9 +73,8 @@ def _draw_experiment(panel: Axes, dice: pd.DataFrame, structures: Sequence[str],
     step = len(looks) + _GAP_ROWS
     for place, structure in enumerate(structures):
         if place % 2 == 0:
-            panel.axhspan(
-                place * step - _GAP_ROWS / 2 - 0.5, (place + 1) * step - _GAP_ROWS / 2 - 0.5, color="#f5f5f5", lw=0
-            )
+            top = place * step - _GAP_ROWS / 2 - 0.5
+            panel.axhspan(top, top + step, color="#f5f5f5", lw=0)
         for row, (run, look) in enumerate(looks.items()):
             _draw_slim_box(panel, place * step + row, look, samples(dice, run=run, structure=structure))
     panel.grid(axis="x")

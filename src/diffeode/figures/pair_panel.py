@@ -25,10 +25,11 @@ from diffeode.space import Grid
 from diffeode.transform import Affine, DisplacementField
 
 PLANES = (slices.AXIAL, slices.CORONAL, slices.SAGITTAL)
-_HEADINGS = ("Fixed", "Moving, affine", "Warped", "Warped, fixed edges", "Checkerboard", "Deformation", r"log |J|")
+_HEADINGS = ("Fixed", "Moving", "Warped", "Warped, fixed edges", "Checkerboard", "Deformation", "log |J|")
 _CHECKER_MM_FRACTION = 1 / 7
 _GRID_LINES = 32
 _LOG_J_LIMIT = 1.0
+_LEAST_SCALE_MM = 1.0
 _EDGE_SMOOTHING_MM, _SHORTEST_EDGE_MM = 1.2, 15.0
 _EDGE_COLOUR = "#ffb000"
 _FOLD_COLOUR = "#ffe100"
@@ -257,7 +258,7 @@ def _draw_grid(cell: Axes, plane: Plane, index: int, scene: Scene) -> None:
     segments = np.concatenate([np.stack([line[:-1], line[1:]], axis=1) for line in lines])
     values = np.concatenate([(a[:-1] + a[1:]) / 2 for a in amounts])
     cell.add_collection(
-        LineCollection(segments, array=values, cmap=_SHIFT_COLOURS, norm=_amount_norm(scene), linewidths=0.5)
+        LineCollection(segments, array=values, cmap=_SHIFT_COLOURS, norm=displacement_norm(scene), linewidths=0.5)
     )
 
 
@@ -289,15 +290,15 @@ def _one_colour(colour: str) -> ListedColormap:
     return ListedColormap([colour])
 
 
-def _amount_norm(scene: Scene) -> Normalize:
-    """From 0 to the 99.5 % quantile of the brain's displacement, rounded up, mm."""
-    amount = np.linalg.norm(scene.displacement_mm[scene.mask], axis=-1)
-    return Normalize(0, style.round_up(float(np.quantile(amount, 0.995)), steps=(1, 1.5, 2, 3, 4, 5, 6, 8, 10)))
+def displacement_norm(scene: Scene) -> Normalize:
+    """From 0 to the 99.5 % quantile of the brain's displacement, rounded up, mm; rounding errors stay pale."""
+    largest = float(np.quantile(np.linalg.norm(scene.displacement_mm[scene.mask], axis=-1), 0.995))
+    return Normalize(0, style.round_up(max(largest, _LEAST_SCALE_MM), steps=(1, 1.5, 2, 3, 4, 5, 6, 8, 10)))
 
 
 def _colour_bars(figure: Figure, layout: Layout, scene: Scene) -> None:
     bars = (
-        (5, ScalarMappable(_amount_norm(scene), _SHIFT_COLOURS), "displacement (mm)", "max"),
+        (5, ScalarMappable(displacement_norm(scene), _SHIFT_COLOURS), "displacement (mm)", "max"),
         (
             6,
             ScalarMappable(Normalize(-_LOG_J_LIMIT, _LOG_J_LIMIT), "RdBu_r"),

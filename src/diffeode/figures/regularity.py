@@ -16,6 +16,7 @@ from diffeode.statistics.tidy import mean_dice, whole_image
 
 FOLDS = "folds_central_percent"
 _ROW_IN = 1.75
+_ZEROS_WIDTH_DECADES = 1.0
 
 
 def regularity(
@@ -28,7 +29,7 @@ def regularity(
     """Draw one column per experiment: mean Dice against folded voxels (upper row) and against time (lower row).
 
     Marks are means over pairs (time: medians, as in the tables), bars one standard deviation of Dice. Folds are on a
-    logarithmic scale whose left end holds the runs without a single fold, marked 0.
+    logarithmic scale whose left end holds the runs without a single fold, side by side around the mark 0.
 
     Args:
         metrics: the study's tidy table.
@@ -49,8 +50,9 @@ def regularity(
     with style.page(out, style.FULL_WIDTH_IN, 2 * _ROW_IN + 0.75) as figure:
         panels = figure.subplots(2, len(shown), sharex="row", sharey=True, squeeze=False)
         for column, name in enumerate(shown):
-            chosen = marks[marks["experiment"] == name]
-            _draw_marks(panels[0, column], chosen.assign(x=np.maximum(chosen["folds"], floor)), looks)
+            chosen = marks[(marks["experiment"] == name) & marks["run"].isin(titles)]
+            chosen = chosen.sort_values("run", key=lambda runs: runs.map(list(titles).index))
+            _draw_marks(panels[0, column], chosen.assign(x=folds_places(chosen["folds"], floor)), looks)
             _draw_marks(panels[1, column], chosen.assign(x=chosen["seconds"]), looks)
             panels[0, column].set_title(style.wrapped(experiments[name], len(shown)))
             _scale_folds(panels[0, column], floor, float(marks["folds"].max()))
@@ -86,6 +88,15 @@ def folds_floor(folds: pd.Series) -> float:
     return 10.0 ** (math.floor(math.log10(positive.min())) - 1) if len(positive) else 1e-4
 
 
+def folds_places(folds: pd.Series, floor: float) -> np.ndarray:
+    """Where each run stands on the logarithmic axis: zeros side by side around ``floor``, hiding none."""
+    places = folds.to_numpy(dtype=float, copy=True)
+    zeros = places == 0
+    step = min(0.1, _ZEROS_WIDTH_DECADES / max(1, zeros.sum()))
+    places[zeros] = floor * 10.0 ** (step * (np.arange(zeros.sum()) - (zeros.sum() - 1) / 2))
+    return places
+
+
 def _draw_marks(panel: Axes, marks: pd.DataFrame, looks: Mapping[str, Look]) -> None:
     for run, look in looks.items():
         pen = {"color": look.colour, "mec": "white", "mew": 0.5, "elinewidth": 0.7}
@@ -101,12 +112,12 @@ def _scale_folds(panel: Axes, floor: float, largest: float) -> None:
     decades = 10.0 ** np.arange(math.log10(floor) + 1, math.ceil(math.log10(max(largest, 10 * floor))) + 1)
     panel.set_xticks([floor, *decades], ["0", *(f"{d:g}" for d in decades)])
     panel.minorticks_off()
-    panel.set_xlim(floor / 2.5, decades[-1] * 2.5)
+    panel.set_xlim(floor / 10**0.6, decades[-1] * 2.5)
     panel.set_xlabel("Folded voxels (% of brain)")
-    middle = math.sqrt(floor * decades[0])
-    cut = {"marker": (2, 0, -20), "ms": 6, "mew": 0.6, "color": style.SOFT, "clip_on": False, "zorder": 5}
-    for shift in (1 / 1.12, 1.12):
-        panel.plot(middle * shift, 0, transform=panel.get_xaxis_transform(), **cut)
+    # floor holds zeros: slashes across the axis tell that the scale is broken beside it
+    panel.text(
+        floor * 10**0.6, 0, "//", transform=panel.get_xaxis_transform(), ha="center", va="center", color=style.SOFT
+    )
 
 
 def _scale_time(panel: Axes) -> None:

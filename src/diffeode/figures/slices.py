@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
+from matplotlib.patheffects import withStroke
 
 from diffeode.image import bounding_box
 from diffeode.space import Grid
@@ -104,7 +105,9 @@ def scale_bar(axes: Axes, length_mm: float, colour: str = "white", size: float =
     start, end = 0.04, 0.04 + length_mm / abs(right - left)
     axes.plot([start, end], [0.05, 0.05], transform=axes.transAxes, color=colour, lw=1.2, solid_capstyle="butt")
     label = f"{length_mm / 10:g} cm"
-    axes.text(start, 0.08, label, transform=axes.transAxes, ha="left", va="bottom", color=colour, fontsize=size)
+    text = axes.text(start, 0.08, label, transform=axes.transAxes, ha="left", va="bottom", color=colour, fontsize=size)
+    for artist in (*axes.lines[-1:], text):
+        artist.set_path_effects([withStroke(linewidth=2, foreground="black")])
 
 
 def window(volume: np.ndarray) -> tuple[float, float]:

@@ -130,7 +130,7 @@ def weigh_labels(labels: Sequence, run_looks: Sequence[Look]) -> None:
 
 def wrapped(title: str, panels: int) -> str:
     """``title`` broken into lines that fit over one of ``panels`` side by side."""
-    return textwrap.fill(title, max(14, 78 // panels))
+    return textwrap.fill(title, max(14, 88 // panels))
 
 
 def round_up(value: float, steps: Sequence[float] = (1, 2, 5, 10)) -> float:
