@@ -2,7 +2,8 @@
 
 The request names the folder of the pair, the run, hyper-parameters that differ from the run's, the number of threads
 and the task whose labels judge the result (null: costs alone). The answer holds costs and metrics, or ``failed``: why.
-Threads are set by the environment that the process is started with, before any library counts them.
+Threads are set by the environment that the process is started with, before any library counts them. What it costs to
+import the method and its packages stands apart (``import_cpu_seconds``); the harness keeps it out of its clock.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from _comparisons import comparison_named
 
 from diffeode.errors import InputError, RegistrationError
 from diffeode.image import foreground
-from diffeode.methods.base import Machine, Method
+from diffeode.methods.base import Machine
 from diffeode.methods.harness import Result, register
 from diffeode.methods.registry import make_method
 from diffeode.methods.runs import load_run
@@ -38,9 +39,12 @@ _METRICS = (
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Register as ``request`` says."""
+    before = time.process_time()
     run = load_run(request["run"])
     method = make_method(run.method, {**run.parameters, **request["parameters"]})
-    imports = _import_cpu_seconds(method)
+    for name in method.needs.packages:
+        importlib.import_module(name)
+    imports = time.process_time() - before
     case = read_case(Path(request["case"]))
     try:
         result = register(method, case.task(), Machine(request["threads"], SEED))
@@ -48,14 +52,6 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"failed": str(error).splitlines()[0]}
     costs = {cost: getattr(result, cost) for cost in _COSTS} | {"import_cpu_seconds": imports}
     return costs | (_metrics(case, result, request["task"]) if request["task"] else {})
-
-
-def _import_cpu_seconds(method: Method) -> float:
-    """What it costs to import the method's packages, which the harness keeps out of its clock."""
-    before = time.process_time()
-    for name in method.needs.packages:
-        importlib.import_module(name)
-    return time.process_time() - before
 
 
 def _metrics(case: Case, result: Result, task: str) -> dict[str, float]:
