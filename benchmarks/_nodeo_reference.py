@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from _cases import read_case
-from _iterate import Clock
+from _iterate import WARM_UP, Clock
 
 _COUNTED_FEATURES = 864
 _DEFAULTS = {
@@ -39,7 +39,7 @@ _DEFAULTS = {
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Medians over the iterations after the first."""
+    """Medians over the iterations after the warm-up."""
     warnings.simplefilter("ignore")
     sys.path.insert(0, request["checkout"])
     import Network
@@ -48,8 +48,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     case, clock = read_case(Path(request["case"])), Clock()
     Network.nn = _Counting(Network.nn, features(case.fixed.grid.shape))
     torch.optim.Adam = _ticking(torch.optim.Adam, clock)
-    # the first iteration is not counted
-    config = argparse.Namespace(**_DEFAULTS, epoches=request["iterations"] + 1)
+    config = argparse.Namespace(**_DEFAULTS, epoches=request["iterations"] + WARM_UP)
     Registration.registration(config, torch.device("cpu"), case.moving.data, case.fixed.data)
     return clock.medians()
 

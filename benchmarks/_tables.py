@@ -30,8 +30,9 @@ class Table:
                 self.rows = [dict(row) for row in csv.DictReader(handle, delimiter="\t")]
 
     def has(self, row: dict[str, object]) -> bool:
-        """Whether a row with the key and the ``code`` of ``row`` is there: it was measured, by the same code."""
-        return any(self._key(r) == self._key(row) and r["code"] == str(row["code"]) for r in self.rows)
+        """Whether the key and the ``code`` of ``row`` were measured already; what failed is worth another try."""
+        same = [r for r in self.rows if self._key(r) == self._key(row) and r["code"] == str(row["code"])]
+        return any(not r.get("failed") for r in same)
 
     def put(self, row: dict[str, object]) -> None:
         """Add ``row`` in the place of one with its key, and write the file, whole."""

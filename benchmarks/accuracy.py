@@ -106,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.subjects = subjects_of(options.subjects) if options.subjects else None
         units = [unit for comparison in chosen for unit in units_of(comparison, options)]
         measure(units, options)
-        write_accuracy_page(options.results)
+        if units:
+            write_accuracy_page(options.results)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

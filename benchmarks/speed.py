@@ -179,7 +179,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)}; all by default")
     parser.add_argument("--nodeo", type=Path, help="a checkout of github.com/yifannnwu/NODEO-DIR to run beside ours")
     parser.add_argument("--runs", type=lambda text: tuple(text.split(",")), default=WHOLE, help="for whole pairs")
-    parser.add_argument("--iterations", type=int, default=5, help="of which the median is taken (default 5)")
+    parser.add_argument("--iterations", type=int, default=8, help="of which the median is taken (default 8)")
     parser.add_argument("--small", action="store_true", help="80 x 96 x 72 voxels, to see whether everything runs")
     parser.add_argument("--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "results" / "benchmark-pairs", help="prepared pairs")

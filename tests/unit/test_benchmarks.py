@@ -179,6 +179,14 @@ def test_a_row_is_there_after_a_kill_and_counts_only_for_the_code_that_made_it(t
     assert not again.has(row(run="greedy"))
 
 
+def test_what_failed_is_tried_again(tmp_path):
+    kept = table(tmp_path / "t.tsv")
+    kept.put(row(failed="the process ended with code -9"))
+    assert not kept.has(row())
+    kept.put(row(failed=""))
+    assert kept.has(row())
+
+
 def test_a_new_measurement_takes_the_place_of_the_old_one(tmp_path):
     path = tmp_path / "t.tsv"
     kept = table(path)
