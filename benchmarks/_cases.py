@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from diffeode.space import Grid
 from diffeode.transform import Affine
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+_ALBERT = REPOSITORY / "config" / "datasets" / "albert.yaml"
 SEED = 2512
 """Of the alignment and of every registration, as in the studies."""
 
@@ -80,8 +82,9 @@ def ensure_case(make: Maker, fixed: Path, moving: Path, folder: Path) -> Path:
 
 
 def case_code() -> str:
-    """Hash of the code that makes pairs."""
-    return code_hash(Path(__file__), "diffeode.prepare.pair", "diffeode.prepare.scan")
+    """Hash of the code and the recipe that make pairs."""
+    code = code_hash(Path(__file__), "diffeode.prepare.pair", "diffeode.prepare.scan")
+    return hashlib.sha256((code + _ALBERT.read_text(encoding="utf-8")).encode()).hexdigest()
 
 
 def read_case(folder: Path) -> Case:
@@ -111,8 +114,7 @@ def _stamps(folders: Sequence[Path]) -> list[str]:
 
 def albert(fixed: Path, moving: Path) -> Case:
     """T1w to T2w at the native grid, prepared and aligned as the study ``config/albert.yaml`` does."""
-    dataset = yaml.safe_load((REPOSITORY / "config" / "datasets" / "albert.yaml").read_text(encoding="utf-8"))
-    recipe = Recipe(**dataset["prepare"])
+    recipe = Recipe(**yaml.safe_load(_ALBERT.read_text(encoding="utf-8"))["prepare"])
     return _aligned(_prepared(fixed, "T2w", recipe), _prepared(moving, "T1w", recipe), _drawn(fixed), _drawn(moving))
 
 

@@ -27,7 +27,7 @@ class Greedy(Method):
 
     Attributes:
         metric: ``NMI``, ``MI``, ``NCC`` (local, in patches) or ``SSD``. ``NCC`` without the noise that the tool would
-            add to flat regions: it comes from the clock.
+            add to flat regions: it differs each time.
         radius: of the patches of ``NCC``, voxels; the other metrics have none.
         iterations: of each level, coarsest first; each level halves the resolution of the next.
         gradient_sigma, warp_sigma: Gaussian smoothing of the update and of the whole field, voxels of the level.
