@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo albert albert-half openms test lint setup clean
+.PHONY: help demo albert albert-half openms benchmark test lint setup clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/' | column -t -s:
@@ -25,6 +25,11 @@ albert-half: setup  ## newborns at half resolution
 
 openms: setup  ## adults with multiple sclerosis, without labels
 	@$(call study,openms,config/openms.yaml)
+
+# NODEO=../NODEO-DIR runs the reference beside ours
+benchmark: setup  ## accuracy and speed against other tools (hours; tables in benchmarks/results)
+	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/speed.py $(if $(NODEO),--nodeo $(NODEO))
 
 test: lint  ## all checks and tests
 	$(BIN)/python -m pytest
@@ -50,7 +55,7 @@ $(READY): requirements.lock pyproject.toml
 
 clean:  ## remove .venv and caches; results stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
-	find src tests workflow -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(1) name of the study, $(2) its file: run it, write its report also where registrations failed, say where things are
 define study

@@ -23,8 +23,6 @@ from diffeode.transform import Affine
 if TYPE_CHECKING:
     from ants import ANTsImage
 
-_ORTHOGONAL_TOLERANCE = 1e-3
-
 
 def load_ants(threads: int, seed: int = 0) -> ModuleType:
     """The ``ants`` module, using ``threads`` ITK threads and random ``seed``.
@@ -47,11 +45,7 @@ def to_ants(image: Image | Labels) -> ANTsImage:
     """
     import ants
 
-    direction = image.grid.direction
-    if np.abs(direction.T @ direction - np.eye(3)).max() > _ORTHOGONAL_TOLERANCE:
-        raise InputError(
-            "The image's axes are not perpendicular (a sheared affine), which ANTs cannot read; resample it first."
-        )
+    image.grid.require_perpendicular("ANTs")
     lps = RAS_TO_LPS @ image.grid.affine
     return ants.from_numpy(
         image.data.astype(np.float32),

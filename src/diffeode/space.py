@@ -14,6 +14,8 @@ from diffeode.errors import InputError
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Homogeneous change of frame; it is its own inverse."""
 
+_ORTHOGONAL_TOLERANCE = 1e-3
+
 
 def flip_ras_lps(vectors: np.ndarray) -> np.ndarray:
     """Vectors or points ``(..., 3)`` in RAS mm as LPS mm, or back."""
@@ -103,6 +105,18 @@ class Grid:
         moved = self.affine.copy()
         moved[:3, 3] = self.to_world(np.asarray(lower, dtype=float))
         return Grid(tuple(int(b - a) for a, b in zip(lower, upper, strict=True)), moved)
+
+    def require_perpendicular(self, reader: str) -> None:
+        """Raise :class:`InputError` where the axes are sheared, which ITK cannot represent.
+
+        Args:
+            reader: the tool that would read an image on this grid.
+        """
+        if np.abs(self.direction.T @ self.direction - np.eye(3)).max() > _ORTHOGONAL_TOLERANCE:
+            raise InputError(
+                f"The image's axes are not perpendicular (a sheared affine), which {reader} cannot read; "
+                "resample it first."
+            )
 
     def resample(self, spacing_mm: float | np.ndarray) -> Grid:
         """A grid over the same box (voxel edges aligned at the first corner) with another spacing."""

@@ -8,15 +8,18 @@ import dataclasses
 import tempfile
 import warnings
 from functools import cache
+from io import StringIO
 
 import numpy as np
 import pytest
 
 from diffeode.errors import InputError, RegistrationError
 from diffeode.image import Image, Labels, foreground
+from diffeode.io import read_labels, write_displacement, write_labels
 from diffeode.methods.ants_syn import AntsSyn
 from diffeode.methods.base import Machine, Pair, Registration
 from diffeode.methods.convexadam import ConvexAdam
+from diffeode.methods.greedy import Greedy
 from diffeode.methods.registry import make_method, method_class, method_names, missing_needs
 from diffeode.space import Grid
 from diffeode.transform import Affine, densify, warp_labels
@@ -211,6 +214,44 @@ def test_convexadam_runs_at_its_smallest_size():
     assert np.abs(found.forward.displacement_mm).max() < 0.5
 
 
+def test_greedy_warps_labels_as_we_do(tmp_path):
+    if missing_needs("greedy"):
+        pytest.skip("greedy cannot run here")
+    from picsl_greedy import Greedy3D
+
+    _, _, _, labels = phantom("bent")
+    warp = registered("greedy", "bent").forward
+    names = {name: str(tmp_path / f"{name}.nii.gz") for name in ("labels", "warp", "warped")}
+    write_labels(names["labels"], labels)
+    write_displacement(names["warp"], warp)
+    Greedy3D().execute(
+        "-d 3 -V 0 -rf {labels} -ri NN -rm {labels} {warped} -r {warp}".format(**names), out=StringIO(), err=StringIO()
+    )
+    agree = read_labels(names["warped"]).data == warp_labels(labels, warp, GRID).data
+    assert agree.mean() > 0.9999
+
+
+def test_greedy_says_why_it_gave_up():
+    if missing_needs("greedy"):
+        pytest.skip("greedy cannot run here")
+    grid = Grid((7, 20, 20), np.eye(4))
+    fixed, moving = (Image(np.random.default_rng(seed).random(grid.shape) + 0.1, grid) for seed in (0, 1))
+    pair = Pair(fixed, moving, foreground(fixed), foreground(moving))
+    with pytest.raises(RegistrationError, match=r"Greedy gave up .*four pixels"):
+        Greedy().register(pair, Machine())
+
+
+def test_greedy_with_local_correlation_is_the_same_each_time():
+    if missing_needs("greedy"):
+        pytest.skip("greedy cannot run here")
+    fixed, _, moving, _ = phantom("shifted")
+    pair = Pair(fixed, moving, foreground(fixed), foreground(moving))
+    first, second = (Greedy(metric="NCC", iterations=(20, 5)).register(pair, Machine()) for _ in range(2))
+    np.testing.assert_array_equal(first.forward.displacement_mm, second.forward.displacement_mm)
+    assert [row["level"] for row in first.trace] == [2.0] * 20 + [1.0] * 5
+    assert first.trace[19]["energy"] < first.trace[0]["energy"]
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "word"),
     [
@@ -221,6 +262,9 @@ def test_convexadam_runs_at_its_smallest_size():
         ("ants-syn", {"iterations": []}, "iterations"),
         ("ants-syn", {"bins": "many"}, "number"),
         ("ants-syn", {"gradient_step": 0}, "gradient_step"),
+        ("greedy", {"metric": "LNCC"}, "NCC"),
+        ("greedy", {"iterations": [1.5]}, "iterations"),
+        ("greedy", {"warp_sigma": -1}, "warp_sigma"),
         ("affine", {"iterations": [1]}, "no parameter"),
     ],
 )

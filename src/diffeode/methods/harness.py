@@ -114,7 +114,7 @@ def register_to_folder(run: Run, task: Task, machine: Machine, folder: Path, pro
 
 def software_versions() -> dict[str, str]:
     """Versions of what computes."""
-    names = ("diffeode", "torch", "numpy", "scipy", "antspyx", "convexAdam")
+    names = ("diffeode", "torch", "numpy", "scipy", "antspyx", "convexAdam", "picsl-greedy")
     installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
     return {"python": platform.python_version(), **{n: installed[n.lower()] for n in names if n.lower() in installed}}
 

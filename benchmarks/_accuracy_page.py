@@ -1,0 +1,89 @@
+"""The Markdown page of the accuracy benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from _comparisons import COMPARISONS, Comparison, comparison_named
+from _tables import Row, Table, markdown_table, mean_and_sd, mean_percentage, measured_on, median, numbers, write_page
+from _units import KEYS, run_code
+
+from diffeode.methods.runs import load_run, run_names
+
+_COLUMNS = (
+    "HD95 (mm)",
+    "|J| ≤ 0, central (%)",
+    "|J| ≤ 0, one-sided (%)",
+    "NDV (%)",
+    "SD of log|J|",
+    "CPU s",
+    "MB",
+)
+_NOTE = (
+    "Mean ± SD over pairs. |J| and NDV: of the fixed brain, without the affine. CPU seconds (one registration, imports "
+    "excluded) and peak memory of its process: medians."
+)
+_MARK = "†"
+_AGED = f"\n{_MARK} measured with other code or versions than today's.\n"
+
+
+def write_accuracy_page(results: Path) -> None:
+    """``accuracy.md`` from every ``accuracy_*.tsv`` in ``results``."""
+    paths = {path.stem.removeprefix("accuracy_"): path for path in results.glob("accuracy_*.tsv")}
+    order = list(COMPARISONS)
+    names = sorted(paths, key=lambda name: (order.index(name.partition("_")[0]), name))
+    write_page(results / "accuracy.md", "Accuracy", [section(name, Table(paths[name], KEYS)) for name in names])
+
+
+def section(name: str, table: Table) -> str:
+    """Heading, one table with a line for each run, and where it was measured."""
+    task, _, subjects = name.partition("_")
+    comparison = comparison_named(task)
+    runs = list(dict.fromkeys(row["run"] for row in table.rows))
+    lines = [_line(run, [row for row in table.rows if row["run"] == run], comparison) for run in runs]
+    columns = ["run", "pairs", *map(_dice_heading, comparison.scores), *_COLUMNS]
+    whom = f", subjects {subjects.replace('-', ', ')}" if subjects else ""
+    option = f" --subjects {subjects.replace('-', ',')}" if subjects else ""
+    paragraphs = (
+        f"## {name}",
+        f"{comparison.title}. Population: {comparison.population}{whom}.",
+        markdown_table(columns, lines) + _AGED * any(_MARK in line[0] for line in lines),
+        f"{_NOTE} {measured_on(table.rows)} Command: `python benchmarks/accuracy.py {task}{option}`.",
+        _failures(table),
+    )
+    return "\n\n".join(text.strip() for text in paragraphs if text) + "\n"
+
+
+def _line(run: str, rows: list[Row], comparison: Comparison) -> list[str]:
+    good = [row for row in rows if not row["failed"]]
+    return [
+        _title(run, rows),
+        str(len(good)),
+        *(mean_and_sd(numbers(good, score), 4) for score in comparison.scores),
+        mean_and_sd(numbers(good, "hd95_mm"), 2),
+        *(mean_percentage(numbers(good, f"{column}_percent")) for column in ("folds_central", "folds_onesided", "ndv")),
+        mean_and_sd(numbers(good, "sdlogj"), 3),
+        median(numbers(good, "cpu_seconds"), 1),
+        median(numbers(good, "peak_memory_mb"), 0),
+    ]
+
+
+def _title(run: str, rows: list[Row]) -> str:
+    """The run's title and name, marked where a row belongs to other code than today's."""
+    if run not in run_names():
+        return f"`{run}` {_MARK}"
+    aged = any(row["code"] != run_code(run, int(row["threads"])) for row in rows)
+    return f"{load_run(run).title} (`{run}`){f' {_MARK}' if aged else ''}"
+
+
+def _dice_heading(score: str) -> str:
+    count, _, which = score.removeprefix("dice").partition("_")
+    return f"Dice, {count} {which + ' ' if which else ''}labels"
+
+
+def _failures(table: Table) -> str:
+    return "".join(
+        f"- {row['run']} failed on {row['fixed']}/{row['moving']}: {row['failed']}\n"
+        for row in table.rows
+        if row["failed"]
+    )

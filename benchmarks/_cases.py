@@ -1,0 +1,211 @@
+"""Pairs as every run gets them: read, prepared, aligned once, and kept in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import yaml
+from scipy import ndimage
+
+from diffeode import io
+from diffeode.image import Image, Labels, bounding_box
+from diffeode.methods.harness import Task
+from diffeode.prepare.pair import align_pair
+from diffeode.prepare.scan import Recipe, prepare_image
+from diffeode.receipt import damage, read_receipt, write_receipt
+from diffeode.source import code_hash
+from diffeode.space import Grid
+from diffeode.transform import Affine
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+_ALBERT = REPOSITORY / "config" / "datasets" / "albert.yaml"
+SEED = 2512
+"""Of the alignment and of every registration, as in the studies."""
+
+NEURITE_CROP = ((0, 8, 15), (160, 200, 159))
+"""Lower and upper corner, after the axes were put in the order left, anterior, inferior: 160 x 192 x 144."""
+_NEURITE_AXES = (0, 2, 1)
+_NEURITE_SMOOTHING_VOX = 0.7
+_INVERSION_POWER = 0.7
+_BRAIN_MARGIN_VOX = 8
+_LEAST_IN_BRAIN = 1e-3
+"""As :func:`diffeode.prepare.intensity.robust`: the brain is what is above zero."""
+
+_IMAGES = ("fixed", "moving", "moving_scan")
+_LABELS = ("fixed_labels", "moving_labels")
+
+Volume = TypeVar("Volume", Image, Labels)
+Maker = Callable[[Path, Path], "Case"]
+"""A pair from the folders ``sub-<s>/anat`` of the fixed and the moving person."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A pair as every run gets it, and the labels it is judged by.
+
+    Attributes:
+        fixed, moving: on one grid, after the alignment.
+        moving_scan: on its own grid, before it.
+        moving_to_scan: points of ``moving`` to points of ``moving_scan``, RAS mm.
+        fixed_labels, moving_labels: where they were drawn.
+    """
+
+    fixed: Image
+    moving: Image
+    moving_scan: Image
+    moving_to_scan: Affine
+    fixed_labels: Labels
+    moving_labels: Labels
+
+    def task(self) -> Task:
+        """What the harness registers."""
+        return Task(self.fixed, self.moving, self.moving_scan, self.moving_to_scan)
+
+
+def ensure_case(make: Maker, fixed: Path, moving: Path, folder: Path) -> Path:
+    """``folder`` with the pair in it, made unless it lies there whole, by today's code and from today's scans.
+
+    Raises:
+        InputError: a scan is missing or unusable.
+        RegistrationError: the affine alignment failed.
+    """
+    about = {"code": case_code(), "sources": _stamps((fixed, moving))}
+    receipt = folder / "receipt.json"
+    if damage(receipt) or any(read_receipt(receipt).get(key) != value for key, value in about.items()):
+        _write_case(folder, make(fixed, moving), about)
+    return folder
+
+
+def case_code() -> str:
+    """Hash of the code and the recipe that make pairs."""
+    code = code_hash(Path(__file__), "diffeode.prepare.pair", "diffeode.prepare.scan")
+    return hashlib.sha256((code + _ALBERT.read_text(encoding="utf-8")).encode()).hexdigest()
+
+
+def read_case(folder: Path) -> Case:
+    """The pair in ``folder``."""
+    images = {name: io.read_image(folder / f"{name}.nii.gz") for name in _IMAGES}
+    labels = {name: io.read_labels(folder / f"{name}.nii.gz") for name in _LABELS}
+    return Case(moving_to_scan=io.read_affine(folder / "moving_to_scan.txt"), **images, **labels)
+
+
+def _write_case(folder: Path, case: Case, about: dict[str, object]) -> None:
+    for name in _IMAGES:
+        io.write_image(folder / f"{name}.nii.gz", getattr(case, name))
+    for name in _LABELS:
+        io.write_labels(folder / f"{name}.nii.gz", getattr(case, name))
+    io.write_affine(folder / "moving_to_scan.txt", case.moving_to_scan)
+    files = [*(f"{name}.nii.gz" for name in (*_IMAGES, *_LABELS)), "moving_to_scan.txt"]
+    write_receipt(folder, files, about)
+
+
+def _stamps(folders: Sequence[Path]) -> list[str]:
+    """Name and size of every scan: enough to notice that it was changed, and free of where it lies."""
+    return [f"{file.name} {file.stat().st_size}" for folder in folders for file in sorted(folder.glob("*.nii.gz"))]
+
+
+# ---------------------------------------------------------------------------------------------- newborns
+
+
+def albert(fixed: Path, moving: Path) -> Case:
+    """T1w to T2w at the native grid, prepared and aligned as the study ``config/albert.yaml`` does."""
+    recipe = Recipe(**yaml.safe_load(_ALBERT.read_text(encoding="utf-8"))["prepare"])
+    return _aligned(_prepared(fixed, "T2w", recipe), _prepared(moving, "T1w", recipe), _drawn(fixed), _drawn(moving))
+
+
+# ---------------------------------------------------------------------------------------------- adults, one contrast
+
+
+def neurite_full(fixed: Path, moving: Path) -> Case:
+    """T1w to T1w at 1 mm; the scans come aligned and normalised and are taken as they are."""
+    images = [cropped_neurite(_read(folder, "T1w")) for folder in (fixed, moving)]
+    labels = [cropped_neurite(_drawn(folder)) for folder in (fixed, moving)]
+    return _as_they_are(*images, *labels)
+
+
+def neurite_half(fixed: Path, moving: Path) -> Case:
+    """The same with every second voxel, after a little smoothing."""
+    full = neurite_full(fixed, moving)
+    return _as_they_are(
+        halved(full.fixed), halved(full.moving_scan), halved(full.fixed_labels), halved(full.moving_labels)
+    )
+
+
+def neurite_whole(fixed: Path, moving: Path) -> Case:
+    """The same as stored, 160 x 192 x 224 voxels."""
+    return _as_they_are(_read(fixed, "T1w"), _read(moving, "T1w"), _drawn(fixed), _drawn(moving))
+
+
+def cropped_neurite(volume: Volume) -> Volume:
+    """A scan or label map in the axes and the box of NODEO's evaluation, 160 x 192 x 144."""
+    ordered = _reordered(volume, _NEURITE_AXES)
+    return _crop(ordered, *(np.array(corner) for corner in NEURITE_CROP))
+
+
+def halved(volume: Volume) -> Volume:
+    """Every second voxel, the first included; scans are smoothed by 0.7 voxels before."""
+    is_scan = isinstance(volume, Image)
+    data = ndimage.gaussian_filter(volume.data, _NEURITE_SMOOTHING_VOX) if is_scan else volume.data
+    affine = volume.grid.affine @ np.diag([2.0, 2.0, 2.0, 1.0])
+    thinned = data[::2, ::2, ::2]
+    return type(volume)(thinned, Grid(thinned.shape, affine))
+
+
+# ---------------------------------------------------------------------------------------------- adults, inverted
+
+
+def oasistrt_inverted(fixed: Path, moving: Path) -> Case:
+    """T1w to a T1w of inverted contrast at 1 mm, prepared, cropped to the brain, then aligned."""
+    image, scan = (_around_brain(_prepared(folder, "T1w", Recipe())) for folder in (fixed, moving))
+    return _aligned(image, inverted(scan), _drawn(fixed), _drawn(moving))
+
+
+def inverted(image: Image) -> Image:
+    """``1 - (I / max)^0.7`` where the brain is, background 0: bright becomes dark, and not along a straight line."""
+    turned = 1 - (image.data / image.data.max()) ** _INVERSION_POWER
+    return Image(np.where(image.data > 0, np.maximum(turned, _LEAST_IN_BRAIN), 0), image.grid)
+
+
+def _around_brain(image: Image) -> Image:
+    return _crop(image, *bounding_box(image.data > 0, _BRAIN_MARGIN_VOX))
+
+
+# ---------------------------------------------------------------------------------------------- what they share
+
+
+def _read(folder: Path, modality: str) -> Image:
+    return io.read_image(folder / f"{folder.parent.name}_{modality}.nii.gz")
+
+
+def _drawn(folder: Path) -> Labels:
+    return io.read_labels(folder / f"{folder.parent.name}_dseg.nii.gz")
+
+
+def _prepared(folder: Path, modality: str, recipe: Recipe) -> Image:
+    return prepare_image(_read(folder, modality), recipe, f"{folder.parent.name} {modality}")[0]
+
+
+def _aligned(fixed: Image, scan: Image, fixed_labels: Labels, moving_labels: Labels) -> Case:
+    _, moving, _, to_scan = align_pair(fixed, scan, "affine", "resample", threads=1, seed=SEED)
+    return Case(fixed, moving, scan, to_scan, fixed_labels, moving_labels)
+
+
+def _as_they_are(fixed: Image, moving: Image, fixed_labels: Labels, moving_labels: Labels) -> Case:
+    return Case(fixed, moving, moving, Affine(), fixed_labels, moving_labels)
+
+
+def _reordered(volume: Volume, axes: tuple[int, int, int]) -> Volume:
+    """The same voxels at the same places, the array's axes in another order."""
+    affine = volume.grid.affine[:, [*axes, 3]]
+    data = volume.data.transpose(axes)
+    return type(volume)(data, Grid(data.shape, affine))
+
+
+def _crop(volume: Volume, lower: np.ndarray, upper: np.ndarray) -> Volume:
+    window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
+    return type(volume)(volume.data[window], volume.grid.crop(lower, upper))

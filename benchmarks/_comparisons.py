@@ -1,0 +1,155 @@
+"""What is compared on what: the tasks of the accuracy benchmark, their pairs, their runs and their labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from _cases import REPOSITORY, Maker, albert, ensure_case, neurite_full, neurite_half, oasistrt_inverted
+
+from diffeode.errors import InputError
+from diffeode.evaluation.labels import read_label_table
+from diffeode.names import nearest
+
+_NEURITE_27 = (*range(1, 4), *range(5, 16), 17, *range(20, 23), *range(24, 32), 33)
+"""The structures of NODEO's evaluation but cerebrospinal fluid: no lower horns, accumbens, vessels, choroid plexus."""
+
+_SUBCORTICAL = (
+    *(4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26, 28),
+    *(43, 44, 45, 46, 49, 50, 51, 52, 53, 54, 58, 60),
+)
+"""FreeSurfer's ventricles, cerebellum, deep grey matter, medial temporal lobe, ventral diencephalon and brain stem."""
+_CORTICAL = tuple(side + region for side in (1000, 2000) for region in (2, 3, *range(5, 32), 34, 35))
+"""The 31 regions of the DKT31 protocol of each hemisphere, which all six adults have."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One task of the benchmark.
+
+    Attributes:
+        folder: of the scans, inside the data folder.
+        population: who was scanned; it stands wherever a number does.
+        subjects: those compared unless others are asked for.
+        runs: those compared unless others are asked for.
+        scores: a column of mean Dice and the labels it is over, the widest first.
+        make: of the pairs.
+        pairs: how many are taken unless another number is asked for; None for all.
+    """
+
+    name: str
+    title: str
+    folder: str
+    population: str
+    subjects: tuple[str, ...]
+    runs: tuple[str, ...]
+    scores: dict[str, tuple[int, ...]]
+    make: Maker
+    pairs: int | None = None
+
+    def case(self, fixed: str, moving: str, data: Path, work: Path) -> Path:
+        """The folder under ``work`` with the pair of these subjects, made where it is not there yet.
+
+        Raises:
+            InputError: a scan is missing or unusable.
+            RegistrationError: the affine alignment failed.
+        """
+        scans = [data / self.folder / f"sub-{subject}" / "anat" for subject in (fixed, moving)]
+        return ensure_case(self.make, *scans, work / self.name / f"{fixed}__{moving}")
+
+    def labels(self) -> tuple[int, ...]:
+        """Every label that one of the scores is over."""
+        return tuple(sorted(set(chain.from_iterable(self.scores.values()))))
+
+
+def ordered_pairs(subjects: Sequence[str], count: int | None = None) -> list[tuple[str, str]]:
+    """The first ``count`` (all where None) of all ordered pairs ``(fixed, moving)``.
+
+    In rounds: each subject with its next, then each with its next but one, and so on, so that any first ``k`` times
+    ``len(subjects)`` pairs hold every subject equally often on either side.
+    """
+    n = len(subjects)
+    pairs = [(subjects[i], subjects[(i + step) % n]) for step in range(1, n) for i in range(n)]
+    return pairs[:count]
+
+
+def data_folder(given: Path | None = None) -> Path:
+    """``given``, or ``$DIFFEODE_DATA``, or ``../shared/data`` beside the repository."""
+    return Path(given or os.environ.get("DIFFEODE_DATA") or REPOSITORY.parent / "shared" / "data")
+
+
+def comparison_named(name: str) -> Comparison:
+    """The task called ``name``.
+
+    Raises:
+        InputError: there is none; the message names the nearest.
+    """
+    if name not in COMPARISONS:
+        raise InputError(f"There is no task {name!r}{nearest(name, COMPARISONS)}.")
+    return COMPARISONS[name]
+
+
+def _albert_labels() -> tuple[int, ...]:
+    return tuple(read_label_table(REPOSITORY / "config" / "labels" / "albert.tsv")["id"])
+
+
+_NEURITE_RUNS = ("identity", "ants-syn", "convexadam", "greedy", "greedy-ncc", "node-ncc", "node-mind", "node")
+_MULTIMODAL_RUNS = ("identity", "ants-syn", "convexadam", "greedy", "node-mind", "node")
+_NEURITE_SCORES = {"dice35": tuple(range(1, 36)), "dice27": _NEURITE_27}
+
+COMPARISONS = {
+    comparison.name: comparison
+    for comparison in (
+        Comparison(
+            name="albert",
+            title="T1w to T2w of different newborns, native grid (0.86 mm)",
+            folder="albert",
+            population="newborns (ALBERTs)",
+            subjects=("07", "08", "09", "10"),
+            runs=_MULTIMODAL_RUNS,
+            scores={"dice27": _albert_labels()},
+            make=albert,
+        ),
+        Comparison(
+            name="neurite-half",
+            title="T1w to T1w of different adults, 80 x 96 x 72 voxels of 2 mm",
+            folder="neuriteoasis",
+            population="adults (OASIS-1)",
+            subjects=("0001", "0002"),
+            runs=(*_NEURITE_RUNS, "nodeo"),
+            scores=_NEURITE_SCORES,
+            make=neurite_half,
+            pairs=1,
+        ),
+        Comparison(
+            name="neurite-full",
+            title="T1w to T1w of different adults, 160 x 192 x 144 voxels of 1 mm",
+            folder="neuriteoasis",
+            population="adults (OASIS-1)",
+            subjects=("0001", "0002"),
+            runs=_NEURITE_RUNS,
+            scores=_NEURITE_SCORES,
+            make=neurite_full,
+            pairs=1,
+        ),
+        Comparison(
+            name="oasistrt-inverted",
+            title="T1w to a T1w of inverted contrast of different adults, 1 mm",
+            folder="oasistrt",
+            population="adults (OASIS-TRT-20)",
+            subjects=("01", "02", "03", "04", "05", "06"),
+            runs=_MULTIMODAL_RUNS,
+            scores={
+                "dice89": (*_SUBCORTICAL, *_CORTICAL),
+                "dice27_subcortical": _SUBCORTICAL,
+                "dice62_cortical": _CORTICAL,
+            },
+            make=oasistrt_inverted,
+            pairs=6,
+        ),
+    )
+}
+"""By name, in the order in which they run."""

@@ -1,0 +1,64 @@
+"""What one iteration of our method costs: ``python _iterate.py REQUEST ANSWER``, both JSON files.
+
+The request names the folder of the pair, the run, the number of iterations and of threads. Only the run's finest level
+is iterated, from rest, on the whole grid and not only on the brain's box, as the reference does.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _cases import SEED, read_case
+
+from diffeode.methods.base import Machine, Pair
+from diffeode.methods.registry import make_method
+from diffeode.methods.runs import load_run
+
+WARM_UP = 2
+"""Iterations that are not counted: they take memory from the system that the others reuse."""
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Medians over the iterations after the warm-up."""
+    run, case = load_run(request["run"]), read_case(Path(request["case"]))
+    finest = min(make_method(run.method, run.parameters).levels)
+    short = {"levels": [finest], "iterations": [request["iterations"] + WARM_UP], "unfolded": False}
+    method = make_method(run.method, {**run.parameters, **short})
+    everywhere = np.ones(case.fixed.grid.shape, dtype=bool)
+    clock = Clock()
+    machine = Machine(request["threads"], SEED, progress=lambda fraction, message: clock.tick())
+    method.register(Pair(case.fixed, case.moving, everywhere, everywhere), machine)
+    return clock.medians()
+
+
+class Clock:
+    """CPU and wall seconds between ticks, one a finished iteration."""
+
+    def __init__(self) -> None:
+        self.ticks: list[tuple[float, float]] = []
+
+    def tick(self) -> None:
+        """An iteration is done."""
+        self.ticks.append((time.process_time(), time.perf_counter()))
+
+    def medians(self) -> dict[str, float]:
+        """Per iteration after the warm-up, and the process's peak memory so far."""
+        steps = np.diff(np.array(self.ticks), axis=0)[WARM_UP - 1 :]
+        return {
+            "cpu_seconds": statistics.median(steps[:, 0].tolist()),
+            "seconds": statistics.median(steps[:, 1].tolist()),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+            "repeats": len(steps),
+        }
+
+
+if __name__ == "__main__":
+    asked, answered = map(Path, sys.argv[1:])
+    answered.write_text(json.dumps(answer(json.loads(asked.read_text(encoding="utf-8")))), encoding="utf-8")

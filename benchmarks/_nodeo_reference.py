@@ -1,0 +1,89 @@
+"""What one iteration of the reference NODEO costs: ``python _nodeo_reference.py REQUEST ANSWER``, both JSON files.
+
+The request names the checkout (yifannnwu/NODEO-DIR), the folder of the pair, and the number of iterations. The
+checkout's own ``registration`` runs, with its own defaults; only its optimiser tells us when an iteration is done, and
+where the images are not of the size for which the checkout counts 864 features, the right number is put there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from _cases import read_case
+from _iterate import WARM_UP, Clock
+
+_COUNTED_FEATURES = 864
+_DEFAULTS = {
+    "ds": 2,
+    "bs": 16,
+    "smoothing_kernel": "AK",
+    "smoothing_win": 15,
+    "smoothing_pass": 1,
+    "time_steps": 2,
+    "optimizer": "Euler",
+    "STEP_SIZE": 0.001,
+    "NCC_win": 21,
+    "lr": 0.005,
+    "lambda_J": 2.5,
+    "lambda_df": 0.05,
+    "lambda_v": 0.00005,
+}
+"""Of the checkout's own command line."""
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Medians over the iterations after the warm-up."""
+    warnings.simplefilter("ignore")
+    sys.path.insert(0, request["checkout"])
+    import Network
+    import Registration
+
+    case, clock = read_case(Path(request["case"])), Clock()
+    Network.nn = _Counting(Network.nn, features(case.fixed.grid.shape))
+    torch.optim.Adam = _ticking(torch.optim.Adam, clock)
+    config = argparse.Namespace(**_DEFAULTS, epoches=request["iterations"] + WARM_UP)
+    Registration.registration(config, torch.device("cpu"), case.moving.data, case.fixed.data)
+    return clock.medians()
+
+
+def features(shape: tuple[int, int, int]) -> int:
+    """What is left of an image after its halving and five convolutions of stride 2 with 32 channels."""
+    sizes = [n // 2 for n in shape]
+    for _ in range(5):
+        sizes = [math.ceil(n / 2) for n in sizes]
+    return 32 * math.prod(sizes)
+
+
+class _Counting:
+    """``torch.nn`` whose linear layer of 864 inputs takes the right number."""
+
+    def __init__(self, nn: Any, inputs: int) -> None:
+        self._nn, self._inputs = nn, inputs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._nn, name)
+
+    def Linear(self, inputs: int, *others: Any, **settings: Any) -> torch.nn.Linear:  # noqa: N802
+        return torch.nn.Linear(self._inputs if inputs == _COUNTED_FEATURES else inputs, *others, **settings)
+
+
+def _ticking(adam: type, clock: Clock) -> type:
+    class Ticking(adam):
+        def step(self, *given: Any, **named: Any) -> Any:
+            result = super().step(*given, **named)
+            clock.tick()
+            return result
+
+    return Ticking
+
+
+if __name__ == "__main__":
+    asked, answered = map(Path, sys.argv[1:])
+    answered.write_text(json.dumps(answer(json.loads(asked.read_text(encoding="utf-8")))), encoding="utf-8")

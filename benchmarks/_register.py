@@ -1,0 +1,84 @@
+"""One registration in a process of its own: ``python _register.py REQUEST ANSWER``, both JSON files.
+
+The request names the folder of the pair, the run, hyper-parameters that differ from the run's, the number of threads
+and the task whose labels judge the result (null: costs alone). The answer holds costs and metrics, or ``failed``: why.
+Threads are set by the environment that the process is started with, before any library counts them. What it costs to
+import the method and its packages stands apart (``import_cpu_seconds``); the harness keeps it out of its clock.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from _cases import SEED, Case, read_case
+from _comparisons import comparison_named
+
+from diffeode.errors import InputError, RegistrationError
+from diffeode.image import foreground
+from diffeode.methods.base import Machine
+from diffeode.methods.harness import Result, register
+from diffeode.methods.registry import make_method
+from diffeode.methods.runs import load_run
+
+_COSTS = ("cpu_seconds", "seconds", "peak_memory_mb")
+_METRICS = (
+    "hd95_mm",
+    "folds_central_percent",
+    "folds_onesided_percent",
+    "ndv_percent",
+    "sdlogj",
+    "min_jacobian",
+    "inverse_consistency_mm",
+)
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Register as ``request`` says."""
+    before = time.process_time()
+    run = load_run(request["run"])
+    method = make_method(run.method, {**run.parameters, **request["parameters"]})
+    for name in method.needs.packages:
+        importlib.import_module(name)
+    imports = time.process_time() - before
+    case = read_case(Path(request["case"]))
+    try:
+        result = register(method, case.task(), Machine(request["threads"], SEED))
+    except (InputError, RegistrationError) as error:
+        return {"failed": str(error).splitlines()[0]}
+    costs = {cost: getattr(result, cost) for cost in _COSTS} | {"import_cpu_seconds": imports}
+    return costs | (_metrics(case, result, request["task"]) if request["task"] else {})
+
+
+def _metrics(case: Case, result: Result, task: str) -> dict[str, float]:
+    """Mean Dice over each of the task's sets of labels, and what the map itself is like."""
+    import pandas as pd
+
+    from diffeode.evaluation.evaluate import evaluate_pair
+
+    comparison = comparison_named(task)
+    labels = pd.DataFrame({"id": comparison.labels()})
+    rows = evaluate_pair(
+        warp=result.warp,
+        inverse_warp=result.inverse_warp,
+        fixed_image=case.fixed,
+        moving_scan=case.moving_scan,
+        fixed_mask=foreground(case.fixed),
+        moving_to_scan=case.moving_to_scan,
+        fixed_labels=case.fixed_labels,
+        moving_labels=case.moving_labels,
+        label_table=labels.assign(name=labels["id"].astype(str)),
+    )
+    whole = rows[rows["label"] == ""].set_index("metric")["value"]
+    dice = rows[(rows["metric"] == "dice") & (rows["label"] != "")].set_index("label")["value"]
+    scores = {name: float(dice[[str(i) for i in ids]].mean()) for name, ids in comparison.scores.items()}
+    return scores | {metric: float(whole[metric]) for metric in _METRICS}
+
+
+if __name__ == "__main__":
+    asked, answered = map(Path, sys.argv[1:])
+    answered.write_text(json.dumps(answer(json.loads(asked.read_text(encoding="utf-8")))), encoding="utf-8")

@@ -1,0 +1,69 @@
+"""What is measured once: one run on one pair, and the code its numbers belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from _cases import case_code
+from _comparisons import Comparison
+
+from diffeode.errors import InputError
+from diffeode.methods.harness import software_versions
+from diffeode.methods.registry import method_module
+from diffeode.methods.runs import load_run
+from diffeode.source import code_hash
+
+KEYS = ("fixed", "moving", "run")
+"""Columns that tell the rows of a task apart."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One registration to measure."""
+
+    comparison: Comparison
+    table: str
+    fixed: str
+    moving: str
+    run: str
+    threads: int
+
+    def row(self) -> dict[str, object]:
+        """What its row starts with."""
+        return {
+            "task": self.table,
+            "fixed": self.fixed,
+            "moving": self.moving,
+            "run": self.run,
+            "threads": self.threads,
+            "code": run_code(self.run, self.threads),
+        }
+
+
+def run_code(name: str, threads: int) -> str:
+    """Twelve hexadecimal digits that change with whatever can change a run's rows: code, settings, versions."""
+    run = load_run(name)
+    modules = (method_module(run.method), "diffeode.methods.harness", "diffeode.evaluation.evaluate")
+    code = code_hash(*modules, Path(__file__).with_name("_register.py"))
+    parts = [code, case_code(), run.parameters, threads, software_versions()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def subjects_of(text: str) -> tuple[str, ...]:
+    """Subjects from ``07,08`` or ``01-06`` or both joined by commas; the zeros in front are kept.
+
+    Raises:
+        InputError: neither.
+    """
+    found: list[str] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if not match:
+            raise InputError(f"Subjects are {part!r}; give numbers as 07,08 or 01-06.")
+        first, last = match[1], match[2] or match[1]
+        found += [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+    return tuple(dict.fromkeys(found))

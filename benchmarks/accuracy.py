@@ -1,0 +1,138 @@
+"""Accuracy of registration methods, all on the same pairs in one run; see README.md.
+
+Every registration runs in a fresh process. Rows are written as they are measured, so that a run that was killed goes on
+where it stopped: a row is measured again only where the code behind it or a tool's version has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from _accuracy_page import write_accuracy_page
+from _cases import REPOSITORY
+from _children import ask
+from _comparisons import COMPARISONS, Comparison, comparison_named, data_folder, ordered_pairs
+from _machine import provenance
+from _tables import Table, numbers
+from _units import KEYS, Unit, subjects_of
+
+from diffeode.errors import InputError, RegistrationError
+
+
+def units_of(comparison: Comparison, options: argparse.Namespace) -> list[Unit]:
+    """The registrations of one task, pair by pair, so that a busy hour of the machine meets all runs alike."""
+    chosen = options.subjects or comparison.subjects
+    table = comparison.name if chosen == comparison.subjects else f"{comparison.name}_{'-'.join(chosen)}"
+    pairs = ordered_pairs(chosen, options.pairs or (comparison.pairs if chosen == comparison.subjects else None))
+    runs = options.runs or comparison.runs
+    return [Unit(comparison, table, *pair, run, options.threads) for pair in pairs for run in runs]
+
+
+def measure(units: Sequence[Unit], options: argparse.Namespace) -> None:
+    """Run what has no row yet and say on stderr how far it is."""
+    tables = {unit.table: _table(options.results, unit.table) for unit in units}
+    waiting = [unit for unit in units if not tables[unit.table].has(unit.row())]
+    print(f"{len(waiting)} of {len(units)} registrations to run", file=sys.stderr)
+    clock = _Clock(tables)
+    for number, unit in enumerate(waiting, start=1):
+        started = time.perf_counter()
+        row = unit.row() | _measured(unit, options) | provenance()
+        tables[unit.table].put(row)
+        clock.took(unit.run, time.perf_counter() - started)
+        _say(number, waiting, row, clock)
+
+
+def _measured(unit: Unit, options: argparse.Namespace) -> dict[str, object]:
+    try:
+        case = unit.comparison.case(unit.fixed, unit.moving, options.data, options.work)
+    except (InputError, RegistrationError) as error:
+        return {"failed": str(error)}
+    request = {
+        "case": str(case),
+        "run": unit.run,
+        "parameters": {},
+        "threads": unit.threads,
+        "task": unit.comparison.name,
+    }
+    return {"failed": ""} | ask("_register.py", request, unit.threads)
+
+
+class _Clock:
+    """How long a registration of each run takes, evaluation included: of this session, else from earlier rows."""
+
+    def __init__(self, tables: dict[str, Table]) -> None:
+        self.seconds: dict[str, list[float]] = {}
+        self.earlier = {
+            run: numbers([row for row in table.rows if row["run"] == run], "seconds")
+            for table in tables.values()
+            for run in {row["run"] for row in table.rows}
+        }
+
+    def took(self, run: str, seconds: float) -> None:
+        self.seconds.setdefault(run, []).append(seconds)
+
+    def left(self, runs: Sequence[str]) -> float:
+        """Seconds that ``runs`` will take; one never seen takes what the others took in the mean."""
+        known = {run: statistics.mean(s) for run, s in {**self.earlier, **self.seconds}.items() if s}
+        usual = statistics.mean(known.values())
+        return sum(known.get(run, usual) for run in runs)
+
+
+def _say(number: int, waiting: Sequence[Unit], row: dict[str, object], clock: _Clock) -> None:
+    score = next(iter(waiting[number - 1].comparison.scores))
+    if row["failed"]:
+        outcome = f"failed: {row['failed']}"
+    else:
+        outcome = f"{score} {row[score]:.4f}, {row['cpu_seconds']:.1f} CPU s"
+    rest = clock.left([unit.run for unit in waiting[number:]]) / 60
+    what = f"{row['task']} {row['fixed']}/{row['moving']} {row['run']}"
+    print(f"[{number}/{len(waiting)}] {what}: {outcome}; about {rest:.0f} min left", file=sys.stderr)
+
+
+def _table(results: Path, name: str) -> Table:
+    return Table(results / f"accuracy_{name}.tsv", KEYS)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    options = _options(arguments)
+    try:
+        chosen = [comparison_named(name) for name in options.tasks] or _with_data(options.data)
+        options.subjects = subjects_of(options.subjects) if options.subjects else None
+        units = [unit for comparison in chosen for unit in units_of(comparison, options)]
+        measure(units, options)
+        if units:
+            write_accuracy_page(options.results)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _with_data(data: Path) -> list[Comparison]:
+    there = [comparison for comparison in COMPARISONS.values() if (data / comparison.folder).is_dir()]
+    for name in sorted(set(COMPARISONS) - {comparison.name for comparison in there}):
+        print(f"{name} is left out: its scans are not in {data}", file=sys.stderr)
+    return there
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {', '.join(COMPARISONS)}; all that have data")
+    parser.add_argument("--runs", type=lambda text: tuple(text.split(",")), help="named runs, joined by commas")
+    parser.add_argument("--subjects", help="others than the task's, as 01-06 or 01,02; they get a table of their own")
+    parser.add_argument("--pairs", type=int, help="only the first so many ordered pairs")
+    parser.add_argument("--threads", type=int, default=1, help="of every registration (default 1)")
+    parser.add_argument("--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data")
+    parser.add_argument("--work", type=Path, default=REPOSITORY / "results" / "benchmark-pairs", help="prepared pairs")
+    parser.add_argument("--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

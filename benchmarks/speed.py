@@ -1,0 +1,195 @@
+"""What registration costs: seconds an iteration, seconds a pair, memory; see README.md.
+
+Every measurement runs in a fresh process on one thread. Rows are written as they are measured; one that is there, by
+today's code, is kept. Remove the table to measure anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from _cases import REPOSITORY, ensure_case, neurite_whole
+from _children import ask
+from _comparisons import comparison_named, data_folder
+from _machine import provenance
+from _speed_page import write_speed_page
+from _synthetic import synthetic_head
+from _tables import Table
+from _units import run_code
+
+from diffeode.errors import InputError
+from diffeode.methods.runs import Run, load_run
+from diffeode.source import code_hash
+
+KEYS = ("measure", "run", "shape")
+MEASURES = ("iteration", "pair", "memory")
+ITERATED = ("nodeo", "node-mind", "node")
+"""Runs of ours: NODEO's own form, to put beside the reference, and what we recommend."""
+WHOLE = ("node", "node-mind", "convexadam", "ants-syn", "greedy")
+
+_SHORT = {
+    "neural-ode": lambda run: {"iterations": [2] * len(run.build().levels)},
+    "convexadam": lambda run: {"selected_niter": 2},
+    "ants-syn": lambda run: {"iterations": [2] * len(run.build().iterations)},
+    "greedy": lambda run: {"iterations": [2] * len(run.build().iterations)},
+}
+"""Hyper-parameters that shorten a run without changing what it holds in memory."""
+
+_KEPT = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(10**12),
+    "MALLOC_TOP_PAD_": str(256 * 2**20),
+}
+"""glibc keeps freed memory: most of the reference's time goes into fetching it anew."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One row to measure: a script, what it is asked, and in which environment."""
+
+    measure: str
+    run: str
+    shape: str
+    code: str
+    script: str
+    request: dict[str, Any]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def row(self) -> dict[str, object]:
+        """What its row starts with."""
+        return {"measure": self.measure, "run": self.run, "shape": self.shape, "code": self.code}
+
+
+def measurements(options: argparse.Namespace) -> Iterator[Measurement]:
+    """Everything asked for, the quickest first."""
+    at_1mm, shape = _pair(options)
+    if "iteration" in options.measures:
+        for run in ITERATED:
+            request = {"case": str(at_1mm), "run": run, "iterations": options.iterations, "threads": 1}
+            yield Measurement("iteration", run, shape, _code(run, "_iterate.py"), "_iterate.py", request)
+        if options.nodeo:
+            yield from _reference(options, at_1mm, shape)
+    if "pair" in options.measures:
+        for run in options.runs:
+            yield _whole("pair", run, shape, at_1mm, {})
+    if "memory" in options.measures:
+        uncropped, larger = _uncropped(options)
+        for run in options.runs:
+            yield _whole("memory", run, larger, uncropped, _short(load_run(run)))
+
+
+def _short(run: Run) -> dict[str, Any]:
+    return _SHORT[run.method](run) if run.method in _SHORT else {}
+
+
+def _whole(measure: str, run: str, shape: str, case: Path, parameters: dict[str, Any]) -> Measurement:
+    request = {"case": str(case), "run": run, "parameters": parameters, "threads": 1, "task": None}
+    return Measurement(measure, run, shape, _code(run, "_register.py"), "_register.py", request)
+
+
+def _reference(options: argparse.Namespace, case: Path, shape: str) -> Iterator[Measurement]:
+    files = sorted(options.nodeo.glob("*.py"))
+    if not (options.nodeo / "Registration.py").is_file():
+        raise InputError(f"{options.nodeo} is no checkout of NODEO-DIR: it has no Registration.py.")
+    own = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    code = _digest(own, code_hash(_script("_nodeo_reference.py")))
+    request = {"case": str(case), "checkout": str(options.nodeo.resolve()), "iterations": options.iterations}
+    for run, environment in (("nodeo-reference", {}), ("nodeo-reference-malloc", _KEPT)):
+        yield Measurement("iteration", run, shape, code, "_nodeo_reference.py", request, environment)
+
+
+def _pair(options: argparse.Namespace) -> tuple[Path, str]:
+    """The pair at 1 mm, 160 x 192 x 144 voxels (half of it where a small one is asked for), and its size in words."""
+    task = comparison_named("neurite-half" if options.small else "neurite-full")
+    shape = (80, 96, 72) if options.small else (160, 192, 144)
+    if (options.data / task.folder).is_dir():
+        return task.case(*task.subjects, options.data, options.work), _size(shape)
+    return _synthetic(options, shape)
+
+
+def _uncropped(options: argparse.Namespace) -> tuple[Path, str]:
+    """The same pair on 160 x 192 x 224 voxels."""
+    task, shape = comparison_named("neurite-full"), (160, 192, 224)
+    if options.small:
+        return _pair(options)
+    if (options.data / task.folder).is_dir():
+        scans = [options.data / task.folder / f"sub-{subject}" / "anat" for subject in task.subjects]
+        return ensure_case(neurite_whole, *scans, options.work / "neurite-whole" / "__".join(task.subjects)), _size(
+            shape
+        )
+    return _synthetic(options, shape)
+
+
+def _synthetic(options: argparse.Namespace, shape: tuple[int, int, int]) -> tuple[Path, str]:
+    print(f"the scans of neuriteoasis are not in {options.data}: a synthetic head instead", file=sys.stderr)
+    words = _size(shape)
+    nowhere = options.data / "neuriteoasis"
+    folder = ensure_case(synthetic_head(shape), nowhere, nowhere, options.work / "synthetic" / words)
+    return folder, f"{words} synthetic"
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _code(run: str, script: str) -> str:
+    return _digest(run_code(run, 1), code_hash(_script(script), Path(__file__)))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
+
+
+def _script(name: str) -> Path:
+    return Path(__file__).with_name(name)
+
+
+def measure(todo: Sequence[Measurement], results: Path) -> None:
+    """Measure what has no row yet."""
+    table = Table(results / "speed.tsv", KEYS)
+    for number, one in enumerate(todo, start=1):
+        if table.has(one.row()):
+            continue
+        found = {"failed": ""} | ask(one.script, one.request, 1, one.environment)
+        table.put(one.row() | found | provenance())
+        outcome = found["failed"] or f"{found['cpu_seconds']:.2f} CPU s, {found['peak_memory_mb']:.0f} MB"
+        print(f"[{number}/{len(todo)}] {one.measure} {one.run}: {outcome}", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    options = _options(arguments)
+    try:
+        measure(list(measurements(options)), options.results)
+        write_speed_page(Table(options.results / "speed.tsv", KEYS), options.results / "speed.md")
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)}; all by default")
+    parser.add_argument("--nodeo", type=Path, help="a checkout of github.com/yifannnwu/NODEO-DIR to run beside ours")
+    parser.add_argument("--runs", type=lambda text: tuple(text.split(",")), default=WHOLE, help="for whole pairs")
+    parser.add_argument("--iterations", type=int, default=8, help="of which the median is taken (default 8)")
+    parser.add_argument("--small", action="store_true", help="80 x 96 x 72 voxels, to see whether everything runs")
+    parser.add_argument("--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data")
+    parser.add_argument("--work", type=Path, default=REPOSITORY / "results" / "benchmark-pairs", help="prepared pairs")
+    parser.add_argument("--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables")
+    options = parser.parse_args(arguments)
+    options.measures = options.measures or MEASURES
+    if unknown := set(options.measures) - set(MEASURES):
+        parser.error(f"there is no measure {unknown.pop()!r}; choose from {', '.join(MEASURES)}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

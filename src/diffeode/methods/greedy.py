@@ -1,0 +1,136 @@
+"""Greedy: diffeomorphic registration by composing smoothed steps along the gradient of a similarity."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+import numpy as np
+
+from diffeode.errors import InputError, RegistrationError
+from diffeode.image import Image
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_in, require_one_of
+from diffeode.space import RAS_TO_LPS, Grid, flip_ras_lps
+from diffeode.transform import Affine, DisplacementField
+
+if TYPE_CHECKING:
+    import SimpleITK
+
+_METRICS = ("NMI", "MI", "NCC", "SSD")
+
+
+@final
+@dataclass(frozen=True)
+class Greedy(Method):
+    """The authors' package in double precision, its own default, from the identity: the pair is aligned already.
+
+    Attributes:
+        metric: ``NMI``, ``MI``, ``NCC`` (local, in patches) or ``SSD``. ``NCC`` without the noise that the tool would
+            add to flat regions: it differs each time.
+        radius: of the patches of ``NCC``, voxels; the other metrics have none.
+        iterations: of each level, coarsest first; each level halves the resolution of the next.
+        gradient_sigma, warp_sigma: Gaussian smoothing of the update and of the whole field, voxels of the level.
+    Raises:
+        InputError: a value out of range.
+    """
+
+    title: ClassVar[str] = "Greedy"
+    needs: ClassVar[Needs] = Needs(packages=("picsl_greedy", "SimpleITK"))
+    citation: ClassVar[str] = (
+        "Yushkevich, Pluta, Wang, Wisse, Das, Wolk. Fast automatic segmentation of hippocampal subfields and medial "
+        "temporal lobe subregions in 3 Tesla and 7 Tesla T2-weighted MRI. Alzheimer's & Dementia 12(7S), 2016."
+    )
+
+    metric: str = "NMI"
+    radius: int = 4
+    iterations: tuple[int, ...] = (100, 50, 30)
+    gradient_sigma: float = 3.0
+    warp_sigma: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_one_of("metric", self.metric, _METRICS)
+        require_in("radius", self.radius, 1, 16)
+        if not 1 <= len(self.iterations) <= 8 or not all(isinstance(n, int) and n >= 0 for n in self.iterations):
+            raise InputError(
+                f"Parameter iterations is {self.iterations}; give one to eight whole numbers, coarsest first."
+            )
+        require_in("gradient_sigma", self.gradient_sigma, 0, 20)
+        require_in("warp_sigma", self.warp_sigma, 0, 20)
+
+    def register(self, pair: Pair, machine: Machine) -> Registration:
+        """The map, the inverse that the tool finds from its root, and the metric at each iteration.
+
+        Raises:
+            InputError: the grid is sheared, which ITK cannot represent.
+            RegistrationError: greedy gave up, or returned displacements that are not finite.
+        """
+        if np.array_equal(pair.fixed.data, pair.moving.data):
+            # the tool scales its first update, here zero, to a voxel's length and fills the field with NaN
+            return Registration(Affine(), Affine())
+        from picsl_greedy import Greedy3D
+
+        tool, images = Greedy3D(), {"fixed": _to_itk(pair.fixed), "moving": _to_itk(pair.moving)}
+        said = io.StringIO()
+        try:
+            tool.execute(self.command(machine.threads), out=said, err=said, forward=None, inverse=None, **images)
+        except RuntimeError as error:
+            raise RegistrationError(f"Greedy gave up ({_last_words(error)}).") from None
+        forward, inverse = (_from_itk(tool[name], pair.fixed.grid) for name in ("forward", "inverse"))
+        return Registration(forward, inverse, self._trace(tool.metric_log()))
+
+    def command(self, threads: int) -> str:
+        """What greedy's command line would be given."""
+        metric = f"{self.metric} {'x'.join([str(self.radius)] * 3)} -noise 0" if self.metric == "NCC" else self.metric
+        schedule = "x".join(str(n) for n in self.iterations)
+        smoothing = f"{self.gradient_sigma:g}vox {self.warp_sigma:g}vox"
+        return (
+            f"-d 3 -V 0 -threads {threads} -i fixed moving -m {metric} -n {schedule} -s {smoothing} "
+            "-o forward -oinv inverse"
+        )
+
+    def _trace(self, log: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
+        """Each level's metric as an energy, which falls: greedy raises all of its metrics but ``SSD``."""
+        sign = 1.0 if self.metric == "SSD" else -1.0
+        return tuple(
+            {"level": 2.0 ** (len(log) - 1 - depth), "energy": sign * float(value)}
+            for depth, level in enumerate(log)
+            for value in level["TotalPerPixelMetric"]
+        )
+
+
+def _to_itk(image: Image) -> SimpleITK.Image:
+    """``image`` as greedy reads it: LPS mm, array axes reversed.
+
+    Raises:
+        InputError: the grid is sheared.
+    """
+    import SimpleITK
+
+    image.grid.require_perpendicular("greedy")
+    lps = RAS_TO_LPS @ image.grid.affine
+    itk = SimpleITK.GetImageFromArray(image.data.transpose(2, 1, 0))
+    itk.SetOrigin(lps[:3, 3].tolist())
+    itk.SetSpacing(image.grid.spacing.tolist())
+    itk.SetDirection((lps[:3, :3] / image.grid.spacing).ravel().tolist())
+    return itk
+
+
+def _from_itk(warp: SimpleITK.Image, grid: Grid) -> DisplacementField:
+    """Greedy's displacements, LPS mm, on ``grid``.
+
+    Raises:
+        RegistrationError: one is not finite.
+    """
+    import SimpleITK
+
+    vectors_lps = SimpleITK.GetArrayFromImage(warp).transpose(2, 1, 0, 3)
+    if not np.isfinite(vectors_lps).all():
+        raise RegistrationError("Greedy returned displacements that are not finite.")
+    return DisplacementField(flip_ras_lps(vectors_lps), grid)
+
+
+def _last_words(error: RuntimeError) -> str:
+    """The end of what ITK says, without the source file it says it from."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].removeprefix("ITK ERROR: ").rstrip(".") if lines else "without a reason"

@@ -1,0 +1,258 @@
+"""The benchmarks' own arithmetic: which pairs, which voxels, which rows are kept, what the pages say."""
+
+import argparse
+
+import _accuracy_page
+import _speed_page
+import _tables
+import _units
+import accuracy
+import numpy as np
+import pytest
+from _cases import Case, cropped_neurite, ensure_case, halved, inverted, read_case
+from _children import ask
+from _comparisons import COMPARISONS, comparison_named, ordered_pairs
+from _nodeo_reference import features
+from _synthetic import synthetic_head
+
+from diffeode.errors import InputError
+from diffeode.image import Image, Labels
+from diffeode.space import Grid
+from diffeode.statistics.export import MISSING
+
+LIA = Grid((160, 192, 224), np.array([[-1.0, 0, 0, 80], [0, 0, 1, -112], [0, -1, 0, 96], [0, 0, 0, 1]]))
+"""Of the neurite-OASIS scans: to the left, down, to the front."""
+VOXEL = (70, 40, 108)
+"""From the right, from above, from behind."""
+
+
+# ---------------------------------------------------------------------------------------------- pairs
+
+
+def test_all_ordered_pairs_of_four_newborns_are_twelve():
+    pairs = ordered_pairs(COMPARISONS["albert"].subjects)
+    assert len(pairs) == len(set(pairs)) == 12
+    assert all(fixed != moving for fixed, moving in pairs)
+
+
+def test_the_first_round_of_pairs_has_everyone_once_on_each_side():
+    fixed, moving = zip(*ordered_pairs("abcdef", 6), strict=True)
+    assert sorted(fixed) == sorted(moving) == list("abcdef")
+
+
+def test_two_adults_of_the_neurite_tasks_are_one_pair_with_the_first_fixed():
+    for name in ("neurite-half", "neurite-full"):
+        assert ordered_pairs(COMPARISONS[name].subjects, COMPARISONS[name].pairs) == [("0001", "0002")]
+
+
+@pytest.mark.parametrize(
+    ("text", "subjects"),
+    [
+        ("07,08", ("07", "08")),
+        ("01-03", ("01", "02", "03")),
+        ("08-10,01", ("08", "09", "10", "01")),
+        ("0001", ("0001",)),
+    ],
+)
+def test_subjects_are_lists_and_ranges(text, subjects):
+    assert _units.subjects_of(text) == subjects
+
+
+def test_subjects_that_are_none_are_refused():
+    with pytest.raises(InputError, match="give numbers"):
+        _units.subjects_of("first")
+
+
+def test_other_subjects_get_a_table_of_their_own():
+    options = argparse.Namespace(subjects=("01", "02"), pairs=None, runs=("identity",), threads=1)
+    units = accuracy.units_of(COMPARISONS["albert"], options)
+    assert [(unit.table, unit.fixed, unit.moving) for unit in units] == [
+        ("albert_01-02", "01", "02"),
+        ("albert_01-02", "02", "01"),
+    ]
+
+
+def test_an_unknown_task_names_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'neurite-half'"):
+        comparison_named("neurit-half")
+
+
+def test_scores_are_over_as_many_labels_as_their_names_say():
+    for comparison in COMPARISONS.values():
+        for name, labels in comparison.scores.items():
+            assert int(name.removeprefix("dice").partition("_")[0]) == len(set(labels)) == len(labels)
+
+
+# ---------------------------------------------------------------------------------------------- voxels
+
+
+def marked(kind):
+    data = np.zeros(LIA.shape, dtype=np.float32)
+    data[VOXEL] = 1
+    return kind(data, LIA)
+
+
+@pytest.mark.parametrize("kind", [Image, Labels])
+def test_cropping_puts_the_axes_in_order_and_leaves_a_voxel_where_it_is(kind):
+    cropped = cropped_neurite(marked(kind))
+    assert cropped.grid.shape == (160, 192, 144)
+    found = np.argwhere(cropped.data)
+    np.testing.assert_array_equal(found, [[70, 108 - 8, 40 - 15]])
+    np.testing.assert_allclose(cropped.grid.to_world(found[0]), LIA.to_world(VOXEL))
+
+
+def test_halving_takes_every_second_voxel_and_leaves_it_where_it_is():
+    labels = cropped_neurite(Labels(np.arange(np.prod(LIA.shape)).reshape(LIA.shape) % 36, LIA))
+    half = halved(labels)
+    assert half.grid.shape == (80, 96, 72)
+    np.testing.assert_array_equal(half.data[3, 5, 7], labels.data[6, 10, 14])
+    np.testing.assert_allclose(half.grid.to_world([3, 5, 7]), labels.grid.to_world([6, 10, 14]))
+    np.testing.assert_allclose(half.grid.spacing, 2)
+
+
+def test_halving_smooths_scans_by_seven_tenths_of_a_voxel():
+    data = np.zeros((16, 16, 16))
+    data[8, 8, 8] = 1
+    row = halved(Image(data, Grid(data.shape, np.eye(4)))).data[:, 4, 4]
+    expected = np.exp(-0.5 * (np.array([0, 2]) / 0.7) ** 2)
+    np.testing.assert_allclose(row[[5, 3]] / row[4], expected[1] / expected[0], rtol=1e-5)
+
+
+def test_inversion_turns_bright_to_dark_and_keeps_the_background():
+    grid = Grid((4, 1, 1), np.eye(4))
+    data = np.array([0, 0.25, 0.5, 1.0]).reshape(grid.shape)
+    found = inverted(Image(data, grid)).data.ravel()
+    np.testing.assert_allclose(found, [0, 1 - 0.25**0.7, 1 - 0.5**0.7, 1e-3], rtol=1e-5)
+
+
+def test_the_reference_counts_864_features_at_the_size_it_was_made_for():
+    assert features((160, 192, 144)) == 864
+    assert features((80, 96, 72)) == 32 * 2 * 2 * 2
+
+
+# ---------------------------------------------------------------------------------------------- kept pairs
+
+
+def test_a_pair_is_made_once_and_again_where_a_file_of_it_is_lost(tmp_path):
+    made = []
+
+    def make(fixed, moving) -> Case:
+        made.append(1)
+        return synthetic_head((12, 10, 11))(fixed, moving)
+
+    for expected in (1, 1):
+        ensure_case(make, tmp_path / "a", tmp_path / "b", tmp_path / "pair")
+        assert len(made) == expected
+    (tmp_path / "pair" / "moving.nii.gz").unlink()
+    ensure_case(make, tmp_path / "a", tmp_path / "b", tmp_path / "pair")
+    assert len(made) == 2
+    case, again = synthetic_head((12, 10, 11))(None, None), read_case(tmp_path / "pair")
+    np.testing.assert_array_equal(case.moving.data, again.moving.data)
+
+
+def test_a_registration_runs_in_a_process_of_its_own(tmp_path):
+    folder = ensure_case(synthetic_head((12, 10, 11)), tmp_path, tmp_path, tmp_path / "pair")
+    request = {"case": str(folder), "run": "identity", "parameters": {}, "threads": 1, "task": None}
+    found = ask("_register.py", request, 1)
+    assert set(found) == {"cpu_seconds", "seconds", "peak_memory_mb", "import_cpu_seconds"}
+    assert ask("_register.py", {**request, "case": "nowhere"}, 1)["failed"].startswith("the process ended with code 1")
+
+
+# ---------------------------------------------------------------------------------------------- tables
+
+
+def row(run="node", code="a", **more):
+    return {"fixed": "07", "moving": "08", "run": run, "code": code, **more}
+
+
+def table(path):
+    return _tables.Table(path, _units.KEYS)
+
+
+def test_a_row_is_there_after_a_kill_and_counts_only_for_the_code_that_made_it(tmp_path):
+    path = tmp_path / "t.tsv"
+    table(path).put(row(dice=0.123456789))
+    again = table(path)
+    assert again.rows == [row(dice="0.123457")]
+    assert again.has(row())
+    assert not again.has(row(code="b"))
+    assert not again.has(row(run="greedy"))
+
+
+def test_what_failed_is_tried_again(tmp_path):
+    kept = table(tmp_path / "t.tsv")
+    kept.put(row(failed="the process ended with code -9"))
+    assert not kept.has(row())
+    kept.put(row(failed=""))
+    assert kept.has(row())
+
+
+def test_a_new_measurement_takes_the_place_of_the_old_one(tmp_path):
+    path = tmp_path / "t.tsv"
+    kept = table(path)
+    kept.put(row(dice=0.5))
+    kept.put(row(run="greedy", failed="it said no"))
+    kept.put(row(code="b", dice=0.75))
+    assert [(r["run"], r["code"], r.get("dice")) for r in table(path).rows] == [
+        ("node", "b", "0.75"),
+        ("greedy", "a", ""),
+    ]
+    assert [r["failed"] for r in table(path).rows] == ["", "it said no"]
+
+
+def test_numbers_are_shown_with_their_spread_and_zero_only_where_it_is_zero():
+    assert _tables.mean_and_sd([0.7, 0.8], 3) == "0.750 ± 0.071"
+    assert _tables.mean_and_sd([0.7], 3) == "0.700"
+    assert _tables.mean_and_sd([], 3) == MISSING
+    assert _tables.mean_percentage([0.0, 0.0]) == "0"
+    assert _tables.mean_percentage([0.0, 1e-7]) == "5e-08"
+    assert _tables.median([1.0, 2.0, 9.0], 1) == "2.0"
+    assert _tables.numbers([{"x": "1"}, {"x": "nan"}, {"x": ""}, {}], "x") == [1.0]
+
+
+def test_cells_of_markdown_keep_their_bars():
+    assert _tables.markdown_table(["a", "|J|"], [["b", "1"]]) == "| a | \\|J\\| |\n| --- | ---: |\n| b | 1 |\n"
+
+
+MEASURED = {"machine": "a machine, 2 cores", "torch": "2", "date": "2026-01-01"}
+
+
+def test_the_accuracy_page_has_a_line_for_each_run_and_says_what_is_old_or_failed(tmp_path):
+    path = tmp_path / "accuracy_albert.tsv"
+    today = _units.run_code("identity", 1)
+    numbers = {"dice27": 0.5, "hd95_mm": 4.0, "ndv_percent": 0.0, "cpu_seconds": 1.0, "peak_memory_mb": 100.0}
+    for moving, dice in (("08", 0.5), ("09", 0.6)):
+        good = row("identity", today, failed="", threads=1, **MEASURED, **{**numbers, "dice27": dice})
+        table(path).put({**good, "moving": moving})
+    table(path).put(row("greedy", "old", failed="it said no", threads=1, **MEASURED))
+    _accuracy_page.write_accuracy_page(tmp_path)
+    page = (tmp_path / "accuracy.md").read_text(encoding="utf-8")
+    assert "| Initial (`identity`) | 2 | 0.5500 ± 0.0707 | 4.00 ± 0.00 |" in page
+    assert f"| Greedy (`greedy`) † | 0 | {MISSING} |" in page
+    assert "- greedy failed on 07/08: it said no" in page
+    assert "newborns" in page
+    assert "a machine, 2 cores; torch 2; 2026-01-01" in page
+
+
+def test_the_speed_page_puts_each_run_beside_the_reference_and_the_peers(tmp_path):
+    def put(measure, run, seconds):
+        cells = {"cpu_seconds": seconds, "seconds": seconds, "peak_memory_mb": 10.0, "failed": "", "code": "a"}
+        speed.put({"measure": measure, "run": run, "shape": "2x2x2", **cells, **MEASURED})
+
+    speed = _tables.Table(tmp_path / "speed.tsv", ("measure", "run", "shape"))
+    put("iteration", "nodeo", 0.5)
+    _speed_page.write_speed_page(speed, tmp_path / "speed.md")
+    assert "was not measured" in (tmp_path / "speed.md").read_text(encoding="utf-8")
+    put("iteration", "nodeo-reference", 10.0)
+    put("pair", "node", 30.0)
+    put("pair", "convexadam", 60.0)
+    _speed_page.write_speed_page(speed, tmp_path / "speed.md")
+    page = (tmp_path / "speed.md").read_text(encoding="utf-8")
+    assert f"| `nodeo` | 0.500 | 20.00 | {MISSING} | 10 |" in page
+    assert f"| `node` | 30.0 | 30.0 | 0.50 | {MISSING} | 10 |" in page
+    assert "was not measured" not in page
+
+
+def test_a_run_has_another_code_with_other_threads():
+    assert _units.run_code("identity", 1) != _units.run_code("identity", 2)
+    assert len(_units.run_code("identity", 1)) == 12
