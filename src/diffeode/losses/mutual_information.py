@@ -53,10 +53,12 @@ def local_mutual_information_to(
 
     Args:
         fixed: ``(1, 1, *size)`` in [0, 1], and so the images the loss is asked for.
-        mask: a patch counts as much as its mean of the mask; its histogram is of all its voxels.
+        mask: a patch counts as much as the mean of the mask over it; its histogram is of all its voxels.
     """
     patches = _patches(fixed, patch)
-    shares = torch.ones_like(patches[:, 0]) if mask is None else _patches(mask, patch).mean(1)
+    shares = torch.ones_like(patches[:, 0])
+    if mask is not None:
+        shares = _patches(mask, patch).sum(1) / _patches(torch.ones_like(mask), patch).sum(1)
     chosen = (patches.amax(1) > patches.amin(1)) & (shares > 0)
     target, shares = patches[chosen], shares[chosen]
     per_chunk = max(1, _CHUNK_FLOATS // (bins * patch ** (fixed.dim() - 2)))

@@ -265,14 +265,8 @@ class _Scene:
     weights: Tensor | None
 
     def reduced(self, size: Sequence[int], field_size: Sequence[int]) -> _Scene:
-        """The scene with images of ``size`` and fields of ``field_size``.
-
-        Raises:
-            RegistrationError: nothing of the mask is left.
-        """
+        """The scene with images of ``size`` and fields of ``field_size``."""
         mask = None if self.mask is None else reduce(self.mask, size)
-        if mask is not None and not mask.any():
-            raise RegistrationError(f"The fixed brain vanishes on a grid of {(*size,)} voxels; take finer levels.")
         weights = None if self.weights is None else reduce(self.weights, field_size)
         return _Scene(reduce(self.fixed, size), reduce(self.moving, size), mask, weights)
 
