@@ -261,6 +261,15 @@ def test_the_weight_map_stiffens_the_map_where_it_is_large(tmp_path):
     assert roughness(stiffened, right) > 0.5 * roughness(plain, right)
 
 
+def test_a_weight_of_two_everywhere_is_twice_the_weight(tmp_path):
+    grid = Grid((4, 4, 4), np.array([[20.0, 0, 0, -50], [0, 20, 0, -15], [0, 0, 20, -15], [0, 0, 0, 1]]))
+    io.write_image(tmp_path / "twos.nii.gz", Image(np.full(grid.shape, 2.0), grid))
+    pair = pair_of(texture(), shifted(texture(), (2, 0, 0)))
+    twice = displacement_vox(NeuralODE(weight_gradient=0.4, weight_bending=0.2, **QUICK), pair)
+    mapped = NeuralODE(weight_gradient=0.2, weight_bending=0.1, weight_map=str(tmp_path / "twos.nii.gz"), **QUICK)
+    assert np.abs(twice - displacement_vox(mapped, pair)).max() < 1e-3
+
+
 @pytest.mark.parametrize(
     ("value", "sentence"), [(None, "There is no file"), (-1.0, "must be finite and not negative"), (np.nan, "must be")]
 )

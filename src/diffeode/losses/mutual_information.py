@@ -1,7 +1,7 @@
 """Mutual information by Gaussian Parzen windows, over the whole image or averaged over patches.
 
 Intensities in [0, 1] are softly assigned to bins with a Gaussian as wide as a bin. Soft assignments are the memory of
-these losses, so they are made chunk by chunk and made again for the gradient.
+these losses, so they are made chunk by chunk and never kept.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 _FLOOR = 1e-10
@@ -37,7 +38,7 @@ def mutual_information_to(
 
     def loss(moving: Tensor) -> Tensor:
         chunks = zip(*(values.split(per_chunk) for values in (target, moving[inside], weights)), strict=True)
-        joint = sum(checkpoint(_joint_histogram, a, b, w, bins, use_reentrant=False) for a, b, w in chunks)
+        joint = sum(checkpoint(_joint_histogram, a, b, bins, w, use_reentrant=False) for a, b, w in chunks)
         return -measure(joint)
 
     return loss
@@ -64,21 +65,43 @@ def local_mutual_information_to(
     per_chunk = max(1, _CHUNK_FLOATS // (bins * patch ** (fixed.dim() - 2)))
 
     def loss(moving: Tensor) -> Tensor:
-        chunks = zip(*(values.split(per_chunk) for values in (target, _patches(moving, patch)[chosen])), strict=True)
-        found = [checkpoint(_patch_information, a, b, bins, use_reentrant=False) for a, b in chunks]
-        return -(torch.cat(found) * shares).sum() / shares.sum() if found else moving.new_zeros(())
+        inside = _patches(moving, patch)[chosen]
+        return -_SumOverPatches.apply(inside, target, shares, bins, per_chunk) / shares.sum().clamp(min=_FLOOR)
 
     return loss
 
 
-def _patch_information(fixed: Tensor, moving: Tensor, bins: int) -> Tensor:
-    """Information of each patch, ``(patches,)``, from intensities ``(patches, voxels)``."""
-    return _information(_joint_histogram(fixed, moving, torch.full_like(fixed, 1 / fixed.shape[1]), bins))
+class _SumOverPatches(torch.autograd.Function):
+    """Sum of ``shares (patches,)`` times the information of patches ``(patches, voxels)``.
+
+    A sum's gradient is known chunk by chunk, so it is taken on the way: nothing need be made twice or kept.
+    """
+
+    @staticmethod
+    def forward(ctx, moving: Tensor, fixed: Tensor, shares: Tensor, bins: int, per_chunk: int) -> Tensor:
+        total, gradients = moving.new_zeros(()), [moving[:0]]
+        for values, target, share in zip(*(t.split(per_chunk) for t in (moving, fixed, shares)), strict=True):
+            with torch.enable_grad():
+                variable = values.detach().requires_grad_()
+                part = (share * _information(_joint_histogram(target, variable, bins) / target.shape[1])).sum()
+            gradients += torch.autograd.grad(part, variable)
+            total += part.detach()
+        ctx.save_for_backward(torch.cat(gradients))
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return upstream * gradient, None, None, None, None
 
 
-def _joint_histogram(fixed: Tensor, moving: Tensor, weights: Tensor, bins: int) -> Tensor:
-    """Sum over voxels ``(..., voxels)`` of their weights, as ``(..., bins of fixed, bins of moving)``."""
-    return (_soft_bins(fixed, bins) * weights.unsqueeze(-1)).transpose(-1, -2) @ _soft_bins(moving, bins)
+def _joint_histogram(fixed: Tensor, moving: Tensor, bins: int, weights: Tensor | None = None) -> Tensor:
+    """Sum over voxels ``(..., voxels)``, of their weights if any, as ``(..., bins of fixed, bins of moving)``."""
+    of_fixed = _soft_bins(fixed, bins)
+    if weights is not None:
+        of_fixed = of_fixed * weights.unsqueeze(-2)
+    return of_fixed @ _soft_bins(moving, bins).transpose(-1, -2)
 
 
 def _information(joint: Tensor) -> Tensor:
@@ -96,10 +119,13 @@ def _entropy(probabilities: Tensor) -> Tensor:
 
 
 def _soft_bins(values: Tensor, bins: int) -> Tensor:
-    """``(..., voxels)`` in [0, 1] as weights ``(..., voxels, bins)`` that sum to 1."""
-    centres = torch.linspace(0, 1, bins, device=values.device, dtype=values.dtype)
-    distance = (values.clamp(0, 1).unsqueeze(-1) - centres) * (bins - 1)
-    return torch.softmax(-0.5 * distance * distance, dim=-1)
+    """``(..., voxels)`` in [0, 1] as weights ``(..., bins, voxels)`` that sum to 1 over the bins.
+
+    Of ``-(v - c)^2 / 2 = v c - c^2 / 2 - v^2 / 2`` the last term is common to all bins ``c`` and drops out.
+    """
+    centres = torch.arange(bins, device=values.device, dtype=values.dtype).unsqueeze(-1) - (bins - 1) / 2
+    positions = (values.clamp(0, 1).unsqueeze(-2) - 0.5) * (bins - 1)
+    return torch.softmax(positions * centres - 0.5 * centres * centres, dim=-2)
 
 
 def _patches(image: Tensor, patch: int) -> Tensor:
