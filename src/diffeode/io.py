@@ -58,6 +58,19 @@ def read_labels(path: Path | str) -> Labels:
     return Labels(rounded, grid)
 
 
+def read_weights(path: Path | str) -> Image:
+    """A 3-D map of weights, 0 and above.
+
+    Raises:
+        InputError: missing, not an image, not 3-D, or a value is negative, NaN or infinite.
+        DamagedFileError: empty or truncated.
+    """
+    data, grid = _read_volume(Path(path))
+    if not np.isfinite(data).all() or data.min() < 0:
+        raise InputError(f"{path} is not a map of weights: its values must be finite and not negative.")
+    return Image(data, grid)
+
+
 def read_displacement(path: Path | str) -> DisplacementField:
     """An ITK/ANTs displacement field (5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm) as RAS mm.
 

@@ -39,7 +39,7 @@ def pull_back(image: Tensor, displacement: Tensor, padding: str = "zeros") -> Te
     return sample_at(image, voxel_centres(displacement.shape[2:], displacement) + displacement, padding)
 
 
-def pull_back_from_rest(image: Tensor, displacement: Tensor) -> Tensor:
+def pull_back_from_rest(image: Tensor, displacement: Tensor, padding: str = "zeros") -> Tensor:
     """:func:`pull_back` whose derivative favours no side where ``displacement`` is zero everywhere.
 
     The derivative of linear interpolation jumps at voxel centres, and there torch takes that of one side. A
@@ -48,9 +48,9 @@ def pull_back_from_rest(image: Tensor, displacement: Tensor) -> Tensor:
     taken instead.
     """
     if displacement.detach().any():
-        return pull_back(image, displacement)
-    slopes = torch.cat(torch.gradient(image, dim=list(range(2, image.dim()))), dim=1)
-    return image + (slopes * displacement).sum(dim=1, keepdim=True)
+        return pull_back(image, displacement, padding)
+    slopes = torch.gradient(image, dim=list(range(2, image.dim())))
+    return image + sum(slope * displacement[:, [axis]] for axis, slope in enumerate(slopes))
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:

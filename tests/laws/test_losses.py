@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from diffeode.descriptors.mind import mind_ssc, patch_distances
+from diffeode.descriptors.mind import mind, mind_ssc, patch_distances
 from diffeode.losses.correlation import local_ncc, window_mean
-from diffeode.losses.mutual_information import local_mutual_information_to
 from diffeode.losses.regularisers import (
+    bending_energy,
     gradient_magnitude,
     jacobian_barrier,
     jacobian_determinant,
@@ -18,10 +18,6 @@ from diffeode.losses.regularisers import (
 from diffeode.warp import voxel_centres
 
 DOUBLE = torch.float64
-
-
-def local_mutual_information(fixed, moving, patch, bins):
-    return local_mutual_information_to(fixed, patch, bins)(moving)
 
 
 def mind_by_loops(image: np.ndarray, radius: int, dilation: int) -> np.ndarray:
@@ -42,9 +38,34 @@ def mind_by_loops(image: np.ndarray, radius: int, dilation: int) -> np.ndarray:
                 [(value(x + p + dilation * a) - value(x + p + dilation * b)) ** 2 for p in patch]
             )
     distances -= distances.min(0)
-    variance = distances.mean(0)
-    variance = np.clip(variance, 1e-3 * variance.mean(), 1e3 * variance.mean())
-    return np.exp(-distances / variance)
+    return np.exp(-distances / bounded(distances.mean(0)))
+
+
+def bounded(variance: np.ndarray) -> np.ndarray:
+    return np.clip(variance, 1e-3 * variance.mean(), 1e3 * variance.mean())
+
+
+def plain_mind_by_loops(image: np.ndarray, radius: int, dilation: int) -> np.ndarray:
+    """The definition: the voxel's patch against its neighbour's, neighbours - before + along each axis."""
+    size = np.array(image.shape)
+    neighbours = [sign * unit for unit in np.eye(len(size), dtype=int) for sign in (-1, 1)]
+    patch = [np.array(p) for p in itertools.product(range(-radius, radius + 1), repeat=len(size))]
+
+    def value(at):
+        return image[tuple(np.clip(at, 0, size - 1))]
+
+    distances = np.zeros((len(neighbours), *size))
+    for k, neighbour in enumerate(neighbours):
+        for x in np.ndindex(*size):
+            distances[(k, *x)] = np.mean([(value(x + p) - value(x + p + dilation * neighbour)) ** 2 for p in patch])
+    return np.exp(-(distances - distances.min(0)) / bounded(distances.mean(0)))
+
+
+@pytest.mark.parametrize(("size", "radius", "dilation"), [((6, 5, 4), 1, 2), ((4, 5, 5), 0, 1), ((7, 6), 2, 1)])
+def test_plain_mind_is_its_definition(size, radius, dilation):
+    image = np.random.default_rng(0).random(size)
+    found = mind(torch.from_numpy(image)[None, None], radius, dilation)[0].numpy()
+    np.testing.assert_allclose(found, plain_mind_by_loops(image, radius, dilation), atol=1e-10)
 
 
 @pytest.mark.parametrize(("size", "radius", "dilation"), [((6, 5, 4), 1, 2), ((4, 5, 5), 2, 1), ((7, 6), 1, 2)])
@@ -60,9 +81,10 @@ def test_mind_ssc_is_its_definition(size, radius, dilation):
 
 
 @pytest.mark.parametrize(("gain", "offset"), [(3.0, 0.2), (-1.0, 1.0), (-0.5, 7.0)])
-def test_mind_ssc_is_blind_to_affine_intensity_changes_and_inversion(gain, offset):
+@pytest.mark.parametrize("descriptor", [mind_ssc, mind])
+def test_mind_is_blind_to_affine_intensity_changes_and_inversion(descriptor, gain, offset):
     image = torch.rand(1, 1, 9, 8, 7, dtype=DOUBLE)
-    assert torch.allclose(mind_ssc(image), mind_ssc(gain * image + offset), atol=1e-9)
+    assert torch.allclose(descriptor(image), descriptor(gain * image + offset), atol=1e-9)
 
 
 def test_mind_ssc_follows_the_axes():
@@ -73,8 +95,9 @@ def test_mind_ssc_follows_the_axes():
         assert torch.allclose(a.sort(dim=1).values, b.sort(dim=1).values, atol=1e-12)
 
 
-def test_mind_ssc_of_a_constant_image_is_finite():
-    assert torch.isfinite(mind_ssc(torch.full((1, 1, 6, 6, 6), 0.3))).all()
+@pytest.mark.parametrize("descriptor", [mind_ssc, mind])
+def test_mind_of_a_constant_image_is_finite(descriptor):
+    assert torch.isfinite(descriptor(torch.full((1, 1, 6, 6, 6), 0.3))).all()
 
 
 def test_mind_ssc_gradient_against_finite_differences():
@@ -91,6 +114,32 @@ def test_local_ncc_is_one_minus_the_squared_correlation_of_windows():
     assert np.isclose((fm - f * m) ** 2 / ((ff - f * f) * (mm - m * m)), expected)
 
 
+def ncc_by_loops(fixed: np.ndarray, moving: np.ndarray, window: int, power: int, mask: np.ndarray) -> float:
+    """Correlation in the window around every voxel, as much of it as lies in the image."""
+    total = 0.0
+    for x in np.ndindex(*fixed.shape):
+        around = tuple(slice(max(0, i - window // 2), i + window // 2 + 1) for i in x)
+        total += mask[x] * np.corrcoef(fixed[around].ravel(), moving[around].ravel())[0, 1] ** power
+    return 1 - total / mask.sum()
+
+
+@pytest.mark.parametrize("squared", [True, False])
+@pytest.mark.parametrize("size", [(6, 7, 5), (8, 7)])
+def test_local_ncc_is_its_definition_under_a_mask(size, squared):
+    rng = np.random.default_rng(2)
+    fixed, moving, mask = rng.random((3, *size))
+    mask[mask < 0.3] = 0
+    tensors = [torch.from_numpy(a)[None, None] for a in (fixed, moving, mask)]
+    found = float(local_ncc(*tensors[:2], 3, squared, tensors[2]))
+    assert found == pytest.approx(ncc_by_loops(fixed, moving, 3, 2 if squared else 1, mask), abs=1e-5)
+
+
+def test_unsquared_ncc_tells_a_contrast_from_its_inverse():
+    image = torch.rand(1, 1, 9, 9, 9, dtype=DOUBLE)
+    assert float(local_ncc(image, 2 * image, 5, squared=False)) == pytest.approx(0, abs=1e-5)
+    assert float(local_ncc(image, 1 - image, 5, squared=False)) == pytest.approx(2, abs=1e-5)
+
+
 @pytest.mark.parametrize("gain", [1.0, -2.0])
 def test_local_ncc_of_linearly_related_images_is_nearly_zero(gain):
     fixed = torch.rand(1, 1, 15, 15, 15)
@@ -100,42 +149,6 @@ def test_local_ncc_of_linearly_related_images_is_nearly_zero(gain):
 def test_local_ncc_ignores_flat_regions():
     flat = torch.zeros(1, 1, 12, 12, 12)
     assert float(local_ncc(flat, torch.rand(1, 1, 12, 12, 12), 5)) == pytest.approx(1.0, abs=1e-4)
-
-
-def histogram_information(a: np.ndarray, b: np.ndarray, bins: int) -> float:
-    joint = np.histogram2d(a, b, bins=bins, range=[[-0.5, bins - 0.5]] * 2)[0] / a.size
-    independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    seen = joint > 0
-    return float((joint[seen] * np.log(joint[seen] / independent[seen])).sum())
-
-
-def test_local_mutual_information_is_the_histograms_where_bins_do_not_blur():
-    """Intensities seven bins apart share no bin under a Gaussian one bin wide."""
-    bins, patch, levels = 15, 8, 3
-    rng = np.random.default_rng(1)
-    a = rng.integers(0, levels, patch**3)
-    b = np.where(rng.random(patch**3) < 0.7, a, rng.integers(0, levels, patch**3))
-    images = [torch.from_numpy(7 * x.reshape(1, 1, patch, patch, patch) / (bins - 1.0)) for x in (a, b)]
-    found = -float(local_mutual_information(*images, patch, bins))
-    assert found == pytest.approx(histogram_information(a, b, levels), rel=0.02)
-
-
-def test_local_mutual_information_is_blind_to_relabelling_and_mean_of_patches():
-    image = torch.rand(1, 1, 10, 10, 10, dtype=DOUBLE)
-    other = 1 - image
-    assert torch.allclose(local_mutual_information(image, image, 5, 8), local_mutual_information(image, other, 5, 8))
-    patches = [
-        local_mutual_information(
-            image[..., i : i + 5, j : j + 5, k : k + 5], other[..., i : i + 5, j : j + 5, k : k + 5], 5, 8
-        )
-        for i, j, k in itertools.product((0, 5), repeat=3)
-    ]
-    assert torch.allclose(local_mutual_information(image, other, 5, 8), torch.stack(patches).mean())
-
-
-def test_local_mutual_information_of_independent_images_is_far_below_that_of_equal_ones():
-    a, b = torch.rand(2, 1, 1, 16, 16, 16, dtype=DOUBLE).unbind()
-    assert local_mutual_information(a, a, 8, 16) < 5 * local_mutual_information(a, b, 8, 16) < 0
 
 
 def test_determinant_of_a_linear_map_is_exact():
@@ -178,3 +191,72 @@ def test_magnitude_is_the_mean_squared_length():
     velocity = torch.zeros(1, 3, 2, 2, 2)
     velocity[:, 1] = 3.0
     assert float(magnitude(velocity)) == 9.0
+
+
+def field_of(function, size, spacing) -> torch.Tensor:
+    """Displacement in voxels of ``function``, from positions ``(d, *size)`` mm to vectors mm."""
+    lengths = torch.tensor(spacing, dtype=DOUBLE).view(-1, *[1] * len(size))
+    return (function(voxel_centres(size, lengths)[0] * lengths) / lengths)[None]
+
+
+@pytest.mark.parametrize("size", [(5, 6, 4), (5, 6)])
+def test_affine_displacements_do_not_bend(size):
+    matrix = torch.rand(len(size), len(size), dtype=DOUBLE)
+    spacing = (0.8, 1.0, 2.5)[: len(size)]
+    affine = field_of(lambda x: torch.einsum("ij,j...->i...", matrix, x) + 3, size, spacing)
+    assert float(bending_energy(affine, spacing)) < 1e-24
+
+
+def test_the_bending_energy_of_a_quadratic_is_that_of_its_second_derivatives():
+    """``u = (a x^2 + b x y, c y z, 0)`` mm has ``(2a)^2 + 2 b^2 + 2 c^2`` on any grid."""
+    a, b, c = 0.03, 0.05, -0.02
+
+    def quadratic(x):
+        return torch.stack([a * x[0] ** 2 + b * x[0] * x[1], c * x[1] * x[2], 0 * x[0]])
+
+    for spacing in ((1.0, 1.0, 1.0), (0.7, 2.0, 5.0)):
+        found = float(bending_energy(field_of(quadratic, (5, 6, 4), spacing), spacing))
+        assert found == pytest.approx(4 * a**2 + 2 * b**2 + 2 * c**2)
+
+
+def test_axes_too_short_to_bend_add_nothing():
+    assert float(bending_energy(torch.rand(1, 3, 2, 1, 2))) >= 0
+
+
+def squares_by_loops(displacement: np.ndarray, weight: np.ndarray, spacing) -> tuple[float, float]:
+    """Gradient magnitude and bending energy by loops over voxels, components in mm."""
+    d = len(spacing)
+    size = weight.shape
+    units = np.eye(d, dtype=int)
+    u = displacement * np.reshape(spacing, (-1, *[1] * d))
+
+    def mean(stencil, scale, reach):
+        """Of weighted squares of ``sum c u(x + o) / scale`` where all of ``x .. x + reach`` lies in the image."""
+        squares = []
+        for x in np.ndindex(*(np.array(size) - reach)):
+            at = [(tuple(x + np.array(o)), c) for o, c in stencil]
+            cells = [tuple(x + np.array(o)) for o, c in stencil if c != -2] if max(reach) < 2 else [at[1][0]]
+            value = sum(c * u[(slice(None), *o)] for o, c in at) / scale
+            squares.append(np.mean([weight[o] for o in cells]) * (value**2).sum())
+        return np.mean(squares)
+
+    gradient = sum(mean([(0 * e, -1), (e, 1)], s, e) for e, s in zip(units, spacing, strict=True)) / d
+    bending = 0.0
+    for i, j in itertools.product(range(d), repeat=2):
+        e, f = units[i], units[j]
+        stencil = [(0 * e, 1), (e, -2), (2 * e, 1)] if i == j else [(0 * e, 1), (e, -1), (f, -1), (e + f, 1)]
+        bending += mean(stencil, spacing[i] * spacing[j], e + f)
+    return gradient, bending
+
+
+@pytest.mark.parametrize("size", [(4, 5, 3), (5, 4)])
+def test_a_weight_map_multiplies_the_squares_where_they_are(size):
+    rng = np.random.default_rng(3)
+    displacement, weight = rng.random((len(size), *size)), 3 * rng.random(size)
+    spacing = (0.7, 1.0, 2.0)[: len(size)]
+    field, weights = torch.from_numpy(displacement)[None], torch.from_numpy(weight)[None, None]
+    gradient, bending = squares_by_loops(displacement, weight, spacing)
+    assert float(gradient_magnitude(field, spacing, weights)) == pytest.approx(gradient)
+    assert float(bending_energy(field, spacing, weights)) == pytest.approx(bending)
+    ones = torch.ones_like(weights)
+    assert float(bending_energy(field, spacing, ones)) == pytest.approx(float(bending_energy(field, spacing)))

@@ -1,6 +1,7 @@
-"""MIND-SSC: self-similarity of a voxel's six neighbours, blind to contrast.
+"""MIND-SSC, self-similarity of a voxel's six neighbours, and MIND, similarity of a voxel to them; blind to contrast.
 
-Heinrich et al., MICCAI 2013 (self-similarity context); arXiv 2512.22689, equations 13 to 15.
+Heinrich et al., MICCAI 2013 (self-similarity context) and MedIA 16(7), 2012 (MIND); arXiv 2512.22689, equations 13 to
+15.
 """
 
 from __future__ import annotations
@@ -25,10 +26,27 @@ def mind_ssc(image: Tensor, radius: int = 1, dilation: int = 2) -> Tensor:
     """
     distances = patch_distances(image, radius, dilation)
     distances = distances - distances.min(dim=1, keepdim=True).values
-    variance = distances.mean(dim=1, keepdim=True)
+    return _similarity(distances, distances.mean(dim=1, keepdim=True))
+
+
+def mind(image: Tensor, radius: int = 1, dilation: int = 1) -> Tensor:
+    """Descriptor of ``image (N, 1, *size)`` as ``(N, 2 d, *size)`` in (0, 1], one channel per neighbour, - before +.
+
+    Channel k compares the patch of ``(2 radius + 1)^d`` voxels around the voxel with the one around its k-th neighbour
+    on the axes, at distance ``dilation``: ``exp(-(D_k - min D) / V)`` with ``D_k`` the mean squared difference of the
+    patches and ``V``, the local variance, the mean of ``D_k`` over the neighbours. This is MIND with the six-neighbour
+    search region, scaled to a greatest value of 1, and a box in place of the Gaussian over the patch. Beyond the border
+    the image keeps its border values.
+    """
+    distances = neighbour_distances(image, radius, dilation)
+    return _similarity(distances - distances.min(dim=1, keepdim=True).values, distances.mean(dim=1, keepdim=True))
+
+
+def _similarity(distances: Tensor, variance: Tensor) -> Tensor:
+    """``exp(-distances / variance)``, the variance kept near its mean over the image."""
     typical = variance.detach().mean(dim=tuple(range(1, variance.dim())), keepdim=True)
     low, high = (bound * typical for bound in _VARIANCE_BOUNDS)
-    variance = torch.minimum(torch.maximum(variance, low), high) + torch.finfo(image.dtype).tiny
+    variance = torch.minimum(torch.maximum(variance, low), high) + torch.finfo(variance.dtype).tiny
     return torch.exp(-distances / variance)
 
 
@@ -58,6 +76,29 @@ def patch_distances(image: Tensor, radius: int, dilation: int) -> Tensor:
         at_a[j] = dilation if sign > 0 else 0
         at_minus_b[j] = 0 if sign > 0 else dilation
         channels += [_window(distances, at_a, size), _window(distances, at_minus_b, size)]
+    return torch.cat(channels, dim=1)
+
+
+def neighbour_distances(image: Tensor, radius: int, dilation: int) -> Tensor:
+    """Mean squared differences between a voxel's patch and its neighbours', ``(N, 2 d, *size)``.
+
+    The field ``B(y) = mean (I(y) - I(y + dilation e))^2`` along an axis gives two channels: ``B(x - dilation e)`` and
+    ``B(x)``.
+    """
+    size = image.shape[2:]
+    reach = dilation + radius
+    extended = F.pad(image, [reach] * 2 * len(size), mode="replicate")
+    channels = []
+    for axis in range(len(size)):
+        start = [0 if a == axis else dilation for a in range(len(size))]
+        length = [n + 2 * radius + (dilation if a == axis else 0) for a, n in enumerate(size)]
+        shifted = [dilation] * len(size)
+        difference = _window(extended, start, length) - _window(extended, shifted, length)
+        distances = _box_mean(difference * difference, radius)
+        origin = [0] * len(size)
+        channels += [_window(distances, origin, size)]
+        origin[axis] = dilation
+        channels += [_window(distances, origin, size)]
     return torch.cat(channels, dim=1)
 
 

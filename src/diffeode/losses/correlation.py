@@ -6,24 +6,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffeode.losses.average import weighted_mean
+
 _FLOOR = 1e-5
 
 
-def local_ncc(fixed: Tensor, moving: Tensor, window: int) -> Tensor:
+def local_ncc(fixed: Tensor, moving: Tensor, window: int, squared: bool = True, mask: Tensor | None = None) -> Tensor:
     """``1 - mean cc^2`` with ``cc`` the correlation in windows of ``window`` voxels along each axis (odd).
 
     Squared, so blind to the sign of the contrast, as NODEO's code has it (Wu et al., CVPR 2022; Avants et al., MedIA
-    2008). Where both windows are flat the correlation is 0.
+    2008); else ``1 - mean cc``, as its text has it, for images of one contrast. Where both windows are flat the
+    correlation is 0.
 
     Args:
         fixed, moving: ``(N, 1, *size)``, intensities of order 1.
+        mask: voxels whose windows are averaged; a window itself is made of all voxels.
     """
     mean_f, mean_m = window_mean(fixed, window), window_mean(moving, window)
     cross = window_mean(fixed * moving, window) - mean_f * mean_m
     variance_f = window_mean(fixed * fixed, window) - mean_f * mean_f
     variance_m = window_mean(moving * moving, window) - mean_m * mean_m
-    correlation = cross * cross / (variance_f.clamp(min=0) * variance_m.clamp(min=0) + _FLOOR**2)
-    return 1 - correlation.mean()
+    product = variance_f.clamp(min=0) * variance_m.clamp(min=0) + _FLOOR**2
+    return 1 - weighted_mean(cross * cross / product if squared else cross / torch.sqrt(product), mask)
 
 
 def window_mean(image: Tensor, window: int) -> Tensor:

@@ -1,4 +1,8 @@
-"""Mutual information by Gaussian Parzen windows, over the whole image or averaged over patches."""
+"""Mutual information by Gaussian Parzen windows, over the whole image or averaged over patches.
+
+Intensities in [0, 1] are softly assigned to bins with a Gaussian as wide as a bin. Soft assignments are the memory of
+these losses, so they are made chunk by chunk and never kept.
+"""
 
 from __future__ import annotations
 
@@ -7,51 +11,121 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 _FLOOR = 1e-10
-_CHUNK_FLOATS = 16_000_000
-"""Soft assignments held at once; bounds the memory whatever the image."""
+_CHUNK_FLOATS = 2_000_000
+"""Soft assignments of one image held at once; bounds the memory whatever the image."""
 
 
-def local_mutual_information_to(fixed: Tensor, patch: int, bins: int) -> Callable[[Tensor], Tensor]:
-    """The loss ``moving -> - mean MI`` over the non-overlapping patches of ``patch`` voxels, in nats.
+def mutual_information_to(
+    fixed: Tensor, bins: int, normalised: bool = False, mask: Tensor | None = None
+) -> Callable[[Tensor], Tensor]:
+    """The loss ``moving -> - MI`` in nats, or minus the normalised ``(H_fixed + H_moving) / H_joint``.
 
-    arXiv 2512.22689, equations 22 and 23. Intensities in [0, 1] are softly assigned to ``bins`` bins with a Gaussian as
-    wide as a bin. Images are extended with zeros to whole patches; patches in which ``fixed`` is constant are left out:
-    they hold no information whatever lies on them.
+    Wells et al., MedIA 1(1), 1996; Studholme et al., Pattern Recognition 32(1), 1999.
 
     Args:
         fixed: ``(1, 1, *size)`` in [0, 1], and so the images the loss is asked for.
+        mask: weights of the voxels in the joint histogram.
     """
-    patches = _patches(fixed, patch)
-    informative = patches.amax(1) > patches.amin(1)
-    target = _soft_bins(patches[informative], bins)
-    per_chunk = max(1, _CHUNK_FLOATS // (bins * patch ** (fixed.dim() - 2)))
+    inside = torch.ones_like(fixed, dtype=torch.bool) if mask is None else mask > 0
+    target = fixed[inside]
+    weights = torch.full_like(target, 1 / len(target)) if mask is None else mask[inside] / mask.sum()
+    per_chunk = max(1, _CHUNK_FLOATS // bins)
+    measure = _normalised_information if normalised else _information
 
     def loss(moving: Tensor) -> Tensor:
-        chosen = _patches(moving, patch)[informative]
-        chunks = zip(target.split(per_chunk), chosen.split(per_chunk), strict=True)
-        total = sum(
-            (checkpoint(_information, a, b, bins, use_reentrant=False) for a, b in chunks), moving.new_zeros(())
-        )
-        return -total / max(1, len(target))
+        chunks = zip(*(values.split(per_chunk) for values in (target, moving[inside], weights)), strict=True)
+        joint = sum(checkpoint(_joint_histogram, a, b, bins, w, use_reentrant=False) for a, b, w in chunks)
+        return -measure(joint)
 
     return loss
 
 
-def _information(fixed_weights: Tensor, moving: Tensor, bins: int) -> Tensor:
-    """Summed information of patches: weights ``(patches, voxels, bins)`` and intensities ``(patches, voxels)``."""
-    joint = torch.bmm(fixed_weights.transpose(1, 2), _soft_bins(moving, bins)) / moving.shape[1]
-    independent = joint.sum(2, keepdim=True) * joint.sum(1, keepdim=True)
-    return (joint * torch.log((joint + _FLOOR) / (independent + _FLOOR))).sum()
+def local_mutual_information_to(
+    fixed: Tensor, patch: int, bins: int, mask: Tensor | None = None
+) -> Callable[[Tensor], Tensor]:
+    """The loss ``moving -> - mean MI`` over the non-overlapping patches of ``patch`` voxels, in nats.
+
+    arXiv 2512.22689, equations 22 and 23. Images are extended with zeros to whole patches; patches in which ``fixed``
+    is constant are left out: they hold no information whatever lies on them.
+
+    Args:
+        fixed: ``(1, 1, *size)`` in [0, 1], and so the images the loss is asked for.
+        mask: a patch counts as much as the mean of the mask over it; its histogram is of all its voxels.
+    """
+    patches = _patches(fixed, patch)
+    shares = torch.ones_like(patches[:, 0])
+    if mask is not None:
+        shares = _patches(mask, patch).sum(1) / _patches(torch.ones_like(mask), patch).sum(1)
+    chosen = (patches.amax(1) > patches.amin(1)) & (shares > 0)
+    target, shares = patches[chosen], shares[chosen]
+    per_chunk = max(1, _CHUNK_FLOATS // (bins * patch ** (fixed.dim() - 2)))
+
+    def loss(moving: Tensor) -> Tensor:
+        inside = _patches(moving, patch)[chosen]
+        return -_SumOverPatches.apply(inside, target, shares, bins, per_chunk) / shares.sum().clamp(min=_FLOOR)
+
+    return loss
+
+
+class _SumOverPatches(torch.autograd.Function):
+    """Sum of ``shares (patches,)`` times the information of patches ``(patches, voxels)``.
+
+    A sum's gradient is known chunk by chunk, so it is taken on the way: nothing need be made twice or kept.
+    """
+
+    @staticmethod
+    def forward(ctx, moving: Tensor, fixed: Tensor, shares: Tensor, bins: int, per_chunk: int) -> Tensor:
+        total, gradients = moving.new_zeros(()), [moving[:0]]
+        for values, target, share in zip(*(t.split(per_chunk) for t in (moving, fixed, shares)), strict=True):
+            with torch.enable_grad():
+                variable = values.detach().requires_grad_()
+                part = (share * _information(_joint_histogram(target, variable, bins) / target.shape[1])).sum()
+            gradients += torch.autograd.grad(part, variable)
+            total += part.detach()
+        ctx.save_for_backward(torch.cat(gradients))
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return upstream * gradient, None, None, None, None
+
+
+def _joint_histogram(fixed: Tensor, moving: Tensor, bins: int, weights: Tensor | None = None) -> Tensor:
+    """Sum over voxels ``(..., voxels)``, of their weights if any, as ``(..., bins of fixed, bins of moving)``."""
+    of_fixed = _soft_bins(fixed, bins)
+    if weights is not None:
+        of_fixed = of_fixed * weights.unsqueeze(-2)
+    return of_fixed @ _soft_bins(moving, bins).transpose(-1, -2)
+
+
+def _information(joint: Tensor) -> Tensor:
+    """Mutual information of joint histograms ``(..., bins, bins)`` that sum to 1."""
+    independent = joint.sum(-1, keepdim=True) * joint.sum(-2, keepdim=True)
+    return (joint * torch.log((joint + _FLOOR) / (independent + _FLOOR))).sum(dim=(-1, -2))
+
+
+def _normalised_information(joint: Tensor) -> Tensor:
+    return (_entropy(joint.sum(-1)) + _entropy(joint.sum(-2))) / _entropy(joint.flatten(-2))
+
+
+def _entropy(probabilities: Tensor) -> Tensor:
+    return -(probabilities * torch.log(probabilities + _FLOOR)).sum(-1)
 
 
 def _soft_bins(values: Tensor, bins: int) -> Tensor:
-    """``(..., voxels)`` in [0, 1] as weights ``(..., voxels, bins)`` that sum to 1."""
-    centres = torch.linspace(0, 1, bins, device=values.device, dtype=values.dtype)
-    distance = (values.clamp(0, 1).unsqueeze(-1) - centres) * (bins - 1)
-    return torch.softmax(-0.5 * distance * distance, dim=-1)
+    """``(..., voxels)`` in [0, 1] as weights ``(..., bins, voxels)`` that sum to 1 over the bins.
+
+    Of ``-(v - c)^2 / 2 = v c - c^2 / 2 - v^2 / 2`` the last term is common to all bins ``c`` and drops out.
+    """
+    centres = torch.arange(bins, device=values.device, dtype=values.dtype).unsqueeze(-1) - (bins - 1) / 2
+    positions = (values.clamp(0, 1).unsqueeze(-2) - 0.5) * (bins - 1)
+    return torch.softmax(positions * centres - 0.5 * centres * centres, dim=-2)
 
 
 def _patches(image: Tensor, patch: int) -> Tensor:

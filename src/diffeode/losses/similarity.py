@@ -1,28 +1,92 @@
-"""Similarities by name: from the fixed image to a loss of the warped one."""
+"""Similarities: from the fixed image to a loss of the warped one, to be minimised.
+
+Losses of images alone live in files of their own and become similarities by :func:`of_image`; descriptors, whoever
+makes them, come in by :func:`descriptor_similarity`. Every one takes a ``mask (1, 1, *size)`` of weights in [0, 1], the
+voxels that count (None: all alike).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property, partial
+from typing import final
 
+import torch
 from torch import Tensor
 
-from diffeode.descriptors.mind import mind_ssc
-from diffeode.losses.correlation import local_ncc
+from diffeode.descriptors.mind import mind, mind_ssc
+from diffeode.losses.average import weighted_mean
+from diffeode.warp import pull_back_from_rest
 
-Similarity = Callable[[Tensor], Tensor]
+Descriptor = Callable[[Tensor], Tensor]
+"""An image ``(N, 1, *size)`` to channels ``(N, C, *size)``: a function, or any torch module."""
+
+MIND_FORMS: dict[str, Callable[[Tensor, int, int], Tensor]] = {"ssc": mind_ssc, "mind": mind}
+"""The self-similarity context (Heinrich et al., 2013) and plain MIND (2012)."""
 
 
-def mind_similarity(fixed: Tensor, radius: int, dilation: int) -> Similarity:
-    """Mean squared difference of MIND-SSC, the warped image's computed anew (arXiv 2512.22689, section III-B1)."""
-    target = mind_ssc(fixed, radius, dilation).detach()
+@final
+class Warped:
+    """The moving image under a displacement: what a similarity is asked about.
 
-    def loss(warped: Tensor) -> Tensor:
-        difference = mind_ssc(warped, radius, dilation) - target
-        return (difference * difference).mean()
+    Args:
+        moving: ``(1, 1, *size)``.
+        displacement: ``(1, d, *size)``, voxels.
+    """
+
+    def __init__(self, moving: Tensor, displacement: Tensor) -> None:
+        self._moving = moving
+        self._displacement = displacement
+
+    @cached_property
+    def image(self) -> Tensor:
+        """``moving`` pulled back, ``(1, 1, *size)``; zero comes in from outside. Made once for all similarities."""
+        return pull_back_from_rest(self._moving, self._displacement)
+
+    def pull(self, channels: Tensor) -> Tensor:
+        """``channels (1, C, *size)`` made of the moving image, pulled back likewise; border values continue."""
+        return pull_back_from_rest(channels, self._displacement, padding="border")
+
+
+Similarity = Callable[[Warped], Tensor]
+
+
+def of_image(loss: Callable[[Tensor], Tensor]) -> Similarity:
+    """The similarity that looks at nothing but the warped image."""
+    return lambda warped: loss(warped.image)
+
+
+def descriptor_similarity(
+    describe: Descriptor, fixed: Tensor, moving: Tensor | None = None, mask: Tensor | None = None
+) -> Similarity:
+    """Mean squared difference of descriptors.
+
+    Args:
+        moving: where given, its descriptor is made once and warped; else that of the warped image is made anew each
+            time (arXiv 2512.22689, section III-B1), which costs more and follows the rotation of structures.
+    Raises:
+        ValueError: the descriptor changes the size of the image.
+    """
+    with torch.no_grad():
+        target = describe(fixed)
+        source = None if moving is None else describe(moving)
+    if target.shape[2:] != fixed.shape[2:]:
+        raise ValueError(f"A descriptor must keep the image's size {(*fixed.shape[2:],)}, not {(*target.shape[2:],)}.")
+
+    def loss(warped: Warped) -> Tensor:
+        difference = (describe(warped.image) if source is None else warped.pull(source)) - target
+        return weighted_mean(difference * difference, mask)
 
     return loss
 
 
-def ncc_similarity(fixed: Tensor, window: int) -> Similarity:
-    """One minus the squared local correlation (NODEO)."""
-    return lambda warped: local_ncc(fixed, warped, window)
+def mind_similarity(
+    fixed: Tensor,
+    radius: int,
+    dilation: int,
+    form: str = "ssc",
+    moving: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> Similarity:
+    """:func:`descriptor_similarity` of MIND, ``form`` one of :data:`MIND_FORMS`; radius and dilation in voxels."""
+    return descriptor_similarity(partial(MIND_FORMS[form], radius=radius, dilation=dilation), fixed, moving, mask)

@@ -6,7 +6,7 @@ for MIND; ``config/methods`` holds the others and the papers' own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -19,17 +19,21 @@ from diffeode.flows.fields import GridField, NetworkField, Smoother, zero_veloci
 from diffeode.flows.integrate import euler, exponential
 from diffeode.flows.smoothing import box, gaussian, inverse_operator
 from diffeode.flows.unfold import unfold
-from diffeode.image import bounding_box
-from diffeode.losses.mutual_information import local_mutual_information_to
-from diffeode.losses.regularisers import gradient_magnitude, jacobian_barrier, magnitude
-from diffeode.losses.similarity import Similarity, mind_similarity, ncc_similarity
+from diffeode.image import Image, bounding_box
+from diffeode.io import read_weights
+from diffeode.losses.correlation import local_ncc
+from diffeode.losses.gradient_fields import normalised_gradient_fields_to
+from diffeode.losses.mutual_information import local_mutual_information_to, mutual_information_to
+from diffeode.losses.regularisers import bending_energy, gradient_magnitude, jacobian_barrier, magnitude
+from diffeode.losses.similarity import MIND_FORMS, Similarity, Warped, mind_similarity, of_image
+from diffeode.losses.squared_difference import squared_difference_to
 from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_in, require_one_of
 from diffeode.optimise.loop import minimise
 from diffeode.optimise.memory import keep_freed_memory
 from diffeode.optimise.pyramid import Lattice, reduce
 from diffeode.space import Grid
-from diffeode.transform import DisplacementField
-from diffeode.warp import pull_back_from_rest, resize_displacement
+from diffeode.transform import Affine, DisplacementField, warp_image
+from diffeode.warp import resize_displacement
 
 _MARGIN_MM = 6.0
 """Room around the two brains within which the optimisation works; beyond it the map continues as at its border."""
@@ -43,8 +47,10 @@ class NeuralODE(Method):
     Lengths called "voxels" are voxels of the level's finest axis; the velocity lives on its own, coarser grid.
 
     Attributes:
-        weight_mind, weight_lmi, weight_ncc: of MIND-SSC, local mutual information and squared local correlation; at
+        weight_ssd, weight_ncc, weight_mi, weight_nmi, weight_lmi, weight_ngf, weight_mind: of the squared difference,
+            local correlation, mutual information (global, normalised, local), normalised gradient fields and MIND; at
             least one is above 0, and their sum is the similarity.
+        masked: the similarity looks at the fixed brain only; else at the box of both brains.
         field: ``grid`` (a free velocity per voxel) or ``network`` (NODEO's convolutional network).
         levels: reductions of the image, coarse to fine.
         iterations: of each level.
@@ -55,9 +61,17 @@ class NeuralODE(Method):
         weight_jacobian, barrier, barrier_squared: ``mean ReLU(barrier - |J|)``, or its square.
         weight_gradient: of the mean squared gradient of the displacement.
         weight_magnitude: of the mean squared length of the velocity times the time it acts.
-        mind_radius, mind_dilation: of MIND-SSC, voxels.
-        mi_patch, mi_bins: patches of local mutual information, voxels, and bins.
+        weight_bending: of the mean squared second derivatives of the displacement, mm^2.
+        weight_map: path of a NIfTI in the fixed scan's frame whose values (0 and above; 1 outside its box) multiply the
+            penalties of gradient and bending from place to place. Empty: none.
+        mind_form: ``ssc`` (self-similarity context) or ``mind`` (plain).
+        mind_radius, mind_dilation: of MIND, voxels.
+        descriptors: ``recomputed`` on the warped image, or ``warped`` from the moving one.
+        mi_bins: of all kinds of mutual information.
+        mi_patch: of the local one, voxels.
+        ngf_eta: edge parameter, in units of the image's mean gradient.
         ncc_window: of the local correlation, voxels.
+        ncc_squared: blind to the sign of the contrast; False for scans of one contrast.
         network_reductions: halvings of the network's output.
         unfolded: take the last folds out of the map (:func:`diffeode.flows.unfold.unfold`) or refuse it.
     """
@@ -72,7 +86,12 @@ class NeuralODE(Method):
 
     weight_mind: float = 1.0
     weight_lmi: float = 0.0
+    weight_mi: float = 0.0
+    weight_nmi: float = 0.0
+    weight_ngf: float = 0.0
     weight_ncc: float = 0.0
+    weight_ssd: float = 0.0
+    masked: bool = False
     field: str = "grid"
     levels: tuple[float, ...] = (2.0, 1.0)
     iterations: tuple[int, ...] = (60, 30)
@@ -89,17 +108,25 @@ class NeuralODE(Method):
     barrier: float = 0.5
     barrier_squared: bool = False
     weight_gradient: float = 0.2
+    weight_bending: float = 0.0
+    weight_map: str = ""
     weight_magnitude: float = 0.0
+    mind_form: str = "ssc"
     mind_radius: int = 1
     mind_dilation: int = 2
-    mi_patch: int = 5
+    descriptors: str = "recomputed"
     mi_bins: int = 16
+    mi_patch: int = 5
+    ngf_eta: float = 1.0
     ncc_window: int = 9
+    ncc_squared: bool = True
     network_reductions: int = 1
     unfolded: bool = True
 
     def __post_init__(self) -> None:
         require_one_of("field", self.field, ("grid", "network"))
+        require_one_of("mind_form", self.mind_form, tuple(MIND_FORMS))
+        require_one_of("descriptors", self.descriptors, ("recomputed", "warped"))
         require_one_of("smoother", self.smoother, ("gaussian", "box", "operator"))
         require_one_of("solver", self.solver, ("exponential", "euler"))
         if len(self.levels) != len(self.iterations) or not self.levels:
@@ -108,8 +135,9 @@ class NeuralODE(Method):
             )
         if list(self.levels) != sorted(self.levels, reverse=True):
             raise InputError(f"Parameter levels is {self.levels}; it must fall from coarse to fine.")
-        if not (self.weight_mind or self.weight_lmi or self.weight_ncc):
-            raise InputError("Parameters weight_mind, weight_lmi and weight_ncc are all 0; one similarity is needed.")
+        weights = [f"weight_{name}" for name in _SIMILARITIES]
+        if not any(getattr(self, weight) for weight in weights):
+            raise InputError(f"Parameters {', '.join(weights)} are all 0; one similarity is needed.")
         odd = {"ncc_window": self.ncc_window} | ({"smoothing": self.smoothing} if self.smoother == "box" else {})
         for name, value in odd.items():
             if value % 2 != 1:
@@ -123,16 +151,18 @@ class NeuralODE(Method):
         """Register ``pair``; forward and inverse are the flows of the velocity and of its opposite.
 
         Raises:
-            InputError: the device asked for is not there.
-            RegistrationError: the energy is not finite from the start, or folds could not be taken out.
+            InputError: the device asked for is not there, a brain mask is empty, or the weight map cannot be used.
+            RegistrationError: the brains do not overlap, the energy is not finite from the start, or folds could not be
+                taken out.
         """
         device = _device(machine.device)
         torch.set_num_threads(machine.threads)
         keep_freed_memory()
-        grid, fixed, moving = _cropped(pair, device)
+        grid, fixed, moving, mask = _cropped(pair, device)
+        scene = _Scene(fixed, moving, mask if self.masked else None, _weights(self.weight_map, grid, device))
         lattice = Lattice(grid.shape, tuple(float(s) for s in grid.spacing))
         trace: list[dict[str, float]] = []
-        velocity = self._coarse_to_fine(fixed, moving, lattice, trace, machine)
+        velocity = self._coarse_to_fine(scene, lattice, trace, machine)
         if self.unfolded:
             velocity = _without_folds(velocity, self._flow, grid)
         forward = _as_field(self._flow(velocity), grid)
@@ -140,31 +170,34 @@ class NeuralODE(Method):
         return Registration(forward, inverse, tuple(trace))
 
     def _coarse_to_fine(
-        self, fixed: Tensor, moving: Tensor, lattice: Lattice, trace: list[dict[str, float]], machine: Machine
+        self, scene: _Scene, lattice: Lattice, trace: list[dict[str, float]], machine: Machine
     ) -> Tensor:
         velocity = None
         report = _Reporter(trace, self._iteration_costs(), machine.progress)
         for level, iterations in zip(self.levels, self.iterations, strict=True):
             images = lattice.coarser(level)
             fields = lattice.coarser(level * self.velocity_spacing)
-            start = zero_velocity(fields.size, fixed) if velocity is None else velocity
+            start = zero_velocity(fields.size, scene.fixed) if velocity is None else velocity
             field = self._field(resize_displacement(start, fields.size), fields)
-            objective = self._objective(reduce(fixed, images.size), reduce(moving, images.size), fields)
+            objective = self._objective(scene.reduced(images.size, fields.size), images, fields)
             report.level = level
-            velocity = minimise(field.to(fixed.device), objective, iterations, self.learning_rate, report)
+            velocity = minimise(field.to(scene.fixed.device), objective, iterations, self.learning_rate, report)
         return velocity
 
-    def _objective(self, fixed: Tensor, moving: Tensor, fields: Lattice) -> Callable[[Tensor], dict[str, Tensor]]:
-        similarities = self._similarities(fixed)
-        size = fixed.shape[2:]
+    def _objective(self, scene: _Scene, images: Lattice, fields: Lattice) -> Callable[[Tensor], dict[str, Tensor]]:
+        similarities = self._similarities(scene, images.spacing)
         time = 1.0 if self.solver == "exponential" else self.steps * self.step_size
 
         def terms(velocity: Tensor) -> dict[str, Tensor]:
             displacement = self._flow(velocity)
-            warped = pull_back_from_rest(moving, resize_displacement(displacement, size))
+            warped = Warped(scene.moving, resize_displacement(displacement, images.size))
             energy = {name: weight * similarity(warped) for name, (weight, similarity) in similarities.items()}
             if self.weight_gradient:
-                energy["gradient"] = self.weight_gradient * gradient_magnitude(displacement, fields.spacing)
+                energy["gradient"] = self.weight_gradient * gradient_magnitude(
+                    displacement, fields.spacing, scene.weights
+                )
+            if self.weight_bending:
+                energy["bending"] = self.weight_bending * bending_energy(displacement, fields.spacing, scene.weights)
             if self.weight_jacobian:
                 barrier = jacobian_barrier(displacement, self.barrier, self.barrier_squared)
                 energy["jacobian"] = self.weight_jacobian * barrier
@@ -174,13 +207,22 @@ class NeuralODE(Method):
 
         return terms
 
-    def _similarities(self, fixed: Tensor) -> dict[str, tuple[float, Similarity]]:
+    def _similarities(self, scene: _Scene, spacing: Sequence[float]) -> dict[str, tuple[float, Similarity]]:
+        fixed, mask = scene.fixed, scene.mask
+        described = scene.moving if self.descriptors == "warped" else None
         makers = {
-            "mind": (self.weight_mind, lambda: mind_similarity(fixed, self.mind_radius, self.mind_dilation)),
-            "lmi": (self.weight_lmi, lambda: local_mutual_information_to(fixed, self.mi_patch, self.mi_bins)),
-            "ncc": (self.weight_ncc, lambda: ncc_similarity(fixed, self.ncc_window)),
+            "mind": lambda: mind_similarity(
+                fixed, self.mind_radius, self.mind_dilation, self.mind_form, described, mask
+            ),
+            "lmi": lambda: of_image(local_mutual_information_to(fixed, self.mi_patch, self.mi_bins, mask)),
+            "mi": lambda: of_image(mutual_information_to(fixed, self.mi_bins, False, mask)),
+            "nmi": lambda: of_image(mutual_information_to(fixed, self.mi_bins, True, mask)),
+            "ngf": lambda: of_image(normalised_gradient_fields_to(fixed, self.ngf_eta, spacing, mask)),
+            "ncc": lambda: of_image(lambda moving: local_ncc(fixed, moving, self.ncc_window, self.ncc_squared, mask)),
+            "ssd": lambda: of_image(squared_difference_to(fixed, mask)),
         }
-        return {name: (weight, make()) for name, (weight, make) in makers.items() if weight}
+        weights = {name: getattr(self, f"weight_{name}") for name in _SIMILARITIES}
+        return {name: (weight, makers[name]()) for name, weight in weights.items() if weight}
 
     def _field(self, base: Tensor, fields: Lattice) -> nn.Module:
         if self.field == "grid":
@@ -208,10 +250,32 @@ class NeuralODE(Method):
         return [level**-3 for level, n in zip(self.levels, self.iterations, strict=True) for _ in range(n)]
 
 
+@dataclass(frozen=True)
+class _Scene:
+    """What the energy is made of, on one grid: images ``(1, 1, *size)``; the weights of penalties on the fields' own.
+
+    Attributes:
+        mask: voxels the similarity looks at; None: all.
+        weights: of the penalties; None: 1.
+    """
+
+    fixed: Tensor
+    moving: Tensor
+    mask: Tensor | None
+    weights: Tensor | None
+
+    def reduced(self, size: Sequence[int], field_size: Sequence[int]) -> _Scene:
+        """The scene with images of ``size`` and fields of ``field_size``."""
+        mask = None if self.mask is None else reduce(self.mask, size)
+        weights = None if self.weights is None else reduce(self.weights, field_size)
+        return _Scene(reduce(self.fixed, size), reduce(self.moving, size), mask, weights)
+
+
+_SIMILARITIES = ("mind", "lmi", "mi", "nmi", "ngf", "ncc", "ssd")
+"""What ``weight_<name>`` weighs."""
+
 _RANGES = (
-    ("weight_mind", 0, 1e6),
-    ("weight_lmi", 0, 1e6),
-    ("weight_ncc", 0, 1e6),
+    *((f"weight_{name}", 0, 1e6) for name in _SIMILARITIES),
     ("levels", 1, 64),
     ("iterations", 1, 100_000),
     ("velocity_spacing", 1, 16),
@@ -227,6 +291,8 @@ _RANGES = (
     ("weight_magnitude", 0, 1e6),
     ("mind_radius", 0, 8),
     ("mind_dilation", 1, 16),
+    ("weight_bending", 0, 1e6),
+    ("ngf_eta", 1e-6, 1e3),
     ("mi_patch", 2, 64),
     ("mi_bins", 2, 256),
     ("ncc_window", 3, 63),
@@ -257,15 +323,31 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _cropped(pair: Pair, device: torch.device) -> tuple[Grid, Tensor, Tensor]:
-    """The box of both brains with a margin, and the images on it, ``(1, 1, X, Y, Z)``."""
+def _cropped(pair: Pair, device: torch.device) -> tuple[Grid, Tensor, Tensor, Tensor]:
+    """The box of both brains with a margin, and fixed image, moving image and fixed mask on it, ``(1, 1, X, Y, Z)``."""
+    if not pair.fixed_mask.any() or not pair.moving_mask.any():
+        which = "moving" if pair.fixed_mask.any() else "fixed"
+        raise InputError(f"The mask of the {which} brain is empty; check the skull stripping.")
+    if not (pair.fixed_mask & pair.moving_mask).any():
+        raise RegistrationError("The fixed and moving brains do not overlap; align them affinely first.")
     margin = int(np.ceil(_MARGIN_MM / pair.fixed.grid.spacing.min()))
     lower, upper = bounding_box(pair.fixed_mask | pair.moving_mask, margin)
     window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
-    tensors = (
-        torch.from_numpy(image.data[window].copy())[None, None].to(device) for image in (pair.fixed, pair.moving)
-    )
-    return pair.fixed.grid.crop(lower, upper), *tensors
+    arrays = (pair.fixed.data, pair.moving.data, pair.fixed_mask.astype(np.float32))
+    return pair.fixed.grid.crop(lower, upper), *(_tensor(array[window], device) for array in arrays)
+
+
+def _weights(path: str, grid: Grid, device: torch.device) -> Tensor | None:
+    """The map of weights at ``path`` on ``grid``, linear, 1 outside its box; None where no path is given."""
+    if not path:
+        return None
+    given = read_weights(path)
+    excess = warp_image(Image(given.data - 1, given.grid), Affine(), grid).data  # 0, so weight 1, outside
+    return _tensor(excess + 1, device)
+
+
+def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(array.copy())[None, None].to(device)
 
 
 def _without_folds(velocity: Tensor, flow: Callable[[Tensor], Tensor], grid: Grid) -> Tensor:
