@@ -5,9 +5,12 @@ import pytest
 import torch
 from scipy.linalg import expm
 
-from diffeode.flows.fields import GridField, NetworkField, zero_velocity
-from diffeode.flows.integrate import euler, exponential
-from diffeode.flows.smoothing import box, gaussian, inverse_operator
+from diffeode.flows.fields import GridField, NetworkField
+from diffeode.flows.integrate import exponential, runge_kutta
+from diffeode.flows.operator import inverse_operator
+from diffeode.flows.solvers import EULER
+from diffeode.flows.velocity import zero_velocity
+from diffeode.flows.smoothing import box, gaussian
 from diffeode.flows.unfold import _folds, unfold
 from diffeode.losses.regularisers import jacobian_determinant
 from diffeode.warp import compose, pull_back, resize, resize_displacement, sample_at, voxel_centres
@@ -53,7 +56,7 @@ def test_order_of_convergence(solver, order):
     """Error against step size, in the logarithm; scaling and squaring starts from an Euler step: order 1."""
     steps = np.array([8, 16, 32, 64])
     flows = {
-        "euler": lambda n: euler(linear_velocity(), n, 1 / n),
+        "euler": lambda n: runge_kutta(linear_velocity(), EULER, n, 1 / n),
         "exponential": lambda n: exponential(linear_velocity(), int(np.log2(n))),
     }
     errors = [float((inner(flows[solver](n)) - inner(exact_displacement())).abs().max()) for n in steps]
@@ -63,7 +66,7 @@ def test_order_of_convergence(solver, order):
 
 def test_one_euler_step_is_the_scaled_velocity():
     velocity = smooth_velocity()
-    assert torch.equal(euler(velocity, 1, 0.005), 0.005 * velocity)
+    assert torch.equal(runge_kutta(velocity, EULER, 1, 0.005), 0.005 * velocity)
 
 
 def test_exponential_of_minus_v_undoes_exponential_of_v():
@@ -134,7 +137,7 @@ def test_sampling_gradient_against_finite_differences():
 def test_flow_gradient_against_finite_differences():
     velocity = (0.3 * smooth_velocity((5, 4, 5), scale=1.0) + 0.05).requires_grad_()
     assert torch.autograd.gradcheck(lambda v: exponential(v, 3), velocity)
-    assert torch.autograd.gradcheck(lambda v: euler(v, 3, 0.3), velocity)
+    assert torch.autograd.gradcheck(lambda v: runge_kutta(v, EULER, 3, 0.3), velocity)
 
 
 def test_inverse_operator_undoes_the_operator():
