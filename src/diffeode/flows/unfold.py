@@ -25,8 +25,8 @@ def unfold(velocity: Tensor, flow: Callable[[Tensor], Tensor], size: Sequence[in
 
     A voxel folds where any of the determinants of one-sided differences, or in 3-D of the two tetrahedra between them,
     is not positive (Liu et al., IJCV 2024); the flow back is held to the same. Each round averages the velocity, at all
-    its knots, around the folds with a Gaussian of one voxel, so a field without folds returns as it came and the rest of
-    a field with folds stays untouched.
+    its knots, around the folds with a Gaussian of one voxel, so a field without folds returns as it came and the rest
+    of a field with folds stays untouched.
     """
     for _ in range(_ROUNDS):
         folded = _folds(flow(velocity), size) | _folds(flow(reverse(velocity)), size)
