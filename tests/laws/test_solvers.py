@@ -107,9 +107,10 @@ def test_divergence_free_flow_keeps_area(solver):
     assert fine < 0.6 * coarse
 
 
-@pytest.mark.parametrize("size", [(17, 12), (9, 8, 11)])
+@pytest.mark.parametrize("size", [(17, 50), (50, 8, 11)])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_fixed_border_does_not_move_at_all(solver, size):
+    """Not even by rounding, which on 50 voxels puts a point of the upper border a little inside."""
     velocity = smooth_velocity(size, scale=1.0, fading=False, knots=1 if solver == "exponential" else 2)
     held = Flow(solver, 3, 0.3, fixed_border=True)(velocity)
     for axis, n in enumerate(size, start=2):

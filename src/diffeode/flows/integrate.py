@@ -65,8 +65,10 @@ def exponential(velocity: Tensor, squarings: int, gradient: str = "exact") -> Te
     """
     displacement = velocity * 2.0**-squarings
     for _ in range(squarings):
-        square = (compose, displacement, displacement)
-        displacement = _forgotten(*square) if gradient == "checkpoint" else compose(displacement, displacement)
+        if gradient == "checkpoint":
+            displacement = _recomputed(compose, displacement, displacement)
+        else:
+            displacement = compose(displacement, displacement)
     return displacement
 
 
@@ -81,13 +83,13 @@ def runge_kutta(velocity: Tensor, tableau: Tableau, steps: int, step_size: float
     def slope(fraction: float, state: State) -> tuple[Tensor]:
         return (velocity_along(velocity, fraction, *state),)
 
-    def forgetful_step(*arguments: Any) -> State:
-        return _forgotten(step, *arguments)
+    def recomputed_step(*arguments: Any) -> State:
+        return _recomputed(step, *arguments)
 
-    take = forgetful_step if gradient == "checkpoint" else step
+    take = recomputed_step if gradient == "checkpoint" else step
     return march(tableau, slope, (None,), steps, step_size, take)[0]
 
 
-def _forgotten(function: Any, *arguments: Any) -> Any:
+def _recomputed(function: Any, *arguments: Any) -> Any:
     """``function(*arguments)``, computed anew in the backward pass instead of kept."""
     return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)

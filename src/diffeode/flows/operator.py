@@ -9,6 +9,7 @@ are Hernandez's and Beg's values (IJCV 61(2), 2005), an assumption, since the pa
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -26,12 +27,12 @@ def operator(field: Tensor, alpha: float, power: float, boundary: str = "dirichl
         spectrum = torch.fft.rfftn(field, dim=[axis + 2 for axis in axes])
         # Of the last axis only the modes up to half are stored; the others are their conjugates.
         rates = [torch.arange(m, dtype=torch.float64) / n for m, n in zip(spectrum.shape[2:], size, strict=True)]
-        spectrum = spectrum * _symbol(rates, size, alpha, power).to(field)
+        spectrum = spectrum * _symbol(rates, size, alpha, power, field)
         return torch.fft.irfftn(spectrum, s=size, dim=[axis + 2 for axis in axes])
     for axis in axes:
         field = _sine_transform(field, axis)
     rates = [torch.arange(1, n + 1, dtype=torch.float64) / (2 * (n + 1)) for n in size]
-    field = field * _symbol(rates, [n + 1 for n in size], alpha, power).to(field)
+    field = field * _symbol(rates, [n + 1 for n in size], alpha, power, field)
     for axis in axes:
         field = _sine_transform(field, axis)
     return field
@@ -47,11 +48,11 @@ def operator_norm(velocity: Tensor, alpha: float, power: float, boundary: str = 
     return kinetic_energy(operator(velocity, alpha, power, boundary))
 
 
-def _symbol(rates: list[Tensor], cells: list[int], alpha: float, power: float) -> Tensor:
+def _symbol(rates: list[Tensor], cells: Sequence[int], alpha: float, power: float, like: Tensor) -> Tensor:
     """What ``L`` multiplies each mode by; ``rates`` are cycles per voxel, ``cells`` voxels per unit, by axis."""
-    eigenvalues = torch.zeros((), dtype=torch.float64)
+    eigenvalues = torch.zeros((), device=like.device, dtype=like.dtype)
     for rate, n in zip(rates, cells, strict=True):
-        eigenvalues = eigenvalues[..., None] + (2 - 2 * torch.cos(2 * math.pi * rate)) * n**2
+        eigenvalues = eigenvalues[..., None] + ((2 - 2 * torch.cos(2 * math.pi * rate)) * n**2).to(like)
     return (1 + alpha * eigenvalues) ** power
 
 

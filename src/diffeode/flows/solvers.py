@@ -51,15 +51,15 @@ def step(tableau: Tableau, slope: Slope, index: int, steps: int, step_size: floa
 
 
 def march(
-    tableau: Tableau, slope: Slope, state: State, steps: int, step_size: float, step: Callable[..., State] = step
+    tableau: Tableau, slope: Slope, state: State, steps: int, step_size: float, take: Callable[..., State] = step
 ) -> State:
     """``state`` after ``steps`` steps of ``step_size``.
 
     Args:
-        step: what takes a single one; a way to wrap :func:`step`.
+        take: what takes a single one; a way to wrap :func:`step`.
     """
     for index in range(steps):
-        state = step(tableau, slope, index, steps, step_size, state)
+        state = take(tableau, slope, index, steps, step_size, state)
     return state
 
 
