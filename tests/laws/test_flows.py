@@ -146,8 +146,19 @@ def test_unfold_takes_out_folds_and_touches_nothing_else():
     assert torch.equal(mended[:, :, :3], torn[:, :, :3])
 
 
-def test_unfold_smooths_all_knots_of_a_fold_and_looks_both_ways():
-    """A fold of the way back alone is found, too."""
+def test_unfold_looks_at_the_way_back_too():
+    """A step up stretches voxels on the way there, and folds them on the way back."""
+    flow, heights = Flow("euler", 1, 1.0), [0, 0, 0, 0, 1.5, 1.2, 0.9, 0.6, 0.3, 0, 0, 0]
+    velocity = torch.zeros(1, 2, 12, 9, dtype=torch.float64)
+    velocity[0, 0] = torch.tensor(heights, dtype=torch.float64)[:, None]
+    assert not _folds(flow(velocity), (12, 9)).any()
+    assert _folds(flow(reverse(velocity)), (12, 9)).any()
+    mended, left = unfold(velocity, flow, (12, 9))
+    assert left == 0
+    assert not _folds(flow(reverse(mended)), (12, 9)).any()
+
+
+def test_unfold_smooths_all_knots_of_a_fold():
     size, flow = (20, 22, 18), Flow("euler", 3, 1 / 3)
     torn = smooth_velocity(size, scale=1.0, knots=3)
     torn[1, 0, 10, 11, 9] += 12
