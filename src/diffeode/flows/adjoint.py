@@ -17,7 +17,7 @@ def flow_by_adjoint(velocity: Tensor, tableau: Tableau, steps: int, step_size: f
 
     The gradient is that of the equation, not that of its discretisation: position, adjoint ``da/dt = -(dv/dx)^T a``
     and gradient ``dg/dt = -(dv/dw)^T a`` are integrated together backward in time by the same tableau (Chen et al.,
-    NeurIPS 2018; NODEO, section 3.3; arXiv 2512.22689, equations 5 to 7). It tends to the exact one as steps shrink;
+    NeurIPS 2018; NODEO, section 3.2; arXiv 2512.22689, equations 5 to 7). It tends to the exact one as steps shrink;
     with one Euler step it is evaluated at the far end of the step, as in NODEO's code. It is the gradient by the
     velocity's voxels and knots; what made the velocity, a network say, takes it from there by back-propagation.
     """
