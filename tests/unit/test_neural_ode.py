@@ -81,6 +81,77 @@ def test_a_shift_is_found_in_voxels_with_its_sign_under_inverted_contrast(run):
     assert np.abs(np.median(found, axis=0) - shift).max() < 0.25
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"solver": "midpoint"},
+        {"solver": "heun", "knots": 2, "gradient": "adjoint"},
+        {"solver": "rk4", "knots": 3, "gradient": "checkpoint"},
+        {"solver": "rk4", "gradient": "adjoint", "smoother": "operator", "operator_boundary": "periodic"},
+        {"solver": "euler", "smoother": "operator", "operator_alpha": 0.0005, "weight_operator": 1e-4},
+        {"gradient": "checkpoint"},
+    ],
+    ids=lambda parameters: "-".join(str(value) for value in parameters.values()),
+)
+def test_every_way_to_integrate_finds_the_shift_and_its_way_back(parameters):
+    data, shift = texture(), (1, -1, 1)
+    pair = pair_of(data, shifted(data, shift))
+    found = NeuralODE(**QUICK, **parameters).register(pair, Machine())
+    grid = pair.fixed.grid
+    points = grid.points_mm()
+    there = found.forward(points)
+    moved = (grid.to_voxel(there) - grid.voxels())[data > 0]
+    assert np.abs(np.median(moved, axis=0) - shift).max() < 0.25
+    back = np.linalg.norm(found.inverse(there) - points, axis=-1)[data > 0]
+    assert back.mean() < 0.05
+    assert back.max() < 0.5
+
+
+def test_checkpoints_change_no_result():
+    pair = pair_of(texture(), shifted(texture(), (1, 0, -1)))
+    method = NeuralODE(solver="heun", knots=2, steps=2, step_size=0.5, levels=(2.0,), iterations=(10,))
+    exact, checkpointed = (
+        displacement_vox(dataclasses.replace(method, gradient=gradient), pair) for gradient in ("exact", "checkpoint")
+    )
+    assert np.abs(exact).max() > 0.1
+    assert np.abs(exact - checkpointed).max() < 1e-4
+
+
+@pytest.mark.parametrize("parameters", [{}, {"solver": "rk4", "knots": 2, "field": "network"}])
+def test_a_fixed_border_stays_and_the_inside_moves(parameters):
+    """The border is that of the box around the two brains, all the way through levels and unfolding."""
+    data = texture(seed=1)
+    pair = pair_of(data, texture(seed=2))
+    free, fixed = (
+        NeuralODE(border=border, **QUICK, **parameters).register(pair, Machine()) for border in ("free", "fixed")
+    )
+    for transform in (fixed.forward, fixed.inverse):
+        field = transform.displacement_mm
+        for axis in range(3):
+            assert (np.take(field, [0, -1], axis) == 0).all()
+        assert np.abs(field).max() > 0.2
+    assert np.abs(free.forward.displacement_mm[0]).max() > 0.001
+
+
+def test_a_velocity_that_is_all_border_is_zero_where_the_border_is_fixed():
+    """Two voxels wide, so nothing can move, and nothing is penalised for it."""
+    data = texture((24, 24, 24))[11:13]
+    method = NeuralODE(field="network", border="fixed", weight_magnitude=1.0, levels=(1.0,), iterations=(3,))
+    found = method.register(pair_of(data, shifted(data, (0, 1, 0))), Machine())
+    assert (found.forward.displacement_mm == 0).all()
+    assert [row["magnitude"] for row in found.trace] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("run", "step_size", "reductions"), [("node-mind-paper", 0.005, 1), ("nodeo", 0.001, 2)])
+def test_the_published_recipes_stay_as_published(run, step_size, reductions):
+    """One Euler step, 300 iterations at rate 0.005 on one level, the network on the image's own grid."""
+    method = load_run(run).build()
+    assert (method.solver, method.steps, method.step_size) == ("euler", 1, step_size)
+    assert (method.levels, method.iterations, method.learning_rate) == ((1,), (300,), 0.005)
+    assert (method.field, method.velocity_spacing, method.network_reductions) == ("network", 1, reductions)
+    assert (method.knots, method.border, method.operator_boundary, method.unfolded) == (1, "free", "dirichlet", False)
+
+
 @pytest.mark.parametrize("axes", [(2, 1, 0), (1, 2, 0)])
 def test_swapping_axes_commutes_with_registration(axes):
     fixed, moving = texture(), shifted(texture(), (1, 1, -1))
@@ -138,10 +209,14 @@ def test_anisotropic_scans_are_matched_in_millimetres():
     assert np.abs(np.median(found[thick > 0.05], axis=0) - [3, 0, 1]).max() < 0.25
 
 
-def test_the_network_registers_too():
+@pytest.mark.parametrize(
+    ("run", "iterations", "changes"),
+    [("node-mind-paper", 120, {"weight_gradient": 0.01}), ("node-lddmm-mind", 50, {})],
+)
+def test_the_network_registers_too(run, iterations, changes):
     data = texture()
     moving = shifted(data, (2, 0, -1))
-    method = dataclasses.replace(load_run("node-mind-paper").build(), weight_gradient=0.01, iterations=(120,))
+    method = dataclasses.replace(load_run(run).build(), iterations=(iterations,), **changes)
     pair = pair_of(data, moving)
     found = displacement_vox(method, pair)
     before = np.abs(moving - data).mean()
@@ -152,11 +227,13 @@ def test_the_network_registers_too():
 
 def test_the_trace_tells_every_iteration_and_falls():
     pair = pair_of(texture(), shifted(texture(), (2, 0, 0)))
-    trace = NeuralODE(weight_jacobian=1.0, weight_magnitude=0.01, **QUICK).register(pair, Machine()).trace
+    penalties = {"weight_jacobian": 1.0, "weight_magnitude": 0.01, "weight_operator": 0.01}
+    trace = NeuralODE(**penalties, **QUICK).register(pair, Machine()).trace
     assert len(trace) == 45
     assert [row["level"] for row in trace] == [2.0] * 30 + [1.0] * 15
     for row in trace:
-        parts = row["mind"] + row["gradient"] + row["jacobian"] + row["magnitude"]
+        parts = row["mind"] + row["gradient"] + row["jacobian"] + row["magnitude"] + row["operator"]
+        assert row["operator"] >= row["magnitude"]
         assert row["energy"] == pytest.approx(parts, rel=1e-5)
     assert trace[29]["energy"] < 0.7 * trace[0]["energy"]
 
@@ -205,6 +282,15 @@ def test_no_folds_even_when_hardly_regularised():
         ({"weight_nmi": -1.0}, "weight_nmi is -1.0; it must lie between 0 and"),
         ({"weight_bending": float("inf")}, "weight_bending is inf; it must lie between 0 and"),
         ({"mi_bins": 1}, "mi_bins is 1; it must lie between 2 and 256"),
+        ({"solver": "rk45"}, "did you mean 'rk4'"),
+        ({"gradient": "ajoint"}, "did you mean 'adjoint'"),
+        ({"border": "fix"}, "did you mean 'fixed'"),
+        ({"operator_boundary": "dirichlett"}, "did you mean 'dirichlet'"),
+        ({"knots": 2}, "knots is 2; it needs the solver euler, midpoint, heun or rk4"),
+        ({"gradient": "adjoint"}, "gradient is adjoint; it needs the solver euler, midpoint, heun or rk4"),
+        ({"knots": 99, "solver": "rk4"}, "knots is 99; it must lie between 1 and 16"),
+        ({"steps": 0, "solver": "rk4"}, "steps is 0; it must lie between 1 and 64"),
+        ({"weight_operator": -1.0}, "weight_operator is -1.0; it must lie between 0 and"),
         ({"mind_dilation": 99}, "mind_dilation is 99; it must lie between 1 and 16"),
     ],
 )

@@ -1,10 +1,10 @@
-"""Velocity fields: what the optimiser moves. Each yields a stationary ``(1, d, *size)`` in voxels of its grid."""
+"""Velocity fields: what the optimiser moves. Each yields ``(K, d, *size)``, voxels of its grid at K knots of time."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import final
 
 import torch
@@ -21,7 +21,7 @@ class GridField(nn.Module):
     """A velocity at every voxel, smoothed: ``v = base + K w`` with free ``w`` (NODEO, Table 3, "tensor").
 
     Args:
-        base: the velocity to start from, ``(1, d, *size)``, already smooth.
+        base: the velocity to start from, ``(K, d, *size)``, already smooth.
     """
 
     def __init__(self, base: Tensor, smoother: Smoother) -> None:
@@ -43,10 +43,11 @@ class NetworkField(nn.Module):
     ``2^reductions`` and is interpolated to ``size``, smoothed by ``K`` and read in half widths of the box. Wu et al.,
     CVPR 2022 (two reductions, averaging kernel of 15 voxels); arXiv 2512.22689, section III-D1 (one reduction,
     ``K = L^-1``). Unlike the reference code the number of features that reach the dense layers is computed from the
-    size, so any size works.
+    size, so any size works. With more than one knot the cloud has a further channel, the time of the knot in [-1, 1];
+    all knots share the weights.
 
     Args:
-        base: the velocity to add to, ``(1, d, *size)``.
+        base: the velocity to add to, ``(K, d, *size)``.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class NetworkField(nn.Module):
         self.register_buffer(
             "half_widths", torch.tensor([n / 2 for n in self.size]).to(base).view(1, -1, *[1] * dimensions)
         )
-        widths = [dimensions] + [channels] * 5
+        widths = [self.cloud.shape[1]] + [channels] * 5
         self.convolutions = nn.ModuleList(
             convolution(a, b, 3, stride=2, padding=1, padding_mode="replicate") for a, b in itertools.pairwise(widths)
         )
@@ -77,17 +78,17 @@ class NetworkField(nn.Module):
         for index, convolution in enumerate(self.convolutions):
             x = convolution(x if index == 0 else F.relu(x))
         x = self.widen(F.relu(self.narrow(x.flatten(1))))
-        x = x.view(1, len(self.size), *self.reduced)
+        x = x.view(-1, len(self.size), *self.reduced)
         return self.base + self.half_widths * self.smoother(resize(x, self.size))
 
 
 def _halved_cloud(like: Tensor) -> Tensor:
-    size = like.shape[2:]
+    """Positions, and times where there are several knots, ``(K, d or d + 1, *(size / 2))``."""
+    knots, _, *size = like.shape
     scale = torch.tensor([max(n - 1, 1) for n in size]).to(like).view(1, -1, *[1] * len(size))
     cloud = voxel_centres(size, like) / scale * 2 - 1
-    return resize(cloud, [max(1, n // 2) for n in size])
-
-
-def zero_velocity(size: Sequence[int], like: Tensor) -> Tensor:
-    """A velocity at rest, ``(1, d, *size)``."""
-    return torch.zeros(1, len(size), *size, device=like.device, dtype=like.dtype)
+    cloud = resize(cloud, [max(1, n // 2) for n in size])
+    if knots == 1:
+        return cloud
+    times = torch.linspace(-1, 1, knots).to(like).view(-1, 1, *[1] * len(size))
+    return torch.cat([cloud.expand(knots, *cloud.shape[1:]), times.expand(knots, 1, *cloud.shape[2:])], dim=1)

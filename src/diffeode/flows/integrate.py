@@ -1,29 +1,95 @@
-"""Flows of stationary velocity fields: ``d phi / dt = v(phi)``, ``phi(0) = id``, taken at ``t = 1``.
+"""Flows of velocity fields: ``d phi / dt = v(t, phi)``, ``phi(0) = id``, taken at the end of the time.
 
-All fields are ``(N, d, *size)`` in voxels of their own grid and unit time; the flow of ``-v`` is the inverse.
+Velocities are ``(K, d, *size)`` (:mod:`diffeode.flows.velocity`), displacements ``(1, d, *size)``, both in voxels of
+their own grid; the flow of the reversed velocity is the inverse.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, final
+
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from diffeode.warp import compose, pull_back
+from diffeode.flows.adjoint import flow_by_adjoint
+from diffeode.flows.solvers import TABLEAUS, State, Tableau, march, step
+from diffeode.flows.velocity import still_border, velocity_along
+from diffeode.warp import compose
+
+SOLVERS = ("exponential", *TABLEAUS)
+GRADIENTS = ("exact", "checkpoint", "adjoint")
 
 
-def exponential(velocity: Tensor, squarings: int) -> Tensor:
-    """Displacement of ``exp(v)`` by scaling and squaring: ``exp(v) = exp(v / 2^n)^(2^n)``.
+@final
+@dataclass(frozen=True)
+class Flow:
+    """From a velocity ``(K, d, *size)`` to the displacement ``(1, d, *size)`` of its flow.
+
+    Attributes:
+        solver: ``exponential`` (``steps`` squarings, to time 1; one knot only) or the name of a tableau (``steps``
+            steps of ``step_size``).
+        gradient: ``exact``, back-propagation through every step, all of which are kept; ``checkpoint``, the same
+            gradient, keeping one displacement a step and computing each step twice; ``adjoint``, two fields kept
+            however many steps, the gradient exact only as steps shrink, and none for the exponential.
+        fixed_border: the outermost voxels neither move nor are moved to.
+    """
+
+    solver: str = "exponential"
+    steps: int = 4
+    step_size: float = 0.25
+    gradient: str = "exact"
+    fixed_border: bool = False
+
+    @property
+    def time(self) -> float:
+        """How long the velocity acts."""
+        return 1.0 if self.solver == "exponential" else self.steps * self.step_size
+
+    def __call__(self, velocity: Tensor) -> Tensor:
+        if not self.fixed_border:
+            return self._flow(velocity)
+        # Held at the end too: where a point on the border is looked up in the velocity, rounding may move it a little.
+        return still_border(self._flow(still_border(velocity)))
+
+    def _flow(self, velocity: Tensor) -> Tensor:
+        if self.solver == "exponential":
+            return exponential(velocity, self.steps, self.gradient)
+        return runge_kutta(velocity, TABLEAUS[self.solver], self.steps, self.step_size, self.gradient)
+
+
+def exponential(velocity: Tensor, squarings: int, gradient: str = "exact") -> Tensor:
+    """Displacement of ``exp(v)`` of a stationary ``v`` by scaling and squaring: ``exp(v) = exp(v / 2^n)^(2^n)``.
 
     Arsigny et al., MICCAI 2006, algorithm 2.
     """
     displacement = velocity * 2.0**-squarings
     for _ in range(squarings):
-        displacement = compose(displacement, displacement)
+        if gradient == "checkpoint":
+            displacement = _recomputed(compose, displacement, displacement)
+        else:
+            displacement = compose(displacement, displacement)
     return displacement
 
 
-def euler(velocity: Tensor, steps: int, step_size: float) -> Tensor:
-    """Displacement after ``steps`` explicit Euler steps ``phi <- phi + h v(phi)`` (arXiv 2512.22689, equation 8)."""
-    displacement = velocity * step_size
-    for _ in range(steps - 1):
-        displacement = displacement + step_size * pull_back(velocity, displacement, padding="border")
-    return displacement
+def runge_kutta(velocity: Tensor, tableau: Tableau, steps: int, step_size: float, gradient: str = "exact") -> Tensor:
+    """Displacement after ``steps`` steps ``phi <- phi + h sum_i b_i v(t_i, phi_i)``; one Euler step is ``h v``.
+
+    arXiv 2512.22689, equation 8, where the tableau is Euler's.
+    """
+    if gradient == "adjoint":
+        return flow_by_adjoint(velocity, tableau, steps, step_size)
+
+    def slope(fraction: float, state: State) -> tuple[Tensor]:
+        return (velocity_along(velocity, fraction, *state),)
+
+    def recomputed_step(*arguments: Any) -> State:
+        return _recomputed(step, *arguments)
+
+    take = recomputed_step if gradient == "checkpoint" else step
+    return march(tableau, slope, (None,), steps, step_size, take)[0]
+
+
+def _recomputed(function: Any, *arguments: Any) -> Any:
+    """``function(*arguments)``, computed anew in the backward pass instead of kept."""
+    return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)

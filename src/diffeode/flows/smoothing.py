@@ -1,4 +1,4 @@
-"""Smoothing of fields ``(N, C, *size)``: Gaussian, box average, and the inverse of ``(Id - alpha Laplacian)^s``."""
+"""Smoothing of fields ``(N, C, *size)``: Gaussian and box average. The third smoother is ``operator``'s inverse."""
 
 from __future__ import annotations
 
@@ -28,37 +28,6 @@ def box(field: Tensor, window: int) -> Tensor:
     for axis in range(field.dim() - 2):
         field = _along(field, torch.full((window,), 1.0 / window).to(field), axis, mode="constant")
     return field
-
-
-def inverse_operator(field: Tensor, alpha: float, power: float) -> Tensor:
-    """``L^-1 field`` for ``L = (Id - alpha Laplacian)^power`` with Dirichlet-zero border, on the unit cube.
-
-    The discrete Laplacian (zero one voxel beyond the border) is diagonal in the sine basis (DST-I), so this is its
-    exact inverse. arXiv 2512.22689, section III-D1 and equation 24; alpha 0.0025 and power 2 are Hernandez's and Beg's
-    values (IJCV 61(2), 2005), an assumption, since the paper's own were lost.
-    """
-    eigenvalues = torch.zeros(1, 1, *[1] * (field.dim() - 2), device=field.device, dtype=field.dtype)
-    for axis, n in enumerate(field.shape[2:]):
-        field = _sine_transform(field, axis)
-        modes = torch.arange(1, n + 1, device=field.device, dtype=field.dtype)
-        symbol = (2 - 2 * torch.cos(math.pi * modes / (n + 1))) * (n + 1) ** 2
-        eigenvalues = eigenvalues + symbol.view(*[-1 if a == axis + 2 else 1 for a in range(field.dim())])
-    field = field / (1 + alpha * eigenvalues) ** power
-    for axis in range(field.dim() - 2):
-        field = _sine_transform(field, axis)
-    return field
-
-
-def _sine_transform(field: Tensor, axis: int) -> Tensor:
-    """Orthonormal DST-I along ``axis``; it is its own inverse."""
-    basis = _sine_basis(field.shape[axis + 2]).to(field)
-    return torch.movedim(torch.tensordot(field, basis, dims=([axis + 2], [0])), -1, axis + 2)
-
-
-@lru_cache(maxsize=16)
-def _sine_basis(n: int) -> Tensor:
-    modes = torch.arange(1, n + 1, dtype=torch.float64)
-    return math.sqrt(2 / (n + 1)) * torch.sin(math.pi * torch.outer(modes, modes) / (n + 1))
 
 
 @lru_cache(maxsize=64)

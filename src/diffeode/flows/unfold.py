@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffeode.flows.smoothing import gaussian
+from diffeode.flows.velocity import reverse
 from diffeode.losses.regularisers import jacobian_determinant
 from diffeode.warp import resize_displacement, voxel_centres
 
@@ -23,12 +24,12 @@ def unfold(velocity: Tensor, flow: Callable[[Tensor], Tensor], size: Sequence[in
     """``velocity`` smoothed where its flow, read on a grid of ``size`` voxels, folds; and how many voxels still fold.
 
     A voxel folds where any of the determinants of one-sided differences, or in 3-D of the two tetrahedra between them,
-    is not positive (Liu et al., IJCV 2024); the flow of the opposite velocity is held to the same. Each round averages
-    the velocity around the folds with a Gaussian of one voxel, so a field without folds returns as it came and the rest
+    is not positive (Liu et al., IJCV 2024); the flow back is held to the same. Each round averages the velocity, at all
+    its knots, around the folds with a Gaussian of one voxel, so a field without folds returns as it came and the rest
     of a field with folds stays untouched.
     """
     for _ in range(_ROUNDS):
-        folded = _folds(flow(velocity), size) | _folds(flow(-velocity), size)
+        folded = _folds(flow(velocity), size) | _folds(flow(reverse(velocity)), size)
         if not folded.any():
             return velocity, 0
         weight = gaussian(_around(folded.to(velocity), velocity.shape[2:]), 1.0)

@@ -1,4 +1,4 @@
-"""Registration by a Neural ODE: the flow of a stationary velocity field, optimised for the pair at hand.
+"""Registration by a Neural ODE: the flow of a velocity field, optimised for the pair at hand.
 
 Rodríguez-Sanz and Hernández, arXiv 2512.22689, after NODEO (Wu et al., CVPR 2022). The defaults are our best settings
 for MIND; ``config/methods`` holds the others and the papers' own.
@@ -15,16 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.flows.fields import GridField, NetworkField, Smoother, zero_velocity
-from diffeode.flows.integrate import euler, exponential
-from diffeode.flows.smoothing import box, gaussian, inverse_operator
+from diffeode.flows.fields import GridField, NetworkField, Smoother
+from diffeode.flows.integrate import GRADIENTS, SOLVERS, Flow
+from diffeode.flows.operator import BOUNDARIES, inverse_operator, operator_norm
+from diffeode.flows.smoothing import box, gaussian
 from diffeode.flows.unfold import unfold
+from diffeode.flows.velocity import kinetic_energy, reverse, still_border, zero_velocity
 from diffeode.image import Image, bounding_box
 from diffeode.io import read_weights
 from diffeode.losses.correlation import local_ncc
 from diffeode.losses.gradient_fields import normalised_gradient_fields_to
 from diffeode.losses.mutual_information import local_mutual_information_to, mutual_information_to
-from diffeode.losses.regularisers import bending_energy, gradient_magnitude, jacobian_barrier, magnitude
+from diffeode.losses.regularisers import bending_energy, gradient_magnitude, jacobian_barrier
 from diffeode.losses.similarity import MIND_FORMS, Similarity, Warped, mind_similarity, of_image
 from diffeode.losses.squared_difference import squared_difference_to
 from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_in, require_one_of
@@ -57,10 +59,18 @@ class NeuralODE(Method):
         velocity_spacing: spacing of the velocity grid in voxels of the level.
         smoother: ``gaussian`` (standard deviation ``smoothing``), ``box`` (window ``smoothing``), both in voxels of the
             velocity grid, or ``operator``, the inverse of ``(Id - operator_alpha Laplacian)^operator_power``.
-        solver: ``exponential`` (``steps`` squarings, to time 1) or ``euler`` (``steps`` steps of ``step_size``).
+        operator_boundary: beyond the border of the operator's grid the field is 0 (``dirichlet``) or goes on at the
+            opposite side (``periodic``).
+        knots: times at which the velocity is free, linear in between; 1 is a stationary one.
+        border: ``free``, or ``fixed``: the outermost voxels of the velocity's grid stay where they are.
+        solver: ``exponential`` (``steps`` squarings, to time 1; one knot only), or ``euler``, ``midpoint``, ``heun``,
+            ``rk4`` (``steps`` steps of ``step_size``).
+        gradient: ``exact`` back-propagation; ``checkpoint``, the same in less memory and more time; ``adjoint``, memory
+            that does not grow with ``steps``, and a gradient that is exact only as they shrink.
         weight_jacobian, barrier, barrier_squared: ``mean ReLU(barrier - |J|)``, or its square.
         weight_gradient: of the mean squared gradient of the displacement.
         weight_magnitude: of the mean squared length of the velocity times the time it acts.
+        weight_operator: the same of the operator's image of the velocity, its squared V-norm.
         weight_bending: of the mean squared second derivatives of the displacement, mm^2.
         weight_map: path of a NIfTI in the fixed scan's frame whose values (0 and above; 1 outside its box) multiply the
             penalties of gradient and bending from place to place. Empty: none.
@@ -100,9 +110,13 @@ class NeuralODE(Method):
     smoothing: float = 0.7
     operator_alpha: float = 0.0025
     operator_power: float = 2.0
+    operator_boundary: str = "dirichlet"
+    knots: int = 1
+    border: str = "free"
     solver: str = "exponential"
     steps: int = 4
     step_size: float = 0.25
+    gradient: str = "exact"
     learning_rate: float = 0.2
     weight_jacobian: float = 0.0
     barrier: float = 0.5
@@ -112,6 +126,7 @@ class NeuralODE(Method):
     weight_map: str = ""
     weight_magnitude: float = 0.0
     mind_form: str = "ssc"
+    weight_operator: float = 0.0
     mind_radius: int = 1
     mind_dilation: int = 2
     descriptors: str = "recomputed"
@@ -128,7 +143,13 @@ class NeuralODE(Method):
         require_one_of("mind_form", self.mind_form, tuple(MIND_FORMS))
         require_one_of("descriptors", self.descriptors, ("recomputed", "warped"))
         require_one_of("smoother", self.smoother, ("gaussian", "box", "operator"))
-        require_one_of("solver", self.solver, ("exponential", "euler"))
+        require_one_of("operator_boundary", self.operator_boundary, BOUNDARIES)
+        require_one_of("border", self.border, ("free", "fixed"))
+        require_one_of("solver", self.solver, SOLVERS)
+        require_one_of("gradient", self.gradient, GRADIENTS)
+        if self.solver == "exponential" and (self.knots > 1 or self.gradient == "adjoint"):
+            name, value = ("knots", self.knots) if self.knots > 1 else ("gradient", self.gradient)
+            raise InputError(f"Parameter {name} is {value}; it needs the solver euler, midpoint, heun or rk4.")
         if len(self.levels) != len(self.iterations) or not self.levels:
             raise InputError(
                 f"Parameters levels {self.levels} and iterations {self.iterations} must be as many, one at least."
@@ -148,7 +169,7 @@ class NeuralODE(Method):
                 require_in(name, value, low, high)
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
-        """Register ``pair``; forward and inverse are the flows of the velocity and of its opposite.
+        """Register ``pair``; forward and inverse are the flows of the velocity and of its reverse.
 
         Raises:
             InputError: the device asked for is not there, a brain mask is empty, or the weight map cannot be used.
@@ -166,7 +187,7 @@ class NeuralODE(Method):
         if self.unfolded:
             velocity = _without_folds(velocity, self._flow, grid)
         forward = _as_field(self._flow(velocity), grid)
-        inverse = _as_field(self._flow(-velocity), grid) if self._inverts_exactly() else None
+        inverse = _as_field(self._flow(reverse(velocity)), grid) if self._inverts_exactly() else None
         return Registration(forward, inverse, tuple(trace))
 
     def _coarse_to_fine(
@@ -177,7 +198,7 @@ class NeuralODE(Method):
         for level, iterations in zip(self.levels, self.iterations, strict=True):
             images = lattice.coarser(level)
             fields = lattice.coarser(level * self.velocity_spacing)
-            start = zero_velocity(fields.size, scene.fixed) if velocity is None else velocity
+            start = zero_velocity(fields.size, scene.fixed, self.knots) if velocity is None else velocity
             field = self._field(resize_displacement(start, fields.size), fields)
             objective = self._objective(scene.reduced(images.size, fields.size), images, fields)
             report.level = level
@@ -186,7 +207,6 @@ class NeuralODE(Method):
 
     def _objective(self, scene: _Scene, images: Lattice, fields: Lattice) -> Callable[[Tensor], dict[str, Tensor]]:
         similarities = self._similarities(scene, images.spacing)
-        time = 1.0 if self.solver == "exponential" else self.steps * self.step_size
 
         def terms(velocity: Tensor) -> dict[str, Tensor]:
             displacement = self._flow(velocity)
@@ -202,7 +222,9 @@ class NeuralODE(Method):
                 barrier = jacobian_barrier(displacement, self.barrier, self.barrier_squared)
                 energy["jacobian"] = self.weight_jacobian * barrier
             if self.weight_magnitude:
-                energy["magnitude"] = self.weight_magnitude * magnitude(time * velocity)
+                energy["magnitude"] = self.weight_magnitude * kinetic_energy(self._flow.time * velocity)
+            if self.weight_operator:
+                energy["operator"] = self.weight_operator * operator_norm(self._flow.time * velocity, *self._operator)
             return energy
 
         return terms
@@ -230,20 +252,27 @@ class NeuralODE(Method):
         return NetworkField(base, self._smoother(fields), self.network_reductions)
 
     def _smoother(self, fields: Lattice) -> Smoother:
+        smooth = self._kernel(fields)
+        return (lambda field: still_border(smooth(field))) if self.border == "fixed" else smooth
+
+    def _kernel(self, fields: Lattice) -> Smoother:
         if self.smoother == "operator":
-            return lambda field: inverse_operator(field, self.operator_alpha, self.operator_power)
+            return lambda field: inverse_operator(field, *self._operator)
         if self.smoother == "box":
             return lambda field: box(field, int(self.smoothing))
         widths = [self.smoothing * min(fields.spacing) / s for s in fields.spacing]
         return lambda field: gaussian(field, widths)
 
-    def _flow(self, velocity: Tensor) -> Tensor:
-        if self.solver == "exponential":
-            return exponential(velocity, self.steps)
-        return euler(velocity, self.steps, self.step_size)
+    @property
+    def _flow(self) -> Flow:
+        return Flow(self.solver, self.steps, self.step_size, self.gradient, self.border == "fixed")
+
+    @property
+    def _operator(self) -> tuple[float, float, str]:
+        return self.operator_alpha, self.operator_power, self.operator_boundary
 
     def _inverts_exactly(self) -> bool:
-        """A single Euler step is no flow: the step of ``-v`` does not undo it."""
+        """A single step is no flow: the step back does not undo it."""
         return self.solver == "exponential" or self.steps > 1
 
     def _iteration_costs(self) -> list[float]:
@@ -282,6 +311,7 @@ _RANGES = (
     ("smoothing", 0, 64),
     ("operator_alpha", 0, 10),
     ("operator_power", 0, 10),
+    ("knots", 1, 16),
     ("steps", 1, 64),
     ("step_size", 1e-6, 10),
     ("learning_rate", 1e-6, 10),
@@ -289,6 +319,7 @@ _RANGES = (
     ("barrier", 0, 1),
     ("weight_gradient", 0, 1e6),
     ("weight_magnitude", 0, 1e6),
+    ("weight_operator", 0, 1e6),
     ("mind_radius", 0, 8),
     ("mind_dilation", 1, 16),
     ("weight_bending", 0, 1e6),
