@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffeode.fused.compiler import serves
+from diffeode.fused.sampling import pull_back_fused
+
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -36,6 +39,8 @@ def sample_at(image: Tensor, voxels: Tensor, padding: str = "zeros") -> Tensor:
 
 def pull_back(image: Tensor, displacement: Tensor, padding: str = "zeros") -> Tensor:
     """``x -> image(x + displacement(x))`` on the grid of ``displacement``, which is the image's."""
+    if serves(image, displacement):
+        return pull_back_fused(image, displacement, padding == "border")
     return sample_at(image, voxel_centres(displacement.shape[2:], displacement) + displacement, padding)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffeode.descriptors.mind import mind, mind_ssc, patch_distances
-from diffeode.losses.correlation import local_ncc, window_mean
+from diffeode.losses.correlation import local_correlation_to, window_mean
 from diffeode.losses.regularisers import (
     bending_energy,
     gradient_magnitude,
@@ -105,7 +105,7 @@ def test_mind_ssc_gradient_against_finite_differences():
     assert torch.autograd.gradcheck(lambda i: patch_distances(i, 1, 1), image)
 
 
-def test_local_ncc_is_one_minus_the_squared_correlation_of_windows():
+def test_local_correlation_is_one_minus_the_squared_correlation_of_windows():
     fixed, moving = torch.rand(2, 1, 1, 9, 9, 9, dtype=DOUBLE).unbind()
     a, b = fixed[0, 0, 2:7, 2:7, 2:7].numpy(), moving[0, 0, 2:7, 2:7, 2:7].numpy()
     expected = np.corrcoef(a.ravel(), b.ravel())[0, 1] ** 2
@@ -125,30 +125,30 @@ def ncc_by_loops(fixed: np.ndarray, moving: np.ndarray, window: int, power: int,
 
 @pytest.mark.parametrize("squared", [True, False])
 @pytest.mark.parametrize("size", [(6, 7, 5), (8, 7)])
-def test_local_ncc_is_its_definition_under_a_mask(size, squared):
+def test_local_correlation_is_its_definition_under_a_mask(size, squared):
     rng = np.random.default_rng(2)
     fixed, moving, mask = rng.random((3, *size))
     mask[mask < 0.3] = 0
     tensors = [torch.from_numpy(a)[None, None] for a in (fixed, moving, mask)]
-    found = float(local_ncc(*tensors[:2], 3, squared, tensors[2]))
+    found = float(local_correlation_to(tensors[0], 3, squared, tensors[2])(tensors[1]))
     assert found == pytest.approx(ncc_by_loops(fixed, moving, 3, 2 if squared else 1, mask), abs=1e-5)
 
 
 def test_unsquared_ncc_tells_a_contrast_from_its_inverse():
     image = torch.rand(1, 1, 9, 9, 9, dtype=DOUBLE)
-    assert float(local_ncc(image, 2 * image, 5, squared=False)) == pytest.approx(0, abs=1e-5)
-    assert float(local_ncc(image, 1 - image, 5, squared=False)) == pytest.approx(2, abs=1e-5)
+    assert float(local_correlation_to(image, 5, squared=False)(2 * image)) == pytest.approx(0, abs=1e-5)
+    assert float(local_correlation_to(image, 5, squared=False)(1 - image)) == pytest.approx(2, abs=1e-5)
 
 
 @pytest.mark.parametrize("gain", [1.0, -2.0])
-def test_local_ncc_of_linearly_related_images_is_nearly_zero(gain):
+def test_local_correlation_of_linearly_related_images_is_nearly_zero(gain):
     fixed = torch.rand(1, 1, 15, 15, 15)
-    assert float(local_ncc(fixed, 0.5 + gain * fixed, 5)) < 1e-3
+    assert float(local_correlation_to(fixed, 5)(0.5 + gain * fixed)) < 1e-3
 
 
-def test_local_ncc_ignores_flat_regions():
+def test_local_correlation_ignores_flat_regions():
     flat = torch.zeros(1, 1, 12, 12, 12)
-    assert float(local_ncc(flat, torch.rand(1, 1, 12, 12, 12), 5)) == pytest.approx(1.0, abs=1e-4)
+    assert float(local_correlation_to(flat, 5)(torch.rand(1, 1, 12, 12, 12))) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_determinant_of_a_linear_map_is_exact():

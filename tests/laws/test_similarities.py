@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from diffeode.descriptors.mind import mind, mind_ssc
-from diffeode.losses.correlation import local_ncc
+from diffeode.losses.correlation import local_correlation_to
 from diffeode.losses.gradient_fields import normalised_gradient_fields_to
 from diffeode.losses.mutual_information import local_mutual_information_to, mutual_information_to
 from diffeode.losses.similarity import Warped, descriptor_similarity, mind_similarity, of_image
@@ -33,8 +33,8 @@ def random_network(seed=0, dimensions=3) -> torch.nn.Module:
 
 SIMILARITIES = {
     "ssd": lambda fixed, moving, mask: of_image(squared_difference_to(fixed, mask)),
-    "ncc": lambda fixed, moving, mask: of_image(lambda image: local_ncc(fixed, image, 3, True, mask)),
-    "ncc-unsquared": lambda fixed, moving, mask: of_image(lambda image: local_ncc(fixed, image, 3, False, mask)),
+    "ncc": lambda fixed, moving, mask: of_image(local_correlation_to(fixed, 3, True, mask)),
+    "ncc-unsquared": lambda fixed, moving, mask: of_image(local_correlation_to(fixed, 3, False, mask)),
     "mi": lambda fixed, moving, mask: of_image(mutual_information_to(fixed, 6, False, mask)),
     "nmi": lambda fixed, moving, mask: of_image(mutual_information_to(fixed, 6, True, mask)),
     "lmi": lambda fixed, moving, mask: of_image(local_mutual_information_to(fixed, 3, 6, mask)),

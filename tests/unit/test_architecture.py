@@ -20,11 +20,12 @@ BELOW = {
     "receipt": {"errors", "io"},
     "seals": {"io"},
     "resample": {"space", "image"},
-    "warp": set(),
+    "warp": {"fused"},
     "source": set(),
+    "fused": set(),
     "descriptors": set(),
     "flows": {"warp", "losses"},
-    "losses": {"descriptors", "warp"},
+    "losses": {"fused", "descriptors", "warp"},
     "optimise": {"errors", "flows", "warp"},
     "ants_bridge": {"errors", "space", "image", "transform", "io"},
     "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample"},
@@ -37,7 +38,7 @@ BELOW = {
     "figures": {"errors", "names", "space", "image", "transform", "io", "receipt", "evaluation", "statistics"},
     "methods": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("warp", "flows", "losses", "optimise", "ants_bridge", "prepare"),
+        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare"),
     },
     "study": {"errors", "names", "datasets", "evaluation", "methods"},
 }

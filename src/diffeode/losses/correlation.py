@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffeode.fused.compiler import serves
+from diffeode.fused.correlation import FusedCorrelation
 from diffeode.losses.average import weighted_mean
 
-_FLOOR = 1e-5
+_FLOOR = 1e-10
+"""Product of the variances below which two windows count as flat."""
 
 
-def local_ncc(fixed: Tensor, moving: Tensor, window: int, squared: bool = True, mask: Tensor | None = None) -> Tensor:
-    """``1 - mean cc^2`` with ``cc`` the correlation in windows of ``window`` voxels along each axis (odd).
+def local_correlation_to(
+    fixed: Tensor, window: int, squared: bool = True, mask: Tensor | None = None
+) -> Callable[[Tensor], Tensor]:
+    """The loss ``moving -> 1 - mean cc^2`` with ``cc`` the correlation in windows of ``window`` voxels (odd) an axis.
 
     Squared, so blind to the sign of the contrast, as NODEO's code has it (Wu et al., CVPR 2022; Avants et al., MedIA
     2008); else ``1 - mean cc``, as its text has it, for images of one contrast. Where both windows are flat the
     correlation is 0.
 
     Args:
-        fixed, moving: ``(N, 1, *size)``, intensities of order 1.
+        fixed: ``(N, 1, *size)``, intensities of order 1, and so the images the loss is asked for.
         mask: voxels whose windows are averaged; a window itself is made of all voxels.
     """
-    mean_f, mean_m = window_mean(fixed, window), window_mean(moving, window)
-    cross = window_mean(fixed * moving, window) - mean_f * mean_m
-    variance_f = window_mean(fixed * fixed, window) - mean_f * mean_f
-    variance_m = window_mean(moving * moving, window) - mean_m * mean_m
-    product = variance_f.clamp(min=0) * variance_m.clamp(min=0) + _FLOOR**2
-    return 1 - weighted_mean(cross * cross / product if squared else cross / torch.sqrt(product), mask)
+    fixed = fixed - fixed.mean()  # what two means leave cancels in variances, so the sums stay exact
+    mean_f = window_mean(fixed, window)
+    variance_f = (window_mean(fixed * fixed, window) - mean_f * mean_f).clamp(min=0)
+    if serves(fixed):
+        fused = FusedCorrelation(fixed, mean_f, variance_f, window, squared, _FLOOR, mask)
+        return lambda moving: fused(moving - moving.detach().mean())
+
+    def loss(moving: Tensor) -> Tensor:
+        moving = moving - moving.detach().mean()
+        mean_m = window_mean(moving, window)
+        cross = window_mean(fixed * moving, window) - mean_f * mean_m
+        variance_m = (window_mean(moving * moving, window) - mean_m * mean_m).clamp(min=0)
+        product = variance_f * variance_m + _FLOOR
+        return 1 - weighted_mean(cross * cross / product if squared else cross / torch.sqrt(product), mask)
+
+    return loss
 
 
 def window_mean(image: Tensor, window: int) -> Tensor:

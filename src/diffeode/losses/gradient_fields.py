@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from diffeode.fused.compiler import serves
+from diffeode.fused.gradient_fields import FusedGradientFields
 from diffeode.losses.average import weighted_mean
 
 _TINY = 1e-12
@@ -30,6 +32,8 @@ def normalised_gradient_fields_to(
         spacing: of the grid, mm, so that angles are those of space; None: all axes alike.
     """
     target = _normalised_gradient(fixed, eta, spacing, mask).detach()
+    if serves(fixed):
+        return FusedGradientFields(target, eta, spacing or (1.0, 1.0, 1.0), mask)
 
     def loss(moving: Tensor) -> Tensor:
         cosine = (_normalised_gradient(moving, eta, spacing, mask) * target).sum(dim=1, keepdim=True)

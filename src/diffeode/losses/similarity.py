@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from diffeode.descriptors.mind import mind, mind_ssc
+from diffeode.fused.compiler import serves
+from diffeode.fused.mind import mind_ssc_descriptor, mind_ssc_difference
 from diffeode.losses.average import weighted_mean
 from diffeode.warp import pull_back_from_rest
 
@@ -89,4 +91,7 @@ def mind_similarity(
     mask: Tensor | None = None,
 ) -> Similarity:
     """:func:`descriptor_similarity` of MIND, ``form`` one of :data:`MIND_FORMS`; radius and dilation in voxels."""
+    if form == "ssc" and moving is None and serves(fixed):
+        target = mind_ssc_descriptor(fixed, radius, dilation)
+        return of_image(lambda warped: mind_ssc_difference(warped, target, radius, dilation, mask))
     return descriptor_similarity(partial(MIND_FORMS[form], radius=radius, dilation=dilation), fixed, moving, mask)

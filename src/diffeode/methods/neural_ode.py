@@ -21,9 +21,10 @@ from diffeode.flows.operator import BOUNDARIES, inverse_operator, operator_norm
 from diffeode.flows.smoothing import box, gaussian
 from diffeode.flows.unfold import unfold
 from diffeode.flows.velocity import kinetic_energy, reverse, still_border, zero_velocity
+from diffeode.fused.compiler import use_threads
 from diffeode.image import Image, bounding_box
 from diffeode.io import read_weights
-from diffeode.losses.correlation import local_ncc
+from diffeode.losses.correlation import local_correlation_to
 from diffeode.losses.gradient_fields import normalised_gradient_fields_to
 from diffeode.losses.mutual_information import local_mutual_information_to, mutual_information_to
 from diffeode.losses.regularisers import bending_energy, gradient_magnitude, jacobian_barrier
@@ -178,6 +179,7 @@ class NeuralODE(Method):
         """
         device = _device(machine.device)
         torch.set_num_threads(machine.threads)
+        use_threads(machine.threads)
         keep_freed_memory()
         grid, fixed, moving, mask = _cropped(pair, device)
         scene = _Scene(fixed, moving, mask if self.masked else None, _weights(self.weight_map, grid, device))
@@ -240,7 +242,7 @@ class NeuralODE(Method):
             "mi": lambda: of_image(mutual_information_to(fixed, self.mi_bins, False, mask)),
             "nmi": lambda: of_image(mutual_information_to(fixed, self.mi_bins, True, mask)),
             "ngf": lambda: of_image(normalised_gradient_fields_to(fixed, self.ngf_eta, spacing, mask)),
-            "ncc": lambda: of_image(lambda moving: local_ncc(fixed, moving, self.ncc_window, self.ncc_squared, mask)),
+            "ncc": lambda: of_image(local_correlation_to(fixed, self.ncc_window, self.ncc_squared, mask)),
             "ssd": lambda: of_image(squared_difference_to(fixed, mask)),
         }
         weights = {name: getattr(self, f"weight_{name}") for name in _SIMILARITIES}

@@ -1,0 +1,174 @@
+"""Local correlation and its gradient (:mod:`diffeode.losses.correlation`), by running sums in double precision."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+import torch
+from numba import prange
+from torch import Tensor
+
+from diffeode.fused.compiler import inlined, kernel
+
+
+@final
+class FusedCorrelation:
+    """The loss ``moving -> 1 - mean cc^2`` (or ``1 - mean cc``) with the windows of ``fixed`` made once.
+
+    Args:
+        fixed, mask: ``(1, 1, X, Y, Z)``, float32, on the CPU, and so the moving images; either of mean near 0.
+        mean, variance: of ``fixed`` in its windows.
+        window: voxels, odd.
+        floor: product of variances below which two windows count as flat.
+    """
+
+    def __init__(
+        self,
+        fixed: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        window: int,
+        squared: bool,
+        floor: float,
+        mask: Tensor | None,
+    ) -> None:
+        self.fixed, self.mean, self.variance = fixed, mean[0, 0].numpy(), variance[0, 0].numpy()
+        self.weights = (torch.ones_like(fixed) if mask is None else mask)[0, 0].contiguous().numpy()
+        self.radius, self.squared, self.floor = window // 2, squared, float(floor)
+        self.scale = 1.0 / self.weights.sum(dtype=np.float64)
+
+    def __call__(self, moving: Tensor) -> Tensor:
+        return _Correlation.apply(moving, self)
+
+    def value_and_gradient(self, moving: Tensor) -> tuple[float, Tensor]:
+        """The loss and its gradient with respect to ``moving``."""
+        products = torch.cat((moving, moving * moving, self.fixed * moving), dim=1)[0].numpy()
+        sums = np.empty_like(products)
+        _plane_sums(products, self.radius, sums)
+        value = _correlate(
+            sums, self.mean, self.variance, self.weights, self.radius, self.squared, self.floor, self.scale, products
+        )
+        _plane_sums(products, self.radius, sums)
+        by_mean, by_square, by_product = torch.from_numpy(_sums_of_planes(sums, self.radius, products))
+        gradient = by_mean + 2 * moving * by_square + self.fixed * by_product
+        return 1 - value * self.scale, gradient
+
+
+class _Correlation(torch.autograd.Function):
+    @staticmethod
+    def forward(context, moving: Tensor, loss: FusedCorrelation) -> Tensor:
+        value, gradient = loss.value_and_gradient(moving.detach())
+        context.save_for_backward(gradient)
+        return moving.new_tensor(value)
+
+    @staticmethod
+    def backward(context, outer: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = context.saved_tensors
+        return outer * gradient, None
+
+
+@inlined
+def _count(i, radius, n):
+    """Voxels of an axis within ``radius`` of the i-th."""
+    return min(n - 1, i + radius) - max(0, i - radius) + 1
+
+
+@kernel
+def _plane_sums(values, radius, sums):
+    """Sums over the windows of the last two axes."""
+    channels, nx, ny, nz = values.shape
+    for x in prange(nx):
+        for channel in range(channels):
+            total = np.zeros(nz, np.float64)
+            for y in range(-radius, ny):
+                if y + radius < ny:
+                    for z in range(nz):
+                        total[z] += values[channel, x, y + radius, z]
+                if y - radius - 1 >= 0:
+                    for z in range(nz):
+                        total[z] -= values[channel, x, y - radius - 1, z]
+                if y >= 0:
+                    _window_sums(total, radius, sums[channel, x, y])
+
+
+@inlined
+def _window_sums(values, radius, sums):
+    nz = values.shape[0]
+    total = 0.0
+    for z in range(min(radius, nz)):
+        total += values[z]
+    for z in range(nz):
+        if z + radius < nz:
+            total += values[z + radius]
+        if z - radius - 1 >= 0:
+            total -= values[z - radius - 1]
+        sums[z] = total
+
+
+@kernel
+def _sums_of_planes(planes, radius, sums):
+    """Sums over the windows of the first axis."""
+    channels, nx, ny, nz = planes.shape
+    for y in prange(ny):
+        total = np.zeros((channels, nz), np.float64)
+        for x in range(-radius, nx):
+            _roll(planes, x, y, radius, total)
+            if x >= 0:
+                for channel in range(channels):
+                    for z in range(nz):
+                        sums[channel, x, y, z] = total[channel, z]
+    return sums
+
+
+@inlined
+def _roll(planes, x, y, radius, total):
+    channels, nx, _ny, nz = planes.shape
+    for channel in range(channels):
+        if x + radius < nx:
+            for z in range(nz):
+                total[channel, z] += planes[channel, x + radius, y, z]
+        if x - radius - 1 >= 0:
+            for z in range(nz):
+                total[channel, z] -= planes[channel, x - radius - 1, y, z]
+
+
+@kernel
+def _correlate(planes, mean_f, variance_f, weights, radius, squared, floor, scale, slopes):
+    """Sum of weighted correlations; ``slopes`` become the loss's derivatives by the windows' sums.
+
+    ``planes`` and ``slopes`` hold, in this order, what belongs to the moving image, to its square and to its product
+    with the fixed one.
+    """
+    channels, nx, ny, nz = planes.shape
+    totals = np.zeros(ny, np.float64)
+    for y in prange(ny):
+        total = np.zeros((channels, nz), np.float64)
+        for x in range(-radius, nx):
+            _roll(planes, x, y, radius, total)
+            if x < 0:
+                continue
+            columns = _count(x, radius, nx) * _count(y, radius, ny)
+            for z in range(nz):
+                share = 1.0 / (columns * _count(z, radius, nz))
+                mean_m = total[0, z] * share
+                cross = total[2, z] * share - mean_f[x, y, z] * mean_m
+                variance_m = max(total[1, z] * share - mean_m * mean_m, 0.0)
+                flat = max(np.float64(variance_f[x, y, z]), 0.0)
+                product = flat * variance_m + floor
+                if squared:
+                    correlation = cross * cross / product
+                    by_cross = 2 * cross / product
+                    by_variance = -correlation / product * flat
+                else:
+                    correlation = cross / np.sqrt(product)
+                    by_cross = 1 / np.sqrt(product)
+                    by_variance = -0.5 * correlation / product * flat
+                if variance_m == 0.0:
+                    by_variance = 0.0
+                totals[y] += weights[x, y, z] * correlation
+                outer = -weights[x, y, z] * scale * share
+                slopes[0, x, y, z] = outer * (-mean_f[x, y, z] * by_cross - 2 * mean_m * by_variance)
+                slopes[1, x, y, z] = outer * by_variance
+                slopes[2, x, y, z] = outer * by_cross
+    return totals.sum()

@@ -1,0 +1,177 @@
+"""Normalised gradient fields and their gradient (:mod:`diffeode.losses.gradient_fields`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+import torch
+from numba import prange
+from torch import Tensor
+
+from diffeode.fused.compiler import inlined, kernel
+
+_TINY = np.float32(1e-12)
+
+
+@final
+class FusedGradientFields:
+    """The loss ``moving -> 1 - mean <n_fixed, n_moving>^2``.
+
+    Args:
+        target: normalised gradient of the fixed image, ``(1, 3, X, Y, Z)``, float32, on the CPU.
+        eta: edge parameter in units of the moving image's mean gradient.
+        spacing: of the grid, mm.
+        mask: ``(1, 1, X, Y, Z)``; None: all voxels alike.
+    """
+
+    def __init__(self, target: Tensor, eta: float, spacing: Sequence[float], mask: Tensor | None) -> None:
+        self.target = target[0].contiguous().numpy()
+        weights = torch.ones_like(target[:, :1]) if mask is None else mask
+        self.weights = weights[0, 0].contiguous().numpy()
+        self.eta, self.spacing = float(eta), np.array(spacing, np.float64)
+        self.scale = 1.0 / self.weights.sum(dtype=np.float64)
+
+    def __call__(self, moving: Tensor) -> Tensor:
+        return _GradientFields.apply(moving, self)
+
+    def value_and_gradient(self, moving: Tensor) -> tuple[float, Tensor]:
+        """The loss and its gradient with respect to ``moving``."""
+        image = moving[0, 0].contiguous().numpy()
+        edge = self.eta * self.scale * _sum_of_slopes(image, self.spacing, self.weights)
+        slopes = np.empty_like(self.target)
+        value, by_edge = _align(
+            image, self.spacing, self.weights, self.target, np.float32(edge), np.float32(self.scale), slopes
+        )
+        _add_edge(image, self.spacing, self.weights, np.float32(by_edge * self.eta * self.scale), slopes)
+        gradient = np.empty_like(image)
+        _difference_back(slopes, self.spacing, gradient)
+        return 1 - value * self.scale, torch.from_numpy(gradient)[None, None]
+
+
+class _GradientFields(torch.autograd.Function):
+    @staticmethod
+    def forward(context, moving: Tensor, loss: FusedGradientFields) -> Tensor:
+        value, gradient = loss.value_and_gradient(moving.detach())
+        context.save_for_backward(gradient)
+        return moving.new_tensor(value)
+
+    @staticmethod
+    def backward(context, outer: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = context.saved_tensors
+        return outer * gradient, None
+
+
+@inlined
+def _gain(i, n, step):
+    """One over the distance between the neighbours of the i-th voxel of an axis."""
+    return np.float32(1.0 / ((min(i + 1, n - 1) - max(i - 1, 0)) * step))
+
+
+@inlined
+def _gradient_row(image, x, y, spacing, rows, squared):
+    """Gradient of a row of voxels, ``(3, Z)``, by central differences, one-sided at the border; and its square."""
+    nx, ny, nz = image.shape
+    gain_x, gain_y = _gain(x, nx, spacing[0]), _gain(y, ny, spacing[1])
+    before, after = image[max(x - 1, 0), y], image[min(x + 1, nx - 1), y]
+    left, right = image[x, max(y - 1, 0)], image[x, min(y + 1, ny - 1)]
+    here = image[x, y]
+    gain_z = np.float32(0.5 / spacing[2])
+    for z in range(nz):
+        rows[0, z] = (after[z] - before[z]) * gain_x
+        rows[1, z] = (right[z] - left[z]) * gain_y
+    for z in range(1, nz - 1):
+        rows[2, z] = (here[z + 1] - here[z - 1]) * gain_z
+    rows[2, 0] = (here[1] - here[0]) * np.float32(2) * gain_z
+    rows[2, nz - 1] = (here[nz - 1] - here[nz - 2]) * np.float32(2) * gain_z
+    for z in range(nz):
+        squared[z] = rows[0, z] * rows[0, z] + rows[1, z] * rows[1, z] + rows[2, z] * rows[2, z]
+
+
+@kernel
+def _sum_of_slopes(image, spacing, weights):
+    """Weighted sum of the gradient's lengths."""
+    nx, ny, nz = image.shape
+    totals = np.zeros(nx, np.float64)
+    for x in prange(nx):
+        rows, squared = np.empty((3, nz), np.float32), np.empty(nz, np.float32)
+        for y in range(ny):
+            _gradient_row(image, x, y, spacing, rows, squared)
+            row = np.float32(0)
+            for z in range(nz):
+                row += weights[x, y, z] * np.sqrt(squared[z] + _TINY)
+            totals[x] += row
+    return totals.sum()
+
+
+@kernel
+def _align(image, spacing, weights, target, edge, scale, slopes):
+    """Weighted sum of squared cosines, its derivative by the edge parameter, and by the gradient in ``slopes``."""
+    nx, ny, nz = image.shape
+    totals = np.zeros((2, nx), np.float64)
+    for x in prange(nx):
+        rows, squared = np.empty((3, nz), np.float32), np.empty(nz, np.float32)
+        for y in range(ny):
+            _gradient_row(image, x, y, spacing, rows, squared)
+            aligned, by_edge = np.float32(0), np.float32(0)
+            for z in range(nz):
+                inverse = np.float32(1) / np.sqrt(squared[z] + edge * edge + _TINY)
+                a, b, c = target[0, x, y, z], target[1, x, y, z], target[2, x, y, z]
+                cosine = (a * rows[0, z] + b * rows[1, z] + c * rows[2, z]) * inverse
+                weight = weights[x, y, z]
+                aligned += weight * cosine * cosine
+                outer = np.float32(-2) * weight * scale * cosine * inverse
+                drop = cosine * inverse
+                by_edge -= outer * drop * edge
+                slopes[0, x, y, z] = outer * (a - drop * rows[0, z])
+                slopes[1, x, y, z] = outer * (b - drop * rows[1, z])
+                slopes[2, x, y, z] = outer * (c - drop * rows[2, z])
+            totals[0, x] += aligned
+            totals[1, x] += by_edge
+    return totals[0].sum(), totals[1].sum()
+
+
+@kernel
+def _add_edge(image, spacing, weights, by_slope, slopes):
+    """Add what each gradient's length does through the edge parameter."""
+    nx, ny, nz = image.shape
+    for x in prange(nx):
+        rows, squared = np.empty((3, nz), np.float32), np.empty(nz, np.float32)
+        for y in range(ny):
+            _gradient_row(image, x, y, spacing, rows, squared)
+            for z in range(nz):
+                share = by_slope * weights[x, y, z] / np.sqrt(squared[z] + _TINY)
+                slopes[0, x, y, z] += share * rows[0, z]
+                slopes[1, x, y, z] += share * rows[1, z]
+                slopes[2, x, y, z] += share * rows[2, z]
+
+
+@kernel
+def _difference_back(slopes, spacing, gradient):
+    """The adjoint of the differences: from derivatives by the gradient to derivatives by the image."""
+    _, nx, ny, nz = slopes.shape
+    for x in prange(nx):
+        for y in range(ny):
+            out = gradient[x, y]
+            for z in range(nz):
+                gain = _gain(z, nz, spacing[2])
+                before = slopes[2, x, y, z - 1] * _gain(z - 1, nz, spacing[2]) if z > 0 else -slopes[2, x, y, z] * gain
+                after = (
+                    slopes[2, x, y, z + 1] * _gain(z + 1, nz, spacing[2]) if z < nz - 1 else -slopes[2, x, y, z] * gain
+                )
+                out[z] = before - after
+            _add_neighbours(slopes[0, :, y], x, spacing[0], out)
+            _add_neighbours(slopes[1, x], y, spacing[1], out)
+
+
+@inlined
+def _add_neighbours(slopes, i, step, out):
+    """Add what the rows before and after the i-th bring; at the border a row is its own neighbour, outward."""
+    n = slopes.shape[0]
+    before = max(i - 1, 0)
+    after = min(i + 1, n - 1)
+    gain_before = _gain(before, n, step) if i > 0 else -_gain(0, n, step)
+    gain_after = _gain(after, n, step) if i < n - 1 else -_gain(n - 1, n, step)
+    for z in range(out.shape[0]):
+        out[z] += slopes[before, z] * gain_before - slopes[after, z] * gain_after

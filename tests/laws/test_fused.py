@@ -1,0 +1,142 @@
+"""The CPU kernels compute in float32 what torch computes in float64 from the formulas, values and gradients."""
+
+import numpy as np
+import pytest
+import torch
+
+from diffeode.descriptors.mind import mind_ssc
+from diffeode.fused.compiler import serves, use_threads
+from diffeode.fused.mind import mind_ssc_descriptor
+from diffeode.losses.correlation import local_correlation_to
+from diffeode.losses.gradient_fields import normalised_gradient_fields_to
+from diffeode.losses.similarity import Warped, mind_similarity
+from diffeode.warp import pull_back
+
+SIZES = [(17, 12, 15), (9, 21, 8), (6, 7, 33)]
+SPACING = (1.0, 2.0, 0.8)
+
+
+def images(size, seed):
+    random = torch.Generator().manual_seed(seed)
+    fixed, moving = torch.rand(2, 1, 1, *size, generator=random)
+    mask = (torch.rand(1, 1, *size, generator=random) > 0.5).float()
+    return fixed, moving, mask
+
+
+def mind_loss(radius, dilation):
+    def make(fixed, mask):
+        similarity = mind_similarity(fixed, radius, dilation, mask=mask)
+        at_rest = torch.zeros(1, 3, *fixed.shape[2:], dtype=fixed.dtype)
+        return lambda moving: similarity(Warped(moving, at_rest))
+
+    return make
+
+
+LOSSES = {
+    "mind-1-2": mind_loss(1, 2),
+    "mind-2-1": mind_loss(2, 1),
+    "mind-0-3": mind_loss(0, 3),
+    "ncc-7": lambda fixed, mask: local_correlation_to(fixed, 7, True, mask),
+    "ncc-3-unsquared": lambda fixed, mask: local_correlation_to(fixed, 3, False, mask),
+    "ncc-wider-than-the-image": lambda fixed, mask: local_correlation_to(fixed, 41, True, mask),
+    "ngf": lambda fixed, mask: normalised_gradient_fields_to(fixed, 0.7, SPACING, mask),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_and_their_gradients_are_those_of_the_formula(name, masked, size):
+    fixed, moving, mask = images(size, 0)
+    found, exact = (
+        value_and_gradient(LOSSES[name](fixed.to(t), mask.to(t) if masked else None), moving.to(t))
+        for t in (torch.float32, torch.float64)
+    )
+    assert found[0] == pytest.approx(exact[0], rel=2e-6)
+    torch.testing.assert_close(found[1].double(), exact[1], rtol=0, atol=2e-5 * float(exact[1].abs().max()))
+
+
+def value_and_gradient(loss, moving):
+    moving = moving.clone().requires_grad_()
+    value = loss(moving)
+    (gradient,) = torch.autograd.grad(3 * value, moving)
+    return value.item(), gradient
+
+
+def test_flat_background_gives_neither_nan_nor_pull():
+    fixed, moving, _ = images((20, 16, 18), 1)
+    for image in (fixed, moving):
+        image[:, :, :, :, 9:] = 0
+    for name, make in LOSSES.items():
+        value, gradient = value_and_gradient(make(fixed, None), moving)
+        assert np.isfinite(value), name
+        assert torch.isfinite(gradient).all(), name
+        if name != "ncc-wider-than-the-image":
+            assert gradient[..., 16:].abs().max() < 1e-3 * gradient.abs().max(), name
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_equal_images_have_equal_descriptors_to_the_last_bit(size):
+    fixed, _, _ = images(size, 2)
+    value, gradient = value_and_gradient(mind_loss(1, 2)(fixed, None), fixed)
+    assert value == 0
+    assert not gradient.any()
+
+
+def test_descriptors_are_those_of_the_formula():
+    fixed, _, _ = images((12, 13, 14), 2)
+    torch.testing.assert_close(
+        mind_ssc_descriptor(fixed, 1, 2).double(), mind_ssc(fixed.double(), 1, 2), rtol=0, atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("reach", [0.4, 6.0])
+def test_pulling_back_and_its_gradients_are_those_of_torch(padding, channels, reach):
+    size = (11, 8, 14)
+    random = torch.Generator().manual_seed(3)
+    image = torch.rand(1, channels, *size, generator=random)
+    displacement = (torch.rand(1, 3, *size, generator=random) * 2 - 1) * reach
+    outer = torch.rand(1, channels, *size, generator=random)
+    found, exact = (
+        pulled(*(t.to(kind) for t in (image, displacement, outer)), padding) for kind in (torch.float32, torch.float64)
+    )
+    for a, b in zip(found, exact, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=0, atol=3e-5)
+
+
+def pulled(image, displacement, outer, padding):
+    image, displacement = image.requires_grad_(), displacement.requires_grad_()
+    out = pull_back(image, displacement, padding)
+    return out, *torch.autograd.grad((out * outer).sum(), (image, displacement))
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+@pytest.mark.parametrize("lost", [float("nan"), float("inf"), -1e30])
+def test_a_point_that_is_nowhere_has_no_value(lost, padding):
+    displacement = torch.zeros(1, 3, 6, 6, 6)
+    displacement[0, 1, 2, 3, 4] = lost
+    out = pull_back(torch.rand(1, 1, 6, 6, 6), displacement, padding)
+    assert out.isnan().sum() == 1
+    assert out[0, 0, 2, 3, 4].isnan()
+
+
+def test_threads_change_nothing():
+    fixed, moving, mask = images((19, 17, 15), 4)
+    results = []
+    for threads in (1, 2):
+        use_threads(threads)
+        results.append([value_and_gradient(make(fixed, mask), moving) for make in LOSSES.values()])
+    use_threads(1)
+    for (value, gradient), (again, same) in zip(*results, strict=True):
+        assert value == again
+        assert torch.equal(gradient, same)
+
+
+def test_kernels_serve_volumes_in_float32_only():
+    volume = torch.zeros(1, 3, 4, 4, 4)
+    assert serves(volume)
+    assert not serves(volume, volume.double())
+    assert not serves(volume[:, :, 0])
+    assert not serves(volume.expand(2, -1, -1, -1, -1))
