@@ -1,6 +1,7 @@
 """What a registration must not depend on, and what it must find exactly.
 
-Phantoms are smooth, so that interpolation errs little; tolerances are in voxels.
+Tolerances are in voxels. What must not matter is tested in double precision, where nothing but rounding is left; in
+single precision local correlation, which divides by small variances where the image is flat, differs by up to 0.05.
 """
 
 import numpy as np
@@ -22,9 +23,7 @@ SAME_CONTRAST = {
     "ssd": {"weight_mind": 0.0, "weight_ssd": 20.0},
 }
 """Parameters for pairs of one contrast."""
-ROUNDING = {"mind": 0.001, "ncc": 0.03, "ssd": 0.001}
-"""Voxels by which results of the same pair, seen in another way, differ: sums are made in another order. Local correlation
-divides by variances, which lifts rounding where the image is flat."""
+ROUNDING = 1e-7
 EVERY_SIMILARITY = pytest.mark.parametrize("similarity", SAME_CONTRAST)
 
 
@@ -48,6 +47,12 @@ def bent(data: np.ndarray, seed=5) -> np.ndarray:
     return ndimage.map_coordinates(data, places, order=1).astype(np.float32)
 
 
+def motion(similarity: str, fixed, moving, spacing=(1.0, 1.0, 1.0)) -> np.ndarray:
+    """Displacement ``(d, *size)`` in double precision, on the grid of the two arrays."""
+    tensors = (torch.from_numpy(np.array(image, dtype=np.float64))[None, None] for image in (fixed, moving))
+    return NeuralODE(**SAME_CONTRAST[similarity], **QUICK).velocity_between(*tensors, spacing).forward[0].numpy()
+
+
 def displacement_vox(method: NeuralODE, fixed, moving, affine=None) -> np.ndarray:
     """Displacement on the grid of the two arrays, voxels, ``(X, Y, Z, 3)``."""
     grid = Grid(fixed.shape, np.diag([-1.0, 1, 1, 1]) if affine is None else affine)
@@ -62,35 +67,38 @@ def displacement_vox(method: NeuralODE, fixed, moving, affine=None) -> np.ndarra
 @EVERY_SIMILARITY
 @pytest.mark.parametrize("axes", [(2, 1, 0), (1, 2, 0)])
 def test_swapping_axes_commutes_with_registration(similarity, axes):
-    method, fixed, moving = NeuralODE(**SAME_CONTRAST[similarity], **QUICK), texture(), bent(texture())
-    straight = displacement_vox(method, fixed, moving)
-    turned = displacement_vox(method, fixed.transpose(axes), moving.transpose(axes))
-    assert np.abs(straight).max() > 1
-    assert np.abs(straight.transpose(*axes, 3)[..., list(axes)] - turned).max() < ROUNDING[similarity]
+    fixed, moving, spacing = texture(), bent(texture()), (1.0, 0.8, 1.3)
+    straight = motion(similarity, fixed, moving, spacing)
+    turned = motion(similarity, fixed.transpose(axes), moving.transpose(axes), [spacing[axis] for axis in axes])
+    assert np.abs(straight).max() > 0.9
+    assert np.abs(straight.transpose(0, *(axis + 1 for axis in axes))[list(axes)] - turned).max() < ROUNDING
 
 
 @EVERY_SIMILARITY
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_flipping_an_axis_commutes_with_registration(similarity, axis):
-    """Sizes are even, so that the coarse grids of both lie alike; odd ones are rounded away from a flipped one."""
-    size = (34, 36, 32)
-    method, fixed = NeuralODE(**SAME_CONTRAST[similarity], **QUICK), texture(size)
-    moving, signs = bent(fixed), np.where(np.arange(3) == axis, -1, 1)
-    straight = displacement_vox(method, fixed, moving)
-    mirrored = displacement_vox(method, np.flip(fixed, axis), np.flip(moving, axis))
-    assert np.abs(straight).max() > 1
-    assert np.abs(np.flip(straight, axis) * signs - mirrored).max() < ROUNDING[similarity]
+    fixed, moving = texture(), bent(texture())
+    straight = motion(similarity, fixed, moving)
+    mirrored = motion(similarity, np.flip(fixed, axis), np.flip(moving, axis))
+    mirrored[axis] *= -1
+    assert np.abs(straight).max() > 0.9
+    assert np.abs(np.flip(straight, axis + 1) - mirrored).max() < ROUNDING
 
 
 @EVERY_SIMILARITY
 def test_the_unit_of_length_does_not_matter(similarity):
-    """Scaled spacings, as long as the margin around the brains holds as many voxels."""
-    method, fixed, moving = NeuralODE(**SAME_CONTRAST[similarity], **QUICK), texture(), bent(texture())
-    small, large = (
-        displacement_vox(method, fixed, moving, np.diag([1.0 * s, 0.8 * s, 0.9 * s, 1])) for s in (0.97, 1.0)
-    )
-    assert np.abs(small).max() > 0.7
-    assert np.abs(small - large).max() < ROUNDING[similarity]
+    fixed, moving = texture(), bent(texture())
+    small, large = (motion(similarity, fixed, moving, (1.0 * s, 0.8 * s, 0.9 * s)) for s in (0.3, 1.0))
+    assert np.abs(small).max() > 0.9
+    assert np.abs(small - large).max() < ROUNDING
+
+
+def test_flipping_an_axis_of_scans_commutes_with_registration():
+    """In single precision, through the box around the brains, with the grid's affine untouched."""
+    fixed, moving = texture((34, 36, 32)), bent(texture((34, 36, 32)))
+    straight = displacement_vox(NeuralODE(**QUICK), fixed, moving)
+    mirrored = displacement_vox(NeuralODE(**QUICK), fixed[::-1], moving[::-1])
+    assert np.abs(straight[::-1] * [-1, 1, 1] - mirrored).max() < 0.01
 
 
 @pytest.mark.parametrize("field", ["grid", "network"])
@@ -107,17 +115,15 @@ def test_same_seed_same_result_to_the_last_bit(field):
 
 @EVERY_SIMILARITY
 def test_identical_images_give_the_identity(similarity):
-    data = texture()
-    assert (
-        np.abs(displacement_vox(NeuralODE(**SAME_CONTRAST[similarity], **QUICK), data, data)).max()
-        < ROUNDING[similarity]
-    )
+    """Exactly, but for local correlation, whose floor of the variance leaves a slope."""
+    found = np.abs(motion(similarity, texture(), texture())).max()
+    assert found < 1e-3 if similarity == "ncc" else found == 0
 
 
 @EVERY_SIMILARITY
 @pytest.mark.parametrize("shift", [(1, 0, 0), (0, -1, 0), (0, 0, 1)])
 def test_a_shift_by_one_voxel_is_found(similarity, shift):
-    """In the interior, four voxels from the edge of the ball, to 0.02 voxels in the mean, once the optimiser arrives."""
+    """Four voxels inside the ball, to 0.02 voxels in the mean and 0.05 nearly everywhere, given the time."""
     data = texture()
     method = NeuralODE(**SAME_CONTRAST[similarity], damping=1e-4, iterations=(100, 100))
     errors = np.abs(displacement_vox(method, data, shifted(data, shift)) - shift)

@@ -158,6 +158,30 @@ def test_unfold_looks_at_the_way_back_too():
     assert not _folds(flow(reverse(mended)), (12, 9)).any()
 
 
+def test_unfold_counts_what_it_repaired_and_what_it_could_not_on_the_way_back():
+    """A flow whose way back folds whatever the velocity: smoothing cannot help, and that is said."""
+    torn = torch.zeros(1, 2, 7, 7, dtype=torch.float64)
+    torn[0, 0, 3, 3] = 1.5
+    velocity = torch.ones_like(torn)
+    _, repaired, left = unfold(velocity, lambda v: torn if v.sum() < 0 else 0 * v, (7, 7))
+    assert (repaired, left) == (0, int(_folds(torn, (7, 7)).sum()))
+    folded_at_first = int((_folds(torn, (7, 7)) | _folds(-torn, (7, 7))).sum())
+    assert unfold(torn, lambda v: v, (7, 7))[1:] == (folded_at_first, 0)
+
+
+def test_unfold_looks_beyond_the_border_where_the_map_continues():
+    """A turn by 100 degrees folds nowhere, but its border, carried on outwards, does."""
+    angle = np.deg2rad(100)
+    turn = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = voxel_centres((8, 9), torch.zeros(1, dtype=torch.float64))
+    displacement = torch.einsum("ij,bj...->bi...", turn - torch.eye(2), points)
+    assert (jacobian_determinant(displacement) > 0.9).all()
+    folded = _folds(displacement, (8, 9))[0, 0]
+    assert not folded[1:-1, 1:-1].any()
+    assert folded[0].all()
+    assert folded[:, -1].all()
+
+
 def test_unfold_smooths_all_knots_of_a_fold():
     size, flow = (20, 22, 18), Flow("euler", 3, 1 / 3)
     torn = smooth_velocity(size, scale=1.0, knots=3)
