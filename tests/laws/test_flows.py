@@ -8,7 +8,7 @@ from problems import inner, linear_displacement, linear_velocity, smooth_velocit
 from diffeode.flows.fields import GridField, NetworkField
 from diffeode.flows.integrate import Flow, exponential
 from diffeode.flows.smoothing import box, gaussian
-from diffeode.flows.unfold import _folds, unfold
+from diffeode.flows.unfold import _border_into, _folds, unfold
 from diffeode.flows.velocity import reverse, zero_velocity
 from diffeode.losses.regularisers import jacobian_determinant
 from diffeode.warp import compose, pull_back, resize, resize_displacement, sample_at, voxel_centres
@@ -180,6 +180,17 @@ def test_unfold_looks_beyond_the_border_where_the_map_continues():
     assert not folded[1:-1, 1:-1].any()
     assert folded[0].all()
     assert folded[:, -1].all()
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+@pytest.mark.parametrize("end", [0, -1])
+def test_what_folds_beyond_the_border_is_mended_at_the_border(axis, end):
+    flags = torch.zeros(1, 1, 5, 6, dtype=torch.bool)
+    flags.select(axis, end)[..., 3] = True
+    inner_flags = _border_into(flags, axis)
+    assert inner_flags.shape[axis] == flags.shape[axis] - 2
+    assert inner_flags.sum() == 1
+    assert inner_flags.select(axis, end)[..., 3]
 
 
 def test_unfold_smooths_all_knots_of_a_fold():

@@ -15,7 +15,8 @@ from diffeode.errors import InputError, RegistrationError
 from diffeode.evaluation.jacobian import jacobian_metrics
 from diffeode.flows.unfold import Unfolded
 from diffeode.image import Image, foreground
-from diffeode.methods import _energy, neural_ode
+from diffeode.methods import energy as energies
+from diffeode.methods import neural_ode
 from diffeode.methods.base import Machine, Pair
 from diffeode.methods.neural_ode import NeuralODE
 from diffeode.methods.runs import load_run
@@ -231,7 +232,7 @@ def changed_energy(monkeypatch, change):
 
     def energy_on(*arguments):
         count = itertools.count(1)
-        energy = _energy.energy_on(*arguments)
+        energy = energies.energy_on(*arguments)
         return lambda velocity: change(energy(velocity), next(count))
 
     monkeypatch.setattr(neural_ode, "energy_on", energy_on)

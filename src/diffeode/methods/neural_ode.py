@@ -24,7 +24,6 @@ from diffeode.flows.velocity import reverse, still_border, zero_velocity
 from diffeode.image import Image, bounding_box
 from diffeode.io import read_weights
 from diffeode.losses.similarity import MIND_FORMS
-from diffeode.methods._energy import SIMILARITIES, Scene, energy_on
 from diffeode.methods.base import (
     Machine,
     Method,
@@ -35,6 +34,7 @@ from diffeode.methods.base import (
     require_in,
     require_one_of,
 )
+from diffeode.methods.energy import SIMILARITIES, Scene, energy_on
 from diffeode.optimise.loop import SCHEDULES, Descent, minimise
 from diffeode.optimise.memory import keep_freed_memory, shortage_explained
 from diffeode.optimise.pyramid import Lattice
