@@ -29,7 +29,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Medians over the iterations after the warm-up."""
     run, case = load_run(request["run"]), read_case(Path(request["case"]))
     finest = min(make_method(run.method, run.parameters).levels)
-    short = {"levels": [finest], "iterations": [request["iterations"] + WARM_UP], "unfolded": False}
+    short = {"levels": [finest], "iterations": [request["iterations"] + WARM_UP], "diffeomorphic": "penalised"}
     method = make_method(run.method, {**run.parameters, **short})
     everywhere = np.ones(case.fixed.grid.shape, dtype=bool)
     clock = Clock()

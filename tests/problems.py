@@ -64,3 +64,19 @@ def vortex(n: int) -> torch.Tensor:
     x, y = voxel_centres((n, n), torch.zeros(1, dtype=torch.float64))[0] - (n - 1) / 2
     speed = 0.6 * torch.exp(-(x**2 + y**2) / (2 * (0.17 * n) ** 2))
     return torch.stack([-y * speed, x * speed])[None]
+
+
+def least_determinant(displacement: np.ndarray) -> float:
+    """The least of all one-sided determinants of a map, displacement ``(d, *size)`` in voxels."""
+    dimensions = len(displacement)
+    least = np.inf
+    for sides in np.ndindex(*[2] * dimensions):
+        rows = []
+        for axis in range(dimensions):
+            step = np.diff(displacement, axis=axis + 1)
+            window = [slice(None)] + [slice(1, None) if s else slice(None, -1) for s in sides]
+            window[axis + 1] = slice(None)
+            rows.append(step[tuple(window)])
+        gradient = np.moveaxis(np.stack(rows, axis=1), (0, 1), (-2, -1)) + np.eye(dimensions)
+        least = min(least, np.linalg.det(gradient).min())
+    return float(least)

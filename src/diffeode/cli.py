@@ -150,10 +150,10 @@ def _processors() -> int:
 
 
 def _register(options: argparse.Namespace) -> None:
-    from diffeode.methods.base import Machine
+    from diffeode.methods.base import Machine, require_device
 
     run = _runnable(options.method)
-    _require_device(options.device)
+    require_device(options.device)
     inputs = _read_inputs(options)
     with _delivered_whole(options.output, OUTPUTS) as folder, _ProgressLine(sys.stderr) as progress:
         machine = Machine(options.threads, options.seed, options.device, progress)
@@ -164,6 +164,8 @@ def _register(options: argparse.Namespace) -> None:
         _write(result, task, inputs, folder)
         _write_metrics(folder / "metrics.json", run, result, rows, options)
         _draw(result, task, f"{options.moving.name} to {options.fixed.name}, {run.title}", folder / "overview.png")
+    for note in result.notes:
+        print(f"diffeode: {note}", file=sys.stderr)
 
 
 def _apply(options: argparse.Namespace) -> None:
@@ -221,18 +223,6 @@ def _runnable(name: str) -> Run:
     if missing:
         raise InputError(f"Run {name} cannot run here: {'; '.join(missing)}; 'diffeode methods' lists those that can.")
     return run
-
-
-def _require_device(device: str) -> None:
-    if device == "cpu":
-        return
-    import torch
-
-    number = int(device.partition(":")[2] or 0)
-    if number >= torch.cuda.device_count():
-        raise InputError(
-            f"There is no device {device} here (torch sees {torch.cuda.device_count()}); use --device cpu."
-        )
 
 
 def _read_inputs(options: argparse.Namespace) -> _Inputs:
@@ -335,6 +325,7 @@ def _write_metrics(path: Path, run: Run, result: Result, rows: pd.DataFrame, opt
         "threads": options.threads,
         "device": options.device,
         "inverse": result.inverse_origin,
+        "notes": list(result.notes),
         "metrics": {name: _number(value) for name, value in metrics.items()},
         "software": software_versions(),
     }

@@ -188,6 +188,18 @@ def test_same_seed_same_result_nothing_left_behind_nothing_said(name, monkeypatc
             np.testing.assert_array_equal(densify(a, GRID).displacement_mm, densify(b, GRID).displacement_mm)
 
 
+@pytest.mark.parametrize("name", [name for name in method_names() if method_class(name).needs.gpu])
+@pytest.mark.parametrize("device", ["cuda", "cuda:99"])
+def test_a_gpu_that_is_not_there_is_refused_rather_than_replaced(name, device, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    fixed, _, moving, _ = phantom("bent")
+    with pytest.raises(InputError, match=f"^There is no device {device} here "):
+        make_method(name, {}).register(
+            Pair(fixed, moving, foreground(fixed), foreground(moving)), Machine(device=device)
+        )
+
+
 # ---------------------------------------------------------------------------------------------- particular to one
 
 

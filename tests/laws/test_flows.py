@@ -8,7 +8,7 @@ from problems import inner, linear_displacement, linear_velocity, smooth_velocit
 from diffeode.flows.fields import GridField, NetworkField
 from diffeode.flows.integrate import Flow, exponential
 from diffeode.flows.smoothing import box, gaussian
-from diffeode.flows.unfold import _folds, unfold
+from diffeode.flows.unfold import _border_into, _folds, unfold
 from diffeode.flows.velocity import reverse, zero_velocity
 from diffeode.losses.regularisers import jacobian_determinant
 from diffeode.warp import compose, pull_back, resize, resize_displacement, sample_at, voxel_centres
@@ -139,7 +139,7 @@ def test_unfold_takes_out_folds_and_touches_nothing_else():
     torn = velocity.clone()
     torn[:, 0, 10, 11, 9] += 4
     assert _folds(coarse_flow(torn), fine).any()
-    mended, left = unfold(torn, coarse_flow, fine)
+    mended, _, left = unfold(torn, coarse_flow, fine)
     assert left == 0
     for v in (mended, -mended):
         assert (jacobian_determinant(resize_displacement(coarse_flow(v), fine)) > 0).all()
@@ -153,9 +153,44 @@ def test_unfold_looks_at_the_way_back_too():
     velocity[0, 0] = torch.tensor(heights, dtype=torch.float64)[:, None]
     assert not _folds(flow(velocity), (12, 9)).any()
     assert _folds(flow(reverse(velocity)), (12, 9)).any()
-    mended, left = unfold(velocity, flow, (12, 9))
+    mended, _, left = unfold(velocity, flow, (12, 9))
     assert left == 0
     assert not _folds(flow(reverse(mended)), (12, 9)).any()
+
+
+def test_unfold_counts_what_it_repaired_and_what_it_could_not_on_the_way_back():
+    """A flow whose way back folds whatever the velocity: smoothing cannot help, and that is said."""
+    torn = torch.zeros(1, 2, 7, 7, dtype=torch.float64)
+    torn[0, 0, 3, 3] = 1.5
+    velocity = torch.ones_like(torn)
+    _, repaired, left = unfold(velocity, lambda v: torn if v.sum() < 0 else 0 * v, (7, 7))
+    assert (repaired, left) == (0, int(_folds(torn, (7, 7)).sum()))
+    folded_at_first = int((_folds(torn, (7, 7)) | _folds(-torn, (7, 7))).sum())
+    assert unfold(torn, lambda v: v, (7, 7))[1:] == (folded_at_first, 0)
+
+
+def test_unfold_looks_beyond_the_border_where_the_map_continues():
+    """A turn by 100 degrees folds nowhere, but its border, carried on outwards, does."""
+    angle = np.deg2rad(100)
+    turn = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = voxel_centres((8, 9), torch.zeros(1, dtype=torch.float64))
+    displacement = torch.einsum("ij,bj...->bi...", turn - torch.eye(2), points)
+    assert (jacobian_determinant(displacement) > 0.9).all()
+    folded = _folds(displacement, (8, 9))[0, 0]
+    assert not folded[1:-1, 1:-1].any()
+    assert folded[0].all()
+    assert folded[:, -1].all()
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+@pytest.mark.parametrize("end", [0, -1])
+def test_what_folds_beyond_the_border_is_mended_at_the_border(axis, end):
+    flags = torch.zeros(1, 1, 5, 6, dtype=torch.bool)
+    flags.select(axis, end)[..., 3] = True
+    inner_flags = _border_into(flags, axis)
+    assert inner_flags.shape[axis] == flags.shape[axis] - 2
+    assert inner_flags.sum() == 1
+    assert inner_flags.select(axis, end)[..., 3]
 
 
 def test_unfold_smooths_all_knots_of_a_fold():
@@ -163,7 +198,7 @@ def test_unfold_smooths_all_knots_of_a_fold():
     torn = smooth_velocity(size, scale=1.0, knots=3)
     torn[1, 0, 10, 11, 9] += 12
     assert _folds(flow(torn), size).any()
-    mended, left = unfold(torn, flow, size)
+    mended, _, left = unfold(torn, flow, size)
     assert left == 0
     for v in (mended, reverse(mended)):
         assert (jacobian_determinant(flow(v)) > 0).all()

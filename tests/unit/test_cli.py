@@ -15,6 +15,7 @@ from diffeode import cli, io
 from diffeode.errors import InputError, RegistrationError
 from diffeode.image import Image, Labels
 from diffeode.methods import harness, runs
+from diffeode.methods.base import Registration
 from diffeode.methods.identity import Identity
 from diffeode.space import Grid
 from diffeode.transform import Affine, warp_image, warp_labels
@@ -311,6 +312,17 @@ def test_failed_registration_is_exit_code_1_and_keeps_the_old_results(register, 
     assert reason in said
     assert [p.name for p in out.iterdir()] == ["warp.nii.gz"]
     assert (out / "warp.nii.gz").read_text() == "from yesterday"
+
+
+def test_what_the_method_noted_is_said_and_kept(register, monkeypatch, tmp_path):
+    def register_noting(self, pair, machine):
+        return Registration(Affine(), Affine(), notes=("it was a dark night",))
+
+    monkeypatch.setattr(Identity, "register", register_noting)
+    code, said, _ = register("--method", "identity", "--init", "identity")
+    assert code == 0
+    assert said == "diffeode: it was a dark night\n"
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["notes"] == ["it was a dark night"]
 
 
 def test_success_replaces_our_files_removes_stale_ones_and_leaves_yours(register, tmp_path):

@@ -79,6 +79,13 @@ class Stepping(Fake):
 
 @final
 @dataclass(frozen=True)
+class Noting(Fake):
+    def register(self, pair, machine):
+        return Registration(Affine(), Affine(), notes=("it was a dark night",))
+
+
+@final
+@dataclass(frozen=True)
 class Raising(Fake):
     error: BaseException
 
@@ -145,6 +152,12 @@ def test_whole_map_is_the_alignment_after_the_method(task):
     assert result.inverse_warp.grid is task.moving_scan.grid
     np.testing.assert_allclose(result.inverse_warp(on_scan), ALIGNMENT.inverse()(on_scan) - STEP_MM, atol=1e-4)
     assert result.inverse_origin == "method"
+
+
+def test_what_a_method_noted_is_in_the_receipt_and_in_the_log(task, tmp_path, capsys):
+    assert register_to_folder(FakeRun(Noting()), task, Machine(), tmp_path, {})
+    assert read_receipt(tmp_path / "receipt.json")["notes"] == ["it was a dark night"]
+    assert capsys.readouterr().err == "fake: it was a dark night\n"
 
 
 def test_missing_inverse_is_made_and_said_to_be_numerical(task):

@@ -1,6 +1,8 @@
 """The Neural ODE as a method: what it must find, keep and refuse."""
 
 import dataclasses
+import itertools
+import re
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +13,10 @@ from scipy import ndimage
 from diffeode import io
 from diffeode.errors import InputError, RegistrationError
 from diffeode.evaluation.jacobian import jacobian_metrics
+from diffeode.flows.unfold import Unfolded
 from diffeode.image import Image, foreground
+from diffeode.methods import energy as energies
+from diffeode.methods import neural_ode
 from diffeode.methods.base import Machine, Pair
 from diffeode.methods.neural_ode import NeuralODE
 from diffeode.methods.runs import load_run
@@ -149,64 +154,13 @@ def test_the_published_recipes_stay_as_published(run, step_size, reductions):
     assert (method.solver, method.steps, method.step_size) == ("euler", 1, step_size)
     assert (method.levels, method.iterations, method.learning_rate) == ((1,), (300,), 0.005)
     assert (method.field, method.velocity_spacing, method.network_reductions) == ("network", 1, reductions)
-    assert (method.knots, method.border, method.operator_boundary, method.unfolded) == (1, "free", "dirichlet", False)
-
-
-@pytest.mark.parametrize("axes", [(2, 1, 0), (1, 2, 0)])
-def test_swapping_axes_commutes_with_registration(axes):
-    fixed, moving = texture(), shifted(texture(), (1, 1, -1))
-    straight = displacement_vox(NeuralODE(**QUICK), pair_of(fixed, moving))
-    turned = displacement_vox(NeuralODE(**QUICK), pair_of(fixed.transpose(axes), moving.transpose(axes)))
-    assert np.abs(straight.transpose(*axes, 3)[..., list(axes)] - turned).max() < 0.01
-
-
-def test_flipping_an_axis_commutes_with_registration():
-    fixed, moving = texture((34, 36, 32)), shifted(texture((34, 36, 32)), (1, 1, -1))
-    straight = displacement_vox(NeuralODE(**QUICK), pair_of(fixed, moving))
-    mirrored = displacement_vox(NeuralODE(**QUICK), pair_of(fixed[::-1].copy(), moving[::-1].copy()))
-    assert np.abs(straight[::-1] * [-1, 1, 1] - mirrored).max() < 0.01
-
-
-def test_the_unit_of_length_does_not_matter():
-    fixed, moving = texture(), shifted(texture(), (1, 0, -1))
-    small = displacement_vox(NeuralODE(**QUICK), pair_of(fixed, moving, np.diag([0.8, 0.8, 0.8, 1])))
-    large = displacement_vox(NeuralODE(**QUICK), pair_of(fixed, moving, np.diag([0.85, 0.85, 0.85, 1])))
-    assert np.abs(small - large).max() < 0.01
-
-
-def test_same_seed_same_result():
-    pair = pair_of(texture(), shifted(texture(), (1, 0, 0)))
-    for method in (NeuralODE(**QUICK), NeuralODE(field="network", **QUICK)):
-        results = []
-        for _ in range(2):
-            torch.manual_seed(5)
-            results.append(displacement_vox(method, pair))
-        assert np.array_equal(*results)
-
-
-@pytest.mark.parametrize(
-    ("size", "spacing"),
-    [((9, 8, 7), (1, 1, 1)), ((41, 23, 17), (1, 1, 1)), ((32, 40, 9), (1, 1, 5)), ((3, 40, 40), (4, 1, 1))],
-)
-def test_any_size_and_spacing(size, spacing):
-    """Tiny, odd, anisotropic, three slices: finite, without folds, and the inverse inverts."""
-    data = texture(size)
-    moving = shifted(data, (0, 1, 0))
-    found = NeuralODE(**QUICK).register(pair_of(data, moving, np.diag([*spacing, 1.0])), Machine())
-    grid = found.forward.grid
-    points = grid.points_mm()
-    back = found.inverse(found.forward(points))
-    assert np.isfinite(back).all()
-    assert np.abs(back - points).max() < 0.25 * max(spacing)
-
-
-def test_anisotropic_scans_are_matched_in_millimetres():
-    """A shift of 3 mm is found as such on voxels of 1 x 1 x 3 mm, across the slices as within them."""
-    fine = texture((36, 36, 72), seed=3)
-    thick = ndimage.zoom(ndimage.gaussian_filter(fine, (0, 0, 1.2)), (1, 1, 1 / 3), order=1)
-    moving = shifted(thick, (3, 0, 1))
-    found = displacement_vox(NeuralODE(weight_gradient=0.02), pair_of(thick, moving, np.diag([1.0, 1, 3, 1])))
-    assert np.abs(np.median(found[thick > 0.05], axis=0) - [3, 0, 1]).max() < 0.25
+    assert (method.schedule, method.damping) == ("constant", 1e-8)
+    assert (method.knots, method.border, method.operator_boundary, method.diffeomorphic) == (
+        1,
+        "free",
+        "dirichlet",
+        "penalised",
+    )
 
 
 @pytest.mark.parametrize(
@@ -255,13 +209,91 @@ def test_no_folds_even_when_hardly_regularised():
 
     def folds(method):
         found = method.register(pair, Machine())
-        return jacobian_metrics(found.forward, np.ones(found.forward.grid.shape, bool))
+        return jacobian_metrics(found.forward, np.ones(found.forward.grid.shape, bool)), found.notes
 
-    torn, whole = folds(NeuralODE(unfolded=False, **wild)), folds(NeuralODE(**wild))
+    torn, unsaid = folds(NeuralODE(diffeomorphic="penalised", **wild))
+    whole, (said,) = folds(NeuralODE(**wild))
+    assert unsaid == ()
+    assert re.fullmatch(r"the map folded at [1-9]\d* voxels; it was smoothed there until it did not", said)
     assert torn["folds_onesided_percent"] > 0
     assert whole["folds_onesided_percent"] == 0
     assert whole["folds_central_percent"] == 0
     assert whole["ndv_percent"] == 0
+
+
+def test_a_map_that_cannot_be_repaired_is_refused(monkeypatch):
+    monkeypatch.setattr(neural_ode, "unfold", lambda velocity, flow, size: Unfolded(velocity, 5, 3))
+    with pytest.raises(RegistrationError, match="still folds at 3 voxels; raise weight_gradient"):
+        NeuralODE(**QUICK).register(pair_of(texture(), texture()), Machine())
+
+
+def changed_energy(monkeypatch, change):
+    """``change(terms, evaluation)`` on every evaluation of the energy, counted from 1 on each level."""
+
+    def energy_on(*arguments):
+        count = itertools.count(1)
+        energy = energies.energy_on(*arguments)
+        return lambda velocity: change(energy(velocity), next(count))
+
+    monkeypatch.setattr(neural_ode, "energy_on", energy_on)
+
+
+def test_an_energy_that_explodes_leaves_the_best_map_before_and_says_why(monkeypatch):
+    pair = pair_of(texture(), shifted(texture(), (1, 0, 0)))
+    until = NeuralODE(levels=(1.0,), iterations=(16,), schedule="constant")
+    expected = displacement_vox(until, pair)
+    changed_energy(monkeypatch, lambda terms, k: {n: t * (np.nan if k == 17 else 1) for n, t in terms.items()})
+    found = dataclasses.replace(until, iterations=(40,)).register(pair, Machine())
+    assert found.notes == ("level 1: the energy was not finite at iteration 17; the best iterate before it was kept",)
+    assert len(found.trace) == 17
+    grid = pair.fixed.grid
+    np.testing.assert_array_equal(grid.to_voxel(found.forward(grid.points_mm())) - grid.voxels(), expected)
+
+
+def test_too_little_memory_is_a_failure_that_says_what_helps(monkeypatch):
+    def starve(terms, evaluation):
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 3.00 GiB. GPU 0 has a total capacity of 4 "
+            "GiB of which 1 GiB is free."
+        )
+
+    changed_energy(monkeypatch, starve)
+    with pytest.raises(
+        RegistrationError, match=r"^Out of memory on \d+ x \d+ x \d+ voxels: tried to allocate 3.00 GiB"
+    ):
+        NeuralODE(**QUICK).register(pair_of(texture(), texture()), Machine())
+
+
+def test_a_tolerance_ends_levels_early_and_loses_little():
+    pair = pair_of(texture(), shifted(texture(), (1, 0, -1)))
+    long, seen = {"levels": (2.0, 1.0), "iterations": (200, 100)}, []
+    machine = Machine(progress=lambda fraction, message: seen.append(fraction))
+    found = NeuralODE(tolerance=0.002, **long).register(pair, machine)
+    assert len(found.trace) < 150
+    assert [note.partition(":")[0] for note in found.notes] == ["level 2", "level 1"]
+    assert all("had settled after" in note for note in found.notes)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    fine = [row["energy"] for row in found.trace if row["level"] == 1]
+    finest = [row["energy"] for row in NeuralODE(**long).register(pair, Machine()).trace]
+    assert finest[0] - min(fine) > 0.99 * (finest[0] - min(finest))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "spacing"),
+    [
+        ([(1, 1, 8, 9), (1, 1, 9, 8)], (1, 1)),
+        ([(1, 1, 8, 9), (1, 1, 8, 9), (1, 1, 4, 4)], (1, 1)),
+        ([(1, 2, 8, 9)] * 2, (1, 1)),
+        ([(8, 9)] * 2, (1, 1)),
+        ([(1, 1, 8, 9)] * 2, (1, 1, 1)),
+        ([(1, 1, 8, 9)] * 2, (1, 0)),
+    ],
+)
+def test_tensors_that_do_not_belong_together_are_refused(tensors, spacing):
+    fixed, moving, *rest = (torch.rand(size) for size in tensors)
+    with pytest.raises(InputError, match="Images"):
+        NeuralODE().velocity_between(fixed, moving, spacing, *rest)
 
 
 @pytest.mark.parametrize(
@@ -291,6 +323,10 @@ def test_no_folds_even_when_hardly_regularised():
         ({"knots": 99, "solver": "rk4"}, "knots is 99; it must lie between 1 and 16"),
         ({"steps": 0, "solver": "rk4"}, "steps is 0; it must lie between 1 and 64"),
         ({"weight_operator": -1.0}, "weight_operator is -1.0; it must lie between 0 and"),
+        ({"schedule": "cosin"}, "did you mean 'cosine'"),
+        ({"diffeomorphic": "guarantee"}, "did you mean 'guaranteed'"),
+        ({"damping": 0.0}, "damping is 0.0; it must lie between 1e-12 and"),
+        ({"tolerance": -0.1}, "tolerance is -0.1; it must lie between 0 and 1"),
         ({"mind_dilation": 99}, "mind_dilation is 99; it must lie between 1 and 16"),
     ],
 )
@@ -396,12 +432,6 @@ def test_a_shift_is_found_between_scans_of_one_contrast():
         method = NeuralODE(weight_mind=0.0, **similarity, **QUICK)
         found = displacement_vox(method, pair_of(data, shifted(data, (2, -1, 1))))[data > 0]
         assert np.abs(np.median(found, axis=0) - (2, -1, 1)).max() < 0.25
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_gpu_that_is_not_there_is_refused_rather_than_replaced():
-    with pytest.raises(InputError, match="torch sees none"):
-        NeuralODE().register(pair_of(texture(), texture()), Machine(device="cuda"))
 
 
 def test_an_energy_that_is_never_finite_is_a_failure():

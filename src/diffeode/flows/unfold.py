@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,23 +19,41 @@ _MAXIMA = {2: (F.adaptive_max_pool2d, F.max_pool2d), 3: (F.adaptive_max_pool3d, 
 _ROUNDS = 60
 _REACH = 2
 """Velocity voxels around a fold that are smoothed with it."""
+_LEAST_DETERMINANT = 1e-4
+"""What is above stays positive when the map is rounded to the single precision of files."""
 
 
-def unfold(velocity: Tensor, flow: Callable[[Tensor], Tensor], size: Sequence[int]) -> tuple[Tensor, int]:
-    """``velocity`` smoothed where its flow, read on a grid of ``size`` voxels, folds; and how many voxels still fold.
+class Unfolded(NamedTuple):
+    """A velocity, the number of voxels that folded before, there or back, and of those that still do."""
+
+    velocity: Tensor
+    repaired: int
+    left: int
+
+
+def unfold(velocity: Tensor, flow: Callable[[Tensor], Tensor], size: Sequence[int]) -> Unfolded:
+    """``velocity`` smoothed where its flow, read on a grid of ``size`` voxels, folds.
 
     A voxel folds where any of the determinants of one-sided differences, or in 3-D of the two tetrahedra between them,
-    is not positive (Liu et al., IJCV 2024); the flow back is held to the same. Each round averages the velocity, at all
+    is not positive (Liu et al., IJCV 2024), one voxel beyond the border included, where the map continues as at the
+    border; the flow back is held to the same. Each round averages the velocity, at all
     its knots, around the folds with a Gaussian of one voxel, so a field without folds returns as it came and the rest
     of a field with folds stays untouched.
     """
+
+    def folds_either_way() -> Tensor:
+        return _folds(flow(velocity), size) | _folds(flow(reverse(velocity)), size)
+
+    folded = folds_either_way()
+    at_first = int(folded.sum())
     for _ in range(_ROUNDS):
-        folded = _folds(flow(velocity), size) | _folds(flow(reverse(velocity)), size)
         if not folded.any():
-            return velocity, 0
+            break
         weight = gaussian(_around(folded.to(velocity), velocity.shape[2:]), 1.0)
         velocity = torch.lerp(velocity, gaussian(velocity, 1.0), weight)
-    return velocity, int(_folds(flow(velocity), size).sum())
+        folded = folds_either_way()
+    left = int(folded.sum())
+    return Unfolded(velocity, at_first - left, left)
 
 
 def _around(folded: Tensor, size: Sequence[int]) -> Tensor:
@@ -45,16 +64,26 @@ def _around(folded: Tensor, size: Sequence[int]) -> Tensor:
 
 def _folds(displacement: Tensor, size: Sequence[int]) -> Tensor:
     """Voxels ``(1, 1, *size)`` at which one of the determinants is not positive."""
-    fine = resize_displacement(displacement, size)
-    folded = torch.zeros(1, 1, *size, dtype=torch.bool, device=fine.device)
+    fine = F.pad(resize_displacement(displacement, size), [1, 1] * len(size), mode="replicate")
+    folded = torch.zeros(1, 1, *fine.shape[2:], dtype=torch.bool, device=fine.device)
     for sides in itertools.product((False, True), repeat=len(size)):
         backward = [axis for axis, flipped in enumerate(sides) if flipped]
-        bad = jacobian_determinant(_mirror(fine, backward)) <= 0
+        bad = jacobian_determinant(_mirror(fine, backward)) <= _LEAST_DETERMINANT
         bad = F.pad(bad[:, None].to(torch.uint8), [0, 1] * len(size)).bool()
         folded |= bad.flip([axis + 2 for axis in backward])
     if len(size) == 3:
         folded[..., :-1, :-1, :-1] |= _tetrahedra_fold(fine)
+    for axis in range(2, folded.dim()):
+        folded = _border_into(folded, axis)
     return folded
+
+
+def _border_into(flags: Tensor, axis: int) -> Tensor:
+    """``flags`` without the first and the last along ``axis``, which are handed to their neighbours."""
+    inner = flags.narrow(axis, 1, flags.shape[axis] - 2).clone()
+    inner.select(axis, 0).logical_or_(flags.select(axis, 0))
+    inner.select(axis, -1).logical_or_(flags.select(axis, -1))
+    return inner
 
 
 def _tetrahedra_fold(displacement: Tensor) -> Tensor:
@@ -71,7 +100,7 @@ def _tetrahedra_fold(displacement: Tensor) -> Tensor:
 
     odd = volume(corner(1, 1, 1), corner(0, 1, 0), corner(1, 0, 0), corner(0, 0, 1))
     even = volume(corner(0, 0, 0), corner(1, 1, 0), corner(0, 1, 1), corner(1, 0, 1))
-    return (odd <= 0) | (even <= 0)
+    return (odd <= _LEAST_DETERMINANT) | (even <= _LEAST_DETERMINANT)
 
 
 def _mirror(displacement: Tensor, axes: Sequence[int]) -> Tensor:

@@ -36,7 +36,7 @@ def mind_ssc_difference(
 
 
 def mind_ssc_descriptor(image: Tensor, radius: int, dilation: int) -> Tensor:
-    """The descriptor ``(1, 12, X, Y, Z)`` to compare with: to the last bit what the difference makes of ``image``."""
+    """The descriptor ``(1, 12, X, Y, Z)`` to compare with, rounded as the difference rounds that of ``image``."""
     reach = dilation + radius
     extended = F.pad(image, [reach] * 6, mode="replicate")[0, 0].numpy()
     size = np.array(image.shape[2:])

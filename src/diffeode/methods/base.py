@@ -61,11 +61,13 @@ class Registration:
         forward: points of the fixed grid to points of the (prepared) moving image, RAS mm.
         inverse: the way back, or None where the method has none.
         trace: one mapping of numbers per iteration, empty where the tool shows none.
+        notes: what the user should know of how it went, one sentence each; empty where nothing was out of the ordinary.
     """
 
     forward: Transform
     inverse: Transform | None = None
     trace: tuple[dict[str, float], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Needs:
         packages: importable Python modules.
         executables: programs on PATH.
         environment: the file under ``envs/`` that provides them.
-        gpu: whether a GPU is wanted (never required: every method of ours runs on a CPU).
+        gpu: whether a GPU is used where ``Machine.device`` names one (never required: every method runs on a CPU).
     """
 
     packages: tuple[str, ...] = ()
@@ -101,6 +103,17 @@ class Method(ABC):
         Raises:
             RegistrationError: the method gave up; the message is the reason.
         """
+
+
+def require_device(device: str) -> None:
+    """Raise :class:`InputError` where torch cannot see ``device`` (``cpu``, ``cuda`` or ``cuda:N``)."""
+    if device == "cpu":
+        return
+    import torch
+
+    seen = torch.cuda.device_count()
+    if int(device.partition(":")[2] or 0) >= seen:
+        raise InputError(f"There is no device {device} here (torch sees {seen} of CUDA); use the device cpu.")
 
 
 def require_in(name: str, value: float, low: float, high: float) -> None:

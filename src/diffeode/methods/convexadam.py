@@ -11,7 +11,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_in
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device, require_in
 from diffeode.space import Grid
 from diffeode.transform import DisplacementField
 
@@ -39,7 +39,7 @@ class ConvexAdam(Method):
     """
 
     title: ClassVar[str] = "ConvexAdam"
-    needs: ClassVar[Needs] = Needs(packages=("convexAdam", "torch"))
+    needs: ClassVar[Needs] = Needs(packages=("convexAdam", "torch"), gpu=True)
     citation: ClassVar[str] = (
         "Siebert, Großbröhmer, Hansen, Heinrich. ConvexAdam: Self-Configuring Dual-Optimization-Based 3D Multitask "
         "Medical Image Registration. IEEE Transactions on Medical Imaging 44(2), 2025."
@@ -66,8 +66,10 @@ class ConvexAdam(Method):
         """One map, without an inverse and without a trace: the package shows none.
 
         Raises:
+            InputError: there is no such device.
             RegistrationError: the image is smaller than three control points along an axis.
         """
+        require_device(machine.device)
         self._require_size(pair.fixed.grid.shape)
         with _quiet_package(machine.threads) as (convex_adam_pt, torch):
             displacement_vox = convex_adam_pt(

@@ -63,12 +63,14 @@ class Result:
         warp: fixed grid to points of the moving scan (the affine alignment included), RAS mm.
         inverse_warp: grid of the moving scan to points of the fixed scan, RAS mm.
         inverse_origin: ``method`` where the method gave the inverse, ``numerical`` where we inverted its map.
+        notes: what the method said of how it went.
     """
 
     warp: DisplacementField
     inverse_warp: DisplacementField
     inverse_origin: str
     trace: tuple[dict[str, float], ...]
+    notes: tuple[str, ...]
     seconds: float
     cpu_seconds: float
     peak_memory_mb: float
@@ -89,12 +91,13 @@ def register(method: Method, task: Task, machine: Machine) -> Result:
         registration = method.register(task.pair(), machine)
     forward = densify(registration.forward.then(task.moving_to_scan), task.fixed.grid)
     inverse, origin = _inverse(registration, task)
-    return Result(forward, inverse, origin, registration.trace, **usage)
+    return Result(forward, inverse, origin, registration.trace, registration.notes, **usage)
 
 
 def register_to_folder(run: Run, task: Task, machine: Machine, folder: Path, provenance: dict[str, Any]) -> bool:
     """Register and write ``warp``, ``inverse_warp``, ``warped``, ``trace`` and the receipt; True where it succeeded.
 
+    What the method noted goes into the receipt and to standard error, which is the log of a workflow.
     A failure is written as a receipt too, with its reason and no files, so that the study goes on and shows the pair as
     missing.
     """
@@ -108,7 +111,10 @@ def register_to_folder(run: Run, task: Task, machine: Machine, folder: Path, pro
         write_receipt(folder, [], {**about, "status": "failed", "reason": _reason(error)})
         return False
     costs = {key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")}
-    write_receipt(folder, files, {**about, **costs, "status": "done", "inverse_origin": result.inverse_origin})
+    for note in result.notes:
+        print(f"{run.name}: {note}", file=sys.stderr)
+    outcome = {"status": "done", "inverse_origin": result.inverse_origin, "notes": list(result.notes)}
+    write_receipt(folder, files, {**about, **costs, **outcome})
     return True
 
 

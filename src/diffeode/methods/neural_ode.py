@@ -17,29 +17,36 @@ from torch import Tensor, nn
 from diffeode.errors import InputError, RegistrationError
 from diffeode.flows.fields import GridField, NetworkField, Smoother
 from diffeode.flows.integrate import GRADIENTS, SOLVERS, Flow
-from diffeode.flows.operator import BOUNDARIES, inverse_operator, operator_norm
+from diffeode.flows.operator import BOUNDARIES, inverse_operator
 from diffeode.flows.smoothing import box, gaussian
 from diffeode.flows.unfold import unfold
-from diffeode.flows.velocity import kinetic_energy, reverse, still_border, zero_velocity
+from diffeode.flows.velocity import reverse, still_border, zero_velocity
 from diffeode.fused.compiler import use_threads
 from diffeode.image import Image, bounding_box
 from diffeode.io import read_weights
-from diffeode.losses.correlation import local_correlation_to
-from diffeode.losses.gradient_fields import normalised_gradient_fields_to
-from diffeode.losses.mutual_information import local_mutual_information_to, mutual_information_to
-from diffeode.losses.regularisers import bending_energy, gradient_magnitude, jacobian_barrier
-from diffeode.losses.similarity import MIND_FORMS, Similarity, Warped, mind_similarity, of_image
-from diffeode.losses.squared_difference import squared_difference_to
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_in, require_one_of
-from diffeode.optimise.loop import minimise
-from diffeode.optimise.memory import keep_freed_memory
-from diffeode.optimise.pyramid import Lattice, reduce
+from diffeode.losses.similarity import MIND_FORMS
+from diffeode.methods.base import (
+    Machine,
+    Method,
+    Needs,
+    Pair,
+    Registration,
+    require_device,
+    require_in,
+    require_one_of,
+)
+from diffeode.methods.energy import SIMILARITIES, Scene, energy_on
+from diffeode.optimise.loop import SCHEDULES, Descent, minimise
+from diffeode.optimise.memory import keep_freed_memory, shortage_explained
+from diffeode.optimise.pyramid import Lattice
+from diffeode.optimise.report import Reporter
 from diffeode.space import Grid
 from diffeode.transform import Affine, DisplacementField, warp_image
 from diffeode.warp import resize_displacement
 
 _MARGIN_MM = 6.0
 """Room around the two brains within which the optimisation works; beyond it the map continues as at its border."""
+_LIGHTER = "coarser levels, a larger velocity_spacing, gradient 'checkpoint' or fewer mi_bins need less"
 
 
 @final
@@ -68,6 +75,8 @@ class NeuralODE(Method):
             ``rk4`` (``steps`` steps of ``step_size``).
         gradient: ``exact`` back-propagation; ``checkpoint``, the same in less memory and more time; ``adjoint``, memory
             that does not grow with ``steps``, and a gradient that is exact only as they shrink.
+        learning_rate, schedule, damping, tolerance: see :class:`diffeode.optimise.loop.Descent`; of velocities in
+            voxels, or of the network's weights.
         weight_jacobian, barrier, barrier_squared: ``mean ReLU(barrier - |J|)``, or its square.
         weight_gradient: of the mean squared gradient of the displacement.
         weight_magnitude: of the mean squared length of the velocity times the time it acts.
@@ -84,7 +93,9 @@ class NeuralODE(Method):
         ncc_window: of the local correlation, voxels.
         ncc_squared: blind to the sign of the contrast; False for scans of one contrast.
         network_reductions: halvings of the network's output.
-        unfolded: take the last folds out of the map (:func:`diffeode.flows.unfold.unfold`) or refuse it.
+        diffeomorphic: ``guaranteed``: in the map on the fixed grid, and in the way back on the same grid, every
+            determinant of one-sided differences and both tetrahedra of every cube are positive; folds are repaired
+            (:func:`diffeode.flows.unfold.unfold`), or the map is refused. ``penalised``: as the optimiser left it.
     """
 
     title: ClassVar[str] = "Neural ODE"
@@ -119,6 +130,9 @@ class NeuralODE(Method):
     step_size: float = 0.25
     gradient: str = "exact"
     learning_rate: float = 0.2
+    schedule: str = "cosine"
+    damping: float = 0.003
+    tolerance: float = 0.0
     weight_jacobian: float = 0.0
     barrier: float = 0.5
     barrier_squared: bool = False
@@ -137,7 +151,7 @@ class NeuralODE(Method):
     ncc_window: int = 9
     ncc_squared: bool = True
     network_reductions: int = 1
-    unfolded: bool = True
+    diffeomorphic: str = "guaranteed"
 
     def __post_init__(self) -> None:
         require_one_of("field", self.field, ("grid", "network"))
@@ -148,6 +162,8 @@ class NeuralODE(Method):
         require_one_of("border", self.border, ("free", "fixed"))
         require_one_of("solver", self.solver, SOLVERS)
         require_one_of("gradient", self.gradient, GRADIENTS)
+        require_one_of("schedule", self.schedule, SCHEDULES)
+        require_one_of("diffeomorphic", self.diffeomorphic, ("guaranteed", "penalised"))
         if self.solver == "exponential" and (self.knots > 1 or self.gradient == "adjoint"):
             name, value = ("knots", self.knots) if self.knots > 1 else ("gradient", self.gradient)
             raise InputError(f"Parameter {name} is {value}; it needs the solver euler, midpoint, heun or rk4.")
@@ -157,7 +173,7 @@ class NeuralODE(Method):
             )
         if list(self.levels) != sorted(self.levels, reverse=True):
             raise InputError(f"Parameter levels is {self.levels}; it must fall from coarse to fine.")
-        weights = [f"weight_{name}" for name in _SIMILARITIES]
+        weights = [f"weight_{name}" for name in SIMILARITIES]
         if not any(getattr(self, weight) for weight in weights):
             raise InputError(f"Parameters {', '.join(weights)} are all 0; one similarity is needed.")
         odd = {"ncc_window": self.ncc_window} | ({"smoothing": self.smoothing} if self.smoother == "box" else {})
@@ -174,79 +190,77 @@ class NeuralODE(Method):
 
         Raises:
             InputError: the device asked for is not there, a brain mask is empty, or the weight map cannot be used.
-            RegistrationError: the brains do not overlap, the energy is not finite from the start, or folds could not be
-                taken out.
+            RegistrationError: the brains do not overlap, and as :meth:`velocity_between`.
         """
-        device = _device(machine.device)
+        require_device(machine.device)
+        device = torch.device(machine.device)
         torch.set_num_threads(machine.threads)
         use_threads(machine.threads)
-        keep_freed_memory()
         grid, fixed, moving, mask = _cropped(pair, device)
-        scene = _Scene(fixed, moving, mask if self.masked else None, _weights(self.weight_map, grid, device))
-        lattice = Lattice(grid.shape, tuple(float(s) for s in grid.spacing))
-        trace: list[dict[str, float]] = []
-        velocity = self._coarse_to_fine(scene, lattice, trace, machine)
-        if self.unfolded:
-            velocity = _without_folds(velocity, self._flow, grid)
-        forward = _as_field(self._flow(velocity), grid)
-        inverse = _as_field(self._flow(reverse(velocity)), grid) if self._inverts_exactly() else None
-        return Registration(forward, inverse, tuple(trace))
+        weights = _weights(self.weight_map, grid, device)
+        spacing = tuple(float(s) for s in grid.spacing)
+        found = self.velocity_between(
+            fixed, moving, spacing, mask if self.masked else None, weights, progress=machine.progress
+        )
+        inverse = _as_field(found.inverse, grid) if self._inverts_exactly() else None
+        return Registration(_as_field(found.forward, grid), inverse, found.trace, found.notes)
 
-    def _coarse_to_fine(
-        self, scene: _Scene, lattice: Lattice, trace: list[dict[str, float]], machine: Machine
-    ) -> Tensor:
+    def velocity_between(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        spacing: Sequence[float],
+        mask: Tensor | None = None,
+        weights: Tensor | None = None,
+        progress: Callable[[float, str], None] = lambda fraction, message: None,
+    ) -> Motion:
+        """What moves ``moving`` onto ``fixed``, two images or two volumes ``(1, 1, *size)`` on one grid and device.
+
+        Intensities are of order 1, background 0. Parameters ``masked`` and ``weight_map`` concern :meth:`register`;
+        here the tensors are given.
+
+        Args:
+            spacing: of the grid, mm, by axis.
+            mask: voxels the similarity looks at, as the images; None: all.
+            weights: of the penalties of gradient and bending, as the images; None: 1.
+            progress: called with a fraction in [0, 1] and a short message.
+        Raises:
+            InputError: the tensors do not belong together.
+            RegistrationError: the energy is not finite from the start, folds could not be taken out, or memory ran out.
+        """
+        _require_alike(fixed, moving, spacing, mask, weights)
+        keep_freed_memory()
+        size = tuple(fixed.shape[2:])
+        report = Reporter(self.levels, self.iterations, progress)
+        with shortage_explained(size, _LIGHTER):
+            velocity = self._coarse_to_fine(Scene(fixed, moving, mask, weights), Lattice(size, tuple(spacing)), report)
+            if self.diffeomorphic == "guaranteed":
+                velocity = self._without_folds(velocity, size, report)
+        return Motion(velocity, self.flow, size, tuple(report.trace), tuple(report.notes))
+
+    def _coarse_to_fine(self, scene: Scene, lattice: Lattice, report: Reporter) -> Tensor:
+        descent = Descent(self.learning_rate, self.schedule, self.damping, self.tolerance)
         velocity = None
-        report = _Reporter(trace, self._iteration_costs(), machine.progress)
-        for level, iterations in zip(self.levels, self.iterations, strict=True):
+        for index, (level, iterations) in enumerate(zip(self.levels, self.iterations, strict=True)):
             images = lattice.coarser(level)
             fields = lattice.coarser(level * self.velocity_spacing)
             start = zero_velocity(fields.size, scene.fixed, self.knots) if velocity is None else velocity
             field = self._field(resize_displacement(start, fields.size), fields)
-            objective = self._objective(scene.reduced(images.size, fields.size), images, fields)
-            report.level = level
-            velocity = minimise(field.to(scene.fixed.device), objective, iterations, self.learning_rate, report)
+            energy = energy_on(scene.reduced(images.size, fields.size), images, fields, self)
+            report.enter(index)
+            velocity, reason = minimise(field.to(scene.fixed.device), energy, iterations, descent, report)
+            if reason:
+                report.notes.append(f"level {level:g}: {reason}")
+        report.finish()
         return velocity
 
-    def _objective(self, scene: _Scene, images: Lattice, fields: Lattice) -> Callable[[Tensor], dict[str, Tensor]]:
-        similarities = self._similarities(scene, images.spacing)
-
-        def terms(velocity: Tensor) -> dict[str, Tensor]:
-            displacement = self._flow(velocity)
-            warped = Warped(scene.moving, resize_displacement(displacement, images.size))
-            energy = {name: weight * similarity(warped) for name, (weight, similarity) in similarities.items()}
-            if self.weight_gradient:
-                energy["gradient"] = self.weight_gradient * gradient_magnitude(
-                    displacement, fields.spacing, scene.weights
-                )
-            if self.weight_bending:
-                energy["bending"] = self.weight_bending * bending_energy(displacement, fields.spacing, scene.weights)
-            if self.weight_jacobian:
-                barrier = jacobian_barrier(displacement, self.barrier, self.barrier_squared)
-                energy["jacobian"] = self.weight_jacobian * barrier
-            if self.weight_magnitude:
-                energy["magnitude"] = self.weight_magnitude * kinetic_energy(self._flow.time * velocity)
-            if self.weight_operator:
-                energy["operator"] = self.weight_operator * operator_norm(self._flow.time * velocity, *self._operator)
-            return energy
-
-        return terms
-
-    def _similarities(self, scene: _Scene, spacing: Sequence[float]) -> dict[str, tuple[float, Similarity]]:
-        fixed, mask = scene.fixed, scene.mask
-        described = scene.moving if self.descriptors == "warped" else None
-        makers = {
-            "mind": lambda: mind_similarity(
-                fixed, self.mind_radius, self.mind_dilation, self.mind_form, described, mask
-            ),
-            "lmi": lambda: of_image(local_mutual_information_to(fixed, self.mi_patch, self.mi_bins, mask)),
-            "mi": lambda: of_image(mutual_information_to(fixed, self.mi_bins, False, mask)),
-            "nmi": lambda: of_image(mutual_information_to(fixed, self.mi_bins, True, mask)),
-            "ngf": lambda: of_image(normalised_gradient_fields_to(fixed, self.ngf_eta, spacing, mask)),
-            "ncc": lambda: of_image(local_correlation_to(fixed, self.ncc_window, self.ncc_squared, mask)),
-            "ssd": lambda: of_image(squared_difference_to(fixed, mask)),
-        }
-        weights = {name: getattr(self, f"weight_{name}") for name in _SIMILARITIES}
-        return {name: (weight, makers[name]()) for name, weight in weights.items() if weight}
+    def _without_folds(self, velocity: Tensor, size: Sequence[int], report: Reporter) -> Tensor:
+        velocity, repaired, left = unfold(velocity, self.flow, size)
+        if left:
+            raise RegistrationError(f"The map still folds at {left} voxels; raise weight_gradient or smoothing.")
+        if repaired:
+            report.notes.append(f"the map folded at {repaired} voxels; it was smoothed there until it did not")
+        return velocity
 
     def _field(self, base: Tensor, fields: Lattice) -> nn.Module:
         if self.field == "grid":
@@ -259,54 +273,58 @@ class NeuralODE(Method):
 
     def _kernel(self, fields: Lattice) -> Smoother:
         if self.smoother == "operator":
-            return lambda field: inverse_operator(field, *self._operator)
+            return lambda field: inverse_operator(field, *self.operator)
         if self.smoother == "box":
             return lambda field: box(field, int(self.smoothing))
         widths = [self.smoothing * min(fields.spacing) / s for s in fields.spacing]
         return lambda field: gaussian(field, widths)
 
     @property
-    def _flow(self) -> Flow:
+    def flow(self) -> Flow:
+        """From a velocity to its displacement."""
         return Flow(self.solver, self.steps, self.step_size, self.gradient, self.border == "fixed")
 
     @property
-    def _operator(self) -> tuple[float, float, str]:
+    def operator(self) -> tuple[float, float, str]:
+        """Alpha, power and boundary of the operator."""
         return self.operator_alpha, self.operator_power, self.operator_boundary
 
     def _inverts_exactly(self) -> bool:
         """A single step is no flow: the step back does not undo it."""
         return self.solver == "exponential" or self.steps > 1
 
-    def _iteration_costs(self) -> list[float]:
-        return [level**-3 for level, n in zip(self.levels, self.iterations, strict=True) for _ in range(n)]
 
-
-@dataclass(frozen=True)
-class _Scene:
-    """What the energy is made of, on one grid: images ``(1, 1, *size)``; the weights of penalties on the fields' own.
+@final
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """A velocity and where it leads.
 
     Attributes:
-        mask: voxels the similarity looks at; None: all.
-        weights: of the penalties; None: 1.
+        velocity: ``(K, d, *coarse)``, voxels of its own grid.
+        size: of the images, ``d`` axes.
+        trace: the energy's terms in each iteration.
+        notes: see :class:`diffeode.methods.base.Registration`.
     """
 
-    fixed: Tensor
-    moving: Tensor
-    mask: Tensor | None
-    weights: Tensor | None
+    velocity: Tensor
+    flow: Flow
+    size: tuple[int, ...]
+    trace: tuple[dict[str, float], ...]
+    notes: tuple[str, ...]
 
-    def reduced(self, size: Sequence[int], field_size: Sequence[int]) -> _Scene:
-        """The scene with images of ``size`` and fields of ``field_size``."""
-        mask = None if self.mask is None else reduce(self.mask, size)
-        weights = None if self.weights is None else reduce(self.weights, field_size)
-        return _Scene(reduce(self.fixed, size), reduce(self.moving, size), mask, weights)
+    @property
+    def forward(self) -> Tensor:
+        """Displacement ``(1, d, *size)``, voxels of the images: ``moving(x + u(x))`` looks like ``fixed(x)``."""
+        return resize_displacement(self.flow(self.velocity), self.size)
 
+    @property
+    def inverse(self) -> Tensor:
+        """Displacement of the flow back, likewise; after a single step no exact inverse of :attr:`forward`."""
+        return resize_displacement(self.flow(reverse(self.velocity)), self.size)
 
-_SIMILARITIES = ("mind", "lmi", "mi", "nmi", "ngf", "ncc", "ssd")
-"""What ``weight_<name>`` weighs."""
 
 _RANGES = (
-    *((f"weight_{name}", 0, 1e6) for name in _SIMILARITIES),
+    *((f"weight_{name}", 0, 1e6) for name in SIMILARITIES),
     ("levels", 1, 64),
     ("iterations", 1, 100_000),
     ("velocity_spacing", 1, 16),
@@ -317,6 +335,8 @@ _RANGES = (
     ("steps", 1, 64),
     ("step_size", 1e-6, 10),
     ("learning_rate", 1e-6, 10),
+    ("damping", 1e-12, 1e3),
+    ("tolerance", 0, 1),
     ("weight_jacobian", 0, 1e6),
     ("barrier", 0, 1),
     ("weight_gradient", 0, 1e6),
@@ -333,27 +353,15 @@ _RANGES = (
 )
 
 
-@dataclass
-class _Reporter:
-    """Collects the trace and turns iterations into progress, weighting each by its level's voxels."""
-
-    trace: list[dict[str, float]]
-    costs: list[float]
-    progress: Callable[[float, str], None]
-    level: float = 1.0
-
-    def __call__(self, terms: dict[str, float]) -> None:
-        self.trace.append({"level": self.level, **terms})
-        done = sum(self.costs[: len(self.trace)]) / sum(self.costs)
-        self.progress(done, f"level {self.level:g}, energy {terms['energy']:.5f}")
-
-
-def _device(name: str) -> torch.device:
-    if name.startswith("cuda") and not torch.cuda.is_available():
+def _require_alike(fixed: Tensor, moving: Tensor, spacing: Sequence[float], *others: Tensor | None) -> None:
+    size = tuple(fixed.shape)
+    if len(size) not in (4, 5) or size[:2] != (1, 1) or len(spacing) != len(size) - 2 or not min(spacing) > 0:
         raise InputError(
-            "A GPU was asked for (device cuda) but torch sees none; use --device cpu or install CUDA's torch."
+            f"Images must be (1, 1, *size) of two or three axes with a spacing above 0 each, not {size} of {spacing}."
         )
-    return torch.device(name)
+    for tensor in (moving, *others):
+        if tensor is not None and tuple(tensor.shape) != size:
+            raise InputError(f"Images, mask and weights must have one shape, not {size} and {tuple(tensor.shape)}.")
 
 
 def _cropped(pair: Pair, device: torch.device) -> tuple[Grid, Tensor, Tensor, Tensor]:
@@ -383,13 +391,5 @@ def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(array.copy())[None, None].to(device)
 
 
-def _without_folds(velocity: Tensor, flow: Callable[[Tensor], Tensor], grid: Grid) -> Tensor:
-    velocity, folded = unfold(velocity, flow, grid.shape)
-    if folded:
-        raise RegistrationError(f"The map still folds at {folded} voxels; raise weight_gradient or smoothing.")
-    return velocity
-
-
 def _as_field(displacement: Tensor, grid: Grid) -> DisplacementField:
-    fine = resize_displacement(displacement, grid.shape)[0].cpu().numpy()
-    return DisplacementField(grid.vectors_to_world(np.moveaxis(fine, 0, -1)), grid)
+    return DisplacementField(grid.vectors_to_world(np.moveaxis(displacement[0].cpu().numpy(), 0, -1)), grid)

@@ -1,0 +1,103 @@
+"""A diffeomorphism tears and glues nothing: NODEO's shapes in the plane (Wu et al., CVPR 2022) keep their topology."""
+
+import numpy as np
+import pytest
+import torch
+from problems import least_determinant
+from scipy import ndimage
+
+from diffeode.methods.neural_ode import NeuralODE
+from diffeode.warp import pull_back, resize, resize_displacement
+
+SIDE = 64
+FINER = 4
+"""Shapes are judged on a grid this much finer, on which a hole that became small is still seen."""
+METHOD = NeuralODE(
+    weight_mind=0.0, weight_ssd=5.0, weight_gradient=0.02, levels=(4.0, 2.0, 1.0), iterations=(100, 100, 60), steps=7
+)
+
+
+def plane():
+    """Coordinates of the voxels, the square being [-1, 1]^2."""
+    axis = (np.arange(SIDE) + 0.5) / SIDE * 2 - 1
+    return np.meshgrid(axis, axis, indexing="ij")
+
+
+def soft(distance):
+    """1 inside, where the distance to the border is negative, 0 outside; a linear edge of two voxels."""
+    return np.clip(0.5 - distance * SIDE / 4, 0, 1).astype(np.float32)
+
+
+def circle(radius=0.6):
+    x, y = plane()
+    return soft(np.hypot(x, y) - radius)
+
+
+def donut():
+    x, y = plane()
+    return soft(np.abs(np.hypot(x, y) - 0.42) - 0.2)
+
+
+def square(half=0.5):
+    x, y = plane()
+    return soft(np.maximum(np.abs(x), np.abs(y)) - half)
+
+
+def two_squares():
+    x, y = plane()
+    return soft(np.maximum(np.abs(np.abs(x) - 0.4) - 0.25, np.abs(y) - 0.4))
+
+
+def star():
+    x, y = plane()
+    angle = np.arctan2(y, x)
+    return soft(np.hypot(x, y) - 0.5 - 0.17 * np.cos(5 * angle))
+
+
+def cross():
+    x, y = np.abs(plane())
+    return soft(np.minimum(np.maximum(x - 0.2, y - 0.65), np.maximum(x - 0.65, y - 0.2)))
+
+
+def components_and_holes(shape):
+    """Of ``shape > 1/2``: pieces that touch by an edge, and pieces of the rest but one."""
+    inside = shape > 0.5
+    return ndimage.label(inside)[1], ndimage.label(~inside, np.ones((3, 3)))[1] - 1
+
+
+def overlap(a, b):
+    a, b = a > 0.5, b > 0.5
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def registered(fixed, moving):
+    """``moving`` pulled back on the finer grid, and the displacements there and back."""
+    tensors = [torch.from_numpy(shape)[None, None] for shape in (fixed, moving)]
+    found = METHOD.velocity_between(*tensors, (1.0, 1.0))
+    size = (FINER * SIDE,) * 2
+    warped = pull_back(resize(tensors[1], size), resize_displacement(found.forward, size))
+    return warped[0, 0].numpy(), found
+
+
+SHAPES = {
+    "circle to square": (square, circle, (1, 0)),
+    "square to star": (star, square, (1, 0)),
+    "star to cross": (cross, star, (1, 0)),
+    "cross to circle": (circle, cross, (1, 0)),
+    "donut to circle": (circle, donut, (1, 1)),
+    "circle to donut": (donut, circle, (1, 0)),
+    "two squares to one": (square, two_squares, (2, 0)),
+    "square to two": (two_squares, square, (1, 0)),
+}
+"""Fixed shape, moving shape, components and holes of the moving one."""
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_keep_their_topology(name):
+    fixed, moving, topology = (part() if callable(part) else part for part in SHAPES[name])
+    warped, found = registered(fixed, moving)
+    target = resize(torch.from_numpy(fixed)[None, None], warped.shape)[0, 0].numpy()
+    assert components_and_holes(moving) == components_and_holes(warped) == topology
+    assert least_determinant(found.forward[0].numpy()) > 0
+    assert least_determinant(found.inverse[0].numpy()) > 0
+    assert overlap(warped, target) > (0.99 if components_and_holes(fixed) == topology else 0.92)
