@@ -96,7 +96,7 @@ def _albert_labels() -> tuple[int, ...]:
     return tuple(read_label_table(REPOSITORY / "config" / "labels" / "albert.tsv")["id"])
 
 
-_NEURITE_RUNS = ("identity", "ants-syn", "convexadam", "greedy", "greedy-ncc", "node-ncc", "node-mind", "node")
+_NEURITE_RUNS = ("identity", "ants-syn", "convexadam", "greedy", "greedy-ncc", "node-mono", "node-mind", "node")
 _MULTIMODAL_RUNS = ("identity", "ants-syn", "convexadam", "greedy", "node-mind", "node")
 _NEURITE_SCORES = {"dice35": tuple(range(1, 36)), "dice27": _NEURITE_27}
 

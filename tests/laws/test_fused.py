@@ -72,7 +72,7 @@ def test_flat_background_gives_neither_nan_nor_pull():
         assert np.isfinite(value), name
         assert torch.isfinite(gradient).all(), name
         if name != "ncc-wider-than-the-image":
-            assert gradient[..., 16:].abs().max() < 1e-3 * gradient.abs().max(), name
+            assert gradient[..., 16:].abs().max() < 1e-2 * gradient.abs().max(), name
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -131,13 +131,13 @@ def test_local_correlation_is_its_definition_under_a_mask(size, squared):
     mask[mask < 0.3] = 0
     tensors = [torch.from_numpy(a)[None, None] for a in (fixed, moving, mask)]
     found = float(local_correlation_to(tensors[0], 3, squared, tensors[2])(tensors[1]))
-    assert found == pytest.approx(ncc_by_loops(fixed, moving, 3, 2 if squared else 1, mask), abs=1e-5)
+    assert found == pytest.approx(ncc_by_loops(fixed, moving, 3, 2 if squared else 1, mask), abs=1e-4)
 
 
 def test_unsquared_ncc_tells_a_contrast_from_its_inverse():
     image = torch.rand(1, 1, 9, 9, 9, dtype=DOUBLE)
-    assert float(local_correlation_to(image, 5, squared=False)(2 * image)) == pytest.approx(0, abs=1e-5)
-    assert float(local_correlation_to(image, 5, squared=False)(1 - image)) == pytest.approx(2, abs=1e-5)
+    assert float(local_correlation_to(image, 5, squared=False)(2 * image)) == pytest.approx(0, abs=1e-4)
+    assert float(local_correlation_to(image, 5, squared=False)(1 - image)) == pytest.approx(2, abs=1e-4)
 
 
 @pytest.mark.parametrize("gain", [1.0, -2.0])
@@ -146,7 +146,17 @@ def test_local_correlation_of_linearly_related_images_is_nearly_zero(gain):
     assert float(local_correlation_to(fixed, 5)(0.5 + gain * fixed)) < 1e-3
 
 
-def test_local_correlation_ignores_flat_regions():
+@pytest.mark.parametrize("squared", [True, False])
+def test_no_image_correlates_better_with_an_image_than_itself(squared):
+    image = torch.rand(1, 1, 12, 12, 12, dtype=DOUBLE)
+    image[..., 6:] *= 1e-3
+    image = image.requires_grad_()
+    value = local_correlation_to(image.detach(), 5, squared)(image)
+    assert value.item() == pytest.approx(0, abs=1e-12)
+    assert torch.autograd.grad(value, image)[0].abs().max() < 1e-12
+
+
+def test_a_flat_window_has_nothing_in_common_with_texture():
     flat = torch.zeros(1, 1, 12, 12, 12)
     assert float(local_correlation_to(flat, 5)(torch.rand(1, 1, 12, 12, 12))) == pytest.approx(1.0, abs=1e-4)
 

@@ -20,7 +20,7 @@ class FusedCorrelation:
         fixed, mask: ``(1, 1, X, Y, Z)``, float32, on the CPU, and so the moving images; either of mean near 0.
         mean, variance: of ``fixed`` in its windows.
         window: voxels, odd.
-        floor: product of variances below which two windows count as flat.
+        floor: variance added to either window, and their covariance.
     """
 
     def __init__(
@@ -154,16 +154,16 @@ def _correlate(planes, mean_f, variance_f, weights, radius, squared, floor, scal
                 mean_m = total[0, z] * share
                 cross = total[2, z] * share - mean_f[x, y, z] * mean_m
                 variance_m = max(total[1, z] * share - mean_m * mean_m, 0.0)
-                flat = max(np.float64(variance_f[x, y, z]), 0.0)
-                product = flat * variance_m + floor
+                product = (variance_f[x, y, z] + floor) * (variance_m + floor)
                 if squared:
-                    correlation = cross * cross / product
-                    by_cross = 2 * cross / product
-                    by_variance = -correlation / product * flat
+                    size = abs(cross) + floor
+                    correlation = size * size / product
+                    by_cross = np.copysign(2 * size / product, cross)
+                    by_variance = -correlation / (variance_m + floor)
                 else:
-                    correlation = cross / np.sqrt(product)
+                    correlation = (cross + floor) / np.sqrt(product)
                     by_cross = 1 / np.sqrt(product)
-                    by_variance = -0.5 * correlation / product * flat
+                    by_variance = -0.5 * correlation / (variance_m + floor)
                 if variance_m == 0.0:
                     by_variance = 0.0
                 totals[y] += weights[x, y, z] * correlation

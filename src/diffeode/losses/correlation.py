@@ -12,8 +12,8 @@ from diffeode.fused.compiler import serves
 from diffeode.fused.correlation import FusedCorrelation
 from diffeode.losses.average import weighted_mean
 
-_FLOOR = 1e-10
-"""Product of the variances below which two windows count as flat."""
+_FLOOR = 1e-6
+"""Variance of the texture that all windows are taken to share: a standard deviation of a thousandth."""
 
 
 def local_correlation_to(
@@ -22,8 +22,8 @@ def local_correlation_to(
     """The loss ``moving -> 1 - mean cc^2`` with ``cc`` the correlation in windows of ``window`` voxels (odd) an axis.
 
     Squared, so blind to the sign of the contrast, as NODEO's code has it (Wu et al., CVPR 2022; Avants et al., MedIA
-    2008); else ``1 - mean cc``, as its text has it, for images of one contrast. Where both windows are flat the
-    correlation is 0.
+    2008); else ``1 - mean cc``, as its text has it, for images of one contrast. To either window a faint texture is
+    added, the same in both, so that equal images correlate best, flat windows with flat ones too.
 
     Args:
         fixed: ``(N, 1, *size)``, intensities of order 1, and so the images the loss is asked for.
@@ -41,8 +41,9 @@ def local_correlation_to(
         mean_m = window_mean(moving, window)
         cross = window_mean(fixed * moving, window) - mean_f * mean_m
         variance_m = (window_mean(moving * moving, window) - mean_m * mean_m).clamp(min=0)
-        product = variance_f * variance_m + _FLOOR
-        return 1 - weighted_mean(cross * cross / product if squared else cross / torch.sqrt(product), mask)
+        product = (variance_f + _FLOOR) * (variance_m + _FLOOR)
+        correlation = (cross.abs() + _FLOOR) ** 2 / product if squared else (cross + _FLOOR) / torch.sqrt(product)
+        return 1 - weighted_mean(correlation, mask)
 
     return loss
 
