@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from jsonschema.exceptions import ValidationError
 
 from diffeode.datasets.bids import list_scans
 from diffeode.datasets.pairs import PlannedPair, draw_pairs
-from diffeode.datasets.scan import Scan, choose_scans
+from diffeode.datasets.scan import ANATOMICAL, Scan, choose_scans
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.methods.runs import Run, load_run, run_names
 from diffeode.names import nearest
+from diffeode.prepare.recipe import Recipe
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _KINDS = {"object": "a block of keys", "array": "a list", "string": "a word", "integer": "a whole number"}
@@ -34,7 +36,7 @@ class Dataset:
         kind: ``bids``, or ``virtual`` for a cohort made here.
         root: the BIDS folder.
         labels: table of the structures to evaluate, or None where there are no labels.
-        prepare: steps of preparation (:class:`diffeode.prepare.scan.Recipe`).
+        recipe: how its scans are prepared.
         cohort: ``persons``, ``spacing_mm`` and ``seed`` of a virtual cohort.
     """
 
@@ -44,7 +46,7 @@ class Dataset:
     kind: str
     root: Path
     labels: Path | None
-    prepare: dict[str, Any]
+    recipe: Recipe
     cohort: dict[str, Any] = field(default_factory=dict)
 
     def scans(self, modality: str) -> list[Scan]:
@@ -54,6 +56,38 @@ class Dataset:
 
             return planned_scans(self.name, self.root, self.cohort["persons"])
         return list_scans(self.name, self.root, (modality,))
+
+    def t1w_of(self, scan: Scan) -> Scan:
+        """The T1w of the visit on which ``scan`` was made.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = self._t1w_of_visit.get((scan.subject, scan.session))
+        if found is None:
+            raise InputError(
+                f"{scan.id} of dataset {self.name} has no {ANATOMICAL} of the same visit, which its preparation needs "
+                "(through: t1w, or labels: meshnet); add it, leave the person out, or choose through: direct."
+            )
+        return found
+
+    def helpers_of(self, scan: Scan) -> list[Scan]:
+        """The other scans that preparing ``scan`` needs: the T1w of its visit, or none.
+
+        Raises:
+            InputError: the T1w is needed and missing, or cannot lend its labels to another space.
+        """
+        if self.recipe.borrows_labels(scan) and not self.recipe.places:
+            raise InputError(
+                f"Dataset {self.name} labels its {ANATOMICAL} scans (labels: meshnet), and {scan.id} can borrow them "
+                "only in a common space; set template: icbm152 under prepare."
+            )
+        needed = self.recipe.leans_on_t1w(scan) or self.recipe.borrows_labels(scan)
+        return [self.t1w_of(scan)] if needed else []
+
+    @cached_property
+    def _t1w_of_visit(self) -> dict[tuple[str, str | None], Scan]:
+        return {(scan.subject, scan.session): scan for scan in self.scans(ANATOMICAL)}
 
 
 @dataclass(frozen=True)
@@ -140,6 +174,12 @@ class Study:
         used = (scan for e in self.experiments for pair in e.pairs for scan in (pair.fixed, pair.moving))
         return {(scan.dataset, scan.id): scan for scan in used}
 
+    def prepared_scans(self) -> dict[tuple[str, str], Scan]:
+        """Every scan to be prepared: those in use, and those that preparing them needs."""
+        datasets = self.datasets()
+        helpers = [other for scan in self.scans().values() for other in datasets[scan.dataset].helpers_of(scan)]
+        return self.scans() | {(other.dataset, other.id): other for other in helpers}
+
     def units(self) -> list[tuple[str, str, str]]:
         """Every unit of work: experiment, pair and run."""
         return [(e.name, pair.id, run.name) for e in self.experiments for pair in e.pairs for run in self.runs]
@@ -218,7 +258,7 @@ class _Reader:
             kind=content["kind"],
             root=results / "sources" / name if virtual else self.repository / expand(content["root"], where),
             labels=self.label_table(content["labels"], where),
-            prepare=content["prepare"],
+            recipe=_recipe(content["prepare"], where),
             cohort=content.get("cohort", {}),
         )
 
@@ -266,6 +306,13 @@ def expand(text: str, where: str) -> str:
         return found
 
     return _VARIABLE.sub(value, text)
+
+
+def _recipe(content: dict[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe(**content)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _ours(name: str, runs: Iterable[str], where: str) -> str | None:

@@ -19,7 +19,7 @@ BELOW = {
     "io": {"errors", "space", "image", "transform"},
     "receipt": {"errors", "io"},
     "seals": {"io"},
-    "resample": {"space", "image"},
+    "resample": {"space", "image", "transform"},
     "warp": {"fused"},
     "source": set(),
     "fused": set(),
@@ -40,7 +40,7 @@ BELOW = {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
         *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare"),
     },
-    "study": {"errors", "names", "datasets", "evaluation", "methods"},
+    "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods"},
 }
 """What each room may know; the command line and the package itself may know all."""
 

@@ -17,8 +17,10 @@ from diffeode.prepare.bias import n4
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
 from diffeode.prepare.pair import align_pair, read_task, write_aligned_pair
+from diffeode.prepare.recipe import Recipe
 from diffeode.prepare.resolution import resample_brain
-from diffeode.prepare.scan import Recipe, prepare_image, prepare_scan, read_landmarks
+from diffeode.prepare.scan import prepare_image, prepare_scan, read_landmarks
+from diffeode.prepare.units import Before
 from diffeode.receipt import damage, read_receipt
 from diffeode.resample import antialiased
 from diffeode.space import Grid
@@ -83,12 +85,12 @@ def test_negatives_are_no_brain_but_dark_voxels_inside_are():
 def test_empty_brain_mask():
     data = -np.abs(brain_image().data)
     with pytest.raises(InputError, match=r"brain mask of scan.nii is empty .*check the skull stripping"):
-        prepare_image(Image(data, GRID), Recipe(), "scan.nii")
+        prepare_image(Image(data, GRID), "scan.nii")
 
 
 def test_constant_brain():
     with pytest.raises(InputError, match=r"brain of scan.nii is constant .7 everywhere"):
-        prepare_image(Image(ball() * 7.0, GRID), Recipe(), "scan.nii")
+        prepare_image(Image(ball() * 7.0, GRID), "scan.nii")
 
 
 def test_n4_takes_a_known_bias_away():
@@ -108,7 +110,7 @@ def test_n4_takes_a_known_bias_away():
 
 
 def test_coarser_grid_covers_the_same_box_and_does_not_darken_the_rim():
-    coarse, mask = resample_brain(Image(ball() * 5.0, GRID), ball(), 3.0)
+    coarse, mask = resample_brain(Image(ball() * 5.0, GRID), ball(), GRID.resample(3.0))
     assert coarse.grid.shape == (10, 11, 12)
     np.testing.assert_allclose(coarse.grid.centre_mm, GRID.centre_mm, atol=1e-9)
     np.testing.assert_allclose(coarse.data[mask], 5, rtol=1e-4)
@@ -147,7 +149,7 @@ def test_unknown_steps(settings, message):
 
 def test_prepared_unit(scan, tmp_path):
     folder = tmp_path / "prepared"
-    prepare_scan(scan, Recipe(spacing_mm=3.0), folder, threads=1, seed=3)
+    prepare_scan(scan, Before(), folder, spacing_mm=3.0, seed=3)
     assert damage(folder / "receipt.json", thorough=True) is None
     receipt = read_receipt(folder / "receipt.json")
     assert set(receipt["outputs"]) == {"image.nii.gz", "mask.nii.gz", "labels.nii.gz", "landmarks.tsv"}
@@ -185,33 +187,33 @@ def replaced(scan: Scan, name: str, data: np.ndarray, affine: np.ndarray = GRID.
 def test_unusable_scan_leaves_no_receipt(scan, tmp_path, name, data, affine, message):
     replaced(scan, name, data, affine)
     with pytest.raises(InputError, match=message) as error:
-        prepare_scan(scan, Recipe(), tmp_path / "prepared")
+        prepare_scan(scan, Before(), tmp_path / "prepared")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "prepared" / "receipt.json").exists()
 
 
 def test_labels_whose_header_was_rounded_are_on_the_grid(scan, tmp_path):
     replaced(scan, "labels", ball().astype(np.uint8), GRID.affine + 1e-4)
-    prepare_scan(scan, Recipe(), tmp_path / "prepared")
+    prepare_scan(scan, Before(), tmp_path / "prepared")
 
 
 @pytest.mark.parametrize("attribute", ["image", "labels", "landmarks"])
 def test_file_that_went_missing(scan, tmp_path, attribute):
     getattr(scan, attribute).unlink()
     with pytest.raises(InputError, match=r"There is no (file|table of landmarks) .*sub-01_"):
-        prepare_scan(scan, Recipe(), tmp_path / "prepared")
+        prepare_scan(scan, Before(), tmp_path / "prepared")
 
 
 def test_scan_cut_short(scan, tmp_path):
     scan.image.write_bytes(scan.image.read_bytes()[:-200])
     with pytest.raises(DamagedFileError, match=r"T1w.nii.gz is truncated or damaged"):
-        prepare_scan(scan, Recipe(), tmp_path / "prepared")
+        prepare_scan(scan, Before(), tmp_path / "prepared")
 
 
 def test_scan_that_is_no_nifti(scan, tmp_path):
     scan.image.write_bytes(gzip.compress(b"not a scan" * 100))
     with pytest.raises(InputError, match=r"T1w.nii.gz cannot be read as an image"):
-        prepare_scan(scan, Recipe(), tmp_path / "prepared")
+        prepare_scan(scan, Before(), tmp_path / "prepared")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_adult_with_negatives_in_mni_space(data_root):
     path = data_root / "openms/sub-07/anat/sub-07_T2w.nii.gz"
     original = io.read_image(path)
     assert (original.data < 0).any()
-    image, mask = prepare_image(original, Recipe(), str(path))
+    image, mask = prepare_image(original, str(path))
     assert image.grid.matches(original.grid)
     assert (image.data[~mask] == 0).all()
     assert (image.data[mask] > 0).all()
@@ -243,7 +245,7 @@ def test_adult_with_negatives_in_mni_space(data_root):
 
 def test_freesurfer_scan_is_prepared_at_another_spacing(data_root):
     path = data_root / "ds000247/sub-0002/anat/T1.mgz"
-    image, mask = prepare_image(io.read_image(path), Recipe(spacing_mm=4.0), str(path))
+    image, mask = prepare_image(io.read_image(path), str(path), spacing_mm=4.0)
     assert image.grid.shape == (64, 64, 64)
     np.testing.assert_allclose(image.grid.spacing, 4, rtol=1e-5)
     assert 0 < mask.mean() < 0.5
@@ -252,7 +254,7 @@ def test_freesurfer_scan_is_prepared_at_another_spacing(data_root):
 def test_newborn_at_half_resolution(data_root):
     path = data_root / "albert/sub-01/anat/sub-01_T2w.nii.gz"
     original = io.read_image(path)
-    image, mask = prepare_image(original, Recipe(spacing_mm=1.71875), str(path))
+    image, mask = prepare_image(original, str(path), spacing_mm=1.71875)
     np.testing.assert_allclose(image.grid.spacing, 2 * original.grid.spacing, rtol=1e-6)
     volume = (original.data > 0).sum() * original.grid.voxel_volume
     assert mask.sum() * image.grid.voxel_volume == pytest.approx(volume, rel=0.02)
@@ -298,7 +300,7 @@ def prepared(folder: Path, image: Image, name: str) -> Path:
     """A prepared unit of ``image``."""
     path = folder / "scans" / f"{name}.nii.gz"
     io.write_image(path, image)
-    prepare_scan(Scan("study", name, None, "T1w", path, None, None, None), Recipe(), folder / name)
+    prepare_scan(Scan("study", name, None, "T1w", path, None, None, None), Before(), folder / name)
     return folder / name
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from diffeode.errors import InputError
 from diffeode.names import nearest
 
+ANATOMICAL = "T1w"
+"""The contrast that leads its visit's other scans to a template and is segmented for them."""
+
 
 @dataclass(frozen=True)
 class Scan:
