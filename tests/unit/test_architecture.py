@@ -27,18 +27,20 @@ BELOW = {
     "flows": {"warp", "losses"},
     "losses": {"fused", "descriptors", "warp"},
     "optimise": {"errors", "flows", "warp"},
+    "tools": {"errors"},
+    "interfaces": set(),
     "ants_bridge": {"errors", "space", "image", "transform", "io"},
     "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample"},
     "prepare": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("resample", "datasets", "ants_bridge"),
+        *("resample", "datasets", "ants_bridge", "tools", "interfaces"),
     },
     "evaluation": {"errors", "names", "space", "image", "transform", "io", "receipt"},
     "statistics": {"errors", "names", "io", "evaluation"},
     "figures": {"errors", "names", "space", "image", "transform", "io", "receipt", "evaluation", "statistics"},
     "methods": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare"),
+        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces"),
     },
     "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods"},
 }
