@@ -20,6 +20,7 @@ BELOW = {
     "receipt": {"errors", "io"},
     "seals": {"io"},
     "resample": {"space", "image", "transform"},
+    "weights": {"errors", "names", "io"},
     "warp": {"fused"},
     "source": set(),
     "fused": set(),
@@ -33,14 +34,14 @@ BELOW = {
     "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample"},
     "prepare": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("resample", "datasets", "ants_bridge", "tools", "interfaces"),
+        *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights"),
     },
     "evaluation": {"errors", "names", "space", "image", "transform", "io", "receipt"},
     "statistics": {"errors", "names", "io", "evaluation"},
     "figures": {"errors", "names", "space", "image", "transform", "io", "receipt", "evaluation", "statistics"},
     "methods": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces"),
+        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces", "weights"),
     },
     "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods"},
 }
