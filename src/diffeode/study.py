@@ -145,6 +145,7 @@ class Study:
         seed: of every registration.
         results: the folder everything is written to.
         panels: pairs per experiment that are shown as panels.
+        tools: folders that are searched for programs before PATH.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Study:
     seed: int
     results: Path
     panels: int
+    tools: tuple[Path, ...] = ()
 
     def experiment(self, name: str) -> Experiment:
         """The experiment called ``name``."""
@@ -219,6 +221,7 @@ class _Reader:
             seed=content["seed"],
             results=results,
             panels=content.get("panels", 1),
+            tools=tuple(self.repository / expand(folder, where) for folder in content.get("tools", ())),
         )
 
     def experiment(self, name: str, results: Path) -> Experiment:

@@ -18,10 +18,11 @@ from diffeode.prepare.strip import strip
 from diffeode.prepare.units import Before, Placement, write_placement
 from diffeode.receipt import damage, read_receipt
 from diffeode.space import Grid
+from diffeode.tools import Limits
 from diffeode.transform import Affine, warp_labels
 
-GRID = Grid((40, 44, 36), [[0, 0, 1.6, -30], [-1.5, 0.1, 0, 31], [0.1, 1.4, 0, -28], [0, 0, 0, 1]])
-TEMPLATE = Grid((48, 52, 44), [[1.5, 0, 0, -36], [0, 1.5, 0, -38], [0, 0, 1.5, -32], [0, 0, 0, 1]])
+GRID = Grid((40, 44, 36), [[0, 0, 3.2, -60], [-3.0, 0, 0, 62], [0, 2.8, 0, -56], [0, 0, 0, 1]])
+TEMPLATE = Grid((48, 52, 44), [[3.0, 0, 0, -72], [0, 3.0, 0, -76], [0, 0, 3.0, -64], [0, 0, 0, 1]])
 TO_SCAN = Affine([[1.1, 0.05, 0, 2], [-0.06, 0.95, 0.1, -1], [0, -0.1, 1.05, 3], [0, 0, 0, 1]])
 
 
@@ -33,15 +34,15 @@ def inside(points_mm: np.ndarray, radius: float) -> np.ndarray:
 def intensity(points_mm: np.ndarray) -> np.ndarray:
     """A head's smooth intensities at ``points_mm (..., 3)``."""
     x, y, z = np.moveaxis(points_mm, -1, 0)
-    return 500 + 100 * np.sin(x / 8) + 80 * np.cos(y / 9) + 60 * np.sin(z / 7)
+    return 500 + 100 * np.sin(x / 16) + 80 * np.cos(y / 18) + 60 * np.sin(z / 14)
 
 
 @pytest.fixture
 def scan(tmp_path):
-    """A head on an oblique grid: a brain of 22 mm in something bright, two labels and a landmark."""
+    """A head on a grid with swapped axes: a brain of 44 mm in something bright, two labels and a landmark."""
     folder, points = tmp_path / "study/sub-01/anat", GRID.points_mm()
-    io.write_image(folder / "sub-01_T1w.nii.gz", Image(intensity(points) + 300 * ~inside(points, 22), GRID))
-    labels = np.where(inside(points, 8), 17, np.where(inside(points, 15), 53, 0))
+    io.write_image(folder / "sub-01_T1w.nii.gz", Image(intensity(points) + 300 * ~inside(points, 44), GRID))
+    labels = np.where(inside(points, 16), 17, np.where(inside(points, 30), 53, 0))
     io.write_labels(folder / "sub-01_dseg.nii.gz", Labels(labels, GRID))
     (folder / "sub-01_landmarks.tsv").write_text("name\tx\ty\tz\ncentre\t3\t-2\t1\n")
     return list_scans("study", tmp_path / "study")[0]
@@ -56,23 +57,31 @@ def before(scan, tmp_path, monkeypatch) -> Before:
     return Before(brain=tmp_path / "brain", placed=tmp_path / "placed")
 
 
-def brain_of(image: Image, threads: int) -> np.ndarray:
-    return inside(image.grid.points_mm(), 22)
+def brain_of(image: Image, name: str, limits: Limits) -> np.ndarray:
+    return inside(image.grid.points_mm(), 44)
 
 
 def test_a_brain_is_a_unit_on_the_scan_s_grid(scan, before):
     assert damage(before.brain / "receipt.json", thorough=True) is None
     found = io.read_labels(before.brain / "mask.nii.gz")
     assert found.grid.matches(GRID)
-    np.testing.assert_array_equal(found.data, inside(GRID.points_mm(), 22))
+    np.testing.assert_array_equal(found.data, inside(GRID.points_mm(), 44))
     assert read_receipt(before.brain / "receipt.json")["choice"] == "mindgrab"
 
 
-def test_a_head_without_a_brain_is_refused(scan, tmp_path, monkeypatch):
-    monkeypatch.setattr(strip_module, "backend", lambda *_: lambda image, threads: np.zeros(image.grid.shape, bool))
-    with pytest.raises(InputError, match=r"mindgrab found no brain in .*sub-01_T1w\.nii\.gz"):
+def test_a_head_in_which_nothing_is_found_leaves_no_unit(scan, tmp_path, monkeypatch):
+    def nothing(image, name, limits):
+        raise InputError(f"No brain in {name}.")
+
+    monkeypatch.setattr(strip_module, "backend", lambda *_: nothing)
+    with pytest.raises(InputError, match=r"No brain in .*sub-01_T1w\.nii\.gz"):
         strip(scan, "mindgrab", Before(), tmp_path / "brain")
-    assert not (tmp_path / "brain/receipt.json").exists()
+    assert not (tmp_path / "brain").exists()
+
+
+def test_a_whole_head_does_not_pass_as_a_brain(scan, tmp_path):
+    with pytest.raises(InputError, match=r"sub-01_T1w\.nii\.gz looks like a whole head"):
+        prepare_scan(scan, Before(), tmp_path / "prepared")
 
 
 def test_a_placed_scan_shows_in_the_template_s_space_what_lies_there_in_its_own(scan, before, tmp_path):
@@ -81,7 +90,7 @@ def test_a_placed_scan_shows_in_the_template_s_space_what_lies_there_in_its_own(
     mask = io.read_labels(tmp_path / "prepared/mask.nii.gz").data > 0
     assert image.grid.matches(TEMPLATE)
     reached = TO_SCAN(TEMPLATE.points_mm())
-    assert (mask == inside(reached, 22)).mean() > 0.995
+    assert (mask == inside(reached, 44)).mean() > 0.995
     core = ndimage.binary_erosion(mask, iterations=2)
     slope, offset = np.polyfit(intensity(reached)[core], image.data[core], 1)
     np.testing.assert_allclose(image.data[core], slope * intensity(reached)[core] + offset, atol=0.02)
@@ -103,9 +112,9 @@ def test_labels_and_landmarks_are_moved_by_their_header_and_not_resampled(scan, 
 
 
 def test_another_voxel_size_in_the_template_s_space(scan, before, tmp_path):
-    prepare_scan(scan, before, tmp_path / "prepared", spacing_mm=3.0)
+    prepare_scan(scan, before, tmp_path / "prepared", spacing_mm=6.0)
     image = io.read_image(tmp_path / "prepared/image.nii.gz")
-    np.testing.assert_allclose(image.grid.spacing, 3)
+    np.testing.assert_allclose(image.grid.spacing, 6)
     np.testing.assert_allclose(image.grid.centre_mm, TEMPLATE.centre_mm)
 
 
@@ -119,7 +128,7 @@ def test_a_damaged_unit_stops_the_next_step(scan, before, tmp_path):
 def test_n4_works_inside_the_brain_that_was_found(scan, before, tmp_path):
     correct(scan, "n4", "robust", Before(brain=before.brain), tmp_path / "corrected")
     corrected = Before(corrected=tmp_path / "corrected").image(scan)
-    outside = ~inside(GRID.points_mm(), 22)
+    outside = ~inside(GRID.points_mm(), 44)
     assert (corrected.data[outside] == 0).all()
     assert (corrected.data[~outside] > 0).all()
 
@@ -129,7 +138,7 @@ def test_freesurfer_normalises_t1w_only(scan, tmp_path, monkeypatch, modality, c
     asked = []
 
     def recorded(step, choice):
-        return lambda image, threads: asked.append(step) or image
+        return lambda image, *_: asked.append(step) or image
 
     monkeypatch.setattr(correct_module, "backend", recorded)
     object.__setattr__(scan, "modality", modality)

@@ -33,7 +33,7 @@ def refuse(number: int):
 def image() -> Image:
     data = np.zeros((8, 8, 8))
     data[2:6, 2:6, 2:6] = np.random.default_rng(0).uniform(1, 2, (4, 4, 4))
-    return Image(data, Grid((8, 8, 8), np.eye(4)))
+    return Image(data, Grid((8, 8, 8), np.diag([10.0, 10, 10, 1])))
 
 
 def test_read_only_folder(monkeypatch, tmp_path, image):

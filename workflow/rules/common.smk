@@ -21,6 +21,7 @@ from diffeode.methods.registry import method_module
 from diffeode.prepare.backends import backend_modules
 from diffeode.source import code_hash
 from diffeode.study import load_study, require_writable
+from diffeode.tools import FOLDERS
 
 import progress
 
@@ -40,6 +41,10 @@ try:
     require_writable(STUDY.results)
 except InputError as error:
     refuse(str(error))
+
+if STUDY.tools:
+    folders = [str(folder.absolute()) for folder in STUDY.tools]
+    os.environ[FOLDERS] = os.pathsep.join([*folders, *filter(None, [os.environ.get(FOLDERS)])])
 
 progress.show_one_line_per_job(workflow)
 

@@ -9,6 +9,7 @@ from diffeode.datasets.scan import ANATOMICAL, Scan
 from diffeode.prepare.backends import backend
 from diffeode.prepare.units import CORRECTED, Before, about
 from diffeode.receipt import write_receipt
+from diffeode.tools import Limits
 
 
 def correct(scan: Scan, bias: str, intensity: str, before: Before, folder: Path, threads: int = 1) -> None:
@@ -19,13 +20,14 @@ def correct(scan: Scan, bias: str, intensity: str, before: Before, folder: Path,
 
     Raises:
         InputError: the scan is unusable, or the tool is missing.
+        ToolError: the tool failed.
     """
     image = before.image(scan)
     if bias == "n4":
-        image = backend("bias", bias)(image, before.mask(scan, image), threads=threads)
+        image = backend("bias", bias)(image, before.mask(scan, image), threads)
     elif bias == "freesurfer":
-        image = backend("bias", bias)(image, threads=threads)
+        image = backend("bias", bias)(image, Limits(threads))
     if intensity == "freesurfer" and scan.modality == ANATOMICAL:
-        image = backend("intensity", intensity)(image, threads=threads)
+        image = backend("intensity", intensity)(image, scan.modality, Limits(threads))
     io.write_image(folder / CORRECTED, image)
     write_receipt(folder, [CORRECTED], about(scan, "correction", {"bias": bias, "intensity": intensity}))

@@ -13,6 +13,7 @@ from diffeode.errors import InputError
 from diffeode.image import Image, Labels
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust, white_stripe
+from diffeode.prepare.plausible import require_skull_stripped
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.units import LABELS, TO_SCAN, Before, Placement
 from diffeode.receipt import write_receipt
@@ -42,10 +43,12 @@ def prepare_image(
         modality: which white matter ``white-stripe`` looks for.
 
     Raises:
-        InputError: the brain is empty or constant.
+        InputError: the brain is empty or constant, or the image is a whole head.
     """
     image = without_negatives(image)
-    mask = nonzero(image, name) if mask is None else mask
+    if mask is None:
+        require_skull_stripped(image, name)
+        mask = nonzero(image, name)
     grid = placement.grid if placement else image.grid
     if spacing_mm is not None:
         grid = grid.resample(spacing_mm)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from diffeode import io
 from diffeode.datasets.scan import Scan
-from diffeode.errors import InputError
 from diffeode.prepare.backends import backend
 from diffeode.prepare.units import LABELS, about, intact
 from diffeode.receipt import write_receipt
+from diffeode.tools import Limits
 
 
 def segment(scan: Scan, choice: str, prepared: Path, folder: Path, threads: int = 1) -> None:
@@ -17,11 +17,10 @@ def segment(scan: Scan, choice: str, prepared: Path, folder: Path, threads: int 
 
     Raises:
         InputError: nothing was found, or the tool or its weights are missing.
+        ToolError: the tool failed.
         DamagedFileError: the prepared scan is not what its receipt says.
     """
     image = io.read_image(intact(prepared) / "image.nii.gz")
-    labels = backend("labels", choice)(image, threads=threads)
-    if not labels.data.any():
-        raise InputError(f"{choice} found no structure in {scan.image}; look at the prepared scan.")
+    labels = backend("labels", choice)(image, f"{scan.id} of dataset {scan.dataset}", Limits(threads))
     io.write_labels(folder / LABELS, labels)
     write_receipt(folder, [LABELS], about(scan, "segmentation", choice))

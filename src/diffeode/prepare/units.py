@@ -12,6 +12,7 @@ from diffeode import io
 from diffeode.datasets.scan import Scan
 from diffeode.image import Image
 from diffeode.prepare.brain import nonzero, without_negatives
+from diffeode.prepare.plausible import read_plausible, require_skull_stripped
 from diffeode.receipt import RECEIPT, require_intact, write_receipt
 from diffeode.space import Grid
 from diffeode.transform import Affine
@@ -56,17 +57,18 @@ class Before:
             DamagedFileError: a unit is not what its receipt says.
         """
         if self.corrected is None:
-            return without_negatives(io.read_image(scan.image))
+            return without_negatives(read_plausible(scan.image))
         return io.read_image(intact(self.corrected) / CORRECTED)
 
     def mask(self, scan: Scan, image: Image) -> np.ndarray:
         """The brain on the grid of ``image``, ``(X, Y, Z)`` bool: as it was found, or what is above zero.
 
         Raises:
-            InputError: nothing is above zero.
+            InputError: nothing is above zero, or a whole head is.
             DamagedFileError: a unit is not what its receipt says.
         """
         if self.brain is None:
+            require_skull_stripped(image, str(scan.image))
             return nonzero(image, str(scan.image))
         return io.read_labels(intact(self.brain) / MASK).data > 0
 
