@@ -20,7 +20,10 @@ class Scan:
         modality: the BIDS suffix, ``"T1w"``.
         labels: label map on the scan's own grid.
         landmarks: table with columns ``name x y z``, RAS mm of the scan.
-        group: the person's group in ``participants.tsv``.
+        group: the person's group when scanned, such as ``healthy``.
+        age: in years, when scanned.
+        sex: ``M`` or ``F``.
+        cdr: Clinical Dementia Rating when scanned: 0, 0.5, 1, 2 or 3.
     """
 
     dataset: str
@@ -31,6 +34,9 @@ class Scan:
     labels: Path | None
     landmarks: Path | None
     group: str | None
+    age: float | None = None
+    sex: str | None = None
+    cdr: float | None = None
 
     @property
     def id(self) -> str:
