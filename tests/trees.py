@@ -25,7 +25,7 @@ _DIAGNOSES = ("Cognitively normal", "uncertain dementia", "AD Dementia", "AD Dem
 
 
 def write_oasis3(root: Path, persons: int, seed: int) -> None:
-    """OASIS-3 as ``download_oasis_scans.sh`` lays it out, with ``OASIS3_UDSb4_cdr.csv`` and ``OASIS3_demographics.csv``.
+    """OASIS-3 as ``download_oasis_scans.sh`` lays it out, with the tables ``OASIS3_UDSb4_cdr`` and ``OASIS3_demographics``.
 
     Folders are ``OAS30001_MR_d0129/anat1/sub-OAS30001_ses-d0129[_run-01]_T1w.nii.gz``, each with its ``.json``. Persons
     have 1 to 4 sessions; some sessions have two T1w, a T2w named ``acq-TSE``, no T2w, or files spelt ``sess-d0129``.
