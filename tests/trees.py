@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -25,7 +25,7 @@ _DIAGNOSES = ("Cognitively normal", "uncertain dementia", "AD Dementia", "AD Dem
 
 
 def write_oasis3(root: Path, persons: int, seed: int) -> None:
-    """OASIS-3 as ``download_oasis_scans.sh`` lays it out, with the tables ``OASIS3_UDSb4_cdr`` and ``OASIS3_demographics``.
+    """OASIS-3 as ``download_oasis_scans.sh`` lays it out, with ``OASIS3_UDSb4_cdr.csv`` and the demographics.
 
     Folders are ``OAS30001_MR_d0129/anat1/sub-OAS30001_ses-d0129[_run-01]_T1w.nii.gz``, each with its ``.json``. Persons
     have 1 to 4 sessions; some sessions have two T1w, a T2w named ``acq-TSE``, no T2w, or files spelt ``sess-d0129``.
@@ -118,7 +118,7 @@ def _cell(row: int, column: int, value: object) -> bytes:
     return struct.pack("<HH", kind, len(content)) + content
 
 
-def _first(wanted: Sequence[str], others: Sequence[str], count: int) -> list[str]:
+def _first(wanted: Sequence[str], others: Iterable[str], count: int) -> list[str]:
     """``count`` names, ``wanted`` always among them, sorted."""
     rest = [name for name in others if name not in wanted]
     return sorted([*wanted, *rest[: count - len(wanted)]])
