@@ -204,11 +204,14 @@ def scan_files(scan):
 
 
 def scan_fields(scan):
-    """The scan as plain words, so that Snakemake can tell when it changes."""
-    kept = {key: value for key, value in vars(scan).items() if value is not None}
-    if recipe_of(scan).segments:
-        kept.pop("labels", None)
-    return {key: str(value) for key, value in kept.items()}
+    """The scan as plain words, so that Snakemake can tell when it changes; nothing prepared hangs on who was scanned."""
+    left_out = {"age", "sex", "cdr", *(["labels"] if recipe_of(scan).segments else [])}
+    return {key: str(value) for key, value in vars(scan).items() if value is not None and key not in left_out}
+
+
+def image_fields(scan):
+    """The scan as plain words, without what was drawn on it."""
+    return {key: word for key, word in scan_fields(scan).items() if key not in ("labels", "landmarks", "group")}
 
 
 def image_file(scan):
@@ -269,7 +272,7 @@ def step_params(*choices):
 def t1w_fields(wildcards):
     """The T1w that a scan is placed through, as plain words; empty where there is none."""
     scan = scan_of(wildcards)
-    return scan_fields(STUDY.datasets()[scan.dataset].t1w_of(scan)) if recipe_of(scan).leans_on_t1w(scan) else {}
+    return image_fields(STUDY.datasets()[scan.dataset].t1w_of(scan)) if recipe_of(scan).leans_on_t1w(scan) else {}
 
 
 def step_code(script, *choices):

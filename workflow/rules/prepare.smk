@@ -43,7 +43,7 @@ rule strip:
     resources:
         mem_mb=8000,
     params:
-        scan=lambda w: scan_fields(scan_of(w)),
+        scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("brain"),
         code=step_code("strip", "brain"),
     message:
@@ -68,7 +68,7 @@ rule correct:
     resources:
         mem_mb=3000,
     params:
-        scan=lambda w: scan_fields(scan_of(w)),
+        scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("bias", "intensity"),
         code=step_code("correct", "bias", "intensity"),
     message:
@@ -93,7 +93,7 @@ rule place:
     resources:
         mem_mb=3000,
     params:
-        scan=lambda w: scan_fields(scan_of(w)),
+        scan=lambda w: image_fields(scan_of(w)),
         t1w=t1w_fields,
         choices=step_params("template"),
         seed=STUDY.seed,
@@ -146,7 +146,7 @@ rule segment:
     resources:
         mem_mb=8000,
     params:
-        scan=lambda w: scan_fields(scan_of(w)),
+        scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("labels"),
         code=step_code("segment", "labels"),
     message:
