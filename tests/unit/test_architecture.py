@@ -19,6 +19,7 @@ BELOW = {
     "io": {"errors", "space", "image", "transform"},
     "receipt": {"errors", "io"},
     "seals": {"io"},
+    "download": {"errors"},
     "resample": {"space", "image"},
     "weights": {"errors", "names", "io"},
     "warp": {"fused"},
