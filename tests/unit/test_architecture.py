@@ -21,7 +21,8 @@ BELOW = {
     "seals": {"io"},
     "download": {"errors"},
     "resample": {"space", "image"},
-    "weights": {"errors", "names", "io"},
+    "download": {"errors"},
+    "weights": {"errors", "names", "io", "download"},
     "warp": {"fused"},
     "source": set(),
     "fused": set(),
@@ -33,7 +34,7 @@ BELOW = {
     "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample"},
     "prepare": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("resample", "datasets", "ants_bridge", "weights"),
+        *("resample", "datasets", "ants_bridge", "weights", "optimise"),
     },
     "evaluation": {"errors", "names", "space", "image", "transform", "io", "receipt"},
     "statistics": {"errors", "names", "io", "evaluation"},
