@@ -123,7 +123,7 @@ def _add_apply(commands: Any) -> None:
 
 
 def _add_weights(commands: Any) -> None:
-    weights = commands.add_parser("weights", help="list or download the trained networks that preparation and methods use")
+    weights = commands.add_parser("weights", help="list or download the trained networks that are used here")
     weights.set_defaults(command=_weights)
     verbs = weights.add_subparsers(metavar="get")
     get = verbs.add_parser("get", help="download weights into the user's cache, and verify them")

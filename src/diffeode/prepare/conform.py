@@ -19,8 +19,8 @@ _FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 def conformed_grid(grid: Grid) -> Grid:
     """The 256^3 grid of 1 mm about the box of ``grid``, axes to the left, the feet and the front (LIA).
 
-    An oblique scan is turned to the scanner's axes. Where the box is longer than 256 mm, its rim is left out: equally on
-    both sides, but from head to feet only at the feet.
+    An oblique scan is turned to the scanner's axes. Where the box is longer than 256 mm, its rim is left out: equally
+    on both sides, but from head to feet only at the feet.
     """
     corners = grid.to_world(np.stack(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape]), axis=-1)).reshape(-1, 3)
     lower, upper = corners.min(axis=0), corners.max(axis=0)

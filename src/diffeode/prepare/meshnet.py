@@ -43,8 +43,8 @@ class Architecture:
         channels: of every hidden layer; the input has one.
         classes: of the last layer, a 1 x 1 x 1 convolution.
         dilations: of the 3 x 3 x 3 convolutions, in voxels; each is padded with as many zeros.
-        normalised: each channel is brought to mean 0 and variance 1 over the volume before the activation (GroupNorm with
-            one channel a group, without affine); the convolutions then have no bias.
+        normalised: each channel is brought to mean 0 and variance 1 over the volume before the activation (GroupNorm
+            with one channel a group, without affine); the convolutions then have no bias.
         activation: ``gelu`` (exact) or ``elu``.
     """
 
@@ -96,9 +96,9 @@ class MeshNet:
             values = _convolved(values, weight, bias, dilation)
             _activate(values, self.architecture)
             progress((number + 1) / layers, f"layer {number + 1} of {layers}")
-        classes = torch.cat([F.conv3d(slab, *self.last).argmax(1) for slab in values.split(_SLAB, dim=2)], dim=1)
+        slabs = [F.conv3d(slab, *self.last).argmax(1).to(torch.uint8) for slab in values.split(_SLAB, dim=2)]
         progress(1.0, f"layer {layers} of {layers}")
-        return classes[0].to(torch.uint8).numpy()
+        return torch.cat(slabs, dim=1)[0].numpy()
 
 
 def load_meshnet(path: Path, architecture: Architecture) -> MeshNet:

@@ -43,7 +43,9 @@ def subcortical_labels(image: Image, threads: int, progress: Progress = silent) 
     numbers = np.array(STRUCTURES, dtype=np.int32)[classes]
     labels = Labels(labels_back(numbers, conformed.grid, image.grid), image.grid)
     if not labels.data.any():
-        raise InputError("Segmentation found no brain in the scan; give a T1w scan of a head, in its right orientation.")
+        raise InputError(
+            "Segmentation found no brain in the scan; give a T1w scan of a head, in its right orientation."
+        )
     return labels
 
 
