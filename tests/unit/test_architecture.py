@@ -21,7 +21,6 @@ BELOW = {
     "seals": {"io"},
     "download": {"errors"},
     "resample": {"space", "image"},
-    "download": {"errors"},
     "weights": {"errors", "names", "io", "download"},
     "warp": {"fused"},
     "source": set(),

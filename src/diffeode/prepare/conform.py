@@ -33,7 +33,12 @@ def conformed_grid(grid: Grid) -> Grid:
 
 
 def conform(image: Image) -> Image:
-    """``image`` on its :func:`conformed_grid`, linearly; finer scans are smoothed first; outside lies its minimum."""
+    """``image`` on its :func:`conformed_grid`, linearly; finer scans are smoothed first; outside lies its minimum.
+
+    Raises:
+        InputError: a voxel is not finite, or all are equal.
+    """
+    image.check_usable("The scan")
     sigma = np.sqrt(np.maximum((1 / image.grid.spacing) ** 2 - 1, 0)) / _FWHM_PER_SIGMA
     smooth = ndimage.gaussian_filter(image.data, sigma, mode="nearest")
     target = conformed_grid(image.grid)
