@@ -149,7 +149,7 @@ def test_freesurfer_normalises_t1w_only(scan, tmp_path, monkeypatch, modality, c
 # ------------------------------------------------------------------------------------------------ recipes
 
 
-@pytest.mark.parametrize("choices", [{"brain": "synthstrip"}, {"bias": "freesurfer"}, {"labels": "synthseg"}])
+@pytest.mark.parametrize("choices", [{"brain": "mindgrab"}, {"bias": "freesurfer"}, {"labels": "synthseg"}])
 def test_every_choice_has_its_function(choices):
     ((step, choice),) = choices.items()
     assert callable(backend(step, choice))
