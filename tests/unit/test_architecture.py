@@ -31,7 +31,7 @@ BELOW = {
     "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample"},
     "prepare": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("resample", "datasets", "ants_bridge"),
+        *("resample", "datasets", "ants_bridge", "evaluation"),
     },
     "evaluation": {"errors", "names", "space", "image", "transform", "io", "receipt"},
     "statistics": {"errors", "names", "io", "evaluation"},

@@ -58,7 +58,7 @@ def write_preparation(table: pd.DataFrame, pictures: Mapping[str, str], folder: 
     write_text(folder / "preparation.tsv", text)
     sections = [_section(row, pictures.get(row["scan"])) for _, row in table.iterrows()]
     flagged = int((table["flags"] != "").sum())
-    head = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+    head = '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
     head += f"<title>Prepared scans</title>\n<style>{_STYLE}</style>\n"
     count = f"{len(table)} scans, {flagged} of them flagged."
     write_text(folder / "index.html", f"{head}<p>{escape(caption)}</p>\n<p>{count}</p>\n{''.join(sections)}</html>\n")
