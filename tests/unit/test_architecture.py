@@ -35,7 +35,7 @@ BELOW = {
     "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample", "download"},
     "prepare": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights", "optimise"),
+        *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights", "optimise", "evaluation"),
     },
     "evaluation": {"errors", "names", "space", "image", "transform", "io", "receipt"},
     "statistics": {"errors", "names", "io", "evaluation"},
