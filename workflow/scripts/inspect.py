@@ -14,7 +14,7 @@ with job(snakemake):
     from diffeode.prepare.template import chosen_template
 
     scan, template = scan_from(snakemake.params.scan), snakemake.params.choices["template"]
-    labels = Path(snakemake.input.labels).parent / "labels.nii.gz" if "labels" in snakemake.input.keys() else None
+    labels = Path(snakemake.input.labels).parent / "labels.nii.gz" if snakemake.input.get("labels") else None
     prepared = PreparedScan(
         name=scan.id,
         modality=scan.modality,

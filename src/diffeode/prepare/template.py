@@ -212,8 +212,8 @@ class _Fit:
     def __init__(self, template: Template, modality: str, scan: Image, name: str) -> None:
         self.template, self.scan, self.name = template, scan, name
         like = template.like(modality)
-        self.fixed, _ = resample_brain(like, template.mask, _COARSE_MM)
-        self.moving = robust(*resample_brain(scan, nonzero(scan, name), _COARSE_MM), name)
+        self.fixed, _ = resample_brain(like, template.mask, like.grid.resample(_COARSE_MM))
+        self.moving = robust(*resample_brain(scan, nonzero(scan, name), scan.grid.resample(_COARSE_MM)), name)
 
     def best_start(self, threads: int, seed: int) -> Affine:
         """The affine, found at 4 mm, from the centres of mass and where that fails from several rotations as well."""
