@@ -43,8 +43,13 @@ seed: 1
 results: results
 tools: [programs]
 """
-# what lies outside the brain of these heads has 5 to 6 per cent of its intensity
-_SYNTHSTRIP = standins.SYNTHSTRIP % {"above": 0.07}
+# what lies outside the brain of these heads is at most 3 per cent as bright as the brightest, the brain at least 12
+_SYNTHSTRIP = """
+given, _ = options({"-i": 1, "-m": 1})
+scan = load(given["-i"])
+data = scan.get_fdata()
+save((data > 0.1 * data.max()).astype(np.uint8), scan.affine, given["-m"])
+"""
 _SYNTHSEG = """
 given, _ = options({"--i": 1, "--o": 1, "--threads": 1, "--keepgeom": 0, "--cpu": 0})
 scan = load(given["--i"])
@@ -57,9 +62,9 @@ def put_in_heads(folder: Path) -> None:
     """Surround every brain with something dim that touches all sides, as skin and neck do."""
     for path in folder.rglob("*_T?w.nii.gz"):
         scan = io.read_image(path)
-        dim = np.random.default_rng(0).uniform(0.05, 0.06, scan.data.shape) * scan.data.max()
+        dim = np.random.default_rng(0).uniform(0.02, 0.03, scan.data.shape) * scan.data.max()
         scaled = np.maximum(scan.data, dim) / scan.data.max()
-        io.write_image(path, Image(np.where(scan.data > 0, np.maximum(scaled, 0.08), scaled), scan.grid))
+        io.write_image(path, Image(np.where(scan.data > 0, np.maximum(scaled, 0.12), scaled), scan.grid))
 
 
 @pytest.fixture(scope="module")
