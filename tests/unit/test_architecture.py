@@ -32,7 +32,7 @@ BELOW = {
     "tools": {"errors"},
     "interfaces": set(),
     "ants_bridge": {"errors", "space", "image", "transform", "io"},
-    "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample"},
+    "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample", "download"},
     "prepare": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
         *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights"),
@@ -45,6 +45,7 @@ BELOW = {
         *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces", "weights"),
     },
     "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods"},
+    "inventory": {"errors", "receipt", "datasets", "study"},
 }
 """What each room may know; the command line and the package itself may know all."""
 
