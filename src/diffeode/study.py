@@ -413,8 +413,8 @@ def _rank(error: ValidationError) -> tuple[bool, int]:
 
 def _sentence(error: ValidationError) -> str:
     place = ".".join(str(part) for part in error.absolute_path)
-    if error.validator is None:
-        return f"has the key {error.absolute_schema_path[-1]!r}, which its kind has no use for"
+    if error.validator == "not":
+        return f"has the key {place!r}, which its kind has no use for"
     of_place = f" under {place}" if place else ""
     if error.validator == "additionalProperties":
         known = error.schema["properties"]
