@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from diffeode import io
 from diffeode.datasets.demographics import Columns, Demographics, Person, read_demographics
 from diffeode.datasets.folder import list_folder
 from diffeode.errors import InputError
+from diffeode.evaluation.labels import read_label_table
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 NEURITE = {"T1w": "OASIS_OAS1_{subject}_MR{session}/aligned_norm.nii.gz"}
 NEURITE_LABELS = "OASIS_OAS1_{subject}_MR{session}/aligned_seg35.nii.gz"
 
@@ -107,3 +110,17 @@ def test_a_freesurfer_subject(data_root):
     (scan,) = list_folder("ds000247", data_root / "ds000247", patterns, ("T1w",), "sub-{subject}/anat/aseg.mgz")
     assert scan.id == "sub-0002_T1w"
     assert io.read_labels(scan.labels).grid.matches(io.read_image(scan.image).grid)
+
+
+def test_neurite_labels_are_where_their_names_say(data_root):
+    table = read_label_table(REPOSITORY / "config" / "labels" / "neurite35.tsv").set_index("id")
+    assert list(table.index) == list(range(1, 36))
+    for subject in ("0001", "0002"):
+        labels = io.read_labels(data_root / "neuriteoasis" / f"sub-{subject}" / "anat" / f"sub-{subject}_dseg.nii.gz")
+        assert set(np.unique(labels.data)) == {0, *table.index}
+        centres = {i: labels.grid.affine[:3] @ [*np.argwhere(labels.data == i).mean(axis=0), 1] for i in table.index}
+        middle = np.mean([centres[i][0] for i in table.index[table["hemisphere"] == "none"]])
+        for i, hemisphere in table["hemisphere"].items():
+            away = centres[i][0] - middle
+            assert {"left": away < -5, "right": away > 5, "none": abs(away) < 3}[hemisphere], table.loc[i, "name"]
+        assert centres[12][2] < centres[11][2] < centres[3][2]  # fourth, third and lateral ventricles, upwards
