@@ -22,7 +22,7 @@ from _tables import Table
 
 from diffeode.errors import InputError
 from diffeode.source import code_hash
-from diffeode.weights import find
+from diffeode.weights import load_weights
 
 KEYS = ("dataset", "scan", "threads")
 PARTS = ("brain", "segmentation")
@@ -50,7 +50,7 @@ class Case:
     def row(self, threads: int) -> dict[str, object]:
         """What its row starts with."""
         code = code_hash(_MODULES[self.part], Path(__file__).with_name("_prepare.py"))
-        digest = hashlib.sha256(f"{code} {find(_WEIGHTS[self.part])}".encode()).hexdigest()[:12]
+        digest = hashlib.sha256(f"{code} {load_weights(_WEIGHTS[self.part]).sha256}".encode()).hexdigest()[:12]
         about = {"dataset": self.dataset, "scan": self.scan, "population": self.population}
         return about | {"threads": threads, "code": digest}
 
