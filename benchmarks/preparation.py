@@ -60,6 +60,8 @@ def cases(part: str, data: Path) -> Iterator[Case]:
     if part == "segmentation":
         for number in range(1, 7):
             yield _labelled(part, "oasistrt", f"sub-{number:02d}", "adults (OASIS-TRT-20), skull-stripped", data)
+        folder = data / "ds000247" / "sub-0002" / "anat"
+        yield Case(part, "ds000247", "T1.mgz", "an adult, whole head", folder / "T1.mgz", folder / "aseg.mgz")
         return
     heads = [f"sub-IXI{number}" for number in ("013", "014", "015", "033", "034", "039")]
     for subject in heads:
