@@ -21,11 +21,12 @@ _AIR = 0.1
 """What is darker than this part of the 98 % quantile is air or bone."""
 
 REFERENCE = {
-    **{3: range(1000, 3000), 4: (4, 43), 5: (5, 44), 7: (7, 46), 8: (6, 45, 630, 631, 632), 10: (10, 49)},
+    **{2: (2, 41), 3: (3, 42, *range(1000, 3000)), 4: (4, 43), 5: (5, 44), 7: (7, 46), 10: (10, 49)},
+    **{8: (8, 47, 6, 45, 630, 631, 632)},
     **{11: (11, 50), 12: (12, 51), 13: (13, 52), 14: (14,), 15: (15,), 16: (16,), 17: (17, 53), 18: (18, 54)},
     **{26: (26, 58), 28: (28, 60)},
 }
-"""The labels of OASIS-TRT-20 that make up each of ours; they have no cerebral white matter."""
+"""The labels of FreeSurfer's aseg, or of OASIS-TRT-20, that make up each of ours."""
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +72,8 @@ def _brain_scores(mask: np.ndarray, labels: np.ndarray, image: Image) -> dict[st
 
 
 def _segmentation_scores(found: np.ndarray, labels: np.ndarray, image: Image) -> dict[str, float]:
-    return {f"dice_{number}": _dice(found == number, np.isin(labels, ids)) for number, ids in REFERENCE.items()}
+    drawn = {number: np.isin(labels, ids) for number, ids in REFERENCE.items()}
+    return {f"dice_{number}": _dice(found == number, mask) for number, mask in drawn.items() if mask.any()}
 
 
 def _dice(found: np.ndarray, reference: np.ndarray) -> float:

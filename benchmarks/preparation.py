@@ -22,7 +22,7 @@ from _tables import Table
 
 from diffeode.errors import InputError
 from diffeode.source import code_hash
-from diffeode.weights import find
+from diffeode.weights import load_weights
 
 KEYS = ("dataset", "scan", "threads")
 PARTS = ("brain", "segmentation")
@@ -50,7 +50,7 @@ class Case:
     def row(self, threads: int) -> dict[str, object]:
         """What its row starts with."""
         code = code_hash(_MODULES[self.part], Path(__file__).with_name("_prepare.py"))
-        digest = hashlib.sha256(f"{code} {find(_WEIGHTS[self.part])}".encode()).hexdigest()[:12]
+        digest = hashlib.sha256(f"{code} {load_weights(_WEIGHTS[self.part]).sha256}".encode()).hexdigest()[:12]
         about = {"dataset": self.dataset, "scan": self.scan, "population": self.population}
         return about | {"threads": threads, "code": digest}
 
@@ -60,6 +60,8 @@ def cases(part: str, data: Path) -> Iterator[Case]:
     if part == "segmentation":
         for number in range(1, 7):
             yield _labelled(part, "oasistrt", f"sub-{number:02d}", "adults (OASIS-TRT-20), skull-stripped", data)
+        folder = data / "ds000247" / "sub-0002" / "anat"
+        yield Case(part, "ds000247", "T1.mgz", "an adult, whole head", folder / "T1.mgz", folder / "aseg.mgz")
         return
     heads = [f"sub-IXI{number}" for number in ("013", "014", "015", "033", "034", "039")]
     for subject in heads:

@@ -5,6 +5,7 @@ Fedorov et al., End-to-end learning of brain tissue segmentation from imperfect 
 
 from __future__ import annotations
 
+import pickle
 import re
 import zipfile
 from collections.abc import Callable, Sequence
@@ -124,6 +125,10 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         if zipfile.is_zipfile(path):
             return torch.load(path, map_location="cpu", weights_only=True)
         return load_file(path)
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path} holds Python objects that are no tensors, which may run code; save it as safetensors."
+        ) from None
     except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path} cannot be read as weights of a network ({first}); fetch it again.") from None

@@ -21,6 +21,7 @@ STRUCTURES = (0, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26, 28)
 
 _WEIGHTS = "meshnet-subcortical"
 _MARGIN = 16
+_BRIGHTEST = 0.999
 
 
 def subcortical_labels(image: Image, threads: int, progress: Progress = silent) -> Labels:
@@ -50,9 +51,13 @@ def subcortical_labels(image: Image, threads: int, progress: Progress = silent) 
 
 
 def _scaled(volume: np.ndarray) -> np.ndarray:
-    """``volume`` with its least and greatest value moved to 0 and 1, as in the network's training."""
-    low, high = volume.min(), volume.max()
-    return (volume - low) / (high - low)
+    """``volume`` with its least value at 0 and the 99.9 % quantile of all above it at 1, clipped there.
+
+    So does brainchop, which conforms as ``mri_convert`` does and then scales between least and greatest value.
+    """
+    low = volume.min()
+    high = np.quantile(volume[volume > low], _BRIGHTEST)
+    return np.clip((volume - low) / (high - low), 0, 1)
 
 
 def _occupied(volume: np.ndarray) -> tuple[slice, ...]:
