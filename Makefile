@@ -32,6 +32,9 @@ datasets: setup  ## what there is of every dataset, what is missing and how to g
 ixi: setup  ## download IXI (8 GB) to ../data/ixi or $$IXI; continues where it broke off
 	@$(SNAKEMAKE) ixi
 
+heads: setup  ## from raw heads: IXI at 2 mm and two patients, skull-stripped, placed, segmented, registered
+	@$(call study,heads,config/heads.yaml)
+
 # NODEO=../NODEO-DIR runs the reference beside ours
 benchmark: setup  ## accuracy and speed against other tools (hours; tables in benchmarks/results)
 	$(BIN)/python benchmarks/accuracy.py

@@ -25,6 +25,7 @@ from diffeode.names import nearest
 from diffeode.prepare.recipe import Recipe
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_RAW_HEADS = {"brain": "mindgrab", "bias": "n4", "template": "icbm152"}
 _KINDS = {"object": "a block of keys", "array": "a list", "string": "a word", "integer": "a whole number"}
 _KINDS |= {"number": "a number", "boolean": "true or false", "null": "null"}
 
@@ -267,7 +268,8 @@ class _Reader:
     def study_of_bids(self, content: dict[str, Any], where: str) -> Study:
         """The study's runs on a BIDS folder in place of its experiments: every T1w to every T2w of another person."""
         root = os.path.abspath(content["bids"])
-        title = f"{_bids_title(Path(root)) or Path(root).name}, T1w to T2w"
+        name = _bids_description(Path(root)).get("Name") or Path(root).name
+        title = f"{name}, T1w to T2w"
         sides = {side: {"dataset": "bids", "modality": m} for side, m in (("fixed", "T2w"), ("moving", "T1w"))}
         given = {
             ("datasets", "bids"): {"kind": "bids", "root": root},
@@ -309,15 +311,15 @@ class _Reader:
         self.check(content, "dataset", where)
         virtual = content["kind"] == "virtual"
         root = results / "sources" / name if virtual else self.repository / expand(content["root"], where)
-        bids_title = _bids_title(root) if content["kind"] == "bids" else None
+        about = _bids_description(root) if content["kind"] == "bids" else {}
         return Dataset(
             name=name,
-            title=content.get("title") or bids_title or name,
+            title=content.get("title") or about.get("Name") or name,
             population=content.get("population", "participants"),
             kind=content["kind"],
             root=root,
             labels=self.label_table(content.get("labels"), where),
-            recipe=self.recipe(content.get("prepare", {}), where),
+            recipe=self.recipe(content.get("prepare") or _default_preparation(about), where),
             cohort=content.get("cohort", {}),
             layout={key: content[key] for key in ("scans", "label_maps", "demographics") if key in content},
             about={key: content[key] for key in ("source", "licence", "citation", "access") if key in content},
@@ -381,15 +383,20 @@ def expand(text: str, where: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def _bids_title(root: Path) -> str | None:
-    """The name a BIDS folder gives itself."""
+def _bids_description(root: Path) -> dict[str, Any]:
+    """What a BIDS folder says of itself; empty where it says nothing."""
     path = root / "dataset_description.json"
     if not path.is_file():
-        return None
+        return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8")).get("Name")
-    except (ValueError, AttributeError):
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
         raise InputError(f"{path} is not valid JSON; repair or remove it.") from None
+
+
+def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
+    """For scans of which no more is known than what their BIDS folder says: raw ones are whole heads."""
+    return dict(_RAW_HEADS) if description.get("DatasetType") == "raw" else {}
 
 
 def _ours(name: str, runs: Iterable[str], where: str) -> str | None:

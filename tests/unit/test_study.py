@@ -1,5 +1,6 @@
 """Studies are read, and every way to misname something stops with a sentence that names what was meant."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -162,6 +163,38 @@ def test_two_lines_are_a_dataset(repository, tmp_path):
     (root / "dataset_description.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"dataset_description\.json is not valid JSON"):
         load_dataset("mine", repository)
+
+
+@pytest.mark.parametrize(
+    ("said", "written", "brain"),
+    [
+        ({}, "", "nonzero"),
+        ({"DatasetType": "derivative"}, "", "nonzero"),
+        ({"DatasetType": "raw"}, "", "mindgrab"),
+        ({"DatasetType": "raw"}, "prepare: {brain: nonzero}\n", "nonzero"),
+    ],
+)
+def test_a_folder_that_calls_itself_raw_is_taken_for_whole_heads(repository, tmp_path, said, written, brain):
+    root = bids_folder(tmp_path / "mine", *THREE_PERSONS)
+    (root / "dataset_description.json").write_text(json.dumps(said), encoding="utf-8")
+    path = repository / "config" / "datasets" / "mine.yaml"
+    path.write_text(f"kind: bids\nroot: {root}\n{written}", encoding="utf-8")
+    assert load_dataset("mine", repository).recipe.brain == brain
+
+
+def test_labels_of_the_t1w_are_lent_in_a_common_space_only(repository, tmp_path):
+    root = bids_folder(tmp_path / "mine", *THREE_PERSONS, "sub-04/anat/sub-04_T2w.nii.gz")
+    path = repository / "config" / "datasets" / "mine.yaml"
+    path.write_text(f"kind: bids\nroot: {root}\nprepare: {{labels: meshnet, template: icbm152}}\n", encoding="utf-8")
+    dataset = load_dataset("mine", repository)
+    *with_t1w, without = dataset.scans("T2w")
+    assert [scan.id for scan in dataset.helpers_of(with_t1w[0])] == ["sub-01_T1w"]
+    assert dataset.helpers_of(dataset.scans("T1w")[0]) == []
+    with pytest.raises(InputError, match="sub-04_T2w of dataset mine has no T1w of the same visit"):
+        dataset.helpers_of(without)
+    path.write_text(f"kind: bids\nroot: {root}\nprepare: {{labels: meshnet}}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="set template: icbm152 under prepare"):
+        load_dataset("mine", repository).helpers_of(with_t1w[0])
 
 
 def test_the_runs_of_a_study_on_a_bids_folder(tmp_path, monkeypatch):
