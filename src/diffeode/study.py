@@ -14,8 +14,18 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from diffeode.datasets.bids import list_scans
-from diffeode.datasets.pairs import PlannedPair, draw_pairs
-from diffeode.datasets.scan import Scan, choose_scans
+from diffeode.datasets.pairs import PlannedPair, draw_pairs, pairs_drawn_before
+from diffeode.datasets.scan import Scan
+from diffeode.datasets.selection import (
+    Draw,
+    ScanKey,
+    Selection,
+    Split,
+    read_exclusions,
+    select,
+    training_scans,
+    without_excluded,
+)
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.methods.runs import Run, load_run, run_names
@@ -36,6 +46,8 @@ class Dataset:
         labels: table of the structures to evaluate, or None where there are no labels.
         prepare: steps of preparation (:class:`diffeode.prepare.scan.Recipe`).
         cohort: ``persons``, ``spacing_mm`` and ``seed`` of a virtual cohort.
+        excluded: names of scans that are never used (:func:`diffeode.datasets.selection.without_excluded`).
+        split: who is there to train on and who to test on, or None.
     """
 
     name: str
@@ -46,9 +58,14 @@ class Dataset:
     labels: Path | None
     prepare: dict[str, Any]
     cohort: dict[str, Any] = field(default_factory=dict)
+    excluded: frozenset[str] = frozenset()
+    split: Split | None = None
 
     def scans(self, modality: str) -> list[Scan]:
-        """Every scan of ``modality``; those of a virtual cohort need not exist yet."""
+        """Every scan of ``modality`` that is not excluded; those of a virtual cohort need not exist yet."""
+        return without_excluded(self._listed(modality), self.excluded)
+
+    def _listed(self, modality: str) -> list[Scan]:
         if self.kind == "virtual":
             from diffeode.datasets.virtual import planned_scans
 
@@ -58,16 +75,22 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Side:
-    """The scans on one side of the pairs: of a dataset, one modality, and where given some subjects or one group."""
+    """The scans on one side of the pairs: of a dataset, those that a selection chooses."""
 
     dataset: Dataset
-    modality: str
-    subjects: tuple[str, ...] | None = None
-    group: str | None = None
+    selection: Selection
 
-    def scans(self) -> list[Scan]:
-        """The scans chosen."""
-        return choose_scans(self.dataset.scans(self.modality), self.modality, self.subjects, self.group)
+    def scans(self, side: str, seed: int, kept: Iterable[ScanKey] = (), apart_from: Iterable[Scan] = ()) -> list[Scan]:
+        """The scans chosen (:func:`diffeode.datasets.selection.select`)."""
+        return select(
+            self.dataset.scans(self.selection.modality),
+            self.selection,
+            split=self.dataset.split,
+            seed=seed,
+            side=side,
+            kept=frozenset(kept),
+            apart_from=apart_from,
+        )
 
 
 @dataclass(frozen=True)
@@ -140,6 +163,18 @@ class Study:
         used = (scan for e in self.experiments for pair in e.pairs for scan in (pair.fixed, pair.moving))
         return {(scan.dataset, scan.id): scan for scan in used}
 
+    def training_scans(self, dataset: str, modality: str) -> list[Scan]:
+        """The scans of a dataset to train on, none of a person whom the study registers.
+
+        Raises:
+            InputError: the dataset is not the study's or has no split, a person to train on is registered too, or
+                nobody is left to train on.
+        """
+        source = self.datasets().get(dataset)
+        if source is None or source.split is None:
+            raise InputError(f"Study {self.name} cannot train on {dataset}: it is no dataset of its own with a split.")
+        return training_scans(source.scans(modality), source.split, self.scans().values())
+
     def units(self) -> list[tuple[str, str, str]]:
         """Every unit of work: experiment, pair and run."""
         return [(e.name, pair.id, run.name) for e in self.experiments for pair in e.pairs for run in self.runs]
@@ -186,7 +221,11 @@ class _Reader:
         self.check(content, "experiment", where)
         fixed, moving = (self.side(content[key], results) for key in ("fixed", "moving"))
         seed = content.get("seed", 0)
-        pairs = draw_pairs(fixed.scans(), moving.scans(), self.how(content.get("pairs", "all")), seed)
+        before = pairs_drawn_before(results / "pairs" / name / "pairs.tsv", seed)
+        fixed_scans = fixed.scans("fixed", seed, kept={pair[0] for pair in before})
+        apart_from = fixed_scans if content.get("disjoint") else ()
+        moving_scans = moving.scans("moving", seed, kept={pair[1] for pair in before}, apart_from=apart_from)
+        pairs = draw_pairs(fixed_scans, moving_scans, self.how(content.get("pairs", "all")), seed, before)
         return Experiment(
             name=name,
             title=content["title"],
@@ -199,12 +238,16 @@ class _Reader:
         )
 
     def side(self, content: dict[str, Any], results: Path) -> Side:
-        subjects = content.get("subjects")
         return Side(
             dataset=self.dataset(content["dataset"], results),
-            modality=content["modality"],
-            subjects=tuple(str(s) for s in subjects) if subjects is not None else None,
-            group=content.get("group"),
+            selection=Selection(
+                modality=content["modality"],
+                subjects=_words(content.get("subjects")),
+                groups=_words(content.get("group")),
+                part=content.get("split"),
+                sessions=content.get("sessions", "all"),
+                draw=_draw(content.get("draw")),
+            ),
         )
 
     def dataset(self, name: str, results: Path) -> Dataset:
@@ -220,6 +263,8 @@ class _Reader:
             labels=self.label_table(content["labels"], where),
             prepare=content["prepare"],
             cohort=content.get("cohort", {}),
+            excluded=read_exclusions(self.repository / content["exclude"]) if "exclude" in content else frozenset(),
+            split=_split(content.get("split")),
         )
 
     def label_table(self, name: str | None, where: str) -> Path | None:
@@ -274,6 +319,19 @@ def _ours(name: str, runs: Iterable[str], where: str) -> str | None:
             f"{where} puts run {name!r} against the others, but there is none{nearest(name, run_names())}."
         )
     return name if name in runs else None
+
+
+def _words(given: str | list[str] | None) -> tuple[str, ...] | None:
+    return (given,) if isinstance(given, str) else tuple(given) if given else None
+
+
+def _draw(given: int | dict[str, Any] | None) -> Draw | None:
+    return Draw(persons=given) if isinstance(given, int) else Draw(**given) if given else None
+
+
+def _split(given: dict[str, Any] | None) -> Split | None:
+    always = frozenset(given.get("always_test", ())) if given else frozenset()
+    return Split(given["test"], given["seed"], always) if given else None
 
 
 def _read_yaml(path: Path) -> Any:
