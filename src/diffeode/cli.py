@@ -74,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_apply(commands)
     methods = commands.add_parser("methods", help="list every named run, what it needs and whether it can run here")
     methods.set_defaults(command=_methods)
+    datasets = commands.add_parser(
+        "datasets", help="list every dataset: what there is of it, what is missing, and how to get it"
+    )
+    datasets.add_argument("name", nargs="?", metavar="NAME", help="say all about this one")
+    datasets.set_defaults(command=_datasets)
     return parser
 
 
@@ -197,6 +202,26 @@ def _methods(options: argparse.Namespace) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _datasets(options: argparse.Namespace) -> None:
+    from diffeode.inventory import dataset_names, description, overview, take_inventory
+
+    repository = _repository()
+    if options.name is None:
+        lines = overview([take_inventory(name, repository) for name in dataset_names(repository)])
+    else:
+        lines = description(take_inventory(options.name, repository))
+    print(*lines, sep="\n")
+
+
+def _repository() -> Path:
+    """The checkout one stands in, or the one this package is installed from."""
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
+        if (folder / "config" / "datasets").is_dir():
+            return Path(os.path.relpath(folder))
+    raise InputError(f"There is no config/datasets in {here} or above; go to the repository first.")
 
 
 # ------------------------------------------------------------------------------------------------ one registration

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from diffeode.datasets.bids import list_scans
+from diffeode.datasets.listing import list_dataset
 from diffeode.datasets.pairs import PlannedPair, draw_pairs, pairs_drawn_before
 from diffeode.datasets.scan import Scan
 from diffeode.datasets.selection import (
@@ -41,11 +42,13 @@ class Dataset:
     """Where scans come from (``config/datasets/<name>.yaml``).
 
     Attributes:
-        kind: ``bids``, or ``virtual`` for a cohort made here.
-        root: the BIDS folder.
+        kind: ``bids``, ``oasis3``, ``ixi``, ``folder``, or ``virtual`` for a cohort made here.
+        root: the folder of the scans.
         labels: table of the structures to evaluate, or None where there are no labels.
         prepare: steps of preparation (:class:`diffeode.prepare.scan.Recipe`).
         cohort: ``persons``, ``spacing_mm`` and ``seed`` of a virtual cohort.
+        layout: where its files lie in ``root`` (:func:`diffeode.datasets.listing.list_dataset`).
+        about: ``source``, ``licence``, ``citation`` and ``access``, how to get it, where they are said.
         excluded: names of scans that are never used (:func:`diffeode.datasets.selection.without_excluded`).
         split: who is there to train on and who to test on, or None.
     """
@@ -58,19 +61,30 @@ class Dataset:
     labels: Path | None
     prepare: dict[str, Any]
     cohort: dict[str, Any] = field(default_factory=dict)
+    layout: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, str] = field(default_factory=dict)
     excluded: frozenset[str] = frozenset()
     split: Split | None = None
 
-    def scans(self, modality: str) -> list[Scan]:
-        """Every scan of ``modality`` that is not excluded; those of a virtual cohort need not exist yet."""
+    def scans(self, modality: str | None = None) -> list[Scan]:
+        """Every scan of ``modality``, or of all it has a use for, that is not excluded.
+
+        Those of a virtual cohort need not exist yet.
+
+        Raises:
+            InputError: the dataset is not there, or its scans or tables are unusable; the message says what to do.
+        """
         return without_excluded(self._listed(modality), self.excluded)
 
-    def _listed(self, modality: str) -> list[Scan]:
+    def _listed(self, modality: str | None) -> list[Scan]:
         if self.kind == "virtual":
             from diffeode.datasets.virtual import planned_scans
 
             return planned_scans(self.name, self.root, self.cohort["persons"])
-        return list_scans(self.name, self.root, (modality,))
+        if "access" in self.about and not self.root.is_dir():
+            raise InputError(f"Dataset {self.name} has no folder {self.root}: {self.about['access']}")
+        modalities = (modality,) if modality else tuple(self.layout.get("scans", ("T1w", "T2w")))
+        return list_dataset(self.name, self.kind, self.root, modalities, self.layout)
 
 
 @dataclass(frozen=True)
@@ -82,8 +96,10 @@ class Side:
 
     def scans(self, side: str, seed: int, kept: Iterable[ScanKey] = (), apart_from: Iterable[Scan] = ()) -> list[Scan]:
         """The scans chosen (:func:`diffeode.datasets.selection.select`)."""
+        scans = self.dataset.scans(self.selection.modality)
+        self._require_contrast({scan.subject for scan in scans})
         return select(
-            self.dataset.scans(self.selection.modality),
+            scans,
             self.selection,
             split=self.dataset.split,
             seed=seed,
@@ -91,6 +107,18 @@ class Side:
             kept=frozenset(kept),
             apart_from=apart_from,
         )
+
+    def _require_contrast(self, subjects: set[str]) -> None:
+        """Say which of the persons asked for were scanned, but not in this side's contrast."""
+        absent = {subject.removeprefix("sub-") for subject in self.selection.subjects or ()} - subjects
+        others = {scan.subject: scan.modality for scan in self.dataset.scans()} if absent else {}
+        lacking = sorted(absent & others.keys())
+        if lacking:
+            names = ", ".join(f"sub-{subject}" for subject in lacking)
+            has = f"{others[lacking[0]]} but no {self.selection.modality}"
+            raise InputError(
+                f"Dataset {self.dataset.name} has {has} of {names}; add it, or leave out who lacks it (subjects: ...)."
+            )
 
 
 @dataclass(frozen=True)
@@ -180,6 +208,15 @@ class Study:
         return [(e.name, pair.id, run.name) for e in self.experiments for pair in e.pairs for run in self.runs]
 
 
+def load_dataset(name: str, repository: Path) -> Dataset:
+    """The dataset in ``config/datasets/<name>.yaml``; a virtual one lies under ``results``.
+
+    Raises:
+        InputError: there is none of that name, or its file has an unknown, missing or misspelt key.
+    """
+    return _Reader(Path(repository)).dataset(name, Path("results"))
+
+
 def load_study(source: Path | str | Mapping[str, Any], repository: Path) -> Study:
     """The study in a file, or in a mapping of the same keys, with all that it names.
 
@@ -198,10 +235,15 @@ def load_study(source: Path | str | Mapping[str, Any], repository: Path) -> Stud
 
 @dataclass(frozen=True)
 class _Reader:
+    """Reads the files under ``repository``; ``given`` stands for files there are not, by kind and name."""
+
     repository: Path
+    given: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     def study(self, content: Any, where: str) -> Study:
         self.check(content, "study", where)
+        if "bids" in content:
+            return self.study_of_bids(content, where)
         results = Path(content["results"])
         names = content["experiments"]
         runs = tuple(load_run(name) for name in content["runs"])
@@ -214,6 +256,20 @@ class _Reader:
             seed=content["seed"],
             results=results,
             panels=content.get("panels", 1),
+        )
+
+    def study_of_bids(self, content: dict[str, Any], where: str) -> Study:
+        """The study's runs on a BIDS folder in place of its experiments: every T1w to every T2w of another person."""
+        root = os.path.abspath(content["bids"])
+        title = f"{_bids_title(Path(root)) or Path(root).name}, T1w to T2w"
+        sides = {side: {"dataset": "bids", "modality": m} for side, m in (("fixed", "T2w"), ("moving", "T1w"))}
+        given = {
+            ("datasets", "bids"): {"kind": "bids", "root": root},
+            ("experiments", "bids"): {"title": title, **sides, "alignment": "affine", "seed": content["seed"]},
+        }
+        rest = {key: value for key, value in content.items() if key != "bids"}
+        return replace(self, given=given).study(
+            rest | {"study": "bids", "title": title, "experiments": ["bids"]}, where
         )
 
     def experiment(self, name: str, results: Path) -> Experiment:
@@ -254,15 +310,19 @@ class _Reader:
         content, where = self.named("datasets", name)
         self.check(content, "dataset", where)
         virtual = content["kind"] == "virtual"
+        root = results / "sources" / name if virtual else self.repository / expand(content["root"], where)
+        bids_title = _bids_title(root) if content["kind"] == "bids" else None
         return Dataset(
             name=name,
-            title=content["title"],
-            population=content["population"],
+            title=content.get("title") or bids_title or name,
+            population=content.get("population", "participants"),
             kind=content["kind"],
-            root=results / "sources" / name if virtual else self.repository / expand(content["root"], where),
-            labels=self.label_table(content["labels"], where),
-            prepare=content["prepare"],
+            root=root,
+            labels=self.label_table(content.get("labels"), where),
+            prepare=content.get("prepare", {}),
             cohort=content.get("cohort", {}),
+            layout={key: content[key] for key in ("scans", "label_maps", "demographics") if key in content},
+            about={key: content[key] for key in ("source", "licence", "citation", "access") if key in content},
             excluded=read_exclusions(self.repository / content["exclude"]) if "exclude" in content else frozenset(),
             split=_split(content.get("split")),
         )
@@ -283,6 +343,8 @@ class _Reader:
 
     def named(self, kind: str, name: str) -> tuple[Any, str]:
         """Content and shown path of ``config/<kind>/<name>.yaml``."""
+        if (kind, name) in self.given:
+            return self.given[kind, name], f"{kind.removesuffix('s')} {name!r}"
         folder = self.repository / "config" / kind
         if not (folder / f"{name}.yaml").is_file():
             known = (file.stem for file in folder.glob("*.yaml"))
@@ -311,6 +373,17 @@ def expand(text: str, where: str) -> str:
         return found
 
     return _VARIABLE.sub(value, text)
+
+
+def _bids_title(root: Path) -> str | None:
+    """The name a BIDS folder gives itself."""
+    path = root / "dataset_description.json"
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("Name")
+    except (ValueError, AttributeError):
+        raise InputError(f"{path} is not valid JSON; repair or remove it.") from None
 
 
 def _ours(name: str, runs: Iterable[str], where: str) -> str | None:
@@ -350,6 +423,8 @@ def _rank(error: ValidationError) -> tuple[bool, int]:
 
 def _sentence(error: ValidationError) -> str:
     place = ".".join(str(part) for part in error.absolute_path)
+    if error.validator is None:
+        return f"has the key {place!r}, which its kind has no use for"
     of_place = f" under {place}" if place else ""
     if error.validator == "additionalProperties":
         known = error.schema["properties"]

@@ -19,6 +19,7 @@ BELOW = {
     "io": {"errors", "space", "image", "transform"},
     "receipt": {"errors", "io"},
     "seals": {"io"},
+    "download": {"errors"},
     "resample": {"space", "image"},
     "warp": {"fused"},
     "source": set(),
@@ -28,7 +29,7 @@ BELOW = {
     "losses": {"fused", "descriptors", "warp"},
     "optimise": {"errors", "flows", "warp"},
     "ants_bridge": {"errors", "space", "image", "transform", "io"},
-    "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample"},
+    "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample", "download"},
     "prepare": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
         *("resample", "datasets", "ants_bridge"),
@@ -41,6 +42,7 @@ BELOW = {
         *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare"),
     },
     "study": {"errors", "names", "datasets", "evaluation", "methods"},
+    "inventory": {"errors", "receipt", "datasets", "study"},
 }
 """What each room may know; the command line and the package itself may know all."""
 

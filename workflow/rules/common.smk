@@ -152,8 +152,9 @@ def scan_files(wildcards):
 
 
 def scan_fields(wildcards):
-    """The scan as plain words, so that Snakemake can tell when it changes."""
-    return {key: str(value) for key, value in vars(scan_of(wildcards)).items() if value is not None}
+    """The scan as plain words, so that Snakemake can tell when it changes; nothing prepared hangs on who was scanned."""
+    known = vars(scan_of(wildcards)).items()
+    return {key: str(value) for key, value in known if value is not None and key not in ("age", "sex", "cdr")}
 
 
 def prepared(scan):

@@ -2,7 +2,7 @@
 
     python workflow/scripts/status.py [--configfile config/albert.yaml] [--config key=value ...]
 
-Options are Snakemake's. Nothing is run or written: Snakemake plans the study as for a dry run, and is asked about its plan.
+Options are Snakemake's. Nothing is run: Snakemake plans the study as for a dry run, and is asked about its plan.
 """
 
 from __future__ import annotations
