@@ -423,7 +423,7 @@ def _rank(error: ValidationError) -> tuple[bool, int]:
 
 def _sentence(error: ValidationError) -> str:
     place = ".".join(str(part) for part in error.absolute_path)
-    if error.validator is None:
+    if error.validator == "not":
         return f"has the key {place!r}, which its kind has no use for"
     of_place = f" under {place}" if place else ""
     if error.validator == "additionalProperties":

@@ -24,10 +24,10 @@ rule ixi:
 rule fetch_ixi:
     output:
         f"{IXI}/{{archive}}/receipt.json",
-    wildcard_constraints:
-        archive="IXI-T[12]",
     log:
         f"{LOGS}/fetch_ixi/{{archive}}.log",
+    wildcard_constraints:
+        archive="IXI-T[12]",
     conda:
         ENVIRONMENT
     threads: 1
