@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +118,12 @@ def copy_repository(to: Path) -> Clone:
         else:
             shutil.copy2(source, to / name)
     return Clone(to)
+
+
+@pytest.fixture(scope="session")
+def copied() -> Callable[[Path], Clone]:
+    """Copies the repository's files to a folder."""
+    return copy_repository
 
 
 @pytest.fixture(scope="session")

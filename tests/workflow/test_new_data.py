@@ -6,7 +6,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import Clone, copy_repository
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -53,9 +52,9 @@ def write_person(root: Path, subject: str, radius: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def _grown(tmp_path_factory) -> Clone:
+def _grown(tmp_path_factory, copied):
     """Three persons; all six pairs in one experiment, three drawn in the other; everything made."""
-    clone = copy_repository(tmp_path_factory.mktemp("growing") / "clone")
+    clone = copied(tmp_path_factory.mktemp("growing") / "clone")
     for subject, radius in (("01", 4), ("02", 5), ("03", 6)):
         write_person(clone.path("scans"), subject, radius)
     clone.write("config/datasets/folder.yaml", _DATASET)
@@ -69,12 +68,13 @@ def _grown(tmp_path_factory) -> Clone:
 
 
 @pytest.fixture
-def grown(_grown: Clone, tmp_path: Path) -> Clone:
+def grown(_grown, tmp_path):
+    """A clone of one's own in which the growing study is finished."""
     shutil.copytree(_grown.root, tmp_path / "clone")
-    return Clone(tmp_path / "clone")
+    return type(_grown)(tmp_path / "clone")
 
 
-def units(clone: Clone) -> dict[Path, int]:
+def units(clone) -> dict[Path, int]:
     """When the receipts of scans, pairs and registrations were written."""
     results = clone.path("results")
     return {file.relative_to(results): file.stat().st_mtime_ns for file in results.rglob("receipt.json")}
@@ -84,7 +84,7 @@ def of_pairs(planned: dict[str, int]) -> dict[str, int]:
     return {rule: planned.get(rule, 0) for rule in ("prepare", "align", "register", "evaluate")}
 
 
-def drawn(clone: Clone, experiment: str) -> list[str]:
+def drawn(clone, experiment: str) -> list[str]:
     table = clone.path(f"results/pairs/{experiment}/pairs.tsv").read_text(encoding="utf-8").splitlines()
     return [row.split("\t")[0] for row in table[1:]]
 
