@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from jsonschema.exceptions import ValidationError
 
 from diffeode.datasets.listing import list_dataset
 from diffeode.datasets.pairs import PlannedPair, draw_pairs, pairs_drawn_before
-from diffeode.datasets.scan import Scan
+from diffeode.datasets.scan import ANATOMICAL, Scan
 from diffeode.datasets.selection import (
     Draw,
     ScanKey,
@@ -31,6 +32,7 @@ from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.methods.runs import Run, load_run, run_names
 from diffeode.names import nearest
+from diffeode.prepare.recipe import Recipe
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _KINDS = {"object": "a block of keys", "array": "a list", "string": "a word", "integer": "a whole number"}
@@ -45,7 +47,7 @@ class Dataset:
         kind: ``bids``, ``oasis3``, ``ixi``, ``folder``, or ``virtual`` for a cohort made here.
         root: the folder of the scans.
         labels: table of the structures to evaluate, or None where there are no labels.
-        prepare: steps of preparation (:class:`diffeode.prepare.scan.Recipe`).
+        recipe: how its scans are prepared.
         cohort: ``persons``, ``spacing_mm`` and ``seed`` of a virtual cohort.
         layout: where its files lie in ``root`` (:func:`diffeode.datasets.listing.list_dataset`).
         about: ``source``, ``licence``, ``citation`` and ``access``, how to get it, where they are said.
@@ -59,7 +61,7 @@ class Dataset:
     kind: str
     root: Path
     labels: Path | None
-    prepare: dict[str, Any]
+    recipe: Recipe
     cohort: dict[str, Any] = field(default_factory=dict)
     layout: dict[str, Any] = field(default_factory=dict)
     about: dict[str, str] = field(default_factory=dict)
@@ -85,6 +87,38 @@ class Dataset:
             raise InputError(f"Dataset {self.name} has no folder {self.root}: {self.about['access']}")
         modalities = (modality,) if modality else tuple(self.layout.get("scans", ("T1w", "T2w")))
         return list_dataset(self.name, self.kind, self.root, modalities, self.layout)
+
+    def t1w_of(self, scan: Scan) -> Scan:
+        """The T1w of the visit on which ``scan`` was made.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = self._t1w_of_visit.get((scan.subject, scan.session))
+        if found is None:
+            raise InputError(
+                f"{scan.id} of dataset {self.name} has no {ANATOMICAL} of the same visit, which its preparation needs "
+                "(through: t1w, or labels: meshnet); add it, leave the person out, or choose through: direct."
+            )
+        return found
+
+    def helpers_of(self, scan: Scan) -> list[Scan]:
+        """The other scans that preparing ``scan`` needs: the T1w of its visit, or none.
+
+        Raises:
+            InputError: the T1w is needed and missing, or cannot lend its labels to another space.
+        """
+        if self.recipe.borrows_labels(scan) and not self.recipe.places:
+            raise InputError(
+                f"Dataset {self.name} labels its {ANATOMICAL} scans (labels: meshnet), and {scan.id} can borrow them "
+                "only in a common space; set template: icbm152 under prepare."
+            )
+        needed = self.recipe.leans_on_t1w(scan) or self.recipe.borrows_labels(scan)
+        return [self.t1w_of(scan)] if needed else []
+
+    @cached_property
+    def _t1w_of_visit(self) -> dict[tuple[str, str | None], Scan]:
+        return {(scan.subject, scan.session): scan for scan in self.scans(ANATOMICAL)}
 
 
 @dataclass(frozen=True)
@@ -162,6 +196,7 @@ class Study:
         seed: of every registration.
         results: the folder everything is written to.
         panels: pairs per experiment that are shown as panels.
+        tools: folders that are searched for programs before PATH.
     """
 
     name: str
@@ -172,6 +207,7 @@ class Study:
     seed: int
     results: Path
     panels: int
+    tools: tuple[Path, ...] = ()
 
     def experiment(self, name: str) -> Experiment:
         """The experiment called ``name``."""
@@ -202,6 +238,12 @@ class Study:
         if source is None or source.split is None:
             raise InputError(f"Study {self.name} cannot train on {dataset}: it is no dataset of its own with a split.")
         return training_scans(source.scans(modality), source.split, self.scans().values())
+
+    def prepared_scans(self) -> dict[tuple[str, str], Scan]:
+        """Every scan to be prepared: those in use, and those that preparing them needs."""
+        datasets = self.datasets()
+        helpers = [other for scan in self.scans().values() for other in datasets[scan.dataset].helpers_of(scan)]
+        return self.scans() | {(other.dataset, other.id): other for other in helpers}
 
     def units(self) -> list[tuple[str, str, str]]:
         """Every unit of work: experiment, pair and run."""
@@ -256,6 +298,7 @@ class _Reader:
             seed=content["seed"],
             results=results,
             panels=content.get("panels", 1),
+            tools=tuple(self.repository / expand(folder, where) for folder in content.get("tools", ())),
         )
 
     def study_of_bids(self, content: dict[str, Any], where: str) -> Study:
@@ -319,7 +362,7 @@ class _Reader:
             kind=content["kind"],
             root=root,
             labels=self.label_table(content.get("labels"), where),
-            prepare=content.get("prepare", {}),
+            recipe=_recipe(content.get("prepare", {}), where),
             cohort=content.get("cohort", {}),
             layout={key: content[key] for key in ("scans", "label_maps", "demographics") if key in content},
             about={key: content[key] for key in ("source", "licence", "citation", "access") if key in content},
@@ -373,6 +416,13 @@ def expand(text: str, where: str) -> str:
         return found
 
     return _VARIABLE.sub(value, text)
+
+
+def _recipe(content: dict[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe(**content)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _bids_title(root: Path) -> str | None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from diffeode.errors import InputError
 from diffeode.names import nearest
 
+ANATOMICAL = "T1w"
+"""The contrast that leads its visit's other scans to a template and is segmented for them."""
 _RUN = re.compile(r"_run-(\d+)")
 
 
