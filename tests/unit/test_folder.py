@@ -37,7 +37,7 @@ def test_neurite_oasis(tmp_path):
 def test_candi_with_its_demographics(tmp_path):
     names = ("HC_001", "BPDwPsy_065")
     root = files(tmp_path, *[f"{n[:2]}/{n}/{n}_{k}.nii.gz" for n in names for k in ("procimg", "seg")])
-    files(root, "HC/HC_001/HC_002_procimg.nii.gz")
+    files(root, "HC/HC_001/HC_002_procimg.nii.gz", "SS_085/SS_085_procimg.nii.gz", "SS_085/SS_085_seg.nii.gz")
     table = root / "people.csv"
     table.write_text(
         "Subject,Gender,Age,Dx\nHC_001,male,9.5,control\nBPDwPsy_065,female,12,bipolar\n", encoding="utf-8"
@@ -48,6 +48,7 @@ def test_candi_with_its_demographics(tmp_path):
     assert [(s.subject, s.group, s.sex, s.age) for s in scans] == [
         ("BPDwPsy065", "bipolar", "F", 12),
         ("HC001", "control", "M", 9.5),
+        ("SS085", None, None, None),
     ]
     assert all(scan.labels.is_file() for scan in scans)
 
@@ -124,3 +125,9 @@ def test_neurite_labels_are_where_their_names_say(data_root):
             away = centres[i][0] - middle
             assert {"left": away < -5, "right": away > 5, "none": abs(away) < 3}[hemisphere], table.loc[i, "name"]
         assert centres[12][2] < centres[11][2] < centres[3][2]  # fourth, third and lateral ventricles, upwards
+
+
+def test_groups_that_names_say(tmp_path):
+    root = files(tmp_path, "one/HC_001/HC_001_procimg.nii.gz", "BPDwPsy_065/BPDwPsy_065_procimg.nii.gz")
+    scans = list_folder("candi", root, {"T1w": "**/{group}_*/{subject}_procimg.nii.gz"}, ("T1w",))
+    assert [(scan.subject, scan.group) for scan in scans] == [("BPDwPsy065", "BPDwPsy"), ("HC001", "HC")]
