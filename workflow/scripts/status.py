@@ -25,7 +25,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PROFILE = REPOSITORY / "workflow" / "profiles" / "default"
 STAGES = {
     "cohort": "cohorts",
+    "strip": "brains",
+    "correct": "corrected scans",
+    "place": "placed scans",
     "prepare": "prepared scans",
+    "segment": "label maps",
     "draw_pairs": "lists of pairs",
     "align": "aligned pairs",
     "register": "registrations",
