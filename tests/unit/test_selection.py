@@ -271,6 +271,26 @@ def test_a_draw_from_nothing_depends_on_who_is_there_alone(there, seed):
     assert planned(there, 7, seed, kept=planned(there, 7, seed)) == planned(there, 7, seed)
 
 
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 3), st.sampled_from(GROUPS[:3])), min_size=1),
+    st.integers(0, 9),
+)
+def test_drawing_again_by_group_draws_the_same(visits, seed):
+    """Jobs on a cluster read a study again after its pairs were written down, and must find the same ones."""
+    everything = {
+        scan(f"{n}", session=f"{day}", group=group).id: scan(f"{n}", session=f"{day}", group=group)
+        for n, day, group in visits
+    }
+    selection = Selection("T1w", sessions="first", draw=Draw(per_group=1))
+    try:
+        drawn = select([*everything.values()], selection, split=None, seed=seed, side="fixed")
+    except InputError:
+        return  # a group whose only person was drawn for another
+    kept = [s.key for s in drawn]
+    assert select([*everything.values()], selection, split=None, seed=seed, side="fixed", kept=kept) == drawn
+
+
 @settings(deadline=None, max_examples=30)
 @given(names, st.integers(0, 400))
 def test_nobody_changes_side_when_others_come(there, other):

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.cli import parse_args, parse_config
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PROFILE = REPOSITORY / "workflow" / "profiles" / "default"
+PROFILE = REPOSITORY / "workflow" / "profiles" / "default" / "config.yaml"
 STAGES = {
     "cohort": "cohorts",
     "strip": "brains",
@@ -58,9 +59,8 @@ def main(arguments: list[str]) -> None:
 
 def planned(arguments: list[str]) -> Any:
     """Snakemake's workflow after a dry run."""
-    given = ["--snakefile", str(REPOSITORY / "Snakefile"), "--workflow-profile", str(PROFILE), *arguments]
     logging.disable(logging.WARNING)
-    _, options = parse_args(given)
+    _, options = parse_args(["--workflow-profile", "none", *_settings_of_profile(), *arguments])
     output = OutputSettings(dryrun=True, quiet={Quietness.ALL}, enable_file_logging=False)
     with SnakemakeApi(output) as snakemake:
         workflow = snakemake.workflow(
@@ -75,6 +75,13 @@ def planned(arguments: list[str]) -> Any:
         )
         workflow.dag(plan).execute_workflow(executor="dryrun")
         return workflow._workflow
+
+
+def _settings_of_profile() -> list[str]:
+    """What of the default profile decides what is up to date."""
+    profile = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
+    triggers, size = profile["rerun-triggers"], profile["max-checksum-file-size"]
+    return ["--rerun-triggers", *triggers, "--max-checksum-file-size", size]
 
 
 # ------------------------------------------------------------------------------------------------ how things stand
@@ -94,7 +101,7 @@ def _unit(job: Any, workflow: Any, complaints: dict[str, str]) -> Unit:
         return Unit(stage, name, "done", "")
     complaint = next((complaints[file] for file in job.output if file in complaints), None)
     if complaint:
-        return Unit(stage, name, "failed" if "failed" in complaint else "stale", complaint)
+        return Unit(stage, name, "failed" if complaint.startswith("it failed") else "stale", complaint)
     if not all(Path(file).exists() for file in job.output):
         error = last_error(Path(job.log[0])) if job.log else None
         return Unit(stage, name, "failed" if error else "missing", error or "")
