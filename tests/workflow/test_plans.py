@@ -23,8 +23,8 @@ def snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.C
     return subprocess.run(command, env=given, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
 
 
-MADE_UP = {"paper.yaml": ("oasis3", "ixi"), "nodeo.yaml": ("neurite_oasis", "candi")}
-"""Studies of scans that cannot be had without an agreement, and the made-up trees they are planned on."""
+MADE_UP = ("paper.yaml", "nodeo.yaml")
+"""Studies of scans that cannot be had without an agreement: they are planned on made-up trees."""
 
 
 @pytest.fixture(scope="module")
@@ -34,33 +34,38 @@ def trees(tmp_path_factory) -> dict[str, str]:
     write_oasis3(root / "oasis3", 160, seed=1)
     write_ixi(root / "ixi", 160, seed=1)
     for number in range(1, 60):
-        touch(root / "neurite_oasis" / f"OASIS_OAS1_{number:04d}_MR1" / "aligned_norm.nii.gz")
-    for group in ("BPDwPsy", "BPDwoPsy", "HC", "SS"):
-        for number in range(1, 9):
-            touch(root / "candi" / group / f"{group}_{number:03d}" / f"{group}_{number:03d}_procimg.nii.gz")
+        for kind in ("norm", "seg35"):
+            touch(root / "neurite_oasis" / f"OASIS_OAS1_{number:04d}_MR1" / f"aligned_{kind}.nii.gz")
+    for person in (f"{group}_{number:03d}" for group in ("BPDwPsy", "BPDwoPsy", "HC", "SS") for number in range(1, 9)):
+        for kind in ("procimg", "seg"):
+            touch(root / "candi" / person / f"{person}_{kind}.nii.gz")
     return {name.upper(): str(root / name) for name in ("oasis3", "ixi", "neurite_oasis", "candi")}
 
 
 def touch(file: Path) -> None:
     """An empty file: listing reads no scan."""
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_is_planned(study, tmp_path, request):
-    root = (
-        {}
-        if study in MADE_UP or study == "config.yaml"
-        else {"DIFFEODE_DATA": str(request.getfixturevalue("data_root"))}
-    )
-    root |= request.getfixturevalue("trees") if study in MADE_UP else {}
+    where = variables(study, request)
     run = snakemake(
-        tmp_path, "--dry-run", "--quiet", "rules", "--configfile", str(REPOSITORY / "config" / study), **root
+        tmp_path, "--dry-run", "--quiet", "rules", "--configfile", str(REPOSITORY / "config" / study), **where
     )
     assert run.returncode == 0, run.stdout
     assert planned(run)["register"] > 0
     assert not (tmp_path / "results").exists()
+
+
+def variables(study: str, request) -> dict[str, str]:
+    """Where the scans of a study lie: nowhere, in made-up trees, or among the real ones."""
+    if study == "config.yaml":
+        return {}
+    if study in MADE_UP:
+        return request.getfixturevalue("trees")
+    return {"DIFFEODE_DATA": str(request.getfixturevalue("data_root"))}
 
 
 def planned(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
