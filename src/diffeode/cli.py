@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_apply(commands)
     methods = commands.add_parser("methods", help="list every named run, what it needs and whether it can run here")
     methods.set_defaults(command=_methods)
+    _add_weights(commands)
     datasets = commands.add_parser(
         "datasets", help="list every dataset: what there is of it, what is missing, and how to get it"
     )
@@ -124,6 +125,15 @@ def _add_apply(commands: Any) -> None:
     apply.add_argument("--reference", type=Path, metavar="FIXED", help="lie on this scan's grid instead of the map's")
     apply.add_argument("--labels", action="store_true", help="MOVING is a label map: nearest neighbour")
     apply.set_defaults(command=_apply)
+
+
+def _add_weights(commands: Any) -> None:
+    weights = commands.add_parser("weights", help="list or download the trained networks that are used here")
+    weights.set_defaults(command=_weights)
+    verbs = weights.add_subparsers(metavar="get")
+    get = verbs.add_parser("get", help="download weights into the user's cache, and verify them")
+    get.add_argument("names", nargs="+", metavar="NAME", help="as 'diffeode weights' lists them")
+    get.set_defaults(command=_get_weights)
 
 
 def _positive(text: str) -> int:
@@ -199,6 +209,44 @@ def _methods(options: argparse.Namespace) -> None:
         here = f"no: {'; '.join(missing)}" if missing else "yes"
         shown = f"{name} (default)" if name == DEFAULT_RUN else name
         rows.append((shown, run.method, run.title, ", ".join(wants) or "nothing more", here))
+    _print_table(rows)
+
+
+def _weights(options: argparse.Namespace) -> None:
+    from diffeode.weights import load_weights, weights_names
+
+    rows = [("WEIGHTS", "FOR", "MB", "HERE", "LICENCE", "SOURCE")]
+    for name in weights_names():
+        entry = load_weights(name)
+        size = f"{entry.bytes / 1e6:.1f}"
+        rows.append((name, entry.purpose, size, _whereabouts(name), entry.licence, entry.urls[0]))
+    _print_table(rows)
+
+
+def _whereabouts(name: str) -> str:
+    from diffeode.weights import find, present
+
+    path = present(name)
+    if path is None:
+        return "missing"
+    try:
+        return str(find(name))
+    except InputError:
+        return f"wrong checksum: {path}"
+
+
+def _get_weights(options: argparse.Namespace) -> None:
+    from diffeode.weights import load_weights, obtain
+
+    for name in options.names:
+        load_weights(name)
+    for name in options.names:
+        with _ProgressLine(sys.stderr) as progress:
+            path = obtain(name, progress)
+        print(path)
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

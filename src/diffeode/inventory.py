@@ -103,7 +103,7 @@ def _counts(scans: Sequence[Scan]) -> list[str]:
     ]
     for modality, seen in sorted(visits.items()):
         if lacking := sorted(_visits(scans) - seen):
-            lines.append(_line(f"no {modality}", f"{len(lacking)} sessions: {_some(lacking)}"))
+            lines.append(_line(f"no {modality}", f"{len(lacking)} of {len(_visits(scans))} sessions: {_some(lacking)}"))
     return lines
 
 
@@ -117,7 +117,7 @@ def _demographics(scans: Sequence[Scan]) -> list[str]:
     lines = [_line("groups", ", ".join(f"{group} {groups[group]}" for group in order))] if groups else []
     ungrouped = sorted(scan.id for scan in scans if not scan.group)
     if ungrouped:
-        lines.append(_line("no group", f"{len(ungrouped)} scans: {_some(ungrouped)}"))
+        lines.append(_line("no group", f"{len(ungrouped)} of {len(scans)} scans: {_some(ungrouped)}"))
     ages = [scan.age for scan in scans if scan.age is not None]
     if ages:
         lines.append(_line("age", f"{min(ages):.0f} to {max(ages):.0f} years, of {len(ages)} scans"))

@@ -362,13 +362,23 @@ class _Reader:
             kind=content["kind"],
             root=root,
             labels=self.label_table(content.get("labels"), where),
-            recipe=_recipe(content.get("prepare", {}), where),
+            recipe=self.recipe(content.get("prepare", {}), where),
             cohort=content.get("cohort", {}),
             layout={key: content[key] for key in ("scans", "label_maps", "demographics") if key in content},
             about={key: content[key] for key in ("source", "licence", "citation", "access") if key in content},
             excluded=read_exclusions(self.repository / content["exclude"]) if "exclude" in content else frozenset(),
             split=_split(content.get("split")),
         )
+
+    def recipe(self, content: dict[str, Any], where: str) -> Recipe:
+        template = content.get("template", "none")
+        if not isinstance(template, str):
+            paths = {contrast: str(self.repository / expand(path, where)) for contrast, path in template.items()}
+            content = {**content, "template": paths}
+        try:
+            return Recipe(**content)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
 
     def label_table(self, name: str | None, where: str) -> Path | None:
         if name is None:
@@ -416,13 +426,6 @@ def expand(text: str, where: str) -> str:
         return found
 
     return _VARIABLE.sub(value, text)
-
-
-def _recipe(content: dict[str, Any], where: str) -> Recipe:
-    try:
-        return Recipe(**content)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
 
 
 def _bids_title(root: Path) -> str | None:

@@ -21,7 +21,7 @@ BELOW = {
     "seals": {"io"},
     "download": {"errors"},
     "resample": {"space", "image", "transform"},
-    "weights": {"errors", "names", "io"},
+    "weights": {"errors", "names", "io", "download"},
     "warp": {"fused"},
     "source": set(),
     "fused": set(),
@@ -35,7 +35,7 @@ BELOW = {
     "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample", "download"},
     "prepare": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights"),
+        *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights", "optimise", "evaluation"),
     },
     "evaluation": {"errors", "names", "space", "image", "transform", "io", "receipt"},
     "statistics": {"errors", "names", "io", "evaluation"},

@@ -36,12 +36,12 @@ def test_oasis3(tmp_path, monkeypatch):
     words = said(there)
     t1w, t2w = (sum(scan.modality == modality for scan in there.scans) for modality in ("T1w", "T2w"))
     assert (words["persons"], words["sessions"], words["T1w"], words["T2w"]) == ("40", str(t1w), str(t1w), str(t2w))
-    assert words["no T2w"].startswith(f"{t1w - t2w} sessions: sub-OAS3")
+    assert words["no T2w"].startswith(f"{t1w - t2w} of {t1w} sessions: sub-OAS3")
     assert words["groups"].startswith("healthy ")
     assert words["groups"].count(",") == 4
     ungrouped = sum(scan.group is None for scan in there.scans)
     assert ungrouped > 0
-    assert words["no group"].startswith(f"{ungrouped} scans: ")
+    assert words["no group"].startswith(f"{ungrouped} of {len(there.scans)} scans: ")
     assert words["table"].endswith(CDR_TABLE)
 
 

@@ -100,6 +100,7 @@ def test_unusable(tmp_path):
         ("IXI.csv", b"IXI_ID,SEX,AGE\n1,1,30\n", r"no column 'SEX_ID \(1=m, 2=f\)'.*; it has: IXI_ID, SEX, AGE"),
         ("IXI.xls", b"<html>not found</html>", r"IXI\.xls cannot be read as a table"),
         ("IXI.xlsx", b"PK\x03\x04 cut off", r"IXI\.xlsx cannot be read as a table"),
+        ("IXI.xls", b"\x09\x00\x04\x00\x07\x00\x10\x00\x03\x00\xff", r"IXI\.xls cannot be read as a table"),
         ("IXI.csv", b"", r"IXI\.csv cannot be read as a table"),
     ],
 )

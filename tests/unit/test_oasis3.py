@@ -115,7 +115,9 @@ def test_a_visit_too_far_away_says_nothing(tmp_path):
     assert only(root, within_days=129).group == "healthy"
     assert only(root, within_days=128).group is None
     other = small(
-        tmp_path, T1W, visits="OAS30001,x_d0100,100,60,.\nOAS30001,x_d0300,300,,0.5\nOAS30002,x_d0129,129,,3\n"
+        tmp_path,
+        T1W,
+        visits="OAS30001,x_d0100,100,60,.\nOAS30001,x_d0300,300,,0.5\nOAS30002,x_d0129,129,,3\nOAS30001,x,,9,3\n",
     )
     assert (only(other).group, only(other).age) == ("suspected dementia", 60)
 

@@ -122,7 +122,7 @@ def copy_repository(to: Path) -> Clone:
 
 @pytest.fixture(scope="session")
 def copied() -> Callable[[Path], Clone]:
-    """Copies the repository's files to a folder."""
+    """A function that copies the repository's files to a folder that is not there yet."""
     return copy_repository
 
 
