@@ -3,13 +3,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 CORES ?= all
+CONFIG ?= config/config.yaml
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo albert albert-half openms datasets ixi benchmark test lint setup clean
+.PHONY: help demo albert albert-half openms paper nodeo status datasets ixi benchmark test lint setup clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/' | column -t -s:
@@ -25,6 +26,15 @@ albert-half: setup  ## newborns at half resolution
 
 openms: setup  ## adults with multiple sclerosis, without labels
 	@$(call study,openms,config/openms.yaml)
+
+paper: setup  ## the paper's three experiments (scans in $$OASIS3 and $$IXI)
+	@$(call study,paper,config/paper.yaml)
+
+nodeo: setup  ## NODEO's atlas-based experiments (scans in $$NEURITE_OASIS and $$CANDI)
+	@$(call study,nodeo,config/nodeo.yaml)
+
+status: setup  ## what of a study is done, missing, stale or failed, and why (CONFIG=config/albert.yaml; the demo)
+	@$(BIN)/python workflow/scripts/status.py --configfile $(CONFIG)
 
 datasets: setup  ## what there is of every dataset, what is missing and how to get it
 	@$(BIN)/diffeode datasets

@@ -16,8 +16,18 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from diffeode.datasets.listing import list_dataset
-from diffeode.datasets.pairs import PlannedPair, draw_pairs
-from diffeode.datasets.scan import ANATOMICAL, Scan, choose_scans
+from diffeode.datasets.pairs import PlannedPair, draw_pairs, pairs_drawn_before
+from diffeode.datasets.scan import ANATOMICAL, Scan
+from diffeode.datasets.selection import (
+    Draw,
+    ScanKey,
+    Selection,
+    Split,
+    read_exclusions,
+    select,
+    training_scans,
+    without_excluded,
+)
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.methods.runs import Run, load_run, run_names
@@ -42,6 +52,8 @@ class Dataset:
         cohort: ``persons``, ``spacing_mm`` and ``seed`` of a virtual cohort.
         layout: where its files lie in ``root`` (:func:`diffeode.datasets.listing.list_dataset`).
         about: ``source``, ``licence``, ``citation`` and ``access``, how to get it, where they are said.
+        excluded: names of scans that are never used (:func:`diffeode.datasets.selection.without_excluded`).
+        split: who is there to train on and who to test on, or None.
     """
 
     name: str
@@ -54,13 +66,20 @@ class Dataset:
     cohort: dict[str, Any] = field(default_factory=dict)
     layout: dict[str, Any] = field(default_factory=dict)
     about: dict[str, str] = field(default_factory=dict)
+    excluded: frozenset[str] = frozenset()
+    split: Split | None = None
 
     def scans(self, modality: str | None = None) -> list[Scan]:
-        """Every scan of ``modality``, or of all it has a use for; those of a virtual cohort need not exist yet.
+        """Every scan of ``modality``, or of all it has a use for, that is not excluded.
+
+        Those of a virtual cohort need not exist yet.
 
         Raises:
             InputError: the dataset is not there, or its scans or tables are unusable; the message says what to do.
         """
+        return without_excluded(self._listed(modality), self.excluded)
+
+    def _listed(self, modality: str | None) -> list[Scan]:
         if self.kind == "virtual":
             from diffeode.datasets.virtual import planned_scans
 
@@ -105,29 +124,35 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Side:
-    """The scans on one side of the pairs: of a dataset, one modality, and where given some subjects or one group."""
+    """The scans on one side of the pairs: of a dataset, those that a selection chooses."""
 
     dataset: Dataset
-    modality: str
-    subjects: tuple[str, ...] | None = None
-    group: str | None = None
+    selection: Selection
 
-    def scans(self) -> list[Scan]:
-        """The scans chosen."""
-        scans = self.dataset.scans(self.modality)
+    def scans(self, side: str, seed: int, kept: Iterable[ScanKey] = (), apart_from: Iterable[Scan] = ()) -> list[Scan]:
+        """The scans chosen (:func:`diffeode.datasets.selection.select`)."""
+        scans = self.dataset.scans(self.selection.modality)
         self._require_contrast({scan.subject for scan in scans})
-        return choose_scans(scans, self.modality, self.subjects, self.group)
+        return select(
+            scans,
+            self.selection,
+            split=self.dataset.split,
+            seed=seed,
+            side=side,
+            kept=frozenset(kept),
+            apart_from=apart_from,
+        )
 
     def _require_contrast(self, subjects: set[str]) -> None:
         """Say which of the persons asked for were scanned, but not in this side's contrast."""
-        absent = {subject.removeprefix("sub-") for subject in self.subjects or ()} - subjects
+        absent = {subject.removeprefix("sub-") for subject in self.selection.subjects or ()} - subjects
         others = {scan.subject: scan.modality for scan in self.dataset.scans()} if absent else {}
         lacking = sorted(absent & others.keys())
         if lacking:
             names = ", ".join(f"sub-{subject}" for subject in lacking)
+            has = f"{others[lacking[0]]} but no {self.selection.modality}"
             raise InputError(
-                f"Dataset {self.dataset.name} has {others[lacking[0]]} but no {self.modality} of {names}; add it, or "
-                "leave out who lacks it (subjects: ...)."
+                f"Dataset {self.dataset.name} has {has} of {names}; add it, or leave out who lacks it (subjects: ...)."
             )
 
 
@@ -202,6 +227,18 @@ class Study:
         """Every scan in use, by its dataset's name and its own."""
         used = (scan for e in self.experiments for pair in e.pairs for scan in (pair.fixed, pair.moving))
         return {(scan.dataset, scan.id): scan for scan in used}
+
+    def training_scans(self, dataset: str, modality: str) -> list[Scan]:
+        """The scans of a dataset to train on, none of a person whom the study registers.
+
+        Raises:
+            InputError: the dataset is not the study's or has no split, a person to train on is registered too, or
+                nobody is left to train on.
+        """
+        source = self.datasets().get(dataset)
+        if source is None or source.split is None:
+            raise InputError(f"Study {self.name} cannot train on {dataset}: it is no dataset of its own with a split.")
+        return training_scans(source.scans(modality), source.split, self.scans().values())
 
     def prepared_scans(self) -> dict[tuple[str, str], Scan]:
         """Every scan to be prepared: those in use, and those that preparing them needs."""
@@ -285,7 +322,11 @@ class _Reader:
         self.check(content, "experiment", where)
         fixed, moving = (self.side(content[key], results) for key in ("fixed", "moving"))
         seed = content.get("seed", 0)
-        pairs = draw_pairs(fixed.scans(), moving.scans(), self.how(content.get("pairs", "all")), seed)
+        before = pairs_drawn_before(results / "pairs" / name / "pairs.tsv", seed)
+        fixed_scans = fixed.scans("fixed", seed, kept={pair[0] for pair in before})
+        apart_from = fixed_scans if content.get("disjoint") else ()
+        moving_scans = moving.scans("moving", seed, kept={pair[1] for pair in before}, apart_from=apart_from)
+        pairs = draw_pairs(fixed_scans, moving_scans, self.how(content.get("pairs", "all")), seed, before)
         return Experiment(
             name=name,
             title=content["title"],
@@ -298,12 +339,16 @@ class _Reader:
         )
 
     def side(self, content: dict[str, Any], results: Path) -> Side:
-        subjects = content.get("subjects")
         return Side(
             dataset=self.dataset(content["dataset"], results),
-            modality=content["modality"],
-            subjects=tuple(str(s) for s in subjects) if subjects is not None else None,
-            group=content.get("group"),
+            selection=Selection(
+                modality=content["modality"],
+                subjects=_words(content.get("subjects")),
+                groups=_words(content.get("group")),
+                part=content.get("split"),
+                sessions=content.get("sessions", "all"),
+                draw=_draw(content.get("draw")),
+            ),
         )
 
     def dataset(self, name: str, results: Path) -> Dataset:
@@ -323,6 +368,8 @@ class _Reader:
             cohort=content.get("cohort", {}),
             layout={key: content[key] for key in ("scans", "label_maps", "demographics") if key in content},
             about={key: content[key] for key in ("source", "licence", "citation", "access") if key in content},
+            excluded=read_exclusions(self.repository / content["exclude"]) if "exclude" in content else frozenset(),
+            split=_split(content.get("split")),
         )
 
     def recipe(self, content: dict[str, Any], where: str) -> Recipe:
@@ -405,6 +452,19 @@ def _ours(name: str, runs: Iterable[str], where: str) -> str | None:
             f"{where} puts run {name!r} against the others, but there is none{nearest(name, run_names())}."
         )
     return name if name in runs else None
+
+
+def _words(given: str | list[str] | None) -> tuple[str, ...] | None:
+    return (given,) if isinstance(given, str) else tuple(given) if given else None
+
+
+def _draw(given: int | dict[str, Any] | None) -> Draw | None:
+    return Draw(persons=given) if isinstance(given, int) else Draw(**given) if given else None
+
+
+def _split(given: dict[str, Any] | None) -> Split | None:
+    always = frozenset(given.get("always_test", ())) if given else frozenset()
+    return Split(given["test"], given["seed"], always) if given else None
 
 
 def _read_yaml(path: Path) -> Any:

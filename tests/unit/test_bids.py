@@ -125,12 +125,12 @@ def test_choosing_by_modality_subject_and_group(tmp_path):
     scans = list_scans("study", root)
     assert [s.id for s in choose_scans(scans, "T2w")] == ["sub-01_T2w", "sub-02_T2w", "sub-03_T2w"]
     assert [s.id for s in choose_scans(scans, "T1w", ["sub-03", "01"])] == ["sub-01_T1w", "sub-03_T1w"]
-    assert [s.id for s in choose_scans(scans, "T1w", group="atrophy")] == ["sub-01_T1w", "sub-03_T1w"]
+    assert [s.id for s in choose_scans(scans, "T1w", groups=["atrophy"])] == ["sub-01_T1w", "sub-03_T1w"]
     for arguments, message in [
         (("T1",), "modality 'T1'; did you mean 'T1w'"),
         (("T1w", ["04"]), "subject '04'; did you mean '0"),
-        (("T1w", None, "atrophied"), "group 'atrophied'; did you mean 'atrophy'"),
-        (("T1w", ["02"], "atrophy"), "group 'atrophy'; did you mean 'healthy'"),
+        (("T1w", None, ["atrophied"]), "group 'atrophied'; did you mean 'atrophy'"),
+        (("T1w", ["02"], ["atrophy"]), "group 'atrophy'; did you mean 'healthy'"),
     ]:
         with pytest.raises(InputError, match=message):
             choose_scans(scans, *arguments)

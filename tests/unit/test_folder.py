@@ -125,3 +125,9 @@ def test_neurite_labels_are_where_their_names_say(data_root):
             away = centres[i][0] - middle
             assert {"left": away < -5, "right": away > 5, "none": abs(away) < 3}[hemisphere], table.loc[i, "name"]
         assert centres[12][2] < centres[11][2] < centres[3][2]  # fourth, third and lateral ventricles, upwards
+
+
+def test_groups_that_names_say(tmp_path):
+    root = files(tmp_path, "one/HC_001/HC_001_procimg.nii.gz", "BPDwPsy_065/BPDwPsy_065_procimg.nii.gz")
+    scans = list_folder("candi", root, {"T1w": "**/{group}_*/{subject}_procimg.nii.gz"}, ("T1w",))
+    assert [(scan.subject, scan.group) for scan in scans] == [("BPDwPsy065", "BPDwPsy"), ("HC001", "HC")]

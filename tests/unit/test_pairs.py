@@ -42,7 +42,7 @@ def test_a_smaller_draw_is_part_of_a_larger_one():
 
 
 def test_table_of_pairs():
-    table = pairs_table(draw_pairs(scans("T2w", 1, "here"), scans("T1w", 1, "there"), "all", seed=0))
+    table = pairs_table(draw_pairs(scans("T2w", 1, "here"), scans("T1w", 1, "there"), "all", seed=0), seed=3)
     assert table.to_dict("records") == [
         {
             "pair": "sub-01_T2w__sub-01_T1w",
@@ -50,6 +50,7 @@ def test_table_of_pairs():
             "moving": "sub-01_T1w",
             "fixed_dataset": "here",
             "moving_dataset": "there",
+            "seed": "3",
         }
     ]
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from trees import write_ixi, write_oasis3
 
+from diffeode.datasets.selection import Selection
 from diffeode.errors import InputError
 from diffeode.study import Side, expand, load_dataset, load_study, require_writable
 
@@ -216,11 +217,11 @@ def test_persons_without_the_contrast_are_named(repository, tmp_path):
     path = repository / "config" / "datasets" / "mine.yaml"
     path.write_text(f"kind: bids\nroot: {root}\n", encoding="utf-8")
     dataset = load_dataset("mine", repository)
-    assert len(Side(dataset, "T2w").scans()) == 3
+    assert len(Side(dataset, Selection("T2w")).scans("fixed", seed=0)) == 3
     with pytest.raises(InputError, match=r"Dataset mine has T1w but no T2w of sub-04; add it, or leave out"):
-        Side(dataset, "T2w", subjects=("01", "04")).scans()
+        Side(dataset, Selection("T2w", subjects=("01", "04"))).scans("fixed", seed=0)
     with pytest.raises(InputError, match="subject '05'"):
-        Side(dataset, "T2w", subjects=("05",)).scans()
+        Side(dataset, Selection("T2w", subjects=("05",))).scans("fixed", seed=0)
 
 
 def test_oasis3_with_ixi(repository, tmp_path, monkeypatch):

@@ -83,6 +83,13 @@ class Clone:
         jobs = dict(re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE))
         return {rule: int(count) for rule, count in jobs.items() if rule != "all"}
 
+    def status(self, *arguments: str, fails: bool = False) -> str:
+        """What the report on the study says."""
+        command = [sys.executable, "workflow/scripts/status.py", *arguments]
+        run = subprocess.run(command, **self.options(), check=False)
+        assert (run.returncode != 0) == fails, run.stdout
+        return run.stdout
+
     def path(self, relative: str) -> Path:
         return self.root / relative
 

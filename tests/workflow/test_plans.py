@@ -1,11 +1,13 @@
 """Dry runs of every study and profile, and what a wrong configuration says."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from trees import write_ixi, write_oasis3
 
 pytestmark = pytest.mark.workflow
 
@@ -21,13 +23,78 @@ def snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.C
     return subprocess.run(command, env=given, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
 
 
+MADE_UP = ("paper.yaml", "nodeo.yaml")
+"""Studies of scans that cannot be had without an agreement: they are planned on made-up trees."""
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory) -> dict[str, str]:
+    """Where the made-up trees lie, by the variables that name their folders."""
+    root = tmp_path_factory.mktemp("trees")
+    write_oasis3(root / "oasis3", 160, seed=1)
+    write_ixi(root / "ixi", 160, seed=1)
+    for number in range(1, 60):
+        for kind in ("norm", "seg35"):
+            touch(root / "neurite_oasis" / f"OASIS_OAS1_{number:04d}_MR1" / f"aligned_{kind}.nii.gz")
+    for person in (f"{group}_{number:03d}" for group in ("BPDwPsy", "BPDwoPsy", "HC", "SS") for number in range(1, 9)):
+        for kind in ("procimg", "seg"):
+            touch(root / "candi" / person / f"{person}_{kind}.nii.gz")
+    return {name.upper(): str(root / name) for name in ("oasis3", "ixi", "neurite_oasis", "candi")}
+
+
+def touch(file: Path) -> None:
+    """An empty file: listing reads no scan."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+
+
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_is_planned(study, tmp_path, request):
-    root = {} if study == "config.yaml" else {"DIFFEODE_DATA": str(request.getfixturevalue("data_root"))}
-    run = snakemake(tmp_path, "--dry-run", "--configfile", str(REPOSITORY / "config" / study), **root)
+    where = variables(study, request)
+    run = snakemake(
+        tmp_path, "--dry-run", "--quiet", "rules", "--configfile", str(REPOSITORY / "config" / study), **where
+    )
     assert run.returncode == 0, run.stdout
-    assert "register " in run.stdout
+    assert planned(run)["register"] > 0
     assert not (tmp_path / "results").exists()
+
+
+def variables(study: str, request) -> dict[str, str]:
+    """Where the scans of a study lie: nowhere, in made-up trees, or among the real ones."""
+    if study == "config.yaml":
+        return {}
+    if study in MADE_UP:
+        return request.getfixturevalue("trees")
+    return {"DIFFEODE_DATA": str(request.getfixturevalue("data_root"))}
+
+
+def planned(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """How many jobs of each rule a dry run would start."""
+    table = run.stdout.split("Job stats:")[1].split("total")[0]
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}
+
+
+PAIRS = {"paper.yaml": 300, "nodeo.yaml": 280}
+
+
+@pytest.mark.parametrize("study", PAIRS)
+def test_pairs_of_the_papers(study, tmp_path, trees):
+    run = snakemake(
+        tmp_path,
+        *("--dry-run", "--quiet", "rules", "--configfile", str(REPOSITORY / "config" / study)),
+        *("--config", "runs=[identity]"),
+        **trees,
+    )
+    assert run.returncode == 0, run.stdout
+    assert planned(run)["align"] == planned(run)["register"] == PAIRS[study]
+
+
+def test_a_missing_dataset_says_how_to_get_it(tmp_path):
+    study = str(REPOSITORY / "config" / "paper.yaml")
+    run = snakemake(tmp_path, "--dry-run", "--configfile", study, OASIS3=str(tmp_path / "nowhere"))
+    assert run.returncode == 1
+    assert "Dataset oasis3 has no folder" in run.stdout
+    assert "Traceback" not in run.stdout
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -333,7 +333,10 @@ def planned_pair(wildcards):
 
 
 def pair_rows(wildcards):
-    return pairs_table(STUDY.experiment(wildcards.experiment).pairs).values.tolist()
+    """The table of an experiment's pairs, its header first."""
+    experiment = STUDY.experiment(wildcards.experiment)
+    table = pairs_table(experiment.pairs, experiment.seed)
+    return [list(table.columns), *table.values.tolist()]
 
 
 def pair_scans(wildcards):

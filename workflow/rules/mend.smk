@@ -28,7 +28,7 @@ def complaints():
 
 @cache
 def mend():
-    """Remove, once, what is damaged or failed; a dry run only says so.
+    """Remove, once, what is damaged or failed; a dry run says so, and plans as if it were removed.
 
     Input functions call this, because only then does Snakemake know whether it will run jobs at all.
     """
@@ -39,7 +39,9 @@ def mend():
     for file, reason in complaints().items():
         what = file.parent if file.name == "receipt.json" else file
         logger.warning(f"{what} has to be made again: {reason}.")
-        if not workflow.dryrun:
+        if workflow.dryrun:
+            workflow.dag.forcefiles.add(str(file))
+        else:
             file.unlink()
     workflow.iocache.clear()
     require_what_is_needed()

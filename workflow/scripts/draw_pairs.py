@@ -5,5 +5,4 @@ from _job import job
 with job(snakemake):
     from diffeode.io import write_text
 
-    rows = [["pair", "fixed", "moving", "fixed_dataset", "moving_dataset"], *snakemake.params.pairs]
-    write_text(snakemake.output[0], "".join("\t".join(row) + "\n" for row in rows))
+    write_text(snakemake.output[0], "".join("\t".join(row) + "\n" for row in snakemake.params.pairs))

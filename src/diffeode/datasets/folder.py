@@ -13,7 +13,7 @@ from diffeode.datasets.scan import Scan, require_distinct, require_folder
 from diffeode.errors import InputError
 from diffeode.names import nearest
 
-PLACEHOLDERS = ("subject", "session", "run")
+PLACEHOLDERS = ("subject", "session", "run", "group")
 """What a pattern can name; ``*`` is anything inside one name, ``**/`` any folders."""
 
 _TOKEN = re.compile(r"\{(\w*)\}|(\*\*/)|(\*)")
@@ -34,7 +34,7 @@ def list_folder(
 
     Args:
         patterns: of each modality, the scans' paths from ``root``, with ``{subject}`` and, where there are any,
-            ``{session}`` and ``{run}``.
+            ``{session}``, ``{run}`` and ``{group}``, which goes before what the demographics say.
         label_maps: the same, of label maps; one that says no session serves all of the person's.
 
     Raises:
@@ -51,7 +51,8 @@ def list_folder(
         for (subject, session), path in _found(root, patterns[modality], dataset, f"{modality} scans").items():
             person = (demographics or Demographics()).of(subject, _day(session))
             labelled = labels.get((subject, session)) or labels.get((subject, None))
-            scans.append(Scan(dataset, subject, session, modality, path, labelled, None, **person.known()))
+            known = person.known() | _named_group(patterns[modality], path.relative_to(root), dataset)
+            scans.append(Scan(dataset, subject, session, modality, path, labelled, None, **known))
     require_distinct(scans)
     return sorted(scans, key=lambda scan: scan.id)
 
@@ -83,6 +84,11 @@ def _found(root: Path, pattern: str, dataset: str, what: str) -> dict[tuple[str,
     if not runs:
         raise InputError(f"Dataset {dataset} has no {what} {pattern} under {root}.")
     return {scan: of_scan[min(of_scan)] for scan, of_scan in runs.items()}
+
+
+def _named_group(pattern: str, path: Path, dataset: str) -> dict[str, str]:
+    match = _compile(pattern, dataset).regex.fullmatch(path.as_posix())
+    return {"group": match["group"]} if "group" in match.groupdict() else {}
 
 
 def _compile(pattern: str, dataset: str) -> _Pattern:

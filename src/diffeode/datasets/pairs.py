@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from diffeode.datasets.scan import Scan
+from diffeode.datasets.selection import ScanKey, digest
 from diffeode.errors import InputError
 from diffeode.names import nearest
 
-_COLUMNS = ("pair", "fixed", "moving", "fixed_dataset", "moving_dataset")
+_COLUMNS = ("pair", "fixed", "moving", "fixed_dataset", "moving_dataset", "seed")
+
+PairKey = tuple[ScanKey, ScanKey]
+"""The fixed and the moving scan of a pair."""
 
 
 @dataclass(frozen=True)
@@ -39,29 +42,53 @@ class PlannedPair:
         """The pair's name, ``<fixed scan>__<moving scan>``."""
         return f"{self.fixed.id}__{self.moving.id}"
 
+    @property
+    def key(self) -> PairKey:
+        """The pair's name among those of all datasets."""
+        return self.fixed.key, self.moving.key
 
-def draw_pairs(fixed: Sequence[Scan], moving: Sequence[Scan], how: str | int | Path, seed: int) -> list[PlannedPair]:
+
+def draw_pairs(
+    fixed: Sequence[Scan],
+    moving: Sequence[Scan],
+    how: str | int | Path,
+    seed: int,
+    kept: Collection[PairKey] = (),
+) -> list[PlannedPair]:
     """Pairs of different persons, sorted by name.
 
     Args:
         how: ``"all"``; a number of pairs to draw with ``seed``; or the path of a table with columns ``fixed`` and
             ``moving`` that names the scans of each pair.
+        kept: pairs drawn before: they are drawn first, so that new ones only fill up to the number.
 
     Raises:
         InputError: no pair is left, more pairs are asked for than there are, or the table is missing, lacks a column,
             names an unknown scan, one pair twice, or one person on both sides.
     """
     if isinstance(how, int) and not isinstance(how, bool):
-        return _drawn(_all_pairs(fixed, moving), how, seed)
+        return _drawn(_all_pairs(fixed, moving), how, seed, set(kept))
     if str(how) == "all":
         return _all_pairs(fixed, moving)
     return _by_hand(fixed, moving, Path(how))
 
 
-def pairs_table(pairs: Sequence[PlannedPair]) -> pd.DataFrame:
-    """One row per pair: ``pair fixed moving fixed_dataset moving_dataset``."""
-    rows = [(p.id, p.fixed.id, p.moving.id, p.fixed.dataset, p.moving.dataset) for p in pairs]
+def pairs_table(pairs: Sequence[PlannedPair], seed: int) -> pd.DataFrame:
+    """One row per pair: ``pair fixed moving fixed_dataset moving_dataset seed``."""
+    rows = [(p.id, p.fixed.id, p.moving.id, p.fixed.dataset, p.moving.dataset, str(seed)) for p in pairs]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def pairs_drawn_before(table: Path, seed: int) -> frozenset[PairKey]:
+    """The pairs that :func:`pairs_table` has written down with this ``seed``; none where it has not, or not whole."""
+    try:
+        rows = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
+    except (OSError, pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
+        return frozenset()
+    if tuple(rows.columns) != _COLUMNS:
+        return frozenset()
+    of_seed = rows[rows["seed"] == str(seed)]
+    return frozenset(((r.fixed_dataset, r.fixed), (r.moving_dataset, r.moving)) for r in of_seed.itertuples())
 
 
 def _all_pairs(fixed: Sequence[Scan], moving: Sequence[Scan]) -> list[PlannedPair]:
@@ -74,13 +101,13 @@ def _all_pairs(fixed: Sequence[Scan], moving: Sequence[Scan]) -> list[PlannedPai
     return sorted(pairs, key=lambda pair: pair.id)
 
 
-def _drawn(pairs: list[PlannedPair], count: int, seed: int) -> list[PlannedPair]:
-    """The ``count`` pairs whose hashed names come first, so that a scan added later displaces few of them."""
+def _drawn(pairs: list[PlannedPair], count: int, seed: int, kept: set[PairKey]) -> list[PlannedPair]:
+    """The ``count`` pairs drawn before, then those whose hashed names come first."""
     if not 1 <= count <= len(pairs):
         raise InputError(
             f"{count} pairs are asked for, but there are {len(pairs)} of different persons; ask for 1 to {len(pairs)}."
         )
-    ranked = sorted(pairs, key=lambda pair: hashlib.sha256(f"{seed} {pair.id}".encode()).digest())
+    ranked = sorted(pairs, key=lambda pair: (pair.key not in kept, digest(seed, pair.id)))
     return sorted(ranked[:count], key=lambda pair: pair.id)
 
 

@@ -49,6 +49,11 @@ class Scan:
         return f"{person_prefix(self.subject, self.session)}_{self.modality}"
 
     @property
+    def key(self) -> tuple[str, str]:
+        """The scan's name among those of all datasets."""
+        return self.dataset, self.id
+
+    @property
     def person(self) -> tuple[str, str]:
         """Who was scanned: subjects of different datasets are different persons."""
         return self.dataset, self.subject
@@ -92,9 +97,9 @@ def require_distinct(scans: Iterable[Scan]) -> None:
 
 
 def choose_scans(
-    scans: Sequence[Scan], modality: str, subjects: Iterable[str] | None = None, group: str | None = None
+    scans: Sequence[Scan], modality: str, subjects: Iterable[str] | None = None, groups: Iterable[str] | None = None
 ) -> list[Scan]:
-    """The scans of one ``modality``, of ``subjects`` (all where None) and of ``group`` (any where None).
+    """The scans of one ``modality``, of ``subjects`` (all where None) and of ``groups`` (any where None).
 
     Raises:
         InputError: no scan has that modality, subject or group; the message names the nearest one.
@@ -102,8 +107,8 @@ def choose_scans(
     chosen = _having(list(scans), "modality", [modality])
     if subjects is not None:
         chosen = _having(chosen, "subject", [str(s).removeprefix("sub-") for s in subjects])
-    if group is not None:
-        chosen = _having(chosen, "group", [group])
+    if groups is not None:
+        chosen = _having(chosen, "group", list(groups))
     return chosen
 
 

@@ -1,0 +1,289 @@
+"""Which scans of a dataset stand on one side of an experiment, and which are there to train on.
+
+Everything is drawn by hashes of names with a seed, never by a generator's state: so the order in which scans are listed
+does not matter, nor the machine, and nobody's turn depends on who else is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from diffeode.datasets.scan import Scan, choose_scans, person_prefix
+from diffeode.errors import InputError
+
+Person = tuple[str, str]
+"""Dataset and subject."""
+ScanKey = tuple[str, str]
+"""Dataset and name of a scan."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Who is there to train on and who to test on.
+
+    A person's part depends on ``seed`` and the subject's name alone, so it never changes when others come or go, and is
+    the same in two datasets that hold the same persons.
+
+    Attributes:
+        test: fraction of persons to test on, in [0, 1].
+        always_test: subjects that are never trained on, without the ``sub-`` prefix.
+    """
+
+    test: float
+    seed: int
+    always_test: frozenset[str] = frozenset()
+
+    def part(self, scan: Scan) -> str:
+        """``"test"`` or ``"train"``."""
+        drawn = int.from_bytes(digest(self.seed, "split", scan.subject)[:8], "big") / 2**64
+        return "test" if scan.subject in self.always_test or drawn < self.test else "train"
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How many persons are drawn, and who comes first.
+
+    Attributes:
+        persons: so many in all; None where ``per_group`` is given.
+        per_group: so many of each group.
+        order: ``"random"`` by hash, or ``"name"``.
+
+    Raises:
+        InputError: both numbers are given, or neither.
+    """
+
+    persons: int | None = None
+    per_group: int | None = None
+    order: str = "random"
+
+    def __post_init__(self) -> None:
+        if (self.persons is None) == (self.per_group is None):
+            raise InputError("A draw says either how many persons or how many per_group; give one of the two.")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What one side of an experiment asks of a dataset's scans.
+
+    Attributes:
+        modality: the BIDS suffix, ``"T1w"``.
+        subjects: without the ``sub-`` prefix; None for all.
+        groups: None for any.
+        part: of the dataset's split, ``"train"`` or ``"test"``; None for both.
+        sessions: ``"all"`` scans of a person, or of each person the ``"first"`` or ``"last"`` by the session's name,
+            numbers by value. Where groups are asked for, of those sessions in which the person was in such a group.
+        draw: None for everybody.
+    """
+
+    modality: str
+    subjects: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None
+    part: str | None = None
+    sessions: str = "all"
+    draw: Draw | None = None
+
+
+def select(
+    scans: Sequence[Scan],
+    selection: Selection,
+    *,
+    split: Split | None,
+    seed: int,
+    side: str,
+    kept: Collection[ScanKey] = (),
+    apart_from: Iterable[Scan] = (),
+) -> list[Scan]:
+    """The scans that ``selection`` chooses, sorted by name.
+
+    Args:
+        split: of the dataset; None where it has none.
+        seed: of the draw.
+        side: ``"fixed"`` or ``"moving"``; the two sides are drawn independently.
+        kept: scans drawn before: their persons are drawn first, so that new ones only fill up.
+        apart_from: scans whose persons are left out.
+
+    Raises:
+        InputError: an unknown modality, subject or group, a part of a dataset without a split, subjects that are asked
+            for by name and yet left out, or fewer persons than are to be drawn.
+    """
+    groups = selection.groups if selection.draw is None or selection.draw.per_group is None else None
+    chosen = choose_scans(scans, selection.modality, selection.subjects, groups)
+    chosen = _apart(chosen, selection, {scan.person for scan in apart_from})
+    chosen = _of_part(chosen, selection, split, scans[0].dataset)
+    if selection.draw is None:
+        chosen = _of_sessions(chosen, selection.sessions)
+    else:
+        chosen = _Drawing(selection, scans[0].dataset, seed, side, frozenset(kept)).drawn(chosen)
+    return sorted(chosen, key=lambda scan: scan.id)
+
+
+def training_scans(scans: Iterable[Scan], split: Split, registered: Iterable[Scan]) -> list[Scan]:
+    """The scans whose persons ``split`` leaves to training, sorted by name.
+
+    Args:
+        registered: every scan of every pair that what is trained will be judged by.
+
+    Raises:
+        InputError: a registered person is on the training side, or nobody is.
+    """
+    training = sorted((scan for scan in scans if split.part(scan) == "train"), key=lambda scan: scan.id)
+    leaks = sorted({scan.person for scan in training} & {scan.person for scan in registered})
+    if leaks:
+        names = ", ".join(subject for _, subject in leaks)
+        raise InputError(
+            f"Registered persons of dataset {leaks[0][0]} are on its training side ({names}); "
+            "choose them with split: test, or list them under split.always_test of the dataset."
+        )
+    if not training:
+        raise InputError("Nobody is left to train on; lower the split's fraction of test persons.")
+    return training
+
+
+def read_exclusions(path: Path) -> frozenset[str]:
+    """The names in column ``scan`` of a table: subjects, visits (``sub-01_ses-02``) or scans (``sub-01_T1w``).
+
+    Raises:
+        InputError: not a table with columns ``scan`` and ``reason``, or a row without one of them.
+    """
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, comment="#")
+    except FileNotFoundError:
+        raise InputError(f"There is no list of excluded scans {path}.") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
+        raise InputError(f"{path} is not a table; give tab-separated columns scan and reason.") from None
+    missing = [column for column in ("scan", "reason") if column not in table]
+    if missing:
+        raise InputError(f"{path} has no column {missing[0]}; give tab-separated columns scan and reason.")
+    incomplete = table[table[["scan", "reason"]].isna().any(axis="columns")]
+    if len(incomplete):
+        raise InputError(f"{path} has a row without scan or reason (row {incomplete.index[0] + 1}); fill it in.")
+    return frozenset(name.removeprefix("sub-") for name in table["scan"])
+
+
+def without_excluded(scans: Iterable[Scan], excluded: Collection[str]) -> list[Scan]:
+    """``scans`` without those whose subject, visit or own name is in ``excluded`` (no ``sub-`` prefix)."""
+    return [scan for scan in scans if _names(scan).isdisjoint(excluded)]
+
+
+def _names(scan: Scan) -> set[str]:
+    """What a list of exclusions may call a scan."""
+    names = {scan.subject, person_prefix(scan.subject, scan.session), scan.id}
+    return {name.removeprefix("sub-") for name in names}
+
+
+def digest(seed: int, *words: str) -> bytes:
+    """SHA-256 of words: what everything is drawn by."""
+    return hashlib.sha256(" ".join([str(seed), *words]).encode()).digest()
+
+
+def _apart(scans: list[Scan], selection: Selection, persons: set[Person]) -> list[Scan]:
+    left = [scan for scan in scans if scan.person not in persons]
+    if selection.subjects is not None and len(left) < len(scans):
+        names = ", ".join(sorted({scan.subject for scan in scans if scan.person in persons}))
+        raise InputError(f"Subjects {names} are named on both sides of an experiment whose sides are disjoint.")
+    return left
+
+
+def _of_part(scans: list[Scan], selection: Selection, split: Split | None, dataset: str) -> list[Scan]:
+    if selection.part is None:
+        return scans
+    if split is None:
+        raise InputError(
+            f"A side asks for the {selection.part} persons of dataset {dataset}, which has no split; "
+            "add split: {test: 0.2, seed: 0} to the dataset's file."
+        )
+    left = [scan for scan in scans if split.part(scan) == selection.part]
+    if selection.subjects is not None and len(left) < len(scans):
+        names = ", ".join(sorted({scan.subject for scan in scans} - {scan.subject for scan in left}))
+        raise InputError(
+            f"Subjects {names} of dataset {dataset} are named as {selection.part} persons, which they are not; "
+            "list test persons under split.always_test of the dataset."
+        )
+    return left
+
+
+def _of_sessions(scans: Iterable[Scan], sessions: str) -> list[Scan]:
+    ordered = sorted(scans, key=lambda scan: (_natural(scan.session or ""), scan.id))
+    if sessions == "all":
+        return ordered
+    of_person: dict[Person, Scan] = {}
+    for scan in ordered if sessions == "last" else reversed(ordered):
+        of_person[scan.person] = scan
+    return list(of_person.values())
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts ``d9`` before ``d10``."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """Draws persons, and takes their scans."""
+
+    selection: Selection
+    dataset: str
+    seed: int
+    side: str
+    kept: frozenset[ScanKey]
+
+    def drawn(self, scans: list[Scan]) -> list[Scan]:
+        draw = self.selection.draw
+        if draw.per_group is None:
+            _require_persons(scans, draw.persons, self.dataset)
+            return self.first(scans, draw.persons)
+        chosen: list[Scan] = []
+        for group in self.groups(scans):
+            taken = {scan.person for scan in chosen}
+            of_group = [scan for scan in scans if scan.group == group and scan.person not in taken]
+            if len({scan.person for scan in of_group}) < draw.per_group:
+                raise InputError(_too_few(scans, group, draw.per_group, self.dataset))
+            chosen += self.first(of_group, draw.per_group)
+        return chosen
+
+    def groups(self, scans: list[Scan]) -> list[str]:
+        """The groups asked for, or all that there are."""
+        groups = self.selection.groups or sorted({scan.group for scan in scans} - {None})
+        if not groups:
+            raise InputError(
+                f"Persons of dataset {self.dataset} are to be drawn by group, but no scan says its group; draw persons."
+            )
+        return list(groups)
+
+    def first(self, scans: list[Scan], count: int) -> list[Scan]:
+        """The scans of the ``count`` persons whose turn comes first: those drawn before, then by hash or by name."""
+        offered = _of_sessions(scans, self.selection.sessions)
+        known = {scan.person for scan in offered if scan.key in self.kept}
+        order = sorted({scan.person for scan in offered}, key=lambda person: (person not in known, self.turn(person)))
+        return [scan for scan in offered if scan.person in order[:count]]
+
+    def turn(self, person: Person) -> Any:
+        by_name = self.selection.draw.order == "name"
+        return _natural(person[1]) if by_name else digest(self.seed, self.side, person[1])
+
+
+def _require_persons(scans: list[Scan], count: int, dataset: str) -> None:
+    persons = len({scan.person for scan in scans})
+    if persons < count:
+        raise InputError(
+            f"{count} persons are to be drawn from dataset {dataset}, but {persons} are left to choose from; "
+            "draw fewer or choose more widely."
+        )
+
+
+def _too_few(scans: list[Scan], group: str, count: int, dataset: str) -> str:
+    """Which group has too few persons, and how many each has."""
+    persons = Counter(group or "no group" for group, _ in {(scan.group, scan.person) for scan in scans})
+    found = ", ".join(f"{name} {number}" for name, number in sorted(persons.items()))
+    return (
+        f"Too few persons of dataset {dataset} are in group {group!r} to draw {count}, not counting those drawn for "
+        f"groups before it; found {found}; draw fewer, or name other groups."
+    )

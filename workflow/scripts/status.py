@@ -1,0 +1,195 @@
+"""Say in words what of a study is done, missing, stale or failed, and what the next run would make and why.
+
+    python workflow/scripts/status.py [--configfile config/albert.yaml] [--config key=value ...]
+
+Options are Snakemake's. Nothing is run: Snakemake plans the study as for a dry run, and is asked about its plan.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from snakemake.api import SnakemakeApi
+from snakemake.cli import parse_args, parse_config
+from snakemake.settings.enums import Quietness
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROFILE = REPOSITORY / "workflow" / "profiles" / "default" / "config.yaml"
+STAGES = {
+    "cohort": "cohorts",
+    "strip": "brains",
+    "correct": "corrected scans",
+    "place": "placed scans",
+    "prepare": "prepared scans",
+    "segment": "label maps",
+    "draw_pairs": "lists of pairs",
+    "align": "aligned pairs",
+    "register": "registrations",
+    "evaluate": "metrics",
+}
+STATES = ("done", "missing", "stale", "failed")
+_CODE_HASH = re.compile(r"^'?[0-9a-f]{64}'?$")
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One job of the study's whole plan: what it makes, how that stands, and why it has to be made."""
+
+    stage: str
+    name: str
+    state: str
+    why: str
+
+
+def main(arguments: list[str]) -> None:
+    """Print the report of the study that ``arguments`` choose."""
+    workflow = planned(arguments)
+    print("\n".join(report(workflow.globals["STUDY"], units(workflow))))
+
+
+def planned(arguments: list[str]) -> Any:
+    """Snakemake's workflow after a dry run."""
+    logging.disable(logging.WARNING)
+    _, options = parse_args(["--workflow-profile", "none", *_settings_of_profile(), *arguments])
+    output = OutputSettings(dryrun=True, quiet={Quietness.ALL}, enable_file_logging=False)
+    with SnakemakeApi(output) as snakemake:
+        workflow = snakemake.workflow(
+            ResourceSettings(cores=1),
+            ConfigSettings(config=parse_config(options.config), configfiles=options.configfile or ()),
+            snakefile=REPOSITORY / "Snakefile",
+        )
+        plan = DAGSettings(
+            rerun_triggers=options.rerun_triggers,
+            max_checksum_file_size=options.max_checksum_file_size,
+            force_incomplete=True,
+        )
+        workflow.dag(plan).execute_workflow(executor="dryrun")
+        return workflow._workflow
+
+
+def _settings_of_profile() -> list[str]:
+    """What of the default profile decides what is up to date."""
+    profile = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
+    triggers, size = profile["rerun-triggers"], profile["max-checksum-file-size"]
+    return ["--rerun-triggers", *triggers, "--max-checksum-file-size", size]
+
+
+# ------------------------------------------------------------------------------------------------ how things stand
+
+
+def units(workflow: Any) -> list[Unit]:
+    """Every job of the plan, whether it would run or not."""
+    complaints = {str(file): reason for file, reason in workflow.globals["complaints"]().items()}
+    jobs = (job for job in workflow.dag.jobs if job.output and not job.rule.norun)
+    return [_unit(job, workflow, complaints) for job in jobs]
+
+
+def _unit(job: Any, workflow: Any, complaints: dict[str, str]) -> Unit:
+    stage = STAGES.get(job.rule.name, "tables and figures" if _is_of_study(job, workflow) else job.rule.name)
+    name = " ".join(job.wildcards_dict.values())
+    if not workflow.dag.needrun(job):
+        return Unit(stage, name, "done", "")
+    complaint = next((complaints[file] for file in job.output if file in complaints), None)
+    if complaint:
+        return Unit(stage, name, "failed" if complaint.startswith("it failed") else "stale", complaint)
+    if not all(Path(file).exists() for file in job.output):
+        error = last_error(Path(job.log[0])) if job.log else None
+        return Unit(stage, name, "failed" if error else "missing", error or "")
+    return Unit(stage, name, "stale", why(workflow.dag.reason(job)))
+
+
+def _is_of_study(job: Any, workflow: Any) -> bool:
+    return job.output[0].startswith(workflow.globals["STUDIED"])
+
+
+def why(reason: Any) -> str:
+    """In words, why Snakemake would make again what is there."""
+    own_files = sorted(map(str, reason.updated_input - reason.updated_input_run))
+    if own_files:
+        return f"{_shortened(own_files)} changed"
+    if reason.params_changed:
+        changed = reason.params_changed.only_old | reason.params_changed.only_new
+        return "code changed" if all(_CODE_HASH.match(str(value)) for value in changed) else "parameters changed"
+    if reason.input_changed:
+        return "something was added to or taken from what they are made of"
+    if reason.incomplete_output:
+        return "their making was interrupted"
+    return "what they are made of is made again"
+
+
+def last_error(log: Path) -> str | None:
+    """The sentence a job's log ends with where it ends in a traceback."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    if "Traceback" not in text:
+        return None
+    sentence = text.strip().splitlines()[-1]
+    return f"{re.sub(r'^diffeode[.]errors[.]', '', sentence)} (log: {log})"
+
+
+# ------------------------------------------------------------------------------------------------ in words
+
+
+def report(study: Any, everything: list[Unit]) -> list[str]:
+    """The lines to print."""
+    pairs = sum(len(experiment.pairs) for experiment in study.experiments)
+    head = f"{study.title}: study {study.name}, {_count(len(study.experiments), 'experiment')}, "
+    head += f"{_count(pairs, 'pair')}, {_count(len(study.runs), 'run')}; results in {study.results}"
+    return [head, "", *_table(everything), "", *_failures(everything), *_next_run(everything)]
+
+
+def _table(everything: list[Unit]) -> list[str]:
+    counts: dict[str, Counter] = defaultdict(Counter)
+    for unit in everything:
+        counts[unit.stage][unit.state] += 1
+    known = [*STAGES.values()]
+    stages = sorted(counts, key=lambda stage: known.index(stage) if stage in known else len(known))
+    rows = [("", "of", *STATES)]
+    rows += [(stage, str(counts[stage].total()), *(str(counts[stage][s] or "-") for s in STATES)) for stage in stages]
+    width = max(len(row[0]) for row in rows)
+    return ["  " + row[0].ljust(width) + "".join(cell.rjust(9) for cell in row[1:]) for row in rows]
+
+
+def _failures(everything: list[Unit]) -> list[str]:
+    failed = [unit for unit in everything if unit.state == "failed"]
+    lines = [f"  {unit.stage}: {unit.name}: {unit.why}" for unit in failed]
+    return ["Failed, and tried again by the next run:", *lines, ""] if failed else []
+
+
+def _next_run(everything: list[Unit]) -> list[str]:
+    needed = [unit for unit in everything if unit.state != "done"]
+    if not needed:
+        return ["Everything is there and up to date."]
+    groups: dict[tuple[str, str], list[Unit]] = defaultdict(list)
+    for unit in needed:
+        if unit.state == "stale":
+            groups[unit.stage, unit.why].append(unit)
+    lines = [
+        f"  {len(of_group)} {stage} ({_shortened([u.name for u in of_group])}): {reason}"
+        for (stage, reason), of_group in groups.items()
+    ]
+    again = ["Made again by the next run, and why:", *lines, ""] if lines else []
+    return [*again, f"The next run would start {_count(len(needed), 'job')}."]
+
+
+def _shortened(names: Iterable[str]) -> str:
+    shown = [name for name in names if name]
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return ", ".join(shown[:_SHOWN]) + more
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
