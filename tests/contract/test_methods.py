@@ -125,6 +125,7 @@ def test_says_what_it_is_and_whom_to_cite(name):
     cls = method_class(name)
     assert cls.title.strip()
     assert len(cls.citation) > 20
+    assert getattr(cls, "licence", "").strip(), f"{name} must say under which licence its tool comes (licence = ...)"
     assert dataclasses.is_dataclass(cls)
     assert cls.__dataclass_params__.frozen
     assert getattr(cls, "__final__", False)

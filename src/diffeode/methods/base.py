@@ -95,6 +95,13 @@ class Method(ABC):
     needs: ClassVar[Needs] = Needs()
     citation: ClassVar[str]
     """Authors, title, venue, year: what to cite when the method is used."""
+    licence: ClassVar[str]
+    """Of what does the work: SPDX name of the tool's code, and of its weights where it comes with some."""
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names in ``config/weights`` of the files of network weights that this method reads."""
+        return ()
 
     @abstractmethod
     def register(self, pair: Pair, machine: Machine) -> Registration:

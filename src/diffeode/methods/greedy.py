@@ -41,6 +41,7 @@ class Greedy(Method):
         "Yushkevich, Pluta, Wang, Wisse, Das, Wolk. Fast automatic segmentation of hippocampal subfields and medial "
         "temporal lobe subregions in 3 Tesla and 7 Tesla T2-weighted MRI. Alzheimer's & Dementia 12(7S), 2016."
     )
+    licence: ClassVar[str] = "Apache-2.0 (picsl-greedy)"
 
     metric: str = "NMI"
     radius: int = 4
