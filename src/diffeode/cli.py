@@ -10,7 +10,6 @@ import dataclasses
 import math
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from diffeode import __version__
 from diffeode.errors import InputError, RegistrationError
+from diffeode.watch import terminated_like_exit, watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,13 +41,13 @@ OUTPUTS = (
     "metrics.json",
 )
 _ALIGNMENT_OF_INIT = {"affine": "affine", "identity": "none"}
-_INPUT_ERROR, _FAILED, _INTERRUPTED, _TERMINATED = 2, 1, 130, 143
+_INPUT_ERROR, _FAILED, _INTERRUPTED = 2, 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 1 for a failed registration or 2 for unusable input."""
     options = _parser().parse_args(arguments)
-    with _terminated_like_exit():
+    with terminated_like_exit():
         try:
             options.command(options)
         except InputError as error:
@@ -108,6 +108,9 @@ def _add_register(commands: Any) -> None:
     register.add_argument(
         "--seed", type=_natural, default=0, metavar="S", help="of what is random (default: %(default)s)"
     )
+    register.add_argument(
+        "--time-limit", type=_minutes, metavar="MINUTES", help="give up after so long, whatever hangs (default: never)"
+    )
     register.set_defaults(command=_register)
 
 
@@ -135,6 +138,16 @@ def _whole_number(text: str, least: int) -> int:
     return int(text)
 
 
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0")
+    return minutes
+
+
 def _device(text: str) -> str:
     kind, _, number = text.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
@@ -150,12 +163,20 @@ def _processors() -> int:
 
 
 def _register(options: argparse.Namespace) -> None:
+    run = _runnable(options.method)
+    with _delivered_whole(options.output, OUTPUTS) as folder:
+        if options.time_limit is None:
+            _register_pair(run, options, folder)
+        else:
+            watched(lambda: _register_pair(run, options, folder), options.time_limit)
+
+
+def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> None:
     from diffeode.methods.base import Machine, require_device
 
-    run = _runnable(options.method)
     require_device(options.device)
     inputs = _read_inputs(options)
-    with _delivered_whole(options.output, OUTPUTS) as folder, _ProgressLine(sys.stderr) as progress:
+    with _ProgressLine(sys.stderr) as progress:
         machine = Machine(options.threads, options.seed, options.device, progress)
         task = _prepared_task(inputs, _ALIGNMENT_OF_INIT[options.init], machine)
         result = _registered(run, task, machine)
@@ -255,16 +276,13 @@ def _prepared_task(inputs: _Inputs, alignment: str, machine: Machine) -> Task:
 
 def _registered(run: Run, task: Task, machine: Machine) -> Result:
     """The result of the harness; whatever goes wrong inside a method is a failed registration with its reason."""
-    from diffeode.methods.harness import register
+    from diffeode.methods.harness import reason_of, register
 
     machine.progress(0.0, "registering")
     try:
         return register(run.build(), task, machine)
-    except (InputError, RegistrationError) as error:
-        raise RegistrationError(f"{run.title} could not register the pair: {error}") from error
     except Exception as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise RegistrationError(f"{run.title} could not register the pair: {type(error).__name__} {first}") from error
+        raise RegistrationError(f"{run.title} could not register the pair: {reason_of(error)}") from error
 
 
 def _measure(result: Result, task: Task, inputs: _Inputs) -> pd.DataFrame:
@@ -427,24 +445,6 @@ class _ProgressLine:
     def _print(self, line: str) -> None:
         if self._shown:
             print(f"\r\x1b[K{line}", end="", file=self._stream, flush=True)
-
-
-@contextmanager
-def _terminated_like_exit() -> Iterator[None]:
-    """SIGTERM unwinds the stack, so that nothing half written stays behind."""
-
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(_TERMINATED)
-
-    try:
-        before = signal.signal(signal.SIGTERM, leave)
-    except ValueError:  # not in the main thread, where no signal arrives
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _complain(error: object, code: int) -> int:

@@ -22,6 +22,7 @@ BELOW = {
     "resample": {"space", "image"},
     "warp": {"fused"},
     "source": set(),
+    "watch": {"errors"},
     "fused": set(),
     "descriptors": set(),
     "flows": {"warp", "losses"},
@@ -38,7 +39,7 @@ BELOW = {
     "figures": {"errors", "names", "space", "image", "transform", "io", "receipt", "evaluation", "statistics"},
     "methods": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare"),
+        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "watch"),
     },
     "study": {"errors", "names", "datasets", "evaluation", "methods"},
 }

@@ -298,7 +298,7 @@ def failing(error):
     [
         (RegistrationError("the tissue vanished."), "pair: the tissue vanished."),
         (InputError("the image is too small."), "pair: the image is too small."),
-        (ValueError("odd\nlines"), "pair: ValueError odd"),
+        (ValueError("odd\nlines"), "pair: ValueError: odd"),
     ],
 )
 def test_failed_registration_is_exit_code_1_and_keeps_the_old_results(register, monkeypatch, tmp_path, error, reason):
