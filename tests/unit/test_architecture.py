@@ -20,6 +20,7 @@ BELOW = {
     "receipt": {"errors", "io"},
     "seals": {"io"},
     "resample": {"space", "image"},
+    "weights": {"errors", "names", "io"},
     "warp": {"fused"},
     "source": set(),
     "watch": {"errors"},
@@ -32,14 +33,14 @@ BELOW = {
     "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample"},
     "prepare": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("resample", "datasets", "ants_bridge"),
+        *("resample", "datasets", "ants_bridge", "weights"),
     },
     "evaluation": {"errors", "names", "space", "image", "transform", "io", "receipt"},
     "statistics": {"errors", "names", "io", "evaluation"},
     "figures": {"errors", "names", "space", "image", "transform", "io", "receipt", "evaluation", "statistics"},
     "methods": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "watch"),
+        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "watch", "weights"),
     },
     "study": {"errors", "names", "datasets", "evaluation", "methods"},
 }
