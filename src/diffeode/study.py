@@ -111,6 +111,7 @@ class Study:
         seed: of every registration.
         results: the folder everything is written to.
         panels: pairs per experiment that are shown as panels.
+        time_limit_minutes: how long one registration may take where its run says nothing else; None: for ever.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Study:
     seed: int
     results: Path
     panels: int
+    time_limit_minutes: float | None
 
     def experiment(self, name: str) -> Experiment:
         """The experiment called ``name``."""
@@ -129,6 +131,10 @@ class Study:
     def run(self, name: str) -> Run:
         """The run called ``name``."""
         return next(r for r in self.runs if r.name == name)
+
+    def time_limit(self, name: str) -> float | None:
+        """Minutes that one registration by the run called ``name`` may take; None: for ever."""
+        return self.run(name).time_limit_minutes or self.time_limit_minutes
 
     def datasets(self) -> dict[str, Dataset]:
         """Every dataset in use, by name."""
@@ -179,6 +185,7 @@ class _Reader:
             seed=content["seed"],
             results=results,
             panels=content.get("panels", 1),
+            time_limit_minutes=content.get("time_limit_minutes"),
         )
 
     def experiment(self, name: str, results: Path) -> Experiment:

@@ -52,6 +52,13 @@ def test_folders_are_searched_in_order(places):
         assert weights.find("net") == path
 
 
+def test_weights_of_unknown_checksum_are_taken_and_their_checksum_told(places):
+    (places / "catalogue" / "net.yaml").write_text(yaml.safe_dump(ENTRY | {"sha256": None, "bytes": None}))
+    path = put(places / "first", b"someone else's numbers")
+    assert weights.find("net") == path
+    assert weights.checksums(["net"]) == {"net": hashlib.sha256(b"someone else's numbers").hexdigest()}
+
+
 def test_absent_weights_are_asked_for(places):
     with pytest.raises(InputError) as refusal:
         weights.find("net")

@@ -17,9 +17,10 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.envir
 
 from diffeode.datasets.pairs import pairs_table
 from diffeode.errors import InputError
-from diffeode.methods.registry import method_module
+from diffeode.methods.registry import method_class, method_module
 from diffeode.source import code_hash
 from diffeode.study import load_study, require_writable
+from diffeode.weights import checksums
 
 import progress
 
@@ -195,6 +196,17 @@ def pair_and_moving_scan(wildcards):
 def run_of(wildcards):
     run = STUDY.run(wildcards.run)
     return {"method": run.method, "parameters": dict(sorted(run.parameters.items()))}
+
+
+def weights_of(wildcards):
+    """Checksums of the network weights a run reads: other weights, another run."""
+    return checksums(STUDY.run(wildcards.run).build().weights)
+
+
+def environment_of(wildcards):
+    """Where a run's method works."""
+    method = method_class(STUDY.run(wildcards.run).method)
+    return f"{workflow.basedir}/envs/{method.needs.environment}.yaml"
 
 
 def register_code(wildcards):

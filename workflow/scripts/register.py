@@ -24,7 +24,7 @@ with job(snakemake) as say:
     # nothing of an earlier registration may lie beside the receipt of one that fails
     shutil.rmtree(folder, ignore_errors=True)
     task = Task(*read_task(pair, moving_scan))
-    if not register_to_folder(
-        run, task, machine, folder, {**dict(snakemake.wildcards.items()), **snakemake.params.datasets}
-    ):
+    provenance = {**dict(snakemake.wildcards.items()), **snakemake.params.datasets}
+    limit = snakemake.resources.time_limit_seconds / 60 or None
+    if not register_to_folder(run, task, machine, folder, provenance, limit):
         say(f"failed and is shown as missing: {read_receipt(snakemake.output[0])['reason']}")

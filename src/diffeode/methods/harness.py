@@ -29,6 +29,7 @@ from diffeode.methods.base import Machine, Method, Pair, Registration
 from diffeode.receipt import write_receipt
 from diffeode.transform import Affine, DisplacementField, densify, invert, warp_image
 from diffeode.watch import watched
+from diffeode.weights import checksums
 
 if TYPE_CHECKING:
     from diffeode.methods.runs import Run
@@ -145,7 +146,8 @@ def reason_of(error: Exception) -> str:
 
 def software_versions() -> dict[str, str]:
     """Versions of what computes."""
-    names = ("diffeode", "torch", "numpy", "scipy", "antspyx", "convexAdam", "picsl-greedy")
+    names = ("diffeode", "torch", "numpy", "scipy", "antspyx", "convexAdam", "picsl-greedy", "transformers")
+    names += ("unigradicon", "icon_registration", "itk")
     installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
     return {"python": platform.python_version(), **{n: installed[n.lower()] for n in names if n.lower() in installed}}
 
@@ -156,7 +158,8 @@ def _register_and_write(run: Run, task: Task, machine: Machine, folder: Path) ->
     result = register(method, task, machine)
     files = _write_result(result, task, folder)
     costs = {key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")}
-    return files, {**costs, "inverse_origin": result.inverse_origin, "notes": list(result.notes)}
+    used = {"inverse_origin": result.inverse_origin, "weights": checksums(method.weights)}
+    return files, {**costs, **used, "notes": list(result.notes)}
 
 
 def _write_result(result: Result, task: Task, folder: Path) -> list[str]:

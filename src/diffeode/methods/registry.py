@@ -12,10 +12,11 @@ from typing import Any
 
 from diffeode import methods
 from diffeode.errors import InputError
-from diffeode.methods.base import Method
+from diffeode.methods.base import Method, Needs
 from diffeode.names import nearest
+from diffeode.weights import find
 
-_NOT_METHODS = {"base", "energy", "registry", "harness", "runs"}
+_NOT_METHODS = {"base", "energy", "registry", "harness", "page", "runs"}
 
 
 @cache
@@ -82,11 +83,42 @@ def _sort_of(value: Any) -> str:
     return "word"
 
 
-def missing_needs(name: str) -> list[str]:
-    """What keeps method ``name`` from running here, one clause each; empty where it can run."""
+def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list[str]]:
+    """What keeps method ``name`` from running here: ``package``, ``binary`` or ``weights``, each with its clauses."""
     needs = method_class(name).needs
-    packages = [
-        f"the Python package {p} is not installed" for p in needs.packages if importlib.util.find_spec(p) is None
-    ]
-    programs = [f"the program {e} is not on PATH" for e in needs.executables if shutil.which(e) is None]
-    return packages + programs
+    found = {
+        "package": [
+            f"the Python package {p} is not installed{_remedy(needs)}" for p in needs.packages if not _importable(p)
+        ],
+        "binary": [f"the program {e} is not on PATH" for e in needs.executables if shutil.which(e) is None],
+        "weights": [why for w in make_method(name, parameters or {}).weights if (why := _why_absent(w))],
+    }
+    return {kind: clauses for kind, clauses in found.items() if clauses}
+
+
+def missing_needs(name: str, parameters: dict[str, Any] | None = None) -> list[str]:
+    """What keeps method ``name`` from running here, one clause each; empty where it can run."""
+    return [clause for clauses in lacks(name, parameters).values() for clause in clauses]
+
+
+def standing(name: str, parameters: dict[str, Any] | None = None) -> str:
+    """``run``, or what is missing here: ``needs-package``, ``needs-binary``, ``needs-weights``, joined by commas."""
+    return ", ".join(f"needs-{kind}" for kind in lacks(name, parameters)) or "run"
+
+
+def _importable(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _remedy(needs: Needs) -> str:
+    return "" if needs.environment == "base" else f" (envs/{needs.environment}.yaml has it)"
+
+
+def _why_absent(weights: str) -> str:
+    """A clause, empty where the weights are here and right."""
+    try:
+        find(weights)
+    except InputError as error:
+        sentence = str(error).removesuffix(".")
+        return sentence[0].lower() + sentence[1:]
+    return ""
