@@ -112,7 +112,9 @@ def test_standing_says_what_kind_of_thing_is_missing(unreachable):
 
 def test_a_run_that_cannot_work_is_one_sentence(unreachable):
     (sentence,) = runs.obstacles([runs.load_run("affine"), runs.load_run("identity")])
-    assert sentence.startswith("Run identity cannot work here: the Python package no_such_package_here is not installed")
+    assert sentence.startswith(
+        "Run identity cannot work here: the Python package no_such_package_here is not installed"
+    )
     for told in ("envs/baselines.yaml", "no-such-program-here", "no weights 'no-such-weights'"):
         assert told in sentence
     assert sentence.count(".") - sentence.count(".yaml") == 1
