@@ -11,3 +11,7 @@ class DamagedFileError(InputError):
 
 class RegistrationError(RuntimeError):
     """A method could not register a pair; the message is the reason shown in the tables."""
+
+
+class ToolError(RegistrationError):
+    """An external program failed, was stopped or wrote nothing usable; the message ends in its last lines."""

@@ -19,7 +19,8 @@ BELOW = {
     "io": {"errors", "space", "image", "transform"},
     "receipt": {"errors", "io"},
     "seals": {"io"},
-    "resample": {"space", "image"},
+    "download": {"errors"},
+    "resample": {"space", "image", "transform"},
     "weights": {"errors", "names", "io"},
     "warp": {"fused"},
     "source": set(),
@@ -29,20 +30,23 @@ BELOW = {
     "flows": {"warp", "losses"},
     "losses": {"fused", "descriptors", "warp"},
     "optimise": {"errors", "flows", "warp"},
+    "tools": {"errors"},
+    "interfaces": set(),
     "ants_bridge": {"errors", "space", "image", "transform", "io"},
     "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample"},
     "prepare": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("resample", "datasets", "ants_bridge", "weights"),
+        *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights"),
     },
     "evaluation": {"errors", "names", "space", "image", "transform", "io", "receipt"},
     "statistics": {"errors", "names", "io", "evaluation"},
     "figures": {"errors", "names", "space", "image", "transform", "io", "receipt", "evaluation", "statistics"},
     "methods": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "watch", "weights"),
+        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces"),
+        *("watch", "weights"),
     },
-    "study": {"errors", "names", "datasets", "evaluation", "methods"},
+    "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods"},
 }
 """What each room may know; the command line and the package itself may know all."""
 

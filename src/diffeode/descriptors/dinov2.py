@@ -43,7 +43,7 @@ def dinov2(state: Mapping[str, Tensor]) -> nn.Module:
     return network.eval()
 
 
-def _architecture(state: Mapping[str, Tensor]) -> dict[str, int | float]:
+def _architecture(state: Mapping[str, Tensor]) -> dict[str, int]:
     if _FIRST_LAYER not in state or "embeddings.position_embeddings" not in state:
         raise ValueError("it has not the parameters of a DINOv2 as transformers names them")
     width, _, patch, _ = state["embeddings.patch_embeddings.projection.weight"].shape
@@ -52,7 +52,7 @@ def _architecture(state: Mapping[str, Tensor]) -> dict[str, int | float]:
         "hidden_size": width,
         "num_attention_heads": width // _WIDTH_OF_A_HEAD,
         "num_hidden_layers": len({name.split(".")[2] for name in state if name.startswith("encoder.layer.")}),
-        "mlp_ratio": state[_FIRST_LAYER].shape[0] / width,
+        "mlp_ratio": state[_FIRST_LAYER].shape[0] // width,
         "patch_size": patch,
         "image_size": round(places**0.5) * patch,
     }

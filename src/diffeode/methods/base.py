@@ -13,6 +13,7 @@ from diffeode.errors import InputError
 from diffeode.image import Image
 from diffeode.names import nearest
 from diffeode.transform import Transform
+from diffeode.weights import find
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +45,14 @@ class Machine:
 
     Attributes:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
+        time_limit_s: after which an external program is stopped and the registration has failed; None for ever.
         progress: called with a fraction in [0, 1] and a short message as the work goes on.
     """
 
     threads: int = 1
     seed: int = 0
     device: str = "cpu"
+    time_limit_s: float | None = None
     progress: Callable[[float, str], None] = field(default=lambda fraction, message: None, compare=False)
 
 
@@ -76,7 +79,7 @@ class Needs:
 
     Attributes:
         packages: importable Python modules.
-        executables: programs on PATH.
+        executables: programs in the folders of ``$DIFFEODE_TOOLS`` or on PATH (:mod:`diffeode.tools`).
         environment: the file under ``envs/`` that provides them.
         gpu: whether a GPU is used where ``Machine.device`` names one (never required: every method runs on a CPU).
     """
@@ -102,6 +105,15 @@ class Method(ABC):
     def weights(self) -> tuple[str, ...]:
         """Names in ``config/weights`` of the files of network weights that this method reads."""
         return ()
+
+    def lacking(self) -> str:
+        """What the method, as it is set, lacks to be started, such as weights: a sentence; empty where it can start."""
+        for name in self.weights:
+            try:
+                find(name)
+            except InputError as error:
+                return str(error)
+        return ""
 
     @abstractmethod
     def register(self, pair: Pair, machine: Machine) -> Registration:

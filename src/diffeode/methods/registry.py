@@ -6,7 +6,6 @@ import dataclasses
 import importlib
 import importlib.util
 import pkgutil
-import shutil
 from functools import cache
 from typing import Any
 
@@ -14,7 +13,7 @@ from diffeode import methods
 from diffeode.errors import InputError
 from diffeode.methods.base import Method, Needs
 from diffeode.names import nearest
-from diffeode.weights import find
+from diffeode.tools import all_tools, what_is_missing
 
 _NOT_METHODS = {"base", "energy", "registry", "harness", "page", "runs"}
 
@@ -90,8 +89,8 @@ def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list
         "package": [
             f"the Python package {p} is not installed{_remedy(needs)}" for p in needs.packages if not _importable(p)
         ],
-        "binary": [f"the program {e} is not on PATH" for e in needs.executables if shutil.which(e) is None],
-        "weights": [why for w in make_method(name, parameters or {}).weights if (why := _why_absent(w))],
+        "binary": [clause for e in needs.executables if (clause := what_is_missing(all_tools()[e]))],
+        "weights": [_clause(why)] if (why := make_method(name, parameters or {}).lacking()) else [],
     }
     return {kind: clauses for kind, clauses in found.items() if clauses}
 
@@ -114,11 +113,5 @@ def _remedy(needs: Needs) -> str:
     return "" if needs.environment == "base" else f" (envs/{needs.environment}.yaml has it)"
 
 
-def _why_absent(weights: str) -> str:
-    """A clause, empty where the weights are here and right."""
-    try:
-        find(weights)
-    except InputError as error:
-        sentence = str(error).removesuffix(".")
-        return sentence[0].lower() + sentence[1:]
-    return ""
+def _clause(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].removesuffix(".")
