@@ -11,3 +11,7 @@ class DamagedFileError(InputError):
 
 class RegistrationError(RuntimeError):
     """A method could not register a pair; the message is the reason shown in the tables."""
+
+
+class TrainingError(RuntimeError):
+    """A training could not go on; the message is the reason and what was kept."""

@@ -40,6 +40,7 @@ BELOW = {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
         *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare"),
     },
+    "training": {"errors", "io"},
     "study": {"errors", "names", "datasets", "evaluation", "methods"},
 }
 """What each room may know; the command line and the package itself may know all."""
