@@ -39,8 +39,10 @@ BELOW = {
     "methods": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
         *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare"),
+        *("source", "networks", "training"),
     },
-    "training": {"errors", "io"},
+    "networks": {"warp"},
+    "training": {"errors", "space", "image", "transform", "io", "receipt"},
     "study": {"errors", "names", "datasets", "evaluation", "methods"},
 }
 """What each room may know; the command line and the package itself may know all."""

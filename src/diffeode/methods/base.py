@@ -95,6 +95,11 @@ class Method(ABC):
     needs: ClassVar[Needs] = Needs()
     citation: ClassVar[str]
     """Authors, title, venue, year: what to cite when the method is used."""
+    trained: ClassVar[bool] = False
+    """Whether a network is trained first, by ``diffeode train`` or a study (:mod:`diffeode.methods.trained`)."""
+
+    def check_ready(self) -> None:
+        """Raise :class:`InputError` where something that the method needs, as it is set, is not there."""
 
     @abstractmethod
     def register(self, pair: Pair, machine: Machine) -> Registration:

@@ -15,7 +15,7 @@ from diffeode.errors import InputError
 from diffeode.methods.base import Method
 from diffeode.names import nearest
 
-_NOT_METHODS = {"base", "energy", "registry", "harness", "runs"}
+_NOT_METHODS = {"base", "energy", "registry", "harness", "runs", "trained"}
 
 
 @cache

@@ -17,7 +17,6 @@ from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, re
 from diffeode.transform import DisplacementField
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from diffeode.space import Grid
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Of the networks; grows when old weights stop to fit."""
+LEAST_VOX = 16
+"""No axis of an image may be shorter: four halvings leave nothing of less."""
+CRITERION = "validation_loss"
+"""The column of a training's curves whose least value makes the best weights."""
 _CACHE_BYTES = 1_000_000_000
 
 
@@ -62,7 +65,7 @@ class TrainedMethod(Method):
     needs: ClassVar[Needs] = Needs(packages=("torch", "safetensors"), gpu=True)
     trained: ClassVar[bool] = True
     multiple: ClassVar[int] = 16
-    """The network's sizes must be divisible by it; images are padded, and no axis may be shorter."""
+    """What the network's sizes must be divisible by; images are padded."""
     shape: ClassVar[tuple[str, ...]] = ()
     """The hyper-parameters that give the network its shape, so that weights fit or do not."""
     learns_from_labels: ClassVar[bool] = False
@@ -171,9 +174,9 @@ class TrainedMethod(Method):
 
         from diffeode.networks.blocks import padded
 
-        if min(example.fixed.shape) < self.multiple:
+        if min(example.fixed.shape) < LEAST_VOX:
             raise InputError(
-                f"{self.title} needs at least {self.multiple} voxels along each axis, and the box of the brains has "
+                f"{self.title} needs at least {LEAST_VOX} voxels along each axis, and the box of the brains has "
                 f"{'x'.join(str(n) for n in example.fixed.shape)}; resample the scans to a finer grid."
             )
         parts = (example.fixed, example.moving, example.fixed_labels, example.moving_labels)
@@ -217,8 +220,9 @@ def train(
         return method.losses(network, read(training[generator.integers(len(training))]))
 
     def validate(network: nn.Module) -> dict[str, float]:
-        judged = [sum(method.judge(network, read(pair)).values()).item() for pair in validation]
-        return {"validation": float(np.mean(judged))}
+        judged = [method.judge(network, read(pair)) for pair in validation]
+        means = {name: float(np.mean([terms[name].item() for terms in judged])) for name in judged[0]}
+        return {"validation_loss": sum(means.values()), **{f"validation_{name}": m for name, m in means.items()}}
 
     lesson = loop.Lesson(
         network=method.network(),
@@ -234,7 +238,7 @@ def train(
         steps=method.steps,
         learning_rate=method.learning_rate,
         interval=method.interval,
-        criterion="validation",
+        criterion=CRITERION,
         seed=machine.seed,
         mixed_precision=True,
         amsgrad=method.amsgrad,

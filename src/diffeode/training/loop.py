@@ -51,6 +51,7 @@ class Settings:
             or one that the validation returns.
         seed: of every step.
         mixed_precision: compute in bfloat16 where that is safe; on CUDA only, ignored on a CPU.
+        amsgrad: Adam divides by the largest second moment so far.
     Raises:
         InputError: a value is out of range.
     """
@@ -62,6 +63,7 @@ class Settings:
     criterion: str = "loss"
     seed: int = 0
     mixed_precision: bool = False
+    amsgrad: bool = False
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
@@ -135,7 +137,9 @@ class _Trainer:
     ) -> None:
         self.lesson, self.settings, self.folder, self.device, self.say = lesson, settings, folder, device, say
         self.network = lesson.network.to(device)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
+        self.optimiser = torch.optim.Adam(
+            self.network.parameters(), lr=settings.learning_rate, amsgrad=settings.amsgrad
+        )
         self.step, self.least, self.rows = 0, math.inf, []
 
     def run(self) -> Path:
