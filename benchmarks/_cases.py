@@ -16,7 +16,8 @@ from diffeode import io
 from diffeode.image import Image, Labels, bounding_box
 from diffeode.methods.harness import Task
 from diffeode.prepare.pair import align_pair
-from diffeode.prepare.scan import Recipe, prepare_image
+from diffeode.prepare.recipe import Recipe
+from diffeode.prepare.scan import prepare_image
 from diffeode.receipt import damage, read_receipt, write_receipt
 from diffeode.source import code_hash
 from diffeode.space import Grid
@@ -187,7 +188,8 @@ def _drawn(folder: Path) -> Labels:
 
 
 def _prepared(folder: Path, modality: str, recipe: Recipe) -> Image:
-    return prepare_image(_read(folder, modality), recipe, f"{folder.parent.name} {modality}")[0]
+    scan, name = _read(folder, modality), f"{folder.parent.name} {modality}"
+    return prepare_image(scan, name, intensity=recipe.intensity, spacing_mm=recipe.spacing_mm)[0]
 
 
 def _aligned(fixed: Image, scan: Image, fixed_labels: Labels, moving_labels: Labels) -> Case:

@@ -243,11 +243,11 @@ def _read_inputs(options: argparse.Namespace) -> _Inputs:
 def _prepared_task(inputs: _Inputs, alignment: str, machine: Machine) -> Task:
     from diffeode.methods.harness import Task
     from diffeode.prepare.pair import align_pair
-    from diffeode.prepare.scan import Recipe, prepare_image
+    from diffeode.prepare.scan import prepare_image
 
     machine.progress(0.0, "preparing")
-    fixed, _ = prepare_image(inputs.fixed, Recipe(), inputs.fixed_name, machine.threads)
-    moving, _ = prepare_image(inputs.moving, Recipe(), inputs.moving_name, machine.threads)
+    fixed, _ = prepare_image(inputs.fixed, inputs.fixed_name)
+    moving, _ = prepare_image(inputs.moving, inputs.moving_name)
     machine.progress(0.0, "aligning")
     on_grid, aligned, _, to_scan = align_pair(fixed, moving, alignment, "resample", machine.threads, machine.seed)
     return Task(on_grid, aligned, moving, to_scan)

@@ -86,6 +86,25 @@ def read_displacement(path: Path | str) -> DisplacementField:
     return DisplacementField(flip_ras_lps(vectors.astype(np.float32)), _grid(nifti.shape[:3], nifti, path))
 
 
+def read_ras_displacement(path: Path | str) -> DisplacementField:
+    """A displacement field in RAS mm: NiftyReg's ``(X, Y, Z, 1, 3)`` or FreeSurfer's ``(X, Y, Z, 3)``.
+
+    The header does not tell it from ITK's LPS mm: who reads has to know who wrote.
+
+    Raises:
+        InputError: missing, not such a field, or a vector is not finite.
+        DamagedFileError: empty or truncated.
+    """
+    path = Path(path)
+    nifti = _open(path)
+    if nifti.shape[3:] not in ((1, 3), (3,)):
+        raise InputError(f"{path} has shape {nifti.shape}; a displacement field has one vector of three per voxel.")
+    vectors = _array(nifti, path).reshape(*nifti.shape[:3], 3)
+    if not np.isfinite(vectors).all():
+        raise InputError(f"{path} has displacements that are NaN or infinite; make it again.")
+    return DisplacementField(vectors.astype(np.float32), _grid(nifti.shape[:3], nifti, path))
+
+
 def read_affine(path: Path | str) -> Affine:
     """A 4 x 4 matrix in RAS mm from a text file written by :func:`write_affine`."""
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from diffeode.datasets.bids import list_scans
+from diffeode.datasets.listing import list_dataset
 from diffeode.datasets.pairs import PlannedPair, draw_pairs
-from diffeode.datasets.scan import Scan, choose_scans
+from diffeode.datasets.scan import ANATOMICAL, Scan, choose_scans
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.methods.runs import Run, load_run, run_names
 from diffeode.names import nearest
+from diffeode.prepare.recipe import Recipe
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _KINDS = {"object": "a block of keys", "array": "a list", "string": "a word", "integer": "a whole number"}
@@ -31,11 +34,13 @@ class Dataset:
     """Where scans come from (``config/datasets/<name>.yaml``).
 
     Attributes:
-        kind: ``bids``, or ``virtual`` for a cohort made here.
-        root: the BIDS folder.
+        kind: ``bids``, ``oasis3``, ``ixi``, ``folder``, or ``virtual`` for a cohort made here.
+        root: the folder of the scans.
         labels: table of the structures to evaluate, or None where there are no labels.
-        prepare: steps of preparation (:class:`diffeode.prepare.scan.Recipe`).
+        recipe: how its scans are prepared.
         cohort: ``persons``, ``spacing_mm`` and ``seed`` of a virtual cohort.
+        layout: where its files lie in ``root`` (:func:`diffeode.datasets.listing.list_dataset`).
+        about: ``source``, ``licence``, ``citation`` and ``access``, how to get it, where they are said.
     """
 
     name: str
@@ -44,16 +49,56 @@ class Dataset:
     kind: str
     root: Path
     labels: Path | None
-    prepare: dict[str, Any]
+    recipe: Recipe
     cohort: dict[str, Any] = field(default_factory=dict)
+    layout: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, str] = field(default_factory=dict)
 
     def scans(self, modality: str) -> list[Scan]:
-        """Every scan of ``modality``; those of a virtual cohort need not exist yet."""
+        """Every scan of ``modality``; those of a virtual cohort need not exist yet.
+
+        Raises:
+            InputError: the dataset is not there, or its scans or tables are unusable; the message says what to do.
+        """
         if self.kind == "virtual":
             from diffeode.datasets.virtual import planned_scans
 
             return planned_scans(self.name, self.root, self.cohort["persons"])
-        return list_scans(self.name, self.root, (modality,))
+        if "access" in self.about and not self.root.is_dir():
+            raise InputError(f"Dataset {self.name} has no folder {self.root}: {self.about['access']}")
+        return list_dataset(self.name, self.kind, self.root, modality, self.layout)
+
+    def t1w_of(self, scan: Scan) -> Scan:
+        """The T1w of the visit on which ``scan`` was made.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = self._t1w_of_visit.get((scan.subject, scan.session))
+        if found is None:
+            raise InputError(
+                f"{scan.id} of dataset {self.name} has no {ANATOMICAL} of the same visit, which its preparation needs "
+                "(through: t1w, or labels: meshnet); add it, leave the person out, or choose through: direct."
+            )
+        return found
+
+    def helpers_of(self, scan: Scan) -> list[Scan]:
+        """The other scans that preparing ``scan`` needs: the T1w of its visit, or none.
+
+        Raises:
+            InputError: the T1w is needed and missing, or cannot lend its labels to another space.
+        """
+        if self.recipe.borrows_labels(scan) and not self.recipe.places:
+            raise InputError(
+                f"Dataset {self.name} labels its {ANATOMICAL} scans (labels: meshnet), and {scan.id} can borrow them "
+                "only in a common space; set template: icbm152 under prepare."
+            )
+        needed = self.recipe.leans_on_t1w(scan) or self.recipe.borrows_labels(scan)
+        return [self.t1w_of(scan)] if needed else []
+
+    @cached_property
+    def _t1w_of_visit(self) -> dict[tuple[str, str | None], Scan]:
+        return {(scan.subject, scan.session): scan for scan in self.scans(ANATOMICAL)}
 
 
 @dataclass(frozen=True)
@@ -67,7 +112,27 @@ class Side:
 
     def scans(self) -> list[Scan]:
         """The scans chosen."""
-        return choose_scans(self.dataset.scans(self.modality), self.modality, self.subjects, self.group)
+        scans = self.dataset.scans(self.modality)
+        self._require_contrast({scan.subject for scan in scans})
+        return choose_scans(scans, self.modality, self.subjects, self.group)
+
+    def _require_contrast(self, subjects: set[str]) -> None:
+        """Say which of the persons asked for were scanned, but not in this side's contrast."""
+        absent = {subject.removeprefix("sub-") for subject in self.subjects or ()} - subjects
+        other = "T1w" if self.modality == "T2w" else "T2w"
+        lacking = sorted(absent & self._scanned_in(other)) if absent else []
+        if lacking:
+            names = ", ".join(f"sub-{subject}" for subject in lacking)
+            raise InputError(
+                f"Dataset {self.dataset.name} has {other} but no {self.modality} of {names}; add it, or leave out who "
+                "lacks it (subjects: ...)."
+            )
+
+    def _scanned_in(self, modality: str) -> set[str]:
+        try:
+            return {scan.subject for scan in self.dataset.scans(modality)}
+        except InputError:  # it has none of that contrast
+            return set()
 
 
 @dataclass(frozen=True)
@@ -111,6 +176,7 @@ class Study:
         seed: of every registration.
         results: the folder everything is written to.
         panels: pairs per experiment that are shown as panels.
+        tools: folders that are searched for programs before PATH.
     """
 
     name: str
@@ -121,6 +187,7 @@ class Study:
     seed: int
     results: Path
     panels: int
+    tools: tuple[Path, ...] = ()
 
     def experiment(self, name: str) -> Experiment:
         """The experiment called ``name``."""
@@ -140,9 +207,24 @@ class Study:
         used = (scan for e in self.experiments for pair in e.pairs for scan in (pair.fixed, pair.moving))
         return {(scan.dataset, scan.id): scan for scan in used}
 
+    def prepared_scans(self) -> dict[tuple[str, str], Scan]:
+        """Every scan to be prepared: those in use, and those that preparing them needs."""
+        datasets = self.datasets()
+        helpers = [other for scan in self.scans().values() for other in datasets[scan.dataset].helpers_of(scan)]
+        return self.scans() | {(other.dataset, other.id): other for other in helpers}
+
     def units(self) -> list[tuple[str, str, str]]:
         """Every unit of work: experiment, pair and run."""
         return [(e.name, pair.id, run.name) for e in self.experiments for pair in e.pairs for run in self.runs]
+
+
+def load_dataset(name: str, repository: Path) -> Dataset:
+    """The dataset in ``config/datasets/<name>.yaml``; a virtual one lies under ``results``.
+
+    Raises:
+        InputError: there is none of that name, or its file has an unknown, missing or misspelt key.
+    """
+    return _Reader(Path(repository)).dataset(name, Path("results"))
 
 
 def load_study(source: Path | str | Mapping[str, Any], repository: Path) -> Study:
@@ -163,10 +245,15 @@ def load_study(source: Path | str | Mapping[str, Any], repository: Path) -> Stud
 
 @dataclass(frozen=True)
 class _Reader:
+    """Reads the files under ``repository``; ``given`` stands for files there are not, by kind and name."""
+
     repository: Path
+    given: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     def study(self, content: Any, where: str) -> Study:
         self.check(content, "study", where)
+        if "bids" in content:
+            return self.study_of_bids(content, where)
         results = Path(content["results"])
         names = content["experiments"]
         runs = tuple(load_run(name) for name in content["runs"])
@@ -179,6 +266,21 @@ class _Reader:
             seed=content["seed"],
             results=results,
             panels=content.get("panels", 1),
+            tools=tuple(self.repository / expand(folder, where) for folder in content.get("tools", ())),
+        )
+
+    def study_of_bids(self, content: dict[str, Any], where: str) -> Study:
+        """The study's runs on a BIDS folder in place of its experiments: every T1w to every T2w of another person."""
+        root = os.path.abspath(content["bids"])
+        title = f"{_bids_title(Path(root)) or Path(root).name}, T1w to T2w"
+        sides = {side: {"dataset": "bids", "modality": m} for side, m in (("fixed", "T2w"), ("moving", "T1w"))}
+        given = {
+            ("datasets", "bids"): {"kind": "bids", "root": root},
+            ("experiments", "bids"): {"title": title, **sides, "alignment": "affine", "seed": content["seed"]},
+        }
+        rest = {key: value for key, value in content.items() if key != "bids"}
+        return replace(self, given=given).study(
+            rest | {"study": "bids", "title": title, "experiments": ["bids"]}, where
         )
 
     def experiment(self, name: str, results: Path) -> Experiment:
@@ -211,15 +313,19 @@ class _Reader:
         content, where = self.named("datasets", name)
         self.check(content, "dataset", where)
         virtual = content["kind"] == "virtual"
+        root = results / "sources" / name if virtual else self.repository / expand(content["root"], where)
+        bids_title = _bids_title(root) if content["kind"] == "bids" else None
         return Dataset(
             name=name,
-            title=content["title"],
-            population=content["population"],
+            title=content.get("title") or bids_title or name,
+            population=content.get("population", "participants"),
             kind=content["kind"],
-            root=results / "sources" / name if virtual else self.repository / expand(content["root"], where),
-            labels=self.label_table(content["labels"], where),
-            prepare=content["prepare"],
+            root=root,
+            labels=self.label_table(content.get("labels"), where),
+            recipe=_recipe(content.get("prepare", {}), where),
             cohort=content.get("cohort", {}),
+            layout={key: content[key] for key in ("scans", "label_maps", "demographics") if key in content},
+            about={key: content[key] for key in ("source", "licence", "citation", "access") if key in content},
         )
 
     def label_table(self, name: str | None, where: str) -> Path | None:
@@ -238,6 +344,8 @@ class _Reader:
 
     def named(self, kind: str, name: str) -> tuple[Any, str]:
         """Content and shown path of ``config/<kind>/<name>.yaml``."""
+        if (kind, name) in self.given:
+            return self.given[kind, name], f"{kind.removesuffix('s')} {name!r}"
         folder = self.repository / "config" / kind
         if not (folder / f"{name}.yaml").is_file():
             known = (file.stem for file in folder.glob("*.yaml"))
@@ -268,6 +376,24 @@ def expand(text: str, where: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
+def _recipe(content: dict[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe(**content)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _bids_title(root: Path) -> str | None:
+    """The name a BIDS folder gives itself."""
+    path = root / "dataset_description.json"
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("Name")
+    except (ValueError, AttributeError):
+        raise InputError(f"{path} is not valid JSON; repair or remove it.") from None
+
+
 def _ours(name: str, runs: Iterable[str], where: str) -> str | None:
     if name not in run_names():
         raise InputError(
@@ -292,6 +418,8 @@ def _rank(error: ValidationError) -> tuple[bool, int]:
 
 def _sentence(error: ValidationError) -> str:
     place = ".".join(str(part) for part in error.absolute_path)
+    if error.validator is None:
+        return f"has the key {place!r}, which its kind has no use for"
     of_place = f" under {place}" if place else ""
     if error.validator == "additionalProperties":
         known = error.schema["properties"]

@@ -63,7 +63,8 @@ def test_labels_drawn_on_one_contrast_belong_to_it_alone(tmp_path):
     [
         (["sub-01/anat/sub-01_bold.nii.gz"], r"no scan sub-\*/anat"),
         (["sub-01/anat/sub-01_T1w.nii", "sub-01/anat/sub-01_T1w.nii.gz"], "two scans named sub-01_T1w: .* keep one"),
-        (["sub-01/anat/sub-01_run-1_T1w.nii", "sub-01/anat/sub-01_run-2_T1w.nii"], "two scans named sub-01_T1w"),
+        (["sub-01/anat/sub-01_acq-a_T1w.nii", "sub-01/anat/sub-01_acq-b_T1w.nii"], "two scans named sub-01_T1w"),
+        (["sub-01/anat/sub-01_T1w.nii", "sub-01/anat/sub-01_run-2_T1w.nii"], "two scans named sub-01_T1w"),
         (["sub-01/anat/sub-02_T1w.nii.gz"], "sub-02_T1w.nii.gz lies in the folder of sub-01"),
         (
             [f"sub-01/anat/sub-01_{n}.nii.gz" for n in ("T1w", "desc-a_dseg", "desc-b_dseg")],
@@ -74,6 +75,36 @@ def test_labels_drawn_on_one_contrast_belong_to_it_alone(tmp_path):
 def test_unusable_folders(tmp_path, names, message):
     with pytest.raises(InputError, match=message):
         list_scans("study", bids_folder(tmp_path, *names))
+
+
+def test_the_first_run_is_taken(tmp_path):
+    names = [f"sub-01/anat/sub-01_run-{run}_T1w.nii.gz" for run in ("10", "02", "3")]
+    (scan,) = list_scans("study", bids_folder(tmp_path, *names))
+    assert scan.id == "sub-01_T1w"
+    assert scan.image.name == "sub-01_run-02_T1w.nii.gz"
+
+
+def test_freesurfer_volumes(tmp_path):
+    (scan,) = list_scans("study", bids_folder(tmp_path, "sub-01/anat/sub-01_T1w.mgz", "sub-01/anat/sub-01_dseg.mgz"))
+    assert (scan.image.name, scan.labels.name) == ("sub-01_T1w.mgz", "sub-01_dseg.mgz")
+
+
+def test_participants_tell_age_sex_and_rating(tmp_path):
+    root = bids_folder(tmp_path, *[f"sub-0{n}/anat/sub-0{n}_T1w.nii" for n in (1, 2, 3, 4)])
+    (root / "participants.tsv").write_text(
+        "participant_id\tage\tsex\tcdr\nsub-01\t71.5\tF\t0.5\nsub-02\t90+\tmale\t1\nsub-03\tn/a\tn/a\tn/a\n"
+    )
+    known = [(scan.group, scan.age, scan.sex, scan.cdr) for scan in list_scans("study", root)]
+    unknown = (None, None, None, None)
+    assert known[:2] == [("suspected dementia", 71.5, "F", 0.5), ("mild cognitive impairment", None, "M", 1.0)]
+    assert known[2:] == [unknown, unknown]
+
+
+def test_a_rating_there_is_not(tmp_path):
+    root = bids_folder(tmp_path, "sub-01/anat/sub-01_T1w.nii")
+    (root / "participants.tsv").write_text("participant_id\tcdr\nsub-01\t4\n")
+    with pytest.raises(InputError, match=r"participants\.tsv has the CDR '4' of sub-01; it must be 0, 0\.5, 1, 2 or 3"):
+        list_scans("study", root)
 
 
 def test_missing_folder(tmp_path):

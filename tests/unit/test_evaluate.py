@@ -65,7 +65,8 @@ def unit(tmp_path) -> dict[str, Path]:
     write_receipt(registration, ["warp.nii.gz", "inverse_warp.nii.gz"], {"status": "done", **costs})
     table.write_text(TABLE)
     scans = {name: write_scan(tmp_path / name) for name in ("fixed_scan", "moving_scan")}
-    return {"registration": registration, "pair": pair, **scans, "label_table": table}
+    labels = {"fixed_labels": scans["fixed_scan"], "moving_labels": scans["moving_scan"]}
+    return {"registration": registration, "pair": pair, **scans, **labels, "label_table": table}
 
 
 def whole(rows) -> dict[str, float]:
@@ -117,7 +118,7 @@ def test_labels_and_landmarks_are_moved_by_both_alignments(unit):
 
 def test_a_scan_without_labels_gives_the_metrics_that_need_none(unit, tmp_path):
     unlabelled = write_scan(tmp_path / "unlabelled", labelled=False)
-    values = whole(evaluate_unit(**unit | {"moving_scan": unlabelled}))
+    values = whole(evaluate_unit(**unit | {"moving_scan": unlabelled, "moving_labels": unlabelled}))
     assert not set(values) & {"dice", "hd95_mm", "tre_mm"}
     assert {"nmi", "ndv_percent", "seconds"} <= set(values)
     assert "dice" not in whole(evaluate_unit(**unit | {"label_table": None}))

@@ -21,7 +21,7 @@ from diffeode.methods.base import Machine, Pair
 from diffeode.methods.neural_ode import NeuralODE
 from diffeode.methods.runs import load_run
 from diffeode.prepare.pair import align_pair
-from diffeode.prepare.scan import Recipe, prepare_image
+from diffeode.prepare.scan import prepare_image
 from diffeode.space import Grid
 from diffeode.transform import Affine, DisplacementField, warp_image, warp_labels
 
@@ -444,11 +444,10 @@ def test_an_energy_that_is_never_finite_is_a_failure():
 def test_newborns_at_half_resolution_gain_over_affine_without_folds(data_root):
     """T1w of one newborn to T2w of another (subjects 06 and 01): at least 0.04 mean Dice over the affine alignment."""
     folder = data_root / "albert"
-    recipe = Recipe(bias="none", brain="nonzero", intensity="robust", spacing_mm=1.71875)
 
     def prepared(subject, modality):
         scan = io.read_image(folder / f"sub-{subject}" / "anat" / f"sub-{subject}_{modality}.nii.gz")
-        return prepare_image(scan, recipe, f"sub-{subject}")[0]
+        return prepare_image(scan, f"sub-{subject}", spacing_mm=1.71875)[0]
 
     fixed, moving, _, to_scan = align_pair(prepared("01", "T2w"), prepared("06", "T1w"), "affine", "resample", 1, 1)
     pair = Pair(fixed, moving, foreground(fixed), foreground(moving))

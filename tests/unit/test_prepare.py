@@ -17,14 +17,16 @@ from diffeode.prepare.bias import n4
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
 from diffeode.prepare.pair import align_pair, read_task, write_aligned_pair
+from diffeode.prepare.recipe import Recipe
 from diffeode.prepare.resolution import resample_brain
-from diffeode.prepare.scan import Recipe, prepare_image, prepare_scan, read_landmarks
+from diffeode.prepare.scan import prepare_image, prepare_scan, read_landmarks
+from diffeode.prepare.units import Before
 from diffeode.receipt import damage, read_receipt
 from diffeode.resample import antialiased
 from diffeode.space import Grid
 from diffeode.transform import Affine
 
-GRID = Grid((20, 22, 24), [[-1.5, 0, 0, 12], [0, 1.5, 0, -15], [0, 0, 1.5, -9], [0, 0, 0, 1]])
+GRID = Grid((20, 22, 24), [[-4.5, 0, 0, 36], [0, 4.5, 0, -45], [0, 0, 4.5, -27], [0, 0, 0, 1]])
 
 
 def ball(radius: float = 8) -> np.ndarray:
@@ -83,12 +85,12 @@ def test_negatives_are_no_brain_but_dark_voxels_inside_are():
 def test_empty_brain_mask():
     data = -np.abs(brain_image().data)
     with pytest.raises(InputError, match=r"brain mask of scan.nii is empty .*check the skull stripping"):
-        prepare_image(Image(data, GRID), Recipe(), "scan.nii")
+        prepare_image(Image(data, GRID), "scan.nii")
 
 
 def test_constant_brain():
     with pytest.raises(InputError, match=r"brain of scan.nii is constant .7 everywhere"):
-        prepare_image(Image(ball() * 7.0, GRID), Recipe(), "scan.nii")
+        prepare_image(Image(ball() * 7.0, GRID), "scan.nii")
 
 
 def test_n4_takes_a_known_bias_away():
@@ -108,7 +110,7 @@ def test_n4_takes_a_known_bias_away():
 
 
 def test_coarser_grid_covers_the_same_box_and_does_not_darken_the_rim():
-    coarse, mask = resample_brain(Image(ball() * 5.0, GRID), ball(), 3.0)
+    coarse, mask = resample_brain(Image(ball() * 5.0, GRID), ball(), GRID.resample(9.0))
     assert coarse.grid.shape == (10, 11, 12)
     np.testing.assert_allclose(coarse.grid.centre_mm, GRID.centre_mm, atol=1e-9)
     np.testing.assert_allclose(coarse.data[mask], 5, rtol=1e-4)
@@ -118,13 +120,13 @@ def test_coarser_grid_covers_the_same_box_and_does_not_darken_the_rim():
 
 def test_coarser_grid_does_not_alias():
     stripes = np.broadcast_to(np.arange(20)[:, None, None] % 2, GRID.shape).astype(float)
-    inner = antialiased(stripes, GRID, GRID.resample(4.5))[2:-2, 2:-2, 2:-2]
+    inner = antialiased(stripes, GRID, GRID.resample(13.5))[2:-2, 2:-2, 2:-2]
     np.testing.assert_allclose(inner, 0.5, atol=0.02)
 
 
 def test_same_spacing_changes_nothing():
     image = brain_image()
-    np.testing.assert_allclose(antialiased(image.data, GRID, GRID.resample(1.5)), image.data, rtol=1e-5)
+    np.testing.assert_allclose(antialiased(image.data, GRID, GRID.resample(4.5)), image.data, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -147,17 +149,17 @@ def test_unknown_steps(settings, message):
 
 def test_prepared_unit(scan, tmp_path):
     folder = tmp_path / "prepared"
-    prepare_scan(scan, Recipe(spacing_mm=3.0), folder, threads=1, seed=3)
+    prepare_scan(scan, Before(), folder, spacing_mm=9.0, seed=3)
     assert damage(folder / "receipt.json", thorough=True) is None
     receipt = read_receipt(folder / "receipt.json")
     assert set(receipt["outputs"]) == {"image.nii.gz", "mask.nii.gz", "labels.nii.gz", "landmarks.tsv"}
     assert receipt["scan"] == "sub-01_T1w"
-    assert receipt["recipe"]["spacing_mm"] == 3.0
+    assert receipt["recipe"]["spacing_mm"] == 9.0
     assert str(tmp_path) not in (folder / "receipt.json").read_text()
 
     image, mask = io.read_image(folder / "image.nii.gz"), io.read_labels(folder / "mask.nii.gz")
     np.testing.assert_array_equal(image.data > 0, mask.data == 1)
-    assert image.grid.matches(GRID.resample(3.0))
+    assert image.grid.matches(GRID.resample(9.0))
     labels = io.read_labels(folder / "labels.nii.gz")
     assert labels.grid.matches(GRID)
     np.testing.assert_array_equal(labels.data, ball(4) * 17)
@@ -185,33 +187,33 @@ def replaced(scan: Scan, name: str, data: np.ndarray, affine: np.ndarray = GRID.
 def test_unusable_scan_leaves_no_receipt(scan, tmp_path, name, data, affine, message):
     replaced(scan, name, data, affine)
     with pytest.raises(InputError, match=message) as error:
-        prepare_scan(scan, Recipe(), tmp_path / "prepared")
+        prepare_scan(scan, Before(), tmp_path / "prepared")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "prepared" / "receipt.json").exists()
 
 
 def test_labels_whose_header_was_rounded_are_on_the_grid(scan, tmp_path):
     replaced(scan, "labels", ball().astype(np.uint8), GRID.affine + 1e-4)
-    prepare_scan(scan, Recipe(), tmp_path / "prepared")
+    prepare_scan(scan, Before(), tmp_path / "prepared")
 
 
 @pytest.mark.parametrize("attribute", ["image", "labels", "landmarks"])
 def test_file_that_went_missing(scan, tmp_path, attribute):
     getattr(scan, attribute).unlink()
     with pytest.raises(InputError, match=r"There is no (file|table of landmarks) .*sub-01_"):
-        prepare_scan(scan, Recipe(), tmp_path / "prepared")
+        prepare_scan(scan, Before(), tmp_path / "prepared")
 
 
 def test_scan_cut_short(scan, tmp_path):
     scan.image.write_bytes(scan.image.read_bytes()[:-200])
     with pytest.raises(DamagedFileError, match=r"T1w.nii.gz is truncated or damaged"):
-        prepare_scan(scan, Recipe(), tmp_path / "prepared")
+        prepare_scan(scan, Before(), tmp_path / "prepared")
 
 
 def test_scan_that_is_no_nifti(scan, tmp_path):
     scan.image.write_bytes(gzip.compress(b"not a scan" * 100))
     with pytest.raises(InputError, match=r"T1w.nii.gz cannot be read as an image"):
-        prepare_scan(scan, Recipe(), tmp_path / "prepared")
+        prepare_scan(scan, Before(), tmp_path / "prepared")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_adult_with_negatives_in_mni_space(data_root):
     path = data_root / "openms/sub-07/anat/sub-07_T2w.nii.gz"
     original = io.read_image(path)
     assert (original.data < 0).any()
-    image, mask = prepare_image(original, Recipe(), str(path))
+    image, mask = prepare_image(original, str(path))
     assert image.grid.matches(original.grid)
     assert (image.data[~mask] == 0).all()
     assert (image.data[mask] > 0).all()
@@ -241,18 +243,21 @@ def test_adult_with_negatives_in_mni_space(data_root):
     assert 1.0e6 < mask.sum() < 1.5e6
 
 
-def test_freesurfer_scan_is_prepared_at_another_spacing(data_root):
-    path = data_root / "ds000247/sub-0002/anat/T1.mgz"
-    image, mask = prepare_image(io.read_image(path), Recipe(spacing_mm=4.0), str(path))
+def test_a_whole_head_is_prepared_with_its_brain_and_refused_without(data_root):
+    folder = data_root / "ds000247/sub-0002/anat"
+    head, brain = io.read_image(folder / "T1.mgz"), io.read_labels(folder / "aseg.mgz").data > 0
+    with pytest.raises(InputError, match=r"T1\.mgz looks like a whole head"):
+        prepare_image(head, str(folder / "T1.mgz"))
+    image, mask = prepare_image(head, "T1.mgz", mask=brain, spacing_mm=4.0)
     assert image.grid.shape == (64, 64, 64)
     np.testing.assert_allclose(image.grid.spacing, 4, rtol=1e-5)
-    assert 0 < mask.mean() < 0.5
+    assert mask.sum() * 64 == pytest.approx(brain.sum(), rel=0.05)
 
 
 def test_newborn_at_half_resolution(data_root):
     path = data_root / "albert/sub-01/anat/sub-01_T2w.nii.gz"
     original = io.read_image(path)
-    image, mask = prepare_image(original, Recipe(spacing_mm=1.71875), str(path))
+    image, mask = prepare_image(original, str(path), spacing_mm=1.71875)
     np.testing.assert_allclose(image.grid.spacing, 2 * original.grid.spacing, rtol=1e-6)
     volume = (original.data > 0).sum() * original.grid.voxel_volume
     assert mask.sum() * image.grid.voxel_volume == pytest.approx(volume, rel=0.02)
@@ -273,13 +278,13 @@ def test_pair_on_one_grid_is_taken_as_it_is():
 
 
 def test_pair_on_two_grids_is_refused_or_resampled():
-    fixed, moving = brain_image(1), elsewhere(brain_image(2), 3.0)
+    fixed, moving = brain_image(1), elsewhere(brain_image(2), 9.0)
     with pytest.raises(InputError, match=r"different grids .*set grids: resample, or alignment: affine"):
         align_pair(fixed, moving, "none", "refuse", 1, 0)
     on_grid, aligned, _, to_scan = align_pair(fixed, moving, "none", "resample", 1, 0)
     assert aligned.grid.matches(on_grid.grid)
     np.testing.assert_array_equal(to_scan.matrix, np.eye(4))
-    # The first axis runs to the left in steps of 1.5 mm: 3 mm to the right is two voxels down.
+    # The first axis runs to the left in steps of 4.5 mm: 9 mm to the right is two voxels down.
     np.testing.assert_allclose(aligned.data[:-2], moving.data[2:], atol=1e-3)
 
 
@@ -298,20 +303,20 @@ def prepared(folder: Path, image: Image, name: str) -> Path:
     """A prepared unit of ``image``."""
     path = folder / "scans" / f"{name}.nii.gz"
     io.write_image(path, image)
-    prepare_scan(Scan("study", name, None, "T1w", path, None, None, None), Recipe(), folder / name)
+    prepare_scan(Scan("study", name, None, "T1w", path, None, None, None), Before(), folder / name)
     return folder / name
 
 
 def test_affinely_aligned_pair_is_written_and_read(tmp_path):
     fixed = prepared(tmp_path, brain_image(1), "a")
-    moving = prepared(tmp_path, elsewhere(brain_image(1), 4.0), "b")
+    moving = prepared(tmp_path, elsewhere(brain_image(1), 12.0), "b")
     write_aligned_pair(fixed, moving, tmp_path / "pair", "affine", "resample", 1, 7, {"pair": "a__b"})
     receipt = read_receipt(tmp_path / "pair/receipt.json")
     assert (receipt["pair"], receipt["fixed"], receipt["moving"]) == ("a__b", "sub-a_T1w", "sub-b_T1w")
     on_grid, aligned, moving_scan, to_scan = read_task(tmp_path / "pair", moving)
     assert aligned.grid.matches(on_grid.grid)
     np.testing.assert_array_equal(moving_scan.data, io.read_image(moving / "image.nii.gz").data)
-    np.testing.assert_allclose(to_scan(GRID.centre_mm), GRID.centre_mm + np.array([4, 0, 0]), atol=0.1)
+    np.testing.assert_allclose(to_scan(GRID.centre_mm), GRID.centre_mm + np.array([12, 0, 0]), atol=0.3)
     assert np.abs(on_grid.data - aligned.data).mean() < 0.01
     np.testing.assert_array_equal(io.read_affine(tmp_path / "pair/fixed_to_scan.txt").matrix, Affine().matrix)
 

@@ -15,7 +15,8 @@ from diffeode import io
 from diffeode.datasets.scan import Scan
 from diffeode.errors import InputError
 from diffeode.image import Image
-from diffeode.prepare.scan import Recipe, prepare_scan
+from diffeode.prepare.scan import prepare_scan
+from diffeode.prepare.units import Before
 from diffeode.space import Grid
 
 
@@ -32,7 +33,7 @@ def refuse(number: int):
 def image() -> Image:
     data = np.zeros((8, 8, 8))
     data[2:6, 2:6, 2:6] = np.random.default_rng(0).uniform(1, 2, (4, 4, 4))
-    return Image(data, Grid((8, 8, 8), np.eye(4)))
+    return Image(data, Grid((8, 8, 8), np.diag([10.0, 10, 10, 1])))
 
 
 def test_read_only_folder(monkeypatch, tmp_path, image):
@@ -84,5 +85,5 @@ def test_disk_that_fills_up_leaves_a_prepared_scan_without_receipt(monkeypatch, 
     with pytest.raises(
         InputError, match=r"Cannot write .*mask.nii.gz: No space left on device; nothing was kept of it"
     ):
-        prepare_scan(scan, Recipe(), tmp_path / "prepared")
+        prepare_scan(scan, Before(), tmp_path / "prepared")
     assert [path.name for path in (tmp_path / "prepared").iterdir()] == ["image.nii.gz"]

@@ -18,8 +18,10 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.envir
 from diffeode.datasets.pairs import pairs_table
 from diffeode.errors import InputError
 from diffeode.methods.registry import method_module
+from diffeode.prepare.backends import backend_modules
 from diffeode.source import code_hash
 from diffeode.study import load_study, require_writable
+from diffeode.tools import FOLDERS
 
 import progress
 
@@ -40,6 +42,10 @@ try:
 except InputError as error:
     refuse(str(error))
 
+if STUDY.tools:
+    folders = [str(folder.absolute()) for folder in STUDY.tools]
+    os.environ[FOLDERS] = os.pathsep.join([*folders, *filter(None, [os.environ.get(FOLDERS)])])
+
 progress.show_one_line_per_job(workflow)
 
 # ------------------------------------------------------------------------------------------------ names of files
@@ -53,7 +59,12 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 ENVIRONMENT = f"{workflow.basedir}/envs/base.yaml"
 
 SOURCE = f"{RESULTS}/sources/{{dataset}}/receipt.json"
-PREPARED = f"{RESULTS}/prepared/{{dataset}}/{{scan}}/receipt.json"
+SCAN = f"{RESULTS}/prepared/{{dataset}}/{{scan}}"
+PREPARED = f"{SCAN}/receipt.json"
+BRAIN = f"{SCAN}/brain/receipt.json"
+CORRECTED = f"{SCAN}/corrected/receipt.json"
+PLACED = f"{SCAN}/placed/receipt.json"
+SEGMENTED = f"{SCAN}/segmented/receipt.json"
 PAIRS = f"{RESULTS}/pairs/{{experiment}}/pairs.tsv"
 PAIR = f"{RESULTS}/pairs/{{experiment}}/{{pair}}/receipt.json"
 REGISTRATION = f"{RESULTS}/registrations/{{experiment}}/{{pair}}/{{run}}/receipt.json"
@@ -65,6 +76,7 @@ CONVERGENCE = f"{FIGURES}/convergence/{{experiment}}/{{pair}}"
 OVERVIEW = f"{FIGURES}/coronal_overview/{{experiment}}.png"
 SUFFIXES = (".tsv", ".md", ".tex")
 
+SCANS = STUDY.prepared_scans()
 EXPERIMENTS = [e.name for e in STUDY.experiments]
 PLANNED = {(e.name, pair.id): pair for e in STUDY.experiments for pair in e.pairs}
 UNITS = [dict(zip(("experiment", "pair", "run"), unit)) for unit in STUDY.units()]
@@ -77,7 +89,7 @@ def one_of(names):
 
 wildcard_constraints:
     dataset=one_of(STUDY.datasets()),
-    scan=one_of(scan for _, scan in STUDY.scans()),
+    scan=one_of(scan for _, scan in SCANS),
     experiment=one_of(EXPERIMENTS),
     pair=one_of(pair for _, pair in PLANNED),
     run=one_of(run.name for run in STUDY.runs),
@@ -96,7 +108,7 @@ def receipts():
     virtual = [name for name, dataset in STUDY.datasets().items() if dataset.kind == "virtual"]
     return [
         *(SOURCE.format(dataset=name) for name in virtual),
-        *(prepared(scan) for scan in STUDY.scans().values()),
+        *(receipt for scan in SCANS.values() for receipt in units_of(scan)),
         *(PAIR.format(experiment=e, pair=pair) for e, pair in PLANNED),
         *(REGISTRATION.format(**unit) for unit in UNITS),
     ]
@@ -136,29 +148,145 @@ def shown_pairs():
     return [(e.name, pair.id) for e in STUDY.experiments for pair in e.pairs[: STUDY.panels]]
 
 
-# ------------------------------------------------------------------------------------------------ scans and pairs
+# ------------------------------------------------------------------------------------------------ scans
 
 
 def scan_of(wildcards):
-    return STUDY.scans()[wildcards.dataset, wildcards.scan]
+    return SCANS[wildcards.dataset, wildcards.scan]
 
 
-def scan_files(wildcards):
-    """A scan's own files; those of a virtual cohort stand behind the cohort's receipt."""
-    scan = scan_of(wildcards)
-    if STUDY.datasets()[wildcards.dataset].kind == "virtual":
-        return SOURCE.format(dataset=wildcards.dataset)
-    return [str(file) for file in (scan.image, scan.labels, scan.landmarks) if file]
+def recipe_of(scan):
+    return STUDY.datasets()[scan.dataset].recipe
 
 
-def scan_fields(wildcards):
-    """The scan as plain words, so that Snakemake can tell when it changes."""
-    return {key: str(value) for key, value in vars(scan_of(wildcards)).items() if value is not None}
+def unit(pattern, scan):
+    """A scan's receipt of one step."""
+    return pattern.format(dataset=scan.dataset, scan=scan.id)
 
 
 def prepared(scan):
     """The receipt of a prepared scan."""
-    return PREPARED.format(dataset=scan.dataset, scan=scan.id)
+    return unit(PREPARED, scan)
+
+
+def units_of(scan):
+    """Every receipt of a scan, in the order of work."""
+    recipe = recipe_of(scan)
+    lends = scan.id in {label_scan(other).id for other in STUDY.scans().values() if other.dataset == scan.dataset}
+    steps = {
+        BRAIN: recipe.finds_brain,
+        CORRECTED: recipe.corrects,
+        PLACED: recipe.places,
+        PREPARED: True,
+        SEGMENTED: recipe.segments and lends,
+    }
+    return [unit(pattern, scan) for pattern, taken in steps.items() if taken]
+
+
+def label_scan(scan):
+    """Whose labels ``scan`` is evaluated with: its own, or those of the T1w of its visit."""
+    dataset = STUDY.datasets()[scan.dataset]
+    return dataset.t1w_of(scan) if dataset.recipe.borrows_labels(scan) else scan
+
+
+def labels_of(scan):
+    """The receipt of the unit that holds a scan's labels."""
+    return unit(SEGMENTED if recipe_of(scan).segments else PREPARED, label_scan(scan))
+
+
+def scan_files(scan):
+    """A scan's own files; those of a virtual cohort stand behind the cohort's receipt."""
+    if STUDY.datasets()[scan.dataset].kind == "virtual":
+        return {"source": SOURCE.format(dataset=scan.dataset)}
+    files = {"image": scan.image, "labels": None if recipe_of(scan).segments else scan.labels}
+    files["landmarks"] = scan.landmarks
+    return {name: str(file) for name, file in files.items() if file}
+
+
+def scan_fields(scan):
+    """The scan as plain words, so that Snakemake can tell when it changes; nothing prepared hangs on who was scanned."""
+    left_out = {"age", "sex", "cdr", *(["labels"] if recipe_of(scan).segments else [])}
+    return {key: str(value) for key, value in vars(scan).items() if value is not None and key not in left_out}
+
+
+def image_fields(scan):
+    """The scan as plain words, without what was drawn on it."""
+    return {key: word for key, word in scan_fields(scan).items() if key not in ("labels", "landmarks", "group")}
+
+
+def image_file(scan):
+    """What a step reads of the scan itself."""
+    files = scan_files(scan)
+    return files.get("image") or files["source"]
+
+
+def before(scan, *steps):
+    """Names and receipts of those of ``steps`` (brain, corrected, placed) that the scan's recipe has."""
+    recipe = recipe_of(scan)
+    units = {"corrected": (recipe.corrects, CORRECTED), "brain": (recipe.finds_brain, BRAIN)}
+    units["placed"] = (recipe.places, PLACED)
+    return {step: unit(units[step][1], scan) for step in steps if units[step][0]}
+
+
+def to_strip(wildcards):
+    scan = scan_of(wildcards)
+    corrected = before(scan, "corrected") if recipe_of(scan).corrects_heads else {}
+    return {"image": image_file(scan), **corrected}
+
+
+def to_correct(wildcards):
+    scan = scan_of(wildcards)
+    brain = {} if recipe_of(scan).corrects_heads else before(scan, "brain")
+    return {"image": image_file(scan), **brain}
+
+
+def to_place(wildcards):
+    scan = scan_of(wildcards)
+    found = {"image": image_file(scan), **before(scan, "corrected", "brain")}
+    if recipe_of(scan).leans_on_t1w(scan):
+        t1w = STUDY.datasets()[scan.dataset].t1w_of(scan)
+        found["t1w_image"] = image_file(t1w)
+        found |= {f"t1w_{step}": receipt for step, receipt in before(t1w, "corrected", "brain", "placed").items()}
+    return found
+
+
+def to_prepare(wildcards):
+    scan = scan_of(wildcards)
+    return {**scan_files(scan), **before(scan, "corrected", "brain", "placed")}
+
+
+def to_segment(wildcards):
+    return {"prepared": PREPARED.format(**wildcards)}
+
+
+def step_params(*choices):
+    """The scan, and those of its recipe's choices that a step makes use of."""
+
+    def given(wildcards):
+        recipe = recipe_of(scan_of(wildcards))
+        return {choice: getattr(recipe, choice) for choice in choices}
+
+    return given
+
+
+def t1w_fields(wildcards):
+    """The T1w that a scan is placed through, as plain words; empty where there is none."""
+    scan = scan_of(wildcards)
+    return image_fields(STUDY.datasets()[scan.dataset].t1w_of(scan)) if recipe_of(scan).leans_on_t1w(scan) else {}
+
+
+def step_code(script, *choices):
+    """The code of a step and of the tools that a scan's recipe chooses for it."""
+
+    def given(wildcards):
+        recipe = recipe_of(scan_of(wildcards))
+        chosen = backend_modules(**{choice: getattr(recipe, choice) for choice in choices})
+        return code(script, f"diffeode.prepare.{script}", *chosen)
+
+    return given
+
+
+# ------------------------------------------------------------------------------------------------ pairs
 
 
 def planned_pair(wildcards):
@@ -215,9 +343,11 @@ def registration_logs(wildcards):
 
 
 def unit_receipts(wildcards):
-    fixed, moving = pair_scans(wildcards)
-    unit = {"registration": REGISTRATION.format(**wildcards), "pair": PAIR.format(**wildcards)}
-    return {**unit, "fixed": fixed, "moving": moving, "labels": label_tables(wildcards)}
+    pair = planned_pair(wildcards)
+    scans = {"fixed": prepared(pair.fixed), "moving": prepared(pair.moving)}
+    labels = {"fixed_labels": labels_of(pair.fixed), "moving_labels": labels_of(pair.moving)}
+    found = {"registration": REGISTRATION.format(**wildcards), "pair": PAIR.format(**wildcards)}
+    return {**found, **scans, **labels, "label_table": label_tables(wildcards)}
 
 
 def label_tables(wildcards):

@@ -1,7 +1,8 @@
-"""Removing what is damaged or failed before Snakemake judges what is there, so that it is made again."""
+"""Before Snakemake judges what is there: what is missing here for the work ahead, and what is damaged or failed."""
 
 from functools import cache
 
+from diffeode.prepare.backends import missing
 from diffeode.receipt import damage, read_receipt
 from diffeode.seals import broken_seal
 
@@ -41,6 +42,33 @@ def mend():
         if not workflow.dryrun:
             file.unlink()
     workflow.iocache.clear()
+    require_what_is_needed()
+
+
+def require_what_is_needed():
+    """Stop before any job where a program or weights that the work ahead needs are not here; a dry run only says so.
+
+    Where jobs run elsewhere, or in environments of their own, only they can know.
+    """
+    elsewhere = workflow.remote_exec or not workflow.local_exec or workflow.deployment_settings.deployment_method
+    absent = [] if elsewhere else [sentence for step in steps_ahead() if (sentence := missing(*step))]
+    for sentence in absent[: len(absent) if workflow.dryrun else -1]:
+        logger.warning(sentence)
+    if absent and not workflow.dryrun:
+        refuse(absent[-1])
+
+
+def steps_ahead():
+    """The steps of preparation and their choices that some scan still waits for."""
+    steps = {"brain": BRAIN, "bias": CORRECTED, "intensity": CORRECTED, "labels": SEGMENTED}
+    waiting = {(scan.dataset, receipt) for scan in SCANS.values() for receipt in units_of(scan)}
+    waiting = {(dataset, Path(receipt).parent.name) for dataset, receipt in waiting if not Path(receipt).exists()}
+    return {
+        (step, getattr(STUDY.datasets()[dataset].recipe, step))
+        for dataset, folder in waiting
+        for step, pattern in steps.items()
+        if Path(pattern).parent.name == folder
+    }
 
 
 def mended(inputs):

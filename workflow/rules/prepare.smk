@@ -25,9 +25,89 @@ rule cohort:
         "../scripts/cohort.py"
 
 
-rule prepare:
+# The costly steps name both files of their unit, so that Snakemake's cache between workflows can hold them whole;
+# that cache wants no benchmark.
+rule strip:
+    """The brain of a whole head."""
     input:
-        mended(scan_files),
+        unpack(mended(to_strip)),
+    output:
+        receipt=BRAIN,
+        mask=f"{SCAN}/brain/mask.nii.gz",
+    log:
+        f"{LOGS}/strip/{{dataset}}/{{scan}}.log",
+    cache: "omit-software"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=8000,
+    params:
+        scan=lambda w: image_fields(scan_of(w)),
+        choices=step_params("brain"),
+        code=step_code("strip", "brain"),
+    message:
+        "finding the brain of {wildcards.dataset} {wildcards.scan}"
+    script:
+        "../scripts/strip.py"
+
+
+rule correct:
+    """Intensities without the coil's drift."""
+    input:
+        unpack(mended(to_correct)),
+    output:
+        receipt=CORRECTED,
+        image=f"{SCAN}/corrected/image.nii.gz",
+    log:
+        f"{LOGS}/correct/{{dataset}}/{{scan}}.log",
+    cache: "omit-software"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=3000,
+    params:
+        scan=lambda w: image_fields(scan_of(w)),
+        choices=step_params("bias", "intensity"),
+        code=step_code("correct", "bias", "intensity"),
+    message:
+        "correcting the intensities of {wildcards.dataset} {wildcards.scan}"
+    script:
+        "../scripts/correct.py"
+
+
+rule place:
+    """The way from a template's space to the scan."""
+    input:
+        unpack(mended(to_place)),
+    output:
+        receipt=PLACED,
+        to_scan=f"{SCAN}/placed/to_scan.txt",
+    log:
+        f"{LOGS}/place/{{dataset}}/{{scan}}.log",
+    cache: "omit-software"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=3000,
+    params:
+        scan=lambda w: image_fields(scan_of(w)),
+        t1w=t1w_fields,
+        choices=step_params("template"),
+        seed=STUDY.seed,
+        code=step_code("place"),
+    message:
+        "placing {wildcards.dataset} {wildcards.scan}"
+    script:
+        "../scripts/place.py"
+
+
+rule prepare:
+    """The scan as registrations see it, resampled once at most."""
+    input:
+        unpack(mended(to_prepare)),
     output:
         PREPARED,
     log:
@@ -38,13 +118,38 @@ rule prepare:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=3000,
     params:
-        scan=scan_fields,
-        recipe=lambda w: STUDY.datasets()[w.dataset].prepare,
+        scan=lambda w: scan_fields(scan_of(w)),
+        choices=step_params("intensity", "spacing_mm"),
         seed=STUDY.seed,
         code=code("prepare", "diffeode.prepare.scan"),
     message:
         "preparing {wildcards.dataset} {wildcards.scan}"
     script:
         "../scripts/prepare.py"
+
+
+rule segment:
+    """Labels of a prepared scan."""
+    input:
+        unpack(mended(to_segment)),
+    output:
+        receipt=SEGMENTED,
+        labels=f"{SCAN}/segmented/labels.nii.gz",
+    log:
+        f"{LOGS}/segment/{{dataset}}/{{scan}}.log",
+    cache: "omit-software"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=8000,
+    params:
+        scan=lambda w: image_fields(scan_of(w)),
+        choices=step_params("labels"),
+        code=step_code("segment", "labels"),
+    message:
+        "segmenting {wildcards.dataset} {wildcards.scan}"
+    script:
+        "../scripts/segment.py"

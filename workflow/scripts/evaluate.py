@@ -9,6 +9,7 @@ with job(snakemake):
     from diffeode.statistics.tidy import write_tidy
 
     given = snakemake.input
-    folders = (Path(receipt).parent for receipt in (given.registration, given.pair, given.fixed, given.moving))
-    table = Path(given.labels[0]) if given.labels else None
+    units = ("registration", "pair", "fixed", "moving", "fixed_labels", "moving_labels")
+    folders = (Path(given[name]).parent for name in units)
+    table = Path(given.label_table[0]) if given.label_table else None
     write_tidy(snakemake.output[0], evaluate_unit(*folders, table))

@@ -3,14 +3,11 @@
 from pathlib import Path
 
 from _job import job
+from _scan import scan_from, units_before
 
 with job(snakemake):
-    from diffeode.datasets.scan import Scan
-    from diffeode.prepare.scan import Recipe, prepare_scan
+    from diffeode.prepare.scan import prepare_scan
 
-    words = snakemake.params.scan
-    files = {key: Path(words[key]) if key in words else None for key in ("image", "labels", "landmarks")}
-    others = {key: words.get(key) for key in ("dataset", "subject", "session", "modality", "group")}
     folder = Path(snakemake.output[0]).parent
-    recipe = Recipe(**snakemake.params.recipe)
-    prepare_scan(Scan(**others, **files), recipe, folder, threads=snakemake.threads, seed=snakemake.params.seed)
+    scan, before = scan_from(snakemake.params.scan), units_before(snakemake.input)
+    prepare_scan(scan, before, folder, seed=snakemake.params.seed, **snakemake.params.choices)

@@ -11,7 +11,14 @@ from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
-_NOISE = ("Select jobs to execute...", "Using shell: ", "Provided ", "Rules claiming more threads", "Complete log")
+_NOISE = (
+    "Select jobs to execute...",
+    "Workflow defines that rule ",
+    "Using shell: ",
+    "Provided ",
+    "Rules claiming more threads",
+    "Complete log",
+)
 
 
 def show_one_line_per_job(workflow) -> None:

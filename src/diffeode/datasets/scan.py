@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from diffeode.errors import InputError
 from diffeode.names import nearest
+
+ANATOMICAL = "T1w"
+"""The contrast that leads its visit's other scans to a template and is segmented for them."""
+_RUN = re.compile(r"_run-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,10 @@ class Scan:
         modality: the BIDS suffix, ``"T1w"``.
         labels: label map on the scan's own grid.
         landmarks: table with columns ``name x y z``, RAS mm of the scan.
-        group: the person's group in ``participants.tsv``.
+        group: the person's group at the visit nearest to the scan, such as ``healthy``.
+        age: in years, at the visit nearest to the scan.
+        sex: ``M`` or ``F``.
+        cdr: Clinical Dementia Rating at that visit: 0, 0.5, 1, 2 or 3.
     """
 
     dataset: str
@@ -31,6 +39,9 @@ class Scan:
     labels: Path | None
     landmarks: Path | None
     group: str | None
+    age: float | None = None
+    sex: str | None = None
+    cdr: float | None = None
 
     @property
     def id(self) -> str:
@@ -46,6 +57,38 @@ class Scan:
 def person_prefix(subject: str, session: str | None) -> str:
     """What the names of all files of one visit begin with, ``sub-01[_ses-02]``."""
     return f"sub-{subject}" + (f"_ses-{session}" if session else "")
+
+
+def require_folder(dataset: str, root: Path) -> None:
+    """Raise :class:`InputError` where a dataset has no folder ``root``."""
+    if not root.is_dir():
+        raise InputError(
+            f"Dataset {dataset} has no folder {root}; set its root (or DIFFEODE_DATA) to where the scans lie."
+        )
+
+
+def first_run(paths: Sequence[Path], name: str) -> Path:
+    """The file of the first run, where several files show scan ``name``.
+
+    Raises:
+        InputError: two of them differ in something else than their run, or do not say which run they are.
+    """
+    by_run = {(_RUN.sub("", _stem(path)), _run(path)): path for path in paths}
+    if len(by_run) < len(paths) or (len(paths) > 1 and len({(rest, run == 0) for rest, run in by_run}) > 1):
+        shown = " and ".join(str(path) for path in sorted(paths)[:2])
+        raise InputError(f"There are two scans named {name}: {shown}; keep one, or number them as runs (run-1, run-2).")
+    return by_run[min(by_run)]
+
+
+def require_distinct(scans: Iterable[Scan]) -> None:
+    """Raise :class:`InputError` where two scans have one name."""
+    seen: dict[str, Path] = {}
+    for scan in scans:
+        if scan.id in seen:
+            raise InputError(
+                f"Dataset {scan.dataset} has two scans named {scan.id}: {seen[scan.id]} and {scan.image}; keep one."
+            )
+        seen[scan.id] = scan.image
 
 
 def choose_scans(
@@ -71,3 +114,12 @@ def _having(scans: list[Scan], attribute: str, wanted: list[str]) -> list[Scan]:
             where = f"dataset {scans[0].dataset}" if scans else "the dataset"
             raise InputError(f"No chosen scan of {where} has {attribute} {value!r}{nearest(value, known)}.")
     return [scan for scan in scans if getattr(scan, attribute) in wanted]
+
+
+def _stem(path: Path) -> str:
+    return path.name.split(".")[0]
+
+
+def _run(path: Path) -> int:
+    run = _RUN.search(path.name)
+    return int(run.group(1)) if run else 0

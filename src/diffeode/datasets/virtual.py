@@ -81,6 +81,7 @@ def _planned(dataset: str, root: Path, person: int, modality: str) -> Scan:
         labels=Path(f"{stem}_dseg.nii.gz"),
         landmarks=Path(f"{stem}_landmarks.tsv"),
         group=_group(person),
+        cdr=dementia_rating(person),
     )
 
 

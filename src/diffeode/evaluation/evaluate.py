@@ -88,7 +88,13 @@ def evaluate_pair(
 
 
 def evaluate_unit(
-    registration: Path, pair: Path, fixed_scan: Path, moving_scan: Path, label_table: Path | None
+    registration: Path,
+    pair: Path,
+    fixed_scan: Path,
+    moving_scan: Path,
+    fixed_labels: Path,
+    moving_labels: Path,
+    label_table: Path | None,
 ) -> pd.DataFrame:
     """The rows of one registration folder: all of :func:`evaluate_pair` and what it cost.
 
@@ -98,6 +104,7 @@ def evaluate_unit(
         registration: ``results/registrations/<experiment>/<pair>/<run>``.
         pair: ``results/pairs/<experiment>/<pair>``.
         fixed_scan, moving_scan: ``results/prepared/<dataset>/<scan>``.
+        fixed_labels, moving_labels: the folders that hold their labels: the same, or those of segmentations.
         label_table: the structures to evaluate, or None where the dataset has no labels.
 
     Raises:
@@ -107,12 +114,12 @@ def evaluate_unit(
     receipt = require_intact(registration / RECEIPT)
     if receipt.get("status") != "done":
         return _whole({"failed": 1.0})
-    for folder in (pair, fixed_scan, moving_scan):
+    for folder in dict.fromkeys((pair, fixed_scan, moving_scan, fixed_labels, moving_labels)):
         require_intact(folder / RECEIPT)
     metrics = evaluate_pair(
         **_maps(registration, pair),
         **_scans(pair, moving_scan),
-        **_labels(fixed_scan, moving_scan, label_table),
+        **_labels(fixed_labels, moving_labels, label_table),
         **_landmarks(fixed_scan, moving_scan),
     )
     return pd.concat([metrics, _whole({cost: receipt[cost] for cost in _COSTS})], ignore_index=True)
@@ -133,8 +140,8 @@ def _scans(pair: Path, moving_scan: Path) -> dict[str, Any]:
     return {"fixed_image": fixed, "fixed_mask": foreground(fixed), "moving_scan": moving}
 
 
-def _labels(fixed_scan: Path, moving_scan: Path, label_table: Path | None) -> dict[str, Any]:
-    maps = {"fixed_labels": fixed_scan / "labels.nii.gz", "moving_labels": moving_scan / "labels.nii.gz"}
+def _labels(fixed: Path, moving: Path, label_table: Path | None) -> dict[str, Any]:
+    maps = {"fixed_labels": fixed / "labels.nii.gz", "moving_labels": moving / "labels.nii.gz"}
     if label_table is None or not all(path.is_file() for path in maps.values()):
         return {}
     table = read_label_table(label_table)

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from contourpy import contour_generator
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from scipy import ndimage
-from scipy.cluster.vq import kmeans2
 
 from diffeode import io
 from diffeode.evaluation.jacobian import jacobian_determinant
 from diffeode.figures import slices, style
+from diffeode.figures.edges import draw_edges
 from diffeode.figures.slices import Plane
 from diffeode.image import foreground
 from diffeode.receipt import RECEIPT, read_receipt
@@ -30,8 +29,6 @@ _CHECKER_MM_FRACTION = 1 / 7
 _GRID_LINES = 32
 _LOG_J_LIMIT = 1.0
 _LEAST_SCALE_MM = 1.0
-_EDGE_SMOOTHING_MM, _SHORTEST_EDGE_MM = 1.2, 15.0
-_EDGE_COLOUR = "#ffb000"
 _FOLD_COLOUR = "#ffe100"
 _SHIFT_COLOURS = LinearSegmentedColormap.from_list("shift", ["#c4c4c8", "#b58ab8", "#8a2d8f", "#3b0f4f"])
 _MARGIN_MM = 4.0
@@ -131,22 +128,6 @@ def log_determinant(determinant: np.ndarray) -> np.ndarray:
         return np.where(determinant > 0, np.log(determinant), np.nan)
 
 
-def tissue_levels(image: np.ndarray, mask: np.ndarray) -> list[float]:
-    """Two intensities that part the masked voxels into three classes (k-means): the levels of the contours."""
-    values = image[mask].astype(float)
-    start = np.quantile(values, [1 / 6, 1 / 2, 5 / 6])
-    centres, _ = kmeans2(values, start, minit="matrix", missing="raise") if np.ptp(start) > 0 else (start, None)
-    centres = np.sort(centres)
-    return sorted({float(v) for v in (centres[1:] + centres[:-1]) / 2})
-
-
-def smoothed_inside(image: np.ndarray, mask: np.ndarray, sigma_vox: np.ndarray) -> np.ndarray:
-    """Gaussian mean over the masked voxels alone, NaN outside: the brain's border is no edge of its tissue."""
-    weight = ndimage.gaussian_filter(mask.astype(float), sigma_vox)
-    total = ndimage.gaussian_filter(np.where(mask, image, 0).astype(float), sigma_vox)
-    return np.where(mask, total / np.where(mask, weight, 1), np.nan)
-
-
 def checkerboard(first: np.ndarray, second: np.ndarray, spacing_mm: tuple[float, float], side_mm: float) -> np.ndarray:
     """Slices ``(across, up)`` in alternating squares of ``side_mm``; ``first`` holds the corner."""
     across, up = (np.floor(np.arange(n) * s / side_mm) for n, s in zip(first.shape, spacing_mm, strict=True))
@@ -219,9 +200,7 @@ def _draw_row(figure: Figure, layout: Layout, row: int, plane: Plane, scene: Sce
 
 
 def _draw_scans(cells: list[Axes], plane: Plane, index: int, scene: Scene) -> None:
-    fixed, moving, warped, mask = (
-        slices.cut(a, plane, index) for a in (scene.fixed, scene.moving, scene.warped, scene.mask.astype(float))
-    )
+    fixed, moving, warped = (slices.cut(a, plane, index) for a in (scene.fixed, scene.moving, scene.warped))
     fixed_window, moving_window = (slices.window(volume) for volume in (scene.fixed, scene.moving))
     fixed = slices.shade(fixed, fixed_window)
     moving, warped = slices.shade(moving, moving_window), slices.shade(warped, moving_window)
@@ -231,23 +210,7 @@ def _draw_scans(cells: list[Axes], plane: Plane, index: int, scene: Scene) -> No
         cells, (fixed, moving, warped, warped, checkerboard(fixed, warped, spacing, side)), strict=False
     ):
         slices.show_slice(cell, picture, scene.grid, plane, cmap="gray", vmin=0, vmax=1)
-    _draw_edges(cells[3], plane, index, scene, mask)
-
-
-def _draw_edges(cell: Axes, plane: Plane, index: int, scene: Scene, mask: np.ndarray) -> None:
-    """Iso-contours of the fixed scan between its three intensity classes, and the brain's outline."""
-    x, y = slices.axis_mm(scene.grid, plane.across), slices.axis_mm(scene.grid, plane.up)
-    smooth = smoothed_inside(scene.fixed, scene.mask, _EDGE_SMOOTHING_MM / scene.grid.spacing)
-    generator = contour_generator(x, y, slices.cut(smooth, plane, index).T)
-    lines = [line for level in tissue_levels(smooth, scene.mask) for line in generator.lines(level)]
-    lines += contour_generator(x, y, mask.T).lines(0.5)
-    long = [line for line in lines if length_mm(line) >= _SHORTEST_EDGE_MM]
-    cell.add_collection(LineCollection(long, colors=_EDGE_COLOUR, linewidths=0.45))
-
-
-def length_mm(line: np.ndarray) -> float:
-    """Length of a polygon ``(N, 2)``."""
-    return float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
+    draw_edges(cells[3], plane, index, scene.fixed, scene.mask, scene.grid)
 
 
 def _draw_grid(cell: Axes, plane: Plane, index: int, scene: Scene) -> None:

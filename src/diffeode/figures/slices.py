@@ -76,10 +76,14 @@ def brain_box_mm(mask: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def show_slice(axes: Axes, data: np.ndarray, grid: Grid, plane: Plane, **options) -> AxesImage:
-    """Draw a slice ``(across, up)`` of a canonical scan in ``axes``, in mm; ``options`` go to ``imshow``."""
+    """Draw a slice of a canonical scan in ``axes``, in mm; ``options`` go to ``imshow``.
+
+    Args:
+        data: ``(across, up)``, or colours ``(across, up, 4)``.
+    """
     across, up = grid.spacing[plane.across], grid.spacing[plane.up]
     edges = (-across / 2, (data.shape[0] - 0.5) * across, -up / 2, (data.shape[1] - 0.5) * up)
-    return axes.imshow(data.T, origin="lower", extent=edges, **options)
+    return axes.imshow(data.swapaxes(0, 1), origin="lower", extent=edges, **options)
 
 
 def frame(axes: Axes, plane: Plane, centre_mm: np.ndarray, width_mm: float, height_mm: float) -> None:

@@ -44,12 +44,14 @@ class Machine:
 
     Attributes:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
+        time_limit_s: after which an external program is stopped and the registration has failed; None for ever.
         progress: called with a fraction in [0, 1] and a short message as the work goes on.
     """
 
     threads: int = 1
     seed: int = 0
     device: str = "cpu"
+    time_limit_s: float | None = None
     progress: Callable[[float, str], None] = field(default=lambda fraction, message: None, compare=False)
 
 
@@ -76,7 +78,7 @@ class Needs:
 
     Attributes:
         packages: importable Python modules.
-        executables: programs on PATH.
+        executables: programs in the folders of ``$DIFFEODE_TOOLS`` or on PATH (:mod:`diffeode.tools`).
         environment: the file under ``envs/`` that provides them.
         gpu: whether a GPU is used where ``Machine.device`` names one (never required: every method runs on a CPU).
     """

@@ -1,20 +1,58 @@
-"""The affine alignment every pair starts from."""
+"""Rigid and affine alignment: what every pair, and every scan on its way to a template, starts from."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from diffeode.ants_bridge import affine_from_ants, ants_registration
 from diffeode.image import Image
+from diffeode.io import write_itk_affine
 from diffeode.transform import Affine
 
 
-def affine_registration(fixed: Image, moving: Image, threads: int, seed: int) -> Affine:
+def affine_registration(fixed: Image, moving: Image, threads: int, seed: int, start: Affine | None = None) -> Affine:
     """Points of ``fixed`` to points of ``moving``, RAS mm: ANTs affine with Mattes mutual information.
 
-    Starts from the centres of mass and works through four levels (Avants et al., NeuroImage 54(3), 2011). The images
-    may lie on different grids and have different contrasts.
+    Works through four levels (Avants et al., NeuroImage 54(3), 2011). The images may lie on different grids and have
+    different contrasts.
+
+    Args:
+        start: the map to start from; by default the one that joins the centres of mass.
 
     Raises:
         RegistrationError: ANTs gave up.
+        InputError: a grid is sheared.
     """
-    with ants_registration(fixed, moving, "Affine", threads, seed, aff_metric="mattes") as found:
+    return _registration("Affine", fixed, moving, threads, seed, start)
+
+
+def rigid_registration(fixed: Image, moving: Image, threads: int, seed: int) -> Affine:
+    """As :func:`affine_registration`, with rotation and translation alone: two scans of one head.
+
+    Raises:
+        RegistrationError: ANTs gave up.
+        InputError: a grid is sheared.
+    """
+    return _registration("Rigid", fixed, moving, threads, seed, None)
+
+
+def _registration(kind: str, fixed: Image, moving: Image, threads: int, seed: int, start: Affine | None) -> Affine:
+    with (
+        _starting_from(start) as settings,
+        ants_registration(fixed, moving, kind, threads, seed, aff_metric="mattes", **settings) as found,
+    ):
         return affine_from_ants(found["fwdtransforms"][0])
+
+
+@contextmanager
+def _starting_from(start: Affine | None) -> Iterator[dict[str, list[str]]]:
+    if start is None:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="diffeode-start-") as folder:
+        path = Path(folder) / "start.txt"
+        write_itk_affine(path, start)
+        yield {"initial_transform": [str(path)]}

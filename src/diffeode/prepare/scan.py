@@ -2,102 +2,116 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from diffeode import io
-from diffeode.datasets.scan import Scan
+from diffeode.datasets.scan import ANATOMICAL, Scan
 from diffeode.errors import InputError
 from diffeode.image import Image, Labels
-from diffeode.names import nearest
-from diffeode.prepare.bias import n4
 from diffeode.prepare.brain import nonzero, without_negatives
-from diffeode.prepare.intensity import robust
+from diffeode.prepare.intensity import robust, white_stripe
+from diffeode.prepare.plausible import require_skull_stripped
 from diffeode.prepare.resolution import resample_brain
+from diffeode.prepare.units import LABELS, TO_SCAN, Before, Placement
 from diffeode.receipt import write_receipt
 from diffeode.space import Grid
+from diffeode.transform import Affine
 
-_CHOICES = {"bias": ("none", "n4"), "brain": ("nonzero",), "intensity": ("robust",)}
 _LABEL_GRID_TOLERANCE_MM = 0.05
 _LANDMARK_COLUMNS = ("name", "x", "y", "z")
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How the scans of a dataset are prepared.
-
-    Attributes:
-        bias: ``none``, or ``n4``.
-        brain: ``nonzero``: the scans come skull-stripped.
-        intensity: ``robust``.
-        spacing_mm: the prepared image's voxel size; None keeps the scan's grid.
-
-    Raises:
-        InputError: an unknown choice, or a spacing that is not a positive number.
-    """
-
-    bias: str = "none"
-    brain: str = "nonzero"
-    intensity: str = "robust"
-    spacing_mm: float | None = None
-
-    def __post_init__(self) -> None:
-        for step, known in _CHOICES.items():
-            value = getattr(self, step)
-            if value not in known:
-                raise InputError(f"Preparation step {step} has no choice {value!r}{nearest(value, known)}.")
-        if self.spacing_mm is not None and not 0 < self.spacing_mm < np.inf:
-            raise InputError(
-                f"Preparation spacing_mm is {self.spacing_mm}; it must be a positive number of mm, or null."
-            )
-
-
-def prepare_image(image: Image, recipe: Recipe, name: str, threads: int = 1) -> tuple[Image, np.ndarray]:
-    """The prepared image, in [0, 1] with background exactly 0, and its brain, ``(X, Y, Z)`` bool.
+def prepare_image(
+    image: Image,
+    name: str,
+    mask: np.ndarray | None = None,
+    placement: Placement | None = None,
+    intensity: str = "robust",
+    modality: str = ANATOMICAL,
+    spacing_mm: float | None = None,
+) -> tuple[Image, np.ndarray]:
+    """The prepared image and its brain, ``(X, Y, Z)`` bool: resampled once at most, in [0, 1], background exactly 0.
 
     Args:
         name: what messages call the scan.
+        mask: the brain on the grid of ``image``, ``(X, Y, Z)`` bool; what is above zero where not given.
+        placement: where the template's space lies; the image keeps its own where not given.
+        intensity, spacing_mm: as in :class:`diffeode.prepare.recipe.Recipe`.
+        modality: which white matter ``white-stripe`` looks for.
 
     Raises:
-        InputError: the brain is empty or constant.
+        InputError: the brain is empty or constant, or the image is a whole head.
     """
     image = without_negatives(image)
-    mask = nonzero(image, name)
-    if recipe.bias == "n4":
-        image = n4(image, mask, threads)
-    if recipe.spacing_mm is not None:
-        image, mask = resample_brain(image, mask, recipe.spacing_mm)
+    if mask is None:
+        require_skull_stripped(image, name)
+        mask = nonzero(image, name)
+    grid = placement.grid if placement else image.grid
+    if spacing_mm is not None:
+        grid = grid.resample(spacing_mm)
+    if grid is not image.grid:
+        image, mask = resample_brain(image, mask, grid, placement.to_scan if placement else None)
+    if not mask.any():
+        raise InputError(f"The brain of {name} is empty on the prepared grid; look at its mask and where it lies.")
+    if intensity == "white-stripe":
+        return white_stripe(image, mask, modality, name), mask
     return robust(image, mask, name), mask
 
 
-def prepare_scan(scan: Scan, recipe: Recipe, folder: Path, threads: int = 1, seed: int = 0) -> None:
+def prepare_scan(
+    scan: Scan,
+    before: Before,
+    folder: Path,
+    intensity: str = "robust",
+    spacing_mm: float | None = None,
+    seed: int = 0,
+) -> None:
     """Write ``image``, ``mask``, where there are any ``labels`` and ``landmarks``, and the receipt to ``folder``.
 
-    Labels stay on the grid of the original scan, where they were drawn. Nothing here is random: ``seed`` is recorded.
+    Labels stay on the voxels they were drawn on: where the scan is brought into a template's space, their header moves
+    them there, and ``to_scan.txt`` holds the map (points of the template to points of the scan, RAS mm). Nothing here
+    is random: ``seed`` is recorded.
 
     Raises:
         InputError: the scan, its labels or its landmarks are unusable; the message names the file.
+        DamagedFileError: a unit of ``before`` is not what its receipt says.
     """
-    original = io.read_image(scan.image)
+    original, placement = before.image(scan), before.placement()
+    mask = before.mask(scan, original)
     labels = read_scan_labels(scan.labels, original.grid, scan.image) if scan.labels else None
     landmarks = read_landmarks(scan.landmarks) if scan.landmarks else None
-    image, mask = prepare_image(original, recipe, str(scan.image), threads)
+    image, mask = prepare_image(original, str(scan.image), mask, placement, intensity, scan.modality, spacing_mm)
 
     io.write_image(folder / "image.nii.gz", image)
     io.write_labels(folder / "mask.nii.gz", Labels(mask, image.grid))
     files = ["image.nii.gz", "mask.nii.gz"]
+    to_scan = placement.to_scan if placement else Affine()
+    if placement:
+        io.write_affine(folder / TO_SCAN, to_scan)
+        files.append(TO_SCAN)
     if labels is not None:
-        io.write_labels(folder / "labels.nii.gz", labels)
-        files.append("labels.nii.gz")
+        io.write_labels(folder / LABELS, Labels(labels.data, moved_grid(labels.grid, to_scan)))
+        files.append(LABELS)
     if landmarks is not None:
         with io.written_whole(folder / "landmarks.tsv") as temporary:
-            landmarks.to_csv(temporary, sep="\t", index=False)
+            moved_landmarks(landmarks, to_scan).to_csv(temporary, sep="\t", index=False)
         files.append("landmarks.tsv")
-    write_receipt(folder, files, _provenance(scan, recipe, seed))
+    choices = {**before.choices(), "intensity": intensity, "spacing_mm": spacing_mm}
+    write_receipt(folder, files, {**_provenance(scan), "recipe": choices, "seed": seed})
+
+
+def moved_grid(grid: Grid, to_scan: Affine) -> Grid:
+    """``grid``, which lies in the scan's space, where ``to_scan`` is undone: its voxels, in the prepared space."""
+    return Grid(grid.shape, to_scan.inverse().matrix @ grid.affine)
+
+
+def moved_landmarks(landmarks: pd.DataFrame, to_scan: Affine) -> pd.DataFrame:
+    """``landmarks`` in the prepared space."""
+    points = to_scan.inverse()(landmarks[["x", "y", "z"]].to_numpy(dtype=np.float64))
+    return landmarks.assign(**dict(zip("xyz", points.T, strict=True)))
 
 
 def read_scan_labels(path: Path, grid: Grid, scan: Path) -> Labels:
@@ -137,13 +151,6 @@ def read_landmarks(path: Path) -> pd.DataFrame:
     return table[list(_LANDMARK_COLUMNS)]
 
 
-def _provenance(scan: Scan, recipe: Recipe, seed: int) -> dict[str, object]:
+def _provenance(scan: Scan) -> dict[str, object]:
     sources = {path.name: io.sha256(path) for path in (scan.image, scan.labels, scan.landmarks) if path}
-    return {
-        "scan": scan.id,
-        "dataset": scan.dataset,
-        "group": scan.group,
-        "recipe": dataclasses.asdict(recipe),
-        "seed": seed,
-        "sources": sources,
-    }
+    return {"scan": scan.id, "dataset": scan.dataset, "group": scan.group, "sources": sources}

@@ -1,0 +1,198 @@
+"""Who was scanned: tables of age, sex and Clinical Dementia Rating, joined to scans by subject and nearest day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+from zipfile import BadZipFile
+
+import pandas as pd
+
+from diffeode.errors import InputError
+from diffeode.names import nearest
+
+GROUPS = {
+    0.0: "healthy",
+    0.5: "suspected dementia",
+    1.0: "mild cognitive impairment",
+    2.0: "dementia",
+    3.0: "severe dementia",
+}
+"""The paper's five groups by Clinical Dementia Rating (arXiv 2512.22689, IV-A2, in its order)."""
+
+WITHIN_DAYS = 365
+"""How far a visit may lie from the scan it is joined to: the custom of OASIS (NrgXnat/oasis-scripts, README)."""
+
+SUFFIXES = (".csv", ".tsv", ".xls", ".xlsx")
+"""Tables that are read."""
+
+_SEXES = {"1": "M", "m": "M", "male": "M", "2": "F", "f": "F", "female": "F"}
+_DAY = re.compile(r"(?:.*_d)?(\d+)(?:\.0)?")
+_MISSING = [".", "#N/A"]
+
+
+@final
+@dataclass(frozen=True)
+class Columns:
+    """What a table calls its columns; None where it has no such column.
+
+    Attributes:
+        day: days since entry into the study, or a label that ends in them (``OAS30001_ClinicalData_d0129``).
+        sex: M, F, male, female, or 1 and 2.
+        group: where it is None, the group follows from ``cdr``.
+    """
+
+    subject: str
+    day: str | None = None
+    age: str | None = None
+    sex: str | None = None
+    cdr: str | None = None
+    group: str | None = None
+
+    def named(self) -> list[str]:
+        """The columns there must be."""
+        return [name for name in vars(self).values() if name is not None]
+
+
+@final
+@dataclass(frozen=True)
+class Person:
+    """What is known of a person at a visit; None where it is not known."""
+
+    group: str | None = None
+    age: float | None = None
+    sex: str | None = None
+    cdr: float | None = None
+
+    def known(self) -> dict[str, Any]:
+        """As the fields of a :class:`diffeode.datasets.scan.Scan`."""
+        return dict(vars(self))
+
+
+@final
+@dataclass(frozen=True)
+class Demographics:
+    """Persons by subject and visit.
+
+    Attributes:
+        visits: of each subject (:func:`subject_key`), the day of a visit, or None, and what was known then.
+        within_days: visits farther from a scan say nothing about it.
+    """
+
+    visits: Mapping[str, Sequence[tuple[int | None, Person]]] = field(default_factory=dict)
+    within_days: int = WITHIN_DAYS
+
+    def of(self, subject: str, day: int | None = None) -> Person:
+        """What is known of ``subject`` when scanned at ``day``: each value from the nearest visit that has it."""
+        visits = sorted(
+            (abs(day - seen) if day is not None and seen is not None else 0, position, person)
+            for position, (seen, person) in enumerate(self.visits.get(subject_key(subject), ()))
+        )
+        near = [person for distance, _, person in visits if distance <= self.within_days]
+        values = {name: [getattr(p, name) for p in near if getattr(p, name) is not None] for name in vars(Person())}
+        return Person(**{name: found[0] for name, found in values.items() if found})
+
+
+def subject_key(subject: str) -> str:
+    """``sub-BPDwPsy_065`` and ``BPDwPsy065`` are one person: letters and digits count."""
+    return re.sub(r"[^A-Za-z0-9]", "", str(subject).removeprefix("sub-"))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table of words, from ``.csv``, ``.tsv``, ``.xls`` or ``.xlsx`` (its first sheet).
+
+    Raises:
+        InputError: missing, of another kind, or unreadable.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no table {path}.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path} is no table that can be read; give one of {', '.join(SUFFIXES)}.")
+    try:
+        if path.suffix.lower() in (".xls", ".xlsx"):
+            return pd.read_excel(path, dtype=str, na_values=_MISSING)
+        return pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",", dtype=str, na_values=_MISSING)
+    except (ValueError, OSError, BadZipFile, _xls_error()) as error:
+        raise InputError(f"{path} cannot be read as a table ({_first_line(error)}); export it again.") from None
+
+
+def read_demographics(path: Path, columns: Columns, within_days: int = WITHIN_DAYS) -> Demographics:
+    """The persons of a table.
+
+    Raises:
+        InputError: as :func:`read_table` and :func:`demographics_of`.
+    """
+    return demographics_of(read_table(path), columns, path, within_days)
+
+
+def demographics_of(table: pd.DataFrame, columns: Columns, path: Path, within_days: int = WITHIN_DAYS) -> Demographics:
+    """The persons of ``table``, which was read from ``path``.
+
+    An age or sex that cannot be read (``90+``) counts as unknown. Several rows of one visit complete each other.
+
+    Raises:
+        InputError: a column is missing, or a day or CDR is none; the message names it.
+    """
+    require_columns(table, columns.named(), path)
+    visits: dict[str, list[tuple[int | None, Person]]] = {}
+    for row in table.dropna(subset=[columns.subject]).to_dict("records"):
+        values = {name: row[column] for name, column in vars(columns).items() if column and not pd.isna(row[column])}
+        visits.setdefault(subject_key(values["subject"]), []).append((_day(values, path), _person(values, path)))
+    return Demographics(visits, within_days)
+
+
+def require_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
+    """Raise :class:`InputError` where ``table`` lacks one of ``columns``; the message says which it has."""
+    for column in columns:
+        if column not in table:
+            found = ", ".join(str(name) for name in table.columns)
+            raise InputError(f"{path} has no column {column!r}{nearest(column, table.columns)}; it has: {found}.")
+
+
+def _person(values: Mapping[str, str], path: Path) -> Person:
+    cdr = _cdr(values, path)
+    return Person(
+        group=values.get("group") or (None if cdr is None else GROUPS[cdr]),
+        age=_number(values.get("age")),
+        sex=_SEXES.get(values.get("sex", "").strip().lower().removesuffix(".0")),
+        cdr=cdr,
+    )
+
+
+def _cdr(values: Mapping[str, str], path: Path) -> float | None:
+    text = values.get("cdr")
+    if text is None:
+        return None
+    if _number(text) not in GROUPS:
+        raise InputError(
+            f"{path} has the CDR {text!r} of {values['subject']}; it must be 0, 0.5, 1, 2 or 3, or empty if unknown."
+        )
+    return _number(text)
+
+
+def _day(values: Mapping[str, str], path: Path) -> int | None:
+    text = values.get("day")
+    if text is None:
+        return None
+    day = _DAY.fullmatch(text.strip())
+    if day is None:
+        raise InputError(f"{path} has the day {text!r} of {values['subject']}; give days since entry, such as 129.")
+    return int(day.group(1))
+
+
+def _number(text: str | None) -> float | None:
+    number = pd.to_numeric(text, errors="coerce")
+    return None if pd.isna(number) else float(number)
+
+
+def _xls_error() -> type[Exception]:
+    from xlrd import XLRDError
+
+    return XLRDError
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,122 @@
+"""Scans of any folder, found by a pattern such as ``OASIS_OAS1_{subject}_MR{session}/aligned_norm.nii.gz``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from diffeode.datasets.demographics import Demographics, subject_key
+from diffeode.datasets.scan import Scan, require_distinct, require_folder
+from diffeode.errors import InputError
+from diffeode.names import nearest
+
+PLACEHOLDERS = ("subject", "session", "run")
+"""What a pattern can name; ``*`` is anything inside one name, ``**/`` any folders."""
+
+_TOKEN = re.compile(r"\{(\w*)\}|(\*\*/)|(\*)")
+
+
+def list_folder(
+    dataset: str,
+    root: Path,
+    patterns: Mapping[str, str],
+    modalities: Sequence[str],
+    label_maps: str | None = None,
+    demographics: Demographics | None = None,
+) -> list[Scan]:
+    """Every scan of ``modalities`` under ``root``, sorted by name, with its label map and what is known of the person.
+
+    Of subjects and sessions letters and digits are kept (``BPDwPsy_065`` is ``BPDwPsy065``). Of several runs the first
+    is taken. Where sessions are numbers, they are the days that demographics with days are joined by.
+
+    Args:
+        patterns: of each modality, the scans' paths from ``root``, with ``{subject}`` and, where there are any,
+            ``{session}`` and ``{run}``.
+        label_maps: the same, of label maps; one that says no session serves all of the person's.
+
+    Raises:
+        InputError: no such folder, pattern or scan, a pattern without ``{subject}`` or with an unknown placeholder, or
+            two files for one scan.
+    """
+    root = Path(root)
+    require_folder(dataset, root)
+    labels = _found(root, label_maps, dataset, "label maps") if label_maps else {}
+    scans = []
+    for modality in modalities:
+        if modality not in patterns:
+            raise InputError(f"Dataset {dataset} has no pattern for {modality!r}{nearest(modality, patterns)}.")
+        for (subject, session), path in _found(root, patterns[modality], dataset, f"{modality} scans").items():
+            person = (demographics or Demographics()).of(subject, _day(session))
+            labelled = labels.get((subject, session)) or labels.get((subject, None))
+            scans.append(Scan(dataset, subject, session, modality, path, labelled, None, **person.known()))
+    require_distinct(scans)
+    return sorted(scans, key=lambda scan: scan.id)
+
+
+@final
+@dataclass(frozen=True)
+class _Pattern:
+    """A pattern as what the folder is asked for, and as what a path must be."""
+
+    glob: str
+    regex: re.Pattern[str]
+
+
+def _found(root: Path, pattern: str, dataset: str, what: str) -> dict[tuple[str, str | None], Path]:
+    """The file of every subject and session."""
+    compiled = _compile(pattern, dataset)
+    runs: dict[tuple[str, str | None], dict[int, Path]] = {}
+    for path in sorted(root.glob(compiled.glob)):
+        match = compiled.regex.fullmatch(path.relative_to(root).as_posix())
+        if match is None:
+            continue
+        parts = match.groupdict()
+        session = subject_key(parts["session"]) if parts.get("session") else None
+        of_scan = runs.setdefault((subject_key(parts["subject"]), session), {})
+        run = int(parts.get("run") or 0)
+        if run in of_scan:
+            raise InputError(f"Dataset {dataset} has {of_scan[run]} and {path} for one scan; keep one.")
+        of_scan[run] = path
+    if not runs:
+        raise InputError(f"Dataset {dataset} has no {what} {pattern} under {root}.")
+    return {scan: of_scan[min(of_scan)] for scan, of_scan in runs.items()}
+
+
+def _compile(pattern: str, dataset: str) -> _Pattern:
+    glob, regex, seen, position = "", "", set(), 0
+    for token in _TOKEN.finditer(pattern):
+        literal = pattern[position : token.start()]
+        name, folders, anything = token.groups()
+        if name is not None and name not in PLACEHOLDERS:
+            raise InputError(
+                f"Dataset {dataset} has the pattern {pattern!r}, whose {{{name}}} is no placeholder"
+                f"{nearest(name, PLACEHOLDERS)}."
+            )
+        glob += _escaped(literal) + (folders or "*")
+        regex += re.escape(literal) + ("(?:.*/)?" if folders else "[^/]*" if anything else _group(name, seen))
+        position = token.end()
+    if "subject" not in seen:
+        raise InputError(
+            f"Dataset {dataset} has the pattern {pattern!r} without {{subject}}; say where the subject is."
+        )
+    return _Pattern(glob + _escaped(pattern[position:]), re.compile(regex + re.escape(pattern[position:])))
+
+
+def _group(name: str, seen: set[str]) -> str:
+    """What a placeholder stands for; the second time, the same again."""
+    if name in seen:
+        return f"(?P={name})"
+    seen.add(name)
+    return rf"(?P<{name}>\d+)" if name == "run" else f"(?P<{name}>[^/]+?)"
+
+
+def _escaped(literal: str) -> str:
+    """Brackets and question marks mean themselves."""
+    return re.sub(r"([\[?])", r"[\1]", literal)
+
+
+def _day(session: str | None) -> int | None:
+    return int(session) if session and session.isdecimal() else None

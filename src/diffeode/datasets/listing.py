@@ -1,0 +1,37 @@
+"""The scans of a dataset, by the adapter of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diffeode.datasets.bids import list_scans
+from diffeode.datasets.demographics import WITHIN_DAYS, Columns, Demographics, read_demographics
+from diffeode.datasets.folder import list_folder
+from diffeode.datasets.ixi import list_ixi
+from diffeode.datasets.oasis3 import list_oasis3
+from diffeode.datasets.scan import Scan
+
+
+def list_dataset(name: str, kind: str, root: Path, modality: str, layout: Mapping[str, Any]) -> list[Scan]:
+    """Every scan of ``modality``, sorted by name.
+
+    Args:
+        kind: ``bids``, ``oasis3``, ``ixi`` or ``folder``.
+        layout: the keys ``scans``, ``label_maps`` and ``demographics`` of the dataset's file, where it has them.
+
+    Raises:
+        InputError: as the adapter of that kind.
+    """
+    demographics = dict(layout.get("demographics", {}))
+    table = root / demographics.pop("table") if demographics else None
+    within_days = demographics.pop("within_days", WITHIN_DAYS)
+    if kind == "oasis3":
+        return list_oasis3(name, root, (modality,), table, within_days)
+    if kind == "ixi":
+        return list_ixi(name, root, (modality,), table)
+    if kind == "folder":
+        known = read_demographics(table, Columns(**demographics), within_days) if table else Demographics()
+        return list_folder(name, root, layout["scans"], (modality,), layout.get("label_maps"), known)
+    return list_scans(name, root, (modality,))

@@ -1,0 +1,290 @@
+"""Fetching one file by URL: resumed where it broke off, checked, and there whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, final
+
+import requests
+
+from diffeode.errors import InputError
+
+Progress = Callable[[float, str], None]
+"""Told the fraction that is there, 0 to 1, and a line such as ``IXI-T1.tar: 1.2 of 4.8 GB, 8.1 MB/s, 7 min left``."""
+
+_IDLE_ATTEMPTS = 4
+_FIRST_WAIT_S = 1.0
+_TIMEOUT_S = 60.0
+_CHUNK_BYTES = 1 << 16
+_PROGRESS_PERIOD_S = 1.0
+_TOO_MANY_REQUESTS, _RANGE_NOT_SATISFIABLE = 429, 416
+
+
+def fetch(
+    urls: str | Sequence[str],
+    to: Path | str,
+    *,
+    sha256: str | None = None,
+    md5: str | None = None,
+    bytes: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """The file ``to``, fetched from the first of ``urls`` that has it; one that is there already is only checked.
+
+    What arrived before a break is kept in ``<to>.part`` and continued (HTTP Range), now and by later calls. A broken
+    connection or a busy server is tried again, waiting longer each time, until four attempts in a row bring nothing.
+    Processes that want the same file wait for the first of them.
+
+    Args:
+        urls: one address, or several of the same content in order of preference.
+        sha256, md5: hexadecimal checksum of the whole file; without one, only its size is checked.
+        bytes: size of the whole file; without it the server's word is taken.
+
+    Raises:
+        InputError: no URL brought the file, its size or checksum is wrong (nothing is kept), the disk is too full, the
+            folder cannot be written, or a file that was there already has another checksum.
+    """
+    to = Path(to)
+    expected = _Expected(to.name, sha256, md5, bytes)
+    if to.exists():
+        return _checked(to, expected)
+    with _part_of(to) as part:
+        if not to.exists():  # another process may have fetched it meanwhile
+            _fetch_from_any([urls] if isinstance(urls, str) else urls, part, expected, progress or _silent)
+            part.replace(to)
+    return to
+
+
+def checksum(path: Path | str, algorithm: str = "sha256") -> str:
+    """Hexadecimal checksum of a file's content."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, algorithm).hexdigest()
+
+
+@final
+@dataclass(frozen=True)
+class _Expected:
+    """What the whole file must be."""
+
+    name: str
+    sha256: str | None
+    md5: str | None
+    bytes: int | None
+
+    def wrong(self, path: Path) -> str | None:
+        """How the file at ``path`` differs, or None where it is right."""
+        size = path.stat().st_size
+        if self.bytes is not None and size != self.bytes:
+            return f"has {size} bytes instead of {self.bytes}"
+        for algorithm in ("sha256", "md5"):
+            wanted = getattr(self, algorithm)
+            if wanted and (found := checksum(path, algorithm)) != wanted.lower():
+                return f"has the {algorithm} {found} instead of {wanted.lower()}"
+        return None
+
+
+class _UnusableError(Exception):
+    """This URL will not bring the file; the message says why."""
+
+
+class _BrokenError(Exception):
+    """This attempt failed; another may succeed."""
+
+
+def _checked(path: Path, expected: _Expected) -> Path:
+    if wrong := expected.wrong(path):
+        raise InputError(f"{path} {wrong}; remove it, and it will be fetched again.")
+    return path
+
+
+@contextmanager
+def _part_of(to: Path) -> Iterator[Path]:
+    """``<to>.part``, which no other process writes meanwhile; removed where it holds nothing."""
+    part = to.with_name(f"{to.name}.part")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        handle = part.open("ab")
+    except OSError as error:
+        raise InputError(f"Cannot write {to}: {error.strerror}; free or choose another folder.") from None
+    with handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            yield part
+        finally:
+            if part.exists() and part.stat().st_size == 0:
+                part.unlink()
+
+
+def _fetch_from_any(urls: Sequence[str], part: Path, expected: _Expected, progress: Progress) -> None:
+    reasons = []
+    for url in urls:
+        try:
+            _fetch_patiently(url, part, expected, progress)
+        except _UnusableError as error:
+            reasons.append(f"{url} {error}")
+        else:
+            return
+    raise InputError(f"Cannot fetch {expected.name}: {'; '.join(reasons)}; check the address and the connection.")
+
+
+def _fetch_patiently(url: str, part: Path, expected: _Expected, progress: Progress) -> None:
+    idle, reason = 0, ""
+    while idle < _IDLE_ATTEMPTS:
+        if idle:
+            time.sleep(_FIRST_WAIT_S * 2 ** (idle - 1))
+        before = _size(part)
+        try:
+            _continue(url, part, expected, progress)
+        except _BrokenError as error:
+            reason = str(error)
+            idle = idle + 1 if _size(part) <= before else 0
+            continue
+        if wrong := expected.wrong(part):
+            part.unlink()
+            raise _UnusableError(f"brought a file that {wrong} (removed)")
+        return
+    raise _UnusableError(f"broke off ({reason})")
+
+
+def _continue(url: str, part: Path, expected: _Expected, progress: Progress) -> None:
+    """Bring what ``part`` lacks, in one request."""
+    have = _size(part)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
+            if response.status_code == _RANGE_NOT_SATISFIABLE:
+                _accept_or_drop(part, expected, response)
+                return
+            _require_success(response)
+            resumed = response.status_code == requests.codes.partial_content
+            _receive(response, part, have if resumed else 0, expected, progress)
+    except requests.Timeout:
+        raise _BrokenError(f"silent for {_TIMEOUT_S:.0f} s") from None
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+        raise _BrokenError("the connection broke" if _size(part) > have else type(error).__name__) from None
+    except requests.RequestException as error:
+        raise _UnusableError(f"cannot be asked ({type(error).__name__})") from None
+
+
+def _accept_or_drop(part: Path, expected: _Expected, response: requests.Response) -> None:
+    """The server has nothing beyond what is here: that is all of it, or it is not this file's beginning."""
+    total = _total_of_range(response) or expected.bytes
+    if _size(part) != total:
+        part.write_bytes(b"")
+        raise _BrokenError("the server's file is shorter than what was here")
+
+
+def _require_success(response: requests.Response) -> None:
+    status = f"answers {response.status_code} {response.reason}"
+    if response.status_code >= requests.codes.server_error or response.status_code == _TOO_MANY_REQUESTS:
+        raise _BrokenError(status)
+    if not response.ok:
+        raise _UnusableError(status)
+
+
+def _receive(response: requests.Response, part: Path, have: int, expected: _Expected, progress: Progress) -> None:
+    total = _total(response, have)
+    if expected.bytes is not None and total not in (None, expected.bytes):
+        raise _UnusableError(f"has a file of {total} bytes instead of {expected.bytes}")
+    total = total or expected.bytes
+    _require_room(part, (total or 0) - have)
+    meter = _Meter(expected.name, have, total, progress)
+    with _opened_at(part, have) as handle:
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            handle.write(chunk)
+            meter.add(len(chunk))
+    if total is not None and _size(part) != total:
+        raise _BrokenError(f"{_size(part)} of {total} bytes came")
+    meter.show()
+
+
+@contextmanager
+def _opened_at(part: Path, position: int) -> Iterator[BinaryIO]:
+    try:
+        with part.open("r+b") as handle:
+            handle.truncate(position)
+            handle.seek(position)
+            yield handle
+    except requests.RequestException:  # is an OSError too
+        raise
+    except OSError as error:
+        raise InputError(f"Cannot write {part}: {error.strerror}; free or choose another folder.") from None
+
+
+def _total(response: requests.Response, have: int) -> int | None:
+    if have:
+        return _total_of_range(response)
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() else None
+
+
+def _total_of_range(response: requests.Response) -> int | None:
+    """The whole file's size, from ``Content-Range: bytes 5-9/10``."""
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(total) if total.isdecimal() else None
+
+
+def _require_room(part: Path, wanted: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if wanted > free:
+        raise InputError(
+            f"{part.parent} has {_amount(free)} free, but {_amount(wanted)} more are needed for "
+            f"{part.name.removesuffix('.part')}; free the disk or choose another folder."
+        )
+
+
+@final
+@dataclass
+class _Meter:
+    """How much is there, how quickly it comes, and how long the rest will take."""
+
+    name: str
+    have: int
+    total: int | None
+    progress: Progress
+    came: int = 0
+    started: float = field(default_factory=time.monotonic)
+    shown: float = field(default_factory=time.monotonic)
+
+    def add(self, count: int) -> None:
+        self.came += count
+        if time.monotonic() - self.shown >= _PROGRESS_PERIOD_S:
+            self.show()
+
+    def show(self) -> None:
+        self.shown = time.monotonic()
+        there = self.have + self.came
+        speed = self.came / max(self.shown - self.started, 1e-9)
+        line = f"{self.name}: {_amount(there)}"
+        if self.total is None:
+            self.progress(0.0, f"{line}, {_amount(speed)}/s")
+            return
+        left = f", {_duration((self.total - there) / speed)} left" if speed and there < self.total else ""
+        self.progress(there / max(self.total, 1), f"{line} of {_amount(self.total)}, {_amount(speed)}/s{left}")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _amount(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _silent(fraction: float, line: str) -> None:
+    """Shows nothing."""

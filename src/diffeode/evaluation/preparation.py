@@ -1,0 +1,187 @@
+"""Whether scans were prepared well: numbers per scan, and those that stand out of their dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import pandas as pd
+
+from diffeode import io
+from diffeode.errors import InputError
+from diffeode.evaluation.similarity import normalised_mutual_information
+from diffeode.image import Image, foreground
+from diffeode.space import Grid
+from diffeode.transform import Affine
+
+NUMBERS = ("volume_ml", "overlap", "nmi", "t1w_correlation", "edge_percent")
+"""What :func:`measure` gives. Those that need a template are NaN without one."""
+COLUMNS = ("scan", "modality", *NUMBERS)
+
+_FEWEST_SCANS = 8
+_OUTLYING = 3.5
+_VOLUME_ML = (250.0, 2300.0)
+_LEAST_OVERLAP = 0.85
+_MOST_AT_EDGE_PERCENT = 0.5
+_CONTRAST_SIGN = {"T1w": 1, "T2w": -1}
+# How a number that stands out is called, and whether only low values matter.
+_RELATIVE = {
+    "volume_ml": ("brain volume", False),
+    "overlap": ("overlap with the template", True),
+    "nmi": ("NMI with the template", True),
+}
+
+
+@final
+@dataclass(frozen=True)
+class PreparedScan:
+    """A scan, and the unit it was prepared to.
+
+    Attributes:
+        name: how tables and pictures call it.
+        scan: the file it was prepared from.
+        folder: ``image.nii.gz`` and ``mask.nii.gz`` on one grid and, where that is not in the scan's space,
+            ``to_scan.txt``: points of the prepared image to points of the scan, RAS mm.
+        labels: a label map, in the scan's space where ``labels_in_scan``, else in the prepared image's.
+        label_table: which of its labels are shown; all where None.
+    """
+
+    name: str
+    modality: str
+    scan: Path
+    folder: Path
+    labels: Path | None = None
+    label_table: Path | None = None
+    labels_in_scan: bool = True
+
+    def image(self) -> Image:
+        """The prepared image.
+
+        Raises:
+            InputError: missing or unusable.
+        """
+        return io.read_image(self.folder / "image.nii.gz")
+
+    def brain(self) -> np.ndarray:
+        """The mask on the prepared image's grid, ``(X, Y, Z)`` bool."""
+        return io.read_labels(self.folder / "mask.nii.gz").data > 0
+
+    def to_scan(self) -> Affine:
+        """Points of the prepared image to points of the scan, RAS mm."""
+        path = self.folder / "to_scan.txt"
+        return io.read_affine(path) if path.is_file() else Affine()
+
+
+def measure(prepared: PreparedScan, references: Mapping[str, Image]) -> dict[str, object]:
+    """One row, :data:`COLUMNS`.
+
+    ``volume_ml`` is the brain's own, before any scaling to a template. ``edge_percent`` is the share of the brain's
+    voxels on the outermost layer of voxels of the scan or of the prepared image: a brain cut off. ``overlap`` is the
+    Dice coefficient with the template's brain; ``nmi`` is over that brain, with the template of the scan's contrast,
+    else with the T1w. ``t1w_correlation`` is Pearson's with the T1w template where both have brain.
+
+    Args:
+        references: the template's images by modality, skull-stripped, in [0, 1], on the prepared image's grid; empty
+            where the scan was not brought to a template.
+
+    Raises:
+        InputError: a file is missing or unusable, or the prepared image lies on another grid than the template.
+    """
+    image, brain, to_scan = prepared.image(), prepared.brain(), prepared.to_scan()
+    scale = abs(np.linalg.det(to_scan.matrix[:3, :3]))
+    row: dict[str, object] = dict.fromkeys(COLUMNS, np.nan)
+    row |= {
+        "scan": prepared.name,
+        "modality": prepared.modality,
+        "volume_ml": brain.sum() * image.grid.voxel_volume * scale / 1000,
+        "edge_percent": _edge_percent(brain, image.grid, to_scan, io.read_image(prepared.scan).grid),
+    }
+    if references:
+        row |= _likeness(image, brain, references, prepared)
+    return row
+
+
+def flag(table: pd.DataFrame, adults: bool) -> pd.DataFrame:
+    """``table`` of one dataset with a column ``flags``: sentences on what is out of the ordinary, empty where nothing.
+
+    A number stands out where its robust z, ``0.6745 (x - median) / MAD`` among the scans of its modality, is beyond
+    3.5 (Iglewicz and Hoaglin, 1993): asked where there are 8 scans or more. Absolute limits hold for any number.
+
+    Args:
+        table: rows of :func:`measure`.
+        adults: ask whether contrasts look like their modality: T1w scans correlate with the T1w template, T2w scans
+            correlate with it negatively. Newborns' contrast is another, and not asked.
+    """
+    flags = [_absolute(row, adults) for _, row in table.iterrows()]
+    for _, group in table.groupby("modality", sort=False):
+        for column, (words, low_only) in _RELATIVE.items():
+            scores = robust_z(group[column].to_numpy(dtype=float))
+            for position, z in zip(table.index.get_indexer(group.index), scores, strict=True):
+                if z < -_OUTLYING or (z > _OUTLYING and not low_only):
+                    flags[position].append(f"{words} far {'below' if z < 0 else 'above'} the other scans' (z {z:+.1f})")
+    return table.assign(flags=["; ".join(sentences) for sentences in flags])
+
+
+def robust_z(values: np.ndarray) -> np.ndarray:
+    """Modified z-scores ``(N,)`` of ``values (N,)``, 0 where there are too few or no spread; NaN stays out."""
+    known = values[np.isfinite(values)]
+    if len(known) < _FEWEST_SCANS:
+        return np.zeros(len(values))
+    centre = np.median(known)
+    spread = np.median(np.abs(known - centre))
+    return np.nan_to_num(0.6745 * (values - centre) / spread) if spread > 0 else np.zeros(len(values))
+
+
+def _absolute(row: pd.Series, adults: bool) -> list[str]:
+    (least, most), volume = _VOLUME_ML, row.volume_ml
+    correlation = row.t1w_correlation
+    other_contrast = adults and correlation * _CONTRAST_SIGN.get(row.modality, 0) < 0
+    checks = (
+        (not least <= volume <= most, f"brain volume {volume:.0f} ml, outside {least:.0f} to {most:.0f} ml"),
+        (row.overlap < _LEAST_OVERLAP, f"overlap with the template {row.overlap:.2f}, under {_LEAST_OVERLAP:.2f}"),
+        (
+            row.edge_percent > _MOST_AT_EDGE_PERCENT,
+            f"{row.edge_percent:.1f} % of the brain at the edge of the field of view",
+        ),
+        (
+            other_contrast,
+            f"contrast does not look like {row.modality} (correlation with the T1w template {correlation:+.2f})",
+        ),
+    )
+    return [sentence for wrong, sentence in checks if wrong]
+
+
+def _likeness(
+    image: Image, brain: np.ndarray, references: Mapping[str, Image], prepared: PreparedScan
+) -> dict[str, float]:
+    t1w = references["T1w"]
+    if not image.grid.matches(t1w.grid):
+        raise InputError(
+            f"The prepared scan {prepared.folder} does not lie on the template's grid; prepare it for that template."
+        )
+    template = foreground(t1w)
+    both = brain & template
+    same = references.get(prepared.modality, t1w)
+    return {
+        "overlap": 2 * both.sum() / (brain.sum() + template.sum()),
+        "nmi": normalised_mutual_information(image.data, same.data, template),
+        "t1w_correlation": _correlation(image.data[both], t1w.data[both]),
+    }
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one, other)[0, 1]) if one.size and one.std() > 0 and other.std() > 0 else float("nan")
+
+
+def _edge_percent(brain: np.ndarray, grid: Grid, to_scan: Affine, scan: Grid) -> float:
+    voxels = np.argwhere(brain)
+    on_edge = _outermost(voxels, grid.shape) | _outermost(scan.to_voxel(to_scan(grid.to_world(voxels))), scan.shape)
+    return 100 * float(on_edge.mean())
+
+
+def _outermost(voxels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Which voxel coordinates ``(N, 3)`` belong to the outermost layer of voxels, or lie beyond it."""
+    return ((voxels < 0.5) | (voxels > np.array(shape) - 1.5)).any(axis=1)

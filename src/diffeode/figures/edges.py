@@ -1,0 +1,53 @@
+"""Contours of a brain, to be laid over another scan: its outline and the borders between its tissues."""
+
+from __future__ import annotations
+
+import numpy as np
+from contourpy import contour_generator
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from scipy import ndimage
+from scipy.cluster.vq import kmeans2
+
+from diffeode.figures import slices
+from diffeode.figures.slices import Plane
+from diffeode.space import Grid
+
+EDGE_COLOUR = "#ffb000"
+_EDGE_SMOOTHING_MM, _SHORTEST_EDGE_MM = 1.2, 15.0
+
+
+def draw_edges(cell: Axes, plane: Plane, index: int, image: np.ndarray, mask: np.ndarray, grid: Grid) -> None:
+    """Iso-contours of ``image`` between its three intensity classes, and the outline of ``mask``, in mm.
+
+    Args:
+        image, mask: intensities and brain, ``(X, Y, Z)``, on the canonical ``grid``.
+    """
+    x, y = slices.axis_mm(grid, plane.across), slices.axis_mm(grid, plane.up)
+    smooth = smoothed_inside(image, mask, _EDGE_SMOOTHING_MM / grid.spacing)
+    generator = contour_generator(x, y, slices.cut(smooth, plane, index).T)
+    lines = [line for level in tissue_levels(smooth, mask) for line in generator.lines(level)]
+    lines += contour_generator(x, y, slices.cut(mask, plane, index).T.astype(float)).lines(0.5)
+    long = [line for line in lines if length_mm(line) >= _SHORTEST_EDGE_MM]
+    cell.add_collection(LineCollection(long, colors=EDGE_COLOUR, linewidths=0.45))
+
+
+def tissue_levels(image: np.ndarray, mask: np.ndarray) -> list[float]:
+    """Two intensities that part the masked voxels into three classes (k-means): the levels of the contours."""
+    values = image[mask].astype(float)
+    start = np.quantile(values, [1 / 6, 1 / 2, 5 / 6])
+    centres, _ = kmeans2(values, start, minit="matrix", missing="raise") if np.ptp(start) > 0 else (start, None)
+    centres = np.sort(centres)
+    return sorted({float(v) for v in (centres[1:] + centres[:-1]) / 2})
+
+
+def smoothed_inside(image: np.ndarray, mask: np.ndarray, sigma_vox: np.ndarray) -> np.ndarray:
+    """Gaussian mean over the masked voxels alone, NaN outside: the brain's border is no edge of its tissue."""
+    weight = ndimage.gaussian_filter(mask.astype(float), sigma_vox)
+    total = ndimage.gaussian_filter(np.where(mask, image, 0).astype(float), sigma_vox)
+    return np.where(mask, total / np.where(mask, weight, 1), np.nan)
+
+
+def length_mm(line: np.ndarray) -> float:
+    """Length of a polygon ``(N, 2)``."""
+    return float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())

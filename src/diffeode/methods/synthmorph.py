@@ -1,0 +1,105 @@
+"""SynthMorph: a network trained on synthetic images of any contrast, run by FreeSurfer, as the paper's baseline."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, final
+
+from diffeode import io
+from diffeode.errors import InputError
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device, require_in, require_one_of
+from diffeode.space import Grid
+from diffeode.tools import MRI_SYNTHMORPH, Limits, answer, find, output_of, run
+from diffeode.transform import DisplacementField
+
+_DEFAULT_WEIGHT = 0.5
+_EXTENTS = ("192", "256")
+
+
+@final
+@dataclass(frozen=True)
+class SynthMorph(Method):
+    """``mri_synthmorph -m deform``: the deformable network alone, for the pair is affinely aligned already.
+
+    FreeSurfer has had two command lines. The newer one takes the regularisation's weight (``-r``) and writes the way
+    back (``-T``); the older one has a single network, that of the default weight. Which one it is, its help tells.
+
+    Attributes:
+        weight: of the regularisation, above 0 and below 1; higher is smoother.
+        extent: of the cube registered in, mm, as a word: ``192`` or ``256``.
+    Raises:
+        InputError: a value out of range.
+    """
+
+    title: ClassVar[str] = "SynthMorph"
+    needs: ClassVar[Needs] = Needs(
+        packages=("nipype",), executables=(MRI_SYNTHMORPH.executable,), environment="synthmorph", gpu=True
+    )
+    citation: ClassVar[str] = (
+        "Hoffmann, Billot, Greve, Iglesias, Fischl, Dalca. SynthMorph: learning contrast-invariant registration "
+        "without acquired images. IEEE Transactions on Medical Imaging 41(3), 2022."
+    )
+
+    weight: float = _DEFAULT_WEIGHT
+    extent: str = "256"
+
+    def __post_init__(self) -> None:
+        require_in("weight", self.weight, 0.001, 0.999)
+        require_one_of("extent", self.extent, _EXTENTS)
+
+    def register(self, pair: Pair, machine: Machine) -> Registration:
+        """The map, and with the newer command line the network's own way back.
+
+        Raises:
+            InputError: SynthMorph is not here, is too old for this ``weight``, or the device is not here.
+            ToolError: it failed, ran out of time or wrote nothing usable.
+        """
+        require_device(machine.device)
+        older = is_older(find(MRI_SYNTHMORPH, SynthMorph.title))
+        if older and self.weight != _DEFAULT_WEIGHT:
+            raise InputError(
+                f"This {MRI_SYNTHMORPH} is older than the option -r, so weight can only be {_DEFAULT_WEIGHT}; get "
+                f"FreeSurfer 8 from {MRI_SYNTHMORPH.source} or the container freesurfer/synthmorph."
+            )
+        with tempfile.TemporaryDirectory(prefix="diffeode-synthmorph-") as name:
+            folder = Path(name)
+            written = self._find_maps(pair, folder, machine, older)
+            grids = (pair.fixed.grid, pair.moving.grid)
+            return Registration(*(_read(path, grid) for path, grid in zip(written, grids, strict=False)))
+
+    def _find_maps(self, pair: Pair, folder: Path, machine: Machine, older: bool) -> list[Path]:
+        """Run the tool; where its forward and, of the newer form, its inverse displacements are."""
+        from diffeode.interfaces import freesurfer
+
+        io.write_image(folder / "fixed.nii.gz", pair.fixed)
+        io.write_image(folder / "moving.nii.gz", pair.moving)
+        forward, inverse = folder / "forward.nii.gz", folder / "inverse.nii.gz"
+        of_newer = {} if older else {"weight": self.weight, "inverse_file": inverse}
+        search = freesurfer.SynthMorph(
+            moving_file=folder / "moving.nii.gz",
+            fixed_file=folder / "fixed.nii.gz",
+            model="deform",
+            trans_file=forward,
+            extent=int(self.extent),
+            threads=machine.threads,
+            gpu=machine.device != "cpu",
+            **of_newer,
+        )
+        written = [forward] if older else [forward, inverse]
+        run(MRI_SYNTHMORPH, search, written, SynthMorph.title, Limits(machine.threads, machine.time_limit_s))
+        return written
+
+
+@cache
+def is_older(program: Path) -> bool:
+    """Whether this ``mri_synthmorph`` has the command line of before the weight: its help knows ``--smooth``."""
+    return "--smooth" in answer(program, ("-h",))
+
+
+def _read(path: Path, grid: Grid) -> DisplacementField:
+    """SynthMorph's displacements, RAS mm, on ``grid``."""
+    with output_of(MRI_SYNTHMORPH, path):
+        return DisplacementField(io.read_ras_displacement(path).displacement_mm, grid)

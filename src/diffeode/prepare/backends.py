@@ -1,0 +1,56 @@
+"""Which function does a step of preparation, by the name a recipe calls it, and what it needs.
+
+They are found by name at run time, so that editing one makes its own scans again and no other's (as methods are).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from diffeode import tools, weights
+from diffeode.errors import InputError
+
+_FUNCTIONS = {
+    ("brain", "mindgrab"): "diffeode.prepare.mindgrab:mindgrab_mask",
+    ("brain", "synthstrip"): "diffeode.prepare.freesurfer:synthstrip_mask",
+    ("bias", "n4"): "diffeode.prepare.bias:n4",
+    ("bias", "freesurfer"): "diffeode.prepare.freesurfer:nu_correct",
+    ("intensity", "freesurfer"): "diffeode.prepare.freesurfer:normalise",
+    ("labels", "meshnet"): "diffeode.prepare.subcortical:subcortical_labels",
+    ("labels", "synthseg"): "diffeode.prepare.freesurfer:synthseg_labels",
+}
+
+_WEIGHTS = {("brain", "mindgrab"): "meshnet-mindgrab", ("labels", "meshnet"): "meshnet-subcortical"}
+_TOOLS = {
+    ("brain", "synthstrip"): tools.MRI_SYNTHSTRIP,
+    ("bias", "freesurfer"): tools.MRI_NU_CORRECT,
+    ("intensity", "freesurfer"): tools.MRI_NORMALIZE,
+    ("labels", "synthseg"): tools.MRI_SYNTHSEG,
+}
+
+
+def backend(step: str, choice: str) -> Callable[..., Any]:
+    """The function behind ``choice`` of ``step``."""
+    module, function = _FUNCTIONS[step, choice].split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def backend_modules(**choices: str) -> tuple[str, ...]:
+    """The modules behind those of ``choices`` (step: choice) that need one."""
+    named = (_FUNCTIONS.get(item) for item in choices.items())
+    return tuple(name.split(":")[0] for name in named if name)
+
+
+def missing(step: str, choice: str) -> str | None:
+    """Why ``choice`` of ``step`` cannot work here, as a sentence, or None; nothing is started to find out."""
+    if (step, choice) in _TOOLS:
+        reason = tools.what_is_missing(_TOOLS[step, choice])
+        return f"{step}: {choice} cannot run here: {reason}." if reason else None
+    if (step, choice) in _WEIGHTS:
+        try:
+            weights.find(_WEIGHTS[step, choice])
+        except InputError as error:
+            return f"{step}: {choice} cannot run here: {error}"
+    return None

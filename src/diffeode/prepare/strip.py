@@ -1,0 +1,26 @@
+"""Finding the brain in a whole head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffeode import io
+from diffeode.datasets.scan import Scan
+from diffeode.image import Labels
+from diffeode.prepare.backends import backend
+from diffeode.prepare.units import MASK, Before, about
+from diffeode.receipt import write_receipt
+from diffeode.tools import Limits
+
+
+def strip(scan: Scan, choice: str, before: Before, folder: Path, threads: int = 1) -> None:
+    """Write the brain that ``choice`` finds, on the scan's own grid, to ``folder``.
+
+    Raises:
+        InputError: the scan is no head, there is no brain in it, or the tool or its weights are missing.
+        ToolError: the tool failed.
+    """
+    image = before.image(scan)
+    mask = backend("brain", choice)(image, str(scan.image), Limits(threads))
+    io.write_labels(folder / MASK, Labels(mask, image.grid))
+    write_receipt(folder, [MASK], about(scan, "brain", choice))

@@ -1,0 +1,217 @@
+"""Scans in the space of a template: the template, cropped, and the affine map from it to a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import nibabel as nib
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from diffeode import io
+from diffeode.errors import InputError
+from diffeode.image import Image, bounding_box, sample
+from diffeode.prepare.affine import affine_registration, rigid_registration
+from diffeode.prepare.brain import nonzero, without_negatives
+from diffeode.prepare.intensity import robust
+from diffeode.prepare.resolution import resample_brain
+from diffeode.resample import antialiased
+from diffeode.space import Grid
+from diffeode.transform import Affine
+
+_SPACING_MM = 1.0
+_MARGIN_VOX = 5
+_SIZE_STEP = 16
+_LEAST_DICE = 0.80
+_SCALES = (0.6, 1.7)
+_COARSE_MM = 4.0
+# A head tips forward or back far more often, and further, than it turns or leans.
+_STARTS_DEGREES = ((30, 0, 0), (-30, 0, 0), (0, 30, 0), (0, -30, 0), (0, 0, 30), (0, 0, -30))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Template:
+    """A skull-stripped template, 1 mm, in [0, 1] with background exactly 0, cropped about the brain.
+
+    Attributes:
+        images: by modality, ``T1w`` always and ``T2w`` where there is one, all on one grid.
+        mask: its brain, ``(X, Y, Z)`` bool.
+    """
+
+    name: str
+    images: dict[str, Image]
+    mask: np.ndarray
+
+    @property
+    def grid(self) -> Grid:
+        """Where scans are brought to."""
+        return self.images["T1w"].grid
+
+    def like(self, modality: str) -> Image:
+        """The image to align a scan of ``modality`` with: of the same contrast, else the T1w."""
+        return self.images.get(modality, self.images["T1w"])
+
+
+def icbm152() -> Template:
+    """ICBM152 2009a symmetric, nonlinear, T1w, that comes with nilearn (Fonov et al., NeuroImage 54(1), 2011).
+
+    Nothing is downloaded. The brain is where nilearn's mask has it. Scans of other contrasts are aligned with the T1w.
+    """
+    from nilearn import datasets
+
+    volume, mask = datasets.load_mni152_template(resolution=1), datasets.load_mni152_brain_mask(resolution=1)
+    grid = Grid(volume.shape, volume.affine)
+    brain = np.asarray(mask.dataobj) > 0
+    return _cropped("icbm152", {"T1w": Image(np.where(brain, volume.get_fdata(), 0), grid)}, brain)
+
+
+def given(t1w: Path, t2w: Path | None = None) -> Template:
+    """A user's template: a skull-stripped T1w and, where there is one, its T2w on the same grid.
+
+    Raises:
+        InputError: a file is unusable, not skull-stripped (empty), or the two lie on different grids.
+    """
+    images = {"T1w": io.read_image(t1w)} | ({"T2w": io.read_image(t2w)} if t2w else {})
+    images = {modality: without_negatives(image) for modality, image in images.items()}
+    if t2w and not images["T2w"].grid.matches(images["T1w"].grid):
+        raise InputError(f"The templates {t1w} and {t2w} lie on different grids; give a pair in one space.")
+    images = {modality: _at_one_millimetre(image) for modality, image in images.items()}
+    return _cropped(Path(t1w).name.partition(".")[0], images, nonzero(images["T1w"], str(t1w)))
+
+
+def align_to_template(scan: Image, template: Template, modality: str, name: str, threads: int, seed: int) -> Affine:
+    """Points of ``template`` to points of ``scan``, RAS mm: 12 parameters, by ANTs with Mattes mutual information.
+
+    Args:
+        scan: skull-stripped, on its own grid, in any orientation that its header tells.
+        modality: the scan's contrast; without a template of it, the T1w serves.
+        name: what messages call the scan.
+
+    Raises:
+        InputError: the scan does not come to lie on the template: mirrored, out of scale, or too little overlap.
+        RegistrationError: ANTs gave up.
+    """
+    fixed, moving = template.like(modality), _canonical(scan)
+    found = affine_registration(fixed, moving, threads, seed)
+    if overlap(found, template, moving) < _LEAST_DICE:
+        start = _best_start(fixed, template, moving, threads, seed)
+        found = affine_registration(fixed, moving, threads, seed, start)
+    _require_plausible(found, template, moving, name)
+    return found
+
+
+def align_through_t1w(
+    t2w: Image, t1w: Image, template: Template, template_to_t1w: Affine, name: str, threads: int, seed: int
+) -> Affine:
+    """Points of ``template`` to points of ``t2w``, RAS mm, by way of the T1w of the same person and session.
+
+    Args:
+        t2w, t1w: skull-stripped, each on its own grid; the T1w's head is moved rigidly onto the T2w's.
+        template_to_t1w: of the T1w, from :func:`align_to_template`.
+        name: what messages call the T2w.
+
+    Raises:
+        InputError: the T2w does not come to lie on the template; it may be another person's.
+        RegistrationError: ANTs gave up.
+    """
+    moving = _canonical(t2w)
+    rigid = rigid_registration(_canonical(t1w), moving, threads, seed)
+    found = Affine(rigid.matrix @ template_to_t1w.matrix)
+    _require_plausible(found, template, moving, name)
+    return found
+
+
+def overlap(template_to_scan: Affine, template: Template, scan: Image) -> float:
+    """Dice coefficient of the template's brain and the scan's, ``(scan > 0)``, on the template's grid."""
+    points = scan.grid.to_voxel(template_to_scan(template.grid.points_mm()))
+    brain = sample((scan.data > 0).astype(np.uint8), points, order=0) > 0
+    return float(2 * (brain & template.mask).sum() / (brain.sum() + template.mask.sum()))
+
+
+# ------------------------------------------------------------------------------------------------ the template
+
+
+def _at_one_millimetre(image: Image) -> Image:
+    if np.allclose(image.grid.spacing, _SPACING_MM, atol=1e-3):
+        return image
+    grid = image.grid.resample(_SPACING_MM)
+    return Image(antialiased(image.data, image.grid, grid), grid)
+
+
+def _cropped(name: str, images: dict[str, Image], mask: np.ndarray) -> Template:
+    """The template on the smallest grid whose sizes are multiples of 16, at least 5 mm around the brain.
+
+    The grid may reach beyond the template's own, which can end at the brain.
+    """
+    lower, upper = bounding_box(mask)
+    size = _SIZE_STEP * np.ceil((upper - lower + 2 * _MARGIN_VOX) / _SIZE_STEP).astype(int)
+    corner = lower - (size - (upper - lower)) // 2
+    grid = images["T1w"].grid.crop(corner, corner + size)
+    brain = _box(mask, corner, size)
+    cut = {modality: Image(_box(image.data, corner, size), grid) for modality, image in images.items()}
+    scaled = {modality: robust(image, brain, f"{name} {modality}") for modality, image in cut.items()}
+    return Template(name, scaled, brain)
+
+
+def _box(data: np.ndarray, corner: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """``data`` in the box of ``size`` voxels from ``corner`` on, 0 where it has none."""
+    box = np.zeros(size, dtype=data.dtype)
+    low, high = np.maximum(corner, 0), np.minimum(corner + size, data.shape)
+    inside, source = (tuple(slice(a, b) for a, b in zip(low - o, high - o, strict=True)) for o in (corner, 0))
+    box[inside] = data[source]
+    return box
+
+
+# ------------------------------------------------------------------------------------------------ the alignment
+
+
+def _canonical(image: Image) -> Image:
+    """``image`` with its array axes turned to right, anterior, superior: how it is stored must not matter."""
+    orientation = nib.io_orientation(image.grid.affine)
+    affine = image.grid.affine @ nib.orientations.inv_ornt_aff(orientation, image.grid.shape)
+    turned = nib.apply_orientation(image.data, orientation)
+    return Image(turned, Grid(turned.shape, affine))
+
+
+def _best_start(fixed: Image, template: Template, scan: Image, threads: int, seed: int) -> Affine:
+    """The affine, found at 4 mm from several rotations, under which the brains overlap most."""
+    coarse, moving = (resample_brain(image, image.data > 0, _COARSE_MM)[0] for image in (fixed, scan))
+    found = [affine_registration(coarse, moving, threads, seed, start) for start in _rotations(coarse, moving)]
+    return max(found, key=lambda affine: overlap(affine, template, scan))
+
+
+def _rotations(fixed: Image, moving: Image) -> Iterator[Affine]:
+    """Rotations about the centres of mass, which they join."""
+    here, there = _centre_of_mass_mm(fixed), _centre_of_mass_mm(moving)
+    for degrees in _STARTS_DEGREES:
+        matrix = np.eye(4)
+        matrix[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
+        matrix[:3, 3] = there - matrix[:3, :3] @ here
+        yield Affine(matrix)
+
+
+def _centre_of_mass_mm(image: Image) -> np.ndarray:
+    brain = np.argwhere(image.data > 0)
+    return image.grid.to_world(np.average(brain, axis=0, weights=image.data[tuple(brain.T)]))
+
+
+def _require_plausible(found: Affine, template: Template, scan: Image, name: str) -> None:
+    linear = found.matrix[:3, :3]
+    scales = np.linalg.svd(linear, compute_uv=False)
+    dice = overlap(found, template, scan)
+    if np.linalg.det(linear) < 0:
+        reason = "it would have to be mirrored"
+    elif scales.min() < _SCALES[0] or scales.max() > _SCALES[1]:
+        reason = f"it would have to be scaled by {scales.min():.2f} to {scales.max():.2f}"
+    elif dice < _LEAST_DICE:
+        reason = f"the two brains overlap by Dice {dice:.2f} only, not {_LEAST_DICE:.2f}"
+    else:
+        return
+    raise InputError(
+        f"{name} does not look like a brain that lies as template {template.name} does: {reason}; check the skull "
+        "stripping, and orientation and voxel size in the header."
+    )

@@ -1,0 +1,219 @@
+"""Files are fetched whole, resumed where they broke off, and never left wrong."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from diffeode import download
+from diffeode.download import fetch
+from diffeode.errors import InputError
+
+CONTENT = bytes(range(256)) * 4096
+MD5, SHA256 = hashlib.md5(CONTENT).hexdigest(), hashlib.sha256(CONTENT).hexdigest()
+CUT = 300_000
+KEPT = CUT // download._CHUNK_BYTES * download._CHUNK_BYTES
+
+
+@dataclass
+class Site:
+    """A server of ``CONTENT`` and how it misbehaves; what it was asked and how many bytes it was let to send."""
+
+    ranges: bool = True
+    cuts: list[int] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+    address: str = ""
+
+    def url(self, name: str = "file") -> str:
+        return f"{self.address}/{name}"
+
+
+def handler_of(site: Site) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wanted = self.headers["Range"]
+            site.asked.append((self.path, wanted))
+            status = 404 if self.path == "/absent" else site.statuses.pop(0) if site.statuses else 200
+            if status != 200:
+                self.answer(status, b"")
+            elif wanted and site.ranges:
+                start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+                extent = f"bytes */{len(CONTENT)}" if start >= len(CONTENT) else None
+                extent = extent or f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
+                self.answer(416 if start >= len(CONTENT) else 206, CONTENT[start:], extent)
+            else:
+                self.answer(200, CONTENT)
+
+        def answer(self, status: int, body: bytes, extent: str | None = None) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            if extent:
+                self.send_header("Content-Range", extent)
+            self.end_headers()
+            body = body[: site.cuts.pop(0)] if site.cuts and status in (200, 206) else body
+            self.wfile.write(body)
+            site.sent.append(len(body))
+
+        def log_message(self, *arguments: object) -> None:
+            """Quiet."""
+
+    return Handler
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    site = Site()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(site))
+    site.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield site
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "_FIRST_WAIT_S", 0.0)
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_whole(site, tmp_path):
+    lines = []
+    to = fetch(site.url(), tmp_path / "new" / "file", sha256=SHA256, progress=lambda *line: lines.append(line))
+    assert to.read_bytes() == CONTENT
+    assert left_in(tmp_path / "new") == ["file"]
+    assert lines[-1][0] == 1
+    assert lines[-1][1].startswith("file: 1.0 MB of 1.0 MB, ")
+
+
+def test_what_is_there_is_not_asked_for_again(site, tmp_path):
+    (tmp_path / "file").write_bytes(CONTENT)
+    fetch(site.url(), tmp_path / "file", md5=MD5, sha256=SHA256.upper(), bytes=len(CONTENT))
+    assert site.asked == []
+
+
+def test_a_file_that_was_there_and_differs_stays(site, tmp_path):
+    (tmp_path / "file").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"file has the md5 .* instead of .*; remove it"):
+        fetch(site.url(), tmp_path / "file", md5=MD5)
+    assert (tmp_path / "file").read_bytes() == b"mine"
+
+
+def test_cut_in_the_middle_and_continued(site, tmp_path):
+    site.cuts = [CUT]
+    fetch(site.url(), tmp_path / "file", md5=MD5)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert site.asked == [("/file", None), ("/file", f"bytes={KEPT}-")]
+    assert site.sent == [CUT, len(CONTENT) - KEPT]
+
+
+def test_continued_by_a_later_call(site, tmp_path, monkeypatch):
+    site.cuts = [CUT]
+    monkeypatch.setattr(download, "_IDLE_ATTEMPTS", 1)
+    site.statuses = [200, 503]
+    with pytest.raises(InputError, match=r"Cannot fetch file: .*/file broke off \(answers 503 Service Unavailable\)"):
+        fetch(site.url(), tmp_path / "file", md5=MD5)
+    assert left_in(tmp_path) == ["file.part"]
+    fetch(site.url(), tmp_path / "file", md5=MD5)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert site.asked[-1] == ("/file", f"bytes={KEPT}-")
+
+
+def test_a_part_that_was_whole_is_taken(site, tmp_path):
+    (tmp_path / "file.part").write_bytes(CONTENT)
+    fetch(site.url(), tmp_path / "file", md5=MD5)
+    assert site.sent == [0]
+    assert left_in(tmp_path) == ["file"]
+
+
+def test_a_part_longer_than_the_file_is_dropped(site, tmp_path):
+    (tmp_path / "file.part").write_bytes(CONTENT + b"more")
+    fetch(site.url(), tmp_path / "file", md5=MD5)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_server_without_ranges_begins_anew(site, tmp_path):
+    site.ranges, site.cuts = False, [CUT]
+    fetch(site.url(), tmp_path / "file", sha256=SHA256)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert site.sent == [CUT, len(CONTENT)]
+
+
+def test_busy_server_is_tried_again(site, tmp_path):
+    site.statuses = [503, 429, 500]
+    assert fetch(site.url(), tmp_path / "file", bytes=len(CONTENT)).read_bytes() == CONTENT
+
+
+def test_a_server_that_stays_busy_is_given_up(site, tmp_path):
+    site.statuses = [503] * 9
+    with pytest.raises(InputError, match="answers 503"):
+        fetch(site.url(), tmp_path / "file")
+    assert len(site.asked) == download._IDLE_ATTEMPTS
+    assert left_in(tmp_path) == []
+
+
+def test_the_second_address_where_the_first_has_nothing(site, tmp_path):
+    fetch([site.url("absent"), site.url()], tmp_path / "file", md5=MD5)
+    assert [path for path, _ in site.asked] == ["/absent", "/file"]
+    with pytest.raises(InputError, match=r"Cannot fetch other: .*/absent answers 404 Not Found; check the address"):
+        fetch(site.url("absent"), tmp_path / "other")
+    assert left_in(tmp_path) == ["file"]
+
+
+def test_nobody_answers(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "_IDLE_ATTEMPTS", 2)
+    with pytest.raises(InputError, match=r"Cannot fetch file: http://127\.0\.0\.1:9/file broke off"):
+        fetch("http://127.0.0.1:9/file", tmp_path / "file")
+
+
+def test_an_address_that_is_none(tmp_path):
+    with pytest.raises(InputError, match="nowhere/file cannot be asked"):
+        fetch("nowhere/file", tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        ({"sha256": "0" * 64}, f"has the sha256 {SHA256} instead of 000.* \\(removed\\)"),
+        ({"md5": "0" * 32}, f"has the md5 {MD5} instead of 000.* \\(removed\\)"),
+        ({"bytes": 7}, f"has a file of {len(CONTENT)} bytes instead of 7"),
+    ],
+)
+def test_the_wrong_file_is_removed(site, tmp_path, wanted, sentence):
+    with pytest.raises(InputError, match=sentence):
+        fetch(site.url(), tmp_path / "file", **wanted)
+    assert left_in(tmp_path) == []
+
+
+def test_a_full_disk(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000_000))
+    with pytest.raises(InputError, match=r"has 1\.0 MB free, but 1\.0 MB more are needed for file; free the disk"):
+        fetch(site.url(), tmp_path / "file")
+
+
+def test_a_folder_that_cannot_be_made(site, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"Cannot write .*; free or choose another folder"):
+        fetch(site.url(), tmp_path / "file" / "below")
+
+
+def test_several_at_once_fetch_it_once(site, tmp_path):
+    threads = [threading.Thread(target=fetch, args=(site.url(), tmp_path / "file")) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(site.asked) == 1
+    assert left_in(tmp_path) == ["file"]

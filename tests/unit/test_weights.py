@@ -1,0 +1,108 @@
+"""Trained weights: found in order, verified, and every way they can be wrong said in one sentence."""
+
+import hashlib
+import os
+
+import pytest
+import yaml
+
+from diffeode import weights
+from diffeode.errors import InputError
+
+CONTENT = b"numbers learned by a network"
+ENTRY = {
+    "title": "A network",
+    "purpose": "a test",
+    "file": "net.pth",
+    "bytes": len(CONTENT),
+    "sha256": hashlib.sha256(CONTENT).hexdigest(),
+    "urls": ["https://example.org/net.pth"],
+    "licence": "MIT",
+    "citation": "Nobody, Nowhere, 2000",
+}
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """A catalogue of one entry, ``net``, and the three folders it may lie in, all empty."""
+    catalogue = tmp_path / "catalogue"
+    catalogue.mkdir()
+    (catalogue / "net.yaml").write_text(yaml.safe_dump(ENTRY))
+    monkeypatch.setattr(weights, "_catalogue", lambda: catalogue)
+    monkeypatch.setenv("DIFFEODE_WEIGHTS", os.pathsep.join(str(tmp_path / name) for name in ("first", "second")))
+    monkeypatch.setenv("DIFFEODE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    weights.load_weights.cache_clear()
+    weights._verify.cache_clear()
+    yield tmp_path
+    weights.load_weights.cache_clear()
+
+
+def put(folder, content=CONTENT):
+    path = folder / "net" / "net.pth"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_folders_are_searched_in_order(places):
+    in_order = ["first", "second", "data/weights", "cache/diffeode/weights"]
+    for folder in reversed(in_order):
+        path = put(places / folder)
+        assert weights.find("net") == path
+
+
+def test_absent_weights_are_asked_for(places):
+    with pytest.raises(InputError) as refusal:
+        weights.find("net")
+    message = str(refusal.value)
+    for told in ("net", "a test", "https://example.org/net.pth", "diffeode weights get net", "DIFFEODE_WEIGHTS"):
+        assert told in message
+    assert str(places / "cache" / "diffeode" / "weights" / "net" / "net.pth") in message
+
+
+def test_a_wrong_file_is_refused_with_both_checksums(places):
+    path = put(places / "first", CONTENT + b"!")
+    with pytest.raises(InputError) as refusal:
+        weights.find("net")
+    for told in (str(path), ENTRY["sha256"], hashlib.sha256(CONTENT + b"!").hexdigest()):
+        assert told in str(refusal.value)
+
+
+def test_the_checksum_is_computed_once(places, monkeypatch):
+    put(places / "first")
+    calls = []
+    true = weights.sha256
+    monkeypatch.setattr(weights, "sha256", lambda path: calls.append(path) or true(path))
+    assert weights.find("net") == weights.find("net")
+    assert len(calls) == 1
+
+
+def test_an_unknown_name_meets_the_nearest(places):
+    with pytest.raises(InputError, match="did you mean 'net'"):
+        weights.find("nett")
+
+
+def test_an_entry_with_a_wrong_key_is_refused(places):
+    entry = {**ENTRY, "url": "https://example.org"}
+    (places / "catalogue" / "odd.yaml").write_text(yaml.safe_dump(entry))
+    with pytest.raises(InputError, match="missing or unknown: url"):
+        weights.load_weights("odd")
+
+
+@pytest.mark.parametrize("name", weights.weights_names())
+def test_every_entry_of_the_catalogue_is_whole(name):
+    entry = weights.load_weights(name)
+    assert len(entry.sha256) == 64
+    assert entry.bytes > 0
+    assert all(url.startswith("https://") for url in entry.urls)
+    assert entry.licence
+    assert entry.citation
+
+
+def test_the_networks_of_the_preparation_are_what_the_catalogue_says(data_root, monkeypatch):
+    monkeypatch.delenv("DIFFEODE_WEIGHTS", raising=False)
+    monkeypatch.setenv("DIFFEODE_DATA", str(data_root))
+    for name in ("meshnet-mindgrab", "meshnet-subcortical"):
+        path = weights.find(name)
+        assert path.stat().st_size == weights.load_weights(name).bytes
