@@ -16,7 +16,7 @@ from diffeode.losses.dice import dice_loss
 from diffeode.losses.divergence import divergence_from_smooth
 from diffeode.methods.base import Machine, Pair
 from diffeode.methods.registry import make_method
-from diffeode.methods.trained import train
+from diffeode.methods.training import train
 from diffeode.prepare.pair import write_aligned_pair
 from diffeode.receipt import write_receipt
 from diffeode.space import Grid
@@ -89,7 +89,7 @@ def test_our_resampler_warps_labels_as_the_network_does(name, shifted):
 
 @pytest.mark.parametrize("name", ["symnet", "dif-voxelmorph", "otmorph"])
 def test_the_inverse_goes_back(name, shifted):
-    fixed, moving, _, _, found = shifted
+    _, moving, _, _, found = shifted
     points = GRID.points_mm()[foreground(moving)]
     np.testing.assert_allclose(found[name].inverse(points), points - GRID.affine[:3, :3] @ SHIFT_VOX, atol=2e-3)
 
@@ -111,11 +111,12 @@ def test_without_weights_it_says_what_to_do(name):
 
 def test_weights_that_are_absent_or_others_are_refused(tmp_path):
     method = moving_all_by("voxelmorph", SHIFT_VOX, tmp_path)
-    with pytest.raises(InputError, match="no weights at"):
-        replace(method, weights="nowhere.safetensors").check_ready()
-    replace(method, weights_sha256=io.sha256(method.weights)).check_ready()
+    assert "no weights at" in replace(method, weights="nowhere.safetensors").lacking()
+    assert replace(method, weights_sha256=io.sha256(method.weights)).lacking() == ""
+    other = replace(method, weights_sha256="0" * 64)
+    assert "SHA-256 differs" in other.lacking()
     with pytest.raises(InputError, match="SHA-256 differs"):
-        replace(method, weights_sha256="0" * 64).check_ready()
+        other.loaded("cpu")
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path):

@@ -100,8 +100,9 @@ class Method(ABC):
     trained: ClassVar[bool] = False
     """Whether a network is trained first, by ``diffeode train`` or a study (:mod:`diffeode.methods.trained`)."""
 
-    def check_ready(self) -> None:
-        """Raise :class:`InputError` where something that the method needs, as it is set, is not there."""
+    def lacking(self) -> str:
+        """What the method, as it is set, lacks to be started, such as weights: a sentence; empty where it can start."""
+        return ""
 
     @abstractmethod
     def register(self, pair: Pair, machine: Machine) -> Registration:

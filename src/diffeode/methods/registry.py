@@ -15,7 +15,7 @@ from diffeode.methods.base import Method
 from diffeode.names import nearest
 from diffeode.tools import all_tools, what_is_missing
 
-_NOT_METHODS = {"base", "energy", "registry", "harness", "runs", "trained"}
+_NOT_METHODS = {"base", "energy", "registry", "harness", "runs", "trained", "training"}
 
 
 @cache

@@ -79,8 +79,7 @@ class SymNetMethod(TrainedMethod):
         halves = self._halves(*velocities)
         ends = _joined(halves)
         middle = [
-            pull_back(image, half)
-            for image, half in ((views.moving, halves.moving_to), (views.fixed, halves.fixed_to))
+            pull_back(image, half) for image, half in ((views.moving, halves.moving_to), (views.fixed, halves.fixed_to))
         ]
         sizes = [half.abs().mean() for half in (halves.moving_to, halves.fixed_to)]
         return {

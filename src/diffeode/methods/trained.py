@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -20,15 +18,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from diffeode.space import Grid
-    from diffeode.training.pairs import Example, TrainingPair
+    from diffeode.training.pairs import Example
 
 VERSION = 1
 """Of the networks; grows when old weights stop to fit."""
 LEAST_VOX = 16
 """No axis of an image may be shorter: four halvings leave nothing of less."""
-CRITERION = "validation_loss"
-"""The column of a training's curves whose least value makes the best weights."""
-_CACHE_BYTES = 1_000_000_000
 
 
 class Views(NamedTuple):
@@ -104,17 +99,18 @@ class TrainedMethod(Method):
         """The terms whose sum, over the validation pairs, says which weights are best."""
         return self.losses(network, views)
 
-    def check_ready(self) -> None:
-        """Raise :class:`InputError` where there are no weights, or not those meant."""
+    def lacking(self) -> str:
+        """Weights, or those meant."""
         if not self.weights:
-            raise InputError(
+            return (
                 f"{self.title} is trained first and has no weights; run 'diffeode train', or name their file by the "
                 "parameter weights (a study with the key training does both)."
             )
         if not Path(self.weights).is_file():
-            raise InputError(f"{self.title} has no weights at {self.weights}; train it, or correct the parameter.")
+            return f"{self.title} has no weights at {self.weights}; train it, or correct the parameter weights."
         if self.weights_sha256 and sha256(self.weights) != self.weights_sha256:
-            raise InputError(f"{self.weights} is not the file of weights meant (its SHA-256 differs); train it anew.")
+            return f"{self.weights} is not the file of weights meant (its SHA-256 differs); train it anew."
+        return ""
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """One pass of the network over the box of both brains.
@@ -143,11 +139,12 @@ class TrainedMethod(Method):
         """The network with its weights, ready to be used.
 
         Raises:
-            InputError: as :meth:`check_ready`, or the weights are of another architecture.
+            InputError: there are no weights, or they are of another architecture.
         """
         from diffeode.training.checkpoint import read_checkpoint
 
-        self.check_ready()
+        if reason := self.lacking():
+            raise InputError(reason)
         checkpoint = read_checkpoint(self.weights, self.name, VERSION)
         theirs = {key: checkpoint.about.configuration.get(key) for key in self.shape}
         if theirs != self.shaped_by():
@@ -186,80 +183,6 @@ class TrainedMethod(Method):
                 for part in parts
             )
         )
-
-
-def train(
-    method: TrainedMethod,
-    pairs: Sequence[TrainingPair],
-    folder: Path,
-    machine: Machine,
-    say: Callable[[str], None] = lambda message: print(message, file=sys.stderr, flush=True),
-) -> Path:
-    """Train ``method`` on ``pairs``, each both ways, going on where an earlier call in ``folder`` was killed.
-
-    Returns:
-        the file of the weights that were best on the persons held out.
-    Raises:
-        InputError: too few persons, no device, unusable pairs, or ``folder`` holds another training.
-        TrainingError: the loss was not finite.
-    """
-    require_device(machine.device)
-    import torch
-
-    from diffeode.source import code_hash
-    from diffeode.training import loop
-    from diffeode.training.pairs import both_ways, split_by_person
-
-    use_threads(machine.threads)
-    training, validation = (both_ways(part) for part in split_by_person(pairs, method.validation_persons, machine.seed))
-    say(f"{method.title}: {len(training)} directed pairs to train on, {len(validation)} to validate on")
-    torch.manual_seed(machine.seed)
-    read = _Reader(method, machine.device)
-
-    def objective(network: nn.Module, generator: np.random.Generator) -> dict[str, Tensor]:
-        return method.losses(network, read(training[generator.integers(len(training))]))
-
-    def validate(network: nn.Module) -> dict[str, float]:
-        judged = [method.judge(network, read(pair)) for pair in validation]
-        means = {name: float(np.mean([terms[name].item() for terms in judged])) for name in judged[0]}
-        return {"validation_loss": sum(means.values()), **{f"validation_{name}": m for name, m in means.items()}}
-
-    lesson = loop.Lesson(
-        network=method.network(),
-        objective=objective,
-        validate=validate,
-        architecture=method.name,
-        version=VERSION,
-        code=code_hash(type(method).__module__),
-        configuration=method.shaped_by(),
-        data={f"{pair.folder.name}": sha256(pair.folder / "receipt.json") for pair in pairs},
-    )
-    settings = loop.Settings(
-        steps=method.steps,
-        learning_rate=method.learning_rate,
-        interval=method.interval,
-        criterion=CRITERION,
-        seed=machine.seed,
-        mixed_precision=True,
-        amsgrad=method.amsgrad,
-    )
-    return loop.train(lesson, settings, folder, machine.device, say)
-
-
-class _Reader:
-    """Examples as the network takes them; the first ones read are kept, as far as a gigabyte goes."""
-
-    def __init__(self, method: TrainedMethod, device: str) -> None:
-        self.method, self.device = method, device
-        self.kept: dict[TrainingPair, Example] = {}
-        self.left = _CACHE_BYTES
-
-    def __call__(self, pair: TrainingPair) -> Views:
-        example = self.kept.get(pair) or pair.example(self.method.learns_from_labels)
-        if pair not in self.kept and self.left > 0:
-            self.kept[pair] = example
-            self.left -= sum(part.nbytes for part in vars(example).values() if part is not None)
-        return self.method.views(example, self.device)
 
 
 def use_threads(count: int) -> None:

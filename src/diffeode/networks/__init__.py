@@ -1,1 +1,1 @@
-"""Networks of the learned baselines, written from their papers: tensors in, fields in voxels out, no files and no frames."""
+"""Networks of the learned baselines: tensors in, fields in voxels out; no files, no frames."""

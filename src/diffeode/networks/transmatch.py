@@ -31,8 +31,8 @@ class TransMatchNet(nn.Module):
     """Displacement of each voxel from two images.
 
     Chen, Zheng, Gee. TransMatch: a transformer-based multilevel dual-stream feature matching network for unsupervised
-    deformable image registration. IEEE TMI 43(1), 2024. The authors' code also holds layers that it never uses (a second
-    encoder among them); they are not here.
+    deformable image registration. IEEE TMI 43(1), 2024. The authors' code also holds layers that it never uses (a
+    second encoder among them); they are not here.
 
     Args:
         embedding: channels of the first level, doubled at each of the three reductions.
