@@ -82,7 +82,7 @@ def test_without_weights_it_says_what_to_download_and_where_to_put_it(name, told
 def test_weights_that_are_there_are_no_longer_missing_and_identify_the_run(shelf):
     shelf("multigradicon").write_bytes(b"one file")
     assert "needs-weights" not in standing("multigradicon")
-    one = weights.checksums(MultiGradIcon().weights)
+    one = weights.checksums(MultiGradIcon().pretrained)
     assert len(one["multigradicon"]) == 64
 
 

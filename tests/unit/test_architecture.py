@@ -44,9 +44,11 @@ BELOW = {
     "methods": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
         *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces"),
-        *("watch", "weights"),
+        *("source", "networks", "training", "watch", "weights"),
     },
-    "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods"},
+    "networks": {"warp"},
+    "training": {"errors", "space", "image", "transform", "io", "receipt"},
+    "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods", "training"},
 }
 """What each room may know; the command line and the package itself may know all."""
 

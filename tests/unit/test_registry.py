@@ -22,6 +22,8 @@ def test_every_file_is_a_method_named_after_it():
         "page",
         "registry",
         "runs",
+        "trained",
+        "training",
     }
     assert set(registry.method_names()) == files
     assert set(BASELINES) <= files
@@ -102,7 +104,7 @@ def unreachable(monkeypatch):
     """Method ``identity``, which now wants a package, a program and weights that are not here."""
     needs = base.Needs(("no_such_package_here",), ("no-such-program-here",), "baselines")
     monkeypatch.setattr(registry.method_class("identity"), "needs", needs)
-    monkeypatch.setattr(registry.method_class("identity"), "weights", ("no-such-weights",))
+    monkeypatch.setattr(registry.method_class("identity"), "pretrained", ("no-such-weights",))
 
 
 def test_standing_says_what_kind_of_thing_is_missing(unreachable):

@@ -328,7 +328,7 @@ def run_of(wildcards):
 
 def weights_of(wildcards):
     """Checksums of the network weights a run reads: other weights, another run."""
-    return checksums(STUDY.run(wildcards.run).build().weights)
+    return checksums(STUDY.run(wildcards.run).build().pretrained)
 
 
 def environment_of(wildcards):

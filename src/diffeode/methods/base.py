@@ -100,15 +100,17 @@ class Method(ABC):
     """Authors, title, venue, year: what to cite when the method is used."""
     licence: ClassVar[str]
     """Of what does the work: SPDX name of the tool's code, and of its weights where it comes with some."""
+    trained: ClassVar[bool] = False
+    """Whether a network is trained first, by ``diffeode train`` or a study (:mod:`diffeode.methods.trained`)."""
 
     @property
-    def weights(self) -> tuple[str, ...]:
-        """Names in ``config/weights`` of the files of network weights that this method reads."""
+    def pretrained(self) -> tuple[str, ...]:
+        """Names in ``config/weights`` of the files of trained weights that this method reads."""
         return ()
 
     def lacking(self) -> str:
         """What the method, as it is set, lacks to be started, such as weights: a sentence; empty where it can start."""
-        for name in self.weights:
+        for name in self.pretrained:
             try:
                 find(name)
             except InputError as error:

@@ -80,7 +80,7 @@ class DinoReg(Method):
         self._solver()
 
     @property
-    def weights(self) -> tuple[str, ...]:
+    def pretrained(self) -> tuple[str, ...]:
         """DINOv2's."""
         return (self.weights_name,)
 

@@ -90,9 +90,11 @@ def register(method: Method, task: Task, machine: Machine) -> Result:
     Raises:
         RegistrationError: the method failed or returned something unusable.
     """
+    if reason := method.lacking():
+        raise InputError(reason)
     _import_packages(method.needs.packages)
     _seed_everything(machine.seed)
-    with _measured() as usage:
+    with measured() as usage:
         registration = method.register(task.pair(), machine)
     forward = densify(registration.forward.then(task.moving_to_scan), task.fixed.grid)
     inverse, origin = _inverse(registration, task)
@@ -158,7 +160,7 @@ def _register_and_write(run: Run, task: Task, machine: Machine, folder: Path) ->
     result = register(method, task, machine)
     files = _write_result(result, task, folder)
     costs = {key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")}
-    used = {"inverse_origin": result.inverse_origin, "weights": checksums(method.weights)}
+    used = {"inverse_origin": result.inverse_origin, "weights": checksums(method.pretrained)}
     return files, {**costs, **used, "notes": list(result.notes)}
 
 
@@ -202,7 +204,7 @@ def _seed_everything(seed: int) -> None:
 
 
 @contextmanager
-def _measured() -> Iterator[dict[str, float]]:
+def measured() -> Iterator[dict[str, float]]:
     """Wall and CPU seconds and the peak resident memory of this process and its children, MB."""
     usage: dict[str, float] = {}
     process = psutil.Process()

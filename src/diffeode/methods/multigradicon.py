@@ -80,7 +80,7 @@ class MultiGradIcon(Method):
         require_in("size", self.size, _LEAST_SIZE, 512)
 
     @property
-    def weights(self) -> tuple[str, ...]:
+    def pretrained(self) -> tuple[str, ...]:
         """The network's."""
         return (self.weights_name,)
 

@@ -15,7 +15,7 @@ from diffeode.methods.base import Method, Needs
 from diffeode.names import nearest
 from diffeode.tools import what_is_missing
 
-_NOT_METHODS = {"base", "energy", "registry", "harness", "page", "runs"}
+_NOT_METHODS = {"base", "energy", "registry", "harness", "page", "runs", "trained", "training"}
 
 
 @cache
