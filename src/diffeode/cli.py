@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_register(commands)
     _add_apply(commands)
     methods = commands.add_parser("methods", help="list every named run, what it needs and whether it can run here")
+    methods.add_argument("--markdown", action="store_true", help="print docs/methods.md instead: every parameter")
     methods.set_defaults(command=_methods)
     return parser
 
@@ -204,17 +205,12 @@ def _apply(options: argparse.Namespace) -> None:
 
 
 def _methods(options: argparse.Namespace) -> None:
-    from diffeode.methods.registry import method_class, missing_needs
-    from diffeode.methods.runs import load_run, run_names
+    from diffeode.methods.page import methods_page, rows_here
 
-    rows = [("RUN", "METHOD", "TITLE", "NEEDS", "RUNS HERE")]
-    for name in run_names():
-        run = load_run(name)
-        needs, missing = method_class(run.method).needs, missing_needs(run.method)
-        wants = [*needs.packages, *needs.executables, *(["better with a GPU"] if needs.gpu else [])]
-        here = f"no: {'; '.join(missing)}" if missing else "yes"
-        shown = f"{name} (default)" if name == DEFAULT_RUN else name
-        rows.append((shown, run.method, run.title, ", ".join(wants) or "nothing more", here))
+    if options.markdown:
+        print(methods_page(), end="")
+        return
+    rows = [(f"{run} (default)" if run == DEFAULT_RUN else run, *rest) for run, *rest in rows_here()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -240,7 +236,7 @@ def _runnable(name: str) -> Run:
     from diffeode.methods.runs import load_run
 
     run = load_run(name)
-    missing = missing_needs(run.method)
+    missing = missing_needs(run.method, run.parameters)
     if missing:
         raise InputError(f"Run {name} cannot run here: {'; '.join(missing)}; 'diffeode methods' lists those that can.")
     return run

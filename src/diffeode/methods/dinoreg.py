@@ -39,7 +39,8 @@ class DinoReg(Method):
     the paper.
 
     Attributes:
-        weights_name: DINOv2 as in ``config/weights``; with its four registers, as the authors' code, by default.
+        weights_name: DINOv2 as in ``config/weights``; with its four registers, as a copy of the authors' code has it;
+            the paper does not say.
         every: distance between the coronal slices, voxels; linear in between.
         patch: width of a patch, voxels: slices are enlarged (bilinear) until the network's 14 pixels are so wide.
         components: principal components of the features, the same for both images.
