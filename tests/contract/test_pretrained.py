@@ -10,13 +10,12 @@ import pytest
 from diffeode import weights
 from diffeode.errors import InputError, RegistrationError
 from diffeode.image import Image, foreground
-from diffeode.io import read_image, read_labels
 from diffeode.methods.base import Machine, Pair
 from diffeode.methods.dinoreg import Coronal, DinoReg
 from diffeode.methods.multigradicon import MultiGradIcon, _dense, _to_itk
 from diffeode.methods.registry import missing_needs, standing
 from diffeode.space import Grid
-from diffeode.transform import Affine, densify, warp_image, warp_labels
+from diffeode.transform import densify, warp_labels
 
 OBLIQUE = np.array([[-3.0, 0.3, 0, 58], [0.3, 2.5, -0.2, -60], [0.1, 0.2, 2.75, -52], [0, 0, 0, 1]])
 
@@ -33,18 +32,6 @@ def shelf(tmp_path, monkeypatch):
         return tmp_path / name / weights.load_weights(name).file
 
     return place
-
-
-@pytest.fixture(scope="module")
-def newborns(data_root):
-    """T2w of one newborn, T1w and labels of another, at a quarter of the resolution."""
-    anat = [data_root / "albert" / f"sub-{number}" / "anat" for number in ("01", "02")]
-    fixed = read_image(next(anat[0].glob("*T2w.nii*")))
-    moving, labels = read_image(next(anat[1].glob("*T1w.nii*"))), read_labels(next(anat[1].glob("*dseg.nii*")))
-    grid = fixed.grid.resample(3.0)
-    images = [warp_image(Image(i.data / np.quantile(i.data, 0.999), i.grid), Affine(), grid) for i in (fixed, moving)]
-    clipped = [Image(np.clip(i.data, 0, 1), grid) for i in images]
-    return Pair(*clipped, *(foreground(i) for i in clipped)), warp_labels(labels, Affine(), grid)
 
 
 def pair_of(fixed, moving):

@@ -44,7 +44,7 @@ BELOW = {
     "methods": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
         *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces"),
-        *("source", "networks", "training", "watch", "weights"),
+        *("source", "networks", "training", "watch", "weights", "descriptors"),
     },
     "networks": {"warp"},
     "training": {"errors", "space", "image", "transform", "io", "receipt"},

@@ -178,7 +178,7 @@ def test_methods_lists_every_run_with_its_standing_here_and_the_reason(capsys, m
     by_run = {line.split()[0]: line for line in lines}
     assert set(by_run) == set(runs.run_names())
     assert re.search(
-        r"  needs-package  the Python package no_such_package_here is not installed$", by_run["convexadam"]
+        r"  needs-package +the Python package no_such_package_here is not installed$", by_run["convexadam"]
     )
     assert by_run["identity"].endswith("  run")
     for name in ("identity", "affine", "ants-syn", "node"):

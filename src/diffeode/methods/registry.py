@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import importlib.util
 import pkgutil
+import re
 from functools import cache
 from typing import Any
 
@@ -83,14 +84,15 @@ def _sort_of(value: Any) -> str:
 
 
 def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list[str]]:
-    """What keeps method ``name`` from running here: ``package``, ``binary`` or ``weights``, each with its clauses."""
-    needs = method_class(name).needs
+    """What keeps method ``name`` from running here: a ``package``, ``binary``, ``weights`` or ``training``, and why."""
+    cls, why = method_class(name), make_method(name, parameters or {}).lacking()
+    needs = cls.needs
     found = {
         "package": [
             f"the Python package {p} is not installed{_remedy(needs)}" for p in needs.packages if not _importable(p)
         ],
         "binary": [clause for e in needs.executables if (clause := what_is_missing(e))],
-        "weights": [_clause(why)] if (why := make_method(name, parameters or {}).lacking()) else [],
+        "training" if cls.trained else "weights": [_clause(why)] if why else [],
     }
     return {kind: clauses for kind, clauses in found.items() if clauses}
 
@@ -101,7 +103,7 @@ def missing_needs(name: str, parameters: dict[str, Any] | None = None) -> list[s
 
 
 def standing(name: str, parameters: dict[str, Any] | None = None) -> str:
-    """``run``, or what is missing here: ``needs-package``, ``needs-binary``, ``needs-weights``, joined by commas."""
+    """``run``, or what is missing here: ``needs-package``, ``needs-binary``, ``needs-weights``, ``needs-training``."""
     return ", ".join(f"needs-{kind}" for kind in lacks(name, parameters)) or "run"
 
 
@@ -114,4 +116,4 @@ def _remedy(needs: Needs) -> str:
 
 
 def _clause(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:].removesuffix(".")
+    return re.sub("^The ", "the ", sentence).removesuffix(".")

@@ -54,8 +54,8 @@ def _obstacle(run: Run, own_environments: bool) -> str:
     found = lacks(run.method, run.parameters)
     if own_environments and method_class(run.method).needs.environment != "base":
         found = {"weights": found.get("weights", [])}
-    if method_class(run.method).trained and "weights" not in run.parameters:
-        found.pop("weights", None)  # the study trains them
+    if "weights" not in run.parameters:
+        found.pop("training", None)  # the study sees to that
     clauses = [clause for kind in found.values() for clause in kind]
     return f"Run {run.name} cannot work here: {'; '.join(clauses)}." if clauses else ""
 
