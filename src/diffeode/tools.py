@@ -105,10 +105,22 @@ def locate(executable: str) -> Path | None:
     return Path(found).absolute() if found else None
 
 
-def what_is_missing(executable: str) -> str | None:
-    """Why a program cannot be started here, as a clause, or None; nothing is started to find out."""
+def what_is_missing(tool: Tool) -> str | None:
+    """Why ``tool`` cannot be started here, as a clause, or None; nothing is started to find out."""
+    if locate(tool.executable) is None:
+        return f"the program {tool} is {_NOWHERE} (get it from {tool.source})"
+    if tool.licensed and not any(path.is_file() for path in _licences()):
+        return (
+            f"{tool} needs FreeSurfer's licence file, which is neither $FS_LICENSE nor "
+            f"$FREESURFER_HOME/license.txt (ask for one at {_LICENCE})"
+        )
+    return None
+
+
+def missing_program(executable: str) -> str | None:
+    """As :func:`what_is_missing`, of a program by its name, which need not be one of :func:`all_tools`."""
     if executable in all_tools():
-        return _missing(all_tools()[executable])
+        return what_is_missing(all_tools()[executable])
     return None if locate(executable) else f"the program {executable} is {_NOWHERE}"
 
 
@@ -121,7 +133,7 @@ def find(tool: Tool, wanted_by: str) -> Path:
     Raises:
         InputError: it is not here, its licence is not, or its version is out of range.
     """
-    missing = _missing(tool)
+    missing = what_is_missing(tool)
     if missing:
         raise InputError(f"{wanted_by} cannot run: {missing}.")
     program = locate(tool.executable)
@@ -133,17 +145,6 @@ def find(tool: Tool, wanted_by: str) -> Path:
             f"{_dotted(first)} and below {_dotted(beyond)} (get another from {tool.source})."
         )
     return program
-
-
-def _missing(tool: Tool) -> str | None:
-    if locate(tool.executable) is None:
-        return f"the program {tool} is {_NOWHERE} (get it from {tool.source})"
-    if tool.licensed and not any(path.is_file() for path in _licences()):
-        return (
-            f"{tool} needs FreeSurfer's licence file, which is neither $FS_LICENSE nor "
-            f"$FREESURFER_HOME/license.txt (ask for one at {_LICENCE})"
-        )
-    return None
 
 
 def answer(program: Path, question: tuple[str, ...]) -> str:
