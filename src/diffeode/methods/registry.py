@@ -14,7 +14,7 @@ from diffeode import methods
 from diffeode.errors import InputError
 from diffeode.methods.base import Method, Needs
 from diffeode.names import nearest
-from diffeode.tools import what_is_missing
+from diffeode.tools import missing_program
 
 _NOT_METHODS = {"base", "energy", "registry", "harness", "page", "runs", "trained", "training"}
 
@@ -91,7 +91,7 @@ def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list
         "package": [
             f"the Python package {p} is not installed{_remedy(needs)}" for p in needs.packages if not _importable(p)
         ],
-        "binary": [clause for e in needs.executables if (clause := what_is_missing(e))],
+        "binary": [clause for e in needs.executables if (clause := missing_program(e))],
         "training" if cls.trained else "weights": [_clause(why)] if why else [],
     }
     return {kind: clauses for kind, clauses in found.items() if clauses}
