@@ -32,6 +32,11 @@ class Run:
     title: str
     parameters: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_trained_first(self) -> bool:
+        """Whether its network is to be trained, no weights being named."""
+        return method_class(self.method).trained and not self.parameters.get("weights")
+
     def build(self) -> Method:
         """The method with this run's hyper-parameters."""
         return make_method(self.method, self.parameters)
