@@ -1,4 +1,4 @@
-"""A study with a run that is trained first: trained once, on nobody who is registered, and used by its registrations."""
+"""A study with a run that is trained first: once, on nobody who is registered, and used by its registrations."""
 
 import json
 
@@ -12,7 +12,7 @@ population: virtual adults
 kind: virtual
 labels: virtual
 prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}
-cohort: {persons: 6, spacing_mm: 8.0, seed: 7}
+cohort: {persons: 6, spacing_mm: 6.0, seed: 7}
 """
 EXPERIMENT = """\
 title: Tiny
