@@ -48,6 +48,7 @@ BELOW = {
     },
     "networks": {"warp"},
     "training": {"errors", "space", "image", "transform", "io", "receipt"},
+    "desk": {"errors", "datasets", "prepare", "methods", "receipt", "training"},
     "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods", "training"},
 }
 """What each room may know; the command line and the package itself may know all."""

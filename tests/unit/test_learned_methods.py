@@ -235,7 +235,7 @@ def test_an_example_has_both_brains_and_their_labels_on_one_box(training_pairs):
 
 def test_a_damaged_training_pair_is_noticed(training_pairs, tmp_path):
     pair = replace(training_pairs[0], folder=tmp_path / "pair")
-    write_aligned_pair(pair.fixed_scan, pair.moving_scan, pair.folder, "none", "refuse", 1, 0)
+    write_aligned_pair(pair.fixed_labels, pair.moving_labels, pair.folder, "none", "refuse", 1, 0)
     (pair.folder / "moving.nii.gz").write_bytes(b"")
     with pytest.raises(DamagedFileError):
         pair.example(False)
@@ -297,7 +297,7 @@ def test_training_on_labels_needs_labels(training_pairs, tmp_path):
     bare = tmp_path / "bare"
     io.write_image(bare / "image.nii.gz", textured(0)[0])
     write_receipt(bare, ["image.nii.gz"], {})
-    pair = replace(training_pairs[0], moving_scan=bare)
+    pair = replace(training_pairs[0], moving_labels=bare)
     with pytest.raises(InputError, match="has no labels"):
         pair.example(True)
 

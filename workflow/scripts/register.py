@@ -9,10 +9,11 @@ with job(snakemake) as say:
     from diffeode.methods.base import Machine
     from diffeode.methods.harness import Task, register_to_folder
     from diffeode.methods.runs import Run
+    from diffeode.methods.training import with_weights
     from diffeode.prepare.pair import read_task
     from diffeode.receipt import read_receipt
 
-    pair, moving_scan = (Path(receipt).parent for receipt in snakemake.input)
+    pair, moving_scan, *training = (Path(receipt).parent for receipt in snakemake.input)
     folder = Path(snakemake.output[0]).parent
     machine = Machine(
         threads=snakemake.threads,
@@ -21,6 +22,8 @@ with job(snakemake) as say:
         progress=lambda fraction, message: print(f"{100 * fraction:3.0f} % {message}", flush=True),
     )
     run = Run(snakemake.wildcards.run, title=snakemake.wildcards.run, **snakemake.params.run)
+    if training:
+        run = with_weights(run, *training)
     # nothing of an earlier registration may lie beside the receipt of one that fails
     shutil.rmtree(folder, ignore_errors=True)
     task = Task(*read_task(pair, moving_scan))

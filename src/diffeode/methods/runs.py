@@ -35,6 +35,11 @@ class Run:
     parameters: dict[str, Any] = field(default_factory=dict)
     time_limit_minutes: float | None = None
 
+    @property
+    def is_trained_first(self) -> bool:
+        """Whether its network is to be trained, no weights being named."""
+        return method_class(self.method).trained and not self.parameters.get("weights")
+
     def build(self) -> Method:
         """The method with this run's hyper-parameters."""
         return make_method(self.method, self.parameters)

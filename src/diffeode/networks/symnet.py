@@ -48,7 +48,7 @@ class SymNet(nn.Module):
             x = down(x)
         for up, merge, skip in zip(self.up, self.merge, reversed(skips), strict=True):
             x = merge(torch.cat([up(x), skip], dim=1))
-        to_first, to_second = (REACH_VOX * nn.functional.softsign(head(x)).float() for head in self.heads)
+        to_first, to_second = (REACH_VOX * nn.functional.softsign(head(x).float()) for head in self.heads)
         return to_first, to_second
 
 

@@ -45,15 +45,15 @@ class TrainingPair:
     Attributes:
         folder: the pair's unit (:func:`diffeode.prepare.pair.write_aligned_pair`).
         fixed_person, moving_person: who was scanned.
-        fixed_scan, moving_scan: units of the prepared scans, where their labels lie.
+        fixed_labels, moving_labels: units that hold the labels of the prepared scans.
         turned: the two change places; both stay on the grid of the pair.
     """
 
     folder: Path
     fixed_person: str
     moving_person: str
-    fixed_scan: Path
-    moving_scan: Path
+    fixed_labels: Path
+    moving_labels: Path
     turned: bool = False
 
     @property
@@ -80,8 +80,8 @@ class TrainingPair:
         """Of both scans, on the grid of the pair."""
         to_scan = io.read_affine(self.folder / "moving_to_scan.txt")
         return tuple(
-            warp_labels(_read_labels(scan), way, fixed.grid)
-            for scan, way in ((self.fixed_scan, Affine()), (self.moving_scan, to_scan))
+            warp_labels(_read_labels(unit), way, fixed.grid)
+            for unit, way in ((self.fixed_labels, Affine()), (self.moving_labels, to_scan))
         )
 
 
@@ -141,8 +141,8 @@ def _textured(image: Image, side: str) -> np.ndarray:
     return mask
 
 
-def _read_labels(scan: Path) -> Labels:
-    require_intact(scan / "receipt.json")
-    if not (scan / _LABELS).is_file():
-        raise InputError(f"The prepared scan {scan} has no labels, which this method is trained with; add a label map.")
-    return io.read_labels(scan / _LABELS)
+def _read_labels(unit: Path) -> Labels:
+    require_intact(unit / "receipt.json")
+    if not (unit / _LABELS).is_file():
+        raise InputError(f"The prepared scan {unit} has no labels, which this method is trained with; add a label map.")
+    return io.read_labels(unit / _LABELS)
