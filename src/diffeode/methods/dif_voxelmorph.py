@@ -33,7 +33,7 @@ class DifVoxelMorph(TrainedMethod):
         "Dalca, Balakrishnan, Guttag, Sabuncu. Unsupervised learning for fast probabilistic diffeomorphic "
         "registration. MICCAI, 2018."
     )
-    licence: ClassVar[str] = "MIT (diffeode, after the authors' Apache-2.0 code)"
+    licence: ClassVar[str] = "MIT (diffeode; the authors' code: Apache-2.0)"
 
     steps: int = 150_000
     squarings: int = 7

@@ -41,7 +41,7 @@ class SymNetMethod(TrainedMethod):
     citation: ClassVar[str] = (
         "Mok, Chung. Fast symmetric diffeomorphic image registration with convolutional neural networks. CVPR, 2020."
     )
-    licence: ClassVar[str] = "MIT (diffeode, after the authors' MIT code)"
+    licence: ClassVar[str] = "MIT (diffeode; the authors' code: MIT)"
     shape: ClassVar[tuple[str, ...]] = ("channels",)
 
     steps: int = 80_000

@@ -33,7 +33,7 @@ class TransMatch(TrainedMethod):
         "Chen, Zheng, Gee. TransMatch: a transformer-based multilevel dual-stream feature matching network for "
         "unsupervised deformable image registration. IEEE Transactions on Medical Imaging 43(1), 2024."
     )
-    licence: ClassVar[str] = "MIT (diffeode, after the authors' code, whose README says MIT)"
+    licence: ClassVar[str] = "MIT (diffeode; the authors' README says MIT)"
     multiple: ClassVar[int] = 32
     shape: ClassVar[tuple[str, ...]] = ("embedding", "depths", "heads", "window")
     learns_from_labels: ClassVar[bool] = True

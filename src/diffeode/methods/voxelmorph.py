@@ -29,7 +29,7 @@ class VoxelMorph(TrainedMethod):
         "Balakrishnan, Zhao, Sabuncu, Guttag, Dalca. VoxelMorph: a learning framework for deformable medical image "
         "registration. IEEE Transactions on Medical Imaging 38(8), 2019."
     )
-    licence: ClassVar[str] = "MIT (diffeode, after the authors' Apache-2.0 code)"
+    licence: ClassVar[str] = "MIT (diffeode; the authors' code: Apache-2.0)"
 
     steps: int = 150_000
     window: int = 9
