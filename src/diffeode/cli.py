@@ -285,18 +285,8 @@ def _methods(options: argparse.Namespace) -> None:
 
     if options.markdown:
         print(methods_page(), end="")
-        return
-    rows = [(f"{run} (default)" if run == DEFAULT_RUN else run, *rest) for run, *rest in rows_here()]
-
-    rows = [("RUN", "METHOD", "TITLE", "NEEDS", "RUNS HERE")]
-    for name in run_names():
-        run = load_run(name)
-        needs, missing = method_class(run.method).needs, missing_needs(run.method)
-        wants = [*needs.packages, *needs.executables, *(["better with a GPU"] if needs.gpu else [])]
-        here = f"no: {'; '.join(missing)}" if missing else "yes"
-        shown = f"{name} (default)" if name == DEFAULT_RUN else name
-        rows.append((shown, run.method, run.title, ", ".join(wants) or "nothing more", here))
-    _print_table(rows)
+    else:
+        _print_table([(f"{run} (default)" if run == DEFAULT_RUN else run, *rest) for run, *rest in rows_here()])
 
 
 def _weights(options: argparse.Namespace) -> None:
@@ -305,7 +295,7 @@ def _weights(options: argparse.Namespace) -> None:
     rows = [("WEIGHTS", "FOR", "MB", "HERE", "LICENCE", "SOURCE")]
     for name in weights_names():
         entry = load_weights(name)
-        size = f"{entry.bytes / 1e6:.1f}"
+        size = f"{entry.bytes / 1e6:.1f}" if entry.bytes else "unknown"
         rows.append((name, entry.purpose, size, _whereabouts(name), entry.licence, entry.urls[0]))
     _print_table(rows)
 
