@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo albert albert-half openms benchmark test lint setup clean
+.PHONY: help demo albert albert-half openms datasets ixi benchmark test lint setup clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/' | column -t -s:
@@ -25,6 +25,12 @@ albert-half: setup  ## newborns at half resolution
 
 openms: setup  ## adults with multiple sclerosis, without labels
 	@$(call study,openms,config/openms.yaml)
+
+datasets: setup  ## what there is of every dataset, what is missing and how to get it
+	@$(BIN)/diffeode datasets
+
+ixi: setup  ## download IXI (8 GB) to ../data/ixi or $$IXI; continues where it broke off
+	@$(SNAKEMAKE) ixi
 
 # NODEO=../NODEO-DIR runs the reference beside ours
 benchmark: setup  ## accuracy and speed against other tools (hours; tables in benchmarks/results)

@@ -76,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     methods = commands.add_parser("methods", help="list every named run, what it needs and whether it can run here")
     methods.set_defaults(command=_methods)
+    _add_weights(commands)
+    datasets = commands.add_parser(
+        "datasets", help="list every dataset: what there is of it, what is missing, and how to get it"
+    )
+    datasets.add_argument("name", nargs="?", metavar="NAME", help="say all about this one")
+    datasets.set_defaults(command=_datasets)
     return parser
 
 
@@ -155,6 +161,15 @@ def _add_machine(command: Any) -> None:
     command.add_argument(
         "--seed", type=_natural, default=0, metavar="S", help="of what is random (default: %(default)s)"
     )
+
+
+def _add_weights(commands: Any) -> None:
+    weights = commands.add_parser("weights", help="list or download the trained networks that are used here")
+    weights.set_defaults(command=_weights)
+    verbs = weights.add_subparsers(metavar="get")
+    get = verbs.add_parser("get", help="download weights into the user's cache, and verify them")
+    get.add_argument("names", nargs="+", metavar="NAME", help="as 'diffeode weights' lists them")
+    get.set_defaults(command=_get_weights)
 
 
 def _positive(text: str) -> int:
@@ -256,9 +271,67 @@ def _methods(options: argparse.Namespace) -> None:
         here = f"no: {'; '.join(missing)}" if missing else once_trained
         shown = f"{name} (default)" if name == DEFAULT_RUN else name
         rows.append((shown, run.method, run.title, ", ".join(wants) or "nothing more", here))
+    _print_table(rows)
+
+
+def _weights(options: argparse.Namespace) -> None:
+    from diffeode.weights import load_weights, weights_names
+
+    rows = [("WEIGHTS", "FOR", "MB", "HERE", "LICENCE", "SOURCE")]
+    for name in weights_names():
+        entry = load_weights(name)
+        size = f"{entry.bytes / 1e6:.1f}"
+        rows.append((name, entry.purpose, size, _whereabouts(name), entry.licence, entry.urls[0]))
+    _print_table(rows)
+
+
+def _whereabouts(name: str) -> str:
+    from diffeode.weights import find, present
+
+    path = present(name)
+    if path is None:
+        return "missing"
+    try:
+        return str(find(name))
+    except InputError:
+        return f"wrong checksum: {path}"
+
+
+def _get_weights(options: argparse.Namespace) -> None:
+    from diffeode.weights import load_weights, obtain
+
+    for name in options.names:
+        load_weights(name)
+    for name in options.names:
+        with _ProgressLine(sys.stderr) as progress:
+            path = obtain(name, progress)
+        print(path)
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _datasets(options: argparse.Namespace) -> None:
+    from diffeode.inventory import dataset_names, description, overview, take_inventory
+
+    repository = _repository()
+    if options.name is None:
+        lines = overview([take_inventory(name, repository) for name in dataset_names(repository)])
+    else:
+        lines = description(take_inventory(options.name, repository))
+    print(*lines, sep="\n")
+
+
+def _repository() -> Path:
+    """The checkout one stands in, or the one this package is installed from."""
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
+        if (folder / "config" / "datasets").is_dir():
+            return Path(os.path.relpath(folder))
+    raise InputError(f"There is no config/datasets in {here} or above; go to the repository first.")
 
 
 # ------------------------------------------------------------------------------------------------ one registration

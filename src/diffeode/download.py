@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, final
@@ -114,7 +114,8 @@ def _part_of(to: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"Cannot write {to}: {error.strerror}; free or choose another folder.") from None
     with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
         try:
             yield part
         finally:

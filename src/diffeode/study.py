@@ -55,8 +55,8 @@ class Dataset:
     layout: dict[str, Any] = field(default_factory=dict)
     about: dict[str, str] = field(default_factory=dict)
 
-    def scans(self, modality: str) -> list[Scan]:
-        """Every scan of ``modality``; those of a virtual cohort need not exist yet.
+    def scans(self, modality: str | None = None) -> list[Scan]:
+        """Every scan of ``modality``, or of all it has a use for; those of a virtual cohort need not exist yet.
 
         Raises:
             InputError: the dataset is not there, or its scans or tables are unusable; the message says what to do.
@@ -67,7 +67,8 @@ class Dataset:
             return planned_scans(self.name, self.root, self.cohort["persons"])
         if "access" in self.about and not self.root.is_dir():
             raise InputError(f"Dataset {self.name} has no folder {self.root}: {self.about['access']}")
-        return list_dataset(self.name, self.kind, self.root, modality, self.layout)
+        modalities = (modality,) if modality else tuple(self.layout.get("scans", ("T1w", "T2w")))
+        return list_dataset(self.name, self.kind, self.root, modalities, self.layout)
 
     def t1w_of(self, scan: Scan) -> Scan:
         """The T1w of the visit on which ``scan`` was made.
@@ -120,20 +121,14 @@ class Side:
     def _require_contrast(self, subjects: set[str]) -> None:
         """Say which of the persons asked for were scanned, but not in this side's contrast."""
         absent = {subject.removeprefix("sub-") for subject in self.subjects or ()} - subjects
-        other = "T1w" if self.modality == "T2w" else "T2w"
-        lacking = sorted(absent & self._scanned_in(other)) if absent else []
+        others = {scan.subject: scan.modality for scan in self.dataset.scans()} if absent else {}
+        lacking = sorted(absent & others.keys())
         if lacking:
             names = ", ".join(f"sub-{subject}" for subject in lacking)
             raise InputError(
-                f"Dataset {self.dataset.name} has {other} but no {self.modality} of {names}; add it, or leave out who "
-                "lacks it (subjects: ...)."
+                f"Dataset {self.dataset.name} has {others[lacking[0]]} but no {self.modality} of {names}; add it, or "
+                "leave out who lacks it (subjects: ...)."
             )
-
-    def _scanned_in(self, modality: str) -> set[str]:
-        try:
-            return {scan.subject for scan in self.dataset.scans(modality)}
-        except InputError:  # it has none of that contrast
-            return set()
 
 
 @dataclass(frozen=True)
@@ -356,11 +351,21 @@ class _Reader:
             kind=content["kind"],
             root=root,
             labels=self.label_table(content.get("labels"), where),
-            recipe=_recipe(content.get("prepare", {}), where),
+            recipe=self.recipe(content.get("prepare", {}), where),
             cohort=content.get("cohort", {}),
             layout={key: content[key] for key in ("scans", "label_maps", "demographics") if key in content},
             about={key: content[key] for key in ("source", "licence", "citation", "access") if key in content},
         )
+
+    def recipe(self, content: dict[str, Any], where: str) -> Recipe:
+        template = content.get("template", "none")
+        if not isinstance(template, str):
+            paths = {contrast: str(self.repository / expand(path, where)) for contrast, path in template.items()}
+            content = {**content, "template": paths}
+        try:
+            return Recipe(**content)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
 
     def label_table(self, name: str | None, where: str) -> Path | None:
         if name is None:
@@ -416,13 +421,6 @@ def expand(text: str, where: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def _recipe(content: dict[str, Any], where: str) -> Recipe:
-    try:
-        return Recipe(**content)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
 def _bids_title(root: Path) -> str | None:
     """The name a BIDS folder gives itself."""
     path = root / "dataset_description.json"
@@ -458,7 +456,7 @@ def _rank(error: ValidationError) -> tuple[bool, int]:
 
 def _sentence(error: ValidationError) -> str:
     place = ".".join(str(part) for part in error.absolute_path)
-    if error.validator is None:
+    if error.validator == "not":
         return f"has the key {place!r}, which its kind has no use for"
     of_place = f" under {place}" if place else ""
     if error.validator == "additionalProperties":

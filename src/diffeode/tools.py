@@ -96,18 +96,20 @@ def all_tools() -> dict[str, Tool]:
     return {tool.executable: tool for tool in _TOOLS}
 
 
-def locate(tool: Tool) -> Path | None:
+def locate(executable: str) -> Path | None:
     """The program in the folders of ``$DIFFEODE_TOOLS``, else on PATH; None where it is in neither."""
     folders = [os.path.expanduser(f) for f in os.environ.get(FOLDERS, "").split(os.pathsep) if f]
-    found = shutil.which(tool.executable, path=os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]))
+    found = shutil.which(executable, path=os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]))
     return Path(found).absolute() if found else None
 
 
-def what_is_missing(tool: Tool) -> str | None:
-    """Why ``tool`` cannot be started here, as a clause, or None; nothing is started to find out."""
-    if locate(tool) is None:
-        return f"the program {tool} is neither in a folder of ${FOLDERS} nor on PATH (get it from {tool.source})"
-    if tool.licensed and not any(path.is_file() for path in _licences()):
+def what_is_missing(executable: str) -> str | None:
+    """Why a program cannot be started here, as a clause, or None; nothing is started to find out."""
+    tool = all_tools().get(executable)
+    if locate(executable) is None:
+        name, source = (tool, f" (get it from {tool.source})") if tool else (executable, "")
+        return f"the program {name} is neither in a folder of ${FOLDERS} nor on PATH{source}"
+    if tool and tool.licensed and not any(path.is_file() for path in _licences()):
         return (
             f"{tool} needs FreeSurfer's licence file, which is neither $FS_LICENSE nor "
             f"$FREESURFER_HOME/license.txt (ask for one at {_LICENCE})"
@@ -124,10 +126,10 @@ def find(tool: Tool, wanted_by: str) -> Path:
     Raises:
         InputError: it is not here, its licence is not, or its version is out of range.
     """
-    missing = what_is_missing(tool)
+    missing = what_is_missing(tool.executable)
     if missing:
         raise InputError(f"{wanted_by} cannot run: {missing}.")
-    program = locate(tool)
+    program = locate(tool.executable)
     version = _version(program, tool.ask_version)
     first, beyond = tool.versions
     if version is not None and not first <= version < beyond:

@@ -14,6 +14,7 @@ from typing import final
 
 import yaml
 
+from diffeode.download import Progress, fetch
 from diffeode.errors import InputError
 from diffeode.io import sha256
 from diffeode.names import nearest
@@ -97,6 +98,22 @@ def find(name: str) -> Path:
         raise InputError(_absent(load_weights(name)))
     _verify(path.resolve(), load_weights(name))
     return path
+
+
+def obtain(name: str, progress: Progress | None = None) -> Path:
+    """The file of the weights ``name``: one that is here already, or downloaded into the user's cache and verified.
+
+    Args:
+        progress: told the fraction that is there, and how it goes.
+
+    Raises:
+        InputError: as :func:`find`, or as :func:`diffeode.download.fetch`.
+    """
+    if present(name) is not None:
+        return find(name)
+    weights = load_weights(name)
+    to = _cache() / name / weights.file
+    return fetch(weights.urls, to, sha256=weights.sha256, bytes=weights.bytes, progress=progress)
 
 
 def _absent(weights: Weights) -> str:

@@ -18,7 +18,7 @@ from diffeode.transform import Affine, warp_image, warp_labels
 def head() -> Image:
     """The template at 4 mm, with axes to the left and front, as many scanners store them."""
     template = load_template()
-    image, _ = resample_brain(Image(template.t1, template.grid), template.brain > 0, 4.0)
+    image, _ = resample_brain(Image(template.t1, template.grid), template.brain > 0, template.grid.resample(4.0))
     flipped = image.grid.affine @ np.diag([-1.0, 1, 1, 1])
     flipped[:3, 3] = image.grid.to_world(np.array([image.grid.shape[0] - 1, 0, 0]))
     return Image(image.data[::-1], Grid(image.grid.shape, flipped))

@@ -21,7 +21,7 @@ BELOW = {
     "seals": {"io"},
     "download": {"errors"},
     "resample": {"space", "image", "transform"},
-    "weights": {"errors", "names", "io"},
+    "weights": {"errors", "names", "io", "download"},
     "warp": {"fused"},
     "source": set(),
     "fused": set(),
@@ -32,10 +32,10 @@ BELOW = {
     "tools": {"errors"},
     "interfaces": set(),
     "ants_bridge": {"errors", "space", "image", "transform", "io"},
-    "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample"},
+    "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample", "download"},
     "prepare": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights"),
+        *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights", "optimise", "evaluation"),
     },
     "evaluation": {"errors", "names", "space", "image", "transform", "io", "receipt"},
     "statistics": {"errors", "names", "io", "evaluation"},
@@ -49,6 +49,7 @@ BELOW = {
     "training": {"errors", "space", "image", "transform", "io", "receipt"},
     "desk": {"errors", "datasets", "prepare", "methods", "receipt", "training"},
     "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods", "training"},
+    "inventory": {"errors", "receipt", "datasets", "study"},
 }
 """What each room may know; the command line and the package itself may know all."""
 

@@ -18,7 +18,6 @@ from diffeode.prepare.strip import strip
 from diffeode.prepare.units import Before, Placement, write_placement
 from diffeode.receipt import damage, read_receipt
 from diffeode.space import Grid
-from diffeode.tools import Limits
 from diffeode.transform import Affine, warp_labels
 
 GRID = Grid((40, 44, 36), [[0, 0, 3.2, -60], [-3.0, 0, 0, 62], [0, 2.8, 0, -56], [0, 0, 0, 1]])
@@ -57,7 +56,7 @@ def before(scan, tmp_path, monkeypatch) -> Before:
     return Before(brain=tmp_path / "brain", placed=tmp_path / "placed")
 
 
-def brain_of(image: Image, name: str, limits: Limits) -> np.ndarray:
+def brain_of(image: Image, threads: int, progress) -> np.ndarray:
     return inside(image.grid.points_mm(), 44)
 
 
@@ -70,11 +69,11 @@ def test_a_brain_is_a_unit_on_the_scan_s_grid(scan, before):
 
 
 def test_a_head_in_which_nothing_is_found_leaves_no_unit(scan, tmp_path, monkeypatch):
-    def nothing(image, name, limits):
-        raise InputError(f"No brain in {name}.")
+    def nothing(image, threads, progress):
+        raise InputError("This is no head.")
 
     monkeypatch.setattr(strip_module, "backend", lambda *_: nothing)
-    with pytest.raises(InputError, match=r"No brain in .*sub-01_T1w\.nii\.gz"):
+    with pytest.raises(InputError, match=r"sub-01_T1w\.nii\.gz: This is no head"):
         strip(scan, "mindgrab", Before(), tmp_path / "brain")
     assert not (tmp_path / "brain").exists()
 
@@ -149,7 +148,7 @@ def test_freesurfer_normalises_t1w_only(scan, tmp_path, monkeypatch, modality, c
 # ------------------------------------------------------------------------------------------------ recipes
 
 
-@pytest.mark.parametrize("choices", [{"brain": "synthstrip"}, {"bias": "freesurfer"}, {"labels": "synthseg"}])
+@pytest.mark.parametrize("choices", [{"brain": "mindgrab"}, {"bias": "freesurfer"}, {"labels": "synthseg"}])
 def test_every_choice_has_its_function(choices):
     ((step, choice),) = choices.items()
     assert callable(backend(step, choice))

@@ -90,7 +90,7 @@ def test_missing_needs_are_named(monkeypatch):
     monkeypatch.setattr(registry.method_class("identity"), "needs", needs)
     assert registry.missing_needs("identity") == [
         "the Python package no_such_package_here is not installed",
-        "the program no-such-program-here is not on PATH",
+        "the program no-such-program-here is neither in a folder of $DIFFEODE_TOOLS nor on PATH",
     ]
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from trees import write_ixi, write_oasis3
 
 from diffeode.errors import InputError
-from diffeode.study import expand, load_study, require_writable
+from diffeode.study import Side, expand, load_dataset, load_study, require_writable
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -118,6 +119,15 @@ WRONG_DATASET = {
     "unknown step": ({"prepare": {"bais": "n4"}}, "unknown key 'bais' under prepare; did you mean 'bias'"),
     "unknown kind": ({"kind": "bidz"}, "has kind: 'bidz'; did you mean 'bids'"),
     "no root": ({"kind": "bids"}, "lacks the key 'root'"),
+    "no pattern": ({"kind": "folder", "root": "x"}, "lacks the key 'scans'"),
+    "a pattern that its kind does not use": (
+        {"label_maps": "x"},
+        "has the key 'label_maps', which its kind has no use",
+    ),
+    "unknown column": (
+        {"kind": "folder", "root": "x", "scans": {"T1w": "x"}, "demographics": {"table": "x", "subjct": "x"}},
+        "unknown key 'subjct' under demographics; did you mean 'subject'",
+    ),
 }
 
 
@@ -127,6 +137,75 @@ def test_wrong_dataset(changes, sentence, repository):
     with pytest.raises(InputError) as caught:
         load_study(demo(), repository)
     assert sentence in str(caught.value)
+
+
+def bids_folder(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+THREE_PERSONS = [f"sub-0{n}/anat/sub-0{n}_{m}.nii.gz" for n in (1, 2, 3) for m in ("T1w", "T2w")]
+
+
+def test_two_lines_are_a_dataset(repository, tmp_path):
+    root = bids_folder(tmp_path / "mine", *THREE_PERSONS)
+    path = repository / "config" / "datasets" / "mine.yaml"
+    path.write_text(f"kind: bids\nroot: {root}\n", encoding="utf-8")
+    dataset = load_dataset("mine", repository)
+    assert (dataset.title, dataset.population, dataset.labels) == ("mine", "participants", None)
+    assert [scan.id for scan in dataset.scans("T2w")] == ["sub-01_T2w", "sub-02_T2w", "sub-03_T2w"]
+    assert len(dataset.scans()) == 6
+    (root / "dataset_description.json").write_text('{"Name": "My own"}', encoding="utf-8")
+    assert load_dataset("mine", repository).title == "My own"
+    (root / "dataset_description.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"dataset_description\.json is not valid JSON"):
+        load_dataset("mine", repository)
+
+
+def test_the_runs_of_a_study_on_a_bids_folder(tmp_path, monkeypatch):
+    bids_folder(tmp_path / "mine", *THREE_PERSONS)
+    monkeypatch.chdir(tmp_path)
+    study = load_study(demo(bids="mine"), REPOSITORY)
+    assert (study.name, study.title) == ("bids", "mine, T1w to T2w")
+    (experiment,) = study.experiments
+    assert (experiment.name, experiment.alignment, len(experiment.pairs)) == ("bids", "affine", 6)
+    assert {pair.fixed.modality for pair in experiment.pairs} == {"T2w"}
+    assert {pair.moving.modality for pair in experiment.pairs} == {"T1w"}
+    assert study.runs == load_study(demo(), REPOSITORY).runs
+    with pytest.raises(InputError, match=r"Dataset bids has no folder .*yours"):
+        load_study(demo(bids="yours"), REPOSITORY)
+
+
+def test_persons_without_the_contrast_are_named(repository, tmp_path):
+    root = bids_folder(tmp_path / "mine", *THREE_PERSONS, "sub-04/anat/sub-04_T1w.nii.gz")
+    path = repository / "config" / "datasets" / "mine.yaml"
+    path.write_text(f"kind: bids\nroot: {root}\n", encoding="utf-8")
+    dataset = load_dataset("mine", repository)
+    assert len(Side(dataset, "T2w").scans()) == 3
+    with pytest.raises(InputError, match=r"Dataset mine has T1w but no T2w of sub-04; add it, or leave out"):
+        Side(dataset, "T2w", subjects=("01", "04")).scans()
+    with pytest.raises(InputError, match="subject '05'"):
+        Side(dataset, "T2w", subjects=("05",)).scans()
+
+
+def test_oasis3_with_ixi(repository, tmp_path, monkeypatch):
+    write_oasis3(tmp_path / "oasis3", 30, seed=2)
+    write_ixi(tmp_path / "ixi", 20, seed=2)
+    monkeypatch.setenv("OASIS3", str(tmp_path / "oasis3"))
+    monkeypatch.setenv("IXI", str(tmp_path / "ixi"))
+    content = {
+        "title": "IXI to OASIS-3",
+        "fixed": {"dataset": "oasis3", "modality": "T2w", "group": "severe dementia", "subjects": ["OAS30682"]},
+        "moving": {"dataset": "ixi", "modality": "T1w", "group": "healthy"},
+        "alignment": "affine",
+    }
+    path = repository / "config" / "experiments" / "mixed.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    (experiment,) = load_study(demo(experiments=["mixed"]), repository).experiments
+    assert {pair.fixed.cdr for pair in experiment.pairs} == {3.0}
+    assert {pair.moving.subject for pair in experiment.pairs} >= {"IXI186", "IXI458"}
 
 
 def test_a_file_that_is_no_yaml(repository):

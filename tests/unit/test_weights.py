@@ -6,7 +6,7 @@ import os
 import pytest
 import yaml
 
-from diffeode import weights
+from diffeode import cli, weights
 from diffeode.errors import InputError
 
 CONTENT = b"numbers learned by a network"
@@ -106,3 +106,58 @@ def test_the_networks_of_the_preparation_are_what_the_catalogue_says(data_root, 
     for name in ("meshnet-mindgrab", "meshnet-subcortical"):
         path = weights.find(name)
         assert path.stat().st_size == weights.load_weights(name).bytes
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """In the place of the network: what was asked for, and ``CONTENT`` for an answer."""
+    asked = []
+
+    def fetch(urls, to, *, sha256, bytes, progress):
+        asked.append((urls, to, sha256, bytes))
+        progress(1.0, "all of it")
+        to.parent.mkdir(parents=True)
+        to.write_bytes(CONTENT)
+        return to
+
+    monkeypatch.setattr(weights, "fetch", fetch)
+    return asked
+
+
+def test_what_is_absent_is_downloaded_into_the_cache_with_its_checksum(places, server):
+    path = weights.obtain("net", lambda fraction, message: None)
+    expected = places / "cache" / "diffeode" / "weights" / "net" / "net.pth"
+    assert path == expected == weights.find("net")
+    assert server == [(("https://example.org/net.pth",), expected, ENTRY["sha256"], len(CONTENT))]
+
+
+def test_what_is_here_is_not_downloaded(places, server):
+    path = put(places / "second")
+    assert weights.obtain("net") == path
+    assert server == []
+
+
+def test_the_command_line_lists_and_gets(places, server, capsys):
+    assert cli.main(["weights"]) == 0
+    assert "missing" in capsys.readouterr().out
+    assert cli.main(["weights", "get", "net"]) == 0
+    path = capsys.readouterr().out.strip()
+    assert path == str(weights.find("net"))
+    assert cli.main(["weights"]) == 0
+    listed = capsys.readouterr().out
+    for told in ("net", path, "a test", "MIT", "https://example.org/net.pth"):
+        assert told in listed
+
+
+def test_the_command_line_shows_a_wrong_file(places, capsys):
+    path = put(places / "first", b"other")
+    assert cli.main(["weights"]) == 0
+    assert f"wrong checksum: {path}" in capsys.readouterr().out
+    assert cli.main(["weights", "get", "net"]) == 2
+    assert "expected" in capsys.readouterr().err
+
+
+def test_the_command_line_refuses_an_unknown_name_before_any_download(places, server, capsys):
+    assert cli.main(["weights", "get", "net", "nett"]) == 2
+    assert "did you mean 'net'" in capsys.readouterr().err
+    assert server == []

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +111,12 @@ def copy_repository(to: Path) -> Clone:
         else:
             shutil.copy2(source, to / name)
     return Clone(to)
+
+
+@pytest.fixture(scope="session")
+def copied() -> Callable[[Path], Clone]:
+    """A function that copies the repository's files to a folder that is not there yet."""
+    return copy_repository
 
 
 @pytest.fixture(scope="session")

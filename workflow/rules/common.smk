@@ -65,6 +65,9 @@ BRAIN = f"{SCAN}/brain/receipt.json"
 CORRECTED = f"{SCAN}/corrected/receipt.json"
 PLACED = f"{SCAN}/placed/receipt.json"
 SEGMENTED = f"{SCAN}/segmented/receipt.json"
+NUMBERS = f"{RESULTS}/quality/{{dataset}}/{{scan}}.tsv"
+PICTURE = f"{RESULTS}/quality/{{dataset}}/{{scan}}.png"
+QUALITY = f"{STUDIED}/quality/{{dataset}}/index.html"
 PAIRS = f"{RESULTS}/pairs/{{experiment}}/pairs.tsv"
 PAIR = f"{RESULTS}/pairs/{{experiment}}/{{pair}}/receipt.json"
 REGISTRATION = f"{RESULTS}/registrations/{{experiment}}/{{pair}}/{{run}}/receipt.json"
@@ -138,7 +141,17 @@ def figures():
 def plain_files():
     """Every file of the study that is no receipt and stands behind none."""
     pairs = [PAIRS.format(experiment=name) for name in EXPERIMENTS]
-    return [*pairs, *unit_metrics(None), COLLECTED, *tables(), *figures()]
+    return [*pairs, *quality(), *unit_metrics(None), COLLECTED, *tables(), *figures()]
+
+
+def quality():
+    """Numbers, pictures and pages of the datasets whose preparation is more than scaling."""
+    looked_at = [name for name, dataset in STUDY.datasets().items() if dataset.recipe.is_work]
+    scans = [scan for scan in SCANS.values() if scan.dataset in looked_at]
+    return [
+        *(unit(pattern, scan) for pattern in (NUMBERS, PICTURE) for scan in scans),
+        *(QUALITY.format(dataset=name) for name in looked_at),
+    ]
 
 
 def everything(wildcards):
@@ -260,6 +273,32 @@ def to_prepare(wildcards):
 
 def to_segment(wildcards):
     return {"prepared": PREPARED.format(**wildcards)}
+
+
+def to_inspect(wildcards):
+    scan = scan_of(wildcards)
+    labels = {"labels": labels_of(scan)} if STUDY.datasets()[scan.dataset].labels else {}
+    return {"image": image_file(scan), "prepared": prepared(scan), **labels}
+
+
+def label_table_of(wildcards):
+    """The structures of a dataset, or none."""
+    table = STUDY.datasets()[wildcards.dataset].labels
+    return [str(table)] if table else []
+
+
+def scans_of_dataset(wildcards):
+    return [scan for scan in SCANS.values() if scan.dataset == wildcards.dataset]
+
+
+def to_gather(wildcards):
+    scans = scans_of_dataset(wildcards)
+    return {"numbers": [unit(NUMBERS, s) for s in scans], "pictures": [unit(PICTURE, s) for s in scans]}
+
+
+def quality_caption(wildcards):
+    dataset = STUDY.datasets()[wildcards.dataset]
+    return f"{dataset.title}, {dataset.population}: scans as they were prepared for the study {STUDY.title}."
 
 
 def step_params(*choices):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
-from zipfile import BadZipFile
 
 import pandas as pd
 
@@ -26,11 +26,12 @@ GROUPS = {
 WITHIN_DAYS = 365
 """How far a visit may lie from the scan it is joined to: the custom of OASIS (NrgXnat/oasis-scripts, README)."""
 
-SUFFIXES = (".csv", ".tsv", ".xls", ".xlsx")
+_WORKBOOKS = (".xls", ".xlsx")
+SUFFIXES = (".csv", ".tsv", *_WORKBOOKS)
 """Tables that are read."""
 
 _SEXES = {"1": "M", "m": "M", "male": "M", "2": "F", "f": "F", "female": "F"}
-_DAY = re.compile(r"(?:.*_d)?(\d+)(?:\.0)?")
+_DAY = re.compile(r"(?:.*_d)?(-?\d+)(?:\.0)?")
 _MISSING = [".", "#N/A"]
 
 
@@ -112,10 +113,10 @@ def read_table(path: Path) -> pd.DataFrame:
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path} is no table that can be read; give one of {', '.join(SUFFIXES)}.")
     try:
-        if path.suffix.lower() in (".xls", ".xlsx"):
+        if path.suffix.lower() in _WORKBOOKS:
             return pd.read_excel(path, dtype=str, na_values=_MISSING)
         return pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",", dtype=str, na_values=_MISSING)
-    except (ValueError, OSError, BadZipFile, _xls_error()) as error:
+    except Exception as error:  # a damaged workbook breaks its readers in any way
         raise InputError(f"{path} cannot be read as a table ({_first_line(error)}); export it again.") from None
 
 
@@ -131,14 +132,16 @@ def read_demographics(path: Path, columns: Columns, within_days: int = WITHIN_DA
 def demographics_of(table: pd.DataFrame, columns: Columns, path: Path, within_days: int = WITHIN_DAYS) -> Demographics:
     """The persons of ``table``, which was read from ``path``.
 
-    An age or sex that cannot be read (``90+``) counts as unknown. Several rows of one visit complete each other.
+    An age or sex that cannot be read (``90+``) counts as unknown. Several rows of one visit complete each other; rows
+    without subject or day are of no use.
 
     Raises:
         InputError: a column is missing, or a day or CDR is none; the message names it.
     """
     require_columns(table, columns.named(), path)
+    placed = table.dropna(subset=[columns.subject, *([columns.day] if columns.day else [])])
     visits: dict[str, list[tuple[int | None, Person]]] = {}
-    for row in table.dropna(subset=[columns.subject]).to_dict("records"):
+    for row in placed.to_dict("records"):
         values = {name: row[column] for name, column in vars(columns).items() if column and not pd.isna(row[column])}
         visits.setdefault(subject_key(values["subject"]), []).append((_day(values, path), _person(values, path)))
     return Demographics(visits, within_days)
@@ -184,14 +187,11 @@ def _day(values: Mapping[str, str], path: Path) -> int | None:
 
 
 def _number(text: str | None) -> float | None:
-    number = pd.to_numeric(text, errors="coerce")
-    return None if pd.isna(number) else float(number)
-
-
-def _xls_error() -> type[Exception]:
-    from xlrd import XLRDError
-
-    return XLRDError
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _first_line(error: Exception) -> str:

@@ -22,7 +22,9 @@ from diffeode.names import nearest
 CONTRASTS = {"T1w": "T1", "T2w": "T2", "PDw": "PD"}
 """What IXI calls a modality."""
 
-_NAME = re.compile(r"(?P<subject>IXI\d{3})-[A-Za-z]+-\d+-(?:T1|T2|PD)\.nii(?:\.gz)?")
+SCAN_NAME = re.compile(r"(?P<subject>IXI\d{3})-[A-Za-z]+-\d+-(?:T1|T2|PD)\.nii(?:\.gz)?")
+"""What a scan is called."""
+
 _COLUMNS = Columns("IXI_ID", age="AGE", sex="SEX_ID (1=m, 2=f)")
 
 
@@ -48,7 +50,7 @@ def list_ixi(
         _scan(dataset, path, match["subject"], modality, demographics)
         for modality in modalities
         for path in _files(root, modality)
-        if (match := _NAME.fullmatch(path.name))
+        if (match := SCAN_NAME.fullmatch(path.name))
     ]
     if not scans:
         wanted = "|".join(CONTRASTS[modality] for modality in modalities)

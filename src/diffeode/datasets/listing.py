@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from diffeode.datasets.oasis3 import list_oasis3
 from diffeode.datasets.scan import Scan
 
 
-def list_dataset(name: str, kind: str, root: Path, modality: str, layout: Mapping[str, Any]) -> list[Scan]:
-    """Every scan of ``modality``, sorted by name.
+def list_dataset(name: str, kind: str, root: Path, modalities: Sequence[str], layout: Mapping[str, Any]) -> list[Scan]:
+    """Every scan of ``modalities``, sorted by name.
 
     Args:
         kind: ``bids``, ``oasis3``, ``ixi`` or ``folder``.
@@ -28,10 +28,10 @@ def list_dataset(name: str, kind: str, root: Path, modality: str, layout: Mappin
     table = root / demographics.pop("table") if demographics else None
     within_days = demographics.pop("within_days", WITHIN_DAYS)
     if kind == "oasis3":
-        return list_oasis3(name, root, (modality,), table, within_days)
+        return list_oasis3(name, root, modalities, table, within_days)
     if kind == "ixi":
-        return list_ixi(name, root, (modality,), table)
+        return list_ixi(name, root, modalities, table)
     if kind == "folder":
         known = read_demographics(table, Columns(**demographics), within_days) if table else Demographics()
-        return list_folder(name, root, layout["scans"], (modality,), layout.get("label_maps"), known)
-    return list_scans(name, root, (modality,))
+        return list_folder(name, root, layout["scans"], modalities, layout.get("label_maps"), known)
+    return list_scans(name, root, modalities)

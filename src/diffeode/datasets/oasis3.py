@@ -57,7 +57,7 @@ def list_oasis3(
     """
     root = Path(root)
     require_folder(dataset, root)
-    demographics = _read_clinical(table or _clinical_table(dataset, root), within_days)
+    demographics = _read_clinical(table or clinical_table(dataset, root), within_days)
     scans = [
         _scan(dataset, folder, subject, session, modality, files, demographics)
         for folder, subject, session in _sessions(root)
@@ -128,7 +128,12 @@ def _plain(path: Path) -> str:
 # ------------------------------------------------------------------------------------------------ clinical tables
 
 
-def _clinical_table(dataset: str, root: Path) -> Path:
+def clinical_table(dataset: str, root: Path) -> Path:
+    """The one table in ``root``, or in the folders ``*data_files`` under it, that has CDR by subject and day.
+
+    Raises:
+        InputError: there is none, or several.
+    """
     tables = sorted([*root.glob("*.csv"), *root.glob("*data_files/**/*.csv")])
     found = [path for path in tables if _layout(read_table(path)) is not None]
     if len(found) > 1:

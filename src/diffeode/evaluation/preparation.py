@@ -45,7 +45,7 @@ class PreparedScan:
         scan: the file it was prepared from.
         folder: ``image.nii.gz`` and ``mask.nii.gz`` on one grid and, where that is not in the scan's space,
             ``to_scan.txt``: points of the prepared image to points of the scan, RAS mm.
-        labels: a label map, in the scan's space where ``labels_in_scan``, else in the prepared image's.
+        labels: a label map in the prepared image's space.
         label_table: which of its labels are shown; all where None.
     """
 
@@ -55,7 +55,6 @@ class PreparedScan:
     folder: Path
     labels: Path | None = None
     label_table: Path | None = None
-    labels_in_scan: bool = True
 
     def image(self) -> Image:
         """The prepared image.

@@ -90,7 +90,7 @@ def _rows(prepared: PreparedScan, references: Mapping[str, Image]) -> list[_Row]
     else:
         rows.append(_Row("Prepared, template's edges", data, grid, *place, _edges(template)))
     if prepared.labels is not None:
-        overlay = _labels(prepared, grid, to_scan if prepared.labels_in_scan else Affine())
+        overlay = _labels(prepared, grid)
         rows.append(_Row("Labels", data, grid, *place, overlay))
     return rows
 
@@ -124,12 +124,12 @@ def _edges(template: Image) -> Overlay:
     return draw
 
 
-def _labels(prepared: PreparedScan, grid: Grid, to_labels: Affine) -> Overlay:
+def _labels(prepared: PreparedScan, grid: Grid) -> Overlay:
     labels = io.read_labels(prepared.labels)
     ids, colours = _colours(prepared, labels.data)
 
     def draw(cell: Axes, plane: Plane, index: int) -> None:
-        points = to_labels(_slice_points_mm(grid, plane, index))
+        points = _slice_points_mm(grid, plane, index)
         found = to_indices(sample(labels.data, labels.grid.to_voxel(points), order=0), ids)
         slices.show_slice(cell, colours[found], grid, plane)
 

@@ -54,6 +54,7 @@ class DeedsBCV(Method):
         "deformable registration and ventilation estimation of lung CT. IEEE Transactions on Medical Imaging 32(7), "
         "2013."
     )
+    licence: ClassVar[str] = "MIT (deedsBCV)"
 
     alpha: float = 1.6
     grid_spacing: tuple[int, ...] = (6, 5, 4, 3, 2)

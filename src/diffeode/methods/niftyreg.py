@@ -43,6 +43,7 @@ class NiftyReg(Method):
         "Modat, Ridgway, Taylor, Lehmann, Barnes, Hawkes, Fox, Ourselin. Fast free-form deformation using graphics "
         "processing units. Computer Methods and Programs in Biomedicine 98(3), 2010."
     )
+    licence: ClassVar[str] = "BSD-3-Clause (NiftyReg)"
 
     spacing_mm: float = 10.0
     bending_weight: float = 0.001

@@ -36,12 +36,13 @@ class SynthMorph(Method):
 
     title: ClassVar[str] = "SynthMorph"
     needs: ClassVar[Needs] = Needs(
-        packages=("nipype",), executables=(MRI_SYNTHMORPH.executable,), environment="synthmorph", gpu=True
+        packages=("nipype",), executables=(MRI_SYNTHMORPH.executable,), environment="freesurfer", gpu=True
     )
     citation: ClassVar[str] = (
         "Hoffmann, Billot, Greve, Iglesias, Fischl, Dalca. SynthMorph: learning contrast-invariant registration "
         "without acquired images. IEEE Transactions on Medical Imaging 41(3), 2022."
     )
+    licence: ClassVar[str] = "FreeSurfer Software License (code and weights)"
 
     weight: float = _DEFAULT_WEIGHT
     extent: str = "256"

@@ -6,7 +6,8 @@ They are found by name at run time, so that editing one makes its own scans agai
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from diffeode import tools, weights
@@ -46,7 +47,7 @@ def backend_modules(**choices: str) -> tuple[str, ...]:
 def missing(step: str, choice: str) -> str | None:
     """Why ``choice`` of ``step`` cannot work here, as a sentence, or None; nothing is started to find out."""
     if (step, choice) in _TOOLS:
-        reason = tools.what_is_missing(_TOOLS[step, choice])
+        reason = tools.what_is_missing(_TOOLS[step, choice].executable)
         return f"{step}: {choice} cannot run here: {reason}." if reason else None
     if (step, choice) in _WEIGHTS:
         try:
@@ -54,3 +55,17 @@ def missing(step: str, choice: str) -> str | None:
         except InputError as error:
             return f"{step}: {choice} cannot run here: {error}"
     return None
+
+
+def told(fraction: float, message: str) -> None:
+    """Progress on standard output, which is the log of a workflow."""
+    print(f"{100 * fraction:3.0f} % {message}", flush=True)
+
+
+@contextmanager
+def naming(scan: str) -> Iterator[None]:
+    """Put the name of a scan before what is said of it by a function that does not know it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{scan}: {error}") from error

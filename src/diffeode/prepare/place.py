@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffeode.datasets.scan import Scan
-from diffeode.prepare.template import Template, align_through_t1w, align_to_template, given, icbm152
+from diffeode.prepare.template import align_through_t1w, align_to_template, chosen_template
 from diffeode.prepare.units import Before, Placement, about, write_placement
 
 
@@ -27,7 +27,7 @@ def place(
         InputError: the brain does not fit the template at all.
         RegistrationError: the alignment gave up.
     """
-    chosen = _chosen(template)
+    chosen = chosen_template(template)
     brain, name = before.stripped(scan), str(scan.image)
     if t1w is None:
         to_scan = align_to_template(brain, chosen, scan.modality, name, threads, seed)
@@ -37,9 +37,3 @@ def place(
         to_scan = align_through_t1w(brain, its_units.stripped(other), chosen, to_t1w, name, threads, seed)
     choice = {"template": chosen.name, "through": t1w[0].id if t1w else None, "seed": seed}
     write_placement(folder, Placement(to_scan, chosen.grid), about(scan, "placement", choice))
-
-
-def _chosen(template: str | dict[str, str]) -> Template:
-    if isinstance(template, str):
-        return icbm152()
-    return given(**{contrast: Path(path) for contrast, path in template.items()})

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from diffeode import io
 from diffeode.datasets.scan import Scan
-from diffeode.prepare.backends import backend
+from diffeode.image import Image, Labels
+from diffeode.prepare.backends import backend, naming, told
 from diffeode.prepare.units import LABELS, about, intact
 from diffeode.receipt import write_receipt
 from diffeode.tools import Limits
@@ -21,6 +22,14 @@ def segment(scan: Scan, choice: str, prepared: Path, folder: Path, threads: int 
         DamagedFileError: the prepared scan is not what its receipt says.
     """
     image = io.read_image(intact(prepared) / "image.nii.gz")
-    labels = backend("labels", choice)(image, f"{scan.id} of dataset {scan.dataset}", Limits(threads))
+    labels = _found(choice, image, f"{scan.id} of dataset {scan.dataset}", threads)
     io.write_labels(folder / LABELS, labels)
     write_receipt(folder, [LABELS], about(scan, "segmentation", choice))
+
+
+def _found(choice: str, image: Image, name: str, threads: int) -> Labels:
+    find = backend("labels", choice)
+    if choice == "synthseg":
+        return find(image, name, Limits(threads))
+    with naming(name):
+        return find(image, threads, told)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from diffeode import io
 from diffeode.datasets.scan import Scan
-from diffeode.image import Labels
-from diffeode.prepare.backends import backend
+from diffeode.image import Image, Labels
+from diffeode.prepare.backends import backend, naming, told
 from diffeode.prepare.units import MASK, Before, about
 from diffeode.receipt import write_receipt
 from diffeode.tools import Limits
@@ -21,6 +23,14 @@ def strip(scan: Scan, choice: str, before: Before, folder: Path, threads: int = 
         ToolError: the tool failed.
     """
     image = before.image(scan)
-    mask = backend("brain", choice)(image, str(scan.image), Limits(threads))
+    mask = _found(choice, image, str(scan.image), threads)
     io.write_labels(folder / MASK, Labels(mask, image.grid))
     write_receipt(folder, [MASK], about(scan, "brain", choice))
+
+
+def _found(choice: str, image: Image, name: str, threads: int) -> np.ndarray:
+    find = backend("brain", choice)
+    if choice == "synthstrip":
+        return find(image, name, Limits(threads))
+    with naming(name):
+        return find(image, threads, told)

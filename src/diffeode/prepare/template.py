@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from diffeode import io
 from diffeode.errors import InputError
+from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.image import Image, bounding_box, sample
 from diffeode.prepare.affine import affine_registration, rigid_registration
 from diffeode.prepare.brain import nonzero, without_negatives
@@ -20,15 +21,16 @@ from diffeode.prepare.intensity import robust
 from diffeode.prepare.resolution import resample_brain
 from diffeode.resample import antialiased
 from diffeode.space import Grid
-from diffeode.transform import Affine
+from diffeode.transform import Affine, warp_image
 
 _SPACING_MM = 1.0
 _MARGIN_VOX = 5
 _SIZE_STEP = 16
 _LEAST_DICE = 0.80
-_SCALES = (0.6, 1.7)
+_LEAST_GAIN = 1.3
+# Newborns are half as large as ICBM152 along an axis.
+_SCALES = (0.4, 1.7)
 _COARSE_MM = 4.0
-# A head tips forward or back far more often, and further, than it turns or leans.
 _STARTS_DEGREES = ((30, 0, 0), (-30, 0, 0), (0, 30, 0), (0, -30, 0), (0, 0, 30), (0, 0, -30))
 
 
@@ -54,6 +56,23 @@ class Template:
     def like(self, modality: str) -> Image:
         """The image to align a scan of ``modality`` with: of the same contrast, else the T1w."""
         return self.images.get(modality, self.images["T1w"])
+
+    def on(self, grid: Grid) -> dict[str, Image]:
+        """The images on another grid of cubic voxels in the template's space."""
+        if grid.matches(self.grid):
+            return self.images
+        return {name: Image(antialiased(image.data, image.grid, grid), grid) for name, image in self.images.items()}
+
+
+def chosen_template(choice: str | dict[str, str]) -> Template:
+    """The template that a recipe names: ``icbm152``, or the paths ``t1w`` and, where there is one, ``t2w``.
+
+    Raises:
+        InputError: a file is unusable.
+    """
+    if isinstance(choice, str):
+        return icbm152()
+    return given(**{contrast: Path(path) for contrast, path in choice.items()})
 
 
 def icbm152() -> Template:
@@ -86,22 +105,26 @@ def given(t1w: Path, t2w: Path | None = None) -> Template:
 def align_to_template(scan: Image, template: Template, modality: str, name: str, threads: int, seed: int) -> Affine:
     """Points of ``template`` to points of ``scan``, RAS mm: 12 parameters, by ANTs with Mattes mutual information.
 
+    Begins at 4 mm from the centres of mass and, where that does not find the anatomy, from rotations by 30 degrees. A
+    scan that lies on the template better as it is stays there.
+
     Args:
         scan: skull-stripped, on its own grid, in any orientation that its header tells.
         modality: the scan's contrast; without a template of it, the T1w serves.
         name: what messages call the scan.
 
     Raises:
-        InputError: the scan does not come to lie on the template: mirrored, out of scale, or too little overlap.
+        InputError: the scan does not come to lie on the template: out of scale, too little overlap, or no better than
+            turned upside down.
         RegistrationError: ANTs gave up.
     """
-    fixed, moving = template.like(modality), _canonical(scan)
-    found = affine_registration(fixed, moving, threads, seed)
-    if overlap(found, template, moving) < _LEAST_DICE:
-        start = _best_start(fixed, template, moving, threads, seed)
-        found = affine_registration(fixed, moving, threads, seed, start)
-    _require_plausible(found, template, moving, name)
-    return found
+    moving = _canonical(scan)
+    fit = _Fit(template, modality, moving, name)
+    start = fit.best_start(threads, seed)
+    found = affine_registration(template.like(modality), moving, threads, seed, start)
+    best = max(Affine(), found, key=fit.match)
+    fit.require(best)
+    return best
 
 
 def align_through_t1w(
@@ -121,7 +144,7 @@ def align_through_t1w(
     moving = _canonical(t2w)
     rigid = rigid_registration(_canonical(t1w), moving, threads, seed)
     found = Affine(rigid.matrix @ template_to_t1w.matrix)
-    _require_plausible(found, template, moving, name)
+    _Fit(template, "T2w", moving, name).require(found)
     return found
 
 
@@ -177,11 +200,68 @@ def _canonical(image: Image) -> Image:
     return Image(turned, Grid(turned.shape, affine))
 
 
-def _best_start(fixed: Image, template: Template, scan: Image, threads: int, seed: int) -> Affine:
-    """The affine, found at 4 mm from several rotations, under which the brains overlap most."""
-    coarse, moving = (resample_brain(image, image.data > 0, _COARSE_MM)[0] for image in (fixed, scan))
-    found = [affine_registration(coarse, moving, threads, seed, start) for start in _rotations(coarse, moving)]
-    return max(found, key=lambda affine: overlap(affine, template, scan))
+@final
+class _Fit:
+    """Whether an affine lays the anatomy of a scan, and not only its outline, on the template's, at 4 mm.
+
+    Brains overlap by Dice 0.82 to 0.92 however they are turned. Mutual information tells: at the right place it is 1.6
+    times and more what it is after half a turn about an axis (``NMI - 1``; newborns and adults, T1w and T2w); where
+    only outlines met, 1.1 times and less.
+    """
+
+    def __init__(self, template: Template, modality: str, scan: Image, name: str) -> None:
+        self.template, self.scan, self.name = template, scan, name
+        like = template.like(modality)
+        self.fixed, _ = resample_brain(like, template.mask, like.grid.resample(_COARSE_MM))
+        self.moving = robust(*resample_brain(scan, nonzero(scan, name), scan.grid.resample(_COARSE_MM)), name)
+
+    def best_start(self, threads: int, seed: int) -> Affine:
+        """The affine, found at 4 mm, from the centres of mass and where that fails from several rotations as well."""
+        found = affine_registration(self.fixed, self.moving, threads, seed)
+        if self.gain(found) >= _LEAST_GAIN:
+            return found
+        starts = _rotations(self.fixed, self.moving)
+        others = [affine_registration(self.fixed, self.moving, threads, seed, start) for start in starts]
+        return max([found, *others], key=self.match)
+
+    def match(self, affine: Affine) -> float:
+        """Normalised mutual information under ``affine`` over the template's brain, 0 for independent images."""
+        warped = warp_image(self.moving, affine, self.fixed.grid)
+        return normalised_mutual_information(warped.data, self.fixed.data, self.fixed.data > 0) - 1
+
+    def gain(self, affine: Affine) -> float:
+        """How many times as much :meth:`match` is under ``affine`` as after the best of three half turns."""
+        return self.match(affine) / max(self.match(Affine(affine.matrix @ turn)) for turn in self._half_turns())
+
+    def require(self, affine: Affine) -> None:
+        """Raise :class:`InputError` where ``affine`` cannot be right."""
+        reason = self._fault(affine)
+        if reason:
+            raise InputError(
+                f"{self.name} does not look like a brain that lies as template {self.template.name} does: {reason}; "
+                "check the skull stripping, and orientation and voxel size in the header."
+            )
+
+    def _fault(self, affine: Affine) -> str | None:
+        scales = np.linalg.svd(affine.matrix[:3, :3], compute_uv=False)
+        dice = overlap(affine, self.template, self.scan)
+        if np.linalg.det(affine.matrix[:3, :3]) < 0:
+            return "it would have to be mirrored"
+        if scales.min() < _SCALES[0] or scales.max() > _SCALES[1]:
+            return f"it would have to be scaled by {scales.min():.2f} to {scales.max():.2f}"
+        if dice < _LEAST_DICE:
+            return f"the two brains overlap by Dice {dice:.2f} only, not {_LEAST_DICE:.2f}"
+        if self.gain(affine) < _LEAST_GAIN:
+            return "turned upside down or back to front it would fit as well"
+        return None
+
+    def _half_turns(self) -> Iterator[np.ndarray]:
+        centre = self.fixed.grid.to_world(np.argwhere(self.fixed.data > 0).mean(axis=0))
+        for axis in np.eye(3):
+            turn = np.eye(4)
+            turn[:3, :3] = 2 * np.outer(axis, axis) - np.eye(3)
+            turn[:3, 3] = centre - turn[:3, :3] @ centre
+            yield turn
 
 
 def _rotations(fixed: Image, moving: Image) -> Iterator[Affine]:
@@ -197,21 +277,3 @@ def _rotations(fixed: Image, moving: Image) -> Iterator[Affine]:
 def _centre_of_mass_mm(image: Image) -> np.ndarray:
     brain = np.argwhere(image.data > 0)
     return image.grid.to_world(np.average(brain, axis=0, weights=image.data[tuple(brain.T)]))
-
-
-def _require_plausible(found: Affine, template: Template, scan: Image, name: str) -> None:
-    linear = found.matrix[:3, :3]
-    scales = np.linalg.svd(linear, compute_uv=False)
-    dice = overlap(found, template, scan)
-    if np.linalg.det(linear) < 0:
-        reason = "it would have to be mirrored"
-    elif scales.min() < _SCALES[0] or scales.max() > _SCALES[1]:
-        reason = f"it would have to be scaled by {scales.min():.2f} to {scales.max():.2f}"
-    elif dice < _LEAST_DICE:
-        reason = f"the two brains overlap by Dice {dice:.2f} only, not {_LEAST_DICE:.2f}"
-    else:
-        return
-    raise InputError(
-        f"{name} does not look like a brain that lies as template {template.name} does: {reason}; check the skull "
-        "stripping, and orientation and voxel size in the header."
-    )

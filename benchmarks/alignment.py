@@ -1,0 +1,156 @@
+"""Dice of labels between persons: as scanned, after ANTs' own affine to ICBM152, and after ours.
+
+    python benchmarks/alignment.py [DATASET ...]
+
+writes ``benchmarks/results/alignment.tsv`` and ``alignment.md``; about a minute a scan on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from _comparisons import data_folder
+from _machine import provenance
+from _tables import Table, markdown_table, mean_and_sd, measured_on, numbers, write_page
+
+from diffeode import io
+from diffeode.errors import InputError, RegistrationError
+from diffeode.evaluation.labels import to_indices
+from diffeode.evaluation.overlap import dice_by_label
+from diffeode.image import Image, Labels
+from diffeode.prepare.affine import affine_registration
+from diffeode.prepare.brain import without_negatives
+from diffeode.prepare.template import Template, align_to_template, icbm152
+from diffeode.transform import Affine, warp_labels
+
+RESULTS = Path(__file__).parent / "results"
+MODALITY = "T1w"
+DATASETS = {
+    "ixi2mm": "6 adults, 2 mm, DLMUSE; the brain is where there are labels",
+    "oasistrt": "6 adults, 1 mm, DKT31 and FreeSurfer's subcortical structures",
+    "albert": "10 newborns, 0.86 mm, 28 structures, on the adults' template",
+}
+SEED = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """A skull-stripped scan and its structures, on one grid."""
+
+    name: str
+    brain: Image
+    labels: Labels
+
+
+def as_scanned(person: Person, template: Template) -> Affine:
+    """Nothing but the header."""
+    return Affine()
+
+
+def by_ants(person: Person, template: Template) -> Affine:
+    """``ants.registration(type_of_transform="Affine")``, Mattes mutual information, from the centres of mass."""
+    return affine_registration(template.like(MODALITY), person.brain, 1, SEED)
+
+
+def by_ours(person: Person, template: Template) -> Affine:
+    """The workflow's own."""
+    return align_to_template(person.brain, template, MODALITY, person.name, 1, SEED)
+
+
+ALIGNMENTS: dict[str, Callable[[Person, Template], Affine]] = {"none": as_scanned, "ants": by_ants, "ours": by_ours}
+
+
+def read_persons(dataset: str, data: Path) -> list[Person]:
+    """The persons of ``dataset``."""
+    return [_read_person(path) for path in sorted((data / dataset).glob(f"sub-*/anat/*_{MODALITY}.nii.gz"))]
+
+
+def _read_person(path: Path) -> Person:
+    image = without_negatives(io.read_image(path))
+    labels = io.read_labels(path.with_name(path.name.replace(MODALITY, "dseg")))
+    whole_head = "ixi2mm" in path.parts
+    brain = np.where(labels.data > 0, image.data, 0) if whole_head else image.data
+    return Person(path.name.partition("_")[0], Image(brain, image.grid), labels)
+
+
+def measure(dataset: str, data: Path, template: Template, table: Table) -> None:
+    """Rows of all pairs of persons, under each alignment; says on stderr how far it is."""
+    persons = read_persons(dataset, data)
+    ids = np.unique(np.concatenate([np.unique(person.labels.data) for person in persons]))[1:]
+    for alignment, align in ALIGNMENTS.items():
+        maps, seconds = _aligned(persons, dataset, alignment, align, template)
+        for one, other in itertools.combinations(persons, 2):
+            grid = one.labels.grid if alignment == "none" else template.grid
+            indices = [to_indices(warp_labels(p.labels, maps[p.name], grid).data, ids) for p in (one, other)]
+            row = {"dataset": dataset, "first": one.name, "second": other.name, "alignment": alignment}
+            dice = float(np.nanmean(dice_by_label(*indices, len(ids))))
+            table.put(row | {"dice": dice, "cpu_seconds_a_scan": float(np.mean(seconds))} | provenance())
+
+
+def _aligned(
+    persons: Sequence[Person], dataset: str, alignment: str, align: Callable, template: Template
+) -> tuple[dict[str, Affine], list[float]]:
+    maps, seconds = {}, []
+    for number, person in enumerate(persons, start=1):
+        started = time.process_time()
+        maps[person.name] = align(person, template)
+        seconds.append(time.process_time() - started)
+        left = np.mean(seconds) * (len(persons) - number)
+        print(f"{dataset} {alignment} [{number}/{len(persons)}] about {left:.0f} CPU s left", file=sys.stderr)
+    return maps, seconds
+
+
+def write_alignment_page(table: Table) -> None:
+    """``alignment.md``."""
+    headings = ["dataset", "pairs", *ALIGNMENTS, "least ours - ants", "CPU s a scan, ants", "ours"]
+    lines = [_line(dataset, table) for dataset in dict.fromkeys(row["dataset"] for row in table.rows)]
+    about = "".join(f"- `{dataset}`: {what}; T1w.\n" for dataset, what in DATASETS.items())
+    write_page(
+        RESULTS / "alignment.md",
+        "Affine alignment to ICBM152",
+        [
+            "Mean Dice of labels between persons, mean ± SD over all pairs; `python benchmarks/alignment.py`.\n",
+            markdown_table(headings, lines),
+            about,
+            "`none`: as the headers have it, on the first person's grid; `ants`: `ants.registration` with "
+            'type_of_transform="Affine"; `ours`: `align_to_template`. Template: ICBM152 2009a symmetric, T1w.\n',
+            measured_on(table.rows),
+        ],
+    )
+
+
+def _line(dataset: str, table: Table) -> list[str]:
+    rows = {how: [r for r in table.rows if (r["dataset"], r["alignment"]) == (dataset, how)] for how in ALIGNMENTS}
+    dice = {how: numbers(found, "dice") for how, found in rows.items()}
+    least = min(a - b for a, b in zip(dice["ours"], dice["ants"], strict=True))
+    seconds = [f"{np.mean(numbers(rows[how], 'cpu_seconds_a_scan')):.0f}" for how in ("ants", "ours")]
+    return [dataset, str(len(dice["ours"])), *(mean_and_sd(d, 3) for d in dice.values()), f"{least:+.3f}", *seconds]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("datasets", nargs="*", metavar="DATASET", help=f"of {', '.join(DATASETS)}; all that are there")
+    parser.add_argument("--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data")
+    options = parser.parse_args(arguments)
+    table = Table(RESULTS / "alignment.tsv", ("dataset", "first", "second", "alignment"))
+    template = icbm152()
+    try:
+        for dataset in options.datasets or [name for name in DATASETS if (options.data / name).is_dir()]:
+            measure(dataset, options.data, template, table)
+            write_alignment_page(table)
+    except (InputError, RegistrationError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

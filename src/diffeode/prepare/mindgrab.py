@@ -1,0 +1,68 @@
+"""Skull stripping of whole heads of any contrast by MeshNet mindgrab (arXiv 2506.11860)."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from diffeode.errors import InputError
+from diffeode.image import Image
+from diffeode.prepare.conform import conform, mask_back
+from diffeode.prepare.meshnet import Architecture, Progress, load_meshnet, silent
+from diffeode.weights import find
+
+ARCHITECTURE = Architecture(channels=15, classes=2, dilations=(16, 8, 4, 2, 1) * 5, normalised=True, activation="gelu")
+"""146 237 trained numbers; every voxel sees 125 voxels to each side, the normalisation all of them."""
+
+_WEIGHTS = "meshnet-mindgrab"
+_QUANTILES = (0.02, 0.98)
+_PLAUSIBLE_ML = (100.0, 3000.0)
+
+
+def mindgrab_mask(image: Image, threads: int, progress: Progress = silent) -> np.ndarray:
+    """The brain with the fluid around it, ``(X, Y, Z)`` bool on the image's own grid: one piece without holes.
+
+    The scan may have any contrast, orientation and voxel size; it is looked at in a box of 256 mm
+    (:func:`diffeode.prepare.conform.conformed_grid`).
+
+    Args:
+        progress: told the fraction done and the layer.
+
+    Raises:
+        InputError: the weights are missing or wrong, or what was found is less than 100 ml or more than 3000 ml (a
+            newborn's brain has about 350 ml, the largest adult ones 2000 ml): this is no head, or not all of it.
+    """
+    net = load_meshnet(find(_WEIGHTS), ARCHITECTURE)
+    conformed = conform(image)
+    found = net.label(_scaled(conformed.data), threads, progress) == 1
+    mask = _one_piece(mask_back(_one_piece(found), conformed.grid, image.grid))
+    _require_plausible(float(mask.sum()) * image.grid.voxel_volume / 1000)
+    return mask
+
+
+def _scaled(volume: np.ndarray) -> np.ndarray:
+    """``volume`` with its 2 % and 98 % quantiles moved to 0 and 1 and clipped there, as in the network's training."""
+    low, high = np.quantile(volume, _QUANTILES)
+    if not high > low:
+        raise InputError(
+            "Skull stripping found next to no contrast in the scan (its 2 % and 98 % quantiles are equal); give a head."
+        )
+    return np.clip((volume - low) / (high - low), 0, 1)
+
+
+def _one_piece(mask: np.ndarray) -> np.ndarray:
+    """The largest connected piece of ``mask``, its holes filled; connected by faces."""
+    pieces, count = ndimage.label(mask)
+    if count == 0:
+        return mask
+    sizes = np.bincount(pieces.ravel())[1:]
+    return ndimage.binary_fill_holes(pieces == 1 + sizes.argmax())
+
+
+def _require_plausible(volume_ml: float) -> None:
+    low, high = _PLAUSIBLE_ML
+    if not low <= volume_ml <= high:
+        raise InputError(
+            f"Skull stripping found {volume_ml:.0f} ml of brain, outside {low:.0f} to {high:.0f} ml: this does not "
+            "look like a scan of a whole head; check the file, its voxel size and its orientation."
+        )

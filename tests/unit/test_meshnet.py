@@ -1,0 +1,163 @@
+"""MeshNet: the network is the one described, layer by layer, and reads weights without running code."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from diffeode.errors import InputError
+from diffeode.prepare import meshnet, mindgrab, subcortical
+from diffeode.prepare.meshnet import Architecture, MeshNet, load_meshnet, silent
+from diffeode.weights import find
+
+TINY = Architecture(channels=3, classes=2, dilations=(2, 1), normalised=True, activation="gelu")
+PLAIN = Architecture(channels=4, classes=3, dilations=(1, 3, 1), normalised=False, activation="elu")
+NETWORKS = {"mindgrab": (mindgrab, "meshnet-mindgrab"), "subcortical": (subcortical, "meshnet-subcortical")}
+
+
+def random_tensors(architecture, seed=0):
+    """Named as PyTorch's Sequential names them, in no particular order."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors, layer = {}, -1
+    for shape in architecture.shapes():
+        layer += len(shape) > 1
+        name = f"model.{layer}.weight" if len(shape) > 1 else f"model.{layer}.bias"
+        tensors[name] = torch.randn(shape, generator=generator) * (1 if len(shape) > 1 else 0.1)
+    return dict(sorted(tensors.items()))
+
+
+def in_torch(net):
+    """The same network made of torch's own modules."""
+    architecture, incoming, modules = net.architecture, 1, []
+    for (weight, bias), dilation in zip(net.hidden, architecture.dilations, strict=True):
+        convolution = nn.Conv3d(incoming, architecture.channels, 3, padding=dilation, dilation=dilation, bias=False)
+        convolution.weight = nn.Parameter(weight, requires_grad=False)
+        convolution.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        incoming = architecture.channels
+        normalisation = nn.GroupNorm(incoming, incoming, affine=False) if architecture.normalised else nn.Identity()
+        modules += [convolution, normalisation, nn.GELU() if architecture.activation == "gelu" else nn.ELU()]
+    last = nn.Conv3d(incoming, architecture.classes, 1)
+    last.weight, last.bias = (nn.Parameter(tensor, requires_grad=False) for tensor in net.last)
+    return nn.Sequential(*modules, last)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Save tensors of an architecture, and return the file."""
+
+    def save(architecture, kind="safetensors"):
+        path = tmp_path / "model.pth"
+        if kind == "safetensors":
+            save_file(random_tensors(architecture), path)
+        else:
+            torch.save(random_tensors(architecture), path)
+        return path
+
+    return save
+
+
+@pytest.mark.parametrize("architecture", [TINY, PLAIN], ids=["normalised", "plain"])
+@pytest.mark.parametrize("kind", ["safetensors", "archive"])
+def test_it_labels_as_torchs_own_modules_do(architecture, kind, saved):
+    net = load_meshnet(saved(architecture, kind), architecture)
+    volume = np.random.default_rng(0).random((37, 12, 9), dtype=np.float32)
+    expected = in_torch(net)(torch.from_numpy(volume)[None, None]).argmax(1)[0].numpy()
+    labels = net.label(volume, 1, silent)
+    assert labels.dtype == np.uint8
+    assert len(np.unique(expected)) == architecture.classes
+    np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_trained_networks_label_as_torchs_own_modules_do(name, data_root, monkeypatch):
+    monkeypatch.setenv("DIFFEODE_DATA", str(data_root))
+    module, weights = NETWORKS[name]
+    net = load_meshnet(find(weights), module.ARCHITECTURE)
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n, dtype=np.float32) for n in (40, 24, 28)], indexing="ij")
+    volume = np.clip(1.2 - np.sqrt(x**2 + y**2 + z**2) + 0.2 * np.sin(9 * x) * np.cos(7 * y), 0, 1)
+    logits = in_torch(net)(torch.from_numpy(volume)[None, None])
+    two = logits.topk(2, dim=1).values[0]
+    clear = (two[0] - two[1] > 1e-3).numpy()
+    assert clear.mean() > 0.99
+    np.testing.assert_array_equal(net.label(volume, 1, silent)[clear], logits.argmax(1)[0].numpy()[clear])
+
+
+@pytest.mark.parametrize(("name", "trained"), [("mindgrab", 146_237), ("subcortical", 196_038)])
+def test_the_architectures_have_as_many_numbers_as_published(name, trained):
+    module, _ = NETWORKS[name]
+    assert sum(int(np.prod(shape)) for shape in module.ARCHITECTURE.shapes()) == trained
+
+
+def test_a_convolution_computed_by_hand():
+    """One channel that sums the two voxels ``dilation`` before and behind along x; zeros beyond the border."""
+    weight = torch.zeros(1, 1, 3, 3, 3)
+    weight[0, 0, 0, 1, 1] = weight[0, 0, 2, 1, 1] = 1
+    volume = torch.arange(40.0)[None, None, :, None, None]
+    found = meshnet._convolved(volume.clone(), weight, None, 2).flatten()
+    line = np.arange(40.0)
+    expected = np.r_[0, 0, line[:-2]] + np.r_[line[2:], 0, 0]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_normalisation_is_of_each_channel_over_the_volume():
+    architecture = Architecture(channels=2, classes=2, dilations=(1,), normalised=True, activation="elu")
+    values = torch.randn(1, 2, 40, 30, 20) * torch.tensor([3.0, 0.1]).view(1, 2, 1, 1, 1) + 5
+    values = values.contiguous(memory_format=torch.channels_last_3d)
+    expected = nn.functional.elu(nn.functional.group_norm(values.double(), 2))
+    meshnet._activate(values, architecture)
+    torch.testing.assert_close(values.double(), expected, atol=2e-5, rtol=1e-4)
+
+
+def test_progress_reaches_the_end_layer_by_layer():
+    told = []
+    net = MeshNet(TINY, *_parts(TINY))
+    net.label(np.zeros((5, 5, 5), np.float32), 1, lambda fraction, message: told.append((fraction, message)))
+    assert [message for _, message in told] == ["layer 1 of 3", "layer 2 of 3", "layer 3 of 3"]
+    assert [fraction for fraction, _ in told] == pytest.approx([1 / 3, 2 / 3, 1])
+
+
+def _parts(architecture):
+    *hidden, weight, bias = (torch.zeros(shape) for shape in architecture.shapes())
+    return tuple((tensor, None) for tensor in hidden), (weight, bias)
+
+
+def test_another_architecture_is_refused(saved):
+    with pytest.raises(InputError, match=r"another network .*8 tensors instead of 4"):
+        load_meshnet(saved(PLAIN), TINY)
+    wider = Architecture(channels=5, classes=2, dilations=(2, 1), normalised=True, activation="gelu")
+    with pytest.raises(InputError, match=r"tensor 1 has the shape \(3, 1, 3, 3, 3\) instead of \(5, 1, 3, 3, 3\)"):
+        load_meshnet(saved(TINY), wider)
+
+
+class Trap:
+    """Unpickling this would write a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize(
+    ("archive", "message"), [(True, "which may run code"), (False, "cannot be read as weights of a network")]
+)
+def test_code_in_a_file_is_never_run(archive, message, tmp_path):
+    path, sprung = tmp_path / "model.pth", tmp_path / "sprung"
+    if archive:
+        torch.save({"model.0.weight": Trap(sprung)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Trap(sprung)))
+    with pytest.raises(InputError, match=message):
+        load_meshnet(path, TINY)
+    assert not sprung.exists()
+
+
+def test_a_truncated_file_is_refused(saved):
+    path = saved(TINY)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match="cannot be read as weights of a network"):
+        load_meshnet(path, TINY)

@@ -1,0 +1,142 @@
+"""Skull stripping and segmentation around the networks, and by them on real scans."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from diffeode import io
+from diffeode.errors import InputError
+from diffeode.evaluation.labels import read_label_table
+from diffeode.image import Image
+from diffeode.prepare import mindgrab, subcortical
+from diffeode.space import Grid
+
+PSR = Grid((41, 41, 39), np.array([[0, 0, 3.0, -57], [-3.0, 0, 0, 60], [0, 3.0, 0, -60], [0, 0, 0, 1]]))
+REPOSITORY_LABELS = "config/labels/meshnet.tsv"
+
+
+class Threshold:
+    """In the place of a network: class 1 where the volume is above a half, 2 above nine tenths."""
+
+    def label(self, volume, threads, progress):
+        self.seen = volume
+        progress(1.0, "all layers")
+        return (volume > 0.5).astype(np.uint8) + (volume > 0.9)
+
+
+@pytest.fixture
+def threshold(monkeypatch):
+    """And a box of 128 mm instead of 256, to save time."""
+    net = Threshold()
+    monkeypatch.setattr(importlib.import_module("diffeode.prepare.conform"), "SIDE", 128)
+    for module in (mindgrab, subcortical):
+        monkeypatch.setattr(module, "find", lambda name: None)
+        monkeypatch.setattr(module, "load_meshnet", lambda path, architecture: net)
+    return net
+
+
+def head(radius_mm, hole_mm=0.0, island_mm=0.0):
+    """A bright ball about the origin, a dark one in its middle and a bright one beside it."""
+    points = PSR.points_mm()
+    distance = np.linalg.norm(points, axis=-1)
+    ball = (distance <= radius_mm) & (distance >= hole_mm)
+    island = np.linalg.norm(points - [0, 54, 0], axis=-1) < island_mm
+    return Image(100.0 * (ball | island), PSR), distance <= radius_mm
+
+
+def test_the_mask_is_one_piece_without_holes(threshold):
+    image, ball = head(42, hole_mm=10, island_mm=5)
+    mask = mindgrab.mindgrab_mask(image, 1)
+    assert mask.dtype == bool
+    assert mask.shape == PSR.shape
+    np.testing.assert_array_equal(mask, ball)
+
+
+def test_the_network_sees_the_head_between_its_quantiles(threshold):
+    image, _ = head(42)
+    mindgrab.mindgrab_mask(Image(7 * image.data - 300, PSR), 1)
+    assert threshold.seen.shape == (128, 128, 128)
+    assert threshold.seen.min() == 0
+    assert threshold.seen.max() == 1
+
+
+def test_an_implausible_brain_is_refused(threshold):
+    with pytest.raises(InputError, match=r"found \d\d ml of brain, outside 100 to 3000 ml"):
+        mindgrab.mindgrab_mask(head(26)[0], 1)
+    with pytest.raises(InputError, match=r"found 3100 ml of brain"):
+        mindgrab._require_plausible(3100)
+
+
+def test_nothing_bright_is_refused(threshold):
+    data = np.zeros(PSR.shape)
+    data[0, 0, 0] = 1
+    with pytest.raises(InputError, match="next to no contrast"):
+        mindgrab.mindgrab_mask(Image(data, PSR), 1)
+
+
+def test_classes_become_freesurfers_numbers_on_the_scans_grid(threshold):
+    _, ball = head(42)
+    inner = np.linalg.norm(PSR.points_mm(), axis=-1) <= 30
+    labels = subcortical.subcortical_labels(Image(80.0 * ball + 20 * inner, PSR), 1)
+    assert labels.grid is PSR
+    assert set(np.unique(labels.data)) == {0, 2, 3}
+    assert dice(labels.data == 3, inner) > 0.98
+    assert dice(labels.data > 0, ball) > 0.98
+
+
+def test_the_network_sees_only_the_surroundings_of_the_brain(threshold):
+    subcortical.subcortical_labels(head(42)[0], 1)
+    assert all(2 * (42 + 16) <= n <= 2 * (42 + 16 + 3) + 1 for n in threshold.seen.shape)
+
+
+def test_one_bright_voxel_does_not_darken_the_brain(threshold):
+    image, ball = head(42)
+    image.data[20, 20, 19] = 1e4
+    labels = subcortical.subcortical_labels(image, 1).data
+    assert dice(labels > 0, ball) > 0.999
+
+
+def test_no_brain_is_said(monkeypatch, threshold):
+    monkeypatch.setattr(threshold, "label", lambda volume, threads, progress: np.zeros(volume.shape, np.uint8))
+    with pytest.raises(InputError, match="found no brain"):
+        subcortical.subcortical_labels(head(42)[0], 1)
+
+
+def test_the_label_table_names_every_class(request):
+    table = read_label_table(request.config.rootpath / REPOSITORY_LABELS)
+    assert tuple(table["id"]) == subcortical.STRUCTURES[1:]
+    assert len(subcortical.STRUCTURES) == subcortical.ARCHITECTURE.classes
+
+
+@pytest.fixture
+def scan_and_labels(data_root, monkeypatch):
+    monkeypatch.setenv("DIFFEODE_DATA", str(data_root))
+
+    def read(dataset, subject):
+        folder = data_root / dataset / subject / "anat"
+        return io.read_image(folder / f"{subject}_T1w.nii.gz"), io.read_labels(folder / f"{subject}_dseg.nii.gz").data
+
+    return read
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+@pytest.mark.slow
+def test_mindgrab_finds_the_brain_of_a_whole_head(scan_and_labels):
+    image, labels = scan_and_labels("ixi2mm", "sub-IXI014")
+    assert dice(mindgrab.mindgrab_mask(image, 1), labels > 0) > 0.95
+
+
+@pytest.mark.slow
+def test_subcortical_structures_of_an_adult(scan_and_labels):
+    """The bounds are what was seen elsewhere (stem .89, thalamus .88, caudate .83, ...) less 0.04."""
+    image, labels = scan_and_labels("oasistrt", "sub-01")
+    found = subcortical.subcortical_labels(image, 1).data
+    expected = {10: 0.84, 11: 0.79, 12: 0.79, 13: 0.81, 16: 0.85, 17: 0.74, 18: 0.63}
+    right = {10: 49, 11: 50, 12: 51, 13: 52, 16: 16, 17: 53, 18: 54}
+    for number, least in expected.items():
+        assert dice(found == number, np.isin(labels, (number, right[number]))) > least
+    assert dice(found == 3, labels >= 1000) > 0.77
