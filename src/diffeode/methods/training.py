@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +25,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from diffeode.methods.runs import Run
+    from diffeode.training.loop import Lesson, Settings
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS, CURVES = "weights.safetensors", "curves.tsv"
 CRITERION = "validation_loss"
 """The column of a training's curves whose least value makes the best weights."""
+_CHECKPOINTS = "checkpoints-"
 _CACHE_BYTES = 1_000_000_000
 
 
@@ -45,19 +51,22 @@ def train_to_folder(
 ) -> None:
     """Train ``run`` and write ``weights.safetensors``, ``curves.tsv`` and the receipt to ``folder``.
 
-    The clock counts this call alone: of a training that was killed, the receipt knows the step it went on from.
+    Checkpoints are removed in the end. The clock counts this call alone, not one before it that was killed.
 
     Raises:
         InputError, TrainingError: as :func:`train`.
     """
     with measured() as usage:
         best = train(trained_method(run), pairs, folder, machine)
-    with written_whole(folder / WEIGHTS) as temporary:
-        temporary.write_bytes(best.read_bytes())
+    for name, made in ((WEIGHTS, best), (CURVES, best.parent / CURVES)):
+        with written_whole(folder / name) as temporary:
+            shutil.copyfile(made, temporary)
     about = {"run": run.name, "method": run.method, "parameters": run.parameters, "seed": machine.seed}
     about |= {"threads": machine.threads, "device": machine.device, "software": software_versions()}
     about |= {"persons": persons_of(pairs), "pairs": len(pairs), **{k: round(v, 3) for k, v in usage.items()}}
-    write_receipt(folder, [WEIGHTS, "curves.tsv"], {**provenance, **about, "status": "done"})
+    write_receipt(folder, [WEIGHTS, CURVES], {**provenance, **about, "status": "done"})
+    for work in folder.glob(f"{_CHECKPOINTS}*"):
+        shutil.rmtree(work)
 
 
 def persons_of(pairs: Sequence[TrainingPair]) -> list[str]:
@@ -85,22 +94,38 @@ def train(
 ) -> Path:
     """Train ``method`` on ``pairs``, each both ways, going on where an earlier call in ``folder`` was killed.
 
+    Checkpoints lie in a folder named after settings, pairs and code, so what differs in one of them begins anew.
+
     Returns:
-        the file of the weights that were best on the persons held out.
+        the file of the weights that were best on the persons held out; ``curves.tsv`` lies beside it.
     Raises:
-        InputError: too few persons, no device, unusable pairs, or ``folder`` holds another training.
+        InputError: too few persons, no such device, or unusable pairs.
         TrainingError: the loss was not finite.
     """
     require_device(machine.device)
-    import torch
-
     from diffeode.training import loop
 
     say = say or loop.tell
     use_threads(machine.threads)
     training, validation = (both_ways(part) for part in split_by_person(pairs, method.validation_persons, machine.seed))
     say(f"{method.title}: {len(training)} directed pairs to train on, {len(validation)} to validate on")
-    torch.manual_seed(machine.seed)
+    lesson, settings = _lesson(method, pairs, training, validation, machine), _settings(method, machine.seed)
+    identity = json.dumps(vars(lesson.about(settings, 0, {})), sort_keys=True)
+    work = folder / f"{_CHECKPOINTS}{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    return loop.train(lesson, settings, work, machine.device, say)
+
+
+def _lesson(
+    method: TrainedMethod,
+    pairs: Sequence[TrainingPair],
+    training: Sequence[TrainingPair],
+    validation: Sequence[TrainingPair],
+    machine: Machine,
+) -> Lesson:
+    import torch
+
+    from diffeode.training.loop import Lesson
+
     read = _Reader(method, machine.device)
 
     def objective(network: nn.Module, generator: np.random.Generator) -> dict[str, Tensor]:
@@ -109,28 +134,34 @@ def train(
     def validate(network: nn.Module) -> dict[str, float]:
         judged = [method.judge(network, read(pair)) for pair in validation]
         means = {name: float(np.mean([terms[name].item() for terms in judged])) for name in judged[0]}
-        return {"validation_loss": sum(means.values()), **{f"validation_{name}": m for name, m in means.items()}}
+        return {CRITERION: sum(means.values()), **{f"validation_{name}": mean for name, mean in means.items()}}
 
-    lesson = loop.Lesson(
+    torch.manual_seed(machine.seed)
+    settings = {key: value for key, value in dataclasses.asdict(method).items() if not key.startswith("weights")}
+    return Lesson(
         network=method.network(),
         objective=objective,
         validate=validate,
         architecture=method.name,
         version=VERSION,
-        code=code_hash(type(method).__module__),
-        configuration=method.shaped_by(),
+        code=code_hash(type(method).__module__, __name__),
+        configuration=settings,
         data={pair.folder.name: sha256(pair.folder / "receipt.json") for pair in pairs},
     )
-    settings = loop.Settings(
+
+
+def _settings(method: TrainedMethod, seed: int) -> Settings:
+    from diffeode.training.loop import Settings
+
+    return Settings(
         steps=method.steps,
         learning_rate=method.learning_rate,
         interval=method.interval,
         criterion=CRITERION,
-        seed=machine.seed,
+        seed=seed,
         mixed_precision=True,
         amsgrad=method.amsgrad,
     )
-    return loop.train(lesson, settings, folder, machine.device, say)
 
 
 class _Reader:
