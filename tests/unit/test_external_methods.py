@@ -279,7 +279,7 @@ def test_one_control_point_per_axis_moves_everything_alike():
         ("deedsbcv", {"search_radius": [6, 5, 4, 3, 2, 1]}, "has 6 levels and grid_spacing 5"),
         ("deedsbcv", {"grid_spacing": [8.5, 7, 6, 5, 4]}, "grid_spacing"),
         ("synthmorph", {"weight": 1}, "weight"),
-        ("synthmorph", {"extent": "200"}, "extent"),
+        ("synthmorph", {"extent": 200}, "192 or 256"),
     ],
 )
 def test_hyper_parameters_are_checked(name, parameters, word):

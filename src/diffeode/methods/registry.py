@@ -13,7 +13,7 @@ from diffeode import methods
 from diffeode.errors import InputError
 from diffeode.methods.base import Method
 from diffeode.names import nearest
-from diffeode.tools import what_is_missing
+from diffeode.tools import missing_program
 
 _NOT_METHODS = {"base", "energy", "registry", "harness", "runs"}
 
@@ -88,5 +88,5 @@ def missing_needs(name: str) -> list[str]:
     packages = [
         f"the Python package {p} is not installed" for p in needs.packages if importlib.util.find_spec(p) is None
     ]
-    programs = [what_is_missing(name) for name in needs.executables]
+    programs = [missing_program(name) for name in needs.executables]
     return packages + [clause for clause in programs if clause]
