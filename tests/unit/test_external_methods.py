@@ -168,7 +168,7 @@ def test_the_older_synthmorph_is_asked_for_no_weight_and_no_inverse(bin_folder):
     found = SynthMorph().register(PAIR, Machine())
     assert found.inverse is None
     np.testing.assert_allclose(densify(found.forward, GRID).displacement_mm[3, 4, 5], SHIFT_MM, rtol=1e-6)
-    with pytest.raises(InputError, match=r"older than the option -r, so weight can only be 0\.5; get FreeSurfer 8"):
+    with pytest.raises(InputError, match=r"older than the option -r, so weight can only be 0\.5; get a newer one"):
         SynthMorph(weight=0.2).register(PAIR, Machine())
 
 

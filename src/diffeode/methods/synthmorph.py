@@ -63,8 +63,8 @@ class SynthMorph(Method):
         older = is_older(find(MRI_SYNTHMORPH, SynthMorph.title))
         if older and self.weight != _DEFAULT_WEIGHT:
             raise InputError(
-                f"This {MRI_SYNTHMORPH} is older than the option -r, so weight can only be {_DEFAULT_WEIGHT}; get "
-                f"FreeSurfer 8 from {MRI_SYNTHMORPH.source} or the container freesurfer/synthmorph."
+                f"This {MRI_SYNTHMORPH} is older than the option -r, so weight can only be {_DEFAULT_WEIGHT}; get a "
+                f"newer one from {MRI_SYNTHMORPH.source} or the container freesurfer/synthmorph:4."
             )
         with tempfile.TemporaryDirectory(prefix="diffeode-synthmorph-") as name:
             folder = Path(name)
