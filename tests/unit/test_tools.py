@@ -105,6 +105,7 @@ def test_all_it_says_goes_into_the_log_line_by_line(tools, tmp_path):
     stand_in(
         tools,
         "tool",
+        "if sys.argv[1:] == ['--version']: sys.exit()\n"
         "print('one', flush=True); print('two', file=sys.stderr, flush=True)\n"
         "print('threads', os.environ['OMP_NUM_THREADS']); open(sys.argv[-1], 'w').write('x')",
     )
