@@ -10,7 +10,6 @@ import dataclasses
 import math
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -21,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from diffeode import __version__
-from diffeode.errors import InputError, RegistrationError
+from diffeode.errors import InputError, RegistrationError, TrainingError
+from diffeode.watch import terminated_like_exit, watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,21 +41,22 @@ OUTPUTS = (
     "metrics.json",
 )
 _ALIGNMENT_OF_INIT = {"affine": "affine", "identity": "none"}
-_INPUT_ERROR, _FAILED, _INTERRUPTED, _TERMINATED = 2, 1, 130, 143
+_INPUT_ERROR, _FAILED, _INTERRUPTED = 2, 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 1 for a failed registration or 2 for unusable input."""
     options = _parser().parse_args(arguments)
-    with _terminated_like_exit():
+    with terminated_like_exit():
         try:
             options.command(options)
         except InputError as error:
             return _complain(error, _INPUT_ERROR)
-        except RegistrationError as error:
+        except (RegistrationError, TrainingError) as error:
             return _complain(error, _FAILED)
         except KeyboardInterrupt:
-            return _complain("interrupted; nothing was written", _INTERRUPTED)
+            kept = "the same command goes on from the last checkpoint" if options.command is _train else ""
+            return _complain(f"interrupted; {kept or 'nothing was written'}", _INTERRUPTED)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
@@ -72,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_register(commands)
     _add_apply(commands)
+    _add_train(commands)
     methods = commands.add_parser("methods", help="list every named run, what it needs and whether it can run here")
+    methods.add_argument("--markdown", action="store_true", help="print docs/methods.md instead: every parameter")
     methods.set_defaults(command=_methods)
     _add_weights(commands)
     datasets = commands.add_parser(
@@ -94,6 +97,7 @@ def _add_register(commands: Any) -> None:
     register.add_argument("fixed", type=Path, metavar="FIXED", help="the scan whose grid the result lies on")
     register.add_argument("moving", type=Path, metavar="MOVING", help="the scan to bring there")
     register.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the results")
+    register.add_argument("--weights", type=Path, metavar="FILE", help="of a run that is trained first")
     register.add_argument("--method", default=DEFAULT_RUN, metavar="RUN", help="a named run (default: %(default)s)")
     register.add_argument(
         "--init",
@@ -105,14 +109,9 @@ def _add_register(commands: Any) -> None:
     register.add_argument(
         "--fixed-labels", type=Path, metavar="FILE", help="label map of FIXED, to measure the overlap"
     )
+    _add_machine(register)
     register.add_argument(
-        "--threads", type=_positive, default=_processors(), metavar="N", help="processors to use (default: all)"
-    )
-    register.add_argument(
-        "--device", type=_device, default="cpu", metavar="cpu|cuda", help="where to compute (default: %(default)s)"
-    )
-    register.add_argument(
-        "--seed", type=_natural, default=0, metavar="S", help="of what is random (default: %(default)s)"
+        "--time-limit", type=_minutes, metavar="MINUTES", help="give up after so long, whatever hangs (default: never)"
     )
     register.set_defaults(command=_register)
 
@@ -125,6 +124,47 @@ def _add_apply(commands: Any) -> None:
     apply.add_argument("--reference", type=Path, metavar="FIXED", help="lie on this scan's grid instead of the map's")
     apply.add_argument("--labels", action="store_true", help="MOVING is a label map: nearest neighbour")
     apply.set_defaults(command=_apply)
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a run whose network is learned",
+        description="Train RUN on all pairs of different persons, each both ways; write weights.safetensors, its "
+        "curves and the receipt to a folder. Persons come as lists of skull-stripped scans, one per person and in the "
+        "same order, or as a BIDS dataset. A training that was stopped goes on when it is started again.",
+    )
+    train.add_argument("run", metavar="RUN", help="a named run; 'diffeode methods' says which are trained first")
+    train.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the training")
+    train.add_argument("--fixed", type=Path, nargs="+", default=[], metavar="SCAN", help="one scan per person")
+    train.add_argument("--moving", type=Path, nargs="+", default=[], metavar="SCAN", help="one scan per person")
+    train.add_argument("--fixed-labels", type=Path, nargs="+", default=[], metavar="FILE", help="their label maps")
+    train.add_argument("--moving-labels", type=Path, nargs="+", default=[], metavar="FILE", help="their label maps")
+    train.add_argument("--bids", type=Path, metavar="FOLDER", help="a BIDS dataset instead of lists")
+    train.add_argument("--fixed-modality", default="T2w", metavar="SUFFIX", help="(default: %(default)s)")
+    train.add_argument("--moving-modality", default="T1w", metavar="SUFFIX", help="(default: %(default)s)")
+    train.add_argument("--subjects", nargs="+", metavar="SUB", help="of the dataset (default: all)")
+    train.add_argument("--spacing", type=float, metavar="MM", help="resample the scans (default: their own voxels)")
+    train.add_argument(
+        "--init",
+        choices=sorted(_ALIGNMENT_OF_INIT),
+        default="affine",
+        help="align pairs affinely first, or trust the positions in the headers (default: %(default)s)",
+    )
+    _add_machine(train)
+    train.set_defaults(command=_train)
+
+
+def _add_machine(command: Any) -> None:
+    command.add_argument(
+        "--threads", type=_positive, default=_processors(), metavar="N", help="processors to use (default: all)"
+    )
+    command.add_argument(
+        "--device", type=_device, default="cpu", metavar="cpu|cuda", help="where to compute (default: %(default)s)"
+    )
+    command.add_argument(
+        "--seed", type=_natural, default=0, metavar="S", help="of what is random (default: %(default)s)"
+    )
 
 
 def _add_weights(commands: Any) -> None:
@@ -150,6 +190,16 @@ def _whole_number(text: str, least: int) -> int:
     return int(text)
 
 
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0")
+    return minutes
+
+
 def _device(text: str) -> str:
     kind, _, number = text.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
@@ -165,12 +215,20 @@ def _processors() -> int:
 
 
 def _register(options: argparse.Namespace) -> None:
+    run = _runnable(options.method, options.weights)
+    with _delivered_whole(options.output, OUTPUTS) as folder:
+        if options.time_limit is None:
+            _register_pair(run, options, folder)
+        else:
+            watched(lambda: _register_pair(run, options, folder), options.time_limit)
+
+
+def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> None:
     from diffeode.methods.base import Machine, require_device
 
-    run = _runnable(options.method)
     require_device(options.device)
     inputs = _read_inputs(options)
-    with _delivered_whole(options.output, OUTPUTS) as folder, _ProgressLine(sys.stderr) as progress:
+    with _ProgressLine(sys.stderr) as progress:
         machine = Machine(options.threads, options.seed, options.device, progress)
         task = _prepared_task(inputs, _ALIGNMENT_OF_INIT[options.init], machine)
         result = _registered(run, task, machine)
@@ -197,19 +255,38 @@ def _apply(options: argparse.Namespace) -> None:
         io.write_image(options.output, warp_image(io.read_image(options.moving), warp, grid))
 
 
-def _methods(options: argparse.Namespace) -> None:
-    from diffeode.methods.registry import method_class, missing_needs
-    from diffeode.methods.runs import load_run, run_names
+def _train(options: argparse.Namespace) -> None:
+    from diffeode.desk import persons_of_dataset, persons_of_files, train_at_desk
+    from diffeode.figures.training_curves import training_curves
+    from diffeode.methods.base import Machine, require_device
+    from diffeode.methods.runs import load_run
+    from diffeode.methods.training import CRITERION
 
-    rows = [("RUN", "METHOD", "TITLE", "NEEDS", "RUNS HERE")]
-    for name in run_names():
-        run = load_run(name)
-        needs, missing = method_class(run.method).needs, missing_needs(run.method)
-        wants = [*needs.packages, *needs.executables, *(["better with a GPU"] if needs.gpu else [])]
-        here = f"no: {'; '.join(missing)}" if missing else "yes"
-        shown = f"{name} (default)" if name == DEFAULT_RUN else name
-        rows.append((shown, run.method, run.title, ", ".join(wants) or "nothing more", here))
-    _print_table(rows)
+    run = load_run(options.run)
+    require_device(options.device)
+    if options.bids and (options.fixed or options.moving):
+        raise InputError("Both a dataset and lists of scans are given; give either --bids or --fixed and --moving.")
+    if options.bids:
+        modalities = (options.fixed_modality, options.moving_modality)
+        persons = persons_of_dataset(options.bids, *modalities, options.subjects)
+    else:
+        labels = (options.fixed_labels, options.moving_labels)
+        persons = persons_of_files(options.fixed, options.moving, *labels)
+    with _ProgressLine(sys.stderr) as progress:
+        machine = Machine(options.threads, options.seed, options.device, progress=progress)
+        alignment = _ALIGNMENT_OF_INIT[options.init]
+        train_at_desk(run, persons, options.output, machine, alignment, options.spacing)
+    title = f"{run.title}, {len(persons)} persons"
+    training_curves(options.output / "curves.tsv", title, options.output / "curves.png", CRITERION)
+
+
+def _methods(options: argparse.Namespace) -> None:
+    from diffeode.methods.page import methods_page, rows_here
+
+    if options.markdown:
+        print(methods_page(), end="")
+    else:
+        _print_table([(f"{run} (default)" if run == DEFAULT_RUN else run, *rest) for run, *rest in rows_here()])
 
 
 def _weights(options: argparse.Namespace) -> None:
@@ -218,7 +295,7 @@ def _weights(options: argparse.Namespace) -> None:
     rows = [("WEIGHTS", "FOR", "MB", "HERE", "LICENCE", "SOURCE")]
     for name in weights_names():
         entry = load_weights(name)
-        size = f"{entry.bytes / 1e6:.1f}"
+        size = f"{entry.bytes / 1e6:.1f}" if entry.bytes else "unknown"
         rows.append((name, entry.purpose, size, _whereabouts(name), entry.licence, entry.urls[0]))
     _print_table(rows)
 
@@ -287,12 +364,16 @@ class _Inputs:
     moving_labels: Labels | None
 
 
-def _runnable(name: str) -> Run:
-    from diffeode.methods.registry import missing_needs
+def _runnable(name: str, weights: Path | None) -> Run:
+    from diffeode.methods.registry import make_method, missing_needs
     from diffeode.methods.runs import load_run
 
     run = load_run(name)
-    missing = missing_needs(run.method)
+    if weights is not None:
+        parameters = {**run.parameters, "weights": str(weights)}
+        make_method(run.method, parameters)
+        run = dataclasses.replace(run, parameters=parameters)
+    missing = missing_needs(run.method, run.parameters)
     if missing:
         raise InputError(f"Run {name} cannot run here: {'; '.join(missing)}; 'diffeode methods' lists those that can.")
     return run
@@ -328,16 +409,13 @@ def _prepared_task(inputs: _Inputs, alignment: str, machine: Machine) -> Task:
 
 def _registered(run: Run, task: Task, machine: Machine) -> Result:
     """The result of the harness; whatever goes wrong inside a method is a failed registration with its reason."""
-    from diffeode.methods.harness import register
+    from diffeode.methods.harness import reason_of, register
 
     machine.progress(0.0, "registering")
     try:
         return register(run.build(), task, machine)
-    except (InputError, RegistrationError) as error:
-        raise RegistrationError(f"{run.title} could not register the pair: {error}") from error
     except Exception as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise RegistrationError(f"{run.title} could not register the pair: {type(error).__name__} {first}") from error
+        raise RegistrationError(f"{run.title} could not register the pair: {reason_of(error)}") from error
 
 
 def _measure(result: Result, task: Task, inputs: _Inputs) -> pd.DataFrame:
@@ -500,24 +578,6 @@ class _ProgressLine:
     def _print(self, line: str) -> None:
         if self._shown:
             print(f"\r\x1b[K{line}", end="", file=self._stream, flush=True)
-
-
-@contextmanager
-def _terminated_like_exit() -> Iterator[None]:
-    """SIGTERM unwinds the stack, so that nothing half written stays behind."""
-
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(_TERMINATED)
-
-    try:
-        before = signal.signal(signal.SIGTERM, leave)
-    except ValueError:  # not in the main thread, where no signal arrives
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _complain(error: object, code: int) -> int:

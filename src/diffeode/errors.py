@@ -13,5 +13,9 @@ class RegistrationError(RuntimeError):
     """A method could not register a pair; the message is the reason shown in the tables."""
 
 
+class TrainingError(RuntimeError):
+    """A training could not go on; the message is the reason and what was kept."""
+
+
 class ToolError(RegistrationError):
     """An external program failed, was stopped or wrote nothing usable; the message ends in its last lines."""

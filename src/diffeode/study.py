@@ -33,6 +33,7 @@ from diffeode.evaluation.labels import read_label_table
 from diffeode.methods.runs import Run, load_run, run_names
 from diffeode.names import nearest
 from diffeode.prepare.recipe import Recipe
+from diffeode.training.pairs import require_no_test_person
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _RAW_HEADS = {"brain": "mindgrab", "bias": "n4", "template": "icbm152"}
@@ -177,6 +178,11 @@ class Experiment:
     seed: int
 
     @property
+    def persons(self) -> set[str]:
+        """Everybody in its pairs, ``<dataset's folder>/<subject>``: a person is the same at every resolution."""
+        return {person_of(scan) for pair in self.pairs for scan in (pair.fixed, pair.moving)}
+
+    @property
     def labels(self) -> Path | None:
         """The table of structures both sides are labelled with, or None."""
         fixed, moving = self.fixed.dataset.labels, self.moving.dataset.labels
@@ -197,7 +203,9 @@ class Study:
         seed: of every registration.
         results: the folder everything is written to.
         panels: pairs per experiment that are shown as panels.
+        time_limit_minutes: how long one registration may take where its run says nothing else; None: for ever.
         tools: folders that are searched for programs before PATH.
+        training: whose pairs the runs are trained on that need it, or None where none does; nobody in it is registered.
     """
 
     name: str
@@ -208,24 +216,39 @@ class Study:
     seed: int
     results: Path
     panels: int
+    time_limit_minutes: float | None = None
     tools: tuple[Path, ...] = ()
+    training: Experiment | None = None
+
+    @property
+    def drawn(self) -> tuple[Experiment, ...]:
+        """Every experiment whose pairs are made: those studied, and the one to train on."""
+        return (*self.experiments, self.training) if self.training else self.experiments
 
     def experiment(self, name: str) -> Experiment:
         """The experiment called ``name``."""
-        return next(e for e in self.experiments if e.name == name)
+        return next(e for e in self.drawn if e.name == name)
+
+    def trained_runs(self) -> list[Run]:
+        """The runs to be trained first."""
+        return [run for run in self.runs if run.is_trained_first]
 
     def run(self, name: str) -> Run:
         """The run called ``name``."""
         return next(r for r in self.runs if r.name == name)
 
+    def time_limit(self, name: str) -> float | None:
+        """Minutes that one registration by the run called ``name`` may take; None: for ever."""
+        return self.run(name).time_limit_minutes or self.time_limit_minutes
+
     def datasets(self) -> dict[str, Dataset]:
         """Every dataset in use, by name."""
-        sides = (side for e in self.experiments for side in (e.fixed, e.moving))
+        sides = (side for e in self.drawn for side in (e.fixed, e.moving))
         return {side.dataset.name: side.dataset for side in sides}
 
     def scans(self) -> dict[tuple[str, str], Scan]:
         """Every scan in use, by its dataset's name and its own."""
-        used = (scan for e in self.experiments for pair in e.pairs for scan in (pair.fixed, pair.moving))
+        used = (scan for e in self.drawn for pair in e.pairs for scan in (pair.fixed, pair.moving))
         return {(scan.dataset, scan.id): scan for scan in used}
 
     def training_scans(self, dataset: str, modality: str) -> list[Scan]:
@@ -290,17 +313,35 @@ class _Reader:
         results = Path(content["results"])
         names = content["experiments"]
         runs = tuple(load_run(name) for name in content["runs"])
+        experiments = tuple(self.experiment(name, results) for name in names)
         return Study(
             name=content["study"],
             title=content["title"],
-            experiments=tuple(self.experiment(name, results) for name in names),
+            experiments=experiments,
             runs=runs,
             ours=_ours(content["ours"], content["runs"], where),
             seed=content["seed"],
             results=results,
             panels=content.get("panels", 1),
+            time_limit_minutes=content.get("time_limit_minutes"),
             tools=tuple(self.repository / expand(folder, where) for folder in content.get("tools", ())),
+            training=self.training(content.get("training"), runs, experiments, results, where),
         )
+
+    def training(
+        self, name: str | None, runs: tuple[Run, ...], experiments: tuple[Experiment, ...], results: Path, where: str
+    ) -> Experiment | None:
+        untrained = [run.name for run in runs if run.is_trained_first]
+        if not untrained:
+            return None
+        if name is None:
+            raise InputError(
+                f"{where} has runs that are trained first ({', '.join(untrained)}); name the experiment to train on by "
+                "the key training."
+            )
+        training = self.experiment(name, results)
+        require_no_test_person(training.persons, (person for e in experiments for person in e.persons))
+        return training
 
     def study_of_bids(self, content: dict[str, Any], where: str) -> Study:
         """The study's runs on a BIDS folder in place of its experiments: every T1w to every T2w of another person."""
@@ -411,6 +452,12 @@ class _Reader:
         errors = list(Draft202012Validator(_read_yaml(path)).iter_errors(content))
         if errors:
             raise InputError(f"{where} {_sentence(min(errors, key=_rank))}.")
+
+
+def person_of(scan: Scan) -> str:
+    """Who was scanned, by the folder of the scans: two datasets that prepare one folder otherwise show one person."""
+    folder = next((f for f in scan.image.absolute().parents if f.name == f"sub-{scan.subject}"), None)
+    return str(folder) if folder else "/".join(scan.person)
 
 
 def expand(text: str, where: str) -> str:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, TextIO, final
 
 from diffeode.errors import InputError, ToolError
 
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 FOLDERS = "DIFFEODE_TOOLS"
 """Environment variable: folders that are searched before PATH, separated as PATH is."""
 
+_NOWHERE = f"neither in a folder of ${FOLDERS} nor on PATH"
 _LAST_LINES = 3
 _LONGEST_LINE = 160
 _KEPT_LINES = 40
 _PATIENCE_S = 60
+_GRACE_S = 5
 _SHELL_SIGNAL = 128
 _FREESURFER = "https://surfer.nmr.mgh.harvard.edu/fswiki/DownloadAndInstall"
 _LICENCE = "https://surfer.nmr.mgh.harvard.edu/registration.html"
@@ -59,7 +61,7 @@ class Tool:
     licensed: bool = False
 
     def __str__(self) -> str:
-        return f"{self.executable} of {self.suite}"
+        return self.executable if self.executable == self.suite else f"{self.executable} of {self.suite}"
 
 
 def _freesurfer(executable: str, **about: object) -> Tool:
@@ -103,18 +105,23 @@ def locate(executable: str) -> Path | None:
     return Path(found).absolute() if found else None
 
 
-def what_is_missing(executable: str) -> str | None:
-    """Why a program cannot be started here, as a clause, or None; nothing is started to find out."""
-    tool = all_tools().get(executable)
-    if locate(executable) is None:
-        name, source = (tool, f" (get it from {tool.source})") if tool else (executable, "")
-        return f"the program {name} is neither in a folder of ${FOLDERS} nor on PATH{source}"
-    if tool and tool.licensed and not any(path.is_file() for path in _licences()):
+def what_is_missing(tool: Tool) -> str | None:
+    """Why ``tool`` cannot be started here, as a clause, or None; nothing is started to find out."""
+    if locate(tool.executable) is None:
+        return f"the program {tool} is {_NOWHERE} (get it from {tool.source})"
+    if tool.licensed and not any(path.is_file() for path in _licences()):
         return (
             f"{tool} needs FreeSurfer's licence file, which is neither $FS_LICENSE nor "
             f"$FREESURFER_HOME/license.txt (ask for one at {_LICENCE})"
         )
     return None
+
+
+def missing_program(executable: str) -> str | None:
+    """As :func:`what_is_missing`, of a program by its name, which need not be one of :func:`all_tools`."""
+    if executable in all_tools():
+        return what_is_missing(all_tools()[executable])
+    return None if locate(executable) else f"the program {executable} is {_NOWHERE}"
 
 
 def find(tool: Tool, wanted_by: str) -> Path:
@@ -126,7 +133,7 @@ def find(tool: Tool, wanted_by: str) -> Path:
     Raises:
         InputError: it is not here, its licence is not, or its version is out of range.
     """
-    missing = what_is_missing(tool.executable)
+    missing = what_is_missing(tool)
     if missing:
         raise InputError(f"{wanted_by} cannot run: {missing}.")
     program = locate(tool.executable)
@@ -285,7 +292,7 @@ def _supervised(
     listen: Callable[[str], None],
 ) -> int:
     """The exit status. However this ends, also by Ctrl-C, no process of the program's group outlives it."""
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command,
         cwd=folder,
         env=environment,
@@ -296,15 +303,23 @@ def _supervised(
         encoding="utf-8",
         errors="replace",
         start_new_session=True,
-    ) as process:
-        listener = threading.Thread(target=lambda: [listen(line.rstrip()) for line in process.stdout], daemon=True)
-        listener.start()
-        try:
-            return process.wait(time_limit_s)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            listener.join()
+    )
+    listener = threading.Thread(target=_hear, args=(process.stdout, listen), daemon=True)
+    listener.start()
+    try:
+        return process.wait(time_limit_s)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        # a process that left the group may hold the pipe for as long as it likes
+        listener.join(_GRACE_S)
+
+
+def _hear(pipe: TextIO, listen: Callable[[str], None]) -> None:
+    with pipe:
+        for line in pipe:
+            listen(line.rstrip())
 
 
 def _why_it_ended(status: int) -> str:

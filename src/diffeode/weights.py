@@ -7,6 +7,7 @@ looked for as ``<folder>/<name>/<file>`` in the folders of :func:`weights_folder
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -28,8 +29,9 @@ class Weights:
     Attributes:
         purpose: what the network does.
         file: the file's name, in a folder that is called as the weights are.
-        bytes: the file's size.
-        sha256: the hexadecimal checksum it must have.
+        bytes: the file's size; None where we could not see the file ourselves.
+        sha256: the hexadecimal checksum it must have; None where we could not see the file ourselves: then any file of
+            that name is taken, and its checksum is recorded with what was made with it.
         urls: where it can be downloaded, the first one first.
         licence: the terms it comes under.
         citation: what to cite when it is used.
@@ -39,8 +41,8 @@ class Weights:
     title: str
     purpose: str
     file: str
-    bytes: int
-    sha256: str
+    bytes: int | None
+    sha256: str | None
     urls: tuple[str, ...]
     licence: str
     citation: str
@@ -100,6 +102,15 @@ def find(name: str) -> Path:
     return path
 
 
+def checksums(names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of the files that :func:`find` gives, by name: part of the identity of what is made with them.
+
+    Raises:
+        InputError: as :func:`find`.
+    """
+    return {name: _checksum(find(name).resolve()) for name in names}
+
+
 def obtain(name: str, progress: Progress | None = None) -> Path:
     """The file of the weights ``name``: one that is here already, or downloaded into the user's cache and verified.
 
@@ -125,8 +136,15 @@ def _absent(weights: Weights) -> str:
 
 
 @cache
+def _checksum(path: Path) -> str:
+    return sha256(path)
+
+
+@cache
 def _verify(path: Path, weights: Weights) -> None:
-    found = sha256(path)
+    if weights.sha256 is None:
+        return
+    found = _checksum(path)
     if found != weights.sha256:
         raise InputError(
             f"{path} is not the file of the weights {weights.name}: its SHA-256 is {found}, expected "

@@ -24,6 +24,7 @@ BELOW = {
     "weights": {"errors", "names", "io", "download"},
     "warp": {"fused"},
     "source": set(),
+    "watch": {"errors"},
     "fused": set(),
     "descriptors": set(),
     "flows": {"warp", "losses"},
@@ -42,9 +43,13 @@ BELOW = {
     "figures": {"errors", "names", "space", "image", "transform", "io", "receipt", "evaluation", "statistics"},
     "methods": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces", "weights"),
+        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces"),
+        *("source", "networks", "training", "watch", "weights", "descriptors"),
     },
-    "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods"},
+    "networks": {"warp"},
+    "training": {"errors", "space", "image", "transform", "io", "receipt"},
+    "desk": {"errors", "datasets", "prepare", "methods", "receipt", "training"},
+    "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods", "training"},
     "inventory": {"errors", "receipt", "datasets", "study"},
 }
 """What each room may know; the command line and the package itself may know all."""

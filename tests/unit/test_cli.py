@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from diffeode import cli, io
 from diffeode.errors import InputError, RegistrationError
 from diffeode.image import Image, Labels
 from diffeode.methods import harness, runs
-from diffeode.methods.base import Registration
+from diffeode.methods.base import Needs, Registration
 from diffeode.methods.identity import Identity
 from diffeode.space import Grid
 from diffeode.transform import Affine, warp_image, warp_labels
@@ -166,22 +167,22 @@ def test_apply_onto_another_grid(aligned, scans, tmp_path):
     assert np.abs(found.data - on_coarse)[inner].mean() < 0.05 * np.ptp(on_coarse)
 
 
-def test_methods_lists_every_run_with_what_it_lacks(capsys, monkeypatch):
+def test_methods_lists_every_run_with_its_standing_here_and_the_reason(capsys, monkeypatch):
     from diffeode.methods import registry
 
-    real = registry.missing_needs
-    monkeypatch.setattr(
-        registry,
-        "missing_needs",
-        lambda name: ["the Python package convexAdam is not installed"] if name == "convexadam" else real(name),
-    )
+    absent = Needs(packages=("no_such_package_here",))
+    monkeypatch.setattr(registry.method_class("convexadam"), "needs", absent)
     assert cli.main(["methods"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + len(runs.run_names())
-    by_run = {line.split()[0]: line for line in lines[1:]}
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["RUN", "METHOD", "TITLE", "NEEDS", "HERE", "WHY"]
+    by_run = {line.split()[0]: line for line in lines}
     assert set(by_run) == set(runs.run_names())
-    assert by_run["convexadam"].endswith("no: the Python package convexAdam is not installed")
-    assert by_run["identity"].endswith("yes")
+    assert re.search(
+        r"  needs-package +the Python package no_such_package_here is not installed$", by_run["convexadam"]
+    )
+    assert by_run["identity"].endswith("  run")
+    for name in ("identity", "affine", "ants-syn", "node"):
+        assert by_run[name].split("  ")[-1] == "run"
     assert "ANTs SyN" in by_run["ants-syn"]
 
 
@@ -298,7 +299,7 @@ def failing(error):
     [
         (RegistrationError("the tissue vanished."), "pair: the tissue vanished."),
         (InputError("the image is too small."), "pair: the image is too small."),
-        (ValueError("odd\nlines"), "pair: ValueError odd"),
+        (ValueError("odd\nlines"), "pair: ValueError: odd"),
     ],
 )
 def test_failed_registration_is_exit_code_1_and_keeps_the_old_results(register, monkeypatch, tmp_path, error, reason):

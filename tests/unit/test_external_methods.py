@@ -168,7 +168,7 @@ def test_the_older_synthmorph_is_asked_for_no_weight_and_no_inverse(bin_folder):
     found = SynthMorph().register(PAIR, Machine())
     assert found.inverse is None
     np.testing.assert_allclose(densify(found.forward, GRID).displacement_mm[3, 4, 5], SHIFT_MM, rtol=1e-6)
-    with pytest.raises(InputError, match=r"older than the option -r, so weight can only be 0\.5; get FreeSurfer 8"):
+    with pytest.raises(InputError, match=r"older than the option -r, so weight can only be 0\.5; get a newer one"):
         SynthMorph(weight=0.2).register(PAIR, Machine())
 
 
@@ -279,7 +279,7 @@ def test_one_control_point_per_axis_moves_everything_alike():
         ("deedsbcv", {"search_radius": [6, 5, 4, 3, 2, 1]}, "has 6 levels and grid_spacing 5"),
         ("deedsbcv", {"grid_spacing": [8.5, 7, 6, 5, 4]}, "grid_spacing"),
         ("synthmorph", {"weight": 1}, "weight"),
-        ("synthmorph", {"extent": "200"}, "extent"),
+        ("synthmorph", {"extent": 200}, "192 or 256"),
     ],
 )
 def test_hyper_parameters_are_checked(name, parameters, word):

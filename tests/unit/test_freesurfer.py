@@ -17,7 +17,7 @@ from diffeode.image import Image
 from diffeode.interfaces.freesurfer import NuCorrect, SynthMorph, SynthSeg, SynthStrip
 from diffeode.prepare.freesurfer import SYNTHSEG_LABELS, normalise, nu_correct, synthseg_labels, synthstrip_mask
 from diffeode.space import Grid
-from diffeode.tools import Limits, what_is_missing
+from diffeode.tools import Limits, missing_program
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GRID = Grid((20, 22, 24), [[-1.5, 0, 0, 12], [0, 0, 1.2, -15], [0, 1.5, 0, -9], [0, 0, 0, 1]])
@@ -228,7 +228,7 @@ def test_outputs_are_what_was_named(tmp_path, monkeypatch):
 
 
 def real_or_skip(step):
-    missing = what_is_missing(step)
+    missing = missing_program(step)
     if missing:
         pytest.skip(f"{step} itself is not here: {missing}")
 

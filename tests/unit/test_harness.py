@@ -1,8 +1,11 @@
 """The harness treats every method alike: one clock, one seed, one way to write, one way to fail."""
 
+import os
 import random
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -125,6 +128,19 @@ class AllocatingInAChild(Fake):
         code = f"import time; block = b'1' * {self.megabytes * 1_000_000}; time.sleep(0.3)"
         subprocess.run([sys.executable, "-c", code], check=True)
         return Registration(Affine(), Affine())
+
+
+@final
+@dataclass(frozen=True)
+class Dying(Fake):
+    """A tool whose process is killed, as for want of memory, or that never ends."""
+
+    how: str = "killed"
+
+    def register(self, pair, machine):
+        if self.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
 
 
 @final
@@ -259,7 +275,15 @@ def test_same_seed_makes_a_random_method_repeat_itself(task):
         (Raising(RegistrationError("The images do not overlap.")), "The images do not overlap."),
         (Raising(InputError("Parameter x is 3; it must be 4.")), "Parameter x is 3; it must be 4."),
         (Raising(ValueError("bad shape\nsecond line")), "ValueError: bad shape"),
-        (Raising(MemoryError()), "MemoryError: "),
+        (Raising(MemoryError()), "Out of memory (MemoryError); give it more memory or coarser scans."),
+        (
+            Raising(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")),
+            "Out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.); give it more memory or coarser scans.",
+        ),
+        (
+            Raising(RuntimeError("std::bad_alloc")),
+            "Out of memory (std::bad_alloc); give it more memory or coarser scans.",
+        ),
         (Returning(np.nan), "A displacement field has NaN or infinite vectors; the registration that made it failed."),
         (Returning(np.inf), "A displacement field has NaN or infinite vectors; the registration that made it failed."),
     ],
@@ -279,6 +303,18 @@ def test_an_empty_brain_is_a_failure_of_the_pair(task, tmp_path):
     empty = Task(task.fixed, Image(np.zeros(GRID.shape), GRID), task.moving_scan, task.moving_to_scan)
     assert not register_to_folder(FakeRun(Stepping()), empty, Machine(), tmp_path, {})
     assert "brain mask is empty" in read_receipt(tmp_path / "receipt.json")["reason"]
+
+
+@pytest.mark.parametrize(("how", "reason"), [("killed", "memory runs out"), ("hangs", "time limit of 0.02 minutes")])
+def test_a_process_that_dies_or_hangs_is_a_failed_pair(task, tmp_path, how, reason):
+    (tmp_path / "warp.nii.gz").write_text("half a file")
+    assert not register_to_folder(
+        FakeRun(Dying(how)), task, Machine(), tmp_path, {}, limit_minutes={"killed": None, "hangs": 0.02}[how]
+    )
+    receipt = read_receipt(tmp_path / "receipt.json")
+    assert (receipt["status"], receipt["outputs"]) == ("failed", {})
+    assert reason in receipt["reason"]
+    assert [p.name for p in tmp_path.iterdir()] == ["receipt.json"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])

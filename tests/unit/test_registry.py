@@ -19,8 +19,11 @@ def test_every_file_is_a_method_named_after_it():
         "base",
         "energy",
         "harness",
+        "page",
         "registry",
         "runs",
+        "trained",
+        "training",
     }
     assert set(registry.method_names()) == files
     assert set(BASELINES) <= files
@@ -66,6 +69,8 @@ def test_what_is_unknown_or_of_another_kind_is_one_sentence(call, message):
         ("method: identiti\n", "did you mean 'identity'"),
         ("method: ants-syn\nparameters: {bin: 3}\n", "did you mean 'bins'"),
         ("method: [\n", "not valid YAML"),
+        ("method: identity\ntime_limit_minutes: -5\n", "time_limit_minutes: -5; give a number of minutes above 0"),
+        ("method: identity\ntime_limit_minutes: yes\n", "time_limit_minutes: True"),
         ("- identity\n", "must name a method"),
     ],
 )
@@ -92,6 +97,35 @@ def test_missing_needs_are_named(monkeypatch):
         "the Python package no_such_package_here is not installed",
         "the program no-such-program-here is neither in a folder of $DIFFEODE_TOOLS nor on PATH",
     ]
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    """Method ``identity``, which now wants a package, a program and weights that are not here."""
+    needs = base.Needs(("no_such_package_here",), ("no-such-program-here",), "baselines")
+    monkeypatch.setattr(registry.method_class("identity"), "needs", needs)
+    monkeypatch.setattr(registry.method_class("identity"), "pretrained", ("no-such-weights",))
+
+
+def test_standing_says_what_kind_of_thing_is_missing(unreachable):
+    assert registry.standing("affine") == "run"
+    assert registry.standing("identity") == "needs-package, needs-binary, needs-weights"
+
+
+def test_a_run_that_cannot_work_is_one_sentence(unreachable):
+    (sentence,) = runs.obstacles([runs.load_run("affine"), runs.load_run("identity")])
+    assert sentence.startswith(
+        "Run identity cannot work here: the Python package no_such_package_here is not installed"
+    )
+    for told in ("envs/baselines.yaml", "no-such-program-here", "no weights 'no-such-weights'"):
+        assert told in sentence
+    assert sentence.count(".") - sentence.count(".yaml") == 1
+
+
+def test_packages_of_another_environment_are_not_looked_for_in_this_one(unreachable):
+    (sentence,) = runs.obstacles([runs.load_run("identity")], own_environments=True)
+    assert "weights" in sentence
+    assert "package" not in sentence
 
 
 @pytest.mark.parametrize("name", BASELINES)

@@ -57,6 +57,14 @@ def test_both_ways_of_giving_a_study_agree():
     assert load_study(demo(), REPOSITORY) == load_study(REPOSITORY / "config" / "config.yaml", REPOSITORY)
 
 
+def test_time_limits_are_the_study_s_or_the_run_s_own(repository, monkeypatch):
+    monkeypatch.setattr("diffeode.methods.runs.runs_folder", lambda: repository / "config" / "methods")
+    rewrite(repository / "config" / "methods" / "affine.yaml", time_limit_minutes=5)
+    study = load_study(demo(time_limit_minutes=60), repository)
+    assert (study.time_limit("affine"), study.time_limit("identity")) == (5, 60)
+    assert load_study(demo(), repository).time_limit("identity") is None
+
+
 def test_ours_may_be_left_out_of_the_runs():
     assert load_study(demo(runs=["identity"]), REPOSITORY).ours is None
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from standins import only_these, stand_in
 
-import diffeode.tools
 from diffeode.errors import InputError, ToolError
 from diffeode.methods.registry import method_names, missing_needs
 from diffeode.tools import MRI_NORMALIZE, REG_F3D, Limits, Tool, all_tools, find, locate, run
@@ -20,7 +19,6 @@ TOOL = Tool("tool", "Tools", "https://example.org/tools", ("--version",), ((1, 5
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
     only_these(monkeypatch, tmp_path / "bin")
-    monkeypatch.setattr(diffeode.tools, "_TOOLS", (*all_tools().values(), TOOL))
     return tmp_path / "bin"
 
 
@@ -107,6 +105,7 @@ def test_all_it_says_goes_into_the_log_line_by_line(tools, tmp_path):
     stand_in(
         tools,
         "tool",
+        "if sys.argv[1:] == ['--version']: sys.exit()\n"
         "print('one', flush=True); print('two', file=sys.stderr, flush=True)\n"
         "print('threads', os.environ['OMP_NUM_THREADS']); open(sys.argv[-1], 'w').write('x')",
     )

@@ -17,11 +17,12 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.envir
 
 from diffeode.datasets.pairs import pairs_table
 from diffeode.errors import InputError
-from diffeode.methods.registry import method_module
+from diffeode.methods.registry import method_class, method_module
 from diffeode.prepare.backends import backend_modules
 from diffeode.source import code_hash
 from diffeode.study import load_study, require_writable
 from diffeode.tools import FOLDERS
+from diffeode.weights import checksums
 
 import progress
 
@@ -71,6 +72,8 @@ QUALITY = f"{STUDIED}/quality/{{dataset}}/index.html"
 PAIRS = f"{RESULTS}/pairs/{{experiment}}/pairs.tsv"
 PAIR = f"{RESULTS}/pairs/{{experiment}}/{{pair}}/receipt.json"
 REGISTRATION = f"{RESULTS}/registrations/{{experiment}}/{{pair}}/{{run}}/receipt.json"
+TRAINED = f"{RESULTS}/trained/{{training}}/{{run}}/receipt.json"
+TRAINING_CURVES = f"{FIGURES}/training/{{run}}"
 METRICS = f"{RESULTS}/metrics/{{experiment}}/{{pair}}/{{run}}.tsv"
 COLLECTED = f"{STUDIED}/metrics.tsv"
 VERDICT = f"{STUDIED}/verdict.txt"
@@ -81,7 +84,7 @@ SUFFIXES = (".tsv", ".md", ".tex")
 
 SCANS = STUDY.prepared_scans()
 EXPERIMENTS = [e.name for e in STUDY.experiments]
-PLANNED = {(e.name, pair.id): pair for e in STUDY.experiments for pair in e.pairs}
+PLANNED = {(e.name, pair.id): pair for e in STUDY.drawn for pair in e.pairs}
 UNITS = [dict(zip(("experiment", "pair", "run"), unit)) for unit in STUDY.units()]
 
 
@@ -93,7 +96,7 @@ def one_of(names):
 wildcard_constraints:
     dataset=one_of(STUDY.datasets()),
     scan=one_of(scan for _, scan in SCANS),
-    experiment=one_of(EXPERIMENTS),
+    experiment=one_of(e.name for e in STUDY.drawn),
     pair=one_of(pair for _, pair in PLANNED),
     run=one_of(run.name for run in STUDY.runs),
 
@@ -113,6 +116,7 @@ def receipts():
         *(SOURCE.format(dataset=name) for name in virtual),
         *(receipt for scan in SCANS.values() for receipt in units_of(scan)),
         *(PAIR.format(experiment=e, pair=pair) for e, pair in PLANNED),
+        *trainings(),
         *(REGISTRATION.format(**unit) for unit in UNITS),
     ]
 
@@ -129,7 +133,7 @@ def figures():
     of_study = [f"{FIGURES}/{name}" for name in ("dice_boxplot", "dice_by_structure", "regularity", "significance")]
     of_pairs = [CONVERGENCE.format(experiment=e, pair=pair) for e, pair in shown_pairs()]
     return [
-        *(f"{stem}.{kind}" for stem in of_study + of_pairs for kind in ("svg", "png")),
+        *(f"{stem}.{kind}" for stem in of_study + of_pairs + training_curves() for kind in ("svg", "png")),
         *(OVERVIEW.format(experiment=name) for name in EXPERIMENTS),
         *(PANEL.format(experiment=e, pair=pair, run=run.name) for e, pair in shown_pairs() for run in STUDY.runs),
     ]
@@ -355,16 +359,42 @@ def alignment(wildcards):
     return {"alignment": experiment.alignment, "grids": experiment.grids, "seed": experiment.seed}
 
 
+# ------------------------------------------------------------------------------------------------ trainings
+
+
+def trainings(*runs):
+    """Receipts of the runs that are trained first, of all or of those named."""
+    names = [run.name for run in STUDY.trained_runs() if not runs or run.name in runs]
+    return [TRAINED.format(training=STUDY.training.name, run=name) for name in names]
+
+
+def training_curves():
+    """Figures of the trainings, without their suffixes."""
+    return [TRAINING_CURVES.format(run=run.name) for run in STUDY.trained_runs()]
+
+
 # ------------------------------------------------------------------------------------------------ registrations
 
 
 def pair_and_moving_scan(wildcards):
-    return [PAIR.format(**wildcards), prepared(planned_pair(wildcards).moving)]
+    """What a registration reads, and the training of its run where it has one."""
+    return [PAIR.format(**wildcards), prepared(planned_pair(wildcards).moving), *trainings(wildcards.run)]
 
 
 def run_of(wildcards):
     run = STUDY.run(wildcards.run)
     return {"method": run.method, "parameters": dict(sorted(run.parameters.items()))}
+
+
+def weights_of(wildcards):
+    """Checksums of the network weights a run reads: other weights, another run."""
+    return checksums(STUDY.run(wildcards.run).build().pretrained)
+
+
+def environment_of(wildcards):
+    """Where a run's method works."""
+    method = method_class(STUDY.run(wildcards.run).method)
+    return f"{workflow.basedir}/envs/{method.needs.environment}.yaml"
 
 
 def register_code(wildcards):

@@ -3,7 +3,7 @@
 
 # The receipt stands for warp, inverse_warp, warped and trace beside it. A registration that fails writes a receipt that
 # says so: the others go on, the tables show it as missing, and rule verdict makes Snakemake fail in the end.
-# threads and gpu are no params: they may change the time, never which results are up to date.
+# threads, gpu and the time limit (0: none) are no params: they may change the time, never which results are up to date.
 rule register:
     input:
         mended(pair_and_moving_scan),
@@ -14,14 +14,16 @@ rule register:
     benchmark:
         f"{BENCHMARKS}/register/{{experiment}}/{{pair}}/{{run}}.tsv"
     conda:
-        ENVIRONMENT
+        environment_of
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 6000 * attempt,
         gpu=0,
+        time_limit_seconds=lambda w: round(60 * (STUDY.time_limit(w.run) or 0)),
     params:
         datasets=datasets_of,
         run=run_of,
+        weights=weights_of,
         seed=STUDY.seed,
         code=register_code,
     message:

@@ -9,10 +9,11 @@ with job(snakemake) as say:
     from diffeode.methods.base import Machine
     from diffeode.methods.harness import Task, register_to_folder
     from diffeode.methods.runs import Run
+    from diffeode.methods.training import with_weights
     from diffeode.prepare.pair import read_task
     from diffeode.receipt import read_receipt
 
-    pair, moving_scan = (Path(receipt).parent for receipt in snakemake.input)
+    pair, moving_scan, *training = (Path(receipt).parent for receipt in snakemake.input)
     folder = Path(snakemake.output[0]).parent
     machine = Machine(
         threads=snakemake.threads,
@@ -21,10 +22,12 @@ with job(snakemake) as say:
         progress=lambda fraction, message: print(f"{100 * fraction:3.0f} % {message}", flush=True),
     )
     run = Run(snakemake.wildcards.run, title=snakemake.wildcards.run, **snakemake.params.run)
+    if training:
+        run = with_weights(run, *training)
     # nothing of an earlier registration may lie beside the receipt of one that fails
     shutil.rmtree(folder, ignore_errors=True)
     task = Task(*read_task(pair, moving_scan))
-    if not register_to_folder(
-        run, task, machine, folder, {**dict(snakemake.wildcards.items()), **snakemake.params.datasets}
-    ):
+    provenance = {**dict(snakemake.wildcards.items()), **snakemake.params.datasets}
+    limit = snakemake.resources.time_limit_seconds / 60 or None
+    if not register_to_folder(run, task, machine, folder, provenance, limit):
         say(f"failed and is shown as missing: {read_receipt(snakemake.output[0])['reason']}")

@@ -20,6 +20,7 @@ class AffineOnly(Method):
         "Avants, Tustison, Song, Cook, Klein, Gee. A reproducible evaluation of ANTs similarity metric performance in "
         "brain image registration. NeuroImage 54(3), 2011."
     )
+    licence: ClassVar[str] = "Apache-2.0 (ANTs)"
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """The affine and its exact inverse."""

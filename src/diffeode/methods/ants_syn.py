@@ -39,6 +39,7 @@ class AntsSyn(Method):
         "Avants, Epstein, Grossman, Gee. Symmetric diffeomorphic image registration with cross-correlation: Evaluating "
         "automated labeling of elderly and neurodegenerative brain. Medical Image Analysis 12(1), 2008."
     )
+    licence: ClassVar[str] = "Apache-2.0 (ANTs)"
 
     iterations: tuple[int, ...] = (100, 70, 50, 20)
     bins: int = 32

@@ -13,6 +13,7 @@ from diffeode.errors import InputError
 from diffeode.image import Image
 from diffeode.names import nearest
 from diffeode.transform import Transform
+from diffeode.weights import find
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +98,24 @@ class Method(ABC):
     needs: ClassVar[Needs] = Needs()
     citation: ClassVar[str]
     """Authors, title, venue, year: what to cite when the method is used."""
+    licence: ClassVar[str]
+    """Of what does the work: SPDX name of the tool's code, and of its weights where it comes with some."""
+    trained: ClassVar[bool] = False
+    """Whether a network is trained first, by ``diffeode train`` or a study (:mod:`diffeode.methods.trained`)."""
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """Names in ``config/weights`` of the files of trained weights that this method reads."""
+        return ()
+
+    def lacking(self) -> str:
+        """What the method, as it is set, lacks to be started, such as weights: a sentence; empty where it can start."""
+        for name in self.pretrained:
+            try:
+                find(name)
+            except InputError as error:
+                return str(error)
+        return ""
 
     @abstractmethod
     def register(self, pair: Pair, machine: Machine) -> Registration:

@@ -44,6 +44,7 @@ class ConvexAdam(Method):
         "Siebert, Großbröhmer, Hansen, Heinrich. ConvexAdam: Self-Configuring Dual-Optimization-Based 3D Multitask "
         "Medical Image Registration. IEEE Transactions on Medical Imaging 44(2), 2025."
     )
+    licence: ClassVar[str] = "Apache-2.0 (convexAdam)"
 
     mind_r: int = 1
     mind_d: int = 2

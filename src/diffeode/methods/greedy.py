@@ -25,6 +25,8 @@ _METRICS = ("NMI", "MI", "NCC", "SSD")
 class Greedy(Method):
     """The authors' package in double precision, its own default, from the identity: the pair is aligned already.
 
+    Its maps are kept as found; by itself the tool rounds them to a tenth of a voxel.
+
     Attributes:
         metric: ``NMI``, ``MI``, ``NCC`` (local, in patches) or ``SSD``. ``NCC`` without the noise that the tool would
             add to flat regions: it differs each time.
@@ -41,6 +43,7 @@ class Greedy(Method):
         "Yushkevich, Pluta, Wang, Wisse, Das, Wolk. Fast automatic segmentation of hippocampal subfields and medial "
         "temporal lobe subregions in 3 Tesla and 7 Tesla T2-weighted MRI. Alzheimer's & Dementia 12(7S), 2016."
     )
+    licence: ClassVar[str] = "Apache-2.0 (picsl-greedy)"
 
     metric: str = "NMI"
     radius: int = 4
@@ -85,7 +88,7 @@ class Greedy(Method):
         schedule = "x".join(str(n) for n in self.iterations)
         smoothing = f"{self.gradient_sigma:g}vox {self.warp_sigma:g}vox"
         return (
-            f"-d 3 -V 0 -threads {threads} -i fixed moving -m {metric} -n {schedule} -s {smoothing} "
+            f"-d 3 -V 0 -wp 0 -threads {threads} -i fixed moving -m {metric} -n {schedule} -s {smoothing} "
             "-o forward -oinv inverse"
         )
 

@@ -6,6 +6,7 @@ import csv
 import importlib
 import platform
 import random
+import re
 import sys
 import threading
 import time
@@ -27,11 +28,15 @@ from diffeode.image import Image, foreground
 from diffeode.methods.base import Machine, Method, Pair, Registration
 from diffeode.receipt import write_receipt
 from diffeode.transform import Affine, DisplacementField, densify, invert, warp_image
+from diffeode.watch import watched
+from diffeode.weights import checksums
 
 if TYPE_CHECKING:
     from diffeode.methods.runs import Run
 
 _SAMPLING_PERIOD_S = 0.02
+_RESULT_FILES = ("warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "trace.tsv")
+_OF_MEMORY = re.compile(r"out ?of ?memory|can't allocate memory|cannot allocate memory|bad_alloc", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,44 +90,78 @@ def register(method: Method, task: Task, machine: Machine) -> Result:
     Raises:
         RegistrationError: the method failed or returned something unusable.
     """
+    if reason := method.lacking():
+        raise InputError(reason)
     _import_packages(method.needs.packages)
     _seed_everything(machine.seed)
-    with _measured() as usage:
+    with measured() as usage:
         registration = method.register(task.pair(), machine)
     forward = densify(registration.forward.then(task.moving_to_scan), task.fixed.grid)
     inverse, origin = _inverse(registration, task)
     return Result(forward, inverse, origin, registration.trace, registration.notes, **usage)
 
 
-def register_to_folder(run: Run, task: Task, machine: Machine, folder: Path, provenance: dict[str, Any]) -> bool:
+def register_to_folder(
+    run: Run,
+    task: Task,
+    machine: Machine,
+    folder: Path,
+    provenance: dict[str, Any],
+    limit_minutes: float | None = None,
+) -> bool:
     """Register and write ``warp``, ``inverse_warp``, ``warped``, ``trace`` and the receipt; True where it succeeded.
 
-    What the method noted goes into the receipt and to standard error, which is the log of a workflow.
+    The work is done in a process of its own (:func:`diffeode.watch.watched`), so that a method that hangs, crashes or
+    runs out of memory fails like any other. What the method noted goes into the receipt and to standard error, which
+    is the log of a workflow.
     A failure is written as a receipt too, with its reason and no files, so that the study goes on and shows the pair as
     missing.
+
+    Args:
+        limit_minutes: how long registering and writing may take together; None: for ever.
     """
     about = {**provenance, "run": run.name, "method": run.method, "parameters": run.parameters, "seed": machine.seed}
     about |= {"threads": machine.threads, "device": machine.device, "software": software_versions()}
     try:
-        result = register(run.build(), task, machine)
-        files = _write_result(result, task, folder)
+        files, outcome = watched(lambda: _register_and_write(run, task, machine, folder), limit_minutes)
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        write_receipt(folder, [], {**about, "status": "failed", "reason": _reason(error)})
+        for file in _RESULT_FILES:
+            (folder / file).unlink(missing_ok=True)
+        write_receipt(folder, [], {**about, "status": "failed", "reason": reason_of(error)})
         return False
-    costs = {key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")}
-    for note in result.notes:
+    for note in outcome["notes"]:
         print(f"{run.name}: {note}", file=sys.stderr)
-    outcome = {"status": "done", "inverse_origin": result.inverse_origin, "notes": list(result.notes)}
-    write_receipt(folder, files, {**about, **costs, **outcome})
+    write_receipt(folder, files, {**about, **outcome, "status": "done"})
     return True
+
+
+def reason_of(error: Exception) -> str:
+    """Why a registration failed, in one sentence."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, InputError | RegistrationError):
+        return first
+    if isinstance(error, MemoryError) or _OF_MEMORY.search(f"{type(error).__name__}: {error}"):
+        return f"Out of memory ({first or type(error).__name__}); give it more memory or coarser scans."
+    return f"{type(error).__name__}: {first}"
 
 
 def software_versions() -> dict[str, str]:
     """Versions of what computes."""
-    names = ("diffeode", "torch", "numpy", "scipy", "antspyx", "convexAdam", "picsl-greedy")
+    names = ("diffeode", "torch", "numpy", "scipy", "antspyx", "convexAdam", "picsl-greedy", "transformers")
+    names += ("unigradicon", "icon_registration", "itk")
     installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
     return {"python": platform.python_version(), **{n: installed[n.lower()] for n in names if n.lower() in installed}}
+
+
+def _register_and_write(run: Run, task: Task, machine: Machine, folder: Path) -> tuple[list[str], dict[str, Any]]:
+    """Names of the files, and what the receipt says of the outcome."""
+    method = run.build()
+    result = register(method, task, machine)
+    files = _write_result(result, task, folder)
+    costs = {key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")}
+    used = {"inverse_origin": result.inverse_origin, "weights": checksums(method.pretrained)}
+    return files, {**costs, **used, "notes": list(result.notes)}
 
 
 def _write_result(result: Result, task: Task, folder: Path) -> list[str]:
@@ -131,7 +170,7 @@ def _write_result(result: Result, task: Task, folder: Path) -> list[str]:
     io.write_displacement(folder / "inverse_warp.nii.gz", result.inverse_warp)
     io.write_image(folder / "warped.nii.gz", warped)
     _write_trace(folder / "trace.tsv", result.trace)
-    return ["warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "trace.tsv"]
+    return list(_RESULT_FILES)
 
 
 def _write_trace(path: Path, trace: tuple[dict[str, float], ...]) -> None:
@@ -150,13 +189,6 @@ def _inverse(registration: Registration, task: Task) -> tuple[DisplacementField,
     return densify(task.moving_to_scan.inverse().then(inverse), grid), origin
 
 
-def _reason(error: Exception) -> str:
-    first = (str(error).strip().splitlines() or [""])[0]
-    if isinstance(error, InputError | RegistrationError):
-        return first
-    return f"{type(error).__name__}: {first}"
-
-
 def _import_packages(names: tuple[str, ...]) -> None:
     """Import what a method needs ahead of the clock and the seed; some packages silence the process's warnings."""
     with warnings.catch_warnings():
@@ -172,7 +204,7 @@ def _seed_everything(seed: int) -> None:
 
 
 @contextmanager
-def _measured() -> Iterator[dict[str, float]]:
+def measured() -> Iterator[dict[str, float]]:
     """Wall and CPU seconds and the peak resident memory of this process and its children, MB."""
     usage: dict[str, float] = {}
     process = psutil.Process()

@@ -14,6 +14,7 @@ class Identity(Method):
 
     title: ClassVar[str] = "Initial"
     citation: ClassVar[str] = "None: the prepared pair before any registration."
+    licence: ClassVar[str] = "MIT (diffeode)"
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """The identity, both ways."""

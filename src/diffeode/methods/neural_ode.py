@@ -105,6 +105,7 @@ class NeuralODE(Method):
         "descriptors. arXiv:2512.22689, 2025. Wu, Y. et al.: NODEO: a neural ordinary differential equation based "
         "optimization framework for deformable image registration. CVPR, 2022."
     )
+    licence: ClassVar[str] = "MIT (diffeode)"
 
     weight_mind: float = 1.0
     weight_lmi: float = 0.0

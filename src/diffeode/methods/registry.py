@@ -6,16 +6,17 @@ import dataclasses
 import importlib
 import importlib.util
 import pkgutil
+import re
 from functools import cache
 from typing import Any
 
 from diffeode import methods
 from diffeode.errors import InputError
-from diffeode.methods.base import Method
+from diffeode.methods.base import Method, Needs
 from diffeode.names import nearest
-from diffeode.tools import what_is_missing
+from diffeode.tools import missing_program
 
-_NOT_METHODS = {"base", "energy", "registry", "harness", "runs"}
+_NOT_METHODS = {"base", "energy", "registry", "harness", "page", "runs", "trained", "training"}
 
 
 @cache
@@ -82,11 +83,37 @@ def _sort_of(value: Any) -> str:
     return "word"
 
 
-def missing_needs(name: str) -> list[str]:
+def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list[str]]:
+    """What keeps method ``name`` from running here: a ``package``, ``binary``, ``weights`` or ``training``, and why."""
+    cls, why = method_class(name), make_method(name, parameters or {}).lacking()
+    needs = cls.needs
+    found = {
+        "package": [
+            f"the Python package {p} is not installed{_remedy(needs)}" for p in needs.packages if not _importable(p)
+        ],
+        "binary": [clause for e in needs.executables if (clause := missing_program(e))],
+        "training" if cls.trained else "weights": [_clause(why)] if why else [],
+    }
+    return {kind: clauses for kind, clauses in found.items() if clauses}
+
+
+def missing_needs(name: str, parameters: dict[str, Any] | None = None) -> list[str]:
     """What keeps method ``name`` from running here, one clause each; empty where it can run."""
-    needs = method_class(name).needs
-    packages = [
-        f"the Python package {p} is not installed" for p in needs.packages if importlib.util.find_spec(p) is None
-    ]
-    programs = [what_is_missing(name) for name in needs.executables]
-    return packages + [clause for clause in programs if clause]
+    return [clause for clauses in lacks(name, parameters).values() for clause in clauses]
+
+
+def standing(name: str, parameters: dict[str, Any] | None = None) -> str:
+    """``run``, or what is missing here: ``needs-package``, ``needs-binary``, ``needs-weights``, ``needs-training``."""
+    return ", ".join(f"needs-{kind}" for kind in lacks(name, parameters)) or "run"
+
+
+def _importable(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _remedy(needs: Needs) -> str:
+    return "" if needs.environment == "base" else f" (envs/{needs.environment}.yaml has it)"
+
+
+def _clause(sentence: str) -> str:
+    return re.sub("^The ", "the ", sentence).removesuffix(".")

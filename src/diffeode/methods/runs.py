@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -11,10 +12,10 @@ import yaml
 
 from diffeode.errors import InputError
 from diffeode.methods.base import Method
-from diffeode.methods.registry import make_method, method_class, method_names
+from diffeode.methods.registry import lacks, make_method, method_class, method_names
 from diffeode.names import nearest
 
-_KEYS = {"method", "title", "parameters"}
+_KEYS = {"method", "title", "parameters", "time_limit_minutes"}
 
 
 @dataclass(frozen=True)
@@ -25,16 +26,43 @@ class Run:
         method: the method's name (:func:`diffeode.methods.registry.method_names`).
         title: how tables and figures call it.
         parameters: hyper-parameters that differ from the method's defaults.
+        time_limit_minutes: how long one registration may take in a study; None: as long as the study allows.
     """
 
     name: str
     method: str
     title: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    time_limit_minutes: float | None = None
+
+    @property
+    def is_trained_first(self) -> bool:
+        """Whether its network is to be trained, no weights being named."""
+        return method_class(self.method).trained and not self.parameters.get("weights")
 
     def build(self) -> Method:
         """The method with this run's hyper-parameters."""
         return make_method(self.method, self.parameters)
+
+
+def obstacles(runs: Iterable[Run], own_environments: bool = False) -> list[str]:
+    """Why runs cannot work here, one sentence for each that cannot.
+
+    Args:
+        own_environments: methods run in the environments they name (``Needs.environment``), so that packages and
+            programs of others than ``base`` are not looked for here.
+    """
+    return [sentence for run in runs if (sentence := _obstacle(run, own_environments))]
+
+
+def _obstacle(run: Run, own_environments: bool) -> str:
+    found = lacks(run.method, run.parameters)
+    if own_environments and method_class(run.method).needs.environment != "base":
+        found = {"weights": found.get("weights", [])}
+    if "weights" not in run.parameters:
+        found.pop("training", None)  # the study sees to that
+    clauses = [clause for kind in found.values() for clause in kind]
+    return f"Run {run.name} cannot work here: {'; '.join(clauses)}." if clauses else ""
 
 
 @cache
@@ -70,4 +98,8 @@ def load_run(name: str) -> Run:
             raise InputError(f"{path} has an unknown key {key!r}{nearest(key, _KEYS)}.")
     parameters = content.get("parameters") or {}
     make_method(content["method"], parameters)
-    return Run(name, content["method"], content.get("title") or method_class(content["method"]).title, parameters)
+    limit = content.get("time_limit_minutes")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or limit <= 0):
+        raise InputError(f"{path} has time_limit_minutes: {limit!r}; give a number of minutes above 0.")
+    title = content.get("title") or method_class(content["method"]).title
+    return Run(name, content["method"], title, parameters, limit)

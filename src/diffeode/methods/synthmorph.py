@@ -10,13 +10,13 @@ from typing import ClassVar, final
 
 from diffeode import io
 from diffeode.errors import InputError
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device, require_in, require_one_of
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device, require_in
 from diffeode.space import Grid
 from diffeode.tools import MRI_SYNTHMORPH, Limits, answer, find, output_of, run
 from diffeode.transform import DisplacementField
 
 _DEFAULT_WEIGHT = 0.5
-_EXTENTS = ("192", "256")
+_EXTENTS_MM = (192, 256)
 
 
 @final
@@ -29,7 +29,7 @@ class SynthMorph(Method):
 
     Attributes:
         weight: of the regularisation, above 0 and below 1; higher is smoother.
-        extent: of the cube registered in, mm, as a word: ``192`` or ``256``.
+        extent: of the cube registered in, mm: 192 or 256.
     Raises:
         InputError: a value out of range.
     """
@@ -45,11 +45,12 @@ class SynthMorph(Method):
     licence: ClassVar[str] = "FreeSurfer Software License (code and weights)"
 
     weight: float = _DEFAULT_WEIGHT
-    extent: str = "256"
+    extent: int = 256
 
     def __post_init__(self) -> None:
         require_in("weight", self.weight, 0.001, 0.999)
-        require_one_of("extent", self.extent, _EXTENTS)
+        if self.extent not in _EXTENTS_MM:
+            raise InputError(f"Parameter extent is {self.extent}; it must be 192 or 256 mm.")
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """The map, and with the newer command line the network's own way back.
@@ -62,8 +63,8 @@ class SynthMorph(Method):
         older = is_older(find(MRI_SYNTHMORPH, SynthMorph.title))
         if older and self.weight != _DEFAULT_WEIGHT:
             raise InputError(
-                f"This {MRI_SYNTHMORPH} is older than the option -r, so weight can only be {_DEFAULT_WEIGHT}; get "
-                f"FreeSurfer 8 from {MRI_SYNTHMORPH.source} or the container freesurfer/synthmorph."
+                f"This {MRI_SYNTHMORPH} is older than the option -r, so weight can only be {_DEFAULT_WEIGHT}; get a "
+                f"newer one from {MRI_SYNTHMORPH.source} or the container freesurfer/synthmorph:4."
             )
         with tempfile.TemporaryDirectory(prefix="diffeode-synthmorph-") as name:
             folder = Path(name)
@@ -84,7 +85,7 @@ class SynthMorph(Method):
             fixed_file=folder / "fixed.nii.gz",
             model="deform",
             trans_file=forward,
-            extent=int(self.extent),
+            extent=self.extent,
             threads=machine.threads,
             gpu=machine.device != "cpu",
             **of_newer,

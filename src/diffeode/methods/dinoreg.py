@@ -1,0 +1,209 @@
+"""DINO-Reg: ConvexAdam on features of DINOv2 instead of MIND."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+import nibabel as nib
+import numpy as np
+
+from diffeode.errors import InputError, RegistrationError
+from diffeode.image import Image, bounding_box
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device, require_in
+from diffeode.methods.convexadam import ConvexAdam
+from diffeode.weights import find
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from torch import Tensor, nn
+
+
+_MARGIN_VOX = 4
+_SHARE_OF_FEATURES = 0.5
+"""Of the progress shown."""
+
+
+@final
+@dataclass(frozen=True)
+class DinoReg(Method):
+    """Our own reading of the paper: features of coronal slices, then the solver of the package convexAdam, unchanged.
+
+    The box around both brains is registered. Slices are shown upright. A patch of the network covers ``patch`` voxels,
+    and the principal components are scaled to a variance of 1 in all, which is near that of MIND-SSC; neither is in
+    the paper.
+
+    Attributes:
+        weights_name: DINOv2 as in ``config/weights``; with its four registers, as a copy of the authors' code has it;
+            the paper does not say.
+        every: distance between the coronal slices, voxels; linear in between.
+        patch: width of a patch, voxels: slices are enlarged (bilinear) until the network's 14 pixels are so wide.
+        components: principal components of the features, the same for both images.
+        lambda_weight: weight of the diffusion regulariser of the Adam stage.
+        grid_sp: spacing of the control points of the discrete stage, voxels.
+        disp_hw: reach of the discrete search, in steps of ``grid_sp``.
+        selected_niter: Adam iterations.
+        grid_sp_adam: spacing of the control points of the Adam stage, voxels.
+    Raises:
+        InputError: a value out of range.
+    """
+
+    title: ClassVar[str] = "DINO-Reg"
+    needs: ClassVar[Needs] = Needs(
+        packages=("convexAdam", "torch", "transformers", "safetensors"), environment="baselines", gpu=True
+    )
+    citation: ClassVar[str] = (
+        "Song, Xu, Yan. DINO-Reg: General Purpose Image Encoder for Training-Free Multi-modal Deformable Medical Image "
+        "Registration. MICCAI, 2024. With: Oquab et al. DINOv2: Learning Robust Visual Features without Supervision. "
+        "TMLR, 2024."
+    )
+    licence: ClassVar[str] = "Apache-2.0 (convexAdam, transformers); weights: Apache-2.0 (DINOv2)"
+
+    weights_name: str = "dinov2-vitl14-reg"
+    every: int = 3
+    patch: float = 2.0
+    components: int = 64
+    lambda_weight: float = 1.25
+    grid_sp: int = 6
+    disp_hw: int = 4
+    selected_niter: int = 1000
+    grid_sp_adam: int = 2
+
+    def __post_init__(self) -> None:
+        require_in("every", self.every, 1, 32)
+        require_in("patch", self.patch, 0.5, 32)
+        require_in("components", self.components, 1, 1024)
+        self._solver()
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """DINOv2's."""
+        return (self.weights_name,)
+
+    def register(self, pair: Pair, machine: Machine) -> Registration:
+        """One map, without an inverse and without a trace, as ConvexAdam.
+
+        Raises:
+            InputError: no such device, or the weights are not here or no DINOv2.
+            RegistrationError: the brains are too small for the control points or the components.
+        """
+        import torch
+
+        require_device(machine.device)
+        cropped = _around_the_brains(pair)
+        network = load_dinov2(find(self.weights_name)).to(machine.device)
+        before = torch.get_num_threads()
+        torch.set_num_threads(machine.threads)
+        try:
+            features = self._features(network, cropped, machine)
+        finally:
+            torch.set_num_threads(before)
+        with _in_place_of_mind(*features):
+            return self._solver().register(cropped, machine)
+
+    def _solver(self) -> ConvexAdam:
+        return ConvexAdam(
+            lambda_weight=self.lambda_weight,
+            grid_sp=self.grid_sp,
+            disp_hw=self.disp_hw,
+            selected_niter=self.selected_niter,
+            grid_sp_adam=self.grid_sp_adam,
+        )
+
+    def _features(self, network: nn.Module, pair: Pair, machine: Machine) -> list[Tensor]:
+        """Of the fixed and the moving image, ``(1, components, X, Y, Z)``, 0 outside the brains."""
+        import torch
+
+        from diffeode.descriptors.dinov2 import Slicing, brain_patches, every_voxel, patch_features, shared_components
+
+        slicing, device = Slicing(self.every, self.patch), torch.device(machine.device)
+        view = Coronal(pair.fixed.grid.affine, device)
+        masks = [view.of(mask) for mask in (pair.fixed_mask, pair.moving_mask)]
+        found = [
+            patch_features(network, view.of(image.data), slicing, _shown(machine, which))
+            for which, image in enumerate((pair.fixed, pair.moving))
+        ]
+        try:
+            reduced = shared_components(tuple(found), tuple(brain_patches(m, slicing) for m in masks), self.components)
+        except ValueError as error:
+            raise RegistrationError(f"DINO-Reg cannot work on so small brains: {error}.") from None
+        volumes = (every_voxel(r, tuple(m.shape), slicing) * m for r, m in zip(reduced, masks, strict=True))
+        return [view.back(volume) for volume in volumes]
+
+
+@final
+class Coronal:
+    """Volumes on a grid as coronal slices, upright, and back: axes anterior, inferior, right."""
+
+    def __init__(self, affine: np.ndarray, device: torch.device) -> None:
+        there = nib.orientations.axcodes2ornt("AIR")
+        here = nib.orientations.io_orientation(affine)
+        self._there = nib.orientations.ornt_transform(here, there)
+        self._back = nib.orientations.ornt_transform(there, here)
+        self._device = device
+
+    def of(self, array: np.ndarray) -> Tensor:
+        """``(X, Y, Z)`` as ``(slices, rows, columns)``."""
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(nib.apply_orientation(array, self._there))).to(self._device)
+
+    def back(self, volume: Tensor) -> Tensor:
+        """``(1, C, slices, rows, columns)`` as ``(1, C, X, Y, Z)``."""
+        upside_down = [2 + axis for axis in range(3) if self._back[axis, 1] < 0]
+        order = [2 + int(axis) for axis in np.argsort(self._back[:, 0])]
+        return volume.flip(upside_down).permute(0, 1, *order).contiguous()
+
+
+def load_dinov2(path: Path) -> nn.Module:
+    """DINOv2 from a ``.safetensors`` file as ``transformers`` saves one.
+
+    Raises:
+        InputError: it is no such file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from transformers.utils import logging
+
+    from diffeode.descriptors.dinov2 import dinov2
+
+    logging.disable_progress_bar()
+    try:
+        return dinov2(load_file(path))
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"{path} is no DINOv2 for the package transformers ({error}); download it again.") from None
+
+
+def _around_the_brains(pair: Pair) -> Pair:
+    """The pair on the box of both brains with a margin."""
+    lower, upper = bounding_box(pair.fixed_mask | pair.moving_mask, _MARGIN_VOX)
+    box = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
+    grid = pair.fixed.grid.crop(lower, upper)
+    fixed, moving = (Image(image.data[box], grid) for image in (pair.fixed, pair.moving))
+    return Pair(fixed, moving, pair.fixed_mask[box], pair.moving_mask[box])
+
+
+def _shown(machine: Machine, which: int) -> Callable[[float], None]:
+    name = ("fixed", "moving")[which]
+    return lambda fraction: machine.progress(
+        _SHARE_OF_FEATURES * (which + fraction) / 2, f"features of the {name} image"
+    )
+
+
+@contextmanager
+def _in_place_of_mind(fixed: Tensor, moving: Tensor) -> Iterator[None]:
+    """The package takes no features; while this holds, its solver finds these where it would compute MIND-SSC."""
+    with warnings.catch_warnings():  # importing it would silence those of the process
+        from convexAdam import convex_adam_MIND as package
+
+    before = package.extract_features
+    package.extract_features = lambda **given: (fixed, moving)
+    try:
+        yield
+    finally:
+        package.extract_features = before

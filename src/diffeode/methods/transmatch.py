@@ -1,0 +1,93 @@
+"""TransMatch: transformers that match features of both images, trained on the overlap of labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from diffeode.errors import InputError
+from diffeode.methods.base import require_in
+from diffeode.methods.trained import Maps, TrainedMethod, Views
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@final
+@dataclass(frozen=True)
+class TransMatch(TrainedMethod):
+    """Overlap of labels and the gradient of the displacement, as the authors train for two contrasts.
+
+    Attributes:
+        embedding: channels of the first level.
+        depths, heads: blocks and heads of attention of each of the four levels.
+        window: tokens along each axis of a window of attention.
+        dropped: with what probability the last block is left out in training.
+        weight_gradient: of the mean squared gradient of the displacement.
+    Raises:
+        InputError: a value out of range.
+    """
+
+    title: ClassVar[str] = "TransMatch"
+    citation: ClassVar[str] = (
+        "Chen, Zheng, Gee. TransMatch: a transformer-based multilevel dual-stream feature matching network for "
+        "unsupervised deformable image registration. IEEE Transactions on Medical Imaging 43(1), 2024."
+    )
+    licence: ClassVar[str] = "MIT (diffeode; the authors' README says MIT)"
+    multiple: ClassVar[int] = 32
+    shape: ClassVar[tuple[str, ...]] = ("embedding", "depths", "heads", "window")
+    learns_from_labels: ClassVar[bool] = True
+    amsgrad: ClassVar[bool] = True
+
+    steps: int = 100_000
+    embedding: int = 96
+    depths: tuple[int, ...] = (2, 2, 4, 2)
+    heads: tuple[int, ...] = (4, 4, 8, 8)
+    window: tuple[int, ...] = (5, 6, 5)
+    dropped: float = 0.3
+    weight_gradient: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, count in (("depths", 4), ("heads", 4), ("window", 3)):
+            values = getattr(self, name)
+            if len(values) != count or not all(isinstance(n, int) and 1 <= n <= 32 for n in values):
+                raise InputError(f"Parameter {name} is {values}; give {count} whole numbers from 1 to 32.")
+        widths = [self.embedding * 2**level for level in range(4)]
+        if any(width % n for width, n in zip(widths, self.heads, strict=True)) or self.embedding % self.heads[0]:
+            raise InputError(f"Parameter embedding is {self.embedding}; heads {self.heads} must divide its multiples.")
+        require_in("embedding", self.embedding, 2, 512)
+        require_in("dropped", self.dropped, 0, 0.9)
+        require_in("weight_gradient", self.weight_gradient, 0, 1e6)
+
+    def network(self) -> nn.Module:
+        """The transformer and its decoder."""
+        from diffeode.networks.transmatch import TransMatchNet
+
+        return TransMatchNet(self.embedding, self.depths, self.heads, self.window, self.dropped)
+
+    def maps(self, network: nn.Module, fixed: Tensor, moving: Tensor) -> Maps:
+        """The network's displacement; nothing keeps it from folding, and it has no inverse."""
+        return Maps(network(fixed, moving))
+
+    def losses(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
+        """Overlap and smoothness of one direction."""
+        from diffeode.losses.dice import dice_loss
+        from diffeode.losses.regularisers import gradient_magnitude
+        from diffeode.warp import pull_back
+
+        displacement = network(views.fixed, views.moving)
+        fixed, moving = _channels(views.fixed_labels, views.moving_labels)
+        return {
+            "overlap": dice_loss(pull_back(moving, displacement), fixed),
+            "gradient": self.weight_gradient * gradient_magnitude(displacement) / 3,
+        }
+
+
+def _channels(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+    """Two label maps ``(1, 1, *size)`` as ``(1, labels, *size)``: the labels that both have, background among them."""
+    import torch
+
+    common = [label for label in torch.unique(fixed).tolist() if (moving == label).any()]
+    ids = torch.tensor(common, device=fixed.device).view(1, -1, 1, 1, 1)
+    return (fixed == ids).float(), (moving == ids).float()

@@ -1,0 +1,107 @@
+"""Training by the command line: from scans to weights to a registered pair."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from diffeode import desk, io
+from diffeode.cli import main
+from diffeode.errors import InputError
+from diffeode.image import Image
+from diffeode.receipt import require_intact
+from diffeode.space import Grid
+
+GRID = Grid((26, 28, 24), np.diag([4.0, 4.0, 4.0, 1.0]))
+RUN = """\
+method: voxelmorph
+title: Brief
+parameters: {steps: 2, interval: 1, window: 5}
+"""
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Four persons' scans of two contrasts, with unequal texture."""
+    radius = np.linalg.norm((GRID.voxels() - (np.array(GRID.shape) - 1) / 2) / (0.35 * np.array(GRID.shape)), axis=-1)
+    files = {"T1w": [], "T2w": []}
+    for person in range(1, 5):
+        noise = torch.rand(1, 1, 9, 10, 9, generator=torch.Generator().manual_seed(person))
+        values = 0.2 + 0.8 * F.interpolate(noise, GRID.shape, mode="trilinear")[0, 0].numpy()
+        for modality, contrast in (("T1w", values), ("T2w", 1.2 - values)):
+            path = tmp_path / "bids" / f"sub-0{person}" / "anat" / f"sub-0{person}_{modality}.nii.gz"
+            io.write_image(path, Image(np.where(radius < 1, contrast, 0), GRID))
+            files[modality].append(path)
+    return files
+
+
+@pytest.fixture
+def brief(tmp_path, monkeypatch):
+    """A named run of two steps, beside the others."""
+    from diffeode.methods import runs
+
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    (folder / "brief.yaml").write_text(RUN)
+    (folder / "identity.yaml").write_text("method: identity\n")
+    monkeypatch.setattr(runs, "runs_folder", lambda: folder)
+    return "brief"
+
+
+def test_scans_become_weights_that_register(scans, brief, tmp_path, capfd):
+    out = tmp_path / "trained"
+    lists = ["--fixed", *map(str, scans["T2w"]), "--moving", *map(str, scans["T1w"])]
+    assert main(["train", brief, "-o", str(out), *lists, "--init", "identity", "--threads", "1"]) == 0
+    receipt = require_intact(out / "receipt.json")
+    assert receipt["pairs"] == 12
+    assert receipt["persons"] == [f"desk/000{n}" for n in range(1, 5)]
+    assert (out / "curves.png").stat().st_size > 1000
+    assert not (out / "pairs").exists()
+
+    registered = tmp_path / "registered"
+    pair = [str(scans["T2w"][0]), str(scans["T1w"][1]), "-o", str(registered), "--method", brief, "--init", "identity"]
+    capfd.readouterr()
+    assert main(["register", *pair]) == 2
+    assert "run 'diffeode train'" in capfd.readouterr().err
+    weights = out / "weights.safetensors"
+    assert main(["register", *pair, "--weights", str(weights)]) == 0
+    assert json.loads((registered / "metrics.json").read_text())["parameters"]["weights"] == str(weights)
+
+
+def test_a_dataset_gives_the_persons_who_have_both_scans(scans, tmp_path):
+    scans["T1w"][3].unlink()
+    persons = desk.persons_of_dataset(tmp_path / "bids", "T2w", "T1w", None)
+    assert [person.name for person in persons] == ["bids/01", "bids/02", "bids/03"]
+    assert {(p.fixed.modality, p.moving.modality) for p in persons} == {("T2w", "T1w")}
+    assert [p.name for p in desk.persons_of_dataset(tmp_path / "bids", "T2w", "T1w", ["02"])] == ["bids/02"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["identity", "--fixed", "a", "--moving", "b"], "needs no training"),
+        (["brief", "--fixed", "a", "b", "--moving", "c"], "--moving has 1 files and --fixed 2"),
+        (["brief", "--fixed", "a", "b", "--moving", "c", "d", "--fixed-labels", "e"], "--fixed-labels has 1 files"),
+        (["brief", "--fixed", "a", "b", "--moving", "c", "d"], "2 persons are too few"),
+        (["brief", "--bids", "nowhere"], "has no folder"),
+        (["brief", "--bids", "x", "--fixed", "a"], "give either --bids or"),
+    ],
+)
+@pytest.mark.usefixtures("brief")
+def test_what_cannot_be_trained_on_is_said_in_a_sentence(arguments, sentence, tmp_path, capfd):
+    assert main(["train", *arguments, "-o", str(tmp_path / "out")]) == 2
+    said = capfd.readouterr().err
+    assert sentence in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_lists_name_persons_by_their_place():
+    files = [Path("a.nii"), Path("b.nii")]
+    with pytest.raises(InputError):
+        desk.persons_of_files(files, files[:1], [], [])
+    first, second = desk.persons_of_files(files, files, [], files)
+    assert first.name != second.name
+    assert (first.fixed.labels, second.moving.labels) == (None, files[1])

@@ -1,0 +1,117 @@
+"""A watched process gives what it found, and however it dies the one that watches goes on."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from diffeode.errors import InputError, RegistrationError
+from diffeode.watch import watched
+
+QUICK = 0.5 / 60
+"""A limit of half a second, in minutes."""
+
+
+def die_by(number):
+    os.kill(os.getpid(), number)
+    time.sleep(60)
+
+
+def hang_without_python():
+    """As a tool's own code does that holds the interpreter's lock: no signal handler of Python ever runs."""
+    ctypes.PyDLL(None).sleep(60)
+
+
+def hang_in_a_program(pid_file):
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    pid_file.write_text(str(program.pid))
+    program.wait()
+
+
+def runs(pid):
+    """Whether there is such a process; one that ended and that nobody asked for its exit code counts as gone."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_what_the_work_returns_comes_back_from_another_process():
+    value, pid = watched(lambda: ({"a": [1.5, None]}, os.getpid()))
+    assert value == {"a": [1.5, None]}
+    assert pid != os.getpid()
+
+
+@pytest.mark.parametrize("error", [InputError("No such thing."), RegistrationError("It gave up."), ValueError("odd")])
+def test_what_the_work_raises_is_raised_here_and_says_where(error):
+    def work():
+        raise error
+
+    with pytest.raises(type(error), match=str(error)) as raised:
+        watched(work)
+    assert "in work" in raised.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("work", "limit", "reason"),
+    [
+        (lambda: time.sleep(60), QUICK, "It took longer than its time limit of 0.00833333 minutes."),
+        (lambda: die_by(signal.SIGKILL), None, "memory runs out"),
+        (lambda: die_by(signal.SIGSEGV), None, r"crashed \(SIGSEGV\)"),
+        (os.abort, None, r"crashed \(SIGABRT\)"),
+    ],
+)
+def test_a_process_that_hangs_or_dies_is_one_sentence(work, limit, reason):
+    with pytest.raises(RegistrationError, match=reason) as error:
+        watched(work, limit)
+    assert "\n" not in str(error.value)
+
+
+def test_code_that_never_comes_back_to_python_is_ended_too(monkeypatch):
+    monkeypatch.setattr("diffeode.watch._GRACE_S", 0.2)
+    before = psutil.Process().children()
+    with pytest.raises(RegistrationError, match="time limit"):
+        watched(hang_without_python, QUICK)
+    assert psutil.Process().children() == before
+
+
+def test_programs_the_work_started_end_with_it(tmp_path):
+    with pytest.raises(RegistrationError, match="time limit"):
+        watched(lambda: hang_in_a_program(tmp_path / "pid"), 1.5 / 60)
+    assert not runs(int((tmp_path / "pid").read_text()))
+
+
+def test_temporary_files_go_however_the_work_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def leave_a_file_and_die():
+        Path(tempfile.mkdtemp(), "left").write_text("x")
+        die_by(signal.SIGKILL)
+
+    with pytest.raises(RegistrationError):
+        watched(leave_a_file_and_die)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_work_ends_with_the_one_that_watches(number, tmp_path):
+    if number == signal.SIGKILL and not sys.platform.startswith("linux"):
+        pytest.skip("only Linux tells a child that its parent was killed")
+    pid_file = tmp_path / "pid"
+    code = (
+        "import os, time; from pathlib import Path; from diffeode.watch import watched\n"
+        f"watched(lambda: (Path({str(pid_file)!r}).write_text(str(os.getpid())), time.sleep(60)))"
+    )
+    watching = subprocess.Popen([sys.executable, "-c", code])
+    while not pid_file.exists() or not pid_file.read_text():
+        time.sleep(0.02)
+    watching.send_signal(number)
+    assert watching.wait(30) == (143 if number == signal.SIGTERM else -number)
+    deadline = time.monotonic() + 30
+    while runs(int(pid_file.read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,85 @@
+"""A study with a run that is trained first: once, on nobody who is registered, and used by its registrations."""
+
+import json
+
+import pytest
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+DATASET = """\
+title: Tiny virtual cohort
+population: virtual adults
+kind: virtual
+labels: virtual
+prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}
+cohort: {persons: 6, spacing_mm: 6.0, seed: 7}
+"""
+EXPERIMENT = """\
+title: Tiny
+fixed: {{dataset: tiny, modality: T2w, subjects: {subjects}}}
+moving: {{dataset: tiny, modality: T1w, subjects: {subjects}}}
+alignment: none
+pairs: {pairs}
+seed: 2
+"""
+STUDY = """\
+study: tiny
+title: Tiny study
+experiments: [tested]
+runs: [identity, brief]
+ours: identity
+training: learned-from
+seed: 1
+results: results
+panels: 1
+"""
+RUN = """\
+method: voxelmorph
+title: Brief
+parameters: {steps: 2, interval: 1, window: 5}
+"""
+
+
+@pytest.fixture
+def clone(fresh):
+    """Four persons to train on, two to test on, and a training of two steps."""
+    fresh.write("config/datasets/tiny.yaml", DATASET)
+    fresh.write(
+        "config/experiments/learned-from.yaml", EXPERIMENT.format(subjects='["01", "02", "03", "04"]', pairs="all")
+    )
+    fresh.write("config/experiments/tested.yaml", EXPERIMENT.format(subjects='["05", "06"]', pairs=1))
+    fresh.write("config/config.yaml", STUDY)
+    fresh.write("config/methods/brief.yaml", RUN)
+    return fresh
+
+
+def test_the_training_comes_before_the_registrations_and_is_used_by_them(clone):
+    planned = clone.planned()
+    assert (planned["train"], planned["training_curves"], planned["align"], planned["register"]) == (1, 1, 13, 2)
+    run = clone.snakemake()
+    assert run.returncode == 0, run.stdout
+    folder = clone.path("results/trained/learned-from/brief")
+    training = json.loads((folder / "receipt.json").read_text())
+    assert training["persons"] == ["tiny/01", "tiny/02", "tiny/03", "tiny/04"]
+    (registered,) = clone.path("results/registrations/tested").glob("*/brief/receipt.json")
+    parameters = json.loads(registered.read_text())["parameters"]
+    assert parameters["weights_sha256"] == training["outputs"]["weights.safetensors"]["sha256"]
+    assert clone.path("results/studies/tiny/figures/training/brief.png").is_file()
+    assert clone.planned() == {}
+
+    (folder / "weights.safetensors").write_bytes(b"damaged")
+    assert f"{folder.relative_to(clone.root)} has to be made again" in clone.snakemake("--dry-run").stdout
+
+
+def test_a_person_on_both_sides_stops_the_study(clone):
+    clone.replace("config/experiments/tested.yaml", '"05", "06"', '"04", "05"')
+    run = clone.snakemake("--dry-run")
+    assert run.returncode != 0
+    assert "1 of the persons to test on are among those to train on" in run.stdout
+
+
+def test_a_study_without_a_training_says_what_is_missing(clone):
+    clone.replace("config/config.yaml", "training: learned-from\n", "")
+    run = clone.snakemake("--dry-run")
+    assert run.returncode != 0
+    assert "runs that are trained first (brief)" in run.stdout

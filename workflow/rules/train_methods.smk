@@ -1,0 +1,74 @@
+"""From aligned pairs of persons who are not registered to the weights of the runs that are learned."""
+
+
+def trained_on(wildcards):
+    """Every pair of the experiment to train on, and the labels of both sides."""
+    pairs = STUDY.training.pairs
+    return {
+        "pairs": [PAIR.format(experiment=STUDY.training.name, pair=pair.id) for pair in pairs],
+        "fixed_labels": [labels_of(pair.fixed) for pair in pairs],
+        "moving_labels": [labels_of(pair.moving) for pair in pairs],
+    }
+
+
+def trained_persons(wildcards):
+    """Who is on the fixed and on the moving side of each pair."""
+    return [["/".join(scan.person) for scan in (pair.fixed, pair.moving)] for pair in STUDY.training.pairs]
+
+
+def train_code(wildcards):
+    """The code of this run's method and of the training, not of any other method."""
+    return code("train", method_module(STUDY.run(wildcards.run).method), "diffeode.methods.training")
+
+
+# Checkpoints lie beside the receipt and are no outputs, so a training that was stopped goes on from the last of them.
+rule train:
+    input:
+        unpack(mended(trained_on)),
+    output:
+        TRAINED,
+    log:
+        f"{LOGS}/train/{{training}}/{{run}}.log",
+    benchmark:
+        f"{BENCHMARKS}/train/{{training}}/{{run}}.tsv"
+    wildcard_constraints:
+        training=one_of([STUDY.training.name] if STUDY.training else ["none"]),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: 6000 * attempt,
+        gpu=0,
+    params:
+        run=run_of,
+        persons=trained_persons,
+        seed=STUDY.seed,
+        code=train_code,
+    message:
+        "training {wildcards.run} on {wildcards.training}"
+    script:
+        "../scripts/train.py"
+
+
+rule training_curves:
+    input:
+        mended(lambda w: trainings(w.run)),
+    output:
+        report(
+            f"{TRAINING_CURVES}.svg",
+            caption="../report/training_curves.rst",
+            category="4 Training",
+            labels={"figure": "{run}"},
+        ),
+        f"{TRAINING_CURVES}.png",
+    log:
+        f"{LOGS}/training_curves/{STUDY.name}/{{run}}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        title=lambda w: f"{STUDY.run(w.run).title}, trained on {STUDY.training.title} ({STUDY.training.population})",
+        code=code("training_curves", "diffeode.figures.training_curves"),
+    message:
+        "drawing the training of {wildcards.run}"
+    script:
+        "../scripts/training_curves.py"
