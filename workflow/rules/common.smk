@@ -387,8 +387,11 @@ def run_of(wildcards):
 
 
 def weights_of(wildcards):
-    """Checksums of the network weights a run reads: other weights, another run."""
-    return checksums(STUDY.run(wildcards.run).build().pretrained)
+    """Checksums of the network weights a run reads: other weights, another run. None where a plan has to do without."""
+    try:
+        return checksums(STUDY.run(wildcards.run).build().pretrained)
+    except InputError:
+        return None
 
 
 def environment_of(wildcards):

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from diffeode.methods.runs import obstacles
 from diffeode.prepare.backends import missing
 from diffeode.receipt import damage, read_receipt
 from diffeode.seals import broken_seal
@@ -48,16 +49,25 @@ def mend():
 
 
 def require_what_is_needed():
-    """Stop before any job where a program or weights that the work ahead needs are not here; a dry run only says so.
+    """Stop before any job where a program, package or weights that the work ahead needs are not here.
 
-    Where jobs run elsewhere, or in environments of their own, only they can know.
+    A dry run only says so. Where jobs run elsewhere, only they can know.
     """
-    elsewhere = workflow.remote_exec or not workflow.local_exec or workflow.deployment_settings.deployment_method
-    absent = [] if elsewhere else [sentence for step in steps_ahead() if (sentence := missing(*step))]
+    if workflow.remote_exec or not workflow.local_exec:
+        return
+    absent = obstacles(runs_ahead(), own_environments=bool(workflow.deployment_settings.deployment_method))
+    if not workflow.deployment_settings.deployment_method:
+        absent += filter(None, (missing(*step) for step in sorted(steps_ahead())))
     for sentence in absent[: len(absent) if workflow.dryrun else -1]:
         logger.warning(sentence)
     if absent and not workflow.dryrun:
         refuse(absent[-1])
+
+
+def runs_ahead():
+    """The runs that some pair still waits for."""
+    waiting = {unit["run"] for unit in UNITS if not Path(REGISTRATION.format(**unit)).exists()}
+    return [run for run in STUDY.runs if run.name in waiting]
 
 
 def steps_ahead():

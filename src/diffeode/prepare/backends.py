@@ -47,7 +47,7 @@ def backend_modules(**choices: str) -> tuple[str, ...]:
 def missing(step: str, choice: str) -> str | None:
     """Why ``choice`` of ``step`` cannot work here, as a sentence, or None; nothing is started to find out."""
     if (step, choice) in _TOOLS:
-        reason = tools.what_is_missing(_TOOLS[step, choice].executable)
+        reason = tools.what_is_missing(_TOOLS[step, choice])
         return f"{step}: {choice} cannot run here: {reason}." if reason else None
     if (step, choice) in _WEIGHTS:
         try:
