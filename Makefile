@@ -34,7 +34,7 @@ nodeo: setup  ## NODEO's atlas-based experiments (scans in $$NEURITE_OASIS and $
 	@$(call study,nodeo,config/nodeo.yaml)
 
 status: setup  ## what of a study is done, missing, stale or failed, and why (CONFIG=config/albert.yaml; the demo)
-	@$(BIN)/python workflow/scripts/status.py --configfile $(CONFIG)
+	@$(BIN)/python workflow/status.py --configfile $(CONFIG)
 
 datasets: setup  ## what there is of every dataset, what is missing and how to get it
 	@$(BIN)/diffeode datasets

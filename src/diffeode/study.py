@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +20,11 @@ from diffeode.datasets.pairs import PlannedPair, draw_pairs, pairs_drawn_before
 from diffeode.datasets.scan import ANATOMICAL, Scan
 from diffeode.datasets.selection import (
     Draw,
+    Person,
     ScanKey,
     Selection,
     Split,
+    person_of,
     read_exclusions,
     select,
     training_scans,
@@ -130,7 +132,14 @@ class Side:
     dataset: Dataset
     selection: Selection
 
-    def scans(self, side: str, seed: int, kept: Iterable[ScanKey] = (), apart_from: Iterable[Scan] = ()) -> list[Scan]:
+    def scans(
+        self,
+        side: str,
+        seed: int,
+        kept: Collection[ScanKey] = (),
+        spared: Collection[Person] = (),
+        apart_from: Iterable[Scan] = (),
+    ) -> list[Scan]:
         """The scans chosen (:func:`diffeode.datasets.selection.select`)."""
         scans = self.dataset.scans(self.selection.modality)
         self._require_contrast({scan.subject for scan in scans})
@@ -140,7 +149,8 @@ class Side:
             split=self.dataset.split,
             seed=seed,
             side=side,
-            kept=frozenset(kept),
+            kept=kept,
+            spared=spared,
             apart_from=apart_from,
         )
 
@@ -364,9 +374,11 @@ class _Reader:
         fixed, moving = (self.side(content[key], results) for key in ("fixed", "moving"))
         seed = content.get("seed", 0)
         before = pairs_drawn_before(results / "pairs" / name / "pairs.tsv", seed)
-        fixed_scans = fixed.scans("fixed", seed, kept={pair[0] for pair in before})
-        apart_from = fixed_scans if content.get("disjoint") else ()
-        moving_scans = moving.scans("moving", seed, kept={pair[1] for pair in before}, apart_from=apart_from)
+        kept_fixed, kept_moving = ({pair[side] for pair in before} for side in (0, 1))
+        disjoint = content.get("disjoint", False)
+        spared = {person_of(key) for key in kept_moving} if disjoint else set()
+        fixed_scans = fixed.scans("fixed", seed, kept_fixed, spared)
+        moving_scans = moving.scans("moving", seed, kept_moving, apart_from=fixed_scans if disjoint else ())
         pairs = draw_pairs(fixed_scans, moving_scans, self.how(content.get("pairs", "all")), seed, before)
         return Experiment(
             name=name,

@@ -14,6 +14,7 @@ from diffeode.datasets.selection import (
     Draw,
     Selection,
     Split,
+    person_of,
     read_exclusions,
     select,
     training_scans,
@@ -232,6 +233,7 @@ def planned(numbers, how, seed, kept=frozenset()):
         seed=seed,
         side="fixed",
         kept={pair[0] for pair in kept},
+        spared={person_of(pair[1]) for pair in kept},
     )
     moving = select(
         as_scans(numbers, "T1w"),
@@ -256,9 +258,8 @@ def test_whoever_comes_later_displaces_no_pair(there, coming, how, seed):
 @given(names, st.data(), st.integers(0, 9))
 def test_whoever_leaves_takes_their_own_pairs_along_and_no_others(there, data, seed):
     before = planned(there, 7, seed)
-    fixed = {int(pair[0][1][4:7]) for pair in before}
-    leaving = data.draw(st.sampled_from(sorted(there - fixed)))
-    with_them = {pair for pair in before if pair[1][1] == f"sub-{leaving:03d}_T1w"}
+    leaving = data.draw(st.sampled_from(sorted(there)))
+    with_them = {pair for pair in before if ("study", f"{leaving:03d}") in map(person_of, pair)}
     after = planned(there - {leaving}, 7, seed, kept=before)
     assert len(after) == 7
     assert before - with_them <= after

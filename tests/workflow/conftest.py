@@ -85,7 +85,7 @@ class Clone:
 
     def status(self, *arguments: str, fails: bool = False) -> str:
         """What the report on the study says."""
-        command = [sys.executable, "workflow/scripts/status.py", *arguments]
+        command = [sys.executable, "workflow/status.py", *arguments]
         run = subprocess.run(command, **self.options(), check=False)
         assert (run.returncode != 0) == fails, run.stdout
         return run.stdout

@@ -99,6 +99,7 @@ def select(
     seed: int,
     side: str,
     kept: Collection[ScanKey] = (),
+    spared: Collection[Person] = (),
     apart_from: Iterable[Scan] = (),
 ) -> list[Scan]:
     """The scans that ``selection`` chooses, sorted by name.
@@ -108,6 +109,7 @@ def select(
         seed: of the draw.
         side: ``"fixed"`` or ``"moving"``; the two sides are drawn independently.
         kept: scans drawn before: their persons are drawn first, so that new ones only fill up.
+        spared: persons who are drawn last, since the other side had drawn them before.
         apart_from: scans whose persons are left out.
 
     Raises:
@@ -121,7 +123,7 @@ def select(
     if selection.draw is None:
         chosen = _of_sessions(chosen, selection.sessions)
     else:
-        chosen = _Drawing(selection, scans[0].dataset, seed, side, frozenset(kept)).drawn(chosen)
+        chosen = _Drawing(selection, scans[0].dataset, seed, side, frozenset(kept), frozenset(spared)).drawn(chosen)
     return sorted(chosen, key=lambda scan: scan.id)
 
 
@@ -184,6 +186,12 @@ def digest(seed: int, *words: str) -> bytes:
     return hashlib.sha256(" ".join([str(seed), *words]).encode()).digest()
 
 
+def person_of(key: ScanKey) -> Person:
+    """Whom a scan shows, by its name."""
+    dataset, name = key
+    return dataset, name.split("_")[0].removeprefix("sub-")
+
+
 def _apart(scans: list[Scan], selection: Selection, persons: set[Person]) -> list[Scan]:
     left = [scan for scan in scans if scan.person not in persons]
     if selection.subjects is not None and len(left) < len(scans):
@@ -234,6 +242,7 @@ class _Drawing:
     seed: int
     side: str
     kept: frozenset[ScanKey]
+    spared: frozenset[Person]
 
     def drawn(self, scans: list[Scan]) -> list[Scan]:
         draw = self.selection.draw
@@ -267,7 +276,8 @@ class _Drawing:
 
     def turn(self, person: Person) -> Any:
         by_name = self.selection.draw.order == "name"
-        return _natural(person[1]) if by_name else digest(self.seed, self.side, person[1])
+        own = _natural(person[1]) if by_name else digest(self.seed, self.side, person[1])
+        return person in self.spared, own
 
 
 def _require_persons(scans: list[Scan], count: int, dataset: str) -> None:

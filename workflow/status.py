@@ -1,6 +1,6 @@
 """Say in words what of a study is done, missing, stale or failed, and what the next run would make and why.
 
-    python workflow/scripts/status.py [--configfile config/albert.yaml] [--config key=value ...]
+    python workflow/status.py [--configfile config/albert.yaml] [--config key=value ...]
 
 Options are Snakemake's. Nothing is run: Snakemake plans the study as for a dry run, and is asked about its plan.
 """
@@ -22,7 +22,7 @@ from snakemake.cli import parse_args, parse_config
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 PROFILE = REPOSITORY / "workflow" / "profiles" / "default" / "config.yaml"
 STAGES = {
     "cohort": "cohorts",
