@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from diffeode import io
 from diffeode.errors import DamagedFileError, InputError
-from diffeode.figures import convergence, pair_panel, regularity, significance, slices, style, tidy
+from diffeode.figures import convergence, edges, pair_panel, regularity, significance, slices, style, tidy
 from diffeode.figures.coronal_overview import coronal_overview
 from diffeode.figures.dice_boxplot import dice_boxplot
 from diffeode.figures.dice_by_structure import dice_by_structure, ordered_structures
@@ -266,13 +266,13 @@ def test_checkerboard_alternates_squares_of_the_given_side():
 
 def test_edges_lie_half_way_between_three_classes():
     image = np.array([0.0, 0.2, 0.2, 0.5, 0.5, 1.0, 1.0]).reshape(1, 1, 7)
-    assert pair_panel.tissue_levels(image, image > 0) == pytest.approx([0.35, 0.75])
+    assert edges.tissue_levels(image, image > 0) == pytest.approx([0.35, 0.75])
 
 
 def test_the_edge_of_the_brain_is_no_edge_of_its_tissue():
     mask = np.zeros((12, 12, 12), dtype=bool)
     mask[3:9, 3:9, 3:9] = True
-    smooth = pair_panel.smoothed_inside(np.where(mask, 0.7, 0.0), mask, np.array([1.5, 1.5, 1.5]))
+    smooth = edges.smoothed_inside(np.where(mask, 0.7, 0.0), mask, np.array([1.5, 1.5, 1.5]))
     np.testing.assert_allclose(smooth[mask], 0.7)
     assert np.isnan(smooth[~mask]).all()
 

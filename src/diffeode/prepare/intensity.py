@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 from scipy.signal import find_peaks
@@ -12,8 +14,7 @@ from diffeode.names import nearest
 
 _PERCENTILES = (0.1, 99.9)
 _LEAST_IN_BRAIN = 1e-3
-_WHITE_MATTER = {"T1w": 0.8, "T2w": 0.25}
-_STRIPE = 0.05
+_HALF_WIDTH = 0.05
 _HISTOGRAM_BINS, _HISTOGRAM_SIGMA = 500, 8
 # A mode counts from half the height of the highest on, and where it stands out of its flanks by a twentieth of that.
 _TALL, _DISTINCT = 0.5, 0.05
@@ -36,13 +37,13 @@ def robust(image: Image, mask: np.ndarray, name: str) -> Image:
 
 
 def white_stripe(image: Image, mask: np.ndarray, modality: str, name: str) -> Image:
-    """``image`` with the brain's 0.1 percentile moved to 0 and its white matter to 0.8 (T1w) or 0.25 (T2w).
+    """``image`` with white matter at 0.8 and the brain's 0.1 percentile at 0 (T1w), or at 0.25 and its 99.9 at 1 (T2w).
 
     White matter is the white stripe of Shinohara et al. (NeuroImage: Clinical 6, 2014): the brain's voxels within 5 %
     of quantiles about white matter's mode in the smoothed histogram, here the brightest (T1w) or darkest (T2w) of the
-    tall modes. They divide by the stripe's SD, which tells how sharp the mode is; here the darkest brain gives the
-    scale, so that the image ends as that of :func:`robust` does: in [0, 1], clipped there (0.8 and 0.25 leave room for
-    what is brighter), the brain at least 0.001 and the background exactly 0.
+    tall modes. They divide by the stripe's SD, which tells how sharp the mode is; here the scale comes from the fluid's
+    end of the histogram, so that the image ends as that of :func:`robust` does: in [0, 1], clipped there (0.8 and 0.25
+    leave room at the other end), the brain at least 0.001 and the background exactly 0.
 
     Wants a scan without bias field, or grey and white matter share one mode, and a person whose white matter is
     myelinated: not newborns.
@@ -51,34 +52,49 @@ def white_stripe(image: Image, mask: np.ndarray, modality: str, name: str) -> Im
         InputError: the brain is constant, ``modality`` has no white stripe, or more than 5 % of the brain would be
             clipped: that was not white matter.
     """
-    if modality not in _WHITE_MATTER:
-        raise InputError(f"White stripe has no level for modality {modality!r}{nearest(modality, _WHITE_MATTER)}.")
-    brain = image.data[mask]
+    if modality not in _STRIPES:
+        raise InputError(f"White stripe has no level for modality {modality!r}{nearest(modality, _STRIPES)}.")
+    stripe, brain = _STRIPES[modality], image.data[mask]
     low, high = np.percentile(brain, _PERCENTILES)
     if not high > low:
         raise InputError(f"The brain of {name} is constant ({low:g} everywhere); give a scan with contrast.")
-    mode, level = _white_matter_mode(brain, low, high, modality), _WHITE_MATTER[modality]
-    quantile = float((brain < mode).mean())
-    lower, upper = np.quantile(brain, np.clip([quantile - _STRIPE, quantile + _STRIPE], 0, 1))
-    white = brain[(brain >= lower) & (brain <= upper)].mean(dtype=np.float64)
-    scaled = level * (image.data - low) / (white - low)
-    _require_room_above(scaled[mask], name)
+    white = _white_matter(brain, low, high, stripe)
+    fluid, fluid_level = (low, 0.0) if stripe.bright else (high, 1.0)
+    scaled = stripe.level + (fluid_level - stripe.level) * (image.data - white) / (fluid - white)
+    _require_inside(scaled[mask], name)
     return Image(np.where(mask, np.clip(scaled, _LEAST_IN_BRAIN, 1), 0), image.grid)
 
 
-def _require_room_above(brain: np.ndarray, name: str) -> None:
-    clipped = float((brain > 1).mean())
+@dataclass(frozen=True)
+class _Stripe:
+    """What white matter is in a contrast: the brightest or darkest tissue, and its level in the result."""
+
+    bright: bool
+    level: float
+
+
+_STRIPES = {"T1w": _Stripe(bright=True, level=0.8), "T2w": _Stripe(bright=False, level=0.25)}
+
+
+def _white_matter(brain: np.ndarray, low: float, high: float, stripe: _Stripe) -> float:
+    quantile = float((brain < _white_matter_mode(brain, low, high, stripe)).mean())
+    lower, upper = np.quantile(brain, np.clip([quantile - _HALF_WIDTH, quantile + _HALF_WIDTH], 0, 1))
+    return float(brain[(brain >= lower) & (brain <= upper)].mean(dtype=np.float64))
+
+
+def _require_inside(brain: np.ndarray, name: str) -> None:
+    clipped = float(((brain < 0) | (brain > 1)).mean())
     if clipped > _MOST_CLIPPED:
         raise InputError(
-            f"The white matter of {name} was not found: {clipped:.0%} of the brain is far brighter; correct the bias "
+            f"The white matter of {name} was not found: {clipped:.0%} of the brain would be clipped; correct the bias "
             "field first (bias: n4), check the modality, or set intensity: robust."
         )
 
 
-def _white_matter_mode(brain: np.ndarray, low: float, high: float, modality: str) -> float:
+def _white_matter_mode(brain: np.ndarray, low: float, high: float, stripe: _Stripe) -> float:
     inside = brain[(brain > low) & (brain < high)]
     counts, edges = np.histogram(inside, _HISTOGRAM_BINS, (low, high))
     smooth = ndimage.gaussian_filter1d(counts.astype(float), _HISTOGRAM_SIGMA, mode="constant")
     peaks, _ = find_peaks(smooth, height=_TALL * smooth.max(), prominence=_DISTINCT * smooth.max())
-    peak = peaks[-1 if modality == "T1w" else 0]
+    peak = peaks[-1 if stripe.bright else 0]
     return float((edges[peak] + edges[peak + 1]) / 2)

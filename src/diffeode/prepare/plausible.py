@@ -55,14 +55,10 @@ def require_skull_stripped(image: Image, name: str) -> None:
 
 def _require_orientation(path: Path) -> None:
     header = nib.load(path).header
-    if isinstance(header, nib.Nifti1Header):
-        told = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
-    else:
-        told = bool(header["goodRASFlag"])
-    if not told:
+    if isinstance(header, nib.Nifti1Header) and not header["sform_code"] and not header["qform_code"]:
         raise InputError(
-            f"Nothing in the header of {path} tells how the head lies (sform and qform codes are 0, or FreeSurfer's "
-            "goodRASFlag is); convert it anew from DICOM, or set the orientation that you know it has."
+            f"Nothing in the header of {path} tells how the head lies (sform and qform codes are 0); convert it anew "
+            "from DICOM, or set the orientation that you know it has."
         )
 
 

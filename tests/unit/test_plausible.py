@@ -1,0 +1,114 @@
+"""Raw scans that cannot be heads are told before expensive work; whole heads are told from brains."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from diffeode.datasets.virtual import make_cohort
+from diffeode.errors import DamagedFileError, InputError
+from diffeode.image import Image
+from diffeode.prepare.brain import without_negatives
+from diffeode.prepare.plausible import read_plausible, require_skull_stripped
+from diffeode.space import Grid
+
+SHAPE = (40, 44, 36)
+AFFINE = np.array([[-4.0, 0, 0, 80], [0, 4, 0, -90], [0, 0, 4, -70], [0, 0, 0, 1]])
+NOISE = np.random.default_rng(0).random(SHAPE)
+
+
+def written(path, data=NOISE, affine=AFFINE, codes=(1, 1)):
+    """A NIfTI with these sform and qform codes."""
+    nifti = nib.Nifti1Image(data.astype(np.float32), affine)
+    nifti.set_sform(affine, codes[0])
+    if codes[1] or not codes[0]:
+        nifti.header["qform_code"] = codes[1]
+    nib.save(nifti, path)
+    return path
+
+
+def scaled(factor: float) -> np.ndarray:
+    return AFFINE @ np.diag([factor, factor, factor, 1])
+
+
+def moved(millimetres: float) -> np.ndarray:
+    affine = AFFINE.copy()
+    affine[0, 3] += millimetres
+    return affine
+
+
+def sheared() -> np.ndarray:
+    affine = AFFINE.copy()
+    affine[0, 1] = 1.5
+    return affine
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (1, 0), (4, 0), (2, 1)])
+def test_a_usual_header_passes(tmp_path, codes):
+    assert read_plausible(written(tmp_path / "scan.nii.gz", codes=codes)).grid.shape == SHAPE
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"data": NOISE[:, :, 0]}, r"scan.nii.gz is 2-D with shape"),
+        ({"data": np.stack([NOISE, NOISE], axis=-1)}, r"scan.nii.gz is 4-D with shape"),
+        ({"data": np.full(SHAPE, 5.0)}, r"scan.nii.gz is constant \(5 everywhere\)"),
+        ({"data": np.where(NOISE > 0.99, np.nan, NOISE)}, r"scan.nii.gz has \d+ voxels that are NaN"),
+        ({"codes": (0, 0)}, r"Nothing in the header of .*scan.nii.gz tells how the head lies"),
+        ({"affine": scaled(0.02)}, r"scan.nii.gz has voxels of 0.08 x 0.08 x 0.08 mm, outside 0.1 to 10 mm"),
+        ({"affine": scaled(3)}, r"scan.nii.gz has voxels of 12 x 12 x 12 mm, outside 0.1 to 10 mm"),
+        ({"affine": scaled(0.25)}, r"scan.nii.gz covers 40 x 44 x 36 mm, .* outside 60 to 500 mm"),
+        ({"data": NOISE[:, :, :10]}, r"scan.nii.gz covers 160 x 176 x 40 mm"),
+        ({"data": np.tile(NOISE, (1, 1, 4))}, r"scan.nii.gz covers 160 x 176 x 576 mm"),
+        ({"affine": moved(5000)}, r"scan.nii.gz lies 5.0 m from the origin of its coordinates"),
+        ({"affine": sheared(), "codes": (1, 0)}, r"scan.nii.gz: The image's axes are not perpendicular"),
+    ],
+)
+def test_what_no_head_has_is_refused(tmp_path, parts, message):
+    with pytest.raises(InputError, match=message) as error:
+        read_plausible(written(tmp_path / "scan.nii.gz", **parts))
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_no_scans(tmp_path):
+    with pytest.raises(InputError, match="There is no file"):
+        read_plausible(tmp_path / "absent.nii.gz")
+    whole = written(tmp_path / "scan.nii.gz").read_bytes()
+    (tmp_path / "scan.nii.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DamagedFileError, match="truncated or damaged"):
+        read_plausible(tmp_path / "scan.nii.gz")
+
+
+def test_real_scans_are_plausible_and_brains_told_from_heads(data_root):
+    heads = [*sorted((data_root / "ixi2mm").rglob("*_T1w.nii.gz")), *(data_root / "ds000247").rglob("T1.mgz")]
+    brains = [
+        next((data_root / folder).rglob(pattern))
+        for folder in ("albert", "openms", "oasistrt", "neuriteoasis", "stroke", "icbm152")
+        for pattern in ("*_T1w.nii.gz", "*_T2w.nii.gz")
+        if list((data_root / folder).rglob(pattern))
+    ]
+    assert len(heads) == 7
+    assert len(brains) == 10
+    for path in heads:
+        with pytest.raises(InputError, match=r"looks like a whole head, not a skull-stripped brain"):
+            require_skull_stripped(without_negatives(read_plausible(path)), path.name)
+    for path in brains:
+        require_skull_stripped(without_negatives(read_plausible(path)), path.name)
+
+
+@pytest.mark.slow
+def test_virtual_persons_are_brains(tmp_path):
+    make_cohort(tmp_path, persons=2, spacing_mm=6.0, seed=0)
+    for path in tmp_path.rglob("*_T?w.nii.gz"):
+        require_skull_stripped(read_plausible(path), path.name)
+
+
+def test_a_small_head_is_told_by_where_it_leaves_the_field_of_view():
+    grid = Grid((60, 60, 60), np.diag([2.0, 2, 2, 1]))
+    points = grid.points_mm() - grid.centre_mm
+    ball = np.linalg.norm(points, axis=-1) < 50
+    neck = (np.linalg.norm(points[..., :2], axis=-1) < 25) & (points[..., 2] < 0)
+    shoulder = np.linalg.norm(points[..., 1:], axis=-1) < 20
+    require_skull_stripped(Image((ball | neck).astype(float), grid), "brain with its stem cut")
+    with pytest.raises(InputError, match=r"which touch 3 faces of the field of view"):
+        require_skull_stripped(Image((ball | neck | shoulder).astype(float), grid), "head")

@@ -1,0 +1,287 @@
+"""Pictures, numbers, flags and the page of prepared scans."""
+
+import matplotlib.image
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import rgb_to_hsv
+
+from diffeode import io
+from diffeode.errors import InputError
+from diffeode.evaluation.preparation import COLUMNS, PreparedScan, flag, measure, robust_z
+from diffeode.figures.edges import EDGE_COLOUR
+from diffeode.figures.preparation import preparation_picture
+from diffeode.figures.style import rgb
+from diffeode.image import Image, Labels
+from diffeode.receipt import write_receipt
+from diffeode.space import Grid
+from diffeode.statistics.preparation import gather, write_preparation
+from diffeode.transform import Affine, warp_image
+
+GRID = Grid((40, 48, 44), [[4, 0, 0, -80], [0, 4, 0, -95], [0, 0, 4, -70], [0, 0, 0, 1]])
+TO_SCAN = Affine([[0.9, 0, 0, 5], [0, 0.8, 0, -4], [0, 0, 0.95, 6], [0, 0, 0, 1]])
+
+
+def phantom(grid: Grid = GRID) -> np.ndarray:
+    """A T1w of sorts: bright core, grey rim, a dark half ventricle on the patient's left; 0 outside."""
+    points = grid.points_mm() - GRID.centre_mm
+    radius = np.linalg.norm(points / [55, 75, 60], axis=-1)
+    ventricle = np.linalg.norm((points - np.array([-15, 0, 0])) / [9, 25, 12], axis=-1) < 1
+    return np.select([ventricle, radius < 0.75, radius < 1], [0.1, 0.9, 0.5], 0)
+
+
+TEMPLATE = Image(phantom(), GRID)
+
+
+def unit(folder, data=None, to_scan=None, modality="T1w", codes="LIA", **parts) -> PreparedScan:
+    """A prepared scan and the scan it came from, which holds the same head with a skull about it."""
+    data = phantom() if data is None else data
+    io.write_image(folder / "image.nii.gz", Image(data, GRID))
+    io.write_labels(folder / "mask.nii.gz", Labels(data > 0, GRID))
+    write_receipt(folder, ["image.nii.gz", "mask.nii.gz"], {})
+    if to_scan:
+        io.write_affine(folder / "to_scan.txt", to_scan)
+    field = Grid((60, 60, 60), [[4, 0, 0, -120], [0, 4, 0, -120], [0, 0, 4, -100], [0, 0, 0, 1]])
+    scan = warp_image(Image(data, GRID), (to_scan or Affine()).inverse(), field)
+    turn = nib.orientations.ornt_transform([[0, 1], [1, 1], [2, 1]], nib.orientations.axcodes2ornt(tuple(codes)))
+    turned = nib.Nifti1Image(scan.data, field.affine).as_reoriented(turn)
+    io.write_image(folder / "scan.nii.gz", Image(turned.get_fdata() + 0.01, Grid(turned.shape, turned.affine)))
+    return PreparedScan("person one", modality, folder / "scan.nii.gz", folder, **parts)
+
+
+# ------------------------------------------------------------------------------------------------ numbers
+
+
+def test_the_template_itself_is_perfectly_prepared(tmp_path):
+    row = measure(unit(tmp_path), {"T1w": TEMPLATE})
+    assert tuple(row) == COLUMNS
+    assert row["overlap"] == 1
+    assert row["t1w_correlation"] == pytest.approx(1)
+    assert row["nmi"] == pytest.approx(2)
+    assert row["edge_percent"] == 0
+    assert row["volume_ml"] == pytest.approx((phantom() > 0).sum() * 64 / 1000)
+
+
+def test_the_volume_is_the_person_s_not_the_template_s(tmp_path):
+    prepared = unit(tmp_path, to_scan=TO_SCAN)
+    assert measure(prepared, {})["volume_ml"] == pytest.approx((phantom() > 0).sum() * 64 / 1000 * 0.9 * 0.8 * 0.95)
+
+
+def test_without_a_template_there_is_no_likeness(tmp_path):
+    row = measure(unit(tmp_path), {})
+    assert np.isnan([row["overlap"], row["nmi"], row["t1w_correlation"]]).all()
+
+
+def test_the_other_contrast_correlates_negatively(tmp_path):
+    inverted = np.where(phantom() > 0, 1 - phantom(), 0)
+    row = measure(unit(tmp_path, inverted, modality="T2w"), {"T1w": TEMPLATE})
+    assert row["t1w_correlation"] == pytest.approx(-1)
+    assert row["overlap"] == 1
+
+
+def test_a_brain_cut_off_by_either_grid_is_at_the_edge(tmp_path):
+    data = phantom()
+    data[:, :, :16] = 0
+    low = np.roll(data, -16, axis=2)
+    share = 100 * (low[:, :, 0] > 0).sum() / (low > 0).sum()
+    assert measure(unit(tmp_path / "a", low), {})["edge_percent"] == pytest.approx(share)
+    cut = unit(tmp_path / "b")
+    scan = io.read_image(cut.scan)
+    middle = scan.grid.shape[1] // 2
+    io.write_image(
+        cut.scan,
+        Image(scan.data[:, :middle], scan.grid.crop((0, 0, 0), (scan.grid.shape[0], middle, scan.grid.shape[2]))),
+    )
+    assert measure(cut, {})["edge_percent"] > 20
+
+
+def test_a_unit_of_another_template_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"does not lie on the template's grid; prepare it for that template"):
+        measure(unit(tmp_path), {"T1w": Image(phantom()[1:], GRID.crop((1, 0, 0), GRID.shape))})
+
+
+# ------------------------------------------------------------------------------------------------ flags
+
+
+def rows(count: int, seed: int = 0, **changes) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        {
+            "scan": [f"s{i:02d}" for i in range(count)],
+            "modality": "T1w",
+            "volume_ml": 1300 + 50 * rng.standard_normal(count),
+            "overlap": 0.95 + 0.004 * rng.standard_normal(count),
+            "nmi": 1.05 + 0.003 * rng.standard_normal(count),
+            "t1w_correlation": 0.6,
+            "edge_percent": 0.0,
+        }
+    )
+    for column, value in changes.items():
+        table.loc[count - 1, column] = value
+    return table
+
+
+def test_robust_z_of_known_numbers():
+    values = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, 9, 100, np.nan])
+    expected = 0.6745 * (values - 5.5) / 2.5
+    np.testing.assert_allclose(robust_z(values)[:-1], expected[:-1])
+    assert robust_z(values)[-1] == 0
+    assert (robust_z(np.ones(20)) == 0).all()
+    assert (robust_z(values[:7]) == 0).all()
+
+
+def test_scans_like_each_other_have_no_flags():
+    assert (flag(rows(20), adults=True)["flags"] == "").all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"volume_ml": 2100}, r"brain volume far above the other scans' \(z \+\d+"),
+        ({"volume_ml": 600}, r"brain volume far below the other scans' \(z -\d+"),
+        ({"overlap": 0.88}, r"overlap with the template far below the other scans'"),
+        ({"nmi": 1.01}, r"NMI with the template far below the other scans'"),
+        ({"volume_ml": 2900}, r"brain volume 2900 ml, outside 250 to 2300 ml; brain volume far above"),
+        ({"overlap": 0.6}, r"overlap with the template 0.60, under 0.85"),
+        ({"edge_percent": 3.0}, r"3.0 % of the brain at the edge of the field of view"),
+        ({"t1w_correlation": -0.4}, r"contrast does not look like T1w \(correlation with the T1w template -0.40\)"),
+        ({"modality": "T2w"}, r"contrast does not look like T2w \(correlation with the T1w template \+0.60\)"),
+    ],
+)
+def test_what_stands_out_is_flagged_and_nothing_else(changes, message):
+    flags = flag(rows(20, **changes), adults=True)["flags"]
+    assert pd.Series([flags.iloc[-1]]).str.contains(message).item()
+    assert (flags.iloc[:-1] == "").all()
+
+
+def test_more_likeness_than_usual_is_no_fault():
+    assert (flag(rows(20, nmi=1.2, overlap=0.999), adults=True)["flags"] == "").all()
+
+
+def test_few_scans_are_not_compared_with_each_other():
+    assert (flag(rows(5, nmi=1.01), adults=True)["flags"] == "").all()
+
+
+def test_newborns_contrast_is_not_asked():
+    assert (flag(rows(10, t1w_correlation=-0.4), adults=False)["flags"] == "").all()
+
+
+def test_a_scan_is_compared_with_those_of_its_modality():
+    other = rows(20, seed=1).assign(modality="T2w", t1w_correlation=-0.5)
+    other["nmi"] -= 0.03
+    assert (flag(pd.concat([rows(20), other], ignore_index=True), adults=True)["flags"] == "").all()
+
+
+# ------------------------------------------------------------------------------------------------ the page
+
+
+def test_flagged_scans_come_first_with_their_pictures(tmp_path):
+    table = gather(rows(20, volume_ml=2900, scan="<odd> scan").to_dict("records"), adults=True)
+    assert table["scan"].iloc[0] == "<odd> scan"
+    assert table["scan"].iloc[1:].tolist() == [f"s{i:02d}" for i in range(19)]
+    write_preparation(table, {"<odd> scan": "pictures/odd scan.png"}, tmp_path, "Adults & others")
+    page = (tmp_path / "index.html").read_text()
+    assert "20 scans, 1 of them flagged." in page
+    assert "Adults &amp; others" in page
+    assert "&lt;odd&gt; scan" in page
+    assert "<odd>" not in page
+    assert 'src="pictures/odd%20scan.png"' in page
+    assert page.count("No picture.") == 19
+    assert page.index("&lt;odd&gt;") < page.index("s00")
+    assert "brain 2900 ml, overlap with the template 0.9" in page
+    read = pd.read_csv(tmp_path / "preparation.tsv", sep="\t", keep_default_na=False)
+    assert read["scan"].tolist() == table["scan"].tolist()
+    assert read["flags"].iloc[0].startswith("brain volume 2900 ml")
+
+
+def test_what_is_not_known_is_left_out(tmp_path):
+    write_preparation(gather([{**rows(1).iloc[0], "nmi": np.nan}], adults=True), {}, tmp_path, "One")
+    assert "NMI" not in (tmp_path / "index.html").read_text()
+
+
+# ------------------------------------------------------------------------------------------------ the picture
+
+
+def centres(picture: np.ndarray, colour: str) -> np.ndarray:
+    """Where pixels of ``colour`` are, ``(N, 2)``: down and across."""
+    return np.argwhere((np.abs(picture[..., :3] - rgb(colour)) < 0.08).all(axis=-1))
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LIA", "PSR"])
+def test_the_outline_lies_on_the_brain_whatever_the_orientation(tmp_path, codes):
+    preparation_picture(unit(tmp_path, to_scan=TO_SCAN, codes=codes), {}, tmp_path / "picture.png")
+    picture = matplotlib.image.imread(tmp_path / "picture.png")
+    height, width = picture.shape[:2]
+    axial = picture[: height // 2, : width // 3]
+    outline = centres(axial, EDGE_COLOUR)
+    bright = np.argwhere(axial[..., :3].min(axis=-1) > 0.8)
+    inside = bright[(bright[:, 0] > outline[:, 0].min()) & (bright[:, 0] < outline[:, 0].max())]
+    np.testing.assert_allclose(outline.mean(axis=0), inside.mean(axis=0), atol=0.04 * width)
+    spread = np.ptp(outline, axis=0)
+    assert spread[0] / spread[1] == pytest.approx((75 * 0.8) / (55 * 0.9), rel=0.08)
+
+
+def test_the_ventricle_of_the_left_is_on_the_right_of_the_picture(tmp_path):
+    preparation_picture(unit(tmp_path, codes="PSR"), {}, tmp_path / "picture.png")
+    picture = matplotlib.image.imread(tmp_path / "picture.png")[..., :3].mean(axis=-1)
+    height, width = picture.shape
+    axial = picture[height // 8 : height // 2 - height // 8, : width // 3]
+    bright = np.argwhere(axial > 0.8)
+    middle = slice(axial.shape[0] // 2 - 20, axial.shape[0] // 2 + 20)
+    edges = bright[:, 1].min(), bright[:, 1].max()
+    centre = sum(edges) // 2
+    quarter = (edges[1] - edges[0]) // 3
+    assert axial[middle, centre : centre + quarter].mean() < axial[middle, centre - quarter : centre].mean() - 0.2
+
+
+def test_labels_are_laid_where_they_belong(tmp_path):
+    """On the prepared image, however their own grid is stored; nowhere else."""
+    structures = Labels(np.select([phantom() > 0.8, phantom() > 0.3], [2, 3], 0), GRID)
+    elsewhere = Labels(np.roll(structures.data, 4, axis=0), GRID)
+    flipped = GRID.affine @ np.diag([-1.0, 1, 1, 1])
+    flipped[:3, 3] = GRID.to_world(np.array([GRID.shape[0] - 1, 0, 0]))
+    turned = Labels(structures.data[::-1], Grid(GRID.shape, flipped))
+    pictures = []
+    for labels in (structures, turned, elsewhere):
+        io.write_labels(tmp_path / "labels.nii.gz", labels)
+        shown = unit(tmp_path, to_scan=TO_SCAN, labels=tmp_path / "labels.nii.gz")
+        preparation_picture(shown, {"T1w": TEMPLATE}, tmp_path / "picture.png")
+        pictures.append(matplotlib.image.imread(tmp_path / "picture.png"))
+    np.testing.assert_array_equal(pictures[1], pictures[0])
+    assert np.abs(pictures[2] - pictures[0]).mean() > 0.005
+
+
+def test_both_sides_of_a_structure_share_a_colour(tmp_path):
+    points = GRID.points_mm()
+    left = points[..., 0] < GRID.centre_mm[0]
+    io.write_labels(tmp_path / "labels.nii.gz", Labels(np.where(phantom() > 0.8, np.where(left, 17, 53), 0), GRID))
+    (tmp_path / "table.tsv").write_text(
+        "id\tname\tabbreviation\themisphere\tgroup\n"
+        "17\tLeft-Hippocampus\tHC\tleft\tx\n53\tRight-Hippocampus\tHC\tright\tx\n"
+    )
+    hues = {}
+    for table in (tmp_path / "table.tsv", None):
+        shown = unit(tmp_path, labels=tmp_path / "labels.nii.gz", label_table=table)
+        preparation_picture(shown, {}, tmp_path / "picture.png")
+        picture = matplotlib.image.imread(tmp_path / "picture.png")[..., :3]
+        lower = picture[2 * len(picture) // 3 :]
+        coloured = lower[np.ptp(lower, axis=-1) > 0.3]
+        hues[table] = len(np.unique((rgb_to_hsv(coloured)[:, 0] * 20).round()))
+    assert hues[tmp_path / "table.tsv"] == 1
+    assert hues[None] == 2
+
+
+def test_a_picture_is_repeated_to_the_byte(tmp_path):
+    prepared = unit(tmp_path)
+    for name in ("one.png", "two.png"):
+        preparation_picture(prepared, {"T1w": TEMPLATE}, tmp_path / name)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_a_unit_without_its_mask(tmp_path):
+    prepared = unit(tmp_path)
+    (tmp_path / "mask.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"There is no file .*mask.nii.gz"):
+        preparation_picture(prepared, {}, tmp_path / "picture.png")
+    assert not (tmp_path / "picture.png").exists()

@@ -1,0 +1,226 @@
+"""The template, and the way from it to a scan: exact where nothing moves, the same however a head is stored."""
+
+import socket
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+from scipy.spatial.transform import Rotation
+
+from diffeode import io
+from diffeode.errors import InputError
+from diffeode.image import Image
+from diffeode.prepare.affine import affine_registration, rigid_registration
+from diffeode.prepare.resolution import resample_brain
+from diffeode.prepare.template import Template, align_through_t1w, align_to_template, given, icbm152, overlap
+from diffeode.space import Grid
+from diffeode.transform import Affine, warp_image
+
+FIELD = Grid((60, 60, 60), [[4, 0, 0, -120], [0, 4, 0, -135], [0, 0, 4, -115], [0, 0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def whole() -> Template:
+    return icbm152()
+
+
+@pytest.fixture(scope="module")
+def coarse(whole) -> Template:
+    """The template at 4 mm, so that a registration takes a second."""
+    image, mask = resample_brain(whole.images["T1w"], whole.mask, whole.grid.resample(4.0))
+    return Template("icbm152 at 4 mm", {"T1w": image}, mask)
+
+
+@pytest.fixture(scope="module")
+def truth() -> Affine:
+    """Template to scan: a tilted, smaller head elsewhere."""
+    return affine(10, (0.95, 0.9, 1.02), (6, -9, 5))
+
+
+@pytest.fixture(scope="module")
+def head(coarse, truth) -> Image:
+    return warp_image(coarse.images["T1w"], truth.inverse(), FIELD)
+
+
+def affine(degrees: float, scales=(1, 1, 1), shift_mm=(0, 0, 0), axis: str = "x") -> Affine:
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler(axis, degrees, degrees=True).as_matrix() @ np.diag(scales)
+    matrix[:3, 3] = shift_mm
+    return Affine(matrix)
+
+
+def about(centre_mm, matrix: np.ndarray) -> np.ndarray:
+    """``matrix`` about another fixed point."""
+    shift = np.eye(4)
+    shift[:3, 3] = centre_mm
+    return shift @ matrix @ np.linalg.inv(shift)
+
+
+def farthest_mm(one: Affine, other: Affine, template: Template) -> float:
+    """Over the template's brain."""
+    points = template.grid.to_world(np.argwhere(template.mask).astype(float))
+    return float(np.linalg.norm(one(points) - other(points), axis=-1).max())
+
+
+def stored_as(image: Image, codes: str) -> Image:
+    """The same head in the same place, its array axes turned to ``codes``."""
+    nifti = nib.Nifti1Image(image.data, image.grid.affine)
+    turn = nib.orientations.ornt_transform(
+        nib.io_orientation(nifti.affine), nib.orientations.axcodes2ornt(tuple(codes))
+    )
+    turned = nifti.as_reoriented(turn)
+    return Image(turned.get_fdata(), Grid(turned.shape, turned.affine))
+
+
+def turned_header(image: Image, degrees: float, axis: str = "x") -> Image:
+    """The same array, its header turned: the head lies otherwise."""
+    return Image(image.data, Grid(image.grid.shape, affine(degrees, axis=axis).matrix @ image.grid.affine))
+
+
+# ------------------------------------------------------------------------------------------------ the template
+
+
+def test_the_template_needs_no_network(monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("a connection was opened")
+
+    load_mni152_template.cache_clear()
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    icbm152()
+
+
+def test_the_crop_holds_the_brain_and_moves_nothing(whole):
+    original = load_mni152_template(resolution=1)
+    assert whole.grid.shape == (160, 192, 176)
+    np.testing.assert_array_equal(whole.grid.affine[:3, :3], original.affine[:3, :3])
+    assert whole.mask.sum() == load_mni152_brain_mask(resolution=1).get_fdata().sum()
+    cropped, data = whole.images["T1w"].data, original.get_fdata()
+    brain = np.rint(whole.grid.to_world(np.argwhere(whole.mask)) - original.affine[:3, 3]).astype(int)
+    there = data[tuple(brain.T)]
+    assert np.corrcoef(cropped[whole.mask], there)[0, 1] > 0.9999
+    assert (cropped[~whole.mask] == 0).all()
+    assert cropped[whole.mask].min() > 0
+    assert cropped.max() == 1
+    border = np.pad(np.zeros(np.array(whole.mask.shape) - 10, dtype=bool), 5, constant_values=True)
+    assert not whole.mask[border].any()
+
+
+def test_it_is_the_symmetric_one():
+    data = load_mni152_template(resolution=1).get_fdata()
+    np.testing.assert_allclose(data, data[::-1], atol=1e-6)
+
+
+def test_a_given_pair_is_cropped_as_one(data_root):
+    folder = data_root / "icbm152"
+    template = given(*(folder / f"tpl-MNI152_res-1_desc-brain_{modality}.nii.gz" for modality in ("T1w", "T2w")))
+    assert template.grid.shape == (160, 208, 176)
+    assert template.like("T2w") is template.images["T2w"]
+    assert template.like("FLAIR") is template.images["T1w"]
+    original = io.read_image(folder / "tpl-MNI152_res-1_desc-brain_T2w.nii.gz")
+    back = warp_image(template.images["T2w"], Affine(), original.grid)
+    assert np.corrcoef(back.data[original.data > 0], original.data[original.data > 0])[0, 1] > 0.999
+
+
+def test_a_template_of_another_voxel_size_comes_to_1_mm(tmp_path, coarse):
+    io.write_image(tmp_path / "mine.nii.gz", coarse.images["T1w"])
+    template = given(tmp_path / "mine.nii.gz")
+    np.testing.assert_allclose(template.grid.spacing, 1)
+    assert template.name == "mine"
+    assert template.mask.sum() == pytest.approx(coarse.mask.sum() * 64, rel=0.02)
+
+
+def test_templates_on_two_grids(tmp_path, head, coarse):
+    io.write_image(tmp_path / "t1.nii.gz", coarse.images["T1w"])
+    io.write_image(tmp_path / "t2.nii.gz", head)
+    with pytest.raises(InputError, match=r"t1.nii.gz and .*t2.nii.gz lie on different grids; give a pair in one space"):
+        given(tmp_path / "t1.nii.gz", tmp_path / "t2.nii.gz")
+
+
+# ------------------------------------------------------------------------------------------------ the alignment
+
+
+def test_a_scan_that_is_the_template_stays_in_place(coarse):
+    found = align_to_template(coarse.images["T1w"], coarse, "T1w", "it", 1, 1)
+    assert farthest_mm(found, Affine(), coarse) < 0.05
+
+
+def test_a_known_affine_is_found(coarse, head, truth):
+    found = align_to_template(head, coarse, "T1w", "it", 1, 1)
+    assert farthest_mm(found, truth, coarse) < 1.0
+    assert overlap(found, coarse, head) > 0.9
+
+
+def test_the_other_contrast_finds_it_too(coarse, head, truth):
+    inverted = Image(np.where(head.data > 0.02, 1.1 - head.data, 0), head.grid)
+    assert farthest_mm(align_to_template(inverted, coarse, "T2w", "it", 1, 1), truth, coarse) < 1.5
+
+
+@pytest.mark.parametrize("codes", ["LAS", "PSR", "LIA"])
+def test_how_a_head_is_stored_does_not_matter(coarse, head, codes):
+    other = stored_as(head, codes)
+    assert other.grid.affine.tolist() != head.grid.affine.tolist()
+    images = [
+        warp_image(image, align_to_template(image, coarse, "T1w", "it", 1, 1), coarse.grid) for image in (head, other)
+    ]
+    np.testing.assert_allclose(images[1].data, images[0].data, atol=1e-5)
+
+
+def test_an_oblique_header_is_followed(coarse, head):
+    oblique = turned_header(stored_as(head, "LIA"), 25)
+    expected = Affine(affine(25).matrix @ align_to_template(head, coarse, "T1w", "it", 1, 1).matrix)
+    found = align_to_template(oblique, coarse, "T1w", "it", 1, 1)
+    assert farthest_mm(found, expected, coarse) < 1.0
+
+
+def test_a_head_far_tipped_is_found_where_the_centres_of_mass_alone_fail(coarse, head, truth):
+    tipped = turned_header(head, 60)
+    expected = Affine(affine(60).matrix @ truth.matrix)
+    assert farthest_mm(affine_registration(coarse.images["T1w"], tipped, 1, 1), expected, coarse) > 20
+    assert farthest_mm(align_to_template(tipped, coarse, "T1w", "it", 1, 1), expected, coarse) < 1.5
+
+
+def test_a_header_that_turns_the_head_round_is_refused(coarse, head):
+    with pytest.raises(InputError, match=r"scan.nii does not look like a brain that lies as template .*orientation"):
+        align_to_template(turned_header(head, 90), coarse, "T1w", "scan.nii", 1, 1)
+
+
+def test_a_ball_is_no_brain(coarse):
+    radius = np.linalg.norm(FIELD.points_mm() - FIELD.centre_mm, axis=-1)
+    ball = Image(np.where(radius < 70, 100 - radius, 0), FIELD)
+    with pytest.raises(InputError, match=r"ball.nii does not look like a brain .* check the skull stripping"):
+        align_to_template(ball, coarse, "T1w", "ball.nii", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.diag([-1.0, 1, 1, 1]), "it would have to be mirrored"),
+        (np.diag([2.0, 2, 2, 1]), r"it would have to be scaled by 1\.80 to 2\.04"),
+        (affine(0, shift_mm=(70, 0, 0)).matrix, r"the two brains overlap by Dice 0\.\d\d only, not 0\.80"),
+        (about((0, -20, 0), affine(180, axis="z").matrix), "turned upside down or back to front it would fit as well"),
+    ],
+)
+def test_an_affine_that_cannot_be_right_is_refused(coarse, head, truth, wrong, message):
+    with pytest.raises(InputError, match=f"scan.nii does not look like a brain .*{message}"):
+        align_through_t1w(head, head, coarse, Affine(truth.matrix @ wrong), "scan.nii", 1, 1)
+
+
+def test_the_way_through_the_t1w(coarse, head, truth):
+    motion = affine(6, shift_mm=(3, -2, 4), axis="z")
+    t2w = warp_image(Image(np.where(head.data > 0.02, 1.1 - head.data, 0), head.grid), motion.inverse(), FIELD)
+    assert farthest_mm(rigid_registration(head, t2w, 1, 1), motion, coarse) < 1.0
+    found = align_through_t1w(t2w, head, coarse, truth, "it", 1, 1)
+    assert farthest_mm(found, Affine(motion.matrix @ truth.matrix), coarse) < 1.0
+    scales = np.linalg.svd((found.matrix @ truth.inverse().matrix)[:3, :3], compute_uv=False)
+    np.testing.assert_allclose(scales, 1, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_adults_come_to_lie_on_the_template(data_root, whole):
+    for folder, person in (("ixi2mm", "sub-IXI034"), ("oasistrt", "sub-02")):
+        stem = data_root / folder / person / "anat" / person
+        image, labels = io.read_image(f"{stem}_T1w.nii.gz"), io.read_labels(f"{stem}_dseg.nii.gz")
+        brain = Image(np.where(labels.data > 0, image.data, 0), image.grid)
+        found = align_to_template(brain, whole, "T1w", person, 1, 1)
+        assert overlap(found, whole, brain) > 0.89
