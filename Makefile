@@ -36,6 +36,7 @@ ixi: setup  ## download IXI (8 GB) to ../data/ixi or $$IXI; continues where it b
 benchmark: setup  ## accuracy and speed against other tools (hours; tables in benchmarks/results)
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/speed.py $(if $(NODEO),--nodeo $(NODEO))
+	$(BIN)/python benchmarks/preparation.py
 
 test: lint  ## all checks and tests
 	$(BIN)/python -m pytest
