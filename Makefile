@@ -49,6 +49,7 @@ heads: setup  ## from raw heads: IXI at 2 mm and two patients, skull-stripped, p
 benchmark: setup  ## accuracy and speed against other tools (hours; tables in benchmarks/results)
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/speed.py $(if $(NODEO),--nodeo $(NODEO))
+	$(BIN)/python benchmarks/preparation.py
 
 test: lint  ## all checks and tests
 	$(BIN)/python -m pytest

@@ -102,6 +102,16 @@ def test_a_convolution_computed_by_hand():
     np.testing.assert_array_equal(found, expected)
 
 
+def test_a_voxel_sees_as_far_as_the_dilations_add_up(saved):
+    """So that cutting a volume beyond that changes nothing within."""
+    net = load_meshnet(saved(PLAIN), PLAIN)
+    volume = np.random.default_rng(1).random((40, 14, 15), dtype=np.float32)
+    whole, cut = net.label(volume, 1, silent), net.label(volume[:30], 1, silent)
+    reach = sum(PLAIN.dilations)
+    np.testing.assert_array_equal(whole[: 30 - reach], cut[: 30 - reach])
+    assert (whole[30 - reach : 30] != cut[30 - reach :]).any()
+
+
 def test_normalisation_is_of_each_channel_over_the_volume():
     architecture = Architecture(channels=2, classes=2, dilations=(1,), normalised=True, activation="elu")
     values = torch.randn(1, 2, 40, 30, 20) * torch.tensor([3.0, 0.1]).view(1, 2, 1, 1, 1) + 5

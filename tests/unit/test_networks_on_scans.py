@@ -29,6 +29,7 @@ class Threshold:
 def threshold(monkeypatch):
     """And a box of 128 mm instead of 256, to save time."""
     net = Threshold()
+    monkeypatch.setattr(subcortical, "_MARGIN", 9)
     monkeypatch.setattr(importlib.import_module("diffeode.prepare.conform"), "SIDE", 128)
     for module in (mindgrab, subcortical):
         monkeypatch.setattr(module, "find", lambda name: None)
@@ -87,7 +88,7 @@ def test_classes_become_freesurfers_numbers_on_the_scans_grid(threshold):
 
 def test_the_network_sees_only_the_surroundings_of_the_brain(threshold):
     subcortical.subcortical_labels(head(42)[0], 1)
-    assert all(2 * (42 + 16) <= n <= 2 * (42 + 16 + 3) + 1 for n in threshold.seen.shape)
+    assert all(2 * (42 + 9) <= n <= 2 * (42 + 9 + 3) + 1 for n in threshold.seen.shape)
 
 
 def test_one_bright_voxel_does_not_darken_the_brain(threshold):

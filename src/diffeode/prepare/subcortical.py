@@ -14,21 +14,22 @@ from diffeode.weights import find
 ARCHITECTURE = Architecture(
     channels=30, classes=18, dilations=(1, 2, 4, 8, 16, 8, 4, 2, 1), normalised=False, activation="elu"
 )
-"""196 038 trained numbers; every voxel sees 46 voxels to each side."""
+"""196 038 trained numbers."""
 
 STRUCTURES = (0, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26, 28)
 """FreeSurfer's number of each class; where there is a left and a right one, the left one's stands for both."""
 
 _WEIGHTS = "meshnet-subcortical"
-_MARGIN = 16
 _BRIGHTEST = 0.999
+_MARGIN = sum(ARCHITECTURE.dilations)
+"""As far as a voxel sees, 46 mm: the cut volume's border reaches no voxel of the brain, so cutting changes nothing."""
 
 
 def subcortical_labels(image: Image, threads: int, progress: Progress = silent) -> Labels:
     """The structures of ``config/labels/meshnet.tsv`` on the grid of ``image``, a T1w head or skull-stripped brain.
 
     The scan may have any orientation and voxel size; it is looked at in a box of 256 mm
-    (:func:`diffeode.prepare.conform.conformed_grid`) and there cut to what is brighter than its background, and 16 mm.
+    (:func:`diffeode.prepare.conform.conformed_grid`) and there cut to what is brighter than its background, and 46 mm.
 
     Args:
         progress: told the fraction done and the layer.
@@ -61,6 +62,6 @@ def _scaled(volume: np.ndarray) -> np.ndarray:
 
 
 def _occupied(volume: np.ndarray) -> tuple[slice, ...]:
-    """The box of everything above the least value, grown by 16 voxels."""
+    """The box of everything above the least value, grown by as far as a voxel of it sees."""
     (box,) = ndimage.find_objects((volume > volume.min()).astype(np.uint8))
     return tuple(slice(max(0, side.start - _MARGIN), side.stop + _MARGIN) for side in box)
