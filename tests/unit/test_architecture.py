@@ -44,6 +44,7 @@ BELOW = {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
         *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces", "weights"),
     },
+    "training": {"errors", "io"},
     "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods"},
     "inventory": {"errors", "receipt", "datasets", "study"},
 }

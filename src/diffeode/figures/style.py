@@ -24,6 +24,8 @@ FULL_WIDTH_IN = 7.2
 INK, SOFT, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 """Text and marks; secondary text; rules and ticks."""
 FAILED = "#b2182b"
+ACCENT = "#0072b2"
+"""A single curve that stands for no run."""
 
 _FORMATS = ("png", "svg", "pdf")
 _REFERENCES = {"identity": "#b3b3b3", "affine": "#7a7a7a"}

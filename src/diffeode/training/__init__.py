@@ -1,0 +1,1 @@
+"""Training of networks: one loop, its checkpoints, and what it is told."""
