@@ -25,7 +25,7 @@ BELOW = {
     "warp": {"fused"},
     "source": set(),
     "fused": set(),
-    "descriptors": set(),
+    "descriptors": {"errors", "names", "image", "io", "source", "training", "prepare"},
     "flows": {"warp", "losses"},
     "losses": {"fused", "descriptors", "warp"},
     "optimise": {"errors", "flows", "warp"},
@@ -42,7 +42,8 @@ BELOW = {
     "figures": {"errors", "names", "space", "image", "transform", "io", "receipt", "evaluation", "statistics"},
     "methods": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces", "weights"),
+        *("fused", "warp", "descriptors", "flows", "losses", "optimise"),
+        *("ants_bridge", "prepare", "tools", "interfaces", "weights"),
     },
     "training": {"errors", "io"},
     "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods"},

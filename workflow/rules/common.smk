@@ -365,9 +365,10 @@ def run_of(wildcards):
 
 
 def register_code(wildcards):
-    """The code of this run's method and of the harness, not of any other method."""
-    method = method_module(STUDY.run(wildcards.run).method)
-    return code("register", method, "diffeode.methods.harness", "diffeode.prepare.pair")
+    """The code of this run's method and of the harness, not of any other method, and what the method reads."""
+    run = STUDY.run(wildcards.run)
+    modules = (method_module(run.method), "diffeode.methods.harness", "diffeode.prepare.pair")
+    return " ".join([code("register", *modules), *run.build().reads().values()])
 
 
 def registrations(wildcards):

@@ -16,7 +16,6 @@ from torch.utils.checkpoint import checkpoint
 from diffeode.descriptors.mind import patch_distances, self_similarity
 from diffeode.descriptors.network import FeatureNetwork
 from diffeode.errors import InputError
-from diffeode.io import sha256
 from diffeode.names import nearest
 from diffeode.training.checkpoint import read_checkpoint
 
@@ -72,11 +71,6 @@ def make(weights: str) -> LearnedDescriptor:
     return descriptor.eval().requires_grad_(False)
 
 
-def content(weights: str) -> str:
-    """SHA-256 of the file behind ``weights``: what they are, whatever they are called."""
-    return sha256(weights_file(weights))
-
-
 def weights_file(weights: str) -> Path:
     """The file behind a name or a path; none: :data:`DEFAULT_WEIGHTS`.
 
@@ -87,5 +81,7 @@ def weights_file(weights: str) -> Path:
     path = Path(weights) if weights.endswith(".safetensors") else _WEIGHTS / f"{weights}.safetensors"
     if not path.is_file():
         known = sorted(file.stem for file in _WEIGHTS.glob("*.safetensors"))
-        raise InputError(f"There are no descriptor weights {weights!r}{nearest(weights, known)}; or give a .safetensors.")
+        raise InputError(
+            f"There are no descriptor weights {weights!r}{nearest(weights, known)}; or give a .safetensors."
+        )
     return path

@@ -7,7 +7,7 @@ Heinrich et al., MICCAI 2013 (self-similarity context) and MedIA 16(7), 2012 (MI
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,11 @@ def mind(image: Tensor, radius: int = 1, dilation: int = 1) -> Tensor:
     """
     distances = neighbour_distances(image, radius, dilation)
     return _similarity(distances - distances.min(dim=1, keepdim=True).values, distances.mean(dim=1, keepdim=True))
+
+
+def make(weights: str) -> Callable[[Tensor], Tensor]:
+    """:func:`mind_ssc` with our radius and dilation; it has no weights (:mod:`diffeode.descriptors.registry`)."""
+    return mind_ssc
 
 
 def self_similarity(distances: Tensor) -> Tensor:

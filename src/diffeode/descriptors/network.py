@@ -6,6 +6,7 @@ and two convolutional blocks at each end.
 
 from __future__ import annotations
 
+import itertools
 from typing import final
 
 import torch
@@ -34,11 +35,9 @@ class FeatureNetwork(nn.Module):
         self.start = nn.Sequential(_block(1, width), _block(width, width))
         self.down = nn.ModuleList(
             nn.Sequential(nn.AvgPool3d(2), _block(fine, coarse), _block(coarse, coarse))
-            for fine, coarse in zip(widths, widths[1:], strict=False)
+            for fine, coarse in itertools.pairwise(widths)
         )
-        self.narrow = nn.ModuleList(
-            nn.Conv3d(coarse, fine, 1) for fine, coarse in zip(widths, widths[1:], strict=False)
-        )
+        self.narrow = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in itertools.pairwise(widths))
         self.up = nn.ModuleList(_block(2 * fine, fine) for fine in widths[:-1])
         self.end = nn.Sequential(_block(width, width), nn.Conv3d(width, features, 1))
 

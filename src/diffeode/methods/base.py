@@ -98,6 +98,14 @@ class Method(ABC):
     citation: ClassVar[str]
     """Authors, title, venue, year: what to cite when the method is used."""
 
+    def reads(self) -> dict[str, str]:
+        """What besides the pair and the code decides the result: hashes of the files that hyper-parameters name.
+
+        Raises:
+            InputError: such a file is not there.
+        """
+        return {}
+
     @abstractmethod
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """Register one prepared pair.

@@ -104,7 +104,9 @@ def register_to_folder(run: Run, task: Task, machine: Machine, folder: Path, pro
     about = {**provenance, "run": run.name, "method": run.method, "parameters": run.parameters, "seed": machine.seed}
     about |= {"threads": machine.threads, "device": machine.device, "software": software_versions()}
     try:
-        result = register(run.build(), task, machine)
+        method = run.build()
+        about["reads"] = method.reads()
+        result = register(method, task, machine)
         files = _write_result(result, task, folder)
     except Exception as error:
         traceback.print_exc(file=sys.stderr)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import final
 
 import numpy as np
@@ -17,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from diffeode.descriptors.learned import ARCHITECTURE, VERSION, LearnedDescriptor
+from diffeode.descriptors.learning.contrastive import alignment, info_nce, retrieval, uniformity
+from diffeode.descriptors.learning.contrasts import noisy, random_texture, shifted, synthetic
 from diffeode.descriptors.network import FeatureNetwork
 from diffeode.errors import InputError
 from diffeode.image import bounding_box
 from diffeode.source import code_hash
-from diffeode.descriptors.learning.contrastive import alignment, info_nce, retrieval, uniformity
-from diffeode.descriptors.learning.contrasts import noisy, random_texture, shifted, synthetic
 from diffeode.training.loop import Lesson
 
 _TRIES = 20
@@ -145,12 +144,14 @@ def descriptor_lesson(
         InputError: there is nothing to train or to validate on, or a scan is smaller than the crop.
     """
     if not specimens or not validation:
-        raise InputError("A descriptor needs scans or label maps to train on, and a person in two contrasts to validate.")
+        raise InputError(
+            "A descriptor needs scans or label maps to train on, and a person in two contrasts to validate."
+        )
     for specimen in specimens:
         if min(specimen.brain.shape) < recipe.crop:
             raise InputError(
-                f"The scan of {specimen.person} has {specimen.brain.shape} voxels, less than the crop of {recipe.crop}; "
-                "lower crop or leave it out."
+                f"The scan of {specimen.person} has {specimen.brain.shape} voxels, less than the crop of "
+                f"{recipe.crop}; lower crop or leave it out."
             )
     torch.manual_seed(seed)
     shape = {"width": recipe.width, "features": recipe.features}

@@ -174,5 +174,7 @@ def _twos(files: list[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     images = [prepared(file) for file in files]
     for first, second in itertools.combinations(images, 2):
         if not first.grid.matches(second.grid):
-            raise InputError(f"The contrasts of {person_of(files[0])} lie on different grids; resample one to the other.")
+            raise InputError(
+                f"The contrasts of {person_of(files[0])} lie on different grids; resample one to the other."
+            )
         yield first.data, second.data
