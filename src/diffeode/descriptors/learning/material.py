@@ -31,7 +31,7 @@ from diffeode.io import read_image, read_labels, sha256
 from diffeode.names import nearest
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
-from diffeode.training.loop import Lesson, Settings
+from diffeode.training.loop import Lesson, Settings, train
 
 _SUFFIX = ".nii.gz"
 _OUTSIDE_BRAIN = range(500, 600)
@@ -71,7 +71,20 @@ def read_training(path: Path | str) -> Training:
     return Training(**parts)
 
 
-def lesson_from(training: Training, data: Path, seed: int = 0) -> Lesson:
+def train_descriptor(file: Path, data: Path, folder: Path, device: str = "cpu") -> Path:
+    """Train as ``file`` says on the scans below ``data``; weights, checkpoints and curves come to lie in ``folder``.
+
+    Returns:
+        the file of the best weights.
+    Raises:
+        InputError: as :func:`read_training`, :func:`lesson_from` and :func:`diffeode.training.loop.train`.
+        TrainingError: as the latter.
+    """
+    training = read_training(file)
+    return train(lesson_from(training, data), training.settings, folder, device)
+
+
+def lesson_from(training: Training, data: Path) -> Lesson:
     """The lesson of ``training`` on the scans below ``data``.
 
     Raises:
@@ -86,7 +99,7 @@ def lesson_from(training: Training, data: Path, seed: int = 0) -> Lesson:
     companions = [beside for file in scans if (beside := _label_map_of(file)) is not None]
     files = sorted({*scans, *labels, *companions, *validation})
     checksums = {str(file.relative_to(data)): sha256(file) for file in files}
-    return descriptor_lesson(specimens, _contrasts(validation), training.recipe, checksums, seed)
+    return descriptor_lesson(specimens, _contrasts(validation), training.recipe, checksums, training.settings.seed)
 
 
 def prepared(file: Path) -> Image:
