@@ -96,10 +96,20 @@ def lesson_from(training: Training, data: Path) -> Lesson:
     _require_apart([*scans, *labels], validation, "validated on")
     _require_apart([*scans, *labels, *validation], test, "tested on")
     specimens = [*(_with_scan(file) for file in scans), *(_with_labels(file) for file in labels)]
-    companions = [beside for file in scans if (beside := _label_map_of(file)) is not None]
-    files = sorted({*scans, *labels, *companions, *validation})
-    checksums = {str(file.relative_to(data)): sha256(file) for file in files}
+    checksums = {str(file.relative_to(data)): sha256(file) for file in trained_files(training, data)}
     return descriptor_lesson(specimens, _contrasts(validation), training.recipe, checksums, training.settings.seed)
+
+
+def trained_files(training: Training, data: Path) -> list[Path]:
+    """Every file that decides what is learned: scans, the label maps beside them, label maps and validation.
+
+    Raises:
+        InputError: a pattern finds nothing.
+    """
+    scans = _found(training.scans, data)
+    companions = [beside for file in scans if (beside := _label_map_of(file)) is not None]
+    others = (*_found(training.labels, data), *_found(training.validation, data))
+    return sorted({*scans, *companions, *others})
 
 
 def prepared(file: Path) -> Image:
