@@ -202,7 +202,9 @@ _HEADINGS = (f"found among {PLACES} (%)", f"found within ±{NEAR_VOX} voxels (%)
 
 def _line(title: str, rows: Sequence[Row]) -> list[str]:
     percent = [mean_and_sd([100 * v for v in numbers(rows, n)], 1) for n in ("retrieval", "retrieval_near")]
-    return [title, *percent, *(mean_and_sd(numbers(rows, name), 2) for name in ("alignment", "uniformity"))]
+    # a single channel has one direction, so both are 0 and say nothing
+    spread = [[v for v in numbers(rows, name) if v] for name in ("alignment", "uniformity")]
+    return [title, *percent, *(mean_and_sd(values, 2) for values in spread)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
