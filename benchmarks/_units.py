@@ -49,7 +49,7 @@ def run_code(name: str, threads: int) -> str:
     run = load_run(name)
     modules = (method_module(run.method), "diffeode.methods.harness", "diffeode.evaluation.evaluate")
     code = code_hash(*modules, Path(__file__).with_name("_register.py"))
-    parts = [code, case_code(), run.parameters, threads, software_versions()]
+    parts = [code, case_code(), run.parameters, threads, software_versions(), *run.build().reads().values()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 

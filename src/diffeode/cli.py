@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_register(commands)
     _add_apply(commands)
     _add_train(commands)
+    _add_train_descriptor(commands)
     methods = commands.add_parser("methods", help="list every named run, what it needs and whether it can run here")
     methods.add_argument("--markdown", action="store_true", help="print docs/methods.md instead: every parameter")
     methods.set_defaults(command=_methods)
@@ -176,6 +177,22 @@ def _add_weights(commands: Any) -> None:
     get.set_defaults(command=_get_weights)
 
 
+def _add_train_descriptor(commands: Any) -> None:
+    train = commands.add_parser(
+        "train-descriptor",
+        help="train the learned descriptor on scans and label maps",
+        description="Train the learned descriptor as TRAINING says, such as config/training/synthetic.yaml; write the "
+        "weights (best.safetensors), curves and where to go on to a folder. Given again after a kill, the same command "
+        "goes on from the last checkpoint.",
+    )
+    train.add_argument("training", type=Path, metavar="TRAINING", help="a YAML file: scans, labels, validation, ...")
+    train.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the training")
+    train.add_argument("--data", type=Path, default=Path(), metavar="DIR", help="where its patterns start (default: .)")
+    train.add_argument("--threads", type=_positive, default=_processors(), metavar="N", help="processors to use")
+    train.add_argument("--device", type=_device, default="cpu", metavar="cpu|cuda", help="where (default: %(default)s)")
+    train.set_defaults(command=_train_descriptor)
+
+
 def _positive(text: str) -> int:
     return _whole_number(text, 1)
 
@@ -253,6 +270,25 @@ def _apply(options: argparse.Namespace) -> None:
         io.write_labels(options.output, warp_labels(io.read_labels(options.moving), warp, grid))
     else:
         io.write_image(options.output, warp_image(io.read_image(options.moving), warp, grid))
+
+
+def _train_descriptor(options: argparse.Namespace) -> None:
+    import torch
+
+    from diffeode.descriptors.learning.material import read_training, train_descriptor
+    from diffeode.figures.training_curves import training_curves
+    from diffeode.methods.base import require_device
+    from diffeode.training.loop import CURVES
+
+    require_device(options.device)
+    torch.set_num_threads(options.threads)
+    try:
+        best = train_descriptor(options.training, options.data, options.output, options.device)
+    except KeyboardInterrupt:
+        raise TrainingError("interrupted; the same command goes on from the last checkpoint") from None
+    criterion = read_training(options.training).settings.criterion
+    training_curves(options.output / CURVES, options.training.stem, options.output / "curves.png", criterion)
+    print(best)
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ BELOW = {
     "source": set(),
     "watch": {"errors"},
     "fused": set(),
-    "descriptors": set(),
+    "descriptors": {"errors", "names", "image", "io", "source", "training", "prepare"},
     "flows": {"warp", "losses"},
     "losses": {"fused", "descriptors", "warp"},
     "optimise": {"errors", "flows", "warp"},

@@ -22,7 +22,6 @@ from diffeode.prepare.backends import backend_modules
 from diffeode.source import code_hash
 from diffeode.study import load_study, require_writable
 from diffeode.tools import FOLDERS
-from diffeode.weights import checksums
 
 import progress
 
@@ -386,10 +385,11 @@ def run_of(wildcards):
     return {"method": run.method, "parameters": dict(sorted(run.parameters.items()))}
 
 
-def weights_of(wildcards):
-    """Checksums of the network weights a run reads: other weights, another run. None where a plan has to do without."""
+def reads_of(wildcards):
+    """Hashes of the files a run reads besides its pair, as of weights: other files, another run. None where they are
+    missing, which a plan has to do without."""
     try:
-        return checksums(STUDY.run(wildcards.run).build().pretrained)
+        return STUDY.run(wildcards.run).build().reads()
     except InputError:
         return None
 

@@ -1,7 +1,7 @@
 """Looking at how scans were prepared: numbers and a picture each, a page for each dataset."""
 
 
-rule inspect:
+rule inspect_scan:
     input:
         unpack(mended(to_inspect)),
         table=label_table_of,
@@ -9,9 +9,9 @@ rule inspect:
         numbers=NUMBERS,
         picture=PICTURE,
     log:
-        f"{LOGS}/inspect/{{dataset}}/{{scan}}.log",
+        f"{LOGS}/inspect_scan/{{dataset}}/{{scan}}.log",
     benchmark:
-        f"{BENCHMARKS}/inspect/{{dataset}}/{{scan}}.tsv"
+        f"{BENCHMARKS}/inspect_scan/{{dataset}}/{{scan}}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -20,11 +20,11 @@ rule inspect:
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("template"),
-        code=code("inspect", "diffeode.figures.preparation", "diffeode.prepare.template"),
+        code=code("inspect_scan", "diffeode.figures.preparation", "diffeode.prepare.template"),
     message:
         "looking at {wildcards.dataset} {wildcards.scan}"
     script:
-        "../scripts/inspect.py"
+        "../scripts/inspect_scan.py"
 
 
 rule quality:

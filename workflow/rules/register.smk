@@ -23,7 +23,7 @@ rule register:
     params:
         datasets=datasets_of,
         run=run_of,
-        weights=weights_of,
+        reads=reads_of,
         seed=STUDY.seed,
         code=register_code,
     message:

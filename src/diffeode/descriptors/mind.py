@@ -7,7 +7,7 @@ Heinrich et al., MICCAI 2013 (self-similarity context) and MedIA 16(7), 2012 (MI
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,9 +24,7 @@ def mind_ssc(image: Tensor, radius: int = 1, dilation: int = 2) -> Tensor:
     ``dilation`` that share an edge: ``exp(-(D_k - min D) / V)`` with ``D_k`` the mean squared difference of the patches
     and ``V`` the mean of ``D_k - min D`` over the channels. Beyond the border the image keeps its border values.
     """
-    distances = patch_distances(image, radius, dilation)
-    distances = distances - distances.min(dim=1, keepdim=True).values
-    return _similarity(distances, distances.mean(dim=1, keepdim=True))
+    return self_similarity(patch_distances(image, radius, dilation))
 
 
 def mind(image: Tensor, radius: int = 1, dilation: int = 1) -> Tensor:
@@ -42,6 +40,17 @@ def mind(image: Tensor, radius: int = 1, dilation: int = 1) -> Tensor:
     return _similarity(distances - distances.min(dim=1, keepdim=True).values, distances.mean(dim=1, keepdim=True))
 
 
+def make(weights: str) -> Callable[[Tensor], Tensor]:
+    """:func:`mind_ssc` with our radius and dilation; it has no weights (:mod:`diffeode.descriptors.registry`)."""
+    return mind_ssc
+
+
+def self_similarity(distances: Tensor) -> Tensor:
+    """``exp(-(D - min D) / V)`` of ``distances (N, C, *size)``, V the mean of ``D - min D`` over the channels."""
+    distances = distances - distances.min(dim=1, keepdim=True).values
+    return _similarity(distances, distances.mean(dim=1, keepdim=True))
+
+
 def _similarity(distances: Tensor, variance: Tensor) -> Tensor:
     """``exp(-distances / variance)``, the variance kept near its mean over the image."""
     typical = variance.detach().mean(dim=tuple(range(1, variance.dim())), keepdim=True)
@@ -51,8 +60,9 @@ def _similarity(distances: Tensor, variance: Tensor) -> Tensor:
 
 
 def patch_distances(image: Tensor, radius: int, dilation: int) -> Tensor:
-    """Mean squared differences ``D_k`` between patches, ``(N, C, *size)``.
+    """Squared differences ``D_k`` between patches, the mean over the patch and the sum over the image's channels.
 
+    Of ``image (N, F, *size)`` they are ``(N, C, *size)``.
     The neighbours ``a, b`` and the neighbours ``-b, -a`` differ by the same vector, so one field of patch distances
     ``B(y) = mean (I(y) - I(y + d (b - a)))^2`` gives two channels: ``B(x + d a)`` and ``B(x - d b)``.
     """
@@ -70,7 +80,7 @@ def patch_distances(image: Tensor, radius: int, dilation: int) -> Tensor:
         shifted[i] -= dilation
         shifted[j] += sign * dilation
         difference = _window(extended, start, length) - _window(extended, shifted, length)
-        distances = _box_mean(difference * difference, radius)
+        distances = _box_mean((difference * difference).sum(dim=1, keepdim=True), radius)
         at_a, at_minus_b = [0] * dimensions, [0] * dimensions
         at_a[i] = dilation
         at_a[j] = dilation if sign > 0 else 0

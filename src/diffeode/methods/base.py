@@ -13,7 +13,7 @@ from diffeode.errors import InputError
 from diffeode.image import Image
 from diffeode.names import nearest
 from diffeode.transform import Transform
-from diffeode.weights import find
+from diffeode.weights import checksums, find
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +116,14 @@ class Method(ABC):
             except InputError as error:
                 return str(error)
         return ""
+
+    def reads(self) -> dict[str, str]:
+        """What besides the pair and the code decides the result: hashes of the files that this method reads.
+
+        Raises:
+            InputError: such a file is not there.
+        """
+        return checksums(self.pretrained)
 
     @abstractmethod
     def register(self, pair: Pair, machine: Machine) -> Registration:

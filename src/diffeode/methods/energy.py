@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, final
 
 from torch import Tensor
 
+from diffeode.descriptors.registry import make_descriptor
 from diffeode.flows.operator import operator_norm
 from diffeode.flows.velocity import kinetic_energy
 from diffeode.losses.correlation import local_correlation_to
 from diffeode.losses.gradient_fields import normalised_gradient_fields_to
 from diffeode.losses.mutual_information import local_mutual_information_to, mutual_information_to
 from diffeode.losses.regularisers import bending_energy, gradient_magnitude, jacobian_barrier
-from diffeode.losses.similarity import Similarity, Warped, mind_similarity, of_image
+from diffeode.losses.similarity import Similarity, Warped, descriptor_similarity, mind_similarity, of_image
 from diffeode.losses.squared_difference import squared_difference_to
 from diffeode.optimise.loop import Objective
 from diffeode.optimise.pyramid import Lattice, reduce
@@ -23,7 +24,7 @@ from diffeode.warp import resize_displacement
 if TYPE_CHECKING:
     from diffeode.methods.neural_ode import NeuralODE
 
-SIMILARITIES = ("mind", "lmi", "mi", "nmi", "ngf", "ncc", "ssd")
+SIMILARITIES = ("mind", "lmi", "mi", "nmi", "ngf", "ncc", "ssd", "descriptor")
 """What ``weight_<name>`` weighs."""
 
 
@@ -88,6 +89,9 @@ def _similarities(scene: Scene, spacing: Sequence[float], method: NeuralODE) -> 
         "ngf": lambda: of_image(normalised_gradient_fields_to(fixed, method.ngf_eta, spacing, mask)),
         "ncc": lambda: of_image(local_correlation_to(fixed, method.ncc_window, method.ncc_squared, mask)),
         "ssd": lambda: of_image(squared_difference_to(fixed, mask)),
+        "descriptor": lambda: descriptor_similarity(
+            make_descriptor(method.descriptor, method.descriptor_weights, fixed.device), fixed, described, mask
+        ),
     }
     weights = {name: getattr(method, f"weight_{name}") for name in SIMILARITIES}
     return {name: (weight, makers[name]()) for name, weight in weights.items() if weight}

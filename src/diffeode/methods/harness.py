@@ -29,7 +29,6 @@ from diffeode.methods.base import Machine, Method, Pair, Registration
 from diffeode.receipt import write_receipt
 from diffeode.transform import Affine, DisplacementField, densify, invert, warp_image
 from diffeode.watch import watched
-from diffeode.weights import checksums
 
 if TYPE_CHECKING:
     from diffeode.methods.runs import Run
@@ -160,7 +159,7 @@ def _register_and_write(run: Run, task: Task, machine: Machine, folder: Path) ->
     result = register(method, task, machine)
     files = _write_result(result, task, folder)
     costs = {key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")}
-    used = {"inverse_origin": result.inverse_origin, "weights": checksums(method.pretrained)}
+    used = {"inverse_origin": result.inverse_origin, "reads": method.reads()}
     return files, {**costs, **used, "notes": list(result.notes)}
 
 

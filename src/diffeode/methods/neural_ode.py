@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from diffeode.descriptors.registry import descriptor_content, descriptor_names
 from diffeode.errors import InputError, RegistrationError
 from diffeode.flows.fields import GridField, NetworkField, Smoother
 from diffeode.flows.integrate import GRADIENTS, SOLVERS, Flow
@@ -57,9 +58,9 @@ class NeuralODE(Method):
     Lengths called "voxels" are voxels of the level's finest axis; the velocity lives on its own, coarser grid.
 
     Attributes:
-        weight_ssd, weight_ncc, weight_mi, weight_nmi, weight_lmi, weight_ngf, weight_mind: of the squared difference,
-            local correlation, mutual information (global, normalised, local), normalised gradient fields and MIND; at
-            least one is above 0, and their sum is the similarity.
+        weight_ssd, weight_ncc, weight_mi, weight_nmi, weight_lmi, weight_ngf, weight_mind, weight_descriptor: of the
+            squared difference, local correlation, mutual information (global, normalised, local), normalised gradient
+            fields, MIND and ``descriptor``; at least one is above 0, and their sum is the similarity.
         masked: the similarity looks at the fixed brain only; else at the box of both brains.
         field: ``grid`` (a free velocity per voxel) or ``network`` (NODEO's convolutional network).
         levels: reductions of the image, coarse to fine.
@@ -86,6 +87,8 @@ class NeuralODE(Method):
             penalties of gradient and bending from place to place. Empty: none.
         mind_form: ``ssc`` (self-similarity context) or ``mind`` (plain).
         mind_radius, mind_dilation: of MIND, voxels.
+        descriptor: a name of :mod:`diffeode.descriptors.registry`.
+        descriptor_weights: a name of weights in the package, or the path of a file; empty: the descriptor's own.
         descriptors: ``recomputed`` on the warped image, or ``warped`` from the moving one.
         mi_bins: of all kinds of mutual information.
         mi_patch: of the local one, voxels.
@@ -114,6 +117,7 @@ class NeuralODE(Method):
     weight_ngf: float = 0.0
     weight_ncc: float = 0.0
     weight_ssd: float = 0.0
+    weight_descriptor: float = 0.0
     masked: bool = False
     field: str = "grid"
     levels: tuple[float, ...] = (2.0, 1.0)
@@ -145,6 +149,8 @@ class NeuralODE(Method):
     weight_operator: float = 0.0
     mind_radius: int = 1
     mind_dilation: int = 2
+    descriptor: str = "learned"
+    descriptor_weights: str = ""
     descriptors: str = "recomputed"
     mi_bins: int = 16
     mi_patch: int = 5
@@ -158,6 +164,7 @@ class NeuralODE(Method):
         require_one_of("field", self.field, ("grid", "network"))
         require_one_of("mind_form", self.mind_form, tuple(MIND_FORMS))
         require_one_of("descriptors", self.descriptors, ("recomputed", "warped"))
+        require_one_of("descriptor", self.descriptor, descriptor_names())
         require_one_of("smoother", self.smoother, ("gaussian", "box", "operator"))
         require_one_of("operator_boundary", self.operator_boundary, BOUNDARIES)
         require_one_of("border", self.border, ("free", "fixed"))
@@ -185,6 +192,12 @@ class NeuralODE(Method):
             values = getattr(self, name)
             for value in values if isinstance(values, tuple) else (values,):
                 require_in(name, value, low, high)
+
+    def reads(self) -> dict[str, str]:
+        """The descriptor's code and weights, where it is used."""
+        if not self.weight_descriptor:
+            return {}
+        return {"descriptor": descriptor_content(self.descriptor, self.descriptor_weights)}
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """Register ``pair``; forward and inverse are the flows of the velocity and of its reverse.

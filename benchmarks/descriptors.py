@@ -1,0 +1,231 @@
+"""How well descriptors find a place again in another contrast of the same person; see README.md.
+
+For every person scanned in two contrasts on one grid, places are drawn in the brain. A place is found where, of all
+candidates in the other contrast, the one with the nearest descriptor is the place itself: once among as many places all
+over the brain, once among all voxels of a small cube around it. Both directions count alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from _comparisons import data_folder
+from _machine import provenance
+from _tables import Row, Table, markdown_table, mean_and_sd, measured_on, numbers, write_page
+from torch import Tensor
+
+from diffeode.descriptors.learned import LearnedDescriptor, weights_file
+from diffeode.descriptors.learning.contrastive import alignment, retrieval, uniformity
+from diffeode.descriptors.learning.lesson import drawn_places
+from diffeode.descriptors.learning.material import prepared
+from diffeode.descriptors.network import FeatureNetwork
+from diffeode.descriptors.registry import descriptor_content, make_descriptor
+from diffeode.errors import InputError
+from diffeode.figures.descriptor_distance import DistanceRow, descriptor_distance
+from diffeode.image import bounding_box
+from diffeode.source import code_hash
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PERSONS = {"albert": ("sub-07", "sub-08", "sub-09", "sub-10"), "openms": ("sub-07", "sub-26")}
+POPULATIONS = {"albert": "newborns (ALBERTs)", "openms": "adults with multiple sclerosis"}
+PLACES, NEAR_PLACES, NEAR_VOX, SEED = 1000, 500, 3, 2512
+SHOWN = ("albert", "sub-07")
+_POINTS = ((0.5, 0.55, 0.5), (0.32, 0.45, 0.5), (0.66, 0.3, 0.5))
+"""Places of the heat maps, as fractions of the brain's box; the last axis is the slice."""
+
+Descriptor = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A descriptor under the name that tables give it, and what it is made of."""
+
+    title: str
+    describe: Descriptor
+    content: str
+
+
+def candidates(weights: Sequence[str]) -> list[Candidate]:
+    """What is compared: the plain ones, an untrained network, and the network with each of ``weights``."""
+    torch.manual_seed(SEED)
+    untrained = LearnedDescriptor(FeatureNetwork()).eval().requires_grad_(False)
+    plain = {"Intensity": "intensity", "Gradient orientation": "gradient", "MIND-SSC": "mind"}
+    found = [Candidate(t, make_descriptor(name), descriptor_content(name)) for t, name in plain.items()]
+    found.insert(2, Candidate("Network, untrained", untrained, code_hash("diffeode.descriptors.learned")))
+    for name in weights:
+        title = f"Network, trained ({Path(name).parent.name if name.endswith('.safetensors') else name})"
+        describe, content = make_descriptor("learned", name), descriptor_content("learned", name)
+        found.append(Candidate(title, describe, content))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """Two contrasts in the box of the brain, ``(1, 1, X, Y, Z)``, and the brain that both show."""
+
+    first: Tensor
+    second: Tensor
+    brain: np.ndarray
+
+
+def read_person(folder: Path) -> Person:
+    """T1w and T2w below ``folder/anat``."""
+    first, second = (prepared(folder / "anat" / f"{folder.name}_{modality}.nii.gz") for modality in ("T1w", "T2w"))
+    brain = (first.data > 0) & (second.data > 0)
+    lower, upper = bounding_box(brain, 8)
+    window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
+    tensors = (torch.from_numpy(np.ascontiguousarray(image.data[window]))[None, None] for image in (first, second))
+    return Person(*tensors, brain[window])
+
+
+def scores(person: Person, first: Tensor, second: Tensor) -> dict[str, float]:
+    """Of two descriptors ``(C, X, Y, Z)`` of one person."""
+    generator = np.random.default_rng(SEED)
+    places = drawn_places(person.brain, PLACES, generator)
+    a, b = _at(first, places), _at(second, places)
+    inner = np.zeros_like(person.brain)
+    inner[(slice(NEAR_VOX, -NEAR_VOX),) * 3] = person.brain[(slice(NEAR_VOX, -NEAR_VOX),) * 3]
+    near = drawn_places(inner, NEAR_PLACES, generator)
+    return {
+        "retrieval": 0.5 * (retrieval(a, b) + retrieval(b, a)),
+        "retrieval_near": 0.5 * (found_near(first, second, near) + found_near(second, first, near)),
+        "alignment": alignment(a, b).item(),
+        "uniformity": uniformity(torch.cat([a, b])).item(),
+    }
+
+
+def found_near(first: Tensor, second: Tensor, places: np.ndarray) -> float:
+    """How often the nearest descriptor in a cube of ``2 NEAR_VOX + 1`` voxels around the place is the place's own."""
+    offsets = np.array(list(itertools.product(range(-NEAR_VOX, NEAR_VOX + 1), repeat=3)))
+    own = len(offsets) // 2
+    shares = []
+    for place in places:
+        distances = (_at(second, place + offsets) - _at(first, place[None])).square().sum(dim=1)
+        nearest = distances == distances.min()
+        shares.append(float(nearest[own]) / float(nearest.sum()))
+    return float(np.mean(shares))
+
+
+def _at(channels: Tensor, places: np.ndarray) -> Tensor:
+    """``(N, C)`` at ``places (N, 3)``."""
+    return channels[:, places[:, 0], places[:, 1], places[:, 2]].T
+
+
+def measure(options: argparse.Namespace) -> Table:
+    """A row for every person and descriptor that has none yet."""
+    table = Table(options.results / "descriptors.tsv", ("data", "person", "descriptor"))
+    shown = []
+    for data, name in _persons(options.data):
+        person = read_person(options.data / data / name)
+        for candidate in candidates(options.weights):
+            row = {"data": data, "person": name, "descriptor": candidate.title, "code": _code(candidate)}
+            if table.has(row) and (data, name) != SHOWN:
+                continue
+            with torch.no_grad():
+                first, second = (candidate.describe(image)[0] for image in (person.first, person.second))
+            table.put(row | scores(person, first, second) | provenance())
+            print(f"{data} {name} {candidate.title}: {table.rows[-1]['retrieval']}", file=sys.stderr)
+            if (data, name) == SHOWN:
+                shown.append((candidate.title, [_heat(person, first, second, point) for point in _points(person)]))
+    if shown:
+        _draw(shown, read_person(options.data / SHOWN[0] / SHOWN[1]), options.results)
+    return table
+
+
+def _persons(data: Path) -> Iterable[tuple[str, str]]:
+    there = [(name, person) for name, persons in PERSONS.items() if (data / name).is_dir() for person in persons]
+    if not there:
+        raise InputError(f"None of {', '.join(PERSONS)} is in {data}; set DIFFEODE_DATA.")
+    return there
+
+
+def _code(candidate: Candidate) -> str:
+    parts = [code_hash(Path(__file__), "diffeode.descriptors.learning.contrastive"), candidate.content]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
+
+
+def _points(person: Person) -> list[np.ndarray]:
+    lower, upper = bounding_box(person.brain)
+    wanted = [lower + np.array(point) * (upper - lower) for point in _POINTS]
+    brain = np.argwhere(person.brain)
+    return [brain[((brain - point) ** 2).sum(axis=1).argmin()] for point in wanted]
+
+
+def _heat(person: Person, first: Tensor, second: Tensor, point: np.ndarray) -> np.ndarray:
+    """Distance of the first contrast's descriptor at ``point`` to the second's in the slice through it; NaN outside."""
+    distances = (second[:, :, :, point[2]] - first[:, *point][:, None, None]).square().sum(dim=0).sqrt().numpy()
+    return np.where(person.brain[:, :, point[2]], distances, np.nan)
+
+
+def _draw(shown: Sequence[tuple[str, list[np.ndarray]]], person: Person, results: Path) -> None:
+    rows = [
+        DistanceRow(
+            person.first[0, 0, :, :, point[2]].numpy(),
+            person.second[0, 0, :, :, point[2]].numpy(),
+            tuple(point[:2]),
+            {title: heats[number] for title, heats in shown},
+        )
+        for number, point in enumerate(_points(person))
+    ]
+    descriptor_distance(rows, "T1w", "T2w", results / "descriptors.png")
+
+
+def write_descriptor_page(table: Table) -> None:
+    """``descriptors.md`` beside the table."""
+    sections = []
+    for data in dict.fromkeys(row["data"] for row in table.rows):
+        rows = [row for row in table.rows if row["data"] == data]
+        persons = ", ".join(dict.fromkeys(row["person"].removeprefix("sub-") for row in rows))
+        lines = [
+            _line(title, [row for row in rows if row["descriptor"] == title])
+            for title in dict.fromkeys(row["descriptor"] for row in rows)
+        ]
+        sections.append(
+            f"## {data}\n\nT1w and T2w of the same person, persons {persons}. Population: {POPULATIONS[data]}.\n\n"
+            + markdown_table(["descriptor", *_HEADINGS], lines)
+            + f"\n{measured_on(rows)} Command: `python benchmarks/descriptors.py`.\n"
+        )
+    sections.append("![Distance of descriptors](descriptors.png)\n")
+    write_page(table.path.with_suffix(".md"), "Descriptors", sections)
+
+
+_HEADINGS = (f"found among {PLACES} (%)", f"found within ±{NEAR_VOX} voxels (%)", "alignment", "uniformity")
+
+
+def _line(title: str, rows: Sequence[Row]) -> list[str]:
+    percent = [mean_and_sd([100 * v for v in numbers(rows, n)], 1) for n in ("retrieval", "retrieval_near")]
+    # a single channel has one direction, so both are 0 and say nothing
+    spread = [[v for v in numbers(rows, name) if v] for name in ("alignment", "uniformity")]
+    return [title, *percent, *(mean_and_sd(values, 2) for values in spread)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("weights", nargs="*", help="weights of the learned descriptor besides the package's own: files")
+    parser.add_argument("--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data")
+    parser.add_argument("--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+    options.weights = ["synthetic", *options.weights]
+    torch.set_num_threads(options.threads)
+    try:
+        for name in options.weights:
+            weights_file(name)
+        write_descriptor_page(measure(options))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

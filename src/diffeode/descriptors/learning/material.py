@@ -1,0 +1,203 @@
+"""What a descriptor is trained on: a training's file, and the scans and label maps it names.
+
+A training's file is YAML::
+
+    scans: [patterns of scans to train on, below the data's folder]
+    labels: [patterns of label maps without a scan]
+    validation: [patterns of scans of persons in two contrasts]
+    test: [patterns of files of persons who must never be trained on]
+    recipe: {crop: 48, ...}        # Recipe
+    settings: {steps: 2000, ...}   # diffeode.training.loop.Settings
+
+A scan's label map is the file beside it that ends in ``_dseg`` instead of its modality, where it lies on the same grid.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import yaml
+
+from diffeode.descriptors.learning.lesson import Recipe, Specimen, descriptor_lesson
+from diffeode.errors import InputError
+from diffeode.image import Image, bounding_box
+from diffeode.io import read_image, read_labels, sha256
+from diffeode.names import nearest
+from diffeode.prepare.brain import nonzero, without_negatives
+from diffeode.prepare.intensity import robust
+from diffeode.training.loop import Lesson, Settings, train
+
+_SUFFIX = ".nii.gz"
+_OUTSIDE_BRAIN = range(500, 600)
+"""SynthSeg's own numbers for skull, skin, air and what else lies outside."""
+
+
+@final
+@dataclass(frozen=True)
+class Training:
+    """A training's file, read and checked; see the module."""
+
+    scans: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    recipe: Recipe = field(default_factory=Recipe)
+    settings: Settings = field(default_factory=lambda: Settings(steps=2000, criterion="validation_loss"))
+
+
+def read_training(path: Path | str) -> Training:
+    """The training described at ``path``.
+
+    Raises:
+        InputError: it is missing, no YAML, or holds an unknown key or an unusable value.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path} is no readable training file: {str(error).splitlines()[0]}.") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must say scans or labels to train on, and validation.")
+    parts = _known(content, Training, path)
+    for name in ("scans", "labels", "validation", "test"):
+        parts[name] = tuple(parts.get(name) or ())
+    parts["recipe"] = Recipe(**_known(parts.get("recipe") or {}, Recipe, path))
+    parts["settings"] = Settings(**{"criterion": "validation_loss", **_known(parts["settings"], Settings, path)})
+    return Training(**parts)
+
+
+def train_descriptor(file: Path, data: Path, folder: Path, device: str = "cpu") -> Path:
+    """Train as ``file`` says on the scans below ``data``; weights, checkpoints and curves come to lie in ``folder``.
+
+    Returns:
+        the file of the best weights.
+    Raises:
+        InputError: as :func:`read_training`, :func:`lesson_from` and :func:`diffeode.training.loop.train`.
+        TrainingError: as the latter.
+    """
+    training = read_training(file)
+    return train(lesson_from(training, data), training.settings, folder, device)
+
+
+def lesson_from(training: Training, data: Path) -> Lesson:
+    """The lesson of ``training`` on the scans below ``data``.
+
+    Raises:
+        InputError: a pattern finds nothing, a scan is unusable, a test person or a person of the validation is among
+            those trained on, or a person of the validation has but one contrast.
+    """
+    scans, labels = _found(training.scans, data), _found(training.labels, data)
+    validation, test = _found(training.validation, data), _found(training.test, data)
+    _require_apart([*scans, *labels], validation, "validated on")
+    _require_apart([*scans, *labels, *validation], test, "tested on")
+    specimens = [*(_with_scan(file) for file in scans), *(_with_labels(file) for file in labels)]
+    checksums = {str(file.relative_to(data)): sha256(file) for file in trained_files(training, data)}
+    return descriptor_lesson(specimens, _contrasts(validation), training.recipe, checksums, training.settings.seed)
+
+
+def trained_files(training: Training, data: Path) -> list[Path]:
+    """Every file that decides what is learned: scans, the label maps beside them, label maps and validation.
+
+    Raises:
+        InputError: a pattern finds nothing.
+    """
+    scans = _found(training.scans, data)
+    companions = [beside for file in scans if (beside := _label_map_of(file)) is not None]
+    others = (*_found(training.labels, data), *_found(training.validation, data))
+    return sorted({*scans, *companions, *others})
+
+
+def prepared(file: Path) -> Image:
+    """A skull-stripped scan with intensities in [0, 1] and background 0.
+
+    Raises:
+        InputError: it is empty or constant.
+    """
+    image = without_negatives(read_image(file))
+    return robust(image, nonzero(image, file.name), file.name)
+
+
+def person_of(file: Path) -> str:
+    """Folder of the dataset and ``sub-name``, from ``<dataset>/sub-<name>/...``.
+
+    Raises:
+        InputError: no folder of the path begins with ``sub-``.
+    """
+    parts = file.parts
+    for dataset, person in itertools.pairwise(parts):
+        if person.startswith("sub-"):
+            return f"{dataset}/{person}"
+    raise InputError(f"{file} lies in no folder sub-<name>, so whose it is cannot be told; lay data out as BIDS does.")
+
+
+def _known(content: dict[str, Any], kind: type, path: Path | str) -> dict[str, Any]:
+    names = [f.name for f in dataclasses.fields(kind)]
+    for key in content:
+        if key not in names:
+            raise InputError(f"{path} has an unknown key {key!r}{nearest(key, names)}.")
+    return dict(content)
+
+
+def _found(patterns: Sequence[str], data: Path) -> list[Path]:
+    files = []
+    for pattern in patterns:
+        matches = sorted(data.glob(pattern))
+        if not matches:
+            raise InputError(f"Nothing below {data} fits {pattern!r}; correct the pattern or the folder of the data.")
+        files += matches
+    return files
+
+
+def _require_apart(trained: Sequence[Path], others: Sequence[Path], what: str) -> None:
+    shared = sorted({person_of(f) for f in trained} & {person_of(f) for f in others})
+    if shared:
+        raise InputError(f"{', '.join(shared)} would be trained on and {what}; take them out of one of the two.")
+
+
+def _label_map_of(scan: Path) -> Path | None:
+    beside = scan.with_name(scan.name.rpartition("_")[0] + f"_dseg{_SUFFIX}")
+    if not beside.is_file() or not read_labels(beside).grid.matches(read_image(scan).grid):
+        return None
+    return beside
+
+
+def _with_scan(file: Path) -> Specimen:
+    image, beside = prepared(file), _label_map_of(file)
+    labels = None if beside is None else read_labels(beside).data
+    return _cropped(person_of(file), image.data, labels)
+
+
+def _with_labels(file: Path) -> Specimen:
+    labels = read_labels(file).data
+    labels = np.where(np.isin(labels, _OUTSIDE_BRAIN), 0, labels)
+    if not labels.any():
+        raise InputError(f"{file} holds no label of the brain; leave it out.")
+    return _cropped(person_of(file), None, labels)
+
+
+def _cropped(person: str, image: np.ndarray | None, labels: np.ndarray | None) -> Specimen:
+    lower, upper = bounding_box((labels if image is None else image) > 0, margin=8)
+    window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
+    return Specimen(person, *(None if a is None else np.ascontiguousarray(a[window]) for a in (image, labels)))
+
+
+def _contrasts(files: Sequence[Path]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The scans of every person, by twos."""
+    return [pair for _, group in itertools.groupby(files, person_of) for pair in _twos(list(group))]
+
+
+def _twos(files: list[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    if len(files) < 2:
+        raise InputError(f"{files[0]} has no second contrast beside it; validate on persons scanned in two.")
+    images = [prepared(file) for file in files]
+    for first, second in itertools.combinations(images, 2):
+        if not first.grid.matches(second.grid):
+            raise InputError(
+                f"The contrasts of {person_of(files[0])} lie on different grids; resample one to the other."
+            )
+        yield first.data, second.data

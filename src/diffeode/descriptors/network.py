@@ -1,0 +1,62 @@
+"""The network behind the learned descriptor: from an image to features that local similarity is measured in.
+
+arXiv 2512.22689, section III-D3, after Mok et al., CVPR 2024: an encoder-decoder with three halvings, skip connections
+and two convolutional blocks at each end.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_HALVINGS = 3
+_MULTIPLE = 2**_HALVINGS
+_SLOPE = 0.2
+
+
+@final
+class FeatureNetwork(nn.Module):
+    """An image ``(N, 1, X, Y, Z)`` to features ``(N, features, X, Y, Z)``, whatever the size.
+
+    There is no normalisation over the image, so features in a crop are those of the whole, but for its border.
+
+    Args:
+        width: channels at full resolution; doubled at every halving.
+        features: channels of the output.
+    """
+
+    def __init__(self, width: int = 8, features: int = 8) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(_HALVINGS + 1)]
+        self.start = nn.Sequential(_block(1, width), _block(width, width))
+        self.down = nn.ModuleList(
+            nn.Sequential(nn.AvgPool3d(2), _block(fine, coarse), _block(coarse, coarse))
+            for fine, coarse in itertools.pairwise(widths)
+        )
+        self.narrow = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in itertools.pairwise(widths))
+        self.up = nn.ModuleList(_block(2 * fine, fine) for fine in widths[:-1])
+        self.end = nn.Sequential(_block(width, width), nn.Conv3d(width, features, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        size = image.shape[2:]
+        excess = [-n % _MULTIPLE for n in size]
+        x = self.start(F.pad(image, [amount for n in reversed(excess) for amount in (0, n)], mode="replicate"))
+        skips = []
+        for down in self.down:
+            skips.append(x)
+            x = down(x)
+        for narrow, up in zip(reversed(self.narrow), reversed(self.up), strict=True):
+            x = F.interpolate(narrow(x), scale_factor=2, mode="trilinear")
+            x = up(torch.cat([skips.pop(), x], dim=1))
+        return self.end(x)[:, :, : size[0], : size[1], : size[2]]
+
+
+def _block(before: int, after: int) -> nn.Module:
+    convolution = nn.Conv3d(before, after, 3, padding=1, padding_mode="replicate")
+    nn.init.kaiming_normal_(convolution.weight, a=_SLOPE)
+    nn.init.zeros_(convolution.bias)
+    return nn.Sequential(convolution, nn.LeakyReLU(_SLOPE))

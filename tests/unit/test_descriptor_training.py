@@ -1,0 +1,138 @@
+"""Training of a descriptor on tiny volumes: from files to weights, what it learns, and what it refuses."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from diffeode import cli
+from diffeode.descriptors.learned import make
+from diffeode.descriptors.learning.contrastive import retrieval
+from diffeode.descriptors.learning.lesson import Recipe, Specimen, described, descriptor_lesson, validation_views
+from diffeode.descriptors.learning.material import lesson_from, read_training
+from diffeode.errors import InputError
+from diffeode.training.loop import Settings, train
+
+RECIPE = {"crop": 16, "locations": 64, "width": 2, "features": 2, "halving": 0}
+
+
+def phantom(seed, shape=(24, 22, 20)):
+    """Labels (two halves of an ellipsoid) and a textured T1w-like and inverted T2w-like scan."""
+    generator = np.random.default_rng(seed)
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    labels = np.where(sum(a**2 for a in axes) < 0.9, 1 + (axes[0] > 0), 0)
+    noise = np.stack([np.roll(generator.random(shape), s, a) for a in range(3) for s in (0, 1, 2)]).mean(axis=0)
+    first = np.where(labels > 0, np.clip(0.3 * labels + noise - 0.3, 0.01, 1), 0)
+    return labels, first.astype(np.float32), np.where(labels > 0, 1.01 - first, 0).astype(np.float32)
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array.astype(np.float32), np.eye(4)), path)
+
+
+@pytest.fixture
+def data(tmp_path):
+    for number in (1, 2, 3):
+        labels, first, second = phantom(number)
+        for kind, array in (("T1w", first), ("T2w", second), ("dseg", labels)):
+            save(tmp_path / f"toy/sub-0{number}/anat/sub-0{number}_{kind}.nii.gz", array)
+    save(tmp_path / "maps/sub-01/anat/sub-01_dseg.nii.gz", np.where(phantom(1)[0] == 2, 511, phantom(1)[0]))
+    return tmp_path
+
+
+def description(data, **changes):
+    content = {
+        "scans": ["toy/sub-01/anat/*_T[12]w.nii.gz"],
+        "labels": ["maps/sub-01/anat/*"],
+        "validation": ["toy/sub-02/anat/*_T[12]w.nii.gz"],
+        "test": ["toy/sub-03/anat/*"],
+        "recipe": RECIPE,
+        "settings": {"steps": 6, "interval": 3},
+        **changes,
+    }
+    (data / "training.yaml").write_text(yaml.safe_dump(content))
+    return data / "training.yaml"
+
+
+def test_the_command_trains_weights_that_registration_reads(data, capsys):
+    out = data / "out"
+    command = ["train-descriptor", str(description(data)), "-o", str(out), "--data", str(data), "--threads", "1"]
+    assert cli.main(command) == 0
+    best = capsys.readouterr().out.strip()
+    assert make(best)(torch.rand(1, 1, 9, 9, 9)).shape == (1, 24, 9, 9, 9)
+    assert {file.name for file in out.iterdir()} == {"best.safetensors", "last.safetensors", "curves.tsv", "curves.png"}
+    header = (out / "curves.tsv").read_text().splitlines()[0].split("\t")
+    assert header[2:] == [f"validation_{n}" for n in ("loss", "alignment", "uniformity", "retrieval")]
+
+
+def test_the_lesson_knows_its_data_and_drops_what_lies_outside_the_brain(data):
+    lesson = lesson_from(read_training(description(data)), data)
+    assert set(lesson.data) == {
+        "maps/sub-01/anat/sub-01_dseg.nii.gz",
+        *(f"toy/sub-01/anat/sub-01_{kind}.nii.gz" for kind in ("T1w", "T2w", "dseg")),
+        *(f"toy/sub-02/anat/sub-02_{kind}.nii.gz" for kind in ("T1w", "T2w")),
+    }
+    specimens = lesson.objective.__self__.specimens
+    assert [specimen.image is None for specimen in specimens] == [False, False, True]
+    assert set(np.unique(specimens[2].labels)) == {0, 1}
+    changed = lesson_from(read_training(description(data, scans=["toy/sub-01/anat/*_T1w.nii.gz"])), data)
+    assert changed.data != lesson.data
+
+
+def test_training_finds_places_again_in_another_contrast(tmp_path):
+    specimens = [Specimen("toy", phantom(n)[1], None) for n in range(3)]
+    recipe = Recipe(**{**RECIPE, "width": 4, "features": 4, "inversion": 0.5})
+    pair = phantom(9)[1:]
+    lesson = descriptor_lesson(specimens, [pair], recipe, {})
+    views = list(validation_views(*pair, recipe, [1]))
+
+    def found() -> float:
+        with torch.no_grad():
+            return float(np.mean([retrieval(*described(lesson.network.eval(), view)) for view in views]))
+
+    before = found()
+    train(lesson, Settings(steps=80, learning_rate=3e-3, interval=80), tmp_path, say=lambda message: None)
+    assert found() > before + 0.1
+
+
+def test_views_show_the_same_places_in_two_contrasts():
+    labels, first, _ = phantom(0)
+    lesson = descriptor_lesson([Specimen("toy", first, labels)], [(first, first)], Recipe(**RECIPE), {})
+    for seed in range(8):
+        views = lesson.objective.__self__.views(np.random.default_rng(seed))
+        assert views.first.shape == views.second.shape == (16, 16, 16)
+        assert np.array_equal(views.first > 0, views.second > 0)
+        assert (views.first[tuple(views.places.T)] > 0).all()
+        assert max(views.first.max(), views.second.max()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test": ["toy/sub-01/anat/*"]}, "toy/sub-01 would be trained on and tested on"),
+        ({"test": ["toy/sub-02/anat/*"]}, "toy/sub-02 would be trained on and tested on"),
+        ({"validation": ["toy/sub-01/anat/*_T[12]w.nii.gz"]}, "toy/sub-01 would be trained on and validated on"),
+        ({"validation": ["toy/sub-02/anat/*_T1w.nii.gz"]}, "has no second contrast"),
+        ({"scans": ["toy/sub-09/*"]}, "fits 'toy/sub-09/"),
+        ({"scans": [], "labels": []}, "needs scans or label maps"),
+        ({"recipe": {**RECIPE, "crop": 40}}, "less than the crop of 40"),
+        ({"recipe": {"inversion": 2}}, "inversion of a descriptor's training is a probability, not 2"),
+        ({"recipe": {"temprature": 1}}, "unknown key 'temprature'; did you mean 'temperature'"),
+        ({"scan": []}, "unknown key 'scan'; did you mean 'scans'"),
+    ],
+)
+def test_a_training_that_cannot_be_is_one_sentence(data, changes, message):
+    with pytest.raises(InputError) as error:
+        lesson_from(read_training(description(data, **changes)), data)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [0, 0.5, np.nan])
+def test_empty_constant_and_broken_scans_are_refused(data, value):
+    save(data / "toy/sub-01/anat/sub-01_T1w.nii.gz", np.full((24, 22, 20), value))
+    with pytest.raises(InputError) as error:
+        lesson_from(read_training(description(data)), data)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,46 @@
+"""Training: scans to weights. No study needs it; ask for `train_descriptor`, or for the file of other weights."""
+
+DESCRIPTOR_WEIGHTS = f"{RESULTS}/training/{{training}}/best.safetensors"
+TRAINING_DATA = os.environ.get("DIFFEODE_DATA") or str(REPOSITORY / ".." / "shared" / "data")
+
+
+def training_files(wildcards):
+    """The scans and label maps that a training's file names; the training itself refuses persons who are tested on."""
+    from diffeode.descriptors.learning.material import read_training, trained_files
+
+    training = read_training(f"{workflow.basedir}/config/training/{wildcards.training}.yaml")
+    return [str(file) for file in trained_files(training, Path(TRAINING_DATA))]
+
+
+# A training that was killed goes on from last.safetensors beside the weights, which is no output of the rule.
+rule descriptor_weights:
+    input:
+        description=f"{workflow.basedir}/config/training/{{training}}.yaml",
+        scans=training_files,
+    output:
+        weights=DESCRIPTOR_WEIGHTS,
+        curves=f"{RESULTS}/training/{{training}}/curves.png",
+    log:
+        f"{LOGS}/train/{{training}}.log",
+    benchmark:
+        f"{BENCHMARKS}/train/{{training}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        gpu=0,
+    params:
+        data=TRAINING_DATA,
+        code=code("train_descriptor", "diffeode.descriptors.learning.material"),
+    message:
+        "training the descriptor {wildcards.training}"
+    script:
+        "../scripts/train_descriptor.py"
+
+
+rule train_descriptor:
+    input:
+        DESCRIPTOR_WEIGHTS.format(training="albert"),
+    message:
+        "the descriptor is trained: {input}"
