@@ -19,7 +19,3 @@ class TrainingError(RuntimeError):
 
 class ToolError(RegistrationError):
     """An external program failed, was stopped or wrote nothing usable; the message ends in its last lines."""
-
-
-class TrainingError(RuntimeError):
-    """A training could not go on; the message is the reason and what was kept."""

@@ -27,7 +27,6 @@ from diffeode.datasets.selection import (
     person_of,
     read_exclusions,
     select,
-    training_scans,
     without_excluded,
 )
 from diffeode.errors import InputError
@@ -190,7 +189,7 @@ class Experiment:
     @property
     def persons(self) -> set[str]:
         """Everybody in its pairs, ``<dataset's folder>/<subject>``: a person is the same at every resolution."""
-        return {person_of(scan) for pair in self.pairs for scan in (pair.fixed, pair.moving)}
+        return {_person_on_disk(scan) for pair in self.pairs for scan in (pair.fixed, pair.moving)}
 
     @property
     def labels(self) -> Path | None:
@@ -260,18 +259,6 @@ class Study:
         """Every scan in use, by its dataset's name and its own."""
         used = (scan for e in self.drawn for pair in e.pairs for scan in (pair.fixed, pair.moving))
         return {(scan.dataset, scan.id): scan for scan in used}
-
-    def training_scans(self, dataset: str, modality: str) -> list[Scan]:
-        """The scans of a dataset to train on, none of a person whom the study registers.
-
-        Raises:
-            InputError: the dataset is not the study's or has no split, a person to train on is registered too, or
-                nobody is left to train on.
-        """
-        source = self.datasets().get(dataset)
-        if source is None or source.split is None:
-            raise InputError(f"Study {self.name} cannot train on {dataset}: it is no dataset of its own with a split.")
-        return training_scans(source.scans(modality), source.split, self.scans().values())
 
     def prepared_scans(self) -> dict[tuple[str, str], Scan]:
         """Every scan to be prepared: those in use, and those that preparing them needs."""
@@ -466,7 +453,7 @@ class _Reader:
             raise InputError(f"{where} {_sentence(min(errors, key=_rank))}.")
 
 
-def person_of(scan: Scan) -> str:
+def _person_on_disk(scan: Scan) -> str:
     """Who was scanned, by the folder of the scans: two datasets that prepare one folder otherwise show one person."""
     folder = next((f for f in scan.image.absolute().parents if f.name == f"sub-{scan.subject}"), None)
     return str(folder) if folder else "/".join(scan.person)

@@ -73,28 +73,6 @@ def test_everybody_registered_is_a_test_person_at_the_first_session(repository):
         assert (scan.session or "") == min(s for modality, s in sessions[scan.subject] if modality == scan.modality)
 
 
-def test_nobody_registered_is_trained_on(repository):
-    study = paper(repository)
-    training = study.training_scans("oasis3", "T1w")
-    registered = {scan.person for scan in study.scans().values()}
-    assert len(training) > 200
-    assert not registered & {scan.person for scan in training}
-    with pytest.raises(InputError, match="cannot train on albert"):
-        study.training_scans("albert", "T1w")
-
-
-def test_a_registered_person_on_the_training_side_is_refused(repository):
-    for side in ("fixed", "moving"):
-        rewrite(repository / "config" / "experiments" / "ixi-ixi.yaml", side, split=None)
-    study = load_study({**_study(repository), "experiments": ["ixi-ixi"]}, repository)
-    with pytest.raises(InputError, match="Registered persons of dataset ixi are on its training side"):
-        study.training_scans("ixi", "T1w")
-
-
-def _study(repository: Path) -> dict:
-    return yaml.safe_load((repository / "config" / "paper.yaml").read_text(encoding="utf-8"))
-
-
 def test_a_fixed_person_who_is_not_there_is_named(repository):
     names = ["OAS30088", "OAS30273", "OAS39999"]
     rewrite(repository / "config" / "experiments" / "oasis3-oasis3.yaml", "fixed", subjects=names)

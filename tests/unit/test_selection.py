@@ -17,7 +17,6 @@ from diffeode.datasets.selection import (
     person_of,
     read_exclusions,
     select,
-    training_scans,
     without_excluded,
 )
 from diffeode.errors import InputError
@@ -202,17 +201,6 @@ def test_a_person_named_for_the_other_part():
     training = next(s.subject for s in persons(50) if HALF.part(s) == "train")
     with pytest.raises(InputError, match=f"Subjects {training} of dataset study are named as test persons"):
         chosen(persons(50), split=HALF, part="test", subjects=(training, "001"))
-
-
-def test_training_scans_are_of_nobody_who_is_registered():
-    registered = chosen(persons(60, "T2w"), modality="T2w", split=HALF, part="test")
-    training = training_scans(persons(60)[::-1], HALF, registered)
-    assert training == chosen(persons(60), split=HALF, part="train")
-    leak = scan(training[0].subject, "T2w")
-    with pytest.raises(InputError, match=rf"Registered persons .* training side \({leak.subject}\)"):
-        training_scans(persons(60), HALF, [*registered, leak])
-    with pytest.raises(InputError, match="Nobody is left to train on"):
-        training_scans(persons(60), Split(1.0, 0), registered)
 
 
 # ------------------------------------------------------------------------------------------------ who stays

@@ -1,4 +1,4 @@
-"""Which scans of a dataset stand on one side of an experiment, and which are there to train on.
+"""Which scans of a dataset stand on one side of an experiment, and who is there to train on.
 
 Everything is drawn by hashes of names with a seed, never by a generator's state: so the order in which scans are listed
 does not matter, nor the machine, and nobody's turn depends on who else is there.
@@ -125,28 +125,6 @@ def select(
     else:
         chosen = _Drawing(selection, scans[0].dataset, seed, side, frozenset(kept), frozenset(spared)).drawn(chosen)
     return sorted(chosen, key=lambda scan: scan.id)
-
-
-def training_scans(scans: Iterable[Scan], split: Split, registered: Iterable[Scan]) -> list[Scan]:
-    """The scans whose persons ``split`` leaves to training, sorted by name.
-
-    Args:
-        registered: every scan of every pair that what is trained will be judged by.
-
-    Raises:
-        InputError: a registered person is on the training side, or nobody is.
-    """
-    training = sorted((scan for scan in scans if split.part(scan) == "train"), key=lambda scan: scan.id)
-    leaks = sorted({scan.person for scan in training} & {scan.person for scan in registered})
-    if leaks:
-        names = ", ".join(subject for _, subject in leaks)
-        raise InputError(
-            f"Registered persons of dataset {leaks[0][0]} are on its training side ({names}); "
-            "choose them with split: test, or list them under split.always_test of the dataset."
-        )
-    if not training:
-        raise InputError("Nobody is left to train on; lower the split's fraction of test persons.")
-    return training
 
 
 def read_exclusions(path: Path) -> frozenset[str]:
