@@ -122,12 +122,16 @@ def test_a_given_pair_is_cropped_as_one(data_root):
     assert np.corrcoef(back.data[original.data > 0], original.data[original.data > 0])[0, 1] > 0.999
 
 
-def test_a_template_of_another_voxel_size_comes_to_1_mm(tmp_path, coarse):
-    io.write_image(tmp_path / "mine.nii.gz", coarse.images["T1w"])
+def test_a_template_keeps_its_voxel_size_or_takes_its_smallest_side(tmp_path, coarse):
+    own = coarse.images["T1w"]
+    io.write_image(tmp_path / "mine.nii.gz", own)
     template = given(tmp_path / "mine.nii.gz")
-    np.testing.assert_allclose(template.grid.spacing, 1)
+    np.testing.assert_allclose(template.grid.spacing, 4)
     assert template.name == "mine"
-    assert template.mask.sum() == pytest.approx(coarse.mask.sum() * 64, rel=0.02)
+    assert template.mask.sum() == coarse.mask.sum()
+    thick = own.grid.affine @ np.diag([1, 1, 2, 1])
+    io.write_image(tmp_path / "thick.nii.gz", Image(own.data[:, :, ::2], Grid(own.data[:, :, ::2].shape, thick)))
+    np.testing.assert_allclose(given(tmp_path / "thick.nii.gz").grid.spacing, 4)
 
 
 def test_templates_on_two_grids(tmp_path, head, coarse):

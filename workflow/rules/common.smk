@@ -277,7 +277,8 @@ def to_segment(wildcards):
 
 def to_inspect(wildcards):
     scan = scan_of(wildcards)
-    labels = {"labels": labels_of(scan)} if STUDY.datasets()[scan.dataset].labels else {}
+    shown = STUDY.datasets()[scan.dataset].labels and (scan.dataset, scan.id) in STUDY.scans()
+    labels = {"labels": labels_of(scan)} if shown else {}
     return {"image": image_file(scan), "prepared": prepared(scan), **labels}
 
 

@@ -24,8 +24,7 @@ from diffeode.resample import antialiased
 from diffeode.space import Grid
 from diffeode.transform import Affine, warp_image
 
-_SPACING_MM = 1.0
-_MARGIN_VOX = 5
+_MARGIN_MM = 5.0
 _SIZE_STEP = 16
 _LEAST_DICE = 0.80
 _LEAST_GAIN = 1.4
@@ -39,7 +38,7 @@ _STARTS_DEGREES = ((30, 0, 0), (-30, 0, 0), (0, 30, 0), (0, -30, 0), (0, 0, 30),
 @final
 @dataclass(frozen=True, eq=False)
 class Template:
-    """A skull-stripped template, 1 mm, in [0, 1] with background exactly 0, cropped about the brain.
+    """A skull-stripped template with cubic voxels, in [0, 1] with background exactly 0, cropped about the brain.
 
     Attributes:
         images: by modality, ``T1w`` always and ``T2w`` where there is one, all on one grid.
@@ -100,7 +99,7 @@ def given(t1w: Path, t2w: Path | None = None) -> Template:
     images = {modality: without_negatives(image) for modality, image in images.items()}
     if t2w and not images["T2w"].grid.matches(images["T1w"].grid):
         raise InputError(f"The templates {t1w} and {t2w} lie on different grids; give a pair in one space.")
-    images = {modality: _at_one_millimetre(image, f"{t1w} ({modality})") for modality, image in images.items()}
+    images = {modality: _with_cubic_voxels(image, f"{t1w} ({modality})") for modality, image in images.items()}
     return _cropped(Path(t1w).name.partition(".")[0], images, nonzero(images["T1w"], str(t1w)))
 
 
@@ -160,10 +159,12 @@ def overlap(template_to_scan: Affine, template: Template, scan: Image) -> float:
 # ------------------------------------------------------------------------------------------------ the template
 
 
-def _at_one_millimetre(image: Image, name: str) -> Image:
-    if np.allclose(image.grid.spacing, _SPACING_MM, atol=1e-3):
+def _with_cubic_voxels(image: Image, name: str) -> Image:
+    """``image``, resampled at its smallest voxel side where its sides differ."""
+    smallest = float(image.grid.spacing.min())
+    if np.allclose(image.grid.spacing, smallest, rtol=1e-3):
         return image
-    return resample_brain(image, nonzero(image, name), image.grid.resample(_SPACING_MM))[0]
+    return resample_brain(image, nonzero(image, name), image.grid.resample(smallest))[0]
 
 
 def _cropped(name: str, images: dict[str, Image], mask: np.ndarray) -> Template:
@@ -171,10 +172,12 @@ def _cropped(name: str, images: dict[str, Image], mask: np.ndarray) -> Template:
 
     The grid may reach beyond the template's own, which can end at the brain.
     """
+    grid = images["T1w"].grid
     lower, upper = bounding_box(mask)
-    size = _SIZE_STEP * np.ceil((upper - lower + 2 * _MARGIN_VOX) / _SIZE_STEP).astype(int)
+    margin = np.ceil(_MARGIN_MM / grid.spacing).astype(int)
+    size = _SIZE_STEP * np.ceil((upper - lower + 2 * margin) / _SIZE_STEP).astype(int)
     corner = lower - (size - (upper - lower)) // 2
-    grid = images["T1w"].grid.crop(corner, corner + size)
+    grid = grid.crop(corner, corner + size)
     brain = _box(mask, corner, size)
     cut = {modality: Image(_box(image.data, corner, size), grid) for modality, image in images.items()}
     scaled = {modality: robust(image, brain, f"{name} {modality}") for modality, image in cut.items()}
