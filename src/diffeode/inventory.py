@@ -15,7 +15,8 @@ from diffeode.datasets.oasis3 import clinical_table
 from diffeode.datasets.scan import Scan, person_prefix
 from diffeode.errors import InputError
 from diffeode.receipt import damage, read_receipt
-from diffeode.study import Dataset, load_dataset
+from diffeode.study import Dataset
+from diffeode.study_files import load_dataset
 
 _SHOWN_NAMES = 5
 _MADE_HERE = "virtual"

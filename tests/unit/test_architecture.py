@@ -49,8 +49,13 @@ BELOW = {
     "networks": {"warp"},
     "training": {"errors", "space", "image", "transform", "io", "receipt"},
     "desk": {"errors", "datasets", "prepare", "methods", "receipt", "training"},
-    "study": {"errors", "names", "datasets", "prepare", "evaluation", "methods", "training"},
-    "inventory": {"errors", "receipt", "datasets", "study"},
+    "checked_yaml": {"errors", "names"},
+    "study": {"errors", "datasets", "prepare", "methods"},
+    "study_files": {
+        *("errors", "names", "checked_yaml", "study"),
+        *("datasets", "prepare", "evaluation", "methods", "training"),
+    },
+    "inventory": {"errors", "receipt", "datasets", "study", "study_files"},
 }
 """What each room may know; the command line and the package itself may know all."""
 

@@ -1,5 +1,6 @@
 """What there is of a dataset is said in words, with what is missing and how to get it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(REPOSITORY / "docs")
     assert main(["datasets"]) == 0
     shown = capsys.readouterr().out
-    assert "ixi            ixi      10 persons: 10 T1w, " in shown
+    assert re.search(r"^ixi +ixi +10 persons: 10 T1w, ", shown, flags=re.MULTILINE)
     assert "ask for it at https://sites.wustl.edu/oasisbrains" in shown
     assert main(["datasets", "ixi"]) == 0
     assert "licence     CC BY-SA 3.0" in capsys.readouterr().out

@@ -9,7 +9,8 @@ import yaml
 from trees import IXI_FIXED, OASIS3_FIXED, write_ixi, write_oasis3
 
 from diffeode.errors import InputError
-from diffeode.study import Study, load_study
+from diffeode.study import Study
+from diffeode.study_files import load_study
 
 pytestmark = pytest.mark.slow
 

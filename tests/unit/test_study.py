@@ -10,7 +10,8 @@ from trees import write_ixi, write_oasis3
 
 from diffeode.datasets.selection import Selection
 from diffeode.errors import InputError
-from diffeode.study import Side, expand, load_dataset, load_study, require_writable
+from diffeode.study import Side
+from diffeode.study_files import expand, load_dataset, load_study, require_writable
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -20,7 +20,7 @@ from diffeode.errors import InputError
 from diffeode.methods.registry import method_class, method_module
 from diffeode.prepare.backends import backend_modules
 from diffeode.source import code_hash
-from diffeode.study import load_study, require_writable
+from diffeode.study_files import load_study, require_writable
 from diffeode.tools import FOLDERS
 
 import progress

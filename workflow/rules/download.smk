@@ -1,6 +1,6 @@
 """Datasets that can be downloaded; `diffeode datasets` says how to get the others."""
 
-from diffeode.study import load_dataset
+from diffeode.study_files import load_dataset
 
 try:
     IXI = load_dataset("ixi", REPOSITORY).root
