@@ -112,8 +112,8 @@ def test_a_patch_of_the_slice_is_the_feature_in_its_place(small_dinov2):
     """Bright voxels in one patch change the feature there most, whatever the network."""
     import torch
 
-    from diffeode.descriptors.dinov2 import Slicing, patch_features
     from diffeode.methods.dinoreg import load_dinov2
+    from diffeode.networks.dinov2 import Slicing, patch_features
 
     small_dinov2("dinov2-vitl14-reg", layers=1)
     network = load_dinov2(weights.find("dinov2-vitl14-reg"))

@@ -222,9 +222,9 @@ def test_the_way_through_the_t1w(coarse, head, truth):
 
 @pytest.mark.slow
 def test_adults_come_to_lie_on_the_template(data_root, whole):
-    for folder, person in (("ixi2mm", "sub-IXI034"), ("oasistrt", "sub-02")):
-        stem = data_root / folder / person / "anat" / person
-        image, labels = io.read_image(f"{stem}_T1w.nii.gz"), io.read_labels(f"{stem}_dseg.nii.gz")
-        brain = Image(np.where(labels.data > 0, image.data, 0), image.grid)
-        found = align_to_template(brain, whole, "T1w", person, 1, 1)
+    ixi = data_root / "ixi2mm/sub-IXI034/anat/sub-IXI034"
+    head, labels = io.read_image(f"{ixi}_T1w.nii.gz"), io.read_labels(f"{ixi}_dseg.nii.gz")
+    stripped = Image(np.where(labels.data > 0, head.data, 0), head.grid)
+    for brain in (stripped, io.read_image(data_root / "oasistrt/sub-02/anat/sub-02_T1w.nii.gz")):
+        found = align_to_template(brain, whole, "T1w", "a scan", 1, 1)
         assert overlap(found, whole, brain) > 0.89

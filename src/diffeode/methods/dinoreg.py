@@ -119,7 +119,7 @@ class DinoReg(Method):
         """Of the fixed and the moving image, ``(1, components, X, Y, Z)``, 0 outside the brains."""
         import torch
 
-        from diffeode.descriptors.dinov2 import Slicing, brain_patches, every_voxel, patch_features, shared_components
+        from diffeode.networks.dinov2 import Slicing, brain_patches, every_voxel, patch_features, shared_components
 
         slicing, device = Slicing(self.every, self.patch), torch.device(machine.device)
         view = Coronal(pair.fixed.grid.affine, device)
@@ -170,7 +170,7 @@ def load_dinov2(path: Path) -> nn.Module:
     from safetensors.torch import load_file
     from transformers.utils import logging
 
-    from diffeode.descriptors.dinov2 import dinov2
+    from diffeode.networks.dinov2 import dinov2
 
     logging.disable_progress_bar()
     try:
