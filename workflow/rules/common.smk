@@ -73,6 +73,8 @@ PAIR = f"{RESULTS}/pairs/{{experiment}}/{{pair}}/receipt.json"
 REGISTRATION = f"{RESULTS}/registrations/{{experiment}}/{{pair}}/{{run}}/receipt.json"
 TRAINED = f"{RESULTS}/trained/{{training}}/{{run}}/receipt.json"
 TRAINING_CURVES = f"{FIGURES}/training/{{run}}"
+DESCRIPTOR_WEIGHTS = f"{RESULTS}/training/{{training}}/best.safetensors"
+TRAINING_DATA = os.environ.get("DIFFEODE_DATA") or str(REPOSITORY / ".." / "shared" / "data")
 METRICS = f"{RESULTS}/metrics/{{experiment}}/{{pair}}/{{run}}.tsv"
 COLLECTED = f"{STUDIED}/metrics.tsv"
 VERDICT = f"{STUDIED}/verdict.txt"
@@ -371,6 +373,35 @@ def trainings(*runs):
 def training_curves():
     """Figures of the trainings, without their suffixes."""
     return [TRAINING_CURVES.format(run=run.name) for run in STUDY.trained_runs()]
+
+
+def trained_on(wildcards):
+    """Every pair of the experiment to train on, and the labels of both sides."""
+    pairs = STUDY.training.pairs
+    return {
+        "pairs": [PAIR.format(experiment=STUDY.training.name, pair=pair.id) for pair in pairs],
+        "fixed_labels": [labels_of(pair.fixed) for pair in pairs],
+        "moving_labels": [labels_of(pair.moving) for pair in pairs],
+    }
+
+
+def trained_persons(wildcards):
+    """Who is on the fixed and on the moving side of each pair."""
+    return [["/".join(scan.person) for scan in (pair.fixed, pair.moving)] for pair in STUDY.training.pairs]
+
+
+def train_code(wildcards):
+    """The code of this run's method and of the training, not of any other method."""
+    return code("train", method_module(STUDY.run(wildcards.run).method), "diffeode.methods.training")
+
+
+def training_files(wildcards):
+    """The scans and label maps that a training's file names; the training itself refuses persons who are tested on."""
+    # here, because nothing but this needs torch while a study is planned
+    from diffeode.descriptors.learning.material import read_training, trained_files
+
+    training = read_training(f"{workflow.basedir}/config/training/{wildcards.training}.yaml")
+    return [str(file) for file in trained_files(training, Path(TRAINING_DATA))]
 
 
 # ------------------------------------------------------------------------------------------------ registrations

@@ -1,16 +1,5 @@
 """Training: scans to weights. No study needs it; ask for `train_descriptor`, or for the file of other weights."""
 
-DESCRIPTOR_WEIGHTS = f"{RESULTS}/training/{{training}}/best.safetensors"
-TRAINING_DATA = os.environ.get("DIFFEODE_DATA") or str(REPOSITORY / ".." / "shared" / "data")
-
-
-def training_files(wildcards):
-    """The scans and label maps that a training's file names; the training itself refuses persons who are tested on."""
-    from diffeode.descriptors.learning.material import read_training, trained_files
-
-    training = read_training(f"{workflow.basedir}/config/training/{wildcards.training}.yaml")
-    return [str(file) for file in trained_files(training, Path(TRAINING_DATA))]
-
 
 # A training that was killed goes on from last.safetensors beside the weights, which is no output of the rule.
 rule descriptor_weights:

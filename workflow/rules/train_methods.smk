@@ -1,26 +1,6 @@
 """From aligned pairs of persons who are not registered to the weights of the runs that are learned."""
 
 
-def trained_on(wildcards):
-    """Every pair of the experiment to train on, and the labels of both sides."""
-    pairs = STUDY.training.pairs
-    return {
-        "pairs": [PAIR.format(experiment=STUDY.training.name, pair=pair.id) for pair in pairs],
-        "fixed_labels": [labels_of(pair.fixed) for pair in pairs],
-        "moving_labels": [labels_of(pair.moving) for pair in pairs],
-    }
-
-
-def trained_persons(wildcards):
-    """Who is on the fixed and on the moving side of each pair."""
-    return [["/".join(scan.person) for scan in (pair.fixed, pair.moving)] for pair in STUDY.training.pairs]
-
-
-def train_code(wildcards):
-    """The code of this run's method and of the training, not of any other method."""
-    return code("train", method_module(STUDY.run(wildcards.run).method), "diffeode.methods.training")
-
-
 # Checkpoints lie beside the receipt and are no outputs, so a training that was stopped goes on from the last of them.
 rule train:
     input:
