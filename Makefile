@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo albert albert-half openms paper nodeo status datasets ixi benchmark test lint setup clean
+.PHONY: help demo albert albert-half albert-quarter openms paper nodeo status datasets ixi benchmark test lint setup clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/' | column -t -s:
@@ -23,6 +23,9 @@ albert: setup  ## newborns at native resolution (scans in ../shared/data or $$DI
 
 albert-half: setup  ## newborns at half resolution
 	@$(call study,albert-half,config/albert-half.yaml)
+
+albert-quarter: setup  ## newborns at quarter resolution, with the learned baselines trained first
+	@$(call study,albert-quarter,config/albert-quarter.yaml)
 
 openms: setup  ## adults with multiple sclerosis, without labels
 	@$(call study,openms,config/openms.yaml)
@@ -42,7 +45,7 @@ datasets: setup  ## what there is of every dataset, what is missing and how to g
 ixi: setup  ## download IXI (8 GB) to ../data/ixi or $$IXI; continues where it broke off
 	@$(SNAKEMAKE) ixi
 
-heads: setup  ## from raw heads: IXI at 2 mm and two patients, skull-stripped, placed, segmented, registered
+heads: setup  ## from raw heads, skull-stripped, brought to ICBM152, segmented, registered, with a page to look at them
 	@$(call study,heads,config/heads.yaml)
 
 # NODEO=../NODEO-DIR runs the reference beside ours
