@@ -193,7 +193,6 @@ def write_descriptor_page(table: Table) -> None:
             + markdown_table(["descriptor", *_HEADINGS], lines)
             + f"\n{measured_on(rows)} Command: `python benchmarks/descriptors.py`.\n"
         )
-    sections.append("![Distance of descriptors](descriptors.png)\n")
     write_page(table.path.with_suffix(".md"), "Descriptors", sections)
 
 

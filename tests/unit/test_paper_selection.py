@@ -62,15 +62,18 @@ def test_a_hundred_pairs_of_the_papers_fixed_persons(repository):
         assert {(p.fixed.modality, p.moving.modality) for p in experiment.pairs} == {("T2w", "T1w")}
 
 
-def test_everybody_registered_is_a_test_person_at_the_first_session(repository):
+def test_everybody_is_there_to_test_on_or_to_train_on_at_the_first_session(repository):
     study = paper(repository)
+    registered = {scan.key for e in study.experiments for pair in e.pairs for scan in (pair.fixed, pair.moving)}
+    assert registered < study.scans().keys()
     sessions = {scan.subject: [] for scan in study.scans().values()}
     for dataset in study.datasets().values():
         for scan in dataset.scans():
             if scan.subject in sessions:
                 sessions[scan.subject].append((scan.modality, scan.session or ""))
     for scan in study.scans().values():
-        assert study.datasets()[scan.dataset].split.part(scan) == "test"
+        part = study.datasets()[scan.dataset].split.part(scan)
+        assert part == ("test" if scan.key in registered else "train")
         assert (scan.session or "") == min(s for modality, s in sessions[scan.subject] if modality == scan.modality)
 
 

@@ -70,10 +70,20 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, killed_at):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
-def test_killed_hard_and_resumed_equals_uninterrupted(tmp_path):
+@pytest.fixture
+def one_thread():
+    """Another number of threads sums in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_killed_hard_and_resumed_equals_uninterrupted(tmp_path, one_thread):
     """SIGKILL to a process of its own, in the middle of an interval."""
     program = textwrap.dedent(f"""
-        import os, signal, sys
+        import os, signal, sys, torch
+        torch.set_num_threads(1)
         sys.path.insert(0, {os.path.dirname(__file__)!r})
         from pathlib import Path
         from test_training import SETTINGS, lesson, objective, train
