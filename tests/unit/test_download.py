@@ -58,8 +58,9 @@ def handler_of(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Range", extent)
             self.end_headers()
             body = body[: site.cuts.pop(0)] if site.cuts and status in (200, 206) else body
-            self.wfile.write(body)
+            # before the last byte is out: who fetches may look here at once
             site.sent.append(len(body))
+            self.wfile.write(body)
 
         def log_message(self, *arguments: object) -> None:
             """Quiet."""
