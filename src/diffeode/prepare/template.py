@@ -106,8 +106,8 @@ def given(t1w: Path, t2w: Path | None = None) -> Template:
 def align_to_template(scan: Image, template: Template, modality: str, name: str, threads: int, seed: int) -> Affine:
     """Points of ``template`` to points of ``scan``, RAS mm: 12 parameters, by ANTs with Mattes mutual information.
 
-    Begins at 4 mm from the centres of mass and, where that does not find the anatomy, from rotations by 30 degrees. A
-    scan that lies on the template better as it is stays there.
+    Begins from the centres of mass and, where that does not find the anatomy, at 4 mm, where rotations by 30 degrees are
+    tried as well. A scan that lies on the template better as it is stays there.
 
     Args:
         scan: skull-stripped, on its own grid, in any orientation that its header tells.
@@ -121,9 +121,11 @@ def align_to_template(scan: Image, template: Template, modality: str, name: str,
     """
     moving = _canonical(scan)
     fit = _Fit.of(moving, template, modality, name)
-    start = fit.best_start(threads, seed)
-    found = affine_registration(template.like(modality), moving, threads, seed, start)
-    best = max(Affine(), found, key=fit.match)
+    found = affine_registration(template.like(modality), moving, threads, seed)
+    if not fit.met(found):
+        start = fit.best_start(threads, seed)
+        found = affine_registration(template.like(modality), moving, threads, seed, start)
+    best = max(Affine(), found, key=fit.rank)
     fit.require(best)
     return best
 
@@ -245,7 +247,14 @@ class _Fit:
             return found
         starts = _rotations(self.fixed, self.moving)
         others = [affine_registration(self.fixed, self.moving, threads, seed, start) for start in starts]
-        return max([found, *others], key=self.match)
+        return max([found, *others], key=self.rank)
+
+    def rank(self, affine: Affine) -> tuple[bool, float]:
+        """What orders affines: those that lay brain on brain first, whose details then match best.
+
+        Where a newborn's brain covers a third of an adult's, the outline alone makes up for details.
+        """
+        return self._overlap(affine) >= _LEAST_DICE, self.match(affine)
 
     def match(self, affine: Affine) -> float:
         """Normalised mutual information under ``affine`` over the template's brain, 0 for independent images."""
@@ -268,7 +277,7 @@ class _Fit:
 
     def _fault(self, affine: Affine) -> str | None:
         scales = np.linalg.svd(affine.matrix[:3, :3], compute_uv=False)
-        dice = overlap(affine, self.template, self.scan)
+        dice = self._overlap(affine)
         if np.linalg.det(affine.matrix[:3, :3]) < 0:
             return "it would have to be mirrored"
         if scales.min() < _SCALES[0] or scales.max() > _SCALES[1]:
@@ -278,6 +287,9 @@ class _Fit:
         if not self.met(affine):
             return "turned upside down or back to front it would fit as well"
         return None
+
+    def _overlap(self, affine: Affine) -> float:
+        return overlap(affine, self.template, self.scan)
 
     def _half_turns(self) -> Iterator[np.ndarray]:
         centre = self.fixed.grid.to_world(np.argwhere(self.fixed.data > 0).mean(axis=0))
