@@ -246,7 +246,7 @@ def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> None:
     require_device(options.device)
     inputs = _read_inputs(options)
     with _ProgressLine(sys.stderr) as progress:
-        machine = Machine(options.threads, options.seed, options.device, progress)
+        machine = Machine(options.threads, options.seed, options.device, progress=progress)
         task = _prepared_task(inputs, _ALIGNMENT_OF_INIT[options.init], machine)
         result = _registered(run, task, machine)
         progress(1.0, "measuring and writing")

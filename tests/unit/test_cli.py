@@ -407,6 +407,15 @@ def test_progress_shows_percentage_and_time_left_on_a_terminal(monkeypatch):
     assert lines == ["  0 %  registering", " 25 %  1:30 left  level 2", " 50 %  1:00 left  level 1", ""]
 
 
+def test_a_registration_shows_its_stages_on_a_terminal(register, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    code, said, _ = register("--method", "identity", "--init", "identity")
+    shown = [line.removeprefix("\x1b[K") for line in said.split("\r")[1:]]
+    assert code == 0
+    assert shown[:3] == ["  0 %  preparing", "  0 %  aligning", "  0 %  registering"]
+    assert shown[-1] == ""
+
+
 def test_progress_is_silent_elsewhere():
     log = Terminal(tty=False)
     with cli._ProgressLine(log) as progress:
