@@ -48,7 +48,10 @@ BELOW = {
     },
     "networks": {"warp"},
     "training": {"errors", "space", "image", "transform", "io", "receipt"},
-    "desk": {"errors", "datasets", "prepare", "methods", "receipt", "training"},
+    "desk": {
+        *("errors", "image", "transform", "io", "receipt"),
+        *("datasets", "prepare", "methods", "training", "evaluation", "figures"),
+    },
     "checked_yaml": {"errors", "names"},
     "study": {"errors", "datasets", "prepare", "methods"},
     "study_files": {

@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from diffeode import desk, io
+from diffeode import io
 from diffeode.cli import main
+from diffeode.desk import training
 from diffeode.errors import InputError
 from diffeode.image import Image
 from diffeode.receipt import require_intact
@@ -73,10 +74,10 @@ def test_scans_become_weights_that_register(scans, brief, tmp_path, capfd):
 
 def test_a_dataset_gives_the_persons_who_have_both_scans(scans, tmp_path):
     scans["T1w"][3].unlink()
-    persons = desk.persons_of_dataset(tmp_path / "bids", "T2w", "T1w", None)
+    persons = training.persons_of_dataset(tmp_path / "bids", "T2w", "T1w", None)
     assert [person.name for person in persons] == ["bids/01", "bids/02", "bids/03"]
     assert {(p.fixed.modality, p.moving.modality) for p in persons} == {("T2w", "T1w")}
-    assert [p.name for p in desk.persons_of_dataset(tmp_path / "bids", "T2w", "T1w", ["02"])] == ["bids/02"]
+    assert [p.name for p in training.persons_of_dataset(tmp_path / "bids", "T2w", "T1w", ["02"])] == ["bids/02"]
 
 
 @pytest.mark.parametrize(
@@ -98,10 +99,21 @@ def test_what_cannot_be_trained_on_is_said_in_a_sentence(arguments, sentence, tm
     assert len(said.strip().splitlines()) == 1
 
 
+@pytest.mark.usefixtures("brief")
+def test_interrupted_training_says_how_to_go_on(tmp_path, capfd, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train_at_desk", interrupted)
+    assert main(["train", "brief", "--fixed", "a", "--moving", "b", "-o", str(tmp_path / "out")]) == 130
+    said = capfd.readouterr().err
+    assert said == "diffeode: interrupted; the same command goes on from the last checkpoint\n"
+
+
 def test_lists_name_persons_by_their_place():
     files = [Path("a.nii"), Path("b.nii")]
     with pytest.raises(InputError):
-        desk.persons_of_files(files, files[:1], [], [])
-    first, second = desk.persons_of_files(files, files, [], files)
+        training.persons_of_files(files, files[:1], [], [])
+    first, second = training.persons_of_files(files, files, [], files)
     assert first.name != second.name
     assert (first.fixed.labels, second.moving.labels) == (None, files[1])

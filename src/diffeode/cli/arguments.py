@@ -1,0 +1,81 @@
+"""Arguments that several commands share: their types, where a pair starts, and the machine."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+
+ALIGNMENT_OF_INIT = {"affine": "affine", "identity": "none"}
+"""What ``--init`` may say, and the alignment of :mod:`diffeode.prepare.pair` that it means."""
+
+
+def add_init(command: argparse.ArgumentParser, meaning: str) -> None:
+    """Add ``--init``; ``meaning`` is what help says of it."""
+    command.add_argument(
+        "--init", choices=sorted(ALIGNMENT_OF_INIT), default="affine", help=f"{meaning} (default: %(default)s)"
+    )
+
+
+def add_machine(command: argparse.ArgumentParser) -> None:
+    """Add ``--threads``, ``--device`` and ``--seed``."""
+    command.add_argument(
+        "--threads", type=positive, default=processors(), metavar="N", help="processors to use (default: all)"
+    )
+    command.add_argument(
+        "--device", type=device, default="cpu", metavar="cpu|cuda", help="where to compute (default: %(default)s)"
+    )
+    command.add_argument(
+        "--seed", type=_natural, default=0, metavar="S", help="of what is random (default: %(default)s)"
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is none.
+    """
+    return _whole_number(text, 1)
+
+
+def minutes(text: str) -> float:
+    """A finite number above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0")
+    return number
+
+
+def device(text: str) -> str:
+    """``cpu``, ``cuda`` or ``cuda:N``; whether it is here is asked later, because that takes torch.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is none of them.
+    """
+    kind, _, number = text.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no device; use cpu, cuda or cuda:N")
+    return text
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _natural(text: str) -> int:
+    return _whole_number(text, 0)
+
+
+def _whole_number(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+    return int(text)

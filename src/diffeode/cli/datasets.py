@@ -1,0 +1,39 @@
+"""``diffeode datasets``: what there is of every dataset, and how to get what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from diffeode.errors import InputError
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's ``commands``."""
+    datasets = commands.add_parser(
+        "datasets", help="list every dataset: what there is of it, what is missing, and how to get it"
+    )
+    datasets.add_argument("name", nargs="?", metavar="NAME", help="say all about this one")
+    datasets.set_defaults(command=_datasets)
+
+
+def _datasets(options: argparse.Namespace) -> None:
+    from diffeode.inventory import dataset_names, description, overview, take_inventory
+
+    repository = _repository()
+    if options.name is None:
+        lines = overview([take_inventory(name, repository) for name in dataset_names(repository)])
+    else:
+        lines = description(take_inventory(options.name, repository))
+    print(*lines, sep="\n")
+
+
+def _repository() -> Path:
+    """The checkout one stands in, or the one this package is installed from."""
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[3]):
+        if (folder / "config" / "datasets").is_dir():
+            return Path(os.path.relpath(folder))
+    raise InputError(f"There is no config/datasets in {here} or above; go to the repository first.")

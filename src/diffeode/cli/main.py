@@ -1,0 +1,50 @@
+"""The program ``diffeode``: its commands put together, its errors and its exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from diffeode import __version__
+from diffeode.cli import apply, datasets, methods, register, train, train_descriptor, weights
+from diffeode.errors import InputError, RegistrationError, TrainingError
+from diffeode.watch import terminated_like_exit
+
+_COMMANDS = (register, apply, train, train_descriptor, methods, weights, datasets)
+_INPUT_ERROR, _FAILED, _INTERRUPTED = 2, 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, 1 for a failed registration or 2 for unusable input."""
+    options = _parser().parse_args(arguments)
+    with terminated_like_exit():
+        try:
+            options.command(options)
+        except InputError as error:
+            return _complain(error, _INPUT_ERROR)
+        except (RegistrationError, TrainingError) as error:
+            return _complain(error, _FAILED)
+        except KeyboardInterrupt:
+            return _complain(f"interrupted; {options.when_interrupted}", _INTERRUPTED)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="diffeode", description="Multimodal diffeomorphic registration of brain scans, one pair at a time."
+    )
+    parser.add_argument("--version", action="version", version=f"diffeode {__version__}")
+    parser.set_defaults(when_interrupted="nothing was written")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add(commands)
+    return parser
+
+
+def _complain(error: object, code: int) -> int:
+    print(f"diffeode: {error}", file=sys.stderr)
+    return code

@@ -1,0 +1,25 @@
+"""``diffeode methods``: every named run, and whether it can run here."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from diffeode.cli.register import DEFAULT_RUN
+from diffeode.cli.table import print_table
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's ``commands``."""
+    methods = commands.add_parser("methods", help="list every named run, what it needs and whether it can run here")
+    methods.add_argument("--markdown", action="store_true", help="print docs/methods.md instead: every parameter")
+    methods.set_defaults(command=_methods)
+
+
+def _methods(options: argparse.Namespace) -> None:
+    from diffeode.methods.page import methods_page, rows_here
+
+    if options.markdown:
+        print(methods_page(), end="")
+    else:
+        print_table([(f"{run} (default)" if run == DEFAULT_RUN else run, *rest) for run, *rest in rows_here()])

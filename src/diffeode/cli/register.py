@@ -1,0 +1,96 @@
+"""``diffeode register``: a pair of scans to a folder of maps, the warped scan and metrics."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, minutes
+from diffeode.cli.delivery import delivered_whole
+from diffeode.cli.progress import ProgressLine
+from diffeode.errors import InputError
+from diffeode.watch import watched
+
+if TYPE_CHECKING:
+    from diffeode.methods.runs import Run
+
+DEFAULT_RUN = "node"
+"""The named run that registers where none is named."""
+
+_OUTPUTS = (
+    "warp.nii.gz",
+    "inverse_warp.nii.gz",
+    "warped.nii.gz",
+    "warped_labels.nii.gz",
+    "overview.png",
+    "metrics.json",
+)
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's ``commands``."""
+    register = commands.add_parser(
+        "register",
+        help="register a pair of scans",
+        description="Register MOVING to FIXED; write the maps both ways, the warped scan and the metrics to a folder. "
+        "Both scans must be skull-stripped (background 0); grids and orientations may differ, and intensities are "
+        "normalised here. Maps are ITK displacement fields (LPS mm) that antsApplyTransforms and SimpleITK read.",
+    )
+    register.add_argument("fixed", type=Path, metavar="FIXED", help="the scan whose grid the result lies on")
+    register.add_argument("moving", type=Path, metavar="MOVING", help="the scan to bring there")
+    register.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the results")
+    register.add_argument("--weights", type=Path, metavar="FILE", help="of a run that is trained first")
+    register.add_argument("--method", default=DEFAULT_RUN, metavar="RUN", help="a named run (default: %(default)s)")
+    add_init(register, "align affinely first, or trust the positions in the headers")
+    register.add_argument("--labels", type=Path, metavar="FILE", help="label map of MOVING, to be warped too")
+    register.add_argument(
+        "--fixed-labels", type=Path, metavar="FILE", help="label map of FIXED, to measure the overlap"
+    )
+    add_machine(register)
+    register.add_argument(
+        "--time-limit", type=minutes, metavar="MINUTES", help="give up after so long, whatever hangs (default: never)"
+    )
+    register.set_defaults(command=_register)
+
+
+def _register(options: argparse.Namespace) -> None:
+    run = _runnable(options.method, options.weights)
+    with delivered_whole(options.output, _OUTPUTS) as folder:
+        if options.time_limit is None:
+            _register_pair(run, options, folder)
+        else:
+            watched(lambda: _register_pair(run, options, folder), options.time_limit)
+
+
+def _runnable(name: str, weights: Path | None) -> Run:
+    from diffeode.methods.registry import make_method, missing_needs
+    from diffeode.methods.runs import load_run
+
+    run = load_run(name)
+    if weights is not None:
+        parameters = {**run.parameters, "weights": str(weights)}
+        make_method(run.method, parameters)
+        run = dataclasses.replace(run, parameters=parameters)
+    missing = missing_needs(run.method, run.parameters)
+    if missing:
+        raise InputError(f"Run {name} cannot run here: {'; '.join(missing)}; 'diffeode methods' lists those that can.")
+    return run
+
+
+def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> None:
+    from diffeode.desk.inputs import read_inputs
+    from diffeode.desk.registration import register_at_desk
+    from diffeode.methods.base import Machine, require_device
+
+    require_device(options.device)
+    inputs = read_inputs(options.fixed, options.moving, options.fixed_labels, options.labels)
+    provenance = {name: getattr(options, name) for name in ("init", "seed", "threads", "device")}
+    with ProgressLine(sys.stderr) as progress:
+        machine = Machine(options.threads, options.seed, options.device, progress=progress)
+        alignment = ALIGNMENT_OF_INIT[options.init]
+        result = register_at_desk(run, inputs, folder, machine, alignment, provenance)
+    for note in result.notes:
+        print(f"diffeode: {note}", file=sys.stderr)

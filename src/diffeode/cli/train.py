@@ -1,0 +1,62 @@
+"""``diffeode train``: a run whose network is learned, from scans to weights."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine
+from diffeode.cli.progress import ProgressLine
+from diffeode.errors import InputError
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's ``commands``."""
+    train = commands.add_parser(
+        "train",
+        help="train a run whose network is learned",
+        description="Train RUN on all pairs of different persons, each both ways; write weights.safetensors, its "
+        "curves and the receipt to a folder. Persons come as lists of skull-stripped scans, one per person and in the "
+        "same order, or as a BIDS dataset. A training that was stopped goes on when it is started again.",
+    )
+    train.add_argument("run", metavar="RUN", help="a named run; 'diffeode methods' says which are trained first")
+    train.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the training")
+    train.add_argument("--fixed", type=Path, nargs="+", default=[], metavar="SCAN", help="one scan per person")
+    train.add_argument("--moving", type=Path, nargs="+", default=[], metavar="SCAN", help="one scan per person")
+    train.add_argument("--fixed-labels", type=Path, nargs="+", default=[], metavar="FILE", help="their label maps")
+    train.add_argument("--moving-labels", type=Path, nargs="+", default=[], metavar="FILE", help="their label maps")
+    train.add_argument("--bids", type=Path, metavar="FOLDER", help="a BIDS dataset instead of lists")
+    train.add_argument("--fixed-modality", default="T2w", metavar="SUFFIX", help="(default: %(default)s)")
+    train.add_argument("--moving-modality", default="T1w", metavar="SUFFIX", help="(default: %(default)s)")
+    train.add_argument("--subjects", nargs="+", metavar="SUB", help="of the dataset (default: all)")
+    train.add_argument("--spacing", type=float, metavar="MM", help="resample the scans (default: their own voxels)")
+    add_init(train, "align pairs affinely first, or trust the positions in the headers")
+    add_machine(train)
+    train.set_defaults(command=_train, when_interrupted="the same command goes on from the last checkpoint")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from diffeode.desk.training import persons_of_dataset, persons_of_files, train_at_desk
+    from diffeode.figures.training_curves import training_curves
+    from diffeode.methods.base import Machine, require_device
+    from diffeode.methods.runs import load_run
+    from diffeode.methods.training import CRITERION
+
+    run = load_run(options.run)
+    require_device(options.device)
+    if options.bids and (options.fixed or options.moving):
+        raise InputError("Both a dataset and lists of scans are given; give either --bids or --fixed and --moving.")
+    if options.bids:
+        modalities = (options.fixed_modality, options.moving_modality)
+        persons = persons_of_dataset(options.bids, *modalities, options.subjects)
+    else:
+        labels = (options.fixed_labels, options.moving_labels)
+        persons = persons_of_files(options.fixed, options.moving, *labels)
+    with ProgressLine(sys.stderr) as progress:
+        machine = Machine(options.threads, options.seed, options.device, progress=progress)
+        alignment = ALIGNMENT_OF_INIT[options.init]
+        train_at_desk(run, persons, options.output, machine, alignment, options.spacing)
+    title = f"{run.title}, {len(persons)} persons"
+    training_curves(options.output / "curves.tsv", title, options.output / "curves.png", CRITERION)

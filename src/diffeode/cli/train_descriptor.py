@@ -1,0 +1,46 @@
+"""``diffeode train-descriptor``: the learned descriptor, from scans and label maps to weights."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from diffeode.cli.arguments import device, positive, processors
+from diffeode.errors import TrainingError
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's ``commands``."""
+    train = commands.add_parser(
+        "train-descriptor",
+        help="train the learned descriptor on scans and label maps",
+        description="Train the learned descriptor as TRAINING says, such as config/training/synthetic.yaml; write the "
+        "weights (best.safetensors), curves and where to go on to a folder. Given again after a kill, the same command "
+        "goes on from the last checkpoint.",
+    )
+    train.add_argument("training", type=Path, metavar="TRAINING", help="a YAML file: scans, labels, validation, ...")
+    train.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the training")
+    train.add_argument("--data", type=Path, default=Path(), metavar="DIR", help="where its patterns start (default: .)")
+    train.add_argument("--threads", type=positive, default=processors(), metavar="N", help="processors to use")
+    train.add_argument("--device", type=device, default="cpu", metavar="cpu|cuda", help="where (default: %(default)s)")
+    train.set_defaults(command=_train_descriptor)
+
+
+def _train_descriptor(options: argparse.Namespace) -> None:
+    import torch
+
+    from diffeode.descriptors.learning.material import read_training, train_descriptor
+    from diffeode.figures.training_curves import training_curves
+    from diffeode.methods.base import require_device
+    from diffeode.training.loop import CURVES
+
+    require_device(options.device)
+    torch.set_num_threads(options.threads)
+    try:
+        best = train_descriptor(options.training, options.data, options.output, options.device)
+    except KeyboardInterrupt:
+        raise TrainingError("interrupted; the same command goes on from the last checkpoint") from None
+    criterion = read_training(options.training).settings.criterion
+    training_curves(options.output / CURVES, options.training.stem, options.output / "curves.png", criterion)
+    print(best)

@@ -1,0 +1,55 @@
+"""``diffeode weights``: the trained networks of others, listed or downloaded."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from diffeode.cli.progress import ProgressLine
+from diffeode.cli.table import print_table
+from diffeode.errors import InputError
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's ``commands``."""
+    weights = commands.add_parser("weights", help="list or download the trained networks that are used here")
+    weights.set_defaults(command=_weights)
+    verbs = weights.add_subparsers(metavar="get")
+    get = verbs.add_parser("get", help="download weights into the user's cache, and verify them")
+    get.add_argument("names", nargs="+", metavar="NAME", help="as 'diffeode weights' lists them")
+    get.set_defaults(command=_get_weights)
+
+
+def _weights(options: argparse.Namespace) -> None:
+    from diffeode.weights import load_weights, weights_names
+
+    rows = [("WEIGHTS", "FOR", "MB", "HERE", "LICENCE", "SOURCE")]
+    for name in weights_names():
+        entry = load_weights(name)
+        size = f"{entry.bytes / 1e6:.1f}" if entry.bytes else "unknown"
+        rows.append((name, entry.purpose, size, _whereabouts(name), entry.licence, entry.urls[0]))
+    print_table(rows)
+
+
+def _whereabouts(name: str) -> str:
+    from diffeode.weights import find, present
+
+    path = present(name)
+    if path is None:
+        return "missing"
+    try:
+        return str(find(name))
+    except InputError:
+        return f"wrong checksum: {path}"
+
+
+def _get_weights(options: argparse.Namespace) -> None:
+    from diffeode.weights import load_weights, obtain
+
+    for name in options.names:
+        load_weights(name)
+    for name in options.names:
+        with ProgressLine(sys.stderr) as progress:
+            path = obtain(name, progress)
+        print(path)

@@ -1,0 +1,71 @@
+"""How good a registration at a desk is and how it was made, in one file."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diffeode import io
+from diffeode.desk.inputs import Inputs
+from diffeode.evaluation.evaluate import evaluate_pair
+from diffeode.image import Labels
+from diffeode.methods.harness import Result, Task, software_versions
+from diffeode.methods.runs import Run
+
+
+def write_metrics(
+    path: Path, run: Run, result: Result, task: Task, inputs: Inputs, provenance: Mapping[str, object]
+) -> None:
+    """Measure ``result`` and write all that is known of it as JSON; ``provenance`` is recorded as it is."""
+    rows = _measure(result, task, inputs)
+    whole, by_label = rows[rows["label"] == ""], rows[rows["label"] != ""]
+    costs = {cost: getattr(result, cost) for cost in ("seconds", "cpu_seconds", "peak_memory_mb")}
+    metrics = dict(zip(whole["metric"], whole["value"], strict=True)) | costs
+    content = {
+        "fixed": str(inputs.fixed_path),
+        "moving": str(inputs.moving_path),
+        "run": run.name,
+        "method": run.method,
+        "title": run.title,
+        "parameters": dataclasses.asdict(run.build()),
+        **provenance,
+        "inverse": result.inverse_origin,
+        "notes": list(result.notes),
+        "metrics": {name: _number(value) for name, value in metrics.items()},
+        "software": software_versions(),
+    }
+    for metric, group in by_label.groupby("metric"):
+        content[f"{metric}_by_label"] = {k: _number(v) for k, v in zip(group["label"], group["value"], strict=True)}
+    io.write_json(path, content)
+
+
+def _measure(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:
+    return evaluate_pair(
+        warp=result.warp,
+        inverse_warp=result.inverse_warp,
+        fixed_image=task.fixed,
+        fixed_mask=task.pair().fixed_mask,
+        moving_scan=task.moving_scan,
+        moving_to_scan=task.moving_to_scan,
+        fixed_labels=inputs.fixed_labels,
+        moving_labels=inputs.moving_labels,
+        label_table=_every_label(inputs.fixed_labels, inputs.moving_labels),
+    )
+
+
+def _every_label(fixed: Labels | None, moving: Labels | None) -> pd.DataFrame | None:
+    """A label table of every id that either map holds, named by its number; None unless both are given."""
+    if fixed is None or moving is None:
+        return None
+    ids = [int(i) for i in np.union1d(fixed.data, moving.data) if i > 0]
+    return pd.DataFrame({"id": ids, "name": [str(i) for i in ids]})
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return round(float(value), 6) if math.isfinite(value) else None

@@ -1,0 +1,70 @@
+"""Registration at a desk: two scans in; maps, the warped scan, metrics and a picture out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from diffeode import io
+from diffeode.desk.inputs import Inputs
+from diffeode.errors import RegistrationError
+from diffeode.methods.base import Machine
+from diffeode.methods.harness import Result, Task, reason_of, register
+from diffeode.methods.runs import Run
+from diffeode.prepare.pair import align_pair
+from diffeode.prepare.scan import prepare_image
+from diffeode.transform import warp_image, warp_labels
+
+
+def register_at_desk(
+    run: Run, inputs: Inputs, folder: Path, machine: Machine, alignment: str, provenance: Mapping[str, object]
+) -> Result:
+    """Prepare, align, register and measure a pair; write the maps, what they warp, metrics and overview to ``folder``.
+
+    Args:
+        alignment: as :func:`~diffeode.prepare.pair.align_pair` knows it.
+        provenance: what else the metrics should record of how the result was made.
+
+    Raises:
+        InputError: a scan is unusable, or the brains do not meet.
+        RegistrationError: the alignment failed, or the method could not register the pair.
+    """
+    task = _prepared_task(inputs, alignment, machine)
+    result = _registered(run, task, machine)
+    machine.progress(1.0, "measuring and writing")
+    # Loaded only now: the peak memory in the metrics is to be that of the registration.
+    from diffeode.desk.metrics import write_metrics
+    from diffeode.desk.overview import draw_overview
+
+    write_metrics(folder / "metrics.json", run, result, task, inputs, provenance)
+    _write_maps(result, task, inputs, folder)
+    title = f"{inputs.moving_path.name} to {inputs.fixed_path.name}, {run.title}"
+    draw_overview(result, task, title, folder / "overview.png")
+    return result
+
+
+def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
+    machine.progress(0.0, "preparing")
+    fixed, _ = prepare_image(inputs.fixed, str(inputs.fixed_path))
+    moving, _ = prepare_image(inputs.moving, str(inputs.moving_path))
+    machine.progress(0.0, "aligning")
+    on_grid, aligned, _, to_scan = align_pair(fixed, moving, alignment, "resample", machine.threads, machine.seed)
+    return Task(on_grid, aligned, moving, to_scan)
+
+
+def _registered(run: Run, task: Task, machine: Machine) -> Result:
+    """The result of the harness; whatever goes wrong inside a method is a failed registration with its reason."""
+    machine.progress(0.0, "registering")
+    try:
+        return register(run.build(), task, machine)
+    except Exception as error:
+        raise RegistrationError(f"{run.title} could not register the pair: {reason_of(error)}") from error
+
+
+def _write_maps(result: Result, task: Task, inputs: Inputs, folder: Path) -> None:
+    grid = task.fixed.grid
+    io.write_displacement(folder / "warp.nii.gz", result.warp)
+    io.write_displacement(folder / "inverse_warp.nii.gz", result.inverse_warp)
+    io.write_image(folder / "warped.nii.gz", warp_image(inputs.moving, result.warp, grid))
+    if inputs.moving_labels is not None:
+        io.write_labels(folder / "warped_labels.nii.gz", warp_labels(inputs.moving_labels, result.warp, grid))
