@@ -116,7 +116,15 @@ def _aligned(
 
 def write_alignment_page(table: Table) -> None:
     """``alignment.md``."""
-    headings = ["dataset, template's voxels", "pairs", "refused by ours", *ALIGNMENTS, "ours - ants, least", "CPU s a scan, ants", "ours"]
+    headings = [
+        "dataset, template's voxels",
+        "pairs",
+        "refused by ours",
+        *ALIGNMENTS,
+        "ours - ants, least",
+        "CPU s a scan, ants",
+        "ours",
+    ]
     cases = dict.fromkeys((row["dataset"], row["spacing_mm"]) for row in table.rows)
     about = "".join(f"- `{dataset}`: {what}; T1w.\n" for dataset, what in DATASETS.items())
     write_page(

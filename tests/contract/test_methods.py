@@ -240,6 +240,26 @@ def test_convexadam_runs_at_its_smallest_size():
     assert np.abs(found.forward.displacement_mm).max() < 0.5
 
 
+def convexadam_on(descriptor):
+    fixed, _, moving, _ = phantom("bent")
+    pair = Pair(fixed, moving, foreground(fixed), foreground(moving))
+    return ConvexAdam(descriptor=descriptor, **FAST["convexadam"]).register(pair, Machine()).forward
+
+
+def test_convexadam_on_our_mind_is_the_packages_own():
+    ours, own = (convexadam_on(descriptor).displacement_mm for descriptor in ("mind", "mind-ssc"))
+    assert np.abs(own).max() > 5
+    assert np.abs(ours - own).max() < 0.01
+
+
+def test_convexadam_follows_the_learned_descriptor():
+    points = GRID.points_mm()[foreground(phantom("bent")[0])]
+    before, after = (
+        np.linalg.norm(bent(at) - points, axis=-1).mean() for at in (points, convexadam_on("learned")(points))
+    )
+    assert after < 0.75 * before
+
+
 def test_greedy_warps_labels_as_we_do(tmp_path):
     if missing_needs("greedy"):
         pytest.skip("greedy cannot run here")
@@ -282,6 +302,7 @@ def test_greedy_with_local_correlation_is_the_same_each_time():
     ("name", "parameters", "word"),
     [
         ("convexadam", {"selected_smooth": 2}, "odd"),
+        ("convexadam", {"descriptor": "mnd"}, "descriptor"),
         ("convexadam", {"lambda_weight": 0}, "lambda_weight"),
         ("convexadam", {"grid_spp": 4}, "did you mean 'grid_sp'"),
         ("ants-syn", {"iterations": [100, -1]}, "iterations"),

@@ -1,4 +1,4 @@
-"""ConvexAdam: discrete coupled convex optimisation, then Adam, on MIND-SSC descriptors."""
+"""ConvexAdam: discrete coupled convex optimisation, then Adam, on MIND-SSC or other descriptors."""
 
 from __future__ import annotations
 
@@ -6,15 +6,28 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device, require_in
+from diffeode.methods.base import (
+    Machine,
+    Method,
+    Needs,
+    Pair,
+    Registration,
+    require_device,
+    require_in,
+    require_one_of,
+)
 from diffeode.space import Grid
 from diffeode.transform import DisplacementField
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_PACKAGES_OWN = "mind-ssc"
 _LEAST_CONTROL_POINTS = 3
 """Along each axis: the package averages over three."""
 
@@ -27,7 +40,9 @@ class ConvexAdam(Method):
     Always with the package's inverse-consistency step: without it, version 0.2.0 hands its coarse field on unscaled.
 
     Attributes:
-        mind_r, mind_d: radius and dilation of MIND-SSC, voxels.
+        descriptor: ``mind-ssc``, the package's own, or a name of :mod:`diffeode.descriptors.registry`.
+        descriptor_weights: a name of weights in the package, or the path of a file; empty: the descriptor's own.
+        mind_r, mind_d: radius and dilation of the package's MIND-SSC, voxels.
         lambda_weight: weight of the diffusion regulariser of the Adam stage.
         grid_sp: spacing of the control points of the discrete stage, voxels.
         disp_hw: reach of the discrete search, in steps of ``grid_sp``.
@@ -46,6 +61,8 @@ class ConvexAdam(Method):
     )
     licence: ClassVar[str] = "Apache-2.0 (convexAdam)"
 
+    descriptor: str = _PACKAGES_OWN
+    descriptor_weights: str = ""
     mind_r: int = 1
     mind_d: int = 2
     lambda_weight: float = 1.25
@@ -56,6 +73,7 @@ class ConvexAdam(Method):
     grid_sp_adam: int = 2
 
     def __post_init__(self) -> None:
+        self._require_descriptor()
         for name in ("mind_r", "mind_d", "grid_sp", "disp_hw", "selected_niter", "grid_sp_adam"):
             require_in(name, getattr(self, name), 1, 1000)
         require_in("lambda_weight", self.lambda_weight, 1e-6, 1e6)
@@ -63,14 +81,47 @@ class ConvexAdam(Method):
         if self.selected_smooth and self.selected_smooth % 2 == 0:
             raise InputError(f"Parameter selected_smooth is {self.selected_smooth}; it must be 0 or an odd number.")
 
+    def _require_descriptor(self) -> None:
+        if self.descriptor == _PACKAGES_OWN:
+            return  # before anything heavy is imported: most runs are only planned
+        from diffeode.descriptors.registry import descriptor_names
+
+        require_one_of("descriptor", self.descriptor, (_PACKAGES_OWN, *descriptor_names()))
+
+    def reads(self) -> dict[str, str]:
+        """The descriptor's code and weights, where it is not the package's own."""
+        from diffeode.descriptors.registry import descriptor_content
+
+        if self.descriptor == _PACKAGES_OWN:
+            return {}
+        return {"descriptor": descriptor_content(self.descriptor, self.descriptor_weights)}
+
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """One map, without an inverse and without a trace: the package shows none.
 
         Raises:
-            InputError: there is no such device.
+            InputError: there is no such device, or no such weights.
             RegistrationError: the image is smaller than three control points along an axis.
         """
         require_device(machine.device)
+        if self.descriptor == _PACKAGES_OWN:
+            return self._solved(pair, machine)
+        with in_place_of_mind(*self._described(pair, machine)):
+            return self._solved(pair, machine)
+
+    def _described(self, pair: Pair, machine: Machine) -> list[Tensor]:
+        import torch
+
+        from diffeode.descriptors.registry import make_descriptor
+
+        describe = make_descriptor(self.descriptor, self.descriptor_weights, machine.device)
+        with torch_threads(machine.threads), torch.no_grad():
+            return [
+                describe(torch.from_numpy(image.data.copy())[None, None].to(machine.device))
+                for image in (pair.fixed, pair.moving)
+            ]
+
+    def _solved(self, pair: Pair, machine: Machine) -> Registration:
         self._require_size(pair.fixed.grid.shape)
         with _quiet_package(machine.threads) as (convex_adam_pt, torch):
             displacement_vox = convex_adam_pt(
@@ -110,6 +161,37 @@ def _from_voxels(displacement_vox: np.ndarray, grid: Grid) -> DisplacementField:
 
 
 @contextmanager
+def in_place_of_mind(fixed: Tensor, moving: Tensor) -> Iterator[None]:
+    """The package takes no features; while this holds, its solver finds these where it would compute MIND-SSC.
+
+    Args:
+        fixed, moving: ``(1, C, X, Y, Z)``.
+    """
+    with warnings.catch_warnings():  # importing it would silence those of the process
+        from convexAdam import convex_adam_MIND as package
+
+    before = package.extract_features
+    package.extract_features = lambda **given: (fixed, moving)
+    try:
+        yield
+    finally:
+        package.extract_features = before
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch on ``count`` threads; as many as before when this ends."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def _quiet_package(threads: int) -> Iterator[tuple]:
     """The package's entry point and torch on ``threads`` threads; what either changes globally is put back.
 
@@ -120,9 +202,5 @@ def _quiet_package(threads: int) -> Iterator[tuple]:
         import torch
         from convexAdam.convex_adam_MIND import convex_adam_pt
 
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
+        with torch_threads(threads):
             yield convex_adam_pt, torch
-        finally:
-            torch.set_num_threads(before)

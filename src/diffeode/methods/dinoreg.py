@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
@@ -14,7 +12,7 @@ import numpy as np
 from diffeode.errors import InputError, RegistrationError
 from diffeode.image import Image, bounding_box
 from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device, require_in
-from diffeode.methods.convexadam import ConvexAdam
+from diffeode.methods.convexadam import ConvexAdam, in_place_of_mind, torch_threads
 from diffeode.weights import find
 
 if TYPE_CHECKING:
@@ -92,18 +90,13 @@ class DinoReg(Method):
             InputError: no such device, or the weights are not here or no DINOv2.
             RegistrationError: the brains are too small for the control points or the components.
         """
-        import torch
 
         require_device(machine.device)
         cropped = _around_the_brains(pair)
         network = load_dinov2(find(self.weights_name)).to(machine.device)
-        before = torch.get_num_threads()
-        torch.set_num_threads(machine.threads)
-        try:
+        with torch_threads(machine.threads):
             features = self._features(network, cropped, machine)
-        finally:
-            torch.set_num_threads(before)
-        with _in_place_of_mind(*features):
+        with in_place_of_mind(*features):
             return self._solver().register(cropped, machine)
 
     def _solver(self) -> ConvexAdam:
@@ -193,17 +186,3 @@ def _shown(machine: Machine, which: int) -> Callable[[float], None]:
     return lambda fraction: machine.progress(
         _SHARE_OF_FEATURES * (which + fraction) / 2, f"features of the {name} image"
     )
-
-
-@contextmanager
-def _in_place_of_mind(fixed: Tensor, moving: Tensor) -> Iterator[None]:
-    """The package takes no features; while this holds, its solver finds these where it would compute MIND-SSC."""
-    with warnings.catch_warnings():  # importing it would silence those of the process
-        from convexAdam import convex_adam_MIND as package
-
-    before = package.extract_features
-    package.extract_features = lambda **given: (fixed, moving)
-    try:
-        yield
-    finally:
-        package.extract_features = before

@@ -106,8 +106,8 @@ def given(t1w: Path, t2w: Path | None = None) -> Template:
 def align_to_template(scan: Image, template: Template, modality: str, name: str, threads: int, seed: int) -> Affine:
     """Points of ``template`` to points of ``scan``, RAS mm: 12 parameters, by ANTs with Mattes mutual information.
 
-    Begins from the centres of mass and, where that does not find the anatomy, at 4 mm, where rotations by 30 degrees are
-    tried as well. A scan that lies on the template better as it is stays there.
+    Begins from the centres of mass and, where that does not find the anatomy, at 4 mm, where rotations by 30 degrees
+    are tried as well. A scan that lies on the template better as it is stays there.
 
     Args:
         scan: skull-stripped, on its own grid, in any orientation that its header tells.
