@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo albert albert-half albert-third openms paper nodeo status datasets ixi benchmark test lint setup clean
+.PHONY: help demo albert albert-half albert-learned openms paper nodeo status datasets ixi benchmark test lint setup clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/' | column -t -s:
@@ -24,8 +24,8 @@ albert: setup  ## newborns at native resolution (scans in ../shared/data or $$DI
 albert-half: setup  ## newborns at half resolution
 	@$(call study,albert-half,config/albert-half.yaml)
 
-albert-third: setup  ## newborns at a third of their resolution, with the learned baselines trained first
-	@$(call study,albert-third,config/albert-third.yaml)
+albert-learned: setup  ## newborns at half resolution, with the learned baselines trained first
+	@$(call study,albert-learned,config/albert-learned.yaml)
 
 openms: setup  ## adults with multiple sclerosis, without labels
 	@$(call study,openms,config/openms.yaml)
