@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffeode.fused.compiler import serves
-from diffeode.fused.sampling import pull_back_fused
+from diffeode.fused.sampling import pull_back_fused, pull_back_resized_fused
 
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -44,8 +44,16 @@ def pull_back(image: Tensor, displacement: Tensor, padding: str = "zeros") -> Te
     return sample_at(image, voxel_centres(displacement.shape[2:], displacement) + displacement, padding)
 
 
+def pull_back_resized(image: Tensor, displacement: Tensor, padding: str = "zeros") -> Tensor:
+    """:func:`pull_back` by :func:`resize_displacement` of a ``displacement`` that may lie on another grid."""
+    resizes = displacement.shape[2:] != image.shape[2:]
+    if resizes and serves(image, displacement) and not image.requires_grad:
+        return pull_back_resized_fused(image, displacement, padding == "border")
+    return pull_back(image, resize_displacement(displacement, image.shape[2:]), padding)
+
+
 def pull_back_from_rest(image: Tensor, displacement: Tensor, padding: str = "zeros") -> Tensor:
-    """:func:`pull_back` whose derivative favours no side where ``displacement`` is zero everywhere.
+    """:func:`pull_back_resized` whose derivative favours no side where ``displacement`` is zero everywhere.
 
     The derivative of linear interpolation jumps at voxel centres, and there torch takes that of one side. A
     registration that starts at rest, with all its points on voxel centres, would lean to that side from its first step
@@ -53,9 +61,10 @@ def pull_back_from_rest(image: Tensor, displacement: Tensor, padding: str = "zer
     taken instead.
     """
     if displacement.detach().any():
-        return pull_back(image, displacement, padding)
+        return pull_back_resized(image, displacement, padding)
     slopes = torch.gradient(image, dim=list(range(2, image.dim())))
-    return image + sum(slope * displacement[:, [axis]] for axis, slope in enumerate(slopes))
+    still = resize_displacement(displacement, image.shape[2:])
+    return image + sum(slope * still[:, [axis]] for axis, slope in enumerate(slopes))
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:

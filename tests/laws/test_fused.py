@@ -7,10 +7,11 @@ import torch
 from diffeode.descriptors.mind import mind_ssc
 from diffeode.fused.compiler import serves, use_threads
 from diffeode.fused.mind import mind_ssc_descriptor
+from diffeode.fused.sampling import pull_back_resized_fused
 from diffeode.losses.correlation import local_correlation_to
 from diffeode.losses.gradient_fields import normalised_gradient_fields_to
 from diffeode.losses.similarity import Warped, mind_similarity
-from diffeode.warp import pull_back
+from diffeode.warp import pull_back, pull_back_from_rest, pull_back_resized, resize_displacement, voxel_centres
 
 SIZES = [(17, 12, 15), (9, 21, 8), (6, 7, 33)]
 SPACING = (1.0, 2.0, 0.8)
@@ -124,15 +125,114 @@ def test_a_point_that_is_nowhere_has_no_value(lost, padding):
     assert out[0, 0, 2, 3, 4].isnan()
 
 
+RESIZED = [  # grid of the displacement, grid of the image
+    ((5, 4, 7), (11, 8, 14)),
+    ((3, 8, 2), (9, 8, 13)),
+    ((1, 1, 1), (4, 5, 6)),
+    ((4, 1, 3), (7, 2, 5)),
+    ((9, 5, 6), (4, 7, 5)),
+    ((6, 7, 5), (6, 7, 5)),
+]
+
+
+def resized_case(coarse, size, reach, channels=1):
+    random = torch.Generator().manual_seed(5)
+    image, outer = torch.rand(2, 1, channels, *size, generator=random)
+    displacement = (torch.rand(1, 3, *coarse, generator=random) * 2 - 1) * reach
+    return image, displacement, outer
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+@pytest.mark.parametrize(("channels", "reach"), [(1, 0.3), (1, 5.0), (3, 1.5)])
+@pytest.mark.parametrize(("coarse", "size"), RESIZED)
+def test_pulling_back_by_a_resized_displacement_is_resizing_and_pulling_back(coarse, size, channels, reach, padding):
+    image, displacement, outer = resized_case(coarse, size, reach, channels)
+    usual = lambda i, u: pull_back(i, resize_displacement(u, size), padding)  # noqa: E731
+    exact = moved(usual, *(t.double() for t in (image, displacement, outer)))
+    for function in (
+        lambda i, u: pull_back_resized(i, u, padding),
+        lambda i, u: pull_back_resized_fused(i, u, padding == "border"),
+    ):
+        for found, truth in zip(moved(function, image, displacement, outer), exact, strict=True):
+            torch.testing.assert_close(
+                found.double(), truth, rtol=0, atol=2e-5 * max(1.0, truth.detach().abs().max().item())
+            )
+
+
+def moved(function, image, displacement, outer):
+    """What ``function`` makes of both, and its derivative by the displacement."""
+    displacement = displacement.clone().requires_grad_()
+    out = function(image, displacement)
+    return out, *torch.autograd.grad((out * outer).sum(), displacement)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+def test_the_derivative_by_a_resized_displacement_is_the_difference_it_makes(padding):
+    size = (12, 10, 15)
+    _, displacement, outer = resized_case((5, 4, 6), size, 0.2)
+    slope = torch.tensor([0.03, -0.02, 0.05]).view(3, 1, 1, 1)
+    image = (voxel_centres(size, outer)[0] * slope).sum(0)[None, None]  # linear, so that no step is too long
+    displacement = displacement.abs() + 0.1 if padding == "border" else displacement
+    inside = torch.zeros_like(outer)
+    inside[..., 2:-2, 2:-2, 2:-2] = 1
+    outer = outer * inside
+    step = torch.rand(displacement.shape, generator=torch.Generator().manual_seed(6)) - 0.5
+    ahead, behind = (
+        (pull_back_resized(image, displacement + sign * 0.5 * step, padding).double() * outer).sum() for sign in (1, -1)
+    )
+    _, gradient = moved(lambda i, u: pull_back_resized(i, u, padding), image, displacement, outer)
+    assert float((gradient.double() * step).sum()) == pytest.approx(float(ahead - behind), rel=1e-4)
+
+
+def test_a_point_on_the_border_has_no_derivative_where_the_border_continues():
+    image, still, outer = resized_case((11, 8, 14), (11, 8, 14), 0.0)
+    _, gradient = moved(lambda i, u: pull_back(i, u, "border"), image, still, outer)
+    for axis in range(3):
+        along = gradient[0, axis].movedim(axis, 0)
+        assert not along[[0, -1]].any()
+        assert along[1:-1].all()
+
+
+def test_the_image_too_has_its_derivative_where_the_displacement_is_resized():
+    image, displacement, outer = resized_case((5, 4, 7), (11, 8, 14), 2.0)
+    found, exact = (
+        torch.autograd.grad(
+            (pull_back_resized(i := image.to(kind).requires_grad_(), displacement.to(kind)) * outer).sum(), i
+        )[0]
+        for kind in (torch.float32, torch.float64)
+    )
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("lost", [float("nan"), float("inf"), -1e30])
+def test_points_that_a_resized_displacement_loses_have_no_value_and_no_derivative(lost):
+    image, displacement, outer = resized_case((5, 4, 7), (10, 8, 14), 1.0)
+    displacement[0, 1, 2, 1, 3] = lost
+    found = moved(pull_back_resized, image, displacement, outer)
+    usual = moved(lambda i, u: pull_back(i, resize_displacement(u, i.shape[2:])), image, displacement, outer)
+    assert found[0].isnan().sum() > 0
+    for a, b in zip(found, usual, strict=True):
+        assert torch.equal(a.isnan(), b.isnan())
+
+
+def test_a_resized_displacement_at_rest_leans_to_no_side():
+    image, displacement, outer = resized_case((5, 4, 7), (10, 8, 14), 0.0)
+    out, gradient = moved(pull_back_from_rest, image, displacement, outer)
+    _, flipped = moved(pull_back_from_rest, *(t.flip(2, 3, 4) for t in (image, displacement, outer)))
+    assert torch.equal(out, image)
+    torch.testing.assert_close(-flipped.flip(2, 3, 4), gradient)
+
+
 def test_threads_change_nothing():
     fixed, moving, mask = images((19, 17, 15), 4)
     results = []
     for threads in (1, 2):
         use_threads(threads)
-        results.append([value_and_gradient(make(fixed, mask), moving) for make in LOSSES.values()])
+        losses = [value_and_gradient(make(fixed, mask), moving) for make in LOSSES.values()]
+        results.append([*losses, moved(pull_back_resized, *resized_case((6, 7, 5), fixed.shape[2:], 3.0))])
     use_threads(1)
     for (value, gradient), (again, same) in zip(*results, strict=True):
-        assert value == again
+        assert torch.equal(torch.as_tensor(value), torch.as_tensor(again))
         assert torch.equal(gradient, same)
 
 

@@ -10,6 +10,7 @@ from numba import prange
 from torch import Tensor
 
 from diffeode.fused.compiler import inlined, kernel
+from diffeode.fused.gradient import with_gradient
 
 
 @final
@@ -39,7 +40,7 @@ class FusedCorrelation:
         self.scale = 1.0 / self.weights.sum(dtype=np.float64)
 
     def __call__(self, moving: Tensor) -> Tensor:
-        return _Correlation.apply(moving, self)
+        return with_gradient(moving, self.value_and_gradient)
 
     def value_and_gradient(self, moving: Tensor) -> tuple[float, Tensor]:
         """The loss and its gradient with respect to ``moving``."""
@@ -53,19 +54,6 @@ class FusedCorrelation:
         by_mean, by_square, by_product = torch.from_numpy(_sums_of_planes(sums, self.radius, products))
         gradient = by_mean + 2 * moving * by_square + self.fixed * by_product
         return 1 - value * self.scale, gradient
-
-
-class _Correlation(torch.autograd.Function):
-    @staticmethod
-    def forward(context, moving: Tensor, loss: FusedCorrelation) -> Tensor:
-        value, gradient = loss.value_and_gradient(moving.detach())
-        context.save_for_backward(gradient)
-        return moving.new_tensor(value)
-
-    @staticmethod
-    def backward(context, outer: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = context.saved_tensors
-        return outer * gradient, None
 
 
 @inlined

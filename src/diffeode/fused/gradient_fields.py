@@ -11,6 +11,7 @@ from numba import prange
 from torch import Tensor
 
 from diffeode.fused.compiler import inlined, kernel
+from diffeode.fused.gradient import with_gradient
 
 _TINY = np.float32(1e-12)
 
@@ -34,7 +35,7 @@ class FusedGradientFields:
         self.scale = 1.0 / self.weights.sum(dtype=np.float64)
 
     def __call__(self, moving: Tensor) -> Tensor:
-        return _GradientFields.apply(moving, self)
+        return with_gradient(moving, self.value_and_gradient)
 
     def value_and_gradient(self, moving: Tensor) -> tuple[float, Tensor]:
         """The loss and its gradient with respect to ``moving``."""
@@ -48,19 +49,6 @@ class FusedGradientFields:
         gradient = np.empty_like(image)
         _difference_back(slopes, self.spacing, gradient)
         return 1 - value * self.scale, torch.from_numpy(gradient)[None, None]
-
-
-class _GradientFields(torch.autograd.Function):
-    @staticmethod
-    def forward(context, moving: Tensor, loss: FusedGradientFields) -> Tensor:
-        value, gradient = loss.value_and_gradient(moving.detach())
-        context.save_for_backward(gradient)
-        return moving.new_tensor(value)
-
-    @staticmethod
-    def backward(context, outer: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = context.saved_tensors
-        return outer * gradient, None
 
 
 @inlined

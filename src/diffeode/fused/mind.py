@@ -13,6 +13,7 @@ from numba import prange
 from torch import Tensor
 
 from diffeode.fused.compiler import exponential_of_negative, inlined, kernel
+from diffeode.fused.gradient import with_gradient
 
 _PAIRS = 6
 _CHANNELS = 12
@@ -30,41 +31,42 @@ def mind_ssc_difference(
         image, mask: ``(1, 1, X, Y, Z)``, float32, on the CPU.
         target: ``(1, 12, X, Y, Z)``.
     """
-    reach = dilation + radius
     weights = torch.ones_like(image) if mask is None else mask
-    return _Difference.apply(F.pad(image, [reach] * 6, mode="replicate"), target, weights, radius, dilation)
+    target, weights = _together(target[0]).numpy(), weights[0, 0].contiguous().numpy()
+    return with_gradient(
+        _extended(image, radius, dilation),
+        lambda extended: _value_and_gradient(extended[0, 0].numpy(), target, weights, radius, dilation),
+    )
 
 
 def mind_ssc_descriptor(image: Tensor, radius: int, dilation: int) -> Tensor:
-    """The descriptor ``(1, 12, X, Y, Z)`` to compare with, rounded as the difference rounds that of ``image``."""
-    reach = dilation + radius
-    extended = F.pad(image, [reach] * 6, mode="replicate")[0, 0].numpy()
+    """The descriptor ``(1, 12, X, Y, Z)`` to compare with, rounded as the difference rounds that of ``image``.
+
+    Its rows lie in memory as the difference reads them.
+    """
+    extended = _extended(image, radius, dilation)[0, 0].numpy()
     size = np.array(image.shape[2:])
     layout, distances, variance = _distances(extended, size, radius, dilation)
-    descriptor = np.empty((_CHANNELS, *size), np.float32)
+    descriptor = np.empty((*size[:2], _CHANNELS, size[2]), np.float32)
     _describe(distances, layout, variance, descriptor)
-    return torch.from_numpy(descriptor)[None]
+    return torch.from_numpy(descriptor).permute(2, 0, 1, 3)[None]
 
 
-class _Difference(torch.autograd.Function):
-    @staticmethod
-    def forward(context, extended: Tensor, target: Tensor, weights: Tensor, radius: int, dilation: int) -> Tensor:
-        arrays = [tensor.detach()[0].contiguous().numpy() for tensor in (extended, target, weights)]
-        value, gradient = _value_and_gradient(arrays[0][0], arrays[1], arrays[2][0], radius, dilation)
-        context.save_for_backward(torch.from_numpy(gradient)[None, None])
-        return extended.new_tensor(value)
+def _extended(image: Tensor, radius: int, dilation: int) -> Tensor:
+    """``image`` with room for the patches at its border, where its values continue."""
+    return F.pad(image, [dilation + radius] * 6, mode="replicate")
 
-    @staticmethod
-    def backward(context, outer: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = context.saved_tensors
-        return outer * gradient, None, None, None, None
+
+def _together(channels: Tensor) -> Tensor:
+    """``(12, X, Y, Z)`` as ``(X, Y, 12, Z)``: what belongs to a row of voxels lies in one place, so is fetched fast."""
+    return channels.permute(1, 2, 0, 3).contiguous()
 
 
 def _value_and_gradient(
     extended: np.ndarray, target: np.ndarray, weights: np.ndarray, radius: int, dilation: int
-) -> tuple[float, np.ndarray]:
-    """The loss and its gradient with respect to the extended image, in float32."""
-    size = np.array(target.shape[1:])
+) -> tuple[float, Tensor]:
+    """The loss and its gradient with respect to the extended image."""
+    size = np.array(weights.shape)
     layout, distances, variance = _distances(extended, size, radius, dilation)
     # Each distance is spread over its window on the way back, so it needs room for the window on either side.
     slopes = np.zeros((_PAIRS, *(size + dilation + 4 * radius)), np.float32)
@@ -73,7 +75,7 @@ def _value_and_gradient(
     _box_sums(slopes, layout, radius, distances)
     gradient = np.empty_like(extended)
     _gather(extended, distances, layout, radius, gradient)
-    return value * scale, gradient
+    return value * scale, torch.from_numpy(gradient)[None, None]
 
 
 def _distances(
@@ -227,7 +229,7 @@ def _invert(variance, low, high, inverse):
 @kernel
 def _describe(distances, layout, typical, descriptor):
     """The channels of the descriptor."""
-    _, nx, ny, nz = descriptor.shape
+    nx, ny, _, nz = descriptor.shape
     for x in prange(nx):
         excess = np.empty((_CHANNELS, nz), np.float32)
         variance, inverse = np.empty(nz, np.float32), np.empty(nz, np.float32)
@@ -236,7 +238,7 @@ def _describe(distances, layout, typical, descriptor):
             _invert(variance, _LOW * typical, _HIGH * typical, inverse)
             for channel in range(_CHANNELS):
                 for z in range(nz):
-                    descriptor[channel, x, y, z] = exponential_of_negative(-excess[channel, z] * inverse[z])
+                    descriptor[x, y, channel, z] = exponential_of_negative(-excess[channel, z] * inverse[z])
 
 
 @kernel
@@ -285,7 +287,7 @@ def _compare_slab(distances, target, weights, layout, typical, scale, radius, sl
             for channel in range(_CHANNELS):
                 for z in range(nz):
                     similarity = exponential_of_negative(-excess[channel, z] * inverse[z])
-                    difference = similarity - target[channel, x, y, z]
+                    difference = similarity - target[x, y, channel, z]
                     row += weights[x, y, z] * difference * difference
                     outer = np.float32(2) * scale * weights[x, y, z] * difference * similarity * inverse[z]
                     pull[channel, z] = -outer

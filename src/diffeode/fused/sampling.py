@@ -1,4 +1,4 @@
-"""Linear interpolation at moved voxels and its gradients (:func:`diffeode.warp.pull_back`)."""
+"""Linear interpolation at moved voxels and its gradients (:mod:`diffeode.warp`)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,18 @@ def pull_back_fused(image: Tensor, displacement: Tensor, border: bool) -> Tensor
         displacement: ``(1, 3, X, Y, Z)``, voxels.
     """
     return _PullBack.apply(image, displacement, border)
+
+
+def pull_back_resized_fused(image: Tensor, displacement: Tensor, border: bool) -> Tensor:
+    """:func:`pull_back_fused` by a displacement resized to the image's grid, which is never written to memory.
+
+    There is no derivative by the image.
+
+    Args:
+        image: ``(1, C, X, Y, Z)``, float32, on the CPU.
+        displacement: ``(1, 3, *coarse)`` on another grid over the same box, voxels of that grid.
+    """
+    return _PullBackResized.apply(image, displacement, border)
 
 
 class _PullBack(torch.autograd.Function):
@@ -42,26 +54,88 @@ class _PullBack(torch.autograd.Function):
         return by_image, by_displacement, None
 
 
+class _PullBackResized(torch.autograd.Function):
+    @staticmethod
+    def forward(context, image: Tensor, displacement: Tensor, border: bool) -> Tensor:
+        context.save_for_backward(image, displacement)
+        context.border = border
+        out = torch.empty_like(image)
+        at, ratios = _relation(displacement, image)
+        _sample_resized(_array(image), _array(displacement), at, ratios, border, out[0].numpy())
+        return out
+
+    @staticmethod
+    def backward(context, outer: Tensor) -> tuple[Tensor | None, ...]:
+        image, displacement = context.saved_tensors
+        at, ratios = _relation(displacement, image)
+        fine, coarse = image.shape[2:], displacement.shape[2:]
+        planes = np.empty((fine[0], 3, *coarse[1:]), np.float32)
+        _slopes_resized(_array(image), _array(displacement), at, ratios, _array(outer), context.border, planes)
+        by_displacement = torch.empty_like(displacement)
+        _gather_planes(planes, at[0], by_displacement[0].numpy())
+        return None, by_displacement, None
+
+
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach()[0].contiguous().numpy()
 
 
+def _relation(displacement: Tensor, image: Tensor) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """By axis, where the image's voxels lie on the displacement's grid, and how many of them one voxel there holds.
+
+    As :func:`diffeode.warp.resize` has it: before the first centre and after the last the value stays.
+    """
+    sizes = list(zip(displacement.shape[2:], image.shape[2:], strict=True))
+    at = tuple(np.maximum((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0.0) for coarse, fine in sizes)
+    return at, np.array([fine / coarse for coarse, fine in sizes], np.float32)
+
+
 @inlined
-def _place(at, n, border):
+def _locate(x, y, u, v, w, size, border, corner, within):
+    """Of each voxel of a moved row the corner of the cell it comes to lie in, and the place in it, ``(3, Z)``.
+
+    Corners count along the flat image; -1: the point is not, or not clearly, inside the image, if anywhere.
+    """
+    nx, ny, nz = size
+    first = 1 if border else 0
+    for z in range(u.shape[0]):
+        du, dv, dw = np.floor(u[z]), np.floor(v[z]), np.floor(w[z])
+        within[0, z], within[1, z], within[2, z] = u[z] - du, v[z] - dv, w[z] - dw
+        i, j, k = np.float32(x) + du, np.float32(y) + dv, np.float32(z) + dw
+        inside = (i >= first) & (j >= first) & (k >= first) & (i < nx - 1) & (j < ny - 1) & (k < nz - 1)
+        corner[z] = (np.int64(i) * ny + np.int64(j)) * nz + np.int64(k) if inside else -1
+
+
+@inlined
+def _cell(image, corner, ny, nz):
+    """The values at the corners of a cell inside the flat image."""
+    # Unsigned, so that no index is taken for one from the end.
+    low = np.uintp(corner)
+    left, high = low + np.uintp(nz), low + np.uintp(ny * nz)
+    right, one = high + np.uintp(nz), np.uintp(1)
+    return (
+        image[low], image[low + one], image[left], image[left + one],
+        image[high], image[high + one], image[right], image[right + one],
+    )  # fmt: skip
+
+
+@inlined
+def _place(index, move, n, border):
     """Lower voxel, fraction above it, and whether moving the point moves the place, along an axis of ``n`` voxels."""
+    whole = np.floor(move)
+    lower, fraction = index + np.int64(whole), move - whole
     if border:
-        if at <= 0.0:
+        if lower < 0 or (lower == 0 and fraction == 0):
             return 0, np.float32(0), False
-        if at >= n - 1:
+        if lower >= n - 1:
             return max(n - 2, 0), np.float32(min(n - 1, 1)), False
-    lower = int(np.floor(at))
-    return lower, np.float32(at - lower), True
+    return lower, fraction, True
 
 
 @inlined
-def _lost(px, py, pz):
+def _lost(u, v, w):
     """Whether a point is nowhere: not finite, or so far off that its index would overflow."""
-    return not (abs(px) + abs(py) + abs(pz) < 1e6)
+    return not (abs(u) + abs(v) + abs(w) < np.float32(1e6))
 
 
 @inlined
@@ -92,56 +166,97 @@ def _mix(a, b, fraction):
     return a + fraction * (b - a)
 
 
+@inlined
+def _value(v, a, b, c):
+    """Between eight corners."""
+    low = _mix(_mix(v[0], v[1], c), _mix(v[2], v[3], c), b)
+    return _mix(low, _mix(_mix(v[4], v[5], c), _mix(v[6], v[7], c), b), a)
+
+
+@inlined
+def _slope(v, a, b, c):
+    """Derivatives of the value by the place."""
+    low, high = _mix(v[0], v[1], c), _mix(v[2], v[3], c)
+    low_above, high_above = _mix(v[4], v[5], c), _mix(v[6], v[7], c)
+    edges = _mix(_mix(v[1] - v[0], v[3] - v[2], b), _mix(v[5] - v[4], v[7] - v[6], b), a)
+    return _mix(low_above, high_above, b) - _mix(low, high, b), _mix(high - low, high_above - low_above, a), edges
+
+
+@inlined
+def _sample_row(image, flat, x, y, u, v, w, border, corner, within, out):
+    channels, nx, ny, nz = image.shape
+    _locate(x, y, u, v, w, (nx, ny, nz), border, corner, within)
+    for z in range(u.shape[0]):
+        if corner[z] >= 0:
+            for channel in range(channels):
+                cell = _cell(flat[channel], corner[z], ny, nz)
+                out[channel, x, y, z] = _value(cell, within[0, z], within[1, z], within[2, z])
+        elif _lost(u[z], v[z], w[z]):
+            for channel in range(channels):
+                out[channel, x, y, z] = np.nan
+        else:
+            i, a, _ = _place(x, u[z], nx, border)
+            j, b, _ = _place(y, v[z], ny, border)
+            k, c, _ = _place(z, w[z], nz, border)
+            for channel in range(channels):
+                out[channel, x, y, z] = _value(_corners(image, channel, i, j, k), a, b, c)
+
+
+@inlined
+def _slopes_row(image, flat, x, y, u, v, w, border, corner, within, outer, by_u, by_v, by_w):
+    """Derivative by the moves of a row."""
+    channels, nx, ny, nz = image.shape
+    _locate(x, y, u, v, w, (nx, ny, nz), border, corner, within)
+    for z in range(u.shape[0]):
+        du, dv, dw = np.float32(0), np.float32(0), np.float32(0)
+        if corner[z] >= 0:
+            for channel in range(channels):
+                cell = _cell(flat[channel], corner[z], ny, nz)
+                slope = _slope(cell, within[0, z], within[1, z], within[2, z])
+                g = outer[channel, x, y, z]
+                du, dv, dw = du + g * slope[0], dv + g * slope[1], dw + g * slope[2]
+        elif _lost(u[z], v[z], w[z]):
+            du, dv, dw = np.float32(np.nan), np.float32(np.nan), np.float32(np.nan)
+        else:
+            i, a, free_x = _place(x, u[z], nx, border)
+            j, b, free_y = _place(y, v[z], ny, border)
+            k, c, free_z = _place(z, w[z], nz, border)
+            for channel in range(channels):
+                slope = _slope(_corners(image, channel, i, j, k), a, b, c)
+                g = outer[channel, x, y, z]
+                du += g * slope[0] if free_x else np.float32(0)
+                dv += g * slope[1] if free_y else np.float32(0)
+                dw += g * slope[2] if free_z else np.float32(0)
+        by_u[z], by_v[z], by_w[z] = du, dv, dw
+
+
+@inlined
+def _flat(image):
+    return image.reshape(image.shape[0], image.shape[1] * image.shape[2] * image.shape[3])
+
+
 @kernel
 def _sample(image, displacement, border, out):
-    channels, nx, ny, nz = image.shape
     _, mx, my, mz = displacement.shape
+    flat = _flat(image)
     for x in prange(mx):
+        corner, within = np.empty(mz, np.int64), np.empty((3, mz), np.float32)
         for y in range(my):
-            for z in range(mz):
-                px, py, pz = x + displacement[0, x, y, z], y + displacement[1, x, y, z], z + displacement[2, x, y, z]
-                if _lost(px, py, pz):
-                    for channel in range(channels):
-                        out[channel, x, y, z] = np.nan
-                    continue
-                i, a, _ = _place(px, nx, border)
-                j, b, _ = _place(py, ny, border)
-                k, c, _ = _place(pz, nz, border)
-                for channel in range(channels):
-                    v = _corners(image, channel, i, j, k)
-                    low = _mix(_mix(v[0], v[1], c), _mix(v[2], v[3], c), b)
-                    high = _mix(_mix(v[4], v[5], c), _mix(v[6], v[7], c), b)
-                    out[channel, x, y, z] = _mix(low, high, a)
+            u, v, w = displacement[0, x, y], displacement[1, x, y], displacement[2, x, y]
+            _sample_row(image, flat, x, y, u, v, w, border, corner, within, out)
 
 
 @kernel
 def _slopes(image, displacement, outer, border, by_displacement):
     """Derivative by the displacement."""
-    channels, nx, ny, nz = image.shape
     _, mx, my, mz = displacement.shape
+    flat = _flat(image)
     for x in prange(mx):
+        corner, within = np.empty(mz, np.int64), np.empty((3, mz), np.float32)
         for y in range(my):
-            for z in range(mz):
-                px, py, pz = x + displacement[0, x, y, z], y + displacement[1, x, y, z], z + displacement[2, x, y, z]
-                for axis in range(3):
-                    by_displacement[axis, x, y, z] = np.nan if _lost(px, py, pz) else 0
-                if _lost(px, py, pz):
-                    continue
-                i, a, free_x = _place(px, nx, border)
-                j, b, free_y = _place(py, ny, border)
-                k, c, free_z = _place(pz, nz, border)
-                for channel in range(channels):
-                    v = _corners(image, channel, i, j, k)
-                    g = outer[channel, x, y, z]
-                    edges = _mix(_mix(v[1] - v[0], v[3] - v[2], b), _mix(v[5] - v[4], v[7] - v[6], b), a)
-                    low, high = _mix(v[0], v[1], c), _mix(v[2], v[3], c)
-                    low_above, high_above = _mix(v[4], v[5], c), _mix(v[6], v[7], c)
-                    if free_x:
-                        by_displacement[0, x, y, z] += g * (_mix(low_above, high_above, b) - _mix(low, high, b))
-                    if free_y:
-                        by_displacement[1, x, y, z] += g * _mix(high - low, high_above - low_above, a)
-                    if free_z:
-                        by_displacement[2, x, y, z] += g * edges
+            u, v, w = displacement[0, x, y], displacement[1, x, y], displacement[2, x, y]
+            du, dv, dw = by_displacement[0, x, y], by_displacement[1, x, y], by_displacement[2, x, y]
+            _slopes_row(image, flat, x, y, u, v, w, border, corner, within, outer, du, dv, dw)
 
 
 @kernel
@@ -149,19 +264,46 @@ def _scatter(outer, displacement, border, by_image):
     """Derivative by the image. Points go anywhere, so only channels can be worked on side by side."""
     channels, nx, ny, nz = by_image.shape
     _, mx, my, mz = displacement.shape
+    flat = _flat(by_image)
     for channel in prange(channels):
+        corner, within = np.empty(mz, np.int64), np.empty((3, mz), np.float32)
         for x in range(mx):
             for y in range(my):
+                u, v, w = displacement[0, x, y], displacement[1, x, y], displacement[2, x, y]
+                _locate(x, y, u, v, w, (nx, ny, nz), border, corner, within)
                 for z in range(mz):
-                    px = x + displacement[0, x, y, z]
-                    py = y + displacement[1, x, y, z]
-                    pz = z + displacement[2, x, y, z]
-                    if _lost(px, py, pz):
-                        continue
-                    i, a, _ = _place(px, nx, border)
-                    j, b, _ = _place(py, ny, border)
-                    k, c, _ = _place(pz, nz, border)
-                    _spread(outer[channel, x, y, z], by_image[channel], i, j, k, a, b, c)
+                    value = outer[channel, x, y, z]
+                    if corner[z] >= 0:
+                        _spread_inside(
+                            value, flat[channel], corner[z], ny, nz, within[0, z], within[1, z], within[2, z]
+                        )
+                    elif not _lost(u[z], v[z], w[z]):
+                        i, a, _ = _place(x, u[z], nx, border)
+                        j, b, _ = _place(y, v[z], ny, border)
+                        k, c, _ = _place(z, w[z], nz, border)
+                        _spread(value, by_image[channel], i, j, k, a, b, c)
+
+
+@inlined
+def _spread_inside(value, image, corner, ny, nz, a, b, c):
+    """Add ``value`` to the corners of a cell inside the flat image."""
+    low = np.uintp(corner)
+    left, high = low + np.uintp(nz), low + np.uintp(ny * nz)
+    right, one = high + np.uintp(nz), np.uintp(1)
+    above = value * a
+    below = value - above
+    above_left, below_left = above * b, below * b
+    _share(below - below_left, image, low, one, c)
+    _share(below_left, image, left, one, c)
+    _share(above - above_left, image, high, one, c)
+    _share(above_left, image, right, one, c)
+
+
+@inlined
+def _share(value, image, at, one, fraction):
+    part = value * fraction
+    image[at] += value - part
+    image[at + one] += part
 
 
 @inlined
@@ -174,3 +316,116 @@ def _spread(value, image, i, j, k, a, b, c):
                 if 0 <= u < nx and 0 <= v < ny and 0 <= w < nz:
                     weight = (a if di else 1 - a) * (b if dj else 1 - b) * (c if dk else 1 - c)
                     image[u, v, w] += value * weight
+
+
+@kernel
+def _sample_resized(image, coarse, at, ratios, border, out):
+    _, mx, my, mz = image.shape
+    at_x, at_y, at_z = at
+    flat = _flat(image)
+    for x in prange(mx):
+        corner, within = np.empty(mz, np.int64), np.empty((3, mz), np.float32)
+        plane, rows = np.empty((3, coarse.shape[2], mz), np.float32), np.empty((3, mz), np.float32)
+        _resize_plane(coarse, at_x[x], at_z, ratios, plane)
+        for y in range(my):
+            _resize_row(plane, at_y[y], rows)
+            _sample_row(image, flat, x, y, rows[0], rows[1], rows[2], border, corner, within, out)
+
+
+@kernel
+def _slopes_resized(image, coarse, at, ratios, outer, border, planes):
+    """Derivative by the displacement, resized along the first axis only: ``(3, Y, Z)`` for every plane of the image."""
+    _, mx, my, mz = image.shape
+    at_x, at_y, at_z = at
+    flat = _flat(image)
+    for x in prange(mx):
+        corner, within = np.empty(mz, np.int64), np.empty((3, mz), np.float32)
+        plane, rows = np.empty((3, coarse.shape[2], mz), np.float32), np.empty((3, mz), np.float32)
+        by_plane, by_rows = np.zeros(plane.shape, np.float32), np.empty((3, mz), np.float32)
+        _resize_plane(coarse, at_x[x], at_z, ratios, plane)
+        for y in range(my):
+            _resize_row(plane, at_y[y], rows)
+            u, v, w = rows[0], rows[1], rows[2]
+            du, dv, dw = by_rows[0], by_rows[1], by_rows[2]
+            _slopes_row(image, flat, x, y, u, v, w, border, corner, within, outer, du, dv, dw)
+            _add_row(by_rows, at_y[y], by_plane)
+        _narrow_plane(by_plane, at_z, ratios, planes[x])
+
+
+@inlined
+def _between(at, n):
+    """The two voxels that a place on an axis of ``n`` lies between, and how far from the first to the second."""
+    before = np.int64(at)
+    return before, min(before + 1, n - 1), np.float32(at - before)
+
+
+@inlined
+def _resize_plane(coarse, at_x, at_z, ratios, plane):
+    """The displacement at a plane of the fine grid, resized along the last axis too but not the middle one."""
+    _, nx, ny, nz = coarse.shape
+    before, after, fraction = _between(at_x, nx)
+    row = np.empty(nz, np.float32)
+    for axis in range(3):
+        for y in range(ny):
+            low, high = coarse[axis, before, y], coarse[axis, after, y]
+            for z in range(nz):
+                row[z] = ratios[axis] * _mix(low[z], high[z], fraction)
+            for z in range(plane.shape[2]):
+                left, right, part = _between(at_z[z], nz)
+                plane[axis, y, z] = _mix(row[left], row[right], part)
+
+
+@inlined
+def _resize_row(plane, at_y, rows):
+    before, after, fraction = _between(at_y, plane.shape[1])
+    for axis in range(3):
+        low, high, row = plane[axis, before], plane[axis, after], rows[axis]
+        for z in range(row.shape[0]):
+            row[z] = _mix(low[z], high[z], fraction)
+
+
+@inlined
+def _add_row(by_rows, at_y, by_plane):
+    """The way back of :func:`_resize_row`."""
+    before, after, fraction = _between(at_y, by_plane.shape[1])
+    for axis in range(3):
+        low, high, row = by_plane[axis, before], by_plane[axis, after], by_rows[axis]
+        for z in range(row.shape[0]):
+            low[z] += (1 - fraction) * row[z]
+        for z in range(row.shape[0]):
+            high[z] += fraction * row[z]
+
+
+@inlined
+def _narrow_plane(by_plane, at_z, ratios, out):
+    """The way back of :func:`_resize_plane` along the last axis."""
+    for axis in range(3):
+        for y in range(by_plane.shape[1]):
+            row = out[axis, y]
+            row[:] = 0
+            for z in range(by_plane.shape[2]):
+                left, right, part = _between(at_z[z], row.shape[0])
+                value = ratios[axis] * by_plane[axis, y, z]
+                row[left] += (1 - part) * value
+                row[right] += part * value
+
+
+@kernel
+def _gather_planes(planes, at_x, by_coarse):
+    """The way back of resizing along the first axis: every coarse plane collects from those it had a part in."""
+    _, nx, ny, nz = by_coarse.shape
+    for coarse in prange(nx):
+        for axis in range(3):
+            for y in range(ny):
+                by_coarse[axis, coarse, y] = 0
+        for x in range(planes.shape[0]):
+            before, after, fraction = _between(at_x[x], nx)
+            weight = (1 - fraction if before == coarse else np.float32(0)) + (
+                fraction if after == coarse else np.float32(0)
+            )
+            if weight > 0:
+                for axis in range(3):
+                    for y in range(ny):
+                        total, part = by_coarse[axis, coarse, y], planes[x, axis, y]
+                        for z in range(nz):
+                            total[z] += weight * part[z]

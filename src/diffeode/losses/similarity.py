@@ -33,7 +33,7 @@ class Warped:
 
     Args:
         moving: ``(1, 1, *size)``.
-        displacement: ``(1, d, *size)``, voxels.
+        displacement: ``(1, d, *coarse)`` on a grid over the same box, coarser or the same; voxels of that grid.
     """
 
     def __init__(self, moving: Tensor, displacement: Tensor) -> None:

@@ -19,7 +19,6 @@ from diffeode.losses.similarity import Similarity, Warped, descriptor_similarity
 from diffeode.losses.squared_difference import squared_difference_to
 from diffeode.optimise.loop import Objective
 from diffeode.optimise.pyramid import Lattice, reduce
-from diffeode.warp import resize_displacement
 
 if TYPE_CHECKING:
     from diffeode.methods.neural_ode import NeuralODE
@@ -57,7 +56,7 @@ def energy_on(scene: Scene, images: Lattice, fields: Lattice, method: NeuralODE)
 
     def terms(velocity: Tensor) -> dict[str, Tensor]:
         displacement = flow(velocity)
-        warped = Warped(scene.moving, resize_displacement(displacement, images.size))
+        warped = Warped(scene.moving, displacement)
         energy = {name: weight * similarity(warped) for name, (weight, similarity) in similarities.items()}
         if method.weight_gradient:
             roughness = gradient_magnitude(displacement, fields.spacing, scene.weights)
