@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter, defaultdict
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 from snakemake.logging import logger
@@ -34,21 +36,64 @@ def show_one_line_per_job(workflow) -> None:
             handler.formatter.format_job_error = lines.error
 
 
+class Estimate:
+    """How long the rest will take: a training is no figure, so every rule is judged by its own jobs.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, clock=time.monotonic) -> None:
+        self._clock, self._began = clock, clock()
+        self._waiting: Counter[str] = Counter()
+        self._running: dict[int, tuple[str, float]] = {}
+        self._took: defaultdict[str, list[float]] = defaultdict(list)
+
+    def planned(self, jobs: dict[str, int]) -> None:
+        """So many jobs of every rule are to run."""
+        self._waiting = Counter({rule: count for rule, count in jobs.items() if rule != "total"})
+
+    def begun(self, job: int, rule: str) -> None:
+        """A job runs."""
+        self._running[job] = rule, self._clock()
+        self._waiting[rule] -= 1
+
+    def ended(self, job: int) -> None:
+        """A job has run."""
+        if job in self._running:
+            rule, began = self._running.pop(job)
+            self._took[rule].append(self._clock() - began)
+
+    def seconds_left(self) -> float:
+        """Of all that waits or runs, as much of it side by side as so far; a rule not seen yet counts as a usual one."""
+        means = {rule: mean(seconds) for rule, seconds in self._took.items()}
+        usual = median(means.values()) if means else 0.0
+        now = self._clock()
+        ahead = sum(max(count, 0) * means.get(rule, usual) for rule, count in self._waiting.items())
+        ahead += sum(max(means.get(rule, usual) - (now - began), 0) for rule, began in self._running.values())
+        worked = sum(map(sum, self._took.values())) + sum(now - began for _, began in self._running.values())
+        return ahead * (now - self._began) / worked if worked else 0.0
+
+
 class _OneLinePerJob(logging.Filter):
     """Holds back what announces a job, and says its message again when it has ended."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.started = time.monotonic()
+        self.estimate = Estimate()
         self.messages: dict[int, str] = {}
         self.finished: list[str] = []
 
     def filter(self, record: logging.LogRecord) -> bool:
         event = getattr(record, "event", None)
-        if event == LogEvent.JOB_INFO:
+        if event == LogEvent.RUN_INFO:
+            self.estimate.planned(record.stats)
+        elif event == LogEvent.JOB_INFO:
             self.messages[record.jobid] = record.rule_msg or record.rule_name
+            self.estimate.begun(record.jobid, record.rule_name)
         elif event == LogEvent.JOB_FINISHED:
             self.finished.append(self.messages.get(record.job_id, ""))
+            self.estimate.ended(record.job_id)
         held = event in (LogEvent.JOB_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED)
         return not (held or _is_noise(record))
 
@@ -56,8 +101,8 @@ class _OneLinePerJob(logging.Filter):
         """``[12/80, about 3 min left] registering ...``."""
         names, self.finished = "; ".join(self.finished), []
         done, total = message["done"], message["total"]
-        left = (time.monotonic() - self.started) / done * (total - done)
-        return f"[{done}/{total}{f', about {_duration(left)} left' if done < total else ''}] {names}"
+        left = f", about {_duration(self.estimate.seconds_left())} left" if done < total else ""
+        return f"[{done}/{total}{left}] {names}"
 
     def error(self, message: dict[str, Any]) -> str:
         """``Failed: aligning ... (log: ...)``, or nothing where the script has said so itself."""

@@ -1,0 +1,63 @@
+"""The console's estimate of the time left."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
+from progress import Estimate
+
+
+@pytest.fixture
+def clock():
+    return [0.0]
+
+
+@pytest.fixture
+def estimate(clock):
+    return Estimate(lambda: clock[0])
+
+
+def run(estimate, clock, job, rule, seconds):
+    estimate.begun(job, rule)
+    clock[0] += seconds
+    estimate.ended(job)
+
+
+def test_every_rule_is_judged_by_its_own_jobs(estimate, clock):
+    estimate.planned({"train": 1, "draw": 11, "total": 12})
+    run(estimate, clock, 1, "train", 1000)
+    run(estimate, clock, 2, "draw", 2)
+    assert estimate.seconds_left() == pytest.approx(10 * 2)
+
+
+def test_a_rule_that_has_not_run_counts_as_a_usual_one(estimate, clock):
+    estimate.planned({"a": 1, "b": 1, "c": 1, "d": 3, "total": 6})
+    for job, (rule, seconds) in enumerate({"a": 1, "b": 5, "c": 100}.items()):
+        run(estimate, clock, job, rule, seconds)
+    assert estimate.seconds_left() == pytest.approx(3 * 5)
+
+
+def test_jobs_side_by_side_halve_the_time(estimate, clock):
+    estimate.planned({"draw": 6, "total": 6})
+    for pair in ((1, 2), (3, 4)):
+        for job in pair:
+            estimate.begun(job, "draw")
+        clock[0] += 10
+        for job in pair:
+            estimate.ended(job)
+    assert estimate.seconds_left() == pytest.approx(10)
+
+
+def test_what_a_running_job_has_done_counts(estimate, clock):
+    estimate.planned({"draw": 2, "total": 2})
+    run(estimate, clock, 1, "draw", 10)
+    estimate.begun(2, "draw")
+    clock[0] += 4
+    assert estimate.seconds_left() == pytest.approx(6)
+
+
+def test_before_anything_ran_nothing_is_known(estimate):
+    estimate.planned({"draw": 2, "total": 2})
+    assert estimate.seconds_left() == 0
