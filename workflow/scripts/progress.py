@@ -65,7 +65,7 @@ class Estimate:
             self._took[rule].append(self._clock() - began)
 
     def seconds_left(self) -> float:
-        """Of all that waits or runs, as much of it side by side as so far; a rule not seen yet counts as a usual one."""
+        """Of all that waits or runs, as much side by side as so far; a rule not seen yet counts as a usual one."""
         means = {rule: mean(seconds) for rule, seconds in self._took.items()}
         usual = median(means.values()) if means else 0.0
         now = self._clock()
