@@ -109,9 +109,17 @@ def test_the_gradient_made_again_is_the_gradient_kept():
     assert torch.equal(*gradients)
 
 
-def test_images_of_two_axes_are_refused():
-    with pytest.raises(InputError, match="sees volumes"):
-        descriptor()(torch.rand(1, 1, 8, 8))
+def test_a_plane_is_seen_as_a_slab_that_is_the_same_all_along():
+    plane = torch.rand(1, 1, 21, 18, generator=torch.Generator().manual_seed(4))
+    slab = plane[..., None].expand(-1, -1, -1, -1, 16)
+    found = descriptor()(plane)
+    assert found.shape == (1, 24, 21, 18)
+    assert found == pytest.approx(descriptor()(slab)[..., 7], abs=1e-5)
+
+
+def test_images_of_one_axis_are_refused():
+    with pytest.raises(InputError, match="sees planes"):
+        descriptor()(torch.rand(1, 1, 8))
 
 
 # ------------------------------------------------------------------------------------------------ contrasts

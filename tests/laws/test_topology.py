@@ -1,5 +1,7 @@
 """A diffeomorphism tears and glues nothing: NODEO's shapes in the plane (Wu et al., CVPR 2022) keep their topology."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -70,10 +72,10 @@ def overlap(a, b):
     return 2 * (a & b).sum() / (a.sum() + b.sum())
 
 
-def registered(fixed, moving):
+def registered(fixed, moving, method=METHOD):
     """``moving`` pulled back on the finer grid, and the displacements there and back."""
     tensors = [torch.from_numpy(shape)[None, None] for shape in (fixed, moving)]
-    found = METHOD.velocity_between(*tensors, (1.0, 1.0))
+    found = method.velocity_between(*tensors, (1.0, 1.0))
     size = (FINER * SIDE,) * 2
     warped = pull_back(resize(tensors[1], size), resize_displacement(found.forward, size))
     return warped[0, 0].numpy(), found
@@ -101,3 +103,13 @@ def test_shapes_keep_their_topology(name):
     assert least_determinant(found.forward[0].numpy()) > 0
     assert least_determinant(found.inverse[0].numpy()) > 0
     assert overlap(warped, target) > (0.99 if components_and_holes(fixed) == topology else 0.92)
+
+
+def test_the_learned_descriptor_serves_in_the_plane():
+    fixed, moving = square(), circle()
+    learned = dataclasses.replace(METHOD, weight_ssd=0.0, weight_descriptor=20.0, iterations=(40, 40, 20))
+    warped, found = registered(fixed, moving, learned)
+    target = resize(torch.from_numpy(fixed)[None, None], warped.shape)[0, 0].numpy()
+    assert components_and_holes(warped) == (1, 0)
+    assert least_determinant(found.forward[0].numpy()) > 0
+    assert overlap(warped, target) > 0.99

@@ -28,9 +28,9 @@ _DILATIONS = (1, 2)
 
 @final
 class LearnedDescriptor(nn.Module):
-    """An image ``(N, 1, X, Y, Z)`` in [0, 1] to tokens ``(N, 24, X, Y, Z)`` of length 1.
+    """An image ``(N, 1, *size)`` of two or three axes, in [0, 1], to tokens ``(N, 24, *size)`` of length 1.
 
-    For two dilations, the 12 pairs of :func:`diffeode.descriptors.mind.mind_ssc` with the squared distance of the
+    A plane is seen as a volume that is the same all along its third axis. For two dilations, the 12 pairs of :func:`diffeode.descriptors.mind.mind_ssc` with the squared distance of the
     network's features at single voxels in place of patches' intensities.
     """
 
@@ -42,10 +42,14 @@ class LearnedDescriptor(nn.Module):
         """Where only the image asks for a gradient, what the gradient needs is made again instead of kept.
 
         Raises:
-            InputError: the image has no three axes.
+            InputError: the image has neither two nor three axes.
         """
+        if image.dim() == 4:
+            return self.forward(image[..., None])[..., 0]
         if image.dim() != 5:
-            raise InputError(f"The learned descriptor sees volumes (N, 1, X, Y, Z), not {tuple(image.shape)}.")
+            raise InputError(
+                f"The learned descriptor sees planes (N, 1, X, Y) and volumes (N, 1, X, Y, Z), not {tuple(image.shape)}."
+            )
         if image.requires_grad and not self.training:
             features = checkpoint(self.network, image, use_reentrant=False)
             return checkpoint(tokens, features, use_reentrant=False)
