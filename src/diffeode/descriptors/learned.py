@@ -30,8 +30,9 @@ _DILATIONS = (1, 2)
 class LearnedDescriptor(nn.Module):
     """An image ``(N, 1, *size)`` of two or three axes, in [0, 1], to tokens ``(N, 24, *size)`` of length 1.
 
-    A plane is seen as a volume that is the same all along its third axis. For two dilations, the 12 pairs of :func:`diffeode.descriptors.mind.mind_ssc` with the squared distance of the
-    network's features at single voxels in place of patches' intensities.
+    A plane is seen as a volume that is the same all along its third axis. For two dilations, the 12 pairs of
+    :func:`diffeode.descriptors.mind.mind_ssc` with the squared distance of the network's features at single voxels in
+    place of patches' intensities.
     """
 
     def __init__(self, network: FeatureNetwork) -> None:
@@ -48,7 +49,7 @@ class LearnedDescriptor(nn.Module):
             return self.forward(image[..., None])[..., 0]
         if image.dim() != 5:
             raise InputError(
-                f"The learned descriptor sees planes (N, 1, X, Y) and volumes (N, 1, X, Y, Z), not {tuple(image.shape)}."
+                f"The learned descriptor sees planes and volumes (N, 1, *size), not an image {tuple(image.shape)}."
             )
         if image.requires_grad and not self.training:
             features = checkpoint(self.network, image, use_reentrant=False)
