@@ -10,6 +10,7 @@ from diffeode.fused.mind import mind_ssc_descriptor
 from diffeode.fused.sampling import pull_back_resized_fused
 from diffeode.losses.correlation import local_correlation_to
 from diffeode.losses.gradient_fields import normalised_gradient_fields_to
+from diffeode.losses.mutual_information import mutual_information_to
 from diffeode.losses.similarity import Warped, mind_similarity
 from diffeode.warp import pull_back, pull_back_from_rest, pull_back_resized, resize_displacement, voxel_centres
 
@@ -40,6 +41,8 @@ LOSSES = {
     "ncc-7": lambda fixed, mask: local_correlation_to(fixed, 7, True, mask),
     "ncc-3-unsquared": lambda fixed, mask: local_correlation_to(fixed, 3, False, mask),
     "ncc-wider-than-the-image": lambda fixed, mask: local_correlation_to(fixed, 41, True, mask),
+    "mi": lambda fixed, mask: mutual_information_to(fixed, 16, False, mask),
+    "nmi-9": lambda fixed, mask: mutual_information_to(fixed, 9, True, mask),
     "ngf": lambda fixed, mask: normalised_gradient_fields_to(fixed, 0.7, SPACING, mask),
 }
 
@@ -53,7 +56,7 @@ def test_losses_and_their_gradients_are_those_of_the_formula(name, masked, size)
         value_and_gradient(LOSSES[name](fixed.to(t), mask.to(t) if masked else None), moving.to(t))
         for t in (torch.float32, torch.float64)
     )
-    assert found[0] == pytest.approx(exact[0], rel=2e-6)
+    assert found[0] == pytest.approx(exact[0], rel=2e-6, abs=1e-7)
     torch.testing.assert_close(found[1].double(), exact[1], rtol=0, atol=2e-5 * float(exact[1].abs().max()))
 
 
@@ -72,9 +75,24 @@ def test_flat_background_gives_neither_nan_nor_pull():
         value, gradient = value_and_gradient(make(fixed, None), moving)
         assert np.isfinite(value), name
         assert torch.isfinite(gradient).all(), name
-        if name != "ncc-wider-than-the-image":
-            # What cancels there leaves its rounding; the flat image has no slope to carry it into the map.
+        if name not in ("ncc-wider-than-the-image", "mi", "nmi-9"):
+            # What cancels there leaves its rounding, and information has a pull on every intensity; the flat image has
+            # no slope to carry either into the map.
             assert gradient[..., 16:].abs().max() < 0.03 * gradient.abs().max(), name
+
+
+def test_information_pulls_on_no_intensity_outside_the_bins_and_is_lost_with_one():
+    fixed, moving, _ = images((9, 8, 7), 3)
+    loss = mutual_information_to(fixed, 16)
+    within = value_and_gradient(loss, moving.clamp(max=0.7) / 0.7)
+    beyond = value_and_gradient(loss, moving / 0.7)
+    assert beyond[0] == within[0]
+    outside = moving > 0.7
+    assert not beyond[1][outside].any()
+    assert torch.equal(beyond[1][~outside], within[1][~outside])
+    assert within[1][outside].all()
+    moving[0, 0, 4, 4, 4] = float("nan")
+    assert np.isnan(value_and_gradient(loss, moving)[0])
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -5,6 +5,7 @@ import torch
 from diffeode.fused.correlation import FusedCorrelation
 from diffeode.fused.gradient_fields import FusedGradientFields
 from diffeode.fused.mind import mind_ssc_descriptor, mind_ssc_difference
+from diffeode.fused.mutual_information import FusedInformation
 from diffeode.fused.sampling import pull_back_fused, pull_back_resized_fused
 
 _SIZE = (8, 8, 8)
@@ -19,6 +20,7 @@ def compile_all() -> None:
         mind_ssc_difference(image, mind_ssc_descriptor(fixed, 1, 2), 1, 2),
         FusedCorrelation(fixed, fixed, fixed, 3, True, 1e-10, None)(image),
         FusedGradientFields(torch.rand(1, 3, *_SIZE), 1.0, (1.0, 1.0, 1.0), None)(image),
+        FusedInformation(fixed, 2, lambda values: torch.stack((values, 1 - values)), torch.sum, None)(image),
         pull_back_fused(image, displacement, True).mean(),
         pull_back_resized_fused(fixed, displacement, True).mean(),
     )

@@ -7,12 +7,16 @@ these losses, so they are made chunk by chunk and never kept.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
+
+from diffeode.fused.compiler import serves
+from diffeode.fused.mutual_information import FusedInformation
 
 _FLOOR = 1e-10
 _CHUNK_FLOATS = 2_000_000
@@ -30,11 +34,13 @@ def mutual_information_to(
         fixed: ``(1, 1, *size)`` in [0, 1], and so the images the loss is asked for.
         mask: weights of the voxels in the joint histogram.
     """
+    measure = _normalised_information if normalised else _information
+    if serves(fixed):
+        return FusedInformation(fixed, bins, partial(_soft_bins, bins=bins), measure, mask)
     inside = torch.ones_like(fixed, dtype=torch.bool) if mask is None else mask > 0
     target = fixed[inside]
     weights = torch.full_like(target, 1 / len(target)) if mask is None else mask[inside] / mask.sum()
     per_chunk = max(1, _CHUNK_FLOATS // bins)
-    measure = _normalised_information if normalised else _information
 
     def loss(moving: Tensor) -> Tensor:
         chunks = zip(*(values.split(per_chunk) for values in (target, moving[inside], weights)), strict=True)
@@ -98,10 +104,10 @@ class _SumOverPatches(torch.autograd.Function):
 
 def _joint_histogram(fixed: Tensor, moving: Tensor, bins: int, weights: Tensor | None = None) -> Tensor:
     """Sum over voxels ``(..., voxels)``, of their weights if any, as ``(..., bins of fixed, bins of moving)``."""
-    of_fixed = _soft_bins(fixed, bins)
+    of_fixed = _soft_bins(fixed.clamp(0, 1), bins)
     if weights is not None:
         of_fixed = of_fixed * weights.unsqueeze(-2)
-    return of_fixed @ _soft_bins(moving, bins).transpose(-1, -2)
+    return of_fixed @ _soft_bins(moving.clamp(0, 1), bins).transpose(-1, -2)
 
 
 def _information(joint: Tensor) -> Tensor:
@@ -124,7 +130,7 @@ def _soft_bins(values: Tensor, bins: int) -> Tensor:
     Of ``-(v - c)^2 / 2 = v c - c^2 / 2 - v^2 / 2`` the last term is common to all bins ``c`` and drops out.
     """
     centres = torch.arange(bins, device=values.device, dtype=values.dtype).unsqueeze(-1) - (bins - 1) / 2
-    positions = (values.clamp(0, 1).unsqueeze(-2) - 0.5) * (bins - 1)
+    positions = (values.unsqueeze(-2) - 0.5) * (bins - 1)
     return torch.softmax(positions * centres - 0.5 * centres * centres, dim=-2)
 
 
