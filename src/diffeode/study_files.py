@@ -258,6 +258,13 @@ def _split(given: dict[str, Any] | None) -> Split | None:
     return Split(given["test"], given["seed"], always) if given else None
 
 
+def require_untrained(study: Study, files: Iterable[Path]) -> None:
+    """Raise :class:`InputError` where one of ``files``, to train on, is of a person whom ``study`` registers."""
+    shown = (folder for file in files for folder in file.parents if folder.name.startswith("sub-"))
+    registered = (person for experiment in study.experiments for person in experiment.persons)
+    require_no_test_person(map(os.path.realpath, shown), map(os.path.realpath, registered))
+
+
 def require_writable(folder: Path) -> None:
     """Raise :class:`InputError` where ``folder``, or the one it would be made in, cannot be written."""
     there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())

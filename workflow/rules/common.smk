@@ -20,7 +20,7 @@ from diffeode.errors import InputError
 from diffeode.methods.registry import method_class, method_module
 from diffeode.prepare.backends import backend_modules
 from diffeode.source import code_hash
-from diffeode.study_files import load_study, require_writable
+from diffeode.study_files import load_study, require_untrained, require_writable
 from diffeode.tools import FOLDERS
 
 import progress
@@ -400,16 +400,36 @@ def training_files(wildcards):
     # here, because nothing but this needs torch while a study is planned
     from diffeode.descriptors.learning.material import read_training, trained_files
 
-    training = read_training(f"{workflow.basedir}/config/training/{wildcards.training}.yaml")
-    return [str(file) for file in trained_files(training, Path(TRAINING_DATA))]
+    try:
+        training = read_training(f"{workflow.basedir}/config/training/{wildcards.training}.yaml")
+        files = trained_files(training, Path(TRAINING_DATA))
+        if wildcards.training in map(descriptor_training, [run.name for run in STUDY.runs]):
+            require_untrained(STUDY, files)
+    except InputError as error:
+        refuse(str(error))
+    return [str(file) for file in files]
+
+
+def descriptor_training(run):
+    """The training that a run's descriptor comes from, where its weights are those that a rule here makes; else None."""
+    weights = STUDY.run(run).parameters.get("descriptor_weights", "")
+    name = Path(weights).parent.name
+    described = (REPOSITORY / "config" / "training" / f"{name}.yaml").is_file()
+    return name if described and weights == DESCRIPTOR_WEIGHTS.format(training=name) else None
 
 
 # ------------------------------------------------------------------------------------------------ registrations
 
 
-def pair_and_moving_scan(wildcards):
-    """What a registration reads, and the training of its run where it has one."""
-    return [PAIR.format(**wildcards), prepared(planned_pair(wildcards).moving), *trainings(wildcards.run)]
+def registered(wildcards):
+    """What a registration reads: its pair, and the trainings that its run and its descriptor come from, if any."""
+    training = descriptor_training(wildcards.run)
+    return {
+        "pair": PAIR.format(**wildcards),
+        "moving_scan": prepared(planned_pair(wildcards).moving),
+        "training": trainings(wildcards.run),
+        "descriptor": [DESCRIPTOR_WEIGHTS.format(training=training)] if training else [],
+    }
 
 
 def run_of(wildcards):
@@ -419,7 +439,9 @@ def run_of(wildcards):
 
 def reads_of(wildcards):
     """Hashes of the files a run reads besides its pair, as of weights: other files, another run. None where they are
-    missing, which a plan has to do without."""
+    missing, which a plan has to do without, or an input of the registration."""
+    if descriptor_training(wildcards.run):
+        return None
     try:
         return STUDY.run(wildcards.run).build().reads()
     except InputError:

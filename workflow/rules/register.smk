@@ -6,7 +6,7 @@
 # threads, gpu and the time limit (0: none) are no params: they may change the time, never which results are up to date.
 rule register:
     input:
-        mended(pair_and_moving_scan),
+        unpack(mended(registered)),
     output:
         REGISTRATION,
     log:

@@ -1,4 +1,4 @@
-"""Training: scans to weights. No study needs it; ask for `train_descriptor`, or for the file of other weights."""
+"""Training a descriptor: scans to weights. A study asks for it where a run names these weights; by hand, `train_descriptor`."""
 
 
 # A training that was killed goes on from last.safetensors beside the weights, which is no output of the rule.
@@ -8,7 +8,12 @@ rule descriptor_weights:
         scans=training_files,
     output:
         weights=DESCRIPTOR_WEIGHTS,
-        curves=f"{RESULTS}/training/{{training}}/curves.png",
+        curves=report(
+            f"{RESULTS}/training/{{training}}/curves.png",
+            caption="../report/descriptor_curves.rst",
+            category="4 Training",
+            labels={"figure": "descriptor {training}"},
+        ),
     log:
         f"{LOGS}/train/{{training}}.log",
     benchmark:

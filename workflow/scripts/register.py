@@ -13,7 +13,7 @@ with job(snakemake) as say:
     from diffeode.prepare.pair import read_task
     from diffeode.receipt import read_receipt
 
-    pair, moving_scan, *training = (Path(receipt).parent for receipt in snakemake.input)
+    pair, moving_scan = (Path(receipt).parent for receipt in (snakemake.input.pair, snakemake.input.moving_scan))
     folder = Path(snakemake.output[0]).parent
     machine = Machine(
         threads=snakemake.threads,
@@ -22,8 +22,8 @@ with job(snakemake) as say:
         progress=lambda fraction, message: print(f"{100 * fraction:3.0f} % {message}", flush=True),
     )
     run = Run(snakemake.wildcards.run, title=snakemake.wildcards.run, **snakemake.params.run)
-    if training:
-        run = with_weights(run, *training)
+    for receipt in snakemake.input.get("training", []):
+        run = with_weights(run, Path(receipt).parent)
     # nothing of an earlier registration may lie beside the receipt of one that fails
     shutil.rmtree(folder, ignore_errors=True)
     task = Task(*read_task(pair, moving_scan))

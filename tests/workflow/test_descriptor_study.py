@@ -1,0 +1,119 @@
+"""A study with a run whose descriptor is trained first, on nobody who is registered."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from diffeode.errors import InputError
+from diffeode.study_files import load_study, require_untrained
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+DATASET = """\
+title: Toys
+population: toys
+kind: bids
+root: "${DIFFEODE_DATA}/toys"
+labels: null
+prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}
+"""
+EXPERIMENT = """\
+title: Toys
+fixed: {dataset: toys, modality: T2w, subjects: ["03"]}
+moving: {dataset: toys, modality: T1w, subjects: ["04"]}
+alignment: none
+pairs: all
+seed: 2
+"""
+STUDY = """\
+study: toys
+title: Toys
+experiments: [toys]
+runs: [identity, learned]
+ours: learned
+seed: 1
+results: results
+panels: 1
+"""
+RUN = """\
+method: neural-ode
+title: Learned
+parameters:
+  weight_mind: 0
+  weight_descriptor: 1
+  descriptor_weights: results/training/toys/best.safetensors
+  levels: [2]
+  iterations: [1]
+"""
+TRAINING = """\
+scans: ["toys/sub-01/anat/*"]
+validation: ["toys/sub-02/anat/*"]
+recipe: {crop: 16, locations: 32, width: 2, features: 2, halving: 0}
+settings: {steps: 1, interval: 1}
+"""
+
+
+def save_toys(folder):
+    """Four persons in two contrasts: textured ellipsoids, and the same inverted."""
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in (24, 22, 20)), indexing="ij")
+    inside = sum(axis**2 for axis in axes) < 0.8
+    for person in ("01", "02", "03", "04"):
+        texture = np.random.default_rng(int(person)).uniform(0.1, 0.9, inside.shape)
+        anat = folder / "toys" / f"sub-{person}" / "anat"
+        anat.mkdir(parents=True)
+        for contrast, values in (("T1w", texture), ("T2w", 1 - texture)):
+            image = nib.Nifti1Image(np.where(inside, values, 0).astype(np.float32), np.diag([5.0, 5.0, 5.0, 1.0]))
+            nib.save(image, anat / f"sub-{person}_{contrast}.nii.gz")
+
+
+@pytest.fixture
+def clone(tmp_path, copied, monkeypatch):
+    save_toys(tmp_path / "data")
+    monkeypatch.setenv("DIFFEODE_DATA", str(tmp_path / "data"))
+    clone = copied(tmp_path / "clone")
+    clone.write("config/datasets/toys.yaml", DATASET)
+    clone.write("config/experiments/toys.yaml", EXPERIMENT)
+    clone.write("config/config.yaml", STUDY)
+    clone.write("config/methods/learned.yaml", RUN)
+    clone.write("config/training/toys.yaml", TRAINING)
+    return clone
+
+
+def test_the_descriptor_is_trained_before_the_registrations_that_use_it(clone):
+    planned = clone.planned()
+    assert (planned["descriptor_weights"], planned["register"]) == (1, 2)
+    run = clone.snakemake()
+    assert run.returncode == 0, run.stdout
+    weights, curves = (clone.path(f"results/training/toys/{name}") for name in ("best.safetensors", "curves.png"))
+    assert curves.is_file()
+    assert clone.planned() == {}
+
+    weights.write_bytes(weights.read_bytes() + b"other")
+    planned = clone.planned()
+    assert planned["register"] == 1
+    assert "descriptor_weights" not in planned
+
+
+def test_a_descriptor_trained_on_who_is_registered_stops_the_study(clone):
+    clone.replace("config/training/toys.yaml", "sub-01", "sub-04")
+    run = clone.snakemake("--dry-run")
+    assert run.returncode != 0
+    assert "1 of the persons to test on are among those to train on" in run.stdout
+    assert "Traceback" not in run.stdout
+
+
+def test_a_training_without_scans_stops_the_study(clone):
+    clone.replace("config/training/toys.yaml", "sub-01", "sub-07")
+    run = clone.snakemake("--dry-run")
+    assert run.returncode != 0
+    assert "sub-07" in run.stdout
+    assert "Traceback" not in run.stdout
+
+
+def test_persons_are_known_by_their_folder_however_it_is_written(clone):
+    clone.write("config/config.yaml", STUDY.replace("learned", "affine"))  # runs are looked up where the package lies
+    study = load_study(clone.path("config/config.yaml"), clone.root)
+    anat = clone.root.parent / "clone" / ".." / "data" / "toys" / "sub-03" / "anat"
+    with pytest.raises(InputError, match="among those to train on"):
+        require_untrained(study, [anat / "sub-03_T1w.nii.gz"])
+    require_untrained(study, [anat.parents[1] / "sub-01" / "anat" / "sub-01_T1w.nii.gz"])
