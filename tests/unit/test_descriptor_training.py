@@ -8,6 +8,7 @@ import yaml
 
 from diffeode import cli
 from diffeode.descriptors.learned import make
+from diffeode.descriptors.learning import material
 from diffeode.descriptors.learning.contrastive import retrieval
 from diffeode.descriptors.learning.lesson import Recipe, Specimen, described, descriptor_lesson, validation_views
 from diffeode.descriptors.learning.material import lesson_from, read_training
@@ -65,6 +66,15 @@ def test_the_command_trains_weights_that_registration_reads(data, capsys):
     assert {file.name for file in out.iterdir()} == {"best.safetensors", "last.safetensors", "curves.tsv", "curves.png"}
     header = (out / "curves.tsv").read_text().splitlines()[0].split("\t")
     assert header[2:] == [f"validation_{n}" for n in ("loss", "alignment", "uniformity", "retrieval")]
+
+
+def test_an_interrupted_command_says_how_to_go_on(data, capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(material, "train", interrupted)
+    assert cli.main(["train-descriptor", str(description(data)), "-o", str(data / "out"), "--data", str(data)]) == 130
+    assert capsys.readouterr().err == "diffeode: interrupted; the same command goes on from the last checkpoint\n"
 
 
 def test_the_lesson_knows_its_data_and_drops_what_lies_outside_the_brain(data):

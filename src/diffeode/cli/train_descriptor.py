@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from diffeode.cli.arguments import device, positive, processors
-from diffeode.errors import TrainingError
 
 
 def add(commands: Any) -> None:
@@ -24,7 +23,7 @@ def add(commands: Any) -> None:
     train.add_argument("--data", type=Path, default=Path(), metavar="DIR", help="where its patterns start (default: .)")
     train.add_argument("--threads", type=positive, default=processors(), metavar="N", help="processors to use")
     train.add_argument("--device", type=device, default="cpu", metavar="cpu|cuda", help="where (default: %(default)s)")
-    train.set_defaults(command=_train_descriptor)
+    train.set_defaults(command=_train_descriptor, when_interrupted="the same command goes on from the last checkpoint")
 
 
 def _train_descriptor(options: argparse.Namespace) -> None:
@@ -37,10 +36,7 @@ def _train_descriptor(options: argparse.Namespace) -> None:
 
     require_device(options.device)
     torch.set_num_threads(options.threads)
-    try:
-        best = train_descriptor(options.training, options.data, options.output, options.device)
-    except KeyboardInterrupt:
-        raise TrainingError("interrupted; the same command goes on from the last checkpoint") from None
+    best = train_descriptor(options.training, options.data, options.output, options.device)
     criterion = read_training(options.training).settings.criterion
     training_curves(options.output / CURVES, options.training.stem, options.output / "curves.png", criterion)
     print(best)
