@@ -10,10 +10,10 @@ READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo albert albert-half albert-learned openms paper nodeo status datasets ixi benchmark test lint setup clean
+.PHONY: help demo albert albert-half albert-learned albert-descriptors openms paper nodeo status datasets ixi benchmark test lint setup clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/' | column -t -s:
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/; s/\$$\$$/$$/g' | column -t -s:
 
 demo: setup  ## the virtual cohort, from nothing to a report, in minutes and without a download
 	@$(call study,demo,config/config.yaml)
@@ -26,6 +26,9 @@ albert-half: setup  ## newborns at half resolution
 
 albert-learned: setup  ## newborns at half resolution, with the learned baselines trained first
 	@$(call study,albert-learned,config/albert-learned.yaml)
+
+albert-descriptors: setup  ## newborns at half resolution, MIND, the learned descriptor and mutual information beside each other
+	@$(call study,albert-descriptors,config/albert-descriptors.yaml)
 
 openms: setup  ## adults with multiple sclerosis, without labels
 	@$(call study,openms,config/openms.yaml)
