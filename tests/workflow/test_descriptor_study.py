@@ -110,6 +110,14 @@ def test_a_training_without_scans_stops_the_study(clone):
     assert "Traceback" not in run.stdout
 
 
+def test_a_descriptor_without_weights_stops_the_study(clone):
+    clone.replace("config/methods/learned.yaml", "training/toys/best", "training/toy/best")
+    run = clone.snakemake()
+    assert run.returncode != 0
+    assert "Run learned cannot work here: There are no descriptor weights 'results/training/toy/best" in run.stdout
+    assert not clone.path("results/prepared").exists()
+
+
 def test_persons_are_known_by_their_folder_however_it_is_written(clone):
     clone.write("config/config.yaml", STUDY.replace("learned", "affine"))  # runs are looked up where the package lies
     study = load_study(clone.path("config/config.yaml"), clone.root)
