@@ -463,7 +463,7 @@ def test_the_left_ventricle_of_a_newborn_lies_on_the_right_of_the_picture(data_r
 def test_captions_are_valid_and_name_what_they_are_given(path):
     given = SimpleNamespace(
         config={"title": "Virtual cohort, T1w to T2w", "study": "demo", "runs": list(TITLES)},
-        wildcards=SimpleNamespace(experiment="e1", pair="sub-01_T2w__sub-02_T1w", run="node-mind"),
+        wildcards=SimpleNamespace(experiment="e1", pair="sub-01_T2w__sub-02_T1w", run="node-mind", training="a"),
         params=SimpleNamespace(look={"experiments": EXPERIMENTS}, caption="Virtual persons.", title="A pair"),
     )
     text = Environment(undefined=StrictUndefined).from_string(path.read_text(encoding="utf-8")).render(snakemake=given)
