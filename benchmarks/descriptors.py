@@ -32,6 +32,7 @@ from diffeode.errors import InputError
 from diffeode.figures.descriptor_distance import DistanceRow, descriptor_distance
 from diffeode.image import bounding_box
 from diffeode.source import code_hash
+from diffeode.threads import use_threads
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PERSONS = {"albert": ("sub-07", "sub-08", "sub-09", "sub-10"), "openms": ("sub-07", "sub-26")}
@@ -215,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     options.weights = ["synthetic", *options.weights]
-    torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     try:
         for name in options.weights:
             weights_file(name)

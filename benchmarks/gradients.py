@@ -14,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from diffeode.flows.integrate import GRADIENTS, Flow
 from diffeode.flows.smoothing import gaussian
+from diffeode.threads import use_threads
 
 SIZE = (80, 96, 72)
 STEPS = (1, 4, 16, 64)
@@ -22,7 +23,7 @@ RESULT = Path(__file__).parent / "results" / "gradients.tsv"
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    use_threads(1)
     velocity, weights = smooth_noise(0) * GREATEST_VOX, smooth_noise(1)
     rows = []
     for steps in STEPS:

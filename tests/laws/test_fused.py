@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from diffeode.descriptors.mind import mind_ssc
-from diffeode.fused.compiler import serves, use_threads
+from diffeode.fused.compiler import serves
 from diffeode.fused.mind import mind_ssc_descriptor
 from diffeode.fused.sampling import pull_back_resized_fused
 from diffeode.losses.correlation import local_correlation_to
 from diffeode.losses.gradient_fields import normalised_gradient_fields_to
 from diffeode.losses.mutual_information import mutual_information_to
 from diffeode.losses.similarity import Warped, mind_similarity
+from diffeode.threads import on_threads
 from diffeode.warp import pull_back, pull_back_from_rest, pull_back_resized, resize_displacement, voxel_centres
 
 SIZES = [(17, 12, 15), (9, 21, 8), (6, 7, 33)]
@@ -249,10 +250,9 @@ def test_threads_change_nothing():
     fixed, moving, mask = images((19, 17, 15), 4)
     results = []
     for threads in (1, 2):
-        use_threads(threads)
-        losses = [value_and_gradient(make(fixed, mask), moving) for make in LOSSES.values()]
-        results.append([*losses, moved(pull_back_resized, *resized_case((6, 7, 5), fixed.shape[2:], 3.0))])
-    use_threads(1)
+        with on_threads(threads):
+            losses = [value_and_gradient(make(fixed, mask), moving) for make in LOSSES.values()]
+            results.append([*losses, moved(pull_back_resized, *resized_case((6, 7, 5), fixed.shape[2:], 3.0))])
     for (value, gradient), (again, same) in zip(*results, strict=True):
         assert torch.equal(torch.as_tensor(value), torch.as_tensor(again))
         assert torch.equal(gradient, same)

@@ -25,6 +25,7 @@ BELOW = {
     "warp": {"fused"},
     "source": set(),
     "watch": {"errors"},
+    "threads": set(),
     "fused": set(),
     "descriptors": {"errors", "names", "image", "io", "source", "training", "prepare"},
     "flows": {"warp", "losses"},
@@ -36,7 +37,7 @@ BELOW = {
     "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample", "download"},
     "prepare": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
-        *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights", "optimise", "evaluation"),
+        *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights", "optimise", "evaluation", "threads"),
     },
     "evaluation": {"errors", "names", "space", "image", "transform", "io", "receipt"},
     "statistics": {"errors", "names", "io", "evaluation"},
@@ -44,7 +45,7 @@ BELOW = {
     "methods": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
         *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces"),
-        *("source", "networks", "training", "watch", "weights", "descriptors"),
+        *("source", "networks", "training", "watch", "weights", "descriptors", "threads"),
     },
     "networks": {"warp"},
     "training": {"errors", "space", "image", "transform", "io", "receipt"},

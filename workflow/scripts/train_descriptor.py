@@ -5,13 +5,12 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    import torch
-
     from diffeode.descriptors.learning.material import read_training, train_descriptor
     from diffeode.figures.training_curves import training_curves
+    from diffeode.threads import use_threads
     from diffeode.training.loop import CURVES
 
-    torch.set_num_threads(snakemake.threads)
+    use_threads(snakemake.threads)
     description, folder = Path(snakemake.input.description), Path(snakemake.output.weights).parent
     device = "cuda" if snakemake.resources.get("gpu", 0) else "cpu"
     train_descriptor(description, Path(snakemake.params.data), folder, device)

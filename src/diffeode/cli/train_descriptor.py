@@ -27,15 +27,14 @@ def add(commands: Any) -> None:
 
 
 def _train_descriptor(options: argparse.Namespace) -> None:
-    import torch
-
     from diffeode.descriptors.learning.material import read_training, train_descriptor
     from diffeode.figures.training_curves import training_curves
     from diffeode.methods.base import require_device
+    from diffeode.threads import use_threads
     from diffeode.training.loop import CURVES
 
     require_device(options.device)
-    torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     best = train_descriptor(options.training, options.data, options.output, options.device)
     criterion = read_training(options.training).settings.criterion
     training_curves(options.output / CURVES, options.training.stem, options.output / "curves.png", criterion)

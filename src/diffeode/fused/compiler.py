@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import llvmlite
+import llvmlite.binding
 import numba
 import torch
 from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
+
+_LOG = logging.getLogger(__name__)
 
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
 """Sums may be reordered and multiply-adds fused; that nothing is NaN or infinite is not assumed."""
@@ -22,7 +31,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     try:
         return numba.njit(function, cache=True, **options)
     except RuntimeError as reason:
-        logging.getLogger(__name__).warning("Compiled kernels cannot be kept, so every process waits: %s", reason)
+        _LOG.warning("Compiled kernels cannot be kept, so every process waits: %s", reason)
         return numba.njit(function, **options)
 
 
@@ -33,12 +42,42 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def serves(*tensors: Tensor) -> bool:
     """Whether kernels can work on these: volumes ``(1, C, X, Y, Z)`` in float32 on the CPU."""
-    return all(t.dim() == 5 and t.shape[0] == 1 and t.dtype == torch.float32 and not t.is_cuda for t in tensors)
+    volumes = all(t.dim() == 5 and t.shape[0] == 1 and t.dtype == torch.float32 and not t.is_cuda for t in tensors)
+    if volumes:
+        _compile_elsewhere()
+    return volumes
 
 
-def use_threads(count: int) -> None:
-    """Let kernels run on ``count`` threads, as far as the machine has them."""
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+@cache
+def _compile_elsewhere() -> None:
+    """Have another process compile the kernels and keep them on disk, where none has yet.
+
+    numba optimises what it keeps once more, so code that a process compiled for itself sums in another order than the
+    same code from the disk: its maps would differ in their last digits from everyone's after it.
+    """
+    mark = compiled_mark()
+    if mark is None or mark.exists():
+        return
+    _LOG.warning("Compiling kernels for this processor, once: one or two minutes")
+    done = subprocess.run([sys.executable, "-m", "diffeode.fused"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        _LOG.warning("Kernels could not be compiled beforehand: %s", done.stderr.strip().rpartition("\n")[2])
+
+
+def compiled_mark() -> Path | None:
+    """The file that says that all kernels lie compiled beside it; None where nothing can be kept.
+
+    Its name holds what numba compiles anew for: the sources and their dates, the processor, its own version.
+    """
+    try:
+        folder = Path(numba.njit(serves, cache=True).stats.cache_path)
+    except RuntimeError:
+        return None
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    states = [(source.name, source.stat().st_mtime_ns, source.stat().st_size) for source in sources]
+    features = llvmlite.binding.get_host_cpu_features().flatten()
+    processor = (llvmlite.binding.get_host_cpu_name(), features, numba.__version__, llvmlite.__version__)
+    return folder / f"compiled-{hashlib.sha256(repr((states, processor)).encode()).hexdigest()[:16]}"
 
 
 @intrinsic

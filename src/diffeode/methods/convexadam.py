@@ -113,9 +113,10 @@ class ConvexAdam(Method):
         import torch
 
         from diffeode.descriptors.registry import make_descriptor
+        from diffeode.threads import on_threads
 
         describe = make_descriptor(self.descriptor, self.descriptor_weights, machine.device)
-        with torch_threads(machine.threads), torch.no_grad():
+        with on_threads(machine.threads), torch.no_grad():
             return [
                 describe(torch.from_numpy(image.data.copy())[None, None].to(machine.device))
                 for image in (pair.fixed, pair.moving)
@@ -179,19 +180,6 @@ def in_place_of_mind(fixed: Tensor, moving: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Torch on ``count`` threads; as many as before when this ends."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
 def _quiet_package(threads: int) -> Iterator[tuple]:
     """The package's entry point and torch on ``threads`` threads; what either changes globally is put back.
 
@@ -202,5 +190,7 @@ def _quiet_package(threads: int) -> Iterator[tuple]:
         import torch
         from convexAdam.convex_adam_MIND import convex_adam_pt
 
-        with torch_threads(threads):
+        from diffeode.threads import on_threads
+
+        with on_threads(threads):
             yield convex_adam_pt, torch

@@ -12,7 +12,7 @@ import numpy as np
 from diffeode.errors import InputError, RegistrationError
 from diffeode.image import Image, bounding_box
 from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device, require_in
-from diffeode.methods.convexadam import ConvexAdam, in_place_of_mind, torch_threads
+from diffeode.methods.convexadam import ConvexAdam, in_place_of_mind
 from diffeode.weights import find
 
 if TYPE_CHECKING:
@@ -90,11 +90,12 @@ class DinoReg(Method):
             InputError: no such device, or the weights are not here or no DINOv2.
             RegistrationError: the brains are too small for the control points or the components.
         """
-
         require_device(machine.device)
+        from diffeode.threads import on_threads
+
         cropped = _around_the_brains(pair)
         network = load_dinov2(find(self.weights_name)).to(machine.device)
-        with torch_threads(machine.threads):
+        with on_threads(machine.threads):
             features = self._features(network, cropped, machine)
         with in_place_of_mind(*features):
             return self._solver().register(cropped, machine)

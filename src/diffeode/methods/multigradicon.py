@@ -144,16 +144,16 @@ def _package_on(machine: Machine) -> Iterator[tuple]:
     from icon_registration import config
     from icon_registration.itk_wrapper import register_pair
 
-    before, threads = config.device, torch.get_num_threads()
+    from diffeode.threads import on_threads
+
+    before = config.device
     config.device = torch.device(machine.device)
-    torch.set_num_threads(machine.threads)
     try:
-        with torch.random.fork_rng(), redirect_stdout(io.StringIO()):
+        with on_threads(machine.threads), torch.random.fork_rng(), redirect_stdout(io.StringIO()):
             torch.manual_seed(machine.seed)
             yield itk, register_pair
     finally:
         config.device = before
-        torch.set_num_threads(threads)
 
 
 def _to_itk(itk: Any, image: Image) -> Any:

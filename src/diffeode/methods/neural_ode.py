@@ -22,7 +22,6 @@ from diffeode.flows.operator import BOUNDARIES, inverse_operator
 from diffeode.flows.smoothing import box, gaussian
 from diffeode.flows.unfold import unfold
 from diffeode.flows.velocity import reverse, still_border, zero_velocity
-from diffeode.fused.compiler import use_threads
 from diffeode.image import Image, bounding_box
 from diffeode.io import read_weights
 from diffeode.losses.similarity import MIND_FORMS
@@ -42,6 +41,7 @@ from diffeode.optimise.memory import keep_freed_memory, shortage_explained
 from diffeode.optimise.pyramid import Lattice
 from diffeode.optimise.report import Reporter
 from diffeode.space import Grid
+from diffeode.threads import use_threads
 from diffeode.transform import Affine, DisplacementField, warp_image
 from diffeode.warp import resize_displacement
 
@@ -208,7 +208,6 @@ class NeuralODE(Method):
         """
         require_device(machine.device)
         device = torch.device(machine.device)
-        torch.set_num_threads(machine.threads)
         use_threads(machine.threads)
         grid, fixed, moving, mask = _cropped(pair, device)
         weights = _weights(self.weight_map, grid, device)

@@ -123,6 +123,7 @@ class TrainedMethod(Method):
         import torch
 
         from diffeode.networks.blocks import cut_to
+        from diffeode.threads import use_threads
         from diffeode.training.pairs import Example, brain_box
 
         use_threads(machine.threads)
@@ -183,16 +184,6 @@ class TrainedMethod(Method):
                 for part in parts
             )
         )
-
-
-def use_threads(count: int) -> None:
-    """Let torch and the kernels run on ``count`` threads."""
-    import torch
-
-    from diffeode.fused import compiler
-
-    torch.set_num_threads(count)
-    compiler.use_threads(count)
 
 
 def _field(displacement: Tensor, grid: Grid) -> DisplacementField:

@@ -16,7 +16,7 @@ from diffeode.errors import InputError
 from diffeode.io import sha256, written_whole
 from diffeode.methods.base import Machine, require_device
 from diffeode.methods.harness import measured, software_versions
-from diffeode.methods.trained import VERSION, TrainedMethod, Views, use_threads
+from diffeode.methods.trained import VERSION, TrainedMethod, Views
 from diffeode.receipt import require_intact, write_receipt
 from diffeode.source import code_hash
 from diffeode.training.pairs import Example, TrainingPair, both_ways, split_by_person
@@ -103,6 +103,7 @@ def train(
         TrainingError: the loss was not finite.
     """
     require_device(machine.device)
+    from diffeode.threads import use_threads
     from diffeode.training import loop
 
     say = say or loop.tell

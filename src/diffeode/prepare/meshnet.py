@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from diffeode.errors import InputError
 from diffeode.optimise.memory import keep_freed_memory
+from diffeode.threads import use_threads
 
 Progress = Callable[[float, str], None]
 """Told the fraction done, 0 to 1, and what is going on."""
@@ -89,7 +90,7 @@ class MeshNet:
             progress: told the fraction done and the layer, after each.
         """
         keep_freed_memory()
-        torch.set_num_threads(threads)
+        use_threads(threads)
         layers = len(self.hidden) + 1
         values = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
         values = values.to(memory_format=torch.channels_last_3d)
