@@ -58,7 +58,7 @@ benchmark: setup  ## accuracy and speed against other tools (hours; tables in be
 	$(BIN)/python benchmarks/preparation.py
 
 test: lint  ## all checks and tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 lint: setup  ## formatting and lint of Python and Snakemake
 	$(BIN)/ruff check .

@@ -34,6 +34,7 @@ _NEURITE_AXES = (0, 2, 1)
 _NEURITE_SMOOTHING_VOX = 0.7
 _INVERSION_POWER = 0.7
 _BRAIN_MARGIN_VOX = 8
+_ICBM152 = "tpl-MNI152_res-1"
 _LEAST_IN_BRAIN = 1e-3
 """As :func:`diffeode.prepare.intensity.robust`: the brain is what is above zero."""
 
@@ -42,7 +43,7 @@ _LABELS = ("fixed_labels", "moving_labels")
 
 Volume = TypeVar("Volume", Image, Labels)
 Maker = Callable[[Path, Path], "Case"]
-"""A pair from the folders ``sub-<s>/anat`` of the fixed and the moving person."""
+"""A pair from the folders of the fixed and the moving scan: ``sub-<s>/anat``, or a template's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +175,18 @@ def inverted(image: Image) -> Image:
 
 def _around_brain(image: Image) -> Image:
     return _crop(image, *bounding_box(image.data > 0, _BRAIN_MARGIN_VOX))
+
+
+# ---------------------------------------------------------------------------------------------- adults, to a template
+
+
+def oasistrt_to_icbm152(fixed: Path, moving: Path) -> Case:
+    """T1w to the template's T2w at 1 mm, prepared as the above; its labels were fused from those of all 20 adults."""
+    image = prepare_image(
+        io.read_image(fixed / f"{_ICBM152}_desc-brain_T2w.nii.gz"), _ICBM152, intensity=Recipe().intensity
+    )[0]
+    labels = io.read_labels(fixed / f"{_ICBM152}_atlas-OASISTRT20_dseg.nii.gz")
+    return _aligned(_around_brain(image), _around_brain(_prepared(moving, "T1w", Recipe())), labels, _drawn(moving))
 
 
 # ---------------------------------------------------------------------------------------------- what they share

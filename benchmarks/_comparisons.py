@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from _cases import REPOSITORY, Maker, albert, ensure_case, neurite_full, neurite_half, oasistrt_inverted
+from _cases import (
+    REPOSITORY,
+    Maker,
+    albert,
+    ensure_case,
+    neurite_full,
+    neurite_half,
+    oasistrt_inverted,
+    oasistrt_to_icbm152,
+)
 
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
@@ -38,6 +47,7 @@ class Comparison:
         scores: a column of mean Dice and the labels it is over, the widest first.
         make: of the pairs.
         pairs: how many are taken unless another number is asked for; None for all.
+        template: folder of the fixed scan, inside the data folder, where that is no person's; the subjects move to it.
     """
 
     name: str
@@ -49,6 +59,13 @@ class Comparison:
     scores: dict[str, tuple[int, ...]]
     make: Maker
     pairs: int | None = None
+    template: str = ""
+
+    def pairs_among(self, subjects: Sequence[str], count: int | None = None) -> list[tuple[str, str]]:
+        """``(fixed, moving)``, the first ``count`` (all where None): the ordered pairs, or each with the template."""
+        if self.template:
+            return [(self.template, subject) for subject in subjects][:count]
+        return ordered_pairs(subjects, count)
 
     def case(self, fixed: str, moving: str, data: Path, work: Path) -> Path:
         """The folder under ``work`` with the pair of these subjects, made where it is not there yet.
@@ -57,7 +74,8 @@ class Comparison:
             InputError: a scan is missing or unusable.
             RegistrationError: the affine alignment failed.
         """
-        scans = [data / self.folder / f"sub-{subject}" / "anat" for subject in (fixed, moving)]
+        person = data / self.folder
+        scans = [data / name if name == self.template else person / f"sub-{name}" / "anat" for name in (fixed, moving)]
         return ensure_case(self.make, *scans, work / self.name / f"{fixed}__{moving}")
 
     def labels(self) -> tuple[int, ...]:
@@ -99,6 +117,11 @@ def _albert_labels() -> tuple[int, ...]:
 _NEURITE_RUNS = ("identity", "ants-syn", "convexadam", "greedy", "greedy-ncc", "node-mono", "node-mind", "node")
 _MULTIMODAL_RUNS = ("identity", "ants-syn", "convexadam", "greedy", "node-mind", "node")
 _NEURITE_SCORES = {"dice35": tuple(range(1, 36)), "dice27": _NEURITE_27}
+_OASISTRT_SCORES = {
+    "dice89": (*_SUBCORTICAL, *_CORTICAL),
+    "dice27_subcortical": _SUBCORTICAL,
+    "dice62_cortical": _CORTICAL,
+}
 
 COMPARISONS = {
     comparison.name: comparison
@@ -142,13 +165,20 @@ COMPARISONS = {
             population="adults (OASIS-TRT-20)",
             subjects=("01", "02", "03", "04", "05", "06"),
             runs=_MULTIMODAL_RUNS,
-            scores={
-                "dice89": (*_SUBCORTICAL, *_CORTICAL),
-                "dice27_subcortical": _SUBCORTICAL,
-                "dice62_cortical": _CORTICAL,
-            },
+            scores=_OASISTRT_SCORES,
             make=oasistrt_inverted,
             pairs=6,
+        ),
+        Comparison(
+            name="oasistrt-to-icbm152",
+            title="T1w of adults to the T2w of the ICBM152 template, 1 mm",
+            folder="oasistrt",
+            population="adults (OASIS-TRT-20), to an average of adults",
+            subjects=("02", "04", "05", "06"),
+            runs=_MULTIMODAL_RUNS,
+            scores=_OASISTRT_SCORES,
+            make=oasistrt_to_icbm152,
+            template="icbm152",
         ),
     )
 }

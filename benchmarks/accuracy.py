@@ -16,7 +16,7 @@ from pathlib import Path
 from _accuracy_page import write_accuracy_page
 from _cases import REPOSITORY
 from _children import ask
-from _comparisons import COMPARISONS, Comparison, comparison_named, data_folder, ordered_pairs
+from _comparisons import COMPARISONS, Comparison, comparison_named, data_folder
 from _machine import provenance
 from _tables import Table, numbers
 from _units import KEYS, Unit, subjects_of
@@ -28,7 +28,9 @@ def units_of(comparison: Comparison, options: argparse.Namespace) -> list[Unit]:
     """The registrations of one task, pair by pair, so that a busy hour of the machine meets all runs alike."""
     chosen = options.subjects or comparison.subjects
     table = comparison.name if chosen == comparison.subjects else f"{comparison.name}_{'-'.join(chosen)}"
-    pairs = ordered_pairs(chosen, options.pairs or (comparison.pairs if chosen == comparison.subjects else None))
+    pairs = comparison.pairs_among(
+        chosen, options.pairs or (comparison.pairs if chosen == comparison.subjects else None)
+    )
     runs = options.runs or comparison.runs
     return [Unit(comparison, table, *pair, run, options.threads) for pair in pairs for run in runs]
 

@@ -45,6 +45,15 @@ def test_two_adults_of_the_neurite_tasks_are_one_pair_with_the_first_fixed():
         assert ordered_pairs(COMPARISONS[name].subjects, COMPARISONS[name].pairs) == [("0001", "0002")]
 
 
+def test_adults_move_to_the_template_and_lie_in_their_own_folder(tmp_path, monkeypatch):
+    task, asked = COMPARISONS["oasistrt-to-icbm152"], []
+    monkeypatch.setattr("_comparisons.ensure_case", lambda make, *folders: asked.append(folders))
+    assert task.pairs_among(task.subjects, 2) == [("icbm152", "02"), ("icbm152", "04")]
+    task.case("icbm152", "02", tmp_path, tmp_path / "work")
+    scans, work = tmp_path / "oasistrt" / "sub-02" / "anat", tmp_path / "work" / task.name / "icbm152__02"
+    assert asked == [(tmp_path / "icbm152", scans, work)]
+
+
 @pytest.mark.parametrize(
     ("text", "subjects"),
     [

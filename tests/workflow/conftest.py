@@ -15,6 +15,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _TAKEN = ("Snakefile", "config", "envs", "src", "workflow")
+_KERNELS = "src/diffeode/fused/__pycache__"
 
 _DATASET = """\
 title: Tiny virtual cohort
@@ -109,7 +110,7 @@ class Clone:
 
 
 def copy_repository(to: Path) -> Clone:
-    """The files of the repository that a study needs, at ``to``."""
+    """The files of the repository that a study needs, at ``to``, and the compiled kernels, which would take minutes."""
     to.mkdir(parents=True)
     for name in _TAKEN:
         source = REPOSITORY / name
@@ -117,6 +118,8 @@ def copy_repository(to: Path) -> Clone:
             shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, to / name)
+    if (REPOSITORY / _KERNELS).is_dir():
+        shutil.copytree(REPOSITORY / _KERNELS, to / _KERNELS)
     return Clone(to)
 
 
