@@ -8,11 +8,12 @@ import torch
 
 
 def use_threads(count: int) -> None:
-    """Let torch and the kernels run on ``count`` threads, as far as the machine has them.
+    """Let torch and the kernels run on ``count`` threads (1 and above), as far as this process has processors.
 
     The kernels go first: the pool that numba starts at its first use gives OpenMP, and so torch, every core.
     """
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    count = min(count, numba.config.NUMBA_NUM_THREADS)
+    numba.set_num_threads(count)
     torch.set_num_threads(count)
 
 

@@ -114,6 +114,13 @@ def test_local_correlation_is_one_minus_the_squared_correlation_of_windows():
     assert np.isclose((fm - f * m) ** 2 / ((ff - f * f) * (mm - m * m)), expected)
 
 
+def test_means_of_windows_are_exact_in_single_precision():
+    """Variances below a millionth are told from 0, so means must not err by the rounding of long sums."""
+    image = torch.rand(1, 1, 150, 9, 140, generator=torch.Generator().manual_seed(3))
+    image[:, :, 40:, :, 30:90] = 0
+    assert (window_mean(image, 7) - window_mean(image.double(), 7)).abs().max() < 1e-7
+
+
 def ncc_by_loops(fixed: np.ndarray, moving: np.ndarray, window: int, power: int, mask: np.ndarray) -> float:
     """Correlation in the window around every voxel, as much of it as lies in the image, with the shared texture."""
     total, texture = 0.0, 1e-6

@@ -122,7 +122,7 @@ def test_checkpoints_change_no_result():
     assert np.abs(exact - checkpointed).max() < 1e-4
 
 
-@pytest.mark.parametrize("parameters", [{}, {"solver": "rk4", "knots": 2, "field": "network"}])
+@pytest.mark.parametrize("parameters", [{}, {"solver": "rk4", "knots": 2, "field": "network", "learning_rate": 0.005}])
 def test_a_fixed_border_stays_and_the_inside_moves(parameters):
     """The border is that of the box around the two brains, all the way through levels and unfolding."""
     data = texture(seed=1)
@@ -288,12 +288,61 @@ def test_a_tolerance_ends_levels_early_and_loses_little():
         ([(8, 9)] * 2, (1, 1)),
         ([(1, 1, 8, 9)] * 2, (1, 1, 1)),
         ([(1, 1, 8, 9)] * 2, (1, 0)),
+        ([(1, 1, 8, 9)] * 2, (1, float("nan"))),
+        ([(1, 1, 8, 1)] * 2, (1, 1)),
     ],
 )
 def test_tensors_that_do_not_belong_together_are_refused(tensors, spacing):
     fixed, moving, *rest = (torch.rand(size) for size in tensors)
-    with pytest.raises(InputError, match="Images"):
+    with pytest.raises(InputError, match=r"Images|spacing"):
         NeuralODE().velocity_between(fixed, moving, spacing, *rest)
+
+
+def test_images_of_two_types_are_refused():
+    image = torch.rand(1, 1, 8, 9)
+    for one, other in ((image, image.double()), ((10 * image).int(), (10 * image).int())):
+        with pytest.raises(InputError, match="floating-point type"):
+            NeuralODE().velocity_between(one, other, (1, 1))
+
+
+def test_a_mask_may_be_of_flags():
+    fixed, moving = torch.rand(1, 1, 12, 13), torch.rand(1, 1, 12, 13)
+    mask = fixed > 0.3
+    method = NeuralODE(levels=(1.0,), iterations=(4,))
+    flags, numbers = (method.velocity_between(fixed, moving, (1, 1), m).velocity for m in (mask, mask.float()))
+    assert torch.equal(flags, numbers)
+
+
+# ------------------------------------------------------------------------------------------------ the network
+
+
+def test_a_network_that_finds_nothing_better_than_rest_is_left_out():
+    """At its start it moves at random; at a grid's learning rate it explodes from there."""
+    pair = pair_of(texture(), texture())
+    found = NeuralODE(field="network", levels=(2.0,), iterations=(3,)).register(pair, Machine())
+    assert (found.forward.displacement_mm == 0).all()
+    assert any("nothing better than rest" in note for note in found.notes)
+
+
+def test_a_network_goes_on_from_the_level_before():
+    pair = pair_of(texture(), shifted(texture(), (1, 0, -1)))
+    method = NeuralODE(field="network", learning_rate=0.005, levels=(2.0, 2.0), iterations=(40, 1))
+    rows = method.register(pair, Machine()).trace
+    before = min(row["energy"] for row in rows[:40])
+    assert before < rows[0]["energy"]
+    assert rows[40]["energy"] == pytest.approx(before, rel=1e-5)
+
+
+def test_the_seed_is_the_machines():
+    pair = pair_of(texture(), shifted(texture(), (1, 0, -1)))
+    method = NeuralODE(field="network", learning_rate=0.01, levels=(2.0,), iterations=(40,))
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    first, other = (displacement_vox(method, pair, seed) for seed in (1, 2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.manual_seed(6)
+    assert (displacement_vox(method, pair, 1) == first).all()
+    assert (other != first).any()
 
 
 @pytest.mark.parametrize(
@@ -334,6 +383,18 @@ def test_absurd_parameters_are_named_with_their_range(parameters, sentence):
     with pytest.raises(InputError, match="Parameter") as refusal:
         NeuralODE(**parameters)
     assert sentence in str(refusal.value)
+
+
+def test_a_weight_map_of_another_content_is_another_run(tmp_path):
+    path = tmp_path / "weights.nii.gz"
+    method = NeuralODE(weight_map=str(path))
+    with pytest.raises(InputError, match=r"weight_map .* cannot be read"):
+        method.reads()
+    path.write_bytes(b"one")
+    before = method.reads()
+    path.write_bytes(b"two")
+    assert method.reads() != before
+    assert NeuralODE().reads() == {}
 
 
 def test_brains_that_do_not_overlap_are_refused():

@@ -36,6 +36,19 @@ def energies_of(descent, iterations=40, objective=bowl, field=None):
 # ------------------------------------------------------------------------------------------------ steps
 
 
+def test_a_descent_that_finds_nothing_better_says_so():
+    found, energies = energies_of(Descent(10.0, "constant"), iterations=5)
+    assert energies[0] == min(energies) == found.energy
+    assert "no step led below" in found.reason
+    assert torch.equal(found.velocity, Free()())
+    assert energies_of(Descent())[0].reason == ""
+
+
+def test_it_works_where_gradients_are_off():
+    with torch.no_grad():
+        assert energies_of(Descent())[0].energy == energies_of(Descent())[0].energy
+
+
 def test_constant_and_hardly_damped_is_the_loop_of_nodeo():
     """Adam with amsgrad, rate 0.005, on the energy as it is: the factor on ours is too large to be seen."""
     field, expected = Free(), []
@@ -161,7 +174,11 @@ CPU = (
         (RuntimeError(CPU), "Out of memory on 9 x 8 x 7 voxels: tried to allocate 4000000000000 bytes; buy more."),
         (
             torch.OutOfMemoryError("out"),
-            "Out of memory on 9 x 8 x 7 voxels: torch does not say how much it wanted; buy more.",
+            "Out of memory on 9 x 8 x 7 voxels: nobody said how much was wanted; buy more.",
+        ),
+        (
+            MemoryError("Unable to allocate 3.64 TiB for an array"),
+            "Out of memory on 9 x 8 x 7 voxels: Unable to allocate 3.64 TiB for an array; buy more.",
         ),
     ],
 )

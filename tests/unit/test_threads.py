@@ -34,6 +34,18 @@ print(torch.get_num_threads(), numba.get_num_threads())
     )
 
 
+def test_no_more_than_there_are_processors():
+    assert (
+        printed("""
+import numba, torch
+from diffeode.threads import use_threads
+use_threads(10**6)
+print(torch.get_num_threads() == numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS)
+""")
+        == "True"
+    )
+
+
 def test_they_are_given_back():
     assert (
         printed("""

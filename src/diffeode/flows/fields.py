@@ -48,10 +48,17 @@ class NetworkField(nn.Module):
 
     Args:
         base: the velocity to add to, ``(K, d, *size)``.
+        still: the output starts at 0, so the velocity at ``base``; else at random, as the papers'.
     """
 
     def __init__(
-        self, base: Tensor, smoother: Smoother, reductions: int = 1, channels: int = 32, bottleneck: int = 16
+        self,
+        base: Tensor,
+        smoother: Smoother,
+        reductions: int = 1,
+        still: bool = False,
+        channels: int = 32,
+        bottleneck: int = 16,
     ) -> None:
         super().__init__()
         size = tuple(base.shape[2:])
@@ -72,6 +79,9 @@ class NetworkField(nn.Module):
         features = channels * math.prod(-(-n // 2 ** len(self.convolutions)) for n in self.cloud.shape[2:])
         self.narrow = nn.Linear(features, bottleneck)
         self.widen = nn.Linear(bottleneck, dimensions * math.prod(self.reduced))
+        if still:
+            nn.init.zeros_(self.widen.weight)
+            nn.init.zeros_(self.widen.bias)
 
     def forward(self) -> Tensor:
         x = self.cloud

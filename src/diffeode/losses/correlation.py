@@ -49,13 +49,12 @@ def local_correlation_to(
 
 
 def window_mean(image: Tensor, window: int) -> Tensor:
-    """Mean over windows of ``window`` voxels along each axis, of the voxels inside the image, by running sums.
+    """Mean over windows of ``window`` voxels along each axis, of the voxels inside the image.
 
-    The mean of the whole image is taken off first: what remains cancels in the sums, so float32 suffices.
+    Running sums are in double precision: differences of long ones in single precision err by more than ``_FLOOR``.
     """
-    radius = window // 2
-    offset = image.detach().mean()
-    image = image - offset
+    radius, precision = window // 2, image.dtype
+    image = image.double()
     for axis in range(2, image.dim()):
         n = image.shape[axis]
         total = F.pad(image, [0, 0] * (image.dim() - axis - 1) + [radius + 1, radius]).cumsum(dim=axis)
@@ -63,4 +62,4 @@ def window_mean(image: Tensor, window: int) -> Tensor:
         inside = (at + radius).clamp(max=n - 1) - (at - radius).clamp(min=0) + 1
         count = inside.view(*[-1 if a == axis else 1 for a in range(image.dim())])
         image = (total.narrow(axis, window, n) - total.narrow(axis, 0, n)) / count
-    return image + offset
+    return image.to(precision)

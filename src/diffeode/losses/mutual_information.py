@@ -55,8 +55,8 @@ def local_mutual_information_to(
 ) -> Callable[[Tensor], Tensor]:
     """The loss ``moving -> - mean MI`` over the non-overlapping patches of ``patch`` voxels, in nats.
 
-    arXiv 2512.22689, equations 22 and 23. Images are extended with zeros to whole patches; patches in which ``fixed``
-    is constant are left out: they hold no information whatever lies on them.
+    arXiv 2512.22689, equations 22 and 23. Images are extended with zeros to whole patches, alike on both sides;
+    patches in which ``fixed`` is constant are left out: they hold no information whatever lies on them.
 
     Args:
         fixed: ``(1, 1, *size)`` in [0, 1], and so the images the loss is asked for.
@@ -134,11 +134,18 @@ def _soft_bins(values: Tensor, bins: int) -> Tensor:
     return torch.softmax(positions * centres - 0.5 * centres * centres, dim=-2)
 
 
+def _room_beyond(n: int, patch: int) -> tuple[int, int]:
+    """Voxels before and behind ``n`` of them that make whole patches: equal ones, unless both lengths forbid it."""
+    room = -n % patch
+    if room % 2 and patch % 2:
+        room += patch
+    return room // 2, room - room // 2
+
+
 def _patches(image: Tensor, patch: int) -> Tensor:
-    """``(1, 1, *size)`` as ``(patches, patch^d)``."""
+    """``(1, 1, *size)`` as ``(patches, patch^d)``, extended alike on both sides, as far as whole voxels allow."""
     size = image.shape[2:]
-    pad = [amount for n in reversed(size) for amount in (0, -n % patch)]
-    image = F.pad(image, pad)[0, 0]
+    image = F.pad(image, [amount for n in reversed(size) for amount in _room_beyond(n, patch)])[0, 0]
     for axis in range(len(size)):
         image = image.unfold(axis, patch, patch)
     return image.reshape(-1, patch ** len(size))

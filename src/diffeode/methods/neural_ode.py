@@ -23,7 +23,7 @@ from diffeode.flows.smoothing import box, gaussian
 from diffeode.flows.unfold import unfold
 from diffeode.flows.velocity import reverse, still_border, zero_velocity
 from diffeode.image import Image, bounding_box
-from diffeode.io import read_weights
+from diffeode.io import read_weights, sha256
 from diffeode.losses.similarity import MIND_FORMS
 from diffeode.methods.base import (
     Machine,
@@ -36,7 +36,7 @@ from diffeode.methods.base import (
     require_one_of,
 )
 from diffeode.methods.energy import SIMILARITIES, Scene, energy_on
-from diffeode.optimise.loop import SCHEDULES, Descent, minimise
+from diffeode.optimise.loop import SCHEDULES, Descent, Objective, minimise
 from diffeode.optimise.memory import keep_freed_memory, shortage_explained
 from diffeode.optimise.pyramid import Lattice
 from diffeode.optimise.report import Reporter
@@ -194,10 +194,13 @@ class NeuralODE(Method):
                 require_in(name, value, low, high)
 
     def reads(self) -> dict[str, str]:
-        """The descriptor's code and weights, where it is used."""
-        if not self.weight_descriptor:
-            return {}
-        return {"descriptor": descriptor_content(self.descriptor, self.descriptor_weights)}
+        """The descriptor's code and weights, and the map of weights, where they are used."""
+        found = {}
+        if self.weight_descriptor:
+            found["descriptor"] = descriptor_content(self.descriptor, self.descriptor_weights)
+        if self.weight_map:
+            found["weight_map"] = _content(self.weight_map)
+        return found
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """Register ``pair``; forward and inverse are the flows of the velocity and of its reverse.
@@ -212,9 +215,11 @@ class NeuralODE(Method):
         grid, fixed, moving, mask = _cropped(pair, device)
         weights = _weights(self.weight_map, grid, device)
         spacing = tuple(float(s) for s in grid.spacing)
-        found = self.velocity_between(
-            fixed, moving, spacing, mask if self.masked else None, weights, progress=machine.progress
-        )
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(machine.seed)
+            found = self.velocity_between(
+                fixed, moving, spacing, mask if self.masked else None, weights, progress=machine.progress
+            )
         inverse = _as_field(found.inverse, grid) if self._inverts_exactly() else None
         return Registration(_as_field(found.forward, grid), inverse, found.trace, found.notes)
 
@@ -234,7 +239,7 @@ class NeuralODE(Method):
 
         Args:
             spacing: of the grid, mm, by axis.
-            mask: voxels the similarity looks at, as the images; None: all.
+            mask: voxels the similarity looks at, shaped as the images; None: all.
             weights: of the penalties of gradient and bending, as the images; None: 1.
             progress: called with a fraction in [0, 1] and a short message.
         Raises:
@@ -242,6 +247,7 @@ class NeuralODE(Method):
             RegistrationError: the energy is not finite from the start, folds could not be taken out, or memory ran out.
         """
         _require_alike(fixed, moving, spacing, mask, weights)
+        mask, weights = (None if given is None else given.to(fixed) for given in (mask, weights))
         keep_freed_memory()
         size = tuple(fixed.shape[2:])
         report = Reporter(self.levels, self.iterations, progress)
@@ -258,12 +264,17 @@ class NeuralODE(Method):
             images = lattice.coarser(level)
             fields = lattice.coarser(level * self.velocity_spacing)
             start = zero_velocity(fields.size, scene.fixed, self.knots) if velocity is None else velocity
-            field = self._field(resize_displacement(start, fields.size), fields)
+            start = resize_displacement(start, fields.size)
+            field = self._field(start, fields, still=index > 0).to(start.device)
             energy = energy_on(scene.reduced(images.size, fields.size), images, fields, self)
             report.enter(index)
-            velocity, reason = minimise(field.to(scene.fixed.device), energy, iterations, descent, report)
-            if reason:
-                report.notes.append(f"level {level:g}: {reason}")
+            found = minimise(field, energy, iterations, descent, report)
+            velocity = found.velocity
+            if found.reason:
+                report.notes.append(f"level {level:g}: {found.reason}")
+            if self.field == "network" and index == 0 and found.energy > _value(energy, start):
+                velocity = start
+                report.notes.append(f"level {level:g}: the network found nothing better than rest; it was left out")
         report.finish()
         return velocity
 
@@ -275,10 +286,10 @@ class NeuralODE(Method):
             report.notes.append(f"the map folded at {repaired} voxels; it was smoothed there until it did not")
         return velocity
 
-    def _field(self, base: Tensor, fields: Lattice) -> nn.Module:
+    def _field(self, base: Tensor, fields: Lattice, still: bool) -> nn.Module:
         if self.field == "grid":
             return GridField(base, self._smoother(fields))
-        return NetworkField(base, self._smoother(fields), self.network_reductions)
+        return NetworkField(base, self._smoother(fields), self.network_reductions, still)
 
     def _smoother(self, fields: Lattice) -> Smoother:
         smooth = self._kernel(fields)
@@ -366,12 +377,19 @@ _RANGES = (
 )
 
 
+def _value(objective: Objective, velocity: Tensor) -> float:
+    with torch.no_grad():
+        return sum(term.item() for term in objective(velocity).values())
+
+
 def _require_alike(fixed: Tensor, moving: Tensor, spacing: Sequence[float], *others: Tensor | None) -> None:
     size = tuple(fixed.shape)
-    if len(size) not in (4, 5) or size[:2] != (1, 1) or len(spacing) != len(size) - 2 or not min(spacing) > 0:
-        raise InputError(
-            f"Images must be (1, 1, *size) of two or three axes with a spacing above 0 each, not {size} of {spacing}."
-        )
+    if len(size) not in (4, 5) or size[:2] != (1, 1) or min(size[2:]) < 2:
+        raise InputError(f"Images must be (1, 1, *size) of two or three axes of 2 voxels at least, not {size}.")
+    if len(spacing) != len(size) - 2 or not all(0 < s < np.inf for s in spacing):
+        raise InputError(f"The spacing must be a number of mm above 0 for each axis of {size[2:]}, not {spacing}.")
+    if not fixed.is_floating_point() or moving.dtype != fixed.dtype:
+        raise InputError(f"Images must be of one floating-point type, not {fixed.dtype} and {moving.dtype}.")
     for tensor in (moving, *others):
         if tensor is not None and tuple(tensor.shape) != size:
             raise InputError(f"Images, mask and weights must have one shape, not {size} and {tuple(tensor.shape)}.")
@@ -398,6 +416,13 @@ def _weights(path: str, grid: Grid, device: torch.device) -> Tensor | None:
     given = read_weights(path)
     excess = warp_image(Image(given.data - 1, given.grid), Affine(), grid).data  # 0, so weight 1, outside
     return _tensor(excess + 1, device)
+
+
+def _content(path: str) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise InputError(f"The weight_map {path} cannot be read: {error.strerror}; correct the parameter.") from error
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:

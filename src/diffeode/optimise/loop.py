@@ -64,12 +64,14 @@ class Descent:
 
 
 class Minimum(NamedTuple):
-    """Where a descent ended: the velocity ``(K, d, *size)`` of least energy; why it ended early, else empty."""
+    """Where a descent ended: the velocity ``(K, d, *size)`` of least energy, that energy, what is to be known of it."""
 
     velocity: Tensor
+    energy: float
     reason: str = ""
 
 
+@torch.enable_grad()
 def minimise(
     field: nn.Module,
     objective: Objective,
@@ -89,6 +91,12 @@ def minimise(
     optimiser = torch.optim.Adam(field.parameters(), lr=descent.learning_rate, eps=descent.damping, amsgrad=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: descent.rate(k / max(1, iterations)))
     best, energies = None, []
+
+    def ended(reason: str = "") -> Minimum:
+        if not reason and energies[0] == min(energies):
+            reason = "no step led below the energy at its start; if the images differ, a lower learning_rate may"
+        return Minimum(best, min(energies), reason)
+
     for iteration in range(1, iterations + 1):
         optimiser.zero_grad(set_to_none=True)
         velocity = field()
@@ -100,13 +108,13 @@ def minimise(
             if best is None:
                 raise RegistrationError("The energy is not finite at the start; check the images and the parameters.")
             reason = f"the energy was not finite at iteration {iteration}; the best iterate before it was kept"
-            return Minimum(best, reason)
+            return ended(reason)
         if best is None or number < min(energies):
             best = velocity.detach().clone()
         energies.append(number)
         if descent.settled(energies):
-            return Minimum(best, f"the energy had settled after {iteration} of {iterations} iterations")
+            return ended(f"the energy had settled after {iteration} of {iterations} iterations")
         (energy * velocity[0, 0].numel()).backward()
         optimiser.step()
         schedule.step()
-    return Minimum(best)
+    return ended()

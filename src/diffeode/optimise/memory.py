@@ -37,14 +37,14 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def shortage_explained(size: tuple[int, ...], remedy: str) -> Iterator[None]:
-    """Turn torch's failure to get memory for work on images of ``size`` voxels into one sentence.
+    """Turn torch's or a kernel's failure to get memory for work on images of ``size`` voxels into one sentence.
 
     Raises:
         RegistrationError: memory ran out; how much was asked for, of what, and the ``remedy``.
     """
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         wanted = _wanted(error)
         if wanted is None:
             raise
@@ -52,15 +52,17 @@ def shortage_explained(size: tuple[int, ...], remedy: str) -> Iterator[None]:
         raise RegistrationError(f"Out of memory on {voxels} voxels: {wanted}; {remedy}.") from error
 
 
-def _wanted(error: RuntimeError) -> str | None:
-    """What was asked for and what there was, in torch's words; None where ``error`` is about something else.
+def _wanted(error: RuntimeError | MemoryError) -> str | None:
+    """What was asked for and what there was, in torch's or numpy's words; None where ``error`` is of something else.
 
     The CPU's allocator has no exception of its own.
     """
     text = str(error)
+    if isinstance(error, MemoryError):
+        return text or "nobody said how much was wanted"
     asked = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
     if not isinstance(error, torch.OutOfMemoryError) and not (asked and "alloc" in text.partition("tried")[0]):
         return None
     there = re.search(r"GPU \d+ has a total capacity of .*? is free", text)
     facts = [fact.group().replace("Tried", "tried") for fact in (asked, there) if fact]
-    return "; ".join(facts) or "torch does not say how much it wanted"
+    return "; ".join(facts) or "nobody said how much was wanted"
