@@ -21,6 +21,8 @@ from diffeode.errors import RegistrationError
 
 T = TypeVar("T")
 
+LONGEST_MINUTES = 35_000
+"""The longest limit, 24 days: systems count the milliseconds of waiting in 32 bits."""
 _GRACE_S = 10.0
 _DIE_WITH_PARENT = 1
 _INTERRUPTED, _TERMINATED = 130, 143
@@ -34,6 +36,9 @@ def watched(work: Callable[[], T], limit_minutes: float | None = None) -> T:
 
     Call it before anything in this process has started threads of its own, such as torch's or ANTs': they do not
     survive a fork.
+
+    Args:
+        limit_minutes: at most ``LONGEST_MINUTES``; None: for ever.
 
     Raises:
         RegistrationError: ``work`` took longer than ``limit_minutes``, or its process was killed or crashed.

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from diffeode import io
-from diffeode.cli import main
+from diffeode.cli import arguments, main
 from diffeode.cli.progress import ProgressLine
 from diffeode.cli.register import DEFAULT_RUN
 from diffeode.desk import registration
@@ -267,6 +267,29 @@ def test_misspelt_arguments_stop_at_once(scans, extra):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        (["--seed", "2147483648"], "'2147483648' is too large for a seed; use one up to 2147483647"),
+        (["--time-limit", "1e300"], "'1e300' is no number of minutes above 0 and up to 35,000"),
+        (["--time-limit", "35001"], "'35001' is no number of minutes above 0 and up to 35,000"),
+        (["--time-limit", "nan"], "'nan' is no number of minutes"),
+        (["--device", "cpu:0"], "'cpu:0' is no device; use cpu, cuda or cuda:N"),
+        (["--device", "cuda:"], "'cuda:' is no device"),
+    ],
+)
+def test_arguments_that_would_fail_only_later_stop_at_once_and_say_why(capsys, extra, reason):
+    with pytest.raises(SystemExit) as stopped:
+        main(["register", "a.nii.gz", "b.nii.gz", "-o", "out", *extra])
+    assert stopped.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_the_largest_seed_and_every_kind_of_device_are_arguments():
+    assert arguments.seed("2147483647") == 2**31 - 1
+    assert [arguments.device(text) for text in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]
 
 
 def test_output_that_is_a_file_is_refused(register, tmp_path):

@@ -124,6 +124,15 @@ def test_whole_numbers_are_numbers_and_lists_become_tuples():
         ("method: [\n", "not valid YAML"),
         ("method: identity\ntime_limit_minutes: -5\n", "time_limit_minutes: -5; give a number of minutes above 0"),
         ("method: identity\ntime_limit_minutes: yes\n", "time_limit_minutes: True"),
+        ("method: identity\ntime_limit_minutes: .nan\n", "time_limit_minutes: nan; give a number of minutes above 0"),
+        ("method: identity\ntime_limit_minutes: .inf\n", "time_limit_minutes: inf; give a number of minutes above 0"),
+        ("method: identity\ntime_limit_minutes: 1.0e+300\n", r"time_limit_minutes: 1e\+300; .* up to 35,000"),
+        ("method: identity\nparameters: [1, 2]\n", r"parameters: \[1, 2\]; give names and values"),
+        ("method: identity\nparameters: abc\n", "parameters: 'abc'; give names and values"),
+        ("method: identity\nparameters: {1: 2}\n", r"parameters: \{1: 2\}; give names and values"),
+        ("method: [a]\n", r"method: \['a'\]; give the name of a method"),
+        ("method: identity\ntitle: [1]\n", r"title: \[1\]; give a text"),
+        ("method: identity\n3: 4\n", "unknown key 3"),
         ("- identity\n", "must name a method"),
     ],
 )
@@ -131,6 +140,13 @@ def test_a_run_file_is_checked(tmp_path, monkeypatch, text, message):
     (tmp_path / "mine.yaml").write_text(text)
     monkeypatch.setattr(runs, "runs_folder", lambda: tmp_path)
     with pytest.raises(InputError, match=message):
+        runs.load_run("mine")
+
+
+def test_a_run_file_of_another_encoding_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_bytes("method: identity\ntitle: Verzögert\n".encode("latin-1"))
+    monkeypatch.setattr(runs, "runs_folder", lambda: tmp_path)
+    with pytest.raises(InputError, match=r"mine\.yaml is not text in UTF-8 \(byte 28\); save it as such\.$"):
         runs.load_run("mine")
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.watch import watched
+from diffeode.watch import LONGEST_MINUTES, watched
 
 QUICK = 0.5 / 60
 """A limit of half a second, in minutes."""
@@ -44,6 +44,10 @@ def test_what_the_work_returns_comes_back_from_another_process():
     value, pid = watched(lambda: ({"a": [1.5, None]}, os.getpid()))
     assert value == {"a": [1.5, None]}
     assert pid != os.getpid()
+
+
+def test_the_longest_limit_can_be_waited_for():
+    assert watched(lambda: "done", LONGEST_MINUTES) == "done"
 
 
 @pytest.mark.parametrize("error", [InputError("No such thing."), RegistrationError("It gave up."), ValueError("odd")])
