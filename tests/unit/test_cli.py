@@ -387,8 +387,10 @@ def test_keyboard_interrupt_leaves_nothing(register, tmp_path, monkeypatch):
     assert not hidden(tmp_path)
 
 
-def test_termination_leaves_nothing(scans, tmp_path):
-    """A scheduler's SIGTERM in the middle of the work."""
+@pytest.mark.usefixtures("hang_ups_arrive")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_termination_leaves_nothing(scans, tmp_path, number):
+    """A scheduler's SIGTERM, or the SIGHUP of a terminal that is closed, in the middle of the work."""
     code = (
         "import sys, time\nfrom diffeode.cli import main\nfrom diffeode.desk import registration\n"
         "registration.register_at_desk = lambda *a: (print('working', flush=True), time.sleep(60))\n"
@@ -398,8 +400,8 @@ def test_termination_leaves_nothing(scans, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "working\n"
     assert hidden(tmp_path)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 143
+    process.send_signal(number)
+    assert process.wait(timeout=30) == 128 + number
     process.stdout.close()
     assert list(tmp_path.iterdir()) == []
 
