@@ -300,6 +300,39 @@ def test_output_that_is_a_file_is_refused(register, tmp_path):
     assert out.read_text() == "mine"
 
 
+def test_output_below_a_file_is_refused_before_the_work(register, tmp_path, monkeypatch):
+    monkeypatch.setattr(registration, "register_at_desk", lambda *a: pytest.fail("it should not have started"))
+    (tmp_path / "mine").write_text("mine")
+    code, said, _ = register("--method", "identity", out=tmp_path / "mine" / "deep" / "out")
+    assert code == 2
+    assert said == f"diffeode: {tmp_path / 'mine'} is a file; give a folder with -o.\n"
+
+
+def test_a_folder_in_the_place_of_a_result_is_refused_before_the_work(register, tmp_path, monkeypatch):
+    monkeypatch.setattr(registration, "register_at_desk", lambda *a: pytest.fail("it should not have started"))
+    (tmp_path / "out" / "metrics.json").mkdir(parents=True)
+    code, said, out = register("--method", "identity")
+    assert code == 2
+    assert said.startswith(f"diffeode: {out / 'metrics.json'} is a folder where a result is to lie; ")
+    assert [path.name for path in out.iterdir()] == ["metrics.json"]
+
+
+def test_a_folder_that_comes_in_the_way_during_the_work_leaves_every_old_result(register, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "warp.nii.gz").write_text("from yesterday")
+
+    def register_while_someone_makes_a_folder(self, pair, machine):
+        (out / "metrics.json").mkdir()
+        return Registration(Affine(), Affine())
+
+    monkeypatch.setattr(Identity, "register", register_while_someone_makes_a_folder)
+    code, said, _ = register("--method", "identity", "--init", "identity")
+    assert (code, said.count("\n")) == (2, 1)
+    assert {path.name for path in out.iterdir()} == {"warp.nii.gz", "metrics.json"}
+    assert (out / "warp.nii.gz").read_text() == "from yesterday"
+
+
 def test_output_folder_that_cannot_be_written_is_refused_before_the_work(register, tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
