@@ -228,7 +228,7 @@ def with_hole(data):
         (with_hole, "NaN or infinite"),
         (lambda data: np.full_like(data, 2), "constant"),
         (lambda data: np.stack([data, data], -1), "4-D"),
-        (lambda data: -np.abs(data), "brain mask"),
+        (lambda data: -np.abs(data), "negative in 100 %"),
     ],
 )
 def test_unusable_scan_is_one_sentence_and_exit_code_2(register, scans, tmp_path, change, words):
