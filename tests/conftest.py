@@ -1,6 +1,7 @@
 """Shared fixtures: where the real scans lie."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,11 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"the real scans are not here: no folder {root} (set DIFFEODE_DATA)")
     return root
+
+
+@pytest.fixture
+def hang_ups_arrive():
+    """SIGHUP ends a process, though the tests may have been started under ``nohup``."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import tempfile
@@ -21,9 +22,20 @@ from diffeode.errors import RegistrationError
 
 T = TypeVar("T")
 
+LONGEST_MINUTES = 35_000
+"""The longest limit, 24 days: systems count the milliseconds of waiting in 32 bits."""
 _GRACE_S = 10.0
 _DIE_WITH_PARENT = 1
-_INTERRUPTED, _TERMINATED = 130, 143
+_INTERRUPTED = 130
+# A terminal that closes sends SIGHUP, which Windows does not have.
+_TERMINATIONS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Terminated(SystemExit):
+    """A signal asked this process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
 
 
 def watched(work: Callable[[], T], limit_minutes: float | None = None) -> T:
@@ -35,8 +47,12 @@ def watched(work: Callable[[], T], limit_minutes: float | None = None) -> T:
     Call it before anything in this process has started threads of its own, such as torch's or ANTs': they do not
     survive a fork.
 
+    Args:
+        limit_minutes: at most ``LONGEST_MINUTES``; None: for ever.
+
     Raises:
-        RegistrationError: ``work`` took longer than ``limit_minutes``, or its process was killed or crashed.
+        RegistrationError: ``work`` took longer than ``limit_minutes``, or its process was killed, crashed or left, or
+            what it raised does not survive pickling.
     """
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -52,20 +68,24 @@ def watched(work: Callable[[], T], limit_minutes: float | None = None) -> T:
 
 @contextmanager
 def terminated_like_exit() -> Iterator[None]:
-    """SIGTERM unwinds the stack, so that nothing half written stays behind."""
+    """SIGTERM and SIGHUP unwind the stack, so that nothing half written stays behind; ``nohup`` keeps its effect."""
 
     def leave(number: int, frame: object) -> None:
-        raise SystemExit(_TERMINATED)
+        raise Terminated(number)
 
+    before = {number: signal.getsignal(number) for number in _TERMINATIONS}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
     try:
-        before = signal.signal(signal.SIGTERM, leave)
+        for number in before:
+            signal.signal(number, leave)
     except ValueError:  # not in the main thread, where no signal arrives
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _work_and_tell(work: Callable[[], T], sender: Connection, scratch: str) -> None:
@@ -75,9 +95,25 @@ def _work_and_tell(work: Callable[[], T], sender: Connection, scratch: str) -> N
         sender.send((True, work()))
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+    except Terminated:
+        raise
+    except SystemExit as error:
+        sender.send((False, RegistrationError(f"It left by sys.exit({error.code!r}) before it was done.")))
     except Exception as error:
         error.add_note(f"There:\n{traceback.format_exc()}")
-        sender.send((False, error))
+        sender.send((False, _that_travels(error)))
+
+
+def _that_travels(error: Exception) -> Exception:
+    """``error``, or what it says where pickling fails or changes it, as where its class wants two arguments."""
+    try:
+        if str(pickle.loads(pickle.dumps(error))) == str(error):
+            return error
+    except Exception:
+        pass
+    said = RegistrationError(f"{type(error).__name__}: {error}")
+    said.__notes__ = error.__notes__
+    return said
 
 
 def _die_with_parent() -> None:
@@ -103,8 +139,10 @@ def _death(code: int) -> BaseException:
     """What the exit ``code`` of a child that told nothing means; negative: minus the number of a signal."""
     if code == _INTERRUPTED:
         return KeyboardInterrupt()
+    if code - 128 in _TERMINATIONS:
+        return Terminated(code - 128)
     if code >= 0:
-        return SystemExit(code)
+        return RegistrationError(f"It left with exit code {code} before it was done.")
     name = signal.Signals(-code).name
     if -code == signal.SIGKILL:
         return RegistrationError(f"It was killed ({name}), as systems do when memory runs out; give it more memory.")

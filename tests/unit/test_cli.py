@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from diffeode import io
-from diffeode.cli import main
+from diffeode.cli import arguments, main
 from diffeode.cli.progress import ProgressLine
 from diffeode.cli.register import DEFAULT_RUN
 from diffeode.desk import registration
@@ -228,7 +228,7 @@ def with_hole(data):
         (with_hole, "NaN or infinite"),
         (lambda data: np.full_like(data, 2), "constant"),
         (lambda data: np.stack([data, data], -1), "4-D"),
-        (lambda data: -np.abs(data), "brain mask"),
+        (lambda data: -np.abs(data), "negative in 100 %"),
     ],
 )
 def test_unusable_scan_is_one_sentence_and_exit_code_2(register, scans, tmp_path, change, words):
@@ -269,12 +269,68 @@ def test_misspelt_arguments_stop_at_once(scans, extra):
     assert stopped.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        (["--seed", "2147483648"], "'2147483648' is too large for a seed; use one up to 2147483647"),
+        (["--time-limit", "1e300"], "'1e300' is no number of minutes above 0 and up to 35,000"),
+        (["--time-limit", "35001"], "'35001' is no number of minutes above 0 and up to 35,000"),
+        (["--time-limit", "nan"], "'nan' is no number of minutes"),
+        (["--device", "cpu:0"], "'cpu:0' is no device; use cpu, cuda or cuda:N"),
+        (["--device", "cuda:"], "'cuda:' is no device"),
+    ],
+)
+def test_arguments_that_would_fail_only_later_stop_at_once_and_say_why(capsys, extra, reason):
+    with pytest.raises(SystemExit) as stopped:
+        main(["register", "a.nii.gz", "b.nii.gz", "-o", "out", *extra])
+    assert stopped.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_the_largest_seed_and_every_kind_of_device_are_arguments():
+    assert arguments.seed("2147483647") == 2**31 - 1
+    assert [arguments.device(text) for text in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]
+
+
 def test_output_that_is_a_file_is_refused(register, tmp_path):
     (tmp_path / "out").write_text("mine")
     code, said, out = register("--method", "identity")
     assert code == 2
     assert "is a file" in said
     assert out.read_text() == "mine"
+
+
+def test_output_below_a_file_is_refused_before_the_work(register, tmp_path, monkeypatch):
+    monkeypatch.setattr(registration, "register_at_desk", lambda *a: pytest.fail("it should not have started"))
+    (tmp_path / "mine").write_text("mine")
+    code, said, _ = register("--method", "identity", out=tmp_path / "mine" / "deep" / "out")
+    assert code == 2
+    assert said == f"diffeode: {tmp_path / 'mine'} is a file; give a folder with -o.\n"
+
+
+def test_a_folder_in_the_place_of_a_result_is_refused_before_the_work(register, tmp_path, monkeypatch):
+    monkeypatch.setattr(registration, "register_at_desk", lambda *a: pytest.fail("it should not have started"))
+    (tmp_path / "out" / "metrics.json").mkdir(parents=True)
+    code, said, out = register("--method", "identity")
+    assert code == 2
+    assert said.startswith(f"diffeode: {out / 'metrics.json'} is a folder where a result is to lie; ")
+    assert [path.name for path in out.iterdir()] == ["metrics.json"]
+
+
+def test_a_folder_that_comes_in_the_way_during_the_work_leaves_every_old_result(register, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "warp.nii.gz").write_text("from yesterday")
+
+    def register_while_someone_makes_a_folder(self, pair, machine):
+        (out / "metrics.json").mkdir()
+        return Registration(Affine(), Affine())
+
+    monkeypatch.setattr(Identity, "register", register_while_someone_makes_a_folder)
+    code, said, _ = register("--method", "identity", "--init", "identity")
+    assert (code, said.count("\n")) == (2, 1)
+    assert {path.name for path in out.iterdir()} == {"warp.nii.gz", "metrics.json"}
+    assert (out / "warp.nii.gz").read_text() == "from yesterday"
 
 
 def test_output_folder_that_cannot_be_written_is_refused_before_the_work(register, tmp_path, monkeypatch):
@@ -364,8 +420,10 @@ def test_keyboard_interrupt_leaves_nothing(register, tmp_path, monkeypatch):
     assert not hidden(tmp_path)
 
 
-def test_termination_leaves_nothing(scans, tmp_path):
-    """A scheduler's SIGTERM in the middle of the work."""
+@pytest.mark.usefixtures("hang_ups_arrive")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_termination_leaves_nothing(scans, tmp_path, number):
+    """A scheduler's SIGTERM, or the SIGHUP of a terminal that is closed, in the middle of the work."""
     code = (
         "import sys, time\nfrom diffeode.cli import main\nfrom diffeode.desk import registration\n"
         "registration.register_at_desk = lambda *a: (print('working', flush=True), time.sleep(60))\n"
@@ -375,8 +433,8 @@ def test_termination_leaves_nothing(scans, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "working\n"
     assert hidden(tmp_path)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 143
+    process.send_signal(number)
+    assert process.wait(timeout=30) == 128 + number
     process.stdout.close()
     assert list(tmp_path.iterdir()) == []
 

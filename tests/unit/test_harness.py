@@ -25,6 +25,7 @@ from diffeode.methods.runs import Run
 from diffeode.receipt import damage, read_receipt
 from diffeode.space import Grid
 from diffeode.transform import Affine, DisplacementField, warp_image
+from diffeode.watch import Terminated
 
 GRID = Grid((10, 12, 11), np.array([[-2.0, 0, 0, 60], [0, 1.5, 0, -80], [0, 0, 1.0, -40], [0, 0, 0, 1]]))
 SCAN_GRID = Grid(
@@ -317,11 +318,16 @@ def test_a_process_that_dies_or_hangs_is_a_failed_pair(task, tmp_path, how, reas
     assert [p.name for p in tmp_path.iterdir()] == ["receipt.json"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Terminated(signal.SIGTERM)])
 def test_an_interruption_is_not_taken_for_a_failed_registration(task, tmp_path, error):
-    with pytest.raises(error):
-        register_to_folder(FakeRun(Raising(error())), task, Machine(), tmp_path, {})
+    with pytest.raises(type(error)):
+        register_to_folder(FakeRun(Raising(error)), task, Machine(), tmp_path, {})
     assert list(tmp_path.iterdir()) == [], "so the unit is made again"
+
+
+def test_a_method_that_leaves_by_itself_is_a_failed_pair(task, tmp_path):
+    assert not register_to_folder(FakeRun(Raising(SystemExit(3))), task, Machine(), tmp_path, {})
+    assert read_receipt(tmp_path / "receipt.json")["reason"] == "It left by sys.exit(3) before it was done."
 
 
 def test_unknown_hyper_parameter_in_a_run_is_a_failure_with_a_sentence(task, tmp_path):

@@ -92,7 +92,7 @@ def test_white_matter_coincides_once_the_bias_is_gone(data_root):
 
 def test_adult_t2w(data_root):
     path = data_root / "openms/sub-07/anat/sub-07_T2w.nii.gz"
-    image = without_negatives(io.read_image(path))
+    image = without_negatives(io.read_image(path), path.name)
     scaled = white_stripe(image, image.data > 0, "T2w", "it").data
     assert np.median(scaled[scaled > 0]) == pytest.approx(0.27, abs=0.03)
     assert (scaled >= 1).sum() < 0.01 * (scaled > 0).sum()

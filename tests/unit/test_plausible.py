@@ -3,6 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from diffeode.datasets.virtual import make_cohort
 from diffeode.errors import DamagedFileError, InputError
@@ -91,9 +92,38 @@ def test_real_scans_are_plausible_and_brains_told_from_heads(data_root):
     assert len(brains) == 10
     for path in heads:
         with pytest.raises(InputError, match=r"looks like a whole head, not a skull-stripped brain"):
-            require_skull_stripped(without_negatives(read_plausible(path)), path.name)
+            require_skull_stripped(without_negatives(read_plausible(path), path.name), path.name)
     for path in brains:
-        require_skull_stripped(without_negatives(read_plausible(path)), path.name)
+        brain = without_negatives(read_plausible(path), path.name)
+        for part in (brain, *coarse_and_cropped(brain)):
+            require_skull_stripped(part, path.name)
+
+
+def coarse_and_cropped(brain: Image) -> list[Image]:
+    """A brain in the box that just fits it; that with voxels four times as large; and slabs of the latter."""
+    data = brain.data[::4, ::4, ::4]
+    coarse = cropped(Image(data, Grid(data.shape, brain.grid.affine @ np.diag([4, 4, 4, 1]))))
+    return [cropped(brain), coarse, *(cropped(middle_third(coarse, axis)) for axis in range(3))]
+
+
+def middle_third(image: Image, axis: int) -> Image:
+    length = image.grid.shape[axis]
+    data = np.take(image.data, range(length // 3, 2 * length // 3), axis)
+    return Image(data, Grid(data.shape, image.grid.affine))
+
+
+def cropped(image: Image) -> Image:
+    data = image.data[ndimage.find_objects((image.data > 0).astype(int))[0]]
+    return Image(data, Grid(data.shape, image.grid.affine))
+
+
+def test_heads_as_small_as_brains_are_told_by_how_the_field_of_view_cuts_them(data_root):
+    """Adults' heads at 65 % of their size have the volume of a brain."""
+    for path in sorted((data_root / "ixi2mm").rglob("*_T1w.nii.gz")):
+        head = read_plausible(path)
+        small = Image(head.data, Grid(head.grid.shape, head.grid.affine @ np.diag([0.65, 0.65, 0.65, 1])))
+        with pytest.raises(InputError, match=r"\(1\d\d\d ml above zero, cut off by [23] faces"):
+            require_skull_stripped(small, path.name)
 
 
 @pytest.mark.slow
@@ -110,5 +140,25 @@ def test_a_small_head_is_told_by_where_it_leaves_the_field_of_view():
     neck = (np.linalg.norm(points[..., :2], axis=-1) < 25) & (points[..., 2] < 0)
     shoulder = np.linalg.norm(points[..., 1:], axis=-1) < 20
     require_skull_stripped(Image((ball | neck).astype(float), grid), "brain with its stem cut")
-    with pytest.raises(InputError, match=r"which touch 3 faces of the field of view"):
+    with pytest.raises(InputError, match=r"cut off by 3 faces of the field of view"):
         require_skull_stripped(Image((ball | neck | shoulder).astype(float), grid), "head")
+
+
+def test_a_box_that_noise_fills_is_no_brain():
+    with pytest.raises(InputError, match="cut off by 6 faces"):
+        require_skull_stripped(Image(NOISE, Grid(SHAPE, np.diag([2.0, 2, 2, 1]))), "noise")
+
+
+def test_what_resampling_leaves_below_zero_becomes_zero():
+    data = np.where(NOISE > 0.5, NOISE, 0).astype(np.float32)
+    data[0] = -0.009  # all over one side, and shallow
+    data[1, :10, :20] = -0.2  # deep, and 0.8 % of what is not zero
+    assert 0.005 < 200 / np.count_nonzero(data) < 0.01
+    found = without_negatives(Image(data, Grid(SHAPE, AFFINE)), "scan").data
+    np.testing.assert_array_equal(found, np.where(data > 0, data, 0))
+
+
+def test_a_standardised_brain_is_refused_instead_of_ruined():
+    brain = np.where(NOISE > 0.5, (NOISE - 0.7) / 0.1, 0)
+    with pytest.raises(InputError, match=r"scan.nii.gz is negative in \d\d % of .*; add a constant inside the brain"):
+        without_negatives(Image(brain, Grid(SHAPE, AFFINE)), "scan.nii.gz")

@@ -1,5 +1,6 @@
 """Methods are found by presence and runs by name; a misspelt word names the nearest known one."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -47,8 +48,8 @@ def test_titles_of_named_runs_tell_them_apart():
     [
         (lambda: registry.method_class("ants-sin"), "There is no method 'ants-sin'; did you mean 'ants-syn'"),
         (lambda: registry.make_method("convexadam", {"grid_spacing": 4}), "did you mean 'grid_sp"),
-        (lambda: registry.make_method("convexadam", {"grid_sp": "six"}), "no number"),
-        (lambda: registry.make_method("convexadam", {"grid_sp": True}), "no number"),
+        (lambda: registry.make_method("convexadam", {"grid_sp": "six"}), "no whole number"),
+        (lambda: registry.make_method("convexadam", {"grid_sp": True}), "no whole number"),
         (lambda: registry.make_method("ants-syn", {"iterations": 100}), "no list"),
         (lambda: runs.load_run("convexadamm"), "There is no run 'convexadamm'; did you mean 'convexadam'"),
     ],
@@ -61,6 +62,58 @@ def test_what_is_unknown_or_of_another_kind_is_one_sentence(call, message):
     assert "\n" not in str(error.value)
 
 
+def parameters_of(name):
+    return dataclasses.fields(registry.method_class(name))
+
+
+@pytest.mark.parametrize("name", registry.method_names())
+def test_defaults_are_what_their_annotations_say(name):
+    defaults = {f.name: f.default for f in parameters_of(name)}
+    made = registry.make_method(name, defaults)
+    assert {key: getattr(made, key) for key in defaults} == defaults
+
+
+@pytest.mark.parametrize(
+    ("parameters", "wanted"),
+    [
+        ({"levels": ["a", 1]}, "list of numbers"),
+        ({"levels": [None, 1]}, "list of numbers"),
+        ({"levels": [[2], [1]]}, "list of numbers"),
+        ({"levels": [True, 1]}, "list of numbers"),
+        ({"levels": [float("nan"), 1]}, "list of numbers"),
+        ({"levels": 2.0}, "list of numbers"),
+        ({"iterations": ["x", "y"]}, "list of whole numbers"),
+        ({"iterations": [1.5, 2]}, "list of whole numbers"),
+        ({"steps": 4.5}, "whole number"),
+        ({"ncc_window": 9.0}, "whole number"),
+        ({"mind_radius": None}, "whole number"),
+        ({"smoothing": float("inf")}, "number"),
+        ({"masked": 1}, "flag, true or false"),
+        ({"weight_map": {"a": 1}}, "word"),
+        ({"field": 3}, "word"),
+    ],
+)
+def test_a_parameter_is_what_its_annotation_says(parameters, wanted):
+    ((key, value),) = parameters.items()
+    default = next(f.default for f in parameters_of("neural-ode") if f.name == key)
+    with pytest.raises(InputError) as error:
+        registry.make_method("neural-ode", parameters)
+    assert str(error.value) == (
+        f"Parameter {key} of method neural-ode is {value!r}, which is no {wanted} (default: {default!r})."
+    )
+
+
+@pytest.mark.parametrize("parameters", [{"learning_rate": "1e-3"}, {"levels": ["2e0", 1]}])
+def test_a_number_that_yaml_takes_for_a_word_is_told_how_to_be_written(parameters):
+    with pytest.raises(InputError, match=r"write 1\.0e-3 or 0\.001 where 1e-3 is meant"):
+        registry.make_method("neural-ode", parameters)
+
+
+def test_whole_numbers_are_numbers_and_lists_become_tuples():
+    made = registry.make_method("neural-ode", {"smoothing": 1, "levels": [2, 1.0], "iterations": [3, 2]})
+    assert (made.smoothing, made.levels, made.iterations) == (1, (2, 1.0), (3, 2))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -71,6 +124,15 @@ def test_what_is_unknown_or_of_another_kind_is_one_sentence(call, message):
         ("method: [\n", "not valid YAML"),
         ("method: identity\ntime_limit_minutes: -5\n", "time_limit_minutes: -5; give a number of minutes above 0"),
         ("method: identity\ntime_limit_minutes: yes\n", "time_limit_minutes: True"),
+        ("method: identity\ntime_limit_minutes: .nan\n", "time_limit_minutes: nan; give a number of minutes above 0"),
+        ("method: identity\ntime_limit_minutes: .inf\n", "time_limit_minutes: inf; give a number of minutes above 0"),
+        ("method: identity\ntime_limit_minutes: 1.0e+300\n", r"time_limit_minutes: 1e\+300; .* up to 35,000"),
+        ("method: identity\nparameters: [1, 2]\n", r"parameters: \[1, 2\]; give names and values"),
+        ("method: identity\nparameters: abc\n", "parameters: 'abc'; give names and values"),
+        ("method: identity\nparameters: {1: 2}\n", r"parameters: \{1: 2\}; give names and values"),
+        ("method: [a]\n", r"method: \['a'\]; give the name of a method"),
+        ("method: identity\ntitle: [1]\n", r"title: \[1\]; give a text"),
+        ("method: identity\n3: 4\n", "unknown key 3"),
         ("- identity\n", "must name a method"),
     ],
 )
@@ -78,6 +140,13 @@ def test_a_run_file_is_checked(tmp_path, monkeypatch, text, message):
     (tmp_path / "mine.yaml").write_text(text)
     monkeypatch.setattr(runs, "runs_folder", lambda: tmp_path)
     with pytest.raises(InputError, match=message):
+        runs.load_run("mine")
+
+
+def test_a_run_file_of_another_encoding_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_bytes("method: identity\ntitle: Verzögert\n".encode("latin-1"))
+    monkeypatch.setattr(runs, "runs_folder", lambda: tmp_path)
+    with pytest.raises(InputError, match=r"mine\.yaml is not text in UTF-8 \(byte 28\); save it as such\.$"):
         runs.load_run("mine")
 
 

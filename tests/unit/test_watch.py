@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.watch import watched
+from diffeode.watch import LONGEST_MINUTES, Terminated, terminated_like_exit, watched
 
 QUICK = 0.5 / 60
 """A limit of half a second, in minutes."""
@@ -46,6 +46,10 @@ def test_what_the_work_returns_comes_back_from_another_process():
     assert pid != os.getpid()
 
 
+def test_the_longest_limit_can_be_waited_for():
+    assert watched(lambda: "done", LONGEST_MINUTES) == "done"
+
+
 @pytest.mark.parametrize("error", [InputError("No such thing."), RegistrationError("It gave up."), ValueError("odd")])
 def test_what_the_work_raises_is_raised_here_and_says_where(error):
     def work():
@@ -54,6 +58,68 @@ def test_what_the_work_raises_is_raised_here_and_says_where(error):
     with pytest.raises(type(error), match=str(error)) as raised:
         watched(work)
     assert "in work" in raised.value.__notes__[0]
+
+
+class WantsTwoError(RuntimeError):
+    def __init__(self, tool, why):
+        super().__init__(f"{tool} failed: {why}")
+
+
+class DecoratesError(RuntimeError):
+    def __init__(self, why):
+        super().__init__(f"failed: {why}")
+
+
+def holding_what_cannot_be_pickled():
+    error = ValueError("odd")
+    error.handle = lambda: None
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (WantsTwoError("greedy", "no voxels"), "WantsTwoError: greedy failed: no voxels"),
+        (DecoratesError("no voxels"), "DecoratesError: failed: no voxels"),
+        (holding_what_cannot_be_pickled(), "ValueError: odd"),
+    ],
+)
+def test_an_error_that_does_not_survive_pickling_arrives_as_what_it_says(error, reason):
+    def work():
+        raise error
+
+    with pytest.raises(RegistrationError) as raised:
+        watched(work)
+    assert str(raised.value) == reason
+    assert "in work" in raised.value.__notes__[0]
+
+
+def test_work_that_leaves_its_process_is_a_failure_that_an_exception_handler_sees():
+    with pytest.raises(RegistrationError, match=r"It left by sys.exit\(3\) before it was done"):
+        watched(lambda: sys.exit(3))
+    with pytest.raises(RegistrationError, match="It left with exit code 0 before it was done"):
+        watched(lambda: os._exit(0))
+
+
+@pytest.mark.usefixtures("hang_ups_arrive")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_work_that_is_asked_to_end_is_no_failure(number):
+    """A receipt of a failure would keep a workflow that was stopped from registering the pair again."""
+    with pytest.raises(Terminated) as left:
+        watched(lambda: die_by(number))
+    assert left.value.code == 128 + number
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminated_like_exit():
+            os.kill(os.getpid(), signal.SIGHUP)
+            with pytest.raises(Terminated):
+                signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +163,8 @@ def test_temporary_files_go_however_the_work_ends(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.usefixtures("hang_ups_arrive")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_the_work_ends_with_the_one_that_watches(number, tmp_path):
     if number == signal.SIGKILL and not sys.platform.startswith("linux"):
         pytest.skip("only Linux tells a child that its parent was killed")
@@ -110,7 +177,7 @@ def test_the_work_ends_with_the_one_that_watches(number, tmp_path):
     while not pid_file.exists() or not pid_file.read_text():
         time.sleep(0.02)
     watching.send_signal(number)
-    assert watching.wait(30) == (143 if number == signal.SIGTERM else -number)
+    assert watching.wait(30) == (-number if number == signal.SIGKILL else 128 + number)
     deadline = time.monotonic() + 30
     while runs(int(pid_file.read_text())):
         assert time.monotonic() < deadline

@@ -6,6 +6,11 @@ import argparse
 import math
 import os
 
+from diffeode.watch import LONGEST_MINUTES
+
+_LARGEST_SEED = 2**31 - 1
+"""ANTs reads seeds as 32-bit integers with a sign."""
+
 ALIGNMENT_OF_INIT = {"affine": "affine", "identity": "none"}
 """What ``--init`` may say, and the alignment of :mod:`diffeode.prepare.pair` that it means."""
 
@@ -25,9 +30,7 @@ def add_machine(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--device", type=device, default="cpu", metavar="cpu|cuda", help="where to compute (default: %(default)s)"
     )
-    command.add_argument(
-        "--seed", type=_natural, default=0, metavar="S", help="of what is random (default: %(default)s)"
-    )
+    command.add_argument("--seed", type=seed, default=0, metavar="S", help="of what is random (default: %(default)s)")
 
 
 def positive(text: str) -> int:
@@ -40,7 +43,7 @@ def positive(text: str) -> int:
 
 
 def minutes(text: str) -> float:
-    """A finite number above 0.
+    """A number above 0, and not above what can be waited for.
 
     Raises:
         argparse.ArgumentTypeError: ``text`` is none.
@@ -49,8 +52,8 @@ def minutes(text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0")
+    if not 0 < number <= LONGEST_MINUTES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0 and up to {LONGEST_MINUTES:,}")
     return number
 
 
@@ -61,7 +64,7 @@ def device(text: str) -> str:
         argparse.ArgumentTypeError: ``text`` is none of them.
     """
     kind, _, number = text.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+    if text != "cpu" and (kind != "cuda" or (":" in text and not number.isdecimal())):
         raise argparse.ArgumentTypeError(f"{text!r} is no device; use cpu, cuda or cuda:N")
     return text
 
@@ -71,8 +74,16 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _natural(text: str) -> int:
-    return _whole_number(text, 0)
+def seed(text: str) -> int:
+    """A whole number from 0 on that every method can be seeded with.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is none.
+    """
+    number = _whole_number(text, 0)
+    if number > _LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is too large for a seed; use one up to {_LARGEST_SEED}")
+    return number
 
 
 def _whole_number(text: str, least: int) -> int:

@@ -18,17 +18,18 @@ def delivered_whole(folder: Path, ours: tuple[str, ...]) -> Iterator[Path]:
     Files named in ``ours`` that were not made this time are removed from ``folder``; all others there are left alone.
 
     Raises:
-        InputError: ``folder`` is a file or cannot be written.
+        InputError: ``folder`` or what it is to lie in is a file, it cannot be written, or one of ``ours`` is a folder
+            there; said before the block begins, and asked again before the first file is replaced.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; give a folder with -o.")
-    standing = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    standing = _standing(folder)
+    _require_replaceable(folder, ours)
     try:
         staging = Path(tempfile.mkdtemp(prefix=".diffeode-", dir=standing))
     except OSError as error:
         raise InputError(f"Cannot write to {standing}: {error.strerror}; give another folder with -o.") from None
     try:
         yield staging
+        _require_replaceable(folder, ours)
         folder.mkdir(parents=True, exist_ok=True)
         for name in ours:
             if (staging / name).exists():
@@ -41,3 +42,17 @@ def delivered_whole(folder: Path, ours: tuple[str, ...]) -> Iterator[Path]:
         ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _standing(folder: Path) -> Path:
+    """``folder``, or the nearest of the folders it is to lie in that is there."""
+    standing = next(path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink())
+    if not standing.is_dir():
+        raise InputError(f"{standing} is a file; give a folder with -o.")
+    return standing
+
+
+def _require_replaceable(folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        if (folder / name).is_dir():
+            raise InputError(f"{folder / name} is a folder where a result is to lie; move it, or choose another -o.")

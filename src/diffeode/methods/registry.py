@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import math
 import pkgutil
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -62,25 +64,48 @@ def make_method(name: str, parameters: dict[str, Any]) -> Method:
     for key, value in parameters.items():
         if key not in fields:
             raise InputError(f"Method {name} has no parameter {key!r}{nearest(key, fields)}.")
-        _check_type(name, key, value, getattr(cls, key, fields[key].default))
+        _check_type(name, fields[key], value)
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()})
 
 
-def _check_type(method: str, key: str, value: Any, default: Any) -> None:
-    """A value must have the kind of its default: a number, a flag, a word or a list of such."""
-    sort = _sort_of(default)
-    if default is not None and _sort_of(value) != sort:
-        raise InputError(f"Parameter {key} of method {method} is {value!r}, which is no {sort} (default: {default!r}).")
+def _check_type(method: str, parameter: dataclasses.Field, value: Any) -> None:
+    """A value must be what the parameter is annotated with; 9.0 is no whole number, so that receipts say what ran."""
+    fits, wanted = _KINDS[parameter.type]
+    if not fits(value):
+        raise InputError(
+            f"Parameter {parameter.name} of method {method} is {value!r}, which is no {wanted}{_exponent(value)} "
+            f"(default: {parameter.default!r})."
+        )
 
 
-def _sort_of(value: Any) -> str:
-    if isinstance(value, bool):
-        return "flag"
-    if isinstance(value, int | float):
-        return "number"
-    if isinstance(value, list | tuple):
-        return "list"
-    return "word"
+def _exponent(value: Any) -> str:
+    """The way out for numbers such as ``1e-3``, which YAML takes for words."""
+    words = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, str)]
+    return "; write 1.0e-3 or 0.001 where 1e-3 is meant" if any(_EXPONENT.fullmatch(v) for v in words) else ""
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list | tuple) and all(map(fits, value))
+
+
+_EXPONENT = re.compile(r"[-+]?[\d.]+e[-+]?\d+", re.IGNORECASE)
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "int": (_is_whole, "whole number"),
+    "float": (_is_number, "number"),
+    "bool": (lambda value: isinstance(value, bool), "flag, true or false"),
+    "str": (lambda value: isinstance(value, str), "word"),
+    "tuple[int, ...]": (_list_of(_is_whole), "list of whole numbers"),
+    "tuple[float, ...]": (_list_of(_is_number), "list of numbers"),
+}
+"""By a parameter's annotation: what fits it, and how it is called."""
 
 
 def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,8 +14,7 @@ from diffeode.errors import InputError
 from diffeode.methods.base import Method
 from diffeode.methods.registry import lacks, make_method, method_class, method_names
 from diffeode.names import nearest
-
-_KEYS = {"method", "title", "parameters", "time_limit_minutes"}
+from diffeode.watch import LONGEST_MINUTES
 
 
 @dataclass(frozen=True)
@@ -82,24 +81,59 @@ def load_run(name: str) -> Run:
     """The named run, checked down to its hyper-parameters.
 
     Raises:
-        InputError: no such run, method, key or parameter; the message names the nearest one.
+        InputError: no such run, method, key or parameter, and the message names the nearest one; or the file or a
+            value is not what it should be.
     """
     path = runs_folder() / f"{name}.yaml"
     if not path.is_file():
         raise InputError(f"There is no run {name!r}{nearest(name, run_names())}.")
+    content = _content_of(path)
+    method, parameters = content["method"], content.get("parameters") or {}
+    make_method(method, parameters)
+    title = content.get("title") or method_class(method).title
+    return Run(name, method, title, parameters, content.get("time_limit_minutes"))
+
+
+def _content_of(path: Path) -> dict[str, Any]:
+    """What the file says, with known keys only and values of the right kind."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text in UTF-8 (byte {error.start}); save it as such.") from None
     if not isinstance(content, dict) or "method" not in content:
         raise InputError(f"{path} must name a method (known: {', '.join(method_names())}).")
-    for key in content:
+    for key, value in content.items():
         if key not in _KEYS:
             raise InputError(f"{path} has an unknown key {key!r}{nearest(key, _KEYS)}.")
-    parameters = content.get("parameters") or {}
-    make_method(content["method"], parameters)
-    limit = content.get("time_limit_minutes")
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or limit <= 0):
-        raise InputError(f"{path} has time_limit_minutes: {limit!r}; give a number of minutes above 0.")
-    title = content.get("title") or method_class(content["method"]).title
-    return Run(name, content["method"], title, parameters, limit)
+        fits, wanted = _KEYS[key]
+        if not fits(value):
+            raise InputError(f"{path} has {key}: {value!r}; give {wanted}.")
+    return content
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_limit(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST_MINUTES
+
+
+_KEYS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "method": (_is_word, "the name of a method"),
+    "title": (
+        lambda value: value is None or _is_word(value),
+        "a text, in quotes where YAML takes it for another thing",
+    ),
+    "parameters": (
+        lambda value: value is None or (isinstance(value, dict) and all(map(_is_word, value))),
+        "names and values, one 'name: value' to a line",
+    ),
+    "time_limit_minutes": (
+        lambda value: value is None or _is_limit(value),
+        f"a number of minutes above 0 and up to {LONGEST_MINUTES:,}",
+    ),
+}
+"""By a key of the file: what fits it, and how that is called."""

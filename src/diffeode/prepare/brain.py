@@ -8,9 +8,25 @@ from scipy import ndimage
 from diffeode.errors import InputError
 from diffeode.image import Image
 
+# What resampling leaves behind is shallower, or rare: 0.3 % of the voxels in the worst of the public datasets.
+_SHALLOW, _RARE = 0.01, 0.01
 
-def without_negatives(image: Image) -> Image:
-    """``image`` with negative intensities, which resampling leaves behind at edges, set to 0."""
+
+def without_negatives(image: Image, name: str) -> Image:
+    """``image`` with negative intensities, which resampling leaves behind at edges, set to 0.
+
+    Args:
+        name: what messages call the scan.
+
+    Raises:
+        InputError: more is negative than resampling leaves behind, as where intensities were standardised.
+    """
+    negative = (image.data < -_SHALLOW * np.abs(image.data).max()).sum() / max(np.count_nonzero(image.data), 1)
+    if negative > _RARE:
+        raise InputError(
+            f"{name} is negative in {100 * negative:.0f} % of its non-zero voxels, as z-scored scans are; add a "
+            "constant inside the brain, so that all of it is positive and the background stays 0."
+        )
     return Image(np.maximum(image.data, 0), image.grid)
 
 

@@ -19,6 +19,10 @@ _FIELD_MM = (60.0, 500.0)
 # The largest brains, scaled up to ICBM152 with their fluid, have 2300 ml; small adults' heads have 3200 and more.
 _LARGEST_BRAIN_ML = 2600.0
 _OPEN_FACE = 0.05
+# A cut neck is as wide 3 mm further in. Towards the face that it just touches a brain gets narrower, even as a slab: by
+# the chords of a circle to two thirds of what it is two voxels further in.
+_TAPER_MM = 3.0
+_TAPER = 0.8
 
 
 def read_plausible(path: Path) -> Image:
@@ -39,17 +43,17 @@ def read_plausible(path: Path) -> Image:
 def require_skull_stripped(image: Image, name: str) -> None:
     """Raise :class:`InputError` where ``image`` is a whole head, though a brain with background 0 is expected.
 
-    Told by what is above zero: more than any brain has, or reaching, as necks and noise do, over more than 5 % of two
-    or more faces of the field of view.
+    Told by what is above zero: more than any brain has, or cut off by the field of view, as necks and noise are, along
+    two or more axes. A brain in a box that just fits it tapers towards the faces; a slab of one is cut along one axis.
     """
     above = image.data > 0
     millilitres = above.sum() * image.grid.voxel_volume / 1000
-    open_faces = sum(bool(face.mean() > _OPEN_FACE) for face in _faces(above))
-    if millilitres > _LARGEST_BRAIN_ML or open_faces > 1:
+    cut = [_cut_faces(above, axis, image.grid.spacing[axis]) for axis in range(3)]
+    if millilitres > _LARGEST_BRAIN_ML or sum(faces > 0 for faces in cut) > 1:
         raise InputError(
-            f"{name} looks like a whole head, not a skull-stripped brain ({millilitres:.0f} ml above zero, which touch "
-            f"{open_faces} faces of the field of view); choose a skull stripping for its dataset, or set what is no "
-            "brain to 0."
+            f"{name} looks like a whole head, not a skull-stripped brain ({millilitres:.0f} ml above zero, cut off by "
+            f"{sum(cut)} faces of the field of view); strip its skull, which a study's recipe can do, or, where it is "
+            "a brain, put a margin of zeros around it."
         )
 
 
@@ -89,5 +93,12 @@ def _require_field_of_view(grid: Grid, path: Path) -> None:
         )
 
 
-def _faces(mask: np.ndarray) -> list[np.ndarray]:
-    return [np.take(mask, index, axis) for axis in range(3) for index in (0, -1)]
+def _cut_faces(above: np.ndarray, axis: int, spacing_mm: float) -> int:
+    """How many of the two faces across ``axis`` cut off what is ``above`` zero, ``(X, Y, Z)`` bool."""
+    share = above.mean(axis=tuple(other for other in range(3) if other != axis))
+    inwards = 1 + max(2, round(_TAPER_MM / spacing_mm))
+    if len(share) <= inwards:
+        return 0
+    # Resampling leaves little of the outermost voxels, so that the next ones tell how wide it is there.
+    ends = (share[: inwards + 1], share[::-1][: inwards + 1])
+    return sum(bool(end[0] > _OPEN_FACE and end[1] > _TAPER * end[-1]) for end in ends)

@@ -43,9 +43,9 @@ def prepare_image(
         modality: which white matter ``white-stripe`` looks for.
 
     Raises:
-        InputError: the brain is empty or constant, or the image is a whole head.
+        InputError: the brain is empty or constant, or the image is a whole head or largely negative.
     """
-    image = without_negatives(image)
+    image = without_negatives(image, name)
     if mask is None:
         require_skull_stripped(image, name)
         mask = nonzero(image, name)

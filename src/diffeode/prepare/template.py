@@ -96,7 +96,7 @@ def given(t1w: Path, t2w: Path | None = None) -> Template:
         InputError: a file is unusable, not skull-stripped (empty), or the two lie on different grids.
     """
     images = {"T1w": io.read_image(t1w)} | ({"T2w": io.read_image(t2w)} if t2w else {})
-    images = {modality: without_negatives(image) for modality, image in images.items()}
+    images = {modality: without_negatives(image, f"{t1w} ({modality})") for modality, image in images.items()}
     if t2w and not images["T2w"].grid.matches(images["T1w"].grid):
         raise InputError(f"The templates {t1w} and {t2w} lie on different grids; give a pair in one space.")
     images = {modality: _with_cubic_voxels(image, f"{t1w} ({modality})") for modality, image in images.items()}

@@ -116,9 +116,9 @@ def prepared(file: Path) -> Image:
     """A skull-stripped scan with intensities in [0, 1] and background 0.
 
     Raises:
-        InputError: it is empty or constant.
+        InputError: it is empty, constant or largely negative.
     """
-    image = without_negatives(read_image(file))
+    image = without_negatives(read_image(file), file.name)
     return robust(image, nonzero(image, file.name), file.name)
 
 
