@@ -12,8 +12,9 @@ from diffeode.fused.compiler import serves
 from diffeode.fused.correlation import FusedCorrelation
 from diffeode.losses.average import weighted_mean
 
-_FLOOR = 1e-6
-"""Variance of the texture that all windows are taken to share: a standard deviation of a thousandth."""
+_FLOOR = 1e-4
+"""Variance of the texture that all windows are taken to share, a standard deviation of a hundredth: what is fainter is
+noise, by which flat windows would turn single-precision rounding into motion."""
 
 
 def local_correlation_to(
