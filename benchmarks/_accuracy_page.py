@@ -6,7 +6,7 @@ from pathlib import Path
 
 from _comparisons import COMPARISONS, Comparison, comparison_named
 from _tables import Row, Table, markdown_table, mean_and_sd, mean_percentage, measured_on, median, numbers, write_page
-from _units import KEYS, run_code
+from _units import KEYS, STAMPS, run_code
 
 from diffeode.methods.runs import load_run, run_names
 
@@ -24,7 +24,7 @@ _NOTE = (
     "excluded) and peak memory of its process: medians."
 )
 _MARK = "†"
-_AGED = f"\n{_MARK} measured with other code or versions than today's.\n"
+_AGED = f"\n{_MARK} measured with other code or versions than today's, or on other files of a pair than another run.\n"
 
 
 def write_accuracy_page(results: Path) -> None:
@@ -32,7 +32,7 @@ def write_accuracy_page(results: Path) -> None:
     paths = {path.stem.removeprefix("accuracy_"): path for path in results.glob("accuracy_*.tsv")}
     order = list(COMPARISONS)
     names = sorted(paths, key=lambda name: (order.index(name.partition("_")[0]), name))
-    write_page(results / "accuracy.md", "Accuracy", [section(name, Table(paths[name], KEYS)) for name in names])
+    write_page(results / "accuracy.md", "Accuracy", [section(name, Table(paths[name], KEYS, STAMPS)) for name in names])
 
 
 def section(name: str, table: Table) -> str:
@@ -40,7 +40,8 @@ def section(name: str, table: Table) -> str:
     task, _, subjects = name.partition("_")
     comparison = comparison_named(task)
     runs = list(dict.fromkeys(row["run"] for row in table.rows))
-    lines = [_line(run, [row for row in table.rows if row["run"] == run], comparison) for run in runs]
+    mixed = _mixed(table.rows)
+    lines = [_line(run, [row for row in table.rows if row["run"] == run], comparison, mixed) for run in runs]
     columns = ["run", "pairs", *map(_dice_heading, comparison.scores), *_COLUMNS]
     whom = f", subjects {subjects.replace('-', ', ')}" if subjects else ""
     option = f" --subjects {subjects.replace('-', ',')}" if subjects else ""
@@ -54,10 +55,18 @@ def section(name: str, table: Table) -> str:
     return "\n\n".join(text.strip() for text in paragraphs if text) + "\n"
 
 
-def _line(run: str, rows: list[Row], comparison: Comparison) -> list[str]:
+def _mixed(rows: list[Row]) -> set[tuple[str, str]]:
+    """``(fixed, moving)`` whose rows were not all measured on the same files."""
+    digests: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        digests.setdefault((row["fixed"], row["moving"]), set()).add(row.get("pair", ""))
+    return {pair for pair, found in digests.items() if len(found) > 1}
+
+
+def _line(run: str, rows: list[Row], comparison: Comparison, mixed: set[tuple[str, str]]) -> list[str]:
     good = [row for row in rows if not row["failed"]]
     return [
-        _title(run, rows),
+        _title(run, rows, mixed),
         str(len(good)),
         *(mean_and_sd(numbers(good, score), 4) for score in comparison.scores),
         mean_and_sd(numbers(good, "hd95_mm"), 2),
@@ -68,11 +77,13 @@ def _line(run: str, rows: list[Row], comparison: Comparison) -> list[str]:
     ]
 
 
-def _title(run: str, rows: list[Row]) -> str:
-    """The run's title and name, marked where a row belongs to other code than today's."""
+def _title(run: str, rows: list[Row], mixed: set[tuple[str, str]]) -> str:
+    """The run's title and name, marked where a row belongs to other code than today's or to a pair of ``mixed``."""
     if run not in run_names():
         return f"`{run}` {_MARK}"
-    aged = any(row["code"] != run_code(run, int(row["threads"])) for row in rows)
+    aged = any(
+        row["code"] != run_code(run, int(row["threads"])) or (row["fixed"], row["moving"]) in mixed for row in rows
+    )
     return f"{load_run(run).title} (`{run}`){f' {_MARK}' if aged else ''}"
 
 

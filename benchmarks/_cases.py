@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,17 +77,24 @@ def ensure_case(make: Maker, fixed: Path, moving: Path, folder: Path) -> Path:
         InputError: a scan is missing or unusable.
         RegistrationError: the affine alignment failed.
     """
-    about = {"code": case_code(), "sources": _stamps((fixed, moving))}
+    about = {"code": _case_code(), "sources": _stamps((fixed, moving))}
     receipt = folder / "receipt.json"
     if damage(receipt) or any(read_receipt(receipt).get(key) != value for key, value in about.items()):
         _write_case(folder, make(fixed, moving), about)
     return folder
 
 
-def case_code() -> str:
+def _case_code() -> str:
     """Hash of the code and the recipe that make pairs."""
     code = code_hash(Path(__file__), "diffeode.prepare.pair", "diffeode.prepare.scan")
     return hashlib.sha256((code + _ALBERT.read_text(encoding="utf-8")).encode()).hexdigest()
+
+
+def case_digest(folder: Path) -> str:
+    """Twelve hexadecimal digits that change with any file of the pair in ``folder``, whatever code made it."""
+    outputs = read_receipt(folder / "receipt.json")["outputs"]
+    contents = {name: file["sha256"] for name, file in outputs.items()}
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def read_case(folder: Path) -> Case:

@@ -20,19 +20,20 @@ class Table:
     Args:
         path: the file; it need not be there yet.
         keys: columns that tell rows apart.
+        stamps: columns that say what a row was measured with.
     """
 
-    def __init__(self, path: Path, keys: Sequence[str]) -> None:
-        self.path, self.keys = path, tuple(keys)
+    def __init__(self, path: Path, keys: Sequence[str], stamps: Sequence[str] = ("code",)) -> None:
+        self.path, self.keys, self.stamps = path, tuple(keys), tuple(stamps)
         self.rows: list[Row] = []
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as handle:
                 self.rows = [dict(row) for row in csv.DictReader(handle, delimiter="\t")]
 
     def has(self, row: dict[str, object]) -> bool:
-        """Whether the key and the ``code`` of ``row`` were measured already; what failed is worth another try."""
-        same = [r for r in self.rows if self._key(r) == self._key(row) and r["code"] == str(row["code"])]
-        return any(not r.get("failed") for r in same)
+        """Whether the key of ``row`` was measured already with its stamps; what failed is worth another try."""
+        same = [r for r in self.rows if self._key(r) == self._key(row)]
+        return any(all(r.get(s) == str(row[s]) for s in self.stamps) and not r.get("failed") for r in same)
 
     def put(self, row: dict[str, object]) -> None:
         """Add ``row`` in the place of one with its key, and write the file, whole."""

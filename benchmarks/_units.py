@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from _cases import case_code
 from _comparisons import Comparison
 
 from diffeode.errors import InputError
@@ -19,6 +18,8 @@ from diffeode.source import code_hash
 
 KEYS = ("fixed", "moving", "run")
 """Columns that tell the rows of a task apart."""
+STAMPS = ("code", "pair")
+"""Columns that say what a row was measured with: the code of its run, the files of its pair."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,13 @@ class Unit:
     run: str
     threads: int
 
-    def row(self) -> dict[str, object]:
-        """What its row starts with."""
+    @property
+    def pair(self) -> tuple[str, str, str]:
+        """Task, fixed and moving scan."""
+        return self.comparison.name, self.fixed, self.moving
+
+    def row(self, pair: str) -> dict[str, object]:
+        """What its row starts with; ``pair`` is the :func:`_cases.case_digest` of its pair, or empty."""
         return {
             "task": self.table,
             "fixed": self.fixed,
@@ -41,15 +47,16 @@ class Unit:
             "run": self.run,
             "threads": self.threads,
             "code": run_code(self.run, self.threads),
+            "pair": pair,
         }
 
 
 def run_code(name: str, threads: int) -> str:
-    """Twelve hexadecimal digits that change with whatever can change a run's rows: code, settings, versions."""
+    """Twelve hexadecimal digits that change with whatever but its pair can change a row: code, settings, versions."""
     run = load_run(name)
     modules = (method_module(run.method), "diffeode.methods.harness", "diffeode.evaluation.evaluate")
     code = code_hash(*modules, Path(__file__).with_name("_register.py"))
-    parts = [code, case_code(), run.parameters, threads, software_versions(), *run.build().reads().values()]
+    parts = [code, run.parameters, threads, software_versions(), *run.build().reads().values()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -1,7 +1,7 @@
 """Accuracy of registration methods, all on the same pairs in one run; see README.md.
 
 Every registration runs in a fresh process. Rows are written as they are measured, so that a run that was killed goes on
-where it stopped: a row is measured again only where the code behind it or a tool's version has changed.
+where it stopped: a row is measured again only where the code behind it, a tool's version or its pair has changed.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from _accuracy_page import write_accuracy_page
-from _cases import REPOSITORY
+from _cases import REPOSITORY, case_digest
 from _children import ask
 from _comparisons import COMPARISONS, Comparison, comparison_named, data_folder
 from _machine import provenance
 from _tables import Table, numbers
-from _units import KEYS, Unit, subjects_of
+from _units import KEYS, STAMPS, Unit, subjects_of
 
 from diffeode.errors import InputError, RegistrationError
 
@@ -35,27 +36,53 @@ def units_of(comparison: Comparison, options: argparse.Namespace) -> list[Unit]:
     return [Unit(comparison, table, *pair, run, options.threads) for pair in pairs for run in runs]
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """The prepared pair that all runs get, or why there is none."""
+
+    folder: Path | None
+    digest: str = ""
+    failed: str = ""
+
+
 def measure(units: Sequence[Unit], options: argparse.Namespace) -> None:
     """Run what has no row yet and say on stderr how far it is."""
     tables = {unit.table: _table(options.results, unit.table) for unit in units}
-    waiting = [unit for unit in units if not tables[unit.table].has(unit.row())]
+    pairs = _pairs(units, options)
+    waiting = [unit for unit in units if not tables[unit.table].has(unit.row(pairs[unit.pair].digest))]
     print(f"{len(waiting)} of {len(units)} registrations to run", file=sys.stderr)
     clock = _Clock(tables)
     for number, unit in enumerate(waiting, start=1):
         started = time.perf_counter()
-        row = unit.row() | _measured(unit, options) | provenance()
+        pair = pairs[unit.pair]
+        row = unit.row(pair.digest) | _measured(unit, pair) | provenance()
         tables[unit.table].put(row)
         clock.took(unit.run, time.perf_counter() - started)
         _say(number, waiting, row, clock)
 
 
-def _measured(unit: Unit, options: argparse.Namespace) -> dict[str, object]:
+def _pairs(units: Sequence[Unit], options: argparse.Namespace) -> dict[tuple[str, str, str], _Pair]:
+    different = {unit.pair: unit for unit in units}
+    found = {}
+    for number, (name, unit) in enumerate(different.items(), start=1):
+        print(f"pair {number} of {len(different)}: {' '.join(name)}", file=sys.stderr)
+        found[name] = _prepared(unit, options)
+    return found
+
+
+def _prepared(unit: Unit, options: argparse.Namespace) -> _Pair:
     try:
-        case = unit.comparison.case(unit.fixed, unit.moving, options.data, options.work)
+        folder = unit.comparison.case(unit.fixed, unit.moving, options.data, options.work)
     except (InputError, RegistrationError) as error:
-        return {"failed": str(error)}
+        return _Pair(None, failed=str(error))
+    return _Pair(folder, case_digest(folder))
+
+
+def _measured(unit: Unit, pair: _Pair) -> dict[str, object]:
+    if pair.failed:
+        return {"failed": pair.failed}
     request = {
-        "case": str(case),
+        "case": str(pair.folder),
         "run": unit.run,
         "parameters": {},
         "threads": unit.threads,
@@ -97,7 +124,7 @@ def _say(number: int, waiting: Sequence[Unit], row: dict[str, object], clock: _C
 
 
 def _table(results: Path, name: str) -> Table:
-    return Table(results / f"accuracy_{name}.tsv", KEYS)
+    return Table(results / f"accuracy_{name}.tsv", KEYS, STAMPS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ import _units
 import accuracy
 import numpy as np
 import pytest
-from _cases import Case, cropped_neurite, ensure_case, halved, inverted, read_case
+from _cases import Case, case_digest, cropped_neurite, ensure_case, halved, inverted, read_case
 from _children import ask
 from _comparisons import COMPARISONS, comparison_named, ordered_pairs
 from _nodeo_reference import features
@@ -159,6 +159,14 @@ def test_a_pair_is_made_once_and_again_where_a_file_of_it_is_lost(tmp_path):
     np.testing.assert_array_equal(case.moving.data, again.moving.data)
 
 
+def test_a_pair_made_anew_is_the_same_pair_unless_its_files_differ(tmp_path):
+    folders = [tmp_path / name for name in ("first", "again", "other")]
+    for folder, shape in zip(folders, ((12, 10, 11), (12, 10, 11), (12, 10, 12)), strict=True):
+        ensure_case(synthetic_head(shape), tmp_path, tmp_path, folder)
+    first, again, other = map(case_digest, folders)
+    assert first == again != other
+
+
 def test_a_registration_runs_in_a_process_of_its_own(tmp_path):
     folder = ensure_case(synthetic_head((12, 10, 11)), tmp_path, tmp_path, tmp_path / "pair")
     request = {"case": str(folder), "run": "identity", "parameters": {}, "threads": 1, "task": None}
@@ -170,21 +178,22 @@ def test_a_registration_runs_in_a_process_of_its_own(tmp_path):
 # ---------------------------------------------------------------------------------------------- tables
 
 
-def row(run="node", code="a", **more):
-    return {"fixed": "07", "moving": "08", "run": run, "code": code, **more}
+def row(run="node", code="a", pair="p", **more):
+    return {"fixed": "07", "moving": "08", "run": run, "code": code, "pair": pair, **more}
 
 
 def table(path):
-    return _tables.Table(path, _units.KEYS)
+    return _tables.Table(path, _units.KEYS, _units.STAMPS)
 
 
-def test_a_row_is_there_after_a_kill_and_counts_only_for_the_code_that_made_it(tmp_path):
+def test_a_row_is_there_after_a_kill_and_counts_only_for_the_code_and_the_pair_that_made_it(tmp_path):
     path = tmp_path / "t.tsv"
     table(path).put(row(dice=0.123456789))
     again = table(path)
     assert again.rows == [row(dice="0.123457")]
     assert again.has(row())
     assert not again.has(row(code="b"))
+    assert not again.has(row(pair="q"))
     assert not again.has(row(run="greedy"))
 
 
@@ -241,6 +250,21 @@ def test_the_accuracy_page_has_a_line_for_each_run_and_says_what_is_old_or_faile
     assert "- greedy failed on 07/08: it said no" in page
     assert "newborns" in page
     assert "a machine, 2 cores; torch 2; 2026-01-01" in page
+
+
+def test_runs_that_had_other_files_of_one_pair_are_marked(tmp_path):
+    numbers = {"dice27": 0.5, "cpu_seconds": 1.0, "failed": "", "threads": 1, **MEASURED}
+    node, greedy = (_units.run_code(name, 1) for name in ("node", "greedy"))
+    path = tmp_path / "accuracy_albert.tsv"
+    table(path).put(row("node", node, **numbers))
+    table(path).put(row("greedy", greedy, **numbers))
+    _accuracy_page.write_accuracy_page(tmp_path)
+    assert "†" not in (tmp_path / "accuracy.md").read_text(encoding="utf-8")
+    table(path).put(row("greedy", greedy, pair="q", **numbers))
+    _accuracy_page.write_accuracy_page(tmp_path)
+    page = (tmp_path / "accuracy.md").read_text(encoding="utf-8")
+    assert "(`node`) † | 1 |" in page
+    assert "(`greedy`) † | 1 |" in page
 
 
 def test_the_speed_page_puts_each_run_beside_the_reference_and_the_peers(tmp_path):
