@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -143,6 +144,17 @@ def test_a_method_with_parameters_is_registered_and_recorded(register):
     assert content["metrics"]["nmi"] > content["metrics"]["nmi_before"] + 0.05
 
 
+def test_hyper_parameters_are_set_on_top_of_the_run_and_recorded(register):
+    settings = ("grid_sp=5", "lambda_weight = 1.5")
+    code, said, out = register(
+        "--method", "convexadam", "--init", "identity", *(word for text in settings for word in ("--set", text))
+    )
+    assert (code, said) == (0, "")
+    parameters = json.loads((out / "metrics.json").read_text())["parameters"]
+    assert parameters["grid_sp"] == 5
+    assert parameters["lambda_weight"] == 1.5
+
+
 def test_default_is_a_run_that_exists():
     assert DEFAULT_RUN in runs.run_names()
 
@@ -251,6 +263,11 @@ def test_unusable_scan_is_one_sentence_and_exit_code_2(register, scans, tmp_path
         (["--method", "identity", "--labels", "{scans}/fixed_dseg.nii.gz"], "does not lie on the grid of its scan"),
         (["--method", "identity", "--labels", "{scans}/moving.nii.gz"], "not a label map"),
         (["--method", "identity", "--device", "cuda:99"], "no device cuda:99"),
+        (["--set", "weight_gradint=1"], "did you mean 'weight_gradient'"),
+        (["--set", "weight_gradient=much"], "which is no number"),
+        (["--set", "weight_gradient=-1"], "weight_gradient"),
+        (["--set", "weight_map={scans}/none.nii.gz"], "none.nii.gz"),
+        (["--method", "node-cl", "--set", "descriptor_weights={scans}/none.safetensors"], "none.safetensors"),
     ],
 )
 def test_unusable_option_is_one_sentence_and_exit_code_2(register, scans, extra, words):
@@ -278,6 +295,8 @@ def test_misspelt_arguments_stop_at_once(scans, extra):
         (["--time-limit", "nan"], "'nan' is no number of minutes"),
         (["--device", "cpu:0"], "'cpu:0' is no device; use cpu, cuda or cuda:N"),
         (["--device", "cuda:"], "'cuda:' is no device"),
+        (["--set", "smoothing"], "'smoothing' sets nothing; write NAME=VALUE"),
+        (["--set", "levels=[2, 1"], "'levels=[2, 1' has no readable value"),
     ],
 )
 def test_arguments_that_would_fail_only_later_stop_at_once_and_say_why(capsys, extra, reason):
@@ -376,6 +395,14 @@ def test_failed_registration_is_exit_code_1_and_keeps_the_old_results(register, 
     assert (out / "warp.nii.gz").read_text() == "from yesterday"
 
 
+def test_a_method_that_leaves_the_process_has_failed(register, monkeypatch):
+    monkeypatch.setattr(Identity, "register", failing(SystemExit("enough")))
+    code, said, out = register("--method", "identity", "--init", "identity")
+    assert code == 1
+    assert said == "diffeode: Initial left by sys.exit('enough') before it was done.\n"
+    assert not out.exists()
+
+
 def test_what_the_method_noted_is_said_and_kept(register, monkeypatch, tmp_path):
     def register_noting(self, pair, machine):
         return Registration(Affine(), Affine(), notes=("it was a dark night",))
@@ -397,6 +424,30 @@ def test_success_replaces_our_files_removes_stale_ones_and_leaves_yours(register
     assert {p.name for p in out.iterdir()} == OUTPUTS | {"notes.txt"}
     io.read_displacement(out / "warp.nii.gz")
     assert (out / "notes.txt").read_text() == "from yesterday"
+
+
+@pytest.mark.parametrize("moves", range(6))
+def test_a_result_that_cannot_be_replaced_leaves_all_as_it_was(register, tmp_path, monkeypatch, moves):
+    out = tmp_path / "out"
+    out.mkdir()
+    old = ("warp.nii.gz", "warped.nii.gz", "warped_labels.nii.gz")
+    for name in old:
+        (out / name).write_text(f"{name} from yesterday")
+    replace, done = Path.replace, []
+
+    def fail_once(self, target):
+        if out in (self.parent, Path(target).parent):
+            done.append(self)
+            if len(done) == moves + 1:
+                raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail_once)
+    code, said, _ = register("--method", "identity", "--init", "identity")
+    assert code == 2
+    assert "Input/output error" in said
+    assert {path.name: path.read_text() for path in out.iterdir()} == {n: f"{n} from yesterday" for n in old}
+    assert not hidden(tmp_path)
 
 
 def test_full_disk_is_one_sentence_and_leaves_nothing(register, tmp_path, monkeypatch):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from typing import Any
+
+import yaml
 
 from diffeode.watch import LONGEST_MINUTES
 
@@ -55,6 +58,21 @@ def minutes(text: str) -> float:
     if not 0 < number <= LONGEST_MINUTES:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0 and up to {LONGEST_MINUTES:,}")
     return number
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """A hyper-parameter and its value, as ``weight_gradient=0.5`` or ``levels=[4, 2, 1]``, the value read as YAML.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is none; whether the method has it is asked later.
+    """
+    name, equals, value = text.partition("=")
+    if not name.strip() or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} sets nothing; write NAME=VALUE, such as weight_gradient=0.5")
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} has no readable value: {str(error).splitlines()[0]}") from None
 
 
 def device(text: str) -> str:

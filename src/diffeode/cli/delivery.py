@@ -16,6 +16,7 @@ def delivered_whole(folder: Path, ours: tuple[str, ...]) -> Iterator[Path]:
     """A hidden folder whose files replace those of ``folder`` when the block ends well, and that vanishes always.
 
     Files named in ``ours`` that were not made this time are removed from ``folder``; all others there are left alone.
+    Where one of them cannot be replaced, all that were lie in ``folder`` as before.
 
     Raises:
         InputError: ``folder`` or what it is to lie in is a file, it cannot be written, or one of ``ours`` is a folder
@@ -31,17 +32,36 @@ def delivered_whole(folder: Path, ours: tuple[str, ...]) -> Iterator[Path]:
         yield staging
         _require_replaceable(folder, ours)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ours:
-            if (staging / name).exists():
-                (staging / name).replace(folder / name)
-            else:
-                (folder / name).unlink(missing_ok=True)
+        _replace_all(folder, ours, staging)
     except OSError as error:
         raise InputError(
             f"Cannot write to {folder}: {error.strerror or error}; free or choose another folder."
         ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _replace_all(folder: Path, names: tuple[str, ...], staging: Path) -> None:
+    before = staging / ".before"
+    before.mkdir()
+    old = {name for name in names if _lies(folder / name)}
+    try:
+        for name in names:
+            if name in old:
+                (folder / name).replace(before / name)
+            if _lies(staging / name):
+                (staging / name).replace(folder / name)
+    except BaseException:
+        for name in names:
+            if _lies(before / name):
+                (before / name).replace(folder / name)
+            elif name not in old:
+                (folder / name).unlink(missing_ok=True)
+        raise
+
+
+def _lies(file: Path) -> bool:
+    return file.exists() or file.is_symlink()
 
 
 def _standing(folder: Path) -> Path:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, minutes
+from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, minutes, setting
 from diffeode.cli.delivery import delivered_whole
 from diffeode.cli.progress import ProgressLine
 from diffeode.errors import InputError
@@ -44,6 +44,14 @@ def add(commands: Any) -> None:
     register.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the results")
     register.add_argument("--weights", type=Path, metavar="FILE", help="of a run that is trained first")
     register.add_argument("--method", default=DEFAULT_RUN, metavar="RUN", help="a named run (default: %(default)s)")
+    register.add_argument(
+        "--set",
+        type=setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyper-parameter of the run (docs/methods.md), such as weight_gradient=0.5; may be given several times",
+    )
     add_init(register, "align affinely first, or trust the positions in the headers")
     register.add_argument("--labels", type=Path, metavar="FILE", help="label map of MOVING, to be warped too")
     register.add_argument(
@@ -57,7 +65,7 @@ def add(commands: Any) -> None:
 
 
 def _register(options: argparse.Namespace) -> None:
-    run = _runnable(options.method, options.weights)
+    run = _runnable(options)
     with delivered_whole(options.output, _OUTPUTS) as folder:
         if options.time_limit is None:
             _register_pair(run, options, folder)
@@ -65,18 +73,21 @@ def _register(options: argparse.Namespace) -> None:
             watched(lambda: _register_pair(run, options, folder), options.time_limit)
 
 
-def _runnable(name: str, weights: Path | None) -> Run:
+def _runnable(options: argparse.Namespace) -> Run:
+    """The run with the hyper-parameters that were set, once all that it needs and reads is known to be there."""
     from diffeode.methods.registry import make_method, missing_needs
     from diffeode.methods.runs import load_run
 
-    run = load_run(name)
-    if weights is not None:
-        parameters = {**run.parameters, "weights": str(weights)}
-        make_method(run.method, parameters)
-        run = dataclasses.replace(run, parameters=parameters)
+    run = load_run(options.method)
+    weights = {} if options.weights is None else {"weights": str(options.weights)}
+    run = dataclasses.replace(run, parameters={**run.parameters, **dict(options.set), **weights})
+    method = make_method(run.method, run.parameters)
     missing = missing_needs(run.method, run.parameters)
     if missing:
-        raise InputError(f"Run {name} cannot run here: {'; '.join(missing)}; 'diffeode methods' lists those that can.")
+        raise InputError(
+            f"Run {run.name} cannot run here: {'; '.join(missing)}; 'diffeode methods' lists those that can."
+        )
+    method.reads()
     return run
 
 
