@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from diffeode.descriptors.mind import mind_ssc
 from diffeode.flows.smoothing import box, gaussian
+from diffeode.flows.unfold import _folds
 from diffeode.fused.compiler import serves
 from diffeode.fused.mind import mind_ssc_descriptor
 from diffeode.fused.sampling import pull_back_resized_fused
@@ -332,6 +333,15 @@ def test_an_axis_of_one_voxel_has_no_slope_and_no_determinant():
         value_and_gradient(gradient_magnitude, field.double())[0], rel=2e-6
     )
     assert jacobian_barrier(field, 0.5) == jacobian_barrier(field.double(), 0.5) == 0
+
+
+@pytest.mark.parametrize("size", [*FIELD_SIZES, (1, 6, 5), (20, 15, 16)])
+@pytest.mark.parametrize("scale", [0.05, 0.25, 1.0])
+def test_folds_are_where_the_formula_has_them(size, scale):
+    field = scale * field_of(size)
+    found, exact = (_folds(field.to(kind), size) for kind in (torch.float32, torch.float64))
+    assert torch.equal(found, exact)
+    assert exact.any() == (scale > 0.05)
 
 
 @pytest.mark.parametrize("reach", [0.4, 6.0])

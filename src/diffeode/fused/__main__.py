@@ -4,6 +4,7 @@ import torch
 
 from diffeode.fused.compiler import compiled_mark
 from diffeode.fused.correlation import FusedCorrelation
+from diffeode.fused.folding import folds_fused
 from diffeode.fused.gradient_fields import FusedGradientFields
 from diffeode.fused.mind import mind_ssc_descriptor, mind_ssc_difference
 from diffeode.fused.mutual_information import FusedInformation
@@ -30,6 +31,7 @@ def compile_all() -> None:
         pull_back_resized_fused(fixed, displacement, True).mean(),
     )
     sum(losses).backward()
+    folds_fused(displacement.detach(), 0.0)
     average_fused(fixed, [torch.ones(1)] * 3, True, False)
     if mark := compiled_mark():
         mark.touch()
