@@ -112,7 +112,7 @@ def minimise(
             reason = f"the energy was not finite at iteration {iteration}; the best iterate before it was kept"
             return ended(reason)
         if best is None or number < min(energies):
-            best = velocity.detach()
+            best = velocity.detach().clone()
         energies.append(number)
         if descent.settled(energies):
             return ended(f"the energy had settled after {iteration} of {iterations} iterations")
