@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffeode.fused.compiler import serves
-from diffeode.fused.sampling import pull_back_fused, pull_back_resized_fused
+from diffeode.fused.sampling import pull_back_fused, pull_back_resized_fused, twice_fused
 
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -60,7 +60,7 @@ def pull_back_from_rest(image: Tensor, displacement: Tensor, padding: str = "zer
     on, and flipped images would not give the flipped map. At rest the mean of both sides, the central difference, is
     taken instead.
     """
-    if displacement.detach().any():
+    if any(torch.aminmax(displacement.detach())):
         return pull_back_resized(image, displacement, padding)
     slopes = torch.gradient(image, dim=list(range(2, image.dim())))
     still = resize_displacement(displacement, image.shape[2:])
@@ -70,6 +70,13 @@ def pull_back_from_rest(image: Tensor, displacement: Tensor, padding: str = "zer
 def compose(first: Tensor, second: Tensor) -> Tensor:
     """Displacement of ``x -> second(first(x))`` for two displacements on one grid."""
     return first + pull_back(second, first, padding="border")
+
+
+def twice(displacement: Tensor) -> Tensor:
+    """Displacement of ``x -> phi(phi(x))``: :func:`compose` with itself."""
+    if serves(displacement):
+        return twice_fused(displacement)
+    return compose(displacement, displacement)
 
 
 def resize(image: Tensor, size: Sequence[int]) -> Tensor:

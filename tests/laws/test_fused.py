@@ -3,17 +3,29 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from diffeode.descriptors.mind import mind_ssc
+from diffeode.flows.smoothing import box, gaussian
+from diffeode.flows.unfold import _folds
 from diffeode.fused.compiler import serves
 from diffeode.fused.mind import mind_ssc_descriptor
 from diffeode.fused.sampling import pull_back_resized_fused
 from diffeode.losses.correlation import local_correlation_to
 from diffeode.losses.gradient_fields import normalised_gradient_fields_to
 from diffeode.losses.mutual_information import mutual_information_to
+from diffeode.losses.regularisers import gradient_magnitude, jacobian_barrier
 from diffeode.losses.similarity import Warped, mind_similarity
 from diffeode.threads import on_threads
-from diffeode.warp import pull_back, pull_back_from_rest, pull_back_resized, resize_displacement, voxel_centres
+from diffeode.warp import (
+    compose,
+    pull_back,
+    pull_back_from_rest,
+    pull_back_resized,
+    resize_displacement,
+    twice,
+    voxel_centres,
+)
 
 SIZES = [(17, 12, 15), (9, 21, 8), (6, 7, 33)]
 SPACING = (1.0, 2.0, 0.8)
@@ -246,12 +258,117 @@ def test_a_resized_displacement_at_rest_leans_to_no_side():
     torch.testing.assert_close(-flipped.flip(2, 3, 4), gradient)
 
 
+FIELD_SIZES = [(9, 7, 12), (2, 13, 5), (20, 6, 3)]
+
+
+def field_of(size, knots=1, seed=7):
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(knots, 3, *size, generator=random)
+
+
+AVERAGES = {
+    "gaussian": lambda field: gaussian(field, (0.7, 1.3, 2.2)),
+    "gaussian-but-one-axis": lambda field: gaussian(field, (1.0, 0.0, 4.0)),
+    "box": lambda field: box(field, 5),
+    "box-wider-than-the-field": lambda field: box(field, 31),
+}
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [*FIELD_SIZES, (1, 4, 1)])
+def test_averages_are_those_of_scipy(size, kind):
+    field = field_of(size, knots=2).double()
+
+    def along_every_axis(weights, mode):
+        found = field.numpy()
+        for axis in range(3):
+            found = ndimage.correlate1d(found, weights, axis=axis + 2, mode=mode)
+        return torch.from_numpy(found)
+
+    at = np.arange(-4, 5) / 1.3
+    weights = np.exp(-0.5 * at**2) / np.exp(-0.5 * at**2).sum()
+    close = {"rtol": 0, "atol": 1e-6 if kind == torch.float32 else 1e-14, "check_dtype": False}
+    torch.testing.assert_close(gaussian(field.to(kind), 1.3), along_every_axis(weights, "nearest"), **close)
+    torch.testing.assert_close(box(field.to(kind), 5), along_every_axis(np.full(5, 0.2), "constant"), **close)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [*FIELD_SIZES, (1, 4, 1)])
+@pytest.mark.parametrize("name", AVERAGES)
+def test_the_gradient_of_an_average_is_its_transpose(name, size, kind):
+    field, outer = (field_of(size, knots=2, seed=seed).to(kind).requires_grad_() for seed in (8, 9))
+    average = AVERAGES[name](field)
+    (transposed,) = torch.autograd.grad(average, field, outer)
+    forward, back = ((a.double() * b.double()).sum().item() for a, b in ((average, outer), (field, transposed)))
+    assert forward - back == pytest.approx(0, abs=2e-5 if kind == torch.float32 else 1e-12)
+
+
+PENALTIES = {
+    "gradient": gradient_magnitude,
+    "gradient-of-millimetres": lambda field: gradient_magnitude(field, SPACING),
+    "barrier": lambda field: jacobian_barrier(field, 0.5),
+    "barrier-squared": lambda field: jacobian_barrier(field, 0.8, squared=True),
+}
+
+
+@pytest.mark.parametrize("size", FIELD_SIZES)
+@pytest.mark.parametrize("name", PENALTIES)
+def test_penalties_and_their_gradients_are_those_of_the_formula(name, size):
+    field = 0.4 * field_of(size)
+    found, exact = (value_and_gradient(PENALTIES[name], field.to(kind)) for kind in (torch.float32, torch.float64))
+    assert exact[1].abs().max() > 0
+    assert found[0] == pytest.approx(exact[0], rel=2e-6)
+    torch.testing.assert_close(found[1].double(), exact[1], rtol=0, atol=2e-6 * float(exact[1].abs().max()))
+
+
+def test_a_determinant_that_is_not_a_number_is_seen_by_the_barrier():
+    field = torch.zeros(1, 3, 5, 5, 5)
+    field[0, 1, 2, 2, 2] = float("nan")
+    assert jacobian_barrier(field, 0.5).isnan()
+
+
+def test_an_axis_of_one_voxel_has_no_slope_and_no_determinant():
+    field = field_of((6, 1, 5))
+    assert value_and_gradient(gradient_magnitude, field)[0] == pytest.approx(
+        value_and_gradient(gradient_magnitude, field.double())[0], rel=2e-6
+    )
+    assert jacobian_barrier(field, 0.5) == jacobian_barrier(field.double(), 0.5) == 0
+
+
+@pytest.mark.parametrize("size", [*FIELD_SIZES, (1, 6, 5), (20, 15, 16)])
+@pytest.mark.parametrize("scale", [0.05, 0.25, 1.0])
+def test_folds_are_where_the_formula_has_them(size, scale):
+    field = scale * field_of(size)
+    found, exact = (_folds(field.to(kind), size) for kind in (torch.float32, torch.float64))
+    assert torch.equal(found, exact)
+    assert exact.any() == (scale > 0.05)
+
+
+@pytest.mark.parametrize("reach", [0.4, 6.0])
+def test_twice_is_composing_with_itself(reach):
+    field, outer = reach * field_of((11, 8, 14)), field_of((11, 8, 14), seed=8)
+
+    def found(function, kind):
+        moved = field.to(kind).requires_grad_()
+        out = function(moved)
+        return out, *torch.autograd.grad(out, moved, outer.to(kind))
+
+    exact = found(lambda moved: compose(moved, moved), torch.float64)
+    for a, b in zip(found(twice, torch.float32), exact, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=0, atol=2e-4)
+
+
 def test_threads_change_nothing():
     fixed, moving, mask = images((19, 17, 15), 4)
-    results = []
+    field, results = field_of((19, 17, 15)), []
+    of_fields = [
+        *PENALTIES.values(),
+        *(lambda moved, f=f: f(moved).square().mean() for f in (*AVERAGES.values(), twice)),
+    ]
     for threads in (1, 2):
         with on_threads(threads):
             losses = [value_and_gradient(make(fixed, mask), moving) for make in LOSSES.values()]
+            losses += [value_and_gradient(function, field) for function in of_fields]
             results.append([*losses, moved(pull_back_resized, *resized_case((6, 7, 5), fixed.shape[2:], 3.0))])
     for (value, gradient), (again, same) in zip(*results, strict=True):
         assert torch.equal(torch.as_tensor(value), torch.as_tensor(again))

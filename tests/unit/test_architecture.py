@@ -28,7 +28,7 @@ BELOW = {
     "threads": set(),
     "fused": set(),
     "descriptors": {"errors", "names", "image", "io", "source", "training", "prepare"},
-    "flows": {"warp", "losses"},
+    "flows": {"fused", "warp", "losses"},
     "losses": {"fused", "descriptors", "warp"},
     "optimise": {"errors", "flows", "warp"},
     "tools": {"errors"},

@@ -88,8 +88,8 @@ class NetworkField(nn.Module):
         for index, convolution in enumerate(self.convolutions):
             x = convolution(x if index == 0 else F.relu(x))
         x = self.widen(F.relu(self.narrow(x.flatten(1))))
-        x = x.view(-1, len(self.size), *self.reduced)
-        return self.base + self.half_widths * self.smoother(resize(x, self.size))
+        x = self.half_widths * x.view(-1, len(self.size), *self.reduced)
+        return self.base + self.smoother(resize(x, self.size))
 
 
 def _halved_cloud(like: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from diffeode.flows.adjoint import flow_by_adjoint
 from diffeode.flows.solvers import TABLEAUS, State, Tableau, march, step
 from diffeode.flows.velocity import still_border, velocity_along
-from diffeode.warp import compose
+from diffeode.warp import twice
 
 SOLVERS = ("exponential", *TABLEAUS)
 GRADIENTS = ("exact", "checkpoint", "adjoint")
@@ -65,10 +65,7 @@ def exponential(velocity: Tensor, squarings: int, gradient: str = "exact") -> Te
     """
     displacement = velocity * 2.0**-squarings
     for _ in range(squarings):
-        if gradient == "checkpoint":
-            displacement = _recomputed(compose, displacement, displacement)
-        else:
-            displacement = compose(displacement, displacement)
+        displacement = _recomputed(twice, displacement) if gradient == "checkpoint" else twice(displacement)
     return displacement
 
 

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from diffeode.flows.smoothing import gaussian
 from diffeode.flows.velocity import reverse
+from diffeode.fused.compiler import serves
+from diffeode.fused.folding import folds_fused
 from diffeode.losses.regularisers import jacobian_determinant
 from diffeode.warp import resize_displacement, voxel_centres
 
@@ -64,7 +66,10 @@ def _around(folded: Tensor, size: Sequence[int]) -> Tensor:
 
 def _folds(displacement: Tensor, size: Sequence[int]) -> Tensor:
     """Voxels ``(1, 1, *size)`` at which one of the determinants is not positive."""
-    fine = F.pad(resize_displacement(displacement, size), [1, 1] * len(size), mode="replicate")
+    fine = resize_displacement(displacement, size)
+    if serves(fine):
+        return folds_fused(fine, _LEAST_DETERMINANT)
+    fine = F.pad(fine, [1, 1] * len(size), mode="replicate")
     folded = torch.zeros(1, 1, *fine.shape[2:], dtype=torch.bool, device=fine.device)
     for sides in itertools.product((False, True), repeat=len(size)):
         backward = [axis for axis, flipped in enumerate(sides) if flipped]

@@ -4,10 +4,13 @@ import torch
 
 from diffeode.fused.compiler import compiled_mark
 from diffeode.fused.correlation import FusedCorrelation
+from diffeode.fused.folding import folds_fused
 from diffeode.fused.gradient_fields import FusedGradientFields
 from diffeode.fused.mind import mind_ssc_descriptor, mind_ssc_difference
 from diffeode.fused.mutual_information import FusedInformation
+from diffeode.fused.regularisers import gradient_magnitude_fused, jacobian_barrier_fused
 from diffeode.fused.sampling import pull_back_fused, pull_back_resized_fused
+from diffeode.fused.smoothing import average_fused
 
 _SIZE = (8, 8, 8)
 
@@ -19,13 +22,17 @@ def compile_all() -> None:
     fixed = torch.rand(1, 1, *_SIZE)
     losses = (
         mind_ssc_difference(image, mind_ssc_descriptor(fixed, 1, 2), 1, 2),
-        FusedCorrelation(fixed, fixed, fixed, 3, True, 1e-10, None)(image),
+        FusedCorrelation(fixed, 3, True, 1e-10, None)(image),
         FusedGradientFields(torch.rand(1, 3, *_SIZE), 1.0, (1.0, 1.0, 1.0), None)(image),
         FusedInformation(fixed, 2, lambda values: torch.stack((values, 1 - values)), torch.sum, None)(image),
+        gradient_magnitude_fused(displacement, (1.0, 1.0, 1.0)),
+        jacobian_barrier_fused(displacement, 1.0, True),
         pull_back_fused(image, displacement, True).mean(),
         pull_back_resized_fused(fixed, displacement, True).mean(),
     )
     sum(losses).backward()
+    folds_fused(displacement.detach(), 0.0)
+    average_fused(fixed, [torch.ones(1)] * 3, True, False)
     if mark := compiled_mark():
         mark.touch()
 

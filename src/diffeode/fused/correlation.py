@@ -19,7 +19,6 @@ class FusedCorrelation:
 
     Args:
         fixed, mask: ``(1, 1, X, Y, Z)``, float32, on the CPU, and so the moving images; either of mean near 0.
-        mean, variance: of ``fixed`` in its windows.
         window: voxels, odd.
         floor: variance added to either window, and their covariance.
     """
@@ -27,16 +26,15 @@ class FusedCorrelation:
     def __init__(
         self,
         fixed: Tensor,
-        mean: Tensor,
-        variance: Tensor,
         window: int,
         squared: bool,
         floor: float,
         mask: Tensor | None,
     ) -> None:
-        self.fixed, self.mean, self.variance = fixed, mean[0, 0].numpy(), variance[0, 0].numpy()
+        self.fixed = fixed
         self.weights = (torch.ones_like(fixed) if mask is None else mask)[0, 0].contiguous().numpy()
         self.radius, self.squared, self.floor = window // 2, squared, float(floor)
+        self.mean, self.variance = _moments(fixed, self.radius)
         self.scale = 1.0 / self.weights.sum(dtype=np.float64)
 
     def __call__(self, moving: Tensor) -> Tensor:
@@ -54,6 +52,21 @@ class FusedCorrelation:
         by_mean, by_square, by_product = torch.from_numpy(_sums_of_planes(sums, self.radius, products))
         gradient = by_mean + 2 * moving * by_square + self.fixed * by_product
         return 1 - value * self.scale, gradient
+
+
+def _moments(image: Tensor, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of ``image (1, 1, X, Y, Z)`` in its windows, of the voxels inside the image."""
+    powers = torch.cat((image, image * image), dim=1)[0].numpy()
+    planes = np.empty_like(powers)
+    _plane_sums(powers, radius, planes)
+    sums = _sums_of_planes(planes, radius, powers)
+    counts = np.ones((1, 1, 1))
+    for axis, n in enumerate(image.shape[2:]):
+        at = np.arange(n)
+        inside = np.minimum(at + radius, n - 1) - np.maximum(at - radius, 0) + 1
+        counts = counts * np.expand_dims(inside, [a for a in range(3) if a != axis])
+    mean, square = sums / counts
+    return mean.astype(np.float32), np.maximum(square - mean * mean, 0).astype(np.float32)
 
 
 @inlined

@@ -94,6 +94,9 @@ def _count(fixed, moving, weights, intervals):
                 for z in range(nz):
                     if weights[x, y, z] == 0:
                         continue
+                    if fixed[x, y, z] == 0 and moving[x, y, z] == 0:  # background: on a node, all of it
+                        parts[part, 1, 1] += weights[x, y, z]
+                        continue
                     i = _share(fixed[x, y, z], intervals, of_fixed)
                     j = _share(moving[x, y, z], intervals, of_moving)
                     for row in range(4):
@@ -114,6 +117,9 @@ def _pull(fixed, moving, weights, intervals, by_intensity, gradient):
                 value = moving[x, y, z]
                 gradient[x, y, z] = 0
                 if weights[x, y, z] == 0 or value < 0 or value > 1:
+                    continue
+                if fixed[x, y, z] == 0 and value == 0:
+                    gradient[x, y, z] = weights[x, y, z] * by_intensity[1, 1]
                     continue
                 i = _share(fixed[x, y, z], intervals, of_fixed)
                 j = _share(value, intervals, of_moving)

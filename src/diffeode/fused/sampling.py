@@ -32,6 +32,15 @@ def pull_back_resized_fused(image: Tensor, displacement: Tensor, border: bool) -
     return _PullBackResized.apply(image, displacement, border)
 
 
+def twice_fused(displacement: Tensor) -> Tensor:
+    """Displacement of ``x -> phi(phi(x))`` with ``phi(x) = x + displacement(x)``; border values continue.
+
+    Args:
+        displacement: ``(1, 3, X, Y, Z)``, voxels, float32, on the CPU.
+    """
+    return _Twice.apply(displacement)
+
+
 class _PullBack(torch.autograd.Function):
     @staticmethod
     def forward(context, image: Tensor, displacement: Tensor, border: bool) -> Tensor:
@@ -52,6 +61,24 @@ class _PullBack(torch.autograd.Function):
             by_displacement = torch.empty_like(displacement)
             _slopes(_array(image), _array(displacement), _array(outer), context.border, by_displacement[0].numpy())
         return by_image, by_displacement, None
+
+
+class _Twice(torch.autograd.Function):
+    @staticmethod
+    def forward(context, displacement: Tensor) -> Tensor:
+        context.save_for_backward(displacement)
+        out = torch.empty(displacement.shape)
+        _sample(_array(displacement), _array(displacement), True, out[0].numpy())
+        return out.add_(displacement)
+
+    @staticmethod
+    def backward(context, outer: Tensor) -> Tensor:
+        (displacement,) = context.saved_tensors
+        moved, total = _array(displacement), torch.empty(displacement.shape)
+        _slopes(moved, moved, _array(outer), True, total[0].numpy())
+        total.add_(outer)
+        _scatter(_array(outer), moved, True, total[0].numpy())
+        return total
 
 
 class _PullBackResized(torch.autograd.Function):

@@ -31,11 +31,11 @@ def local_correlation_to(
         mask: voxels whose windows are averaged; a window itself is made of all voxels.
     """
     fixed = fixed - fixed.mean()  # what two means leave cancels in variances, so the sums stay exact
+    if serves(fixed):
+        fused = FusedCorrelation(fixed, window, squared, _FLOOR, mask)
+        return lambda moving: fused(moving - moving.detach().mean())
     mean_f = window_mean(fixed, window)
     variance_f = (window_mean(fixed * fixed, window) - mean_f * mean_f).clamp(min=0)
-    if serves(fixed):
-        fused = FusedCorrelation(fixed, mean_f, variance_f, window, squared, _FLOOR, mask)
-        return lambda moving: fused(moving - moving.detach().mean())
 
     def loss(moving: Tensor) -> Tensor:
         moving = moving - moving.detach().mean()

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from diffeode.fused.compiler import serves
+from diffeode.fused.regularisers import gradient_magnitude_fused, jacobian_barrier_fused
+
 
 def jacobian_determinant(displacement: Tensor) -> Tensor:
     """``det(I + grad u)`` by forward differences, ``(N, *(size - 1))``."""
@@ -27,8 +30,10 @@ def jacobian_determinant(displacement: Tensor) -> Tensor:
 
 def jacobian_barrier(displacement: Tensor, barrier: float, squared: bool = False) -> Tensor:
     """``mean ReLU(barrier - |J|)``, arXiv 2512.22689 equation 10; squared as in NODEO's code."""
+    if serves(displacement) and min(displacement.shape[2:]) > 1:
+        return jacobian_barrier_fused(displacement, barrier, squared)
     excess = torch.relu(barrier - jacobian_determinant(displacement))
-    return (excess * excess if squared else excess).mean()
+    return _mean(excess * excess if squared else excess, None)
 
 
 def gradient_magnitude(
@@ -41,6 +46,8 @@ def gradient_magnitude(
         weight: ``(1, 1, *size)``, multiplies the squares; between two voxels their mean holds. None: 1.
     """
     lengths = _lengths(displacement, spacing)
+    if serves(displacement) and weight is None:
+        return gradient_magnitude_fused(displacement, lengths.tolist())
     total = displacement.new_zeros(())
     for axis in range(len(lengths)):
         slope = torch.diff(displacement, dim=axis + 2) * _per_channel(lengths / lengths[axis])

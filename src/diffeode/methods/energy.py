@@ -67,9 +67,9 @@ def energy_on(scene: Scene, images: Lattice, fields: Lattice, method: NeuralODE)
             barrier = jacobian_barrier(displacement, method.barrier, method.barrier_squared)
             energy["jacobian"] = method.weight_jacobian * barrier
         if method.weight_magnitude:
-            energy["magnitude"] = method.weight_magnitude * kinetic_energy(flow.time * velocity)
+            energy["magnitude"] = method.weight_magnitude * flow.time**2 * kinetic_energy(velocity)
         if method.weight_operator:
-            energy["operator"] = method.weight_operator * operator_norm(flow.time * velocity, *method.operator)
+            energy["operator"] = method.weight_operator * flow.time**2 * operator_norm(velocity, *method.operator)
         return energy
 
     return terms

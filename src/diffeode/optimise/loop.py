@@ -88,7 +88,9 @@ def minimise(
     Raises:
         RegistrationError: the energy of the very first iterate is not finite.
     """
-    optimiser = torch.optim.Adam(field.parameters(), lr=descent.learning_rate, eps=descent.damping, amsgrad=True)
+    optimiser = torch.optim.Adam(
+        field.parameters(), lr=descent.learning_rate, eps=descent.damping, amsgrad=True, fused=True
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: descent.rate(k / max(1, iterations)))
     best, energies = None, []
 
@@ -104,7 +106,7 @@ def minimise(
         energy = sum(terms.values())
         number = energy.item()
         report({**{name: value.item() for name, value in terms.items()}, "energy": number})
-        if not (math.isfinite(number) and torch.isfinite(velocity).all()):
+        if not (math.isfinite(number) and torch.isfinite(velocity.detach().sum())):
             if best is None:
                 raise RegistrationError("The energy is not finite at the start; check the images and the parameters.")
             reason = f"the energy was not finite at iteration {iteration}; the best iterate before it was kept"

@@ -1,0 +1,152 @@
+"""Penalties of a displacement and their gradients (:mod:`diffeode.losses.regularisers`), one pass over the field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numba import prange
+from torch import Tensor
+
+from diffeode.fused.compiler import inlined, kernel
+from diffeode.fused.gradient import with_gradient
+
+
+def gradient_magnitude_fused(displacement: Tensor, lengths: Sequence[float]) -> Tensor:
+    """Sum over the axes of the mean squared forward differences of ``(1, 3, X, Y, Z)``, float32, on the CPU.
+
+    Args:
+        lengths: of a voxel along each axis; differences are of lengths per length.
+    """
+    size = displacement.shape[2:]
+    pairs = [3 * displacement[0, 0].numel() // n * (n - 1) for n in size]
+    squared = np.square(np.divide.outer(lengths, lengths))
+    factors = np.divide(squared, pairs, out=np.zeros((3, 3)), where=np.array(pairs) > 0)
+
+    def value_and_gradient(field: Tensor) -> tuple[float, Tensor]:
+        gradient = torch.empty(field.shape)
+        return _squared_differences(field.contiguous()[0].numpy(), factors, gradient[0].numpy()), gradient
+
+    return with_gradient(displacement, value_and_gradient)
+
+
+def jacobian_barrier_fused(displacement: Tensor, barrier: float, squared: bool) -> Tensor:
+    """``mean ReLU(barrier - |J|)``, or its square, of ``(1, 3, X, Y, Z)``, float32, on the CPU; each axis above 1."""
+
+    def value_and_gradient(field: Tensor) -> tuple[float, Tensor]:
+        source, gradient = field.contiguous()[0].numpy(), torch.zeros(field.shape)
+        cells = tuple(n - 1 for n in field.shape[2:])
+        slopes = np.empty(cells, np.float32)
+        value = _excess(source, np.float32(barrier), squared, 1.0 / slopes.size, slopes)
+        _by_corners(source, slopes, gradient[0].numpy())
+        return value, gradient
+
+    return with_gradient(displacement, value_and_gradient)
+
+
+@kernel
+def _squared_differences(field, factors, gradient):
+    """Weighed sum of squared forward differences; ``factors`` by channel and axis."""
+    channels, nx, ny, _nz = field.shape
+    totals = np.zeros(channels * nx, np.float64)
+    for plane in prange(channels * nx):
+        channel, x = plane // nx, plane % nx
+        along_x, along_y, along_z = factors[channel, 0], factors[channel, 1], factors[channel, 2]
+        total = 0.0
+        for y in range(ny):
+            here, slopes = field[channel, x, y], gradient[channel, x, y]
+            slopes[:] = 0
+            if x > 0:
+                _difference(here, field[channel, x - 1, y], along_x, slopes)
+            if x < nx - 1:
+                total += _difference(here, field[channel, x + 1, y], along_x, slopes)
+            if y > 0:
+                _difference(here, field[channel, x, y - 1], along_y, slopes)
+            if y < ny - 1:
+                total += _difference(here, field[channel, x, y + 1], along_y, slopes)
+            _difference(here[1:], here[:-1], along_z, slopes[1:])
+            total += _difference(here[:-1], here[1:], along_z, slopes[:-1])
+        totals[plane] = total
+    return totals.sum()
+
+
+@inlined
+def _difference(here, there, factor, slopes):
+    """Weighed sum of squares of ``here - there``, whose derivative by ``here`` is added to ``slopes``."""
+    total, twice = 0.0, np.float32(2 * factor)
+    for z in range(here.shape[0]):
+        difference = here[z] - there[z]
+        total += difference * difference
+        slopes[z] += twice * difference
+    return factor * total
+
+
+@inlined
+def _differences(field, x, y, z):
+    """``I + grad u`` by forward differences, the row of each axis after the other."""
+    a, b, c = field[0, x, y, z], field[1, x, y, z], field[2, x, y, z]
+    one = np.float32(1)
+    return (
+        field[0, x + 1, y, z] - a + one, field[1, x + 1, y, z] - b, field[2, x + 1, y, z] - c,
+        field[0, x, y + 1, z] - a, field[1, x, y + 1, z] - b + one, field[2, x, y + 1, z] - c,
+        field[0, x, y, z + 1] - a, field[1, x, y, z + 1] - b, field[2, x, y, z + 1] - c + one,
+    )  # fmt: skip
+
+
+@inlined
+def _cross(a, b, c, u, v, w):
+    """``(a, b, c) x (u, v, w)``: by the third row, the derivatives of a determinant whose first two rows these are."""
+    return b * w - c * v, c * u - a * w, a * v - b * u
+
+
+@kernel
+def _excess(field, barrier, squared, scale, slopes):
+    """Mean excess over all cells; ``slopes`` become its derivatives by their determinants."""
+    nx, ny, nz = slopes.shape
+    totals = np.zeros(nx, np.float64)
+    for x in prange(nx):
+        total = 0.0
+        for y in range(ny):
+            for z in range(nz):
+                a, b, c, d, e, f, g, h, i = _differences(field, x, y, z)
+                p, q, r = _cross(d, e, f, g, h, i)
+                excess = barrier - (a * p + b * q + c * r)
+                slopes[x, y, z] = 0
+                if not excess <= 0:  # NaN too
+                    total += excess * excess if squared else excess
+                    slopes[x, y, z] = -scale * (2 * excess if squared else 1)
+        totals[x] = total
+    return totals.sum() * scale
+
+
+@kernel
+def _by_corners(field, slopes, gradient):
+    """Add to ``gradient`` what every cell's slope means for its corner and that corner's three neighbours."""
+    nx, ny, nz = slopes.shape
+    for parity in range(2):  # cells of every second plane have no corner in common
+        for half in prange((nx - parity + 1) // 2):
+            x = 2 * half + parity
+            for y in range(ny):
+                for z in range(nz):
+                    slope = slopes[x, y, z]
+                    if slope == 0:
+                        continue
+                    a, b, c, d, e, f, g, h, i = _differences(field, x, y, z)
+                    p, q, r = _cross(d, e, f, g, h, i)
+                    _share(slope * p, slope * q, slope * r, gradient, x, y, z, x + 1, y, z)
+                    p, q, r = _cross(g, h, i, a, b, c)
+                    _share(slope * p, slope * q, slope * r, gradient, x, y, z, x, y + 1, z)
+                    p, q, r = _cross(a, b, c, d, e, f)
+                    _share(slope * p, slope * q, slope * r, gradient, x, y, z, x, y, z + 1)
+
+
+@inlined
+def _share(p, q, r, gradient, x, y, z, i, j, k):
+    """A difference's derivative: to the neighbour, and taken from the corner."""
+    gradient[0, x, y, z] -= p
+    gradient[1, x, y, z] -= q
+    gradient[2, x, y, z] -= r
+    gradient[0, i, j, k] += p
+    gradient[1, i, j, k] += q
+    gradient[2, i, j, k] += r

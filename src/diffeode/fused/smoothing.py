@@ -1,0 +1,106 @@
+"""Averages along the axes of a volume, and their adjoints (:mod:`diffeode.flows.smoothing`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numba import prange
+from torch import Tensor
+
+from diffeode.fused.compiler import inlined, kernel
+
+
+def average_fused(field: Tensor, kernels: Sequence[Tensor], continued: bool, adjoint: bool) -> Tensor:
+    """Correlation of ``field (1, C, X, Y, Z)``, float32, on the CPU, with a symmetric kernel along each axis.
+
+    Args:
+        kernels: of each axis, an odd number of weights.
+        continued: beyond the border its values continue; else zeros.
+        adjoint: the transpose of that instead.
+    """
+    along_x, along_y, along_z = (_half(weights) for weights in kernels)
+    source, planes, out = field.contiguous()[0].numpy(), torch.empty(field.shape), torch.empty(field.shape)
+    _average_planes(source, along_y, along_z, continued, adjoint, planes[0].numpy())
+    _average_across(planes[0].numpy(), along_x, continued, adjoint, out[0].numpy())
+    return out
+
+
+def _half(weights: Tensor) -> np.ndarray:
+    """The middle weight and those behind it."""
+    return weights[weights.numel() // 2 :].numpy().astype(np.float32)
+
+
+@kernel
+def _average_planes(source, along_y, along_z, continued, adjoint, out):
+    """Along the last two axes."""
+    channels, nx, ny, nz = source.shape
+    for plane in prange(channels * nx):
+        channel, x = plane // nx, plane % nx
+        row, padded = np.empty(nz, np.float32), np.empty(nz + 2 * along_z.shape[0] - 2, np.float32)
+        for y in range(ny):
+            _average_rows(source[channel, x], y, along_y, continued, adjoint, row)
+            _average_row(row, along_z, continued, adjoint, padded, out[channel, x, y])
+
+
+@kernel
+def _average_across(source, along_x, continued, adjoint, out):
+    """Along the first axis."""
+    channels, nx, ny, _nz = source.shape
+    for plane in prange(channels * ny):
+        channel, y = plane // ny, plane % ny
+        for x in range(nx):
+            _average_rows(source[channel, :, y], x, along_x, continued, adjoint, out[channel, x, y])
+
+
+@inlined
+def _average_rows(rows, at, weights, continued, adjoint, out):
+    """The average around row ``at`` of ``rows (n, Z)``; a row and its mirror image have one weight."""
+    n, nz = rows.shape
+    radius = weights.shape[0] - 1
+    for z in range(nz):
+        out[z] = weights[0] * rows[at, z]
+    for k in range(1, radius + 1):
+        low, high, weight = at - k, at + k, weights[k]
+        if continued and not adjoint:
+            low, high = max(low, 0), min(high, n - 1)
+        if low >= 0 and high < n:
+            for z in range(nz):
+                out[z] += weight * (rows[low, z] + rows[high, z])
+        elif low >= 0 or high < n:
+            inside = low if low >= 0 else high
+            for z in range(nz):
+                out[z] += weight * rows[inside, z]
+    if continued and adjoint:
+        # What was read from beyond an end was read from that end.
+        for distance in range(min(radius, n)):
+            beyond = weights[distance + 1 :].sum()
+            if at == 0:
+                for z in range(nz):
+                    out[z] += beyond * rows[distance, z]
+            if at == n - 1:
+                for z in range(nz):
+                    out[z] += beyond * rows[n - 1 - distance, z]
+
+
+@inlined
+def _average_row(row, weights, continued, adjoint, padded, out):
+    """The average along ``row (Z,)``; ``padded`` is room for it and its continuation."""
+    nz, radius = row.shape[0], weights.shape[0] - 1
+    continues = continued and not adjoint
+    for z in range(radius):
+        padded[z] = row[0] if continues else np.float32(0)
+        padded[nz + radius + z] = row[nz - 1] if continues else np.float32(0)
+    for z in range(nz):
+        padded[radius + z] = row[z]
+        out[z] = weights[0] * row[z]
+    for k in range(1, radius + 1):
+        weight, low, high = weights[k], padded[radius - k :], padded[radius + k :]
+        for z in range(nz):
+            out[z] += weight * (low[z] + high[z])
+    if continued and adjoint:
+        for distance in range(min(radius, nz)):
+            beyond = weights[distance + 1 :].sum()
+            out[0] += beyond * row[distance]
+            out[nz - 1] += beyond * row[nz - 1 - distance]
