@@ -305,6 +305,21 @@ def test_images_of_two_types_are_refused():
             NeuralODE().velocity_between(one, other, (1, 1))
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_mode_without_gradients_changes_nothing(mode):
+    method = NeuralODE(levels=(1.0,), iterations=(3,))
+
+    def found():
+        fixed, moving = torch.rand(2, 1, 1, 12, 14, generator=torch.Generator().manual_seed(0))
+        return method.velocity_between(fixed, moving, (1, 1)).velocity
+
+    expected = found()
+    with mode():
+        within = found()
+    assert within.any()
+    assert torch.equal(within, expected)
+
+
 def test_a_mask_may_be_of_flags():
     fixed, moving = torch.rand(1, 1, 12, 13), torch.rand(1, 1, 12, 13)
     mask = fixed > 0.3

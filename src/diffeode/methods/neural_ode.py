@@ -247,12 +247,13 @@ class NeuralODE(Method):
             RegistrationError: the energy is not finite from the start, folds could not be taken out, or memory ran out.
         """
         _require_alike(fixed, moving, spacing, mask, weights)
-        mask, weights = (None if given is None else given.to(fixed) for given in (mask, weights))
         keep_freed_memory()
         size = tuple(fixed.shape[2:])
         report = Reporter(self.levels, self.iterations, progress)
-        with shortage_explained(size, _LIGHTER):
-            velocity = self._coarse_to_fine(Scene(fixed, moving, mask, weights), Lattice(size, tuple(spacing)), report)
+        # A caller's inference mode would leave no gradient to descend.
+        with torch.inference_mode(False), shortage_explained(size, _LIGHTER):
+            given = (None if t is None else _for_gradients(t.to(fixed)) for t in (fixed, moving, mask, weights))
+            velocity = self._coarse_to_fine(Scene(*given), Lattice(size, tuple(spacing)), report)
             if self.diffeomorphic == "guaranteed":
                 velocity = self._without_folds(velocity, size, report)
         return Motion(velocity, self.flow, size, tuple(report.trace), tuple(report.notes))
@@ -393,6 +394,10 @@ def _require_alike(fixed: Tensor, moving: Tensor, spacing: Sequence[float], *oth
     for tensor in (moving, *others):
         if tensor is not None and tuple(tensor.shape) != size:
             raise InputError(f"Images, mask and weights must have one shape, not {size} and {tuple(tensor.shape)}.")
+
+
+def _for_gradients(tensor: Tensor) -> Tensor:
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _cropped(pair: Pair, device: torch.device) -> tuple[Grid, Tensor, Tensor, Tensor]:
