@@ -56,11 +56,16 @@ def section(name: str, table: Table) -> str:
 
 
 def _mixed(rows: list[Row]) -> set[tuple[str, str]]:
-    """``(fixed, moving)`` whose rows were not all measured on the same files."""
+    """``(fixed, moving)`` whose rows by today's code were not all measured on the same files."""
     digests: dict[tuple[str, str], set[str]] = {}
     for row in rows:
-        digests.setdefault((row["fixed"], row["moving"]), set()).add(row.get("pair", ""))
+        if not _is_old(row):
+            digests.setdefault((row["fixed"], row["moving"]), set()).add(row["pair"])
     return {pair for pair, found in digests.items() if len(found) > 1}
+
+
+def _is_old(row: Row) -> bool:
+    return row["run"] not in run_names() or row["code"] != run_code(row["run"], int(row["threads"]))
 
 
 def _line(run: str, rows: list[Row], comparison: Comparison, mixed: set[tuple[str, str]]) -> list[str]:
@@ -81,9 +86,7 @@ def _title(run: str, rows: list[Row], mixed: set[tuple[str, str]]) -> str:
     """The run's title and name, marked where a row belongs to other code than today's or to a pair of ``mixed``."""
     if run not in run_names():
         return f"`{run}` {_MARK}"
-    aged = any(
-        row["code"] != run_code(run, int(row["threads"])) or (row["fixed"], row["moving"]) in mixed for row in rows
-    )
+    aged = any(_is_old(row) or (row["fixed"], row["moving"]) in mixed for row in rows)
     return f"{load_run(run).title} (`{run}`){f' {_MARK}' if aged else ''}"
 
 

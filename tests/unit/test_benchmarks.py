@@ -265,6 +265,11 @@ def test_runs_that_had_other_files_of_one_pair_are_marked(tmp_path):
     page = (tmp_path / "accuracy.md").read_text(encoding="utf-8")
     assert "(`node`) † | 1 |" in page
     assert "(`greedy`) † | 1 |" in page
+    table(path).put(row("greedy", "old", pair="q", **numbers))
+    _accuracy_page.write_accuracy_page(tmp_path)
+    page = (tmp_path / "accuracy.md").read_text(encoding="utf-8")
+    assert "(`node`) | 1 |" in page
+    assert "(`greedy`) † | 1 |" in page
 
 
 def test_the_speed_page_puts_each_run_beside_the_reference_and_the_peers(tmp_path):
