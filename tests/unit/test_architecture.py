@@ -50,7 +50,7 @@ BELOW = {
     "networks": {"warp"},
     "training": {"errors", "space", "image", "transform", "io", "receipt"},
     "desk": {
-        *("errors", "image", "transform", "io", "receipt", "watch"),
+        *("errors", "image", "transform", "io", "receipt"),
         *("datasets", "prepare", "methods", "training", "evaluation", "figures"),
     },
     "checked_yaml": {"errors", "names"},

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, minutes, setting
 from diffeode.cli.delivery import delivered_whole
 from diffeode.cli.progress import ProgressLine
-from diffeode.errors import InputError
-from diffeode.watch import watched
+from diffeode.errors import InputError, RegistrationError
+from diffeode.watch import Terminated, watched
 
 if TYPE_CHECKING:
     from diffeode.methods.runs import Run
@@ -68,7 +68,7 @@ def _register(options: argparse.Namespace) -> None:
     run = _runnable(options)
     with delivered_whole(options.output, _OUTPUTS) as folder:
         if options.time_limit is None:
-            _register_pair(run, options, folder)
+            _register_here(run, options, folder)
         else:
             watched(lambda: _register_pair(run, options, folder), options.time_limit)
 
@@ -89,6 +89,16 @@ def _runnable(options: argparse.Namespace) -> Run:
         )
     method.reads()
     return run
+
+
+def _register_here(run: Run, options: argparse.Namespace, folder: Path) -> None:
+    """In this process, where a method that leaves it has failed, as it has in a watched one."""
+    try:
+        _register_pair(run, options, folder)
+    except Terminated:
+        raise
+    except SystemExit as error:
+        raise RegistrationError(f"{run.title} left by sys.exit({error.code!r}) before it was done.") from error
 
 
 def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> None:

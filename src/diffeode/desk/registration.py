@@ -14,7 +14,6 @@ from diffeode.methods.runs import Run
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.scan import prepare_image
 from diffeode.transform import warp_image, warp_labels
-from diffeode.watch import Terminated
 
 
 def register_at_desk(
@@ -58,10 +57,6 @@ def _registered(run: Run, task: Task, machine: Machine) -> Result:
     machine.progress(0.0, "registering")
     try:
         return register(run.build(), task, machine)
-    except Terminated:
-        raise
-    except SystemExit as error:
-        raise RegistrationError(f"{run.title} left by sys.exit({error.code!r}) before it was done.") from error
     except Exception as error:
         raise RegistrationError(f"{run.title} could not register the pair: {reason_of(error)}") from error
 
