@@ -64,7 +64,7 @@ def pull_back_from_rest(image: Tensor, displacement: Tensor, padding: str = "zer
         return pull_back_resized(image, displacement, padding)
     slopes = torch.gradient(image, dim=list(range(2, image.dim())))
     still = resize_displacement(displacement, image.shape[2:])
-    return image + sum(slope * still[:, [axis]] for axis, slope in enumerate(slopes))
+    return image + sum(slope * still.narrow(1, axis, 1) for axis, slope in enumerate(slopes))
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:

@@ -320,6 +320,18 @@ def test_a_mode_without_gradients_changes_nothing(mode):
     assert torch.equal(within, expected)
 
 
+def test_the_default_type_of_torch_changes_nothing(request):
+    method = dataclasses.replace(method_like("node"), iterations=(5, 5), weight_jacobian=1.0)
+    fixed = torch.from_numpy(texture((18, 17, 16)))[None, None]
+    moving = fixed.roll(1, dims=2)
+    expected = method.velocity_between(fixed, moving, (1, 1, 1)).velocity
+    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
+    torch.set_default_dtype(torch.float64)
+    found = method.velocity_between(fixed, moving, (1, 1, 1)).velocity
+    assert expected.any()
+    assert torch.equal(found, expected)
+
+
 def test_a_mask_may_be_of_flags():
     fixed, moving = torch.rand(1, 1, 12, 13), torch.rand(1, 1, 12, 13)
     mask = fixed > 0.3

@@ -34,8 +34,10 @@ def descriptor_names() -> tuple[str, ...]:
     return tuple(sorted(name.replace("_", "-") for name in found if name not in _NOT_DESCRIPTORS))
 
 
-def make_descriptor(name: str, weights: str = "", device: torch.device | str = "cpu") -> Descriptor:
-    """Descriptor ``name`` with ``weights``, a name or a path (empty: its own), on ``device``.
+def make_descriptor(
+    name: str, weights: str = "", device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Descriptor:
+    """Descriptor ``name`` with ``weights``, a name or a path (empty: its own), for images of ``device`` and ``dtype``.
 
     Raises:
         InputError: no such descriptor or weights, or weights that do not fit it.
@@ -43,7 +45,7 @@ def make_descriptor(name: str, weights: str = "", device: torch.device | str = "
     module = _module(name)
     _require_weights(module, name, weights)
     made = module.make(weights)
-    return made.to(device) if isinstance(made, nn.Module) else made
+    return made.to(device, dtype) if isinstance(made, nn.Module) else made
 
 
 def descriptor_content(name: str, weights: str = "") -> str:

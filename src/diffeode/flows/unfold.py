@@ -113,5 +113,6 @@ def _mirror(displacement: Tensor, axes: Sequence[int]) -> Tensor:
     if not axes:
         return displacement
     mirrored = displacement.flip([axis + 2 for axis in axes])
-    mirrored[:, list(axes)] *= -1
+    for axis in axes:
+        mirrored[:, axis] *= -1
     return mirrored

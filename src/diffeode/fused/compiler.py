@@ -42,10 +42,15 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def serves(*tensors: Tensor) -> bool:
     """Whether kernels can work on these: volumes ``(1, C, X, Y, Z)`` in float32 on the CPU."""
-    volumes = all(t.dim() == 5 and t.shape[0] == 1 and t.dtype == torch.float32 and not t.is_cuda for t in tensors)
-    if volumes:
-        _compile_elsewhere()
-    return volumes
+    if not all(map(_is_volume, tensors)):
+        return False
+    _compile_elsewhere()
+    return True
+
+
+def _is_volume(tensor: Tensor) -> bool:
+    single = tensor.dtype == torch.float32 and tensor.device.type == "cpu"
+    return single and tensor.dim() == 5 and tensor.shape[0] == 1
 
 
 @cache

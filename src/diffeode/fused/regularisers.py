@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numba import prange
 from torch import Tensor
 
@@ -25,7 +24,7 @@ def gradient_magnitude_fused(displacement: Tensor, lengths: Sequence[float]) -> 
     factors = np.divide(squared, pairs, out=np.zeros((3, 3)), where=np.array(pairs) > 0)
 
     def value_and_gradient(field: Tensor) -> tuple[float, Tensor]:
-        gradient = torch.empty(field.shape)
+        gradient = field.new_empty(field.shape)
         return _squared_differences(field.contiguous()[0].numpy(), factors, gradient[0].numpy()), gradient
 
     return with_gradient(displacement, value_and_gradient)
@@ -35,7 +34,7 @@ def jacobian_barrier_fused(displacement: Tensor, barrier: float, squared: bool) 
     """``mean ReLU(barrier - |J|)``, or its square, of ``(1, 3, X, Y, Z)``, float32, on the CPU; each axis above 1."""
 
     def value_and_gradient(field: Tensor) -> tuple[float, Tensor]:
-        source, gradient = field.contiguous()[0].numpy(), torch.zeros(field.shape)
+        source, gradient = field.contiguous()[0].numpy(), field.new_zeros(field.shape)
         cells = tuple(n - 1 for n in field.shape[2:])
         slopes = np.empty(cells, np.float32)
         value = _excess(source, np.float32(barrier), squared, 1.0 / slopes.size, slopes)

@@ -46,7 +46,7 @@ class _PullBack(torch.autograd.Function):
     def forward(context, image: Tensor, displacement: Tensor, border: bool) -> Tensor:
         context.save_for_backward(image, displacement)
         context.border = border
-        out = torch.empty(image.shape[:2] + displacement.shape[2:])
+        out = image.new_empty(image.shape[:2] + displacement.shape[2:])
         _sample(_array(image), _array(displacement), border, out[0].numpy())
         return out
 
@@ -67,14 +67,14 @@ class _Twice(torch.autograd.Function):
     @staticmethod
     def forward(context, displacement: Tensor) -> Tensor:
         context.save_for_backward(displacement)
-        out = torch.empty(displacement.shape)
+        out = displacement.new_empty(displacement.shape)
         _sample(_array(displacement), _array(displacement), True, out[0].numpy())
         return out.add_(displacement)
 
     @staticmethod
     def backward(context, outer: Tensor) -> Tensor:
         (displacement,) = context.saved_tensors
-        moved, total = _array(displacement), torch.empty(displacement.shape)
+        moved, total = _array(displacement), displacement.new_empty(displacement.shape)
         _slopes(moved, moved, _array(outer), True, total[0].numpy())
         total.add_(outer)
         _scatter(_array(outer), moved, True, total[0].numpy())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numba import prange
 from torch import Tensor
 
@@ -21,7 +20,7 @@ def average_fused(field: Tensor, kernels: Sequence[Tensor], continued: bool, adj
         adjoint: the transpose of that instead.
     """
     along_x, along_y, along_z = (_half(weights) for weights in kernels)
-    source, planes, out = field.contiguous()[0].numpy(), torch.empty(field.shape), torch.empty(field.shape)
+    source, planes, out = field.contiguous()[0].numpy(), field.new_empty(field.shape), field.new_empty(field.shape)
     _average_planes(source, along_y, along_z, continued, adjoint, planes[0].numpy())
     _average_across(planes[0].numpy(), along_x, continued, adjoint, out[0].numpy())
     return out

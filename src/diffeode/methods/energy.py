@@ -89,7 +89,10 @@ def _similarities(scene: Scene, spacing: Sequence[float], method: NeuralODE) -> 
         "ncc": lambda: of_image(local_correlation_to(fixed, method.ncc_window, method.ncc_squared, mask)),
         "ssd": lambda: of_image(squared_difference_to(fixed, mask)),
         "descriptor": lambda: descriptor_similarity(
-            make_descriptor(method.descriptor, method.descriptor_weights, fixed.device), fixed, described, mask
+            make_descriptor(method.descriptor, method.descriptor_weights, fixed.device, fixed.dtype),
+            fixed,
+            described,
+            mask,
         ),
     }
     weights = {name: getattr(method, f"weight_{name}") for name in SIMILARITIES}

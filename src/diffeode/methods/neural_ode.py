@@ -266,7 +266,7 @@ class NeuralODE(Method):
             fields = lattice.coarser(level * self.velocity_spacing)
             start = zero_velocity(fields.size, scene.fixed, self.knots) if velocity is None else velocity
             start = resize_displacement(start, fields.size)
-            field = self._field(start, fields, still=index > 0).to(start.device)
+            field = self._field(start, fields, still=index > 0).to(start)
             energy = energy_on(scene.reduced(images.size, fields.size), images, fields, self)
             report.enter(index)
             found = minimise(field, energy, iterations, descent, report)

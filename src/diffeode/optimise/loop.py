@@ -104,9 +104,9 @@ def minimise(
         velocity = field()
         terms = objective(velocity)
         energy = sum(terms.values())
-        number = energy.item()
-        report({**{name: value.item() for name, value in terms.items()}, "energy": number})
-        if not (math.isfinite(number) and torch.isfinite(velocity.detach().sum())):
+        *numbers, number, total = _numbers([*terms.values(), energy, velocity.detach().sum()])
+        report({**dict(zip(terms, numbers, strict=True)), "energy": number})
+        if not (math.isfinite(number) and math.isfinite(total)):
             if best is None:
                 raise RegistrationError("The energy is not finite at the start; check the images and the parameters.")
             reason = f"the energy was not finite at iteration {iteration}; the best iterate before it was kept"
@@ -120,3 +120,8 @@ def minimise(
         optimiser.step()
         schedule.step()
     return ended()
+
+
+def _numbers(scalars: list[Tensor]) -> list[float]:
+    """Fetched together: a GPU is waited for once."""
+    return torch.stack([scalar.detach() for scalar in scalars]).cpu().tolist()

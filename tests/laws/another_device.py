@@ -1,0 +1,141 @@
+"""A device that is none: torch takes its tensors for those of an accelerator, and their values lie in ordinary memory.
+
+What mixes devices fails here as it does on a GPU, on machines that have none. ``python another_device.py PARAMETERS``,
+a JSON object of hyper-parameters by name, prints by the same names how far the map found there and the one found on
+the CPU lie apart, and how far the latter leads, in voxels.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+from diffeode.descriptors import learned
+from diffeode.flows import integrate
+from diffeode.losses import mutual_information
+from diffeode.methods.neural_ode import NeuralODE
+from diffeode.methods.registry import make_method
+
+NAME = "another"
+SIZE = (20, 22, 18)
+
+
+class Distant(Tensor):
+    """A tensor of that device."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @staticmethod
+    def __new__(cls, values: Tensor) -> Distant:
+        layout = {"strides": values.stride(), "storage_offset": values.storage_offset(), "dtype": values.dtype}
+        tensor = torch.Tensor._make_wrapper_subclass(cls, values.size(), device=f"{NAME}:0", **layout)
+        tensor.values_here = values
+        return tensor
+
+    @classmethod
+    def __torch_dispatch__(cls, operation, types, args=(), kwargs=None):
+        return compute(operation, args, kwargs or {})
+
+    def new_tensor(self, data: Any, **options: Any) -> Tensor:
+        return torch.tensor(data, **{"dtype": self.dtype, "device": self.device, **options})
+
+
+def compute(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The operation on the values; a tensor of the CPU among the others is refused unless it is a single number."""
+    copies = operation.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.copy_)
+    given: dict[int, Tensor] = {}
+
+    def here(value: Any) -> Any:
+        if isinstance(value, Distant):
+            given[id(value.values_here)] = value
+            return value.values_here
+        if isinstance(value, Tensor) and value.dim() and not copies:
+            raise RuntimeError(f"Tensors of two devices meet in {operation}.")
+        return torch.device("cpu") if isinstance(value, torch.device) else value
+
+    there = kwargs.get("device")
+    result = operation(*tree_map(here, args), **tree_map(here, kwargs))
+    arrives = there is not None and torch.device(there).type == "cpu"
+    if arrives or (operation.overloadpacket is torch.ops.aten.copy_ and not isinstance(args[0], Distant)):
+        return result
+    return tree_map(lambda v: given.get(id(v), Distant(v)) if isinstance(v, Tensor) else v, result)
+
+
+class Factories(TorchDispatchMode):
+    """Tensors made on that device from nothing."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        there = kwargs.get("device")
+        called = there is not None and torch.device(there).type == NAME
+        if called or any(issubclass(kind, Distant) for kind in types):
+            return compute(operation, args, kwargs)
+        return operation(*args, **kwargs)
+
+
+def install() -> torch.device:
+    """Make the device known to torch, and have its tensors made from lists, which torch does past any hook."""
+    _setup_privateuseone_for_python_backend(NAME)
+    library = torch.library.Library("_", "IMPL")
+    library.fallback(lambda operation, *args, **kwargs: compute(operation, args, kwargs), "PrivateUse1")
+    make = torch.tensor
+    torch.tensor = lambda data, *, device=None, **options: make(data, **options).to(device or "cpu")
+    install.kept = library  # torch forgets the fallback with it
+    return torch.device(NAME, 0)
+
+
+def on_that_device() -> AbstractContextManager[None]:
+    """Where its tensors can be computed with: in one thread, since torch has no other for it."""
+    stack = ExitStack()
+    stack.enter_context(Factories())
+    stack.enter_context(torch.autograd.set_multithreading_enabled(False))
+    return stack
+
+
+def distance(method: NeuralODE, device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
+    """How far the maps found there and here lie apart, and how far the one found here leads, voxels."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 1, 5, 6, 5, generator=generator, dtype=dtype)
+    fixed = F.interpolate(coarse, size=SIZE, mode="trilinear")
+    scene = (fixed, torch.roll(fixed, 1, 2).square()), ((fixed > 0.3).to(dtype), fixed + 0.5)
+
+    def forward(place: Callable[[Tensor], Tensor]) -> Tensor:
+        torch.manual_seed(1)
+        images, masks = (tuple(map(place, tensors)) for tensors in scene)
+        return method.velocity_between(*images, (1.0, 1.0, 1.0), *masks).forward
+
+    with on_that_device():
+        there = forward(lambda tensor: tensor.to(device))
+        if there.device != device:
+            raise RuntimeError(f"The map came back from {device} on {there.device}.")
+        there = there.to("cpu")
+    here = forward(lambda tensor: tensor)
+    return (there - here).abs().max().item(), here.abs().max().item()
+
+
+def main(parameters: dict[str, dict[str, Any]]) -> None:
+    """Print a JSON object, name to distance and length; in double precision, where no kernel of the CPU serves."""
+    warnings.simplefilter("ignore")
+    device = install()
+    # Checkpointing asks the device's module for streams and threads that this one does not have.
+    for module in (integrate, learned, mutual_information):
+        module.checkpoint = lambda function, *arguments, **options: function(*arguments)
+    methods = {name: make_method("neural-ode", given) for name, given in parameters.items()}
+    found = {name: distance(method, device, torch.float64) for name, method in methods.items()}
+    single = distance(make_method("neural-ode", {"iterations": [3, 3]}), device, torch.float32)
+    print(json.dumps({**found, "single precision": single}))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
