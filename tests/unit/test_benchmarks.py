@@ -7,13 +7,16 @@ import _speed_page
 import _tables
 import _units
 import accuracy
+import gpu
 import numpy as np
 import pytest
+import torch
 from _cases import Case, case_digest, cropped_neurite, ensure_case, halved, inverted, read_case
 from _children import ask
 from _comparisons import COMPARISONS, comparison_named, ordered_pairs
 from _nodeo_reference import features
 from _synthetic import synthetic_head
+from _traffic import Traffic
 
 from diffeode.errors import InputError
 from diffeode.image import Image, Labels
@@ -294,3 +297,44 @@ def test_the_speed_page_puts_each_run_beside_the_reference_and_the_peers(tmp_pat
 def test_a_run_has_another_code_with_other_threads():
     assert _units.run_code("identity", 1) != _units.run_code("identity", 2)
     assert len(_units.run_code("identity", 1)) == 12
+
+
+# ---------------------------------------------------------------------------------------------- what a GPU is asked
+
+
+def test_bytes_are_counted_of_what_operations_read_and_write_and_of_what_is_held():
+    values = torch.ones(1000)
+    with Traffic() as traffic:
+        more = values + 1
+        other = more.view(10, 100) * more.view(10, 100)
+        del more
+        held = other.sum()
+    assert held == 4000
+    assert traffic.operations == 3
+    assert traffic.bytes_moved == 4000 * (2 + 3 + 1) + 4
+    assert traffic.bytes_held == 8000
+
+
+def test_a_gpu_is_timed_where_there_is_one_and_only_counted_where_there_is_none(tmp_path, monkeypatch):
+    asked = ["--runs", "node-mind", "--small", "--results", str(tmp_path)]
+    assert gpu.main(asked) == 0
+    (counted,) = _tables.Table(tmp_path / "gpu.tsv", ("run",)).rows
+    assert counted["gpu"] == "none"
+    assert "seconds" not in counted
+
+    monkeypatch.setattr(gpu, "DEVICE", "cpu")
+    monkeypatch.setattr(gpu, "ITERATIONS", 4)
+    monkeypatch.setattr(gpu, "_COPIED", 2**20)
+    answers = {"is_available": True, "get_device_name": "Stand-in", "synchronize": None}
+    memory = {"reset_peak_memory_stats": None, "max_memory_allocated": 2e9, "memory_allocated": 7}
+    for name, value in (answers | memory).items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    assert gpu.main(asked) == 0
+    (timed,) = _tables.Table(tmp_path / "gpu.tsv", ("run",)).rows
+    assert timed["gpu"] == "Stand-in"
+    moved = float(timed["gigabytes_moved"]) * 4 / float(timed["seconds"])
+    assert float(timed["bandwidth_fraction"]) == pytest.approx(
+        moved / float(timed["copying_gigabytes_per_second"]), rel=1e-3
+    )
+    assert float(timed["left_behind_megabytes"]) == 0
+    assert "| 2.0 |" in (tmp_path / "gpu.md").read_text(encoding="utf-8")

@@ -56,7 +56,7 @@ def _similarity(distances: Tensor, variance: Tensor) -> Tensor:
     typical = variance.detach().mean(dim=tuple(range(1, variance.dim())), keepdim=True)
     low, high = (bound * typical for bound in _VARIANCE_BOUNDS)
     variance = torch.minimum(torch.maximum(variance, low), high) + torch.finfo(variance.dtype).tiny
-    return torch.exp(-distances / variance)
+    return torch.exp(distances * (-1 / variance))
 
 
 def patch_distances(image: Tensor, radius: int, dilation: int) -> Tensor:
@@ -80,7 +80,7 @@ def patch_distances(image: Tensor, radius: int, dilation: int) -> Tensor:
         shifted[i] -= dilation
         shifted[j] += sign * dilation
         difference = _window(extended, start, length) - _window(extended, shifted, length)
-        distances = _box_mean((difference * difference).sum(dim=1, keepdim=True), radius)
+        distances = _box_mean(difference.square().sum(dim=1, keepdim=True), radius)
         at_a, at_minus_b = [0] * dimensions, [0] * dimensions
         at_a[i] = dilation
         at_a[j] = dilation if sign > 0 else 0
@@ -104,7 +104,7 @@ def neighbour_distances(image: Tensor, radius: int, dilation: int) -> Tensor:
         length = [n + 2 * radius + (dilation if a == axis else 0) for a, n in enumerate(size)]
         shifted = [dilation] * len(size)
         difference = _window(extended, start, length) - _window(extended, shifted, length)
-        distances = _box_mean(difference * difference, radius)
+        distances = _box_mean(difference.square(), radius)
         origin = [0] * len(size)
         channels += [_window(distances, origin, size)]
         origin[axis] = dilation
@@ -114,17 +114,13 @@ def neighbour_distances(image: Tensor, radius: int, dilation: int) -> Tensor:
 
 def _window(image: Tensor, start: Sequence[int], length: Sequence[int]) -> Tensor:
     for axis, (first, n) in enumerate(zip(start, length, strict=True)):
-        image = image.narrow(axis + 2, first, n)
+        # The gradient of what is cut out lies in zeros of the whole's size, even where nothing was cut.
+        if n < image.shape[axis + 2]:
+            image = image.narrow(axis + 2, first, n)
     return image
 
 
 def _box_mean(image: Tensor, radius: int) -> Tensor:
     """Mean over ``(2 radius + 1)^d`` voxels where the window fits, so ``2 radius`` smaller along each axis."""
-    window = 2 * radius + 1
-    for axis in range(2, image.dim()):
-        n = image.shape[axis] - 2 * radius
-        total = image.narrow(axis, 0, n)
-        for offset in range(1, window):
-            total = total + image.narrow(axis, offset, n)
-        image = total
-    return image / window ** (image.dim() - 2)
+    average = F.avg_pool2d if image.dim() == 4 else F.avg_pool3d
+    return average(image, 2 * radius + 1, stride=1) if radius else image

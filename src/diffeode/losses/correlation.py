@@ -50,17 +50,13 @@ def local_correlation_to(
 
 
 def window_mean(image: Tensor, window: int) -> Tensor:
-    """Mean over windows of ``window`` voxels along each axis, of the voxels inside the image.
-
-    Running sums are in double precision: differences of long ones in single precision err by more than ``_FLOOR``.
-    """
-    radius, precision = window // 2, image.dtype
-    image = image.double()
-    for axis in range(2, image.dim()):
-        n = image.shape[axis]
-        total = F.pad(image, [0, 0] * (image.dim() - axis - 1) + [radius + 1, radius]).cumsum(dim=axis)
-        at = torch.arange(n, device=image.device)
+    """Mean over windows of ``window`` voxels along each axis, of the voxels inside the image."""
+    radius, size = window // 2, image.shape[2:]
+    average = F.avg_pool2d if len(size) == 2 else F.avg_pool3d
+    image = F.pad(image, [radius] * 2 * len(size))
+    for axis, n in enumerate(size):
+        image = average(image, [window if a == axis else 1 for a in range(len(size))], stride=1)
+        at = torch.arange(n, device=image.device, dtype=image.dtype)
         inside = (at + radius).clamp(max=n - 1) - (at - radius).clamp(min=0) + 1
-        count = inside.view(*[-1 if a == axis else 1 for a in range(image.dim())])
-        image = (total.narrow(axis, window, n) - total.narrow(axis, 0, n)) / count
-    return image.to(precision)
+        image = image * (window / inside).view([-1 if a == axis else 1 for a in range(len(size))])
+    return image

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from typing import final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from diffeode.descriptors.mind import mind, mind_ssc
@@ -76,8 +77,8 @@ def descriptor_similarity(
         raise ValueError(f"A descriptor must keep the image's size {(*fixed.shape[2:],)}, not {(*target.shape[2:],)}.")
 
     def loss(warped: Warped) -> Tensor:
-        difference = (describe(warped.image) if source is None else warped.pull(source)) - target
-        return weighted_mean(difference * difference, mask)
+        found = describe(warped.image) if source is None else warped.pull(source)
+        return F.mse_loss(found, target) if mask is None else weighted_mean((found - target).square(), mask)
 
     return loss
 
