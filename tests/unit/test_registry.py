@@ -181,6 +181,16 @@ def test_standing_says_what_kind_of_thing_is_missing(unreachable):
     assert registry.standing("identity") == "needs-package, needs-binary, needs-weights"
 
 
+def test_a_run_whose_descriptor_has_no_weights_lacks_them_unless_they_are_made_first():
+    parameters = {"weight_descriptor": 1.0, "descriptor_weights": "nowhere.safetensors"}
+    (clause,) = registry.lacks("neural-ode", parameters)["weights"]
+    assert "no descriptor weights 'nowhere.safetensors'" in clause
+    run = runs.Run("described", "neural-ode", "Described", parameters)
+    assert runs.obstacles([run]) == [f"Run described cannot work here: {clause}."]
+    assert runs.obstacles([run], provided={"described"}) == []
+    assert registry.lacks("neural-ode", parameters | {"weight_descriptor": 0.0}) == {}
+
+
 def test_a_run_that_cannot_work_is_one_sentence(unreachable):
     (sentence,) = runs.obstacles([runs.load_run("affine"), runs.load_run("identity")])
     assert sentence.startswith(

@@ -55,9 +55,9 @@ def require_what_is_needed():
     """
     if workflow.remote_exec or not workflow.local_exec:
         return
-    absent = obstacles(runs_ahead(), own_environments=bool(workflow.deployment_settings.deployment_method))
-    absent += filter(None, map(lost_descriptor, runs_ahead()))
-    if not workflow.deployment_settings.deployment_method:
+    runs, apart = runs_ahead(), bool(workflow.deployment_settings.deployment_method)
+    absent = obstacles(runs, apart, provided={run.name for run in runs if descriptor_training(run.name)})
+    if not apart:
         absent += filter(None, (missing(*step) for step in sorted(steps_ahead())))
     for sentence in absent[: len(absent) if workflow.dryrun else -1]:
         logger.warning(sentence)
@@ -69,17 +69,6 @@ def runs_ahead():
     """The runs that some pair still waits for."""
     waiting = {unit["run"] for unit in UNITS if not Path(REGISTRATION.format(**unit)).exists()}
     return [run for run in STUDY.runs if run.name in waiting]
-
-
-def lost_descriptor(run):
-    """Why a run's descriptor cannot be read; empty where it can, or is trained first."""
-    if not run.parameters.get("descriptor_weights") or descriptor_training(run.name):
-        return ""
-    try:
-        run.build().reads()
-    except InputError as error:
-        return f"Run {run.name} cannot work here: {error}"
-    return ""
 
 
 def steps_ahead():

@@ -110,8 +110,8 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list[str]]:
     """What keeps method ``name`` from running here: a ``package``, ``binary``, ``weights`` or ``training``, and why."""
-    cls, why = method_class(name), make_method(name, parameters or {}).lacking()
-    needs = cls.needs
+    cls, method = method_class(name), make_method(name, parameters or {})
+    needs, why = cls.needs, method.lacking() or _unreadable(method)
     found = {
         "package": [
             f"the Python package {p} is not installed{_remedy(needs)}" for p in needs.packages if not _importable(p)
@@ -120,6 +120,17 @@ def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list
         "training" if cls.trained else "weights": [_clause(why)] if why else [],
     }
     return {kind: clauses for kind, clauses in found.items() if clauses}
+
+
+def _unreadable(method: Method) -> str:
+    """Why a file that ``method`` is set to read cannot be read; weights of others are large, and looked for already."""
+    if method.pretrained or method.trained:
+        return ""
+    try:
+        method.reads()
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def missing_needs(name: str, parameters: dict[str, Any] | None = None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -44,18 +44,21 @@ class Run:
         return make_method(self.method, self.parameters)
 
 
-def obstacles(runs: Iterable[Run], own_environments: bool = False) -> list[str]:
+def obstacles(runs: Iterable[Run], own_environments: bool = False, provided: Container[str] = ()) -> list[str]:
     """Why runs cannot work here, one sentence for each that cannot.
 
     Args:
+        provided: names of runs whose descriptor is trained before them.
         own_environments: methods run in the environments they name (``Needs.environment``), so that packages and
             programs of others than ``base`` are not looked for here.
     """
-    return [sentence for run in runs if (sentence := _obstacle(run, own_environments))]
+    return [sentence for run in runs if (sentence := _obstacle(run, own_environments, run.name in provided))]
 
 
-def _obstacle(run: Run, own_environments: bool) -> str:
+def _obstacle(run: Run, own_environments: bool, provided: bool) -> str:
     found = lacks(run.method, run.parameters)
+    if provided:
+        found.pop("weights", None)
     if own_environments and method_class(run.method).needs.environment != "base":
         found = {"weights": found.get("weights", [])}
     if "weights" not in run.parameters:
