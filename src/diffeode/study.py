@@ -188,6 +188,7 @@ class Study:
         results: the folder everything is written to.
         panels: pairs per experiment that are shown as panels.
         time_limit_minutes: how long one registration may take where its run says nothing else; None: for ever.
+        gpu: GPUs for a registration or a training whose method can use one, 0 or 1.
         tools: folders that are searched for programs before PATH.
         training: whose pairs the runs are trained on that need it, or None where none does; nobody in it is registered.
     """
@@ -201,6 +202,7 @@ class Study:
     results: Path
     panels: int
     time_limit_minutes: float | None = None
+    gpu: int = 0
     tools: tuple[Path, ...] = ()
     training: Experiment | None = None
 
@@ -224,6 +226,10 @@ class Study:
     def time_limit(self, name: str) -> float | None:
         """Minutes that one registration by the run called ``name`` may take; None: for ever."""
         return self.run(name).time_limit_minutes or self.time_limit_minutes
+
+    def gpus(self, name: str) -> int:
+        """GPUs that a registration or a training of the run called ``name`` takes."""
+        return self.gpu if self.run(name).can_use_gpu else 0
 
     def datasets(self) -> dict[str, Dataset]:
         """Every dataset in use, by name."""

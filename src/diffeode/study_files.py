@@ -75,6 +75,7 @@ class _Reader:
             results=results,
             panels=content.get("panels", 1),
             time_limit_minutes=content.get("time_limit_minutes"),
+            gpu=content.get("gpu", 0),
             tools=tuple(self.repository / expand(folder, where) for folder in content.get("tools", ())),
             training=self.training(content.get("training"), runs, experiments, results, where),
         )

@@ -161,6 +161,19 @@ class GivingUp(Method):
 """
 
 
+def test_a_gpu_goes_to_methods_that_can_use_one(finished, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert finished.planned("--config", "gpu=1") == {}
+    for run in ("affine", "brief"):
+        shutil.rmtree(finished.unit(run))
+    run = finished.snakemake("--config", "gpu=1")
+    assert run.returncode != 0
+    receipts = {name: json.loads((finished.unit(name) / "receipt.json").read_text()) for name in ("affine", "brief")}
+    assert receipts["affine"]["status"] == "done"
+    assert receipts["brief"]["status"] == "failed"
+    assert receipts["brief"]["reason"].startswith("There is no device cuda here")
+
+
 def test_a_job_that_fails_says_one_sentence(finished):
     (source,) = finished.path("results/sources/tiny").rglob("sub-02_T1w.nii.gz")
     finished.write("config/experiments/broken.yaml", BROKEN)

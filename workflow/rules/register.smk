@@ -18,7 +18,7 @@ rule register:
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 6000 * attempt,
-        gpu=0,
+        gpu=lambda w: STUDY.gpus(w.run),
         time_limit_seconds=lambda w: round(60 * (STUDY.time_limit(w.run) or 0)),
     params:
         datasets=datasets_of,

@@ -23,7 +23,7 @@ rule descriptor_weights:
     threads: 1
     resources:
         mem_mb=4000,
-        gpu=0,
+        gpu=STUDY.gpu,
     params:
         data=TRAINING_DATA,
         code=code("train_descriptor", "diffeode.descriptors.learning.material"),

@@ -18,7 +18,7 @@ rule train:
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 6000 * attempt,
-        gpu=0,
+        gpu=lambda w: STUDY.gpus(w.run),
     params:
         run=run_of,
         persons=trained_persons,

@@ -39,6 +39,11 @@ class Run:
         """Whether its network is to be trained, no weights being named."""
         return method_class(self.method).trained and not self.parameters.get("weights")
 
+    @property
+    def can_use_gpu(self) -> bool:
+        """Whether its method computes on a GPU where it is given one."""
+        return method_class(self.method).needs.gpu
+
     def build(self) -> Method:
         """The method with this run's hyper-parameters."""
         return make_method(self.method, self.parameters)
