@@ -31,6 +31,8 @@ from diffeode.statistics.export import MISSING
 
 DEVICE = "cuda"
 RUNS = ("node-mind", "node", "node-mind-paper", "nodeo")
+WITH_MIND = ("node-mind", "node", "node-mind-paper")
+"""Those that have something to do in half precision."""
 SIZE = (160, 192, 224)
 ITERATIONS = 300
 PAIRS = 5
@@ -43,14 +45,17 @@ _WARM_UP = 5
 _GIGA = 1e9
 
 
-def counted(run: str, size: Sequence[int]) -> dict[str, float]:
+def counted(run: str, precision: str, size: Sequence[int]) -> dict[str, float]:
     """An iteration on ``size`` voxels, from one on half of them along each axis, in whose proportion everything grows.
 
     Without the CPU's kernels: what is counted is what a GPU runs.
     """
     images = _images([n // 2 for n in size], "cpu")
-    with mock.patch("diffeode.fused.compiler._is_volume", return_value=False):
-        fewer, more = (_traffic(_at_finest(run, iterations), images) for iterations in (2, 3))
+    with (
+        mock.patch("diffeode.fused.compiler._is_volume", return_value=False),
+        mock.patch("diffeode.losses.similarity._knows_halves", return_value=True),
+    ):
+        fewer, more = (_traffic(_at_finest(run, precision, iterations), images) for iterations in (2, 3))
     return {
         "operations": more.operations - fewer.operations,
         "gigabytes_moved": 8 * (more.bytes_moved - fewer.bytes_moved) / _GIGA,
@@ -58,16 +63,16 @@ def counted(run: str, size: Sequence[int]) -> dict[str, float]:
     }
 
 
-def timed(run: str, size: Sequence[int], gigabytes_moved: float) -> dict[str, float]:
+def timed(run: str, precision: str, size: Sequence[int], gigabytes_moved: float) -> dict[str, float]:
     """``ITERATIONS`` iterations on the GPU after a few that are not counted, and some short pairs one after another."""
     images = _images(size, DEVICE)
-    _seconds(_at_finest(run, _WARM_UP), images)
+    _seconds(_at_finest(run, precision, _WARM_UP), images)
     torch.cuda.reset_peak_memory_stats()
-    seconds = _seconds(_at_finest(run, ITERATIONS), images)
+    seconds = _seconds(_at_finest(run, precision, ITERATIONS), images)
     peak = torch.cuda.max_memory_allocated() / _GIGA
     left = []
     for _ in range(PAIRS):
-        _seconds(_at_finest(run, _WARM_UP), images)
+        _seconds(_at_finest(run, precision, _WARM_UP), images)
         left.append(torch.cuda.memory_allocated())
     fastest = _copying_bytes_per_second() / _GIGA
     return {
@@ -79,9 +84,9 @@ def timed(run: str, size: Sequence[int], gigabytes_moved: float) -> dict[str, fl
     }
 
 
-def _at_finest(run: str, iterations: int) -> NeuralODE:
+def _at_finest(run: str, precision: str, iterations: int) -> NeuralODE:
     method = load_run(run).build()
-    finest = {"levels": (min(method.levels),), "iterations": (iterations,)}
+    finest = {"levels": (min(method.levels),), "iterations": (iterations,), "mind_precision": precision}
     return dataclasses.replace(method, **finest, tolerance=0.0, diffeomorphic="penalised")
 
 
@@ -122,6 +127,7 @@ def write_gpu_page(table: Table, path: Path) -> None:
     """``gpu.md``."""
     headings = [
         "run",
+        "MIND's precision",
         "voxels",
         "operations",
         "GB moved",
@@ -135,6 +141,7 @@ def write_gpu_page(table: Table, path: Path) -> None:
     lines = [
         [
             f"`{row['run']}`",
+            row["precision"] if row["run"] in WITH_MIND else MISSING,
             row["shape"],
             row["operations"],
             _number(row, "gigabytes_moved", 1),
@@ -148,8 +155,9 @@ def write_gpu_page(table: Table, path: Path) -> None:
         for row in table.rows
     ]
     how = (
-        f"{ITERATIONS} iterations at the finest level, single precision. Operations, bytes moved by them in an "
-        "iteration and bytes held at once are counted, not measured: of torch's formulas, which are what a GPU runs. "
+        f"{ITERATIONS} iterations at the finest level; what is not MIND in single precision. Operations, bytes moved "
+        "by them in an iteration and bytes held at once are counted, not measured: of torch's formulas, which are what "
+        "a GPU runs. "
         "An H200 moves 4.8 TB/s at most (NVIDIA), so the seconds next to them are a bound from below, without what "
         f"starting the operations takes. Columns after it: measured on a GPU; {MISSING} where none was there."
     )
@@ -168,20 +176,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     if gpu == "none":
         print("torch has no GPU here: bytes are counted, nothing is timed", file=sys.stderr)
-    table = Table(options.results / "gpu.tsv", ("run", "shape"), ("code", "gpu"))
-    for run in options.runs:
+    table = Table(options.results / "gpu.tsv", ("run", "precision", "shape"), ("code", "gpu"))
+    precisions = {run: ("single", "half") if run in WITH_MIND else ("single",) for run in options.runs}
+    for run, precision in ((run, precision) for run, several in precisions.items() for precision in several):
         row = {
             "run": run,
+            "precision": precision,
             "shape": "x".join(map(str, options.size)),
             "code": f"{run_code(run, 1)}-{code_hash(Path(__file__))[:12]}",
             "gpu": gpu,
         }
         if table.has(row):
             continue
-        found = counted(run, options.size)
-        found |= timed(run, options.size, found["gigabytes_moved"]) if gpu != "none" else {}
+        found = counted(run, precision, options.size)
+        found |= timed(run, precision, options.size, found["gigabytes_moved"]) if gpu != "none" else {}
         table.put(row | found | provenance())
-        print(f"{run}: {found['gigabytes_moved']:.1f} GB an iteration", file=sys.stderr)
+        print(f"{run}, {precision}: {found['gigabytes_moved']:.1f} GB an iteration", file=sys.stderr)
     write_gpu_page(table, options.results / "gpu.md")
     return 0
 

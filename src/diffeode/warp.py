@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffeode.determinism import gathered, must_be_deterministic
 from diffeode.fused.compiler import serves
 from diffeode.fused.sampling import pull_back_fused, pull_back_resized_fused, twice_fused
 
@@ -31,6 +32,8 @@ def sample_at(image: Tensor, voxels: Tensor, padding: str = "zeros") -> Tensor:
     Args:
         padding: ``zeros`` (outside is background) or ``border`` (the nearest voxel's value continues).
     """
+    if must_be_deterministic(image):
+        return gathered(image, voxels, padding == "border")
     size = image.shape[2:]
     scale = torch.tensor([2.0 / max(n - 1, 1) for n in size], device=voxels.device, dtype=voxels.dtype)
     normalised = torch.movedim(voxels, 1, -1) * scale - 1.0

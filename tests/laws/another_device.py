@@ -2,7 +2,7 @@
 
 What mixes devices fails here as it does on a GPU, on machines that have none. ``python another_device.py PARAMETERS``,
 a JSON object of hyper-parameters by name, prints by the same names how far the map found there and the one found on
-the CPU lie apart, and how far the latter leads, in voxels.
+the CPU lie ``apart``, how far the latter ``leads``, in voxels, and the ``operations`` computed there.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ from diffeode.methods.registry import make_method
 
 NAME = "another"
 SIZE = (20, 22, 18)
+COMPUTED: set[str] = set()
+"""Names of operations on that device since this was last emptied."""
+_WIDENED = (torch.ops.aten.avg_pool3d, torch.ops.aten.avg_pool3d_backward)
+"""Known to a CPU in single and double precision only."""
 
 
 class Distant(Tensor):
@@ -65,11 +69,18 @@ def compute(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         return torch.device("cpu") if isinstance(value, torch.device) else value
 
     there = kwargs.get("device")
-    result = operation(*tree_map(here, args), **tree_map(here, kwargs))
+    COMPUTED.add(operation.overloadpacket.__name__)
+    result = _widened(operation, *tree_map(here, args), **tree_map(here, kwargs))
     arrives = there is not None and torch.device(there).type == "cpu"
     if arrives or (operation.overloadpacket is torch.ops.aten.copy_ and not isinstance(args[0], Distant)):
         return result
     return tree_map(lambda v: given.get(id(v), Distant(v)) if isinstance(v, Tensor) else v, result)
+
+
+def _widened(operation: Any, *args: Any, **kwargs: Any) -> Any:
+    if operation.overloadpacket not in _WIDENED or args[0].dtype != torch.half:
+        return operation(*args, **kwargs)
+    return operation(*(v.float() if isinstance(v, Tensor) else v for v in args), **kwargs).half()
 
 
 class Factories(TorchDispatchMode):
@@ -103,8 +114,9 @@ def on_that_device() -> AbstractContextManager[None]:
     return stack
 
 
-def distance(method: NeuralODE, device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
+def compare(method: NeuralODE, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     """How far the maps found there and here lie apart, and how far the one found here leads, voxels."""
+    COMPUTED.clear()
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(1, 1, 5, 6, 5, generator=generator, dtype=dtype)
     fixed = F.interpolate(coarse, size=SIZE, mode="trilinear")
@@ -121,7 +133,11 @@ def distance(method: NeuralODE, device: torch.device, dtype: torch.dtype) -> tup
             raise RuntimeError(f"The map came back from {device} on {there.device}.")
         there = there.to("cpu")
     here = forward(lambda tensor: tensor)
-    return (there - here).abs().max().item(), here.abs().max().item()
+    return {
+        "apart": (there - here).abs().max().item(),
+        "leads": here.abs().max().item(),
+        "operations": sorted(COMPUTED),
+    }
 
 
 def main(parameters: dict[str, dict[str, Any]]) -> None:
@@ -132,8 +148,8 @@ def main(parameters: dict[str, dict[str, Any]]) -> None:
     for module in (integrate, learned, mutual_information):
         module.checkpoint = lambda function, *arguments, **options: function(*arguments)
     methods = {name: make_method("neural-ode", given) for name, given in parameters.items()}
-    found = {name: distance(method, device, torch.float64) for name, method in methods.items()}
-    single = distance(make_method("neural-ode", {"iterations": [3, 3]}), device, torch.float32)
+    found = {name: compare(method, device, torch.float64) for name, method in methods.items()}
+    single = compare(make_method("neural-ode", {"iterations": [3, 3]}), device, torch.float32)
     print(json.dumps({**found, "single precision": single}))
 
 

@@ -315,12 +315,22 @@ def test_bytes_are_counted_of_what_operations_read_and_write_and_of_what_is_held
     assert traffic.bytes_held == 8000
 
 
+def test_neither_what_is_repeated_nor_what_only_lends_its_shape_is_read():
+    values = torch.ones(1000)
+    with Traffic() as traffic:
+        torch.zeros_like(values)
+        values[:, None].expand(1000, 3) * 2
+    assert traffic.bytes_moved == 4000 * (1 + 1 + 3)
+
+
 def test_a_gpu_is_timed_where_there_is_one_and_only_counted_where_there_is_none(tmp_path, monkeypatch):
     asked = ["--runs", "node-mind", "--small", "--results", str(tmp_path)]
     assert gpu.main(asked) == 0
-    (counted,) = _tables.Table(tmp_path / "gpu.tsv", ("run",)).rows
-    assert counted["gpu"] == "none"
-    assert "seconds" not in counted
+    single, half = _tables.Table(tmp_path / "gpu.tsv", ("run",)).rows
+    assert (single["precision"], half["precision"]) == ("single", "half")
+    assert single["gpu"] == half["gpu"] == "none"
+    assert "seconds" not in single
+    assert float(half["gigabytes_moved"]) < 0.8 * float(single["gigabytes_moved"])
 
     monkeypatch.setattr(gpu, "DEVICE", "cpu")
     monkeypatch.setattr(gpu, "ITERATIONS", 4)
@@ -330,7 +340,7 @@ def test_a_gpu_is_timed_where_there_is_one_and_only_counted_where_there_is_none(
     for name, value in (answers | memory).items():
         monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
     assert gpu.main(asked) == 0
-    (timed,) = _tables.Table(tmp_path / "gpu.tsv", ("run",)).rows
+    timed, _ = _tables.Table(tmp_path / "gpu.tsv", ("run",)).rows
     assert timed["gpu"] == "Stand-in"
     moved = float(timed["gigabytes_moved"]) * 4 / float(timed["seconds"])
     assert float(timed["bandwidth_fraction"]) == pytest.approx(

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffeode.determinism import window_average
+
 _HALVINGS = 3
 _MULTIPLE = 2**_HALVINGS
 _SLOPE = 0.2
@@ -34,7 +36,7 @@ class FeatureNetwork(nn.Module):
         widths = [width * 2**level for level in range(_HALVINGS + 1)]
         self.start = nn.Sequential(_block(1, width), _block(width, width))
         self.down = nn.ModuleList(
-            nn.Sequential(nn.AvgPool3d(2), _block(fine, coarse), _block(coarse, coarse))
+            nn.Sequential(_Halving(), _block(fine, coarse), _block(coarse, coarse))
             for fine, coarse in itertools.pairwise(widths)
         )
         self.narrow = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in itertools.pairwise(widths))
@@ -53,6 +55,11 @@ class FeatureNetwork(nn.Module):
             x = F.interpolate(narrow(x), scale_factor=2, mode="trilinear")
             x = up(torch.cat([skips.pop(), x], dim=1))
         return self.end(x)[:, :, : size[0], : size[1], : size[2]]
+
+
+class _Halving(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return window_average(x, [2, 2, 2], stride=2)
 
 
 def _block(before: int, after: int) -> nn.Module:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from diffeode.determinism import window_average
 from diffeode.fused.compiler import serves
 from diffeode.fused.smoothing import average_fused
 
@@ -70,9 +71,7 @@ def _along(field: Tensor, weights: Sequence[float], axis: int, continued: bool, 
     pad = [0, 0] * (field.dim() - dim - 1) + [radius, radius] + [0, 0] * axis
     padded = F.pad(field, pad, mode="replicate" if continued and not adjoint else "constant")
     if not continued and len(set(weights)) == 1:
-        average, window = (F.avg_pool2d, F.avg_pool3d)[field.dim() - 4], [1] * (field.dim() - 2)
-        window[axis] = len(weights)
-        return average(padded, window, stride=1)
+        return window_average(padded, [len(weights) if a == axis else 1 for a in range(field.dim() - 2)])
     total = weights[radius] * field
     for k in range(1, radius + 1):
         mirrored = padded.narrow(dim, radius - k, n) + padded.narrow(dim, radius + k, n)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-ValueAndGradient = Callable[[Tensor], tuple[float, Tensor]]
-"""From an image to the loss and its gradient, of the image's shape."""
+ValueAndGradient = Callable[[Tensor], tuple[float | Tensor, Tensor]]
+"""From an image to the loss, a number, and its gradient, of the image's shape."""
 
 
 def with_gradient(image: Tensor, loss: ValueAndGradient) -> Tensor:
@@ -21,7 +21,7 @@ class _WithGradient(torch.autograd.Function):
     def forward(context, image: Tensor, loss: ValueAndGradient) -> Tensor:
         value, gradient = loss(image.detach())
         context.save_for_backward(gradient)
-        return image.new_tensor(value)
+        return value if isinstance(value, Tensor) else image.new_tensor(value)
 
     @staticmethod
     def backward(context, outer: Tensor) -> tuple[Tensor | None, ...]:

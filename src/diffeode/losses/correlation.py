@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffeode.determinism import window_average
 from diffeode.fused.compiler import serves
 from diffeode.fused.correlation import FusedCorrelation
 from diffeode.losses.average import weighted_mean
@@ -52,10 +53,9 @@ def local_correlation_to(
 def window_mean(image: Tensor, window: int) -> Tensor:
     """Mean over windows of ``window`` voxels along each axis, of the voxels inside the image."""
     radius, size = window // 2, image.shape[2:]
-    average = F.avg_pool2d if len(size) == 2 else F.avg_pool3d
     image = F.pad(image, [radius] * 2 * len(size))
     for axis, n in enumerate(size):
-        image = average(image, [window if a == axis else 1 for a in range(len(size))], stride=1)
+        image = window_average(image, [window if a == axis else 1 for a in range(len(size))])
         at = torch.arange(n, device=image.device, dtype=image.dtype)
         inside = (at + radius).clamp(max=n - 1) - (at - radius).clamp(min=0) + 1
         image = image * (window / inside).view([-1 if a == axis else 1 for a in range(len(size))])

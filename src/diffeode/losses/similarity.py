@@ -19,12 +19,13 @@ from diffeode.descriptors.mind import mind, mind_ssc
 from diffeode.fused.compiler import serves
 from diffeode.fused.mind import mind_ssc_descriptor, mind_ssc_difference
 from diffeode.losses.average import weighted_mean
+from diffeode.losses.half_precision import half_precision_difference
 from diffeode.warp import pull_back_from_rest
 
 Descriptor = Callable[[Tensor], Tensor]
 """An image ``(N, 1, *size)`` to channels ``(N, C, *size)``: a function, or any torch module."""
 
-MIND_FORMS: dict[str, Callable[[Tensor, int, int], Tensor]] = {"ssc": mind_ssc, "mind": mind}
+MIND_FORMS: dict[str, Callable[..., Tensor]] = {"ssc": mind_ssc, "mind": mind}
 """The self-similarity context (Heinrich et al., 2013) and plain MIND (2012)."""
 
 
@@ -90,9 +91,22 @@ def mind_similarity(
     form: str = "ssc",
     moving: Tensor | None = None,
     mask: Tensor | None = None,
+    half: bool = False,
 ) -> Similarity:
-    """:func:`descriptor_similarity` of MIND, ``form`` one of :data:`MIND_FORMS`; radius and dilation in voxels."""
+    """:func:`descriptor_similarity` of MIND, ``form`` one of :data:`MIND_FORMS`; radius and dilation in voxels.
+
+    Args:
+        half: compute in half precision; where descriptors are made anew each time, and not on a CPU.
+    """
     if form == "ssc" and moving is None and serves(fixed):
         target = mind_ssc_descriptor(fixed, radius, dilation)
         return of_image(lambda warped: mind_ssc_difference(warped, target, radius, dilation, mask))
-    return descriptor_similarity(partial(MIND_FORMS[form], radius=radius, dilation=dilation), fixed, moving, mask)
+    describe = partial(MIND_FORMS[form], radius=radius, dilation=dilation)
+    if half and moving is None and _knows_halves(fixed):
+        return of_image(half_precision_difference(partial(describe, dtype=torch.half), fixed, mask))
+    return descriptor_similarity(describe, fixed, moving, mask)
+
+
+def _knows_halves(image: Tensor) -> bool:
+    """Whether half precision pays where ``image`` lies; a CPU is slower in it and lacks some of its operations."""
+    return image.device.type != "cpu"

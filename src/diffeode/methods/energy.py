@@ -80,7 +80,13 @@ def _similarities(scene: Scene, spacing: Sequence[float], method: NeuralODE) -> 
     described = scene.moving if method.descriptors == "warped" else None
     makers = {
         "mind": lambda: mind_similarity(
-            fixed, method.mind_radius, method.mind_dilation, method.mind_form, described, mask
+            fixed,
+            method.mind_radius,
+            method.mind_dilation,
+            method.mind_form,
+            described,
+            mask,
+            method.mind_precision == "half",
         ),
         "lmi": lambda: of_image(local_mutual_information_to(fixed, method.mi_patch, method.mi_bins, mask)),
         "mi": lambda: of_image(mutual_information_to(fixed, method.mi_bins, False, mask)),

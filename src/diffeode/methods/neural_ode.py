@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diffeode.descriptors.registry import descriptor_content, descriptor_names
+from diffeode.determinism import deterministic
 from diffeode.errors import InputError, RegistrationError
 from diffeode.flows.fields import GridField, NetworkField, Smoother
 from diffeode.flows.integrate import GRADIENTS, SOLVERS, Flow
@@ -87,6 +88,7 @@ class NeuralODE(Method):
             penalties of gradient and bending from place to place. Empty: none.
         mind_form: ``ssc`` (self-similarity context) or ``mind`` (plain).
         mind_radius, mind_dilation: of MIND, voxels.
+        mind_precision: on a GPU ``single``, or ``half`` where the descriptor is made anew; a CPU knows only ``single``.
         descriptor: a name of :mod:`diffeode.descriptors.registry`.
         descriptor_weights: a name of weights in the package, or the path of a file; empty: the descriptor's own.
         descriptors: ``recomputed`` on the warped image, or ``warped`` from the moving one.
@@ -96,6 +98,7 @@ class NeuralODE(Method):
         ncc_window: of the local correlation, voxels.
         ncc_squared: blind to the sign of the contrast; False for scans of one contrast.
         network_reductions: halvings of the network's output.
+        deterministic: on a GPU, find the same map every time, in more time and memory; a CPU always does.
         diffeomorphic: ``guaranteed``: in the map on the fixed grid, and in the way back on the same grid, every
             determinant of one-sided differences and both tetrahedra of every cube are positive; folds are repaired
             (:func:`diffeode.flows.unfold.unfold`), or the map is refused. ``penalised``: as the optimiser left it.
@@ -149,6 +152,7 @@ class NeuralODE(Method):
     weight_operator: float = 0.0
     mind_radius: int = 1
     mind_dilation: int = 2
+    mind_precision: str = "single"
     descriptor: str = "learned"
     descriptor_weights: str = ""
     descriptors: str = "recomputed"
@@ -158,11 +162,13 @@ class NeuralODE(Method):
     ncc_window: int = 9
     ncc_squared: bool = True
     network_reductions: int = 1
+    deterministic: bool = False
     diffeomorphic: str = "guaranteed"
 
     def __post_init__(self) -> None:
         require_one_of("field", self.field, ("grid", "network"))
         require_one_of("mind_form", self.mind_form, tuple(MIND_FORMS))
+        require_one_of("mind_precision", self.mind_precision, ("single", "half"))
         require_one_of("descriptors", self.descriptors, ("recomputed", "warped"))
         require_one_of("descriptor", self.descriptor, descriptor_names())
         require_one_of("smoother", self.smoother, ("gaussian", "box", "operator"))
@@ -251,7 +257,8 @@ class NeuralODE(Method):
         size = tuple(fixed.shape[2:])
         report = Reporter(self.levels, self.iterations, progress)
         # A caller's inference mode would leave no gradient to descend.
-        with torch.inference_mode(False), shortage_explained(size, _LIGHTER):
+        repeatable = deterministic(fixed.device, self.deterministic)
+        with torch.inference_mode(False), shortage_explained(size, _LIGHTER), repeatable:
             given = (None if t is None else _for_gradients(t.to(fixed)) for t in (fixed, moving, mask, weights))
             velocity = self._coarse_to_fine(Scene(*given), Lattice(size, tuple(spacing)), report)
             if self.diffeomorphic == "guaranteed":
