@@ -18,7 +18,17 @@ from diffeode.errors import DamagedFileError, InputError, TrainingError
 from diffeode.figures import style
 from diffeode.figures.training_curves import training_curves
 from diffeode.training.checkpoint import About, read_checkpoint, write_checkpoint
-from diffeode.training.loop import BEST, CURVES, LAST, Lesson, Settings, train
+from diffeode.training.loop import (
+    BEST,
+    CURVES,
+    LAST,
+    Lesson,
+    Settings,
+    remove_checkpoints,
+    take_out,
+    train,
+    train_by_content,
+)
 
 SETTINGS = Settings(steps=25, learning_rate=1e-2, interval=10, schedule="cosine", criterion="validation_loss", seed=3)
 TRUTH = torch.tensor([[1.0, -2.0, 0.5]])
@@ -156,6 +166,26 @@ def test_another_training_is_not_continued(tmp_path, changes, name):
     train(lesson(), SETTINGS, tmp_path, say=quiet)
     with pytest.raises(InputError, match=f"begun with other {name}"):
         train(lesson(**changes), SETTINGS, tmp_path, say=quiet)
+
+
+def test_by_content_another_training_begins_anew_and_the_first_goes_on(tmp_path):
+    def killed(message):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_by_content(lesson(), SETTINGS, tmp_path, say=killed)
+    other = train_by_content(lesson(data={"a": "2"}), SETTINGS, tmp_path, say=quiet)
+    said = []
+    best = train_by_content(lesson(), SETTINGS, tmp_path, say=said.append)
+    assert said[0].startswith("going on from step")
+    assert best.read_bytes() == train(lesson(), SETTINGS, tmp_path / "at once", say=quiet).read_bytes()
+    assert best.read_bytes() != other.read_bytes()
+
+    take_out(best, tmp_path / "weights.safetensors")
+    remove_checkpoints(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"weights.safetensors", CURVES, "at once"}
+    assert (tmp_path / "weights.safetensors").read_bytes() == (tmp_path / "at once" / BEST).read_bytes()
+    assert (tmp_path / CURVES).read_bytes() == (tmp_path / "at once" / CURVES).read_bytes()
 
 
 def test_an_unknown_criterion_is_refused(tmp_path):

@@ -93,6 +93,13 @@ def test_the_descriptor_is_trained_before_the_registrations_that_use_it(clone):
     assert planned["register"] == 1
     assert "descriptor_weights" not in planned
 
+    clone.replace("config/training/toys.yaml", "steps: 1,", "steps: 2,")
+    before = curves.read_bytes()
+    run = clone.snakemake("results/training/toys/best.safetensors")
+    assert run.returncode == 0, run.stdout
+    assert curves.read_bytes() != before
+    assert {file.name for file in curves.parent.iterdir()} == {"best.safetensors", "curves.png", "curves.tsv"}
+
 
 @pytest.mark.parametrize(
     ("person", "sentence"),

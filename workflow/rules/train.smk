@@ -1,7 +1,7 @@
 """Training a descriptor: scans to weights. A study asks for it where a run names these weights; by hand, `train_descriptor`."""
 
 
-# A training that was killed goes on from last.safetensors beside the weights, which is no output of the rule.
+# Checkpoints lie beside the weights and are no outputs, so a training that was killed goes on from the last of them.
 rule descriptor_weights:
     input:
         description=f"{workflow.basedir}/config/training/{{training}}.yaml",

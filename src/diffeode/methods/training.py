@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffeode.errors import InputError
-from diffeode.io import sha256, written_whole
+from diffeode.io import sha256
 from diffeode.methods.base import Machine, require_device
 from diffeode.methods.harness import measured, software_versions
 from diffeode.methods.trained import VERSION, TrainedMethod, Views
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 WEIGHTS, CURVES = "weights.safetensors", "curves.tsv"
 CRITERION = "validation_loss"
 """The column of a training's curves whose least value makes the best weights."""
-_CHECKPOINTS = "checkpoints-"
 _CACHE_BYTES = 1_000_000_000
 
 
@@ -56,17 +52,16 @@ def train_to_folder(
     Raises:
         InputError, TrainingError: as :func:`train`.
     """
+    from diffeode.training.loop import remove_checkpoints, take_out
+
     with measured() as usage:
         best = train(trained_method(run), pairs, folder, machine)
-    for name, made in ((WEIGHTS, best), (CURVES, best.parent / CURVES)):
-        with written_whole(folder / name) as temporary:
-            shutil.copyfile(made, temporary)
+    take_out(best, folder / WEIGHTS)
     about = {"run": run.name, "method": run.method, "parameters": run.parameters, "seed": machine.seed}
     about |= {"threads": machine.threads, "device": machine.device, "software": software_versions()}
     about |= {"persons": persons_of(pairs), "pairs": len(pairs), **{k: round(v, 3) for k, v in usage.items()}}
     write_receipt(folder, [WEIGHTS, CURVES], {**provenance, **about, "status": "done"})
-    for work in folder.glob(f"{_CHECKPOINTS}*"):
-        shutil.rmtree(work)
+    remove_checkpoints(folder)
 
 
 def persons_of(pairs: Sequence[TrainingPair]) -> list[str]:
@@ -111,9 +106,7 @@ def train(
     training, validation = (both_ways(part) for part in split_by_person(pairs, method.validation_persons, machine.seed))
     say(f"{method.title}: {len(training)} directed pairs to train on, {len(validation)} to validate on")
     lesson, settings = _lesson(method, pairs, training, validation, machine), _settings(method, machine.seed)
-    identity = json.dumps(vars(lesson.about(settings, 0, {})), sort_keys=True)
-    work = folder / f"{_CHECKPOINTS}{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
-    return loop.train(lesson, settings, work, machine.device, say)
+    return loop.train_by_content(lesson, settings, folder, machine.device, say)
 
 
 def _lesson(

@@ -7,8 +7,10 @@ training that was killed goes on as if it had not been: bit for bit on a CPU wit
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +29,7 @@ from diffeode.training.checkpoint import About, Checkpoint, read_checkpoint, wri
 SCHEDULES = ("constant", "cosine")
 LAST, BEST, CURVES = "last.safetensors", "best.safetensors", "curves.tsv"
 """What a training leaves in its folder: where to go on, the best weights on validation, and its curves."""
+_CHECKPOINTS = "checkpoints-"
 _FINAL_RATE = 0.01
 """The cosine schedule ends at this fraction of the learning rate."""
 _NETWORK = "network."
@@ -129,6 +132,32 @@ def train(
         TrainingError: the loss or a gradient was not finite; the checkpoints before it stand.
     """
     return _Trainer(lesson, settings, Path(folder), torch.device(device), say).run()
+
+
+def train_by_content(
+    lesson: Lesson, settings: Settings, folder: Path, device: str = "cpu", say: Callable[[str], None] = tell
+) -> Path:
+    """:func:`train` in a folder below ``folder`` that is named after network, settings, data and code.
+
+    So what differs in one of them begins anew, where :func:`train` would refuse, and what was begun before goes on
+    where it is asked for again. :func:`take_out` fetches what was found, :func:`remove_checkpoints` clears up.
+    """
+    identity = json.dumps(vars(lesson.about(settings, 0, {})), sort_keys=True)
+    work = f"{_CHECKPOINTS}{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    return train(lesson, settings, folder / work, device, say)
+
+
+def take_out(best: Path, weights: Path) -> None:
+    """Copy the weights ``best`` to the file ``weights``, and the curves that lie beside the one beside the other."""
+    for source, target in ((best, weights), (best.with_name(CURVES), weights.with_name(CURVES))):
+        with written_whole(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove all that :func:`train_by_content` left below ``folder``."""
+    for work in folder.glob(f"{_CHECKPOINTS}*"):
+        shutil.rmtree(work)
 
 
 class _Trainer:
