@@ -56,10 +56,10 @@ def handler_of(site: Site) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(body)))
             if extent:
                 self.send_header("Content-Range", extent)
-            self.end_headers()
             body = body[: site.cuts.pop(0)] if site.cuts and status in (200, 206) else body
-            # before the last byte is out: who fetches may look here at once
+            # Before anything is out: who fetches may look here at once, and needs but the header of an empty answer.
             site.sent.append(len(body))
+            self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, *arguments: object) -> None:
