@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, final
 
 from diffeode.errors import InputError, ToolError
+from diffeode.io import sha256
 
 if TYPE_CHECKING:
     from nipype.interfaces.base import CommandLine
@@ -160,6 +161,19 @@ def answer(program: Path, question: tuple[str, ...]) -> str:
         )
         return told.stdout.decode(errors="replace")
     return ""
+
+
+def identities(executables: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Which file each of ``executables`` that are here is: ``path``, ``sha256``, and ``version`` where it tells one."""
+    found = {executable: program for executable in executables if (program := locate(executable))}
+    return {executable: _identity(executable, program) for executable, program in found.items()}
+
+
+def _identity(executable: str, program: Path) -> dict[str, str]:
+    about = {"path": str(program), "sha256": sha256(program)}
+    tool = all_tools().get(executable)
+    version = _version(program, tool.ask_version) if tool else None
+    return about | ({"version": _dotted(version)} if version else {})
 
 
 def _licences() -> Iterator[Path]:

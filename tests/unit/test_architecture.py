@@ -20,6 +20,7 @@ BELOW = {
     "receipt": {"errors", "io"},
     "seals": {"io"},
     "download": {"errors"},
+    "software": set(),
     "resample": {"space", "image", "transform"},
     "weights": {"errors", "names", "io", "download"},
     "determinism": set(),
@@ -32,13 +33,14 @@ BELOW = {
     "flows": {"fused", "warp", "losses", "determinism"},
     "losses": {"fused", "descriptors", "warp", "determinism"},
     "optimise": {"errors", "flows", "warp"},
-    "tools": {"errors"},
+    "tools": {"errors", "io"},
     "interfaces": set(),
     "ants_bridge": {"errors", "space", "image", "transform", "io"},
-    "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample", "download"},
+    "datasets": {"errors", "names", "space", "image", "transform", "io", "receipt", "resample", "download", "software"},
     "prepare": {
         *("errors", "names", "space", "image", "transform", "io", "receipt"),
         *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights", "optimise", "evaluation", "threads"),
+        "software",
     },
     "evaluation": {"errors", "names", "space", "image", "transform", "io", "receipt"},
     "statistics": {"errors", "names", "io", "evaluation"},
@@ -60,6 +62,7 @@ BELOW = {
         *("errors", "names", "checked_yaml", "study"),
         *("datasets", "prepare", "evaluation", "methods", "training"),
     },
+    "methods_section": {"datasets", "prepare", "methods", "study"},
     "inventory": {"errors", "receipt", "datasets", "study", "study_files"},
 }
 """What each room may know; the command line and the package itself may know all."""

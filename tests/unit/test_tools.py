@@ -1,5 +1,6 @@
 """Programs from elsewhere: found in the order a user expects, run under a limit, blamed in their own words."""
 
+import hashlib
 import os
 import re
 import subprocess
@@ -11,7 +12,7 @@ from standins import only_these, stand_in
 
 from diffeode.errors import InputError, ToolError
 from diffeode.methods.registry import method_names, missing_needs
-from diffeode.tools import MRI_NORMALIZE, REG_F3D, Limits, Tool, all_tools, find, locate, run
+from diffeode.tools import MRI_NORMALIZE, REG_F3D, Limits, Tool, all_tools, find, identities, locate, run
 
 TOOL = Tool("tool", "Tools", "https://example.org/tools", ("--version",), ((1, 5), (3,)))
 
@@ -67,6 +68,15 @@ def test_only_versions_in_range_serve(said, good, tools):
     else:
         with pytest.raises(InputError, match=rf"has version {said}, but it must be at least 1\.5 and below 3 \(get"):
             find(TOOL, "The test")
+
+
+def test_a_program_is_known_by_its_path_its_checksum_and_its_version_where_it_tells_one(tools):
+    told, silent = stand_in(tools, "reg_f3d", "print('2.0.1')"), stand_in(tools, "deedsBCV", "")
+    checksums = {program.name: hashlib.sha256(program.read_bytes()).hexdigest() for program in (told, silent)}
+    assert identities(["reg_f3d", "deedsBCV", "reg_transform"]) == {
+        "reg_f3d": {"path": str(told), "sha256": checksums["reg_f3d"], "version": "2.0.1"},
+        "deedsBCV": {"path": str(silent), "sha256": checksums["deedsBCV"]},
+    }
 
 
 def test_freesurfer_needs_its_licence_before_it_is_started(tools, tmp_path, monkeypatch):

@@ -136,6 +136,18 @@ def test_scans_lie_in_the_template_s_space_with_the_tool_s_labels(prepared):
     assert "dice\t" in metrics
 
 
+def test_receipts_and_the_methods_section_name_programs_and_versions(prepared):
+    receipts = [json.loads(file.read_text()) for file in unit(prepared, "").rglob("receipt.json")]
+    assert all(receipt["software"]["numpy"] == np.__version__ for receipt in receipts)
+    brains = [receipt for receipt in receipts if receipt.get("step") == "brain"]
+    program = prepared.path("programs/mri_synthstrip")
+    found = {"path": str(program), "sha256": io.sha256(program)}
+    assert [brain["programs"] for brain in brains] == [{"mri_synthstrip": found}] * 3
+    text = prepared.path("results/studies/heads/methods.md").read_text(encoding="utf-8")
+    assert f"mri_synthstrip of unknown version (SHA-256 {found['sha256'][:12]})" in text
+    assert "the brain is found by SynthStrip [" in text
+
+
 def test_what_is_there_is_not_made_again(prepared):
     assert prepared.planned() == {}
 

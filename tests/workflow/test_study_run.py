@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
-ONCE = {"collect": 1, "summarise": 1, "wilcoxon": 1, "failures": 1, "verdict": 1}
+ONCE = {"collect": 1, "summarise": 1, "wilcoxon": 1, "failures": 1, "methods_section": 1, "verdict": 1}
 DRAWN = {"dice_boxplot": 1, "dice_by_structure": 1, "regularity": 1, "significance": 1, "convergence": 1}
 STUDY_LEVEL = ONCE | DRAWN
 
@@ -22,6 +22,9 @@ def test_everything_is_there(finished):
     metrics = finished.path("results/studies/tiny/metrics.tsv").read_text(encoding="utf-8").splitlines()
     assert " ".join(metrics[0].split("\t")) == "experiment pair run fixed moving metric label label_name value"
     assert {line.split("\t")[2] for line in metrics[1:]} == {"identity", "affine", "brief"}
+    text = finished.path("results/studies/tiny/methods.md").read_text(encoding="utf-8")
+    assert "- Brief (brief): Neural ODE [" in text
+    assert "with iterations [2], levels [2]; all else at its defaults." in text
     assert "3 of 3" in finished.path("results/studies/tiny/verdict.txt").read_text(encoding="utf-8")
 
 

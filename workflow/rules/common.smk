@@ -18,6 +18,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.envir
 from diffeode.datasets.pairs import pairs_table
 from diffeode.errors import InputError
 from diffeode.methods.registry import method_class, method_module
+from diffeode.methods_section import facts_of
 from diffeode.prepare.backends import backend_modules
 from diffeode.source import code_hash
 from diffeode.study_files import load_study, require_untrained, require_writable
@@ -122,6 +123,10 @@ def receipts():
     ]
 
 
+def all_receipts(wildcards):
+    return receipts()
+
+
 def tables():
     """Every table of the study."""
     stems = ("summary", "dice_by_label", "wilcoxon", "wilcoxon_largest_p")
@@ -143,7 +148,8 @@ def figures():
 def plain_files():
     """Every file of the study that is no receipt and stands behind none."""
     pairs = [PAIRS.format(experiment=name) for name in EXPERIMENTS]
-    return [*pairs, *quality(), *unit_metrics(None), COLLECTED, *tables(), *figures()]
+    about = [f"{STUDIED}/methods.{kind}" for kind in ("md", "html")]
+    return [*pairs, *quality(), *unit_metrics(None), COLLECTED, *tables(), *figures(), *about]
 
 
 def quality():

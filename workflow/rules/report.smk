@@ -9,6 +9,30 @@ localrules:
     verdict,
 
 
+rule methods_section:
+    input:
+        mended(all_receipts),
+    output:
+        text=f"{STUDIED}/methods.md",
+        page=report(
+            f"{STUDIED}/methods.html",
+            caption="../report/methods_section.rst",
+            category="5 Methods",
+            labels={"figure": "What was done, what to cite"},
+        ),
+    log:
+        f"{LOGS}/methods_section/{STUDY.name}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        facts=facts_of(STUDY),
+        code=code("methods_section", "diffeode.methods_section"),
+    message:
+        "writing what was done and what to cite"
+    script:
+        "../scripts/methods_section.py"
+
+
 # fails where a registration failed, after everything else is done, so that the exit code tells
 rule verdict:
     input:

@@ -8,6 +8,7 @@ from _job import job
 with job(snakemake) as say:
     from diffeode.methods.base import Machine
     from diffeode.methods.harness import Task, register_to_folder
+    from diffeode.methods.registry import programs_of
     from diffeode.methods.runs import Run
     from diffeode.methods.training import with_weights
     from diffeode.prepare.pair import read_task
@@ -27,7 +28,7 @@ with job(snakemake) as say:
     # nothing of an earlier registration may lie beside the receipt of one that fails
     shutil.rmtree(folder, ignore_errors=True)
     task = Task(*read_task(pair, moving_scan))
-    provenance = {**dict(snakemake.wildcards.items()), **snakemake.params.datasets}
+    provenance = {**dict(snakemake.wildcards.items()), **snakemake.params.datasets, "programs": programs_of(run.method)}
     limit = snakemake.resources.time_limit_seconds / 60 or None
     if not register_to_folder(run, task, machine, folder, provenance, limit):
         say(f"failed and is shown as missing: {read_receipt(snakemake.output[0])['reason']}")

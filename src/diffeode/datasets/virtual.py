@@ -16,6 +16,7 @@ from diffeode.datasets.virtual_contrast import SEQUENCES, acquire, person_grid, 
 from diffeode.datasets.virtual_deformation import PersonMap, person_map
 from diffeode.errors import InputError
 from diffeode.receipt import write_receipt
+from diffeode.software import preparing_versions
 
 _DEMENTIA_RATINGS = (0.5, 1.0, 2.0, 3.0)
 _MOST_PERSONS = 99
@@ -49,7 +50,8 @@ def make_cohort(root: Path, persons: int, spacing_mm: float, seed: int) -> None:
     root = Path(root)
     files = [name for person in range(1, persons + 1) for name in _write_person(root, person, spacing_mm, seed)]
     files += _write_tables(root, persons)
-    write_receipt(root, files, {"virtual": True, "persons": persons, "spacing_mm": spacing_mm, "seed": seed})
+    about = {"virtual": True, "persons": persons, "spacing_mm": spacing_mm, "seed": seed}
+    write_receipt(root, files, {**about, "software": preparing_versions()})
 
 
 def person_transform(person: int, seed: int) -> PersonMap:

@@ -15,6 +15,7 @@ from diffeode.desk.inputs import Inputs
 from diffeode.evaluation.evaluate import evaluate_pair
 from diffeode.image import Labels
 from diffeode.methods.harness import Result, Task, software_versions
+from diffeode.methods.registry import programs_of
 from diffeode.methods.runs import Run
 
 
@@ -38,6 +39,7 @@ def write_metrics(
         "notes": list(result.notes),
         "metrics": {name: _number(value) for name, value in metrics.items()},
         "software": software_versions(),
+        "programs": programs_of(run.method),
     }
     for metric, group in by_label.groupby("metric"):
         content[f"{metric}_by_label"] = {k: _number(v) for k, v in zip(group["label"], group["value"], strict=True)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from diffeode.methods.base import Machine, Method, Needs, Pair, Registration
-from diffeode.prepare.affine import affine_registration
+from diffeode.prepare.affine import CITATION, affine_registration
 
 
 @final
@@ -16,10 +16,7 @@ class AffineOnly(Method):
 
     title: ClassVar[str] = "Affine"
     needs: ClassVar[Needs] = Needs(packages=("ants",))
-    citation: ClassVar[str] = (
-        "Avants, Tustison, Song, Cook, Klein, Gee. A reproducible evaluation of ANTs similarity metric performance in "
-        "brain image registration. NeuroImage 54(3), 2011."
-    )
+    citation: ClassVar[str] = CITATION
     licence: ClassVar[str] = "Apache-2.0 (ANTs)"
 
     def register(self, pair: Pair, machine: Machine) -> Registration:

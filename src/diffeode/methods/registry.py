@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import json
 import math
 import pkgutil
 import re
@@ -16,7 +17,7 @@ from diffeode import methods
 from diffeode.errors import InputError
 from diffeode.methods.base import Method, Needs
 from diffeode.names import nearest
-from diffeode.tools import missing_program
+from diffeode.tools import identities, missing_program
 
 _NOT_METHODS = {"base", "energy", "registry", "harness", "page", "runs", "trained", "training"}
 
@@ -74,7 +75,7 @@ def _check_type(method: str, parameter: dataclasses.Field, value: Any) -> None:
     if not fits(value):
         raise InputError(
             f"Parameter {parameter.name} of method {method} is {value!r}, which is no {wanted}{_exponent(value)} "
-            f"(default: {parameter.default!r})."
+            f"(default: {json.dumps(parameter.default)})."
         )
 
 
@@ -106,6 +107,11 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tuple[float, ...]": (_list_of(_is_number), "list of numbers"),
 }
 """By a parameter's annotation: what fits it, and how it is called."""
+
+
+def programs_of(name: str) -> dict[str, dict[str, str]]:
+    """Which files the programs are that method ``name`` runs (:func:`diffeode.tools.identities`)."""
+    return identities(method_class(name).needs.executables)
 
 
 def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list[str]]:

@@ -57,6 +57,16 @@ def missing(step: str, choice: str) -> str | None:
     return None
 
 
+def programs(**choices: str) -> dict[str, dict[str, str]]:
+    """Which files the programs behind ``choices`` (step: choice) are, for the receipt."""
+    return tools.identities(_TOOLS[item].executable for item in choices.items() if item in _TOOLS)
+
+
+def weights_of(step: str, choice: str) -> str | None:
+    """Name of the weights that ``choice`` of ``step`` reads, or None."""
+    return _WEIGHTS.get((step, choice))
+
+
 def told(fraction: float, message: str) -> None:
     """Progress on standard output, which is the log of a workflow."""
     print(f"{100 * fraction:3.0f} % {message}", flush=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from diffeode import io
 from diffeode.datasets.scan import ANATOMICAL, Scan
-from diffeode.prepare.backends import backend
+from diffeode.prepare.backends import backend, programs
 from diffeode.prepare.units import CORRECTED, Before, about
 from diffeode.receipt import write_receipt
 from diffeode.tools import Limits
@@ -30,4 +30,5 @@ def correct(scan: Scan, bias: str, intensity: str, before: Before, folder: Path,
     if intensity == "freesurfer" and scan.modality == ANATOMICAL:
         image = backend("intensity", intensity)(image, scan.modality, Limits(threads))
     io.write_image(folder / CORRECTED, image)
-    write_receipt(folder, [CORRECTED], about(scan, "correction", {"bias": bias, "intensity": intensity}))
+    choices = {"bias": bias, "intensity": intensity}
+    write_receipt(folder, [CORRECTED], about(scan, "correction", choices, programs(**choices)))

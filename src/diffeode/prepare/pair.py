@@ -11,6 +11,7 @@ from diffeode.image import Image
 from diffeode.names import nearest
 from diffeode.prepare.affine import affine_registration
 from diffeode.receipt import require_intact, write_receipt
+from diffeode.software import preparing_versions
 from diffeode.transform import Affine, warp_image
 
 _ALIGNMENTS = ("affine", "none")
@@ -76,6 +77,7 @@ def write_aligned_pair(
         "moving": prepared[1].get("scan"),
         "alignment": alignment,
         "grids": grids,
+        "software": preparing_versions(),
     }
     write_receipt(folder, list(_FILES), {**(provenance or {}), **about, "seed": seed, "threads": threads})
 

@@ -17,6 +17,7 @@ from diffeode.prepare.plausible import require_skull_stripped
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.units import LABELS, TO_SCAN, Before, Placement
 from diffeode.receipt import write_receipt
+from diffeode.software import preparing_versions
 from diffeode.space import Grid
 from diffeode.transform import Affine
 
@@ -100,7 +101,9 @@ def prepare_scan(
             moved_landmarks(landmarks, to_scan).to_csv(temporary, sep="\t", index=False)
         files.append("landmarks.tsv")
     choices = {**before.choices(), "intensity": intensity, "spacing_mm": spacing_mm}
-    write_receipt(folder, files, {**_provenance(scan), "recipe": choices, "seed": seed})
+    write_receipt(
+        folder, files, {**_provenance(scan), "recipe": choices, "seed": seed, "software": preparing_versions()}
+    )
 
 
 def moved_grid(grid: Grid, to_scan: Affine) -> Grid:

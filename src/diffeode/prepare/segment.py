@@ -7,7 +7,7 @@ from pathlib import Path
 from diffeode import io
 from diffeode.datasets.scan import Scan
 from diffeode.image import Image, Labels
-from diffeode.prepare.backends import backend, naming, told
+from diffeode.prepare.backends import backend, naming, programs, told
 from diffeode.prepare.units import LABELS, about, intact
 from diffeode.receipt import write_receipt
 from diffeode.tools import Limits
@@ -24,7 +24,7 @@ def segment(scan: Scan, choice: str, prepared: Path, folder: Path, threads: int 
     image = io.read_image(intact(prepared) / "image.nii.gz")
     labels = _found(choice, image, f"{scan.id} of dataset {scan.dataset}", threads)
     io.write_labels(folder / LABELS, labels)
-    write_receipt(folder, [LABELS], about(scan, "segmentation", choice))
+    write_receipt(folder, [LABELS], about(scan, "segmentation", choice, programs(labels=choice)))
 
 
 def _found(choice: str, image: Image, name: str, threads: int) -> Labels:

@@ -9,7 +9,7 @@ import numpy as np
 from diffeode import io
 from diffeode.datasets.scan import Scan
 from diffeode.image import Image, Labels
-from diffeode.prepare.backends import backend, naming, told
+from diffeode.prepare.backends import backend, naming, programs, told
 from diffeode.prepare.units import MASK, Before, about
 from diffeode.receipt import write_receipt
 from diffeode.tools import Limits
@@ -25,7 +25,7 @@ def strip(scan: Scan, choice: str, before: Before, folder: Path, threads: int = 
     image = before.image(scan)
     mask = _found(choice, image, str(scan.image), threads)
     io.write_labels(folder / MASK, Labels(mask, image.grid))
-    write_receipt(folder, [MASK], about(scan, "brain", choice))
+    write_receipt(folder, [MASK], about(scan, "brain", choice, programs(brain=choice)))
 
 
 def _found(choice: str, image: Image, name: str, threads: int) -> np.ndarray:

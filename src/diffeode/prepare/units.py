@@ -14,6 +14,7 @@ from diffeode.image import Image
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.plausible import read_plausible, require_skull_stripped
 from diffeode.receipt import RECEIPT, require_intact, write_receipt
+from diffeode.software import preparing_versions
 from diffeode.space import Grid
 from diffeode.transform import Affine
 
@@ -116,6 +117,7 @@ def intact(folder: Path) -> Path:
     return folder
 
 
-def about(scan: Scan, step: str, choice: object) -> dict[str, object]:
-    """What the receipt of a step says."""
-    return {"scan": scan.id, "dataset": scan.dataset, "step": step, "choice": choice}
+def about(scan: Scan, step: str, choice: object, programs: dict[str, dict[str, str]]) -> dict[str, object]:
+    """What the receipt of a step says; ``programs``: see :func:`diffeode.tools.identities`."""
+    what = {"scan": scan.id, "dataset": scan.dataset, "step": step, "choice": choice}
+    return {**what, "programs": programs, "software": preparing_versions()}

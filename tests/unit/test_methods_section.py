@@ -1,0 +1,123 @@
+"""What a study says of itself: every choice has its words, every number in brackets its reference, and the reverse."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from diffeode.methods_section import as_html, as_markdown, facts_of, methods_section
+from diffeode.prepare.described import described
+from diffeode.prepare.recipe import _CHOICES
+from diffeode.study_files import load_study
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SILENT = {("bias", "none"), ("through", "direct")}
+SOFTWARE = {"python": "3.11.2", "torch": "2.13.0"}
+
+
+def registration(run: str, pair: str = "a__b", **changes) -> dict:
+    about = {"pair": pair, "run": run, "status": "done", "threads": 1, "device": "cpu", "software": SOFTWARE}
+    return about | {"programs": {}} | changes
+
+
+@pytest.fixture
+def facts():
+    return facts_of(load_study(REPOSITORY / "config" / "config.yaml", REPOSITORY))
+
+
+def text_of(facts, *receipts) -> str:
+    return as_markdown("Demo: methods", methods_section(facts, receipts, "9.27.1"))
+
+
+def test_every_choice_of_a_recipe_has_its_words():
+    choices = [(step, choice) for step, known in _CHOICES.items() for choice in known]
+    assert {item for item in choices if not described(*item).text} == SILENT
+    assert "ICBM152" in described("template", "icbm152").text
+    assert described("template", "none").text == ""
+    assert "a.nii (t1w) and b.nii (t2w)" in described("template", {"t2w": "b.nii", "t1w": "a.nii"}).text
+    assert described("spacing_mm", 2.0).text == "prepared scans have voxels of 2 mm"
+    assert described("spacing_mm", None).text == ""
+
+
+def test_weights_are_cited_with_the_step_that_reads_them():
+    assert any("2506.11860" in citation for citation in described("brain", "mindgrab").citations)
+
+
+def test_facts_are_plain_words(facts):
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_numbers_and_references_belong_together(facts):
+    text, references = text_of(facts, registration("node-mind")).split("## References\n\n")
+    used = [int(number) for number in re.findall(r" \[(\d+)\]", text)]
+    listed = [int(number) for number in re.findall(r"^- \[(\d+)\] \S", references, flags=re.MULTILINE)]
+    assert listed == list(range(1, len(listed) + 1))
+    assert list(dict.fromkeys(used)) == listed  # numbered as they are first met
+    assert references.count("ANTs similarity metric") == 1
+    assert "None" not in references
+
+
+def test_the_demo_in_its_own_words(facts):
+    text = text_of(facts, registration("node-mind"))
+    for sentence in (
+        "- Virtual cohort [1]: virtual adults; 3 T1w and 5 T2w of 5 persons. Source: Made here from the ICBM152",
+        "- Virtual cohort: the scans come skull-stripped, and the brain is what is above zero; the brain's 0.1 and "
+        "99.9 percentiles become 0 and 1; structures are those that come with the data.",
+        "T1w of Virtual cohort to T2w of Virtual cohort, 5 pairs, aligned by an affine map",
+        "Seed 2512; 1 thread on cpu.",
+        "- Neural ODE (LMI) (node-lmi): Neural ODE [5] with weight_gradient 2.0, weight_lmi 1, weight_mind 0; all else",
+        "Neural ODE (MIND) is put against the others.",
+        "- Registrations: python 3.11.2, torch 2.13.0.",
+        "- The study was run by Snakemake 9.27.1 [",
+    ):
+        assert sentence in text
+
+
+def test_a_scan_that_goes_through_its_t1w_says_so_where_there_is_one(facts):
+    dataset = facts["datasets"][0]
+    dataset["recipe"]["template"] = "icbm152"
+    assert "by way of the T1w of its visit" in text_of(facts)
+    dataset["scans"] = {"T1w": 3}
+    assert "by way of the T1w of its visit" not in text_of(facts)
+
+
+def test_bias_of_whole_heads_comes_before_the_brain(facts):
+    dataset = facts["datasets"][0]
+    dataset["recipe"] |= {"bias": "freesurfer", "brain": "synthstrip"}
+    dataset["corrects_heads"] = True
+    assert re.search(r"N3 .*SynthStrip", text_of(facts))
+    dataset["recipe"]["bias"] = "n4"
+    dataset["corrects_heads"] = False
+    assert re.search(r"SynthStrip .*N4", text_of(facts))
+
+
+def test_what_differs_between_units_is_counted(facts):
+    newer = SOFTWARE | {"torch": "2.14.0"}
+    receipts = [
+        registration("node-mind"),
+        registration("node-mind", "c__d", status="failed"),
+        registration("ants-syn", software=newer, device="cuda", threads=4),
+        {"step": "brain", "software": {"python": "3.12.0"}, "programs": {}},
+    ]
+    text = text_of(facts, *receipts)
+    assert "2 registrations: 1 thread on cpu; 1 registration: 4 threads on cuda" in text
+    assert "Registrations: 2 units: python 3.11.2, torch 2.13.0; 1 unit: python 3.11.2, torch 2.14.0." in text
+    assert "Preparation, alignment and training: python 3.12.0." in text
+    assert "1 of 2 registrations failed." in text
+
+
+def test_programs_have_their_versions_and_checksums(facts):
+    told = {"reg_f3d": {"path": "/opt/reg_f3d", "sha256": "0123456789abcdef" * 4, "version": "2.0.0"}}
+    silent = {"deedsBCV": {"path": "/opt/deedsBCV", "sha256": "f" * 64}}
+    text = text_of(facts, registration("a", programs=told), registration("b", programs=silent), {"programs": told})
+    assert (
+        "- Programs: deedsBCV of unknown version (SHA-256 ffffffffffff), reg_f3d 2.0.0 (SHA-256 0123456789ab).\n"
+        in text
+    )
+
+
+def test_the_page_shows_what_would_be_markup(facts):
+    facts["datasets"][0]["source"] = "a <b> & c"
+    page = as_html("T", methods_section(facts, [], "9"))
+    assert "a &lt;b&gt; &amp; c." in page

@@ -1,0 +1,16 @@
+"""Write what was done in the study, with which programs and versions, and what to cite."""
+
+from _job import job
+
+with job(snakemake):
+    from importlib import metadata
+
+    from diffeode.io import write_text
+    from diffeode.methods_section import as_html, as_markdown, methods_section
+    from diffeode.receipt import read_receipt
+
+    facts = snakemake.params.facts
+    sections = methods_section(facts, [read_receipt(file) for file in snakemake.input], metadata.version("snakemake"))
+    title = f"{facts['title']}: methods"
+    write_text(snakemake.output.text, as_markdown(title, sections))
+    write_text(snakemake.output.page, as_html(title, sections))
