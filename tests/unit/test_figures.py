@@ -406,6 +406,23 @@ def test_a_page_has_the_width_of_a_journal_page(tmp_path):
     assert matplotlib.image.imread(tmp_path / "structures.png").shape[1] == 7.2 * 300
 
 
+def test_a_title_breaks_into_lines_no_wider_than_its_panel():
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    canvas, panels = FigureCanvasAgg(figure), figure.subplots(1, 2, sharey=True)
+    panels[0].set_yticks([0], ["A run whose name takes much room"])
+    titles = [
+        "Two patients in ICBM152 space, T1w to T2w (adults with multiple sclerosis)",
+        "Electroencephalographically",
+    ]
+    style.set_titles(panels, titles)
+    canvas.draw()
+    for panel, title in zip(panels, titles, strict=True):
+        assert panel.title.get_text().split() == title.split()
+    assert panels[0].title.get_window_extent().width <= panels[0].get_window_extent().width
+    assert panels[0].title.get_text().count("\n") >= 2
+    assert "\n" not in panels[1].title.get_text()  # a word is not broken
+
+
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"box\.pgn .* did you mean 'png'"):
         dice_boxplot(study(), TITLES, EXPERIMENTS, tmp_path / "box.pgn")

@@ -51,8 +51,7 @@ def descriptor_distance(rows: Sequence[DistanceRow], first: str, second: str, ou
             for axis in axes:
                 axis.plot(*row.point, "+", color="#ff3b30", ms=7, mew=0.9)
                 axis.set_axis_off()
-        for axis, title in zip(panels[0], titles, strict=True):
-            axis.set_title(style.wrapped(title, len(titles)), fontsize=6)
+        style.set_titles(panels[0], titles, fontsize=6)
 
 
 def _ring(axis: Axes, distances: np.ndarray) -> None:

@@ -46,10 +46,11 @@ def dice_boxplot(
             planned = metrics.loc[metrics["experiment"] == name, "pair"].nunique()
             for row, (run, look) in enumerate(looks.items()):
                 _draw_run(panel, row, look, samples(dice, experiment=name, run=run), planned)
-            _finish(panel, style.wrapped(experiments[name], len(shown)), planned)
+            _finish(panel, planned)
         panels[0].set_yticks(range(len(looks)), [look.title for look in looks.values()])
         panels[0].set_ylim(len(looks) - 0.4, -0.6)
         style.weigh_labels(panels[0].get_yticklabels(), list(looks.values()))
+        style.set_titles(panels, [experiments[name] for name in shown])
 
 
 def _draw_run(panel: Axes, row: int, look: Look, values: np.ndarray, planned: int) -> None:
@@ -82,8 +83,7 @@ def _draw_pairs(panel: Axes, row: int, look: Look, values: np.ndarray) -> None:
     panel.scatter(values, row + shifts, s=size, color=look.colour, alpha=0.75, linewidths=0, zorder=3)
 
 
-def _finish(panel: Axes, title: str, planned: int) -> None:
-    panel.set_title(title)
+def _finish(panel: Axes, planned: int) -> None:
     panel.set_xlabel(f"Mean Dice over structures ({planned} pairs)")
     panel.grid(axis="x")
     panel.spines["left"].set_visible(False)

@@ -52,11 +52,11 @@ def dice_by_structure(
         panels = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
         for panel, name in zip(panels, shown, strict=True):
             _draw_experiment(panel, dice[dice["experiment"] == name], structures, looks)
-            panel.set_title(style.wrapped(experiments[name], len(shown)))
             panel.set_xlabel("Dice")
         panels[0].set_yticks(_centres(structures, looks), structures)
         panels[0].set_ylim(rows - _GAP_ROWS / 2 - 0.5, -_GAP_ROWS / 2 - 0.5)
         figure.legend(handles=_handles(looks.values()), loc="outside lower center", ncols=min(4, len(looks)))
+        style.set_titles(panels, [experiments[name] for name in shown])
 
 
 def ordered_structures(dice: pd.DataFrame) -> list[str]:

@@ -54,7 +54,6 @@ def regularity(
             chosen = chosen.sort_values("run", key=lambda runs: runs.map(list(titles).index))
             _draw_marks(panels[0, column], chosen.assign(x=folds_places(chosen["folds"], floor)), looks)
             _draw_marks(panels[1, column], chosen.assign(x=chosen["seconds"]), looks)
-            panels[0, column].set_title(style.wrapped(experiments[name], len(shown)))
             _scale_folds(panels[0, column], floor, float(marks["folds"].max()))
             _scale_time(panels[1, column])
         for panel in panels[:, 0]:
@@ -62,6 +61,7 @@ def regularity(
         figure.legend(
             handles=style.legend_handles(looks.values()), loc="outside lower center", ncols=min(4, len(looks))
         )
+        style.set_titles(panels[0], [experiments[name] for name in shown])
 
 
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:

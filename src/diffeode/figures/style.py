@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 
 from diffeode.errors import InputError
 from diffeode.io import written_whole
@@ -130,9 +132,26 @@ def weigh_labels(labels: Sequence, run_looks: Sequence[Look]) -> None:
         label.set_fontweight(look.weight)
 
 
-def wrapped(title: str, panels: int) -> str:
-    """``title`` broken into lines that fit over one of ``panels`` side by side."""
-    return textwrap.fill(title, max(14, 88 // panels))
+def set_titles(panels: Sequence[Axes], titles: Sequence[str], **text: float) -> None:
+    """Give each panel its title, in lines no wider than the panel; all else that takes room must be drawn already."""
+    figure = panels[0].get_figure(root=True)
+    figure.draw_without_rendering()
+    for panel, title in zip(panels, titles, strict=True):
+        shown = panel.set_title("", **text)
+        width_pt = panel.get_window_extent().width / figure.dpi * 72
+        shown.set_text("\n".join(_lines(title, width_pt, shown.get_fontproperties())))
+
+
+def _lines(text: str, width_pt: float, font: FontProperties) -> list[str]:
+    """The words of ``text`` in lines no wider than ``width_pt`` where no single word is."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and TextPath((0, 0), longer, prop=font).get_extents().width <= width_pt:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def round_up(value: float, steps: Sequence[float] = (1, 2, 5, 10)) -> float:
