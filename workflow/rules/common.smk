@@ -123,10 +123,6 @@ def receipts():
     ]
 
 
-def all_receipts(wildcards):
-    return receipts()
-
-
 def tables():
     """Every table of the study."""
     stems = ("summary", "dice_by_label", "wilcoxon", "wilcoxon_largest_p")

@@ -10,7 +10,7 @@ with job(snakemake):
     from diffeode.receipt import read_receipt
 
     facts = snakemake.params.facts
-    sections = methods_section(facts, [read_receipt(file) for file in snakemake.input], metadata.version("snakemake"))
+    sections = methods_section(facts, list(map(read_receipt, snakemake.params.receipts)), metadata.version("snakemake"))
     title = f"{facts['title']}: methods"
     write_text(snakemake.output.text, as_markdown(title, sections))
     write_text(snakemake.output.page, as_html(title, sections))
