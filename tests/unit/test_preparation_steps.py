@@ -140,9 +140,12 @@ def test_freesurfer_normalises_t1w_only(scan, tmp_path, monkeypatch, modality, c
         return lambda image, *_: asked.append(step) or image
 
     monkeypatch.setattr(correct_module, "backend", recorded)
+    monkeypatch.setattr(correct_module, "programs", lambda **choices: choices)
     object.__setattr__(scan, "modality", modality)
     correct(scan, "freesurfer", "freesurfer", Before(), tmp_path / "corrected")
     assert asked == calls
+    receipt = read_receipt(tmp_path / "corrected/receipt.json")
+    assert receipt["programs"] == dict.fromkeys(calls, "freesurfer")  # no program that was not run
 
 
 # ------------------------------------------------------------------------------------------------ recipes

@@ -22,13 +22,14 @@ def correct(scan: Scan, bias: str, intensity: str, before: Before, folder: Path,
         InputError: the scan is unusable, or the tool is missing.
         ToolError: the tool failed.
     """
-    image = before.image(scan)
+    image, done = before.image(scan), {"bias": bias}
     if bias == "n4":
         image = backend("bias", bias)(image, before.mask(scan, image), threads)
     elif bias == "freesurfer":
         image = backend("bias", bias)(image, Limits(threads))
     if intensity == "freesurfer" and scan.modality == ANATOMICAL:
         image = backend("intensity", intensity)(image, scan.modality, Limits(threads))
+        done["intensity"] = intensity
     io.write_image(folder / CORRECTED, image)
     choices = {"bias": bias, "intensity": intensity}
-    write_receipt(folder, [CORRECTED], about(scan, "correction", choices, programs(**choices)))
+    write_receipt(folder, [CORRECTED], about(scan, "correction", choices, programs(**done)))
