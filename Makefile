@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo albert albert-half albert-learned albert-descriptors openms paper nodeo status datasets ixi benchmark test lint setup clean
+.PHONY: help demo albert albert-half albert-learned albert-descriptors openms paper nodeo status verify datasets ixi benchmark test lint setup clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/; s/\$$\$$/$$/g' | column -t -s:
@@ -41,6 +41,9 @@ nodeo: setup  ## NODEO's atlas-based experiments (scans in $$NEURITE_OASIS and $
 
 status: setup  ## what of a study is done, missing, stale or failed, and why (CONFIG=config/albert.yaml; the demo)
 	@$(BIN)/python workflow/status.py --configfile $(CONFIG)
+
+verify: setup  ## read every file of a study and compare it with its checksum (CONFIG=config/albert.yaml; the demo)
+	@$(BIN)/python workflow/status.py --verify --configfile $(CONFIG)
 
 datasets: setup  ## what there is of every dataset, what is missing and how to get it
 	@$(BIN)/diffeode datasets

@@ -1,8 +1,10 @@
 """Say in words what of a study is done, missing, stale or failed, and what the next run would make and why.
 
-    python workflow/status.py [--configfile config/albert.yaml] [--config key=value ...]
+    python workflow/status.py [--verify] [--configfile config/albert.yaml] [--config key=value ...]
 
-Options are Snakemake's. Nothing is run: Snakemake plans the study as for a dry run, and is asked about its plan.
+With --verify every file of the study is read and compared with its checksum, also where its size and its times are
+those of the record; the exit code is then 1 where a file differs. The other options are Snakemake's. Nothing is run:
+Snakemake plans the study as for a dry run, and is asked about its plan.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ STAGES = {
     "evaluate": "metrics",
 }
 STATES = ("done", "missing", "stale", "failed")
-_CODE_HASH = re.compile(r"^'?[0-9a-f]{64}'?$")
+_VERIFY = "--verify"
+_DERIVED = "what they are made of is made again"
 _SHOWN = 3
 
 
@@ -51,10 +54,18 @@ class Unit:
     why: str
 
 
-def main(arguments: list[str]) -> None:
-    """Print the report of the study that ``arguments`` choose."""
-    workflow = planned(arguments)
-    print("\n".join(report(workflow.globals["STUDY"], units(workflow))))
+def main(arguments: list[str]) -> int:
+    """Print the report of the study that ``arguments`` choose; return the exit code."""
+    verifies = _VERIFY in arguments
+    workflow = planned([argument for argument in arguments if argument != _VERIFY])
+    found = workflow.globals["judged"](thorough=verifies)
+    print("\n".join(report(workflow.globals["STUDY"], units(workflow, found))))
+    if not verifies:
+        return 0
+    damaged = [f"  {file}: {complaint.reason}" for file, complaint in found.items() if complaint.kind.name == "DAMAGED"]
+    lines = ["Files that are not as they were made:", *damaged] if damaged else ["Every file is as it was made."]
+    print("", *lines, sep="\n")
+    return 1 if damaged else 0
 
 
 def planned(arguments: list[str]) -> Any:
@@ -70,7 +81,6 @@ def planned(arguments: list[str]) -> Any:
         )
         plan = DAGSettings(
             rerun_triggers=options.rerun_triggers,
-            max_checksum_file_size=options.max_checksum_file_size,
             force_incomplete=True,
         )
         workflow.dag(plan).execute_workflow(executor="dryrun")
@@ -80,51 +90,36 @@ def planned(arguments: list[str]) -> Any:
 def _settings_of_profile() -> list[str]:
     """What of the default profile decides what is up to date."""
     profile = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
-    triggers, size = profile["rerun-triggers"], profile["max-checksum-file-size"]
-    return ["--rerun-triggers", *triggers, "--max-checksum-file-size", size]
+    return ["--rerun-triggers", *profile["rerun-triggers"]]
 
 
 # ------------------------------------------------------------------------------------------------ how things stand
 
 
-def units(workflow: Any) -> list[Unit]:
-    """Every job of the plan, whether it would run or not."""
-    complaints = {str(file): reason for file, reason in workflow.globals["complaints"]().items()}
+def units(workflow: Any, found: dict[Path, Any]) -> list[Unit]:
+    """Every job of the plan, whether it would run or not; ``found``: the complaints about files that are there."""
+    complaints = {str(file): complaint for file, complaint in found.items()}
     jobs = (job for job in workflow.dag.jobs if job.output and not job.rule.norun)
     return [_unit(job, workflow, complaints) for job in jobs]
 
 
-def _unit(job: Any, workflow: Any, complaints: dict[str, str]) -> Unit:
+def _unit(job: Any, workflow: Any, complaints: dict[str, Any]) -> Unit:
     stage = STAGES.get(job.rule.name, "tables and figures" if _is_of_study(job, workflow) else job.rule.name)
     name = " ".join(job.wildcards_dict.values())
-    if not workflow.dag.needrun(job):
-        return Unit(stage, name, "done", "")
     complaint = next((complaints[file] for file in job.output if file in complaints), None)
     if complaint:
-        return Unit(stage, name, "failed" if complaint.startswith("it failed") else "stale", complaint)
+        return Unit(stage, name, "failed" if complaint.kind.name == "FAILED" else "stale", complaint.reason)
+    if not workflow.dag.needrun(job):
+        return Unit(stage, name, "done", "")
     if not all(Path(file).exists() for file in job.output):
         error = last_error(Path(job.log[0])) if job.log else None
         return Unit(stage, name, "failed" if error else "missing", error or "")
-    return Unit(stage, name, "stale", why(workflow.dag.reason(job)))
+    interrupted = bool(workflow.dag.reason(job).incomplete_output)
+    return Unit(stage, name, "stale", "their making was interrupted" if interrupted else _DERIVED)
 
 
 def _is_of_study(job: Any, workflow: Any) -> bool:
     return job.output[0].startswith(workflow.globals["STUDIED"])
-
-
-def why(reason: Any) -> str:
-    """In words, why Snakemake would make again what is there."""
-    own_files = sorted(map(str, reason.updated_input - reason.updated_input_run))
-    if own_files:
-        return f"{_shortened(own_files)} changed"
-    if reason.params_changed:
-        changed = reason.params_changed.only_old | reason.params_changed.only_new
-        return "code changed" if all(_CODE_HASH.match(str(value)) for value in changed) else "parameters changed"
-    if reason.input_changed:
-        return "something was added to or taken from what they are made of"
-    if reason.incomplete_output:
-        return "their making was interrupted"
-    return "what they are made of is made again"
 
 
 def last_error(log: Path) -> str | None:
@@ -192,4 +187,4 @@ def _count(number: int, what: str) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -1,21 +1,38 @@
-"""Receipts: what a finished unit of work produced, with checksums, so that a damaged file is noticed and made again."""
+"""Receipts: what a finished unit of work produced, and what it was made from."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from diffeode.checksums import Checksums
 from diffeode.errors import DamagedFileError
 from diffeode.io import sha256, write_json
 
 RECEIPT = "receipt.json"
+_CHECKSUM, _ORIGIN, _TIMES = "receipt_sha256", "made_from", "modified_ns"
 
 
 def write_receipt(folder: Path, files: list[str], content: dict[str, Any]) -> None:
     """Write ``folder/receipt.json``: ``content``, and size and SHA-256 of ``files`` (names inside ``folder``)."""
     outputs = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files}
-    write_json(folder / RECEIPT, {**content, "outputs": outputs})
+    _write(folder / RECEIPT, {**content, "outputs": outputs})
+
+
+def add_origin(path: Path, origin: dict[str, Any]) -> None:
+    """Write into the receipt ``path`` what its unit was made from (:func:`diffeode.origin.origin_of`).
+
+    The times of the unit's files go in beside it, so that a plan need not read files that nobody has touched. The
+    system's own time of change does not: whole results may be copied.
+
+    Raises:
+        DamagedFileError: missing or not a receipt.
+    """
+    content = read_receipt(path)
+    times = {name: (path.parent / name).stat().st_mtime_ns for name in content["outputs"]}
+    _write(path, {**content, _ORIGIN: origin, _TIMES: times})
 
 
 def read_receipt(path: Path | str) -> dict[str, Any]:
@@ -32,26 +49,36 @@ def read_receipt(path: Path | str) -> dict[str, Any]:
     return content
 
 
-def damage(path: Path | str, thorough: bool = False) -> str | None:
+def origin_in(receipt: dict[str, Any]) -> dict[str, Any] | None:
+    """What the unit of a receipt was made from, or None where the receipt does not say."""
+    return receipt.get(_ORIGIN)
+
+
+def records_in(receipt: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Size, SHA-256 and, where it is known, time of every file of a receipt's unit, by name."""
+    times = receipt.get(_TIMES, {})
+    return {name: {**record, "modified_ns": times.get(name)} for name, record in receipt["outputs"].items()}
+
+
+def damage(path: Path | str, checksums: Checksums | None = None) -> str | None:
     """Why the unit behind receipt ``path`` cannot be used, or None where all is well.
 
     Args:
-        thorough: compare checksums too, not only sizes.
+        checksums: where checksums come from; by default they are computed for files whose size or time differs from
+            what the receipt says, and for no others.
     """
-    path = Path(path)
+    path, checksums = Path(path), checksums or Checksums()
     try:
-        outputs = read_receipt(path)["outputs"]
+        content = read_receipt(path)
     except DamagedFileError as error:
         return str(error)
-    for name, expected in outputs.items():
-        file = path.parent / name
-        if not file.is_file():
-            return f"{file} is missing"
-        if file.stat().st_size != expected["bytes"]:
-            return f"{file} has {file.stat().st_size} bytes instead of {expected['bytes']}"
-        if thorough and sha256(file) != expected["sha256"]:
-            return f"{file} has changed since it was made"
-    return None
+    # receipts of earlier versions have no checksum of themselves
+    if content.get(_CHECKSUM, _checksum_of(content)) != _checksum_of(content):
+        return f"{path} is not as it was written"
+    if not content["outputs"] and content.get("status") != "failed":
+        return f"{path} lists no files"
+    reasons = (_damage_of(path.parent / name, record, checksums) for name, record in records_in(content).items())
+    return next(filter(None, reasons), None)
 
 
 def require_intact(path: Path | str) -> dict[str, Any]:
@@ -60,7 +87,30 @@ def require_intact(path: Path | str) -> dict[str, Any]:
     Raises:
         DamagedFileError: a file is missing or differs.
     """
-    reason = damage(path, thorough=True)
+    reason = damage(path, Checksums(thorough=True))
     if reason:
         raise DamagedFileError(f"{reason}; remove {path} and run the workflow again.")
     return read_receipt(path)
+
+
+def _damage_of(file: Path, record: dict[str, Any], checksums: Checksums) -> str | None:
+    if not file.is_file():
+        return f"{file} is missing"
+    size = file.stat().st_size
+    if size != record["bytes"]:
+        return f"{file} has {size} bytes instead of {record['bytes']}"
+    if checksums.of(file, record) != record["sha256"]:
+        return f"{file} has changed since it was made"
+    return None
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    # keys and numbers as a reader will find them, so that the checksum is that of what is read
+    content = json.loads(json.dumps(content))
+    write_json(path, {**content, _CHECKSUM: _checksum_of(content)})
+
+
+def _checksum_of(content: dict[str, Any]) -> str:
+    """SHA-256 of all that a receipt says, but for this checksum."""
+    rest = {key: value for key, value in content.items() if key != _CHECKSUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 from diffeode import io
+from diffeode.checksums import Checksums
 from diffeode.errors import InputError, RegistrationError
 from diffeode.image import Image
 from diffeode.methods.base import Machine, Method, Needs, Registration
@@ -194,7 +195,7 @@ def test_the_method_sees_the_aligned_pair_and_its_brains(task):
 def test_a_finished_unit_is_whole_and_says_how_it_was_made(task, tmp_path):
     machine = Machine(threads=1, seed=7)
     assert register_to_folder(FakeRun(Stepping()), task, machine, tmp_path, {"pair": "a__b"})
-    assert damage(tmp_path / "receipt.json", thorough=True) is None
+    assert damage(tmp_path / "receipt.json", Checksums(thorough=True)) is None
     receipt = read_receipt(tmp_path / "receipt.json")
     assert receipt["status"] == "done"
     assert (receipt["pair"], receipt["run"], receipt["seed"], receipt["inverse_origin"]) == (

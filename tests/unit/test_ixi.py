@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from trees import IXI_FIXED, ixi_table, write_ixi, write_xls
 
+from diffeode.checksums import Checksums
 from diffeode.datasets.ixi import list_ixi
 from diffeode.datasets.ixi_download import Source, fetch_ixi, fetch_table
 from diffeode.errors import InputError
@@ -167,7 +168,7 @@ def test_an_archive_is_unpacked_and_listed(server, tmp_path):
     assert (unpacked / "IXI013-HH-1212-T1.nii.gz").read_bytes() == b"two"
     assert not (tmp_path / "ixi" / "IXI-T1.tar").exists()
     assert read_receipt(unpacked / "receipt.json")["md5"] == md5
-    assert damage(unpacked / "receipt.json", thorough=True) is None
+    assert damage(unpacked / "receipt.json", Checksums(thorough=True)) is None
     (unpacked / "IXI012-HH-1211-T1.nii.gz").unlink()
     assert "IXI012-HH-1211-T1.nii.gz is missing" in damage(unpacked / "receipt.json")
     assert any("unpacking" in line for _, line in lines)

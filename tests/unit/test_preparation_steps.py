@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from diffeode import io
+from diffeode.checksums import Checksums
 from diffeode.datasets.bids import list_scans
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.image import Image, Labels
@@ -61,7 +62,7 @@ def brain_of(image: Image, threads: int, progress) -> np.ndarray:
 
 
 def test_a_brain_is_a_unit_on_the_scan_s_grid(scan, before):
-    assert damage(before.brain / "receipt.json", thorough=True) is None
+    assert damage(before.brain / "receipt.json", Checksums(thorough=True)) is None
     found = io.read_labels(before.brain / "mask.nii.gz")
     assert found.grid.matches(GRID)
     np.testing.assert_array_equal(found.data, inside(GRID.points_mm(), 44))

@@ -9,6 +9,7 @@ import pytest
 from scipy import ndimage
 
 from diffeode import io
+from diffeode.checksums import Checksums
 from diffeode.datasets.bids import list_scans
 from diffeode.datasets.scan import Scan
 from diffeode.errors import DamagedFileError, InputError
@@ -150,7 +151,7 @@ def test_unknown_steps(settings, message):
 def test_prepared_unit(scan, tmp_path):
     folder = tmp_path / "prepared"
     prepare_scan(scan, Before(), folder, spacing_mm=9.0, seed=3)
-    assert damage(folder / "receipt.json", thorough=True) is None
+    assert damage(folder / "receipt.json", Checksums(thorough=True)) is None
     receipt = read_receipt(folder / "receipt.json")
     assert set(receipt["outputs"]) == {"image.nii.gz", "mask.nii.gz", "labels.nii.gz", "landmarks.tsv"}
     assert receipt["scan"] == "sub-01_T1w"

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from diffeode import io
+from diffeode.checksums import Checksums
 from diffeode.datasets import virtual
 from diffeode.datasets.bids import list_scans
 from diffeode.datasets.virtual import dementia_rating, make_cohort, planned_scans
@@ -57,7 +58,7 @@ def test_what_was_planned_is_what_was_made(cohort):
     assert [scan.id for scan in planned] == ["sub-01_T1w", "sub-01_T2w", "sub-02_T1w", "sub-02_T2w"]
     assert planned == list_scans("virtual", cohort)
     assert [scan.group for scan in planned] == ["healthy", "healthy", "atrophy", "atrophy"]
-    assert damage(cohort / "receipt.json", thorough=True) is None
+    assert damage(cohort / "receipt.json", Checksums(thorough=True)) is None
 
 
 def test_the_folder_says_that_it_is_virtual(cohort):

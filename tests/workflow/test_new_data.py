@@ -3,9 +3,8 @@
 import shutil
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
+from ellipsoids import LABELS, write_person
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -35,20 +34,6 @@ seed: 1
 results: results
 panels: 0
 """
-_LABELS = "id\tname\tabbreviation\themisphere\tgroup\n1\tEllipsoid\tE\tnone\tall\n"
-
-
-def write_person(root: Path, subject: str, radius: float) -> None:
-    """A bright ellipsoid as T1w, T2w and label map, 16 x 16 x 16 voxels of 8 mm."""
-    position = np.indices((16, 16, 16)) - 7.5
-    inside = np.sum((position / np.array([radius, 5, 6])[:, None, None, None]) ** 2, axis=0) <= 1
-    shading = np.where(inside, 100 + 10 * position[0], 0)
-    folder = root / f"sub-{subject}" / "anat"
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix, data in (("T1w", shading), ("T2w", np.where(inside, 300 - shading, 0)), ("dseg", inside)):
-        kind = np.uint8 if suffix == "dseg" else np.float32
-        scan = nib.Nifti1Image(data.astype(kind), np.diag([8.0, 8.0, 8.0, 1.0]))
-        nib.save(scan, folder / f"sub-{subject}_{suffix}.nii.gz")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +43,7 @@ def _grown(tmp_path_factory, copied):
     for subject, radius in (("01", 4), ("02", 5), ("03", 6)):
         write_person(clone.path("scans"), subject, radius)
     clone.write("config/datasets/folder.yaml", _DATASET)
-    clone.write("config/labels/ellipsoid.tsv", _LABELS)
+    clone.write("config/labels/ellipsoid.tsv", LABELS)
     clone.write("config/experiments/every.yaml", _EXPERIMENT.format(pairs="all"))
     clone.write("config/experiments/few.yaml", _EXPERIMENT.format(pairs=3))
     clone.write("config/config.yaml", _STUDY)

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.logging import logger
@@ -19,7 +20,7 @@ from diffeode.datasets.pairs import pairs_table
 from diffeode.errors import InputError
 from diffeode.methods.registry import method_class, method_module
 from diffeode.methods_section import facts_of
-from diffeode.prepare.backends import backend_modules
+from diffeode.prepare.backends import backend_modules, weights_read
 from diffeode.source import code_hash
 from diffeode.study_files import load_study, require_untrained, require_writable
 from diffeode.tools import FOLDERS
@@ -42,6 +43,11 @@ try:
     require_writable(STUDY.results)
 except InputError as error:
     refuse(str(error))
+
+for dataset in STUDY.datasets().values():
+    for path in {} if isinstance(dataset.recipe.template, str) else dataset.recipe.template.values():
+        if not Path(path).is_file():
+            refuse(f"Dataset {dataset.name} names the template {path}, but there is no such file; correct the path.")
 
 if STUDY.tools:
     folders = [str(folder.absolute()) for folder in STUDY.tools]
@@ -75,6 +81,7 @@ REGISTRATION = f"{RESULTS}/registrations/{{experiment}}/{{pair}}/{{run}}/receipt
 TRAINED = f"{RESULTS}/trained/{{training}}/{{run}}/receipt.json"
 TRAINING_CURVES = f"{FIGURES}/training/{{run}}"
 DESCRIPTOR_WEIGHTS = f"{RESULTS}/training/{{training}}/best.safetensors"
+CURVES = f"{RESULTS}/training/{{training}}/curves.png"
 TRAINING_DATA = os.environ.get("DIFFEODE_DATA") or str(REPOSITORY / ".." / "shared" / "data")
 METRICS = f"{RESULTS}/metrics/{{experiment}}/{{pair}}/{{run}}.tsv"
 COLLECTED = f"{STUDIED}/metrics.tsv"
@@ -105,7 +112,10 @@ wildcard_constraints:
 
 def code(script, *modules):
     """What results depend on besides inputs and parameters: a script, and modules with all that they import."""
-    return code_hash(SCRIPTS / f"{script}.py", *modules)
+    return _code_hash(SCRIPTS / f"{script}.py", *modules)
+
+
+_code_hash = cache(code_hash)
 
 
 # ------------------------------------------------------------------------------------------------ what there will be
@@ -248,6 +258,12 @@ def before(scan, *steps):
     return {step: unit(units[step][1], scan) for step in steps if units[step][0]}
 
 
+def template_files(scan):
+    """The user's own template, where the scan's recipe names one."""
+    template = recipe_of(scan).template
+    return {} if isinstance(template, str) else {"template": sorted(template.values())}
+
+
 def to_strip(wildcards):
     scan = scan_of(wildcards)
     corrected = before(scan, "corrected") if recipe_of(scan).corrects_heads else {}
@@ -262,7 +278,7 @@ def to_correct(wildcards):
 
 def to_place(wildcards):
     scan = scan_of(wildcards)
-    found = {"image": image_file(scan), **before(scan, "corrected", "brain")}
+    found = {"image": image_file(scan), **before(scan, "corrected", "brain"), **template_files(scan)}
     if recipe_of(scan).leans_on_t1w(scan):
         t1w = STUDY.datasets()[scan.dataset].t1w_of(scan)
         found["t1w_image"] = image_file(t1w)
@@ -283,7 +299,7 @@ def to_inspect(wildcards):
     scan = scan_of(wildcards)
     shown = STUDY.datasets()[scan.dataset].labels and (scan.dataset, scan.id) in STUDY.scans()
     labels = {"labels": labels_of(scan)} if shown else {}
-    return {"image": image_file(scan), "prepared": prepared(scan), **labels}
+    return {"image": image_file(scan), "prepared": prepared(scan), **labels, **template_files(scan)}
 
 
 def label_table_of(wildcards):
@@ -314,6 +330,11 @@ def step_params(*choices):
         return {choice: getattr(recipe, choice) for choice in choices}
 
     return given
+
+
+def step_reads(step):
+    """Checksums of the trained weights that a step reads, as its scan's recipe chooses."""
+    return lambda wildcards: weights_read(step, getattr(recipe_of(scan_of(wildcards)), step))
 
 
 def t1w_fields(wildcards):
@@ -397,19 +418,33 @@ def train_code(wildcards):
     return code("train", method_module(STUDY.run(wildcards.run).method), "diffeode.methods.training")
 
 
+def training_description(wildcards):
+    return f"{workflow.basedir}/config/training/{wildcards.training}.yaml"
+
+
 def training_files(wildcards):
     """The scans and label maps that a training's file names; the training itself refuses persons who are tested on."""
     # here, because nothing but this needs torch while a study is planned
     from diffeode.descriptors.learning.material import read_training, trained_files
 
     try:
-        training = read_training(f"{workflow.basedir}/config/training/{wildcards.training}.yaml")
+        training = read_training(training_description(wildcards))
         files = trained_files(training, Path(TRAINING_DATA))
         if wildcards.training in map(descriptor_training, [run.name for run in STUDY.runs]):
             require_untrained(STUDY, files)
     except InputError as error:
         refuse(str(error))
     return [str(file) for file in files]
+
+
+def descriptors():
+    """Weights and curves of the descriptors that are trained here for some run."""
+    trained = filter(None, (descriptor_training(run.name) for run in STUDY.runs))
+    return [
+        file
+        for name in dict.fromkeys(trained)
+        for file in (DESCRIPTOR_WEIGHTS.format(training=name), CURVES.format(training=name))
+    ]
 
 
 def descriptor_training(run):

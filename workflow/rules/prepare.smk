@@ -45,6 +45,7 @@ rule strip:
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("brain"),
+        reads=step_reads("brain"),
         code=step_code("strip", "brain"),
     message:
         "finding the brain of {wildcards.dataset} {wildcards.scan}"
@@ -148,6 +149,7 @@ rule segment:
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("labels"),
+        reads=step_reads("labels"),
         code=step_code("segment", "labels"),
     message:
         "segmenting {wildcards.dataset} {wildcards.scan}"

@@ -4,7 +4,7 @@
 rule inspect_scan:
     input:
         unpack(mended(to_inspect)),
-        table=label_table_of,
+        table=mended(label_table_of),
     output:
         numbers=NUMBERS,
         picture=PICTURE,

@@ -4,12 +4,12 @@
 # Checkpoints lie beside the weights and are no outputs, so a training that was killed goes on from the last of them.
 rule descriptor_weights:
     input:
-        description=f"{workflow.basedir}/config/training/{{training}}.yaml",
-        scans=training_files,
+        description=mended(training_description),
+        scans=mended(training_files),
     output:
         weights=DESCRIPTOR_WEIGHTS,
         curves=report(
-            f"{RESULTS}/training/{{training}}/curves.png",
+            CURVES,
             caption="../report/descriptor_curves.rst",
             category="4 Training",
             labels={"figure": "descriptor {training}"},

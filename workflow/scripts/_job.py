@@ -1,4 +1,4 @@
-"""What every script does alike: its log, its threads, its one sentence on the console, the seals of its files."""
+"""What every script does alike: its log, its threads, its one sentence on the console, the record of its files."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
-def job(snakemake) -> Iterator[Callable[[str], None]]:
+def job(snakemake, recorded: bool = True) -> Iterator[Callable[[str], None]]:
     """Send all output to the job's log; show one sentence on the console where the job fails.
 
     Scripts import what they need inside, so that a failing import is logged too and threads are limited before any
     library counts them. Yields a function that writes a sentence on the console.
+
+    Args:
+        recorded: write down what the job made, and from what. The inputs are looked at before the work begins, so
+            that one which is replaced while the job runs counts as changed.
     """
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(snakemake.threads)
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
@@ -28,8 +33,10 @@ def job(snakemake) -> Iterator[Callable[[str], None]]:
         console.write(f"{what}: {sentence} (log: {snakemake.log[0]})\n")
 
     try:
+        origin = _origin(snakemake) if recorded else None
         yield say
-        _seal(snakemake)
+        if origin is not None:
+            _put_on_record(snakemake, origin)
     except Exception as error:
         traceback.print_exc()
         say(reason(error))
@@ -58,10 +65,20 @@ def _facts(snakemake) -> Iterator[str]:
     yield f"  threads: {snakemake.threads}"
 
 
-def _seal(snakemake) -> None:
+def _origin(snakemake) -> dict[str, Any]:
+    from diffeode.origin import origin_of
+
+    return origin_of(map(str, snakemake.input), dict(snakemake.params.items()))
+
+
+def _put_on_record(snakemake, origin: dict[str, Any]) -> None:
+    """Write ``origin`` into the receipt of a unit, or into the seals of files that are none."""
+    from diffeode.receipt import RECEIPT, add_origin
     from diffeode.seals import seal
 
     files = list(map(Path, snakemake.output))
-    if not any(file.name == "receipt.json" for file in files):
-        for file in files:
-            seal(file, Path(snakemake.config["results"]))
+    receipts = [file for file in files if file.name == RECEIPT]
+    for receipt in receipts:
+        add_origin(receipt, origin)
+    for file in files if not receipts else ():
+        seal(file, Path(snakemake.config["results"]), origin)

@@ -112,6 +112,18 @@ class TrainedMethod(Method):
             return f"{self.weights} is not the file of weights meant (its SHA-256 differs); train it anew."
         return ""
 
+    def reads(self) -> dict[str, str]:
+        """The checksum of the weights, where the run names their file.
+
+        Raises:
+            InputError: there is no such file.
+        """
+        if not self.weights:
+            return super().reads()
+        if not Path(self.weights).is_file():
+            raise InputError(self.lacking())
+        return {**super().reads(), "weights": sha256(self.weights)}
+
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """One pass of the network over the box of both brains.
 

@@ -62,6 +62,20 @@ def programs(**choices: str) -> dict[str, dict[str, str]]:
     return tools.identities(_TOOLS[item].executable for item in choices.items() if item in _TOOLS)
 
 
+def weights_read(step: str, choice: str) -> dict[str, str]:
+    """SHA-256 of the weights that ``choice`` of ``step`` reads, by name, as the catalogue has it.
+
+    Where the catalogue has none, it is that of the file that is here; empty where there is no file either.
+    """
+    name = _WEIGHTS.get((step, choice))
+    if name is None:
+        return {}
+    listed = weights.load_weights(name).sha256
+    if listed is None and weights.present(name) is None:
+        return {}
+    return {name: listed} if listed else weights.checksums([name])
+
+
 def weights_of(step: str, choice: str) -> str | None:
     """Name of the weights that ``choice`` of ``step`` reads, or None."""
     return _WEIGHTS.get((step, choice))
