@@ -28,6 +28,14 @@ def origin_of(inputs: Iterable[Path | str], parameters: Mapping[str, Any]) -> di
     return {"inputs": read, "parameters": as_json(parameters)}
 
 
+def is_origin(content: Any) -> bool:
+    """Whether ``content`` has the form of what :func:`origin_of` returns."""
+    if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
+        return False
+    inputs = content.get("inputs")
+    return isinstance(inputs, list) and all(map(_is_record, inputs))
+
+
 def departure(
     origin: Mapping[str, Any], inputs: Sequence[str], parameters: Mapping[str, Any], checksums: Checksums
 ) -> str | None:
@@ -54,6 +62,10 @@ def departure(
 def as_json(content: Any) -> Any:
     """Return ``content`` as it is after it was written to JSON and read again."""
     return json.loads(json.dumps(content, default=str))
+
+
+def _is_record(content: Any) -> bool:
+    return isinstance(content, dict) and {"path", "sha256"} <= content.keys()
 
 
 def _differs(path: str, record: Mapping[str, Any], checksums: Checksums) -> bool:

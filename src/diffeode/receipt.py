@@ -10,6 +10,7 @@ from typing import Any
 from diffeode.checksums import Checksums
 from diffeode.errors import DamagedFileError
 from diffeode.io import sha256, write_json
+from diffeode.origin import is_origin
 
 RECEIPT = "receipt.json"
 _CHECKSUM, _ORIGIN, _TIMES = "receipt_sha256", "made_from", "modified_ns"
@@ -43,7 +44,8 @@ def read_receipt(path: Path | str) -> dict[str, Any]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        content["outputs"].items()
+        for record in content["outputs"].values():
+            _ = record["bytes"], record["sha256"]
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise DamagedFileError(f"{path} is missing or damaged; remove it and run the workflow again.") from None
     return content
@@ -51,7 +53,8 @@ def read_receipt(path: Path | str) -> dict[str, Any]:
 
 def origin_in(receipt: dict[str, Any]) -> dict[str, Any] | None:
     """What the unit of a receipt was made from, or None where the receipt does not say."""
-    return receipt.get(_ORIGIN)
+    origin = receipt.get(_ORIGIN)
+    return origin if is_origin(origin) else None
 
 
 def records_in(receipt: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -67,17 +70,21 @@ def damage(path: Path | str, checksums: Checksums | None = None) -> str | None:
         checksums: where checksums come from; by default they are computed for files whose size or time differs from
             what the receipt says, and for no others.
     """
-    path, checksums = Path(path), checksums or Checksums()
     try:
         content = read_receipt(path)
     except DamagedFileError as error:
         return str(error)
+    return damage_of(Path(path), content, checksums or Checksums())
+
+
+def damage_of(path: Path, content: dict[str, Any], checksums: Checksums) -> str | None:
+    """The same of a receipt that was read already."""
     # receipts of earlier versions have no checksum of themselves
     if content.get(_CHECKSUM, _checksum_of(content)) != _checksum_of(content):
         return f"{path} is not as it was written"
     if not content["outputs"] and content.get("status") != "failed":
         return f"{path} lists no files"
-    reasons = (_damage_of(path.parent / name, record, checksums) for name, record in records_in(content).items())
+    reasons = (_fault_of(path.parent / name, record, checksums) for name, record in records_in(content).items())
     return next(filter(None, reasons), None)
 
 
@@ -93,7 +100,7 @@ def require_intact(path: Path | str) -> dict[str, Any]:
     return read_receipt(path)
 
 
-def _damage_of(file: Path, record: dict[str, Any], checksums: Checksums) -> str | None:
+def _fault_of(file: Path, record: dict[str, Any], checksums: Checksums) -> str | None:
     if not file.is_file():
         return f"{file} is missing"
     size = file.stat().st_size

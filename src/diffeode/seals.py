@@ -11,6 +11,7 @@ from typing import Any
 
 from diffeode.checksums import recorded
 from diffeode.io import sha256, write_json
+from diffeode.origin import is_origin
 
 _FOLDER = ".seals"
 
@@ -39,7 +40,7 @@ def origin_of_sealed(file: Path, results: Path) -> dict[str, Any] | None:
 def _read(file: Path, results: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(_seal_of(file, results).read_text(encoding="utf-8"))
-        return content if {"bytes", "sha256", "made_from"} <= content.keys() else None
+        return content if {"bytes", "sha256"} <= content.keys() and is_origin(content.get("made_from")) else None
     except (OSError, ValueError, AttributeError):
         return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, final
@@ -16,7 +17,7 @@ from typing import Any, final
 from diffeode.checksums import Checksums, Record
 from diffeode.errors import DamagedFileError
 from diffeode.origin import departure
-from diffeode.receipt import RECEIPT, damage, origin_in, read_receipt, records_in
+from diffeode.receipt import RECEIPT, damage_of, origin_in, read_receipt, records_in
 from diffeode.seals import broken_seal, origin_of_sealed
 
 
@@ -57,14 +58,19 @@ class Planned:
         """Whether the file is the receipt of a unit."""
         return self.file.name == RECEIPT
 
+    @cached_property
+    def receipt(self) -> dict[str, Any] | None:
+        """What the receipt says, read once; None where it is no receipt."""
+        try:
+            return read_receipt(self.file)
+        except DamagedFileError:
+            return None
+
     def origin(self, results: Path) -> dict[str, Any] | None:
         """What the file was made from, or None where that is not known."""
         if not self.is_unit:
             return origin_of_sealed(self.file, results)
-        try:
-            return origin_in(read_receipt(self.file))
-        except DamagedFileError:
-            return None
+        return origin_in(self.receipt) if self.receipt else None
 
 
 def complaints(
@@ -93,8 +99,8 @@ def files_to_compare(plan: Iterable[Planned], results: Path) -> Iterator[tuple[P
     for planned in plan:
         if not planned.file.exists():
             continue
-        if planned.is_unit:
-            yield from _outputs(planned.file)
+        records = records_in(planned.receipt) if planned.is_unit and planned.receipt else {}
+        yield from ((planned.file.parent / name, record) for name, record in records.items())
         yield from ((record["path"], record) for record in (planned.origin(results) or {"inputs": []})["inputs"])
 
 
@@ -105,17 +111,9 @@ def _in_order_of_work(plan: Sequence[Planned]) -> list[Planned]:
     return [by_name[name] for name in TopologicalSorter(needs).static_order()]
 
 
-def _outputs(receipt: Path) -> Iterator[tuple[Path, Record]]:
-    try:
-        records = records_in(read_receipt(receipt))
-    except DamagedFileError:
-        return
-    yield from ((receipt.parent / name, record) for name, record in records.items())
-
-
 def _complaint(planned: Planned, renewed: set[str], results: Path, checksums: Checksums) -> Complaint | None:
     """What is wrong with a file that is there; the worst fault first."""
-    wrong = _of_unit(planned.file, checksums) if planned.is_unit else _of_sealed(planned.file, results)
+    wrong = _of_unit(planned, checksums) if planned.is_unit else _of_sealed(planned.file, results)
     if wrong:
         return wrong
     if not renewed.isdisjoint(planned.inputs):
@@ -127,20 +125,14 @@ def _complaint(planned: Planned, renewed: set[str], results: Path, checksums: Ch
     return Complaint(Kind.STALE, reason) if reason else None
 
 
-def _of_unit(receipt: Path, checksums: Checksums) -> Complaint | None:
-    reason = _failure(receipt)
-    if reason is not None:
-        return Complaint(Kind.FAILED, f"it failed last time ({reason})")
-    reason = damage(receipt, checksums)
+def _of_unit(planned: Planned, checksums: Checksums) -> Complaint | None:
+    content = planned.receipt
+    if content is None:
+        return Complaint(Kind.DAMAGED, f"{planned.file} is missing or damaged")
+    if content.get("status") == "failed":
+        return Complaint(Kind.FAILED, f"it failed last time ({content.get('reason')})")
+    reason = damage_of(planned.file, content, checksums)
     return Complaint(Kind.DAMAGED, reason) if reason else None
-
-
-def _failure(receipt: Path) -> str | None:
-    try:
-        content = read_receipt(receipt)
-    except DamagedFileError:
-        return None
-    return str(content.get("reason")) if content.get("status") == "failed" else None
 
 
 def _of_sealed(file: Path, results: Path) -> Complaint | None:

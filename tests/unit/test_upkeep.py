@@ -139,8 +139,9 @@ def test_a_receipt_that_lists_no_files_is_damaged(study):
     assert judged(study)["receipt.json"] == (Kind.DAMAGED, "results/unit/receipt.json lists no files")
 
 
-def test_a_receipt_that_does_not_say_what_it_was_made_from_is_stale(study):
-    receipt = edited(study, made_from=None, receipt_sha256=None)
+@pytest.mark.parametrize("origin", [None, {}, 1, {"inputs": 1, "parameters": {}}, {"inputs": [{}], "parameters": {}}])
+def test_a_receipt_that_does_not_say_what_it_was_made_from_is_stale(study, origin):
+    receipt = edited(study, made_from=origin, receipt_sha256=None)
     assert damage(receipt) is None
     assert judged(study)["receipt.json"] == (Kind.STALE, "it is not known what they were made from")
 
@@ -153,8 +154,9 @@ def test_a_failure_is_tried_again_whatever_else_is_wrong(study):
     )
 
 
-def test_a_receipt_that_is_no_receipt_is_damaged(study):
-    (study / "results" / "unit" / "receipt.json").write_text("{}", encoding="utf-8")
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"outputs": {"warp.nii": 1}}', '{"outputs": {"warp.nii": {}}}'])
+def test_a_receipt_that_is_no_receipt_is_damaged(study, text):
+    (study / "results" / "unit" / "receipt.json").write_text(text, encoding="utf-8")
     kind, reason = judged(study)["receipt.json"]
     assert (kind, "missing or damaged" in reason) == (Kind.DAMAGED, True)
 

@@ -1,4 +1,4 @@
-"""What a run or a step of preparation reads besides its scans is part of its identity, so that another file makes it again."""
+"""Whatever a run or a step of preparation reads besides its scans is part of its identity."""
 
 import pytest
 
