@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -163,8 +164,12 @@ class Experiment:
 
     @property
     def persons(self) -> set[str]:
-        """Everybody in its pairs, ``<dataset's folder>/<subject>``: a person is the same at every resolution."""
-        return {_person_on_disk(scan) for pair in self.pairs for scan in (pair.fixed, pair.moving)}
+        """Everybody in its pairs by their folders on disk (:func:`person_folders`), else by dataset and subject.
+
+        So a person is the same at every resolution.
+        """
+        scans = {scan for pair in self.pairs for scan in (pair.fixed, pair.moving)}
+        return set().union(*map(_persons_of, scans))
 
     @property
     def labels(self) -> Path | None:
@@ -252,7 +257,16 @@ class Study:
         return [(e.name, pair.id, run.name) for e in self.experiments for pair in e.pairs for run in self.runs]
 
 
-def _person_on_disk(scan: Scan) -> str:
-    """Who was scanned, by the folder of the scans: two datasets that prepare one folder otherwise show one person."""
-    folder = next((f for f in scan.image.absolute().parents if f.name == f"sub-{scan.subject}"), None)
-    return str(folder) if folder else "/".join(scan.person)
+def _persons_of(scan: Scan) -> set[str]:
+    in_folder = f"sub-{scan.subject}" in scan.image.parts
+    return person_folders(scan.image) if in_folder else {"/".join(scan.person)}
+
+
+def person_folders(file: Path) -> set[str]:
+    """The folder ``sub-*`` that ``file`` lies in and that of the file it links to; none where it lies in none.
+
+    Links on the way are followed, so that one person has one name: two datasets that show one folder show one person.
+    """
+    places = (file.absolute(), Path(os.path.realpath(file)))
+    folders = (next((folder for folder in place.parents if folder.name.startswith("sub-")), None) for place in places)
+    return {os.path.realpath(folder) for folder in folders if folder}

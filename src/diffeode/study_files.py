@@ -18,7 +18,7 @@ from diffeode.evaluation.labels import read_label_table
 from diffeode.methods.runs import Run, load_run, run_names
 from diffeode.names import nearest
 from diffeode.prepare.recipe import Recipe
-from diffeode.study import Dataset, Experiment, Side, Study
+from diffeode.study import Dataset, Experiment, Side, Study, person_folders
 from diffeode.training.pairs import require_no_test_person
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -261,9 +261,8 @@ def _split(given: dict[str, Any] | None) -> Split | None:
 
 def require_untrained(study: Study, files: Iterable[Path]) -> None:
     """Raise :class:`InputError` where one of ``files``, to train on, is of a person whom ``study`` registers."""
-    shown = (folder for file in files for folder in file.parents if folder.name.startswith("sub-"))
-    registered = (person for experiment in study.experiments for person in experiment.persons)
-    require_no_test_person(map(os.path.realpath, shown), map(os.path.realpath, registered))
+    shown = (person for file in files for person in person_folders(file))
+    require_no_test_person(shown, (person for experiment in study.experiments for person in experiment.persons))
 
 
 def require_writable(folder: Path) -> None:

@@ -372,10 +372,10 @@ ACROSS_UP = {"Axial": (0, 1, 2), "Coronal": (0, 2, 1), "Sagittal": (1, 2, 0)}
 """Axes to the right, front and top: across, up and normal to each plane."""
 
 
-def texture(seed: int, radii_mm=(19.0, 22.0, 17.0)) -> Image:
-    """A brain of its own: smooth noise in an ellipsoid, zero outside."""
+def texture(seed: int, radii_mm=(19.0, 22.0, 17.0), shift_mm=(0.0, 0.0, 0.0)) -> Image:
+    """A brain of its own: smooth noise in an ellipsoid beside the centre, zero outside."""
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=GRID.shape), 2.5)
-    inside = (((GRID.points_mm() - GRID.centre_mm) / radii_mm) ** 2).sum(axis=-1) < 1
+    inside = (((GRID.points_mm() - GRID.centre_mm - shift_mm) / radii_mm) ** 2).sum(axis=-1) < 1
     return Image(np.where(inside, 0.2 + 0.8 * (noise - noise.min()) / np.ptp(noise), 0), GRID)
 
 
@@ -405,7 +405,11 @@ def shaded(image: Image, plane: str, mask: np.ndarray, window_of: Image | None =
 def pair(tmp_path_factory) -> SimpleNamespace:
     """Files of a registration, of which no two images are alike, and whose map folds here and there."""
     folder = tmp_path_factory.mktemp("pair")
-    images = {"fixed": texture(1), "moving": texture(2, (22.0, 19.0, 19.0)), "warped": texture(3, (18.0, 21.0, 20.0))}
+    images = {
+        "fixed": texture(1),
+        "moving": texture(2, (22.0, 19.0, 16.0), (3.0, 6.0, 5.0)),
+        "warped": texture(3, (18.0, 21.0, 17.0), (-3.0, -5.0, -4.0)),
+    }
     rng = np.random.default_rng(6)
     own = np.stack([ndimage.gaussian_filter(rng.normal(size=GRID.shape), 3) for _ in range(3)], axis=-1)
     field = DisplacementField((16 * own / np.abs(own).max()).astype(np.float32), GRID)
@@ -439,6 +443,10 @@ def test_each_panel_of_a_pair_shows_its_own_image(pair, drawn, tmp_path):
     pair_panel.pair_panel(pair.folder, pair.folder, "Our run, pair one", tmp_path / "panel.svg")
     figure, mask = drawn[-1], upright(pair.fixed.data > 0)
     panels = panels_of(figure)
+    corners = {names: panel.get_position() for names, panel in panels.items()}
+    columns = sorted((heading for heading, plane in panels if plane == "Axial"), key=lambda h: corners[h, "Axial"].x0)
+    assert columns == ["Fixed", "Moving", "Warped", "Warped, fixed edges", "Checkerboard", "Deformation", "log |J|"]
+    assert sorted(ACROSS_UP, key=lambda plane: -corners["Fixed", plane].y0) == list(ACROSS_UP)
     assert len(panels) == 21
     assert figure.texts[0].get_text() == "Our run, pair one"
     for plane in ACROSS_UP:
