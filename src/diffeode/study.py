@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import Any
 
 from diffeode.datasets.listing import list_dataset
 from diffeode.datasets.pairs import PlannedPair
-from diffeode.datasets.scan import ANATOMICAL, Scan
+from diffeode.datasets.scan import ANATOMICAL, Scan, person_folders
 from diffeode.datasets.selection import Person, ScanKey, Selection, Split, select, without_excluded
 from diffeode.errors import InputError
 from diffeode.methods.runs import Run
@@ -164,9 +163,9 @@ class Experiment:
 
     @property
     def persons(self) -> set[str]:
-        """Everybody in its pairs by their folders on disk (:func:`person_folders`), else by dataset and subject.
+        """Everybody in its pairs: ``<folder of the person>``, links followed, else ``<dataset>/<subject>``.
 
-        So a person is the same at every resolution.
+        So a person is the same at every resolution (:func:`diffeode.datasets.scan.person_folders`).
         """
         scans = {scan for pair in self.pairs for scan in (pair.fixed, pair.moving)}
         return set().union(*map(_persons_of, scans))
@@ -260,13 +259,3 @@ class Study:
 def _persons_of(scan: Scan) -> set[str]:
     in_folder = f"sub-{scan.subject}" in scan.image.parts
     return person_folders(scan.image) if in_folder else {"/".join(scan.person)}
-
-
-def person_folders(file: Path) -> set[str]:
-    """The folder ``sub-*`` that ``file`` lies in and that of the file it links to; none where it lies in none.
-
-    Links on the way are followed, so that one person has one name: two datasets that show one folder show one person.
-    """
-    places = (file.absolute(), Path(os.path.realpath(file)))
-    folders = (next((folder for folder in place.parents if folder.name.startswith("sub-")), None) for place in places)
-    return {os.path.realpath(folder) for folder in folders if folder}

@@ -12,13 +12,14 @@ from typing import Any
 
 from diffeode.checked_yaml import read_yaml, require_schema
 from diffeode.datasets.pairs import draw_pairs, pairs_drawn_before
+from diffeode.datasets.scan import person_folders
 from diffeode.datasets.selection import Draw, Selection, Split, person_of, read_exclusions
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.methods.runs import Run, load_run, run_names
 from diffeode.names import nearest
 from diffeode.prepare.recipe import Recipe
-from diffeode.study import Dataset, Experiment, Side, Study, person_folders
+from diffeode.study import Dataset, Experiment, Side, Study
 from diffeode.training.pairs import require_no_test_person
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
