@@ -73,7 +73,7 @@ def read_persons(dataset: str, data: Path) -> list[Person]:
 
 
 def _read_person(path: Path) -> Person:
-    image = without_negatives(io.read_image(path))
+    image = without_negatives(io.read_image(path), path.name)
     labels = io.read_labels(path.with_name(path.name.replace(MODALITY, "dseg")))
     whole_head = "ixi2mm" in path.parts
     brain = np.where(labels.data > 0, image.data, 0) if whole_head else image.data

@@ -10,7 +10,7 @@ from typing import Any
 
 from diffeode.datasets.listing import list_dataset
 from diffeode.datasets.pairs import PlannedPair
-from diffeode.datasets.scan import ANATOMICAL, Scan
+from diffeode.datasets.scan import ANATOMICAL, Scan, person_folders
 from diffeode.datasets.selection import Person, ScanKey, Selection, Split, select, without_excluded
 from diffeode.errors import InputError
 from diffeode.methods.runs import Run
@@ -163,8 +163,12 @@ class Experiment:
 
     @property
     def persons(self) -> set[str]:
-        """Everybody in its pairs, ``<dataset's folder>/<subject>``: a person is the same at every resolution."""
-        return {_person_on_disk(scan) for pair in self.pairs for scan in (pair.fixed, pair.moving)}
+        """Everybody in its pairs: ``<folder of the person>``, links followed, else ``<dataset>/<subject>``.
+
+        So a person is the same at every resolution (:func:`diffeode.datasets.scan.person_folders`).
+        """
+        scans = {scan for pair in self.pairs for scan in (pair.fixed, pair.moving)}
+        return set().union(*map(_persons_of, scans))
 
     @property
     def labels(self) -> Path | None:
@@ -252,7 +256,6 @@ class Study:
         return [(e.name, pair.id, run.name) for e in self.experiments for pair in e.pairs for run in self.runs]
 
 
-def _person_on_disk(scan: Scan) -> str:
-    """Who was scanned, by the folder of the scans: two datasets that prepare one folder otherwise show one person."""
-    folder = next((f for f in scan.image.absolute().parents if f.name == f"sub-{scan.subject}"), None)
-    return str(folder) if folder else "/".join(scan.person)
+def _persons_of(scan: Scan) -> set[str]:
+    in_folder = f"sub-{scan.subject}" in scan.image.parts
+    return person_folders(scan.image) if in_folder else {"/".join(scan.person)}

@@ -12,6 +12,7 @@ from typing import Any
 
 from diffeode.checked_yaml import read_yaml, require_schema
 from diffeode.datasets.pairs import draw_pairs, pairs_drawn_before
+from diffeode.datasets.scan import person_folders
 from diffeode.datasets.selection import Draw, Selection, Split, person_of, read_exclusions
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
@@ -261,9 +262,8 @@ def _split(given: dict[str, Any] | None) -> Split | None:
 
 def require_untrained(study: Study, files: Iterable[Path]) -> None:
     """Raise :class:`InputError` where one of ``files``, to train on, is of a person whom ``study`` registers."""
-    shown = (folder for file in files for folder in file.parents if folder.name.startswith("sub-"))
-    registered = (person for experiment in study.experiments for person in experiment.persons)
-    require_no_test_person(map(os.path.realpath, shown), map(os.path.realpath, registered))
+    shown = (person for file in files for person in person_folders(file))
+    require_no_test_person(shown, (person for experiment in study.experiments for person in experiment.persons))
 
 
 def require_writable(folder: Path) -> None:

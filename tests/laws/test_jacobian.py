@@ -149,6 +149,21 @@ def test_a_mirrored_and_shrunken_map_loses_its_whole_volume():
     assert np.isnan(metrics["sdlogj"])
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_determinant_of_exactly_zero_folds_and_loses_no_volume(axis):
+    """The whole grid is pressed onto a sheet: orientation is lost, and no volume is turned inside out."""
+    displacement = np.zeros((*SHAPE, 3))
+    displacement[..., axis] = -np.indices(SHAPE)[axis]
+    field = voxel_field(displacement)
+    metrics = jacobian_metrics(field, whole(field))
+    assert (jacobian_determinant(field)[1:-1, 1:-1, 1:-1] == 0).all()
+    assert {name for name, value in metrics.items() if value == 100} == {
+        f"folds_{kind}{where}_percent" for kind in ("central", "onesided") for where in ("", "_grid")
+    }
+    assert metrics["ndv_percent"] == metrics["min_jacobian"] == 0
+    assert np.isnan(metrics["sdlogj"])
+
+
 def test_sdlogj_of_two_regions_of_equal_size():
     rates = np.repeat([np.exp(0.2), np.exp(-0.2)], 10)
     displacement = np.zeros((20, 9, 9, 3))

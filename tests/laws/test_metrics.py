@@ -107,6 +107,29 @@ def test_hd95_is_in_millimetres_and_zero_for_equal_labels():
     assert hd95_by_label(a, a, 1, np.ones(3))[0] == 0
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_hd95_of_two_plates_is_their_distance_along_the_axis_in_millimetres(axis):
+    spacing, steps = np.array([0.7, 1.3, 2.9]), 4
+    plate = np.zeros((28, 29, 30), dtype=np.uint16)
+    plate[3:24, 3:24, 3:24] = np.moveaxis(np.arange(21) == 5, -1, 0)[
+        tuple(slice(None) if a == axis else None for a in range(3))
+    ]
+    moved = np.roll(plate, steps, axis)
+    assert hd95_by_label(plate, moved, 1, spacing)[0] == pytest.approx(steps * spacing[axis])
+    assert hd95_by_label(moved, plate, 1, spacing)[0] == pytest.approx(steps * spacing[axis])
+
+
+def test_hd95_looks_from_both_sides():
+    """A speck far off that only one of them has counts whichever it is, and a twentieth is a part of the surface."""
+    small = np.zeros((60, 20, 20), dtype=np.uint16)
+    small[5:9, 8:12, 8:12] = 1
+    with_another = small.copy()
+    with_another[35:38, 8:11, 8:11] = 1
+    there, back = (hd95_by_label(*pair, 1, np.ones(3))[0] for pair in ((small, with_another), (with_another, small)))
+    assert there == back
+    assert 26 <= there <= 29
+
+
 def test_hd95_forgives_a_twentieth_of_the_surface():
     clean, stained = ball(ISOTROPIC, 15.0), ball(ISOTROPIC, 15.0)
     stained[2:4, 2:4, 2:4] = 1
@@ -128,6 +151,18 @@ def test_a_translation_and_its_inverse_are_consistent_and_an_error_is_found_in_f
     exact, off = translation((-2.0, 3.0, -1.0)), translation((-1.7, 3.4, -1.0))
     assert inverse_consistency_mm(warp, densify(exact, moving_grid), mask) == pytest.approx((0, 0), abs=1e-5)
     assert inverse_consistency_mm(warp, densify(off, moving_grid), mask) == pytest.approx((0.5, 0.5), rel=1e-5)
+
+
+def test_consistency_is_the_mean_and_the_95th_percentile_of_the_misses_in_the_brain():
+    """The way back misses by the squares of 0 to 100, in 0.01 mm, so that no two summaries agree; outside by more."""
+    grid = Grid((101, 4, 3), np.diag([2.0, 1.0, 3.0, 1.0]))
+    back = np.zeros((*grid.shape, 3), dtype=np.float32)
+    back[..., 2] = (np.arange(101) ** 2 / 100)[:, None, None]
+    back[:, 2:] = 500
+    mask = np.zeros(grid.shape, dtype=bool)
+    mask[:, :2] = True
+    found = inverse_consistency_mm(densify(Affine(), grid), DisplacementField(back, grid), mask)
+    assert found == pytest.approx((33.5, 95**2 / 100), rel=1e-5)
 
 
 def test_consistency_leaves_out_points_beyond_the_inverse():
@@ -160,6 +195,21 @@ def test_mutual_information_of_equal_inverted_independent_and_constant_images():
     assert normalised_mutual_information(image, 1 - image, mask) == pytest.approx(2, abs=1e-3)
     assert normalised_mutual_information(image, other, mask) == pytest.approx(1, abs=1e-3)
     assert np.isnan(normalised_mutual_information(0 * image, 0 * image, mask))
+
+
+def test_mutual_information_of_a_table_by_hand():
+    """Half, a quarter and a quarter of the voxels: of 1.5 bits together, 1 and 0.811 bits apart."""
+    first, second = np.array([0.1, 0.1, 0.6, 0.6]), np.array([0.2, 0.9, 0.9, 0.9])
+    apart = 1 - (0.25 * np.log2(0.25) + 0.75 * np.log2(0.75))
+    assert normalised_mutual_information(first, second, np.ones(4, dtype=bool)) == pytest.approx(apart / 1.5)
+
+
+def test_mutual_information_tells_32_intensities_apart():
+    edges = np.arange(32) / 32
+    values, mask = np.concatenate([edges, edges + 0.5 / 32, [1.0]]), np.ones(65, dtype=bool)
+    same = np.concatenate([np.arange(32), np.arange(32), [31]]) / 32
+    assert normalised_mutual_information(values, same, mask) == pytest.approx(2)
+    assert normalised_mutual_information(values, np.floor(same * 16) / 16, mask) < 1.95
 
 
 def test_mutual_information_of_a_pair_is_taken_over_both_brains():
@@ -244,6 +294,54 @@ def test_a_structure_that_the_map_loses_is_averaged_as_zero():
         dice = evaluate_pair(**pair | {"warp": warp}).query("metric == 'dice'").set_index("label")["value"]
         assert dice["2"] == 0
         assert dice[""] == pytest.approx(dice[["1", "2", "3"]].mean())
+
+
+def test_labels_that_one_side_lacks():
+    """Dice: 0 where one side has a label, counted; none where neither has. HD95: none unless both have it."""
+    grid = Grid((24, 22, 20), np.array([[0.0, 0, 1.5, -9], [0.8, 0, 0, 3], [0, 2.0, 0, 4], [0, 0, 0, 1]]))
+    fixed, moving = np.zeros((2, *grid.shape), dtype=int)
+    fixed[2:8, 2:8, 2:8], moving[2:8, 4:8, 2:8] = 7, 7
+    fixed[10:14, 10:14, 10:14], moving[10:14, 10:14, 12:16] = 3, 3
+    fixed[18, 2:9, 2:9], moving[18, 12:20, 2:9] = 11, 12
+    image = Image((fixed > 0).astype(float), grid)
+    rows = evaluate_pair(
+        warp=densify(Affine(), grid),
+        fixed_image=image,
+        moving_scan=image,
+        fixed_mask=fixed > 0,
+        fixed_labels=Labels(fixed, grid),
+        moving_labels=Labels(moving, grid),
+        label_table=label_table([12, 3, 11, 7, 5]),
+    )
+    dice, hd95 = (rows[rows["metric"] == name].set_index("label")["value"] for name in ("dice", "hd95_mm"))
+    assert dice.drop("").to_dict() == pytest.approx({"12": 0, "3": 0.5, "11": 0, "7": 0.8, "5": np.nan}, nan_ok=True)
+    assert dice[""] == pytest.approx(1.3 / 4)
+    assert np.isnan(hd95[["12", "11", "5"]]).all()
+    assert hd95["3"] == pytest.approx(2 * 1.5)
+    assert hd95["7"] == pytest.approx(2 * 2.0)
+    assert hd95[""] == pytest.approx(3.5)
+    named = rows[rows["label"] != ""]
+    assert (named["label_name"] == "structure " + named["label"]).all()
+
+
+def test_the_errors_of_landmarks_are_their_mean_and_their_largest():
+    pair = labelled_pair()
+    fixed = pair["fixed_image"].grid.to_world(np.array([[15.0, 14, 10], [10, 12, 9], [12, 15, 11], [14, 12, 8]]))
+    off = np.array([[0, 0, 0], [3.0, 4, 0], [0, 0, 1], [0, 6, 8]])
+    landmarks = {"fixed_landmarks_mm": fixed, "moving_landmarks_mm": fixed + off}
+    rows = evaluate_pair(**pair | landmarks | {"warp": densify(Affine(), pair["warp"].grid)})
+    found = rows.set_index("metric").loc[["tre_mm", "tre_max_mm"], "value"]
+    np.testing.assert_allclose(found, [4, 10], atol=1e-4)
+
+
+def test_mutual_information_before_is_that_of_the_alignment_alone():
+    pair = labelled_pair()
+    alignment = translation((1.0, -2.0, 1.0))
+    whole = {"warp": densify(pair["warp"].then(alignment), pair["warp"].grid), "moving_to_scan": alignment}
+    found, before = (evaluate_pair(**pair | given).set_index("metric")["value"] for given in (
+        whole, {"warp": densify(alignment, pair["warp"].grid), "moving_to_scan": alignment}))  # fmt: skip
+    assert found["nmi_before"] == pytest.approx(before["nmi"], abs=1e-6)
+    assert found["nmi_before"] != pytest.approx(found["nmi"], abs=1e-3)
 
 
 def test_which_order_the_label_table_has_changes_no_mean():

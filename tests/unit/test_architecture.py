@@ -32,7 +32,7 @@ BELOW = {
     "watch": {"errors"},
     "threads": set(),
     "fused": set(),
-    "descriptors": {"errors", "names", "image", "io", "source", "training", "prepare", "determinism"},
+    "descriptors": {"errors", "names", "image", "io", "source", "training", "datasets", "prepare", "determinism"},
     "flows": {"fused", "warp", "losses", "determinism"},
     "losses": {"fused", "descriptors", "warp", "determinism"},
     "optimise": {"errors", "flows", "warp"},

@@ -1,12 +1,17 @@
 """The benchmarks' own arithmetic: which pairs, which voxels, which rows are kept, what the pages say."""
 
 import argparse
+from types import SimpleNamespace
 
 import _accuracy_page
+import _cases
+import _register
 import _speed_page
 import _tables
 import _units
 import accuracy
+import alignment
+import descriptors
 import gpu
 import numpy as np
 import pytest
@@ -18,10 +23,12 @@ from _nodeo_reference import features
 from _synthetic import synthetic_head
 from _traffic import Traffic
 
+from diffeode import io
 from diffeode.errors import InputError
-from diffeode.image import Image, Labels
+from diffeode.image import Image, Labels, sample
 from diffeode.space import Grid
 from diffeode.statistics.export import MISSING
+from diffeode.transform import Affine, densify
 
 LIA = Grid((160, 192, 224), np.array([[-1.0, 0, 0, 80], [0, 0, 1, -112], [0, -1, 0, 96], [0, 0, 0, 1]]))
 """Of the neurite-OASIS scans: to the left, down, to the front."""
@@ -142,6 +149,124 @@ def test_the_reference_counts_864_features_at_the_size_it_was_made_for():
     assert features((80, 96, 72)) == 32 * 2 * 2 * 2
 
 
+# ---------------------------------------------------------------------------------------------- what pairs are made of
+
+SMALL = Grid((16, 18, 20), np.diag([2.0, 2.0, 2.0, 1.0]))
+
+
+def write_person(folder, seed: int) -> dict[str, Image]:
+    """A brain of its own in two contrasts that have nothing to do with each other, and its labels."""
+    rng = np.random.default_rng(seed)
+    inside = np.zeros(SMALL.shape, dtype=bool)
+    inside[2 + seed % 3 : -2, 3:-3, 2:-4] = True
+    name = folder.parent.name
+    scans = {m: Image(np.where(inside, 10 + 90 * rng.random(SMALL.shape), 0), SMALL) for m in ("T1w", "T2w")}
+    for modality, scan in scans.items():
+        io.write_image(folder / f"{name}_{modality}.nii.gz", scan)
+    io.write_labels(folder / f"{name}_dseg.nii.gz", Labels(inside * (1 + seed), SMALL))
+    return scans
+
+
+@pytest.fixture
+def two_persons(tmp_path, monkeypatch) -> dict:
+    """Folders and scans of a fixed and a moving person; nothing is aligned, and the box of NODEO is a small one."""
+    monkeypatch.setattr(_cases, "align_pair", lambda fixed, scan, *a, **b: (fixed, scan, Affine(), Affine()))
+    monkeypatch.setattr(_cases, "NEURITE_CROP", ((1, 2, 3), (15, 18, 17)))
+    folders = {side: tmp_path / f"sub-{side}" / "anat" for side in ("fixed", "moving")}
+    return {side: (folder, write_person(folder, seed)) for seed, (side, folder) in enumerate(folders.items(), 1)}
+
+
+def correlation(image: Image, scan: Image) -> float:
+    """Of the voxels above zero, wherever ``image`` was cropped."""
+    there = sample(scan.data, scan.grid.to_voxel(image.grid.points_mm()), order=0)
+    return float(np.corrcoef(image.data[image.data > 0], there[image.data > 0])[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("make", "fixed_modality", "moving_modality", "sign"),
+    [
+        (_cases.albert, "T2w", "T1w", 1),
+        (_cases.neurite_full, "T1w", "T1w", 1),
+        (_cases.neurite_whole, "T1w", "T1w", 1),
+        (_cases.oasistrt_inverted, "T1w", "T1w", -1),
+        (_cases.oasistrt_to_icbm152, "T2w", "T1w", 1),
+    ],
+)
+def test_each_side_of_a_pair_is_its_own_person_in_its_own_contrast(
+    two_persons, tmp_path, make, fixed_modality, moving_modality, sign
+):
+    (fixed_folder, fixed), (moving_folder, moving) = two_persons["fixed"], two_persons["moving"]
+    if make is _cases.oasistrt_to_icbm152:
+        for modality, scan in fixed.items():
+            io.write_image(fixed_folder / f"tpl-MNI152_res-1_desc-brain_{modality}.nii.gz", scan)
+        labels = io.read_labels(fixed_folder / "sub-fixed_dseg.nii.gz")
+        io.write_labels(fixed_folder / "tpl-MNI152_res-1_atlas-OASISTRT20_dseg.nii.gz", labels)
+    case = make(fixed_folder, moving_folder)
+    assert correlation(case.fixed, fixed[fixed_modality]) > 0.9
+    for image in (case.moving, case.moving_scan):
+        assert sign * correlation(image, moving[moving_modality]) > 0.9
+    assert set(np.unique(case.fixed_labels.data)) == {0, 2}
+    assert set(np.unique(case.moving_labels.data)) == {0, 3}
+
+
+def test_descriptors_are_compared_from_t1w_to_t2w(two_persons, tmp_path, monkeypatch):
+    folder, scans = two_persons["fixed"]
+    person = descriptors.read_person(folder.parent)
+    whole = {m: Image(np.asarray(t[0, 0]), Grid(t.shape[2:], SMALL.affine)) for m, t in
+             {"T1w": person.first, "T2w": person.second}.items()}  # fmt: skip
+    for modality, image in whole.items():
+        assert correlation(image, scans[modality]) > 0.9
+    drawn = []
+    monkeypatch.setattr(descriptors, "descriptor_distance", lambda *given: drawn.append(given))
+    heats = [np.full(person.brain.shape[:2], n) for n in range(3)]
+    descriptors._draw([("One", heats), ("Other", heats[::-1])], person, tmp_path)
+    ((rows, first, second, _),) = drawn
+    assert (first, second) == ("T1w", "T2w")
+    for number, (row, point) in enumerate(zip(rows, descriptors._points(person), strict=True)):
+        np.testing.assert_array_equal(row.first, person.first[0, 0, :, :, point[2]])
+        np.testing.assert_array_equal(row.second, person.second[0, 0, :, :, point[2]])
+        assert row.point == tuple(point[:2])
+        assert {title: heat.max() for title, heat in row.distances.items()} == {"One": number, "Other": 2 - number}
+
+
+def test_alignments_are_judged_on_t1w_and_their_own_labels(tmp_path):
+    for seed, subject in enumerate(("01", "02"), 1):
+        write_person(tmp_path / "albert" / f"sub-{subject}" / "anat", seed)
+    persons = alignment.read_persons("albert", tmp_path)
+    assert [person.name for person in persons] == ["sub-01", "sub-02"]
+    for seed, person in enumerate(persons, 1):
+        scan = io.read_image(tmp_path / "albert" / person.name / "anat" / f"{person.name}_T1w.nii.gz")
+        np.testing.assert_array_equal(person.brain.data, scan.data)
+        assert set(np.unique(person.labels.data)) == {0, 1 + seed}
+
+
+# ---------------------------------------------------------------------------------------------- scores
+
+
+@pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+@pytest.mark.parametrize("task", COMPARISONS)
+def test_each_score_is_the_mean_over_its_own_labels(task):
+    """Every label is a bar of six voxels that the map misses by a number of voxels of its own."""
+    comparison = comparison_named(task)
+    labels = comparison.labels()
+    misses = {label: int(label * 2654435761 % 7) for label in labels}
+    fixed, moving = np.zeros((2, 10, 10, 14), dtype=int)
+    for place, label in enumerate(labels):
+        fixed[place // 10, place % 10, :6] = label
+        moving[place // 10, place % 10, misses[label] : misses[label] + 6] = label
+    grid = Grid(fixed.shape, np.eye(4))
+    image = Image(np.random.default_rng(0).random(grid.shape) + 0.1, grid)
+    case = Case(image, image, image, Affine(), Labels(fixed, grid), Labels(moving, grid))
+    result = SimpleNamespace(warp=densify(Affine(), grid), inverse_warp=densify(Affine(), grid))
+    found = _register._metrics(case, result, task)
+    dice = {label: (6 - miss) / 6 for label, miss in misses.items()}
+    expected = {name: np.mean([dice[label] for label in ids]) for name, ids in comparison.scores.items()}
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert len({round(value, 6) for value in expected.values()}) == len(expected)
+    assert (found["min_jacobian"], found["sdlogj"], found["inverse_consistency_mm"]) == (1, 0, 0)
+    assert found["hd95_mm"] > 0
+
+
 # ---------------------------------------------------------------------------------------------- kept pairs
 
 
@@ -253,6 +378,50 @@ def test_the_accuracy_page_has_a_line_for_each_run_and_says_what_is_old_or_faile
     assert "- greedy failed on 07/08: it said no" in page
     assert "newborns" in page
     assert "a machine, 2 cores; torch 2; 2026-01-01" in page
+
+
+def test_every_column_of_the_accuracy_page_shows_its_own_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(_accuracy_page, "run_code", lambda run, threads: "a")
+    path, runs = tmp_path / "accuracy_neurite-half.tsv", ("identity", "greedy")
+    columns = {
+        "dice35": (0.11, 0.13), "dice27": (0.21, 0.25), "hd95_mm": (3.0, 3.5), "folds_central_percent": (0.4, 0.6),
+        "folds_onesided_percent": (1.4, 1.8), "ndv_percent": (0.02, 0.04), "sdlogj": (0.3, 0.5),
+        "cpu_seconds": (60.0, 64.0), "peak_memory_mb": (700.0, 900.0), "seconds": (1.0, 2.0),
+        "min_jacobian": (0.8, 0.9), "inverse_consistency_mm": (0.05, 0.06), "folds_central_grid_percent": (7.0, 8.0),
+    }  # fmt: skip
+    for factor, run in enumerate(runs, 1):
+        for pair in (0, 1):
+            about = row(run, failed="", threads=1, **MEASURED) | {"moving": f"0{pair}"}
+            table(path).put(about | {name: factor * values[pair] for name, values in columns.items()})
+    _accuracy_page.write_accuracy_page(tmp_path)
+    lines = (tmp_path / "accuracy.md").read_text(encoding="utf-8").splitlines()
+    heading, _, *shown = [[cell.strip() for cell in line.split(" | ")] for line in lines if line.startswith("|")]
+    assert heading[2:4] == ["Dice, 35 labels", "Dice, 27 labels"]
+    assert heading[4] == "HD95 (mm)"
+    assert heading[-2:] == ["CPU s", "MB |"]
+    assert [cells[1:] for cells in shown] == [
+        ["2", "0.1200 ± 0.0141", "0.2300 ± 0.0283", "3.25 ± 0.35", "0.5", "1.6", "0.03", "0.400 ± 0.141", "62.0",
+         "800 |"],
+        ["2", "0.2400 ± 0.0283", "0.4600 ± 0.0566", "6.50 ± 0.71", "1", "3.2", "0.06", "0.800 ± 0.283", "124.0",
+         "1600 |"],
+    ]  # fmt: skip
+
+
+def test_the_alignment_page_compares_the_same_pairs_under_each_alignment(tmp_path, monkeypatch):
+    """A pair that ours refused counts nowhere; the least gain is that of a single pair."""
+    monkeypatch.setattr(alignment, "RESULTS", tmp_path)
+    dice = {"none": (0.2, 0.3, 0.9), "ants": (0.6, 0.5, 0.9), "ours": (0.62, 0.6)}
+    seconds = {"none": 0, "ants": 40, "ours": 20}
+    keys = ("dataset", "first", "second", "alignment", "spacing_mm")
+    measured = _tables.Table(tmp_path / "alignment.tsv", keys)
+    for how, values in dice.items():
+        for pair, value in zip((("a", "b"), ("a", "c"), ("b", "d")), values, strict=False):
+            about = {"dataset": "albert", "first": pair[0], "second": pair[1], "alignment": how, "spacing_mm": 1.0}
+            measured.put(about | {"dice": value, "cpu_seconds_a_scan": float(seconds[how]), **MEASURED})
+    alignment.write_alignment_page(measured)
+    page = (tmp_path / "alignment.md").read_text(encoding="utf-8")
+    assert "| refused by ours | none | ants | ours | ours - ants, least | CPU s a scan, ants | ours |" in page
+    assert "| 2 | 1 | 0.250 ± 0.071 | 0.550 ± 0.071 | 0.610 ± 0.014 | +0.020 | 40 | 20 |" in page
 
 
 def test_runs_that_had_other_files_of_one_pair_are_marked(tmp_path):

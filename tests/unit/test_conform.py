@@ -92,6 +92,24 @@ def test_what_exceeds_256_mm_is_left_out_below():
     assert back[8, 14, 7:].all()
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_an_axis_finer_than_a_millimetre_is_smoothed_and_no_other(small_side, axis):
+    """One bright voxel of 0.5 mm: 1 mm on lies a Gaussian whose FWHM is sqrt(1 - 0.5^2) mm; 1 mm axes stay sharp."""
+    fine = np.arange(3) == axis
+    grid = grid_about(tuple(np.where(fine, 41, 42)), np.diag(np.where(fine, 0.5, 1.0)), centre=(0.0, 0.0, 0.0))
+    data = np.zeros(grid.shape)
+    data[tuple(np.where(fine, 21, 20))] = 1
+    conformed = conforming.conform(Image(data, grid))
+    bright = np.unravel_index(conformed.data.argmax(), conformed.data.shape)
+    along = {0: 0, 1: 2, 2: 1}[axis]  # the conformed axes run to the left, the feet and the front
+    for step in range(3):
+        beside = [tuple(np.array(bright) + sign * (np.arange(3) == step)) for sign in (-1, 1)]
+        found = [conformed.data[place] / conformed.data[bright] for place in beside]
+        sigma = np.sqrt(1 - 0.5**2) / 2.35482
+        expected = np.exp(-0.5 / sigma**2) if step == along else 0
+        np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-6)
+
+
 def test_outside_the_scan_lies_its_least_value(small_side):
     grid = GRIDS["las"].crop([0] * 3, [20] * 3)
     conformed = conforming.conform(Image(np.random.default_rng(0).random((20, 20, 20)) - 5, grid))

@@ -140,6 +140,24 @@ def test_a_training_that_cannot_be_is_one_sentence(data, changes, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("part", ["test", "validation"])
+@pytest.mark.parametrize("link", ["dataset", "person", "scan"])
+def test_a_link_hides_nobody_who_is_trained_on(data, part, link):
+    """Neither under another name of the dataset nor of the person."""
+    if link == "dataset":
+        (data / "renamed").symlink_to(data / "toy")
+    elif link == "person":
+        (data / "renamed").mkdir()
+        (data / "renamed" / "sub-01").symlink_to(data / "toy" / "sub-01")
+    else:
+        for file in (data / "toy" / "sub-01" / "anat").iterdir():
+            renamed = data / "renamed" / "sub-01" / "anat" / file.name
+            renamed.parent.mkdir(parents=True, exist_ok=True)
+            renamed.symlink_to(file)
+    with pytest.raises(InputError, match=f"toy/sub-01 would be trained on and {part[:4]}"):
+        lesson_from(read_training(description(data, **{part: ["renamed/sub-01/anat/*_T[12]w.nii.gz"]})), data)
+
+
 @pytest.mark.parametrize("value", [0, 0.5, np.nan])
 def test_empty_constant_and_broken_scans_are_refused(data, value):
     save(data / "toy/sub-01/anat/sub-01_T1w.nii.gz", np.full((24, 22, 20), value))

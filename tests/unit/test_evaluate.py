@@ -130,13 +130,26 @@ def test_a_failed_registration_is_one_row(unit):
     assert rows.to_dict("records") == [{"metric": "failed", "label": "", "label_name": "", "value": 1.0}]
 
 
-@pytest.mark.parametrize("damaged", ["registration/warp.nii.gz", "pair/fixed.nii.gz", "moving_scan/labels.nii.gz"])
-def test_a_damaged_file_of_any_folder_is_refused(unit, damaged):
-    path = unit["pair"].parent / damaged
+FILES = {
+    "registration": ("warp.nii.gz", "inverse_warp.nii.gz"),
+    "pair": ("fixed.nii.gz", "moving.nii.gz", "fixed_to_scan.txt", "moving_to_scan.txt"),
+    "fixed_scan": ("image.nii.gz", "landmarks.tsv"),
+    "moving_scan": ("image.nii.gz", "landmarks.tsv"),
+    "fixed_labels": ("labels.nii.gz",),
+    "moving_labels": ("labels.nii.gz",),
+}
+
+
+@pytest.mark.parametrize(("folder", "name"), [(folder, name) for folder, names in FILES.items() for name in names])
+def test_a_damaged_file_of_any_folder_is_refused(unit, tmp_path, folder, name):
+    """Label maps may come from segmentations, which are units of their own."""
+    unit |= {side: write_scan(tmp_path / side) for side in ("fixed_labels", "moving_labels")}
+    evaluate_unit(**unit)
+    path = unit[folder] / name
     content = bytearray(path.read_bytes())
     content[-20] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DamagedFileError, match=path.name):
+    with pytest.raises(DamagedFileError, match=f"{path} has changed"):
         evaluate_unit(**unit)
 
 

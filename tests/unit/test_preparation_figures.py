@@ -1,16 +1,21 @@
 """Pictures, numbers, flags and the page of prepared scans."""
 
+from pathlib import Path
+
 import matplotlib.image
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import rgb_to_hsv
+from matplotlib.figure import Figure
 
 from diffeode import io
 from diffeode.errors import InputError
 from diffeode.evaluation.preparation import COLUMNS, PreparedScan, flag, measure, robust_z
+from diffeode.figures import edges
 from diffeode.figures.edges import EDGE_COLOUR
+from diffeode.figures.preparation import PLANES as PICTURED
 from diffeode.figures.preparation import preparation_picture
 from diffeode.figures.style import rgb
 from diffeode.image import Image, Labels
@@ -277,6 +282,127 @@ def test_a_picture_is_repeated_to_the_byte(tmp_path):
     for name in ("one.png", "two.png"):
         preparation_picture(prepared, {"T1w": TEMPLATE}, tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+# ------------------------------------------------------------------------------------------------ what is drawn
+
+
+PLANES = {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
+"""Axes across, up and normal of the columns, from the left."""
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[Figure]:
+    """The figures drawn during a test; to save time an empty file is written for each."""
+    figures: list[Figure] = []
+
+    def keep(figure: Figure, path: Path, **options: object) -> None:
+        figures.append(figure)
+        Path(path).touch()
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
+
+
+def rows_of(figure: Figure) -> dict[str, list]:
+    """Heading to its three pictures, from the left; the rows from above."""
+    corners = {axes: axes.get_position() for axes in figure.axes}
+    heads = sorted((axes for axes in figure.axes if axes.get_ylabel()), key=lambda axes: -corners[axes].y0)
+    return {
+        head.get_ylabel(): sorted(
+            (axes for axes in figure.axes if np.isclose(corners[axes].y0, corners[head].y0)),
+            key=lambda axes: corners[axes].x0,
+        )
+        for head in heads
+    }
+
+
+def shaded(volume: np.ndarray) -> np.ndarray:
+    low, high = np.quantile(volume[volume > 0], [0.01, 0.98])
+    return np.clip((volume - low) / (high - low), 0, 1)
+
+
+def half_way(mask: np.ndarray, axis: int) -> int:
+    occupied = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+    return round((occupied[0] + occupied[-1]) / 2)
+
+
+def slice_of(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
+    """``[up, across]``, as pictures are stored."""
+    across, up, normal = PLANES[plane]
+    return np.moveaxis(volume, (normal, up, across), (0, 1, 2))[index]
+
+
+@pytest.mark.parametrize("modality", ["T1w", "T2w"])
+def test_each_row_of_the_picture_shows_its_own_step(tmp_path, drawn, modality):
+    """The scan, the prepared image under the template of its own contrast, the labels in their colours."""
+    rng = np.random.default_rng(0)
+    mask = phantom() > 0
+    prepared_data = np.where(mask, 0.2 + 0.8 * rng.random(GRID.shape), 0)
+    side = GRID.points_mm()[..., 0] < GRID.centre_mm[0]
+    drawn_labels = np.where(phantom() > 0.8, np.where(side, 17, 53), np.where(mask, 16, 0))
+    io.write_labels(tmp_path / "labels.nii.gz", Labels(drawn_labels, GRID))
+    table = tmp_path / "table.tsv"
+    table.write_text(
+        "id\tname\tabbreviation\themisphere\tgroup\n17\tLeft-Hippocampus\tHC\tleft\tx\n"
+        "16\tBrain-Stem\tBS\tnone\tx\n53\tRight-Hippocampus\tHC\tright\tx\n"
+    )
+    parts = {"labels": tmp_path / "labels.nii.gz", "label_table": table}
+    prepared = unit(tmp_path, prepared_data, to_scan=TO_SCAN, modality=modality, **parts)
+    references = {"T1w": TEMPLATE, "T2w": Image(np.roll(phantom(), (2, -3, 1), (0, 1, 2)), GRID)}
+    preparation_picture(prepared, references, tmp_path / "picture.png")
+    rows = rows_of(drawn[-1])
+    assert list(rows) == ["Scan, its mask", "Prepared, template's edges", "Labels"]
+    assert drawn[-1].texts[0].get_text() == "person one"
+    scan = nib.as_closest_canonical(nib.load(prepared.scan))
+    for number, plane in enumerate(PLANES):
+        normal = PLANES[plane][2]
+        index = half_way(mask, normal)
+        for heading in ("Prepared, template's edges", "Labels"):
+            shown = rows[heading][number].images[0].get_array()
+            np.testing.assert_allclose(shown, slice_of(shaded(prepared_data), plane, index), atol=1e-5)
+        assert_edges_are_those_of(references[modality], rows["Prepared, template's edges"][number], number, index)
+        where = np.argwhere(mask) @ GRID.affine[:3, :3].T + GRID.affine[:3, 3]
+        along = (TO_SCAN(where) @ np.linalg.inv(scan.affine)[:3, :3].T + np.linalg.inv(scan.affine)[:3, 3])[:, normal]
+        there = round((along.min() + along.max()) / 2)
+        found = rows["Scan, its mask"][number].images[0].get_array()
+        np.testing.assert_allclose(found, slice_of(shaded(scan.get_fdata()), plane, there), atol=1e-4)
+        colours = rows["Labels"][number].images[1].get_array()
+        labels = slice_of(drawn_labels, plane, index)
+        assert_one_colour_each(colours, labels, [[0], [17, 53], [16]])
+
+
+def assert_edges_are_those_of(template: Image, cell, column: int, index: int) -> None:
+    there = Figure().subplots()
+    edges.draw_edges(there, PICTURED[column], index, template.data, template.data > 0, template.grid)
+    (expected,), (found,) = there.collections, cell.collections
+    assert len(expected.get_segments()) == len(found.get_segments()) > 0
+    for one, other in zip(expected.get_segments(), found.get_segments(), strict=True):
+        np.testing.assert_allclose(one, other)
+
+
+def assert_one_colour_each(colours: np.ndarray, labels: np.ndarray, groups: list[list[int]]) -> None:
+    """Each group of ids has one colour, no two groups the same, and background none."""
+    found = [np.unique(colours[np.isin(labels, ids)], axis=0) for ids in groups]
+    assert [len(colour) for colour in found] == [1] * len(groups)
+    assert len(np.unique(np.concatenate(found), axis=0)) == len(groups)
+    assert found[0][0, 3] == 0
+    assert all(colour[0, 3] > 0 for colour in found[1:])
+
+
+@pytest.mark.parametrize("to_scan", [None, TO_SCAN])
+def test_the_outline_of_the_brain_lies_on_the_scan_through_the_affine(tmp_path, drawn, to_scan):
+    """Outlines are ellipses with the axes of the phantom, in the scan's millimetres."""
+    preparation_picture(unit(tmp_path, to_scan=to_scan, codes="PSR"), {}, tmp_path / "picture.png")
+    rows = rows_of(drawn[-1])
+    assert list(rows) == ["Scan, its mask", "Prepared, its mask"]
+    scales = np.diag((to_scan or Affine()).matrix)[:3]
+    for heading, scale in {"Scan, its mask": scales, "Prepared, its mask": np.ones(3)}.items():
+        for cell, (across, up, _) in zip(rows[heading], PLANES.values(), strict=True):
+            (outline,) = cell.collections
+            spread = np.ptp(np.concatenate(outline.get_segments()), axis=0)
+            expected = 2 * np.array([55, 75, 60])[[across, up]] * scale[[across, up]]
+            np.testing.assert_allclose(spread, expected, atol=5)
 
 
 def test_a_unit_without_its_mask(tmp_path):

@@ -1,6 +1,7 @@
 """From a scan to a prepared unit, and from two of them to a pair."""
 
 import gzip
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -320,6 +321,45 @@ def test_affinely_aligned_pair_is_written_and_read(tmp_path):
     np.testing.assert_allclose(to_scan(GRID.centre_mm), GRID.centre_mm + np.array([12, 0, 0]), atol=0.3)
     assert np.abs(on_grid.data - aligned.data).mean() < 0.01
     np.testing.assert_array_equal(io.read_affine(tmp_path / "pair/fixed_to_scan.txt").matrix, Affine().matrix)
+
+
+@pytest.fixture(scope="module")
+def whole_pair(tmp_path_factory) -> Path:
+    """A pair in ``pair`` of the prepared scans in ``a`` and ``b``."""
+    folder = tmp_path_factory.mktemp("whole")
+    fixed, moving = prepared(folder, brain_image(1), "a"), prepared(folder, brain_image(2), "b")
+    write_aligned_pair(fixed, moving, folder / "pair", "none", "resample", 1, 0)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("unit", "name"),
+    [("pair", f"{name}.nii.gz") for name in ("fixed", "moving")]
+    + [("pair", f"{name}_to_scan.txt") for name in ("fixed", "moving")]
+    + [("b", "image.nii.gz"), ("b", "mask.nii.gz")],
+)
+def test_a_registration_starts_from_whole_files_only(whole_pair, tmp_path, unit, name):
+    """A changed byte of the pair or of the moving scan stops it, though the file can still be read."""
+    shutil.copytree(whole_pair, tmp_path, dirs_exist_ok=True)
+    if not (tmp_path / unit / name).is_file():
+        pytest.fail(f"the unit {unit} has no {name}")
+    read_task(tmp_path / "pair", tmp_path / "b")
+    content = bytearray((tmp_path / unit / name).read_bytes())
+    content[-20] ^= 1
+    (tmp_path / unit / name).write_bytes(content)
+    with pytest.raises(DamagedFileError, match=f"{name} has changed"):
+        read_task(tmp_path / "pair", tmp_path / "b")
+
+
+@pytest.mark.parametrize("unit", ["a", "b"])
+def test_a_changed_scan_stops_its_pair(whole_pair, tmp_path, unit):
+    shutil.copytree(whole_pair, tmp_path, dirs_exist_ok=True)
+    content = bytearray((tmp_path / unit / "image.nii.gz").read_bytes())
+    content[-20] ^= 1
+    (tmp_path / unit / "image.nii.gz").write_bytes(content)
+    with pytest.raises(DamagedFileError, match=rf"{unit}/image.nii.gz has changed"):
+        write_aligned_pair(tmp_path / "a", tmp_path / "b", tmp_path / "new", "none", "resample", 1, 0)
+    assert not (tmp_path / "new").exists()
 
 
 def test_damaged_scan_stops_a_pair(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from diffeode.errors import DamagedFileError, InputError
-from diffeode.evaluation.catalogue import ROW
+from diffeode.evaluation.catalogue import METRICS, ROW
 from diffeode.statistics.effect import median_difference
 from diffeode.statistics.export import as_shown, escape_latex, write_table
 from diffeode.statistics.summary import dice_by_label, summarise
@@ -125,6 +125,66 @@ def test_summary_has_means_over_registered_pairs_only(metrics):
     assert not [column for column in table if column.startswith(("tre", "hd95", "failed_"))]
 
 
+@pytest.fixture(scope="module")
+def study() -> pd.DataFrame:
+    """Two experiments, three runs and every metric, skewed and all different, in no order."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for experiment, pairs in (("b", 6), ("a", 9)):
+        for pair in (f"p{number}__q" for number in range(pairs)):
+            for run in ("syn", "ours", "affine"):
+                where = (experiment, pair, run, *pair.split("__"))
+                rows += [(*where, metric, "", "", rng.random() ** 4) for metric in METRICS if metric != "failed"]
+                rows += [
+                    (*where, metric, label, f"name {label}", 5 + rng.random() ** 4)
+                    for metric in ("dice", "hd95_mm")
+                    for label in ("4", "11")
+                ]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).sample(frac=1, random_state=0).reset_index(drop=True)
+
+
+COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
+
+
+def test_every_column_of_the_summary_is_what_its_heading_says(study):
+    table = summarise(study).set_index(["experiment", "run"])
+    shown = [name for name in METRICS if name not in ("failed", "nmi_before")]
+    expected = [f"{m}_{s}" for m in shown for s in (("median",) if m in COSTS else ("mean", "sd"))]
+    assert list(table.columns) == ["pairs", "n", "failed", "missing", *expected]
+    assert len(table) == 6
+    for (experiment, run), row in table.iterrows():
+        assert (row["pairs"], row["n"]) == ((6, 6) if experiment == "b" else (9, 9))
+        for metric in shown:
+            values = chosen(study, experiment, run, metric)
+            if metric in COSTS:
+                assert row[f"{metric}_median"] == pytest.approx(np.median(values))
+            else:
+                assert row[f"{metric}_mean"] == pytest.approx(values.mean())
+                assert row[f"{metric}_sd"] == pytest.approx(values.std(ddof=1))
+
+
+def chosen(study: pd.DataFrame, experiment: str, run: str, metric: str, label: str = "") -> np.ndarray:
+    asked = {"experiment": experiment, "run": run, "metric": metric, "label": label}
+    return study[(study[list(asked)] == list(asked.values())).all(axis=1)]["value"].to_numpy()
+
+
+def test_dice_by_label_is_of_its_own_label_run_and_experiment(study):
+    table = dice_by_label(study)
+    assert len(table) == 2 * 3 * 2
+    for row in table.itertuples():
+        values = chosen(study, row.experiment, row.run, "dice", row.label)
+        assert row.label_name == f"name {row.label}"
+        assert (row.n, row.dice_mean, row.dice_sd) == pytest.approx((len(values), values.mean(), values.std(ddof=1)))
+
+
+def test_the_mean_dice_is_that_of_the_whole_image(study):
+    table = mean_dice(study)
+    assert len(table) == 3 * (6 + 9)
+    for (experiment, run), group in table.groupby(["experiment", "run"]):
+        np.testing.assert_array_equal(np.sort(group["value"]), np.sort(chosen(study, experiment, run, "dice")))
+        assert not group["pair"].duplicated().any()
+
+
 def test_dice_by_label_leaves_absent_labels_out(metrics):
     table = dice_by_label(metrics)
     assert set(table["label"]) == {"17"}
@@ -152,6 +212,34 @@ def test_the_smallest_p_is_reached_when_every_pair_is_better():
 def test_it_is_scipys_test(n):
     differences = np.random.default_rng(n).normal(0.2, 1, n)
     assert signed_rank_p(differences) == stats.wilcoxon(differences, alternative="greater").pvalue
+
+
+def test_runs_are_compared_pair_by_pair_whatever_the_order_of_the_rows(study):
+    found = compare_runs(mean_dice(study)).set_index(["experiment", "run", "other"])
+    assert len(found) == 2 * 3 * 2
+    for (experiment, run, other), row in found.iterrows():
+        asked = study[(study["experiment"] == experiment) & (study["metric"] == "dice") & (study["label"] == "")]
+        table = asked.pivot(index="pair", columns="run", values="value")
+        differences = (table[run] - table[other]).to_numpy()
+        expected = stats.wilcoxon(table[run].to_numpy(), table[other].to_numpy(), alternative="greater")
+        assert row["p"] == pytest.approx(expected.pvalue)
+        assert row["median_difference"] == pytest.approx(np.median(differences))
+        assert row["low"] <= row["median_difference"] <= row["high"]
+        assert (row["n"], row["zeros"], row["smallest_p"]) == (len(differences), 0, 0.5 ** len(differences))
+
+
+def test_the_exact_null_is_kept_up_to_fifty_differences():
+    """Beyond, and where two sizes are equal, the normal approximation; its p differs in the third digit."""
+    for n, method in ((50, "exact"), (51, "approx")):
+        differences = np.random.default_rng(n).normal(0.25, 1, n)
+        p = {m: stats.wilcoxon(differences, alternative="greater", method=m).pvalue for m in ("exact", "approx")}
+        assert p["exact"] != pytest.approx(p["approx"], rel=1e-4)
+        assert signed_rank_p(differences) == p[method]
+
+
+def test_five_differences_have_a_p():
+    assert signed_rank_p(np.array([1.0, 2, 3, 4, 5])) == 1 / 32
+    assert signed_rank_p(np.array([1.0, 2, 3, 4, 5, 0])) == 1 / 32
 
 
 def test_equal_pairs_are_dropped_and_counted():
@@ -225,6 +313,15 @@ def test_the_interval_covers_the_true_median_about_95_times_in_100():
     assert 88 <= sum(covered) <= 100
 
 
+def test_the_interval_holds_95_percent_of_the_bootstrap():
+    """Of 41 values: P(resampled median <= k-th value) = P(Binomial(41, k / 41) >= 21), exactly."""
+    values = np.arange(1.0, 42)
+    below = stats.binom.sf(20, 41, values / 41)
+    expected = values[np.searchsorted(below, 0.025)], values[np.searchsorted(below, 0.975)]
+    for seed in range(3):
+        assert median_difference(values, np.zeros(41), seed)[1:] == expected
+
+
 def test_one_pair_has_no_interval():
     effect = median_difference(np.array([0.8]), np.array([0.5]), seed=0)
     assert effect.median == pytest.approx(0.3)
@@ -272,6 +369,31 @@ def test_three_files_are_written_and_the_best_is_bold(tmp_path):
     assert r"\caption{Dice of 50 \% of pairs}" in latex
     assert latex.count("\\\\\n") == 4
     assert [word for word in ("toprule", "midrule", "bottomrule") if f"\\{word}" not in latex] == []
+
+
+def test_the_best_of_every_metric_is_bold(tmp_path):
+    """Much overlap, information and volume; little of all else. What has no better or worse is never bold."""
+    larger = {"dice", "min_jacobian", "nmi"}
+    for name, metric in METRICS.items():
+        expected = "larger" if name in larger else "neither" if name == "nmi_before" else "smaller"
+        assert metric.better == expected, name
+    for name in ("dice", "min_jacobian", "nmi", "hd95_mm", "tre_mm", "ndv_percent", "sdlogj"):
+        frame = pd.DataFrame({"run": ["low", "high", "none"], f"{name}_mean": [0.25, 0.75, np.nan]})
+        _, markdown, latex = (path.read_text() for path in write_table(frame, tmp_path / "t", "T", bold=[name]))
+        best, other = ("0.75", "0.25") if name in larger else ("0.25", "0.75")
+        assert f"**{best}" in markdown
+        assert f"**{other}" not in markdown
+        assert rf"\textbf{{{best}" in latex
+        assert rf"\textbf{{{other}" not in latex
+
+
+def test_units_are_those_that_names_say():
+    units = {"_mm": "mm", "_grid_percent": "% of grid", "_percent": "% of brain", "seconds": "s", "_mb": "MB"}
+    for name, metric in METRICS.items():
+        assert metric.unit == next((unit for end, unit in units.items() if name.endswith(end)), ""), name
+        assert metric.heading == (f"{metric.title} ({metric.unit})" if metric.unit else metric.title)
+    headings = [metric.heading for metric in METRICS.values()]
+    assert len(set(headings)) == len(headings)
 
 
 def test_bold_is_decided_within_each_experiment(tmp_path):

@@ -11,7 +11,7 @@ from trees import write_ixi, write_oasis3
 from diffeode.datasets.selection import Selection
 from diffeode.errors import InputError
 from diffeode.study import Side
-from diffeode.study_files import expand, load_dataset, load_study, require_writable
+from diffeode.study_files import expand, load_dataset, load_study, require_untrained, require_writable
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -129,6 +129,10 @@ WRONG_DATASET = {
     "unknown label table": ({"labels": "virtul"}, "label table 'virtul', which config/labels has not; did you mean"),
     "unknown step": ({"prepare": {"bais": "n4"}}, "unknown key 'bais' under prepare; did you mean 'bias'"),
     "unknown kind": ({"kind": "bidz"}, "has kind: 'bidz'; did you mean 'bids'"),
+    "unknown key of the cohort": (
+        {"cohort": {"persons": 4, "spacing_mm": 6.0, "seed": 1, "spacing": 2.0}},
+        "unknown key 'spacing' under cohort; did you mean 'spacing_mm'",
+    ),
     "no root": ({"kind": "bids"}, "lacks the key 'root'"),
     "no pattern": ({"kind": "folder", "root": "x"}, "lacks the key 'scans'"),
     "a pattern that its kind does not use": (
@@ -148,6 +152,22 @@ def test_wrong_dataset(changes, sentence, repository):
     with pytest.raises(InputError) as caught:
         load_study(demo(), repository)
     assert sentence in str(caught.value)
+
+
+def blocks(schema: dict, place: str = "") -> list[tuple[str, dict]]:
+    """Every block of keys that a schema describes, and where."""
+    found = [(place, schema)] if "properties" in schema else []
+    for key, part in schema.get("properties", {}).items():
+        for inner in (part, *part.get("oneOf", ()), *part.get("anyOf", ()), part.get("items", {})):
+            found += blocks(inner, f"{place}.{key}")
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "workflow" / "schemas").glob("*.yaml")), ids=lambda p: p.stem)
+def test_no_block_of_a_file_takes_a_key_that_it_does_not_know(path):
+    described = blocks(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert described
+    assert [place for place, schema in described if schema.get("additionalProperties") is not False] == []
 
 
 def bids_folder(root: Path, *names: str) -> Path:
@@ -219,6 +239,75 @@ def test_the_runs_of_a_study_on_a_bids_folder(tmp_path, monkeypatch):
     assert study.runs == load_study(demo(), REPOSITORY).runs
     with pytest.raises(InputError, match=r"Dataset bids has no folder .*yours"):
         load_study(demo(bids="yours"), REPOSITORY)
+
+
+def link_folder(mine: Path, link: Path) -> None:
+    link.symlink_to(mine)
+
+
+def link_persons(mine: Path, link: Path) -> None:
+    link.mkdir()
+    for person in mine.iterdir():
+        (link / person.name).symlink_to(person)
+
+
+def link_scans(mine: Path, link: Path) -> None:
+    """Under the names of other persons: sub-71 is sub-01."""
+    for file in mine.rglob("*.nii.gz"):
+        name = str(file.relative_to(mine)).replace("sub-0", "sub-7")
+        (link / name).parent.mkdir(parents=True, exist_ok=True)
+        (link / name).symlink_to(file)
+
+
+LINKED = (link_folder, link_persons, link_scans)
+
+
+@pytest.mark.parametrize("how", LINKED)
+@pytest.mark.parametrize("registered", ["mine", "link"])
+def test_a_link_hides_nobody_who_was_trained_on(tmp_path, how, registered):
+    """Whichever side the link is on: who is registered must not be among those trained on."""
+    mine = bids_folder(tmp_path / "mine", *THREE_PERSONS)
+    how(mine, tmp_path / "link")
+    elsewhere = bids_folder(tmp_path / "elsewhere", *THREE_PERSONS) / "sub-02" / "anat" / "sub-02_T1w.nii.gz"
+    study = load_study(demo(bids=str(tmp_path / registered)), REPOSITORY)
+    require_untrained(study, [elsewhere])
+    other = tmp_path / ("link" if registered == "mine" else "mine")
+    (trained,) = other.glob("sub-?2/anat/*_T1w.nii.gz")
+    with pytest.raises(InputError, match="1 of the persons to test on are among those to train on"):
+        require_untrained(study, [elsewhere, trained])
+
+
+@pytest.mark.parametrize("how", LINKED)
+def test_a_link_hides_nobody_who_is_trained_on_in_the_study_itself(repository, tmp_path, how):
+    mine = bids_folder(tmp_path / "mine", *THREE_PERSONS)
+    how(mine, tmp_path / "link")
+    for name in ("mine", "link"):
+        (repository / "config" / "datasets" / f"{name}.yaml").write_text(f"kind: bids\nroot: {tmp_path / name}\n")
+        sides = {side: {"dataset": name, "modality": m} for side, m in (("fixed", "T2w"), ("moving", "T1w"))}
+        content = {"title": name, **sides, "alignment": "affine"}
+        (repository / "config" / "experiments" / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match="3 of the persons to test on are among those to train on"):
+        load_study(demo(experiments=["mine"], training="link", runs=["voxelmorph"], ours="voxelmorph"), repository)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "moving"), [("virtual", "albert"), ("virtual", None), (None, "albert"), (None, None)]
+)
+def test_two_datasets_are_compared_by_the_labels_of_one_table_or_by_none(repository, tmp_path, fixed, moving):
+    for name, labels in (("one", fixed), ("two", moving), ("three", fixed)):
+        root = bids_folder(tmp_path / name, *THREE_PERSONS)
+        text = f"kind: bids\nroot: {root}\n" + (f"labels: {labels}\n" if labels else "")
+        (repository / "config" / "datasets" / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+    def labels_of(one: str, other: str) -> Path | None:
+        sides = {"fixed": {"dataset": one, "modality": "T2w"}, "moving": {"dataset": other, "modality": "T1w"}}
+        content = {"title": "Mixed", **sides, "alignment": "affine"}
+        (repository / "config" / "experiments" / "mixed.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        return load_study(demo(experiments=["mixed"]), repository).experiments[0].labels
+
+    assert labels_of("one", "two") is None
+    assert labels_of("two", "one") is None
+    assert labels_of("one", "three") == (repository / "config" / "labels" / f"{fixed}.tsv" if fixed else None)
 
 
 def test_persons_without_the_contrast_are_named(repository, tmp_path):

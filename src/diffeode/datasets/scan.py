@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -128,3 +129,13 @@ def _stem(path: Path) -> str:
 def _run(path: Path) -> int:
     run = _RUN.search(path.name)
     return int(run.group(1)) if run else 0
+
+
+def person_folders(file: Path) -> set[str]:
+    """The folder ``sub-*`` that ``file`` lies in and that of the file it links to; none where it lies in none.
+
+    Links on the way are followed, so that one person has one name: two datasets that show one folder show one person.
+    """
+    places = (file.absolute(), Path(os.path.realpath(file)))
+    folders = (next((folder for folder in place.parents if folder.name.startswith("sub-")), None) for place in places)
+    return {os.path.realpath(folder) for folder in folders if folder}

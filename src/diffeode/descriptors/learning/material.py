@@ -24,6 +24,7 @@ from typing import Any, final
 import numpy as np
 import yaml
 
+from diffeode.datasets.scan import person_folders
 from diffeode.descriptors.learning.lesson import Recipe, Specimen, descriptor_lesson
 from diffeode.errors import InputError
 from diffeode.image import Image, bounding_box
@@ -154,7 +155,9 @@ def _found(patterns: Sequence[str], data: Path) -> list[Path]:
 
 
 def _require_apart(trained: Sequence[Path], others: Sequence[Path], what: str) -> None:
-    shared = sorted({person_of(f) for f in trained} & {person_of(f) for f in others})
+    names = {person_of(f) for f in others}
+    folders = {folder for f in others for folder in person_folders(f)}
+    shared = sorted({person_of(f) for f in trained if person_of(f) in names or person_folders(f) & folders})
     if shared:
         raise InputError(f"{', '.join(shared)} would be trained on and {what}; take them out of one of the two.")
 
