@@ -265,7 +265,8 @@ class Vision(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.weights = torch.randn(12, 8, generator=torch.Generator().manual_seed(len(path.name)))
+        drawn = torch.randn(12, 8, generator=torch.Generator().manual_seed(len(path.name)))
+        self.register_buffer("weights", drawn)
 
     def forward(self, pixel_values):
         quarters = F.pixel_unshuffle(F.avg_pool2d(pixel_values, 7), 2)
