@@ -28,6 +28,7 @@ from torch import nn
 
 from diffeode import io
 from diffeode.descriptors import learned
+from diffeode.descriptors.learning import lesson
 from diffeode.descriptors.network import FeatureNetwork
 from diffeode.errors import InputError, ToolError
 from diffeode.image import Image, foreground
@@ -487,6 +488,44 @@ def _stir(network):
         for key, value in network.named_parameters():
             head = any(word in key for word in ("head", "mean", "log_variance"))
             value.add_(torch.randn_like(value), alpha=0.1 if head else 0.02)
+
+
+# ------------------------------------------------------------------------------------------------ a descriptor
+
+RECIPE = {
+    "crop": Change(18, parts=("loss", "validated")),
+    "locations": Change(50, parts=("loss", "validated")),
+    "temperature": Change(0.1, parts=("loss", "validated")),
+    "control_points": Change(7, {"synthetic": 0.0}, ("loss",)),
+    "shift": Change(0.0, {"synthetic": 0.0}, ("loss",)),
+    "inversion": Change(1.0, {"synthetic": 0.0}, ("loss",)),
+    "synthetic": Change(0.0, {"synthetic": 1.0}, ("loss",)),
+    "halving": Change(1.0, {"halving": 0.0}, ("loss",)),
+    "width": Change(3, parts=("network", "loss", "validated")),
+    "features": Change(4, parts=("network", "loss", "validated")),
+}
+
+
+def by_recipe(parameters):
+    """What the training of a descriptor is made of."""
+    image = texture(6, (36, 36, 36))
+    specimen = lesson.Specimen("a/1", image, np.digitize(image, [0.01, 0.4, 0.6]))
+    recipe = lesson.Recipe(**{"crop": 16, "locations": 64, "width": 2, "features": 3, **parameters})
+    made = lesson.descriptor_lesson([specimen], [(image, another_contrast(image))], recipe, {}, seed=1)
+    parts = {"network": {key: value.clone() for key, value in made.network.state_dict().items()}}
+    with torch.no_grad():
+        draws = (np.random.default_rng(seed) for seed in range(3))
+        parts["loss"] = [made.objective(made.network, draw)["loss"].item() for draw in draws]
+        return {**parts, "validated": made.validate(made.network)["validation_loss"]}
+
+
+def test_every_choice_of_a_descriptors_recipe_has_a_case():
+    assert {field.name for field in dataclasses.fields(lesson.Recipe)} == set(RECIPE)
+
+
+@pytest.mark.parametrize("parameter", RECIPE)
+def test_a_choice_of_a_descriptors_recipe_changes_its_training(parameter):
+    compare(by_recipe, "recipe", parameter, RECIPE[parameter])
 
 
 # ------------------------------------------------------------------------------------------------ all

@@ -38,7 +38,10 @@ from test_every_parameter_counts import (
 from diffeode import io, watch
 from diffeode.ants_bridge import load_ants
 from diffeode.descriptors.registry import make_descriptor
-from diffeode.errors import InputError, ToolError
+from diffeode.desk import inputs as desk_inputs
+from diffeode.desk import registration as desk_registration
+from diffeode.desk import training as desk_training
+from diffeode.errors import InputError, RegistrationError, ToolError
 from diffeode.flows.integrate import Flow, runge_kutta
 from diffeode.flows.operator import inverse_operator, operator
 from diffeode.flows.smoothing import box, gaussian
@@ -367,6 +370,47 @@ def test_placing_a_scan_hands_threads_and_seed_on(through, monkeypatch, tmp_path
     placing.place(scan, "mine", units, other, tmp_path, 3, 12)
     assert calls == [("align_through_t1w" if through == "t1w" else "align_to_template", (3, 12))]
     assert written == [{"template": "mine", "through": "its-t1w" if through == "t1w" else None, "seed": 12}]
+
+
+# ------------------------------------------------------------------------------------------------ desks
+
+
+@pytest.mark.parametrize("alignment", ["affine", "none"])
+def test_a_registration_at_a_desk_hands_alignment_and_machine_on(alignment, monkeypatch, tmp_path):
+    calls = []
+    aligned = FIXED, MOVING, Affine(), Affine()
+    monkeypatch.setattr(desk_registration, "prepare_image", lambda image, name: (image, image.data > 0))
+    monkeypatch.setattr(desk_registration, "align_pair", lambda *given: calls.append(given) or aligned)
+    monkeypatch.setattr(desk_registration, "register", lambda *given: calls.append(given) or reached())
+    given = desk_inputs.Inputs(FIXED, MOVING, Path("fixed"), Path("moving"), None, None)
+    run = Run("mine", "greedy", "Mine", {"warp_sigma": 0.75})
+    with pytest.raises(RegistrationError):
+        desk_registration.register_at_desk(run, given, tmp_path, MACHINE, alignment, {})
+    asked, (method, task, machine) = calls
+    assert asked == (FIXED, MOVING, alignment, "resample", 3, 12)
+    assert (method, machine) == (run.build(), MACHINE)
+    assert (task.fixed, task.moving, task.moving_scan) == (FIXED, MOVING, MOVING)
+
+
+def test_a_training_at_a_desk_hands_spacing_alignment_and_machine_on(monkeypatch, tmp_path):
+    prepared, aligned, trained = [], [], []
+
+    def train_to_folder(*given):
+        trained.append(given)
+        for name in ("prepared", "pairs"):
+            (tmp_path / name).mkdir()
+
+    monkeypatch.setattr(desk_training, "prepare_scan", lambda scan, *_, **named: prepared.append(named))
+    monkeypatch.setattr(desk_training, "write_aligned_pair", lambda *given: aligned.append(given[3:]))
+    monkeypatch.setattr(desk_training, "train_to_folder", train_to_folder)
+    persons = desk_training.persons_of_files([Path(p) for p in "abcd"], [Path(p) for p in "efgh"], [], [])
+    run = Run("mine", "voxelmorph", "Mine", {"steps": 5})
+    desk_training.train_at_desk(run, persons, tmp_path, MACHINE, "none", 1.7)
+    assert prepared == [{"spacing_mm": 1.7, "seed": 12}] * 8
+    assert aligned == [("none", "resample", 3, 12)] * 12
+    ((asked, pairs, folder, machine, provenance),) = trained
+    assert (asked, len(pairs), folder, machine) == (run, 12, tmp_path, MACHINE)
+    assert provenance == {"alignment": "none", "spacing_mm": 1.7}
 
 
 # ------------------------------------------------------------------------------------------------ packages
