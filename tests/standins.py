@@ -226,3 +226,29 @@ scan = load(given["--i"])
 labels = np.where(scan.get_fdata() > 0, np.resize(%(labels)s, scan.shape), 0)
 save(labels.astype(np.int32), scan.affine, given["--o"])
 """
+
+
+# ------------------------------------------------------------------------------------------------ any program
+
+RECORD = """
+import json
+if sys.argv[1:] not in (["--version"], ["-h"]):
+    with open(%(into)r, "a") as file:
+        line = [%(name)r, *sys.argv[1:]], os.environ["OMP_NUM_THREADS"], sys.stdin.read()
+        print(json.dumps(line), file=file)
+    for option in %(writes)r:
+        with open(sys.argv[sys.argv.index(option) + 1], "w") as file:
+            file.write("something")
+    sys.exit(%(status)d)
+"""
+
+
+def recorder(folder: Path, name: str, writes: tuple[str, ...] = (), status: int = 7) -> Path:
+    """A program ``name`` that notes how it was called, writes a file behind each option of ``writes``, and ends.
+
+    Returns:
+        where it notes: a line of JSON a call, ``[[name, *arguments], threads by OMP_NUM_THREADS, standard input]``.
+    """
+    into = folder / "recorded.jsonl"
+    stand_in(folder, name, RECORD % {"into": str(into), "name": name, "writes": writes, "status": status})
+    return into

@@ -1,0 +1,293 @@
+"""Every option of every command reaches the function that does the work, with its own value.
+
+What is given here differs from every default and from every other value. An option without an entry
+in ARRIVES fails.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from diffeode import inventory, io, threads, weights
+from diffeode import transform as transforms
+from diffeode.cli import apply, arguments, datasets, main, methods, register, train, train_descriptor
+from diffeode.cli import weights as weights_command
+from diffeode.descriptors.learning import material
+from diffeode.desk import inputs, registration, training
+from diffeode.figures import training_curves
+from diffeode.methods import base, page, registry, runs
+
+COMMANDS = {
+    "register": register,
+    "apply": apply,
+    "train": train,
+    "train-descriptor": train_descriptor,
+    "methods": methods,
+    "weights": weights_command,
+    "datasets": datasets,
+}
+SEEN: dict = {}
+"""What the functions behind the commands were given, by name."""
+
+
+def noted(name, answer=None):
+    """In the place of a function: note what it is given."""
+
+    def function(*given, **named):
+        SEEN[name] = (given, named)
+        return answer
+
+    return function
+
+
+def registered(*given):
+    """In the place of a registration: a note, and one of its files."""
+    SEEN["register_at_desk"] = (given, {})
+    (given[2] / "metrics.json").write_text("{}", encoding="utf-8")
+    return SimpleNamespace(notes=())
+
+
+@pytest.fixture(autouse=True)
+def behind_the_commands(monkeypatch):
+    """The functions that do the work, replaced by notes of what they are given."""
+    SEEN.clear()
+    read = SimpleNamespace(grid="grid of the reference")
+    warp = SimpleNamespace(grid="grid of the map")
+    for module, name, answer in (
+        (inputs, "read_inputs", "the inputs"),
+        (registry, "missing_needs", []),
+        (base, "require_device", None),
+        (training, "persons_of_files", ["a", "b", "c"]),
+        (training, "persons_of_dataset", ["a", "b"]),
+        (training, "train_at_desk", None),
+        (training_curves, "training_curves", None),
+        (material, "train_descriptor", Path("best.safetensors")),
+        (material, "read_training", SimpleNamespace(settings=SimpleNamespace(criterion="loss"))),
+        (page, "methods_page", "the page\n"),
+        (page, "rows_here", [("node", "neural-ode")]),
+        (weights, "obtain", Path("here")),
+        (inventory, "take_inventory", "an inventory"),
+        (inventory, "description", ["all about it"]),
+        (inventory, "overview", ["about all"]),
+        (io, "read_displacement", warp),
+        (io, "read_image", read),
+        (io, "read_labels", "labels"),
+        (io, "write_image", None),
+        (io, "write_labels", None),
+        (transforms, "warp_image", "warped"),
+        (transforms, "warp_labels", "warped labels"),
+        (threads, "use_threads", None),
+    ):
+        monkeypatch.setattr(module, name, noted(name, answer))
+    monkeypatch.setattr(registration, "register_at_desk", registered)
+    monkeypatch.setattr(register, "watched", lambda work, limit: SEEN.update(watched=limit) or work())
+
+
+def seen(name):
+    """The positional arguments that the function ``name`` was given."""
+    return SEEN[name][0]
+
+
+def run_of(name="register_at_desk"):
+    """Name, method and parameters of the run that was handed on."""
+    run = seen(name)[0]
+    return run.name, run.method, run.parameters
+
+
+def machine_of(name):
+    return next(given for given in seen(name) if isinstance(given, base.Machine))
+
+
+REGISTER = ["register", "f.nii", "m.nii", "-o", "{out}"]
+APPLY = ["apply", "w.nii", "m.nii", "-o", "{out}/o.nii.gz"]
+TRAIN = ["train", "symnet", "-o", "{out}", "--fixed", "a", "b", "c", "--moving", "d", "e", "f"]
+BIDS = ["train", "symnet", "-o", "{out}", "--bids", "data"]
+DESCRIPTOR = ["train-descriptor", "mine.yaml", "-o", "{out}"]
+
+ARRIVES = {
+    ("register", "fixed"): (REGISTER, lambda: seen("read_inputs")[0], Path("f.nii")),
+    ("register", "moving"): (REGISTER, lambda: seen("read_inputs")[1], Path("m.nii")),
+    ("register", "output"): (
+        REGISTER,
+        lambda: [path.name for path in (seen("register_at_desk")[2].parent / "out").iterdir()],
+        ["metrics.json"],
+    ),
+    ("register", "weights"): (
+        [*REGISTER, "--method", "symnet", "--weights", "w.safetensors"],
+        run_of,
+        ("symnet", "symnet", {"weights": "w.safetensors"}),
+    ),
+    ("register", "method"): ([*REGISTER, "--method", "greedy"], lambda: run_of()[:2], ("greedy", "greedy")),
+    ("register", "set"): (
+        [*REGISTER, "--method", "greedy", "--set", "warp_sigma=0.75", "--set", "iterations=[9, 4]"],
+        run_of,
+        ("greedy", "greedy", {"warp_sigma": 0.75, "iterations": [9, 4]}),
+    ),
+    ("register", "init"): (
+        [*REGISTER, "--init", "identity"],
+        lambda: (seen("register_at_desk")[4], seen("register_at_desk")[5]["init"]),
+        ("none", "identity"),
+    ),
+    ("register", "labels"): ([*REGISTER, "--labels", "ml.nii"], lambda: seen("read_inputs")[3], Path("ml.nii")),
+    ("register", "fixed_labels"): (
+        [*REGISTER, "--fixed-labels", "fl.nii"],
+        lambda: seen("read_inputs")[2],
+        Path("fl.nii"),
+    ),
+    ("register", "threads"): (
+        [*REGISTER, "--threads", "7"],
+        lambda: (machine_of("register_at_desk").threads, seen("register_at_desk")[5]["threads"]),
+        (7, 7),
+    ),
+    ("register", "device"): (
+        [*REGISTER, "--device", "cuda:5"],
+        lambda: (
+            machine_of("register_at_desk").device,
+            seen("register_at_desk")[5]["device"],
+            seen("require_device")[0],
+        ),
+        ("cuda:5",) * 3,
+    ),
+    ("register", "seed"): (
+        [*REGISTER, "--seed", "12"],
+        lambda: (machine_of("register_at_desk").seed, seen("register_at_desk")[5]["seed"]),
+        (12, 12),
+    ),
+    ("register", "time_limit"): ([*REGISTER, "--time-limit", "2.5"], lambda: SEEN["watched"], 2.5),
+    ("apply", "warp"): (APPLY, lambda: seen("read_displacement"), (Path("w.nii"),)),
+    ("apply", "moving"): (APPLY, lambda: seen("read_image"), (Path("m.nii"),)),
+    ("apply", "output"): (APPLY, lambda: (seen("write_image")[0].name, seen("write_image")[1]), ("o.nii.gz", "warped")),
+    ("apply", "reference"): (
+        [*APPLY, "--labels", "--reference", "f.nii"],
+        lambda: (seen("read_image"), seen("warp_labels")[2]),
+        ((Path("f.nii"),), "grid of the reference"),
+    ),
+    ("apply", "labels"): (
+        [*APPLY, "--labels"],
+        lambda: (seen("read_labels"), seen("warp_labels")[0], seen("warp_labels")[2], seen("write_labels")[1]),
+        ((Path("m.nii"),), "labels", "grid of the map", "warped labels"),
+    ),
+    ("train", "run"): (TRAIN, lambda: seen("train_at_desk")[0].name, "symnet"),
+    ("train", "output"): (TRAIN, lambda: seen("train_at_desk")[2].name, "out"),
+    ("train", "fixed"): (TRAIN, lambda: seen("persons_of_files")[0], [Path(p) for p in "abc"]),
+    ("train", "moving"): (TRAIN, lambda: seen("persons_of_files")[1], [Path(p) for p in "def"]),
+    ("train", "fixed_labels"): (
+        [*TRAIN, "--fixed-labels", "g", "h", "i"],
+        lambda: seen("persons_of_files")[2:],
+        ([Path(p) for p in "ghi"], []),
+    ),
+    ("train", "moving_labels"): (
+        [*TRAIN, "--moving-labels", "g", "h", "i"],
+        lambda: seen("persons_of_files")[2:],
+        ([], [Path(p) for p in "ghi"]),
+    ),
+    ("train", "bids"): (BIDS, lambda: seen("persons_of_dataset"), (Path("data"), "T2w", "T1w", None)),
+    ("train", "fixed_modality"): (
+        [*BIDS, "--fixed-modality", "PDw"],
+        lambda: seen("persons_of_dataset")[1:3],
+        ("PDw", "T1w"),
+    ),
+    ("train", "moving_modality"): (
+        [*BIDS, "--moving-modality", "PDw"],
+        lambda: seen("persons_of_dataset")[1:3],
+        ("T2w", "PDw"),
+    ),
+    ("train", "subjects"): ([*BIDS, "--subjects", "01", "03"], lambda: seen("persons_of_dataset")[3], ["01", "03"]),
+    ("train", "spacing"): ([*TRAIN, "--spacing", "1.7"], lambda: seen("train_at_desk")[5], 1.7),
+    ("train", "init"): ([*TRAIN, "--init", "identity"], lambda: seen("train_at_desk")[4], "none"),
+    ("train", "threads"): ([*TRAIN, "--threads", "7"], lambda: machine_of("train_at_desk").threads, 7),
+    ("train", "device"): (
+        [*TRAIN, "--device", "cuda:5"],
+        lambda: (machine_of("train_at_desk").device, seen("require_device")[0]),
+        ("cuda:5", "cuda:5"),
+    ),
+    ("train", "seed"): ([*TRAIN, "--seed", "12"], lambda: machine_of("train_at_desk").seed, 12),
+    ("train-descriptor", "training"): (
+        DESCRIPTOR,
+        lambda: (seen("train_descriptor")[0], seen("read_training")[0]),
+        (Path("mine.yaml"), Path("mine.yaml")),
+    ),
+    ("train-descriptor", "output"): (DESCRIPTOR, lambda: seen("train_descriptor")[2].name, "out"),
+    ("train-descriptor", "data"): (
+        [*DESCRIPTOR, "--data", "there"],
+        lambda: seen("train_descriptor")[1],
+        Path("there"),
+    ),
+    ("train-descriptor", "threads"): ([*DESCRIPTOR, "--threads", "7"], lambda: seen("use_threads"), (7,)),
+    ("train-descriptor", "device"): (
+        [*DESCRIPTOR, "--device", "cuda:5"],
+        lambda: (seen("train_descriptor")[3], seen("require_device")[0]),
+        ("cuda:5", "cuda:5"),
+    ),
+    ("methods", "markdown"): (["methods", "--markdown"], lambda: "methods_page" in SEEN, True),
+    ("weights", "names"): (["weights", "get", "multigradicon"], lambda: seen("obtain")[0], "multigradicon"),
+    ("datasets", "name"): (
+        ["datasets", "ixi"],
+        lambda: (seen("take_inventory")[0], "description" in SEEN),
+        ("ixi", True),
+    ),
+}
+"""By command and option: a command line, what is looked at, and what must be there."""
+
+
+def options_of(command) -> set[str]:
+    """The names of all options and arguments of ``command`` and of what it commands."""
+    parser = argparse.ArgumentParser()
+    command.add(parser.add_subparsers())
+    return set(_names(parser))
+
+
+def _names(parser):
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from _names(below)
+        elif action.dest != "help":
+            yield action.dest
+
+
+def test_every_command_is_asked_for():
+    assert set(sys.modules["diffeode.cli.main"]._COMMANDS) == set(COMMANDS.values())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_a_place_to_arrive(name):
+    assert options_of(COMMANDS[name]) == {option for command, option in ARRIVES if command == name}
+
+
+@pytest.mark.parametrize(("command", "option"), ARRIVES)
+def test_an_option_arrives(command, option, tmp_path):
+    line, look, expected = ARRIVES[command, option]
+    assert main([word.format(out=tmp_path / "out") for word in line]) == 0
+    assert look() == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "look", "expected"),
+    [
+        (REGISTER, lambda: run_of()[0], register.DEFAULT_RUN),
+        (REGISTER, lambda: seen("register_at_desk")[4], "affine"),
+        (REGISTER, lambda: "watched" in SEEN, False),
+        (
+            REGISTER,
+            lambda: machine_of("register_at_desk"),
+            base.Machine(threads=arguments.processors(), seed=0, device="cpu"),
+        ),
+        (APPLY, lambda: (seen("warp_image")[1].grid, seen("warp_image")[2]), ("grid of the map", "grid of the map")),
+        (TRAIN, lambda: seen("train_at_desk")[4:], ("affine", None)),
+        (["methods"], lambda: "methods_page" in SEEN, False),
+        (["datasets"], lambda: "description" in SEEN, False),
+    ],
+)
+def test_without_an_option_its_default_holds(line, look, expected, tmp_path):
+    assert main([word.format(out=tmp_path / "out") for word in line]) == 0
+    assert look() == expected
+
+
+def test_settings_lie_over_those_of_the_run_and_weights_over_both(tmp_path):
+    line = [*REGISTER, "--method", "node-mind", "--set", "smoothing=1.25"]
+    assert main([word.format(out=tmp_path / "out") for word in line]) == 0
+    assert run_of()[2] == {**runs.load_run("node-mind").parameters, "smoothing": 1.25}
