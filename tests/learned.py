@@ -20,6 +20,12 @@ LEARNED = sorted(name for name in method_names() if method_class(name).trained)
 
 def moving_all_by(name: str, displacement_vox, folder: Path):
     """The method, tiny, with weights under which the network moves every voxel by ``displacement_vox (3,)``."""
+    weights = write_weights_moving_all_by(name, displacement_vox, folder)
+    return make_method(name, {**SMALL[name], "weights": str(weights)})
+
+
+def write_weights_moving_all_by(name: str, displacement_vox, folder: Path) -> Path:
+    """Write weights of the tiny method into ``folder``; they move every voxel by ``displacement_vox (3,)``."""
     method = make_method(name, SMALL[name])
     torch.manual_seed(0)
     network = method.network()
@@ -29,7 +35,7 @@ def moving_all_by(name: str, displacement_vox, folder: Path):
     path = folder / f"{name}.safetensors"
     about = About(name, 1, method.shaped_by())
     write_checkpoint(path, network.state_dict(), about)
-    return make_method(name, {**SMALL[name], "weights": str(path)})
+    return path
 
 
 def _constant(head: torch.nn.Conv3d, value: torch.Tensor) -> None:

@@ -1,5 +1,7 @@
 """Solvers of ``d phi / dt = v(t, phi)`` against closed forms: orders, inverses, areas, borders."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -120,12 +122,12 @@ def test_a_fixed_border_does_not_move_at_all(solver, size):
 
 
 @pytest.mark.parametrize("fixed_border", [False, True])
-@pytest.mark.parametrize("gradient", GRADIENTS)
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    ("solver", "gradient"),
+    [pair for pair in itertools.product(SOLVERS, GRADIENTS) if pair != ("exponential", "adjoint")],
+)
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (1, 4, 2), (3, 1, 5), (5, 3, 2)])
 def test_tiny_grids_flow(size, solver, gradient, fixed_border):
-    if (solver, gradient) == ("exponential", "adjoint"):
-        return
     velocity = torch.randn(1 if solver == "exponential" else 2, len(size), *size, dtype=torch.float64).requires_grad_()
     displacement = Flow(solver, 2, 0.5, gradient, fixed_border)(velocity)
     displacement.square().sum().backward()

@@ -477,7 +477,7 @@ def test_termination_leaves_nothing(scans, tmp_path, number):
     """A scheduler's SIGTERM, or the SIGHUP of a terminal that is closed, in the middle of the work."""
     code = (
         "import sys, time\nfrom diffeode.cli import main\nfrom diffeode.desk import registration\n"
-        "registration.register_at_desk = lambda *a: (print('working', flush=True), time.sleep(60))\n"
+        "registration.register_at_desk = lambda *a: (print('working', flush=True), time.sleep(600))\n"
         f"sys.exit(main(['register', {str(scans / 'fixed.nii.gz')!r}, {str(scans / 'moving.nii.gz')!r},"
         f" '-o', {str(tmp_path / 'out')!r}, '--method', 'identity']))"
     )
@@ -485,7 +485,7 @@ def test_termination_leaves_nothing(scans, tmp_path, number):
     assert process.stdout.readline() == "working\n"
     assert hidden(tmp_path)
     process.send_signal(number)
-    assert process.wait(timeout=30) == 128 + number
+    assert process.wait(timeout=300) == 128 + number
     process.stdout.close()
     assert list(tmp_path.iterdir()) == []
 

@@ -10,6 +10,7 @@ from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.image import Image
 from diffeode.prepare import mindgrab, subcortical
+from diffeode.prepare.conform import conform
 from diffeode.space import Grid
 
 PSR = Grid((41, 41, 39), np.array([[0, 0, 3.0, -57], [-3.0, 0, 0, 60], [0, 3.0, 0, -60], [0, 0, 0, 1]]))
@@ -55,11 +56,17 @@ def test_the_mask_is_one_piece_without_holes(threshold):
 
 
 def test_the_network_sees_the_head_between_its_quantiles(threshold):
-    image, _ = head(42)
-    mindgrab.mindgrab_mask(Image(7 * image.data - 300, PSR), 1)
+    """The 2 % and 98 % quantiles of the whole box become 0 and 1, and what lies beyond them is clipped."""
+    _, ball = head(42)
+    texture = np.random.default_rng(0).uniform(100, 200, PSR.shape)
+    scan = np.where(ball, texture, np.random.default_rng(1).uniform(-20, 20, PSR.shape))
+    scan[20, 20, 19] = 1e4
+    box = conform(Image(scan, PSR)).data
+    mindgrab.mindgrab_mask(Image(scan, PSR), 1)
+    low, high = np.quantile(box, (0.02, 0.98))
     assert threshold.seen.shape == (128, 128, 128)
-    assert threshold.seen.min() == 0
-    assert threshold.seen.max() == 1
+    np.testing.assert_allclose(threshold.seen, np.clip((box - low) / (high - low), 0, 1), atol=1e-6)
+    assert 0.01 < (threshold.seen == 1).mean() < 0.03
 
 
 def test_an_implausible_brain_is_refused(threshold):

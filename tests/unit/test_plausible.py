@@ -119,7 +119,9 @@ def cropped(image: Image) -> Image:
 
 def test_heads_as_small_as_brains_are_told_by_how_the_field_of_view_cuts_them(data_root):
     """Adults' heads at 65 % of their size have the volume of a brain."""
-    for path in sorted((data_root / "ixi2mm").rglob("*_T1w.nii.gz")):
+    heads = sorted((data_root / "ixi2mm").rglob("*_T1w.nii.gz"))
+    assert len(heads) == 6
+    for path in heads:
         head = read_plausible(path)
         small = Image(head.data, Grid(head.grid.shape, head.grid.affine @ np.diag([0.65, 0.65, 0.65, 1])))
         with pytest.raises(InputError, match=r"\(1\d\d\d ml above zero, cut off by [23] faces"):
@@ -129,7 +131,9 @@ def test_heads_as_small_as_brains_are_told_by_how_the_field_of_view_cuts_them(da
 @pytest.mark.slow
 def test_virtual_persons_are_brains(tmp_path):
     make_cohort(tmp_path, persons=2, spacing_mm=6.0, seed=0)
-    for path in tmp_path.rglob("*_T?w.nii.gz"):
+    scans = [*tmp_path.rglob("*_T?w.nii.gz")]
+    assert len(scans) == 4
+    for path in scans:
         require_skull_stripped(read_plausible(path), path.name)
 
 
