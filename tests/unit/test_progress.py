@@ -1,12 +1,14 @@
 """The console's estimate of the time left."""
 
+import logging
 import sys
 from pathlib import Path
 
 import pytest
+from snakemake_interface_logger_plugins.common import LogEvent
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
-from progress import Estimate
+from progress import Estimate, _OneLinePerJob
 
 
 @pytest.fixture
@@ -61,3 +63,21 @@ def test_what_a_running_job_has_done_counts(estimate, clock):
 def test_before_anything_ran_nothing_is_known(estimate):
     estimate.planned({"draw": 2, "total": 2})
     assert estimate.seconds_left() == 0
+
+
+def test_a_line_says_how_many_jobs_are_done_and_which(clock):
+    lines = _OneLinePerJob()
+    lines.estimate = Estimate(lambda: clock[0])
+    lines.estimate.planned({"draw": 3, "total": 3})
+    said = []
+    for job in (1, 2, 3):
+        lines.filter(record(LogEvent.JOB_INFO, jobid=job, rule_name="draw", rule_msg=f"drawing {job}"))
+        clock[0] += 10
+        lines.filter(record(LogEvent.JOB_FINISHED, job_id=job))
+        said.append(lines.progress({"done": job, "total": 3}))
+    assert said == ["[1/3, about 20 s left] drawing 1", "[2/3, about 10 s left] drawing 2", "[3/3] drawing 3"]
+
+
+def record(event, **about):
+    """What Snakemake logs."""
+    return logging.makeLogRecord({"event": event, "msg": "", **about})

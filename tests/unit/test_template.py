@@ -9,11 +9,15 @@ from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 from scipy.spatial.transform import Rotation
 
 from diffeode import io
+from diffeode.datasets.scan import Scan
 from diffeode.errors import InputError
 from diffeode.image import Image
 from diffeode.prepare.affine import affine_registration, rigid_registration
+from diffeode.prepare.place import place
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.template import Template, align_through_t1w, align_to_template, given, icbm152, overlap
+from diffeode.prepare.units import Before, Placement, write_placement
+from diffeode.receipt import read_receipt
 from diffeode.space import Grid
 from diffeode.transform import Affine, warp_image
 
@@ -218,6 +222,34 @@ def test_the_way_through_the_t1w(coarse, head, truth):
     assert farthest_mm(found, Affine(motion.matrix @ truth.matrix), coarse) < 1.0
     scales = np.linalg.svd((found.matrix @ truth.inverse().matrix)[:3, :3], compute_uv=False)
     np.testing.assert_allclose(scales, 1, atol=1e-6)
+
+
+def test_a_t2w_is_placed_where_its_t1w_lies_and_its_head_moved(coarse, head, truth, tmp_path, monkeypatch):
+    """With the motion given, so that the map is known exactly."""
+    motion = affine(6, shift_mm=(3, -2, 4), axis="z")
+    heads = {"T1w": head, "T2w": warp_image(head, motion.inverse(), FIELD)}
+    for modality, image in heads.items():
+        io.write_image(tmp_path / f"{modality}.nii.gz", image)
+    io.write_image(tmp_path / "mine.nii.gz", coarse.images["T1w"])
+    moved = []
+
+    def rigid(fixed, moving, threads, seed):
+        moved.append((fixed.data.sum(), moving.data.sum(), threads, seed))
+        return motion
+
+    monkeypatch.setattr("diffeode.prepare.template.rigid_registration", rigid)
+    scans = [Scan("a", "01", None, kind, tmp_path / f"{kind}.nii.gz", None, None, None) for kind in ("T1w", "T2w")]
+    write_placement(tmp_path / "t1w", Placement(truth, coarse.grid), {"step": "placement", "choice": "mine"})
+    template = {"t1w": str(tmp_path / "mine.nii.gz")}
+    t1w = (scans[0], Before(placed=tmp_path / "t1w"))
+    place(scans[1], template, Before(), t1w, tmp_path / "t2w", threads=2, seed=3)
+    found = Before(placed=tmp_path / "t2w").placement()
+    np.testing.assert_allclose(found.to_scan.matrix, motion.matrix @ truth.matrix, atol=1e-5)
+    assert found.grid.matches(given(tmp_path / "mine.nii.gz").grid)
+    sums = [image.data.sum() for image in heads.values()]
+    assert moved == [(pytest.approx(sums[0], rel=1e-3), pytest.approx(sums[1], rel=1e-3), 2, 3)]
+    choice = read_receipt(tmp_path / "t2w/receipt.json")["choice"]
+    assert (choice["through"], choice["seed"]) == ("sub-01_T1w", 3)
 
 
 @pytest.mark.slow

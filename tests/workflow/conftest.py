@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import plans
 import pytest
+from plans import Plan
+from rich_study import running_scripts, write_rich_study
+from warm import WarmPython
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _TAKEN = ("Snakefile", "config", "envs", "src", "workflow")
@@ -50,6 +57,19 @@ parameters: {levels: [2], iterations: [2]}
 """
 
 
+@cache
+def warm_python() -> WarmPython:
+    """The process that has Snakemake imported, one for all tests of a worker."""
+    return WarmPython()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cooled() -> Iterator[None]:
+    yield
+    if warm_python.cache_info().currsize:
+        warm_python().close()
+
+
 @dataclass(frozen=True)
 class Clone:
     """A copy of the repository's files and, where a study was run there, its results."""
@@ -58,7 +78,15 @@ class Clone:
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Snakemake here with the default profile; its standard output and error together are ``stdout``."""
+        return self.python(*self.command(*arguments)[1:])
+
+    def snakemake_apart(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same in a Python of its own, as a user starts it."""
         return subprocess.run(self.command(*arguments), **self.options(), check=False)
+
+    def python(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a script, or ``-m`` and a module, here; standard output and error together are ``stdout``."""
+        return warm_python().run(command, self.root, self.options()["env"])
 
     def command(self, *arguments: str) -> list[str]:
         profile = ["--workflow-profile", "workflow/profiles/default", "--cores", "2"]
@@ -86,10 +114,16 @@ class Clone:
 
     def status(self, *arguments: str, fails: bool = False) -> str:
         """What the report on the study says."""
-        command = [sys.executable, "workflow/status.py", *arguments]
-        run = subprocess.run(command, **self.options(), check=False)
+        run = self.python("workflow/status.py", *arguments)
         assert (run.returncode != 0) == fails, run.stdout
         return run.stdout
+
+    def plan(self) -> Plan:
+        """Every job of the study, with what its script would be handed."""
+        with tempfile.NamedTemporaryFile() as out:
+            run = self.python(plans.__file__, out.name)
+            assert run.returncode == 0, run.stdout
+            return pickle.loads(Path(out.name).read_bytes())
 
     def path(self, relative: str) -> Path:
         return self.root / relative
@@ -130,21 +164,23 @@ def copied() -> Callable[[Path], Clone]:
 
 
 @pytest.fixture(scope="session")
-def _finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone in which the tiny study is finished, for tests that only read."""
     clone = copy_repository(tmp_path_factory.mktemp("study") / "clone")
     clone.write("config/datasets/tiny.yaml", _DATASET)
     clone.write("config/experiments/tiny.yaml", _EXPERIMENT)
     clone.write("config/config.yaml", _STUDY)
     clone.write("config/methods/brief.yaml", _RUN)
-    run = clone.snakemake()
+    run = clone.snakemake_apart()
     assert run.returncode == 0, run.stdout
+    clone.path("console.txt").write_text(run.stdout, encoding="utf-8")
     return clone
 
 
 @pytest.fixture
-def finished(_finished: Clone, tmp_path: Path) -> Clone:
+def finished(untouched: Clone, tmp_path: Path) -> Clone:
     """A clone of one's own in which the tiny study is finished."""
-    shutil.copytree(_finished.root, tmp_path / "clone")
+    shutil.copytree(untouched.root, tmp_path / "clone")
     return Clone(tmp_path / "clone")
 
 
@@ -152,3 +188,31 @@ def finished(_finished: Clone, tmp_path: Path) -> Clone:
 def fresh(tmp_path: Path) -> Clone:
     """A clone of one's own without results."""
     return copy_repository(tmp_path / "clone")
+
+
+@pytest.fixture(scope="session")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    clone = copy_repository(tmp_path_factory.mktemp("rich") / "clone")
+    write_rich_study(clone)
+    return clone
+
+
+@pytest.fixture(scope="session")
+def _rich_plan(rich: Clone) -> bytes:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIFFEODE_DATA", str(rich.path("data")))
+        return pickle.dumps(rich.plan())
+
+
+@pytest.fixture
+def rich_plan(_rich_plan: bytes) -> Plan:
+    """The plan of the study of ``rich_study.py``, a copy of one's own."""
+    return pickle.loads(_rich_plan)
+
+
+@pytest.fixture
+def run_script(rich: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable]:
+    """A function that runs the script of a job of ``rich_plan`` in a folder of one's own, here and now."""
+    monkeypatch.chdir(tmp_path)
+    with running_scripts(rich.path("workflow/scripts")) as run:
+        yield run

@@ -110,9 +110,12 @@ wildcard_constraints:
     run=one_of(run.name for run in STUDY.runs),
 
 
-def code(script, *modules):
-    """What results depend on besides inputs and parameters: a script, and modules with all that they import."""
-    return _code_hash(SCRIPTS / f"{script}.py", *modules)
+def code(script, *modules, beside=()):
+    """What results depend on besides inputs and parameters: a script, and modules with all that they import.
+
+    ``beside`` names the scripts that it imports from; ``_job`` is left out, because it decides no result.
+    """
+    return _code_hash(*(SCRIPTS / f"{name}.py" for name in (script, *beside)), *modules)
 
 
 _code_hash = cache(code_hash)
@@ -349,7 +352,7 @@ def step_code(script, *choices):
     def given(wildcards):
         recipe = recipe_of(scan_of(wildcards))
         chosen = backend_modules(**{choice: getattr(recipe, choice) for choice in choices})
-        return code(script, f"diffeode.prepare.{script}", *chosen)
+        return code(script, f"diffeode.prepare.{script}", *chosen, beside=["_scan"])
 
     return given
 
@@ -532,7 +535,8 @@ def collected(wildcards):
 
 def table_caption(sentence):
     """What a table shows, and of whom."""
-    populations = " and ".join(dict.fromkeys(e.population for e in STUDY.experiments))
+    sides = (side for e in STUDY.experiments for side in (e.fixed, e.moving))
+    populations = " and ".join(dict.fromkeys(side.dataset.population for side in sides))
     return f"{STUDY.title} ({populations}). {sentence}"
 
 

@@ -17,7 +17,7 @@ rule draw_pairs:
         ENVIRONMENT
     params:
         pairs=pair_rows,
-        code=code("draw_pairs"),
+        code=code("draw_pairs", "diffeode.io"),
     message:
         "writing down the pairs of {wildcards.experiment}"
     script:

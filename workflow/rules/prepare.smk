@@ -124,7 +124,7 @@ rule prepare:
         scan=lambda w: scan_fields(scan_of(w)),
         choices=step_params("intensity", "spacing_mm"),
         seed=STUDY.seed,
-        code=code("prepare", "diffeode.prepare.scan"),
+        code=code("prepare", "diffeode.prepare.scan", beside=["_scan"]),
     message:
         "preparing {wildcards.dataset} {wildcards.scan}"
     script:

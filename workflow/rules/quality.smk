@@ -20,7 +20,13 @@ rule inspect_scan:
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("template"),
-        code=code("inspect_scan", "diffeode.figures.preparation", "diffeode.prepare.template"),
+        code=code(
+            "inspect_scan",
+            "diffeode.figures.preparation",
+            "diffeode.prepare.template",
+            "diffeode.datasets.scan",
+            beside=["_scan"],
+        ),
     message:
         "looking at {wildcards.dataset} {wildcards.scan}"
     script:

@@ -48,7 +48,7 @@ rule verdict:
         ENVIRONMENT
     params:
         registrations=len(UNITS),
-        code=code("verdict"),
+        code=code("verdict", "diffeode.errors", "diffeode.io"),
     message:
         "looking for failures"
     script:

@@ -46,7 +46,7 @@ rule wilcoxon:
     params:
         each=table_caption("One-sided Wilcoxon signed-rank tests: is the mean Dice of run greater than that of other?"),
         largest=table_caption("The largest p over the experiments."),
-        code=code("wilcoxon", "diffeode.statistics.wilcoxon", "diffeode.statistics.page"),
+        code=code("wilcoxon", "diffeode.statistics.wilcoxon", "diffeode.statistics.tidy", "diffeode.statistics.page"),
     message:
         "testing runs against each other"
     script:
@@ -71,7 +71,7 @@ rule failures:
     params:
         logs=registration_logs,
         page=table_caption("Registrations that failed."),
-        code=code("failures", "diffeode.statistics.page"),
+        code=code("failures", "diffeode.statistics.page", "diffeode.receipt"),
     message:
         "listing failures"
     script:

@@ -26,7 +26,7 @@ rule descriptor_weights:
         gpu=STUDY.gpu,
     params:
         data=TRAINING_DATA,
-        code=code("train_descriptor", "diffeode.descriptors.learning.material"),
+        code=code("train_descriptor", "diffeode.descriptors.learning.material", "diffeode.threads"),
     message:
         "training the descriptor {wildcards.training}"
     script:

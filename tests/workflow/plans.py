@@ -1,0 +1,136 @@
+"""A plan of a study as plain objects: every job with all that its script would be handed.
+
+Run as a program in a clone, ``plans.py OUT [option=value ...]`` writes a pickled :class:`Plan` to ``OUT``.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+
+class Resources(dict):
+    """A job's resources as scripts ask for them, by key or as attributes; those not settled yet are left out."""
+
+    def __init__(self, items: Iterable[tuple[str, Any]] = ()) -> None:
+        super().__init__((name, value) for name, value in items if isinstance(value, int | str))
+
+    def __getattr__(self, name: str) -> int | str:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job, with what Snakemake would hand its script under the name ``snakemake``."""
+
+    rule: str
+    script: Path | None
+    wildcards: dict[str, str]
+    handed: SimpleNamespace
+    environment: str
+    in_report: dict[str, dict[str, Any]]
+    """Of each output with ``report()``: its category and labels, as the rules' file has them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every job of a study, whether it would run or not.
+
+    Attributes:
+        covered: by a job's parameter ``code``: the scripts and ``diffeode`` modules behind it.
+        modules: what was imported for the plan.
+    """
+
+    jobs: tuple[Job, ...]
+    covered: dict[str, frozenset[str]]
+    modules: frozenset[str]
+
+    def of(self, rule: str, **wildcards: str) -> list[Job]:
+        """The jobs of ``rule``, those with these wildcards."""
+        return [job for job in self.jobs if job.rule == rule and wildcards.items() <= job.wildcards.items()]
+
+    def the(self, rule: str, **wildcards: str) -> Job:
+        """The one such job."""
+        (job,) = self.of(rule, **wildcards)
+        return job
+
+
+def plan(options: list[str]) -> Plan:
+    """The plan of the study in the working directory."""
+    logging.disable(logging.WARNING)
+    from snakemake.api import SnakemakeApi
+    from snakemake.settings.enums import Quietness
+    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+
+    covered = _recorded_code_hashes()
+    config = dict(option.split("=", 1) for option in options)
+    with SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL}, enable_file_logging=False)) as snakemake:
+        workflow = snakemake.workflow(
+            ResourceSettings(cores=2, nodes=None),
+            ConfigSettings(config=config),
+            snakefile=Path("Snakefile"),
+        )
+        workflow.dag(DAGSettings(force_incomplete=True)).execute_workflow(executor="dryrun")
+        jobs = tuple(_job(job) for job in workflow._workflow.dag.jobs)
+    return Plan(jobs, dict(covered), frozenset(sys.modules))
+
+
+def _recorded_code_hashes() -> dict[str, frozenset[str]]:
+    """Filled, as the study is planned, with what each hash of code was made of."""
+    sys.path.insert(0, str(Path("src").resolve()))
+    from diffeode import source
+
+    covered, hashed = {}, source.code_hash
+
+    def recording(*sources):
+        found = hashed(*sources)
+        scripts = {path.name for path in sources if isinstance(path, Path)}
+        covered[found] = frozenset(source.imported_modules(*sources) | scripts)
+        return found
+
+    source.code_hash = recording
+    return covered
+
+
+def _job(job: Any) -> Job:
+    handed = SimpleNamespace(
+        rule=job.rule.name,
+        wildcards=job.wildcards._plainstrings(),
+        input=job.input._plainstrings(),
+        output=job.output._plainstrings(),
+        params=job.params,
+        threads=job.threads,
+        resources=Resources(job.resources.items()),
+        log=job.log._plainstrings(),
+        config=dict(job.rule.workflow.config),
+    )
+    script = Path(job.rule.basedir or ".") / job.rule.script if job.rule.script else None
+    in_report = {}
+    for file in job.output:
+        if file.flags.get("report"):
+            about = file.flags["report"]
+            in_report[str(file)] = {"category": about.category, "labels": about.labels}
+    return Job(
+        rule=job.rule.name,
+        script=script,
+        wildcards=dict(job.wildcards_dict),
+        handed=handed,
+        environment=Path(str(job.conda_env_spec.file)).name if job.conda_env_spec else "",
+        in_report=in_report,
+    )
+
+
+if __name__ == "__main__":
+    import plans  # so that what is pickled here is found under this name
+
+    out, *options = sys.argv[1:]
+    Path(out).write_bytes(pickle.dumps(plans.plan(options)))

@@ -1,0 +1,188 @@
+"""A study in which everything is something else than by default, to see that it arrives where it should."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from plans import Job
+
+THREADS = 3
+FILES = {
+    "config/datasets/heads.yaml": """\
+title: Heads
+population: whole heads
+kind: bids
+root: raw
+labels: synthseg
+prepare:
+  bias: n4
+  brain: synthstrip
+  intensity: white-stripe
+  template: icbm152
+  labels: synthseg
+  spacing_mm: 2.5
+""",
+    "config/datasets/drawn.yaml": """\
+title: Drawn
+population: persons with labels
+kind: bids
+root: drawn
+labels: virtual
+prepare:
+  bias: freesurfer
+  brain: mindgrab
+  intensity: freesurfer
+  template: {t1w: mine.nii.gz}
+  through: direct
+  labels: given
+  spacing_mm: null
+""",
+    "config/datasets/cohort.yaml": """\
+title: Cohort
+population: nobody
+kind: virtual
+labels: virtual
+prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: 7.5}
+cohort: {persons: 3, spacing_mm: 6.5, seed: 17}
+""",
+    "config/experiments/first.yaml": """\
+title: First
+fixed: {dataset: heads, modality: T2w, subjects: ["01", "02"]}
+moving: {dataset: heads, modality: T1w, subjects: ["01", "02"]}
+alignment: affine
+pairs: all
+seed: 11
+""",
+    "config/experiments/second.yaml": """\
+title: Second
+fixed: {dataset: drawn, modality: T2w}
+moving: {dataset: drawn, modality: T1w}
+alignment: none
+grids: refuse
+pairs: 1
+seed: 12
+""",
+    "config/experiments/mixed.yaml": """\
+title: Mixed
+fixed: {dataset: heads, modality: T2w, subjects: ["01"]}
+moving: {dataset: drawn, modality: T1w, subjects: ["05"]}
+alignment: affine
+pairs: all
+seed: 13
+""",
+    "config/experiments/learned-from.yaml": """\
+title: Learned from
+fixed: {dataset: cohort, modality: T2w}
+moving: {dataset: cohort, modality: T1w}
+alignment: affine
+pairs: 2
+seed: 14
+""",
+    "config/config.yaml": """\
+study: rich
+title: A rich study
+experiments: [first, second, mixed]
+runs: [identity, brief, learned, taught, multigradicon]
+ours: brief
+training: learned-from
+seed: 5
+results: results
+panels: 2
+gpu: 1
+time_limit_minutes: 0.5
+tools: [programs]
+""",
+    "config/methods/brief.yaml": """\
+method: neural-ode
+title: Brief title
+parameters: {levels: [2], iterations: [3]}
+time_limit_minutes: 2
+""",
+    "config/methods/learned.yaml": """\
+method: voxelmorph
+title: Learned title
+parameters: {steps: 2, interval: 1, window: 5}
+""",
+    "config/methods/taught.yaml": """\
+method: neural-ode
+title: Taught title
+parameters: {weight_descriptor: 1, descriptor_weights: results/training/toys/best.safetensors}
+""",
+    "config/training/toys.yaml": """\
+scans: ["toys/sub-31/anat/*"]
+validation: ["toys/sub-32/anat/*"]
+recipe: {crop: 16, locations: 32, width: 2, features: 2, halving: 0}
+settings: {steps: 1, interval: 1}
+""",
+    "drawn/participants.tsv": "participant_id\tgroup\nsub-05\tpatients\nsub-06\tcontrols\n",
+}
+SCANS = [
+    *(f"raw/sub-{person}/anat/sub-{person}_{kind}.nii.gz" for person in ("01", "02") for kind in ("T1w", "T2w")),
+    *(
+        f"drawn/sub-{person}/anat/sub-{person}_{kind}"
+        for person in ("05", "06")
+        for kind in ("T1w.nii.gz", "T2w.nii.gz", "dseg.nii.gz", "landmarks.tsv")
+    ),
+    "data/toys/sub-31/anat/sub-31_T1w.nii.gz",
+    "data/toys/sub-32/anat/sub-32_T1w.nii.gz",
+    "mine.nii.gz",
+]
+
+
+def write_rich_study(clone: Any) -> None:
+    """Make the study that of ``clone``; its scans are empty files, since planning reads none."""
+    for name in SCANS:
+        clone.path(name).parent.mkdir(parents=True, exist_ok=True)
+        clone.path(name).touch()
+    for name, text in FILES.items():
+        clone.write(name, text)
+
+
+class Recorder:
+    """Stands for a function of the library: remembers how it was called."""
+
+    def __init__(self, answer: Any = None) -> None:
+        self.answer, self.calls = answer, []
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        self.calls.append((arguments, named))
+        return self.answer
+
+    @property
+    def call(self) -> tuple[tuple, dict[str, Any]]:
+        """Arguments of the one call."""
+        (call,) = self.calls
+        return call
+
+
+@contextmanager
+def running_scripts(scripts: Path) -> Iterator[Callable]:
+    """A function that runs a job's script in this process, on three threads, in the working directory.
+
+    It takes the names of those functions of the library that are replaced and what each of them answers, and returns
+    their recorders, or the one where there is one.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(scripts))
+        patch.setitem(sys.modules, "_job", SimpleNamespace(job=lambda snakemake: nullcontext(print)))
+        patch.delitem(sys.modules, "_scan", raising=False)
+
+        def run(job: Job, *replaced: str, **answers: Any) -> Any:
+            recorders = [Recorder(answers.get(function.rpartition(".")[2])) for function in replaced]
+            for function, recorder in zip(replaced, recorders, strict=True):
+                patch.setattr(function, recorder)
+            job.handed.threads = THREADS
+            for file in job.handed.output:
+                Path(file).parent.mkdir(parents=True, exist_ok=True)
+            runpy.run_path(str(job.script), init_globals={"snakemake": job.handed})
+            return recorders[0] if len(recorders) == 1 else recorders
+
+        yield run
+    sys.modules.pop("_scan", None)

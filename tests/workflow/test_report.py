@@ -1,0 +1,98 @@
+"""The report holds every figure and page of a study, under its heading."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+CATEGORIES = {
+    "coronal_overview": "0 Scans",
+    "summarise": "1 Overlap",
+    "dice_boxplot": "1 Overlap",
+    "dice_by_structure": "1 Overlap",
+    "regularity": "1 Overlap",
+    "wilcoxon": "2 Statistics",
+    "significance": "2 Statistics",
+    "failures": "2 Statistics",
+    "panel": "3 Pairs",
+    "convergence": "3 Pairs",
+    "training_curves": "4 Training",
+    "descriptor_weights": "4 Training",
+    "methods_section": "5 Methods",
+}
+"""By rule."""
+APART = {"inspect_scan", "quality"}
+"""Rules that draw for the pages of preparation, which stand beside the report."""
+
+
+def shown(files) -> set[str]:
+    """Those of ``files`` that are to be looked at: pages and figures, of two forms of a figure the one with lines."""
+    files = set(map(str, files))
+    pictures = {file for file in files if file.endswith((".svg", ".html", ".png"))}
+    return {file for file in pictures if not (file.endswith(".png") and f"{file[:-4]}.svg" in pictures)}
+
+
+def test_every_rule_s_figures_and_pages_are_for_the_report(rich_plan):
+    jobs = [job for job in rich_plan.jobs if job.rule not in APART]
+    assert {job.rule for job in jobs if shown(job.handed.output)} == CATEGORIES.keys()
+    for job in jobs:
+        assert set(job.in_report) == shown(job.handed.output), job.rule
+        assert {about["category"] for about in job.in_report.values()} <= {CATEGORIES.get(job.rule)}
+
+
+@pytest.fixture(scope="module")
+def report(untouched, tmp_path_factory) -> str:
+    """The report of the tiny study."""
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    run = untouched.snakemake("--report", str(file))
+    assert run.returncode == 0, run.stdout
+    return file.read_text(encoding="utf-8")
+
+
+def held(report: str, name: str) -> dict:
+    """What the report's page keeps under ``name``."""
+    begin = report.index(f"var {name} = {{")
+    return json.JSONDecoder().raw_decode(report[report.index("{", begin) :])[0]
+
+
+@pytest.mark.slow
+def test_the_report_holds_every_figure_and_page_of_the_study(untouched, report):
+    folder = untouched.path("results/studies/tiny")
+    files = {str(file.relative_to(untouched.root)) for file in folder.rglob("*") if file.is_file()}
+    results = held(report, "results")
+    assert set(results) == shown(files)
+    for name, result in results.items():
+        kind, content = result["data_uri"].split(";base64,") if ";base64," in result["data_uri"] else (None, None)
+        assert kind, name
+        assert base64.b64decode(content) == untouched.path(name).read_bytes(), name
+        assert result["caption"], name
+
+
+@pytest.mark.slow
+def test_everything_stands_under_its_heading(untouched, report):
+    headings = {
+        file: heading
+        for heading, groups in held(report, "categories").items()
+        for files in groups.values()
+        for file in files
+    }
+    stems = {rule: heading for rule, heading in CATEGORIES.items() if "Training" not in heading}
+    stems |= {"summary": "1 Overlap", "panels": "3 Pairs", "methods": "5 Methods"}
+    for file, heading in headings.items():
+        names = {Path(part).stem for part in Path(file).parts}
+        assert {stems[name] for name in names & stems.keys()} == {heading}, file
+    assert set(headings) == set(held(report, "results"))
+    assert set(headings.values()) == {heading for heading in CATEGORIES.values() if "Training" not in heading}
+    labels = {file: result["labels"] for file, result in held(report, "results").items()}
+    (panel,) = (labels[file] for file in labels if file.endswith("/brief.png"))
+    (pair,) = {path.name for path in untouched.path("results/registrations/tiny").iterdir()}
+    assert panel == {"pair": pair, "run": "brief"}
+
+
+@pytest.mark.slow
+def test_the_report_s_front_page_names_the_study_and_its_methods(report):
+    assert "Tiny study" in report
+    assert "Brief" in report
