@@ -1,4 +1,4 @@
-"""What a process inherits from where it was started, made harmless: closed streams, a foreign backend, a lost folder."""
+"""What a process inherits from where it was started: closed streams, a notebook's variables, a lost folder."""
 
 from __future__ import annotations
 
@@ -21,8 +21,20 @@ def settle() -> None:
     os.environ["MPLBACKEND"] = "agg"
 
 
-def require_working_folder() -> None:
-    """Raise :class:`InputError` where the folder that this process was started in is gone or closed to it."""
+def require_usable() -> None:
+    """Raise :class:`InputError` where this process cannot work in what it was started in.
+
+    The working folder may be gone, and numba stops at its first use where its number of threads is none.
+    """
+    _require_working_folder()
+    count = (os.environ.get("NUMBA_NUM_THREADS") or "1").strip()
+    if not count.isdecimal() or int(count) < 1:
+        raise InputError(
+            f"The environment variable NUMBA_NUM_THREADS is {count!r}; set it to a whole number from 1 on, or unset it."
+        )
+
+
+def _require_working_folder() -> None:
     try:
         os.getcwd()
     except OSError as error:
@@ -40,4 +52,4 @@ def _open_closed_streams() -> None:
             # the lowest free number, which is this one, as those below are open by now
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, encoding="utf-8", errors="replace", closefd=False))
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="replace", closefd=False))

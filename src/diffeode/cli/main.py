@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from diffeode import __version__
 from diffeode.cli import apply, datasets, methods, register, train, train_descriptor, weights
 from diffeode.errors import InputError, RegistrationError, TrainingError
-from diffeode.surroundings import require_working_folder, settle
+from diffeode.surroundings import require_usable, settle
 from diffeode.watch import terminated_like_exit
 
 _COMMANDS = (register, apply, train, train_descriptor, methods, weights, datasets)
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     with terminated_like_exit():
         try:
-            require_working_folder()
+            require_usable()
             options.command(options)
         except InputError as error:
             return _complain(error, _INPUT_ERROR)
