@@ -18,6 +18,7 @@ from diffeode.evaluation.labels import read_label_table
 from diffeode.methods.runs import Run, load_run, run_names
 from diffeode.names import nearest
 from diffeode.prepare.recipe import Recipe
+from diffeode.presence import lies_at, require_file
 from diffeode.study import Dataset, Experiment, Side, Study
 from diffeode.training.pairs import require_no_test_person
 
@@ -225,8 +226,9 @@ def expand(text: str, where: str) -> str:
 def _bids_description(root: Path) -> dict[str, Any]:
     """What a BIDS folder says of itself; empty where it says nothing."""
     path = root / "dataset_description.json"
-    if not path.is_file():
+    if not lies_at(path):
         return {}
+    require_file(path)
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from diffeode.datasets.demographics import Columns, Demographics, demographics_of, read_table
 from diffeode.datasets.scan import Scan, first_run, person_prefix, require_folder
 from diffeode.errors import InputError
+from diffeode.presence import lies_at
 
 _KINDS = (".nii", ".nii.gz", ".mgz")
 _ENTITY = re.compile(r"_space-([A-Za-z0-9]+)")
@@ -61,7 +62,7 @@ def _scan(dataset: str, root: Path, paths: list[Path], modality: str, demographi
         modality=modality,
         image=first_run(paths, f"{person}_{modality}"),
         labels=_label_map(folder, person, modality),
-        landmarks=landmarks if landmarks.is_file() else None,
+        landmarks=landmarks if lies_at(landmarks) else None,
         **demographics.of(subject).known(),
     )
 
@@ -83,7 +84,7 @@ def _space(path: Path) -> str | None:
 
 
 def _participants(path: Path) -> Demographics:
-    if not path.is_file():
+    if not lies_at(path):
         return Demographics()
     table = read_table(path)
     if "participant_id" not in table:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from diffeode.errors import InputError
 from diffeode.names import nearest
+from diffeode.presence import require_file
 
 GROUPS = {
     0.0: "healthy",
@@ -108,8 +109,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         InputError: missing, of another kind, or unreadable.
     """
-    if not path.is_file():
-        raise InputError(f"There is no table {path}.")
+    require_file(path, "table")
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path} is no table that can be read; give one of {', '.join(SUFFIXES)}.")
     try:

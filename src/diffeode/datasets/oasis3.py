@@ -22,6 +22,7 @@ from diffeode.datasets.demographics import (
 )
 from diffeode.datasets.scan import Scan, first_run, person_prefix, require_distinct, require_folder
 from diffeode.errors import InputError
+from diffeode.presence import lies_at
 
 _SESSION = re.compile(r"(?P<subject>OAS3\d{4})_MR_(?P<session>d\d+)")
 _BIDS_SESSION = re.compile(r"sub-(?P<subject>OAS3\d{4})/ses-(?P<session>d\d+)")
@@ -175,7 +176,7 @@ def _age_at_visit(table: pd.DataFrame) -> pd.Series:
 
 
 def _sexes(path: Path) -> dict[str, str]:
-    if not path.is_file():
+    if not lies_at(path):
         return {}
     table = read_table(path)
     require_columns(table, ["OASISID", _SEX], path)

@@ -16,6 +16,7 @@ from diffeode.prepare.intensity import robust, white_stripe
 from diffeode.prepare.plausible import require_skull_stripped
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.units import LABELS, TO_SCAN, Before, Placement
+from diffeode.presence import require_file
 from diffeode.receipt import write_receipt
 from diffeode.software import preparing_versions
 from diffeode.space import Grid
@@ -139,8 +140,7 @@ def read_landmarks(path: Path) -> pd.DataFrame:
     Raises:
         InputError: missing, without one of the columns, with a name twice or a coordinate that is not a finite number.
     """
-    if not path.is_file():
-        raise InputError(f"There is no table of landmarks {path}.")
+    require_file(path, "table of landmarks")
     try:
         table = pd.read_csv(path, sep="\t", dtype={"name": str})
         coordinates = table[["x", "y", "z"]].to_numpy(dtype=np.float64)
