@@ -18,6 +18,8 @@ def settle() -> None:
     matplotlib does not even load where it does not know that name.
     """
     _open_closed_streams()
+    # a name of a file that the terminal cannot show is spelled out instead of ending the command
+    sys.stdout.reconfigure(errors="backslashreplace")
     os.environ["MPLBACKEND"] = "agg"
 
 

@@ -67,7 +67,7 @@ BELOW = {
     "networks": {"warp"},
     "training": {"errors", "presence", "space", "image", "transform", "io", "receipt"},
     "desk": {
-        *("errors", "image", "transform", "io", "receipt"),
+        *("errors", "names", "image", "transform", "io", "receipt"),
         *("datasets", "prepare", "methods", "training", "evaluation", "figures"),
     },
     "checked_yaml": {"errors", "names", "presence"},

@@ -30,6 +30,7 @@ def _train_descriptor(options: argparse.Namespace) -> None:
     from diffeode.descriptors.learning.material import read_training, train_descriptor
     from diffeode.figures.training_curves import training_curves
     from diffeode.methods.base import require_device
+    from diffeode.names import readable
     from diffeode.threads import use_threads
     from diffeode.training.loop import CURVES
 
@@ -37,5 +38,5 @@ def _train_descriptor(options: argparse.Namespace) -> None:
     use_threads(options.threads)
     best = train_descriptor(options.training, options.data, options.output, options.device)
     criterion = read_training(options.training).settings.criterion
-    training_curves(options.output / CURVES, options.training.stem, options.output / "curves.png", criterion)
+    training_curves(options.output / CURVES, readable(options.training.stem), options.output / "curves.png", criterion)
     print(best)
