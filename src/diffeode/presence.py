@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from diffeode.errors import InputError
@@ -14,6 +15,14 @@ _LARGEST_POINTER_BYTES = 32768
 def lies_at(path: Path | str) -> bool:
     """Whether anything lies at ``path``: also a link whose target is missing, which ``Path.exists`` denies."""
     return os.path.lexists(path)
+
+
+def without_hidden(paths: Iterable[Path]) -> list[Path]:
+    """Sorted, without files whose names begin with a dot, which no user put there.
+
+    Such are the ``._`` files that macOS keeps beside others on foreign disks, and what was half written.
+    """
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def require_file(path: Path | str, what: str = "file") -> None:

@@ -24,7 +24,7 @@ BELOW = {
     "download": {"errors"},
     "software": set(),
     "resample": {"space", "image", "transform"},
-    "weights": {"errors", "names", "io", "download"},
+    "weights": {"errors", "names", "presence", "io", "download"},
     "determinism": set(),
     "warp": {"fused", "determinism"},
     "source": set(),
@@ -77,7 +77,7 @@ BELOW = {
         *("datasets", "prepare", "evaluation", "methods", "training"),
     },
     "methods_section": {"datasets", "prepare", "methods", "study"},
-    "inventory": {"errors", "receipt", "datasets", "study", "study_files"},
+    "inventory": {"errors", "presence", "receipt", "datasets", "study", "study_files"},
 }
 """What each room may know; the command line and the package itself may know all."""
 

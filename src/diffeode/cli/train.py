@@ -41,7 +41,7 @@ def _train(options: argparse.Namespace) -> None:
     from diffeode.figures.training_curves import training_curves
     from diffeode.methods.base import Machine, require_device
     from diffeode.methods.runs import load_run
-    from diffeode.methods.training import CRITERION
+    from diffeode.methods.training import CRITERION, trained_method
 
     run = load_run(options.run)
     require_device(options.device)
@@ -49,7 +49,8 @@ def _train(options: argparse.Namespace) -> None:
         raise InputError("Both a dataset and lists of scans are given; give either --bids or --fixed and --moving.")
     if options.bids:
         modalities = (options.fixed_modality, options.moving_modality)
-        persons = persons_of_dataset(options.bids, *modalities, options.subjects)
+        wanted = trained_method(run).learns_from_labels
+        persons = persons_of_dataset(options.bids, *modalities, options.subjects, wanted)
     else:
         labels = (options.fixed_labels, options.moving_labels)
         persons = persons_of_files(options.fixed, options.moving, *labels)
