@@ -11,6 +11,7 @@ from jsonschema.exceptions import ValidationError
 
 from diffeode.errors import InputError
 from diffeode.names import nearest
+from diffeode.presence import require_file
 
 _KINDS = {"object": "a block of keys", "array": "a list", "string": "a word", "integer": "a whole number"}
 _KINDS |= {"number": "a number", "boolean": "true or false", "null": "null"}
@@ -22,10 +23,11 @@ def read_yaml(path: Path) -> Any:
     Raises:
         InputError: missing, or not valid YAML.
     """
+    require_file(path)
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"There is no file {path}.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
 

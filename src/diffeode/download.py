@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ _FIRST_WAIT_S = 1.0
 _TIMEOUT_S = 60.0
 _CHUNK_BYTES = 1 << 16
 _PROGRESS_PERIOD_S = 1.0
+_EXTENT = re.compile(r"bytes (\d+)-")
 _TOO_MANY_REQUESTS, _RANGE_NOT_SATISFIABLE = 429, 416
 
 
@@ -40,7 +42,8 @@ def fetch(
 
     What arrived before a break is kept in ``<to>.part`` and continued (HTTP Range), now and by later calls. A broken
     connection or a busy server is tried again, waiting longer each time, until four attempts in a row bring nothing.
-    Processes that want the same file wait for the first of them.
+    An attempt brings nothing where no more is here after it than there ever was, or where the server knows no ranges,
+    so that it began with the first byte. Processes that want the same file wait for the first of them.
 
     Args:
         urls: one address, or several of the same content in order of preference.
@@ -95,7 +98,13 @@ class _UnusableError(Exception):
 
 
 class _BrokenError(Exception):
-    """This attempt failed; another may succeed."""
+    """This attempt failed; another may succeed.
+
+    Attributes:
+        anew: the server had begun with the first byte, though it was asked for the rest.
+    """
+
+    anew = False
 
 
 def _checked(path: Path, expected: _Expected) -> Path:
@@ -136,16 +145,16 @@ def _fetch_from_any(urls: Sequence[str], part: Path, expected: _Expected, progre
 
 
 def _fetch_patiently(url: str, part: Path, expected: _Expected, progress: Progress) -> None:
-    idle, reason = 0, ""
+    idle, reason, most = 0, "", _size(part)
     while idle < _IDLE_ATTEMPTS:
         if idle:
             time.sleep(_FIRST_WAIT_S * 2 ** (idle - 1))
-        before = _size(part)
         try:
             _continue(url, part, expected, progress)
         except _BrokenError as error:
             reason = str(error)
-            idle = idle + 1 if _size(part) <= before else 0
+            idle = 0 if _size(part) > most and not error.anew else idle + 1
+            most = max(most, _size(part))
             continue
         if wrong := expected.wrong(part):
             part.unlink()
@@ -156,7 +165,7 @@ def _fetch_patiently(url: str, part: Path, expected: _Expected, progress: Progre
 
 def _continue(url: str, part: Path, expected: _Expected, progress: Progress) -> None:
     """Bring what ``part`` lacks, in one request."""
-    have = _size(part)
+    have, anew = _size(part), False
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
@@ -164,14 +173,33 @@ def _continue(url: str, part: Path, expected: _Expected, progress: Progress) -> 
                 _accept_or_drop(part, expected, response)
                 return
             _require_success(response)
-            resumed = response.status_code == requests.codes.partial_content
-            _receive(response, part, have if resumed else 0, expected, progress)
+            start = _start(response, part, have)
+            anew = start < have
+            _receive(response, part, start, expected, progress)
+        return
+    except _BrokenError as error:
+        reason = str(error)
     except requests.Timeout:
-        raise _BrokenError(f"silent for {_TIMEOUT_S:.0f} s") from None
+        reason = f"silent for {_TIMEOUT_S:.0f} s"
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-        raise _BrokenError("the connection broke" if _size(part) > have else type(error).__name__) from None
+        reason = "the connection broke" if _size(part) > have else type(error).__name__
     except requests.RequestException as error:
         raise _UnusableError(f"cannot be asked ({type(error).__name__})") from None
+    broken = _BrokenError(reason)
+    broken.anew = anew
+    raise broken
+
+
+def _start(response: requests.Response, part: Path, have: int) -> int:
+    """Where what the server sends begins: after what is here, or at the first byte where it knows no ranges."""
+    if response.status_code != requests.codes.partial_content:
+        return 0
+    extent = _EXTENT.match(response.headers.get("Content-Range", ""))
+    start = int(extent.group(1)) if extent else None
+    if start not in (0, have):
+        part.write_bytes(b"")
+        raise _BrokenError("the server sent another part of the file than was asked for")
+    return start
 
 
 def _accept_or_drop(part: Path, expected: _Expected, response: requests.Response) -> None:

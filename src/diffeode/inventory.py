@@ -14,6 +14,7 @@ from diffeode.datasets.ixi_download import ARCHIVES
 from diffeode.datasets.oasis3 import clinical_table
 from diffeode.datasets.scan import Scan, person_prefix
 from diffeode.errors import InputError
+from diffeode.presence import without_hidden
 from diffeode.receipt import damage, read_receipt
 from diffeode.study import Dataset
 from diffeode.study_files import load_dataset
@@ -34,7 +35,7 @@ class Inventory:
 
 def dataset_names(repository: Path) -> list[str]:
     """Every dataset that has a file."""
-    return sorted(path.stem for path in (repository / "config" / "datasets").glob("*.yaml"))
+    return [path.stem for path in without_hidden((repository / "config" / "datasets").glob("*.yaml"))]
 
 
 def take_inventory(name: str, repository: Path) -> Inventory:

@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +21,7 @@ from nibabel.filebasedimages import ImageFileError
 
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.image import Image, Labels
+from diffeode.presence import require_file
 from diffeode.space import RAS_TO_LPS, Grid, flip_ras_lps
 from diffeode.transform import Affine, DisplacementField
 
@@ -105,10 +106,9 @@ def read_ras_displacement(path: Path | str) -> DisplacementField:
 
 def read_affine(path: Path | str) -> Affine:
     """A 4 x 4 matrix in RAS mm from a text file written by :func:`write_affine`."""
+    require_file(path, "affine file")
     try:
         return Affine(np.loadtxt(path))
-    except FileNotFoundError:
-        raise InputError(f"There is no affine file {path}.") from None
     except ValueError as error:
         raise InputError(f"{path} does not hold a 4 x 4 matrix of numbers ({error}).") from None
 
@@ -131,8 +131,7 @@ def _grid(shape: tuple[int, ...], nifti: nib.spatialimages.SpatialImage, path: P
 
 
 def _open(path: Path) -> nib.spatialimages.SpatialImage:
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
+    require_file(path)
     if not path.name.endswith(_SCAN_SUFFIXES):
         raise InputError(
             f"{path} is not a NIfTI or FreeSurfer image (its name ends in none of {', '.join(_SCAN_SUFFIXES)})."
@@ -238,14 +237,13 @@ def written_whole(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=f"-{path.name}", dir=path.parent)
-        os.close(handle)
+        temporary = path.with_name(f".writing-{secrets.token_hex(4)}-{path.name}")
+        # with the permissions that the user's umask leaves, or the folder's own rules
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except OSError as error:
         raise InputError(f"Cannot write {path}: {error.strerror}; free or choose another folder.") from None
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
         raise InputError(f"Cannot write {path}: {error.strerror or error}; nothing was kept of it.") from error

@@ -24,7 +24,7 @@ class Dataset:
     Attributes:
         kind: ``bids``, ``oasis3``, ``ixi``, ``folder``, or ``virtual`` for a cohort made here.
         root: the folder of the scans.
-        labels: table of the structures to evaluate, or None where there are no labels.
+        labels: table of the structures to evaluate, or None where label maps do not matter, if there are any.
         recipe: how its scans are prepared.
         cohort: ``persons``, ``spacing_mm`` and ``seed`` of a virtual cohort.
         layout: where its files lie in ``root`` (:func:`diffeode.datasets.listing.list_dataset`).
@@ -64,7 +64,7 @@ class Dataset:
         if "access" in self.about and not self.root.is_dir():
             raise InputError(f"Dataset {self.name} has no folder {self.root}: {self.about['access']}")
         modalities = (modality,) if modality else tuple(self.layout.get("scans", ("T1w", "T2w")))
-        return list_dataset(self.name, self.kind, self.root, modalities, self.layout)
+        return list_dataset(self.name, self.kind, self.root, modalities, self.layout, self.labels is not None)
 
     def t1w_of(self, scan: Scan) -> Scan:
         """The T1w of the visit on which ``scan`` was made.

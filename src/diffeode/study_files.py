@@ -19,6 +19,7 @@ from diffeode.evaluation.labels import read_label_table
 from diffeode.methods.runs import Run, load_run, run_names
 from diffeode.names import nearest
 from diffeode.prepare.recipe import Recipe
+from diffeode.presence import lies_at, require_file, without_hidden
 from diffeode.study import Dataset, Experiment, Side, Study
 from diffeode.training.pairs import require_no_test_person
 
@@ -184,7 +185,7 @@ class _Reader:
         folder = self.repository / "config" / "labels"
         path = folder / f"{name}.tsv"
         if not path.is_file():
-            known = (table.stem for table in folder.glob("*.tsv"))
+            known = (table.stem for table in without_hidden(folder.glob("*.tsv")))
             raise InputError(f"{where} names label table {name!r}, which config/labels has not{nearest(name, known)}.")
         read_label_table(path)
         return path
@@ -198,7 +199,7 @@ class _Reader:
             return self.given[kind, name], f"{kind.removesuffix('s')} {name!r}"
         folder = self.repository / "config" / kind
         if not (folder / f"{name}.yaml").is_file():
-            known = (file.stem for file in folder.glob("*.yaml"))
+            known = (file.stem for file in without_hidden(folder.glob("*.yaml")))
             raise InputError(f"There is no {kind.removesuffix('s')} {name!r}{nearest(name, known)}.")
         return read_yaml(folder / f"{name}.yaml"), f"config/{kind}/{name}.yaml"
 
@@ -226,8 +227,9 @@ def expand(text: str, where: str) -> str:
 def _bids_description(root: Path) -> dict[str, Any]:
     """What a BIDS folder says of itself; empty where it says nothing."""
     path = root / "dataset_description.json"
-    if not path.is_file():
+    if not lies_at(path):
         return {}
+    require_file(path)
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError):

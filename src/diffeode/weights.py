@@ -19,6 +19,7 @@ from diffeode.download import Progress, fetch
 from diffeode.errors import InputError
 from diffeode.io import sha256
 from diffeode.names import nearest
+from diffeode.presence import without_hidden
 
 
 @final
@@ -50,7 +51,7 @@ class Weights:
 
 def weights_names() -> tuple[str, ...]:
     """All weights of the catalogue."""
-    return tuple(sorted(path.stem for path in _catalogue().glob("*.yaml")))
+    return tuple(path.stem for path in without_hidden(_catalogue().glob("*.yaml")))
 
 
 @cache

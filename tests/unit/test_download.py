@@ -25,6 +25,7 @@ class Site:
     """A server of ``CONTENT`` and how it misbehaves; what it was asked and how many bytes it was let to send."""
 
     ranges: bool = True
+    shift: int = 0
     cuts: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
@@ -44,7 +45,7 @@ def handler_of(site: Site) -> type[BaseHTTPRequestHandler]:
             if status != 200:
                 self.answer(status, b"")
             elif wanted and site.ranges:
-                start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+                start = int(wanted.removeprefix("bytes=").removesuffix("-")) + site.shift
                 extent = f"bytes */{len(CONTENT)}" if start >= len(CONTENT) else None
                 extent = extent or f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
                 self.answer(416 if start >= len(CONTENT) else 206, CONTENT[start:], extent)
@@ -218,3 +219,33 @@ def test_several_at_once_fetch_it_once(site, tmp_path):
         thread.join()
     assert len(site.asked) == 1
     assert left_in(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("cuts", [[200_000, 100_000], [CUT], range(70_000, len(CONTENT), 70_000)])
+def test_a_server_without_ranges_that_always_breaks_off_is_given_up(site, tmp_path, cuts):
+    """It begins anew each time, so that more than before is there by chance again and again."""
+    site.ranges, site.cuts = False, list(cuts) * 50
+    with pytest.raises(InputError, match="broke off"):
+        fetch(site.url(), tmp_path / "file", md5=MD5)
+    assert len(site.asked) <= 1 + download._IDLE_ATTEMPTS
+
+
+def test_a_server_without_ranges_that_recovers_brings_the_file(site, tmp_path):
+    site.ranges, site.cuts = False, [CUT, 100_000]
+    assert fetch(site.url(), tmp_path / "file", md5=MD5).read_bytes() == CONTENT
+
+
+def test_a_server_that_drops_and_breaks_in_turn_is_given_up(site, tmp_path):
+    """Each answer 416 throws away what the broken one before it brought."""
+    site.ranges, site.cuts, site.statuses = False, [CUT] * 50, [200, 416] * 50
+    with pytest.raises(InputError, match="broke off"):
+        fetch(site.url(), tmp_path / "file", md5=MD5)
+    assert len(site.asked) <= 2 + download._IDLE_ATTEMPTS
+
+
+def test_another_range_than_was_asked_for_is_not_appended(site, tmp_path):
+    """Without a checksum nothing else would notice."""
+    (tmp_path / "file.part").write_bytes(CONTENT[:KEPT])
+    site.shift = -1000
+    assert fetch(site.url(), tmp_path / "file").read_bytes() == CONTENT
+    assert [wanted for _, wanted in site.asked] == [f"bytes={KEPT}-", None]

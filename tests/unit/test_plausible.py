@@ -9,7 +9,7 @@ from diffeode.datasets.virtual import make_cohort
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.image import Image
 from diffeode.prepare.brain import without_negatives
-from diffeode.prepare.plausible import read_plausible, require_skull_stripped
+from diffeode.prepare.plausible import read_plausible, stripped_brain
 from diffeode.space import Grid
 
 SHAPE = (40, 44, 36)
@@ -92,11 +92,11 @@ def test_real_scans_are_plausible_and_brains_told_from_heads(data_root):
     assert len(brains) == 10
     for path in heads:
         with pytest.raises(InputError, match=r"looks like a whole head, not a skull-stripped brain"):
-            require_skull_stripped(without_negatives(read_plausible(path), path.name), path.name)
+            stripped_brain(without_negatives(read_plausible(path), path.name), path.name)
     for path in brains:
         brain = without_negatives(read_plausible(path), path.name)
         for part in (brain, *coarse_and_cropped(brain)):
-            require_skull_stripped(part, path.name)
+            stripped_brain(part, path.name)
 
 
 def coarse_and_cropped(brain: Image) -> list[Image]:
@@ -125,7 +125,7 @@ def test_heads_as_small_as_brains_are_told_by_how_the_field_of_view_cuts_them(da
         head = read_plausible(path)
         small = Image(head.data, Grid(head.grid.shape, head.grid.affine @ np.diag([0.65, 0.65, 0.65, 1])))
         with pytest.raises(InputError, match=r"\(1\d\d\d ml above zero, cut off by [23] faces"):
-            require_skull_stripped(small, path.name)
+            stripped_brain(small, path.name)
 
 
 @pytest.mark.slow
@@ -134,7 +134,7 @@ def test_virtual_persons_are_brains(tmp_path):
     scans = [*tmp_path.rglob("*_T?w.nii.gz")]
     assert len(scans) == 4
     for path in scans:
-        require_skull_stripped(read_plausible(path), path.name)
+        stripped_brain(read_plausible(path), path.name)
 
 
 def test_a_small_head_is_told_by_where_it_leaves_the_field_of_view():
@@ -143,14 +143,14 @@ def test_a_small_head_is_told_by_where_it_leaves_the_field_of_view():
     ball = np.linalg.norm(points, axis=-1) < 50
     neck = (np.linalg.norm(points[..., :2], axis=-1) < 25) & (points[..., 2] < 0)
     shoulder = np.linalg.norm(points[..., 1:], axis=-1) < 20
-    require_skull_stripped(Image((ball | neck).astype(float), grid), "brain with its stem cut")
+    stripped_brain(Image((ball | neck).astype(float), grid), "brain with its stem cut")
     with pytest.raises(InputError, match=r"cut off by 3 faces of the field of view"):
-        require_skull_stripped(Image((ball | neck | shoulder).astype(float), grid), "head")
+        stripped_brain(Image((ball | neck | shoulder).astype(float), grid), "head")
 
 
 def test_a_box_that_noise_fills_is_no_brain():
     with pytest.raises(InputError, match="cut off by 6 faces"):
-        require_skull_stripped(Image(NOISE, Grid(SHAPE, np.diag([2.0, 2, 2, 1]))), "noise")
+        stripped_brain(Image(NOISE, Grid(SHAPE, np.diag([2.0, 2, 2, 1]))), "noise")
 
 
 def test_what_resampling_leaves_below_zero_becomes_zero():

@@ -148,6 +148,33 @@ def test_templates_on_two_grids(tmp_path, head, coarse):
 # ------------------------------------------------------------------------------------------------ the alignment
 
 
+@pytest.mark.parametrize("bad", ["t1w.nii.gz", "t2w.nii.gz"])
+@pytest.mark.parametrize(
+    ("spoilt", "message"),
+    [
+        (lambda data: data - 0.5, "z-scored"),
+        (lambda data: np.where(data > 0, 1, 0), "constant"),
+    ],
+)
+def test_the_template_that_cannot_be_used_is_the_one_named(tmp_path, coarse, bad, spoilt, message):
+    image = coarse.images["T1w"]
+    files = [tmp_path / "t1w.nii.gz", tmp_path / "t2w.nii.gz"]
+    for file in files:
+        io.write_image(file, Image(spoilt(image.data) if file.name == bad else image.data, image.grid))
+    with pytest.raises(InputError, match=message) as error:
+        given(*files)
+    named = {file.name for file in files if file.name in str(error.value)}
+    assert named == {bad}
+
+
+@pytest.mark.parametrize("modality", ["T2w", "PDw"])
+def test_the_way_through_the_t1w_is_judged_by_the_scans_own_contrast(monkeypatch, coarse, head, truth, modality):
+    asked = []
+    monkeypatch.setattr(Template, "like", lambda self, contrast: asked.append(contrast) or self.images["T1w"])
+    align_through_t1w(head, head, coarse, modality, truth, "it", 1, 1)
+    assert set(asked) == {modality}
+
+
 def test_a_scan_that_is_the_template_stays_in_place(coarse):
     found = align_to_template(coarse.images["T1w"], coarse, "T1w", "it", 1, 1)
     assert farthest_mm(found, Affine(), coarse) < 0.05
@@ -211,14 +238,14 @@ def test_a_ball_is_no_brain(coarse):
 )
 def test_an_affine_that_cannot_be_right_is_refused(coarse, head, truth, wrong, message):
     with pytest.raises(InputError, match=f"scan.nii does not look like a brain .*{message}"):
-        align_through_t1w(head, head, coarse, Affine(truth.matrix @ wrong), "scan.nii", 1, 1)
+        align_through_t1w(head, head, coarse, "T2w", Affine(truth.matrix @ wrong), "scan.nii", 1, 1)
 
 
 def test_the_way_through_the_t1w(coarse, head, truth):
     motion = affine(6, shift_mm=(3, -2, 4), axis="z")
     t2w = warp_image(Image(np.where(head.data > 0.02, 1.1 - head.data, 0), head.grid), motion.inverse(), FIELD)
     assert farthest_mm(rigid_registration(head, t2w, 1, 1), motion, coarse) < 1.0
-    found = align_through_t1w(t2w, head, coarse, truth, "it", 1, 1)
+    found = align_through_t1w(t2w, head, coarse, "T2w", truth, "it", 1, 1)
     assert farthest_mm(found, Affine(motion.matrix @ truth.matrix), coarse) < 1.0
     scales = np.linalg.svd((found.matrix @ truth.inverse().matrix)[:3, :3], compute_uv=False)
     np.testing.assert_allclose(scales, 1, atol=1e-6)

@@ -5,7 +5,6 @@ Tests may run as root, whom no permission stops, so the refusals are simulated.
 
 import errno
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,7 @@ def image() -> Image:
 
 
 def test_read_only_folder(monkeypatch, tmp_path, image):
-    monkeypatch.setattr(tempfile, "mkstemp", refuse(errno.EACCES))
+    monkeypatch.setattr(os, "open", refuse(errno.EACCES))
     with pytest.raises(
         InputError, match=r"Cannot write .*scan.nii.gz: Permission denied; free or choose another folder"
     ):

@@ -24,6 +24,9 @@ def job(snakemake, recorded: bool = True) -> Iterator[Callable[[str], None]]:
     """
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(snakemake.threads)
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
+    from diffeode.surroundings import settle
+
+    settle()
     console = os.fdopen(os.dup(2), "w", buffering=1)
     _into(snakemake.log[0])
     what = f"{snakemake.rule} {' '.join(snakemake.wildcards)}".strip()
@@ -53,7 +56,7 @@ def reason(error: Exception) -> str:
 
 def _into(log: str) -> None:
     """Point this process's standard output and error at ``log``, also for libraries that are not Python."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)

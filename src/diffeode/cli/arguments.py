@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -27,22 +28,42 @@ def add_init(command: argparse.ArgumentParser, meaning: str) -> None:
 
 def add_machine(command: argparse.ArgumentParser) -> None:
     """Add ``--threads``, ``--device`` and ``--seed``."""
-    command.add_argument(
-        "--threads", type=positive, default=processors(), metavar="N", help="processors to use (default: all)"
-    )
+    add_threads(command)
     command.add_argument(
         "--device", type=device, default="cpu", metavar="cpu|cuda", help="where to compute (default: %(default)s)"
     )
     command.add_argument("--seed", type=seed, default=0, metavar="S", help="of what is random (default: %(default)s)")
 
 
-def positive(text: str) -> int:
-    """A whole number from 1 on.
+def add_threads(command: argparse.ArgumentParser) -> None:
+    """Add ``--threads``."""
+    command.add_argument(
+        "--threads",
+        type=threads,
+        default=processors(),
+        metavar="N",
+        help="processors to use, at most those there are (default: all)",
+    )
+
+
+def path(text: str) -> Path:
+    """The path ``text``, which must not be empty: ``Path("")`` would be the working folder.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty, perhaps because a shell variable is not set; give a path")
+    return Path(text)
+
+
+def threads(text: str) -> int:
+    """A whole number from 1 on; where this process has fewer processors, their number.
 
     Raises:
         argparse.ArgumentTypeError: ``text`` is none.
     """
-    return _whole_number(text, 1)
+    return min(_whole_number(text, 1), processors())
 
 
 def minutes(text: str) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from diffeode import __version__
 from diffeode.cli import apply, datasets, methods, register, train, train_descriptor, weights
 from diffeode.errors import InputError, RegistrationError, TrainingError
+from diffeode.surroundings import require_usable, settle
 from diffeode.watch import terminated_like_exit
 
 _COMMANDS = (register, apply, train, train_descriptor, methods, weights, datasets)
@@ -18,9 +19,11 @@ _INPUT_ERROR, _FAILED, _INTERRUPTED = 2, 1, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 1 for a failed registration or 2 for unusable input."""
+    settle()
     options = _parser().parse_args(arguments)
     with terminated_like_exit():
         try:
+            require_usable()
             options.command(options)
         except InputError as error:
             return _complain(error, _INPUT_ERROR)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, minutes, setting
+from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, minutes, path, setting
 from diffeode.cli.delivery import delivered_whole
 from diffeode.cli.progress import ProgressLine
 from diffeode.errors import InputError, RegistrationError
@@ -39,10 +39,10 @@ def add(commands: Any) -> None:
         "Both scans must be skull-stripped (background 0); grids and orientations may differ, and intensities are "
         "normalised here. Maps are ITK displacement fields (LPS mm) that antsApplyTransforms and SimpleITK read.",
     )
-    register.add_argument("fixed", type=Path, metavar="FIXED", help="the scan whose grid the result lies on")
-    register.add_argument("moving", type=Path, metavar="MOVING", help="the scan to bring there")
-    register.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the results")
-    register.add_argument("--weights", type=Path, metavar="FILE", help="of a run that is trained first")
+    register.add_argument("fixed", type=path, metavar="FIXED", help="the scan whose grid the result lies on")
+    register.add_argument("moving", type=path, metavar="MOVING", help="the scan to bring there")
+    register.add_argument("-o", "--output", type=path, required=True, metavar="OUT", help="folder of the results")
+    register.add_argument("--weights", type=path, metavar="FILE", help="of a run that is trained first")
     register.add_argument("--method", default=DEFAULT_RUN, metavar="RUN", help="a named run (default: %(default)s)")
     register.add_argument(
         "--set",
@@ -53,9 +53,9 @@ def add(commands: Any) -> None:
         help="a hyper-parameter of the run (docs/methods.md), such as weight_gradient=0.5; may be given several times",
     )
     add_init(register, "align affinely first, or trust the positions in the headers")
-    register.add_argument("--labels", type=Path, metavar="FILE", help="label map of MOVING, to be warped too")
+    register.add_argument("--labels", type=path, metavar="FILE", help="label map of MOVING, to be warped too")
     register.add_argument(
-        "--fixed-labels", type=Path, metavar="FILE", help="label map of FIXED, to measure the overlap"
+        "--fixed-labels", type=path, metavar="FILE", help="label map of FIXED, to measure the overlap"
     )
     add_machine(register)
     register.add_argument(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine
+from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, path
 from diffeode.cli.progress import ProgressLine
 from diffeode.errors import InputError
 
@@ -22,12 +21,12 @@ def add(commands: Any) -> None:
         "same order, or as a BIDS dataset. A training that was stopped goes on when it is started again.",
     )
     train.add_argument("run", metavar="RUN", help="a named run; 'diffeode methods' says which are trained first")
-    train.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the training")
-    train.add_argument("--fixed", type=Path, nargs="+", default=[], metavar="SCAN", help="one scan per person")
-    train.add_argument("--moving", type=Path, nargs="+", default=[], metavar="SCAN", help="one scan per person")
-    train.add_argument("--fixed-labels", type=Path, nargs="+", default=[], metavar="FILE", help="their label maps")
-    train.add_argument("--moving-labels", type=Path, nargs="+", default=[], metavar="FILE", help="their label maps")
-    train.add_argument("--bids", type=Path, metavar="FOLDER", help="a BIDS dataset instead of lists")
+    train.add_argument("-o", "--output", type=path, required=True, metavar="OUT", help="folder of the training")
+    train.add_argument("--fixed", type=path, nargs="+", default=[], metavar="SCAN", help="one scan per person")
+    train.add_argument("--moving", type=path, nargs="+", default=[], metavar="SCAN", help="one scan per person")
+    train.add_argument("--fixed-labels", type=path, nargs="+", default=[], metavar="FILE", help="their label maps")
+    train.add_argument("--moving-labels", type=path, nargs="+", default=[], metavar="FILE", help="their label maps")
+    train.add_argument("--bids", type=path, metavar="FOLDER", help="a BIDS dataset instead of lists")
     train.add_argument("--fixed-modality", default="T2w", metavar="SUFFIX", help="(default: %(default)s)")
     train.add_argument("--moving-modality", default="T1w", metavar="SUFFIX", help="(default: %(default)s)")
     train.add_argument("--subjects", nargs="+", metavar="SUB", help="of the dataset (default: all)")
@@ -42,7 +41,7 @@ def _train(options: argparse.Namespace) -> None:
     from diffeode.figures.training_curves import training_curves
     from diffeode.methods.base import Machine, require_device
     from diffeode.methods.runs import load_run
-    from diffeode.methods.training import CRITERION
+    from diffeode.methods.training import CRITERION, trained_method
 
     run = load_run(options.run)
     require_device(options.device)
@@ -50,7 +49,8 @@ def _train(options: argparse.Namespace) -> None:
         raise InputError("Both a dataset and lists of scans are given; give either --bids or --fixed and --moving.")
     if options.bids:
         modalities = (options.fixed_modality, options.moving_modality)
-        persons = persons_of_dataset(options.bids, *modalities, options.subjects)
+        wanted = trained_method(run).learns_from_labels
+        persons = persons_of_dataset(options.bids, *modalities, options.subjects, wanted)
     else:
         labels = (options.fixed_labels, options.moving_labels)
         persons = persons_of_files(options.fixed, options.moving, *labels)

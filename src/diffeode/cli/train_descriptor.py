@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from diffeode.cli.arguments import device, positive, processors
+from diffeode.cli.arguments import add_threads, device, path
 
 
 def add(commands: Any) -> None:
@@ -18,10 +18,10 @@ def add(commands: Any) -> None:
         "weights (best.safetensors), curves and where to go on to a folder. Given again after a kill, the same command "
         "goes on from the last checkpoint.",
     )
-    train.add_argument("training", type=Path, metavar="TRAINING", help="a YAML file: scans, labels, validation, ...")
-    train.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the training")
-    train.add_argument("--data", type=Path, default=Path(), metavar="DIR", help="where its patterns start (default: .)")
-    train.add_argument("--threads", type=positive, default=processors(), metavar="N", help="processors to use")
+    train.add_argument("training", type=path, metavar="TRAINING", help="a YAML file: scans, labels, validation, ...")
+    train.add_argument("-o", "--output", type=path, required=True, metavar="OUT", help="folder of the training")
+    train.add_argument("--data", type=path, default=Path(), metavar="DIR", help="where its patterns start (default: .)")
+    add_threads(train)
     train.add_argument("--device", type=device, default="cpu", metavar="cpu|cuda", help="where (default: %(default)s)")
     train.set_defaults(command=_train_descriptor, when_interrupted="the same command goes on from the last checkpoint")
 
@@ -30,6 +30,7 @@ def _train_descriptor(options: argparse.Namespace) -> None:
     from diffeode.descriptors.learning.material import read_training, train_descriptor
     from diffeode.figures.training_curves import training_curves
     from diffeode.methods.base import require_device
+    from diffeode.names import readable
     from diffeode.threads import use_threads
     from diffeode.training.loop import CURVES
 
@@ -37,5 +38,5 @@ def _train_descriptor(options: argparse.Namespace) -> None:
     use_threads(options.threads)
     best = train_descriptor(options.training, options.data, options.output, options.device)
     criterion = read_training(options.training).settings.criterion
-    training_curves(options.output / CURVES, options.training.stem, options.output / "curves.png", criterion)
+    training_curves(options.output / CURVES, readable(options.training.stem), options.output / "curves.png", criterion)
     print(best)

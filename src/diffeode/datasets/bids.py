@@ -9,28 +9,36 @@ from pathlib import Path
 from diffeode.datasets.demographics import Columns, Demographics, demographics_of, read_table
 from diffeode.datasets.scan import Scan, first_run, person_prefix, require_folder
 from diffeode.errors import InputError
+from diffeode.presence import lies_at, without_hidden
 
 _KINDS = (".nii", ".nii.gz", ".mgz")
 _ENTITY = re.compile(r"_space-([A-Za-z0-9]+)")
 
 
-def list_scans(dataset: str, root: Path, modalities: Sequence[str] = ("T1w", "T2w")) -> list[Scan]:
+def list_scans(
+    dataset: str, root: Path, modalities: Sequence[str] = ("T1w", "T2w"), label_maps: bool = True
+) -> list[Scan]:
     """Every scan of ``modalities`` under ``root``, sorted by name, with its label map, landmarks and demographics.
 
-    Of several runs the first is taken. A label map is ``<person>_dseg`` or, where there is none, the only
+    Where a scan is there in its own space and in others (``space-<...>``), as a derivative has it, its own is taken. Of
+    several runs the first is taken. A label map is ``<person>_dseg`` or, where there is none, the only
     ``<person>_<...>_dseg`` beside the scan; one that says ``space-<modality>`` belongs to that modality alone. Group,
     age, sex and CDR are those of ``participants.tsv``; where it has no column ``group``, the group follows from
     ``cdr``. Scans and label maps may be FreeSurfer's ``.mgz``.
 
+    Args:
+        label_maps: whether any are wanted; if not, it does not matter which there are.
+
     Raises:
         InputError: no such folder, no scan, two scans with one name, a file in another person's folder, several label
-            maps, or a ``participants.tsv`` that cannot be read, lacks ``participant_id`` or has a CDR that is none.
+            maps where one is wanted, two rows of one person with different groups, or a ``participants.tsv`` that
+            cannot be read, lacks ``participant_id`` or has a CDR that is none.
     """
     root = Path(root)
     require_folder(dataset, root)
     demographics = _participants(root / "participants.tsv")
     scans = [
-        _scan(dataset, root, paths, modality, demographics)
+        _scan(dataset, root, paths, modality, demographics, label_maps)
         for folder in sorted([*root.glob("sub-*/anat"), *root.glob("sub-*/ses-*/anat")])
         for modality in modalities
         if (paths := _volumes(folder, modality))
@@ -41,10 +49,12 @@ def list_scans(dataset: str, root: Path, modalities: Sequence[str] = ("T1w", "T2
 
 
 def _volumes(folder: Path, suffix: str) -> list[Path]:
-    return sorted(path for kind in _KINDS for path in folder.glob(f"*_{suffix}{kind}"))
+    return without_hidden(path for kind in _KINDS for path in folder.glob(f"*_{suffix}{kind}"))
 
 
-def _scan(dataset: str, root: Path, paths: list[Path], modality: str, demographics: Demographics) -> Scan:
+def _scan(
+    dataset: str, root: Path, paths: list[Path], modality: str, demographics: Demographics, label_maps: bool
+) -> Scan:
     folder = paths[0].parent
     subject_folder, *session_folder = folder.relative_to(root).parts[:-1]
     subject = subject_folder.removeprefix("sub-")
@@ -59,11 +69,16 @@ def _scan(dataset: str, root: Path, paths: list[Path], modality: str, demographi
         subject=subject,
         session=session,
         modality=modality,
-        image=first_run(paths, f"{person}_{modality}"),
-        labels=_label_map(folder, person, modality),
-        landmarks=landmarks if landmarks.is_file() else None,
+        image=first_run(_of_own_space(paths), f"{person}_{modality}"),
+        labels=_label_map(folder, person, modality) if label_maps else None,
+        landmarks=landmarks if lies_at(landmarks) else None,
         **demographics.of(subject).known(),
     )
+
+
+def _of_own_space(paths: list[Path]) -> list[Path]:
+    """Those of ``paths`` that lie in the space of their own scan; all where none does."""
+    return [path for path in paths if _space(path) is None] or paths
 
 
 def _label_map(folder: Path, person: str, modality: str) -> Path | None:
@@ -73,7 +88,9 @@ def _label_map(folder: Path, person: str, modality: str) -> Path | None:
     candidates = plain or found
     if len(candidates) > 1:
         names = ", ".join(path.name for path in candidates)
-        raise InputError(f"{folder} has several label maps of {person} ({names}); keep one.")
+        raise InputError(
+            f"{folder} has several label maps of {person} ({names}); keep one, or choose by a pattern (kind: folder)."
+        )
     return candidates[0] if candidates else None
 
 
@@ -83,7 +100,7 @@ def _space(path: Path) -> str | None:
 
 
 def _participants(path: Path) -> Demographics:
-    if not path.is_file():
+    if not lies_at(path):
         return Demographics()
     table = read_table(path)
     if "participant_id" not in table:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from diffeode.errors import InputError
 from diffeode.names import nearest
+from diffeode.presence import require_file
 
 GROUPS = {
     0.0: "healthy",
@@ -81,20 +82,42 @@ class Demographics:
     Attributes:
         visits: of each subject (:func:`subject_key`), the day of a visit, or None, and what was known then.
         within_days: visits farther from a scan say nothing about it.
+        source: where they were read, for messages.
     """
 
     visits: Mapping[str, Sequence[tuple[int | None, Person]]] = field(default_factory=dict)
     within_days: int = WITHIN_DAYS
+    source: Path | None = None
 
     def of(self, subject: str, day: int | None = None) -> Person:
-        """What is known of ``subject`` when scanned at ``day``: each value from the nearest visit that has it."""
+        """What is known of ``subject`` when scanned at ``day``: each value from the nearest visit that has it.
+
+        Raises:
+            InputError: several rows of the nearest visit, or of any where ``day`` is not known, tell different groups.
+        """
         visits = sorted(
-            (abs(day - seen) if day is not None and seen is not None else 0, position, person)
+            (abs(day - seen) if day is not None and seen is not None else 0, position, seen, person)
             for position, (seen, person) in enumerate(self.visits.get(subject_key(subject), ()))
         )
-        near = [person for distance, _, person in visits if distance <= self.within_days]
+        visits = [visit for visit in visits if visit[0] <= self.within_days]
+        self._require_one_group(subject, day, [(seen, person.group) for *_, seen, person in visits])
+        near = [person for *_, person in visits]
         values = {name: [getattr(p, name) for p in near if getattr(p, name) is not None] for name in vars(Person())}
         return Person(**{name: found[0] for name, found in values.items() if found})
+
+    def _require_one_group(
+        self, subject: str, day: int | None, groups: Sequence[tuple[int | None, str | None]]
+    ) -> None:
+        """``groups`` are those of each visit's day, the nearest first."""
+        told = [(seen, group) for seen, group in groups if group is not None]
+        of_visit = dict.fromkeys(group for seen, group in told if day is None or seen == told[0][0])
+        if len(of_visit) > 1:
+            when = "" if day is None else f" at the visit nearest to day {day}"
+            shown = " and ".join(map(repr, of_visit))
+            raise InputError(
+                f"{self.source} has several rows of {subject} with different groups{when} ({shown}); keep the row "
+                "that belongs to the scan."
+            )
 
 
 def subject_key(subject: str) -> str:
@@ -108,8 +131,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         InputError: missing, of another kind, or unreadable.
     """
-    if not path.is_file():
-        raise InputError(f"There is no table {path}.")
+    require_file(path, "table")
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path} is no table that can be read; give one of {', '.join(SUFFIXES)}.")
     try:
@@ -144,7 +166,7 @@ def demographics_of(table: pd.DataFrame, columns: Columns, path: Path, within_da
     for row in placed.to_dict("records"):
         values = {name: row[column] for name, column in vars(columns).items() if column and not pd.isna(row[column])}
         visits.setdefault(subject_key(values["subject"]), []).append((_day(values, path), _person(values, path)))
-    return Demographics(visits, within_days)
+    return Demographics(visits, within_days, path)
 
 
 def require_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:

@@ -12,6 +12,7 @@ from diffeode.datasets.demographics import Demographics, subject_key
 from diffeode.datasets.scan import Scan, require_distinct, require_folder
 from diffeode.errors import InputError
 from diffeode.names import nearest
+from diffeode.presence import without_hidden
 
 PLACEHOLDERS = ("subject", "session", "run", "group")
 """What a pattern can name; ``*`` is anything inside one name, ``**/`` any folders."""
@@ -70,7 +71,7 @@ def _found(root: Path, pattern: str, dataset: str, what: str) -> dict[tuple[str,
     """The file of every subject and session."""
     compiled = _compile(pattern, dataset)
     runs: dict[tuple[str, str | None], dict[int, Path]] = {}
-    for path in sorted(root.glob(compiled.glob)):
+    for path in without_hidden(root.glob(compiled.glob)):
         match = compiled.regex.fullmatch(path.relative_to(root).as_posix())
         if match is None:
             continue

@@ -18,6 +18,7 @@ from diffeode.datasets.demographics import (
 from diffeode.datasets.scan import Scan, require_distinct, require_folder
 from diffeode.errors import InputError
 from diffeode.names import nearest
+from diffeode.presence import lies_at, without_hidden
 
 CONTRASTS = {"T1w": "T1", "T2w": "T2", "PDw": "PD"}
 """What IXI calls a modality."""
@@ -63,7 +64,7 @@ def _files(root: Path, modality: str) -> list[Path]:
     if modality not in CONTRASTS:
         raise InputError(f"IXI has no modality {modality!r}{nearest(modality, CONTRASTS)}.")
     ending = f"IXI*-{CONTRASTS[modality]}.nii*"
-    return sorted([*root.glob(ending), *root.glob(f"*/{ending}")])
+    return without_hidden([*root.glob(ending), *root.glob(f"*/{ending}")])
 
 
 def _scan(dataset: str, path: Path, subject: str, modality: str, demographics: Demographics) -> Scan:
@@ -83,7 +84,7 @@ def _scan(dataset: str, path: Path, subject: str, modality: str, demographics: D
 
 
 def _table(root: Path) -> Path | None:
-    return next((path for suffix in SUFFIXES if (path := root / f"IXI{suffix}").is_file()), None)
+    return next((path for suffix in SUFFIXES if lies_at(path := root / f"IXI{suffix}")), None)
 
 
 def _read_table(path: Path | None) -> Demographics:

@@ -14,12 +14,15 @@ from diffeode.datasets.oasis3 import list_oasis3
 from diffeode.datasets.scan import Scan
 
 
-def list_dataset(name: str, kind: str, root: Path, modalities: Sequence[str], layout: Mapping[str, Any]) -> list[Scan]:
+def list_dataset(
+    name: str, kind: str, root: Path, modalities: Sequence[str], layout: Mapping[str, Any], label_maps: bool = True
+) -> list[Scan]:
     """Every scan of ``modalities``, sorted by name.
 
     Args:
         kind: ``bids``, ``oasis3``, ``ixi`` or ``folder``.
         layout: the keys ``scans``, ``label_maps`` and ``demographics`` of the dataset's file, where it has them.
+        label_maps: whether any are wanted.
 
     Raises:
         InputError: as the adapter of that kind.
@@ -33,5 +36,6 @@ def list_dataset(name: str, kind: str, root: Path, modalities: Sequence[str], la
         return list_ixi(name, root, modalities, table)
     if kind == "folder":
         known = read_demographics(table, Columns(**demographics), within_days) if table else Demographics()
-        return list_folder(name, root, layout["scans"], modalities, layout.get("label_maps"), known)
-    return list_scans(name, root, modalities)
+        maps = layout.get("label_maps") if label_maps else None
+        return list_folder(name, root, layout["scans"], modalities, maps, known)
+    return list_scans(name, root, modalities, label_maps)

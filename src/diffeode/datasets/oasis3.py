@@ -22,6 +22,7 @@ from diffeode.datasets.demographics import (
 )
 from diffeode.datasets.scan import Scan, first_run, person_prefix, require_distinct, require_folder
 from diffeode.errors import InputError
+from diffeode.presence import lies_at, without_hidden
 
 _SESSION = re.compile(r"(?P<subject>OAS3\d{4})_MR_(?P<session>d\d+)")
 _BIDS_SESSION = re.compile(r"sub-(?P<subject>OAS3\d{4})/ses-(?P<session>d\d+)")
@@ -84,7 +85,7 @@ def _sessions(root: Path) -> list[tuple[Path, str, str]]:
 
 
 def _files(folder: Path, modality: str) -> list[Path]:
-    return sorted(path for place in _PLACES for path in folder.glob(f"{place}/*_{modality}.nii*"))
+    return without_hidden(path for place in _PLACES for path in folder.glob(f"{place}/*_{modality}.nii*"))
 
 
 def _scan(
@@ -134,7 +135,7 @@ def clinical_table(dataset: str, root: Path) -> Path:
     Raises:
         InputError: there is none, or several.
     """
-    tables = sorted([*root.glob("*.csv"), *root.glob("*data_files/**/*.csv")])
+    tables = without_hidden([*root.glob("*.csv"), *root.glob("*data_files/**/*.csv")])
     found = [path for path in tables if _layout(read_table(path)) is not None]
     if len(found) > 1:
         raise InputError(
@@ -175,7 +176,7 @@ def _age_at_visit(table: pd.DataFrame) -> pd.Series:
 
 
 def _sexes(path: Path) -> dict[str, str]:
-    if not path.is_file():
+    if not lies_at(path):
         return {}
     table = read_table(path)
     require_columns(table, ["OASISID", _SEX], path)

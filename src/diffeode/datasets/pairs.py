@@ -12,6 +12,7 @@ from diffeode.datasets.scan import Scan
 from diffeode.datasets.selection import ScanKey, digest
 from diffeode.errors import InputError
 from diffeode.names import nearest
+from diffeode.presence import why_no_file
 
 _COLUMNS = ("pair", "fixed", "moving", "fixed_dataset", "moving_dataset", "seed")
 
@@ -127,8 +128,8 @@ def _by_hand(fixed: Sequence[Scan], moving: Sequence[Scan], path: Path) -> list[
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"There is no table of pairs {path}; give 'all', a number, or an existing file.")
+    if reason := why_no_file(path, "table of pairs"):
+        raise InputError(f"{reason}; give 'all', a number, or an existing file.")
     try:
         table = pd.read_csv(path, sep="\t", dtype=str)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):

@@ -82,7 +82,10 @@ def first_run(paths: Sequence[Path], name: str) -> Path:
     by_run = {(_RUN.sub("", _stem(path)), _run(path)): path for path in paths}
     if len(by_run) < len(paths) or (len(paths) > 1 and len({(rest, run == 0) for rest, run in by_run}) > 1):
         shown = " and ".join(str(path) for path in sorted(paths)[:2])
-        raise InputError(f"There are two scans named {name}: {shown}; keep one, or number them as runs (run-1, run-2).")
+        raise InputError(
+            f"There are two scans named {name}: {shown}; keep one, number them as runs (run-1, run-2), or choose by a "
+            "pattern (kind: folder)."
+        )
     return by_run[min(by_run)]
 
 

@@ -17,6 +17,7 @@ from diffeode.descriptors.mind import patch_distances, self_similarity
 from diffeode.descriptors.network import FeatureNetwork
 from diffeode.errors import InputError
 from diffeode.names import nearest
+from diffeode.presence import lies_at, require_file
 from diffeode.training.checkpoint import read_checkpoint
 
 ARCHITECTURE, VERSION = "diffeode-descriptor", 1
@@ -84,7 +85,9 @@ def weights_file(weights: str) -> Path:
     """
     weights = weights or DEFAULT_WEIGHTS
     path = Path(weights) if weights.endswith(".safetensors") else _WEIGHTS / f"{weights}.safetensors"
-    if not path.is_file():
+    if lies_at(path):
+        require_file(path, "file of weights")
+    else:
         known = sorted(file.stem for file in _WEIGHTS.glob("*.safetensors"))
         raise InputError(
             f"There are no descriptor weights {weights!r}{nearest(weights, known)}; or give a .safetensors."

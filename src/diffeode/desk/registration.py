@@ -11,6 +11,7 @@ from diffeode.errors import RegistrationError
 from diffeode.methods.base import Machine
 from diffeode.methods.harness import Result, Task, reason_of, register
 from diffeode.methods.runs import Run
+from diffeode.names import readable
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.scan import prepare_image
 from diffeode.transform import warp_image, warp_labels
@@ -38,7 +39,7 @@ def register_at_desk(
 
     write_metrics(folder / "metrics.json", run, result, task, inputs, provenance)
     _write_maps(result, task, inputs, folder)
-    title = f"{inputs.moving_path.name} to {inputs.fixed_path.name}, {run.title}"
+    title = f"{readable(inputs.moving_path.name)} to {readable(inputs.fixed_path.name)}, {run.title}"
     draw_overview(result, task, title, folder / "overview.png")
     return result
 

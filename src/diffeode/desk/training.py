@@ -61,14 +61,18 @@ def persons_of_files(
 
 
 def persons_of_dataset(
-    root: Path, fixed_modality: str, moving_modality: str, subjects: Sequence[str] | None
+    root: Path, fixed_modality: str, moving_modality: str, subjects: Sequence[str] | None, label_maps: bool = True
 ) -> list[Person]:
     """Everybody under the BIDS folder ``root``, or the ``subjects`` named, who has both scans; the first visit of each.
+
+    Args:
+        label_maps: whether the run learns from any.
 
     Raises:
         InputError: no such folder, modality or subject.
     """
-    scans = list_scans(root.resolve().name, root, tuple(dict.fromkeys((fixed_modality, moving_modality))))
+    modalities = tuple(dict.fromkeys((fixed_modality, moving_modality)))
+    scans = list_scans(root.resolve().name, root, modalities, label_maps)
     sides = [
         {scan.subject: scan for scan in reversed(choose_scans(scans, modality, subjects))}
         for modality in (fixed_modality, moving_modality)

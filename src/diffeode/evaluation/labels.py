@@ -11,6 +11,7 @@ from diffeode.errors import InputError
 from diffeode.image import Labels
 from diffeode.io import read_labels
 from diffeode.names import nearest
+from diffeode.presence import require_file
 
 COLUMNS = ("id", "name", "abbreviation", "hemisphere", "group")
 _HEMISPHERES = ("left", "right", "none")
@@ -23,10 +24,9 @@ def read_label_table(path: Path | str) -> pd.DataFrame:
         InputError: missing file, missing column, an id that is no positive whole number or comes twice, no rows, or a
             hemisphere other than left, right, none.
     """
+    require_file(path, "label table")
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise InputError(f"There is no label table {path}.") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a table of tab-separated columns ({str(error).strip()}).") from None
     for column in COLUMNS:

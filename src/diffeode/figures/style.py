@@ -18,7 +18,7 @@ from matplotlib.textpath import TextPath
 
 from diffeode.errors import InputError
 from diffeode.io import written_whole
-from diffeode.names import nearest
+from diffeode.names import nearest, readable
 
 FULL_WIDTH_IN = 7.2
 """Two columns of a journal page, inches."""
@@ -69,6 +69,8 @@ _STYLE = {
     "savefig.dpi": 300,
     "figure.facecolor": "white",
     "image.interpolation": "nearest",
+    # Names of files and groups are shown as they are: a $ in them begins no formula.
+    "text.parse_math": False,
     "pdf.fonttype": 42,
     # Equal input, equal bytes: a figure that did not change is not a change.
     "svg.hashsalt": "diffeode",
@@ -122,8 +124,9 @@ def page(out: Path, width_in: float, height_in: float, layout: str | None = "con
 
 def say(out: Path, sentence: str) -> None:
     """A figure that holds one sentence, where there is nothing to draw."""
+    lines = "\n".join(map(readable, sentence.splitlines()))
     with page(out, FULL_WIDTH_IN, 1.0) as figure:
-        figure.text(0.5, 0.5, sentence, ha="center", va="center", color=SOFT, fontsize=8)
+        figure.text(0.5, 0.5, lines, ha="center", va="center", color=SOFT, fontsize=8)
 
 
 def weigh_labels(labels: Sequence, run_looks: Sequence[Look]) -> None:

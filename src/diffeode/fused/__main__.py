@@ -1,5 +1,6 @@
 """``python -m diffeode.fused``: compile every kernel now, so that no registration waits for it."""
 
+import numba
 import torch
 
 from diffeode.fused.compiler import compiled_mark
@@ -38,4 +39,6 @@ def compile_all() -> None:
 
 
 if __name__ == "__main__":
+    if numba.config.DISABLE_JIT:
+        raise SystemExit("diffeode: NUMBA_DISABLE_JIT is set, so no kernel can be compiled; unset it.")
     compile_all()

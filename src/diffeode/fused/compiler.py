@@ -41,8 +41,11 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def serves(*tensors: Tensor) -> bool:
-    """Whether kernels can work on these: volumes ``(1, C, X, Y, Z)`` in float32 on the CPU."""
-    if not all(map(_is_volume, tensors)):
+    """Whether kernels can work on these: volumes ``(1, C, X, Y, Z)`` in float32 on the CPU.
+
+    None does where ``NUMBA_DISABLE_JIT`` is set: interpreted, they would take hours where torch takes seconds.
+    """
+    if numba.config.DISABLE_JIT or not all(map(_is_volume, tensors)):
         return False
     _compile_elsewhere()
     return True
@@ -74,6 +77,8 @@ def compiled_mark() -> Path | None:
 
     Its name holds what numba compiles anew for: the sources and their dates, the processor, its own version.
     """
+    if numba.config.DISABLE_JIT:
+        return None
     try:
         folder = Path(numba.njit(serves, cache=True).stats.cache_path)
     except RuntimeError:

@@ -14,6 +14,7 @@ from diffeode.errors import InputError
 from diffeode.methods.base import Method
 from diffeode.methods.registry import lacks, make_method, method_class, method_names
 from diffeode.names import nearest
+from diffeode.presence import without_hidden
 from diffeode.watch import LONGEST_MINUTES
 
 
@@ -82,7 +83,7 @@ def runs_folder() -> Path:
 
 def run_names() -> tuple[str, ...]:
     """Every named run."""
-    return tuple(sorted(path.stem for path in runs_folder().glob("*.yaml")))
+    return tuple(path.stem for path in without_hidden(runs_folder().glob("*.yaml")))
 
 
 def load_run(name: str) -> Run:

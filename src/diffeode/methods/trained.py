@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from diffeode.errors import InputError, RegistrationError
 from diffeode.io import sha256
 from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device, require_in
+from diffeode.presence import lies_at, why_no_file
 from diffeode.transform import DisplacementField
 
 if TYPE_CHECKING:
@@ -106,8 +106,10 @@ class TrainedMethod(Method):
                 f"{self.title} is trained first and has no weights; run 'diffeode train', or name their file by the "
                 "parameter weights (a study with the key training does both)."
             )
-        if not Path(self.weights).is_file():
+        if not lies_at(self.weights):
             return f"{self.title} has no weights at {self.weights}; train it, or correct the parameter weights."
+        if reason := why_no_file(self.weights, "file of weights"):
+            return f"{self.title} cannot read its weights: {reason}."
         if self.weights_sha256 and sha256(self.weights) != self.weights_sha256:
             return f"{self.weights} is not the file of weights meant (its SHA-256 differs); train it anew."
         return ""

@@ -34,6 +34,8 @@ def place(
     else:
         other, its_units = t1w
         to_t1w = its_units.placement().to_scan
-        to_scan = align_through_t1w(brain, its_units.stripped(other), chosen, to_t1w, name, threads, seed)
+        to_scan = align_through_t1w(
+            brain, its_units.stripped(other), chosen, scan.modality, to_t1w, name, threads, seed
+        )
     choice = {"template": chosen.name, "through": t1w[0].id if t1w else None, "seed": seed}
     write_placement(folder, Placement(to_scan, chosen.grid), about(scan, "placement", choice, {}))

@@ -11,11 +11,12 @@ from diffeode import io
 from diffeode.datasets.scan import ANATOMICAL, Scan
 from diffeode.errors import InputError
 from diffeode.image import Image, Labels
-from diffeode.prepare.brain import nonzero, without_negatives
+from diffeode.prepare.brain import without_negatives
 from diffeode.prepare.intensity import robust, white_stripe
-from diffeode.prepare.plausible import require_skull_stripped
+from diffeode.prepare.plausible import stripped_brain
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.units import LABELS, TO_SCAN, Before, Placement
+from diffeode.presence import require_file
 from diffeode.receipt import write_receipt
 from diffeode.software import preparing_versions
 from diffeode.space import Grid
@@ -48,8 +49,7 @@ def prepare_image(
     """
     image = without_negatives(image, name)
     if mask is None:
-        require_skull_stripped(image, name)
-        mask = nonzero(image, name)
+        mask = stripped_brain(image, name)
     grid = placement.grid if placement else image.grid
     if spacing_mm is not None:
         grid = grid.resample(spacing_mm)
@@ -139,8 +139,7 @@ def read_landmarks(path: Path) -> pd.DataFrame:
     Raises:
         InputError: missing, without one of the columns, with a name twice or a coordinate that is not a finite number.
     """
-    if not path.is_file():
-        raise InputError(f"There is no table of landmarks {path}.")
+    require_file(path, "table of landmarks")
     try:
         table = pd.read_csv(path, sep="\t", dtype={"name": str})
         coordinates = table[["x", "y", "z"]].to_numpy(dtype=np.float64)

@@ -95,12 +95,13 @@ def given(t1w: Path, t2w: Path | None = None) -> Template:
     Raises:
         InputError: a file is unusable, not skull-stripped (empty), or the two lie on different grids.
     """
-    images = {"T1w": io.read_image(t1w)} | ({"T2w": io.read_image(t2w)} if t2w else {})
-    images = {modality: without_negatives(image, f"{t1w} ({modality})") for modality, image in images.items()}
+    files = {"T1w": t1w} | ({"T2w": t2w} if t2w else {})
+    images = {modality: without_negatives(io.read_image(file), str(file)) for modality, file in files.items()}
     if t2w and not images["T2w"].grid.matches(images["T1w"].grid):
         raise InputError(f"The templates {t1w} and {t2w} lie on different grids; give a pair in one space.")
-    images = {modality: _with_cubic_voxels(image, f"{t1w} ({modality})") for modality, image in images.items()}
-    return _cropped(Path(t1w).name.partition(".")[0], images, nonzero(images["T1w"], str(t1w)))
+    images = {modality: _with_cubic_voxels(image, str(files[modality])) for modality, image in images.items()}
+    name = Path(t1w).name.partition(".")[0]
+    return _cropped(name, images, nonzero(images["T1w"], str(t1w)), {m: str(file) for m, file in files.items()})
 
 
 def align_to_template(scan: Image, template: Template, modality: str, name: str, threads: int, seed: int) -> Affine:
@@ -131,23 +132,31 @@ def align_to_template(scan: Image, template: Template, modality: str, name: str,
 
 
 def align_through_t1w(
-    t2w: Image, t1w: Image, template: Template, template_to_t1w: Affine, name: str, threads: int, seed: int
+    scan: Image,
+    t1w: Image,
+    template: Template,
+    modality: str,
+    template_to_t1w: Affine,
+    name: str,
+    threads: int,
+    seed: int,
 ) -> Affine:
-    """Points of ``template`` to points of ``t2w``, RAS mm, by way of the T1w of the same person and session.
+    """Points of ``template`` to points of ``scan``, RAS mm, by way of the T1w of the same person and session.
 
     Args:
-        t2w, t1w: skull-stripped, each on its own grid; the T1w's head is moved rigidly onto the T2w's.
+        scan, t1w: skull-stripped, each on its own grid; the T1w's head is moved rigidly onto the scan's.
+        modality: the scan's contrast, such as T2w; without a template of it, it is compared with the T1w.
         template_to_t1w: of the T1w, from :func:`align_to_template`.
-        name: what messages call the T2w.
+        name: what messages call the scan.
 
     Raises:
-        InputError: the T2w does not come to lie on the template; it may be another person's.
+        InputError: the scan does not come to lie on the template; it may be another person's.
         RegistrationError: ANTs gave up.
     """
-    moving = _canonical(t2w)
+    moving = _canonical(scan)
     rigid = rigid_registration(_canonical(t1w), moving, threads, seed)
     found = Affine(rigid.matrix @ template_to_t1w.matrix)
-    _Fit.of(moving, template, "T2w", name).require(found)
+    _Fit.of(moving, template, modality, name).require(found)
     return found
 
 
@@ -169,11 +178,15 @@ def _with_cubic_voxels(image: Image, name: str) -> Image:
     return resample_brain(image, nonzero(image, name), image.grid.resample(smallest))[0]
 
 
-def _cropped(name: str, images: dict[str, Image], mask: np.ndarray) -> Template:
+def _cropped(name: str, images: dict[str, Image], mask: np.ndarray, shown: dict[str, str] | None = None) -> Template:
     """The template on the smallest grid whose sizes are multiples of 16, at least 5 mm around the brain.
 
     The grid may reach beyond the template's own, which can end at the brain.
+
+    Args:
+        shown: what messages call each image; the template's name and its contrast where not given.
     """
+    shown = shown or {modality: f"{name} {modality}" for modality in images}
     grid = images["T1w"].grid
     lower, upper = bounding_box(mask)
     margin = np.ceil(_MARGIN_MM / grid.spacing).astype(int)
@@ -182,7 +195,7 @@ def _cropped(name: str, images: dict[str, Image], mask: np.ndarray) -> Template:
     grid = grid.crop(corner, corner + size)
     brain = _box(mask, corner, size)
     cut = {modality: Image(_box(image.data, corner, size), grid) for modality, image in images.items()}
-    scaled = {modality: robust(image, brain, f"{name} {modality}") for modality, image in cut.items()}
+    scaled = {modality: robust(image, brain, shown[modality]) for modality, image in cut.items()}
     return Template(name, scaled, brain)
 
 

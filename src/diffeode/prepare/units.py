@@ -11,8 +11,8 @@ import numpy as np
 from diffeode import io
 from diffeode.datasets.scan import Scan
 from diffeode.image import Image
-from diffeode.prepare.brain import nonzero, without_negatives
-from diffeode.prepare.plausible import read_plausible, require_skull_stripped
+from diffeode.prepare.brain import without_negatives
+from diffeode.prepare.plausible import read_plausible, stripped_brain
 from diffeode.receipt import RECEIPT, require_intact, write_receipt
 from diffeode.software import preparing_versions
 from diffeode.space import Grid
@@ -69,8 +69,7 @@ class Before:
             DamagedFileError: a unit is not what its receipt says.
         """
         if self.brain is None:
-            require_skull_stripped(image, str(scan.image))
-            return nonzero(image, str(scan.image))
+            return stripped_brain(image, str(scan.image))
         return io.read_labels(intact(self.brain) / MASK).data > 0
 
     def stripped(self, scan: Scan) -> Image:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.io import written_whole
+from diffeode.presence import lies_at, require_file
 
 _KEY = "diffeode"
 """Name of our entry among the metadata of a safetensors file."""
@@ -101,8 +102,9 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _read_safely(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if not path.is_file():
+    if not lies_at(path):
         raise InputError(f"There are no weights at {path}.")
+    require_file(path, "file of weights")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

@@ -144,5 +144,8 @@ def _textured(image: Image, side: str) -> np.ndarray:
 def _read_labels(unit: Path) -> Labels:
     require_intact(unit / "receipt.json")
     if not (unit / _LABELS).is_file():
-        raise InputError(f"The prepared scan {unit} has no labels, which this method is trained with; add a label map.")
+        raise InputError(
+            f"The prepared scan {unit} has no labels, which this method is trained with; add a label "
+            "map, and where a study makes it, its dataset's key labels."
+        )
     return io.read_labels(unit / _LABELS)

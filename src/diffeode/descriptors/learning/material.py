@@ -32,6 +32,7 @@ from diffeode.io import read_image, read_labels, sha256
 from diffeode.names import nearest
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
+from diffeode.presence import without_hidden
 from diffeode.training.loop import Lesson, Settings, train
 
 _SUFFIX = ".nii.gz"
@@ -147,7 +148,7 @@ def _known(content: dict[str, Any], kind: type, path: Path | str) -> dict[str, A
 def _found(patterns: Sequence[str], data: Path) -> list[Path]:
     files = []
     for pattern in patterns:
-        matches = sorted(data.glob(pattern))
+        matches = without_hidden(data.glob(pattern))
         if not matches:
             raise InputError(f"Nothing below {data} fits {pattern!r}; correct the pattern or the folder of the data.")
         files += matches

@@ -1,0 +1,78 @@
+"""Whether a file that was named is there, and in one sentence what is there instead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from diffeode.errors import InputError
+
+_POINTERS = {b"/annex/objects/": "git annex get", b"version https://git-lfs": "git lfs pull"}
+_LARGEST_POINTER_BYTES = 32768
+
+
+def lies_at(path: Path | str) -> bool:
+    """Whether anything lies at ``path``: also a link whose target is missing, which ``Path.exists`` denies."""
+    return os.path.lexists(path)
+
+
+def without_hidden(paths: Iterable[Path]) -> list[Path]:
+    """Sorted, without files whose names begin with a dot, which no user put there.
+
+    Such are the ``._`` files that macOS keeps beside others on foreign disks, and what was half written.
+    """
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
+def require_file(path: Path | str, what: str = "file") -> None:
+    """Raise :class:`InputError` where no file with content lies at ``path``, and say what lies there instead.
+
+    Args:
+        what: what messages call the file where nothing lies there.
+    """
+    reason = why_no_file(path, what)
+    if reason:
+        raise InputError(f"{reason}.")
+
+
+def why_no_file(path: Path | str, what: str = "file") -> str | None:
+    """Why no file with content lies at ``path``, as a sentence without its full stop; None where one does."""
+    if str(path) == "":
+        return f"The name of a {what} is empty; give a path"
+    path = Path(path)
+    try:
+        if path.is_file():
+            return _why_no_content(path)
+        if path.is_symlink():
+            return _why_no_target(path)
+        if path.is_dir():
+            return f"{path} is a folder, not a {what}; name a file in it"
+        if path.exists():
+            return f"{path} is a pipe or a device, not a {what}; save its content to a file first"
+    except (OSError, ValueError) as error:
+        return f"{path} cannot be reached ({getattr(error, 'strerror', None) or error})"
+    return f"There is no {what} {path}"
+
+
+def _why_no_target(link: Path) -> str:
+    target = os.readlink(link)
+    if link.is_dir():
+        return f"{link} is a link to a folder, {target}; name a file in it"
+    if link.exists():
+        return f"{link} is a link to a pipe or a device, {target}; save its content to a file first"
+    if "annex/objects" in Path(target).as_posix():
+        return f"{link} is a link to {target}, whose content is not here; fetch it first (git annex get)"
+    return f"{link} is a link to {target}, which is not there; repair the link or fetch its target"
+
+
+def _why_no_content(path: Path) -> str | None:
+    """Of a small text that Git keeps in place of a large file until that is fetched."""
+    if path.stat().st_size > _LARGEST_POINTER_BYTES or not os.access(path, os.R_OK):
+        return None
+    with path.open("rb") as file:
+        beginning = file.read(64)
+    for pointer, remedy in _POINTERS.items():
+        if beginning.startswith(pointer):
+            return f"{path} only points to its content, which is not here; fetch it first ({remedy})"
+    return None
