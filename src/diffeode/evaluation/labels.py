@@ -10,6 +10,7 @@ import pandas as pd
 from diffeode.errors import InputError
 from diffeode.image import Labels
 from diffeode.io import read_labels
+from diffeode.label_ids import MOST_IDS
 from diffeode.names import nearest
 
 COLUMNS = ("id", "name", "abbreviation", "hemisphere", "group")
@@ -54,7 +55,13 @@ def read_known_labels(path: Path | str, table: pd.DataFrame, table_path: Path | 
 
 
 def to_indices(data: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Label ids as positions in ``ids`` counted from 1, uint16, same shape; 0 where the id is not among them."""
+    """Label ids as positions in ``ids`` counted from 1, uint16, same shape; 0 where the id is not among them.
+
+    Raises:
+        InputError: more ids than uint16 holds.
+    """
+    if len(ids) > MOST_IDS:
+        raise InputError(f"{len(ids)} different labels are too many to compare; at most {MOST_IDS} are told apart.")
     order = np.argsort(ids)
     ordered = np.asarray(ids)[order]
     slot = np.minimum(np.searchsorted(ordered, data), len(ids) - 1)
