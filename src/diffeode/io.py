@@ -42,12 +42,12 @@ def read_image(path: Path | str, orientation: str | None = None) -> Image:
         InputError: missing, not an image, not 3-D, NaN or constant, or its header does not say how it lies.
         DamagedFileError: empty or truncated.
     """
-    image = read_field_of_view(path, orientation)
+    image = read_finite(path, orientation)
     image.check_usable(str(path))
     return image
 
 
-def read_field_of_view(path: Path | str, orientation: str | None = None) -> Image:
+def read_finite(path: Path | str, orientation: str | None = None) -> Image:
     """A 3-D image that may be constant, such as a mask of ones; else as :func:`read_image`.
 
     Raises:

@@ -67,6 +67,15 @@ def alike_neighbours(ids: np.ndarray) -> float | None:
     return alike / pairs if pairs >= _FEWEST_NEIGHBOURS else None
 
 
+def looks_like_labels(values: np.ndarray) -> bool:
+    """Whether ``values (X, Y, Z)`` are ids of more than one structure, as far as can be told from them."""
+    whole = np.rint(values)
+    if not np.array_equal(whole, values) or whole.min() < 0 or whole.max() > LARGEST_ID:
+        return False
+    share = alike_neighbours(whole)
+    return share is not None and share >= _LEAST_ALIKE and bool(((whole > 0) & (whole < whole.max())).any())
+
+
 def _require_nearly_whole(values: np.ndarray, whole: np.ndarray, slope: float, stored: np.dtype, name: str) -> None:
     if not np.isfinite(values).all():
         raise InputError(f"{name} is not a label map: its values must be whole numbers from 0 on, and some are NaN.")

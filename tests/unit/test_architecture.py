@@ -33,7 +33,7 @@ BELOW = {
     "watch": {"errors"},
     "threads": set(),
     "fused": set(),
-    "descriptors": {"errors", "names", "image", "io", "source", "training", "prepare", "determinism"},
+    "descriptors": {"errors", "names", "image", "io", "headers", "source", "training", "prepare", "determinism"},
     "flows": {"fused", "warp", "losses", "determinism"},
     "losses": {"fused", "descriptors", "warp", "determinism"},
     "optimise": {"errors", "flows", "warp"},
@@ -57,7 +57,7 @@ BELOW = {
     "networks": {"warp"},
     "training": {"errors", "space", "image", "transform", "io", "receipt"},
     "desk": {
-        *("errors", "image", "transform", "io", "receipt"),
+        *("errors", "space", "image", "transform", "io", "label_ids", "receipt"),
         *("datasets", "prepare", "methods", "training", "evaluation", "figures"),
     },
     "checked_yaml": {"errors", "names"},

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine
+from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, add_orientation
 from diffeode.cli.progress import ProgressLine
 from diffeode.errors import InputError
 
@@ -33,6 +33,7 @@ def add(commands: Any) -> None:
     train.add_argument("--subjects", nargs="+", metavar="SUB", help="of the dataset (default: all)")
     train.add_argument("--spacing", type=float, metavar="MM", help="resample the scans (default: their own voxels)")
     add_init(train, "align pairs affinely first, or trust the positions in the headers")
+    add_orientation(train)
     add_machine(train)
     train.set_defaults(command=_train, when_interrupted="the same command goes on from the last checkpoint")
 
@@ -50,10 +51,10 @@ def _train(options: argparse.Namespace) -> None:
         raise InputError("Both a dataset and lists of scans are given; give either --bids or --fixed and --moving.")
     if options.bids:
         modalities = (options.fixed_modality, options.moving_modality)
-        persons = persons_of_dataset(options.bids, *modalities, options.subjects)
+        persons = persons_of_dataset(options.bids, *modalities, options.subjects, options.orientation)
     else:
         labels = (options.fixed_labels, options.moving_labels)
-        persons = persons_of_files(options.fixed, options.moving, *labels)
+        persons = persons_of_files(options.fixed, options.moving, *labels, options.orientation)
     with ProgressLine(sys.stderr) as progress:
         machine = Machine(options.threads, options.seed, options.device, progress=progress)
         alignment = ALIGNMENT_OF_INIT[options.init]

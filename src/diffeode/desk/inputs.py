@@ -24,18 +24,27 @@ class Inputs:
     moving_labels: Labels | None
 
 
-def read_inputs(fixed: Path, moving: Path, fixed_labels: Path | None, moving_labels: Path | None) -> Inputs:
+def read_inputs(
+    fixed: Path,
+    moving: Path,
+    fixed_labels: Path | None,
+    moving_labels: Path | None,
+    orientation: str | None = None,
+) -> Inputs:
     """Read two scans and, where given, their label maps.
+
+    Args:
+        orientation: how those of them lie whose headers leave it open (:func:`diffeode.headers.grid_of`).
 
     Raises:
         InputError: a file is missing or unreadable, or a label map is none or does not lie on the grid of its scan.
     """
-    fixed_scan, moving_scan = io.read_image(fixed), io.read_image(moving)
+    fixed_scan, moving_scan = (io.read_image(scan, orientation) for scan in (fixed, moving))
     return Inputs(
         fixed_scan,
         moving_scan,
         fixed,
         moving,
-        read_scan_labels(fixed_labels, fixed_scan.grid, fixed) if fixed_labels else None,
-        read_scan_labels(moving_labels, moving_scan.grid, moving) if moving_labels else None,
+        read_scan_labels(fixed_labels, fixed_scan.grid, fixed, orientation) if fixed_labels else None,
+        read_scan_labels(moving_labels, moving_scan.grid, moving, orientation) if moving_labels else None,
     )
