@@ -7,19 +7,17 @@ directions and the origin: its voxel sizes are pixdim's (seen with ITK 5.4). So 
 
 from __future__ import annotations
 
-import gzip
 from itertools import permutations, product
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.openers import ImageOpener
 from nibabel.orientations import axcodes2ornt
 from nibabel.spatialimages import SpatialImage
 
 from diffeode.errors import InputError
 from diffeode.space import Grid
-from diffeode.volumes import is_compressed, one_sentence
+from diffeode.volumes import first_bytes, one_sentence, raw_header
 
 FORMS = ("sform", "qform")
 LETTERS = frozenset("".join(ends) for axes in permutations(("LR", "PA", "IS")) for ends in product(*axes))
@@ -30,6 +28,7 @@ _UNIT_BITS = 7
 _QUATERNION_ROUNDING = 7e-4
 """Radians by which a quaternion in single precision may be off where the rotation is nearly by 180 degrees."""
 _GOOD_RAS_AT = 28
+_UNIT_ROUNDING = 1e-3
 _HOW = "say which holds by the orientation sform or qform"
 _WHERE = "(--orientation on the command line, orientation: in a dataset's or training's file)"
 
@@ -139,9 +138,7 @@ def _voxel_sizes(volume: SpatialImage, path: Path) -> np.ndarray:
     Raises:
         InputError: one of them is no positive number.
     """
-    with one_sentence(path, "cannot be read as an image"), ImageOpener(path) as handle:
-        raw = type(volume.header).from_fileobj(handle, check=False)
-    sizes = np.array(raw["pixdim"][1:4], dtype=np.float64)
+    sizes = np.array(raw_header(volume, path)["pixdim"][1:4], dtype=np.float64)
     if not (np.isfinite(sizes).all() and sizes.min() > 0):
         raise InputError(
             f"{path} has voxels of {_times(sizes)} in its header (pixdim), which no scan has; repair its header, or "
@@ -151,11 +148,9 @@ def _voxel_sizes(volume: SpatialImage, path: Path) -> np.ndarray:
 
 
 def _freesurfer_affine(volume: SpatialImage, shape: tuple[int, ...], path: Path, orientation: str | None) -> np.ndarray:
-    opened = gzip.open if is_compressed(path) else open
-    with opened(path) as handle:
-        handle.seek(_GOOD_RAS_AT)
-        says_how = int.from_bytes(handle.read(2), "big", signed=True) > 0
-    if says_how:
+    flag = first_bytes(path, _GOOD_RAS_AT + 2)[_GOOD_RAS_AT:]
+    if int.from_bytes(flag, "big", signed=True) > 0:
+        _require_unit_directions(volume, path)
         return volume.affine
     if orientation in LETTERS:
         return _about_the_origin(shape, np.array(volume.header.get_zooms()[:3], dtype=np.float64), orientation)
@@ -163,6 +158,17 @@ def _freesurfer_affine(volume: SpatialImage, shape: tuple[int, ...], path: Path,
         f"Nothing in the header of {path} tells how the head lies (goodRASFlag is 0); convert it anew from DICOM, or "
         f"say the orientation that you know it has by three letters, such as LIA {_WHERE}."
     )
+
+
+def _require_unit_directions(volume: SpatialImage, path: Path) -> None:
+    """Raise :class:`InputError` where the directions of the axes are no unit vectors: then voxels have another size."""
+    sizes = np.array(volume.header["delta"], dtype=np.float64)
+    lengths = np.linalg.norm(np.array(volume.header["Mdc"], dtype=np.float64), axis=1)
+    if not (np.isfinite(sizes).all() and sizes.min() > 0 and np.abs(lengths - 1).max() < _UNIT_ROUNDING):
+        raise InputError(
+            f"{path} has voxels of {_times(sizes)} mm along directions of length {_times(lengths)} in its header, "
+            "which no scan has; repair its header, or convert it anew from DICOM."
+        )
 
 
 def _about_the_origin(shape: tuple[int, ...], sizes: np.ndarray, letters: str) -> np.ndarray:

@@ -31,8 +31,9 @@ def ids_of(values: np.ndarray, slope: float, stored: np.dtype, name: str) -> np.
         name: what messages call the label map.
 
     Raises:
-        InputError: a value is negative or not whole, up to half of the slope, and 0.001; larger than 2^31 - 1, or so
-            large that single precision did not keep it; or the values differ from voxel to voxel as those of a scan.
+        InputError: a value is negative, or not whole up to 0.001 or half of the slope; larger than 2^31 - 1, or so
+            large that single precision did not keep it; the slope is 0.5 or more and no whole number; or the values
+            differ from voxel to voxel as those of a scan.
     """
     whole = values
     if values.dtype.kind == "f":
@@ -79,12 +80,17 @@ def looks_like_labels(values: np.ndarray) -> bool:
 def _require_nearly_whole(values: np.ndarray, whole: np.ndarray, slope: float, stored: np.dtype, name: str) -> None:
     if not np.isfinite(values).all():
         raise InputError(f"{name} is not a label map: its values must be whole numbers from 0 on, and some are NaN.")
+    if stored.kind in "iu" and abs(slope) >= _COARSEST_SLOPE and slope != np.rint(slope):
+        raise InputError(
+            f"{name} is stored with a slope of {slope:.3g}, which lets neighbouring ids become one; save the label map "
+            "anew as whole numbers."
+        )
     off = float(np.abs(values - whole).max())
     scaled = stored.kind in "iu" and 0 < abs(slope) < _COARSEST_SLOPE
     if off > (max(_NEARLY_WHOLE, 0.501 * abs(slope)) if scaled else _NEARLY_WHOLE):
-        kept = f"stored with a slope of {slope:.3g}, " if stored.kind in "iu" else ""
+        kept = f" (stored with a slope of {slope:.3g})" if stored.kind in "iu" else ""
         raise InputError(
-            f"{name} is not a label map: its values must be whole numbers from 0 on, and one is {kept}{off:.3g} off; "
+            f"{name} is not a label map: its values must be whole numbers from 0 on, and one is {off:.3g} off{kept}; "
             "give the label map, saved as whole numbers."
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import logging
 import math
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.openers import ImageOpener
 from nibabel.spatialimages import SpatialImage
 
 from diffeode.errors import DamagedFileError, InputError
@@ -35,6 +37,7 @@ def opened(path: Path) -> SpatialImage:
     with one_sentence(path, "cannot be read as an image"):
         volume = nib.load(path)
         _require_room(volume, path)
+        _require_slope(volume, path)
     return volume
 
 
@@ -52,6 +55,16 @@ def array_of(volume: SpatialImage, path: Path) -> np.ndarray:
     return data
 
 
+def raw_header(volume: SpatialImage, path: Path) -> nib.Nifti1Header:
+    """The NIfTI header as it is in the file: nibabel repairs some of it in silence when it opens a volume.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with one_sentence(path, "cannot be read as an image"), ImageOpener(path) as handle:
+        return type(volume.header).from_fileobj(handle, check=False)
+
+
 def slope_of(volume: SpatialImage) -> float:
     """What stored numbers are multiplied by; 1 where they are the values."""
     return float(getattr(volume.dataobj, "slope", 1.0))
@@ -62,14 +75,25 @@ def stored_type(volume: SpatialImage) -> np.dtype:
     return volume.get_data_dtype()
 
 
-def is_compressed(path: Path) -> bool:
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first ``count`` bytes of a volume's file, decompressed.
+
+    Raises:
+        DamagedFileError: they cannot be decompressed.
+    """
+    opener = gzip.open if _is_compressed(path) else open
+    with one_sentence(path, "cannot be read as an image"), opener(path, "rb") as file:
+        return file.read(count)
+
+
+def _is_compressed(path: Path) -> bool:
     """Whether nibabel reads the file through gzip, which it tells by the name."""
     return path.name.lower().endswith((".gz", ".mgz"))
 
 
 def _whole(volume: SpatialImage, path: Path) -> SpatialImage:
     """``volume`` from all of its file: reading no more than the voxels would leave gzip's checksum unread."""
-    if not is_compressed(path):
+    if not _is_compressed(path):
         return volume
     with gzip.open(path) as handle:
         return type(volume).from_bytes(handle.read())
@@ -78,13 +102,19 @@ def _whole(volume: SpatialImage, path: Path) -> SpatialImage:
 def _require_room(volume: SpatialImage, path: Path) -> None:
     """Raise :class:`DamagedFileError` where the header claims more voxels than the file can hold."""
     claimed = math.prod(int(n) for n in volume.shape) * volume.get_data_dtype().itemsize
-    largest = path.stat().st_size * (_DEFLATE_AT_MOST if is_compressed(path) else 1)
+    largest = path.stat().st_size * (_DEFLATE_AT_MOST if _is_compressed(path) else 1)
     if claimed > largest:
         shown = " x ".join(str(int(n)) for n in volume.shape)
         raise DamagedFileError(
             f"{path} is truncated or damaged: its header claims {shown} voxels, more than the file can hold; "
             "fetch or make it again."
         )
+
+
+def _require_slope(volume: SpatialImage, path: Path) -> None:
+    """Raise :class:`InputError` for an infinite slope, which nibabel leaves out; NaN and 0 mean none."""
+    if isinstance(volume.header, nib.Nifti1Header) and np.isinf(raw_header(volume, path)["scl_slope"]):
+        raise InputError(f"{path} has an infinite slope in its header (scl_slope); convert it anew from DICOM.")
 
 
 @contextmanager
@@ -97,7 +127,9 @@ def one_sentence(path: Path, what: str, damaged: bool = False) -> Iterator[None]
     logger = logging.getLogger("nibabel.global")
     logged, logger.disabled = logger.disabled, True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except InputError:
         raise
     except (EOFError, zlib.error):

@@ -111,7 +111,7 @@ def _register_here(run: Run, options: argparse.Namespace, folder: Path) -> None:
 
 
 def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> None:
-    from diffeode.desk.inputs import read_inputs
+    from diffeode.desk.inputs import read_as_told, read_inputs
     from diffeode.desk.registration import register_at_desk
     from diffeode.methods.base import Machine, require_device
 
@@ -125,5 +125,6 @@ def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> None:
         machine = Machine(options.threads, options.seed, options.device, progress=progress)
         alignment = ALIGNMENT_OF_INIT[options.init]
         result = register_at_desk(run, inputs, folder, machine, alignment, provenance)
-    for note in result.notes:
+    told = read_as_told(scans) if options.orientation else []
+    for note in (*result.notes, *told):
         print(f"diffeode: {note}", file=sys.stderr)

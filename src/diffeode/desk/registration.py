@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
 
 from diffeode import io
 from diffeode.desk.inputs import Inputs
@@ -31,6 +34,7 @@ def register_at_desk(
     """
     task = _prepared_task(inputs, alignment, machine)
     result = _registered(run, task, machine)
+    result = dataclasses.replace(result, notes=(*result.notes, *_remarks(inputs)))
     machine.progress(1.0, "measuring and writing")
     # Loaded only now: the peak memory in the metrics is to be that of the registration.
     from diffeode.desk.metrics import write_metrics
@@ -41,6 +45,16 @@ def register_at_desk(
     title = f"{inputs.moving_path.name} to {inputs.fixed_path.name}, {run.title}"
     draw_overview(result, task, title, folder / "overview.png")
     return result
+
+
+def _remarks(inputs: Inputs) -> list[str]:
+    """What is to be known of the label maps."""
+    fixed, moving = inputs.fixed_labels, inputs.moving_labels
+    if fixed is None or moving is None:
+        return []
+    from diffeode.evaluation.labels import what_is_not_counted
+
+    return what_is_not_counted(fixed, moving, np.setdiff1d(np.union1d(fixed.data, moving.data), 0))
 
 
 def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:

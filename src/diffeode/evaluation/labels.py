@@ -14,6 +14,7 @@ from diffeode.label_ids import MOST_IDS
 from diffeode.names import nearest
 
 COLUMNS = ("id", "name", "abbreviation", "hemisphere", "group")
+_SHOWN = 12
 _HEMISPHERES = ("left", "right", "none")
 
 
@@ -52,6 +53,24 @@ def read_known_labels(path: Path | str, table: pd.DataFrame, table_path: Path | 
             "name the table of its atlas in the dataset's file."
         )
     return labels
+
+
+def what_is_not_counted(fixed_labels: Labels, moving_labels: Labels, ids: np.ndarray) -> list[str]:
+    """Sentences on labels that the means of Dice and HD95 over ``ids`` leave out or count as 0; empty without any."""
+    here, there = (np.unique(labels.data[labels.data > 0]) for labels in (fixed_labels, moving_labels))
+    either = np.union1d(here, there)
+    one_sided = "they count as Dice 0 and have no HD95"
+    cases = (
+        (f"are in the fixed label map only; {one_sided}", np.setdiff1d(np.intersect1d(here, ids), there)),
+        (f"are in the moving label map only; {one_sided}", np.setdiff1d(np.intersect1d(there, ids), here)),
+        ("of the label table are in neither label map and are not counted", np.setdiff1d(ids, either)),
+        ("of the label maps are not in the label table and are not counted", np.setdiff1d(either, ids)),
+    )
+    return [f"ids {_shown(labels)} {what}" for what, labels in cases if len(labels)]
+
+
+def _shown(ids: np.ndarray) -> str:
+    return ", ".join(str(i) for i in ids[:_SHOWN]) + (f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else "")
 
 
 def to_indices(data: np.ndarray, ids: np.ndarray) -> np.ndarray:
