@@ -47,7 +47,7 @@ def ids_of(values: np.ndarray, slope: float, stored: np.dtype, name: str) -> np.
             f"Label map {name} holds the id {int(largest)}; ids above {LARGEST_ID} cannot be kept, so give its "
             "structures smaller ones."
         )
-    if stored == np.float32 and largest > _LARGEST_EXACT_SINGLE:
+    if stored.kind == "f" and stored.itemsize == 4 and largest > _LARGEST_EXACT_SINGLE:
         raise InputError(
             f"Label map {name} holds the id {int(largest)} in single precision, in which neighbouring ids above "
             f"{_LARGEST_EXACT_SINGLE} are the same; make it anew with whole numbers (int32)."

@@ -55,7 +55,7 @@ def test_ids_are_the_same_in_whatever_type_they_are_stored(tmp_path, dtype):
     np.testing.assert_array_equal(io.read_labels(saved(tmp_path / "a.nii.gz", data.astype(dtype))).data, data)
 
 
-@pytest.mark.parametrize("dtype", [np.uint32, np.int64, np.uint64, np.float64])
+@pytest.mark.parametrize("dtype", [np.uint32, np.int64, np.uint64, np.float64, ">f8"])
 def test_the_largest_id_is_kept_and_a_larger_one_refused(tmp_path, dtype):
     data = areas(1, 2**31 - 1)
     np.testing.assert_array_equal(io.read_labels(saved(tmp_path / "a.nii.gz", data.astype(dtype))).data, data)
@@ -65,8 +65,11 @@ def test_the_largest_id_is_kept_and_a_larger_one_refused(tmp_path, dtype):
 
 def test_ids_that_single_precision_merges_are_refused(tmp_path):
     assert np.float32(2**24) == np.float32(2**24 + 1)
-    with pytest.raises(InputError, match="in single precision"):
-        io.read_labels(saved(tmp_path / "a.nii.gz", areas(1, 2**24 + 2).astype(np.float32)))
+    data = areas(1, 2**24 + 2).astype(np.float32)
+    nib.save(nib.MGHImage(data, GRID.affine), tmp_path / "a.mgz")
+    for path in (saved(tmp_path / "a.nii.gz", data), tmp_path / "a.mgz"):
+        with pytest.raises(InputError, match="in single precision"):
+            io.read_labels(path)
 
 
 def test_labels_made_in_memory_do_not_wrap_round_either():
