@@ -118,7 +118,7 @@ def read_displacement(path: Path | str) -> DisplacementField:
     vectors = volumes.array_of(volume, path)[:, :, :, 0, :]
     grid = grid_of(volume, volume.shape[:3], path)
     require_displacements(vectors, grid, path)
-    return DisplacementField(flip_ras_lps(vectors.astype(np.float32)), grid)
+    return _field(flip_ras_lps(vectors.astype(np.float32)), grid, path)
 
 
 def read_ras_displacement(path: Path | str) -> DisplacementField:
@@ -135,7 +135,7 @@ def read_ras_displacement(path: Path | str) -> DisplacementField:
     if volume.shape[3:] not in ((1, 3), (3,)):
         raise InputError(f"{path} has shape {volume.shape}; a displacement field has one vector of three per voxel.")
     vectors = volumes.array_of(volume, path).reshape(*volume.shape[:3], 3)
-    return DisplacementField(vectors.astype(np.float32), grid_of(volume, volume.shape[:3], path))
+    return _field(vectors.astype(np.float32), grid_of(volume, volume.shape[:3], path), path)
 
 
 def read_affine(path: Path | str) -> Affine:
@@ -146,6 +146,13 @@ def read_affine(path: Path | str) -> Affine:
         raise InputError(f"There is no affine file {path}.") from None
     except ValueError as error:
         raise InputError(f"{path} does not hold a 4 x 4 matrix of numbers ({error}).") from None
+
+
+def _field(vectors_ras: np.ndarray, grid: Grid, path: Path) -> DisplacementField:
+    try:
+        return DisplacementField(vectors_ras, grid)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _grid_of_volume(volume: SpatialImage, path: Path, orientation: str | None = None) -> Grid:

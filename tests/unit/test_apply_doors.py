@@ -75,6 +75,14 @@ def test_fields_of_other_programs_are_not_taken_for_itks(folder, capsys, parts):
     assert not (folder / "out.nii.gz").exists()
 
 
+def test_vectors_that_are_not_finite_are_said_with_the_files_name(folder, capsys):
+    holes = SMOOTH.copy()
+    holes[2, 2, 2] = np.inf
+    path = field(folder, holes)
+    assert applied(folder, warp=path.name) == 2
+    assert f"{path}: A displacement field has NaN or infinite vectors" in capsys.readouterr().err
+
+
 def test_a_field_with_afnis_extension_is_not_taken_for_itks(folder, capsys):
     path = field(folder)
     nifti = nib.load(path)
@@ -279,6 +287,15 @@ def test_register_may_read_what_it_does_not_write(folder):
     (folder / "scan.nii.gz").rename(folder / "out" / "mine.nii.gz")
     assert registered(folder, fixed="out/mine.nii.gz", moving="out/mine.nii.gz") == 0
     assert (folder / "out" / "mine.nii.gz").is_file()
+
+
+def test_labels_that_the_fixed_grid_does_not_reach_are_said(folder, capsys):
+    far = np.where(GRID.points_mm()[..., 0] > 20, 5, 3)
+    io.write_labels(folder / "dseg.nii.gz", Labels(far, GRID))
+    half = Image(SCAN.data[8:], Grid((8, 18, 14), GRID.crop([8, 0, 0], SHAPE).affine))
+    io.write_image(folder / "half.nii.gz", half)
+    assert registered(folder, "--labels", folder / "dseg.nii.gz", fixed="half.nii.gz") == 0
+    assert "ids 5 of the moving label map are nowhere in warped_labels.nii.gz" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["prepared", "pairs"])

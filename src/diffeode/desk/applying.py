@@ -9,11 +9,10 @@ import numpy as np
 from diffeode import io
 from diffeode.errors import InputError
 from diffeode.image import Image, Labels, sample
-from diffeode.label_ids import looks_like_labels
+from diffeode.label_ids import looks_like_labels, lost_labels, shown
 from diffeode.space import Grid
 
 _FEW_PERCENT = 10
-_SHOWN_IDS = 8
 
 
 def apply_at_desk(
@@ -95,9 +94,5 @@ def _on_values(image: Image | Labels, result: np.ndarray, moving: Path) -> list[
                 f"{moving} looks like a label map, whose ids linear interpolation mixes; give --labels if it is one"
             ]
         return []
-    lost = np.setdiff1d(image.data, result)
-    lost = lost[lost > 0]
-    if not lost.size:
-        return []
-    shown = ", ".join(str(i) for i in lost[:_SHOWN_IDS]) + (", ..." if lost.size > _SHOWN_IDS else "")
-    return [f"of the labels of {moving}, {lost.size} come to lie nowhere on the grid of the result (ids {shown})"]
+    lost = lost_labels(image.data, result)
+    return [f"ids {shown(lost)} of {moving} are nowhere in the result"] if lost else []

@@ -10,11 +10,10 @@ import pandas as pd
 from diffeode.errors import InputError
 from diffeode.image import Labels
 from diffeode.io import read_labels
-from diffeode.label_ids import MOST_IDS
+from diffeode.label_ids import MOST_IDS, shown
 from diffeode.names import nearest
 
 COLUMNS = ("id", "name", "abbreviation", "hemisphere", "group")
-_SHOWN = 12
 _HEMISPHERES = ("left", "right", "none")
 
 
@@ -66,11 +65,7 @@ def what_is_not_counted(fixed_labels: Labels, moving_labels: Labels, ids: np.nda
         ("of the label table are in neither label map and are not counted", np.setdiff1d(ids, either)),
         ("of the label maps are not in the label table and are not counted", np.setdiff1d(either, ids)),
     )
-    return [f"ids {_shown(labels)} {what}" for what, labels in cases if len(labels)]
-
-
-def _shown(ids: np.ndarray) -> str:
-    return ", ".join(str(i) for i in ids[:_SHOWN]) + (f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else "")
+    return [f"ids {shown(labels)} {what}" for what, labels in cases if len(labels)]
 
 
 def to_indices(data: np.ndarray, ids: np.ndarray) -> np.ndarray:
