@@ -10,6 +10,8 @@ from scipy import ndimage
 from diffeode.errors import InputError
 from diffeode.space import Grid
 
+_LARGEST_ID = np.iinfo(np.int32).max
+
 
 @dataclass(frozen=True, eq=False)
 class Image:
@@ -24,22 +26,32 @@ class Image:
 
     def check_usable(self, name: str) -> None:
         """Raise :class:`InputError` naming ``name`` where a voxel is not finite or all voxels are equal."""
+        self.check_finite(name)
+        if self.data.min() == self.data.max():
+            raise InputError(f"{name} is constant ({self.data.flat[0]:g} everywhere); give a scan with contrast.")
+
+    def check_finite(self, name: str) -> None:
+        """Raise :class:`InputError` naming ``name`` where a voxel is not finite."""
         if not np.isfinite(self.data).all():
             bad = int((~np.isfinite(self.data)).sum())
             raise InputError(f"{name} has {bad} voxels that are NaN or infinite; repair or mask them first.")
-        if self.data.min() == self.data.max():
-            raise InputError(f"{name} is constant ({self.data.flat[0]:g} everywhere); give a scan with contrast.")
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """A label map: ``data (X, Y, Z)`` int32 on ``grid``; 0 is background."""
+    """A label map: ``data (X, Y, Z)`` int32 on ``grid``; 0 is background.
+
+    Raises:
+        InputError: an id does not fit into int32, in which it would become another one.
+    """
 
     data: np.ndarray
     grid: Grid
 
     def __post_init__(self) -> None:
         _require_shape(self.data, self.grid)
+        if not np.can_cast(self.data.dtype, np.int32) and self.data.size and self.data.max() > _LARGEST_ID:
+            raise InputError(f"A label map holds the id {int(self.data.max())}; ids go up to {_LARGEST_ID}.")
         object.__setattr__(self, "data", np.ascontiguousarray(self.data, dtype=np.int32))
 
 

@@ -5,58 +5,89 @@ Everything is checked as it enters, and written whole or not at all.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
 import secrets
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import SpatialImage
 
+from diffeode import volumes
 from diffeode.errors import DamagedFileError, InputError
+from diffeode.fields import ITK_VECTOR_INTENT, require_displacements, require_itk
+from diffeode.headers import grid_of
 from diffeode.image import Image, Labels
+from diffeode.label_ids import ids_of
 from diffeode.presence import require_file
 from diffeode.space import RAS_TO_LPS, Grid, flip_ras_lps
 from diffeode.transform import Affine, DisplacementField
 
 _SCAN_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh")
-_ITK_VECTOR_INTENT = 1007
-_SNIFFED_BYTES = 1024  # what nibabel reads to tell the format
 
 
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def read_image(path: Path | str) -> Image:
+def read_image(path: Path | str, orientation: str | None = None) -> Image:
     """A 3-D scan in its own array order, with the header's slope and intercept applied.
 
+    Args:
+        orientation: how it lies, where its header leaves that open (:func:`diffeode.headers.grid_of`).
+
     Raises:
-        InputError: missing, not an image, not 3-D, NaN or constant.
+        InputError: missing, not an image, not 3-D, NaN or constant, or its header does not say how it lies.
         DamagedFileError: empty or truncated.
     """
-    data, grid = _read_volume(Path(path))
-    image = Image(data, grid)
+    image = read_finite(path, orientation)
     image.check_usable(str(path))
     return image
 
 
-def read_labels(path: Path | str) -> Labels:
-    """A 3-D label map.
+def read_finite(path: Path | str, orientation: str | None = None) -> Image:
+    """A 3-D image that may be constant, such as a mask of ones; else as :func:`read_image`.
 
     Raises:
-        InputError: as :func:`read_image`, or a value is negative or not whole.
+        InputError: missing, not an image, not 3-D or not finite, or its header does not say how it lies.
+        DamagedFileError: empty or truncated.
     """
-    data, grid = _read_volume(Path(path))
-    rounded = np.rint(data)
-    if not np.array_equal(rounded, data) or data.min() < 0:
-        raise InputError(f"{path} is not a label map: its values must be whole numbers from 0 on.")
-    return Labels(rounded, grid)
+    path = Path(path)
+    volume = _open(path)
+    grid = _grid_of_volume(volume, path, orientation)
+    image = Image(volumes.array_of(volume, path).reshape(grid.shape), grid)
+    image.check_finite(str(path))
+    return image
+
+
+def read_grid(path: Path | str, orientation: str | None = None) -> Grid:
+    """The grid of a 3-D image, whose values are not read.
+
+    Raises:
+        InputError: missing, not an image, not 3-D, or its header does not say how it lies.
+        DamagedFileError: empty, or truncated within the header.
+    """
+    path = Path(path)
+    return _grid_of_volume(_open(path), path, orientation)
+
+
+def read_labels(path: Path | str, orientation: str | None = None) -> Labels:
+    """A 3-D label map. Ids stored with a slope are rounded to the whole numbers that they stand for.
+
+    Args:
+        orientation: as in :func:`read_image`.
+
+    Raises:
+        InputError: as :func:`read_image`, or its values are no ids (:func:`diffeode.label_ids.ids_of`).
+    """
+    path = Path(path)
+    volume = _open(path)
+    grid = _grid_of_volume(volume, path, orientation)
+    values = volumes.array_of(volume, path).reshape(grid.shape)
+    return Labels(ids_of(values, volumes.slope_of(volume), volumes.stored_type(volume), str(path)), grid)
 
 
 def read_weights(path: Path | str) -> Image:
@@ -66,7 +97,10 @@ def read_weights(path: Path | str) -> Image:
         InputError: missing, not an image, not 3-D, or a value is negative, NaN or infinite.
         DamagedFileError: empty or truncated.
     """
-    data, grid = _read_volume(Path(path))
+    path = Path(path)
+    volume = _open(path)
+    grid = _grid_of_volume(volume, path)
+    data = volumes.array_of(volume, path).reshape(grid.shape)
     if not np.isfinite(data).all() or data.min() < 0:
         raise InputError(f"{path} is not a map of weights: its values must be finite and not negative.")
     return Image(data, grid)
@@ -76,15 +110,16 @@ def read_displacement(path: Path | str) -> DisplacementField:
     """An ITK/ANTs displacement field (5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm) as RAS mm.
 
     Raises:
-        InputError: missing, or not such a field.
+        InputError: missing, or not shown to be such a field (:func:`diffeode.fields.require_itk`).
         DamagedFileError: empty or truncated.
     """
     path = Path(path)
-    nifti = _open(path)
-    if len(nifti.shape) != 5 or nifti.shape[3:] != (1, 3):
-        raise InputError(f"{path} is not an ITK displacement field: shape {nifti.shape}, expected (X, Y, Z, 1, 3).")
-    vectors = _array(nifti, path)[:, :, :, 0, :]
-    return DisplacementField(flip_ras_lps(vectors.astype(np.float32)), _grid(nifti.shape[:3], nifti, path))
+    volume = _open(path)
+    require_itk(volume, path)
+    vectors = volumes.array_of(volume, path)[:, :, :, 0, :]
+    grid = grid_of(volume, volume.shape[:3], path)
+    require_displacements(vectors, grid, path)
+    return _field(flip_ras_lps(vectors.astype(np.float32)), grid, path)
 
 
 def read_ras_displacement(path: Path | str) -> DisplacementField:
@@ -97,11 +132,11 @@ def read_ras_displacement(path: Path | str) -> DisplacementField:
         DamagedFileError: empty or truncated.
     """
     path = Path(path)
-    nifti = _open(path)
-    if nifti.shape[3:] not in ((1, 3), (3,)):
-        raise InputError(f"{path} has shape {nifti.shape}; a displacement field has one vector of three per voxel.")
-    vectors = _array(nifti, path).reshape(*nifti.shape[:3], 3)
-    return DisplacementField(vectors.astype(np.float32), _grid(nifti.shape[:3], nifti, path))
+    volume = _open(path)
+    if volume.shape[3:] not in ((1, 3), (3,)):
+        raise InputError(f"{path} has shape {volume.shape}; a displacement field has one vector of three per voxel.")
+    vectors = volumes.array_of(volume, path).reshape(*volume.shape[:3], 3)
+    return _field(vectors.astype(np.float32), grid_of(volume, volume.shape[:3], path), path)
 
 
 def read_affine(path: Path | str) -> Affine:
@@ -113,24 +148,28 @@ def read_affine(path: Path | str) -> Affine:
         raise InputError(f"{path} does not hold a 4 x 4 matrix of numbers ({error}).") from None
 
 
-def _read_volume(path: Path) -> tuple[np.ndarray, Grid]:
-    nifti = _open(path)
-    shape = nifti.shape
+def _field(vectors_ras: np.ndarray, grid: Grid, path: Path) -> DisplacementField:
+    try:
+        return DisplacementField(vectors_ras, grid)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _grid_of_volume(volume: SpatialImage, path: Path, orientation: str | None = None) -> Grid:
+    """The grid of one 3-D volume.
+
+    Raises:
+        InputError: it has more or fewer axes, or as :func:`diffeode.headers.grid_of`.
+    """
+    shape = volume.shape
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3:
-        raise InputError(f"{path} is {len(shape)}-D with shape {nifti.shape}; give one 3-D volume.")
-    return _array(nifti, path).reshape(shape), _grid(shape, nifti, path)
+        raise InputError(f"{path} is {len(shape)}-D with shape {volume.shape}; give one 3-D volume.")
+    return grid_of(volume, shape, path, orientation)
 
 
-def _grid(shape: tuple[int, ...], nifti: nib.spatialimages.SpatialImage, path: Path) -> Grid:
-    try:
-        return Grid(shape, nifti.affine)
-    except InputError as error:
-        raise InputError(f"{path} has an unusable header: {error}") from None
-
-
-def _open(path: Path) -> nib.spatialimages.SpatialImage:
+def _open(path: Path) -> SpatialImage:
     require_file(path)
     if not path.name.endswith(_SCAN_SUFFIXES):
         raise InputError(
@@ -138,42 +177,7 @@ def _open(path: Path) -> nib.spatialimages.SpatialImage:
         )
     if path.stat().st_size == 0:
         raise DamagedFileError(f"{path} is empty; fetch or make it again.")
-    try:
-        return nib.load(path)
-    except (EOFError, zlib.error):
-        raise DamagedFileError(f"{path} is truncated or damaged; fetch or make it again.") from None
-    except (ImageFileError, OSError, ValueError) as error:
-        if _ends_within_header(path):
-            raise DamagedFileError(f"{path} is truncated or damaged; fetch or make it again.") from None
-        raise InputError(f"{path} cannot be read as an image ({_first_line(error)}).") from None
-
-
-def _ends_within_header(path: Path) -> bool:
-    """Whether a compressed file breaks off so early that nibabel does not recognise its format."""
-    try:
-        with gzip.open(path) as handle:
-            handle.read(_SNIFFED_BYTES)
-    except (EOFError, zlib.error):
-        return True
-    except gzip.BadGzipFile:
-        return False
-    return False
-
-
-def _array(nifti: nib.spatialimages.SpatialImage, path: Path) -> np.ndarray:
-    try:
-        data = np.asarray(nifti.dataobj)
-    except (EOFError, zlib.error, OSError, ValueError) as error:
-        raise DamagedFileError(
-            f"{path} is truncated or damaged ({_first_line(error)}); fetch or make it again."
-        ) from None
-    if data.dtype.kind not in "biuf":
-        raise InputError(f"{path} holds colours or complex values, not one real number per voxel; give a plain scan.")
-    return data
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return volumes.opened(path)
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -193,7 +197,7 @@ def write_displacement(path: Path | str, field: DisplacementField) -> None:
     """``field`` as an ITK/ANTs displacement field: 5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm, intent 1007."""
     vectors = flip_ras_lps(field.displacement_mm)[:, :, :, None, :]
     nifti = _nifti(vectors, field.grid)
-    nifti.header["intent_code"] = _ITK_VECTOR_INTENT
+    nifti.header["intent_code"] = ITK_VECTOR_INTENT
     _save(path, nifti)
 
 
@@ -260,7 +264,8 @@ def sha256(path: Path | str) -> str:
 def _nifti(data: np.ndarray, grid: Grid) -> nib.Nifti1Image:
     nifti = nib.Nifti1Image(data, grid.affine)
     nifti.set_sform(grid.affine, code=1)
-    nifti.set_qform(grid.affine, code=1)
+    # A qform has no shear: with a code, it would lay sheared voxels elsewhere than the sform does.
+    nifti.set_qform(grid.affine, code=1 if grid.is_perpendicular else 0)
     nifti.header.set_xyzt_units("mm")
     return nifti
 

@@ -106,13 +106,18 @@ class Grid:
         moved[:3, 3] = self.to_world(np.asarray(lower, dtype=float))
         return Grid(tuple(int(b - a) for a, b in zip(lower, upper, strict=True)), moved)
 
+    @property
+    def is_perpendicular(self) -> bool:
+        """Whether the axes are perpendicular, not sheared."""
+        return bool(np.abs(self.direction.T @ self.direction - np.eye(3)).max() <= _ORTHOGONAL_TOLERANCE)
+
     def require_perpendicular(self, reader: str) -> None:
         """Raise :class:`InputError` where the axes are sheared, which ITK cannot represent.
 
         Args:
             reader: the tool that would read an image on this grid.
         """
-        if np.abs(self.direction.T @ self.direction - np.eye(3)).max() > _ORTHOGONAL_TOLERANCE:
+        if not self.is_perpendicular:
             raise InputError(
                 f"The image's axes are not perpendicular (a sheared affine), which {reader} cannot read; "
                 "resample it first."

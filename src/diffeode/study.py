@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class Dataset:
         about: ``source``, ``licence``, ``citation`` and ``access``, how to get it, where they are said.
         excluded: names of scans that are never used (:func:`diffeode.datasets.selection.without_excluded`).
         split: who is there to train on and who to test on, or None.
+        orientation: how its scans lie where their headers leave it open (:func:`diffeode.headers.grid_of`), or None.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     about: dict[str, str] = field(default_factory=dict)
     excluded: frozenset[str] = frozenset()
     split: Split | None = None
+    orientation: str | None = None
 
     def scans(self, modality: str | None = None) -> list[Scan]:
         """Every scan of ``modality``, or of all it has a use for, that is not excluded.
@@ -54,7 +56,8 @@ class Dataset:
         Raises:
             InputError: the dataset is not there, or its scans or tables are unusable; the message says what to do.
         """
-        return without_excluded(self._listed(modality), self.excluded)
+        listed = (replace(scan, orientation=self.orientation) for scan in self._listed(modality))
+        return without_excluded(list(listed), self.excluded)
 
     def _listed(self, modality: str | None) -> list[Scan]:
         if self.kind == "virtual":

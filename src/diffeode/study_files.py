@@ -167,6 +167,7 @@ class _Reader:
             about={key: content[key] for key in ("source", "licence", "citation", "access") if key in content},
             excluded=read_exclusions(self.repository / content["exclude"]) if "exclude" in content else frozenset(),
             split=_split(content.get("split")),
+            orientation=content.get("orientation"),
         )
 
     def recipe(self, content: dict[str, Any], where: str) -> Recipe:

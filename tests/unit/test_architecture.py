@@ -18,7 +18,11 @@ BELOW = {
     "space": {"errors"},
     "image": {"errors", "space"},
     "transform": {"errors", "space", "image"},
-    "io": {"errors", "presence", "space", "image", "transform"},
+    "volumes": {"errors"},
+    "headers": {"errors", "space", "volumes"},
+    "fields": {"errors", "space"},
+    "label_ids": {"errors"},
+    "io": {"errors", "presence", "space", "image", "transform", "volumes", "headers", "fields", "label_ids"},
     "checksums": {"io"},
     "origin": {"checksums"},
     "receipt": {"errors", "io", "checksums", "origin"},
@@ -35,7 +39,8 @@ BELOW = {
     "threads": set(),
     "fused": set(),
     "descriptors": {
-        *("errors", "presence", "names", "image", "io", "source", "training", "datasets", "prepare", "determinism")
+        *("errors", "presence", "names", "image", "io", "headers", "source", "training", "datasets", "prepare"),
+        "determinism",
     },
     "flows": {"fused", "warp", "losses", "determinism"},
     "losses": {"fused", "descriptors", "warp", "determinism"},
@@ -61,7 +66,7 @@ BELOW = {
         *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights", "optimise", "evaluation", "threads"),
         "software",
     },
-    "evaluation": {"errors", "names", "presence", "space", "image", "transform", "io", "receipt"},
+    "evaluation": {"errors", "names", "presence", "space", "image", "transform", "io", "label_ids", "receipt"},
     "statistics": {"errors", "names", "io", "evaluation"},
     "figures": {"errors", "names", "space", "image", "transform", "io", "receipt", "evaluation", "statistics"},
     "methods": {
@@ -72,7 +77,7 @@ BELOW = {
     "networks": {"warp"},
     "training": {"errors", "presence", "space", "image", "transform", "io", "receipt"},
     "desk": {
-        *("errors", "names", "image", "transform", "io", "receipt"),
+        *("errors", "names", "space", "image", "transform", "io", "label_ids", "receipt"),
         *("datasets", "prepare", "methods", "training", "evaluation", "figures"),
     },
     "checked_yaml": {"errors", "names", "presence"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-_FILES, _WORDS = ("image", "labels", "landmarks"), ("dataset", "subject", "session", "modality", "group")
+_FILES, _WORDS = ("image", "labels", "landmarks"), ("dataset", "subject", "session", "modality", "group", "orientation")
 
 
 def scan_from(words: dict[str, str]):

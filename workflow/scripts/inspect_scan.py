@@ -19,6 +19,7 @@ with job(snakemake):
         name=scan.id,
         modality=scan.modality,
         scan=scan.image,
+        orientation=scan.orientation,
         folder=Path(snakemake.input.prepared).parent,
         labels=labels if labels and labels.is_file() else None,
         label_table=Path(snakemake.input.table[0]) if snakemake.input.table else None,

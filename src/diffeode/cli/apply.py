@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
-from diffeode.cli.arguments import path
+from diffeode.cli.arguments import add_orientation, path
+from diffeode.cli.delivery import require_apart
 from diffeode.errors import InputError
 
 
@@ -17,18 +19,23 @@ def add(commands: Any) -> None:
     apply.add_argument("-o", "--output", type=path, required=True, metavar="FILE", help="the NIfTI file to write")
     apply.add_argument("--reference", type=path, metavar="FIXED", help="lie on this scan's grid instead of the map's")
     apply.add_argument("--labels", action="store_true", help="MOVING is a label map: nearest neighbour")
+    add_orientation(apply)
     apply.set_defaults(command=_apply)
 
 
 def _apply(options: argparse.Namespace) -> None:
-    from diffeode import io
-    from diffeode.transform import warp_image, warp_labels
+    from diffeode.desk.applying import apply_at_desk
 
     if not options.output.name.endswith((".nii", ".nii.gz")):
         raise InputError(f"{options.output} is no name for a NIfTI file; end it in .nii.gz.")
-    warp = io.read_displacement(options.warp)
-    grid = io.read_image(options.reference).grid if options.reference else warp.grid
-    if options.labels:
-        io.write_labels(options.output, warp_labels(io.read_labels(options.moving), warp, grid))
-    else:
-        io.write_image(options.output, warp_image(io.read_image(options.moving), warp, grid))
+    require_apart([options.output], [options.warp, options.moving, options.reference])
+    notes = apply_at_desk(
+        options.warp,
+        options.moving,
+        options.output,
+        reference=options.reference,
+        labels=options.labels,
+        orientation=options.orientation,
+    )
+    for note in notes:
+        print(f"diffeode: {note}", file=sys.stderr)

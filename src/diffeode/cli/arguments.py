@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from diffeode.errors import InputError
 from diffeode.watch import LONGEST_MINUTES
 
 _LARGEST_SEED = 2**31 - 1
@@ -23,6 +24,17 @@ def add_init(command: argparse.ArgumentParser, meaning: str) -> None:
     """Add ``--init``; ``meaning`` is what help says of it."""
     command.add_argument(
         "--init", choices=sorted(ALIGNMENT_OF_INIT), default="affine", help=f"{meaning} (default: %(default)s)"
+    )
+
+
+def add_orientation(command: argparse.ArgumentParser) -> None:
+    """Add ``--orientation``."""
+    command.add_argument(
+        "--orientation",
+        type=orientation,
+        metavar="HOW",
+        help="of the files whose header does not say how they lie, or says two things: sform or qform (that one "
+        "holds), or three letters such as RAS (axes run to the right, to the front, upwards)",
     )
 
 
@@ -111,6 +123,20 @@ def device(text: str) -> str:
 def processors() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def orientation(text: str) -> str:
+    """``sform``, ``qform`` or three letters such as ``RAS``.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is none of them.
+    """
+    from diffeode.headers import require_orientation
+
+    try:
+        return require_orientation(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def seed(text: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,6 +39,17 @@ def delivered_whole(folder: Path, ours: tuple[str, ...]) -> Iterator[Path]:
         ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def require_apart(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None:
+    """Raise :class:`InputError` where one of ``outputs`` is the same file as one of ``inputs``, also by a link."""
+    read = [path for path in inputs if path is not None and path.is_file()]
+    for output in outputs:
+        for path in read:
+            if output.is_file() and output.samefile(path):
+                raise InputError(
+                    f"{path} is read and would be replaced by the result {output}; move it, or choose another -o."
+                )
 
 
 def _replace_all(folder: Path, names: tuple[str, ...], staging: Path) -> None:

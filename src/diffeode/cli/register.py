@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, minutes, path, setting
-from diffeode.cli.delivery import delivered_whole
+from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, add_orientation, minutes, path, setting
+from diffeode.cli.delivery import delivered_whole, require_apart
 from diffeode.cli.progress import ProgressLine
 from diffeode.errors import InputError, RegistrationError
 from diffeode.watch import Terminated, watched
@@ -57,6 +57,7 @@ def add(commands: Any) -> None:
     register.add_argument(
         "--fixed-labels", type=path, metavar="FILE", help="label map of FIXED, to measure the overlap"
     )
+    add_orientation(register)
     add_machine(register)
     register.add_argument(
         "--time-limit", type=minutes, metavar="MINUTES", help="give up after so long, whatever hangs (default: never)"
@@ -66,6 +67,8 @@ def add(commands: Any) -> None:
 
 def _register(options: argparse.Namespace) -> None:
     run = _runnable(options)
+    results = [options.output / name for name in _OUTPUTS]
+    require_apart(results, _read_by(run, options))
     with delivered_whole(options.output, _OUTPUTS) as folder:
         if options.time_limit is None:
             _register_here(run, options, folder)
@@ -91,6 +94,12 @@ def _runnable(options: argparse.Namespace) -> Run:
     return run
 
 
+def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
+    """Every file that is read: scans, label maps, and the files that parameters of the run name."""
+    named = [Path(value) for value in run.parameters.values() if isinstance(value, str) and value]
+    return [options.fixed, options.moving, options.labels, options.fixed_labels, *named]
+
+
 def _register_here(run: Run, options: argparse.Namespace, folder: Path) -> None:
     """In this process, where a method that leaves it has failed, as it has in a watched one."""
     try:
@@ -102,16 +111,20 @@ def _register_here(run: Run, options: argparse.Namespace, folder: Path) -> None:
 
 
 def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> None:
-    from diffeode.desk.inputs import read_inputs
+    from diffeode.desk.inputs import read_as_told, read_inputs
     from diffeode.desk.registration import register_at_desk
     from diffeode.methods.base import Machine, require_device
 
     require_device(options.device)
-    inputs = read_inputs(options.fixed, options.moving, options.fixed_labels, options.labels)
+    scans, label_maps = (options.fixed, options.moving), (options.fixed_labels, options.labels)
+    inputs = read_inputs(*scans, *label_maps, options.orientation)
     provenance = {name: getattr(options, name) for name in ("init", "seed", "threads", "device")}
+    if options.orientation:
+        provenance["orientation"] = options.orientation
     with ProgressLine(sys.stderr) as progress:
         machine = Machine(options.threads, options.seed, options.device, progress=progress)
         alignment = ALIGNMENT_OF_INIT[options.init]
         result = register_at_desk(run, inputs, folder, machine, alignment, provenance)
-    for note in result.notes:
+    told = read_as_told(scans) if options.orientation else []
+    for note in (*result.notes, *told):
         print(f"diffeode: {note}", file=sys.stderr)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, path
+from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, add_orientation, path
 from diffeode.cli.progress import ProgressLine
 from diffeode.errors import InputError
 
@@ -32,6 +32,7 @@ def add(commands: Any) -> None:
     train.add_argument("--subjects", nargs="+", metavar="SUB", help="of the dataset (default: all)")
     train.add_argument("--spacing", type=float, metavar="MM", help="resample the scans (default: their own voxels)")
     add_init(train, "align pairs affinely first, or trust the positions in the headers")
+    add_orientation(train)
     add_machine(train)
     train.set_defaults(command=_train, when_interrupted="the same command goes on from the last checkpoint")
 
@@ -50,10 +51,11 @@ def _train(options: argparse.Namespace) -> None:
     if options.bids:
         modalities = (options.fixed_modality, options.moving_modality)
         wanted = trained_method(run).learns_from_labels
-        persons = persons_of_dataset(options.bids, *modalities, options.subjects, wanted)
+        chosen = (options.subjects, options.orientation, wanted)
+        persons = persons_of_dataset(options.bids, *modalities, *chosen)
     else:
         labels = (options.fixed_labels, options.moving_labels)
-        persons = persons_of_files(options.fixed, options.moving, *labels)
+        persons = persons_of_files(options.fixed, options.moving, *labels, options.orientation)
     with ProgressLine(sys.stderr) as progress:
         machine = Machine(options.threads, options.seed, options.device, progress=progress)
         alignment = ALIGNMENT_OF_INIT[options.init]

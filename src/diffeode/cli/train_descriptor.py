@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diffeode.cli.arguments import add_threads, device, path
+from diffeode.cli.delivery import require_apart
 
 
 def add(commands: Any) -> None:
@@ -34,6 +35,8 @@ def _train_descriptor(options: argparse.Namespace) -> None:
     from diffeode.threads import use_threads
     from diffeode.training.loop import CURVES
 
+    results = ("best.safetensors", "last.safetensors", CURVES, "curves.png")
+    require_apart([options.output / name for name in results], [options.training])
     require_device(options.device)
     use_threads(options.threads)
     best = train_descriptor(options.training, options.data, options.output, options.device)

@@ -30,6 +30,8 @@ class Scan:
         age: in years, at the visit nearest to the scan.
         sex: ``M`` or ``F``.
         cdr: Clinical Dementia Rating at that visit: 0, 0.5, 1, 2 or 3.
+        orientation: how scan and label map lie where their headers leave it open, as
+            :func:`diffeode.headers.grid_of` takes it; None where nobody said.
     """
 
     dataset: str
@@ -43,6 +45,7 @@ class Scan:
     age: float | None = None
     sex: str | None = None
     cdr: float | None = None
+    orientation: str | None = None
 
     @property
     def id(self) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+import numpy as np
+
 from diffeode import io
+from diffeode.errors import InputError
 from diffeode.image import Image, Labels
 from diffeode.prepare.scan import read_scan_labels
 
@@ -24,18 +28,61 @@ class Inputs:
     moving_labels: Labels | None
 
 
-def read_inputs(fixed: Path, moving: Path, fixed_labels: Path | None, moving_labels: Path | None) -> Inputs:
+def read_inputs(
+    fixed: Path,
+    moving: Path,
+    fixed_labels: Path | None,
+    moving_labels: Path | None,
+    orientation: str | None = None,
+) -> Inputs:
     """Read two scans and, where given, their label maps.
 
+    Args:
+        orientation: how those of them lie whose headers leave it open (:func:`diffeode.headers.grid_of`).
+
     Raises:
-        InputError: a file is missing or unreadable, or a label map is none or does not lie on the grid of its scan.
+        InputError: a file is missing or unreadable, a label map is none or does not lie on the grid of its scan, the
+            two have no id in common, or there is a fixed one without a moving one.
     """
-    fixed_scan, moving_scan = io.read_image(fixed), io.read_image(moving)
-    return Inputs(
-        fixed_scan,
-        moving_scan,
-        fixed,
-        moving,
-        read_scan_labels(fixed_labels, fixed_scan.grid, fixed) if fixed_labels else None,
-        read_scan_labels(moving_labels, moving_scan.grid, moving) if moving_labels else None,
-    )
+    if fixed_labels and not moving_labels:
+        raise InputError(
+            f"The overlap of {fixed_labels} cannot be measured without a label map of the moving scan; give it by "
+            "--labels, or leave --fixed-labels out."
+        )
+    fixed_scan, moving_scan = (io.read_image(scan, orientation) for scan in (fixed, moving))
+    labels = [
+        read_scan_labels(path, scan.grid, of, orientation) if path else None
+        for path, scan, of in ((fixed_labels, fixed_scan, fixed), (moving_labels, moving_scan, moving))
+    ]
+    _require_shared_ids(*labels, fixed_labels, moving_labels)
+    return Inputs(fixed_scan, moving_scan, fixed, moving, *labels)
+
+
+def read_as_told(paths: Iterable[Path]) -> list[str]:
+    """Sentences on those of ``paths`` that only an orientation made readable: others may read them otherwise."""
+    return [
+        f"{path} was read in the orientation that you gave; correct its header before other programs apply the maps"
+        for path in paths
+        if _leaves_open(path)
+    ]
+
+
+def _leaves_open(path: Path) -> bool:
+    try:
+        io.read_grid(path)
+    except InputError:
+        return True
+    return False
+
+
+def _require_shared_ids(
+    fixed: Labels | None, moving: Labels | None, fixed_path: Path | None, moving_path: Path | None
+) -> None:
+    if fixed is None or moving is None:
+        return
+    ids = [np.unique(labels.data[labels.data > 0]) for labels in (fixed, moving)]
+    if not np.intersect1d(*ids).size:
+        shown = " and ".join(f"{i[0]} to {i[-1]}" for i in ids)
+        raise InputError(
+            f"Label maps {fixed_path} and {moving_path} have no id in common ({shown}); give maps with the same ids."
+        )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
 
 from diffeode import io
 from diffeode.desk.inputs import Inputs
 from diffeode.errors import RegistrationError
+from diffeode.image import Labels
+from diffeode.label_ids import lost_labels, shown
 from diffeode.methods.base import Machine
 from diffeode.methods.harness import Result, Task, reason_of, register
 from diffeode.methods.runs import Run
@@ -32,16 +37,33 @@ def register_at_desk(
     """
     task = _prepared_task(inputs, alignment, machine)
     result = _registered(run, task, machine)
+    moving = inputs.moving_labels
+    labels = None if moving is None else warp_labels(moving, result.warp, task.fixed.grid)
+    result = dataclasses.replace(result, notes=(*result.notes, *_remarks(inputs, labels)))
     machine.progress(1.0, "measuring and writing")
     # Loaded only now: the peak memory in the metrics is to be that of the registration.
     from diffeode.desk.metrics import write_metrics
     from diffeode.desk.overview import draw_overview
 
     write_metrics(folder / "metrics.json", run, result, task, inputs, provenance)
-    _write_maps(result, task, inputs, folder)
+    _write_maps(result, task, inputs, labels, folder)
     title = f"{readable(inputs.moving_path.name)} to {readable(inputs.fixed_path.name)}, {run.title}"
     draw_overview(result, task, title, folder / "overview.png")
     return result
+
+
+def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
+    """What is to be known of the label maps."""
+    fixed, moving = inputs.fixed_labels, inputs.moving_labels
+    if moving is None or warped is None:
+        return []
+    lost = lost_labels(moving.data, warped.data)
+    remarks = [f"ids {shown(lost)} of the moving label map are nowhere in warped_labels.nii.gz"] if lost else []
+    if fixed is None:
+        return remarks
+    from diffeode.evaluation.labels import what_is_not_counted
+
+    return remarks + what_is_not_counted(fixed, moving, np.setdiff1d(np.union1d(fixed.data, moving.data), 0))
 
 
 def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
@@ -62,10 +84,10 @@ def _registered(run: Run, task: Task, machine: Machine) -> Result:
         raise RegistrationError(f"{run.title} could not register the pair: {reason_of(error)}") from error
 
 
-def _write_maps(result: Result, task: Task, inputs: Inputs, folder: Path) -> None:
+def _write_maps(result: Result, task: Task, inputs: Inputs, labels: Labels | None, folder: Path) -> None:
     grid = task.fixed.grid
     io.write_displacement(folder / "warp.nii.gz", result.warp)
     io.write_displacement(folder / "inverse_warp.nii.gz", result.inverse_warp)
     io.write_image(folder / "warped.nii.gz", warp_image(inputs.moving, result.warp, grid))
-    if inputs.moving_labels is not None:
-        io.write_labels(folder / "warped_labels.nii.gz", warp_labels(inputs.moving_labels, result.warp, grid))
+    if labels is not None:
+        io.write_labels(folder / "warped_labels.nii.gz", labels)

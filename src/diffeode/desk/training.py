@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -13,14 +13,14 @@ from diffeode.datasets.scan import Scan, choose_scans
 from diffeode.errors import InputError
 from diffeode.methods.base import Machine
 from diffeode.methods.runs import Run
-from diffeode.methods.training import train_to_folder, trained_method
+from diffeode.methods.training import CURVES, WEIGHTS, train_to_folder, trained_method
 from diffeode.prepare.pair import write_aligned_pair
 from diffeode.prepare.scan import prepare_scan
 from diffeode.prepare.units import Before
 from diffeode.receipt import damage
 from diffeode.training.pairs import TrainingPair
 
-_RECEIPT = "receipt.json"
+_RECEIPT, _PREPARED, _PAIRS = "receipt.json", "prepared", "pairs"
 
 
 @final
@@ -38,9 +38,16 @@ class Person:
 
 
 def persons_of_files(
-    fixed: Sequence[Path], moving: Sequence[Path], fixed_labels: Sequence[Path], moving_labels: Sequence[Path]
+    fixed: Sequence[Path],
+    moving: Sequence[Path],
+    fixed_labels: Sequence[Path],
+    moving_labels: Sequence[Path],
+    orientation: str | None = None,
 ) -> list[Person]:
     """One person per place of the lists.
+
+    Args:
+        orientation: how those files lie whose headers leave it open (:func:`diffeode.headers.grid_of`).
 
     Raises:
         InputError: lists of different lengths.
@@ -52,7 +59,7 @@ def persons_of_files(
     sides = (("fixed", fixed, fixed_labels or absent), ("moving", moving, moving_labels or absent))
     scans = [
         [
-            Scan("desk", f"{number:04d}", None, side, image, labels, None, None)
+            Scan("desk", f"{number:04d}", None, side, image, labels, None, None, orientation=orientation)
             for number, (image, labels) in enumerate(zip(images, label_maps, strict=True), 1)
         ]
         for side, images, label_maps in sides
@@ -61,18 +68,25 @@ def persons_of_files(
 
 
 def persons_of_dataset(
-    root: Path, fixed_modality: str, moving_modality: str, subjects: Sequence[str] | None, label_maps: bool = True
+    root: Path,
+    fixed_modality: str,
+    moving_modality: str,
+    subjects: Sequence[str] | None,
+    orientation: str | None = None,
+    label_maps: bool = True,
 ) -> list[Person]:
     """Everybody under the BIDS folder ``root``, or the ``subjects`` named, who has both scans; the first visit of each.
 
     Args:
+        orientation: as in :func:`persons_of_files`.
         label_maps: whether the run learns from any.
 
     Raises:
         InputError: no such folder, modality or subject.
     """
     modalities = tuple(dict.fromkeys((fixed_modality, moving_modality)))
-    scans = list_scans(root.resolve().name, root, modalities, label_maps)
+    found = list_scans(root.resolve().name, root, modalities, label_maps)
+    scans = [replace(scan, orientation=orientation) for scan in found]
     sides = [
         {scan.subject: scan for scan in reversed(choose_scans(scans, modality, subjects))}
         for modality in (fixed_modality, moving_modality)
@@ -91,7 +105,8 @@ def train_at_desk(
     """Prepare, align and train in ``folder``; what an earlier call finished there is kept.
 
     Raises:
-        InputError: ``run`` is not trained, or scans or persons are unusable.
+        InputError: ``run`` is not trained, or scans or persons are unusable, or the training would replace a file that
+            it reads.
         TrainingError: the loss was not finite.
     """
     method = trained_method(run)
@@ -100,10 +115,28 @@ def train_at_desk(
             f"{len(persons)} persons are too few: {run.name} holds {method.validation_persons} out to validate on and "
             "needs two more at least."
         )
+    _require_apart(persons, folder)
     pairs = _prepared_pairs(persons, folder, machine, alignment, spacing_mm)
     train_to_folder(run, pairs, folder, machine, {"alignment": alignment, "spacing_mm": spacing_mm})
-    shutil.rmtree(folder / "prepared")
-    shutil.rmtree(folder / "pairs")
+    shutil.rmtree(folder / _PREPARED)
+    shutil.rmtree(folder / _PAIRS)
+
+
+def _require_apart(persons: Sequence[Person], folder: Path) -> None:
+    """Raise :class:`InputError` where a scan or label map lies where the training puts, and then removes, its own."""
+    scans = [scan for person in persons for scan in (person.fixed, person.moving)]
+    results = [folder / name for name in (WEIGHTS, CURVES, _RECEIPT)]
+    for path in (path for scan in scans for path in (scan.image, scan.labels) if path is not None):
+        for ours in (folder / _PREPARED, folder / _PAIRS):
+            if path.resolve().is_relative_to(ours.resolve()):
+                raise InputError(
+                    f"{path} lies in {ours}, which the training fills and then removes; move it, or choose another -o."
+                )
+        for result in results:
+            if result.is_file() and path.is_file() and result.samefile(path):
+                raise InputError(
+                    f"{path} is read and would be replaced by the result {result}; move it, or choose another -o."
+                )
 
 
 def _prepared_pairs(
@@ -111,7 +144,7 @@ def _prepared_pairs(
 ) -> list[TrainingPair]:
     scans = {scan.id: scan for person in persons for scan in (person.fixed, person.moving)}
     for name, scan in scans.items():
-        unit = folder / "prepared" / name
+        unit = folder / _PREPARED / name
         if damage(unit / _RECEIPT):
             machine.progress(0.0, f"preparing {name}")
             prepare_scan(scan, Before(), unit, spacing_mm=spacing_mm, seed=machine.seed)
@@ -125,8 +158,8 @@ def _prepared_pairs(
 def _aligned(
     fixed: Person, moving: Person, folder: Path, machine: Machine, alignment: str, fraction: float
 ) -> TrainingPair:
-    units = [folder / "prepared" / scan.id for scan in (fixed.fixed, moving.moving)]
-    pair = folder / "pairs" / f"{fixed.fixed.id}__{moving.moving.id}"
+    units = [folder / _PREPARED / scan.id for scan in (fixed.fixed, moving.moving)]
+    pair = folder / _PAIRS / f"{fixed.fixed.id}__{moving.moving.id}"
     if damage(pair / _RECEIPT):
         machine.progress(fraction, "aligning pairs")
         write_aligned_pair(*units, pair, alignment, "resample", machine.threads, machine.seed)

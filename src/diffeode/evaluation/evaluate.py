@@ -6,6 +6,7 @@ label is the mean over the labels.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from diffeode.errors import InputError
 from diffeode.evaluation.catalogue import ROW
 from diffeode.evaluation.consistency import inverse_consistency_mm
 from diffeode.evaluation.jacobian import jacobian_metrics
-from diffeode.evaluation.labels import read_known_labels, read_label_table, to_indices
+from diffeode.evaluation.labels import read_known_labels, read_label_table, to_indices, what_is_not_counted
 from diffeode.evaluation.landmarks import read_landmarks, shared_landmarks, target_registration_errors_mm
 from diffeode.evaluation.overlap import dice_by_label
 from diffeode.evaluation.similarity import normalised_mutual_information
@@ -27,6 +28,7 @@ from diffeode.image import Image, Labels, foreground, sample
 from diffeode.receipt import RECEIPT, require_intact
 from diffeode.transform import Affine, DisplacementField, warp_labels
 
+_LOG = logging.getLogger(__name__)
 _COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
 
 
@@ -146,6 +148,8 @@ def _labels(fixed: Path, moving: Path, label_table: Path | None) -> dict[str, An
         return {}
     table = read_label_table(label_table)
     read = {name: read_known_labels(path, table, label_table) for name, path in maps.items()}
+    for remark in what_is_not_counted(**read, ids=table["id"].to_numpy()):
+        _LOG.warning("%s, %s: %s", *maps.values(), remark)
     return {**read, "label_table": table}
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from diffeode.errors import InputError
 from diffeode.image import Labels
 from diffeode.io import read_labels
+from diffeode.label_ids import MOST_IDS, shown
 from diffeode.names import nearest
 from diffeode.presence import require_file
 
@@ -53,8 +54,28 @@ def read_known_labels(path: Path | str, table: pd.DataFrame, table_path: Path | 
     return labels
 
 
+def what_is_not_counted(fixed_labels: Labels, moving_labels: Labels, ids: np.ndarray) -> list[str]:
+    """Sentences on labels that the means of Dice and HD95 over ``ids`` leave out or count as 0; empty without any."""
+    here, there = (np.unique(labels.data[labels.data > 0]) for labels in (fixed_labels, moving_labels))
+    either = np.union1d(here, there)
+    one_sided = "they count as Dice 0 and have no HD95"
+    cases = (
+        (f"are in the fixed label map only; {one_sided}", np.setdiff1d(np.intersect1d(here, ids), there)),
+        (f"are in the moving label map only; {one_sided}", np.setdiff1d(np.intersect1d(there, ids), here)),
+        ("of the label table are in neither label map and are not counted", np.setdiff1d(ids, either)),
+        ("of the label maps are not in the label table and are not counted", np.setdiff1d(either, ids)),
+    )
+    return [f"ids {shown(labels)} {what}" for what, labels in cases if len(labels)]
+
+
 def to_indices(data: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Label ids as positions in ``ids`` counted from 1, uint16, same shape; 0 where the id is not among them."""
+    """Label ids as positions in ``ids`` counted from 1, uint16, same shape; 0 where the id is not among them.
+
+    Raises:
+        InputError: more ids than uint16 holds.
+    """
+    if len(ids) > MOST_IDS:
+        raise InputError(f"{len(ids)} different labels are too many to compare; at most {MOST_IDS} are told apart.")
     order = np.argsort(ids)
     ordered = np.asarray(ids)[order]
     slot = np.minimum(np.searchsorted(ordered, data), len(ids) - 1)

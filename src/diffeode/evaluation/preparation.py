@@ -47,6 +47,7 @@ class PreparedScan:
             ``to_scan.txt``: points of the prepared image to points of the scan, RAS mm.
         labels: a label map in the prepared image's space.
         label_table: which of its labels are shown; all where None.
+        orientation: how the scan lies, where its header leaves that open (:func:`diffeode.headers.grid_of`).
     """
 
     name: str
@@ -55,6 +56,15 @@ class PreparedScan:
     folder: Path
     labels: Path | None = None
     label_table: Path | None = None
+    orientation: str | None = None
+
+    def original(self) -> Image:
+        """The scan it was prepared from.
+
+        Raises:
+            InputError: missing or unusable.
+        """
+        return io.read_image(self.scan, self.orientation)
 
     def image(self) -> Image:
         """The prepared image.
@@ -96,7 +106,7 @@ def measure(prepared: PreparedScan, references: Mapping[str, Image]) -> dict[str
         "scan": prepared.name,
         "modality": prepared.modality,
         "volume_ml": brain.sum() * image.grid.voxel_volume * scale / 1000,
-        "edge_percent": _edge_percent(brain, image.grid, to_scan, io.read_image(prepared.scan).grid),
+        "edge_percent": _edge_percent(brain, image.grid, to_scan, prepared.original().grid),
     }
     if references:
         row |= _likeness(image, brain, references, prepared)

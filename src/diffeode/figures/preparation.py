@@ -83,7 +83,7 @@ def _rows(prepared: PreparedScan, references: Mapping[str, Image]) -> list[_Row]
     data, grid = slices.canonical(image.data, image.grid)
     mask, _ = slices.canonical(brain.data > 0, image.grid)
     place = slices.brain_box_mm(mask, grid)
-    rows = [_scan_row(io.read_image(prepared.scan), brain, to_scan)]
+    rows = [_scan_row(prepared.original(), brain, to_scan)]
     template = references.get(prepared.modality, references.get("T1w"))
     if template is None:
         rows.append(_Row("Prepared, its mask", data, grid, *place, _outline(brain, grid, Affine())))

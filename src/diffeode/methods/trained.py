@@ -122,7 +122,7 @@ class TrainedMethod(Method):
         """
         if not self.weights:
             return super().reads()
-        if not Path(self.weights).is_file():
+        if why_no_file(self.weights):
             raise InputError(self.lacking())
         return {**super().reads(), "weights": sha256(self.weights)}
 

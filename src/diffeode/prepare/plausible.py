@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from diffeode import io
@@ -32,16 +31,18 @@ _BRIGHTEST_PERCENTILE = 99.9
 _ALL, _FEW = 0.9, 0.7
 
 
-def read_plausible(path: Path) -> Image:
+def read_plausible(path: Path, orientation: str | None = None) -> Image:
     """The scan at ``path``, a whole head or a brain, after all checks that need no other scan.
 
+    Args:
+        orientation: how it lies, where its header leaves that open (:func:`diffeode.headers.grid_of`).
+
     Raises:
-        InputError: missing, not an image, 2-D or 4-D, NaN, constant; or its header has no orientation (sform and qform
-            codes 0), a voxel size or field of view that no head has, sheared axes, or a place far from the scanner.
+        InputError: missing, not an image, 2-D or 4-D, NaN, constant; or its header leaves open how it lies, has a
+            voxel size or field of view that no head has, sheared axes, or a place far from the scanner.
         DamagedFileError: empty or truncated.
     """
-    image = io.read_image(path)
-    _require_orientation(path)
+    image = io.read_image(path, orientation)
     _require_voxels(image.grid, path)
     _require_field_of_view(image.grid, path)
     return image
@@ -94,15 +95,6 @@ def _why_whole_head(image: Image) -> str | None:
     if millilitres > _LARGEST_BRAIN_ML or sum(faces > 0 for faces in cut) > 1:
         return f"{millilitres:.0f} ml above zero, cut off by {sum(cut)} faces of the field of view"
     return None
-
-
-def _require_orientation(path: Path) -> None:
-    header = nib.load(path).header
-    if isinstance(header, nib.Nifti1Header) and not header["sform_code"] and not header["qform_code"]:
-        raise InputError(
-            f"Nothing in the header of {path} tells how the head lies (sform and qform codes are 0); convert it anew "
-            "from DICOM, or set the orientation that you know it has."
-        )
 
 
 def _require_voxels(grid: Grid, path: Path) -> None:

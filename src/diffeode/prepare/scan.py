@@ -82,7 +82,7 @@ def prepare_scan(
     """
     original, placement = before.image(scan), before.placement()
     mask = before.mask(scan, original)
-    labels = read_scan_labels(scan.labels, original.grid, scan.image) if scan.labels else None
+    labels = read_scan_labels(scan.labels, original.grid, scan.image, scan.orientation) if scan.labels else None
     landmarks = read_landmarks(scan.landmarks) if scan.landmarks else None
     image, mask = prepare_image(original, str(scan.image), mask, placement, intensity, scan.modality, spacing_mm)
 
@@ -117,13 +117,16 @@ def moved_landmarks(landmarks: pd.DataFrame, to_scan: Affine) -> pd.DataFrame:
     return landmarks.assign(**dict(zip("xyz", points.T, strict=True)))
 
 
-def read_scan_labels(path: Path, grid: Grid, scan: Path) -> Labels:
+def read_scan_labels(path: Path, grid: Grid, scan: Path, orientation: str | None = None) -> Labels:
     """The label map of a scan.
+
+    Args:
+        orientation: how it lies, where its header leaves that open (:func:`diffeode.headers.grid_of`).
 
     Raises:
         InputError: as :func:`diffeode.io.read_labels`, or it is empty, or it does not lie on ``grid``, the scan's own.
     """
-    labels = io.read_labels(path)
+    labels = io.read_labels(path, orientation)
     if not labels.grid.matches(grid, _LABEL_GRID_TOLERANCE_MM):
         raise InputError(
             f"Label map {path} does not lie on the grid of its scan {scan}; resample it there with nearest neighbour."
@@ -155,4 +158,5 @@ def read_landmarks(path: Path) -> pd.DataFrame:
 
 def _provenance(scan: Scan) -> dict[str, object]:
     sources = {path.name: io.sha256(path) for path in (scan.image, scan.labels, scan.landmarks) if path}
-    return {"scan": scan.id, "dataset": scan.dataset, "group": scan.group, "sources": sources}
+    said = {"orientation": scan.orientation} if scan.orientation else {}
+    return {"scan": scan.id, "dataset": scan.dataset, "group": scan.group, "sources": sources, **said}

@@ -58,7 +58,7 @@ class Before:
             DamagedFileError: a unit is not what its receipt says.
         """
         if self.corrected is None:
-            return without_negatives(read_plausible(scan.image), str(scan.image))
+            return without_negatives(read_plausible(scan.image, scan.orientation), str(scan.image))
         return io.read_image(intact(self.corrected) / CORRECTED)
 
     def mask(self, scan: Scan, image: Image) -> np.ndarray:

@@ -6,6 +6,7 @@ A training's file is YAML::
     labels: [patterns of label maps without a scan]
     validation: [patterns of scans of persons in two contrasts]
     test: [patterns of files of persons who must never be trained on]
+    orientation: RAS               # how they lie where headers leave it open (diffeode.headers.grid_of)
     recipe: {crop: 48, ...}        # Recipe
     settings: {steps: 2000, ...}   # diffeode.training.loop.Settings
 
@@ -27,8 +28,9 @@ import yaml
 from diffeode.datasets.scan import person_folders
 from diffeode.descriptors.learning.lesson import Recipe, Specimen, descriptor_lesson
 from diffeode.errors import InputError
+from diffeode.headers import require_orientation
 from diffeode.image import Image, bounding_box
-from diffeode.io import read_image, read_labels, sha256
+from diffeode.io import read_grid, read_image, read_labels, sha256
 from diffeode.names import nearest
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
@@ -49,6 +51,7 @@ class Training:
     labels: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
+    orientation: str | None = None
     recipe: Recipe = field(default_factory=Recipe)
     settings: Settings = field(default_factory=lambda: Settings(steps=2000, criterion="validation_loss"))
 
@@ -68,6 +71,8 @@ def read_training(path: Path | str) -> Training:
     parts = _known(content, Training, path)
     for name in ("scans", "labels", "validation", "test"):
         parts[name] = tuple(parts.get(name) or ())
+    if parts.get("orientation") is not None:
+        require_orientation(str(parts["orientation"]))
     parts["recipe"] = Recipe(**_known(parts.get("recipe") or {}, Recipe, path))
     parts["settings"] = Settings(**{"criterion": "validation_loss", **_known(parts["settings"], Settings, path)})
     return Training(**parts)
@@ -97,9 +102,10 @@ def lesson_from(training: Training, data: Path) -> Lesson:
     validation, test = _found(training.validation, data), _found(training.test, data)
     _require_apart([*scans, *labels], validation, "validated on")
     _require_apart([*scans, *labels, *validation], test, "tested on")
-    specimens = [*(_with_scan(file) for file in scans), *(_with_labels(file) for file in labels)]
+    how = training.orientation
+    specimens = [*(_with_scan(file, how) for file in scans), *(_with_labels(file, how) for file in labels)]
     checksums = {str(file.relative_to(data)): sha256(file) for file in trained_files(training, data)}
-    return descriptor_lesson(specimens, _contrasts(validation), training.recipe, checksums, training.settings.seed)
+    return descriptor_lesson(specimens, _contrasts(validation, how), training.recipe, checksums, training.settings.seed)
 
 
 def trained_files(training: Training, data: Path) -> list[Path]:
@@ -109,18 +115,21 @@ def trained_files(training: Training, data: Path) -> list[Path]:
         InputError: a pattern finds nothing.
     """
     scans = _found(training.scans, data)
-    companions = [beside for file in scans if (beside := _label_map_of(file)) is not None]
+    companions = [beside for file in scans if (beside := _label_map_of(file, training.orientation)) is not None]
     others = (*_found(training.labels, data), *_found(training.validation, data))
     return sorted({*scans, *companions, *others})
 
 
-def prepared(file: Path) -> Image:
+def prepared(file: Path, orientation: str | None = None) -> Image:
     """A skull-stripped scan with intensities in [0, 1] and background 0.
+
+    Args:
+        orientation: how it lies, where its header leaves that open (:func:`diffeode.headers.grid_of`).
 
     Raises:
         InputError: it is empty, constant or largely negative.
     """
-    image = without_negatives(read_image(file), file.name)
+    image = without_negatives(read_image(file, orientation), file.name)
     return robust(image, nonzero(image, file.name), file.name)
 
 
@@ -163,21 +172,21 @@ def _require_apart(trained: Sequence[Path], others: Sequence[Path], what: str) -
         raise InputError(f"{', '.join(shared)} would be trained on and {what}; take them out of one of the two.")
 
 
-def _label_map_of(scan: Path) -> Path | None:
+def _label_map_of(scan: Path, orientation: str | None) -> Path | None:
     beside = scan.with_name(scan.name.rpartition("_")[0] + f"_dseg{_SUFFIX}")
-    if not beside.is_file() or not read_labels(beside).grid.matches(read_image(scan).grid):
+    if not beside.is_file() or not read_grid(beside, orientation).matches(read_grid(scan, orientation)):
         return None
     return beside
 
 
-def _with_scan(file: Path) -> Specimen:
-    image, beside = prepared(file), _label_map_of(file)
-    labels = None if beside is None else read_labels(beside).data
+def _with_scan(file: Path, orientation: str | None) -> Specimen:
+    image, beside = prepared(file, orientation), _label_map_of(file, orientation)
+    labels = None if beside is None else read_labels(beside, orientation).data
     return _cropped(person_of(file), image.data, labels)
 
 
-def _with_labels(file: Path) -> Specimen:
-    labels = read_labels(file).data
+def _with_labels(file: Path, orientation: str | None) -> Specimen:
+    labels = read_labels(file, orientation).data
     labels = np.where(np.isin(labels, _OUTSIDE_BRAIN), 0, labels)
     if not labels.any():
         raise InputError(f"{file} holds no label of the brain; leave it out.")
@@ -190,15 +199,15 @@ def _cropped(person: str, image: np.ndarray | None, labels: np.ndarray | None) -
     return Specimen(person, *(None if a is None else np.ascontiguousarray(a[window]) for a in (image, labels)))
 
 
-def _contrasts(files: Sequence[Path]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _contrasts(files: Sequence[Path], orientation: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
     """The scans of every person, by twos."""
-    return [pair for _, group in itertools.groupby(files, person_of) for pair in _twos(list(group))]
+    return [pair for _, group in itertools.groupby(files, person_of) for pair in _twos(list(group), orientation)]
 
 
-def _twos(files: list[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _twos(files: list[Path], orientation: str | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     if len(files) < 2:
         raise InputError(f"{files[0]} has no second contrast beside it; validate on persons scanned in two.")
-    images = [prepared(file) for file in files]
+    images = [prepared(file, orientation) for file in files]
     for first, second in itertools.combinations(images, 2):
         if not first.grid.matches(second.grid):
             raise InputError(

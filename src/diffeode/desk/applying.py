@@ -1,0 +1,98 @@
+"""A scan or label map through a map found before, at a desk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from diffeode import io
+from diffeode.errors import InputError
+from diffeode.image import Image, Labels, sample
+from diffeode.label_ids import looks_like_labels, lost_labels, shown
+from diffeode.space import Grid
+
+_FEW_PERCENT = 10
+
+
+def apply_at_desk(
+    warp: Path,
+    moving: Path,
+    output: Path,
+    reference: Path | None = None,
+    labels: bool = False,
+    orientation: str | None = None,
+) -> list[str]:
+    """Resample ``moving`` once through the map ``warp`` and write it to ``output``.
+
+    Args:
+        reference: whose grid the result lies on; the map's own where None. Its values are not read.
+        labels: whether ``moving`` is a label map: nearest neighbour instead of linear.
+        orientation: how the two images lie, where their headers leave it open
+            (:func:`diffeode.headers.grid_of`).
+
+    Returns:
+        sentences on what may not be meant so.
+
+    Raises:
+        InputError: a file is unusable, or the map leads nowhere into ``moving``.
+    """
+    field = io.read_displacement(warp)
+    grid = io.read_grid(reference, orientation) if reference else field.grid
+    points = grid.points_mm()
+    _require_on_map(points, field.grid, reference, warp)
+    reached = field(points)
+    read = io.read_labels if labels else io.read_finite
+    image = read(moving, orientation)
+    share = _inside(image.grid, reached)
+    voxels = image.grid.to_voxel(reached)
+    result = sample(image.data, voxels, order=0 if labels else 1)
+    if not share or (image.data.any() and not result.any()):
+        distance = _distance_mm(image.grid, reached)
+        raise InputError(
+            f"{warp} leads to nothing of {moving}, whose centre lies {distance:.0f} mm away; give the scan that the "
+            "map was made for, and look at the positions in its header."
+        )
+    if isinstance(image, Labels):
+        io.write_labels(output, Labels(result, grid))
+    else:
+        io.write_image(output, Image(result, grid))
+    return [*_on_place(share, grid, moving), *_on_values(image, result, moving)]
+
+
+def _require_on_map(points: np.ndarray, map_grid: Grid, reference: Path | None, warp: Path) -> None:
+    if reference is not None and not _inside(map_grid, points):
+        raise InputError(
+            f"The reference {reference} lies nowhere on the grid of {warp}, which therefore says nothing of it; give "
+            "the fixed scan of that map, or one in its place."
+        )
+
+
+def _inside(grid: Grid, points_mm: np.ndarray) -> float:
+    """The share of ``points_mm (..., 3)`` that lies in the box of ``grid``."""
+    voxels = grid.to_voxel(points_mm)
+    return float(((voxels >= -0.5) & (voxels <= np.array(grid.shape) - 0.5)).all(axis=-1).mean())
+
+
+def _distance_mm(grid: Grid, reached: np.ndarray) -> float:
+    return float(np.linalg.norm(grid.centre_mm - reached.reshape(-1, 3).mean(axis=0)))
+
+
+def _on_place(share: float, grid: Grid, moving: Path) -> list[str]:
+    if 100 * share >= _FEW_PERCENT:
+        return []
+    return [
+        f"the map leads only {100 * share:.1f} % of {np.prod(grid.shape)} voxels into {moving}; look whether that is "
+        "the scan it was made for"
+    ]
+
+
+def _on_values(image: Image | Labels, result: np.ndarray, moving: Path) -> list[str]:
+    if isinstance(image, Image):
+        if looks_like_labels(image.data):
+            return [
+                f"{moving} looks like a label map, whose ids linear interpolation mixes; give --labels if it is one"
+            ]
+        return []
+    lost = lost_labels(image.data, result)
+    return [f"ids {shown(lost)} of {moving} are nowhere in the result"] if lost else []
