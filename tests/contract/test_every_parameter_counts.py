@@ -9,59 +9,31 @@ That each value arrives in its own place and unit is asked in test_handing_on.py
 """
 
 import dataclasses
-import json
-import sys
-import types
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import standins
-import torch
-import torch.nn.functional as F
-from learned import LEARNED, SMALL, moving_all_by
-from scipy import ndimage
-from torch import nn
+from computed import (
+    PAIR,
+    Place,
+    by_dinoreg,
+    by_multigradicon,
+    by_our_formulas,
+    by_our_kernels,
+    by_package,
+    by_program,
+    by_recipe,
+    by_training,
+)
+from learned import LEARNED, moving_all_by
 
 from diffeode import io
-from diffeode.descriptors import learned
 from diffeode.descriptors.learning import lesson
-from diffeode.descriptors.network import FeatureNetwork
-from diffeode.errors import InputError, ToolError
-from diffeode.image import Image, foreground
-from diffeode.losses import similarity
-from diffeode.methods import dinoreg, multigradicon
-from diffeode.methods import training as methods_training
-from diffeode.methods.base import Machine, Pair
-from diffeode.methods.registry import make_method, method_class, method_names
-from diffeode.space import Grid
-from diffeode.training import checkpoint, loop
-from diffeode.training.pairs import Example
-from diffeode.transform import DisplacementField
-
-SIZE = (18, 16, 20)
-GRID = Grid(SIZE, np.array([[-1.0, 0, 0, 9], [0, 1.2, 0, -9], [0, 0, 0.9, -9], [0, 0, 0, 1]]))
-
-
-def texture(seed, size=SIZE) -> np.ndarray:
-    """An ellipsoid of smooth noise in (0, 1], background 0."""
-    noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(size), 1.5)
-    noise = (noise - noise.min()) / np.ptp(noise)
-    axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in size], indexing="ij")
-    return np.where(sum(a**2 for a in axes) < 0.85**2, 0.05 + 0.95 * noise, 0).astype(np.float32)
-
-
-def another_contrast(image) -> np.ndarray:
-    """``image`` two and three voxels further along two axes, its contrast turned and bent."""
-    moved = np.roll(image, (2, -3), axis=(0, 1))
-    return np.where(moved > 0, 1.05 - moved**1.5, 0).astype(np.float32)
-
-
-FIXED, MOVING = Image(texture(0), GRID), Image(another_contrast(texture(0)), GRID)
-PAIR = Pair(FIXED, MOVING, foreground(FIXED), foreground(MOVING))
+from diffeode.errors import InputError
+from diffeode.methods.base import Machine
+from diffeode.methods.registry import method_class, method_names
 
 
 @dataclass(frozen=True)
@@ -79,38 +51,6 @@ class Change:
     times: float | None = None
 
 
-@dataclass
-class Place:
-    """Where a case works: a folder of its own, and what it may replace for its time."""
-
-    folder: Path
-    patch: pytest.MonkeyPatch
-
-    def with_files(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """``parameters`` with the paths of the files that they name, a weight map or weights, which are made here."""
-        paths = {}
-        for name, value in parameters.items():
-            if isinstance(value, str) and value in _FILES:
-                paths[name] = str(self.folder / value)
-                _FILES[value](self.folder / value)
-        return {**parameters, **paths}
-
-
-def _weight_map(path):
-    io.write_image(path, Image(np.where(GRID.voxels()[..., 0] < 9, 0.2, 5.0), GRID))
-
-
-def _descriptor_weights(path):
-    torch.manual_seed(4)
-    shape = {"width": 2, "features": 3}
-    made = learned.LearnedDescriptor(FeatureNetwork(**shape))
-    about = checkpoint.About(learned.ARCHITECTURE, learned.VERSION, {"network": shape})
-    checkpoint.write_checkpoint(path, made.state_dict(), about)
-
-
-_FILES = {"map.nii.gz": _weight_map, "descriptor.safetensors": _descriptor_weights}
-
-
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     return Place(tmp_path, monkeypatch)
@@ -118,7 +58,6 @@ def place(tmp_path, monkeypatch):
 
 # ------------------------------------------------------------------------------------------------ ours
 
-_ONE_LEVEL = {"levels": [1.0], "iterations": [3], "learning_rate": 0.05, "diffeomorphic": "penalised"}
 _ALONE = {"weight_mind": 0.0}
 _STEPS = {"solver": "heun", "steps": 2, "step_size": 0.5}
 _BARRIER = {"weight_jacobian": 1.0, "barrier": 1.0}
@@ -186,26 +125,6 @@ _GIVEN_AS_TENSORS = {"masked", "weight_map"}
 """``velocity_between`` takes them as tensors; only :meth:`register` reads these parameters."""
 
 
-def as_ours(place, parameters):
-    """The method, with the files that the parameters name."""
-    if parameters.get("mind_precision"):  # half precision is for GPUs; a CPU knows enough of it for one voxel's patch
-        place.patch.setattr(similarity, "_knows_halves", lambda image: True)
-    return make_method("neural-ode", {**_ONE_LEVEL, **place.with_files(parameters)})
-
-
-def by_our_kernels(place, parameters):
-    """The map in three dimensions and single precision, where the compiled kernels serve."""
-    return {"map": as_ours(place, parameters).register(PAIR, Machine(seed=1)).forward.displacement_mm}
-
-
-def by_our_formulas(place, parameters):
-    """The velocity in the plane and double precision, where torch computes by the formulas."""
-    images = texture(2, (18, 20)), another_contrast(texture(2, (18, 20)))
-    fixed, moving = (torch.from_numpy(image).double()[None, None] for image in images)
-    torch.manual_seed(1)
-    return {"velocity": as_ours(place, parameters).velocity_between(fixed, moving, (1.0, 1.2)).velocity.numpy()}
-
-
 # ------------------------------------------------------------------------------------------------ packages
 
 _SYN = {"iterations": [4, 3]}
@@ -239,12 +158,6 @@ CONVEXADAM = {
 }
 
 
-def by_package(place, parameters, name):
-    """The map that the package itself finds."""
-    method = make_method(name, place.with_files(parameters))
-    return {"map": method.register(PAIR, Machine(seed=1)).forward.displacement_mm}
-
-
 _DINO = {"every": 3, "patch": 2.0, "components": 4, "grid_sp": 3, "disp_hw": 2, "selected_niter": 3}
 DINOREG = {
     "weights_name": [Change("dinov2-vitl14", _DINO)],
@@ -259,29 +172,6 @@ DINOREG = {
 }
 
 
-class Vision(nn.Module):
-    """In the place of DINOv2: the mean of each quarter of a patch under random weights that depend on the file."""
-
-    config = types.SimpleNamespace(patch_size=14)
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        drawn = torch.randn(12, 8, generator=torch.Generator().manual_seed(len(path.name)))
-        self.register_buffer("weights", drawn)
-
-    def forward(self, pixel_values):
-        quarters = F.pixel_unshuffle(F.avg_pool2d(pixel_values, 7), 2)
-        tokens = torch.tanh(quarters.flatten(2).mT @ self.weights)
-        return types.SimpleNamespace(last_hidden_state=tokens)
-
-
-def by_dinoreg(place, parameters):
-    """The map found with another network in the place of DINOv2; the package that brings it may not be here."""
-    place.patch.setattr(dinoreg, "find", Path)
-    place.patch.setattr(dinoreg, "load_dinov2", Vision)
-    return by_package(place, parameters, "dinoreg")
-
-
 _ICON = {"io_iterations": 2}
 MULTIGRADICON = {
     "weights_name": [Change("unigradicon", _ICON, ("weights",))],
@@ -290,58 +180,6 @@ MULTIGRADICON = {
     "io_lr": [Change(3e-5, _ICON, ("learning_rate",))],
     "size": [Change(96, _ICON, ("shape",))],
 }
-
-
-class Icon(nn.Module):
-    """In the place of the package's network."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.regis_net = nn.Linear(1, 1)
-
-    def forward(self, moving, fixed):
-        return types.SimpleNamespace(**dict.fromkeys(("all_loss", "similarity_loss", "inverse_consistency_loss"), one))
-
-
-one = torch.ones(())
-
-
-def by_multigradicon(place, parameters, machine=None):
-    """What the package, which may not be here, is asked for."""
-    asked = {}
-
-    def make_network(shape, include_last_step, loss_fn):
-        asked.update(shape=shape, last_step=include_last_step, similarity=loss_fn)
-        return Icon()
-
-    def register_pair(network, moving, fixed, finetune_steps, learning_rate):
-        asked.update(weights=network.regis_net.weight.item(), finetune_steps=finetune_steps)
-        asked.update(images=(moving.data.sum(), fixed.data.sum()), learning_rate=learning_rate)
-        asked.update(device=str(modules["icon_registration"].config.device), seed=torch.initial_seed())
-        for _ in range((finetune_steps or 0) + 1):
-            network(moving, fixed)
-        return None, None
-
-    def found(name):
-        path = place.folder / name
-        torch.save({"weight": torch.full((1, 1), float(len(name))), "bias": torch.zeros(1)}, path)
-        return path
-
-    modules = {name: types.ModuleType(name) for name in ("itk", "unigradicon", "icon_registration")}
-    modules["icon_registration"].config = types.SimpleNamespace(device="none")
-    modules["icon_registration.itk_wrapper"] = types.ModuleType("icon_registration.itk_wrapper")
-    modules["icon_registration.itk_wrapper"].register_pair = register_pair
-    modules["unigradicon"].make_network = make_network
-    modules["unigradicon"].make_sim = lambda name: f"similarity {name}"
-    modules["unigradicon"].preprocess = lambda image, modality: image
-    for name, module in modules.items():
-        place.patch.setitem(sys.modules, name, module)
-    place.patch.setattr(multigradicon, "find", found)
-    place.patch.setattr(multigradicon, "_to_itk", lambda itk, image: image)
-    nowhere = DisplacementField(np.zeros((*SIZE, 3)), GRID)
-    place.patch.setattr(multigradicon, "_dense", lambda itk, transform, fixed, grid: nowhere)
-    registration = make_method("multigradicon", parameters).register(PAIR, machine or Machine(seed=1))
-    return {**asked, "trace": len(registration.trace)}
 
 
 # ------------------------------------------------------------------------------------------------ programs
@@ -364,21 +202,6 @@ SYNTHMORPH = {
     "weight": [Change(0.3, parts=("-r",))],
     "extent": [Change(192, parts=("-e",))],
 }
-
-
-def by_program(place, parameters, name, executables):
-    """The command line, values by option."""
-    folder = place.folder / "bin"
-    standins.only_these(place.patch, folder)
-    for executable in executables:
-        into = standins.recorder(folder, executable)
-    into.unlink(missing_ok=True)
-    with pytest.raises(ToolError, match="exit status 7"):
-        make_method(name, parameters).register(PAIR, Machine())
-    ((_, *arguments), *_) = json.loads(into.read_text(encoding="utf-8"))
-    after = [*arguments[1:], ""]
-    values = (Path(value).name for value in after)
-    return {word: value for word, value in zip(arguments, values, strict=True) if word.startswith("-")}
 
 
 # ------------------------------------------------------------------------------------------------ trained
@@ -432,64 +255,6 @@ _REFERS_TO_WEIGHTS = {"weights", "weights_sha256"}
 """Not of the training: which trained network maps the pair; see below."""
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A pair to train on that lies in memory; all look alike."""
-
-    folder: Path
-    persons: frozenset[str]
-    turned: bool = False
-
-    def example(self, with_labels):
-        images = [texture(10, (17, 16, 16)), another_contrast(texture(10, (17, 16, 16)))]
-        labels = [np.digitize(image, [0.01, 0.4, 0.6]) for image in images] if with_labels else [None, None]
-        return Example(*images, *labels)
-
-
-def planned(folder) -> list[Planned]:
-    (folder / "receipt.json").write_text("{}", encoding="utf-8")
-    return [Planned(folder, frozenset((a, b))) for a in "abcdefg" for b in "abcdefg" if a < b]
-
-
-def by_training(place, parameters, name, seed=1):
-    """What a training is made of: its network, its settings, the terms of its loss, and the maps of its network."""
-    kept, said = {}, []
-
-    def keep(lesson, settings, folder, device, say):
-        kept.update(lesson=lesson, settings=settings)
-        return folder
-
-    place.patch.setattr(loop, "train_by_content", keep)
-    method = make_method(name, {**SMALL[name], **parameters})
-    pairs = planned(place.folder)
-    methods_training.train(method, pairs, place.folder, Machine(seed=seed), said.append)
-    network, settings = kept["lesson"].network, kept["settings"]
-    parts = {"network": {key: value.clone() for key, value in network.state_dict().items()}}
-    parts |= {"settings": dataclasses.asdict(settings), "said": said}
-    _stir(network)
-    torch.manual_seed(5)
-    generator = np.random.default_rng(5)
-    terms = [kept["lesson"].objective(network.train(), generator) for _ in range(3)]
-    parts |= {key: [term[key].item() for term in terms] for key in terms[0]}
-    views = method.views(pairs[0].example(False), "cpu")
-    with torch.no_grad():
-        maps = method.maps(network.eval(), views.fixed, views.moving)
-    parts |= {"map": maps.forward} | ({} if maps.inverse is None else {"inverse": maps.inverse})
-    judged = []
-    place.patch.setattr(type(method), "judge", lambda self, network, views: judged.append(views) or {"one": one})
-    kept["lesson"].validate(network)
-    return {**parts, "validated": len(judged)}
-
-
-def _stir(network):
-    """Untrained networks hardly move anything; here they move by voxels, so that every term of the loss has a value."""
-    torch.manual_seed(3)
-    with torch.no_grad():
-        for key, value in network.named_parameters():
-            head = any(word in key for word in ("head", "mean", "log_variance"))
-            value.add_(torch.randn_like(value), alpha=0.1 if head else 0.02)
-
-
 # ------------------------------------------------------------------------------------------------ a descriptor
 
 RECIPE = {
@@ -504,19 +269,6 @@ RECIPE = {
     "width": Change(3, parts=("network", "loss", "validated")),
     "features": Change(4, parts=("network", "loss", "validated")),
 }
-
-
-def by_recipe(parameters):
-    """What the training of a descriptor is made of."""
-    image = texture(6, (36, 36, 36))
-    specimen = lesson.Specimen("a/1", image, np.digitize(image, [0.01, 0.4, 0.6]))
-    recipe = lesson.Recipe(**{"crop": 16, "locations": 64, "width": 2, "features": 3, **parameters})
-    made = lesson.descriptor_lesson([specimen], [(image, another_contrast(image))], recipe, {}, seed=1)
-    parts = {"network": {key: value.clone() for key, value in made.network.state_dict().items()}}
-    with torch.no_grad():
-        draws = (np.random.default_rng(seed) for seed in range(3))
-        parts["loss"] = [made.objective(made.network, draw)["loss"].item() for draw in draws]
-        return {**parts, "validated": made.validate(made.network)["validation_loss"]}
 
 
 def test_every_choice_of_a_descriptors_recipe_has_a_case():

@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 import standins
 import torch
-from learned import LEARNED, SMALL, moving_all_by
-from test_every_parameter_counts import (
+from computed import (
     FIXED,
     GRID,
     MOVING,
@@ -34,6 +33,7 @@ from test_every_parameter_counts import (
     planned,
     texture,
 )
+from learned import LEARNED, SMALL, moving_all_by
 
 from diffeode import io, watch
 from diffeode.ants_bridge import load_ants
