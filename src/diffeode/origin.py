@@ -71,8 +71,7 @@ def _is_record(content: Any) -> bool:
 def _differs(path: str, record: Mapping[str, Any], checksums: Checksums) -> bool:
     if not Path(path).is_file():
         return False
-    same_file = path == record["path"]
-    return checksums.of(path, record if same_file else {}) != record["sha256"]
+    return checksums.of(path, record) != record["sha256"]
 
 
 def _changed(before: Any, now: Any, name: str = "") -> list[str]:

@@ -1,6 +1,7 @@
 """Finished files are judged by what they say of themselves: damaged, failed, stale, or made from what is made again."""
 
 import json
+import os
 
 import pytest
 
@@ -124,6 +125,15 @@ def edited(study, **entries):
     content = read_receipt(receipt) | entries
     receipt.write_text(json.dumps({k: v for k, v in content.items() if v is not None}), encoding="utf-8")
     return receipt
+
+
+def test_who_reads_a_unit_compares_checksums_whatever_sizes_and_times_say(study):
+    warp = study / "results" / "unit" / "warp.nii"
+    before = warp.stat()
+    warp.write_bytes(b"prav")
+    os.utime(warp, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(DamagedFileError, match=r"warp\.nii has changed since it was made"):
+        require_intact(study / "results" / "unit" / "receipt.json")
 
 
 @pytest.mark.parametrize("entries", [{"status": "fine"}, {"outputs": {}}, {"made_from": {}}, {"more": 1}])
