@@ -304,13 +304,15 @@ def test_labels_that_one_side_lacks():
     fixed[10:14, 10:14, 10:14], moving[10:14, 10:14, 12:16] = 3, 3
     fixed[18, 2:9, 2:9], moving[18, 12:20, 2:9] = 11, 12
     image = Image((fixed > 0).astype(float), grid)
+    finer = grid.affine @ np.diag([1, 0.5, 1, 1])
+    finer[:3, 3] -= finer[:3, 1] / 2
     rows = evaluate_pair(
         warp=densify(Affine(), grid),
         fixed_image=image,
         moving_scan=image,
         fixed_mask=fixed > 0,
         fixed_labels=Labels(fixed, grid),
-        moving_labels=Labels(moving, grid),
+        moving_labels=Labels(np.repeat(moving, 2, axis=1), Grid((24, 44, 20), finer)),
         label_table=label_table([12, 3, 11, 7, 5]),
     )
     dice, hd95 = (rows[rows["metric"] == name].set_index("label")["value"] for name in ("dice", "hd95_mm"))
