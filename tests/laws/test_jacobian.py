@@ -173,6 +173,21 @@ def test_sdlogj_of_two_regions_of_equal_size():
     assert jacobian_metrics(field, mask)["sdlogj"] == pytest.approx(0.2, abs=1e-5)
 
 
+def test_what_is_pressed_flat_is_left_out_of_sdlogj_and_is_the_least_determinant():
+    """Three regions of equal size, stretched, pressed together, and pressed to nothing."""
+    rates = np.repeat([1.5, 0.75, 0.0], 10)
+    displacement = np.zeros((30, 9, 9, 3))
+    displacement[..., 0] = (np.cumsum(rates) - np.arange(30))[:, None, None]
+    field, mask = voxel_field(displacement), np.zeros((30, 9, 9), dtype=bool)
+    mask[1:8, 1:8, 1:8] = mask[12:19, 1:8, 1:8] = True
+    assert jacobian_metrics(field, mask)["min_jacobian"] == 0.75
+    mask[21:28, 1:8, 1:8] = True
+    metrics = jacobian_metrics(field, mask)
+    assert metrics["min_jacobian"] == 0
+    assert metrics["folds_central_percent"] == pytest.approx(100 / 3)
+    assert metrics["sdlogj"] == pytest.approx(np.log(1.5 / 0.75) / 2)
+
+
 def test_folds_outside_the_brain_count_only_in_the_grid():
     displacement, mask = np.zeros((*SHAPE, 3)), np.zeros(SHAPE, dtype=bool)
     displacement[2, 3, 3, 0] = 2.5

@@ -6,6 +6,7 @@ import pytest
 
 from diffeode.evaluation.consistency import inverse_consistency_mm
 from diffeode.evaluation.evaluate import evaluate_pair
+from diffeode.evaluation.jacobian import jacobian_metrics
 from diffeode.evaluation.labels import to_indices
 from diffeode.evaluation.landmarks import target_registration_errors_mm
 from diffeode.evaluation.overlap import dice_by_label
@@ -304,13 +305,15 @@ def test_labels_that_one_side_lacks():
     fixed[10:14, 10:14, 10:14], moving[10:14, 10:14, 12:16] = 3, 3
     fixed[18, 2:9, 2:9], moving[18, 12:20, 2:9] = 11, 12
     image = Image((fixed > 0).astype(float), grid)
+    finer = grid.affine @ np.diag([1, 0.5, 1, 1])
+    finer[:3, 3] -= finer[:3, 1] / 2
     rows = evaluate_pair(
         warp=densify(Affine(), grid),
         fixed_image=image,
         moving_scan=image,
         fixed_mask=fixed > 0,
         fixed_labels=Labels(fixed, grid),
-        moving_labels=Labels(moving, grid),
+        moving_labels=Labels(np.repeat(moving, 2, axis=1), Grid((24, 44, 20), finer)),
         label_table=label_table([12, 3, 11, 7, 5]),
     )
     dice, hd95 = (rows[rows["metric"] == name].set_index("label")["value"] for name in ("dice", "hd95_mm"))
@@ -342,6 +345,22 @@ def test_mutual_information_before_is_that_of_the_alignment_alone():
         whole, {"warp": densify(alignment, pair["warp"].grid), "moving_to_scan": alignment}))  # fmt: skip
     assert found["nmi_before"] == pytest.approx(before["nmi"], abs=1e-6)
     assert found["nmi_before"] != pytest.approx(found["nmi"], abs=1e-3)
+
+
+def test_every_number_of_a_pair_is_that_of_its_own_measure():
+    """Each under its own name, over the fixed brain, of the map without its alignment where that does not count."""
+    pair = labelled_pair()
+    grid, mask = pair["warp"].grid, pair["fixed_mask"]
+    alignment = Affine(np.array([[1.1, 0.1, 0, 2], [0, 0.9, 0, -1], [0, 0.05, 1.2, 1], [0, 0, 0, 1]]))
+    folding = DisplacementField(6 * pair["warp"].displacement_mm, grid)
+    whole, back = densify(folding.then(alignment), grid), densify(alignment.inverse(), grid)
+    rows = evaluate_pair(**pair | {"warp": whole, "inverse_warp": back, "moving_to_scan": alignment})
+    found = rows[rows["label"] == ""].set_index("metric")["value"].to_dict()
+    mean, p95 = inverse_consistency_mm(whole, back, mask)
+    expected = jacobian_metrics(whole, mask, alignment)
+    expected |= {"inverse_consistency_mm": mean, "inverse_consistency_p95_mm": p95}
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert len(set(expected.values())) == len(expected)
 
 
 def test_which_order_the_label_table_has_changes_no_mean():

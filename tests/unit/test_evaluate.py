@@ -116,6 +116,17 @@ def test_labels_and_landmarks_are_moved_by_both_alignments(unit):
     assert values["nmi"] == pytest.approx(values["nmi_before"])
 
 
+def test_the_alignment_of_the_moving_scan_is_what_is_taken_out_of_the_map(unit):
+    """A map that is the identity has halved the volume of what an alignment by 2 along x had doubled."""
+    pair = unit["pair"]
+    io.write_affine(pair / "moving_to_scan.txt", Affine(np.diag([2.0, 1, 1, 1])))
+    write_receipt(pair, ["fixed.nii.gz", "moving.nii.gz", "fixed_to_scan.txt", "moving_to_scan.txt"], {})
+    values = whole(evaluate_unit(**unit))
+    assert values["min_jacobian"] == pytest.approx(0.5)
+    assert values["nmi_before"] < values["nmi"]
+    assert values["dice"] == 1
+
+
 def test_a_scan_without_labels_gives_the_metrics_that_need_none(unit, tmp_path):
     unlabelled = write_scan(tmp_path / "unlabelled", labelled=False)
     values = whole(evaluate_unit(**unit | {"moving_scan": unlabelled, "moving_labels": unlabelled}))

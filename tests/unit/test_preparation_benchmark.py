@@ -53,10 +53,10 @@ def test_a_mask_is_scored_by_what_it_misses_and_adds():
     image = Image(np.ones((10, 10, 10)), Grid((10, 10, 10), np.diag([2.0, 2.5, 4.0, 1.0])))
     found, labels = np.zeros((2, 10, 10, 10), dtype=int)
     labels[0, :, :] = 7
-    found[0, :4, :] = found[1, :6, :] = 1
+    found[0, :4, :] = found[1, :8, :] = 1
     scores = _brain_scores(found > 0, labels, image)
-    millilitres = {"found_ml": 2.0, "reference_ml": 2.0, "missed_ml": 1.2, "added_ml": 1.2}
-    assert scores == pytest.approx({"dice": 0.4, **millilitres})
+    millilitres = {"found_ml": 2.4, "reference_ml": 2.0, "missed_ml": 1.2, "added_ml": 1.6}
+    assert scores == pytest.approx({"dice": 80 / 220, **millilitres})
 
 
 def test_each_structure_is_scored_by_its_own_labels_of_both_sides():

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from diffeode import io
 from diffeode.errors import InputError
 from diffeode.evaluation.preparation import COLUMNS, PreparedScan, flag, measure, robust_z
+from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.figures import edges
 from diffeode.figures.edges import EDGE_COLOUR
 from diffeode.figures.preparation import PLANES as PICTURED
@@ -101,6 +102,37 @@ def test_a_brain_cut_off_by_either_grid_is_at_the_edge(tmp_path):
     assert measure(cut, {})["edge_percent"] > 20
 
 
+def test_every_number_is_over_its_own_voxels_and_with_its_own_template(tmp_path):
+    """A T2w whose brain lies beside the template's: NMI with the T2w template, correlation with the T1w one."""
+    rng = np.random.default_rng(1)
+    brain = np.roll(phantom() > 0, (2, 1, -1), (0, 1, 2))
+    brain[:, :, 30:] = False
+    data = np.where(brain, 0.1 + 0.9 * rng.random(GRID.shape) * (0.5 + phantom()), 0).clip(0, 1)
+    second = Image(np.where(phantom() > 0, rng.random(GRID.shape) / 2 + data / 2 + 0.01, 0).clip(0, 1), GRID)
+    row = measure(unit(tmp_path, data, modality="T2w"), {"T1w": TEMPLATE, "T2w": second})
+    template, both = phantom() > 0, brain & (phantom() > 0)
+    assert row["overlap"] == pytest.approx(2 * both.sum() / (brain.sum() + template.sum()))
+    prepared = np.float32(data)
+    assert row["nmi"] == pytest.approx(normalised_mutual_information(prepared, second.data, template), rel=1e-4)
+    assert row["t1w_correlation"] == pytest.approx(np.corrcoef(data[both], phantom()[both])[0, 1], rel=1e-3)
+    assert (row["scan"], row["modality"]) == ("person one", "T2w")
+    only_t1w = measure(unit(tmp_path, data, modality="T2w"), {"T1w": TEMPLATE})
+    assert only_t1w["nmi"] == pytest.approx(normalised_mutual_information(prepared, TEMPLATE.data, template), rel=1e-4)
+    assert only_t1w["nmi"] != pytest.approx(row["nmi"], rel=1e-3)
+
+
+@pytest.mark.parametrize(("layer", "at_edge"), [(0, True), (1, False), (-1, True), (-2, False)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_edge_is_the_outermost_layer_of_voxels(tmp_path, layer, at_edge, axis):
+    """A plate of a tenth of the brain's voxels, in the first or last layers of the prepared image."""
+    data, away = np.zeros(GRID.shape), np.zeros(GRID.shape)
+    middle = [slice(n // 2 - 5, n // 2 + 5) for n in GRID.shape]
+    data[tuple(layer if a == axis else part for a, part in enumerate(middle))] = 1
+    away[tuple(middle)] = 1
+    found = measure(unit(tmp_path, np.maximum(data, away)), {})["edge_percent"]
+    assert found == pytest.approx(100 * 100 / 1100 if at_edge else 0)
+
+
 def test_a_unit_of_another_template_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"does not lie on the template's grid; prepare it for that template"):
         measure(unit(tmp_path), {"T1w": Image(phantom()[1:], GRID.crop((1, 0, 0), GRID.shape))})
@@ -158,6 +190,34 @@ def test_what_stands_out_is_flagged_and_nothing_else(changes, message):
     flags = flag(rows(20, **changes), adults=True)["flags"]
     assert pd.Series([flags.iloc[-1]]).str.contains(message).item()
     assert (flags.iloc[:-1] == "").all()
+
+
+@pytest.mark.parametrize(
+    ("column", "allowed", "refused"),
+    [
+        ("volume_ml", 250.0, 249.9),
+        ("volume_ml", 2300.0, 2300.1),
+        ("overlap", 0.85, 0.8499),
+        ("edge_percent", 0.5, 0.501),
+    ],
+)
+def test_the_limits_are_those_documented(column, allowed, refused):
+    assert flag(rows(1, **{column: allowed}), adults=True)["flags"].item() == ""
+    assert flag(rows(1, **{column: refused}), adults=True)["flags"].item() != ""
+
+
+@pytest.mark.parametrize(
+    ("others", "z", "flagged"), [(8, 3.45, False), (8, 3.55, True), (7, 3.55, True), (6, 9, False)]
+)
+def test_a_scan_stands_out_from_eight_scans_on_and_beyond_a_robust_z_of_three_and_a_half(others, z, flagged):
+    table = rows(others + 1)
+    volumes = 1300.0 + 10 * np.arange(others)
+    for _ in range(60):  # the median and the MAD hang on the last value too
+        both = np.append(volumes, table["volume_ml"].iloc[-1])
+        centre, spread = np.median(both), np.median(np.abs(both - np.median(both)))
+        table["volume_ml"] = np.append(volumes, centre + z * spread / 0.6745)
+    table = table.assign(overlap=0.95, nmi=1.05)
+    assert (flag(table, adults=True)["flags"].iloc[-1] != "") == flagged
 
 
 def test_more_likeness_than_usual_is_no_fault():

@@ -314,9 +314,10 @@ def test_the_interval_covers_the_true_median_about_95_times_in_100():
 
 
 def test_the_interval_holds_95_percent_of_the_bootstrap():
-    """Of 41 values: P(resampled median <= k-th value) = P(Binomial(41, k / 41) >= 21), exactly."""
-    values = np.arange(1.0, 42)
-    below = stats.binom.sf(20, 41, values / 41)
+    """Of 41 values: P(resampled median <= k-th value) = P(Binomial(41, k / 41) >= 21), exactly; skewed on purpose."""
+    ranks = np.arange(1, 42)
+    below = stats.binom.sf(20, 41, ranks / 41)
+    values = ranks.astype(float) ** 3
     expected = values[np.searchsorted(below, 0.025)], values[np.searchsorted(below, 0.975)]
     for seed in range(3):
         assert median_difference(values, np.zeros(41), seed)[1:] == expected

@@ -259,7 +259,15 @@ def link_scans(mine: Path, link: Path) -> None:
         (link / name).symlink_to(file)
 
 
-LINKED = (link_folder, link_persons, link_scans)
+def link_annexed(mine: Path, link: Path) -> None:
+    """As DataLad keeps them: each file is a link to a store where nobody's name stands."""
+    for number, file in enumerate(sorted(mine.rglob("*.nii.gz"))):
+        file.rename(mine / f"{number}.content")
+        file.symlink_to(mine / f"{number}.content")
+    link.symlink_to(mine)
+
+
+LINKED = (link_folder, link_persons, link_scans, link_annexed)
 
 
 @pytest.mark.parametrize("how", LINKED)
