@@ -58,6 +58,8 @@ def _sentence(error: ValidationError) -> str:
         return f"lacks the key {key!r}{of_place}"
     if error.validator == "enum":
         return f"has {place}: {error.instance!r}{nearest(error.instance, error.validator_value)}"
+    if error.validator == "minLength":
+        return f"has an empty {place}; give it a value"
     if error.validator == "type":
         kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
         return f"has {place or 'content'}: {error.instance!r}, which is not {' or '.join(_KINDS[k] for k in kinds)}"

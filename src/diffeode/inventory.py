@@ -52,6 +52,17 @@ def take_inventory(name: str, repository: Path) -> Inventory:
         return Inventory(dataset, (), str(error))
 
 
+def overview_of_all(repository: Path) -> list[str]:
+    """The :func:`overview` of every dataset, and below what is wrong in the files of those that cannot be read."""
+    inventories, wrong = [], []
+    for name in dataset_names(repository):
+        try:
+            inventories.append(take_inventory(name, repository))
+        except InputError as error:
+            wrong.append(str(error))
+    return [*overview(inventories), *(["", *wrong] if wrong else [])]
+
+
 def overview(inventories: Sequence[Inventory]) -> list[str]:
     """A line for each dataset, and below what is missing and how to get it."""
     rows = [("DATASET", "KIND", "THERE", "ROOT"), *(_row(inventory) for inventory in inventories)]

@@ -244,10 +244,12 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         temporary = path.with_name(f".writing-{secrets.token_hex(4)}-{path.name}")
         # with the permissions that the user's umask leaves, or the folder's own rules
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        permissions = temporary.stat().st_mode
     except OSError as error:
         raise InputError(f"Cannot write {path}: {error.strerror}; free or choose another folder.") from None
     try:
         yield temporary
+        temporary.chmod(permissions)  # some writers put a private file of their own in its place
         temporary.replace(path)
     except OSError as error:
         raise InputError(f"Cannot write {path}: {error.strerror or error}; nothing was kept of it.") from error

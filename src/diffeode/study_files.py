@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from diffeode.datasets.selection import Draw, Selection, Split, person_of, read_
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.methods.runs import Run, load_run, run_names
-from diffeode.names import nearest
+from diffeode.names import nearest, readable
 from diffeode.prepare.recipe import Recipe
 from diffeode.presence import lies_at, require_file, without_hidden
 from diffeode.study import Dataset, Experiment, Side, Study
 from diffeode.training.pairs import require_no_test_person
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f\udc80-\udcff]")
 _RAW_HEADS = {"brain": "mindgrab", "bias": "n4", "template": "icbm152"}
 
 
@@ -212,7 +213,7 @@ def expand(text: str, where: str) -> str:
     """``text`` with ``${NAME}`` and ``${NAME:-default}`` replaced from the environment; empty counts as unset.
 
     Raises:
-        InputError: a variable without a default is not set.
+        InputError: a variable without a default is not set, or nothing is left.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -222,7 +223,10 @@ def expand(text: str, where: str) -> str:
             raise InputError(f"{where} needs the environment variable {name}, which is not set.")
         return found
 
-    return _VARIABLE.sub(value, text)
+    expanded = _VARIABLE.sub(value, text)
+    if not expanded:
+        raise InputError(f"{where} has the path {text!r}, which comes out empty; set the variable in it.")
+    return expanded
 
 
 def _bids_description(root: Path) -> dict[str, Any]:
@@ -267,6 +271,33 @@ def require_untrained(study: Study, files: Iterable[Path]) -> None:
     """Raise :class:`InputError` where one of ``files``, to train on, is of a person whom ``study`` registers."""
     shown = (person for file in files for person in person_folders(file))
     require_no_test_person(shown, (person for experiment in study.experiments for person in experiment.persons))
+
+
+def study_paths(study: Study) -> Iterator[Path]:
+    """The paths that a plan of ``study`` is made of: its results, its scans with what belongs to them, label tables.
+
+    Raises:
+        InputError: a scan lacks the other that its preparation needs.
+    """
+    yield study.results
+    yield from (dataset.labels for dataset in study.datasets().values() if dataset.labels)
+    for scan in study.prepared_scans().values():
+        yield from filter(None, (scan.image, scan.labels, scan.landmarks))
+
+
+def require_nameable(paths: Iterable[Path | str]) -> None:
+    """Raise :class:`InputError` where Snakemake would take part of a path for a wildcard, or cannot write it down."""
+    for path in map(str, paths):
+        if "{" in path or "}" in path:
+            raise InputError(
+                f"The path {path} has braces, which the workflow takes for a wildcard; rename that folder or file, or "
+                "reach it by a link without braces."
+            )
+        if _UNWRITABLE.search(path):
+            raise InputError(
+                f"The path {readable(path)} has a byte that is no UTF-8 or a control character, which the workflow "
+                "cannot write down; rename that folder or file."
+            )
 
 
 def require_writable(folder: Path) -> None:

@@ -22,7 +22,7 @@ from diffeode.methods.registry import method_class, method_module
 from diffeode.methods_section import facts_of
 from diffeode.prepare.backends import backend_modules, weights_read
 from diffeode.source import code_hash
-from diffeode.study_files import load_study, require_untrained, require_writable
+from diffeode.study_files import load_study, require_nameable, require_untrained, require_writable, study_paths
 from diffeode.tools import FOLDERS
 
 import progress
@@ -39,8 +39,10 @@ def refuse(sentence):
 
 
 try:
+    require_nameable([workflow.basedir])
     STUDY = load_study(config, REPOSITORY)
     require_writable(STUDY.results)
+    require_nameable(study_paths(STUDY))
 except InputError as error:
     refuse(str(error))
 
@@ -433,6 +435,7 @@ def training_files(wildcards):
     try:
         training = read_training(training_description(wildcards))
         files = trained_files(training, Path(TRAINING_DATA))
+        require_nameable(files)
         if wildcards.training in map(descriptor_training, [run.name for run in STUDY.runs]):
             require_untrained(STUDY, files)
     except InputError as error:

@@ -2,10 +2,20 @@
 
 from diffeode.study_files import load_dataset
 
+# a study that has no use for IXI is not stopped by what is wrong in its file
+IXI_FAULT = None
 try:
     IXI = load_dataset("ixi", REPOSITORY).root
+    require_nameable([IXI])
 except InputError as error:
-    refuse(str(error))
+    IXI, IXI_FAULT = "ixi", str(error)
+
+
+def ixi_receipts(wildcards):
+    """What is to be fetched of IXI."""
+    if IXI_FAULT:
+        refuse(IXI_FAULT)
+    return [f"{IXI}/{archive}/receipt.json" for archive in ("IXI-T1", "IXI-T2")]
 
 
 localrules:
@@ -16,7 +26,7 @@ localrules:
 rule ixi:
     """IXI's T1w and T2w, unpacked and checked, and its table; not part of any study."""
     input:
-        expand(f"{IXI}/{{archive}}/receipt.json", archive=["IXI-T1", "IXI-T2"]),
+        ixi_receipts,
     message:
         f"IXI is in {IXI}"
 

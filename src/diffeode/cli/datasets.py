@@ -20,11 +20,11 @@ def add(commands: Any) -> None:
 
 
 def _datasets(options: argparse.Namespace) -> None:
-    from diffeode.inventory import dataset_names, description, overview, take_inventory
+    from diffeode.inventory import description, overview_of_all, take_inventory
 
     repository = _repository()
     if options.name is None:
-        lines = overview([take_inventory(name, repository) for name in dataset_names(repository)])
+        lines = overview_of_all(repository)
     else:
         lines = description(take_inventory(options.name, repository))
     print(*lines, sep="\n")

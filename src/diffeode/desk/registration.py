@@ -10,7 +10,7 @@ import numpy as np
 
 from diffeode import io
 from diffeode.desk.inputs import Inputs
-from diffeode.errors import RegistrationError
+from diffeode.errors import InputError, RegistrationError
 from diffeode.image import Labels
 from diffeode.label_ids import lost_labels, shown
 from diffeode.methods.base import Machine
@@ -70,9 +70,20 @@ def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
     machine.progress(0.0, "preparing")
     fixed, _ = prepare_image(inputs.fixed, str(inputs.fixed_path))
     moving, _ = prepare_image(inputs.moving, str(inputs.moving_path))
+    if alignment == "affine":
+        _require_perpendicular(inputs)
     machine.progress(0.0, "aligning")
     on_grid, aligned, _, to_scan = align_pair(fixed, moving, alignment, "resample", machine.threads, machine.seed)
     return Task(on_grid, aligned, moving, to_scan)
+
+
+def _require_perpendicular(inputs: Inputs) -> None:
+    """Say which of the two scans the alignment cannot read."""
+    for image, path in ((inputs.fixed, inputs.fixed_path), (inputs.moving, inputs.moving_path)):
+        try:
+            image.grid.require_perpendicular("the alignment")
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
 
 
 def _registered(run: Run, task: Task, machine: Machine) -> Result:
