@@ -223,7 +223,9 @@ known = dict.fromkeys(["--i", "--o", "--vol", "--qc", "--post", "--resample", "-
 known.update(dict.fromkeys(["--parc", "--robust", "--fast", "--ct", "--autocrop", "--cpu", "--v1", "--keepgeom"], 0))
 given, _ = options(known, {"--keepgeom": [], "--cpu": [], "--threads": ["2"]})
 scan = load(given["--i"])
-labels = np.where(scan.get_fdata() > 0, np.resize(%(labels)s, scan.shape), 0)
+inside = scan.get_fdata() > 0
+labels = np.zeros(scan.shape)
+labels[inside] = np.sort(np.resize(%(labels)s, inside.sum()))
 save(labels.astype(np.int32), scan.affine, given["--o"])
 """
 

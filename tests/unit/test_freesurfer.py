@@ -119,7 +119,7 @@ scan = load([a for a in sys.argv if a.endswith("scan.nii.gz")][0])
 SPOILT = {
     "save(np.full(scan.shape, np.nan, np.float32), scan.affine, out)": "wrote an unusable result.nii.gz",
     "save(np.ones((4, 4, 4), np.float32) + np.eye(4, dtype=np.float32), scan.affine, out)": "on another grid",
-    "save(scan.get_fdata().round().astype(np.float32), -scan.affine * [1, 1, 1, -1], out)": "on another grid",
+    "save((scan.get_fdata() > 0).astype(np.float32), -scan.affine * [1, 1, 1, -1], out)": "on another grid",
     "open(out, 'wb').write(b'half a file')": "wrote an unusable result.nii.gz",
     "open(out, 'w')": "wrote an empty result.nii.gz",
     "print('no file')": "wrote no result.nii.gz; its last lines: no file",

@@ -1,19 +1,27 @@
 """What a header says of where a scan lies: used where it says it once, refused where it says nothing or two things."""
 
 import gzip
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
 
+import jsonschema
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
+import yaml
 
 from diffeode import io
+from diffeode.cli import main
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.headers import LETTERS, require_orientation
 from diffeode.image import Image
 from diffeode.prepare.plausible import read_plausible
 from diffeode.space import RAS_TO_LPS, Grid
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 SHAPE = (20, 24, 22)
 LAS = np.array([[-4.0, 0, 0, 38], [0, 4, 0, -50], [0, 0, 4, -40], [0, 0, 0, 1]])
 DATA = np.random.default_rng(0).random(SHAPE).astype(np.float32)
@@ -43,6 +51,7 @@ def nifti(path, change=lambda nifti: None, affine=LAS, data=None, **fields):
     image.set_qform(affine, 1)
     image.header.set_xyzt_units("mm")
     change(image)
+    path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(image, path)
     return patched(path, **fields)
 
@@ -280,6 +289,12 @@ def test_whatever_a_header_breaks_is_one_sentence_with_the_file_in_it(tmp_path, 
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii"])
+def test_a_claim_beyond_what_the_file_can_hold_is_refused_before_voxels_are_asked_for(tmp_path, door, name):
+    path = nifti(tmp_path / name, dim=[3, 30000, 30000, 30000, 1, 1, 1, 1])
+    refused(lambda: door(path), path, "30000 x 30000 x 30000 voxels", kind=DamagedFileError)
+
+
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.mgz", "a.mgh"])
 def test_random_damage_is_read_or_said_in_one_sentence(tmp_path, name):
     """Any three bytes of a header overwritten: no other exception than ours, whatever nibabel makes of them."""
@@ -351,3 +366,93 @@ def affine_of_itk(path):
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) @ np.diag(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
     return RAS_TO_LPS @ affine
+
+
+# ---------------------------------------------------------------------------------------------- how it is said
+
+
+def brain():
+    """A ball in several grey values, 0 around it."""
+    points = Grid(SHAPE, LAS).points_mm()
+    points = points - points.reshape(-1, 3).mean(axis=0)
+    return np.where(np.linalg.norm(points, axis=-1) < 34, 1 + DATA, 0).astype(np.float32)
+
+
+@pytest.fixture
+def silent(tmp_path):
+    """A scan and a label map whose headers say nothing."""
+    codes = {"sform_code": 0, "qform_code": 0}
+    scan = nifti(tmp_path / "sub-01/anat/sub-01_T1w.nii.gz", data=brain(), **codes)
+    labels = nifti(tmp_path / "sub-01/anat/sub-01_dseg.nii.gz", **codes)
+    return scan, labels
+
+
+def test_a_dataset_says_it_for_its_scans_and_label_maps(silent, tmp_path):
+    from diffeode.prepare.recipe import Recipe
+    from diffeode.prepare.scan import prepare_scan
+    from diffeode.prepare.units import Before
+    from diffeode.study import Dataset
+
+    described = Dataset("d", "d", "persons", "bids", tmp_path, None, Recipe(), layout={"scans": {"T1w": ""}})
+    (mute,) = described.scans("T1w")
+    refused(lambda: prepare_scan(mute, Before(), tmp_path / "unit"), silent[0], "orientation")
+    (scan,) = replace(described, orientation="LAS").scans("T1w")
+    prepare_scan(scan, Before(), tmp_path / "unit")
+    for name in ("image", "labels"):
+        grid = io.read_grid(tmp_path / "unit" / f"{name}.nii.gz")
+        assert "".join(nib.aff2axcodes(grid.affine)) == "LAS"
+    assert json.loads((tmp_path / "unit" / "receipt.json").read_text())["orientation"] == "LAS"
+
+
+def test_a_datasets_file_takes_every_orientation_and_no_other_word():
+    schema = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "dataset.schema.yaml").read_text())
+    check = jsonschema.Draft202012Validator(schema["properties"]["orientation"])
+    for text in (*LETTERS, "sform", "qform"):
+        check.validate(text)
+    assert not any(check.is_valid(text) for text in ("", "ras", "RAL", "RASI", "xsform", "sform ", 3))
+
+
+def test_a_rule_hands_the_orientation_on(silent):
+    from diffeode.datasets.scan import Scan
+
+    sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
+    from _scan import scan_from
+
+    scan = Scan("d", "01", None, "T1w", *silent, None, None, orientation="PSR")
+    words = {key: str(value) for key, value in vars(scan).items() if value is not None}
+    assert scan_from(words) == scan
+
+
+def test_trainings_say_it(silent, tmp_path):
+    from diffeode.descriptors.learning.material import prepared, read_training
+    from diffeode.desk.training import persons_of_dataset, persons_of_files
+
+    scan, labels = silent
+    for persons in (
+        persons_of_files([scan], [scan], [labels], [labels], "RAS"),
+        persons_of_dataset(tmp_path, "T1w", "T1w", None, "RAS"),
+    ):
+        assert [(p.fixed.orientation, p.moving.orientation) for p in persons] == [("RAS", "RAS")]
+    refused(lambda: prepared(scan), scan, "orientation")
+    assert "".join(nib.aff2axcodes(prepared(scan, "RAS").grid.affine)) == "RAS"
+    for text, known in (("RAS", True), ("sideways", False)):
+        (tmp_path / "training.yaml").write_text(f"settings: {{steps: 1}}\norientation: {text}\n")
+        if known:
+            assert read_training(tmp_path / "training.yaml").orientation == text
+        else:
+            refused(lambda: read_training(tmp_path / "training.yaml"), "sideways")
+
+
+def test_register_says_what_only_the_option_made_readable(silent, tmp_path, capsys):
+    scan, labels = silent
+    sure = nifti(tmp_path / "sure.nii.gz", data=brain())
+    command = ["register", str(sure), str(scan), "-o", str(tmp_path / "out"), "--labels", str(labels)]
+    command += ["--method", "identity", "--init", "identity", "--threads", "1"]
+    assert main(command) == 2
+    assert str(scan) in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*command, "--orientation", "LAS"]) == 0
+    said = capsys.readouterr().err
+    assert f"{scan} was read in the orientation that you gave" in said
+    assert str(sure) not in said
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["orientation"] == "LAS"
