@@ -61,9 +61,10 @@ benchmark: setup  ## accuracy and speed against other tools (hours; tables in be
 test: lint  ## all checks and tests
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
-lint: setup  ## formatting and lint of Python and Snakemake
+lint: setup  ## formatting and lint of Python and Snakemake, types of what users import
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
@@ -82,7 +83,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 clean:  ## remove .venv and caches; results stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find src tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(1) name of the study, $(2) its file: run it, write its report also where registrations failed, say where things are

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,7 @@ class SkipWatch:
         narrowed = any(getattr(option, name, None) for name in _CHOSEN_BY)
         return self._config.args_source is pytest.Config.ArgsSource.TESTPATHS and not narrowed
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._said:
             terminalreporter.section("unexpected skips", red=True, bold=True)
             for sentence in self._said:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
@@ -125,7 +126,7 @@ def _read_volume(path: Path) -> tuple[np.ndarray, Grid]:
 
 def _grid(shape: tuple[int, ...], nifti: nib.spatialimages.SpatialImage, path: Path) -> Grid:
     try:
-        return Grid(shape, nifti.affine)
+        return Grid((shape[0], shape[1], shape[2]), nifti.affine)
     except InputError as error:
         raise InputError(f"{path} has an unusable header: {error}") from None
 
@@ -140,7 +141,7 @@ def _open(path: Path) -> nib.spatialimages.SpatialImage:
     if path.stat().st_size == 0:
         raise DamagedFileError(f"{path} is empty; fetch or make it again.")
     try:
-        return nib.load(path)
+        return cast(nib.spatialimages.SpatialImage, nib.load(path))
     except (EOFError, zlib.error):
         raise DamagedFileError(f"{path} is truncated or damaged; fetch or make it again.") from None
     except (ImageFileError, OSError, ValueError) as error:
