@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
+LOWEST ?= .venv-lowest
 CORES ?= all
 CONFIG ?= config/config.yaml
 
@@ -10,7 +11,7 @@ READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo albert albert-half albert-learned albert-descriptors openms paper nodeo status verify datasets ixi benchmark test lint setup clean
+.PHONY: help test-lowest demo albert albert-half albert-learned albert-descriptors openms paper nodeo status verify datasets ixi benchmark test lint setup clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/; s/\$$\$$/$$/g' | column -t -s:
@@ -64,9 +65,22 @@ benchmark: setup  ## accuracy and speed against other tools (hours; tables in be
 test: lint  ## all checks and tests
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
-lint: setup  ## formatting and lint of Python and Snakemake
+test-lowest: $(LOWEST)/.ready  ## the quick tests with the lowest versions that pyproject.toml allows
+	NUMBA_CACHE_DIR=$(LOWEST)/kernels $(LOWEST)/bin/python -m pytest -m "not slow" tests/unit tests/contract
+
+$(LOWEST)/.ready: pyproject.toml tests/lowest_versions.py
+	@echo "Setting up $(LOWEST) (a few minutes)"
+	@test -x $(LOWEST)/bin/pip || $(PYTHON) -m venv $(LOWEST)
+	@$(PYTHON) tests/lowest_versions.py > $(LOWEST)/requirements.txt
+	@$(LOWEST)/bin/pip install --quiet --disable-pip-version-check hatchling editables \
+	  --requirement $(LOWEST)/requirements.txt
+	@$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lint: setup  ## formatting and lint of Python and Snakemake, types of what users import
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
@@ -85,7 +99,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 clean:  ## remove .venv and caches; results stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find src tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(1) name of the study, $(2) its file: run it, write its report also where registrations failed, say where things are

@@ -1,21 +1,56 @@
-"""Shared fixtures: where the real scans lie."""
+"""Shared fixtures: where the scans lie, what every test draws, and which tests may be skipped."""
 
 import os
+import random
 import signal
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from expected_skips import SkipWatch
+from phantoms import write_scans
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
+_REAL_SCANS = Path(os.environ.get("DIFFEODE_DATA") or _REPOSITORY.parent / "shared" / "data")
+"""The folder of real scans: ``$DIFFEODE_DATA``, or ``../shared/data`` beside the repository."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # xdist's workers report to the process that started them
+        config.pluginmanager.register(SkipWatch(config, with_data=_REAL_SCANS.is_dir()))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    _seed_all_generators()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    _seed_all_generators()
+
+
+def _seed_all_generators() -> None:
+    """Each fixture and each test draws the same numbers, whichever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")
-def data_root() -> Path:
-    """The folder of real scans: ``$DIFFEODE_DATA``, or ``../shared/data`` beside the repository."""
-    root = Path(os.environ.get("DIFFEODE_DATA") or _REPOSITORY.parent / "shared" / "data")
-    if not root.is_dir():
-        pytest.skip(f"the real scans are not here: no folder {root} (set DIFFEODE_DATA)")
-    return root
+def real_data_root() -> Path:
+    """The folder of real scans, for what holds of them alone."""
+    if not _REAL_SCANS.is_dir():
+        pytest.skip(f"the real scans are not here: no folder {_REAL_SCANS} (set DIFFEODE_DATA)")
+    return _REAL_SCANS
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory) -> Path:
+    """The folder of real scans, or, where it is not here, their small stand-in (``phantoms.py``)."""
+    return _REAL_SCANS if _REAL_SCANS.is_dir() else write_scans(tmp_path_factory.mktemp("phantoms"))
 
 
 @pytest.fixture

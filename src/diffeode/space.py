@@ -5,9 +5,11 @@ The only home of the RAS/LPS sign flip on the array side; torch's sampling conve
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from diffeode.errors import InputError
 
@@ -85,7 +87,7 @@ class Grid:
         """RAS mm displacements ``(..., 3)`` as voxel displacements."""
         return vectors_mm @ np.linalg.inv(self.affine[:3, :3]).T.astype(vectors_mm.dtype)
 
-    def voxels(self, dtype=np.float64) -> np.ndarray:
+    def voxels(self, dtype: DTypeLike = np.float64) -> np.ndarray:
         """Every voxel's index, ``(X, Y, Z, 3)``."""
         return np.stack(np.meshgrid(*[np.arange(n, dtype=dtype) for n in self.shape], indexing="ij"), axis=-1)
 
@@ -104,7 +106,7 @@ class Grid:
         """The sub-grid of voxels ``lower <= index < upper``."""
         moved = self.affine.copy()
         moved[:3, 3] = self.to_world(np.asarray(lower, dtype=float))
-        return Grid(tuple(int(b - a) for a, b in zip(lower, upper, strict=True)), moved)
+        return Grid(_three(b - a for a, b in zip(lower, upper, strict=True)), moved)
 
     @property
     def is_perpendicular(self) -> bool:
@@ -126,8 +128,13 @@ class Grid:
     def resample(self, spacing_mm: float | np.ndarray) -> Grid:
         """A grid over the same box (voxel edges aligned at the first corner) with another spacing."""
         factor = np.broadcast_to(np.asarray(spacing_mm, dtype=float), (3,)) / self.spacing
-        shape = tuple(int(n) for n in np.maximum(1, np.round(np.array(self.shape) / factor)))
+        shape = _three(np.maximum(1, np.round(np.array(self.shape) / factor)))
         affine = self.affine.copy()
         affine[:3, :3] = self.affine[:3, :3] * factor
         affine[:3, 3] = self.to_world((factor - 1) / 2)
         return Grid(shape, affine)
+
+
+def _three(numbers: Iterable[float]) -> tuple[int, int, int]:
+    x, y, z = (int(n) for n in numbers)
+    return x, y, z

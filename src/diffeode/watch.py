@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 
@@ -122,14 +122,14 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
 
-def _outcome(child: BaseProcess, receiver: Connection, limit_minutes: float | None) -> T:
+def _outcome(child: BaseProcess, receiver: Connection, limit_minutes: float | None) -> Any:
     if not wait([receiver, child.sentinel], None if limit_minutes is None else 60 * limit_minutes):
         raise RegistrationError(f"It took longer than its time limit of {limit_minutes:g} minutes.")
     try:
         succeeded, told = receiver.recv()
     except EOFError:
         child.join()
-        raise _death(child.exitcode) from None
+        raise _death(child.exitcode or 0) from None
     if succeeded:
         return told
     raise told

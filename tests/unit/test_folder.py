@@ -113,11 +113,13 @@ def test_a_freesurfer_subject(data_root):
     assert io.read_labels(scan.labels).grid.matches(io.read_image(scan.image).grid)
 
 
-def test_neurite_labels_are_where_their_names_say(data_root):
+def test_neurite_labels_are_where_their_names_say(real_data_root):
     table = read_label_table(REPOSITORY / "config" / "labels" / "neurite35.tsv").set_index("id")
     assert list(table.index) == list(range(1, 36))
     for subject in ("0001", "0002"):
-        labels = io.read_labels(data_root / "neuriteoasis" / f"sub-{subject}" / "anat" / f"sub-{subject}_dseg.nii.gz")
+        labels = io.read_labels(
+            real_data_root / "neuriteoasis" / f"sub-{subject}" / "anat" / f"sub-{subject}_dseg.nii.gz"
+        )
         assert set(np.unique(labels.data)) == {0, *table.index}
         centres = {i: labels.grid.affine[:3] @ [*np.argwhere(labels.data == i).mean(axis=0), 1] for i in table.index}
         middle = np.mean([centres[i][0] for i in table.index[table["hemisphere"] == "none"]])

@@ -233,29 +233,29 @@ def real_or_skip(step):
         pytest.skip(f"{step} itself is not here: {missing}")
 
 
-def a_real_head(data_root):
+def a_real_head(real_data_root):
     from diffeode.io import read_image
 
-    return read_image(next((data_root / "ixi2mm").rglob("*T1w.nii*")))
+    return read_image(next((real_data_root / "ixi2mm").rglob("*T1w.nii*")))
 
 
-def test_synthstrip_itself_finds_a_brain_of_human_size(data_root):
+def test_synthstrip_itself_finds_a_brain_of_human_size(real_data_root):
     real_or_skip("mri_synthstrip")
-    scan = a_real_head(data_root)
+    scan = a_real_head(real_data_root)
     litres = synthstrip_mask(scan, "a head", Limits()).sum() * scan.grid.voxel_volume / 1e6
     assert 0.9 < litres < 2.2
 
 
-def test_synthseg_itself_finds_all_structures(data_root):
+def test_synthseg_itself_finds_all_structures(real_data_root):
     real_or_skip("mri_synthseg")
-    found = synthseg_labels(a_real_head(data_root), "a head", Limits())
+    found = synthseg_labels(a_real_head(real_data_root), "a head", Limits())
     assert set(np.unique(found.data)) == {0, *SYNTHSEG_LABELS}
 
 
-def test_nu_correct_and_normalise_themselves_bring_white_matter_to_110(data_root):
+def test_nu_correct_and_normalise_themselves_bring_white_matter_to_110(real_data_root):
     for step in ("mri_nu_correct.mni", "mri_normalize"):
         real_or_skip(step)
-    scan = a_real_head(data_root)
+    scan = a_real_head(real_data_root)
     found = normalise(nu_correct(scan, Limits()), "T1w", Limits())
     values, counts = np.unique(found.data[found.data > 90], return_counts=True)
     assert values[counts.argmax()] == pytest.approx(110, abs=3)

@@ -65,11 +65,11 @@ def test_a_bright_vessel_does_not_move_white_matter():
     assert found[tissues() == 3].mean() == pytest.approx(0.8, abs=0.02)
 
 
-def test_two_persons_white_matter_coincides(data_root):
+def test_two_persons_white_matter_coincides(real_data_root):
     """White matter of OASIS-TRT-20 is what its labels leave out of the brain; the stripe knows nothing of labels."""
     medians = []
     for person in ("sub-01", "sub-02"):
-        stem = data_root / "oasistrt" / person / "anat" / person
+        stem = real_data_root / "oasistrt" / person / "anat" / person
         image, labels = io.read_image(f"{stem}_T1w.nii.gz"), io.read_labels(f"{stem}_dseg.nii.gz")
         mask = image.data > 0
         deep = ndimage.binary_erosion(mask & (labels.data == 0), iterations=3)
@@ -78,11 +78,11 @@ def test_two_persons_white_matter_coincides(data_root):
 
 
 @pytest.mark.slow
-def test_white_matter_coincides_once_the_bias_is_gone(data_root):
+def test_white_matter_coincides_once_the_bias_is_gone(real_data_root):
     """Voxels of DLMUSE's white matter of the lobes."""
     medians = []
     for person in ("sub-IXI013", "sub-IXI034"):
-        stem = data_root / "ixi2mm" / person / "anat" / person
+        stem = real_data_root / "ixi2mm" / person / "anat" / person
         image, labels = io.read_image(f"{stem}_T1w.nii.gz"), io.read_labels(f"{stem}_dseg.nii.gz")
         mask, white = labels.data > 0, np.isin(labels.data, range(81, 89))
         medians.append(float(np.median(white_stripe(n4(image, mask, 1), mask, "T1w", person).data[white])))
@@ -90,8 +90,8 @@ def test_white_matter_coincides_once_the_bias_is_gone(data_root):
     assert abs(medians[0] - medians[1]) < 0.03
 
 
-def test_adult_t2w(data_root):
-    path = data_root / "openms/sub-07/anat/sub-07_T2w.nii.gz"
+def test_adult_t2w(real_data_root):
+    path = real_data_root / "openms/sub-07/anat/sub-07_T2w.nii.gz"
     image = without_negatives(io.read_image(path), path.name)
     scaled = white_stripe(image, image.data > 0, "T2w", "it").data
     assert np.median(scaled[scaled > 0]) == pytest.approx(0.27, abs=0.03)

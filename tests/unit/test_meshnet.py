@@ -72,8 +72,8 @@ def test_it_labels_as_torchs_own_modules_do(architecture, kind, saved):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_trained_networks_label_as_torchs_own_modules_do(name, data_root, monkeypatch):
-    monkeypatch.setenv("DIFFEODE_DATA", str(data_root))
+def test_the_trained_networks_label_as_torchs_own_modules_do(name, real_data_root, monkeypatch):
+    monkeypatch.setenv("DIFFEODE_DATA", str(real_data_root))
     module, weights = NETWORKS[name]
     net = load_meshnet(find(weights), module.ARCHITECTURE)
     x, y, z = np.meshgrid(*[np.linspace(-1, 1, n, dtype=np.float32) for n in (40, 24, 28)], indexing="ij")

@@ -118,11 +118,11 @@ def test_the_label_table_names_every_class(request):
 
 
 @pytest.fixture
-def scan_and_labels(data_root, monkeypatch):
-    monkeypatch.setenv("DIFFEODE_DATA", str(data_root))
+def scan_and_labels(real_data_root, monkeypatch):
+    monkeypatch.setenv("DIFFEODE_DATA", str(real_data_root))
 
     def read(dataset, subject):
-        folder = data_root / dataset / subject / "anat"
+        folder = real_data_root / dataset / subject / "anat"
         return io.read_image(folder / f"{subject}_T1w.nii.gz"), io.read_labels(folder / f"{subject}_dseg.nii.gz").data
 
     return read

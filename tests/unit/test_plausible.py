@@ -80,13 +80,13 @@ def test_files_that_are_no_scans(tmp_path):
         read_plausible(tmp_path / "scan.nii.gz")
 
 
-def test_real_scans_are_plausible_and_brains_told_from_heads(data_root):
-    heads = [*sorted((data_root / "ixi2mm").rglob("*_T1w.nii.gz")), *(data_root / "ds000247").rglob("T1.mgz")]
+def test_real_scans_are_plausible_and_brains_told_from_heads(real_data_root):
+    heads = [*sorted((real_data_root / "ixi2mm").rglob("*_T1w.nii.gz")), *(real_data_root / "ds000247").rglob("T1.mgz")]
     brains = [
-        next((data_root / folder).rglob(pattern))
+        next((real_data_root / folder).rglob(pattern))
         for folder in ("albert", "openms", "oasistrt", "neuriteoasis", "stroke", "icbm152")
         for pattern in ("*_T1w.nii.gz", "*_T2w.nii.gz")
-        if list((data_root / folder).rglob(pattern))
+        if list((real_data_root / folder).rglob(pattern))
     ]
     assert len(heads) == 7
     assert len(brains) == 10
@@ -117,9 +117,9 @@ def cropped(image: Image) -> Image:
     return Image(data, Grid(data.shape, image.grid.affine))
 
 
-def test_heads_as_small_as_brains_are_told_by_how_the_field_of_view_cuts_them(data_root):
+def test_heads_as_small_as_brains_are_told_by_how_the_field_of_view_cuts_them(real_data_root):
     """Adults' heads at 65 % of their size have the volume of a brain."""
-    heads = sorted((data_root / "ixi2mm").rglob("*_T1w.nii.gz"))
+    heads = sorted((real_data_root / "ixi2mm").rglob("*_T1w.nii.gz"))
     assert len(heads) == 6
     for path in heads:
         head = read_plausible(path)

@@ -115,8 +115,8 @@ def test_it_is_the_symmetric_one():
     np.testing.assert_allclose(data, data[::-1], atol=1e-6)
 
 
-def test_a_given_pair_is_cropped_as_one(data_root):
-    folder = data_root / "icbm152"
+def test_a_given_pair_is_cropped_as_one(real_data_root):
+    folder = real_data_root / "icbm152"
     template = given(*(folder / f"tpl-MNI152_res-1_desc-brain_{modality}.nii.gz" for modality in ("T1w", "T2w")))
     assert template.grid.shape == (160, 208, 176)
     assert template.like("T2w") is template.images["T2w"]
@@ -280,10 +280,10 @@ def test_a_t2w_is_placed_where_its_t1w_lies_and_its_head_moved(coarse, head, tru
 
 
 @pytest.mark.slow
-def test_adults_come_to_lie_on_the_template(data_root, whole):
-    ixi = data_root / "ixi2mm/sub-IXI034/anat/sub-IXI034"
+def test_adults_come_to_lie_on_the_template(real_data_root, whole):
+    ixi = real_data_root / "ixi2mm/sub-IXI034/anat/sub-IXI034"
     head, labels = io.read_image(f"{ixi}_T1w.nii.gz"), io.read_labels(f"{ixi}_dseg.nii.gz")
     stripped = Image(np.where(labels.data > 0, head.data, 0), head.grid)
-    for brain in (stripped, io.read_image(data_root / "oasistrt/sub-02/anat/sub-02_T1w.nii.gz")):
+    for brain in (stripped, io.read_image(real_data_root / "oasistrt/sub-02/anat/sub-02_T1w.nii.gz")):
         found = align_to_template(brain, whole, "T1w", "a scan", 1, 1)
         assert overlap(found, whole, brain) > 0.89

@@ -107,9 +107,9 @@ def test_every_entry_of_the_catalogue_is_whole(name):
     assert entry.citation
 
 
-def test_the_networks_of_the_preparation_are_what_the_catalogue_says(data_root, monkeypatch):
+def test_the_networks_of_the_preparation_are_what_the_catalogue_says(real_data_root, monkeypatch):
     monkeypatch.delenv("DIFFEODE_WEIGHTS", raising=False)
-    monkeypatch.setenv("DIFFEODE_DATA", str(data_root))
+    monkeypatch.setenv("DIFFEODE_DATA", str(real_data_root))
     for name in ("meshnet-mindgrab", "meshnet-subcortical"):
         path = weights.find(name)
         assert path.stat().st_size == weights.load_weights(name).bytes

@@ -158,9 +158,9 @@ def _prepared_pairs(
 def _aligned(
     fixed: Person, moving: Person, folder: Path, machine: Machine, alignment: str, fraction: float
 ) -> TrainingPair:
-    units = [folder / _PREPARED / scan.id for scan in (fixed.fixed, moving.moving)]
+    fixed_unit, moving_unit = (folder / _PREPARED / scan.id for scan in (fixed.fixed, moving.moving))
     pair = folder / _PAIRS / f"{fixed.fixed.id}__{moving.moving.id}"
     if damage(pair / _RECEIPT):
         machine.progress(fraction, "aligning pairs")
-        write_aligned_pair(*units, pair, alignment, "resample", machine.threads, machine.seed)
-    return TrainingPair(pair, fixed.name, moving.name, *units)
+        write_aligned_pair(fixed_unit, moving_unit, pair, alignment, "resample", machine.threads, machine.seed)
+    return TrainingPair(pair, fixed.name, moving.name, fixed_unit, moving_unit)

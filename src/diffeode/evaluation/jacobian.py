@@ -129,11 +129,14 @@ def _onesided_summary(steps: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     A middle tetrahedron belongs to a cube and not to a voxel; each voxel takes the mean over its eight cubes, which has
     the same sum and does not depend on the direction of the axes.
     """
-    least, lost = None, None
-    for determinant in _onesided(steps):
-        least = determinant if least is None else np.minimum(least, determinant)
-        lost = _negative(determinant) if lost is None else lost + _negative(determinant)
-    lost += _mean_over_cubes(sum(_negative(d) for d in _tetrahedral(steps)))
+    determinants = _onesided(steps)
+    least = next(determinants)
+    lost = _negative(least)
+    for determinant in determinants:
+        least = np.minimum(least, determinant)
+        lost = lost + _negative(determinant)
+    first, second = _tetrahedral(steps)
+    lost += _mean_over_cubes(_negative(first) + _negative(second))
     return least, lost / 12
 
 

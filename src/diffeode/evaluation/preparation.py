@@ -193,4 +193,4 @@ def _edge_percent(brain: np.ndarray, grid: Grid, to_scan: Affine, scan: Grid) ->
 
 def _outermost(voxels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """Which voxel coordinates ``(N, 3)`` belong to the outermost layer of voxels, or lie beyond it."""
-    return ((voxels < 0.5) | (voxels > np.array(shape) - 1.5)).any(axis=1)
+    return np.any((voxels < 0.5) | (voxels > np.array(shape) - 1.5), axis=1)

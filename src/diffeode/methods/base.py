@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -93,6 +93,7 @@ class Needs:
 class Method(ABC):
     """A registration method. Subclasses are final frozen dataclasses whose fields are the hyper-parameters."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     title: ClassVar[str]
     """The name shown in tables and figures."""
     needs: ClassVar[Needs] = Needs()

@@ -147,8 +147,8 @@ def reason_of(error: Exception) -> str:
 
 def software_versions() -> dict[str, str]:
     """Versions of what computes."""
-    names = ("diffeode", "torch", "numpy", "scipy", "antspyx", "convexAdam", "picsl-greedy", "transformers")
-    names += ("unigradicon", "icon_registration", "itk")
+    names = ["diffeode", "torch", "numpy", "scipy", "antspyx", "convexAdam", "picsl-greedy", "transformers"]
+    names += ["unigradicon", "icon_registration", "itk"]
     installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
     return {"python": platform.python_version(), **{n: installed[n.lower()] for n in names if n.lower() in installed}}
 

@@ -191,9 +191,9 @@ class NeuralODE(Method):
         if not any(getattr(self, weight) for weight in weights):
             raise InputError(f"Parameters {', '.join(weights)} are all 0; one similarity is needed.")
         odd = {"ncc_window": self.ncc_window} | ({"smoothing": self.smoothing} if self.smoother == "box" else {})
-        for name, value in odd.items():
-            if value % 2 != 1:
-                raise InputError(f"Parameter {name} is {value}; a window needs an odd, whole number of voxels.")
+        for name, width in odd.items():
+            if width % 2 != 1:
+                raise InputError(f"Parameter {name} is {width}; a window needs an odd, whole number of voxels.")
         for name, low, high in _RANGES:
             values = getattr(self, name)
             for value in values if isinstance(values, tuple) else (values,):
@@ -259,20 +259,21 @@ class NeuralODE(Method):
         # A caller's inference mode would leave no gradient to descend.
         repeatable = deterministic(fixed.device, self.deterministic)
         with torch.inference_mode(False), shortage_explained(size, _LIGHTER), repeatable:
-            given = (None if t is None else _for_gradients(t.to(fixed)) for t in (fixed, moving, mask, weights))
-            velocity = self._coarse_to_fine(Scene(*given), Lattice(size, tuple(spacing)), report)
+            maps = (None if t is None else _for_gradients(t.to(fixed)) for t in (mask, weights))
+            scene = Scene(_for_gradients(fixed), _for_gradients(moving.to(fixed)), *maps)
+            velocity = self._coarse_to_fine(scene, Lattice(size, tuple(spacing)), report)
             if self.diffeomorphic == "guaranteed":
                 velocity = self._without_folds(velocity, size, report)
         return Motion(velocity, self.flow, size, tuple(report.trace), tuple(report.notes))
 
     def _coarse_to_fine(self, scene: Scene, lattice: Lattice, report: Reporter) -> Tensor:
         descent = Descent(self.learning_rate, self.schedule, self.damping, self.tolerance)
-        velocity = None
+        coarsest = lattice.coarser(self.levels[0] * self.velocity_spacing)
+        velocity = zero_velocity(coarsest.size, scene.fixed, self.knots)
         for index, (level, iterations) in enumerate(zip(self.levels, self.iterations, strict=True)):
             images = lattice.coarser(level)
             fields = lattice.coarser(level * self.velocity_spacing)
-            start = zero_velocity(fields.size, scene.fixed, self.knots) if velocity is None else velocity
-            start = resize_displacement(start, fields.size)
+            start = resize_displacement(velocity, fields.size)
             field = self._field(start, fields, still=index > 0).to(start)
             energy = energy_on(scene.reduced(images.size, fields.size), images, fields, self)
             report.enter(index)
@@ -418,7 +419,8 @@ def _cropped(pair: Pair, device: torch.device) -> tuple[Grid, Tensor, Tensor, Te
     lower, upper = bounding_box(pair.fixed_mask | pair.moving_mask, margin)
     window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
     arrays = (pair.fixed.data, pair.moving.data, pair.fixed_mask.astype(np.float32))
-    return pair.fixed.grid.crop(lower, upper), *(_tensor(array[window], device) for array in arrays)
+    fixed, moving, mask = (_tensor(array[window], device) for array in arrays)
+    return pair.fixed.grid.crop(lower, upper), fixed, moving, mask
 
 
 def _weights(path: str, grid: Grid, device: torch.device) -> Tensor | None:

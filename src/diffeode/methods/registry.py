@@ -71,7 +71,7 @@ def make_method(name: str, parameters: dict[str, Any]) -> Method:
 
 def _check_type(method: str, parameter: dataclasses.Field, value: Any) -> None:
     """A value must be what the parameter is annotated with; 9.0 is no whole number, so that receipts say what ran."""
-    fits, wanted = _KINDS[parameter.type]
+    fits, wanted = _KINDS[str(parameter.type)]
     if not fits(value):
         raise InputError(
             f"Parameter {parameter.name} of method {method} is {value!r}, which is no {wanted}{_exponent(value)} "
