@@ -167,7 +167,7 @@ def test_rows_that_agree_complete_each_other(tmp_path, rows):
 def test_groups_are_compared_within_the_visit_that_counts(tmp_path, day, refused):
     table = tmp_path / "visits.csv"
     table.write_text("who,day,group\nA,100,healthy\nA,390,dementia\nA,390,healthy\n")
-    known = read_demographics(table, Columns("who", day="day", group="group"), within_days=50)
+    known = read_demographics(table, Columns("who", day="day", group="group"), within_days=365)
     if refused:
         with pytest.raises(InputError, match=r"visits.csv has several rows of A with different groups"):
             known.of("A", day)

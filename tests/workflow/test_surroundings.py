@@ -33,13 +33,13 @@ def test_a_job_works_with_a_closed_console_and_a_notebooks_backend(tmp_path, clo
     program = _JOB.format(scripts=str(REPOSITORY / "workflow" / "scripts"))
     environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     done = subprocess.run(
-        ["bash", "-c", f'umask 027; "$0" -c "$1" {closed}', sys.executable, program],
+        ["bash", "-c", f'umask 002; "$0" -c "$1" {closed}', sys.executable, program],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     log = tmp_path / "job.log"
     assert done.returncode == 0, log.read_text() if log.exists() else done.stderr
     assert log.read_text().splitlines()[-1] == "into the log agg"
-    assert log.stat().st_mode & 0o777 == 0o640
+    assert log.stat().st_mode & 0o777 == 0o664
     assert done.stderr == ("" if closed else "draw: it is drawn (log: job.log)\n")
 
 
