@@ -50,12 +50,11 @@ def read_inputs(
             "--labels, or leave --fixed-labels out."
         )
     fixed_scan, moving_scan = (io.read_image(scan, orientation) for scan in (fixed, moving))
-    labels = [
-        read_scan_labels(path, scan.grid, of, orientation) if path else None
-        for path, scan, of in ((fixed_labels, fixed_scan, fixed), (moving_labels, moving_scan, moving))
-    ]
-    _require_shared_ids(*labels, fixed_labels, moving_labels)
-    return Inputs(fixed_scan, moving_scan, fixed, moving, *labels)
+    fixed_map = read_scan_labels(fixed_labels, fixed_scan.grid, fixed, orientation) if fixed_labels else None
+    moving_map = read_scan_labels(moving_labels, moving_scan.grid, moving, orientation) if moving_labels else None
+    if fixed_map and moving_map:
+        _require_shared_ids(fixed_map, moving_map, f"{fixed_labels} and {moving_labels}")
+    return Inputs(fixed_scan, moving_scan, fixed, moving, fixed_map, moving_map)
 
 
 def read_as_told(paths: Iterable[Path]) -> list[str]:
@@ -75,14 +74,8 @@ def _leaves_open(path: Path) -> bool:
     return False
 
 
-def _require_shared_ids(
-    fixed: Labels | None, moving: Labels | None, fixed_path: Path | None, moving_path: Path | None
-) -> None:
-    if fixed is None or moving is None:
-        return
-    ids = [np.unique(labels.data[labels.data > 0]) for labels in (fixed, moving)]
-    if not np.intersect1d(*ids).size:
-        shown = " and ".join(f"{i[0]} to {i[-1]}" for i in ids)
-        raise InputError(
-            f"Label maps {fixed_path} and {moving_path} have no id in common ({shown}); give maps with the same ids."
-        )
+def _require_shared_ids(fixed: Labels, moving: Labels, names: str) -> None:
+    fixed_ids, moving_ids = (np.unique(labels.data[labels.data > 0]) for labels in (fixed, moving))
+    if not np.intersect1d(fixed_ids, moving_ids).size:
+        shown = " and ".join(f"{ids[0]} to {ids[-1]}" for ids in (fixed_ids, moving_ids))
+        raise InputError(f"Label maps {names} have no id in common ({shown}); give maps with the same ids.")
