@@ -23,6 +23,7 @@ from warm import warm_python
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _TAKEN = ("Snakefile", "config", "envs", "src", "workflow")
+_LEFT_OUT = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")  # a clone is read by dozens of processes
 _KERNELS = "src/diffeode/fused/__pycache__"
 
 _DATASET = """\
@@ -88,7 +89,7 @@ class Clone:
         return [sys.executable, "-m", "snakemake", *arguments, *profile]
 
     def options(self) -> dict:
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        environment = {key: value for key, value in os.environ.items() if key not in _LEFT_OUT}
         return {
             "cwd": self.root,
             "env": environment,
