@@ -7,10 +7,12 @@ import hashlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 _PACKAGE = Path(__file__).resolve().parent
 
 
+@cache
 def code_hash(*sources: str | Path) -> str:
     """SHA-256 over modules and every ``diffeode`` module they import, directly or not, also inside functions.
 
@@ -23,7 +25,7 @@ def code_hash(*sources: str | Path) -> str:
     Raises:
         ModuleNotFoundError: there is no such module.
     """
-    lines = sorted(f"{path.name} {_hash_of(path)}" for path in _closure(sources))
+    lines = sorted(f"{path.name} {_read(path).hash}" for path in _closure(sources))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -39,20 +41,23 @@ def _closure(sources: tuple[str | Path, ...]) -> set[Path]:
         path = waiting.pop()
         if path not in reached:
             reached.add(path)
-            waiting += _imports_of(path) if path.is_relative_to(_PACKAGE) else ()
+            waiting += _read(path).imports if path.is_relative_to(_PACKAGE) else ()
     return reached
 
 
-@cache
-def _hash_of(path: Path) -> str:
-    return hashlib.sha256(ast.unparse(_Essence().visit(_tree(path))).encode()).hexdigest()
+class _Read(NamedTuple):
+    """What a file comes to: the hash of what can change its results, and the package's files that it imports."""
+
+    hash: str
+    imports: tuple[Path, ...]
 
 
 @cache
-def _imports_of(path: Path) -> tuple[Path, ...]:
-    tree = _Essence().visit(_tree(path))
-    names = (name for node in ast.walk(tree) for name in _names_in(node))
-    return tuple(dict.fromkeys(file for name in names if (file := _file_of(name))))
+def _read(path: Path) -> _Read:
+    essence = _Essence().visit(ast.parse(path.read_text(encoding="utf-8"), filename=str(path)))
+    names = dict.fromkeys(name for node in ast.walk(essence) for name in _names_in(node))
+    imports = dict.fromkeys(file for name in names if (file := _file_of(name)))
+    return _Read(hashlib.sha256(ast.unparse(essence).encode()).hexdigest(), tuple(imports))
 
 
 def _names_in(node: ast.AST) -> Iterator[str]:
@@ -89,10 +94,6 @@ def _file_of(name: str) -> Path | None:
 def _name_of(path: Path) -> str:
     parts = path.relative_to(_PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
 class _Essence(ast.NodeTransformer):

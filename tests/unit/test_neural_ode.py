@@ -13,13 +13,17 @@ from scipy import ndimage
 from diffeode import io
 from diffeode.errors import InputError, RegistrationError
 from diffeode.evaluation.jacobian import jacobian_metrics
+from diffeode.flows.integrate import GRADIENTS, SOLVERS
+from diffeode.flows.operator import BOUNDARIES
 from diffeode.flows.unfold import Unfolded
 from diffeode.image import Image, foreground
+from diffeode.losses.similarity import MIND_FORMS
 from diffeode.methods import energy as energies
-from diffeode.methods import neural_ode
+from diffeode.methods import motion
 from diffeode.methods.base import Machine, Pair
-from diffeode.methods.neural_ode import NeuralODE
+from diffeode.methods.neural_ode import CHOICES, NeuralODE
 from diffeode.methods.runs import load_run
+from diffeode.optimise.loop import SCHEDULES
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.scan import prepare_image
 from diffeode.space import Grid
@@ -179,6 +183,17 @@ def test_the_network_registers_too(run, iterations, changes):
     assert np.abs(warp_image(pair.moving, field, grid).data - data).mean() < 0.6 * before
 
 
+def test_the_words_are_those_that_the_engine_knows():
+    known = {
+        "mind_form": MIND_FORMS,
+        "operator_boundary": BOUNDARIES,
+        "solver": SOLVERS,
+        "gradient": GRADIENTS,
+        "schedule": SCHEDULES,
+    }
+    assert {name: set(CHOICES[name]) for name in known} == {name: set(words) for name, words in known.items()}
+
+
 def test_the_trace_tells_every_iteration_and_falls():
     pair = pair_of(texture(), shifted(texture(), (2, 0, 0)))
     penalties = {"weight_jacobian": 1.0, "weight_magnitude": 0.01, "weight_operator": 0.01}
@@ -222,7 +237,7 @@ def test_no_folds_even_when_hardly_regularised():
 
 
 def test_a_map_that_cannot_be_repaired_is_refused(monkeypatch):
-    monkeypatch.setattr(neural_ode, "unfold", lambda velocity, flow, size: Unfolded(velocity, 5, 3))
+    monkeypatch.setattr(motion, "unfold", lambda velocity, flow, size: Unfolded(velocity, 5, 3))
     with pytest.raises(RegistrationError, match="still folds at 3 voxels; raise weight_gradient"):
         NeuralODE(**QUICK).register(pair_of(texture(), texture()), Machine())
 
@@ -235,7 +250,7 @@ def changed_energy(monkeypatch, change):
         energy = energies.energy_on(*arguments)
         return lambda velocity: change(energy(velocity), next(count))
 
-    monkeypatch.setattr(neural_ode, "energy_on", energy_on)
+    monkeypatch.setattr(motion, "energy_on", energy_on)
 
 
 def test_an_energy_that_explodes_leaves_the_best_map_before_and_says_why(monkeypatch):

@@ -21,6 +21,7 @@ def test_every_file_is_a_method_named_after_it():
         "base",
         "energy",
         "harness",
+        "motion",
         "page",
         "registry",
         "runs",

@@ -20,8 +20,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def hashed(*sources) -> str:
-    source._hash_of.cache_clear()
-    source._imports_of.cache_clear()
+    source.code_hash.cache_clear()
+    source._read.cache_clear()
     return code_hash(*sources)
 
 
@@ -71,7 +71,7 @@ def test_imports_inside_functions_count(package):
 def test_imports_for_type_checkers_do_not_count(package):
     text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from diffeode.names import nearest\n"
     (package / "typed.py").write_text(text, encoding="utf-8")
-    source._imports_of.cache_clear()
+    source._read.cache_clear()
     assert imported_modules("diffeode.typed") == {"diffeode.typed"}
 
 

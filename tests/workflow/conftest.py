@@ -6,22 +6,24 @@ import os
 import pickle
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import plans
 import pytest
 from plans import Plan
 from rich_study import running_scripts, write_rich_study
-from warm import WarmPython
+from warm import warm_python
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _TAKEN = ("Snakefile", "config", "envs", "src", "workflow")
+_LEFT_OUT = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")  # a clone is read by dozens of processes
 _KERNELS = "src/diffeode/fused/__pycache__"
 
 _DATASET = """\
@@ -57,12 +59,6 @@ parameters: {levels: [2], iterations: [2]}
 """
 
 
-@cache
-def warm_python() -> WarmPython:
-    """The process that has Snakemake imported, one for all tests of a worker."""
-    return WarmPython()
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _cooled() -> Iterator[None]:
     yield
@@ -93,7 +89,7 @@ class Clone:
         return [sys.executable, "-m", "snakemake", *arguments, *profile]
 
     def options(self) -> dict:
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        environment = {key: value for key, value in os.environ.items() if key not in _LEFT_OUT}
         return {
             "cwd": self.root,
             "env": environment,
@@ -114,7 +110,14 @@ class Clone:
 
     def status(self, *arguments: str, fails: bool = False) -> str:
         """What the report on the study says."""
-        run = self.python("workflow/status.py", *arguments)
+        return self._said(self.python("workflow/status.py", *arguments), fails)
+
+    def status_apart(self, *arguments: str) -> str:
+        """The same in a Python of its own, as a user starts it."""
+        command = [sys.executable, "workflow/status.py", *arguments]
+        return self._said(subprocess.run(command, **self.options(), check=False), fails=False)
+
+    def _said(self, run: subprocess.CompletedProcess[str], fails: bool) -> str:
         assert (run.returncode != 0) == fails, run.stdout
         return run.stdout
 
@@ -165,16 +168,33 @@ def copied() -> Callable[[Path], Clone]:
 
 @pytest.fixture(scope="session")
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which the tiny study is finished, for tests that only read."""
+    """A clone in which the tiny study is finished, for tests that only read.
+
+    It was killed on the way and resumed; what the second run said is in ``console.txt``.
+    """
     clone = copy_repository(tmp_path_factory.mktemp("study") / "clone")
     clone.write("config/datasets/tiny.yaml", _DATASET)
     clone.write("config/experiments/tiny.yaml", _EXPERIMENT)
     clone.write("config/config.yaml", _STUDY)
     clone.write("config/methods/brief.yaml", _RUN)
+    kill_at_the_first_registration(clone)
     run = clone.snakemake_apart()
     assert run.returncode == 0, run.stdout
     clone.path("console.txt").write_text(run.stdout, encoding="utf-8")
     return clone
+
+
+def kill_at_the_first_registration(clone: Clone) -> None:
+    """Begin the study of ``clone``, and kill everything once a registration is finished."""
+    options = clone.options() | {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = subprocess.Popen(clone.command(), **options, start_new_session=True)
+    registrations = clone.path("results/registrations")
+    while running.poll() is None and not list(registrations.rglob("receipt.json")):
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    assert not clone.path("results/studies/tiny/verdict.txt").exists()
+    assert clone.snakemake("--unlock").returncode == 0
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from trees import write_ixi, write_oasis3
+from warm import warm_python
 
 pytestmark = pytest.mark.workflow
 
@@ -16,11 +17,28 @@ STUDIES = sorted(path.name for path in (REPOSITORY / "config").glob("*.yaml"))
 PROFILES = sorted(path.name for path in (REPOSITORY / "workflow" / "profiles").iterdir() if path.is_dir())
 
 
-def snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", *arguments]
-    command += ["--snakefile", str(REPOSITORY / "Snakefile"), "--directory", str(folder), "--cores", "2"]
-    given = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | environment
-    return subprocess.run(command, env=given, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+def command(folder: Path, *arguments: str) -> list[str]:
+    return [
+        *("-m", "snakemake", *arguments),
+        *("--snakefile", str(REPOSITORY / "Snakefile"), "--directory", str(folder), "--cores", "2"),
+    ]
+
+
+def environment(given: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | given
+
+
+def snakemake(folder: Path, *arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake on the study of this repository, in ``folder``."""
+    return warm_python().run(command(folder, *arguments), folder, environment(given))
+
+
+def snakemake_apart(folder: Path, *arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+    """The same in a Python of its own, as a user starts it."""
+    call, output = [sys.executable, *command(folder, *arguments)], {"stdout": subprocess.PIPE}
+    return subprocess.run(
+        call, env=environment(given), text=True, stderr=subprocess.STDOUT, check=False, cwd=folder, **output
+    )
 
 
 MADE_UP = ("paper.yaml", "nodeo.yaml")
@@ -134,14 +152,20 @@ def test_a_wrong_setting_stops_with_one_sentence(setting, sentence, tmp_path):
 
 def test_results_that_cannot_be_written_stop_with_one_sentence(tmp_path):
     (tmp_path / "results").write_text("a file", encoding="utf-8")
-    run = snakemake(tmp_path)
+    run = snakemake_apart(tmp_path)
     assert run.returncode == 1
     assert "Cannot write results to results" in run.stdout
     assert "Traceback" not in run.stdout
 
 
 def test_runs_and_experiments_can_be_chosen(tmp_path):
-    run = snakemake(tmp_path, "--dry-run", "--config", "runs=[identity]", "experiments=[virtual-healthy]")
+    run = snakemake_apart(tmp_path, "--dry-run", "--config", "runs=[identity]", "experiments=[virtual-healthy]")
     assert run.returncode == 0, run.stdout
     stats = dict(line.split() for line in run.stdout.splitlines() if len(line.split()) == 2)
     assert (stats["register"], stats["align"]) == ("5", "5")
+
+
+def test_planning_the_demo_imports_neither_torch_nor_what_draws_and_computes(tmp_path, copied):
+    modules = copied(tmp_path / "clone").plan().modules
+    assert "diffeode.methods.neural_ode" in modules
+    assert modules.isdisjoint({"torch", "numba", "matplotlib", "seaborn", "scipy.stats", "SimpleITK", "ants"})

@@ -22,8 +22,8 @@ def test_a_study_that_was_never_run(fresh):
     assert not fresh.path("results").exists()
 
 
-def test_a_finished_study(finished):
-    report = finished.status()
+def test_a_finished_study(untouched):
+    report = untouched.status_apart()
     assert row(report, "registrations") == ["3", "3", "-", "-", "-"]
     assert report.rstrip().endswith("Everything is there and up to date.")
 

@@ -2,10 +2,8 @@
 
 import json
 import os
+import re
 import shutil
-import signal
-import subprocess
-import time
 
 import pytest
 
@@ -16,27 +14,27 @@ DRAWN = {"dice_boxplot": 1, "dice_by_structure": 1, "regularity": 1, "significan
 STUDY_LEVEL = ONCE | DRAWN
 
 
-def test_everything_is_there(finished):
+def test_everything_is_there(untouched):
     for name in ("warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "trace.tsv", "receipt.json"):
-        assert (finished.unit("brief") / name).is_file()
-    metrics = finished.path("results/studies/tiny/metrics.tsv").read_text(encoding="utf-8").splitlines()
+        assert (untouched.unit("brief") / name).is_file()
+    metrics = untouched.path("results/studies/tiny/metrics.tsv").read_text(encoding="utf-8").splitlines()
     assert " ".join(metrics[0].split("\t")) == "experiment pair run fixed moving metric label label_name value"
     assert {line.split("\t")[2] for line in metrics[1:]} == {"identity", "affine", "brief"}
-    text = finished.path("results/studies/tiny/methods.md").read_text(encoding="utf-8")
+    text = untouched.path("results/studies/tiny/methods.md").read_text(encoding="utf-8")
     assert "- Brief (brief): Neural ODE [" in text
     assert "with iterations [2], levels [2]; all else at its defaults." in text
-    assert "3 of 3" in finished.path("results/studies/tiny/verdict.txt").read_text(encoding="utf-8")
+    assert "3 of 3" in untouched.path("results/studies/tiny/verdict.txt").read_text(encoding="utf-8")
 
 
-def test_logs_name_dataset_pair_run_and_seed(finished):
-    (log,) = finished.path("results/logs/register/tiny").glob("*/brief.log")
+def test_logs_name_dataset_pair_run_and_seed(untouched):
+    (log,) = untouched.path("results/logs/register/tiny").glob("*/brief.log")
     text = log.read_text(encoding="utf-8")
     for fact in ("'fixed_dataset': 'tiny'", f"pair: {log.parent.name}", "run: brief", "seed: 1"):
         assert fact in text
 
 
-def test_rerun_is_a_no_op(finished):
-    assert finished.planned() == {}
+def test_rerun_is_a_no_op(untouched):
+    assert untouched.planned() == {}
 
 
 def test_moved_clone_stays_up_to_date(finished):
@@ -117,14 +115,16 @@ def test_a_truncated_warp_is_made_again(finished):
     assert "preparing" not in run.stdout
 
 
-@pytest.mark.parametrize("name", ["metrics/tiny/*/affine.tsv", "studies/tiny/tables/summary.md"])
-@pytest.mark.parametrize("kept", [0, 0.5])
-def test_a_truncated_table_is_made_again(finished, name, kept):
-    (table,) = finished.path("results").glob(name)
-    whole = table.read_bytes()
-    table.write_bytes(whole[: int(kept * len(whole))])
-    assert finished.snakemake(str(table.relative_to(finished.root))).returncode == 0
-    assert table.read_bytes() == whole
+@pytest.mark.parametrize("kept", [(0, 0.5), (0.5, 0)])
+def test_truncated_tables_are_made_again(finished, kept):
+    names = ("metrics/tiny/*/affine.tsv", "studies/tiny/tables/summary.md")
+    tables = [file for name in names for file in finished.path("results").glob(name)]
+    whole = [table.read_bytes() for table in tables]
+    for table, content, share in zip(tables, whole, kept, strict=True):
+        table.write_bytes(content[: int(share * len(content))])
+    run = finished.snakemake(*(str(table.relative_to(finished.root)) for table in tables))
+    assert run.returncode == 0, run.stdout
+    assert [table.read_bytes() for table in tables] == whole
 
 
 def test_a_failure_is_recorded_and_the_others_finish(finished):
@@ -164,14 +164,18 @@ class GivingUp(Method):
 """
 
 
+GPU = ("affine", "brief")
+
+
 def test_a_gpu_goes_to_methods_that_can_use_one(finished, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert finished.planned("--config", "gpu=1") == {}
-    for run in ("affine", "brief"):
+    for run in GPU:
         shutil.rmtree(finished.unit(run))
-    run = finished.snakemake("--config", "gpu=1")
-    assert run.returncode != 0
-    receipts = {name: json.loads((finished.unit(name) / "receipt.json").read_text()) for name in ("affine", "brief")}
+    units = [str((finished.unit("identity").with_name(run) / "receipt.json").relative_to(finished.root)) for run in GPU]
+    run = finished.snakemake(*units, "--config", "gpu=1")
+    assert run.returncode == 0, run.stdout
+    receipts = {name: json.loads((finished.unit(name) / "receipt.json").read_text()) for name in GPU}
     assert receipts["affine"]["status"] == "done"
     assert receipts["brief"]["status"] == "failed"
     assert receipts["brief"]["reason"].startswith("There is no device cuda here")
@@ -184,7 +188,8 @@ def test_a_job_that_fails_says_one_sentence(finished):
     finished.write("config/datasets/broken.yaml", "title: Broken\npopulation: nobody\nkind: bids\nroot: scans\n" + REST)
     (scan,) = finished.path("scans").rglob(source.name)
     scan.write_bytes(scan.read_bytes()[:1000])
-    run = finished.snakemake("--config", "experiments=[broken]")
+    unit = "results/prepared/broken/sub-02_T1w/receipt.json"
+    run = finished.snakemake(unit, "--config", "experiments=[broken]")
     assert run.returncode != 0
     assert "truncated or damaged" in run.stdout
     assert "Traceback" not in run.stdout
@@ -200,19 +205,20 @@ alignment: none
 REST = "labels: virtual\nprepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}\n"
 
 
-def test_kill_and_resume(finished):
-    for folder in ("registrations", "metrics", "studies", ".seals"):
-        shutil.rmtree(finished.path("results") / folder)
-    options = finished.options() | {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    running = subprocess.Popen(finished.command(), **options, start_new_session=True)
-    registrations = finished.path("results/registrations")
-    while running.poll() is None and not list(registrations.rglob("receipt.json")):
-        time.sleep(0.05)
-    os.killpg(running.pid, signal.SIGKILL)
-    assert running.wait() == -signal.SIGKILL
-    assert not finished.path("results/studies/tiny/verdict.txt").exists()
-    assert finished.snakemake("--unlock").returncode == 0
-    resumed = finished.snakemake()
-    assert resumed.returncode == 0, resumed.stdout
-    assert "preparing" not in resumed.stdout
-    assert finished.planned() == {}
+def test_a_study_that_was_killed_goes_on_where_it_was(untouched):
+    resumed = untouched.path("console.txt").read_text(encoding="utf-8")
+    assert "registering tiny" in resumed
+    assert "preparing" not in resumed
+    assert untouched.planned() == {}
+
+
+def test_every_finished_job_is_counted_and_named_on_the_console(untouched):
+    lines = untouched.path("console.txt").read_text(encoding="utf-8").splitlines()
+    told = [re.match(r"\[(\d+)/(\d+)(, about .* left)?\] (.*)", line) for line in lines]
+    told = [match.groups() for match in told if match]
+    done, totals = [int(line[0]) for line in told], {int(line[1]) for line in told}
+    (total,) = totals
+    assert done == sorted(set(done))
+    assert done[0] < done[-1] == total
+    assert sum(len(line[3].split("; ")) for line in told) == total
+    assert [bool(line[2]) for line in told] == [True] * (len(told) - 1) + [False]

@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
-IMPORTED = ("nibabel", "numpy", "pandas", "scipy", "snakemake", "snakemake_executor_plugin_slurm", "yaml")
+IMPORTED = ("nibabel", "pandas", "scipy.ndimage", "snakemake.cli", "snakemake_executor_plugin_slurm", "yaml")
 """What planning a study imports, where it is installed."""
 
 
@@ -44,6 +45,12 @@ class WarmPython:
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
+
+
+@cache
+def warm_python() -> WarmPython:
+    """The one for all tests of a worker."""
+    return WarmPython()
 
 
 def _next_command() -> dict | None:

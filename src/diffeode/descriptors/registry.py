@@ -12,9 +12,7 @@ import pkgutil
 from collections.abc import Callable
 from functools import cache
 from types import ModuleType
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from diffeode import descriptors
 from diffeode.errors import InputError
@@ -22,9 +20,13 @@ from diffeode.io import sha256
 from diffeode.names import nearest
 from diffeode.source import code_hash
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 _NOT_DESCRIPTORS = {"network", "registry"}
 
-Descriptor = Callable[[Tensor], Tensor]
+Descriptor = Callable[["Tensor"], "Tensor"]
 
 
 @cache
@@ -35,17 +37,22 @@ def descriptor_names() -> tuple[str, ...]:
 
 
 def make_descriptor(
-    name: str, weights: str = "", device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    name: str, weights: str = "", device: torch.device | str = "cpu", dtype: torch.dtype | None = None
 ) -> Descriptor:
     """Descriptor ``name`` with ``weights``, a name or a path (empty: its own), for images of ``device`` and ``dtype``.
+
+    Args:
+        dtype: None: single precision.
 
     Raises:
         InputError: no such descriptor or weights, or weights that do not fit it.
     """
+    import torch  # here, so that a study is planned without it
+
     module = _module(name)
     _require_weights(module, name, weights)
     made = module.make(weights)
-    return made.to(device, dtype) if isinstance(made, nn.Module) else made
+    return made.to(device, dtype or torch.float32) if isinstance(made, torch.nn.Module) else made
 
 
 def descriptor_content(name: str, weights: str = "") -> str:

@@ -126,6 +126,10 @@ class Method(ABC):
         """
         return checksums(self.pretrained)
 
+    def load(self) -> None:
+        """Import what :meth:`register` works with beyond ``needs.packages``, so that no clock counts it."""
+        return
+
     @abstractmethod
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """Register one prepared pair.

@@ -17,14 +17,12 @@ from diffeode.losses.mutual_information import local_mutual_information_to, mutu
 from diffeode.losses.regularisers import bending_energy, gradient_magnitude, jacobian_barrier
 from diffeode.losses.similarity import Similarity, Warped, descriptor_similarity, mind_similarity, of_image
 from diffeode.losses.squared_difference import squared_difference_to
+from diffeode.methods.neural_ode import SIMILARITIES
 from diffeode.optimise.loop import Objective
 from diffeode.optimise.pyramid import Lattice, reduce
 
 if TYPE_CHECKING:
     from diffeode.methods.neural_ode import NeuralODE
-
-SIMILARITIES = ("mind", "lmi", "mi", "nmi", "ngf", "ncc", "ssd", "descriptor")
-"""What ``weight_<name>`` weighs."""
 
 
 @final

@@ -92,6 +92,7 @@ def register(method: Method, task: Task, machine: Machine) -> Result:
     if reason := method.lacking():
         raise InputError(reason)
     _import_packages(method.needs.packages)
+    method.load()
     _seed_everything(machine.seed)
     with measured() as usage:
         registration = method.register(task.pair(), machine)

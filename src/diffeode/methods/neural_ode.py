@@ -6,49 +6,38 @@ for MIND; ``config/methods`` holds the others and the papers' own.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
-
-import numpy as np
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, ClassVar, final
 
 from diffeode.descriptors.registry import descriptor_content, descriptor_names
-from diffeode.determinism import deterministic
-from diffeode.errors import InputError, RegistrationError
-from diffeode.flows.fields import GridField, NetworkField, Smoother
-from diffeode.flows.integrate import GRADIENTS, SOLVERS, Flow
-from diffeode.flows.operator import BOUNDARIES, inverse_operator
-from diffeode.flows.smoothing import box, gaussian
-from diffeode.flows.unfold import unfold
-from diffeode.flows.velocity import reverse, still_border, zero_velocity
-from diffeode.image import Image, bounding_box
-from diffeode.io import read_weights, sha256
-from diffeode.losses.similarity import MIND_FORMS
-from diffeode.methods.base import (
-    Machine,
-    Method,
-    Needs,
-    Pair,
-    Registration,
-    require_device,
-    require_in,
-    require_one_of,
-)
-from diffeode.methods.energy import SIMILARITIES, Scene, energy_on
-from diffeode.optimise.loop import SCHEDULES, Descent, Objective, minimise
-from diffeode.optimise.memory import keep_freed_memory, shortage_explained
-from diffeode.optimise.pyramid import Lattice
-from diffeode.optimise.report import Reporter
-from diffeode.space import Grid
-from diffeode.threads import use_threads
-from diffeode.transform import Affine, DisplacementField, warp_image
-from diffeode.warp import resize_displacement
+from diffeode.errors import InputError
+from diffeode.io import sha256
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_in, require_one_of
 
-_MARGIN_MM = 6.0
-"""Room around the two brains within which the optimisation works; beyond it the map continues as at its border."""
-_LIGHTER = "coarser levels, a larger velocity_spacing, gradient 'checkpoint' or fewer mi_bins need less"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffeode.flows.integrate import Flow
+    from diffeode.methods.motion import Motion
+
+SIMILARITIES = ("mind", "lmi", "mi", "nmi", "ngf", "ncc", "ssd", "descriptor")
+"""What ``weight_<name>`` weighs."""
+CHOICES = {
+    "field": ("grid", "network"),
+    "mind_form": ("ssc", "mind"),
+    "mind_precision": ("single", "half"),
+    "descriptors": ("recomputed", "warped"),
+    "smoother": ("gaussian", "box", "operator"),
+    "operator_boundary": ("dirichlet", "periodic"),
+    "border": ("free", "fixed"),
+    "solver": ("exponential", "euler", "midpoint", "heun", "rk4"),
+    "gradient": ("exact", "checkpoint", "adjoint"),
+    "schedule": ("cosine", "constant"),
+    "diffeomorphic": ("guaranteed", "penalised"),
+}
+"""The words that a parameter knows; said here, since planning a study must not import torch."""
 
 
 @final
@@ -166,18 +155,9 @@ class NeuralODE(Method):
     diffeomorphic: str = "guaranteed"
 
     def __post_init__(self) -> None:
-        require_one_of("field", self.field, ("grid", "network"))
-        require_one_of("mind_form", self.mind_form, tuple(MIND_FORMS))
-        require_one_of("mind_precision", self.mind_precision, ("single", "half"))
-        require_one_of("descriptors", self.descriptors, ("recomputed", "warped"))
+        for name, known in CHOICES.items():
+            require_one_of(name, getattr(self, name), known)
         require_one_of("descriptor", self.descriptor, descriptor_names())
-        require_one_of("smoother", self.smoother, ("gaussian", "box", "operator"))
-        require_one_of("operator_boundary", self.operator_boundary, BOUNDARIES)
-        require_one_of("border", self.border, ("free", "fixed"))
-        require_one_of("solver", self.solver, SOLVERS)
-        require_one_of("gradient", self.gradient, GRADIENTS)
-        require_one_of("schedule", self.schedule, SCHEDULES)
-        require_one_of("diffeomorphic", self.diffeomorphic, ("guaranteed", "penalised"))
         if self.solver == "exponential" and (self.knots > 1 or self.gradient == "adjoint"):
             name, value = ("knots", self.knots) if self.knots > 1 else ("gradient", self.gradient)
             raise InputError(f"Parameter {name} is {value}; it needs the solver euler, midpoint, heun or rk4.")
@@ -208,6 +188,10 @@ class NeuralODE(Method):
             found["weight_map"] = _content(self.weight_map)
         return found
 
+    def load(self) -> None:
+        """The engine, torch and the compiled kernels."""
+        importlib.import_module("diffeode.methods.motion")
+
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """Register ``pair``; forward and inverse are the flows of the velocity and of its reverse.
 
@@ -215,19 +199,9 @@ class NeuralODE(Method):
             InputError: the device asked for is not there, a brain mask is empty, or the weight map cannot be used.
             RegistrationError: the brains do not overlap, and as :meth:`velocity_between`.
         """
-        require_device(machine.device)
-        device = torch.device(machine.device)
-        use_threads(machine.threads)
-        grid, fixed, moving, mask = _cropped(pair, device)
-        weights = _weights(self.weight_map, grid, device)
-        spacing = tuple(float(s) for s in grid.spacing)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(machine.seed)
-            found = self.velocity_between(
-                fixed, moving, spacing, mask if self.masked else None, weights, progress=machine.progress
-            )
-        inverse = _as_field(found.inverse, grid) if self._inverts_exactly() else None
-        return Registration(_as_field(found.forward, grid), inverse, found.trace, found.notes)
+        from diffeode.methods import motion
+
+        return motion.register(self, pair, machine)
 
     def velocity_between(
         self,
@@ -252,108 +226,21 @@ class NeuralODE(Method):
             InputError: the tensors do not belong together.
             RegistrationError: the energy is not finite from the start, folds could not be taken out, or memory ran out.
         """
-        _require_alike(fixed, moving, spacing, mask, weights)
-        keep_freed_memory()
-        size = tuple(fixed.shape[2:])
-        report = Reporter(self.levels, self.iterations, progress)
-        # A caller's inference mode would leave no gradient to descend.
-        repeatable = deterministic(fixed.device, self.deterministic)
-        with torch.inference_mode(False), shortage_explained(size, _LIGHTER), repeatable:
-            maps = (None if t is None else _for_gradients(t.to(fixed)) for t in (mask, weights))
-            scene = Scene(_for_gradients(fixed), _for_gradients(moving.to(fixed)), *maps)
-            velocity = self._coarse_to_fine(scene, Lattice(size, tuple(spacing)), report)
-            if self.diffeomorphic == "guaranteed":
-                velocity = self._without_folds(velocity, size, report)
-        return Motion(velocity, self.flow, size, tuple(report.trace), tuple(report.notes))
+        from diffeode.methods import motion
 
-    def _coarse_to_fine(self, scene: Scene, lattice: Lattice, report: Reporter) -> Tensor:
-        descent = Descent(self.learning_rate, self.schedule, self.damping, self.tolerance)
-        coarsest = lattice.coarser(self.levels[0] * self.velocity_spacing)
-        velocity = zero_velocity(coarsest.size, scene.fixed, self.knots)
-        for index, (level, iterations) in enumerate(zip(self.levels, self.iterations, strict=True)):
-            images = lattice.coarser(level)
-            fields = lattice.coarser(level * self.velocity_spacing)
-            start = resize_displacement(velocity, fields.size)
-            field = self._field(start, fields, still=index > 0).to(start)
-            energy = energy_on(scene.reduced(images.size, fields.size), images, fields, self)
-            report.enter(index)
-            found = minimise(field, energy, iterations, descent, report)
-            velocity = found.velocity
-            if found.reason:
-                report.notes.append(f"level {level:g}: {found.reason}")
-            if self.field == "network" and index == 0 and found.energy > _value(energy, start):
-                velocity = start
-                report.notes.append(f"level {level:g}: the network found nothing better than rest; it was left out")
-        report.finish()
-        return velocity
-
-    def _without_folds(self, velocity: Tensor, size: Sequence[int], report: Reporter) -> Tensor:
-        velocity, repaired, left = unfold(velocity, self.flow, size)
-        if left:
-            raise RegistrationError(f"The map still folds at {left} voxels; raise weight_gradient or smoothing.")
-        if repaired:
-            report.notes.append(f"the map folded at {repaired} voxels; it was smoothed there until it did not")
-        return velocity
-
-    def _field(self, base: Tensor, fields: Lattice, still: bool) -> nn.Module:
-        if self.field == "grid":
-            return GridField(base, self._smoother(fields))
-        return NetworkField(base, self._smoother(fields), self.network_reductions, still)
-
-    def _smoother(self, fields: Lattice) -> Smoother:
-        smooth = self._kernel(fields)
-        return (lambda field: still_border(smooth(field))) if self.border == "fixed" else smooth
-
-    def _kernel(self, fields: Lattice) -> Smoother:
-        if self.smoother == "operator":
-            return lambda field: inverse_operator(field, *self.operator)
-        if self.smoother == "box":
-            return lambda field: box(field, int(self.smoothing))
-        widths = [self.smoothing * min(fields.spacing) / s for s in fields.spacing]
-        return lambda field: gaussian(field, widths)
+        return motion.velocity_between(self, fixed, moving, spacing, mask, weights, progress)
 
     @property
     def flow(self) -> Flow:
         """From a velocity to its displacement."""
+        from diffeode.flows.integrate import Flow
+
         return Flow(self.solver, self.steps, self.step_size, self.gradient, self.border == "fixed")
 
     @property
     def operator(self) -> tuple[float, float, str]:
         """Alpha, power and boundary of the operator."""
         return self.operator_alpha, self.operator_power, self.operator_boundary
-
-    def _inverts_exactly(self) -> bool:
-        """A single step is no flow: the step back does not undo it."""
-        return self.solver == "exponential" or self.steps > 1
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Motion:
-    """A velocity and where it leads.
-
-    Attributes:
-        velocity: ``(K, d, *coarse)``, voxels of its own grid.
-        size: of the images, ``d`` axes.
-        trace: the energy's terms in each iteration.
-        notes: see :class:`diffeode.methods.base.Registration`.
-    """
-
-    velocity: Tensor
-    flow: Flow
-    size: tuple[int, ...]
-    trace: tuple[dict[str, float], ...]
-    notes: tuple[str, ...]
-
-    @property
-    def forward(self) -> Tensor:
-        """Displacement ``(1, d, *size)``, voxels of the images: ``moving(x + u(x))`` looks like ``fixed(x)``."""
-        return resize_displacement(self.flow(self.velocity), self.size)
-
-    @property
-    def inverse(self) -> Tensor:
-        """Displacement of the flow back, likewise; after a single step no exact inverse of :attr:`forward`."""
-        return resize_displacement(self.flow(reverse(self.velocity)), self.size)
 
 
 _RANGES = (
@@ -386,62 +273,8 @@ _RANGES = (
 )
 
 
-def _value(objective: Objective, velocity: Tensor) -> float:
-    with torch.no_grad():
-        return sum(term.item() for term in objective(velocity).values())
-
-
-def _require_alike(fixed: Tensor, moving: Tensor, spacing: Sequence[float], *others: Tensor | None) -> None:
-    size = tuple(fixed.shape)
-    if len(size) not in (4, 5) or size[:2] != (1, 1) or min(size[2:]) < 2:
-        raise InputError(f"Images must be (1, 1, *size) of two or three axes of 2 voxels at least, not {size}.")
-    if len(spacing) != len(size) - 2 or not all(0 < s < np.inf for s in spacing):
-        raise InputError(f"The spacing must be a number of mm above 0 for each axis of {size[2:]}, not {spacing}.")
-    if not fixed.is_floating_point() or moving.dtype != fixed.dtype:
-        raise InputError(f"Images must be of one floating-point type, not {fixed.dtype} and {moving.dtype}.")
-    for tensor in (moving, *others):
-        if tensor is not None and tuple(tensor.shape) != size:
-            raise InputError(f"Images, mask and weights must have one shape, not {size} and {tuple(tensor.shape)}.")
-
-
-def _for_gradients(tensor: Tensor) -> Tensor:
-    return tensor.clone() if tensor.is_inference() else tensor
-
-
-def _cropped(pair: Pair, device: torch.device) -> tuple[Grid, Tensor, Tensor, Tensor]:
-    """The box of both brains with a margin, and fixed image, moving image and fixed mask on it, ``(1, 1, X, Y, Z)``."""
-    if not pair.fixed_mask.any() or not pair.moving_mask.any():
-        which = "moving" if pair.fixed_mask.any() else "fixed"
-        raise InputError(f"The mask of the {which} brain is empty; check the skull stripping.")
-    if not (pair.fixed_mask & pair.moving_mask).any():
-        raise RegistrationError("The fixed and moving brains do not overlap; align them affinely first.")
-    margin = int(np.ceil(_MARGIN_MM / pair.fixed.grid.spacing.min()))
-    lower, upper = bounding_box(pair.fixed_mask | pair.moving_mask, margin)
-    window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
-    arrays = (pair.fixed.data, pair.moving.data, pair.fixed_mask.astype(np.float32))
-    fixed, moving, mask = (_tensor(array[window], device) for array in arrays)
-    return pair.fixed.grid.crop(lower, upper), fixed, moving, mask
-
-
-def _weights(path: str, grid: Grid, device: torch.device) -> Tensor | None:
-    """The map of weights at ``path`` on ``grid``, linear, 1 outside its box; None where no path is given."""
-    if not path:
-        return None
-    given = read_weights(path)
-    excess = warp_image(Image(given.data - 1, given.grid), Affine(), grid).data  # 0, so weight 1, outside
-    return _tensor(excess + 1, device)
-
-
 def _content(path: str) -> str:
     try:
         return sha256(path)
     except OSError as error:
         raise InputError(f"The weight_map {path} cannot be read: {error.strerror}; correct the parameter.") from error
-
-
-def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
-    return torch.from_numpy(array.copy())[None, None].to(device)
-
-
-def _as_field(displacement: Tensor, grid: Grid) -> DisplacementField:
-    return DisplacementField(grid.vectors_to_world(np.moveaxis(displacement[0].cpu().numpy(), 0, -1)), grid)

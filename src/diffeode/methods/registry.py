@@ -19,7 +19,7 @@ from diffeode.methods.base import Method, Needs
 from diffeode.names import nearest
 from diffeode.tools import identities, missing_program
 
-_NOT_METHODS = {"base", "energy", "registry", "harness", "page", "runs", "trained", "training"}
+_NOT_METHODS = {"base", "energy", "motion", "registry", "harness", "page", "runs", "trained", "training"}
 
 
 @cache

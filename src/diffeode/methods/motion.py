@@ -1,0 +1,220 @@
+"""How :class:`diffeode.methods.neural_ode.NeuralODE` finds its map: what of it needs torch; no method of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diffeode.determinism import deterministic
+from diffeode.errors import InputError, RegistrationError
+from diffeode.flows.fields import GridField, NetworkField, Smoother
+from diffeode.flows.integrate import Flow
+from diffeode.flows.operator import inverse_operator
+from diffeode.flows.smoothing import box, gaussian
+from diffeode.flows.unfold import unfold
+from diffeode.flows.velocity import reverse, still_border, zero_velocity
+from diffeode.image import Image, bounding_box
+from diffeode.io import read_weights
+from diffeode.methods.base import Machine, Pair, Registration, require_device
+from diffeode.methods.energy import Scene, energy_on
+from diffeode.optimise.loop import Descent, Objective, minimise
+from diffeode.optimise.memory import keep_freed_memory, shortage_explained
+from diffeode.optimise.pyramid import Lattice
+from diffeode.optimise.report import Reporter
+from diffeode.space import Grid
+from diffeode.threads import use_threads
+from diffeode.transform import Affine, DisplacementField, warp_image
+from diffeode.warp import resize_displacement
+
+if TYPE_CHECKING:
+    from diffeode.methods.neural_ode import NeuralODE
+
+_MARGIN_MM = 6.0
+"""Room around the two brains within which the optimisation works; beyond it the map continues as at its border."""
+_LIGHTER = "coarser levels, a larger velocity_spacing, gradient 'checkpoint' or fewer mi_bins need less"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """A velocity and where it leads.
+
+    Attributes:
+        velocity: ``(K, d, *coarse)``, voxels of its own grid.
+        size: of the images, ``d`` axes.
+        trace: the energy's terms in each iteration.
+        notes: see :class:`diffeode.methods.base.Registration`.
+    """
+
+    velocity: Tensor
+    flow: Flow
+    size: tuple[int, ...]
+    trace: tuple[dict[str, float], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def forward(self) -> Tensor:
+        """Displacement ``(1, d, *size)``, voxels of the images: ``moving(x + u(x))`` looks like ``fixed(x)``."""
+        return resize_displacement(self.flow(self.velocity), self.size)
+
+    @property
+    def inverse(self) -> Tensor:
+        """Displacement of the flow back, likewise; after a single step no exact inverse of :attr:`forward`."""
+        return resize_displacement(self.flow(reverse(self.velocity)), self.size)
+
+
+def register(method: NeuralODE, pair: Pair, machine: Machine) -> Registration:
+    """See :meth:`diffeode.methods.neural_ode.NeuralODE.register`."""
+    require_device(machine.device)
+    device = torch.device(machine.device)
+    use_threads(machine.threads)
+    grid, fixed, moving, mask = _cropped(pair, device)
+    weights = _weights(method.weight_map, grid, device)
+    spacing = tuple(float(s) for s in grid.spacing)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(machine.seed)
+        found = velocity_between(
+            method, fixed, moving, spacing, mask if method.masked else None, weights, progress=machine.progress
+        )
+    inverse = _as_field(found.inverse, grid) if _inverts_exactly(method) else None
+    return Registration(_as_field(found.forward, grid), inverse, found.trace, found.notes)
+
+
+def velocity_between(
+    method: NeuralODE,
+    fixed: Tensor,
+    moving: Tensor,
+    spacing: Sequence[float],
+    mask: Tensor | None = None,
+    weights: Tensor | None = None,
+    progress: Callable[[float, str], None] = lambda fraction, message: None,
+) -> Motion:
+    """See :meth:`diffeode.methods.neural_ode.NeuralODE.velocity_between`."""
+    _require_alike(fixed, moving, spacing, mask, weights)
+    keep_freed_memory()
+    size = tuple(fixed.shape[2:])
+    report = Reporter(method.levels, method.iterations, progress)
+    # A caller's inference mode would leave no gradient to descend.
+    repeatable = deterministic(fixed.device, method.deterministic)
+    with torch.inference_mode(False), shortage_explained(size, _LIGHTER), repeatable:
+        maps = (None if t is None else _for_gradients(t.to(fixed)) for t in (mask, weights))
+        scene = Scene(_for_gradients(fixed), _for_gradients(moving.to(fixed)), *maps)
+        velocity = _coarse_to_fine(method, scene, Lattice(size, tuple(spacing)), report)
+        if method.diffeomorphic == "guaranteed":
+            velocity = _without_folds(method, velocity, size, report)
+    return Motion(velocity, method.flow, size, tuple(report.trace), tuple(report.notes))
+
+
+def _coarse_to_fine(method: NeuralODE, scene: Scene, lattice: Lattice, report: Reporter) -> Tensor:
+    descent = Descent(method.learning_rate, method.schedule, method.damping, method.tolerance)
+    coarsest = lattice.coarser(method.levels[0] * method.velocity_spacing)
+    velocity = zero_velocity(coarsest.size, scene.fixed, method.knots)
+    for index, (level, iterations) in enumerate(zip(method.levels, method.iterations, strict=True)):
+        images = lattice.coarser(level)
+        fields = lattice.coarser(level * method.velocity_spacing)
+        start = resize_displacement(velocity, fields.size)
+        field = _field(method, start, fields, still=index > 0).to(start)
+        energy = energy_on(scene.reduced(images.size, fields.size), images, fields, method)
+        report.enter(index)
+        found = minimise(field, energy, iterations, descent, report)
+        velocity = found.velocity
+        if found.reason:
+            report.notes.append(f"level {level:g}: {found.reason}")
+        if method.field == "network" and index == 0 and found.energy > _value(energy, start):
+            velocity = start
+            report.notes.append(f"level {level:g}: the network found nothing better than rest; it was left out")
+    report.finish()
+    return velocity
+
+
+def _without_folds(method: NeuralODE, velocity: Tensor, size: Sequence[int], report: Reporter) -> Tensor:
+    velocity, repaired, left = unfold(velocity, method.flow, size)
+    if left:
+        raise RegistrationError(f"The map still folds at {left} voxels; raise weight_gradient or smoothing.")
+    if repaired:
+        report.notes.append(f"the map folded at {repaired} voxels; it was smoothed there until it did not")
+    return velocity
+
+
+def _field(method: NeuralODE, base: Tensor, fields: Lattice, still: bool) -> nn.Module:
+    if method.field == "grid":
+        return GridField(base, _smoother(method, fields))
+    return NetworkField(base, _smoother(method, fields), method.network_reductions, still)
+
+
+def _smoother(method: NeuralODE, fields: Lattice) -> Smoother:
+    smooth = _kernel(method, fields)
+    return (lambda field: still_border(smooth(field))) if method.border == "fixed" else smooth
+
+
+def _kernel(method: NeuralODE, fields: Lattice) -> Smoother:
+    if method.smoother == "operator":
+        return lambda field: inverse_operator(field, *method.operator)
+    if method.smoother == "box":
+        return lambda field: box(field, int(method.smoothing))
+    widths = [method.smoothing * min(fields.spacing) / s for s in fields.spacing]
+    return lambda field: gaussian(field, widths)
+
+
+def _inverts_exactly(method: NeuralODE) -> bool:
+    """A single step is no flow: the step back does not undo it."""
+    return method.solver == "exponential" or method.steps > 1
+
+
+def _value(objective: Objective, velocity: Tensor) -> float:
+    with torch.no_grad():
+        return sum(term.item() for term in objective(velocity).values())
+
+
+def _require_alike(fixed: Tensor, moving: Tensor, spacing: Sequence[float], *others: Tensor | None) -> None:
+    size = tuple(fixed.shape)
+    if len(size) not in (4, 5) or size[:2] != (1, 1) or min(size[2:]) < 2:
+        raise InputError(f"Images must be (1, 1, *size) of two or three axes of 2 voxels at least, not {size}.")
+    if len(spacing) != len(size) - 2 or not all(0 < s < np.inf for s in spacing):
+        raise InputError(f"The spacing must be a number of mm above 0 for each axis of {size[2:]}, not {spacing}.")
+    if not fixed.is_floating_point() or moving.dtype != fixed.dtype:
+        raise InputError(f"Images must be of one floating-point type, not {fixed.dtype} and {moving.dtype}.")
+    for tensor in (moving, *others):
+        if tensor is not None and tuple(tensor.shape) != size:
+            raise InputError(f"Images, mask and weights must have one shape, not {size} and {tuple(tensor.shape)}.")
+
+
+def _for_gradients(tensor: Tensor) -> Tensor:
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+def _cropped(pair: Pair, device: torch.device) -> tuple[Grid, Tensor, Tensor, Tensor]:
+    """The box of both brains with a margin, and fixed image, moving image and fixed mask on it, ``(1, 1, X, Y, Z)``."""
+    if not pair.fixed_mask.any() or not pair.moving_mask.any():
+        which = "moving" if pair.fixed_mask.any() else "fixed"
+        raise InputError(f"The mask of the {which} brain is empty; check the skull stripping.")
+    if not (pair.fixed_mask & pair.moving_mask).any():
+        raise RegistrationError("The fixed and moving brains do not overlap; align them affinely first.")
+    margin = int(np.ceil(_MARGIN_MM / pair.fixed.grid.spacing.min()))
+    lower, upper = bounding_box(pair.fixed_mask | pair.moving_mask, margin)
+    window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
+    arrays = (pair.fixed.data, pair.moving.data, pair.fixed_mask.astype(np.float32))
+    fixed, moving, mask = (_tensor(array[window], device) for array in arrays)
+    return pair.fixed.grid.crop(lower, upper), fixed, moving, mask
+
+
+def _weights(path: str, grid: Grid, device: torch.device) -> Tensor | None:
+    """The map of weights at ``path`` on ``grid``, linear, 1 outside its box; None where no path is given."""
+    if not path:
+        return None
+    given = read_weights(path)
+    excess = warp_image(Image(given.data - 1, given.grid), Affine(), grid).data  # 0, so weight 1, outside
+    return _tensor(excess + 1, device)
+
+
+def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(array.copy())[None, None].to(device)
+
+
+def _as_field(displacement: Tensor, grid: Grid) -> DisplacementField:
+    return DisplacementField(grid.vectors_to_world(np.moveaxis(displacement[0].cpu().numpy(), 0, -1)), grid)
