@@ -260,26 +260,34 @@ def test_a_draw_from_nothing_depends_on_who_is_there_alone(there, seed):
     assert planned(there, 7, seed, kept=planned(there, 7, seed)) == planned(there, 7, seed)
 
 
+def visits(persons, least=0):
+    """Lists of a person's number, a day and the group of that day."""
+    return st.lists(st.tuples(persons, st.integers(1, 3), st.sampled_from(GROUPS[:3])), min_size=least)
+
+
 @settings(deadline=None, max_examples=50)
-@given(
-    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 3), st.sampled_from(GROUPS[:3])), min_size=1),
-    st.integers(0, 9),
-)
-def test_drawing_again_by_group_draws_the_same(visits, seed):
-    """Jobs on a cluster read a study again after its pairs were written down, and must find the same ones."""
-    everything = {
-        scan(f"{n}", session=f"{day}", group=group).id: scan(f"{n}", session=f"{day}", group=group)
-        for n, day, group in visits
-    }
-    selection = Selection("T1w", sessions="first", draw=Draw(per_group=1))
+@given(visits(st.integers(0, 30), 1), visits(st.integers(31, 60)), st.integers(0, 9))
+def test_drawing_again_by_group_draws_the_same(before, later, seed):
+    """Jobs on a cluster read a study again after its pairs were written down, and must find the same ones.
+
+    Persons who came in between stay out of the groups that had theirs.
+    """
+
+    def drawn(there, kept=()):
+        scans = {(n, day): scan(f"{n}", session=f"{day}", group=group) for n, day, group in there}
+        selection = Selection("T1w", sessions="first", draw=Draw(per_group=1))
+        return select([*scans.values()], selection, split=None, seed=seed, side="fixed", kept=kept)
+
     try:
-        drawn = select([*everything.values()], selection, split=None, seed=seed, side="fixed")
+        first = drawn(before)
     except InputError as error:
         if "not counting those drawn for groups before it" not in str(error):
             raise
         reject()
-    kept = [s.key for s in drawn]
-    assert select([*everything.values()], selection, split=None, seed=seed, side="fixed", kept=kept) == drawn
+    kept = [s.key for s in first]
+    assert drawn(before, kept) == first
+    known = {s.group for s in first}
+    assert drawn([*before, *(visit for visit in later if visit[2] in known)], kept) == first
 
 
 @settings(deadline=None, max_examples=30)
