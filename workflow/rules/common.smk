@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-from functools import cache
 from pathlib import Path
 
 from snakemake.logging import logger
@@ -117,10 +116,7 @@ def code(script, *modules, beside=()):
 
     ``beside`` names the scripts that it imports from; ``_job`` is left out, because it decides no result.
     """
-    return _code_hash(*(SCRIPTS / f"{name}.py" for name in (script, *beside)), *modules)
-
-
-_code_hash = cache(code_hash)
+    return code_hash(*(SCRIPTS / f"{name}.py" for name in (script, *beside)), *modules)
 
 
 # ------------------------------------------------------------------------------------------------ what there will be
