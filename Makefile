@@ -66,7 +66,7 @@ test: lint  ## all checks and tests
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 test-lowest: $(LOWEST)/.ready  ## the quick tests with the lowest versions that pyproject.toml allows
-	NUMBA_CACHE_DIR=$(LOWEST)/kernels $(LOWEST)/bin/python -m pytest -m "not slow" tests/unit tests/contract
+	NUMBA_CACHE_DIR=$(abspath $(LOWEST))/kernels $(LOWEST)/bin/python -m pytest -m "not slow" tests/unit tests/contract
 
 $(LOWEST)/.ready: pyproject.toml tests/lowest_versions.py
 	@echo "Setting up $(LOWEST) (a few minutes)"
@@ -75,6 +75,7 @@ $(LOWEST)/.ready: pyproject.toml tests/lowest_versions.py
 	@$(LOWEST)/bin/pip install --quiet --disable-pip-version-check hatchling editables \
 	  --requirement $(LOWEST)/requirements.txt
 	@$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@NUMBA_CACHE_DIR=$(abspath $(LOWEST))/kernels $(LOWEST)/bin/python -m diffeode.fused
 	@touch $@
 
 lint: setup  ## formatting and lint of Python and Snakemake, types of what users import
