@@ -165,7 +165,7 @@ def _figure(path: Path) -> None:
 
 def _sealed(path: Path) -> None:
     path.write_text("table")
-    seal(path, path.parent)
+    seal(path, path.parent, {"inputs": [], "parameters": {}})
 
 
 def _checkpoint(path: Path) -> None:
