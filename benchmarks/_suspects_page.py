@@ -1,0 +1,5 @@
+"""The page of the verdict's benchmark."""
+
+
+def write_suspects_page(rows, path):
+    pass
