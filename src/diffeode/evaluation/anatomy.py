@@ -38,23 +38,26 @@ class Fit:
         inner, outer: the smaller and the larger brain, coarse, in [0, 1], without slow drifts, which a coil leaves and
             any two brains share.
         fixed_is_inner: whether the fixed scan is the smaller one.
+        bins: of the histograms; few, since a slab has few voxels, and with many bins chance alone makes images match.
     """
 
     inner: Image
     outer: Image
     fixed_is_inner: bool
+    bins: int = 16
 
     @classmethod
-    def of(cls, fixed: Image, moving: Image, coarse: float = COARSE) -> Fit:
+    def of(cls, fixed: Image, moving: Image, coarse: float = COARSE, bins: int = 16) -> Fit:
         """Of two prepared scans (in [0, 1], background 0), each on its own grid.
 
         Args:
             coarse: voxel size, as a share of the larger brain's width.
+            bins: of the histograms.
         """
         widths = brain_width_mm(fixed), brain_width_mm(moving)
         details = [_detail(image, max(widths), coarse) for image in (fixed, moving)]
         inward = widths[0] <= widths[1]
-        return cls(*(details if inward else reversed(details)), inward)
+        return cls(*(details if inward else reversed(details)), inward, bins)
 
     def match(self, inner_to_outer: Transform) -> float:
         """Normalised mutual information over the smaller brain, less 1: 0 for independent images but for chance.
@@ -63,7 +66,7 @@ class Fit:
             inner_to_outer: points of the smaller brain to points of the larger one, RAS mm.
         """
         there = sample(self.outer.data, self.outer.grid.to_voxel(inner_to_outer(self._points)), order=1)
-        return normalised_mutual_information(self._values, there, np.ones(len(there), dtype=bool)) - 1
+        return normalised_mutual_information(self._values, there, np.ones(len(there), dtype=bool), self.bins) - 1
 
     def margin(self, inner_to_outer: Transform) -> float:
         """By what factor :meth:`match` is greater than with the smaller brain turned in any of 23 ways."""

@@ -61,7 +61,8 @@ def signs_of(
     ``brain_overlap``: Dice of the two brains on the fixed grid, where the moving scan was looked at.
     ``anatomical_match``, ``anatomical_match_before``: normalised mutual information less 1 of the scans without slow
     drifts, over the smaller brain, after the registration and after the affine alignment alone.
-    ``anatomical_margin``: by what factor the former is greater than with one brain turned (:meth:`Fit.margin`).
+    ``anatomical_margin``, ``anatomical_margin_before``: by what factor either is greater than with one brain turned
+    (:meth:`Fit.margin`).
     ``alignment_stretch``: largest over smallest scaling of the affine alignment.
     ``displacement_share``: 95th percentile over the fixed brain of how far the map leads from the affine alignment,
     as a share of the brain's width.
@@ -84,6 +85,7 @@ def signs_of(
         "anatomical_match": fit.match(inwards[0]),
         "anatomical_match_before": fit.match(inwards[1]),
         "anatomical_margin": fit.margin(inwards[0]),
+        "anatomical_margin_before": fit.margin(inwards[1]),
         "alignment_stretch": stretch(moving_to_scan),
         "displacement_share": _displacement_mm(warp, brain, moving_to_scan) / brain_width_mm(fixed),
         **_volume_changes(warp, brain, moving_to_scan),

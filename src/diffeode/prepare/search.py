@@ -21,9 +21,10 @@ _LEAST_MARGIN, _MOST_STRETCHED = 1.6, 1.7
 _LEAST_GAIN = 1.15
 # Shares of the larger brain's width.
 _COARSEST, _APART = 0.072, 0.15
+_FEW_BINS = 8
 _PART = 1.2
 _ROTATIONS = 500
-_REFINED, _CHOSEN = 16, 3
+_REFINED, _CHOSEN = 10, 2
 
 
 def searched_affine(fixed: Image, moving: Image, threads: int, seed: int) -> Affine:
@@ -69,22 +70,21 @@ def _view(affine: Affine, fit: Fit) -> Affine:
 
 
 def _best_start(fixed: Image, moving: Image, fit: Fit) -> Affine:
-    """The best of many rotations and places, refined at a coarse resolution."""
-    coarsest = Fit.of(fixed, moving, _COARSEST)
-    views = sorted(_starts(coarsest), key=coarsest.match, reverse=True)[:_REFINED]
+    """The best of the headers' word and of many rotations and places, refined at a coarse resolution."""
+    coarsest = Fit.of(fixed, moving, _COARSEST, _FEW_BINS)
+    views = [Affine(), *sorted(_starts(coarsest), key=coarsest.match, reverse=True)[:_REFINED]]
     refined = sorted((_refined(coarsest, view) for view in views), key=coarsest.match, reverse=True)[:_CHOSEN]
     return _view(max((_refined(fit, view) for view in refined), key=fit.match), fit)
 
 
 def _starts(fit: Fit) -> Iterator[Affine]:
-    """Maps from the smaller brain to the larger one: by the headers, and turned about the centres.
+    """Maps from the smaller brain to the larger one, turned about the centres.
 
     A brain that is much smaller may be a part of the other one: then it is put at many places as well, unscaled.
     """
     here, there = centre_mm(fit.inner), centre_mm(fit.outer)
     width = brain_width_mm(fit.outer)
     ratio = width / brain_width_mm(fit.inner)
-    yield Affine()
     for turn in (np.eye(3), *TURNS, *_rotations(_ROTATIONS)):
         yield placed(ratio * turn, here, there)
     if ratio > _PART:
@@ -107,7 +107,7 @@ def _refined(fit: Fit, view: Affine) -> Affine:
         np.zeros(7),
         method="Powell",
         bounds=[(-0.6, 0.6)] * 3 + [(-0.2, 0.2)] * 4,
-        options={"maxfev": 250, "xtol": 0.01, "ftol": 0.002},
+        options={"maxfev": 180, "xtol": 0.01, "ftol": 0.002},
     )
     return moved(best.x)
 
