@@ -46,7 +46,7 @@ class Case:
     Attributes:
         kind: ``clean``, or how it was spoiled.
         overrides: hyper-parameters of the run that differ for it.
-        alignment: as :func:`diffeode.prepare.pair.align_pair` knows it.
+        alignment: as :func:`diffeode.prepare.pair.align_pair` knows it, or ``plain``: ANTs' affine, whatever it finds.
         foreign: the two have no anatomy in common, so that no map between them is right.
         whole_labels: of the moving scan, before some of its slices were taken away.
     """
@@ -151,6 +151,11 @@ def spoiled_cases(clean: list[Case]) -> Iterator[Case]:
 def _turned(axis: str, degrees: float) -> Callable[[Case, list[Case]], Case]:
     turn = Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
     return lambda case, clean: _with_header(case, turn)
+
+
+def _not_searched(kind: str) -> Callable[[Case, list[Case]], Case]:
+    """Spoiled as ``kind`` and aligned as it was before a start was searched."""
+    return lambda case, clean: replace(SPOILERS[kind](case, clean), alignment="plain")
 
 
 def _mirrored(axis: int) -> Callable[[Case, list[Case]], Case]:
@@ -299,4 +304,11 @@ SPOILERS: dict[str, Callable[[Case, list[Case]], Case]] = {
     "moving slab axis 2": _slab("moving", 1),
     "moving half": _half,
     "loose": _loose,
+}
+SPOILERS |= {
+    f"{kind}, not searched": _not_searched(kind)
+    for kind in (
+        *("turned 90 x", "turned 90 y", "turned 90 z", "turned 180 x", "turned 180 y", "turned 180 z"),
+        *("turned oddly", "fixed slab axis 3"),
+    )
 }

@@ -39,6 +39,7 @@ GOOD = {
     "anatomical_match": 0.1,
     "anatomical_match_before": 0.06,
     "anatomical_margin": 8.0,
+    "anatomical_margin_before": 4.0,
     "alignment_stretch": 1.1,
     "displacement_share": 0.05,
     "sdlogj": 0.3,

@@ -44,16 +44,21 @@ def searched_affine(fixed: Image, moving: Image, threads: int, seed: int) -> Aff
     """
     found = affine_registration(fixed, moving, threads, seed)
     fit = Fit.of(fixed, moving)
-    if stretch(found) < _MOST_STRETCHED and fit.margin(_view(found, fit)) > _LEAST_MARGIN:
+    if _is_possible(found) and fit.margin(_view(found, fit)) > _LEAST_MARGIN:
         return found
     start = _best_start(fixed, moving, fit)
     best = max((start, affine_registration(fixed, moving, threads, seed, start)), key=lambda a: _rank(a, fit))
     return best if _is_better(best, found, fit) else found
 
 
+def _is_possible(affine: Affine) -> bool:
+    """Whether two brains can differ by ``affine``, which then mirrors nothing and stretches no direction far."""
+    return bool(np.linalg.det(affine.matrix[:3, :3]) > 0) and stretch(affine) < _MOST_STRETCHED
+
+
 def _rank(affine: Affine, fit: Fit) -> tuple[bool, float]:
     """What orders affines: those that two brains can differ by first, then by how well the scans match."""
-    return stretch(affine) < _MOST_STRETCHED, fit.match(_view(affine, fit))
+    return _is_possible(affine), fit.match(_view(affine, fit))
 
 
 def _is_better(affine: Affine, other: Affine, fit: Fit) -> bool:
