@@ -19,10 +19,10 @@ from diffeode.transform import Affine, DisplacementField
 
 LEAST_OVERLAP = 0.85
 """Of the brains. Good: 0.91 and more; other failures than a scan of twice the size reach that too."""
-LEAST_MARGIN = 2.5
-"""Of the match over that of a turned brain. Good: 2.6 and more, most above 4; spoiled: 2.4 and less."""
-LEAST_KEPT = 0.9
-"""Of the match before the registration. Good: 0.94 and more, but for maps that hardly anything holds together."""
+LEAST_MARGIN = 2.4
+"""Of the match over that of a turned brain. Good: 2.5 and more, most above 4; spoiled: 2.3 and less."""
+LEAST_KEPT = 0.75
+"""Of the match before the registration. Good: 0.86 and more; spoiled: 0.1 to 1.4, and 0.6 where nothing holds the map."""
 MOST_STRETCHED = 1.5
 """Scaling of one direction over that of another. Good: 1.2 and less; slabs stretched to whole brains: 2 to 1000."""
 MOST_SPREAD = 0.8
