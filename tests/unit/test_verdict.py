@@ -250,6 +250,15 @@ def test_good_pairs_are_not(brain, other):
     assert result.notes == ()
 
 
+def test_a_turned_pair_is_aligned_and_remarked_upon(brain, other):
+    moving = moved_header(other, turn((0, 0, 180)))
+    fixed, aligned, _, to_scan = align_pair(brain, moving, "affine", "resample", 1, 3)
+    result = register(Identity(), Task(fixed, aligned, moving, to_scan), Machine())
+    assert not result.verdict.suspect
+    assert result.notes == (turned_note(to_scan),)
+    assert turned_degrees(to_scan) > 170
+
+
 # ------------------------------------------------------------------------------------------------ where it is written
 
 
