@@ -13,6 +13,10 @@ class RegistrationError(RuntimeError):
     """A method could not register a pair; the message is the reason shown in the tables."""
 
 
+class SuspectError(RuntimeError):
+    """A registration was made and looks as if it went wrong, and the user asked to be stopped by that."""
+
+
 class TrainingError(RuntimeError):
     """A training could not go on; the message is the reason and what was kept."""
 

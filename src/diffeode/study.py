@@ -196,6 +196,7 @@ class Study:
         panels: pairs per experiment that are shown as panels.
         time_limit_minutes: how long one registration may take where its run says nothing else; None: for ever.
         gpu: GPUs for a registration or a training whose method can use one, 0 or 1.
+        strict: 1 where suspect registrations make the study fail in the end, as failed ones do; else 0.
         tools: folders that are searched for programs before PATH.
         training: whose pairs the runs are trained on that need it, or None where none does; nobody in it is registered.
     """
@@ -210,6 +211,7 @@ class Study:
     panels: int
     time_limit_minutes: float | None = None
     gpu: int = 0
+    strict: int = 0
     tools: tuple[Path, ...] = ()
     training: Experiment | None = None
 

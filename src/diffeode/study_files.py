@@ -79,6 +79,7 @@ class _Reader:
             panels=content.get("panels", 1),
             time_limit_minutes=content.get("time_limit_minutes"),
             gpu=content.get("gpu", 0),
+            strict=content.get("strict", 0),
             tools=tuple(self.repository / expand(folder, where) for folder in content.get("tools", ())),
             training=self.training(content.get("training"), runs, experiments, results, where),
         )

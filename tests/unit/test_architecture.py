@@ -66,13 +66,15 @@ BELOW = {
         *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights", "optimise", "evaluation", "threads"),
         "software",
     },
-    "evaluation": {"errors", "names", "presence", "space", "image", "transform", "io", "label_ids", "receipt"},
+    "evaluation": {
+        *("errors", "names", "presence", "space", "image", "transform", "io", "label_ids", "receipt", "resample")
+    },
     "statistics": {"errors", "names", "io", "evaluation"},
     "figures": {"errors", "names", "space", "image", "transform", "io", "receipt", "evaluation", "statistics"},
     "methods": {
         *("errors", "names", "presence", "space", "image", "transform", "io", "receipt"),
         *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces"),
-        *("source", "networks", "training", "watch", "weights", "descriptors", "threads", "determinism"),
+        *("evaluation", "source", "networks", "training", "watch", "weights", "descriptors", "threads", "determinism"),
     },
     "networks": {"warp"},
     "training": {"errors", "presence", "space", "image", "transform", "io", "receipt"},

@@ -129,7 +129,8 @@ def test_metrics_say_how_good_and_how_made(aligned):
 
 def test_trusting_the_headers_leaves_the_scans_where_they_are(register):
     code, said, out = register("--method", "identity", "--init", "identity")
-    assert (code, said) == (0, "")
+    assert code == 0
+    assert said.startswith("diffeode: This registration is suspect")  # they lie a tenth of their width apart
     assert np.abs(io.read_displacement(out / "warp.nii.gz").displacement_mm).max() == 0
     assert {p.name for p in out.iterdir()} == OUTPUTS
     assert "dice" not in json.loads((out / "metrics.json").read_text())["metrics"]
@@ -410,7 +411,7 @@ def test_what_the_method_noted_is_said_and_kept(register, monkeypatch, tmp_path)
     monkeypatch.setattr(Identity, "register", register_noting)
     code, said, _ = register("--method", "identity", "--init", "identity")
     assert code == 0
-    assert said == "diffeode: it was a dark night\n"
+    assert said.splitlines()[0] == "diffeode: it was a dark night"
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["notes"] == ["it was a dark night"]
 
 
@@ -526,7 +527,7 @@ def test_a_registration_shows_its_stages_on_a_terminal(register, monkeypatch):
     shown = [line.removeprefix("\x1b[K") for line in said.split("\r")[1:]]
     assert code == 0
     assert shown[:3] == ["  0 %  preparing", "  0 %  aligning", "  0 %  registering"]
-    assert shown[-1] == ""
+    assert shown[-1].partition("diffeode: This registration is suspect")[0] == ""
 
 
 def test_progress_is_silent_elsewhere():

@@ -62,7 +62,7 @@ def unit(tmp_path) -> dict[str, Path]:
     io.write_displacement(registration / "warp.nii.gz", densify(Affine(), GRID))
     io.write_displacement(registration / "inverse_warp.nii.gz", densify(Affine(), SCAN_GRID))
     costs = {"seconds": 12.5, "cpu_seconds": 20.25, "peak_memory_mb": 640.0}
-    write_receipt(registration, ["warp.nii.gz", "inverse_warp.nii.gz"], {"status": "done", **costs})
+    write_receipt(registration, ["warp.nii.gz", "inverse_warp.nii.gz"], {"status": "done", "suspect": True, **costs})
     table.write_text(TABLE)
     scans = {name: write_scan(tmp_path / name) for name in ("fixed_scan", "moving_scan")}
     labels = {"fixed_labels": scans["fixed_scan"], "moving_labels": scans["moving_scan"]}
@@ -83,6 +83,7 @@ def test_a_finished_unit_has_every_metric_once(unit):
     assert values["hd95_mm"] == values["tre_mm"] == values["folds_onesided_percent"] == 0
     assert values["nmi"] == values["nmi_before"]
     assert (values["seconds"], values["cpu_seconds"], values["peak_memory_mb"]) == (12.5, 20.25, 640)
+    assert values["suspect"] == 1
 
 
 def test_labels_carry_their_names_and_ids_outside_the_table_are_ignored(unit):
@@ -109,7 +110,7 @@ def test_labels_and_landmarks_are_moved_by_both_alignments(unit):
     io.write_displacement(registration / "warp.nii.gz", densify(away, shifted))
     io.write_displacement(registration / "inverse_warp.nii.gz", densify(away.inverse(), SCAN_GRID))
     costs = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_memory_mb": 1.0}
-    write_receipt(registration, ["warp.nii.gz", "inverse_warp.nii.gz"], {"status": "done", **costs})
+    write_receipt(registration, ["warp.nii.gz", "inverse_warp.nii.gz"], {"status": "done", "suspect": False, **costs})
     values = whole(evaluate_unit(**unit))
     assert values["dice"] == 1
     assert values["tre_mm"] == pytest.approx(0, abs=1e-4)

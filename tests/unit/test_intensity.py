@@ -9,7 +9,8 @@ from diffeode.errors import InputError
 from diffeode.image import Image
 from diffeode.prepare.bias import n4
 from diffeode.prepare.brain import without_negatives
-from diffeode.prepare.intensity import white_stripe
+from diffeode.prepare.intensity import robust, white_stripe, without_outliers
+from diffeode.prepare.scan import prepare_image
 from diffeode.space import Grid
 
 GRID = Grid((40, 40, 40), np.eye(4))
@@ -115,3 +116,77 @@ def test_white_matter_that_is_not_found():
     image[bright] *= np.random.default_rng(0).uniform(1.5, 9, int(bright.sum()))
     with pytest.raises(InputError, match=r"white matter of it was not found: \d+% of the brain .*bias: n4"):
         white_stripe(Image(image, GRID), MASK, "T1w", "it")
+
+
+# ------------------------------------------------------------------------------------------------ outliers
+
+OUTLIERS = [(1e6, 0.005), (1e6, 0.05), (2e4, 0.02), (1e30, 0.005)]
+
+
+def spoiled(image: Image, value: float, share: float) -> Image:
+    data = image.data.copy()
+    brain = np.flatnonzero(MASK)
+    data.flat[np.random.default_rng(1).choice(brain, int(share * len(brain)), replace=False)] = value
+    return Image(data, image.grid)
+
+
+def agree(one: Image, two: Image, at: np.ndarray) -> bool:
+    """Whether two scaled images differ by no more than 0.02 in nearly all of the voxels ``at``."""
+    return bool((np.abs(one.data - two.data)[at] < 0.02).mean() > 0.99)
+
+
+@pytest.mark.parametrize("modality", LEVELS)
+@pytest.mark.parametrize(("value", "share"), OUTLIERS)
+def test_outliers_do_not_flatten_the_others(modality, value, share):
+    image = scan(modality)
+    bad = spoiled(image, value, share)
+    others = MASK & (bad.data == image.data)
+    assert agree(robust(bad, MASK, "it"), robust(image, MASK, "it"), others)
+    assert agree(
+        white_stripe(without_outliers(bad, MASK), MASK, modality, "it"),
+        white_stripe(image, MASK, modality, "it"),
+        others,
+    )
+
+
+def test_nor_do_dark_ones_under_a_bright_brain():
+    image = Image(np.where(MASK, scan("T1w").data + 1e4, 0), GRID)
+    bad = spoiled(image, 1.0, 0.01)
+    assert agree(robust(bad, MASK, "it"), robust(image, MASK, "it"), MASK & (bad.data == image.data))
+
+
+def test_outliers_are_clipped_before_they_can_smear():
+    image = scan("T1w")
+    coarse, mask = prepare_image(image, "it", MASK, spacing_mm=2.0)
+    bad, _ = prepare_image(spoiled(image, 1e6, 0.005), "it", MASK, spacing_mm=2.0)
+    assert (np.abs(bad.data - coarse.data)[mask] < 0.15).mean() > 0.97
+
+
+@pytest.mark.parametrize("modality", LEVELS)
+def test_an_image_without_outliers_is_not_touched(modality):
+    image = scan(modality)
+    assert without_outliers(image, MASK) is image
+    low, high = np.percentile(image.data[MASK], (0.1, 99.9))
+    expected = np.where(MASK, np.clip((image.data - low) / (high - low), 1e-3, 1), 0).astype(np.float32)
+    np.testing.assert_array_equal(robust(image, MASK, "it").data, expected)
+
+
+def test_a_few_bright_vessels_are_no_outliers():
+    image = scan("T1w")
+    bright = spoiled(image, 250, 0.005)
+    assert without_outliers(bright, MASK) is bright
+
+
+def test_a_brain_of_two_values_has_no_outliers():
+    image = Image(np.where(MASK, 1.0, 0) + spoiled(Image(0 * MASK, GRID), 1.0, 0.05).data, GRID)
+    assert without_outliers(image, MASK) is image
+
+
+def test_the_bias_field_is_found_among_outliers():
+    """N4's histogram reaches from the least to the greatest value."""
+    drift = np.exp(0.02 * (GRID.voxels()[..., 0] - 19.5))
+    image = Image(scan("T1w", spread=1.0).data * drift, GRID)
+    bad = spoiled(image, 1e6, 0.005)
+    others = ndimage.binary_erosion(MASK, iterations=2) & (bad.data == image.data)
+    kept = [n4(one, MASK, 1).data[others] for one in (image, bad)]
+    assert np.corrcoef(*kept)[0, 1] > 0.98

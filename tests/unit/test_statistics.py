@@ -83,9 +83,9 @@ def test_nothing_to_collect_is_refused():
 def test_failed_and_missing_pairs_are_counted_apart(metrics):
     table = counts(metrics)
     assert list(table.index.get_level_values("run")) == ["ours", "syn", "broken"]
-    assert table.loc[("newborns", "ours")].to_dict() == {"pairs": 6, "n": 6, "failed": 0, "missing": 0}
-    assert table.loc[("newborns", "syn")].to_dict() == {"pairs": 6, "n": 4, "failed": 1, "missing": 1}
-    assert table.loc[("newborns", "broken")].to_dict() == {"pairs": 6, "n": 0, "failed": 6, "missing": 0}
+    assert table.loc[("newborns", "ours")].to_dict() == {"pairs": 6, "n": 6, "suspect": 0, "failed": 0, "missing": 0}
+    assert table.loc[("newborns", "syn")].to_dict() == {"pairs": 6, "n": 4, "suspect": 0, "failed": 1, "missing": 1}
+    assert table.loc[("newborns", "broken")].to_dict() == {"pairs": 6, "n": 0, "suspect": 0, "failed": 6, "missing": 0}
 
 
 def test_a_pair_that_fails_everywhere_is_still_one_of_the_pairs(tmp_path):
@@ -93,7 +93,19 @@ def test_a_pair_that_fails_everywhere_is_still_one_of_the_pairs(tmp_path):
         write_unit(tmp_path, "e", PAIRS[0], "ours", unit_rows(0.7)),
         write_unit(tmp_path, "e", PAIRS[1], "ours", FAILED),
     ]
-    assert counts(collect(paths)).loc[("e", "ours")].to_dict() == {"pairs": 2, "n": 1, "failed": 1, "missing": 0}
+    found = counts(collect(paths)).loc[("e", "ours")]
+    assert found.to_dict() == {"pairs": 2, "n": 1, "suspect": 0, "failed": 1, "missing": 0}
+
+
+def test_suspects_are_counted_and_stay_in_the_means(tmp_path):
+    suspicions = (1.0, 0.0, 1.0)
+    paths = [
+        write_unit(tmp_path, "e", pair, "ours", [*unit_rows(dice), ("suspect", "", "", suspicion)])
+        for pair, dice, suspicion in zip(PAIRS, (0.1, 0.7, 0.7), suspicions, strict=False)
+    ]
+    (row,) = summarise(collect(paths)).to_dict("records")
+    assert (row["n"], row["suspect"], row["failed"]) == (3, 2, 0)
+    assert row["dice_mean"] == pytest.approx(0.5)
 
 
 def test_a_dice_without_value_does_not_enter(tmp_path):
@@ -289,7 +301,7 @@ def test_a_study_without_labels_gives_tables_without_rows(tmp_path):
 def test_a_study_in_which_all_fails_still_has_its_counts(tmp_path):
     table = summarise(collect([write_unit(tmp_path, "e", pair, "ours", FAILED) for pair in PAIRS]))
     assert table.to_dict("records") == [
-        {"experiment": "e", "run": "ours", "pairs": 6, "n": 0, "failed": 6, "missing": 0}
+        {"experiment": "e", "run": "ours", "pairs": 6, "n": 0, "suspect": 0, "failed": 6, "missing": 0}
     ]
 
 

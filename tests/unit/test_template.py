@@ -186,6 +186,14 @@ def test_a_known_affine_is_found(coarse, head, truth):
     assert overlap(found, coarse, head) > 0.9
 
 
+def test_outliers_lead_nobody_astray(coarse, head, truth):
+    spoiled = head.data.copy()
+    brain = np.flatnonzero(spoiled > 0)
+    spoiled.flat[np.random.default_rng(0).choice(brain, len(brain) // 200, replace=False)] = 1e6
+    found = align_to_template(Image(spoiled, head.grid), coarse, "T1w", "the head", 1, 1)
+    assert farthest_mm(found, truth, coarse) < 4
+
+
 def test_the_other_contrast_finds_it_too(coarse, head, truth):
     inverted = Image(np.where(head.data > 0.02, 1.1 - head.data, 0), head.grid)
     assert farthest_mm(align_to_template(inverted, coarse, "T2w", "it", 1, 1), truth, coarse) < 1.5

@@ -137,8 +137,9 @@ def receipts():
 def tables():
     """Every table of the study."""
     stems = ("summary", "dice_by_label", "wilcoxon", "wilcoxon_largest_p")
-    pages = [f"{TABLES}/{stem}.html" for stem in ("summary", "wilcoxon", "failures")]
-    return [*(f"{TABLES}/{stem}{suffix}" for stem in stems for suffix in SUFFIXES), f"{TABLES}/failures.tsv", *pages]
+    pages = [f"{TABLES}/{stem}.html" for stem in ("summary", "wilcoxon", "failures", "suspects")]
+    lists = [f"{TABLES}/{stem}.tsv" for stem in ("failures", "suspects")]
+    return [*(f"{TABLES}/{stem}{suffix}" for stem in stems for suffix in SUFFIXES), *lists, *pages]
 
 
 def figures():

@@ -14,7 +14,7 @@ from snakemake.rules import Wildcards, is_callable
 from diffeode.checksums import Checksums
 from diffeode.methods.runs import obstacles
 from diffeode.prepare.backends import missing
-from diffeode.upkeep import Complaint, Kind, Planned, complaints, files_to_compare
+from diffeode.upkeep import Kind, Planned, complaints, files_to_compare
 
 MEMORY = STUDY.results / ".checksums.json"
 _SHOWN = 3
@@ -26,8 +26,8 @@ _begun = []
 
 @cache
 def plan():
-    """Every file of the study but the verdict, and what its rule would make it from where it is there."""
-    return [_planned(file) for file in dict.fromkeys([*receipts(), *descriptors(), *plain_files()])]
+    """Every file of the study, and what its rule would make it from where it is there."""
+    return [_planned(file) for file in dict.fromkeys([*receipts(), *descriptors(), *plain_files(), VERDICT])]
 
 
 def _planned(file):
@@ -70,8 +70,6 @@ def judged(thorough=False):
     checksums.compute_ahead(files_to_compare(plan(), STUDY.results), _tell)
     found = complaints(plan(), STUDY.results, checksums, _is_forced)
     checksums.save()
-    if found and Path(VERDICT).exists():
-        found[Path(VERDICT)] = Complaint(Kind.DERIVED, "what it speaks of is made again")
     return found
 
 

@@ -35,10 +35,12 @@ rule methods_section:
         "../scripts/methods_section.py"
 
 
-# fails where a registration failed, after everything else is done, so that the exit code tells
+# fails where a registration failed, or in a strict study is suspect, after everything else is done, so that the exit
+# code tells
 rule verdict:
     input:
         failures=mended(lambda w: f"{TABLES}/failures.tsv"),
+        suspects=mended(lambda w: f"{TABLES}/suspects.tsv"),
         others=mended(everything),
     output:
         VERDICT,
@@ -48,8 +50,9 @@ rule verdict:
         ENVIRONMENT
     params:
         registrations=len(UNITS),
+        strict=STUDY.strict,
         code=code("verdict", "diffeode.errors", "diffeode.io"),
     message:
-        "looking for failures"
+        "looking for failures and suspects"
     script:
         "../scripts/verdict.py"

@@ -57,12 +57,19 @@ rule failures:
     input:
         mended(registrations),
     output:
-        table=f"{TABLES}/failures.tsv",
-        page=report(
+        failures=f"{TABLES}/failures.tsv",
+        failures_page=report(
             f"{TABLES}/failures.html",
             caption="../report/failures_table.rst",
             category="2 Statistics",
             labels={"figure": "Failed registrations"},
+        ),
+        suspects=f"{TABLES}/suspects.tsv",
+        suspects_page=report(
+            f"{TABLES}/suspects.html",
+            caption="../report/suspects_table.rst",
+            category="2 Statistics",
+            labels={"figure": "Suspect registrations"},
         ),
     log:
         f"{LOGS}/failures/{STUDY.name}.log",
@@ -70,9 +77,10 @@ rule failures:
         ENVIRONMENT
     params:
         logs=registration_logs,
-        page=table_caption("Registrations that failed."),
+        failures=table_caption("Registrations that failed."),
+        suspects=table_caption("Registrations that look as if they went wrong."),
         code=code("failures", "diffeode.statistics.page", "diffeode.receipt"),
     message:
-        "listing failures"
+        "listing failures and suspects"
     script:
         "../scripts/failures.py"

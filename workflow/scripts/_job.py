@@ -12,15 +12,14 @@ from typing import Any
 
 
 @contextmanager
-def job(snakemake, recorded: bool = True) -> Iterator[Callable[[str], None]]:
+def job(snakemake) -> Iterator[Callable[[str], None]]:
     """Send all output to the job's log; show one sentence on the console where the job fails.
 
     Scripts import what they need inside, so that a failing import is logged too and threads are limited before any
     library counts them. Yields a function that writes a sentence on the console.
 
-    Args:
-        recorded: write down what the job made, and from what. The inputs are looked at before the work begins, so
-            that one which is replaced while the job runs counts as changed.
+    What the job made, and from what, is written down. The inputs are looked at before the work begins, so that one
+    which is replaced while the job runs counts as changed.
     """
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(snakemake.threads)
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
@@ -36,10 +35,9 @@ def job(snakemake, recorded: bool = True) -> Iterator[Callable[[str], None]]:
         console.write(f"{what}: {sentence} (log: {snakemake.log[0]})\n")
 
     try:
-        origin = _origin(snakemake) if recorded else None
+        origin = _origin(snakemake)
         yield say
-        if origin is not None:
-            _put_on_record(snakemake, origin)
+        _put_on_record(snakemake, origin)
     except Exception as error:
         traceback.print_exc()
         say(reason(error))

@@ -1,4 +1,4 @@
-"""List the registrations that failed, with their reasons and logs."""
+"""List the registrations that failed and those that are suspect, with their reasons and logs."""
 
 from pathlib import Path
 
@@ -11,8 +11,17 @@ with job(snakemake):
     from diffeode.receipt import read_receipt
     from diffeode.statistics.page import write_page
 
-    receipts = [(read_receipt(file), log) for file, log in zip(snakemake.input, snakemake.params.logs, strict=True)]
-    failed = [{**receipt, "log": log} for receipt, log in receipts if receipt["status"] == "failed"]
-    table = pd.DataFrame(failed, columns=["experiment", "pair", "run", "reason", "log"])
-    write_text(snakemake.output.table, table.to_csv(sep="\t", index=False, lineterminator="\n"))
-    write_page(table, Path(snakemake.output.page), snakemake.params.page)
+    receipts = [
+        {**read_receipt(file), "log": log} for file, log in zip(snakemake.input, snakemake.params.logs, strict=True)
+    ]
+
+    def write(rows, reason, table, page, caption):
+        frame = pd.DataFrame(rows, columns=["experiment", "pair", "run", reason, "log"])
+        write_text(table, frame.to_csv(sep="\t", index=False, lineterminator="\n"))
+        write_page(frame, Path(page), caption)
+
+    out, captions = snakemake.output, snakemake.params
+    failed = [receipt for receipt in receipts if receipt["status"] == "failed"]
+    suspect = [receipt for receipt in receipts if receipt.get("suspect")]
+    write(failed, "reason", out.failures, out.failures_page, captions.failures)
+    write(suspect, "verdict", out.suspects, out.suspects_page, captions.suspects)

@@ -30,5 +30,9 @@ with job(snakemake) as say:
     task = Task(*read_task(pair, moving_scan))
     provenance = {**dict(snakemake.wildcards.items()), **snakemake.params.datasets, "programs": programs_of(run.method)}
     limit = snakemake.resources.time_limit_seconds / 60 or None
-    if not register_to_folder(run, task, machine, folder, provenance, limit):
-        say(f"failed and is shown as missing: {read_receipt(snakemake.output[0])['reason']}")
+    succeeded = register_to_folder(run, task, machine, folder, provenance, limit)
+    receipt = read_receipt(snakemake.output[0])
+    if not succeeded:
+        say(f"failed and is shown as missing: {receipt['reason']}")
+    elif receipt["suspect"]:
+        say(receipt["verdict"])

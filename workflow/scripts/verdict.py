@@ -1,17 +1,26 @@
-"""Fail where a registration failed."""
+"""Fail where a registration failed; say how many are suspect, and in a strict study fail for these too."""
 
 from pathlib import Path
 
 from _job import job
 
-# every run that makes anything looks for failures again
-with job(snakemake, recorded=False):
+with job(snakemake) as say:
     from diffeode.errors import RegistrationError
     from diffeode.io import write_text
 
-    table = snakemake.input.failures
-    failed = len(Path(table).read_text(encoding="utf-8").splitlines()) - 1
-    planned = snakemake.params.registrations
+    def rows_of(table):
+        return len(Path(table).read_text(encoding="utf-8").splitlines()) - 1
+
+    given, planned = snakemake.input, snakemake.params.registrations
+    failed, suspect = rows_of(given.failures), rows_of(given.suspects)
+    sentences = []
     if failed:
-        raise RegistrationError(f"{failed} of {planned} registrations failed: the reasons are in {table}")
-    write_text(snakemake.output[0], f"{planned} of {planned} registrations succeeded.\n")
+        sentences.append(f"{failed} of {planned} registrations failed: the reasons are in {given.failures}")
+    if suspect:
+        sentences.append(f"{suspect} of {planned} registrations are suspect: the reasons are in {given.suspects}")
+    if failed or (suspect and snakemake.params.strict):
+        raise RegistrationError("; ".join(sentences))
+    for sentence in sentences:
+        say(sentence)
+    text = [f"{planned} of {planned} registrations succeeded.", *(f"{sentence}." for sentence in sentences)]
+    write_text(snakemake.output[0], "".join(f"{line}\n" for line in text))

@@ -9,16 +9,18 @@ from collections.abc import Sequence
 
 from diffeode import __version__
 from diffeode.cli import apply, datasets, methods, register, train, train_descriptor, weights
-from diffeode.errors import InputError, RegistrationError, TrainingError
+from diffeode.errors import InputError, RegistrationError, SuspectError, TrainingError
 from diffeode.surroundings import require_usable, settle
 from diffeode.watch import terminated_like_exit
 
 _COMMANDS = (register, apply, train, train_descriptor, methods, weights, datasets)
-_INPUT_ERROR, _FAILED, _INTERRUPTED = 2, 1, 130
+_INPUT_ERROR, _FAILED, _SUSPECT, _INTERRUPTED = 2, 1, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0, 1 for a failed registration or 2 for unusable input."""
+    """Run the command line; the exit code is 0, 1 for a failed registration, 2 for unusable input, 3 for a suspect
+    result where that was asked for.
+    """
     settle()
     options = _parser().parse_args(arguments)
     with terminated_like_exit():
@@ -29,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _complain(error, _INPUT_ERROR)
         except (RegistrationError, TrainingError) as error:
             return _complain(error, _FAILED)
+        except SuspectError as error:
+            return _complain(error, _SUSPECT)
         except KeyboardInterrupt:
             return _complain(f"interrupted; {options.when_interrupted}", _INTERRUPTED)
         except BrokenPipeError:

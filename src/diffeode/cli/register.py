@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, add_orientation, minutes, path, setting
 from diffeode.cli.delivery import delivered_whole, require_apart
 from diffeode.cli.progress import ProgressLine
-from diffeode.errors import InputError, RegistrationError
+from diffeode.errors import InputError, RegistrationError, SuspectError
 from diffeode.watch import Terminated, watched
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ def add(commands: Any) -> None:
     register.add_argument(
         "--time-limit", type=minutes, metavar="MINUTES", help="give up after so long, whatever hangs (default: never)"
     )
+    register.add_argument(
+        "--strict", action="store_true", help="exit with code 3 where the result is suspect; it is written all the same"
+    )
     register.set_defaults(command=_register)
 
 
@@ -71,9 +74,13 @@ def _register(options: argparse.Namespace) -> None:
     require_apart(results, _read_by(run, options))
     with delivered_whole(options.output, _OUTPUTS) as folder:
         if options.time_limit is None:
-            _register_here(run, options, folder)
+            suspicion = _register_here(run, options, folder)
         else:
-            watched(lambda: _register_pair(run, options, folder), options.time_limit)
+            suspicion = watched(lambda: _register_pair(run, options, folder), options.time_limit)
+    if suspicion and options.strict:
+        raise SuspectError(suspicion)
+    if suspicion:
+        print(f"diffeode: {suspicion}", file=sys.stderr)
 
 
 def _runnable(options: argparse.Namespace) -> Run:
@@ -100,17 +107,18 @@ def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
     return [options.fixed, options.moving, options.labels, options.fixed_labels, *named]
 
 
-def _register_here(run: Run, options: argparse.Namespace, folder: Path) -> None:
+def _register_here(run: Run, options: argparse.Namespace, folder: Path) -> str:
     """In this process, where a method that leaves it has failed, as it has in a watched one."""
     try:
-        _register_pair(run, options, folder)
+        return _register_pair(run, options, folder)
     except Terminated:
         raise
     except SystemExit as error:
         raise RegistrationError(f"{run.title} left by sys.exit({error.code!r}) before it was done.") from error
 
 
-def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> None:
+def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> str:
+    """What is suspicious of the result, in a sentence; empty where nothing is."""
     from diffeode.desk.inputs import read_as_told, read_inputs
     from diffeode.desk.registration import register_at_desk
     from diffeode.methods.base import Machine, require_device
@@ -128,3 +136,4 @@ def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> None:
     told = read_as_told(scans) if options.orientation else []
     for note in (*result.notes, *told):
         print(f"diffeode: {note}", file=sys.stderr)
+    return result.verdict.sentence

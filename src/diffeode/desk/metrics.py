@@ -14,7 +14,7 @@ from diffeode import io
 from diffeode.desk.inputs import Inputs
 from diffeode.evaluation.evaluate import evaluate_pair
 from diffeode.image import Labels
-from diffeode.methods.harness import Result, Task, software_versions
+from diffeode.methods.harness import Result, Task, recorded, software_versions
 from diffeode.methods.registry import programs_of
 from diffeode.methods.runs import Run
 
@@ -37,6 +37,7 @@ def write_metrics(
         **provenance,
         "inverse": result.inverse_origin,
         "notes": list(result.notes),
+        **recorded(result.verdict),
         "metrics": {name: _number(value) for name, value in metrics.items()},
         "software": software_versions(),
         "programs": programs_of(run.method),

@@ -50,6 +50,7 @@ _ALL = (
     Metric("seconds", "Time", "s", "smaller", 1),
     Metric("cpu_seconds", "CPU time", "s", "smaller", 1),
     Metric("peak_memory_mb", "Peak memory", "MB", "smaller", 0),
+    Metric("suspect", "Suspect", "", "smaller", 0),
     Metric("failed", "Failed", "", "smaller", 0),
 )
 

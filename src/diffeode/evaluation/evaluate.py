@@ -98,7 +98,7 @@ def evaluate_unit(
     moving_labels: Path,
     label_table: Path | None,
 ) -> pd.DataFrame:
-    """The rows of one registration folder: all of :func:`evaluate_pair` and what it cost.
+    """The rows of one registration folder: all of :func:`evaluate_pair`, what it cost, and whether it is suspect.
 
     A failed registration gives one row, ``failed`` = 1.
 
@@ -124,7 +124,8 @@ def evaluate_unit(
         **_labels(fixed_labels, moving_labels, label_table),
         **_landmarks(fixed_scan, moving_scan),
     )
-    return pd.concat([metrics, _whole({cost: receipt[cost] for cost in _COSTS})], ignore_index=True)
+    of_receipt = {name: receipt[name] for name in (*_COSTS, "suspect")}
+    return pd.concat([metrics, _whole(of_receipt)], ignore_index=True)
 
 
 def _maps(registration: Path, pair: Path) -> dict[str, Any]:

@@ -8,22 +8,22 @@ _BINS = 32
 """Enough for two contrasts, and at 60 000 brain voxels the bias of the entropies stays under 0.01 nats."""
 
 
-def normalised_mutual_information(first: np.ndarray, second: np.ndarray, mask: np.ndarray) -> float:
+def normalised_mutual_information(first: np.ndarray, second: np.ndarray, mask: np.ndarray, bins: int = _BINS) -> float:
     """``(H(first) + H(second)) / H(first, second)`` over ``mask``: 1 for independent images, 2 for one-to-one ones.
 
-    Studholme, Hill and Hawkes, Pattern Recognition 32, 1999. Joint histogram of 32 x 32 bins over [0, 1], the
-    range of prepared scans; NaN where both images are constant in the mask.
+    Studholme, Hill and Hawkes, Pattern Recognition 32, 1999. Joint histogram of ``bins`` x ``bins`` over
+    [0, 1], the range of prepared scans; NaN where both images are constant in the mask.
     """
-    joint = _bins(first[mask]) * _BINS + _bins(second[mask])
-    table = np.bincount(joint, minlength=_BINS**2).reshape(_BINS, _BINS)
+    joint = _binned(first[mask], bins) * bins + _binned(second[mask], bins)
+    table = np.bincount(joint, minlength=bins**2).reshape(bins, bins)
     together = _entropy(table)
     if together == 0:
         return float("nan")
     return (_entropy(table.sum(axis=0)) + _entropy(table.sum(axis=1))) / together
 
 
-def _bins(values: np.ndarray) -> np.ndarray:
-    return np.clip((values * _BINS).astype(np.int64), 0, _BINS - 1)
+def _binned(values: np.ndarray, bins: int) -> np.ndarray:
+    return np.clip((values * bins).astype(np.int64), 0, bins - 1)
 
 
 def _entropy(counts: np.ndarray) -> float:

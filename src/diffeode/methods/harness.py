@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import math
 import platform
 import random
 import re
@@ -24,6 +25,7 @@ import psutil
 
 from diffeode import io
 from diffeode.errors import InputError, RegistrationError
+from diffeode.evaluation.verdict import Verdict, judge, signs_of, turned_note
 from diffeode.image import Image, foreground
 from diffeode.methods.base import Machine, Method, Pair, Registration
 from diffeode.receipt import write_receipt
@@ -68,6 +70,7 @@ class Result:
         inverse_warp: grid of the moving scan to points of the fixed scan, RAS mm.
         inverse_origin: ``method`` where the method gave the inverse, ``numerical`` where we inverted its map.
         notes: what the method said of how it went.
+        verdict: whether it looks as if it went wrong.
     """
 
     warp: DisplacementField
@@ -78,6 +81,7 @@ class Result:
     seconds: float
     cpu_seconds: float
     peak_memory_mb: float
+    verdict: Verdict
 
 
 def register(method: Method, task: Task, machine: Machine) -> Result:
@@ -98,7 +102,9 @@ def register(method: Method, task: Task, machine: Machine) -> Result:
         registration = method.register(task.pair(), machine)
     forward = densify(registration.forward.then(task.moving_to_scan), task.fixed.grid)
     inverse, origin = _inverse(registration, task)
-    return Result(forward, inverse, origin, registration.trace, registration.notes, **usage)
+    verdict = judge(signs_of(forward, inverse, task.fixed, task.moving_scan, task.moving_to_scan))
+    notes = (*registration.notes, *filter(None, [turned_note(task.moving_to_scan)]))
+    return Result(forward, inverse, origin, registration.trace, notes, **usage, verdict=verdict)
 
 
 def register_to_folder(
@@ -130,8 +136,8 @@ def register_to_folder(
             (folder / file).unlink(missing_ok=True)
         write_receipt(folder, [], {**about, "status": "failed", "reason": reason_of(error)})
         return False
-    for note in outcome["notes"]:
-        print(f"{run.name}: {note}", file=sys.stderr)
+    for sentence in filter(None, [*outcome["notes"], outcome["verdict"]]):
+        print(f"{run.name}: {sentence}", file=sys.stderr)
     write_receipt(folder, files, {**about, **outcome, "status": "done"})
     return True
 
@@ -161,7 +167,13 @@ def _register_and_write(run: Run, task: Task, machine: Machine, folder: Path) ->
     files = _write_result(result, task, folder)
     costs = {key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")}
     used = {"inverse_origin": result.inverse_origin, "reads": method.reads()}
-    return files, {**costs, **used, "notes": list(result.notes)}
+    return files, {**costs, **used, "notes": list(result.notes), **recorded(result.verdict)}
+
+
+def recorded(verdict: Verdict) -> dict[str, Any]:
+    """What receipts and ``metrics.json`` say of a verdict: ``suspect``, the sentence, and the numbers behind it."""
+    signs = {name: round(value, 6) if math.isfinite(value) else None for name, value in verdict.signs.items()}
+    return {"suspect": verdict.suspect, "verdict": verdict.sentence, "signs": signs}
 
 
 def _write_result(result: Result, task: Task, folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ from diffeode import io
 from diffeode.errors import InputError
 from diffeode.image import Image
 from diffeode.names import nearest
-from diffeode.prepare.affine import affine_registration
+from diffeode.prepare.search import searched_affine
 from diffeode.receipt import require_intact, write_receipt
 from diffeode.software import preparing_versions
 from diffeode.transform import Affine, warp_image
@@ -26,7 +26,7 @@ def align_pair(
     """``fixed`` and ``moving`` on the grid of ``fixed``, and the maps of their points back to the two scans, RAS mm.
 
     Args:
-        alignment: ``affine`` registers the pair by :func:`affine_registration`; ``none`` trusts the headers.
+        alignment: ``affine`` registers the pair by :func:`searched_affine`; ``none`` trusts the headers.
         grids: with ``none`` and two different grids, ``resample`` the moving scan or ``refuse``.
 
     Raises:
@@ -42,7 +42,7 @@ def align_pair(
             f"The two scans lie on different grids ({fixed.grid.shape} and {moving.grid.shape} voxels, or elsewhere in "
             "space) and the experiment refuses that; set grids: resample, or alignment: affine."
         )
-    to_scan = affine_registration(fixed, moving, threads, seed) if alignment == "affine" else Affine()
+    to_scan = searched_affine(fixed, moving, threads, seed) if alignment == "affine" else Affine()
     aligned = warp_image(moving, to_scan, fixed.grid)
     if not aligned.data.any():
         raise InputError(

@@ -12,7 +12,7 @@ from diffeode.datasets.scan import ANATOMICAL, Scan
 from diffeode.errors import InputError
 from diffeode.image import Image, Labels
 from diffeode.prepare.brain import without_negatives
-from diffeode.prepare.intensity import robust, white_stripe
+from diffeode.prepare.intensity import robust, white_stripe, without_outliers
 from diffeode.prepare.plausible import stripped_brain
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.units import LABELS, TO_SCAN, Before, Placement
@@ -50,6 +50,8 @@ def prepare_image(
     image = without_negatives(image, name)
     if mask is None:
         mask = stripped_brain(image, name)
+    if mask.any():
+        image = without_outliers(image, mask)
     grid = placement.grid if placement else image.grid
     if spacing_mm is not None:
         grid = grid.resample(spacing_mm)

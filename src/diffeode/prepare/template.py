@@ -18,7 +18,7 @@ from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.image import Image, bounding_box, sample
 from diffeode.prepare.affine import affine_registration, rigid_registration
 from diffeode.prepare.brain import nonzero, without_negatives
-from diffeode.prepare.intensity import robust
+from diffeode.prepare.intensity import robust, without_outliers
 from diffeode.prepare.resolution import resample_brain
 from diffeode.resample import antialiased
 from diffeode.space import Grid
@@ -120,7 +120,7 @@ def align_to_template(scan: Image, template: Template, modality: str, name: str,
             turned upside down.
         RegistrationError: ANTs gave up.
     """
-    moving = _canonical(scan)
+    moving = _canonical(without_outliers(scan, scan.data > 0))
     fit = _Fit.of(moving, template, modality, name)
     found = affine_registration(template.like(modality), moving, threads, seed)
     if not fit.met(found):
@@ -153,8 +153,8 @@ def align_through_t1w(
         InputError: the scan does not come to lie on the template; it may be another person's.
         RegistrationError: ANTs gave up.
     """
-    moving = _canonical(scan)
-    rigid = rigid_registration(_canonical(t1w), moving, threads, seed)
+    moving, head = (_canonical(without_outliers(image, image.data > 0)) for image in (scan, t1w))
+    rigid = rigid_registration(head, moving, threads, seed)
     found = Affine(rigid.matrix @ template_to_t1w.matrix)
     _Fit.of(moving, template, modality, name).require(found)
     return found

@@ -8,7 +8,7 @@ from diffeode.evaluation.catalogue import METRICS
 from diffeode.statistics.tidy import counts, whole_image
 
 _MEDIAN = ("seconds", "cpu_seconds", "peak_memory_mb")
-_NOT_SUMMARISED = ("failed", "nmi_before")
+_NOT_SUMMARISED = ("failed", "suspect", "nmi_before")
 
 
 def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -21,7 +21,7 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
         metrics: the tidy table (:func:`diffeode.statistics.tidy.collect`).
 
     Returns:
-        Columns ``experiment run pairs n failed missing ...``; runs without any value have NaN.
+        Columns ``experiment run pairs n suspect failed missing ...``; runs without any value have NaN.
     """
     table = counts(metrics)
     for name in METRICS:

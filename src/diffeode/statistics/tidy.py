@@ -62,14 +62,17 @@ def mean_dice(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def counts(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Per experiment and run: ``pairs`` of the experiment, ``n`` of them registered, ``failed``, ``missing``.
+    """Per experiment and run: ``pairs`` of the experiment, ``n`` of them registered, ``suspect`` of these, ``failed``,
+    ``missing``.
 
     Indexed by ``experiment run``, in the order of first appearance.
     """
-    units = metrics.assign(failed=metrics["metric"] == "failed")
-    units = units.groupby(["experiment", "run", "pair"], sort=False)["failed"].any()
+    suspect = (metrics["metric"] == "suspect") & (metrics["value"] > 0)
+    units = metrics.assign(failed=metrics["metric"] == "failed", suspect=suspect)
+    units = units.groupby(["experiment", "run", "pair"], sort=False)[["failed", "suspect"]].any()
     by_run = units.groupby(level=["experiment", "run"], sort=False)
-    table = pd.DataFrame({"n": by_run.size() - by_run.sum(), "failed": by_run.sum()}).astype(int)
+    failed, suspect = by_run["failed"].sum(), by_run["suspect"].sum()
+    table = pd.DataFrame({"n": by_run.size() - failed, "suspect": suspect, "failed": failed}).astype(int)
     pairs = metrics.groupby("experiment")["pair"].nunique()
     table.insert(0, "pairs", table.index.get_level_values("experiment").map(pairs))
     table["missing"] = table["pairs"] - table["n"] - table["failed"]
