@@ -35,7 +35,7 @@ class Inventory:
 
 def dataset_names(repository: Path) -> list[str]:
     """Every dataset that has a file."""
-    return [path.stem for path in without_hidden((repository / "config" / "datasets").glob("*.yaml"))]
+    return sorted(path.stem for path in without_hidden((repository / "config" / "datasets").glob("*.yaml")))
 
 
 def take_inventory(name: str, repository: Path) -> Inventory:

@@ -51,7 +51,7 @@ class Weights:
 
 def weights_names() -> tuple[str, ...]:
     """All weights of the catalogue."""
-    return tuple(path.stem for path in without_hidden(_catalogue().glob("*.yaml")))
+    return tuple(sorted(path.stem for path in without_hidden(_catalogue().glob("*.yaml"))))
 
 
 @cache

@@ -55,7 +55,7 @@ from diffeode.losses.mutual_information import local_mutual_information_to, mutu
 from diffeode.losses.regularisers import bending_energy, gradient_magnitude, jacobian_determinant
 from diffeode.losses.similarity import Warped, descriptor_similarity
 from diffeode.losses.squared_difference import squared_difference_to
-from diffeode.methods import dinoreg, neural_ode, training
+from diffeode.methods import dinoreg, motion, training
 from diffeode.methods.base import Machine, Method, Needs, Registration
 from diffeode.methods.convexadam import ConvexAdam
 from diffeode.methods.harness import Task, measured, register, register_to_folder
@@ -322,7 +322,7 @@ TO_ANTS = {
         Image(texture(1, CUBE.shape), CUBE), a_template(folder), "T1w", "a scan", m.threads, m.seed
     ),
     "align_through_t1w": lambda folder, m: align_through_t1w(
-        FIXED, FIXED, a_template(folder), Affine(), "a scan", m.threads, m.seed
+        FIXED, FIXED, a_template(folder), "T2w", Affine(), "a scan", m.threads, m.seed
     ),
 }
 
@@ -354,21 +354,27 @@ def test_an_affine_is_found_from_the_seed():
 
 
 @pytest.mark.parametrize("through", ["t1w", "nothing"])
-def test_placing_a_scan_hands_threads_and_seed_on(through, monkeypatch, tmp_path):
+def test_placing_a_scan_hands_scans_modality_threads_and_seed_on(through, monkeypatch, tmp_path):
     calls, written = [], []
     for name in ("align_to_template", "align_through_t1w"):
-        monkeypatch.setattr(placing, name, lambda *given, name=name: calls.append((name, given[-2:])) or Affine())
+        monkeypatch.setattr(placing, name, lambda *given, name=name: calls.append((name, given)) or Affine())
     template = types.SimpleNamespace(name="mine", grid=GRID)
     monkeypatch.setattr(placing, "chosen_template", lambda wanted: template)
     monkeypatch.setattr(placing, "about", lambda scan, what, choice, programs: choice)
     monkeypatch.setattr(placing, "write_placement", lambda folder, placement, about: written.append(about))
-    units = types.SimpleNamespace(
-        stripped=lambda scan: FIXED, placement=lambda: types.SimpleNamespace(to_scan=Affine())
+    to_t1w = Affine()
+    units = types.SimpleNamespace(stripped=lambda scan: FIXED)
+    its_units = types.SimpleNamespace(
+        stripped=lambda scan: MOVING, placement=lambda: types.SimpleNamespace(to_scan=to_t1w)
     )
     scan = types.SimpleNamespace(image="scan", modality="T2w", id="scan")
-    other = (types.SimpleNamespace(id="its-t1w"), units) if through == "t1w" else None
+    other = (types.SimpleNamespace(id="its-t1w"), its_units) if through == "t1w" else None
     placing.place(scan, "mine", units, other, tmp_path, 3, 12)
-    assert calls == [("align_through_t1w" if through == "t1w" else "align_to_template", (3, 12))]
+    asked = {
+        "nothing": ("align_to_template", (FIXED, template, "T2w", "scan", 3, 12)),
+        "t1w": ("align_through_t1w", (FIXED, MOVING, template, "T2w", to_t1w, "scan", 3, 12)),
+    }
+    assert calls == [asked[through]]
     assert written == [{"template": "mine", "through": "its-t1w" if through == "t1w" else None, "seed": 12}]
 
 
@@ -513,7 +519,7 @@ def descents(monkeypatch):
         calls.append(types.SimpleNamespace(field=field, objective=objective, iterations=iterations, descent=descent))
         return Minimum(field().detach(), 1.0)
 
-    monkeypatch.setattr(neural_ode, "minimise", minimise)
+    monkeypatch.setattr(motion, "minimise", minimise)
     return calls
 
 
@@ -570,7 +576,7 @@ def test_the_flow_is_as_it_is_set():
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_gpu_is_told_whether_to_be_deterministic(wanted, monkeypatch, descents):
     seen = []
-    monkeypatch.setattr(neural_ode, "deterministic", lambda *given: seen.append(given) or contextlib.nullcontext(None))
+    monkeypatch.setattr(motion, "deterministic", lambda *given: seen.append(given) or contextlib.nullcontext(None))
     NeuralODE(deterministic=wanted).register(PAIR, Machine())
     assert seen == [(torch.device("cpu"), wanted)]
 
@@ -803,7 +809,7 @@ def seen_by_ours(place, machine):
         seen.update(devices_of_tensors(fixed, moving, mask, weights))
         reached()
 
-    place.patch.setattr(NeuralODE, "velocity_between", velocity_between)
+    place.patch.setattr(motion, "velocity_between", velocity_between)
     io.write_image(place.folder / "map.nii.gz", FIXED)
     with pytest.raises(ReachedError):
         NeuralODE(masked=True, weight_map=str(place.folder / "map.nii.gz")).register(PAIR, machine)

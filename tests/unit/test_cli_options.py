@@ -9,16 +9,19 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from diffeode import inventory, io, threads, weights
-from diffeode import transform as transforms
 from diffeode.cli import apply, arguments, datasets, main, methods, register, train, train_descriptor
 from diffeode.cli import weights as weights_command
 from diffeode.descriptors.learning import material
 from diffeode.desk import inputs, registration, training
 from diffeode.figures import training_curves
+from diffeode.image import Image, Labels
 from diffeode.methods import base, page, registry, runs
+from diffeode.space import Grid
+from diffeode.transform import DisplacementField, warp_image, warp_labels
 
 COMMANDS = {
     "register": register,
@@ -31,6 +34,17 @@ COMMANDS = {
 }
 SEEN: dict = {}
 """What the functions behind the commands were given, by name."""
+PROCESSORS = 9
+"""As many as no machine that runs the tests is likely to have, and more than are asked for here."""
+WEIGHTS = str(Path(__file__))
+"""Weights must be there; which they are is asked only when they are used."""
+
+GRID_OF_MAP, GRID_OF_SCAN = Grid((4, 4, 4), np.eye(4)), Grid((6, 5, 4), np.diag([0.9, 0.8, 1.1, 1]))
+GRID_OF_REFERENCE = Grid((3, 4, 2), np.diag([0.5, 0.7, 0.6, 1]))
+MAP = DisplacementField(np.full((*GRID_OF_MAP.shape, 3), (0.6, -0.3, 0.2)), GRID_OF_MAP)
+_VALUES = np.random.default_rng(0).integers(1, 90, GRID_OF_SCAN.shape)
+SCAN, LABEL_MAP = Image(_VALUES + 0.5, GRID_OF_SCAN), Labels(_VALUES, GRID_OF_SCAN)
+"""What ``apply`` reads; linear and nearest values of the two differ."""
 
 
 def noted(name, answer=None):
@@ -54,8 +68,6 @@ def registered(*given):
 def behind_the_commands(monkeypatch):
     """The functions that do the work, replaced by notes of what they are given."""
     SEEN.clear()
-    read = SimpleNamespace(grid="grid of the reference")
-    warp = SimpleNamespace(grid="grid of the map")
     for module, name, answer in (
         (inputs, "read_inputs", "the inputs"),
         (registry, "missing_needs", []),
@@ -72,14 +84,14 @@ def behind_the_commands(monkeypatch):
         (inventory, "take_inventory", "an inventory"),
         (inventory, "description", ["all about it"]),
         (inventory, "overview", ["about all"]),
-        (io, "read_displacement", warp),
-        (io, "read_image", read),
-        (io, "read_labels", "labels"),
+        (io, "read_displacement", MAP),
+        (io, "read_grid", GRID_OF_REFERENCE),
+        (io, "read_finite", SCAN),
+        (io, "read_labels", LABEL_MAP),
         (io, "write_image", None),
         (io, "write_labels", None),
-        (transforms, "warp_image", "warped"),
-        (transforms, "warp_labels", "warped labels"),
         (threads, "use_threads", None),
+        (arguments, "processors", PROCESSORS),
     ):
         monkeypatch.setattr(module, name, noted(name, answer))
     monkeypatch.setattr(registration, "register_at_desk", registered)
@@ -95,6 +107,17 @@ def run_of(name="register_at_desk"):
     """Name, method and parameters of the run that was handed on."""
     run = seen(name)[0]
     return run.name, run.method, run.parameters
+
+
+def written(name):
+    """The name of the file, the values and the grid that the function ``name`` was to write."""
+    path, image = seen(name)
+    return path.name, image.data.tolist(), image.grid
+
+
+def resampled(warp, image, grid):
+    """What ``apply`` should write, as :func:`written` gives it."""
+    return "o.nii.gz", warp(image, MAP, grid).data.tolist(), grid
 
 
 def machine_of(name):
@@ -116,9 +139,9 @@ ARRIVES = {
         ["metrics.json"],
     ),
     ("register", "weights"): (
-        [*REGISTER, "--method", "symnet", "--weights", "w.safetensors"],
+        [*REGISTER, "--method", "symnet", "--weights", WEIGHTS],
         run_of,
-        ("symnet", "symnet", {"weights": "w.safetensors"}),
+        ("symnet", "symnet", {"weights": WEIGHTS}),
     ),
     ("register", "method"): ([*REGISTER, "--method", "greedy"], lambda: run_of()[:2], ("greedy", "greedy")),
     ("register", "set"): (
@@ -136,6 +159,11 @@ ARRIVES = {
         [*REGISTER, "--fixed-labels", "fl.nii"],
         lambda: seen("read_inputs")[2],
         Path("fl.nii"),
+    ),
+    ("register", "orientation"): (
+        [*REGISTER, "--orientation", "LAS"],
+        lambda: (seen("read_inputs")[4], seen("register_at_desk")[5]["orientation"]),
+        ("LAS", "LAS"),
     ),
     ("register", "threads"): (
         [*REGISTER, "--threads", "7"],
@@ -158,17 +186,26 @@ ARRIVES = {
     ),
     ("register", "time_limit"): ([*REGISTER, "--time-limit", "2.5"], lambda: SEEN["watched"], 2.5),
     ("apply", "warp"): (APPLY, lambda: seen("read_displacement"), (Path("w.nii"),)),
-    ("apply", "moving"): (APPLY, lambda: seen("read_image"), (Path("m.nii"),)),
-    ("apply", "output"): (APPLY, lambda: (seen("write_image")[0].name, seen("write_image")[1]), ("o.nii.gz", "warped")),
+    ("apply", "moving"): (APPLY, lambda: seen("read_finite")[0], Path("m.nii")),
+    ("apply", "output"): (
+        APPLY,
+        lambda: written("write_image"),
+        resampled(warp_image, SCAN, GRID_OF_MAP),
+    ),
     ("apply", "reference"): (
         [*APPLY, "--labels", "--reference", "f.nii"],
-        lambda: (seen("read_image"), seen("warp_labels")[2]),
-        ((Path("f.nii"),), "grid of the reference"),
+        lambda: (seen("read_grid")[0], written("write_labels")),
+        (Path("f.nii"), resampled(warp_labels, LABEL_MAP, GRID_OF_REFERENCE)),
     ),
     ("apply", "labels"): (
         [*APPLY, "--labels"],
-        lambda: (seen("read_labels"), seen("warp_labels")[0], seen("warp_labels")[2], seen("write_labels")[1]),
-        ((Path("m.nii"),), "labels", "grid of the map", "warped labels"),
+        lambda: (seen("read_labels")[0], written("write_labels"), "write_image" in SEEN),
+        (Path("m.nii"), resampled(warp_labels, LABEL_MAP, GRID_OF_MAP), False),
+    ),
+    ("apply", "orientation"): (
+        [*APPLY, "--reference", "f.nii", "--orientation", "LAS"],
+        lambda: (seen("read_finite"), seen("read_grid")),
+        ((Path("m.nii"), "LAS"), (Path("f.nii"), "LAS")),
     ),
     ("train", "run"): (TRAIN, lambda: seen("train_at_desk")[0].name, "symnet"),
     ("train", "output"): (TRAIN, lambda: seen("train_at_desk")[2].name, "out"),
@@ -176,15 +213,15 @@ ARRIVES = {
     ("train", "moving"): (TRAIN, lambda: seen("persons_of_files")[1], [Path(p) for p in "def"]),
     ("train", "fixed_labels"): (
         [*TRAIN, "--fixed-labels", "g", "h", "i"],
-        lambda: seen("persons_of_files")[2:],
+        lambda: seen("persons_of_files")[2:4],
         ([Path(p) for p in "ghi"], []),
     ),
     ("train", "moving_labels"): (
         [*TRAIN, "--moving-labels", "g", "h", "i"],
-        lambda: seen("persons_of_files")[2:],
+        lambda: seen("persons_of_files")[2:4],
         ([], [Path(p) for p in "ghi"]),
     ),
-    ("train", "bids"): (BIDS, lambda: seen("persons_of_dataset"), (Path("data"), "T2w", "T1w", None)),
+    ("train", "bids"): (BIDS, lambda: seen("persons_of_dataset")[:4], (Path("data"), "T2w", "T1w", None)),
     ("train", "fixed_modality"): (
         [*BIDS, "--fixed-modality", "PDw"],
         lambda: seen("persons_of_dataset")[1:3],
@@ -198,6 +235,11 @@ ARRIVES = {
     ("train", "subjects"): ([*BIDS, "--subjects", "01", "03"], lambda: seen("persons_of_dataset")[3], ["01", "03"]),
     ("train", "spacing"): ([*TRAIN, "--spacing", "1.7"], lambda: seen("train_at_desk")[5], 1.7),
     ("train", "init"): ([*TRAIN, "--init", "identity"], lambda: seen("train_at_desk")[4], "none"),
+    ("train", "orientation"): (
+        [*TRAIN, "--orientation", "LAS"],
+        lambda: seen("persons_of_files")[4],
+        "LAS",
+    ),
     ("train", "threads"): ([*TRAIN, "--threads", "7"], lambda: machine_of("train_at_desk").threads, 7),
     ("train", "device"): (
         [*TRAIN, "--device", "cuda:5"],
@@ -274,10 +316,17 @@ def test_an_option_arrives(command, option, tmp_path):
         (
             REGISTER,
             lambda: machine_of("register_at_desk"),
-            base.Machine(threads=arguments.processors(), seed=0, device="cpu"),
+            base.Machine(threads=PROCESSORS, seed=0, device="cpu"),
         ),
-        (APPLY, lambda: (seen("warp_image")[1].grid, seen("warp_image")[2]), ("grid of the map", "grid of the map")),
+        (REGISTER, lambda: seen("read_inputs")[4], None),
+        (REGISTER, lambda: "orientation" in seen("register_at_desk")[5], False),
+        (APPLY, lambda: written("write_image"), resampled(warp_image, SCAN, GRID_OF_MAP)),
+        (APPLY, lambda: (seen("read_finite")[1], "read_grid" in SEEN), (None, False)),
         (TRAIN, lambda: seen("train_at_desk")[4:], ("affine", None)),
+        (TRAIN, lambda: seen("persons_of_files")[4], None),
+        (BIDS, lambda: seen("persons_of_dataset")[3:5], (None, None)),
+        (TRAIN, lambda: machine_of("train_at_desk").threads, PROCESSORS),
+        (DESCRIPTOR, lambda: seen("use_threads"), (PROCESSORS,)),
         (["methods"], lambda: "methods_page" in SEEN, False),
         (["datasets"], lambda: "description" in SEEN, False),
     ],
@@ -285,6 +334,24 @@ def test_an_option_arrives(command, option, tmp_path):
 def test_without_an_option_its_default_holds(line, look, expected, tmp_path):
     assert main([word.format(out=tmp_path / "out") for word in line]) == 0
     assert look() == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "look"),
+    [
+        ([*APPLY, "--labels"], lambda: seen("read_labels")[1]),
+        (BIDS, lambda: seen("persons_of_dataset")[4]),
+    ],
+)
+def test_an_orientation_arrives_wherever_files_are_read(line, look, tmp_path):
+    assert main([word.format(out=tmp_path / "out") for word in [*line, "--orientation", "LAS"]]) == 0
+    assert look() == "LAS"
+
+
+@pytest.mark.parametrize(("run", "learns"), [("symnet", False), ("transmatch", True)])
+def test_label_maps_of_a_dataset_are_looked_for_where_the_run_learns_from_them(run, learns, tmp_path):
+    assert main(["train", run, "-o", str(tmp_path / "out"), "--bids", "data"]) == 0
+    assert seen("persons_of_dataset")[5] is learns
 
 
 def test_settings_lie_over_those_of_the_run_and_weights_over_both(tmp_path):

@@ -20,6 +20,7 @@ from diffeode.errors import InputError
 from diffeode.inventory import dataset_names, overview_of_all
 from diffeode.methods import runs
 from diffeode.study_files import load_study, require_nameable, study_paths
+from diffeode.weights import weights_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NATIVE = ("desc-preproc_T1w", "desc-preproc_T2w")
@@ -89,6 +90,14 @@ def test_companions_of_macos_are_no_settings(tmp_path, monkeypatch):
     before = dataset_names(tmp_path), runs.run_names()
     with_companions(tmp_path)
     assert (dataset_names(tmp_path), runs.run_names()) == before
+
+
+@pytest.mark.parametrize("names", [lambda: dataset_names(REPOSITORY), runs.run_names, weights_names])
+def test_what_the_repository_has_is_listed_by_name(names):
+    """As ``node`` before ``node-cl``, whose files' names stand the other way round."""
+    found = list(names())
+    assert any(other.startswith(f"{name}-") for name in found for other in found)
+    assert found == sorted(found)
 
 
 # ------------------------------------------------------------------------------------------------ derivatives

@@ -83,7 +83,7 @@ def runs_folder() -> Path:
 
 def run_names() -> tuple[str, ...]:
     """Every named run."""
-    return tuple(path.stem for path in without_hidden(runs_folder().glob("*.yaml")))
+    return tuple(sorted(path.stem for path in without_hidden(runs_folder().glob("*.yaml"))))
 
 
 def load_run(name: str) -> Run:
