@@ -27,7 +27,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        mended(everything),
+        inspected(everything),
         VERDICT,
     message:
         "everything of the study is there"

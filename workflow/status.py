@@ -22,7 +22,7 @@ import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.cli import parse_args, parse_config
 from snakemake.settings.enums import Quietness
-from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+from snakemake.settings.types import ConfigSettings, DAGSettings, ExecutionSettings, OutputSettings, ResourceSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROFILE = REPOSITORY / "workflow" / "profiles" / "default" / "config.yaml"
@@ -79,11 +79,9 @@ def planned(arguments: list[str]) -> Any:
             ConfigSettings(config=parse_config(options.config), configfiles=options.configfile or ()),
             snakefile=REPOSITORY / "Snakefile",
         )
-        plan = DAGSettings(
-            rerun_triggers=options.rerun_triggers,
-            force_incomplete=True,
-        )
-        workflow.dag(plan).execute_workflow(executor="dryrun")
+        plan = DAGSettings(rerun_triggers=options.rerun_triggers)
+        settings = ExecutionSettings(ignore_incomplete=True)
+        workflow.dag(plan).execute_workflow(executor="dryrun", execution_settings=settings)
         return workflow._workflow
 
 
@@ -114,8 +112,7 @@ def _unit(job: Any, workflow: Any, complaints: dict[str, Any]) -> Unit:
     if not all(Path(file).exists() for file in job.output):
         error = last_error(Path(job.log[0])) if job.log else None
         return Unit(stage, name, "failed" if error else "missing", error or "")
-    interrupted = bool(workflow.dag.reason(job).incomplete_output)
-    return Unit(stage, name, "stale", "their making was interrupted" if interrupted else _DERIVED)
+    return Unit(stage, name, "stale", _DERIVED)
 
 
 def _is_of_study(job: Any, workflow: Any) -> bool:

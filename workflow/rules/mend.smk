@@ -190,6 +190,16 @@ def mended(inputs):
     return inspect
 
 
+def inspected(inputs):
+    """``inputs``, once everything has been looked at, for what only asks for files: it waits for all that are made."""
+
+    def inspect(wildcards):
+        mend()
+        return inputs(wildcards)
+
+    return inspect
+
+
 def _ancient(value):
     if isinstance(value, dict):
         return {name: _ancient(part) for name, part in value.items()}

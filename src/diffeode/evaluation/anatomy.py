@@ -55,9 +55,10 @@ class Fit:
             bins: of the histograms.
         """
         widths = brain_width_mm(fixed), brain_width_mm(moving)
-        details = [_detail(image, max(widths), coarse) for image in (fixed, moving)]
-        inward = widths[0] <= widths[1]
-        return cls(*(details if inward else reversed(details)), inward, bins)
+        fixed_detail, moving_detail = (_detail(image, max(widths), coarse) for image in (fixed, moving))
+        if widths[0] <= widths[1]:
+            return cls(fixed_detail, moving_detail, True, bins)
+        return cls(moving_detail, fixed_detail, False, bins)
 
     def match(self, inner_to_outer: Transform) -> float:
         """Normalised mutual information over the smaller brain, less 1: 0 for independent images but for chance.
