@@ -282,13 +282,15 @@ def test_a_descriptor_is_trained_as_its_file_says(rich_plan, run_script, rich):
 
 def registered(run_script, job):
     """How a registration is called: run, task, machine, folder, provenance, limit in minutes."""
-    given, read, _, _ = run_script(
+    given, read, _, _, _ = run_script(
         job,
         "diffeode.methods.harness.register_to_folder",
         "diffeode.prepare.pair.read_task",
         "diffeode.methods.registry.programs_of",
         "diffeode.methods.training.require_intact",
+        "diffeode.receipt.read_receipt",
         register_to_folder=True,
+        read_receipt={"suspect": False},
         read_task=("fixed", "moving", "scan", "affine"),
         programs_of="its programs",
         require_intact={"outputs": {"weights.safetensors": {"sha256": "its sum"}}},

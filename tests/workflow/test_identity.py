@@ -22,7 +22,7 @@ LEFT_OUT = {
     "descriptor_weights": frozenset({"diffeode.figures.training_curves"}),
 }
 """What scripts import and their rules leave out of the identity on purpose."""
-PLUMBING = {"_job.py"}
+PLUMBING = {"_job.py", "diffeode.surroundings"}
 """What decides where a job's words go, not what it makes."""
 
 
