@@ -7,6 +7,7 @@ import _accuracy_page
 import _cases
 import _register
 import _speed_page
+import _suspects_page
 import _tables
 import _units
 import accuracy
@@ -517,3 +518,35 @@ def test_a_gpu_is_timed_where_there_is_one_and_only_counted_where_there_is_none(
     )
     assert float(timed["left_behind_megabytes"]) == 0
     assert "| 2.0 |" in (tmp_path / "gpu.md").read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------------------------------------- suspects
+
+
+def suspects_row(kind: str, dice: float, margin: float, foreign: int = 0, refused: str = "") -> dict[str, str]:
+    """A row of ``suspects.tsv`` in which nothing but the margin can be suspicious."""
+    pair = {"part": "report", "dataset": "d", "fixed": "1", "moving": "2", "kind": kind}
+    signs = dict.fromkeys(_suspects_page.SIGNS, 1.0) | {"anatomical_margin": margin, "sdlogj": 0.2}
+    signs |= {"displacement_share": 0.1, "folds_percent": 0.0}
+    about = {"machine": "m", "torch": "2", "date": "2026-01-01", "foreign": str(foreign), "refused": refused}
+    return pair | about | {"dice": str(dice)} | {name: "" if refused else str(value) for name, value in signs.items()}
+
+
+def test_good_and_spoiled_registrations_are_counted_by_their_labels(tmp_path):
+    rows = [
+        suspects_row("clean", 0.7, 9.0),
+        suspects_row("rescued", 0.5, 5.0),
+        suspects_row("good but odd", 0.5, 1.0),
+        suspects_row("missed", 0.1, 9.0),
+        suspects_row("caught", 0.1, 1.0),
+        suspects_row("caught, too", 0.0, 0.0, refused="It cannot be read."),
+        suspects_row("noise", 0.6, 1.0, foreign=1),
+    ]
+    assert [_suspects_page.is_good(row, rows) for row in rows] == [True, True, True, False, False, False, False]
+    assert [_suspects_page.is_suspect(row) for row in rows] == [False, False, True, False, True, True, True]
+    _suspects_page.write_suspects_page(rows, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "| good | 3 | 2 | 1 | 67 % |" in page
+    assert "| spoiled | 4 | 1 | 3 | 75 % |" in page
+    assert "d 1 ← 2, missed | spoiled | 0.10 | nothing" in page
+    assert "d 1 ← 2, caught |" not in page

@@ -6,7 +6,6 @@ import numpy as np
 
 from diffeode.ants_bridge import from_ants, load_ants, to_ants
 from diffeode.image import Image
-from diffeode.prepare.intensity import without_outliers
 
 _WORKING_SPACING_MM = 4.0
 
@@ -14,10 +13,8 @@ _WORKING_SPACING_MM = 4.0
 def n4(image: Image, mask: np.ndarray, threads: int) -> Image:
     """``image`` without its bias field, estimated inside ``mask`` at about 4 mm.
 
-    N4: Tustison et al., IEEE Transactions on Medical Imaging 29(6), 2010. It looks at a histogram from the least to
-    the greatest value, which outliers would empty.
+    N4: Tustison et al., IEEE Transactions on Medical Imaging 29(6), 2010.
     """
-    image = without_outliers(image, mask)
     ants = load_ants(threads)
     shrink = max(1, int(_WORKING_SPACING_MM / image.grid.spacing.min()))
     corrected = ants.n4_bias_field_correction(

@@ -20,7 +20,7 @@ from diffeode.transform import Affine
 _LEAST_MARGIN, _MOST_STRETCHED = 1.6, 1.7
 _LEAST_GAIN = 1.15
 # Shares of the larger brain's width.
-_COARSEST, _APART = 0.072, 0.15
+_COARSEST, _APART, _APART_TURNED = 0.072, 0.07, 0.15
 _FEW_BINS = 8
 _PART = 1.2
 _ROTATIONS = 500
@@ -85,7 +85,8 @@ def _best_start(fixed: Image, moving: Image, fit: Fit) -> Affine:
 def _starts(fit: Fit) -> Iterator[Affine]:
     """Maps from the smaller brain to the larger one, turned about the centres.
 
-    A brain that is much smaller may be a part of the other one: then it is put at many places as well, unscaled.
+    A brain that is much smaller may be a part of the other one: then it is put at many places as well, unscaled, the
+    densest where it lies as its header says.
     """
     here, there = centre_mm(fit.inner), centre_mm(fit.outer)
     width = brain_width_mm(fit.outer)
@@ -93,10 +94,16 @@ def _starts(fit: Fit) -> Iterator[Affine]:
     for turn in (np.eye(3), *TURNS, *_rotations(_ROTATIONS)):
         yield placed(ratio * turn, here, there)
     if ratio > _PART:
-        places = fit.outer.grid.resample(_APART * width).points_mm().reshape(-1, 3)
-        inside = sample(fit.outer.data, fit.outer.grid.to_voxel(places), order=0) > 0
-        for turn, place in product((np.eye(3), *TURNS), places[inside]):
+        for place in _places(fit.outer, _APART * width):
+            yield placed(np.eye(3), here, place)
+        for turn, place in product(TURNS, _places(fit.outer, _APART_TURNED * width)):
             yield placed(turn, here, place)
+
+
+def _places(image: Image, apart_mm: float) -> np.ndarray:
+    """Points of the brain, RAS mm, ``(N, 3)``."""
+    points = image.grid.resample(apart_mm).points_mm().reshape(-1, 3)
+    return points[sample(image.data, image.grid.to_voxel(points), order=0) > 0]
 
 
 def _refined(fit: Fit, view: Affine) -> Affine:
