@@ -1000,13 +1000,17 @@ def test_waiting_takes_time_and_no_processor():
 
 
 def test_memory_is_that_of_the_process_and_its_children_and_never_nothing():
-    with measured() as alone:
-        pass
-    with measured() as together:
-        code = "block = b'1' * 200_000_000; import time; time.sleep(0.3)"
-        subprocess.run([sys.executable, "-c", code], check=True)
-    assert alone["peak_memory_mb"] > 50
-    assert 190 < together["peak_memory_mb"] - alone["peak_memory_mb"] < 300
+    def peak(code):
+        with measured() as usage:
+            if code:
+                subprocess.run([sys.executable, "-c", code], check=True)
+        return usage["peak_memory_mb"]
+
+    alone = peak("")
+    # a child that is just being forked may be seen with all that its parent holds, so the least of several counts
+    together = min(peak("block = b'1' * 200_000_000; import time; time.sleep(0.3)") for _ in range(4))
+    assert alone > 50
+    assert 190 < together - alone < 300
 
 
 def test_costs_are_in_the_receipt(tmp_path, monkeypatch):

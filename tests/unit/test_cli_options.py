@@ -61,7 +61,7 @@ def registered(*given):
     """In the place of a registration: a note, and one of its files."""
     SEEN["register_at_desk"] = (given, {})
     (given[2] / "metrics.json").write_text("{}", encoding="utf-8")
-    return SimpleNamespace(notes=())
+    return SimpleNamespace(notes=(), verdict=SimpleNamespace(sentence=SEEN.get("suspicion", "")))
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +129,9 @@ APPLY = ["apply", "w.nii", "m.nii", "-o", "{out}/o.nii.gz"]
 TRAIN = ["train", "symnet", "-o", "{out}", "--fixed", "a", "b", "c", "--moving", "d", "e", "f"]
 BIDS = ["train", "symnet", "-o", "{out}", "--bids", "data"]
 DESCRIPTOR = ["train-descriptor", "mine.yaml", "-o", "{out}"]
+
+ASKED_FOR_APART = {("register", "strict")}
+"""Options that are handed to no function, each with a test of its own."""
 
 ARRIVES = {
     ("register", "fixed"): (REGISTER, lambda: seen("read_inputs")[0], Path("f.nii")),
@@ -297,7 +300,16 @@ def test_every_command_is_asked_for():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_a_place_to_arrive(name):
-    assert options_of(COMMANDS[name]) == {option for command, option in ARRIVES if command == name}
+    apart = {option for command, option in ASKED_FOR_APART if command == name}
+    assert options_of(COMMANDS[name]) == {option for command, option in ARRIVES if command == name} | apart
+
+
+@pytest.mark.parametrize(("option", "code"), [([], 0), (["--strict"], 3)])
+def test_a_suspect_result_fails_where_that_is_asked_for(option, code, tmp_path, capsys):
+    SEEN["suspicion"] = "This registration is suspect."
+    assert main([word.format(out=tmp_path / "out") for word in [*REGISTER, *option]]) == code
+    assert "This registration is suspect." in capsys.readouterr().err
+    assert (tmp_path / "out" / "metrics.json").is_file()
 
 
 @pytest.mark.parametrize(("command", "option"), ARRIVES)

@@ -394,7 +394,8 @@ def test_a_dataset_says_it_for_its_scans_and_label_maps(silent, tmp_path):
     from diffeode.prepare.units import Before
     from diffeode.study import Dataset
 
-    described = Dataset("d", "d", "persons", "bids", tmp_path, None, Recipe(), layout={"scans": {"T1w": ""}})
+    table = tmp_path / "labels.tsv"
+    described = Dataset("d", "d", "persons", "bids", tmp_path, table, Recipe(), layout={"scans": {"T1w": ""}})
     (mute,) = described.scans("T1w")
     refused(lambda: prepare_scan(mute, Before(), tmp_path / "unit"), silent[0], "orientation")
     (scan,) = replace(described, orientation="LAS").scans("T1w")

@@ -199,7 +199,7 @@ UNUSABLE = {
     "a session twice": (with_second_session, r"two scans named sub-OAS30001_ses-d0129_T1w: .* keep one"),
     "a scan twice": (
         with_second_file,
-        r"two scans named sub-OAS30001_ses-d0129_T1w: .*anat2.*anat3.*; keep one, or number",
+        r"two scans named sub-OAS30001_ses-d0129_T1w: .*anat2.*anat3.*; keep one, number them as runs",
     ),
     "another person's scan": (with_other_person, r"sub-OAS30002_.* lies in the folder of sub-OAS30001_ses-d0129 but"),
     "another session's scan": (with_other_session, r"ses-d0130.* lies in the folder of sub-OAS30001_ses-d0129 but"),

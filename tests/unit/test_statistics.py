@@ -160,9 +160,9 @@ COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
 
 def test_every_column_of_the_summary_is_what_its_heading_says(study):
     table = summarise(study).set_index(["experiment", "run"])
-    shown = [name for name in METRICS if name not in ("failed", "nmi_before")]
+    shown = [name for name in METRICS if name not in ("failed", "suspect", "nmi_before")]
     expected = [f"{m}_{s}" for m in shown for s in (("median",) if m in COSTS else ("mean", "sd"))]
-    assert list(table.columns) == ["pairs", "n", "failed", "missing", *expected]
+    assert list(table.columns) == ["pairs", "n", "suspect", "failed", "missing", *expected]
     assert len(table) == 6
     for (experiment, run), row in table.iterrows():
         assert (row["pairs"], row["n"]) == ((6, 6) if experiment == "b" else (9, 9))
