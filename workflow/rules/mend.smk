@@ -113,8 +113,17 @@ def mend():
         workflow.dag.forcefiles.add(str(file))
     for sentence in sentences(found):
         logger.warning(sentence)
+    if not workflow.dryrun:
+        _forget_interruptions()
     workflow.iocache.clear()
     require_what_is_needed()
+
+
+def _forget_interruptions():
+    """Take from Snakemake what it noted of jobs that were killed: what they left was judged like everything else."""
+    for note in Path(".snakemake/incomplete").rglob("*"):
+        if note.is_file():
+            note.unlink()
 
 
 def sentences(found):
