@@ -80,7 +80,7 @@ def test_everything_stands_under_its_heading(untouched, report):
         for file in files
     }
     stems = {rule: heading for rule, heading in CATEGORIES.items() if "Training" not in heading}
-    stems |= {"summary": "1 Overlap", "panels": "3 Pairs", "methods": "5 Methods"}
+    stems |= {"summary": "1 Overlap", "suspects": "2 Statistics", "panels": "3 Pairs", "methods": "5 Methods"}
     for file, heading in headings.items():
         names = {Path(part).stem for part in Path(file).parts}
         assert {stems[name] for name in names & stems.keys()} == {heading}, file

@@ -9,6 +9,8 @@ localrules:
 # So it is never removed, only replaced: jobs on a cluster read it while this one works.
 rule draw_pairs:
     """The pairs that the study's file stands for, written down."""
+    input:
+        mended(lambda w: []),
     output:
         update(PAIRS),
     log:
