@@ -19,7 +19,8 @@ class Words(list):
         return ()
 
 snakemake = SimpleNamespace(
-    threads=1, log=["job.log"], rule="draw", wildcards=Words(), params=Words(), input=[], output=[], config={{"results": "."}}
+    threads=1, log=["job.log"], rule="draw", wildcards=Words(), params=Words(), input=[], output=[],
+    config={{"results": "."}},
 )
 with job(snakemake) as say:
     import matplotlib
