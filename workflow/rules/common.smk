@@ -21,7 +21,14 @@ from diffeode.methods.registry import method_class, method_module
 from diffeode.methods_section import facts_of
 from diffeode.prepare.backends import backend_modules, weights_read
 from diffeode.source import code_hash
-from diffeode.study_files import load_study, require_nameable, require_untrained, require_writable, study_paths
+from diffeode.study_files import (
+    load_dataset,
+    load_study,
+    require_nameable,
+    require_untrained,
+    require_writable,
+    study_paths,
+)
 from diffeode.tools import FOLDERS
 
 import progress
@@ -584,3 +591,21 @@ def overview_caption(wildcards):
     experiment = STUDY.experiment(wildcards.experiment)
     dataset = experiment.fixed.dataset
     return f"{dataset.title}, {dataset.population}: the fixed scans of the experiment {experiment.title}."
+
+
+# ------------------------------------------------------------------------------------------------ downloads
+
+# a study that has no use for IXI is not stopped by what is wrong in its file
+IXI_FAULT = None
+try:
+    IXI = load_dataset("ixi", REPOSITORY).root
+    require_nameable([IXI])
+except InputError as error:
+    IXI, IXI_FAULT = "ixi", str(error)
+
+
+def ixi_receipts(wildcards):
+    """What is to be fetched of IXI."""
+    if IXI_FAULT:
+        refuse(IXI_FAULT)
+    return [f"{IXI}/{archive}/receipt.json" for archive in ("IXI-T1", "IXI-T2")]
