@@ -3,11 +3,13 @@
 ``albert``: ten persons with T1w, T2w and all structures of the ALBERTs' label table. Odd persons lie on an LAS grid,
 even ones on an oblique LPS grid; voxels are anisotropic, and coarse but for the persons in ``FINE``.
 ``openms``: two adults without labels, with the few negative values of resampled scans.
-``ds000247``: a whole head as FreeSurfer conforms it, with its brain.
+``oasistrt``, ``synthseglabels``: six adults' T1w, and six label maps, for what is trained on them.
+``ds000247``: a whole head as FreeSurfer conforms it, with its brain. ``ixi2mm``: the same head, coarse, six times.
 
 Everything else is only among the real scans: what a test reads of those, no formula imitates.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -22,6 +24,8 @@ from diffeode.space import Grid
 NEWBORNS = tuple(f"{n:02d}" for n in range(1, 11))
 FINE = ("01", "02", "06")
 ADULTS = ("07", "26")
+OTHERS = NEWBORNS[:6]
+HEADS = ("IXI013", "IXI014", "IXI015", "IXI033", "IXI034", "IXI039")
 ALBERT_LABELS = Path(__file__).resolve().parents[1] / "config" / "labels" / "albert.tsv"
 
 _NEWBORN_MM = np.array([44.0, 54.0, 43.0])
@@ -37,9 +41,11 @@ def write_scans(root: Path) -> Path:
     """Write the stand-in under ``root`` and return it."""
     for subject in NEWBORNS:
         _write_newborn(root / "albert", subject)
-    for subject in ADULTS:
-        _write_adult(root / "openms", subject)
-    _write_head(root / "ds000247" / "sub-0002" / "anat")
+    adults = (("openms", ADULTS, ("T1w", "T2w")), ("oasistrt", OTHERS, ("T1w",)), ("synthseglabels", OTHERS, ("dseg",)))
+    for dataset, subjects, kinds in adults:
+        for subject in subjects:
+            _write_adult(root / dataset, subject, kinds)
+    _write_heads(root / "ds000247" / "sub-0002" / "anat", root / "ixi2mm")
     return root
 
 
@@ -117,33 +123,43 @@ def _spread(count: int, where) -> np.ndarray:
     return np.array(chosen)
 
 
-def _write_adult(root: Path, subject: str) -> None:
+def _write_adult(root: Path, subject: str, kinds: Sequence[str]) -> None:
+    """Of ``T1w``, ``T2w`` and ``dseg`` those named."""
     affine = np.array([[-4.0, 0, 0, 88], [0, 4, 0, -124], [0, 0, 4, -70], [0, 0, 0, 1]])
     grid = Grid((45, 54, 45), affine)
     structure, value = _anatomy((_person_map(int(subject))(grid.points_mm()) - [0, -20, 10]) / _ADULT_MM)
     rim = (structure == 0) & (grid.voxels().sum(-1) % 50 == 0)
+    stem = root / f"sub-{subject}" / "anat" / f"sub-{subject}"
     for modality, contrast in (("T1w", value), ("T2w", 1.2 - value)):
         data = np.where(structure > 0, 1000 * contrast, np.where(rim, -5.0, 0))
-        name = f"sub-{subject}_{modality}.nii.gz"
-        io.write_image(root / f"sub-{subject}" / "anat" / name, Image(data, grid))
+        if modality in kinds:
+            io.write_image(Path(f"{stem}_{modality}.nii.gz"), Image(data, grid))
+    if "dseg" in kinds:
+        io.write_labels(Path(f"{stem}_dseg.nii.gz"), Labels(structure, grid))
 
 
-def _write_head(folder: Path) -> None:
-    """A head of 3 l whose neck leaves the box, and its brain; 256 voxels of 1 mm a side, LIA, as FreeSurfer has it.
+def _write_heads(conformed: Path, coarse: Path) -> None:
+    """A head of 3 l whose neck leaves the box, and its brain: as FreeSurfer conforms it, and coarse for six persons.
 
-    Blocks of 4 mm are made and then cut into voxels, which takes a fraction of the time.
+    Conformed are 256 voxels of 1 mm a side, LIA. Blocks of 4 mm are made and then cut into voxels, which takes a
+    fraction of the time.
     """
     directions = np.array([[-1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
-    points = Grid((64,) * 3, _centred(4 * directions, 64)).points_mm()
+    grid = Grid((64,) * 3, _centred(4 * directions, 64))
+    points = grid.points_mm()
     brain = (((points - [0, 0, 40]) / _ADULT_MM) ** 2).sum(-1) < 1
     neck = (np.linalg.norm(points[..., :2], axis=-1) < 60) & (points[..., 2] < 0)
     head = ((points / _HEAD_MM) ** 2).sum(-1) < 1
     intensity = np.where(brain, 90 + points[..., 0] % 20, 60 * (head | neck))
     sides = np.where(points[..., 0] < 0, 2, 41) * brain
-    folder.mkdir(parents=True)
+    conformed.mkdir(parents=True)
     for name, blocks, kind in (("T1", intensity, np.uint8), ("aseg", sides, np.int32)):
         voxels = np.kron(blocks.astype(kind), np.ones((4, 4, 4), kind))
-        nib.save(nib.MGHImage(voxels, _centred(directions, 256)), folder / f"{name}.mgz")
+        nib.save(nib.MGHImage(voxels, _centred(directions, 256)), conformed / f"{name}.mgz")
+    for subject in HEADS:
+        stem = coarse / f"sub-{subject}" / "anat" / f"sub-{subject}"
+        io.write_image(Path(f"{stem}_T1w.nii.gz"), Image(intensity, grid))
+        io.write_labels(Path(f"{stem}_dseg.nii.gz"), Labels(sides, grid))
 
 
 def _centred(directions: np.ndarray, side: int) -> np.ndarray:
