@@ -7,6 +7,15 @@ import numpy as np
 
 LABELS = "id\tname\tabbreviation\themisphere\tgroup\n1\tEllipsoid\tE\tnone\tall\n"
 """The table of their one structure."""
+DATASET = """\
+title: A folder
+population: ellipsoids
+kind: bids
+root: scans
+labels: ellipsoid
+prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}
+"""
+"""The file of the dataset that they make, in the folder ``scans`` of a repository."""
 
 
 def write_person(root: Path, subject: str, radius: float) -> None:

@@ -4,18 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ellipsoids import LABELS, write_person
+from ellipsoids import DATASET, LABELS, write_person
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
-_DATASET = """\
-title: A folder
-population: ellipsoids
-kind: bids
-root: scans
-labels: ellipsoid
-prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}
-"""
 _EXPERIMENT = """\
 title: Ellipsoids
 fixed: {{dataset: folder, modality: T2w}}
@@ -42,7 +34,7 @@ def _grown(tmp_path_factory, copied):
     clone = copied(tmp_path_factory.mktemp("growing") / "clone")
     for subject, radius in (("01", 4), ("02", 5), ("03", 6)):
         write_person(clone.path("scans"), subject, radius)
-    clone.write("config/datasets/folder.yaml", _DATASET)
+    clone.write("config/datasets/folder.yaml", DATASET)
     clone.write("config/labels/ellipsoid.tsv", LABELS)
     clone.write("config/experiments/every.yaml", _EXPERIMENT.format(pairs="all"))
     clone.write("config/experiments/few.yaml", _EXPERIMENT.format(pairs=3))

@@ -10,19 +10,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from ellipsoids import LABELS, write_landmarks, write_person
+from ellipsoids import DATASET, LABELS, write_landmarks, write_person
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_DATASET = """\
-title: A folder
-population: ellipsoids
-kind: bids
-root: scans
-labels: ellipsoid
-prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}
-"""
 _EXPERIMENT = """\
 title: Ellipsoids
 fixed: {dataset: folder, modality: T2w}
@@ -63,7 +55,7 @@ def _aged(tmp_path_factory, copied):
         write_person(clone.path("scans"), subject, radius)
         write_landmarks(clone.path("scans"), subject, radius)
     clone.write("scans/participants.tsv", "participant_id\tgroup\nsub-01\ta\nsub-02\ta\nsub-03\tb\n")
-    clone.write("config/datasets/folder.yaml", _DATASET)
+    clone.write("config/datasets/folder.yaml", DATASET)
     clone.write("config/labels/ellipsoid.tsv", LABELS)
     clone.write("config/hand.tsv", _PAIRS)
     clone.write("config/experiments/given.yaml", _EXPERIMENT)
