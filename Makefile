@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 LOWEST ?= .venv-lowest
+PRETRAINED ?= .venv-baselines
 CORES ?= all
 CONFIG ?= config/config.yaml
 
@@ -11,7 +12,8 @@ READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help test-lowest demo albert albert-half albert-learned albert-descriptors openms paper nodeo status verify datasets ixi benchmark test lint setup clean
+.PHONY: help demo albert albert-half albert-learned albert-descriptors openms paper nodeo heads \
+  status verify datasets ixi benchmark test test-lowest test-baselines lint setup clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/; s/\$$\$$/$$/g' | column -t -s:
@@ -78,6 +80,20 @@ $(LOWEST)/.ready: pyproject.toml tests/lowest_versions.py
 	@NUMBA_CACHE_DIR=$(abspath $(LOWEST))/kernels $(LOWEST)/bin/python -m diffeode.fused
 	@touch $@
 
+test-baselines: $(PRETRAINED)/.ready  ## the tests of MultiGradICON and DINO-Reg, with the packages of envs/baselines.txt
+	NUMBA_CACHE_DIR=$(abspath $(PRETRAINED))/kernels $(PRETRAINED)/bin/python -m pytest tests/contract/test_pretrained.py
+
+# Nothing here uses torchvision, which unigradicon asks for: its build may be for another torch than the one installed
+# (CPU and CUDA), and transformers then fails to import.
+$(PRETRAINED)/.ready: requirements.lock envs/baselines.txt
+	@echo "Setting up $(PRETRAINED) (several minutes)"
+	@test -x $(PRETRAINED)/bin/pip || $(PYTHON) -m venv $(PRETRAINED)
+	@$(PRETRAINED)/bin/pip install --quiet --disable-pip-version-check \
+	  --requirement requirements.lock --requirement envs/baselines.txt
+	@$(PRETRAINED)/bin/pip uninstall --quiet --yes torchvision
+	@$(PRETRAINED)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
 lint: setup  ## formatting and lint of Python and Snakemake, types of what users import
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -100,7 +116,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 clean:  ## remove .venv and caches; results stay
-	rm -rf $(VENV) $(LOWEST) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(PRETRAINED) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find src tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(1) name of the study, $(2) its file: run it, write its report also where registrations failed, say where things are
