@@ -63,16 +63,36 @@ def test_the_command_trains_weights_that_registration_reads(data, capsys):
     assert cli.main(command) == 0
     best = capsys.readouterr().out.strip()
     assert make(best)(torch.rand(1, 1, 9, 9, 9)).shape == (1, 24, 9, 9, 9)
-    assert {file.name for file in out.iterdir()} == {"best.safetensors", "last.safetensors", "curves.tsv", "curves.png"}
+    assert {file.name for file in out.glob("*.*")} == {"best.safetensors", "curves.tsv", "curves.png"}
     header = (out / "curves.tsv").read_text().splitlines()[0].split("\t")
     assert header[2:] == [f"validation_{n}" for n in ("loss", "alignment", "uniformity", "retrieval")]
+
+
+def test_another_setting_begins_anew_and_the_first_one_is_still_there(data):
+    out = data / "out"
+
+    def trained(**settings):
+        description(data, settings={"steps": 6, "interval": 3, **settings})
+        command = ["train-descriptor", str(data / "training.yaml"), "-o", str(out), "--data", str(data)]
+        assert cli.main([*command, "--threads", "1"]) == 0
+        return (out / "best.safetensors").read_bytes()
+
+    def ends():
+        return {file: file.stat().st_mtime_ns for file in out.glob("*/last.safetensors")}
+
+    first = trained()
+    assert trained(learning_rate=0.1) != first
+    before = ends()
+    assert len(before) == 2
+    assert trained() == first
+    assert ends() == before
 
 
 def test_an_interrupted_command_says_how_to_go_on(data, capsys, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(material, "train", interrupted)
+    monkeypatch.setattr(material, "train_by_content", interrupted)
     assert cli.main(["train-descriptor", str(description(data)), "-o", str(data / "out"), "--data", str(data)]) == 130
     assert capsys.readouterr().err == "diffeode: interrupted; the same command goes on from the last checkpoint\n"
 

@@ -257,23 +257,20 @@ def test_the_course_of_a_training_is_drawn(rich_plan, run_script):
 def test_a_descriptor_is_trained_as_its_file_says(rich_plan, run_script, rich):
     loop, material = "diffeode.training.loop", "diffeode.descriptors.learning.material"
     settings = SimpleNamespace(criterion="its criterion")
-    threads, lesson, read, trained, _, drawn_, _ = run_script(
+    threads, trained, read, drawn_, removed = run_script(
         rich_plan.the("descriptor_weights"),
         "diffeode.threads.use_threads",
-        f"{material}.lesson_from",
+        f"{material}.train_descriptor",
         f"{material}.read_training",
-        f"{loop}.train_by_content",
-        f"{loop}.take_out",
         "diffeode.figures.training_curves.training_curves",
         f"{loop}.remove_checkpoints",
         read_training=SimpleNamespace(settings=settings),
-        lesson_from="a lesson",
     )
     where = Path("results/training/toys")
     assert threads.call == ((THREADS,), {})
     assert read.call[0][0].name == "toys.yaml"
-    assert lesson.call[0][1] == rich.path("data")
-    assert trained.call == (("a lesson", settings, where, "cuda"), {})
+    assert trained.call == ((read.call[0][0], rich.path("data"), where, "cuda"), {})
+    assert removed.call == ((where,), {})
     assert drawn_.call == ((where / "curves.tsv", "toys", where / "curves.png", "its criterion"), {})
 
 

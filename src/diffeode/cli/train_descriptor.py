@@ -16,8 +16,8 @@ def add(commands: Any) -> None:
         "train-descriptor",
         help="train the learned descriptor on scans and label maps",
         description="Train the learned descriptor as TRAINING says, such as config/training/synthetic.yaml; write the "
-        "weights (best.safetensors), curves and where to go on to a folder. Given again after a kill, the same command "
-        "goes on from the last checkpoint.",
+        "weights (best.safetensors), curves and checkpoints to a folder. Given again after a kill, the same command "
+        "goes on from the last checkpoint; with other settings, data or code the training begins anew.",
     )
     train.add_argument("training", type=path, metavar="TRAINING", help="a YAML file: scans, labels, validation, ...")
     train.add_argument("-o", "--output", type=path, required=True, metavar="OUT", help="folder of the training")
@@ -33,9 +33,9 @@ def _train_descriptor(options: argparse.Namespace) -> None:
     from diffeode.methods.base import require_device
     from diffeode.names import readable
     from diffeode.threads import use_threads
-    from diffeode.training.loop import CURVES
+    from diffeode.training.loop import BEST, CURVES
 
-    results = ("best.safetensors", "last.safetensors", CURVES, "curves.png")
+    results = (BEST, CURVES, "curves.png")
     require_apart([options.output / name for name in results], [options.training])
     require_device(options.device)
     use_threads(options.threads)

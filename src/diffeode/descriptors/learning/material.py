@@ -35,7 +35,7 @@ from diffeode.names import nearest
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
 from diffeode.presence import without_hidden
-from diffeode.training.loop import Lesson, Settings, train
+from diffeode.training.loop import BEST, Lesson, Settings, take_out, train_by_content
 
 _SUFFIX = ".nii.gz"
 _OUTSIDE_BRAIN = range(500, 600)
@@ -79,16 +79,20 @@ def read_training(path: Path | str) -> Training:
 
 
 def train_descriptor(file: Path, data: Path, folder: Path, device: str = "cpu") -> Path:
-    """Train as ``file`` says on the scans below ``data``; weights, checkpoints and curves come to lie in ``folder``.
+    """Train as ``file`` says on the scans below ``data``, going on where an earlier call in ``folder`` was killed.
+
+    The best weights and their curves come to lie in ``folder``, checkpoints in a folder below it that is named after
+    settings, data and code, so what differs in one of them begins anew.
 
     Returns:
         the file of the best weights.
     Raises:
-        InputError: as :func:`read_training`, :func:`lesson_from` and :func:`diffeode.training.loop.train`.
-        TrainingError: as the latter.
+        InputError: as :func:`read_training` and :func:`lesson_from`.
+        TrainingError: the loss or a gradient was not finite.
     """
-    training = read_training(file)
-    return train(lesson_from(training, data), training.settings, folder, device)
+    training, best = read_training(file), folder / BEST
+    take_out(train_by_content(lesson_from(training, data), training.settings, folder, device), best)
+    return best
 
 
 def lesson_from(training: Training, data: Path) -> Lesson:
