@@ -22,7 +22,11 @@ from pathlib import Path
 import asking
 import forking
 
-PLANNING = ("nibabel", "pandas", "scipy.ndimage", "snakemake.cli", "snakemake_executor_plugin_slurm", "yaml")
+PLANNING = (
+    *("jsonschema", "nibabel", "pandas", "requests", "scipy.ndimage", "yaml"),
+    *("snakemake.cli", "snakemake.profiles", "snakemake.report.html_reporter", "snakemake.storage"),
+    "snakemake_executor_plugin_slurm",
+)
 """What planning a study imports, where it is installed."""
 JOBS = (
     *("nibabel", "numba", "pandas", "psutil", "requests", "scipy.ndimage", "scipy.signal", "scipy.stats"),
