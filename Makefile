@@ -65,7 +65,7 @@ benchmark: setup  ## accuracy and speed against other tools (hours; tables in be
 	$(BIN)/python benchmarks/preparation.py
 
 test: lint  ## all checks and tests
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-lowest: $(LOWEST)/.ready  ## the quick tests with the lowest versions that pyproject.toml allows
 	NUMBA_CACHE_DIR=$(abspath $(LOWEST))/kernels $(LOWEST)/bin/python -m pytest -m "not slow" tests/unit tests/contract

@@ -107,7 +107,7 @@ def test_shapes_keep_their_topology(name):
 
 def test_the_learned_descriptor_serves_in_the_plane():
     fixed, moving = square(), circle()
-    learned = dataclasses.replace(METHOD, weight_ssd=0.0, weight_descriptor=20.0, iterations=(40, 40, 20))
+    learned = dataclasses.replace(METHOD, weight_ssd=0.0, weight_descriptor=20.0, iterations=(12, 12, 6))
     warped, found = registered(fixed, moving, learned)
     target = resize(torch.from_numpy(fixed)[None, None], warped.shape)[0, 0].numpy()
     assert components_and_holes(warped) == (1, 0)

@@ -64,7 +64,8 @@ def test_a_run_with_an_unexpected_skip_fails(tmp_path, processes):
         "@pytest.mark.parametrize('n', [1])\n"
         "def test_new(n): pytest.skip('new reason')\n"
     )
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", *processes]
+    folders = [f"--rootdir={tmp_path}", f"--basetemp={tmp_path / 'folders'}"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *folders, *processes]
     options = {"cwd": tmp_path, "env": {"PYTHONPATH": str(TESTS)}, "capture_output": True, "text": True}
     whole = subprocess.run(command, check=False, **options)
     assert whole.returncode == pytest.ExitCode.TESTS_FAILED

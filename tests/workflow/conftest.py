@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import re
@@ -19,7 +20,7 @@ import plans
 import pytest
 from plans import Plan
 from rich_study import running_scripts, write_rich_study
-from warm import warm_python
+from warm import cool, python_for_jobs, warm_python
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _TAKEN = ("Snakefile", "config", "envs", "src", "workflow")
@@ -62,8 +63,7 @@ parameters: {levels: [2], iterations: [2]}
 @pytest.fixture(scope="session", autouse=True)
 def _cooled() -> Iterator[None]:
     yield
-    if warm_python.cache_info().currsize:
-        warm_python().close()
+    cool()
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Clone:
 
     def python(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a script, or ``-m`` and a module, here; standard output and error together are ``stdout``."""
-        return warm_python().run(command, self.root, self.options()["env"])
+        return warm_python().run(command, self.root, self.options()["env"], python_for_jobs())
 
     def command(self, *arguments: str) -> list[str]:
         profile = ["--workflow-profile", "workflow/profiles/default", "--cores", "2"]
@@ -170,9 +170,21 @@ def copied() -> Callable[[Path], Clone]:
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone in which the tiny study is finished, for tests that only read.
 
-    It was killed on the way and resumed; what the second run said is in ``console.txt``.
+    It was killed on the way and resumed, in a Python of its own for Snakemake and for every job; what the second run
+    said is in ``console.txt``. It is made once for all workers of a test session, each of which has a copy.
     """
-    clone = copy_repository(tmp_path_factory.mktemp("study") / "clone")
+    here = tmp_path_factory.getbasetemp()
+    of_all_workers = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
+    made = of_all_workers / "finished-study"
+    with (of_all_workers / "finished-study.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.is_dir():
+            finish_the_tiny_study(tmp_path_factory.mktemp("study") / "clone").root.rename(made)
+    return copied_clone(made, tmp_path_factory.mktemp("untouched") / "clone")
+
+
+def finish_the_tiny_study(root: Path) -> Clone:
+    clone = copy_repository(root)
     clone.write("config/datasets/tiny.yaml", _DATASET)
     clone.write("config/experiments/tiny.yaml", _EXPERIMENT)
     clone.write("config/config.yaml", _STUDY)
@@ -197,11 +209,16 @@ def kill_at_the_first_registration(clone: Clone) -> None:
     assert clone.snakemake("--unlock").returncode == 0
 
 
+def copied_clone(root: Path, to: Path) -> Clone:
+    """A copy of a clone with its results; files keep their times."""
+    shutil.copytree(root, to)
+    return Clone(to)
+
+
 @pytest.fixture
 def finished(untouched: Clone, tmp_path: Path) -> Clone:
     """A clone of one's own in which the tiny study is finished."""
-    shutil.copytree(untouched.root, tmp_path / "clone")
-    return Clone(tmp_path / "clone")
+    return copied_clone(untouched.root, tmp_path / "clone")
 
 
 @pytest.fixture

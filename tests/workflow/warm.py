@@ -1,15 +1,17 @@
-"""Python that starts at once: a process that has imported Snakemake forks for every command it is given.
+"""Python that starts at once: a process that has imported what takes seconds forks for every command.
 
-Run as a program, it reads commands from standard input, one JSON object a line, and answers each with its exit code.
-It imports what the environment provides and never diffeode, because every clone brings its own.
+There are two such processes. One has imported Snakemake, and runs what a test says. The other has imported torch and
+what draws and computes, and runs the scripts of jobs: Snakemake is told that a small program is Python. Neither has
+imported diffeode, because every clone brings its own. What is to be seen as a user has it is run in a Python of its own
+instead, with the jobs (``Clone.snakemake_apart``).
 """
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import os
-import runpy
+import shlex
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,71 +19,92 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-IMPORTED = ("nibabel", "pandas", "scipy.ndimage", "snakemake.cli", "snakemake_executor_plugin_slurm", "yaml")
+import asking
+import forking
+
+PLANNING = (
+    *("jsonschema", "nibabel", "pandas", "requests", "scipy.ndimage", "yaml"),
+    *("snakemake.cli", "snakemake.profiles", "snakemake.report.html_reporter", "snakemake.storage"),
+    "snakemake_executor_plugin_slurm",
+)
 """What planning a study imports, where it is installed."""
+JOBS = (
+    *("nibabel", "numba", "pandas", "psutil", "requests", "scipy.ndimage", "scipy.signal", "scipy.stats"),
+    *("seaborn", "snakemake.logging", "torch"),
+)
+"""What the scripts of jobs import."""
+_FOR_JOBS = {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
 
 
 class WarmPython:
-    """Runs Python commands as ``python [-m] ...`` would, without the seconds in which Snakemake is imported."""
+    """Runs Python commands as ``python [-m] ...`` would, without the seconds in which modules are imported."""
 
-    def __init__(self) -> None:
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    def __init__(self, modules: Sequence[str], **environment: str) -> None:
+        self._folder = Path(tempfile.mkdtemp())
+        self._address = str(self._folder / "socket")
+        inherited = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self._address)
+            listening.listen()
+            self._process = subprocess.Popen(
+                [sys.executable, forking.__file__, str(listening.fileno()), *modules],
+                stdin=subprocess.PIPE,
+                env=inherited | environment,
+                pass_fds=[listening.fileno()],
+            )
+
+    def run(
+        self, command: Sequence[str], cwd: Path, env: Mapping[str, str], python: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """``command`` begins with a script's path or with ``-m`` and a module; all that it says is ``stdout``.
+
+        Args:
+            python: the program that the command is to take for Python.
+        """
+        with tempfile.NamedTemporaryFile("a+", encoding="utf-8", errors="replace") as said, open(os.devnull) as nothing:
+            streams = [nothing.fileno(), said.fileno(), said.fileno()]
+            code = asking.ask(self._address, list(command), str(cwd), dict(env), streams, str(python or ""))
+            said.seek(0)
+            return subprocess.CompletedProcess(list(command), code, stdout=said.read())
+
+    def as_program(self) -> Path:
+        """A program that stands for Python: this one runs its scripts; all else is for the true Python."""
+        program = self._folder / "python"
+        true = shlex.quote(sys.executable)
+        here = f"{true} -I -S {shlex.quote(asking.__file__)} {shlex.quote(self._address)}"
+        program.write_text(
+            f'#!/bin/sh\ncase "$1" in\n*.py) exec {here} "$@" ;;\n*) exec {true} "$@" ;;\nesac\n',
+            encoding="utf-8",
         )
-
-    def run(self, command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """``command`` begins with a script's path or with ``-m`` and a module; all that it says is ``stdout``."""
-        with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as said:
-            request = {"command": list(command), "cwd": str(cwd), "env": dict(env), "said": said.name}
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
-            assert answer, "the process that forks for every command has ended"
-            return subprocess.CompletedProcess(list(command), int(answer), stdout=said.read())
+        program.chmod(0o755)
+        return program
 
     def close(self) -> None:
         """End the process that forks."""
         self._process.stdin.close()
         self._process.wait()
-        self._process.stdout.close()
+        shutil.rmtree(self._folder)
 
 
 @cache
 def warm_python() -> WarmPython:
-    """The one for all tests of a worker."""
-    return WarmPython()
+    """The one for all commands of a worker's tests."""
+    return WarmPython(PLANNING)
 
 
-def _next_command() -> dict | None:
-    """In each child, the command it is to run; in the parent, None once there are no more."""
-    for line in sys.stdin:
-        request = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            return request
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
-    return None
+@cache
+def python_for_jobs() -> Path:
+    """The program that stands for Python where jobs are started."""
+    return _warm_jobs().as_program()
 
 
-def _run(command: list[str], cwd: str, env: dict[str, str], said: str) -> None:
-    for descriptor, file, mode in ((0, os.devnull, os.O_RDONLY), (1, said, os.O_WRONLY), (2, said, os.O_WRONLY)):
-        os.dup2(os.open(file, mode | os.O_APPEND), descriptor)
-    os.environ.clear()
-    os.environ.update(env)
-    os.chdir(cwd)
-    is_module = command[0] == "-m"
-    what, *arguments = command[1:] if is_module else command
-    sys.argv[:] = [what, *arguments]
-    sys.path[0] = cwd if is_module else str(Path(what).resolve().parent)
-    run = runpy.run_module if is_module else runpy.run_path
-    run(what, run_name="__main__", **({"alter_sys": True} if is_module else {}))
+@cache
+def _warm_jobs() -> WarmPython:
+    return WarmPython(JOBS, **_FOR_JOBS)
 
 
-if __name__ == "__main__":
-    for name in filter(importlib.util.find_spec, IMPORTED):
-        importlib.import_module(name)
-    next_command = _next_command()
-    if next_command:
-        _run(**next_command)
+def cool() -> None:
+    """End the processes that were begun here."""
+    for begun in (warm_python, _warm_jobs):
+        if begun.cache_info().currsize:
+            begun().close()
