@@ -15,7 +15,6 @@ from typing import final
 
 import yaml
 
-from diffeode.download import Progress, fetch
 from diffeode.errors import InputError
 from diffeode.io import sha256
 from diffeode.names import nearest
@@ -76,11 +75,12 @@ def weights_folders() -> tuple[Path, ...]:
     """Where weights are looked for, the first one first.
 
     The folders of ``$DIFFEODE_WEIGHTS`` (several are separated as in ``$PATH``), ``weights`` in ``$DIFFEODE_DATA`` (by
-    default ``../shared/data``), and the user's cache, where :func:`obtain` puts them.
+    default ``../shared/data``), and the user's cache, where
+    :func:`diffeode.weights_download.obtain` puts them.
     """
     given = [Path(folder) for folder in os.environ.get("DIFFEODE_WEIGHTS", "").split(os.pathsep) if folder]
     data = Path(os.environ.get("DIFFEODE_DATA") or Path("..", "shared", "data"))
-    return (*given, data / "weights", _cache())
+    return (*given, data / "weights", cache_folder())
 
 
 def present(name: str) -> Path | None:
@@ -112,27 +112,11 @@ def checksums(names: Iterable[str]) -> dict[str, str]:
     return {name: _checksum(find(name).resolve()) for name in names}
 
 
-def obtain(name: str, progress: Progress | None = None) -> Path:
-    """The file of the weights ``name``: one that is here already, or downloaded into the user's cache and verified.
-
-    Args:
-        progress: told the fraction that is there, and how it goes.
-
-    Raises:
-        InputError: as :func:`find`, or as :func:`diffeode.download.fetch`.
-    """
-    if present(name) is not None:
-        return find(name)
-    weights = load_weights(name)
-    to = _cache() / name / weights.file
-    return fetch(weights.urls, to, sha256=weights.sha256, bytes=weights.bytes, progress=progress)
-
-
 def _absent(weights: Weights) -> str:
     place = Path(weights.name, weights.file)
     return (
         f"The weights {weights.name} ({weights.purpose}) are not here; run 'diffeode weights get {weights.name}', or "
-        f"download {weights.urls[0]} to {_cache() / place} or to {place} in a folder named by DIFFEODE_WEIGHTS."
+        f"download {weights.urls[0]} to {cache_folder() / place} or to {place} in a folder named by DIFFEODE_WEIGHTS."
     )
 
 
@@ -153,7 +137,8 @@ def _verify(path: Path, weights: Weights) -> None:
         )
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where :func:`diffeode.weights_download.obtain` puts what it downloads."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffeode" / "weights"
 
 

@@ -11,7 +11,7 @@ from diffeode.errors import DamagedFileError, InputError
 from diffeode.image import Image, Labels
 from diffeode.prepare import correct as correct_module
 from diffeode.prepare import strip as strip_module
-from diffeode.prepare.backends import backend, backend_modules
+from diffeode.prepare.backends import backend, backend_functions
 from diffeode.prepare.correct import correct
 from diffeode.prepare.recipe import Recipe
 from diffeode.prepare.scan import prepare_scan
@@ -156,12 +156,12 @@ def test_freesurfer_normalises_t1w_only(scan, tmp_path, monkeypatch, modality, c
 def test_every_choice_has_its_function(choices):
     ((step, choice),) = choices.items()
     assert callable(backend(step, choice))
-    (module,) = backend_modules(**choices)
-    assert backend(step, choice).__module__ == module
+    (function,) = backend_functions(**choices)
+    assert f"{backend(step, choice).__module__}:{backend(step, choice).__name__}" == function
 
 
-def test_what_needs_no_tool_names_no_module():
-    assert backend_modules(brain="nonzero", bias="none", labels="given") == ()
+def test_what_needs_no_tool_names_no_function():
+    assert backend_functions(brain="nonzero", bias="none", labels="given") == ()
 
 
 def test_a_recipe_says_which_steps_there_are(scan):

@@ -15,10 +15,11 @@ from diffeode.datasets.bids import list_scans
 from diffeode.datasets.scan import Scan
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.image import Image, Labels
+from diffeode.methods.harness import read_task
 from diffeode.prepare.bias import n4
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
-from diffeode.prepare.pair import align_pair, read_task, write_aligned_pair
+from diffeode.prepare.pair import align_pair, write_aligned_pair
 from diffeode.prepare.recipe import Recipe
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.scan import prepare_image, prepare_scan, read_landmarks
@@ -316,11 +317,11 @@ def test_affinely_aligned_pair_is_written_and_read(tmp_path):
     write_aligned_pair(fixed, moving, tmp_path / "pair", "affine", "resample", 1, 7, {"pair": "a__b"})
     receipt = read_receipt(tmp_path / "pair/receipt.json")
     assert (receipt["pair"], receipt["fixed"], receipt["moving"]) == ("a__b", "sub-a_T1w", "sub-b_T1w")
-    on_grid, aligned, moving_scan, to_scan = read_task(tmp_path / "pair", moving)
-    assert aligned.grid.matches(on_grid.grid)
-    np.testing.assert_array_equal(moving_scan.data, io.read_image(moving / "image.nii.gz").data)
-    np.testing.assert_allclose(to_scan(GRID.centre_mm), GRID.centre_mm + np.array([12, 0, 0]), atol=0.3)
-    assert np.abs(on_grid.data - aligned.data).mean() < 0.01
+    task = read_task(tmp_path / "pair", moving)
+    assert task.moving.grid.matches(task.fixed.grid)
+    np.testing.assert_array_equal(task.moving_scan.data, io.read_image(moving / "image.nii.gz").data)
+    np.testing.assert_allclose(task.moving_to_scan(GRID.centre_mm), GRID.centre_mm + np.array([12, 0, 0]), atol=0.3)
+    assert np.abs(task.fixed.data - task.moving.data).mean() < 0.01
     np.testing.assert_array_equal(io.read_affine(tmp_path / "pair/fixed_to_scan.txt").matrix, Affine().matrix)
 
 

@@ -6,7 +6,7 @@ import os
 import pytest
 import yaml
 
-from diffeode import cli, weights
+from diffeode import cli, weights, weights_download
 from diffeode.errors import InputError
 
 CONTENT = b"numbers learned by a network"
@@ -127,12 +127,12 @@ def server(monkeypatch):
         to.write_bytes(CONTENT)
         return to
 
-    monkeypatch.setattr(weights, "fetch", fetch)
+    monkeypatch.setattr(weights_download, "fetch", fetch)
     return asked
 
 
 def test_what_is_absent_is_downloaded_into_the_cache_with_its_checksum(places, server):
-    path = weights.obtain("net", lambda fraction, message: None)
+    path = weights_download.obtain("net", lambda fraction, message: None)
     expected = places / "cache" / "diffeode" / "weights" / "net" / "net.pth"
     assert path == expected == weights.find("net")
     assert server == [(("https://example.org/net.pth",), expected, ENTRY["sha256"], len(CONTENT))]
@@ -140,7 +140,7 @@ def test_what_is_absent_is_downloaded_into_the_cache_with_its_checksum(places, s
 
 def test_what_is_here_is_not_downloaded(places, server):
     path = put(places / "second")
-    assert weights.obtain("net") == path
+    assert weights_download.obtain("net") == path
     assert server == []
 
 

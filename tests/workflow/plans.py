@@ -46,7 +46,7 @@ class Plan:
     """Every job of a study, whether it would run or not.
 
     Attributes:
-        covered: by a job's parameter ``code``: the scripts and ``diffeode`` modules behind it.
+        covered: by a job's parameter ``code``: the definitions behind it, as ``module:name``.
         modules: what was imported for the plan.
     """
 
@@ -91,10 +91,9 @@ def _recorded_code_hashes() -> dict[str, frozenset[str]]:
 
     covered, hashed = {}, source.code_hash
 
-    def recording(*sources):
-        found = hashed(*sources)
-        scripts = {path.name for path in sources if isinstance(path, Path)}
-        covered[found] = frozenset(source.imported_modules(*sources) | scripts)
+    def recording(*sources, **named):
+        found = hashed(*sources, **named)
+        covered[found] = source.definitions_reached(*sources, **named)
         return found
 
     source.code_hash = recording

@@ -1,96 +1,82 @@
 """What a job's parameter ``code`` covers: all that its script stands on, and nothing of what others stand on."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from made import kinds
+from plans import Job
 
-from diffeode.methods.registry import method_module
-from diffeode.prepare.backends import backend_modules
-from diffeode.source import imported_modules
+from diffeode.methods.registry import method_class, method_module
+from diffeode.prepare.backends import backend_functions
+from diffeode.source import CANNOT_CHANGE_NUMBERS
 
 pytestmark = pytest.mark.workflow
 
-NAMING = frozenset({"diffeode.methods.registry", "diffeode.methods.runs"})
 REPOSITORY = Path(__file__).resolve().parents[2]
-LEFT_OUT = {
-    # they find methods by name; the one they find and its parameters are in the identity by themselves
-    "train": NAMING,
-    # a training's receipt is an input; how it is read decides nothing
-    "register": NAMING | {"diffeode.methods.training"},
-    # another layout of a figure must not train a network again
-    "descriptor_weights": frozenset({"diffeode.figures.training_curves"}),
-}
+DATASETS = ("heads", "drawn")
+# another layout of a figure must not train a network again
+LEFT_OUT = {"descriptor_weights": {"diffeode.figures.training_curves"}}
 """What scripts import and their rules leave out of the identity on purpose."""
-PLUMBING = {"_job.py", "diffeode.surroundings"}
-"""What decides where a job's words go, not what it makes."""
+NAMED = {"strip": ["brain"], "correct": ["bias", "intensity"], "segment": ["labels"]}
+"""Steps that find the functions for these choices by name."""
 
 
-def imports_of(script: Path, names: frozenset[str] | None = None) -> set[str]:
-    """Modules of ``diffeode``, and files beside the script, that it imports, and those that these import for it.
-
-    Args:
-        names: of the functions that count; None for the whole file.
-    """
-    tree = ast.parse(script.read_text(encoding="utf-8"))
-    body = [node for node in tree.body if names is None or getattr(node, "name", None) in names]
-    found = set()
-    for node in (node for part in body for node in ast.walk(part) if isinstance(node, ast.ImportFrom)):
-        imported = [alias.name for alias in node.names]
-        beside = script.with_name(f"{node.module}.py")
-        if beside.is_file():
-            found |= {beside.name} | imports_of(beside, frozenset(imported))
-        elif node.module.split(".")[0] == "diffeode":
-            found |= {node.module} | {f"{node.module}.{name}" for name in imported if is_module(node.module, name)}
-    return found
+def kind_of(job: Job) -> str:
+    """What a job makes, as ``made.kinds`` names it."""
+    if job.rule in ("register", "train"):
+        return f"{job.rule} {job.handed.params.run['method']}"
+    if job.rule in NAMED:
+        return f"{job.rule} {job.handed.params.choices[NAMED[job.rule][0]]}"
+    return job.script.stem
 
 
-def is_module(package: str, name: str) -> bool:
-    try:
-        imported_modules(f"{package}.{name}")
-    except ModuleNotFoundError:
-        return False
-    return True
-
-
-def test_every_job_s_identity_covers_what_its_script_imports(rich_plan):
+def test_every_job_s_identity_is_that_of_what_it_makes(rich_plan):
+    """The table in docs/workflow.md is tried on ``made.kinds``; here is shown that the rules mean the same."""
     with_script = [job for job in rich_plan.jobs if job.script]
-    missing = {}
     for job in with_script:
-        covered = rich_plan.covered[job.handed.params.code]
-        needed = {job.script.name} | imports_of(job.script) - PLUMBING - LEFT_OUT.get(job.rule, frozenset())
-        if not needed <= covered:
-            missing[job.rule] = sorted(needed - covered)
-    assert missing == {}
+        assert job.handed.params.code == kinds()[kind_of(job)].code(), job.rule
     scripts = {file.name for file in (REPOSITORY / "workflow" / "scripts").glob("[a-z]*.py")}
     assert {job.script.name for job in with_script} == scripts - {"fetch_ixi.py", "progress.py"}
 
 
+def imports_of(script: Path) -> Iterator[tuple[str, str]]:
+    """Module and name of all that a script imports of this package and of the file beside it."""
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "diffeode":
+            yield from ((node.module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "_scan":
+            yield from (("_scan", alias.name) for alias in node.names)
+
+
+def test_every_job_s_identity_covers_what_its_script_imports(rich_plan):
+    for job in (job for job in rich_plan.jobs if job.script):
+        covered = rich_plan.covered[job.handed.params.code]
+        without = CANNOT_CHANGE_NUMBERS.keys() | LEFT_OUT.get(job.rule, set())
+        needed = {f"{module}:{name}" for module, name in imports_of(job.script) if module not in without}
+        assert needed <= covered, job.rule
+        assert not {name for name in covered if name.split(":")[0] in without}, job.rule
+
+
 @pytest.mark.parametrize("rule", ["register", "train"])
 def test_a_run_s_identity_covers_its_own_method_and_no_other(rich_plan, rule):
-    methods = {job.handed.params.run["method"] for job in rich_plan.of("register")}
+    names = {job.handed.params.run["method"] for job in rich_plan.of("register")}
     for job in rich_plan.of(rule):
         covered = rich_plan.covered[job.handed.params.code]
-        own = method_module(job.handed.params.run["method"])
-        assert own in covered
-        assert covered.isdisjoint({method_module(name) for name in methods} - imported_modules(own))
+        own = job.handed.params.run["method"]
+        assert f"{method_module(own)}:{method_class(own).__name__}" in covered
+        assert {name.split(":")[0] for name in covered}.isdisjoint(method_module(name) for name in names - {own})
     trained = {"diffeode.networks.voxelmorph", "diffeode.training.loop"}
-    assert trained <= rich_plan.covered[rich_plan.the("train").handed.params.code]
+    assert trained <= {name.split(":")[0] for name in rich_plan.covered[rich_plan.the("train").handed.params.code]}
 
 
-@pytest.mark.parametrize(
-    ("rule", "choices"),
-    [("strip", ["brain"]), ("correct", ["bias", "intensity"]), ("segment", ["labels"])],
-)
+@pytest.mark.parametrize(("rule", "choices"), NAMED.items())
 def test_a_step_s_identity_covers_the_tools_that_were_chosen(rich_plan, rule, choices):
     for job in rich_plan.of(rule):
-        chosen = {choice: job.handed.params.choices[choice] for choice in choices}
-        modules = backend_modules(**chosen)
-        assert modules
-        assert set(modules) <= rich_plan.covered[job.handed.params.code]
+        functions = backend_functions(**{choice: job.handed.params.choices[choice] for choice in choices})
+        assert functions
+        assert set(functions) <= rich_plan.covered[job.handed.params.code]
     (strips, others) = ({job.handed.params.code for job in rich_plan.of("strip", dataset=name)} for name in DATASETS)
     assert len(strips) == len(others) == 1
     assert strips.isdisjoint(others)
-
-
-DATASETS = ("heads", "drawn")

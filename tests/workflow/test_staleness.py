@@ -210,8 +210,12 @@ CHANGES = {
         {"register": 4, "evaluate": 4},
     ),
     "the code of a figure": (
-        edit("src/diffeode/figures/significance.py", "import annotations", "import annotations\nUNUSED = 1"),
+        edit("src/diffeode/figures/significance.py", "_CELL_IN = 0.42", "_CELL_IN = 0.43"),
         {"significance": 1},
+    ),
+    "a function that nothing uses": (
+        edit("src/diffeode/io.py", "import annotations", "import annotations\n\ndef unused():\n    return 1"),
+        {},
     ),
     "the title of the study": (edit("config/config.yaml", "that ages", "that aged"), _TABLES_ALONE),
     "comments, docstrings or layout": (reword, {}),

@@ -17,9 +17,9 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.envir
 
 from diffeode.datasets.pairs import pairs_table
 from diffeode.errors import InputError
-from diffeode.methods.registry import method_class, method_module
+from diffeode.methods.registry import method_class
 from diffeode.methods_section import facts_of
-from diffeode.prepare.backends import backend_modules, weights_read
+from diffeode.prepare.backends import backend_functions, weights_read
 from diffeode.source import code_hash
 from diffeode.study_files import (
     load_dataset,
@@ -118,12 +118,13 @@ wildcard_constraints:
     run=one_of(run.name for run in STUDY.runs),
 
 
-def code(script, *modules, beside=()):
-    """What results depend on besides inputs and parameters: a script, and modules with all that they import.
+def code(script, *found, apart_from=()):
+    """What results depend on besides inputs and parameters: all code that a script uses.
 
-    ``beside`` names the scripts that it imports from; ``_job`` is left out, because it decides no result.
+    ``found`` is what the script finds by name when it runs; ``apart_from`` names what it uses but what decides no
+    result. ``_job`` decides none.
     """
-    return code_hash(*(SCRIPTS / f"{name}.py" for name in (script, *beside)), *modules)
+    return code_hash(*found, scripts=(SCRIPTS / f"{script}.py",), apart_from=("_job", *apart_from))
 
 
 # ------------------------------------------------------------------------------------------------ what there will be
@@ -357,8 +358,7 @@ def step_code(script, *choices):
 
     def given(wildcards):
         recipe = recipe_of(scan_of(wildcards))
-        chosen = backend_modules(**{choice: getattr(recipe, choice) for choice in choices})
-        return code(script, f"diffeode.prepare.{script}", *chosen, beside=["_scan"])
+        return code(script, *backend_functions(**{choice: getattr(recipe, choice) for choice in choices}))
 
     return given
 
@@ -424,7 +424,7 @@ def trained_persons(wildcards):
 
 def train_code(wildcards):
     """The code of this run's method and of the training, not of any other method."""
-    return code("train", method_module(STUDY.run(wildcards.run).method), "diffeode.methods.training")
+    return code("train", method_class(STUDY.run(wildcards.run).method))
 
 
 def training_description(wildcards):
@@ -503,8 +503,7 @@ def environment_of(wildcards):
 
 def register_code(wildcards):
     """The code of this run's method and of the harness, not of any other method."""
-    method = method_module(STUDY.run(wildcards.run).method)
-    return code("register", method, "diffeode.methods.harness", "diffeode.prepare.pair")
+    return code("register", method_class(STUDY.run(wildcards.run).method))
 
 
 def registrations(wildcards):

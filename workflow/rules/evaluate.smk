@@ -16,7 +16,7 @@ rule evaluate:
     resources:
         mem_mb=3000,
     params:
-        code=code("evaluate", "diffeode.evaluation.evaluate", "diffeode.statistics.tidy"),
+        code=code("evaluate"),
     message:
         "evaluating {wildcards.experiment} {wildcards.pair} {wildcards.run}"
     script:
@@ -35,7 +35,7 @@ rule collect:
     conda:
         ENVIRONMENT
     params:
-        code=code("collect", "diffeode.statistics.tidy"),
+        code=code("collect"),
     message:
         "collecting the metrics"
     script:

@@ -18,7 +18,7 @@ rule dice_boxplot:
         ENVIRONMENT
     params:
         look=LOOK,
-        code=code("dice_boxplot", "diffeode.figures.dice_boxplot", "diffeode.statistics.tidy"),
+        code=code("dice_boxplot"),
     message:
         "drawing dice boxplot"
     script:
@@ -42,7 +42,7 @@ rule dice_by_structure:
         ENVIRONMENT
     params:
         look=LOOK,
-        code=code("dice_by_structure", "diffeode.figures.dice_by_structure", "diffeode.statistics.tidy"),
+        code=code("dice_by_structure"),
     message:
         "drawing dice by structure"
     script:
@@ -66,7 +66,7 @@ rule regularity:
         ENVIRONMENT
     params:
         look=LOOK,
-        code=code("regularity", "diffeode.figures.regularity", "diffeode.statistics.tidy"),
+        code=code("regularity"),
     message:
         "drawing regularity"
     script:
@@ -90,7 +90,7 @@ rule significance:
         ENVIRONMENT
     params:
         look=LOOK,
-        code=code("significance", "diffeode.figures.significance"),
+        code=code("significance"),
     message:
         "drawing significance"
     script:
@@ -116,7 +116,7 @@ rule panel:
         ENVIRONMENT
     params:
         title=panel_title,
-        code=code("panel", "diffeode.figures.pair_panel"),
+        code=code("panel"),
     message:
         "drawing {wildcards.experiment} {wildcards.pair} {wildcards.run}"
     script:
@@ -142,7 +142,7 @@ rule convergence:
     params:
         look=LOOK,
         title=pair_title,
-        code=code("convergence", "diffeode.figures.convergence", "diffeode.receipt"),
+        code=code("convergence"),
     message:
         "drawing convergence {wildcards.experiment} {wildcards.pair}"
     script:
@@ -166,7 +166,7 @@ rule coronal_overview:
     params:
         names=shown_names,
         caption=overview_caption,
-        code=code("coronal_overview", "diffeode.figures.coronal_overview", "diffeode.receipt"),
+        code=code("coronal_overview"),
     message:
         "drawing the fixed scans of {wildcards.experiment}"
     script:

@@ -19,7 +19,7 @@ rule draw_pairs:
         ENVIRONMENT
     params:
         pairs=pair_rows,
-        code=code("draw_pairs", "diffeode.io"),
+        code=code("draw_pairs"),
     message:
         "writing down the pairs of {wildcards.experiment}"
     script:
@@ -43,7 +43,7 @@ rule align:
     params:
         datasets=datasets_of,
         alignment=alignment,
-        code=code("align", "diffeode.prepare.pair"),
+        code=code("align"),
     message:
         "aligning {wildcards.experiment} {wildcards.pair}"
     script:

@@ -18,7 +18,7 @@ rule cohort:
         mem_mb=2000,
     params:
         cohort=lambda w: STUDY.datasets()[w.dataset].cohort,
-        code=code("cohort", "diffeode.datasets.virtual"),
+        code=code("cohort"),
     message:
         "making the cohort {wildcards.dataset}"
     script:
@@ -124,7 +124,7 @@ rule prepare:
         scan=lambda w: scan_fields(scan_of(w)),
         choices=step_params("intensity", "spacing_mm"),
         seed=STUDY.seed,
-        code=code("prepare", "diffeode.prepare.scan", beside=["_scan"]),
+        code=code("prepare"),
     message:
         "preparing {wildcards.dataset} {wildcards.scan}"
     script:

@@ -20,13 +20,7 @@ rule inspect_scan:
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("template"),
-        code=code(
-            "inspect_scan",
-            "diffeode.figures.preparation",
-            "diffeode.prepare.template",
-            "diffeode.datasets.scan",
-            beside=["_scan"],
-        ),
+        code=code("inspect_scan"),
     message:
         "looking at {wildcards.dataset} {wildcards.scan}"
     script:
@@ -46,7 +40,7 @@ rule quality:
     params:
         adults=lambda w: STUDY.datasets()[w.dataset].recipe.places,
         caption=quality_caption,
-        code=code("quality", "diffeode.statistics.preparation"),
+        code=code("quality"),
     message:
         "gathering what was seen of {wildcards.dataset}"
     script:

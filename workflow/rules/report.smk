@@ -28,7 +28,7 @@ rule methods_section:
     params:
         facts=facts_of(STUDY),
         receipts=receipts(),
-        code=code("methods_section", "diffeode.methods_section"),
+        code=code("methods_section"),
     message:
         "writing what was done and what to cite"
     script:
@@ -51,7 +51,7 @@ rule verdict:
     params:
         registrations=len(UNITS),
         strict=STUDY.strict,
-        code=code("verdict", "diffeode.errors", "diffeode.io"),
+        code=code("verdict"),
     message:
         "looking for failures and suspects"
     script:

@@ -20,7 +20,7 @@ rule summarise:
     params:
         summary=table_caption("Mean and standard deviation over pairs; seconds and memory as medians."),
         by_label=table_caption("Dice of each structure, mean and standard deviation over pairs."),
-        code=code("summarise", "diffeode.statistics.summary", "diffeode.statistics.page"),
+        code=code("summarise"),
     message:
         "summarising"
     script:
@@ -46,7 +46,7 @@ rule wilcoxon:
     params:
         each=table_caption("One-sided Wilcoxon signed-rank tests: is the mean Dice of run greater than that of other?"),
         largest=table_caption("The largest p over the experiments."),
-        code=code("wilcoxon", "diffeode.statistics.wilcoxon", "diffeode.statistics.tidy", "diffeode.statistics.page"),
+        code=code("wilcoxon"),
     message:
         "testing runs against each other"
     script:
@@ -79,7 +79,7 @@ rule failures:
         logs=registration_logs,
         failures=table_caption("Registrations that failed."),
         suspects=table_caption("Registrations that look as if they went wrong."),
-        code=code("failures", "diffeode.statistics.page", "diffeode.receipt"),
+        code=code("failures"),
     message:
         "listing failures and suspects"
     script:

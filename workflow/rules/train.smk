@@ -26,7 +26,8 @@ rule descriptor_weights:
         gpu=STUDY.gpu,
     params:
         data=TRAINING_DATA,
-        code=code("train_descriptor", "diffeode.descriptors.learning.material", "diffeode.threads"),
+        # another layout of the curves must not train a network again
+        code=code("train_descriptor", apart_from=["diffeode.figures"]),
     message:
         "training the descriptor {wildcards.training}"
     script:

@@ -47,9 +47,7 @@ rule training_curves:
         ENVIRONMENT
     params:
         title=lambda w: f"{STUDY.run(w.run).title}, trained on {STUDY.training.title} ({STUDY.training.population})",
-        code=code(
-            "training_curves", "diffeode.figures.training_curves", "diffeode.methods.training", "diffeode.receipt"
-        ),
+        code=code("training_curves"),
     message:
         "drawing the training of {wildcards.run}"
     script:

@@ -7,11 +7,9 @@ from _job import job
 
 with job(snakemake) as say:
     from diffeode.methods.base import Machine
-    from diffeode.methods.harness import Task, register_to_folder
+    from diffeode.methods.harness import read_task, register_to_folder
     from diffeode.methods.registry import programs_of
-    from diffeode.methods.runs import Run
-    from diffeode.methods.training import with_weights
-    from diffeode.prepare.pair import read_task
+    from diffeode.methods.runs import Run, with_weights
     from diffeode.receipt import read_receipt
 
     pair, moving_scan = (Path(receipt).parent for receipt in (snakemake.input.pair, snakemake.input.moving_scan))
@@ -27,7 +25,7 @@ with job(snakemake) as say:
         run = with_weights(run, Path(receipt).parent)
     # nothing of an earlier registration may lie beside the receipt of one that fails
     shutil.rmtree(folder, ignore_errors=True)
-    task = Task(*read_task(pair, moving_scan))
+    task = read_task(pair, moving_scan)
     provenance = {**dict(snakemake.wildcards.items()), **snakemake.params.datasets, "programs": programs_of(run.method)}
     limit = snakemake.resources.time_limit_seconds / 60 or None
     succeeded = register_to_folder(run, task, machine, folder, provenance, limit)

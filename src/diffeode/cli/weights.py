@@ -45,7 +45,8 @@ def _whereabouts(name: str) -> str:
 
 
 def _get_weights(options: argparse.Namespace) -> None:
-    from diffeode.weights import load_weights, obtain
+    from diffeode.weights import load_weights
+    from diffeode.weights_download import obtain
 
     for name in options.names:
         load_weights(name)

@@ -63,7 +63,7 @@ def descriptor_content(name: str, weights: str = "") -> str:
     """
     module = _module(name)
     _require_weights(module, name, weights)
-    code = code_hash(module.__name__)
+    code = code_hash(f"{module.__name__}:make")
     return f"{code} {sha256(module.weights_file(weights))}" if hasattr(module, "weights_file") else code
 
 

@@ -12,8 +12,8 @@ from diffeode.datasets.bids import list_scans
 from diffeode.datasets.scan import Scan, choose_scans
 from diffeode.errors import InputError
 from diffeode.methods.base import Machine
-from diffeode.methods.runs import Run
-from diffeode.methods.training import CURVES, WEIGHTS, train_to_folder, trained_method
+from diffeode.methods.runs import WEIGHTS, Run
+from diffeode.methods.training import CURVES, train_to_folder, trained_method
 from diffeode.prepare.pair import write_aligned_pair
 from diffeode.prepare.scan import prepare_scan
 from diffeode.prepare.units import Before

@@ -28,7 +28,7 @@ from diffeode.errors import InputError, RegistrationError
 from diffeode.evaluation.verdict import Verdict, judge, signs_of, turned_note
 from diffeode.image import Image, foreground
 from diffeode.methods.base import Machine, Method, Pair, Registration
-from diffeode.receipt import write_receipt
+from diffeode.receipt import require_intact, write_receipt
 from diffeode.transform import Affine, DisplacementField, densify, invert, warp_image
 from diffeode.watch import watched
 
@@ -82,6 +82,22 @@ class Result:
     cpu_seconds: float
     peak_memory_mb: float
     verdict: Verdict
+
+
+def read_task(pair: Path, moving_scan: Path) -> Task:
+    """Read the task from the folders of an aligned pair and of its prepared moving scan.
+
+    Raises:
+        DamagedFileError: the pair or the scan is not what its receipt says.
+    """
+    for unit in (pair, moving_scan):
+        require_intact(unit / "receipt.json")
+    return Task(
+        fixed=io.read_image(pair / "fixed.nii.gz"),
+        moving=io.read_image(pair / "moving.nii.gz"),
+        moving_scan=io.read_image(moving_scan / "image.nii.gz"),
+        moving_to_scan=io.read_affine(pair / "moving_to_scan.txt"),
+    )
 
 
 def register(method: Method, task: Task, machine: Machine) -> Result:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,11 @@ from diffeode.methods.base import Method
 from diffeode.methods.registry import lacks, make_method, method_class, method_names
 from diffeode.names import nearest
 from diffeode.presence import without_hidden
+from diffeode.receipt import require_intact
 from diffeode.watch import LONGEST_MINUTES
+
+WEIGHTS = "weights.safetensors"
+"""The file of what was trained, in the folder of a training."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,17 @@ def load_run(name: str) -> Run:
     make_method(method, parameters)
     title = content.get("title") or method_class(method).title
     return Run(name, method, title, parameters, content.get("time_limit_minutes"))
+
+
+def with_weights(run: Run, training: Path) -> Run:
+    """``run`` with the weights that the training in folder ``training`` left.
+
+    Raises:
+        DamagedFileError: the weights are not what their receipt says.
+    """
+    outputs = require_intact(training / "receipt.json")["outputs"]
+    weights = {"weights": str(training / WEIGHTS), "weights_sha256": outputs[WEIGHTS]["sha256"]}
+    return replace(run, parameters={**run.parameters, **weights})
 
 
 def _content_of(path: Path) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from diffeode.errors import InputError
 from diffeode.io import sha256
 from diffeode.methods.base import Machine, require_device
 from diffeode.methods.harness import measured, software_versions
+from diffeode.methods.runs import WEIGHTS
 from diffeode.methods.trained import VERSION, TrainedMethod, Views
-from diffeode.receipt import require_intact, write_receipt
+from diffeode.receipt import write_receipt
 from diffeode.source import code_hash
 from diffeode.training.pairs import Example, TrainingPair, both_ways, split_by_person
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from diffeode.methods.runs import Run
     from diffeode.training.loop import Lesson, Settings
 
-WEIGHTS, CURVES = "weights.safetensors", "curves.tsv"
+CURVES = "curves.tsv"
 CRITERION = "validation_loss"
 """The column of a training's curves whose least value makes the best weights."""
 _CACHE_BYTES = 1_000_000_000
@@ -67,17 +68,6 @@ def train_to_folder(
 def persons_of(pairs: Sequence[TrainingPair]) -> list[str]:
     """Everybody in ``pairs``, sorted."""
     return sorted(frozenset().union(*(pair.persons for pair in pairs)))
-
-
-def with_weights(run: Run, training: Path) -> Run:
-    """``run`` with the weights that the training in folder ``training`` left.
-
-    Raises:
-        DamagedFileError: the weights are not what their receipt says.
-    """
-    outputs = require_intact(training / "receipt.json")["outputs"]
-    weights = {"weights": str(training / WEIGHTS), "weights_sha256": outputs[WEIGHTS]["sha256"]}
-    return type(run)(run.name, run.method, run.title, {**run.parameters, **weights})
 
 
 def train(
@@ -138,7 +128,7 @@ def _lesson(
         validate=validate,
         architecture=method.name,
         version=VERSION,
-        code=code_hash(type(method).__module__, __name__),
+        code=code_hash(type(method), train),
         configuration=settings,
         data={pair.folder.name: sha256(pair.folder / "receipt.json") for pair in pairs},
     )

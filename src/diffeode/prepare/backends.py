@@ -38,10 +38,14 @@ def backend(step: str, choice: str) -> Callable[..., Any]:
     return getattr(importlib.import_module(module), function)
 
 
-def backend_modules(**choices: str) -> tuple[str, ...]:
-    """The modules behind those of ``choices`` (step: choice) that need one."""
-    named = (_FUNCTIONS.get(item) for item in choices.items())
-    return tuple(name.split(":")[0] for name in named if name)
+def backend_functions(**choices: str) -> tuple[str, ...]:
+    """The functions behind those of ``choices`` (step: choice) that need one, as ``"module:function"``."""
+    return tuple(_FUNCTIONS[item] for item in choices.items() if item in _FUNCTIONS)
+
+
+def limits(threads: int) -> tools.Limits:
+    """How a program is run; made here, so that steps which start no program know nothing of them."""
+    return tools.Limits(threads)
 
 
 def missing(step: str, choice: str) -> str | None:

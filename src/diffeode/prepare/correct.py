@@ -6,10 +6,9 @@ from pathlib import Path
 
 from diffeode import io
 from diffeode.datasets.scan import ANATOMICAL, Scan
-from diffeode.prepare.backends import backend, programs
+from diffeode.prepare.backends import backend, limits, programs
 from diffeode.prepare.units import CORRECTED, Before, about
 from diffeode.receipt import write_receipt
-from diffeode.tools import Limits
 
 
 def correct(scan: Scan, bias: str, intensity: str, before: Before, folder: Path, threads: int = 1) -> None:
@@ -26,9 +25,9 @@ def correct(scan: Scan, bias: str, intensity: str, before: Before, folder: Path,
     if bias == "n4":
         image = backend("bias", bias)(image, before.mask(scan, image), threads)
     elif bias == "freesurfer":
-        image = backend("bias", bias)(image, Limits(threads))
+        image = backend("bias", bias)(image, limits(threads))
     if intensity == "freesurfer" and scan.modality == ANATOMICAL:
-        image = backend("intensity", intensity)(image, scan.modality, Limits(threads))
+        image = backend("intensity", intensity)(image, scan.modality, limits(threads))
         done["intensity"] = intensity
     io.write_image(folder / CORRECTED, image)
     choices = {"bias": bias, "intensity": intensity}

@@ -82,25 +82,6 @@ def write_aligned_pair(
     write_receipt(folder, list(_FILES), {**(provenance or {}), **about, "seed": seed, "threads": threads})
 
 
-def read_task(folder: Path, moving_scan: Path) -> tuple[Image, Image, Image, Affine]:
-    """What a registration of the pair in ``folder`` needs: ``fixed``, ``moving``, ``moving_scan``, ``moving_to_scan``.
-
-    Args:
-        moving_scan: folder of the prepared moving scan.
-
-    Raises:
-        DamagedFileError: the pair or the scan is not what its receipt says.
-    """
-    require_intact(folder / "receipt.json")
-    require_intact(moving_scan / "receipt.json")
-    return (
-        io.read_image(folder / "fixed.nii.gz"),
-        io.read_image(folder / "moving.nii.gz"),
-        io.read_image(moving_scan / _IMAGE),
-        io.read_affine(folder / "moving_to_scan.txt"),
-    )
-
-
 def _require_known(key: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise InputError(f"An experiment's {key} cannot be {value!r}{nearest(value, known)}.")

@@ -7,10 +7,9 @@ from pathlib import Path
 from diffeode import io
 from diffeode.datasets.scan import Scan
 from diffeode.image import Image, Labels
-from diffeode.prepare.backends import backend, naming, programs, told
+from diffeode.prepare.backends import backend, limits, naming, programs, told
 from diffeode.prepare.units import LABELS, about, intact
 from diffeode.receipt import write_receipt
-from diffeode.tools import Limits
 
 
 def segment(scan: Scan, choice: str, prepared: Path, folder: Path, threads: int = 1) -> None:
@@ -30,6 +29,6 @@ def segment(scan: Scan, choice: str, prepared: Path, folder: Path, threads: int 
 def _found(choice: str, image: Image, name: str, threads: int) -> Labels:
     find = backend("labels", choice)
     if choice == "synthseg":
-        return find(image, name, Limits(threads))
+        return find(image, name, limits(threads))
     with naming(name):
         return find(image, threads, told)

@@ -9,10 +9,9 @@ import numpy as np
 from diffeode import io
 from diffeode.datasets.scan import Scan
 from diffeode.image import Image, Labels
-from diffeode.prepare.backends import backend, naming, programs, told
+from diffeode.prepare.backends import backend, limits, naming, programs, told
 from diffeode.prepare.units import MASK, Before, about
 from diffeode.receipt import write_receipt
-from diffeode.tools import Limits
 
 
 def strip(scan: Scan, choice: str, before: Before, folder: Path, threads: int = 1) -> None:
@@ -31,6 +30,6 @@ def strip(scan: Scan, choice: str, before: Before, folder: Path, threads: int = 
 def _found(choice: str, image: Image, name: str, threads: int) -> np.ndarray:
     find = backend("brain", choice)
     if choice == "synthstrip":
-        return find(image, name, Limits(threads))
+        return find(image, name, limits(threads))
     with naming(name):
         return find(image, threads, told)

@@ -166,7 +166,7 @@ def descriptor_lesson(
         objective=material.loss,
         architecture=ARCHITECTURE,
         version=VERSION,
-        code=code_hash("diffeode.descriptors.learning.lesson"),
+        code=code_hash(descriptor_lesson),
         validate=lambda network: _validated(network, kept, recipe.temperature),
         configuration={"network": shape, "recipe": asdict(recipe), "seed": seed},
         data=data,

@@ -1,0 +1,65 @@
+"""What is made again after a line was added to a module: the table in docs/workflow.md."""
+
+import ast
+
+import pytest
+from made import kinds
+from made_again import MODULES, after, before, groups, measured, stated, with_text
+
+UNUSED = "\n\ndef added_and_unused():\n    print('added')\n"
+
+
+@pytest.fixture(scope="module")
+def codes() -> dict[str, str]:
+    """The identity of every kind of result."""
+    return {kind: code for kind, (code, _) in before().items()}
+
+
+def changed(codes: dict[str, str], by: dict) -> set[str]:
+    return {kind for kind, made in kinds().items() if after(made, by) != codes[kind]}
+
+
+def test_a_line_that_runs_makes_again_what_the_docs_say():
+    """Where code was moved on purpose, ``python tests/made_again.py`` writes the table anew."""
+    found, in_docs = measured(), stated()
+    assert {name: made for name, made in found.items() if made != in_docs.get(name)} == {}
+    assert in_docs.keys() == MODULES.keys()
+
+
+def test_an_unused_function_in_every_module_makes_nothing_again(codes):
+    added = {}
+    for name in MODULES:
+        added |= with_text(name, UNUSED)
+    assert changed(codes, added) == set()
+
+
+def test_a_function_makes_again_what_uses_it_and_nothing_else(codes):
+    by = with_text("io", old="def read_image(", new="def read_image(added=1, *")
+    assert changed(codes, by) >= groups()["every run"] | {"align", "evaluate", "place", "strip mindgrab"}
+    assert changed(codes, by).isdisjoint({"collect", "wilcoxon", "dice_boxplot", "descriptor mind"})
+    by = with_text("descriptors.mind", old="def mind(", new="def mind(added=1, *")
+    assert changed(codes, by) == {"register neural-ode"}
+    by = with_text("download", old="def fetch(", new="def fetch(added, ")
+    assert changed(codes, by) == set()
+
+
+@pytest.mark.parametrize("module", ["download", "names", "errors", "tools", "prepare.affine", "weights", "checksums"])
+def test_what_only_fetches_finds_or_says_something_makes_no_engine_register_again(module, codes):
+    by = with_text(module, "\nprint('added')\n")
+    assert changed(codes, by).isdisjoint({"register identity", "register neural-ode", "register greedy"})
+
+
+def test_only_these_modules_import_what_they_find_by_name():
+    """What is imported so is seen by no identity; whoever asks for an identity has to name it."""
+    found = set()
+    for name, file in MODULES.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                found |= set() if isinstance(node.args[0], ast.Constant) else {name}
+    # the harness imports packages of others, ahead of the clock
+    assert found == {"descriptors.registry", "methods.registry", "methods.harness", "prepare.backends"}
+
+
+def test_a_brain_that_mindgrab_found_hangs_on_no_program(codes):
+    assert "strip mindgrab" not in changed(codes, with_text("tools", "\nprint('added')\n"))
+    assert "strip synthstrip" in changed(codes, with_text("tools", "\nprint('added')\n"))
