@@ -91,15 +91,17 @@ def test_the_architectures_have_as_many_numbers_as_published(name, trained):
     assert sum(int(np.prod(shape)) for shape in module.ARCHITECTURE.shapes()) == trained
 
 
-def test_a_convolution_computed_by_hand():
-    """One channel that sums the two voxels ``dilation`` before and behind along x; zeros beyond the border."""
-    weight = torch.zeros(1, 1, 3, 3, 3)
-    weight[0, 0, 0, 1, 1] = weight[0, 0, 2, 1, 1] = 1
-    volume = torch.arange(40.0)[None, None, :, None, None]
-    found = meshnet._convolved(volume.clone(), weight, None, 2).flatten()
-    line = np.arange(40.0)
-    expected = np.r_[0, 0, line[:-2]] + np.r_[line[2:], 0, 0]
-    np.testing.assert_array_equal(found, expected)
+@pytest.mark.parametrize("planes", [1, 3, 4, 5, 40])
+@pytest.mark.parametrize("dilation", [1, 3, 16])
+def test_a_convolution_is_torchs_own(planes, dilation):
+    """For rows of any number of planes, also where there are fewer than the dilation, and into new channels."""
+    generator = torch.Generator().manual_seed(planes)
+    volume = torch.randn(2, planes, 9, 20, generator=generator)
+    for channels in (2, 3):
+        weight = torch.randn(channels, 2, 3, 3, 3, generator=generator)
+        expected = nn.functional.conv3d(volume[None].double(), weight.double(), padding=dilation, dilation=dilation)[0]
+        found = meshnet._convolved(volume.permute(1, 2, 3, 0).contiguous(), weight, dilation)
+        torch.testing.assert_close(found.permute(3, 0, 1, 2).double(), expected, atol=1e-4, rtol=1e-5)
 
 
 def test_a_voxel_sees_as_far_as_the_dilations_add_up(saved):
@@ -114,11 +116,10 @@ def test_a_voxel_sees_as_far_as_the_dilations_add_up(saved):
 
 def test_normalisation_is_of_each_channel_over_the_volume():
     architecture = Architecture(channels=2, classes=2, dilations=(1,), normalised=True, activation="elu")
-    values = torch.randn(1, 2, 40, 30, 20) * torch.tensor([3.0, 0.1]).view(1, 2, 1, 1, 1) + 5
-    values = values.contiguous(memory_format=torch.channels_last_3d)
-    expected = nn.functional.elu(nn.functional.group_norm(values.double(), 2))
-    meshnet._activate(values, architecture)
-    torch.testing.assert_close(values.double(), expected, atol=2e-5, rtol=1e-4)
+    values = torch.randn(40, 30, 20, 2) * torch.tensor([3.0, 0.1]) + 5
+    expected = nn.functional.elu(nn.functional.group_norm(values.double().permute(3, 0, 1, 2)[None], 2))
+    meshnet._activate(values, None, architecture)
+    torch.testing.assert_close(values.double(), expected[0].permute(1, 2, 3, 0), atol=2e-5, rtol=1e-4)
 
 
 def test_progress_reaches_the_end_layer_by_layer():

@@ -27,9 +27,23 @@ from diffeode.threads import use_threads
 Progress = Callable[[float, str], None]
 """Told the fraction done, 0 to 1, and what is going on."""
 
-_SLAB = 16
-_CHUNK = 2**14
+_CHUNK = 2**13
 _GROUP_NORM_EPSILON = 1e-5
+
+_PLANES = 4
+_MIX = torch.tensor(
+    [
+        [4.0, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ]
+)
+_MIX_KERNEL = torch.tensor([[6.0, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
+_UNMIX = torch.tensor([[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+"""For :func:`_convolve_row`: they mix six planes, mix a kernel's three, and give four planes of the products."""
 
 
 def silent(fraction: float, message: str) -> None:
@@ -84,7 +98,8 @@ class MeshNet:
     def label(self, volume: np.ndarray, threads: int, progress: Progress) -> np.ndarray:
         """The most likely class of every voxel of ``volume (X, Y, Z)``, uint8.
 
-        Takes the memory of one layer's channels: the layers replace each other in place, slab by slab.
+        Takes the memory of one layer's channels and of a few of its planes: the layers replace each
+        other in place.
 
         Args:
             progress: told the fraction done and the layer, after each.
@@ -92,15 +107,15 @@ class MeshNet:
         keep_freed_memory()
         use_threads(threads)
         layers = len(self.hidden) + 1
-        values = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
-        values = values.to(memory_format=torch.channels_last_3d)
+        values = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[..., None]
         for number, ((weight, bias), dilation) in enumerate(zip(self.hidden, self.architecture.dilations, strict=True)):
-            values = _convolved(values, weight, bias, dilation)
-            _activate(values, self.architecture)
+            values = _convolved(values, weight, dilation)
+            _activate(values, bias, self.architecture)
             progress((number + 1) / layers, f"layer {number + 1} of {layers}")
-        slabs = [F.conv3d(slab, *self.last).argmax(1).to(torch.uint8) for slab in values.split(_SLAB, dim=2)]
+        weight, bias = self.last[0].flatten(1), self.last[1]
+        classes = [torch.addmm(bias, chunk, weight.T).argmax(1).to(torch.uint8) for chunk in _chunks(values)]
         progress(1.0, f"layer {layers} of {layers}")
-        return torch.cat(slabs, dim=1)[0].numpy()
+        return torch.cat(classes).view(values.shape[:3]).numpy()
 
 
 def load_meshnet(path: Path, architecture: Architecture) -> MeshNet:
@@ -160,40 +175,66 @@ def _assembled(architecture: Architecture, tensors: list[Tensor]) -> MeshNet:
     return MeshNet(architecture, tuple(pairs), (weight, bias))
 
 
-def _convolved(values: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
-    """The padded, dilated convolution of ``values (1, C, X, Y, Z)``, in place where the number of channels stays."""
-    size = values.shape[2]
+def _convolved(values: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    """The padded, dilated convolution of ``values (X, Y, Z, C)``, in place where the number of channels stays.
+
+    Planes that lie ``dilation`` apart form a row that sees no other planes.
+    """
     same = weight.shape[0] == weight.shape[1]
-    result = values if same else _empty(values, weight.shape[0])
-    weight = weight.contiguous(memory_format=torch.channels_last_3d)
-    before = torch.zeros_like(values[:, :, :1]).expand(-1, -1, dilation, -1, -1)
-    for start in range(0, size, _SLAB):
-        stop = min(start + _SLAB, size)
-        after = values[:, :, stop : stop + dilation]
-        lacking = dilation - after.shape[2]
-        block = torch.cat([before, values[:, :, start:stop], F.pad(after, (0, 0, 0, 0, 0, lacking))], dim=2)
-        before = block[:, :, stop - start : stop - start + dilation]
-        padding = (0, dilation, dilation)
-        result[:, :, start:stop] = F.conv3d(block, weight, bias, padding=padding, dilation=dilation)
+    result = values if same else values.new_empty(*values.shape[:3], weight.shape[0])
+    mixed = torch.einsum("kt,oityz->koiyz", _MIX_KERNEL, weight)
+    kernels = [kernel.contiguous(memory_format=torch.channels_last) for kernel in mixed]
+    for first in range(min(dilation, len(values))):
+        _convolve_row(values[first::dilation], result[first::dilation], kernels, dilation)
     return result
 
 
-def _empty(like: Tensor, channels: int) -> Tensor:
-    shape = (1, channels, *like.shape[2:])
-    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last_3d)
+def _convolve_row(planes: Tensor, result: Tensor, kernels: Sequence[Tensor], dilation: int) -> None:
+    """Convolve ``planes (N, Y, Z, C)`` along all axes into ``result``, which may be the same memory.
+
+    Four planes come from them and their two neighbours by six two-dimensional convolutions of mixed
+    planes instead of twelve of plain ones.
+
+    Source: Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016, F(4, 3).
+    """
+    before = torch.zeros_like(planes[0])
+    products = result.new_empty(len(kernels), *result.shape[1:])
+    for start in range(0, len(planes), _PLANES):
+        others = planes[start : start + _PLANES + 1]
+        mixed = (_MIX[:, 1 : 1 + len(others)] @ others.flatten(1)).view(-1, *before.shape)
+        mixed[0].add_(before, alpha=_MIX[0, 0].item())
+        before = others[:_PLANES][-1].clone()
+        for product, plane, kernel in zip(products, mixed, kernels, strict=True):
+            across = F.conv2d(plane.permute(2, 0, 1)[None], kernel, padding=dilation, dilation=dilation)
+            product.copy_(across[0].permute(1, 2, 0))
+        written = result[start : start + _PLANES].flatten(1)
+        torch.mm(_UNMIX[: len(written)], products.flatten(1), out=written)
 
 
-def _activate(values: Tensor, architecture: Architecture) -> None:
-    """The activation of ``values (1, C, X, Y, Z)``, normalised first where the architecture says so, in place."""
-    voxels = values.permute(0, 2, 3, 4, 1).view(-1, architecture.channels)
+def _activate(values: Tensor, bias: Tensor | None, architecture: Architecture) -> None:
+    """The activation of ``values (X, Y, Z, C)``, in place; ``bias`` is added first, or the values normalised."""
+    scale, shift = None, bias
     if architecture.normalised:
-        voxels.sub_(_mean(voxels, lambda chunk: chunk))
-        voxels.mul_(torch.rsqrt(_mean(voxels, torch.square) + _GROUP_NORM_EPSILON))
-    for chunk in voxels.split(_CHUNK):
-        chunk.copy_(F.gelu(chunk) if architecture.activation == "gelu" else F.elu(chunk))
+        mean, variance = _moments(values)
+        scale = torch.rsqrt(variance + _GROUP_NORM_EPSILON)
+        shift = -mean * scale
+    function = F.gelu if architecture.activation == "gelu" else F.elu
+    for chunk in _chunks(values):
+        scaled = chunk if scale is None else chunk.mul_(scale)
+        chunk.copy_(function(scaled.add_(shift)))
 
 
-def _mean(voxels: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
-    """The mean of ``of(values)`` over ``voxels (N, C)``, ``(C,)``; in chunks that stay in the processor's cache."""
-    total = sum(of(chunk).sum(dim=0).double() for chunk in voxels.split(_CHUNK))
-    return (total / len(voxels)).float()
+def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel of ``values (X, Y, Z, C)``, ``(C,)``."""
+    total = squares = torch.zeros(values.shape[3], dtype=torch.float64)
+    for chunk in _chunks(values):
+        variance, mean = (of.double() for of in torch.var_mean(chunk, dim=0, correction=0))
+        total = total + len(chunk) * mean
+        squares = squares + len(chunk) * (variance + mean**2)
+    mean = total / values.shape[:3].numel()
+    return mean.float(), (squares / values.shape[:3].numel() - mean**2).float()
+
+
+def _chunks(values: Tensor) -> Sequence[Tensor]:
+    """Pieces of ``values (X, Y, Z, C)``, ``(N, C)``, that stay in the processor's cache."""
+    return values.view(-1, values.shape[3]).split(_CHUNK)
