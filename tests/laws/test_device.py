@@ -52,15 +52,15 @@ _REFUSED = {
 for which torch then has another way, on CUDA only."""
 
 
-def _with_two_iterations(parameters: dict) -> dict:
-    return {**parameters, "iterations": [2] * len(parameters.get("levels", (2, 1)))}
+def _with_few_iterations(parameters: dict) -> dict:
+    return {**parameters, "iterations": [3] * len(parameters.get("levels", (2, 1)))}
 
 
 def _parameters() -> dict[str, dict]:
     runs = {name: load_run(name) for name in run_names()}
     ours = {name: run.parameters for name, run in runs.items() if run.method == "neural-ode"}
     shipped = {name: p for name, p in ours.items() if not p.get("descriptor_weights", "").startswith("results/")}
-    return {name: _with_two_iterations(p) for name, p in (shipped | _WAYS).items()}
+    return {name: _with_few_iterations(p) for name, p in (shipped | _WAYS).items()}
 
 
 def _deterministic() -> dict[str, dict]:
@@ -69,7 +69,7 @@ def _deterministic() -> dict[str, dict]:
 
 def _in_half_precision() -> dict[str, dict]:
     forms = {"ssc": {}, "mind": {"mind_form": "mind"}, "masked": {"masked": True}}
-    return {f"{name}, half": _with_two_iterations({**p, "mind_precision": "half"}) for name, p in forms.items()}
+    return {f"{name}, half": _with_few_iterations({**p, "mind_precision": "half"}) for name, p in forms.items()}
 
 
 @pytest.fixture(scope="module")
