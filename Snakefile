@@ -9,6 +9,7 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/targets.smk"
 include: "workflow/rules/mend.smk"
 include: "workflow/rules/download.smk"
 include: "workflow/rules/prepare.smk"
@@ -21,6 +22,10 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/statistics.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+
+
+# for every rule with a script: its environment, and a look at what is there before its inputs are asked for
+INTERNALS.complete_rules(ENVIRONMENT, mended)
 
 
 # every file a user owns is listed, so that one that is lost or damaged comes back

@@ -21,8 +21,8 @@ _BY_NAME = {
     "segment synthseg": {"labels": "synthseg"},
 }
 """Steps of preparation whose tool a recipe names."""
-_WITHOUT_IDENTITY = {"fetch_ixi", "progress"}
-"""A download, whose receipt says what it is; and what shows how far the jobs are."""
+_WITHOUT_IDENTITY = {"fetch_ixi"}
+"""A download; its receipt says what it is."""
 
 
 class Made(NamedTuple):

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from snakemake.api import SnakemakeApi
-from snakemake.cli import parse_args, parse_config
-from snakemake.settings.enums import Quietness
-from snakemake.settings.types import ConfigSettings, DAGSettings, ExecutionSettings, OutputSettings, ResourceSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "workflow" / "lib"))
+
+from snakemake_internals import DryRun, Job  # noqa: E402
+
 PROFILE = REPOSITORY / "workflow" / "profiles" / "default" / "config.yaml"
 STAGES = {
     "cohort": "cohorts",
@@ -57,32 +57,17 @@ class Unit:
 def main(arguments: list[str]) -> int:
     """Print the report of the study that ``arguments`` choose; return the exit code."""
     verifies = _VERIFY in arguments
-    workflow = planned([argument for argument in arguments if argument != _VERIFY])
-    found = workflow.globals["judged"](thorough=verifies)
-    print("\n".join(report(workflow.globals["STUDY"], units(workflow, found))))
+    logging.disable(logging.WARNING)
+    options = [argument for argument in arguments if argument != _VERIFY]
+    plan = DryRun(REPOSITORY / "Snakefile", [*_settings_of_profile(), *options])
+    found = plan.named("judged")(thorough=verifies)
+    print("\n".join(report(plan.named("STUDY"), units(plan, found))))
     if not verifies:
         return 0
     damaged = [f"  {file}: {complaint.reason}" for file, complaint in found.items() if complaint.kind.name == "DAMAGED"]
     lines = ["Files that are not as they were made:", *damaged] if damaged else ["Every file is as it was made."]
     print("", *lines, sep="\n")
     return 1 if damaged else 0
-
-
-def planned(arguments: list[str]) -> Any:
-    """Snakemake's workflow after a dry run."""
-    logging.disable(logging.WARNING)
-    _, options = parse_args(["--workflow-profile", "none", *_settings_of_profile(), *arguments])
-    output = OutputSettings(dryrun=True, quiet={Quietness.ALL}, enable_file_logging=False)
-    with SnakemakeApi(output) as snakemake:
-        workflow = snakemake.workflow(
-            ResourceSettings(cores=1),
-            ConfigSettings(config=parse_config(options.config), configfiles=options.configfile or ()),
-            snakefile=REPOSITORY / "Snakefile",
-        )
-        plan = DAGSettings(rerun_triggers=options.rerun_triggers)
-        settings = ExecutionSettings(ignore_incomplete=True)
-        workflow.dag(plan).execute_workflow(executor="dryrun", execution_settings=settings)
-        return workflow._workflow
 
 
 def _settings_of_profile() -> list[str]:
@@ -94,29 +79,25 @@ def _settings_of_profile() -> list[str]:
 # ------------------------------------------------------------------------------------------------ how things stand
 
 
-def units(workflow: Any, found: dict[Path, Any]) -> list[Unit]:
+def units(plan: DryRun, found: dict[Path, Any]) -> list[Unit]:
     """Every job of the plan, whether it would run or not; ``found``: the complaints about files that are there."""
     complaints = {str(file): complaint for file, complaint in found.items()}
-    jobs = (job for job in workflow.dag.jobs if job.output and not job.rule.norun)
-    return [_unit(job, workflow, complaints) for job in jobs]
+    return [_unit(job, plan.named("STUDIED"), complaints) for job in plan.jobs()]
 
 
-def _unit(job: Any, workflow: Any, complaints: dict[str, Any]) -> Unit:
-    stage = STAGES.get(job.rule.name, "tables and figures" if _is_of_study(job, workflow) else job.rule.name)
-    name = " ".join(job.wildcards_dict.values())
-    complaint = next((complaints[file] for file in job.output if file in complaints), None)
+def _unit(job: Job, studied: str, complaints: dict[str, Any]) -> Unit:
+    of_study = job.outputs[0].startswith(studied)
+    stage = STAGES.get(job.rule, "tables and figures" if of_study else job.rule)
+    name = " ".join(job.wildcards)
+    complaint = next((complaints[file] for file in job.outputs if file in complaints), None)
     if complaint:
         return Unit(stage, name, "failed" if complaint.kind.name == "FAILED" else "stale", complaint.reason)
-    if not workflow.dag.needrun(job):
+    if not job.is_needed:
         return Unit(stage, name, "done", "")
-    if not all(Path(file).exists() for file in job.output):
-        error = last_error(Path(job.log[0])) if job.log else None
+    if not all(Path(file).exists() for file in job.outputs):
+        error = last_error(job.log) if job.log else None
         return Unit(stage, name, "failed" if error else "missing", error or "")
     return Unit(stage, name, "stale", _DERIVED)
-
-
-def _is_of_study(job: Any, workflow: Any) -> bool:
-    return job.output[0].startswith(workflow.globals["STUDIED"])
 
 
 def last_error(log: Path) -> str | None:

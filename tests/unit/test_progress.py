@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
-from progress import Estimate, _OneLinePerJob
+sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "lib"))
+from progress import Estimate, OneLinePerJob
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_before_anything_ran_nothing_is_known(estimate):
 
 
 def test_a_line_says_how_many_jobs_are_done_and_which(clock):
-    lines = _OneLinePerJob()
+    lines = OneLinePerJob()
     lines.estimate = Estimate(lambda: clock[0])
     lines.estimate.planned({"draw": 3, "total": 3})
     said = []

@@ -39,6 +39,8 @@ class Job:
     environment: str
     in_report: dict[str, dict[str, Any]]
     """Of each output with ``report()``: its category and labels, as the rules' file has them."""
+    times_count: tuple[str, ...]
+    """Inputs that Snakemake takes for changed where their times say so."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def _job(job: Any) -> Job:
         handed=handed,
         environment=Path(str(job.conda_env_spec.file)).name if job.conda_env_spec else "",
         in_report=in_report,
+        times_count=tuple(str(file) for file in job.input if not file.flags.get("ancient")),
     )
 
 

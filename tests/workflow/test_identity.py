@@ -38,7 +38,7 @@ def test_every_job_s_identity_is_that_of_what_it_makes(rich_plan):
     for job in with_script:
         assert job.handed.params.code == kinds()[kind_of(job)].code(), job.rule
     scripts = {file.name for file in (REPOSITORY / "workflow" / "scripts").glob("[a-z]*.py")}
-    assert {job.script.name for job in with_script} == scripts - {"fetch_ixi.py", "progress.py"}
+    assert {job.script.name for job in with_script} == scripts - {"fetch_ixi.py"}
 
 
 def imports_of(script: Path) -> Iterator[tuple[str, str]]:
@@ -80,3 +80,9 @@ def test_a_step_s_identity_covers_the_tools_that_were_chosen(rich_plan, rule, ch
     (strips, others) = ({job.handed.params.code for job in rich_plan.of("strip", dataset=name)} for name in DATASETS)
     assert len(strips) == len(others) == 1
     assert strips.isdisjoint(others)
+
+
+def test_times_of_files_decide_nothing(rich_plan):
+    """What is up to date is judged by receipts and seals; to Snakemake every input is older than all that is made."""
+    for job in (job for job in rich_plan.jobs if job.script):
+        assert job.times_count == (), job.rule

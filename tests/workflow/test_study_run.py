@@ -95,8 +95,7 @@ def test_comments_and_layout_make_nothing_again(finished):
 
 
 def test_an_edited_figure_makes_that_figure_again(finished):
-    figure = finished.path("src/diffeode/figures/significance.py")
-    figure.write_text(figure.read_text(encoding="utf-8") + "\nUNUSED = 1\n", encoding="utf-8")
+    finished.replace("src/diffeode/figures/significance.py", "_CELL_IN = 0.42", "_CELL_IN = 0.43")
     assert finished.planned() == {"significance": 1, "verdict": 1}
 
 

@@ -1,6 +1,9 @@
 """Datasets that can be downloaded; `diffeode datasets` says how to get the others."""
 
 
+include: "functions/download.smk"
+
+
 localrules:
     ixi,
     fetch_ixi,
@@ -18,11 +21,9 @@ rule fetch_ixi:
     output:
         f"{IXI}/{{archive}}/receipt.json",
     log:
-        f"{LOGS}/fetch_ixi/{{archive}}.log",
+        logs("fetch_ixi", "{archive}"),
     wildcard_constraints:
         archive="IXI-T[12]",
-    conda:
-        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=500,

@@ -1,17 +1,18 @@
 """From registrations to numbers: a table per unit, and one tidy table per study."""
 
 
+include: "functions/evaluate.smk"
+
+
 rule evaluate:
     input:
-        unpack(mended(unit_receipts)),
+        unpack(unit_receipts),
     output:
         METRICS,
     log:
-        f"{LOGS}/evaluate/{{experiment}}/{{pair}}/{{run}}.log",
+        logs("evaluate", "{experiment}", "{pair}", "{run}"),
     benchmark:
-        f"{BENCHMARKS}/evaluate/{{experiment}}/{{pair}}/{{run}}.tsv"
-    conda:
-        ENVIRONMENT
+        benchmarks("evaluate", "{experiment}", "{pair}", "{run}")
     threads: 1
     resources:
         mem_mb=3000,
@@ -25,15 +26,13 @@ rule evaluate:
 
 rule collect:
     input:
-        mended(unit_metrics),
+        unit_metrics,
     output:
         COLLECTED,
     log:
-        f"{LOGS}/collect/{STUDY.name}.log",
+        logs("collect", STUDY.name),
     benchmark:
-        f"{BENCHMARKS}/collect/{STUDY.name}.tsv"
-    conda:
-        ENVIRONMENT
+        benchmarks("collect", STUDY.name)
     params:
         code=code("collect"),
     message:

@@ -1,9 +1,12 @@
 """From tables and units to figures: one rule, one figure."""
 
 
+include: "functions/figures.smk"
+
+
 rule dice_boxplot:
     input:
-        mended(collected),
+        lambda w: COLLECTED,
     output:
         report(
             f"{FIGURES}/dice_boxplot.svg",
@@ -13,9 +16,7 @@ rule dice_boxplot:
         ),
         f"{FIGURES}/dice_boxplot.png",
     log:
-        f"{LOGS}/dice_boxplot/{STUDY.name}.log",
-    conda:
-        ENVIRONMENT
+        logs("dice_boxplot", STUDY.name),
     params:
         look=LOOK,
         code=code("dice_boxplot"),
@@ -27,7 +28,7 @@ rule dice_boxplot:
 
 rule dice_by_structure:
     input:
-        mended(collected),
+        lambda w: COLLECTED,
     output:
         report(
             f"{FIGURES}/dice_by_structure.svg",
@@ -37,9 +38,7 @@ rule dice_by_structure:
         ),
         f"{FIGURES}/dice_by_structure.png",
     log:
-        f"{LOGS}/dice_by_structure/{STUDY.name}.log",
-    conda:
-        ENVIRONMENT
+        logs("dice_by_structure", STUDY.name),
     params:
         look=LOOK,
         code=code("dice_by_structure"),
@@ -51,7 +50,7 @@ rule dice_by_structure:
 
 rule regularity:
     input:
-        mended(collected),
+        lambda w: COLLECTED,
     output:
         report(
             f"{FIGURES}/regularity.svg",
@@ -61,9 +60,7 @@ rule regularity:
         ),
         f"{FIGURES}/regularity.png",
     log:
-        f"{LOGS}/regularity/{STUDY.name}.log",
-    conda:
-        ENVIRONMENT
+        logs("regularity", STUDY.name),
     params:
         look=LOOK,
         code=code("regularity"),
@@ -75,7 +72,7 @@ rule regularity:
 
 rule significance:
     input:
-        mended(lambda w: f"{TABLES}/wilcoxon_largest_p.tsv"),
+        lambda w: f"{TABLES}/wilcoxon_largest_p.tsv",
     output:
         report(
             f"{FIGURES}/significance.svg",
@@ -85,9 +82,7 @@ rule significance:
         ),
         f"{FIGURES}/significance.png",
     log:
-        f"{LOGS}/significance/{STUDY.name}.log",
-    conda:
-        ENVIRONMENT
+        logs("significance", STUDY.name),
     params:
         look=LOOK,
         code=code("significance"),
@@ -99,7 +94,7 @@ rule significance:
 
 rule panel:
     input:
-        mended(registration_and_pair),
+        registration_and_pair,
     output:
         report(
             PANEL,
@@ -109,11 +104,9 @@ rule panel:
             labels={"pair": "{pair}", "run": "{run}"},
         ),
     log:
-        f"{LOGS}/panel/{STUDY.name}/{{experiment}}/{{pair}}/{{run}}.log",
+        logs("panel", STUDY.name, "{experiment}", "{pair}", "{run}"),
     benchmark:
-        f"{BENCHMARKS}/panel/{STUDY.name}/{{experiment}}/{{pair}}/{{run}}.tsv"
-    conda:
-        ENVIRONMENT
+        benchmarks("panel", STUDY.name, "{experiment}", "{pair}", "{run}")
     params:
         title=panel_title,
         code=code("panel"),
@@ -125,7 +118,7 @@ rule panel:
 
 rule convergence:
     input:
-        mended(registrations_of_pair),
+        registrations_of_pair,
     output:
         report(
             f"{CONVERGENCE}.svg",
@@ -136,9 +129,7 @@ rule convergence:
         ),
         f"{CONVERGENCE}.png",
     log:
-        f"{LOGS}/convergence/{STUDY.name}/{{experiment}}/{{pair}}.log",
-    conda:
-        ENVIRONMENT
+        logs("convergence", STUDY.name, "{experiment}", "{pair}"),
     params:
         look=LOOK,
         title=pair_title,
@@ -151,7 +142,7 @@ rule convergence:
 
 rule coronal_overview:
     input:
-        mended(prepared_fixed_scans),
+        prepared_fixed_scans,
     output:
         report(
             OVERVIEW,
@@ -160,9 +151,7 @@ rule coronal_overview:
             labels={"experiment": "{experiment}"},
         ),
     log:
-        f"{LOGS}/coronal_overview/{STUDY.name}/{{experiment}}.log",
-    conda:
-        ENVIRONMENT
+        logs("coronal_overview", STUDY.name, "{experiment}"),
     params:
         names=shown_names,
         caption=overview_caption,

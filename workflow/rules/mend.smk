@@ -7,14 +7,12 @@ neither times of files nor Snakemake's memory decides, and results that were cop
 from collections import defaultdict
 from functools import cache
 
-from snakemake.io import ancient, apply_wildcards
-from snakemake.output_index import OutputIndex
-from snakemake.rules import Wildcards, is_callable
-
 from diffeode.checksums import Checksums
 from diffeode.methods.runs import obstacles
 from diffeode.prepare.backends import missing
 from diffeode.upkeep import Kind, Planned, complaints, files_to_compare
+
+from snakemake_internals import ancient_unless
 
 MEMORY = STUDY.results / ".checksums.json"
 _SHOWN = 3
@@ -31,33 +29,8 @@ def plan():
 
 
 def _planned(file):
-    if not Path(file).exists():
-        return Planned(Path(file), (), {})
-    (rule,) = _makers().match_producers(file)
-    wildcards = Wildcards(fromdict=rule.get_wildcards(file))
-    return Planned(Path(file), _inputs(rule, wildcards), _parameters(rule, wildcards))
-
-
-def _inputs(rule, wildcards):
-    """Paths of all that a job of ``rule`` reads, as its script finds them."""
-    return [path for _, item in rule.input._allitems() for path in _paths(_value(rule, item, wildcards))]
-
-
-def _parameters(rule, wildcards):
-    """What a job of ``rule`` is handed, as its script finds it."""
-    return {name: _value(rule, item, wildcards) for name, item in rule.params._allitems()}
-
-
-def _value(rule, item, wildcards):
-    if is_callable(item):
-        return rule.apply_input_function(item, wildcards)[0]
-    return apply_wildcards(item, wildcards) if isinstance(item, str) else item
-
-
-def _paths(value):
-    if isinstance(value, dict):
-        return [path for part in value.values() for path in _paths(part)]
-    return [str(value)] if isinstance(value, str | Path) else [path for part in value for path in _paths(part)]
+    made_from = INTERNALS.made_from(file) if Path(file).exists() else ((), {})
+    return Planned(Path(file), *made_from)
 
 
 # ------------------------------------------------------------------------------------------------ what is wrong
@@ -68,7 +41,7 @@ def judged(thorough=False):
     """Each file of the study that has to be made again, and why; ``thorough``: after reading every file."""
     checksums = Checksums(MEMORY, thorough)
     checksums.compute_ahead(files_to_compare(plan(), STUDY.results), _tell)
-    found = complaints(plan(), STUDY.results, checksums, _is_forced)
+    found = complaints(plan(), STUDY.results, checksums, INTERNALS.is_forced)
     checksums.save()
     return found
 
@@ -77,53 +50,32 @@ def _tell(sentence):
     print(sentence, file=sys.stderr, flush=True)
 
 
-def _is_forced(file):
-    """Whether a file is made again in any case: the user asked for it (--force, --forcerun, --forceall), or `mend` did."""
-    dag = workflow.dag
-    if str(file) in dag.forcefiles:
-        return True
-    return bool(dag.forcerules) and not dag.forcerules.isdisjoint(_makers().match_producers(str(file)))
-
-
-@cache
-def _makers():
-    """Rules by what they make."""
-    return OutputIndex(list(workflow.rules))
-
-
 def mend():
     """Have made again, once, what is damaged, failed or stale, and say so; a dry run removes nothing.
 
     Where no job can run, as for a report or a graph, it is only said. Input functions call this, because only then does
     Snakemake know whether it will run jobs at all.
     """
-    if _begun or not workflow.is_main_process or workflow.touch:
+    if _begun or not INTERNALS.decides:
         return
     _begun.append(True)
-    if workflow.executor_plugin is None:
+    if INTERNALS.only_looks:
         for sentence in sentences(judged()):
             logger.warning(f"This is not up to date: {sentence}")
         return
-    if not workflow.dryrun and any(Path(".snakemake/locks").glob("*")):
-        return  # another Snakemake is at work here, and its files are in flux
+    if not INTERNALS.is_dry and INTERNALS.is_at_work_elsewhere:
+        return  # its files are in flux
     found = judged()
     for file, complaint in found.items():
-        if complaint.kind is Kind.DAMAGED and not workflow.dryrun:
+        if complaint.kind is Kind.DAMAGED and not INTERNALS.is_dry:
             file.unlink()
-        workflow.dag.forcefiles.add(str(file))
+        INTERNALS.force(file)
     for sentence in sentences(found):
         logger.warning(sentence)
-    if not workflow.dryrun:
-        _forget_interruptions()
-    workflow.iocache.clear()
+    if not INTERNALS.is_dry:
+        INTERNALS.forget_interruptions()  # what killed jobs left was judged like everything else
+    INTERNALS.forget_files()
     require_what_is_needed()
-
-
-def _forget_interruptions():
-    """Take from Snakemake what it noted of jobs that were killed: what they left was judged like everything else."""
-    for note in Path(".snakemake/incomplete").rglob("*"):
-        if note.is_file():
-            note.unlink()
 
 
 def sentences(found):
@@ -150,15 +102,15 @@ def require_what_is_needed():
 
     A dry run only says so. Where jobs run elsewhere, only they can know.
     """
-    if workflow.remote_exec or not workflow.local_exec:
+    if not INTERNALS.runs_jobs_here:
         return
-    runs, apart = runs_ahead(), bool(workflow.deployment_settings.deployment_method)
+    runs, apart = runs_ahead(), INTERNALS.makes_environments
     absent = obstacles(runs, apart, provided={run.name for run in runs if descriptor_training(run.name)})
     if not apart:
         absent += filter(None, (missing(*step) for step in sorted(steps_ahead())))
-    for sentence in absent[: len(absent) if workflow.dryrun else -1]:
+    for sentence in absent[: len(absent) if INTERNALS.is_dry else -1]:
         logger.warning(sentence)
-    if absent and not workflow.dryrun:
+    if absent and not INTERNALS.is_dry:
         refuse(absent[-1])
 
 
@@ -190,11 +142,14 @@ def _waits(receipt):
 
 
 def mended(inputs):
-    """``inputs``, once everything has been looked at; ancient to Snakemake unless they are made again."""
+    """``inputs``, once everything has been looked at; ancient to Snakemake unless they are made again.
+
+    The Snakefile puts it around the input functions of all rules with a script.
+    """
 
     def inspect(wildcards):
         mend()
-        return _ancient(inputs(wildcards))
+        return ancient_unless(INTERNALS.is_forced, inputs(wildcards))
 
     return inspect
 
@@ -207,11 +162,3 @@ def inspected(inputs):
         return inputs(wildcards)
 
     return inspect
-
-
-def _ancient(value):
-    if isinstance(value, dict):
-        return {name: _ancient(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_ancient(part) for part in value]
-    return value if _is_forced(value) else ancient(value)

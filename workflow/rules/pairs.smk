@@ -1,6 +1,9 @@
 """From prepared scans to aligned pairs."""
 
 
+include: "functions/pairs.smk"
+
+
 localrules:
     draw_pairs,
 
@@ -10,13 +13,12 @@ localrules:
 rule draw_pairs:
     """The pairs that the study's file stands for, written down."""
     input:
-        mended(lambda w: []),
+        # it reads no file, but what is there is looked at first
+        lambda w: [],
     output:
         update(PAIRS),
     log:
-        f"{LOGS}/draw_pairs/{{experiment}}.log",
-    conda:
-        ENVIRONMENT
+        logs("draw_pairs", "{experiment}"),
     params:
         pairs=pair_rows,
         code=code("draw_pairs"),
@@ -28,15 +30,13 @@ rule draw_pairs:
 
 rule align:
     input:
-        mended(pair_scans),
+        pair_scans,
     output:
         PAIR,
     log:
-        f"{LOGS}/align/{{experiment}}/{{pair}}.log",
+        logs("align", "{experiment}", "{pair}"),
     benchmark:
-        f"{BENCHMARKS}/align/{{experiment}}/{{pair}}.tsv"
-    conda:
-        ENVIRONMENT
+        benchmarks("align", "{experiment}", "{pair}")
     threads: 1
     resources:
         mem_mb=3000,

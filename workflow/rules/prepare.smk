@@ -1,18 +1,20 @@
 """From scans to prepared scans."""
 
 
+include: "functions/prepare.smk"
+
+
 rule cohort:
     """A virtual cohort: nobody was scanned."""
     input:
-        mended(lambda w: []),
+        # it reads no file, but what is there is looked at first
+        lambda w: [],
     output:
         SOURCE,
     log:
-        f"{LOGS}/cohort/{{dataset}}.log",
+        logs("cohort", "{dataset}"),
     benchmark:
-        f"{BENCHMARKS}/cohort/{{dataset}}.tsv"
-    conda:
-        ENVIRONMENT
+        benchmarks("cohort", "{dataset}")
     threads: 1
     resources:
         mem_mb=2000,
@@ -30,15 +32,13 @@ rule cohort:
 rule strip:
     """The brain of a whole head."""
     input:
-        unpack(mended(to_strip)),
+        unpack(to_strip),
     output:
         receipt=BRAIN,
         mask=f"{SCAN}/brain/mask.nii.gz",
     log:
-        f"{LOGS}/strip/{{dataset}}/{{scan}}.log",
+        logs("strip", "{dataset}", "{scan}"),
     cache: "omit-software"
-    conda:
-        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=8000,
@@ -56,15 +56,13 @@ rule strip:
 rule correct:
     """Intensities without the coil's drift."""
     input:
-        unpack(mended(to_correct)),
+        unpack(to_correct),
     output:
         receipt=CORRECTED,
         image=f"{SCAN}/corrected/image.nii.gz",
     log:
-        f"{LOGS}/correct/{{dataset}}/{{scan}}.log",
+        logs("correct", "{dataset}", "{scan}"),
     cache: "omit-software"
-    conda:
-        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=3000,
@@ -81,15 +79,13 @@ rule correct:
 rule place:
     """The way from a template's space to the scan."""
     input:
-        unpack(mended(to_place)),
+        unpack(to_place),
     output:
         receipt=PLACED,
         to_scan=f"{SCAN}/placed/to_scan.txt",
     log:
-        f"{LOGS}/place/{{dataset}}/{{scan}}.log",
+        logs("place", "{dataset}", "{scan}"),
     cache: "omit-software"
-    conda:
-        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=3000,
@@ -108,15 +104,13 @@ rule place:
 rule prepare:
     """The scan as registrations see it, resampled once at most."""
     input:
-        unpack(mended(to_prepare)),
+        unpack(to_prepare),
     output:
         PREPARED,
     log:
-        f"{LOGS}/prepare/{{dataset}}/{{scan}}.log",
+        logs("prepare", "{dataset}", "{scan}"),
     benchmark:
-        f"{BENCHMARKS}/prepare/{{dataset}}/{{scan}}.tsv"
-    conda:
-        ENVIRONMENT
+        benchmarks("prepare", "{dataset}", "{scan}")
     threads: 1
     resources:
         mem_mb=3000,
@@ -134,15 +128,13 @@ rule prepare:
 rule segment:
     """Labels of a prepared scan."""
     input:
-        unpack(mended(to_segment)),
+        unpack(to_segment),
     output:
         receipt=SEGMENTED,
         labels=f"{SCAN}/segmented/labels.nii.gz",
     log:
-        f"{LOGS}/segment/{{dataset}}/{{scan}}.log",
+        logs("segment", "{dataset}", "{scan}"),
     cache: "omit-software"
-    conda:
-        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=8000,

@@ -1,19 +1,20 @@
 """Looking at how scans were prepared: numbers and a picture each, a page for each dataset."""
 
 
+include: "functions/quality.smk"
+
+
 rule inspect_scan:
     input:
-        unpack(mended(to_inspect)),
-        table=mended(label_table_of),
+        unpack(to_inspect),
+        table=label_table_of,
     output:
         numbers=NUMBERS,
         picture=PICTURE,
     log:
-        f"{LOGS}/inspect_scan/{{dataset}}/{{scan}}.log",
+        logs("inspect_scan", "{dataset}", "{scan}"),
     benchmark:
-        f"{BENCHMARKS}/inspect_scan/{{dataset}}/{{scan}}.tsv"
-    conda:
-        ENVIRONMENT
+        benchmarks("inspect_scan", "{dataset}", "{scan}")
     threads: 1
     resources:
         mem_mb=3000,
@@ -29,14 +30,12 @@ rule inspect_scan:
 
 rule quality:
     input:
-        unpack(mended(to_gather)),
+        unpack(to_gather),
     output:
         page=QUALITY,
         table=f"{STUDIED}/quality/{{dataset}}/preparation.tsv",
     log:
-        f"{LOGS}/quality/{STUDY.name}/{{dataset}}.log",
-    conda:
-        ENVIRONMENT
+        logs("quality", STUDY.name, "{dataset}"),
     params:
         adults=lambda w: STUDY.datasets()[w.dataset].recipe.places,
         caption=quality_caption,

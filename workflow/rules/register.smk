@@ -1,18 +1,21 @@
 """The unit of the study: one pair, one run."""
 
 
+include: "functions/register.smk"
+
+
 # The receipt stands for warp, inverse_warp, warped and trace beside it. A registration that fails writes a receipt that
 # says so: the others go on, the tables show it as missing, and rule verdict makes Snakemake fail in the end.
 # threads, gpu and the time limit (0: none) are no params: they may change the time, never which results are up to date.
 rule register:
     input:
-        unpack(mended(registered)),
+        unpack(registered),
     output:
         REGISTRATION,
     log:
-        f"{LOGS}/register/{{experiment}}/{{pair}}/{{run}}.log",
+        logs("register", "{experiment}", "{pair}", "{run}"),
     benchmark:
-        f"{BENCHMARKS}/register/{{experiment}}/{{pair}}/{{run}}.tsv"
+        benchmarks("register", "{experiment}", "{pair}", "{run}")
     conda:
         environment_of
     threads: 1

@@ -1,5 +1,7 @@
 """What the study hands to its user, and whether all went well."""
 
+from diffeode.methods_section import facts_of
+
 
 report: "../report/workflow.rst"
 
@@ -12,7 +14,7 @@ localrules:
 # the table of numbers is newer than every receipt; a thousand receipts as inputs would slow each start of Snakemake
 rule methods_section:
     input:
-        mended(collected),
+        lambda w: COLLECTED,
     output:
         text=f"{STUDIED}/methods.md",
         page=report(
@@ -22,9 +24,7 @@ rule methods_section:
             labels={"figure": "What was done, what to cite"},
         ),
     log:
-        f"{LOGS}/methods_section/{STUDY.name}.log",
-    conda:
-        ENVIRONMENT
+        logs("methods_section", STUDY.name),
     params:
         facts=facts_of(STUDY),
         receipts=receipts(),
@@ -39,15 +39,13 @@ rule methods_section:
 # code tells
 rule verdict:
     input:
-        failures=mended(lambda w: f"{TABLES}/failures.tsv"),
-        suspects=mended(lambda w: f"{TABLES}/suspects.tsv"),
-        others=mended(everything),
+        failures=lambda w: f"{TABLES}/failures.tsv",
+        suspects=lambda w: f"{TABLES}/suspects.tsv",
+        others=everything,
     output:
         VERDICT,
     log:
-        f"{LOGS}/verdict/{STUDY.name}.log",
-    conda:
-        ENVIRONMENT
+        logs("verdict", STUDY.name),
     params:
         registrations=len(UNITS),
         strict=STUDY.strict,

@@ -1,9 +1,12 @@
 """From the tidy table to the study's tables."""
 
 
+include: "functions/statistics.smk"
+
+
 rule summarise:
     input:
-        mended(collected),
+        lambda w: COLLECTED,
     output:
         summary=[f"{TABLES}/summary{suffix}" for suffix in SUFFIXES],
         by_label=[f"{TABLES}/dice_by_label{suffix}" for suffix in SUFFIXES],
@@ -14,9 +17,7 @@ rule summarise:
             labels={"figure": "Summary table"},
         ),
     log:
-        f"{LOGS}/summarise/{STUDY.name}.log",
-    conda:
-        ENVIRONMENT
+        logs("summarise", STUDY.name),
     params:
         summary=table_caption("Mean and standard deviation over pairs; seconds and memory as medians."),
         by_label=table_caption("Dice of each structure, mean and standard deviation over pairs."),
@@ -29,7 +30,7 @@ rule summarise:
 
 rule wilcoxon:
     input:
-        mended(collected),
+        lambda w: COLLECTED,
     output:
         each=[f"{TABLES}/wilcoxon{suffix}" for suffix in SUFFIXES],
         largest=[f"{TABLES}/wilcoxon_largest_p{suffix}" for suffix in SUFFIXES],
@@ -40,9 +41,7 @@ rule wilcoxon:
             labels={"figure": "Wilcoxon tests"},
         ),
     log:
-        f"{LOGS}/wilcoxon/{STUDY.name}.log",
-    conda:
-        ENVIRONMENT
+        logs("wilcoxon", STUDY.name),
     params:
         each=table_caption("One-sided Wilcoxon signed-rank tests: is the mean Dice of run greater than that of other?"),
         largest=table_caption("The largest p over the experiments."),
@@ -55,7 +54,7 @@ rule wilcoxon:
 
 rule failures:
     input:
-        mended(registrations),
+        registrations,
     output:
         failures=f"{TABLES}/failures.tsv",
         failures_page=report(
@@ -72,9 +71,7 @@ rule failures:
             labels={"figure": "Suspect registrations"},
         ),
     log:
-        f"{LOGS}/failures/{STUDY.name}.log",
-    conda:
-        ENVIRONMENT
+        logs("failures", STUDY.name),
     params:
         logs=registration_logs,
         failures=table_caption("Registrations that failed."),

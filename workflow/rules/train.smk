@@ -1,11 +1,14 @@
 """Training a descriptor: scans to weights. A study asks for it where a run names these weights; by hand, `train_descriptor`."""
 
 
+include: "functions/train.smk"
+
+
 # Checkpoints lie beside the weights and are no outputs, so a training that was killed goes on from the last of them.
 rule descriptor_weights:
     input:
-        description=mended(training_description),
-        scans=mended(training_files),
+        description=training_description,
+        scans=training_files,
     output:
         weights=DESCRIPTOR_WEIGHTS,
         curves=report(
@@ -15,11 +18,9 @@ rule descriptor_weights:
             labels={"figure": "descriptor {training}"},
         ),
     log:
-        f"{LOGS}/train/{{training}}.log",
+        logs("train", "{training}"),
     benchmark:
-        f"{BENCHMARKS}/train/{{training}}.tsv"
-    conda:
-        ENVIRONMENT
+        benchmarks("train", "{training}")
     threads: 1
     resources:
         mem_mb=4000,

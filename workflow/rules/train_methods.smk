@@ -1,20 +1,21 @@
 """From aligned pairs of persons who are not registered to the weights of the runs that are learned."""
 
 
+include: "functions/train_methods.smk"
+
+
 # Checkpoints lie beside the receipt and are no outputs, so a training that was stopped goes on from the last of them.
 rule train:
     input:
-        unpack(mended(trained_on)),
+        unpack(trained_on),
     output:
         TRAINED,
     log:
-        f"{LOGS}/train/{{training}}/{{run}}.log",
+        logs("train", "{training}", "{run}"),
     benchmark:
-        f"{BENCHMARKS}/train/{{training}}/{{run}}.tsv"
+        benchmarks("train", "{training}", "{run}")
     wildcard_constraints:
         training=one_of([STUDY.training.name] if STUDY.training else ["none"]),
-    conda:
-        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 6000 * attempt,
@@ -32,7 +33,7 @@ rule train:
 
 rule training_curves:
     input:
-        mended(lambda w: trainings(w.run)),
+        lambda w: trainings(w.run),
     output:
         report(
             f"{TRAINING_CURVES}.svg",
@@ -42,9 +43,7 @@ rule training_curves:
         ),
         f"{TRAINING_CURVES}.png",
     log:
-        f"{LOGS}/training_curves/{STUDY.name}/{{run}}.log",
-    conda:
-        ENVIRONMENT
+        logs("training_curves", STUDY.name, "{run}"),
     params:
         title=lambda w: f"{STUDY.run(w.run).title}, trained on {STUDY.training.title} ({STUDY.training.population})",
         code=code("training_curves"),

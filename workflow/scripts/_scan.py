@@ -9,7 +9,7 @@ _FILES, _WORDS = ("image", "labels", "landmarks"), ("dataset", "subject", "sessi
 
 
 def scan_from(words: dict[str, str]):
-    """The scan that ``scan_fields`` of common.smk put into words."""
+    """The scan that ``scan_fields`` of rules/functions/prepare.smk put into words."""
     from diffeode.datasets.scan import Scan
 
     files = {key: Path(words[key]) if key in words else None for key in _FILES}

@@ -9,8 +9,6 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from snakemake.logging import logger
-from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
 _NOISE = (
@@ -21,19 +19,6 @@ _NOISE = (
     "Rules claiming more threads",
     "Complete log",
 )
-
-
-def show_one_line_per_job(workflow) -> None:
-    """Shorten Snakemake's own messages where the profile asks for a quiet console (``quiet: [..., reason]``)."""
-    settings = workflow.output_settings
-    if Quietness.REASON not in (settings.quiet or ()) or settings.dryrun or not workflow.is_main_process:
-        return
-    for handler in logger.handlers:
-        if handler.name == "DefaultStreamHandler":
-            lines = _OneLinePerJob()
-            handler.filters.insert(0, lines)
-            handler.formatter.format_progress = lines.progress
-            handler.formatter.format_job_error = lines.error
 
 
 class Estimate:
@@ -75,7 +60,7 @@ class Estimate:
         return ahead * (now - self._began) / worked if worked else 0.0
 
 
-class _OneLinePerJob(logging.Filter):
+class OneLinePerJob(logging.Filter):
     """Holds back what announces a job, and says its message again when it has ended."""
 
     def __init__(self) -> None:

@@ -1,0 +1,19 @@
+"""What the numbers of a registration are computed from."""
+
+
+def unit_receipts(wildcards):
+    pair = planned_pair(wildcards)
+    scans = {"fixed": prepared(pair.fixed), "moving": prepared(pair.moving)}
+    labels = {"fixed_labels": labels_of(pair.fixed), "moving_labels": labels_of(pair.moving)}
+    found = {"registration": REGISTRATION.format(**wildcards), "pair": PAIR.format(**wildcards)}
+    return {**found, **scans, **labels, "label_table": label_tables(wildcards)}
+
+
+def label_tables(wildcards):
+    """The table of structures to evaluate, or none."""
+    table = STUDY.experiment(wildcards.experiment).labels
+    return [str(table)] if table else []
+
+
+def unit_metrics(wildcards):
+    return [METRICS.format(**unit) for unit in UNITS]

@@ -1,0 +1,28 @@
+"""What is looked at of prepared scans."""
+
+
+def to_inspect(wildcards):
+    scan = scan_of(wildcards)
+    shown = STUDY.datasets()[scan.dataset].labels and (scan.dataset, scan.id) in STUDY.scans()
+    labels = {"labels": labels_of(scan)} if shown else {}
+    return {"image": image_file(scan), "prepared": prepared(scan), **labels, **template_files(scan)}
+
+
+def label_table_of(wildcards):
+    """The structures of a dataset, or none."""
+    table = STUDY.datasets()[wildcards.dataset].labels
+    return [str(table)] if table else []
+
+
+def scans_of_dataset(wildcards):
+    return [scan for scan in SCANS.values() if scan.dataset == wildcards.dataset]
+
+
+def to_gather(wildcards):
+    scans = scans_of_dataset(wildcards)
+    return {"numbers": [unit(NUMBERS, s) for s in scans], "pictures": [unit(PICTURE, s) for s in scans]}
+
+
+def quality_caption(wildcards):
+    dataset = STUDY.datasets()[wildcards.dataset]
+    return f"{dataset.title}, {dataset.population}: scans as they were prepared for the study {STUDY.title}."
