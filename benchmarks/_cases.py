@@ -18,6 +18,7 @@ from diffeode.image import Image, Labels, bounding_box
 from diffeode.methods.harness import Task
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.recipe import Recipe
+from diffeode.prepare.registry import scaling_tool
 from diffeode.prepare.scan import prepare_image
 from diffeode.receipt import damage, read_receipt, write_receipt
 from diffeode.source import code_hash
@@ -86,8 +87,13 @@ def ensure_case(make: Maker, fixed: Path, moving: Path, folder: Path) -> Path:
 
 def _case_code() -> str:
     """Hash of the code and the recipe that make pairs."""
-    code = code_hash(Path(__file__), "diffeode.prepare.pair", "diffeode.prepare.scan")
+    scaling = scaling_tool(_albert_recipe().intensity).module
+    code = code_hash(Path(__file__), "diffeode.prepare.pair", "diffeode.prepare.scan", scaling)
     return hashlib.sha256((code + _ALBERT.read_text(encoding="utf-8")).encode()).hexdigest()
+
+
+def _albert_recipe() -> Recipe:
+    return Recipe(**yaml.safe_load(_ALBERT.read_text(encoding="utf-8"))["prepare"])
 
 
 def case_digest(folder: Path) -> str:
@@ -124,7 +130,7 @@ def _stamps(folders: Sequence[Path]) -> list[str]:
 
 def albert(fixed: Path, moving: Path) -> Case:
     """T1w to T2w at the native grid, prepared and aligned as the study ``config/albert.yaml`` does."""
-    recipe = Recipe(**yaml.safe_load(_ALBERT.read_text(encoding="utf-8"))["prepare"])
+    recipe = _albert_recipe()
     return _aligned(_prepared(fixed, "T2w", recipe), _prepared(moving, "T1w", recipe), _drawn(fixed), _drawn(moving))
 
 

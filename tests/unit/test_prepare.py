@@ -15,13 +15,14 @@ from diffeode.datasets.bids import list_scans
 from diffeode.datasets.scan import Scan
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.image import Image, Labels
-from diffeode.prepare.bias import n4
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
 from diffeode.prepare.pair import align_pair, read_task, write_aligned_pair
 from diffeode.prepare.recipe import Recipe
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.scan import prepare_image, prepare_scan, read_landmarks
+from diffeode.prepare.step_tool import Resources
+from diffeode.prepare.steps.n4 import n4
 from diffeode.prepare.units import Before
 from diffeode.receipt import damage, read_receipt
 from diffeode.resample import antialiased
@@ -99,7 +100,7 @@ def test_n4_takes_a_known_bias_away():
     tissue = np.where(ndimage.gaussian_filter(np.random.default_rng(0).normal(size=GRID.shape), 1) > 0, 400.0, 600.0)
     slope = np.exp(0.4 * (GRID.voxels()[..., 0] / 10 - 1))
     biased = Image(np.where(ball(9), tissue * slope, 0), GRID)
-    corrected = n4(biased, ball(9), threads=1).data
+    corrected = n4(biased, ball(9), "T1w", Resources()).data
 
     def drift(data: np.ndarray) -> float:
         return float(

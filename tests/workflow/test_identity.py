@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from diffeode.methods.registry import method_module
-from diffeode.prepare.backends import backend_modules
 from diffeode.source import imported_modules
 
 pytestmark = pytest.mark.workflow
@@ -78,19 +77,35 @@ def test_a_run_s_identity_covers_its_own_method_and_no_other(rich_plan, rule):
     assert trained <= rich_plan.covered[rich_plan.the("train").handed.params.code]
 
 
-@pytest.mark.parametrize(
-    ("rule", "choices"),
-    [("strip", ["brain"]), ("correct", ["bias", "intensity"]), ("segment", ["labels"])],
-)
-def test_a_step_s_identity_covers_the_tools_that_were_chosen(rich_plan, rule, choices):
-    for job in rich_plan.of(rule):
-        chosen = {choice: job.handed.params.choices[choice] for choice in choices}
-        modules = backend_modules(**chosen)
-        assert modules
-        assert set(modules) <= rich_plan.covered[job.handed.params.code]
-    (strips, others) = ({job.handed.params.code for job in rich_plan.of("strip", dataset=name)} for name in DATASETS)
-    assert len(strips) == len(others) == 1
-    assert strips.isdisjoint(others)
+def test_a_step_s_identity_covers_the_tools_that_were_chosen_and_no_others(rich_plan):
+    found = {}
+    for job in (job for rule in ALL_TOOLS for job in rich_plan.of(rule)):
+        kind = "T1w" if "T1w" in job.wildcards["scan"] else "T2w"
+        covered = rich_plan.covered[job.handed.params.code]
+        tools = {name.removeprefix(STEPS) for name in covered if name.startswith(STEPS)}
+        found.setdefault((job.rule, job.wildcards["dataset"]), {}).setdefault(kind, set()).add(frozenset(tools))
+    assert found == {
+        (rule, dataset): {kind: {frozenset(tools)} for kind, tools in kinds.items()}
+        for rule, datasets in ALL_TOOLS.items()
+        for dataset, kinds in datasets.items()
+    }
 
 
-DATASETS = ("heads", "drawn")
+STEPS = "diffeode.prepare.steps."
+
+
+def both(*tools: str) -> dict[str, set[str]]:
+    """The same tools for both contrasts."""
+    return {kind: set(tools) for kind in ("T1w", "T2w")}
+
+
+ALL_TOOLS = {
+    "strip": {"heads": both("synthstrip"), "drawn": both("mindgrab")},
+    # mri_normalize works on T1w alone
+    "correct": {"heads": both("n4"), "drawn": {"T1w": {"nu_correct", "mri_normalize"}, "T2w": {"nu_correct"}}},
+    "place": {"heads": both("icbm152"), "drawn": both()},
+    "prepare": {"heads": both("white_stripe"), "drawn": both("robust"), "cohort": both("robust")},
+    "segment": {"heads": both("synthseg")},
+    "inspect_scan": {"heads": both("icbm152"), "drawn": both()},
+}
+"""By rule, dataset and contrast: the files of diffeode.prepare.steps whose code decides the result."""

@@ -19,7 +19,7 @@ from diffeode.datasets.pairs import pairs_table
 from diffeode.errors import InputError
 from diffeode.methods.registry import method_class, method_module
 from diffeode.methods_section import facts_of
-from diffeode.prepare.backends import backend_modules, weights_read
+from diffeode.prepare.needs import weights_read
 from diffeode.source import code_hash
 from diffeode.study_files import (
     load_dataset,
@@ -352,15 +352,23 @@ def t1w_fields(wildcards):
     return image_fields(STUDY.datasets()[scan.dataset].t1w_of(scan)) if recipe_of(scan).leans_on_t1w(scan) else {}
 
 
-def step_code(script, *choices):
-    """The code of a step and of the tools that a scan's recipe chooses for it."""
+def step_code(script, *modules):
+    """The code of a step, by default of the module of its name, and of the tools that a scan's recipe chooses for it."""
 
     def given(wildcards):
-        recipe = recipe_of(scan_of(wildcards))
-        chosen = backend_modules(**{choice: getattr(recipe, choice) for choice in choices})
-        return code(script, f"diffeode.prepare.{script}", *chosen, beside=["_scan"])
+        scan = scan_of(wildcards)
+        chosen = [tool.module for tool in recipe_of(scan).tools_of(script, scan)]
+        return code(script, *(modules or [f"diffeode.prepare.{script}"]), *chosen, beside=["_scan"])
 
     return given
+
+
+def inspection_code(wildcards):
+    """The code that looks at a prepared scan, and that of the template that its recipe chooses."""
+    scan = scan_of(wildcards)
+    template = [tool.module for tool in recipe_of(scan).tools_of("place", scan)]
+    modules = ["diffeode.figures.preparation", "diffeode.prepare.template", "diffeode.datasets.scan"]
+    return code("inspect_scan", *modules, *template, beside=["_scan"])
 
 
 # ------------------------------------------------------------------------------------------------ pairs

@@ -13,7 +13,7 @@ from snakemake.rules import Wildcards, is_callable
 
 from diffeode.checksums import Checksums
 from diffeode.methods.runs import obstacles
-from diffeode.prepare.backends import missing
+from diffeode.prepare.needs import missing
 from diffeode.upkeep import Kind, Planned, complaints, files_to_compare
 
 MEMORY = STUDY.results / ".checksums.json"

@@ -46,7 +46,7 @@ rule strip:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("brain"),
         reads=step_reads("brain"),
-        code=step_code("strip", "brain"),
+        code=step_code("strip"),
     message:
         "finding the brain of {wildcards.dataset} {wildcards.scan}"
     script:
@@ -71,7 +71,7 @@ rule correct:
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("bias", "intensity"),
-        code=step_code("correct", "bias", "intensity"),
+        code=step_code("correct"),
     message:
         "correcting the intensities of {wildcards.dataset} {wildcards.scan}"
     script:
@@ -124,7 +124,7 @@ rule prepare:
         scan=lambda w: scan_fields(scan_of(w)),
         choices=step_params("intensity", "spacing_mm"),
         seed=STUDY.seed,
-        code=code("prepare", "diffeode.prepare.scan", beside=["_scan"]),
+        code=step_code("prepare", "diffeode.prepare.scan"),
     message:
         "preparing {wildcards.dataset} {wildcards.scan}"
     script:
@@ -150,7 +150,7 @@ rule segment:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("labels"),
         reads=step_reads("labels"),
-        code=step_code("segment", "labels"),
+        code=step_code("segment"),
     message:
         "segmenting {wildcards.dataset} {wildcards.scan}"
     script:

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 import torch
@@ -22,48 +22,13 @@ from torch.nn import functional as F
 
 from diffeode.errors import InputError
 from diffeode.optimise.memory import keep_freed_memory
+from diffeode.prepare.architecture import Architecture
+from diffeode.prepare.step_tool import Progress
 from diffeode.threads import use_threads
-
-Progress = Callable[[float, str], None]
-"""Told the fraction done, 0 to 1, and what is going on."""
 
 _SLAB = 16
 _CHUNK = 2**14
 _GROUP_NORM_EPSILON = 1e-5
-
-
-def silent(fraction: float, message: str) -> None:
-    """Progress that nobody watches."""
-
-
-@final
-@dataclass(frozen=True)
-class Architecture:
-    """What a MeshNet is made of.
-
-    Attributes:
-        channels: of every hidden layer; the input has one.
-        classes: of the last layer, a 1 x 1 x 1 convolution.
-        dilations: of the 3 x 3 x 3 convolutions, in voxels; each is padded with as many zeros.
-        normalised: each channel is brought to mean 0 and variance 1 over the volume before the activation (GroupNorm
-            with one channel a group, without affine); the convolutions then have no bias.
-        activation: ``gelu`` (exact) or ``elu``.
-    """
-
-    channels: int
-    classes: int
-    dilations: tuple[int, ...]
-    normalised: bool
-    activation: Literal["gelu", "elu"]
-
-    def shapes(self) -> list[tuple[int, ...]]:
-        """Of the trained tensors, from the input to the output: weight, and bias where there is one."""
-        shapes, incoming = [], 1
-        for _ in self.dilations:
-            shapes.append((self.channels, incoming, 3, 3, 3))
-            shapes += [] if self.normalised else [(self.channels,)]
-            incoming = self.channels
-        return [*shapes, (self.classes, incoming, 1, 1, 1), (self.classes,)]
 
 
 @final

@@ -11,9 +11,9 @@ from diffeode import io
 from diffeode.datasets.scan import ANATOMICAL, Scan
 from diffeode.errors import InputError
 from diffeode.image import Image, Labels
-from diffeode.prepare.brain import without_negatives
-from diffeode.prepare.intensity import robust, white_stripe, without_outliers
-from diffeode.prepare.plausible import stripped_brain
+from diffeode.prepare.brain import stripped_brain, without_negatives
+from diffeode.prepare.intensity import without_outliers
+from diffeode.prepare.registry import scaling_tool
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.units import LABELS, TO_SCAN, Before, Placement
 from diffeode.presence import require_file
@@ -30,38 +30,57 @@ def prepare_image(
     image: Image,
     name: str,
     mask: np.ndarray | None = None,
-    placement: Placement | None = None,
     intensity: str = "robust",
     modality: str = ANATOMICAL,
     spacing_mm: float | None = None,
 ) -> tuple[Image, np.ndarray]:
-    """The prepared image and its brain, ``(X, Y, Z)`` bool: resampled once at most, in [0, 1], background exactly 0.
+    """A scan, as it was read, prepared in its own space: the image and its brain, as :func:`finished_image` has them.
 
     Args:
         name: what messages call the scan.
         mask: the brain on the grid of ``image``, ``(X, Y, Z)`` bool; what is above zero where not given.
-        placement: where the template's space lies; the image keeps its own where not given.
-        intensity, spacing_mm: as in :class:`diffeode.prepare.recipe.Recipe`.
-        modality: which white matter ``white-stripe`` looks for.
+        intensity, modality, spacing_mm: as of :func:`finished_image`.
 
     Raises:
         InputError: the brain is empty or constant, or the image is a whole head or largely negative.
     """
     image = without_negatives(image, name)
-    if mask is None:
-        mask = stripped_brain(image, name)
-    if mask.any():
-        image = without_outliers(image, mask)
+    brain = stripped_brain(image, name) if mask is None else mask
+    return finished_image(image, brain, name, None, intensity, modality, spacing_mm)
+
+
+def finished_image(
+    image: Image,
+    brain: np.ndarray,
+    name: str,
+    placement: Placement | None,
+    intensity: str,
+    modality: str,
+    spacing_mm: float | None,
+) -> tuple[Image, np.ndarray]:
+    """The prepared image and its brain, ``(X, Y, Z)`` bool: resampled once at most, in [0, 1], background exactly 0.
+
+    Args:
+        image: without negative intensities (:func:`diffeode.prepare.brain.without_negatives`).
+        brain: on the grid of ``image``, ``(X, Y, Z)`` bool.
+        name: what messages call the scan.
+        placement: where the template's space lies; the image keeps its own where None.
+        intensity, spacing_mm: as in :class:`diffeode.prepare.recipe.Recipe`.
+        modality: which white matter ``white-stripe`` looks for.
+
+    Raises:
+        InputError: the brain is empty or constant.
+    """
+    if brain.any():
+        image = without_outliers(image, brain)
     grid = placement.grid if placement else image.grid
     if spacing_mm is not None:
         grid = grid.resample(spacing_mm)
     if grid is not image.grid:
-        image, mask = resample_brain(image, mask, grid, placement.to_scan if placement else None)
-    if not mask.any():
+        image, brain = resample_brain(image, brain, grid, placement.to_scan if placement else None)
+    if not brain.any():
         raise InputError(f"The brain of {name} is empty on the prepared grid; look at its mask and where it lies.")
-    if intensity == "white-stripe":
-        return white_stripe(image, mask, modality, name), mask
-    return robust(image, mask, name), mask
+    return scaling_tool(intensity).function(image, brain, modality, name), brain
 
 
 def prepare_scan(
@@ -86,7 +105,7 @@ def prepare_scan(
     mask = before.mask(scan, original)
     labels = read_scan_labels(scan.labels, original.grid, scan.image, scan.orientation) if scan.labels else None
     landmarks = read_landmarks(scan.landmarks) if scan.landmarks else None
-    image, mask = prepare_image(original, str(scan.image), mask, placement, intensity, scan.modality, spacing_mm)
+    image, mask = finished_image(original, mask, str(scan.image), placement, intensity, scan.modality, spacing_mm)
 
     io.write_image(folder / "image.nii.gz", image)
     io.write_labels(folder / "mask.nii.gz", Labels(mask, image.grid))
