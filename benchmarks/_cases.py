@@ -24,6 +24,7 @@ from diffeode.receipt import damage, read_receipt, write_receipt
 from diffeode.source import code_hash
 from diffeode.space import Grid
 from diffeode.transform import Affine
+from diffeode.units.pair import PairUnit
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _ALBERT = REPOSITORY / "config" / "datasets" / "albert.yaml"
@@ -107,7 +108,7 @@ def read_case(folder: Path) -> Case:
     """The pair in ``folder``."""
     images = {name: io.read_image(folder / f"{name}.nii.gz") for name in _IMAGES}
     labels = {name: io.read_labels(folder / f"{name}.nii.gz") for name in _LABELS}
-    return Case(moving_to_scan=io.read_affine(folder / "moving_to_scan.txt"), **images, **labels)
+    return Case(moving_to_scan=PairUnit(folder).moving_to_scan(), **images, **labels)
 
 
 def _write_case(folder: Path, case: Case, about: dict[str, object]) -> None:
@@ -115,8 +116,9 @@ def _write_case(folder: Path, case: Case, about: dict[str, object]) -> None:
         io.write_image(folder / f"{name}.nii.gz", getattr(case, name))
     for name in _LABELS:
         io.write_labels(folder / f"{name}.nii.gz", getattr(case, name))
-    io.write_affine(folder / "moving_to_scan.txt", case.moving_to_scan)
-    files = [*(f"{name}.nii.gz" for name in (*_IMAGES, *_LABELS)), "moving_to_scan.txt"]
+    alignment = PairUnit(folder).moving_to_scan_file
+    io.write_affine(alignment, case.moving_to_scan)
+    files = [*(f"{name}.nii.gz" for name in (*_IMAGES, *_LABELS)), alignment.name]
     write_receipt(folder, files, about)
 
 
@@ -220,7 +222,7 @@ def _prepared(folder: Path, modality: str, recipe: Recipe) -> Image:
 
 
 def _aligned(fixed: Image, scan: Image, fixed_labels: Labels, moving_labels: Labels) -> Case:
-    _, moving, _, to_scan = align_pair(fixed, scan, "affine", "resample", threads=1, seed=SEED)
+    moving, to_scan = align_pair(fixed, scan, "affine", "resample", threads=1, seed=SEED)
     return Case(fixed, moving, scan, to_scan, fixed_labels, moving_labels)
 
 

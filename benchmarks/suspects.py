@@ -82,7 +82,7 @@ def _task(fixed: Image, moving: Image, alignment: str) -> Task:
     if alignment == "plain":
         to_scan = affine_registration(fixed, moving, 1, SEED)
         return Task(fixed, warp_image(moving, to_scan, fixed.grid), moving, to_scan)
-    _, aligned, _, to_scan = align_pair(fixed, moving, alignment, "resample", 1, SEED)
+    aligned, to_scan = align_pair(fixed, moving, alignment, "resample", 1, SEED)
     return Task(fixed, aligned, moving, to_scan)
 
 

@@ -142,7 +142,7 @@ rule convergence:
     params:
         look=LOOK,
         title=pair_title,
-        code=code("convergence", "diffeode.figures.convergence", "diffeode.receipt"),
+        code=code("convergence", "diffeode.figures.convergence", "diffeode.units.registration"),
     message:
         "drawing convergence {wildcards.experiment} {wildcards.pair}"
     script:
@@ -166,7 +166,7 @@ rule coronal_overview:
     params:
         names=shown_names,
         caption=overview_caption,
-        code=code("coronal_overview", "diffeode.figures.coronal_overview", "diffeode.receipt"),
+        code=code("coronal_overview", "diffeode.figures.coronal_overview", "diffeode.units.scan"),
     message:
         "drawing the fixed scans of {wildcards.experiment}"
     script:

@@ -11,19 +11,18 @@ from diffeode import io
 from diffeode.datasets.scan import ANATOMICAL, Scan
 from diffeode.errors import InputError
 from diffeode.image import Image, Labels
+from diffeode.landmarks import read_landmarks
 from diffeode.prepare.brain import stripped_brain, without_negatives
 from diffeode.prepare.intensity import without_outliers
 from diffeode.prepare.registry import scaling_tool
 from diffeode.prepare.resolution import resample_brain
-from diffeode.prepare.units import LABELS, TO_SCAN, Before, Placement
-from diffeode.presence import require_file
-from diffeode.receipt import write_receipt
+from diffeode.prepare.units import Before, Placement
 from diffeode.software import preparing_versions
 from diffeode.space import Grid
 from diffeode.transform import Affine
+from diffeode.units.scan import ScanUnit
 
 _LABEL_GRID_TOLERANCE_MM = 0.05
-_LANDMARK_COLUMNS = ("name", "x", "y", "z")
 
 
 def prepare_image(
@@ -107,24 +106,14 @@ def prepare_scan(
     landmarks = read_landmarks(scan.landmarks) if scan.landmarks else None
     image, mask = finished_image(original, mask, str(scan.image), placement, intensity, scan.modality, spacing_mm)
 
-    io.write_image(folder / "image.nii.gz", image)
-    io.write_labels(folder / "mask.nii.gz", Labels(mask, image.grid))
-    files = ["image.nii.gz", "mask.nii.gz"]
     to_scan = placement.to_scan if placement else Affine()
-    if placement:
-        io.write_affine(folder / TO_SCAN, to_scan)
-        files.append(TO_SCAN)
     if labels is not None:
-        io.write_labels(folder / LABELS, Labels(labels.data, moved_grid(labels.grid, to_scan)))
-        files.append(LABELS)
+        labels = Labels(labels.data, moved_grid(labels.grid, to_scan))
     if landmarks is not None:
-        with io.written_whole(folder / "landmarks.tsv") as temporary:
-            moved_landmarks(landmarks, to_scan).to_csv(temporary, sep="\t", index=False)
-        files.append("landmarks.tsv")
+        landmarks = moved_landmarks(landmarks, to_scan)
     choices = {**before.choices(), "intensity": intensity, "spacing_mm": spacing_mm}
-    write_receipt(
-        folder, files, {**_provenance(scan), "recipe": choices, "seed": seed, "software": preparing_versions()}
-    )
+    content = {**_provenance(scan), "recipe": choices, "seed": seed, "software": preparing_versions()}
+    ScanUnit(folder).write(image, mask, to_scan if placement else None, labels, landmarks, content)
 
 
 def moved_grid(grid: Grid, to_scan: Affine) -> Grid:
@@ -155,26 +144,6 @@ def read_scan_labels(path: Path, grid: Grid, scan: Path, orientation: str | None
     if not labels.data.any():
         raise InputError(f"Label map {path} is empty (0 everywhere); remove it or give the right one.")
     return labels
-
-
-def read_landmarks(path: Path) -> pd.DataFrame:
-    """Named points, columns ``name x y z``, RAS mm.
-
-    Raises:
-        InputError: missing, without one of the columns, with a name twice or a coordinate that is not a finite number.
-    """
-    require_file(path, "table of landmarks")
-    try:
-        table = pd.read_csv(path, sep="\t", dtype={"name": str})
-        coordinates = table[["x", "y", "z"]].to_numpy(dtype=np.float64)
-        repeated = table["name"].duplicated().any()
-    except (KeyError, ValueError):
-        raise InputError(
-            f"{path} is no table of landmarks; give tab-separated columns name, x, y, z with numbers in mm."
-        ) from None
-    if repeated or not np.isfinite(coordinates).all():
-        raise InputError(f"{path} has a landmark twice or one without finite coordinates; repair that row.")
-    return table[list(_LANDMARK_COLUMNS)]
 
 
 def _provenance(scan: Scan) -> dict[str, object]:

@@ -8,8 +8,9 @@ from diffeode import io
 from diffeode.datasets.scan import Scan
 from diffeode.prepare.registry import find_tool
 from diffeode.prepare.step_tool import Resources, print_progress
-from diffeode.prepare.units import LABELS, about, intact
+from diffeode.prepare.units import LABELS, about
 from diffeode.receipt import write_receipt
+from diffeode.units.scan import ScanUnit
 
 
 def segment(scan: Scan, choice: str, prepared: Path, folder: Path, threads: int = 1) -> None:
@@ -21,7 +22,8 @@ def segment(scan: Scan, choice: str, prepared: Path, folder: Path, threads: int 
         DamagedFileError: the prepared scan is not what its receipt says.
     """
     tool = find_tool("labels", choice)
-    image = io.read_image(intact(prepared) / "image.nii.gz")
+    unit = ScanUnit(prepared)
+    unit.require_intact()
     name = f"{scan.id} of dataset {scan.dataset}"
-    io.write_labels(folder / LABELS, tool.function(image, name, Resources(threads, print_progress)))
+    io.write_labels(folder / LABELS, tool.function(unit.image(), name, Resources(threads, print_progress)))
     write_receipt(folder, [LABELS], about(scan, "segmentation", choice, tool.programs()))
