@@ -7,6 +7,7 @@ import pytest
 
 from diffeode.methods.registry import method_module
 from diffeode.source import imported_modules
+from diffeode.weights import load_weights
 
 pytestmark = pytest.mark.workflow
 
@@ -89,6 +90,15 @@ def test_a_step_s_identity_covers_the_tools_that_were_chosen_and_no_others(rich_
         for rule, datasets in ALL_TOOLS.items()
         for dataset, kinds in datasets.items()
     }
+
+
+def test_a_step_is_known_by_the_weights_that_its_tools_read(rich_plan):
+    """Every rule asks, so that a new tool of any step may read weights."""
+    mindgrab = {"meshnet-mindgrab": load_weights("meshnet-mindgrab").sha256}
+    jobs = [job for rule in ("strip", "correct", "place", "prepare", "segment") for job in rich_plan.of(rule)]
+    for job in jobs:
+        reads_mindgrab = (job.rule, job.wildcards["dataset"]) == ("strip", "drawn")
+        assert job.handed.params.reads == (mindgrab if reads_mindgrab else {})
 
 
 STEPS = "diffeode.prepare.steps."

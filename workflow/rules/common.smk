@@ -341,9 +341,15 @@ def step_params(*choices):
     return given
 
 
-def step_reads(step):
-    """Checksums of the trained weights that a step reads, as its scan's recipe chooses."""
-    return lambda wildcards: weights_read(step, getattr(recipe_of(scan_of(wildcards)), step))
+def step_reads(script):
+    """Checksums of the trained weights that the tools of a step read, as its scan's recipe chooses them."""
+
+    def given(wildcards):
+        scan = scan_of(wildcards)
+        read = [weights_read(tool.step, tool.name) for tool in recipe_of(scan).tools_of(script, scan)]
+        return {name: checksum for checksums in read for name, checksum in checksums.items()}
+
+    return given
 
 
 def t1w_fields(wildcards):

@@ -45,7 +45,7 @@ rule strip:
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("brain"),
-        reads=step_reads("brain"),
+        reads=step_reads("strip"),
         code=step_code("strip"),
     message:
         "finding the brain of {wildcards.dataset} {wildcards.scan}"
@@ -71,6 +71,7 @@ rule correct:
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("bias", "intensity"),
+        reads=step_reads("correct"),
         code=step_code("correct"),
     message:
         "correcting the intensities of {wildcards.dataset} {wildcards.scan}"
@@ -98,6 +99,7 @@ rule place:
         t1w=t1w_fields,
         choices=step_params("template"),
         seed=STUDY.seed,
+        reads=step_reads("place"),
         code=step_code("place"),
     message:
         "placing {wildcards.dataset} {wildcards.scan}"
@@ -124,6 +126,7 @@ rule prepare:
         scan=lambda w: scan_fields(scan_of(w)),
         choices=step_params("intensity", "spacing_mm"),
         seed=STUDY.seed,
+        reads=step_reads("prepare"),
         code=step_code("prepare", "diffeode.prepare.scan"),
     message:
         "preparing {wildcards.dataset} {wildcards.scan}"
@@ -149,7 +152,7 @@ rule segment:
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("labels"),
-        reads=step_reads("labels"),
+        reads=step_reads("segment"),
         code=step_code("segment"),
     message:
         "segmenting {wildcards.dataset} {wildcards.scan}"
