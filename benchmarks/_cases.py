@@ -18,11 +18,13 @@ from diffeode.image import Image, Labels, bounding_box
 from diffeode.methods.harness import Task
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.recipe import Recipe
+from diffeode.prepare.registry import scaling_tool
 from diffeode.prepare.scan import prepare_image
 from diffeode.receipt import damage, read_receipt, write_receipt
 from diffeode.source import code_hash
 from diffeode.space import Grid
 from diffeode.transform import Affine
+from diffeode.units.pair import PairUnit
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _ALBERT = REPOSITORY / "config" / "datasets" / "albert.yaml"
@@ -86,8 +88,13 @@ def ensure_case(make: Maker, fixed: Path, moving: Path, folder: Path) -> Path:
 
 def _case_code() -> str:
     """Hash of the code and the recipe that make pairs."""
-    code = code_hash(Path(__file__), "diffeode.prepare.pair", "diffeode.prepare.scan")
+    scaling = scaling_tool(_albert_recipe().intensity).module
+    code = code_hash(Path(__file__), "diffeode.prepare.pair", "diffeode.prepare.scan", scaling)
     return hashlib.sha256((code + _ALBERT.read_text(encoding="utf-8")).encode()).hexdigest()
+
+
+def _albert_recipe() -> Recipe:
+    return Recipe(**yaml.safe_load(_ALBERT.read_text(encoding="utf-8"))["prepare"])
 
 
 def case_digest(folder: Path) -> str:
@@ -101,7 +108,7 @@ def read_case(folder: Path) -> Case:
     """The pair in ``folder``."""
     images = {name: io.read_image(folder / f"{name}.nii.gz") for name in _IMAGES}
     labels = {name: io.read_labels(folder / f"{name}.nii.gz") for name in _LABELS}
-    return Case(moving_to_scan=io.read_affine(folder / "moving_to_scan.txt"), **images, **labels)
+    return Case(moving_to_scan=PairUnit(folder).moving_to_scan(), **images, **labels)
 
 
 def _write_case(folder: Path, case: Case, about: dict[str, object]) -> None:
@@ -109,8 +116,9 @@ def _write_case(folder: Path, case: Case, about: dict[str, object]) -> None:
         io.write_image(folder / f"{name}.nii.gz", getattr(case, name))
     for name in _LABELS:
         io.write_labels(folder / f"{name}.nii.gz", getattr(case, name))
-    io.write_affine(folder / "moving_to_scan.txt", case.moving_to_scan)
-    files = [*(f"{name}.nii.gz" for name in (*_IMAGES, *_LABELS)), "moving_to_scan.txt"]
+    alignment = PairUnit(folder).moving_to_scan_file
+    io.write_affine(alignment, case.moving_to_scan)
+    files = [*(f"{name}.nii.gz" for name in (*_IMAGES, *_LABELS)), alignment.name]
     write_receipt(folder, files, about)
 
 
@@ -124,7 +132,7 @@ def _stamps(folders: Sequence[Path]) -> list[str]:
 
 def albert(fixed: Path, moving: Path) -> Case:
     """T1w to T2w at the native grid, prepared and aligned as the study ``config/albert.yaml`` does."""
-    recipe = Recipe(**yaml.safe_load(_ALBERT.read_text(encoding="utf-8"))["prepare"])
+    recipe = _albert_recipe()
     return _aligned(_prepared(fixed, "T2w", recipe), _prepared(moving, "T1w", recipe), _drawn(fixed), _drawn(moving))
 
 
@@ -214,7 +222,7 @@ def _prepared(folder: Path, modality: str, recipe: Recipe) -> Image:
 
 
 def _aligned(fixed: Image, scan: Image, fixed_labels: Labels, moving_labels: Labels) -> Case:
-    _, moving, _, to_scan = align_pair(fixed, scan, "affine", "resample", threads=1, seed=SEED)
+    moving, to_scan = align_pair(fixed, scan, "affine", "resample", threads=1, seed=SEED)
     return Case(fixed, moving, scan, to_scan, fixed_labels, moving_labels)
 
 

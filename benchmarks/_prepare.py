@@ -14,8 +14,8 @@ import numpy as np
 
 from diffeode import io
 from diffeode.image import Image, Labels
-from diffeode.prepare.mindgrab import mindgrab_mask
-from diffeode.prepare.subcortical import subcortical_labels
+from diffeode.prepare.steps.mindgrab import mindgrab_mask
+from diffeode.prepare.steps.subcortical import subcortical_labels
 
 _AIR = 0.1
 """What is darker than this part of the 98 % quantile is air or bone."""

@@ -27,7 +27,8 @@ from diffeode.image import Image, Labels
 from diffeode.prepare.affine import affine_registration
 from diffeode.prepare.brain import without_negatives
 from diffeode.prepare.resolution import resample_brain
-from diffeode.prepare.template import Template, align_to_template, icbm152
+from diffeode.prepare.steps.icbm152 import icbm152
+from diffeode.prepare.template import Template, align_to_template
 from diffeode.transform import Affine, warp_labels
 
 RESULTS = Path(__file__).parent / "results"

@@ -27,7 +27,7 @@ from diffeode.weights import load_weights
 KEYS = ("dataset", "scan", "threads")
 PARTS = ("brain", "segmentation")
 _WEIGHTS = {"brain": "meshnet-mindgrab", "segmentation": "meshnet-subcortical"}
-_MODULES = {"brain": "diffeode.prepare.mindgrab", "segmentation": "diffeode.prepare.subcortical"}
+_MODULES = {"brain": "diffeode.prepare.steps.mindgrab", "segmentation": "diffeode.prepare.steps.subcortical"}
 
 
 @dataclass(frozen=True)

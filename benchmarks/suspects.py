@@ -33,6 +33,7 @@ from diffeode.methods.runs import load_run
 from diffeode.prepare.affine import affine_registration
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.pair import align_pair
+from diffeode.prepare.registry import scaling_tool
 from diffeode.prepare.scan import prepare_image
 from diffeode.source import code_hash
 from diffeode.transform import DisplacementField, densify, warp_image
@@ -52,7 +53,8 @@ def measure(data: Path, table: Table) -> None:
     The verdict's own file does not count as code: its thresholds change no number.
     """
     cases = list(spoiled_cases(clean_cases(data, SCRATCH)))
-    modules = ("diffeode.methods.neural_ode", "diffeode.prepare.pair", "diffeode.prepare.scan")
+    scaling = scaling_tool("robust").module
+    modules = ("diffeode.methods.neural_ode", "diffeode.prepare.pair", "diffeode.prepare.scan", scaling)
     code = code_hash(Path(__file__).with_name("_spoiled.py"), *modules)[:12]
     for number, case in enumerate(cases, start=1):
         key = dict(zip(_KEYS, (case.part, case.dataset, case.fixed_name, case.moving_name, case.kind), strict=True))
@@ -80,7 +82,7 @@ def _task(fixed: Image, moving: Image, alignment: str) -> Task:
     if alignment == "plain":
         to_scan = affine_registration(fixed, moving, 1, SEED)
         return Task(fixed, warp_image(moving, to_scan, fixed.grid), moving, to_scan)
-    _, aligned, _, to_scan = align_pair(fixed, moving, alignment, "resample", 1, SEED)
+    aligned, to_scan = align_pair(fixed, moving, alignment, "resample", 1, SEED)
     return Task(fixed, aligned, moving, to_scan)
 
 

@@ -8,19 +8,10 @@ from typing import NamedTuple
 
 from diffeode.descriptors.registry import descriptor_names
 from diffeode.methods.registry import method_class, method_names
-from diffeode.prepare.backends import backend_functions
+from diffeode.prepare.registry import all_tools, correcting_tools
 from diffeode.source import Source, code_hash
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
-_BY_NAME = {
-    "strip mindgrab": {"brain": "mindgrab"},
-    "strip synthstrip": {"brain": "synthstrip"},
-    "correct n4": {"bias": "n4"},
-    "correct freesurfer": {"bias": "freesurfer", "intensity": "freesurfer"},
-    "segment meshnet": {"labels": "meshnet"},
-    "segment synthseg": {"labels": "synthseg"},
-}
-"""Steps of preparation whose tool a recipe names."""
 _WITHOUT_IDENTITY = {"fetch_ixi"}
 """A download; its receipt says what it is."""
 
@@ -41,7 +32,6 @@ class Made(NamedTuple):
 @cache
 def kinds() -> dict[str, Made]:
     """Every kind of result, by the name that docs/workflow.md gives it."""
-    steps = {kind: Made(kind.split()[0], backend_functions(**choices)) for kind, choices in _BY_NAME.items()}
     methods = {name: method_class(name) for name in method_names()}
     registrations = {f"register {name}": Made("register", (method,)) for name, method in methods.items()}
     trainings = {f"train {name}": Made("train", (method,)) for name, method in methods.items() if method.trained}
@@ -49,8 +39,22 @@ def kinds() -> dict[str, Made]:
         f"descriptor {name}": Made(None, (f"diffeode.descriptors.{name.replace('-', '_')}:make",))
         for name in descriptor_names()
     }
-    by_name = {made.script for made in (*steps.values(), *registrations.values(), *trainings.values())}
+    by_name = {"strip", "correct", "prepare", "segment", "register", "train"}
     others = {path.stem for path in SCRIPTS.glob("[a-z]*.py")} - by_name - _WITHOUT_IDENTITY
     plain = {script: Made(script) for script in sorted(others)}
     plain["train_descriptor"] = Made("train_descriptor", apart_from=("diffeode.figures",))
-    return {**steps, **plain, **trainings, **registrations, **described}
+    return {**_steps(), **plain, **trainings, **registrations, **described}
+
+
+def _steps() -> dict[str, Made]:
+    """Steps of preparation whose tool a recipe names, by rule and tool.
+
+    FreeSurfer's normalisation of a T1w comes after its correction of the bias field.
+    """
+    rules = {"brain": ("strip",), "bias": ("correct",), "template": ("place", "inspect_scan"), "labels": ("segment",)}
+    found = {}
+    for tool in (tool for tool in all_tools() if tool.function):
+        for rule in rules.get(tool.step, () if tool.corrects else ("prepare",)):
+            found[f"{rule} {tool.name}"] = Made(rule, (tool.function,))
+    of_t1w = tuple(tool.function for tool in correcting_tools("freesurfer", "freesurfer", "T1w"))
+    return {**found, "correct freesurfer T1w": Made("correct", of_t1w)}

@@ -32,9 +32,9 @@ def read_yaml(path: Path) -> Any:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
 
 
-def require_schema(content: Any, schema: Path, where: str) -> None:
-    """Raise :class:`InputError` where ``content``, which came from ``where``, does not follow the schema in a file."""
-    errors = list(Draft202012Validator(read_yaml(schema)).iter_errors(content))
+def require_schema(content: Any, schema: dict[str, Any], where: str) -> None:
+    """Raise :class:`InputError` where ``content``, which came from ``where``, does not follow a JSON schema."""
+    errors = list(Draft202012Validator(schema).iter_errors(content))
     if errors:
         raise InputError(f"{where} {_sentence(min(errors, key=_rank))}.")
 

@@ -18,7 +18,7 @@ from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.methods.runs import Run, load_run, run_names
 from diffeode.names import nearest, readable
-from diffeode.prepare.recipe import Recipe
+from diffeode.prepare.recipe import Recipe, recipe_schema
 from diffeode.presence import lies_at, require_file, without_hidden
 from diffeode.study import Dataset, Experiment, Side, Study
 from diffeode.training.pairs import require_no_test_person
@@ -207,7 +207,10 @@ class _Reader:
         return read_yaml(folder / f"{name}.yaml"), f"config/{kind}/{name}.yaml"
 
     def check(self, content: Any, schema: str, where: str) -> None:
-        require_schema(content, self.repository / "workflow" / "schemas" / f"{schema}.schema.yaml", where)
+        rules = read_yaml(self.repository / "workflow" / "schemas" / f"{schema}.schema.yaml")
+        if schema == "dataset":
+            rules["$defs"]["recipe"] = recipe_schema()
+        require_schema(content, rules, where)
 
 
 def expand(text: str, where: str) -> str:

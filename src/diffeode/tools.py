@@ -64,6 +64,10 @@ class Tool:
     def __str__(self) -> str:
         return self.executable if self.executable == self.suite else f"{self.executable} of {self.suite}"
 
+    def identities(self) -> dict[str, dict[str, str]]:
+        """Which file the program is, as :func:`identities` says it; empty where it is not here."""
+        return identities([self.executable])
+
 
 def _freesurfer(executable: str, **about: object) -> Tool:
     return Tool(executable, "FreeSurfer", _FREESURFER, **about)

@@ -26,6 +26,8 @@ BELOW = {
     "checksums": {"io"},
     "origin": {"checksums"},
     "receipt": {"errors", "io", "checksums", "origin"},
+    "landmarks": {"errors", "presence", "io"},
+    "units": {"io", "image", "transform", "receipt", "landmarks"},
     "seals": {"io", "checksums", "origin"},
     "upkeep": {"errors", "checksums", "origin", "receipt", "seals"},
     "download": {"errors"},
@@ -66,22 +68,24 @@ BELOW = {
     "prepare": {
         *("errors", "names", "presence", "space", "image", "transform", "io", "receipt"),
         *("resample", "datasets", "ants_bridge", "tools", "interfaces", "weights", "optimise", "evaluation", "threads"),
-        "software",
+        *("software", "landmarks", "units"),
     },
     "evaluation": {
-        *("errors", "names", "presence", "space", "image", "transform", "io", "label_ids", "receipt", "resample")
+        *("errors", "names", "presence", "space", "image", "transform", "io", "label_ids", "resample", "units")
     },
     "statistics": {"errors", "names", "io", "evaluation"},
-    "figures": {"errors", "names", "space", "image", "transform", "io", "receipt", "evaluation", "statistics"},
+    "figures": {
+        *("errors", "names", "space", "image", "transform", "io", "receipt", "units", "evaluation", "statistics")
+    },
     "methods": {
-        *("errors", "names", "presence", "space", "image", "transform", "io", "receipt"),
+        *("errors", "names", "presence", "space", "image", "transform", "io", "receipt", "units"),
         *("fused", "warp", "flows", "losses", "optimise", "ants_bridge", "prepare", "tools", "interfaces"),
         *("evaluation", "source", "networks", "training", "watch", "weights", "descriptors", "threads", "determinism"),
     },
     "networks": {"warp"},
-    "training": {"errors", "presence", "space", "image", "transform", "io", "receipt"},
+    "training": {"errors", "presence", "space", "image", "transform", "io", "units", "receipt"},
     "desk": {
-        *("errors", "names", "space", "image", "transform", "io", "label_ids", "receipt"),
+        *("errors", "names", "space", "image", "transform", "io", "label_ids", "receipt", "units"),
         *("datasets", "prepare", "methods", "training", "evaluation", "figures"),
     },
     "checked_yaml": {"errors", "names", "presence"},
@@ -126,3 +130,25 @@ def test_every_file_says_what_it_is(path):
 
 def test_align_corners_has_one_home():
     assert [f.name for f in FILES if "align_corners=" in f.read_text(encoding="utf-8")] == ["warp.py"]
+
+
+@pytest.mark.parametrize("name", ["moving_to_scan.txt", "trace.tsv", '"landmarks.tsv"', '"image.nii.gz"'])
+def test_the_name_of_a_unit_s_file_is_written_down_in_one_place(name):
+    """A unit's folder is read and written through diffeode.units; ``prepare/units.py`` names its own steps' files."""
+    repository = Path(__file__).resolve().parents[2]
+    folders = (SOURCE, repository / "workflow" / "scripts", repository / "benchmarks")
+    files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
+    code = {file: ast.unparse(_without_docstrings(file)).replace("'", '"') for file in files}
+    found = [file.relative_to(SOURCE) for file, text in code.items() if name in text]
+    own = [Path("prepare/units.py")] if name == '"image.nii.gz"' else []
+    assert len(found) == len(own) + 1
+    assert {file.parent.name for file in found if file not in own} == {"units"}
+
+
+def _without_docstrings(path: Path) -> ast.Module:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if hasattr(node, "body") and isinstance(node.body, list):
+            is_text = [isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) for part in node.body]
+            node.body = [part for part, text in zip(node.body, is_text, strict=True) if not text] or [ast.Pass()]
+    return tree

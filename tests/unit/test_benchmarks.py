@@ -171,7 +171,7 @@ def write_person(folder, seed: int) -> dict[str, Image]:
 @pytest.fixture
 def two_persons(tmp_path, monkeypatch) -> dict:
     """Folders and scans of a fixed and a moving person; nothing is aligned, and the box of NODEO is a small one."""
-    monkeypatch.setattr(_cases, "align_pair", lambda fixed, scan, *a, **b: (fixed, scan, Affine(), Affine()))
+    monkeypatch.setattr(_cases, "align_pair", lambda fixed, scan, *a, **b: (scan, Affine()))
     monkeypatch.setattr(_cases, "NEURITE_CROP", ((1, 2, 3), (15, 18, 17)))
     folders = {side: tmp_path / f"sub-{side}" / "anat" for side in ("fixed", "moving")}
     return {side: (folder, write_person(folder, seed)) for seed, (side, folder) in enumerate(folders.items(), 1)}

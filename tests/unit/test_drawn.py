@@ -563,7 +563,6 @@ def test_the_desk_shows_its_own_pair(pair, drawn, tmp_path, capsys):
     """The warped image is made here: the moving scan as it was, through the whole map."""
     scan = warp_image(pair.moving, ALIGNMENT.inverse(), GRID)
     task = SimpleNamespace(fixed=pair.fixed, moving=pair.moving, moving_scan=scan, moving_to_scan=ALIGNMENT)
-    io.write_displacement(tmp_path / "warp.nii.gz", pair.whole)
     draw_overview(SimpleNamespace(warp=pair.whole), task, "At a desk", tmp_path / "overview.png")
     assert not capsys.readouterr().err
     panels, mask = panels_of(drawn[-1]), upright(pair.fixed.data > 0)

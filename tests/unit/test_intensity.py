@@ -7,10 +7,12 @@ from scipy import ndimage
 from diffeode import io
 from diffeode.errors import InputError
 from diffeode.image import Image, Labels
-from diffeode.prepare.bias import n4
 from diffeode.prepare.brain import without_negatives
-from diffeode.prepare.intensity import robust, white_stripe, without_outliers
+from diffeode.prepare.intensity import robust, without_outliers
 from diffeode.prepare.scan import prepare_image
+from diffeode.prepare.step_tool import Resources
+from diffeode.prepare.steps.n4 import n4
+from diffeode.prepare.steps.white_stripe import white_stripe
 from diffeode.space import Grid
 
 GRID = Grid((40, 40, 40), np.eye(4))
@@ -95,7 +97,9 @@ def test_white_matter_coincides_once_the_bias_is_gone(real_data_root):
         mask, white = labels > 0, np.isin(labels, range(81, 89))
         with pytest.raises(InputError, match=r"white matter of .* was not found"):
             white_stripe(image, mask, "T1w", person)
-        medians.append(float(np.median(white_stripe(n4(image, mask, 1), mask, "T1w", person).data[white])))
+        medians.append(
+            float(np.median(white_stripe(n4(image, mask, "T1w", Resources()), mask, "T1w", person).data[white]))
+        )
     assert medians == pytest.approx([0.8, 0.8], abs=0.04)
     assert abs(medians[0] - medians[1]) < 0.03
 

@@ -9,7 +9,7 @@ from _comparisons import _CORTICAL, _NEURITE_27, _SUBCORTICAL
 from _prepare import REFERENCE
 
 from diffeode.evaluation.labels import read_label_table
-from diffeode.prepare.subcortical import STRUCTURES
+from diffeode.prepare.steps.subcortical import STRUCTURES
 
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "labels"
 TABLES = sorted(path.stem for path in FOLDER.glob("*.tsv"))

@@ -9,12 +9,16 @@ from safetensors.torch import save_file
 from torch import nn
 
 from diffeode.errors import InputError
-from diffeode.prepare import meshnet, mindgrab, subcortical
-from diffeode.prepare.meshnet import Architecture, MeshNet, load_meshnet, silent
+from diffeode.prepare import meshnet
+from diffeode.prepare.architecture import Architecture
+from diffeode.prepare.meshnet import MeshNet, load_meshnet
+from diffeode.prepare.step_tool import silent
+from diffeode.prepare.steps import mindgrab, subcortical
 from diffeode.weights import find
 
 TINY = Architecture(channels=3, classes=2, dilations=(2, 1), normalised=True, activation="gelu")
 PLAIN = Architecture(channels=4, classes=3, dilations=(1, 3, 1), normalised=False, activation="elu")
+
 NETWORKS = {"mindgrab": (mindgrab, "meshnet-mindgrab"), "subcortical": (subcortical, "meshnet-subcortical")}
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from diffeode.methods_section import as_html, as_markdown, facts_of, methods_section
 from diffeode.prepare.described import described
-from diffeode.prepare.recipe import _CHOICES
+from diffeode.prepare.recipe import recipe_choices
 from diffeode.study_files import load_study
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SILENT = {("bias", "none"), ("through", "direct")}
+SILENT = {("bias", "none"), ("template", "none"), ("through", "direct")}
 SOFTWARE = {"python": "3.11.2", "torch": "2.13.0"}
 
 
@@ -31,7 +31,7 @@ def text_of(facts, *receipts) -> str:
 
 
 def test_every_choice_of_a_recipe_has_its_words():
-    choices = [(step, choice) for step, known in _CHOICES.items() for choice in known]
+    choices = [(step, choice) for step, known in recipe_choices().items() for choice in known]
     assert {item for item in choices if not described(*item).text} == SILENT
     assert "ICBM152" in described("template", "icbm152").text
     assert described("template", "none").text == ""

@@ -18,8 +18,8 @@ from diffeode.descriptors.learned import weights_file
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.image import Image
+from diffeode.landmarks import read_landmarks
 from diffeode.methods.registry import make_method
-from diffeode.prepare.scan import read_landmarks
 from diffeode.presence import lies_at, require_file, why_no_file, without_hidden
 from diffeode.space import Grid
 from diffeode.training.checkpoint import read_checkpoint

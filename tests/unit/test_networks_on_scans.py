@@ -9,8 +9,9 @@ from diffeode import io
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.image import Image
-from diffeode.prepare import mindgrab, subcortical
+from diffeode.prepare import meshnet
 from diffeode.prepare.conform import conform
+from diffeode.prepare.steps import mindgrab, subcortical
 from diffeode.space import Grid
 
 PSR = Grid((41, 41, 39), np.array([[0, 0, 3.0, -57], [-3.0, 0, 0, 60], [0, 3.0, 0, -60], [0, 0, 0, 1]]))
@@ -32,9 +33,9 @@ def threshold(monkeypatch):
     net = Threshold()
     monkeypatch.setattr(subcortical, "_MARGIN", 9)
     monkeypatch.setattr(importlib.import_module("diffeode.prepare.conform"), "SIDE", 128)
+    monkeypatch.setattr(meshnet, "load_meshnet", lambda path, architecture: net)
     for module in (mindgrab, subcortical):
         monkeypatch.setattr(module, "find", lambda name: None)
-        monkeypatch.setattr(module, "load_meshnet", lambda path, architecture: net)
     return net
 
 

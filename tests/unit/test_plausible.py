@@ -8,8 +8,8 @@ from scipy import ndimage
 from diffeode.datasets.virtual import make_cohort
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.image import Image
-from diffeode.prepare.brain import without_negatives
-from diffeode.prepare.plausible import read_plausible, stripped_brain
+from diffeode.prepare.brain import stripped_brain, without_negatives
+from diffeode.prepare.plausible import read_plausible
 from diffeode.space import Grid
 
 SHAPE = (40, 44, 36)

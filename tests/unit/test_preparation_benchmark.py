@@ -8,7 +8,7 @@ from _tables import Table
 from preparation import cases
 
 from diffeode.image import Image
-from diffeode.prepare.subcortical import STRUCTURES
+from diffeode.prepare.steps.subcortical import STRUCTURES
 from diffeode.space import Grid
 
 COSTS = {"cpu_seconds": 70.0, "seconds": 80.0, "peak_memory_mb": 2900.0}

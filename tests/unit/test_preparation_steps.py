@@ -1,5 +1,8 @@
 """The steps of preparation as units: what each writes, what the next one reads, and where labels and landmarks end."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -11,10 +14,11 @@ from diffeode.errors import DamagedFileError, InputError
 from diffeode.image import Image, Labels
 from diffeode.prepare import correct as correct_module
 from diffeode.prepare import strip as strip_module
-from diffeode.prepare.backends import backend, backend_functions
 from diffeode.prepare.correct import correct
-from diffeode.prepare.recipe import Recipe
+from diffeode.prepare.recipe import Recipe, recipe_choices
+from diffeode.prepare.registry import all_tools, correcting_tools, find_tool
 from diffeode.prepare.scan import prepare_scan
+from diffeode.prepare.step_tool import StepTool
 from diffeode.prepare.strip import strip
 from diffeode.prepare.units import Before, Placement, write_placement
 from diffeode.receipt import damage, read_receipt
@@ -51,14 +55,19 @@ def scan(tmp_path):
 @pytest.fixture
 def before(scan, tmp_path, monkeypatch) -> Before:
     """The brain found and the scan placed, as units."""
-    monkeypatch.setattr(strip_module, "backend", lambda step, choice: brain_of)
+    monkeypatch.setattr(strip_module, "find_tool", lambda step, choice: tool_doing(brain_of))
     strip(scan, "mindgrab", Before(), tmp_path / "brain")
     write_placement(tmp_path / "placed", Placement(TO_SCAN, TEMPLATE), {"step": "placement", "choice": "icbm152"})
     return Before(brain=tmp_path / "brain", placed=tmp_path / "placed")
 
 
-def brain_of(image: Image, threads: int, progress) -> np.ndarray:
+def brain_of(image: Image, scan_name: str, resources) -> np.ndarray:
     return inside(image.grid.points_mm(), 44)
+
+
+def tool_doing(function) -> StepTool:
+    """A tool of the step brain."""
+    return StepTool(step="brain", name="mindgrab", clause="", function=function)
 
 
 def test_a_brain_is_a_unit_on_the_scan_s_grid(scan, before):
@@ -70,11 +79,11 @@ def test_a_brain_is_a_unit_on_the_scan_s_grid(scan, before):
 
 
 def test_a_head_in_which_nothing_is_found_leaves_no_unit(scan, tmp_path, monkeypatch):
-    def nothing(image, threads, progress):
-        raise InputError("This is no head.")
+    def nothing(image, scan_name, resources):
+        raise InputError(f"{scan_name} is no head.")
 
-    monkeypatch.setattr(strip_module, "backend", lambda *_: nothing)
-    with pytest.raises(InputError, match=r"sub-01_T1w\.nii\.gz: This is no head"):
+    monkeypatch.setattr(strip_module, "find_tool", lambda *_: tool_doing(nothing))
+    with pytest.raises(InputError, match=r"sub-01_T1w\.nii\.gz is no head"):
         strip(scan, "mindgrab", Before(), tmp_path / "brain")
     assert not (tmp_path / "brain").exists()
 
@@ -137,11 +146,15 @@ def test_n4_works_inside_the_brain_that_was_found(scan, before, tmp_path):
 def test_freesurfer_normalises_t1w_only(scan, tmp_path, monkeypatch, modality, calls):
     asked = []
 
-    def recorded(step, choice):
-        return lambda image, *_: asked.append(step) or image
+    def recorded(tool):
+        def function(image, *_):
+            asked.append(tool.step)
+            return image
 
-    monkeypatch.setattr(correct_module, "backend", recorded)
-    monkeypatch.setattr(correct_module, "programs", lambda **choices: choices)
+        program = SimpleNamespace(identities=lambda: {tool.step: "freesurfer"})
+        return dataclasses.replace(tool, function=function, program=program)
+
+    monkeypatch.setattr(correct_module, "correcting_tools", lambda *choices: map(recorded, correcting_tools(*choices)))
     object.__setattr__(scan, "modality", modality)
     correct(scan, "freesurfer", "freesurfer", Before(), tmp_path / "corrected")
     assert asked == calls
@@ -152,16 +165,14 @@ def test_freesurfer_normalises_t1w_only(scan, tmp_path, monkeypatch, modality, c
 # ------------------------------------------------------------------------------------------------ recipes
 
 
-@pytest.mark.parametrize("choices", [{"brain": "mindgrab"}, {"bias": "freesurfer"}, {"labels": "synthseg"}])
-def test_every_choice_has_its_function(choices):
-    ((step, choice),) = choices.items()
-    assert callable(backend(step, choice))
-    (function,) = backend_functions(**choices)
-    assert f"{backend(step, choice).__module__}:{backend(step, choice).__name__}" == function
-
-
-def test_what_needs_no_tool_names_no_function():
-    assert backend_functions(brain="nonzero", bias="none", labels="given") == ()
+@pytest.mark.parametrize("tool", all_tools(), ids=lambda tool: f"{tool.step}: {tool.name}")
+def test_every_tool_can_be_chosen_and_says_what_it_is(tool):
+    assert tool.name in recipe_choices()[tool.step]
+    assert find_tool(tool.step, tool.name) is tool
+    assert tool.clause
+    assert not tool.clause.endswith(".")
+    assert not tool.then or find_tool(tool.step, tool.then)
+    assert Recipe(**{tool.step: tool.name})
 
 
 def test_a_recipe_says_which_steps_there_are(scan):

@@ -15,7 +15,8 @@ from diffeode.image import Image
 from diffeode.prepare.affine import affine_registration, rigid_registration
 from diffeode.prepare.place import place
 from diffeode.prepare.resolution import resample_brain
-from diffeode.prepare.template import Template, align_through_t1w, align_to_template, given, icbm152, overlap
+from diffeode.prepare.steps.icbm152 import icbm152
+from diffeode.prepare.template import Template, align_through_t1w, align_to_template, given, overlap
 from diffeode.prepare.units import Before, Placement, write_placement
 from diffeode.receipt import read_receipt
 from diffeode.space import Grid

@@ -248,21 +248,21 @@ SPOILED = {
 @pytest.mark.parametrize("kind", SPOILED)
 def test_spoiled_pairs_are_suspect(brain, other, kind):
     moving, alignment = SPOILED[kind](other)
-    fixed, aligned, _, to_scan = align_pair(brain, moving, alignment, "resample", 1, 3)
-    assert register(Identity(), Task(fixed, aligned, moving, to_scan), Machine()).verdict.suspect
+    aligned, to_scan = align_pair(brain, moving, alignment, "resample", 1, 3)
+    assert register(Identity(), Task(brain, aligned, moving, to_scan), Machine()).verdict.suspect
 
 
 def test_good_pairs_are_not(brain, other):
-    fixed, aligned, _, to_scan = align_pair(brain, other, "affine", "resample", 1, 3)
-    result = register(Identity(), Task(fixed, aligned, other, to_scan), Machine())
+    aligned, to_scan = align_pair(brain, other, "affine", "resample", 1, 3)
+    result = register(Identity(), Task(brain, aligned, other, to_scan), Machine())
     assert result.verdict.reasons == ()
     assert result.notes == ()
 
 
 def test_a_turned_pair_is_aligned_and_remarked_upon(brain, other):
     moving = moved_header(other, turn((0, 0, 180)))
-    fixed, aligned, _, to_scan = align_pair(brain, moving, "affine", "resample", 1, 3)
-    result = register(Identity(), Task(fixed, aligned, moving, to_scan), Machine())
+    aligned, to_scan = align_pair(brain, moving, "affine", "resample", 1, 3)
+    result = register(Identity(), Task(brain, aligned, moving, to_scan), Machine())
     assert not result.verdict.suspect
     assert result.notes == (turned_note(to_scan),)
     assert turned_degrees(to_scan) > 170
@@ -309,9 +309,9 @@ def test_the_command_is_silent_about_a_good_registration(files, capfd):
 @pytest.mark.parametrize("suspect", [False, True])
 def test_the_receipt_and_the_log_say_so(tmp_path, brain, other, suspect, capfd):
     moving = moved_header(other, shift(25, 20, 25)) if suspect else other
-    fixed, aligned, _, to_scan = align_pair(brain, moving, "none" if suspect else "affine", "resample", 1, 3)
+    aligned, to_scan = align_pair(brain, moving, "none" if suspect else "affine", "resample", 1, 3)
     run = Run("still", "identity", "Still", {})
-    assert register_to_folder(run, Task(fixed, aligned, moving, to_scan), Machine(), tmp_path, {})
+    assert register_to_folder(run, Task(brain, aligned, moving, to_scan), Machine(), tmp_path, {})
     receipt = json.loads((tmp_path / "receipt.json").read_text(encoding="utf-8"))
     assert (receipt["status"], receipt["suspect"]) == ("done", suspect)
     assert set(receipt["signs"]) == set(GOOD)

@@ -5,7 +5,7 @@ import pytest
 from diffeode import weights
 from diffeode.errors import InputError
 from diffeode.methods.registry import make_method, method_class, method_names
-from diffeode.prepare.backends import weights_read
+from diffeode.prepare.needs import weights_read
 
 TRAINED = [name for name in method_names() if method_class(name).trained]
 

@@ -9,27 +9,41 @@ from made import kinds
 from plans import Job
 
 from diffeode.methods.registry import method_class, method_module
-from diffeode.prepare.backends import backend_functions
+from diffeode.prepare.registry import scaling_tool
 from diffeode.source import CANNOT_CHANGE_NUMBERS
+from diffeode.weights import load_weights
 
 pytestmark = pytest.mark.workflow
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DATASETS = ("heads", "drawn")
 # another layout of a figure must not train a network again
 LEFT_OUT = {"descriptor_weights": {"diffeode.figures.training_curves"}}
 """What scripts import and their rules leave out of the identity on purpose."""
-NAMED = {"strip": ["brain"], "correct": ["bias", "intensity"], "segment": ["labels"]}
-"""Steps that find the functions for these choices by name."""
+CHOSEN_BY = {
+    "strip": "brain",
+    "correct": "bias",
+    "place": "template",
+    "prepare": "intensity",
+    "segment": "labels",
+    "inspect_scan": "template",
+}
+"""Steps that find the functions for a choice of the recipe by name."""
 
 
 def kind_of(job: Job) -> str:
     """What a job makes, as ``made.kinds`` names it."""
     if job.rule in ("register", "train"):
         return f"{job.rule} {job.handed.params.run['method']}"
-    if job.rule in NAMED:
-        return f"{job.rule} {job.handed.params.choices[NAMED[job.rule][0]]}"
-    return job.script.stem
+    if job.rule not in CHOSEN_BY:
+        return job.script.stem
+    choices = job.handed.params.choices
+    choice = choices[CHOSEN_BY[job.rule]]
+    if job.rule == "prepare":
+        return f"prepare {scaling_tool(choice).name}"
+    if not isinstance(choice, str) or choice == "none":
+        return job.rule
+    both = job.rule == "correct" and choices["intensity"] == "freesurfer" and "T1w" in job.wildcards["scan"]
+    return f"{job.rule} {choice} T1w" if both else f"{job.rule} {choice}"
 
 
 def test_every_job_s_identity_is_that_of_what_it_makes(rich_plan):
@@ -71,18 +85,50 @@ def test_a_run_s_identity_covers_its_own_method_and_no_other(rich_plan, rule):
     assert trained <= {name.split(":")[0] for name in rich_plan.covered[rich_plan.the("train").handed.params.code]}
 
 
-@pytest.mark.parametrize(("rule", "choices"), NAMED.items())
-def test_a_step_s_identity_covers_the_tools_that_were_chosen(rich_plan, rule, choices):
-    for job in rich_plan.of(rule):
-        functions = backend_functions(**{choice: job.handed.params.choices[choice] for choice in choices})
-        assert functions
-        assert set(functions) <= rich_plan.covered[job.handed.params.code]
-    (strips, others) = ({job.handed.params.code for job in rich_plan.of("strip", dataset=name)} for name in DATASETS)
-    assert len(strips) == len(others) == 1
-    assert strips.isdisjoint(others)
-
-
 def test_times_of_files_decide_nothing(rich_plan):
     """What is up to date is judged by receipts and seals; to Snakemake every input is older than all that is made."""
     for job in (job for job in rich_plan.jobs if job.script):
         assert job.times_count == (), job.rule
+
+
+def test_a_step_s_identity_covers_the_tools_that_were_chosen_and_no_others(rich_plan):
+    found = {}
+    for job in (job for rule in ALL_TOOLS for job in rich_plan.of(rule)):
+        kind = "T1w" if "T1w" in job.wildcards["scan"] else "T2w"
+        covered = rich_plan.covered[job.handed.params.code]
+        tools = {name.removeprefix(STEPS).split(":")[0] for name in covered if name.startswith(STEPS)}
+        found.setdefault((job.rule, job.wildcards["dataset"]), {}).setdefault(kind, set()).add(frozenset(tools))
+    assert found == {
+        (rule, dataset): {kind: {frozenset(tools)} for kind, tools in kinds.items()}
+        for rule, datasets in ALL_TOOLS.items()
+        for dataset, kinds in datasets.items()
+    }
+
+
+def test_a_step_is_known_by_the_weights_that_its_tools_read(rich_plan):
+    """Every rule asks, so that a new tool of any step may read weights."""
+    mindgrab = {"meshnet-mindgrab": load_weights("meshnet-mindgrab").sha256}
+    jobs = [job for rule in ("strip", "correct", "place", "prepare", "segment") for job in rich_plan.of(rule)]
+    for job in jobs:
+        reads_mindgrab = (job.rule, job.wildcards["dataset"]) == ("strip", "drawn")
+        assert job.handed.params.reads == (mindgrab if reads_mindgrab else {})
+
+
+STEPS = "diffeode.prepare.steps."
+
+
+def both(*tools: str) -> dict[str, set[str]]:
+    """The same tools for both contrasts."""
+    return {kind: set(tools) for kind in ("T1w", "T2w")}
+
+
+ALL_TOOLS = {
+    "strip": {"heads": both("synthstrip"), "drawn": both("mindgrab")},
+    # mri_normalize works on T1w alone
+    "correct": {"heads": both("n4"), "drawn": {"T1w": {"nu_correct", "mri_normalize"}, "T2w": {"nu_correct"}}},
+    "place": {"heads": both("icbm152"), "drawn": both()},
+    "prepare": {"heads": both("white_stripe"), "drawn": both("robust"), "cohort": both("robust")},
+    "segment": {"heads": both("synthseg")},
+    "inspect_scan": {"heads": both("icbm152"), "drawn": both()},
+}
+"""By rule, dataset and contrast: the files of diffeode.prepare.steps whose code decides the result."""

@@ -429,7 +429,7 @@ def status(receipt):
 
 def test_energies_are_drawn_of_all_runs_that_succeeded(rich_plan, run_script, monkeypatch):
     job = rich_plan.the("convergence", experiment="mixed")
-    monkeypatch.setattr("diffeode.receipt.require_intact", status)
+    monkeypatch.setattr("diffeode.units.registration.require_intact", status)
     drawn_ = run_script(job, "diffeode.figures.convergence.convergence")
     folder = Path(f"results/registrations/mixed/{MIXED}")
     traces = {name: folder / name / "trace.tsv" for name in TITLES if name != "taught"}
@@ -454,7 +454,7 @@ def test_fixed_scans_are_shown_with_their_groups(rich_plan, run_script, experime
         person = rich_plan.of("align", experiment="second")[0].wildcards["pair"][4:6]
         group = {"05": "patients", "06": "controls"}[person]
         shown = {f"sub-{person}_T2w\n{group}": folder("drawn", f"sub-{person}_T2w")}
-    names = ("diffeode.figures.coronal_overview.coronal_overview", "diffeode.receipt.require_intact")
+    names = ("diffeode.figures.coronal_overview.coronal_overview", "diffeode.units.scan.require_intact")
     drawn_, _ = run_script(rich_plan.the("coronal_overview", experiment=experiment), *names)
     images = {name: unit / "image.nii.gz" for name, unit in shown.items()}
     out = Path(f"results/studies/rich/figures/coronal_overview/{experiment}.png")

@@ -9,7 +9,7 @@ from functools import cache
 
 from diffeode.checksums import Checksums
 from diffeode.methods.runs import obstacles
-from diffeode.prepare.backends import missing
+from diffeode.prepare.needs import missing
 from diffeode.upkeep import Kind, Planned, complaints, files_to_compare
 
 from snakemake_internals import ancient_unless
@@ -121,16 +121,15 @@ def runs_ahead():
 
 
 def steps_ahead():
-    """The steps of preparation and their choices that some scan still waits for."""
-    steps = {"brain": BRAIN, "bias": CORRECTED, "intensity": CORRECTED, "labels": SEGMENTED}
-    waiting = {(scan.dataset, receipt) for scan in SCANS.values() for receipt in units_of(scan)}
-    waiting = {(dataset, Path(receipt).parent.name) for dataset, receipt in waiting if _waits(receipt)}
-    return {
-        (step, getattr(STUDY.datasets()[dataset].recipe, step))
-        for dataset, folder in waiting
-        for step, pattern in steps.items()
-        if Path(pattern).parent.name == folder
-    }
+    """Step and name of each tool of preparation that some scan still waits for."""
+    made_by = {BRAIN: "strip", CORRECTED: "correct", PLACED: "place", PREPARED: "prepare", SEGMENTED: "segment"}
+    found = set()
+    for scan in SCANS.values():
+        waiting = set(filter(_waits, units_of(scan)))
+        steps = [step for pattern, step in made_by.items() if unit(pattern, scan) in waiting]
+        tools = [tool for step in steps for tool in recipe_of(scan).tools_of(step, scan)]
+        found |= {(tool.step, tool.name) for tool in tools}
+    return found
 
 
 def _waits(receipt):

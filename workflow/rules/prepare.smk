@@ -45,8 +45,8 @@ rule strip:
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("brain"),
-        reads=step_reads("brain"),
-        code=step_code("strip", "brain"),
+        reads=step_reads("strip"),
+        code=step_code("strip"),
     message:
         "finding the brain of {wildcards.dataset} {wildcards.scan}"
     script:
@@ -69,7 +69,8 @@ rule correct:
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("bias", "intensity"),
-        code=step_code("correct", "bias", "intensity"),
+        reads=step_reads("correct"),
+        code=step_code("correct"),
     message:
         "correcting the intensities of {wildcards.dataset} {wildcards.scan}"
     script:
@@ -94,6 +95,7 @@ rule place:
         t1w=t1w_fields,
         choices=step_params("template"),
         seed=STUDY.seed,
+        reads=step_reads("place"),
         code=step_code("place"),
     message:
         "placing {wildcards.dataset} {wildcards.scan}"
@@ -118,7 +120,8 @@ rule prepare:
         scan=lambda w: scan_fields(scan_of(w)),
         choices=step_params("intensity", "spacing_mm"),
         seed=STUDY.seed,
-        code=code("prepare"),
+        reads=step_reads("prepare"),
+        code=step_code("prepare"),
     message:
         "preparing {wildcards.dataset} {wildcards.scan}"
     script:
@@ -141,8 +144,8 @@ rule segment:
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("labels"),
-        reads=step_reads("labels"),
-        code=step_code("segment", "labels"),
+        reads=step_reads("segment"),
+        code=step_code("segment"),
     message:
         "segmenting {wildcards.dataset} {wildcards.scan}"
     script:

@@ -21,7 +21,7 @@ rule inspect_scan:
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("template"),
-        code=code("inspect_scan"),
+        code=inspection_code,
     message:
         "looking at {wildcards.dataset} {wildcards.scan}"
     script:

@@ -6,10 +6,11 @@ from _job import job
 
 with job(snakemake):
     from diffeode.figures.convergence import convergence
-    from diffeode.receipt import require_intact
+    from diffeode.units.registration import RegistrationUnit
 
-    done = [receipt for receipt in map(Path, snakemake.input) if require_intact(receipt)["status"] == "done"]
-    traces = {receipt.parent.name: receipt.parent / "trace.tsv" for receipt in done}
+    units = [RegistrationUnit(Path(receipt).parent) for receipt in snakemake.input]
+    done = [unit for unit in units if unit.require_intact()["status"] == "done"]
+    traces = {unit.folder.name: unit.trace_file for unit in done}
     look = snakemake.params.look
     for out in snakemake.output:
         convergence(traces, look["titles"], snakemake.params.title, Path(out), look["ours"])

@@ -6,10 +6,11 @@ from _job import job
 
 with job(snakemake):
     from diffeode.figures.coronal_overview import coronal_overview
-    from diffeode.receipt import require_intact
+    from diffeode.units.scan import ScanUnit
 
-    for receipt in snakemake.input:
-        require_intact(receipt)
-    images = [Path(receipt).with_name("image.nii.gz") for receipt in snakemake.input]
+    units = [ScanUnit(Path(receipt).parent) for receipt in snakemake.input]
+    for unit in units:
+        unit.require_intact()
+    images = [unit.image_file for unit in units]
     shown = dict(zip(snakemake.params.names, images, strict=True))
     coronal_overview(shown, Path(snakemake.output[0]), snakemake.params.caption)

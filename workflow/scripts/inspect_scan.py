@@ -12,9 +12,10 @@ with job(snakemake):
     from diffeode.figures.preparation import preparation_picture
     from diffeode.io import written_whole
     from diffeode.prepare.template import chosen_template
+    from diffeode.units.scan import ScanUnit
 
     scan, template = scan_from(snakemake.params.scan), snakemake.params.choices["template"]
-    labels = Path(snakemake.input.labels).parent / "labels.nii.gz" if snakemake.input.get("labels") else None
+    labels = ScanUnit(Path(snakemake.input.labels).parent).labels_file if snakemake.input.get("labels") else None
     prepared = PreparedScan(
         name=scan.id,
         modality=scan.modality,

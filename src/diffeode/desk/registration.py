@@ -20,6 +20,7 @@ from diffeode.names import readable
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.scan import prepare_image
 from diffeode.transform import warp_image, warp_labels
+from diffeode.units.registration import RegistrationUnit
 
 
 def register_at_desk(
@@ -73,8 +74,8 @@ def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
     if alignment == "affine":
         _require_perpendicular(inputs)
     machine.progress(0.0, "aligning")
-    on_grid, aligned, _, to_scan = align_pair(fixed, moving, alignment, "resample", machine.threads, machine.seed)
-    return Task(on_grid, aligned, moving, to_scan)
+    aligned, to_scan = align_pair(fixed, moving, alignment, "resample", machine.threads, machine.seed)
+    return Task(fixed, aligned, moving, to_scan)
 
 
 def _require_perpendicular(inputs: Inputs) -> None:
@@ -97,8 +98,9 @@ def _registered(run: Run, task: Task, machine: Machine) -> Result:
 
 def _write_maps(result: Result, task: Task, inputs: Inputs, labels: Labels | None, folder: Path) -> None:
     grid = task.fixed.grid
-    io.write_displacement(folder / "warp.nii.gz", result.warp)
-    io.write_displacement(folder / "inverse_warp.nii.gz", result.inverse_warp)
-    io.write_image(folder / "warped.nii.gz", warp_image(inputs.moving, result.warp, grid))
+    unit = RegistrationUnit(folder)
+    io.write_displacement(unit.warp_file, result.warp)
+    io.write_displacement(unit.inverse_warp_file, result.inverse_warp)
+    io.write_image(unit.warped_file, warp_image(inputs.moving, result.warp, grid))
     if labels is not None:
         io.write_labels(folder / "warped_labels.nii.gz", labels)

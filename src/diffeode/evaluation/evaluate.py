@@ -14,19 +14,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffeode import io
 from diffeode.errors import InputError
 from diffeode.evaluation.catalogue import ROW
 from diffeode.evaluation.consistency import inverse_consistency_mm
 from diffeode.evaluation.jacobian import jacobian_metrics
 from diffeode.evaluation.labels import read_known_labels, read_label_table, to_indices, what_is_not_counted
-from diffeode.evaluation.landmarks import read_landmarks, shared_landmarks, target_registration_errors_mm
+from diffeode.evaluation.landmarks import shared_landmarks, target_registration_errors_mm
 from diffeode.evaluation.overlap import dice_by_label
 from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.evaluation.surface import hd95_by_label
 from diffeode.image import Image, Labels, foreground, sample
-from diffeode.receipt import RECEIPT, require_intact
 from diffeode.transform import Affine, DisplacementField, warp_labels
+from diffeode.units.pair import PairUnit
+from diffeode.units.registration import RegistrationUnit
+from diffeode.units.scan import ScanUnit
 
 _LOG = logging.getLogger(__name__)
 _COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
@@ -39,7 +40,6 @@ def evaluate_pair(
     moving_scan: Image,
     fixed_mask: np.ndarray,
     inverse_warp: DisplacementField | None = None,
-    fixed_to_scan: Affine | None = None,
     moving_to_scan: Affine | None = None,
     fixed_labels: Labels | None = None,
     moving_labels: Labels | None = None,
@@ -55,7 +55,6 @@ def evaluate_pair(
         fixed_image: the prepared fixed scan on the grid of ``warp``, intensities in [0, 1].
         moving_scan: the prepared moving scan on its own grid, intensities in [0, 1].
         fixed_mask: the fixed brain on the grid of ``warp``, ``(X, Y, Z)`` bool.
-        fixed_to_scan: points of the fixed grid to points of the fixed scan; identity where not given.
         moving_to_scan: the affine alignment within ``warp``; identity where not given.
         fixed_labels, moving_labels, label_table: label maps on the scans' own grids, resampled once by nearest
             neighbour, and the table of :func:`diffeode.evaluation.labels.read_label_table`.
@@ -70,15 +69,15 @@ def evaluate_pair(
             f"The map lies on a grid of {warp.grid.shape} and the fixed scan and its mask on grids of "
             f"{fixed_image.grid.shape} and {fixed_mask.shape}; give the map that was made for this scan."
         )
-    fixed_to_scan, moving_to_scan = fixed_to_scan or Affine(), moving_to_scan or Affine()
+    moving_to_scan = moving_to_scan or Affine()
     start = warp.grid.points_mm()
     reached = start + warp.displacement_mm
     rows: list[pd.DataFrame] = []
     if fixed_labels is not None and moving_labels is not None and label_table is not None and len(label_table):
-        on_grid = warp_labels(fixed_labels, fixed_to_scan, warp.grid)
+        on_grid = warp_labels(fixed_labels, Affine(), warp.grid)
         rows.append(_label_rows(on_grid, moving_labels, reached, label_table))
     if fixed_landmarks_mm is not None and moving_landmarks_mm is not None and len(fixed_landmarks_mm):
-        miss = target_registration_errors_mm(fixed_landmarks_mm, moving_landmarks_mm, warp, fixed_to_scan)
+        miss = target_registration_errors_mm(fixed_landmarks_mm, moving_landmarks_mm, warp)
         rows.append(_whole({"tre_mm": miss.mean(), "tre_max_mm": miss.max()}))
     rows.append(_whole(jacobian_metrics(warp, fixed_mask, moving_to_scan)))
     if inverse_warp is not None:
@@ -113,38 +112,34 @@ def evaluate_unit(
         DamagedFileError: a file is missing, truncated or not what its receipt says.
         InputError: as :func:`evaluate_pair`, or a label map that holds none of the table's ids.
     """
-    receipt = require_intact(registration / RECEIPT)
+    registered = RegistrationUnit(registration)
+    receipt = registered.require_intact()
     if receipt.get("status") != "done":
         return _whole({"failed": 1.0})
-    for folder in dict.fromkeys((pair, fixed_scan, moving_scan, fixed_labels, moving_labels)):
-        require_intact(folder / RECEIPT)
+    aligned = PairUnit(pair)
+    aligned.require_intact()
+    folders = dict.fromkeys((fixed_scan, moving_scan, fixed_labels, moving_labels))
+    units = {folder: ScanUnit(folder) for folder in folders}
+    for unit in units.values():
+        unit.require_intact()
+    fixed = aligned.fixed()
     metrics = evaluate_pair(
-        **_maps(registration, pair),
-        **_scans(pair, moving_scan),
-        **_labels(fixed_labels, moving_labels, label_table),
-        **_landmarks(fixed_scan, moving_scan),
+        warp=registered.warp(),
+        inverse_warp=registered.inverse_warp(),
+        moving_to_scan=aligned.moving_to_scan(),
+        fixed_image=fixed,
+        fixed_mask=foreground(fixed),
+        moving_scan=units[moving_scan].image(),
+        **_labels(units[fixed_labels].labels_file, units[moving_labels].labels_file, label_table),
+        **_landmarks(units[fixed_scan], units[moving_scan]),
     )
     of_receipt = {name: receipt[name] for name in (*_COSTS, "suspect")}
     return pd.concat([metrics, _whole(of_receipt)], ignore_index=True)
 
 
-def _maps(registration: Path, pair: Path) -> dict[str, Any]:
-    return {
-        "warp": io.read_displacement(registration / "warp.nii.gz"),
-        "inverse_warp": io.read_displacement(registration / "inverse_warp.nii.gz"),
-        "fixed_to_scan": io.read_affine(pair / "fixed_to_scan.txt"),
-        "moving_to_scan": io.read_affine(pair / "moving_to_scan.txt"),
-    }
-
-
-def _scans(pair: Path, moving_scan: Path) -> dict[str, Any]:
-    fixed = io.read_image(pair / "fixed.nii.gz")
-    moving = io.read_image(moving_scan / "image.nii.gz")
-    return {"fixed_image": fixed, "fixed_mask": foreground(fixed), "moving_scan": moving}
-
-
 def _labels(fixed: Path, moving: Path, label_table: Path | None) -> dict[str, Any]:
-    maps = {"fixed_labels": fixed / "labels.nii.gz", "moving_labels": moving / "labels.nii.gz"}
+    """The two label maps and the table, where all three are there."""
+    maps = {"fixed_labels": fixed, "moving_labels": moving}
     if label_table is None or not all(path.is_file() for path in maps.values()):
         return {}
     table = read_label_table(label_table)
@@ -154,11 +149,12 @@ def _labels(fixed: Path, moving: Path, label_table: Path | None) -> dict[str, An
     return {**read, "label_table": table}
 
 
-def _landmarks(fixed_scan: Path, moving_scan: Path) -> dict[str, Any]:
-    fixed, moving = fixed_scan / "landmarks.tsv", moving_scan / "landmarks.tsv"
-    if not (fixed.is_file() and moving.is_file()):
+def _landmarks(fixed_scan: ScanUnit, moving_scan: ScanUnit) -> dict[str, Any]:
+    """The landmarks that both scans have, where both have any."""
+    fixed, moving = fixed_scan.landmarks(), moving_scan.landmarks()
+    if fixed is None or moving is None:
         return {}
-    points = shared_landmarks(read_landmarks(fixed), read_landmarks(moving))
+    points = shared_landmarks(fixed, moving)
     return dict(zip(("fixed_landmarks_mm", "moving_landmarks_mm"), points, strict=True))
 
 

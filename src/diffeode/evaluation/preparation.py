@@ -16,6 +16,7 @@ from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.image import Image, foreground
 from diffeode.space import Grid
 from diffeode.transform import Affine
+from diffeode.units.scan import ScanUnit
 
 NUMBERS = ("volume_ml", "overlap", "nmi", "t1w_correlation", "edge_percent")
 """What :func:`measure` gives. Those that need a template are NaN without one."""
@@ -43,8 +44,7 @@ class PreparedScan:
     Attributes:
         name: how tables and pictures call it.
         scan: the file it was prepared from.
-        folder: ``image.nii.gz`` and ``mask.nii.gz`` on one grid and, where that is not in the scan's space,
-            ``to_scan.txt``: points of the prepared image to points of the scan, RAS mm.
+        folder: its unit (:class:`diffeode.units.scan.ScanUnit`).
         labels: a label map in the prepared image's space.
         label_table: which of its labels are shown; all where None.
         orientation: how the scan lies, where its header leaves that open (:func:`diffeode.headers.grid_of`).
@@ -72,16 +72,15 @@ class PreparedScan:
         Raises:
             InputError: missing or unusable.
         """
-        return io.read_image(self.folder / "image.nii.gz")
+        return ScanUnit(self.folder).image()
 
     def brain(self) -> np.ndarray:
         """The mask on the prepared image's grid, ``(X, Y, Z)`` bool."""
-        return io.read_labels(self.folder / "mask.nii.gz").data > 0
+        return ScanUnit(self.folder).brain()
 
     def to_scan(self) -> Affine:
         """Points of the prepared image to points of the scan, RAS mm."""
-        path = self.folder / "to_scan.txt"
-        return io.read_affine(path) if path.is_file() else Affine()
+        return ScanUnit(self.folder).to_scan()
 
 
 def measure(prepared: PreparedScan, references: Mapping[str, Image]) -> dict[str, object]:

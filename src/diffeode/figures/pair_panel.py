@@ -13,15 +13,16 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from scipy import ndimage
 
-from diffeode import io
 from diffeode.evaluation.jacobian import jacobian_determinant
 from diffeode.figures import slices, style
 from diffeode.figures.edges import draw_edges
 from diffeode.figures.slices import Plane
-from diffeode.image import foreground
-from diffeode.receipt import RECEIPT, read_receipt
+from diffeode.image import Image, foreground
+from diffeode.receipt import read_receipt
 from diffeode.space import Grid
 from diffeode.transform import Affine, DisplacementField
+from diffeode.units.pair import PairUnit
+from diffeode.units.registration import RegistrationUnit
 
 PLANES = (slices.AXIAL, slices.CORONAL, slices.SAGITTAL)
 _HEADINGS = ("Fixed", "Moving", "Warped", "Warped, fixed edges", "Checkerboard", "Deformation", "log |J|")
@@ -77,7 +78,15 @@ def pair_panel(registration: Path, pair: Path, title: str, out: Path) -> None:
     if reason is not None:
         style.say(out, f"{title}\nfailed: {reason}")
         return
-    scene = read_scene(Path(registration), Path(pair))
+    draw_scene(read_scene(Path(registration), Path(pair)), title, out)
+
+
+def draw_scene(scene: Scene, title: str, out: Path) -> None:
+    """Draw one registered pair.
+
+    Raises:
+        InputError: ``out`` is no figure format.
+    """
     centre, size = slices.brain_box_mm(scene.mask, scene.grid)
     size = size + 2 * _MARGIN_MM
     layout = Layout(max(size[p.across] for p in PLANES), tuple(size[p.up] for p in PLANES))
@@ -96,11 +105,18 @@ def pair_panel(registration: Path, pair: Path, title: str, out: Path) -> None:
 
 def read_scene(registration: Path, pair: Path) -> Scene:
     """Everything of one registered pair, in canonical axes."""
-    fixed = io.read_image(pair / "fixed.nii.gz")
-    moving = io.read_image(pair / "moving.nii.gz")
-    warped = io.read_image(registration / "warped.nii.gz")
-    whole = io.read_displacement(registration / "warp.nii.gz")
-    alignment = io.read_affine(pair / "moving_to_scan.txt")
+    aligned, registered = PairUnit(pair), RegistrationUnit(registration)
+    return scene_of(aligned.fixed(), aligned.moving(), registered.warped(), registered.warp(), aligned.moving_to_scan())
+
+
+def scene_of(fixed: Image, moving: Image, warped: Image, whole: DisplacementField, alignment: Affine) -> Scene:
+    """What is drawn of a registered pair.
+
+    Args:
+        fixed, moving, warped: on one grid; ``moving`` after the affine alignment, ``warped`` after the whole map.
+        whole: points of the fixed grid to points of the moving scan, RAS mm.
+        alignment: the affine alignment within it.
+    """
     own, determinant = own_map(whole, alignment), jacobian_determinant(whole, alignment)
     (fixed_data, grid), (mask, _) = (slices.canonical(a, fixed.grid) for a in (fixed.data, foreground(fixed)))
     displacement, _ = slices.canonical(own.displacement_mm @ _canonical_directions(own.grid), own.grid)
@@ -140,9 +156,10 @@ def _canonical_directions(grid: Grid) -> np.ndarray:
 
 
 def _failure(registration: Path) -> str | None:
-    if not (registration / RECEIPT).is_file():
+    path = RegistrationUnit(registration).receipt
+    if not path.is_file():
         return None
-    receipt = read_receipt(registration / RECEIPT)
+    receipt = read_receipt(path)
     return str(receipt.get("reason", "no reason given")) if receipt.get("status") == "failed" else None
 
 

@@ -56,20 +56,15 @@ class Normalise(Normalize):
 
 
 class SynthStripInputSpec(CommandLineInputSpec):
-    """Inputs of :class:`SynthStrip`."""
+    """Inputs of :class:`SynthStrip`, those that are used here."""
 
     in_file = File(exists=True, mandatory=True, argstr="-i %s", desc="whole head, any contrast")
-    out_file = File(argstr="-o %s", desc="the brain, rest 0")
     mask_file = File(argstr="-m %s", desc="the brain's mask")
-    border_mm = traits.Int(argstr="-b %d", desc="distance of the mask's border from the brain's surface, mm (1)")
-    gpu = traits.Bool(argstr="-g", desc="compute on the GPU")
-    model = File(exists=True, argstr="--model %s", desc="other weights than $FREESURFER_HOME/models")
 
 
 class SynthStripOutputSpec(TraitedSpec):
     """Outputs of :class:`SynthStrip`."""
 
-    out_file = File(desc="the brain, rest 0")
     mask_file = File(desc="the brain's mask, 0 and 1, on the grid of the input")
 
 
@@ -82,36 +77,19 @@ class SynthStrip(_WritesWhatIsNamed):
 
 
 class SynthSegInputSpec(CommandLineInputSpec):
-    """Inputs of :class:`SynthSeg`."""
+    """Inputs of :class:`SynthSeg`, those that are used here."""
 
     in_file = File(exists=True, mandatory=True, argstr="--i %s", desc="scan, any contrast, with or without skull")
     out_file = File(mandatory=True, argstr="--o %s", desc="label map")
-    parcellate = traits.Bool(argstr="--parc", desc="parcels of the cortex too; no longer the 32 labels")
-    robust = traits.Bool(argstr="--robust", xor=["version_1"], desc="slower, for clinical scans; implies fast")
-    fast = traits.Bool(argstr="--fast", desc="leave out some processing")
-    ct = traits.Bool(argstr="--ct", xor=["photo"], desc="clip Hounsfield units to [0, 80]")
-    volumes_file = File(argstr="--vol %s", desc="table of volumes, CSV")
-    qc_file = File(argstr="--qc %s", xor=["photo"], desc="table of quality scores, CSV")
-    posteriors_file = File(argstr="--post %s", desc="soft segmentation")
-    resampled_file = File(argstr="--resample %s", desc="the scan at 1 mm")
-    crop = traits.List(traits.Int, argstr="--crop %s", minlen=1, maxlen=3, xor=["autocrop"], desc="patch size, voxels")
-    autocrop = traits.Bool(argstr="--autocrop", xor=["crop"], desc="leave out background")
     threads = traits.Range(low=1, argstr="--threads %d", desc="cores to use (1)")
     cpu = traits.Bool(argstr="--cpu", desc="do not use a GPU")
-    version_1 = traits.Bool(argstr="--v1", xor=["robust", "photo"], desc="SynthSeg 1.0, 31 labels")
     keep_geometry = traits.Bool(argstr="--keepgeom", desc="labels on the grid of the input; otherwise at 1 mm")
-    add_colours = traits.Bool(argstr="--addctab", desc="write FreeSurfer's colour table into the label map")
-    photo = traits.Enum("left", "right", "both", argstr="--photo %s", xor=["robust", "version_1", "ct", "qc_file"])
 
 
 class SynthSegOutputSpec(TraitedSpec):
     """Outputs of :class:`SynthSeg`."""
 
     out_file = File(desc="label map")
-    volumes_file = File(desc="table of volumes")
-    qc_file = File(desc="table of quality scores")
-    posteriors_file = File(desc="soft segmentation")
-    resampled_file = File(desc="the scan at 1 mm")
 
 
 class SynthSeg(_WritesWhatIsNamed):
@@ -126,31 +104,22 @@ class SynthSeg(_WritesWhatIsNamed):
 
 
 class SynthMorphInputSpec(CommandLineInputSpec):
-    """Inputs of :class:`SynthMorph`, both command-line forms; ``older`` names the form's own options."""
+    """Inputs of :class:`SynthMorph`, those that are used here; ``newer`` form: what the older command line lacks."""
 
     moving_file = File(exists=True, mandatory=True, argstr="%s", position=-2, desc="moving scan")
     fixed_file = File(exists=True, mandatory=True, argstr="%s", position=-1, desc="fixed scan")
     model = traits.Enum("joint", "deform", "affine", "rigid", argstr="-m %s", desc="the older form has no joint")
-    moved_file = File(argstr="-o %s", desc="moving scan on the fixed one's grid")
-    moved_fixed_file = File(argstr="-O %s", xor=["smooth"], desc="fixed scan on the moving one's grid")
     trans_file = File(argstr="-t %s", desc="displacements of fixed points to moving ones, RAS mm, three frames")
-    inverse_file = File(argstr="-T %s", xor=["smooth"], desc="displacements of moving points to fixed ones")
-    initial_file = File(exists=True, argstr="-i %s", desc="matrix to start from")
-    mid_space = traits.Bool(argstr="-M", requires=["initial_file"], xor=["smooth"], desc="share the matrix by halves")
-    header_only = traits.Bool(argstr="-H", desc="change headers instead of resampling; matrices only")
+    inverse_file = File(argstr="-T %s", desc="displacements of moving points to fixed ones; newer form")
     weight = traits.Range(
         low=0.0,
         high=1.0,
         exclude_low=True,
         exclude_high=True,
         argstr="-r %g",
-        xor=["smooth"],
         desc="of the regularisation, above 0 and below 1 (0.5); newer form",
     )
-    smooth = traits.Int(argstr="-s %d", xor=["weight", "steps"], desc="smoothness of the older form, a whole number")
-    steps = traits.Range(low=5, argstr="-n %d", xor=["smooth"], desc="of integration (7); newer form")
     extent = traits.Enum(256, 192, argstr="-e %d", desc="of the space registered in, mm")
-    weights_file = File(exists=True, argstr="-w %s", desc="other weights than $FREESURFER_HOME/models")
     threads = traits.Range(low=1, argstr="-j %d", desc="of TensorFlow")
     gpu = traits.Bool(argstr="-g", desc="compute on the GPU")
 
@@ -158,8 +127,6 @@ class SynthMorphInputSpec(CommandLineInputSpec):
 class SynthMorphOutputSpec(TraitedSpec):
     """Outputs of :class:`SynthMorph`."""
 
-    moved_file = File(desc="moving scan on the fixed one's grid")
-    moved_fixed_file = File(desc="fixed scan on the moving one's grid")
     trans_file = File(desc="displacements of fixed points to moving ones")
     inverse_file = File(desc="displacements of moving points to fixed ones")
 

@@ -28,15 +28,17 @@ from diffeode.errors import InputError, RegistrationError
 from diffeode.evaluation.verdict import Verdict, judge, signs_of, turned_note
 from diffeode.image import Image, foreground
 from diffeode.methods.base import Machine, Method, Pair, Registration
-from diffeode.receipt import require_intact, write_receipt
+from diffeode.receipt import write_receipt
 from diffeode.transform import Affine, DisplacementField, densify, invert, warp_image
+from diffeode.units.pair import PairUnit
+from diffeode.units.registration import RegistrationUnit
+from diffeode.units.scan import ScanUnit
 from diffeode.watch import watched
 
 if TYPE_CHECKING:
     from diffeode.methods.runs import Run
 
 _SAMPLING_PERIOD_S = 0.02
-_RESULT_FILES = ("warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "trace.tsv")
 _OF_MEMORY = re.compile(r"out ?of ?memory|can't allocate memory|cannot allocate memory|bad_alloc", re.IGNORECASE)
 
 
@@ -90,14 +92,10 @@ def read_task(pair: Path, moving_scan: Path) -> Task:
     Raises:
         DamagedFileError: the pair or the scan is not what its receipt says.
     """
-    for unit in (pair, moving_scan):
-        require_intact(unit / "receipt.json")
-    return Task(
-        fixed=io.read_image(pair / "fixed.nii.gz"),
-        moving=io.read_image(pair / "moving.nii.gz"),
-        moving_scan=io.read_image(moving_scan / "image.nii.gz"),
-        moving_to_scan=io.read_affine(pair / "moving_to_scan.txt"),
-    )
+    aligned, scan = PairUnit(pair), ScanUnit(moving_scan)
+    aligned.require_intact()
+    scan.require_intact()
+    return Task(aligned.fixed(), aligned.moving(), scan.image(), aligned.moving_to_scan())
 
 
 def register(method: Method, task: Task, machine: Machine) -> Result:
@@ -148,8 +146,8 @@ def register_to_folder(
         files, outcome = watched(lambda: _register_and_write(run, task, machine, folder), limit_minutes)
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        for file in _RESULT_FILES:
-            (folder / file).unlink(missing_ok=True)
+        for file in RegistrationUnit(folder).files:
+            file.unlink(missing_ok=True)
         write_receipt(folder, [], {**about, "status": "failed", "reason": reason_of(error)})
         return False
     for sentence in filter(None, [*outcome["notes"], outcome["verdict"]]):
@@ -194,11 +192,12 @@ def recorded(verdict: Verdict) -> dict[str, Any]:
 
 def _write_result(result: Result, task: Task, folder: Path) -> list[str]:
     warped = warp_image(task.moving_scan, result.warp, task.fixed.grid)
-    io.write_displacement(folder / "warp.nii.gz", result.warp)
-    io.write_displacement(folder / "inverse_warp.nii.gz", result.inverse_warp)
-    io.write_image(folder / "warped.nii.gz", warped)
-    _write_trace(folder / "trace.tsv", result.trace)
-    return list(_RESULT_FILES)
+    unit = RegistrationUnit(folder)
+    io.write_displacement(unit.warp_file, result.warp)
+    io.write_displacement(unit.inverse_warp_file, result.inverse_warp)
+    io.write_image(unit.warped_file, warped)
+    _write_trace(unit.trace_file, result.trace)
+    return [file.name for file in unit.files]
 
 
 def _write_trace(path: Path, trace: tuple[dict[str, float], ...]) -> None:

@@ -1,12 +1,13 @@
-"""Taking the bias field away, and normalising intensities where FreeSurfer does that."""
+"""Taking the bias field away, and normalising intensities where a tool does that on the scan's own grid."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from diffeode import io
-from diffeode.datasets.scan import ANATOMICAL, Scan
-from diffeode.prepare.backends import backend, limits, programs
+from diffeode.datasets.scan import Scan
+from diffeode.prepare.registry import correcting_tools
+from diffeode.prepare.step_tool import Resources, print_progress
 from diffeode.prepare.units import CORRECTED, Before, about
 from diffeode.receipt import write_receipt
 
@@ -14,21 +15,19 @@ from diffeode.receipt import write_receipt
 def correct(scan: Scan, bias: str, intensity: str, before: Before, folder: Path, threads: int = 1) -> None:
     """Write the corrected scan, on its own grid, to ``folder``.
 
-    N4 works inside the brain, FreeSurfer on the whole head. ``mri_normalize`` looks for the white matter of a T1w, so
-    other contrasts go without it.
+    Some tools work inside the brain, others on the whole head. A scan of a contrast that a tool is not made for goes
+    without it.
 
     Raises:
         InputError: the scan is unusable, or the tool is missing.
         ToolError: the tool failed.
     """
-    image, done = before.image(scan), {"bias": bias}
-    if bias == "n4":
-        image = backend("bias", bias)(image, before.mask(scan, image), threads)
-    elif bias == "freesurfer":
-        image = backend("bias", bias)(image, limits(threads))
-    if intensity == "freesurfer" and scan.modality == ANATOMICAL:
-        image = backend("intensity", intensity)(image, scan.modality, limits(threads))
-        done["intensity"] = intensity
+    image = before.image(scan)
+    programs: dict[str, dict[str, str]] = {}
+    for tool in correcting_tools(bias, intensity, scan.modality):
+        brain = None if tool.whole_head else before.mask(scan, image)
+        image = tool.function(image, brain, scan.modality, Resources(threads, print_progress))
+        programs |= tool.programs()
     io.write_image(folder / CORRECTED, image)
     choices = {"bias": bias, "intensity": intensity}
-    write_receipt(folder, [CORRECTED], about(scan, "correction", choices, programs(**done)))
+    write_receipt(folder, [CORRECTED], about(scan, "correction", choices, programs))

@@ -8,10 +8,10 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 import torch
@@ -22,10 +22,9 @@ from torch.nn import functional as F
 
 from diffeode.errors import InputError
 from diffeode.optimise.memory import keep_freed_memory
+from diffeode.prepare.architecture import Architecture
+from diffeode.prepare.step_tool import Progress
 from diffeode.threads import use_threads
-
-Progress = Callable[[float, str], None]
-"""Told the fraction done, 0 to 1, and what is going on."""
 
 _CHUNK = 2**13
 _GROUP_NORM_EPSILON = 1e-5
@@ -44,40 +43,6 @@ _MIX = torch.tensor(
 _MIX_KERNEL = torch.tensor([[6.0, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 _UNMIX = torch.tensor([[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 """For :func:`_convolve_row`: they mix six planes, mix a kernel's three, and give four planes of the products."""
-
-
-def silent(fraction: float, message: str) -> None:
-    """Progress that nobody watches."""
-
-
-@final
-@dataclass(frozen=True)
-class Architecture:
-    """What a MeshNet is made of.
-
-    Attributes:
-        channels: of every hidden layer; the input has one.
-        classes: of the last layer, a 1 x 1 x 1 convolution.
-        dilations: of the 3 x 3 x 3 convolutions, in voxels; each is padded with as many zeros.
-        normalised: each channel is brought to mean 0 and variance 1 over the volume before the activation (GroupNorm
-            with one channel a group, without affine); the convolutions then have no bias.
-        activation: ``gelu`` (exact) or ``elu``.
-    """
-
-    channels: int
-    classes: int
-    dilations: tuple[int, ...]
-    normalised: bool
-    activation: Literal["gelu", "elu"]
-
-    def shapes(self) -> list[tuple[int, ...]]:
-        """Of the trained tensors, from the input to the output: weight, and bias where there is one."""
-        shapes, incoming = [], 1
-        for _ in self.dilations:
-            shapes.append((self.channels, incoming, 3, 3, 3))
-            shapes += [] if self.normalised else [(self.channels,)]
-            incoming = self.channels
-        return [*shapes, (self.classes, incoming, 1, 1, 1), (self.classes,)]
 
 
 @final

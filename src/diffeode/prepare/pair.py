@@ -5,25 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from diffeode import io
 from diffeode.errors import InputError
 from diffeode.image import Image
 from diffeode.names import nearest
 from diffeode.prepare.search import searched_affine
-from diffeode.receipt import require_intact, write_receipt
 from diffeode.software import preparing_versions
 from diffeode.transform import Affine, warp_image
+from diffeode.units.pair import PairUnit
+from diffeode.units.scan import ScanUnit
 
 _ALIGNMENTS = ("affine", "none")
 _GRIDS = ("resample", "refuse")
-_IMAGE = "image.nii.gz"
-_FILES = ("fixed.nii.gz", "moving.nii.gz", "fixed_to_scan.txt", "moving_to_scan.txt")
 
 
 def align_pair(
     fixed: Image, moving: Image, alignment: str, grids: str, threads: int, seed: int
-) -> tuple[Image, Image, Affine, Affine]:
-    """``fixed`` and ``moving`` on the grid of ``fixed``, and the maps of their points back to the two scans, RAS mm.
+) -> tuple[Image, Affine]:
+    """``moving`` on the grid of ``fixed``, and the map of its points back to ``moving`` as it was given, RAS mm.
 
     Args:
         alignment: ``affine`` registers the pair by :func:`searched_affine`; ``none`` trusts the headers.
@@ -36,7 +34,7 @@ def align_pair(
     _require_known("alignment", alignment, _ALIGNMENTS)
     _require_known("grids", grids, _GRIDS)
     if alignment == "none" and fixed.grid.matches(moving.grid):
-        return fixed, moving, Affine(), Affine()
+        return moving, Affine()
     if alignment == "none" and grids == "refuse":
         raise InputError(
             f"The two scans lie on different grids ({fixed.grid.shape} and {moving.grid.shape} voxels, or elsewhere in "
@@ -48,7 +46,7 @@ def align_pair(
         raise InputError(
             "The moving brain lies wholly outside the fixed scan's grid; set alignment: affine, or check the headers."
         )
-    return fixed, aligned, Affine(), to_scan
+    return aligned, to_scan
 
 
 def write_aligned_pair(
@@ -67,11 +65,10 @@ def write_aligned_pair(
         InputError: as :func:`align_pair`.
         DamagedFileError: a prepared scan is not what its receipt says.
     """
-    prepared = [require_intact(unit / "receipt.json") for unit in (fixed, moving)]
-    parts = align_pair(io.read_image(fixed / _IMAGE), io.read_image(moving / _IMAGE), alignment, grids, threads, seed)
-    for name, part in zip(_FILES, parts, strict=True):
-        write = io.write_image if isinstance(part, Image) else io.write_affine
-        write(folder / name, part)
+    units = ScanUnit(fixed), ScanUnit(moving)
+    prepared = [unit.require_intact() for unit in units]
+    fixed_image, moving_image = (unit.image() for unit in units)
+    aligned, to_scan = align_pair(fixed_image, moving_image, alignment, grids, threads, seed)
     about = {
         "fixed": prepared[0].get("scan"),
         "moving": prepared[1].get("scan"),
@@ -79,7 +76,8 @@ def write_aligned_pair(
         "grids": grids,
         "software": preparing_versions(),
     }
-    write_receipt(folder, list(_FILES), {**(provenance or {}), **about, "seed": seed, "threads": threads})
+    content = {**(provenance or {}), **about, "seed": seed, "threads": threads}
+    PairUnit(folder).write(fixed_image, aligned, to_scan, content)
 
 
 def _require_known(key: str, value: str, known: tuple[str, ...]) -> None:

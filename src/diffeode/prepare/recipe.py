@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
 from diffeode.datasets.scan import ANATOMICAL, Scan
 from diffeode.errors import InputError
 from diffeode.names import nearest
+from diffeode.prepare.registry import correcting_tools, find_tool, scaling_tool, tool_names
+from diffeode.prepare.step_tool import StepTool
 
-_CHOICES = {
-    "bias": ("none", "n4", "freesurfer"),
-    "brain": ("nonzero", "mindgrab", "synthstrip"),
-    "intensity": ("robust", "white-stripe", "freesurfer"),
-    "through": ("t1w", "direct"),
-    "labels": ("given", "meshnet", "synthseg"),
-}
-_TEMPLATES = ("none", "icbm152")
-_TEMPLATE_FILES = {"t1w", "t2w"}
+NONE = "none"
+"""How a recipe leaves out a step that has no tool for scans which need none."""
+_STEPS = ("bias", "brain", "intensity", "template", "labels")
+_LEFT_OUT = {"bias", "template"}
+_THROUGH = ("t1w", "direct")
+_TEMPLATE_FILES = ("t1w", "t2w")
+
+
+def recipe_choices() -> dict[str, tuple[str, ...]]:
+    """The words that a recipe may give for each of its keys: the names of the step's tools, and ``none``."""
+    tools = {step: ((NONE,) if step in _LEFT_OUT else ()) + tool_names(step) for step in _STEPS}
+    return {**tools, "through": _THROUGH}
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe, the block ``prepare`` of a dataset's file."""
+    words = {key: {"enum": list(known)} for key, known in recipe_choices().items()}
+    path = {"type": "string", "minLength": 1}
+    own = {"additionalProperties": False, "properties": dict.fromkeys(_TEMPLATE_FILES, path)}
+    rest = {
+        "template": {"type": ["string", "object"], **own},
+        "spacing_mm": {"type": ["number", "null"], "exclusiveMinimum": 0},
+    }
+    return {"type": "object", "additionalProperties": False, "properties": {**words, **rest}}
 
 
 @final
@@ -28,13 +45,15 @@ class Recipe:
     """The choices of a dataset (``prepare`` in ``config/datasets/<name>.yaml``).
 
     Attributes:
-        bias: ``none``; ``n4`` inside the brain; ``freesurfer``: ``mri_nu_correct.mni`` on the whole head.
-        brain: ``nonzero``: the scans come skull-stripped; ``mindgrab`` (MeshNet) or ``synthstrip`` find the brain.
-        intensity: ``robust`` percentiles; ``white-stripe``; ``freesurfer``: ``mri_normalize``, then percentiles.
-        template: ``none``: the scan keeps its own space; ``icbm152``; or the paths of one's own, ``{t1w, t2w}``.
+        bias: what takes the bias field away; ``none``: nothing does.
+        brain: what finds the brain; ``nonzero``: the scans come skull-stripped.
+        intensity: what brings intensities to a common scale.
+        template: ``none``: the scan keeps its own space; a template's name; or the paths of one's own, ``{t1w, t2w}``.
         through: how a scan that is no T1w reaches the template: by the ``t1w`` of the same visit, or ``direct``.
-        labels: ``given`` with the data where there are any; ``meshnet`` (T1w, 17 structures), ``synthseg`` (32).
+        labels: what finds structures; ``given``: they come with the data, where there are any.
         spacing_mm: the prepared image's voxel size; None keeps the scan's own, or takes the template's 1 mm.
+
+    The tools that a step can choose are the files of :mod:`diffeode.prepare.steps`.
 
     Raises:
         InputError: an unknown choice, a choice that another one rules out, or a spacing that is no positive number.
@@ -49,9 +68,11 @@ class Recipe:
     spacing_mm: float | None = None
 
     def __post_init__(self) -> None:
-        for step, known in _CHOICES.items():
-            _require_known(step, getattr(self, step), known)
-        _require_template(self.template)
+        for step, known in recipe_choices().items():
+            if step == "template" and isinstance(self.template, dict):
+                _require_own_template(self.template)
+            else:
+                _require_known(step, getattr(self, step), known)
         if self.spacing_mm is not None and not 0 < self.spacing_mm < np.inf:
             raise InputError(
                 f"Preparation spacing_mm is {self.spacing_mm}; it must be a positive number of mm, or null."
@@ -60,27 +81,27 @@ class Recipe:
     @property
     def finds_brain(self) -> bool:
         """Whether the brain is looked for in a whole head."""
-        return self.brain != "nonzero"
+        return find_tool("brain", self.brain).function is not None
 
     @property
     def corrects(self) -> bool:
         """Whether intensities are corrected before they are scaled."""
-        return self.bias != "none" or self.intensity == "freesurfer"
+        return any(tool.corrects for tool in self._tools("bias", "intensity"))
 
     @property
     def corrects_heads(self) -> bool:
         """Whether that needs the whole head, and so comes before the skull is stripped."""
-        return self.bias == "freesurfer" or self.intensity == "freesurfer"
+        return any(tool.whole_head for tool in self._tools("bias", "intensity"))
 
     @property
     def places(self) -> bool:
         """Whether scans are brought into a template's space."""
-        return self.template != "none"
+        return self.template != NONE
 
     @property
     def segments(self) -> bool:
         """Whether labels are made here."""
-        return self.labels != "given"
+        return find_tool("labels", self.labels).function is not None
 
     @property
     def is_work(self) -> bool:
@@ -93,7 +114,19 @@ class Recipe:
 
     def borrows_labels(self, scan: Scan) -> bool:
         """Whether ``scan`` takes the labels that are made on the T1w of its visit."""
-        return self.labels == "meshnet" and scan.modality != ANATOMICAL
+        return scan.modality != ANATOMICAL and not find_tool("labels", self.labels).works_on(scan.modality)
+
+    def tools_of(self, unit: str, scan: Scan) -> tuple[StepTool, ...]:
+        """The tools that make one unit of ``scan``: ``strip``, ``correct``, ``place``, ``prepare`` or ``segment``."""
+        if unit == "correct":
+            return correcting_tools(self.bias, self.intensity, scan.modality)
+        if unit == "prepare":
+            return (scaling_tool(self.intensity),)
+        return self._tools({"strip": "brain", "place": "template", "segment": "labels"}[unit])
+
+    def _tools(self, *steps: str) -> tuple[StepTool, ...]:
+        """The tools that are chosen for ``steps``, without those steps that are left out."""
+        return tuple(tool for step in steps if (tool := find_tool(step, getattr(self, step))))
 
 
 def _require_known(step: str, value: str, known: tuple[str, ...]) -> None:
@@ -101,8 +134,6 @@ def _require_known(step: str, value: str, known: tuple[str, ...]) -> None:
         raise InputError(f"Preparation step {step} has no choice {value!r}{nearest(value, known)}.")
 
 
-def _require_template(template: str | dict[str, str]) -> None:
-    if isinstance(template, str):
-        _require_known("template", template, _TEMPLATES)
-    elif "t1w" not in template or set(template) - _TEMPLATE_FILES:
+def _require_own_template(paths: dict[str, str]) -> None:
+    if "t1w" not in paths or set(paths) - set(_TEMPLATE_FILES):
         raise InputError("Preparation step template needs the path t1w, and may have t2w; it has no other.")

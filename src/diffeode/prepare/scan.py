@@ -11,57 +11,75 @@ from diffeode import io
 from diffeode.datasets.scan import ANATOMICAL, Scan
 from diffeode.errors import InputError
 from diffeode.image import Image, Labels
-from diffeode.prepare.brain import without_negatives
-from diffeode.prepare.intensity import robust, white_stripe, without_outliers
-from diffeode.prepare.plausible import stripped_brain
+from diffeode.landmarks import read_landmarks
+from diffeode.prepare.brain import stripped_brain, without_negatives
+from diffeode.prepare.intensity import without_outliers
+from diffeode.prepare.registry import scaling_tool
 from diffeode.prepare.resolution import resample_brain
-from diffeode.prepare.units import LABELS, TO_SCAN, Before, Placement
-from diffeode.presence import require_file
-from diffeode.receipt import write_receipt
+from diffeode.prepare.units import Before, Placement
 from diffeode.software import preparing_versions
 from diffeode.space import Grid
 from diffeode.transform import Affine
+from diffeode.units.scan import ScanUnit
 
 _LABEL_GRID_TOLERANCE_MM = 0.05
-_LANDMARK_COLUMNS = ("name", "x", "y", "z")
 
 
 def prepare_image(
     image: Image,
     name: str,
     mask: np.ndarray | None = None,
-    placement: Placement | None = None,
     intensity: str = "robust",
     modality: str = ANATOMICAL,
     spacing_mm: float | None = None,
 ) -> tuple[Image, np.ndarray]:
-    """The prepared image and its brain, ``(X, Y, Z)`` bool: resampled once at most, in [0, 1], background exactly 0.
+    """A scan, as it was read, prepared in its own space: the image and its brain, as :func:`finished_image` has them.
 
     Args:
         name: what messages call the scan.
         mask: the brain on the grid of ``image``, ``(X, Y, Z)`` bool; what is above zero where not given.
-        placement: where the template's space lies; the image keeps its own where not given.
-        intensity, spacing_mm: as in :class:`diffeode.prepare.recipe.Recipe`.
-        modality: which white matter ``white-stripe`` looks for.
+        intensity, modality, spacing_mm: as of :func:`finished_image`.
 
     Raises:
         InputError: the brain is empty or constant, or the image is a whole head or largely negative.
     """
     image = without_negatives(image, name)
-    if mask is None:
-        mask = stripped_brain(image, name)
-    if mask.any():
-        image = without_outliers(image, mask)
+    brain = stripped_brain(image, name) if mask is None else mask
+    return finished_image(image, brain, name, None, intensity, modality, spacing_mm)
+
+
+def finished_image(
+    image: Image,
+    brain: np.ndarray,
+    name: str,
+    placement: Placement | None,
+    intensity: str,
+    modality: str,
+    spacing_mm: float | None,
+) -> tuple[Image, np.ndarray]:
+    """The prepared image and its brain, ``(X, Y, Z)`` bool: resampled once at most, in [0, 1], background exactly 0.
+
+    Args:
+        image: without negative intensities (:func:`diffeode.prepare.brain.without_negatives`).
+        brain: on the grid of ``image``, ``(X, Y, Z)`` bool.
+        name: what messages call the scan.
+        placement: where the template's space lies; the image keeps its own where None.
+        intensity, spacing_mm: as in :class:`diffeode.prepare.recipe.Recipe`.
+        modality: which white matter ``white-stripe`` looks for.
+
+    Raises:
+        InputError: the brain is empty or constant.
+    """
+    if brain.any():
+        image = without_outliers(image, brain)
     grid = placement.grid if placement else image.grid
     if spacing_mm is not None:
         grid = grid.resample(spacing_mm)
     if grid is not image.grid:
-        image, mask = resample_brain(image, mask, grid, placement.to_scan if placement else None)
-    if not mask.any():
+        image, brain = resample_brain(image, brain, grid, placement.to_scan if placement else None)
+    if not brain.any():
         raise InputError(f"The brain of {name} is empty on the prepared grid; look at its mask and where it lies.")
-    if intensity == "white-stripe":
-        return white_stripe(image, mask, modality, name), mask
-    return robust(image, mask, name), mask
+    return scaling_tool(intensity).function(image, brain, modality, name), brain
 
 
 def prepare_scan(
@@ -86,26 +104,16 @@ def prepare_scan(
     mask = before.mask(scan, original)
     labels = read_scan_labels(scan.labels, original.grid, scan.image, scan.orientation) if scan.labels else None
     landmarks = read_landmarks(scan.landmarks) if scan.landmarks else None
-    image, mask = prepare_image(original, str(scan.image), mask, placement, intensity, scan.modality, spacing_mm)
+    image, mask = finished_image(original, mask, str(scan.image), placement, intensity, scan.modality, spacing_mm)
 
-    io.write_image(folder / "image.nii.gz", image)
-    io.write_labels(folder / "mask.nii.gz", Labels(mask, image.grid))
-    files = ["image.nii.gz", "mask.nii.gz"]
     to_scan = placement.to_scan if placement else Affine()
-    if placement:
-        io.write_affine(folder / TO_SCAN, to_scan)
-        files.append(TO_SCAN)
     if labels is not None:
-        io.write_labels(folder / LABELS, Labels(labels.data, moved_grid(labels.grid, to_scan)))
-        files.append(LABELS)
+        labels = Labels(labels.data, moved_grid(labels.grid, to_scan))
     if landmarks is not None:
-        with io.written_whole(folder / "landmarks.tsv") as temporary:
-            moved_landmarks(landmarks, to_scan).to_csv(temporary, sep="\t", index=False)
-        files.append("landmarks.tsv")
+        landmarks = moved_landmarks(landmarks, to_scan)
     choices = {**before.choices(), "intensity": intensity, "spacing_mm": spacing_mm}
-    write_receipt(
-        folder, files, {**_provenance(scan), "recipe": choices, "seed": seed, "software": preparing_versions()}
-    )
+    content = {**_provenance(scan), "recipe": choices, "seed": seed, "software": preparing_versions()}
+    ScanUnit(folder).write(image, mask, to_scan if placement else None, labels, landmarks, content)
 
 
 def moved_grid(grid: Grid, to_scan: Affine) -> Grid:
@@ -136,26 +144,6 @@ def read_scan_labels(path: Path, grid: Grid, scan: Path, orientation: str | None
     if not labels.data.any():
         raise InputError(f"Label map {path} is empty (0 everywhere); remove it or give the right one.")
     return labels
-
-
-def read_landmarks(path: Path) -> pd.DataFrame:
-    """Named points, columns ``name x y z``, RAS mm.
-
-    Raises:
-        InputError: missing, without one of the columns, with a name twice or a coordinate that is not a finite number.
-    """
-    require_file(path, "table of landmarks")
-    try:
-        table = pd.read_csv(path, sep="\t", dtype={"name": str})
-        coordinates = table[["x", "y", "z"]].to_numpy(dtype=np.float64)
-        repeated = table["name"].duplicated().any()
-    except (KeyError, ValueError):
-        raise InputError(
-            f"{path} is no table of landmarks; give tab-separated columns name, x, y, z with numbers in mm."
-        ) from None
-    if repeated or not np.isfinite(coordinates).all():
-        raise InputError(f"{path} has a landmark twice or one without finite coordinates; repair that row.")
-    return table[list(_LANDMARK_COLUMNS)]
 
 
 def _provenance(scan: Scan) -> dict[str, object]:

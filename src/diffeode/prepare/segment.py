@@ -6,10 +6,11 @@ from pathlib import Path
 
 from diffeode import io
 from diffeode.datasets.scan import Scan
-from diffeode.image import Image, Labels
-from diffeode.prepare.backends import backend, limits, naming, programs, told
-from diffeode.prepare.units import LABELS, about, intact
+from diffeode.prepare.registry import find_tool
+from diffeode.prepare.step_tool import Resources, print_progress
+from diffeode.prepare.units import LABELS, about
 from diffeode.receipt import write_receipt
+from diffeode.units.scan import ScanUnit
 
 
 def segment(scan: Scan, choice: str, prepared: Path, folder: Path, threads: int = 1) -> None:
@@ -20,15 +21,9 @@ def segment(scan: Scan, choice: str, prepared: Path, folder: Path, threads: int 
         ToolError: the tool failed.
         DamagedFileError: the prepared scan is not what its receipt says.
     """
-    image = io.read_image(intact(prepared) / "image.nii.gz")
-    labels = _found(choice, image, f"{scan.id} of dataset {scan.dataset}", threads)
-    io.write_labels(folder / LABELS, labels)
-    write_receipt(folder, [LABELS], about(scan, "segmentation", choice, programs(labels=choice)))
-
-
-def _found(choice: str, image: Image, name: str, threads: int) -> Labels:
-    find = backend("labels", choice)
-    if choice == "synthseg":
-        return find(image, name, limits(threads))
-    with naming(name):
-        return find(image, threads, told)
+    tool = find_tool("labels", choice)
+    unit = ScanUnit(prepared)
+    unit.require_intact()
+    name = f"{scan.id} of dataset {scan.dataset}"
+    io.write_labels(folder / LABELS, tool.function(unit.image(), name, Resources(threads, print_progress)))
+    write_receipt(folder, [LABELS], about(scan, "segmentation", choice, tool.programs()))

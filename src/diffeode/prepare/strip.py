@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from diffeode import io
 from diffeode.datasets.scan import Scan
-from diffeode.image import Image, Labels
-from diffeode.prepare.backends import backend, limits, naming, programs, told
+from diffeode.image import Labels
+from diffeode.prepare.registry import find_tool
+from diffeode.prepare.step_tool import Resources, print_progress
 from diffeode.prepare.units import MASK, Before, about
 from diffeode.receipt import write_receipt
 
@@ -21,15 +20,8 @@ def strip(scan: Scan, choice: str, before: Before, folder: Path, threads: int = 
         InputError: the scan is no head, there is no brain in it, or the tool or its weights are missing.
         ToolError: the tool failed.
     """
+    tool = find_tool("brain", choice)
     image = before.image(scan)
-    mask = _found(choice, image, str(scan.image), threads)
+    mask = tool.function(image, str(scan.image), Resources(threads, print_progress))
     io.write_labels(folder / MASK, Labels(mask, image.grid))
-    write_receipt(folder, [MASK], about(scan, "brain", choice, programs(brain=choice)))
-
-
-def _found(choice: str, image: Image, name: str, threads: int) -> np.ndarray:
-    find = backend("brain", choice)
-    if choice == "synthstrip":
-        return find(image, name, limits(threads))
-    with naming(name):
-        return find(image, threads, told)
+    write_receipt(folder, [MASK], about(scan, "brain", choice, tool.programs()))

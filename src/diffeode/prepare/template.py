@@ -19,6 +19,7 @@ from diffeode.image import Image, bounding_box, sample
 from diffeode.prepare.affine import affine_registration, rigid_registration
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust, without_outliers
+from diffeode.prepare.registry import find_tool
 from diffeode.prepare.resolution import resample_brain
 from diffeode.resample import antialiased
 from diffeode.space import Grid
@@ -66,27 +67,16 @@ class Template:
 
 
 def chosen_template(choice: str | dict[str, str]) -> Template:
-    """The template that a recipe names: ``icbm152``, or the paths ``t1w`` and, where there is one, ``t2w``.
+    """The template that a recipe names, or that of the paths ``t1w`` and, where there is one, ``t2w``.
 
     Raises:
         InputError: a file is unusable.
+        KeyError: there is no template of that name; recipes are checked when they are read.
     """
-    if isinstance(choice, str):
-        return icbm152()
+    tool = find_tool("template", choice)
+    if tool is not None:
+        return tool.function()
     return given(**{contrast: Path(path) for contrast, path in choice.items()})
-
-
-def icbm152() -> Template:
-    """ICBM152 2009a symmetric, nonlinear, T1w, that comes with nilearn (Fonov et al., NeuroImage 54(1), 2011).
-
-    Nothing is downloaded. The brain is where nilearn's mask has it. Scans of other contrasts are aligned with the T1w.
-    """
-    from nilearn import datasets
-
-    volume, mask = datasets.load_mni152_template(resolution=1), datasets.load_mni152_brain_mask(resolution=1)
-    grid = Grid(volume.shape, volume.affine)
-    brain = np.asarray(mask.dataobj) > 0
-    return _cropped("icbm152", {"T1w": Image(np.where(brain, volume.get_fdata(), 0), grid)}, brain)
 
 
 def given(t1w: Path, t2w: Path | None = None) -> Template:
@@ -101,7 +91,30 @@ def given(t1w: Path, t2w: Path | None = None) -> Template:
         raise InputError(f"The templates {t1w} and {t2w} lie on different grids; give a pair in one space.")
     images = {modality: _with_cubic_voxels(image, str(files[modality])) for modality, image in images.items()}
     name = Path(t1w).name.partition(".")[0]
-    return _cropped(name, images, nonzero(images["T1w"], str(t1w)), {m: str(file) for m, file in files.items()})
+    return cropped_template(name, images, nonzero(images["T1w"], str(t1w)), {m: str(file) for m, file in files.items()})
+
+
+def cropped_template(
+    name: str, images: dict[str, Image], mask: np.ndarray, shown: dict[str, str] | None = None
+) -> Template:
+    """The template on the smallest grid whose sizes are multiples of 16, at least 5 mm around the brain.
+
+    The grid may reach beyond the template's own, which can end at the brain.
+
+    Args:
+        shown: what messages call each image; the template's name and its contrast where not given.
+    """
+    shown = shown or {modality: f"{name} {modality}" for modality in images}
+    grid = images["T1w"].grid
+    lower, upper = bounding_box(mask)
+    margin = np.ceil(_MARGIN_MM / grid.spacing).astype(int)
+    size = _SIZE_STEP * np.ceil((upper - lower + 2 * margin) / _SIZE_STEP).astype(int)
+    corner = lower - (size - (upper - lower)) // 2
+    grid = grid.crop(corner, corner + size)
+    brain = _box(mask, corner, size)
+    cut = {modality: Image(_box(image.data, corner, size), grid) for modality, image in images.items()}
+    scaled = {modality: robust(image, brain, shown[modality]) for modality, image in cut.items()}
+    return Template(name, scaled, brain)
 
 
 def align_to_template(scan: Image, template: Template, modality: str, name: str, threads: int, seed: int) -> Affine:
@@ -176,27 +189,6 @@ def _with_cubic_voxels(image: Image, name: str) -> Image:
     if np.allclose(image.grid.spacing, smallest, rtol=1e-3):
         return image
     return resample_brain(image, nonzero(image, name), image.grid.resample(smallest))[0]
-
-
-def _cropped(name: str, images: dict[str, Image], mask: np.ndarray, shown: dict[str, str] | None = None) -> Template:
-    """The template on the smallest grid whose sizes are multiples of 16, at least 5 mm around the brain.
-
-    The grid may reach beyond the template's own, which can end at the brain.
-
-    Args:
-        shown: what messages call each image; the template's name and its contrast where not given.
-    """
-    shown = shown or {modality: f"{name} {modality}" for modality in images}
-    grid = images["T1w"].grid
-    lower, upper = bounding_box(mask)
-    margin = np.ceil(_MARGIN_MM / grid.spacing).astype(int)
-    size = _SIZE_STEP * np.ceil((upper - lower + 2 * margin) / _SIZE_STEP).astype(int)
-    corner = lower - (size - (upper - lower)) // 2
-    grid = grid.crop(corner, corner + size)
-    brain = _box(mask, corner, size)
-    cut = {modality: Image(_box(image.data, corner, size), grid) for modality, image in images.items()}
-    scaled = {modality: robust(image, brain, shown[modality]) for modality, image in cut.items()}
-    return Template(name, scaled, brain)
 
 
 def _box(data: np.ndarray, corner: np.ndarray, size: np.ndarray) -> np.ndarray:

@@ -11,8 +11,8 @@ import numpy as np
 from diffeode import io
 from diffeode.datasets.scan import Scan
 from diffeode.image import Image
-from diffeode.prepare.brain import without_negatives
-from diffeode.prepare.plausible import read_plausible, stripped_brain
+from diffeode.prepare.brain import stripped_brain, without_negatives
+from diffeode.prepare.plausible import read_plausible
 from diffeode.receipt import RECEIPT, require_intact, write_receipt
 from diffeode.software import preparing_versions
 from diffeode.space import Grid
@@ -58,8 +58,10 @@ class Before:
             DamagedFileError: a unit is not what its receipt says.
         """
         if self.corrected is None:
-            return without_negatives(read_plausible(scan.image, scan.orientation), str(scan.image))
-        return io.read_image(intact(self.corrected) / CORRECTED)
+            image = read_plausible(scan.image, scan.orientation)
+        else:
+            image = io.read_image(intact(self.corrected) / CORRECTED)
+        return without_negatives(image, str(scan.image))
 
     def mask(self, scan: Scan, image: Image) -> np.ndarray:
         """The brain on the grid of ``image``, ``(X, Y, Z)`` bool: as it was found, or what is above zero.

@@ -13,12 +13,12 @@ import numpy as np
 from diffeode import io
 from diffeode.errors import InputError
 from diffeode.image import Image, Labels, bounding_box, foreground
-from diffeode.receipt import require_intact
 from diffeode.transform import Affine, warp_labels
+from diffeode.units.pair import PairUnit
+from diffeode.units.scan import ScanUnit
 
 _MARGIN_VOX = 4
 """Background kept around the two brains."""
-_LABELS = "labels.nii.gz"
 
 
 @final
@@ -68,8 +68,9 @@ class TrainingPair:
             InputError: labels are asked for and a scan has none, or a brain is empty or constant.
             DamagedFileError: the pair is not what its receipt says.
         """
-        require_intact(self.folder / "receipt.json")
-        fixed, moving = (io.read_image(self.folder / f"{side}.nii.gz") for side in ("fixed", "moving"))
+        pair = PairUnit(self.folder)
+        pair.require_intact()
+        fixed, moving = pair.fixed(), pair.moving()
         window = brain_box(fixed, moving)
         images = [fixed.data[window], moving.data[window]]
         labels = [part.data[window] for part in self._labels(fixed)] if with_labels else [None, None]
@@ -78,7 +79,7 @@ class TrainingPair:
 
     def _labels(self, fixed: Image) -> tuple[Labels, Labels]:
         """Of both scans, on the grid of the pair."""
-        to_scan = io.read_affine(self.folder / "moving_to_scan.txt")
+        to_scan = PairUnit(self.folder).moving_to_scan()
         return tuple(
             warp_labels(_read_labels(unit), way, fixed.grid)
             for unit, way in ((self.fixed_labels, Affine()), (self.moving_labels, to_scan))
@@ -141,11 +142,12 @@ def _textured(image: Image, side: str) -> np.ndarray:
     return mask
 
 
-def _read_labels(unit: Path) -> Labels:
-    require_intact(unit / "receipt.json")
-    if not (unit / _LABELS).is_file():
+def _read_labels(folder: Path) -> Labels:
+    unit = ScanUnit(folder)
+    unit.require_intact()
+    if not unit.labels_file.is_file():
         raise InputError(
-            f"The prepared scan {unit} has no labels, which this method is trained with; add a label "
+            f"The prepared scan {folder} has no labels, which this method is trained with; add a label "
             "map, and where a study makes it, its dataset's key labels."
         )
-    return io.read_labels(unit / _LABELS)
+    return io.read_labels(unit.labels_file)

@@ -1,6 +1,6 @@
 """What the steps of preparation read and depend on, scan by scan."""
 
-from diffeode.prepare.backends import backend_functions, weights_read
+from diffeode.prepare.needs import weights_read
 
 
 def scan_files(scan):
@@ -84,9 +84,15 @@ def step_params(*choices):
     return given
 
 
-def step_reads(step):
-    """Checksums of the trained weights that a step reads, as its scan's recipe chooses."""
-    return lambda wildcards: weights_read(step, getattr(recipe_of(scan_of(wildcards)), step))
+def step_reads(script):
+    """Checksums of the trained weights that the tools of a step read, as its scan's recipe chooses them."""
+
+    def given(wildcards):
+        scan = scan_of(wildcards)
+        read = [weights_read(tool.step, tool.name) for tool in recipe_of(scan).tools_of(script, scan)]
+        return {name: checksum for checksums in read for name, checksum in checksums.items()}
+
+    return given
 
 
 def t1w_fields(wildcards):
@@ -95,11 +101,15 @@ def t1w_fields(wildcards):
     return image_fields(STUDY.datasets()[scan.dataset].t1w_of(scan)) if recipe_of(scan).leans_on_t1w(scan) else {}
 
 
-def step_code(script, *choices):
+def tool_functions(scan, step):
+    """The functions of the tools that a scan's recipe chooses for a step, for an identity."""
+    return [tool.function for tool in recipe_of(scan).tools_of(step, scan)]
+
+
+def step_code(script):
     """The code of a step and of the tools that a scan's recipe chooses for it."""
 
     def given(wildcards):
-        recipe = recipe_of(scan_of(wildcards))
-        return code(script, *backend_functions(**{choice: getattr(recipe, choice) for choice in choices}))
+        return code(script, *tool_functions(scan_of(wildcards), script))
 
     return given

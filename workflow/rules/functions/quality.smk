@@ -8,6 +8,11 @@ def to_inspect(wildcards):
     return {"image": image_file(scan), "prepared": prepared(scan), **labels, **template_files(scan)}
 
 
+def inspection_code(wildcards):
+    """The code that looks at a prepared scan, and that of the template that its recipe chooses."""
+    return code("inspect_scan", *tool_functions(scan_of(wildcards), "place"))
+
+
 def label_table_of(wildcards):
     """The structures of a dataset, or none."""
     table = STUDY.datasets()[wildcards.dataset].labels

@@ -7,8 +7,9 @@ from scipy import ndimage
 
 from diffeode.errors import InputError
 from diffeode.image import Image, Labels
+from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.conform import conform, labels_back
-from diffeode.prepare.meshnet import Architecture, Progress, load_meshnet, silent
+from diffeode.prepare.step_tool import Progress, Resources, StepTool, naming, silent
 from diffeode.weights import find
 
 ARCHITECTURE = Architecture(
@@ -37,6 +38,9 @@ def subcortical_labels(image: Image, threads: int, progress: Progress = silent) 
     Raises:
         InputError: the weights are missing or wrong, or no structure was found.
     """
+    # here, because planning a study reads this file and needs no torch
+    from diffeode.prepare.meshnet import load_meshnet
+
     net = load_meshnet(find(_WEIGHTS), ARCHITECTURE)
     conformed = conform(image)
     box = _occupied(conformed.data)
@@ -65,3 +69,19 @@ def _occupied(volume: np.ndarray) -> tuple[slice, ...]:
     """The box of everything above the least value, grown by as far as a voxel of it sees."""
     (box,) = ndimage.find_objects((volume > volume.min()).astype(np.uint8))
     return tuple(slice(max(0, side.start - _MARGIN), side.stop + _MARGIN) for side in box)
+
+
+def label(image: Image, scan_name: str, resources: Resources) -> Labels:
+    """:func:`subcortical_labels`, with the scan's name before what it has to say."""
+    with naming(scan_name):
+        return subcortical_labels(image, resources.threads, resources.progress)
+
+
+TOOL = StepTool(
+    step="labels",
+    name="meshnet",
+    clause="structures are found on the T1w by a MeshNet",
+    function=label,
+    weights=_WEIGHTS,
+    modalities=("T1w",),
+)

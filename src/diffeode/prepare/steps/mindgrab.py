@@ -7,8 +7,9 @@ from scipy import ndimage
 
 from diffeode.errors import InputError
 from diffeode.image import Image
+from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.conform import conform, mask_back
-from diffeode.prepare.meshnet import Architecture, Progress, load_meshnet, silent
+from diffeode.prepare.step_tool import Progress, Resources, StepTool, naming, silent
 from diffeode.weights import find
 
 ARCHITECTURE = Architecture(channels=15, classes=2, dilations=(16, 8, 4, 2, 1) * 5, normalised=True, activation="gelu")
@@ -32,6 +33,9 @@ def mindgrab_mask(image: Image, threads: int, progress: Progress = silent) -> np
         InputError: the weights are missing or wrong, or what was found is less than 100 ml or more than 3000 ml (a
             newborn's brain has about 350 ml, the largest adult ones 2000 ml): this is no head, or not all of it.
     """
+    # here, because planning a study reads this file and needs no torch
+    from diffeode.prepare.meshnet import load_meshnet
+
     net = load_meshnet(find(_WEIGHTS), ARCHITECTURE)
     conformed = conform(image)
     found = net.label(_scaled(conformed.data), threads, progress) == 1
@@ -66,3 +70,18 @@ def _require_plausible(volume_ml: float) -> None:
             f"Skull stripping found {volume_ml:.0f} ml of brain, outside {low:.0f} to {high:.0f} ml: this does not "
             "look like a scan of a whole head; check the file, its voxel size and its orientation."
         )
+
+
+def find_brain(image: Image, scan_name: str, resources: Resources) -> np.ndarray:
+    """:func:`mindgrab_mask`, with the scan's name before what it has to say."""
+    with naming(scan_name):
+        return mindgrab_mask(image, resources.threads, resources.progress)
+
+
+TOOL = StepTool(
+    step="brain",
+    name="mindgrab",
+    clause="the brain is found by the MeshNet mindgrab",
+    function=find_brain,
+    weights=_WEIGHTS,
+)

@@ -1,0 +1,38 @@
+"""What the tools of preparation need that may be missing here, and what they read besides the scan."""
+
+from __future__ import annotations
+
+from diffeode import tools, weights
+from diffeode.errors import InputError
+from diffeode.prepare.registry import find_tool
+
+
+def missing(step: str, choice: object) -> str | None:
+    """Why ``choice`` of ``step`` cannot work here, as a sentence, or None; nothing is started to find out."""
+    tool = find_tool(step, choice)
+    if tool is None:
+        return None
+    if tool.program:
+        reason = tools.what_is_missing(tool.program)
+        if reason:
+            return f"{step}: {choice} cannot run here: {reason}."
+    if tool.weights:
+        try:
+            weights.find(tool.weights)
+        except InputError as error:
+            return f"{step}: {choice} cannot run here: {error}"
+    return None
+
+
+def weights_read(step: str, choice: object) -> dict[str, str]:
+    """SHA-256 of the weights that ``choice`` of ``step`` reads, by name, as the catalogue has it.
+
+    Where the catalogue has none, it is that of the file that is here; empty where there is no file either.
+    """
+    tool = find_tool(step, choice)
+    if tool is None or tool.weights is None:
+        return {}
+    listed = weights.load_weights(tool.weights).sha256
+    if listed is None and weights.present(tool.weights) is None:
+        return {}
+    return {tool.weights: listed} if listed else weights.checksums([tool.weights])

@@ -1,0 +1,7 @@
+"""Label maps that come with the data: nothing is segmented."""
+
+from __future__ import annotations
+
+from diffeode.prepare.step_tool import StepTool
+
+TOOL = StepTool(step="labels", name="given", clause="structures are those that come with the data", function=None)

@@ -1,0 +1,12 @@
+"""Scans that come skull-stripped: nothing is looked for, the brain is what is above zero."""
+
+from __future__ import annotations
+
+from diffeode.prepare.step_tool import StepTool
+
+TOOL = StepTool(
+    step="brain",
+    name="nonzero",
+    clause="the scans come skull-stripped, and the brain is what is above zero",
+    function=None,
+)

@@ -1,0 +1,68 @@
+"""The unit of an aligned pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from diffeode import io
+from diffeode.image import Image
+from diffeode.receipt import RECEIPT, require_intact, write_receipt
+from diffeode.transform import Affine
+
+
+@final
+@dataclass(frozen=True)
+class PairUnit:
+    """An aligned pair: both prepared scans on the grid of the fixed one, and the way back to the moving scan."""
+
+    folder: Path
+
+    @property
+    def receipt(self) -> Path:
+        """The file that says what the unit holds."""
+        return self.folder / RECEIPT
+
+    @property
+    def fixed_file(self) -> Path:
+        """The fixed scan."""
+        return self.folder / "fixed.nii.gz"
+
+    @property
+    def moving_file(self) -> Path:
+        """The moving scan after the affine alignment."""
+        return self.folder / "moving.nii.gz"
+
+    @property
+    def moving_to_scan_file(self) -> Path:
+        """The affine alignment."""
+        return self.folder / "moving_to_scan.txt"
+
+    def require_intact(self) -> dict[str, Any]:
+        """The receipt, after it was compared with the files.
+
+        Raises:
+            DamagedFileError: they differ.
+        """
+        return require_intact(self.receipt)
+
+    def fixed(self) -> Image:
+        """The prepared fixed scan; a registration's result lies on its grid."""
+        return io.read_image(self.fixed_file)
+
+    def moving(self) -> Image:
+        """The prepared moving scan on the grid of the fixed one, after the affine alignment."""
+        return io.read_image(self.moving_file)
+
+    def moving_to_scan(self) -> Affine:
+        """Points of :meth:`moving` to points of the prepared moving scan on its own grid, RAS mm."""
+        return io.read_affine(self.moving_to_scan_file)
+
+    def write(self, fixed: Image, moving: Image, moving_to_scan: Affine, content: dict[str, Any]) -> None:
+        """Write the unit, and last its receipt with ``content``."""
+        io.write_image(self.fixed_file, fixed)
+        io.write_image(self.moving_file, moving)
+        io.write_affine(self.moving_to_scan_file, moving_to_scan)
+        files = (self.fixed_file, self.moving_file, self.moving_to_scan_file)
+        write_receipt(self.folder, [file.name for file in files], content)

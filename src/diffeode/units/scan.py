@@ -1,0 +1,116 @@
+"""The unit of a prepared scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+
+from diffeode import io
+from diffeode.image import Image, Labels
+from diffeode.landmarks import read_landmarks, write_landmarks
+from diffeode.receipt import RECEIPT, require_intact, write_receipt
+from diffeode.transform import Affine
+
+
+@final
+@dataclass(frozen=True)
+class ScanUnit:
+    """A prepared scan: its image and brain and, where there are any, labels and landmarks.
+
+    The labels lie on the voxels that they were drawn on, in the space of the image. Label maps that are made
+    of a prepared scan are a unit of their own, whose file has the same name.
+    """
+
+    folder: Path
+
+    @property
+    def receipt(self) -> Path:
+        """The file that says what the unit holds."""
+        return self.folder / RECEIPT
+
+    @property
+    def image_file(self) -> Path:
+        """The image, in [0, 1] with background exactly 0."""
+        return self.folder / "image.nii.gz"
+
+    @property
+    def mask_file(self) -> Path:
+        """The brain, on the grid of the image."""
+        return self.folder / "mask.nii.gz"
+
+    @property
+    def labels_file(self) -> Path:
+        """The label map; it need not be there."""
+        return self.folder / "labels.nii.gz"
+
+    @property
+    def landmarks_file(self) -> Path:
+        """The table of landmarks; it need not be there."""
+        return self.folder / "landmarks.tsv"
+
+    @property
+    def to_scan_file(self) -> Path:
+        """The map to the scan's own space; it is there where the image lies in a template's space."""
+        return self.folder / "to_scan.txt"
+
+    def require_intact(self) -> dict[str, Any]:
+        """The receipt, after it was compared with the files.
+
+        Raises:
+            DamagedFileError: they differ.
+        """
+        return require_intact(self.receipt)
+
+    def image(self) -> Image:
+        """The prepared image.
+
+        Raises:
+            InputError: missing or unusable.
+        """
+        return io.read_image(self.image_file)
+
+    def brain(self) -> np.ndarray:
+        """The brain on the grid of the image, ``(X, Y, Z)`` bool."""
+        return io.read_labels(self.mask_file).data > 0
+
+    def to_scan(self) -> Affine:
+        """Points of the prepared image to points of the scan, RAS mm; the identity where it keeps its own space."""
+        return io.read_affine(self.to_scan_file) if self.to_scan_file.is_file() else Affine()
+
+    def landmarks(self) -> pd.DataFrame | None:
+        """Named points of the prepared space, columns ``name x y z``, RAS mm; None where there are none."""
+        return read_landmarks(self.landmarks_file) if self.landmarks_file.is_file() else None
+
+    def write(
+        self,
+        image: Image,
+        brain: np.ndarray,
+        to_scan: Affine | None,
+        labels: Labels | None,
+        landmarks: pd.DataFrame | None,
+        content: dict[str, Any],
+    ) -> None:
+        """Write the unit, and last its receipt with ``content``.
+
+        Args:
+            brain: on the grid of ``image``, ``(X, Y, Z)`` bool.
+            to_scan: points of the image to points of the scan, RAS mm, where it lies in a template's space.
+            labels, landmarks: in the space of the image, where there are any.
+        """
+        files = [self.image_file, self.mask_file]
+        io.write_image(self.image_file, image)
+        io.write_labels(self.mask_file, Labels(brain, image.grid))
+        if to_scan is not None:
+            io.write_affine(self.to_scan_file, to_scan)
+            files.append(self.to_scan_file)
+        if labels is not None:
+            io.write_labels(self.labels_file, labels)
+            files.append(self.labels_file)
+        if landmarks is not None:
+            write_landmarks(self.landmarks_file, landmarks)
+            files.append(self.landmarks_file)
+        write_receipt(self.folder, [file.name for file in files], content)
