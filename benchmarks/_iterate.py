@@ -18,7 +18,6 @@ import numpy as np
 from _cases import SEED, read_case
 
 from diffeode.methods.base import Machine, Pair
-from diffeode.methods.registry import make_method
 from diffeode.methods.runs import load_run
 
 WARM_UP = 2
@@ -28,9 +27,9 @@ WARM_UP = 2
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Medians over the iterations after the warm-up."""
     run, case = load_run(request["run"]), read_case(Path(request["case"]))
-    finest = min(make_method(run.method, run.parameters).levels)
-    short = {"levels": [finest], "iterations": [request["iterations"] + WARM_UP], "diffeomorphic": "penalised"}
-    method = make_method(run.method, {**run.parameters, **short})
+    finest = min(run.build().levels.factors)
+    levels = {"factors": [finest], "iterations": [request["iterations"] + WARM_UP]}
+    method = run.changed({"levels": levels, "diffeomorphic": "penalised"}).build()
     everywhere = np.ones(case.fixed.grid.shape, dtype=bool)
     clock = Clock()
     machine = Machine(request["threads"], SEED, progress=lambda fraction, message: clock.tick())

@@ -22,7 +22,6 @@ from diffeode.errors import InputError, RegistrationError
 from diffeode.image import foreground
 from diffeode.methods.base import Machine
 from diffeode.methods.harness import Result, register
-from diffeode.methods.registry import make_method
 from diffeode.methods.runs import load_run
 
 _COSTS = ("cpu_seconds", "seconds", "peak_memory_mb")
@@ -41,7 +40,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Register as ``request`` says."""
     before = time.process_time()
     run = load_run(request["run"])
-    method = make_method(run.method, {**run.parameters, **request["parameters"]})
+    method = run.changed(request["parameters"]).build()
     for name in method.needs.packages:
         importlib.import_module(name)
     imports = time.process_time() - before

@@ -45,7 +45,7 @@ class Case:
 
     Attributes:
         kind: ``clean``, or how it was spoiled.
-        overrides: hyper-parameters of the run that differ for it.
+        overrides: hyper-parameters of the run that differ for it, by dotted names.
         alignment: as :func:`diffeode.prepare.pair.align_pair` knows it, or ``plain``: ANTs' affine, whatever it finds.
         foreign: the two have no anatomy in common, so that no map between them is right.
         whole_labels: of the moving scan, before some of its slices were taken away.
@@ -273,7 +273,7 @@ def _cut(brain: Brain, axis: int, first: int, last: int) -> Brain:
 
 def _loose(case: Case, clean: list[Case]) -> Case:
     """Hardly any regularisation, folds allowed."""
-    return replace(case, overrides={"weight_gradient": 0.002, "diffeomorphic": "penalised"})
+    return replace(case, overrides={"penalties.gradient.weight": 0.002, "diffeomorphic": "penalised"})
 
 
 SPOILERS: dict[str, Callable[[Case, list[Case]], Case]] = {

@@ -7,7 +7,6 @@ GPU, and left out where it has none.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import statistics
 import sys
 import time
@@ -24,7 +23,8 @@ from _traffic import Traffic
 from _units import run_code
 from torch import Tensor
 
-from diffeode.methods.neural_ode import NeuralODE
+from diffeode.methods.knobs import changed
+from diffeode.methods.neural_ode import Mind, NeuralODE
 from diffeode.methods.runs import load_run
 from diffeode.source import code_hash
 from diffeode.statistics.export import MISSING
@@ -86,8 +86,11 @@ def timed(run: str, precision: str, size: Sequence[int], gigabytes_moved: float)
 
 def _at_finest(run: str, precision: str, iterations: int) -> NeuralODE:
     method = load_run(run).build()
-    finest = {"levels": (min(method.levels),), "iterations": (iterations,), "mind_precision": precision}
-    return dataclasses.replace(method, **finest, tolerance=0.0, diffeomorphic="penalised")
+    by = {"levels": {"factors": [min(method.levels.factors)], "iterations": [iterations]}}
+    by |= {"descent.tolerance": 0.0, "diffeomorphic": "penalised"}
+    if any(isinstance(term, Mind) for term in method.similarity):
+        by["similarity.mind.precision"] = precision
+    return changed(method, by)
 
 
 def _images(size: Sequence[int], device: str) -> tuple[Tensor, Tensor]:

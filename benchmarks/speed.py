@@ -34,7 +34,7 @@ ITERATED = ("nodeo", "node-mind", "node")
 WHOLE = ("node", "node-mind", "convexadam", "ants-syn", "greedy")
 
 _SHORT = {
-    "neural-ode": lambda run: {"iterations": [2] * len(run.build().levels)},
+    "neural-ode": lambda run: {"levels.iterations": [2] * len(run.build().levels.factors)},
     "convexadam": lambda run: {"selected_niter": 2},
     "ants-syn": lambda run: {"iterations": [2] * len(run.build().iterations)},
     "greedy": lambda run: {"iterations": [2] * len(run.build().iterations)},

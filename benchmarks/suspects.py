@@ -28,7 +28,6 @@ from diffeode.evaluation.verdict import signs_of
 from diffeode.image import Image, Labels, sample
 from diffeode.methods.base import Machine
 from diffeode.methods.harness import Task, register
-from diffeode.methods.registry import make_method
 from diffeode.methods.runs import load_run
 from diffeode.prepare.affine import affine_registration
 from diffeode.prepare.brain import nonzero, without_negatives
@@ -41,7 +40,7 @@ from diffeode.transform import DisplacementField, densify, warp_image
 RESULTS = Path(__file__).parent / "results"
 SCRATCH = Path(__file__).resolve().parents[1] / "results" / "benchmark-suspects"
 RUN = "node"
-QUICK = {"levels": [2, 1], "iterations": [30, 20]}
+QUICK = {"levels": {"factors": [2, 1], "iterations": [30, 20]}}
 """Enough at 3.5 to 5 mm."""
 SEED = 2512
 _KEYS = ("part", "dataset", "fixed", "moving", "kind")
@@ -69,7 +68,7 @@ def _measured(case: Case) -> dict[str, object]:
     try:
         fixed, moving = (_prepared(brain.image) for brain in (case.fixed, case.moving))
         task, run = _task(fixed, moving, case.alignment), load_run(RUN)
-        method = make_method(run.method, {**run.parameters, **QUICK, **(case.overrides or {})})
+        method = run.changed({**QUICK, **(case.overrides or {})}).build()
         result = register(method, task, Machine(1, SEED))
         signs = signs_of(result.warp, result.inverse_warp, fixed, moving, task.moving_to_scan)
     except (InputError, RegistrationError) as error:

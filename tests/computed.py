@@ -17,6 +17,7 @@ import standins
 import torch
 import torch.nn.functional as F
 from learned import SMALL
+from ours import neural_ode
 from scipy import ndimage
 from torch import nn
 
@@ -89,14 +90,18 @@ def _descriptor_weights(path):
 
 
 _FILES = {"map.nii.gz": _weight_map, "descriptor.safetensors": _descriptor_weights}
-_ONE_LEVEL = {"levels": [1.0], "iterations": [3], "learning_rate": 0.05, "diffeomorphic": "penalised"}
+_ONE_LEVEL = {
+    "levels": {"factors": [1.0], "iterations": [3]},
+    "descent.learning_rate": 0.05,
+    "diffeomorphic": "penalised",
+}
 
 
 def as_ours(place, parameters):
     """The method, with the files that the parameters name."""
-    if parameters.get("mind_precision"):  # half precision is for GPUs; a CPU knows enough of it for one voxel's patch
+    if parameters.get("similarity.mind.precision"):  # for GPUs; a CPU knows enough of it for one voxel's patch
         place.patch.setattr(similarity, "_knows_halves", lambda image: True)
-    return make_method("neural-ode", {**_ONE_LEVEL, **place.with_files(parameters)})
+    return neural_ode(_ONE_LEVEL, place.with_files(parameters))
 
 
 def by_our_kernels(place, parameters):

@@ -10,6 +10,7 @@ from itertools import filterfalse
 from typing import Any, NamedTuple, final
 
 from diffeode.datasets.scan import ANATOMICAL
+from diffeode.methods.knobs import dotted
 from diffeode.methods.registry import method_class
 from diffeode.methods.runs import Run
 from diffeode.prepare.affine import CITATION as ANTS
@@ -102,7 +103,7 @@ def _run_facts(run: Run) -> Facts:
     method = method_class(run.method)
     # a method in the making may not say yet what its study is not to fail for
     stated = {"citation": getattr(method, "citation", ""), "licence": getattr(method, "licence", "not stated")}
-    parameters = {name: run.parameters[name] for name in sorted(run.parameters)}
+    parameters = dict(sorted(dotted(run.parameters).items()))
     return {
         "run": run.name,
         "title": run.title,

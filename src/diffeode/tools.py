@@ -209,13 +209,9 @@ class Limits:
 
     Attributes:
         threads: it may use, as far as it listens to OMP_NUM_THREADS.
-        time_limit_s: after which it is killed with all its children; None for ever.
-        log: a file to which all it says is added, line by line; None to keep no more than its last lines.
     """
 
     threads: int = 1
-    time_limit_s: float | None = None
-    log: Path | None = None
 
 
 def run(
@@ -237,19 +233,16 @@ def run(
 
     Raises:
         InputError: as :func:`find`.
-        ToolError: it could not be started, failed, was killed, ran out of time, or wrote no or empty ``outputs``.
+        ToolError: it could not be started, failed, was killed, or wrote no or empty ``outputs``.
     """
     command = [str(find(tool, wanted_by)), *shlex.split(interface.cmdline)[1:]]
     said: deque[str] = deque(maxlen=_KEPT_LINES)
-    with _log_of(limits.log) as log:
-        log(f"$ {shlex.join(command)}")
 
-        def listen(line: str) -> None:
-            said.append(line)
-            log(line)
-            on_line(line)
+    def listen(line: str) -> None:
+        said.append(line)
+        on_line(line)
 
-        trouble = _trouble(command, outputs, limits, listen)
+    trouble = _trouble(command, outputs, limits, listen)
     if trouble:
         error = ToolError(f"{tool} {trouble}; {_last_words(said)}.")
         error.add_note("\n".join(["the command and the last it said:", shlex.join(command), *said]))
@@ -270,26 +263,13 @@ def output_of(tool: Tool, path: Path) -> Iterator[None]:
         raise ToolError(f"{tool} wrote an unusable {path.name} ({why}).") from None
 
 
-@contextmanager
-def _log_of(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """A function that adds a line to ``path``, at once."""
-    if path is None:
-        yield lambda line: None
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8", buffering=1) as handle:
-        yield lambda line: print(line, file=handle)
-
-
 def _trouble(
     command: Sequence[str], outputs: Sequence[Path], limits: Limits, listen: Callable[[str], None]
 ) -> str | None:
     """What went wrong, as the end of a sentence about the program; None where all went well."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(limits.threads)}
     try:
-        status = _supervised(command, outputs[0].parent, environment, limits.time_limit_s, listen)
-    except subprocess.TimeoutExpired:
-        return f"was stopped at its time limit of {limits.time_limit_s:g} s"
+        status = _supervised(command, outputs[0].parent, environment, listen)
     except OSError as error:
         return f"could not be started ({error.strerror})"
     if status:
@@ -306,7 +286,6 @@ def _supervised(
     command: Sequence[str],
     folder: Path,
     environment: dict[str, str],
-    time_limit_s: float | None,
     listen: Callable[[str], None],
 ) -> int:
     """The exit status. However this ends, also by Ctrl-C, no process of the program's group outlives it."""
@@ -325,7 +304,7 @@ def _supervised(
     listener = threading.Thread(target=_hear, args=(process.stdout, listen), daemon=True)
     listener.start()
     try:
-        return process.wait(time_limit_s)
+        return process.wait()
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -149,7 +149,7 @@ def main(parameters: dict[str, dict[str, Any]]) -> None:
         module.checkpoint = lambda function, *arguments, **options: function(*arguments)
     methods = {name: make_method("neural-ode", given) for name, given in parameters.items()}
     found = {name: compare(method, device, torch.float64) for name, method in methods.items()}
-    single = compare(make_method("neural-ode", {"iterations": [3, 3]}), device, torch.float32)
+    single = compare(make_method("neural-ode", {"levels": {"iterations": [3, 3]}}), device, torch.float32)
     print(json.dumps({**found, "single precision": single}))
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from diffeode.methods.knobs import as_parameters, changed
+from diffeode.methods.registry import make_method
 from diffeode.methods.runs import load_run, run_names
 
 pytestmark = pytest.mark.slow
@@ -16,23 +18,21 @@ pytestmark = pytest.mark.slow
 _SCRIPT = Path(__file__).with_name("another_device.py")
 _WAYS = {
     "adjoint": {
-        "solver": "rk4",
-        "gradient": "adjoint",
-        "knots": 2,
-        "border": "fixed",
-        "descriptors": "warped",
-        "mind_form": "mind",
+        "similarity": {"mind": {"form": "mind", "moving": "warped"}},
+        "velocity": {"knots": 2, "border": "fixed"},
+        "flow": {"solver": "rk4", "gradient": "adjoint"},
     },
     "checkpoint": {
-        "gradient": "checkpoint",
-        "smoother": "box",
-        "smoothing": 3,
-        "weight_ssd": 1.0,
-        "weight_bending": 0.1,
-        "weight_jacobian": 1.0,
-        "diffeomorphic": "guaranteed",
+        "similarity": {"mind": {}, "squared_difference": {}},
+        "penalties": {"gradient": {"weight": 0.2}, "bending": {"weight": 0.1}, "jacobian": {}},
+        "velocity": {"kernel": {"box": {"width": 3}}},
+        "flow": {"gradient": "checkpoint"},
     },
-    "operator": {"smoother": "operator", "operator_boundary": "periodic", "weight_operator": 0.001, "solver": "heun"},
+    "operator": {
+        "penalties": {"gradient": {"weight": 0.2}, "operator": {"weight": 0.001, "boundary": "periodic"}},
+        "velocity": {"kernel": {"operator": {"boundary": "periodic"}}},
+        "flow": {"solver": "heun"},
+    },
 }
 
 _REFUSED = {
@@ -53,23 +53,29 @@ for which torch then has another way, on CUDA only."""
 
 
 def _with_few_iterations(parameters: dict) -> dict:
-    return {**parameters, "iterations": [3] * len(parameters.get("levels", (2, 1)))}
+    levels = len(make_method("neural-ode", parameters).levels.factors)
+    return _changed(parameters, {"levels.iterations": [3] * levels})
+
+
+def _changed(parameters: dict, by: dict) -> dict:
+    return as_parameters(changed(make_method("neural-ode", parameters), by))
 
 
 def _parameters() -> dict[str, dict]:
     runs = {name: load_run(name) for name in run_names()}
     ours = {name: run.parameters for name, run in runs.items() if run.method == "neural-ode"}
-    shipped = {name: p for name, p in ours.items() if not p.get("descriptor_weights", "").startswith("results/")}
+    shipped = {name: p for name, p in ours.items() if not runs[name].build().descriptor_weights.startswith("results/")}
     return {name: _with_few_iterations(p) for name, p in (shipped | _WAYS).items()}
 
 
 def _deterministic() -> dict[str, dict]:
-    return {f"{name}, deterministic": {**p, "deterministic": True} for name, p in _parameters().items()}
+    return {f"{name}, deterministic": _changed(p, {"deterministic": True}) for name, p in _parameters().items()}
 
 
 def _in_half_precision() -> dict[str, dict]:
-    forms = {"ssc": {}, "mind": {"mind_form": "mind"}, "masked": {"masked": True}}
-    return {f"{name}, half": _with_few_iterations({**p, "mind_precision": "half"}) for name, p in forms.items()}
+    forms = {"ssc": {}, "mind": {"similarity.mind.form": "mind"}, "masked": {"masked": True}}
+    half = {"similarity.mind.precision": "half"}
+    return {f"{name}, half": _with_few_iterations(_changed({}, form | half)) for name, form in forms.items()}
 
 
 @pytest.fixture(scope="module")

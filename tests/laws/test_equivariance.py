@@ -7,6 +7,7 @@ single precision local correlation, which divides by small variances where the i
 import numpy as np
 import pytest
 import torch
+from ours import levels, neural_ode
 from problems import least_determinant
 from scipy import ndimage
 
@@ -16,18 +17,18 @@ from diffeode.methods.neural_ode import NeuralODE
 from diffeode.methods.runs import load_run
 from diffeode.space import Grid
 
-QUICK = {"levels": (2.0, 1.0), "iterations": (30, 15)}
+QUICK = levels((2.0, 1.0), (30, 15))
 SIZE = (34, 37, 31)
 SAME_CONTRAST = {
     "mind": {},
-    "ncc": {"weight_mind": 0.0, "weight_ncc": 1.0, "ncc_squared": False},
-    "ssd": {"weight_mind": 0.0, "weight_ssd": 20.0},
+    "ncc": {"similarity": {"local_correlation": {"squared": False}}},
+    "ssd": {"similarity": {"squared_difference": {"weight": 20.0}}},
 }
 """Parameters for pairs of one contrast."""
 SIMILARITIES = SAME_CONTRAST | {
-    "lmi": {"weight_mind": 0.0, "weight_lmi": 1.0},
-    "nmi": {"weight_mind": 0.0, "weight_nmi": 1.0},
-    "ngf": {"weight_mind": 0.0, "weight_ngf": 1.0},
+    "lmi": {"similarity": {"local_mutual_information": {}}},
+    "nmi": {"similarity": {"mutual_information": {"normalised": True}}},
+    "ngf": {"similarity": {"gradient_fields": {}}},
 }
 """Those, and what is not sharpest where two images are equal."""
 ROUNDING = 1e-7
@@ -57,7 +58,7 @@ def bent(data: np.ndarray, seed=5) -> np.ndarray:
 def motion(similarity: str, fixed, moving, spacing=(1.0, 1.0, 1.0)) -> np.ndarray:
     """Displacement ``(d, *size)`` in double precision, on the grid of the two arrays."""
     tensors = (torch.from_numpy(np.array(image, dtype=np.float64))[None, None] for image in (fixed, moving))
-    return NeuralODE(**SIMILARITIES[similarity], **QUICK).velocity_between(*tensors, spacing).forward[0].numpy()
+    return neural_ode(SIMILARITIES[similarity], QUICK).velocity_between(*tensors, spacing).forward[0].numpy()
 
 
 def displacement_vox(method: NeuralODE, fixed, moving, affine=None) -> np.ndarray:
@@ -116,8 +117,8 @@ def test_the_unit_of_length_does_not_matter(similarity):
 def test_flipping_an_axis_of_scans_commutes_with_registration():
     """In single precision, through the box around the brains, with the grid's affine untouched."""
     fixed, moving = texture((34, 36, 32)), bent(texture((34, 36, 32)))
-    straight = displacement_vox(NeuralODE(**QUICK), fixed, moving)
-    mirrored = displacement_vox(NeuralODE(**QUICK), fixed[::-1], moving[::-1])
+    straight = displacement_vox(neural_ode(QUICK), fixed, moving)
+    mirrored = displacement_vox(neural_ode(QUICK), fixed[::-1], moving[::-1])
     assert np.abs(straight[::-1] * [-1, 1, 1] - mirrored).max() < 0.01
 
 
@@ -126,7 +127,7 @@ def test_same_seed_same_result_to_the_last_bit(field):
     results = []
     for _ in range(2):
         torch.manual_seed(5)
-        results.append(displacement_vox(NeuralODE(field=field, **QUICK), texture(), bent(texture())))
+        results.append(displacement_vox(neural_ode({"velocity.field": field}, QUICK), texture(), bent(texture())))
     assert np.array_equal(*results)
 
 
@@ -145,7 +146,7 @@ def test_identical_images_give_the_identity(similarity):
 def test_a_shift_by_one_voxel_is_found(similarity, shift):
     """Four voxels inside the ball, to 0.02 voxels in the mean and 0.05 nearly everywhere, given the time."""
     data = texture()
-    method = NeuralODE(**SAME_CONTRAST[similarity], damping=1e-4, iterations=(100, 100))
+    method = neural_ode(SAME_CONTRAST[similarity], {"descent.damping": 1e-4, "levels.iterations": [100, 100]})
     errors = np.abs(displacement_vox(method, data, shifted(data, shift)) - shift)
     errors = errors[ndimage.binary_erosion(data > 0, iterations=4)]
     assert errors.mean() < 0.02
@@ -157,7 +158,7 @@ def test_anisotropic_scans_are_matched_in_millimetres():
     fine = texture((36, 36, 72), seed=3)
     thick = ndimage.zoom(ndimage.gaussian_filter(fine, (0, 0, 1.2)), (1, 1, 1 / 3), order=1)
     moving = shifted(thick, (3, 0, 1))
-    found = displacement_vox(NeuralODE(weight_gradient=0.02), thick, moving, np.diag([1.0, 1, 3, 1]))
+    found = displacement_vox(neural_ode({"penalties.gradient.weight": 0.02}), thick, moving, np.diag([1.0, 1, 3, 1]))
     assert np.abs(np.median(found[thick > 0.05], axis=0) - [3, 0, 1]).max() < 0.25
 
 
@@ -181,7 +182,7 @@ def test_any_size_and_spacing(similarity, size, spacing):
     """Tiny, odd, anisotropic, three slices, two axes: finite, without folds, and the way back leads back."""
     data = texture(size)
     fixed, moving = (torch.from_numpy(image)[None, None] for image in (data, shifted(data, (0, 1, 0)[: len(size)])))
-    found = NeuralODE(**SAME_CONTRAST[similarity], **QUICK).velocity_between(fixed, moving, spacing)
+    found = neural_ode(SAME_CONTRAST[similarity], QUICK).velocity_between(fixed, moving, spacing)
     assert found.forward.shape == (1, len(size), *size)
     assert least_determinant(found.forward[0].numpy()) > 0
     assert least_determinant(found.inverse[0].numpy()) > 0

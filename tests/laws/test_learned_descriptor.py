@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from ours import levels, neural_ode
 from torch import nn
 
 from diffeode.descriptors.gradient import gradient_orientation
@@ -212,7 +213,7 @@ def test_weights_on_disk_are_the_network_that_was_written(tmp_path):
 
 def test_a_run_is_known_by_the_content_of_its_weights(tmp_path):
     path = tmp_path / "w.safetensors"
-    method = NeuralODE(weight_mind=0, weight_descriptor=1, descriptor_weights=str(path))
+    method = neural_ode({"similarity": {"descriptor": {"weights": str(path)}}})
     written(path)
     before = method.reads()
     written(path, seed=1)
@@ -240,8 +241,8 @@ def test_a_registration_by_a_descriptor_of_its_name(name):
     image = torch.zeros(1, 1, 16, 16, 16)
     image[..., 4:11, 5:11, 5:11] = 1
     moved = torch.roll(image, 1, dims=2)
-    method = NeuralODE(
-        weight_mind=0, weight_descriptor=1, descriptor=name, levels=(1,), iterations=(15,), weight_gradient=0.01
+    method = neural_ode(
+        {"similarity": {"descriptor": {"kind": name}}, "penalties.gradient.weight": 0.01}, levels((1,), (15,))
     )
     trace = method.velocity_between(image, moved, (1, 1, 1)).trace
     assert trace[-1]["descriptor"] < 0.7 * trace[0]["descriptor"]
@@ -269,7 +270,7 @@ def test_weights_of_another_kind_are_one_sentence(tmp_path):
     with pytest.raises(InputError, match="has no weights"):
         make_descriptor("mind", "synthetic")
     with pytest.raises(InputError, match="did you mean 'learned'"):
-        NeuralODE(descriptor="lerned")
+        neural_ode({"similarity.descriptor.kind": "lerned"})
 
 
 def test_damaged_weights_are_noticed(tmp_path):

@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from ours import neural_ode
 from torch import nn
 
 from diffeode.descriptors.mind import mind, mind_ssc
@@ -21,7 +22,6 @@ from diffeode.losses.gradient_fields import normalised_gradient_fields_to
 from diffeode.losses.mutual_information import local_mutual_information_to, mutual_information_to
 from diffeode.losses.regularisers import gradient_magnitude, jacobian_barrier, magnitude
 from diffeode.losses.similarity import Warped, mind_similarity
-from diffeode.methods.neural_ode import NeuralODE
 from diffeode.optimise.loop import Descent, minimise
 from diffeode.training.loop import Settings
 from diffeode.warp import voxel_centres
@@ -215,17 +215,9 @@ def test_penalties_of_the_velocity_are_those_of_the_way_it_leads(solver, time, w
     size, kind = way
     speed = torch.full((1, len(size), *size), 0.3, dtype=kind)
     fixed = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0)).to(kind)
-    method = NeuralODE(
-        solver=solver,
-        steps=2,
-        step_size=0.7,
-        weight_magnitude=0.5,
-        weight_operator=0.25,
-        operator_alpha=0.0,
-        weight_gradient=0.0,
-        weight_mind=0.0,
-        weight_ssd=1.0,
-    )
+    penalties = {"magnitude": {"weight": 0.5}, "operator": {"weight": 0.25, "alpha": 0.0}}
+    flow = {"solver": solver, "steps": 2, "step_size": 0.7}
+    method = neural_ode({"similarity": {"squared_difference": {}}, "penalties": penalties, "flow": flow})
     terms = terms_of(method, fixed, speed)
     length = 0.09 * len(size)
     assert magnitude(speed).item() == pytest.approx(length, rel=1e-6)
@@ -234,7 +226,7 @@ def test_penalties_of_the_velocity_are_those_of_the_way_it_leads(solver, time, w
 
 
 def terms_of(method, image, velocity):
-    from diffeode.methods.energy import Scene, energy_on
+    from diffeode.methods.neural_ode.energy import Scene, energy_on
     from diffeode.optimise.pyramid import Lattice
 
     lattice = Lattice(tuple(image.shape[2:]), (1.0,) * (image.dim() - 2))

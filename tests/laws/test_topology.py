@@ -1,21 +1,21 @@
 """A diffeomorphism tears and glues nothing: NODEO's shapes in the plane (Wu et al., CVPR 2022) keep their topology."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
+from ours import levels, neural_ode
 from problems import least_determinant
 from scipy import ndimage
 
-from diffeode.methods.neural_ode import NeuralODE
+from diffeode.methods.knobs import changed
 from diffeode.warp import pull_back, resize, resize_displacement
 
 SIDE = 64
 FINER = 4
 """Shapes are judged on a grid this much finer, on which a hole that became small is still seen."""
-METHOD = NeuralODE(
-    weight_mind=0.0, weight_ssd=5.0, weight_gradient=0.02, levels=(4.0, 2.0, 1.0), iterations=(100, 100, 60), steps=7
+METHOD = neural_ode(
+    {"similarity": {"squared_difference": {"weight": 5.0}}, "penalties.gradient.weight": 0.02, "flow.steps": 7},
+    levels((4.0, 2.0, 1.0), (100, 100, 60)),
 )
 
 
@@ -107,7 +107,7 @@ def test_shapes_keep_their_topology(name):
 
 def test_the_learned_descriptor_serves_in_the_plane():
     fixed, moving = square(), circle()
-    learned = dataclasses.replace(METHOD, weight_ssd=0.0, weight_descriptor=20.0, iterations=(12, 12, 6))
+    learned = changed(METHOD, {"similarity": {"descriptor": {"weight": 20.0}}, "levels.iterations": [12, 12, 6]})
     warped, found = registered(fixed, moving, learned)
     target = resize(torch.from_numpy(fixed)[None, None], warped.shape)[0, 0].numpy()
     assert components_and_holes(warped) == (1, 0)

@@ -264,11 +264,16 @@ def test_unusable_scan_is_one_sentence_and_exit_code_2(register, scans, tmp_path
         (["--method", "identity", "--labels", "{scans}/fixed_dseg.nii.gz"], "does not lie on the grid of its scan"),
         (["--method", "identity", "--labels", "{scans}/moving.nii.gz"], "not a label map"),
         (["--method", "identity", "--device", "cuda:99"], "no device cuda:99"),
-        (["--set", "weight_gradint=1"], "did you mean 'weight_gradient'"),
-        (["--set", "weight_gradient=much"], "which is no number"),
-        (["--set", "weight_gradient=-1"], "weight_gradient"),
+        (["--set", "penalties.gradint.weight=1"], "did you mean 'penalties.gradient'"),
+        (["--set", "penalties.gradient.weight=much"], "which is no number"),
+        (["--set", "penalties.gradient.weight=-1"], "Parameter penalties.gradient.weight is -1; it must lie between 0"),
+        (["--set", "weight_ncc=1"], "it is now 'similarity.local_correlation.weight'"),
+        (["--set", "similarity=mind"], "Parameter similarity of method neural-ode is 'mind', which is no block"),
         (["--set", "weight_map={scans}/none.nii.gz"], "none.nii.gz"),
-        (["--method", "node-cl", "--set", "descriptor_weights={scans}/none.safetensors"], "none.safetensors"),
+        (
+            ["--method", "node-cl", "--set", "similarity.descriptor.weights={scans}/none.safetensors"],
+            "none.safetensors",
+        ),
     ],
 )
 def test_unusable_option_is_one_sentence_and_exit_code_2(register, scans, extra, words):
@@ -296,7 +301,7 @@ def test_misspelt_arguments_stop_at_once(scans, extra):
         (["--time-limit", "nan"], "'nan' is no number of minutes"),
         (["--device", "cpu:0"], "'cpu:0' is no device; use cpu, cuda or cuda:N"),
         (["--device", "cuda:"], "'cuda:' is no device"),
-        (["--set", "smoothing"], "'smoothing' sets nothing; write NAME=VALUE"),
+        (["--set", "masked"], "'masked' sets nothing; write NAME=VALUE"),
         (["--set", "levels=[2, 1"], "'levels=[2, 1' has no readable value"),
     ],
 )

@@ -19,7 +19,7 @@ from diffeode.descriptors.learning import material
 from diffeode.desk import inputs, registration, training
 from diffeode.figures import training_curves
 from diffeode.image import Image, Labels
-from diffeode.methods import base, page, registry, runs
+from diffeode.methods import base, page, registry
 from diffeode.space import Grid
 from diffeode.transform import DisplacementField, warp_image, warp_labels
 
@@ -367,6 +367,6 @@ def test_label_maps_of_a_dataset_are_looked_for_where_the_run_learns_from_them(r
 
 
 def test_settings_lie_over_those_of_the_run_and_weights_over_both(tmp_path):
-    line = [*REGISTER, "--method", "node-mind", "--set", "smoothing=1.25"]
+    line = [*REGISTER, "--method", "node-mind", "--set", "velocity.kernel.gaussian.width=1.25"]
     assert main([word.format(out=tmp_path / "out") for word in line]) == 0
-    assert run_of()[2] == {**runs.load_run("node-mind").parameters, "smoothing": 1.25}
+    assert run_of()[2] == {"velocity": {"kernel": {"gaussian": {"width": 1.25}}}}

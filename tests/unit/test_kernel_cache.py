@@ -69,11 +69,13 @@ def test_a_registration_finds_every_kernel_compiled():
     program = """
 import gc, torch
 from numba.core.registry import CPUDispatcher
-from diffeode.methods.neural_ode import NeuralODE
+from diffeode.methods.neural_ode import (
+    GradientFields, Levels, LocalCorrelation, Mind, MutualInformation, NeuralODE
+)
 image = torch.rand((1, 1, 16, 18, 20), generator=torch.Generator().manual_seed(7))
-weights = dict(weight_ncc=1.0, weight_nmi=1.0, weight_ngf=1.0)
+others = (Mind(), MutualInformation(normalised=True), GradientFields())
 for squared in (True, False):
-    method = NeuralODE(ncc_squared=squared, levels=(2.0, 1.0), iterations=(2, 2), **weights)
+    method = NeuralODE((*others, LocalCorrelation(squared=squared)), levels=Levels((2.0, 1.0), (2, 2)))
     method.velocity_between(image, image.flip(2), (1.0, 1.2, 1.0)).inverse
 dispatchers = [thing for thing in gc.get_objects() if isinstance(thing, CPUDispatcher)]
 ours = [one.stats for one in dispatchers if one.py_func.__module__.startswith("diffeode.")]

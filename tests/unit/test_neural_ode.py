@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from ours import levels, neural_ode
 from scipy import ndimage
 
 from diffeode import io
@@ -18,10 +19,20 @@ from diffeode.flows.operator import BOUNDARIES
 from diffeode.flows.unfold import Unfolded
 from diffeode.image import Image, foreground
 from diffeode.losses.similarity import MIND_FORMS
-from diffeode.methods import energy as energies
-from diffeode.methods import motion
 from diffeode.methods.base import Machine, Pair
-from diffeode.methods.neural_ode import CHOICES, NeuralODE
+from diffeode.methods.knobs import changed, knob_of, leaves_of
+from diffeode.methods.neural_ode import (
+    BoxKernel,
+    DescentSettings,
+    FlowSettings,
+    Levels,
+    Network,
+    NeuralODE,
+    OperatorKernel,
+    motion,
+)
+from diffeode.methods.neural_ode import energy as energies
+from diffeode.methods.neural_ode.similarities import SIMILARITIES
 from diffeode.methods.runs import load_run
 from diffeode.optimise.loop import SCHEDULES
 from diffeode.prepare.pair import align_pair
@@ -29,7 +40,8 @@ from diffeode.prepare.scan import prepare_image
 from diffeode.space import Grid
 from diffeode.transform import Affine, DisplacementField, warp_image, warp_labels
 
-QUICK = {"levels": (2.0, 1.0), "iterations": (30, 15)}
+QUICK = levels((2.0, 1.0), (30, 15))
+NETWORK = {"velocity.field": "network"}
 SIZE = (34, 37, 31)
 
 
@@ -59,7 +71,7 @@ def shifted(data: np.ndarray, by: tuple[int, int, int]) -> np.ndarray:
 
 
 def method_like(run: str) -> NeuralODE:
-    return dataclasses.replace(load_run(run).build(), **QUICK)
+    return changed(load_run(run).build(), QUICK)
 
 
 @pytest.mark.parametrize(
@@ -93,19 +105,23 @@ def test_a_shift_is_found_in_voxels_with_its_sign_under_inverted_contrast(run):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"solver": "midpoint"},
-        {"solver": "heun", "knots": 2, "gradient": "adjoint"},
-        {"solver": "rk4", "knots": 3, "gradient": "checkpoint"},
-        {"solver": "rk4", "gradient": "adjoint", "smoother": "operator", "operator_boundary": "periodic"},
-        {"solver": "euler", "smoother": "operator", "operator_alpha": 0.0005, "weight_operator": 1e-4},
-        {"gradient": "checkpoint"},
+        {"flow.solver": "midpoint"},
+        {"flow.solver": "heun", "velocity.knots": 2, "flow.gradient": "adjoint"},
+        {"flow.solver": "rk4", "velocity.knots": 3, "flow.gradient": "checkpoint"},
+        {"flow.solver": "rk4", "flow.gradient": "adjoint", "velocity.kernel.operator.boundary": "periodic"},
+        {
+            "flow.solver": "euler",
+            "velocity.kernel.operator.alpha": 0.0005,
+            "penalties.operator": {"weight": 1e-4, "alpha": 0.0005},
+        },
+        {"flow.gradient": "checkpoint"},
     ],
     ids=lambda parameters: "-".join(str(value) for value in parameters.values()),
 )
 def test_every_way_to_integrate_finds_the_shift_and_its_way_back(parameters):
     data, shift = texture(), (1, -1, 1)
     pair = pair_of(data, shifted(data, shift))
-    found = NeuralODE(**QUICK, **parameters).register(pair, Machine())
+    found = neural_ode(QUICK, parameters).register(pair, Machine())
     grid = pair.fixed.grid
     points = grid.points_mm()
     there = found.forward(points)
@@ -118,21 +134,25 @@ def test_every_way_to_integrate_finds_the_shift_and_its_way_back(parameters):
 
 def test_checkpoints_change_no_result():
     pair = pair_of(texture(), shifted(texture(), (1, 0, -1)))
-    method = NeuralODE(solver="heun", knots=2, steps=2, step_size=0.5, levels=(2.0,), iterations=(10,))
+    flow = {"solver": "heun", "steps": 2, "step_size": 0.5}
+    method = neural_ode({"flow": flow, "velocity.knots": 2}, levels((2.0,), (10,)))
     exact, checkpointed = (
-        displacement_vox(dataclasses.replace(method, gradient=gradient), pair) for gradient in ("exact", "checkpoint")
+        displacement_vox(changed(method, {"flow.gradient": gradient}), pair) for gradient in ("exact", "checkpoint")
     )
     assert np.abs(exact).max() > 0.1
     assert np.abs(exact - checkpointed).max() < 1e-4
 
 
-@pytest.mark.parametrize("parameters", [{}, {"solver": "rk4", "knots": 2, "field": "network", "learning_rate": 0.005}])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"flow.solver": "rk4", "velocity.knots": 2, "descent.learning_rate": 0.005} | NETWORK]
+)
 def test_a_fixed_border_stays_and_the_inside_moves(parameters):
     """The border is that of the box around the two brains, all the way through levels and unfolding."""
     data = texture(seed=1)
     pair = pair_of(data, texture(seed=2))
     free, fixed = (
-        NeuralODE(border=border, **QUICK, **parameters).register(pair, Machine()) for border in ("free", "fixed")
+        neural_ode({"velocity.border": border}, QUICK, parameters).register(pair, Machine())
+        for border in ("free", "fixed")
     )
     for transform in (fixed.forward, fixed.inverse):
         field = transform.displacement_mm
@@ -145,7 +165,8 @@ def test_a_fixed_border_stays_and_the_inside_moves(parameters):
 def test_a_velocity_that_is_all_border_is_zero_where_the_border_is_fixed():
     """Two voxels wide, so nothing can move, and nothing is penalised for it."""
     data = texture((24, 24, 24))[11:13]
-    method = NeuralODE(field="network", border="fixed", weight_magnitude=1.0, levels=(1.0,), iterations=(3,))
+    still = {"velocity.border": "fixed", "penalties.magnitude.weight": 1.0}
+    method = neural_ode(NETWORK, still, levels((1.0,), (3,)))
     found = method.register(pair_of(data, shifted(data, (0, 1, 0))), Machine())
     assert (found.forward.displacement_mm == 0).all()
     assert [row["magnitude"] for row in found.trace] == [0, 0, 0]
@@ -155,26 +176,23 @@ def test_a_velocity_that_is_all_border_is_zero_where_the_border_is_fixed():
 def test_the_published_recipes_stay_as_published(run, step_size, reductions):
     """One Euler step, 300 iterations at rate 0.005 on one level, the network on the image's own grid."""
     method = load_run(run).build()
-    assert (method.solver, method.steps, method.step_size) == ("euler", 1, step_size)
-    assert (method.levels, method.iterations, method.learning_rate) == ((1,), (300,), 0.005)
-    assert (method.field, method.velocity_spacing, method.network_reductions) == ("network", 1, reductions)
-    assert (method.schedule, method.damping) == ("constant", 1e-8)
-    assert (method.knots, method.border, method.operator_boundary, method.diffeomorphic) == (
-        1,
-        "free",
-        "dirichlet",
-        "penalised",
-    )
+    velocity = method.velocity
+    assert method.flow == FlowSettings("euler", 1, step_size, "exact")
+    assert method.levels == Levels((1,), (300,))
+    assert (velocity.field, velocity.spacing) == (Network(reductions), 1)
+    assert (velocity.knots, velocity.border, method.diffeomorphic) == (1, "free", "penalised")
+    assert velocity.kernel == {"nodeo": BoxKernel(15), "node-mind-paper": OperatorKernel(0.0025, 2.0, "dirichlet")}[run]
+    assert method.descent == DescentSettings(0.005, "constant", 1e-8, 0.0)
 
 
 @pytest.mark.parametrize(
     ("run", "iterations", "changes"),
-    [("node-mind-paper", 120, {"weight_gradient": 0.01}), ("node-lddmm-mind", 50, {})],
+    [("node-mind-paper", 120, {"penalties.gradient.weight": 0.01}), ("node-lddmm-mind", 50, {})],
 )
 def test_the_network_registers_too(run, iterations, changes):
     data = texture()
     moving = shifted(data, (2, 0, -1))
-    method = dataclasses.replace(load_run(run).build(), iterations=(iterations,), **changes)
+    method = changed(load_run(run).build(), {"levels.iterations": [iterations], **changes})
     pair = pair_of(data, moving)
     found = displacement_vox(method, pair)
     before = np.abs(moving - data).mean()
@@ -185,19 +203,25 @@ def test_the_network_registers_too(run, iterations, changes):
 
 def test_the_words_are_those_that_the_engine_knows():
     known = {
-        "mind_form": MIND_FORMS,
-        "operator_boundary": BOUNDARIES,
-        "solver": SOLVERS,
-        "gradient": GRADIENTS,
-        "schedule": SCHEDULES,
+        "similarity.mind.form": MIND_FORMS,
+        "velocity.kernel.operator.boundary": BOUNDARIES,
+        "penalties.operator.boundary": BOUNDARIES,
+        "flow.solver": SOLVERS,
+        "flow.gradient": GRADIENTS,
+        "descent.schedule": SCHEDULES,
     }
-    assert {name: set(CHOICES[name]) for name in known} == {name: set(words) for name, words in known.items()}
+    leaves = leaves_of(NeuralODE)
+    assert {name: set(knob_of(leaves[name]).domain.known) for name in known} == {
+        name: set(words) for name, words in known.items()
+    }
 
 
 def test_the_trace_tells_every_iteration_and_falls():
     pair = pair_of(texture(), shifted(texture(), (2, 0, 0)))
-    penalties = {"weight_jacobian": 1.0, "weight_magnitude": 0.01, "weight_operator": 0.01}
-    trace = NeuralODE(**penalties, **QUICK).register(pair, Machine()).trace
+    penalties = {
+        f"penalties.{name}.weight": w for name, w in (("jacobian", 1.0), ("magnitude", 0.01), ("operator", 0.01))
+    }
+    trace = neural_ode(penalties, QUICK).register(pair, Machine()).trace
     assert len(trace) == 45
     assert [row["level"] for row in trace] == [2.0] * 30 + [1.0] * 15
     for row in trace:
@@ -210,7 +234,7 @@ def test_the_trace_tells_every_iteration_and_falls():
 def test_progress_runs_from_zero_to_one():
     seen = []
     machine = Machine(progress=lambda fraction, message: seen.append(fraction))
-    NeuralODE(**QUICK).register(pair_of(texture(), texture(seed=1)), machine)
+    neural_ode(QUICK).register(pair_of(texture(), texture(seed=1)), machine)
     assert len(seen) == 45
     assert seen == sorted(seen)
     assert 0 < seen[0] < 0.05
@@ -220,14 +244,15 @@ def test_progress_runs_from_zero_to_one():
 def test_no_folds_even_when_hardly_regularised():
     """Noise against noise without a penalty tears the map; what is returned does not fold."""
     pair = pair_of(texture(seed=1), texture(seed=2))
-    wild = {"weight_gradient": 0.0, "smoothing": 0.4, "learning_rate": 0.5, **QUICK}
+    wild = {"penalties.gradient.weight": 0.0, "velocity.kernel.gaussian.width": 0.4, "descent.learning_rate": 0.5}
+    wild |= QUICK
 
     def folds(method):
         found = method.register(pair, Machine())
         return jacobian_metrics(found.forward, np.ones(found.forward.grid.shape, bool)), found.notes
 
-    torn, unsaid = folds(NeuralODE(diffeomorphic="penalised", **wild))
-    whole, (said,) = folds(NeuralODE(**wild))
+    torn, unsaid = folds(neural_ode({"diffeomorphic": "penalised"}, wild))
+    whole, (said,) = folds(neural_ode(wild))
     assert unsaid == ()
     assert re.fullmatch(r"the map folded at [1-9]\d* voxels; it was smoothed there until it did not", said)
     assert torn["folds_onesided_percent"] > 0
@@ -238,8 +263,8 @@ def test_no_folds_even_when_hardly_regularised():
 
 def test_a_map_that_cannot_be_repaired_is_refused(monkeypatch):
     monkeypatch.setattr(motion, "unfold", lambda velocity, flow, size: Unfolded(velocity, 5, 3))
-    with pytest.raises(RegistrationError, match="still folds at 3 voxels; raise weight_gradient"):
-        NeuralODE(**QUICK).register(pair_of(texture(), texture()), Machine())
+    with pytest.raises(RegistrationError, match=r"still folds at 3 voxels; raise penalties\.gradient\.weight"):
+        neural_ode(QUICK).register(pair_of(texture(), texture()), Machine())
 
 
 def changed_energy(monkeypatch, change):
@@ -255,10 +280,10 @@ def changed_energy(monkeypatch, change):
 
 def test_an_energy_that_explodes_leaves_the_best_map_before_and_says_why(monkeypatch):
     pair = pair_of(texture(), shifted(texture(), (1, 0, 0)))
-    until = NeuralODE(levels=(1.0,), iterations=(16,), schedule="constant")
+    until = neural_ode(levels((1.0,), (16,)), {"descent.schedule": "constant"})
     expected = displacement_vox(until, pair)
     changed_energy(monkeypatch, lambda terms, k: {n: t * (np.nan if k == 17 else 1) for n, t in terms.items()})
-    found = dataclasses.replace(until, iterations=(40,)).register(pair, Machine())
+    found = changed(until, {"levels.iterations": [40]}).register(pair, Machine())
     assert found.notes == ("level 1: the energy was not finite at iteration 17; the best iterate before it was kept",)
     assert len(found.trace) == 17
     grid = pair.fixed.grid
@@ -276,21 +301,21 @@ def test_too_little_memory_is_a_failure_that_says_what_helps(monkeypatch):
     with pytest.raises(
         RegistrationError, match=r"^Out of memory on \d+ x \d+ x \d+ voxels: tried to allocate 3.00 GiB"
     ):
-        NeuralODE(**QUICK).register(pair_of(texture(), texture()), Machine())
+        neural_ode(QUICK).register(pair_of(texture(), texture()), Machine())
 
 
 def test_a_tolerance_ends_levels_early_and_loses_little():
     pair = pair_of(texture(), shifted(texture(), (1, 0, -1)))
-    long, seen = {"levels": (2.0, 1.0), "iterations": (200, 100)}, []
+    long, seen = levels((2.0, 1.0), (200, 100)), []
     machine = Machine(progress=lambda fraction, message: seen.append(fraction))
-    found = NeuralODE(tolerance=0.002, **long).register(pair, machine)
+    found = neural_ode({"descent.tolerance": 0.002}, long).register(pair, machine)
     assert len(found.trace) < 150
     assert [note.partition(":")[0] for note in found.notes] == ["level 2", "level 1"]
     assert all("had settled after" in note for note in found.notes)
     assert seen == sorted(seen)
     assert seen[-1] == 1
     fine = [row["energy"] for row in found.trace if row["level"] == 1]
-    finest = [row["energy"] for row in NeuralODE(**long).register(pair, Machine()).trace]
+    finest = [row["energy"] for row in neural_ode(long).register(pair, Machine()).trace]
     assert finest[0] - min(fine) > 0.99 * (finest[0] - min(finest))
 
 
@@ -322,7 +347,7 @@ def test_images_of_two_types_are_refused():
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_a_mode_without_gradients_changes_nothing(mode):
-    method = NeuralODE(levels=(1.0,), iterations=(3,))
+    method = neural_ode(levels((1.0,), (3,)))
 
     def found():
         fixed, moving = torch.rand(2, 1, 1, 12, 14, generator=torch.Generator().manual_seed(0))
@@ -336,7 +361,7 @@ def test_a_mode_without_gradients_changes_nothing(mode):
 
 
 def test_the_default_type_of_torch_changes_nothing(request):
-    method = dataclasses.replace(method_like("node"), iterations=(5, 5), weight_jacobian=1.0)
+    method = changed(method_like("node"), {"levels.iterations": [5, 5], "penalties.jacobian.weight": 1.0})
     fixed = torch.from_numpy(texture((18, 17, 16)))[None, None]
     moving = fixed.roll(1, dims=2)
     expected = method.velocity_between(fixed, moving, (1, 1, 1)).velocity
@@ -350,7 +375,7 @@ def test_the_default_type_of_torch_changes_nothing(request):
 def test_a_mask_may_be_of_flags():
     fixed, moving = torch.rand(1, 1, 12, 13), torch.rand(1, 1, 12, 13)
     mask = fixed > 0.3
-    method = NeuralODE(levels=(1.0,), iterations=(4,))
+    method = neural_ode(levels((1.0,), (4,)))
     flags, numbers = (method.velocity_between(fixed, moving, (1, 1), m).velocity for m in (mask, mask.float()))
     assert torch.equal(flags, numbers)
 
@@ -361,14 +386,14 @@ def test_a_mask_may_be_of_flags():
 def test_a_network_that_finds_nothing_better_than_rest_is_left_out():
     """At its start it moves at random; at a grid's learning rate it explodes from there."""
     pair = pair_of(texture(), texture())
-    found = NeuralODE(field="network", levels=(2.0,), iterations=(3,)).register(pair, Machine())
+    found = neural_ode(NETWORK, levels((2.0,), (3,))).register(pair, Machine())
     assert (found.forward.displacement_mm == 0).all()
     assert any("nothing better than rest" in note for note in found.notes)
 
 
 def test_a_network_goes_on_from_the_level_before():
     pair = pair_of(texture(), shifted(texture(), (1, 0, -1)))
-    method = NeuralODE(field="network", learning_rate=0.005, levels=(2.0, 2.0), iterations=(40, 1))
+    method = neural_ode(NETWORK, {"descent.learning_rate": 0.005}, levels((2.0, 2.0), (40, 1)))
     rows = method.register(pair, Machine()).trace
     before = min(row["energy"] for row in rows[:40])
     assert before < rows[0]["energy"]
@@ -377,7 +402,7 @@ def test_a_network_goes_on_from_the_level_before():
 
 def test_the_seed_is_the_machines():
     pair = pair_of(texture(), shifted(texture(), (1, 0, -1)))
-    method = NeuralODE(field="network", learning_rate=0.01, levels=(2.0,), iterations=(40,))
+    method = neural_ode(NETWORK, {"descent.learning_rate": 0.01}, levels((2.0,), (40,)))
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
     first, other = (displacement_vox(method, pair, seed) for seed in (1, 2))
@@ -390,46 +415,47 @@ def test_the_seed_is_the_machines():
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
-        ({"field": "gird"}, "did you mean 'grid'"),
-        ({"weight_mind": 0.0}, "one similarity is needed"),
-        ({"ncc_window": 8}, "ncc_window is 8; a window needs an odd"),
-        ({"smoother": "box"}, "smoothing is 0.7; a window needs an odd"),
-        ({"levels": (1.0, 2.0), "iterations": (1, 1)}, "must fall from coarse to fine"),
-        ({"levels": (2.0,), "iterations": (5, 5)}, "must be as many"),
-        ({"iterations": (0, 10)}, "iterations is 0; it must lie between 1 and"),
-        ({"learning_rate": -1.0}, "learning_rate is -1.0; it must lie between"),
-        ({"smoothing": float("nan")}, "smoothing is nan"),
-        ({"mind_form": "scs"}, "mind_form is 'scs'; did you mean 'ssc'"),
-        ({"descriptors": "wraped"}, "did you mean 'warped'"),
-        ({"ngf_eta": 0.0}, "ngf_eta is 0.0; it must lie between 1e-06 and"),
-        ({"weight_nmi": -1.0}, "weight_nmi is -1.0; it must lie between 0 and"),
-        ({"weight_bending": float("inf")}, "weight_bending is inf; it must lie between 0 and"),
-        ({"mi_bins": 1}, "mi_bins is 1; it must lie between 2 and 256"),
-        ({"solver": "rk45"}, "did you mean 'rk4'"),
-        ({"gradient": "ajoint"}, "did you mean 'adjoint'"),
-        ({"border": "fix"}, "did you mean 'fixed'"),
-        ({"operator_boundary": "dirichlett"}, "did you mean 'dirichlet'"),
-        ({"knots": 2}, "knots is 2; it needs the solver euler, midpoint, heun or rk4"),
-        ({"gradient": "adjoint"}, "gradient is adjoint; it needs the solver euler, midpoint, heun or rk4"),
-        ({"knots": 99, "solver": "rk4"}, "knots is 99; it must lie between 1 and 16"),
-        ({"steps": 0, "solver": "rk4"}, "steps is 0; it must lie between 1 and 64"),
-        ({"weight_operator": -1.0}, "weight_operator is -1.0; it must lie between 0 and"),
-        ({"schedule": "cosin"}, "did you mean 'cosine'"),
+        ({"velocity.field": "gird"}, "velocity.field is 'gird'; did you mean 'grid'"),
+        ({"similarity.mind.weight": 0.0}, "one similarity is needed"),
+        ({"similarity": {}}, "one similarity is needed"),
+        ({"similarity.local_correlation.window": 8}, "local_correlation.window is 8; a window needs an odd"),
+        ({"velocity.kernel.box.width": 4}, "velocity.kernel.box.width is 4; a window needs an odd"),
+        (levels((1.0, 2.0), (1, 1)), "must fall from coarse to fine"),
+        (levels((2.0,), (5, 5)), "must be as many"),
+        ({"levels.iterations": (0, 10)}, "levels.iterations is 0; it must lie between 1 and"),
+        ({"descent.learning_rate": -1.0}, "descent.learning_rate is -1.0; it must lie between"),
+        ({"velocity.kernel.gaussian.width": float("nan")}, "is nan, which is no number"),
+        ({"similarity.mind.form": "scs"}, "similarity.mind.form is 'scs'; did you mean 'ssc'"),
+        ({"similarity.mind.moving": "wraped"}, "did you mean 'warped'"),
+        ({"similarity.gradient_fields.eta": 0.0}, "gradient_fields.eta is 0.0; it must lie between 1e-06 and"),
+        ({"similarity.mind.weight": -1.0}, "similarity.mind.weight is -1.0; it must lie between 0 and"),
+        ({"penalties.bending.weight": float("inf")}, "is inf, which is no number"),
+        ({"similarity.mutual_information.bins": 1}, "bins is 1; it must lie between 2 and 256"),
+        ({"flow.solver": "rk45"}, "did you mean 'rk4'"),
+        ({"flow.gradient": "ajoint"}, "did you mean 'adjoint'"),
+        ({"velocity.border": "fix"}, "did you mean 'fixed'"),
+        ({"velocity.kernel.operator.boundary": "dirichlett"}, "did you mean 'dirichlet'"),
+        ({"velocity.knots": 2}, "velocity.knots is 2; it needs the solver euler, midpoint, heun or rk4"),
+        ({"flow.gradient": "adjoint"}, "flow.gradient is adjoint; it needs the solver euler, midpoint, heun or rk4"),
+        ({"velocity.knots": 99, "flow.solver": "rk4"}, "velocity.knots is 99; it must lie between 1 and 16"),
+        ({"flow.steps": 0, "flow.solver": "rk4"}, "flow.steps is 0; it must lie between 1 and 64"),
+        ({"penalties.operator.weight": -1.0}, "penalties.operator.weight is -1.0; it must lie between 0 and"),
+        ({"descent.schedule": "cosin"}, "did you mean 'cosine'"),
         ({"diffeomorphic": "guarantee"}, "did you mean 'guaranteed'"),
-        ({"damping": 0.0}, "damping is 0.0; it must lie between 1e-12 and"),
-        ({"tolerance": -0.1}, "tolerance is -0.1; it must lie between 0 and 1"),
-        ({"mind_dilation": 99}, "mind_dilation is 99; it must lie between 1 and 16"),
+        ({"descent.damping": 0.0}, "descent.damping is 0.0; it must lie between 1e-12 and"),
+        ({"descent.tolerance": -0.1}, "descent.tolerance is -0.1; it must lie between 0 and 1"),
+        ({"similarity.mind.dilation": 99}, "similarity.mind.dilation is 99; it must lie between 1 and 16"),
     ],
 )
 def test_absurd_parameters_are_named_with_their_range(parameters, sentence):
     with pytest.raises(InputError, match="Parameter") as refusal:
-        NeuralODE(**parameters)
+        neural_ode(parameters)
     assert sentence in str(refusal.value)
 
 
 def test_a_weight_map_of_another_content_is_another_run(tmp_path):
     path = tmp_path / "weights.nii.gz"
-    method = NeuralODE(weight_map=str(path))
+    method = neural_ode({"weight_map": str(path)})
     with pytest.raises(InputError, match=r"weight_map .* cannot be read"):
         method.reads()
     path.write_bytes(b"one")
@@ -444,7 +470,7 @@ def test_brains_that_do_not_overlap_are_refused():
     left, right = np.zeros((2, 60, *SIZE[1:]), np.float32)
     left[: SIZE[0] - 5], right[-SIZE[0] + 5 :] = data[5:], data[:-5]
     with pytest.raises(RegistrationError, match=r"^The fixed and moving brains do not overlap; align them affinely"):
-        NeuralODE(**QUICK).register(pair_of(left, right), Machine())
+        neural_ode(QUICK).register(pair_of(left, right), Machine())
 
 
 @pytest.mark.parametrize("which", ["fixed", "moving"])
@@ -452,7 +478,7 @@ def test_an_empty_brain_is_named(which):
     pair = pair_of(texture(), texture())
     object.__setattr__(pair, f"{which}_mask", np.zeros(SIZE, bool))
     with pytest.raises(InputError, match=f"The mask of the {which} brain is empty"):
-        NeuralODE(**QUICK).register(pair, Machine())
+        neural_ode(QUICK).register(pair, Machine())
 
 
 def test_a_mask_keeps_what_lies_outside_the_fixed_brain_out_of_the_similarity():
@@ -461,7 +487,8 @@ def test_a_mask_keeps_what_lies_outside_the_fixed_brain_out_of_the_similarity():
     other = data.copy()
     other[2:5, 16:24, 16:24] = 1.0
     pair = dataclasses.replace(pair_of(data, other), moving_mask=data > 0)
-    found = {m: displacement_vox(NeuralODE(masked=m, weight_ssd=10.0, **QUICK), pair)[data > 0] for m in (True, False)}
+    alike = {"similarity.squared_difference.weight": 10.0}
+    found = {m: displacement_vox(neural_ode(alike | {"masked": m}, QUICK), pair)[data > 0] for m in (True, False)}
     assert np.abs(found[True]).max() < 0.5 * np.abs(found[False]).max()
 
 
@@ -475,8 +502,8 @@ def test_the_weight_map_stiffens_the_map_where_it_is_large(tmp_path):
     matrix[:3, 3] = corner + 0.5 * np.array([-2, 2, 2])
     weights = np.full((8, 19, 16), 50.0, np.float32)
     io.write_image(tmp_path / "weights.nii.gz", Image(weights, Grid(weights.shape, matrix)))
-    plain = displacement_vox(NeuralODE(**QUICK), pair)
-    stiffened = displacement_vox(NeuralODE(weight_map=str(tmp_path / "weights.nii.gz"), **QUICK), pair)
+    plain = displacement_vox(neural_ode(QUICK), pair)
+    stiffened = displacement_vox(neural_ode({"weight_map": str(tmp_path / "weights.nii.gz")}, QUICK), pair)
 
     def roughness(found, half):
         return np.mean(np.square(np.diff(found, axis=0))[half][1:-1])
@@ -490,9 +517,11 @@ def test_a_weight_of_two_everywhere_is_twice_the_weight(tmp_path):
     grid = Grid((4, 4, 4), np.array([[20.0, 0, 0, -50], [0, 20, 0, -15], [0, 0, 20, -15], [0, 0, 0, 1]]))
     io.write_image(tmp_path / "twos.nii.gz", Image(np.full(grid.shape, 2.0), grid))
     pair = pair_of(texture(), shifted(texture(), (2, 0, 0)))
-    twice = displacement_vox(NeuralODE(weight_gradient=0.4, weight_bending=0.2, **QUICK), pair)
-    mapped = NeuralODE(weight_gradient=0.2, weight_bending=0.1, weight_map=str(tmp_path / "twos.nii.gz"), **QUICK)
-    assert np.abs(twice - displacement_vox(mapped, pair)).max() < 1e-3
+    twice, once = (
+        neural_ode({"penalties.gradient.weight": 2 * w, "penalties.bending.weight": w}, QUICK) for w in (0.2, 0.1)
+    )
+    mapped = changed(once, {"weight_map": str(tmp_path / "twos.nii.gz")})
+    assert np.abs(displacement_vox(twice, pair) - displacement_vox(mapped, pair)).max() < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -506,33 +535,39 @@ def test_an_unusable_weight_map_is_refused(tmp_path, value, sentence):
         nib.save(nib.Nifti1Image(weights, np.eye(4)), path)
     pair = pair_of(texture(), texture())
     with pytest.raises(InputError, match=r"weights\.nii\.gz") as refusal:
-        NeuralODE(weight_map=str(path), **QUICK).register(pair, Machine())
+        neural_ode({"weight_map": str(path)}, QUICK).register(pair, Machine())
     assert sentence in str(refusal.value)
 
 
 def test_every_similarity_and_penalty_has_its_place_in_the_trace():
     pair = pair_of(texture(), shifted(texture(), (1, 0, 0)))
-    weights = {f"weight_{name}": 0.5 for name in ("mind", "lmi", "mi", "nmi", "ngf", "ncc", "ssd", "bending")}
-    method = NeuralODE(**weights, masked=True, mind_form="mind", descriptors="warped", iterations=(2, 2))
+    weights = {f"similarity.{name}.weight": 0.5 for name in SIMILARITIES if name != "descriptor"}
+    variant = {"masked": True, "similarity.mind.form": "mind", "similarity.mind.moving": "warped"}
+    method = neural_ode(weights, variant, {"penalties.bending.weight": 0.5, "levels.iterations": [2, 2]})
     row = method.register(pair, Machine()).trace[-1]
-    assert set(row) == {"level", "energy", "gradient"} | {name.removeprefix("weight_") for name in weights}
+    assert list(row) == ["level", "mind", "lmi", "mi", "ngf", "ncc", "ssd", "gradient", "bending", "energy"]
     assert row["energy"] == pytest.approx(sum(v for k, v in row.items() if k not in ("level", "energy")), rel=1e-5)
 
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"mind_form": "mind"}, {"descriptors": "warped"}, {"masked": True}, {"weight_bending": 0.1, "weight_gradient": 0}],
+    [
+        {"similarity.mind.form": "mind"},
+        {"similarity.mind.moving": "warped"},
+        {"masked": True},
+        {"penalties": {"bending": {"weight": 0.1}}},
+    ],
 )
 def test_a_shift_is_found_by_every_variant(parameters):
     data = texture()
-    found = displacement_vox(NeuralODE(**parameters, **QUICK), pair_of(data, shifted(data, (2, -1, 1))))[data > 0]
+    found = displacement_vox(neural_ode(parameters, QUICK), pair_of(data, shifted(data, (2, -1, 1))))[data > 0]
     assert np.abs(np.median(found, axis=0) - (2, -1, 1)).max() < 0.25
 
 
 def test_a_shift_is_found_between_scans_of_one_contrast():
     data = texture()
-    for similarity in ({"weight_ssd": 20.0}, {"weight_ncc": 1.0, "ncc_squared": False}):
-        method = NeuralODE(weight_mind=0.0, **similarity, **QUICK)
+    for similarity in ({"squared_difference": {"weight": 20.0}}, {"local_correlation": {"squared": False}}):
+        method = neural_ode({"similarity": similarity}, QUICK)
         found = displacement_vox(method, pair_of(data, shifted(data, (2, -1, 1))))[data > 0]
         assert np.abs(np.median(found, axis=0) - (2, -1, 1)).max() < 0.25
 
@@ -541,7 +576,7 @@ def test_an_energy_that_is_never_finite_is_a_failure():
     pair = pair_of(texture(), texture(seed=1))
     object.__setattr__(pair.fixed, "data", np.where(pair.fixed.data > 0.5, np.nan, pair.fixed.data))
     with pytest.raises(RegistrationError, match="not finite"):
-        NeuralODE(**QUICK).register(pair, Machine())
+        neural_ode(QUICK).register(pair, Machine())
 
 
 def test_newborns_at_half_resolution_gain_over_affine_without_folds(data_root):

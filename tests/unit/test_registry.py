@@ -1,6 +1,5 @@
 """Methods are found by presence and runs by name; a misspelt word names the nearest known one."""
 
-import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -9,19 +8,20 @@ import pytest
 import yaml
 
 from diffeode.errors import InputError
-from diffeode.methods import base, registry, runs
+from diffeode.methods import base, knobs, registry, runs
+from diffeode.methods.neural_ode import Gradient, Levels
 
 BASELINES = ("affine", "ants-syn", "convexadam", "identity")
 
 
 def test_every_file_is_a_method_named_after_it():
     folder = Path(registry.__file__).parent
-    files = {p.stem.replace("_", "-") for p in folder.glob("*.py")} - {
+    folders = {p.parent for p in folder.glob("*/__init__.py")}
+    files = {p.stem.replace("_", "-") for p in {*folder.glob("*.py"), *folders}} - {
         "--init--",
         "base",
-        "energy",
         "harness",
-        "motion",
+        "knobs",
         "page",
         "registry",
         "runs",
@@ -64,56 +64,65 @@ def test_what_is_unknown_or_of_another_kind_is_one_sentence(call, message):
     assert "\n" not in str(error.value)
 
 
-def parameters_of(name):
-    return dataclasses.fields(registry.method_class(name))
-
-
 @pytest.mark.parametrize("name", registry.method_names())
 def test_defaults_are_what_their_annotations_say(name):
-    defaults = {f.name: f.default for f in parameters_of(name)}
-    made = registry.make_method(name, defaults)
-    assert {key: getattr(made, key) for key in defaults} == defaults
+    made = registry.make_method(name, {})
+    assert knobs.as_parameters(made) == {}
+    assert registry.make_method(name, knobs.as_parameters(made, whole=True)) == made
+
+
+def nested(name, value):
+    """A mapping as a file would have it."""
+    for key in reversed(name.split(".")):
+        value = {key: value}
+    return value
 
 
 @pytest.mark.parametrize(
-    ("parameters", "wanted"),
+    ("name", "value", "wanted"),
     [
-        ({"levels": ["a", 1]}, "list of numbers"),
-        ({"levels": [None, 1]}, "list of numbers"),
-        ({"levels": [[2], [1]]}, "list of numbers"),
-        ({"levels": [True, 1]}, "list of numbers"),
-        ({"levels": [float("nan"), 1]}, "list of numbers"),
-        ({"levels": 2.0}, "list of numbers"),
-        ({"iterations": ["x", "y"]}, "list of whole numbers"),
-        ({"iterations": [1.5, 2]}, "list of whole numbers"),
-        ({"steps": 4.5}, "whole number"),
-        ({"ncc_window": 9.0}, "whole number"),
-        ({"mind_radius": None}, "whole number"),
-        ({"smoothing": float("inf")}, "number"),
-        ({"masked": 1}, "flag, true or false"),
-        ({"weight_map": {"a": 1}}, "word"),
-        ({"field": 3}, "word"),
+        ("levels.factors", ["a", 1], "list of numbers"),
+        ("levels.factors", [None, 1], "list of numbers"),
+        ("levels.factors", [[2], [1]], "list of numbers"),
+        ("levels.factors", [True, 1], "list of numbers"),
+        ("levels.factors", [float("nan"), 1], "list of numbers"),
+        ("levels.factors", 2.0, "list of numbers"),
+        ("levels.iterations", ["x", "y"], "list of whole numbers"),
+        ("levels.iterations", [1.5, 2], "list of whole numbers"),
+        ("flow.steps", 4.5, "whole number"),
+        ("similarity.local_correlation.window", 9.0, "whole number"),
+        ("similarity.mind.radius", None, "whole number"),
+        ("velocity.kernel.gaussian.width", float("inf"), "number"),
+        ("masked", 1, "flag, true or false"),
+        ("weight_map", {"a": 1}, "word"),
+        ("flow.solver", 3, "word"),
     ],
 )
-def test_a_parameter_is_what_its_annotation_says(parameters, wanted):
-    ((key, value),) = parameters.items()
-    default = next(f.default for f in parameters_of("neural-ode") if f.name == key)
+@pytest.mark.parametrize("way", ["in a file", "set"])
+def test_a_parameter_is_what_its_annotation_says(name, value, wanted, way):
+    default = knobs.leaves_of(registry.method_class("neural-ode"))[name].default
+    ways = {
+        "in a file": lambda: registry.make_method("neural-ode", nested(name, value)),
+        "set": lambda: runs.load_run("node").changed({name: value}),
+    }
     with pytest.raises(InputError) as error:
-        registry.make_method("neural-ode", parameters)
+        ways[way]()
     told, shown = str(error.value).removesuffix(").").split(" (default: ")
-    assert told == f"Parameter {key} of method neural-ode is {value!r}, which is no {wanted}"
+    assert told == f"Parameter {name} of method neural-ode is {value!r}, which is no {wanted}"
     assert yaml.safe_load(shown) == (list(default) if isinstance(default, tuple) else default)  # may be typed as it is
 
 
-@pytest.mark.parametrize("parameters", [{"learning_rate": "1e-3"}, {"levels": ["2e0", 1]}])
+@pytest.mark.parametrize("parameters", [{"descent": {"learning_rate": "1e-3"}}, {"levels": {"factors": ["2e0", 1]}}])
 def test_a_number_that_yaml_takes_for_a_word_is_told_how_to_be_written(parameters):
     with pytest.raises(InputError, match=r"write 1\.0e-3 or 0\.001 where 1e-3 is meant"):
         registry.make_method("neural-ode", parameters)
 
 
 def test_whole_numbers_are_numbers_and_lists_become_tuples():
-    made = registry.make_method("neural-ode", {"smoothing": 1, "levels": [2, 1.0], "iterations": [3, 2]})
-    assert (made.smoothing, made.levels, made.iterations) == (1, (2, 1.0), (3, 2))
+    levels = {"factors": [2, 1.0], "iterations": [3, 2]}
+    made = registry.make_method("neural-ode", {"penalties": {"gradient": {"weight": 1}}, "levels": levels})
+    assert made.penalties == (Gradient(1),)
+    assert made.levels == Levels((2, 1.0), (3, 2))
 
 
 @pytest.mark.parametrize(
@@ -184,13 +193,14 @@ def test_standing_says_what_kind_of_thing_is_missing(unreachable):
 
 
 def test_a_run_whose_descriptor_has_no_weights_lacks_them_unless_they_are_made_first():
-    parameters = {"weight_descriptor": 1.0, "descriptor_weights": "nowhere.safetensors"}
+    parameters = {"similarity": {"mind": {}, "descriptor": {"weights": "nowhere.safetensors"}}}
     (clause,) = registry.lacks("neural-ode", parameters)["weights"]
     assert "no descriptor weights 'nowhere.safetensors'" in clause
     run = runs.Run("described", "neural-ode", "Described", parameters)
     assert runs.obstacles([run]) == [f"Run described cannot work here: {clause}."]
     assert runs.obstacles([run], provided={"described"}) == []
-    assert registry.lacks("neural-ode", parameters | {"weight_descriptor": 0.0}) == {}
+    without = run.changed({"similarity.descriptor.weight": 0.0})
+    assert registry.lacks("neural-ode", without.parameters) == {}
 
 
 def test_a_run_that_cannot_work_is_one_sentence(unreachable):
@@ -209,11 +219,11 @@ def test_packages_of_another_environment_are_not_looked_for_in_this_one(unreacha
     assert "package" not in sentence
 
 
-@pytest.mark.parametrize("name", BASELINES)
-def test_looking_at_a_baseline_imports_no_heavy_package(name):
+def test_looking_at_every_run_imports_no_heavy_package():
     """What third parties bring stays inside the methods, so that looking is quick and works without them."""
     code = (
-        f"import sys; from diffeode.methods.registry import method_class; method_class({name!r});"
+        "import sys; from diffeode.methods.runs import load_run, run_names;"
+        "[load_run(name).build() for name in run_names()];"
         "print(*{'torch', 'ants', 'convexAdam', 'nilearn', 'matplotlib'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

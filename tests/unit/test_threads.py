@@ -67,12 +67,13 @@ def test_a_map_does_not_know_what_torch_did_before():
 import hashlib, numpy as np, torch
 from diffeode.image import Image, foreground
 from diffeode.methods.base import Machine, Pair
-from diffeode.methods.neural_ode import NeuralODE
+from diffeode.methods.neural_ode import Levels, LocalCorrelation, Mind, MutualInformation, NeuralODE
 from diffeode.space import Grid
 {before}
 values = np.random.default_rng(7).random((40, 40, 40), dtype=np.float32)
 fixed, moving = (Image(v, Grid(v.shape, np.eye(4))) for v in (values, values[::-1].copy()))
-method = NeuralODE(weight_ncc=1.0, weight_nmi=1.0, levels=(1.0,), iterations=(3,))
+similarity = (Mind(), MutualInformation(normalised=True), LocalCorrelation())
+method = NeuralODE(similarity, levels=Levels((1.0,), (3,)))
 pair = Pair(fixed, moving, foreground(fixed), foreground(moving))
 moved = method.register(pair, Machine(threads=1, seed=0)).forward.displacement_mm
 print(hashlib.sha256(moved.tobytes()).hexdigest())

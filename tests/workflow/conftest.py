@@ -56,7 +56,7 @@ panels: 1
 _RUN = """\
 method: neural-ode
 title: Brief
-parameters: {levels: [2], iterations: [2]}
+parameters: {levels: {factors: [2], iterations: [2]}}
 """
 
 

@@ -102,7 +102,7 @@ tools: [programs]
     "config/methods/brief.yaml": """\
 method: neural-ode
 title: Brief title
-parameters: {levels: [2], iterations: [3]}
+parameters: {levels: {factors: [2], iterations: [3]}}
 time_limit_minutes: 2
 """,
     "config/methods/learned.yaml": """\
@@ -113,7 +113,7 @@ parameters: {steps: 2, interval: 1, window: 5}
     "config/methods/taught.yaml": """\
 method: neural-ode
 title: Taught title
-parameters: {weight_descriptor: 1, descriptor_weights: results/training/toys/best.safetensors}
+parameters: {similarity: {mind: {}, descriptor: {weights: results/training/toys/best.safetensors}}}
 """,
     "config/training/toys.yaml": """\
 scans: ["toys/sub-31/anat/*"]

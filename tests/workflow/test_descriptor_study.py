@@ -39,11 +39,9 @@ RUN = """\
 method: neural-ode
 title: Learned
 parameters:
-  weight_mind: 0
-  weight_descriptor: 1
-  descriptor_weights: results/training/toys/best.safetensors
-  levels: [2]
-  iterations: [1]
+  similarity:
+    descriptor: {weights: results/training/toys/best.safetensors}
+  levels: {factors: [2], iterations: [1]}
 """
 TRAINING = """\
 scans: ["toys/sub-01/anat/*"]

@@ -311,7 +311,7 @@ def test_a_registration_gets_its_pair_and_says_where_it_comes_from(rich_plan, ru
     }
 
 
-TAUGHT = {"weight_descriptor": 1, "descriptor_weights": "results/training/toys/best.safetensors"}
+TAUGHT = {"similarity": {"mind": {}, "descriptor": {"weights": "results/training/toys/best.safetensors"}}}
 WEIGHTS = {"weights": "results/trained/learned-from/learned/weights.safetensors", "weights_sha256": "its sum"}
 
 
@@ -319,7 +319,7 @@ WEIGHTS = {"weights": "results/trained/learned-from/learned/weights.safetensors"
     ("name", "method", "parameters", "device", "minutes"),
     [
         ("identity", "identity", {}, "cpu", 0.5),
-        ("brief", "neural-ode", {"levels": [2], "iterations": [3]}, "cuda", 2),
+        ("brief", "neural-ode", {"levels": {"factors": [2], "iterations": [3]}}, "cuda", 2),
         ("learned", "voxelmorph", LEARNED | WEIGHTS, "cuda", 0.5),
         ("taught", "neural-ode", TAUGHT, "cuda", 0.5),
     ],

@@ -36,7 +36,7 @@ panels: 0
 _RUN = """\
 method: neural-ode
 title: Weighted
-parameters: {levels: [2], iterations: [1], weight_map: stiff.nii.gz}
+parameters: {levels: {factors: [2], iterations: [1]}, weight_map: stiff.nii.gz}
 """
 _PAIRS = "fixed\tmoving\nsub-01_T2w\tsub-02_T1w\nsub-01_T2w\tsub-03_T1w\n"
 _LONG_AGO_S = 1_500_000_000

@@ -94,14 +94,14 @@ def minutes(text: str) -> float:
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """A hyper-parameter and its value, as ``weight_gradient=0.5`` or ``levels=[4, 2, 1]``, the value read as YAML.
+    """A hyper-parameter and its value, read as YAML: ``flow.steps=6``, ``levels.factors=[4, 2, 1]``.
 
     Raises:
         argparse.ArgumentTypeError: ``text`` is none; whether the method has it is asked later.
     """
     name, equals, value = text.partition("=")
     if not name.strip() or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} sets nothing; write NAME=VALUE, such as weight_gradient=0.5")
+        raise argparse.ArgumentTypeError(f"{text!r} sets nothing; write NAME=VALUE, such as flow.steps=6")
     try:
         return name.strip(), yaml.safe_load(value)
     except yaml.YAMLError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +49,8 @@ def add(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a hyper-parameter of the run (docs/methods.md), such as weight_gradient=0.5; may be given several times",
+        help="a hyper-parameter of the run (docs/methods.md), such as penalties.gradient.weight=0.5; may be given "
+        "several times",
     )
     add_init(register, "align affinely first, or trust the positions in the headers")
     register.add_argument("--labels", type=path, metavar="FILE", help="label map of MOVING, to be warped too")
@@ -85,25 +85,26 @@ def _register(options: argparse.Namespace) -> None:
 
 def _runnable(options: argparse.Namespace) -> Run:
     """The run with the hyper-parameters that were set, once all that it needs and reads is known to be there."""
-    from diffeode.methods.registry import make_method, missing_needs
+    from diffeode.methods.registry import missing_needs
     from diffeode.methods.runs import load_run
 
     run = load_run(options.method)
     weights = {} if options.weights is None else {"weights": str(options.weights)}
-    run = dataclasses.replace(run, parameters={**run.parameters, **dict(options.set), **weights})
-    method = make_method(run.method, run.parameters)
+    run = run.changed({**dict(options.set), **weights})
     missing = missing_needs(run.method, run.parameters)
     if missing:
         raise InputError(
             f"Run {run.name} cannot run here: {'; '.join(missing)}; 'diffeode methods' lists those that can."
         )
-    method.reads()
+    run.build().reads()
     return run
 
 
 def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
     """Every file that is read: scans, label maps, and the files that parameters of the run name."""
-    named = [Path(value) for value in run.parameters.values() if isinstance(value, str) and value]
+    from diffeode.methods.knobs import dotted
+
+    named = [Path(value) for value in dotted(run.parameters).values() if isinstance(value, str) and value]
     return [options.fixed, options.moving, options.labels, options.fixed_labels, *named]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from diffeode.desk.inputs import Inputs
 from diffeode.evaluation.evaluate import evaluate_pair
 from diffeode.image import Labels
 from diffeode.methods.harness import Result, Task, recorded, software_versions
+from diffeode.methods.knobs import as_parameters
 from diffeode.methods.registry import programs_of
 from diffeode.methods.runs import Run
 
@@ -33,7 +33,7 @@ def write_metrics(
         "run": run.name,
         "method": run.method,
         "title": run.title,
-        "parameters": dataclasses.asdict(run.build()),
+        "parameters": as_parameters(run.build(), whole=True),
         **provenance,
         "inverse": result.inverse_origin,
         "notes": list(result.notes),

@@ -12,7 +12,7 @@ from diffeode.prepare.affine import CITATION, affine_registration
 @final
 @dataclass(frozen=True)
 class AffineOnly(Method):
-    """ANTs affine with Mattes mutual information, as :func:`diffeode.prepare.affine.affine_registration`."""
+    """ANTs affine with Mattes mutual information, as ``diffeode.prepare.affine.affine_registration``."""
 
     title: ClassVar[str] = "Affine"
     needs: ClassVar[Needs] = Needs(packages=("ants",))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
 
 from diffeode import io
 from diffeode.ants_bridge import ants_registration
-from diffeode.errors import InputError
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_in
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration
+from diffeode.methods.knobs import between, knob, several
 from diffeode.space import Grid
 from diffeode.transform import DisplacementField
 
@@ -20,18 +21,7 @@ _LEAST_VOXELS = 8
 @final
 @dataclass(frozen=True)
 class AntsSyn(Method):
-    """``SyNOnly`` with Mattes mutual information from the identity: the pair is affinely aligned already.
-
-    Attributes:
-        iterations: most iterations per level, coarsest first; each level halves the resolution of the next. Four
-            levels as in the paper. On images so small that a coarse level would keep fewer than eight voxels along
-            an axis, the coarsest levels are left out.
-        bins: of the joint histogram.
-        gradient_step: of the update, voxels.
-        flow_sigma, total_sigma: Gaussian smoothing of the update and of the whole field, voxels squared.
-    Raises:
-        InputError: a value out of range.
-    """
+    """``SyNOnly`` with Mattes mutual information from the identity: the pair is affinely aligned already."""
 
     title: ClassVar[str] = "ANTs SyN"
     needs: ClassVar[Needs] = Needs(packages=("ants",))
@@ -41,21 +31,19 @@ class AntsSyn(Method):
     )
     licence: ClassVar[str] = "Apache-2.0 (ANTs)"
 
-    iterations: tuple[int, ...] = (100, 70, 50, 20)
-    bins: int = 32
-    gradient_step: float = 0.2
-    flow_sigma: float = 3.0
-    total_sigma: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 1 <= len(self.iterations) <= 8 or not all(isinstance(n, int) and n >= 0 for n in self.iterations):
-            raise InputError(
-                f"Parameter iterations is {self.iterations}; give one to eight whole numbers, coarsest first."
-            )
-        require_in("bins", self.bins, 8, 256)
-        require_in("gradient_step", self.gradient_step, 0.01, 5)
-        require_in("flow_sigma", self.flow_sigma, 0, 20)
-        require_in("total_sigma", self.total_sigma, 0, 20)
+    iterations: tuple[int, ...] = knob(
+        (100, 70, 50, 20),
+        several(1, 8, 0, math.inf, "one to eight whole numbers, coarsest first"),
+        "Most iterations on each level, coarsest first; each level halves the resolution of the next. Four levels as "
+        "in the paper. On images so small that a coarse level would keep fewer than eight voxels along an axis, the "
+        "coarsest levels are left out",
+    )
+    bins: int = knob(32, between(8, 256), "Number of bins of the joint histogram")
+    gradient_step: float = knob(0.2, between(0.01, 5), "Length of the update", "voxels")
+    flow_sigma: float = knob(3.0, between(0, 20), "Variance of the Gaussian that smooths the update", "voxels squared")
+    total_sigma: float = knob(
+        0.0, between(0, 20), "Variance of the Gaussian that smooths the whole field", "voxels squared"
+    )
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """The map and the inverse that SyN integrates beside it.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from diffeode.errors import InputError
 from diffeode.image import Image
-from diffeode.names import nearest
+from diffeode.methods.knobs import check
 from diffeode.transform import Transform
 from diffeode.weights import checksums, find
 
@@ -41,18 +41,18 @@ class Pair:
 
 @dataclass(frozen=True)
 class Machine:
-    """Run-time knobs that must not change the result beyond rounding.
+    """Where and how a method runs. Of all this the seed alone may change the result by more than rounding.
 
     Attributes:
+        threads: processors to use.
+        seed: of everything that is drawn at random.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        time_limit_s: after which an external program is stopped and the registration has failed; None for ever.
         progress: called with a fraction in [0, 1] and a short message as the work goes on.
     """
 
     threads: int = 1
     seed: int = 0
     device: str = "cpu"
-    time_limit_s: float | None = None
     progress: Callable[[float, str], None] = field(default=lambda fraction, message: None, compare=False)
 
 
@@ -90,10 +90,16 @@ class Needs:
     gpu: bool = False
 
 
+@dataclass(frozen=True)
 class Method(ABC):
-    """A registration method. Subclasses are final frozen dataclasses whose fields are the hyper-parameters."""
+    """A registration method. Subclasses are final frozen dataclasses whose fields are the hyper-parameters.
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    Every field is declared by :func:`diffeode.methods.knobs.knob`.
+
+    Raises:
+        InputError: a hyper-parameter is of the wrong type or out of range.
+    """
+
     title: ClassVar[str]
     """The name shown in tables and figures."""
     needs: ClassVar[Needs] = Needs()
@@ -104,10 +110,21 @@ class Method(ABC):
     trained: ClassVar[bool] = False
     """Whether a network is trained first, by ``diffeode train`` or a study (:mod:`diffeode.methods.trained`)."""
 
+    formerly: ClassVar[Mapping[str, str]] = {}
+    """Names that hyper-parameters had once, to those they have; the former are refused by a hint at the latter."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
     @property
     def pretrained(self) -> tuple[str, ...]:
         """Names in ``config/weights`` of the files of trained weights that this method reads."""
         return ()
+
+    @property
+    def descriptor_weights(self) -> str:
+        """The weights that are given for the descriptor that is compared, by name or path; empty where none are."""
+        return ""
 
     def lacking(self) -> str:
         """What the method, as it is set, lacks to be started, such as weights: a sentence; empty where it can start."""
@@ -148,15 +165,3 @@ def require_device(device: str) -> None:
     seen = torch.cuda.device_count()
     if int(device.partition(":")[2] or 0) >= seen:
         raise InputError(f"There is no device {device} here (torch sees {seen} of CUDA); use the device cpu.")
-
-
-def require_in(name: str, value: float, low: float, high: float) -> None:
-    """Raise :class:`InputError` naming the parameter and its range where ``value`` lies outside ``[low, high]``."""
-    if not low <= value <= high:
-        raise InputError(f"Parameter {name} is {value}; it must lie between {low:g} and {high:g}.")
-
-
-def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise :class:`InputError` naming the parameter and the nearest allowed word."""
-    if value not in allowed:
-        raise InputError(f"Parameter {name} is {value!r}{nearest(value, allowed)}.")

@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.methods.base import (
-    Machine,
-    Method,
-    Needs,
-    Pair,
-    Registration,
-    require_device,
-    require_in,
-    require_one_of,
-)
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device
+from diffeode.methods.knobs import anything, between, knob, one_of
 from diffeode.space import Grid
 from diffeode.transform import DisplacementField
 
@@ -32,25 +24,18 @@ _LEAST_CONTROL_POINTS = 3
 """Along each axis: the package averages over three."""
 
 
+def _descriptors() -> tuple[str, ...]:
+    from diffeode.descriptors.registry import descriptor_names
+
+    return (_PACKAGES_OWN, *descriptor_names())
+
+
 @final
 @dataclass(frozen=True)
 class ConvexAdam(Method):
     """The authors' package with the defaults of its release; the fields bear its names.
 
     Always with the package's inverse-consistency step: without it, version 0.2.0 hands its coarse field on unscaled.
-
-    Attributes:
-        descriptor: ``mind-ssc``, the package's own, or a name of :mod:`diffeode.descriptors.registry`.
-        descriptor_weights: a name of weights in the package, or the path of a file; empty: the descriptor's own.
-        mind_r, mind_d: radius and dilation of the package's MIND-SSC, voxels.
-        lambda_weight: weight of the diffusion regulariser of the Adam stage.
-        grid_sp: spacing of the control points of the discrete stage, voxels.
-        disp_hw: reach of the discrete search, in steps of ``grid_sp``.
-        selected_niter: Adam iterations.
-        selected_smooth: width of the final box smoothing, an odd number of voxels; 0 for none.
-        grid_sp_adam: spacing of the control points of the Adam stage, voxels.
-    Raises:
-        InputError: a value out of range.
     """
 
     title: ClassVar[str] = "ConvexAdam"
@@ -61,32 +46,31 @@ class ConvexAdam(Method):
     )
     licence: ClassVar[str] = "Apache-2.0 (convexAdam)"
 
-    descriptor: str = _PACKAGES_OWN
-    descriptor_weights: str = ""
-    mind_r: int = 1
-    mind_d: int = 2
-    lambda_weight: float = 1.25
-    grid_sp: int = 6
-    disp_hw: int = 4
-    selected_niter: int = 80
-    selected_smooth: int = 0
-    grid_sp_adam: int = 2
+    descriptor: str = knob(
+        _PACKAGES_OWN,
+        one_of(_descriptors),
+        "Descriptor that is compared: `mind-ssc` is the package's own, the others are ours",
+    )
+    descriptor_weights: str = knob(
+        "",
+        anything(),
+        "Name of weights of the descriptor in the package, or the path of a file; empty for the descriptor's own",
+    )
+    mind_r: int = knob(1, between(1, 1000), "Radius of the patches of the package's MIND-SSC", "voxels")
+    mind_d: int = knob(2, between(1, 1000), "Dilation of the package's MIND-SSC", "voxels")
+    lambda_weight: float = knob(1.25, between(1e-6, 1e6), "Weight of the diffusion regulariser of the Adam stage")
+    grid_sp: int = knob(6, between(1, 1000), "Spacing of the control points of the discrete stage", "voxels")
+    disp_hw: int = knob(4, between(1, 1000), "Reach of the discrete search", "steps of `grid_sp`")
+    selected_niter: int = knob(80, between(1, 1000), "Number of iterations of Adam")
+    selected_smooth: int = knob(
+        0, between(0, 99), "Width of the final box smoothing, an odd number; 0 for none", "voxels"
+    )
+    grid_sp_adam: int = knob(2, between(1, 1000), "Spacing of the control points of the Adam stage", "voxels")
 
     def __post_init__(self) -> None:
-        self._require_descriptor()
-        for name in ("mind_r", "mind_d", "grid_sp", "disp_hw", "selected_niter", "grid_sp_adam"):
-            require_in(name, getattr(self, name), 1, 1000)
-        require_in("lambda_weight", self.lambda_weight, 1e-6, 1e6)
-        require_in("selected_smooth", self.selected_smooth, 0, 99)
+        super().__post_init__()
         if self.selected_smooth and self.selected_smooth % 2 == 0:
             raise InputError(f"Parameter selected_smooth is {self.selected_smooth}; it must be 0 or an odd number.")
-
-    def _require_descriptor(self) -> None:
-        if self.descriptor == _PACKAGES_OWN:
-            return  # before anything heavy is imported: most runs are only planned
-        from diffeode.descriptors.registry import descriptor_names
-
-        require_one_of("descriptor", self.descriptor, (_PACKAGES_OWN, *descriptor_names()))
 
     def reads(self) -> dict[str, str]:
         """The descriptor's code and weights, where it is not the package's own."""

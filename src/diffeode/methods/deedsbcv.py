@@ -15,14 +15,15 @@ from scipy import ndimage
 from diffeode import io
 from diffeode.errors import InputError, RegistrationError, ToolError
 from diffeode.image import Image
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_in
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration
+from diffeode.methods.knobs import between, knob, several
 from diffeode.tools import DEEDSBCV, Limits, run
 from diffeode.transform import DisplacementField
 
 _INTENSITY_SCALE = 1000.0
 """The tool adds 1024, as to CT: in single precision [0, 1] would keep only 13 bits above that."""
 
-_LEVELS = (5, 10)
+_PER_LEVEL = several(5, 10, 1, 32, "5 to 10 whole numbers from 1 to 32, one per level")
 """Fewer, and the tool prints the value of a fifth level that is not there; more, and its parser has no room."""
 
 _LEAST_CONTROL_POINTS = 2
@@ -36,14 +37,6 @@ class DeedsBCV(Method):
 
     The paper tuned the three lists for brains and found them better than the tool's defaults, 8-7-6-5-4, 8-7-6-5-4 and
     5-4-3-2-1, but their numbers are lost from its text. Ours are a guess in that direction: finer, with smaller steps.
-
-    Attributes:
-        alpha: weight of the regularisation.
-        grid_spacing: of the control points, voxels, coarsest level first.
-        search_radius: of each level, steps.
-        quantisation: length of a step, voxels.
-    Raises:
-        InputError: a value out of range, fewer than five levels, or lists of different lengths.
     """
 
     title: ClassVar[str] = "deedsBCV"
@@ -56,24 +49,21 @@ class DeedsBCV(Method):
     )
     licence: ClassVar[str] = "MIT (deedsBCV)"
 
-    alpha: float = 1.6
-    grid_spacing: tuple[int, ...] = (6, 5, 4, 3, 2)
-    search_radius: tuple[int, ...] = (6, 5, 4, 3, 2)
-    quantisation: tuple[int, ...] = (5, 4, 3, 2, 1)
+    alpha: float = knob(1.6, between(0, 100), "Weight of the regularisation")
+    grid_spacing: tuple[int, ...] = knob(
+        (6, 5, 4, 3, 2), _PER_LEVEL, "Spacing of the control points on each level, coarsest first", "voxels"
+    )
+    search_radius: tuple[int, ...] = knob((6, 5, 4, 3, 2), _PER_LEVEL, "Reach of the search on each level", "steps")
+    quantisation: tuple[int, ...] = knob((5, 4, 3, 2, 1), _PER_LEVEL, "Length of a step on each level", "voxels")
 
     def __post_init__(self) -> None:
-        require_in("alpha", self.alpha, 0, 100)
-        fewest, most = _LEVELS
+        super().__post_init__()
         levels = len(self.grid_spacing)
-        for name in ("grid_spacing", "search_radius", "quantisation"):
-            values = getattr(self, name)
-            if not fewest <= len(values) <= most or not all(isinstance(n, int) and 1 <= n <= 32 for n in values):
+        for name in ("search_radius", "quantisation"):
+            count = len(getattr(self, name))
+            if count != levels:
                 raise InputError(
-                    f"Parameter {name} is {values}; give {fewest} to {most} whole numbers from 1 to 32, one per level."
-                )
-            if len(values) != levels:
-                raise InputError(
-                    f"Parameter {name} has {len(values)} levels and grid_spacing {levels}; give each level one of both."
+                    f"Parameter {name} has {count} levels and grid_spacing {levels}; give each level one of both."
                 )
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
@@ -82,7 +72,7 @@ class DeedsBCV(Method):
         Raises:
             InputError: deedsBCV is not here.
             RegistrationError: the image is too small for the coarsest level.
-            ToolError: it failed, ran out of time or wrote nothing usable.
+            ToolError: it failed or wrote nothing usable.
         """
         grid = pair.fixed.grid
         least = _LEAST_CONTROL_POINTS * max(self.grid_spacing)
@@ -114,7 +104,7 @@ class DeedsBCV(Method):
         )
         displacements = folder / "out_displacements.dat"
         listen = _level_teller(machine.progress, len(self.grid_spacing))
-        run(DEEDSBCV, search, [displacements], DeedsBCV.title, Limits(machine.threads, machine.time_limit_s), listen)
+        run(DEEDSBCV, search, [displacements], DeedsBCV.title, Limits(machine.threads), listen)
         return displacements
 
 

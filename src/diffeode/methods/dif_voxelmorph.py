@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.methods.base import require_in
-from diffeode.methods.trained import Maps, TrainedMethod, Views
+from diffeode.methods.knobs import between, knob, with_default
+from diffeode.methods.trained import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,14 +18,6 @@ class DifVoxelMorph(TrainedMethod):
     """Mean and variance of a velocity on half the grid, integrated by scaling and squaring.
 
     The paper's likelihood compares intensities, which scans of two contrasts forbid; local correlation takes its place.
-
-    Attributes:
-        squarings: of the integration.
-        window: of the local correlation (squared, so blind to the sign of the contrast), voxels.
-        weight_similarity: of it, against the divergence.
-        prior: the precision of the velocity's prior, a smooth field.
-    Raises:
-        InputError: a value out of range.
     """
 
     title: ClassVar[str] = "DIF-VoxelMorph"
@@ -35,18 +27,11 @@ class DifVoxelMorph(TrainedMethod):
     )
     licence: ClassVar[str] = "MIT (diffeode; the authors' code: Apache-2.0)"
 
-    steps: int = 150_000
-    squarings: int = 7
-    window: int = 9
-    weight_similarity: float = 100.0
-    prior: float = 10.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_in("squarings", self.squarings, 1, 12)
-        require_in("window", self.window, 3, 63)
-        require_in("weight_similarity", self.weight_similarity, 0, 1e6)
-        require_in("prior", self.prior, 1e-6, 1e6)
+    steps: int = with_default(TrainedMethod, "steps", 150_000)
+    squarings: int = knob(7, between(1, 12), "Number of squarings in the integration")
+    window: int = knob(9, WINDOW, WINDOW_MEANING, "voxels")
+    weight_similarity: float = knob(100.0, WEIGHT, "Weight of the local correlation, against the divergence")
+    prior: float = knob(10.0, between(1e-6, 1e6), "Precision of the velocity's prior, a smooth field")
 
     def network(self) -> nn.Module:
         """The U-Net with two heads."""

@@ -11,8 +11,9 @@ import numpy as np
 
 from diffeode.errors import InputError, RegistrationError
 from diffeode.image import Image, bounding_box
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device, require_in
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device
 from diffeode.methods.convexadam import ConvexAdam, in_place_of_mind
+from diffeode.methods.knobs import anything, between, knob, with_default
 from diffeode.weights import find
 
 if TYPE_CHECKING:
@@ -35,20 +36,6 @@ class DinoReg(Method):
     The box around both brains is registered. Slices are shown upright. A patch of the network covers ``patch`` voxels,
     and the principal components are scaled to a variance of 1 in all, which is near that of MIND-SSC; neither is in
     the paper.
-
-    Attributes:
-        weights_name: DINOv2 as in ``config/weights``; with its four registers, as a copy of the authors' code has it;
-            the paper does not say.
-        every: distance between the coronal slices, voxels; linear in between.
-        patch: width of a patch, voxels: slices are enlarged (bilinear) until the network's 14 pixels are so wide.
-        components: principal components of the features, the same for both images.
-        lambda_weight: weight of the diffusion regulariser of the Adam stage.
-        grid_sp: spacing of the control points of the discrete stage, voxels.
-        disp_hw: reach of the discrete search, in steps of ``grid_sp``.
-        selected_niter: Adam iterations.
-        grid_sp_adam: spacing of the control points of the Adam stage, voxels.
-    Raises:
-        InputError: a value out of range.
     """
 
     title: ClassVar[str] = "DINO-Reg"
@@ -62,21 +49,27 @@ class DinoReg(Method):
     )
     licence: ClassVar[str] = "Apache-2.0 (convexAdam, transformers); weights: Apache-2.0 (DINOv2)"
 
-    weights_name: str = "dinov2-vitl14-reg"
-    every: int = 3
-    patch: float = 2.0
-    components: int = 64
-    lambda_weight: float = 1.25
-    grid_sp: int = 6
-    disp_hw: int = 4
-    selected_niter: int = 1000
-    grid_sp_adam: int = 2
-
-    def __post_init__(self) -> None:
-        require_in("every", self.every, 1, 32)
-        require_in("patch", self.patch, 0.5, 32)
-        require_in("components", self.components, 1, 1024)
-        self._solver()
+    weights_name: str = knob(
+        "dinov2-vitl14-reg",
+        anything(),
+        "Name of DINOv2's weights in `config/weights`; those with four registers, as a copy of the authors' code has "
+        "it, since the paper does not say",
+    )
+    every: int = knob(3, between(1, 32), "Distance between the coronal slices; linear in between", "voxels")
+    patch: float = knob(
+        2.0,
+        between(0.5, 32),
+        "Width of a patch: slices are enlarged (bilinear) until the network's 14 pixels are so wide",
+        "voxels",
+    )
+    components: int = knob(
+        64, between(1, 1024), "Number of principal components of the features, the same for both images"
+    )
+    lambda_weight: float = with_default(ConvexAdam, "lambda_weight", 1.25)
+    grid_sp: int = with_default(ConvexAdam, "grid_sp", 6)
+    disp_hw: int = with_default(ConvexAdam, "disp_hw", 4)
+    selected_niter: int = with_default(ConvexAdam, "selected_niter", 1000)
+    grid_sp_adam: int = with_default(ConvexAdam, "grid_sp_adam", 2)
 
     @property
     def pretrained(self) -> tuple[str, ...]:

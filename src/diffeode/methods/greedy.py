@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
-from diffeode.errors import InputError, RegistrationError
+from diffeode.errors import RegistrationError
 from diffeode.image import Image
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_in, require_one_of
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration
+from diffeode.methods.knobs import between, knob, one_of, several
 from diffeode.space import RAS_TO_LPS, Grid, flip_ras_lps
 from diffeode.transform import Affine, DisplacementField
 
 if TYPE_CHECKING:
     import SimpleITK
-
-_METRICS = ("NMI", "MI", "NCC", "SSD")
 
 
 @final
@@ -26,15 +26,6 @@ class Greedy(Method):
     """The authors' package in double precision, its own default, from the identity: the pair is aligned already.
 
     Its maps are kept as found; by itself the tool rounds them to a tenth of a voxel.
-
-    Attributes:
-        metric: ``NMI``, ``MI``, ``NCC`` (local, in patches) or ``SSD``. ``NCC`` without the noise that the tool would
-            add to flat regions: it differs each time.
-        radius: of the patches of ``NCC``, voxels; the other metrics have none.
-        iterations: of each level, coarsest first; each level halves the resolution of the next.
-        gradient_sigma, warp_sigma: Gaussian smoothing of the update and of the whole field, voxels of the level.
-    Raises:
-        InputError: a value out of range.
     """
 
     title: ClassVar[str] = "Greedy"
@@ -45,21 +36,24 @@ class Greedy(Method):
     )
     licence: ClassVar[str] = "Apache-2.0 (picsl-greedy)"
 
-    metric: str = "NMI"
-    radius: int = 4
-    iterations: tuple[int, ...] = (100, 50, 30)
-    gradient_sigma: float = 3.0
-    warp_sigma: float = 1.0
-
-    def __post_init__(self) -> None:
-        require_one_of("metric", self.metric, _METRICS)
-        require_in("radius", self.radius, 1, 16)
-        if not 1 <= len(self.iterations) <= 8 or not all(isinstance(n, int) and n >= 0 for n in self.iterations):
-            raise InputError(
-                f"Parameter iterations is {self.iterations}; give one to eight whole numbers, coarsest first."
-            )
-        require_in("gradient_sigma", self.gradient_sigma, 0, 20)
-        require_in("warp_sigma", self.warp_sigma, 0, 20)
+    metric: str = knob(
+        "NMI",
+        one_of("NMI", "MI", "NCC", "SSD"),
+        "What is optimised; `NCC` is local, in patches, and goes without the noise that the tool would add to flat "
+        "regions, which differs each time",
+    )
+    radius: int = knob(4, between(1, 16), "Radius of the patches of `NCC`; the other metrics have none", "voxels")
+    iterations: tuple[int, ...] = knob(
+        (100, 50, 30),
+        several(1, 8, 0, math.inf, "one to eight whole numbers, coarsest first"),
+        "Number of iterations on each level, coarsest first; each level halves the resolution of the next",
+    )
+    gradient_sigma: float = knob(
+        3.0, between(0, 20), "Width of the Gaussian that smooths the update", "voxels of the level"
+    )
+    warp_sigma: float = knob(
+        1.0, between(0, 20), "Width of the Gaussian that smooths the whole field", "voxels of the level"
+    )
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """The map, the inverse that the tool finds from its root, and the metric at each iteration.

@@ -105,6 +105,7 @@ def register(method: Method, task: Task, machine: Machine) -> Result:
     alignment.
 
     Raises:
+        InputError: the method lacks what it needs to start, such as weights, or cannot take this pair.
         RegistrationError: the method failed or returned something unusable.
     """
     if reason := method.lacking():

@@ -12,16 +12,8 @@ import numpy as np
 
 from diffeode.errors import InputError
 from diffeode.image import Image
-from diffeode.methods.base import (
-    Machine,
-    Method,
-    Needs,
-    Pair,
-    Registration,
-    require_device,
-    require_in,
-    require_one_of,
-)
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device
+from diffeode.methods.knobs import anything, between, knob, one_of
 from diffeode.space import RAS_TO_LPS, Grid, flip_ras_lps
 from diffeode.transform import DisplacementField
 from diffeode.weights import find
@@ -31,7 +23,6 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-_SIMILARITIES = ("mind", "lncc", "lncc2")
 _LEAST_SIZE = 72
 """Below, the coarsest of its networks has nothing left to halve."""
 
@@ -44,15 +35,6 @@ class MultiGradIcon(Method):
     The paper's table calls it "MultiGradICON (MIND)": we take MIND-SSC for the similarity of these iterations; the
     package's own default is local correlation. Images are resized to the network's cube and the map is taken back by
     the package.
-
-    Attributes:
-        weights_name: of the network, as in ``config/weights``.
-        io_iterations: Adam iterations on the pair (instance optimisation); 0 for the network as it is.
-        io_sim: similarity of these iterations: ``mind``, ``lncc`` or ``lncc2`` (squared).
-        io_lr: their learning rate.
-        size: voxels along each axis of the cube the network works on; it was trained with 175.
-    Raises:
-        InputError: a value out of range.
     """
 
     title: ClassVar[str] = "MultiGradICON"
@@ -67,17 +49,22 @@ class MultiGradIcon(Method):
         "Apache-2.0 (unigradicon, icon_registration); weights: with the package, no terms of their own"
     )
 
-    weights_name: str = "multigradicon"
-    io_iterations: int = 100
-    io_sim: str = "mind"
-    io_lr: float = 2e-5
-    size: int = 175
-
-    def __post_init__(self) -> None:
-        require_in("io_iterations", self.io_iterations, 0, 100_000)
-        require_one_of("io_sim", self.io_sim, _SIMILARITIES)
-        require_in("io_lr", self.io_lr, 1e-12, 1)
-        require_in("size", self.size, _LEAST_SIZE, 512)
+    weights_name: str = knob("multigradicon", anything(), "Name of the network's weights in `config/weights`")
+    io_iterations: int = knob(
+        100,
+        between(0, 100_000),
+        "Number of iterations of Adam on the pair (instance optimisation); 0 takes the network as it is",
+    )
+    io_sim: str = knob(
+        "mind", one_of("mind", "lncc", "lncc2"), "Similarity of these iterations; `lncc2` is the squared correlation"
+    )
+    io_lr: float = knob(2e-5, between(1e-12, 1), "Learning rate of these iterations")
+    size: int = knob(
+        175,
+        between(_LEAST_SIZE, 512),
+        "Width of the cube on which the network works; it was trained with 175",
+        "voxels",
+    )
 
     @property
     def pretrained(self) -> tuple[str, ...]:

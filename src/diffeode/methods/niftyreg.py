@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import ClassVar, final
 
 from diffeode import io
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_in
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration
+from diffeode.methods.knobs import between, knob
 from diffeode.space import Grid
 from diffeode.tools import REG_F3D, REG_TRANSFORM, Limits, output_of, run
 from diffeode.transform import DisplacementField
@@ -25,14 +26,6 @@ class NiftyReg(Method):
     """``reg_f3d --nmi`` from the identity: the pair is affinely aligned already. ``reg_aladin`` is not run.
 
     Ten millimetres are the paper's; all else is the tool's own default, written out.
-
-    Attributes:
-        spacing_mm: of the control points at the finest level.
-        bending_weight, linear_weight: of the bending energy and of the linear elasticity.
-        levels: each halves the resolution of the next.
-        iterations: most at the finest level; each coarser one may take twice as many.
-    Raises:
-        InputError: a value out of range.
     """
 
     title: ClassVar[str] = "NiftyReg"
@@ -45,27 +38,24 @@ class NiftyReg(Method):
     )
     licence: ClassVar[str] = "BSD-3-Clause (NiftyReg)"
 
-    spacing_mm: float = 10.0
-    bending_weight: float = 0.001
-    linear_weight: float = 0.01
-    levels: int = 3
-    iterations: int = 150
-
-    def __post_init__(self) -> None:
-        require_in("spacing_mm", self.spacing_mm, 1, 100)
-        require_in("bending_weight", self.bending_weight, 0, 1)
-        require_in("linear_weight", self.linear_weight, 0, 1)
-        require_in("levels", self.levels, 1, 8)
-        require_in("iterations", self.iterations, 1, 10000)
+    spacing_mm: float = knob(10.0, between(1, 100), "Spacing of the control points at the finest level", "mm")
+    bending_weight: float = knob(0.001, between(0, 1), "Weight of the bending energy")
+    linear_weight: float = knob(0.01, between(0, 1), "Weight of the linear elasticity")
+    levels: int = knob(3, between(1, 8), "Number of levels; each halves the resolution of the next")
+    iterations: int = knob(
+        150,
+        between(1, 10_000),
+        "Most iterations at the finest level; each coarser level may take twice as many as the next",
+    )
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """The map, and the objective at each iteration that the tool reports, its sign turned so that it falls.
 
         Raises:
             InputError: NiftyReg is not here, or of a version that does not serve.
-            ToolError: it failed, ran out of time or wrote nothing usable.
+            ToolError: it failed or wrote nothing usable.
         """
-        limits, trace = Limits(machine.threads, machine.time_limit_s), _Trace(machine.progress)
+        limits, trace = Limits(machine.threads), _Trace(machine.progress)
         with tempfile.TemporaryDirectory(prefix="diffeode-niftyreg-") as name:
             folder = Path(name)
             io.write_image(folder / "fixed.nii.gz", pair.fixed)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.methods.base import require_in
-from diffeode.methods.trained import Maps, TrainedMethod, Views
+from diffeode.methods.knobs import between, knob, with_default
+from diffeode.methods.trained import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,19 +17,7 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class OTMorph(TrainedMethod):
-    """Three networks trained together: transport, registration and critic, with the authors' settings.
-
-    Attributes:
-        transport_features: channels of the transport's first level (32: 12.95 million weights).
-        critic_features, critic_reductions: of the critic (64 and 5: 96.7 million weights).
-        critic_interval: the critic learns in every so many-th step.
-        squarings: of the integration.
-        window: of the local correlation (squared, so blind to the sign of the contrast), voxels.
-        weight_registration: of the correlation, and ``weight_gradient`` of the mean squared gradient of the
-            displacement in units of it.
-    Raises:
-        InputError: a value out of range.
-    """
+    """Three networks trained together: transport, registration and critic, with the authors' settings."""
 
     title: ClassVar[str] = "OTMorph"
     citation: ClassVar[str] = (
@@ -39,26 +27,26 @@ class OTMorph(TrainedMethod):
     licence: ClassVar[str] = "MIT (diffeode; the authors' code states no licence)"
     shape: ClassVar[tuple[str, ...]] = ("transport_features", "critic_features", "critic_reductions")
 
-    steps: int = 300_000
-    learning_rate: float = 2e-4
-    transport_features: int = 32
-    critic_features: int = 64
-    critic_reductions: int = 5
-    critic_interval: int = 100
-    squarings: int = 7
-    window: int = 9
-    weight_registration: float = 10.0
-    weight_gradient: float = 2.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, high in (("transport_features", 256), ("critic_features", 256), ("squarings", 12)):
-            require_in(name, getattr(self, name), 1, high)
-        require_in("critic_reductions", self.critic_reductions, 1, 6)
-        require_in("critic_interval", self.critic_interval, 1, 1e6)
-        require_in("window", self.window, 3, 63)
-        require_in("weight_registration", self.weight_registration, 0, 1e6)
-        require_in("weight_gradient", self.weight_gradient, 0, 1e6)
+    steps: int = with_default(TrainedMethod, "steps", 300_000)
+    learning_rate: float = with_default(TrainedMethod, "learning_rate", 2e-4)
+    transport_features: int = knob(
+        32, between(1, 256), "Number of channels of the transport's first level (32 make 12.95 million weights)"
+    )
+    critic_features: int = knob(
+        64,
+        between(1, 256),
+        "Number of channels of the critic's first level (64, and 5 halvings, make 96.7 million weights)",
+    )
+    critic_reductions: int = knob(5, between(1, 6), "How often the critic halves an image")
+    critic_interval: int = knob(100, between(1, 1e6), "The critic learns in every so many-th step", "steps")
+    squarings: int = knob(7, between(1, 12), "Number of squarings in the integration")
+    window: int = knob(9, WINDOW, WINDOW_MEANING, "voxels")
+    weight_registration: float = knob(10.0, WEIGHT, "Weight of the local correlation and of the gradient together")
+    weight_gradient: float = knob(
+        2.0,
+        WEIGHT,
+        "Weight of the mean squared gradient of the displacement, against the local correlation",
+    )
 
     def network(self) -> nn.Module:
         """The three networks in one."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
+from collections.abc import Iterator
 from typing import Any
 
 from diffeode.methods.base import Method
+from diffeode.methods.knobs import AnyOf, Domain, Family, Group, as_parameters, knob_of
 from diffeode.methods.registry import make_method, method_class, method_names, missing_needs, standing
 from diffeode.methods.runs import load_run, run_names
 from diffeode.weights import load_weights
@@ -21,10 +22,37 @@ licence and what to cite. How to add one: [methods-interface.md](methods-interfa
 [tools.md](tools.md). Environments, and why there are several: [envs](../envs/README.md). `diffeode methods`
 tells for every named run whether it can work on your machine, and why not.
 
+## How parameters are given
+
+A run's file (`config/methods/NAME.yaml`) names the parameters that differ from the defaults. A name with
+dots stands for blocks within blocks: `penalties.gradient.weight` is the `weight` in the block `gradient` in
+the block `penalties`.
+
+```yaml
+method: neural-ode
+parameters:
+  similarity:
+    mind: {weight: 1}
+    local_correlation: {weight: 0.15, window: 7}
+  flow: {steps: 6}
+```
+
+- `similarity` and `penalties` are sets of terms. The terms that a file names are the terms that are used;
+  the default set is not used then. Where a file names no `similarity`, or no `penalties`, the default set
+  holds. What a file does not say of a term has the default in the table below. A weight of 0 leaves a term out.
+- `velocity.field` and `velocity.kernel` are chosen by name. The word alone (`kernel: operator`) takes the
+  defaults of that choice; a block (`kernel: {box: {width: 5}}`) changes them.
+- All other blocks are merged over their defaults: `flow: {steps: 6}` changes the steps and keeps the solver.
+- `diffeode register --set NAME=VALUE` changes single values of a run by their dotted names:
+  `--set similarity.mind.weight=2` keeps all else of the run's similarity, and adds the term where the run
+  has none.
+
+## The methods
+
 | method | name | after `pip install .` | environment | GPU | licence |
 |---|---|---|---|---|---|
 """
-_ENTRY = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
+_TABLE_HEAD = ("| parameter | default | values | meaning |", "|---|---|---|---|")
 
 
 def rows_here() -> list[tuple[str, str, str, str, str, str]]:
@@ -42,18 +70,6 @@ def methods_page() -> str:
     """``docs/methods.md``: nothing of it depends on the machine."""
     table = "".join(_row(name) for name in method_names())
     return _HEAD + table + "".join(f"\n{_section(name)}" for name in method_names())
-
-
-def parameters_of(cls: type[Method]) -> dict[str, str]:
-    """What each hyper-parameter means, from the ``Attributes`` of the class and of those it builds on.
-
-    One without an entry of its own that another entry explains leads there.
-    """
-    own = {name: text for base in reversed(cls.__mro__) for name, text in _attributes(base).items()}
-    quoted = {name: " ".join(re.findall(r"``(.*?)``", text)) for name, text in own.items()}
-    named_in = {word: name for name, text in reversed(quoted.items()) for word in re.findall(r"\w+", text)}
-    elsewhere = {f.name: f"see ``{named_in[f.name]}``" for f in dataclasses.fields(cls) if f.name in named_in}
-    return elsewhere | own
 
 
 def standing_after_install(name: str) -> str:
@@ -102,44 +118,65 @@ def _weights(name: str) -> str:
     return f"`{name}`, [{entry.file}]({entry.urls[0]}), {checksum}, {entry.licence}"
 
 
-def _description(cls: type[Method]) -> str:
-    """The class's docstring down to its first section."""
-    return _markdown(re.split(r"\n+(?:Attributes|Raises):", inspect.getdoc(cls))[0].strip())
+def _description(cls: type) -> str:
+    """The class's docstring."""
+    return _markdown(inspect.getdoc(cls) or "")
 
 
 def _parameter_table(cls: type[Method]) -> str:
-    meaning = parameters_of(cls)
-    lines = [f"| `{f.name}` | `{_shown(f.default)}` | {_markdown(meaning[f.name])} |" for f in dataclasses.fields(cls)]
-    head = ["| parameter | default | meaning |", "|---|---|---|"] if lines else ["No parameters."]
-    return "\n".join([*head, *lines]) + "\n\n"
+    rows = list(_rows(cls, ""))
+    if not rows:
+        return "No parameters.\n\n"
+    return "\n".join([*_TABLE_HEAD, *rows]) + "\n\n"
+
+
+def _rows(cls: type, within: str) -> Iterator[str]:
+    """A row for every knob, and below a group or a family those of what is in it."""
+    for field in dataclasses.fields(cls):
+        name, known = within + field.name, knob_of(field)
+        domain, default = known.domain, field.default
+        meaning = f"{known.meaning}."
+        if isinstance(domain, Group):
+            yield _table_row(name, "", "", meaning)
+            yield from _rows(type(default), f"{name}.")
+        elif isinstance(domain, Family):
+            yield _table_row(name, f"`{_as_in_a_file(domain, default)}`", str(domain), meaning)
+            for kind, member in domain.members.items():
+                yield _table_row(f"{name}.{kind}", "", "", " ".join(_description(member).split()))
+                yield from _rows(member, f"{name}.{kind}.")
+        else:
+            unit = f"({known.unit})" if known.unit else ""
+            allowed = " ".join(filter(None, [_values_of(field, domain), unit]))
+            yield _table_row(name, f"`{_shown(default)}`", allowed, meaning)
+
+
+def _table_row(*cells: str) -> str:
+    name, *others = cells
+    return f"| {' | '.join([f'`{name}`', *others])} |"
+
+
+def _values_of(field: dataclasses.Field, domain: Domain) -> str:
+    return "`true`, `false`" if isinstance(field.default, bool) else str(domain)
+
+
+def _as_in_a_file(domain: Family, default: Any) -> str:
+    terms = default if isinstance(domain, AnyOf) else (default,)
+    if not isinstance(domain, AnyOf) and not as_parameters(default):
+        return default.name
+    return _shown({term.name: as_parameters(term) for term in terms})
 
 
 def _markdown(text: str) -> str:
-    """Without the marks of Sphinx; ``|`` would end a cell."""
-    return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`").replace("|", "\\|")
+    """Code as Markdown marks it."""
+    return text.replace("``", "`")
 
 
-def _shown(default: Any) -> str:
+def _shown(value: Any) -> str:
     """As in a run's file."""
-    if isinstance(default, tuple):
-        return f"[{', '.join(_shown(part) for part in default)}]"
-    if isinstance(default, bool):
-        return str(default).lower()
-    return f"{default:g}" if isinstance(default, float) else str(default) or '""'
-
-
-def _attributes(cls: type) -> dict[str, str]:
-    """The entries under ``Attributes:`` of the class's own docstring, each on one line."""
-    text = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
-    section = re.search(r"^Attributes:\n(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE)
-    found: dict[str, str] = {}
-    names: list[str] = []
-    for line in inspect.cleandoc(section.group(1)).splitlines() if section else ():
-        entry = _ENTRY.match(line)
-        if entry:
-            names = entry.group(1).split(", ")
-            together = f"{', '.join(f'``{name}``' for name in names)}: " if len(names) > 1 else ""
-            found |= dict.fromkeys(names, together + entry.group(2))
-        else:
-            found |= {name: f"{found[name]} {line.strip()}" for name in names}
-    return found
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_shown(part)}" for name, part in value.items()) + "}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value) or '""'

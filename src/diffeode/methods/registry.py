@@ -1,25 +1,25 @@
-"""Methods by presence: every module here that defines a :class:`Method` is one, named after its file."""
+"""Methods by presence: every module here that defines a :class:`Method` is one.
+
+It is named after its file or folder.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import importlib.util
-import json
-import math
 import pkgutil
 import re
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from diffeode import methods
 from diffeode.errors import InputError
 from diffeode.methods.base import Method, Needs
+from diffeode.methods.knobs import build
 from diffeode.names import nearest
 from diffeode.tools import identities, missing_program
 
-_NOT_METHODS = {"base", "energy", "motion", "registry", "harness", "page", "runs", "trained", "training"}
+_NOT_METHODS = {"base", "knobs", "registry", "harness", "page", "runs", "trained", "training"}
 
 
 @cache
@@ -47,11 +47,15 @@ def method_class(name: str) -> type[Method]:
     own = [
         v
         for v in vars(module).values()
-        if isinstance(v, type) and issubclass(v, Method) and v.__module__ == module.__name__
+        if isinstance(v, type) and issubclass(v, Method) and _lies_in(v.__module__, module.__name__)
     ]
     if len(own) != 1:
         raise TypeError(f"{module.__name__} must define exactly one Method, found {[c.__name__ for c in own]}")
     return own[0]
+
+
+def _lies_in(module: str, method: str) -> bool:
+    return module == method or module.startswith(f"{method}.")
 
 
 def make_method(name: str, parameters: dict[str, Any]) -> Method:
@@ -60,53 +64,7 @@ def make_method(name: str, parameters: dict[str, Any]) -> Method:
     Raises:
         InputError: unknown method or parameter, a value of the wrong type or out of range.
     """
-    cls = method_class(name)
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    for key, value in parameters.items():
-        if key not in fields:
-            raise InputError(f"Method {name} has no parameter {key!r}{nearest(key, fields)}.")
-        _check_type(name, fields[key], value)
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()})
-
-
-def _check_type(method: str, parameter: dataclasses.Field, value: Any) -> None:
-    """A value must be what the parameter is annotated with; 9.0 is no whole number, so that receipts say what ran."""
-    fits, wanted = _KINDS[str(parameter.type)]
-    if not fits(value):
-        raise InputError(
-            f"Parameter {parameter.name} of method {method} is {value!r}, which is no {wanted}{_exponent(value)} "
-            f"(default: {json.dumps(parameter.default)})."
-        )
-
-
-def _exponent(value: Any) -> str:
-    """The way out for numbers such as ``1e-3``, which YAML takes for words."""
-    words = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, str)]
-    return "; write 1.0e-3 or 0.001 where 1e-3 is meant" if any(_EXPONENT.fullmatch(v) for v in words) else ""
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list | tuple) and all(map(fits, value))
-
-
-_EXPONENT = re.compile(r"[-+]?[\d.]+e[-+]?\d+", re.IGNORECASE)
-_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "int": (_is_whole, "whole number"),
-    "float": (_is_number, "number"),
-    "bool": (lambda value: isinstance(value, bool), "flag, true or false"),
-    "str": (lambda value: isinstance(value, str), "word"),
-    "tuple[int, ...]": (_list_of(_is_whole), "list of whole numbers"),
-    "tuple[float, ...]": (_list_of(_is_number), "list of numbers"),
-}
-"""By a parameter's annotation: what fits it, and how it is called."""
+    return build(method_class(name), parameters, name)
 
 
 def programs_of(name: str) -> dict[str, dict[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ import yaml
 
 from diffeode.errors import InputError
 from diffeode.methods.base import Method
+from diffeode.methods.knobs import as_parameters, changed
 from diffeode.methods.registry import lacks, make_method, method_class, method_names
 from diffeode.names import nearest
 from diffeode.presence import without_hidden
@@ -29,7 +30,7 @@ class Run:
     Attributes:
         method: the method's name (:func:`diffeode.methods.registry.method_names`).
         title: how tables and figures call it.
-        parameters: hyper-parameters that differ from the method's defaults.
+        parameters: hyper-parameters that differ from the method's defaults, nested as in its file.
         time_limit_minutes: how long one registration may take in a study; None: as long as the study allows.
     """
 
@@ -52,6 +53,20 @@ class Run:
     def build(self) -> Method:
         """The method with this run's hyper-parameters."""
         return make_method(self.method, self.parameters)
+
+    def changed(self, by: Mapping[str, Any]) -> Run:
+        """This run with other values of some hyper-parameters.
+
+        Args:
+            by: the values by dotted names, such as ``similarity.mind.weight``.
+
+        Raises:
+            InputError: an unknown name, a value of the wrong type or out of range.
+        """
+        if not by:
+            return self
+        method = changed(self.build(), by, self.method)
+        return replace(self, parameters=as_parameters(method))
 
 
 def obstacles(runs: Iterable[Run], own_environments: bool = False, provided: Container[str] = ()) -> list[str]:

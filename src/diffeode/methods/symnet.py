@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, final
 
-from diffeode.methods.base import require_in
-from diffeode.methods.trained import Maps, TrainedMethod, Views
+from diffeode.methods.knobs import between, knob, with_default
+from diffeode.methods.trained import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,18 +24,7 @@ class _Halves(NamedTuple):
 @final
 @dataclass(frozen=True)
 class SymNetMethod(TrainedMethod):
-    """Local correlation in the middle and at both ends, with the authors' settings for OASIS.
-
-    Attributes:
-        channels: of the first level (7: 862,351 weights; 8: 1,124,448).
-        squarings: of the integration of each half.
-        window: of the local correlation (squared, so blind to the sign of the contrast), voxels.
-        weight_magnitude: of the difference between the two halves' mean absolute displacements.
-        weight_folds: of the mean of what Jacobian determinants lack to 0.
-        weight_gradient: of the mean squared gradient of the velocities.
-    Raises:
-        InputError: a value out of range.
-    """
+    """Local correlation in the middle and at both ends, with the authors' settings for OASIS."""
 
     title: ClassVar[str] = "SYMNet"
     citation: ClassVar[str] = (
@@ -44,21 +33,17 @@ class SymNetMethod(TrainedMethod):
     licence: ClassVar[str] = "MIT (diffeode; the authors' code: MIT)"
     shape: ClassVar[tuple[str, ...]] = ("channels",)
 
-    steps: int = 80_000
-    channels: int = 7
-    squarings: int = 7
-    window: int = 5
-    weight_magnitude: float = 0.1
-    weight_folds: float = 100.0
-    weight_gradient: float = 3.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_in("channels", self.channels, 1, 64)
-        require_in("squarings", self.squarings, 1, 12)
-        require_in("window", self.window, 3, 63)
-        for name in ("weight_magnitude", "weight_folds", "weight_gradient"):
-            require_in(name, getattr(self, name), 0, 1e6)
+    steps: int = with_default(TrainedMethod, "steps", 80_000)
+    channels: int = knob(
+        7, between(1, 64), "Number of channels of the first level (7 make 862,351 weights; 8 make 1,124,448)"
+    )
+    squarings: int = knob(7, between(1, 12), "Number of squarings in the integration of each half")
+    window: int = knob(5, WINDOW, WINDOW_MEANING, "voxels")
+    weight_magnitude: float = knob(
+        0.1, WEIGHT, "Weight of the difference between the two halves' mean absolute displacements"
+    )
+    weight_folds: float = knob(100.0, WEIGHT, "Weight of the mean of what Jacobian determinants lack to 0")
+    weight_gradient: float = knob(3.0, WEIGHT, "Weight of the mean squared gradient of the velocities")
 
     def network(self) -> nn.Module:
         """The U-Net with two heads."""

@@ -10,13 +10,13 @@ from typing import ClassVar, final
 
 from diffeode import io
 from diffeode.errors import InputError
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device, require_in
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device
+from diffeode.methods.knobs import between, knob, one_of
 from diffeode.space import Grid
 from diffeode.tools import MRI_SYNTHMORPH, Limits, answer, find, output_of, run
 from diffeode.transform import DisplacementField
 
 _DEFAULT_WEIGHT = 0.5
-_EXTENTS_MM = (192, 256)
 
 
 @final
@@ -26,12 +26,6 @@ class SynthMorph(Method):
 
     FreeSurfer has had two command lines. The newer one takes the regularisation's weight (``-r``) and writes the way
     back (``-T``); the older one has a single network, that of the default weight. Which one it is, its help tells.
-
-    Attributes:
-        weight: of the regularisation, above 0 and below 1; higher is smoother.
-        extent: of the cube registered in, mm: 192 or 256.
-    Raises:
-        InputError: a value out of range.
     """
 
     title: ClassVar[str] = "SynthMorph"
@@ -44,20 +38,17 @@ class SynthMorph(Method):
     )
     licence: ClassVar[str] = "FreeSurfer Software License (code and weights)"
 
-    weight: float = _DEFAULT_WEIGHT
-    extent: int = 256
-
-    def __post_init__(self) -> None:
-        require_in("weight", self.weight, 0.001, 0.999)
-        if self.extent not in _EXTENTS_MM:
-            raise InputError(f"Parameter extent is {self.extent}; it must be 192 or 256 mm.")
+    weight: float = knob(
+        _DEFAULT_WEIGHT, between(0.001, 0.999), "Weight of the regularisation; a higher one makes a smoother map"
+    )
+    extent: int = knob(256, one_of(192, 256), "Width of the cube that is registered in", "mm")
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """The map, and with the newer command line the network's own way back.
 
         Raises:
             InputError: SynthMorph is not here, is too old for this ``weight``, or the device is not here.
-            ToolError: it failed, ran out of time or wrote nothing usable.
+            ToolError: it failed or wrote nothing usable.
         """
         require_device(machine.device)
         older = is_older(find(MRI_SYNTHMORPH, SynthMorph.title))
@@ -91,7 +82,7 @@ class SynthMorph(Method):
             **of_newer,
         )
         written = [forward] if older else [forward, inverse]
-        run(MRI_SYNTHMORPH, search, written, SynthMorph.title, Limits(machine.threads, machine.time_limit_s))
+        run(MRI_SYNTHMORPH, search, written, SynthMorph.title, Limits(machine.threads))
         return written
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from diffeode.errors import InputError, RegistrationError
 from diffeode.io import sha256
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device, require_in
+from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device
+from diffeode.methods.knobs import anything, between, knob, odd
 from diffeode.presence import lies_at, why_no_file
 from diffeode.transform import DisplacementField
 
@@ -24,6 +25,10 @@ VERSION = 1
 """Of the networks; grows when old weights stop to fit."""
 LEAST_VOX = 16
 """No axis of an image may be shorter: four halvings leave nothing of less."""
+WEIGHT = between(0, 1e6)
+"""Of a term of a training's loss."""
+WINDOW = odd(3, 63)
+WINDOW_MEANING = "Width of the windows of the local correlation (squared, so blind to the sign of the contrast)"
 
 
 class Views(NamedTuple):
@@ -44,18 +49,7 @@ class Maps(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainedMethod(Method):
-    """A network that is trained on pairs of other persons and then maps a pair in one pass.
-
-    Attributes:
-        weights: file of the weights, as ``diffeode train`` or the workflow's rule train wrote it; a study fills it in.
-        weights_sha256: of that file; another file is refused. Empty: any.
-        steps: of the training, one pair in one direction each.
-        learning_rate: of Adam, constant.
-        interval: steps from one validation and checkpoint to the next.
-        validation_persons: held out of the training, to choose the best weights by.
-    Raises:
-        InputError: a value out of range.
-    """
+    """A network that is trained on pairs of other persons and then maps a pair in one pass."""
 
     needs: ClassVar[Needs] = Needs(packages=("torch", "safetensors"), gpu=True)
     trained: ClassVar[bool] = True
@@ -66,17 +60,20 @@ class TrainedMethod(Method):
     learns_from_labels: ClassVar[bool] = False
     amsgrad: ClassVar[bool] = False
 
-    weights: str = ""
-    weights_sha256: str = ""
-    steps: int = 100_000
-    learning_rate: float = 1e-4
-    interval: int = 1000
-    validation_persons: int = 2
-
-    def __post_init__(self) -> None:
-        for name, low, high in (("steps", 1, 1e7), ("learning_rate", 1e-8, 1), ("interval", 1, 1e6)):
-            require_in(name, getattr(self, name), low, high)
-        require_in("validation_persons", self.validation_persons, 2, 1000)
+    weights: str = knob(
+        "",
+        anything(),
+        "File of the weights, as `diffeode train` or the workflow's rule train wrote it; a study fills it in",
+    )
+    weights_sha256: str = knob("", anything(), "SHA-256 of that file; another file is refused. Empty for any")
+    steps: int = knob(100_000, between(1, 1e7), "Number of steps of the training; each takes one pair in one direction")
+    learning_rate: float = knob(1e-4, between(1e-8, 1), "Learning rate of Adam, which stays constant")
+    interval: int = knob(1000, between(1, 1e6), "Distance from one validation and checkpoint to the next", "steps")
+    validation_persons: int = knob(
+        2,
+        between(2, 1000),
+        "Number of persons who are held out of the training, so that the best weights are chosen by them",
+    )
 
     @property
     def name(self) -> str:

@@ -6,27 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
 from diffeode.errors import InputError
-from diffeode.methods.base import require_in
-from diffeode.methods.trained import Maps, TrainedMethod, Views
+from diffeode.methods.knobs import between, knob, several
+from diffeode.methods.trained import WEIGHT, Maps, TrainedMethod, Views
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+_PER_LEVEL = several(4, 4, 1, 32, "4 whole numbers from 1 to 32")
 
 
 @final
 @dataclass(frozen=True)
 class TransMatch(TrainedMethod):
-    """Overlap of labels and the gradient of the displacement, as the authors train for two contrasts.
-
-    Attributes:
-        embedding: channels of the first level.
-        depths, heads: blocks and heads of attention of each of the four levels.
-        window: tokens along each axis of a window of attention.
-        dropped: with what probability the last block is left out in training.
-        weight_gradient: of the mean squared gradient of the displacement.
-    Raises:
-        InputError: a value out of range.
-    """
+    """Overlap of labels and the gradient of the displacement, as the authors train for two contrasts."""
 
     title: ClassVar[str] = "TransMatch"
     citation: ClassVar[str] = (
@@ -39,26 +31,23 @@ class TransMatch(TrainedMethod):
     learns_from_labels: ClassVar[bool] = True
     amsgrad: ClassVar[bool] = True
 
-    steps: int = 100_000
-    embedding: int = 96
-    depths: tuple[int, ...] = (2, 2, 4, 2)
-    heads: tuple[int, ...] = (4, 4, 8, 8)
-    window: tuple[int, ...] = (5, 6, 5)
-    dropped: float = 0.3
-    weight_gradient: float = 0.1
+    embedding: int = knob(96, between(2, 512), "Number of channels of the first level")
+    depths: tuple[int, ...] = knob((2, 2, 4, 2), _PER_LEVEL, "Number of blocks of each of the four levels")
+    heads: tuple[int, ...] = knob((4, 4, 8, 8), _PER_LEVEL, "Number of heads of attention of each of the four levels")
+    window: tuple[int, ...] = knob(
+        (5, 6, 5),
+        several(3, 3, 1, 32, "3 whole numbers from 1 to 32"),
+        "Width of a window of attention along each axis",
+        "tokens",
+    )
+    dropped: float = knob(0.3, between(0, 0.9), "Probability with which the last block is left out in training")
+    weight_gradient: float = knob(0.1, WEIGHT, "Weight of the mean squared gradient of the displacement")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, count in (("depths", 4), ("heads", 4), ("window", 3)):
-            values = getattr(self, name)
-            if len(values) != count or not all(isinstance(n, int) and 1 <= n <= 32 for n in values):
-                raise InputError(f"Parameter {name} is {values}; give {count} whole numbers from 1 to 32.")
         widths = [self.embedding * 2**level for level in range(4)]
         if any(width % n for width, n in zip(widths, self.heads, strict=True)) or self.embedding % self.heads[0]:
             raise InputError(f"Parameter embedding is {self.embedding}; heads {self.heads} must divide its multiples.")
-        require_in("embedding", self.embedding, 2, 512)
-        require_in("dropped", self.dropped, 0, 0.9)
-        require_in("weight_gradient", self.weight_gradient, 0, 1e6)
 
     def network(self) -> nn.Module:
         """The transformer and its decoder."""

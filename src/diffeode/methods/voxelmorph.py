@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.methods.base import require_in
-from diffeode.methods.trained import Maps, TrainedMethod, Views
+from diffeode.methods.knobs import knob, with_default
+from diffeode.methods.trained import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -15,14 +15,7 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class VoxelMorph(TrainedMethod):
-    """Local correlation and the gradient of the displacement, with the published weights and U-Net.
-
-    Attributes:
-        window: of the local correlation (squared, so blind to the sign of the contrast), voxels.
-        weight_gradient: of the mean squared gradient of the displacement.
-    Raises:
-        InputError: a value out of range.
-    """
+    """Local correlation and the gradient of the displacement, with the published weights and U-Net."""
 
     title: ClassVar[str] = "VoxelMorph"
     citation: ClassVar[str] = (
@@ -31,14 +24,9 @@ class VoxelMorph(TrainedMethod):
     )
     licence: ClassVar[str] = "MIT (diffeode; the authors' code: Apache-2.0)"
 
-    steps: int = 150_000
-    window: int = 9
-    weight_gradient: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_in("window", self.window, 3, 63)
-        require_in("weight_gradient", self.weight_gradient, 0, 1e6)
+    steps: int = with_default(TrainedMethod, "steps", 150_000)
+    window: int = knob(9, WINDOW, WINDOW_MEANING, "voxels")
+    weight_gradient: float = knob(1.0, WEIGHT, "Weight of the mean squared gradient of the displacement")
 
     def network(self) -> nn.Module:
         """The U-Net of figure 3."""

@@ -35,7 +35,7 @@ def descriptors():
 
 def descriptor_training(run):
     """The training that a run's descriptor comes from, where its weights are those that a rule here makes; else None."""
-    weights = STUDY.run(run).parameters.get("descriptor_weights", "")
+    weights = STUDY.run(run).build().descriptor_weights
     name = Path(weights).parent.name
     described = (REPOSITORY / "config" / "training" / f"{name}.yaml").is_file()
     return name if described and weights == DESCRIPTOR_WEIGHTS.format(training=name) else None

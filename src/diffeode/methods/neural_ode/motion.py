@@ -1,4 +1,4 @@
-"""How :class:`diffeode.methods.neural_ode.NeuralODE` finds its map: what of it needs torch; no method of its own."""
+"""How :class:`diffeode.methods.neural_ode.NeuralODE` finds its map: what of it needs torch."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffeode.determinism import deterministic
 from diffeode.errors import InputError, RegistrationError
-from diffeode.flows.fields import GridField, NetworkField, Smoother
 from diffeode.flows.integrate import Flow
-from diffeode.flows.operator import inverse_operator
-from diffeode.flows.smoothing import box, gaussian
 from diffeode.flows.unfold import unfold
-from diffeode.flows.velocity import reverse, still_border, zero_velocity
+from diffeode.flows.velocity import reverse, zero_velocity
 from diffeode.image import Image, bounding_box
 from diffeode.io import read_weights
 from diffeode.methods.base import Machine, Pair, Registration, require_device
-from diffeode.methods.energy import Scene, energy_on
-from diffeode.optimise.loop import Descent, Objective, minimise
+from diffeode.methods.neural_ode.energy import Scene, energy_on
+from diffeode.optimise.loop import Objective, minimise
 from diffeode.optimise.memory import keep_freed_memory, shortage_explained
 from diffeode.optimise.pyramid import Lattice
 from diffeode.optimise.report import Reporter
@@ -36,7 +33,7 @@ if TYPE_CHECKING:
 
 _MARGIN_MM = 6.0
 """Room around the two brains within which the optimisation works; beyond it the map continues as at its border."""
-_LIGHTER = "coarser levels, a larger velocity_spacing, gradient 'checkpoint' or fewer mi_bins need less"
+_LIGHTER = "coarser levels, a larger velocity.spacing, flow.gradient 'checkpoint' or fewer bins need less"
 
 
 @final
@@ -81,7 +78,7 @@ def register(method: NeuralODE, pair: Pair, machine: Machine) -> Registration:
         found = velocity_between(
             method, fixed, moving, spacing, mask if method.masked else None, weights, progress=machine.progress
         )
-    inverse = _as_field(found.inverse, grid) if _inverts_exactly(method) else None
+    inverse = _as_field(found.inverse, grid) if method.flow.inverts_exactly else None
     return Registration(_as_field(found.forward, grid), inverse, found.trace, found.notes)
 
 
@@ -98,7 +95,7 @@ def velocity_between(
     _require_alike(fixed, moving, spacing, mask, weights)
     keep_freed_memory()
     size = tuple(fixed.shape[2:])
-    report = Reporter(method.levels, method.iterations, progress)
+    report = Reporter(method.levels.factors, method.levels.iterations, progress)
     # A caller's inference mode would leave no gradient to descend.
     repeatable = deterministic(fixed.device, method.deterministic)
     with torch.inference_mode(False), shortage_explained(size, _LIGHTER), repeatable:
@@ -107,25 +104,25 @@ def velocity_between(
         velocity = _coarse_to_fine(method, scene, Lattice(size, tuple(spacing)), report)
         if method.diffeomorphic == "guaranteed":
             velocity = _without_folds(method, velocity, size, report)
-    return Motion(velocity, method.flow, size, tuple(report.trace), tuple(report.notes))
+    return Motion(velocity, method.integrator, size, tuple(report.trace), tuple(report.notes))
 
 
 def _coarse_to_fine(method: NeuralODE, scene: Scene, lattice: Lattice, report: Reporter) -> Tensor:
-    descent = Descent(method.learning_rate, method.schedule, method.damping, method.tolerance)
-    coarsest = lattice.coarser(method.levels[0] * method.velocity_spacing)
-    velocity = zero_velocity(coarsest.size, scene.fixed, method.knots)
-    for index, (level, iterations) in enumerate(zip(method.levels, method.iterations, strict=True)):
+    descent, levels, settings = method.descent.descent(), method.levels, method.velocity
+    coarsest = lattice.coarser(levels.factors[0] * settings.spacing)
+    velocity = zero_velocity(coarsest.size, scene.fixed, settings.knots)
+    for index, (level, iterations) in enumerate(zip(levels.factors, levels.iterations, strict=True)):
         images = lattice.coarser(level)
-        fields = lattice.coarser(level * method.velocity_spacing)
+        fields = lattice.coarser(level * settings.spacing)
         start = resize_displacement(velocity, fields.size)
-        field = _field(method, start, fields, still=index > 0).to(start)
+        field = settings.field.from_base(start, settings.smoother(fields.spacing), still=index > 0).to(start)
         energy = energy_on(scene.reduced(images.size, fields.size), images, fields, method)
         report.enter(index)
         found = minimise(field, energy, iterations, descent, report)
         velocity = found.velocity
         if found.reason:
             report.notes.append(f"level {level:g}: {found.reason}")
-        if method.field == "network" and index == 0 and found.energy > _value(energy, start):
+        if settings.field.starts_at_random and index == 0 and found.energy > _value(energy, start):
             velocity = start
             report.notes.append(f"level {level:g}: the network found nothing better than rest; it was left out")
     report.finish()
@@ -133,37 +130,14 @@ def _coarse_to_fine(method: NeuralODE, scene: Scene, lattice: Lattice, report: R
 
 
 def _without_folds(method: NeuralODE, velocity: Tensor, size: Sequence[int], report: Reporter) -> Tensor:
-    velocity, repaired, left = unfold(velocity, method.flow, size)
+    velocity, repaired, left = unfold(velocity, method.integrator, size)
     if left:
-        raise RegistrationError(f"The map still folds at {left} voxels; raise weight_gradient or smoothing.")
+        raise RegistrationError(
+            f"The map still folds at {left} voxels; raise penalties.gradient.weight or the width of velocity.kernel."
+        )
     if repaired:
         report.notes.append(f"the map folded at {repaired} voxels; it was smoothed there until it did not")
     return velocity
-
-
-def _field(method: NeuralODE, base: Tensor, fields: Lattice, still: bool) -> nn.Module:
-    if method.field == "grid":
-        return GridField(base, _smoother(method, fields))
-    return NetworkField(base, _smoother(method, fields), method.network_reductions, still)
-
-
-def _smoother(method: NeuralODE, fields: Lattice) -> Smoother:
-    smooth = _kernel(method, fields)
-    return (lambda field: still_border(smooth(field))) if method.border == "fixed" else smooth
-
-
-def _kernel(method: NeuralODE, fields: Lattice) -> Smoother:
-    if method.smoother == "operator":
-        return lambda field: inverse_operator(field, *method.operator)
-    if method.smoother == "box":
-        return lambda field: box(field, int(method.smoothing))
-    widths = [method.smoothing * min(fields.spacing) / s for s in fields.spacing]
-    return lambda field: gaussian(field, widths)
-
-
-def _inverts_exactly(method: NeuralODE) -> bool:
-    """A single step is no flow: the step back does not undo it."""
-    return method.solver == "exponential" or method.steps > 1
 
 
 def _value(objective: Objective, velocity: Tensor) -> float:

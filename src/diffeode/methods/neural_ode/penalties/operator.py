@@ -1,0 +1,39 @@
+"""The norm of the velocity in the space that an operator defines, as in LDDMM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from diffeode.methods.knobs import between, knob, one_of
+from diffeode.methods.neural_ode.terms import Moved, PenaltyTerm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@final
+@dataclass(frozen=True)
+class Operator(PenaltyTerm):
+    """The squared V-norm of the velocity times the time it acts.
+
+    That is the mean squared length of its image under ``(Id - alpha Laplacian)^power`` on the unit
+    cube.
+    """
+
+    name: ClassVar[str] = "operator"
+
+    alpha: float = knob(0.0025, between(0, 10), "Factor of the Laplacian", "squared widths of the grid")
+    power: float = knob(2.0, between(0, 10), "Power of the operator")
+    boundary: str = knob(
+        "dirichlet",
+        one_of("dirichlet", "periodic"),
+        "Beyond the border of the grid the velocity is 0 (`dirichlet`) or goes on at the opposite side (`periodic`)",
+    )
+
+    def cost(self, moved: Moved) -> Tensor:
+        """See :func:`diffeode.flows.operator.operator_norm`."""
+        from diffeode.flows.operator import operator_norm
+
+        norm = operator_norm(moved.velocity, self.alpha, self.power, self.boundary)
+        return self.weight * moved.time**2 * norm

@@ -1,0 +1,38 @@
+"""Mutual information of patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from diffeode.methods.knobs import between, knob
+from diffeode.methods.neural_ode.terms import SimilarityTerm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffeode.losses.similarity import Similarity
+
+
+@final
+@dataclass(frozen=True)
+class LocalMutualInformation(SimilarityTerm):
+    """Minus the mean mutual information of patches (arXiv 2512.22689, equations 22 and 23)."""
+
+    name: ClassVar[str] = "local_mutual_information"
+
+    bins: int = knob(16, between(2, 256), "Number of bins of either image in the joint histogram of a patch")
+    patch: int = knob(5, between(2, 64), "Width of the patches", "voxels")
+
+    @property
+    def column(self) -> str:
+        """The usual abbreviation."""
+        return "lmi"
+
+    def to(self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]) -> Similarity:
+        """See :func:`diffeode.losses.mutual_information.local_mutual_information_to`."""
+        from diffeode.losses.mutual_information import local_mutual_information_to
+        from diffeode.losses.similarity import of_image
+
+        return of_image(local_mutual_information_to(fixed, self.patch, self.bins, mask))

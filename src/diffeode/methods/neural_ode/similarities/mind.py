@@ -1,0 +1,51 @@
+"""Differences of MIND descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from diffeode.methods.knobs import between, knob, one_of
+from diffeode.methods.neural_ode.terms import SimilarityTerm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffeode.losses.similarity import Similarity
+
+
+@final
+@dataclass(frozen=True)
+class Mind(SimilarityTerm):
+    """The mean squared difference of MIND descriptors, for scans of any two contrasts."""
+
+    name: ClassVar[str] = "mind"
+
+    form: str = knob(
+        "ssc",
+        one_of("ssc", "mind"),
+        "`ssc`, the self-similarity context (Heinrich et al., 2013), or `mind`, the plain descriptor (2012)",
+    )
+    radius: int = knob(1, between(0, 8), "Radius of the patches that are compared", "voxels")
+    dilation: int = knob(2, between(1, 16), "Distance between the patches that are compared", "voxels")
+    precision: str = knob(
+        "single",
+        one_of("single", "half"),
+        "Precision of the computation on a GPU; `half` concerns descriptors that are recomputed. A "
+        "CPU knows only `single`",
+    )
+    moving: str = knob(
+        "recomputed",
+        one_of("recomputed", "warped"),
+        "Descriptor of the moving image: `recomputed` on each warped image, or made once and `warped`",
+    )
+
+    def to(self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]) -> Similarity:
+        """See :func:`diffeode.losses.similarity.mind_similarity`."""
+        from diffeode.losses.similarity import mind_similarity
+
+        described = moving if self.moving == "warped" else None
+        return mind_similarity(
+            fixed, self.radius, self.dilation, self.form, described, mask, half=self.precision == "half"
+        )
