@@ -187,6 +187,24 @@ def test_a_recipe_says_which_steps_there_are(scan):
     assert not Recipe(template="icbm152", through="direct").leans_on_t1w(scan)
 
 
+def test_a_recipe_names_the_tools_of_each_unit(scan):
+    units = ("strip", "correct", "place", "prepare", "segment")
+
+    def named(recipe):
+        return {unit: [f"{tool.step} {tool.name}" for tool in recipe.tools_of(unit, scan)] for unit in units}
+
+    assert named(Recipe()) == {unit: ["intensity robust"] if unit == "prepare" else [] for unit in units}
+    paper = Recipe("freesurfer", "synthstrip", "freesurfer", "icbm152", labels="synthseg")
+    assert named(paper) == {
+        "strip": ["brain synthstrip"],
+        "correct": ["bias freesurfer", "intensity freesurfer"],
+        "place": ["template icbm152"],
+        "prepare": ["intensity robust"],
+        "segment": ["labels synthseg"],
+    }
+    assert Recipe(template={"t1w": "mine.nii"}).tools_of("place", scan) == ()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -17,6 +17,8 @@ NONE = "none"
 """How a recipe leaves out a step that has no tool for scans which need none."""
 _STEPS = ("bias", "brain", "intensity", "template", "labels")
 _LEFT_OUT = {"bias", "template"}
+_STEP_OF = {"strip": "brain", "place": "template", "segment": "labels"}
+"""Units of a scan that one step makes, and that step."""
 _THROUGH = ("t1w", "direct")
 _TEMPLATE_FILES = ("t1w", "t2w")
 
@@ -117,12 +119,16 @@ class Recipe:
         return scan.modality != ANATOMICAL and not find_tool("labels", self.labels).works_on(scan.modality)
 
     def tools_of(self, unit: str, scan: Scan) -> tuple[StepTool, ...]:
-        """The tools that make one unit of ``scan``: ``strip``, ``correct``, ``place``, ``prepare`` or ``segment``."""
+        """The tools that make one unit of ``scan``.
+
+        Args:
+            unit: ``strip``, ``correct``, ``place``, ``prepare`` or ``segment``.
+        """
         if unit == "correct":
             return correcting_tools(self.bias, self.intensity, scan.modality)
         if unit == "prepare":
             return (scaling_tool(self.intensity),)
-        return self._tools({"strip": "brain", "place": "template", "segment": "labels"}[unit])
+        return tuple(tool for tool in self._tools(_STEP_OF[unit]) if tool.function)
 
     def _tools(self, *steps: str) -> tuple[StepTool, ...]:
         """The tools that are chosen for ``steps``, without those steps that are left out."""
