@@ -156,6 +156,20 @@ def test_hyper_parameters_are_set_on_top_of_the_run_and_recorded(register):
     assert parameters["lambda_weight"] == 1.5
 
 
+def test_nested_hyper_parameters_are_set_one_by_one_and_recorded_whole(register):
+    settings = ("levels={factors: [4], iterations: [1]}", "similarity.mind.weight=2", "penalties.bending.weight=0.1")
+    code, _, out = register(
+        "--method", "node", "--init", "identity", *(word for text in settings for word in ("--set", text))
+    )
+    assert code == 0
+    parameters = json.loads((out / "metrics.json").read_text())["parameters"]
+    assert parameters["levels"] == {"factors": [4], "iterations": [1]}
+    assert parameters["similarity"]["mind"]["weight"] == 2
+    assert parameters["similarity"]["local_correlation"] == {"weight": 0.15, "window": 7, "squared": True}
+    assert parameters["penalties"] == {"gradient": {"weight": 0.35}, "bending": {"weight": 0.1}}
+    assert parameters["flow"]["steps"] == 6
+
+
 def test_default_is_a_run_that_exists():
     assert DEFAULT_RUN in runs.run_names()
 

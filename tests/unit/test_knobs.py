@@ -122,6 +122,13 @@ def test_single_values_are_changed_and_all_else_stays():
     assert dataclasses.replace(made, similarity=before.similarity, levels=before.levels) == before
 
 
+def test_a_block_that_changes_a_run_leaves_the_rest_of_that_block():
+    by = {"flow": {"gradient": "checkpoint"}, "similarity.local_correlation": {"weight": 1}}
+    made = runs.load_run("node").changed(by).build()
+    assert (made.flow.gradient, made.flow.steps) == ("checkpoint", 6)
+    assert made.similarity[-1] == LocalCorrelation(1, window=7)
+
+
 def test_a_term_that_was_not_there_is_added_and_a_kind_that_was_not_there_replaces():
     made = neural_ode(
         {"similarity.squared_difference.weight": 3, "penalties.jacobian.barrier": 0.3, "velocity.kernel.box.width": 5}
