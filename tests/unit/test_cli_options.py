@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from diffeode import inventory, io, threads, weights
+from diffeode import inventory, io, threads, weights_download
 from diffeode.cli import apply, arguments, datasets, main, methods, register, train, train_descriptor
 from diffeode.cli import weights as weights_command
 from diffeode.descriptors.learning import material
@@ -80,7 +80,7 @@ def behind_the_commands(monkeypatch):
         (material, "read_training", SimpleNamespace(settings=SimpleNamespace(criterion="loss"))),
         (page, "methods_page", "the page\n"),
         (page, "rows_here", [("node", "neural-ode")]),
-        (weights, "obtain", Path("here")),
+        (weights_download, "obtain", Path("here")),
         (inventory, "take_inventory", "an inventory"),
         (inventory, "description", ["all about it"]),
         (inventory, "overview", ["about all"]),

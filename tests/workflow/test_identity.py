@@ -79,7 +79,7 @@ def test_a_run_s_identity_covers_its_own_method_and_no_other(rich_plan, rule):
     for job in rich_plan.of(rule):
         covered = rich_plan.covered[job.handed.params.code]
         own = job.handed.params.run["method"]
-        assert f"{method_module(own)}:{method_class(own).__name__}" in covered
+        assert f"{method_class(own).__module__}:{method_class(own).__name__}" in covered
         assert {name.split(":")[0] for name in covered}.isdisjoint(method_module(name) for name in names - {own})
     trained = {"diffeode.networks.voxelmorph", "diffeode.training.loop"}
     assert trained <= {name.split(":")[0] for name in rich_plan.covered[rich_plan.the("train").handed.params.code]}
