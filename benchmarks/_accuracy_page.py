@@ -8,7 +8,7 @@ from _comparisons import COMPARISONS, Comparison, comparison_named
 from _tables import Row, Table, markdown_table, mean_and_sd, mean_percentage, measured_on, median, numbers, write_page
 from _units import KEYS, STAMPS, run_code
 
-from diffeode.methods.runs import load_run, run_names
+from diffeode.registration.runs import load_run, run_names
 
 _COLUMNS = (
     "HD95 (mm)",

@@ -13,17 +13,17 @@ import numpy as np
 import yaml
 from scipy import ndimage
 
-from diffeode import io
-from diffeode.image import Image, Labels, bounding_box
-from diffeode.methods.harness import Task
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels, bounding_box
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.recipe import Recipe
 from diffeode.prepare.registry import scaling_tool
 from diffeode.prepare.scan import prepare_image
-from diffeode.receipt import damage, read_receipt, write_receipt
-from diffeode.source import code_hash
-from diffeode.space import Grid
-from diffeode.transform import Affine
+from diffeode.provenance.receipt import damage, read_receipt, write_receipt
+from diffeode.provenance.source import code_hash
+from diffeode.registration.harness import Task
 from diffeode.units.pair import PairUnit
 
 REPOSITORY = Path(__file__).resolve().parents[1]

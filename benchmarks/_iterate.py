@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from _cases import SEED, read_case
 
-from diffeode.methods.base import Machine, Pair
-from diffeode.methods.runs import load_run
+from diffeode.registration.base import Machine, Pair
+from diffeode.registration.runs import load_run
 
 WARM_UP = 2
 """Iterations that are not counted: they take memory from the system that the others reuse."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from diffeode import io
-from diffeode.image import Image, Labels
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
 from diffeode.prepare.steps.mindgrab import mindgrab_mask
 from diffeode.prepare.steps.subcortical import subcortical_labels
 

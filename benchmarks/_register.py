@@ -19,10 +19,10 @@ from _cases import SEED, Case, read_case
 from _comparisons import comparison_named
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.image import foreground
-from diffeode.methods.base import Machine
-from diffeode.methods.harness import Result, register
-from diffeode.methods.runs import load_run
+from diffeode.geometry.image import foreground
+from diffeode.registration.base import Machine
+from diffeode.registration.harness import Result, register
+from diffeode.registration.runs import load_run
 
 _COSTS = ("cpu_seconds", "seconds", "peak_memory_mb")
 _METRICS = (

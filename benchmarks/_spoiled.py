@@ -11,14 +11,14 @@ from _cases import inverted
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from diffeode import io
 from diffeode.datasets.virtual import make_cohort
 from diffeode.evaluation.anatomy import brain_width_mm
-from diffeode.image import Image, Labels
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, warp_labels
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.resolution import resample_brain
-from diffeode.space import Grid
-from diffeode.transform import Affine, warp_labels
 
 CHOICE, REPORT = "choice", "report"
 """The half of the data on which thresholds were chosen, and the one on which they are judged."""

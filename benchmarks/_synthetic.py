@@ -8,9 +8,9 @@ import numpy as np
 from _cases import Case, Maker
 from scipy import ndimage
 
-from diffeode.image import Image, Labels
-from diffeode.space import Grid
-from diffeode.transform import Affine
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine
 
 _FILLED = 0.45
 """Semi-axes of the head, as parts of the box: about as full as a cropped scan."""

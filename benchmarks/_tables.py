@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from diffeode.io import write_text, written_whole
+from diffeode.files.io import write_text, written_whole
 from diffeode.statistics.export import MISSING
 
 Row = dict[str, str]

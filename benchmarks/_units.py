@@ -11,10 +11,10 @@ from pathlib import Path
 from _comparisons import Comparison
 
 from diffeode.errors import InputError
-from diffeode.methods.harness import software_versions
-from diffeode.methods.registry import method_module
-from diffeode.methods.runs import load_run
-from diffeode.source import code_hash
+from diffeode.provenance.source import code_hash
+from diffeode.registration.harness import software_versions
+from diffeode.registration.registry import method_module
+from diffeode.registration.runs import load_run
 
 KEYS = ("fixed", "moving", "run")
 """Columns that tell the rows of a task apart."""
@@ -54,7 +54,7 @@ class Unit:
 def run_code(name: str, threads: int) -> str:
     """Twelve hexadecimal digits that change with whatever but its pair can change a row: code, settings, versions."""
     run = load_run(name)
-    modules = (method_module(run.method), "diffeode.methods.harness", "diffeode.evaluation.evaluate")
+    modules = (method_module(run.method), "diffeode.registration.harness", "diffeode.evaluation.evaluate")
     code = code_hash(*modules, Path(__file__).with_name("_register.py"))
     parts = [code, run.parameters, threads, software_versions(), *run.build().reads().values()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

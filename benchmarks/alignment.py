@@ -19,17 +19,17 @@ from _comparisons import data_folder
 from _machine import provenance
 from _tables import Table, markdown_table, mean_and_sd, measured_on, numbers, write_page
 
-from diffeode import io
 from diffeode.errors import InputError, RegistrationError
 from diffeode.evaluation.labels import to_indices
 from diffeode.evaluation.overlap import dice_by_label
-from diffeode.image import Image, Labels
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.transform import Affine, warp_labels
 from diffeode.prepare.affine import affine_registration
 from diffeode.prepare.brain import without_negatives
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.steps.icbm152 import icbm152
 from diffeode.prepare.template import Template, align_to_template
-from diffeode.transform import Affine, warp_labels
 
 RESULTS = Path(__file__).parent / "results"
 MODALITY = "T1w"

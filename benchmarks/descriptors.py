@@ -23,16 +23,16 @@ from _tables import Row, Table, markdown_table, mean_and_sd, measured_on, number
 from torch import Tensor
 
 from diffeode.descriptors.learned import LearnedDescriptor, weights_file
-from diffeode.descriptors.learning.contrastive import alignment, retrieval, uniformity
-from diffeode.descriptors.learning.lesson import drawn_places
-from diffeode.descriptors.learning.material import prepared
 from diffeode.descriptors.network import FeatureNetwork
 from diffeode.descriptors.registry import descriptor_content, make_descriptor
 from diffeode.errors import InputError
 from diffeode.figures.descriptor_distance import DistanceRow, descriptor_distance
-from diffeode.image import bounding_box
-from diffeode.source import code_hash
-from diffeode.threads import use_threads
+from diffeode.geometry.image import bounding_box
+from diffeode.learning.descriptor.contrastive import alignment, retrieval, uniformity
+from diffeode.learning.descriptor.lesson import drawn_places
+from diffeode.learning.descriptor.material import prepared
+from diffeode.process.threads import use_threads
+from diffeode.provenance.source import code_hash
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PERSONS = {"albert": ("sub-07", "sub-08", "sub-09", "sub-10"), "openms": ("sub-07", "sub-26")}
@@ -149,7 +149,7 @@ def _persons(data: Path) -> Iterable[tuple[str, str]]:
 
 
 def _code(candidate: Candidate) -> str:
-    parts = [code_hash(Path(__file__), "diffeode.descriptors.learning.contrastive"), candidate.content]
+    parts = [code_hash(Path(__file__), "diffeode.learning.descriptor.contrastive"), candidate.content]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 

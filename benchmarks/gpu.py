@@ -23,10 +23,10 @@ from _traffic import Traffic
 from _units import run_code
 from torch import Tensor
 
-from diffeode.methods.knobs import changed
 from diffeode.methods.neural_ode import Mind, NeuralODE
-from diffeode.methods.runs import load_run
-from diffeode.source import code_hash
+from diffeode.provenance.source import code_hash
+from diffeode.registration.knobs import changed
+from diffeode.registration.runs import load_run
 from diffeode.statistics.export import MISSING
 
 DEVICE = "cuda"

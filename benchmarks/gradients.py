@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from diffeode.flows.integrate import GRADIENTS, Flow
 from diffeode.flows.smoothing import gaussian
-from diffeode.threads import use_threads
+from diffeode.process.threads import use_threads
 
 SIZE = (80, 96, 72)
 STEPS = (1, 4, 16, 64)

@@ -21,8 +21,8 @@ from _preparation_page import write_preparation_page
 from _tables import Table
 
 from diffeode.errors import InputError
-from diffeode.source import code_hash
-from diffeode.weights import load_weights
+from diffeode.provenance.source import code_hash
+from diffeode.weights.catalogue import load_weights
 
 KEYS = ("dataset", "scan", "threads")
 PARTS = ("brain", "segmentation")

@@ -24,8 +24,8 @@ from _tables import Table
 from _units import run_code
 
 from diffeode.errors import InputError
-from diffeode.methods.runs import Run, load_run
-from diffeode.source import code_hash
+from diffeode.provenance.source import code_hash
+from diffeode.registration.runs import Run, load_run
 
 KEYS = ("measure", "run", "shape")
 MEASURES = ("iteration", "pair", "memory")

@@ -25,17 +25,17 @@ from diffeode.errors import InputError, RegistrationError
 from diffeode.evaluation.labels import to_indices
 from diffeode.evaluation.overlap import dice_by_label
 from diffeode.evaluation.verdict import signs_of
-from diffeode.image import Image, Labels, sample
-from diffeode.methods.base import Machine
-from diffeode.methods.harness import Task, register
-from diffeode.methods.runs import load_run
+from diffeode.geometry.image import Image, Labels, sample
+from diffeode.geometry.transform import DisplacementField, densify, warp_image
 from diffeode.prepare.affine import affine_registration
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.registry import scaling_tool
 from diffeode.prepare.scan import prepare_image
-from diffeode.source import code_hash
-from diffeode.transform import DisplacementField, densify, warp_image
+from diffeode.provenance.source import code_hash
+from diffeode.registration.base import Machine
+from diffeode.registration.harness import Task, register
+from diffeode.registration.runs import load_run
 
 RESULTS = Path(__file__).parent / "results"
 SCRATCH = Path(__file__).resolve().parents[1] / "results" / "benchmark-suspects"

@@ -21,21 +21,22 @@ from ours import neural_ode
 from scipy import ndimage
 from torch import nn
 
-from diffeode import io
 from diffeode.descriptors import learned
-from diffeode.descriptors.learning import lesson
 from diffeode.descriptors.network import FeatureNetwork
 from diffeode.errors import ToolError
-from diffeode.image import Image, foreground
+from diffeode.files import io
+from diffeode.geometry.image import Image, foreground
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import DisplacementField
+from diffeode.learning import loop
+from diffeode.learning import method_training as methods_training
+from diffeode.learning.descriptor import lesson
+from diffeode.learning.pairs import Example
 from diffeode.losses import similarity
 from diffeode.methods import dinoreg, multigradicon
-from diffeode.methods import training as methods_training
-from diffeode.methods.base import Machine, Pair
-from diffeode.methods.registry import make_method
-from diffeode.space import Grid
-from diffeode.training import checkpoint, loop
-from diffeode.training.pairs import Example
-from diffeode.transform import DisplacementField
+from diffeode.registration.base import Machine, Pair
+from diffeode.registration.registry import make_method
+from diffeode.weights import checkpoint
 
 SIZE = (18, 16, 20)
 GRID = Grid(SIZE, np.array([[-1.0, 0, 0, 9], [0, 1.2, 0, -9], [0, 0, 0.9, -9], [0, 0, 0, 1]]))

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diffeode.methods.registry import make_method, method_class, method_names
-from diffeode.training.checkpoint import About, write_checkpoint
+from diffeode.registration.registry import make_method, method_class, method_names
+from diffeode.weights.checkpoint import About, write_checkpoint
 
 SMALL = {
     "symnet": {"channels": 2},

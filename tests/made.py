@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diffeode.descriptors.registry import descriptor_names
-from diffeode.methods.registry import method_class, method_names
 from diffeode.prepare.registry import all_tools, correcting_tools
-from diffeode.source import Source, code_hash
+from diffeode.provenance.source import Source, code_hash
+from diffeode.registration.registry import method_class, method_names
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
 _WITHOUT_IDENTITY = {"fetch_ixi"}

@@ -14,11 +14,11 @@ from unittest import mock
 
 from made import Made, kinds
 
-from diffeode import source
-from diffeode.definitions import Definitions
-from diffeode.methods.registry import method_names
+from diffeode.provenance import source
+from diffeode.provenance.definitions import Definitions
+from diffeode.registration.registry import method_names
 
-PACKAGE = Path(source.__file__).parent
+PACKAGE = Path(source.__file__).parents[1]
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "workflow.md"
 RUNS_ON_IMPORT = "\nprint('added')\n"
 _HEAD = "| a line that runs in | makes again |\n|---|---|\n"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffeode.methods.knobs import changed
 from diffeode.methods.neural_ode import NeuralODE
+from diffeode.registration.knobs import changed
 
 
 def neural_ode(*by: Mapping[str, Any]) -> NeuralODE:

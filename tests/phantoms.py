@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from diffeode import io
-from diffeode.image import Image, Labels
-from diffeode.space import Grid
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
 
 NEWBORNS = tuple(f"{n:02d}" for n in range(1, 11))
 FINE = ("01", "02", "06")

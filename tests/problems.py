@@ -5,7 +5,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 from diffeode.flows.smoothing import gaussian
-from diffeode.warp import voxel_centres
+from diffeode.geometry.warp import voxel_centres
 
 GENERATORS = {
     2: np.array([[[0.05, -0.2], [0.15, -0.04]], [[-0.1, 0.05], [0.12, 0.1]]]),

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from diffeode.image import Image, foreground
-from diffeode.io import read_image, read_labels
-from diffeode.methods.base import Pair
-from diffeode.transform import Affine, warp_image, warp_labels
+from diffeode.files.io import read_image, read_labels
+from diffeode.geometry.image import Image, foreground
+from diffeode.geometry.transform import Affine, warp_image, warp_labels
+from diffeode.registration.base import Pair
 
 
 @pytest.fixture(scope="module")

@@ -29,12 +29,12 @@ from computed import (
 )
 from learned import LEARNED, moving_all_by
 
-from diffeode import io
-from diffeode.descriptors.learning import lesson
 from diffeode.errors import InputError
-from diffeode.methods.base import Machine
-from diffeode.methods.knobs import leaves_of
-from diffeode.methods.registry import method_class, method_names
+from diffeode.files import io
+from diffeode.learning.descriptor import lesson
+from diffeode.registration.base import Machine
+from diffeode.registration.knobs import leaves_of
+from diffeode.registration.registry import method_class, method_names
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from diffeode.ants_bridge import load_ants, to_ants
-from diffeode.methods.base import Machine
-from diffeode.methods.registry import make_method, missing_needs
-from diffeode.transform import Affine, warp_labels
+from diffeode.geometry.transform import Affine, warp_labels
+from diffeode.programs.ants_bridge import load_ants, to_ants
+from diffeode.registration.base import Machine
+from diffeode.registration.registry import make_method, missing_needs
 
 QUICK = {
     "affine": {},
@@ -68,7 +68,7 @@ def warped_by_greedy(monkeypatch, pair, labels, run, folder):
     import picsl_greedy
     import SimpleITK
 
-    from diffeode.image import Image
+    from diffeode.geometry.image import Image
     from diffeode.methods.greedy import _to_itk
 
     tools = []

@@ -36,19 +36,23 @@ from computed import (
 from learned import LEARNED, SMALL, moving_all_by
 from ours import levels, neural_ode
 
-from diffeode import io, watch
-from diffeode.ants_bridge import load_ants
 from diffeode.descriptors.registry import make_descriptor
 from diffeode.desk import inputs as desk_inputs
 from diffeode.desk import registration as desk_registration
 from diffeode.desk import training as desk_training
 from diffeode.errors import InputError, RegistrationError, ToolError
+from diffeode.files import io
 from diffeode.flows.integrate import Flow, runge_kutta
 from diffeode.flows.operator import inverse_operator, operator
 from diffeode.flows.smoothing import box, gaussian
 from diffeode.flows.solvers import TABLEAUS
 from diffeode.flows.velocity import still_border
-from diffeode.image import Image
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField
+from diffeode.learning import loop
+from diffeode.learning import method_training as training
+from diffeode.learning.method_training import train, train_to_folder
 from diffeode.losses import similarity
 from diffeode.losses.correlation import local_correlation_to
 from diffeode.losses.gradient_fields import normalised_gradient_fields_to
@@ -56,14 +60,9 @@ from diffeode.losses.mutual_information import local_mutual_information_to, mutu
 from diffeode.losses.regularisers import bending_energy, gradient_magnitude, jacobian_determinant
 from diffeode.losses.similarity import Warped, descriptor_similarity
 from diffeode.losses.squared_difference import squared_difference_to
-from diffeode.methods import dinoreg, training
-from diffeode.methods.base import Machine, Method, Needs, Registration
+from diffeode.methods import dinoreg
 from diffeode.methods.convexadam import ConvexAdam
-from diffeode.methods.harness import Task, measured, register, register_to_folder
 from diffeode.methods.neural_ode import motion
-from diffeode.methods.registry import make_method, method_class, method_names
-from diffeode.methods.runs import Run
-from diffeode.methods.training import train, train_to_folder
 from diffeode.networks import dinov2
 from diffeode.optimise.loop import Descent, Minimum
 from diffeode.optimise.pyramid import reduce
@@ -76,10 +75,13 @@ from diffeode.prepare.steps.nu_correct import nu_correct
 from diffeode.prepare.steps.synthseg import synthseg_labels
 from diffeode.prepare.steps.synthstrip import synthstrip_mask
 from diffeode.prepare.template import align_through_t1w, align_to_template, chosen_template
-from diffeode.receipt import read_receipt, write_receipt
-from diffeode.space import Grid
-from diffeode.training import loop
-from diffeode.transform import Affine, DisplacementField
+from diffeode.process import watch
+from diffeode.programs.ants_bridge import load_ants
+from diffeode.provenance.receipt import read_receipt, write_receipt
+from diffeode.registration.base import Machine, Method, Needs, Registration
+from diffeode.registration.harness import Task, measured, register, register_to_folder
+from diffeode.registration.registry import make_method, method_class, method_names
+from diffeode.registration.runs import Run
 
 MACHINE = Machine(threads=3, seed=12)
 CUBE = Grid((24, 24, 24), np.diag([4.0, 4, 4, 1]) - np.array([[0, 0, 0, 46]] * 3 + [[0] * 4]))

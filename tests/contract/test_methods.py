@@ -15,15 +15,15 @@ import pytest
 from learned import SMALL, write_weights_moving_all_by
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.image import Image, Labels, foreground
-from diffeode.io import read_labels, write_displacement, write_labels
+from diffeode.files.io import read_labels, write_displacement, write_labels
+from diffeode.geometry.image import Image, Labels, foreground
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, densify, invert, warp_labels
 from diffeode.methods.ants_syn import AntsSyn
-from diffeode.methods.base import Machine, Pair, Registration
 from diffeode.methods.convexadam import ConvexAdam
 from diffeode.methods.greedy import Greedy
-from diffeode.methods.registry import make_method, method_class, method_names, missing_needs
-from diffeode.space import Grid
-from diffeode.transform import Affine, densify, invert, warp_labels
+from diffeode.registration.base import Machine, Pair, Registration
+from diffeode.registration.registry import make_method, method_class, method_names, missing_needs
 
 FAST = {
     "ants-syn": {"iterations": [30, 20, 10]},

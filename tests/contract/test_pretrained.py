@@ -7,15 +7,15 @@ signs and units, and that a failure is a sentence. The published weights are now
 import numpy as np
 import pytest
 
-from diffeode import weights
 from diffeode.errors import InputError, RegistrationError
-from diffeode.image import Image, foreground
-from diffeode.methods.base import Machine, Pair
+from diffeode.geometry.image import Image, foreground
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import densify, warp_labels
 from diffeode.methods.dinoreg import Coronal, DinoReg
 from diffeode.methods.multigradicon import MultiGradIcon, _dense, _to_itk
-from diffeode.methods.registry import missing_needs, standing
-from diffeode.space import Grid
-from diffeode.transform import densify, warp_labels
+from diffeode.registration.base import Machine, Pair
+from diffeode.registration.registry import missing_needs, standing
+from diffeode.weights import catalogue as weights
 
 OBLIQUE = np.array([[-3.0, 0.3, 0, 58], [0.3, 2.5, -0.2, -60], [0.1, 0.2, 2.75, -52], [0, 0, 0, 1]])
 

@@ -25,7 +25,7 @@ from diffeode.descriptors import learned
 from diffeode.flows import integrate
 from diffeode.losses import mutual_information
 from diffeode.methods.neural_ode import NeuralODE
-from diffeode.methods.registry import make_method
+from diffeode.registration.registry import make_method
 
 NAME = "another"
 SIZE = (20, 22, 18)

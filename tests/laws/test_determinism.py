@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from diffeode import determinism
-from diffeode.determinism import deterministic, gathered, window_average
-from diffeode.warp import sample_at
+from diffeode.geometry import determinism
+from diffeode.geometry.determinism import deterministic, gathered, window_average
+from diffeode.geometry.warp import sample_at
 
 DOUBLE = torch.float64
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from diffeode.methods.knobs import as_parameters, changed
-from diffeode.methods.registry import make_method
-from diffeode.methods.runs import load_run, run_names
+from diffeode.registration.knobs import as_parameters, changed
+from diffeode.registration.registry import make_method
+from diffeode.registration.runs import load_run, run_names
 
 pytestmark = pytest.mark.slow
 

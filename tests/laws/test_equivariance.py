@@ -11,11 +11,11 @@ from ours import levels, neural_ode
 from problems import least_determinant
 from scipy import ndimage
 
-from diffeode.image import Image, foreground
-from diffeode.methods.base import Machine, Pair
+from diffeode.geometry.image import Image, foreground
+from diffeode.geometry.space import Grid
 from diffeode.methods.neural_ode import NeuralODE
-from diffeode.methods.runs import load_run
-from diffeode.space import Grid
+from diffeode.registration.base import Machine, Pair
+from diffeode.registration.runs import load_run
 
 QUICK = levels((2.0, 1.0), (30, 15))
 SIZE = (34, 37, 31)

@@ -10,8 +10,8 @@ from diffeode.flows.integrate import Flow, exponential
 from diffeode.flows.smoothing import box, gaussian
 from diffeode.flows.unfold import _border_into, _folds, unfold
 from diffeode.flows.velocity import reverse, zero_velocity
+from diffeode.geometry.warp import compose, pull_back, resize, resize_displacement, sample_at, voxel_centres
 from diffeode.losses.regularisers import jacobian_determinant
-from diffeode.warp import compose, pull_back, resize, resize_displacement, sample_at, voxel_centres
 
 
 def test_exponential_of_a_linear_field_is_the_matrix_exponential():

@@ -11,13 +11,7 @@ from diffeode.flows.unfold import _folds
 from diffeode.fused.compiler import serves
 from diffeode.fused.mind import mind_ssc_descriptor
 from diffeode.fused.sampling import pull_back_resized_fused
-from diffeode.losses.correlation import local_correlation_to
-from diffeode.losses.gradient_fields import normalised_gradient_fields_to
-from diffeode.losses.mutual_information import mutual_information_to
-from diffeode.losses.regularisers import gradient_magnitude, jacobian_barrier
-from diffeode.losses.similarity import Warped, mind_similarity
-from diffeode.threads import on_threads
-from diffeode.warp import (
+from diffeode.geometry.warp import (
     compose,
     pull_back,
     pull_back_from_rest,
@@ -26,6 +20,12 @@ from diffeode.warp import (
     twice,
     voxel_centres,
 )
+from diffeode.losses.correlation import local_correlation_to
+from diffeode.losses.gradient_fields import normalised_gradient_fields_to
+from diffeode.losses.mutual_information import mutual_information_to
+from diffeode.losses.regularisers import gradient_magnitude, jacobian_barrier
+from diffeode.losses.similarity import Warped, mind_similarity
+from diffeode.process.threads import on_threads
 
 SIZES = [(17, 12, 15), (9, 21, 8), (6, 7, 33)]
 SPACING = (1.0, 2.0, 0.8)

@@ -8,7 +8,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from diffeode.flows.integrate import Flow
 from diffeode.flows.solvers import TABLEAUS
-from diffeode.warp import pull_back
+from diffeode.geometry.warp import pull_back
 
 EXACT = ("exact", "checkpoint")
 

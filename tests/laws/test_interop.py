@@ -14,11 +14,11 @@ import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from diffeode import io
-from diffeode.ants_bridge import load_ants
-from diffeode.image import Image, Labels
-from diffeode.space import Grid
-from diffeode.transform import Affine, DisplacementField, densify, invert, warp_image, warp_labels
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField, densify, invert, warp_image, warp_labels
+from diffeode.programs.ants_bridge import load_ants
 
 SAME_LABELS = 0.999
 SAME_INTENSITY = 1e-3

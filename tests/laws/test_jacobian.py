@@ -11,8 +11,8 @@ from diffeode.evaluation.jacobian import (
     onesided_determinants,
     tetrahedral_determinants,
 )
-from diffeode.space import Grid
-from diffeode.transform import Affine, DisplacementField, densify
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField, densify
 
 SHAPE = (11, 13, 12)
 

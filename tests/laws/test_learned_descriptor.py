@@ -11,14 +11,14 @@ from torch import nn
 
 from diffeode.descriptors.gradient import gradient_orientation
 from diffeode.descriptors.learned import ARCHITECTURE, VERSION, LearnedDescriptor, make, tokens
-from diffeode.descriptors.learning.contrastive import alignment, info_nce, retrieval, uniformity
-from diffeode.descriptors.learning.contrasts import bezier, increasing_control, shifted, synthetic
 from diffeode.descriptors.network import FeatureNetwork
 from diffeode.descriptors.registry import descriptor_content, descriptor_names, make_descriptor
 from diffeode.errors import DamagedFileError, InputError
+from diffeode.learning.descriptor.contrastive import alignment, info_nce, retrieval, uniformity
+from diffeode.learning.descriptor.contrasts import bezier, increasing_control, shifted, synthetic
 from diffeode.losses.similarity import Warped, descriptor_similarity
 from diffeode.methods.neural_ode import NeuralODE
-from diffeode.training.checkpoint import About, write_checkpoint
+from diffeode.weights.checkpoint import About, write_checkpoint
 
 SMALL = {"width": 2, "features": 3}
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from diffeode.descriptors.mind import mind, mind_ssc, patch_distances
+from diffeode.geometry.warp import voxel_centres
 from diffeode.losses.correlation import local_correlation_to, window_mean
 from diffeode.losses.regularisers import (
     bending_energy,
@@ -15,7 +16,6 @@ from diffeode.losses.regularisers import (
     jacobian_determinant,
     magnitude,
 )
-from diffeode.warp import voxel_centres
 
 DOUBLE = torch.float64
 

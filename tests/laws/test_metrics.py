@@ -12,10 +12,10 @@ from diffeode.evaluation.landmarks import target_registration_errors_mm
 from diffeode.evaluation.overlap import dice_by_label
 from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.evaluation.surface import hd95_by_label
-from diffeode.image import Image, Labels
-from diffeode.io import read_image, read_labels
-from diffeode.space import Grid
-from diffeode.transform import Affine, DisplacementField, densify
+from diffeode.files.io import read_image, read_labels
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField, densify
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
 

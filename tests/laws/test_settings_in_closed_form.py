@@ -17,14 +17,14 @@ from diffeode.descriptors.mind import mind, mind_ssc
 from diffeode.flows.integrate import GRADIENTS, SOLVERS, Flow
 from diffeode.flows.smoothing import box, gaussian
 from diffeode.fused.compiler import serves
+from diffeode.geometry.warp import voxel_centres
+from diffeode.learning.loop import Settings
 from diffeode.losses.correlation import local_correlation_to
 from diffeode.losses.gradient_fields import normalised_gradient_fields_to
 from diffeode.losses.mutual_information import local_mutual_information_to, mutual_information_to
 from diffeode.losses.regularisers import gradient_magnitude, jacobian_barrier, magnitude
 from diffeode.losses.similarity import Warped, mind_similarity
 from diffeode.optimise.loop import Descent, minimise
-from diffeode.training.loop import Settings
-from diffeode.warp import voxel_centres
 
 WAYS = {"kernels": ((12, 10, 11), torch.float32), "formulas": ((12, 10), torch.float64)}
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from diffeode.descriptors.mind import mind, mind_ssc
+from diffeode.geometry.warp import voxel_centres
 from diffeode.losses.correlation import local_correlation_to
 from diffeode.losses.gradient_fields import normalised_gradient_fields_to
 from diffeode.losses.mutual_information import local_mutual_information_to, mutual_information_to
 from diffeode.losses.similarity import Warped, descriptor_similarity, mind_similarity, of_image
 from diffeode.losses.squared_difference import squared_difference_to
-from diffeode.warp import voxel_centres
 
 DOUBLE = torch.float64
 

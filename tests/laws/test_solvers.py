@@ -10,8 +10,8 @@ from problems import inner, linear_displacement, linear_velocity, smooth_velocit
 from diffeode.flows.integrate import GRADIENTS, SOLVERS, Flow, runge_kutta
 from diffeode.flows.solvers import EULER, RK4, TABLEAUS
 from diffeode.flows.velocity import at_time, kinetic_energy, reverse
+from diffeode.geometry.warp import compose
 from diffeode.losses.regularisers import jacobian_determinant
-from diffeode.warp import compose
 
 DIMENSIONS = pytest.mark.parametrize("dimensions", [2, 3])
 EVERY_TABLEAU = pytest.mark.parametrize("tableau", TABLEAUS.values(), ids=TABLEAUS)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from diffeode.errors import InputError
-from diffeode.space import Grid, flip_ras_lps
+from diffeode.geometry.space import Grid, flip_ras_lps
 
 LAS = np.array([[-2.0, 0, 0, 60], [0, 1.5, 0, -80], [0, 0, 1.0, -40], [0, 0, 0, 1]])
 

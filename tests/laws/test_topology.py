@@ -7,8 +7,8 @@ from ours import levels, neural_ode
 from problems import least_determinant
 from scipy import ndimage
 
-from diffeode.methods.knobs import changed
-from diffeode.warp import pull_back, resize, resize_displacement
+from diffeode.geometry.warp import pull_back, resize, resize_displacement
+from diffeode.registration.knobs import changed
 
 SIDE = 64
 FINER = 4

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from diffeode import io
-from diffeode.ants_bridge import affine_from_ants, ants_registration, load_ants, to_ants
 from diffeode.datasets.virtual_anatomy import load_template
 from diffeode.errors import InputError
-from diffeode.image import Image, Labels
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, warp_image, warp_labels
 from diffeode.prepare.affine import affine_registration
 from diffeode.prepare.resolution import resample_brain
-from diffeode.space import Grid
-from diffeode.transform import Affine, warp_image, warp_labels
+from diffeode.programs.ants_bridge import affine_from_ants, ants_registration, load_ants, to_ants
 
 
 @pytest.fixture(scope="module")

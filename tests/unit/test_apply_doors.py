@@ -6,12 +6,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from diffeode import io
 from diffeode.cli import main
 from diffeode.errors import InputError
-from diffeode.image import Image, Labels
-from diffeode.space import Grid, flip_ras_lps
-from diffeode.transform import DisplacementField, warp_image, warp_labels
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid, flip_ras_lps
+from diffeode.geometry.transform import DisplacementField, warp_image, warp_labels
 
 SHAPE = (16, 18, 14)
 AFFINE = np.array([[-5.0, 0, 0, 38], [0, 5, 0, -42], [0, 0, 5, -33], [0, 0, 0, 1]])

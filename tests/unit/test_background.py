@@ -8,9 +8,9 @@ import pytest
 from scipy import ndimage
 
 from diffeode.errors import InputError
-from diffeode.image import Image
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
 from diffeode.prepare.scan import prepare_image
-from diffeode.space import Grid
 
 GRID = Grid((48, 48, 48), np.diag([4.0, 4, 4, 1]))
 INSIDE = np.linalg.norm(GRID.points_mm() - GRID.centre_mm, axis=-1) < 60

@@ -24,12 +24,12 @@ from _nodeo_reference import features
 from _synthetic import synthetic_head
 from _traffic import Traffic
 
-from diffeode import io
 from diffeode.errors import InputError
-from diffeode.image import Image, Labels, sample
-from diffeode.space import Grid
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels, sample
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, densify
 from diffeode.statistics.export import MISSING
-from diffeode.transform import Affine, densify
 
 LIA = Grid((160, 192, 224), np.array([[-1.0, 0, 0, 80], [0, 0, 1, -112], [0, -1, 0, 96], [0, 0, 0, 1]]))
 """Of the neurite-OASIS scans: to the left, down, to the front."""

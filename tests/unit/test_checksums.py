@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from diffeode import checksums
-from diffeode.checksums import Checksums, recorded
+from diffeode.provenance import checksums
+from diffeode.provenance.checksums import Checksums, recorded
 
 
 @pytest.fixture

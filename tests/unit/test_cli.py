@@ -14,18 +14,18 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from diffeode import io
 from diffeode.cli import arguments, main
 from diffeode.cli.progress import ProgressLine
 from diffeode.cli.register import DEFAULT_RUN
 from diffeode.desk import registration
 from diffeode.errors import InputError, RegistrationError
-from diffeode.image import Image, Labels
-from diffeode.methods import runs
-from diffeode.methods.base import Needs, Registration
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, warp_image, warp_labels
 from diffeode.methods.identity import Identity
-from diffeode.space import Grid
-from diffeode.transform import Affine, warp_image, warp_labels
+from diffeode.registration import runs
+from diffeode.registration.base import Needs, Registration
 
 LAS = Grid((26, 30, 28), np.array([[-3.0, 0, 0, 37.5], [0, 2.5, 0, -36], [0, 0, 2.75, -37], [0, 0, 0, 1]]))
 PSR = Grid((28, 27, 25), np.array([[0, 0, 3.1, -37], [-2.9, 0, 0, 39], [0, 3.0, 0, -39], [0, 0, 0, 1]]))
@@ -200,7 +200,7 @@ def test_apply_onto_another_grid(aligned, scans, tmp_path):
 
 
 def test_methods_lists_every_run_with_its_standing_here_and_the_reason(capsys, monkeypatch):
-    from diffeode.methods import registry
+    from diffeode.registration import registry
 
     absent = Needs(packages=("no_such_package_here",))
     monkeypatch.setattr(registry.method_class("convexadam"), "needs", absent)

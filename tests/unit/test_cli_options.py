@@ -12,16 +12,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from diffeode import inventory, io, threads, weights_download
 from diffeode.cli import apply, arguments, datasets, main, methods, register, train, train_descriptor
 from diffeode.cli import weights as weights_command
-from diffeode.descriptors.learning import material
 from diffeode.desk import inputs, registration, training
 from diffeode.figures import training_curves
-from diffeode.image import Image, Labels
-from diffeode.methods import base, page, registry
-from diffeode.space import Grid
-from diffeode.transform import DisplacementField, warp_image, warp_labels
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import DisplacementField, warp_image, warp_labels
+from diffeode.learning.descriptor import material
+from diffeode.process import threads
+from diffeode.registration import base, page, registry
+from diffeode.study import inventory
+from diffeode.weights import fetch as weights_download
 
 COMMANDS = {
     "register": register,

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from diffeode import io
 from diffeode.errors import InputError
-from diffeode.image import Image
-from diffeode.space import Grid
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
 
 conforming = importlib.import_module("diffeode.prepare.conform")
 

@@ -8,12 +8,12 @@ import yaml
 
 from diffeode import cli
 from diffeode.descriptors.learned import make
-from diffeode.descriptors.learning import material
-from diffeode.descriptors.learning.contrastive import retrieval
-from diffeode.descriptors.learning.lesson import Recipe, Specimen, described, descriptor_lesson, validation_views
-from diffeode.descriptors.learning.material import lesson_from, read_training
 from diffeode.errors import InputError
-from diffeode.training.loop import Settings, train
+from diffeode.learning.descriptor import material
+from diffeode.learning.descriptor.contrastive import retrieval
+from diffeode.learning.descriptor.lesson import Recipe, Specimen, described, descriptor_lesson, validation_views
+from diffeode.learning.descriptor.material import lesson_from, read_training
+from diffeode.learning.loop import Settings, train
 
 RECIPE = {"crop": 16, "locations": 64, "width": 2, "features": 2, "halving": 0}
 

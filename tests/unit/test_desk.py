@@ -8,13 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from diffeode import io
 from diffeode.cli import main
 from diffeode.desk import training
 from diffeode.errors import InputError
-from diffeode.image import Image
-from diffeode.receipt import require_intact
-from diffeode.space import Grid
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
+from diffeode.provenance.receipt import require_intact
 
 GRID = Grid((26, 28, 24), np.diag([4.0, 4.0, 4.0, 1.0]))
 RUN = """\
@@ -42,7 +42,7 @@ def scans(tmp_path):
 @pytest.fixture
 def brief(tmp_path, monkeypatch):
     """A named run of two steps, beside the others."""
-    from diffeode.methods import runs
+    from diffeode.registration import runs
 
     folder = tmp_path / "runs"
     folder.mkdir()

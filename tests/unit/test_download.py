@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from diffeode import download
-from diffeode.download import fetch
 from diffeode.errors import InputError
+from diffeode.weights import download
+from diffeode.weights.download import fetch
 
 CONTENT = bytes(range(256)) * 4096
 MD5, SHA256 = hashlib.md5(CONTENT).hexdigest(), hashlib.sha256(CONTENT).hexdigest()

@@ -16,7 +16,6 @@ from matplotlib.legend import Legend
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from diffeode import io
 from diffeode.desk.overview import draw_overview
 from diffeode.evaluation.jacobian import jacobian_determinant
 from diffeode.figures import edges, pair_panel, slices, style
@@ -28,9 +27,10 @@ from diffeode.figures.dice_by_structure import dice_by_structure
 from diffeode.figures.regularity import regularity
 from diffeode.figures.significance import shown_p, significance_matrix
 from diffeode.figures.training_curves import training_curves
-from diffeode.image import Image
-from diffeode.space import Grid
-from diffeode.transform import Affine, DisplacementField, densify, warp_image
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField, densify, warp_image
 
 TITLES = {"zeta": "Zeta method", "identity": "Identity", "ours": "Our own", "alpha": "Alpha method"}
 """Not in the order of the alphabet, nor of the table."""

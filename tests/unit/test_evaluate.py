@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diffeode import io
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.evaluation.catalogue import METRICS, ROW
 from diffeode.evaluation.evaluate import evaluate_pair, evaluate_unit
 from diffeode.evaluation.labels import read_label_table
 from diffeode.evaluation.landmarks import shared_landmarks
-from diffeode.image import Image, Labels
-from diffeode.landmarks import read_landmarks
-from diffeode.receipt import write_receipt
-from diffeode.space import Grid
-from diffeode.transform import Affine, DisplacementField, densify
+from diffeode.files import io
+from diffeode.files.landmarks import read_landmarks
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField, densify
+from diffeode.provenance.receipt import write_receipt
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
 

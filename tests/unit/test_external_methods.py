@@ -14,20 +14,20 @@ import pytest
 import standins
 from patience import LIMITS_S
 
-from diffeode import io
 from diffeode.errors import InputError, RegistrationError, ToolError
-from diffeode.image import Image, Labels, foreground
-from diffeode.methods.base import Machine, Pair
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels, foreground
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, densify, warp_labels
 from diffeode.methods.deedsbcv import DeedsBCV, dense, read_control_points
-from diffeode.methods.harness import Task, register_to_folder
 from diffeode.methods.niftyreg import NiftyReg
-from diffeode.methods.registry import make_method, missing_needs
-from diffeode.methods.runs import load_run
 from diffeode.methods.synthmorph import SynthMorph
-from diffeode.receipt import read_receipt
-from diffeode.space import Grid
-from diffeode.tools import all_tools, locate
-from diffeode.transform import Affine, densify, warp_labels
+from diffeode.programs.tools import all_tools, locate
+from diffeode.provenance.receipt import read_receipt
+from diffeode.registration.base import Machine, Pair
+from diffeode.registration.harness import Task, register_to_folder
+from diffeode.registration.registry import make_method, missing_needs
+from diffeode.registration.runs import load_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GRID = Grid((31, 37, 29), np.array([[-3.0, 0, 0, 45], [0, 2.5, 0, -46], [0, 0.0, 2.75, -40], [0, 0, 0, 1]]))

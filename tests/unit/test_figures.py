@@ -16,17 +16,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from diffeode import io
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.figures import convergence, edges, pair_panel, regularity, significance, slices, style, tidy
 from diffeode.figures.coronal_overview import coronal_overview
 from diffeode.figures.dice_boxplot import dice_boxplot
 from diffeode.figures.dice_by_structure import dice_by_structure, ordered_structures
-from diffeode.image import Image
-from diffeode.receipt import write_receipt
-from diffeode.space import Grid
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField, densify, warp_image
+from diffeode.provenance.receipt import write_receipt
 from diffeode.statistics.export import MISSING
-from diffeode.transform import Affine, DisplacementField, densify, warp_image
 
 CAPTIONS = Path(__file__).resolve().parents[2] / "workflow" / "report"
 TITLES = {"identity": "Identity", "ants-syn": "ANTs SyN", "node-mind": "Neural ODE (MIND)"}

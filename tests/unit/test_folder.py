@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffeode import io
 from diffeode.datasets.demographics import Columns, Demographics, Person, read_demographics
 from diffeode.datasets.folder import list_folder
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
+from diffeode.files import io
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NEURITE = {"T1w": "OASIS_OAS1_{subject}_MR{session}/aligned_norm.nii.gz"}

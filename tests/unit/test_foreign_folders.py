@@ -17,10 +17,10 @@ from diffeode.datasets.oasis3 import list_oasis3
 from diffeode.datasets.scan import Scan
 from diffeode.desk.training import persons_of_dataset
 from diffeode.errors import InputError
-from diffeode.inventory import dataset_names, overview_of_all
-from diffeode.methods import runs
-from diffeode.study_files import load_study, require_nameable, study_paths
-from diffeode.weights import weights_names
+from diffeode.registration import runs
+from diffeode.study.files import load_study, require_nameable, study_paths
+from diffeode.study.inventory import dataset_names, overview_of_all
+from diffeode.weights.catalogue import weights_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NATIVE = ("desc-preproc_T1w", "desc-preproc_T2w")

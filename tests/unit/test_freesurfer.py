@@ -13,15 +13,15 @@ from scipy import ndimage
 
 from diffeode.errors import InputError, ToolError
 from diffeode.evaluation.labels import read_label_table
-from diffeode.image import Image
-from diffeode.interfaces.freesurfer import NuCorrect, SynthMorph, SynthSeg, SynthStrip
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
 from diffeode.prepare.step_tool import Resources
 from diffeode.prepare.steps.mri_normalize import normalise
 from diffeode.prepare.steps.nu_correct import nu_correct
 from diffeode.prepare.steps.synthseg import SYNTHSEG_LABELS, synthseg_labels
 from diffeode.prepare.steps.synthstrip import synthstrip_mask
-from diffeode.space import Grid
-from diffeode.tools import missing_program
+from diffeode.programs.interfaces.freesurfer import NuCorrect, SynthMorph, SynthSeg, SynthStrip
+from diffeode.programs.tools import missing_program
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GRID = Grid((20, 22, 24), [[-1.5, 0, 0, 12], [0, 0, 1.2, -15], [0, 1.5, 0, -9], [0, 0, 0, 1]])
@@ -222,7 +222,7 @@ def real_or_skip(step):
 
 
 def a_real_head(real_data_root):
-    from diffeode.io import read_image
+    from diffeode.files.io import read_image
 
     return read_image(next((real_data_root / "ixi2mm").rglob("*T1w.nii*")))
 

@@ -18,18 +18,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diffeode import io
-from diffeode.checksums import Checksums
 from diffeode.errors import InputError, RegistrationError
-from diffeode.image import Image
-from diffeode.methods import harness
-from diffeode.methods.base import Machine, Method, Needs, Registration
-from diffeode.methods.harness import Task, register, register_to_folder
-from diffeode.methods.runs import Run
-from diffeode.receipt import damage, read_receipt
-from diffeode.space import Grid
-from diffeode.transform import Affine, DisplacementField, warp_image
-from diffeode.watch import Terminated
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField, warp_image
+from diffeode.process.watch import Terminated
+from diffeode.provenance.checksums import Checksums
+from diffeode.provenance.receipt import damage, read_receipt
+from diffeode.registration import harness
+from diffeode.registration.base import Machine, Method, Needs, Registration
+from diffeode.registration.harness import Task, register, register_to_folder
+from diffeode.registration.runs import Run
 
 GRID = Grid((10, 12, 11), np.array([[-2.0, 0, 0, 60], [0, 1.5, 0, -80], [0, 0, 1.0, -40], [0, 0, 0, 1]]))
 SCAN_GRID = Grid(
@@ -197,7 +197,7 @@ class Clock:
 def clock(monkeypatch):
     """The harness reads this clock instead of the machine's."""
     standing = Clock()
-    monkeypatch.setattr("diffeode.methods.harness.time", standing)
+    monkeypatch.setattr("diffeode.registration.harness.time", standing)
     return standing
 
 
@@ -325,7 +325,8 @@ def test_memory_freed_by_one_method_is_not_charged_to_the_next(fresh_process):
 
 def test_importing_packages_is_not_on_the_clock(task, tmp_path, monkeypatch, clock):
     (tmp_path / "slow_to_import.py").write_text(
-        "import warnings\nfrom diffeode.methods.harness import time\ntime.now += 1000; warnings.simplefilter('ignore')"
+        "import warnings\nfrom diffeode.registration.harness import time\n"
+        "time.now += 1000; warnings.simplefilter('ignore')"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(Waiting, "needs", Needs(packages=("slow_to_import",)))

@@ -13,13 +13,13 @@ import pytest
 import SimpleITK
 import yaml
 
-from diffeode import io
 from diffeode.cli import main
 from diffeode.errors import DamagedFileError, InputError
-from diffeode.headers import LETTERS, require_orientation
-from diffeode.image import Image
+from diffeode.files import io
+from diffeode.files.headers import LETTERS, require_orientation
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import RAS_TO_LPS, Grid
 from diffeode.prepare.plausible import read_plausible
-from diffeode.space import RAS_TO_LPS, Grid
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHAPE = (20, 24, 22)
@@ -392,7 +392,7 @@ def test_a_dataset_says_it_for_its_scans_and_label_maps(silent, tmp_path):
     from diffeode.prepare.recipe import Recipe
     from diffeode.prepare.scan import prepare_scan
     from diffeode.prepare.units import Before
-    from diffeode.study import Dataset
+    from diffeode.study.model import Dataset
 
     table = tmp_path / "labels.tsv"
     described = Dataset("d", "d", "persons", "bids", tmp_path, table, Recipe(), layout={"scans": {"T1w": ""}})
@@ -426,8 +426,8 @@ def test_a_rule_hands_the_orientation_on(silent):
 
 
 def test_trainings_say_it(silent, tmp_path):
-    from diffeode.descriptors.learning.material import prepared, read_training
     from diffeode.desk.training import persons_of_dataset, persons_of_files
+    from diffeode.learning.descriptor.material import prepared, read_training
 
     scan, labels = silent
     for persons in (

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from diffeode import io
 from diffeode.errors import InputError
-from diffeode.image import Image, Labels
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
 from diffeode.prepare.brain import without_negatives
 from diffeode.prepare.intensity import robust, without_outliers
 from diffeode.prepare.scan import prepare_image
 from diffeode.prepare.step_tool import Resources
 from diffeode.prepare.steps.n4 import n4
 from diffeode.prepare.steps.white_stripe import white_stripe
-from diffeode.space import Grid
 
 GRID = Grid((40, 40, 40), np.eye(4))
 LEVELS = {"T1w": (30, 70, 110), "T2w": (200, 90, 60)}

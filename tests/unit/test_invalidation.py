@@ -34,16 +34,27 @@ def test_an_unused_function_in_every_module_makes_nothing_again(codes):
 
 
 def test_a_function_makes_again_what_uses_it_and_nothing_else(codes):
-    by = with_text("io", old="def read_image(", new="def read_image(added=1, *")
+    by = with_text("files.io", old="def read_image(", new="def read_image(added=1, *")
     assert changed(codes, by) >= groups()["every run"] | {"align", "evaluate", "place", "strip mindgrab"}
     assert changed(codes, by).isdisjoint({"collect", "wilcoxon", "dice_boxplot", "descriptor mind"})
     by = with_text("descriptors.mind", old="def mind(", new="def mind(added=1, *")
     assert changed(codes, by) == {"register neural-ode"}
-    by = with_text("download", old="def fetch(", new="def fetch(added, ")
+    by = with_text("weights.download", old="def fetch(", new="def fetch(added, ")
     assert changed(codes, by) == set()
 
 
-@pytest.mark.parametrize("module", ["download", "names", "errors", "tools", "prepare.affine", "weights", "checksums"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "weights.download",
+        "names",
+        "errors",
+        "programs.tools",
+        "prepare.affine",
+        "weights.catalogue",
+        "provenance.checksums",
+    ],
+)
 def test_what_only_fetches_finds_or_says_something_makes_no_engine_register_again(module, codes):
     by = with_text(module, "\nprint('added')\n")
     assert changed(codes, by).isdisjoint({"register identity", "register neural-ode", "register greedy"})
@@ -57,9 +68,9 @@ def test_only_these_modules_import_what_they_find_by_name():
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
                 found |= set() if isinstance(node.args[0], ast.Constant) else {name}
     # the harness imports packages of others, ahead of the clock
-    assert found == {"descriptors.registry", "methods.registry", "methods.harness", "prepare.registry"}
+    assert found == {"descriptors.registry", "registration.registry", "registration.harness", "prepare.registry"}
 
 
 def test_a_brain_that_mindgrab_found_hangs_on_no_program(codes):
-    assert "strip mindgrab" not in changed(codes, with_text("tools", "\nprint('added')\n"))
-    assert "strip synthstrip" in changed(codes, with_text("tools", "\nprint('added')\n"))
+    assert "strip mindgrab" not in changed(codes, with_text("programs.tools", "\nprint('added')\n"))
+    assert "strip synthstrip" in changed(codes, with_text("programs.tools", "\nprint('added')\n"))

@@ -7,8 +7,8 @@ import pytest
 from trees import CDR_TABLE, write_ixi, write_oasis3
 
 from diffeode.cli import main
-from diffeode.inventory import Inventory, dataset_names, description, overview, take_inventory
-from diffeode.receipt import write_receipt
+from diffeode.provenance.receipt import write_receipt
+from diffeode.study.inventory import Inventory, dataset_names, description, overview, take_inventory
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -7,11 +7,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from diffeode import io
 from diffeode.errors import DamagedFileError, InputError
-from diffeode.image import Image, Labels
-from diffeode.space import Grid
-from diffeode.transform import Affine, DisplacementField
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField
 
 LAS = np.array([[-2.0, 0, 0, 60], [0, 1.5, 0, -80], [0, 0, 1.0, -40], [0, 0, 0, 1]])
 SHAPE = (7, 6, 5)

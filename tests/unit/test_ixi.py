@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 from trees import IXI_FIXED, ixi_table, write_ixi, write_xls
 
-from diffeode.checksums import Checksums
 from diffeode.datasets.ixi import list_ixi
 from diffeode.datasets.ixi_download import Source, fetch_ixi, fetch_table
 from diffeode.errors import InputError
-from diffeode.receipt import damage, read_receipt
+from diffeode.provenance.checksums import Checksums
+from diffeode.provenance.receipt import damage, read_receipt
 
 PERSONS = 120
 

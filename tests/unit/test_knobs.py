@@ -9,20 +9,6 @@ from computed import PAIR
 from ours import levels, neural_ode
 
 from diffeode.errors import InputError
-from diffeode.methods import registry, runs
-from diffeode.methods.base import Machine
-from diffeode.methods.knobs import (
-    Between,
-    Several,
-    as_parameters,
-    between,
-    changed,
-    dotted,
-    fields_of,
-    knob,
-    knob_of,
-    names_of,
-)
 from diffeode.methods.neural_ode import (
     BoxKernel,
     FreeGrid,
@@ -39,7 +25,21 @@ from diffeode.methods.neural_ode import (
 from diffeode.methods.neural_ode.penalties import PENALTIES
 from diffeode.methods.neural_ode.similarities import SIMILARITIES
 from diffeode.methods.neural_ode.terms import PenaltyTerm, SimilarityTerm
-from diffeode.methods.page import methods_page
+from diffeode.registration import registry, runs
+from diffeode.registration.base import Machine
+from diffeode.registration.knobs import (
+    Between,
+    Several,
+    as_parameters,
+    between,
+    changed,
+    dotted,
+    fields_of,
+    knob,
+    knob_of,
+    names_of,
+)
+from diffeode.registration.page import methods_page
 
 METHODS = registry.method_names()
 OURS = [name for name in runs.run_names() if runs.load_run(name).method == "neural-ode"]

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from diffeode import io
 from diffeode.cli import main
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import to_indices, what_is_not_counted
 from diffeode.evaluation.overlap import dice_by_label
-from diffeode.image import Image, Labels
-from diffeode.label_ids import alike_neighbours, looks_like_labels
-from diffeode.space import Grid
+from diffeode.files import io
+from diffeode.files.label_ids import alike_neighbours, looks_like_labels
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
 
 SHAPE = (24, 26, 22)
 GRID = Grid(SHAPE, np.array([[-4.0, 0, 0, 46], [0, 4, 0, -50], [0, 0, 4, -42], [0, 0, 0, 1]]))

@@ -9,26 +9,26 @@ import torch
 import torch.nn.functional as F
 from learned import LEARNED, SMALL, moving_all_by
 
-from diffeode import io
 from diffeode.errors import DamagedFileError, InputError, RegistrationError, TrainingError
-from diffeode.image import Image, Labels, foreground
-from diffeode.losses.dice import dice_loss
-from diffeode.losses.divergence import divergence_from_smooth
-from diffeode.methods.base import Machine, Pair
-from diffeode.methods.registry import make_method
-from diffeode.methods.training import train
-from diffeode.prepare.pair import write_aligned_pair
-from diffeode.receipt import write_receipt
-from diffeode.space import Grid
-from diffeode.training.checkpoint import read_checkpoint
-from diffeode.training.pairs import (
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels, foreground
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import warp_labels
+from diffeode.learning.method_training import train
+from diffeode.learning.pairs import (
     TrainingPair,
     both_ways,
     brain_box,
     require_no_test_person,
     split_by_person,
 )
-from diffeode.transform import warp_labels
+from diffeode.losses.dice import dice_loss
+from diffeode.losses.divergence import divergence_from_smooth
+from diffeode.prepare.pair import write_aligned_pair
+from diffeode.provenance.receipt import write_receipt
+from diffeode.registration.base import Machine, Pair
+from diffeode.registration.registry import make_method
+from diffeode.weights.checkpoint import read_checkpoint
 
 GRID = Grid((26, 28, 24), np.array([[-2.0, 0, 0, 40], [0, 0, 1.5, -30], [0, 2.5, 0, -20], [0, 0, 0, 1]]))
 SHIFT_VOX = np.array([2.0, -3.0, 1.0])

@@ -14,7 +14,7 @@ from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.meshnet import MeshNet, load_meshnet
 from diffeode.prepare.step_tool import silent
 from diffeode.prepare.steps import mindgrab, subcortical
-from diffeode.weights import find
+from diffeode.weights.catalogue import find
 
 TINY = Architecture(channels=3, classes=2, dilations=(2, 1), normalised=True, activation="gelu")
 PLAIN = Architecture(channels=4, classes=3, dilations=(1, 3, 1), normalised=False, activation="elu")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diffeode import cli
-from diffeode.methods import knobs, page, registry
+from diffeode.registration import knobs, page, registry
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 METHODS = registry.method_names()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from diffeode.methods_section import as_html, as_markdown, facts_of, methods_section
 from diffeode.prepare.described import described
 from diffeode.prepare.recipe import recipe_choices
-from diffeode.study_files import load_study
+from diffeode.study.files import load_study
+from diffeode.study.methods_section import as_html, as_markdown, facts_of, methods_section
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SILENT = {("bias", "none"), ("template", "none"), ("through", "direct")}

@@ -8,8 +8,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from diffeode import io
-from diffeode.checked_yaml import read_yaml
 from diffeode.cli import main
 from diffeode.datasets.bids import list_scans
 from diffeode.datasets.demographics import read_table
@@ -17,12 +15,14 @@ from diffeode.datasets.pairs import draw_pairs
 from diffeode.descriptors.learned import weights_file
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
-from diffeode.image import Image
-from diffeode.landmarks import read_landmarks
-from diffeode.methods.registry import make_method
-from diffeode.presence import lies_at, require_file, why_no_file, without_hidden
-from diffeode.space import Grid
-from diffeode.training.checkpoint import read_checkpoint
+from diffeode.files import io
+from diffeode.files.checked_yaml import read_yaml
+from diffeode.files.landmarks import read_landmarks
+from diffeode.files.presence import lies_at, require_file, why_no_file, without_hidden
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
+from diffeode.registration.registry import make_method
+from diffeode.weights.checkpoint import read_checkpoint
 
 
 def _link(path: Path, target: str) -> None:

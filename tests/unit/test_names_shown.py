@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 import diffeode.figures
-from diffeode import io
 from diffeode.cli import main
 from diffeode.figures import style
 from diffeode.figures.training_curves import training_curves
-from diffeode.image import Image
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
 from diffeode.names import readable
-from diffeode.space import Grid
 
 NAMES = [
     r"t1_$\frac$",

@@ -5,14 +5,14 @@ import importlib
 import numpy as np
 import pytest
 
-from diffeode import io
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
-from diffeode.image import Image
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
 from diffeode.prepare import meshnet
 from diffeode.prepare.conform import conform
 from diffeode.prepare.steps import mindgrab, subcortical
-from diffeode.space import Grid
 
 PSR = Grid((41, 41, 39), np.array([[0, 0, 3.0, -57], [-3.0, 0, 0, 60], [0, 3.0, 0, -60], [0, 0, 0, 1]]))
 REPOSITORY_LABELS = "config/labels/meshnet.tsv"

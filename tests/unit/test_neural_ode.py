@@ -11,16 +11,16 @@ import torch
 from ours import levels, neural_ode
 from scipy import ndimage
 
-from diffeode import io
 from diffeode.errors import InputError, RegistrationError
 from diffeode.evaluation.jacobian import jacobian_metrics
+from diffeode.files import io
 from diffeode.flows.integrate import GRADIENTS, SOLVERS
 from diffeode.flows.operator import BOUNDARIES
 from diffeode.flows.unfold import Unfolded
-from diffeode.image import Image, foreground
+from diffeode.geometry.image import Image, foreground
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField, warp_image, warp_labels
 from diffeode.losses.similarity import MIND_FORMS
-from diffeode.methods.base import Machine, Pair
-from diffeode.methods.knobs import changed, knob_of, leaves_of
 from diffeode.methods.neural_ode import (
     BoxKernel,
     DescentSettings,
@@ -33,12 +33,12 @@ from diffeode.methods.neural_ode import (
 )
 from diffeode.methods.neural_ode import energy as energies
 from diffeode.methods.neural_ode.similarities import SIMILARITIES
-from diffeode.methods.runs import load_run
 from diffeode.optimise.loop import SCHEDULES
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.scan import prepare_image
-from diffeode.space import Grid
-from diffeode.transform import Affine, DisplacementField, warp_image, warp_labels
+from diffeode.registration.base import Machine, Pair
+from diffeode.registration.knobs import changed, knob_of, leaves_of
+from diffeode.registration.runs import load_run
 
 QUICK = levels((2.0, 1.0), (30, 15))
 NETWORK = {"velocity.field": "network"}

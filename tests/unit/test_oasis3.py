@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from trees import CDR_TABLE, OASIS3_FIXED, RATINGS, write_image, write_oasis3
 
-from diffeode import io
 from diffeode.datasets.demographics import GROUPS
 from diffeode.datasets.oasis3 import list_oasis3
 from diffeode.datasets.scan import Scan
 from diffeode.errors import InputError
+from diffeode.files import io
 
 PERSONS = 150
 

@@ -9,8 +9,8 @@ import yaml
 from trees import IXI_FIXED, OASIS3_FIXED, write_ixi, write_oasis3
 
 from diffeode.errors import InputError
-from diffeode.study import Study
-from diffeode.study_files import load_study
+from diffeode.study.files import load_study
+from diffeode.study.model import Study
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,10 @@ from scipy import ndimage
 
 from diffeode.datasets.virtual import make_cohort
 from diffeode.errors import DamagedFileError, InputError
-from diffeode.image import Image
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
 from diffeode.prepare.brain import stripped_brain, without_negatives
 from diffeode.prepare.plausible import read_plausible
-from diffeode.space import Grid
 
 SHAPE = (40, 44, 36)
 AFFINE = np.array([[-4.0, 0, 0, 80], [0, 4, 0, -90], [0, 0, 4, -70], [0, 0, 0, 1]])

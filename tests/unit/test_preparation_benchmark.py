@@ -7,9 +7,9 @@ from _prepare import REFERENCE, _brain_scores, _segmentation_scores, inverted
 from _tables import Table
 from preparation import cases
 
-from diffeode.image import Image
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
 from diffeode.prepare.steps.subcortical import STRUCTURES
-from diffeode.space import Grid
 
 COSTS = {"cpu_seconds": 70.0, "seconds": 80.0, "peak_memory_mb": 2900.0}
 ABOUT = {"threads": 1, "code": "c", "failed": "", "machine": "M", "torch": "2", "date": "2026-01-01"}

@@ -10,7 +10,6 @@ import pytest
 from matplotlib.colors import rgb_to_hsv
 from matplotlib.figure import Figure
 
-from diffeode import io
 from diffeode.errors import InputError
 from diffeode.evaluation.preparation import COLUMNS, PreparedScan, flag, measure, robust_z
 from diffeode.evaluation.similarity import normalised_mutual_information
@@ -19,11 +18,12 @@ from diffeode.figures.edges import EDGE_COLOUR
 from diffeode.figures.preparation import PLANES as PICTURED
 from diffeode.figures.preparation import preparation_picture
 from diffeode.figures.style import rgb
-from diffeode.image import Image, Labels
-from diffeode.receipt import write_receipt
-from diffeode.space import Grid
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, warp_image
+from diffeode.provenance.receipt import write_receipt
 from diffeode.statistics.preparation import gather, write_preparation
-from diffeode.transform import Affine, warp_image
 
 GRID = Grid((40, 48, 44), [[4, 0, 0, -80], [0, 4, 0, -95], [0, 0, 4, -70], [0, 0, 0, 1]])
 TO_SCAN = Affine([[0.9, 0, 0, 5], [0, 0.8, 0, -4], [0, 0, 0.95, 6], [0, 0, 0, 1]])

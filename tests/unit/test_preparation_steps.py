@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from diffeode import io
-from diffeode.checksums import Checksums
 from diffeode.datasets.bids import list_scans
 from diffeode.errors import DamagedFileError, InputError
-from diffeode.image import Image, Labels
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, warp_labels
 from diffeode.prepare import correct as correct_module
 from diffeode.prepare import strip as strip_module
 from diffeode.prepare.correct import correct
@@ -21,9 +22,8 @@ from diffeode.prepare.scan import prepare_scan
 from diffeode.prepare.step_tool import StepTool
 from diffeode.prepare.strip import strip
 from diffeode.prepare.units import Before, Placement, write_placement
-from diffeode.receipt import damage, read_receipt
-from diffeode.space import Grid
-from diffeode.transform import Affine, warp_labels
+from diffeode.provenance.checksums import Checksums
+from diffeode.provenance.receipt import damage, read_receipt
 
 GRID = Grid((40, 44, 36), [[0, 0, 3.2, -60], [-3.0, 0, 0, 62], [0, 2.8, 0, -56], [0, 0, 0, 1]])
 TEMPLATE = Grid((48, 52, 44), [[3.0, 0, 0, -72], [0, 3.0, 0, -76], [0, 0, 3.0, -64], [0, 0, 0, 1]])

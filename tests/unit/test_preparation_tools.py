@@ -22,7 +22,7 @@ NEW_TOOL = '''
 """Keeps the left half of a head."""
 
 from diffeode.prepare.step_tool import StepTool
-from diffeode.tools import Tool
+from diffeode.programs.tools import Tool
 
 
 def left_half(image, scan_name, resources):
@@ -44,19 +44,19 @@ ASKED = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from diffeode import io
+from diffeode.files import io
 from diffeode.datasets.bids import list_scans
 from diffeode.errors import InputError
-from diffeode.image import Image
-from diffeode.methods_section import facts_of, methods_section
+from diffeode.geometry.image import Image
+from diffeode.study.methods_section import facts_of, methods_section
 from diffeode.prepare.needs import missing
 from diffeode.prepare.page import tools_table
 from diffeode.prepare.recipe import Recipe
 from diffeode.prepare.strip import strip
 from diffeode.prepare.units import Before
-from diffeode.source import code_hash
-from diffeode.space import Grid
-from diffeode.study_files import load_dataset, load_study
+from diffeode.provenance.source import code_hash
+from diffeode.geometry.space import Grid
+from diffeode.study.files import load_dataset, load_study
 
 def refused(call):
     try:

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from diffeode import io
-from diffeode.checksums import Checksums
 from diffeode.datasets.bids import list_scans
 from diffeode.datasets.scan import Scan
 from diffeode.errors import DamagedFileError, InputError
-from diffeode.image import Image, Labels
-from diffeode.landmarks import read_landmarks
-from diffeode.methods.harness import read_task
+from diffeode.files import io
+from diffeode.files.landmarks import read_landmarks
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.resample import antialiased
+from diffeode.geometry.space import Grid
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
 from diffeode.prepare.pair import align_pair, write_aligned_pair
@@ -26,9 +26,9 @@ from diffeode.prepare.scan import prepare_image, prepare_scan
 from diffeode.prepare.step_tool import Resources
 from diffeode.prepare.steps.n4 import n4
 from diffeode.prepare.units import Before
-from diffeode.receipt import damage, read_receipt
-from diffeode.resample import antialiased
-from diffeode.space import Grid
+from diffeode.provenance.checksums import Checksums
+from diffeode.provenance.receipt import damage, read_receipt
+from diffeode.registration.harness import read_task
 
 GRID = Grid((20, 22, 24), [[-4.5, 0, 0, 36], [0, 4.5, 0, -45], [0, 0, 4.5, -27], [0, 0, 0, 1]])
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from diffeode.errors import InputError
-from diffeode.methods import base, knobs, registry, runs
 from diffeode.methods.neural_ode import Gradient, Levels
+from diffeode.registration import base, knobs, registry, runs
 
 BASELINES = ("affine", "ants-syn", "convexadam", "identity")
 
@@ -222,7 +222,7 @@ def test_packages_of_another_environment_are_not_looked_for_in_this_one(unreacha
 def test_looking_at_every_run_imports_no_heavy_package():
     """What third parties bring stays inside the methods, so that looking is quick and works without them."""
     code = (
-        "import sys; from diffeode.methods.runs import load_run, run_names;"
+        "import sys; from diffeode.registration.runs import load_run, run_names;"
         "[load_run(name).build() for name in run_names()];"
         "print(*{'torch', 'ants', 'convexAdam', 'nilearn', 'matplotlib'} & set(sys.modules))"
     )

@@ -5,10 +5,11 @@ from textwrap import dedent
 
 import pytest
 
-from diffeode import io, source
-from diffeode.image import Image
-from diffeode.seals import broken_seal, seal
-from diffeode.source import code_hash, definitions_reached, modules_reached
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.provenance import source
+from diffeode.provenance.seals import broken_seal, seal
+from diffeode.provenance.source import code_hash, definitions_reached, modules_reached
 
 PACKAGE = {
     "__init__": "",
@@ -90,8 +91,8 @@ def test_what_a_definition_uses_is_followed_from_name_to_name(package):
 
 
 def test_a_definition_may_be_named_by_itself():
-    assert code_hash(io.read_image) == code_hash("diffeode.io:read_image") != code_hash(io.write_image)
-    assert code_hash(Image) == code_hash("diffeode.image:Image")
+    assert code_hash(io.read_image) == code_hash("diffeode.files.io:read_image") != code_hash(io.write_image)
+    assert code_hash(Image) == code_hash("diffeode.geometry.image:Image")
 
 
 WAYS_TO_USE = {
@@ -285,6 +286,20 @@ def test_words_layout_and_annotations_do_not_count(package, change):
     package.write(numbers=dedent(PACKAGE["numbers"]).replace(old, new))
     assert old in dedent(PACKAGE["numbers"])
     assert code_hash("diffeode.sums:total") == before["y: int" in new]
+
+
+KNOB = "from diffeode.knobs import between, knob\nclass f:\n    x: int = knob(1, between(0, 9), 'Number of steps')\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "counts"), [("steps'", "bins', 'mm'", False), ("9", "8", True), ("(1", "(2", True)]
+)
+def test_of_a_knob_its_default_and_range_count_and_its_words_do_not(package, old, new, counts):
+    package.write(knobs="def knob(*a): return a\ndef between(*a): return a\n", user=KNOB)
+    before = code_hash("diffeode.user:f")
+    assert old in KNOB
+    package.write(user=KNOB.replace(old, new))
+    assert (code_hash("diffeode.user:f") != before) == counts
 
 
 DIFFERENT = {

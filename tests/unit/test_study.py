@@ -10,8 +10,8 @@ from trees import write_ixi, write_oasis3
 
 from diffeode.datasets.selection import Selection
 from diffeode.errors import InputError
-from diffeode.study import Side
-from diffeode.study_files import expand, load_dataset, load_study, require_untrained, require_writable
+from diffeode.study.files import expand, load_dataset, load_study, require_untrained, require_writable
+from diffeode.study.model import Side
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -59,7 +59,7 @@ def test_both_ways_of_giving_a_study_agree():
 
 
 def test_time_limits_are_the_study_s_or_the_run_s_own(repository, monkeypatch):
-    monkeypatch.setattr("diffeode.methods.runs.runs_folder", lambda: repository / "config" / "methods")
+    monkeypatch.setattr("diffeode.registration.runs.runs_folder", lambda: repository / "config" / "methods")
     rewrite(repository / "config" / "methods" / "affine.yaml", time_limit_minutes=5)
     study = load_study(demo(time_limit_minutes=60), repository)
     assert (study.time_limit("affine"), study.time_limit("identity")) == (5, 60)

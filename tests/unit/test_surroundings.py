@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffeode import io
 from diffeode.cli import main
 from diffeode.cli.arguments import processors, threads
 from diffeode.cli.main import _parser
 from diffeode.errors import InputError
 from diffeode.figures import style
-from diffeode.image import Image, Labels
-from diffeode.receipt import write_receipt
-from diffeode.seals import seal
-from diffeode.space import Grid
-from diffeode.surroundings import require_usable
-from diffeode.transform import Affine, DisplacementField
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField
+from diffeode.process.surroundings import require_usable
+from diffeode.provenance.receipt import write_receipt
+from diffeode.provenance.seals import seal
 
 GRID = Grid((16, 16, 16), np.diag([8.0, 8, 8, 1]))
 INSIDE = np.linalg.norm(GRID.points_mm() - GRID.centre_mm, axis=-1) < 45
@@ -72,7 +72,7 @@ def test_a_registration_does_without_streams_and_with_a_notebooks_backend(tmp_pa
 def test_a_closed_stream_leads_nowhere_and_no_file_takes_its_place(tmp_path, number):
     program = (
         f"import os; os.close({number})\n"
-        "from diffeode.surroundings import settle; settle()\n"
+        "from diffeode.process.surroundings import settle; settle()\n"
         f"import sys; assert None not in (sys.stdin, sys.stdout, sys.stderr)\n"
         f"assert os.path.samestat(os.fstat({number}), os.stat(os.devnull)) and os.get_inheritable({number})\n"
         f"file = open({str(tmp_path / 'file')!r}, 'w'); assert file.fileno() > 2"
@@ -81,7 +81,7 @@ def test_a_closed_stream_leads_nowhere_and_no_file_takes_its_place(tmp_path, num
 
 
 def test_a_name_that_standard_output_cannot_show_is_spelled_out(tmp_path):
-    program = "from diffeode.surroundings import settle; settle(); print('scan\\udcff-\\u00fc')"
+    program = "from diffeode.process.surroundings import settle; settle(); print('scan\\udcff-\\u00fc')"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "scan\\udcff-\\xfc\n"
@@ -228,10 +228,10 @@ def test_without_compiled_code_torch_does_the_work(tmp_path):
     program = (
         "import numpy as np, torch\n"
         "from diffeode.fused.compiler import compiled_mark, serves\n"
-        "from diffeode.image import Image, foreground\n"
-        "from diffeode.methods.base import Machine, Pair\n"
+        "from diffeode.geometry.image import Image, foreground\n"
+        "from diffeode.registration.base import Machine, Pair\n"
         "from diffeode.methods.neural_ode import Levels, LocalCorrelation, Mind, MutualInformation, NeuralODE\n"
-        "from diffeode.space import Grid\n"
+        "from diffeode.geometry.space import Grid\n"
         "assert not serves(torch.zeros(1, 1, 8, 8, 8)) and compiled_mark() is None\n"
         "v = np.random.default_rng(7).random((16, 16, 16), dtype=np.float32)\n"
         "fixed, moving = (Image(a, Grid(a.shape, np.eye(4))) for a in (v, v[::-1].copy()))\n"

@@ -8,19 +8,19 @@ import pytest
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 from scipy.spatial.transform import Rotation
 
-from diffeode import io
 from diffeode.datasets.scan import Scan
 from diffeode.errors import InputError
-from diffeode.image import Image
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, warp_image
 from diffeode.prepare.affine import affine_registration, rigid_registration
 from diffeode.prepare.place import place
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.steps.icbm152 import icbm152
 from diffeode.prepare.template import Template, align_through_t1w, align_to_template, given, overlap
 from diffeode.prepare.units import Before, Placement, write_placement
-from diffeode.receipt import read_receipt
-from diffeode.space import Grid
-from diffeode.transform import Affine, warp_image
+from diffeode.provenance.receipt import read_receipt
 
 FIELD = Grid((60, 60, 60), [[4, 0, 0, -120], [0, 4, 0, -135], [0, 0, 4, -115], [0, 0, 0, 1]])
 

@@ -23,7 +23,7 @@ def test_both_run_on_what_was_asked(before):
     assert (
         printed(f"""
 import numba, torch
-from diffeode.threads import use_threads
+from diffeode.process.threads import use_threads
 {before}
 use_threads(1)
 from diffeode.fused.__main__ import compile_all
@@ -38,7 +38,7 @@ def test_no_more_than_there_are_processors():
     assert (
         printed("""
 import numba, torch
-from diffeode.threads import use_threads
+from diffeode.process.threads import use_threads
 use_threads(10**6)
 print(torch.get_num_threads() == numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS)
 """)
@@ -50,7 +50,7 @@ def test_they_are_given_back():
     assert (
         printed("""
 import torch, numba
-from diffeode.threads import on_threads
+from diffeode.process.threads import on_threads
 torch.set_num_threads(3)
 (torch.ones(10**6) + 1).sum()
 with on_threads(1):
@@ -65,10 +65,10 @@ def test_a_map_does_not_know_what_torch_did_before():
     """Sums of many values depend on the number of threads, so a map would tell them apart."""
     program = """
 import hashlib, numpy as np, torch
-from diffeode.image import Image, foreground
-from diffeode.methods.base import Machine, Pair
+from diffeode.geometry.image import Image, foreground
+from diffeode.registration.base import Machine, Pair
 from diffeode.methods.neural_ode import Levels, LocalCorrelation, Mind, MutualInformation, NeuralODE
-from diffeode.space import Grid
+from diffeode.geometry.space import Grid
 {before}
 values = np.random.default_rng(7).random((40, 40, 40), dtype=np.float32)
 fixed, moving = (Image(v, Grid(v.shape, np.eye(4))) for v in (values, values[::-1].copy()))

@@ -12,9 +12,9 @@ from patience import LIMITS_S
 from standins import only_these, stand_in
 
 from diffeode.errors import InputError, RegistrationError, ToolError
-from diffeode.methods.registry import method_names, missing_needs
-from diffeode.tools import MRI_NORMALIZE, REG_F3D, Limits, Tool, all_tools, find, identities, locate, run
-from diffeode.watch import watched
+from diffeode.process.watch import watched
+from diffeode.programs.tools import MRI_NORMALIZE, REG_F3D, Limits, Tool, all_tools, find, identities, locate, run
+from diffeode.registration.registry import method_names, missing_needs
 
 TOOL = Tool("tool", "Tools", "https://example.org/tools", ("--version",), ((1, 5), (3,)))
 

@@ -17,8 +17,7 @@ from torch import nn
 from diffeode.errors import DamagedFileError, InputError, TrainingError
 from diffeode.figures import style
 from diffeode.figures.training_curves import training_curves
-from diffeode.training.checkpoint import About, read_checkpoint, write_checkpoint
-from diffeode.training.loop import (
+from diffeode.learning.loop import (
     BEST,
     CURVES,
     LAST,
@@ -29,6 +28,7 @@ from diffeode.training.loop import (
     train,
     train_by_content,
 )
+from diffeode.weights.checkpoint import About, read_checkpoint, write_checkpoint
 
 SETTINGS = Settings(steps=25, learning_rate=1e-2, interval=10, schedule="cosine", criterion="validation_loss", seed=3)
 TRUTH = torch.tensor([[1.0, -2.0, 0.5]])

@@ -5,9 +5,9 @@ import pytest
 from scipy import ndimage
 
 from diffeode.errors import InputError
-from diffeode.image import Image, Labels, bounding_box, foreground, sample
-from diffeode.space import Grid
-from diffeode.transform import Affine, Chain, DisplacementField, densify, invert, warp_image, warp_labels
+from diffeode.geometry.image import Image, Labels, bounding_box, foreground, sample
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, Chain, DisplacementField, densify, invert, warp_image, warp_labels
 
 LAS = np.array([[-2.0, 0, 0, 60], [0, 1.5, 0, -80], [0, 0, 1.0, -40], [0, 0, 0, 1]])
 GRID = Grid((9, 8, 7), LAS)

@@ -5,12 +5,12 @@ import os
 
 import pytest
 
-from diffeode.checksums import Checksums
 from diffeode.errors import DamagedFileError
-from diffeode.origin import as_json, origin_of
-from diffeode.receipt import add_origin, damage, read_receipt, require_intact, write_receipt
-from diffeode.seals import seal
-from diffeode.upkeep import Kind, Planned, complaints
+from diffeode.provenance.checksums import Checksums
+from diffeode.provenance.origin import as_json, origin_of
+from diffeode.provenance.receipt import add_origin, damage, read_receipt, require_intact, write_receipt
+from diffeode.provenance.seals import seal
+from diffeode.provenance.upkeep import Kind, Planned, complaints
 
 PARAMETERS = {"code": "a" * 64, "seed": 1, "run": {"method": "x", "parameters": {"levels": (2, 1)}}}
 

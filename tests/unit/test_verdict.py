@@ -11,25 +11,25 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from diffeode import io
 from diffeode.cli import main
 from diffeode.datasets.virtual_anatomy import load_template
 from diffeode.evaluation import verdict
 from diffeode.evaluation.anatomy import TURNS, Fit, brain_width_mm, centre_mm, placed, stretch, turned_degrees
 from diffeode.evaluation.verdict import judge, signs_of, turned_note
-from diffeode.image import Image
-from diffeode.methods.base import Machine
-from diffeode.methods.harness import Task, register, register_to_folder
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField, Transform, densify, warp_image
 from diffeode.methods.identity import Identity
-from diffeode.methods.runs import Run
 from diffeode.prepare import search
 from diffeode.prepare.affine import affine_registration
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.scan import prepare_image
 from diffeode.prepare.search import searched_affine
-from diffeode.space import Grid
-from diffeode.transform import Affine, DisplacementField, Transform, densify, warp_image
+from diffeode.registration.base import Machine
+from diffeode.registration.harness import Task, register, register_to_folder
+from diffeode.registration.runs import Run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GRID = Grid((20, 20, 20), np.diag([2.0, 2.0, 2.0, 1.0]))

@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diffeode import io
-from diffeode.checksums import Checksums
 from diffeode.datasets import virtual
 from diffeode.datasets.bids import list_scans
 from diffeode.datasets.virtual import dementia_rating, make_cohort, planned_scans
@@ -17,10 +15,12 @@ from diffeode.datasets.virtual_anatomy import Ellipsoid, load_template, template
 from diffeode.datasets.virtual_contrast import acquire, person_grid, template_contrast
 from diffeode.datasets.virtual_deformation import ATROPHY, exponential, jacobian
 from diffeode.errors import InputError
-from diffeode.image import sample
-from diffeode.receipt import damage
-from diffeode.space import Grid
-from diffeode.transform import DisplacementField
+from diffeode.files import io
+from diffeode.geometry.image import sample
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import DisplacementField
+from diffeode.provenance.checksums import Checksums
+from diffeode.provenance.receipt import damage
 
 SEED = 7
 person_transform = cache(virtual.person_transform)

@@ -14,7 +14,7 @@ import pytest
 from patience import LIMITS_S
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.watch import LONGEST_MINUTES, Terminated, terminated_like_exit, watched
+from diffeode.process.watch import LONGEST_MINUTES, Terminated, terminated_like_exit, watched
 
 QUICK = 0.5 / 60
 """A limit of half a second, in minutes."""
@@ -140,7 +140,7 @@ def test_a_process_that_hangs_or_dies_is_one_sentence(work, limit, reason):
 
 
 def test_code_that_never_comes_back_to_python_is_ended_too(monkeypatch):
-    monkeypatch.setattr("diffeode.watch._GRACE_S", 0.2)
+    monkeypatch.setattr("diffeode.process.watch._GRACE_S", 0.2)
     before = psutil.Process().children()
     with pytest.raises(RegistrationError, match="time limit"):
         watched(hang_without_python, QUICK)
@@ -175,7 +175,7 @@ def test_the_work_ends_with_the_one_that_watches(number, tmp_path):
         pytest.skip("only Linux tells a child that its parent was killed")
     pid_file = tmp_path / "pid"
     code = (
-        "import os, time; from pathlib import Path; from diffeode.watch import watched\n"
+        "import os, time; from pathlib import Path; from diffeode.process.watch import watched\n"
         f"watched(lambda: (Path({str(pid_file)!r}).write_text(str(os.getpid())), time.sleep(600)))"
     )
     watching = subprocess.Popen([sys.executable, "-c", code])

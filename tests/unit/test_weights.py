@@ -6,8 +6,10 @@ import os
 import pytest
 import yaml
 
-from diffeode import cli, weights, weights_download
+from diffeode import cli
 from diffeode.errors import InputError
+from diffeode.weights import catalogue as weights
+from diffeode.weights import fetch as weights_download
 
 CONTENT = b"numbers learned by a network"
 ENTRY = {

@@ -2,10 +2,10 @@
 
 import pytest
 
-from diffeode import weights
 from diffeode.errors import InputError
-from diffeode.methods.registry import make_method, method_class, method_names
 from diffeode.prepare.needs import weights_read
+from diffeode.registration.registry import make_method, method_class, method_names
+from diffeode.weights import catalogue as weights
 
 TRAINED = [name for name in method_names() if method_class(name).trained]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffeode.image import Image
-from diffeode.io import read_displacement, read_image, write_image
-from diffeode.methods.runs import run_names
-from diffeode.space import Grid
+from diffeode.files.io import read_displacement, read_image, write_image
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
+from diffeode.registration.runs import run_names
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffeode import io
 from diffeode.datasets.scan import Scan
 from diffeode.errors import InputError
-from diffeode.image import Image
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
 from diffeode.prepare.scan import prepare_scan
 from diffeode.prepare.units import Before
-from diffeode.space import Grid
 
 
 def refuse(number: int):

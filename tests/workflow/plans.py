@@ -89,7 +89,7 @@ def plan(options: list[str]) -> Plan:
 def _recorded_code_hashes() -> dict[str, frozenset[str]]:
     """Filled, as the study is planned, with what each hash of code was made of."""
     sys.path.insert(0, str(Path("src").resolve()))
-    from diffeode import source
+    from diffeode.provenance import source
 
     covered, hashed = {}, source.code_hash
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from diffeode.errors import InputError
-from diffeode.study_files import load_study, require_untrained
+from diffeode.study.files import load_study, require_untrained
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 

@@ -8,10 +8,10 @@ import pytest
 from made import kinds
 from plans import Job
 
-from diffeode.methods.registry import method_class, method_module
 from diffeode.prepare.registry import scaling_tool
-from diffeode.source import CANNOT_CHANGE_NUMBERS
-from diffeode.weights import load_weights
+from diffeode.provenance.source import CANNOT_CHANGE_NUMBERS
+from diffeode.registration.registry import method_class, method_module
+from diffeode.weights.catalogue import load_weights
 
 pytestmark = pytest.mark.workflow
 
@@ -81,7 +81,7 @@ def test_a_run_s_identity_covers_its_own_method_and_no_other(rich_plan, rule):
         own = job.handed.params.run["method"]
         assert f"{method_class(own).__module__}:{method_class(own).__name__}" in covered
         assert {name.split(":")[0] for name in covered}.isdisjoint(method_module(name) for name in names - {own})
-    trained = {"diffeode.networks.voxelmorph", "diffeode.training.loop"}
+    trained = {"diffeode.networks.voxelmorph", "diffeode.learning.loop"}
     assert trained <= {name.split(":")[0] for name in rich_plan.covered[rich_plan.the("train").handed.params.code]}
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import standins
 
-from diffeode import io
 from diffeode.datasets.virtual import make_cohort
-from diffeode.image import Image
+from diffeode.files import io
+from diffeode.geometry.image import Image
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 

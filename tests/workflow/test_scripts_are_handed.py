@@ -227,7 +227,7 @@ def test_a_pair_is_aligned_as_its_experiment_says(rich_plan, run_script, experim
 
 
 def test_a_run_is_trained_on_the_pairs_of_its_experiment(rich_plan, run_script):
-    trained = run_script(rich_plan.the("train"), "diffeode.methods.training.train_to_folder")
+    trained = run_script(rich_plan.the("train"), "diffeode.learning.method_training.train_to_folder")
     (what, pairs, where, machine, about), _ = trained.call
     assert (what.name, what.method, what.parameters) == (
         "learned",
@@ -246,7 +246,7 @@ def test_a_run_is_trained_on_the_pairs_of_its_experiment(rich_plan, run_script):
 
 
 def test_the_course_of_a_training_is_drawn(rich_plan, run_script):
-    names = ("diffeode.figures.training_curves.training_curves", "diffeode.receipt.require_intact")
+    names = ("diffeode.figures.training_curves.training_curves", "diffeode.provenance.receipt.require_intact")
     drawn_, _ = run_script(rich_plan.the("training_curves"), *names)
     curves = Path("results/trained/learned-from/learned/curves.tsv")
     outs = [Path(f"results/studies/rich/figures/training/learned.{kind}") for kind in ("svg", "png")]
@@ -255,11 +255,11 @@ def test_the_course_of_a_training_is_drawn(rich_plan, run_script):
 
 
 def test_a_descriptor_is_trained_as_its_file_says(rich_plan, run_script, rich):
-    loop, material = "diffeode.training.loop", "diffeode.descriptors.learning.material"
+    loop, material = "diffeode.learning.loop", "diffeode.learning.descriptor.material"
     settings = SimpleNamespace(criterion="its criterion")
     threads, trained, read, drawn_, removed = run_script(
         rich_plan.the("descriptor_weights"),
-        "diffeode.threads.use_threads",
+        "diffeode.process.threads.use_threads",
         f"{material}.train_descriptor",
         f"{material}.read_training",
         "diffeode.figures.training_curves.training_curves",
@@ -281,11 +281,11 @@ def registered(run_script, job):
     """How a registration is called: run, task, machine, folder, provenance, limit in minutes."""
     given, read, _, _, _ = run_script(
         job,
-        "diffeode.methods.harness.register_to_folder",
-        "diffeode.methods.harness.read_task",
-        "diffeode.methods.registry.programs_of",
-        "diffeode.methods.runs.require_intact",
-        "diffeode.receipt.read_receipt",
+        "diffeode.registration.harness.register_to_folder",
+        "diffeode.registration.harness.read_task",
+        "diffeode.registration.registry.programs_of",
+        "diffeode.registration.runs.require_intact",
+        "diffeode.provenance.receipt.read_receipt",
         register_to_folder=True,
         read_receipt={"suspect": False},
         read_task="its task",
@@ -464,10 +464,10 @@ def test_fixed_scans_are_shown_with_their_groups(rich_plan, run_script, experime
 def test_the_methods_section_hears_of_every_receipt(rich_plan, run_script):
     read, said, _, _ = run_script(
         rich_plan.the("methods_section"),
-        "diffeode.receipt.read_receipt",
-        "diffeode.methods_section.methods_section",
-        "diffeode.methods_section.as_markdown",
-        "diffeode.methods_section.as_html",
+        "diffeode.provenance.receipt.read_receipt",
+        "diffeode.study.methods_section.methods_section",
+        "diffeode.study.methods_section.as_markdown",
+        "diffeode.study.methods_section.as_html",
         as_markdown="text",
         as_html="page",
     )

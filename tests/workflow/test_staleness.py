@@ -168,7 +168,7 @@ def reword(clone) -> None:
 
 
 _IDENTITY = "src/diffeode/methods/identity.py"
-_HARNESS = "src/diffeode/methods/harness.py"
+_HARNESS = "src/diffeode/registration/harness.py"
 _UNIT = {"register": 1, "evaluate": 1}
 _RUN_AGAIN = {"register": 2, "evaluate": 2}
 _SCAN_AGAIN = {"prepare": 1, "align": 1, "register": 2, "evaluate": 2}
@@ -214,7 +214,7 @@ CHANGES = {
         {"significance": 1},
     ),
     "a function that nothing uses": (
-        edit("src/diffeode/io.py", "import annotations", "import annotations\n\ndef unused():\n    return 1"),
+        edit("src/diffeode/files/io.py", "import annotations", "import annotations\n\ndef unused():\n    return 1"),
         {},
     ),
     "the title of the study": (edit("config/config.yaml", "that ages", "that aged"), _TABLES_ALONE),

@@ -150,7 +150,7 @@ def test_a_failure_is_recorded_and_the_others_finish(finished):
 FAILING = """
 from dataclasses import dataclass
 from diffeode.errors import RegistrationError
-from diffeode.methods.base import Method
+from diffeode.registration.base import Method
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from diffeode.errors import RegistrationError
-from diffeode.receipt import write_receipt
+from diffeode.provenance.receipt import write_receipt
 
 pytestmark = pytest.mark.workflow
 

@@ -16,9 +16,9 @@ sys.path[:0] = [f"{workflow.basedir}/src", f"{workflow.basedir}/workflow/lib"]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")])))
 
 from diffeode.errors import InputError
-from diffeode.source import code_hash
-from diffeode.study_files import load_study, require_nameable, require_writable, study_paths
-from diffeode.tools import FOLDERS
+from diffeode.provenance.source import code_hash
+from diffeode.study.files import load_study, require_nameable, require_writable, study_paths
+from diffeode.programs.tools import FOLDERS
 
 from snakemake_internals import Internals
 

@@ -1,16 +1,16 @@
 """Before Snakemake plans: what is missing here for the work ahead, and what is damaged, failed or stale.
 
-What is up to date is judged here alone (diffeode.upkeep). So an input is ancient to Snakemake unless it is made again:
+What is up to date is judged here alone (diffeode.provenance.upkeep). So an input is ancient to Snakemake unless it is made again:
 neither times of files nor Snakemake's memory decides, and results that were copied or restored are judged as any others.
 """
 
 from collections import defaultdict
 from functools import cache
 
-from diffeode.checksums import Checksums
-from diffeode.methods.runs import obstacles
+from diffeode.provenance.checksums import Checksums
+from diffeode.registration.runs import obstacles
 from diffeode.prepare.needs import missing
-from diffeode.upkeep import Kind, Planned, complaints, files_to_compare
+from diffeode.provenance.upkeep import Kind, Planned, complaints, files_to_compare
 
 from snakemake_internals import ancient_unless
 

@@ -1,6 +1,6 @@
 """What the study hands to its user, and whether all went well."""
 
-from diffeode.methods_section import facts_of
+from diffeode.study.methods_section import facts_of
 
 
 report: "../report/workflow.rst"

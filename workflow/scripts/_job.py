@@ -23,7 +23,7 @@ def job(snakemake) -> Iterator[Callable[[str], None]]:
     """
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(snakemake.threads)
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
-    from diffeode.surroundings import settle
+    from diffeode.process.surroundings import settle
 
     settle()
     console = os.fdopen(os.dup(2), "w", buffering=1)
@@ -67,15 +67,15 @@ def _facts(snakemake) -> Iterator[str]:
 
 
 def _origin(snakemake) -> dict[str, Any]:
-    from diffeode.origin import origin_of
+    from diffeode.provenance.origin import origin_of
 
     return origin_of(map(str, snakemake.input), dict(snakemake.params.items()))
 
 
 def _put_on_record(snakemake, origin: dict[str, Any]) -> None:
     """Write ``origin`` into the receipt of a unit, or into the seals of files that are none."""
-    from diffeode.receipt import RECEIPT, add_origin
-    from diffeode.seals import seal
+    from diffeode.provenance.receipt import RECEIPT, add_origin
+    from diffeode.provenance.seals import seal
 
     files = list(map(Path, snakemake.output))
     receipts = [file for file in files if file.name == RECEIPT]

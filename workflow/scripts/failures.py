@@ -7,8 +7,8 @@ from _job import job
 with job(snakemake):
     import pandas as pd
 
-    from diffeode.io import write_text
-    from diffeode.receipt import read_receipt
+    from diffeode.files.io import write_text
+    from diffeode.provenance.receipt import read_receipt
     from diffeode.statistics.page import write_page
 
     receipts = [

@@ -10,7 +10,7 @@ with job(snakemake):
 
     from diffeode.evaluation.preparation import PreparedScan, measure
     from diffeode.figures.preparation import preparation_picture
-    from diffeode.io import written_whole
+    from diffeode.files.io import written_whole
     from diffeode.prepare.template import chosen_template
     from diffeode.units.scan import ScanUnit
 

@@ -5,9 +5,9 @@ from _job import job
 with job(snakemake):
     from importlib import metadata
 
-    from diffeode.io import write_text
-    from diffeode.methods_section import as_html, as_markdown, methods_section
-    from diffeode.receipt import read_receipt
+    from diffeode.files.io import write_text
+    from diffeode.provenance.receipt import read_receipt
+    from diffeode.study.methods_section import as_html, as_markdown, methods_section
 
     facts = snakemake.params.facts
     sections = methods_section(facts, list(map(read_receipt, snakemake.params.receipts)), metadata.version("snakemake"))

@@ -6,11 +6,11 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake) as say:
-    from diffeode.methods.base import Machine
-    from diffeode.methods.harness import read_task, register_to_folder
-    from diffeode.methods.registry import programs_of
-    from diffeode.methods.runs import Run, with_weights
-    from diffeode.receipt import read_receipt
+    from diffeode.provenance.receipt import read_receipt
+    from diffeode.registration.base import Machine
+    from diffeode.registration.harness import read_task, register_to_folder
+    from diffeode.registration.registry import programs_of
+    from diffeode.registration.runs import Run, with_weights
 
     pair, moving_scan = (Path(receipt).parent for receipt in (snakemake.input.pair, snakemake.input.moving_scan))
     folder = Path(snakemake.output[0]).parent

@@ -5,10 +5,10 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    from diffeode.methods.base import Machine
-    from diffeode.methods.runs import Run
-    from diffeode.methods.training import train_to_folder
-    from diffeode.training.pairs import TrainingPair
+    from diffeode.learning.method_training import train_to_folder
+    from diffeode.learning.pairs import TrainingPair
+    from diffeode.registration.base import Machine
+    from diffeode.registration.runs import Run
 
     units = (snakemake.input.pairs, snakemake.input.fixed_labels, snakemake.input.moving_labels)
     pairs = [

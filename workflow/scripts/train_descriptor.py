@@ -5,10 +5,10 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    from diffeode.descriptors.learning.material import read_training, train_descriptor
     from diffeode.figures.training_curves import training_curves
-    from diffeode.threads import use_threads
-    from diffeode.training.loop import CURVES, remove_checkpoints
+    from diffeode.learning.descriptor.material import read_training, train_descriptor
+    from diffeode.learning.loop import CURVES, remove_checkpoints
+    from diffeode.process.threads import use_threads
 
     use_threads(snakemake.threads)
     description, weights = Path(snakemake.input.description), Path(snakemake.output.weights)

@@ -6,8 +6,8 @@ from _job import job
 
 with job(snakemake):
     from diffeode.figures.training_curves import training_curves
-    from diffeode.methods.training import CRITERION
-    from diffeode.receipt import require_intact
+    from diffeode.learning.method_training import CRITERION
+    from diffeode.provenance.receipt import require_intact
 
     require_intact(snakemake.input[0])
     for out in snakemake.output:

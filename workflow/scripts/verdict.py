@@ -6,7 +6,7 @@ from _job import job
 
 with job(snakemake) as say:
     from diffeode.errors import RegistrationError
-    from diffeode.io import write_text
+    from diffeode.files.io import write_text
 
     def rows_of(table):
         return len(Path(table).read_text(encoding="utf-8").splitlines()) - 1

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from diffeode.errors import InputError
-from diffeode.watch import LONGEST_MINUTES
+from diffeode.process.watch import LONGEST_MINUTES
 
 _LARGEST_SEED = 2**31 - 1
 """ANTs reads seeds as 32-bit integers with a sign."""
@@ -131,7 +131,7 @@ def orientation(text: str) -> str:
     Raises:
         argparse.ArgumentTypeError: ``text`` is none of them.
     """
-    from diffeode.headers import require_orientation
+    from diffeode.files.headers import require_orientation
 
     try:
         return require_orientation(text)

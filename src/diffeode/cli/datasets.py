@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
 
 
 def _datasets(options: argparse.Namespace) -> None:
-    from diffeode.inventory import description, overview_of_all, take_inventory
+    from diffeode.study.inventory import description, overview_of_all, take_inventory
 
     repository = _repository()
     if options.name is None:

@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
 
 
 def _methods(options: argparse.Namespace) -> None:
-    from diffeode.methods.page import methods_page, rows_here
+    from diffeode.registration.page import methods_page, rows_here
 
     if options.markdown:
         print(methods_page(), end="")

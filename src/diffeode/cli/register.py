@@ -11,10 +11,10 @@ from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, add
 from diffeode.cli.delivery import delivered_whole, require_apart
 from diffeode.cli.progress import ProgressLine
 from diffeode.errors import InputError, RegistrationError, SuspectError
-from diffeode.watch import Terminated, watched
+from diffeode.process.watch import Terminated, watched
 
 if TYPE_CHECKING:
-    from diffeode.methods.runs import Run
+    from diffeode.registration.runs import Run
 
 DEFAULT_RUN = "node"
 """The named run that registers where none is named."""
@@ -85,8 +85,8 @@ def _register(options: argparse.Namespace) -> None:
 
 def _runnable(options: argparse.Namespace) -> Run:
     """The run with the hyper-parameters that were set, once all that it needs and reads is known to be there."""
-    from diffeode.methods.registry import missing_needs
-    from diffeode.methods.runs import load_run
+    from diffeode.registration.registry import missing_needs
+    from diffeode.registration.runs import load_run
 
     run = load_run(options.method)
     weights = {} if options.weights is None else {"weights": str(options.weights)}
@@ -102,7 +102,7 @@ def _runnable(options: argparse.Namespace) -> Run:
 
 def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
     """Every file that is read: scans, label maps, and the files that parameters of the run name."""
-    from diffeode.methods.knobs import dotted
+    from diffeode.registration.knobs import dotted
 
     named = [Path(value) for value in dotted(run.parameters).values() if isinstance(value, str) and value]
     return [options.fixed, options.moving, options.labels, options.fixed_labels, *named]
@@ -122,7 +122,7 @@ def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> str:
     """What is suspicious of the result, in a sentence; empty where nothing is."""
     from diffeode.desk.inputs import read_as_told, read_inputs
     from diffeode.desk.registration import register_at_desk
-    from diffeode.methods.base import Machine, require_device
+    from diffeode.registration.base import Machine, require_device
 
     require_device(options.device)
     scans, label_maps = (options.fixed, options.moving), (options.fixed_labels, options.labels)

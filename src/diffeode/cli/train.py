@@ -40,9 +40,9 @@ def add(commands: Any) -> None:
 def _train(options: argparse.Namespace) -> None:
     from diffeode.desk.training import persons_of_dataset, persons_of_files, train_at_desk
     from diffeode.figures.training_curves import training_curves
-    from diffeode.methods.base import Machine, require_device
-    from diffeode.methods.runs import load_run
-    from diffeode.methods.training import CRITERION, trained_method
+    from diffeode.learning.method_training import CRITERION, trained_method
+    from diffeode.registration.base import Machine, require_device
+    from diffeode.registration.runs import load_run
 
     run = load_run(options.run)
     require_device(options.device)

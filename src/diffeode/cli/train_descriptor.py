@@ -28,12 +28,12 @@ def add(commands: Any) -> None:
 
 
 def _train_descriptor(options: argparse.Namespace) -> None:
-    from diffeode.descriptors.learning.material import read_training, train_descriptor
     from diffeode.figures.training_curves import training_curves
-    from diffeode.methods.base import require_device
+    from diffeode.learning.descriptor.material import read_training, train_descriptor
+    from diffeode.learning.loop import BEST, CURVES
     from diffeode.names import readable
-    from diffeode.threads import use_threads
-    from diffeode.training.loop import BEST, CURVES
+    from diffeode.process.threads import use_threads
+    from diffeode.registration.base import require_device
 
     results = (BEST, CURVES, "curves.png")
     require_apart([options.output / name for name in results], [options.training])

@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
 
 
 def _weights(options: argparse.Namespace) -> None:
-    from diffeode.weights import load_weights, weights_names
+    from diffeode.weights.catalogue import load_weights, weights_names
 
     rows = [("WEIGHTS", "FOR", "MB", "HERE", "LICENCE", "SOURCE")]
     for name in weights_names():
@@ -33,7 +33,7 @@ def _weights(options: argparse.Namespace) -> None:
 
 
 def _whereabouts(name: str) -> str:
-    from diffeode.weights import find, present
+    from diffeode.weights.catalogue import find, present
 
     path = present(name)
     if path is None:
@@ -45,8 +45,8 @@ def _whereabouts(name: str) -> str:
 
 
 def _get_weights(options: argparse.Namespace) -> None:
-    from diffeode.weights import load_weights
-    from diffeode.weights_download import obtain
+    from diffeode.weights.catalogue import load_weights
+    from diffeode.weights.fetch import obtain
 
     for name in options.names:
         load_weights(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from diffeode.datasets.demographics import Columns, Demographics, demographics_of, read_table
 from diffeode.datasets.scan import Scan, first_run, person_prefix, require_folder
 from diffeode.errors import InputError
-from diffeode.presence import lies_at, without_hidden
+from diffeode.files.presence import lies_at, without_hidden
 
 _KINDS = (".nii", ".nii.gz", ".mgz")
 _ENTITY = re.compile(r"_space-([A-Za-z0-9]+)")

@@ -12,8 +12,8 @@ from typing import Any, final
 import pandas as pd
 
 from diffeode.errors import InputError
+from diffeode.files.presence import require_file
 from diffeode.names import nearest
-from diffeode.presence import require_file
 
 GROUPS = {
     0.0: "healthy",

@@ -11,8 +11,8 @@ from typing import final
 from diffeode.datasets.demographics import Demographics, subject_key
 from diffeode.datasets.scan import Scan, require_distinct, require_folder
 from diffeode.errors import InputError
+from diffeode.files.presence import without_hidden
 from diffeode.names import nearest
-from diffeode.presence import without_hidden
 
 PLACEHOLDERS = ("subject", "session", "run", "group")
 """What a pattern can name; ``*`` is anything inside one name, ``**/`` any folders."""

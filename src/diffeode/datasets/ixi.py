@@ -17,8 +17,8 @@ from diffeode.datasets.demographics import (
 )
 from diffeode.datasets.scan import Scan, require_distinct, require_folder
 from diffeode.errors import InputError
+from diffeode.files.presence import lies_at, without_hidden
 from diffeode.names import nearest
-from diffeode.presence import lies_at, without_hidden
 
 CONTRASTS = {"T1w": "T1", "T2w": "T2", "PDw": "PD"}
 """What IXI calls a modality."""

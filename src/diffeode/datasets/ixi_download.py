@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import final
 
 from diffeode.datasets.ixi import SCAN_NAME
-from diffeode.download import Progress, fetch
 from diffeode.errors import InputError
-from diffeode.io import written_whole
-from diffeode.receipt import write_receipt
+from diffeode.files.io import written_whole
+from diffeode.provenance.receipt import write_receipt
+from diffeode.weights.download import Progress, fetch
 
 _SITE = "biomedic.doc.ic.ac.uk/brain-development/downloads/IXI"
 
@@ -64,7 +64,7 @@ def fetch_table(root: Path, progress: Progress, source: Source = TABLE) -> None:
     """``IXI.xls`` in ``root``; one that is there stays as it is.
 
     Raises:
-        InputError: as :func:`diffeode.download.fetch`.
+        InputError: as :func:`diffeode.weights.download.fetch`.
     """
     if not (root / "IXI.xls").is_file():
         fetch(source.urls, root / "IXI.xls", md5=source.md5, progress=progress)

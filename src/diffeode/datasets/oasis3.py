@@ -22,7 +22,7 @@ from diffeode.datasets.demographics import (
 )
 from diffeode.datasets.scan import Scan, first_run, person_prefix, require_distinct, require_folder
 from diffeode.errors import InputError
-from diffeode.presence import lies_at, without_hidden
+from diffeode.files.presence import lies_at, without_hidden
 
 _SESSION = re.compile(r"(?P<subject>OAS3\d{4})_MR_(?P<session>d\d+)")
 _BIDS_SESSION = re.compile(r"sub-(?P<subject>OAS3\d{4})/ses-(?P<session>d\d+)")

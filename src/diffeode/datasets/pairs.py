@@ -11,8 +11,8 @@ import pandas as pd
 from diffeode.datasets.scan import Scan
 from diffeode.datasets.selection import ScanKey, digest
 from diffeode.errors import InputError
+from diffeode.files.presence import why_no_file
 from diffeode.names import nearest
-from diffeode.presence import why_no_file
 
 _COLUMNS = ("pair", "fixed", "moving", "fixed_dataset", "moving_dataset", "seed")
 

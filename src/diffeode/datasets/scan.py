@@ -31,7 +31,7 @@ class Scan:
         sex: ``M`` or ``F``.
         cdr: Clinical Dementia Rating at that visit: 0, 0.5, 1, 2 or 3.
         orientation: how scan and label map lie where their headers leave it open, as
-            :func:`diffeode.headers.grid_of` takes it; None where nobody said.
+            :func:`diffeode.files.headers.grid_of` takes it; None where nobody said.
     """
 
     dataset: str

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from diffeode import io
 from diffeode.datasets.scan import Scan, person_prefix
 from diffeode.datasets.virtual_anatomy import template_landmarks
 from diffeode.datasets.virtual_contrast import SEQUENCES, acquire, person_grid, person_labels
 from diffeode.datasets.virtual_deformation import PersonMap, person_map
 from diffeode.errors import InputError
-from diffeode.receipt import write_receipt
-from diffeode.software import preparing_versions
+from diffeode.files import io
+from diffeode.provenance.receipt import write_receipt
+from diffeode.provenance.software import preparing_versions
 
 _DEMENTIA_RATINGS = (0.5, 1.0, 2.0, 3.0)
 _MOST_PERSONS = 99

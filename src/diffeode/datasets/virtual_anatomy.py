@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from diffeode.image import Labels, bounding_box
-from diffeode.space import Grid
+from diffeode.geometry.image import Labels, bounding_box
+from diffeode.geometry.space import Grid
 
 
 @dataclass(frozen=True, eq=False)

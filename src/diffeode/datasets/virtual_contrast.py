@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from diffeode.datasets.virtual_anatomy import load_template, template_labels
 from diffeode.datasets.virtual_deformation import PersonMap
-from diffeode.image import Image, Labels, bounding_box, sample
-from diffeode.space import Grid
+from diffeode.geometry.image import Image, Labels, bounding_box, sample
+from diffeode.geometry.space import Grid
 
 _FINE_MM = 1.0
 _MARGIN_VOXELS = 3

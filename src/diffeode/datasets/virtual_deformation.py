@@ -13,9 +13,9 @@ import numpy as np
 from scipy import ndimage
 
 from diffeode.datasets.virtual_anatomy import load_template, template_labels
-from diffeode.resample import antialiased
-from diffeode.space import Grid
-from diffeode.transform import Affine, DisplacementField
+from diffeode.geometry.resample import antialiased
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField
 
 _NODE_SPACING_MM = 3.0
 _MARGIN_MM = 24.0

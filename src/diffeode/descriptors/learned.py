@@ -1,6 +1,6 @@
 """The learned descriptor: self-similarity in the features of a network trained by contrast; blind to contrast.
 
-arXiv 2512.22689, section III-B2. The network is trained by :mod:`diffeode.descriptors.learning.lesson` and frozen.
+arXiv 2512.22689, section III-B2. The network is trained by :mod:`diffeode.learning.descriptor.lesson` and frozen.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch.utils.checkpoint import checkpoint
 from diffeode.descriptors.mind import patch_distances, self_similarity
 from diffeode.descriptors.network import FeatureNetwork
 from diffeode.errors import InputError
+from diffeode.files.presence import lies_at, require_file
 from diffeode.names import nearest
-from diffeode.presence import lies_at, require_file
-from diffeode.training.checkpoint import read_checkpoint
+from diffeode.weights.checkpoint import read_checkpoint
 
 ARCHITECTURE, VERSION = "diffeode-descriptor", 1
 DEFAULT_WEIGHTS = "synthetic"

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from diffeode.determinism import window_average
+from diffeode.geometry.determinism import window_average
 
 _VARIANCE_BOUNDS = (1e-3, 1e3)
 """Local variance is kept within these multiples of its mean over the image."""

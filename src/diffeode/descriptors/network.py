@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffeode.determinism import window_average
+from diffeode.geometry.determinism import window_average
 
 _HALVINGS = 3
 _MULTIPLE = 2**_HALVINGS

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from diffeode import descriptors
 from diffeode.errors import InputError
-from diffeode.io import sha256
+from diffeode.files.io import sha256
 from diffeode.names import nearest
-from diffeode.source import code_hash
+from diffeode.provenance.source import code_hash
 
 if TYPE_CHECKING:
     import torch

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from diffeode import io
 from diffeode.errors import InputError
-from diffeode.image import Image, Labels, sample
-from diffeode.label_ids import looks_like_labels, lost_labels, shown
-from diffeode.space import Grid
+from diffeode.files import io
+from diffeode.files.label_ids import looks_like_labels, lost_labels, shown
+from diffeode.geometry.image import Image, Labels, sample
+from diffeode.geometry.space import Grid
 
 _FEW_PERCENT = 10
 
@@ -29,7 +29,7 @@ def apply_at_desk(
         reference: whose grid the result lies on; the map's own where None. Its values are not read.
         labels: whether ``moving`` is a label map: nearest neighbour instead of linear.
         orientation: how the two images lie, where their headers leave it open
-            (:func:`diffeode.headers.grid_of`).
+            (:func:`diffeode.files.headers.grid_of`).
 
     Returns:
         sentences on what may not be meant so.

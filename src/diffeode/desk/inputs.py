@@ -9,9 +9,9 @@ from typing import final
 
 import numpy as np
 
-from diffeode import io
 from diffeode.errors import InputError
-from diffeode.image import Image, Labels
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
 from diffeode.prepare.scan import read_scan_labels
 
 
@@ -38,7 +38,7 @@ def read_inputs(
     """Read two scans and, where given, their label maps.
 
     Args:
-        orientation: how those of them lie whose headers leave it open (:func:`diffeode.headers.grid_of`).
+        orientation: how those of them lie whose headers leave it open (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
         InputError: a file is missing or unreadable, a label map is none or does not lie on the grid of its scan, the

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diffeode import io
 from diffeode.desk.inputs import Inputs
 from diffeode.evaluation.evaluate import evaluate_pair
-from diffeode.image import Labels
-from diffeode.methods.harness import Result, Task, recorded, software_versions
-from diffeode.methods.knobs import as_parameters
-from diffeode.methods.registry import programs_of
-from diffeode.methods.runs import Run
+from diffeode.files import io
+from diffeode.geometry.image import Labels
+from diffeode.registration.harness import Result, Task, recorded, software_versions
+from diffeode.registration.knobs import as_parameters
+from diffeode.registration.registry import programs_of
+from diffeode.registration.runs import Run
 
 
 def write_metrics(

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from diffeode.figures.pair_panel import draw_scene, scene_of
-from diffeode.methods.harness import Result, Task
-from diffeode.transform import warp_image
+from diffeode.geometry.transform import warp_image
+from diffeode.registration.harness import Result, Task
 
 
 def draw_overview(result: Result, task: Task, title: str, path: Path) -> None:

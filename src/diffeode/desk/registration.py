@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from diffeode import io
 from diffeode.desk.inputs import Inputs
 from diffeode.errors import InputError, RegistrationError
-from diffeode.image import Labels
-from diffeode.label_ids import lost_labels, shown
-from diffeode.methods.base import Machine
-from diffeode.methods.harness import Result, Task, reason_of, register
-from diffeode.methods.runs import Run
+from diffeode.files import io
+from diffeode.files.label_ids import lost_labels, shown
+from diffeode.geometry.image import Labels
+from diffeode.geometry.transform import warp_image, warp_labels
 from diffeode.names import readable
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.scan import prepare_image
-from diffeode.transform import warp_image, warp_labels
+from diffeode.registration.base import Machine
+from diffeode.registration.harness import Result, Task, reason_of, register
+from diffeode.registration.runs import Run
 from diffeode.units.registration import RegistrationUnit
 
 

@@ -11,14 +11,14 @@ from typing import final
 from diffeode.datasets.bids import list_scans
 from diffeode.datasets.scan import Scan, choose_scans
 from diffeode.errors import InputError
-from diffeode.methods.base import Machine
-from diffeode.methods.runs import WEIGHTS, Run
-from diffeode.methods.training import CURVES, train_to_folder, trained_method
+from diffeode.learning.method_training import CURVES, train_to_folder, trained_method
+from diffeode.learning.pairs import TrainingPair
 from diffeode.prepare.pair import write_aligned_pair
 from diffeode.prepare.scan import prepare_scan
 from diffeode.prepare.units import Before
-from diffeode.receipt import damage
-from diffeode.training.pairs import TrainingPair
+from diffeode.provenance.receipt import damage
+from diffeode.registration.base import Machine
+from diffeode.registration.runs import WEIGHTS, Run
 
 _RECEIPT, _PREPARED, _PAIRS = "receipt.json", "prepared", "pairs"
 
@@ -47,7 +47,7 @@ def persons_of_files(
     """One person per place of the lists.
 
     Args:
-        orientation: how those files lie whose headers leave it open (:func:`diffeode.headers.grid_of`).
+        orientation: how those files lie whose headers leave it open (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
         InputError: lists of different lengths.

@@ -16,9 +16,9 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from diffeode.evaluation.similarity import normalised_mutual_information
-from diffeode.image import Image, bounding_box, sample
-from diffeode.resample import antialiased
-from diffeode.transform import Affine, Transform
+from diffeode.geometry.image import Image, bounding_box, sample
+from diffeode.geometry.resample import antialiased
+from diffeode.geometry.transform import Affine, Transform
 
 COARSE = 0.036
 """Voxel size at which brains are compared, as a share of their width: 4 mm in adults, 0.3 mm in mice."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffeode.transform import DisplacementField
+from diffeode.geometry.transform import DisplacementField
 
 
 def inverse_consistency_mm(

@@ -23,8 +23,8 @@ from diffeode.evaluation.landmarks import shared_landmarks, target_registration_
 from diffeode.evaluation.overlap import dice_by_label
 from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.evaluation.surface import hd95_by_label
-from diffeode.image import Image, Labels, foreground, sample
-from diffeode.transform import Affine, DisplacementField, warp_labels
+from diffeode.geometry.image import Image, Labels, foreground, sample
+from diffeode.geometry.transform import Affine, DisplacementField, warp_labels
 from diffeode.units.pair import PairUnit
 from diffeode.units.registration import RegistrationUnit
 from diffeode.units.scan import ScanUnit

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import ndimage
 
 from diffeode.errors import InputError
-from diffeode.transform import Affine, DisplacementField
+from diffeode.geometry.transform import Affine, DisplacementField
 
 _INSIDE = (slice(1, -1),) * 3
 

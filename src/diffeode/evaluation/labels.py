@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from diffeode.errors import InputError
-from diffeode.image import Labels
-from diffeode.io import read_labels
-from diffeode.label_ids import MOST_IDS, shown
+from diffeode.files.io import read_labels
+from diffeode.files.label_ids import MOST_IDS, shown
+from diffeode.files.presence import require_file
+from diffeode.geometry.image import Labels
 from diffeode.names import nearest
-from diffeode.presence import require_file
 
 COLUMNS = ("id", "name", "abbreviation", "hemisphere", "group")
 _HEMISPHERES = ("left", "right", "none")
@@ -42,7 +42,7 @@ def read_known_labels(path: Path | str, table: pd.DataFrame, table_path: Path | 
     """The label map at ``path``; ids that ``table`` does not hold are left in it and never evaluated.
 
     Raises:
-        InputError: as :func:`diffeode.io.read_labels`, or the map holds none of the table's ids.
+        InputError: as :func:`diffeode.files.io.read_labels`, or the map holds none of the table's ids.
     """
     labels = read_labels(path)
     if not np.isin(labels.data, table["id"].to_numpy()).any():

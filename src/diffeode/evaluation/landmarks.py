@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from diffeode.transform import DisplacementField
+from diffeode.geometry.transform import DisplacementField
 
 
 def shared_landmarks(fixed: pd.DataFrame, moving: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """The landmarks that both scans have, ``(N, 3)`` twice in the order of the fixed scan's, RAS mm.
 
     Args:
-        fixed, moving: tables as :func:`diffeode.landmarks.read_landmarks` reads them.
+        fixed, moving: tables as :func:`diffeode.files.landmarks.read_landmarks` reads them.
     """
     sides = [table.set_index("name")[["x", "y", "z"]] for table in (fixed, moving)]
     names = sides[0].index.intersection(sides[1].index)

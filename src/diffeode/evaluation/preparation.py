@@ -10,12 +10,12 @@ from typing import final
 import numpy as np
 import pandas as pd
 
-from diffeode import io
 from diffeode.errors import InputError
 from diffeode.evaluation.similarity import normalised_mutual_information
-from diffeode.image import Image, foreground
-from diffeode.space import Grid
-from diffeode.transform import Affine
+from diffeode.files import io
+from diffeode.geometry.image import Image, foreground
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine
 from diffeode.units.scan import ScanUnit
 
 NUMBERS = ("volume_ml", "overlap", "nmi", "t1w_correlation", "edge_percent")
@@ -47,7 +47,7 @@ class PreparedScan:
         folder: its unit (:class:`diffeode.units.scan.ScanUnit`).
         labels: a label map in the prepared image's space.
         label_table: which of its labels are shown; all where None.
-        orientation: how the scan lies, where its header leaves that open (:func:`diffeode.headers.grid_of`).
+        orientation: how the scan lies, where its header leaves that open (:func:`diffeode.files.headers.grid_of`).
     """
 
     name: str

@@ -14,8 +14,8 @@ import numpy as np
 
 from diffeode.evaluation.anatomy import Fit, brain_width_mm, stretch, turned_degrees
 from diffeode.evaluation.jacobian import jacobian_determinant
-from diffeode.image import Image, foreground, sample
-from diffeode.transform import Affine, DisplacementField
+from diffeode.geometry.image import Image, foreground, sample
+from diffeode.geometry.transform import Affine, DisplacementField
 
 LEAST_OVERLAP = 0.85
 """Of the brains. Good: 0.91 and more; other failures than a scan of twice the size reach that too."""

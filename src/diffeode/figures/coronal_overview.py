@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from diffeode.errors import InputError
 from diffeode.figures import slices, style
 from diffeode.figures.slices import CORONAL
-from diffeode.image import foreground
-from diffeode.io import read_image
-from diffeode.space import Grid
+from diffeode.files.io import read_image
+from diffeode.geometry.image import foreground
+from diffeode.geometry.space import Grid
 
 _COLUMNS = 5
 _MARGIN_MM = 6.0

@@ -11,7 +11,7 @@ from scipy.cluster.vq import kmeans2
 
 from diffeode.figures import slices
 from diffeode.figures.slices import Plane
-from diffeode.space import Grid
+from diffeode.geometry.space import Grid
 
 EDGE_COLOUR = "#ffb000"
 _EDGE_SMOOTHING_MM, _SHORTEST_EDGE_MM = 1.2, 15.0

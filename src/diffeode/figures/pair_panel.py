@@ -17,10 +17,10 @@ from diffeode.evaluation.jacobian import jacobian_determinant
 from diffeode.figures import slices, style
 from diffeode.figures.edges import draw_edges
 from diffeode.figures.slices import Plane
-from diffeode.image import Image, foreground
-from diffeode.receipt import read_receipt
-from diffeode.space import Grid
-from diffeode.transform import Affine, DisplacementField
+from diffeode.geometry.image import Image, foreground
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField
+from diffeode.provenance.receipt import read_receipt
 from diffeode.units.pair import PairUnit
 from diffeode.units.registration import RegistrationUnit
 

@@ -13,15 +13,15 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from diffeode import io
 from diffeode.evaluation.labels import read_label_table, to_indices
 from diffeode.evaluation.preparation import PreparedScan
 from diffeode.figures import slices, style
 from diffeode.figures.edges import EDGE_COLOUR, draw_edges
 from diffeode.figures.slices import Plane
-from diffeode.image import Image, foreground, sample
-from diffeode.space import Grid
-from diffeode.transform import Affine
+from diffeode.files import io
+from diffeode.geometry.image import Image, foreground, sample
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine
 
 PLANES = (slices.AXIAL, slices.CORONAL, slices.SAGITTAL)
 _MARGIN_MM = 14.0

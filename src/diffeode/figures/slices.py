@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 
-from diffeode.image import bounding_box
-from diffeode.space import Grid
+from diffeode.geometry.image import bounding_box
+from diffeode.geometry.space import Grid
 
 RIGHT, ANTERIOR, SUPERIOR = 0, 1, 2
 """Canonical array axes: indices grow to the patient's right, front and top."""

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 
 from diffeode.errors import InputError
-from diffeode.io import written_whole
+from diffeode.files.io import written_whole
 from diffeode.names import nearest, readable
 
 FULL_WIDTH_IN = 7.2

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffeode.warp import resize, voxel_centres
+from diffeode.geometry.warp import resize, voxel_centres
 
 Smoother = Callable[[Tensor], Tensor]
 

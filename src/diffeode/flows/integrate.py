@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from diffeode.flows.adjoint import flow_by_adjoint
 from diffeode.flows.solvers import TABLEAUS, State, Tableau, march, step
 from diffeode.flows.velocity import still_border, velocity_along
-from diffeode.warp import twice
+from diffeode.geometry.warp import twice
 
 SOLVERS = ("exponential", *TABLEAUS)
 GRADIENTS = ("exact", "checkpoint", "adjoint")

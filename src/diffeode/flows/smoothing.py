@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from diffeode.determinism import window_average
 from diffeode.fused.compiler import serves
 from diffeode.fused.smoothing import average_fused
+from diffeode.geometry.determinism import window_average
 
 
 def gaussian(field: Tensor, sigma: float | Sequence[float]) -> Tensor:

@@ -14,8 +14,8 @@ from diffeode.flows.smoothing import gaussian
 from diffeode.flows.velocity import reverse
 from diffeode.fused.compiler import serves
 from diffeode.fused.folding import folds_fused
+from diffeode.geometry.warp import resize_displacement, voxel_centres
 from diffeode.losses.regularisers import jacobian_determinant
-from diffeode.warp import resize_displacement, voxel_centres
 
 _MAXIMA = {2: (F.adaptive_max_pool2d, F.max_pool2d), 3: (F.adaptive_max_pool3d, F.max_pool3d)}
 _ROUNDS = 60

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from diffeode.geometry.warp import pull_back
 from diffeode.losses.regularisers import magnitude
-from diffeode.warp import pull_back
 
 
 def zero_velocity(size: Sequence[int], like: Tensor, knots: int = 1) -> Tensor:

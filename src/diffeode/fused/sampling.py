@@ -1,4 +1,4 @@
-"""Linear interpolation at moved voxels and its gradients (:mod:`diffeode.warp`)."""
+"""Linear interpolation at moved voxels and its gradients (:mod:`diffeode.geometry.warp`)."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _array(tensor: Tensor) -> np.ndarray:
 def _relation(displacement: Tensor, image: Tensor) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
     """By axis, where the image's voxels lie on the displacement's grid, and how many of them one voxel there holds.
 
-    As :func:`diffeode.warp.resize` has it: before the first centre and after the last the value stays.
+    As :func:`diffeode.geometry.warp.resize` has it: before the first centre and after the last the value stays.
     """
     sizes = list(zip(displacement.shape[2:], image.shape[2:], strict=True))
     at = tuple(np.maximum((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0.0) for coarse, fine in sizes)

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diffeode.determinism import window_average
 from diffeode.fused.compiler import serves
 from diffeode.fused.correlation import FusedCorrelation
+from diffeode.geometry.determinism import window_average
 from diffeode.losses.average import weighted_mean
 
 _FLOOR = 1e-4

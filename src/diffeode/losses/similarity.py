@@ -18,9 +18,9 @@ from torch import Tensor
 from diffeode.descriptors.mind import mind, mind_ssc
 from diffeode.fused.compiler import serves
 from diffeode.fused.mind import mind_ssc_descriptor, mind_ssc_difference
+from diffeode.geometry.warp import pull_back_from_rest
 from diffeode.losses.average import weighted_mean
 from diffeode.losses.half_precision import half_precision_difference
-from diffeode.warp import pull_back_from_rest
 
 Descriptor = Callable[[Tensor], Tensor]
 """An image ``(N, 1, *size)`` to channels ``(N, C, *size)``: a function, or any torch module."""

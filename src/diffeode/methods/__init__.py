@@ -1,1 +1,1 @@
-"""Registration methods: one file each, found by their presence (:mod:`diffeode.methods.registry`)."""
+"""Registration methods: one file each, found by their presence (:mod:`diffeode.registration.registry`)."""

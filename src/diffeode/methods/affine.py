@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration
 from diffeode.prepare.affine import CITATION, affine_registration
+from diffeode.registration.base import Machine, Method, Needs, Pair, Registration
 
 
 @final

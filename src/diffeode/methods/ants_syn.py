@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
 
-from diffeode import io
-from diffeode.ants_bridge import ants_registration
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration
-from diffeode.methods.knobs import between, knob, several
-from diffeode.space import Grid
-from diffeode.transform import DisplacementField
+from diffeode.files import io
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import DisplacementField
+from diffeode.programs.ants_bridge import ants_registration
+from diffeode.registration.base import Machine, Method, Needs, Pair, Registration
+from diffeode.registration.knobs import between, knob, several
 
 _LEAST_VOXELS = 8
 """Along each axis at the coarsest level; SyN smooths its update over about six."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device
-from diffeode.methods.knobs import anything, between, knob, one_of
-from diffeode.space import Grid
-from diffeode.transform import DisplacementField
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import DisplacementField
+from diffeode.registration.base import Machine, Method, Needs, Pair, Registration, require_device
+from diffeode.registration.knobs import anything, between, knob, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,7 +97,7 @@ class ConvexAdam(Method):
         import torch
 
         from diffeode.descriptors.registry import make_descriptor
-        from diffeode.threads import on_threads
+        from diffeode.process.threads import on_threads
 
         describe = make_descriptor(self.descriptor, self.descriptor_weights, machine.device)
         with on_threads(machine.threads), torch.no_grad():
@@ -174,7 +174,7 @@ def _quiet_package(threads: int) -> Iterator[tuple]:
         import torch
         from convexAdam.convex_adam_MIND import convex_adam_pt
 
-        from diffeode.threads import on_threads
+        from diffeode.process.threads import on_threads
 
         with on_threads(threads):
             yield convex_adam_pt, torch

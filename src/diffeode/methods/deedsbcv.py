@@ -12,13 +12,13 @@ from typing import ClassVar, final
 import numpy as np
 from scipy import ndimage
 
-from diffeode import io
 from diffeode.errors import InputError, RegistrationError, ToolError
-from diffeode.image import Image
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration
-from diffeode.methods.knobs import between, knob, several
-from diffeode.tools import DEEDSBCV, Limits, run
-from diffeode.transform import DisplacementField
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.transform import DisplacementField
+from diffeode.programs.tools import DEEDSBCV, Limits, run
+from diffeode.registration.base import Machine, Method, Needs, Pair, Registration
+from diffeode.registration.knobs import between, knob, several
 
 _INTENSITY_SCALE = 1000.0
 """The tool adds 1024, as to CT: in single precision [0, 1] would keep only 13 bits above that."""
@@ -89,7 +89,7 @@ class DeedsBCV(Method):
 
     def _find_displacements(self, pair: Pair, folder: Path, machine: Machine) -> Path:
         """Run the tool; where its raw displacements are."""
-        from diffeode.interfaces import deedsbcv
+        from diffeode.programs.interfaces import deedsbcv
 
         for role, image in (("fixed", pair.fixed), ("moving", pair.moving)):
             io.write_image(folder / f"{role}.nii.gz", Image(image.data * _INTENSITY_SCALE, image.grid))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.methods.knobs import between, knob, with_default
-from diffeode.methods.trained import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
+from diffeode.learning.trained_method import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
+from diffeode.registration.knobs import between, knob, with_default
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,9 +48,9 @@ class DifVoxelMorph(TrainedMethod):
         """Likelihood of one direction, and the divergence of the velocity from its prior, a voxel."""
         import torch
 
+        from diffeode.geometry.warp import pull_back
         from diffeode.losses.correlation import local_correlation_to
         from diffeode.losses.divergence import divergence_from_smooth
-        from diffeode.warp import pull_back
 
         mean, log_variance = network(views.fixed, views.moving)
         velocity = mean
@@ -64,6 +64,6 @@ class DifVoxelMorph(TrainedMethod):
 
     def _flow(self, velocity: Tensor, image: Tensor) -> Tensor:
         from diffeode.flows.integrate import exponential
-        from diffeode.warp import resize_displacement
+        from diffeode.geometry.warp import resize_displacement
 
         return resize_displacement(exponential(velocity, self.squarings), image.shape[2:])

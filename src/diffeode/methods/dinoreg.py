@@ -10,11 +10,11 @@ import nibabel as nib
 import numpy as np
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.image import Image, bounding_box
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device
+from diffeode.geometry.image import Image, bounding_box
 from diffeode.methods.convexadam import ConvexAdam, in_place_of_mind
-from diffeode.methods.knobs import anything, between, knob, with_default
-from diffeode.weights import find
+from diffeode.registration.base import Machine, Method, Needs, Pair, Registration, require_device
+from diffeode.registration.knobs import anything, between, knob, with_default
+from diffeode.weights.catalogue import find
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,7 @@ class DinoReg(Method):
             RegistrationError: the brains are too small for the control points or the components.
         """
         require_device(machine.device)
-        from diffeode.threads import on_threads
+        from diffeode.process.threads import on_threads
 
         cropped = _around_the_brains(pair)
         network = load_dinov2(find(self.weights_name)).to(machine.device)

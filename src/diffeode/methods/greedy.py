@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 
 from diffeode.errors import RegistrationError
-from diffeode.image import Image
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration
-from diffeode.methods.knobs import between, knob, one_of, several
-from diffeode.space import RAS_TO_LPS, Grid, flip_ras_lps
-from diffeode.transform import Affine, DisplacementField
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import RAS_TO_LPS, Grid, flip_ras_lps
+from diffeode.geometry.transform import Affine, DisplacementField
+from diffeode.registration.base import Machine, Method, Needs, Pair, Registration
+from diffeode.registration.knobs import between, knob, one_of, several
 
 if TYPE_CHECKING:
     import SimpleITK

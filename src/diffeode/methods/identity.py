@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from diffeode.methods.base import Machine, Method, Pair, Registration
-from diffeode.transform import Affine
+from diffeode.geometry.transform import Affine
+from diffeode.registration.base import Machine, Method, Pair, Registration
 
 
 @final

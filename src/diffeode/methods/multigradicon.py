@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 
 from diffeode.errors import InputError
-from diffeode.image import Image
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device
-from diffeode.methods.knobs import anything, between, knob, one_of
-from diffeode.space import RAS_TO_LPS, Grid, flip_ras_lps
-from diffeode.transform import DisplacementField
-from diffeode.weights import find
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import RAS_TO_LPS, Grid, flip_ras_lps
+from diffeode.geometry.transform import DisplacementField
+from diffeode.registration.base import Machine, Method, Needs, Pair, Registration, require_device
+from diffeode.registration.knobs import anything, between, knob, one_of
+from diffeode.weights.catalogue import find
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,7 +131,7 @@ def _package_on(machine: Machine) -> Iterator[tuple]:
     from icon_registration import config
     from icon_registration.itk_wrapper import register_pair
 
-    from diffeode.threads import on_threads
+    from diffeode.process.threads import on_threads
 
     before = config.device
     config.device = torch.device(machine.device)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, final
 
-from diffeode import io
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration
-from diffeode.methods.knobs import between, knob
-from diffeode.space import Grid
-from diffeode.tools import REG_F3D, REG_TRANSFORM, Limits, output_of, run
-from diffeode.transform import DisplacementField
+from diffeode.files import io
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import DisplacementField
+from diffeode.programs.tools import REG_F3D, REG_TRANSFORM, Limits, output_of, run
+from diffeode.registration.base import Machine, Method, Needs, Pair, Registration
+from diffeode.registration.knobs import between, knob
 
 _LEVEL = re.compile(r"Current level:? (\d+) / (\d+)")
 _STEP = re.compile(r"\[\d+\] Current objective function[^:=]*[:=] ([-+.\deE]+)")

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.methods.knobs import between, knob, with_default
-from diffeode.methods.trained import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
+from diffeode.learning.trained_method import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
+from diffeode.registration.knobs import between, knob, with_default
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -90,9 +90,9 @@ class OTMorph(TrainedMethod):
         return self._registration(network, views, network["transport"](views.moving))
 
     def _registration(self, network: nn.Module, views: Views, transported: Tensor) -> dict[str, Tensor]:
+        from diffeode.geometry.warp import pull_back
         from diffeode.losses.correlation import local_correlation_to
         from diffeode.losses.regularisers import gradient_magnitude
-        from diffeode.warp import pull_back
 
         displacement = self._flow(network["registration"](views.fixed, transported))
         similarity = local_correlation_to(views.fixed, self.window)(pull_back(views.moving, displacement))

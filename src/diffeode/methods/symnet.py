@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, final
 
-from diffeode.methods.knobs import between, knob, with_default
-from diffeode.methods.trained import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
+from diffeode.learning.trained_method import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
+from diffeode.registration.knobs import between, knob, with_default
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -57,9 +57,9 @@ class SymNetMethod(TrainedMethod):
 
     def losses(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
         """Similarities in the middle and at both ends, and the three penalties."""
+        from diffeode.geometry.warp import pull_back
         from diffeode.losses.correlation import local_correlation_to
         from diffeode.losses.regularisers import gradient_magnitude, jacobian_barrier
-        from diffeode.warp import pull_back
 
         velocities = network(views.moving, views.fixed)
         halves = self._halves(*velocities)
@@ -93,6 +93,6 @@ class SymNetMethod(TrainedMethod):
 
 def _joined(halves: _Halves) -> Maps:
     """The whole maps, composed in the paper's order."""
-    from diffeode.warp import compose
+    from diffeode.geometry.warp import compose
 
     return Maps(compose(halves.moving_to, halves.fixed_from), compose(halves.fixed_to, halves.moving_from))

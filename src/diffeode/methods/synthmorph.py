@@ -8,13 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar, final
 
-from diffeode import io
 from diffeode.errors import InputError
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration, require_device
-from diffeode.methods.knobs import between, knob, one_of
-from diffeode.space import Grid
-from diffeode.tools import MRI_SYNTHMORPH, Limits, answer, find, output_of, run
-from diffeode.transform import DisplacementField
+from diffeode.files import io
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import DisplacementField
+from diffeode.programs.tools import MRI_SYNTHMORPH, Limits, answer, find, output_of, run
+from diffeode.registration.base import Machine, Method, Needs, Pair, Registration, require_device
+from diffeode.registration.knobs import between, knob, one_of
 
 _DEFAULT_WEIGHT = 0.5
 
@@ -65,7 +65,7 @@ class SynthMorph(Method):
 
     def _find_maps(self, pair: Pair, folder: Path, machine: Machine, older: bool) -> list[Path]:
         """Run the tool; where its forward and, of the newer form, its inverse displacements are."""
-        from diffeode.interfaces import freesurfer
+        from diffeode.programs.interfaces import freesurfer
 
         io.write_image(folder / "fixed.nii.gz", pair.fixed)
         io.write_image(folder / "moving.nii.gz", pair.moving)

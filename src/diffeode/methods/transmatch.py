@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
 from diffeode.errors import InputError
-from diffeode.methods.knobs import between, knob, several
-from diffeode.methods.trained import WEIGHT, Maps, TrainedMethod, Views
+from diffeode.learning.trained_method import WEIGHT, Maps, TrainedMethod, Views
+from diffeode.registration.knobs import between, knob, several
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,9 +61,9 @@ class TransMatch(TrainedMethod):
 
     def losses(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
         """Overlap and smoothness of one direction."""
+        from diffeode.geometry.warp import pull_back
         from diffeode.losses.dice import dice_loss
         from diffeode.losses.regularisers import gradient_magnitude
-        from diffeode.warp import pull_back
 
         displacement = network(views.fixed, views.moving)
         fixed, moving = _channels(views.fixed_labels, views.moving_labels)

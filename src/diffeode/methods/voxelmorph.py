@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.methods.knobs import knob, with_default
-from diffeode.methods.trained import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
+from diffeode.learning.trained_method import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
+from diffeode.registration.knobs import knob, with_default
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,9 +40,9 @@ class VoxelMorph(TrainedMethod):
 
     def losses(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
         """Similarity and smoothness of one direction."""
+        from diffeode.geometry.warp import pull_back
         from diffeode.losses.correlation import local_correlation_to
         from diffeode.losses.regularisers import gradient_magnitude
-        from diffeode.warp import pull_back
 
         displacement = network(views.fixed, views.moving)
         warped = pull_back(views.moving, displacement)

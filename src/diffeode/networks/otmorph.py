@@ -8,8 +8,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from diffeode.geometry.warp import resize
 from diffeode.networks.blocks import convolution, small_head
-from diffeode.warp import resize
 
 _RESIDUAL = 0.1
 """How much of its convolutions a block of the critic adds to its input."""

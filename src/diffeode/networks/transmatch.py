@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffeode.geometry.warp import resize
 from diffeode.networks.blocks import small_head
-from diffeode.warp import resize
 
 _PATCH = 4
 _LEAK = 0.01

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from diffeode.flows.smoothing import gaussian
-from diffeode.warp import resize
+from diffeode.geometry.warp import resize
 
 _SMOOTHING_PER_RATIO = 0.35
 """Gaussian before a reduction by ``r``, in units of ``r`` voxels: half-amplitude near the new Nyquist frequency."""

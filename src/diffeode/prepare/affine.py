@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from diffeode.ants_bridge import affine_from_ants, ants_registration
-from diffeode.image import Image
-from diffeode.io import write_itk_affine
-from diffeode.transform import Affine
+from diffeode.files.io import write_itk_affine
+from diffeode.geometry.image import Image
+from diffeode.geometry.transform import Affine
+from diffeode.programs.ants_bridge import affine_from_ants, ants_registration
 
 CITATION = (
     "Avants, Tustison, Song, Cook, Klein, Gee. A reproducible evaluation of ANTs similarity metric performance in "

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from diffeode.errors import InputError
-from diffeode.image import Image
+from diffeode.geometry.image import Image
 
 # What resampling leaves behind is shallower, or rare: 0.3 % of the voxels in the worst of the public datasets.
 _SHALLOW, _RARE = 0.01, 0.01

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from diffeode.image import Image
-from diffeode.space import Grid
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
 
 SIDE = 256
 _TO_RAS = np.array([[-1.0, 0, 0], [0, 0, 1], [0, -1, 0]])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffeode import io
 from diffeode.datasets.scan import Scan
+from diffeode.files import io
 from diffeode.prepare.registry import correcting_tools
 from diffeode.prepare.step_tool import Resources, print_progress
 from diffeode.prepare.units import CORRECTED, Before, about
-from diffeode.receipt import write_receipt
+from diffeode.provenance.receipt import write_receipt
 
 
 def correct(scan: Scan, bias: str, intensity: str, before: Before, folder: Path, threads: int = 1) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from diffeode.prepare.affine import CITATION as ANTS
 from diffeode.prepare.registry import find_tool
 from diffeode.prepare.step_tool import StepTool
-from diffeode.weights import load_weights
+from diffeode.weights.catalogue import load_weights
 
 BY_AFFINE = "by an affine map of 12 parameters (ANTs, Mattes mutual information)"
 

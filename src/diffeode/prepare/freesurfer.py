@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from diffeode import io
 from diffeode.errors import ToolError
-from diffeode.image import Image, Labels
-from diffeode.space import Grid
-from diffeode.tools import Tool, output_of
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.programs.tools import Tool, output_of
 
 CITATION = "Fischl, FreeSurfer, NeuroImage 62(2), 2012"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from diffeode.errors import InputError
-from diffeode.image import Image
+from diffeode.geometry.image import Image
 
 LEAST_IN_BRAIN = 1e-3
 """The darkest that a voxel of the brain becomes, because further on the brain is what is above zero."""

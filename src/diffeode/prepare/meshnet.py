@@ -24,7 +24,7 @@ from diffeode.errors import InputError
 from diffeode.optimise.memory import keep_freed_memory
 from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.step_tool import Progress
-from diffeode.threads import use_threads
+from diffeode.process.threads import use_threads
 
 _CHUNK = 2**13
 _GROUP_NORM_EPSILON = 1e-5

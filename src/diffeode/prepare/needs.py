@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from diffeode import tools, weights
 from diffeode.errors import InputError
 from diffeode.prepare.registry import find_tool
+from diffeode.programs import tools
+from diffeode.weights import catalogue as weights
 
 
 def missing(step: str, choice: object) -> str | None:

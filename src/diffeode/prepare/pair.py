@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from diffeode.errors import InputError
-from diffeode.image import Image
+from diffeode.geometry.image import Image
+from diffeode.geometry.transform import Affine, warp_image
 from diffeode.names import nearest
 from diffeode.prepare.search import searched_affine
-from diffeode.software import preparing_versions
-from diffeode.transform import Affine, warp_image
+from diffeode.provenance.software import preparing_versions
 from diffeode.units.pair import PairUnit
 from diffeode.units.scan import ScanUnit
 

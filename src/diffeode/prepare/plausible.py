@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from diffeode import io
 from diffeode.errors import InputError
-from diffeode.image import Image
-from diffeode.space import Grid
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
 
 _VOXEL_MM = (0.1, 10.0)
 _FARTHEST_MM = 1000.0
@@ -21,7 +21,7 @@ def read_plausible(path: Path, orientation: str | None = None) -> Image:
     """The scan at ``path``, a whole head or a brain, after all checks that need no other scan.
 
     Args:
-        orientation: how it lies, where its header leaves that open (:func:`diffeode.headers.grid_of`).
+        orientation: how it lies, where its header leaves that open (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
         InputError: missing, not an image, 2-D or 4-D, NaN, constant; or its header leaves open how it lies, has a

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffeode.image import Image
-from diffeode.resample import antialiased
-from diffeode.space import Grid
-from diffeode.transform import Affine
+from diffeode.geometry.image import Image
+from diffeode.geometry.resample import antialiased
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine
 
 
 def resample_brain(

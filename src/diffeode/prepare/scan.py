@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diffeode import io
 from diffeode.datasets.scan import ANATOMICAL, Scan
 from diffeode.errors import InputError
-from diffeode.image import Image, Labels
-from diffeode.landmarks import read_landmarks
+from diffeode.files import io
+from diffeode.files.landmarks import read_landmarks
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine
 from diffeode.prepare.brain import stripped_brain, without_negatives
 from diffeode.prepare.intensity import without_outliers
 from diffeode.prepare.registry import scaling_tool
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.units import Before, Placement
-from diffeode.software import preparing_versions
-from diffeode.space import Grid
-from diffeode.transform import Affine
+from diffeode.provenance.software import preparing_versions
 from diffeode.units.scan import ScanUnit
 
 _LABEL_GRID_TOLERANCE_MM = 0.05
@@ -131,10 +131,11 @@ def read_scan_labels(path: Path, grid: Grid, scan: Path, orientation: str | None
     """The label map of a scan.
 
     Args:
-        orientation: how it lies, where its header leaves that open (:func:`diffeode.headers.grid_of`).
+        orientation: how it lies, where its header leaves that open (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
-        InputError: as :func:`diffeode.io.read_labels`, or it is empty, or it does not lie on ``grid``, the scan's own.
+        InputError: as :func:`diffeode.files.io.read_labels`, or it is empty, or it does not lie on ``grid``, the
+            scan's own.
     """
     labels = io.read_labels(path, orientation)
     if not labels.grid.matches(grid, _LABEL_GRID_TOLERANCE_MM):

@@ -10,9 +10,9 @@ from scipy import optimize
 from scipy.spatial.transform import Rotation
 
 from diffeode.evaluation.anatomy import TURNS, Fit, brain_width_mm, centre_mm, placed, stretch
-from diffeode.image import Image, sample
+from diffeode.geometry.image import Image, sample
+from diffeode.geometry.transform import Affine
 from diffeode.prepare.affine import affine_registration
-from diffeode.transform import Affine
 
 # On pairs of newborns and adults, one contrast inverted or not, the margin of the plain affine is 2.1 and more where it
 # is right, and 1.3 and less where it is not, since the header of one scan was turned; stretches are 1.3 and less, and

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 from diffeode.errors import InputError
 
 if TYPE_CHECKING:
-    from diffeode.tools import Tool
+    from diffeode.programs.tools import Tool
 
 Step = Literal["brain", "bias", "intensity", "template", "labels"]
 Progress = Callable[[float, str], None]
@@ -78,7 +78,10 @@ class StepTool:
         return not self.modalities or modality in self.modalities
 
     def programs(self) -> dict[str, dict[str, str]]:
-        """Which file the program is (:func:`diffeode.tools.identities`), for the receipt; empty where it runs none."""
+        """Which file the program is, for the receipt; empty where it runs none.
+
+        See :func:`diffeode.programs.tools.identities`.
+        """
         return self.program.identities() if self.program else {}
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffeode import io
 from diffeode.datasets.scan import Scan
-from diffeode.image import Labels
+from diffeode.files import io
+from diffeode.geometry.image import Labels
 from diffeode.prepare.registry import find_tool
 from diffeode.prepare.step_tool import Resources, print_progress
 from diffeode.prepare.units import MASK, Before, about
-from diffeode.receipt import write_receipt
+from diffeode.provenance.receipt import write_receipt
 
 
 def strip(scan: Scan, choice: str, before: Before, folder: Path, threads: int = 1) -> None:

@@ -12,18 +12,18 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from diffeode import io
 from diffeode.errors import InputError
 from diffeode.evaluation.similarity import normalised_mutual_information
-from diffeode.image import Image, bounding_box, sample
+from diffeode.files import io
+from diffeode.geometry.image import Image, bounding_box, sample
+from diffeode.geometry.resample import antialiased
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, warp_image
 from diffeode.prepare.affine import affine_registration, rigid_registration
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust, without_outliers
 from diffeode.prepare.registry import find_tool
 from diffeode.prepare.resolution import resample_brain
-from diffeode.resample import antialiased
-from diffeode.space import Grid
-from diffeode.transform import Affine, warp_image
 
 _MARGIN_MM = 5.0
 _SIZE_STEP = 16

@@ -8,15 +8,15 @@ from typing import final
 
 import numpy as np
 
-from diffeode import io
 from diffeode.datasets.scan import Scan
-from diffeode.image import Image
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine
 from diffeode.prepare.brain import stripped_brain, without_negatives
 from diffeode.prepare.plausible import read_plausible
-from diffeode.receipt import RECEIPT, require_intact, write_receipt
-from diffeode.software import preparing_versions
-from diffeode.space import Grid
-from diffeode.transform import Affine
+from diffeode.provenance.receipt import RECEIPT, require_intact, write_receipt
+from diffeode.provenance.software import preparing_versions
 
 MASK, CORRECTED, TO_SCAN, LABELS = "mask.nii.gz", "image.nii.gz", "to_scan.txt", "labels.nii.gz"
 
@@ -119,6 +119,6 @@ def intact(folder: Path) -> Path:
 
 
 def about(scan: Scan, step: str, choice: object, programs: dict[str, dict[str, str]]) -> dict[str, object]:
-    """What the receipt of a step says; ``programs``: see :func:`diffeode.tools.identities`."""
+    """What the receipt of a step says; ``programs``: see :func:`diffeode.programs.tools.identities`."""
     what = {"scan": scan.id, "dataset": scan.dataset, "step": step, "choice": choice}
     return {**what, "programs": programs, "software": preparing_versions()}

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from diffeode.evaluation.catalogue import METRICS
-from diffeode.io import write_text
+from diffeode.files.io import write_text
 
 MISSING = "\N{EN DASH}"
 _SIGNIFICANT_DIGITS = 6

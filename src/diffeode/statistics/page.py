@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from diffeode.io import write_text
+from diffeode.files.io import write_text
 from diffeode.statistics.export import as_shown
 
 _STYLE = """

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from diffeode.evaluation.preparation import flag
-from diffeode.io import write_text
+from diffeode.files.io import write_text
 
 _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; color: #222; max-width: 75em; }

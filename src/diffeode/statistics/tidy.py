@@ -12,7 +12,7 @@ import pandas as pd
 
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.evaluation.catalogue import ROW
-from diffeode.io import write_text
+from diffeode.files.io import write_text
 
 UNIT = ("experiment", "pair", "run", "fixed", "moving")
 COLUMNS = (*UNIT, *ROW)

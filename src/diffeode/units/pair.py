@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from diffeode import io
-from diffeode.image import Image
-from diffeode.receipt import RECEIPT, require_intact, write_receipt
-from diffeode.transform import Affine
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.transform import Affine
+from diffeode.provenance.receipt import RECEIPT, require_intact, write_receipt
 
 
 @final

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from diffeode import io
-from diffeode.image import Image
-from diffeode.receipt import RECEIPT, require_intact
-from diffeode.transform import DisplacementField
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.transform import DisplacementField
+from diffeode.provenance.receipt import RECEIPT, require_intact
 
 
 @final

@@ -9,11 +9,11 @@ from typing import Any, final
 import numpy as np
 import pandas as pd
 
-from diffeode import io
-from diffeode.image import Image, Labels
-from diffeode.landmarks import read_landmarks, write_landmarks
-from diffeode.receipt import RECEIPT, require_intact, write_receipt
-from diffeode.transform import Affine
+from diffeode.files import io
+from diffeode.files.landmarks import read_landmarks, write_landmarks
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.transform import Affine
+from diffeode.provenance.receipt import RECEIPT, require_intact, write_receipt
 
 
 @final

@@ -1,6 +1,6 @@
 """Where IXI is to lie, and what of it is fetched."""
 
-from diffeode.study_files import load_dataset
+from diffeode.study.files import load_dataset
 
 # a study that has no use for IXI is not stopped by what is wrong in its file
 IXI_FAULT = None

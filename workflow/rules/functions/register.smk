@@ -1,6 +1,6 @@
 """What a registration reads and depends on."""
 
-from diffeode.methods.registry import method_class
+from diffeode.registration.registry import method_class
 
 
 def registered(wildcards):

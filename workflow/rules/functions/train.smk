@@ -1,6 +1,6 @@
 """What descriptors are trained on, and which runs use them."""
 
-from diffeode.study_files import require_untrained
+from diffeode.study.files import require_untrained
 
 
 def training_description(wildcards):
@@ -10,7 +10,7 @@ def training_description(wildcards):
 def training_files(wildcards):
     """The scans and label maps that a training's file names; the training itself refuses persons who are tested on."""
     # here, because nothing but this needs torch while a study is planned
-    from diffeode.descriptors.learning.material import read_training, trained_files
+    from diffeode.learning.descriptor.material import read_training, trained_files
 
     try:
         training = read_training(training_description(wildcards))

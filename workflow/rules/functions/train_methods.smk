@@ -1,6 +1,6 @@
 """What the runs that are learned are trained on."""
 
-from diffeode.methods.registry import method_class
+from diffeode.registration.registry import method_class
 
 
 def trainings(*runs):

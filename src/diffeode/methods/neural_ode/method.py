@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
 from diffeode.errors import InputError
-from diffeode.io import sha256
-from diffeode.methods.base import Machine, Method, Needs, Pair, Registration
-from diffeode.methods.knobs import any_of, anything, group, knob, one_of
+from diffeode.files.io import sha256
 from diffeode.methods.neural_ode.formerly import FORMERLY
 from diffeode.methods.neural_ode.penalties import PENALTIES
 from diffeode.methods.neural_ode.penalties.gradient import Gradient
@@ -24,6 +22,8 @@ from diffeode.methods.neural_ode.similarities.descriptor import Descriptor
 from diffeode.methods.neural_ode.similarities.mind import Mind
 from diffeode.methods.neural_ode.terms import PenaltyTerm, SimilarityTerm
 from diffeode.methods.neural_ode.velocity import Velocity
+from diffeode.registration.base import Machine, Method, Needs, Pair, Registration
+from diffeode.registration.knobs import any_of, anything, group, knob, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor

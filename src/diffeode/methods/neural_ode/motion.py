@@ -10,23 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffeode.determinism import deterministic
 from diffeode.errors import InputError, RegistrationError
+from diffeode.files.io import read_weights
 from diffeode.flows.integrate import Flow
 from diffeode.flows.unfold import unfold
 from diffeode.flows.velocity import reverse, zero_velocity
-from diffeode.image import Image, bounding_box
-from diffeode.io import read_weights
-from diffeode.methods.base import Machine, Pair, Registration, require_device
+from diffeode.geometry.determinism import deterministic
+from diffeode.geometry.image import Image, bounding_box
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField, warp_image
+from diffeode.geometry.warp import resize_displacement
 from diffeode.methods.neural_ode.energy import Scene, energy_on
 from diffeode.optimise.loop import Objective, minimise
 from diffeode.optimise.memory import keep_freed_memory, shortage_explained
 from diffeode.optimise.pyramid import Lattice
 from diffeode.optimise.report import Reporter
-from diffeode.space import Grid
-from diffeode.threads import use_threads
-from diffeode.transform import Affine, DisplacementField, warp_image
-from diffeode.warp import resize_displacement
+from diffeode.process.threads import use_threads
+from diffeode.registration.base import Machine, Pair, Registration, require_device
 
 if TYPE_CHECKING:
     from diffeode.methods.neural_ode import NeuralODE
@@ -45,7 +45,7 @@ class Motion:
         velocity: ``(K, d, *coarse)``, voxels of its own grid.
         size: of the images, ``d`` axes.
         trace: the energy's terms in each iteration.
-        notes: see :class:`diffeode.methods.base.Registration`.
+        notes: see :class:`diffeode.registration.base.Registration`.
     """
 
     velocity: Tensor

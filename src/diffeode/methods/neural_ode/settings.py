@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
-from diffeode.methods.knobs import between, knob, one_of
+from diffeode.registration.knobs import between, knob, one_of
 
 if TYPE_CHECKING:
     from diffeode.flows.integrate import Flow

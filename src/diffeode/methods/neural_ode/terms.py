@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from diffeode.methods.knobs import between, knob
+from diffeode.registration.knobs import between, knob
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ class Term(ABC):
         return self.name
 
     def reads(self) -> dict[str, str]:
-        """Hashes of the files that this term reads, see :meth:`diffeode.methods.base.Method.reads`.
+        """Hashes of the files that this term reads, see :meth:`diffeode.registration.base.Method.reads`.
 
         Raises:
             InputError: such a file is not there.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.methods.knobs import between, exactly_one_of, knob, odd, one_of
+from diffeode.registration.knobs import between, exactly_one_of, knob, odd, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diffeode.image import Image
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
 from diffeode.prepare.step_tool import StepTool
-from diffeode.space import Grid
 
 if TYPE_CHECKING:
     from diffeode.prepare.template import Template

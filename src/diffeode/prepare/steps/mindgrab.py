@@ -6,11 +6,11 @@ import numpy as np
 from scipy import ndimage
 
 from diffeode.errors import InputError
-from diffeode.image import Image
+from diffeode.geometry.image import Image
 from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.conform import conform, mask_back
 from diffeode.prepare.step_tool import Progress, Resources, StepTool, naming, silent
-from diffeode.weights import find
+from diffeode.weights.catalogue import find
 
 ARCHITECTURE = Architecture(channels=15, classes=2, dilations=(16, 8, 4, 2, 1) * 5, normalised=True, activation="gelu")
 """146 237 trained numbers; every voxel sees 125 voxels to each side, the normalisation all of them."""

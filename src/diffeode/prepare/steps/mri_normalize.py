@@ -7,13 +7,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from diffeode import io
 from diffeode.errors import InputError
-from diffeode.image import Image, Labels
+from diffeode.files import io
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
 from diffeode.prepare.freesurfer import CITATION, read_result_image, workplace
 from diffeode.prepare.step_tool import Resources, StepTool
-from diffeode.space import Grid
-from diffeode.tools import MRI_NORMALIZE, Limits, run
+from diffeode.programs.tools import MRI_NORMALIZE, Limits, run
 
 _SEED = 1234
 _BRIGHTEST = 99.9
@@ -34,7 +34,7 @@ def normalise(image: Image, brain: np.ndarray | None, modality: str, resources: 
         InputError: the tool or FreeSurfer's licence is not here, or the scan has nothing above 0.
         ToolError: it failed or wrote nothing usable.
     """
-    from diffeode.interfaces.freesurfer import Normalise
+    from diffeode.programs.interfaces.freesurfer import Normalise
 
     with workplace(image, _write_eight_bits) as (scan, result):
         masked = {} if brain is None else {"mask": _write_mask(scan.parent, brain, image.grid)}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffeode.ants_bridge import from_ants, load_ants, to_ants
-from diffeode.image import Image
+from diffeode.geometry.image import Image
 from diffeode.prepare.step_tool import Resources, StepTool
+from diffeode.programs.ants_bridge import from_ants, load_ants, to_ants
 
 _WORKING_SPACING_MM = 4.0
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffeode.image import Image
+from diffeode.geometry.image import Image
 from diffeode.prepare.freesurfer import CITATION, read_result_image, workplace
 from diffeode.prepare.step_tool import Resources, StepTool
-from diffeode.tools import MRI_NU_CORRECT, Limits, run
+from diffeode.programs.tools import MRI_NU_CORRECT, Limits, run
 
 
 def nu_correct(image: Image, brain: np.ndarray | None, modality: str, resources: Resources) -> Image:
@@ -21,7 +21,7 @@ def nu_correct(image: Image, brain: np.ndarray | None, modality: str, resources:
         InputError: the tool or FreeSurfer's licence is not here.
         ToolError: it failed or wrote nothing usable.
     """
-    from diffeode.interfaces.freesurfer import NuCorrect
+    from diffeode.programs.interfaces.freesurfer import NuCorrect
 
     with workplace(image) as (scan, result):
         command = NuCorrect(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffeode.image import Image
+from diffeode.geometry.image import Image
 from diffeode.prepare.intensity import robust
 from diffeode.prepare.step_tool import StepTool
 

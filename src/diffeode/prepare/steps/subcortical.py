@@ -6,11 +6,11 @@ import numpy as np
 from scipy import ndimage
 
 from diffeode.errors import InputError
-from diffeode.image import Image, Labels
+from diffeode.geometry.image import Image, Labels
 from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.conform import conform, labels_back
 from diffeode.prepare.step_tool import Progress, Resources, StepTool, naming, silent
-from diffeode.weights import find
+from diffeode.weights.catalogue import find
 
 ARCHITECTURE = Architecture(
     channels=30, classes=18, dilations=(1, 2, 4, 8, 16, 8, 4, 2, 1), normalised=False, activation="elu"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from diffeode.errors import InputError, ToolError
-from diffeode.image import Image, Labels
+from diffeode.geometry.image import Image, Labels
 from diffeode.prepare.freesurfer import read_result_labels, workplace
 from diffeode.prepare.step_tool import Resources, StepTool
-from diffeode.tools import MRI_SYNTHSEG, Limits, run
+from diffeode.programs.tools import MRI_SYNTHSEG, Limits, run
 
 SYNTHSEG_LABELS = (
     *(2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 26, 28),
@@ -26,7 +26,7 @@ def synthseg_labels(image: Image, scan_name: str, resources: Resources) -> Label
         InputError: the tool is not here, or it finds no structure.
         ToolError: it failed, or wrote nothing usable or labels that SynthSeg 2.0 does not have.
     """
-    from diffeode.interfaces.freesurfer import SynthSeg
+    from diffeode.programs.interfaces.freesurfer import SynthSeg
 
     with workplace(image) as (scan, result):
         command = SynthSeg(in_file=scan, out_file=result, keep_geometry=True, threads=resources.threads, cpu=True)

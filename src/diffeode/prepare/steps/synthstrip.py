@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from diffeode.errors import InputError
-from diffeode.image import Image
+from diffeode.geometry.image import Image
 from diffeode.prepare.freesurfer import read_result_labels, workplace
 from diffeode.prepare.step_tool import Resources, StepTool
-from diffeode.tools import MRI_SYNTHSTRIP, Limits, run
+from diffeode.programs.tools import MRI_SYNTHSTRIP, Limits, run
 
 
 def synthstrip_mask(image: Image, scan_name: str, resources: Resources) -> np.ndarray:
@@ -20,7 +20,7 @@ def synthstrip_mask(image: Image, scan_name: str, resources: Resources) -> np.nd
         InputError: the tool is not here, or it finds no brain.
         ToolError: it failed or wrote nothing usable.
     """
-    from diffeode.interfaces.freesurfer import SynthStrip
+    from diffeode.programs.interfaces.freesurfer import SynthStrip
 
     with workplace(image) as (scan, result):
         command = SynthStrip(in_file=scan, mask_file=result)

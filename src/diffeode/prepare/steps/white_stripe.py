@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from diffeode.errors import InputError
-from diffeode.image import Image
+from diffeode.geometry.image import Image
 from diffeode.names import nearest
 from diffeode.prepare.intensity import LEAST_IN_BRAIN, inner_range
 from diffeode.prepare.step_tool import StepTool

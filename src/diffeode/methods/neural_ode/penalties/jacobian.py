@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.methods.knobs import anything, between, knob
 from diffeode.methods.neural_ode.terms import Moved, PenaltyTerm
+from diffeode.registration.knobs import anything, between, knob
 
 if TYPE_CHECKING:
     from torch import Tensor

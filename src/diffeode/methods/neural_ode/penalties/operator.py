@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.methods.knobs import between, knob, one_of
 from diffeode.methods.neural_ode.terms import Moved, PenaltyTerm
+from diffeode.registration.knobs import between, knob, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor

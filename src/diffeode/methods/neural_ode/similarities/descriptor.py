@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
 from diffeode.descriptors.registry import descriptor_content, descriptor_names
-from diffeode.methods.knobs import anything, knob, one_of
 from diffeode.methods.neural_ode.terms import SimilarityTerm
+from diffeode.registration.knobs import anything, knob, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor

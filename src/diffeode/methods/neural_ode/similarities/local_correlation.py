@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.methods.knobs import anything, knob, odd
 from diffeode.methods.neural_ode.terms import SimilarityTerm
+from diffeode.registration.knobs import anything, knob, odd
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,0 +1,277 @@
+"""Reading and writing: NIfTI and FreeSurfer scans, label maps, ITK/ANTs displacement fields, affine text files.
+
+Everything is checked as it enters, and written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import SpatialImage
+
+from diffeode.errors import DamagedFileError, InputError
+from diffeode.files import volumes
+from diffeode.files.fields import ITK_VECTOR_INTENT, require_displacements, require_itk
+from diffeode.files.headers import grid_of
+from diffeode.files.label_ids import ids_of
+from diffeode.files.presence import require_file
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import RAS_TO_LPS, Grid, flip_ras_lps
+from diffeode.geometry.transform import Affine, DisplacementField
+
+_SCAN_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh")
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def read_image(path: Path | str, orientation: str | None = None) -> Image:
+    """A 3-D scan in its own array order, with the header's slope and intercept applied.
+
+    Args:
+        orientation: how it lies, where its header leaves that open (:func:`diffeode.files.headers.grid_of`).
+
+    Raises:
+        InputError: missing, not an image, not 3-D, NaN or constant, or its header does not say how it lies.
+        DamagedFileError: empty or truncated.
+    """
+    image = read_finite(path, orientation)
+    image.check_usable(str(path))
+    return image
+
+
+def read_finite(path: Path | str, orientation: str | None = None) -> Image:
+    """A 3-D image that may be constant, such as a mask of ones; else as :func:`read_image`.
+
+    Raises:
+        InputError: missing, not an image, not 3-D or not finite, or its header does not say how it lies.
+        DamagedFileError: empty or truncated.
+    """
+    path = Path(path)
+    volume = _open(path)
+    grid = _grid_of_volume(volume, path, orientation)
+    image = Image(volumes.array_of(volume, path).reshape(grid.shape), grid)
+    image.check_finite(str(path))
+    return image
+
+
+def read_grid(path: Path | str, orientation: str | None = None) -> Grid:
+    """The grid of a 3-D image, whose values are not read.
+
+    Raises:
+        InputError: missing, not an image, not 3-D, or its header does not say how it lies.
+        DamagedFileError: empty, or truncated within the header.
+    """
+    path = Path(path)
+    return _grid_of_volume(_open(path), path, orientation)
+
+
+def read_labels(path: Path | str, orientation: str | None = None) -> Labels:
+    """A 3-D label map. Ids stored with a slope are rounded to the whole numbers that they stand for.
+
+    Args:
+        orientation: as in :func:`read_image`.
+
+    Raises:
+        InputError: as :func:`read_image`, or its values are no ids (:func:`diffeode.files.label_ids.ids_of`).
+    """
+    path = Path(path)
+    volume = _open(path)
+    grid = _grid_of_volume(volume, path, orientation)
+    values = volumes.array_of(volume, path).reshape(grid.shape)
+    return Labels(ids_of(values, volumes.slope_of(volume), volumes.stored_type(volume), str(path)), grid)
+
+
+def read_weights(path: Path | str) -> Image:
+    """A 3-D map of weights, 0 and above.
+
+    Raises:
+        InputError: missing, not an image, not 3-D, or a value is negative, NaN or infinite.
+        DamagedFileError: empty or truncated.
+    """
+    path = Path(path)
+    volume = _open(path)
+    grid = _grid_of_volume(volume, path)
+    data = volumes.array_of(volume, path).reshape(grid.shape)
+    if not np.isfinite(data).all() or data.min() < 0:
+        raise InputError(f"{path} is not a map of weights: its values must be finite and not negative.")
+    return Image(data, grid)
+
+
+def read_displacement(path: Path | str) -> DisplacementField:
+    """An ITK/ANTs displacement field (5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm) as RAS mm.
+
+    Raises:
+        InputError: missing, or not shown to be such a field (:func:`diffeode.files.fields.require_itk`).
+        DamagedFileError: empty or truncated.
+    """
+    path = Path(path)
+    volume = _open(path)
+    require_itk(volume, path)
+    vectors = volumes.array_of(volume, path)[:, :, :, 0, :]
+    grid = grid_of(volume, volume.shape[:3], path)
+    require_displacements(vectors, grid, path)
+    return _field(flip_ras_lps(vectors.astype(np.float32)), grid, path)
+
+
+def read_ras_displacement(path: Path | str) -> DisplacementField:
+    """A displacement field in RAS mm: NiftyReg's ``(X, Y, Z, 1, 3)`` or FreeSurfer's ``(X, Y, Z, 3)``.
+
+    The header does not tell it from ITK's LPS mm: who reads has to know who wrote.
+
+    Raises:
+        InputError: missing, not such a field, or a vector is not finite.
+        DamagedFileError: empty or truncated.
+    """
+    path = Path(path)
+    volume = _open(path)
+    if volume.shape[3:] not in ((1, 3), (3,)):
+        raise InputError(f"{path} has shape {volume.shape}; a displacement field has one vector of three per voxel.")
+    vectors = volumes.array_of(volume, path).reshape(*volume.shape[:3], 3)
+    return _field(vectors.astype(np.float32), grid_of(volume, volume.shape[:3], path), path)
+
+
+def read_affine(path: Path | str) -> Affine:
+    """A 4 x 4 matrix in RAS mm from a text file written by :func:`write_affine`."""
+    require_file(path, "affine file")
+    try:
+        return Affine(np.loadtxt(path))
+    except ValueError as error:
+        raise InputError(f"{path} does not hold a 4 x 4 matrix of numbers ({error}).") from None
+
+
+def _field(vectors_ras: np.ndarray, grid: Grid, path: Path) -> DisplacementField:
+    try:
+        return DisplacementField(vectors_ras, grid)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _grid_of_volume(volume: SpatialImage, path: Path, orientation: str | None = None) -> Grid:
+    """The grid of one 3-D volume.
+
+    Raises:
+        InputError: it has more or fewer axes, or as :func:`diffeode.files.headers.grid_of`.
+    """
+    shape = volume.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3:
+        raise InputError(f"{path} is {len(shape)}-D with shape {volume.shape}; give one 3-D volume.")
+    return grid_of(volume, shape, path, orientation)
+
+
+def _open(path: Path) -> SpatialImage:
+    require_file(path)
+    if not path.name.endswith(_SCAN_SUFFIXES):
+        raise InputError(
+            f"{path} is not a NIfTI or FreeSurfer image (its name ends in none of {', '.join(_SCAN_SUFFIXES)})."
+        )
+    if path.stat().st_size == 0:
+        raise DamagedFileError(f"{path} is empty; fetch or make it again.")
+    return volumes.opened(path)
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+def write_image(path: Path | str, image: Image) -> None:
+    """``image`` as float32 NIfTI."""
+    _save(path, _nifti(image.data.astype(np.float32), image.grid))
+
+
+def write_labels(path: Path | str, labels: Labels) -> None:
+    """``labels`` as int32 NIfTI."""
+    _save(path, _nifti(labels.data.astype(np.int32), labels.grid))
+
+
+def write_displacement(path: Path | str, field: DisplacementField) -> None:
+    """``field`` as an ITK/ANTs displacement field: 5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm, intent 1007."""
+    vectors = flip_ras_lps(field.displacement_mm)[:, :, :, None, :]
+    nifti = _nifti(vectors, field.grid)
+    nifti.header["intent_code"] = ITK_VECTOR_INTENT
+    _save(path, nifti)
+
+
+def write_affine(path: Path | str, affine: Affine) -> None:
+    """``affine`` as a 4 x 4 text matrix in RAS mm."""
+    with written_whole(path) as temporary:
+        np.savetxt(temporary, affine.matrix, fmt="%.17g", header="RAS mm, fixed to moving")
+
+
+def write_itk_affine(path: Path | str, affine: Affine) -> None:
+    """``affine`` as an ITK text transform (``AffineTransform_double_3_3``, LPS mm) for ANTs and SimpleITK."""
+    lps = RAS_TO_LPS @ affine.matrix @ RAS_TO_LPS
+    numbers = " ".join(f"{v:.17g}" for v in [*lps[:3, :3].ravel(), *lps[:3, 3]])
+    text = (
+        "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
+        f"Parameters: {numbers}\nFixedParameters: 0 0 0\n"
+    )
+    write_text(path, text)
+
+
+def write_json(path: Path | str, content: object) -> None:
+    """``content`` as indented JSON."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """``text`` as UTF-8."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def written_whole(path: Path | str) -> Iterator[Path]:
+    """A temporary name beside ``path`` that takes its place when the block ends well, and vanishes when it does not.
+
+    The temporary name keeps the suffix, because writers choose their format by it.
+
+    Raises:
+        InputError: the folder cannot be made or written, or the disk is full.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".writing-{secrets.token_hex(4)}-{path.name}")
+        # with the permissions that the user's umask leaves, or the folder's own rules
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        permissions = temporary.stat().st_mode
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror}; free or choose another folder.") from None
+    try:
+        yield temporary
+        temporary.chmod(permissions)  # some writers put a private file of their own in its place
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror or error}; nothing was kept of it.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path | str) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _nifti(data: np.ndarray, grid: Grid) -> nib.Nifti1Image:
+    nifti = nib.Nifti1Image(data, grid.affine)
+    nifti.set_sform(grid.affine, code=1)
+    # A qform has no shear: with a code, it would lay sheared voxels elsewhere than the sform does.
+    nifti.set_qform(grid.affine, code=1 if grid.is_perpendicular else 0)
+    nifti.header.set_xyzt_units("mm")
+    return nifti
+
+
+def _save(path: Path | str, nifti: nib.Nifti1Image) -> None:
+    with written_whole(path) as temporary:
+        nib.save(nifti, temporary)

@@ -1,0 +1,1 @@
+"""Grids, images, maps and their resampling."""

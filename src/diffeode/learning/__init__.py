@@ -1,0 +1,1 @@
+"""Training: the loop, its data, the training of methods and of the descriptor."""

@@ -1,0 +1,1 @@
+"""The process that works: its limits, threads and surroundings."""

@@ -1,0 +1,1 @@
+"""Programs and packages that pip may not bring: found, run, blamed."""

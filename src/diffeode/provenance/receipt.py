@@ -1,0 +1,123 @@
+"""Receipts: what a finished unit of work produced, and what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from diffeode.errors import DamagedFileError
+from diffeode.files.io import sha256, write_json
+from diffeode.provenance.checksums import Checksums
+from diffeode.provenance.origin import is_origin
+
+RECEIPT = "receipt.json"
+_CHECKSUM, _ORIGIN, _TIMES = "receipt_sha256", "made_from", "modified_ns"
+
+
+def write_receipt(folder: Path, files: list[str], content: dict[str, Any]) -> None:
+    """Write ``folder/receipt.json``: ``content``, and size and SHA-256 of ``files`` (names inside ``folder``)."""
+    outputs = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files}
+    _write(folder / RECEIPT, {**content, "outputs": outputs})
+
+
+def add_origin(path: Path, origin: dict[str, Any]) -> None:
+    """Write into the receipt ``path`` what its unit was made from (:func:`diffeode.provenance.origin.origin_of`).
+
+    The times of the unit's files go in beside it, so that a plan need not read files that nobody has touched. The
+    system's own time of change does not: whole results may be copied.
+
+    Raises:
+        DamagedFileError: missing or not a receipt.
+    """
+    content = read_receipt(path)
+    times = {name: (path.parent / name).stat().st_mtime_ns for name in content["outputs"]}
+    _write(path, {**content, _ORIGIN: origin, _TIMES: times})
+
+
+def read_receipt(path: Path | str) -> dict[str, Any]:
+    """A receipt's content.
+
+    Raises:
+        DamagedFileError: missing or not a receipt.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        for record in content["outputs"].values():
+            _ = record["bytes"], record["sha256"]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        raise DamagedFileError(f"{path} is missing or damaged; remove it and run the workflow again.") from None
+    return content
+
+
+def origin_in(receipt: dict[str, Any]) -> dict[str, Any] | None:
+    """What the unit of a receipt was made from, or None where the receipt does not say."""
+    origin = receipt.get(_ORIGIN)
+    return origin if is_origin(origin) else None
+
+
+def records_in(receipt: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Size, SHA-256 and, where it is known, time of every file of a receipt's unit, by name."""
+    times = receipt.get(_TIMES, {})
+    return {name: {**record, "modified_ns": times.get(name)} for name, record in receipt["outputs"].items()}
+
+
+def damage(path: Path | str, checksums: Checksums | None = None) -> str | None:
+    """Why the unit behind receipt ``path`` cannot be used, or None where all is well.
+
+    Args:
+        checksums: where checksums come from; by default they are computed for files whose size or time differs from
+            what the receipt says, and for no others.
+    """
+    try:
+        content = read_receipt(path)
+    except DamagedFileError as error:
+        return str(error)
+    return damage_of(Path(path), content, checksums or Checksums())
+
+
+def damage_of(path: Path, content: dict[str, Any], checksums: Checksums) -> str | None:
+    """The same of a receipt that was read already."""
+    # receipts of earlier versions have no checksum of themselves
+    if content.get(_CHECKSUM, _checksum_of(content)) != _checksum_of(content):
+        return f"{path} is not as it was written"
+    if not content["outputs"] and content.get("status") != "failed":
+        return f"{path} lists no files"
+    reasons = (_fault_of(path.parent / name, record, checksums) for name, record in records_in(content).items())
+    return next(filter(None, reasons), None)
+
+
+def require_intact(path: Path | str) -> dict[str, Any]:
+    """The receipt's content, after checking every file it lists, checksums included.
+
+    Raises:
+        DamagedFileError: a file is missing or differs.
+    """
+    reason = damage(path, Checksums(thorough=True))
+    if reason:
+        raise DamagedFileError(f"{reason}; remove {path} and run the workflow again.")
+    return read_receipt(path)
+
+
+def _fault_of(file: Path, record: dict[str, Any], checksums: Checksums) -> str | None:
+    if not file.is_file():
+        return f"{file} is missing"
+    size = file.stat().st_size
+    if size != record["bytes"]:
+        return f"{file} has {size} bytes instead of {record['bytes']}"
+    if checksums.of(file, record) != record["sha256"]:
+        return f"{file} has changed since it was made"
+    return None
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    # keys and numbers as a reader will find them, so that the checksum is that of what is read
+    content = json.loads(json.dumps(content))
+    write_json(path, {**content, _CHECKSUM: _checksum_of(content)})
+
+
+def _checksum_of(content: dict[str, Any]) -> str:
+    """SHA-256 of all that a receipt says, but for this checksum."""
+    rest = {key: value for key, value in content.items() if key != _CHECKSUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

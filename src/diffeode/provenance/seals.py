@@ -1,0 +1,50 @@
+"""Seals: what a finished table or figure was made from and its checksum, kept apart from it.
+
+Units of work (folders) carry a receipt instead; see :mod:`diffeode.provenance.receipt`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from diffeode.files.io import sha256, write_json
+from diffeode.provenance.checksums import recorded
+from diffeode.provenance.origin import is_origin
+
+_FOLDER = ".seals"
+
+
+def seal(file: Path, results: Path, origin: dict[str, Any]) -> None:
+    """Note size and SHA-256 of ``file``, which lies somewhere under ``results``, and its ``origin``."""
+    state = {key: value for key, value in recorded(file).items() if key in ("bytes", "sha256")}
+    write_json(_seal_of(file, results), {**state, "made_from": origin})
+
+
+def broken_seal(file: Path, results: Path) -> str | None:
+    """Why ``file``, which is there, is not what was sealed, or None where it is."""
+    content = _read(file, results)
+    if content is None:
+        return "it was never sealed, or its seal was lost"
+    same = file.stat().st_size == content["bytes"] and sha256(file) == content["sha256"]
+    return None if same else "it was changed"
+
+
+def origin_of_sealed(file: Path, results: Path) -> dict[str, Any] | None:
+    """What ``file`` was made from, or None where it has no seal."""
+    content = _read(file, results)
+    return content["made_from"] if content else None
+
+
+def _read(file: Path, results: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(_seal_of(file, results).read_text(encoding="utf-8"))
+        return content if {"bytes", "sha256"} <= content.keys() and is_origin(content.get("made_from")) else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _seal_of(file: Path, results: Path) -> Path:
+    inside = file.absolute().relative_to(results.absolute())
+    return results / _FOLDER / inside.parent / f"{inside.name}.json"

@@ -1,0 +1,140 @@
+"""What of a study's finished files is damaged, failed or stale, judged by what the files say of themselves.
+
+Snakemake's own memory takes no part in it: results that were copied, restored from a backup or
+separated from that memory are judged like any others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any, final
+
+from diffeode.errors import DamagedFileError
+from diffeode.provenance.checksums import Checksums, Record
+from diffeode.provenance.origin import departure
+from diffeode.provenance.receipt import RECEIPT, damage_of, origin_in, read_receipt, records_in
+from diffeode.provenance.seals import broken_seal, origin_of_sealed
+
+
+class Kind(Enum):
+    """How a finished file is wrong."""
+
+    DAMAGED = "damaged"
+    FAILED = "failed"
+    STALE = "stale"
+    DERIVED = "made from what is made again"
+
+
+@final
+@dataclass(frozen=True)
+class Complaint:
+    """Why a file has to be made again."""
+
+    kind: Kind
+    reason: str
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A file of the study's plan, and what a job would make it from.
+
+    Attributes:
+        inputs: paths of what the job would read, in the order of its rule.
+        parameters: what the rule would hand to the job.
+    """
+
+    file: Path
+    inputs: Sequence[str]
+    parameters: Mapping[str, Any]
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether the file is the receipt of a unit."""
+        return self.file.name == RECEIPT
+
+    @cached_property
+    def receipt(self) -> dict[str, Any] | None:
+        """What the receipt says, read once; None where it is no receipt."""
+        try:
+            return read_receipt(self.file)
+        except DamagedFileError:
+            return None
+
+    def origin(self, results: Path) -> dict[str, Any] | None:
+        """What the file was made from, or None where that is not known."""
+        if not self.is_unit:
+            return origin_of_sealed(self.file, results)
+        return origin_in(self.receipt) if self.receipt else None
+
+
+def complaints(
+    plan: Sequence[Planned], results: Path, checksums: Checksums, forced: Callable[[Path], bool] = lambda file: False
+) -> dict[Path, Complaint]:
+    """Return every file of ``plan`` that is there and has to be made again, and why.
+
+    Args:
+        plan: every file of the study, in any order.
+        results: the folder that all files lie in.
+        forced: whether the user asked for a file to be made again in any case.
+    """
+    found: dict[Path, Complaint] = {}
+    renewed: set[str] = set()
+    for planned in _in_order_of_work(plan):
+        complaint = _complaint(planned, renewed, results, checksums) if planned.file.exists() else None
+        if complaint:
+            found[planned.file] = complaint
+        if complaint or not planned.file.exists() or forced(planned.file):
+            renewed.add(str(planned.file))
+    return found
+
+
+def files_to_compare(plan: Iterable[Planned], results: Path) -> Iterator[tuple[Path | str, Record]]:
+    """Yield every file whose checksum the judgement of ``plan`` may need, and what was recorded of it."""
+    for planned in plan:
+        if not planned.file.exists():
+            continue
+        records = records_in(planned.receipt) if planned.is_unit and planned.receipt else {}
+        yield from ((planned.file.parent / name, record) for name, record in records.items())
+        yield from ((record["path"], record) for record in (planned.origin(results) or {"inputs": []})["inputs"])
+
+
+def _in_order_of_work(plan: Sequence[Planned]) -> list[Planned]:
+    """The plan, so that a file comes after all that it is made of."""
+    by_name = {str(planned.file): planned for planned in plan}
+    needs = {name: [path for path in planned.inputs if path in by_name] for name, planned in by_name.items()}
+    return [by_name[name] for name in TopologicalSorter(needs).static_order()]
+
+
+def _complaint(planned: Planned, renewed: set[str], results: Path, checksums: Checksums) -> Complaint | None:
+    """What is wrong with a file that is there; the worst fault first."""
+    wrong = _of_unit(planned, checksums) if planned.is_unit else _of_sealed(planned.file, results)
+    if wrong:
+        return wrong
+    if not renewed.isdisjoint(planned.inputs):
+        return Complaint(Kind.DERIVED, "what they are made of is made again")
+    origin = planned.origin(results)
+    if origin is None:
+        return Complaint(Kind.STALE, "it is not known what they were made from")
+    reason = departure(origin, planned.inputs, planned.parameters, checksums)
+    return Complaint(Kind.STALE, reason) if reason else None
+
+
+def _of_unit(planned: Planned, checksums: Checksums) -> Complaint | None:
+    content = planned.receipt
+    if content is None:
+        return Complaint(Kind.DAMAGED, f"{planned.file} is missing or damaged")
+    if content.get("status") == "failed":
+        return Complaint(Kind.FAILED, f"it failed last time ({content.get('reason')})")
+    reason = damage_of(planned.file, content, checksums)
+    return Complaint(Kind.DAMAGED, reason) if reason else None
+
+
+def _of_sealed(file: Path, results: Path) -> Complaint | None:
+    reason = broken_seal(file, results)
+    return Complaint(Kind.DAMAGED, reason) if reason else None

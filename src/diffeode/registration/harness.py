@@ -1,0 +1,271 @@
+"""Running a method on one pair, alike for all: seed, clock, peak memory, checks, files, receipt, failures."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import math
+import platform
+import random
+import re
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+
+from diffeode.errors import InputError, RegistrationError
+from diffeode.evaluation.verdict import Verdict, judge, signs_of, turned_note
+from diffeode.files import io
+from diffeode.geometry.image import Image, foreground
+from diffeode.geometry.transform import Affine, DisplacementField, densify, invert, warp_image
+from diffeode.process.watch import watched
+from diffeode.provenance.receipt import write_receipt
+from diffeode.registration.base import Machine, Method, Pair, Registration
+from diffeode.units.pair import PairUnit
+from diffeode.units.registration import RegistrationUnit
+from diffeode.units.scan import ScanUnit
+
+if TYPE_CHECKING:
+    from diffeode.registration.runs import Run
+
+_SAMPLING_PERIOD_S = 0.02
+_OF_MEMORY = re.compile(r"out ?of ?memory|can't allocate memory|cannot allocate memory|bad_alloc", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One pair to register.
+
+    Attributes:
+        fixed: the prepared fixed scan; its grid is the grid of the result.
+        moving: the prepared moving scan on the same grid, after the affine alignment.
+        moving_scan: the prepared moving scan on its own grid, before it: what the result is applied to, once.
+        moving_to_scan: points of ``moving`` to points of ``moving_scan``, RAS mm.
+    """
+
+    fixed: Image
+    moving: Image
+    moving_scan: Image
+    moving_to_scan: Affine
+
+    def pair(self) -> Pair:
+        """What a method sees."""
+        return Pair(self.fixed, self.moving, foreground(self.fixed), foreground(self.moving))
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A finished registration.
+
+    Attributes:
+        warp: fixed grid to points of the moving scan (the affine alignment included), RAS mm.
+        inverse_warp: grid of the moving scan to points of the fixed scan, RAS mm.
+        inverse_origin: ``method`` where the method gave the inverse, ``numerical`` where we inverted its map.
+        notes: what the method said of how it went.
+        verdict: whether it looks as if it went wrong.
+    """
+
+    warp: DisplacementField
+    inverse_warp: DisplacementField
+    inverse_origin: str
+    trace: tuple[dict[str, float], ...]
+    notes: tuple[str, ...]
+    seconds: float
+    cpu_seconds: float
+    peak_memory_mb: float
+    verdict: Verdict
+
+
+def read_task(pair: Path, moving_scan: Path) -> Task:
+    """Read the task from the folders of an aligned pair and of its prepared moving scan.
+
+    Raises:
+        DamagedFileError: the pair or the scan is not what its receipt says.
+    """
+    aligned, scan = PairUnit(pair), ScanUnit(moving_scan)
+    aligned.require_intact()
+    scan.require_intact()
+    return Task(aligned.fixed(), aligned.moving(), scan.image(), aligned.moving_to_scan())
+
+
+def register(method: Method, task: Task, machine: Machine) -> Result:
+    """Run ``method`` under the common clock and turn what it found into whole maps.
+
+    Only the method's own work is timed, not reading, writing, importing packages or the composition with the affine
+    alignment.
+
+    Raises:
+        InputError: the method lacks what it needs to start, such as weights, or cannot take this pair.
+        RegistrationError: the method failed or returned something unusable.
+    """
+    if reason := method.lacking():
+        raise InputError(reason)
+    _import_packages(method.needs.packages)
+    method.load()
+    _seed_everything(machine.seed)
+    with measured() as usage:
+        registration = method.register(task.pair(), machine)
+    forward = densify(registration.forward.then(task.moving_to_scan), task.fixed.grid)
+    inverse, origin = _inverse(registration, task)
+    verdict = judge(signs_of(forward, inverse, task.fixed, task.moving_scan, task.moving_to_scan))
+    notes = (*registration.notes, *filter(None, [turned_note(task.moving_to_scan)]))
+    return Result(forward, inverse, origin, registration.trace, notes, **usage, verdict=verdict)
+
+
+def register_to_folder(
+    run: Run,
+    task: Task,
+    machine: Machine,
+    folder: Path,
+    provenance: dict[str, Any],
+    limit_minutes: float | None = None,
+) -> bool:
+    """Register and write ``warp``, ``inverse_warp``, ``warped``, ``trace`` and the receipt; True where it succeeded.
+
+    The work is done in a process of its own (:func:`diffeode.process.watch.watched`), so that a method that hangs,
+    crashes or runs out of memory fails like any other. What the method noted goes into the receipt and to standard
+    error, which is the log of a workflow.
+    A failure is written as a receipt too, with its reason and no files, so that the study goes on and shows the pair as
+    missing.
+
+    Args:
+        limit_minutes: how long registering and writing may take together; None: for ever.
+    """
+    about = {**provenance, "run": run.name, "method": run.method, "parameters": run.parameters, "seed": machine.seed}
+    about |= {"threads": machine.threads, "device": machine.device, "software": software_versions()}
+    try:
+        files, outcome = watched(lambda: _register_and_write(run, task, machine, folder), limit_minutes)
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        for file in RegistrationUnit(folder).files:
+            file.unlink(missing_ok=True)
+        write_receipt(folder, [], {**about, "status": "failed", "reason": reason_of(error)})
+        return False
+    for sentence in filter(None, [*outcome["notes"], outcome["verdict"]]):
+        print(f"{run.name}: {sentence}", file=sys.stderr)
+    write_receipt(folder, files, {**about, **outcome, "status": "done"})
+    return True
+
+
+def reason_of(error: Exception) -> str:
+    """Why a registration failed, in one sentence."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, InputError | RegistrationError):
+        return first
+    if isinstance(error, MemoryError) or _OF_MEMORY.search(f"{type(error).__name__}: {error}"):
+        return f"Out of memory ({first or type(error).__name__}); give it more memory or coarser scans."
+    return f"{type(error).__name__}: {first}"
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what computes."""
+    names = ["diffeode", "torch", "numpy", "scipy", "antspyx", "convexAdam", "picsl-greedy", "transformers"]
+    names += ["unigradicon", "icon_registration", "itk"]
+    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
+    return {"python": platform.python_version(), **{n: installed[n.lower()] for n in names if n.lower() in installed}}
+
+
+def _register_and_write(run: Run, task: Task, machine: Machine, folder: Path) -> tuple[list[str], dict[str, Any]]:
+    """Names of the files, and what the receipt says of the outcome."""
+    method = run.build()
+    result = register(method, task, machine)
+    files = _write_result(result, task, folder)
+    costs = {key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")}
+    used = {"inverse_origin": result.inverse_origin, "reads": method.reads()}
+    return files, {**costs, **used, "notes": list(result.notes), **recorded(result.verdict)}
+
+
+def recorded(verdict: Verdict) -> dict[str, Any]:
+    """What receipts and ``metrics.json`` say of a verdict: ``suspect``, the sentence, and the numbers behind it."""
+    signs = {name: round(value, 6) if math.isfinite(value) else None for name, value in verdict.signs.items()}
+    return {"suspect": verdict.suspect, "verdict": verdict.sentence, "signs": signs}
+
+
+def _write_result(result: Result, task: Task, folder: Path) -> list[str]:
+    warped = warp_image(task.moving_scan, result.warp, task.fixed.grid)
+    unit = RegistrationUnit(folder)
+    io.write_displacement(unit.warp_file, result.warp)
+    io.write_displacement(unit.inverse_warp_file, result.inverse_warp)
+    io.write_image(unit.warped_file, warped)
+    _write_trace(unit.trace_file, result.trace)
+    return [file.name for file in unit.files]
+
+
+def _write_trace(path: Path, trace: tuple[dict[str, float], ...]) -> None:
+    with io.written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+        names = dict.fromkeys(name for row in trace for name in row)
+        table = csv.DictWriter(handle, ["iteration", *names], delimiter="\t", lineterminator="\n")
+        table.writeheader()
+        table.writerows({"iteration": index, **row} for index, row in enumerate(trace))
+
+
+def _inverse(registration: Registration, task: Task) -> tuple[DisplacementField, str]:
+    grid = task.moving_scan.grid
+    inverse, origin = registration.inverse, "method"
+    if inverse is None:
+        inverse, origin = invert(densify(registration.forward, task.fixed.grid), task.fixed.grid), "numerical"
+    return densify(task.moving_to_scan.inverse().then(inverse), grid), origin
+
+
+def _import_packages(names: tuple[str, ...]) -> None:
+    """Import what a method needs ahead of the clock and the seed; some packages silence the process's warnings."""
+    with warnings.catch_warnings():
+        for name in names:
+            importlib.import_module(name)
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+
+
+@contextmanager
+def measured() -> Iterator[dict[str, float]]:
+    """Wall and CPU seconds and the peak resident memory of this process and its children, MB."""
+    usage: dict[str, float] = {}
+    process = psutil.Process()
+    peak, stop = [0], threading.Event()
+
+    def watch() -> None:
+        while not stop.is_set():
+            peak[0] = max(peak[0], _resident_bytes(process))
+            stop.wait(_SAMPLING_PERIOD_S)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    wall, cpu = time.perf_counter(), _cpu_seconds(process)
+    try:
+        yield usage
+    finally:
+        usage["seconds"] = time.perf_counter() - wall
+        usage["cpu_seconds"] = _cpu_seconds(process) - cpu
+        stop.set()
+        watcher.join()
+        usage["peak_memory_mb"] = max(peak[0], _resident_bytes(process)) / 1e6
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    total = process.memory_info().rss
+    for child in process.children(recursive=True):
+        try:
+            total += child.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system + times.children_user + times.children_system

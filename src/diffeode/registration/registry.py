@@ -1,0 +1,117 @@
+"""Methods by presence: every module here that defines a :class:`Method` is one.
+
+It is named after its file or folder.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import re
+from functools import cache
+from typing import Any
+
+from diffeode import methods
+from diffeode.errors import InputError
+from diffeode.names import nearest
+from diffeode.programs.tools import identities, missing_program
+from diffeode.registration.base import Method, Needs
+from diffeode.registration.knobs import build
+
+
+@cache
+def method_names() -> tuple[str, ...]:
+    """Every method's name: its module's, with hyphens."""
+    found = (module.name for module in pkgutil.iter_modules(methods.__path__))
+    return tuple(sorted(name.replace("_", "-") for name in found if not name.startswith("_")))
+
+
+def method_module(name: str) -> str:
+    """The importable module that defines method ``name``.
+
+    Raises:
+        InputError: no such method; the message names the nearest one.
+    """
+    if name not in method_names():
+        raise InputError(f"There is no method {name!r}{nearest(name, method_names())}.")
+    return f"diffeode.methods.{name.replace('-', '_')}"
+
+
+@cache
+def method_class(name: str) -> type[Method]:
+    """The class behind ``name``."""
+    module = importlib.import_module(method_module(name))
+    own = [
+        v
+        for v in vars(module).values()
+        if isinstance(v, type) and issubclass(v, Method) and _lies_in(v.__module__, module.__name__)
+    ]
+    if len(own) != 1:
+        raise TypeError(f"{module.__name__} must define exactly one Method, found {[c.__name__ for c in own]}")
+    return own[0]
+
+
+def _lies_in(module: str, method: str) -> bool:
+    return module == method or module.startswith(f"{method}.")
+
+
+def make_method(name: str, parameters: dict[str, Any]) -> Method:
+    """Method ``name`` with ``parameters`` over its defaults.
+
+    Raises:
+        InputError: unknown method or parameter, a value of the wrong type or out of range.
+    """
+    return build(method_class(name), parameters, name)
+
+
+def programs_of(name: str) -> dict[str, dict[str, str]]:
+    """Which files the programs are that method ``name`` runs (:func:`diffeode.programs.tools.identities`)."""
+    return identities(method_class(name).needs.executables)
+
+
+def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list[str]]:
+    """What keeps method ``name`` from running here: a ``package``, ``binary``, ``weights`` or ``training``, and why."""
+    cls, method = method_class(name), make_method(name, parameters or {})
+    needs, why = cls.needs, method.lacking() or _unreadable(method)
+    found = {
+        "package": [
+            f"the Python package {p} is not installed{_remedy(needs)}" for p in needs.packages if not _importable(p)
+        ],
+        "binary": [clause for e in needs.executables if (clause := missing_program(e))],
+        "training" if cls.trained else "weights": [_clause(why)] if why else [],
+    }
+    return {kind: clauses for kind, clauses in found.items() if clauses}
+
+
+def _unreadable(method: Method) -> str:
+    """Why a file that ``method`` is set to read cannot be read; weights of others are large, and looked for already."""
+    if method.pretrained or method.trained:
+        return ""
+    try:
+        method.reads()
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def missing_needs(name: str, parameters: dict[str, Any] | None = None) -> list[str]:
+    """What keeps method ``name`` from running here, one clause each; empty where it can run."""
+    return [clause for clauses in lacks(name, parameters).values() for clause in clauses]
+
+
+def standing(name: str, parameters: dict[str, Any] | None = None) -> str:
+    """``run``, or what is missing here: ``needs-package``, ``needs-binary``, ``needs-weights``, ``needs-training``."""
+    return ", ".join(f"needs-{kind}" for kind in lacks(name, parameters)) or "run"
+
+
+def _importable(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _remedy(needs: Needs) -> str:
+    return "" if needs.environment == "base" else f" (envs/{needs.environment}.yaml has it)"
+
+
+def _clause(sentence: str) -> str:
+    return re.sub("^The ", "the ", sentence).removesuffix(".")

@@ -1,0 +1,178 @@
+"""Named runs: a method and its hyper-parameters under a name, one YAML file each (``config/methods/<name>.yaml``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diffeode.errors import InputError
+from diffeode.files.presence import without_hidden
+from diffeode.names import nearest
+from diffeode.process.watch import LONGEST_MINUTES
+from diffeode.provenance.receipt import require_intact
+from diffeode.registration.base import Method
+from diffeode.registration.knobs import as_parameters, changed
+from diffeode.registration.registry import lacks, make_method, method_class, method_names
+
+WEIGHTS = "weights.safetensors"
+"""The file of what was trained, in the folder of a training."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A named run.
+
+    Attributes:
+        method: the method's name (:func:`diffeode.registration.registry.method_names`).
+        title: how tables and figures call it.
+        parameters: hyper-parameters that differ from the method's defaults, nested as in its file.
+        time_limit_minutes: how long one registration may take in a study; None: as long as the study allows.
+    """
+
+    name: str
+    method: str
+    title: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    time_limit_minutes: float | None = None
+
+    @property
+    def is_trained_first(self) -> bool:
+        """Whether its network is to be trained, no weights being named."""
+        return method_class(self.method).trained and not self.parameters.get("weights")
+
+    @property
+    def can_use_gpu(self) -> bool:
+        """Whether its method computes on a GPU where it is given one."""
+        return method_class(self.method).needs.gpu
+
+    def build(self) -> Method:
+        """The method with this run's hyper-parameters."""
+        return make_method(self.method, self.parameters)
+
+    def changed(self, by: Mapping[str, Any]) -> Run:
+        """This run with other values of some hyper-parameters.
+
+        Args:
+            by: the values by dotted names, such as ``similarity.mind.weight``.
+
+        Raises:
+            InputError: an unknown name, a value of the wrong type or out of range.
+        """
+        if not by:
+            return self
+        method = changed(self.build(), by, self.method)
+        return replace(self, parameters=as_parameters(method))
+
+
+def obstacles(runs: Iterable[Run], own_environments: bool = False, provided: Container[str] = ()) -> list[str]:
+    """Why runs cannot work here, one sentence for each that cannot.
+
+    Args:
+        provided: names of runs whose descriptor is trained before them.
+        own_environments: methods run in the environments they name (``Needs.environment``), so that packages and
+            programs of others than ``base`` are not looked for here.
+    """
+    return [sentence for run in runs if (sentence := _obstacle(run, own_environments, run.name in provided))]
+
+
+def _obstacle(run: Run, own_environments: bool, provided: bool) -> str:
+    found = lacks(run.method, run.parameters)
+    if provided:
+        found.pop("weights", None)
+    if own_environments and method_class(run.method).needs.environment != "base":
+        found = {"weights": found.get("weights", [])}
+    if "weights" not in run.parameters:
+        found.pop("training", None)  # the study sees to that
+    clauses = [clause for kind in found.values() for clause in kind]
+    return f"Run {run.name} cannot work here: {'; '.join(clauses)}." if clauses else ""
+
+
+@cache
+def runs_folder() -> Path:
+    """Where the named runs lie: inside an installed package, or in the repository's ``config/methods``."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_named_runs"
+    return installed if installed.is_dir() else package.parents[1] / "config" / "methods"
+
+
+def run_names() -> tuple[str, ...]:
+    """Every named run."""
+    return tuple(sorted(path.stem for path in without_hidden(runs_folder().glob("*.yaml"))))
+
+
+def load_run(name: str) -> Run:
+    """The named run, checked down to its hyper-parameters.
+
+    Raises:
+        InputError: no such run, method, key or parameter, and the message names the nearest one; or the file or a
+            value is not what it should be.
+    """
+    path = runs_folder() / f"{name}.yaml"
+    if not path.is_file():
+        raise InputError(f"There is no run {name!r}{nearest(name, run_names())}.")
+    content = _content_of(path)
+    method, parameters = content["method"], content.get("parameters") or {}
+    make_method(method, parameters)
+    title = content.get("title") or method_class(method).title
+    return Run(name, method, title, parameters, content.get("time_limit_minutes"))
+
+
+def with_weights(run: Run, training: Path) -> Run:
+    """``run`` with the weights that the training in folder ``training`` left.
+
+    Raises:
+        DamagedFileError: the weights are not what their receipt says.
+    """
+    outputs = require_intact(training / "receipt.json")["outputs"]
+    weights = {"weights": str(training / WEIGHTS), "weights_sha256": outputs[WEIGHTS]["sha256"]}
+    return replace(run, parameters={**run.parameters, **weights})
+
+
+def _content_of(path: Path) -> dict[str, Any]:
+    """What the file says, with known keys only and values of the right kind."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text in UTF-8 (byte {error.start}); save it as such.") from None
+    if not isinstance(content, dict) or "method" not in content:
+        raise InputError(f"{path} must name a method (known: {', '.join(method_names())}).")
+    for key, value in content.items():
+        if key not in _KEYS:
+            raise InputError(f"{path} has an unknown key {key!r}{nearest(key, _KEYS)}.")
+        fits, wanted = _KEYS[key]
+        if not fits(value):
+            raise InputError(f"{path} has {key}: {value!r}; give {wanted}.")
+    return content
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_limit(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST_MINUTES
+
+
+_KEYS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "method": (_is_word, "the name of a method"),
+    "title": (
+        lambda value: value is None or _is_word(value),
+        "a text, in quotes where YAML takes it for another thing",
+    ),
+    "parameters": (
+        lambda value: value is None or (isinstance(value, dict) and all(map(_is_word, value))),
+        "names and values, one 'name: value' to a line",
+    ),
+    "time_limit_minutes": (
+        lambda value: value is None or _is_limit(value),
+        f"a number of minutes above 0 and up to {LONGEST_MINUTES:,}",
+    ),
+}
+"""By a key of the file: what fits it, and how that is called."""

@@ -1,0 +1,315 @@
+"""Study, dataset and experiment files: read, and checked before any work begins."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from diffeode.datasets.pairs import draw_pairs, pairs_drawn_before
+from diffeode.datasets.scan import person_folders
+from diffeode.datasets.selection import Draw, Selection, Split, person_of, read_exclusions
+from diffeode.errors import InputError
+from diffeode.evaluation.labels import read_label_table
+from diffeode.files.checked_yaml import read_yaml, require_schema
+from diffeode.files.presence import lies_at, require_file, without_hidden
+from diffeode.learning.pairs import require_no_test_person
+from diffeode.names import nearest, readable
+from diffeode.prepare.recipe import Recipe, recipe_schema
+from diffeode.registration.runs import Run, load_run, run_names
+from diffeode.study.model import Dataset, Experiment, Side, Study
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f\udc80-\udcff]")
+_RAW_HEADS = {"brain": "mindgrab", "bias": "n4", "template": "icbm152"}
+
+
+def load_dataset(name: str, repository: Path) -> Dataset:
+    """The dataset in ``config/datasets/<name>.yaml``; a virtual one lies under ``results``.
+
+    Raises:
+        InputError: there is none of that name, or its file has an unknown, missing or misspelt key.
+    """
+    return _Reader(Path(repository)).dataset(name, Path("results"))
+
+
+def load_study(source: Path | str | Mapping[str, Any], repository: Path) -> Study:
+    """The study in a file, or in a mapping of the same keys, with all that it names.
+
+    Args:
+        repository: where ``config`` and ``workflow/schemas`` lie, and what relative paths of datasets start from.
+
+    Raises:
+        InputError: an unknown, missing or misspelt key, or a run, dataset, experiment, label table, subject, group or
+            parameter there is not; the message names the nearest one.
+    """
+    reader = _Reader(Path(repository))
+    if isinstance(source, Mapping):
+        return reader.study(dict(source), "The study's configuration")
+    return reader.study(read_yaml(Path(source)), str(source))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the files under ``repository``; ``given`` stands for files there are not, by kind and name."""
+
+    repository: Path
+    given: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+
+    def study(self, content: Any, where: str) -> Study:
+        self.check(content, "study", where)
+        if "bids" in content:
+            return self.study_of_bids(content, where)
+        results = Path(content["results"])
+        names = content["experiments"]
+        runs = tuple(load_run(name) for name in content["runs"])
+        experiments = tuple(self.experiment(name, results) for name in names)
+        return Study(
+            name=content["study"],
+            title=content["title"],
+            experiments=experiments,
+            runs=runs,
+            ours=_ours(content["ours"], content["runs"], where),
+            seed=content["seed"],
+            results=results,
+            panels=content.get("panels", 1),
+            time_limit_minutes=content.get("time_limit_minutes"),
+            gpu=content.get("gpu", 0),
+            strict=content.get("strict", 0),
+            tools=tuple(self.repository / expand(folder, where) for folder in content.get("tools", ())),
+            training=self.training(content.get("training"), runs, experiments, results, where),
+        )
+
+    def training(
+        self, name: str | None, runs: tuple[Run, ...], experiments: tuple[Experiment, ...], results: Path, where: str
+    ) -> Experiment | None:
+        untrained = [run.name for run in runs if run.is_trained_first]
+        if not untrained:
+            return None
+        if name is None:
+            raise InputError(
+                f"{where} has runs that are trained first ({', '.join(untrained)}); name the experiment to train on by "
+                "the key training."
+            )
+        training = self.experiment(name, results)
+        require_no_test_person(training.persons, (person for e in experiments for person in e.persons))
+        return training
+
+    def study_of_bids(self, content: dict[str, Any], where: str) -> Study:
+        """The study's runs on a BIDS folder in place of its experiments: every T1w to every T2w of another person."""
+        root = os.path.abspath(content["bids"])
+        name = _bids_description(Path(root)).get("Name") or Path(root).name
+        title = f"{name}, T1w to T2w"
+        sides = {side: {"dataset": "bids", "modality": m} for side, m in (("fixed", "T2w"), ("moving", "T1w"))}
+        given = {
+            ("datasets", "bids"): {"kind": "bids", "root": root},
+            ("experiments", "bids"): {"title": title, **sides, "alignment": "affine", "seed": content["seed"]},
+        }
+        rest = {key: value for key, value in content.items() if key != "bids"}
+        return replace(self, given=given).study(
+            rest | {"study": "bids", "title": title, "experiments": ["bids"]}, where
+        )
+
+    def experiment(self, name: str, results: Path) -> Experiment:
+        content, where = self.named("experiments", name)
+        self.check(content, "experiment", where)
+        fixed, moving = (self.side(content[key], results) for key in ("fixed", "moving"))
+        seed = content.get("seed", 0)
+        before = pairs_drawn_before(results / "pairs" / name / "pairs.tsv", seed)
+        kept_fixed, kept_moving = ({pair[side] for pair in before} for side in (0, 1))
+        disjoint = content.get("disjoint", False)
+        spared = {person_of(key) for key in kept_moving} if disjoint else set()
+        fixed_scans = fixed.scans("fixed", seed, kept_fixed, spared)
+        moving_scans = moving.scans("moving", seed, kept_moving, apart_from=fixed_scans if disjoint else ())
+        pairs = draw_pairs(fixed_scans, moving_scans, self.how(content.get("pairs", "all")), seed, before)
+        return Experiment(
+            name=name,
+            title=content["title"],
+            fixed=fixed,
+            moving=moving,
+            alignment=content["alignment"],
+            grids=content.get("grids", "resample"),
+            pairs=tuple(pairs),
+            seed=seed,
+        )
+
+    def side(self, content: dict[str, Any], results: Path) -> Side:
+        return Side(
+            dataset=self.dataset(content["dataset"], results),
+            selection=Selection(
+                modality=content["modality"],
+                subjects=_words(content.get("subjects")),
+                groups=_words(content.get("group")),
+                part=content.get("split"),
+                sessions=content.get("sessions", "all"),
+                draw=_draw(content.get("draw")),
+            ),
+        )
+
+    def dataset(self, name: str, results: Path) -> Dataset:
+        content, where = self.named("datasets", name)
+        self.check(content, "dataset", where)
+        virtual = content["kind"] == "virtual"
+        root = results / "sources" / name if virtual else self.repository / expand(content["root"], where)
+        about = _bids_description(root) if content["kind"] == "bids" else {}
+        return Dataset(
+            name=name,
+            title=content.get("title") or about.get("Name") or name,
+            population=content.get("population", "participants"),
+            kind=content["kind"],
+            root=root,
+            labels=self.label_table(content.get("labels"), where),
+            recipe=self.recipe(content.get("prepare") or _default_preparation(about), where),
+            cohort=content.get("cohort", {}),
+            layout={key: content[key] for key in ("scans", "label_maps", "demographics") if key in content},
+            about={key: content[key] for key in ("source", "licence", "citation", "access") if key in content},
+            excluded=read_exclusions(self.repository / content["exclude"]) if "exclude" in content else frozenset(),
+            split=_split(content.get("split")),
+            orientation=content.get("orientation"),
+        )
+
+    def recipe(self, content: dict[str, Any], where: str) -> Recipe:
+        template = content.get("template", "none")
+        if not isinstance(template, str):
+            paths = {contrast: str(self.repository / expand(path, where)) for contrast, path in template.items()}
+            content = {**content, "template": paths}
+        try:
+            return Recipe(**content)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+
+    def label_table(self, name: str | None, where: str) -> Path | None:
+        if name is None:
+            return None
+        folder = self.repository / "config" / "labels"
+        path = folder / f"{name}.tsv"
+        if not path.is_file():
+            known = (table.stem for table in without_hidden(folder.glob("*.tsv")))
+            raise InputError(f"{where} names label table {name!r}, which config/labels has not{nearest(name, known)}.")
+        read_label_table(path)
+        return path
+
+    def how(self, pairs: str | int) -> str | int | Path:
+        return pairs if isinstance(pairs, int) or pairs == "all" else self.repository / pairs
+
+    def named(self, kind: str, name: str) -> tuple[Any, str]:
+        """Content and shown path of ``config/<kind>/<name>.yaml``."""
+        if (kind, name) in self.given:
+            return self.given[kind, name], f"{kind.removesuffix('s')} {name!r}"
+        folder = self.repository / "config" / kind
+        if not (folder / f"{name}.yaml").is_file():
+            known = (file.stem for file in without_hidden(folder.glob("*.yaml")))
+            raise InputError(f"There is no {kind.removesuffix('s')} {name!r}{nearest(name, known)}.")
+        return read_yaml(folder / f"{name}.yaml"), f"config/{kind}/{name}.yaml"
+
+    def check(self, content: Any, schema: str, where: str) -> None:
+        rules = read_yaml(self.repository / "workflow" / "schemas" / f"{schema}.schema.yaml")
+        if schema == "dataset":
+            rules["$defs"]["recipe"] = recipe_schema()
+        require_schema(content, rules, where)
+
+
+def expand(text: str, where: str) -> str:
+    """``text`` with ``${NAME}`` and ``${NAME:-default}`` replaced from the environment; empty counts as unset.
+
+    Raises:
+        InputError: a variable without a default is not set, or nothing is left.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        found = os.environ.get(name) or default
+        if found is None:
+            raise InputError(f"{where} needs the environment variable {name}, which is not set.")
+        return found
+
+    expanded = _VARIABLE.sub(value, text)
+    if not expanded:
+        raise InputError(f"{where} has the path {text!r}, which comes out empty; set the variable in it.")
+    return expanded
+
+
+def _bids_description(root: Path) -> dict[str, Any]:
+    """What a BIDS folder says of itself; empty where it says nothing."""
+    path = root / "dataset_description.json"
+    if not lies_at(path):
+        return {}
+    require_file(path)
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise InputError(f"{path} is not valid JSON; repair or remove it.") from None
+
+
+def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
+    """For scans of which no more is known than what their BIDS folder says: raw ones are whole heads."""
+    return dict(_RAW_HEADS) if description.get("DatasetType") == "raw" else {}
+
+
+def _ours(name: str, runs: Iterable[str], where: str) -> str | None:
+    if name not in run_names():
+        raise InputError(
+            f"{where} puts run {name!r} against the others, but there is none{nearest(name, run_names())}."
+        )
+    return name if name in runs else None
+
+
+def _words(given: str | list[str] | None) -> tuple[str, ...] | None:
+    return (given,) if isinstance(given, str) else tuple(given) if given else None
+
+
+def _draw(given: int | dict[str, Any] | None) -> Draw | None:
+    return Draw(persons=given) if isinstance(given, int) else Draw(**given) if given else None
+
+
+def _split(given: dict[str, Any] | None) -> Split | None:
+    always = frozenset(given.get("always_test", ())) if given else frozenset()
+    return Split(given["test"], given["seed"], always) if given else None
+
+
+def require_untrained(study: Study, files: Iterable[Path]) -> None:
+    """Raise :class:`InputError` where one of ``files``, to train on, is of a person whom ``study`` registers."""
+    shown = (person for file in files for person in person_folders(file))
+    require_no_test_person(shown, (person for experiment in study.experiments for person in experiment.persons))
+
+
+def study_paths(study: Study) -> Iterator[Path]:
+    """The paths that a plan of ``study`` is made of: its results, its scans with what belongs to them, label tables.
+
+    Raises:
+        InputError: a scan lacks the other that its preparation needs.
+    """
+    yield study.results
+    yield from (dataset.labels for dataset in study.datasets().values() if dataset.labels)
+    for scan in study.prepared_scans().values():
+        yield from filter(None, (scan.image, scan.labels, scan.landmarks))
+
+
+def require_nameable(paths: Iterable[Path | str]) -> None:
+    """Raise :class:`InputError` where Snakemake would take part of a path for a wildcard, or cannot write it down."""
+    for path in map(str, paths):
+        if "{" in path or "}" in path:
+            raise InputError(
+                f"The path {path} has braces, which the workflow takes for a wildcard; rename that folder or file, or "
+                "reach it by a link without braces."
+            )
+        if _UNWRITABLE.search(path):
+            raise InputError(
+                f"The path {readable(path)} has a byte that is no UTF-8 or a control character, which the workflow "
+                "cannot write down; rename that folder or file."
+            )
+
+
+def require_writable(folder: Path) -> None:
+    """Raise :class:`InputError` where ``folder``, or the one it would be made in, cannot be written."""
+    there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
+    if not there.is_dir():
+        raise InputError(f"Cannot write results to {folder}: {there} is a file; name another folder (results: ...).")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(
+            f"Cannot write results to {folder}: no permission in {there}; name another folder (results: ...)."
+        )

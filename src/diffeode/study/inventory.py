@@ -1,0 +1,160 @@
+"""What there is of each dataset, what is missing, and how to get it, in words."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from diffeode.datasets.demographics import GROUPS
+from diffeode.datasets.ixi_download import ARCHIVES
+from diffeode.datasets.oasis3 import clinical_table
+from diffeode.datasets.scan import Scan, person_prefix
+from diffeode.errors import InputError
+from diffeode.files.presence import without_hidden
+from diffeode.provenance.receipt import damage, read_receipt
+from diffeode.study.files import load_dataset
+from diffeode.study.model import Dataset
+
+_SHOWN_NAMES = 5
+_MADE_HERE = "virtual"
+
+
+@final
+@dataclass(frozen=True)
+class Inventory:
+    """The scans of a dataset, or why there are none."""
+
+    dataset: Dataset
+    scans: tuple[Scan, ...]
+    problem: str | None
+
+
+def dataset_names(repository: Path) -> list[str]:
+    """Every dataset that has a file."""
+    return sorted(path.stem for path in without_hidden((repository / "config" / "datasets").glob("*.yaml")))
+
+
+def take_inventory(name: str, repository: Path) -> Inventory:
+    """What there is of a dataset.
+
+    Raises:
+        InputError: there is no such dataset, or its file is wrong; unusable scans or tables are the inventory's
+            ``problem``.
+    """
+    dataset = load_dataset(name, repository)
+    try:
+        return Inventory(dataset, tuple(dataset.scans()), None)
+    except InputError as error:
+        return Inventory(dataset, (), str(error))
+
+
+def overview_of_all(repository: Path) -> list[str]:
+    """The :func:`overview` of every dataset, and below what is wrong in the files of those that cannot be read."""
+    inventories, wrong = [], []
+    for name in dataset_names(repository):
+        try:
+            inventories.append(take_inventory(name, repository))
+        except InputError as error:
+            wrong.append(str(error))
+    return [*overview(inventories), *(["", *wrong] if wrong else [])]
+
+
+def overview(inventories: Sequence[Inventory]) -> list[str]:
+    """A line for each dataset, and below what is missing and how to get it."""
+    rows = [("DATASET", "KIND", "THERE", "ROOT"), *(_row(inventory) for inventory in inventories)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    problems = [inventory.problem for inventory in inventories if inventory.problem]
+    return [*lines, *(["", *problems] if problems else [])]
+
+
+def description(inventory: Inventory) -> list[str]:
+    """All there is to say of one dataset, with counts of persons, sessions, contrasts and groups."""
+    dataset, scans = inventory.dataset, inventory.scans
+    lines = [f"{dataset.title} ({dataset.name}): {dataset.population}", _line("root", _root(dataset))]
+    lines += [_line(key, text) for key, text in dataset.about.items() if key != "access"]
+    if inventory.problem:
+        return [*lines, "", inventory.problem]
+    return [*lines, "", *_counts(scans), *_demographics(scans), *_kept_beside(dataset)]
+
+
+def _row(inventory: Inventory) -> tuple[str, str, str, str]:
+    dataset = inventory.dataset
+    there = "no" if inventory.problem else f"{_persons(inventory.scans)}: {_contrasts(inventory.scans)}"
+    if dataset.kind == _MADE_HERE:
+        there += " (made by the study)"
+    return dataset.name, dataset.kind, there, _root(dataset)
+
+
+def _root(dataset: Dataset) -> str:
+    return os.path.relpath(dataset.root)
+
+
+def _persons(scans: Sequence[Scan]) -> str:
+    return f"{len({scan.person for scan in scans})} persons"
+
+
+def _contrasts(scans: Sequence[Scan]) -> str:
+    return ", ".join(f"{count} {modality}" for modality, count in sorted(_by_modality(scans).items()))
+
+
+def _by_modality(scans: Sequence[Scan]) -> Counter[str]:
+    return Counter(scan.modality for scan in scans)
+
+
+def _counts(scans: Sequence[Scan]) -> list[str]:
+    visits = {modality: _visits(s for s in scans if s.modality == modality) for modality in _by_modality(scans)}
+    lines = [
+        _line("persons", str(len({scan.person for scan in scans}))),
+        _line("sessions", str(len(_visits(scans)))),
+        *(_line(modality, str(count)) for modality, count in sorted(_by_modality(scans).items())),
+        _line("label maps", str(sum(scan.labels is not None for scan in scans))),
+    ]
+    for modality, seen in sorted(visits.items()):
+        if lacking := sorted(_visits(scans) - seen):
+            lines.append(_line(f"no {modality}", f"{len(lacking)} of {len(_visits(scans))} sessions: {_some(lacking)}"))
+    return lines
+
+
+def _visits(scans: Iterable[Scan]) -> set[str]:
+    return {person_prefix(scan.subject, scan.session) for scan in scans}
+
+
+def _demographics(scans: Sequence[Scan]) -> list[str]:
+    groups = Counter(scan.group for scan in scans if scan.group)
+    order = [*(group for group in GROUPS.values() if group in groups), *sorted(groups.keys() - set(GROUPS.values()))]
+    lines = [_line("groups", ", ".join(f"{group} {groups[group]}" for group in order))] if groups else []
+    ungrouped = sorted(scan.id for scan in scans if not scan.group)
+    if ungrouped:
+        lines.append(_line("no group", f"{len(ungrouped)} of {len(scans)} scans: {_some(ungrouped)}"))
+    ages = [scan.age for scan in scans if scan.age is not None]
+    if ages:
+        lines.append(_line("age", f"{min(ages):.0f} to {max(ages):.0f} years, of {len(ages)} scans"))
+    sexes = Counter(sex for _, sex in {(scan.person, scan.sex) for scan in scans if scan.sex})
+    if sexes:
+        lines.append(_line("sex", ", ".join(f"{count} {sex}" for sex, count in sorted(sexes.items()))))
+    return lines
+
+
+def _kept_beside(dataset: Dataset) -> list[str]:
+    """OASIS-3's clinical table; whether all that IXI's tar files held is still there."""
+    if dataset.kind == "oasis3" and "demographics" not in dataset.layout:
+        return [_line("table", os.path.relpath(clinical_table(dataset.name, dataset.root)))]
+    receipts = {name: dataset.root / name / "receipt.json" for name in ARCHIVES if dataset.kind == "ixi"}
+    return [
+        _line(name, damage(receipt) or f"complete, {len(read_receipt(receipt)['outputs'])} files as in its tar file")
+        for name, receipt in receipts.items()
+        if receipt.is_file()
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
+
+
+def _line(key: str, text: str) -> str:
+    return f"  {key:<11} {text}"

@@ -1,0 +1,267 @@
+"""What a study is made of: datasets, the two sides of its pairs, experiments, runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from diffeode.datasets.listing import list_dataset
+from diffeode.datasets.pairs import PlannedPair
+from diffeode.datasets.scan import ANATOMICAL, Scan, person_folders
+from diffeode.datasets.selection import Person, ScanKey, Selection, Split, select, without_excluded
+from diffeode.errors import InputError
+from diffeode.prepare.recipe import Recipe
+from diffeode.registration.runs import Run
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where scans come from (``config/datasets/<name>.yaml``).
+
+    Attributes:
+        kind: ``bids``, ``oasis3``, ``ixi``, ``folder``, or ``virtual`` for a cohort made here.
+        root: the folder of the scans.
+        labels: table of the structures to evaluate, or None where label maps do not matter, if there are any.
+        recipe: how its scans are prepared.
+        cohort: ``persons``, ``spacing_mm`` and ``seed`` of a virtual cohort.
+        layout: where its files lie in ``root`` (:func:`diffeode.datasets.listing.list_dataset`).
+        about: ``source``, ``licence``, ``citation`` and ``access``, how to get it, where they are said.
+        excluded: names of scans that are never used (:func:`diffeode.datasets.selection.without_excluded`).
+        split: who is there to train on and who to test on, or None.
+        orientation: how its scans lie where their headers leave it open
+            (:func:`diffeode.files.headers.grid_of`), or None.
+    """
+
+    name: str
+    title: str
+    population: str
+    kind: str
+    root: Path
+    labels: Path | None
+    recipe: Recipe
+    cohort: dict[str, Any] = field(default_factory=dict)
+    layout: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, str] = field(default_factory=dict)
+    excluded: frozenset[str] = frozenset()
+    split: Split | None = None
+    orientation: str | None = None
+
+    def scans(self, modality: str | None = None) -> list[Scan]:
+        """Every scan of ``modality``, or of all it has a use for, that is not excluded.
+
+        Those of a virtual cohort need not exist yet.
+
+        Raises:
+            InputError: the dataset is not there, or its scans or tables are unusable; the message says what to do.
+        """
+        listed = (replace(scan, orientation=self.orientation) for scan in self._listed(modality))
+        return without_excluded(list(listed), self.excluded)
+
+    def _listed(self, modality: str | None) -> list[Scan]:
+        if self.kind == "virtual":
+            from diffeode.datasets.virtual import planned_scans
+
+            return planned_scans(self.name, self.root, self.cohort["persons"])
+        if "access" in self.about and not self.root.is_dir():
+            raise InputError(f"Dataset {self.name} has no folder {self.root}: {self.about['access']}")
+        modalities = (modality,) if modality else tuple(self.layout.get("scans", ("T1w", "T2w")))
+        return list_dataset(self.name, self.kind, self.root, modalities, self.layout, self.labels is not None)
+
+    def t1w_of(self, scan: Scan) -> Scan:
+        """The T1w of the visit on which ``scan`` was made.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = self._t1w_of_visit.get((scan.subject, scan.session))
+        if found is None:
+            raise InputError(
+                f"{scan.id} of dataset {self.name} has no {ANATOMICAL} of the same visit, which its preparation needs "
+                "(through: t1w, or labels: meshnet); add it, leave the person out, or choose through: direct."
+            )
+        return found
+
+    def helpers_of(self, scan: Scan) -> list[Scan]:
+        """The other scans that preparing ``scan`` needs: the T1w of its visit, or none.
+
+        Raises:
+            InputError: the T1w is needed and missing, or cannot lend its labels to another space.
+        """
+        if self.recipe.borrows_labels(scan) and not self.recipe.places:
+            raise InputError(
+                f"Dataset {self.name} labels its {ANATOMICAL} scans (labels: meshnet), and {scan.id} can borrow them "
+                "only in a common space; set template: icbm152 under prepare."
+            )
+        needed = self.recipe.leans_on_t1w(scan) or self.recipe.borrows_labels(scan)
+        return [self.t1w_of(scan)] if needed else []
+
+    @cached_property
+    def _t1w_of_visit(self) -> dict[tuple[str, str | None], Scan]:
+        return {(scan.subject, scan.session): scan for scan in self.scans(ANATOMICAL)}
+
+
+@dataclass(frozen=True)
+class Side:
+    """The scans on one side of the pairs: of a dataset, those that a selection chooses."""
+
+    dataset: Dataset
+    selection: Selection
+
+    def scans(
+        self,
+        side: str,
+        seed: int,
+        kept: Collection[ScanKey] = (),
+        spared: Collection[Person] = (),
+        apart_from: Iterable[Scan] = (),
+    ) -> list[Scan]:
+        """The scans chosen (:func:`diffeode.datasets.selection.select`)."""
+        scans = self.dataset.scans(self.selection.modality)
+        self._require_contrast({scan.subject for scan in scans})
+        return select(
+            scans,
+            self.selection,
+            split=self.dataset.split,
+            seed=seed,
+            side=side,
+            kept=kept,
+            spared=spared,
+            apart_from=apart_from,
+        )
+
+    def _require_contrast(self, subjects: set[str]) -> None:
+        """Say which of the persons asked for were scanned, but not in this side's contrast."""
+        absent = {subject.removeprefix("sub-") for subject in self.selection.subjects or ()} - subjects
+        others = {scan.subject: scan.modality for scan in self.dataset.scans()} if absent else {}
+        lacking = sorted(absent & others.keys())
+        if lacking:
+            names = ", ".join(f"sub-{subject}" for subject in lacking)
+            has = f"{others[lacking[0]]} but no {self.selection.modality}"
+            raise InputError(
+                f"Dataset {self.dataset.name} has {has} of {names}; add it, or leave out who lacks it (subjects: ...)."
+            )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Fixed and moving scans and how they are paired and aligned (``config/experiments/<name>.yaml``).
+
+    Attributes:
+        alignment: ``affine`` or ``none``.
+        grids: ``resample`` or ``refuse``, where a pair's grids differ and ``alignment`` is none.
+        pairs: drawn when the file is read.
+        seed: of the drawing and of the alignment.
+    """
+
+    name: str
+    title: str
+    fixed: Side
+    moving: Side
+    alignment: str
+    grids: str
+    pairs: tuple[PlannedPair, ...]
+    seed: int
+
+    @property
+    def persons(self) -> set[str]:
+        """Everybody in its pairs: ``<folder of the person>``, links followed, else ``<dataset>/<subject>``.
+
+        So a person is the same at every resolution (:func:`diffeode.datasets.scan.person_folders`).
+        """
+        scans = {scan for pair in self.pairs for scan in (pair.fixed, pair.moving)}
+        return set().union(*map(_persons_of, scans))
+
+    @property
+    def labels(self) -> Path | None:
+        """The table of structures both sides are labelled with, or None."""
+        fixed, moving = self.fixed.dataset.labels, self.moving.dataset.labels
+        return fixed if fixed == moving else None
+
+    @property
+    def population(self) -> str:
+        """Who was scanned."""
+        return " and ".join(dict.fromkeys(side.dataset.population for side in (self.fixed, self.moving)))
+
+
+@dataclass(frozen=True)
+class Study:
+    """Experiments x runs (``config/<name>.yaml``).
+
+    Attributes:
+        ours: the run the statistics put against the others, or None where it is not among ``runs``.
+        seed: of every registration.
+        results: the folder everything is written to.
+        panels: pairs per experiment that are shown as panels.
+        time_limit_minutes: how long one registration may take where its run says nothing else; None: for ever.
+        gpu: GPUs for a registration or a training whose method can use one, 0 or 1.
+        strict: 1 where suspect registrations make the study fail in the end, as failed ones do; else 0.
+        tools: folders that are searched for programs before PATH.
+        training: whose pairs the runs are trained on that need it, or None where none does; nobody in it is registered.
+    """
+
+    name: str
+    title: str
+    experiments: tuple[Experiment, ...]
+    runs: tuple[Run, ...]
+    ours: str | None
+    seed: int
+    results: Path
+    panels: int
+    time_limit_minutes: float | None = None
+    gpu: int = 0
+    strict: int = 0
+    tools: tuple[Path, ...] = ()
+    training: Experiment | None = None
+
+    @property
+    def drawn(self) -> tuple[Experiment, ...]:
+        """Every experiment whose pairs are made: those studied, and the one to train on."""
+        return (*self.experiments, self.training) if self.training else self.experiments
+
+    def experiment(self, name: str) -> Experiment:
+        """The experiment called ``name``."""
+        return next(e for e in self.drawn if e.name == name)
+
+    def trained_runs(self) -> list[Run]:
+        """The runs to be trained first."""
+        return [run for run in self.runs if run.is_trained_first]
+
+    def run(self, name: str) -> Run:
+        """The run called ``name``."""
+        return next(r for r in self.runs if r.name == name)
+
+    def time_limit(self, name: str) -> float | None:
+        """Minutes that one registration by the run called ``name`` may take; None: for ever."""
+        return self.run(name).time_limit_minutes or self.time_limit_minutes
+
+    def gpus(self, name: str) -> int:
+        """GPUs that a registration or a training of the run called ``name`` takes."""
+        return self.gpu if self.run(name).can_use_gpu else 0
+
+    def datasets(self) -> dict[str, Dataset]:
+        """Every dataset in use, by name."""
+        sides = (side for e in self.drawn for side in (e.fixed, e.moving))
+        return {side.dataset.name: side.dataset for side in sides}
+
+    def scans(self) -> dict[tuple[str, str], Scan]:
+        """Every scan in use, by its dataset's name and its own."""
+        used = (scan for e in self.drawn for pair in e.pairs for scan in (pair.fixed, pair.moving))
+        return {(scan.dataset, scan.id): scan for scan in used}
+
+    def prepared_scans(self) -> dict[tuple[str, str], Scan]:
+        """Every scan to be prepared: those in use, and those that preparing them needs."""
+        datasets = self.datasets()
+        helpers = [other for scan in self.scans().values() for other in datasets[scan.dataset].helpers_of(scan)]
+        return self.scans() | {(other.dataset, other.id): other for other in helpers}
+
+    def units(self) -> list[tuple[str, str, str]]:
+        """Every unit of work: experiment, pair and run."""
+        return [(e.name, pair.id, run.name) for e in self.experiments for pair in e.pairs for run in self.runs]
+
+
+def _persons_of(scan: Scan) -> set[str]:
+    in_folder = f"sub-{scan.subject}" in scan.image.parts
+    return person_folders(scan.image) if in_folder else {"/".join(scan.person)}

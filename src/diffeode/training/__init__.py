@@ -1,1 +1,0 @@
-"""Training of networks: one loop, its checkpoints, and what it is told."""

@@ -1,0 +1,1 @@
+"""Trained networks of others by name, their files, and how they are fetched."""
