@@ -118,11 +118,24 @@ def test_a_voxel_sees_as_far_as_the_dilations_add_up(saved):
     assert (whole[30 - reach : 30] != cut[30 - reach :]).any()
 
 
+def test_a_cut_volume_is_labelled_as_in_the_uniform_one_around_it(saved):
+    """Where all is uniform as near to the cut as a voxel sees, though the first value around is not zero."""
+    net = load_meshnet(saved(PLAIN), PLAIN)
+    reach = sum(PLAIN.dilations)
+    volume = np.full((40, 38, 34), 0.3, dtype=np.float32)
+    volume[15:25, 14:24, 12:22] = np.random.default_rng(2).random((10, 10, 10))
+    cut = tuple(slice(start - reach, start + 10 + reach) for start in (15, 14, 12))
+    expected = net.label(volume, 1, silent)[cut]
+    assert len(np.unique(expected)) == PLAIN.classes
+    np.testing.assert_array_equal(net.label(volume[cut], 1, silent, around=0.3), expected)
+    assert (net.label(volume[cut], 1, silent) != expected).any()
+
+
 def test_normalisation_is_of_each_channel_over_the_volume():
     architecture = Architecture(channels=2, classes=2, dilations=(1,), normalised=True, activation="elu")
     values = torch.randn(40, 30, 20, 2) * torch.tensor([3.0, 0.1]) + 5
     expected = nn.functional.elu(nn.functional.group_norm(values.double().permute(3, 0, 1, 2)[None], 2))
-    meshnet._activate(values, None, architecture)
+    meshnet._activate(values, None, False, architecture)
     torch.testing.assert_close(values.double(), expected[0].permute(1, 2, 3, 0), atol=2e-5, rtol=1e-4)
 
 

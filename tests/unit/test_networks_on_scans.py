@@ -21,7 +21,7 @@ REPOSITORY_LABELS = "config/labels/meshnet.tsv"
 class Threshold:
     """In the place of a network: class 1 where the volume is above a half, 2 above nine tenths."""
 
-    def label(self, volume, threads, progress):
+    def label(self, volume, threads, progress, around=None):
         self.seen = volume
         progress(1.0, "all layers")
         return (volume > 0.5).astype(np.uint8) + (volume > 0.9)
@@ -96,7 +96,17 @@ def test_classes_become_freesurfers_numbers_on_the_scans_grid(threshold):
 
 def test_the_network_sees_only_the_surroundings_of_the_brain(threshold):
     subcortical.subcortical_labels(head(42)[0], 1)
-    assert all(2 * (42 + 9) <= n <= 2 * (42 + 9 + 3) + 1 for n in threshold.seen.shape)
+    assert all(2 * (42 + 9) - 4 <= n <= 2 * (42 + 9 + 3) + 1 for n in threshold.seen.shape)
+
+
+def test_noise_in_the_air_does_not_widen_the_box(threshold):
+    image, ball = head(42)
+    noisy = np.where(ball, 100, np.abs(np.random.default_rng(0).normal(0, 2, PSR.shape)))
+    noisy[2, 2, 2] = 50
+    subcortical.subcortical_labels(Image(noisy, PSR), 1)
+    widened = threshold.seen.shape
+    subcortical.subcortical_labels(image, 1)
+    assert all(abs(a - b) <= 2 for a, b in zip(widened, threshold.seen.shape, strict=True))
 
 
 def test_one_bright_voxel_does_not_darken_the_brain(threshold):
@@ -107,7 +117,7 @@ def test_one_bright_voxel_does_not_darken_the_brain(threshold):
 
 
 def test_no_brain_is_said(monkeypatch, threshold):
-    monkeypatch.setattr(threshold, "label", lambda volume, threads, progress: np.zeros(volume.shape, np.uint8))
+    monkeypatch.setattr(threshold, "label", lambda volume, *rest, around: np.zeros(volume.shape, np.uint8))
     with pytest.raises(InputError, match="found no brain"):
         subcortical.subcortical_labels(head(42)[0], 1)
 

@@ -291,9 +291,10 @@ def test_words_layout_and_annotations_do_not_count(package, change):
 KNOB = "from diffeode.knobs import between, knob\nclass f:\n    x: int = knob(1, between(0, 9), 'Number of steps')\n"
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "counts"), [("steps'", "bins', 'mm'", False), ("9", "8", True), ("(1", "(2", True)]
-)
+OF_A_KNOB = [("steps'", "bins', 'mm'", False), ("9", "8", True), ("(1", "(2", True)]
+
+
+@pytest.mark.parametrize(("old", "new", "counts"), OF_A_KNOB)
 def test_of_a_knob_its_default_and_range_count_and_its_words_do_not(package, old, new, counts):
     package.write(knobs="def knob(*a): return a\ndef between(*a): return a\n", user=KNOB)
     before = code_hash("diffeode.user:f")

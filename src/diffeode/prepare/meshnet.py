@@ -60,7 +60,7 @@ class MeshNet:
     last: tuple[Tensor, Tensor]
 
     @torch.inference_mode()
-    def label(self, volume: np.ndarray, threads: int, progress: Progress) -> np.ndarray:
+    def label(self, volume: np.ndarray, threads: int, progress: Progress, around: float | None = None) -> np.ndarray:
         """The most likely class of every voxel of ``volume (X, Y, Z)``, uint8.
 
         Takes the memory of one layer's channels and of a few of its planes: the layers replace each
@@ -68,16 +68,23 @@ class MeshNet:
 
         Args:
             progress: told the fraction done and the layer, after each.
+            around: the value of all that ``volume`` was cut from; every layer then continues beyond
+                its border as in a volume of that value without an end. None: zeros surround every layer.
+                A normalised architecture takes its statistics from ``volume`` alone all the same.
         """
         keep_freed_memory()
         use_threads(threads)
         layers = len(self.hidden) + 1
         values = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[..., None]
+        background = None if around is None else torch.tensor([around])
+        values = values if around is None else values - around
         for number, ((weight, bias), dilation) in enumerate(zip(self.hidden, self.architecture.dilations, strict=True)):
             values = _convolved(values, weight, dilation)
-            _activate(values, bias, self.architecture)
+            shift = bias if bias is None or background is None else bias + weight.sum(dim=(2, 3, 4)) @ background
+            background = _activate(values, shift, background is not None, self.architecture)
             progress((number + 1) / layers, f"layer {number + 1} of {layers}")
         weight, bias = self.last[0].flatten(1), self.last[1]
+        bias = bias if background is None else bias + weight @ background
         classes = [torch.addmm(bias, chunk, weight.T).argmax(1).to(torch.uint8) for chunk in _chunks(values)]
         progress(1.0, f"layer {layers} of {layers}")
         return torch.cat(classes).view(values.shape[:3]).numpy()
@@ -176,17 +183,23 @@ def _convolve_row(planes: Tensor, result: Tensor, kernels: Sequence[Tensor], dil
         torch.mm(_UNMIX[: len(written)], products.flatten(1), out=written)
 
 
-def _activate(values: Tensor, bias: Tensor | None, architecture: Architecture) -> None:
-    """The activation of ``values (X, Y, Z, C)``, in place; ``bias`` is added first, or the values normalised."""
+def _activate(values: Tensor, bias: Tensor | None, apart: bool, architecture: Architecture) -> Tensor | None:
+    """The activation of ``values (X, Y, Z, C)``, in place; ``bias`` is added first, or the values normalised.
+
+    Where the values are ``apart`` from a background, being less it, so is the result; it is returned, ``(C,)``.
+    """
     scale, shift = None, bias
     if architecture.normalised:
         mean, variance = _moments(values)
         scale = torch.rsqrt(variance + _GROUP_NORM_EPSILON)
         shift = -mean * scale
     function = F.gelu if architecture.activation == "gelu" else F.elu
+    background = function(shift) if apart else None
     for chunk in _chunks(values):
         scaled = chunk if scale is None else chunk.mul_(scale)
-        chunk.copy_(function(scaled.add_(shift)))
+        activated = function(scaled.add_(shift))
+        chunk.copy_(activated if background is None else activated.sub_(background))
+    return background
 
 
 def _moments(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from diffeode.errors import InputError
 from diffeode.geometry.image import Image, Labels
 from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.conform import conform, labels_back
+from diffeode.prepare.occupied import occupied_box
 from diffeode.prepare.step_tool import Progress, Resources, StepTool, naming, silent
 from diffeode.weights.catalogue import find
 
@@ -22,15 +22,15 @@ STRUCTURES = (0, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26, 28)
 
 _WEIGHTS = "meshnet-subcortical"
 _BRIGHTEST = 0.999
-_MARGIN = sum(ARCHITECTURE.dilations)
-"""As far as a voxel sees, 46 mm: the cut volume's border reaches no voxel of the brain, so cutting changes nothing."""
+_MARGIN = 16
+"""Voxels, of the 46 that one voxel sees; all 46 change no structure by .002 Dice (one brain of OASIS-TRT-20)."""
 
 
 def subcortical_labels(image: Image, threads: int, progress: Progress = silent) -> Labels:
     """The structures of ``config/labels/meshnet.tsv`` on the grid of ``image``, a T1w head or skull-stripped brain.
 
     The scan may have any orientation and voxel size; it is looked at in a box of 256 mm
-    (:func:`diffeode.prepare.conform.conformed_grid`) and there cut to what is brighter than its background, and 46 mm.
+    (:func:`diffeode.prepare.conform.conformed_grid`) and computed where it is brighter than air, and 16 mm around.
 
     Args:
         progress: told the fraction done and the layer.
@@ -43,9 +43,10 @@ def subcortical_labels(image: Image, threads: int, progress: Progress = silent) 
 
     net = load_meshnet(find(_WEIGHTS), ARCHITECTURE)
     conformed = conform(image)
-    box = _occupied(conformed.data)
-    classes = np.zeros(conformed.data.shape, np.uint8)
-    classes[box] = net.label(_scaled(conformed.data)[box], threads, progress)
+    scaled = _scaled(conformed.data)
+    box = occupied_box(scaled, _MARGIN)
+    classes = np.zeros(scaled.shape, np.uint8)
+    classes[box] = net.label(scaled[box], threads, progress, around=0.0)
     numbers = np.array(STRUCTURES, dtype=np.int32)[classes]
     labels = Labels(labels_back(numbers, conformed.grid, image.grid), image.grid)
     if not labels.data.any():
@@ -63,12 +64,6 @@ def _scaled(volume: np.ndarray) -> np.ndarray:
     low = volume.min()
     high = np.quantile(volume[volume > low], _BRIGHTEST)
     return np.clip((volume - low) / (high - low), 0, 1)
-
-
-def _occupied(volume: np.ndarray) -> tuple[slice, ...]:
-    """The box of everything above the least value, grown by as far as a voxel of it sees."""
-    (box,) = ndimage.find_objects((volume > volume.min()).astype(np.uint8))
-    return tuple(slice(max(0, side.start - _MARGIN), side.stop + _MARGIN) for side in box)
 
 
 def label(image: Image, scan_name: str, resources: Resources) -> Labels:
