@@ -105,7 +105,7 @@ def reached(*_, **__):
 def devices_everywhere(monkeypatch):
     """Every device is taken for one that is here."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("diffeode.methods.") and hasattr(module, "require_device"):
+        if name.startswith(("diffeode.methods.", "diffeode.learning.")) and hasattr(module, "require_device"):
             monkeypatch.setattr(module, "require_device", lambda device: None)
 
 

@@ -68,8 +68,13 @@ class FakeRun:
 
 
 class Fake(Method):
+    """What it is told are no hyper-parameters, so they are declared and checked as nothing of the kind."""
+
     title: ClassVar[str] = "Fake"
     citation: ClassVar[str] = "None: it exists in a test."
+
+    def __post_init__(self):
+        pass
 
 
 @final

@@ -26,7 +26,7 @@ from diffeode.methods.neural_ode.penalties import PENALTIES
 from diffeode.methods.neural_ode.similarities import SIMILARITIES
 from diffeode.methods.neural_ode.terms import PenaltyTerm, SimilarityTerm
 from diffeode.registration import registry, runs
-from diffeode.registration.base import Machine
+from diffeode.registration.base import Machine, Method
 from diffeode.registration.knobs import (
     Between,
     Several,
@@ -293,3 +293,15 @@ def test_a_new_penalty_is_one_class(monkeypatch):
     assert drifts[1] < 0.1 * drifts[0]
     with pytest.raises(InputError, match=r"penalties\.drift\.axis is 3; it must lie between 0 and 2\."):
         neural_ode({"penalties.drift.axis": 3})
+
+
+def test_a_field_that_was_not_declared_is_named():
+    @dataclasses.dataclass(frozen=True)
+    class Plain(Method):
+        exponent: float = 1.0
+
+        def register(self, pair, machine):
+            raise NotImplementedError
+
+    with pytest.raises(TypeError, match=r"exponent must be declared by knob\(default, range, meaning\)"):
+        Plain()

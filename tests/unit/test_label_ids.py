@@ -220,6 +220,6 @@ def test_a_study_logs_what_its_table_leaves_out(tmp_path, caplog):
     for side, ids in (("fixed", (1, 2)), ("moving", (1, 3))):
         io.write_labels(tmp_path / side / "labels.nii.gz", Labels(areas(*ids), GRID))
     with caplog.at_level(logging.WARNING):
-        _labels(tmp_path / "fixed", tmp_path / "moving", table)
+        _labels(tmp_path / "fixed" / "labels.nii.gz", tmp_path / "moving" / "labels.nii.gz", table)
     assert "ids 9 of the label table are in neither label map" in caplog.text
     assert "ids 2, 3 of the label maps are not in the label table" in caplog.text

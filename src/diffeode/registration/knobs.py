@@ -55,7 +55,13 @@ def with_default(cls: type, name: str, default: Any) -> Any:
 
 
 def knob_of(field: dataclasses.Field) -> Knob:
-    """What was declared of a field of settings."""
+    """What was declared of a field of settings.
+
+    Raises:
+        TypeError: the field was not declared by :func:`knob`.
+    """
+    if "knob" not in field.metadata:
+        raise TypeError(f"The hyper-parameter {field.name} must be declared by knob(default, range, meaning).")
     return field.metadata["knob"]
 
 
