@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffeode.datasets.demographics import Columns, Demographics, Person, read_demographics
+from diffeode.datasets.demographics import Columns, Demographics, Known, read_demographics
 from diffeode.datasets.folder import list_folder
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
@@ -78,7 +78,7 @@ def test_signs_of_patterns_mean_themselves_in_names(tmp_path):
 
 def test_sessions_that_are_days_join_to_the_nearest_visit(tmp_path):
     root = files(tmp_path, "sub-7_ses-d0100_T1w.nii", "sub-7_ses-d0900_T1w.nii")
-    known = Demographics({"7": [(0, Person(cdr=0.0)), (800, Person(cdr=1.0))]})
+    known = Demographics({"7": [(0, Known(cdr=0.0)), (800, Known(cdr=1.0))]})
     scans = list_folder("mine", root, {"T1w": "sub-{subject}_ses-d{session}_T1w.nii"}, ("T1w",), None, known)
     assert [scan.cdr for scan in scans] == [0.0, 1.0]
 

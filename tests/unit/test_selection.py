@@ -14,7 +14,7 @@ from diffeode.datasets.selection import (
     Draw,
     Selection,
     Split,
-    person_of,
+    person_named,
     read_exclusions,
     select,
     without_excluded,
@@ -221,7 +221,7 @@ def planned(numbers, how, seed, kept=frozenset()):
         seed=seed,
         side="fixed",
         kept={pair[0] for pair in kept},
-        spared={person_of(pair[1]) for pair in kept},
+        spared={person_named(pair[1]) for pair in kept},
     )
     moving = select(
         as_scans(numbers, "T1w"),
@@ -247,7 +247,7 @@ def test_whoever_comes_later_displaces_no_pair(there, coming, how, seed):
 def test_whoever_leaves_takes_their_own_pairs_along_and_no_others(there, data, seed):
     before = planned(there, 7, seed)
     leaving = data.draw(st.sampled_from(sorted(there)))
-    with_them = {pair for pair in before if ("study", f"{leaving:03d}") in map(person_of, pair)}
+    with_them = {pair for pair in before if ("study", f"{leaving:03d}") in map(person_named, pair)}
     after = planned(there - {leaving}, 7, seed, kept=before)
     assert len(after) == 7
     assert before - with_them <= after

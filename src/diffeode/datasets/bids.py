@@ -72,7 +72,7 @@ def _scan(
         image=first_run(_of_own_space(paths), f"{person}_{modality}"),
         labels=_label_map(folder, person, modality) if label_maps else None,
         landmarks=landmarks if lies_at(landmarks) else None,
-        **demographics.of(subject).known(),
+        **demographics.of(subject).as_fields(),
     )
 
 

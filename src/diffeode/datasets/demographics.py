@@ -61,7 +61,7 @@ class Columns:
 
 @final
 @dataclass(frozen=True)
-class Person:
+class Known:
     """What is known of a person at a visit; None where it is not known."""
 
     group: str | None = None
@@ -69,7 +69,7 @@ class Person:
     sex: str | None = None
     cdr: float | None = None
 
-    def known(self) -> dict[str, Any]:
+    def as_fields(self) -> dict[str, Any]:
         """As the fields of a :class:`diffeode.datasets.scan.Scan`."""
         return dict(vars(self))
 
@@ -85,11 +85,11 @@ class Demographics:
         source: where they were read, for messages.
     """
 
-    visits: Mapping[str, Sequence[tuple[int | None, Person]]] = field(default_factory=dict)
+    visits: Mapping[str, Sequence[tuple[int | None, Known]]] = field(default_factory=dict)
     within_days: int = WITHIN_DAYS
     source: Path | None = None
 
-    def of(self, subject: str, day: int | None = None) -> Person:
+    def of(self, subject: str, day: int | None = None) -> Known:
         """What is known of ``subject`` when scanned at ``day``: each value from the nearest visit that has it.
 
         Raises:
@@ -102,8 +102,8 @@ class Demographics:
         visits = [visit for visit in visits if visit[0] <= self.within_days]
         self._require_one_group(subject, day, [(seen, person.group) for *_, seen, person in visits])
         near = [person for *_, person in visits]
-        values = {name: [getattr(p, name) for p in near if getattr(p, name) is not None] for name in vars(Person())}
-        return Person(**{name: found[0] for name, found in values.items() if found})
+        values = {name: [getattr(p, name) for p in near if getattr(p, name) is not None] for name in vars(Known())}
+        return Known(**{name: found[0] for name, found in values.items() if found})
 
     def _require_one_group(
         self, subject: str, day: int | None, groups: Sequence[tuple[int | None, str | None]]
@@ -162,7 +162,7 @@ def demographics_of(table: pd.DataFrame, columns: Columns, path: Path, within_da
     """
     require_columns(table, columns.named(), path)
     placed = table.dropna(subset=[columns.subject, *([columns.day] if columns.day else [])])
-    visits: dict[str, list[tuple[int | None, Person]]] = {}
+    visits: dict[str, list[tuple[int | None, Known]]] = {}
     for row in placed.to_dict("records"):
         values = {name: row[column] for name, column in vars(columns).items() if column and not pd.isna(row[column])}
         visits.setdefault(subject_key(values["subject"]), []).append((_day(values, path), _person(values, path)))
@@ -177,9 +177,9 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> 
             raise InputError(f"{path} has no column {column!r}{nearest(column, table.columns)}; it has: {found}.")
 
 
-def _person(values: Mapping[str, str], path: Path) -> Person:
+def _person(values: Mapping[str, str], path: Path) -> Known:
     cdr = _cdr(values, path)
-    return Person(
+    return Known(
         group=values.get("group") or (None if cdr is None else GROUPS[cdr]),
         age=_number(values.get("age")),
         sex=_SEXES.get(values.get("sex", "").strip().lower().removesuffix(".0")),

@@ -52,7 +52,7 @@ def list_folder(
         for (subject, session), path in _found(root, patterns[modality], dataset, f"{modality} scans").items():
             person = (demographics or Demographics()).of(subject, _day(session))
             labelled = labels.get((subject, session)) or labels.get((subject, None))
-            known = person.known() | _named_group(patterns[modality], path.relative_to(root), dataset)
+            known = person.as_fields() | _named_group(patterns[modality], path.relative_to(root), dataset)
             scans.append(Scan(dataset, subject, session, modality, path, labelled, None, **known))
     require_distinct(scans)
     return sorted(scans, key=lambda scan: scan.id)

@@ -109,7 +109,7 @@ def _scan(
         image=_taken(files, f"{person}_{modality}"),
         labels=None,
         landmarks=None,
-        **demographics.of(subject, int(session.removeprefix("d"))).known(),
+        **demographics.of(subject, int(session.removeprefix("d"))).as_fields(),
     )
 
 

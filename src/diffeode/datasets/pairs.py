@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from diffeode.datasets.person import is_one_person
 from diffeode.datasets.scan import Scan
 from diffeode.datasets.selection import ScanKey, digest
 from diffeode.errors import InputError
@@ -32,7 +33,7 @@ class PlannedPair:
     moving: Scan
 
     def __post_init__(self) -> None:
-        if self.fixed.person == self.moving.person:
+        if is_one_person(self.fixed, self.moving):
             raise InputError(
                 f"Pair {self.id} has the same person on both sides (sub-{self.fixed.subject} of {self.fixed.dataset}); "
                 "pair scans of different persons."
@@ -93,7 +94,7 @@ def pairs_drawn_before(table: Path, seed: int) -> frozenset[PairKey]:
 
 
 def _all_pairs(fixed: Sequence[Scan], moving: Sequence[Scan]) -> list[PlannedPair]:
-    pairs = [PlannedPair(f, m) for f in fixed for m in moving if f.person != m.person]
+    pairs = [PlannedPair(f, m) for f in fixed for m in moving if not is_one_person(f, m)]
     if not pairs:
         raise InputError(
             f"No pairs are left: {len(fixed)} fixed and {len(moving)} moving scans, and none of two different persons; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ class Scan:
         cdr: Clinical Dementia Rating at that visit: 0, 0.5, 1, 2 or 3.
         orientation: how scan and label map lie where their headers leave it open, as
             :func:`diffeode.files.headers.grid_of` takes it; None where nobody said.
+        root: the folder of the dataset, by which a person is known again in another dataset; None where there is none.
     """
 
     dataset: str
@@ -46,6 +46,7 @@ class Scan:
     sex: str | None = None
     cdr: float | None = None
     orientation: str | None = None
+    root: Path | None = None
 
     @property
     def id(self) -> str:
@@ -59,7 +60,7 @@ class Scan:
 
     @property
     def person(self) -> tuple[str, str]:
-        """Who was scanned: subjects of different datasets are different persons."""
+        """Who was scanned, by name. Whether two scans show one person, :mod:`diffeode.datasets.person` tells."""
         return self.dataset, self.subject
 
 
@@ -135,13 +136,3 @@ def _stem(path: Path) -> str:
 def _run(path: Path) -> int:
     run = _RUN.search(path.name)
     return int(run.group(1)) if run else 0
-
-
-def person_folders(file: Path) -> set[str]:
-    """The folder ``sub-*`` that ``file`` lies in and that of the file it links to; none where it lies in none.
-
-    Links on the way are followed, so that one person has one name: two datasets that show one folder show one person.
-    """
-    places = (file.absolute(), Path(os.path.realpath(file)))
-    folders = (next((folder for folder in place.parents if folder.name.startswith("sub-")), None) for place in places)
-    return {os.path.realpath(folder) for folder in folders if folder}

@@ -16,11 +16,12 @@ from typing import Any
 
 import pandas as pd
 
+from diffeode.datasets.person import Person, person_of
 from diffeode.datasets.scan import Scan, choose_scans, person_prefix
 from diffeode.errors import InputError
 
-Person = tuple[str, str]
-"""Dataset and subject."""
+PersonKey = tuple[str, str]
+"""Dataset and subject: the name of a person."""
 ScanKey = tuple[str, str]
 """Dataset and name of a scan."""
 
@@ -99,7 +100,7 @@ def select(
     seed: int,
     side: str,
     kept: Collection[ScanKey] = (),
-    spared: Collection[Person] = (),
+    spared: Collection[PersonKey] = (),
     apart_from: Iterable[Scan] = (),
 ) -> list[Scan]:
     """The scans that ``selection`` chooses, sorted by name.
@@ -118,7 +119,7 @@ def select(
     """
     groups = selection.groups if selection.draw is None or selection.draw.per_group is None else None
     chosen = choose_scans(scans, selection.modality, selection.subjects, groups)
-    chosen = _apart(chosen, selection, {scan.person for scan in apart_from})
+    chosen = _apart(chosen, selection, {person_of(scan) for scan in apart_from})
     chosen = _of_part(chosen, selection, split, scans[0].dataset)
     if selection.draw is None:
         chosen = _of_sessions(chosen, selection.sessions)
@@ -164,16 +165,17 @@ def digest(seed: int, *words: str) -> bytes:
     return hashlib.sha256(" ".join([str(seed), *words]).encode()).digest()
 
 
-def person_of(key: ScanKey) -> Person:
-    """Whom a scan shows, by its name."""
+def person_named(key: ScanKey) -> PersonKey:
+    """Whom a scan shows, by the scan's name."""
     dataset, name = key
     return dataset, name.split("_")[0].removeprefix("sub-")
 
 
 def _apart(scans: list[Scan], selection: Selection, persons: set[Person]) -> list[Scan]:
-    left = [scan for scan in scans if scan.person not in persons]
+    taken = frozenset().union(*(person.traces for person in persons))
+    left = [scan for scan in scans if person_of(scan).traces.isdisjoint(taken)]
     if selection.subjects is not None and len(left) < len(scans):
-        names = ", ".join(sorted({scan.subject for scan in scans if scan.person in persons}))
+        names = ", ".join(sorted({scan.subject for scan in scans} - {scan.subject for scan in left}))
         raise InputError(f"Subjects {names} are named on both sides of an experiment whose sides are disjoint.")
     return left
 
@@ -200,7 +202,7 @@ def _of_sessions(scans: Iterable[Scan], sessions: str) -> list[Scan]:
     ordered = sorted(scans, key=lambda scan: (_natural(scan.session or ""), scan.id))
     if sessions == "all":
         return ordered
-    of_person: dict[Person, Scan] = {}
+    of_person: dict[PersonKey, Scan] = {}
     for scan in ordered if sessions == "last" else reversed(ordered):
         of_person[scan.person] = scan
     return list(of_person.values())
@@ -220,7 +222,7 @@ class _Drawing:
     seed: int
     side: str
     kept: frozenset[ScanKey]
-    spared: frozenset[Person]
+    spared: frozenset[PersonKey]
 
     def drawn(self, scans: list[Scan]) -> list[Scan]:
         draw = self.selection.draw
@@ -252,7 +254,7 @@ class _Drawing:
         order = sorted({scan.person for scan in offered}, key=lambda person: (person not in known, self.turn(person)))
         return [scan for scan in offered if scan.person in order[:count]]
 
-    def turn(self, person: Person) -> Any:
+    def turn(self, person: PersonKey) -> Any:
         by_name = self.selection.draw.order == "name"
         own = _natural(person[1]) if by_name else digest(self.seed, self.side, person[1])
         return person in self.spared, own

@@ -25,7 +25,7 @@ _RECEIPT, _PREPARED, _PAIRS = "receipt.json", "prepared", "pairs"
 
 @final
 @dataclass(frozen=True)
-class Person:
+class Trainee:
     """Somebody to train on: a scan for the fixed side of pairs and one for the moving side."""
 
     fixed: Scan
@@ -43,7 +43,7 @@ def persons_of_files(
     fixed_labels: Sequence[Path],
     moving_labels: Sequence[Path],
     orientation: str | None = None,
-) -> list[Person]:
+) -> list[Trainee]:
     """One person per place of the lists.
 
     Args:
@@ -64,7 +64,7 @@ def persons_of_files(
         ]
         for side, images, label_maps in sides
     ]
-    return [Person(*both) for both in zip(*scans, strict=True)]
+    return [Trainee(*both) for both in zip(*scans, strict=True)]
 
 
 def persons_of_dataset(
@@ -74,7 +74,7 @@ def persons_of_dataset(
     subjects: Sequence[str] | None,
     orientation: str | None = None,
     label_maps: bool = True,
-) -> list[Person]:
+) -> list[Trainee]:
     """Everybody under the BIDS folder ``root``, or the ``subjects`` named, who has both scans; the first visit of each.
 
     Args:
@@ -91,12 +91,12 @@ def persons_of_dataset(
         {scan.subject: scan for scan in reversed(choose_scans(scans, modality, subjects))}
         for modality in (fixed_modality, moving_modality)
     ]
-    return [Person(sides[0][subject], sides[1][subject]) for subject in sorted(sides[0].keys() & sides[1].keys())]
+    return [Trainee(sides[0][subject], sides[1][subject]) for subject in sorted(sides[0].keys() & sides[1].keys())]
 
 
 def train_at_desk(
     run: Run,
-    persons: Sequence[Person],
+    persons: Sequence[Trainee],
     folder: Path,
     machine: Machine,
     alignment: str = "affine",
@@ -122,7 +122,7 @@ def train_at_desk(
     shutil.rmtree(folder / _PAIRS)
 
 
-def _require_apart(persons: Sequence[Person], folder: Path) -> None:
+def _require_apart(persons: Sequence[Trainee], folder: Path) -> None:
     """Raise :class:`InputError` where a scan or label map lies where the training puts, and then removes, its own."""
     scans = [scan for person in persons for scan in (person.fixed, person.moving)]
     results = [folder / name for name in (WEIGHTS, CURVES, _RECEIPT)]
@@ -140,7 +140,7 @@ def _require_apart(persons: Sequence[Person], folder: Path) -> None:
 
 
 def _prepared_pairs(
-    persons: Sequence[Person], folder: Path, machine: Machine, alignment: str, spacing_mm: float | None
+    persons: Sequence[Trainee], folder: Path, machine: Machine, alignment: str, spacing_mm: float | None
 ) -> list[TrainingPair]:
     scans = {scan.id: scan for person in persons for scan in (person.fixed, person.moving)}
     for name, scan in scans.items():
@@ -156,7 +156,7 @@ def _prepared_pairs(
 
 
 def _aligned(
-    fixed: Person, moving: Person, folder: Path, machine: Machine, alignment: str, fraction: float
+    fixed: Trainee, moving: Trainee, folder: Path, machine: Machine, alignment: str, fraction: float
 ) -> TrainingPair:
     fixed_unit, moving_unit = (folder / _PREPARED / scan.id for scan in (fixed.fixed, moving.moving))
     pair = folder / _PAIRS / f"{fixed.fixed.id}__{moving.moving.id}"

@@ -10,6 +10,7 @@ from typing import final
 
 import numpy as np
 
+from diffeode.datasets.person import Person, in_both
 from diffeode.errors import InputError
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels, bounding_box, foreground
@@ -114,9 +115,9 @@ def split_by_person(
     return training, validation
 
 
-def require_no_test_person(training: Iterable[str], tested: Iterable[str]) -> None:
+def require_no_test_person(training: Iterable[Person], tested: Iterable[Person]) -> None:
     """Raise :class:`InputError` where somebody is in both."""
-    common = sorted(set(training) & set(tested))
+    common = in_both(training, tested)
     if common:
         raise InputError(
             f"{len(common)} of the persons to test on are among those to train on ({', '.join(common[:5])}); choose "

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from diffeode.datasets.pairs import draw_pairs, pairs_drawn_before
-from diffeode.datasets.scan import person_folders
-from diffeode.datasets.selection import Draw, Selection, Split, person_of, read_exclusions
+from diffeode.datasets.person import person_of_file
+from diffeode.datasets.selection import Draw, Selection, Split, person_named, read_exclusions
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.files.checked_yaml import read_yaml, require_schema
@@ -122,7 +122,7 @@ class _Reader:
         before = pairs_drawn_before(results / "pairs" / name / "pairs.tsv", seed)
         kept_fixed, kept_moving = ({pair[side] for pair in before} for side in (0, 1))
         disjoint = content.get("disjoint", False)
-        spared = {person_of(key) for key in kept_moving} if disjoint else set()
+        spared = {person_named(key) for key in kept_moving} if disjoint else set()
         fixed_scans = fixed.scans("fixed", seed, kept_fixed, spared)
         moving_scans = moving.scans("moving", seed, kept_moving, apart_from=fixed_scans if disjoint else ())
         pairs = draw_pairs(fixed_scans, moving_scans, self.how(content.get("pairs", "all")), seed, before)
@@ -272,8 +272,11 @@ def _split(given: dict[str, Any] | None) -> Split | None:
 
 
 def require_untrained(study: Study, files: Iterable[Path]) -> None:
-    """Raise :class:`InputError` where one of ``files``, to train on, is of a person whom ``study`` registers."""
-    shown = (person for file in files for person in person_folders(file))
+    """Raise :class:`InputError` where one of ``files``, to train on, is of a person whom ``study`` registers.
+
+    It is raised too where a file lies in no person's folder.
+    """
+    shown = (person_of_file(file) for file in files)
     require_no_test_person(shown, (person for experiment in study.experiments for person in experiment.persons))
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from diffeode.datasets.listing import list_dataset
 from diffeode.datasets.pairs import PlannedPair
-from diffeode.datasets.scan import ANATOMICAL, Scan, person_folders
-from diffeode.datasets.selection import Person, ScanKey, Selection, Split, select, without_excluded
+from diffeode.datasets.person import Person, person_of
+from diffeode.datasets.scan import ANATOMICAL, Scan
+from diffeode.datasets.selection import PersonKey, ScanKey, Selection, Split, select, without_excluded
 from diffeode.errors import InputError
 from diffeode.prepare.recipe import Recipe
 from diffeode.registration.runs import Run
@@ -57,7 +58,7 @@ class Dataset:
         Raises:
             InputError: the dataset is not there, or its scans or tables are unusable; the message says what to do.
         """
-        listed = (replace(scan, orientation=self.orientation) for scan in self._listed(modality))
+        listed = (replace(scan, orientation=self.orientation, root=self.root) for scan in self._listed(modality))
         return without_excluded(list(listed), self.excluded)
 
     def _listed(self, modality: str | None) -> list[Scan]:
@@ -115,7 +116,7 @@ class Side:
         side: str,
         seed: int,
         kept: Collection[ScanKey] = (),
-        spared: Collection[Person] = (),
+        spared: Collection[PersonKey] = (),
         apart_from: Iterable[Scan] = (),
     ) -> list[Scan]:
         """The scans chosen (:func:`diffeode.datasets.selection.select`)."""
@@ -166,13 +167,9 @@ class Experiment:
     seed: int
 
     @property
-    def persons(self) -> set[str]:
-        """Everybody in its pairs: ``<folder of the person>``, links followed, else ``<dataset>/<subject>``.
-
-        So a person is the same at every resolution (:func:`diffeode.datasets.scan.person_folders`).
-        """
-        scans = {scan for pair in self.pairs for scan in (pair.fixed, pair.moving)}
-        return set().union(*map(_persons_of, scans))
+    def persons(self) -> set[Person]:
+        """Everybody in its pairs."""
+        return {person_of(scan) for pair in self.pairs for scan in (pair.fixed, pair.moving)}
 
     @property
     def labels(self) -> Path | None:
@@ -260,8 +257,3 @@ class Study:
     def units(self) -> list[tuple[str, str, str]]:
         """Every unit of work: experiment, pair and run."""
         return [(e.name, pair.id, run.name) for e in self.experiments for pair in e.pairs for run in self.runs]
-
-
-def _persons_of(scan: Scan) -> set[str]:
-    in_folder = f"sub-{scan.subject}" in scan.image.parts
-    return person_folders(scan.image) if in_folder else {"/".join(scan.person)}

@@ -14,7 +14,7 @@ def scan_files(scan):
 
 def scan_fields(scan):
     """The scan as plain words, so that Snakemake can tell when it changes; nothing prepared hangs on who was scanned."""
-    left_out = {"age", "sex", "cdr", *(["labels"] if recipe_of(scan).segments else [])}
+    left_out = {"age", "sex", "cdr", "root", *(["labels"] if recipe_of(scan).segments else [])}
     return {key: str(value) for key, value in vars(scan).items() if value is not None and key not in left_out}
 
 

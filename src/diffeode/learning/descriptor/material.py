@@ -25,7 +25,7 @@ from typing import Any, final
 import numpy as np
 import yaml
 
-from diffeode.datasets.scan import person_folders
+from diffeode.datasets.person import in_both, person_of_file
 from diffeode.errors import InputError
 from diffeode.files.headers import require_orientation
 from diffeode.files.io import read_grid, read_image, read_labels, sha256
@@ -137,19 +137,6 @@ def prepared(file: Path, orientation: str | None = None) -> Image:
     return robust(image, nonzero(image, file.name), file.name)
 
 
-def person_of(file: Path) -> str:
-    """Folder of the dataset and ``sub-name``, from ``<dataset>/sub-<name>/...``.
-
-    Raises:
-        InputError: no folder of the path begins with ``sub-``.
-    """
-    parts = file.parts
-    for dataset, person in itertools.pairwise(parts):
-        if person.startswith("sub-"):
-            return f"{dataset}/{person}"
-    raise InputError(f"{file} lies in no folder sub-<name>, so whose it is cannot be told; lay data out as BIDS does.")
-
-
 def _known(content: dict[str, Any], kind: type, path: Path | str) -> dict[str, Any]:
     names = [f.name for f in dataclasses.fields(kind)]
     for key in content:
@@ -169,9 +156,7 @@ def _found(patterns: Sequence[str], data: Path) -> list[Path]:
 
 
 def _require_apart(trained: Sequence[Path], others: Sequence[Path], what: str) -> None:
-    names = {person_of(f) for f in others}
-    folders = {folder for f in others for folder in person_folders(f)}
-    shared = sorted({person_of(f) for f in trained if person_of(f) in names or person_folders(f) & folders})
+    shared = in_both(map(person_of_file, trained), map(person_of_file, others))
     if shared:
         raise InputError(f"{', '.join(shared)} would be trained on and {what}; take them out of one of the two.")
 
@@ -186,7 +171,7 @@ def _label_map_of(scan: Path, orientation: str | None) -> Path | None:
 def _with_scan(file: Path, orientation: str | None) -> Specimen:
     image, beside = prepared(file, orientation), _label_map_of(file, orientation)
     labels = None if beside is None else read_labels(beside, orientation).data
-    return _cropped(person_of(file), image.data, labels)
+    return _cropped(person_of_file(file).name, image.data, labels)
 
 
 def _with_labels(file: Path, orientation: str | None) -> Specimen:
@@ -194,7 +179,7 @@ def _with_labels(file: Path, orientation: str | None) -> Specimen:
     labels = np.where(np.isin(labels, _OUTSIDE_BRAIN), 0, labels)
     if not labels.any():
         raise InputError(f"{file} holds no label of the brain; leave it out.")
-    return _cropped(person_of(file), None, labels)
+    return _cropped(person_of_file(file).name, None, labels)
 
 
 def _cropped(person: str, image: np.ndarray | None, labels: np.ndarray | None) -> Specimen:
@@ -205,7 +190,7 @@ def _cropped(person: str, image: np.ndarray | None, labels: np.ndarray | None) -
 
 def _contrasts(files: Sequence[Path], orientation: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
     """The scans of every person, by twos."""
-    return [pair for _, group in itertools.groupby(files, person_of) for pair in _twos(list(group), orientation)]
+    return [pair for _, group in itertools.groupby(files, person_of_file) for pair in _twos(list(group), orientation)]
 
 
 def _twos(files: list[Path], orientation: str | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -215,6 +200,6 @@ def _twos(files: list[Path], orientation: str | None) -> Iterator[tuple[np.ndarr
     for first, second in itertools.combinations(images, 2):
         if not first.grid.matches(second.grid):
             raise InputError(
-                f"The contrasts of {person_of(files[0])} lie on different grids; resample one to the other."
+                f"The contrasts of {person_of_file(files[0]).name} lie on different grids; resample one to the other."
             )
         yield first.data, second.data
