@@ -24,7 +24,8 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
 
-# for every rule with a script: its environment, and a look at what is there before its inputs are asked for
+# for every rule with a script: its environment, and a look at what is there before its inputs are
+# asked for
 INTERNALS.complete_rules(ENVIRONMENT, mended)
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from _comparisons import COMPARISONS, Comparison, comparison_named
-from _tables import Row, Table, markdown_table, mean_and_sd, mean_percentage, measured_on, median, numbers, write_page
+from _tables import (
+    Row,
+    Table,
+    markdown_table,
+    mean_and_sd,
+    mean_percentage,
+    measured_on,
+    median,
+    numbers,
+    write_page,
+)
 from _units import KEYS, STAMPS, run_code
 
 from diffeode.registration.runs import load_run, run_names
@@ -20,11 +30,15 @@ _COLUMNS = (
     "MB",
 )
 _NOTE = (
-    "Mean ± SD over pairs. |J| and NDV: of the fixed brain, without the affine. CPU seconds (one registration, imports "
+    "Mean ± SD over pairs. |J| and NDV: of the fixed brain, without the affine. CPU seconds (one "
+    "registration, imports "
     "excluded) and peak memory of its process: medians."
 )
 _MARK = "†"
-_AGED = f"\n{_MARK} measured with other code or versions than today's, or on other files of a pair than another run.\n"
+_AGED = (
+    f"\n{_MARK} measured with other code or versions than today's, or on other files of a pair "
+    "than another run.\n"
+)
 
 
 def write_accuracy_page(results: Path) -> None:
@@ -32,7 +46,11 @@ def write_accuracy_page(results: Path) -> None:
     paths = {path.stem.removeprefix("accuracy_"): path for path in results.glob("accuracy_*.tsv")}
     order = list(COMPARISONS)
     names = sorted(paths, key=lambda name: (order.index(name.partition("_")[0]), name))
-    write_page(results / "accuracy.md", "Accuracy", [section(name, Table(paths[name], KEYS, STAMPS)) for name in names])
+    write_page(
+        results / "accuracy.md",
+        "Accuracy",
+        [section(name, Table(paths[name], KEYS, STAMPS)) for name in names],
+    )
 
 
 def section(name: str, table: Table) -> str:
@@ -41,7 +59,10 @@ def section(name: str, table: Table) -> str:
     comparison = comparison_named(task)
     runs = list(dict.fromkeys(row["run"] for row in table.rows))
     mixed = _mixed(table.rows)
-    lines = [_line(run, [row for row in table.rows if row["run"] == run], comparison, mixed) for run in runs]
+    lines = [
+        _line(run, [row for row in table.rows if row["run"] == run], comparison, mixed)
+        for run in runs
+    ]
     columns = ["run", "pairs", *map(_dice_heading, comparison.scores), *_COLUMNS]
     whom = f", subjects {subjects.replace('-', ', ')}" if subjects else ""
     option = f" --subjects {subjects.replace('-', ',')}" if subjects else ""
@@ -49,7 +70,8 @@ def section(name: str, table: Table) -> str:
         f"## {name}",
         f"{comparison.title}. Population: {comparison.population}{whom}.",
         markdown_table(columns, lines) + _AGED * any(_MARK in line[0] for line in lines),
-        f"{_NOTE} {measured_on(table.rows)} Command: `python benchmarks/accuracy.py {task}{option}`.",
+        f"{_NOTE} {measured_on(table.rows)} Command: `python benchmarks/accuracy.py "
+        f"{task}{option}`.",
         _failures(table),
     )
     return "\n\n".join(text.strip() for text in paragraphs if text) + "\n"
@@ -68,14 +90,19 @@ def _is_old(row: Row) -> bool:
     return row["run"] not in run_names() or row["code"] != run_code(row["run"], int(row["threads"]))
 
 
-def _line(run: str, rows: list[Row], comparison: Comparison, mixed: set[tuple[str, str]]) -> list[str]:
+def _line(
+    run: str, rows: list[Row], comparison: Comparison, mixed: set[tuple[str, str]]
+) -> list[str]:
     good = [row for row in rows if not row["failed"]]
     return [
         _title(run, rows, mixed),
         str(len(good)),
         *(mean_and_sd(numbers(good, score), 4) for score in comparison.scores),
         mean_and_sd(numbers(good, "hd95_mm"), 2),
-        *(mean_percentage(numbers(good, f"{column}_percent")) for column in ("folds_central", "folds_onesided", "ndv")),
+        *(
+            mean_percentage(numbers(good, f"{column}_percent"))
+            for column in ("folds_central", "folds_onesided", "ndv")
+        ),
         mean_and_sd(numbers(good, "sdlogj"), 3),
         median(numbers(good, "cpu_seconds"), 1),
         median(numbers(good, "peak_memory_mb"), 0),
@@ -83,7 +110,9 @@ def _line(run: str, rows: list[Row], comparison: Comparison, mixed: set[tuple[st
 
 
 def _title(run: str, rows: list[Row], mixed: set[tuple[str, str]]) -> str:
-    """The run's title and name, marked where a row belongs to other code than today's or to a pair of ``mixed``."""
+    """The run's title and name, marked where a row belongs to other code than today's or to a pair
+    of ``mixed``.
+    """
     if run not in run_names():
         return f"`{run}` {_MARK}"
     aged = any(_is_old(row) or (row["fixed"], row["moving"]) in mixed for row in rows)

@@ -32,7 +32,9 @@ SEED = 2512
 """Of the alignment and of every registration, as in the studies."""
 
 NEURITE_CROP = ((0, 8, 15), (160, 200, 159))
-"""Lower and upper corner, after the axes were put in the order left, anterior, inferior: 160 x 192 x 144."""
+"""Lower and upper corner, after the axes were put in the order left, anterior, inferior: 160 x 192
+x 144.
+"""
 _NEURITE_AXES = (0, 2, 1)
 _NEURITE_SMOOTHING_VOX = 0.7
 _INVERSION_POWER = 0.7
@@ -73,7 +75,8 @@ class Case:
 
 
 def ensure_case(make: Maker, fixed: Path, moving: Path, folder: Path) -> Path:
-    """``folder`` with the pair in it, made unless it lies there whole, by today's code and from today's scans.
+    """``folder`` with the pair in it, made unless it lies there whole, by today's code and from
+    today's scans.
 
     Raises:
         InputError: a scan is missing or unusable.
@@ -81,7 +84,9 @@ def ensure_case(make: Maker, fixed: Path, moving: Path, folder: Path) -> Path:
     """
     about = {"code": _case_code(), "sources": _stamps((fixed, moving))}
     receipt = folder / "receipt.json"
-    if damage(receipt) or any(read_receipt(receipt).get(key) != value for key, value in about.items()):
+    if damage(receipt) or any(
+        read_receipt(receipt).get(key) != value for key, value in about.items()
+    ):
         _write_case(folder, make(fixed, moving), about)
     return folder
 
@@ -98,7 +103,9 @@ def _albert_recipe() -> Recipe:
 
 
 def case_digest(folder: Path) -> str:
-    """Twelve hexadecimal digits that change with any file of the pair in ``folder``, whatever code made it."""
+    """Twelve hexadecimal digits that change with any file of the pair in ``folder``, whatever code
+    made it.
+    """
     outputs = read_receipt(folder / "receipt.json")["outputs"]
     contents = {name: file["sha256"] for name, file in outputs.items()}
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:12]
@@ -123,20 +130,33 @@ def _write_case(folder: Path, case: Case, about: dict[str, object]) -> None:
 
 
 def _stamps(folders: Sequence[Path]) -> list[str]:
-    """Name and size of every scan: enough to notice that it was changed, and free of where it lies."""
-    return [f"{file.name} {file.stat().st_size}" for folder in folders for file in sorted(folder.glob("*.nii.gz"))]
+    """Name and size of every scan: enough to notice that it was changed, and free of where
+    it lies.
+    """
+    return [
+        f"{file.name} {file.stat().st_size}"
+        for folder in folders
+        for file in sorted(folder.glob("*.nii.gz"))
+    ]
 
 
-# ---------------------------------------------------------------------------------------------- newborns
+# ----------------------------------------------------------------------------------------- newborns
 
 
 def albert(fixed: Path, moving: Path) -> Case:
-    """T1w to T2w at the native grid, prepared and aligned as the study ``config/albert.yaml`` does."""
+    """T1w to T2w at the native grid, prepared and aligned as the study
+    ``config/albert.yaml`` does.
+    """
     recipe = _albert_recipe()
-    return _aligned(_prepared(fixed, "T2w", recipe), _prepared(moving, "T1w", recipe), _drawn(fixed), _drawn(moving))
+    return _aligned(
+        _prepared(fixed, "T2w", recipe),
+        _prepared(moving, "T1w", recipe),
+        _drawn(fixed),
+        _drawn(moving),
+    )
 
 
-# ---------------------------------------------------------------------------------------------- adults, one contrast
+# ----------------------------------------------------------------------------- adults, one contrast
 
 
 def neurite_full(fixed: Path, moving: Path) -> Case:
@@ -150,7 +170,10 @@ def neurite_half(fixed: Path, moving: Path) -> Case:
     """The same with every second voxel, after a little smoothing."""
     full = neurite_full(fixed, moving)
     return _as_they_are(
-        halved(full.fixed), halved(full.moving_scan), halved(full.fixed_labels), halved(full.moving_labels)
+        halved(full.fixed),
+        halved(full.moving_scan),
+        halved(full.fixed_labels),
+        halved(full.moving_labels),
     )
 
 
@@ -174,7 +197,7 @@ def halved(volume: Volume) -> Volume:
     return type(volume)(thinned, Grid(thinned.shape, affine))
 
 
-# ---------------------------------------------------------------------------------------------- adults, inverted
+# --------------------------------------------------------------------------------- adults, inverted
 
 
 def oasistrt_inverted(fixed: Path, moving: Path) -> Case:
@@ -184,7 +207,9 @@ def oasistrt_inverted(fixed: Path, moving: Path) -> Case:
 
 
 def inverted(image: Image) -> Image:
-    """``1 - (I / max)^0.7`` where the brain is, background 0: bright becomes dark, and not along a straight line."""
+    """``1 - (I / max)^0.7`` where the brain is, background 0: bright becomes dark, and not along a
+    straight line.
+    """
     turned = 1 - (image.data / image.data.max()) ** _INVERSION_POWER
     return Image(np.where(image.data > 0, np.maximum(turned, _LEAST_IN_BRAIN), 0), image.grid)
 
@@ -193,19 +218,28 @@ def _around_brain(image: Image) -> Image:
     return _crop(image, *bounding_box(image.data > 0, _BRAIN_MARGIN_VOX))
 
 
-# ---------------------------------------------------------------------------------------------- adults, to a template
+# ---------------------------------------------------------------------------- adults, to a template
 
 
 def oasistrt_to_icbm152(fixed: Path, moving: Path) -> Case:
-    """T1w to the template's T2w at 1 mm, prepared as the above; its labels were fused from those of all 20 adults."""
+    """T1w to the template's T2w at 1 mm, prepared as the above; its labels were fused from those of
+    all 20 adults.
+    """
     image = prepare_image(
-        io.read_image(fixed / f"{_ICBM152}_desc-brain_T2w.nii.gz"), _ICBM152, intensity=Recipe().intensity
+        io.read_image(fixed / f"{_ICBM152}_desc-brain_T2w.nii.gz"),
+        _ICBM152,
+        intensity=Recipe().intensity,
     )[0]
     labels = io.read_labels(fixed / f"{_ICBM152}_atlas-OASISTRT20_dseg.nii.gz")
-    return _aligned(_around_brain(image), _around_brain(_prepared(moving, "T1w", Recipe())), labels, _drawn(moving))
+    return _aligned(
+        _around_brain(image),
+        _around_brain(_prepared(moving, "T1w", Recipe())),
+        labels,
+        _drawn(moving),
+    )
 
 
-# ---------------------------------------------------------------------------------------------- what they share
+# ---------------------------------------------------------------------------------- what they share
 
 
 def _read(folder: Path, modality: str) -> Image:

@@ -20,7 +20,9 @@ _THREADS = (
 )
 
 
-def ask(script: str, request: dict[str, Any], threads: int, environment: Mapping[str, str] | None = None) -> dict:
+def ask(
+    script: str, request: dict[str, Any], threads: int, environment: Mapping[str, str] | None = None
+) -> dict:
     """What ``script`` (a file of this folder) answers to ``request`` in a process of its own.
 
     A process that dies answers ``failed`` with the last line it said.

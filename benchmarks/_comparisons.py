@@ -1,4 +1,6 @@
-"""What is compared on what: the tasks of the accuracy benchmark, their pairs, their runs and their labels."""
+"""What is compared on what: the tasks of the accuracy benchmark, their pairs, their runs and their
+labels.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,20 @@ from diffeode.evaluation.labels import read_label_table
 from diffeode.names import nearest
 
 _NEURITE_27 = (*range(1, 4), *range(5, 16), 17, *range(20, 23), *range(24, 32), 33)
-"""The structures of NODEO's evaluation but cerebrospinal fluid: no lower horns, accumbens, vessels, choroid plexus."""
+"""The structures of NODEO's evaluation but cerebrospinal fluid: no lower horns, accumbens, vessels,
+choroid plexus.
+"""
 
 _SUBCORTICAL = (
     *(4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26, 28),
     *(43, 44, 45, 46, 49, 50, 51, 52, 53, 54, 58, 60),
 )
-"""FreeSurfer's ventricles, cerebellum, deep grey matter, medial temporal lobe, ventral diencephalon and brain stem."""
-_CORTICAL = tuple(side + region for side in (1000, 2000) for region in (2, 3, *range(5, 32), 34, 35))
+"""FreeSurfer's ventricles, cerebellum, deep grey matter, medial temporal lobe, ventral diencephalon
+and brain stem.
+"""
+_CORTICAL = tuple(
+    side + region for side in (1000, 2000) for region in (2, 3, *range(5, 32), 34, 35)
+)
 """The 31 regions of the DKT31 protocol of each hemisphere, which all six adults have."""
 
 
@@ -47,7 +55,8 @@ class Comparison:
         scores: a column of mean Dice and the labels it is over, the widest first.
         make: of the pairs.
         pairs: how many are taken unless another number is asked for; None for all.
-        template: folder of the fixed scan, inside the data folder, where that is no person's; the subjects move to it.
+        template: folder of the fixed scan, inside the data folder, where that is no person's; the
+            subjects move to it.
     """
 
     name: str
@@ -61,21 +70,29 @@ class Comparison:
     pairs: int | None = None
     template: str = ""
 
-    def pairs_among(self, subjects: Sequence[str], count: int | None = None) -> list[tuple[str, str]]:
-        """``(fixed, moving)``, the first ``count`` (all where None): the ordered pairs, or each with the template."""
+    def pairs_among(
+        self, subjects: Sequence[str], count: int | None = None
+    ) -> list[tuple[str, str]]:
+        """``(fixed, moving)``, the first ``count`` (all where None): the ordered pairs, or each
+        with the template.
+        """
         if self.template:
             return [(self.template, subject) for subject in subjects][:count]
         return ordered_pairs(subjects, count)
 
     def case(self, fixed: str, moving: str, data: Path, work: Path) -> Path:
-        """The folder under ``work`` with the pair of these subjects, made where it is not there yet.
+        """The folder under ``work`` with the pair of these subjects, made where it is not there
+        yet.
 
         Raises:
             InputError: a scan is missing or unusable.
             RegistrationError: the affine alignment failed.
         """
         person = data / self.folder
-        scans = [data / name if name == self.template else person / f"sub-{name}" / "anat" for name in (fixed, moving)]
+        scans = [
+            data / name if name == self.template else person / f"sub-{name}" / "anat"
+            for name in (fixed, moving)
+        ]
         return ensure_case(self.make, *scans, work / self.name / f"{fixed}__{moving}")
 
     def labels(self) -> tuple[int, ...]:
@@ -86,8 +103,8 @@ class Comparison:
 def ordered_pairs(subjects: Sequence[str], count: int | None = None) -> list[tuple[str, str]]:
     """The first ``count`` (all where None) of all ordered pairs ``(fixed, moving)``.
 
-    In rounds: each subject with its next, then each with its next but one, and so on, so that any first ``k`` times
-    ``len(subjects)`` pairs hold every subject equally often on either side.
+    In rounds: each subject with its next, then each with its next but one, and so on, so that any
+    first ``k`` times ``len(subjects)`` pairs hold every subject equally often on either side.
     """
     n = len(subjects)
     pairs = [(subjects[i], subjects[(i + step) % n]) for step in range(1, n) for i in range(n)]
@@ -114,7 +131,16 @@ def _albert_labels() -> tuple[int, ...]:
     return tuple(read_label_table(REPOSITORY / "config" / "labels" / "albert.tsv")["id"])
 
 
-_NEURITE_RUNS = ("identity", "ants-syn", "convexadam", "greedy", "greedy-ncc", "node-mono", "node-mind", "node")
+_NEURITE_RUNS = (
+    "identity",
+    "ants-syn",
+    "convexadam",
+    "greedy",
+    "greedy-ncc",
+    "node-mono",
+    "node-mind",
+    "node",
+)
 _MULTIMODAL_RUNS = ("identity", "ants-syn", "convexadam", "greedy", "node-mind", "node")
 _NEURITE_SCORES = {"dice35": tuple(range(1, 36)), "dice27": _NEURITE_27}
 _OASISTRT_SCORES = {

@@ -1,7 +1,8 @@
 """What one iteration of our method costs: ``python _iterate.py REQUEST ANSWER``, both JSON files.
 
-The request names the folder of the pair, the run, the number of iterations and of threads. Only the run's finest level
-is iterated, from rest, on the whole grid and not only on the brain's box, as the reference does.
+The request names the folder of the pair, the run, the number of iterations and of threads. Only the
+run's finest level is iterated, from rest, on the whole grid and not only on the brain's box, as the
+reference does.
 """
 
 from __future__ import annotations
@@ -60,4 +61,6 @@ class Clock:
 
 if __name__ == "__main__":
     asked, answered = map(Path, sys.argv[1:])
-    answered.write_text(json.dumps(answer(json.loads(asked.read_text(encoding="utf-8")))), encoding="utf-8")
+    answered.write_text(
+        json.dumps(answer(json.loads(asked.read_text(encoding="utf-8")))), encoding="utf-8"
+    )

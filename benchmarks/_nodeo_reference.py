@@ -1,8 +1,10 @@
-"""What one iteration of the reference NODEO costs: ``python _nodeo_reference.py REQUEST ANSWER``, both JSON files.
+"""What one iteration of the reference NODEO costs: ``python _nodeo_reference.py REQUEST ANSWER``,
+both JSON files.
 
-The request names the checkout (yifannnwu/NODEO-DIR), the folder of the pair, and the number of iterations. The
-checkout's own ``registration`` runs, with its own defaults; only its optimiser tells us when an iteration is done, and
-where the images are not of the size for which the checkout counts 864 features, the right number is put there.
+The request names the checkout (yifannnwu/NODEO-DIR), the folder of the pair, and the number of
+iterations. The checkout's own ``registration`` runs, with its own defaults; only its optimiser
+tells us when an iteration is done, and where the images are not of the size for which the checkout
+counts 864 features, the right number is put there.
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def features(shape: tuple[int, int, int]) -> int:
-    """What is left of an image after its halving and five convolutions of stride 2 with 32 channels."""
+    """What is left of an image after its halving and five convolutions of stride 2 with 32
+    channels.
+    """
     sizes = [n // 2 for n in shape]
     for _ in range(5):
         sizes = [math.ceil(n / 2) for n in sizes]
@@ -71,7 +75,9 @@ class _Counting:
         return getattr(self._nn, name)
 
     def Linear(self, inputs: int, *others: Any, **settings: Any) -> torch.nn.Linear:  # noqa: N802
-        return torch.nn.Linear(self._inputs if inputs == _COUNTED_FEATURES else inputs, *others, **settings)
+        return torch.nn.Linear(
+            self._inputs if inputs == _COUNTED_FEATURES else inputs, *others, **settings
+        )
 
 
 def _ticking(adam: type, clock: Clock) -> type:
@@ -86,4 +92,6 @@ def _ticking(adam: type, clock: Clock) -> type:
 
 if __name__ == "__main__":
     asked, answered = map(Path, sys.argv[1:])
-    answered.write_text(json.dumps(answer(json.loads(asked.read_text(encoding="utf-8")))), encoding="utf-8")
+    answered.write_text(
+        json.dumps(answer(json.loads(asked.read_text(encoding="utf-8")))), encoding="utf-8"
+    )

@@ -15,7 +15,11 @@ _STRUCTURES = REPOSITORY / "config" / "labels" / "meshnet.tsv"
 def write_preparation_page(tables: dict[str, Table], path: Path) -> None:
     """``preparation.md``: masks scan by scan, structures over scans, costs."""
     rows = [row for table in tables.values() for row in table.rows]
-    sections = [_brain(_measured(tables["brain"])), _segmentation(_measured(tables["segmentation"])), _ending(rows)]
+    sections = [
+        _brain(_measured(tables["brain"])),
+        _segmentation(_measured(tables["segmentation"])),
+        _ending(rows),
+    ]
     write_page(path, "Preparation", sections)
 
 
@@ -24,15 +28,29 @@ def _measured(table: Table) -> list[Row]:
 
 
 def _brain(rows: list[Row]) -> str:
-    headings = ["scan", "who", "threads", "Dice", "found ml", "reference ml", "missed ml", "added ml", *_COSTS]
+    headings = [
+        "scan",
+        "who",
+        "threads",
+        "Dice",
+        "found ml",
+        "reference ml",
+        "missed ml",
+        "added ml",
+        *_COSTS,
+    ]
     lines = [
         [f"`{row['scan']}`", row["population"], row["threads"], f"{float(row['dice']):.3f}"]
-        + [f"{float(row[name]):.0f}" for name in ("found_ml", "reference_ml", "missed_ml", "added_ml")]
+        + [
+            f"{float(row[name]):.0f}"
+            for name in ("found_ml", "reference_ml", "missed_ml", "added_ml")
+        ]
         + _costs(row)
         for row in rows
     ]
     how = (
-        "MeshNet mindgrab against the labels' outline (IXI: all DLMUSE labels; a skull-stripped scan: its voxels above "
+        "MeshNet mindgrab against the labels' outline (IXI: all DLMUSE labels; a skull-stripped "
+        "scan: its voxels above "
         "zero)."
     )
     return f"## Skull stripping\n\n{how}\n\n{markdown_table(headings, lines)}"
@@ -40,7 +58,9 @@ def _brain(rows: list[Row]) -> str:
 
 def _segmentation(rows: list[Row]) -> str:
     structures = read_label_table(_STRUCTURES)
-    groups = {row["population"]: [r for r in rows if r["population"] == row["population"]] for row in rows}
+    groups = {
+        row["population"]: [r for r in rows if r["population"] == row["population"]] for row in rows
+    }
     lines = [
         [name, *(mean_and_sd(numbers(group, f"dice_{number}"), 3) for group in groups.values())]
         for number, name in zip(structures["id"], structures["name"], strict=True)
@@ -48,7 +68,8 @@ def _segmentation(rows: list[Row]) -> str:
     headings = ["structure", *(f"{len(group)}: {who}" for who, group in groups.items())]
     costs = [[f"`{row['scan']}`", row["threads"], *_costs(row)] for row in rows]
     how = (
-        "MeshNet subcortical against labels that come with the scans (OASIS-TRT-20: manual, without cerebral white "
+        "MeshNet subcortical against labels that come with the scans (OASIS-TRT-20: manual, "
+        "without cerebral white "
         "matter; whole head: FreeSurfer's aseg), left and right together: Dice, mean ± SD."
     )
     tables = [markdown_table(headings, lines), markdown_table(["scan", "threads", *_COSTS], costs)]

@@ -1,4 +1,6 @@
-"""One scan prepared and judged: ``python _prepare.py REQUEST ANSWER``, both JSON files; see preparation.py."""
+"""One scan prepared and judged: ``python _prepare.py REQUEST ANSWER``, both JSON files; see
+preparation.py.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,34 @@ _AIR = 0.1
 """What is darker than this part of the 98 % quantile is air or bone."""
 
 REFERENCE = {
-    **{2: (2, 41), 3: (3, 42, *range(1000, 3000)), 4: (4, 43), 5: (5, 44), 7: (7, 46), 10: (10, 49)},
+    **{
+        2: (2, 41),
+        3: (3, 42, *range(1000, 3000)),
+        4: (4, 43),
+        5: (5, 44),
+        7: (7, 46),
+        10: (10, 49),
+    },
     **{8: (8, 47, 6, 45, 630, 631, 632)},
-    **{11: (11, 50), 12: (12, 51), 13: (13, 52), 14: (14,), 15: (15,), 16: (16,), 17: (17, 53), 18: (18, 54)},
+    **{
+        11: (11, 50),
+        12: (12, 51),
+        13: (13, 52),
+        14: (14,),
+        15: (15,),
+        16: (16,),
+        17: (17, 53),
+        18: (18, 54),
+    },
     **{26: (26, 58), 28: (28, 60)},
 }
 """The labels of FreeSurfer's aseg, or of OASIS-TRT-20, that make up each of ours."""
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Prepare as ``request`` says: ``part``, ``image``, ``labels`` (or None), ``inverted``, ``threads``, ``result``."""
+    """Prepare as ``request`` says: ``part``, ``image``, ``labels`` (or None), ``inverted``,
+    ``threads``, ``result``.
+    """
     image = io.read_image(request["image"])
     if request["inverted"]:
         image = inverted(image)
@@ -46,7 +66,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def inverted(image: Image) -> Image:
-    """A head of inverted contrast: bright tissue dark and fluid bright, as in T2w; air and bone stay dark."""
+    """A head of inverted contrast: bright tissue dark and fluid bright, as in T2w; air and bone
+    stay dark.
+    """
     top = np.quantile(image.data, 0.98)
     tissue = image.data > _AIR * top
     return Image(np.where(tissue, 1.1 - np.minimum(image.data / top, 1), 0), image.grid)
@@ -73,7 +95,11 @@ def _brain_scores(mask: np.ndarray, labels: np.ndarray, image: Image) -> dict[st
 
 def _segmentation_scores(found: np.ndarray, labels: np.ndarray, image: Image) -> dict[str, float]:
     drawn = {number: np.isin(labels, ids) for number, ids in REFERENCE.items()}
-    return {f"dice_{number}": _dice(found == number, mask) for number, mask in drawn.items() if mask.any()}
+    return {
+        f"dice_{number}": _dice(found == number, mask)
+        for number, mask in drawn.items()
+        if mask.any()
+    }
 
 
 def _dice(found: np.ndarray, reference: np.ndarray) -> float:
@@ -89,4 +115,6 @@ _SCORES = {"brain": _brain_scores, "segmentation": _segmentation_scores}
 
 if __name__ == "__main__":
     asked, answered = map(Path, sys.argv[1:])
-    answered.write_text(json.dumps(answer(json.loads(asked.read_text(encoding="utf-8")))), encoding="utf-8")
+    answered.write_text(
+        json.dumps(answer(json.loads(asked.read_text(encoding="utf-8")))), encoding="utf-8"
+    )

@@ -1,9 +1,11 @@
-"""One registration in a process of its own: ``python _register.py REQUEST ANSWER``, both JSON files.
+"""One registration in a process of its own: ``python _register.py REQUEST ANSWER``, both JSON
+files.
 
-The request names the folder of the pair, the run, hyper-parameters that differ from the run's, the number of threads
-and the task whose labels judge the result (null: costs alone). The answer holds costs and metrics, or ``failed``: why.
-Threads are set by the environment that the process is started with, before any library counts them. What it costs to
-import the method and its packages stands apart (``import_cpu_seconds``); the harness keeps it out of its clock.
+The request names the folder of the pair, the run, hyper-parameters that differ from the run's, the
+number of threads and the task whose labels judge the result (null: costs alone). The answer holds
+costs and metrics, or ``failed``: why. Threads are set by the environment that the process is
+started with, before any library counts them. What it costs to import the method and its packages
+stands apart (``import_cpu_seconds``); the harness keeps it out of its clock.
 """
 
 from __future__ import annotations
@@ -74,10 +76,14 @@ def _metrics(case: Case, result: Result, task: str) -> dict[str, float]:
     )
     whole = rows[rows["label"] == ""].set_index("metric")["value"]
     dice = rows[(rows["metric"] == "dice") & (rows["label"] != "")].set_index("label")["value"]
-    scores = {name: float(dice[[str(i) for i in ids]].mean()) for name, ids in comparison.scores.items()}
+    scores = {
+        name: float(dice[[str(i) for i in ids]].mean()) for name, ids in comparison.scores.items()
+    }
     return scores | {metric: float(whole[metric]) for metric in _METRICS}
 
 
 if __name__ == "__main__":
     asked, answered = map(Path, sys.argv[1:])
-    answered.write_text(json.dumps(answer(json.loads(asked.read_text(encoding="utf-8")))), encoding="utf-8")
+    answered.write_text(
+        json.dumps(answer(json.loads(asked.read_text(encoding="utf-8")))), encoding="utf-8"
+    )

@@ -18,7 +18,9 @@ def write_speed_page(table: Table, path: Path) -> None:
     measured = dict.fromkeys((row["measure"], row["shape"]) for row in table.rows)
     chosen = sorted(measured, key=lambda pair: (list(parts).index(pair[0]), pair[1]))
     sections = [
-        parts[measure](shape, [row for row in table.rows if (row["measure"], row["shape"]) == (measure, shape)])
+        parts[measure](
+            shape, [row for row in table.rows if (row["measure"], row["shape"]) == (measure, shape)]
+        )
         for measure, shape in chosen
     ]
     write_page(path, "Speed and memory", [*sections, _ending(table.rows)])
@@ -26,7 +28,13 @@ def write_speed_page(table: Table, path: Path) -> None:
 
 def _iterations(shape: str, rows: list[Row]) -> str:
     """CPU seconds an iteration and how often they fit into the reference's."""
-    headings = ["run", "CPU s an iteration", "reference / this", "reference with tuned malloc / this", "peak MB"]
+    headings = [
+        "run",
+        "CPU s an iteration",
+        "reference / this",
+        "reference with tuned malloc / this",
+        "peak MB",
+    ]
     costs = {row["run"]: row for row in rows}
     lines = [
         [f"`{row['run']}`", _number(row, "cpu_seconds", 3)]
@@ -34,7 +42,9 @@ def _iterations(shape: str, rows: list[Row]) -> str:
         + [_number(row, "peak_memory_mb", 0)]
         for row in rows
     ]
-    absent = "" if any(reference in costs for reference in _REFERENCES) else f"\n{_WITHOUT_REFERENCE}\n"
+    absent = (
+        "" if any(reference in costs for reference in _REFERENCES) else f"\n{_WITHOUT_REFERENCE}\n"
+    )
     how = "Median CPU seconds of an iteration at the finest level, on the whole grid, one thread."
     return f"## One iteration, {shape}\n\n{how}\n\n{markdown_table(headings, lines)}{absent}"
 
@@ -42,26 +52,42 @@ def _iterations(shape: str, rows: list[Row]) -> str:
 def _pairs(shape: str, rows: list[Row]) -> str:
     """A whole registration, imports excluded, against the two peers."""
     costs = {row["run"]: row for row in rows}
-    headings = ["run", "CPU s", "wall s", "CPU: this / ConvexAdam", "CPU: this / ANTs SyN", "peak MB"]
+    headings = [
+        "run",
+        "CPU s",
+        "wall s",
+        "CPU: this / ConvexAdam",
+        "CPU: this / ANTs SyN",
+        "peak MB",
+    ]
     lines = [
         [f"`{row['run']}`", _number(row, "cpu_seconds", 1), _number(row, "seconds", 1)]
         + [_ratio(row, costs.get(peer)) for peer in ("convexadam", "ants-syn")]
         + [_number(row, "peak_memory_mb", 0)]
         for row in rows
     ]
-    how = "One registration from the aligned pair to the map, one thread; imports, reading and writing excluded."
+    how = (
+        "One registration from the aligned pair to the map, one thread; imports, reading and "
+        "writing excluded."
+    )
     return f"## A whole pair, {shape}\n\n{how}\n\n{markdown_table(headings, lines)}"
 
 
 def _memory(shape: str, rows: list[Row]) -> str:
     """The peak of a shortened run."""
     lines = [[f"`{row['run']}`", _number(row, "peak_memory_mb", 0)] for row in rows]
-    how = "Peak resident memory of the process with few iterations, which take as much of it as many."
+    how = (
+        "Peak resident memory of the process with few iterations, which take as much of it as many."
+    )
     return f"## Memory, {shape}\n\n{how}\n\n{markdown_table(['run', 'peak MB'], lines)}"
 
 
 def _ending(rows: list[Row]) -> str:
-    failures = [f"- {row['measure']} of {row['run']} failed: {row['failed']}\n" for row in rows if row["failed"]]
+    failures = [
+        f"- {row['measure']} of {row['run']} failed: {row['failed']}\n"
+        for row in rows
+        if row["failed"]
+    ]
     return f"{measured_on(rows)} Command: `python benchmarks/speed.py`.\n{''.join(failures)}"
 
 

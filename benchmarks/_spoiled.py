@@ -1,4 +1,6 @@
-"""Pairs of real and virtual scans, coarse enough to be registered in seconds, and ways to spoil them."""
+"""Pairs of real and virtual scans, coarse enough to be registered in seconds, and ways to spoil
+them.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ _SHARE = 4
 
 @dataclass(frozen=True, eq=False)
 class Brain:
-    """A skull-stripped scan with its intensities as stored, and what it is judged by, on one coarse grid."""
+    """A skull-stripped scan with its intensities as stored, and what it is judged by, on one coarse
+    grid.
+    """
 
     image: Image
     labels: Labels
@@ -46,7 +50,8 @@ class Case:
     Attributes:
         kind: ``clean``, or how it was spoiled.
         overrides: hyper-parameters of the run that differ for it, by dotted names.
-        alignment: as :func:`diffeode.prepare.pair.align_pair` knows it, or ``plain``: ANTs' affine, whatever it finds.
+        alignment: as :func:`diffeode.prepare.pair.align_pair` knows it, or ``plain``: ANTs' affine,
+            whatever it finds.
         foreign: the two have no anatomy in common, so that no map between them is right.
         whole_labels: of the moving scan, before some of its slices were taken away.
     """
@@ -64,7 +69,7 @@ class Case:
     whole_labels: Labels | None = None
 
 
-# ------------------------------------------------------------------------------------------------ scans
+# -------------------------------------------------------------------------------------------- scans
 
 _PAIRS = (
     (CHOICE, "virtual", "01 T2w", "03 T1w"),
@@ -97,7 +102,9 @@ _PAIRS = (
 
 
 def clean_cases(data: Path, scratch: Path) -> list[Case]:
-    """The pairs whose scans lie in ``data``; the virtual cohort is made in ``scratch`` where it is not there."""
+    """The pairs whose scans lie in ``data``; the virtual cohort is made in ``scratch`` where it is
+    not there.
+    """
     virtual = scratch / "virtual"
     if not (virtual / "receipt.json").is_file():
         make_cohort(virtual, 6, _ADULT_MM, _VIRTUAL_SEED)
@@ -130,17 +137,21 @@ def _read(root: Path, dataset: str, name: str) -> Brain:
 
 
 def _blocks(image: Image) -> Labels:
-    """Blocks of space where the brain is: what two scans of one person who did not move have in common."""
+    """Blocks of space where the brain is: what two scans of one person who did not move have in
+    common.
+    """
     numbers = np.floor(image.grid.points_mm() / _BLOCK_MM).astype(int) % 5
     blocks = 1 + numbers @ np.array([1, 5, 25])
     return Labels(np.where(image.data > 0, blocks, 0), image.grid)
 
 
-# ------------------------------------------------------------------------------------------------ spoiling
+# ----------------------------------------------------------------------------------------- spoiling
 
 
 def spoiled_cases(clean: list[Case]) -> Iterator[Case]:
-    """Each pair clean, and spoiled in a quarter of the ways, so that each way meets several datasets."""
+    """Each pair clean, and spoiled in a quarter of the ways, so that each way meets several
+    datasets.
+    """
     for number, case in enumerate(clean):
         yield case
         for place, (kind, spoil) in enumerate(SPOILERS.items()):
@@ -174,7 +185,10 @@ def _with_header(case: Case, linear: np.ndarray) -> Case:
     matrix[:3, :3] = linear
     grid = case.moving.image.grid
     other = Grid(grid.shape, matrix @ grid.affine)
-    return replace(case, moving=Brain(Image(case.moving.image.data, other), Labels(case.moving.labels.data, other)))
+    return replace(
+        case,
+        moving=Brain(Image(case.moving.image.data, other), Labels(case.moving.labels.data, other)),
+    )
 
 
 def _shifted(case: Case, clean: list[Case], share: float = 1.0) -> Case:
@@ -183,7 +197,10 @@ def _shifted(case: Case, clean: list[Case], share: float = 1.0) -> Case:
     affine = grid.affine.copy()
     affine[1:3, 3] += share * width
     other = Grid(grid.shape, affine)
-    return replace(case, moving=Brain(Image(case.moving.image.data, other), Labels(case.moving.labels.data, other)))
+    return replace(
+        case,
+        moving=Brain(Image(case.moving.image.data, other), Labels(case.moving.labels.data, other)),
+    )
 
 
 def _unaligned(case: Case, clean: list[Case]) -> Case:
@@ -195,7 +212,9 @@ def _with_outliers(value: float, share: float) -> Callable[[Case, list[Case]], C
     def spoil(case: Case, clean: list[Case]) -> Case:
         data = case.moving.image.data.copy()
         brain = np.flatnonzero(data > 0)
-        data.flat[np.random.default_rng(0).choice(brain, int(share * len(brain)), replace=False)] = value
+        data.flat[
+            np.random.default_rng(0).choice(brain, int(share * len(brain)), replace=False)
+        ] = value
         return _with_moving(case, data)
 
     return spoil
@@ -232,7 +251,9 @@ def _other_species(case: Case, clean: list[Case]) -> Case:
     others = [c for c in clean if (c.dataset == "mouse") != (case.dataset == "mouse")] or clean
     other, own = others[-1].moving, case.moving.image
     widths = [brain_width_mm(image) for image in (own, other.image)]
-    grid = Grid(other.image.grid.shape, np.diag([*[widths[0] / widths[1]] * 3, 1]) @ other.image.grid.affine)
+    grid = Grid(
+        other.image.grid.shape, np.diag([*[widths[0] / widths[1]] * 3, 1]) @ other.image.grid.affine
+    )
     labels = Labels(np.zeros(grid.shape), grid)
     return replace(case, moving=Brain(Image(other.image.data, grid), labels), foreign=True)
 
@@ -250,10 +271,16 @@ def _slab(side: str, axis: int, share: float = _SLAB_SHARE) -> Callable[[Case, l
 
     def spoil(case: Case, clean: list[Case]) -> Case:
         brain = getattr(case, side)
-        occupied = np.flatnonzero(brain.image.data.any(axis=tuple(a for a in range(3) if a != axis)))
+        occupied = np.flatnonzero(
+            brain.image.data.any(axis=tuple(a for a in range(3) if a != axis))
+        )
         length = max(5, round(share * len(occupied)))
         first = occupied[0] + (len(occupied) - length) // 2
-        return replace(case, whole_labels=case.moving.labels, **{side: _cut(brain, axis, first, first + length)})
+        return replace(
+            case,
+            whole_labels=case.moving.labels,
+            **{side: _cut(brain, axis, first, first + length)},
+        )
 
     return spoil
 
@@ -273,7 +300,9 @@ def _cut(brain: Brain, axis: int, first: int, last: int) -> Brain:
 
 def _loose(case: Case, clean: list[Case]) -> Case:
     """Hardly any regularisation, folds allowed."""
-    return replace(case, overrides={"penalties.gradient.weight": 0.002, "diffeomorphic": "penalised"})
+    return replace(
+        case, overrides={"penalties.gradient.weight": 0.002, "diffeomorphic": "penalised"}
+    )
 
 
 SPOILERS: dict[str, Callable[[Case, list[Case]], Case]] = {
@@ -308,7 +337,14 @@ SPOILERS: dict[str, Callable[[Case, list[Case]], Case]] = {
 SPOILERS |= {
     f"{kind}, not searched": _not_searched(kind)
     for kind in (
-        *("turned 90 x", "turned 90 y", "turned 90 z", "turned 180 x", "turned 180 y", "turned 180 z"),
+        *(
+            "turned 90 x",
+            "turned 90 y",
+            "turned 90 z",
+            "turned 180 x",
+            "turned 180 y",
+            "turned 180 z",
+        ),
         *("turned oddly", "fixed slab axis 3"),
     )
 }

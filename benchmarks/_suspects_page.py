@@ -12,7 +12,13 @@ from _tables import Row, markdown_table, measured_on, write_page
 from diffeode.evaluation import verdict
 
 SIGNS = (
-    *("brain_overlap", "anatomical_match", "anatomical_match_before", "anatomical_margin", "anatomical_margin_before"),
+    *(
+        "brain_overlap",
+        "anatomical_match",
+        "anatomical_match_before",
+        "anatomical_margin",
+        "anatomical_margin_before",
+    ),
     *("alignment_stretch", "displacement_share", "sdlogj", "folds_percent"),
 )
 LEAST_SHARE = 0.6
@@ -26,21 +32,32 @@ _PARTS = {
 def write_suspects_page(rows: Sequence[Row], path: Path) -> None:
     """The tables of ``rows``, judged by today's thresholds."""
     sections = [
-        "Registrations of pairs that are clean, and of the same pairs spoiled as `benchmarks/_spoiled.py` "
-        "says, and what the verdict of `diffeode.evaluation.verdict` calls them, which sees no labels.\n",
-        f"*Good* is a registration whose mean Dice is at least {LEAST_SHARE:g} times that of the clean "
-        "pair; *spoiled* is any other, and any between two scans that have no anatomy in common. Many "
-        "spoiled pairs end well, since outliers are clipped and turned heads are found: these are good. "
-        "*Not searched*: aligned as it was before a start was searched. `openms` and `stroke` have no "
-        "labels: there one person's T1w and T2w lie on each other, and blocks of space stand for labels. "
+        "Registrations of pairs that are clean, and of the same pairs spoiled as "
+        "`benchmarks/_spoiled.py` "
+        "says, and what the verdict of `diffeode.evaluation.verdict` calls them, which sees no "
+        "labels.\n",
+        f"*Good* is a registration whose mean Dice is at least {LEAST_SHARE:g} times that of the "
+        "clean "
+        "pair; *spoiled* is any other, and any between two scans that have no anatomy in common. "
+        "Many "
+        "spoiled pairs end well, since outliers are clipped and turned heads are found: these are "
+        "good. "
+        "*Not searched*: aligned as it was before a start was searched. `openms` and `stroke` have "
+        "no "
+        "labels: there one person's T1w and T2w lie on each other, and blocks of space stand for "
+        "labels. "
         "Where slices were cut away, Dice counts where the moving scan was seen.\n",
-        "Scans at 3.5 mm (newborns), 5 mm (adults) and 0.5 mm (mice); run `node` with two levels, 30 and "
+        "Scans at 3.5 mm (newborns), 5 mm (adults) and 0.5 mm (mice); run `node` with two levels, "
+        "30 and "
         "20 iterations.\n",
     ]
     for part, words in _PARTS.items():
         mine = [row for row in rows if row["part"] == part]
         sections += [f"## Pairs {words}\n", _confusion(mine), _missed(mine, rows)]
-    sections += ["## By kind of spoiling, both halves\n", _by(rows, lambda row: row["kind"], "kind")]
+    sections += [
+        "## By kind of spoiling, both halves\n",
+        _by(rows, lambda row: row["kind"], "kind"),
+    ]
     sections += ["## By dataset, both halves\n", _by(rows, lambda row: row["dataset"], "dataset")]
     sections += [f"{measured_on(rows)} Command: `python benchmarks/suspects.py`.\n"]
     write_page(path, "Registrations that went wrong, and whether they say so", sections)
@@ -51,7 +68,9 @@ def is_good(row: Row, rows: Sequence[Row]) -> bool:
     if row["refused"] or row["foreign"] == "1":
         return False
     pair = ("part", "dataset", "fixed", "moving")
-    clean = next(r for r in rows if r["kind"] == "clean" and all(r[key] == row[key] for key in pair))
+    clean = next(
+        r for r in rows if r["kind"] == "clean" and all(r[key] == row[key] for key in pair)
+    )
     return float(row["dice"]) >= LEAST_SHARE * float(clean["dice"])
 
 
@@ -74,7 +93,9 @@ def _confusion(rows: Sequence[Row]) -> str:
         share = f"{100 * right / len(mine):.0f} %" if mine else ""
         name = "good" if truth else "spoiled"
         lines.append([name, str(len(mine)), str(len(mine) - suspect), str(suspect), share])
-    return markdown_table(["truth", "registrations", "called fine", "called suspect", "called right"], lines)
+    return markdown_table(
+        ["truth", "registrations", "called fine", "called suspect", "called right"], lines
+    )
 
 
 def _missed(part: Sequence[Row], rows: Sequence[Row]) -> str:
@@ -88,7 +109,9 @@ def _missed(part: Sequence[Row], rows: Sequence[Row]) -> str:
         ]
         for row in wrong
     ]
-    return "Called wrong:\n\n" + markdown_table(["pair", "truth", "Dice", "what was suspicious"], lines)
+    return "Called wrong:\n\n" + markdown_table(
+        ["pair", "truth", "Dice", "what was suspicious"], lines
+    )
 
 
 def _by(rows: Sequence[Row], key: Callable[[Row], str], heading: str) -> str:

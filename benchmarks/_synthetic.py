@@ -19,7 +19,8 @@ _SHIFT_VOX = (2, -1, 1)
 
 
 def synthetic_head(shape: tuple[int, int, int]) -> Maker:
-    """A maker of a pair of ellipsoids of smooth noise on 1 mm voxels, one shifted against the other.
+    """A maker of a pair of ellipsoids of smooth noise on 1 mm voxels, one shifted against the
+    other.
 
     Args:
         shape: of both images.
@@ -29,7 +30,9 @@ def synthetic_head(shape: tuple[int, int, int]) -> Maker:
         grid = Grid(shape, np.eye(4))
         place = (grid.voxels(np.float32) - (np.array(shape) - 1) / 2) / (_FILLED * np.array(shape))
         head = (place**2).sum(axis=-1) < 1
-        noise = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal(shape, dtype=np.float32), _BLOB_VOX)
+        noise = ndimage.gaussian_filter(
+            np.random.default_rng(0).standard_normal(shape, dtype=np.float32), _BLOB_VOX
+        )
         tissue = np.clip(0.5 + noise / (4 * noise.std()), 0.05, 1)
         image = Image(np.where(head, tissue, 0), grid)
         other = Image(np.roll(image.data, _SHIFT_VOX, axis=(0, 1, 2)), grid)

@@ -31,9 +31,13 @@ class Table:
                 self.rows = [dict(row) for row in csv.DictReader(handle, delimiter="\t")]
 
     def has(self, row: dict[str, object]) -> bool:
-        """Whether the key of ``row`` was measured already with its stamps; what failed is worth another try."""
+        """Whether the key of ``row`` was measured already with its stamps; what failed is worth
+        another try.
+        """
         same = [r for r in self.rows if self._key(r) == self._key(row)]
-        return any(all(r.get(s) == str(row[s]) for s in self.stamps) and not r.get("failed") for r in same)
+        return any(
+            all(r.get(s) == str(row[s]) for s in self.stamps) and not r.get("failed") for r in same
+        )
 
     def put(self, row: dict[str, object]) -> None:
         """Add ``row`` in the place of one with its key, and write the file, whole."""
@@ -50,8 +54,13 @@ class Table:
 
     def _write(self) -> None:
         names = dict.fromkeys(name for row in self.rows for name in row)
-        with written_whole(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
-            writer = csv.DictWriter(handle, list(names), restval="", delimiter="\t", lineterminator="\n")
+        with (
+            written_whole(self.path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as handle,
+        ):
+            writer = csv.DictWriter(
+                handle, list(names), restval="", delimiter="\t", lineterminator="\n"
+            )
             writer.writeheader()
             writer.writerows(self.rows)
 
@@ -84,13 +93,16 @@ def markdown_table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> s
     """A Markdown table, the first column to the left and the others to the right."""
     rule = ["---", *["---:"] * (len(headings) - 1)]
     return "".join(
-        f"| {' | '.join(c.replace('|', chr(92) + '|') for c in row)} |\n" for row in (headings, rule, *lines)
+        f"| {' | '.join(c.replace('|', chr(92) + '|') for c in row)} |\n"
+        for row in (headings, rule, *lines)
     )
 
 
 def measured_on(rows: Sequence[Row]) -> str:
     """One sentence: which machines, which torch, which days the rows come from."""
-    machines, versions, days = (sorted({row[name] for row in rows}) for name in ("machine", "torch", "date"))
+    machines, versions, days = (
+        sorted({row[name] for row in rows}) for name in ("machine", "torch", "date")
+    )
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return f"Measured on {'; '.join(machines)}; torch {', '.join(versions)}; {when}."
 

@@ -1,4 +1,6 @@
-"""How many bytes torch's operations read and write, and how many are held at once; counted, on any device."""
+"""How many bytes torch's operations read and write, and how many are held at once; counted, on any
+device.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,10 @@ _WIDENED = (torch.ops.aten.avg_pool3d, torch.ops.aten.avg_pool3d_backward)
 class Traffic(TorchDispatchMode):
     """Counts while it is entered.
 
-    Every operation reads each of its tensors once and writes what it returns; views cost nothing, nor does what an
-    expanded one repeats. What an operation
-    moves within itself (a convolution's columns, a cumulative sum's passes) is not seen, nor what a cache saves.
+    Every operation reads each of its tensors once and writes what it returns; views cost nothing,
+    nor does what an expanded one repeats. What an operation
+    moves within itself (a convolution's columns, a cumulative sum's passes) is not seen, nor what a
+    cache saves.
 
     Attributes:
         operations: that read or write memory.
@@ -36,15 +39,23 @@ class Traffic(TorchDispatchMode):
         self.operations = self.bytes_moved = self.bytes_held = 0
         self._held: dict[int, int] = {}
 
-    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
         result = _computed(operation, args, kwargs)
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        if operation.is_view or operation.overloadpacket.__name__.startswith(("empty", "new_empty")):
+        if operation.is_view or operation.overloadpacket.__name__.startswith(
+            ("empty", "new_empty")
+        ):
             self._hold(made)
             return result
         blind = operation.overloadpacket.__name__.startswith(_BLIND)
-        taken = [] if blind else [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        taken = (
+            []
+            if blind
+            else [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        )
         self.operations += 1
         self.bytes_moved += sum(map(_bytes, [*taken, *made]))
         self._hold(made)
@@ -60,10 +71,16 @@ class Traffic(TorchDispatchMode):
 
 
 def _computed(operation: Any, args: Any, kwargs: Any) -> Any:
-    halves = operation.overloadpacket in _WIDENED and args[0].dtype == torch.half and args[0].device.type == "cpu"
+    halves = (
+        operation.overloadpacket in _WIDENED
+        and args[0].dtype == torch.half
+        and args[0].device.type == "cpu"
+    )
     if not halves:
         return operation(*args, **kwargs)
-    return operation(*(value.float() if isinstance(value, Tensor) else value for value in args), **kwargs).half()
+    return operation(
+        *(value.float() if isinstance(value, Tensor) else value for value in args), **kwargs
+    ).half()
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -39,7 +39,9 @@ class Unit:
         return self.comparison.name, self.fixed, self.moving
 
     def row(self, pair: str) -> dict[str, object]:
-        """What its row starts with; ``pair`` is the :func:`_cases.case_digest` of its pair, or empty."""
+        """What its row starts with; ``pair`` is the :func:`_cases.case_digest` of its pair, or
+        empty.
+        """
         return {
             "task": self.table,
             "fixed": self.fixed,
@@ -52,9 +54,15 @@ class Unit:
 
 
 def run_code(name: str, threads: int) -> str:
-    """Twelve hexadecimal digits that change with whatever but its pair can change a row: code, settings, versions."""
+    """Twelve hexadecimal digits that change with whatever but its pair can change a row: code,
+    settings, versions.
+    """
     run = load_run(name)
-    modules = (method_module(run.method), "diffeode.registration.harness", "diffeode.evaluation.evaluate")
+    modules = (
+        method_module(run.method),
+        "diffeode.registration.harness",
+        "diffeode.evaluation.evaluate",
+    )
     code = code_hash(*modules, Path(__file__).with_name("_register.py"))
     parts = [code, run.parameters, threads, software_versions(), *run.build().reads().values()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,7 +1,9 @@
 """Accuracy of registration methods, all on the same pairs in one run; see README.md.
 
-Every registration runs in a fresh process. Rows are written as they are measured, so that a run that was killed goes on
-where it stopped: a row is measured again only where the code behind it, a tool's version or its pair has changed.
+Every registration runs in a fresh process. Rows are written as they are measured, so that a run
+that was killed goes on
+where it stopped: a row is measured again only where the code behind it, a tool's version or its
+pair has changed.
 """
 
 from __future__ import annotations
@@ -26,9 +28,15 @@ from diffeode.errors import InputError, RegistrationError
 
 
 def units_of(comparison: Comparison, options: argparse.Namespace) -> list[Unit]:
-    """The registrations of one task, pair by pair, so that a busy hour of the machine meets all runs alike."""
+    """The registrations of one task, pair by pair, so that a busy hour of the machine meets all
+    runs alike.
+    """
     chosen = options.subjects or comparison.subjects
-    table = comparison.name if chosen == comparison.subjects else f"{comparison.name}_{'-'.join(chosen)}"
+    table = (
+        comparison.name
+        if chosen == comparison.subjects
+        else f"{comparison.name}_{'-'.join(chosen)}"
+    )
     pairs = comparison.pairs_among(
         chosen, options.pairs or (comparison.pairs if chosen == comparison.subjects else None)
     )
@@ -49,7 +57,9 @@ def measure(units: Sequence[Unit], options: argparse.Namespace) -> None:
     """Run what has no row yet and say on stderr how far it is."""
     tables = {unit.table: _table(options.results, unit.table) for unit in units}
     pairs = _pairs(units, options)
-    waiting = [unit for unit in units if not tables[unit.table].has(unit.row(pairs[unit.pair].digest))]
+    waiting = [
+        unit for unit in units if not tables[unit.table].has(unit.row(pairs[unit.pair].digest))
+    ]
     print(f"{len(waiting)} of {len(units)} registrations to run", file=sys.stderr)
     clock = _Clock(tables)
     for number, unit in enumerate(waiting, start=1):
@@ -92,7 +102,9 @@ def _measured(unit: Unit, pair: _Pair) -> dict[str, object]:
 
 
 class _Clock:
-    """How long a registration of each run takes, evaluation included: of this session, else from earlier rows."""
+    """How long a registration of each run takes, evaluation included: of this session, else from
+    earlier rows.
+    """
 
     def __init__(self, tables: dict[str, Table]) -> None:
         self.seconds: dict[str, list[float]] = {}
@@ -106,8 +118,12 @@ class _Clock:
         self.seconds.setdefault(run, []).append(seconds)
 
     def left(self, runs: Sequence[str]) -> float:
-        """Seconds that ``runs`` will take; one never seen takes what the others took in the mean."""
-        known = {run: statistics.mean(s) for run, s in {**self.earlier, **self.seconds}.items() if s}
+        """Seconds that ``runs`` will take; one never seen takes what the others took in
+        the mean.
+        """
+        known = {
+            run: statistics.mean(s) for run, s in {**self.earlier, **self.seconds}.items() if s
+        }
         usual = statistics.mean(known.values())
         return sum(known.get(run, usual) for run in runs)
 
@@ -120,7 +136,9 @@ def _say(number: int, waiting: Sequence[Unit], row: dict[str, object], clock: _C
         outcome = f"{score} {row[score]:.4f}, {row['cpu_seconds']:.1f} CPU s"
     rest = clock.left([unit.run for unit in waiting[number:]]) / 60
     what = f"{row['task']} {row['fixed']}/{row['moving']} {row['run']}"
-    print(f"[{number}/{len(waiting)}] {what}: {outcome}; about {rest:.0f} min left", file=sys.stderr)
+    print(
+        f"[{number}/{len(waiting)}] {what}: {outcome}; about {rest:.0f} min left", file=sys.stderr
+    )
 
 
 def _table(results: Path, name: str) -> Table:
@@ -144,7 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _with_data(data: Path) -> list[Comparison]:
-    there = [comparison for comparison in COMPARISONS.values() if (data / comparison.folder).is_dir()]
+    there = [
+        comparison for comparison in COMPARISONS.values() if (data / comparison.folder).is_dir()
+    ]
     for name in sorted(set(COMPARISONS) - {comparison.name for comparison in there}):
         print(f"{name} is left out: its scans are not in {data}", file=sys.stderr)
     return there
@@ -152,14 +172,30 @@ def _with_data(data: Path) -> list[Comparison]:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {', '.join(COMPARISONS)}; all that have data")
-    parser.add_argument("--runs", type=lambda text: tuple(text.split(",")), help="named runs, joined by commas")
-    parser.add_argument("--subjects", help="others than the task's, as 01-06 or 01,02; they get a table of their own")
+    parser.add_argument(
+        "tasks", nargs="*", metavar="TASK", help=f"of {', '.join(COMPARISONS)}; all that have data"
+    )
+    parser.add_argument(
+        "--runs", type=lambda text: tuple(text.split(",")), help="named runs, joined by commas"
+    )
+    parser.add_argument(
+        "--subjects",
+        help="others than the task's, as 01-06 or 01,02; they get a table of their own",
+    )
     parser.add_argument("--pairs", type=int, help="only the first so many ordered pairs")
     parser.add_argument("--threads", type=int, default=1, help="of every registration (default 1)")
-    parser.add_argument("--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data")
-    parser.add_argument("--work", type=Path, default=REPOSITORY / "results" / "benchmark-pairs", help="prepared pairs")
-    parser.add_argument("--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables")
+    parser.add_argument(
+        "--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data"
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=REPOSITORY / "results" / "benchmark-pairs",
+        help="prepared pairs",
+    )
+    parser.add_argument(
+        "--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables"
+    )
     return parser.parse_args(arguments)
 
 

@@ -2,7 +2,8 @@
 
     python benchmarks/alignment.py [DATASET ...]
 
-writes ``benchmarks/results/alignment.tsv`` and ``alignment.md``; at 1 mm about a minute of CPU time a scan.
+writes ``benchmarks/results/alignment.tsv`` and ``alignment.md``; at 1 mm about a minute of CPU time
+a scan.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def as_scanned(person: Person, template: Template) -> Affine:
 
 
 def by_ants(person: Person, template: Template) -> Affine:
-    """``ants.registration(type_of_transform="Affine")``, Mattes mutual information, from the centres of mass."""
+    """``ants.registration(type_of_transform="Affine")``, Mattes mutual information, from the
+    centres of mass.
+    """
     return affine_registration(template.like(MODALITY), person.brain, 1, SEED)
 
 
@@ -65,12 +68,19 @@ def by_ours(person: Person, template: Template) -> Affine:
     return align_to_template(person.brain, template, MODALITY, person.name, 1, SEED)
 
 
-ALIGNMENTS: dict[str, Callable[[Person, Template], Affine]] = {"none": as_scanned, "ants": by_ants, "ours": by_ours}
+ALIGNMENTS: dict[str, Callable[[Person, Template], Affine]] = {
+    "none": as_scanned,
+    "ants": by_ants,
+    "ours": by_ours,
+}
 
 
 def read_persons(dataset: str, data: Path) -> list[Person]:
     """The persons of ``dataset``."""
-    return [_read_person(path) for path in sorted((data / dataset).glob(f"sub-*/anat/*_{MODALITY}.nii.gz"))]
+    return [
+        _read_person(path)
+        for path in sorted((data / dataset).glob(f"sub-*/anat/*_{MODALITY}.nii.gz"))
+    ]
 
 
 def _read_person(path: Path) -> Person:
@@ -82,17 +92,26 @@ def _read_person(path: Path) -> Person:
 
 
 def measure(dataset: str, data: Path, template: Template, table: Table) -> None:
-    """Rows of all pairs of persons that were not refused, under each alignment; says on stderr how far it is."""
+    """Rows of all pairs of persons that were not refused, under each alignment; says on stderr how
+    far it is.
+    """
     persons = read_persons(dataset, data)
     ids = np.unique(np.concatenate([np.unique(person.labels.data) for person in persons]))[1:]
     spacing = float(template.grid.spacing[0])
     for alignment, align in ALIGNMENTS.items():
         maps, seconds = _aligned(persons, dataset, alignment, align, template)
-        about = {"alignment": alignment, "spacing_mm": spacing, "cpu_seconds_a_scan": float(np.mean(seconds))}
+        about = {
+            "alignment": alignment,
+            "spacing_mm": spacing,
+            "cpu_seconds_a_scan": float(np.mean(seconds)),
+        }
         placed = [person for person in persons if person.name in maps]
         for number, one in enumerate(placed):
             grid = one.labels.grid.resample(spacing) if alignment == "none" else template.grid
-            here, *others = (to_indices(warp_labels(p.labels, maps[p.name], grid).data, ids) for p in placed[number:])
+            here, *others = (
+                to_indices(warp_labels(p.labels, maps[p.name], grid).data, ids)
+                for p in placed[number:]
+            )
             for other, there in zip(placed[number + 1 :], others, strict=True):
                 dice = float(np.nanmean(dice_by_label(here, there, len(ids))))
                 row = {"dataset": dataset, "first": one.name, "second": other.name, "dice": dice}
@@ -111,7 +130,10 @@ def _aligned(
             print(error, file=sys.stderr)
         seconds.append(time.process_time() - started)
         left = np.mean(seconds) * (len(persons) - number)
-        print(f"{dataset} {alignment} [{number}/{len(persons)}] about {left:.0f} CPU s left", file=sys.stderr)
+        print(
+            f"{dataset} {alignment} [{number}/{len(persons)}] about {left:.0f} CPU s left",
+            file=sys.stderr,
+        )
     return maps, seconds
 
 
@@ -132,27 +154,46 @@ def write_alignment_page(table: Table) -> None:
         RESULTS / "alignment.md",
         "Affine alignment to ICBM152",
         [
-            "Mean Dice of labels between persons, mean ± SD over all pairs of persons whom ours did not refuse; "
+            "Mean Dice of labels between persons, mean ± SD over all pairs of persons whom ours "
+            "did not refuse; "
             "`python benchmarks/alignment.py`.\n",
             markdown_table(headings, [_line(*case, table) for case in cases]),
             about,
-            "`none`: as the headers have it, on the first person's grid; `ants`: `ants.registration` with "
-            'type_of_transform="Affine"; `ours`: `align_to_template`. Template: ICBM152 2009a symmetric, T1w.\n',
+            "`none`: as the headers have it, on the first person's grid; `ants`: "
+            "`ants.registration` with "
+            'type_of_transform="Affine"; `ours`: `align_to_template`. Template: ICBM152 2009a '
+            "symmetric, T1w.\n",
             measured_on(table.rows) + "\n",
         ],
     )
 
 
 def _line(dataset: str, spacing_mm: str, table: Table) -> list[str]:
-    case = [row for row in table.rows if (row["dataset"], row["spacing_mm"]) == (dataset, spacing_mm)]
+    case = [
+        row for row in table.rows if (row["dataset"], row["spacing_mm"]) == (dataset, spacing_mm)
+    ]
     pairs = {_pair(row) for row in case if row["alignment"] == "ours"}
-    rows = {how: [row for row in case if row["alignment"] == how and _pair(row) in pairs] for how in ALIGNMENTS}
+    rows = {
+        how: [row for row in case if row["alignment"] == how and _pair(row) in pairs]
+        for how in ALIGNMENTS
+    }
     dice = {how: numbers(found, "dice") for how, found in rows.items()}
     least = min(a - b for a, b in zip(dice["ours"], dice["ants"], strict=True))
-    seconds = [f"{np.mean(numbers(rows[how], 'cpu_seconds_a_scan')):.0f}" for how in ("ants", "ours")]
+    seconds = [
+        f"{np.mean(numbers(rows[how], 'cpu_seconds_a_scan')):.0f}" for how in ("ants", "ours")
+    ]
     shown = [mean_and_sd(values, 3) for values in dice.values()]
-    refused = len({name for row in case for name in _pair(row)} - {name for pair in pairs for name in pair})
-    return [f"{dataset}, {spacing_mm} mm", str(len(pairs)), str(refused), *shown, f"{least:+.3f}", *seconds]
+    refused = len(
+        {name for row in case for name in _pair(row)} - {name for pair in pairs for name in pair}
+    )
+    return [
+        f"{dataset}, {spacing_mm} mm",
+        str(len(pairs)),
+        str(refused),
+        *shown,
+        f"{least:+.3f}",
+        *seconds,
+    ]
 
 
 def _pair(row: dict[str, str]) -> tuple[str, str]:
@@ -163,21 +204,36 @@ def _at(spacing_mm: float) -> Template:
     template = icbm152()
     if spacing_mm == 1:
         return template
-    image, mask = resample_brain(template.images[MODALITY], template.mask, template.grid.resample(spacing_mm))
+    image, mask = resample_brain(
+        template.images[MODALITY], template.mask, template.grid.resample(spacing_mm)
+    )
     return Template(template.name, {MODALITY: image}, mask)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("datasets", nargs="*", metavar="DATASET", help=f"of {', '.join(DATASETS)}; all that are there")
-    parser.add_argument("--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data")
-    parser.add_argument("--spacing", type=float, default=1.0, help="voxel size of the template, mm (default 1)")
+    parser.add_argument(
+        "datasets",
+        nargs="*",
+        metavar="DATASET",
+        help=f"of {', '.join(DATASETS)}; all that are there",
+    )
+    parser.add_argument(
+        "--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data"
+    )
+    parser.add_argument(
+        "--spacing", type=float, default=1.0, help="voxel size of the template, mm (default 1)"
+    )
     options = parser.parse_args(arguments)
-    table = Table(RESULTS / "alignment.tsv", ("dataset", "first", "second", "alignment", "spacing_mm"))
+    table = Table(
+        RESULTS / "alignment.tsv", ("dataset", "first", "second", "alignment", "spacing_mm")
+    )
     template = _at(options.spacing)
     try:
-        for dataset in options.datasets or [name for name in DATASETS if (options.data / name).is_dir()]:
+        for dataset in options.datasets or [
+            name for name in DATASETS if (options.data / name).is_dir()
+        ]:
             measure(dataset, options.data, template, table)
             write_alignment_page(table)
     except (InputError, RegistrationError) as error:

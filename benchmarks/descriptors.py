@@ -1,8 +1,10 @@
 """How well descriptors find a place again in another contrast of the same person; see README.md.
 
-For every person scanned in two contrasts on one grid, places are drawn in the brain. A place is found where, of all
-candidates in the other contrast, the one with the nearest descriptor is the place itself: once among as many places all
-over the brain, once among all voxels of a small cube around it. Both directions count alike.
+For every person scanned in two contrasts on one grid, places are drawn in the brain. A place is
+found where, of all
+candidates in the other contrast, the one with the nearest descriptor is the place itself: once
+among as many places all over the brain, once among all voxels of a small cube around it. Both
+directions count alike.
 """
 
 from __future__ import annotations
@@ -55,14 +57,23 @@ class Candidate:
 
 
 def candidates(weights: Sequence[str]) -> list[Candidate]:
-    """What is compared: the plain ones, an untrained network, and the network with each of ``weights``."""
+    """What is compared: the plain ones, an untrained network, and the network with each of
+    ``weights``.
+    """
     torch.manual_seed(SEED)
     untrained = LearnedDescriptor(FeatureNetwork()).eval().requires_grad_(False)
     plain = {"Intensity": "intensity", "Gradient orientation": "gradient", "MIND-SSC": "mind"}
-    found = [Candidate(t, make_descriptor(name), descriptor_content(name)) for t, name in plain.items()]
-    found.insert(2, Candidate("Network, untrained", untrained, code_hash("diffeode.descriptors.learned")))
+    found = [
+        Candidate(t, make_descriptor(name), descriptor_content(name)) for t, name in plain.items()
+    ]
+    found.insert(
+        2, Candidate("Network, untrained", untrained, code_hash("diffeode.descriptors.learned"))
+    )
     for name in weights:
-        title = f"Network, trained ({Path(name).parent.name if name.endswith('.safetensors') else name})"
+        title = (
+            "Network, trained "
+            f"({Path(name).parent.name if name.endswith('.safetensors') else name})"
+        )
         describe, content = make_descriptor("learned", name), descriptor_content("learned", name)
         found.append(Candidate(title, describe, content))
     return found
@@ -79,11 +90,17 @@ class Person:
 
 def read_person(folder: Path) -> Person:
     """T1w and T2w below ``folder/anat``."""
-    first, second = (prepared(folder / "anat" / f"{folder.name}_{modality}.nii.gz") for modality in ("T1w", "T2w"))
+    first, second = (
+        prepared(folder / "anat" / f"{folder.name}_{modality}.nii.gz")
+        for modality in ("T1w", "T2w")
+    )
     brain = (first.data > 0) & (second.data > 0)
     lower, upper = bounding_box(brain, 8)
     window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
-    tensors = (torch.from_numpy(np.ascontiguousarray(image.data[window]))[None, None] for image in (first, second))
+    tensors = (
+        torch.from_numpy(np.ascontiguousarray(image.data[window]))[None, None]
+        for image in (first, second)
+    )
     return Person(*tensors, brain[window])
 
 
@@ -104,7 +121,9 @@ def scores(person: Person, first: Tensor, second: Tensor) -> dict[str, float]:
 
 
 def found_near(first: Tensor, second: Tensor, places: np.ndarray) -> float:
-    """How often the nearest descriptor in a cube of ``2 NEAR_VOX + 1`` voxels around the place is the place's own."""
+    """How often the nearest descriptor in a cube of ``2 NEAR_VOX + 1`` voxels around the place is
+    the place's own.
+    """
     offsets = np.array(list(itertools.product(range(-NEAR_VOX, NEAR_VOX + 1), repeat=3)))
     own = len(offsets) // 2
     shares = []
@@ -127,29 +146,51 @@ def measure(options: argparse.Namespace) -> Table:
     for data, name in _persons(options.data):
         person = read_person(options.data / data / name)
         for candidate in candidates(options.weights):
-            row = {"data": data, "person": name, "descriptor": candidate.title, "code": _code(candidate)}
+            row = {
+                "data": data,
+                "person": name,
+                "descriptor": candidate.title,
+                "code": _code(candidate),
+            }
             if table.has(row) and (data, name) != SHOWN:
                 continue
             with torch.no_grad():
-                first, second = (candidate.describe(image)[0] for image in (person.first, person.second))
+                first, second = (
+                    candidate.describe(image)[0] for image in (person.first, person.second)
+                )
             table.put(row | scores(person, first, second) | provenance())
-            print(f"{data} {name} {candidate.title}: {table.rows[-1]['retrieval']}", file=sys.stderr)
+            print(
+                f"{data} {name} {candidate.title}: {table.rows[-1]['retrieval']}", file=sys.stderr
+            )
             if (data, name) == SHOWN:
-                shown.append((candidate.title, [_heat(person, first, second, point) for point in _points(person)]))
+                shown.append(
+                    (
+                        candidate.title,
+                        [_heat(person, first, second, point) for point in _points(person)],
+                    )
+                )
     if shown:
         _draw(shown, read_person(options.data / SHOWN[0] / SHOWN[1]), options.results)
     return table
 
 
 def _persons(data: Path) -> Iterable[tuple[str, str]]:
-    there = [(name, person) for name, persons in PERSONS.items() if (data / name).is_dir() for person in persons]
+    there = [
+        (name, person)
+        for name, persons in PERSONS.items()
+        if (data / name).is_dir()
+        for person in persons
+    ]
     if not there:
         raise InputError(f"None of {', '.join(PERSONS)} is in {data}; set DIFFEODE_DATA.")
     return there
 
 
 def _code(candidate: Candidate) -> str:
-    parts = [code_hash(Path(__file__), "diffeode.learning.descriptor.contrastive"), candidate.content]
+    parts = [
+        code_hash(Path(__file__), "diffeode.learning.descriptor.contrastive"),
+        candidate.content,
+    ]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 
@@ -161,8 +202,16 @@ def _points(person: Person) -> list[np.ndarray]:
 
 
 def _heat(person: Person, first: Tensor, second: Tensor, point: np.ndarray) -> np.ndarray:
-    """Distance of the first contrast's descriptor at ``point`` to the second's in the slice through it; NaN outside."""
-    distances = (second[:, :, :, point[2]] - first[:, *point][:, None, None]).square().sum(dim=0).sqrt().numpy()
+    """Distance of the first contrast's descriptor at ``point`` to the second's in the slice through
+    it; NaN outside.
+    """
+    distances = (
+        (second[:, :, :, point[2]] - first[:, *point][:, None, None])
+        .square()
+        .sum(dim=0)
+        .sqrt()
+        .numpy()
+    )
     return np.where(person.brain[:, :, point[2]], distances, np.nan)
 
 
@@ -190,18 +239,26 @@ def write_descriptor_page(table: Table) -> None:
             for title in dict.fromkeys(row["descriptor"] for row in rows)
         ]
         sections.append(
-            f"## {data}\n\nT1w and T2w of the same person, persons {persons}. Population: {POPULATIONS[data]}.\n\n"
+            f"## {data}\n\nT1w and T2w of the same person, persons {persons}. Population: "
+            f"{POPULATIONS[data]}.\n\n"
             + markdown_table(["descriptor", *_HEADINGS], lines)
             + f"\n{measured_on(rows)} Command: `python benchmarks/descriptors.py`.\n"
         )
     write_page(table.path.with_suffix(".md"), "Descriptors", sections)
 
 
-_HEADINGS = (f"found among {PLACES} (%)", f"found within ±{NEAR_VOX} voxels (%)", "alignment", "uniformity")
+_HEADINGS = (
+    f"found among {PLACES} (%)",
+    f"found within ±{NEAR_VOX} voxels (%)",
+    "alignment",
+    "uniformity",
+)
 
 
 def _line(title: str, rows: Sequence[Row]) -> list[str]:
-    percent = [mean_and_sd([100 * v for v in numbers(rows, n)], 1) for n in ("retrieval", "retrieval_near")]
+    percent = [
+        mean_and_sd([100 * v for v in numbers(rows, n)], 1) for n in ("retrieval", "retrieval_near")
+    ]
     # a single channel has one direction, so both are 0 and say nothing
     spread = [[v for v in numbers(rows, name) if v] for name in ("alignment", "uniformity")]
     return [title, *percent, *(mean_and_sd(values, 2) for values in spread)]
@@ -210,9 +267,17 @@ def _line(title: str, rows: Sequence[Row]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("weights", nargs="*", help="weights of the learned descriptor besides the package's own: files")
-    parser.add_argument("--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data")
-    parser.add_argument("--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables")
+    parser.add_argument(
+        "weights",
+        nargs="*",
+        help="weights of the learned descriptor besides the package's own: files",
+    )
+    parser.add_argument(
+        "--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables"
+    )
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     options.weights = ["synthetic", *options.weights]

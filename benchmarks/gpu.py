@@ -1,7 +1,7 @@
 """What the engine asks of a GPU, and what it takes on one; see README.md.
 
-Bytes are counted on any machine; seconds, peak memory and the fraction of the bandwidth are measured where torch has a
-GPU, and left out where it has none.
+Bytes are counted on any machine; seconds, peak memory and the fraction of the bandwidth are
+measured where torch has a GPU, and left out where it has none.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ _GIGA = 1e9
 
 
 def counted(run: str, precision: str, size: Sequence[int]) -> dict[str, float]:
-    """An iteration on ``size`` voxels, from one on half of them along each axis, in whose proportion everything grows.
+    """An iteration on ``size`` voxels, from one on half of them along each axis, in whose
+    proportion everything grows.
 
     Without the CPU's kernels: what is counted is what a GPU runs.
     """
@@ -55,7 +56,9 @@ def counted(run: str, precision: str, size: Sequence[int]) -> dict[str, float]:
         mock.patch("diffeode.fused.compiler._is_volume", return_value=False),
         mock.patch("diffeode.losses.similarity._knows_halves", return_value=True),
     ):
-        fewer, more = (_traffic(_at_finest(run, precision, iterations), images) for iterations in (2, 3))
+        fewer, more = (
+            _traffic(_at_finest(run, precision, iterations), images) for iterations in (2, 3)
+        )
     return {
         "operations": more.operations - fewer.operations,
         "gigabytes_moved": 8 * (more.bytes_moved - fewer.bytes_moved) / _GIGA,
@@ -63,8 +66,12 @@ def counted(run: str, precision: str, size: Sequence[int]) -> dict[str, float]:
     }
 
 
-def timed(run: str, precision: str, size: Sequence[int], gigabytes_moved: float) -> dict[str, float]:
-    """``ITERATIONS`` iterations on the GPU after a few that are not counted, and some short pairs one after another."""
+def timed(
+    run: str, precision: str, size: Sequence[int], gigabytes_moved: float
+) -> dict[str, float]:
+    """``ITERATIONS`` iterations on the GPU after a few that are not counted, and some short pairs
+    one after another.
+    """
     images = _images(size, DEVICE)
     _seconds(_at_finest(run, precision, _WARM_UP), images)
     torch.cuda.reset_peak_memory_stats()
@@ -95,7 +102,9 @@ def _at_finest(run: str, precision: str, iterations: int) -> NeuralODE:
 
 def _images(size: Sequence[int], device: str) -> tuple[Tensor, Tensor]:
     case = synthetic_head(tuple(size))(Path(), Path())
-    fixed, moving = (torch.from_numpy(image.data)[None, None].to(device) for image in (case.fixed, case.moving))
+    fixed, moving = (
+        torch.from_numpy(image.data)[None, None].to(device) for image in (case.fixed, case.moving)
+    )
     return fixed, moving
 
 
@@ -114,7 +123,9 @@ def _seconds(method: NeuralODE, images: tuple[Tensor, Tensor]) -> float:
 
 
 def _copying_bytes_per_second() -> float:
-    """What copying within the GPU's memory reaches: a byte read and a byte written for each byte copied."""
+    """What copying within the GPU's memory reaches: a byte read and a byte written for each byte
+    copied.
+    """
     source = torch.ones(_COPIED, device=DEVICE)
     target, rates = torch.empty_like(source), []
     for _ in range(20):
@@ -158,14 +169,24 @@ def write_gpu_page(table: Table, path: Path) -> None:
         for row in table.rows
     ]
     how = (
-        f"{ITERATIONS} iterations at the finest level; what is not MIND in single precision. Operations, bytes moved "
-        "by them in an iteration and bytes held at once are counted, not measured: of torch's formulas, which are what "
+        f"{ITERATIONS} iterations at the finest level; what is not MIND in single precision. "
+        "Operations, bytes moved "
+        "by them in an iteration and bytes held at once are counted, not measured: of torch's "
+        "formulas, which are what "
         "a GPU runs. "
-        "An H200 moves 4.8 TB/s at most (NVIDIA), so the seconds next to them are a bound from below, without what "
-        f"starting the operations takes. Columns after it: measured on a GPU; {MISSING} where none was there."
+        "An H200 moves 4.8 TB/s at most (NVIDIA), so the seconds next to them are a bound from "
+        "below, without what "
+        f"starting the operations takes. Columns after it: measured on a GPU; {MISSING} where none "
+        "was there."
     )
-    where = f"{measured_on(table.rows)} GPU: {'; '.join(sorted({row['gpu'] for row in table.rows}))}."
-    sections = [f"{how}\n", markdown_table(headings, lines), f"{where} Command: `python benchmarks/gpu.py`.\n"]
+    where = (
+        f"{measured_on(table.rows)} GPU: {'; '.join(sorted({row['gpu'] for row in table.rows}))}."
+    )
+    sections = [
+        f"{how}\n",
+        markdown_table(headings, lines),
+        f"{where} Command: `python benchmarks/gpu.py`.\n",
+    ]
     write_page(path, "On a GPU", sections)
 
 
@@ -180,8 +201,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if gpu == "none":
         print("torch has no GPU here: bytes are counted, nothing is timed", file=sys.stderr)
     table = Table(options.results / "gpu.tsv", ("run", "precision", "shape"), ("code", "gpu"))
-    precisions = {run: ("single", "half") if run in WITH_MIND else ("single",) for run in options.runs}
-    for run, precision in ((run, precision) for run, several in precisions.items() for precision in several):
+    precisions = {
+        run: ("single", "half") if run in WITH_MIND else ("single",) for run in options.runs
+    }
+    for run, precision in (
+        (run, precision) for run, several in precisions.items() for precision in several
+    ):
         row = {
             "run": run,
             "precision": precision,
@@ -192,9 +217,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if table.has(row):
             continue
         found = counted(run, precision, options.size)
-        found |= timed(run, precision, options.size, found["gigabytes_moved"]) if gpu != "none" else {}
+        found |= (
+            timed(run, precision, options.size, found["gigabytes_moved"]) if gpu != "none" else {}
+        )
         table.put(row | found | provenance())
-        print(f"{run}, {precision}: {found['gigabytes_moved']:.1f} GB an iteration", file=sys.stderr)
+        print(
+            f"{run}, {precision}: {found['gigabytes_moved']:.1f} GB an iteration", file=sys.stderr
+        )
     write_gpu_page(table, options.results / "gpu.md")
     return 0
 
@@ -202,8 +231,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=lambda text: tuple(text.split(",")), default=RUNS)
-    parser.add_argument("--small", dest="size", action="store_const", const=(40, 48, 56), default=SIZE)
-    parser.add_argument("--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables")
+    parser.add_argument(
+        "--small", dest="size", action="store_const", const=(40, 48, 56), default=SIZE
+    )
+    parser.add_argument(
+        "--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables"
+    )
     return parser.parse_args(arguments)
 
 

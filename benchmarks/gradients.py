@@ -1,8 +1,10 @@
-"""Seconds and memory of the three gradients of a flow, and how far the adjoint's is from the exact one.
+"""Seconds and memory of the three gradients of a flow, and how far the adjoint's is from the exact
+one.
 
     python benchmarks/gradients.py
 
-writes ``benchmarks/results/gradients.tsv``: RK4 on 80 x 96 x 72 voxels, one CPU thread, over time 1.
+writes ``benchmarks/results/gradients.tsv``: RK4 on 80 x 96 x 72 voxels, one CPU thread, over time
+1.
 """
 
 import csv
@@ -28,7 +30,8 @@ def main() -> None:
     rows = []
     for steps in STEPS:
         flows = {gradient: Flow("rk4", steps, 1 / steps, gradient) for gradient in GRADIENTS}
-        # The checkpointed gradient equals the exact one and, unlike it, fits into memory whatever the steps.
+        # The checkpointed gradient equals the exact one and, unlike it, fits into memory whatever
+        # the steps.
         reference = gradient_of(flows["checkpoint"], velocity, weights)[0]
         for gradient, flow in flows.items():
             found, seconds = gradient_of(flow, velocity, weights)
@@ -55,7 +58,9 @@ def smooth_noise(seed: int) -> torch.Tensor:
     return noise / noise.abs().max()
 
 
-def gradient_of(flow: Flow, velocity: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, float]:
+def gradient_of(
+    flow: Flow, velocity: torch.Tensor, weights: torch.Tensor
+) -> tuple[torch.Tensor, float]:
     """Gradient of the weighted sum of the displacement, and the CPU seconds of both passes."""
     leaf = velocity.clone().requires_grad_()
     start = time.process_time()

@@ -1,7 +1,7 @@
 """How well and at what cost scans are skull-stripped and segmented; see README.md.
 
-Every scan is prepared in a fresh process. Rows are written as they are measured; one that is there, by today's code, is
-kept. Remove the table to measure anew.
+Every scan is prepared in a fresh process. Rows are written as they are measured; one that is there,
+by today's code, is kept. Remove the table to measure anew.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ from diffeode.weights.catalogue import load_weights
 KEYS = ("dataset", "scan", "threads")
 PARTS = ("brain", "segmentation")
 _WEIGHTS = {"brain": "meshnet-mindgrab", "segmentation": "meshnet-subcortical"}
-_MODULES = {"brain": "diffeode.prepare.steps.mindgrab", "segmentation": "diffeode.prepare.steps.subcortical"}
+_MODULES = {
+    "brain": "diffeode.prepare.steps.mindgrab",
+    "segmentation": "diffeode.prepare.steps.subcortical",
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class Case:
     def row(self, threads: int) -> dict[str, object]:
         """What its row starts with."""
         code = code_hash(_MODULES[self.part], Path(__file__).with_name("_prepare.py"))
-        digest = hashlib.sha256(f"{code} {load_weights(_WEIGHTS[self.part]).sha256}".encode()).hexdigest()[:12]
+        digest = hashlib.sha256(
+            f"{code} {load_weights(_WEIGHTS[self.part]).sha256}".encode()
+        ).hexdigest()[:12]
         about = {"dataset": self.dataset, "scan": self.scan, "population": self.population}
         return about | {"threads": threads, "code": digest}
 
@@ -59,19 +64,44 @@ def cases(part: str, data: Path) -> Iterator[Case]:
     """The scans of ``part``."""
     if part == "segmentation":
         for number in range(1, 7):
-            yield _labelled(part, "oasistrt", f"sub-{number:02d}", "adults (OASIS-TRT-20), skull-stripped", data)
+            yield _labelled(
+                part, "oasistrt", f"sub-{number:02d}", "adults (OASIS-TRT-20), skull-stripped", data
+            )
         folder = data / "ds000247" / "sub-0002" / "anat"
-        yield Case(part, "ds000247", "T1.mgz", "an adult, whole head", folder / "T1.mgz", folder / "aseg.mgz")
+        yield Case(
+            part,
+            "ds000247",
+            "T1.mgz",
+            "an adult, whole head",
+            folder / "T1.mgz",
+            folder / "aseg.mgz",
+        )
         return
     heads = [f"sub-IXI{number}" for number in ("013", "014", "015", "033", "034", "039")]
     for subject in heads:
         yield _labelled(part, "ixi2mm", subject, "adults (IXI), whole heads", data)
-    yield _labelled(part, "ixi2mm", heads[0], "an adult (IXI), whole head of inverted contrast", data, inverted=True)
+    yield _labelled(
+        part,
+        "ixi2mm",
+        heads[0],
+        "an adult (IXI), whole head of inverted contrast",
+        data,
+        inverted=True,
+    )
     stripped = data / "openms" / "sub-07" / "anat" / "sub-07_T2w.nii.gz"
-    yield Case(part, "openms", "sub-07_T2w", "an adult with multiple sclerosis, skull-stripped", stripped, None)
+    yield Case(
+        part,
+        "openms",
+        "sub-07_T2w",
+        "an adult with multiple sclerosis, skull-stripped",
+        stripped,
+        None,
+    )
 
 
-def _labelled(part: str, dataset: str, subject: str, population: str, data: Path, inverted: bool = False) -> Case:
+def _labelled(
+    part: str, dataset: str, subject: str, population: str, data: Path, inverted: bool = False
+) -> Case:
     folder = data / dataset / subject / "anat"
     image, labels = folder / f"{subject}_T1w.nii.gz", folder / f"{subject}_dseg.nii.gz"
     scan = f"{subject}_T1w{'-inverted' if inverted else ''}"
@@ -88,7 +118,9 @@ def measure(part: str, options: argparse.Namespace) -> Table:
             continue
         found = {"failed": ""} | ask("_prepare.py", _request(case, options), options.threads)
         table.put(row | found | provenance())
-        outcome = found["failed"] or f"{found['cpu_seconds']:.0f} CPU s, {found['peak_memory_mb']:.0f} MB"
+        outcome = (
+            found["failed"] or f"{found['cpu_seconds']:.0f} CPU s, {found['peak_memory_mb']:.0f} MB"
+        )
         print(f"[{number}/{len(todo)}] {part} {case.scan}: {outcome}", file=sys.stderr)
     return table
 
@@ -120,13 +152,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; both by default")
-    parser.add_argument("--threads", type=int, default=1, help="default 1")
-    parser.add_argument("--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data")
     parser.add_argument(
-        "--work", type=Path, default=REPOSITORY / "results" / "benchmark-preparation", help="masks and segmentations"
+        "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; both by default"
     )
-    parser.add_argument("--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables")
+    parser.add_argument("--threads", type=int, default=1, help="default 1")
+    parser.add_argument(
+        "--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data"
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=REPOSITORY / "results" / "benchmark-preparation",
+        help="masks and segmentations",
+    )
+    parser.add_argument(
+        "--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables"
+    )
     options = parser.parse_args(arguments)
     options.parts = options.parts or PARTS
     if unknown := set(options.parts) - set(PARTS):

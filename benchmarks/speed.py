@@ -1,7 +1,7 @@
 """What registration costs: seconds an iteration, seconds a pair, memory; see README.md.
 
-Every measurement runs in a fresh process on one thread. Rows are written as they are measured; one that is there, by
-today's code, is kept. Remove the table to measure anew.
+Every measurement runs in a fresh process on one thread. Rows are written as they are measured; one
+that is there, by today's code, is kept. Remove the table to measure anew.
 """
 
 from __future__ import annotations
@@ -71,8 +71,15 @@ def measurements(options: argparse.Namespace) -> Iterator[Measurement]:
     at_1mm, shape = _pair(options)
     if "iteration" in options.measures:
         for run in ITERATED:
-            request = {"case": str(at_1mm), "run": run, "iterations": options.iterations, "threads": 1}
-            yield Measurement("iteration", run, shape, _code(run, "_iterate.py"), "_iterate.py", request)
+            request = {
+                "case": str(at_1mm),
+                "run": run,
+                "iterations": options.iterations,
+                "threads": 1,
+            }
+            yield Measurement(
+                "iteration", run, shape, _code(run, "_iterate.py"), "_iterate.py", request
+            )
         if options.nodeo:
             yield from _reference(options, at_1mm, shape)
     if "pair" in options.measures:
@@ -88,7 +95,9 @@ def _short(run: Run) -> dict[str, Any]:
     return _SHORT[run.method](run) if run.method in _SHORT else {}
 
 
-def _whole(measure: str, run: str, shape: str, case: Path, parameters: dict[str, Any]) -> Measurement:
+def _whole(
+    measure: str, run: str, shape: str, case: Path, parameters: dict[str, Any]
+) -> Measurement:
     request = {"case": str(case), "run": run, "parameters": parameters, "threads": 1, "task": None}
     return Measurement(measure, run, shape, _code(run, "_register.py"), "_register.py", request)
 
@@ -99,13 +108,21 @@ def _reference(options: argparse.Namespace, case: Path, shape: str) -> Iterator[
         raise InputError(f"{options.nodeo} is no checkout of NODEO-DIR: it has no Registration.py.")
     own = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     code = _digest(own, code_hash(_script("_nodeo_reference.py")))
-    request = {"case": str(case), "checkout": str(options.nodeo.resolve()), "iterations": options.iterations}
+    request = {
+        "case": str(case),
+        "checkout": str(options.nodeo.resolve()),
+        "iterations": options.iterations,
+    }
     for run, environment in (("nodeo-reference", {}), ("nodeo-reference-malloc", _KEPT)):
-        yield Measurement("iteration", run, shape, code, "_nodeo_reference.py", request, environment)
+        yield Measurement(
+            "iteration", run, shape, code, "_nodeo_reference.py", request, environment
+        )
 
 
 def _pair(options: argparse.Namespace) -> tuple[Path, str]:
-    """The pair at 1 mm, 160 x 192 x 144 voxels (half of it where a small one is asked for), and its size in words."""
+    """The pair at 1 mm, 160 x 192 x 144 voxels (half of it where a small one is asked for), and its
+    size in words.
+    """
     task = comparison_named("neurite-half" if options.small else "neurite-full")
     shape = (80, 96, 72) if options.small else (160, 192, 144)
     if (options.data / task.folder).is_dir():
@@ -119,18 +136,25 @@ def _uncropped(options: argparse.Namespace) -> tuple[Path, str]:
     if options.small:
         return _pair(options)
     if (options.data / task.folder).is_dir():
-        scans = [options.data / task.folder / f"sub-{subject}" / "anat" for subject in task.subjects]
-        return ensure_case(neurite_whole, *scans, options.work / "neurite-whole" / "__".join(task.subjects)), _size(
-            shape
-        )
+        scans = [
+            options.data / task.folder / f"sub-{subject}" / "anat" for subject in task.subjects
+        ]
+        return ensure_case(
+            neurite_whole, *scans, options.work / "neurite-whole" / "__".join(task.subjects)
+        ), _size(shape)
     return _synthetic(options, shape)
 
 
 def _synthetic(options: argparse.Namespace, shape: tuple[int, int, int]) -> tuple[Path, str]:
-    print(f"the scans of neuriteoasis are not in {options.data}: a synthetic head instead", file=sys.stderr)
+    print(
+        f"the scans of neuriteoasis are not in {options.data}: a synthetic head instead",
+        file=sys.stderr,
+    )
     words = _size(shape)
     nowhere = options.data / "neuriteoasis"
-    folder = ensure_case(synthetic_head(shape), nowhere, nowhere, options.work / "synthetic" / words)
+    folder = ensure_case(
+        synthetic_head(shape), nowhere, nowhere, options.work / "synthetic" / words
+    )
     return folder, f"{words} synthetic"
 
 
@@ -158,7 +182,9 @@ def measure(todo: Sequence[Measurement], results: Path) -> None:
             continue
         found = {"failed": ""} | ask(one.script, one.request, 1, one.environment)
         table.put(one.row() | found | provenance())
-        outcome = found["failed"] or f"{found['cpu_seconds']:.2f} CPU s, {found['peak_memory_mb']:.0f} MB"
+        outcome = (
+            found["failed"] or f"{found['cpu_seconds']:.2f} CPU s, {found['peak_memory_mb']:.0f} MB"
+        )
         print(f"[{number}/{len(todo)}] {one.measure} {one.run}: {outcome}", file=sys.stderr)
 
 
@@ -176,14 +202,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)}; all by default")
-    parser.add_argument("--nodeo", type=Path, help="a checkout of github.com/yifannnwu/NODEO-DIR to run beside ours")
-    parser.add_argument("--runs", type=lambda text: tuple(text.split(",")), default=WHOLE, help="for whole pairs")
-    parser.add_argument("--iterations", type=int, default=8, help="of which the median is taken (default 8)")
-    parser.add_argument("--small", action="store_true", help="80 x 96 x 72 voxels, to see whether everything runs")
-    parser.add_argument("--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data")
-    parser.add_argument("--work", type=Path, default=REPOSITORY / "results" / "benchmark-pairs", help="prepared pairs")
-    parser.add_argument("--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables")
+    parser.add_argument(
+        "measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)}; all by default"
+    )
+    parser.add_argument(
+        "--nodeo", type=Path, help="a checkout of github.com/yifannnwu/NODEO-DIR to run beside ours"
+    )
+    parser.add_argument(
+        "--runs", type=lambda text: tuple(text.split(",")), default=WHOLE, help="for whole pairs"
+    )
+    parser.add_argument(
+        "--iterations", type=int, default=8, help="of which the median is taken (default 8)"
+    )
+    parser.add_argument(
+        "--small", action="store_true", help="80 x 96 x 72 voxels, to see whether everything runs"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data"
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=REPOSITORY / "results" / "benchmark-pairs",
+        help="prepared pairs",
+    )
+    parser.add_argument(
+        "--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables"
+    )
     options = parser.parse_args(arguments)
     options.measures = options.measures or MEASURES
     if unknown := set(options.measures) - set(MEASURES):

@@ -53,17 +53,30 @@ def measure(data: Path, table: Table) -> None:
     """
     cases = list(spoiled_cases(clean_cases(data, SCRATCH)))
     scaling = scaling_tool("robust").module
-    modules = ("diffeode.methods.neural_ode", "diffeode.prepare.pair", "diffeode.prepare.scan", scaling)
+    modules = (
+        "diffeode.methods.neural_ode",
+        "diffeode.prepare.pair",
+        "diffeode.prepare.scan",
+        scaling,
+    )
     code = code_hash(Path(__file__).with_name("_spoiled.py"), *modules)[:12]
     for number, case in enumerate(cases, start=1):
-        key = dict(zip(_KEYS, (case.part, case.dataset, case.fixed_name, case.moving_name, case.kind), strict=True))
+        key = dict(
+            zip(
+                _KEYS,
+                (case.part, case.dataset, case.fixed_name, case.moving_name, case.kind),
+                strict=True,
+            )
+        )
         if not table.has(key | {"code": code}):
             table.put(key | _measured(case) | {"code": code} | provenance())
             print(f"[{number}/{len(cases)}] {' '.join(key.values())}", file=sys.stderr, flush=True)
 
 
 def _measured(case: Case) -> dict[str, object]:
-    """Dice before and after, what the verdict looks at, and CPU seconds; or why the pair was refused."""
+    """Dice before and after, what the verdict looks at, and CPU seconds; or why the pair was
+    refused.
+    """
     started = time.process_time()
     try:
         fixed, moving = (_prepared(brain.image) for brain in (case.fixed, case.moving))
@@ -73,8 +86,17 @@ def _measured(case: Case) -> dict[str, object]:
         signs = signs_of(result.warp, result.inverse_warp, fixed, moving, task.moving_to_scan)
     except (InputError, RegistrationError) as error:
         return {"foreign": int(case.foreign), "refused": str(error)}
-    dice = {"dice_before": _dice(case, densify(task.moving_to_scan, fixed.grid)), "dice": _dice(case, result.warp)}
-    return {"foreign": int(case.foreign), "refused": "", **dice, **signs, "cpu_seconds": time.process_time() - started}
+    dice = {
+        "dice_before": _dice(case, densify(task.moving_to_scan, fixed.grid)),
+        "dice": _dice(case, result.warp),
+    }
+    return {
+        "foreign": int(case.foreign),
+        "refused": "",
+        **dice,
+        **signs,
+        "cpu_seconds": time.process_time() - started,
+    }
 
 
 def _task(fixed: Image, moving: Image, alignment: str) -> Task:
@@ -111,8 +133,12 @@ def _mean_dice(fixed: Labels, moving: Labels, reached: np.ndarray, seen: np.ndar
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data")
-    parser.add_argument("--page", action="store_true", help="write the page from what was measured before")
+    parser.add_argument(
+        "--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data"
+    )
+    parser.add_argument(
+        "--page", action="store_true", help="write the page from what was measured before"
+    )
     options = parser.parse_args(arguments)
     table = Table(RESULTS / "suspects.tsv", _KEYS)
     if not options.page:

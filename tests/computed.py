@@ -1,6 +1,8 @@
-"""What the methods compute, to be compared: maps, or what programs, packages and trainings are asked for.
+"""What the methods compute, to be compared: maps, or what programs, packages and trainings are
+asked for.
 
-Everything is tiny. Each ``by_...`` takes hyper-parameters and returns what was computed, part by part.
+Everything is tiny. Each ``by_...`` takes hyper-parameters and returns what was computed, part by
+part.
 """
 
 import dataclasses
@@ -69,7 +71,9 @@ class Place:
     patch: pytest.MonkeyPatch
 
     def with_files(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """``parameters`` with the paths of the files that they name, a weight map or weights, which are made here."""
+        """``parameters`` with the paths of the files that they name, a weight map or weights, which
+        are made here.
+        """
         paths = {}
         for name, value in parameters.items():
             if isinstance(value, str) and value in _FILES:
@@ -100,14 +104,18 @@ _ONE_LEVEL = {
 
 def as_ours(place, parameters):
     """The method, with the files that the parameters name."""
-    if parameters.get("similarity.mind.precision"):  # for GPUs; a CPU knows enough of it for one voxel's patch
+    if parameters.get(
+        "similarity.mind.precision"
+    ):  # for GPUs; a CPU knows enough of it for one voxel's patch
         place.patch.setattr(similarity, "_knows_halves", lambda image: True)
     return neural_ode(_ONE_LEVEL, place.with_files(parameters))
 
 
 def by_our_kernels(place, parameters):
     """The map in three dimensions and single precision, where the compiled kernels serve."""
-    return {"map": as_ours(place, parameters).register(PAIR, Machine(seed=1)).forward.displacement_mm}
+    return {
+        "map": as_ours(place, parameters).register(PAIR, Machine(seed=1)).forward.displacement_mm
+    }
 
 
 def by_our_formulas(place, parameters):
@@ -115,7 +123,11 @@ def by_our_formulas(place, parameters):
     images = texture(2, (18, 20)), another_contrast(texture(2, (18, 20)))
     fixed, moving = (torch.from_numpy(image).double()[None, None] for image in images)
     torch.manual_seed(1)
-    return {"velocity": as_ours(place, parameters).velocity_between(fixed, moving, (1.0, 1.2)).velocity.numpy()}
+    return {
+        "velocity": as_ours(place, parameters)
+        .velocity_between(fixed, moving, (1.0, 1.2))
+        .velocity.numpy()
+    }
 
 
 def by_package(place, parameters, name):
@@ -125,7 +137,9 @@ def by_package(place, parameters, name):
 
 
 class Vision(nn.Module):
-    """In the place of DINOv2: the mean of each quarter of a patch under random weights that depend on the file."""
+    """In the place of DINOv2: the mean of each quarter of a patch under random weights that depend
+    on the file.
+    """
 
     config = types.SimpleNamespace(patch_size=14)
 
@@ -141,7 +155,9 @@ class Vision(nn.Module):
 
 
 def by_dinoreg(place, parameters):
-    """The map found with another network in the place of DINOv2; the package that brings it may not be here."""
+    """The map found with another network in the place of DINOv2; the package that brings it may not
+    be here.
+    """
     place.patch.setattr(dinoreg, "find", Path)
     place.patch.setattr(dinoreg, "load_dinov2", Vision)
     return by_package(place, parameters, "dinoreg")
@@ -155,7 +171,9 @@ class Icon(nn.Module):
         self.regis_net = nn.Linear(1, 1)
 
     def forward(self, moving, fixed):
-        return types.SimpleNamespace(**dict.fromkeys(("all_loss", "similarity_loss", "inverse_consistency_loss"), ONE))
+        return types.SimpleNamespace(
+            **dict.fromkeys(("all_loss", "similarity_loss", "inverse_consistency_loss"), ONE)
+        )
 
 
 def by_multigradicon(place, parameters, machine=None):
@@ -169,7 +187,9 @@ def by_multigradicon(place, parameters, machine=None):
     def register_pair(network, moving, fixed, finetune_steps, learning_rate):
         asked.update(weights=network.regis_net.weight.item(), finetune_steps=finetune_steps)
         asked.update(images=(moving.data.sum(), fixed.data.sum()), learning_rate=learning_rate)
-        asked.update(device=str(modules["icon_registration"].config.device), seed=torch.initial_seed())
+        asked.update(
+            device=str(modules["icon_registration"].config.device), seed=torch.initial_seed()
+        )
         for _ in range((finetune_steps or 0) + 1):
             network(moving, fixed)
         return None, None
@@ -192,7 +212,9 @@ def by_multigradicon(place, parameters, machine=None):
     place.patch.setattr(multigradicon, "_to_itk", lambda itk, image: image)
     nowhere = DisplacementField(np.zeros((*SIZE, 3)), GRID)
     place.patch.setattr(multigradicon, "_dense", lambda itk, transform, fixed, grid: nowhere)
-    registration = make_method("multigradicon", parameters).register(PAIR, machine or Machine(seed=1))
+    registration = make_method("multigradicon", parameters).register(
+        PAIR, machine or Machine(seed=1)
+    )
     return {**asked, "trace": len(registration.trace)}
 
 
@@ -208,7 +230,9 @@ def by_program(place, parameters, name, executables):
     ((_, *arguments), *_) = json.loads(into.read_text(encoding="utf-8"))
     after = [*arguments[1:], ""]
     values = (Path(value).name for value in after)
-    return {word: value for word, value in zip(arguments, values, strict=True) if word.startswith("-")}
+    return {
+        word: value for word, value in zip(arguments, values, strict=True) if word.startswith("-")
+    }
 
 
 @dataclass(frozen=True)
@@ -221,7 +245,11 @@ class Planned:
 
     def example(self, with_labels):
         images = [texture(10, (17, 16, 16)), another_contrast(texture(10, (17, 16, 16)))]
-        labels = [np.digitize(image, [0.01, 0.4, 0.6]) for image in images] if with_labels else [None, None]
+        labels = (
+            [np.digitize(image, [0.01, 0.4, 0.6]) for image in images]
+            if with_labels
+            else [None, None]
+        )
         return Example(*images, *labels)
 
 
@@ -232,7 +260,9 @@ def planned(folder) -> list[Planned]:
 
 
 def by_training(place, parameters, name, seed=1):
-    """What a training is made of: its network, its settings, the terms of its loss, and the maps of its network."""
+    """What a training is made of: its network, its settings, the terms of its loss, and the maps of
+    its network.
+    """
     kept, said = {}, []
 
     def keep(lesson, settings, folder, device, say):
@@ -256,13 +286,17 @@ def by_training(place, parameters, name, seed=1):
         maps = method.maps(network.eval(), views.fixed, views.moving)
     parts |= {"map": maps.forward} | ({} if maps.inverse is None else {"inverse": maps.inverse})
     judged = []
-    place.patch.setattr(type(method), "judge", lambda self, network, views: judged.append(views) or {"one": ONE})
+    place.patch.setattr(
+        type(method), "judge", lambda self, network, views: judged.append(views) or {"one": ONE}
+    )
     kept["lesson"].validate(network)
     return {**parts, "validated": len(judged)}
 
 
 def _stir(network):
-    """Untrained networks hardly move anything; here they move by voxels, so that every term of the loss has a value."""
+    """Untrained networks hardly move anything; here they move by voxels, so that every term of the
+    loss has a value.
+    """
     torch.manual_seed(3)
     with torch.no_grad():
         for key, value in network.named_parameters():
@@ -275,7 +309,9 @@ def by_recipe(parameters):
     image = texture(6, (36, 36, 36))
     specimen = lesson.Specimen("a/1", image, np.digitize(image, [0.01, 0.4, 0.6]))
     recipe = lesson.Recipe(**{"crop": 16, "locations": 64, "width": 2, "features": 3, **parameters})
-    made = lesson.descriptor_lesson([specimen], [(image, another_contrast(image))], recipe, {}, seed=1)
+    made = lesson.descriptor_lesson(
+        [specimen], [(image, another_contrast(image))], recipe, {}, seed=1
+    )
     parts = {"network": {key: value.clone() for key, value in made.network.state_dict().items()}}
     with torch.no_grad():
         draws = (np.random.default_rng(seed) for seed in range(3))

@@ -17,7 +17,9 @@ _REAL_SCANS = Path(os.environ.get("DIFFEODE_DATA") or _REPOSITORY.parent / "shar
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):  # xdist's workers report to the process that started them
+    if not hasattr(
+        config, "workerinput"
+    ):  # xdist's workers report to the process that started them
         config.pluginmanager.register(SkipWatch(config, with_data=_REAL_SCANS.is_dir()))
 
 
@@ -55,7 +57,9 @@ def real_data_root() -> Path:
 
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory) -> Path:
-    """The folder of real scans, or, where it is not here, their small stand-in (``phantoms.py``)."""
+    """The folder of real scans, or, where it is not here, their small stand-in
+    (``phantoms.py``).
+    """
     return _REAL_SCANS if _REAL_SCANS.is_dir() else write_scans(tmp_path_factory.mktemp("phantoms"))
 
 

@@ -19,13 +19,19 @@ prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}
 
 
 def write_person(root: Path, subject: str, radius: float) -> None:
-    """Write T1w, T2w and label map of one person, 16 x 16 x 16 voxels of 8 mm, uncompressed sizes alike for all."""
+    """Write T1w, T2w and label map of one person, 16 x 16 x 16 voxels of 8 mm, uncompressed sizes
+    alike for all.
+    """
     position = np.indices((16, 16, 16)) - 7.5
     inside = np.sum((position / np.array([radius, 5, 6])[:, None, None, None]) ** 2, axis=0) <= 1
     shading = np.where(inside, 100 + 10 * position[0], 0)
     folder = root / f"sub-{subject}" / "anat"
     folder.mkdir(parents=True, exist_ok=True)
-    for suffix, data in (("T1w", shading), ("T2w", np.where(inside, 300 - shading, 0)), ("dseg", inside)):
+    for suffix, data in (
+        ("T1w", shading),
+        ("T2w", np.where(inside, 300 - shading, 0)),
+        ("dseg", inside),
+    ):
         kind = np.uint8 if suffix == "dseg" else np.float32
         scan = nib.Nifti1Image(data.astype(kind), np.diag([8.0, 8.0, 8.0, 1.0]))
         nib.save(scan, folder / f"sub-{subject}_{suffix}.nii.gz")

@@ -1,8 +1,9 @@
-"""No test is skipped in silence: each skip, with its reason and how often, stands in ``expected_skips.tsv``.
+"""No test is skipped in silence: each skip, with its reason and how often, stands in
+``expected_skips.tsv``.
 
-A run fails where a test was skipped that the table does not know, or more often than it says. A run of all tests also
-fails where the number is another one than the table's; 0 is always right, since whatever a test waits for (a program,
-a package, a GPU) may be here.
+A run fails where a test was skipped that the table does not know, or more often than it says. A run
+of all tests also fails where the number is another one than the table's; 0 is always right, since
+whatever a test waits for (a program, a package, a GPU) may be here.
 """
 
 import csv
@@ -45,10 +46,15 @@ class Expected:
 def read_table(path: Path = _TABLE) -> list[Expected]:
     with path.open(encoding="utf-8", newline="") as handle:
         rows = csv.DictReader(handle, delimiter="\t")
-        return [Expected(row["test"], row["reason"], int(row["with_data"]), int(row["without_data"])) for row in rows]
+        return [
+            Expected(row["test"], row["reason"], int(row["with_data"]), int(row["without_data"]))
+            for row in rows
+        ]
 
 
-def complaints(skipped: list[tuple[str, str]], table: list[Expected], with_data: bool, all_ran: bool) -> list[str]:
+def complaints(
+    skipped: list[tuple[str, str]], table: list[Expected], with_data: bool, all_ran: bool
+) -> list[str]:
     """What is wrong with these skips, a sentence each.
 
     Args:
@@ -65,7 +71,8 @@ def complaints(skipped: list[tuple[str, str]], table: list[Expected], with_data:
         number = row.number(with_data)
         if found[row] > number or (all_ran and found[row] not in (0, number)):
             said.append(
-                f"{row.test} was skipped {found[row]} times, {_TABLE.name} says {number}, because: {row.reason}"
+                f"{row.test} was skipped {found[row]} times, {_TABLE.name} says {number}, because: "
+                f"{row.reason}"
             )
     return said
 
@@ -86,12 +93,19 @@ class SkipWatch:
 
     def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         if report.skipped and not hasattr(report, "wasxfail"):
-            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-            self._skipped.append((re.sub(r"\[.*", "", report.nodeid), reason.removeprefix("Skipped: ")))
+            reason = (
+                report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            )
+            self._skipped.append(
+                (re.sub(r"\[.*", "", report.nodeid), reason.removeprefix("Skipped: "))
+            )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        table, all_ran = read_table(self._table), exitstatus == pytest.ExitCode.OK and self._all_were_asked_for()
+        table, all_ran = (
+            read_table(self._table),
+            exitstatus == pytest.ExitCode.OK and self._all_were_asked_for(),
+        )
         self._said = complaints(self._skipped, table, self._with_data, all_ran)
         if self._said and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

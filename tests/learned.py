@@ -13,19 +13,28 @@ SMALL = {
     "voxelmorph": {},
     "dif-voxelmorph": {},
     "otmorph": {"transport_features": 2, "critic_features": 2, "critic_reductions": 1},
-    "transmatch": {"embedding": 8, "depths": [1, 2, 1, 1], "heads": [1, 1, 2, 2], "window": [4, 4, 4]},
+    "transmatch": {
+        "embedding": 8,
+        "depths": [1, 2, 1, 1],
+        "heads": [1, 1, 2, 2],
+        "window": [4, 4, 4],
+    },
 }
 LEARNED = sorted(name for name in method_names() if method_class(name).trained)
 
 
 def moving_all_by(name: str, displacement_vox, folder: Path):
-    """The method, tiny, with weights under which the network moves every voxel by ``displacement_vox (3,)``."""
+    """The method, tiny, with weights under which the network moves every voxel by
+    ``displacement_vox (3,)``.
+    """
     weights = write_weights_moving_all_by(name, displacement_vox, folder)
     return make_method(name, {**SMALL[name], "weights": str(weights)})
 
 
 def write_weights_moving_all_by(name: str, displacement_vox, folder: Path) -> Path:
-    """Write weights of the tiny method into ``folder``; they move every voxel by ``displacement_vox (3,)``."""
+    """Write weights of the tiny method into ``folder``; they move every voxel by ``displacement_vox
+    (3,)``.
+    """
     method = make_method(name, SMALL[name])
     torch.manual_seed(0)
     network = method.network()

@@ -1,7 +1,8 @@
-"""Print the lowest version that ``pyproject.toml`` allows of each package, a requirement a line: ``make test-lowest``.
+"""Print the lowest version that ``pyproject.toml`` allows of each package, a requirement a line:
+``make test-lowest``.
 
-torch is the exception: another version than the one of ``requirements.lock`` is gigabytes on most platforms, so its
-declared minimum is not tried.
+torch is the exception: another version than the one of ``requirements.lock`` is gigabytes on most
+platforms, so its declared minimum is not tried.
 """
 
 import re
@@ -26,7 +27,9 @@ def lowest_versions(repository: Path = REPOSITORY) -> list[str]:
 def _lowest(requirement: str, repository: Path) -> str:
     found = _LOWEST.fullmatch(requirement)
     if found is None:
-        raise ValueError(f"pyproject.toml asks for {requirement!r}; say from which version on: name>=version")
+        raise ValueError(
+            f"pyproject.toml asks for {requirement!r}; say from which version on: name>=version"
+        )
     if found["name"] == "torch":
         lock = (repository / "requirements.lock").read_text(encoding="utf-8").splitlines()
         return next(line for line in lock if line.startswith("torch=="))

@@ -26,15 +26,23 @@ class Made(NamedTuple):
     def code(self) -> str:
         """The identity of the code, worked out anew."""
         scripts = (SCRIPTS / f"{self.script}.py",) if self.script else ()
-        return code_hash.__wrapped__(*self.found, scripts=scripts, apart_from=("_job", *self.apart_from))
+        return code_hash.__wrapped__(
+            *self.found, scripts=scripts, apart_from=("_job", *self.apart_from)
+        )
 
 
 @cache
 def kinds() -> dict[str, Made]:
     """Every kind of result, by the name that docs/workflow.md gives it."""
     methods = {name: method_class(name) for name in method_names()}
-    registrations = {f"register {name}": Made("register", (method,)) for name, method in methods.items()}
-    trainings = {f"train {name}": Made("train", (method,)) for name, method in methods.items() if method.trained}
+    registrations = {
+        f"register {name}": Made("register", (method,)) for name, method in methods.items()
+    }
+    trainings = {
+        f"train {name}": Made("train", (method,))
+        for name, method in methods.items()
+        if method.trained
+    }
     described = {
         f"descriptor {name}": Made(None, (f"diffeode.descriptors.{name.replace('-', '_')}:make",))
         for name in descriptor_names()
@@ -51,7 +59,12 @@ def _steps() -> dict[str, Made]:
 
     FreeSurfer's normalisation of a T1w comes after its correction of the bias field.
     """
-    rules = {"brain": ("strip",), "bias": ("correct",), "template": ("place", "inspect_scan"), "labels": ("segment",)}
+    rules = {
+        "brain": ("strip",),
+        "bias": ("correct",),
+        "template": ("place", "inspect_scan"),
+        "labels": ("segment",),
+    }
     found = {}
     for tool in (tool for tool in all_tools() if tool.function):
         for rule in rules.get(tool.step, () if tool.corrects else ("prepare",)):

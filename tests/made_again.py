@@ -29,7 +29,10 @@ _PACKAGES = "any other package's own file"
 
 def names_of_modules() -> dict[str, Path]:
     """Every module's file by its name within the package; a package is ``losses.__init__``."""
-    return {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in sorted(PACKAGE.rglob("*.py"))}
+    return {
+        ".".join(file.relative_to(PACKAGE).with_suffix("").parts): file
+        for file in sorted(PACKAGE.rglob("*.py"))
+    }
 
 
 MODULES = names_of_modules()
@@ -51,7 +54,7 @@ def groups() -> dict[str, set[str]]:
     }
 
 
-# ------------------------------------------------------------------------------------------------ measured
+# ----------------------------------------------------------------------------------------- measured
 
 
 def before() -> dict[str, tuple[str, set[Path]]]:
@@ -72,7 +75,9 @@ def before() -> dict[str, tuple[str, set[Path]]]:
 def after(made: Made, changed: dict[Path, Definitions]) -> str:
     """The identity where files say something else."""
     read = source._read
-    with mock.patch.object(source, "_read", lambda file, *how: changed.get(file) or read(file, *how)):
+    with mock.patch.object(
+        source, "_read", lambda file, *how: changed.get(file) or read(file, *how)
+    ):
         return made.code()
 
 
@@ -91,18 +96,24 @@ def measured() -> dict[str, set[str]]:
         changed = with_text(name, RUNS_ON_IMPORT)
         # a file that was not read for an identity cannot change it
         asked = [kind for kind, (_, files) in made_before.items() if file in files]
-        found[name] = {kind for kind in asked if after(kinds()[kind], changed) != made_before[kind][0]}
+        found[name] = {
+            kind for kind in asked if after(kinds()[kind], changed) != made_before[kind][0]
+        }
     return found
 
 
-# ------------------------------------------------------------------------------------------------ read
+# --------------------------------------------------------------------------------------------- read
 
 
 def stated() -> dict[str, set[str]]:
     """By every module: what the page says. A row with ``*`` or ``<name>`` is about the others."""
     table = PAGE.read_text(encoding="utf-8").split(_HEAD)[1].split("\n\n")[0]
     rows = [row.split(" | ") for row in table.strip().splitlines()]
-    patterns = [(pattern, made.strip(" |")) for modules, made in rows for pattern in re.findall("`([^`]+)`", modules)]
+    patterns = [
+        (pattern, made.strip(" |"))
+        for modules, made in rows
+        for pattern in re.findall("`([^`]+)`", modules)
+    ]
     named = {pattern for pattern, _ in patterns}
     found: dict[str, set[str]] = {}
     for pattern, made in patterns:
@@ -117,7 +128,11 @@ def stated() -> dict[str, set[str]]:
 
 def _is_meant(module: str, pattern: str) -> bool:
     wanted = pattern.replace("<name>", "*")
-    return fnmatchcase(module, wanted) and not module.endswith("__init__") and module.count(".") == wanted.count(".")
+    return (
+        fnmatchcase(module, wanted)
+        and not module.endswith("__init__")
+        and module.count(".") == wanted.count(".")
+    )
 
 
 def _of_modules(package: str, made_again: dict[str, set[str]]) -> set[str]:
@@ -133,16 +148,22 @@ def _kinds_in(made: str, name: str) -> set[str]:
     for part in made.split(", ") if made != "nothing" else ():
         meant = {part.replace("<name>", name), part.replace("<name>", name.replace("_", "-"))}
         of_groups = [groups()[word] for word in meant & groups().keys()]
-        found |= set().union(meant & kinds().keys(), *of_groups) or {f"'{part}', which is nothing that is made"}
+        found |= set().union(meant & kinds().keys(), *of_groups) or {
+            f"'{part}', which is nothing that is made"
+        }
     return found
 
 
-# ------------------------------------------------------------------------------------------------ written
+# ------------------------------------------------------------------------------------------ written
 
 
 def table(made_again: dict[str, set[str]]) -> str:
     """The rows of the page, the widest change first."""
-    modules = {name: made for name, made in made_again.items() if not _says_what_its_modules_say(name, made_again)}
+    modules = {
+        name: made
+        for name, made in made_again.items()
+        if not _says_what_its_modules_say(name, made_again)
+    }
     cells: dict[str, set[str]] = defaultdict(set)
     for name in sorted(modules, key=lambda name: (-len(modules[name]), sorted(modules[name]))):
         cells[_words(modules[name])].add(name)
@@ -150,8 +171,13 @@ def table(made_again: dict[str, set[str]]) -> str:
         for those in cells.values():
             those.difference_update(names)
         cells[words].add(pattern)
-    rows = sorted(((words, names) for words, names in cells.items() if names), key=lambda row: row[0] == "nothing")
-    lines = [f"| {', '.join(f'`{name}`' for name in sorted(names))} | {words} |" for words, names in rows]
+    rows = sorted(
+        ((words, names) for words, names in cells.items() if names),
+        key=lambda row: row[0] == "nothing",
+    )
+    lines = [
+        f"| {', '.join(f'`{name}`' for name in sorted(names))} | {words} |" for words, names in rows
+    ]
     return _HEAD + "\n".join([*lines, f"| {_PACKAGES} | {_OF_ITS_MODULES} |"])
 
 
@@ -164,7 +190,9 @@ def _alike(cells: dict[str, set[str]]) -> list[tuple[str, str, set[str]]]:
             found[package][words].add(name)
             if words.endswith(f" {own.replace('_', '-')}") or words == own:
                 found[package][words.removesuffix(words.split(" ")[-1]) + "<name>"].add(name)
-    largest = {package: max(rows.items(), key=lambda row: len(row[1])) for package, rows in found.items()}
+    largest = {
+        package: max(rows.items(), key=lambda row: len(row[1])) for package, rows in found.items()
+    }
     return [
         (f"{package}.{'<name>' if words.endswith('<name>') else '*'}", words, names)
         for package, (words, names) in largest.items()

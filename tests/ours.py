@@ -8,7 +8,9 @@ from diffeode.registration.knobs import changed
 
 
 def neural_ode(*by: Mapping[str, Any]) -> NeuralODE:
-    """At its defaults, but for what ``by`` says, such as ``{"flow.steps": 6}``; what comes last holds."""
+    """At its defaults, but for what ``by`` says, such as ``{"flow.steps": 6}``; what comes last
+    holds.
+    """
     merged: dict[str, Any] = {}
     for one in by:
         merged |= one

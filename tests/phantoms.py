@@ -1,10 +1,12 @@
-"""A small stand-in for the real scans, made by formulas, in the folders and under the headers that those have.
+"""A small stand-in for the real scans, made by formulas, in the folders and under the headers that
+those have.
 
-``albert``: ten persons with T1w, T2w and all structures of the ALBERTs' label table. Odd persons lie on an LAS grid,
-even ones on an oblique LPS grid; voxels are anisotropic, and coarse but for the persons in ``FINE``.
-``openms``: two adults without labels, with the few negative values of resampled scans.
-``oasistrt``, ``synthseglabels``: six adults' T1w, and six label maps, for what is trained on them.
-``ds000247``: a whole head as FreeSurfer conforms it, with its brain. ``ixi2mm``: the same head, coarse, six times.
+``albert``: ten persons with T1w, T2w and all structures of the ALBERTs' label table. Odd persons
+lie on an LAS grid, even ones on an oblique LPS grid; voxels are anisotropic, and coarse but for the
+persons in ``FINE``. ``openms``: two adults without labels, with the few negative values of
+resampled scans. ``oasistrt``, ``synthseglabels``: six adults' T1w, and six label maps, for what is
+trained on them. ``ds000247``: a whole head as FreeSurfer conforms it, with its brain. ``ixi2mm``:
+the same head, coarse, six times.
 
 Everything else is only among the real scans: what a test reads of those, no formula imitates.
 """
@@ -41,7 +43,11 @@ def write_scans(root: Path) -> Path:
     """Write the stand-in under ``root`` and return it."""
     for subject in NEWBORNS:
         _write_newborn(root / "albert", subject)
-    adults = (("openms", ADULTS, ("T1w", "T2w")), ("oasistrt", OTHERS, ("T1w",)), ("synthseglabels", OTHERS, ("dseg",)))
+    adults = (
+        ("openms", ADULTS, ("T1w", "T2w")),
+        ("oasistrt", OTHERS, ("T1w",)),
+        ("synthseglabels", OTHERS, ("dseg",)),
+    )
     for dataset, subjects, kinds in adults:
         for subject in subjects:
             _write_adult(root / dataset, subject, kinds)
@@ -56,8 +62,12 @@ def _write_newborn(root: Path, subject: str) -> None:
     stem = root / f"sub-{subject}" / "anat" / f"sub-{subject}"
     brain = structure > 0
     noise = np.random.default_rng(int(subject)).normal(0, _NOISE, (2, *grid.shape))
-    for modality, contrast in zip(("T1w", "T2w"), np.stack([value, 1.2 - value]) + noise, strict=True):
-        io.write_image(Path(f"{stem}_{modality}.nii.gz"), Image(np.where(brain, 800 * contrast, 0), grid))
+    for modality, contrast in zip(
+        ("T1w", "T2w"), np.stack([value, 1.2 - value]) + noise, strict=True
+    ):
+        io.write_image(
+            Path(f"{stem}_{modality}.nii.gz"), Image(np.where(brain, 800 * contrast, 0), grid)
+        )
     io.write_labels(Path(f"{stem}_dseg.nii.gz"), Labels(structure, grid))
 
 
@@ -68,7 +78,9 @@ def _newborn_grid(person: int) -> Grid:
         spacing, shape = 2 * spacing, shape // 2
     axes = np.diag([-1.0, 1.0, 1.0])
     if person % 2 == 0:
-        axes = Rotation.from_euler("xyz", [9, -7, 11], degrees=True).as_matrix() @ np.diag([-1.0, -1.0, 1.0])
+        axes = Rotation.from_euler("xyz", [9, -7, 11], degrees=True).as_matrix() @ np.diag(
+            [-1.0, -1.0, 1.0]
+        )
     affine = np.eye(4)
     affine[:3, :3] = axes * spacing
     affine[:3, 3] = -affine[:3, :3] @ (shape - 1) / 2
@@ -76,7 +88,9 @@ def _newborn_grid(person: int) -> Grid:
 
 
 def _person_map(person: int):
-    """Points of a person, RAS mm, to points of the anatomy all share: turned, scaled, shifted and bent by waves."""
+    """Points of a person, RAS mm, to points of the anatomy all share: turned, scaled, shifted and
+    bent by waves.
+    """
     random = np.random.default_rng(person)
     turn = Rotation.from_euler("xyz", random.uniform(-6, 6, 3), degrees=True).as_matrix()
     linear, shift = turn * random.uniform(0.95, 1.12, 3), random.uniform(-4, 4, 3)
@@ -90,22 +104,31 @@ def _person_map(person: int):
 
 
 def _anatomy(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The structure's number, 0 outside the brain, and a smooth value in 0.2 to 1, at ``points (..., 3)``.
+    """The structure's number, 0 outside the brain, and a smooth value in 0.2 to 1, at ``points
+    (..., 3)``.
 
     The brain is the unit ball; each structure is what lies nearest to its centre.
     """
     numbers, centres = _structures()
     levels = np.random.default_rng(1).permutation(np.linspace(0.2, 1, len(numbers)))
     distances = ((points[..., None, :] - centres) ** 2).sum(-1)
-    nearness = np.exp((distances.min(-1, keepdims=True) - distances) / (2 * (_TEXTURE_MM / _NEWBORN_MM.mean()) ** 2))
+    nearness = np.exp(
+        (distances.min(-1, keepdims=True) - distances)
+        / (2 * (_TEXTURE_MM / _NEWBORN_MM.mean()) ** 2)
+    )
     brain = (points**2).sum(-1) < 1
     return np.where(brain, numbers[distances.argmin(-1)], 0), nearness @ levels / nearness.sum(-1)
 
 
 def _structures() -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the ALBERTs' structures and their centres in the unit ball; those on the right mirror the left."""
+    """Numbers of the ALBERTs' structures and their centres in the unit ball; those on the right
+    mirror the left.
+    """
     table = pd.read_csv(ALBERT_LABELS, sep="\t")
-    sides = {side: table[table["hemisphere"] == side].sort_values("abbreviation") for side in ("left", "right", "none")}
+    sides = {
+        side: table[table["hemisphere"] == side].sort_values("abbreviation")
+        for side in ("left", "right", "none")
+    }
     middle = _spread(len(sides["none"]), lambda points: np.abs(points[:, 0]) < 0.02)
     left = _spread(len(sides["left"]), lambda points: points[:, 0] < -0.2)
     numbers = np.concatenate([sides[side]["id"] for side in ("none", "left", "right")])
@@ -113,7 +136,9 @@ def _structures() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _spread(count: int, where) -> np.ndarray:
-    """``count`` points of the ball of radius 0.8, as far from each other as drawing one after the other makes them."""
+    """``count`` points of the ball of radius 0.8, as far from each other as drawing one after the
+    other makes them.
+    """
     points = np.random.default_rng(2).uniform(-0.8, 0.8, (60_000, 3))
     points = points[((points**2).sum(1) < 0.64) & where(points)]
     chosen = [points[0]]
@@ -127,7 +152,9 @@ def _write_adult(root: Path, subject: str, kinds: Sequence[str]) -> None:
     """Of ``T1w``, ``T2w`` and ``dseg`` those named."""
     affine = np.array([[-4.0, 0, 0, 88], [0, 4, 0, -124], [0, 0, 4, -70], [0, 0, 0, 1]])
     grid = Grid((45, 54, 45), affine)
-    structure, value = _anatomy((_person_map(int(subject))(grid.points_mm()) - [0, -20, 10]) / _ADULT_MM)
+    structure, value = _anatomy(
+        (_person_map(int(subject))(grid.points_mm()) - [0, -20, 10]) / _ADULT_MM
+    )
     rim = (structure == 0) & (grid.voxels().sum(-1) % 50 == 0)
     stem = root / f"sub-{subject}" / "anat" / f"sub-{subject}"
     for modality, contrast in (("T1w", value), ("T2w", 1.2 - value)):
@@ -139,10 +166,11 @@ def _write_adult(root: Path, subject: str, kinds: Sequence[str]) -> None:
 
 
 def _write_heads(conformed: Path, coarse: Path) -> None:
-    """A head of 3 l whose neck leaves the box, and its brain: as FreeSurfer conforms it, and coarse for six persons.
+    """A head of 3 l whose neck leaves the box, and its brain: as FreeSurfer conforms it, and coarse
+    for six persons.
 
-    Conformed are 256 voxels of 1 mm a side, LIA. Blocks of 4 mm are made and then cut into voxels, which takes a
-    fraction of the time.
+    Conformed are 256 voxels of 1 mm a side, LIA. Blocks of 4 mm are made and then cut into voxels,
+    which takes a fraction of the time.
     """
     directions = np.array([[-1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
     grid = Grid((64,) * 3, _centred(4 * directions, 64))

@@ -21,8 +21,12 @@ _SIDE = 21
 
 
 def linear_field(generator: np.ndarray) -> torch.Tensor:
-    """``x -> A (x - c)`` on a grid of 21 voxels a side around its middle ``c``: interpolation makes no error in it."""
-    points = voxel_centres((_SIDE,) * len(generator), torch.zeros(1, dtype=torch.float64)) - _SIDE // 2
+    """``x -> A (x - c)`` on a grid of 21 voxels a side around its middle ``c``: interpolation makes
+    no error in it.
+    """
+    points = (
+        voxel_centres((_SIDE,) * len(generator), torch.zeros(1, dtype=torch.float64)) - _SIDE // 2
+    )
     return torch.einsum("ij,bj...->bi...", torch.from_numpy(generator), points)
 
 
@@ -43,12 +47,16 @@ def linear_displacement(dimensions: int, knots: int = 1) -> torch.Tensor:
 
 
 def inner(field: torch.Tensor) -> torch.Tensor:
-    """Voxels that no trajectory through them has left the grid for: there interpolating a linear field is exact."""
+    """Voxels that no trajectory through them has left the grid for: there interpolating a linear
+    field is exact.
+    """
     return field[(slice(None), slice(None)) + (slice(7, 14),) * (field.dim() - 2)]
 
 
 def smooth_velocity(size=(24, 28, 20), scale=6.0, seed=0, knots=1, fading=True) -> torch.Tensor:
-    """Smooth noise of greatest component ``scale`` voxels, zero at the border where it is ``fading``."""
+    """Smooth noise of greatest component ``scale`` voxels, zero at the border where it is
+    ``fading``.
+    """
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(knots, len(size), *size, generator=generator, dtype=torch.float64)
     window = torch.ones(1, 1, *size, dtype=torch.float64)
@@ -60,7 +68,9 @@ def smooth_velocity(size=(24, 28, 20), scale=6.0, seed=0, knots=1, fading=True) 
 
 
 def vortex(n: int) -> torch.Tensor:
-    """A rotation in a plane that fades with the radius: divergence-free. The same flow on ``n`` voxels a side."""
+    """A rotation in a plane that fades with the radius: divergence-free. The same flow on ``n``
+    voxels a side.
+    """
     x, y = voxel_centres((n, n), torch.zeros(1, dtype=torch.float64))[0] - (n - 1) / 2
     speed = 0.6 * torch.exp(-(x**2 + y**2) / (2 * (0.17 * n) ** 2))
     return torch.stack([-y * speed, x * speed])[None]

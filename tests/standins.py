@@ -1,7 +1,9 @@
-"""Stand-ins for programs that are not here: scripts that know the documented options of the program they stand for.
+"""Stand-ins for programs that are not here: scripts that know the documented options of the program
+they stand for.
 
-A stand-in exits with status 64 where it is given an option that the program has not, one value too few, or another
-value than the documented command line has; otherwise it writes a small file as the program would.
+A stand-in exits with status 64 where it is given an option that the program has not, one value too
+few, or another value than the documented command line has; otherwise it writes a small file as the
+program would.
 """
 
 import os
@@ -62,7 +64,7 @@ def only_these(monkeypatch, folder: Path) -> None:
     monkeypatch.setenv("PATH", os.pathsep.join(["/usr/bin", "/bin"]))
 
 
-# ------------------------------------------------------------------------------------------------ NiftyReg
+# ----------------------------------------------------------------------------------------- NiftyReg
 
 # -sx 10 --nmi -pad 0 are the paper's, the rest the defaults of NiftyReg 2.0
 REG_F3D = """
@@ -101,7 +103,7 @@ def niftyreg(folder: Path, shift_mm) -> None:
     stand_in(folder, "reg_transform", REG_TRANSFORM % list(map(float, shift_mm)))
 
 
-# ------------------------------------------------------------------------------------------------ deedsBCV
+# ----------------------------------------------------------------------------------------- deedsBCV
 
 # three blocks of float32, along array axis Y, X and Z, X fastest; written byte by byte
 DEEDSBCV = """
@@ -130,12 +132,16 @@ with open(given["-O"] + "_displacements.dat", "wb") as file:
 
 
 def deedsbcv(folder: Path, along_x: str, along_y: str, along_z: str) -> None:
-    """A deedsBCV that finds these displacements, voxels along the array axes: expressions in control points i, j, k."""
-    functions = ", ".join(f"lambda i, j, k: {expression}" for expression in (along_x, along_y, along_z))
+    """A deedsBCV that finds these displacements, voxels along the array axes: expressions in
+    control points i, j, k.
+    """
+    functions = ", ".join(
+        f"lambda i, j, k: {expression}" for expression in (along_x, along_y, along_z)
+    )
     stand_in(folder, "deedsBCV", DEEDSBCV % f"({functions})")
 
 
-# ------------------------------------------------------------------------------------------------ SynthMorph
+# --------------------------------------------------------------------------------------- SynthMorph
 
 _WRITE_SHIFT = """
 def write(image, shift, path):
@@ -177,10 +183,12 @@ write(load(fixed), %(shift)s, given["-t"])
 def synthmorph(folder: Path, shift_mm, weight: float = 0.5, older: bool = False) -> None:
     """A SynthMorph that finds ``shift_mm``, RAS, whatever it is given."""
     body = SYNTHMORPH_OLDER if older else SYNTHMORPH
-    stand_in(folder, "mri_synthmorph", body % {"shift": list(map(float, shift_mm)), "weight": weight})
+    stand_in(
+        folder, "mri_synthmorph", body % {"shift": list(map(float, shift_mm)), "weight": weight}
+    )
 
 
-# ------------------------------------------------------------------------------------------------ FreeSurfer
+# --------------------------------------------------------------------------------------- FreeSurfer
 
 # recon-all's log: --no-rescale --i orig.mgz --o orig_nu.mgz --n 1 --proto-iters 1000 --distance 50
 NU_CORRECT = """
@@ -230,7 +238,7 @@ save(labels.astype(np.int32), scan.affine, given["--o"])
 """
 
 
-# ------------------------------------------------------------------------------------------------ any program
+# -------------------------------------------------------------------------------------- any program
 
 RECORD = """
 import json
@@ -246,11 +254,15 @@ if sys.argv[1:] not in (["--version"], ["-h"]):
 
 
 def recorder(folder: Path, name: str, writes: tuple[str, ...] = (), status: int = 7) -> Path:
-    """A program ``name`` that notes how it was called, writes a file behind each option of ``writes``, and ends.
+    """A program ``name`` that notes how it was called, writes a file behind each option of
+    ``writes``, and ends.
 
     Returns:
-        where it notes: a line of JSON a call, ``[[name, *arguments], threads by OMP_NUM_THREADS, standard input]``.
+        where it notes: a line of JSON a call, ``[[name, *arguments], threads by OMP_NUM_THREADS,
+            standard input]``.
     """
     into = folder / "recorded.jsonl"
-    stand_in(folder, name, RECORD % {"into": str(into), "name": name, "writes": writes, "status": status})
+    stand_in(
+        folder, name, RECORD % {"into": str(into), "name": name, "writes": writes, "status": status}
+    )
     return into

@@ -1,4 +1,6 @@
-"""OASIS-3 and IXI as they are downloaded, made up: real names, real tables' columns, tiny images, nobody scanned."""
+"""OASIS-3 and IXI as they are downloaded, made up: real names, real tables' columns, tiny images,
+nobody scanned.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 OASIS3_FIXED = ("OAS30088", "OAS30273", "OAS30884", "OAS30110", "OAS30682")
-"""The paper's fixed persons (appendix A1), here with CDR 0, 0.5, 1, 2 and 3 in this order at every visit."""
+"""The paper's fixed persons (appendix A1), here with CDR 0, 0.5, 1, 2 and 3 in this order at every
+visit.
+"""
 IXI_FIXED = ("IXI186", "IXI027", "IXI344", "IXI560", "IXI458")
 """The paper's fixed persons (appendix A2)."""
 RATINGS = (0.0, 0.5, 1.0, 2.0, 3.0)
@@ -21,16 +25,24 @@ CDR_TABLE = "OASIS3_UDSb4_cdr.csv"
 _SITES = (("Guys", 0.55), ("HH", 0.32), ("IOP", 0.13))
 _IMAGES = 8
 _RATING_ODDS = (0.66, 0.2, 0.09, 0.04, 0.01)
-_DIAGNOSES = ("Cognitively normal", "uncertain dementia", "AD Dementia", "AD Dementia", "AD Dementia")
+_DIAGNOSES = (
+    "Cognitively normal",
+    "uncertain dementia",
+    "AD Dementia",
+    "AD Dementia",
+    "AD Dementia",
+)
 
 
 def write_oasis3(root: Path, persons: int, seed: int) -> None:
-    """OASIS-3 as ``download_oasis_scans.sh`` lays it out, with ``OASIS3_UDSb4_cdr.csv`` and the demographics.
+    """OASIS-3 as ``download_oasis_scans.sh`` lays it out, with ``OASIS3_UDSb4_cdr.csv`` and the
+    demographics.
 
-    Folders are ``OAS30001_MR_d0129/anat1/sub-OAS30001_ses-d0129[_run-01]_T1w.nii.gz``, each with its ``.json``. Persons
-    have 1 to 4 sessions; some sessions have two T1w, a T2w named ``acq-TSE``, no T2w, or files spelt ``sess-d0129``.
-    The persons of ``OASIS3_FIXED`` always have T1w and T2w, and one CDR each; the others' CDR is drawn and gets no
-    better with time, and one person in forty has none.
+    Folders are ``OAS30001_MR_d0129/anat1/sub-OAS30001_ses-d0129[_run-01]_T1w.nii.gz``, each with
+    its ``.json``. Persons have 1 to 4 sessions; some sessions have two T1w, a T2w named
+    ``acq-TSE``, no T2w, or files spelt ``sess-d0129``. The persons of ``OASIS3_FIXED`` always have
+    T1w and T2w, and one CDR each; the others' CDR is drawn and gets no better with time, and one
+    person in forty has none.
     """
     random = np.random.default_rng(seed)
     others = (f"OAS3{number:04d}" for number in range(1, 1379))
@@ -39,20 +51,35 @@ def write_oasis3(root: Path, persons: int, seed: int) -> None:
     for name in names:
         fixed = RATINGS[OASIS3_FIXED.index(name)] if name in OASIS3_FIXED else None
         age, days = random.uniform(45, 90), _days(random)
-        demographics.append((name, round(age, 2), None, int(random.integers(1, 3)), int(random.integers(8, 21)), "R"))
-        visits += _visits(name, age, days, fixed, random) if fixed is not None or random.random() > 1 / 40 else []
+        demographics.append(
+            (
+                name,
+                round(age, 2),
+                None,
+                int(random.integers(1, 3)),
+                int(random.integers(8, 21)),
+                "R",
+            )
+        )
+        visits += (
+            _visits(name, age, days, fixed, random)
+            if fixed is not None or random.random() > 1 / 40
+            else []
+        )
         for day in days:
             _write_session(root, name, day, random, whole=fixed is not None)
     columns = ["OASISID", "AgeatEntry", "AgeatDeath", "GENDER", "EDUC", "HAND"]
-    pd.DataFrame(demographics, columns=columns).to_csv(root / "OASIS3_demographics.csv", index=False)
+    pd.DataFrame(demographics, columns=columns).to_csv(
+        root / "OASIS3_demographics.csv", index=False
+    )
     pd.DataFrame(visits).to_csv(root / CDR_TABLE, index=False)
 
 
 def write_ixi(root: Path, persons: int, seed: int) -> None:
     """IXI as its tar files unpack: ``IXI-T1`` and ``IXI-T2``, and ``IXI.xls``.
 
-    Names are ``IXI012-HH-1211-T1.nii.gz``. About one person in fifty lacks T2, one in thirty is not in the table, and
-    one is there twice, as in the original.
+    Names are ``IXI012-HH-1211-T1.nii.gz``. About one person in fifty lacks T2, one in thirty is not
+    in the table, and one is there twice, as in the original.
     """
     random = np.random.default_rng(seed)
     names = _first(IXI_FIXED, (f"IXI{number:03d}" for number in range(2, 663)), persons)
@@ -67,7 +94,9 @@ def write_ixi(root: Path, persons: int, seed: int) -> None:
 
 
 def ixi_table(names: Sequence[str], random: np.random.Generator) -> pd.DataFrame:
-    """``IXI.xls`` of these persons, with its columns, its zeros for unknown values and a person who is there twice."""
+    """``IXI.xls`` of these persons, with its columns, its zeros for unknown values and a person who
+    is there twice.
+    """
     listed = [name for name in names if name in IXI_FIXED or random.random() > 1 / 30]
     count = len(listed)
     table = pd.DataFrame(
@@ -86,8 +115,12 @@ def ixi_table(names: Sequence[str], random: np.random.Generator) -> pd.DataFrame
             "AGE": random.uniform(19, 87, count).round(2),
         }
     )
-    unknown = table.iloc[[0]].assign(**{"SEX_ID (1=m, 2=f)": 0, "HEIGHT": 0, "WEIGHT": 0, "AGE": np.nan})
-    return pd.concat([unknown, table], ignore_index=True).sort_values("IXI_ID", ignore_index=True, kind="stable")
+    unknown = table.iloc[[0]].assign(
+        **{"SEX_ID (1=m, 2=f)": 0, "HEIGHT": 0, "WEIGHT": 0, "AGE": np.nan}
+    )
+    return pd.concat([unknown, table], ignore_index=True).sort_values(
+        "IXI_ID", ignore_index=True, kind="stable"
+    )
 
 
 def write_image(path: Path, random: np.random.Generator | None = None) -> None:
@@ -99,11 +132,18 @@ def write_image(path: Path, random: np.random.Generator | None = None) -> None:
 
 
 def write_xls(path: Path, table: pd.DataFrame) -> None:
-    """``table`` as an Excel workbook of version 2, the simplest ``.xls``; no library writes ``.xls`` any more."""
-    records = [struct.pack("<HHHH", 0x0009, 4, 0x0007, 0x0010), struct.pack("<HHH", 0x0042, 2, 1252)]
+    """``table`` as an Excel workbook of version 2, the simplest ``.xls``; no library writes
+    ``.xls`` any more.
+    """
+    records = [
+        struct.pack("<HHHH", 0x0009, 4, 0x0007, 0x0010),
+        struct.pack("<HHH", 0x0042, 2, 1252),
+    ]
     rows = [list(table.columns), *table.astype(object).to_numpy().tolist()]
     for row, values in enumerate(rows):
-        records += [_cell(row, column, value) for column, value in enumerate(values) if not pd.isna(value)]
+        records += [
+            _cell(row, column, value) for column, value in enumerate(values) if not pd.isna(value)
+        ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join([*records, struct.pack("<HH", 0x000A, 0)]))
 
@@ -129,16 +169,24 @@ def _days(random: np.random.Generator) -> list[int]:
     return [int(day) for day in np.cumsum(gaps) - gaps[0] + random.integers(0, 150)]
 
 
-def _visits(name: str, age: float, days: list[int], fixed: float | None, random: np.random.Generator) -> list[dict]:
-    """Rows of the clinical table: a visit within some weeks of each session, and the first one at entry."""
+def _visits(
+    name: str, age: float, days: list[int], fixed: float | None, random: np.random.Generator
+) -> list[dict]:
+    """Rows of the clinical table: a visit within some weeks of each session, and the first one at
+    entry.
+    """
     drawn = sorted(random.choice(RATINGS, p=_RATING_ODDS) for _ in range(len(days) + 1))
     ratings = drawn if fixed is None else [fixed] * len(drawn)
     seen = sorted({0, *(max(0, day + int(random.integers(-60, 60))) for day in days)})
-    return [_visit(name, age, day, rating, random) for day, rating in zip(seen, ratings, strict=False)]
+    return [
+        _visit(name, age, day, rating, random) for day, rating in zip(seen, ratings, strict=False)
+    ]
 
 
 def _visit(name: str, age: float, day: int, rating: float, random: np.random.Generator) -> dict:
-    boxes = {box: rating for box in ("memory", "orient", "judgment", "commun", "homehobb", "perscare")}
+    boxes = {
+        box: rating for box in ("memory", "orient", "judgment", "commun", "homehobb", "perscare")
+    }
     return {
         "OASISID": name,
         "OASIS_session_label": f"{name}_UDSb4_d{day:04d}",
@@ -152,7 +200,9 @@ def _visit(name: str, age: float, day: int, rating: float, random: np.random.Gen
     }
 
 
-def _write_session(root: Path, name: str, day: int, random: np.random.Generator, whole: bool) -> None:
+def _write_session(
+    root: Path, name: str, day: int, random: np.random.Generator, whole: bool
+) -> None:
     folder = root / f"{name}_MR_d{day:04d}"
     runs = ("_run-01", "_run-02") if random.random() < 0.3 else ("",)
     session = "sess" if random.random() < 0.03 else "ses"
@@ -163,4 +213,6 @@ def _write_session(root: Path, name: str, day: int, random: np.random.Generator,
         kind = "func" if ending == "_bold" else "anat"
         stem = folder / f"{kind}{number}" / f"sub-{name}_{session}-d{day:04d}{ending}"
         write_image(stem.with_name(f"{stem.name}.nii.gz"), random)
-        stem.with_name(f"{stem.name}.json").write_text(json.dumps({"MagneticFieldStrength": 1.5}), encoding="utf-8")
+        stem.with_name(f"{stem.name}.json").write_text(
+            json.dumps({"MagneticFieldStrength": 1.5}), encoding="utf-8"
+        )

@@ -1,10 +1,12 @@
-"""Say in words what of a study is done, missing, stale or failed, and what the next run would make and why.
+"""Say in words what of a study is done, missing, stale or failed, and what the next run would make
+and why.
 
     python workflow/status.py [--verify] [--configfile config/albert.yaml] [--config key=value ...]
 
-With --verify every file of the study is read and compared with its checksum, also where its size and its times are
-those of the record; the exit code is then 1 where a file differs. The other options are Snakemake's. Nothing is run:
-Snakemake plans the study as for a dry run, and is asked about its plan.
+With --verify every file of the study is read and compared with its checksum, also where its size
+and its times are those of the record; the exit code is then 1 where a file differs. The other
+options are Snakemake's. Nothing is run: Snakemake plans the study as for a dry run, and is asked
+about its plan.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Unit:
-    """One job of the study's whole plan: what it makes, how that stands, and why it has to be made."""
+    """One job of the study's whole plan: what it makes, how that stands, and why it has to
+    be made.
+    """
 
     stage: str
     name: str
@@ -64,8 +68,16 @@ def main(arguments: list[str]) -> int:
     print("\n".join(report(plan.named("STUDY"), units(plan, found))))
     if not verifies:
         return 0
-    damaged = [f"  {file}: {complaint.reason}" for file, complaint in found.items() if complaint.kind.name == "DAMAGED"]
-    lines = ["Files that are not as they were made:", *damaged] if damaged else ["Every file is as it was made."]
+    damaged = [
+        f"  {file}: {complaint.reason}"
+        for file, complaint in found.items()
+        if complaint.kind.name == "DAMAGED"
+    ]
+    lines = (
+        ["Files that are not as they were made:", *damaged]
+        if damaged
+        else ["Every file is as it was made."]
+    )
     print("", *lines, sep="\n")
     return 1 if damaged else 0
 
@@ -76,11 +88,13 @@ def _settings_of_profile() -> list[str]:
     return ["--rerun-triggers", *profile["rerun-triggers"]]
 
 
-# ------------------------------------------------------------------------------------------------ how things stand
+# --------------------------------------------------------------------------------- how things stand
 
 
 def units(plan: DryRun, found: dict[Path, Any]) -> list[Unit]:
-    """Every job of the plan, whether it would run or not; ``found``: the complaints about files that are there."""
+    """Every job of the plan, whether it would run or not; ``found``: the complaints about files
+    that are there.
+    """
     complaints = {str(file): complaint for file, complaint in found.items()}
     return [_unit(job, plan.named("STUDIED"), complaints) for job in plan.jobs()]
 
@@ -91,7 +105,9 @@ def _unit(job: Job, studied: str, complaints: dict[str, Any]) -> Unit:
     name = " ".join(job.wildcards)
     complaint = next((complaints[file] for file in job.outputs if file in complaints), None)
     if complaint:
-        return Unit(stage, name, "failed" if complaint.kind.name == "FAILED" else "stale", complaint.reason)
+        return Unit(
+            stage, name, "failed" if complaint.kind.name == "FAILED" else "stale", complaint.reason
+        )
     if not job.is_needed:
         return Unit(stage, name, "done", "")
     if not all(Path(file).exists() for file in job.outputs):
@@ -109,7 +125,7 @@ def last_error(log: Path) -> str | None:
     return f"{re.sub(r'^diffeode[.]errors[.]', '', sentence)} (log: {log})"
 
 
-# ------------------------------------------------------------------------------------------------ in words
+# ----------------------------------------------------------------------------------------- in words
 
 
 def report(study: Any, everything: list[Unit]) -> list[str]:
@@ -127,7 +143,10 @@ def _table(everything: list[Unit]) -> list[str]:
     known = [*STAGES.values()]
     stages = sorted(counts, key=lambda stage: known.index(stage) if stage in known else len(known))
     rows = [("", "of", *STATES)]
-    rows += [(stage, str(counts[stage].total()), *(str(counts[stage][s] or "-") for s in STATES)) for stage in stages]
+    rows += [
+        (stage, str(counts[stage].total()), *(str(counts[stage][s] or "-") for s in STATES))
+        for stage in stages
+    ]
     width = max(len(row[0]) for row in rows)
     return ["  " + row[0].ljust(width) + "".join(cell.rjust(9) for cell in row[1:]) for row in rows]
 

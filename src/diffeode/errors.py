@@ -14,7 +14,9 @@ class RegistrationError(RuntimeError):
 
 
 class SuspectError(RuntimeError):
-    """A registration was made and looks as if it went wrong, and the user asked to be stopped by that."""
+    """A registration was made and looks as if it went wrong, and the user asked to be stopped by
+    that.
+    """
 
 
 class TrainingError(RuntimeError):
@@ -22,4 +24,6 @@ class TrainingError(RuntimeError):
 
 
 class ToolError(RegistrationError):
-    """An external program failed, was stopped or wrote nothing usable; the message ends in its last lines."""
+    """An external program failed, was stopped or wrote nothing usable; the message ends in its last
+    lines.
+    """

@@ -1,4 +1,5 @@
-"""Every hyper-parameter of every method changes what is computed, or is said here to change nothing, and why.
+"""Every hyper-parameter of every method changes what is computed, or is said here to change
+nothing, and why.
 
 Each case registers or trains with a ``base`` setting under which a parameter matters, and with
 another value of it; what was computed is compared to the bit. Where a program or a package that is
@@ -57,7 +58,7 @@ def place(tmp_path, monkeypatch):
     return Place(tmp_path, monkeypatch)
 
 
-# ------------------------------------------------------------------------------------------------ ours
+# --------------------------------------------------------------------------------------------- ours
 
 _STEPS = {"flow": {"solver": "heun", "steps": 2, "step_size": 0.5}}
 _BARRIER = {"penalties.jacobian": {"weight": 1.0, "barrier": 1.0}}
@@ -101,7 +102,10 @@ NEURAL_ODE = {
     "similarity.local_mutual_information.weight": [Change(1.0)],
     "similarity.local_mutual_information.bins": [Change(9, _LMI)],
     "similarity.local_mutual_information.patch": [Change(4, _LMI)],
-    "similarity.mutual_information.weight": [Change(1.0), Change(2.0, {"similarity.mutual_information.weight": 1.0})],
+    "similarity.mutual_information.weight": [
+        Change(1.0),
+        Change(2.0, {"similarity.mutual_information.weight": 1.0}),
+    ],
     "similarity.mutual_information.bins": [Change(9, _MI), Change(9, _NMI)],
     "similarity.mutual_information.normalised": [Change(True, _MI)],
     "similarity.gradient_fields.weight": [Change(1.0)],
@@ -110,7 +114,10 @@ NEURAL_ODE = {
     "similarity.local_correlation.window": [Change(5, _NCC)],
     "similarity.local_correlation.squared": [Change(False, _NCC)],
     "similarity.squared_difference.weight": [Change(1.0)],
-    "similarity.descriptor.weight": [Change(1.0), Change(2.0, {"similarity.descriptor.kind": "gradient"})],
+    "similarity.descriptor.weight": [
+        Change(1.0),
+        Change(2.0, {"similarity.descriptor.kind": "gradient"}),
+    ],
     "similarity.descriptor.kind": [Change("gradient", alone("descriptor"))],
     "similarity.descriptor.weights": [Change("descriptor.safetensors", alone("descriptor"))],
     "similarity.descriptor.moving": [Change("warped", _GRADIENT)],
@@ -136,7 +143,10 @@ NEURAL_ODE = {
     "velocity.kernel.operator.boundary": [Change("periodic", _KERNEL)],
     "velocity.knots": [Change(2, _STEPS)],
     "velocity.border": [Change("fixed")],
-    "flow.solver": [Change(s, {"flow": {"steps": 2, "step_size": 0.5}}) for s in ("euler", "midpoint", "heun", "rk4")],
+    "flow.solver": [
+        Change(s, {"flow": {"steps": 2, "step_size": 0.5}})
+        for s in ("euler", "midpoint", "heun", "rk4")
+    ],
     "flow.steps": [Change(5), Change(3, _STEPS)],
     "flow.step_size": [Change(0.4, _STEPS)],
     "flow.gradient": [Change("adjoint", _STEPS)],
@@ -148,7 +158,15 @@ NEURAL_ODE = {
     "levels.iterations": [Change([4])],
     "masked": [
         Change(True, base)
-        for base in (*map(alone, ("mind", "squared_difference")), _NGF, _NCC, _MI, _NMI, _LMI, _GRADIENT)
+        for base in (
+            *map(alone, ("mind", "squared_difference")),
+            _NGF,
+            _NCC,
+            _MI,
+            _NMI,
+            _LMI,
+            _GRADIENT,
+        )
     ],
     "weight_map": [
         Change("map.nii.gz"),
@@ -162,7 +180,7 @@ _GIVEN_AS_TENSORS = {"masked", "weight_map"}
 """``velocity_between`` takes them as tensors; only :meth:`register` reads these parameters."""
 
 
-# ------------------------------------------------------------------------------------------------ packages
+# ----------------------------------------------------------------------------------------- packages
 
 _SYN = {"iterations": [4, 3]}
 ANTS_SYN = {
@@ -212,14 +230,17 @@ DINOREG = {
 _ICON = {"io_iterations": 2}
 MULTIGRADICON = {
     "weights_name": [Change("unigradicon", _ICON, ("weights",))],
-    "io_iterations": [Change(3, _ICON, ("finetune_steps", "trace")), Change(0, _ICON, ("finetune_steps", "trace"))],
+    "io_iterations": [
+        Change(3, _ICON, ("finetune_steps", "trace")),
+        Change(0, _ICON, ("finetune_steps", "trace")),
+    ],
     "io_sim": [Change("lncc2", _ICON, ("similarity",))],
     "io_lr": [Change(3e-5, _ICON, ("learning_rate",))],
     "size": [Change(96, _ICON, ("shape",))],
 }
 
 
-# ------------------------------------------------------------------------------------------------ programs
+# ----------------------------------------------------------------------------------------- programs
 
 _NIFTYREG = ("reg_f3d", "reg_transform")
 NIFTYREG = {
@@ -241,7 +262,7 @@ SYNTHMORPH = {
 }
 
 
-# ------------------------------------------------------------------------------------------------ trained
+# ------------------------------------------------------------------------------------------ trained
 
 _TRAINING = {
     "steps": [Change(77, parts=("settings",))],
@@ -292,7 +313,7 @@ _REFERS_TO_WEIGHTS = {"weights", "weights_sha256"}
 """Not of the training: which trained network maps the pair; see below."""
 
 
-# ------------------------------------------------------------------------------------------------ a descriptor
+# ------------------------------------------------------------------------------------- a descriptor
 
 RECIPE = {
     "crop": Change(18, parts=("loss", "validated")),
@@ -317,7 +338,7 @@ def test_a_choice_of_a_descriptors_recipe_changes_its_training(parameter):
     compare(by_recipe, "recipe", parameter, RECIPE[parameter])
 
 
-# ------------------------------------------------------------------------------------------------ all
+# ---------------------------------------------------------------------------------------------- all
 
 COMPUTED_BY = {
     "ants-syn": partial(by_package, name="ants-syn"),
@@ -346,9 +367,15 @@ CASES = {
     **{name: {**_TRAINING, **own} for name, own in TRAINED.items()},
 }
 CHANGES_NOTHING = {
-    ("neural-ode", "deterministic"): Change(True),  # a CPU always finds the same map; test_device.py has the GPU
-    ("neural-ode", "flow.gradient"): Change("checkpoint", _STEPS),  # the same gradient, kept in less memory
-    ("neural-ode", "similarity.mutual_information.bins"): Change(9, {"similarity.mutual_information.weight": 0.0}),
+    ("neural-ode", "deterministic"): Change(
+        True
+    ),  # a CPU always finds the same map; test_device.py has the GPU
+    ("neural-ode", "flow.gradient"): Change(
+        "checkpoint", _STEPS
+    ),  # the same gradient, kept in less memory
+    ("neural-ode", "similarity.mutual_information.bins"): Change(
+        9, {"similarity.mutual_information.weight": 0.0}
+    ),
     # Settings of a term without a weight change nothing.
 }
 """By contract; compared to the bit. The reason stands beside each."""
@@ -407,7 +434,9 @@ def compare(computed, by_whom, parameter, change):
     if change.times is not None:
         for part in change.parts:
             assert any(before[part]), f"{part} is 0, so that no factor shows"
-            np.testing.assert_allclose(after[part], np.multiply(before[part], change.times), rtol=1e-5)
+            np.testing.assert_allclose(
+                after[part], np.multiply(before[part], change.times), rtol=1e-5
+            )
 
 
 def alike(one, other) -> bool:
@@ -421,7 +450,8 @@ def alike(one, other) -> bool:
 def test_a_parameter_that_should_change_nothing_does_not(name, parameter, place):
     change = CHANGES_NOTHING[name, parameter]
     before, after = (
-        COMPUTED_BY[name](place, given) for given in (change.base, {**change.base, parameter: change.other})
+        COMPUTED_BY[name](place, given)
+        for given in (change.base, {**change.base, parameter: change.other})
     )
     assert alike(before, after)
     assert np.any(before["map"])
@@ -430,7 +460,10 @@ def test_a_parameter_that_should_change_nothing_does_not(name, parameter, place)
 @pytest.mark.parametrize("name", LEARNED)
 def test_the_weights_named_map_the_pair_and_others_are_refused(name, tmp_path):
     folders = [tmp_path / "one", tmp_path / "other"]
-    methods = [moving_all_by(name, by, folder) for by, folder in zip(((1, 0, 0), (0, 2, 0)), folders, strict=True)]
+    methods = [
+        moving_all_by(name, by, folder)
+        for by, folder in zip(((1, 0, 0), (0, 2, 0)), folders, strict=True)
+    ]
     found = [method.register(PAIR, Machine()).forward.displacement_mm for method in methods]
     assert not np.allclose(*found, atol=0.1)
     (own, others) = (io.sha256(method.weights) for method in methods)

@@ -1,7 +1,9 @@
-"""Each tool's own warp of labels against ours, on a real pair: at least 99.9 % of the voxels are equal.
+"""Each tool's own warp of labels against ours, on a real pair: at least 99.9 % of the voxels are
+equal.
 
-The map is taken where the tool gives it, before we convert anything, and applied by the tool's own resampler. Greedy's
-is in test_methods.py, NiftyReg's and deedsBCV's in test_external_methods.py, MultiGradICON's in test_pretrained.py.
+The map is taken where the tool gives it, before we convert anything, and applied by the tool's own
+resampler. Greedy's is in test_methods.py, NiftyReg's and deedsBCV's in test_external_methods.py,
+MultiGradICON's in test_pretrained.py.
 """
 
 import io
@@ -45,7 +47,9 @@ def warped_by_ants(monkeypatch, pair, labels, run, folder):
 
     def registration(fixed, moving, **settings):
         found = original(fixed, moving, **settings)
-        warped = ants.apply_transforms(fixed, to_ants(labels), found["fwdtransforms"], interpolator="nearestNeighbor")
+        warped = ants.apply_transforms(
+            fixed, to_ants(labels), found["fwdtransforms"], interpolator="nearestNeighbor"
+        )
         theirs["labels"] = warped.numpy()
         return found
 
@@ -80,7 +84,10 @@ def warped_by_greedy(monkeypatch, pair, labels, run, folder):
 
     monkeypatch.setattr(picsl_greedy, "Greedy3D", Watched)
     found = run()
-    given = {"fixed": _to_itk(pair.fixed), "labels": _to_itk(Image(labels.data.astype(np.float32), labels.grid))}
+    given = {
+        "fixed": _to_itk(pair.fixed),
+        "labels": _to_itk(Image(labels.data.astype(np.float32), labels.grid)),
+    }
     SimpleITK.WriteImage(tools[0]["forward"], str(folder / "warp.nii.gz"))
     tool, said = picsl_greedy.Greedy3D(), io.StringIO()
     command = f"-d 3 -V 0 -rf fixed -ri NN -rm labels warped -r {folder / 'warp.nii.gz'}"
@@ -99,7 +106,9 @@ WARPED_BY = {
 def test_labels_warped_by_the_tool_are_those_warped_by_us(name, newborns, monkeypatch, tmp_path):
     pair, labels = newborns
     method = make_method(name, QUICK[name])
-    found, theirs = WARPED_BY[name](monkeypatch, pair, labels, lambda: method.register(pair, Machine(seed=1)), tmp_path)
+    found, theirs = WARPED_BY[name](
+        monkeypatch, pair, labels, lambda: method.register(pair, Machine(seed=1)), tmp_path
+    )
     ours = warp_labels(labels, found.forward, pair.fixed.grid).data
     in_brain = (ours > 0) | (theirs > 0)
     assert (ours == theirs).mean() >= 0.999
@@ -109,10 +118,16 @@ def test_labels_warped_by_the_tool_are_those_warped_by_us(name, newborns, monkey
 
 @pytest.mark.parametrize("wrong", ["other way", "other axes", "other unit"])
 def test_the_comparison_notices_a_wrong_convention(newborns, wrong):
-    """Of the size that registrations have: a shift of a voxel and a half read wrongly is no 99.9 %."""
+    """Of the size that registrations have: a shift of a voxel and a half read wrongly is
+    no 99.9 %.
+    """
     pair, labels = newborns
     step = pair.fixed.grid.vectors_to_world(np.array([1.5, -1.0, 0.5]))
-    misread = {"other way": -step, "other axes": step[::-1], "other unit": step / pair.fixed.grid.spacing}[wrong]
+    misread = {
+        "other way": -step,
+        "other axes": step[::-1],
+        "other unit": step / pair.fixed.grid.spacing,
+    }[wrong]
     right, read = (Affine(_translation(s)) for s in (step, misread))
     a, b = (warp_labels(labels, t, labels.grid).data for t in (right, read))
     assert (a == b)[(a > 0) | (b > 0)].mean() < 0.9

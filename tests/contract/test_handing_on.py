@@ -1,7 +1,8 @@
-"""What a user sets arrives in its own place, in its own unit: command lines, calls, seeds, threads, devices, limits.
+"""What a user sets arrives in its own place, in its own unit: command lines, calls, seeds, threads,
+devices, limits.
 
-Every value here differs from every other and from its default, so that two exchanged ones show. That
-a parameter changes the result at all is asked in test_every_parameter_counts.py.
+Every value here differs from every other and from its default, so that two exchanged ones show.
+That a parameter changes the result at all is asked in test_every_parameter_counts.py.
 """
 
 import contextlib
@@ -105,11 +106,13 @@ def reached(*_, **__):
 def devices_everywhere(monkeypatch):
     """Every device is taken for one that is here."""
     for name, module in list(sys.modules.items()):
-        if name.startswith(("diffeode.methods.", "diffeode.learning.")) and hasattr(module, "require_device"):
+        if name.startswith(("diffeode.methods.", "diffeode.learning.")) and hasattr(
+            module, "require_device"
+        ):
             monkeypatch.setattr(module, "require_device", lambda device: None)
 
 
-# ------------------------------------------------------------------------------------------------ programs
+# ----------------------------------------------------------------------------------------- programs
 
 
 @dataclasses.dataclass
@@ -120,7 +123,8 @@ class Programs:
     patch: pytest.MonkeyPatch
 
     def called(self, work, **programs) -> list[list[str]]:
-        """The command lines that ``work`` makes, folders left out; all with the machine's threads, none with input.
+        """The command lines that ``work`` makes, folders left out; all with the machine's threads,
+        none with input.
 
         Args:
             programs: what each writes behind which options, by name; the last one fails.
@@ -153,22 +157,42 @@ def options_of(command: list[str]) -> dict[str, str]:
 
 
 def test_niftyreg_is_called_as_it_is_set(programs):
-    own = {"spacing_mm": 7.5, "bending_weight": 0.03, "linear_weight": 0.2, "levels": 2, "iterations": 33}
+    own = {
+        "spacing_mm": 7.5,
+        "bending_weight": 0.03,
+        "linear_weight": 0.2,
+        "levels": 2,
+        "iterations": 33,
+    }
     method = make_method("niftyreg", own)
-    f3d, transform = programs.called(lambda: method.register(PAIR, MACHINE), reg_f3d=("-cpp", "-res"), reg_transform=())
+    f3d, transform = programs.called(
+        lambda: method.register(PAIR, MACHINE), reg_f3d=("-cpp", "-res"), reg_transform=()
+    )
     assert f3d[0] == "reg_f3d"
     assert options_of(f3d) == {
-        **{"-ref": "fixed.nii.gz", "-flo": "moving.nii.gz", "-cpp": "splines.nii.gz", "-res": "warped.nii.gz"},
+        **{
+            "-ref": "fixed.nii.gz",
+            "-flo": "moving.nii.gz",
+            "-cpp": "splines.nii.gz",
+            "-res": "warped.nii.gz",
+        },
         **{"-sx": "7.500000", "-be": "0.030000", "-le": "0.200000", "-ln": "2", "-maxit": "33"},
         **{"--nmi": "", "-pad": "0.000000", "-omp": "3"},
     }
     expected = "reg_transform -ref fixed.nii.gz -disp splines.nii.gz displacement.nii.gz -omp 3"
     assert sorted(transform) == sorted(expected.split())
-    assert transform[transform.index("-disp") + 1 :][:2] == ["splines.nii.gz", "displacement.nii.gz"]
+    assert transform[transform.index("-disp") + 1 :][:2] == [
+        "splines.nii.gz",
+        "displacement.nii.gz",
+    ]
 
 
 def test_deedsbcv_is_called_as_it_is_set(programs):
-    own = {"grid_spacing": [8, 7, 6, 5, 3], "search_radius": [7, 6, 4, 3, 2], "quantisation": [6, 5, 3, 2, 1]}
+    own = {
+        "grid_spacing": [8, 7, 6, 5, 3],
+        "search_radius": [7, 6, 4, 3, 2],
+        "quantisation": [6, 5, 3, 2, 1],
+    }
     method = make_method("deedsbcv", {"alpha": 2.3, **own})
     (command,) = programs.called(lambda: method.register(PAIR, MACHINE), deedsBCV=())
     assert command[0] == "deedsBCV"
@@ -196,7 +220,13 @@ RESOURCES = Resources(threads=3)
 FREESURFER = {
     "mri_nu_correct__mni": (
         lambda: nu_correct(FIXED, None, "T1w", RESOURCES),
-        {"--i": "scan.nii.gz", "--o": "result.nii.gz", "--n": "1", "--proto-iters": "1000", "--distance": "50"}
+        {
+            "--i": "scan.nii.gz",
+            "--o": "result.nii.gz",
+            "--n": "1",
+            "--proto-iters": "1000",
+            "--distance": "50",
+        }
         | {"--no-rescale": "", "--cm": ""},
     ),
     "mri_normalize": (
@@ -209,7 +239,13 @@ FREESURFER = {
     ),
     "mri_synthseg": (
         lambda: synthseg_labels(FIXED, "a scan", RESOURCES),
-        {"--i": "scan.nii.gz", "--o": "result.nii.gz", "--keepgeom": "", "--threads": "3", "--cpu": ""},
+        {
+            "--i": "scan.nii.gz",
+            "--o": "result.nii.gz",
+            "--keepgeom": "",
+            "--threads": "3",
+            "--cpu": "",
+        },
     ),
 }
 
@@ -231,17 +267,21 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in method_names() if method_class(name).needs.executables])
+@pytest.mark.parametrize(
+    "name", [name for name in method_names() if method_class(name).needs.executables]
+)
 def test_every_program_gets_the_threads_of_the_machine(name, programs):
     assert programs.called(lambda: make_method(name, {}).register(PAIR, MACHINE), **PROGRAMS[name])
 
 
-# ------------------------------------------------------------------------------------------------ ANTs
+# --------------------------------------------------------------------------------------------- ANTs
 
 
 @pytest.fixture
 def asked_of_ants(monkeypatch):
-    """Arguments of ``antsRegistration`` by call, and threads; what it finds is the identity, at once."""
+    """Arguments of ``antsRegistration`` by call, and threads; what it finds is the identity, at
+    once.
+    """
     ants, calls = load_ants(1), []
     # ITK keeps the number of threads that its first filter finds, for tests to come too
     ants.smooth_image(ants.from_numpy(np.ones((8, 8, 8), np.float32)), 1.0)
@@ -253,7 +293,9 @@ def asked_of_ants(monkeypatch):
         prefix = words[words.index("--output") + 1].strip("[]").split(",")[0]
         if any(word.startswith("SyN") for word in words):
             for name in ("1Warp.nii.gz", "1InverseWarp.nii.gz"):
-                io.write_displacement(Path(prefix + name), DisplacementField(np.zeros((*GRID.shape, 3)), GRID))
+                io.write_displacement(
+                    Path(prefix + name), DisplacementField(np.zeros((*GRID.shape, 3)), GRID)
+                )
         ants.write_transform(ants.new_ants_transform(), f"{prefix}0GenericAffine.mat")
         return 0
 
@@ -270,7 +312,13 @@ def words_of(call, option):
 
 
 def test_syn_is_called_as_it_is_set(asked_of_ants):
-    own = {"iterations": [9, 4], "bins": 17, "gradient_step": 0.37, "flow_sigma": 2.5, "total_sigma": 0.75}
+    own = {
+        "iterations": [9, 4],
+        "bins": 17,
+        "gradient_step": 0.37,
+        "flow_sigma": 2.5,
+        "total_sigma": 0.75,
+    }
     make_method("ants-syn", own).register(PAIR, MACHINE)
     (call,) = asked_of_ants
     assert words_of(call, "--transform") == ["SyN[0.370000,2.500000,0.750000]"]
@@ -298,9 +346,13 @@ TO_ANTS = {
     "affine by the harness": lambda folder, m: register(make_method("affine", {}), TASK, m),
     "ants-syn": lambda folder, m: make_method("ants-syn", {}).register(PAIR, m),
     "affine_registration": lambda folder, m: affine_registration(FIXED, MOVING, m.threads, m.seed),
-    "with a start": lambda folder, m: affine_registration(FIXED, MOVING, m.threads, m.seed, Affine()),
+    "with a start": lambda folder, m: affine_registration(
+        FIXED, MOVING, m.threads, m.seed, Affine()
+    ),
     "rigid_registration": lambda folder, m: rigid_registration(FIXED, MOVING, m.threads, m.seed),
-    "align_pair": lambda folder, m: align_pair(FIXED, MOVING, "affine", "resample", m.threads, m.seed),
+    "align_pair": lambda folder, m: align_pair(
+        FIXED, MOVING, "affine", "resample", m.threads, m.seed
+    ),
     "write_aligned_pair": lambda folder, m: write_aligned_pair(
         *(a_folder_of(folder, name, image) for name, image in (("one", FIXED), ("other", MOVING))),
         folder / "pair",
@@ -323,7 +375,9 @@ def test_seed_and_threads_reach_ants_in_every_call(name, asked_of_ants, tmp_path
     """``random_seed 0`` means the clock to ANTs; our seed 0 is its 1."""
     for machine, seed in ((MACHINE, "12"), (dataclasses.replace(MACHINE, seed=0), "1")):
         asked_of_ants.clear()
-        with contextlib.suppress(InputError):  # the identity, which is found here, need not fit the template
+        with contextlib.suppress(
+            InputError
+        ):  # the identity, which is found here, need not fit the template
             TO_ANTS[name](tmp_path, machine)
         assert asked_of_ants
         for call in asked_of_ants:
@@ -339,7 +393,9 @@ def test_the_alignment_to_a_template_asks_ants_again_with_the_same_seed(asked_of
 
 def test_an_affine_is_found_from_the_seed():
     """ANTs looks at random samples."""
-    first, again, other = (make_method("affine", {}).register(PAIR, Machine(seed=s)).forward.matrix for s in (1, 1, 2))
+    first, again, other = (
+        make_method("affine", {}).register(PAIR, Machine(seed=s)).forward.matrix for s in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -348,11 +404,15 @@ def test_an_affine_is_found_from_the_seed():
 def test_placing_a_scan_hands_scans_modality_threads_and_seed_on(through, monkeypatch, tmp_path):
     calls, written = [], []
     for name in ("align_to_template", "align_through_t1w"):
-        monkeypatch.setattr(placing, name, lambda *given, name=name: calls.append((name, given)) or Affine())
+        monkeypatch.setattr(
+            placing, name, lambda *given, name=name: calls.append((name, given)) or Affine()
+        )
     template = types.SimpleNamespace(name="mine", grid=GRID)
     monkeypatch.setattr(placing, "chosen_template", lambda wanted: template)
     monkeypatch.setattr(placing, "about", lambda scan, what, choice, programs: choice)
-    monkeypatch.setattr(placing, "write_placement", lambda folder, placement, about: written.append(about))
+    monkeypatch.setattr(
+        placing, "write_placement", lambda folder, placement, about: written.append(about)
+    )
     to_t1w = Affine()
     units = types.SimpleNamespace(stripped=lambda scan: FIXED)
     its_units = types.SimpleNamespace(
@@ -366,19 +426,27 @@ def test_placing_a_scan_hands_scans_modality_threads_and_seed_on(through, monkey
         "t1w": ("align_through_t1w", (FIXED, MOVING, template, "T2w", to_t1w, "scan", 3, 12)),
     }
     assert calls == [asked[through]]
-    assert written == [{"template": "mine", "through": "its-t1w" if through == "t1w" else None, "seed": 12}]
+    assert written == [
+        {"template": "mine", "through": "its-t1w" if through == "t1w" else None, "seed": 12}
+    ]
 
 
-# ------------------------------------------------------------------------------------------------ desks
+# -------------------------------------------------------------------------------------------- desks
 
 
 @pytest.mark.parametrize("alignment", ["affine", "none"])
 def test_a_registration_at_a_desk_hands_alignment_and_machine_on(alignment, monkeypatch, tmp_path):
     calls = []
     aligned = MOVING, Affine()
-    monkeypatch.setattr(desk_registration, "prepare_image", lambda image, name: (image, image.data > 0))
-    monkeypatch.setattr(desk_registration, "align_pair", lambda *given: calls.append(given) or aligned)
-    monkeypatch.setattr(desk_registration, "register", lambda *given: calls.append(given) or reached())
+    monkeypatch.setattr(
+        desk_registration, "prepare_image", lambda image, name: (image, image.data > 0)
+    )
+    monkeypatch.setattr(
+        desk_registration, "align_pair", lambda *given: calls.append(given) or aligned
+    )
+    monkeypatch.setattr(
+        desk_registration, "register", lambda *given: calls.append(given) or reached()
+    )
     given = desk_inputs.Inputs(FIXED, MOVING, Path("fixed"), Path("moving"), None, None)
     run = Run("mine", "greedy", "Mine", {"warp_sigma": 0.75})
     with pytest.raises(RegistrationError):
@@ -397,10 +465,16 @@ def test_a_training_at_a_desk_hands_spacing_alignment_and_machine_on(monkeypatch
         for name in ("prepared", "pairs"):
             (tmp_path / name).mkdir()
 
-    monkeypatch.setattr(desk_training, "prepare_scan", lambda scan, *_, **named: prepared.append(named))
-    monkeypatch.setattr(desk_training, "write_aligned_pair", lambda *given: aligned.append(given[3:]))
+    monkeypatch.setattr(
+        desk_training, "prepare_scan", lambda scan, *_, **named: prepared.append(named)
+    )
+    monkeypatch.setattr(
+        desk_training, "write_aligned_pair", lambda *given: aligned.append(given[3:])
+    )
     monkeypatch.setattr(desk_training, "train_to_folder", train_to_folder)
-    persons = desk_training.persons_of_files([Path(p) for p in "abcd"], [Path(p) for p in "efgh"], [], [])
+    persons = desk_training.persons_of_files(
+        [Path(p) for p in "abcd"], [Path(p) for p in "efgh"], [], []
+    )
     run = Run("mine", "voxelmorph", "Mine", {"steps": 5})
     desk_training.train_at_desk(run, persons, tmp_path, MACHINE, "none", 1.7)
     assert prepared == [{"spacing_mm": 1.7, "seed": 12}] * 8
@@ -410,14 +484,21 @@ def test_a_training_at_a_desk_hands_spacing_alignment_and_machine_on(monkeypatch
     assert provenance == {"alignment": "none", "spacing_mm": 1.7}
 
 
-# ------------------------------------------------------------------------------------------------ packages
+# ----------------------------------------------------------------------------------------- packages
 
 
 @pytest.mark.usefixtures("devices_everywhere")
 def test_convexadam_is_called_as_it_is_set(monkeypatch):
     from convexAdam import convex_adam_MIND as package
 
-    own = {"mind_r": 3, "mind_d": 4, "lambda_weight": 0.7, "grid_sp": 5, "disp_hw": 6, "selected_niter": 11}
+    own = {
+        "mind_r": 3,
+        "mind_d": 4,
+        "lambda_weight": 0.7,
+        "grid_sp": 5,
+        "disp_hw": 6,
+        "selected_niter": 11,
+    }
     own |= {"selected_smooth": 9, "grid_sp_adam": 1}
     seen = {}
 
@@ -436,16 +517,25 @@ def test_convexadam_is_called_as_it_is_set(monkeypatch):
 def test_greedy_is_called_as_it_is_set(monkeypatch):
     import picsl_greedy
 
-    own = {"metric": "NCC", "radius": 7, "iterations": [9, 4, 2], "gradient_sigma": 2.5, "warp_sigma": 0.75}
+    own = {
+        "metric": "NCC",
+        "radius": 7,
+        "iterations": [9, 4, 2],
+        "gradient_sigma": 2.5,
+        "warp_sigma": 0.75,
+    }
     seen = []
     monkeypatch.setattr(
-        picsl_greedy.Greedy3D, "execute", lambda tool, command, **given: seen.append((command, given)) or reached()
+        picsl_greedy.Greedy3D,
+        "execute",
+        lambda tool, command, **given: seen.append((command, given)) or reached(),
     )
     with pytest.raises(ReachedError):
         make_method("greedy", own).register(PAIR, MACHINE)
     ((command, given),) = seen
     assert command == (
-        "-d 3 -V 0 -wp 0 -threads 3 -i fixed moving -m NCC 7x7x7 -noise 0 -n 9x4x2 -s 2.5vox 0.75vox "
+        "-d 3 -V 0 -wp 0 -threads 3 -i fixed moving -m NCC 7x7x7 -noise 0 -n 9x4x2 -s 2.5vox "
+        "0.75vox "
         "-o forward -oinv inverse"
     )
     import SimpleITK
@@ -457,7 +547,13 @@ def test_greedy_is_called_as_it_is_set(monkeypatch):
 
 @pytest.mark.usefixtures("devices_everywhere")
 def test_multigradicon_is_called_as_it_is_set(tmp_path, monkeypatch):
-    own = {"weights_name": "unigradicon", "io_iterations": 3, "io_sim": "lncc2", "io_lr": 3e-5, "size": 96}
+    own = {
+        "weights_name": "unigradicon",
+        "io_iterations": 3,
+        "io_sim": "lncc2",
+        "io_lr": 3e-5,
+        "size": 96,
+    }
     machine = Machine(threads=3, seed=12, device="cuda:0")
     asked = by_multigradicon(Place(tmp_path, monkeypatch), own, machine)
     assert asked.pop("weights") == len("unigradicon")
@@ -469,11 +565,22 @@ def test_multigradicon_is_called_as_it_is_set(tmp_path, monkeypatch):
 
 
 def test_dinoreg_asks_for_what_it_is_set_to(monkeypatch):
-    own = {"lambda_weight": 0.7, "grid_sp": 5, "disp_hw": 6, "selected_niter": 11, "grid_sp_adam": 1}
-    method = make_method("dinoreg", {"weights_name": "dinov2-vitl14", "every": 2, "patch": 3.0, "components": 5, **own})
+    own = {
+        "lambda_weight": 0.7,
+        "grid_sp": 5,
+        "disp_hw": 6,
+        "selected_niter": 11,
+        "grid_sp_adam": 1,
+    }
+    method = make_method(
+        "dinoreg",
+        {"weights_name": "dinov2-vitl14", "every": 2, "patch": 3.0, "components": 5, **own},
+    )
     seen, original = {}, dinov2.shared_components
     monkeypatch.setattr(dinoreg, "find", Path)
-    monkeypatch.setattr(dinoreg, "load_dinov2", lambda path: seen.update(weights=path) or Vision(path))
+    monkeypatch.setattr(
+        dinoreg, "load_dinov2", lambda path: seen.update(weights=path) or Vision(path)
+    )
 
     def shared_components(features, brains, count):
         seen.update(slices=[f.shape[0] for f in features], count=count)
@@ -486,7 +593,9 @@ def test_dinoreg_asks_for_what_it_is_set_to(monkeypatch):
     dinov2_patch_features = dinov2.patch_features
     monkeypatch.setattr(dinov2, "shared_components", shared_components)
     monkeypatch.setattr(dinov2, "patch_features", patch_features)
-    monkeypatch.setattr(ConvexAdam, "register", lambda *given: seen.update(solver=given[0], machine=given[2]))
+    monkeypatch.setattr(
+        ConvexAdam, "register", lambda *given: seen.update(solver=given[0], machine=given[2])
+    )
     method.register(PAIR, MACHINE)
     assert seen["weights"] == Path("dinov2-vitl14")
     assert seen["slicing"] == dinov2.Slicing(every=2, patch=3.0)
@@ -495,7 +604,7 @@ def test_dinoreg_asks_for_what_it_is_set_to(monkeypatch):
     assert seen["machine"] is MACHINE
 
 
-# ------------------------------------------------------------------------------------------------ ours
+# --------------------------------------------------------------------------------------------- ours
 
 SPACING = (1.0, 1.2, 0.9)
 DESCENT = {"learning_rate": 0.07, "schedule": "constant", "damping": 0.02, "tolerance": 0.4}
@@ -508,7 +617,11 @@ def descents(monkeypatch):
     calls = []
 
     def minimise(field, objective, iterations, descent, report):
-        calls.append(types.SimpleNamespace(field=field, objective=objective, iterations=iterations, descent=descent))
+        calls.append(
+            types.SimpleNamespace(
+                field=field, objective=objective, iterations=iterations, descent=descent
+            )
+        )
         return Minimum(field().detach(), 1.0)
 
     monkeypatch.setattr(motion, "minimise", minimise)
@@ -517,7 +630,9 @@ def descents(monkeypatch):
 
 def test_levels_iterations_and_the_descent_arrive(descents):
     velocity = {"velocity.spacing": 1.5, "velocity.knots": 2}
-    method = neural_ode(levels((2.0, 1.0), (5, 3)), velocity, {"flow.solver": "rk4", "descent": DESCENT})
+    method = neural_ode(
+        levels((2.0, 1.0), (5, 3)), velocity, {"flow.solver": "rk4", "descent": DESCENT}
+    )
     method.register(PAIR, Machine())
     assert [call.iterations for call in descents] == [5, 3]
     assert [call.descent for call in descents] == [Descent(0.07, "constant", 0.02, 0.4)] * 2
@@ -550,7 +665,9 @@ def test_the_velocity_is_smoothed_as_it_is_set(kind, border, descents):
     spacing = [mm * n / m for mm, n, m in zip(SPACING, GRID.shape, size, strict=True)]
     field = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     smooth = expected(field, [min(spacing) / mm for mm in spacing])
-    torch.testing.assert_close(call.field.smoother(field), still_border(smooth) if border == "fixed" else smooth)
+    torch.testing.assert_close(
+        call.field.smoother(field), still_border(smooth) if border == "fixed" else smooth
+    )
 
 
 @pytest.mark.parametrize("reductions", [0, 2])
@@ -565,19 +682,31 @@ def test_the_flow_is_as_it_is_set():
     flow = {"solver": "heun", "steps": 3, "step_size": 0.7, "gradient": "adjoint"}
     method = neural_ode({"flow": flow, "velocity.border": "fixed"})
     assert method.integrator == Flow("heun", 3, 0.7, "adjoint", fixed_border=True)
-    assert neural_ode({"flow.solver": "heun"}).integrator == Flow("heun", 4, 0.25, "exact", fixed_border=False)
+    assert neural_ode({"flow.solver": "heun"}).integrator == Flow(
+        "heun", 4, 0.25, "exact", fixed_border=False
+    )
 
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_gpu_is_told_whether_to_be_deterministic(wanted, monkeypatch, descents):
     seen = []
-    monkeypatch.setattr(motion, "deterministic", lambda *given: seen.append(given) or contextlib.nullcontext(None))
+    monkeypatch.setattr(
+        motion, "deterministic", lambda *given: seen.append(given) or contextlib.nullcontext(None)
+    )
     neural_ode({"deterministic": wanted}).register(PAIR, Machine())
     assert seen == [(torch.device("cpu"), wanted)]
 
 
 WEIGHTS = {
-    **{"mind": 0.11, "lmi": 0.13, "mi": 0.17, "ngf": 0.23, "ncc": 0.29, "ssd": 0.31, "descriptor": 0.37},
+    **{
+        "mind": 0.11,
+        "lmi": 0.13,
+        "mi": 0.17,
+        "ngf": 0.23,
+        "ncc": 0.29,
+        "ssd": 0.31,
+        "descriptor": 0.37,
+    },
     **{"gradient": 0.41, "bending": 0.43, "jacobian": 0.47, "magnitude": 0.53, "operator": 0.59},
 }
 SETTINGS = {
@@ -617,7 +746,9 @@ VARIANTS = {
 
 
 def expected_terms(variant, fixed, moving, mask, weights, spacing, velocity):
-    """The terms by their definitions, the parameters taken from SETTINGS and VARIANTS and not from the method."""
+    """The terms by their definitions, the parameters taken from SETTINGS and VARIANTS and not from
+    the method.
+    """
     differs = VARIANTS[variant]
     spacing = list(spacing)
     size = velocity.shape[2:]
@@ -633,20 +764,27 @@ def expected_terms(variant, fixed, moving, mask, weights, spacing, velocity):
     normalised = "similarity.mutual_information.normalised" in differs
     short = torch.relu(0.9 - jacobian_determinant(displacement))
     terms = {
-        "mind": descriptor_similarity(lambda i: describe(i, radius=2, dilation=1), fixed, source, mask)(warped),
+        "mind": descriptor_similarity(
+            lambda i: describe(i, radius=2, dilation=1), fixed, source, mask
+        )(warped),
         "lmi": local_mutual_information_to(fixed, patch=4, bins=11, mask=mask)(image),
         "mi": mutual_information_to(fixed, bins=12, normalised=normalised, mask=mask)(image),
         "ngf": normalised_gradient_fields_to(fixed, eta=0.6, spacing=spacing, mask=mask)(image),
         "ncc": local_correlation_to(fixed, window=7, squared=squared, mask=mask)(image),
         "ssd": squared_difference_to(fixed, mask)(image),
-        "descriptor": descriptor_similarity(make_descriptor("gradient"), fixed, source, mask)(warped),
+        "descriptor": descriptor_similarity(make_descriptor("gradient"), fixed, source, mask)(
+            warped
+        ),
         "gradient": gradient_magnitude(displacement, coarse, weights),
         "bending": bending_energy(displacement, coarse, weights),
         "jacobian": (short**2 if "penalties.jacobian.squared" in differs else short).mean(),
         "magnitude": time**2 * (velocity**2).sum(1).mean(),
         "operator": time**2 * (operator(velocity, 0.007, 1.5, "periodic") ** 2).sum(1).mean(),
     }
-    return {"nmi" if normalised and name == "mi" else name: WEIGHTS[name] * term.item() for name, term in terms.items()}
+    return {
+        "nmi" if normalised and name == "mi" else name: WEIGHTS[name] * term.item()
+        for name, term in terms.items()
+    }
 
 
 def a_velocity(like):
@@ -686,10 +824,12 @@ def test_every_term_of_the_energy_is_as_it_is_set_in_the_plane(variant, descents
     velocity = a_velocity(descents[0].field.base)
     found = {name: term.item() for name, term in descents[0].objective(velocity).items()}
     coarse = reduce(weights, velocity.shape[2:])
-    assert found == pytest.approx(expected_terms(variant, fixed, moving, mask, coarse, SPACING[:2], velocity), rel=1e-9)
+    assert found == pytest.approx(
+        expected_terms(variant, fixed, moving, mask, coarse, SPACING[:2], velocity), rel=1e-9
+    )
 
 
-# ------------------------------------------------------------------------------------------------ trained
+# ------------------------------------------------------------------------------------------ trained
 
 TRAINING = {"steps": 77, "learning_rate": 0.003, "interval": 55, "validation_persons": 3}
 
@@ -711,9 +851,12 @@ def lessons(monkeypatch):
 @pytest.mark.parametrize("name", LEARNED)
 def test_a_training_is_as_it_is_set(name, lessons, tmp_path):
     method, said = make_method(name, {**SMALL[name], **TRAINING}), []
-    train(method, planned(tmp_path), tmp_path / "out", Machine(seed=12, device="cuda:1"), said.append)
+    train(
+        method, planned(tmp_path), tmp_path / "out", Machine(seed=12, device="cuda:1"), said.append
+    )
     ((lesson, settings, folder, device, _),) = lessons
-    # of seven persons three are validated on, so three pairs, and four trained on, six pairs; both ways
+    # of seven persons three are validated on, so three pairs, and four trained on, six pairs; both
+    # ways
     assert said == [f"{method.title}: 12 directed pairs to train on, 6 to validate on"]
     assert (folder, device) == (tmp_path / "out", "cuda:1")
     assert settings == loop.Settings(
@@ -726,23 +869,39 @@ def test_a_training_is_as_it_is_set(name, lessons, tmp_path):
         amsgrad=name == "transmatch",
     )
     own = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
-    assert lesson.configuration == {key: value for key, value in own.items() if not key.startswith("weights")}
+    assert lesson.configuration == {
+        key: value for key, value in own.items() if not key.startswith("weights")
+    }
 
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_a_training_starts_from_the_seed(name, tmp_path, monkeypatch):
-    first, again, other = (by_training(Place(tmp_path, monkeypatch), {}, name, seed) for seed in (1, 1, 2))
-    same = {key: torch.equal(value, again["network"][key]) for key, value in first["network"].items()}
+    first, again, other = (
+        by_training(Place(tmp_path, monkeypatch), {}, name, seed) for seed in (1, 1, 2)
+    )
+    same = {
+        key: torch.equal(value, again["network"][key]) for key, value in first["network"].items()
+    }
     assert all(same.values())
-    assert any(not torch.equal(value, other["network"][key]) for key, value in first["network"].items())
+    assert any(
+        not torch.equal(value, other["network"][key]) for key, value in first["network"].items()
+    )
     assert (first["settings"]["seed"], other["settings"]["seed"]) == (1, 2)
 
 
 def test_who_is_validated_on_depends_on_the_seed_of_the_training(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(training, "split_by_person", lambda pairs, held_out, seed: seen.append(seed) or reached())
+    monkeypatch.setattr(
+        training, "split_by_person", lambda pairs, held_out, seed: seen.append(seed) or reached()
+    )
     with pytest.raises(ReachedError):
-        train(make_method("voxelmorph", {}), planned(tmp_path), tmp_path, Machine(seed=12), lambda message: None)
+        train(
+            make_method("voxelmorph", {}),
+            planned(tmp_path),
+            tmp_path,
+            Machine(seed=12),
+            lambda message: None,
+        )
     assert seen == [12]
 
 
@@ -755,7 +914,12 @@ def test_every_step_of_a_training_draws_from_the_seed_and_its_number(tmp_path):
             return {"loss": network.weight.sum()}
 
         lesson = loop.Lesson(torch.nn.Linear(1, 1), objective, "a", 1, "code")
-        loop.train(lesson, loop.Settings(3, seed=seed), tmp_path / str(len(list(tmp_path.iterdir()))), say=str)
+        loop.train(
+            lesson,
+            loop.Settings(3, seed=seed),
+            tmp_path / str(len(list(tmp_path.iterdir()))),
+            say=str,
+        )
         return drawn
 
     first, again, other = draws(1), draws(1), draws(2)
@@ -766,7 +930,7 @@ def test_every_step_of_a_training_draws_from_the_seed_and_its_number(tmp_path):
     assert first[1] == (generator.random(), torch.rand(()).item())
 
 
-# ------------------------------------------------------------------------------------------------ machines
+# ----------------------------------------------------------------------------------------- machines
 
 
 @pytest.fixture
@@ -780,7 +944,9 @@ def asked_threads(monkeypatch):
 
 
 def on_a_trained_network(name):
-    return lambda place, machine: moving_all_by(name, (0, 0, 0), place.folder).register(PAIR, machine)
+    return lambda place, machine: moving_all_by(name, (0, 0, 0), place.folder).register(
+        PAIR, machine
+    )
 
 
 def by_vision(place, machine):
@@ -792,14 +958,18 @@ def by_vision(place, machine):
 
 ON_TORCH = {
     "neural-ode": lambda place, machine: neural_ode(levels((2.0,), (1,))).register(PAIR, machine),
-    "convexadam": lambda place, machine: ConvexAdam(grid_sp=3, disp_hw=1, selected_niter=1).register(PAIR, machine),
+    "convexadam": lambda place, machine: ConvexAdam(
+        grid_sp=3, disp_hw=1, selected_niter=1
+    ).register(PAIR, machine),
     "dinoreg": by_vision,
     "multigradicon": lambda place, machine: by_multigradicon(place, {"io_iterations": 1}, machine),
     **{name: on_a_trained_network(name) for name in LEARNED},
 }
 
 
-@pytest.mark.parametrize("name", [name for name in method_names() if "torch" in method_class(name).needs.packages])
+@pytest.mark.parametrize(
+    "name", [name for name in method_names() if "torch" in method_class(name).needs.packages]
+)
 def test_threads_reach_torch_and_the_kernels(name, asked_threads, tmp_path, monkeypatch):
     ON_TORCH[name](Place(tmp_path, monkeypatch), MACHINE)
     for asked in asked_threads.values():
@@ -825,14 +995,20 @@ def seen_by_ours(place, machine):
     place.patch.setattr(motion, "velocity_between", velocity_between)
     io.write_image(place.folder / "map.nii.gz", FIXED)
     with pytest.raises(ReachedError):
-        neural_ode({"masked": True, "weight_map": str(place.folder / "map.nii.gz")}).register(PAIR, machine)
+        neural_ode({"masked": True, "weight_map": str(place.folder / "map.nii.gz")}).register(
+            PAIR, machine
+        )
     return seen
 
 
 def seen_by_convexadam(place, machine):
     from convexAdam import convex_adam_MIND as package
 
-    place.patch.setattr(package, "convex_adam_pt", lambda *images, device, **given: seen.add(device.type) or reached())
+    place.patch.setattr(
+        package,
+        "convex_adam_pt",
+        lambda *images, device, **given: seen.add(device.type) or reached(),
+    )
     seen = set()
     with pytest.raises(ReachedError):
         ConvexAdam(grid_sp=3).register(PAIR, machine)
@@ -878,7 +1054,9 @@ SEEN_ON = {
 
 def test_of_every_method_for_gpus_the_device_is_asked_for():
     """SynthMorph's option for one is asked for above."""
-    assert {*SEEN_ON, "synthmorph"} == {name for name in method_names() if method_class(name).needs.gpu}
+    assert {*SEEN_ON, "synthmorph"} == {
+        name for name in method_names() if method_class(name).needs.gpu
+    }
 
 
 @pytest.mark.usefixtures("devices_everywhere")
@@ -888,7 +1066,7 @@ def test_the_device_arrives(name, tmp_path, monkeypatch):
     assert SEEN_ON[name](Place(tmp_path, monkeypatch), Machine(device="meta")) == {"meta"}
 
 
-# ------------------------------------------------------------------------------------------------ seeds
+# -------------------------------------------------------------------------------------------- seeds
 
 SEEDED_ABOVE = {"affine", "ants-syn", "multigradicon"}
 """Their seed is asked for above, where they are called."""
@@ -948,30 +1126,38 @@ def test_every_global_generator_starts_from_the_seed_itself(seed):
     assert method.drawn == expected
 
 
-# ------------------------------------------------------------------------------------------------ limits, costs
+# ------------------------------------------------------------------------------------ limits, costs
 
 
 @pytest.fixture
 def waited(monkeypatch):
     """For how many seconds a watched process is waited for."""
     seconds, original = [], watch.wait
-    monkeypatch.setattr(watch, "wait", lambda what, timeout: seconds.append(timeout) or original(what, timeout))
+    monkeypatch.setattr(
+        watch, "wait", lambda what, timeout: seconds.append(timeout) or original(what, timeout)
+    )
     return seconds
 
 
-@pytest.mark.parametrize(("minutes", "seconds"), [(2.5, 150), (None, None), (watch.LONGEST_MINUTES, 2_100_000)])
+@pytest.mark.parametrize(
+    ("minutes", "seconds"), [(2.5, 150), (None, None), (watch.LONGEST_MINUTES, 2_100_000)]
+)
 def test_minutes_are_waited_for_as_sixty_seconds_each(minutes, seconds, waited):
     assert watch.watched(lambda: "done", minutes) == "done"
     assert waited == [seconds]
 
 
 def test_the_limit_of_a_registration_arrives_in_minutes(waited, tmp_path):
-    assert register_to_folder(Run("mine", "identity", "Mine"), TASK, Machine(), tmp_path, {}, limit_minutes=1.5)
+    assert register_to_folder(
+        Run("mine", "identity", "Mine"), TASK, Machine(), tmp_path, {}, limit_minutes=1.5
+    )
     assert waited == [90]
 
 
 class Busy(Method):
-    """Uses processor time here and in a child; a machine busy with others makes it no cheaper and no dearer."""
+    """Uses processor time here and in a child; a machine busy with others makes it no cheaper and
+    no dearer.
+    """
 
     title = "Busy"
     citation = "None: it exists in a test."
@@ -1020,8 +1206,11 @@ def test_memory_is_that_of_the_process_and_its_children_and_never_nothing():
         return usage["peak_memory_mb"]
 
     alone = peak("")
-    # a child that is just being forked may be seen with all that its parent holds, so the least of several counts
-    together = min(peak("block = b'1' * 200_000_000; import time; time.sleep(0.3)") for _ in range(4))
+    # a child that is just being forked may be seen with all that its parent holds, so the least of
+    # several counts
+    together = min(
+        peak("block = b'1' * 200_000_000; import time; time.sleep(0.3)") for _ in range(4)
+    )
     assert alone > 50
     assert 190 < together - alone < 300
 
@@ -1045,15 +1234,26 @@ def test_costs_of_a_training_are_in_its_receipt(tmp_path, monkeypatch):
 
     monkeypatch.setattr(training, "train", trained)
     run = Run("mine", "voxelmorph", "Mine", {"steps": 5})
-    train_to_folder(run, planned(tmp_path), tmp_path, Machine(seed=12, threads=3), {"alignment": "none"})
+    train_to_folder(
+        run, planned(tmp_path), tmp_path, Machine(seed=12, threads=3), {"alignment": "none"}
+    )
     receipt = read_receipt(tmp_path / "receipt.json")
     assert receipt["cpu_seconds"] >= 0.7
     assert (receipt["seed"], receipt["threads"], receipt["device"]) == (12, 3, "cpu")
-    assert (receipt["parameters"], receipt["alignment"], receipt["pairs"]) == ({"steps": 5}, "none", 21)
+    assert (receipt["parameters"], receipt["alignment"], receipt["pairs"]) == (
+        {"steps": 5},
+        "none",
+        21,
+    )
 
 
 def test_what_a_registration_was_made_with_is_in_its_receipt(tmp_path):
     run = Run("mine", "identity", "Mine")
     assert register_to_folder(run, TASK, Machine(seed=12, threads=3), tmp_path, {"pair": "a__b"})
     receipt = read_receipt(tmp_path / "receipt.json")
-    assert (receipt["seed"], receipt["threads"], receipt["device"], receipt["pair"]) == (12, 3, "cpu", "a__b")
+    assert (receipt["seed"], receipt["threads"], receipt["device"], receipt["pair"]) == (
+        12,
+        3,
+        "cpu",
+        "a__b",
+    )

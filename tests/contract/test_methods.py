@@ -1,7 +1,8 @@
 """What every registered method owes: one law each, looped over whatever the registry finds.
 
-The phantom is a formula in millimetres, so nothing but the methods interpolates: on a grid with anisotropic voxels and
-axes to the left, a soft "brain" with blobs, and the same anatomy bent by a known smooth map under another contrast.
+The phantom is a formula in millimetres, so nothing but the methods interpolates: on a grid with
+anisotropic voxels and axes to the left, a soft "brain" with blobs, and the same anatomy bent by a
+known smooth map under another contrast.
 """
 
 import dataclasses
@@ -33,18 +34,32 @@ FAST = {
 
 RIGHT_FROM_THE_START = {"identity"}
 TRAINED_FIRST = {name for name in method_names() if method_class(name).trained}
-"""Their weights are set by hand: under them every voxel of a pair moves alike, see :func:`settings_of`."""
+"""Their weights are set by hand: under them every voxel of a pair moves alike, see
+:func:`settings_of`.
+"""
 LINEAR = {"identity", "affine"}
-WITHOUT_INVERSE = {"convexadam", "deedsbcv", "dinoreg", "multigradicon", "niftyreg", "transmatch", "voxelmorph"}
-"""Methods that give the map one way only; the harness then inverts it. Older forms of SynthMorph do so too."""
+WITHOUT_INVERSE = {
+    "convexadam",
+    "deedsbcv",
+    "dinoreg",
+    "multigradicon",
+    "niftyreg",
+    "transmatch",
+    "voxelmorph",
+}
+"""Methods that give the map one way only; the harness then inverts it. Older forms of SynthMorph do
+so too.
+"""
 
-GRID = Grid((40, 48, 40), np.array([[-3.0, 0, 0, 58.5], [0, 2.5, 0, -60], [0, 0, 2.75, -52], [0, 0, 0, 1]]))
+GRID = Grid(
+    (40, 48, 40), np.array([[-3.0, 0, 0, 58.5], [0, 2.5, 0, -60], [0, 0, 2.75, -52], [0, 0, 0, 1]])
+)
 SHIFT_VOX = np.array([2.0, -3.0, 1.0])
 SHIFT_MM = GRID.affine[:3, :3] @ SHIFT_VOX
 SEMI_AXES_MM = np.array([40.0, 44, 38])
 
 
-# ---------------------------------------------------------------------------------------------- the phantom
+# -------------------------------------------------------------------------------------- the phantom
 
 
 def tissue(points_mm):
@@ -52,7 +67,10 @@ def tissue(points_mm):
     random = np.random.default_rng(3)
     total = np.full(points_mm.shape[:-1], 0.5)
     for centre, width, sign in zip(
-        random.uniform(-30, 30, (24, 3)), random.uniform(6, 11, 24), np.tile([1, -1], 12), strict=True
+        random.uniform(-30, 30, (24, 3)),
+        random.uniform(6, 11, 24),
+        np.tile([1, -1], 12),
+        strict=True,
     ):
         total += sign * 0.6 * np.exp(-((points_mm - centre) ** 2).sum(-1) / (2 * width**2))
     brain = ((points_mm / SEMI_AXES_MM) ** 2).sum(-1) < 1
@@ -60,7 +78,9 @@ def tissue(points_mm):
 
 
 def bent(points_mm):
-    """The map back from the moving phantom to the fixed one: waves of 4 mm, each coordinate moved by another."""
+    """The map back from the moving phantom to the fixed one: waves of 4 mm, each coordinate moved
+    by another.
+    """
     x, y, z = np.moveaxis(points_mm / 14, -1, 0)
     return points_mm + 4 * np.stack([np.sin(y), np.sin(z + 1), np.sin(x + 2)], axis=-1)
 
@@ -100,7 +120,8 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def settings_of(name, tmp_path_factory):
-    """The method's parameters for a kind of pair; a trained method's weights move all as that kind wants it.
+    """The method's parameters for a kind of pair; a trained method's weights move all as that kind
+    wants it.
 
     They move nothing in an identical pair, and every voxel by ``SHIFT_VOX`` in the others.
     """
@@ -145,11 +166,14 @@ def displacement_in_brain(transform):
 
 def mean_dice(a, b):
     classes = np.unique(a.data[a.data > 0])
-    overlap = [2 * ((a.data == c) & (b.data == c)).sum() / ((a.data == c).sum() + (b.data == c).sum()) for c in classes]
+    overlap = [
+        2 * ((a.data == c) & (b.data == c)).sum() / ((a.data == c).sum() + (b.data == c).sum())
+        for c in classes
+    ]
     return float(np.mean(overlap))
 
 
-# ---------------------------------------------------------------------------------------------- the laws
+# ----------------------------------------------------------------------------------------- the laws
 
 
 @pytest.mark.parametrize("name", method_names())
@@ -157,7 +181,9 @@ def test_says_what_it_is_and_whom_to_cite(name):
     cls = method_class(name)
     assert cls.title.strip()
     assert len(cls.citation) > 20
-    assert getattr(cls, "licence", "").strip(), f"{name} must say under which licence its tool comes (licence = ...)"
+    assert getattr(cls, "licence", "").strip(), (
+        f"{name} must say under which licence its tool comes (licence = ...)"
+    )
     assert dataclasses.is_dataclass(cls)
     assert cls.__dataclass_params__.frozen
     assert getattr(cls, "__final__", False)
@@ -182,7 +208,9 @@ def test_overlap_grows(name, registered):
 def test_bent_pair_gives_a_finite_map_without_folds(registered):
     field = densify(registered("bent").forward, GRID)
     assert np.isfinite(field.displacement_mm).all()
-    gradient = np.stack([np.stack(np.gradient(field.displacement_mm[..., a]), -1) for a in range(3)], -2)
+    gradient = np.stack(
+        [np.stack(np.gradient(field.displacement_mm[..., a]), -1) for a in range(3)], -2
+    )
     jacobian = np.linalg.det(np.eye(3) + gradient @ np.linalg.inv(GRID.affine[:3, :3]))
     assert (jacobian[foreground(phantom("bent")[0])] <= 0).mean() < 0.001
 
@@ -205,7 +233,9 @@ def test_the_inverse_inverts(name, registered, kind):
     assert np.quantile(error_vox, 0.99) < 0.6
 
 
-def test_same_seed_same_result_nothing_left_behind_nothing_said(register, registered, monkeypatch, tmp_path, capfd):
+def test_same_seed_same_result_nothing_left_behind_nothing_said(
+    register, registered, monkeypatch, tmp_path, capfd
+):
     first = registered("bent")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     capfd.readouterr()
@@ -219,7 +249,9 @@ def test_same_seed_same_result_nothing_left_behind_nothing_said(register, regist
     assert list(tmp_path.iterdir()) == []
     for a, b in ((first.forward, second.forward), (first.inverse, second.inverse)):
         if a is not None:
-            np.testing.assert_array_equal(densify(a, GRID).displacement_mm, densify(b, GRID).displacement_mm)
+            np.testing.assert_array_equal(
+                densify(a, GRID).displacement_mm, densify(b, GRID).displacement_mm
+            )
 
 
 @pytest.mark.parametrize("name", [name for name in method_names() if method_class(name).needs.gpu])
@@ -235,11 +267,12 @@ def test_a_gpu_that_is_not_there_is_refused_rather_than_replaced(name, device, m
         )
 
 
-# ---------------------------------------------------------------------------------------------- particular to one
+# -------------------------------------------------------------------------------- particular to one
 
 
 @pytest.mark.parametrize(
-    ("shape", "levels"), [((160, 192, 160), 4), ((64, 80, 70), 4), ((63, 80, 70), 3), ((40, 48, 40), 3), ((7, 7, 7), 1)]
+    ("shape", "levels"),
+    [((160, 192, 160), 4), ((64, 80, 70), 4), ((63, 80, 70), 3), ((40, 48, 40), 3), ((7, 7, 7), 1)],
 )
 def test_syn_leaves_out_levels_below_eight_voxels(shape, levels):
     assert AntsSyn().iterations_for(shape) == (100, 70, 50, 20)[-levels:]
@@ -276,7 +309,8 @@ def test_convexadam_on_our_mind_is_the_packages_own():
 def test_convexadam_follows_the_learned_descriptor():
     points = GRID.points_mm()[foreground(phantom("bent")[0])]
     before, after = (
-        np.linalg.norm(bent(at) - points, axis=-1).mean() for at in (points, convexadam_on("learned")(points))
+        np.linalg.norm(bent(at) - points, axis=-1).mean()
+        for at in (points, convexadam_on("learned")(points))
     )
     assert after < 0.75 * before
 
@@ -291,7 +325,9 @@ def test_greedy_warps_labels_as_we_do(registered, tmp_path):
     write_labels(names["labels"], labels)
     write_displacement(names["warp"], warp)
     Greedy3D().execute(
-        "-d 3 -V 0 -rf {labels} -ri NN -rm {labels} {warped} -r {warp}".format(**names), out=StringIO(), err=StringIO()
+        "-d 3 -V 0 -rf {labels} -ri NN -rm {labels} {warped} -r {warp}".format(**names),
+        out=StringIO(),
+        err=StringIO(),
     )
     agree = read_labels(names["warped"]).data == warp_labels(labels, warp, GRID).data
     assert agree.mean() > 0.9999
@@ -299,7 +335,9 @@ def test_greedy_warps_labels_as_we_do(registered, tmp_path):
 
 def test_greedy_says_why_it_gave_up():
     grid = Grid((7, 20, 20), np.eye(4))
-    fixed, moving = (Image(np.random.default_rng(seed).random(grid.shape) + 0.1, grid) for seed in (0, 1))
+    fixed, moving = (
+        Image(np.random.default_rng(seed).random(grid.shape) + 0.1, grid) for seed in (0, 1)
+    )
     pair = Pair(fixed, moving, foreground(fixed), foreground(moving))
     with pytest.raises(RegistrationError, match=r"Greedy gave up .*four pixels"):
         Greedy().register(pair, Machine())
@@ -308,7 +346,9 @@ def test_greedy_says_why_it_gave_up():
 def test_greedy_with_local_correlation_is_the_same_each_time():
     fixed, _, moving, _ = phantom("shifted")
     pair = Pair(fixed, moving, foreground(fixed), foreground(moving))
-    first, second = (Greedy(metric="NCC", iterations=(20, 5)).register(pair, Machine()) for _ in range(2))
+    first, second = (
+        Greedy(metric="NCC", iterations=(20, 5)).register(pair, Machine()) for _ in range(2)
+    )
     np.testing.assert_array_equal(first.forward.displacement_mm, second.forward.displacement_mm)
     assert [row["level"] for row in first.trace] == [2.0] * 20 + [1.0] * 5
     assert first.trace[19]["energy"] < first.trace[0]["energy"]

@@ -1,7 +1,9 @@
-"""Methods on pretrained networks, end to end with small networks of the same architecture and random weights.
+"""Methods on pretrained networks, end to end with small networks of the same architecture and
+random weights.
 
-What a random network finds means nothing; what is held to here is all around it: reading weights, the order of axes,
-signs and units, and that a failure is a sentence. The published weights are nowhere assumed.
+What a random network finds means nothing; what is held to here is all around it: reading weights,
+the order of axes, signs and units, and that a failure is a sentence. The published weights are
+nowhere assumed.
 """
 
 import numpy as np
@@ -22,7 +24,9 @@ OBLIQUE = np.array([[-3.0, 0.3, 0, 58], [0.3, 2.5, -0.2, -60], [0.1, 0.2, 2.75, 
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
-    """A folder of weights; ``shelf(name)`` is where the file ``name`` of the catalogue is looked for."""
+    """A folder of weights; ``shelf(name)`` is where the file ``name`` of the catalogue is looked
+    for.
+    """
     monkeypatch.setenv("DIFFEODE_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("DIFFEODE_DATA", str(tmp_path / "data"))
@@ -55,10 +59,12 @@ def blobs(grid, shift_vox=(0, 0, 0)):
     return Image(np.where(brain, np.clip(value, 0.05, 1), 0), grid)
 
 
-# ---------------------------------------------------------------------------------------------- before the run
+# ----------------------------------------------------------------------------------- before the run
 
 
-@pytest.mark.parametrize(("name", "told"), [("multigradicon", "Step_2_final.trch"), ("dinoreg", "model.safetensors")])
+@pytest.mark.parametrize(
+    ("name", "told"), [("multigradicon", "Step_2_final.trch"), ("dinoreg", "model.safetensors")]
+)
 def test_without_weights_it_says_what_to_download_and_where_to_put_it(name, told, shelf):
     assert "needs-weights" in standing(name)
     (clause,) = [c for c in missing_needs(name) if "weights" in c]
@@ -73,7 +79,7 @@ def test_weights_that_are_there_are_no_longer_missing_and_identify_the_run(shelf
     assert len(one["multigradicon"]) == 64
 
 
-# ---------------------------------------------------------------------------------------------- DINO-Reg
+# ----------------------------------------------------------------------------------------- DINO-Reg
 
 
 @pytest.fixture
@@ -95,7 +101,9 @@ def small_dinov2(shelf):
     return save
 
 
-@pytest.mark.parametrize(("name", "kind"), [("dinov2-vitl14-reg", "Dinov2WithRegisters"), ("dinov2-vitl14", "Dinov2")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("dinov2-vitl14-reg", "Dinov2WithRegisters"), ("dinov2-vitl14", "Dinov2")]
+)
 def test_the_weights_file_tells_the_architecture(small_dinov2, name, kind):
     import torch
 
@@ -105,7 +113,9 @@ def test_the_weights_file_tells_the_architecture(small_dinov2, name, kind):
     loaded = load_dinov2(weights.find(name))
     assert type(loaded) is type(saved)
     with torch.no_grad():
-        torch.testing.assert_close(loaded(pixels).last_hidden_state, saved(pixels).last_hidden_state)
+        torch.testing.assert_close(
+            loaded(pixels).last_hidden_state, saved(pixels).last_hidden_state
+        )
 
 
 def test_a_patch_of_the_slice_is_the_feature_in_its_place(small_dinov2):
@@ -120,7 +130,9 @@ def test_a_patch_of_the_slice_is_the_feature_in_its_place(small_dinov2):
     volume = torch.full((7, 12, 20), 0.3)
     marked = volume.clone()
     marked[3, 4:6, 14:16] = 1.0
-    before, after = (patch_features(network, v, Slicing(every=3, patch=2.0)) for v in (volume, marked))
+    before, after = (
+        patch_features(network, v, Slicing(every=3, patch=2.0)) for v in (volume, marked)
+    )
     assert before.shape == (3, 128, 6, 10)
     change = (after - before).norm(dim=1)
     assert np.unravel_index(int(change.argmax()), change.shape) == (1, 2, 7)
@@ -173,7 +185,9 @@ def test_slices_are_coronal_and_upright_and_find_their_way_back(axes):
     torch = pytest.importorskip("torch")
     import nibabel as nib
 
-    turn = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(axes))
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(axes)
+    )
     ras = np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
     array = nib.apply_orientation(ras, turn)
     view = Coronal(nib.orientations.inv_ornt_aff(turn, ras.shape), torch.device("cpu"))
@@ -183,7 +197,7 @@ def test_slices_are_coronal_and_upright_and_find_their_way_back(axes):
     np.testing.assert_array_equal(view.back(slices[None, None])[0, 0], array)
 
 
-# ---------------------------------------------------------------------------------------------- MultiGradICON
+# ------------------------------------------------------------------------------------ MultiGradICON
 
 SIZE = 72
 
@@ -215,7 +229,9 @@ def multigradicon_weights(random_multigradicon, shelf):
 def test_multigradicon_registers_newborns_and_warps_labels_as_its_package_does(
     multigradicon_weights, newborns, monkeypatch
 ):
-    """The package's own map, by ITK's own resampling, against ours: labels at least 99.9 % equal."""
+    """The package's own map, by ITK's own resampling, against ours: labels at least 99.9 %
+    equal.
+    """
     import itk
     from icon_registration import itk_wrapper
 
@@ -247,7 +263,9 @@ def test_multigradicon_registers_newborns_and_warps_labels_as_its_package_does(
 
 
 def test_the_package_s_map_of_a_known_shift_is_ours_on_a_turned_grid():
-    """A constant displacement in the network's cube, through the package's conversion, is that many voxels here."""
+    """A constant displacement in the network's cube, through the package's conversion, is that many
+    voxels here.
+    """
     pytest.importorskip("unigradicon", reason="unigradicon is not installed")
     import itk
     import torch
@@ -259,7 +277,9 @@ def test_the_package_s_map_of_a_known_shift_is_ours_on_a_turned_grid():
     affine[:3, :3], affine[:3, 3] = rotation @ np.diag([3.0, 2.5, 2.75]), (10, -20, 30)
     grid, cube = Grid((40, 48, 36), affine), 32
     image = Image(np.random.default_rng(0).random(grid.shape), grid)
-    identity = torch.from_numpy(identity_map_multiN(np.array([1, 1, cube, cube, cube]), 1 / (np.ones(3) * (cube - 1))))
+    identity = torch.from_numpy(
+        identity_map_multiN(np.array([1, 1, cube, cube, cube]), 1 / (np.ones(3) * (cube - 1)))
+    )
     shift_vox = np.array([2.0, -3.0, 1.0])
     in_cube = shift_vox / np.array(grid.shape) * cube / (cube - 1)
     phi = identity + torch.from_numpy(in_cube[::-1].copy()).view(1, 3, 1, 1, 1)
@@ -276,7 +296,9 @@ def test_a_file_of_another_network_is_one_sentence(shelf):
 
     torch.save({"conv.weight": torch.zeros(3)}, shelf("multigradicon"))
     image = blobs(Grid((30, 30, 30), np.eye(4)))
-    with pytest.raises(InputError, match=r"holds no weights of this network .*download it again\.$"):
+    with pytest.raises(
+        InputError, match=r"holds no weights of this network .*download it again\.$"
+    ):
         MultiGradIcon(size=SIZE).register(pair_of(image, image), Machine())
 
 

@@ -1,8 +1,10 @@
-"""A device that is none: torch takes its tensors for those of an accelerator, and their values lie in ordinary memory.
+"""A device that is none: torch takes its tensors for those of an accelerator, and their values lie
+in ordinary memory.
 
-What mixes devices fails here as it does on a GPU, on machines that have none. ``python another_device.py PARAMETERS``,
-a JSON object of hyper-parameters by name, prints by the same names how far the map found there and the one found on
-the CPU lie ``apart``, how far the latter ``leads``, in voxels, and the ``operations`` computed there.
+What mixes devices fails here as it does on a GPU, on machines that have none. ``python
+another_device.py PARAMETERS``, a JSON object of hyper-parameters by name, prints by the same names
+how far the map found there and the one found on the CPU lie ``apart``, how far the latter
+``leads``, in voxels, and the ``operations`` computed there.
 """
 
 from __future__ import annotations
@@ -42,8 +44,14 @@ class Distant(Tensor):
 
     @staticmethod
     def __new__(cls, values: Tensor) -> Distant:
-        layout = {"strides": values.stride(), "storage_offset": values.storage_offset(), "dtype": values.dtype}
-        tensor = torch.Tensor._make_wrapper_subclass(cls, values.size(), device=f"{NAME}:0", **layout)
+        layout = {
+            "strides": values.stride(),
+            "storage_offset": values.storage_offset(),
+            "dtype": values.dtype,
+        }
+        tensor = torch.Tensor._make_wrapper_subclass(
+            cls, values.size(), device=f"{NAME}:0", **layout
+        )
         tensor.values_here = values
         return tensor
 
@@ -56,7 +64,9 @@ class Distant(Tensor):
 
 
 def compute(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The operation on the values; a tensor of the CPU among the others is refused unless it is a single number."""
+    """The operation on the values; a tensor of the CPU among the others is refused unless it is a
+    single number.
+    """
     copies = operation.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.copy_)
     given: dict[int, Tensor] = {}
 
@@ -72,7 +82,9 @@ def compute(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     COMPUTED.add(operation.overloadpacket.__name__)
     result = _widened(operation, *tree_map(here, args), **tree_map(here, kwargs))
     arrives = there is not None and torch.device(there).type == "cpu"
-    if arrives or (operation.overloadpacket is torch.ops.aten.copy_ and not isinstance(args[0], Distant)):
+    if arrives or (
+        operation.overloadpacket is torch.ops.aten.copy_ and not isinstance(args[0], Distant)
+    ):
         return result
     return tree_map(lambda v: given.get(id(v), Distant(v)) if isinstance(v, Tensor) else v, result)
 
@@ -96,10 +108,14 @@ class Factories(TorchDispatchMode):
 
 
 def install() -> torch.device:
-    """Make the device known to torch, and have its tensors made from lists, which torch does past any hook."""
+    """Make the device known to torch, and have its tensors made from lists, which torch does past
+    any hook.
+    """
     _setup_privateuseone_for_python_backend(NAME)
     library = torch.library.Library("_", "IMPL")
-    library.fallback(lambda operation, *args, **kwargs: compute(operation, args, kwargs), "PrivateUse1")
+    library.fallback(
+        lambda operation, *args, **kwargs: compute(operation, args, kwargs), "PrivateUse1"
+    )
     make = torch.tensor
     torch.tensor = lambda data, *, device=None, **options: make(data, **options).to(device or "cpu")
     install.kept = library  # torch forgets the fallback with it
@@ -115,7 +131,9 @@ def on_that_device() -> AbstractContextManager[None]:
 
 
 def compare(method: NeuralODE, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """How far the maps found there and here lie apart, and how far the one found here leads, voxels."""
+    """How far the maps found there and here lie apart, and how far the one found here leads,
+    voxels.
+    """
     COMPUTED.clear()
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(1, 1, 5, 6, 5, generator=generator, dtype=dtype)
@@ -141,7 +159,9 @@ def compare(method: NeuralODE, device: torch.device, dtype: torch.dtype) -> dict
 
 
 def main(parameters: dict[str, dict[str, Any]]) -> None:
-    """Print a JSON object, name to distance and length; in double precision, where no kernel of the CPU serves."""
+    """Print a JSON object, name to distance and length; in double precision, where no kernel of the
+    CPU serves.
+    """
     warnings.simplefilter("ignore")
     device = install()
     # Checkpointing asks the device's module for streams and threads that this one does not have.
@@ -149,7 +169,9 @@ def main(parameters: dict[str, dict[str, Any]]) -> None:
         module.checkpoint = lambda function, *arguments, **options: function(*arguments)
     methods = {name: make_method("neural-ode", given) for name, given in parameters.items()}
     found = {name: compare(method, device, torch.float64) for name, method in methods.items()}
-    single = compare(make_method("neural-ode", {"levels": {"iterations": [3, 3]}}), device, torch.float32)
+    single = compare(
+        make_method("neural-ode", {"levels": {"iterations": [3, 3]}}), device, torch.float32
+    )
     print(json.dumps({**found, "single precision": single}))
 
 

@@ -1,4 +1,6 @@
-"""What stands in for operations that have no deterministic gradient on a GPU: the same values, the same gradients."""
+"""What stands in for operations that have no deterministic gradient on a GPU: the same values, the
+same gradients.
+"""
 
 import itertools
 from unittest import mock
@@ -22,7 +24,9 @@ def test_gathering_is_grid_sample_with_both_its_gradients(size, padding):
     beyond = torch.tensor(size).view(1, -1, *[1] * len(size)) + 3
     voxels = torch.rand(2, len(size), *size, generator=generator, dtype=DOUBLE) * beyond - 2
     corners = torch.tensor(list(itertools.product(*[(0.0, n - 1.0) for n in size])), dtype=DOUBLE)
-    voxels.flatten(2)[:, :, : len(corners)] = corners.T  # on the border's corners, where slopes begin
+    voxels.flatten(2)[:, :, : len(corners)] = (
+        corners.T
+    )  # on the border's corners, where slopes begin
     voxels.requires_grad_()
     outer = torch.rand(2, 3, *size, generator=generator, dtype=DOUBLE)
     expected = sample_at(image, voxels, padding)
@@ -36,7 +40,9 @@ def test_gathering_is_grid_sample_with_both_its_gradients(size, padding):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("window", "stride"), [((3, 3, 3), 1), ((1, 5, 1), 1), ((5, 1, 1), 1), ((2, 2, 2), 2)])
+@pytest.mark.parametrize(
+    ("window", "stride"), [((3, 3, 3), 1), ((1, 5, 1), 1), ((5, 1, 1), 1), ((2, 2, 2), 2)]
+)
 def test_averages_plane_by_plane_are_those_of_volumes(window, stride):
     image = torch.rand(2, 3, 6, 8, 10, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
     with mock.patch.object(determinism, "must_be_deterministic", return_value=True):

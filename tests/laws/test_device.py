@@ -1,4 +1,6 @@
-"""The engine works on the device its images lie on, all of it; seen on a device that only claims to be another."""
+"""The engine works on the device its images lie on, all of it; seen on a device that only claims to
+be another.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ _WAYS = {
         "flow": {"gradient": "checkpoint"},
     },
     "operator": {
-        "penalties": {"gradient": {"weight": 0.2}, "operator": {"weight": 0.001, "boundary": "periodic"}},
+        "penalties": {
+            "gradient": {"weight": 0.2},
+            "operator": {"weight": 0.001, "boundary": "periodic"},
+        },
         "velocity": {"kernel": {"operator": {"boundary": "periodic"}}},
         "flow": {"solver": "heun"},
     },
@@ -48,8 +53,8 @@ _REFUSED = {
     "upsample_bilinear2d_backward",
     "upsample_trilinear3d_backward",
 }
-"""On CUDA, by ``torch.use_deterministic_algorithms`` (its documentation, 2.13). Not the gradient of replicated borders,
-for which torch then has another way, on CUDA only."""
+"""On CUDA, by ``torch.use_deterministic_algorithms`` (its documentation, 2.13). Not the gradient of
+replicated borders, for which torch then has another way, on CUDA only."""
 
 
 def _with_few_iterations(parameters: dict) -> dict:
@@ -64,23 +69,35 @@ def _changed(parameters: dict, by: dict) -> dict:
 def _parameters() -> dict[str, dict]:
     runs = {name: load_run(name) for name in run_names()}
     ours = {name: run.parameters for name, run in runs.items() if run.method == "neural-ode"}
-    shipped = {name: p for name, p in ours.items() if not runs[name].build().descriptor_weights.startswith("results/")}
+    shipped = {
+        name: p
+        for name, p in ours.items()
+        if not runs[name].build().descriptor_weights.startswith("results/")
+    }
     return {name: _with_few_iterations(p) for name, p in (shipped | _WAYS).items()}
 
 
 def _deterministic() -> dict[str, dict]:
-    return {f"{name}, deterministic": _changed(p, {"deterministic": True}) for name, p in _parameters().items()}
+    return {
+        f"{name}, deterministic": _changed(p, {"deterministic": True})
+        for name, p in _parameters().items()
+    }
 
 
 def _in_half_precision() -> dict[str, dict]:
     forms = {"ssc": {}, "mind": {"similarity.mind.form": "mind"}, "masked": {"masked": True}}
     half = {"similarity.mind.precision": "half"}
-    return {f"{name}, half": _with_few_iterations(_changed({}, form | half)) for name, form in forms.items()}
+    return {
+        f"{name}, half": _with_few_iterations(_changed({}, form | half))
+        for name, form in forms.items()
+    }
 
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, dict]:
-    """By run: how far the two maps lie apart and how far one of them leads, voxels; the operations there."""
+    """By run: how far the two maps lie apart and how far one of them leads, voxels; the operations
+    there.
+    """
     asked = _parameters() | _deterministic() | _in_half_precision()
     command = [sys.executable, "-W", "ignore", str(_SCRIPT), json.dumps(asked)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -95,18 +112,26 @@ def test_another_device_finds_the_map_of_the_cpu(found: dict[str, dict], name: s
 
 def test_kernels_of_the_cpu_leave_another_device_alone(found: dict[str, dict]):
     single = found["single precision"]
-    assert 0 < single["apart"] < 1e-3 < single["leads"]  # sums in another order, so not the kernels'
+    assert (
+        0 < single["apart"] < 1e-3 < single["leads"]
+    )  # sums in another order, so not the kernels'
 
 
 @pytest.mark.parametrize("name", _deterministic())
-def test_a_deterministic_map_takes_no_operation_that_torch_refuses_then(found: dict[str, dict], name: str):
+def test_a_deterministic_map_takes_no_operation_that_torch_refuses_then(
+    found: dict[str, dict], name: str
+):
     assert set(found[name]["operations"]).isdisjoint(_REFUSED)
     assert found[name]["apart"] < 1e-9
 
 
 def test_without_being_asked_torch_would_refuse_them(found: dict[str, dict]):
     usual = set(found["node"]["operations"]) & _REFUSED
-    assert usual == {"avg_pool3d_backward", "grid_sampler_3d_backward", "upsample_trilinear3d_backward"}
+    assert usual == {
+        "avg_pool3d_backward",
+        "grid_sampler_3d_backward",
+        "upsample_trilinear3d_backward",
+    }
 
 
 @pytest.mark.parametrize("name", _in_half_precision())

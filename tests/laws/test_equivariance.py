@@ -1,7 +1,8 @@
 """What a registration must not depend on, and what it must find exactly.
 
-Tolerances are in voxels. What must not matter is tested in double precision, where nothing but rounding is left; in
-single precision local correlation, which divides by small variances where the image is flat, differs by up to 0.05.
+Tolerances are in voxels. What must not matter is tested in double precision, where nothing but
+rounding is left; in single precision local correlation, which divides by small variances where the
+image is flat, differs by up to 0.05.
 """
 
 import numpy as np
@@ -57,8 +58,15 @@ def bent(data: np.ndarray, seed=5) -> np.ndarray:
 
 def motion(similarity: str, fixed, moving, spacing=(1.0, 1.0, 1.0)) -> np.ndarray:
     """Displacement ``(d, *size)`` in double precision, on the grid of the two arrays."""
-    tensors = (torch.from_numpy(np.array(image, dtype=np.float64))[None, None] for image in (fixed, moving))
-    return neural_ode(SIMILARITIES[similarity], QUICK).velocity_between(*tensors, spacing).forward[0].numpy()
+    tensors = (
+        torch.from_numpy(np.array(image, dtype=np.float64))[None, None] for image in (fixed, moving)
+    )
+    return (
+        neural_ode(SIMILARITIES[similarity], QUICK)
+        .velocity_between(*tensors, spacing)
+        .forward[0]
+        .numpy()
+    )
 
 
 def displacement_vox(method: NeuralODE, fixed, moving, affine=None) -> np.ndarray:
@@ -69,7 +77,7 @@ def displacement_vox(method: NeuralODE, fixed, moving, affine=None) -> np.ndarra
     return grid.to_voxel(found.forward(grid.points_mm())) - grid.voxels()
 
 
-# ------------------------------------------------------------------------------------------------ what does not matter
+# ----------------------------------------------------------------------------- what does not matter
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
@@ -77,9 +85,14 @@ def displacement_vox(method: NeuralODE, fixed, moving, affine=None) -> np.ndarra
 def test_swapping_axes_commutes_with_registration(similarity, axes):
     fixed, moving, spacing = texture(), bent(texture()), (1.0, 0.8, 1.3)
     straight = motion(similarity, fixed, moving, spacing)
-    turned = motion(similarity, fixed.transpose(axes), moving.transpose(axes), [spacing[axis] for axis in axes])
+    turned = motion(
+        similarity, fixed.transpose(axes), moving.transpose(axes), [spacing[axis] for axis in axes]
+    )
     assert np.abs(straight).max() > 0.9
-    assert np.abs(straight.transpose(0, *(axis + 1 for axis in axes))[list(axes)] - turned).max() < ROUNDING
+    assert (
+        np.abs(straight.transpose(0, *(axis + 1 for axis in axes))[list(axes)] - turned).max()
+        < ROUNDING
+    )
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
@@ -97,7 +110,8 @@ def test_the_default_commutes_with_a_flip_in_single_precision():
     """Rounding where the images are flat must not become motion."""
     fixed, moving = texture(), bent(texture())
     straight, mirrored = (
-        displacement_vox(load_run("node").build(), np.flip(fixed, axis), np.flip(moving, axis)) for axis in ((), 0)
+        displacement_vox(load_run("node").build(), np.flip(fixed, axis), np.flip(moving, axis))
+        for axis in ((), 0)
     )
     mirrored[..., 0] *= -1
     away = np.abs(np.flip(straight, 0) - mirrored)
@@ -109,7 +123,9 @@ def test_the_default_commutes_with_a_flip_in_single_precision():
 @EVERY_SIMILARITY
 def test_the_unit_of_length_does_not_matter(similarity):
     fixed, moving = texture(), bent(texture())
-    small, large = (motion(similarity, fixed, moving, (1.0 * s, 0.8 * s, 0.9 * s)) for s in (0.3, 1.0))
+    small, large = (
+        motion(similarity, fixed, moving, (1.0 * s, 0.8 * s, 0.9 * s)) for s in (0.3, 1.0)
+    )
     assert np.abs(small).max() > 0.9
     assert np.abs(small - large).max() < ROUNDING
 
@@ -127,11 +143,15 @@ def test_same_seed_same_result_to_the_last_bit(field):
     results = []
     for _ in range(2):
         torch.manual_seed(5)
-        results.append(displacement_vox(neural_ode({"velocity.field": field}, QUICK), texture(), bent(texture())))
+        results.append(
+            displacement_vox(
+                neural_ode({"velocity.field": field}, QUICK), texture(), bent(texture())
+            )
+        )
     assert np.array_equal(*results)
 
 
-# ------------------------------------------------------------------------------------------------ what must be found
+# ------------------------------------------------------------------------------- what must be found
 
 
 @EVERY_SIMILARITY
@@ -144,9 +164,13 @@ def test_identical_images_give_the_identity(similarity):
 @EVERY_SIMILARITY
 @pytest.mark.parametrize("shift", [(1, 0, 0), (0, -1, 0), (0, 0, 1)])
 def test_a_shift_by_one_voxel_is_found(similarity, shift):
-    """Four voxels inside the ball, to 0.02 voxels in the mean and 0.05 nearly everywhere, given the time."""
+    """Four voxels inside the ball, to 0.02 voxels in the mean and 0.05 nearly everywhere, given the
+    time.
+    """
     data = texture()
-    method = neural_ode(SAME_CONTRAST[similarity], {"descent.damping": 1e-4, "levels.iterations": [100, 100]})
+    method = neural_ode(
+        SAME_CONTRAST[similarity], {"descent.damping": 1e-4, "levels.iterations": [100, 100]}
+    )
     errors = np.abs(displacement_vox(method, data, shifted(data, shift)) - shift)
     errors = errors[ndimage.binary_erosion(data > 0, iterations=4)]
     assert errors.mean() < 0.02
@@ -154,15 +178,19 @@ def test_a_shift_by_one_voxel_is_found(similarity, shift):
 
 
 def test_anisotropic_scans_are_matched_in_millimetres():
-    """A shift of 3 mm is found as such on voxels of 1 x 1 x 3 mm, across the slices as within them."""
+    """A shift of 3 mm is found as such on voxels of 1 x 1 x 3 mm, across the slices as
+    within them.
+    """
     fine = texture((36, 36, 72), seed=3)
     thick = ndimage.zoom(ndimage.gaussian_filter(fine, (0, 0, 1.2)), (1, 1, 1 / 3), order=1)
     moving = shifted(thick, (3, 0, 1))
-    found = displacement_vox(neural_ode({"penalties.gradient.weight": 0.02}), thick, moving, np.diag([1.0, 1, 3, 1]))
+    found = displacement_vox(
+        neural_ode({"penalties.gradient.weight": 0.02}), thick, moving, np.diag([1.0, 1, 3, 1])
+    )
     assert np.abs(np.median(found[thick > 0.05], axis=0) - [3, 0, 1]).max() < 0.25
 
 
-# ------------------------------------------------------------------------------------------------ any size
+# ----------------------------------------------------------------------------------------- any size
 
 
 @EVERY_SIMILARITY
@@ -179,9 +207,14 @@ def test_anisotropic_scans_are_matched_in_millimetres():
     ],
 )
 def test_any_size_and_spacing(similarity, size, spacing):
-    """Tiny, odd, anisotropic, three slices, two axes: finite, without folds, and the way back leads back."""
+    """Tiny, odd, anisotropic, three slices, two axes: finite, without folds, and the way back leads
+    back.
+    """
     data = texture(size)
-    fixed, moving = (torch.from_numpy(image)[None, None] for image in (data, shifted(data, (0, 1, 0)[: len(size)])))
+    fixed, moving = (
+        torch.from_numpy(image)[None, None]
+        for image in (data, shifted(data, (0, 1, 0)[: len(size)]))
+    )
     found = neural_ode(SAME_CONTRAST[similarity], QUICK).velocity_between(fixed, moving, spacing)
     assert found.forward.shape == (1, len(size), *size)
     assert least_determinant(found.forward[0].numpy()) > 0

@@ -10,7 +10,14 @@ from diffeode.flows.integrate import Flow, exponential
 from diffeode.flows.smoothing import box, gaussian
 from diffeode.flows.unfold import _border_into, _folds, unfold
 from diffeode.flows.velocity import reverse, zero_velocity
-from diffeode.geometry.warp import compose, pull_back, resize, resize_displacement, sample_at, voxel_centres
+from diffeode.geometry.warp import (
+    compose,
+    pull_back,
+    resize,
+    resize_displacement,
+    sample_at,
+    voxel_centres,
+)
 from diffeode.losses.regularisers import jacobian_determinant
 
 
@@ -23,7 +30,10 @@ def test_scaling_and_squaring_is_of_first_order():
     """Error against step size, in the logarithm: it starts from an Euler step."""
     squarings = np.array([3, 4, 5, 6])
     exact = inner(linear_displacement(3))
-    errors = [float((inner(exponential(linear_velocity(3), int(n))) - exact).abs().max()) for n in squarings]
+    errors = [
+        float((inner(exponential(linear_velocity(3), int(n))) - exact).abs().max())
+        for n in squarings
+    ]
     slope = np.polyfit(-squarings * np.log(2), np.log(errors), 1)[0]
     assert abs(slope - 1) < 0.15
 
@@ -108,13 +118,24 @@ def test_fields_start_at_their_base_grid_and_network_reach_any_size(size):
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
 
 
-@pytest.mark.parametrize(("size", "more"), [((18, 9, 12), 32 * 27), ((40, 30), 32 * 9), ((1, 2), 32 * 9)])
+@pytest.mark.parametrize(
+    ("size", "more"), [((18, 9, 12), 32 * 27), ((40, 30), 32 * 9), ((1, 2), 32 * 9)]
+)
 def test_time_enters_the_network_as_one_more_channel(size, more):
-    """The knots share the weights of the stationary network and one more input; each has its own velocity."""
+    """The knots share the weights of the stationary network and one more input; each has its own
+    velocity.
+    """
     like = torch.zeros(1)
-    stationary, timed = (NetworkField(zero_velocity(size, like, knots), lambda f: f) for knots in (1, 3))
-    assert sum(p.numel() for p in timed.parameters()) == sum(p.numel() for p in stationary.parameters()) + more
-    assert torch.equal(timed.cloud[:, -1].flatten(1).unique(dim=1), torch.tensor([[-1.0], [0.0], [1.0]]))
+    stationary, timed = (
+        NetworkField(zero_velocity(size, like, knots), lambda f: f) for knots in (1, 3)
+    )
+    assert (
+        sum(p.numel() for p in timed.parameters())
+        == sum(p.numel() for p in stationary.parameters()) + more
+    )
+    assert torch.equal(
+        timed.cloud[:, -1].flatten(1).unique(dim=1), torch.tensor([[-1.0], [0.0], [1.0]])
+    )
     velocity = timed()
     assert velocity.shape == (3, len(size), *size)
     assert (velocity[0] != velocity[2]).any()
@@ -123,8 +144,12 @@ def test_time_enters_the_network_as_one_more_channel(size, more):
 
 
 def test_nodeo_network_has_the_published_number_of_parameters():
-    """3 652 304 on 160 x 192 x 144 with two reductions, counted in the reference's running model."""
-    network = NetworkField(zero_velocity((160, 192, 144), torch.zeros(1)), lambda f: f, reductions=2)
+    """3 652 304 on 160 x 192 x 144 with two reductions, counted in the reference's running
+    model.
+    """
+    network = NetworkField(
+        zero_velocity((160, 192, 144), torch.zeros(1)), lambda f: f, reductions=2
+    )
     assert sum(p.numel() for p in network.parameters()) == 3_652_304
 
 
@@ -159,7 +184,9 @@ def test_unfold_looks_at_the_way_back_too():
 
 
 def test_unfold_counts_what_it_repaired_and_what_it_could_not_on_the_way_back():
-    """A flow whose way back folds whatever the velocity: smoothing cannot help, and that is said."""
+    """A flow whose way back folds whatever the velocity: smoothing cannot help, and that
+    is said.
+    """
     torn = torch.zeros(1, 2, 7, 7, dtype=torch.float64)
     torn[0, 0, 3, 3] = 1.5
     velocity = torch.ones_like(torn)
@@ -208,7 +235,9 @@ def test_unfold_smooths_all_knots_of_a_fold():
 
 @pytest.mark.parametrize("sides", [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_unfold_sees_folds_of_every_one_sided_difference(sides):
-    """Where voxel (3, 3) runs over its neighbour on one side only the difference towards that side is negative."""
+    """Where voxel (3, 3) runs over its neighbour on one side only the difference towards that side
+    is negative.
+    """
     displacement = torch.zeros(1, 2, 7, 7, dtype=torch.float64)
     displacement[0, 0, 3, 3] = -1.5 if sides[0] else 1.5
     folded = _folds(displacement, (7, 7))[0, 0]

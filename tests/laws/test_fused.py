@@ -1,4 +1,6 @@
-"""The CPU kernels compute in float32 what torch computes in float64 from the formulas, values and gradients."""
+"""The CPU kernels compute in float32 what torch computes in float64 from the formulas, values and
+gradients.
+"""
 
 import numpy as np
 import pytest
@@ -72,7 +74,9 @@ def test_losses_and_their_gradients_are_those_of_the_formula(name, masked, size)
     )
     nats = 1e-7 if name in INFORMATION else 0  # a small difference of entropies
     assert found[0] == pytest.approx(exact[0], rel=2e-6, abs=nats)
-    torch.testing.assert_close(found[1].double(), exact[1], rtol=0, atol=2e-5 * float(exact[1].abs().max()))
+    torch.testing.assert_close(
+        found[1].double(), exact[1], rtol=0, atol=2e-5 * float(exact[1].abs().max())
+    )
 
 
 def value_and_gradient(loss, moving):
@@ -94,7 +98,8 @@ def test_flat_background_gives_neither_nan_nor_pull():
             # Every intensity is pulled on, and all voxels of one pair of intensities alike.
             assert (gradient[..., 16:] == gradient[0, 0, 0, 0, 16]).all()
         elif name != "ncc-wider-than-the-image":
-            # What cancels there leaves its rounding; the flat image has no slope to carry it into the map.
+            # What cancels there leaves its rounding; the flat image has no slope to carry it into
+            # the map.
             assert gradient[..., 16:].abs().max() < 0.03 * gradient.abs().max(), name
 
 
@@ -138,7 +143,8 @@ def test_pulling_back_and_its_gradients_are_those_of_torch(padding, channels, re
     displacement = (torch.rand(1, 3, *size, generator=random) * 2 - 1) * reach
     outer = torch.rand(1, channels, *size, generator=random)
     found, exact = (
-        pulled(*(t.to(kind) for t in (image, displacement, outer)), padding) for kind in (torch.float32, torch.float64)
+        pulled(*(t.to(kind) for t in (image, displacement, outer)), padding)
+        for kind in (torch.float32, torch.float64)
     )
     for a, b in zip(found, exact, strict=True):
         torch.testing.assert_close(a.double(), b, rtol=0, atol=3e-5)
@@ -180,7 +186,9 @@ def resized_case(coarse, size, reach, channels=1):
 @pytest.mark.parametrize("padding", ["zeros", "border"])
 @pytest.mark.parametrize(("channels", "reach"), [(1, 0.3), (1, 5.0), (3, 1.5)])
 @pytest.mark.parametrize(("coarse", "size"), RESIZED)
-def test_pulling_back_by_a_resized_displacement_is_resizing_and_pulling_back(coarse, size, channels, reach, padding):
+def test_pulling_back_by_a_resized_displacement_is_resizing_and_pulling_back(
+    coarse, size, channels, reach, padding
+):
     image, displacement, outer = resized_case(coarse, size, reach, channels)
     usual = lambda i, u: pull_back(i, resize_displacement(u, size), padding)  # noqa: E731
     exact = moved(usual, *(t.double() for t in (image, displacement, outer)))
@@ -190,7 +198,10 @@ def test_pulling_back_by_a_resized_displacement_is_resizing_and_pulling_back(coa
     ):
         for found, truth in zip(moved(function, image, displacement, outer), exact, strict=True):
             torch.testing.assert_close(
-                found.double(), truth, rtol=0, atol=2e-5 * max(1.0, truth.detach().abs().max().item())
+                found.double(),
+                truth,
+                rtol=0,
+                atol=2e-5 * max(1.0, truth.detach().abs().max().item()),
             )
 
 
@@ -206,14 +217,17 @@ def test_the_derivative_by_a_resized_displacement_is_the_difference_it_makes(pad
     size = (12, 10, 15)
     _, displacement, outer = resized_case((5, 4, 6), size, 0.2)
     slope = torch.tensor([0.03, -0.02, 0.05]).view(3, 1, 1, 1)
-    image = (voxel_centres(size, outer)[0] * slope).sum(0)[None, None]  # linear, so that no step is too long
+    image = (voxel_centres(size, outer)[0] * slope).sum(0)[
+        None, None
+    ]  # linear, so that no step is too long
     displacement = displacement.abs() + 0.1 if padding == "border" else displacement
     inside = torch.zeros_like(outer)
     inside[..., 2:-2, 2:-2, 2:-2] = 1
     outer = outer * inside
     step = torch.rand(displacement.shape, generator=torch.Generator().manual_seed(6)) - 0.5
     ahead, behind = (
-        (pull_back_resized(image, displacement + sign * 0.5 * step, padding).double() * outer).sum() for sign in (1, -1)
+        (pull_back_resized(image, displacement + sign * 0.5 * step, padding).double() * outer).sum()
+        for sign in (1, -1)
     )
     _, gradient = moved(lambda i, u: pull_back_resized(i, u, padding), image, displacement, outer)
     assert float((gradient.double() * step).sum()) == pytest.approx(float(ahead - behind), rel=1e-4)
@@ -232,7 +246,11 @@ def test_the_image_too_has_its_derivative_where_the_displacement_is_resized():
     image, displacement, outer = resized_case((5, 4, 7), (11, 8, 14), 2.0)
     found, exact = (
         torch.autograd.grad(
-            (pull_back_resized(i := image.to(kind).requires_grad_(), displacement.to(kind)) * outer).sum(), i
+            (
+                pull_back_resized(i := image.to(kind).requires_grad_(), displacement.to(kind))
+                * outer
+            ).sum(),
+            i,
         )[0]
         for kind in (torch.float32, torch.float64)
     )
@@ -244,7 +262,9 @@ def test_points_that_a_resized_displacement_loses_have_no_value_and_no_derivativ
     image, displacement, outer = resized_case((5, 4, 7), (10, 8, 14), 1.0)
     displacement[0, 1, 2, 1, 3] = lost
     found = moved(pull_back_resized, image, displacement, outer)
-    usual = moved(lambda i, u: pull_back(i, resize_displacement(u, i.shape[2:])), image, displacement, outer)
+    usual = moved(
+        lambda i, u: pull_back(i, resize_displacement(u, i.shape[2:])), image, displacement, outer
+    )
     assert found[0].isnan().sum() > 0
     for a, b in zip(found, usual, strict=True):
         assert torch.equal(a.isnan(), b.isnan())
@@ -253,7 +273,9 @@ def test_points_that_a_resized_displacement_loses_have_no_value_and_no_derivativ
 def test_a_resized_displacement_at_rest_leans_to_no_side():
     image, displacement, outer = resized_case((5, 4, 7), (10, 8, 14), 0.0)
     out, gradient = moved(pull_back_from_rest, image, displacement, outer)
-    _, flipped = moved(pull_back_from_rest, *(t.flip(2, 3, 4) for t in (image, displacement, outer)))
+    _, flipped = moved(
+        pull_back_from_rest, *(t.flip(2, 3, 4) for t in (image, displacement, outer))
+    )
     assert torch.equal(out, image)
     torch.testing.assert_close(-flipped.flip(2, 3, 4), gradient)
 
@@ -288,8 +310,12 @@ def test_averages_are_those_of_scipy(size, kind):
     at = np.arange(-4, 5) / 1.3
     weights = np.exp(-0.5 * at**2) / np.exp(-0.5 * at**2).sum()
     close = {"rtol": 0, "atol": 1e-6 if kind == torch.float32 else 1e-14, "check_dtype": False}
-    torch.testing.assert_close(gaussian(field.to(kind), 1.3), along_every_axis(weights, "nearest"), **close)
-    torch.testing.assert_close(box(field.to(kind), 5), along_every_axis(np.full(5, 0.2), "constant"), **close)
+    torch.testing.assert_close(
+        gaussian(field.to(kind), 1.3), along_every_axis(weights, "nearest"), **close
+    )
+    torch.testing.assert_close(
+        box(field.to(kind), 5), along_every_axis(np.full(5, 0.2), "constant"), **close
+    )
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
@@ -299,7 +325,9 @@ def test_the_gradient_of_an_average_is_its_transpose(name, size, kind):
     field, outer = (field_of(size, knots=2, seed=seed).to(kind).requires_grad_() for seed in (8, 9))
     average = AVERAGES[name](field)
     (transposed,) = torch.autograd.grad(average, field, outer)
-    forward, back = ((a.double() * b.double()).sum().item() for a, b in ((average, outer), (field, transposed)))
+    forward, back = (
+        (a.double() * b.double()).sum().item() for a, b in ((average, outer), (field, transposed))
+    )
     assert forward - back == pytest.approx(0, abs=2e-5 if kind == torch.float32 else 1e-12)
 
 
@@ -315,10 +343,15 @@ PENALTIES = {
 @pytest.mark.parametrize("name", PENALTIES)
 def test_penalties_and_their_gradients_are_those_of_the_formula(name, size):
     field = 0.4 * field_of(size)
-    found, exact = (value_and_gradient(PENALTIES[name], field.to(kind)) for kind in (torch.float32, torch.float64))
+    found, exact = (
+        value_and_gradient(PENALTIES[name], field.to(kind))
+        for kind in (torch.float32, torch.float64)
+    )
     assert exact[1].abs().max() > 0
     assert found[0] == pytest.approx(exact[0], rel=2e-6)
-    torch.testing.assert_close(found[1].double(), exact[1], rtol=0, atol=2e-6 * float(exact[1].abs().max()))
+    torch.testing.assert_close(
+        found[1].double(), exact[1], rtol=0, atol=2e-6 * float(exact[1].abs().max())
+    )
 
 
 def test_a_determinant_that_is_not_a_number_is_seen_by_the_barrier():
@@ -369,7 +402,9 @@ def test_threads_change_nothing():
         with on_threads(threads):
             losses = [value_and_gradient(make(fixed, mask), moving) for make in LOSSES.values()]
             losses += [value_and_gradient(function, field) for function in of_fields]
-            results.append([*losses, moved(pull_back_resized, *resized_case((6, 7, 5), fixed.shape[2:], 3.0))])
+            results.append(
+                [*losses, moved(pull_back_resized, *resized_case((6, 7, 5), fixed.shape[2:], 3.0))]
+            )
     for (value, gradient), (again, same) in zip(*results, strict=True):
         assert torch.equal(torch.as_tensor(value), torch.as_tensor(again))
         assert torch.equal(gradient, same)

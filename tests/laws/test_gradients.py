@@ -15,28 +15,44 @@ EXACT = ("exact", "checkpoint")
 
 def loss(displacement: torch.Tensor) -> torch.Tensor:
     """Some smooth function of a displacement."""
-    weights = torch.linspace(-1, 2, displacement.numel(), dtype=displacement.dtype).view_as(displacement)
+    weights = torch.linspace(-1, 2, displacement.numel(), dtype=displacement.dtype).view_as(
+        displacement
+    )
     return (weights * displacement + 0.5 * displacement**2).sum()
 
 
-def derivative(flow: Flow, velocity: torch.Tensor, direction: torch.Tensor, part=lambda field: field) -> float:
+def derivative(
+    flow: Flow, velocity: torch.Tensor, direction: torch.Tensor, part=lambda field: field
+) -> float:
     """Of the loss of the flow along ``direction``, by the flow's own gradient."""
     leaf = velocity.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(part(flow(leaf))), leaf)
     return float((gradient * direction).sum())
 
 
-def difference(flow: Flow, velocity: torch.Tensor, direction: torch.Tensor, by: float = 1e-5) -> float:
+def difference(
+    flow: Flow, velocity: torch.Tensor, direction: torch.Tensor, by: float = 1e-5
+) -> float:
     """The same by central differences."""
-    return float(loss(flow(velocity + by * direction)) - loss(flow(velocity - by * direction))) / (2 * by)
+    return float(loss(flow(velocity + by * direction)) - loss(flow(velocity - by * direction))) / (
+        2 * by
+    )
 
 
 @pytest.mark.parametrize("fixed_border", [False, True])
 @pytest.mark.parametrize(
     ("solver", "size", "knots"),
     [
-        *[(solver, size, 1) for solver in ("exponential", *TABLEAUS) for size in ((9, 8), (6, 5, 7))],
-        *[(solver, size, knots) for solver in TABLEAUS for size, knots in (((9, 8), 3), ((6, 5, 7), 2))],
+        *[
+            (solver, size, 1)
+            for solver in ("exponential", *TABLEAUS)
+            for size in ((9, 8), (6, 5, 7))
+        ],
+        *[
+            (solver, size, knots)
+            for solver in TABLEAUS
+            for size, knots in (((9, 8), 3), ((6, 5, 7), 2))
+        ],
     ],
 )
 def test_exact_and_checkpointed_gradients_are_finite_differences(solver, size, knots, fixed_border):
@@ -58,37 +74,56 @@ def test_every_component_of_the_gradient():
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize("tableau", TABLEAUS.values(), ids=TABLEAUS)
 def test_the_adjoint_converges_with_the_order_of_its_solver(tableau, dimensions):
-    """Its derivative of a linear flow along a linear direction, both of which interpolation takes as they are."""
+    """Its derivative of a linear flow along a linear direction, both of which interpolation takes
+    as they are.
+    """
     velocity, direction = linear_velocity(dimensions), linear_field(3 * GENERATORS[dimensions][1])
     truth = derivative(Flow("rk4", 64, 1 / 64, "exact"), velocity, direction, inner)
     steps = np.array([4, 8, 16, 32])
-    found = [derivative(Flow(tableau.name, n, 1 / n, "adjoint"), velocity, direction, inner) for n in steps.tolist()]
+    found = [
+        derivative(Flow(tableau.name, n, 1 / n, "adjoint"), velocity, direction, inner)
+        for n in steps.tolist()
+    ]
     slope = np.polyfit(np.log(1 / steps), np.log(np.abs(np.array(found) - truth)), 1)[0]
     assert abs(slope - tableau.order) < 0.15
 
 
 @pytest.mark.parametrize("tableau", TABLEAUS.values(), ids=TABLEAUS)
 def test_the_adjoint_nears_the_exact_gradient_in_time_dependent_flows(tableau):
-    """At least with the order of the solver: Heun's errors of both are alike, and their difference falls faster."""
+    """At least with the order of the solver: Heun's errors of both are alike, and their difference
+    falls faster.
+    """
     velocity = linear_velocity(2, knots=2)
     direction = torch.cat([linear_field(generator) for generator in 3 * GENERATORS[2][::-1]])
     steps = np.array([4, 8, 16, 32])
-    flows = [[Flow(tableau.name, n, 1 / n, gradient) for gradient in ("exact", "adjoint")] for n in steps.tolist()]
-    gaps = [abs(np.diff([derivative(flow, velocity, direction, inner) for flow in pair])[0]) for pair in flows]
+    flows = [
+        [Flow(tableau.name, n, 1 / n, gradient) for gradient in ("exact", "adjoint")]
+        for n in steps.tolist()
+    ]
+    gaps = [
+        abs(np.diff([derivative(flow, velocity, direction, inner) for flow in pair])[0])
+        for pair in flows
+    ]
     assert np.polyfit(np.log(1 / steps), np.log(gaps), 1)[0] > tableau.order - 0.15
 
 
 @pytest.mark.parametrize(("size", "knots"), [((12, 13), 1), ((9, 8, 10), 2)])
 def test_the_adjoint_is_the_finite_difference_when_steps_are_many(size, knots):
-    """To a thousandth: what is left are the kinks of linear interpolation, which a step does not stop at."""
+    """To a thousandth: what is left are the kinks of linear interpolation, which a step does not
+    stop at.
+    """
     velocity = smooth_velocity(size, scale=1.5, seed=4, knots=knots, fading=False)
     direction = smooth_velocity(size, scale=1.0, seed=5, knots=knots, fading=False)
     flow = Flow("rk4", 128, 1 / 128, "adjoint")
-    assert derivative(flow, velocity, direction) == pytest.approx(difference(flow, velocity, direction), rel=1e-3)
+    assert derivative(flow, velocity, direction) == pytest.approx(
+        difference(flow, velocity, direction), rel=1e-3
+    )
 
 
 def test_the_adjoint_of_one_euler_step_is_evaluated_at_its_end():
-    """As in NODEO's code: the exact gradient would be h everywhere, this one is spread by where points arrived."""
+    """As in NODEO's code: the exact gradient would be h everywhere, this one is spread by where
+    points arrived.
+    """
     velocity = smooth_velocity((9, 8), scale=1.5, fading=False)
     flow, leaf = Flow("euler", 1, 0.4, "adjoint"), velocity.clone().requires_grad_()
     (found,) = torch.autograd.grad(flow(leaf).sum(), leaf)
@@ -108,9 +143,14 @@ def bytes_kept(gradient: str, steps: int) -> int:
 
 
 def test_memory_grows_with_steps_only_where_it_must():
-    """In displacements: none a step under the adjoint, one a step checkpointed, many a step otherwise."""
+    """In displacements: none a step under the adjoint, one a step checkpointed, many a step
+    otherwise.
+    """
     displacement = 20**3 * 3 * 8
-    growth = {g: (bytes_kept(g, 9) - bytes_kept(g, 1)) / 8 / displacement for g in ("exact", "checkpoint", "adjoint")}
+    growth = {
+        g: (bytes_kept(g, 9) - bytes_kept(g, 1)) / 8 / displacement
+        for g in ("exact", "checkpoint", "adjoint")
+    }
     assert growth["adjoint"] == 0
     assert growth["checkpoint"] == pytest.approx(1, abs=0.05)
     assert growth["exact"] > 4

@@ -1,4 +1,5 @@
-"""MIND in half precision: nearly the value and the gradient of double precision, whatever the image's intensities.
+"""MIND in half precision: nearly the value and the gradient of double precision, whatever the
+image's intensities.
 
 In planes: a CPU averages over windows of volumes in single and double precision only.
 """
@@ -13,18 +14,26 @@ from diffeode.descriptors.mind import mind, mind_ssc
 from diffeode.losses.half_precision import half_precision_difference
 from diffeode.losses.similarity import Warped, descriptor_similarity
 
-FORMS = {"ssc": partial(mind_ssc, radius=1, dilation=2), "mind": partial(mind, radius=1, dilation=1)}
+FORMS = {
+    "ssc": partial(mind_ssc, radius=1, dilation=2),
+    "mind": partial(mind, radius=1, dilation=1),
+}
 
 
 @pytest.fixture(scope="module")
 def planes(data_root) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """T2w and T1w of a newborn, in [0, 1], and the brain mask, ``(1, 1, X, Y)`` in double precision."""
+    """T2w and T1w of a newborn, in [0, 1], and the brain mask, ``(1, 1, X, Y)`` in double
+    precision.
+    """
     anat = data_root / "albert" / "sub-01" / "anat"
     t2w, t1w, labels = (
-        torch.from_numpy(nibabel.load(anat / f"sub-01_{kind}.nii.gz").get_fdata()) for kind in ("T2w", "T1w", "dseg")
+        torch.from_numpy(nibabel.load(anat / f"sub-01_{kind}.nii.gz").get_fdata())
+        for kind in ("T2w", "T1w", "dseg")
     )
     middle = labels.shape[2] // 2
-    t2w, t1w, mask = (image[None, None, :, :, middle] for image in (t2w, t1w, (labels > 0).double()))
+    t2w, t1w, mask = (
+        image[None, None, :, :, middle] for image in (t2w, t1w, (labels > 0).double())
+    )
     return t2w / t2w.max(), t1w / t1w.max(), mask
 
 
@@ -46,7 +55,9 @@ def test_nearly_the_value_and_the_gradient_of_double_precision(planes, form, mas
     fixed, moving, mask = planes
     mask = mask if masked else None
     expected, slope = value_and_gradient(in_double_precision(FORMS[form], fixed, mask), moving)
-    found = half_precision_difference(partial(FORMS[form], dtype=torch.half), fixed * brightness, mask)
+    found = half_precision_difference(
+        partial(FORMS[form], dtype=torch.half), fixed * brightness, mask
+    )
     value, found_slope = value_and_gradient(found, moving * brightness)
     assert value.dtype == found_slope.dtype == torch.float64
     assert 0 < abs(value / expected - 1) < 2e-4

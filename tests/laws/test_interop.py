@@ -1,7 +1,8 @@
-"""Our files mean the same to ANTs and to SimpleITK as to us, on a real scan at its native resolution.
+"""Our files mean the same to ANTs and to SimpleITK as to us, on a real scan at its native
+resolution.
 
-The map is a smooth deformation of up to 6 mm followed by a far from trivial affine, on the scan's own axes (LAS, a
-newborn) and on oblique ones with anisotropic voxels.
+The map is a smooth deformation of up to 6 mm followed by a far from trivial affine, on the scan's
+own axes (LAS, a newborn) and on oblique ones with anisotropic voxels.
 """
 
 from dataclasses import dataclass
@@ -17,12 +18,23 @@ from scipy.spatial.transform import Rotation
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
-from diffeode.geometry.transform import Affine, DisplacementField, densify, invert, warp_image, warp_labels
+from diffeode.geometry.transform import (
+    Affine,
+    DisplacementField,
+    densify,
+    invert,
+    warp_image,
+    warp_labels,
+)
 from diffeode.programs.ants_bridge import load_ants
 
 SAME_LABELS = 0.999
 SAME_INTENSITY = 1e-3
-AFFINE = Affine(np.array([[1.06, 0.08, -0.03, 4.0], [-0.05, 0.93, 0.06, -6.5], [0.02, -0.04, 1.1, 3.0], [0, 0, 0, 1]]))
+AFFINE = Affine(
+    np.array(
+        [[1.06, 0.08, -0.03, 4.0], [-0.05, 0.93, 0.06, -6.5], [0.02, -0.04, 1.1, 3.0], [0, 0, 0, 1]]
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -38,10 +50,15 @@ class Files:
 
     def ours(self, which):
         transform, grid = self.map_and_grid(which)
-        return warp_image(self.image, transform, grid).data, warp_labels(self.labels, transform, grid).data
+        return warp_image(self.image, transform, grid).data, warp_labels(
+            self.labels, transform, grid
+        ).data
 
     def map_and_grid(self, which):
-        return {"warp": (self.warp, self.fixed_grid), "inverse_warp": (self.inverse_warp, self.image.grid)}[which]
+        return {
+            "warp": (self.warp, self.fixed_grid),
+            "inverse_warp": (self.inverse_warp, self.image.grid),
+        }[which]
 
     def path(self, name):
         return str(self.folder / f"{name}.nii.gz")
@@ -70,7 +87,10 @@ def smooth_map(grid: Grid, size_mm: float) -> DisplacementField:
 @pytest.fixture(scope="module", params=[las, oblique])
 def files(request, data_root, tmp_path_factory) -> Files:
     anat = data_root / "albert" / "sub-01" / "anat"
-    scan, dseg = io.read_image(anat / "sub-01_T1w.nii.gz"), io.read_labels(anat / "sub-01_dseg.nii.gz")
+    scan, dseg = (
+        io.read_image(anat / "sub-01_T1w.nii.gz"),
+        io.read_labels(anat / "sub-01_dseg.nii.gz"),
+    )
     grid = request.param(scan.grid)
     image, labels = Image(scan.data, grid), Labels(dseg.data, grid)
     fixed_grid = grid.crop(np.array([3, 5, 7]), np.array(grid.shape) - [2, 0, 4])
@@ -100,7 +120,9 @@ def by_ants(files: Files, which: str):
 def by_simpleitk(files: Files, which: str):
     """The same by SimpleITK's ``DisplacementFieldTransform``."""
     reference = sitk.ReadImage(files.path("fixed" if which == "warp" else "image"))
-    warp = sitk.DisplacementFieldTransform(sitk.ReadImage(files.path(which), sitk.sitkVectorFloat64))
+    warp = sitk.DisplacementFieldTransform(
+        sitk.ReadImage(files.path(which), sitk.sitkVectorFloat64)
+    )
     image, labels = sitk.ReadImage(files.path("image")), sitk.ReadImage(files.path("labels"))
     resampled = (
         sitk.Resample(image, reference, warp, sitk.sitkLinear, 0.0),
@@ -136,7 +158,9 @@ def points_inside(grid, points_mm):
 
 
 def test_the_map_is_not_a_trivial_one(files):
-    """The comparison would not notice a flipped axis or a transposed matrix if the labels hardly moved."""
+    """The comparison would not notice a flipped axis or a transposed matrix if the labels hardly
+    moved.
+    """
     unmoved = warp_labels(files.labels, Affine(), files.fixed_grid).data
     _, moved = ours(files, "warp")
     assert (unmoved == moved).mean() < 0.9
@@ -170,12 +194,16 @@ def test_affine_file_sends_points_where_ours_does(tmp_path, tool):
 
 
 def test_ants_own_warp_file_means_to_us_what_it_means_to_ants(files, tmp_path):
-    """A field that ANTs wrote, not we: a silent change of sign on both sides of our own files would show here."""
+    """A field that ANTs wrote, not we: a silent change of sign on both sides of our own files would
+    show here.
+    """
     ants = load_ants(threads=1)
     reference = ants.image_read(files.path("fixed"))
     vectors = np.zeros((*reference.shape, 3), np.float32)
     vectors[..., :] = (3.0, -5.0, 8.0)
-    written = ants.from_numpy(vectors, reference.origin, reference.spacing, reference.direction, has_components=True)
+    written = ants.from_numpy(
+        vectors, reference.origin, reference.spacing, reference.direction, has_components=True
+    )
     ants.image_write(written, str(tmp_path / "theirs.nii.gz"))
     warp = io.read_displacement(tmp_path / "theirs.nii.gz")
     np.testing.assert_allclose(warp.displacement_mm[4, 5, 6], (-3.0, 5.0, 8.0))

@@ -1,4 +1,6 @@
-"""Laws of the Jacobian determinants: identity, linear maps, known folds, and independence of how the grid is stored."""
+"""Laws of the Jacobian determinants: identity, linear maps, known folds, and independence of how
+the grid is stored.
+"""
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ SHAPE = (11, 13, 12)
 
 def rotation(degrees: float) -> np.ndarray:
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array(
+        [[1, 0, 0], [0, c, -s], [0, s, c]]
+    )
 
 
 def grid_with(linear: np.ndarray, shape: tuple[int, int, int] = SHAPE) -> Grid:
@@ -50,13 +54,17 @@ def affine(linear: np.ndarray, shift=(0.0, 0.0, 0.0)) -> Affine:
 
 
 def voxel_field(displacement_vox: np.ndarray) -> DisplacementField:
-    return DisplacementField(displacement_vox.astype(np.float32), Grid(displacement_vox.shape[:3], np.eye(4)))
+    return DisplacementField(
+        displacement_vox.astype(np.float32), Grid(displacement_vox.shape[:3], np.eye(4))
+    )
 
 
 def smooth_field(grid: Grid, amplitude_mm: float, seed: int = 0) -> DisplacementField:
     noise = np.random.default_rng(seed).normal(size=(*grid.shape, 3))
     smooth = ndimage.gaussian_filter(noise, (1.5, 1.5, 1.5, 0))
-    return DisplacementField((amplitude_mm * smooth / np.abs(smooth).max()).astype(np.float32), grid)
+    return DisplacementField(
+        (amplitude_mm * smooth / np.abs(smooth).max()).astype(np.float32), grid
+    )
 
 
 def whole(field: DisplacementField) -> np.ndarray:
@@ -98,7 +106,9 @@ def test_the_affine_alignment_does_not_count(grid):
     )
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
     np.testing.assert_allclose(
-        jacobian_determinant(whole_map) / np.linalg.det(LINEAR), jacobian_determinant(whole_map, alignment), rtol=1e-4
+        jacobian_determinant(whole_map) / np.linalg.det(LINEAR),
+        jacobian_determinant(whole_map, alignment),
+        rtol=1e-4,
     )
 
 
@@ -122,9 +132,11 @@ def test_a_checkerboard_folds_where_central_differences_see_nothing():
     ("shift_vox", "lost_voxels"),
     [
         (0.9, 0.0),
-        # its four forward differences and the four backward ones of the voxel it passes are -0.5 each
+        # its four forward differences and the four backward ones of the voxel it passes are -0.5
+        # each
         (1.5, 8 * 0.5 / 12),
-        # beyond two voxels the middle tetrahedra of the four cubes ahead turn over too, by 2.5 - 2 each
+        # beyond two voxels the middle tetrahedra of the four cubes ahead turn over too, by 2.5 - 2
+        # each
         (2.5, (8 * 1.5 + 4 * 0.5) / 12),
     ],
 )
@@ -135,7 +147,9 @@ def test_volume_lost_by_one_voxel_pushed_past_its_neighbour(shift_vox, lost_voxe
     metrics = jacobian_metrics(field, whole(field))
     inside = np.prod(np.array(SHAPE) - 2)
     assert metrics["ndv_percent"] == pytest.approx(100 * lost_voxels / inside, abs=1e-6)
-    assert metrics["folds_onesided_percent"] == pytest.approx(100 * (2 if lost_voxels else 0) / inside)
+    assert metrics["folds_onesided_percent"] == pytest.approx(
+        100 * (2 if lost_voxels else 0) / inside
+    )
 
 
 def test_a_mirrored_and_shrunken_map_loses_its_whole_volume():
@@ -151,14 +165,18 @@ def test_a_mirrored_and_shrunken_map_loses_its_whole_volume():
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_determinant_of_exactly_zero_folds_and_loses_no_volume(axis):
-    """The whole grid is pressed onto a sheet: orientation is lost, and no volume is turned inside out."""
+    """The whole grid is pressed onto a sheet: orientation is lost, and no volume is turned inside
+    out.
+    """
     displacement = np.zeros((*SHAPE, 3))
     displacement[..., axis] = -np.indices(SHAPE)[axis]
     field = voxel_field(displacement)
     metrics = jacobian_metrics(field, whole(field))
     assert (jacobian_determinant(field)[1:-1, 1:-1, 1:-1] == 0).all()
     assert {name for name, value in metrics.items() if value == 100} == {
-        f"folds_{kind}{where}_percent" for kind in ("central", "onesided") for where in ("", "_grid")
+        f"folds_{kind}{where}_percent"
+        for kind in ("central", "onesided")
+        for where in ("", "_grid")
     }
     assert metrics["ndv_percent"] == metrics["min_jacobian"] == 0
     assert np.isnan(metrics["sdlogj"])
@@ -192,8 +210,16 @@ def test_folds_outside_the_brain_count_only_in_the_grid():
     displacement, mask = np.zeros((*SHAPE, 3)), np.zeros(SHAPE, dtype=bool)
     displacement[2, 3, 3, 0] = 2.5
     mask[5:, :, :] = True
-    metrics, inside = jacobian_metrics(voxel_field(displacement), mask), np.prod(np.array(SHAPE) - 2)
-    assert metrics["folds_onesided_percent"] == metrics["folds_central_percent"] == metrics["ndv_percent"] == 0
+    metrics, inside = (
+        jacobian_metrics(voxel_field(displacement), mask),
+        np.prod(np.array(SHAPE) - 2),
+    )
+    assert (
+        metrics["folds_onesided_percent"]
+        == metrics["folds_central_percent"]
+        == metrics["ndv_percent"]
+        == 0
+    )
     assert metrics["min_jacobian"] == 1
     assert metrics["folds_central_grid_percent"] == pytest.approx(100 / inside)
     assert metrics["folds_onesided_grid_percent"] == pytest.approx(200 / inside)

@@ -1,4 +1,6 @@
-"""The learned descriptor, its training's contrasts and its loss, against definitions written out; one door for all."""
+"""The learned descriptor, its training's contrasts and its loss, against definitions written out;
+one door for all.
+"""
 
 import itertools
 import math
@@ -30,7 +32,12 @@ def descriptor(seed=0) -> LearnedDescriptor:
 
 def written(path, seed=0, **changes) -> str:
     network = descriptor(seed)
-    about = {"architecture": ARCHITECTURE, "version": VERSION, "configuration": {"network": SMALL}, **changes}
+    about = {
+        "architecture": ARCHITECTURE,
+        "version": VERSION,
+        "configuration": {"network": SMALL},
+        **changes,
+    }
     write_checkpoint(path, network.state_dict(), About(**about))
     return str(path)
 
@@ -39,7 +46,7 @@ def volume(size=(11, 9, 10), seed=1, **kind):
     return torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(seed), **kind)
 
 
-# ------------------------------------------------------------------------------------------------ tokens
+# ------------------------------------------------------------------------------------------- tokens
 
 
 @pytest.mark.parametrize("size", [(16, 16, 16), (11, 9, 13), (7, 5, 3), (1, 2, 17)])
@@ -50,10 +57,15 @@ def test_any_size_keeps_its_size_and_tokens_have_length_one(size):
 
 
 def test_tokens_are_self_similarity_of_features_voxel_by_voxel():
-    features = torch.randn(1, 3, 3, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    features = torch.randn(
+        1, 3, 3, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
+    )
     found = tokens(features)[0]
-    expected = np.stack([token_at(features[0].numpy(), place) for place in np.ndindex(3, 4, 3)], axis=1)
-    # the order of channels is the descriptor's own, the same at every voxel: compared sorted, dilation by dilation
+    expected = np.stack(
+        [token_at(features[0].numpy(), place) for place in np.ndindex(3, 4, 3)], axis=1
+    )
+    # the order of channels is the descriptor's own, the same at every voxel: compared sorted,
+    # dilation by dilation
     order = np.sort
     for half in (slice(0, 12), slice(12, 24)):
         mine = order(found[half].reshape(12, -1).numpy(), axis=0)
@@ -61,8 +73,12 @@ def test_tokens_are_self_similarity_of_features_voxel_by_voxel():
 
 
 def token_at(features, place):
-    """24 numbers from the definition: 12 edge-sharing pairs at distance 1 and at 2, borders continued."""
-    spread = {d: [pair_distances(features, x, d) for x in np.ndindex(features.shape[1:])] for d in (1, 2)}
+    """24 numbers from the definition: 12 edge-sharing pairs at distance 1 and at 2, borders
+    continued.
+    """
+    spread = {
+        d: [pair_distances(features, x, d) for x in np.ndindex(features.shape[1:])] for d in (1, 2)
+    }
     index = np.ravel_multi_index(place, features.shape[1:])
     parts = []
     for d in (1, 2):
@@ -75,8 +91,14 @@ def token_at(features, place):
 
 
 def pair_distances(features, place, dilation):
-    neighbours = [sign * dilation * np.eye(3, dtype=int)[axis] for axis in range(3) for sign in (-1, 1)]
-    pairs = [(a, b) for a, b in itertools.combinations(neighbours, 2) if ((a - b) ** 2).sum() == 2 * dilation**2]
+    neighbours = [
+        sign * dilation * np.eye(3, dtype=int)[axis] for axis in range(3) for sign in (-1, 1)
+    ]
+    pairs = [
+        (a, b)
+        for a, b in itertools.combinations(neighbours, 2)
+        if ((a - b) ** 2).sum() == 2 * dilation**2
+    ]
     limits = np.array(features.shape[1:]) - 1
 
     def at(offset):
@@ -87,7 +109,9 @@ def pair_distances(features, place, dilation):
 
 def test_moving_the_image_by_a_multiple_of_eight_moves_the_tokens():
     image = torch.zeros(1, 1, 152, 16, 16, dtype=torch.float64)
-    image[..., 64:80, 4:12, 4:12] = volume((16, 8, 8))  # the border is farther than the network sees
+    image[..., 64:80, 4:12, 4:12] = volume(
+        (16, 8, 8)
+    )  # the border is farther than the network sees
     moved = torch.roll(image, 8, dims=2)
     network = descriptor().double()
     assert network(moved)[:, :, 72:88] == pytest.approx(network(image)[:, :, 64:80], abs=1e-9)
@@ -123,7 +147,7 @@ def test_images_of_one_axis_are_refused():
         descriptor()(torch.rand(1, 1, 8))
 
 
-# ------------------------------------------------------------------------------------------------ contrasts
+# ---------------------------------------------------------------------------------------- contrasts
 
 
 def test_a_bezier_curve_against_its_casteljau_construction():
@@ -165,7 +189,7 @@ def test_synthetic_contrasts_follow_the_labels_and_differ():
     assert not np.allclose(first, second)
 
 
-# ------------------------------------------------------------------------------------------------ the loss
+# ----------------------------------------------------------------------------------------- the loss
 
 
 def test_info_nce_by_hand():
@@ -174,10 +198,11 @@ def test_info_nce_by_hand():
     root = 1 / math.sqrt(2)
     rows = [(1, (1, root)), (root, (0, root))]
     columns = [(1, (1, 0)), (root, (root, root))]
-    expected = np.mean(
-        [[-math.log(math.exp(own / 0.05) / sum(math.exp(c / 0.05) for c in all_)) for own, all_ in side]
-         for side in (rows, columns)]
-    )  # fmt: skip
+
+    def loss(own, others):
+        return -math.log(math.exp(own / 0.05) / sum(math.exp(c / 0.05) for c in others))
+
+    expected = np.mean([[loss(*pair) for pair in side] for side in (rows, columns)])
     assert info_nce(a, b, 0.05).item() == pytest.approx(expected, abs=1e-12)
     assert info_nce(a, b, 0.05).item() == pytest.approx(info_nce(b, a, 0.05).item(), abs=1e-12)
 
@@ -197,7 +222,7 @@ def test_retrieval_counts_the_nearest_and_shares_ties():
     assert retrieval(a, torch.zeros(4, 1)) == 0.25
 
 
-# ------------------------------------------------------------------------------------------------ one door
+# ----------------------------------------------------------------------------------------- one door
 
 
 @pytest.mark.parametrize("name", sorted(set(descriptor_names()) - {"learned"}))
@@ -231,7 +256,9 @@ def test_a_users_module_goes_through_the_same_door(mode):
     similarity = descriptor_similarity(module, fixed, moving if mode == "warped" else None)
     still = torch.zeros(1, 3, 11, 9, 10, requires_grad=True)
     found = similarity(Warped(moving, still))
-    assert found.item() == pytest.approx(((module(fixed) - module(moving)) ** 2).mean().item(), rel=1e-4)
+    assert found.item() == pytest.approx(
+        ((module(fixed) - module(moving)) ** 2).mean().item(), rel=1e-4
+    )
     found.backward()
     assert still.grad.abs().max() > 0
 
@@ -242,7 +269,8 @@ def test_a_registration_by_a_descriptor_of_its_name(name):
     image[..., 4:11, 5:11, 5:11] = 1
     moved = torch.roll(image, 1, dims=2)
     method = neural_ode(
-        {"similarity": {"descriptor": {"kind": name}}, "penalties.gradient.weight": 0.01}, levels((1,), (15,))
+        {"similarity": {"descriptor": {"kind": name}}, "penalties.gradient.weight": 0.01},
+        levels((1,), (15,)),
     )
     trace = method.velocity_between(image, moved, (1, 1, 1)).trace
     assert trace[-1]["descriptor"] < 0.7 * trace[0]["descriptor"]
@@ -253,12 +281,14 @@ def test_orientation_is_blind_to_the_sign_of_contrast():
     assert gradient_orientation(1 - image) == pytest.approx(gradient_orientation(image), abs=1e-6)
 
 
-# ------------------------------------------------------------------------------------------------ bad input
+# ---------------------------------------------------------------------------------------- bad input
 
 
 def test_weights_of_another_kind_are_one_sentence(tmp_path):
     cases = {
-        "of voxelmorph version 1, not of": written(tmp_path / "a.safetensors", architecture="voxelmorph"),
+        "of voxelmorph version 1, not of": written(
+            tmp_path / "a.safetensors", architecture="voxelmorph"
+        ),
         "of diffeode-descriptor version 9, not of": written(tmp_path / "b.safetensors", version=9),
         "no descriptor weights 'sinthetic'": "sinthetic",
         "no descriptor weights": str(tmp_path / "absent.safetensors"),

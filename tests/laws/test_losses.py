@@ -46,7 +46,9 @@ def bounded(variance: np.ndarray) -> np.ndarray:
 
 
 def plain_mind_by_loops(image: np.ndarray, radius: int, dilation: int) -> np.ndarray:
-    """The definition: the voxel's patch against its neighbour's, neighbours - before + along each axis."""
+    """The definition: the voxel's patch against its neighbour's, neighbours - before + along each
+    axis.
+    """
     size = np.array(image.shape)
     neighbours = [sign * unit for unit in np.eye(len(size), dtype=int) for sign in (-1, 1)]
     patch = [np.array(p) for p in itertools.product(range(-radius, radius + 1), repeat=len(size))]
@@ -57,18 +59,24 @@ def plain_mind_by_loops(image: np.ndarray, radius: int, dilation: int) -> np.nda
     distances = np.zeros((len(neighbours), *size))
     for k, neighbour in enumerate(neighbours):
         for x in np.ndindex(*size):
-            distances[(k, *x)] = np.mean([(value(x + p) - value(x + p + dilation * neighbour)) ** 2 for p in patch])
+            distances[(k, *x)] = np.mean(
+                [(value(x + p) - value(x + p + dilation * neighbour)) ** 2 for p in patch]
+            )
     return np.exp(-(distances - distances.min(0)) / bounded(distances.mean(0)))
 
 
-@pytest.mark.parametrize(("size", "radius", "dilation"), [((6, 5, 4), 1, 2), ((4, 5, 5), 0, 1), ((7, 6), 2, 1)])
+@pytest.mark.parametrize(
+    ("size", "radius", "dilation"), [((6, 5, 4), 1, 2), ((4, 5, 5), 0, 1), ((7, 6), 2, 1)]
+)
 def test_plain_mind_is_its_definition(size, radius, dilation):
     image = np.random.default_rng(0).random(size)
     found = mind(torch.from_numpy(image)[None, None], radius, dilation)[0].numpy()
     np.testing.assert_allclose(found, plain_mind_by_loops(image, radius, dilation), atol=1e-10)
 
 
-@pytest.mark.parametrize(("size", "radius", "dilation"), [((6, 5, 4), 1, 2), ((4, 5, 5), 2, 1), ((7, 6), 1, 2)])
+@pytest.mark.parametrize(
+    ("size", "radius", "dilation"), [((6, 5, 4), 1, 2), ((4, 5, 5), 2, 1), ((7, 6), 1, 2)]
+)
 def test_mind_ssc_is_its_definition(size, radius, dilation):
     image = np.random.default_rng(0).random(size)
     found = mind_ssc(torch.from_numpy(image)[None, None], radius, dilation)[0].numpy()
@@ -107,7 +115,9 @@ def test_mind_ssc_gradient_against_finite_differences():
 
 @pytest.mark.parametrize("squared", [True, False])
 def test_local_correlation_of_one_window_is_one_minus_numpys(squared):
-    """Of the middle window alone; contrasts of 100 leave nothing of the texture that all windows share."""
+    """Of the middle window alone; contrasts of 100 leave nothing of the texture that all windows
+    share.
+    """
     fixed, noise = (100 * torch.rand(2, 1, 1, 9, 9, 9, dtype=DOUBLE)).unbind()
     moving = fixed + noise
     window = (0, 0, *[slice(2, 7)] * 3)
@@ -120,20 +130,32 @@ def test_local_correlation_of_one_window_is_one_minus_numpys(squared):
 
 
 def test_means_of_windows_are_exact_in_single_precision():
-    """Variances below a millionth are told from 0, so means must not err by the rounding of long sums."""
+    """Variances below a millionth are told from 0, so means must not err by the rounding of long
+    sums.
+    """
     image = torch.rand(1, 1, 150, 9, 140, generator=torch.Generator().manual_seed(3))
     image[:, :, 40:, :, 30:90] = 0
     assert (window_mean(image, 7) - window_mean(image.double(), 7)).abs().max() < 3e-7
 
 
-def ncc_by_loops(fixed: np.ndarray, moving: np.ndarray, window: int, power: int, mask: np.ndarray) -> float:
-    """Correlation in the window around every voxel, as much of it as lies in the image, with the shared texture."""
+def ncc_by_loops(
+    fixed: np.ndarray, moving: np.ndarray, window: int, power: int, mask: np.ndarray
+) -> float:
+    """Correlation in the window around every voxel, as much of it as lies in the image, with the
+    shared texture.
+    """
     total, texture = 0.0, 1e-4
     for x in np.ndindex(*fixed.shape):
         around = tuple(slice(max(0, i - window // 2), i + window // 2 + 1) for i in x)
-        (variance_f, cross), (_, variance_m) = np.cov(fixed[around].ravel(), moving[around].ravel(), bias=True)
+        (variance_f, cross), (_, variance_m) = np.cov(
+            fixed[around].ravel(), moving[around].ravel(), bias=True
+        )
         cross = abs(cross) if power == 2 else cross
-        total += mask[x] * ((cross + texture) / np.sqrt((variance_f + texture) * (variance_m + texture))) ** power
+        total += (
+            mask[x]
+            * ((cross + texture) / np.sqrt((variance_f + texture) * (variance_m + texture)))
+            ** power
+        )
     return 1 - total / mask.sum()
 
 
@@ -145,13 +167,19 @@ def test_local_correlation_is_its_definition_under_a_mask(size, squared):
     mask[mask < 0.3] = 0
     tensors = [torch.from_numpy(a)[None, None] for a in (fixed, moving, mask)]
     found = float(local_correlation_to(tensors[0], 3, squared, tensors[2])(tensors[1]))
-    assert found == pytest.approx(ncc_by_loops(fixed, moving, 3, 2 if squared else 1, mask), abs=1e-9)
+    assert found == pytest.approx(
+        ncc_by_loops(fixed, moving, 3, 2 if squared else 1, mask), abs=1e-9
+    )
 
 
 def test_unsquared_ncc_tells_a_contrast_from_its_inverse():
     image = torch.rand(1, 1, 9, 9, 9, dtype=DOUBLE)
-    assert float(local_correlation_to(image, 5, squared=False)(2 * image)) == pytest.approx(0, abs=1e-3)
-    assert float(local_correlation_to(image, 5, squared=False)(1 - image)) == pytest.approx(2, abs=5e-3)
+    assert float(local_correlation_to(image, 5, squared=False)(2 * image)) == pytest.approx(
+        0, abs=1e-3
+    )
+    assert float(local_correlation_to(image, 5, squared=False)(1 - image)) == pytest.approx(
+        2, abs=5e-3
+    )
 
 
 @pytest.mark.parametrize("gain", [1.0, -2.0])
@@ -172,15 +200,21 @@ def test_no_image_correlates_better_with_an_image_than_itself(squared):
 
 def test_a_flat_window_has_nothing_in_common_with_texture():
     flat = torch.zeros(1, 1, 12, 12, 12)
-    assert float(local_correlation_to(flat, 5)(torch.rand(1, 1, 12, 12, 12))) == pytest.approx(1.0, abs=2e-3)
+    assert float(local_correlation_to(flat, 5)(torch.rand(1, 1, 12, 12, 12))) == pytest.approx(
+        1.0, abs=2e-3
+    )
 
 
 def test_determinant_of_a_linear_map_is_exact():
     matrix = torch.tensor([[0.2, 0.1, 0.0], [-0.3, 0.05, 0.2], [0.1, 0.0, -0.4]], dtype=DOUBLE)
     displacement = torch.einsum("ij,bjxyz->bixyz", matrix, voxel_centres((5, 6, 4), matrix))
-    assert torch.allclose(jacobian_determinant(displacement), torch.linalg.det(torch.eye(3) + matrix))
+    assert torch.allclose(
+        jacobian_determinant(displacement), torch.linalg.det(torch.eye(3) + matrix)
+    )
     plane = torch.einsum("ij,bjxy->bixy", matrix[:2, :2], voxel_centres((5, 6), matrix))
-    assert torch.allclose(jacobian_determinant(plane), torch.linalg.det(torch.eye(2) + matrix[:2, :2]))
+    assert torch.allclose(
+        jacobian_determinant(plane), torch.linalg.det(torch.eye(2) + matrix[:2, :2])
+    )
 
 
 def test_barrier_counts_what_falls_short():
@@ -262,20 +296,32 @@ def squares_by_loops(displacement: np.ndarray, weight: np.ndarray, spacing) -> t
     u = displacement * np.reshape(spacing, (-1, *[1] * d))
 
     def mean(stencil, scale, reach):
-        """Of weighted squares of ``sum c u(x + o) / scale`` where all of ``x .. x + reach`` lies in the image."""
+        """Of weighted squares of ``sum c u(x + o) / scale`` where all of ``x .. x + reach`` lies in
+        the image.
+        """
         squares = []
         for x in np.ndindex(*(np.array(size) - reach)):
             at = [(tuple(x + np.array(o)), c) for o, c in stencil]
-            cells = [tuple(x + np.array(o)) for o, c in stencil if c != -2] if max(reach) < 2 else [at[1][0]]
+            cells = (
+                [tuple(x + np.array(o)) for o, c in stencil if c != -2]
+                if max(reach) < 2
+                else [at[1][0]]
+            )
             value = sum(c * u[(slice(None), *o)] for o, c in at) / scale
             squares.append(np.mean([weight[o] for o in cells]) * (value**2).sum())
         return np.mean(squares)
 
-    gradient = sum(mean([(0 * e, -1), (e, 1)], s, e) for e, s in zip(units, spacing, strict=True)) / d
+    gradient = (
+        sum(mean([(0 * e, -1), (e, 1)], s, e) for e, s in zip(units, spacing, strict=True)) / d
+    )
     bending = 0.0
     for i, j in itertools.product(range(d), repeat=2):
         e, f = units[i], units[j]
-        stencil = [(0 * e, 1), (e, -2), (2 * e, 1)] if i == j else [(0 * e, 1), (e, -1), (f, -1), (e + f, 1)]
+        stencil = (
+            [(0 * e, 1), (e, -2), (2 * e, 1)]
+            if i == j
+            else [(0 * e, 1), (e, -1), (f, -1), (e + f, 1)]
+        )
         bending += mean(stencil, spacing[i] * spacing[j], e + f)
     return gradient, bending
 
@@ -290,4 +336,6 @@ def test_a_weight_map_multiplies_the_squares_where_they_are(size):
     assert float(gradient_magnitude(field, spacing, weights)) == pytest.approx(gradient)
     assert float(bending_energy(field, spacing, weights)) == pytest.approx(bending)
     ones = torch.ones_like(weights)
-    assert float(bending_energy(field, spacing, ones)) == pytest.approx(float(bending_energy(field, spacing)))
+    assert float(bending_energy(field, spacing, ones)) == pytest.approx(
+        float(bending_energy(field, spacing))
+    )

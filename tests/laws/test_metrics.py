@@ -21,7 +21,35 @@ pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning
 
 ISOTROPIC = Grid((64, 64, 64), np.eye(4))
 ANISOTROPIC = Grid((80, 64, 40), np.diag([-0.8, 1.0, 1.6, 1.0]))
-ALBERT_LABELS = [2, 3, 4, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26, 28, 41, 42, 43, 47, 49, 50, 51, 52, 53, 54, 58, 60]
+ALBERT_LABELS = [
+    2,
+    3,
+    4,
+    8,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    26,
+    28,
+    41,
+    42,
+    43,
+    47,
+    49,
+    50,
+    51,
+    52,
+    53,
+    54,
+    58,
+    60,
+]
 
 
 def ball(grid: Grid, radius_mm: float, shift_mm=(0.0, 0.0, 0.0)) -> np.ndarray:
@@ -55,12 +83,16 @@ def lens_dice(radius: float, distance: float) -> float:
 
 
 def shifted_ball_hd95(radius: float, distance: float) -> float:
-    """The cosine to the axis of a shift is uniform over a ball's surface; 95 % of its points are nearer than this."""
+    """The cosine to the axis of a shift is uniform over a ball's surface; 95 % of its points are
+    nearer than this.
+    """
     cosines = np.linspace(-1, 1, 20001)
-    return np.percentile(np.abs(np.sqrt(radius**2 + distance**2 + 2 * radius * distance * cosines) - radius), 95)
+    return np.percentile(
+        np.abs(np.sqrt(radius**2 + distance**2 + 2 * radius * distance * cosines) - radius), 95
+    )
 
 
-# ------------------------------------------------------------------------------------------------ overlap
+# ------------------------------------------------------------------------------------------ overlap
 
 
 @pytest.mark.parametrize("grid", [ISOTROPIC, ANISOTROPIC], ids=["isotropic", "anisotropic"])
@@ -82,10 +114,12 @@ def test_a_label_pushed_off_the_grid_still_counts_zero():
 
 
 def test_indices_follow_the_order_of_the_table_and_leave_strangers_out():
-    np.testing.assert_array_equal(to_indices(np.array([[0, 7], [2, 60]]), np.array([60, 2])), [[0, 0], [2, 1]])
+    np.testing.assert_array_equal(
+        to_indices(np.array([[0, 7], [2, 60]]), np.array([60, 2])), [[0, 0], [2, 1]]
+    )
 
 
-# ------------------------------------------------------------------------------------------------ surfaces
+# ----------------------------------------------------------------------------------------- surfaces
 
 
 @pytest.mark.parametrize("grid", [ISOTROPIC, ANISOTROPIC], ids=["isotropic", "anisotropic"])
@@ -98,7 +132,9 @@ def test_hd95_of_concentric_balls_is_the_difference_of_their_radii(grid):
 def test_hd95_of_two_shifted_balls(grid):
     shift = (3.0, -4.0, 5.0)
     found = hd95_by_label(ball(grid, 18.0), ball(grid, 18.0, shift), 1, grid.spacing)[0]
-    assert found == pytest.approx(shifted_ball_hd95(18.0, np.linalg.norm(shift)), abs=0.6 * grid.spacing.max())
+    assert found == pytest.approx(
+        shifted_ball_hd95(18.0, np.linalg.norm(shift)), abs=0.6 * grid.spacing.max()
+    )
 
 
 def test_hd95_is_in_millimetres_and_zero_for_equal_labels():
@@ -121,12 +157,17 @@ def test_hd95_of_two_plates_is_their_distance_along_the_axis_in_millimetres(axis
 
 
 def test_hd95_looks_from_both_sides():
-    """A speck far off that only one of them has counts whichever it is, and a twentieth is a part of the surface."""
+    """A speck far off that only one of them has counts whichever it is, and a twentieth is a part
+    of the surface.
+    """
     small = np.zeros((60, 20, 20), dtype=np.uint16)
     small[5:9, 8:12, 8:12] = 1
     with_another = small.copy()
     with_another[35:38, 8:11, 8:11] = 1
-    there, back = (hd95_by_label(*pair, 1, np.ones(3))[0] for pair in ((small, with_another), (with_another, small)))
+    there, back = (
+        hd95_by_label(*pair, 1, np.ones(3))[0]
+        for pair in ((small, with_another), (with_another, small))
+    )
     assert there == back
     assert 26 <= there <= 29
 
@@ -142,7 +183,7 @@ def test_hd95_to_nothing_is_not_a_number():
     assert np.isnan(hd95_by_label(a, 2 * a, 3, np.ones(3))).all()
 
 
-# ------------------------------------------------------------------------------------------------ points
+# ------------------------------------------------------------------------------------------- points
 
 
 def test_a_translation_and_its_inverse_are_consistent_and_an_error_is_found_in_full():
@@ -150,12 +191,18 @@ def test_a_translation_and_its_inverse_are_consistent_and_an_error_is_found_in_f
     mask = ball(ISOTROPIC, 15.0) > 0
     warp = densify(translation((2.0, -3.0, 1.0)), ISOTROPIC)
     exact, off = translation((-2.0, 3.0, -1.0)), translation((-1.7, 3.4, -1.0))
-    assert inverse_consistency_mm(warp, densify(exact, moving_grid), mask) == pytest.approx((0, 0), abs=1e-5)
-    assert inverse_consistency_mm(warp, densify(off, moving_grid), mask) == pytest.approx((0.5, 0.5), rel=1e-5)
+    assert inverse_consistency_mm(warp, densify(exact, moving_grid), mask) == pytest.approx(
+        (0, 0), abs=1e-5
+    )
+    assert inverse_consistency_mm(warp, densify(off, moving_grid), mask) == pytest.approx(
+        (0.5, 0.5), rel=1e-5
+    )
 
 
 def test_consistency_is_the_mean_and_the_95th_percentile_of_the_misses_in_the_brain():
-    """The way back misses by the squares of 0 to 100, in 0.01 mm, so that no two summaries agree; outside by more."""
+    """The way back misses by the squares of 0 to 100, in 0.01 mm, so that no two summaries agree;
+    outside by more.
+    """
     grid = Grid((101, 4, 3), np.diag([2.0, 1.0, 3.0, 1.0]))
     back = np.zeros((*grid.shape, 3), dtype=np.float32)
     back[..., 2] = (np.arange(101) ** 2 / 100)[:, None, None]
@@ -172,7 +219,9 @@ def test_consistency_leaves_out_points_beyond_the_inverse():
     back = densify(translation((-40.0, 0.0, 0.0)), ISOTROPIC).displacement_mm.copy()
     back[-1] += 30.0
     mean, p95 = inverse_consistency_mm(warp, DisplacementField(back, ISOTROPIC), mask)
-    assert mean == pytest.approx(np.sqrt(3) * 30 / 24, rel=1e-5)  # one sheet of the 24 that stay inside
+    assert mean == pytest.approx(
+        np.sqrt(3) * 30 / 24, rel=1e-5
+    )  # one sheet of the 24 that stay inside
     assert p95 == pytest.approx(0, abs=1e-5)
     gone = densify(translation((100.0, 0.0, 0.0)), ISOTROPIC)
     assert np.isnan(inverse_consistency_mm(gone, gone, mask)).all()
@@ -186,7 +235,7 @@ def test_landmarks_travel_from_the_fixed_to_the_moving_scan():
     np.testing.assert_allclose(errors, [0.0, 5.0], atol=1e-5)
 
 
-# ------------------------------------------------------------------------------------------------ similarity
+# --------------------------------------------------------------------------------------- similarity
 
 
 def test_mutual_information_of_equal_inverted_independent_and_constant_images():
@@ -202,7 +251,9 @@ def test_mutual_information_of_a_table_by_hand():
     """Half, a quarter and a quarter of the voxels: of 1.5 bits together, 1 and 0.811 bits apart."""
     first, second = np.array([0.1, 0.1, 0.6, 0.6]), np.array([0.2, 0.9, 0.9, 0.9])
     apart = 1 - (0.25 * np.log2(0.25) + 0.75 * np.log2(0.75))
-    assert normalised_mutual_information(first, second, np.ones(4, dtype=bool)) == pytest.approx(apart / 1.5)
+    assert normalised_mutual_information(first, second, np.ones(4, dtype=bool)) == pytest.approx(
+        apart / 1.5
+    )
 
 
 def test_mutual_information_tells_32_intensities_apart():
@@ -223,7 +274,9 @@ def test_mutual_information_of_a_pair_is_taken_over_both_brains():
     ).set_index("metric")["value"]
     expected = normalised_mutual_information(fixed, moving, (fixed > 0) | (moving > 0))
     assert found["nmi"] == pytest.approx(expected)
-    assert found["nmi"] != pytest.approx(normalised_mutual_information(fixed, moving, fixed >= 0), rel=0.01)
+    assert found["nmi"] != pytest.approx(
+        normalised_mutual_information(fixed, moving, fixed >= 0), rel=0.01
+    )
 
 
 def test_mutual_information_looks_at_the_mask_only():
@@ -234,7 +287,7 @@ def test_mutual_information_looks_at_the_mask_only():
     assert normalised_mutual_information(image, changed, ~mask) == pytest.approx(1)
 
 
-# ------------------------------------------------------------------------------------------------ whole pairs
+# -------------------------------------------------------------------------------------- whole pairs
 
 
 def flipped(grid: Grid, axis: int) -> Grid:
@@ -245,7 +298,10 @@ def flipped(grid: Grid, axis: int) -> Grid:
 
 
 def labelled_pair() -> dict:
-    grid = Grid((30, 28, 20), np.array([[-1.0, 0, 0, 12], [0, 1.2, 0.3, -9], [0, -0.2, 1.6, 4], [0, 0, 0, 1]]))
+    grid = Grid(
+        (30, 28, 20),
+        np.array([[-1.0, 0, 0, 12], [0, 1.2, 0.3, -9], [0, -0.2, 1.6, 4], [0, 0, 0, 1]]),
+    )
     rng = np.random.default_rng(3)
     labels = ball(grid, 8.0) + 2 * ball(grid, 3.0, (2.0, 0.0, 1.0))
     wave = np.sin(grid.points_mm() / 4).astype(np.float32)
@@ -274,32 +330,46 @@ def test_how_the_fixed_array_is_stored_changes_no_metric(axis):
         "fixed_mask": np.flip(pair["fixed_mask"], axis),
         "fixed_labels": Labels(np.flip(pair["fixed_labels"].data, axis), grid),
     }
-    pd.testing.assert_frame_equal(evaluate_pair(**pair), evaluate_pair(**turned), rtol=1e-4, atol=1e-4)
+    pd.testing.assert_frame_equal(
+        evaluate_pair(**pair), evaluate_pair(**turned), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_the_affine_alignment_is_no_deformation_of_the_pair():
     pair = labelled_pair()
     alignment = Affine(np.diag([1.2, 1.1, 1.3, 1.0]))
-    rows = evaluate_pair(**pair | {"warp": densify(alignment, pair["warp"].grid), "moving_to_scan": alignment})
+    rows = evaluate_pair(
+        **pair | {"warp": densify(alignment, pair["warp"].grid), "moving_to_scan": alignment}
+    )
     assert rows.set_index("metric").loc["min_jacobian", "value"] == pytest.approx(1, rel=1e-4)
 
 
 def test_a_structure_that_the_map_loses_is_averaged_as_zero():
-    """Label 2 lies in a corner of the moving scan only; whether a map reaches it must not change what is averaged."""
+    """Label 2 lies in a corner of the moving scan only; whether a map reaches it must not change
+    what is averaged.
+    """
     pair = labelled_pair()
     moving = pair["moving_labels"].data.copy()
     moving[0, 0, 0] = 2
     pair |= {"moving_labels": Labels(moving, pair["moving_labels"].grid)}
     away = densify(translation((0.0, 0.0, 500.0)), pair["warp"].grid)
     for warp in (densify(Affine(), away.grid), away):
-        dice = evaluate_pair(**pair | {"warp": warp}).query("metric == 'dice'").set_index("label")["value"]
+        dice = (
+            evaluate_pair(**pair | {"warp": warp})
+            .query("metric == 'dice'")
+            .set_index("label")["value"]
+        )
         assert dice["2"] == 0
         assert dice[""] == pytest.approx(dice[["1", "2", "3"]].mean())
 
 
 def test_labels_that_one_side_lacks():
-    """Dice: 0 where one side has a label, counted; none where neither has. HD95: none unless both have it."""
-    grid = Grid((24, 22, 20), np.array([[0.0, 0, 1.5, -9], [0.8, 0, 0, 3], [0, 2.0, 0, 4], [0, 0, 0, 1]]))
+    """Dice: 0 where one side has a label, counted; none where neither has. HD95: none unless both
+    have it.
+    """
+    grid = Grid(
+        (24, 22, 20), np.array([[0.0, 0, 1.5, -9], [0.8, 0, 0, 3], [0, 2.0, 0, 4], [0, 0, 0, 1]])
+    )
     fixed, moving = np.zeros((2, *grid.shape), dtype=int)
     fixed[2:8, 2:8, 2:8], moving[2:8, 4:8, 2:8] = 7, 7
     fixed[10:14, 10:14, 10:14], moving[10:14, 10:14, 12:16] = 3, 3
@@ -316,8 +386,12 @@ def test_labels_that_one_side_lacks():
         moving_labels=Labels(np.repeat(moving, 2, axis=1), Grid((24, 44, 20), finer)),
         label_table=label_table([12, 3, 11, 7, 5]),
     )
-    dice, hd95 = (rows[rows["metric"] == name].set_index("label")["value"] for name in ("dice", "hd95_mm"))
-    assert dice.drop("").to_dict() == pytest.approx({"12": 0, "3": 0.5, "11": 0, "7": 0.8, "5": np.nan}, nan_ok=True)
+    dice, hd95 = (
+        rows[rows["metric"] == name].set_index("label")["value"] for name in ("dice", "hd95_mm")
+    )
+    assert dice.drop("").to_dict() == pytest.approx(
+        {"12": 0, "3": 0.5, "11": 0, "7": 0.8, "5": np.nan}, nan_ok=True
+    )
     assert dice[""] == pytest.approx(1.3 / 4)
     assert np.isnan(hd95[["12", "11", "5"]]).all()
     assert hd95["3"] == pytest.approx(2 * 1.5)
@@ -329,7 +403,9 @@ def test_labels_that_one_side_lacks():
 
 def test_the_errors_of_landmarks_are_their_mean_and_their_largest():
     pair = labelled_pair()
-    fixed = pair["fixed_image"].grid.to_world(np.array([[15.0, 14, 10], [10, 12, 9], [12, 15, 11], [14, 12, 8]]))
+    fixed = pair["fixed_image"].grid.to_world(
+        np.array([[15.0, 14, 10], [10, 12, 9], [12, 15, 11], [14, 12, 8]])
+    )
     off = np.array([[0, 0, 0], [3.0, 4, 0], [0, 0, 1], [0, 6, 8]])
     landmarks = {"fixed_landmarks_mm": fixed, "moving_landmarks_mm": fixed + off}
     rows = evaluate_pair(**pair | landmarks | {"warp": densify(Affine(), pair["warp"].grid)})
@@ -340,21 +416,35 @@ def test_the_errors_of_landmarks_are_their_mean_and_their_largest():
 def test_mutual_information_before_is_that_of_the_alignment_alone():
     pair = labelled_pair()
     alignment = translation((1.0, -2.0, 1.0))
-    whole = {"warp": densify(pair["warp"].then(alignment), pair["warp"].grid), "moving_to_scan": alignment}
-    found, before = (evaluate_pair(**pair | given).set_index("metric")["value"] for given in (
-        whole, {"warp": densify(alignment, pair["warp"].grid), "moving_to_scan": alignment}))  # fmt: skip
+    whole = {
+        "warp": densify(pair["warp"].then(alignment), pair["warp"].grid),
+        "moving_to_scan": alignment,
+    }
+    found, before = (
+        evaluate_pair(**pair | given).set_index("metric")["value"]
+        for given in (
+            whole,
+            {"warp": densify(alignment, pair["warp"].grid), "moving_to_scan": alignment},
+        )
+    )
     assert found["nmi_before"] == pytest.approx(before["nmi"], abs=1e-6)
     assert found["nmi_before"] != pytest.approx(found["nmi"], abs=1e-3)
 
 
 def test_every_number_of_a_pair_is_that_of_its_own_measure():
-    """Each under its own name, over the fixed brain, of the map without its alignment where that does not count."""
+    """Each under its own name, over the fixed brain, of the map without its alignment where that
+    does not count.
+    """
     pair = labelled_pair()
     grid, mask = pair["warp"].grid, pair["fixed_mask"]
-    alignment = Affine(np.array([[1.1, 0.1, 0, 2], [0, 0.9, 0, -1], [0, 0.05, 1.2, 1], [0, 0, 0, 1]]))
+    alignment = Affine(
+        np.array([[1.1, 0.1, 0, 2], [0, 0.9, 0, -1], [0, 0.05, 1.2, 1], [0, 0, 0, 1]])
+    )
     folding = DisplacementField(6 * pair["warp"].displacement_mm, grid)
     whole, back = densify(folding.then(alignment), grid), densify(alignment.inverse(), grid)
-    rows = evaluate_pair(**pair | {"warp": whole, "inverse_warp": back, "moving_to_scan": alignment})
+    rows = evaluate_pair(
+        **pair | {"warp": whole, "inverse_warp": back, "moving_to_scan": alignment}
+    )
     found = rows[rows["label"] == ""].set_index("metric")["value"].to_dict()
     mean, p95 = inverse_consistency_mm(whole, back, mask)
     expected = jacobian_metrics(whole, mask, alignment)
@@ -369,12 +459,15 @@ def test_which_order_the_label_table_has_changes_no_mean():
     reversed_ = evaluate_pair(**pair | {"label_table": pair["label_table"][::-1]})
     columns = ["metric", "label"]
     pd.testing.assert_frame_equal(
-        ordered.sort_values(columns, ignore_index=True), reversed_.sort_values(columns, ignore_index=True)
+        ordered.sort_values(columns, ignore_index=True),
+        reversed_.sort_values(columns, ignore_index=True),
     )
 
 
 def test_the_right_map_undoes_a_shift_exactly():
-    """Whole-voxel shift between the scans: through the right map everything fits, through the identity it does not."""
+    """Whole-voxel shift between the scans: through the right map everything fits, through the
+    identity it does not.
+    """
     pair, shift = labelled_pair(), 3
     grid = pair["fixed_image"].grid
     moving = np.roll(pair["fixed_labels"].data, shift, axis=0)
@@ -385,19 +478,27 @@ def test_the_right_map_undoes_a_shift_exactly():
         "moving_scan": image,
         "moving_landmarks_mm": true(pair["fixed_landmarks_mm"]),
     }
-    found = evaluate_pair(**pair | {"warp": densify(true, grid), "inverse_warp": densify(true.inverse(), grid)})
+    found = evaluate_pair(
+        **pair | {"warp": densify(true, grid), "inverse_warp": densify(true.inverse(), grid)}
+    )
     whole = found[found["label"] == ""].set_index("metric")["value"]
     assert whole["dice"] == 1
     assert whole["hd95_mm"] == 0
-    assert whole["nmi"] == pytest.approx(2, abs=0.05)  # the linear resampling of an exact shift rounds a little
+    assert whole["nmi"] == pytest.approx(
+        2, abs=0.05
+    )  # the linear resampling of an exact shift rounds a little
     assert whole["nmi_before"] < 1.5
-    np.testing.assert_allclose(whole[["tre_mm", "tre_max_mm", "inverse_consistency_mm", "sdlogj"]], 0, atol=1e-4)
+    np.testing.assert_allclose(
+        whole[["tre_mm", "tre_max_mm", "inverse_consistency_mm", "sdlogj"]], 0, atol=1e-4
+    )
     unmoved = evaluate_pair(**pair | {"warp": densify(Affine(), grid)})
     assert unmoved[(unmoved["metric"] == "dice") & (unmoved["label"] == "")]["value"].item() < 0.7
 
 
 def test_real_newborn_labels_before_any_registration(real_data_root):
-    """ALBERTs 01 and 02 on their common grid: the mean Dice of 27 labels was measured as 0.433 with other code."""
+    """ALBERTs 01 and 02 on their common grid: the mean Dice of 27 labels was measured as 0.433 with
+    other code.
+    """
     anat = [real_data_root / "albert" / f"sub-{n}" / "anat" / f"sub-{n}" for n in ("01", "02")]
     fixed, moving = (read_image(f"{stem}_T2w.nii.gz") for stem in anat)
     fixed_labels, moving_labels = (read_labels(f"{stem}_dseg.nii.gz") for stem in anat)

@@ -23,7 +23,9 @@ def entropy(probabilities: np.ndarray) -> float:
 
 
 def parzen_by_loops(a: np.ndarray, b: np.ndarray, bins: int, weights: np.ndarray) -> np.ndarray:
-    """The joint histogram: every voxel spread by Gaussians one bin wide, normalised to 1 over the bins."""
+    """The joint histogram: every voxel spread by Gaussians one bin wide, normalised to 1 over the
+    bins.
+    """
     joint = np.zeros((bins, bins))
     centres = np.arange(bins) / (bins - 1)
     for x, y, w in zip(a.ravel(), b.ravel(), weights.ravel(), strict=True):
@@ -42,8 +44,12 @@ def test_global_information_is_its_definition(size, masked):
     parts, whole = entropy(joint.sum(0)) + entropy(joint.sum(1)), entropy(joint)
     fixed, moving, mask = (torch.from_numpy(t)[None, None] for t in (a, b, weights))
     mask = mask if masked else None
-    assert float(mutual_information_to(fixed, 7, mask=mask)(moving)) == pytest.approx(whole - parts, abs=1e-7)
-    assert float(mutual_information_to(fixed, 7, True, mask)(moving)) == pytest.approx(-parts / whole, abs=1e-7)
+    assert float(mutual_information_to(fixed, 7, mask=mask)(moving)) == pytest.approx(
+        whole - parts, abs=1e-7
+    )
+    assert float(mutual_information_to(fixed, 7, True, mask)(moving)) == pytest.approx(
+        -parts / whole, abs=1e-7
+    )
 
 
 def histogram_information(a: np.ndarray, b: np.ndarray, bins: int) -> float:
@@ -71,7 +77,9 @@ def test_masked_information_is_that_of_the_voxels_in_the_mask():
     mask = (torch.rand(1, 1, 6, 5, 7) < 0.4).to(DOUBLE)
     inside = mask > 0
     for normalised in (False, True):
-        within = mutual_information_to(fixed[inside][None, None], 8, normalised)(moving[inside][None, None])
+        within = mutual_information_to(fixed[inside][None, None], 8, normalised)(
+            moving[inside][None, None]
+        )
         assert torch.allclose(mutual_information_to(fixed, 8, normalised, mask)(moving), within)
 
 
@@ -79,7 +87,12 @@ def test_normalised_information_lies_between_independence_and_identity():
     a, b = torch.rand(2, 1, 1, 16, 16, 16, dtype=DOUBLE).unbind()
     two_levels = (a > 0.5).to(DOUBLE)
     assert float(mutual_information_to(a, 8, True)(b)) == pytest.approx(-1, abs=0.01)
-    assert -2 < mutual_information_to(two_levels, 8, True)(two_levels) < mutual_information_to(a, 8, True)(a) < -1.05
+    assert (
+        -2
+        < mutual_information_to(two_levels, 8, True)(two_levels)
+        < mutual_information_to(a, 8, True)(a)
+        < -1.05
+    )
 
 
 def measures(fixed, mask=None):
@@ -116,7 +129,10 @@ class Held:
 def test_soft_assignments_are_not_kept_for_the_gradient(name):
     """What a loss holds between value and gradient is a few images, not an image per bin."""
     fixed = torch.rand(1, 1, 12, 12, 12)
-    loss = {"global": mutual_information_to(fixed, 64), "normalised": mutual_information_to(fixed, 64, True)}
+    loss = {
+        "global": mutual_information_to(fixed, 64),
+        "normalised": mutual_information_to(fixed, 64, True),
+    }
     loss["local"] = local_mutual_information_to(fixed, 12, 64)
     kept = weakref.WeakSet()
 
@@ -137,7 +153,8 @@ def test_local_information_weighs_patches_by_their_mask(patch):
     mask[:, :, 4:] = 0
     mask[:, :, 4] = 1
     first, second = (
-        local_mutual_information(fixed[:, :, i : i + 4], moving[:, :, i : i + 4], patch, 8) for i in (0, 4)
+        local_mutual_information(fixed[:, :, i : i + 4], moving[:, :, i : i + 4], patch, 8)
+        for i in (0, 4)
     )
     expected = (first + 0.25 * second) / 1.25
     assert torch.allclose(local_mutual_information(fixed, moving, patch, 8, mask), expected)
@@ -147,7 +164,9 @@ def test_local_mutual_information_is_the_histograms_where_bins_do_not_blur():
     """Intensities seven bins apart share no bin under a Gaussian one bin wide."""
     bins, patch, levels = 15, 8, 3
     a, b = related_levels(patch**3, levels)
-    images = [torch.from_numpy(7 * x.reshape(1, 1, patch, patch, patch) / (bins - 1.0)) for x in (a, b)]
+    images = [
+        torch.from_numpy(7 * x.reshape(1, 1, patch, patch, patch) / (bins - 1.0)) for x in (a, b)
+    ]
     found = -float(local_mutual_information(*images, patch, bins))
     assert found == pytest.approx(histogram_information(a, b, levels), rel=0.02)
 
@@ -155,10 +174,15 @@ def test_local_mutual_information_is_the_histograms_where_bins_do_not_blur():
 def test_local_mutual_information_is_blind_to_relabelling_and_mean_of_patches():
     image = torch.rand(1, 1, 10, 10, 10, dtype=DOUBLE)
     other = 1 - image
-    assert torch.allclose(local_mutual_information(image, image, 5, 8), local_mutual_information(image, other, 5, 8))
+    assert torch.allclose(
+        local_mutual_information(image, image, 5, 8), local_mutual_information(image, other, 5, 8)
+    )
     patches = [
         local_mutual_information(
-            image[..., i : i + 5, j : j + 5, k : k + 5], other[..., i : i + 5, j : j + 5, k : k + 5], 5, 8
+            image[..., i : i + 5, j : j + 5, k : k + 5],
+            other[..., i : i + 5, j : j + 5, k : k + 5],
+            5,
+            8,
         )
         for i, j, k in itertools.product((0, 5), repeat=3)
     ]

@@ -41,7 +41,7 @@ def close(kind):
     return {"rel": 2e-5 if kind == torch.float32 else 1e-9, "abs": 1e-7}
 
 
-# ------------------------------------------------------------------------------------------------ penalties
+# ---------------------------------------------------------------------------------------- penalties
 
 
 @pytest.mark.parametrize("barrier", [0.2, 0.6, 1.0])
@@ -64,7 +64,7 @@ def test_the_squared_gradient_is_in_millimetres(way):
     assert found == pytest.approx(0.1**2 / len(size), **close(kind))
 
 
-# ------------------------------------------------------------------------------------------------ similarities
+# ------------------------------------------------------------------------------------- similarities
 
 
 def ramp(size, kind, slope, spacing):
@@ -76,7 +76,9 @@ def ramp(size, kind, slope, spacing):
 
 @pytest.mark.parametrize("eta", [0.3, 1.0, 2.5])
 def test_edges_count_by_eta_and_by_their_angle_in_space(eta, way):
-    """On a ramp every gradient is the mean, so ``<n, n>`` is ``cos / (1 + eta^2)``, whatever the slopes."""
+    """On a ramp every gradient is the mean, so ``<n, n>`` is ``cos / (1 + eta^2)``, whatever the
+    slopes.
+    """
     size, kind = way
     spacing = (0.5, 2.0, 1.0)[: len(size)]
     one, other = (1.0, 0.0, 0.0)[: len(size)], (3.0, 4.0, 0.0)[: len(size)]
@@ -92,7 +94,9 @@ def spread(value, bins):
 
 
 def information(pairs, bins):
-    """Of the joint histogram of ``pairs`` of values, by its definition, in nats; and the normalised one."""
+    """Of the joint histogram of ``pairs`` of values, by its definition, in nats; and the normalised
+    one.
+    """
     joint = np.mean([np.outer(spread(a, bins), spread(b, bins)) for a, b in pairs], axis=0)
     one, other, both = (-(p * np.log(p)).sum() for p in (joint.sum(1), joint.sum(0), joint))
     return one + other - both, (one + other) / both
@@ -110,7 +114,9 @@ def levels(size, kind, seed):
 def test_information_is_in_as_many_bins_as_it_is_set(bins, way):
     size, kind = way
     fixed, moving = levels(size, kind, 0)
-    plain, normalised = information(zip(fixed.flatten().tolist(), moving.flatten().tolist(), strict=True), bins)
+    plain, normalised = information(
+        zip(fixed.flatten().tolist(), moving.flatten().tolist(), strict=True), bins
+    )
     assert mutual_information_to(fixed, bins)(moving).item() == pytest.approx(-plain, **close(kind))
     assert mutual_information_to(fixed, bins, normalised=True)(moving).item() == pytest.approx(
         -normalised, **close(kind)
@@ -119,7 +125,9 @@ def test_information_is_in_as_many_bins_as_it_is_set(bins, way):
 
 @pytest.mark.parametrize(("patch", "bins"), [(2, 7), (2, 3), (4, 7), (5, 5)])
 def test_local_information_is_in_patches_and_bins_as_they_are_set(patch, bins, way):
-    """Of an image of whole patches, the mean of the information in each in which the fixed one is not constant."""
+    """Of an image of whole patches, the mean of the information in each in which the fixed one is
+    not constant.
+    """
     _, kind = way
     size = (2 * patch,) * len(way[0])
     fixed, moving = levels(size, kind, 1)
@@ -135,7 +143,9 @@ def test_local_information_is_in_patches_and_bins_as_they_are_set(patch, bins, w
 
 @pytest.mark.parametrize("window", [3, 5, 9])
 def test_correlation_is_in_windows_as_wide_as_they_are_set(window, way):
-    """Two bright voxels see each other where a window holds both: there they correlate, elsewhere one is alone."""
+    """Two bright voxels see each other where a window holds both: there they correlate, elsewhere
+    one is alone.
+    """
     size, kind = way
     image = torch.zeros(1, 1, *size, dtype=kind)
     middle = tuple(n // 2 for n in size)
@@ -148,7 +158,9 @@ def test_correlation_is_in_windows_as_wide_as_they_are_set(window, way):
         one, other = image[around].double(), apart[around].double()
         cross = (one * other).mean() - one.mean() * other.mean()
         variances = [(part.square().mean() - part.mean() ** 2) for part in (one, other)]
-        expected.append(((cross.abs() + texture) ** 2 / math.prod(v + texture for v in variances)).item())
+        expected.append(
+            ((cross.abs() + texture) ** 2 / math.prod(v + texture for v in variances)).item()
+        )
     found = local_correlation_to(image, window)(apart).item()
     assert found == pytest.approx(1 - np.mean(expected), rel=1e-4)
 
@@ -156,51 +168,73 @@ def test_correlation_is_in_windows_as_wide_as_they_are_set(window, way):
 @pytest.mark.parametrize("describe", [mind_ssc, mind])
 @pytest.mark.parametrize(("radius", "dilation"), [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1)])
 def test_mind_sees_a_voxel_as_far_as_radius_and_dilation_reach(describe, radius, dilation, way):
-    """Changing one voxel changes the descriptor within their sum along each axis, and up to there."""
+    """Changing one voxel changes the descriptor within their sum along each axis, and up
+    to there.
+    """
     _, kind = way
     size = (15,) * len(way[0])
     image = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0)).to(kind)
     other = image.clone()
     other[(0, 0, *[7] * len(size))] += 0.5
-    # the local variance is kept near its mean over the image; in noise no voxel comes near these bounds
-    changed = (describe(image, radius, dilation) - describe(other, radius, dilation)).abs().amax(dim=1)[0] > 1e-3
+    # the local variance is kept near its mean over the image; in noise no voxel comes near these
+    # bounds
+    changed = (describe(image, radius, dilation) - describe(other, radius, dilation)).abs().amax(
+        dim=1
+    )[0] > 1e-3
     along = [
         torch.nonzero(changed.any(dim=tuple(a for a in range(len(size)) if a != axis))).flatten()
         for axis in range(len(size))
     ]
     reach = radius + dilation
-    assert [(found.min().item(), found.max().item()) for found in along] == [(7 - reach, 7 + reach)] * len(size)
+    assert [(found.min().item(), found.max().item()) for found in along] == [
+        (7 - reach, 7 + reach)
+    ] * len(size)
 
 
 @pytest.mark.parametrize("form", ["ssc", "mind"])
 @pytest.mark.parametrize(("radius", "dilation"), [(0, 2), (1, 2), (2, 1)])
 def test_the_similarity_of_mind_is_of_that_radius_and_dilation(form, radius, dilation, way):
     size, kind = way
-    fixed, moving = torch.rand(2, 1, 1, *size, generator=torch.Generator().manual_seed(0)).to(kind).unbind()
+    fixed, moving = (
+        torch.rand(2, 1, 1, *size, generator=torch.Generator().manual_seed(0)).to(kind).unbind()
+    )
     at_rest = Warped(moving, torch.zeros(1, len(size), *size, dtype=kind))
     describe = {"ssc": mind_ssc, "mind": mind}[form]
-    expected = (describe(fixed, radius, dilation) - describe(moving, radius, dilation)).square().mean().item()
+    expected = (
+        (describe(fixed, radius, dilation) - describe(moving, radius, dilation))
+        .square()
+        .mean()
+        .item()
+    )
     found = mind_similarity(fixed, radius, dilation, form)(at_rest).item()
     assert found == pytest.approx(expected, **close(kind))
 
 
-# ------------------------------------------------------------------------------------------------ flows
+# -------------------------------------------------------------------------------------------- flows
 
 
 FLOWS = [
     (solver, steps, step_size, gradient)
-    for solver, steps, step_size, gradient in itertools.product(SOLVERS, (1, 3), (0.25, 0.7), GRADIENTS)
+    for solver, steps, step_size, gradient in itertools.product(
+        SOLVERS, (1, 3), (0.25, 0.7), GRADIENTS
+    )
     if solver != "exponential" or gradient != "adjoint"
 ]
 
 
 @pytest.mark.parametrize(("solver", "steps", "step_size", "gradient"), FLOWS)
-def test_a_constant_velocity_moves_by_itself_times_the_time(solver, steps, step_size, gradient, way):
+def test_a_constant_velocity_moves_by_itself_times_the_time(
+    solver, steps, step_size, gradient, way
+):
     """Which is ``steps * step_size``, and 1 for the exponential; so is the displacement's slope."""
     size, kind = way
     time = 1.0 if solver == "exponential" else steps * step_size
     flow = Flow(solver, steps, step_size, gradient)
-    velocity = torch.tensor([0.4, -0.3, 0.2][: len(size)], dtype=kind).view(1, -1, *[1] * len(size)).repeat(1, 1, *size)
+    velocity = (
+        torch.tensor([0.4, -0.3, 0.2][: len(size)], dtype=kind)
+        .view(1, -1, *[1] * len(size))
+        .repeat(1, 1, *size)
+    )
     velocity.requires_grad_()
     displacement = flow(velocity)
     assert flow.time == pytest.approx(time)
@@ -217,7 +251,9 @@ def test_penalties_of_the_velocity_are_those_of_the_way_it_leads(solver, time, w
     fixed = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0)).to(kind)
     penalties = {"magnitude": {"weight": 0.5}, "operator": {"weight": 0.25, "alpha": 0.0}}
     flow = {"solver": solver, "steps": 2, "step_size": 0.7}
-    method = neural_ode({"similarity": {"squared_difference": {}}, "penalties": penalties, "flow": flow})
+    method = neural_ode(
+        {"similarity": {"squared_difference": {}}, "penalties": penalties, "flow": flow}
+    )
     terms = terms_of(method, fixed, speed)
     length = 0.09 * len(size)
     assert magnitude(speed).item() == pytest.approx(length, rel=1e-6)
@@ -255,7 +291,7 @@ def test_a_point_is_averaged_over_that_window(window, way):
     assert found.max().item() == pytest.approx(window ** -len(size), rel=1e-5)
 
 
-# ------------------------------------------------------------------------------------------------ descents
+# ----------------------------------------------------------------------------------------- descents
 
 
 class Point(nn.Module):
@@ -277,28 +313,49 @@ def test_a_steady_slope_is_gone_down_by_rate_schedule_and_damping(learning_rate,
     slope, iterations, energies = 0.7, 9, []
     descent = Descent(learning_rate, schedule, damping)
     minimise(
-        Point(), lambda v: {"hill": slope * v.sum()}, iterations, descent, lambda row: energies.append(row["energy"])
+        Point(),
+        lambda v: {"hill": slope * v.sum()},
+        iterations,
+        descent,
+        lambda row: energies.append(row["energy"]),
     )
     rates = [
-        learning_rate * (1 if schedule == "constant" else 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * k / iterations)))
+        learning_rate
+        * (
+            1
+            if schedule == "constant"
+            else 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * k / iterations))
+        )
         for k in range(iterations)
     ]
     steps = [rate * slope / (slope + damping) for rate in rates]
-    np.testing.assert_allclose(energies, [-slope * sum(steps[:k]) for k in range(iterations)], rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(
+        energies, [-slope * sum(steps[:k]) for k in range(iterations)], rtol=1e-5, atol=1e-12
+    )
 
 
-@pytest.mark.parametrize(("tolerance", "iterations"), [(0.0, 50), (0.099, 12), (0.051, 21), (0.03, 35)])
+@pytest.mark.parametrize(
+    ("tolerance", "iterations"), [(0.0, 50), (0.099, 12), (0.051, 21), (0.03, 35)]
+)
 def test_a_steady_fall_is_settled_where_it_is_small_beside_what_was_fallen(tolerance, iterations):
     """Falling by 1 each time, after ``n`` falls the slope is ``1 / n`` of the whole fall."""
     energies = []
     descent = Descent(0.5, "constant", 1e-12, tolerance)
-    minimise(Point(), lambda v: {"hill": 2 * v.sum()}, 50, descent, lambda row: energies.append(row["energy"]))
+    minimise(
+        Point(),
+        lambda v: {"hill": 2 * v.sum()},
+        50,
+        descent,
+        lambda row: energies.append(row["energy"]),
+    )
     assert len(energies) == iterations
     np.testing.assert_allclose(np.diff(energies), -1, rtol=1e-6)
 
 
 def test_the_rate_of_a_training_follows_its_schedule():
-    constant, cosine = (Settings(steps=8, learning_rate=0.3, schedule=s) for s in ("constant", "cosine"))
+    constant, cosine = (
+        Settings(steps=8, learning_rate=0.3, schedule=s) for s in ("constant", "cosine")
+    )
     assert [constant.rate(step) for step in (1, 5, 8)] == [0.3, 0.3, 0.3]
     expected = [0.3 * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * k / 8))) for k in (0, 4, 7)]
     np.testing.assert_allclose([cosine.rate(step) for step in (1, 5, 8)], expected)

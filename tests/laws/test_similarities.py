@@ -26,23 +26,31 @@ def image_of(function, size) -> torch.Tensor:
 def random_network(seed=0, dimensions=3) -> torch.nn.Module:
     torch.manual_seed(seed)
     convolution = {2: torch.nn.Conv2d, 3: torch.nn.Conv3d}[dimensions]
-    return torch.nn.Sequential(convolution(1, 4, 3, padding=1), torch.nn.SiLU(), convolution(4, 5, 3, padding=1)).to(
-        DOUBLE
-    )
+    return torch.nn.Sequential(
+        convolution(1, 4, 3, padding=1), torch.nn.SiLU(), convolution(4, 5, 3, padding=1)
+    ).to(DOUBLE)
 
 
 SIMILARITIES = {
     "ssd": lambda fixed, moving, mask: of_image(squared_difference_to(fixed, mask)),
     "ncc": lambda fixed, moving, mask: of_image(local_correlation_to(fixed, 3, True, mask)),
-    "ncc-unsquared": lambda fixed, moving, mask: of_image(local_correlation_to(fixed, 3, False, mask)),
+    "ncc-unsquared": lambda fixed, moving, mask: of_image(
+        local_correlation_to(fixed, 3, False, mask)
+    ),
     "mi": lambda fixed, moving, mask: of_image(mutual_information_to(fixed, 6, False, mask)),
     "nmi": lambda fixed, moving, mask: of_image(mutual_information_to(fixed, 6, True, mask)),
     "lmi": lambda fixed, moving, mask: of_image(local_mutual_information_to(fixed, 3, 6, mask)),
-    "ngf": lambda fixed, moving, mask: of_image(normalised_gradient_fields_to(fixed, 1.0, None, mask)),
+    "ngf": lambda fixed, moving, mask: of_image(
+        normalised_gradient_fields_to(fixed, 1.0, None, mask)
+    ),
     "mind-ssc": lambda fixed, moving, mask: mind_similarity(fixed, 1, 2, "ssc", None, mask),
     "mind": lambda fixed, moving, mask: mind_similarity(fixed, 1, 1, "mind", None, mask),
-    "mind-ssc-warped": lambda fixed, moving, mask: mind_similarity(fixed, 1, 2, "ssc", moving, mask),
-    "network": lambda fixed, moving, mask: descriptor_similarity(random_network(0, fixed.dim() - 2), fixed, None, mask),
+    "mind-ssc-warped": lambda fixed, moving, mask: mind_similarity(
+        fixed, 1, 2, "ssc", moving, mask
+    ),
+    "network": lambda fixed, moving, mask: descriptor_similarity(
+        random_network(0, fixed.dim() - 2), fixed, None, mask
+    ),
     "network-warped": lambda fixed, moving, mask: descriptor_similarity(
         random_network(0, fixed.dim() - 2), fixed, moving, mask
     ),
@@ -57,7 +65,9 @@ def test_gradients_of_the_displacement_against_finite_differences(name, size):
     displacement = 0.2 + 0.3 * torch.rand(1, len(size), *size, dtype=DOUBLE)
     similarity = SIMILARITIES[name](fixed, moving, mask)
     assert torch.autograd.gradcheck(
-        lambda u: similarity(Warped(moving, u)), displacement.requires_grad_(), fast_mode=len(size) == 3
+        lambda u: similarity(Warped(moving, u)),
+        displacement.requires_grad_(),
+        fast_mode=len(size) == 3,
     )
 
 
@@ -66,7 +76,8 @@ def test_a_mask_of_ones_changes_nothing_and_only_ratios_of_a_mask_matter(name):
     torch.manual_seed(0)
     fixed, moving, mask = torch.rand(3, 1, 1, 6, 5, 7, dtype=DOUBLE).unbind()
     values = [
-        SIMILARITIES[name](fixed, moving, m)(at_rest(moving)) for m in (None, torch.ones_like(mask), mask, mask / 2)
+        SIMILARITIES[name](fixed, moving, m)(at_rest(moving))
+        for m in (None, torch.ones_like(mask), mask, mask / 2)
     ]
     assert torch.allclose(values[0], values[1])
     assert torch.allclose(values[2], values[3])
@@ -75,7 +86,9 @@ def test_a_mask_of_ones_changes_nothing_and_only_ratios_of_a_mask_matter(name):
 
 @pytest.mark.parametrize("name", SIMILARITIES)
 def test_what_the_mask_leaves_out_does_not_matter(name):
-    """Windows and patches reach at most four voxels beyond the mask; further off the image is mirrored."""
+    """Windows and patches reach at most four voxels beyond the mask; further off the image is
+    mirrored.
+    """
     torch.manual_seed(0)
     fixed, moving = torch.rand(2, 1, 1, 16, 5, 6, dtype=DOUBLE).unbind()
     mask = torch.zeros(1, 1, 16, 5, 6, dtype=DOUBLE)
@@ -97,12 +110,21 @@ def test_the_squared_difference_is_a_mean_over_the_mask():
 @pytest.mark.parametrize("eta", [1.0, 0.5])
 @pytest.mark.parametrize("gain", [1.0, -1.0, 5.0])
 def test_gradient_fields_of_ramps_have_the_angle_between_them(eta, gain):
-    """A ramp's gradient is its own edge parameter over eta, so ``|n|^2 = 1 / (1 + eta^2)`` everywhere."""
+    """A ramp's gradient is its own edge parameter over eta, so ``|n|^2 = 1 / (1 + eta^2)``
+    everywhere.
+    """
     strength = 1 / (1 + eta**2) ** 2
     size = (5, 6, 4)
     ramp = image_of(lambda x: 0.1 * x[0], size)
-    for direction, cosine in (((1, 0, 0), 1.0), ((0, 1, 0), 0.0), ((1, 1, 0), 0.5**0.5), ((-3, 0, 4), -0.6)):
-        other = gain * image_of(lambda x, d=direction: sum(a * b for a, b in zip(d, x, strict=True)), size)
+    for direction, cosine in (
+        ((1, 0, 0), 1.0),
+        ((0, 1, 0), 0.0),
+        ((1, 1, 0), 0.5**0.5),
+        ((-3, 0, 4), -0.6),
+    ):
+        other = gain * image_of(
+            lambda x, d=direction: sum(a * b for a, b in zip(d, x, strict=True)), size
+        )
         found = float(normalised_gradient_fields_to(ramp, eta)(other))
         assert found == pytest.approx(1 - strength * cosine**2, abs=1e-6)
 
@@ -122,15 +144,22 @@ def test_gradient_fields_are_blind_to_gain_and_inversion():
     assert float(loss(torch.full_like(moving, 0.5))) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("describe", [mind_ssc, mind, random_network()], ids=["ssc", "mind", "network"])
+@pytest.mark.parametrize(
+    "describe", [mind_ssc, mind, random_network()], ids=["ssc", "mind", "network"]
+)
 def test_warped_descriptors_are_recomputed_ones_under_whole_voxel_shifts(describe):
     fixed, moving = torch.rand(2, 1, 1, 14, 13, 15, dtype=DOUBLE).unbind()
-    shift = torch.tensor([2.0, -1.0, 1.0], dtype=DOUBLE).view(1, 3, 1, 1, 1).expand(1, 3, *moving.shape[2:])
+    shift = (
+        torch.tensor([2.0, -1.0, 1.0], dtype=DOUBLE)
+        .view(1, 3, 1, 1, 1)
+        .expand(1, 3, *moving.shape[2:])
+    )
     mask = torch.zeros_like(fixed)
     mask[..., 6:-6, 6:-6, 6:-6] = 1
     with torch.no_grad():
         recomputed, warped = (
-            descriptor_similarity(describe, fixed, source, mask)(Warped(moving, shift)) for source in (None, moving)
+            descriptor_similarity(describe, fixed, source, mask)(Warped(moving, shift))
+            for source in (None, moving)
         )
     assert torch.allclose(recomputed, warped)
     assert float(warped) > 0
@@ -138,7 +167,9 @@ def test_warped_descriptors_are_recomputed_ones_under_whole_voxel_shifts(describ
 
 def test_descriptors_continue_beyond_the_image():
     channels = torch.ones(1, 3, 4, 4, 4)
-    assert torch.equal(Warped(channels[:, :1], torch.full((1, 3, 4, 4, 4), 9.0)).pull(channels), channels)
+    assert torch.equal(
+        Warped(channels[:, :1], torch.full((1, 3, 4, 4, 4), 9.0)).pull(channels), channels
+    )
 
 
 def test_a_descriptor_that_changes_the_size_is_refused():
@@ -150,4 +181,6 @@ def test_the_image_is_warped_once_for_all_similarities():
     moving = torch.rand(1, 1, 5, 5, 5)
     warped = Warped(moving, torch.full((1, 3, 5, 5, 5), 0.5))
     assert warped.image is warped.image
-    np.testing.assert_allclose(warped.image[0, 0, 0, 0, 0], moving[0, 0, :2, :2, :2].mean(), rtol=1e-6)
+    np.testing.assert_allclose(
+        warped.image[0, 0, 0, 0, 0], moving[0, 0, :2, :2, :2].mean(), rtol=1e-6
+    )

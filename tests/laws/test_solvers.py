@@ -29,10 +29,17 @@ def test_tables_are_consistent(tableau):
 @pytest.mark.parametrize("knots", [1, 2])
 @EVERY_TABLEAU
 def test_order_of_convergence(tableau, knots, dimensions):
-    """Error against step size, in the logarithm; with two knots the linear field is also linear in time."""
-    velocity, exact = linear_velocity(dimensions, knots), inner(linear_displacement(dimensions, knots))
+    """Error against step size, in the logarithm; with two knots the linear field is also linear in
+    time.
+    """
+    velocity, exact = (
+        linear_velocity(dimensions, knots),
+        inner(linear_displacement(dimensions, knots)),
+    )
     steps = np.array([2, 4, 8, 16])
-    errors = [float((inner(runge_kutta(velocity, tableau, n, 1 / n)) - exact).abs().max()) for n in steps]
+    errors = [
+        float((inner(runge_kutta(velocity, tableau, n, 1 / n)) - exact).abs().max()) for n in steps
+    ]
     slope = np.polyfit(np.log(1 / steps), np.log(errors), 1)[0]
     assert abs(slope - tableau.order) < 0.15
 
@@ -45,14 +52,21 @@ def test_one_euler_step_is_the_scaled_velocity():
 def test_the_time_of_a_flow_scales_its_velocity():
     """Twice as long with half the velocity leads to the same place."""
     velocity = linear_velocity(3, knots=2)
-    assert torch.allclose(runge_kutta(velocity, RK4, 4, 0.25), runge_kutta(velocity / 2, RK4, 4, 0.5), atol=1e-12)
+    assert torch.allclose(
+        runge_kutta(velocity, RK4, 4, 0.25), runge_kutta(velocity / 2, RK4, 4, 0.5), atol=1e-12
+    )
     assert Flow("rk4", 4, 0.5).time == 2
     assert Flow("exponential", 6, 0.5).time == 1
 
 
 def test_velocities_are_linear_between_their_knots():
     first, middle, last = velocity = smooth_velocity((7, 6), knots=3)
-    for fraction, field in ((0, first), (0.25, (first + middle) / 2), (0.5, middle), (0.9, 0.2 * middle + 0.8 * last)):
+    for fraction, field in (
+        (0, first),
+        (0.25, (first + middle) / 2),
+        (0.5, middle),
+        (0.9, 0.2 * middle + 0.8 * last),
+    ):
         assert torch.allclose(at_time(velocity, fraction)[0], field)
     assert torch.equal(at_time(velocity, 1.0)[0], last)
 
@@ -60,7 +74,9 @@ def test_velocities_are_linear_between_their_knots():
 def test_a_further_knot_on_the_line_changes_nothing():
     two = smooth_velocity((11, 9, 8), scale=2.0, knots=2)
     three = torch.stack([two[0], two.mean(0), two[1]])
-    assert torch.allclose(runge_kutta(three, RK4, 4, 0.25), runge_kutta(two, RK4, 4, 0.25), atol=1e-12)
+    assert torch.allclose(
+        runge_kutta(three, RK4, 4, 0.25), runge_kutta(two, RK4, 4, 0.25), atol=1e-12
+    )
     assert torch.isclose(kinetic_energy(three), kinetic_energy(two), rtol=1e-12)
 
 
@@ -81,7 +97,9 @@ def test_kinetic_energy_is_the_average_over_time():
 @DIMENSIONS
 @pytest.mark.parametrize("knots", [1, 2])
 def test_the_flow_of_the_reversed_velocity_is_the_inverse(knots, dimensions):
-    """To the solver's error where interpolation makes none; the opposite alone does not lead back through time."""
+    """To the solver's error where interpolation makes none; the opposite alone does not lead back
+    through time.
+    """
     velocity = linear_velocity(dimensions, knots)
     forward, back = (runge_kutta(v, RK4, 16, 1 / 16) for v in (velocity, reverse(velocity)))
     assert inner(forward).abs().max() > 0.4
@@ -91,7 +109,9 @@ def test_the_flow_of_the_reversed_velocity_is_the_inverse(knots, dimensions):
 
 
 def test_forward_and_back_meet_in_any_smooth_velocity():
-    """Up to interpolation: a tenth of a voxel at most where the displacement reaches more than one."""
+    """Up to interpolation: a tenth of a voxel at most where the displacement reaches more
+    than one.
+    """
     velocity = smooth_velocity(scale=2.0, knots=3)
     forward, back = (runge_kutta(v, RK4, 8, 1 / 8) for v in (velocity, reverse(velocity)))
     assert forward.abs().max() > 1
@@ -104,7 +124,9 @@ def test_forward_and_back_meet_in_any_smooth_velocity():
 def test_divergence_free_flow_keeps_area(solver):
     """The determinant is one up to interpolation, which errs in proportion to the spacing."""
     flow = Flow(solver, 9 if solver == "exponential" else 32, 1 / 32)
-    coarse, fine = (float((jacobian_determinant(flow(vortex(n))) - 1).abs().max()) for n in (41, 81))
+    coarse, fine = (
+        float((jacobian_determinant(flow(vortex(n))) - 1).abs().max()) for n in (41, 81)
+    )
     assert coarse < 0.05
     assert fine < 0.6 * coarse
 
@@ -113,7 +135,9 @@ def test_divergence_free_flow_keeps_area(solver):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_fixed_border_does_not_move_at_all(solver, size):
     """Not even by rounding, which on 50 voxels puts a point of the upper border a little inside."""
-    velocity = smooth_velocity(size, scale=1.0, fading=False, knots=1 if solver == "exponential" else 2)
+    velocity = smooth_velocity(
+        size, scale=1.0, fading=False, knots=1 if solver == "exponential" else 2
+    )
     held = Flow(solver, 3, 0.3, fixed_border=True)(velocity)
     for axis, n in enumerate(size, start=2):
         assert (held.index_select(axis, torch.tensor([0, n - 1])) == 0).all()
@@ -128,7 +152,9 @@ def test_a_fixed_border_does_not_move_at_all(solver, size):
 )
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (1, 4, 2), (3, 1, 5), (5, 3, 2)])
 def test_tiny_grids_flow(size, solver, gradient, fixed_border):
-    velocity = torch.randn(1 if solver == "exponential" else 2, len(size), *size, dtype=torch.float64).requires_grad_()
+    velocity = torch.randn(
+        1 if solver == "exponential" else 2, len(size), *size, dtype=torch.float64
+    ).requires_grad_()
     displacement = Flow(solver, 2, 0.5, gradient, fixed_border)(velocity)
     displacement.square().sum().backward()
     assert displacement.shape == (1, len(size), *size)

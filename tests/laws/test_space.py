@@ -1,4 +1,6 @@
-"""Grids: voxels and millimetres both ways, in any orientation, with the exact answers where there are some."""
+"""Grids: voxels and millimetres both ways, in any orientation, with the exact answers where there
+are some.
+"""
 
 import nibabel as nib
 import numpy as np
@@ -61,7 +63,10 @@ def test_resampling_keeps_the_first_corner_axes_and_about_the_box(grid, spacing)
     np.testing.assert_allclose(other.spacing, spacing)
     np.testing.assert_allclose(other.direction, grid.direction, atol=1e-9)
     extent = np.array(other.shape) * other.spacing - np.array(grid.shape) * grid.spacing
-    assert (np.abs(extent) <= np.maximum(other.spacing / 2 + 1e-9, other.spacing * (np.array(other.shape) == 1))).all()
+    assert (
+        np.abs(extent)
+        <= np.maximum(other.spacing / 2 + 1e-9, other.spacing * (np.array(other.shape) == 1))
+    ).all()
 
 
 @given(grids())
@@ -73,12 +78,16 @@ def test_a_crop_keeps_every_voxel_where_it_was(grid):
 
 
 def test_doubling_the_spacing_halves_the_count_and_centres_on_pairs():
-    """Edges are aligned, not centres: voxel 0 of the coarse grid lies between voxels 0 and 1 of the fine one."""
+    """Edges are aligned, not centres: voxel 0 of the coarse grid lies between voxels 0 and 1 of the
+    fine one.
+    """
     fine = Grid((8, 6, 4), LAS)
     coarse = fine.resample(2 * fine.spacing)
     assert coarse.shape == (4, 3, 2)
     np.testing.assert_allclose(coarse.to_world(np.zeros(3)), fine.to_world(np.full(3, 0.5)))
-    np.testing.assert_allclose(coarse.to_world(np.array([3, 2, 1])), fine.to_world(np.array([6.5, 4.5, 2.5])))
+    np.testing.assert_allclose(
+        coarse.to_world(np.array([3, 2, 1])), fine.to_world(np.array([6.5, 4.5, 2.5]))
+    )
 
 
 def test_las_grid_by_hand():

@@ -1,4 +1,6 @@
-"""A diffeomorphism tears and glues nothing: NODEO's shapes in the plane (Wu et al., CVPR 2022) keep their topology."""
+"""A diffeomorphism tears and glues nothing: NODEO's shapes in the plane (Wu et al., CVPR 2022) keep
+their topology.
+"""
 
 import numpy as np
 import pytest
@@ -14,7 +16,11 @@ SIDE = 64
 FINER = 4
 """Shapes are judged on a grid this much finer, on which a hole that became small is still seen."""
 METHOD = neural_ode(
-    {"similarity": {"squared_difference": {"weight": 5.0}}, "penalties.gradient.weight": 0.02, "flow.steps": 7},
+    {
+        "similarity": {"squared_difference": {"weight": 5.0}},
+        "penalties.gradient.weight": 0.02,
+        "flow.steps": 7,
+    },
     levels((4.0, 2.0, 1.0), (100, 100, 60)),
 )
 
@@ -26,7 +32,9 @@ def plane():
 
 
 def soft(distance):
-    """1 inside, where the distance to the border is negative, 0 outside; a linear edge of two voxels."""
+    """1 inside, where the distance to the border is negative, 0 outside; a linear edge of two
+    voxels.
+    """
     return np.clip(0.5 - distance * SIDE / 4, 0, 1).astype(np.float32)
 
 
@@ -107,7 +115,9 @@ def test_shapes_keep_their_topology(name):
 
 def test_the_learned_descriptor_serves_in_the_plane():
     fixed, moving = square(), circle()
-    learned = changed(METHOD, {"similarity": {"descriptor": {"weight": 20.0}}, "levels.iterations": [12, 12, 6]})
+    learned = changed(
+        METHOD, {"similarity": {"descriptor": {"weight": 20.0}}, "levels.iterations": [12, 12, 6]}
+    )
     warped, found = registered(fixed, moving, learned)
     target = resize(torch.from_numpy(fixed)[None, None], warped.shape)[0, 0].numpy()
     assert components_and_holes(warped) == (1, 0)

@@ -1,4 +1,6 @@
-"""The affine alignment: identity, a known affine, ANTs' own conventions, and the gain on newborns."""
+"""The affine alignment: identity, a known affine, ANTs' own conventions, and the gain on
+newborns.
+"""
 
 import numpy as np
 import pytest
@@ -18,7 +20,9 @@ from diffeode.programs.ants_bridge import affine_from_ants, ants_registration, l
 def head() -> Image:
     """The template at 4 mm, with axes to the left and front, as many scanners store them."""
     template = load_template()
-    image, _ = resample_brain(Image(template.t1, template.grid), template.brain > 0, template.grid.resample(4.0))
+    image, _ = resample_brain(
+        Image(template.t1, template.grid), template.brain > 0, template.grid.resample(4.0)
+    )
     flipped = image.grid.affine @ np.diag([-1.0, 1, 1, 1])
     flipped[:3, 3] = image.grid.to_world(np.array([image.grid.shape[0] - 1, 0, 0]))
     return Image(image.data[::-1], Grid(image.grid.shape, flipped))
@@ -45,16 +49,25 @@ def mean_dice(one: np.ndarray, other: np.ndarray) -> float:
     """Mean over the structures but 172, which most of the newborns lack."""
     numbers = [n for n in np.unique(one) if n not in (0, 172)]
     return float(
-        np.mean([2 * ((one == n) & (other == n)).sum() / ((one == n).sum() + (other == n).sum()) for n in numbers])
+        np.mean(
+            [
+                2 * ((one == n) & (other == n)).sum() / ((one == n).sum() + (other == n).sum())
+                for n in numbers
+            ]
+        )
     )
 
 
 def test_identical_images_stay_in_place(head):
-    assert worst_distance_mm(affine_registration(head, head, threads=1, seed=1), Affine(), head) < 0.05
+    assert (
+        worst_distance_mm(affine_registration(head, head, threads=1, seed=1), Affine(), head) < 0.05
+    )
 
 
 def test_a_known_affine_between_two_contrasts_is_found(head):
-    truth = Affine([[1.05, 0.06, 0, 5], [-0.05, 0.97, 0.04, -4], [0.01, -0.05, 1.02, 6], [0, 0, 0, 1]])
+    truth = Affine(
+        [[1.05, 0.06, 0, 5], [-0.05, 0.97, 0.04, -4], [0.01, -0.05, 1.02, 6], [0, 0, 0, 1]]
+    )
     inverted = Image(np.where(head.data > 0.1, 1.2 - head.data, 0), head.grid)
     fixed = warp_image(inverted, truth, head.grid)
     found = affine_registration(fixed, head, threads=1, seed=1)
@@ -74,10 +87,16 @@ def test_newborns_overlap_as_ants_has_them(newborns):
     with ants_registration(fixed, moving, "Affine", 1, 1) as found:
         affine = affine_from_ants(found["fwdtransforms"][0])
         theirs = load_ants(1).apply_transforms(
-            to_ants(fixed_labels), to_ants(moving_labels), found["fwdtransforms"], interpolator="nearestNeighbor"
+            to_ants(fixed_labels),
+            to_ants(moving_labels),
+            found["fwdtransforms"],
+            interpolator="nearestNeighbor",
         )
     ours = warp_labels(moving_labels, affine, fixed_labels.grid)
-    assert mean_dice(fixed_labels.data, warp_labels(moving_labels, Affine(), fixed_labels.grid).data) < 0.45
+    assert (
+        mean_dice(fixed_labels.data, warp_labels(moving_labels, Affine(), fixed_labels.grid).data)
+        < 0.45
+    )
     assert mean_dice(fixed_labels.data, ours.data) > 0.68
     assert (ours.data == theirs.numpy()).mean() >= 0.999
     assert (ours.data == theirs.numpy())[fixed_labels.data > 0].mean() >= 0.999

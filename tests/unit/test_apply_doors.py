@@ -1,4 +1,6 @@
-"""What ``apply`` and the other commands take in: maps of ITK alone, scans within reach, and never their own results."""
+"""What ``apply`` and the other commands take in: maps of ITK alone, scans within reach, and never
+their own results.
+"""
 
 import os
 
@@ -18,7 +20,9 @@ AFFINE = np.array([[-5.0, 0, 0, 38], [0, 5, 0, -42], [0, 0, 5, -33], [0, 0, 0, 1
 GRID = Grid(SHAPE, AFFINE)
 RANDOM = np.random.default_rng(0)
 SMOOTH = np.sin(GRID.points_mm() / 20).astype(np.float32) * 4
-SCAN = Image(np.where(np.linalg.norm(GRID.points_mm(), axis=-1) < 28, RANDOM.random(SHAPE) + 1, 0), GRID)
+SCAN = Image(
+    np.where(np.linalg.norm(GRID.points_mm(), axis=-1) < 28, RANDOM.random(SHAPE) + 1, 0), GRID
+)
 
 
 @pytest.fixture
@@ -26,12 +30,24 @@ def folder(tmp_path):
     """A map, a scan it may be applied to, and its labels."""
     io.write_displacement(tmp_path / "warp.nii.gz", DisplacementField(SMOOTH, GRID))
     io.write_image(tmp_path / "scan.nii.gz", SCAN)
-    io.write_labels(tmp_path / "dseg.nii.gz", Labels((SCAN.data > 0) * (1 + (GRID.points_mm()[..., 0] > 0)), GRID))
+    io.write_labels(
+        tmp_path / "dseg.nii.gz",
+        Labels((SCAN.data > 0) * (1 + (GRID.points_mm()[..., 0] > 0)), GRID),
+    )
     return tmp_path
 
 
 def applied(folder, *extra, warp="warp.nii.gz", moving="scan.nii.gz", out="out.nii.gz"):
-    return main(["apply", str(folder / warp), str(folder / moving), "-o", str(folder / out), *map(str, extra)])
+    return main(
+        [
+            "apply",
+            str(folder / warp),
+            str(folder / moving),
+            "-o",
+            str(folder / out),
+            *map(str, extra),
+        ]
+    )
 
 
 def field(folder, vectors=SMOOTH, intent=1007, shape=(1, 3), suffix=".nii.gz", **fields):
@@ -47,7 +63,7 @@ def field(folder, vectors=SMOOTH, intent=1007, shape=(1, 3), suffix=".nii.gz", *
     return path
 
 
-# ------------------------------------------------------------------------------------------------ maps
+# --------------------------------------------------------------------------------------------- maps
 
 
 FOREIGN = {
@@ -92,7 +108,9 @@ def test_a_field_with_afnis_extension_is_not_taken_for_itks(folder, capsys):
     assert "an extension, which ITK leaves empty" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("frame", [GRID.points_mm(), flip_ras_lps(GRID.points_mm()), GRID.points_mm() + SMOOTH])
+@pytest.mark.parametrize(
+    "frame", [GRID.points_mm(), flip_ras_lps(GRID.points_mm()), GRID.points_mm() + SMOOTH]
+)
 def test_places_are_not_taken_for_displacements(folder, capsys, frame):
     path = field(folder, frame.astype(np.float32))
     assert applied(folder, warp=path.name) == 2
@@ -107,7 +125,12 @@ def test_directions_are_not_taken_for_displacements(folder, capsys):
 
 @pytest.mark.parametrize(
     "vectors",
-    [SMOOTH, np.zeros_like(SMOOTH), np.broadcast_to(np.float32([0, 1, 0]), SMOOTH.shape), 6 * SMOOTH],
+    [
+        SMOOTH,
+        np.zeros_like(SMOOTH),
+        np.broadcast_to(np.float32([0, 1, 0]), SMOOTH.shape),
+        6 * SMOOTH,
+    ],
     ids=["smooth", "none", "a shift by 1 mm", "large"],
 )
 def test_displacements_are_taken(folder, vectors):
@@ -133,7 +156,7 @@ def test_a_scan_or_label_map_in_place_of_the_map(folder, capsys):
         assert "not an ITK displacement field" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------ scans
+# -------------------------------------------------------------------------------------------- scans
 
 
 def moved(millimetres):
@@ -180,14 +203,18 @@ def test_a_reference_out_of_reach_is_refused(folder, capsys):
 
 
 @pytest.mark.parametrize("value", [0, 1, 7])
-def test_constant_images_and_references_are_enough_where_only_the_grid_or_the_place_counts(folder, capsys, value):
+def test_constant_images_and_references_are_enough_where_only_the_grid_or_the_place_counts(
+    folder, capsys, value
+):
     elsewhere(folder, "constant.nii.gz", 0, np.full(SHAPE, value))
     assert applied(folder, moving="constant.nii.gz") == 0
     warp = io.read_displacement(folder / "warp.nii.gz")
     expected = warp_image(Image(np.full(SHAPE, value), GRID), warp, GRID)
     np.testing.assert_array_equal(io.read_finite(folder / "out.nii.gz").data, expected.data)
     assert applied(folder, "--reference", folder / "constant.nii.gz") == 0
-    np.testing.assert_array_equal(io.read_image(folder / "out.nii.gz").data, warp_image(SCAN, warp, GRID).data)
+    np.testing.assert_array_equal(
+        io.read_image(folder / "out.nii.gz").data, warp_image(SCAN, warp, GRID).data
+    )
     assert capsys.readouterr().err == ""
 
 
@@ -209,7 +236,10 @@ def test_labels_without_the_option_and_labels_that_get_lost_are_said(folder, cap
     io.write_labels(folder / "dseg.nii.gz", Labels(one_voxel, GRID))
     coarse = Grid((4, 4, 4), AFFINE @ np.diag([4.0, 4, 4, 1]))
     io.write_labels(folder / "coarse.nii.gz", Labels(np.ones((4, 4, 4)), coarse))
-    assert applied(folder, "--labels", "--reference", folder / "coarse.nii.gz", moving="dseg.nii.gz") == 0
+    assert (
+        applied(folder, "--labels", "--reference", folder / "coarse.nii.gz", moving="dseg.nii.gz")
+        == 0
+    )
     warp = io.read_displacement(folder / "warp.nii.gz")
     assert 77 not in warp_labels(io.read_labels(folder / "dseg.nii.gz"), warp, coarse).data
     assert "ids 77" in capsys.readouterr().err
@@ -218,8 +248,13 @@ def test_labels_without_the_option_and_labels_that_get_lost_are_said(folder, cap
 def test_orientation_is_asked_of_scan_and_reference(folder, capsys):
     silent = nib.load(folder / "scan.nii.gz")
     silent.header["sform_code"] = silent.header["qform_code"] = 0
-    nib.save(nib.Nifti1Image(np.asarray(silent.dataobj), None, silent.header), folder / "silent.nii.gz")
-    for extra, moving in (((), "silent.nii.gz"), (("--reference", folder / "silent.nii.gz"), "scan.nii.gz")):
+    nib.save(
+        nib.Nifti1Image(np.asarray(silent.dataobj), None, silent.header), folder / "silent.nii.gz"
+    )
+    for extra, moving in (
+        ((), "silent.nii.gz"),
+        (("--reference", folder / "silent.nii.gz"), "scan.nii.gz"),
+    ):
         assert applied(folder, *extra, moving=moving) == 2
         assert "--orientation" in capsys.readouterr().err
         assert applied(folder, *extra, "--orientation", "LAS", moving=moving) == 0
@@ -228,7 +263,7 @@ def test_orientation_is_asked_of_scan_and_reference(folder, capsys):
     assert "is no orientation" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------ replacing
+# ---------------------------------------------------------------------------------------- replacing
 
 
 def same(path, way):
@@ -253,7 +288,15 @@ def test_apply_replaces_nothing_that_it_reads(folder, capsys, way, replaced):
 def registered(folder, *extra, fixed="scan.nii.gz", moving="scan.nii.gz"):
     quick = ["--method", "identity", "--init", "identity", "--threads", "1"]
     return main(
-        ["register", str(folder / fixed), str(folder / moving), "-o", str(folder / "out"), *quick, *map(str, extra)]
+        [
+            "register",
+            str(folder / fixed),
+            str(folder / moving),
+            "-o",
+            str(folder / "out"),
+            *quick,
+            *map(str, extra),
+        ]
     )
 
 
@@ -273,7 +316,10 @@ def test_register_replaces_nothing_that_it_reads(folder, capsys, way, role):
     if role == "--fixed-labels":
         extra += ("--labels", given)
     if role == "--weights":
-        names, extra = {"fixed": given.relative_to(folder)}, ("--method", "node", "--set", f"weight_map={given}")
+        names, extra = (
+            {"fixed": given.relative_to(folder)},
+            ("--method", "node", "--set", f"weight_map={given}"),
+        )
         io.write_image(folder / "scan.nii.gz", SCAN)
         names = {}
     assert registered(folder, *extra, **names) == 2
@@ -295,7 +341,10 @@ def test_labels_that_the_fixed_grid_does_not_reach_are_said(folder, capsys):
     half = Image(SCAN.data[8:], Grid((8, 18, 14), GRID.crop([8, 0, 0], SHAPE).affine))
     io.write_image(folder / "half.nii.gz", half)
     assert registered(folder, "--labels", folder / "dseg.nii.gz", fixed="half.nii.gz") == 0
-    assert "ids 5 of the moving label map are nowhere in warped_labels.nii.gz" in capsys.readouterr().err
+    assert (
+        "ids 5 of the moving label map are nowhere in warped_labels.nii.gz"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("place", ["prepared", "pairs"])
@@ -304,7 +353,21 @@ def test_a_training_removes_nothing_that_it_reads(folder, capsys, place):
     lair.mkdir(parents=True)
     (folder / "scan.nii.gz").rename(lair / "scan.nii.gz")
     scans = [str(lair / "scan.nii.gz")] * 12
-    assert main(["train", "voxelmorph", "-o", str(folder / "out"), "--fixed", *scans, "--moving", *scans]) == 2
+    assert (
+        main(
+            [
+                "train",
+                "voxelmorph",
+                "-o",
+                str(folder / "out"),
+                "--fixed",
+                *scans,
+                "--moving",
+                *scans,
+            ]
+        )
+        == 2
+    )
     assert "which the training fills and then removes" in capsys.readouterr().err
     assert (lair / "scan.nii.gz").is_file()
 
@@ -313,19 +376,38 @@ def test_a_training_replaces_nothing_that_it_reads(folder, capsys):
     (folder / "out").mkdir()
     os.link(folder / "scan.nii.gz", folder / "out" / "weights.safetensors")
     scans = [str(folder / "scan.nii.gz")] * 12
-    assert main(["train", "voxelmorph", "-o", str(folder / "out"), "--fixed", *scans, "--moving", *scans]) == 2
+    assert (
+        main(
+            [
+                "train",
+                "voxelmorph",
+                "-o",
+                str(folder / "out"),
+                "--fixed",
+                *scans,
+                "--moving",
+                *scans,
+            ]
+        )
+        == 2
+    )
     assert "would be replaced by the result" in capsys.readouterr().err
 
 
 def test_a_descriptors_training_does_not_replace_its_description(folder, capsys):
     (folder / "out").mkdir()
     (folder / "out" / "curves.tsv").write_text("settings: {steps: 1}\n")
-    assert main(["train-descriptor", str(folder / "out" / "curves.tsv"), "-o", str(folder / "out")]) == 2
+    assert (
+        main(["train-descriptor", str(folder / "out" / "curves.tsv"), "-o", str(folder / "out")])
+        == 2
+    )
     assert "would be replaced by the result" in capsys.readouterr().err
 
 
 def test_read_ras_displacement_takes_niftyregs_field(folder):
-    """The method that runs NiftyReg knows who wrote, so that its own reader asks for no mark of ITK."""
+    """The method that runs NiftyReg knows who wrote, so that its own reader asks for no mark of
+    ITK.
+    """
     path = field(folder, flip_ras_lps(SMOOTH), **FOREIGN["NiftyReg's displacements"])
     np.testing.assert_allclose(io.read_ras_displacement(path).displacement_mm, SMOOTH)
     with pytest.raises(InputError):

@@ -29,29 +29,99 @@ BELOW = {
     "networks": {"geometry"},
     "evaluation": {"errors", "names", "geometry", "files", "units"},
     "prepare": {
-        *("errors", "names", "process", "geometry", "files", "provenance", "programs", "weights", "units", "datasets"),
+        *(
+            "errors",
+            "names",
+            "process",
+            "geometry",
+            "files",
+            "provenance",
+            "programs",
+            "weights",
+            "units",
+            "datasets",
+        ),
         *("optimise", "evaluation"),
     },
     "statistics": {"errors", "files", "evaluation"},
-    "figures": {"errors", "names", "geometry", "files", "provenance", "units", "evaluation", "statistics"},
+    "figures": {
+        "errors",
+        "names",
+        "geometry",
+        "files",
+        "provenance",
+        "units",
+        "evaluation",
+        "statistics",
+    },
     "registration": {
-        *("errors", "names", "process", "geometry", "files", "provenance", "programs", "weights", "units"),
+        *(
+            "errors",
+            "names",
+            "process",
+            "geometry",
+            "files",
+            "provenance",
+            "programs",
+            "weights",
+            "units",
+        ),
         # by presence only: the registry looks for files there, and knows none
         *("evaluation", "methods"),
     },
     "learning": {
-        *("errors", "names", "process", "geometry", "files", "provenance", "weights", "units", "datasets"),
+        *(
+            "errors",
+            "names",
+            "process",
+            "geometry",
+            "files",
+            "provenance",
+            "weights",
+            "units",
+            "datasets",
+        ),
         *("descriptors", "networks", "prepare", "registration"),
     },
     "methods": {
-        *("errors", "process", "geometry", "files", "programs", "weights", "descriptors", "losses", "flows"),
+        *(
+            "errors",
+            "process",
+            "geometry",
+            "files",
+            "programs",
+            "weights",
+            "descriptors",
+            "losses",
+            "flows",
+        ),
         *("optimise", "networks", "prepare", "registration", "learning"),
     },
     "study": {
-        *("errors", "names", "files", "provenance", "datasets", "prepare", "evaluation", "registration", "learning"),
+        *(
+            "errors",
+            "names",
+            "files",
+            "provenance",
+            "datasets",
+            "prepare",
+            "evaluation",
+            "registration",
+            "learning",
+        ),
     },
     "desk": {
-        *("errors", "names", "geometry", "files", "provenance", "units", "datasets", "prepare", "evaluation"),
+        *(
+            "errors",
+            "names",
+            "geometry",
+            "files",
+            "provenance",
+            "units",
+            "datasets",
+            "prepare",
+            "evaluation",
+        ),
         *("figures", "registration", "learning"),
     },
 }
@@ -64,14 +134,21 @@ def room_of(path: Path) -> str:
 
 def rooms_imported_by(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names = [
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    ]
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             names += [f"{node.module}.{alias.name}" for alias in node.names]
     return {name.split(".")[1] for name in names if name.startswith("diffeode.")}
 
 
-@pytest.mark.parametrize("path", [f for f in FILES if room_of(f) in BELOW], ids=lambda p: str(p.relative_to(SOURCE)))
+@pytest.mark.parametrize(
+    "path", [f for f in FILES if room_of(f) in BELOW], ids=lambda p: str(p.relative_to(SOURCE))
+)
 def test_imports_point_one_way(path):
     room = room_of(path)
     assert rooms_imported_by(path) <= BELOW[room] | {room}
@@ -87,12 +164,18 @@ def test_every_file_says_what_it_is(path):
 
 
 def test_align_corners_has_one_home():
-    assert [f.name for f in FILES if "align_corners=" in f.read_text(encoding="utf-8")] == ["warp.py"]
+    assert [f.name for f in FILES if "align_corners=" in f.read_text(encoding="utf-8")] == [
+        "warp.py"
+    ]
 
 
-@pytest.mark.parametrize("name", ["moving_to_scan.txt", "trace.tsv", '"landmarks.tsv"', '"image.nii.gz"'])
+@pytest.mark.parametrize(
+    "name", ["moving_to_scan.txt", "trace.tsv", '"landmarks.tsv"', '"image.nii.gz"']
+)
 def test_the_name_of_a_unit_s_file_is_written_down_in_one_place(name):
-    """A unit's folder is read and written through diffeode.units; ``prepare/units.py`` names its own steps' files."""
+    """A unit's folder is read and written through diffeode.units; ``prepare/units.py`` names its
+    own steps' files.
+    """
     repository = Path(__file__).resolve().parents[2]
     folders = (SOURCE, repository / "workflow" / "scripts", repository / "benchmarks")
     files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
@@ -107,6 +190,11 @@ def _without_docstrings(path: Path) -> ast.Module:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if hasattr(node, "body") and isinstance(node.body, list):
-            is_text = [isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) for part in node.body]
-            node.body = [part for part, text in zip(node.body, is_text, strict=True) if not text] or [ast.Pass()]
+            is_text = [
+                isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
+                for part in node.body
+            ]
+            node.body = [
+                part for part, text in zip(node.body, is_text, strict=True) if not text
+            ] or [ast.Pass()]
     return tree

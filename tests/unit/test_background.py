@@ -1,4 +1,5 @@
-"""Brains whose background is not exactly 0: taken where rounding did it, else told so, and never called another thing.
+"""Brains whose background is not exactly 0: taken where rounding did it, else told so, and never
+called another thing.
 
 The brain is a ball with detail in a larger field of view, so that nothing of it is cut off.
 """
@@ -32,7 +33,9 @@ def resampled(factor: float, order: int) -> np.ndarray:
 @pytest.mark.parametrize("sign", ["both", "positive"])
 def test_rounding_in_the_background_changes_nothing(noise, sign):
     grain = CHANCE.normal(0, noise, GRID.shape)
-    image, mask = prepared(BRAIN + np.where(INSIDE, 0, np.abs(grain) if sign == "positive" else grain))
+    image, mask = prepared(
+        BRAIN + np.where(INSIDE, 0, np.abs(grain) if sign == "positive" else grain)
+    )
     clean, clean_mask = prepared(BRAIN)
     assert np.array_equal(mask, clean_mask)
     assert np.array_equal(image, clean)
@@ -54,7 +57,9 @@ def test_linear_resampling_is_taken():
 
 @pytest.mark.parametrize("noise", [1.0, 2.0])
 def test_what_a_denoiser_leaves_is_not_taken_for_a_head(noise):
-    with pytest.raises(InputError, match=r"background of scan.nii.gz is not exactly 0: 100% of all voxels"):
+    with pytest.raises(
+        InputError, match=r"background of scan.nii.gz is not exactly 0: 100% of all voxels"
+    ):
         prepared(np.abs(BRAIN + CHANCE.normal(0, noise, GRID.shape)))
 
 

@@ -1,4 +1,6 @@
-"""The benchmarks' own arithmetic: which pairs, which voxels, which rows are kept, what the pages say."""
+"""The benchmarks' own arithmetic: which pairs, which voxels, which rows are kept, what the pages
+say.
+"""
 
 import argparse
 from types import SimpleNamespace
@@ -31,13 +33,15 @@ from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, densify
 from diffeode.statistics.export import MISSING
 
-LIA = Grid((160, 192, 224), np.array([[-1.0, 0, 0, 80], [0, 0, 1, -112], [0, -1, 0, 96], [0, 0, 0, 1]]))
+LIA = Grid(
+    (160, 192, 224), np.array([[-1.0, 0, 0, 80], [0, 0, 1, -112], [0, -1, 0, 96], [0, 0, 0, 1]])
+)
 """Of the neurite-OASIS scans: to the left, down, to the front."""
 VOXEL = (70, 40, 108)
 """From the right, from above, from behind."""
 
 
-# ---------------------------------------------------------------------------------------------- pairs
+# -------------------------------------------------------------------------------------------- pairs
 
 
 def test_all_ordered_pairs_of_four_newborns_are_twelve():
@@ -53,7 +57,9 @@ def test_the_first_round_of_pairs_has_everyone_once_on_each_side():
 
 def test_two_adults_of_the_neurite_tasks_are_one_pair_with_the_first_fixed():
     for name in ("neurite-half", "neurite-full"):
-        assert ordered_pairs(COMPARISONS[name].subjects, COMPARISONS[name].pairs) == [("0001", "0002")]
+        assert ordered_pairs(COMPARISONS[name].subjects, COMPARISONS[name].pairs) == [
+            ("0001", "0002")
+        ]
 
 
 def test_adults_move_to_the_template_and_lie_in_their_own_folder(tmp_path, monkeypatch):
@@ -61,7 +67,10 @@ def test_adults_move_to_the_template_and_lie_in_their_own_folder(tmp_path, monke
     monkeypatch.setattr("_comparisons.ensure_case", lambda make, *folders: asked.append(folders))
     assert task.pairs_among(task.subjects, 2) == [("icbm152", "02"), ("icbm152", "04")]
     task.case("icbm152", "02", tmp_path, tmp_path / "work")
-    scans, work = tmp_path / "oasistrt" / "sub-02" / "anat", tmp_path / "work" / task.name / "icbm152__02"
+    scans, work = (
+        tmp_path / "oasistrt" / "sub-02" / "anat",
+        tmp_path / "work" / task.name / "icbm152__02",
+    )
     assert asked == [(tmp_path / "icbm152", scans, work)]
 
 
@@ -100,10 +109,12 @@ def test_an_unknown_task_names_the_nearest():
 def test_scores_are_over_as_many_labels_as_their_names_say():
     for comparison in COMPARISONS.values():
         for name, labels in comparison.scores.items():
-            assert int(name.removeprefix("dice").partition("_")[0]) == len(set(labels)) == len(labels)
+            assert (
+                int(name.removeprefix("dice").partition("_")[0]) == len(set(labels)) == len(labels)
+            )
 
 
-# ---------------------------------------------------------------------------------------------- voxels
+# ------------------------------------------------------------------------------------------- voxels
 
 
 def marked(kind):
@@ -150,18 +161,23 @@ def test_the_reference_counts_864_features_at_the_size_it_was_made_for():
     assert features((80, 96, 72)) == 32 * 2 * 2 * 2
 
 
-# ---------------------------------------------------------------------------------------------- what pairs are made of
+# --------------------------------------------------------------------------- what pairs are made of
 
 SMALL = Grid((16, 18, 20), np.diag([2.0, 2.0, 2.0, 1.0]))
 
 
 def write_person(folder, seed: int) -> dict[str, Image]:
-    """A brain of its own in two contrasts that have nothing to do with each other, and its labels."""
+    """A brain of its own in two contrasts that have nothing to do with each other, and its
+    labels.
+    """
     rng = np.random.default_rng(seed)
     inside = np.zeros(SMALL.shape, dtype=bool)
     inside[2 + seed % 3 : -2, 3:-3, 2:-4] = True
     name = folder.parent.name
-    scans = {m: Image(np.where(inside, 10 + 90 * rng.random(SMALL.shape), 0), SMALL) for m in ("T1w", "T2w")}
+    scans = {
+        m: Image(np.where(inside, 10 + 90 * rng.random(SMALL.shape), 0), SMALL)
+        for m in ("T1w", "T2w")
+    }
     for modality, scan in scans.items():
         io.write_image(folder / f"{name}_{modality}.nii.gz", scan)
     io.write_labels(folder / f"{name}_dseg.nii.gz", Labels(inside * (1 + seed), SMALL))
@@ -170,11 +186,16 @@ def write_person(folder, seed: int) -> dict[str, Image]:
 
 @pytest.fixture
 def two_persons(tmp_path, monkeypatch) -> dict:
-    """Folders and scans of a fixed and a moving person; nothing is aligned, and the box of NODEO is a small one."""
+    """Folders and scans of a fixed and a moving person; nothing is aligned, and the box of NODEO is
+    a small one.
+    """
     monkeypatch.setattr(_cases, "align_pair", lambda fixed, scan, *a, **b: (scan, Affine()))
     monkeypatch.setattr(_cases, "NEURITE_CROP", ((1, 2, 3), (15, 18, 17)))
     folders = {side: tmp_path / f"sub-{side}" / "anat" for side in ("fixed", "moving")}
-    return {side: (folder, write_person(folder, seed)) for seed, (side, folder) in enumerate(folders.items(), 1)}
+    return {
+        side: (folder, write_person(folder, seed))
+        for seed, (side, folder) in enumerate(folders.items(), 1)
+    }
 
 
 def correlation(image: Image, scan: Image) -> float:
@@ -227,7 +248,10 @@ def test_descriptors_are_compared_from_t1w_to_t2w(two_persons, tmp_path, monkeyp
         np.testing.assert_array_equal(row.first, person.first[0, 0, :, :, point[2]])
         np.testing.assert_array_equal(row.second, person.second[0, 0, :, :, point[2]])
         assert row.point == tuple(point[:2])
-        assert {title: heat.max() for title, heat in row.distances.items()} == {"One": number, "Other": 2 - number}
+        assert {title: heat.max() for title, heat in row.distances.items()} == {
+            "One": number,
+            "Other": 2 - number,
+        }
 
 
 def test_alignments_are_judged_on_t1w_and_their_own_labels(tmp_path):
@@ -236,12 +260,14 @@ def test_alignments_are_judged_on_t1w_and_their_own_labels(tmp_path):
     persons = alignment.read_persons("albert", tmp_path)
     assert [person.name for person in persons] == ["sub-01", "sub-02"]
     for seed, person in enumerate(persons, 1):
-        scan = io.read_image(tmp_path / "albert" / person.name / "anat" / f"{person.name}_T1w.nii.gz")
+        scan = io.read_image(
+            tmp_path / "albert" / person.name / "anat" / f"{person.name}_T1w.nii.gz"
+        )
         np.testing.assert_array_equal(person.brain.data, scan.data)
         assert set(np.unique(person.labels.data)) == {0, 1 + seed}
 
 
-# ---------------------------------------------------------------------------------------------- scores
+# ------------------------------------------------------------------------------------------- scores
 
 
 @pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
@@ -261,14 +287,16 @@ def test_each_score_is_the_mean_over_its_own_labels(task):
     result = SimpleNamespace(warp=densify(Affine(), grid), inverse_warp=densify(Affine(), grid))
     found = _register._metrics(case, result, task)
     dice = {label: (6 - miss) / 6 for label, miss in misses.items()}
-    expected = {name: np.mean([dice[label] for label in ids]) for name, ids in comparison.scores.items()}
+    expected = {
+        name: np.mean([dice[label] for label in ids]) for name, ids in comparison.scores.items()
+    }
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert len({round(value, 6) for value in expected.values()}) == len(expected)
     assert (found["min_jacobian"], found["sdlogj"], found["inverse_consistency_mm"]) == (1, 0, 0)
     assert found["hd95_mm"] > 0
 
 
-# ---------------------------------------------------------------------------------------------- kept pairs
+# --------------------------------------------------------------------------------------- kept pairs
 
 
 def test_a_pair_is_made_once_and_again_where_a_file_of_it_is_lost(tmp_path):
@@ -301,10 +329,12 @@ def test_a_registration_runs_in_a_process_of_its_own(tmp_path):
     request = {"case": str(folder), "run": "identity", "parameters": {}, "threads": 1, "task": None}
     found = ask("_register.py", request, 1)
     assert set(found) == {"cpu_seconds", "seconds", "peak_memory_mb", "import_cpu_seconds"}
-    assert ask("_register.py", {**request, "case": "nowhere"}, 1)["failed"].startswith("the process ended with code 1")
+    assert ask("_register.py", {**request, "case": "nowhere"}, 1)["failed"].startswith(
+        "the process ended with code 1"
+    )
 
 
-# ---------------------------------------------------------------------------------------------- tables
+# ------------------------------------------------------------------------------------------- tables
 
 
 def row(run="node", code="a", pair="p", **more):
@@ -315,7 +345,9 @@ def table(path):
     return _tables.Table(path, _units.KEYS, _units.STAMPS)
 
 
-def test_a_row_is_there_after_a_kill_and_counts_only_for_the_code_and_the_pair_that_made_it(tmp_path):
+def test_a_row_is_there_after_a_kill_and_counts_only_for_the_code_and_the_pair_that_made_it(
+    tmp_path,
+):
     path = tmp_path / "t.tsv"
     table(path).put(row(dice=0.123456789))
     again = table(path)
@@ -358,7 +390,10 @@ def test_numbers_are_shown_with_their_spread_and_zero_only_where_it_is_zero():
 
 
 def test_cells_of_markdown_keep_their_bars():
-    assert _tables.markdown_table(["a", "|J|"], [["b", "1"]]) == "| a | \\|J\\| |\n| --- | ---: |\n| b | 1 |\n"
+    assert (
+        _tables.markdown_table(["a", "|J|"], [["b", "1"]])
+        == "| a | \\|J\\| |\n| --- | ---: |\n| b | 1 |\n"
+    )
 
 
 MEASURED = {"machine": "a machine, 2 cores", "torch": "2", "date": "2026-01-01"}
@@ -367,9 +402,17 @@ MEASURED = {"machine": "a machine, 2 cores", "torch": "2", "date": "2026-01-01"}
 def test_the_accuracy_page_has_a_line_for_each_run_and_says_what_is_old_or_failed(tmp_path):
     path = tmp_path / "accuracy_albert.tsv"
     today = _units.run_code("identity", 1)
-    numbers = {"dice27": 0.5, "hd95_mm": 4.0, "ndv_percent": 0.0, "cpu_seconds": 1.0, "peak_memory_mb": 100.0}
+    numbers = {
+        "dice27": 0.5,
+        "hd95_mm": 4.0,
+        "ndv_percent": 0.0,
+        "cpu_seconds": 1.0,
+        "peak_memory_mb": 100.0,
+    }
     for moving, dice in (("08", 0.5), ("09", 0.6)):
-        good = row("identity", today, failed="", threads=1, **MEASURED, **{**numbers, "dice27": dice})
+        good = row(
+            "identity", today, failed="", threads=1, **MEASURED, **{**numbers, "dice27": dice}
+        )
         table(path).put({**good, "moving": moving})
     table(path).put(row("greedy", "old", failed="it said no", threads=1, **MEASURED))
     _accuracy_page.write_accuracy_page(tmp_path)
@@ -393,10 +436,14 @@ def test_every_column_of_the_accuracy_page_shows_its_own_number(tmp_path, monkey
     for factor, run in enumerate(runs, 1):
         for pair in (0, 1):
             about = row(run, failed="", threads=1, **MEASURED) | {"moving": f"0{pair}"}
-            table(path).put(about | {name: factor * values[pair] for name, values in columns.items()})
+            table(path).put(
+                about | {name: factor * values[pair] for name, values in columns.items()}
+            )
     _accuracy_page.write_accuracy_page(tmp_path)
     lines = (tmp_path / "accuracy.md").read_text(encoding="utf-8").splitlines()
-    heading, _, *shown = [[cell.strip() for cell in line.split(" | ")] for line in lines if line.startswith("|")]
+    heading, _, *shown = [
+        [cell.strip() for cell in line.split(" | ")] for line in lines if line.startswith("|")
+    ]
     assert heading[2:4] == ["Dice, 35 labels", "Dice, 27 labels"]
     assert heading[4] == "HD95 (mm)"
     assert heading[-2:] == ["CPU s", "MB |"]
@@ -417,11 +464,22 @@ def test_the_alignment_page_compares_the_same_pairs_under_each_alignment(tmp_pat
     measured = _tables.Table(tmp_path / "alignment.tsv", keys)
     for how, values in dice.items():
         for pair, value in zip((("a", "b"), ("a", "c"), ("b", "d")), values, strict=False):
-            about = {"dataset": "albert", "first": pair[0], "second": pair[1], "alignment": how, "spacing_mm": 1.0}
-            measured.put(about | {"dice": value, "cpu_seconds_a_scan": float(seconds[how]), **MEASURED})
+            about = {
+                "dataset": "albert",
+                "first": pair[0],
+                "second": pair[1],
+                "alignment": how,
+                "spacing_mm": 1.0,
+            }
+            measured.put(
+                about | {"dice": value, "cpu_seconds_a_scan": float(seconds[how]), **MEASURED}
+            )
     alignment.write_alignment_page(measured)
     page = (tmp_path / "alignment.md").read_text(encoding="utf-8")
-    assert "| refused by ours | none | ants | ours | ours - ants, least | CPU s a scan, ants | ours |" in page
+    assert (
+        "| refused by ours | none | ants | ours | ours - ants, least | CPU s a scan, ants | ours |"
+        in page
+    )
     assert "| 2 | 1 | 0.250 ± 0.071 | 0.550 ± 0.071 | 0.610 ± 0.014 | +0.020 | 40 | 20 |" in page
 
 
@@ -447,7 +505,13 @@ def test_runs_that_had_other_files_of_one_pair_are_marked(tmp_path):
 
 def test_the_speed_page_puts_each_run_beside_the_reference_and_the_peers(tmp_path):
     def put(measure, run, seconds):
-        cells = {"cpu_seconds": seconds, "seconds": seconds, "peak_memory_mb": 10.0, "failed": "", "code": "a"}
+        cells = {
+            "cpu_seconds": seconds,
+            "seconds": seconds,
+            "peak_memory_mb": 10.0,
+            "failed": "",
+            "code": "a",
+        }
         speed.put({"measure": measure, "run": run, "shape": "2x2x2", **cells, **MEASURED})
 
     speed = _tables.Table(tmp_path / "speed.tsv", ("measure", "run", "shape"))
@@ -469,7 +533,7 @@ def test_a_run_has_another_code_with_other_threads():
     assert len(_units.run_code("identity", 1)) == 12
 
 
-# ---------------------------------------------------------------------------------------------- what a GPU is asked
+# ------------------------------------------------------------------------------ what a GPU is asked
 
 
 def test_bytes_are_counted_of_what_operations_read_and_write_and_of_what_is_held():
@@ -493,7 +557,9 @@ def test_neither_what_is_repeated_nor_what_only_lends_its_shape_is_read():
     assert traffic.bytes_moved == 4000 * (1 + 1 + 3)
 
 
-def test_a_gpu_is_timed_where_there_is_one_and_only_counted_where_there_is_none(tmp_path, monkeypatch):
+def test_a_gpu_is_timed_where_there_is_one_and_only_counted_where_there_is_none(
+    tmp_path, monkeypatch
+):
     asked = ["--runs", "node-mind", "--small", "--results", str(tmp_path)]
     assert gpu.main(asked) == 0
     single, half = _tables.Table(tmp_path / "gpu.tsv", ("run",)).rows
@@ -520,16 +586,29 @@ def test_a_gpu_is_timed_where_there_is_one_and_only_counted_where_there_is_none(
     assert "| 2.0 |" in (tmp_path / "gpu.md").read_text(encoding="utf-8")
 
 
-# ---------------------------------------------------------------------------------------------- suspects
+# ----------------------------------------------------------------------------------------- suspects
 
 
-def suspects_row(kind: str, dice: float, margin: float, foreign: int = 0, refused: str = "") -> dict[str, str]:
+def suspects_row(
+    kind: str, dice: float, margin: float, foreign: int = 0, refused: str = ""
+) -> dict[str, str]:
     """A row of ``suspects.tsv`` in which nothing but the margin can be suspicious."""
     pair = {"part": "report", "dataset": "d", "fixed": "1", "moving": "2", "kind": kind}
     signs = dict.fromkeys(_suspects_page.SIGNS, 1.0) | {"anatomical_margin": margin, "sdlogj": 0.2}
     signs |= {"displacement_share": 0.1, "folds_percent": 0.0}
-    about = {"machine": "m", "torch": "2", "date": "2026-01-01", "foreign": str(foreign), "refused": refused}
-    return pair | about | {"dice": str(dice)} | {name: "" if refused else str(value) for name, value in signs.items()}
+    about = {
+        "machine": "m",
+        "torch": "2",
+        "date": "2026-01-01",
+        "foreign": str(foreign),
+        "refused": refused,
+    }
+    return (
+        pair
+        | about
+        | {"dice": str(dice)}
+        | {name: "" if refused else str(value) for name, value in signs.items()}
+    )
 
 
 def test_good_and_spoiled_registrations_are_counted_by_their_labels(tmp_path):
@@ -542,8 +621,24 @@ def test_good_and_spoiled_registrations_are_counted_by_their_labels(tmp_path):
         suspects_row("caught, too", 0.0, 0.0, refused="It cannot be read."),
         suspects_row("noise", 0.6, 1.0, foreign=1),
     ]
-    assert [_suspects_page.is_good(row, rows) for row in rows] == [True, True, True, False, False, False, False]
-    assert [_suspects_page.is_suspect(row) for row in rows] == [False, False, True, False, True, True, True]
+    assert [_suspects_page.is_good(row, rows) for row in rows] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+    assert [_suspects_page.is_suspect(row) for row in rows] == [
+        False,
+        False,
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
     _suspects_page.write_suspects_page(rows, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "| good | 3 | 2 | 1 | 67 % |" in page

@@ -26,17 +26,25 @@ def test_names_follow_subject_session_and_modality(tmp_path):
     )
     scans = list_scans("study", root)
     assert [scan.id for scan in scans] == ["sub-01_ses-b_T1w", "sub-02_T2w"]
-    assert [(s.subject, s.session, s.modality) for s in scans] == [("01", "b", "T1w"), ("02", None, "T2w")]
+    assert [(s.subject, s.session, s.modality) for s in scans] == [
+        ("01", "b", "T1w"),
+        ("02", None, "T2w"),
+    ]
     assert scans[0].person == ("study", "01")
 
 
 def test_labels_landmarks_and_group_are_found_beside_the_scan(tmp_path):
     root = bids_folder(
-        tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_dseg.nii.gz", "sub-01/anat/sub-01_landmarks.tsv"
+        tmp_path,
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-01/anat/sub-01_dseg.nii.gz",
+        "sub-01/anat/sub-01_landmarks.tsv",
     )
     bids_folder(root, "sub-01/anat/sub-01_desc-aseg_dseg.nii.gz")
     bids_folder(root, "sub-02/anat/sub-02_T1w.nii.gz", "sub-02/anat/sub-02_desc-aseg_dseg.nii.gz")
-    (root / "participants.tsv").write_text("participant_id\tage\tgroup\nsub-01\t40\thealthy\nsub-02\t50\t\n")
+    (root / "participants.tsv").write_text(
+        "participant_id\tage\tgroup\nsub-01\t40\thealthy\nsub-02\t50\t\n"
+    )
     first, second = list_scans("study", root)
     assert first.labels.name == "sub-01_dseg.nii.gz"
     assert first.landmarks.name == "sub-01_landmarks.tsv"
@@ -62,9 +70,18 @@ def test_labels_drawn_on_one_contrast_belong_to_it_alone(tmp_path):
     ("names", "message"),
     [
         (["sub-01/anat/sub-01_bold.nii.gz"], r"no scan sub-\*/anat"),
-        (["sub-01/anat/sub-01_T1w.nii", "sub-01/anat/sub-01_T1w.nii.gz"], "two scans named sub-01_T1w: .* keep one"),
-        (["sub-01/anat/sub-01_acq-a_T1w.nii", "sub-01/anat/sub-01_acq-b_T1w.nii"], "two scans named sub-01_T1w"),
-        (["sub-01/anat/sub-01_T1w.nii", "sub-01/anat/sub-01_run-2_T1w.nii"], "two scans named sub-01_T1w"),
+        (
+            ["sub-01/anat/sub-01_T1w.nii", "sub-01/anat/sub-01_T1w.nii.gz"],
+            "two scans named sub-01_T1w: .* keep one",
+        ),
+        (
+            ["sub-01/anat/sub-01_acq-a_T1w.nii", "sub-01/anat/sub-01_acq-b_T1w.nii"],
+            "two scans named sub-01_T1w",
+        ),
+        (
+            ["sub-01/anat/sub-01_T1w.nii", "sub-01/anat/sub-01_run-2_T1w.nii"],
+            "two scans named sub-01_T1w",
+        ),
         (["sub-01/anat/sub-02_T1w.nii.gz"], "sub-02_T1w.nii.gz lies in the folder of sub-01"),
         (
             [f"sub-01/anat/sub-01_{n}.nii.gz" for n in ("T1w", "desc-a_dseg", "desc-b_dseg")],
@@ -85,7 +102,9 @@ def test_the_first_run_is_taken(tmp_path):
 
 
 def test_freesurfer_volumes(tmp_path):
-    (scan,) = list_scans("study", bids_folder(tmp_path, "sub-01/anat/sub-01_T1w.mgz", "sub-01/anat/sub-01_dseg.mgz"))
+    (scan,) = list_scans(
+        "study", bids_folder(tmp_path, "sub-01/anat/sub-01_T1w.mgz", "sub-01/anat/sub-01_dseg.mgz")
+    )
     assert (scan.image.name, scan.labels.name) == ("sub-01_T1w.mgz", "sub-01_dseg.mgz")
 
 
@@ -96,14 +115,20 @@ def test_participants_tell_age_sex_and_rating(tmp_path):
     )
     known = [(scan.group, scan.age, scan.sex, scan.cdr) for scan in list_scans("study", root)]
     unknown = (None, None, None, None)
-    assert known[:2] == [("suspected dementia", 71.5, "F", 0.5), ("mild cognitive impairment", None, "M", 1.0)]
+    assert known[:2] == [
+        ("suspected dementia", 71.5, "F", 0.5),
+        ("mild cognitive impairment", None, "M", 1.0),
+    ]
     assert known[2:] == [unknown, unknown]
 
 
 def test_a_rating_there_is_not(tmp_path):
     root = bids_folder(tmp_path, "sub-01/anat/sub-01_T1w.nii")
     (root / "participants.tsv").write_text("participant_id\tcdr\nsub-01\t4\n")
-    with pytest.raises(InputError, match=r"participants\.tsv has the CDR '4' of sub-01; it must be 0, 0\.5, 1, 2 or 3"):
+    with pytest.raises(
+        InputError,
+        match=r"participants\.tsv has the CDR '4' of sub-01; it must be 0, 0\.5, 1, 2 or 3",
+    ):
         list_scans("study", root)
 
 
@@ -120,12 +145,22 @@ def test_participants_without_names(tmp_path):
 
 
 def test_choosing_by_modality_subject_and_group(tmp_path):
-    root = bids_folder(tmp_path, *[f"sub-0{n}/anat/sub-0{n}_{m}.nii" for n in (1, 2, 3) for m in ("T1w", "T2w")])
-    (root / "participants.tsv").write_text("participant_id\tgroup\nsub-01\tatrophy\nsub-02\thealthy\nsub-03\tatrophy\n")
+    root = bids_folder(
+        tmp_path, *[f"sub-0{n}/anat/sub-0{n}_{m}.nii" for n in (1, 2, 3) for m in ("T1w", "T2w")]
+    )
+    (root / "participants.tsv").write_text(
+        "participant_id\tgroup\nsub-01\tatrophy\nsub-02\thealthy\nsub-03\tatrophy\n"
+    )
     scans = list_scans("study", root)
     assert [s.id for s in choose_scans(scans, "T2w")] == ["sub-01_T2w", "sub-02_T2w", "sub-03_T2w"]
-    assert [s.id for s in choose_scans(scans, "T1w", ["sub-03", "01"])] == ["sub-01_T1w", "sub-03_T1w"]
-    assert [s.id for s in choose_scans(scans, "T1w", groups=["atrophy"])] == ["sub-01_T1w", "sub-03_T1w"]
+    assert [s.id for s in choose_scans(scans, "T1w", ["sub-03", "01"])] == [
+        "sub-01_T1w",
+        "sub-03_T1w",
+    ]
+    assert [s.id for s in choose_scans(scans, "T1w", groups=["atrophy"])] == [
+        "sub-01_T1w",
+        "sub-03_T1w",
+    ]
     for arguments, message in [
         (("T1",), "modality 'T1'; did you mean 'T1w'"),
         (("T1w", ["04"]), "subject '04'; did you mean '0"),

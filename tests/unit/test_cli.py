@@ -27,8 +27,12 @@ from diffeode.methods.identity import Identity
 from diffeode.registration import runs
 from diffeode.registration.base import Needs, Registration
 
-LAS = Grid((26, 30, 28), np.array([[-3.0, 0, 0, 37.5], [0, 2.5, 0, -36], [0, 0, 2.75, -37], [0, 0, 0, 1]]))
-PSR = Grid((28, 27, 25), np.array([[0, 0, 3.1, -37], [-2.9, 0, 0, 39], [0, 3.0, 0, -39], [0, 0, 0, 1]]))
+LAS = Grid(
+    (26, 30, 28), np.array([[-3.0, 0, 0, 37.5], [0, 2.5, 0, -36], [0, 0, 2.75, -37], [0, 0, 0, 1]])
+)
+PSR = Grid(
+    (28, 27, 25), np.array([[0, 0, 3.1, -37], [-2.9, 0, 0, 39], [0, 3.0, 0, -39], [0, 0, 0, 1]])
+)
 OUTPUTS = {"warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "metrics.json", "overview.png"}
 
 
@@ -43,7 +47,9 @@ def anatomy(points_mm):
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory):
-    """A fixed scan with axes to the left, and the same anatomy 5 mm to the right on another grid, axes permuted."""
+    """A fixed scan with axes to the left, and the same anatomy 5 mm to the right on another grid,
+    axes permuted.
+    """
     folder = tmp_path_factory.mktemp("scans")
     for name, grid, offset in (("fixed", LAS, 0.0), ("moving", PSR, 5.0)):
         intensity, labels = anatomy(grid.points_mm() - [offset, 0, 0])
@@ -54,10 +60,21 @@ def scans(tmp_path_factory):
 
 @pytest.fixture
 def register(scans, tmp_path, capsys):
-    """Run ``diffeode register`` on the two scans; ``(exit code, what it said on stderr, output folder)``."""
+    """Run ``diffeode register`` on the two scans; ``(exit code, what it said on stderr, output
+    folder)``.
+    """
 
     def run(*extra, fixed="fixed.nii.gz", moving="moving.nii.gz", out=tmp_path / "out"):
-        arguments = ["register", str(scans / fixed), str(scans / moving), "-o", str(out), "--threads", "1", *extra]
+        arguments = [
+            "register",
+            str(scans / fixed),
+            str(scans / moving),
+            "-o",
+            str(out),
+            "--threads",
+            "1",
+            *extra,
+        ]
         code = main(arguments)
         captured = capsys.readouterr()
         assert captured.out == ""
@@ -70,16 +87,24 @@ def hidden(folder):
     return [p.name for p in folder.iterdir() if p.name.startswith(".")]
 
 
-# ------------------------------------------------------------------------------------------------ what it does
+# ------------------------------------------------------------------------------------- what it does
 
 
 @pytest.fixture(scope="module")
 def aligned(scans, tmp_path_factory):
     """The output of one run with everything given."""
     out = tmp_path_factory.mktemp("aligned") / "deep" / "out"
-    labels = ["--labels", str(scans / "moving_dseg.nii.gz"), "--fixed-labels", str(scans / "fixed_dseg.nii.gz")]
+    labels = [
+        "--labels",
+        str(scans / "moving_dseg.nii.gz"),
+        "--fixed-labels",
+        str(scans / "fixed_dseg.nii.gz"),
+    ]
     pair = [str(scans / "fixed.nii.gz"), str(scans / "moving.nii.gz")]
-    assert main(["register", *pair, "-o", str(out), "--method", "identity", "--threads", "1", *labels]) == 0
+    assert (
+        main(["register", *pair, "-o", str(out), "--method", "identity", "--threads", "1", *labels])
+        == 0
+    )
     return out
 
 
@@ -112,7 +137,14 @@ def test_warped_scan_has_the_original_intensities_resampled_once(aligned, scans)
 def test_metrics_say_how_good_and_how_made(aligned):
     content = json.loads((aligned / "metrics.json").read_text())
     metrics = content["metrics"]
-    expected = {"folds_central_percent", "ndv_percent", "sdlogj", "min_jacobian", "inverse_consistency_mm", "nmi"}
+    expected = {
+        "folds_central_percent",
+        "ndv_percent",
+        "sdlogj",
+        "min_jacobian",
+        "inverse_consistency_mm",
+        "nmi",
+    }
     expected |= {"nmi_before", "dice", "seconds", "cpu_seconds", "peak_memory_mb"}
     assert expected <= set(metrics)
     assert metrics["dice"] > 0.85
@@ -130,7 +162,9 @@ def test_metrics_say_how_good_and_how_made(aligned):
 def test_trusting_the_headers_leaves_the_scans_where_they_are(register):
     code, said, out = register("--method", "identity", "--init", "identity")
     assert code == 0
-    assert said.startswith("diffeode: This registration is suspect")  # they lie a tenth of their width apart
+    assert said.startswith(
+        "diffeode: This registration is suspect"
+    )  # they lie a tenth of their width apart
     assert np.abs(io.read_displacement(out / "warp.nii.gz").displacement_mm).max() == 0
     assert {p.name for p in out.iterdir()} == OUTPUTS
     assert "dice" not in json.loads((out / "metrics.json").read_text())["metrics"]
@@ -148,7 +182,11 @@ def test_a_method_with_parameters_is_registered_and_recorded(register):
 def test_hyper_parameters_are_set_on_top_of_the_run_and_recorded(register):
     settings = ("grid_sp=5", "lambda_weight = 1.5")
     code, said, out = register(
-        "--method", "convexadam", "--init", "identity", *(word for text in settings for word in ("--set", text))
+        "--method",
+        "convexadam",
+        "--init",
+        "identity",
+        *(word for text in settings for word in ("--set", text)),
     )
     assert (code, said) == (0, "")
     parameters = json.loads((out / "metrics.json").read_text())["parameters"]
@@ -157,15 +195,27 @@ def test_hyper_parameters_are_set_on_top_of_the_run_and_recorded(register):
 
 
 def test_nested_hyper_parameters_are_set_one_by_one_and_recorded_whole(register):
-    settings = ("levels={factors: [4], iterations: [1]}", "similarity.mind.weight=2", "penalties.bending.weight=0.1")
+    settings = (
+        "levels={factors: [4], iterations: [1]}",
+        "similarity.mind.weight=2",
+        "penalties.bending.weight=0.1",
+    )
     code, _, out = register(
-        "--method", "node", "--init", "identity", *(word for text in settings for word in ("--set", text))
+        "--method",
+        "node",
+        "--init",
+        "identity",
+        *(word for text in settings for word in ("--set", text)),
     )
     assert code == 0
     parameters = json.loads((out / "metrics.json").read_text())["parameters"]
     assert parameters["levels"] == {"factors": [4], "iterations": [1]}
     assert parameters["similarity"]["mind"]["weight"] == 2
-    assert parameters["similarity"]["local_correlation"] == {"weight": 0.15, "window": 7, "squared": True}
+    assert parameters["similarity"]["local_correlation"] == {
+        "weight": 0.15,
+        "window": 7,
+        "squared": True,
+    }
     assert parameters["penalties"] == {"gradient": {"weight": 0.35}, "bending": {"weight": 0.1}}
     assert parameters["flow"]["steps"] == 6
 
@@ -178,7 +228,12 @@ def test_apply_repeats_the_warped_files(aligned, scans, tmp_path):
     for name, flags in (("moving", []), ("moving_dseg", ["--labels"])):
         out = tmp_path / f"{name}.nii.gz"
         warp = [str(aligned / "warp.nii.gz"), str(scans / f"{name}.nii.gz")]
-        assert main(["apply", *warp, "-o", str(out), "--reference", str(scans / "fixed.nii.gz"), *flags]) == 0
+        assert (
+            main(
+                ["apply", *warp, "-o", str(out), "--reference", str(scans / "fixed.nii.gz"), *flags]
+            )
+            == 0
+        )
     expected = io.read_image(aligned / "warped.nii.gz").data
     np.testing.assert_allclose(io.read_image(tmp_path / "moving.nii.gz").data, expected, atol=1e-2)
     labels = io.read_labels(aligned / "warped_labels.nii.gz").data
@@ -191,7 +246,9 @@ def test_apply_onto_another_grid(aligned, scans, tmp_path):
     io.write_image(tmp_path / "coarse.nii.gz", Image(coarse.voxels()[..., 0], coarse))
     warp = [str(aligned / "warp.nii.gz"), str(scans / "moving.nii.gz")]
     out = tmp_path / "out.nii.gz"
-    assert main(["apply", *warp, "-o", str(out), "--reference", str(tmp_path / "coarse.nii.gz")]) == 0
+    assert (
+        main(["apply", *warp, "-o", str(out), "--reference", str(tmp_path / "coarse.nii.gz")]) == 0
+    )
     found = io.read_image(out)
     assert found.grid.matches(coarse)
     on_coarse = warp_image(io.read_image(aligned / "warped.nii.gz"), Affine(), coarse).data
@@ -210,7 +267,8 @@ def test_methods_lists_every_run_with_its_standing_here_and_the_reason(capsys, m
     by_run = {line.split()[0]: line for line in lines}
     assert set(by_run) == set(runs.run_names())
     assert re.search(
-        r"  needs-package +the Python package no_such_package_here is not installed$", by_run["convexadam"]
+        r"  needs-package +the Python package no_such_package_here is not installed$",
+        by_run["convexadam"],
     )
     assert by_run["identity"].endswith("  run")
     for name in ("identity", "affine", "ants-syn", "node"):
@@ -221,19 +279,23 @@ def test_methods_lists_every_run_with_its_standing_here_and_the_reason(capsys, m
 def test_help_imports_nothing_heavy():
     code = (
         "import sys, contextlib, io\nfrom diffeode.cli import main\n"
-        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main(['--help'])\n"
-        "print(*{'torch', 'numpy', 'ants', 'nibabel', 'pandas', 'matplotlib', 'scipy'} & set(sys.modules))"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): "
+        "main(['--help'])\n"
+        "print(*{'torch', 'numpy', 'ants', 'nibabel', 'pandas', 'matplotlib', 'scipy'} & "
+        "set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
 
 
 def test_module_runs_as_the_command():
-    found = subprocess.run([sys.executable, "-m", "diffeode", "--version"], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-m", "diffeode", "--version"], capture_output=True, text=True, check=True
+    )
     assert found.stdout.startswith("diffeode ")
 
 
-# ------------------------------------------------------------------------------------------------ what it refuses
+# ---------------------------------------------------------------------------------- what it refuses
 
 
 def spoil(scans, tmp_path, change):
@@ -275,17 +337,31 @@ def test_unusable_scan_is_one_sentence_and_exit_code_2(register, scans, tmp_path
     [
         (["--method", "convexadamm"], "did you mean 'convexadam'"),
         (["--method", "identity", "--labels", "{scans}/none.nii.gz"], "There is no file"),
-        (["--method", "identity", "--labels", "{scans}/fixed_dseg.nii.gz"], "does not lie on the grid of its scan"),
+        (
+            ["--method", "identity", "--labels", "{scans}/fixed_dseg.nii.gz"],
+            "does not lie on the grid of its scan",
+        ),
         (["--method", "identity", "--labels", "{scans}/moving.nii.gz"], "not a label map"),
         (["--method", "identity", "--device", "cuda:99"], "no device cuda:99"),
         (["--set", "penalties.gradint.weight=1"], "did you mean 'penalties.gradient'"),
         (["--set", "penalties.gradient.weight=much"], "which is no number"),
-        (["--set", "penalties.gradient.weight=-1"], "Parameter penalties.gradient.weight is -1; it must lie between 0"),
+        (
+            ["--set", "penalties.gradient.weight=-1"],
+            "Parameter penalties.gradient.weight is -1; it must lie between 0",
+        ),
         (["--set", "weight_ncc=1"], "it is now 'similarity.local_correlation.weight'"),
-        (["--set", "similarity=mind"], "Parameter similarity of method neural-ode is 'mind', which is no block"),
+        (
+            ["--set", "similarity=mind"],
+            "Parameter similarity of method neural-ode is 'mind', which is no block",
+        ),
         (["--set", "weight_map={scans}/none.nii.gz"], "none.nii.gz"),
         (
-            ["--method", "node-cl", "--set", "similarity.descriptor.weights={scans}/none.safetensors"],
+            [
+                "--method",
+                "node-cl",
+                "--set",
+                "similarity.descriptor.weights={scans}/none.safetensors",
+            ],
             "none.safetensors",
         ),
     ],
@@ -298,7 +374,9 @@ def test_unusable_option_is_one_sentence_and_exit_code_2(register, scans, extra,
     assert not out.exists()
 
 
-@pytest.mark.parametrize("extra", [["--threads", "0"], ["--seed", "-1"], ["--device", "gpu"], ["--init", "rigid"], []])
+@pytest.mark.parametrize(
+    "extra", [["--threads", "0"], ["--seed", "-1"], ["--device", "gpu"], ["--init", "rigid"], []]
+)
 def test_misspelt_arguments_stop_at_once(scans, extra):
     arguments = ["register", "a.nii.gz", "b.nii.gz"] + (["-o", "out", *extra] if extra else [])
     with pytest.raises(SystemExit) as stopped:
@@ -309,7 +387,10 @@ def test_misspelt_arguments_stop_at_once(scans, extra):
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [
-        (["--seed", "2147483648"], "'2147483648' is too large for a seed; use one up to 2147483647"),
+        (
+            ["--seed", "2147483648"],
+            "'2147483648' is too large for a seed; use one up to 2147483647",
+        ),
         (["--time-limit", "1e300"], "'1e300' is no number of minutes above 0 and up to 35,000"),
         (["--time-limit", "35001"], "'35001' is no number of minutes above 0 and up to 35,000"),
         (["--time-limit", "nan"], "'nan' is no number of minutes"),
@@ -328,7 +409,11 @@ def test_arguments_that_would_fail_only_later_stop_at_once_and_say_why(capsys, e
 
 def test_the_largest_seed_and_every_kind_of_device_are_arguments():
     assert arguments.seed("2147483647") == 2**31 - 1
-    assert [arguments.device(text) for text in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]
+    assert [arguments.device(text) for text in ("cpu", "cuda", "cuda:1")] == [
+        "cpu",
+        "cuda",
+        "cuda:1",
+    ]
 
 
 def test_output_that_is_a_file_is_refused(register, tmp_path):
@@ -340,23 +425,33 @@ def test_output_that_is_a_file_is_refused(register, tmp_path):
 
 
 def test_output_below_a_file_is_refused_before_the_work(register, tmp_path, monkeypatch):
-    monkeypatch.setattr(registration, "register_at_desk", lambda *a: pytest.fail("it should not have started"))
+    monkeypatch.setattr(
+        registration, "register_at_desk", lambda *a: pytest.fail("it should not have started")
+    )
     (tmp_path / "mine").write_text("mine")
     code, said, _ = register("--method", "identity", out=tmp_path / "mine" / "deep" / "out")
     assert code == 2
     assert said == f"diffeode: {tmp_path / 'mine'} is a file; give a folder with -o.\n"
 
 
-def test_a_folder_in_the_place_of_a_result_is_refused_before_the_work(register, tmp_path, monkeypatch):
-    monkeypatch.setattr(registration, "register_at_desk", lambda *a: pytest.fail("it should not have started"))
+def test_a_folder_in_the_place_of_a_result_is_refused_before_the_work(
+    register, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        registration, "register_at_desk", lambda *a: pytest.fail("it should not have started")
+    )
     (tmp_path / "out" / "metrics.json").mkdir(parents=True)
     code, said, out = register("--method", "identity")
     assert code == 2
-    assert said.startswith(f"diffeode: {out / 'metrics.json'} is a folder where a result is to lie; ")
+    assert said.startswith(
+        f"diffeode: {out / 'metrics.json'} is a folder where a result is to lie; "
+    )
     assert [path.name for path in out.iterdir()] == ["metrics.json"]
 
 
-def test_a_folder_that_comes_in_the_way_during_the_work_leaves_every_old_result(register, tmp_path, monkeypatch):
+def test_a_folder_that_comes_in_the_way_during_the_work_leaves_every_old_result(
+    register, tmp_path, monkeypatch
+):
     out = tmp_path / "out"
     out.mkdir()
     (out / "warp.nii.gz").write_text("from yesterday")
@@ -372,19 +467,23 @@ def test_a_folder_that_comes_in_the_way_during_the_work_leaves_every_old_result(
     assert (out / "warp.nii.gz").read_text() == "from yesterday"
 
 
-def test_output_folder_that_cannot_be_written_is_refused_before_the_work(register, tmp_path, monkeypatch):
+def test_output_folder_that_cannot_be_written_is_refused_before_the_work(
+    register, tmp_path, monkeypatch
+):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(tempfile, "mkdtemp", refuse)
-    monkeypatch.setattr(registration, "register_at_desk", lambda *a: pytest.fail("it should not have started"))
+    monkeypatch.setattr(
+        registration, "register_at_desk", lambda *a: pytest.fail("it should not have started")
+    )
     code, said, _ = register("--method", "identity")
     assert code == 2
     assert "Cannot write" in said
     assert "Permission denied" in said
 
 
-# ------------------------------------------------------------------------------------------------ whole or not at all
+# ------------------------------------------------------------------------------ whole or not at all
 
 
 def failing(error):
@@ -402,7 +501,9 @@ def failing(error):
         (ValueError("odd\nlines"), "pair: ValueError: odd"),
     ],
 )
-def test_failed_registration_is_exit_code_1_and_keeps_the_old_results(register, monkeypatch, tmp_path, error, reason):
+def test_failed_registration_is_exit_code_1_and_keeps_the_old_results(
+    register, monkeypatch, tmp_path, error, reason
+):
     out = tmp_path / "out"
     out.mkdir()
     (out / "warp.nii.gz").write_text("from yesterday")
@@ -431,7 +532,9 @@ def test_what_the_method_noted_is_said_and_kept(register, monkeypatch, tmp_path)
     code, said, _ = register("--method", "identity", "--init", "identity")
     assert code == 0
     assert said.splitlines()[0] == "diffeode: it was a dark night"
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["notes"] == ["it was a dark night"]
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["notes"] == [
+        "it was a dark night"
+    ]
 
 
 def test_success_replaces_our_files_removes_stale_ones_and_leaves_yours(register, tmp_path):
@@ -447,7 +550,9 @@ def test_success_replaces_our_files_removes_stale_ones_and_leaves_yours(register
 
 
 @pytest.mark.parametrize("moves", range(6))
-def test_a_result_that_cannot_be_replaced_leaves_all_as_it_was(register, tmp_path, monkeypatch, moves):
+def test_a_result_that_cannot_be_replaced_leaves_all_as_it_was(
+    register, tmp_path, monkeypatch, moves
+):
     out = tmp_path / "out"
     out.mkdir()
     old = ("warp.nii.gz", "warped.nii.gz", "warped_labels.nii.gz")
@@ -466,7 +571,9 @@ def test_a_result_that_cannot_be_replaced_leaves_all_as_it_was(register, tmp_pat
     code, said, _ = register("--method", "identity", "--init", "identity")
     assert code == 2
     assert "Input/output error" in said
-    assert {path.name: path.read_text() for path in out.iterdir()} == {n: f"{n} from yesterday" for n in old}
+    assert {path.name: path.read_text() for path in out.iterdir()} == {
+        n: f"{n} from yesterday" for n in old
+    }
     assert not hidden(tmp_path)
 
 
@@ -494,11 +601,15 @@ def test_keyboard_interrupt_leaves_nothing(register, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("hang_ups_arrive")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_termination_leaves_nothing(scans, tmp_path, number):
-    """A scheduler's SIGTERM, or the SIGHUP of a terminal that is closed, in the middle of the work."""
+    """A scheduler's SIGTERM, or the SIGHUP of a terminal that is closed, in the middle of
+    the work.
+    """
     code = (
         "import sys, time\nfrom diffeode.cli import main\nfrom diffeode.desk import registration\n"
-        "registration.register_at_desk = lambda *a: (print('working', flush=True), time.sleep(600))\n"
-        f"sys.exit(main(['register', {str(scans / 'fixed.nii.gz')!r}, {str(scans / 'moving.nii.gz')!r},"
+        "registration.register_at_desk = lambda *a: (print('working', flush=True), "
+        "time.sleep(600))\n"
+        f"sys.exit(main(['register', {str(scans / 'fixed.nii.gz')!r}, "
+        f"{str(scans / 'moving.nii.gz')!r},"
         f" '-o', {str(tmp_path / 'out')!r}, '--method', 'identity']))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -510,7 +621,7 @@ def test_termination_leaves_nothing(scans, tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
-# ------------------------------------------------------------------------------------------------ progress
+# ----------------------------------------------------------------------------------------- progress
 
 
 class Terminal:
@@ -537,7 +648,12 @@ def test_progress_shows_percentage_and_time_left_on_a_terminal(monkeypatch):
         progress(0.26, "too soon to be shown")
         progress(0.5, "level 1")
     lines = [line.removeprefix("\x1b[K") for line in terminal.text.split("\r")[1:]]
-    assert lines == ["  0 %  registering", " 25 %  1:30 left  level 2", " 50 %  1:00 left  level 1", ""]
+    assert lines == [
+        "  0 %  registering",
+        " 25 %  1:30 left  level 2",
+        " 50 %  1:00 left  level 1",
+        "",
+    ]
 
 
 def test_a_registration_shows_its_stages_on_a_terminal(register, monkeypatch):
@@ -559,7 +675,11 @@ def test_progress_is_silent_elsewhere():
 @pytest.mark.skipif(os.name != "posix", reason="pipes of a POSIX shell")
 def test_a_reader_that_leaves_early_is_no_error():
     found = subprocess.run(
-        f"{sys.executable} -m diffeode methods | head -n 1", shell=True, capture_output=True, text=True, check=True
+        f"{sys.executable} -m diffeode methods | head -n 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert found.stdout.startswith("RUN")
     assert found.stderr == ""

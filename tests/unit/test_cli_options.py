@@ -12,7 +12,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from diffeode.cli import apply, arguments, datasets, main, methods, register, train, train_descriptor
+from diffeode.cli import (
+    apply,
+    arguments,
+    datasets,
+    main,
+    methods,
+    register,
+    train,
+    train_descriptor,
+)
 from diffeode.cli import weights as weights_command
 from diffeode.desk import inputs, registration, training
 from diffeode.figures import training_curves
@@ -98,7 +107,9 @@ def behind_the_commands(monkeypatch):
     ):
         monkeypatch.setattr(module, name, noted(name, answer))
     monkeypatch.setattr(registration, "register_at_desk", registered)
-    monkeypatch.setattr(register, "watched", lambda work, limit: SEEN.update(watched=limit) or work())
+    monkeypatch.setattr(
+        register, "watched", lambda work, limit: SEEN.update(watched=limit) or work()
+    )
 
 
 def seen(name):
@@ -149,7 +160,11 @@ ARRIVES = {
         run_of,
         ("symnet", "symnet", {"weights": WEIGHTS}),
     ),
-    ("register", "method"): ([*REGISTER, "--method", "greedy"], lambda: run_of()[:2], ("greedy", "greedy")),
+    ("register", "method"): (
+        [*REGISTER, "--method", "greedy"],
+        lambda: run_of()[:2],
+        ("greedy", "greedy"),
+    ),
     ("register", "set"): (
         [*REGISTER, "--method", "greedy", "--set", "warp_sigma=0.75", "--set", "iterations=[9, 4]"],
         run_of,
@@ -160,7 +175,11 @@ ARRIVES = {
         lambda: (seen("register_at_desk")[4], seen("register_at_desk")[5]["init"]),
         ("none", "identity"),
     ),
-    ("register", "labels"): ([*REGISTER, "--labels", "ml.nii"], lambda: seen("read_inputs")[3], Path("ml.nii")),
+    ("register", "labels"): (
+        [*REGISTER, "--labels", "ml.nii"],
+        lambda: seen("read_inputs")[3],
+        Path("ml.nii"),
+    ),
     ("register", "fixed_labels"): (
         [*REGISTER, "--fixed-labels", "fl.nii"],
         lambda: seen("read_inputs")[2],
@@ -227,7 +246,11 @@ ARRIVES = {
         lambda: seen("persons_of_files")[2:4],
         ([], [Path(p) for p in "ghi"]),
     ),
-    ("train", "bids"): (BIDS, lambda: seen("persons_of_dataset")[:4], (Path("data"), "T2w", "T1w", None)),
+    ("train", "bids"): (
+        BIDS,
+        lambda: seen("persons_of_dataset")[:4],
+        (Path("data"), "T2w", "T1w", None),
+    ),
     ("train", "fixed_modality"): (
         [*BIDS, "--fixed-modality", "PDw"],
         lambda: seen("persons_of_dataset")[1:3],
@@ -238,7 +261,11 @@ ARRIVES = {
         lambda: seen("persons_of_dataset")[1:3],
         ("T2w", "PDw"),
     ),
-    ("train", "subjects"): ([*BIDS, "--subjects", "01", "03"], lambda: seen("persons_of_dataset")[3], ["01", "03"]),
+    ("train", "subjects"): (
+        [*BIDS, "--subjects", "01", "03"],
+        lambda: seen("persons_of_dataset")[3],
+        ["01", "03"],
+    ),
     ("train", "spacing"): ([*TRAIN, "--spacing", "1.7"], lambda: seen("train_at_desk")[5], 1.7),
     ("train", "init"): ([*TRAIN, "--init", "identity"], lambda: seen("train_at_desk")[4], "none"),
     ("train", "orientation"): (
@@ -246,7 +273,11 @@ ARRIVES = {
         lambda: seen("persons_of_files")[4],
         "LAS",
     ),
-    ("train", "threads"): ([*TRAIN, "--threads", "7"], lambda: machine_of("train_at_desk").threads, 7),
+    ("train", "threads"): (
+        [*TRAIN, "--threads", "7"],
+        lambda: machine_of("train_at_desk").threads,
+        7,
+    ),
     ("train", "device"): (
         [*TRAIN, "--device", "cuda:5"],
         lambda: (machine_of("train_at_desk").device, seen("require_device")[0]),
@@ -264,14 +295,22 @@ ARRIVES = {
         lambda: seen("train_descriptor")[1],
         Path("there"),
     ),
-    ("train-descriptor", "threads"): ([*DESCRIPTOR, "--threads", "7"], lambda: seen("use_threads"), (7,)),
+    ("train-descriptor", "threads"): (
+        [*DESCRIPTOR, "--threads", "7"],
+        lambda: seen("use_threads"),
+        (7,),
+    ),
     ("train-descriptor", "device"): (
         [*DESCRIPTOR, "--device", "cuda:5"],
         lambda: (seen("train_descriptor")[3], seen("require_device")[0]),
         ("cuda:5", "cuda:5"),
     ),
     ("methods", "markdown"): (["methods", "--markdown"], lambda: "methods_page" in SEEN, True),
-    ("weights", "names"): (["weights", "get", "multigradicon"], lambda: seen("obtain")[0], "multigradicon"),
+    ("weights", "names"): (
+        ["weights", "get", "multigradicon"],
+        lambda: seen("obtain")[0],
+        "multigradicon",
+    ),
     ("datasets", "name"): (
         ["datasets", "ixi"],
         lambda: (seen("take_inventory")[0], "description" in SEEN),
@@ -304,7 +343,10 @@ def test_every_command_is_asked_for():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_a_place_to_arrive(name):
     apart = {option for command, option in ASKED_FOR_APART if command == name}
-    assert options_of(COMMANDS[name]) == {option for command, option in ARRIVES if command == name} | apart
+    assert (
+        options_of(COMMANDS[name])
+        == {option for command, option in ARRIVES if command == name} | apart
+    )
 
 
 @pytest.mark.parametrize(("option", "code"), [([], 0), (["--strict"], 3)])
@@ -359,12 +401,16 @@ def test_without_an_option_its_default_holds(line, look, expected, tmp_path):
     ],
 )
 def test_an_orientation_arrives_wherever_files_are_read(line, look, tmp_path):
-    assert main([word.format(out=tmp_path / "out") for word in [*line, "--orientation", "LAS"]]) == 0
+    assert (
+        main([word.format(out=tmp_path / "out") for word in [*line, "--orientation", "LAS"]]) == 0
+    )
     assert look() == "LAS"
 
 
 @pytest.mark.parametrize(("run", "learns"), [("symnet", False), ("transmatch", True)])
-def test_label_maps_of_a_dataset_are_looked_for_where_the_run_learns_from_them(run, learns, tmp_path):
+def test_label_maps_of_a_dataset_are_looked_for_where_the_run_learns_from_them(
+    run, learns, tmp_path
+):
     assert main(["train", run, "-o", str(tmp_path / "out"), "--bids", "data"]) == 0
     assert seen("persons_of_dataset")[5] is learns
 

@@ -31,7 +31,9 @@ GRIDS = {
     "psr-2mm": grid_about((35, 32, 30), np.array([[0, 0, 2.0], [-2.0, 0, 0], [0, 2.0, 0]])),
     "fine": grid_about((90, 100, 90), np.diag([0.7, 0.7, 0.7])),
     "anisotropic": grid_about((60, 66, 22), np.diag([1.0, 1, 3.0])),
-    "oblique": grid_about((62, 70, 60), Rotation.from_euler("xyz", [12, -9, 20], degrees=True).as_matrix()),
+    "oblique": grid_about(
+        (62, 70, 60), Rotation.from_euler("xyz", [12, -9, 20], degrees=True).as_matrix()
+    ),
 }
 LEAST = {"las": 1.0, "psr-2mm": 0.97, "fine": 0.98, "anisotropic": 0.96, "oblique": 0.98}
 """Dice that voxels of that size can reach; those of LAS fall on those of the conformed grid."""
@@ -61,7 +63,9 @@ def test_anatomy_keeps_its_place_there_and_back(name, small_side):
     assert dice(conformed.data > 50, there) >= LEAST[name]
     assert dice(conforming.mask_back(there, conformed.grid, grid), truth) >= max(LEAST[name], 0.98)
 
-    labels = conforming.labels_back(7 * there + 40 * (there & (points[..., 0] > 2)), conformed.grid, grid)
+    labels = conforming.labels_back(
+        7 * there + 40 * (there & (points[..., 0] > 2)), conformed.grid, grid
+    )
     assert set(np.unique(labels)) == {0, 7, 47}
     assert dice(labels == 47, truth & (grid.points_mm()[..., 0] > 2)) > 0.95
 
@@ -94,9 +98,13 @@ def test_what_exceeds_256_mm_is_left_out_below():
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_an_axis_finer_than_a_millimetre_is_smoothed_and_no_other(small_side, axis):
-    """One bright voxel of 0.5 mm: 1 mm on lies a Gaussian whose FWHM is sqrt(1 - 0.5^2) mm; 1 mm axes stay sharp."""
+    """One bright voxel of 0.5 mm: 1 mm on lies a Gaussian whose FWHM is sqrt(1 - 0.5^2) mm; 1 mm
+    axes stay sharp.
+    """
     fine = np.arange(3) == axis
-    grid = grid_about(tuple(np.where(fine, 41, 42)), np.diag(np.where(fine, 0.5, 1.0)), centre=(0.0, 0.0, 0.0))
+    grid = grid_about(
+        tuple(np.where(fine, 41, 42)), np.diag(np.where(fine, 0.5, 1.0)), centre=(0.0, 0.0, 0.0)
+    )
     data = np.zeros(grid.shape)
     data[tuple(np.where(fine, 21, 20))] = 1
     conformed = conforming.conform(Image(data, grid))

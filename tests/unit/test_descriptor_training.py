@@ -1,4 +1,6 @@
-"""Training of a descriptor on tiny volumes: from files to weights, what it learns, and what it refuses."""
+"""Training of a descriptor on tiny volumes: from files to weights, what it learns, and what it
+refuses.
+"""
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +13,13 @@ from diffeode.descriptors.learned import make
 from diffeode.errors import InputError
 from diffeode.learning.descriptor import material
 from diffeode.learning.descriptor.contrastive import retrieval
-from diffeode.learning.descriptor.lesson import Recipe, Specimen, described, descriptor_lesson, validation_views
+from diffeode.learning.descriptor.lesson import (
+    Recipe,
+    Specimen,
+    described,
+    descriptor_lesson,
+    validation_views,
+)
 from diffeode.learning.descriptor.material import lesson_from, read_training
 from diffeode.learning.loop import Settings, train
 
@@ -23,9 +31,15 @@ def phantom(seed, shape=(24, 22, 20)):
     generator = np.random.default_rng(seed)
     axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
     labels = np.where(sum(a**2 for a in axes) < 0.9, 1 + (axes[0] > 0), 0)
-    noise = np.stack([np.roll(generator.random(shape), s, a) for a in range(3) for s in (0, 1, 2)]).mean(axis=0)
+    noise = np.stack(
+        [np.roll(generator.random(shape), s, a) for a in range(3) for s in (0, 1, 2)]
+    ).mean(axis=0)
     first = np.where(labels > 0, np.clip(0.3 * labels + noise - 0.3, 0.01, 1), 0)
-    return labels, first.astype(np.float32), np.where(labels > 0, 1.01 - first, 0).astype(np.float32)
+    return (
+        labels,
+        first.astype(np.float32),
+        np.where(labels > 0, 1.01 - first, 0).astype(np.float32),
+    )
 
 
 def save(path, array):
@@ -39,7 +53,10 @@ def data(tmp_path):
         labels, first, second = phantom(number)
         for kind, array in (("T1w", first), ("T2w", second), ("dseg", labels)):
             save(tmp_path / f"toy/sub-0{number}/anat/sub-0{number}_{kind}.nii.gz", array)
-    save(tmp_path / "maps/sub-01/anat/sub-01_dseg.nii.gz", np.where(phantom(1)[0] == 2, 511, phantom(1)[0]))
+    save(
+        tmp_path / "maps/sub-01/anat/sub-01_dseg.nii.gz",
+        np.where(phantom(1)[0] == 2, 511, phantom(1)[0]),
+    )
     return tmp_path
 
 
@@ -59,13 +76,28 @@ def description(data, **changes):
 
 def test_the_command_trains_weights_that_registration_reads(data, capsys):
     out = data / "out"
-    command = ["train-descriptor", str(description(data)), "-o", str(out), "--data", str(data), "--threads", "1"]
+    command = [
+        "train-descriptor",
+        str(description(data)),
+        "-o",
+        str(out),
+        "--data",
+        str(data),
+        "--threads",
+        "1",
+    ]
     assert cli.main(command) == 0
     best = capsys.readouterr().out.strip()
     assert make(best)(torch.rand(1, 1, 9, 9, 9)).shape == (1, 24, 9, 9, 9)
-    assert {file.name for file in out.glob("*.*")} == {"best.safetensors", "curves.tsv", "curves.png"}
+    assert {file.name for file in out.glob("*.*")} == {
+        "best.safetensors",
+        "curves.tsv",
+        "curves.png",
+    }
     header = (out / "curves.tsv").read_text().splitlines()[0].split("\t")
-    assert header[2:] == [f"validation_{n}" for n in ("loss", "alignment", "uniformity", "retrieval")]
+    assert header[2:] == [
+        f"validation_{n}" for n in ("loss", "alignment", "uniformity", "retrieval")
+    ]
 
 
 def test_another_setting_begins_anew_and_the_first_one_is_still_there(data):
@@ -73,7 +105,14 @@ def test_another_setting_begins_anew_and_the_first_one_is_still_there(data):
 
     def trained(**settings):
         description(data, settings={"steps": 6, "interval": 3, **settings})
-        command = ["train-descriptor", str(data / "training.yaml"), "-o", str(out), "--data", str(data)]
+        command = [
+            "train-descriptor",
+            str(data / "training.yaml"),
+            "-o",
+            str(out),
+            "--data",
+            str(data),
+        ]
         assert cli.main([*command, "--threads", "1"]) == 0
         return (out / "best.safetensors").read_bytes()
 
@@ -93,8 +132,23 @@ def test_an_interrupted_command_says_how_to_go_on(data, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(material, "train_by_content", interrupted)
-    assert cli.main(["train-descriptor", str(description(data)), "-o", str(data / "out"), "--data", str(data)]) == 130
-    assert capsys.readouterr().err == "diffeode: interrupted; the same command goes on from the last checkpoint\n"
+    assert (
+        cli.main(
+            [
+                "train-descriptor",
+                str(description(data)),
+                "-o",
+                str(data / "out"),
+                "--data",
+                str(data),
+            ]
+        )
+        == 130
+    )
+    assert (
+        capsys.readouterr().err
+        == "diffeode: interrupted; the same command goes on from the last checkpoint\n"
+    )
 
 
 def test_the_lesson_knows_its_data_and_drops_what_lies_outside_the_brain(data):
@@ -107,7 +161,9 @@ def test_the_lesson_knows_its_data_and_drops_what_lies_outside_the_brain(data):
     specimens = lesson.objective.__self__.specimens
     assert [specimen.image is None for specimen in specimens] == [False, False, True]
     assert set(np.unique(specimens[2].labels)) == {0, 1}
-    changed = lesson_from(read_training(description(data, scans=["toy/sub-01/anat/*_T1w.nii.gz"])), data)
+    changed = lesson_from(
+        read_training(description(data, scans=["toy/sub-01/anat/*_T1w.nii.gz"])), data
+    )
     assert changed.data != lesson.data
 
 
@@ -120,16 +176,25 @@ def test_training_finds_places_again_in_another_contrast(tmp_path):
 
     def found() -> float:
         with torch.no_grad():
-            return float(np.mean([retrieval(*described(lesson.network.eval(), view)) for view in views]))
+            return float(
+                np.mean([retrieval(*described(lesson.network.eval(), view)) for view in views])
+            )
 
     before = found()
-    train(lesson, Settings(steps=80, learning_rate=1e-3, interval=80), tmp_path, say=lambda message: None)
+    train(
+        lesson,
+        Settings(steps=80, learning_rate=1e-3, interval=80),
+        tmp_path,
+        say=lambda message: None,
+    )
     assert found() > before + 0.2
 
 
 def test_views_show_the_same_places_in_two_contrasts():
     labels, first, _ = phantom(0)
-    lesson = descriptor_lesson([Specimen("toy", first, labels)], [(first, first)], Recipe(**RECIPE), {})
+    lesson = descriptor_lesson(
+        [Specimen("toy", first, labels)], [(first, first)], Recipe(**RECIPE), {}
+    )
     for seed in range(8):
         views = lesson.objective.__self__.views(np.random.default_rng(seed))
         assert views.first.shape == views.second.shape == (16, 16, 16)
@@ -143,12 +208,18 @@ def test_views_show_the_same_places_in_two_contrasts():
     [
         ({"test": ["toy/sub-01/anat/*"]}, "toy/sub-01 would be trained on and tested on"),
         ({"test": ["toy/sub-02/anat/*"]}, "toy/sub-02 would be trained on and tested on"),
-        ({"validation": ["toy/sub-01/anat/*_T[12]w.nii.gz"]}, "toy/sub-01 would be trained on and validated on"),
+        (
+            {"validation": ["toy/sub-01/anat/*_T[12]w.nii.gz"]},
+            "toy/sub-01 would be trained on and validated on",
+        ),
         ({"validation": ["toy/sub-02/anat/*_T1w.nii.gz"]}, "has no second contrast"),
         ({"scans": ["toy/sub-09/*"]}, "fits 'toy/sub-09/"),
         ({"scans": [], "labels": []}, "needs scans or label maps"),
         ({"recipe": {**RECIPE, "crop": 40}}, "less than the crop of 40"),
-        ({"recipe": {"inversion": 2}}, "inversion of a descriptor's training is a probability, not 2"),
+        (
+            {"recipe": {"inversion": 2}},
+            "inversion of a descriptor's training is a probability, not 2",
+        ),
         ({"recipe": {"temprature": 1}}, "unknown key 'temprature'; did you mean 'temperature'"),
         ({"scan": []}, "unknown key 'scan'; did you mean 'scans'"),
     ],
@@ -175,7 +246,10 @@ def test_a_link_hides_nobody_who_is_trained_on(data, part, link):
             renamed.parent.mkdir(parents=True, exist_ok=True)
             renamed.symlink_to(file)
     with pytest.raises(InputError, match=f"toy/sub-01 would be trained on and {part[:4]}"):
-        lesson_from(read_training(description(data, **{part: ["renamed/sub-01/anat/*_T[12]w.nii.gz"]})), data)
+        lesson_from(
+            read_training(description(data, **{part: ["renamed/sub-01/anat/*_T[12]w.nii.gz"]})),
+            data,
+        )
 
 
 @pytest.mark.parametrize("value", [0, 0.5, np.nan])

@@ -27,13 +27,17 @@ parameters: {steps: 2, interval: 1, window: 5}
 @pytest.fixture
 def scans(tmp_path):
     """Four persons' scans of two contrasts, with unequal texture."""
-    radius = np.linalg.norm((GRID.voxels() - (np.array(GRID.shape) - 1) / 2) / (0.35 * np.array(GRID.shape)), axis=-1)
+    radius = np.linalg.norm(
+        (GRID.voxels() - (np.array(GRID.shape) - 1) / 2) / (0.35 * np.array(GRID.shape)), axis=-1
+    )
     files = {"T1w": [], "T2w": []}
     for person in range(1, 5):
         noise = torch.rand(1, 1, 9, 10, 9, generator=torch.Generator().manual_seed(person))
         values = 0.2 + 0.8 * F.interpolate(noise, GRID.shape, mode="trilinear")[0, 0].numpy()
         for modality, contrast in (("T1w", values), ("T2w", 1.2 - values)):
-            path = tmp_path / "bids" / f"sub-0{person}" / "anat" / f"sub-0{person}_{modality}.nii.gz"
+            path = (
+                tmp_path / "bids" / f"sub-0{person}" / "anat" / f"sub-0{person}_{modality}.nii.gz"
+            )
             io.write_image(path, Image(np.where(radius < 1, contrast, 0), GRID))
             files[modality].append(path)
     return files
@@ -55,7 +59,9 @@ def brief(tmp_path, monkeypatch):
 def test_scans_become_weights_that_register(scans, brief, tmp_path, capfd):
     out = tmp_path / "trained"
     lists = ["--fixed", *map(str, scans["T2w"]), "--moving", *map(str, scans["T1w"])]
-    assert main(["train", brief, "-o", str(out), *lists, "--init", "identity", "--threads", "1"]) == 0
+    assert (
+        main(["train", brief, "-o", str(out), *lists, "--init", "identity", "--threads", "1"]) == 0
+    )
     receipt = require_intact(out / "receipt.json")
     assert receipt["pairs"] == 12
     assert receipt["persons"] == [f"desk/000{n}" for n in range(1, 5)]
@@ -63,13 +69,24 @@ def test_scans_become_weights_that_register(scans, brief, tmp_path, capfd):
     assert not (out / "pairs").exists()
 
     registered = tmp_path / "registered"
-    pair = [str(scans["T2w"][0]), str(scans["T1w"][1]), "-o", str(registered), "--method", brief, "--init", "identity"]
+    pair = [
+        str(scans["T2w"][0]),
+        str(scans["T1w"][1]),
+        "-o",
+        str(registered),
+        "--method",
+        brief,
+        "--init",
+        "identity",
+    ]
     capfd.readouterr()
     assert main(["register", *pair]) == 2
     assert "run 'diffeode train'" in capfd.readouterr().err
     weights = out / "weights.safetensors"
     assert main(["register", *pair, "--weights", str(weights)]) == 0
-    assert json.loads((registered / "metrics.json").read_text())["parameters"]["weights"] == str(weights)
+    assert json.loads((registered / "metrics.json").read_text())["parameters"]["weights"] == str(
+        weights
+    )
 
 
 def test_a_dataset_gives_the_persons_who_have_both_scans(scans, tmp_path):
@@ -77,7 +94,9 @@ def test_a_dataset_gives_the_persons_who_have_both_scans(scans, tmp_path):
     persons = training.persons_of_dataset(tmp_path / "bids", "T2w", "T1w", None)
     assert [person.name for person in persons] == ["bids/01", "bids/02", "bids/03"]
     assert {(p.fixed.modality, p.moving.modality) for p in persons} == {("T2w", "T1w")}
-    assert [p.name for p in training.persons_of_dataset(tmp_path / "bids", "T2w", "T1w", ["02"])] == ["bids/02"]
+    assert [
+        p.name for p in training.persons_of_dataset(tmp_path / "bids", "T2w", "T1w", ["02"])
+    ] == ["bids/02"]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +104,10 @@ def test_a_dataset_gives_the_persons_who_have_both_scans(scans, tmp_path):
     [
         (["identity", "--fixed", "a", "--moving", "b"], "needs no training"),
         (["brief", "--fixed", "a", "b", "--moving", "c"], "--moving has 1 files and --fixed 2"),
-        (["brief", "--fixed", "a", "b", "--moving", "c", "d", "--fixed-labels", "e"], "--fixed-labels has 1 files"),
+        (
+            ["brief", "--fixed", "a", "b", "--moving", "c", "d", "--fixed-labels", "e"],
+            "--fixed-labels has 1 files",
+        ),
         (["brief", "--fixed", "a", "b", "--moving", "c", "d"], "2 persons are too few"),
         (["brief", "--bids", "nowhere"], "has no folder"),
         (["brief", "--bids", "x", "--fixed", "a"], "give either --bids or"),
@@ -105,7 +127,10 @@ def test_interrupted_training_says_how_to_go_on(tmp_path, capfd, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "train_at_desk", interrupted)
-    assert main(["train", "brief", "--fixed", "a", "--moving", "b", "-o", str(tmp_path / "out")]) == 130
+    assert (
+        main(["train", "brief", "--fixed", "a", "--moving", "b", "-o", str(tmp_path / "out")])
+        == 130
+    )
     said = capfd.readouterr().err
     assert said == "diffeode: interrupted; the same command goes on from the last checkpoint\n"
 

@@ -22,7 +22,9 @@ KEPT = CUT // download._CHUNK_BYTES * download._CHUNK_BYTES
 
 @dataclass
 class Site:
-    """A server of ``CONTENT`` and how it misbehaves; what it was asked and how many bytes it was let to send."""
+    """A server of ``CONTENT`` and how it misbehaves; what it was asked and how many bytes it was
+    let to send.
+    """
 
     ranges: bool = True
     shift: int = 0
@@ -41,7 +43,9 @@ def handler_of(site: Site) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             wanted = self.headers["Range"]
             site.asked.append((self.path, wanted))
-            status = 404 if self.path == "/absent" else site.statuses.pop(0) if site.statuses else 200
+            status = (
+                404 if self.path == "/absent" else site.statuses.pop(0) if site.statuses else 200
+            )
             if status != 200:
                 self.answer(status, b"")
             elif wanted and site.ranges:
@@ -58,7 +62,8 @@ def handler_of(site: Site) -> type[BaseHTTPRequestHandler]:
             if extent:
                 self.send_header("Content-Range", extent)
             body = body[: site.cuts.pop(0)] if site.cuts and status in (200, 206) else body
-            # Before anything is out: who fetches may look here at once, and needs but the header of an empty answer.
+            # Before anything is out: who fetches may look here at once, and needs but the header of
+            # an empty answer.
             site.sent.append(len(body))
             self.end_headers()
             self.wfile.write(body)
@@ -93,7 +98,12 @@ def left_in(folder: Path) -> list[str]:
 
 def test_whole(site, tmp_path):
     lines = []
-    to = fetch(site.url(), tmp_path / "new" / "file", sha256=SHA256, progress=lambda *line: lines.append(line))
+    to = fetch(
+        site.url(),
+        tmp_path / "new" / "file",
+        sha256=SHA256,
+        progress=lambda *line: lines.append(line),
+    )
     assert to.read_bytes() == CONTENT
     assert left_in(tmp_path / "new") == ["file"]
     assert lines[-1][0] == 1
@@ -125,7 +135,10 @@ def test_continued_by_a_later_call(site, tmp_path, monkeypatch):
     site.cuts = [CUT]
     monkeypatch.setattr(download, "_IDLE_ATTEMPTS", 1)
     site.statuses = [200, 503]
-    with pytest.raises(InputError, match=r"Cannot fetch file: .*/file broke off \(answers 503 Service Unavailable\)"):
+    with pytest.raises(
+        InputError,
+        match=r"Cannot fetch file: .*/file broke off \(answers 503 Service Unavailable\)",
+    ):
         fetch(site.url(), tmp_path / "file", md5=MD5)
     assert left_in(tmp_path) == ["file.part"]
     fetch(site.url(), tmp_path / "file", md5=MD5)
@@ -169,14 +182,18 @@ def test_a_server_that_stays_busy_is_given_up(site, tmp_path):
 def test_the_second_address_where_the_first_has_nothing(site, tmp_path):
     fetch([site.url("absent"), site.url()], tmp_path / "file", md5=MD5)
     assert [path for path, _ in site.asked] == ["/absent", "/file"]
-    with pytest.raises(InputError, match=r"Cannot fetch other: .*/absent answers 404 Not Found; check the address"):
+    with pytest.raises(
+        InputError, match=r"Cannot fetch other: .*/absent answers 404 Not Found; check the address"
+    ):
         fetch(site.url("absent"), tmp_path / "other")
     assert left_in(tmp_path) == ["file"]
 
 
 def test_nobody_answers(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "_IDLE_ATTEMPTS", 2)
-    with pytest.raises(InputError, match=r"Cannot fetch file: http://127\.0\.0\.1:9/file broke off"):
+    with pytest.raises(
+        InputError, match=r"Cannot fetch file: http://127\.0\.0\.1:9/file broke off"
+    ):
         fetch("http://127.0.0.1:9/file", tmp_path / "file")
 
 
@@ -200,8 +217,12 @@ def test_the_wrong_file_is_removed(site, tmp_path, wanted, sentence):
 
 
 def test_a_full_disk(site, tmp_path, monkeypatch):
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000_000))
-    with pytest.raises(InputError, match=r"has 1\.0 MB free, but 1\.0 MB more are needed for file; free the disk"):
+    monkeypatch.setattr(
+        download.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000_000)
+    )
+    with pytest.raises(
+        InputError, match=r"has 1\.0 MB free, but 1\.0 MB more are needed for file; free the disk"
+    ):
         fetch(site.url(), tmp_path / "file")
 
 
@@ -212,7 +233,9 @@ def test_a_folder_that_cannot_be_made(site, tmp_path):
 
 
 def test_several_at_once_fetch_it_once(site, tmp_path):
-    threads = [threading.Thread(target=fetch, args=(site.url(), tmp_path / "file")) for _ in range(4)]
+    threads = [
+        threading.Thread(target=fetch, args=(site.url(), tmp_path / "file")) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

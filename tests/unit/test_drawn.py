@@ -1,4 +1,6 @@
-"""What figures show is what they were given: every value, run, colour, title, order, axis and picture is compared."""
+"""What figures show is what they were given: every value, run, colour, title, order, axis and
+picture is compared.
+"""
 
 from itertools import pairwise
 from pathlib import Path
@@ -64,7 +66,8 @@ def drawn(monkeypatch) -> list[Figure]:
 def metrics() -> pd.DataFrame:
     """A study whose values all differ, skewed so that mean and median differ, its rows shuffled.
 
-    The mean Dice is drawn apart from that of the labels. A run and an experiment are in it that no figure is asked for.
+    The mean Dice is drawn apart from that of the labels. A run and an experiment are in it that no
+    figure is asked for.
     """
     rng = np.random.default_rng(0)
     rows = []
@@ -80,14 +83,33 @@ def metrics() -> pd.DataFrame:
                     (*where, "dice", label, name, typical + 0.08 * rng.random() ** 3)
                     for label, (name, _, typical) in LABELS.items()
                 ]
-                rows += [(*where, "hd95_mm", label, LABELS[label][0], 9 * rng.random()) for label in LABELS]
+                rows += [
+                    (*where, "hd95_mm", label, LABELS[label][0], 9 * rng.random())
+                    for label in LABELS
+                ]
                 folds = 0.0 if run == "identity" else 0.02 + rng.random() ** 3
                 rows.append((*where, "folds_central_percent", "", "", folds))
                 rows += [
                     (*where, metric, "", "", 2 + 50 * rng.random() ** 3)
-                    for metric in ("folds_onesided_percent", "seconds", "cpu_seconds", "hd95_mm", "nmi")
+                    for metric in (
+                        "folds_onesided_percent",
+                        "seconds",
+                        "cpu_seconds",
+                        "hd95_mm",
+                        "nmi",
+                    )
                 ]
-    columns = ["experiment", "pair", "run", "fixed", "moving", "metric", "label", "label_name", "value"]
+    columns = [
+        "experiment",
+        "pair",
+        "run",
+        "fixed",
+        "moving",
+        "metric",
+        "label",
+        "label_name",
+        "value",
+    ]
     table = pd.DataFrame(rows, columns=columns)
     table.loc[(table["pair"] == "p2") & (table["label"] == "53"), "value"] = np.nan
     return table.sample(frac=1, random_state=1).reset_index(drop=True)
@@ -110,7 +132,9 @@ def is_colour(found: object, run: str) -> bool:
 
 def rows_of(panel: Axes) -> dict[str, float]:
     """The text of each tick of the upright axis, and where it stands."""
-    return dict(zip((t.get_text() for t in panel.get_yticklabels()), panel.get_yticks(), strict=True))
+    return dict(
+        zip((t.get_text() for t in panel.get_yticklabels()), panel.get_yticks(), strict=True)
+    )
 
 
 def assert_legend(figure: Figure) -> None:
@@ -118,7 +142,9 @@ def assert_legend(figure: Figure) -> None:
     (legend,) = [child for child in figure.get_children() if isinstance(child, Legend)]
     looks = style.looks(TITLES, OURS)
     assert [text.get_text() for text in legend.get_texts()] == list(TITLES.values())
-    assert [to_hex(h.get_color()) for h in legend.legend_handles] == [look.colour for look in looks.values()]
+    assert [to_hex(h.get_color()) for h in legend.legend_handles] == [
+        look.colour for look in looks.values()
+    ]
     marks = [handle.get_marker() for handle in legend.legend_handles]
     assert marks in ([look.marker for look in looks.values()], ["None"] * len(looks))
 
@@ -133,7 +159,7 @@ def emboldened(labels) -> list[str]:
     return [label.get_text() for label in labels if label.get_fontweight() == "bold"]
 
 
-# ------------------------------------------------------------------------------------------------ the study's table
+# -------------------------------------------------------------------------------- the study's table
 
 
 def test_the_boxplot_shows_the_mean_dice_of_every_pair(metrics, drawn, tmp_path):
@@ -171,7 +197,9 @@ def assert_box(panel: Axes, row: float, run: str, expected: np.ndarray) -> None:
     np.testing.assert_allclose(middle.get_xdata(), median)
     reach = 1.5 * (third - first)
     inside = expected[(expected >= first - reach) & (expected <= third + reach)]
-    whiskers = np.sort([line.get_xdata() for line in lines if np.ptp(line.get_ydata()) == 0], axis=None)
+    whiskers = np.sort(
+        [line.get_xdata() for line in lines if np.ptp(line.get_ydata()) == 0], axis=None
+    )
     np.testing.assert_allclose(whiskers, [inside.min(), first, third, inside.max()])
 
 
@@ -188,21 +216,31 @@ def test_every_structure_shows_the_quantiles_of_its_own_run(metrics, drawn, tmp_
         for structure, centre in centres.items():
             for place, run in enumerate(TITLES):
                 row = centre + place - (len(TITLES) - 1) / 2
-                assert_slim_box(panel, row, run, structure_dice(metrics, experiment, run, structure))
+                assert_slim_box(
+                    panel, row, run, structure_dice(metrics, experiment, run, structure)
+                )
     assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]
 
 
 def structure_dice(metrics: pd.DataFrame, experiment: str, run: str, structure: str) -> np.ndarray:
     """The mean of its sides that have a value, one number a pair."""
     sides = [label for label, (_, shown, _) in LABELS.items() if shown == structure]
-    chosen = metrics[(metrics["experiment"] == experiment) & (metrics["run"] == run) & metrics["label"].isin(sides)]
-    by_pair = chosen[chosen["metric"] == "dice"].pivot(index="pair", columns="label", values="value")
+    chosen = metrics[
+        (metrics["experiment"] == experiment)
+        & (metrics["run"] == run)
+        & metrics["label"].isin(sides)
+    ]
+    by_pair = chosen[chosen["metric"] == "dice"].pivot(
+        index="pair", columns="label", values="value"
+    )
     return np.nanmean(by_pair.to_numpy(), axis=1)
 
 
 def assert_slim_box(panel: Axes, row: float, run: str, expected: np.ndarray) -> None:
     lines = [line for line in panel.lines if np.allclose(line.get_ydata(), row)]
-    thin, thick, dot = sorted(lines, key=lambda line: (line.get_marker() == "o", line.get_linewidth()))
+    thin, thick, dot = sorted(
+        lines, key=lambda line: (line.get_marker() == "o", line.get_linewidth())
+    )
     np.testing.assert_allclose(thin.get_xdata(), np.quantile(expected, [0.05, 0.95]))
     np.testing.assert_allclose(thick.get_xdata(), np.quantile(expected, [0.25, 0.75]))
     np.testing.assert_allclose(dot.get_xdata(), np.median(expected))
@@ -231,7 +269,10 @@ def test_regularity_puts_dice_over_folds_and_over_time(metrics, drawn, tmp_path)
             assert len(panel.containers) == len(TITLES)
         for run, look in looks.items():
             dice = values(metrics, experiment, run)
-            across = values(metrics, experiment, run, "folds_central_percent").mean() or folds.get_xticks()[0]
+            across = (
+                values(metrics, experiment, run, "folds_central_percent").mean()
+                or folds.get_xticks()[0]
+            )
             assert_mark(folds, look, across, dice)
             assert_mark(time, look, np.median(values(metrics, experiment, run, "seconds")), dice)
 
@@ -257,16 +298,30 @@ def test_the_matrix_holds_p_of_its_row_against_its_column(drawn, tmp_path):
     tests = pd.DataFrame(rows, columns=["run", "other", "experiments", "p"])
     significance_matrix(tests.sample(frac=1, random_state=0), TITLES, tmp_path / "p.svg", OURS)
     (axes,) = drawn[-1].axes
-    down, across = ([t.get_text() for t in labels] for labels in (axes.get_yticklabels(), axes.get_xticklabels()))
+    down, across = (
+        [t.get_text() for t in labels]
+        for labels in (axes.get_yticklabels(), axes.get_xticklabels())
+    )
     assert down == across == list(TITLES.values())
-    assert emboldened(axes.get_yticklabels()) == emboldened(axes.get_xticklabels()) == [TITLES[OURS]]
+    assert (
+        emboldened(axes.get_yticklabels()) == emboldened(axes.get_xticklabels()) == [TITLES[OURS]]
+    )
     assert axes.get_ylabel().startswith("Is this run better")
     assert axes.get_xlabel().endswith("than this one?")
     assert axes.images[0].origin == "upper"
     expected = np.array([[p.get((run, other), np.nan) for other in TITLES] for run in TITLES])
     np.testing.assert_array_equal(axes.images[0].get_array().filled(np.nan), expected)
-    words = {(round(x), round(y)): text.get_text() for text in axes.texts for x, y in [text.get_position()]}
-    places = [(column, row) for row in range(len(TITLES)) for column in range(len(TITLES)) if row != column]
+    words = {
+        (round(x), round(y)): text.get_text()
+        for text in axes.texts
+        for x, y in [text.get_position()]
+    }
+    places = [
+        (column, row)
+        for row in range(len(TITLES))
+        for column in range(len(TITLES))
+        if row != column
+    ]
     assert words == {(column, row): shown_p(expected[row, column]) for column, row in places}
     assert_meanings(drawn[-1], axes)
 
@@ -274,13 +329,18 @@ def test_the_matrix_holds_p_of_its_row_against_its_column(drawn, tmp_path):
 def assert_meanings(figure: Figure, axes: Axes) -> None:
     """A cell has the colour that the legend gives to its p."""
     (legend,) = [child for child in figure.get_children() if isinstance(child, Legend)]
-    named = {t.get_text(): to_hex(h.get_facecolor()) for t, h in zip(legend.texts, legend.legend_handles, strict=True)}
+    named = {
+        t.get_text(): to_hex(h.get_facecolor())
+        for t, h in zip(legend.texts, legend.legend_handles, strict=True)
+    }
     picture = axes.images[0]
     examples = {"p < 0.001": 0.0002, "p < 0.01": 0.004, "p < 0.05": 0.03, "not significant": 0.06}
-    assert named == {meaning: to_hex(picture.cmap(picture.norm(p))) for meaning, p in examples.items()}
+    assert named == {
+        meaning: to_hex(picture.cmap(picture.norm(p))) for meaning, p in examples.items()
+    }
 
 
-# ------------------------------------------------------------------------------------------------ traces and curves
+# -------------------------------------------------------------------------------- traces and curves
 
 
 def test_traces_show_the_energy_of_their_own_run(drawn, tmp_path):
@@ -288,7 +348,11 @@ def test_traces_show_the_energy_of_their_own_run(drawn, tmp_path):
     traces = {}
     for run in ("ours", "alpha", "zeta"):
         level = [4.0] * 5 + [2.0] * 3 + [1.0] * 4 if run != "zeta" else None
-        columns = {"similarity": rng.random(12), "energy": rng.random(12), "penalty": rng.random(12)}
+        columns = {
+            "similarity": rng.random(12),
+            "energy": rng.random(12),
+            "penalty": rng.random(12),
+        }
         traces[run] = pd.DataFrame(({"level": level} if level else {}) | columns)
         traces[run].index += 1
         traces[run].to_csv(tmp_path / f"{run}.tsv", sep="\t", index_label="iteration")
@@ -300,7 +364,9 @@ def test_traces_show_the_energy_of_their_own_run(drawn, tmp_path):
     for panel, (run, table) in zip(figure.axes, traces.items(), strict=True):
         parts = [(0, 5), (5, 8), (8, 12)] if run != "zeta" else [(0, 12)]
         curves = [line for line in panel.lines if line.get_linewidth() == 1.2]
-        assert [list(line.get_xdata()) for line in curves] == [list(table.index[a:b]) for a, b in parts]
+        assert [list(line.get_xdata()) for line in curves] == [
+            list(table.index[a:b]) for a, b in parts
+        ]
         for line, (a, b) in zip(curves, parts, strict=True):
             np.testing.assert_allclose(line.get_ydata(), table["energy"].iloc[a:b])
             assert is_colour(line.get_color(), run)
@@ -316,24 +382,38 @@ def test_training_curves_show_each_column_and_the_best_step(drawn, tmp_path):
     names = ("similarity", "validation_loss", "loss", "validation_dice_gain")
     table = pd.DataFrame({"step": [10, 20, 30, 40, 50], **{name: rng.random(5) for name in names}})
     table.to_csv(tmp_path / "curves.tsv", sep="\t", index=False)
-    training_curves(tmp_path / "curves.tsv", "A run, trained", tmp_path / "curves.svg", "validation_loss")
+    training_curves(
+        tmp_path / "curves.tsv", "A run, trained", tmp_path / "curves.svg", "validation_loss"
+    )
     figure = drawn[-1]
     assert figure.get_suptitle() == "A run, trained"
     shown = {title(panel): panel for panel in figure.axes}
     assert list(shown) == ["Similarity", "Loss", "Dice gain"]
     best = table["step"][table["validation_loss"].idxmin()]
-    curves = {name: [line for line in panel.lines if len(line.get_xdata()) == 5] for name, panel in shown.items()}
+    curves = {
+        name: [line for line in panel.lines if len(line.get_xdata()) == 5]
+        for name, panel in shown.items()
+    }
     for name, panel in shown.items():
         (marked,) = [line for line in panel.lines if line not in curves[name]]
         assert list(marked.get_xdata()) == [best, best]
         assert all(list(line.get_xdata()) == list(table["step"]) for line in curves[name])
         assert panel.get_xlabel() == "Step"
-    columns = {"Similarity": ["similarity"], "Loss": ["loss", "validation_loss"], "Dice gain": ["validation_dice_gain"]}
+    columns = {
+        "Similarity": ["similarity"],
+        "Loss": ["loss", "validation_loss"],
+        "Dice gain": ["validation_dice_gain"],
+    }
     for name, expected in columns.items():
         np.testing.assert_allclose([line.get_ydata() for line in curves[name]], table[expected].T)
     legend = shown["Loss"].get_legend()
-    named = {t.get_text(): h.get_color() for t, h in zip(legend.texts, legend.legend_handles, strict=True)}
-    assert named == dict(zip(("training", "validation"), (line.get_color() for line in curves["Loss"]), strict=True))
+    named = {
+        t.get_text(): h.get_color()
+        for t, h in zip(legend.texts, legend.legend_handles, strict=True)
+    }
+    assert named == dict(
+        zip(("training", "validation"), (line.get_color() for line in curves["Loss"]), strict=True)
+    )
     assert len(set(named.values())) == 2
     assert shown["Similarity"].get_legend() is None
 
@@ -363,11 +443,15 @@ def test_distances_lie_beside_their_scans_with_the_nearest_place_ringed(drawn, t
             assert len(panel.lines) == (2 if panel in heated else 1)
 
 
-# ------------------------------------------------------------------------------------------------ scans
+# -------------------------------------------------------------------------------------------- scans
 
-GRID = Grid((30, 40, 36), np.array([[0.0, 0, -1.5, 30], [2.0, 0, 0, -30], [0, 1.25, 0, -20], [0, 0, 0, 1]]))
+GRID = Grid(
+    (30, 40, 36), np.array([[0.0, 0, -1.5, 30], [2.0, 0, 0, -30], [0, 1.25, 0, -20], [0, 0, 0, 1]])
+)
 """Array axes to the front, up and to the left, all of another voxel size."""
-ALIGNMENT = Affine(np.array([[1.05, 0.02, 0, 2], [-0.02, 0.97, 0, -1], [0, 0.01, 1.04, 1], [0, 0, 0, 1]]))
+ALIGNMENT = Affine(
+    np.array([[1.05, 0.02, 0, 2], [-0.02, 0.97, 0, -1], [0, 0.01, 1.04, 1], [0, 0, 0, 1]])
+)
 ACROSS_UP = {"Axial": (0, 1, 2), "Coronal": (0, 2, 1), "Sagittal": (1, 2, 0)}
 """Axes to the right, front and top: across, up and normal to each plane."""
 
@@ -394,8 +478,12 @@ def middle(data: np.ndarray, mask: np.ndarray, plane: str) -> np.ndarray:
     return np.moveaxis(data, (normal, up, across), (0, 1, 2))[index]
 
 
-def shaded(image: Image, plane: str, mask: np.ndarray, window_of: Image | None = None) -> np.ndarray:
-    """The expected picture: black and white are the 1 % and 98 % quantiles of all that is above zero."""
+def shaded(
+    image: Image, plane: str, mask: np.ndarray, window_of: Image | None = None
+) -> np.ndarray:
+    """The expected picture: black and white are the 1 % and 98 % quantiles of all that is above
+    zero.
+    """
     whole = (window_of or image).data
     low, high = np.quantile(whole[whole > 0], [0.01, 0.98])
     return np.clip((middle(upright(image.data), mask, plane) - low) / (high - low), 0, 1)
@@ -403,7 +491,9 @@ def shaded(image: Image, plane: str, mask: np.ndarray, window_of: Image | None =
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory) -> SimpleNamespace:
-    """Files of a registration, of which no two images are alike, and whose map folds here and there."""
+    """Files of a registration, of which no two images are alike, and whose map folds here and
+    there.
+    """
     folder = tmp_path_factory.mktemp("pair")
     images = {
         "fixed": texture(1),
@@ -411,7 +501,9 @@ def pair(tmp_path_factory) -> SimpleNamespace:
         "warped": texture(3, (18.0, 21.0, 17.0), (-3.0, -5.0, -4.0)),
     }
     rng = np.random.default_rng(6)
-    own = np.stack([ndimage.gaussian_filter(rng.normal(size=GRID.shape), 3) for _ in range(3)], axis=-1)
+    own = np.stack(
+        [ndimage.gaussian_filter(rng.normal(size=GRID.shape), 3) for _ in range(3)], axis=-1
+    )
     field = DisplacementField((16 * own / np.abs(own).max()).astype(np.float32), GRID)
     whole = densify(field.then(ALIGNMENT), GRID)
     for name, image in images.items():
@@ -422,7 +514,9 @@ def pair(tmp_path_factory) -> SimpleNamespace:
 
 
 def panels_of(figure: Figure) -> dict[tuple[str, str], Axes]:
-    """Heading and plane to the picture that stands under the one and beside the other, wherever it was made."""
+    """Heading and plane to the picture that stands under the one and beside the other, wherever it
+    was made.
+    """
     cells = [axes for axes in figure.axes if axes.images or (axes.collections and not is_bar(axes))]
     headings = {axes.get_title(): axes.get_position().x0 for axes in cells if axes.get_title()}
     planes = {axes.get_ylabel(): axes.get_position().y0 for axes in cells if axes.get_ylabel()}
@@ -444,8 +538,19 @@ def test_each_panel_of_a_pair_shows_its_own_image(pair, drawn, tmp_path):
     figure, mask = drawn[-1], upright(pair.fixed.data > 0)
     panels = panels_of(figure)
     corners = {names: panel.get_position() for names, panel in panels.items()}
-    columns = sorted((heading for heading, plane in panels if plane == "Axial"), key=lambda h: corners[h, "Axial"].x0)
-    assert columns == ["Fixed", "Moving", "Warped", "Warped, fixed edges", "Checkerboard", "Deformation", "log |J|"]
+    columns = sorted(
+        (heading for heading, plane in panels if plane == "Axial"),
+        key=lambda h: corners[h, "Axial"].x0,
+    )
+    assert columns == [
+        "Fixed",
+        "Moving",
+        "Warped",
+        "Warped, fixed edges",
+        "Checkerboard",
+        "Deformation",
+        "log |J|",
+    ]
     assert sorted(ACROSS_UP, key=lambda plane: -corners["Fixed", plane].y0) == list(ACROSS_UP)
     assert len(panels) == 21
     assert figure.texts[0].get_text() == "Our run, pair one"
@@ -472,8 +577,13 @@ def test_the_edges_over_the_warped_scan_are_the_fixed_scans(pair, drawn, tmp_pat
     _, grid = slices.canonical(pair.fixed.data, GRID)
     for plane in pair_panel.PLANES:
         there = Figure().subplots()
-        edges.draw_edges(there, plane, slices.middle(mask, plane), upright(pair.fixed.data), mask, grid)
-        (expected,), (found,) = there.collections, panels["Warped, fixed edges", plane.name].collections
+        edges.draw_edges(
+            there, plane, slices.middle(mask, plane), upright(pair.fixed.data), mask, grid
+        )
+        (expected,), (found,) = (
+            there.collections,
+            panels["Warped, fixed edges", plane.name].collections,
+        )
         assert len(expected.get_segments()) == len(found.get_segments()) > 1
         for one, other in zip(expected.get_segments(), found.get_segments(), strict=True):
             np.testing.assert_allclose(one, other)
@@ -482,7 +592,9 @@ def test_the_edges_over_the_warped_scan_are_the_fixed_scans(pair, drawn, tmp_pat
 
 
 def test_edges_lie_on_the_border_of_the_brain_and_of_its_tissues():
-    """Two balls about another centre, on a grid of three voxel sizes: every contour is a circle about that centre."""
+    """Two balls about another centre, on a grid of three voxel sizes: every contour is a circle
+    about that centre.
+    """
     grid = Grid((70, 64, 60), np.diag([1.0, 1.25, 1.5, 1.0]))
     centre, radii = np.array([30.0, 44.0, 40.0]), (12.0, 18.0, 25.0)
     distance = np.linalg.norm(grid.points_mm() - centre, axis=-1)
@@ -490,9 +602,14 @@ def test_edges_lie_on_the_border_of_the_brain_and_of_its_tissues():
     image = np.where(mask, np.digitize(distance, radii[:2]) + 1.0, 0)
     for plane in pair_panel.PLANES:
         cell = Figure().subplots()
-        edges.draw_edges(cell, plane, round(centre[plane.normal] / grid.spacing[plane.normal]), image, mask, grid)
+        edges.draw_edges(
+            cell, plane, round(centre[plane.normal] / grid.spacing[plane.normal]), image, mask, grid
+        )
         (lines,) = cell.collections
-        found = [np.linalg.norm(s - centre[[plane.across, plane.up]], axis=1) for s in lines.get_segments()]
+        found = [
+            np.linalg.norm(s - centre[[plane.across, plane.up]], axis=1)
+            for s in lines.get_segments()
+        ]
         assert sorted(np.mean(radius) for radius in found) == pytest.approx(radii, abs=0.8)
         assert max(np.ptp(radius) for radius in found) < 2
 
@@ -505,7 +622,10 @@ def test_the_deformation_is_drawn_where_the_map_sends_the_grid(pair, drawn, tmp_
     largest = np.quantile(np.linalg.norm(along[mask], axis=-1), 0.995)
     for plane, (across, up, _) in ACROSS_UP.items():
         shift = np.stack([middle(along[..., axis], mask, plane) for axis in range(3)], axis=-1)
-        start = np.stack(np.meshgrid(*(np.arange(n) * s for n, s in sizes(grid, across, up)), indexing="xy"), axis=-1)
+        start = np.stack(
+            np.meshgrid(*(np.arange(n) * s for n, s in sizes(grid, across, up)), indexing="xy"),
+            axis=-1,
+        )
         ends = (start + shift[..., [across, up]]).reshape(-1, 2)
         amount = np.linalg.norm(shift, axis=-1).ravel()
         (lines,) = panels["Deformation", plane].collections
@@ -546,7 +666,9 @@ def test_log_jacobian_is_drawn_in_the_brain_with_its_folds_marked(pair, drawn, t
         folded += marked.sum()
         assert values.cmap(0.9)[0] > values.cmap(0.9)[2]  # larger is red
     assert folded > 0
-    assert_bar(drawn[-1], panels["log |J|", "Sagittal"], values, "smaller \N{LEFT RIGHT ARROW} larger")
+    assert_bar(
+        drawn[-1], panels["log |J|", "Sagittal"], values, "smaller \N{LEFT RIGHT ARROW} larger"
+    )
 
 
 def assert_bar(figure: Figure, panel: Axes, drawn_with, label: str) -> None:
@@ -562,7 +684,9 @@ def assert_bar(figure: Figure, panel: Axes, drawn_with, label: str) -> None:
 def test_the_desk_shows_its_own_pair(pair, drawn, tmp_path, capsys):
     """The warped image is made here: the moving scan as it was, through the whole map."""
     scan = warp_image(pair.moving, ALIGNMENT.inverse(), GRID)
-    task = SimpleNamespace(fixed=pair.fixed, moving=pair.moving, moving_scan=scan, moving_to_scan=ALIGNMENT)
+    task = SimpleNamespace(
+        fixed=pair.fixed, moving=pair.moving, moving_scan=scan, moving_to_scan=ALIGNMENT
+    )
     draw_overview(SimpleNamespace(warp=pair.whole), task, "At a desk", tmp_path / "overview.png")
     assert not capsys.readouterr().err
     panels, mask = panels_of(drawn[-1]), upright(pair.fixed.data > 0)
@@ -575,7 +699,9 @@ def test_the_desk_shows_its_own_pair(pair, drawn, tmp_path, capsys):
         }
         for heading, (image, window) in shown.items():
             expected = shaded(image, plane, mask, window)
-            np.testing.assert_allclose(panels[heading, plane].images[0].get_array(), expected, atol=1e-4)
+            np.testing.assert_allclose(
+                panels[heading, plane].images[0].get_array(), expected, atol=1e-4
+            )
         determinant = middle(upright(jacobian_determinant(pair.whole, ALIGNMENT)), mask, plane)
         found = panels["log |J|", plane].images[0].get_array()
         inside = middle(mask, mask, plane) & (determinant > 0)
@@ -593,7 +719,9 @@ def test_the_overview_shows_every_scan_under_its_name(drawn, tmp_path):
     tiles = drawn[-1].axes
     for tile, (name, scan) in zip(tiles, scans.items(), strict=True):
         mask = upright(scan.data > 0)
-        np.testing.assert_allclose(tile.images[0].get_array(), shaded(scan, "Coronal", mask), atol=1e-5)
+        np.testing.assert_allclose(
+            tile.images[0].get_array(), shaded(scan, "Coronal", mask), atol=1e-5
+        )
         words = [text.get_text() for text in tile.texts]
         assert [word for word in words if word in name.split("\n")] == name.split("\n")
         assert [words.count(side) for side in "RL"] == [1, 1]
@@ -608,4 +736,6 @@ def test_the_overview_shows_every_scan_under_its_name(drawn, tmp_path):
 def test_black_and_white_are_the_quantiles_of_what_is_above_zero():
     volume = np.concatenate([np.zeros(500), -np.ones(20), np.arange(1, 102)])
     assert slices.window(volume) == (2, 99)
-    np.testing.assert_allclose(slices.shade(np.array([0, 2, 50.5, 99, 500]), (2, 99)), [0, 0, 0.5, 1, 1])
+    np.testing.assert_allclose(
+        slices.shade(np.array([0, 2, 50.5, 99, 500]), (2, 99)), [0, 0, 0.5, 1, 1]
+    )

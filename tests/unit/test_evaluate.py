@@ -23,7 +23,9 @@ from diffeode.provenance.receipt import write_receipt
 pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
 
 GRID = Grid((24, 22, 20), np.diag([-2.0, 2.0, 2.0, 1.0]))
-SCAN_GRID = Grid((48, 44, 40), np.array([[-1.0, 0, 0, 0.3], [0, 1.0, 0, -0.3], [0, 0, 1.0, -0.3], [0, 0, 0, 1]]))
+SCAN_GRID = Grid(
+    (48, 44, 40), np.array([[-1.0, 0, 0, 0.3], [0, 1.0, 0, -0.3], [0, 0, 1.0, -0.3], [0, 0, 0, 1]])
+)
 TABLE = (
     "id\tname\tabbreviation\themisphere\tgroup\n"
     "17\tleft hippocampus\tHip\tleft\tdeep\n"
@@ -55,7 +57,11 @@ def write_scan(folder: Path, labelled: bool = True) -> Path:
 @pytest.fixture
 def unit(tmp_path) -> dict[str, Path]:
     """A pair of one scan with itself, registered by the identity, as the workflow lays it out."""
-    pair, registration, table = tmp_path / "pair", tmp_path / "registration", tmp_path / "labels.tsv"
+    pair, registration, table = (
+        tmp_path / "pair",
+        tmp_path / "registration",
+        tmp_path / "labels.tsv",
+    )
     for name in ("fixed", "moving"):
         io.write_image(pair / f"{name}.nii.gz", Image(two_boxes(GRID) / 99, GRID))
     io.write_affine(pair / "moving_to_scan.txt", Affine())
@@ -63,7 +69,11 @@ def unit(tmp_path) -> dict[str, Path]:
     io.write_displacement(registration / "warp.nii.gz", densify(Affine(), GRID))
     io.write_displacement(registration / "inverse_warp.nii.gz", densify(Affine(), SCAN_GRID))
     costs = {"seconds": 12.5, "cpu_seconds": 20.25, "peak_memory_mb": 640.0}
-    write_receipt(registration, ["warp.nii.gz", "inverse_warp.nii.gz"], {"status": "done", "suspect": True, **costs})
+    write_receipt(
+        registration,
+        ["warp.nii.gz", "inverse_warp.nii.gz"],
+        {"status": "done", "suspect": True, **costs},
+    )
     table.write_text(TABLE)
     scans = {name: write_scan(tmp_path / name) for name in ("fixed_scan", "moving_scan")}
     labels = {"fixed_labels": scans["fixed_scan"], "moving_labels": scans["moving_scan"]}
@@ -83,7 +93,11 @@ def test_a_finished_unit_has_every_metric_once(unit):
     assert values["dice"] == 1
     assert values["hd95_mm"] == values["tre_mm"] == values["folds_onesided_percent"] == 0
     assert values["nmi"] == values["nmi_before"]
-    assert (values["seconds"], values["cpu_seconds"], values["peak_memory_mb"]) == (12.5, 20.25, 640)
+    assert (values["seconds"], values["cpu_seconds"], values["peak_memory_mb"]) == (
+        12.5,
+        20.25,
+        640,
+    )
     assert values["suspect"] == 1
 
 
@@ -98,7 +112,9 @@ def test_labels_carry_their_names_and_ids_outside_the_table_are_ignored(unit):
 
 
 def test_labels_and_landmarks_are_moved_by_the_alignment(unit):
-    """The moving scan lies 10 mm beside the fixed one: nothing changes as long as the alignment says so."""
+    """The moving scan lies 10 mm beside the fixed one: nothing changes as long as the alignment
+    says so.
+    """
     beside = np.eye(4)
     beside[:3, 3] = [10.0, 0.0, 0.0]
     away = Affine(beside)
@@ -116,7 +132,11 @@ def test_labels_and_landmarks_are_moved_by_the_alignment(unit):
     io.write_displacement(registration / "warp.nii.gz", densify(away, GRID))
     io.write_displacement(registration / "inverse_warp.nii.gz", densify(away.inverse(), moved))
     costs = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_memory_mb": 1.0}
-    write_receipt(registration, ["warp.nii.gz", "inverse_warp.nii.gz"], {"status": "done", "suspect": False, **costs})
+    write_receipt(
+        registration,
+        ["warp.nii.gz", "inverse_warp.nii.gz"],
+        {"status": "done", "suspect": False, **costs},
+    )
     values = whole(evaluate_unit(**unit))
     assert values["dice"] == 1
     assert values["tre_mm"] == pytest.approx(0, abs=1e-4)
@@ -124,7 +144,9 @@ def test_labels_and_landmarks_are_moved_by_the_alignment(unit):
 
 
 def test_the_alignment_of_the_moving_scan_is_what_is_taken_out_of_the_map(unit):
-    """A map that is the identity has halved the volume of what an alignment by 2 along x had doubled."""
+    """A map that is the identity has halved the volume of what an alignment by 2 along x had
+    doubled.
+    """
     pair = unit["pair"]
     io.write_affine(pair / "moving_to_scan.txt", Affine(np.diag([2.0, 1, 1, 1])))
     write_receipt(pair, ["fixed.nii.gz", "moving.nii.gz", "moving_to_scan.txt"], {})
@@ -145,7 +167,9 @@ def test_a_scan_without_labels_gives_the_metrics_that_need_none(unit, tmp_path):
 def test_a_failed_registration_is_one_row(unit):
     write_receipt(unit["registration"], [], {"status": "failed", "reason": "diverged"})
     rows = evaluate_unit(**unit)
-    assert rows.to_dict("records") == [{"metric": "failed", "label": "", "label_name": "", "value": 1.0}]
+    assert rows.to_dict("records") == [
+        {"metric": "failed", "label": "", "label_name": "", "value": 1.0}
+    ]
 
 
 FILES = {
@@ -158,7 +182,9 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize(("folder", "name"), [(folder, name) for folder, names in FILES.items() for name in names])
+@pytest.mark.parametrize(
+    ("folder", "name"), [(folder, name) for folder, names in FILES.items() for name in names]
+)
 def test_a_damaged_file_of_any_folder_is_refused(unit, tmp_path, folder, name):
     """Label maps may come from segmentations, which are units of their own."""
     unit |= {side: write_scan(tmp_path / side) for side in ("fixed_labels", "moving_labels")}
@@ -174,7 +200,8 @@ def test_a_damaged_file_of_any_folder_is_refused(unit, tmp_path, folder, name):
 def test_a_label_map_of_another_atlas_is_refused_naming_both_files(unit):
     unit["label_table"].write_text(TABLE.replace("17", "1017").replace("53", "1053"))
     with pytest.raises(
-        InputError, match=r"fixed_scan/labels\.nii\.gz holds none of the ids of label table .*labels\.tsv"
+        InputError,
+        match=r"fixed_scan/labels\.nii\.gz holds none of the ids of label table .*labels\.tsv",
     ):
         evaluate_unit(**unit)
 
@@ -229,8 +256,12 @@ def test_missing_and_empty_tables_are_refused(tmp_path):
 
 def test_landmarks_are_matched_by_name(tmp_path):
     (tmp_path / "a.tsv").write_text(LANDMARKS)
-    (tmp_path / "b.tsv").write_text("name\tx\ty\tz\nvermis\t1\t2\t3\nfrontal pole\t4\t5\t6\ninsula\t7\t8\t9\n")
-    fixed, moving = shared_landmarks(read_landmarks(tmp_path / "a.tsv"), read_landmarks(tmp_path / "b.tsv"))
+    (tmp_path / "b.tsv").write_text(
+        "name\tx\ty\tz\nvermis\t1\t2\t3\nfrontal pole\t4\t5\t6\ninsula\t7\t8\t9\n"
+    )
+    fixed, moving = shared_landmarks(
+        read_landmarks(tmp_path / "a.tsv"), read_landmarks(tmp_path / "b.tsv")
+    )
     np.testing.assert_array_equal(fixed, [[-20, 20, 18], [-22, 24, 16]])
     np.testing.assert_array_equal(moving, [[4, 5, 6], [1, 2, 3]])
 
@@ -242,9 +273,12 @@ def test_every_metric_is_explained():
 
 def test_evaluation_and_statistics_import_neither_torch_nor_the_methods():
     code = (
-        "import sys, diffeode.evaluation.evaluate, diffeode.statistics.tidy, diffeode.statistics.summary\n"
-        "import diffeode.statistics.wilcoxon, diffeode.statistics.effect, diffeode.statistics.export\n"
-        "print(sorted(m for m in sys.modules if m in ('torch', 'ants', 'matplotlib', 'diffeode.methods')))"
+        "import sys, diffeode.evaluation.evaluate, diffeode.statistics.tidy, "
+        "diffeode.statistics.summary\n"
+        "import diffeode.statistics.wilcoxon, diffeode.statistics.effect, "
+        "diffeode.statistics.export\n"
+        "print(sorted(m for m in sys.modules if m in ('torch', 'ants', 'matplotlib', "
+        "'diffeode.methods')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,7 +1,8 @@
-"""Methods that run programs from elsewhere: command lines, conventions, and every way in which a program can fail.
+"""Methods that run programs from elsewhere: command lines, conventions, and every way in which a
+program can fail.
 
-Each law is asked of a stand-in, which checks the documented options and writes a known map in the program's own
-convention, and of the program itself where it is here.
+Each law is asked of a stand-in, which checks the documented options and writes a known map in the
+program's own convention, and of the program itself where it is here.
 """
 
 import re
@@ -30,7 +31,9 @@ from diffeode.registration.registry import make_method, missing_needs
 from diffeode.registration.runs import load_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-GRID = Grid((31, 37, 29), np.array([[-3.0, 0, 0, 45], [0, 2.5, 0, -46], [0, 0.0, 2.75, -40], [0, 0, 0, 1]]))
+GRID = Grid(
+    (31, 37, 29), np.array([[-3.0, 0, 0, 45], [0, 2.5, 0, -46], [0, 0.0, 2.75, -40], [0, 0, 0, 1]])
+)
 SHIFT_VOX = np.array([2.0, -3.0, 1.0])
 SHIFT_MM = GRID.affine[:3, :3] @ SHIFT_VOX
 
@@ -69,7 +72,9 @@ def real_or_skip(name):
 
 @pytest.fixture(params=["stand-in", "itself"])
 def either(request):
-    """A function that has method ``name`` run by a stand-in or by the program itself; it returns a tolerance."""
+    """A function that has method ``name`` run by a stand-in or by the program itself; it returns a
+    tolerance.
+    """
 
     def make(name):
         if request.param == "itself":
@@ -81,17 +86,21 @@ def either(request):
     return make
 
 
-# ---------------------------------------------------------------------------------------------- conventions
+# -------------------------------------------------------------------------------------- conventions
 
 
 @pytest.mark.parametrize("name", STAND_INS)
 def test_a_shift_comes_back_with_its_sign_unit_and_axes(name, either):
     tolerance = either(name)
     found = make_method(name, {}).register(PAIR, Machine())
-    moved_vox = GRID.vectors_to_voxel(densify(found.forward, GRID).displacement_mm)[foreground(FIXED)]
+    moved_vox = GRID.vectors_to_voxel(densify(found.forward, GRID).displacement_mm)[
+        foreground(FIXED)
+    ]
     np.testing.assert_allclose(np.median(moved_vox, axis=0), SHIFT_VOX, atol=tolerance)
     if found.inverse is not None:
-        back_vox = GRID.vectors_to_voxel(densify(found.inverse, GRID).displacement_mm)[foreground(MOVING)]
+        back_vox = GRID.vectors_to_voxel(densify(found.inverse, GRID).displacement_mm)[
+            foreground(MOVING)
+        ]
         np.testing.assert_allclose(np.median(back_vox, axis=0), -SHIFT_VOX, atol=tolerance)
 
 
@@ -104,7 +113,9 @@ def test_control_points_of_deedsbcv_keep_their_axes_and_places(bin_folder):
         np.minimum(np.arange(n) * (n // 4) / n, n // 4 - 1).reshape(np.roll((-1, 1, 1), axis))
         for axis, n in enumerate(GRID.shape)
     )
-    expected = np.stack(np.broadcast_arrays(*(eval(e, {"i": i, "j": j, "k": k}) for e in along)), axis=-1)
+    expected = np.stack(
+        np.broadcast_arrays(*(eval(e, {"i": i, "j": j, "k": k}) for e in along)), axis=-1
+    )
     np.testing.assert_allclose(GRID.vectors_to_voxel(found.displacement_mm), expected, atol=1e-5)
 
 
@@ -117,16 +128,26 @@ def test_niftyreg_warps_labels_as_we_do(tmp_path):
     resample = locate("reg_f3d").with_name("reg_resample")
     if not resample.is_file():
         pytest.skip("reg_resample is not beside reg_f3d")
-    paths = {name: tmp_path / f"{name}.nii.gz" for name in ("fixed", "moving", "labels", "splines", "r", "warped")}
+    paths = {
+        name: tmp_path / f"{name}.nii.gz"
+        for name in ("fixed", "moving", "labels", "splines", "r", "warped")
+    }
     io.write_image(paths["fixed"], FIXED)
     io.write_image(paths["moving"], MOVING)
     io.write_labels(paths["labels"], class_labels(MOVING))
     forward = NiftyReg().register(PAIR, Machine()).forward
-    f3d = "{tool} -ref {fixed} -flo {moving} -cpp {splines} -res {r} -sx 10 --nmi -pad 0 -omp 1 -voff"
+    f3d = (
+        "{tool} -ref {fixed} -flo {moving} -cpp {splines} -res {r} -sx 10 --nmi -pad 0 -omp 1 -voff"
+    )
     warp = "{tool} -ref {fixed} -flo {labels} -trans {splines} -res {warped} -inter 0 -pad 0"
     for tool, command in ((resample.with_name("reg_f3d"), f3d), (resample, warp)):
-        subprocess.run(command.format(tool=tool, **paths).split(), check=True, stdout=subprocess.DEVNULL)
-    agree = io.read_labels(paths["warped"]).data == warp_labels(class_labels(MOVING), forward, GRID).data
+        subprocess.run(
+            command.format(tool=tool, **paths).split(), check=True, stdout=subprocess.DEVNULL
+        )
+    agree = (
+        io.read_labels(paths["warped"]).data
+        == warp_labels(class_labels(MOVING), forward, GRID).data
+    )
     assert agree.mean() > 0.999
 
 
@@ -134,9 +155,14 @@ def test_deedsbcv_warps_labels_as_we_do(tmp_path):
     real_or_skip("deedsbcv")
     for name, image in (("fixed", FIXED), ("moving", MOVING)):
         io.write_image(tmp_path / f"{name}.nii.gz", Image(image.data * 1000, GRID))
-    nib.save(nib.Nifti1Image(class_labels(MOVING).data.astype(np.int16), GRID.affine), tmp_path / "labels.nii.gz")
+    nib.save(
+        nib.Nifti1Image(class_labels(MOVING).data.astype(np.int16), GRID.affine),
+        tmp_path / "labels.nii.gz",
+    )
     lists = "-G 6x5x4x3x2 -L 6x5x4x3x2 -Q 5x4x3x2x1"
-    command = f"deedsBCV -F fixed.nii.gz -M moving.nii.gz -O out -a 1.6 {lists} -S labels.nii.gz".split()
+    command = (
+        f"deedsBCV -F fixed.nii.gz -M moving.nii.gz -O out -a 1.6 {lists} -S labels.nii.gz".split()
+    )
     command[0] = str(locate("deedsBCV"))
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=tmp_path)
     forward = DeedsBCV().register(PAIR, Machine()).forward
@@ -157,19 +183,25 @@ def test_niftyreg_shows_its_objective_falling(either):
 def test_levels_are_told_as_they_begin(name, levels, either):
     either(name)
     told = []
-    make_method(name, {}).register(PAIR, Machine(progress=lambda fraction, message: told.append((fraction, message))))
+    make_method(name, {}).register(
+        PAIR, Machine(progress=lambda fraction, message: told.append((fraction, message)))
+    )
     assert told == [(n / levels, f"level {n + 1} of {levels}") for n in range(levels)]
 
 
-# ---------------------------------------------------------------------------------------------- SynthMorph's two forms
+# --------------------------------------------------------------------------- SynthMorph's two forms
 
 
 def test_the_older_synthmorph_is_asked_for_no_weight_and_no_inverse(bin_folder):
     standins.synthmorph(bin_folder, SHIFT_MM, older=True)
     found = SynthMorph().register(PAIR, Machine())
     assert found.inverse is None
-    np.testing.assert_allclose(densify(found.forward, GRID).displacement_mm[3, 4, 5], SHIFT_MM, rtol=1e-6)
-    with pytest.raises(InputError, match=r"older than the option -r, so weight can only be 0\.5; get a newer one"):
+    np.testing.assert_allclose(
+        densify(found.forward, GRID).displacement_mm[3, 4, 5], SHIFT_MM, rtol=1e-6
+    )
+    with pytest.raises(
+        InputError, match=r"older than the option -r, so weight can only be 0\.5; get a newer one"
+    ):
         SynthMorph(weight=0.2).register(PAIR, Machine())
 
 
@@ -181,12 +213,14 @@ def test_the_named_runs_sweep_the_weight_of_synthmorph(bin_folder):
         SynthMorph(weight=0.75).register(PAIR, Machine())
 
 
-# ---------------------------------------------------------------------------------------------- failures
+# ----------------------------------------------------------------------------------------- failures
 
 BREAKDOWNS = {
-    "print('not enough stars'); sys.exit(7)": r"failed with exit status 7; its last lines: not enough stars\.$",
+    "print('not enough stars'); "
+    "sys.exit(7)": r"failed with exit status 7; its last lines: not enough stars\.$",
     "print('all is well')": r"ended well but wrote no .*; its last lines: all is well\.$",
-    "os.kill(os.getpid(), signal.SIGKILL)": r"was killed by SIGKILL, as happens where memory runs out",
+    "os.kill(os.getpid(), "
+    "signal.SIGKILL)": r"was killed by SIGKILL, as happens where memory runs out",
 }
 FIRST_PROGRAM = {"niftyreg": "reg_f3d", "deedsbcv": "deedsBCV", "synthmorph": "mri_synthmorph"}
 ASKED = "if sys.argv[1:] in (['--version'], ['-h']):\n    sys.exit()\n"
@@ -228,38 +262,52 @@ def test_a_program_that_hangs_is_a_failed_pair_at_the_time_limit(name, bin_folde
     standins.stand_in(bin_folder, FIRST_PROGRAM[name], ASKED + hanging)
     task = Task(FIXED, MOVING, MOVING, Affine())
     for limit_s in LIMITS_S:
-        assert not register_to_folder(_Named(name), task, Machine(), tmp_path / "unit", {}, limit_s / 60)
+        assert not register_to_folder(
+            _Named(name), task, Machine(), tmp_path / "unit", {}, limit_s / 60
+        )
         if started.exists():
             break
     assert started.exists()
-    assert "longer than its time limit" in read_receipt(tmp_path / "unit" / "receipt.json")["reason"]
+    assert (
+        "longer than its time limit" in read_receipt(tmp_path / "unit" / "receipt.json")["reason"]
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "spoil"),
     [
         ("niftyreg", lambda folder: standins.niftyreg(folder, [np.nan] * 3)),
-        ("deedsbcv", lambda folder: standins.deedsbcv(folder, "1.0", "nan if i == 2 else 0.0", "1.0")),
+        (
+            "deedsbcv",
+            lambda folder: standins.deedsbcv(folder, "1.0", "nan if i == 2 else 0.0", "1.0"),
+        ),
         ("synthmorph", lambda folder: standins.synthmorph(folder, [np.nan] * 3)),
     ],
 )
 def test_displacements_that_are_not_finite_are_refused(name, spoil, bin_folder):
     spoil(bin_folder)
-    with pytest.raises(ToolError, match=r"wrote (an unusable .*NaN|displacements that are not finite)"):
+    with pytest.raises(
+        ToolError, match=r"wrote (an unusable .*NaN|displacements that are not finite)"
+    ):
         make_method(name, {}).register(PAIR, Machine())
 
 
 def test_a_version_out_of_range_is_refused_before_any_work(bin_folder):
     standins.stand_in(bin_folder, "reg_f3d", "print('1.3.9')")
     standins.stand_in(bin_folder, "reg_transform", "print('1.3.9')")
-    with pytest.raises(InputError, match=r"^NiftyReg cannot run: .* has version 1\.3\.9, but it must be at least 1\.5"):
+    with pytest.raises(
+        InputError,
+        match=r"^NiftyReg cannot run: .* has version 1\.3\.9, but it must be at least 1\.5",
+    ):
         NiftyReg().register(PAIR, Machine())
 
 
 def test_a_file_of_displacements_of_another_size_is_refused(tmp_path):
     path = tmp_path / "out_displacements.dat"
     np.zeros(3 * 7 * 9 * 7 - 1, "<f4").tofile(path)
-    with pytest.raises(ToolError, match=r"wrote 1322 values .* three for each of 7 x 9 x 7 control points were due"):
+    with pytest.raises(
+        ToolError, match=r"wrote 1322 values .* three for each of 7 x 9 x 7 control points were due"
+    ):
         read_control_points(path, (31, 37, 29), 4)
 
 
@@ -267,7 +315,9 @@ def test_an_image_too_small_for_deedsbcv_says_the_minimum():
     grid = Grid((11, 30, 30), np.eye(4))
     image = Image(np.random.default_rng(0).random(grid.shape) + 0.1, grid)
     pair = Pair(image, image, foreground(image), foreground(image))
-    with pytest.raises(RegistrationError, match=r"grid_spacing of 6 needs at least 12 voxels .*\(11, 30, 30\)"):
+    with pytest.raises(
+        RegistrationError, match=r"grid_spacing of 6 needs at least 12 voxels .*\(11, 30, 30\)"
+    ):
         DeedsBCV().register(pair, Machine())
 
 

@@ -1,4 +1,6 @@
-"""Figures: orientation, exact helpers, what is written when something is missing, whole and repeatable files."""
+"""Figures: orientation, exact helpers, what is written when something is missing, whole and
+repeatable files.
+"""
 
 import subprocess
 import sys
@@ -17,7 +19,16 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from diffeode.errors import DamagedFileError, InputError
-from diffeode.figures import convergence, edges, pair_panel, regularity, significance, slices, style, tidy
+from diffeode.figures import (
+    convergence,
+    edges,
+    pair_panel,
+    regularity,
+    significance,
+    slices,
+    style,
+    tidy,
+)
 from diffeode.figures.coronal_overview import coronal_overview
 from diffeode.figures.dice_boxplot import dice_boxplot
 from diffeode.figures.dice_by_structure import dice_by_structure, ordered_structures
@@ -42,7 +53,9 @@ def grid_of(codes: str, shape=(24, 20, 18), spacing_mm=(1.0, 1.5, 2.0)) -> Grid:
     affine = np.diag([*spacing_mm, 1.0]) @ nib.orientations.inv_ornt_aff(axes, shape)
     tilt = nib.eulerangles.euler2mat(z=0.05, y=-0.04, x=0.03)
     affine[:3] = tilt @ affine[:3]
-    shape_there = tuple(shape[int(axis)] for axis in nib.orientations.axcodes2ornt(tuple(codes))[:, 0])
+    shape_there = tuple(
+        shape[int(axis)] for axis in nib.orientations.axcodes2ornt(tuple(codes))[:, 0]
+    )
     return Grid(shape_there, affine)
 
 
@@ -87,7 +100,9 @@ def words(figure: Figure) -> str:
 
 
 def study(missing: tuple = (), pairs: int = 6) -> pd.DataFrame:
-    """A tidy table whose Dice is 0.5, 0.6, 0.7 by run plus 0.01 by pair; left and right differ by 0.2."""
+    """A tidy table whose Dice is 0.5, 0.6, 0.7 by run plus 0.01 by pair; left and right differ by
+    0.2.
+    """
     rows = []
     for experiment in EXPERIMENTS:
         for number in range(pairs):
@@ -99,21 +114,37 @@ def study(missing: tuple = (), pairs: int = 6) -> pd.DataFrame:
                     continue
                 dice = 0.5 + 0.1 * place + 0.01 * number
                 values = dict(zip(LABELS, (dice - 0.1, dice + 0.1, dice - 0.2), strict=True))
-                rows += [(*unit, "dice", label, LABELS[label], value) for label, value in values.items()]
+                rows += [
+                    (*unit, "dice", label, LABELS[label], value) for label, value in values.items()
+                ]
                 rows.append((*unit, "dice", "", "", dice))
                 rows.append((*unit, "folds_central_percent", "", "", 0.02 * place))
                 rows.append((*unit, "seconds", "", "", 10.0**place))
-    columns = ["experiment", "pair", "run", "fixed", "moving", "metric", "label", "label_name", "value"]
+    columns = [
+        "experiment",
+        "pair",
+        "run",
+        "fixed",
+        "moving",
+        "metric",
+        "label",
+        "label_name",
+        "value",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
-# ------------------------------------------------------------------------------------------------ slices
+# ------------------------------------------------------------------------------------------- slices
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LAS", "LPS", "ASL", "PSR"])
 @pytest.mark.parametrize(
     ("plane", "side", "height"),
-    [(slices.AXIAL, "right", "top"), (slices.CORONAL, "right", "top"), (slices.SAGITTAL, "left", "top")],
+    [
+        (slices.AXIAL, "right", "top"),
+        (slices.CORONAL, "right", "top"),
+        (slices.SAGITTAL, "left", "top"),
+    ],
 )
 def test_left_front_top_lies_where_the_convention_says(codes, plane, side, height):
     image = head(grid_of(codes))
@@ -121,7 +152,9 @@ def test_left_front_top_lies_where_the_convention_says(codes, plane, side, heigh
     brightest = int(data.max(axis=(plane.across, plane.up)).argmax())
     figure = Figure(figsize=(2, 2))
     axes = figure.add_axes((0, 0, 1, 1))
-    slices.show_slice(axes, slices.cut(data, plane, brightest), grid, plane, cmap="gray", vmin=0, vmax=1)
+    slices.show_slice(
+        axes, slices.cut(data, plane, brightest), grid, plane, cmap="gray", vmin=0, vmax=1
+    )
     slices.frame(axes, plane, slices.brain_box_mm(data > 0, grid)[0], 30, 30)
     axes.set_facecolor("black")
     from_left, from_top = bright_spot(pixels(figure))
@@ -136,7 +169,9 @@ def test_canonical_keeps_every_voxel_where_it_lies():
     data, grid = slices.canonical(image.data, image.grid)
     assert nib.aff2axcodes(grid.affine) == ("R", "A", "S")
     np.testing.assert_allclose(
-        grid.points_mm()[data == 1].mean(0), image.grid.points_mm()[image.data == 1].mean(0), atol=1e-9
+        grid.points_mm()[data == 1].mean(0),
+        image.grid.points_mm()[image.data == 1].mean(0),
+        atol=1e-9,
     )
     np.testing.assert_array_equal(np.sort(data.ravel()), np.sort(image.data.ravel()))
 
@@ -149,9 +184,11 @@ def test_pixels_are_square_in_millimetres():
     assert (right - left, top - bottom) == (10, 30)
 
 
-# ------------------------------------------------------------------------------------------------ the panel of a pair
+# ------------------------------------------------------------------------------ the panel of a pair
 
-ALIGNMENT = Affine(np.array([[1.1, 0.05, 0, 3], [-0.04, 0.95, 0.02, -2], [0, 0.03, 1.2, 1], [0, 0, 0, 1]]))
+ALIGNMENT = Affine(
+    np.array([[1.1, 0.05, 0, 3], [-0.04, 0.95, 0.02, -2], [0, 0.03, 1.2, 1], [0, 0, 0, 1]])
+)
 
 
 def scaling(grid: Grid, factors) -> Affine:
@@ -162,11 +199,15 @@ def scaling(grid: Grid, factors) -> Affine:
 
 
 def write_pair(folder: Path, own, codes: str = "LAS") -> tuple[Path, Path]:
-    """Registration and pair folders as the workflow writes them, the run having found ``own`` after ``ALIGNMENT``."""
+    """Registration and pair folders as the workflow writes them, the run having found ``own`` after
+    ``ALIGNMENT``.
+    """
     image = head(grid_of(codes))
     registration, pair = folder / "registration", folder / "pair"
     whole = densify(own(image.grid).then(ALIGNMENT), image.grid)
-    scan = warp_image(image, ALIGNMENT.inverse(), Grid((40, 40, 40), np.diag([1, 1, 1, 1]) + _shift(-20)))
+    scan = warp_image(
+        image, ALIGNMENT.inverse(), Grid((40, 40, 40), np.diag([1, 1, 1, 1]) + _shift(-20))
+    )
     io.write_displacement(registration / "warp.nii.gz", whole)
     io.write_image(registration / "warped.nii.gz", warp_image(scan, whole, image.grid))
     io.write_image(pair / "fixed.nii.gz", image)
@@ -191,7 +232,9 @@ def mirrored_slab(grid: Grid) -> DisplacementField:
 
 @pytest.mark.parametrize("codes", ["RAS", "LAS", "PSR"])
 def test_log_jacobian_of_a_scaling_is_its_constant_whatever_the_alignment(tmp_path, codes):
-    scene = pair_panel.read_scene(*write_pair(tmp_path, lambda grid: scaling(grid, (1.2, 0.9, 1.1)), codes))
+    scene = pair_panel.read_scene(
+        *write_pair(tmp_path, lambda grid: scaling(grid, (1.2, 0.9, 1.1)), codes)
+    )
     inside = pair_panel.log_determinant(scene.determinant)[2:-2, 2:-2, 2:-2]
     np.testing.assert_allclose(inside, np.log(1.2 * 0.9 * 1.1), atol=1e-4)
 
@@ -225,7 +268,9 @@ def test_folds_are_counted_as_the_tables_do_and_marked(tmp_path, drawn):
     scene = pair_panel.read_scene(registration, pair)
     folded, counted = scene.folds()
     fixed = io.read_image(pair / "fixed.nii.gz")
-    tables = jacobian_metrics(io.read_displacement(registration / "warp.nii.gz"), fixed.data > 0, ALIGNMENT)
+    tables = jacobian_metrics(
+        io.read_displacement(registration / "warp.nii.gz"), fixed.data > 0, ALIGNMENT
+    )
     assert folded > 0
     assert 100 * folded / counted == pytest.approx(tables["folds_central_percent"])
 
@@ -254,7 +299,9 @@ def count_of(picture: Path, colour: str) -> int:
 
 def test_a_failed_registration_shows_its_reason(tmp_path, drawn):
     (tmp_path / "registration").mkdir()
-    write_receipt(tmp_path / "registration", [], {"status": "failed", "reason": "the energy is not finite"})
+    write_receipt(
+        tmp_path / "registration", [], {"status": "failed", "reason": "the energy is not finite"}
+    )
     pair_panel.pair_panel(tmp_path / "registration", tmp_path, "ANTs SyN", tmp_path / "panel.png")
     assert "failed: the energy is not finite" in words(drawn[-1])
 
@@ -277,7 +324,7 @@ def test_the_edge_of_the_brain_is_no_edge_of_its_tissue():
     assert np.isnan(smooth[~mask]).all()
 
 
-# ------------------------------------------------------------------------------------------------ tables
+# ------------------------------------------------------------------------------------------- tables
 
 
 def test_a_missing_pair_is_written_and_left_out(tmp_path, drawn):
@@ -299,7 +346,9 @@ def test_without_labels_the_figure_says_so(tmp_path, drawn):
 
 def test_left_and_right_are_averaged_per_pair():
     table = tidy.dice_by_structure(study(pairs=1))
-    first = table[(table["experiment"] == "e1") & (table["run"] == "identity")].set_index("structure")["value"]
+    first = table[(table["experiment"] == "e1") & (table["run"] == "identity")].set_index(
+        "structure"
+    )["value"]
     assert first.to_dict() == pytest.approx({"Hippocampus": 0.5, "Brain stem": 0.3})
     assert ordered_structures(table) == ["Hippocampus", "Brain stem"]
 
@@ -331,7 +380,8 @@ def test_p_matrix_holds_row_better_than_column():
 
 
 @pytest.mark.parametrize(
-    ("p", "shown"), [(1e-9, "<.001"), (0.0312, ".031"), (0.25, ".25"), (1.0, "1.00"), (np.nan, MISSING)]
+    ("p", "shown"),
+    [(1e-9, "<.001"), (0.0312, ".031"), (0.25, ".25"), (1.0, "1.00"), (np.nan, MISSING)],
 )
 def test_p_is_never_shown_as_zero(p, shown):
     assert significance.shown_p(p) == shown
@@ -339,7 +389,9 @@ def test_p_is_never_shown_as_zero(p, shown):
 
 def test_significance_has_a_cell_for_every_ordered_pair(tmp_path, drawn):
     runs = list(TITLES)
-    tests = pd.DataFrame([(a, b, 0.02) for a in runs for b in runs if a != b], columns=["run", "other", "p"])
+    tests = pd.DataFrame(
+        [(a, b, 0.02) for a in runs for b in runs if a != b], columns=["run", "other", "p"]
+    )
     significance.significance_matrix(tests, TITLES, tmp_path / "p.svg", "node-mind")
     assert [text.get_text() for text in drawn[-1].axes[0].texts] == [".020"] * 6
     significance.significance_matrix(tests.assign(p=np.nan), TITLES, tmp_path / "p.svg")
@@ -355,7 +407,9 @@ def test_regularity_puts_runs_without_folds_on_the_mark_zero(tmp_path, drawn):
     panel = drawn[-1].axes[0]
     assert panel.get_xticklabels()[0].get_text() == "0"
     assert panel.get_xticks()[0] == pytest.approx(1e-3)
-    assert min(line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o") == pytest.approx(1e-3)
+    assert min(
+        line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o"
+    ) == pytest.approx(1e-3)
 
 
 def test_runs_without_folds_stand_side_by_side_around_the_mark():
@@ -374,12 +428,14 @@ def test_convergence_parts_the_levels_and_skips_empty_traces(tmp_path, drawn):
     assert [(level, len(part)) for level, part in parts] == [("4", 2), ("2", 1), ("1", 1)]
     traces = {"node-mind": tmp_path / "trace.tsv", "ants-syn": tmp_path / "empty.tsv"}
     convergence.convergence(traces, TITLES, "A pair", tmp_path / "convergence.png")
-    assert [axes.get_title() or axes.get_title(loc="left") for axes in drawn[-1].axes] == ["Neural ODE (MIND)"]
+    assert [axes.get_title() or axes.get_title(loc="left") for axes in drawn[-1].axes] == [
+        "Neural ODE (MIND)"
+    ]
     with pytest.raises(DamagedFileError, match=r"lost\.tsv"):
         convergence.read_trace(tmp_path / "lost.tsv")
 
 
-# ------------------------------------------------------------------------------------------------ style
+# -------------------------------------------------------------------------------------------- style
 
 
 def test_runs_keep_their_looks_and_ours_has_its_own_colour():
@@ -437,11 +493,18 @@ def test_a_figure_is_written_whole_or_not_at_all(tmp_path):
 def test_drawing_loads_no_torch():
     names = sorted(path.stem for path in Path(style.__file__).parent.glob("[a-z]*.py"))
     lines = [f"import diffeode.figures.{name}" for name in names]
-    check = "\n".join([*lines, "import sys", "assert 'torch' not in sys.modules", "assert 'ants' not in sys.modules"])
+    check = "\n".join(
+        [
+            *lines,
+            "import sys",
+            "assert 'torch' not in sys.modules",
+            "assert 'ants' not in sys.modules",
+        ]
+    )
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
-# ------------------------------------------------------------------------------------------------ scans
+# -------------------------------------------------------------------------------------------- scans
 
 
 def test_the_overview_is_radiological(tmp_path):
@@ -450,7 +513,9 @@ def test_the_overview_is_radiological(tmp_path):
     inside = head(grid).data > 0
     left = inside & (from_centre[..., 0] < -4)
     io.write_image(tmp_path / "scan.nii.gz", Image(np.where(left, 1.0, 0.3 * inside), grid))
-    coronal_overview({"sub-01\nhealthy": tmp_path / "scan.nii.gz"}, tmp_path / "overview.png", "Virtual persons.")
+    coronal_overview(
+        {"sub-01\nhealthy": tmp_path / "scan.nii.gz"}, tmp_path / "overview.png", "Virtual persons."
+    )
     picture = matplotlib.image.imread(tmp_path / "overview.png")[..., :3].mean(-1)
     tile = picture[: int(0.5 * picture.shape[0]), : picture.shape[1] // 3]
     from_left, _ = bright_spot(tile[40:, 60:-60], above=0.95)
@@ -466,24 +531,34 @@ def test_the_left_ventricle_of_a_newborn_lies_on_the_right_of_the_picture(data_r
     index = int(left.sum(axis=(plane.across, plane.up)).argmax())
     figure = Figure(figsize=(2, 2))
     axes = figure.add_axes((0, 0, 1, 1))
-    slices.show_slice(axes, slices.cut(left, plane, index), grid, plane, cmap="gray", vmin=0, vmax=1)
+    slices.show_slice(
+        axes, slices.cut(left, plane, index), grid, plane, cmap="gray", vmin=0, vmax=1
+    )
     brain, _ = slices.canonical(labels.data > 0, labels.grid)
     slices.frame(axes, plane, slices.brain_box_mm(brain, grid)[0], 120, 120)
     axes.set_facecolor("black")
     assert bright_spot(pixels(figure))[0] > 0.52
 
 
-# ------------------------------------------------------------------------------------------------ captions
+# ----------------------------------------------------------------------------------------- captions
 
 
 @pytest.mark.parametrize("path", sorted(CAPTIONS.glob("*.rst")), ids=lambda path: path.stem)
 def test_captions_are_valid_and_name_what_they_are_given(path):
     given = SimpleNamespace(
         config={"title": "Virtual cohort, T1w to T2w", "study": "demo", "runs": list(TITLES)},
-        wildcards=SimpleNamespace(experiment="e1", pair="sub-01_T2w__sub-02_T1w", run="node-mind", training="a"),
-        params=SimpleNamespace(look={"experiments": EXPERIMENTS}, caption="Virtual persons.", title="A pair"),
+        wildcards=SimpleNamespace(
+            experiment="e1", pair="sub-01_T2w__sub-02_T1w", run="node-mind", training="a"
+        ),
+        params=SimpleNamespace(
+            look={"experiments": EXPERIMENTS}, caption="Virtual persons.", title="A pair"
+        ),
     )
-    text = Environment(undefined=StrictUndefined).from_string(path.read_text(encoding="utf-8")).render(snakemake=given)
+    text = (
+        Environment(undefined=StrictUndefined)
+        .from_string(path.read_text(encoding="utf-8"))
+        .render(snakemake=given)
+    )
     body = publish_parts(text, writer_name="html", settings_overrides={"halt_level": 2})["body"]
     assert "<strong>" in body
     if "params.look" in path.read_text(encoding="utf-8"):

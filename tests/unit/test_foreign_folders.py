@@ -1,4 +1,6 @@
-"""Folders that other programs have filled: files of macOS, derivatives of fMRIPrep, tables that say two things."""
+"""Folders that other programs have filled: files of macOS, derivatives of fMRIPrep, tables that say
+two things.
+"""
 
 import json
 import shutil
@@ -24,7 +26,11 @@ from diffeode.weights.catalogue import weights_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NATIVE = ("desc-preproc_T1w", "desc-preproc_T2w")
-SPACES = ("space-MNI152NLin2009cAsym_res-2_desc-preproc_T1w", "space-T1w_desc-preproc_T2w", "space-MNI6_T2w")
+SPACES = (
+    "space-MNI152NLin2009cAsym_res-2_desc-preproc_T1w",
+    "space-T1w_desc-preproc_T2w",
+    "space-MNI6_T2w",
+)
 LABELS = ("desc-aseg_dseg", "desc-aparcaseg_dseg", "space-MNI152NLin2009cAsym_res-2_dseg")
 
 
@@ -35,7 +41,9 @@ def derivative(root: Path, *suffixes: str, persons: Sequence[str] = ("01", "02")
         folder.mkdir(parents=True, exist_ok=True)
         for suffix in suffixes:
             (folder / f"sub-{person}_{suffix}.nii.gz").touch()
-    (root / "dataset_description.json").write_text(json.dumps({"Name": "fMRIPrep", "DatasetType": "derivative"}))
+    (root / "dataset_description.json").write_text(
+        json.dumps({"Name": "fMRIPrep", "DatasetType": "derivative"})
+    )
     return root
 
 
@@ -46,11 +54,13 @@ def demo() -> dict:
 def with_companions(root: Path) -> Path:
     """The ``._`` files that macOS writes beside every file on a disk that is not its own."""
     for file in [path for path in root.rglob("*") if path.is_file()]:
-        file.with_name(f"._{file.name}").write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \xff\xfe")
+        file.with_name(f"._{file.name}").write_bytes(
+            b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \xff\xfe"
+        )
     return root
 
 
-# ------------------------------------------------------------------------------------------------ macOS
+# -------------------------------------------------------------------------------------------- macOS
 
 
 def _bids(root: Path) -> list[Scan]:
@@ -92,7 +102,9 @@ def test_companions_of_macos_are_no_settings(tmp_path, monkeypatch):
     assert (dataset_names(tmp_path), runs.run_names()) == before
 
 
-@pytest.mark.parametrize("names", [lambda: dataset_names(REPOSITORY), runs.run_names, weights_names])
+@pytest.mark.parametrize(
+    "names", [lambda: dataset_names(REPOSITORY), runs.run_names, weights_names]
+)
 def test_what_the_repository_has_is_listed_by_name(names):
     """As ``node`` before ``node-cl``, whose files' names stand the other way round."""
     found = list(names())
@@ -100,13 +112,15 @@ def test_what_the_repository_has_is_listed_by_name(names):
     assert found == sorted(found)
 
 
-# ------------------------------------------------------------------------------------------------ derivatives
+# -------------------------------------------------------------------------------------- derivatives
 
 
 @pytest.mark.parametrize("others", [(), SPACES[:1], SPACES])
 def test_of_several_spaces_a_scans_own_is_taken(tmp_path, others):
     scans = list_scans("fmriprep", derivative(tmp_path, *NATIVE, *others))
-    assert [scan.image.name for scan in scans] == [f"sub-{p}_{s}.nii.gz" for p in ("01", "02") for s in NATIVE]
+    assert [scan.image.name for scan in scans] == [
+        f"sub-{p}_{s}.nii.gz" for p in ("01", "02") for s in NATIVE
+    ]
 
 
 def test_a_scan_that_is_there_in_another_space_only_is_taken(tmp_path):
@@ -119,11 +133,17 @@ def test_two_scans_of_ones_own_space_are_still_refused(tmp_path):
         list_scans("fmriprep", derivative(tmp_path, "desc-preproc_T1w", "desc-brain_T1w"))
 
 
-@pytest.mark.parametrize("suffixes", [SPACES, LABELS, (*SPACES, *LABELS)], ids=["spaces", "labels", "both"])
+@pytest.mark.parametrize(
+    "suffixes", [SPACES, LABELS, (*SPACES, *LABELS)], ids=["spaces", "labels", "both"]
+)
 def test_a_derivative_is_studied_as_it_is(tmp_path, suffixes):
-    """Nobody can tidy what another program has written, and without a label table no label map is read."""
+    """Nobody can tidy what another program has written, and without a label table no label map is
+    read.
+    """
     root = derivative(tmp_path / "bids", *NATIVE, *suffixes)
-    study = load_study({**demo(), "bids": str(root), "results": str(tmp_path / "results")}, REPOSITORY)
+    study = load_study(
+        {**demo(), "bids": str(root), "results": str(tmp_path / "results")}, REPOSITORY
+    )
     assert {scan.labels for scan in study.scans().values()} == {None}
     assert {scan.image.name for scan in study.scans().values()} == {
         f"sub-{p}_{s}.nii.gz" for p in ("01", "02") for s in NATIVE
@@ -132,12 +152,14 @@ def test_a_derivative_is_studied_as_it_is(tmp_path, suffixes):
 
 def test_where_label_maps_are_wanted_several_are_refused(tmp_path):
     root = derivative(tmp_path, *NATIVE, *LABELS)
-    with pytest.raises(InputError, match=r"several label maps of sub-01 \(.*aparcaseg.*aseg.*\).*kind: folder"):
+    with pytest.raises(
+        InputError, match=r"several label maps of sub-01 \(.*aparcaseg.*aseg.*\).*kind: folder"
+    ):
         list_scans("fmriprep", root)
     assert len(persons_of_dataset(root, "T2w", "T1w", None, label_maps=False)) == 2
 
 
-# ------------------------------------------------------------------------------------------------ demographics
+# ------------------------------------------------------------------------------------- demographics
 
 
 @pytest.mark.parametrize(
@@ -152,7 +174,10 @@ def test_where_label_maps_are_wanted_several_are_refused(tmp_path):
 def test_two_groups_of_one_person_are_refused(tmp_path, rows):
     derivative(tmp_path, "T1w", persons=["01"])
     (tmp_path / "participants.tsv").write_text(rows)
-    with pytest.raises(InputError, match=r"participants.tsv has several rows of 01 with different groups .*'healthy'"):
+    with pytest.raises(
+        InputError,
+        match=r"participants.tsv has several rows of 01 with different groups .*'healthy'",
+    ):
         list_scans("study", tmp_path)
 
 
@@ -172,22 +197,28 @@ def test_rows_that_agree_complete_each_other(tmp_path, rows):
     assert (scan.group, scan.age) == ("healthy", 61)
 
 
-@pytest.mark.parametrize(("day", "refused"), [(None, True), (100, False), (400, True), (5000, False)], ids=str)
+@pytest.mark.parametrize(
+    ("day", "refused"), [(None, True), (100, False), (400, True), (5000, False)], ids=str
+)
 def test_groups_are_compared_within_the_visit_that_counts(tmp_path, day, refused):
     table = tmp_path / "visits.csv"
     table.write_text("who,day,group\nA,100,healthy\nA,390,dementia\nA,390,healthy\n")
     known = read_demographics(table, Columns("who", day="day", group="group"), within_days=365)
     if refused:
-        with pytest.raises(InputError, match=r"visits.csv has several rows of A with different groups"):
+        with pytest.raises(
+            InputError, match=r"visits.csv has several rows of A with different groups"
+        ):
             known.of("A", day)
     else:
         assert known.of("A", day).group == ("healthy" if day == 100 else None)
 
 
-# ------------------------------------------------------------------------------------------------ names and settings
+# ------------------------------------------------------------------------------- names and settings
 
 
-@pytest.mark.parametrize("name", ["{study}", "{scan}", "a{b", "a}", "{{x}}", "new\nline", "bad\udcff"])
+@pytest.mark.parametrize(
+    "name", ["{study}", "{scan}", "a{b", "a}", "{{x}}", "new\nline", "bad\udcff"]
+)
 @pytest.mark.parametrize("place", ["folder", "file", "results"])
 def test_names_that_a_workflow_cannot_plan_with_are_said(tmp_path, name, place):
     root = tmp_path / (name if place == "folder" else "bids")
@@ -197,7 +228,9 @@ def test_names_that_a_workflow_cannot_plan_with_are_said(tmp_path, name, place):
         image.rename(image.with_name(f"sub-01_acq-{name}_T1w.nii.gz"))
     results = tmp_path / (name if place == "results" else "results")
     study = load_study({**demo(), "bids": str(root), "results": str(results)}, REPOSITORY)
-    with pytest.raises(InputError, match=r"The path .* has (braces|a byte that is no UTF-8)") as error:
+    with pytest.raises(
+        InputError, match=r"The path .* has (braces|a byte that is no UTF-8)"
+    ) as error:
         require_nameable(study_paths(study))
     str(error.value).encode("utf-8")
     assert "\n" not in str(error.value)
@@ -208,7 +241,9 @@ def test_names_that_a_workflow_cannot_plan_with_are_said(tmp_path, name, place):
 )
 def test_other_names_are_planned_with(tmp_path, name):
     root = derivative(tmp_path / name, *NATIVE)
-    study = load_study({**demo(), "bids": str(root), "results": str(tmp_path / f"{name} results")}, REPOSITORY)
+    study = load_study(
+        {**demo(), "bids": str(root), "results": str(tmp_path / f"{name} results")}, REPOSITORY
+    )
     paths = list(study_paths(study))
     require_nameable(paths)
     assert {path.name for path in paths} >= {"sub-01_desc-preproc_T1w.nii.gz", f"{name} results"}

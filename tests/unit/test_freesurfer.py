@@ -1,7 +1,8 @@
-"""FreeSurfer's preparation steps: the documented command lines, and what happens to what comes back.
+"""FreeSurfer's preparation steps: the documented command lines, and what happens to what comes
+back.
 
-The stand-ins refuse any command line but the documented one; where the program itself is here, the laws that a ball of
-random intensities can be held to are asked of it too.
+The stand-ins refuse any command line but the documented one; where the program itself is here, the
+laws that a ball of random intensities can be held to are asked of it too.
 """
 
 from pathlib import Path
@@ -29,7 +30,9 @@ ONE, TWO = Resources(), Resources(threads=2)
 
 
 def head() -> Image:
-    """Smooth intensities around 500 in a ball, on a grid with an axis to the left and two exchanged."""
+    """Smooth intensities around 500 in a ball, on a grid with an axis to the left and two
+    exchanged.
+    """
     ball = np.linalg.norm(GRID.voxels() - (np.array(GRID.shape) - 1) / 2, axis=-1) < 8
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=GRID.shape), 1.5)
     return Image(np.where(ball, 500 + 800 * noise, 0), GRID)
@@ -52,7 +55,7 @@ def give(tools, name, body, **values):
     standins.stand_in(tools, name, body % values if values else body)
 
 
-# ---------------------------------------------------------------------------------------------- what comes back
+# ---------------------------------------------------------------------------------- what comes back
 
 
 def test_nu_correct_returns_what_the_tool_wrote_on_the_scans_own_grid(tools):
@@ -102,11 +105,13 @@ def test_the_label_table_names_the_32_structures():
     counts = table["hemisphere"].value_counts()
     assert (counts["left"], counts["right"], counts["none"]) == (14, 14, 4)
     left, right = (table[table["hemisphere"] == side] for side in ("left", "right"))
-    assert list(left["name"].str.removeprefix("Left-")) == list(right["name"].str.removeprefix("Right-"))
+    assert list(left["name"].str.removeprefix("Left-")) == list(
+        right["name"].str.removeprefix("Right-")
+    )
     assert list(left["abbreviation"]) == list(right["abbreviation"])
 
 
-# ---------------------------------------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------------------------- what is refused
 
 STEPS = {
     "mri_nu_correct.mni": lambda: nu_correct(HEAD, None, "T1w", ONE),
@@ -121,13 +126,17 @@ out = [a for a in sys.argv if a.endswith("result.nii.gz")][0]
 scan = load([a for a in sys.argv if a.endswith("scan.nii.gz")][0])
 """
 SPOILT = {
-    "save(np.full(scan.shape, np.nan, np.float32), scan.affine, out)": "wrote an unusable result.nii.gz",
-    "save(np.ones((4, 4, 4), np.float32) + np.eye(4, dtype=np.float32), scan.affine, out)": "on another grid",
-    "save((scan.get_fdata() > 0).astype(np.float32), -scan.affine * [1, 1, 1, -1], out)": "on another grid",
+    "save(np.full(scan.shape, np.nan, np.float32), scan.affine, "
+    "out)": "wrote an unusable result.nii.gz",
+    "save(np.ones((4, 4, 4), np.float32) + np.eye(4, dtype=np.float32), scan.affine, "
+    "out)": "on another grid",
+    "save((scan.get_fdata() > 0).astype(np.float32), -scan.affine * [1, 1, 1, -1], "
+    "out)": "on another grid",
     "open(out, 'wb').write(b'half a file')": "wrote an unusable result.nii.gz",
     "open(out, 'w')": "wrote an empty result.nii.gz",
     "print('no file')": "wrote no result.nii.gz; its last lines: no file",
-    "print('ERROR: licence'); sys.exit(1)": "failed with exit status 1; its last lines: ERROR: licence",
+    "print('ERROR: licence'); "
+    "sys.exit(1)": "failed with exit status 1; its last lines: ERROR: licence",
 }
 
 
@@ -144,7 +153,10 @@ def test_a_result_that_is_no_result_is_blamed_on_the_tool(step, body, sentence, 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_without_its_tool_says_so(step, tools):
-    with pytest.raises(InputError, match=rf"^\w.* cannot run: the program {step} of FreeSurfer is neither in a folder"):
+    with pytest.raises(
+        InputError,
+        match=rf"^\w.* cannot run: the program {step} of FreeSurfer is neither in a folder",
+    ):
         STEPS[step]()
 
 
@@ -174,23 +186,25 @@ def test_labels_of_another_atlas_are_refused(tools):
         synthseg_labels(HEAD, "sub-01", TWO)
 
 
-# ---------------------------------------------------------------------------------------------- nipype's descriptions
+# ---------------------------------------------------------------------------- nipype's descriptions
 
 
 def test_command_lines_are_the_documented_ones(tmp_path):
     a, b = tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"
     for path in (a, b):
         path.touch()
-    assert SynthStrip(in_file=a, mask_file="m.nii.gz").cmdline == f"mri_synthstrip -i {a} -m m.nii.gz"
-    assert SynthSeg(in_file=a, out_file="s.nii.gz", keep_geometry=True, threads=2, cpu=True).cmdline == (
-        f"mri_synthseg --cpu --i {a} --keepgeom --o s.nii.gz --threads 2"
+    assert (
+        SynthStrip(in_file=a, mask_file="m.nii.gz").cmdline == f"mri_synthstrip -i {a} -m m.nii.gz"
     )
-    assert SynthMorph(moving_file=a, fixed_file=b, model="deform", weight=0.5, trans_file="t.nii.gz").cmdline == (
-        f"mri_synthmorph -m deform -t t.nii.gz -r 0.5 {a} {b}"
-    )
-    assert NuCorrect(in_file=a, out_file="nu.mgz", iterations=1, protocol_iterations=1000, distance=50).cmdline == (
-        f"mri_nu_correct.mni --distance 50 --i {a} --n 1 --o nu.mgz --proto-iters 1000"
-    )
+    assert SynthSeg(
+        in_file=a, out_file="s.nii.gz", keep_geometry=True, threads=2, cpu=True
+    ).cmdline == (f"mri_synthseg --cpu --i {a} --keepgeom --o s.nii.gz --threads 2")
+    assert SynthMorph(
+        moving_file=a, fixed_file=b, model="deform", weight=0.5, trans_file="t.nii.gz"
+    ).cmdline == (f"mri_synthmorph -m deform -t t.nii.gz -r 0.5 {a} {b}")
+    assert NuCorrect(
+        in_file=a, out_file="nu.mgz", iterations=1, protocol_iterations=1000, distance=50
+    ).cmdline == (f"mri_nu_correct.mni --distance 50 --i {a} --n 1 --o nu.mgz --proto-iters 1000")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +226,7 @@ def test_outputs_are_what_was_named(tmp_path, monkeypatch):
     assert outputs == {"mask_file": str(tmp_path / "m.nii.gz")}
 
 
-# ---------------------------------------------------------------------------------------------- the programs themselves
+# -------------------------------------------------------------------------- the programs themselves
 
 
 def real_or_skip(step):

@@ -31,11 +31,17 @@ from diffeode.registration.base import Machine, Method, Needs, Registration
 from diffeode.registration.harness import Task, register, register_to_folder
 from diffeode.registration.runs import Run
 
-GRID = Grid((10, 12, 11), np.array([[-2.0, 0, 0, 60], [0, 1.5, 0, -80], [0, 0, 1.0, -40], [0, 0, 0, 1]]))
-SCAN_GRID = Grid(
-    (13, 11, 12), np.diag([1.7, 1.6, 1.5, 1]) + np.array([[0, 0, 0, 38], [0, 0, 0, -80], [0, 0, 0, -42], [0] * 4])
+GRID = Grid(
+    (10, 12, 11), np.array([[-2.0, 0, 0, 60], [0, 1.5, 0, -80], [0, 0, 1.0, -40], [0, 0, 0, 1]])
 )
-ALIGNMENT = Affine(np.array([[1.05, 0.02, 0, 1.0], [0, 0.97, 0.01, -2.0], [0, 0, 1.02, 0.5], [0, 0, 0, 1]]))
+SCAN_GRID = Grid(
+    (13, 11, 12),
+    np.diag([1.7, 1.6, 1.5, 1])
+    + np.array([[0, 0, 0, 38], [0, 0, 0, -80], [0, 0, 0, -42], [0] * 4]),
+)
+ALIGNMENT = Affine(
+    np.array([[1.05, 0.02, 0, 1.0], [0, 0.97, 0.01, -2.0], [0, 0, 1.02, 0.5], [0, 0, 0, 1]])
+)
 STEP_MM = np.array([1.5, -1.0, 2.0])
 
 
@@ -68,7 +74,9 @@ class FakeRun:
 
 
 class Fake(Method):
-    """What it is told are no hyper-parameters, so they are declared and checked as nothing of the kind."""
+    """What it is told are no hyper-parameters, so they are declared and checked as nothing of the
+    kind.
+    """
 
     title: ClassVar[str] = "Fake"
     citation: ClassVar[str] = "None: it exists in a test."
@@ -87,7 +95,9 @@ class Stepping(Fake):
     def register(self, pair, machine):
         field = np.broadcast_to(STEP_MM, (*pair.fixed.grid.shape, 3))
         inverse = DisplacementField(-field, pair.fixed.grid) if self.with_inverse else None
-        return Registration(DisplacementField(field, pair.fixed.grid), inverse, ({"loss": 1.0}, {"loss": 0.5}))
+        return Registration(
+            DisplacementField(field, pair.fixed.grid), inverse, ({"loss": 1.0}, {"loss": 0.5})
+        )
 
 
 @final
@@ -145,7 +155,9 @@ class AllocatingInAChild(Fake):
 
 
 def _wait_until_memory_was_looked_at(times):
-    """The second look began after the first was counted, so it saw all that was there at the call."""
+    """The second look began after the first was counted, so it saw all that was there at
+    the call.
+    """
     looks = threading.Semaphore(0)
     look = harness._resident_bytes
 
@@ -230,10 +242,12 @@ class Wandering(Fake):
         import torch
 
         step = [random.random(), np.random.rand(), float(torch.rand(()))]
-        return Registration(DisplacementField(np.broadcast_to(step, (*pair.fixed.grid.shape, 3)), pair.fixed.grid))
+        return Registration(
+            DisplacementField(np.broadcast_to(step, (*pair.fixed.grid.shape, 3)), pair.fixed.grid)
+        )
 
 
-# ------------------------------------------------------------------------------------------------ a success
+# ---------------------------------------------------------------------------------------- a success
 
 
 def test_whole_map_is_the_alignment_after_the_method(task):
@@ -242,7 +256,9 @@ def test_whole_map_is_the_alignment_after_the_method(task):
     np.testing.assert_allclose(result.warp(points), ALIGNMENT(points + STEP_MM), atol=1e-4)
     on_scan = SCAN_GRID.points_mm()
     assert result.inverse_warp.grid is task.moving_scan.grid
-    np.testing.assert_allclose(result.inverse_warp(on_scan), ALIGNMENT.inverse()(on_scan) - STEP_MM, atol=1e-4)
+    np.testing.assert_allclose(
+        result.inverse_warp(on_scan), ALIGNMENT.inverse()(on_scan) - STEP_MM, atol=1e-4
+    )
     assert result.inverse_origin == "method"
 
 
@@ -256,7 +272,9 @@ def test_missing_inverse_is_made_and_said_to_be_numerical(task):
     result = register(Stepping(with_inverse=False), task, Machine())
     assert result.inverse_origin == "numerical"
     claimed = register(Stepping(), task, Machine())
-    np.testing.assert_allclose(result.inverse_warp.displacement_mm, claimed.inverse_warp.displacement_mm, atol=1e-3)
+    np.testing.assert_allclose(
+        result.inverse_warp.displacement_mm, claimed.inverse_warp.displacement_mm, atol=1e-3
+    )
 
 
 def test_the_method_sees_the_aligned_pair_and_its_brains(task):
@@ -279,14 +297,19 @@ def test_a_finished_unit_is_whole_and_says_how_it_was_made(task, tmp_path):
         "method",
     )
     assert receipt["peak_memory_mb"] > 10
-    assert set(receipt["outputs"]) == {"warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "trace.tsv"}
+    assert set(receipt["outputs"]) == {
+        "warp.nii.gz",
+        "inverse_warp.nii.gz",
+        "warped.nii.gz",
+        "trace.tsv",
+    }
     assert pd.read_csv(tmp_path / "trace.tsv", sep="\t")["loss"].tolist() == [1.0, 0.5]
     warped = io.read_image(tmp_path / "warped.nii.gz")
     expected = warp_image(task.moving_scan, io.read_displacement(tmp_path / "warp.nii.gz"), GRID)
     np.testing.assert_allclose(warped.data, expected.data, atol=1e-5)
 
 
-# ------------------------------------------------------------------------------------------------ costs
+# -------------------------------------------------------------------------------------------- costs
 
 
 def test_seconds_are_those_of_the_method_alone(task, clock, tmp_path):
@@ -296,7 +319,9 @@ def test_seconds_are_those_of_the_method_alone(task, clock, tmp_path):
 
 
 def test_seconds_of_processors_are_counted_in_the_process_and_its_children(task, tmp_path):
-    """Both compute for 0.3 s; starting Python, and the hundredths that a system counts in, make the rest."""
+    """Both compute for 0.3 s; starting Python, and the hundredths that a system counts in, make the
+    rest.
+    """
     before = os.times()
     found = register(Working(0.3), task, Machine()).cpu_seconds
     used = sum(os.times()[:4]) - sum(before[:4])
@@ -342,19 +367,23 @@ def test_importing_packages_is_not_on_the_clock(task, tmp_path, monkeypatch, clo
     assert list(warnings.filters) == filters, "what a package does to the warnings is undone"
 
 
-# ------------------------------------------------------------------------------------------------ seeds
+# -------------------------------------------------------------------------------------------- seeds
 
 
 def test_same_seed_makes_a_random_method_repeat_itself(task):
-    """Without an alignment, which would mix the three components and with them the three generators."""
+    """Without an alignment, which would mix the three components and with them the three
+    generators.
+    """
     unaligned = Task(task.fixed, task.fixed, task.fixed, Affine())
-    first, again, other = (register(Wandering(), unaligned, Machine(seed=s)).warp.displacement_mm for s in (3, 3, 4))
+    first, again, other = (
+        register(Wandering(), unaligned, Machine(seed=s)).warp.displacement_mm for s in (3, 3, 4)
+    )
     np.testing.assert_array_equal(first, again)
     step = other[0, 0, 0] - first[0, 0, 0]
     assert (np.abs(step) > 1e-3).all(), "each of the three generators was seeded"
 
 
-# ------------------------------------------------------------------------------------------------ failures
+# ----------------------------------------------------------------------------------------- failures
 
 
 @pytest.mark.parametrize(
@@ -363,20 +392,34 @@ def test_same_seed_makes_a_random_method_repeat_itself(task):
         (Raising(RegistrationError("The images do not overlap.")), "The images do not overlap."),
         (Raising(InputError("Parameter x is 3; it must be 4.")), "Parameter x is 3; it must be 4."),
         (Raising(ValueError("bad shape\nsecond line")), "ValueError: bad shape"),
-        (Raising(MemoryError()), "Out of memory (MemoryError); give it more memory or coarser scans."),
+        (
+            Raising(MemoryError()),
+            "Out of memory (MemoryError); give it more memory or coarser scans.",
+        ),
         (
             Raising(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")),
-            "Out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.); give it more memory or coarser scans.",
+            "Out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.); give it more memory "
+            "or coarser scans.",
         ),
         (
             Raising(RuntimeError("std::bad_alloc")),
             "Out of memory (std::bad_alloc); give it more memory or coarser scans.",
         ),
-        (Returning(np.nan), "A displacement field has NaN or infinite vectors; the registration that made it failed."),
-        (Returning(np.inf), "A displacement field has NaN or infinite vectors; the registration that made it failed."),
+        (
+            Returning(np.nan),
+            "A displacement field has NaN or infinite vectors; the registration that made it "
+            "failed.",
+        ),
+        (
+            Returning(np.inf),
+            "A displacement field has NaN or infinite vectors; the registration that made it "
+            "failed.",
+        ),
     ],
 )
-def test_a_failure_is_a_receipt_with_its_reason_and_no_files(task, tmp_path, method, reason, capsys):
+def test_a_failure_is_a_receipt_with_its_reason_and_no_files(
+    task, tmp_path, method, reason, capsys
+):
     assert not register_to_folder(FakeRun(method), task, Machine(), tmp_path, {"pair": "a__b"})
     receipt = read_receipt(tmp_path / "receipt.json")
     assert receipt["status"] == "failed"
@@ -388,16 +431,25 @@ def test_a_failure_is_a_receipt_with_its_reason_and_no_files(task, tmp_path, met
 
 
 def test_an_empty_brain_is_a_failure_of_the_pair(task, tmp_path):
-    empty = Task(task.fixed, Image(np.zeros(GRID.shape), GRID), task.moving_scan, task.moving_to_scan)
+    empty = Task(
+        task.fixed, Image(np.zeros(GRID.shape), GRID), task.moving_scan, task.moving_to_scan
+    )
     assert not register_to_folder(FakeRun(Stepping()), empty, Machine(), tmp_path, {})
     assert "brain mask is empty" in read_receipt(tmp_path / "receipt.json")["reason"]
 
 
-@pytest.mark.parametrize(("how", "reason"), [("killed", "memory runs out"), ("hangs", "time limit of 0.02 minutes")])
+@pytest.mark.parametrize(
+    ("how", "reason"), [("killed", "memory runs out"), ("hangs", "time limit of 0.02 minutes")]
+)
 def test_a_process_that_dies_or_hangs_is_a_failed_pair(task, tmp_path, how, reason):
     (tmp_path / "warp.nii.gz").write_text("half a file")
     assert not register_to_folder(
-        FakeRun(Dying(how)), task, Machine(), tmp_path, {}, limit_minutes={"killed": None, "hangs": 0.02}[how]
+        FakeRun(Dying(how)),
+        task,
+        Machine(),
+        tmp_path,
+        {},
+        limit_minutes={"killed": None, "hangs": 0.02}[how],
     )
     receipt = read_receipt(tmp_path / "receipt.json")
     assert (receipt["status"], receipt["outputs"]) == ("failed", {})
@@ -414,7 +466,10 @@ def test_an_interruption_is_not_taken_for_a_failed_registration(task, tmp_path, 
 
 def test_a_method_that_leaves_by_itself_is_a_failed_pair(task, tmp_path):
     assert not register_to_folder(FakeRun(Raising(SystemExit(3))), task, Machine(), tmp_path, {})
-    assert read_receipt(tmp_path / "receipt.json")["reason"] == "It left by sys.exit(3) before it was done."
+    assert (
+        read_receipt(tmp_path / "receipt.json")["reason"]
+        == "It left by sys.exit(3) before it was done."
+    )
 
 
 def test_unknown_hyper_parameter_in_a_run_is_a_failure_with_a_sentence(task, tmp_path):

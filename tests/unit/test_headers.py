@@ -1,4 +1,6 @@
-"""What a header says of where a scan lies: used where it says it once, refused where it says nothing or two things."""
+"""What a header says of where a scan lies: used where it says it once, refused where it says
+nothing or two things.
+"""
 
 import gzip
 import json
@@ -77,7 +79,9 @@ def patched(path, **fields):
 
 
 def freesurfer(path, flag=1, **fields):
-    """The same as ``.mgz`` or ``.mgh``, with goodRASFlag ``flag`` and other fields of its header set."""
+    """The same as ``.mgz`` or ``.mgh``, with goodRASFlag ``flag`` and other fields of its header
+    set.
+    """
     nib.save(nib.MGHImage(halves().astype(np.int32), LAS), path)
     opener = gzip.open if path.name.endswith("z") else open
     with opener(path, "rb") as stream:
@@ -100,7 +104,7 @@ def refused(call, *words, kind=InputError):
         assert str(word) in message
 
 
-# ---------------------------------------------------------------------------------------------- nothing is said
+# ---------------------------------------------------------------------------------- nothing is said
 
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii"])
@@ -147,7 +151,7 @@ def test_orientations_are_sform_qform_and_the_48_ways_a_box_can_lie():
         refused(lambda text=text: require_orientation(text), repr(text))
 
 
-# ---------------------------------------------------------------------------------------------- two things are said
+# ------------------------------------------------------------------------------ two things are said
 
 
 def turned_sform(image):
@@ -183,7 +187,9 @@ def test_what_is_said_to_hold_is_read(tmp_path):
 
 
 def test_rounding_is_no_contradiction(tmp_path, door):
-    """Turned by nearly 180 degrees, where a quaternion in single precision keeps least, at a usual field of view."""
+    """Turned by nearly 180 degrees, where a quaternion in single precision keeps least, at a usual
+    field of view.
+    """
     angle = np.pi - 2e-3
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
@@ -219,18 +225,24 @@ def test_outputs_say_the_same_twice_and_sheared_ones_say_it_once(tmp_path):
         io.write_image(tmp_path / "a.nii.gz", Image(DATA, Grid(SHAPE, affine)))
         header = nib.load(tmp_path / "a.nii.gz").header
         assert (int(header["sform_code"]), int(header["qform_code"])) == codes
-        np.testing.assert_allclose(io.read_image(tmp_path / "a.nii.gz").grid.affine, affine, atol=1e-5)
+        np.testing.assert_allclose(
+            io.read_image(tmp_path / "a.nii.gz").grid.affine, affine, atol=1e-5
+        )
         if codes[1]:
             np.testing.assert_allclose(header.get_qform(), affine, atol=1e-4)
 
 
-# ---------------------------------------------------------------------------------------------- units and sizes
+# ---------------------------------------------------------------------------------- units and sizes
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("meter", 1e-3), ("micron", 1e3), ("mm", 1.0), ("unknown", 1.0)])
+@pytest.mark.parametrize(
+    ("unit", "factor"), [("meter", 1e-3), ("micron", 1e3), ("mm", 1.0), ("unknown", 1.0)]
+)
 def test_lengths_are_brought_to_mm_as_itk_brings_them(tmp_path, door, unit, factor):
     stored = np.diag([factor] * 3 + [1]) @ LAS
-    path = nifti(tmp_path / "a.nii.gz", lambda image: image.header.set_xyzt_units(unit), affine=stored)
+    path = nifti(
+        tmp_path / "a.nii.gz", lambda image: image.header.set_xyzt_units(unit), affine=stored
+    )
     grid = getattr(door(path), "grid", None) or door(path)
     np.testing.assert_allclose(grid.affine, LAS, rtol=1e-6, atol=1e-4)
     np.testing.assert_allclose(grid.affine, affine_of_itk(path), rtol=1e-6, atol=1e-4)
@@ -255,7 +267,7 @@ def test_freesurfer_geometry_that_no_scan_has(tmp_path, floats):
     refused(lambda: io.read_image(path), path, "header")
 
 
-# ---------------------------------------------------------------------------------------------- broken files
+# ------------------------------------------------------------------------------------- broken files
 
 BROKEN = {
     "1-bit": {"datatype": 1, "bitpix": 1},
@@ -282,7 +294,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii"])
 @pytest.mark.parametrize("fields", BROKEN.values(), ids=BROKEN)
-def test_whatever_a_header_breaks_is_one_sentence_with_the_file_in_it(tmp_path, capfd, caplog, fields, name):
+def test_whatever_a_header_breaks_is_one_sentence_with_the_file_in_it(
+    tmp_path, capfd, caplog, fields, name
+):
     path = nifti(tmp_path / name, **fields)
     for read in (io.read_image, io.read_labels):
         refused(lambda read=read: read(path), path)
@@ -291,14 +305,18 @@ def test_whatever_a_header_breaks_is_one_sentence_with_the_file_in_it(tmp_path, 
 
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii"])
-def test_a_claim_beyond_what_the_file_can_hold_is_refused_before_voxels_are_asked_for(tmp_path, door, name):
+def test_a_claim_beyond_what_the_file_can_hold_is_refused_before_voxels_are_asked_for(
+    tmp_path, door, name
+):
     path = nifti(tmp_path / name, dim=[3, 30000, 30000, 30000, 1, 1, 1, 1])
     refused(lambda: door(path), path, "30000 x 30000 x 30000 voxels", kind=DamagedFileError)
 
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.mgz", "a.mgh"])
 def test_random_damage_is_read_or_said_in_one_sentence(tmp_path, name):
-    """Any three bytes of a header overwritten: no other exception than ours, whatever nibabel makes of them."""
+    """Any three bytes of a header overwritten: no other exception than ours, whatever nibabel makes
+    of them.
+    """
     random = np.random.default_rng(0)
     path = (nifti if ".nii" in name else freesurfer)(tmp_path / name)
     opener = gzip.open if name.endswith("z") else open
@@ -369,7 +387,7 @@ def affine_of_itk(path):
     return RAS_TO_LPS @ affine
 
 
-# ---------------------------------------------------------------------------------------------- how it is said
+# ----------------------------------------------------------------------------------- how it is said
 
 
 def brain():
@@ -395,7 +413,9 @@ def test_a_dataset_says_it_for_its_scans_and_label_maps(silent, tmp_path):
     from diffeode.study.model import Dataset
 
     table = tmp_path / "labels.tsv"
-    described = Dataset("d", "d", "persons", "bids", tmp_path, table, Recipe(), layout={"scans": {"T1w": ""}})
+    described = Dataset(
+        "d", "d", "persons", "bids", tmp_path, table, Recipe(), layout={"scans": {"T1w": ""}}
+    )
     (mute,) = described.scans("T1w")
     refused(lambda: prepare_scan(mute, Before(), tmp_path / "unit"), silent[0], "orientation")
     (scan,) = replace(described, orientation="LAS").scans("T1w")
@@ -407,11 +427,15 @@ def test_a_dataset_says_it_for_its_scans_and_label_maps(silent, tmp_path):
 
 
 def test_a_datasets_file_takes_every_orientation_and_no_other_word():
-    schema = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / "dataset.schema.yaml").read_text())
+    schema = yaml.safe_load(
+        (REPOSITORY / "workflow" / "schemas" / "dataset.schema.yaml").read_text()
+    )
     check = jsonschema.Draft202012Validator(schema["properties"]["orientation"])
     for text in (*LETTERS, "sform", "qform"):
         check.validate(text)
-    assert not any(check.is_valid(text) for text in ("", "ras", "RAL", "RASI", "xsform", "sform ", 3))
+    assert not any(
+        check.is_valid(text) for text in ("", "ras", "RAL", "RASI", "xsform", "sform ", 3)
+    )
 
 
 def test_a_rule_hands_the_orientation_on(silent):
@@ -448,7 +472,15 @@ def test_trainings_say_it(silent, tmp_path):
 def test_register_says_what_only_the_option_made_readable(silent, tmp_path, capsys):
     scan, labels = silent
     sure = nifti(tmp_path / "sure.nii.gz", data=brain())
-    command = ["register", str(sure), str(scan), "-o", str(tmp_path / "out"), "--labels", str(labels)]
+    command = [
+        "register",
+        str(sure),
+        str(scan),
+        "-o",
+        str(tmp_path / "out"),
+        "--labels",
+        str(labels),
+    ]
     command += ["--method", "identity", "--init", "identity", "--threads", "1"]
     assert main(command) == 2
     assert str(scan) in capsys.readouterr().err

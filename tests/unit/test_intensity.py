@@ -1,4 +1,6 @@
-"""White stripe: white matter at one level, whatever the scanner's scale; [0, 1] as the other normalisation."""
+"""White stripe: white matter at one level, whatever the scanner's scale; [0, 1] as the other
+normalisation.
+"""
 
 import numpy as np
 import pytest
@@ -69,7 +71,9 @@ def test_a_bright_vessel_does_not_move_white_matter():
 
 
 def test_two_persons_white_matter_coincides(real_data_root):
-    """White matter of OASIS-TRT-20 is what its labels leave out of the brain; the stripe knows nothing of labels."""
+    """White matter of OASIS-TRT-20 is what its labels leave out of the brain; the stripe knows
+    nothing of labels.
+    """
     medians = []
     for person in ("sub-01", "sub-02"):
         stem = real_data_root / "oasistrt" / person / "anat" / person
@@ -88,7 +92,9 @@ def every_fourth_voxel(image: Image | Labels) -> Image:
 
 @pytest.mark.slow
 def test_white_matter_coincides_once_the_bias_is_gone(real_data_root):
-    """Voxels of DLMUSE's white matter of the lobes; with the bias, there is no white matter to be found."""
+    """Voxels of DLMUSE's white matter of the lobes; with the bias, there is no white matter to be
+    found.
+    """
     medians = []
     for person in ("sub-IXI013", "sub-IXI034"):
         stem = real_data_root / "ixi2mm" / person / "anat" / person
@@ -98,7 +104,13 @@ def test_white_matter_coincides_once_the_bias_is_gone(real_data_root):
         with pytest.raises(InputError, match=r"white matter of .* was not found"):
             white_stripe(image, mask, "T1w", person)
         medians.append(
-            float(np.median(white_stripe(n4(image, mask, "T1w", Resources()), mask, "T1w", person).data[white]))
+            float(
+                np.median(
+                    white_stripe(n4(image, mask, "T1w", Resources()), mask, "T1w", person).data[
+                        white
+                    ]
+                )
+            )
         )
     assert medians == pytest.approx([0.8, 0.8], abs=0.04)
     assert abs(medians[0] - medians[1]) < 0.03
@@ -127,11 +139,13 @@ def test_white_matter_that_is_not_found():
     image = scan("T1w").data
     bright = MASK & (np.arange(40) > 25)
     image[bright] *= np.random.default_rng(0).uniform(1.5, 9, int(bright.sum()))
-    with pytest.raises(InputError, match=r"white matter of it was not found: \d+% of the brain .*bias: n4"):
+    with pytest.raises(
+        InputError, match=r"white matter of it was not found: \d+% of the brain .*bias: n4"
+    ):
         white_stripe(Image(image, GRID), MASK, "T1w", "it")
 
 
-# ------------------------------------------------------------------------------------------------ outliers
+# ----------------------------------------------------------------------------------------- outliers
 
 OUTLIERS = [(1e6, 0.005), (1e6, 0.05), (2e4, 0.02), (1e30, 0.005)]
 
@@ -139,7 +153,9 @@ OUTLIERS = [(1e6, 0.005), (1e6, 0.05), (2e4, 0.02), (1e30, 0.005)]
 def spoiled(image: Image, value: float, share: float) -> Image:
     data = image.data.copy()
     brain = np.flatnonzero(MASK)
-    data.flat[np.random.default_rng(1).choice(brain, int(share * len(brain)), replace=False)] = value
+    data.flat[np.random.default_rng(1).choice(brain, int(share * len(brain)), replace=False)] = (
+        value
+    )
     return Image(data, image.grid)
 
 
@@ -165,7 +181,9 @@ def test_outliers_do_not_flatten_the_others(modality, value, share):
 def test_nor_do_dark_ones_under_a_bright_brain():
     image = Image(np.where(MASK, scan("T1w").data + 1e4, 0), GRID)
     bad = spoiled(image, 1.0, 0.01)
-    assert agree(robust(bad, MASK, "it"), robust(image, MASK, "it"), MASK & (bad.data == image.data))
+    assert agree(
+        robust(bad, MASK, "it"), robust(image, MASK, "it"), MASK & (bad.data == image.data)
+    )
 
 
 def test_outliers_are_clipped_before_they_can_smear():
@@ -180,7 +198,9 @@ def test_an_image_without_outliers_is_not_touched(modality):
     image = scan(modality)
     assert without_outliers(image, MASK) is image
     low, high = np.percentile(image.data[MASK], (0.1, 99.9))
-    expected = np.where(MASK, np.clip((image.data - low) / (high - low), 1e-3, 1), 0).astype(np.float32)
+    expected = np.where(MASK, np.clip((image.data - low) / (high - low), 1e-3, 1), 0).astype(
+        np.float32
+    )
     np.testing.assert_array_equal(robust(image, MASK, "it").data, expected)
 
 

@@ -35,7 +35,12 @@ def test_an_unused_function_in_every_module_makes_nothing_again(codes):
 
 def test_a_function_makes_again_what_uses_it_and_nothing_else(codes):
     by = with_text("files.io", old="def read_image(", new="def read_image(added=1, *")
-    assert changed(codes, by) >= groups()["every run"] | {"align", "evaluate", "place", "strip mindgrab"}
+    assert changed(codes, by) >= groups()["every run"] | {
+        "align",
+        "evaluate",
+        "place",
+        "strip mindgrab",
+    }
     assert changed(codes, by).isdisjoint({"collect", "wilcoxon", "dice_boxplot", "descriptor mind"})
     by = with_text("descriptors.mind", old="def mind(", new="def mind(added=1, *")
     assert changed(codes, by) == {"register neural-ode"}
@@ -57,7 +62,9 @@ def test_a_function_makes_again_what_uses_it_and_nothing_else(codes):
 )
 def test_what_only_fetches_finds_or_says_something_makes_no_engine_register_again(module, codes):
     by = with_text(module, "\nprint('added')\n")
-    assert changed(codes, by).isdisjoint({"register identity", "register neural-ode", "register greedy"})
+    assert changed(codes, by).isdisjoint(
+        {"register identity", "register neural-ode", "register greedy"}
+    )
 
 
 def test_only_these_modules_import_what_they_find_by_name():
@@ -68,7 +75,12 @@ def test_only_these_modules_import_what_they_find_by_name():
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
                 found |= set() if isinstance(node.args[0], ast.Constant) else {name}
     # the harness imports packages of others, ahead of the clock
-    assert found == {"descriptors.registry", "registration.registry", "registration.harness", "prepare.registry"}
+    assert found == {
+        "descriptors.registry",
+        "registration.registry",
+        "registration.harness",
+        "prepare.registry",
+    }
 
 
 def test_a_brain_that_mindgrab_found_hangs_on_no_program(codes):

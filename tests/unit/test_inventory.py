@@ -29,14 +29,23 @@ def test_every_dataset_has_a_file_that_is_right():
 def test_oasis3(tmp_path, monkeypatch):
     monkeypatch.setenv("OASIS3", str(tmp_path / "oasis3"))
     absent = take_inventory("oasis3", REPOSITORY)
-    assert absent.problem.startswith(f"Dataset oasis3 has no folder {tmp_path / 'oasis3'}: ask for it at https://")
+    assert absent.problem.startswith(
+        f"Dataset oasis3 has no folder {tmp_path / 'oasis3'}: ask for it at https://"
+    )
     assert "\n" not in absent.problem
 
     write_oasis3(tmp_path / "oasis3", 40, seed=5)
     there = take_inventory("oasis3", REPOSITORY)
     words = said(there)
-    t1w, t2w = (sum(scan.modality == modality for scan in there.scans) for modality in ("T1w", "T2w"))
-    assert (words["persons"], words["sessions"], words["T1w"], words["T2w"]) == ("40", str(t1w), str(t1w), str(t2w))
+    t1w, t2w = (
+        sum(scan.modality == modality for scan in there.scans) for modality in ("T1w", "T2w")
+    )
+    assert (words["persons"], words["sessions"], words["T1w"], words["T2w"]) == (
+        "40",
+        str(t1w),
+        str(t1w),
+        str(t2w),
+    )
     assert words["no T2w"].startswith(f"{t1w - t2w} of {t1w} sessions: sub-OAS3")
     assert words["groups"].startswith("healthy ")
     assert words["groups"].count(",") == 4
@@ -53,7 +62,9 @@ def test_ixi_and_whether_it_is_complete(tmp_path, monkeypatch):
     names = sorted(path.name for path in folder.iterdir())
     assert "IXI-T1" not in said(take_inventory("ixi", REPOSITORY))
     write_receipt(folder, names, {})
-    assert said(take_inventory("ixi", REPOSITORY))["IXI-T1"] == "complete, 20 files as in its tar file"
+    assert (
+        said(take_inventory("ixi", REPOSITORY))["IXI-T1"] == "complete, 20 files as in its tar file"
+    )
     (folder / names[3]).unlink()
     assert said(take_inventory("ixi", REPOSITORY))["IXI-T1"] == f"{folder / names[3]} is missing"
 

@@ -1,4 +1,6 @@
-"""Reading refuses what is unusable with one clear sentence; writing is whole, exact and repeatable."""
+"""Reading refuses what is unusable with one clear sentence; writing is whole, exact and
+repeatable.
+"""
 
 import gzip
 import time
@@ -35,7 +37,7 @@ def one_sentence(error, *words):
         assert str(word) in message
 
 
-# ---------------------------------------------------------------------------------------------- bad input
+# ---------------------------------------------------------------------------------------- bad input
 
 
 def test_missing_file(tmp_path):
@@ -176,7 +178,7 @@ def test_missing_affine_file(tmp_path):
     one_sentence(error, "affine.txt")
 
 
-# ---------------------------------------------------------------------------------------------- reading
+# ------------------------------------------------------------------------------------------ reading
 
 
 def test_header_slope_and_intercept_are_honoured(tmp_path):
@@ -193,7 +195,9 @@ def test_header_slope_and_intercept_are_honoured(tmp_path):
 
 def test_one_volume_with_a_trailing_axis_is_a_volume(tmp_path):
     data = noise((*SHAPE, 1))
-    np.testing.assert_array_equal(io.read_image(saved(tmp_path / "a.nii.gz", data)).data, data[..., 0])
+    np.testing.assert_array_equal(
+        io.read_image(saved(tmp_path / "a.nii.gz", data)).data, data[..., 0]
+    )
 
 
 def test_freesurfer_volume_is_read_in_its_own_order_and_place(data_root):
@@ -206,15 +210,18 @@ def test_freesurfer_volume_is_read_in_its_own_order_and_place(data_root):
         shape = tuple(np.frombuffer(header, ">i4", 3, offset=4))
         image = io.read_labels(path) if "aseg" in path.name else io.read_image(path)
         assert image.grid.shape == shape
-        # The header's c_ras is the RAS position of voxel shape / 2 (mghformat); its last three of twelve floats.
+        # The header's c_ras is the RAS position of voxel shape / 2 (mghformat); its last three of
+        # twelve floats.
         c_ras = np.frombuffer(header, ">f4", 15, offset=30)[12:]
         np.testing.assert_allclose(image.grid.to_world(np.array(shape) / 2), c_ras, atol=1e-3)
-        stored = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2"}[int(np.frombuffer(header, ">i4", 1, offset=20)[0])]
+        stored = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2"}[
+            int(np.frombuffer(header, ">i4", 1, offset=20)[0])
+        ]
         content = np.frombuffer(body, stored, int(np.prod(shape))).reshape(shape, order="F")
         np.testing.assert_array_equal(image.data, content)
 
 
-# ---------------------------------------------------------------------------------------------- writing
+# ------------------------------------------------------------------------------------------ writing
 
 
 def test_image_round_trip_is_exact(tmp_path):
@@ -242,7 +249,9 @@ def test_displacement_round_trip_is_exact(tmp_path):
 def test_displacement_file_is_lps_with_the_vector_intent(tmp_path):
     displacement = np.zeros((*SHAPE, 3), np.float32)
     displacement[..., :] = (1, 2, 3)
-    io.write_displacement(tmp_path / "warp.nii.gz", DisplacementField(displacement, Grid(SHAPE, LAS)))
+    io.write_displacement(
+        tmp_path / "warp.nii.gz", DisplacementField(displacement, Grid(SHAPE, LAS))
+    )
     nifti = nib.load(tmp_path / "warp.nii.gz")
     assert nifti.shape == (*SHAPE, 1, 3)
     assert int(nifti.header["intent_code"]) == 1007

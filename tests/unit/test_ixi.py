@@ -39,8 +39,12 @@ def files(root: Path, *names: str) -> Path:
 
 def test_every_scan_of_a_tree(tree):
     scans = list_ixi("ixi", tree)
-    t1w, t2w = ([scan for scan in scans if scan.modality == modality] for modality in ("T1w", "T2w"))
-    assert [scan.image.name for scan in t1w] == sorted(path.name for path in (tree / "IXI-T1").iterdir())
+    t1w, t2w = (
+        [scan for scan in scans if scan.modality == modality] for modality in ("T1w", "T2w")
+    )
+    assert [scan.image.name for scan in t1w] == sorted(
+        path.name for path in (tree / "IXI-T1").iterdir()
+    )
     assert len(t1w) == PERSONS > len(t2w)
     assert {scan.group for scan in scans} == {"healthy"}
     assert set(IXI_FIXED) <= {scan.subject for scan in t2w}
@@ -66,7 +70,8 @@ def test_every_format_of_the_table(tmp_path, suffix):
     path = root / f"IXI{suffix}"
     write = {".xls": partial(write_xls, path), ".xlsx": lambda t: t.to_excel(path, index=False)}
     write |= {
-        end: lambda t, sep=sep: t.to_csv(path, sep=sep, index=False) for end, sep in ((".csv", ","), (".tsv", "\t"))
+        end: lambda t, sep=sep: t.to_csv(path, sep=sep, index=False)
+        for end, sep in ((".csv", ","), (".tsv", "\t"))
     }
     write[suffix](table)
     (scan,) = list_ixi("ixi", root, ("T1w",))
@@ -75,7 +80,12 @@ def test_every_format_of_the_table(tmp_path, suffix):
 
 
 def test_flat_or_in_folders_and_other_files_are_left_alone(tmp_path):
-    root = files(tmp_path, "IXI012-HH-1211-T1.nii.gz", "T2/IXI012-HH-1211-T2.nii", "IXI-PD/IXI012-HH-1211-PD.nii.gz")
+    root = files(
+        tmp_path,
+        "IXI012-HH-1211-T1.nii.gz",
+        "T2/IXI012-HH-1211-T2.nii",
+        "IXI-PD/IXI012-HH-1211-PD.nii.gz",
+    )
     files(root, "IXI012-HH-1211-MRA.nii.gz", "IXI012-HH-1211-DTI-00.nii.gz", "IXI-notes-T1.nii.gz")
     assert [scan.id for scan in list_ixi("ixi", root)] == ["sub-IXI012_T1w", "sub-IXI012_T2w"]
     assert [scan.id for scan in list_ixi("ixi", root, ("PDw",))] == ["sub-IXI012_PDw"]
@@ -98,10 +108,18 @@ def test_unusable(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("IXI.csv", b"IXI_ID,SEX,AGE\n1,1,30\n", r"no column 'SEX_ID \(1=m, 2=f\)'.*; it has: IXI_ID, SEX, AGE"),
+        (
+            "IXI.csv",
+            b"IXI_ID,SEX,AGE\n1,1,30\n",
+            r"no column 'SEX_ID \(1=m, 2=f\)'.*; it has: IXI_ID, SEX, AGE",
+        ),
         ("IXI.xls", b"<html>not found</html>", r"IXI\.xls cannot be read as a table"),
         ("IXI.xlsx", b"PK\x03\x04 cut off", r"IXI\.xlsx cannot be read as a table"),
-        ("IXI.xls", b"\x09\x00\x04\x00\x07\x00\x10\x00\x03\x00\xff", r"IXI\.xls cannot be read as a table"),
+        (
+            "IXI.xls",
+            b"\x09\x00\x04\x00\x07\x00\x10\x00\x03\x00\xff",
+            r"IXI\.xls cannot be read as a table",
+        ),
         ("IXI.csv", b"", r"IXI\.csv cannot be read as a table"),
     ],
 )
@@ -118,12 +136,13 @@ def test_a_table_that_is_named(tmp_path):
         list_ixi("ixi", root, table=tmp_path / "people.csv")
     (tmp_path / "people.txt").touch()
     with pytest.raises(
-        InputError, match=r"people\.txt is no table that can be read; give one of \.csv, \.tsv, \.xls, \.xlsx"
+        InputError,
+        match=r"people\.txt is no table that can be read; give one of \.csv, \.tsv, \.xls, \.xlsx",
     ):
         list_ixi("ixi", root, table=tmp_path / "people.txt")
 
 
-# ------------------------------------------------------------------------------------------------ fetching
+# ----------------------------------------------------------------------------------------- fetching
 
 
 @pytest.fixture
@@ -151,14 +170,23 @@ def archive(path: Path, members: dict[str, bytes]) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
-SCANS = {"./IXI012-HH-1211-T1.nii.gz": b"one", "IXI-T1/IXI013-HH-1212-T1.nii.gz": b"two", "../readme.txt": b"x"}
+SCANS = {
+    "./IXI012-HH-1211-T1.nii.gz": b"one",
+    "IXI-T1/IXI013-HH-1212-T1.nii.gz": b"two",
+    "../readme.txt": b"x",
+}
 
 
 def test_an_archive_is_unpacked_and_listed(server, tmp_path):
     folder, address = server
     md5 = archive(folder / "IXI-T1.tar", SCANS)
     lines = []
-    fetch_ixi(tmp_path / "ixi", "IXI-T1", lambda *line: lines.append(line), Source((f"{address}/IXI-T1.tar",), md5))
+    fetch_ixi(
+        tmp_path / "ixi",
+        "IXI-T1",
+        lambda *line: lines.append(line),
+        Source((f"{address}/IXI-T1.tar",), md5),
+    )
     unpacked = tmp_path / "ixi" / "IXI-T1"
     assert sorted(path.name for path in unpacked.iterdir()) == [
         "IXI012-HH-1211-T1.nii.gz",

@@ -65,7 +65,9 @@ def test_edited_sources_are_compiled_anew(tmp_path, monkeypatch):
 
 
 def test_a_registration_finds_every_kernel_compiled():
-    """With every similarity that has kernels; what it compiled itself would sum in another order."""
+    """With every similarity that has kernels; what it compiled itself would sum in another
+    order.
+    """
     program = """
 import gc, torch
 from numba.core.registry import CPUDispatcher
@@ -81,5 +83,7 @@ dispatchers = [thing for thing in gc.get_objects() if isinstance(thing, CPUDispa
 ours = [one.stats for one in dispatchers if one.py_func.__module__.startswith("diffeode.")]
 print(sum(bool(stats.cache_hits) for stats in ours) > 10, sum(bool(stats.cache_misses) for stats in ours))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "True 0"

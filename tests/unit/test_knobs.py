@@ -49,7 +49,7 @@ def built(**parameters) -> NeuralODE:
     return registry.make_method("neural-ode", parameters)
 
 
-# ------------------------------------------------------------------------------------------------ declared
+# ----------------------------------------------------------------------------------------- declared
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -67,20 +67,26 @@ def test_what_lies_outside_its_range_is_refused_by_the_dotted_name(name):
         domain = knob_of(field).domain
         if not isinstance(domain, Between | Several) or not np.isfinite(domain.high):
             continue
-        beyond = type(domain.high)(domain.high + 1) if isinstance(domain.high, int) else domain.high * 2
+        beyond = (
+            type(domain.high)(domain.high + 1) if isinstance(domain.high, int) else domain.high * 2
+        )
         many = field.type.startswith("tuple")
         value = [beyond] * len(field.default) if many else beyond
         if field.type in ("int", "tuple[int, ...]"):
             value = [int(v) for v in value] if many else int(value)
-        with pytest.raises(InputError, match=rf"^Parameter {parameter} is .*; (it must lie between|give) "):
+        with pytest.raises(
+            InputError, match=rf"^Parameter {parameter} is .*; (it must lie between|give) "
+        ):
             changed(registry.make_method(name, {}), {parameter: value})
 
 
-# ------------------------------------------------------------------------------------------------ given
+# -------------------------------------------------------------------------------------------- given
 
 
 def test_the_terms_that_are_named_are_the_terms_that_are_used():
-    assert built(similarity={"local_correlation": {"window": 7}}).similarity == (LocalCorrelation(window=7),)
+    assert built(similarity={"local_correlation": {"window": 7}}).similarity == (
+        LocalCorrelation(window=7),
+    )
     assert built(penalties={}).penalties == ()
     default = built(masked=True)
     assert (default.similarity, default.penalties) == ((Mind(),), (Gradient(0.2),))
@@ -117,7 +123,10 @@ def test_single_values_are_changed_and_all_else_stays():
     run = runs.load_run("node")
     made = run.changed({"similarity.mind.weight": 2, "levels.iterations": [10, 5, 1]}).build()
     before = run.build()
-    assert made.similarity == (dataclasses.replace(before.similarity[0], weight=2), *before.similarity[1:])
+    assert made.similarity == (
+        dataclasses.replace(before.similarity[0], weight=2),
+        *before.similarity[1:],
+    )
     assert made.levels == dataclasses.replace(before.levels, iterations=(10, 5, 1))
     assert dataclasses.replace(made, similarity=before.similarity, levels=before.levels) == before
 
@@ -131,12 +140,19 @@ def test_a_block_that_changes_a_run_leaves_the_rest_of_that_block():
 
 def test_a_term_that_was_not_there_is_added_and_a_kind_that_was_not_there_replaces():
     made = neural_ode(
-        {"similarity.squared_difference.weight": 3, "penalties.jacobian.barrier": 0.3, "velocity.kernel.box.width": 5}
+        {
+            "similarity.squared_difference.weight": 3,
+            "penalties.jacobian.barrier": 0.3,
+            "velocity.kernel.box.width": 5,
+        }
     )
     assert made.similarity == (Mind(), SquaredDifference(3))
     assert made.penalties == (Gradient(0.2), Jacobian(1.0, barrier=0.3))
     assert made.velocity.kernel == BoxKernel(5)
-    assert neural_ode({"velocity.field": "network"}, {"velocity.field": "grid"}).velocity.field == FreeGrid()
+    assert (
+        neural_ode({"velocity.field": "network"}, {"velocity.field": "grid"}).velocity.field
+        == FreeGrid()
+    )
     assert neural_ode({"velocity.field.network.reductions": 3}).velocity.field == Network(3)
 
 
@@ -158,7 +174,10 @@ def test_a_run_survives_the_way_to_a_file_and_back(name, whole):
 
 def test_a_weight_of_zero_leaves_a_term_out():
     """Out of the energy, and out of what is read."""
-    by = {"similarity.descriptor": {"weight": 0.0, "weights": "nowhere.safetensors"}, "penalties.gradient.weight": 0.0}
+    by = {
+        "similarity.descriptor": {"weight": 0.0, "weights": "nowhere.safetensors"},
+        "penalties.gradient.weight": 0.0,
+    }
     method = neural_ode(by, levels((2.0,), (1,)))
     assert method.reads() == {}
     assert list(method.register(PAIR, Machine()).trace[0]) == ["level", "mind", "energy"]
@@ -171,20 +190,50 @@ def test_a_weight_of_zero_leaves_a_term_out():
             {"similarity": {"mnd": {}}},
             "neural-ode has no parameter 'similarity.mnd'; did you mean 'similarity.mind'.",
         ),
-        ({"similarity": {"mind": {"radios": 1}}}, "'similarity.mind.radios'; did you mean 'similarity.mind.radius'."),
+        (
+            {"similarity": {"mind": {"radios": 1}}},
+            "'similarity.mind.radios'; did you mean 'similarity.mind.radius'.",
+        ),
         ({"flow": {"step": 1}}, "has no parameter 'flow.step'; did you mean 'flow.steps'."),
-        ({"learning_rat": 1}, "has no parameter 'learning_rat'; did you mean 'descent.learning_rate'."),
-        ({"velocity": {"kernel": {"bx": {}}}}, "'velocity.kernel.bx'; did you mean 'velocity.kernel.box'."),
-        ({"velocity": {"kernel": "bix"}}, "Parameter velocity.kernel is 'bix'; did you mean 'box'."),
-        ({"velocity": {"kernel": {"box": {}, "gaussian": {}}}}, "names 2 of gaussian, box, operator; name one."),
+        (
+            {"learning_rat": 1},
+            "has no parameter 'learning_rat'; did you mean 'descent.learning_rate'.",
+        ),
+        (
+            {"velocity": {"kernel": {"bx": {}}}},
+            "'velocity.kernel.bx'; did you mean 'velocity.kernel.box'.",
+        ),
+        (
+            {"velocity": {"kernel": "bix"}},
+            "Parameter velocity.kernel is 'bix'; did you mean 'box'.",
+        ),
+        (
+            {"velocity": {"kernel": {"box": {}, "gaussian": {}}}},
+            "names 2 of gaussian, box, operator; name one.",
+        ),
         ({"velocity": {"kernel": {}}}, "names 0 of gaussian, box, operator; name one."),
-        ({"velocity": {"kernel": 3}}, "is 3, which is no word, and no block of one of names and values."),
-        ({"flow": 3}, "Parameter flow of method neural-ode is 3, which is no block of names and values."),
-        ({"flow": None}, "Parameter flow of method neural-ode is None, which is no block of names and values."),
+        (
+            {"velocity": {"kernel": 3}},
+            "is 3, which is no word, and no block of one of names and values.",
+        ),
+        (
+            {"flow": 3},
+            "Parameter flow of method neural-ode is 3, which is no block of names and values.",
+        ),
+        (
+            {"flow": None},
+            "Parameter flow of method neural-ode is None, which is no block of names and values.",
+        ),
         ({"similarity": ["mind"]}, "is ['mind'], which is no block of names and values."),
-        ({"similarity": {"mind": 2}}, "similarity.mind of method neural-ode is 2, which is no block"),
+        (
+            {"similarity": {"mind": 2}},
+            "similarity.mind of method neural-ode is 2, which is no block",
+        ),
         ({"similarity": {3: {}}}, "has no parameter 'similarity.3'"),
-        ({"weight_ncc": 1}, "no parameter 'weight_ncc'; it is now 'similarity.local_correlation.weight'."),
+        (
+            {"weight_ncc": 1},
+            "no parameter 'weight_ncc'; it is now 'similarity.local_correlation.weight'.",
+        ),
         ({"levels": [4, 2]}, "Parameter levels of method neural-ode is [4, 2], which is no block"),
     ],
 )
@@ -213,12 +262,24 @@ def test_a_misspelt_dotted_name_is_answered_with_the_nearest(name, sentence):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: NeuralODE(similarity=(Mind(radius=9),)), "Parameter similarity.mind.radius is 9; it must lie between"),
-        (lambda: NeuralODE(similarity=(Mind(), Mind(2.0))), "Parameter similarity has mind twice; give it once."),
+        (
+            lambda: NeuralODE(similarity=(Mind(radius=9),)),
+            "Parameter similarity.mind.radius is 9; it must lie between",
+        ),
+        (
+            lambda: NeuralODE(similarity=(Mind(), Mind(2.0))),
+            "Parameter similarity has mind twice; give it once.",
+        ),
         (lambda: NeuralODE(similarity=(Gradient(),)), "which is no SimilarityTerm."),
         (lambda: NeuralODE(similarity=Mind()), "give a tuple of SimilarityTerm."),
-        (lambda: NeuralODE(masked="no"), "Parameter masked is 'no', which is no flag, true or false (default: false)."),
-        (lambda: registry.make_method("voxelmorph", {"window": 8}), "window is 8; a window needs an odd, whole number"),
+        (
+            lambda: NeuralODE(masked="no"),
+            "Parameter masked is 'no', which is no flag, true or false (default: false).",
+        ),
+        (
+            lambda: registry.make_method("voxelmorph", {"window": 8}),
+            "window is 8; a window needs an odd, whole number",
+        ),
     ],
 )
 def test_what_is_made_in_python_is_checked_alike(make, sentence):
@@ -233,7 +294,7 @@ def test_every_former_name_leads_to_a_name_of_today():
     assert known.isdisjoint(NeuralODE.formerly)
 
 
-# ------------------------------------------------------------------------------------------------ added
+# -------------------------------------------------------------------------------------------- added
 
 
 @final
@@ -273,12 +334,19 @@ def test_a_new_similarity_is_one_class(monkeypatch):
     row = method.register(PAIR, Machine()).trace[0]
     assert list(row) == ["level", "absolute", "gradient", "energy"]
     like = neural_ode(QUICK, {"similarity": {"squared_difference": {"weight": 2}}})
-    assert row["absolute"] == pytest.approx(like.register(PAIR, Machine()).trace[0]["ssd"], rel=1e-3)
-    with pytest.raises(InputError, match=r"similarity\.absolute\.exponent is 9; it must lie between 0\.5 and 4\."):
+    assert row["absolute"] == pytest.approx(
+        like.register(PAIR, Machine()).trace[0]["ssd"], rel=1e-3
+    )
+    with pytest.raises(
+        InputError, match=r"similarity\.absolute\.exponent is 9; it must lie between 0\.5 and 4\."
+    ):
         neural_ode({"similarity.absolute.exponent": 9})
     with pytest.raises(InputError, match=r"did you mean 'similarity\.absolute'"):
         neural_ode({"similarity.absolut.weight": 9})
-    assert "| `similarity.absolute.exponent` | `1` | 0.5 to 4 | Power of the differences. |" in methods_page()
+    assert (
+        "| `similarity.absolute.exponent` | `1` | 0.5 to 4 | Power of the differences. |"
+        in methods_page()
+    )
 
 
 def test_a_new_penalty_is_one_class(monkeypatch):
@@ -291,7 +359,9 @@ def test_a_new_penalty_is_one_class(monkeypatch):
         assert list(found.trace[0]) == ["level", "mind", *columns, "energy"]
         drifts.append(abs(found.forward.displacement_mm[..., 0].mean()))
     assert drifts[1] < 0.1 * drifts[0]
-    with pytest.raises(InputError, match=r"penalties\.drift\.axis is 3; it must lie between 0 and 2\."):
+    with pytest.raises(
+        InputError, match=r"penalties\.drift\.axis is 3; it must lie between 0 and 2\."
+    ):
         neural_ode({"penalties.drift.axis": 3})
 
 
@@ -303,5 +373,7 @@ def test_a_field_that_was_not_declared_is_named():
         def register(self, pair, machine):
             raise NotImplementedError
 
-    with pytest.raises(TypeError, match=r"exponent must be declared by knob\(default, range, meaning\)"):
+    with pytest.raises(
+        TypeError, match=r"exponent must be declared by knob\(default, range, meaning\)"
+    ):
         Plain()

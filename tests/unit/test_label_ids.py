@@ -1,4 +1,6 @@
-"""Ids of label maps come through as they were meant, or are refused; none vanishes from Dice without a word."""
+"""Ids of label maps come through as they were meant, or are refused; none vanishes from Dice
+without a word.
+"""
 
 import json
 import logging
@@ -25,12 +27,16 @@ def areas(*ids):
     """Areas of these ids side by side, and 0 around them."""
     data = np.zeros(SHAPE, np.int64)
     inside = data[2:-2, 2:-2, 2:-2]
-    inside[:] = np.array(ids)[np.linspace(0, len(ids) - 1e-9, inside.shape[0]).astype(int)][:, None, None]
+    inside[:] = np.array(ids)[np.linspace(0, len(ids) - 1e-9, inside.shape[0]).astype(int)][
+        :, None, None
+    ]
     return data
 
 
 def saved(path, data, dtype=None):
-    """The array as NIfTI; with ``dtype``, nibabel turns it into that type by a slope of its own choice."""
+    """The array as NIfTI; with ``dtype``, nibabel turns it into that type by a slope of its own
+    choice.
+    """
     nifti = nib.Nifti1Image(data, GRID.affine, dtype=data.dtype)
     if dtype is not None:
         nifti.set_data_dtype(dtype)
@@ -44,7 +50,7 @@ def scan(seed=0):
     return np.where(areas(1) > 0, np.rint(50 + 150 * (noise - noise.min()) / np.ptp(noise)), 0)
 
 
-# ------------------------------------------------------------------------------------------------ ids
+# ---------------------------------------------------------------------------------------------- ids
 
 
 @pytest.mark.parametrize(
@@ -52,13 +58,17 @@ def scan(seed=0):
 )
 def test_ids_are_the_same_in_whatever_type_they_are_stored(tmp_path, dtype):
     data = areas(1, 17, 49, 255)
-    np.testing.assert_array_equal(io.read_labels(saved(tmp_path / "a.nii.gz", data.astype(dtype))).data, data)
+    np.testing.assert_array_equal(
+        io.read_labels(saved(tmp_path / "a.nii.gz", data.astype(dtype))).data, data
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.uint32, np.int64, np.uint64, np.float64, ">f8"])
 def test_the_largest_id_is_kept_and_a_larger_one_refused(tmp_path, dtype):
     data = areas(1, 2**31 - 1)
-    np.testing.assert_array_equal(io.read_labels(saved(tmp_path / "a.nii.gz", data.astype(dtype))).data, data)
+    np.testing.assert_array_equal(
+        io.read_labels(saved(tmp_path / "a.nii.gz", data.astype(dtype))).data, data
+    )
     with pytest.raises(InputError, match=r"a.nii.gz holds the id 2147483648; ids above 2147483647"):
         io.read_labels(saved(tmp_path / "a.nii.gz", areas(1, 2**31).astype(dtype)))
 
@@ -88,7 +98,9 @@ def test_a_slope_that_a_program_chose_is_undone(tmp_path, dtype, ids):
 
 def test_a_slope_too_coarse_for_the_ids_is_refused(tmp_path):
     path = saved(tmp_path / "a.nii.gz", areas(1, 2, 3000).astype(float), np.uint8)
-    with pytest.raises(InputError, match=r"a.nii.gz is stored with a slope of 11.8, which lets neighbouring ids"):
+    with pytest.raises(
+        InputError, match=r"a.nii.gz is stored with a slope of 11.8, which lets neighbouring ids"
+    ):
         io.read_labels(path)
 
 
@@ -105,13 +117,16 @@ def test_probabilities_stored_with_a_slope_are_no_ids(tmp_path):
             io.read_labels(saved(tmp_path / "a.nii.gz", chances, dtype))
 
 
-# ------------------------------------------------------------------------------------------------ scans
+# -------------------------------------------------------------------------------------------- scans
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
 def test_a_scan_is_no_label_map(tmp_path, dtype):
     path = saved(tmp_path / "t1w.nii.gz", scan().astype(dtype))
-    with pytest.raises(InputError, match=r"t1w.nii.gz is not a label map but looks like a scan: \d+ different values"):
+    with pytest.raises(
+        InputError,
+        match=r"t1w.nii.gz is not a label map but looks like a scan: \d+ different values",
+    ):
         io.read_labels(path)
 
 
@@ -127,7 +142,10 @@ def test_real_label_maps_and_scans_are_far_apart(data_root):
     """Also where three of four voxels are left out, which makes neighbours of labels less alike."""
     folders = ("albert", "ixi2mm", "oasistrt", "synthseglabels")
     maps = [next((data_root / folder).rglob("*_dseg.nii.gz")) for folder in folders]
-    scans = [next((data_root / folder).rglob("*_T1w.nii.gz")) for folder in ("albert", "ixi2mm", "oasistrt")]
+    scans = [
+        next((data_root / folder).rglob("*_T1w.nii.gz"))
+        for folder in ("albert", "ixi2mm", "oasistrt")
+    ]
     for path in maps:
         data = io.read_labels(path).data
         assert looks_like_labels(data)
@@ -136,7 +154,7 @@ def test_real_label_maps_and_scans_are_far_apart(data_root):
         assert alike_neighbours(np.rint(io.read_image(path).data).astype(int)) < 0.2
 
 
-# ------------------------------------------------------------------------------------------------ Dice
+# --------------------------------------------------------------------------------------------- Dice
 
 
 def test_more_labels_than_indices_are_refused_instead_of_merged():
@@ -168,11 +186,20 @@ def test_what_dice_leaves_out_is_said():
 
 @pytest.fixture
 def pair(tmp_path):
-    """``run(fixed labels, moving labels)``: what ``diffeode register`` did with a scan and itself."""
+    """``run(fixed labels, moving labels)``: what ``diffeode register`` did with a scan and
+    itself.
+    """
     io.write_image(tmp_path / "scan.nii.gz", Image(scan(), GRID))
 
     def run(fixed, moving):
-        arguments = ["register", *[str(tmp_path / "scan.nii.gz")] * 2, "-o", str(tmp_path / "out"), "--threads", "1"]
+        arguments = [
+            "register",
+            *[str(tmp_path / "scan.nii.gz")] * 2,
+            "-o",
+            str(tmp_path / "out"),
+            "--threads",
+            "1",
+        ]
         arguments += ["--method", "identity", "--init", "identity"]
         for option, data in (("--fixed-labels", fixed), ("--labels", moving)):
             if data is not None:
@@ -205,7 +232,9 @@ def test_labels_of_one_side_are_counted_and_said(pair, capsys):
         (areas(1, 2), scan().astype(np.int16), "looks like a scan"),
     ],
 )
-def test_label_maps_that_cannot_be_compared_are_refused_before_work_begins(pair, capsys, fixed, moving, message):
+def test_label_maps_that_cannot_be_compared_are_refused_before_work_begins(
+    pair, capsys, fixed, moving, message
+):
     code, out = pair(fixed, moving)
     assert code == 2
     assert message in capsys.readouterr().err
@@ -216,7 +245,9 @@ def test_a_study_logs_what_its_table_leaves_out(tmp_path, caplog):
     from diffeode.evaluation.evaluate import _labels
 
     table = tmp_path / "table.tsv"
-    table.write_text("id\tname\tabbreviation\themisphere\tgroup\n1\tone\to\tnone\tg\n9\tnine\tn\tnone\tg\n")
+    table.write_text(
+        "id\tname\tabbreviation\themisphere\tgroup\n1\tone\to\tnone\tg\n9\tnine\tn\tnone\tg\n"
+    )
     for side, ids in (("fixed", (1, 2)), ("moving", (1, 3))):
         io.write_labels(tmp_path / side / "labels.nii.gz", Labels(areas(*ids), GRID))
     with caplog.at_level(logging.WARNING):

@@ -25,29 +25,39 @@ FREESURFER = {14: "3rd-Ventricle", 15: "4th-Ventricle", 16: "Brain-Stem", 24: "C
     for name, numbers in _OF_BOTH_SIDES.items()
     for side, number in zip(("Left", "Right"), numbers, strict=True)
 }
-"""Facts of ``FreeSurferColorLUT.txt`` (FreeSurfer 7), https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/AnatomicalROI"""
+"""Facts of ``FreeSurferColorLUT.txt`` (FreeSurfer 7),
+https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/AnatomicalROI
+"""
 
 NEURITE = [number for number in sorted(FREESURFER) if number != 24]
-"""neurite-OASIS (https://github.com/adalca/medical-datasets) counts FreeSurfer's structures but CSF from 1 to 35."""
+"""neurite-OASIS (https://github.com/adalca/medical-datasets) counts FreeSurfer's structures but CSF
+from 1 to 35.
+"""
 
 BRAINCHOP = (
     "Unknown", "Cerebral-White-Matter", "Cerebral-Cortex", "Lateral-Ventricle", "Inferior-Lateral-Ventricle",
     "Cerebellum-White-Matter", "Cerebellum-Cortex", "Thalamus", "Caudate", "Putamen", "Pallidum", "3rd-Ventricle",
     "4th-Ventricle", "Brain-Stem", "Hippocampus", "Amygdala", "Accumbens-area", "VentralDC",
 )  # fmt: skip
-"""The classes of the subcortical MeshNet in the order of its channels (``colormap.json`` of brainchop's model)."""
+"""The classes of the subcortical MeshNet in the order of its channels (``colormap.json`` of
+brainchop's model).
+"""
 
 DLMUSE = {
     "ventricle": {4: "third", 11: "fourth", 51: "right", 52: "left"}, "accumbens": (23, 30), "amygdala": (31, 32),
-    "stem": {35: ""}, "caudate": (36, 37), "cerebellar cortex": (38, 39), "cerebellar white": (40, 41),
+    "stem": {35: ""}, "caudate": (36, 37), "cerebellar "
+                                           "cortex": (38, 39), "cerebellar white": (40, 41),
     "hippocampus": (47, 48), "pallidum": (55, 56), "putamen": (57, 58), "thalamus": (59, 60), "ventral dc": (61, 62),
-    "frontal white": (81, 82), "occipital white": (83, 84), "parietal white": (85, 86), "temporal white": (87, 88),
+    "frontal white": (81, 82), "occipital "
+                               "white": (83, 84), "parietal white": (85, 86), "temporal white": (87, 88),
     "callosum": {95: ""}, "insula": (102, 103), "calcarine": (108, 109), "middle frontal": (142, 143),
     "middle temporal": (154, 155), "precuneus": (168, 169), "postcentral": (176, 177),
     "precentral": (182, 183), "superior frontal": (190, 191), "vermis 1": {71: ""},
     "vermis 6": {72: ""}, "vermis 8": {73: ""},
 }  # fmt: skip
-"""A word of the name and the ids, right and left, of MUSE's regions (https://github.com/CBICA/DLMUSE)."""
+"""A word of the name and the ids, right and left, of MUSE's regions
+(https://github.com/CBICA/DLMUSE).
+"""
 
 
 def names(table: str) -> dict[int, str]:
@@ -61,21 +71,29 @@ def test_tables_of_freesurfers_numbers_have_its_names(table):
 
 
 def test_neurites_35_structures_are_freesurfers_counted_through():
-    assert names("neurite35") == {place: FREESURFER[number] for place, number in enumerate(NEURITE, start=1)}
+    assert names("neurite35") == {
+        place: FREESURFER[number] for place, number in enumerate(NEURITE, start=1)
+    }
 
 
 def test_meshnet_names_its_classes_in_the_order_of_its_channels():
     assert names("meshnet") == dict(zip(STRUCTURES[1:], BRAINCHOP[1:], strict=True))
     for number, name in zip(STRUCTURES[1:], BRAINCHOP[1:], strict=True):
-        assert FREESURFER[number].removeprefix("Left-") == name.replace("Inferior-Lateral-Ventricle", "Inf-Lat-Vent")
+        assert FREESURFER[number].removeprefix("Left-") == name.replace(
+            "Inferior-Lateral-Ventricle", "Inf-Lat-Vent"
+        )
 
 
 def test_the_preparation_benchmark_judges_each_structure_by_its_own_labels():
-    """Beside FreeSurfer's numbers there are those of cortical parcels and of OASIS-TRT-20's cerebellar cortex."""
+    """Beside FreeSurfer's numbers there are those of cortical parcels and of OASIS-TRT-20's
+    cerebellar cortex.
+    """
     others = {3: set(range(1000, 3000)), 8: {6, 45, 630, 631, 632}}
     for number, labels in REFERENCE.items():
         structure = re.sub("^Left-", "", FREESURFER[number])
-        sides = {n for n, name in FREESURFER.items() if re.sub("^(Left|Right)-", "", name) == structure}
+        sides = {
+            n for n, name in FREESURFER.items() if re.sub("^(Left|Right)-", "", name) == structure
+        }
         assert set(labels) == sides | others.get(number, set())
 
 
@@ -83,10 +101,16 @@ def test_dlmuse_has_the_names_of_muse():
     found = {number: name.lower() for number, name in names("dlmuse").items()}
     expected = {}
     for word, numbers in DLMUSE.items():
-        sided = numbers if isinstance(numbers, dict) else dict(zip(numbers, ("right", "left"), strict=True))
+        sided = (
+            numbers
+            if isinstance(numbers, dict)
+            else dict(zip(numbers, ("right", "left"), strict=True))
+        )
         expected |= {number: (word, side) for number, side in sided.items()}
     assert set(found) == set(expected)
-    assert {n: parts for n, parts in expected.items() if not all(part in found[n] for part in parts)} == {}
+    assert {
+        n: parts for n, parts in expected.items() if not all(part in found[n] for part in parts)
+    } == {}
 
 
 def test_dlmuse_agrees_with_the_list_that_comes_with_its_maps(data_root):
@@ -97,7 +121,9 @@ def test_dlmuse_agrees_with_the_list_that_comes_with_its_maps(data_root):
             "accumbens": "accumbensarea", "thalamus": "thalamusproper"}  # fmt: skip
     for number, name in names("dlmuse").items():
         side = {"left": "l", "right": "r"}.get(name.split()[0].lower(), "")
-        words = re.sub(r"[^a-z0-9]", "", re.sub(r"(?i)^(left|right) ", "", name).lower().replace("-", "to"))
+        words = re.sub(
+            r"[^a-z0-9]", "", re.sub(r"(?i)^(left|right) ", "", name).lower().replace("-", "to")
+        )
         for mine, theirs in ours.items():
             words = words.replace(mine, theirs)
         assert words + side == re.sub(r"[^a-z0-9]", "", listed[number].lower()), f"{number} {name}"
@@ -108,7 +134,9 @@ def test_both_sides_of_a_structure_agree_and_no_two_structures_share_a_name(tabl
     rows = read_label_table(FOLDER / f"{table}.tsv")
     side = rows["name"].str.extract(r"(?i)^(left|right)[- ]")[0].str.lower()
     assert (side.fillna("none") == rows["hemisphere"]).all()
-    structures = rows.assign(structure=rows["name"].str.replace(r"(?i)^(left|right)[- ]", "", regex=True))
+    structures = rows.assign(
+        structure=rows["name"].str.replace(r"(?i)^(left|right)[- ]", "", regex=True)
+    )
     for _, both in structures.groupby("structure"):
         assert sorted(both["hemisphere"]) in (["left", "right"], ["none"])
         assert both["abbreviation"].nunique() == both["group"].nunique() == 1
@@ -117,12 +145,21 @@ def test_both_sides_of_a_structure_agree_and_no_two_structures_share_a_name(tabl
 
 def test_the_benchmarks_labels_are_those_their_comments_name():
     left_out = {"Inf-Lat-Vent", "Accumbens-area", "vessel", "choroid-plexus"}
-    plain = {place: re.sub("^(Left|Right)-", "", FREESURFER[n]) for place, n in enumerate(NEURITE, start=1)}
+    plain = {
+        place: re.sub("^(Left|Right)-", "", FREESURFER[n])
+        for place, n in enumerate(NEURITE, start=1)
+    }
     assert set(_NEURITE_27) == {place for place, name in plain.items() if name not in left_out}
     cerebrum = {2, 3, 41, 42}
     exterior = {6: 8, 45: 47}  # OASIS-TRT-20 draws the cerebellar cortex as FreeSurfer's "exterior"
     wanted = {n for n in FREESURFER if n not in cerebrum | {8, 24, 30, 31, 47, 62, 63}}
     assert set(_SUBCORTICAL) == wanted | set(exterior)
-    regions = {label - side for side in (1000, 2000) for label in _CORTICAL if side < label < side + 1000}
-    assert regions == set(range(2, 36)) - {4, 32, 33}  # FreeSurfer's Desikan-Killiany without what DKT31 drops
+    regions = {
+        label - side for side in (1000, 2000) for label in _CORTICAL if side < label < side + 1000
+    }
+    assert regions == set(range(2, 36)) - {
+        4,
+        32,
+        33,
+    }  # FreeSurfer's Desikan-Killiany without what DKT31 drops
     assert len(_CORTICAL) == 2 * len(regions)

@@ -1,4 +1,6 @@
-"""Methods whose network is trained first: their convention, their weights, their training, and what they refuse."""
+"""Methods whose network is trained first: their convention, their weights, their training, and what
+they refuse.
+"""
 
 import json
 from dataclasses import replace
@@ -30,7 +32,9 @@ from diffeode.registration.base import Machine, Pair
 from diffeode.registration.registry import make_method
 from diffeode.weights.checkpoint import read_checkpoint
 
-GRID = Grid((26, 28, 24), np.array([[-2.0, 0, 0, 40], [0, 0, 1.5, -30], [0, 2.5, 0, -20], [0, 0, 0, 1]]))
+GRID = Grid(
+    (26, 28, 24), np.array([[-2.0, 0, 0, 40], [0, 0, 1.5, -30], [0, 2.5, 0, -20], [0, 0, 0, 1]])
+)
 SHIFT_VOX = np.array([2.0, -3.0, 1.0])
 
 
@@ -38,7 +42,9 @@ def textured(seed, grid=GRID, shift=(0, 0, 0)):
     """A smooth random ball on background 0 and its label map, moved by whole voxels."""
     noise = torch.rand(1, 1, 9, 10, 9, generator=torch.Generator().manual_seed(seed))
     values = F.interpolate(noise, grid.shape, mode="trilinear")[0, 0].numpy()
-    radius = np.linalg.norm((grid.voxels() - (np.array(grid.shape) - 1) / 2) / (0.33 * np.array(grid.shape)), axis=-1)
+    radius = np.linalg.norm(
+        (grid.voxels() - (np.array(grid.shape) - 1) / 2) / (0.33 * np.array(grid.shape)), axis=-1
+    )
     values = np.where(radius < 1, 0.2 + 0.8 * values, 0)
     values = np.roll(values, shift, (0, 1, 2))
     return Image(values, grid), Labels(np.digitize(values, [0.1, 0.5, 0.65]), grid)
@@ -58,7 +64,7 @@ def shifted(tmp_path_factory):
     return fixed, moving, labels, methods, found
 
 
-# ------------------------------------------------------------------------------------------------ the convention
+# ----------------------------------------------------------------------------------- the convention
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -73,15 +79,27 @@ def test_a_constant_displacement_has_its_sign_axes_and_unit(name, shifted):
 def test_our_resampler_warps_labels_as_the_network_does(name, shifted):
     fixed, moving, labels, methods, found = shifted
     method, window = methods[name], brain_box(fixed, moving)
-    parts = [torch.from_numpy(np.ascontiguousarray(i.data[window], dtype=np.float32))[None, None] for i in shifted[:3]]
+    parts = [
+        torch.from_numpy(np.ascontiguousarray(i.data[window], dtype=np.float32))[None, None]
+        for i in shifted[:3]
+    ]
     size = tuple(parts[0].shape[2:])
-    whole = [F.pad(p, [w for n in reversed(size) for w in (0, -n % method.multiple)]) for p in parts]
+    whole = [
+        F.pad(p, [w for n in reversed(size) for w in (0, -n % method.multiple)]) for p in parts
+    ]
     with torch.no_grad():
         u = method.maps(method.loaded("cpu"), whole[0], whole[1]).forward
-        places = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in u.shape[2:]), indexing="ij"))[None] + u
+        places = (
+            torch.stack(
+                torch.meshgrid(*(torch.arange(float(n)) for n in u.shape[2:]), indexing="ij")
+            )[None]
+            + u
+        )
         scale = torch.tensor([2 / (n - 1) for n in u.shape[2:]]).view(1, 3, 1, 1, 1)
         at = (places * scale - 1).movedim(1, -1).flip(-1)
-        own = F.grid_sample(whole[2], at, mode="nearest", align_corners=True)[0, 0][tuple(slice(n) for n in size)]
+        own = F.grid_sample(whole[2], at, mode="nearest", align_corners=True)[0, 0][
+            tuple(slice(n) for n in size)
+        ]
     ours = warp_labels(labels, found[name].forward, GRID).data[window]
     assert ours.any()
     assert (own.numpy() == ours).mean() >= 0.999
@@ -91,7 +109,9 @@ def test_our_resampler_warps_labels_as_the_network_does(name, shifted):
 def test_the_inverse_goes_back(name, shifted):
     _, moving, _, _, found = shifted
     points = GRID.points_mm()[foreground(moving)]
-    np.testing.assert_allclose(found[name].inverse(points), points - GRID.affine[:3, :3] @ SHIFT_VOX, atol=2e-3)
+    np.testing.assert_allclose(
+        found[name].inverse(points), points - GRID.affine[:3, :3] @ SHIFT_VOX, atol=2e-3
+    )
 
 
 @pytest.mark.parametrize("name", ["voxelmorph", "transmatch"])
@@ -99,7 +119,7 @@ def test_a_bare_displacement_claims_no_inverse(name, shifted):
     assert shifted[4][name].inverse is None
 
 
-# ------------------------------------------------------------------------------------------------ weights
+# ------------------------------------------------------------------------------------------ weights
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -161,11 +181,17 @@ def test_hyper_parameters_are_checked(name, parameters, word):
         make_method(name, parameters)
 
 
-# ------------------------------------------------------------------------------------------------ persons
+# ------------------------------------------------------------------------------------------ persons
 
 
 def planned(fixed, moving):
-    return TrainingPair(*(io.Path(p) for p in (f"{fixed}-{moving}",)), fixed, moving, io.Path(fixed), io.Path(moving))
+    return TrainingPair(
+        *(io.Path(p) for p in (f"{fixed}-{moving}",)),
+        fixed,
+        moving,
+        io.Path(fixed),
+        io.Path(moving),
+    )
 
 
 PLANNED = [planned(a, b) for a in "abcdef" for b in "abcdef" if a != b]
@@ -174,7 +200,9 @@ PLANNED = [planned(a, b) for a in "abcdef" for b in "abcdef" if a != b]
 @pytest.mark.parametrize("seed", range(5))
 def test_nobody_is_trained_and_validated_on(seed):
     training, validation = split_by_person(PLANNED, 2, seed)
-    persons = [frozenset().union(*(pair.persons for pair in part)) for part in (training, validation)]
+    persons = [
+        frozenset().union(*(pair.persons for pair in part)) for part in (training, validation)
+    ]
     assert [len(p) for p in persons] == [4, 2]
     assert not persons[0] & persons[1]
     assert (len(training), len(validation)) == (12, 2)
@@ -198,7 +226,7 @@ def test_pairs_go_both_ways():
     assert sum(pair.turned for pair in turned) == 2
 
 
-# ------------------------------------------------------------------------------------------------ training
+# ----------------------------------------------------------------------------------------- training
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +256,10 @@ def test_an_example_has_both_brains_and_their_labels_on_one_box(training_pairs):
     assert max(example.fixed.shape) < max(GRID.shape)
     np.testing.assert_array_equal(turned.fixed, example.moving)
     np.testing.assert_array_equal(turned.moving_labels, example.fixed_labels)
-    for image, labels in ((example.fixed, example.fixed_labels), (example.moving, example.moving_labels)):
+    for image, labels in (
+        (example.fixed, example.fixed_labels),
+        (example.moving, example.moving_labels),
+    ):
         np.testing.assert_array_equal(image > 0, labels > 0)
     assert pair.example(False).fixed_labels is None
 
@@ -254,7 +285,9 @@ def test_training_lowers_the_loss_on_persons_held_out(name, training_pairs, tmp_
     assert len(kept.data) == len(training_pairs)
     assert "left" in said[-1]
     trained = replace(method, weights=str(best))
-    images = [io.read_image(training_pairs[0].folder / f"{side}.nii.gz") for side in ("fixed", "moving")]
+    images = [
+        io.read_image(training_pairs[0].folder / f"{side}.nii.gz") for side in ("fixed", "moving")
+    ]
     assert np.isfinite(trained.register(pair_of(*images), Machine()).forward.displacement_mm).all()
 
 
@@ -280,14 +313,19 @@ def untrained_loss(method, pairs):
     torch.manual_seed(1)
     network = method.network().eval()
     _, validation = split_by_person(pairs, 2, 1)
-    views = [method.views(pair.example(method.learns_from_labels), "cpu") for pair in both_ways(validation)]
+    views = [
+        method.views(pair.example(method.learns_from_labels), "cpu")
+        for pair in both_ways(validation)
+    ]
     with torch.no_grad():
         return np.mean([sum(method.judge(network, view).values()).item() for view in views])
 
 
 @pytest.mark.slow
 def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(training_pairs, tmp_path):
-    method = make_method("otmorph", {**SMALL["otmorph"], "steps": 4, "interval": 2, "critic_interval": 3})
+    method = make_method(
+        "otmorph", {**SMALL["otmorph"], "steps": 4, "interval": 2, "critic_interval": 3}
+    )
 
     def killed(message):
         if message.startswith("step 2 "):
@@ -295,8 +333,13 @@ def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(training_pairs
 
     with pytest.raises(KeyboardInterrupt):
         train(method, training_pairs, tmp_path / "killed", Machine(), killed)
-    finished = [train(method, training_pairs, tmp_path / f, Machine(), lambda m: None) for f in ("killed", "whole")]
-    one, other = (read_checkpoint(path.parent / "last.safetensors", "otmorph", 1).tensors for path in finished)
+    finished = [
+        train(method, training_pairs, tmp_path / f, Machine(), lambda m: None)
+        for f in ("killed", "whole")
+    ]
+    one, other = (
+        read_checkpoint(path.parent / "last.safetensors", "otmorph", 1).tensors for path in finished
+    )
     assert one["network.step"] == 4
     assert all(torch.equal(one[name], other[name]) for name in other)
 
@@ -340,7 +383,7 @@ def test_otmorphs_critic_learns_in_its_own_steps_and_only_then(training_pairs):
     assert learned == [False, True, False, True]
 
 
-# ------------------------------------------------------------------------------------------------ losses
+# ------------------------------------------------------------------------------------------- losses
 
 
 def test_overlap_loss_is_one_minus_the_mean_dice():
@@ -361,7 +404,11 @@ def test_divergence_of_two_voxels_is_the_closed_form():
     precision, mean = 4.0, torch.tensor([0.3, -0.2])
     log_variance = torch.tensor([-1.0, -2.0])
     laplacian = precision * torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
-    expected = 0.5 * ((laplacian.diagonal() * log_variance.exp()).sum() - log_variance.sum() + mean @ laplacian @ mean)
+    expected = 0.5 * (
+        (laplacian.diagonal() * log_variance.exp()).sum()
+        - log_variance.sum()
+        + mean @ laplacian @ mean
+    )
     found = 2 * divergence_from_smooth(mean.view(1, 1, 2), log_variance.view(1, 1, 2), precision)
     # the gradient's mean is over one edge, the divergence's over two voxels
     edge = 0.5 * precision * (mean[0] - mean[1]) ** 2

@@ -8,7 +8,9 @@ from lowest_versions import REPOSITORY, lowest_versions
 
 def test_every_dependency_has_a_lowest_version_not_above_the_pinned_one():
     lines = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    pinned = {normal(name): version for name, _, version in (line.partition("==") for line in lines)}
+    pinned = {
+        normal(name): version for name, _, version in (line.partition("==") for line in lines)
+    }
     lowest = lowest_versions()
     assert len(lowest) > 25
     for requirement in lowest:

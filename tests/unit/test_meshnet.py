@@ -1,4 +1,6 @@
-"""MeshNet: the network is the one described, layer by layer, and reads weights without running code."""
+"""MeshNet: the network is the one described, layer by layer, and reads weights without running
+code.
+"""
 
 import pickle
 
@@ -19,7 +21,10 @@ from diffeode.weights.catalogue import find
 TINY = Architecture(channels=3, classes=2, dilations=(2, 1), normalised=True, activation="gelu")
 PLAIN = Architecture(channels=4, classes=3, dilations=(1, 3, 1), normalised=False, activation="elu")
 
-NETWORKS = {"mindgrab": (mindgrab, "meshnet-mindgrab"), "subcortical": (subcortical, "meshnet-subcortical")}
+NETWORKS = {
+    "mindgrab": (mindgrab, "meshnet-mindgrab"),
+    "subcortical": (subcortical, "meshnet-subcortical"),
+}
 
 
 def random_tensors(architecture, seed=0):
@@ -37,12 +42,22 @@ def in_torch(net):
     """The same network made of torch's own modules."""
     architecture, incoming, modules = net.architecture, 1, []
     for (weight, bias), dilation in zip(net.hidden, architecture.dilations, strict=True):
-        convolution = nn.Conv3d(incoming, architecture.channels, 3, padding=dilation, dilation=dilation, bias=False)
+        convolution = nn.Conv3d(
+            incoming, architecture.channels, 3, padding=dilation, dilation=dilation, bias=False
+        )
         convolution.weight = nn.Parameter(weight, requires_grad=False)
         convolution.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
         incoming = architecture.channels
-        normalisation = nn.GroupNorm(incoming, incoming, affine=False) if architecture.normalised else nn.Identity()
-        modules += [convolution, normalisation, nn.GELU() if architecture.activation == "gelu" else nn.ELU()]
+        normalisation = (
+            nn.GroupNorm(incoming, incoming, affine=False)
+            if architecture.normalised
+            else nn.Identity()
+        )
+        modules += [
+            convolution,
+            normalisation,
+            nn.GELU() if architecture.activation == "gelu" else nn.ELU(),
+        ]
     last = nn.Conv3d(incoming, architecture.classes, 1)
     last.weight, last.bias = (nn.Parameter(tensor, requires_grad=False) for tensor in net.last)
     return nn.Sequential(*modules, last)
@@ -80,13 +95,17 @@ def test_the_trained_networks_label_as_torchs_own_modules_do(name, real_data_roo
     monkeypatch.setenv("DIFFEODE_DATA", str(real_data_root))
     module, weights = NETWORKS[name]
     net = load_meshnet(find(weights), module.ARCHITECTURE)
-    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n, dtype=np.float32) for n in (40, 24, 28)], indexing="ij")
+    x, y, z = np.meshgrid(
+        *[np.linspace(-1, 1, n, dtype=np.float32) for n in (40, 24, 28)], indexing="ij"
+    )
     volume = np.clip(1.2 - np.sqrt(x**2 + y**2 + z**2) + 0.2 * np.sin(9 * x) * np.cos(7 * y), 0, 1)
     logits = in_torch(net)(torch.from_numpy(volume)[None, None])
     two = logits.topk(2, dim=1).values[0]
     clear = (two[0] - two[1] > 1e-3).numpy()
     assert clear.mean() > 0.99
-    np.testing.assert_array_equal(net.label(volume, 1, silent)[clear], logits.argmax(1)[0].numpy()[clear])
+    np.testing.assert_array_equal(
+        net.label(volume, 1, silent)[clear], logits.argmax(1)[0].numpy()[clear]
+    )
 
 
 @pytest.mark.parametrize(("name", "trained"), [("mindgrab", 146_237), ("subcortical", 196_038)])
@@ -98,14 +117,20 @@ def test_the_architectures_have_as_many_numbers_as_published(name, trained):
 @pytest.mark.parametrize("planes", [1, 3, 4, 5, 40])
 @pytest.mark.parametrize("dilation", [1, 3, 16])
 def test_a_convolution_is_torchs_own(planes, dilation):
-    """For rows of any number of planes, also where there are fewer than the dilation, and into new channels."""
+    """For rows of any number of planes, also where there are fewer than the dilation, and into new
+    channels.
+    """
     generator = torch.Generator().manual_seed(planes)
     volume = torch.randn(2, planes, 9, 20, generator=generator)
     for channels in (2, 3):
         weight = torch.randn(channels, 2, 3, 3, 3, generator=generator)
-        expected = nn.functional.conv3d(volume[None].double(), weight.double(), padding=dilation, dilation=dilation)[0]
+        expected = nn.functional.conv3d(
+            volume[None].double(), weight.double(), padding=dilation, dilation=dilation
+        )[0]
         found = meshnet._convolved(volume.permute(1, 2, 3, 0).contiguous(), weight, dilation)
-        torch.testing.assert_close(found.permute(3, 0, 1, 2).double(), expected, atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(
+            found.permute(3, 0, 1, 2).double(), expected, atol=1e-4, rtol=1e-5
+        )
 
 
 def test_a_voxel_sees_as_far_as_the_dilations_add_up(saved):
@@ -119,7 +144,9 @@ def test_a_voxel_sees_as_far_as_the_dilations_add_up(saved):
 
 
 def test_a_cut_volume_is_labelled_as_in_the_uniform_one_around_it(saved):
-    """Where all is uniform as near to the cut as a voxel sees, though the first value around is not zero."""
+    """Where all is uniform as near to the cut as a voxel sees, though the first value around is not
+    zero.
+    """
     net = load_meshnet(saved(PLAIN), PLAIN)
     reach = sum(PLAIN.dilations)
     volume = np.full((40, 38, 34), 0.3, dtype=np.float32)
@@ -132,17 +159,27 @@ def test_a_cut_volume_is_labelled_as_in_the_uniform_one_around_it(saved):
 
 
 def test_normalisation_is_of_each_channel_over_the_volume():
-    architecture = Architecture(channels=2, classes=2, dilations=(1,), normalised=True, activation="elu")
+    architecture = Architecture(
+        channels=2, classes=2, dilations=(1,), normalised=True, activation="elu"
+    )
     values = torch.randn(40, 30, 20, 2) * torch.tensor([3.0, 0.1]) + 5
-    expected = nn.functional.elu(nn.functional.group_norm(values.double().permute(3, 0, 1, 2)[None], 2))
+    expected = nn.functional.elu(
+        nn.functional.group_norm(values.double().permute(3, 0, 1, 2)[None], 2)
+    )
     meshnet._activate(values, None, False, architecture)
-    torch.testing.assert_close(values.double(), expected[0].permute(1, 2, 3, 0), atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        values.double(), expected[0].permute(1, 2, 3, 0), atol=2e-5, rtol=1e-4
+    )
 
 
 def test_progress_reaches_the_end_layer_by_layer():
     told = []
     net = MeshNet(TINY, *_parts(TINY))
-    net.label(np.zeros((5, 5, 5), np.float32), 1, lambda fraction, message: told.append((fraction, message)))
+    net.label(
+        np.zeros((5, 5, 5), np.float32),
+        1,
+        lambda fraction, message: told.append((fraction, message)),
+    )
     assert [message for _, message in told] == ["layer 1 of 3", "layer 2 of 3", "layer 3 of 3"]
     assert [fraction for fraction, _ in told] == pytest.approx([1 / 3, 2 / 3, 1])
 
@@ -155,8 +192,12 @@ def _parts(architecture):
 def test_another_architecture_is_refused(saved):
     with pytest.raises(InputError, match=r"another network .*8 tensors instead of 4"):
         load_meshnet(saved(PLAIN), TINY)
-    wider = Architecture(channels=5, classes=2, dilations=(2, 1), normalised=True, activation="gelu")
-    with pytest.raises(InputError, match=r"tensor 1 has the shape \(3, 1, 3, 3, 3\) instead of \(5, 1, 3, 3, 3\)"):
+    wider = Architecture(
+        channels=5, classes=2, dilations=(2, 1), normalised=True, activation="gelu"
+    )
+    with pytest.raises(
+        InputError, match=r"tensor 1 has the shape \(3, 1, 3, 3, 3\) instead of \(5, 1, 3, 3, 3\)"
+    ):
         load_meshnet(saved(TINY), wider)
 
 
@@ -171,7 +212,8 @@ class Trap:
 
 
 @pytest.mark.parametrize(
-    ("archive", "message"), [(True, "which may run code"), (False, "cannot be read as weights of a network")]
+    ("archive", "message"),
+    [(True, "which may run code"), (False, "cannot be read as weights of a network")],
 )
 def test_code_in_a_file_is_never_run(archive, message, tmp_path):
     path, sprung = tmp_path / "model.pth", tmp_path / "sprung"

@@ -15,7 +15,9 @@ METHODS = registry.method_names()
 def test_the_committed_page_is_up_to_date(capsys):
     assert cli.main(["methods", "--markdown"]) == 0
     committed = (REPOSITORY / "docs" / "methods.md").read_text(encoding="utf-8")
-    assert capsys.readouterr().out == committed, "run: diffeode methods --markdown > docs/methods.md"
+    assert capsys.readouterr().out == committed, (
+        "run: diffeode methods --markdown > docs/methods.md"
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)

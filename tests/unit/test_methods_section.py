@@ -1,4 +1,6 @@
-"""What a study says of itself: every choice has its words, every number in brackets its reference, and the reverse."""
+"""What a study says of itself: every choice has its words, every number in brackets its reference,
+and the reverse.
+"""
 
 import json
 import re
@@ -17,7 +19,14 @@ SOFTWARE = {"python": "3.11.2", "torch": "2.13.0"}
 
 
 def registration(run: str, pair: str = "a__b", **changes) -> dict:
-    about = {"pair": pair, "run": run, "status": "done", "threads": 1, "device": "cpu", "software": SOFTWARE}
+    about = {
+        "pair": pair,
+        "run": run,
+        "status": "done",
+        "threads": 1,
+        "device": "cpu",
+        "software": SOFTWARE,
+    }
     return about | {"programs": {}} | changes
 
 
@@ -35,7 +44,10 @@ def test_every_choice_of_a_recipe_has_its_words():
     assert {item for item in choices if not described(*item).text} == SILENT
     assert "ICBM152" in described("template", "icbm152").text
     assert described("template", "none").text == ""
-    assert "a.nii (t1w) and b.nii (t2w)" in described("template", {"t2w": "b.nii", "t1w": "a.nii"}).text
+    assert (
+        "a.nii (t1w) and b.nii (t2w)"
+        in described("template", {"t2w": "b.nii", "t1w": "a.nii"}).text
+    )
     assert described("spacing_mm", 2.0).text == "prepared scans have voxels of 2 mm"
     assert described("spacing_mm", None).text == ""
 
@@ -51,7 +63,9 @@ def test_facts_are_plain_words(facts):
 def test_numbers_and_references_belong_together(facts):
     text, references = text_of(facts, registration("node-mind")).split("## References\n\n")
     used = [int(number) for number in re.findall(r" \[(\d+)\]", text)]
-    listed = [int(number) for number in re.findall(r"^- \[(\d+)\] \S", references, flags=re.MULTILINE)]
+    listed = [
+        int(number) for number in re.findall(r"^- \[(\d+)\] \S", references, flags=re.MULTILINE)
+    ]
     assert listed == list(range(1, len(listed) + 1))
     assert list(dict.fromkeys(used)) == listed  # numbered as they are first met
     assert references.count("ANTs similarity metric") == 1
@@ -61,8 +75,10 @@ def test_numbers_and_references_belong_together(facts):
 def test_the_demo_in_its_own_words(facts):
     text = text_of(facts, registration("node-mind"))
     for sentence in (
-        "- Virtual cohort [1]: virtual adults; 3 T1w and 5 T2w of 5 persons. Source: Made here from the ICBM152",
-        "- Virtual cohort: the scans come skull-stripped, and the brain is what is above zero; the brain's 0.1 and "
+        "- Virtual cohort [1]: virtual adults; 3 T1w and 5 T2w of 5 persons. Source: Made here "
+        "from the ICBM152",
+        "- Virtual cohort: the scans come skull-stripped, and the brain is what is above zero; the "
+        "brain's 0.1 and "
         "99.9 percentiles become 0 and 1; structures are those that come with the data.",
         "T1w of Virtual cohort to T2w of Virtual cohort, 5 pairs, aligned by an affine map",
         "Seed 2512; 1 thread on cpu.",
@@ -103,18 +119,28 @@ def test_what_differs_between_units_is_counted(facts):
     ]
     text = text_of(facts, *receipts)
     assert "2 registrations: 1 thread on cpu; 1 registration: 4 threads on cuda" in text
-    assert "Registrations: 2 units: python 3.11.2, torch 2.13.0; 1 unit: python 3.11.2, torch 2.14.0." in text
+    assert (
+        "Registrations: 2 units: python 3.11.2, torch 2.13.0; 1 unit: python 3.11.2, torch 2.14.0."
+        in text
+    )
     assert "Preparation, alignment and training: python 3.12.0." in text
     assert "1 of 2 registrations failed." in text
 
 
 def test_programs_have_their_versions_and_checksums(facts):
-    told = {"reg_f3d": {"path": "/opt/reg_f3d", "sha256": "0123456789abcdef" * 4, "version": "2.0.0"}}
+    told = {
+        "reg_f3d": {"path": "/opt/reg_f3d", "sha256": "0123456789abcdef" * 4, "version": "2.0.0"}
+    }
     silent = {"deedsBCV": {"path": "/opt/deedsBCV", "sha256": "f" * 64}}
-    text = text_of(facts, registration("a", programs=told), registration("b", programs=silent), {"programs": told})
+    text = text_of(
+        facts,
+        registration("a", programs=told),
+        registration("b", programs=silent),
+        {"programs": told},
+    )
     assert (
-        "- Programs: deedsBCV of unknown version (SHA-256 ffffffffffff), reg_f3d 2.0.0 (SHA-256 0123456789ab).\n"
-        in text
+        "- Programs: deedsBCV of unknown version (SHA-256 ffffffffffff), reg_f3d 2.0.0 (SHA-256 "
+        "0123456789ab).\n" in text
     )
 
 

@@ -1,4 +1,6 @@
-"""What lies where a file should be is said in one sentence, by every reader and at every door of the command line."""
+"""What lies where a file should be is said in one sentence, by every reader and at every door of
+the command line.
+"""
 
 import os
 from collections.abc import Callable
@@ -37,7 +39,10 @@ def _link_to_folder(path: Path) -> None:
 PLACES: dict[str, tuple[Callable[[Path], None], str]] = {
     "nothing": (lambda path: None, "There (is|are) no"),
     "a folder": (lambda path: path.mkdir(), "is a folder"),
-    "a broken link": (lambda path: _link(path, "nowhere"), "is a link to nowhere, which is not there"),
+    "a broken link": (
+        lambda path: _link(path, "nowhere"),
+        "is a link to nowhere, which is not there",
+    ),
     "an annexed file": (
         lambda path: _link(path, "../.git/annex/objects/Xy/key"),
         r"is a link to \S*annex\S*, whose content is not here; fetch it first \(git annex get\)",
@@ -101,7 +106,10 @@ def test_a_folder_that_must_not_be_entered_is_not_called_missing(monkeypatch, tm
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "is_file", denied)
-    assert why_no_file(tmp_path / "scan.nii.gz") == f"{tmp_path}/scan.nii.gz cannot be reached (Permission denied)"
+    assert (
+        why_no_file(tmp_path / "scan.nii.gz")
+        == f"{tmp_path}/scan.nii.gz cannot be reached (Permission denied)"
+    )
 
 
 def test_a_file_is_no_reason(tmp_path):

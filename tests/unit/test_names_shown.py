@@ -82,7 +82,9 @@ def test_a_reason_that_names_a_strange_file_is_drawn(tmp_path):
 
 
 def test_a_training_called_by_formulas_has_its_curves(tmp_path):
-    pd.DataFrame({"step": [1, 2], "loss_$x$": [2.0, 1.0]}).to_csv(tmp_path / "curves.tsv", sep="\t", index=False)
+    pd.DataFrame({"step": [1, 2], "loss_$x$": [2.0, 1.0]}).to_csv(
+        tmp_path / "curves.tsv", sep="\t", index=False
+    )
     training_curves(tmp_path / "curves.tsv", r"$\frac$", tmp_path / "curves.png", "loss_$x$")
     assert (tmp_path / "curves.png").is_file()
 
@@ -94,7 +96,17 @@ def test_a_registration_of_a_strange_name_has_its_picture(tmp_path, capsys, name
     scan = tmp_path / f"{name}.nii.gz"
     io.write_image(scan, Image(data, Grid(data.shape, np.diag([8.0, 8, 8, 1]))))
     out = tmp_path / f"out {name}"
-    arguments = ["register", str(scan), str(scan), "-o", str(out), "--method", "identity", "--init", "identity"]
+    arguments = [
+        "register",
+        str(scan),
+        str(scan),
+        "-o",
+        str(out),
+        "--method",
+        "identity",
+        "--init",
+        "identity",
+    ]
     assert main(arguments) == 0
     assert "overview" not in capsys.readouterr().err
     assert (out / "overview.png").is_file()

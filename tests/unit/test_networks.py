@@ -1,4 +1,6 @@
-"""The networks of the learned baselines: as large as published, and attention that stays in its windows."""
+"""The networks of the learned baselines: as large as published, and attention that stays in its
+windows.
+"""
 
 import pytest
 import torch
@@ -19,7 +21,9 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize(("network", "arguments"), PUBLISHED, ids=lambda part: getattr(part, "__name__", None))
+@pytest.mark.parametrize(
+    ("network", "arguments"), PUBLISHED, ids=lambda part: getattr(part, "__name__", None)
+)
 def test_as_many_weights_as_published(network, arguments):
     assert parameters_of(network(*arguments)) == PUBLISHED[network, arguments]
 
@@ -36,8 +40,16 @@ def test_transmatch_has_the_published_weights_with_the_layers_its_authors_never_
 
     network = TransMatchNet()
     second_encoder = parameters_of(network.encoder)
-    full_size = conv(2, 16) + 2 * (conv(1, 48) + conv(1, 16)) + conv(48 + 32, 16) + conv(48 + 16, 16) + conv(16, 16)
-    spare_skips = conv(768 + 384, 384) + conv(384 + 192, 192) + conv(192 + 96, 96) + conv(96 + 96, 48)
+    full_size = (
+        conv(2, 16)
+        + 2 * (conv(1, 48) + conv(1, 16))
+        + conv(48 + 32, 16)
+        + conv(48 + 16, 16)
+        + conv(16, 16)
+    )
+    spare_skips = (
+        conv(768 + 384, 384) + conv(384 + 192, 192) + conv(192 + 96, 96) + conv(96 + 96, 48)
+    )
     spare_norms = 3 * 2 * (96 + 192 + 384 + 768)
     whole = parameters_of(network) + second_encoder + full_size + spare_skips + spare_norms
     assert whole == pytest.approx(112.35e6, abs=0.005e6)
@@ -90,7 +102,7 @@ def test_doubling_repeats_each_voxel():
     assert double_size(image).sum() == pytest.approx(8 * image.sum().item(), rel=1e-6)
 
 
-# ------------------------------------------------------------------------------------------------ windows
+# ------------------------------------------------------------------------------------------ windows
 
 
 def reached_from(block, token, size):

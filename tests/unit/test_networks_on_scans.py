@@ -14,7 +14,9 @@ from diffeode.prepare import meshnet
 from diffeode.prepare.conform import conform
 from diffeode.prepare.steps import mindgrab, subcortical
 
-PSR = Grid((41, 41, 39), np.array([[0, 0, 3.0, -57], [-3.0, 0, 0, 60], [0, 3.0, 0, -60], [0, 0, 0, 1]]))
+PSR = Grid(
+    (41, 41, 39), np.array([[0, 0, 3.0, -57], [-3.0, 0, 0, 60], [0, 3.0, 0, -60], [0, 0, 0, 1]])
+)
 REPOSITORY_LABELS = "config/labels/meshnet.tsv"
 
 
@@ -57,7 +59,9 @@ def test_the_mask_is_one_piece_without_holes(threshold):
 
 
 def test_the_network_sees_the_head_between_its_quantiles(threshold):
-    """The 2 % and 98 % quantiles of the whole box become 0 and 1, and what lies beyond them is clipped."""
+    """The 2 % and 98 % quantiles of the whole box become 0 and 1, and what lies beyond them is
+    clipped.
+    """
     _, ball = head(42)
     texture = np.random.default_rng(0).uniform(100, 200, PSR.shape)
     scan = np.where(ball, texture, np.random.default_rng(1).uniform(-20, 20, PSR.shape))
@@ -117,7 +121,9 @@ def test_one_bright_voxel_does_not_darken_the_brain(threshold):
 
 
 def test_no_brain_is_said(monkeypatch, threshold):
-    monkeypatch.setattr(threshold, "label", lambda volume, *rest, around: np.zeros(volume.shape, np.uint8))
+    monkeypatch.setattr(
+        threshold, "label", lambda volume, *rest, around: np.zeros(volume.shape, np.uint8)
+    )
     with pytest.raises(InputError, match="found no brain"):
         subcortical.subcortical_labels(head(42)[0], 1)
 
@@ -134,7 +140,9 @@ def scan_and_labels(real_data_root, monkeypatch):
 
     def read(dataset, subject):
         folder = real_data_root / dataset / subject / "anat"
-        return io.read_image(folder / f"{subject}_T1w.nii.gz"), io.read_labels(folder / f"{subject}_dseg.nii.gz").data
+        return io.read_image(folder / f"{subject}_T1w.nii.gz"), io.read_labels(
+            folder / f"{subject}_dseg.nii.gz"
+        ).data
 
     return read
 
@@ -151,7 +159,9 @@ def test_mindgrab_finds_the_brain_of_a_whole_head(scan_and_labels):
 
 @pytest.mark.slow
 def test_subcortical_structures_of_an_adult(scan_and_labels):
-    """The bounds are what was seen elsewhere (stem .89, thalamus .88, caudate .83, ...) less 0.04."""
+    """The bounds are what was seen elsewhere (stem .89, thalamus .88, caudate .83, ...)
+    less 0.04.
+    """
     image, labels = scan_and_labels("oasistrt", "sub-01")
     found = subcortical.subcortical_labels(image, 1).data
     expected = {10: 0.84, 11: 0.79, 12: 0.79, 13: 0.81, 16: 0.85, 17: 0.74, 18: 0.63}

@@ -86,12 +86,16 @@ def method_like(run: str) -> NeuralODE:
     ],
 )
 def test_identical_images_give_the_identity(run, voxels):
-    """Some stray: blurred histograms are not sharpest, nor are soft edges strongest, where images are equal."""
+    """Some stray: blurred histograms are not sharpest, nor are soft edges strongest, where images
+    are equal.
+    """
     data = texture()
     assert np.abs(displacement_vox(method_like(run), pair_of(data, data))[data > 0]).max() < voxels
 
 
-@pytest.mark.parametrize("run", ["node-mind", "node-lmi", "node-mi", "node-nmi", "node-ngf", "node-ncc"])
+@pytest.mark.parametrize(
+    "run", ["node-mind", "node-lmi", "node-mi", "node-nmi", "node-ngf", "node-ncc"]
+)
 def test_a_shift_is_found_in_voxels_with_its_sign_under_inverted_contrast(run):
     """``moving(x + s) = fixed(x)``, so the displacement is ``s``."""
     data = texture()
@@ -108,7 +112,11 @@ def test_a_shift_is_found_in_voxels_with_its_sign_under_inverted_contrast(run):
         {"flow.solver": "midpoint"},
         {"flow.solver": "heun", "velocity.knots": 2, "flow.gradient": "adjoint"},
         {"flow.solver": "rk4", "velocity.knots": 3, "flow.gradient": "checkpoint"},
-        {"flow.solver": "rk4", "flow.gradient": "adjoint", "velocity.kernel.operator.boundary": "periodic"},
+        {
+            "flow.solver": "rk4",
+            "flow.gradient": "adjoint",
+            "velocity.kernel.operator.boundary": "periodic",
+        },
         {
             "flow.solver": "euler",
             "velocity.kernel.operator.alpha": 0.0005,
@@ -137,17 +145,21 @@ def test_checkpoints_change_no_result():
     flow = {"solver": "heun", "steps": 2, "step_size": 0.5}
     method = neural_ode({"flow": flow, "velocity.knots": 2}, levels((2.0,), (10,)))
     exact, checkpointed = (
-        displacement_vox(changed(method, {"flow.gradient": gradient}), pair) for gradient in ("exact", "checkpoint")
+        displacement_vox(changed(method, {"flow.gradient": gradient}), pair)
+        for gradient in ("exact", "checkpoint")
     )
     assert np.abs(exact).max() > 0.1
     assert np.abs(exact - checkpointed).max() < 1e-4
 
 
 @pytest.mark.parametrize(
-    "parameters", [{}, {"flow.solver": "rk4", "velocity.knots": 2, "descent.learning_rate": 0.005} | NETWORK]
+    "parameters",
+    [{}, {"flow.solver": "rk4", "velocity.knots": 2, "descent.learning_rate": 0.005} | NETWORK],
 )
 def test_a_fixed_border_stays_and_the_inside_moves(parameters):
-    """The border is that of the box around the two brains, all the way through levels and unfolding."""
+    """The border is that of the box around the two brains, all the way through levels and
+    unfolding.
+    """
     data = texture(seed=1)
     pair = pair_of(data, texture(seed=2))
     free, fixed = (
@@ -172,16 +184,25 @@ def test_a_velocity_that_is_all_border_is_zero_where_the_border_is_fixed():
     assert [row["magnitude"] for row in found.trace] == [0, 0, 0]
 
 
-@pytest.mark.parametrize(("run", "step_size", "reductions"), [("node-mind-paper", 0.005, 1), ("nodeo", 0.001, 2)])
+@pytest.mark.parametrize(
+    ("run", "step_size", "reductions"), [("node-mind-paper", 0.005, 1), ("nodeo", 0.001, 2)]
+)
 def test_the_published_recipes_stay_as_published(run, step_size, reductions):
-    """One Euler step, 300 iterations at rate 0.005 on one level, the network on the image's own grid."""
+    """One Euler step, 300 iterations at rate 0.005 on one level, the network on the image's own
+    grid.
+    """
     method = load_run(run).build()
     velocity = method.velocity
     assert method.flow == FlowSettings("euler", 1, step_size, "exact")
     assert method.levels == Levels((1,), (300,))
     assert (velocity.field, velocity.spacing) == (Network(reductions), 1)
     assert (velocity.knots, velocity.border, method.diffeomorphic) == (1, "free", "penalised")
-    assert velocity.kernel == {"nodeo": BoxKernel(15), "node-mind-paper": OperatorKernel(0.0025, 2.0, "dirichlet")}[run]
+    assert (
+        velocity.kernel
+        == {"nodeo": BoxKernel(15), "node-mind-paper": OperatorKernel(0.0025, 2.0, "dirichlet")}[
+            run
+        ]
+    )
     assert method.descent == DescentSettings(0.005, "constant", 1e-8, 0.0)
 
 
@@ -219,7 +240,8 @@ def test_the_words_are_those_that_the_engine_knows():
 def test_the_trace_tells_every_iteration_and_falls():
     pair = pair_of(texture(), shifted(texture(), (2, 0, 0)))
     penalties = {
-        f"penalties.{name}.weight": w for name, w in (("jacobian", 1.0), ("magnitude", 0.01), ("operator", 0.01))
+        f"penalties.{name}.weight": w
+        for name, w in (("jacobian", 1.0), ("magnitude", 0.01), ("operator", 0.01))
     }
     trace = neural_ode(penalties, QUICK).register(pair, Machine()).trace
     assert len(trace) == 45
@@ -244,7 +266,11 @@ def test_progress_runs_from_zero_to_one():
 def test_no_folds_even_when_hardly_regularised():
     """Noise against noise without a penalty tears the map; what is returned does not fold."""
     pair = pair_of(texture(seed=1), texture(seed=2))
-    wild = {"penalties.gradient.weight": 0.0, "velocity.kernel.gaussian.width": 0.4, "descent.learning_rate": 0.5}
+    wild = {
+        "penalties.gradient.weight": 0.0,
+        "velocity.kernel.gaussian.width": 0.4,
+        "descent.learning_rate": 0.5,
+    }
     wild |= QUICK
 
     def folds(method):
@@ -254,7 +280,9 @@ def test_no_folds_even_when_hardly_regularised():
     torn, unsaid = folds(neural_ode({"diffeomorphic": "penalised"}, wild))
     whole, (said,) = folds(neural_ode(wild))
     assert unsaid == ()
-    assert re.fullmatch(r"the map folded at [1-9]\d* voxels; it was smoothed there until it did not", said)
+    assert re.fullmatch(
+        r"the map folded at [1-9]\d* voxels; it was smoothed there until it did not", said
+    )
     assert torn["folds_onesided_percent"] > 0
     assert whole["folds_onesided_percent"] == 0
     assert whole["folds_central_percent"] == 0
@@ -263,12 +291,16 @@ def test_no_folds_even_when_hardly_regularised():
 
 def test_a_map_that_cannot_be_repaired_is_refused(monkeypatch):
     monkeypatch.setattr(motion, "unfold", lambda velocity, flow, size: Unfolded(velocity, 5, 3))
-    with pytest.raises(RegistrationError, match=r"still folds at 3 voxels; raise penalties\.gradient\.weight"):
+    with pytest.raises(
+        RegistrationError, match=r"still folds at 3 voxels; raise penalties\.gradient\.weight"
+    ):
         neural_ode(QUICK).register(pair_of(texture(), texture()), Machine())
 
 
 def changed_energy(monkeypatch, change):
-    """``change(terms, evaluation)`` on every evaluation of the energy, counted from 1 on each level."""
+    """``change(terms, evaluation)`` on every evaluation of the energy, counted from 1 on each
+    level.
+    """
 
     def energy_on(*arguments):
         count = itertools.count(1)
@@ -282,12 +314,18 @@ def test_an_energy_that_explodes_leaves_the_best_map_before_and_says_why(monkeyp
     pair = pair_of(texture(), shifted(texture(), (1, 0, 0)))
     until = neural_ode(levels((1.0,), (16,)), {"descent.schedule": "constant"})
     expected = displacement_vox(until, pair)
-    changed_energy(monkeypatch, lambda terms, k: {n: t * (np.nan if k == 17 else 1) for n, t in terms.items()})
+    changed_energy(
+        monkeypatch, lambda terms, k: {n: t * (np.nan if k == 17 else 1) for n, t in terms.items()}
+    )
     found = changed(until, {"levels.iterations": [40]}).register(pair, Machine())
-    assert found.notes == ("level 1: the energy was not finite at iteration 17; the best iterate before it was kept",)
+    assert found.notes == (
+        "level 1: the energy was not finite at iteration 17; the best iterate before it was kept",
+    )
     assert len(found.trace) == 17
     grid = pair.fixed.grid
-    np.testing.assert_array_equal(grid.to_voxel(found.forward(grid.points_mm())) - grid.voxels(), expected)
+    np.testing.assert_array_equal(
+        grid.to_voxel(found.forward(grid.points_mm())) - grid.voxels(), expected
+    )
 
 
 def test_too_little_memory_is_a_failure_that_says_what_helps(monkeypatch):
@@ -299,7 +337,8 @@ def test_too_little_memory_is_a_failure_that_says_what_helps(monkeypatch):
 
     changed_energy(monkeypatch, starve)
     with pytest.raises(
-        RegistrationError, match=r"^Out of memory on \d+ x \d+ x \d+ voxels: tried to allocate 3.00 GiB"
+        RegistrationError,
+        match=r"^Out of memory on \d+ x \d+ x \d+ voxels: tried to allocate 3.00 GiB",
     ):
         neural_ode(QUICK).register(pair_of(texture(), texture()), Machine())
 
@@ -361,7 +400,9 @@ def test_a_mode_without_gradients_changes_nothing(mode):
 
 
 def test_the_default_type_of_torch_changes_nothing(request):
-    method = changed(method_like("node"), {"levels.iterations": [5, 5], "penalties.jacobian.weight": 1.0})
+    method = changed(
+        method_like("node"), {"levels.iterations": [5, 5], "penalties.jacobian.weight": 1.0}
+    )
     fixed = torch.from_numpy(texture((18, 17, 16)))[None, None]
     moving = fixed.roll(1, dims=2)
     expected = method.velocity_between(fixed, moving, (1, 1, 1)).velocity
@@ -376,11 +417,13 @@ def test_a_mask_may_be_of_flags():
     fixed, moving = torch.rand(1, 1, 12, 13), torch.rand(1, 1, 12, 13)
     mask = fixed > 0.3
     method = neural_ode(levels((1.0,), (4,)))
-    flags, numbers = (method.velocity_between(fixed, moving, (1, 1), m).velocity for m in (mask, mask.float()))
+    flags, numbers = (
+        method.velocity_between(fixed, moving, (1, 1), m).velocity for m in (mask, mask.float())
+    )
     assert torch.equal(flags, numbers)
 
 
-# ------------------------------------------------------------------------------------------------ the network
+# -------------------------------------------------------------------------------------- the network
 
 
 def test_a_network_that_finds_nothing_better_than_rest_is_left_out():
@@ -418,7 +461,10 @@ def test_the_seed_is_the_machines():
         ({"velocity.field": "gird"}, "velocity.field is 'gird'; did you mean 'grid'"),
         ({"similarity.mind.weight": 0.0}, "one similarity is needed"),
         ({"similarity": {}}, "one similarity is needed"),
-        ({"similarity.local_correlation.window": 8}, "local_correlation.window is 8; a window needs an odd"),
+        (
+            {"similarity.local_correlation.window": 8},
+            "local_correlation.window is 8; a window needs an odd",
+        ),
         ({"velocity.kernel.box.width": 4}, "velocity.kernel.box.width is 4; a window needs an odd"),
         (levels((1.0, 2.0), (1, 1)), "must fall from coarse to fine"),
         (levels((2.0,), (5, 5)), "must be as many"),
@@ -427,24 +473,45 @@ def test_the_seed_is_the_machines():
         ({"velocity.kernel.gaussian.width": float("nan")}, "is nan, which is no number"),
         ({"similarity.mind.form": "scs"}, "similarity.mind.form is 'scs'; did you mean 'ssc'"),
         ({"similarity.mind.moving": "wraped"}, "did you mean 'warped'"),
-        ({"similarity.gradient_fields.eta": 0.0}, "gradient_fields.eta is 0.0; it must lie between 1e-06 and"),
-        ({"similarity.mind.weight": -1.0}, "similarity.mind.weight is -1.0; it must lie between 0 and"),
+        (
+            {"similarity.gradient_fields.eta": 0.0},
+            "gradient_fields.eta is 0.0; it must lie between 1e-06 and",
+        ),
+        (
+            {"similarity.mind.weight": -1.0},
+            "similarity.mind.weight is -1.0; it must lie between 0 and",
+        ),
         ({"penalties.bending.weight": float("inf")}, "is inf, which is no number"),
         ({"similarity.mutual_information.bins": 1}, "bins is 1; it must lie between 2 and 256"),
         ({"flow.solver": "rk45"}, "did you mean 'rk4'"),
         ({"flow.gradient": "ajoint"}, "did you mean 'adjoint'"),
         ({"velocity.border": "fix"}, "did you mean 'fixed'"),
         ({"velocity.kernel.operator.boundary": "dirichlett"}, "did you mean 'dirichlet'"),
-        ({"velocity.knots": 2}, "velocity.knots is 2; it needs the solver euler, midpoint, heun or rk4"),
-        ({"flow.gradient": "adjoint"}, "flow.gradient is adjoint; it needs the solver euler, midpoint, heun or rk4"),
-        ({"velocity.knots": 99, "flow.solver": "rk4"}, "velocity.knots is 99; it must lie between 1 and 16"),
+        (
+            {"velocity.knots": 2},
+            "velocity.knots is 2; it needs the solver euler, midpoint, heun or rk4",
+        ),
+        (
+            {"flow.gradient": "adjoint"},
+            "flow.gradient is adjoint; it needs the solver euler, midpoint, heun or rk4",
+        ),
+        (
+            {"velocity.knots": 99, "flow.solver": "rk4"},
+            "velocity.knots is 99; it must lie between 1 and 16",
+        ),
         ({"flow.steps": 0, "flow.solver": "rk4"}, "flow.steps is 0; it must lie between 1 and 64"),
-        ({"penalties.operator.weight": -1.0}, "penalties.operator.weight is -1.0; it must lie between 0 and"),
+        (
+            {"penalties.operator.weight": -1.0},
+            "penalties.operator.weight is -1.0; it must lie between 0 and",
+        ),
         ({"descent.schedule": "cosin"}, "did you mean 'cosine'"),
         ({"diffeomorphic": "guarantee"}, "did you mean 'guaranteed'"),
         ({"descent.damping": 0.0}, "descent.damping is 0.0; it must lie between 1e-12 and"),
         ({"descent.tolerance": -0.1}, "descent.tolerance is -0.1; it must lie between 0 and 1"),
-        ({"similarity.mind.dilation": 99}, "similarity.mind.dilation is 99; it must lie between 1 and 16"),
+        (
+            {"similarity.mind.dilation": 99},
+            "similarity.mind.dilation is 99; it must lie between 1 and 16",
+        ),
     ],
 )
 def test_absurd_parameters_are_named_with_their_range(parameters, sentence):
@@ -469,7 +536,9 @@ def test_brains_that_do_not_overlap_are_refused():
     data = texture()
     left, right = np.zeros((2, 60, *SIZE[1:]), np.float32)
     left[: SIZE[0] - 5], right[-SIZE[0] + 5 :] = data[5:], data[:-5]
-    with pytest.raises(RegistrationError, match=r"^The fixed and moving brains do not overlap; align them affinely"):
+    with pytest.raises(
+        RegistrationError, match=r"^The fixed and moving brains do not overlap; align them affinely"
+    ):
         neural_ode(QUICK).register(pair_of(left, right), Machine())
 
 
@@ -482,18 +551,25 @@ def test_an_empty_brain_is_named(which):
 
 
 def test_a_mask_keeps_what_lies_outside_the_fixed_brain_out_of_the_similarity():
-    """A blob beside the moving brain, with nothing like it in the fixed image, pulls only where it may."""
+    """A blob beside the moving brain, with nothing like it in the fixed image, pulls only where it
+    may.
+    """
     data = texture((40, 40, 40))
     other = data.copy()
     other[2:5, 16:24, 16:24] = 1.0
     pair = dataclasses.replace(pair_of(data, other), moving_mask=data > 0)
     alike = {"similarity.squared_difference.weight": 10.0}
-    found = {m: displacement_vox(neural_ode(alike | {"masked": m}, QUICK), pair)[data > 0] for m in (True, False)}
+    found = {
+        m: displacement_vox(neural_ode(alike | {"masked": m}, QUICK), pair)[data > 0]
+        for m in (True, False)
+    }
     assert np.abs(found[True]).max() < 0.5 * np.abs(found[False]).max()
 
 
 def test_the_weight_map_stiffens_the_map_where_it_is_large(tmp_path):
-    """Drawn in another frame than the pair's: half the box, coarser voxels. Outside its box the weight is 1."""
+    """Drawn in another frame than the pair's: half the box, coarser voxels. Outside its box the
+    weight is 1.
+    """
     data = texture()
     pair = pair_of(data, shifted(data, (2, 0, 0)))
     grid = pair.fixed.grid
@@ -503,7 +579,9 @@ def test_the_weight_map_stiffens_the_map_where_it_is_large(tmp_path):
     weights = np.full((8, 19, 16), 50.0, np.float32)
     io.write_image(tmp_path / "weights.nii.gz", Image(weights, Grid(weights.shape, matrix)))
     plain = displacement_vox(neural_ode(QUICK), pair)
-    stiffened = displacement_vox(neural_ode({"weight_map": str(tmp_path / "weights.nii.gz")}, QUICK), pair)
+    stiffened = displacement_vox(
+        neural_ode({"weight_map": str(tmp_path / "weights.nii.gz")}, QUICK), pair
+    )
 
     def roughness(found, half):
         return np.mean(np.square(np.diff(found, axis=0))[half][1:-1])
@@ -514,18 +592,22 @@ def test_the_weight_map_stiffens_the_map_where_it_is_large(tmp_path):
 
 
 def test_a_weight_of_two_everywhere_is_twice_the_weight(tmp_path):
-    grid = Grid((4, 4, 4), np.array([[20.0, 0, 0, -50], [0, 20, 0, -15], [0, 0, 20, -15], [0, 0, 0, 1]]))
+    grid = Grid(
+        (4, 4, 4), np.array([[20.0, 0, 0, -50], [0, 20, 0, -15], [0, 0, 20, -15], [0, 0, 0, 1]])
+    )
     io.write_image(tmp_path / "twos.nii.gz", Image(np.full(grid.shape, 2.0), grid))
     pair = pair_of(texture(), shifted(texture(), (2, 0, 0)))
     twice, once = (
-        neural_ode({"penalties.gradient.weight": 2 * w, "penalties.bending.weight": w}, QUICK) for w in (0.2, 0.1)
+        neural_ode({"penalties.gradient.weight": 2 * w, "penalties.bending.weight": w}, QUICK)
+        for w in (0.2, 0.1)
     )
     mapped = changed(once, {"weight_map": str(tmp_path / "twos.nii.gz")})
     assert np.abs(displacement_vox(twice, pair) - displacement_vox(mapped, pair)).max() < 1e-3
 
 
 @pytest.mark.parametrize(
-    ("value", "sentence"), [(None, "There is no file"), (-1.0, "must be finite and not negative"), (np.nan, "must be")]
+    ("value", "sentence"),
+    [(None, "There is no file"), (-1.0, "must be finite and not negative"), (np.nan, "must be")],
 )
 def test_an_unusable_weight_map_is_refused(tmp_path, value, sentence):
     path = tmp_path / "weights.nii.gz"
@@ -543,10 +625,25 @@ def test_every_similarity_and_penalty_has_its_place_in_the_trace():
     pair = pair_of(texture(), shifted(texture(), (1, 0, 0)))
     weights = {f"similarity.{name}.weight": 0.5 for name in SIMILARITIES if name != "descriptor"}
     variant = {"masked": True, "similarity.mind.form": "mind", "similarity.mind.moving": "warped"}
-    method = neural_ode(weights, variant, {"penalties.bending.weight": 0.5, "levels.iterations": [2, 2]})
+    method = neural_ode(
+        weights, variant, {"penalties.bending.weight": 0.5, "levels.iterations": [2, 2]}
+    )
     row = method.register(pair, Machine()).trace[-1]
-    assert list(row) == ["level", "mind", "lmi", "mi", "ngf", "ncc", "ssd", "gradient", "bending", "energy"]
-    assert row["energy"] == pytest.approx(sum(v for k, v in row.items() if k not in ("level", "energy")), rel=1e-5)
+    assert list(row) == [
+        "level",
+        "mind",
+        "lmi",
+        "mi",
+        "ngf",
+        "ncc",
+        "ssd",
+        "gradient",
+        "bending",
+        "energy",
+    ]
+    assert row["energy"] == pytest.approx(
+        sum(v for k, v in row.items() if k not in ("level", "energy")), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -560,13 +657,18 @@ def test_every_similarity_and_penalty_has_its_place_in_the_trace():
 )
 def test_a_shift_is_found_by_every_variant(parameters):
     data = texture()
-    found = displacement_vox(neural_ode(parameters, QUICK), pair_of(data, shifted(data, (2, -1, 1))))[data > 0]
+    found = displacement_vox(
+        neural_ode(parameters, QUICK), pair_of(data, shifted(data, (2, -1, 1)))
+    )[data > 0]
     assert np.abs(np.median(found, axis=0) - (2, -1, 1)).max() < 0.25
 
 
 def test_a_shift_is_found_between_scans_of_one_contrast():
     data = texture()
-    for similarity in ({"squared_difference": {"weight": 20.0}}, {"local_correlation": {"squared": False}}):
+    for similarity in (
+        {"squared_difference": {"weight": 20.0}},
+        {"local_correlation": {"squared": False}},
+    ):
         method = neural_ode({"similarity": similarity}, QUICK)
         found = displacement_vox(method, pair_of(data, shifted(data, (2, -1, 1))))[data > 0]
         assert np.abs(np.median(found, axis=0) - (2, -1, 1)).max() < 0.25
@@ -580,18 +682,50 @@ def test_an_energy_that_is_never_finite_is_a_failure():
 
 
 def test_newborns_at_half_resolution_gain_over_affine_without_folds(data_root):
-    """T1w of one newborn to T2w of another (subjects 06 and 01): at least 0.04 mean Dice over the affine alignment."""
+    """T1w of one newborn to T2w of another (subjects 06 and 01): at least 0.04 mean Dice over the
+    affine alignment.
+    """
     folder = data_root / "albert"
 
     def prepared(subject, modality):
-        scan = io.read_image(folder / f"sub-{subject}" / "anat" / f"sub-{subject}_{modality}.nii.gz")
+        scan = io.read_image(
+            folder / f"sub-{subject}" / "anat" / f"sub-{subject}_{modality}.nii.gz"
+        )
         return prepare_image(scan, f"sub-{subject}", spacing_mm=1.71875)[0]
 
     fixed = prepared("01", "T2w")
     moving, to_scan = align_pair(fixed, prepared("06", "T1w"), "affine", "resample", 1, 1)
     pair = Pair(fixed, moving, foreground(fixed), foreground(moving))
     found = NeuralODE().register(pair, Machine())
-    ids = [2, 3, 4, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26, 28, 41, 42, 43, 47, 49, 50, 51, 52, 53, 54, 58, 60]
+    ids = [
+        2,
+        3,
+        4,
+        8,
+        10,
+        11,
+        12,
+        13,
+        14,
+        15,
+        16,
+        17,
+        18,
+        26,
+        28,
+        41,
+        42,
+        43,
+        47,
+        49,
+        50,
+        51,
+        52,
+        53,
+        54,
+        58,
+        60,
+    ]
     fixed_labels, moving_labels = (
         io.read_labels(folder / f"sub-{s}" / "anat" / f"sub-{s}_dseg.nii.gz") for s in ("01", "06")
     )
@@ -600,7 +734,10 @@ def test_newborns_at_half_resolution_gain_over_affine_without_folds(data_root):
     def mean_dice(transform):
         warped = warp_labels(moving_labels, transform, fixed.grid).data
         overlaps = [
-            2 * ((reference == i) & (warped == i)).sum() / ((reference == i).sum() + (warped == i).sum()) for i in ids
+            2
+            * ((reference == i) & (warped == i)).sum()
+            / ((reference == i).sum() + (warped == i).sum())
+            for i in ids
         ]
         return np.mean(overlaps)
 

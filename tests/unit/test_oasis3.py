@@ -1,4 +1,6 @@
-"""OASIS-3 as downloaded: sessions, runs, CDR of the nearest visit, and every way its folder can be unusable."""
+"""OASIS-3 as downloaded: sessions, runs, CDR of the nearest visit, and every way its folder can be
+unusable.
+"""
 
 import shutil
 from pathlib import Path
@@ -49,7 +51,11 @@ def test_every_session_of_a_large_tree(tree):
     assert len(t1w) == len(folders) > 300
     assert len({scan.subject for scan in t1w}) == PERSONS
     with_t2w = {path.parents[1].name for path in tree.glob("*/*/*_T2w.nii.gz")}
-    assert {f"{scan.subject}_MR_{scan.session}" for scan in scans if scan.modality == "T2w"} == with_t2w < folders
+    assert (
+        {f"{scan.subject}_MR_{scan.session}" for scan in scans if scan.modality == "T2w"}
+        == with_t2w
+        < folders
+    )
     assert [scan.id for scan in scans] == sorted(scan.id for scan in scans)
     assert io.read_image(scans[0].image).grid.shape == (8, 8, 8)
 
@@ -125,7 +131,10 @@ def test_a_visit_too_far_away_says_nothing(tmp_path):
 def test_the_older_clinical_table(tmp_path):
     root = small(tmp_path, T1W)
     (root / CDR_TABLE).unlink()
-    rows = "OAS30001_ClinicalData_d0000,OAS30001,,,65,29,0\nOAS30001_ClinicalData_d0100,OAS30001,,,65,28,2\n"
+    rows = (
+        "OAS30001_ClinicalData_d0000,OAS30001,,,65,29,0\n"
+        "OAS30001_ClinicalData_d0100,OAS30001,,,65,28,2\n"
+    )
     header = "ADRC_ADRCCLINICALDATA ID,Subject,Date,Age,ageAtEntry,mmse,cdr\n"
     (root / "ADRC Clinical Data.csv").write_text(header + rows, encoding="utf-8")
     scan = only(root)
@@ -154,7 +163,9 @@ def with_second_table(root: Path) -> None:
 
 def with_rating(text: str):
     def change(root: Path) -> None:
-        (root / CDR_TABLE).write_text(f"OASISID,days_to_visit,age at visit,CDRTOT\nOAS30001,0129,60,{text}\n")
+        (root / CDR_TABLE).write_text(
+            f"OASISID,days_to_visit,age at visit,CDRTOT\nOAS30001,0129,60,{text}\n"
+        )
 
     return change
 
@@ -190,19 +201,32 @@ UNUSABLE = {
         r"no clinical table under .* \(no \.csv there\); put OASIS3_UDSb4_cdr\.csv \(col",
     ),
     "two clinical tables": (with_second_table, r"several clinical tables .*; name one in its file"),
-    "a rating there is not": (with_rating("0.7"), r"has the CDR '0\.7' of OAS30001; it must be 0, 0\.5, 1, 2 or 3"),
+    "a rating there is not": (
+        with_rating("0.7"),
+        r"has the CDR '0\.7' of OAS30001; it must be 0, 0\.5, 1, 2 or 3",
+    ),
     "a day that is none": (with_day, r"has the day 'May' of OAS30001; give days since entry"),
     "an unreadable table": (
         with_table_of_bytes,
         r"OASIS3_UDSb4_cdr\.csv cannot be read as a table \(.*\); export it again",
     ),
-    "a session twice": (with_second_session, r"two scans named sub-OAS30001_ses-d0129_T1w: .* keep one"),
+    "a session twice": (
+        with_second_session,
+        r"two scans named sub-OAS30001_ses-d0129_T1w: .* keep one",
+    ),
     "a scan twice": (
         with_second_file,
-        r"two scans named sub-OAS30001_ses-d0129_T1w: .*anat2.*anat3.*; keep one, number them as runs",
+        r"two scans named sub-OAS30001_ses-d0129_T1w: .*anat2.*anat3.*; keep one, number them as "
+        r"runs",
     ),
-    "another person's scan": (with_other_person, r"sub-OAS30002_.* lies in the folder of sub-OAS30001_ses-d0129 but"),
-    "another session's scan": (with_other_session, r"ses-d0130.* lies in the folder of sub-OAS30001_ses-d0129 but"),
+    "another person's scan": (
+        with_other_person,
+        r"sub-OAS30002_.* lies in the folder of sub-OAS30001_ses-d0129 but",
+    ),
+    "another session's scan": (
+        with_other_session,
+        r"ses-d0130.* lies in the folder of sub-OAS30001_ses-d0129 but",
+    ),
 }
 
 
@@ -217,9 +241,12 @@ def test_unusable(tmp_path, change, sentence):
 
 def test_missing_columns_are_named_with_those_there_are(tmp_path):
     root = small(tmp_path, T1W)
-    (tmp_path / "mine.csv").write_text("OASISID,days_to_visit,age at visit,CDRSUM\n", encoding="utf-8")
+    (tmp_path / "mine.csv").write_text(
+        "OASISID,days_to_visit,age at visit,CDRSUM\n", encoding="utf-8"
+    )
     with pytest.raises(
-        InputError, match=r"no column 'CDRTOT'; did you mean 'CDRSUM'; it has: OASISID, days_to_visit, age"
+        InputError,
+        match=r"no column 'CDRTOT'; did you mean 'CDRSUM'; it has: OASISID, days_to_visit, age",
     ):
         list_oasis3("oasis3", root, table=tmp_path / "mine.csv")
 
@@ -228,5 +255,7 @@ def test_no_scans(tmp_path):
     with pytest.raises(InputError, match=r"Dataset oasis3 has no folder .*absent"):
         list_oasis3("oasis3", tmp_path / "absent")
     root = small(tmp_path, T1W)
-    with pytest.raises(InputError, match=r"has no scan OAS30001_MR_d0129/anat2/\*_\(T2w\)\.nii\.gz under"):
+    with pytest.raises(
+        InputError, match=r"has no scan OAS30001_MR_d0129/anat2/\*_\(T2w\)\.nii\.gz under"
+    ):
         list_oasis3("oasis3", root, ("T2w",))

@@ -1,4 +1,6 @@
-"""The descent of one level: its steps, when it stops and what it keeps; memory and progress around it."""
+"""The descent of one level: its steps, when it stops and what it keeps; memory and progress around
+it.
+"""
 
 import numpy as np
 import pytest
@@ -33,7 +35,7 @@ def energies_of(descent, iterations=40, objective=bowl, field=None):
     return found, [row["energy"] for row in rows]
 
 
-# ------------------------------------------------------------------------------------------------ steps
+# -------------------------------------------------------------------------------------------- steps
 
 
 def test_a_descent_that_finds_nothing_better_says_so():
@@ -50,7 +52,9 @@ def test_it_works_where_gradients_are_off():
 
 
 def test_constant_and_hardly_damped_is_the_loop_of_nodeo():
-    """Adam with amsgrad, rate 0.005, on the energy as it is: the factor on ours is too large to be seen."""
+    """Adam with amsgrad, rate 0.005, on the energy as it is: the factor on ours is too large to be
+    seen.
+    """
     field, expected = Free(), []
     optimiser = torch.optim.Adam(field.parameters(), lr=0.005, amsgrad=True)
     for _ in range(40):
@@ -79,7 +83,7 @@ def test_the_best_velocity_is_kept_not_the_last():
     assert found.reason == ""
 
 
-# ------------------------------------------------------------------------------------------------ stopping
+# ----------------------------------------------------------------------------------------- stopping
 
 
 def test_settled_compares_the_slope_of_the_window_with_the_whole_fall():
@@ -91,7 +95,8 @@ def test_settled_compares_the_slope_of_the_window_with_the_whole_fall():
     for tolerance in (0.02, 0.005, 0.001):
         first = next(n for n in range(200) if Descent(tolerance=tolerance).settled(energies[:n]))
         now, before = (
-            abs(slope) * np.exp(-(n - 1 - (WINDOW - 1) / 2) / decay) / (1 - energies[n - 1]) for n in (first, first - 1)
+            abs(slope) * np.exp(-(n - 1 - (WINDOW - 1) / 2) / decay) / (1 - energies[n - 1])
+            for n in (first, first - 1)
         )
         assert now <= tolerance < before
 
@@ -122,7 +127,9 @@ def test_a_settled_descent_stops_and_says_so():
 
 
 def test_an_energy_that_explodes_stops_the_descent_and_the_best_before_is_kept():
-    """It falls by a step of 0.1 each time, until the exponential leaves the numbers of single precision."""
+    """It falls by a step of 0.1 each time, until the exponential leaves the numbers of single
+    precision.
+    """
 
     def cliff(velocity):
         height = velocity.mean()
@@ -132,7 +139,10 @@ def test_an_energy_that_explodes_stops_the_descent_and_the_best_before_is_kept()
     at = len(energies)
     assert 5 < at < 40
     assert np.isinf(energies[-1])
-    assert found.reason == f"the energy was not finite at iteration {at}; the best iterate before it was kept"
+    assert (
+        found.reason
+        == f"the energy was not finite at iteration {at}; the best iterate before it was kept"
+    )
     assert found.velocity.mean().item() == pytest.approx(-energies[-2])
 
 
@@ -151,14 +161,16 @@ def test_an_energy_that_is_never_finite_is_a_failure():
         energies_of(Descent(), objective=lambda velocity: {"nan": velocity.sum() * np.nan})
 
 
-# ------------------------------------------------------------------------------------------------ memory, progress
+# --------------------------------------------------------------------------------- memory, progress
 
 CUDA = (
-    "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 7.79 GiB of which 1.20 GiB is free. "
+    "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 7.79 GiB of "
+    "which 1.20 GiB is free. "
     "Process 1 has 5 GiB memory in use."
 )
 CPU = (
-    "[enforce fail at alloc_cpu.cpp:114] data. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+    "[enforce fail at alloc_cpu.cpp:114] data. DefaultCPUAllocator: can't allocate memory: you "
+    "tried to allocate "
     "4000000000000 bytes. Error code 12 (Cannot allocate memory)"
 )
 
@@ -168,17 +180,22 @@ CPU = (
     [
         (
             torch.OutOfMemoryError(CUDA),
-            "Out of memory on 9 x 8 x 7 voxels: tried to allocate 2.50 GiB; GPU 0 has a total capacity of 7.79 GiB of "
+            "Out of memory on 9 x 8 x 7 voxels: tried to allocate 2.50 GiB; GPU 0 has a total "
+            "capacity of 7.79 GiB of "
             "which 1.20 GiB is free; buy more.",
         ),
-        (RuntimeError(CPU), "Out of memory on 9 x 8 x 7 voxels: tried to allocate 4000000000000 bytes; buy more."),
+        (
+            RuntimeError(CPU),
+            "Out of memory on 9 x 8 x 7 voxels: tried to allocate 4000000000000 bytes; buy more.",
+        ),
         (
             torch.OutOfMemoryError("out"),
             "Out of memory on 9 x 8 x 7 voxels: nobody said how much was wanted; buy more.",
         ),
         (
             MemoryError("Unable to allocate 3.64 TiB for an array"),
-            "Out of memory on 9 x 8 x 7 voxels: Unable to allocate 3.64 TiB for an array; buy more.",
+            "Out of memory on 9 x 8 x 7 voxels: Unable to allocate 3.64 TiB for an array; buy "
+            "more.",
         ),
     ],
 )
@@ -189,7 +206,10 @@ def test_too_little_memory_is_explained(error, sentence):
 
 
 def test_the_allocator_of_the_cpu_is_understood():
-    with pytest.raises(RegistrationError, match="tried to allocate"), shortage_explained((1, 1), "ask for less"):
+    with (
+        pytest.raises(RegistrationError, match="tried to allocate"),
+        shortage_explained((1, 1), "ask for less"),
+    ):
         torch.empty(2**55, dtype=torch.uint8)
 
 

@@ -11,7 +11,8 @@ from diffeode.errors import InputError
 
 def scans(modality: str, count: int, dataset: str = "study") -> list[Scan]:
     return [
-        Scan(dataset, f"{n:02d}", None, modality, Path("image.nii.gz"), None, None, None) for n in range(1, count + 1)
+        Scan(dataset, f"{n:02d}", None, modality, Path("image.nii.gz"), None, None, None)
+        for n in range(1, count + 1)
     ]
 
 
@@ -42,7 +43,9 @@ def test_a_smaller_draw_is_part_of_a_larger_one():
 
 
 def test_table_of_pairs():
-    table = pairs_table(draw_pairs(scans("T2w", 1, "here"), scans("T1w", 1, "there"), "all", seed=0), seed=3)
+    table = pairs_table(
+        draw_pairs(scans("T2w", 1, "here"), scans("T1w", 1, "there"), "all", seed=0), seed=3
+    )
     assert table.to_dict("records") == [
         {
             "pair": "sub-01_T2w__sub-01_T1w",
@@ -62,7 +65,9 @@ def test_no_pairs_left():
 
 @pytest.mark.parametrize("count", [0, -1, 13])
 def test_more_or_fewer_pairs_than_there_are(count):
-    with pytest.raises(InputError, match=f"^{count} pairs are asked for, but there are 12 .*ask for 1 to 12"):
+    with pytest.raises(
+        InputError, match=f"^{count} pairs are asked for, but there are 12 .*ask for 1 to 12"
+    ):
         draw_pairs(scans("T2w", 4), scans("T1w", 4), count, seed=0)
 
 
@@ -77,7 +82,9 @@ def by_hand(folder: Path, text: str) -> list[PlannedPair]:
 
 
 def test_pairs_by_hand(tmp_path):
-    pairs = by_hand(tmp_path, "note\tfixed\tmoving\nx\tsub-03_T2w\tsub-01_T1w\ny\tsub-01_T2w\tsub-02_T1w\n")
+    pairs = by_hand(
+        tmp_path, "note\tfixed\tmoving\nx\tsub-03_T2w\tsub-01_T1w\ny\tsub-01_T2w\tsub-02_T1w\n"
+    )
     assert [pair.id for pair in pairs] == ["sub-01_T2w__sub-02_T1w", "sub-03_T2w__sub-01_T1w"]
 
 
@@ -85,10 +92,16 @@ def test_pairs_by_hand(tmp_path):
     ("text", "message"),
     [
         ("fixed\tmoving\nsub-01_T2w\tsub-01_T1w\n", "same person on both sides"),
-        ("fixed\tmoving\nsub-01_T2w\tsub-2_T1w\n", "'sub-2_T1w', which is no moving scan .*did you mean 'sub-02_T1w'"),
+        (
+            "fixed\tmoving\nsub-01_T2w\tsub-2_T1w\n",
+            "'sub-2_T1w', which is no moving scan .*did you mean 'sub-02_T1w'",
+        ),
         ("fixed\tmoving\nsub-01_T1w\tsub-02_T1w\n", "'sub-01_T1w', which is no fixed scan"),
         ("fixed\tmoving\nsub-01_T2w\n", "which is no moving scan"),
-        ("fixed\tmoving\n" + 2 * "sub-01_T2w\tsub-02_T1w\n", "lists pair sub-01_T2w__sub-02_T1w twice"),
+        (
+            "fixed\tmoving\n" + 2 * "sub-01_T2w\tsub-02_T1w\n",
+            "lists pair sub-01_T2w__sub-02_T1w twice",
+        ),
         ("fixed\tmoving\n", "No pairs are left: .*pairs.tsv has no rows"),
         ("fixed\nsub-01_T2w\n", "has no column moving"),
         ("", "is not a table"),

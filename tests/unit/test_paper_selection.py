@@ -15,7 +15,13 @@ from diffeode.study.model import Study
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-GROUPS = ["healthy", "suspected dementia", "mild cognitive impairment", "dementia", "severe dementia"]
+GROUPS = [
+    "healthy",
+    "suspected dementia",
+    "mild cognitive impairment",
+    "dementia",
+    "severe dementia",
+]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +70,12 @@ def test_a_hundred_pairs_of_the_papers_fixed_persons(repository):
 
 def test_everybody_is_there_to_test_on_or_to_train_on_at_the_first_session(repository):
     study = paper(repository)
-    registered = {scan.key for e in study.experiments for pair in e.pairs for scan in (pair.fixed, pair.moving)}
+    registered = {
+        scan.key
+        for e in study.experiments
+        for pair in e.pairs
+        for scan in (pair.fixed, pair.moving)
+    }
     assert registered < study.scans().keys()
     sessions = {scan.subject: [] for scan in study.scans().values()}
     for dataset in study.datasets().values():
@@ -74,7 +85,9 @@ def test_everybody_is_there_to_test_on_or_to_train_on_at_the_first_session(repos
     for scan in study.scans().values():
         part = study.datasets()[scan.dataset].split.part(scan)
         assert part == ("test" if scan.key in registered else "train")
-        assert (scan.session or "") == min(s for modality, s in sessions[scan.subject] if modality == scan.modality)
+        assert (scan.session or "") == min(
+            s for modality, s in sessions[scan.subject] if modality == scan.modality
+        )
 
 
 def test_a_fixed_person_who_is_not_there_is_named(repository):
@@ -100,11 +113,15 @@ def test_fixed_persons_drawn_over_the_five_ratings(repository):
 
 
 def test_an_empty_rating_says_how_many_there_are_of_each(repository):
-    excluded = "scan\treason\n" + "".join(f"{name}\tin this test\n" for name in _of_group(repository, GROUPS[-1]))
+    excluded = "scan\treason\n" + "".join(
+        f"{name}\tin this test\n" for name in _of_group(repository, GROUPS[-1])
+    )
     (repository / "config" / "exclusions" / "oasis3.tsv").write_text(excluded, encoding="utf-8")
     path = repository / "config" / "experiments" / "oasis3-oasis3.yaml"
     rewrite(path, "fixed", subjects=None, group=GROUPS, draw={"per_group": 1})
-    with pytest.raises(InputError, match=r"in group 'severe dementia' to draw 1.*found dementia \d+, healthy \d+"):
+    with pytest.raises(
+        InputError, match=r"in group 'severe dementia' to draw 1.*found dementia \d+, healthy \d+"
+    ):
         paper(repository)
 
 
@@ -119,4 +136,8 @@ def test_an_excluded_person_is_never_drawn(repository):
     path.write_text(path.read_text(encoding="utf-8") + f"{drawn}\tghosting\n", encoding="utf-8")
     after = {scan.subject for scan in paper(repository).scans().values()}
     assert drawn not in after
-    assert [len(experiment.pairs) for experiment in paper(repository).experiments] == [100, 100, 100]
+    assert [len(experiment.pairs) for experiment in paper(repository).experiments] == [
+        100,
+        100,
+        100,
+    ]

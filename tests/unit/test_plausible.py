@@ -1,4 +1,6 @@
-"""Raw scans that cannot be heads are told before expensive work; whole heads are told from brains."""
+"""Raw scans that cannot be heads are told before expensive work; whole heads are told from
+brains.
+"""
 
 import nibabel as nib
 import numpy as np
@@ -54,15 +56,24 @@ def test_a_usual_header_passes(tmp_path, codes):
         ({"data": NOISE[:, :, 0]}, r"scan.nii.gz is 2-D with shape"),
         ({"data": np.stack([NOISE, NOISE], axis=-1)}, r"scan.nii.gz is 4-D with shape"),
         ({"data": np.full(SHAPE, 5.0)}, r"scan.nii.gz is constant \(5 everywhere\)"),
-        ({"data": np.where(NOISE > 0.99, np.nan, NOISE)}, r"scan.nii.gz has \d+ voxels that are NaN"),
+        (
+            {"data": np.where(NOISE > 0.99, np.nan, NOISE)},
+            r"scan.nii.gz has \d+ voxels that are NaN",
+        ),
         ({"codes": (0, 0)}, r"Nothing in the header of .*scan.nii.gz tells how the head lies"),
-        ({"affine": scaled(0.02)}, r"scan.nii.gz has voxels of 0.08 x 0.08 x 0.08 mm, outside 0.1 to 10 mm"),
+        (
+            {"affine": scaled(0.02)},
+            r"scan.nii.gz has voxels of 0.08 x 0.08 x 0.08 mm, outside 0.1 to 10 mm",
+        ),
         ({"affine": scaled(3)}, r"scan.nii.gz has voxels of 12 x 12 x 12 mm, outside 0.1 to 10 mm"),
         ({"affine": scaled(0.25)}, r"scan.nii.gz covers 40 x 44 x 36 mm, .* outside 60 to 500 mm"),
         ({"data": NOISE[:, :, :10]}, r"scan.nii.gz covers 160 x 176 x 40 mm"),
         ({"data": np.tile(NOISE, (1, 1, 4))}, r"scan.nii.gz covers 160 x 176 x 576 mm"),
         ({"affine": moved(5000)}, r"scan.nii.gz lies 5.0 m from the origin of its coordinates"),
-        ({"affine": sheared(), "codes": (1, 0)}, r"scan.nii.gz: The image's axes are not perpendicular"),
+        (
+            {"affine": sheared(), "codes": (1, 0)},
+            r"scan.nii.gz: The image's axes are not perpendicular",
+        ),
     ],
 )
 def test_what_no_head_has_is_refused(tmp_path, parts, message):
@@ -81,7 +92,10 @@ def test_files_that_are_no_scans(tmp_path):
 
 
 def test_real_scans_are_plausible_and_brains_told_from_heads(real_data_root):
-    heads = [*sorted((real_data_root / "ixi2mm").rglob("*_T1w.nii.gz")), *(real_data_root / "ds000247").rglob("T1.mgz")]
+    heads = [
+        *sorted((real_data_root / "ixi2mm").rglob("*_T1w.nii.gz")),
+        *(real_data_root / "ds000247").rglob("T1.mgz"),
+    ]
     brains = [
         next((real_data_root / folder).rglob(pattern))
         for folder in ("albert", "openms", "oasistrt", "neuriteoasis", "stroke", "icbm152")
@@ -91,7 +105,9 @@ def test_real_scans_are_plausible_and_brains_told_from_heads(real_data_root):
     assert len(heads) == 7
     assert len(brains) == 10
     for path in heads:
-        with pytest.raises(InputError, match=r"looks like a whole head, not a skull-stripped brain"):
+        with pytest.raises(
+            InputError, match=r"looks like a whole head, not a skull-stripped brain"
+        ):
             stripped_brain(without_negatives(read_plausible(path), path.name), path.name)
     for path in brains:
         brain = without_negatives(read_plausible(path), path.name)
@@ -100,7 +116,9 @@ def test_real_scans_are_plausible_and_brains_told_from_heads(real_data_root):
 
 
 def coarse_and_cropped(brain: Image) -> list[Image]:
-    """A brain in the box that just fits it; that with voxels four times as large; and slabs of the latter."""
+    """A brain in the box that just fits it; that with voxels four times as large; and slabs of the
+    latter.
+    """
     data = brain.data[::4, ::4, ::4]
     coarse = cropped(Image(data, Grid(data.shape, brain.grid.affine @ np.diag([4, 4, 4, 1]))))
     return [cropped(brain), coarse, *(cropped(middle_third(coarse, axis)) for axis in range(3))]
@@ -123,7 +141,9 @@ def test_heads_as_small_as_brains_are_told_by_how_the_field_of_view_cuts_them(re
     assert len(heads) == 6
     for path in heads:
         head = read_plausible(path)
-        small = Image(head.data, Grid(head.grid.shape, head.grid.affine @ np.diag([0.65, 0.65, 0.65, 1])))
+        small = Image(
+            head.data, Grid(head.grid.shape, head.grid.affine @ np.diag([0.65, 0.65, 0.65, 1]))
+        )
         with pytest.raises(InputError, match=r"\(1\d\d\d ml above zero, cut off by [23] faces"):
             stripped_brain(small, path.name)
 
@@ -164,5 +184,8 @@ def test_what_resampling_leaves_below_zero_becomes_zero():
 
 def test_a_standardised_brain_is_refused_instead_of_ruined():
     brain = np.where(NOISE > 0.5, (NOISE - 0.7) / 0.1, 0)
-    with pytest.raises(InputError, match=r"scan.nii.gz is negative in \d\d % of .*; add a constant inside the brain"):
+    with pytest.raises(
+        InputError,
+        match=r"scan.nii.gz is negative in \d\d % of .*; add a constant inside the brain",
+    ):
         without_negatives(Image(brain, Grid(SHAPE, AFFINE)), "scan.nii.gz")

@@ -12,7 +12,14 @@ from diffeode.geometry.space import Grid
 from diffeode.prepare.steps.subcortical import STRUCTURES
 
 COSTS = {"cpu_seconds": 70.0, "seconds": 80.0, "peak_memory_mb": 2900.0}
-ABOUT = {"threads": 1, "code": "c", "failed": "", "machine": "M", "torch": "2", "date": "2026-01-01"}
+ABOUT = {
+    "threads": 1,
+    "code": "c",
+    "failed": "",
+    "machine": "M",
+    "torch": "2",
+    "date": "2026-01-01",
+}
 
 
 def test_every_structure_has_its_labels_and_none_has_anothers():
@@ -38,12 +45,16 @@ def test_every_scan_is_judged_by_its_own_labels(tmp_path):
         for case in found:
             assert case.part == part
             assert case.image.is_relative_to(tmp_path / case.dataset)
-            assert case.inverted == case.scan.endswith("-inverted") == ("inverted" in case.population)
+            assert (
+                case.inverted == case.scan.endswith("-inverted") == ("inverted" in case.population)
+            )
             if case.dataset == "ds000247":
                 assert (case.image.name, case.labels.name) == ("T1.mgz", "aseg.mgz")
                 continue
             assert case.image.name == f"{case.scan.removesuffix('-inverted')}.nii.gz"
-            assert case.image.name.endswith("_T2w.nii.gz" if case.dataset == "openms" else "_T1w.nii.gz")
+            assert case.image.name.endswith(
+                "_T2w.nii.gz" if case.dataset == "openms" else "_T1w.nii.gz"
+            )
             expected = None if case.dataset == "openms" else case.image.name.replace("T1w", "dseg")
             assert (case.labels and case.labels.name) == expected
             assert case.labels is None or case.labels.parent == case.image.parent
@@ -74,12 +85,18 @@ def test_each_structure_is_scored_by_its_own_labels_of_both_sides():
 
 
 def test_the_page_shows_every_scan_and_means_over_a_population(tmp_path):
-    tables = {part: Table(tmp_path / f"{part}.tsv", ("scan",)) for part in ("brain", "segmentation")}
+    tables = {
+        part: Table(tmp_path / f"{part}.tsv", ("scan",)) for part in ("brain", "segmentation")
+    }
     volumes = {"found_ml": 1600.0, "reference_ml": 1500.0, "missed_ml": 10.0, "added_ml": 110.0}
-    tables["brain"].put({"scan": "head", "population": "adults", "dice": 0.9676} | volumes | COSTS | ABOUT)
+    tables["brain"].put(
+        {"scan": "head", "population": "adults", "dice": 0.9676} | volumes | COSTS | ABOUT
+    )
     tables["brain"].put({"scan": "broken", "population": "adults"} | ABOUT | {"failed": "no head"})
     for scan, dice in (("one", 0.8), ("two", 0.9)):
-        structures = {f"dice_{number}": 0.001 * number for number in STRUCTURES[1:]} | {"dice_10": dice}
+        structures = {f"dice_{number}": 0.001 * number for number in STRUCTURES[1:]} | {
+            "dice_10": dice
+        }
         tables["segmentation"].put({"scan": scan, "population": "old"} | structures | COSTS | ABOUT)
     write_preparation_page(tables, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()

@@ -30,7 +30,9 @@ TO_SCAN = Affine([[0.9, 0, 0, 5], [0, 0.8, 0, -4], [0, 0, 0.95, 6], [0, 0, 0, 1]
 
 
 def phantom(grid: Grid = GRID) -> np.ndarray:
-    """A T1w of sorts: bright core, grey rim, a dark half ventricle on the patient's left; 0 outside."""
+    """A T1w of sorts: bright core, grey rim, a dark half ventricle on the patient's left; 0
+    outside.
+    """
     points = grid.points_mm() - GRID.centre_mm
     radius = np.linalg.norm(points / [55, 75, 60], axis=-1)
     ventricle = np.linalg.norm((points - np.array([-15, 0, 0])) / [9, 25, 12], axis=-1) < 1
@@ -41,7 +43,9 @@ TEMPLATE = Image(phantom(), GRID)
 
 
 def unit(folder, data=None, to_scan=None, modality="T1w", codes="LIA", **parts) -> PreparedScan:
-    """A prepared scan and the scan it came from, which holds the same head with a skull about it."""
+    """A prepared scan and the scan it came from, which holds the same head with a skull
+    about it.
+    """
     data = phantom() if data is None else data
     io.write_image(folder / "image.nii.gz", Image(data, GRID))
     io.write_labels(folder / "mask.nii.gz", Labels(data > 0, GRID))
@@ -50,13 +54,17 @@ def unit(folder, data=None, to_scan=None, modality="T1w", codes="LIA", **parts) 
         io.write_affine(folder / "to_scan.txt", to_scan)
     field = Grid((60, 60, 60), [[4, 0, 0, -120], [0, 4, 0, -120], [0, 0, 4, -100], [0, 0, 0, 1]])
     scan = warp_image(Image(data, GRID), (to_scan or Affine()).inverse(), field)
-    turn = nib.orientations.ornt_transform([[0, 1], [1, 1], [2, 1]], nib.orientations.axcodes2ornt(tuple(codes)))
+    turn = nib.orientations.ornt_transform(
+        [[0, 1], [1, 1], [2, 1]], nib.orientations.axcodes2ornt(tuple(codes))
+    )
     turned = nib.Nifti1Image(scan.data, field.affine).as_reoriented(turn)
-    io.write_image(folder / "scan.nii.gz", Image(turned.get_fdata() + 0.01, Grid(turned.shape, turned.affine)))
+    io.write_image(
+        folder / "scan.nii.gz", Image(turned.get_fdata() + 0.01, Grid(turned.shape, turned.affine))
+    )
     return PreparedScan("person one", modality, folder / "scan.nii.gz", folder, **parts)
 
 
-# ------------------------------------------------------------------------------------------------ numbers
+# ------------------------------------------------------------------------------------------ numbers
 
 
 def test_the_template_itself_is_perfectly_prepared(tmp_path):
@@ -71,7 +79,9 @@ def test_the_template_itself_is_perfectly_prepared(tmp_path):
 
 def test_the_volume_is_the_person_s_not_the_template_s(tmp_path):
     prepared = unit(tmp_path, to_scan=TO_SCAN)
-    assert measure(prepared, {})["volume_ml"] == pytest.approx((phantom() > 0).sum() * 64 / 1000 * 0.9 * 0.8 * 0.95)
+    assert measure(prepared, {})["volume_ml"] == pytest.approx(
+        (phantom() > 0).sum() * 64 / 1000 * 0.9 * 0.8 * 0.95
+    )
 
 
 def test_without_a_template_there_is_no_likeness(tmp_path):
@@ -97,34 +107,49 @@ def test_a_brain_cut_off_by_either_grid_is_at_the_edge(tmp_path):
     middle = scan.grid.shape[1] // 2
     io.write_image(
         cut.scan,
-        Image(scan.data[:, :middle], scan.grid.crop((0, 0, 0), (scan.grid.shape[0], middle, scan.grid.shape[2]))),
+        Image(
+            scan.data[:, :middle],
+            scan.grid.crop((0, 0, 0), (scan.grid.shape[0], middle, scan.grid.shape[2])),
+        ),
     )
     assert measure(cut, {})["edge_percent"] > 20
 
 
 def test_every_number_is_over_its_own_voxels_and_with_its_own_template(tmp_path):
-    """A T2w whose brain lies beside the template's: NMI with the T2w template, correlation with the T1w one."""
+    """A T2w whose brain lies beside the template's: NMI with the T2w template, correlation with the
+    T1w one.
+    """
     rng = np.random.default_rng(1)
     brain = np.roll(phantom() > 0, (2, 1, -1), (0, 1, 2))
     brain[:, :, 30:] = False
     data = np.where(brain, 0.1 + 0.9 * rng.random(GRID.shape) * (0.5 + phantom()), 0).clip(0, 1)
-    second = Image(np.where(phantom() > 0, rng.random(GRID.shape) / 2 + data / 2 + 0.01, 0).clip(0, 1), GRID)
+    second = Image(
+        np.where(phantom() > 0, rng.random(GRID.shape) / 2 + data / 2 + 0.01, 0).clip(0, 1), GRID
+    )
     row = measure(unit(tmp_path, data, modality="T2w"), {"T1w": TEMPLATE, "T2w": second})
     template, both = phantom() > 0, brain & (phantom() > 0)
     assert row["overlap"] == pytest.approx(2 * both.sum() / (brain.sum() + template.sum()))
     prepared = np.float32(data)
-    assert row["nmi"] == pytest.approx(normalised_mutual_information(prepared, second.data, template), rel=1e-4)
-    assert row["t1w_correlation"] == pytest.approx(np.corrcoef(data[both], phantom()[both])[0, 1], rel=1e-3)
+    assert row["nmi"] == pytest.approx(
+        normalised_mutual_information(prepared, second.data, template), rel=1e-4
+    )
+    assert row["t1w_correlation"] == pytest.approx(
+        np.corrcoef(data[both], phantom()[both])[0, 1], rel=1e-3
+    )
     assert (row["scan"], row["modality"]) == ("person one", "T2w")
     only_t1w = measure(unit(tmp_path, data, modality="T2w"), {"T1w": TEMPLATE})
-    assert only_t1w["nmi"] == pytest.approx(normalised_mutual_information(prepared, TEMPLATE.data, template), rel=1e-4)
+    assert only_t1w["nmi"] == pytest.approx(
+        normalised_mutual_information(prepared, TEMPLATE.data, template), rel=1e-4
+    )
     assert only_t1w["nmi"] != pytest.approx(row["nmi"], rel=1e-3)
 
 
 @pytest.mark.parametrize(("layer", "at_edge"), [(0, True), (1, False), (-1, True), (-2, False)])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_the_edge_is_the_outermost_layer_of_voxels(tmp_path, layer, at_edge, axis):
-    """A plate of a tenth of the brain's voxels, in the first or last layers of the prepared image."""
+    """A plate of a tenth of the brain's voxels, in the first or last layers of the
+    prepared image.
+    """
     data, away = np.zeros(GRID.shape), np.zeros(GRID.shape)
     middle = [slice(n // 2 - 5, n // 2 + 5) for n in GRID.shape]
     data[tuple(layer if a == axis else part for a, part in enumerate(middle))] = 1
@@ -134,11 +159,13 @@ def test_the_edge_is_the_outermost_layer_of_voxels(tmp_path, layer, at_edge, axi
 
 
 def test_a_unit_of_another_template_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"does not lie on the template's grid; prepare it for that template"):
+    with pytest.raises(
+        InputError, match=r"does not lie on the template's grid; prepare it for that template"
+    ):
         measure(unit(tmp_path), {"T1w": Image(phantom()[1:], GRID.crop((1, 0, 0), GRID.shape))})
 
 
-# ------------------------------------------------------------------------------------------------ flags
+# -------------------------------------------------------------------------------------------- flags
 
 
 def rows(count: int, seed: int = 0, **changes) -> pd.DataFrame:
@@ -179,11 +206,20 @@ def test_scans_like_each_other_have_no_flags():
         ({"volume_ml": 600}, r"brain volume far below the other scans' \(z -\d+"),
         ({"overlap": 0.88}, r"overlap with the template far below the other scans'"),
         ({"nmi": 1.01}, r"NMI with the template far below the other scans'"),
-        ({"volume_ml": 2900}, r"brain volume 2900 ml, outside 250 to 2300 ml; brain volume far above"),
+        (
+            {"volume_ml": 2900},
+            r"brain volume 2900 ml, outside 250 to 2300 ml; brain volume far above",
+        ),
         ({"overlap": 0.6}, r"overlap with the template 0.60, under 0.85"),
         ({"edge_percent": 3.0}, r"3.0 % of the brain at the edge of the field of view"),
-        ({"t1w_correlation": -0.4}, r"contrast does not look like T1w \(correlation with the T1w template -0.40\)"),
-        ({"modality": "T2w"}, r"contrast does not look like T2w \(correlation with the T1w template \+0.60\)"),
+        (
+            {"t1w_correlation": -0.4},
+            r"contrast does not look like T1w \(correlation with the T1w template -0.40\)",
+        ),
+        (
+            {"modality": "T2w"},
+            r"contrast does not look like T2w \(correlation with the T1w template \+0.60\)",
+        ),
     ],
 )
 def test_what_stands_out_is_flagged_and_nothing_else(changes, message):
@@ -209,7 +245,9 @@ def test_the_limits_are_those_documented(column, allowed, refused):
 @pytest.mark.parametrize(
     ("others", "z", "flagged"), [(8, 3.45, False), (8, 3.55, True), (7, 3.55, True), (6, 9, False)]
 )
-def test_a_scan_stands_out_from_eight_scans_on_and_beyond_a_robust_z_of_three_and_a_half(others, z, flagged):
+def test_a_scan_stands_out_from_eight_scans_on_and_beyond_a_robust_z_of_three_and_a_half(
+    others, z, flagged
+):
     table = rows(others + 1)
     volumes = 1300.0 + 10 * np.arange(others)
     for _ in range(60):  # the median and the MAD hang on the last value too
@@ -238,7 +276,7 @@ def test_a_scan_is_compared_with_those_of_its_modality():
     assert (flag(pd.concat([rows(20), other], ignore_index=True), adults=True)["flags"] == "").all()
 
 
-# ------------------------------------------------------------------------------------------------ the page
+# ----------------------------------------------------------------------------------------- the page
 
 
 def test_flagged_scans_come_first_with_their_pictures(tmp_path):
@@ -261,11 +299,13 @@ def test_flagged_scans_come_first_with_their_pictures(tmp_path):
 
 
 def test_what_is_not_known_is_left_out(tmp_path):
-    write_preparation(gather([{**rows(1).iloc[0], "nmi": np.nan}], adults=True), {}, tmp_path, "One")
+    write_preparation(
+        gather([{**rows(1).iloc[0], "nmi": np.nan}], adults=True), {}, tmp_path, "One"
+    )
     assert "NMI" not in (tmp_path / "index.html").read_text()
 
 
-# ------------------------------------------------------------------------------------------------ the picture
+# -------------------------------------------------------------------------------------- the picture
 
 
 def centres(picture: np.ndarray, colour: str) -> np.ndarray:
@@ -296,7 +336,10 @@ def test_the_ventricle_of_the_left_is_on_the_right_of_the_picture(tmp_path, draw
     middle, (first, last) = int(bright[:, 0].mean()), (bright[:, 1].min(), bright[:, 1].max())
     centre, quarter = (first + last) // 2, (last - first) // 3
     rows = picture[middle - 2 : middle + 3]
-    sides = [rows[:, centre - quarter : centre].mean(), rows[:, centre + 1 : centre + 1 + quarter].mean()]
+    sides = [
+        rows[:, centre - quarter : centre].mean(),
+        rows[:, centre + 1 : centre + 1 + quarter].mean(),
+    ]
     start, end, *_ = axes.images[0].get_extent()
     on_the_page = [axes.transData.transform((x, 0))[0] for x in (start, end)]
     at_the_left, at_the_right = sides if on_the_page[0] < on_the_page[1] else sides[::-1]
@@ -323,7 +366,10 @@ def test_labels_are_laid_where_they_belong(tmp_path):
 def test_both_sides_of_a_structure_share_a_colour(tmp_path):
     points = GRID.points_mm()
     left = points[..., 0] < GRID.centre_mm[0]
-    io.write_labels(tmp_path / "labels.nii.gz", Labels(np.where(phantom() > 0.8, np.where(left, 17, 53), 0), GRID))
+    io.write_labels(
+        tmp_path / "labels.nii.gz",
+        Labels(np.where(phantom() > 0.8, np.where(left, 17, 53), 0), GRID),
+    )
     (tmp_path / "table.tsv").write_text(
         "id\tname\tabbreviation\themisphere\tgroup\n"
         "17\tLeft-Hippocampus\tHC\tleft\tx\n53\tRight-Hippocampus\tHC\tright\tx\n"
@@ -347,7 +393,7 @@ def test_a_picture_is_repeated_to_the_byte(tmp_path):
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
-# ------------------------------------------------------------------------------------------------ what is drawn
+# ------------------------------------------------------------------------------------ what is drawn
 
 
 PLANES = {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
@@ -370,7 +416,9 @@ def drawn(monkeypatch) -> list[Figure]:
 def rows_of(figure: Figure) -> dict[str, list]:
     """Heading to its three pictures, from the left; the rows from above."""
     corners = {axes: axes.get_position() for axes in figure.axes}
-    heads = sorted((axes for axes in figure.axes if axes.get_ylabel()), key=lambda axes: -corners[axes].y0)
+    heads = sorted(
+        (axes for axes in figure.axes if axes.get_ylabel()), key=lambda axes: -corners[axes].y0
+    )
     return {
         head.get_ylabel(): sorted(
             (axes for axes in figure.axes if np.isclose(corners[axes].y0, corners[head].y0)),
@@ -398,7 +446,9 @@ def slice_of(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
 
 @pytest.mark.parametrize("modality", ["T1w", "T2w"])
 def test_each_row_of_the_picture_shows_its_own_step(tmp_path, drawn, modality):
-    """The scan, the prepared image under the template of its own contrast, the labels in their colours."""
+    """The scan, the prepared image under the template of its own contrast, the labels in their
+    colours.
+    """
     rng = np.random.default_rng(0)
     mask = phantom() > 0
     prepared_data = np.where(mask, 0.2 + 0.8 * rng.random(GRID.shape), 0)
@@ -423,13 +473,22 @@ def test_each_row_of_the_picture_shows_its_own_step(tmp_path, drawn, modality):
         index = half_way(mask, normal)
         for heading in ("Prepared, template's edges", "Labels"):
             shown = rows[heading][number].images[0].get_array()
-            np.testing.assert_allclose(shown, slice_of(shaded(prepared_data), plane, index), atol=1e-5)
-        assert_edges_are_those_of(references[modality], rows["Prepared, template's edges"][number], number, index)
+            np.testing.assert_allclose(
+                shown, slice_of(shaded(prepared_data), plane, index), atol=1e-5
+            )
+        assert_edges_are_those_of(
+            references[modality], rows["Prepared, template's edges"][number], number, index
+        )
         where = np.argwhere(mask) @ GRID.affine[:3, :3].T + GRID.affine[:3, 3]
-        along = (TO_SCAN(where) @ np.linalg.inv(scan.affine)[:3, :3].T + np.linalg.inv(scan.affine)[:3, 3])[:, normal]
+        along = (
+            TO_SCAN(where) @ np.linalg.inv(scan.affine)[:3, :3].T
+            + np.linalg.inv(scan.affine)[:3, 3]
+        )[:, normal]
         there = round((along.min() + along.max()) / 2)
         found = rows["Scan, its mask"][number].images[0].get_array()
-        np.testing.assert_allclose(found, slice_of(shaded(scan.get_fdata()), plane, there), atol=1e-4)
+        np.testing.assert_allclose(
+            found, slice_of(shaded(scan.get_fdata()), plane, there), atol=1e-4
+        )
         colours = rows["Labels"][number].images[1].get_array()
         labels = slice_of(drawn_labels, plane, index)
         assert_one_colour_each(colours, labels, [[0], [17, 53], [16]])
@@ -437,14 +496,18 @@ def test_each_row_of_the_picture_shows_its_own_step(tmp_path, drawn, modality):
 
 def assert_edges_are_those_of(template: Image, cell, column: int, index: int) -> None:
     there = Figure().subplots()
-    edges.draw_edges(there, PICTURED[column], index, template.data, template.data > 0, template.grid)
+    edges.draw_edges(
+        there, PICTURED[column], index, template.data, template.data > 0, template.grid
+    )
     (expected,), (found,) = there.collections, cell.collections
     assert len(expected.get_segments()) == len(found.get_segments()) > 0
     for one, other in zip(expected.get_segments(), found.get_segments(), strict=True):
         np.testing.assert_allclose(one, other)
 
 
-def assert_one_colour_each(colours: np.ndarray, labels: np.ndarray, groups: list[list[int]]) -> None:
+def assert_one_colour_each(
+    colours: np.ndarray, labels: np.ndarray, groups: list[list[int]]
+) -> None:
     """Each group of ids has one colour, no two groups the same, and background none."""
     found = [np.unique(colours[np.isin(labels, ids)], axis=0) for ids in groups]
     assert [len(colour) for colour in found] == [1] * len(groups)

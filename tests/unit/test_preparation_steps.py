@@ -1,4 +1,6 @@
-"""The steps of preparation as units: what each writes, what the next one reads, and where labels and landmarks end."""
+"""The steps of preparation as units: what each writes, what the next one reads, and where labels
+and landmarks end.
+"""
 
 import dataclasses
 from types import SimpleNamespace
@@ -43,9 +45,13 @@ def intensity(points_mm: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def scan(tmp_path):
-    """A head on a grid with swapped axes: a brain of 44 mm in something bright, two labels and a landmark."""
+    """A head on a grid with swapped axes: a brain of 44 mm in something bright, two labels and a
+    landmark.
+    """
     folder, points = tmp_path / "study/sub-01/anat", GRID.points_mm()
-    io.write_image(folder / "sub-01_T1w.nii.gz", Image(intensity(points) + 300 * ~inside(points, 44), GRID))
+    io.write_image(
+        folder / "sub-01_T1w.nii.gz", Image(intensity(points) + 300 * ~inside(points, 44), GRID)
+    )
     labels = np.where(inside(points, 16), 17, np.where(inside(points, 30), 53, 0))
     io.write_labels(folder / "sub-01_dseg.nii.gz", Labels(labels, GRID))
     (folder / "sub-01_landmarks.tsv").write_text("name\tx\ty\tz\ncentre\t3\t-2\t1\n")
@@ -57,7 +63,11 @@ def before(scan, tmp_path, monkeypatch) -> Before:
     """The brain found and the scan placed, as units."""
     monkeypatch.setattr(strip_module, "find_tool", lambda step, choice: tool_doing(brain_of))
     strip(scan, "mindgrab", Before(), tmp_path / "brain")
-    write_placement(tmp_path / "placed", Placement(TO_SCAN, TEMPLATE), {"step": "placement", "choice": "icbm152"})
+    write_placement(
+        tmp_path / "placed",
+        Placement(TO_SCAN, TEMPLATE),
+        {"step": "placement", "choice": "icbm152"},
+    )
     return Before(brain=tmp_path / "brain", placed=tmp_path / "placed")
 
 
@@ -93,7 +103,9 @@ def test_a_whole_head_does_not_pass_as_a_brain(scan, tmp_path):
         prepare_scan(scan, Before(), tmp_path / "prepared")
 
 
-def test_a_placed_scan_shows_in_the_template_s_space_what_lies_there_in_its_own(scan, before, tmp_path):
+def test_a_placed_scan_shows_in_the_template_s_space_what_lies_there_in_its_own(
+    scan, before, tmp_path
+):
     prepare_scan(scan, before, tmp_path / "prepared")
     image = io.read_image(tmp_path / "prepared/image.nii.gz")
     mask = io.read_labels(tmp_path / "prepared/mask.nii.gz").data > 0
@@ -102,7 +114,9 @@ def test_a_placed_scan_shows_in_the_template_s_space_what_lies_there_in_its_own(
     assert (mask == inside(reached, 44)).mean() > 0.995
     core = ndimage.binary_erosion(mask, iterations=2)
     slope, offset = np.polyfit(intensity(reached)[core], image.data[core], 1)
-    np.testing.assert_allclose(image.data[core], slope * intensity(reached)[core] + offset, atol=0.02)
+    np.testing.assert_allclose(
+        image.data[core], slope * intensity(reached)[core] + offset, atol=0.02
+    )
     assert (image.data[~mask] == 0).all()
 
 
@@ -154,7 +168,11 @@ def test_freesurfer_normalises_t1w_only(scan, tmp_path, monkeypatch, modality, c
         program = SimpleNamespace(identities=lambda: {tool.step: "freesurfer"})
         return dataclasses.replace(tool, function=function, program=program)
 
-    monkeypatch.setattr(correct_module, "correcting_tools", lambda *choices: map(recorded, correcting_tools(*choices)))
+    monkeypatch.setattr(
+        correct_module,
+        "correcting_tools",
+        lambda *choices: map(recorded, correcting_tools(*choices)),
+    )
     object.__setattr__(scan, "modality", modality)
     correct(scan, "freesurfer", "freesurfer", Before(), tmp_path / "corrected")
     assert asked == calls
@@ -162,7 +180,7 @@ def test_freesurfer_normalises_t1w_only(scan, tmp_path, monkeypatch, modality, c
     assert receipt["programs"] == dict.fromkeys(calls, "freesurfer")  # no program that was not run
 
 
-# ------------------------------------------------------------------------------------------------ recipes
+# ------------------------------------------------------------------------------------------ recipes
 
 
 @pytest.mark.parametrize("tool", all_tools(), ids=lambda tool: f"{tool.step}: {tool.name}")
@@ -176,9 +194,18 @@ def test_every_tool_can_be_chosen_and_says_what_it_is(tool):
 
 
 def test_a_recipe_says_which_steps_there_are(scan):
-    plain, full = Recipe(), Recipe(bias="n4", brain="mindgrab", template="icbm152", labels="meshnet")
+    plain, full = (
+        Recipe(),
+        Recipe(bias="n4", brain="mindgrab", template="icbm152", labels="meshnet"),
+    )
     assert not plain.is_work
-    assert (full.finds_brain, full.corrects, full.corrects_heads, full.places, full.segments) == (1, 1, 0, 1, 1)
+    assert (full.finds_brain, full.corrects, full.corrects_heads, full.places, full.segments) == (
+        1,
+        1,
+        0,
+        1,
+        1,
+    )
     assert Recipe(bias="freesurfer").corrects_heads
     assert not full.leans_on_t1w(scan)
     object.__setattr__(scan, "modality", "T2w")
@@ -191,9 +218,14 @@ def test_a_recipe_names_the_tools_of_each_unit(scan):
     units = ("strip", "correct", "place", "prepare", "segment")
 
     def named(recipe):
-        return {unit: [f"{tool.step} {tool.name}" for tool in recipe.tools_of(unit, scan)] for unit in units}
+        return {
+            unit: [f"{tool.step} {tool.name}" for tool in recipe.tools_of(unit, scan)]
+            for unit in units
+        }
 
-    assert named(Recipe()) == {unit: ["intensity robust"] if unit == "prepare" else [] for unit in units}
+    assert named(Recipe()) == {
+        unit: ["intensity robust"] if unit == "prepare" else [] for unit in units
+    }
     paper = Recipe("freesurfer", "synthstrip", "freesurfer", "icbm152", labels="synthseg")
     assert named(paper) == {
         "strip": ["brain synthstrip"],

@@ -66,7 +66,8 @@ def refused(call):
 
 repository, heads = map(Path, sys.argv[1:])
 grid = Grid((24, 24, 24), np.diag([4.0, 4, 4, 1]) - np.array([[0, 0, 0, 46]] * 3 + [[0] * 4]))
-io.write_image(heads / "sub-01/anat/sub-01_T1w.nii.gz", Image(np.random.default_rng(0).uniform(1, 2, grid.shape), grid))
+image = Image(np.random.default_rng(0).uniform(1, 2, grid.shape), grid)
+io.write_image(heads / "sub-01/anat/sub-01_T1w.nii.gz", image)
 scan = list_scans("heads", heads)[0]
 dataset = load_dataset("halves", repository)
 (tool,) = dataset.recipe.tools_of("strip", scan)
@@ -92,10 +93,14 @@ print(json.dumps({
 def extended(tmp_path_factory) -> Path:
     """A copy of the package with one more file in it, beside what a study is read from."""
     folder = tmp_path_factory.mktemp("extended")
-    shutil.copytree(PACKAGE, folder / "src" / "diffeode", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        PACKAGE, folder / "src" / "diffeode", ignore=shutil.ignore_patterns("__pycache__")
+    )
     shutil.copytree(REPOSITORY / "config", folder / "config")
     shutil.copytree(REPOSITORY / "workflow" / "schemas", folder / "workflow" / "schemas")
-    (folder / "src/diffeode/prepare/steps/left_half.py").write_text(NEW_TOOL.lstrip(), encoding="utf-8")
+    (folder / "src/diffeode/prepare/steps/left_half.py").write_text(
+        NEW_TOOL.lstrip(), encoding="utf-8"
+    )
     for name, choice in (("halves", "left-half"), ("misspelt", "left-halve")):
         recipe = f"kind: bids\nroot: heads\nprepare: {{brain: {choice}}}\n"
         (folder / f"config/datasets/{name}.yaml").write_text(recipe, encoding="utf-8")
@@ -129,7 +134,9 @@ def test_the_step_runs_the_new_tool(found):
 
 
 def test_its_program_is_looked_for_before_any_work(found):
-    assert found["missing"].startswith("brain: left-half cannot run here: the program halver of Halver is neither")
+    assert found["missing"].startswith(
+        "brain: left-half cannot run here: the program halver of Halver is neither"
+    )
 
 
 def test_the_methods_section_and_the_table_of_the_docs_speak_of_it(found):
@@ -152,8 +159,14 @@ def test_its_code_is_part_of_what_it_makes(found, extended, tmp_path):
     ("text", "message"),
     [
         ("'''No record.'''\n", "must define TOOL, the record of a tool"),
-        ((PACKAGE / "prepare/steps/nonzero.py").read_text(), "is a second tool 'nonzero' for the step brain"),
-        ("from diffeode.prepare.steps.robust import TOOL\n", "must define TOOL, the record of a tool"),
+        (
+            (PACKAGE / "prepare/steps/nonzero.py").read_text(),
+            "is a second tool 'nonzero' for the step brain",
+        ),
+        (
+            "from diffeode.prepare.steps.robust import TOOL\n",
+            "must define TOOL, the record of a tool",
+        ),
     ],
 )
 def test_a_file_that_holds_no_tool_of_its_own_is_refused(text, message, tmp_path, monkeypatch):

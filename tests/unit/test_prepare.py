@@ -54,7 +54,7 @@ def scan(tmp_path) -> Scan:
     return list_scans("study", tmp_path / "study")[0]
 
 
-# ------------------------------------------------------------------------------------------------ steps
+# -------------------------------------------------------------------------------------------- steps
 
 
 def test_intensities_reach_from_0_to_1_inside_and_are_0_outside():
@@ -72,7 +72,9 @@ def test_intensities_reach_from_0_to_1_inside_and_are_0_outside():
 def test_intensities_do_not_depend_on_the_scanner_s_scale_or_on_one_spike():
     image, mask = brain_image(), ball()
     expected = robust(image, mask, "it").data
-    np.testing.assert_allclose(robust(Image(image.data * 7, GRID), mask, "it").data, expected, atol=1e-5)
+    np.testing.assert_allclose(
+        robust(Image(image.data * 7, GRID), mask, "it").data, expected, atol=1e-5
+    )
     spiked = image.data.copy()
     spiked[10, 11, 12] = 1e6
     assert np.abs(robust(Image(spiked, GRID), mask, "it").data - expected)[mask].mean() < 0.02
@@ -88,7 +90,9 @@ def test_negatives_are_no_brain_but_dark_voxels_inside_are():
 
 def test_empty_brain_mask():
     data = np.zeros_like(brain_image().data)
-    with pytest.raises(InputError, match=r"brain mask of scan.nii is empty .*check the skull stripping"):
+    with pytest.raises(
+        InputError, match=r"brain mask of scan.nii is empty .*check the skull stripping"
+    ):
         prepare_image(Image(data, GRID), "scan.nii")
 
 
@@ -98,7 +102,11 @@ def test_constant_brain():
 
 
 def test_n4_takes_a_known_bias_away():
-    tissue = np.where(ndimage.gaussian_filter(np.random.default_rng(0).normal(size=GRID.shape), 1) > 0, 400.0, 600.0)
+    tissue = np.where(
+        ndimage.gaussian_filter(np.random.default_rng(0).normal(size=GRID.shape), 1) > 0,
+        400.0,
+        600.0,
+    )
     slope = np.exp(0.4 * (GRID.voxels()[..., 0] / 10 - 1))
     biased = Image(np.where(ball(9), tissue * slope, 0), GRID)
     corrected = n4(biased, ball(9), "T1w", Resources()).data
@@ -119,7 +127,9 @@ def test_coarser_grid_covers_the_same_box_and_does_not_darken_the_rim():
     np.testing.assert_allclose(coarse.grid.centre_mm, GRID.centre_mm, atol=1e-9)
     np.testing.assert_allclose(coarse.data[mask], 5, rtol=1e-4)
     assert (coarse.data[~mask] == 0).all()
-    assert mask.sum() * coarse.grid.voxel_volume == pytest.approx(ball().sum() * GRID.voxel_volume, rel=0.1)
+    assert mask.sum() * coarse.grid.voxel_volume == pytest.approx(
+        ball().sum() * GRID.voxel_volume, rel=0.1
+    )
 
 
 def test_coarser_grid_does_not_alias():
@@ -130,7 +140,9 @@ def test_coarser_grid_does_not_alias():
 
 def test_same_spacing_changes_nothing():
     image = brain_image()
-    np.testing.assert_allclose(antialiased(image.data, GRID, GRID.resample(4.5)), image.data, rtol=1e-5)
+    np.testing.assert_allclose(
+        antialiased(image.data, GRID, GRID.resample(4.5)), image.data, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,7 +160,7 @@ def test_unknown_steps(settings, message):
         Recipe(**settings)
 
 
-# ------------------------------------------------------------------------------------------------ one scan
+# ----------------------------------------------------------------------------------------- one scan
 
 
 def test_prepared_unit(scan, tmp_path):
@@ -156,7 +168,12 @@ def test_prepared_unit(scan, tmp_path):
     prepare_scan(scan, Before(), folder, spacing_mm=9.0, seed=3)
     assert damage(folder / "receipt.json", Checksums(thorough=True)) is None
     receipt = read_receipt(folder / "receipt.json")
-    assert set(receipt["outputs"]) == {"image.nii.gz", "mask.nii.gz", "labels.nii.gz", "landmarks.tsv"}
+    assert set(receipt["outputs"]) == {
+        "image.nii.gz",
+        "mask.nii.gz",
+        "labels.nii.gz",
+        "landmarks.tsv",
+    }
     assert receipt["scan"] == "sub-01_T1w"
     assert receipt["recipe"]["spacing_mm"] == 9.0
     assert str(tmp_path) not in (folder / "receipt.json").read_text()
@@ -179,11 +196,26 @@ def replaced(scan: Scan, name: str, data: np.ndarray, affine: np.ndarray = GRID.
     ("name", "data", "affine", "message"),
     [
         ("labels", ball() * 1.5, GRID.affine, r"sub-01_dseg.nii.gz is not a label map"),
-        ("labels", ball()[1:].astype(np.uint8), GRID.affine, r"dseg.nii.gz does not lie on the grid of its scan .*T1w"),
-        ("labels", ball().astype(np.uint8), np.eye(4), r"dseg.nii.gz does not lie on the grid of its scan .*T1w"),
+        (
+            "labels",
+            ball()[1:].astype(np.uint8),
+            GRID.affine,
+            r"dseg.nii.gz does not lie on the grid of its scan .*T1w",
+        ),
+        (
+            "labels",
+            ball().astype(np.uint8),
+            np.eye(4),
+            r"dseg.nii.gz does not lie on the grid of its scan .*T1w",
+        ),
         ("labels", np.zeros(GRID.shape, np.uint8), GRID.affine, r"sub-01_dseg.nii.gz is empty"),
         ("image", np.full(GRID.shape, 3.0), GRID.affine, r"T1w.nii.gz is constant"),
-        ("image", np.where(ball(), np.nan, 0), GRID.affine, r"T1w.nii.gz has \d+ voxels that are NaN"),
+        (
+            "image",
+            np.where(ball(), np.nan, 0),
+            GRID.affine,
+            r"T1w.nii.gz has \d+ voxels that are NaN",
+        ),
         ("image", np.zeros((*GRID.shape, 2)), GRID.affine, r"T1w.nii.gz is 4-D"),
         ("image", -ball().astype(float), GRID.affine, r"T1w.nii.gz is negative in 100 %"),
     ],
@@ -268,7 +300,7 @@ def test_newborn_at_half_resolution(data_root):
     assert mask.sum() * image.grid.voxel_volume == pytest.approx(volume, rel=0.02)
 
 
-# ------------------------------------------------------------------------------------------------ a pair
+# ------------------------------------------------------------------------------------------- a pair
 
 
 def elsewhere(image: Image, shift_mm: float) -> Image:
@@ -284,7 +316,9 @@ def test_pair_on_one_grid_is_taken_as_it_is():
 
 def test_pair_on_two_grids_is_refused_or_resampled():
     fixed, moving = brain_image(1), elsewhere(brain_image(2), 9.0)
-    with pytest.raises(InputError, match=r"different grids .*set grids: resample, or alignment: affine"):
+    with pytest.raises(
+        InputError, match=r"different grids .*set grids: resample, or alignment: affine"
+    ):
         align_pair(fixed, moving, "none", "refuse", 1, 0)
     aligned, to_scan = align_pair(fixed, moving, "none", "resample", 1, 0)
     assert aligned.grid.matches(fixed.grid)
@@ -315,13 +349,23 @@ def prepared(folder: Path, image: Image, name: str) -> Path:
 def test_affinely_aligned_pair_is_written_and_read(tmp_path):
     fixed = prepared(tmp_path, brain_image(1), "a")
     moving = prepared(tmp_path, elsewhere(brain_image(1), 12.0), "b")
-    write_aligned_pair(fixed, moving, tmp_path / "pair", "affine", "resample", 1, 7, {"pair": "a__b"})
+    write_aligned_pair(
+        fixed, moving, tmp_path / "pair", "affine", "resample", 1, 7, {"pair": "a__b"}
+    )
     receipt = read_receipt(tmp_path / "pair/receipt.json")
-    assert (receipt["pair"], receipt["fixed"], receipt["moving"]) == ("a__b", "sub-a_T1w", "sub-b_T1w")
+    assert (receipt["pair"], receipt["fixed"], receipt["moving"]) == (
+        "a__b",
+        "sub-a_T1w",
+        "sub-b_T1w",
+    )
     task = read_task(tmp_path / "pair", moving)
     assert task.moving.grid.matches(task.fixed.grid)
-    np.testing.assert_array_equal(task.moving_scan.data, io.read_image(moving / "image.nii.gz").data)
-    np.testing.assert_allclose(task.moving_to_scan(GRID.centre_mm), GRID.centre_mm + np.array([12, 0, 0]), atol=0.3)
+    np.testing.assert_array_equal(
+        task.moving_scan.data, io.read_image(moving / "image.nii.gz").data
+    )
+    np.testing.assert_allclose(
+        task.moving_to_scan(GRID.centre_mm), GRID.centre_mm + np.array([12, 0, 0]), atol=0.3
+    )
     assert np.abs(task.fixed.data - task.moving.data).mean() < 0.01
     assert set(receipt["outputs"]) == {"fixed.nii.gz", "moving.nii.gz", "moving_to_scan.txt"}
 
@@ -342,7 +386,9 @@ def whole_pair(tmp_path_factory) -> Path:
     + [("b", "image.nii.gz"), ("b", "mask.nii.gz")],
 )
 def test_a_registration_starts_from_whole_files_only(whole_pair, tmp_path, unit, name):
-    """A changed byte of the pair or of the moving scan stops it, though the file can still be read."""
+    """A changed byte of the pair or of the moving scan stops it, though the file can still
+    be read.
+    """
     shutil.copytree(whole_pair, tmp_path, dirs_exist_ok=True)
     if not (tmp_path / unit / name).is_file():
         pytest.fail(f"the unit {unit} has no {name}")
@@ -361,7 +407,9 @@ def test_a_changed_scan_stops_its_pair(whole_pair, tmp_path, unit):
     content[-20] ^= 1
     (tmp_path / unit / "image.nii.gz").write_bytes(content)
     with pytest.raises(DamagedFileError, match=rf"{unit}/image.nii.gz has changed"):
-        write_aligned_pair(tmp_path / "a", tmp_path / "b", tmp_path / "new", "none", "resample", 1, 0)
+        write_aligned_pair(
+            tmp_path / "a", tmp_path / "b", tmp_path / "new", "none", "resample", 1, 0
+        )
     assert not (tmp_path / "new").exists()
 
 

@@ -71,11 +71,17 @@ def test_a_line_says_how_many_jobs_are_done_and_which(clock):
     lines.estimate.planned({"draw": 3, "total": 3})
     said = []
     for job in (1, 2, 3):
-        lines.filter(record(LogEvent.JOB_INFO, jobid=job, rule_name="draw", rule_msg=f"drawing {job}"))
+        lines.filter(
+            record(LogEvent.JOB_INFO, jobid=job, rule_name="draw", rule_msg=f"drawing {job}")
+        )
         clock[0] += 10
         lines.filter(record(LogEvent.JOB_FINISHED, job_id=job))
         said.append(lines.progress({"done": job, "total": 3}))
-    assert said == ["[1/3, about 20 s left] drawing 1", "[2/3, about 10 s left] drawing 2", "[3/3] drawing 3"]
+    assert said == [
+        "[1/3, about 20 s left] drawing 1",
+        "[2/3, about 10 s left] drawing 2",
+        "[3/3] drawing 3",
+    ]
 
 
 def record(event, **about):

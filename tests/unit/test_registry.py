@@ -18,7 +18,9 @@ BASELINES = ("affine", "ants-syn", "convexadam", "identity")
 def test_every_file_is_a_method_named_after_it():
     (folder,) = map(Path, methods.__path__)
     folders = {path.parent for path in folder.glob("*/__init__.py")}
-    files = {path.stem.replace("_", "-") for path in {*folder.glob("*.py"), *folders}} - {"--init--"}
+    files = {path.stem.replace("_", "-") for path in {*folder.glob("*.py"), *folders}} - {
+        "--init--"
+    }
     assert set(registry.method_names()) == files
     assert set(BASELINES) <= files
 
@@ -39,12 +41,18 @@ def test_titles_of_named_runs_tell_them_apart():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: registry.method_class("ants-sin"), "There is no method 'ants-sin'; did you mean 'ants-syn'"),
+        (
+            lambda: registry.method_class("ants-sin"),
+            "There is no method 'ants-sin'; did you mean 'ants-syn'",
+        ),
         (lambda: registry.make_method("convexadam", {"grid_spacing": 4}), "did you mean 'grid_sp"),
         (lambda: registry.make_method("convexadam", {"grid_sp": "six"}), "no whole number"),
         (lambda: registry.make_method("convexadam", {"grid_sp": True}), "no whole number"),
         (lambda: registry.make_method("ants-syn", {"iterations": 100}), "no list"),
-        (lambda: runs.load_run("convexadamm"), "There is no run 'convexadamm'; did you mean 'convexadam'"),
+        (
+            lambda: runs.load_run("convexadamm"),
+            "There is no run 'convexadamm'; did you mean 'convexadam'",
+        ),
     ],
 )
 def test_what_is_unknown_or_of_another_kind_is_one_sentence(call, message):
@@ -100,10 +108,14 @@ def test_a_parameter_is_what_its_annotation_says(name, value, wanted, way):
         ways[way]()
     told, shown = str(error.value).removesuffix(").").split(" (default: ")
     assert told == f"Parameter {name} of method neural-ode is {value!r}, which is no {wanted}"
-    assert yaml.safe_load(shown) == (list(default) if isinstance(default, tuple) else default)  # may be typed as it is
+    assert yaml.safe_load(shown) == (
+        list(default) if isinstance(default, tuple) else default
+    )  # may be typed as it is
 
 
-@pytest.mark.parametrize("parameters", [{"descent": {"learning_rate": "1e-3"}}, {"levels": {"factors": ["2e0", 1]}}])
+@pytest.mark.parametrize(
+    "parameters", [{"descent": {"learning_rate": "1e-3"}}, {"levels": {"factors": ["2e0", 1]}}]
+)
 def test_a_number_that_yaml_takes_for_a_word_is_told_how_to_be_written(parameters):
     with pytest.raises(InputError, match=r"write 1\.0e-3 or 0\.001 where 1e-3 is meant"):
         registry.make_method("neural-ode", parameters)
@@ -111,7 +123,9 @@ def test_a_number_that_yaml_takes_for_a_word_is_told_how_to_be_written(parameter
 
 def test_whole_numbers_are_numbers_and_lists_become_tuples():
     levels = {"factors": [2, 1.0], "iterations": [3, 2]}
-    made = registry.make_method("neural-ode", {"penalties": {"gradient": {"weight": 1}}, "levels": levels})
+    made = registry.make_method(
+        "neural-ode", {"penalties": {"gradient": {"weight": 1}}, "levels": levels}
+    )
     assert made.penalties == (Gradient(1),)
     assert made.levels == Levels((2, 1.0), (3, 2))
 
@@ -124,11 +138,23 @@ def test_whole_numbers_are_numbers_and_lists_become_tuples():
         ("method: identiti\n", "did you mean 'identity'"),
         ("method: ants-syn\nparameters: {bin: 3}\n", "did you mean 'bins'"),
         ("method: [\n", "not valid YAML"),
-        ("method: identity\ntime_limit_minutes: -5\n", "time_limit_minutes: -5; give a number of minutes above 0"),
+        (
+            "method: identity\ntime_limit_minutes: -5\n",
+            "time_limit_minutes: -5; give a number of minutes above 0",
+        ),
         ("method: identity\ntime_limit_minutes: yes\n", "time_limit_minutes: True"),
-        ("method: identity\ntime_limit_minutes: .nan\n", "time_limit_minutes: nan; give a number of minutes above 0"),
-        ("method: identity\ntime_limit_minutes: .inf\n", "time_limit_minutes: inf; give a number of minutes above 0"),
-        ("method: identity\ntime_limit_minutes: 1.0e+300\n", r"time_limit_minutes: 1e\+300; .* up to 35,000"),
+        (
+            "method: identity\ntime_limit_minutes: .nan\n",
+            "time_limit_minutes: nan; give a number of minutes above 0",
+        ),
+        (
+            "method: identity\ntime_limit_minutes: .inf\n",
+            "time_limit_minutes: inf; give a number of minutes above 0",
+        ),
+        (
+            "method: identity\ntime_limit_minutes: 1.0e+300\n",
+            r"time_limit_minutes: 1e\+300; .* up to 35,000",
+        ),
         ("method: identity\nparameters: [1, 2]\n", r"parameters: \[1, 2\]; give names and values"),
         ("method: identity\nparameters: abc\n", "parameters: 'abc'; give names and values"),
         ("method: identity\nparameters: {1: 2}\n", r"parameters: \{1: 2\}; give names and values"),
@@ -148,12 +174,16 @@ def test_a_run_file_is_checked(tmp_path, monkeypatch, text, message):
 def test_a_run_file_of_another_encoding_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "mine.yaml").write_bytes("method: identity\ntitle: Verzögert\n".encode("latin-1"))
     monkeypatch.setattr(runs, "runs_folder", lambda: tmp_path)
-    with pytest.raises(InputError, match=r"mine\.yaml is not text in UTF-8 \(byte 28\); save it as such\.$"):
+    with pytest.raises(
+        InputError, match=r"mine\.yaml is not text in UTF-8 \(byte 28\); save it as such\.$"
+    ):
         runs.load_run("mine")
 
 
 def test_a_run_file_names_and_tunes_a_method(tmp_path, monkeypatch):
-    (tmp_path / "mine.yaml").write_text("method: ants-syn\ntitle: SyN, coarse\nparameters: {iterations: [20, 10]}\n")
+    (tmp_path / "mine.yaml").write_text(
+        "method: ants-syn\ntitle: SyN, coarse\nparameters: {iterations: [20, 10]}\n"
+    )
     monkeypatch.setattr(runs, "runs_folder", lambda: tmp_path)
     run = runs.load_run("mine")
     assert runs.run_names() == ("mine",)
@@ -162,7 +192,9 @@ def test_a_run_file_names_and_tunes_a_method(tmp_path, monkeypatch):
 
 
 def test_missing_needs_are_named(monkeypatch):
-    needs = base.Needs(packages=("no_such_package_here", "numpy"), executables=("no-such-program-here",))
+    needs = base.Needs(
+        packages=("no_such_package_here", "numpy"), executables=("no-such-program-here",)
+    )
     monkeypatch.setattr(registry.method_class("identity"), "needs", needs)
     assert registry.missing_needs("identity") == [
         "the Python package no_such_package_here is not installed",
@@ -211,7 +243,9 @@ def test_packages_of_another_environment_are_not_looked_for_in_this_one(unreacha
 
 
 def test_looking_at_every_run_imports_no_heavy_package():
-    """What third parties bring stays inside the methods, so that looking is quick and works without them."""
+    """What third parties bring stays inside the methods, so that looking is quick and works without
+    them.
+    """
     code = (
         "import sys; from diffeode.registration.runs import load_run, run_names;"
         "[load_run(name).build() for name in run_names()];"

@@ -21,10 +21,18 @@ from diffeode.datasets.selection import (
 )
 from diffeode.errors import InputError
 
-GROUPS = ("healthy", "suspected dementia", "mild cognitive impairment", "dementia", "severe dementia")
+GROUPS = (
+    "healthy",
+    "suspected dementia",
+    "mild cognitive impairment",
+    "dementia",
+    "severe dementia",
+)
 
 
-def scan(subject: str, modality: str = "T1w", session: str | None = None, group: str | None = None) -> Scan:
+def scan(
+    subject: str, modality: str = "T1w", session: str | None = None, group: str | None = None
+) -> Scan:
     return Scan("study", subject, session, modality, Path("image.nii.gz"), None, None, group)
 
 
@@ -33,9 +41,17 @@ def persons(count: int, modality: str = "T1w") -> list[Scan]:
     return [scan(f"{n:03d}", modality, group=GROUPS[n % 5]) for n in range(1, count + 1)]
 
 
-def chosen(scans, *, split=None, seed=0, side="fixed", kept=(), apart_from=(), modality="T1w", **selection):
+def chosen(
+    scans, *, split=None, seed=0, side="fixed", kept=(), apart_from=(), modality="T1w", **selection
+):
     return select(
-        scans, Selection(modality, **selection), split=split, seed=seed, side=side, kept=kept, apart_from=apart_from
+        scans,
+        Selection(modality, **selection),
+        split=split,
+        seed=seed,
+        side=side,
+        kept=kept,
+        apart_from=apart_from,
     )
 
 
@@ -43,7 +59,7 @@ def subjects(scans) -> set[str]:
     return {scan.subject for scan in scans}
 
 
-# ------------------------------------------------------------------------------------------------ drawing
+# ------------------------------------------------------------------------------------------ drawing
 
 
 def test_a_draw_is_of_persons_and_does_not_depend_on_their_order():
@@ -57,7 +73,9 @@ def test_a_draw_is_of_persons_and_does_not_depend_on_their_order():
 
 
 def test_a_draw_is_the_same_on_every_machine():
-    by_hash = sorted(subjects(persons(100)), key=lambda s: hashlib.sha256(f"2512 fixed {s}".encode()).digest())
+    by_hash = sorted(
+        subjects(persons(100)), key=lambda s: hashlib.sha256(f"2512 fixed {s}".encode()).digest()
+    )
     assert subjects(chosen(persons(100), draw=Draw(5), seed=2512)) == set(by_hash[:5])
 
 
@@ -83,7 +101,8 @@ def test_a_person_is_drawn_for_one_group_only():
 def test_an_empty_group_says_which_and_how_many_were_found():
     everybody = [*(s for s in persons(10) if s.group != "severe dementia"), scan("x")]
     sentence = (
-        "in group 'severe dementia' to draw 1.*found dementia 2, healthy 2, mild cognitive impairment 2, "
+        "in group 'severe dementia' to draw 1.*found dementia 2, healthy 2, mild cognitive "
+        "impairment 2, "
         "no group 1, suspected dementia 2;"
     )
     with pytest.raises(InputError, match=sentence):
@@ -96,7 +115,9 @@ def test_a_draw_from_nobody_who_has_a_group():
 
 
 def test_more_persons_than_there_are():
-    with pytest.raises(InputError, match="6 persons are to be drawn from dataset study, but 5 are left"):
+    with pytest.raises(
+        InputError, match="6 persons are to be drawn from dataset study, but 5 are left"
+    ):
         chosen(persons(5), draw=Draw(6))
 
 
@@ -118,7 +139,7 @@ def test_the_first_session_in_a_group():
     assert [s.session for s in chosen(visits, groups=("dementia",), sessions="first")] == ["d2"]
 
 
-# ------------------------------------------------------------------------------------------------ who is left out
+# ---------------------------------------------------------------------------------- who is left out
 
 
 def test_unknown_subject_group_and_modality_are_named():
@@ -143,8 +164,12 @@ def test_the_sides_of_a_disjoint_experiment_share_nobody():
 
 def test_exclusions_name_persons_visits_or_scans(tmp_path):
     table = tmp_path / "bad.tsv"
-    table.write_text("# made up\nscan\treason\nsub-001\tmoved\n002_ses-b\tcut off\nsub-003_ses-a_T2w\tghost\n")
-    everything = [scan(p, m, v) for p in ("001", "002", "003") for v in ("a", "b") for m in ("T1w", "T2w")]
+    table.write_text(
+        "# made up\nscan\treason\nsub-001\tmoved\n002_ses-b\tcut off\nsub-003_ses-a_T2w\tghost\n"
+    )
+    everything = [
+        scan(p, m, v) for p in ("001", "002", "003") for v in ("a", "b") for m in ("T1w", "T2w")
+    ]
     left = {s.id for s in without_excluded(everything, read_exclusions(table))}
     assert {s.id for s in everything} - left == {
         *("sub-001_ses-a_T1w", "sub-001_ses-a_T2w", "sub-001_ses-b_T1w", "sub-001_ses-b_T2w"),
@@ -173,13 +198,15 @@ def test_no_exclusions(tmp_path):
     assert without_excluded(persons(3), read_exclusions(tmp_path / "none.tsv")) == persons(3)
 
 
-# ------------------------------------------------------------------------------------------------ training and test
+# -------------------------------------------------------------------------------- training and test
 
 HALF = Split(0.5, seed=3, always_test=frozenset({"001", "002", "003", "004"}))
 
 
 def test_a_split_parts_persons_and_keeps_named_ones_to_test():
-    parts = {part: subjects(chosen(persons(400), split=HALF, part=part)) for part in ("train", "test")}
+    parts = {
+        part: subjects(chosen(persons(400), split=HALF, part=part)) for part in ("train", "test")
+    }
     assert not parts["train"] & parts["test"]
     assert parts["train"] | parts["test"] == subjects(persons(400))
     assert HALF.always_test <= parts["test"]
@@ -199,11 +226,13 @@ def test_a_part_of_a_dataset_without_a_split():
 
 def test_a_person_named_for_the_other_part():
     training = next(s.subject for s in persons(50) if HALF.part(s) == "train")
-    with pytest.raises(InputError, match=f"Subjects {training} of dataset study are named as test persons"):
+    with pytest.raises(
+        InputError, match=f"Subjects {training} of dataset study are named as test persons"
+    ):
         chosen(persons(50), split=HALF, part="test", subjects=(training, "001"))
 
 
-# ------------------------------------------------------------------------------------------------ who stays
+# ---------------------------------------------------------------------------------------- who stays
 
 names = st.sets(st.integers(0, 400), min_size=12, max_size=40)
 
@@ -213,7 +242,9 @@ def as_scans(numbers, modality):
 
 
 def planned(numbers, how, seed, kept=frozenset()):
-    """Pairs of four drawn fixed and five other drawn moving persons, as an experiment draws them."""
+    """Pairs of four drawn fixed and five other drawn moving persons, as an experiment
+    draws them.
+    """
     fixed = select(
         as_scans(numbers, "T2w"),
         Selection("T2w", draw=Draw(4)),
@@ -262,13 +293,16 @@ def test_a_draw_from_nothing_depends_on_who_is_there_alone(there, seed):
 
 def visits(persons, least=0):
     """Lists of a person's number, a day and the group of that day."""
-    return st.lists(st.tuples(persons, st.integers(1, 3), st.sampled_from(GROUPS[:3])), min_size=least)
+    return st.lists(
+        st.tuples(persons, st.integers(1, 3), st.sampled_from(GROUPS[:3])), min_size=least
+    )
 
 
 @settings(deadline=None, max_examples=50)
 @given(visits(st.integers(0, 30), 1), visits(st.integers(31, 60)), st.integers(0, 9))
 def test_drawing_again_by_group_draws_the_same(before, later, seed):
-    """Jobs on a cluster read a study again after its pairs were written down, and must find the same ones.
+    """Jobs on a cluster read a study again after its pairs were written down, and must find the
+    same ones.
 
     Persons who came in between stay out of the groups that had theirs.
     """

@@ -45,7 +45,9 @@ class MadeUp:
     def write(self, **modules: str) -> None:
         """Write modules; ``a__b`` is the module ``a.b``, whose package is made."""
         for name, text in modules.items():
-            file = self.folder / (f"{name}.py" if name == "__init__" else f"{name.replace('__', '/')}.py")
+            file = self.folder / (
+                f"{name}.py" if name == "__init__" else f"{name.replace('__', '/')}.py"
+            )
             file.parent.mkdir(parents=True, exist_ok=True)
             if file.parent != self.folder:
                 (file.parent / "__init__.py").touch()
@@ -87,11 +89,19 @@ def test_what_a_definition_uses_is_followed_from_name_to_name(package):
     assert reached("diffeode.sums:total") == TOTAL
     assert reached("diffeode.sums") == TOTAL | {"sums:unused"}
     assert reached("diffeode.numbers:ONE") == {"numbers:ONE"}
-    assert modules_reached("diffeode.sums:total") == {"diffeode", "diffeode.sums", "diffeode.numbers"}
+    assert modules_reached("diffeode.sums:total") == {
+        "diffeode",
+        "diffeode.sums",
+        "diffeode.numbers",
+    }
 
 
 def test_a_definition_may_be_named_by_itself():
-    assert code_hash(io.read_image) == code_hash("diffeode.files.io:read_image") != code_hash(io.write_image)
+    assert (
+        code_hash(io.read_image)
+        == code_hash("diffeode.files.io:read_image")
+        != code_hash(io.write_image)
+    )
     assert code_hash(Image) == code_hash("diffeode.geometry.image:Image")
 
 
@@ -132,12 +142,16 @@ WAYS_TO_IMPORT = {
     "the module": "from diffeode import numbers\ndef f(): return numbers.double(1)",
     "the module under another name": "import diffeode.numbers as n\ndef f(): return n.double(1)",
     "the package": "import diffeode.numbers\ndef f(): return diffeode.numbers.double(1)",
-    "inside the function": "def f():\n    from diffeode.numbers import double\n    return double(1)",
-    "the module inside the function": "def f():\n    from diffeode import numbers\n    return numbers.double(1)",
-    "the package inside the function": "def f():\n    import diffeode.numbers\n    return diffeode.numbers.double(1)",
+    "inside the "
+    "function": "def f():\n    from diffeode.numbers import double\n    return double(1)",
+    "the module inside the "
+    "function": "def f():\n    from diffeode import numbers\n    return numbers.double(1)",
+    "the package inside the "
+    "function": "def f():\n    import diffeode.numbers\n    return diffeode.numbers.double(1)",
     "inside a class": "class f:\n    from diffeode.numbers import double\n",
     "through another module": "from diffeode.sums import twice\ndef f(): return twice(1)",
-    "where that may fail": "try:\n    from diffeode.numbers import double\nexcept ImportError:\n    double = 1\n"
+    "where that may "
+    "fail": "try:\n    from diffeode.numbers import double\nexcept ImportError:\n    double = 1\n"
     "def f(): return double(1)",
 }
 
@@ -145,13 +159,19 @@ WAYS_TO_IMPORT = {
 @pytest.mark.parametrize("way", WAYS_TO_IMPORT)
 def test_a_name_counts_however_it_is_imported(package, way):
     package.write(user=f"{WAYS_TO_IMPORT[way]}\n")
-    assert reached("diffeode.user:f") - {"sums:twice"} == {"user:f", "numbers:double", "numbers:TWO"}
+    assert reached("diffeode.user:f") - {"sums:twice"} == {
+        "user:f",
+        "numbers:double",
+        "numbers:TWO",
+    }
 
 
 COUNT_WHOLE = {
     "a module that is handed on": "from diffeode import numbers\ndef f(): return dir(numbers)",
-    "an attribute that is computed": "from diffeode import numbers\ndef f(x): return getattr(numbers, x)",
-    "an attribute that nobody defines": "from diffeode import numbers\ndef f(x): return numbers.nothing",
+    "an attribute that is "
+    "computed": "from diffeode import numbers\ndef f(x): return getattr(numbers, x)",
+    "an attribute that nobody "
+    "defines": "from diffeode import numbers\ndef f(x): return numbers.nothing",
     "everything of a module": "from diffeode.numbers import *\ndef f(x): return double(x)",
     "a module by its written name": "from importlib import import_module\n"
     "def f(x): return getattr(import_module('diffeode.numbers'), x)",
@@ -161,7 +181,12 @@ COUNT_WHOLE = {
 @pytest.mark.parametrize("way", COUNT_WHOLE)
 def test_what_cannot_be_told_counts_whole(package, way):
     package.write(user=f"{COUNT_WHOLE[way]}\n")
-    assert reached("diffeode.user:f") >= {"numbers:ONE", "numbers:TWO", "numbers:THREE", "numbers:double"}
+    assert reached("diffeode.user:f") >= {
+        "numbers:ONE",
+        "numbers:TWO",
+        "numbers:THREE",
+        "numbers:double",
+    }
 
 
 def test_a_name_that_nobody_defines_makes_its_module_count_whole(package):
@@ -186,10 +211,15 @@ def test_a_class_counts_whole_with_its_bases(package):
             pass
         """
     )
-    assert reached("diffeode.user:Derived") == {"user:Derived", "user:Base", "numbers:double", "numbers:TWO"}
+    assert reached("diffeode.user:Derived") == {
+        "user:Derived",
+        "user:Base",
+        "numbers:double",
+        "numbers:TWO",
+    }
 
 
-# ------------------------------------------------------------------------------------------------ what changes a hash
+# ------------------------------------------------------------------------------ what changes a hash
 
 RUN_ON_IMPORT = (
     "print(ONE)",
@@ -217,13 +247,21 @@ def test_what_runs_on_import_counts_for_all_that_import_it(package, statement):
 
 def test_what_runs_on_import_of_a_package_or_of_what_that_imports_counts(package):
     package.write(room__inner="def f(): return 1\n")
-    for name, module in (("__init__", "diffeode"), ("room/__init__", "diffeode.room"), ("numbers", "diffeode.numbers")):
+    for name, module in (
+        ("__init__", "diffeode"),
+        ("room/__init__", "diffeode.room"),
+        ("numbers", "diffeode.numbers"),
+    ):
         before = code_hash("diffeode.room.inner:f")
-        package.append(name, "print(1)" if name == "numbers" else "print(1)\nimport diffeode.numbers")
+        package.append(
+            name, "print(1)" if name == "numbers" else "print(1)\nimport diffeode.numbers"
+        )
         assert code_hash("diffeode.room.inner:f") != before, module
 
 
-@pytest.mark.parametrize("line", ["import diffeode.room.inner", "from diffeode.room.inner import f"])
+@pytest.mark.parametrize(
+    "line", ["import diffeode.room.inner", "from diffeode.room.inner import f"]
+)
 def test_importing_a_module_runs_its_packages(package, line):
     package.write(room__inner="def f(): return 1\n", user=f"{line}\ndef g(): return 1\n")
     before = code_hash("diffeode.user:g")
@@ -237,7 +275,9 @@ def test_what_runs_on_import_uses_what_it_names(package):
 
 
 def test_a_module_that_is_only_loaded_counts_for_what_runs_in_it(package):
-    package.write(user="import importlib\ndef f():\n    importlib.import_module('diffeode.numbers')\n")
+    package.write(
+        user="import importlib\ndef f():\n    importlib.import_module('diffeode.numbers')\n"
+    )
     assert reached("diffeode.user:f") == {"user:f"}
     before = code_hash("diffeode.user:f")
     package.append("numbers", "print(1)")
@@ -254,7 +294,8 @@ CHANGES_NOTHING = {
     "words": "'''Words.'''",
     "the version": "__version__ = '9.9.9'",
     "what runs where this is the program": "if __name__ == '__main__':\n    print(1)",
-    "imports for type checkers": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ast",
+    "imports for type "
+    "checkers": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ast",
 }
 
 
@@ -279,7 +320,11 @@ ALIKE = {
 @pytest.mark.parametrize("change", ALIKE)
 def test_words_layout_and_annotations_do_not_count(package, change):
     old, new = ALIKE[change]
-    package.write(numbers=dedent(PACKAGE["numbers"]).replace("    return x * TWO", "    y = x * TWO\n    return y"))
+    package.write(
+        numbers=dedent(PACKAGE["numbers"]).replace(
+            "    return x * TWO", "    y = x * TWO\n    return y"
+        )
+    )
     before = {True: code_hash("diffeode.sums:total")}
     package.write(numbers=PACKAGE["numbers"])
     before[False] = code_hash("diffeode.sums:total")
@@ -288,7 +333,10 @@ def test_words_layout_and_annotations_do_not_count(package, change):
     assert code_hash("diffeode.sums:total") == before["y: int" in new]
 
 
-KNOB = "from diffeode.knobs import between, knob\nclass f:\n    x: int = knob(1, between(0, 9), 'Number of steps')\n"
+KNOB = (
+    "from diffeode.knobs import between, knob\nclass f:\n    x: int = knob(1, between(0, 9), "
+    "'Number of steps')\n"
+)
 
 
 OF_A_KNOB = [("steps'", "bins', 'mm'", False), ("9", "8", True), ("(1", "(2", True)]
@@ -352,14 +400,19 @@ def test_modules_that_cannot_change_numbers_do_not_count(package):
 
 
 def test_what_is_left_out_on_purpose_does_not_count(package):
-    package.write(room__inner="def g(): return 1\n", user="from diffeode.room.inner import g\ndef f(): return g()\n")
+    package.write(
+        room__inner="def g(): return 1\n",
+        user="from diffeode.room.inner import g\ndef f(): return g()\n",
+    )
     assert reached("diffeode.user:f") == {"user:f", "room.inner:g"}
     assert reached("diffeode.user:f", apart_from=("diffeode.room",)) == {"user:f"}
 
 
 def test_a_script_counts_with_what_it_imports_or_by_itself(package, tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("from _beside import f\nwith f():\n    from diffeode.numbers import double\n    double(1)\n")
+    script.write_text(
+        "from _beside import f\nwith f():\n    from diffeode.numbers import double\n    double(1)\n"
+    )
     (tmp_path / "_beside.py").write_text("def f(): return 1\ndef unused(): return 2\n")
     assert reached(scripts=(script,)) == {"_beside:f", "numbers:double", "numbers:TWO"}
     assert reached(scripts=(script,), apart_from=("_beside",)) == {"numbers:double", "numbers:TWO"}

@@ -36,12 +36,20 @@ def write_unit(root, experiment: str, pair: str, run: str, rows: list[tuple]):
 
 @pytest.fixture
 def metrics(tmp_path) -> pd.DataFrame:
-    """Six pairs; ours registers all, syn fails the first and lacks the last; all of 'broken' fails."""
+    """Six pairs; ours registers all, syn fails the first and lacks the last; all of
+    'broken' fails.
+    """
     paths = []
     for index, pair in enumerate(PAIRS):
-        paths.append(write_unit(tmp_path, "newborns", pair, "ours", unit_rows(0.7 + 0.01 * index, 10.0 * 2**index)))
+        paths.append(
+            write_unit(
+                tmp_path, "newborns", pair, "ours", unit_rows(0.7 + 0.01 * index, 10.0 * 2**index)
+            )
+        )
         if index < 5:
-            paths.append(write_unit(tmp_path, "newborns", pair, "syn", unit_rows(0.6) if index else FAILED))
+            paths.append(
+                write_unit(tmp_path, "newborns", pair, "syn", unit_rows(0.6) if index else FAILED)
+            )
         paths.append(write_unit(tmp_path, "newborns", pair, "broken", FAILED))
     return collect(paths)
 
@@ -53,7 +61,7 @@ def paired_values(differences, experiment="a") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["experiment", "pair", "run", "value"])
 
 
-# ------------------------------------------------------------------------------------------------ tidy table
+# --------------------------------------------------------------------------------------- tidy table
 
 
 def test_names_come_from_the_path_and_values_survive(metrics, tmp_path):
@@ -65,7 +73,9 @@ def test_names_come_from_the_path_and_values_survive(metrics, tmp_path):
     pd.testing.assert_frame_equal(read_tidy(tmp_path / "all.tsv"), metrics)
 
 
-@pytest.mark.parametrize("content", [None, "", "metric\tvalue\n", "metric\tlabel\tlabel_name\tvalue\n", "\x00\x01\n"])
+@pytest.mark.parametrize(
+    "content", [None, "", "metric\tvalue\n", "metric\tlabel\tlabel_name\tvalue\n", "\x00\x01\n"]
+)
 def test_a_damaged_metric_file_is_refused(tmp_path, content):
     path = tmp_path / "e" / "a__b" / "ours.tsv"
     path.parent.mkdir(parents=True)
@@ -83,9 +93,27 @@ def test_nothing_to_collect_is_refused():
 def test_failed_and_missing_pairs_are_counted_apart(metrics):
     table = counts(metrics)
     assert list(table.index.get_level_values("run")) == ["ours", "syn", "broken"]
-    assert table.loc[("newborns", "ours")].to_dict() == {"pairs": 6, "n": 6, "suspect": 0, "failed": 0, "missing": 0}
-    assert table.loc[("newborns", "syn")].to_dict() == {"pairs": 6, "n": 4, "suspect": 0, "failed": 1, "missing": 1}
-    assert table.loc[("newborns", "broken")].to_dict() == {"pairs": 6, "n": 0, "suspect": 0, "failed": 6, "missing": 0}
+    assert table.loc[("newborns", "ours")].to_dict() == {
+        "pairs": 6,
+        "n": 6,
+        "suspect": 0,
+        "failed": 0,
+        "missing": 0,
+    }
+    assert table.loc[("newborns", "syn")].to_dict() == {
+        "pairs": 6,
+        "n": 4,
+        "suspect": 0,
+        "failed": 1,
+        "missing": 1,
+    }
+    assert table.loc[("newborns", "broken")].to_dict() == {
+        "pairs": 6,
+        "n": 0,
+        "suspect": 0,
+        "failed": 6,
+        "missing": 0,
+    }
 
 
 def test_a_pair_that_fails_everywhere_is_still_one_of_the_pairs(tmp_path):
@@ -123,7 +151,7 @@ def test_a_failed_pair_is_missing_from_the_dice_and_never_zero(metrics):
     assert values["value"].min() == 0.6
 
 
-# ------------------------------------------------------------------------------------------------ summary
+# ------------------------------------------------------------------------------------------ summary
 
 
 def test_summary_has_means_over_registered_pairs_only(metrics):
@@ -146,13 +174,21 @@ def study() -> pd.DataFrame:
         for pair in (f"p{number}__q" for number in range(pairs)):
             for run in ("syn", "ours", "affine"):
                 where = (experiment, pair, run, *pair.split("__"))
-                rows += [(*where, metric, "", "", rng.random() ** 4) for metric in METRICS if metric != "failed"]
+                rows += [
+                    (*where, metric, "", "", rng.random() ** 4)
+                    for metric in METRICS
+                    if metric != "failed"
+                ]
                 rows += [
                     (*where, metric, label, f"name {label}", 5 + rng.random() ** 4)
                     for metric in ("dice", "hd95_mm")
                     for label in ("4", "11")
                 ]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).sample(frac=1, random_state=0).reset_index(drop=True)
+    return (
+        pd.DataFrame(rows, columns=list(COLUMNS))
+        .sample(frac=1, random_state=0)
+        .reset_index(drop=True)
+    )
 
 
 COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
@@ -175,7 +211,9 @@ def test_every_column_of_the_summary_is_what_its_heading_says(study):
                 assert row[f"{metric}_sd"] == pytest.approx(values.std(ddof=1))
 
 
-def chosen(study: pd.DataFrame, experiment: str, run: str, metric: str, label: str = "") -> np.ndarray:
+def chosen(
+    study: pd.DataFrame, experiment: str, run: str, metric: str, label: str = ""
+) -> np.ndarray:
     asked = {"experiment": experiment, "run": run, "metric": metric, "label": label}
     return study[(study[list(asked)] == list(asked.values())).all(axis=1)]["value"].to_numpy()
 
@@ -186,14 +224,18 @@ def test_dice_by_label_is_of_its_own_label_run_and_experiment(study):
     for row in table.itertuples():
         values = chosen(study, row.experiment, row.run, "dice", row.label)
         assert row.label_name == f"name {row.label}"
-        assert (row.n, row.dice_mean, row.dice_sd) == pytest.approx((len(values), values.mean(), values.std(ddof=1)))
+        assert (row.n, row.dice_mean, row.dice_sd) == pytest.approx(
+            (len(values), values.mean(), values.std(ddof=1))
+        )
 
 
 def test_the_mean_dice_is_that_of_the_whole_image(study):
     table = mean_dice(study)
     assert len(table) == 3 * (6 + 9)
     for (experiment, run), group in table.groupby(["experiment", "run"]):
-        np.testing.assert_array_equal(np.sort(group["value"]), np.sort(chosen(study, experiment, run, "dice")))
+        np.testing.assert_array_equal(
+            np.sort(group["value"]), np.sort(chosen(study, experiment, run, "dice"))
+        )
         assert not group["pair"].duplicated().any()
 
 
@@ -203,16 +245,20 @@ def test_dice_by_label_leaves_absent_labels_out(metrics):
     assert table.set_index("run").loc["syn", ["n", "dice_mean"]].tolist() == pytest.approx([4, 0.7])
 
 
-# ------------------------------------------------------------------------------------------------ Wilcoxon
+# ----------------------------------------------------------------------------------------- Wilcoxon
 
 
 def test_a_case_by_hand():
-    """Ranks of +1 +2 -3 +4 +5: the sum of positive ranks is 12; 5 of the 32 sign patterns reach 12 or more."""
+    """Ranks of +1 +2 -3 +4 +5: the sum of positive ranks is 12; 5 of the 32 sign patterns reach 12
+    or more.
+    """
     assert signed_rank_p(np.array([1.0, 2.0, -3.0, 4.0, 5.0])) == pytest.approx(5 / 32)
 
 
 def test_the_smallest_p_is_reached_when_every_pair_is_better():
-    found = compare_runs(paired_values([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])).set_index(["run", "other"])
+    found = compare_runs(paired_values([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])).set_index(
+        ["run", "other"]
+    )
     better, worse = found.loc[("a", "b")], found.loc[("b", "a")]
     assert better["p"] == better["smallest_p"] == 2**-6
     assert worse["p"] == 1
@@ -230,21 +276,36 @@ def test_runs_are_compared_pair_by_pair_whatever_the_order_of_the_rows(study):
     found = compare_runs(mean_dice(study)).set_index(["experiment", "run", "other"])
     assert len(found) == 2 * 3 * 2
     for (experiment, run, other), row in found.iterrows():
-        asked = study[(study["experiment"] == experiment) & (study["metric"] == "dice") & (study["label"] == "")]
+        asked = study[
+            (study["experiment"] == experiment)
+            & (study["metric"] == "dice")
+            & (study["label"] == "")
+        ]
         table = asked.pivot(index="pair", columns="run", values="value")
         differences = (table[run] - table[other]).to_numpy()
-        expected = stats.wilcoxon(table[run].to_numpy(), table[other].to_numpy(), alternative="greater")
+        expected = stats.wilcoxon(
+            table[run].to_numpy(), table[other].to_numpy(), alternative="greater"
+        )
         assert row["p"] == pytest.approx(expected.pvalue)
         assert row["median_difference"] == pytest.approx(np.median(differences))
         assert row["low"] <= row["median_difference"] <= row["high"]
-        assert (row["n"], row["zeros"], row["smallest_p"]) == (len(differences), 0, 0.5 ** len(differences))
+        assert (row["n"], row["zeros"], row["smallest_p"]) == (
+            len(differences),
+            0,
+            0.5 ** len(differences),
+        )
 
 
 def test_the_exact_null_is_kept_up_to_fifty_differences():
-    """Beyond, and where two sizes are equal, the normal approximation; its p differs in the third digit."""
+    """Beyond, and where two sizes are equal, the normal approximation; its p differs in the third
+    digit.
+    """
     for n, method in ((50, "exact"), (51, "approx")):
         differences = np.random.default_rng(n).normal(0.25, 1, n)
-        p = {m: stats.wilcoxon(differences, alternative="greater", method=m).pvalue for m in ("exact", "approx")}
+        p = {
+            m: stats.wilcoxon(differences, alternative="greater", method=m).pvalue
+            for m in ("exact", "approx")
+        }
         assert p["exact"] != pytest.approx(p["approx"], rel=1e-4)
         assert signed_rank_p(differences) == p[method]
 
@@ -262,7 +323,9 @@ def test_equal_pairs_are_dropped_and_counted():
 
 def test_ties_use_the_normal_approximation():
     tied = np.array([1.0, 1.0, 2.0, 2.0, 3.0, -3.0, 4.0])
-    assert signed_rank_p(tied) == stats.wilcoxon(tied, alternative="greater", method="approx").pvalue
+    assert (
+        signed_rank_p(tied) == stats.wilcoxon(tied, alternative="greater", method="approx").pvalue
+    )
 
 
 def test_too_few_pairs_have_no_p():
@@ -289,7 +352,11 @@ def test_the_upper_bound_is_the_largest_p_and_unknown_where_one_is():
 def test_a_study_without_labels_gives_tables_without_rows(tmp_path):
     unlabelled = [("nmi", "", "", 1.2)]
     metrics = collect(
-        [write_unit(tmp_path, "openms", pair, run, unlabelled) for pair in PAIRS for run in ("ours", "syn")]
+        [
+            write_unit(tmp_path, "openms", pair, run, unlabelled)
+            for pair in PAIRS
+            for run in ("ours", "syn")
+        ]
     )
     tests = compare_runs(mean_dice(metrics))
     for table in (tests, upper_bound(tests), dice_by_label(metrics)):
@@ -301,11 +368,19 @@ def test_a_study_without_labels_gives_tables_without_rows(tmp_path):
 def test_a_study_in_which_all_fails_still_has_its_counts(tmp_path):
     table = summarise(collect([write_unit(tmp_path, "e", pair, "ours", FAILED) for pair in PAIRS]))
     assert table.to_dict("records") == [
-        {"experiment": "e", "run": "ours", "pairs": 6, "n": 0, "suspect": 0, "failed": 6, "missing": 0}
+        {
+            "experiment": "e",
+            "run": "ours",
+            "pairs": 6,
+            "n": 0,
+            "suspect": 0,
+            "failed": 6,
+            "missing": 0,
+        }
     ]
 
 
-# ------------------------------------------------------------------------------------------------ effect
+# ------------------------------------------------------------------------------------------- effect
 
 
 def test_an_effect_is_the_median_difference_inside_its_interval():
@@ -326,7 +401,9 @@ def test_the_interval_covers_the_true_median_about_95_times_in_100():
 
 
 def test_the_interval_holds_95_percent_of_the_bootstrap():
-    """Of 41 values: P(resampled median <= k-th value) = P(Binomial(41, k / 41) >= 21), exactly; skewed on purpose."""
+    """Of 41 values: P(resampled median <= k-th value) = P(Binomial(41, k / 41) >= 21), exactly;
+    skewed on purpose.
+    """
     ranks = np.arange(1, 42)
     below = stats.binom.sf(20, 41, ranks / 41)
     values = ranks.astype(float) ** 3
@@ -341,7 +418,7 @@ def test_one_pair_has_no_interval():
     assert np.isnan([effect.low, effect.high]).all()
 
 
-# ------------------------------------------------------------------------------------------------ export
+# ------------------------------------------------------------------------------------------- export
 
 SUMMARY = pd.DataFrame(
     {
@@ -360,7 +437,15 @@ SUMMARY = pd.DataFrame(
 
 def test_shown_tables_join_mean_and_sd_and_round_as_the_metric_says():
     shown = as_shown(SUMMARY)
-    assert list(shown.columns) == ["experiment", "run", "n", "Dice", "NDV (% of brain)", "Time (s), median", "p"]
+    assert list(shown.columns) == [
+        "experiment",
+        "run",
+        "n",
+        "Dice",
+        "NDV (% of brain)",
+        "Time (s), median",
+        "p",
+    ]
     assert shown.iloc[0].tolist() == [
         "T1w_T2w", "node-mind", "12", "0.786 ± 0.020", "0.000123 ± 1e-05", "61.3", "0.000244",
     ]  # fmt: skip
@@ -369,7 +454,12 @@ def test_shown_tables_join_mean_and_sd_and_round_as_the_metric_says():
 
 
 def test_three_files_are_written_and_the_best_is_bold(tmp_path):
-    paths = write_table(SUMMARY, tmp_path / "tables" / "summary.v1", "Dice of 50 % of pairs", bold=["dice", "hd95_mm"])
+    paths = write_table(
+        SUMMARY,
+        tmp_path / "tables" / "summary.v1",
+        "Dice of 50 % of pairs",
+        bold=["dice", "hd95_mm"],
+    )
     assert [path.name for path in paths] == ["summary.v1.tsv", "summary.v1.md", "summary.v1.tex"]
     tsv, markdown, latex = (path.read_text() for path in paths)
     assert "node-mind\t12\t0.78649\t0.02\t0.000123456" in tsv
@@ -385,14 +475,18 @@ def test_three_files_are_written_and_the_best_is_bold(tmp_path):
 
 
 def test_the_best_of_every_metric_is_bold(tmp_path):
-    """Much overlap, information and volume; little of all else. What has no better or worse is never bold."""
+    """Much overlap, information and volume; little of all else. What has no better or worse is
+    never bold.
+    """
     larger = {"dice", "min_jacobian", "nmi"}
     for name, metric in METRICS.items():
         expected = "larger" if name in larger else "neither" if name == "nmi_before" else "smaller"
         assert metric.better == expected, name
     for name in ("dice", "min_jacobian", "nmi", "hd95_mm", "tre_mm", "ndv_percent", "sdlogj"):
         frame = pd.DataFrame({"run": ["low", "high", "none"], f"{name}_mean": [0.25, 0.75, np.nan]})
-        _, markdown, latex = (path.read_text() for path in write_table(frame, tmp_path / "t", "T", bold=[name]))
+        _, markdown, latex = (
+            path.read_text() for path in write_table(frame, tmp_path / "t", "T", bold=[name])
+        )
         best, other = ("0.75", "0.25") if name in larger else ("0.25", "0.75")
         assert f"**{best}" in markdown
         assert f"**{other}" not in markdown
@@ -401,10 +495,20 @@ def test_the_best_of_every_metric_is_bold(tmp_path):
 
 
 def test_units_are_those_that_names_say():
-    units = {"_mm": "mm", "_grid_percent": "% of grid", "_percent": "% of brain", "seconds": "s", "_mb": "MB"}
+    units = {
+        "_mm": "mm",
+        "_grid_percent": "% of grid",
+        "_percent": "% of brain",
+        "seconds": "s",
+        "_mb": "MB",
+    }
     for name, metric in METRICS.items():
-        assert metric.unit == next((unit for end, unit in units.items() if name.endswith(end)), ""), name
-        assert metric.heading == (f"{metric.title} ({metric.unit})" if metric.unit else metric.title)
+        assert metric.unit == next(
+            (unit for end, unit in units.items() if name.endswith(end)), ""
+        ), name
+        assert metric.heading == (
+            f"{metric.title} ({metric.unit})" if metric.unit else metric.title
+        )
     headings = [metric.heading for metric in METRICS.values()]
     assert len(set(headings)) == len(headings)
 
@@ -412,7 +516,10 @@ def test_units_are_those_that_names_say():
 def test_bold_is_decided_within_each_experiment(tmp_path):
     frame = pd.DataFrame({"experiment": ["a", "a", "b"], "hd95_mm_mean": [3.0, 2.0, 9.0]})
     markdown = write_table(frame, tmp_path / "t", "HD95", bold=["hd95_mm"])[1].read_text()
-    assert [text for text in ("3.00", "2.00", "9.00") if f"**{text}**" in markdown] == ["2.00", "9.00"]
+    assert [text for text in ("3.00", "2.00", "9.00") if f"**{text}**" in markdown] == [
+        "2.00",
+        "9.00",
+    ]
 
 
 def test_markdown_bars_are_escaped(tmp_path):

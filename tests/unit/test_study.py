@@ -1,4 +1,6 @@
-"""Studies are read, and every way to misname something stops with a sentence that names what was meant."""
+"""Studies are read, and every way to misname something stops with a sentence that names what was
+meant.
+"""
 
 import json
 import shutil
@@ -10,7 +12,13 @@ from trees import write_ixi, write_oasis3
 
 from diffeode.datasets.selection import Selection
 from diffeode.errors import InputError
-from diffeode.study.files import expand, load_dataset, load_study, require_untrained, require_writable
+from diffeode.study.files import (
+    expand,
+    load_dataset,
+    load_study,
+    require_untrained,
+    require_writable,
+)
 from diffeode.study.model import Side
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -38,7 +46,9 @@ def test_the_demo_is_ten_pairs_by_seven_runs():
     study = load_study(REPOSITORY / "config" / "config.yaml", REPOSITORY)
     assert [len(experiment.pairs) for experiment in study.experiments] == [5, 5]
     assert len(study.units()) == 70
-    assert all(pair.fixed.subject != pair.moving.subject for e in study.experiments for pair in e.pairs)
+    assert all(
+        pair.fixed.subject != pair.moving.subject for e in study.experiments for pair in e.pairs
+    )
     assert {pair.fixed.group for pair in study.experiment("virtual-atrophy").pairs} == {"atrophy"}
     assert all("virtual" in experiment.population for experiment in study.experiments)
     assert study.experiments[0].labels == REPOSITORY / "config" / "labels" / "virtual.tsv"
@@ -47,7 +57,10 @@ def test_the_demo_is_ten_pairs_by_seven_runs():
 def test_newborns_split_into_development_and_test(data_root, monkeypatch):
     monkeypatch.setenv("DIFFEODE_DATA", str(data_root))
     study = load_study(REPOSITORY / "config" / "albert.yaml", REPOSITORY)
-    subjects = [{p.fixed.subject for p in e.pairs} | {p.moving.subject for p in e.pairs} for e in study.experiments]
+    subjects = [
+        {p.fixed.subject for p in e.pairs} | {p.moving.subject for p in e.pairs}
+        for e in study.experiments
+    ]
     assert subjects[0] <= {"01", "02", "03", "04", "05", "06"}
     assert subjects[1] == {"07", "08", "09", "10"}
     assert [len(e.pairs) for e in study.experiments] == [6, 12]
@@ -55,11 +68,15 @@ def test_newborns_split_into_development_and_test(data_root, monkeypatch):
 
 
 def test_both_ways_of_giving_a_study_agree():
-    assert load_study(demo(), REPOSITORY) == load_study(REPOSITORY / "config" / "config.yaml", REPOSITORY)
+    assert load_study(demo(), REPOSITORY) == load_study(
+        REPOSITORY / "config" / "config.yaml", REPOSITORY
+    )
 
 
 def test_time_limits_are_the_study_s_or_the_run_s_own(repository, monkeypatch):
-    monkeypatch.setattr("diffeode.registration.runs.runs_folder", lambda: repository / "config" / "methods")
+    monkeypatch.setattr(
+        "diffeode.registration.runs.runs_folder", lambda: repository / "config" / "methods"
+    )
     rewrite(repository / "config" / "methods" / "affine.yaml", time_limit_minutes=5)
     study = load_study(demo(time_limit_minutes=60), repository)
     assert (study.time_limit("affine"), study.time_limit("identity")) == (5, 60)
@@ -71,13 +88,25 @@ def test_ours_may_be_left_out_of_the_runs():
 
 
 WRONG = {
-    "unknown key": ({"expriments": ["virtual-healthy"]}, "unknown key 'expriments'; did you mean 'experiments'"),
+    "unknown key": (
+        {"expriments": ["virtual-healthy"]},
+        "unknown key 'expriments'; did you mean 'experiments'",
+    ),
     "missing key": ({"runs": None}, "lacks the key 'runs'"),
     "unknown run": ({"runs": ["ants-sin"]}, "There is no run 'ants-sin'; did you mean 'ants-syn'"),
-    "unknown experiment": ({"experiments": ["albert-tst"]}, "no experiment 'albert-tst'; did you mean 'albert-test'"),
-    "unknown ours": ({"ours": "node-mimd"}, "puts run 'node-mimd' against the others, but there is none; did you mean"),
+    "unknown experiment": (
+        {"experiments": ["albert-tst"]},
+        "no experiment 'albert-tst'; did you mean 'albert-test'",
+    ),
+    "unknown ours": (
+        {"ours": "node-mimd"},
+        "puts run 'node-mimd' against the others, but there is none; did you mean",
+    ),
     "wrong type": ({"runs": "identity"}, "has runs: 'identity', which is not a list"),
-    "a run twice": ({"runs": ["identity", "identity"]}, "has runs: ['identity', 'identity'], which is not allowed"),
+    "a run twice": (
+        {"runs": ["identity", "identity"]},
+        "has runs: ['identity', 'identity'], which is not allowed",
+    ),
     "negative panels": ({"panels": -1}, "has panels: -1, which is not allowed"),
 }
 
@@ -117,7 +146,9 @@ WRONG_EXPERIMENT = {
 }
 
 
-@pytest.mark.parametrize(("changes", "sentence"), WRONG_EXPERIMENT.values(), ids=WRONG_EXPERIMENT.keys())
+@pytest.mark.parametrize(
+    ("changes", "sentence"), WRONG_EXPERIMENT.values(), ids=WRONG_EXPERIMENT.keys()
+)
 def test_wrong_experiment(changes, sentence, repository):
     rewrite(repository / "config" / "experiments" / "virtual-healthy.yaml", **changes)
     with pytest.raises(InputError) as caught:
@@ -126,8 +157,14 @@ def test_wrong_experiment(changes, sentence, repository):
 
 
 WRONG_DATASET = {
-    "unknown label table": ({"labels": "virtul"}, "label table 'virtul', which config/labels has not; did you mean"),
-    "unknown step": ({"prepare": {"bais": "n4"}}, "unknown key 'bais' under prepare; did you mean 'bias'"),
+    "unknown label table": (
+        {"labels": "virtul"},
+        "label table 'virtul', which config/labels has not; did you mean",
+    ),
+    "unknown step": (
+        {"prepare": {"bais": "n4"}},
+        "unknown key 'bais' under prepare; did you mean 'bias'",
+    ),
     "unknown kind": ({"kind": "bidz"}, "has kind: 'bidz'; did you mean 'bids'"),
     "unknown key of the cohort": (
         {"cohort": {"persons": 4, "spacing_mm": 6.0, "seed": 1, "spacing": 2.0}},
@@ -140,7 +177,12 @@ WRONG_DATASET = {
         "has the key 'label_maps', which its kind has no use",
     ),
     "unknown column": (
-        {"kind": "folder", "root": "x", "scans": {"T1w": "x"}, "demographics": {"table": "x", "subjct": "x"}},
+        {
+            "kind": "folder",
+            "root": "x",
+            "scans": {"T1w": "x"},
+            "demographics": {"table": "x", "subjct": "x"},
+        },
         "unknown key 'subjct' under demographics; did you mean 'subject'",
     ),
 }
@@ -163,11 +205,15 @@ def blocks(schema: dict, place: str = "") -> list[tuple[str, dict]]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "workflow" / "schemas").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "workflow" / "schemas").glob("*.yaml")), ids=lambda p: p.stem
+)
 def test_no_block_of_a_file_takes_a_key_that_it_does_not_know(path):
     described = blocks(yaml.safe_load(path.read_text(encoding="utf-8")))
     assert described
-    assert [place for place, schema in described if schema.get("additionalProperties") is not False] == []
+    assert [
+        place for place, schema in described if schema.get("additionalProperties") is not False
+    ] == []
 
 
 def bids_folder(root: Path, *names: str) -> Path:
@@ -204,7 +250,9 @@ def test_two_lines_are_a_dataset(repository, tmp_path):
         ({"DatasetType": "raw"}, "prepare: {brain: nonzero}\n", "nonzero"),
     ],
 )
-def test_a_folder_that_calls_itself_raw_is_taken_for_whole_heads(repository, tmp_path, said, written, brain):
+def test_a_folder_that_calls_itself_raw_is_taken_for_whole_heads(
+    repository, tmp_path, said, written, brain
+):
     root = bids_folder(tmp_path / "mine", *THREE_PERSONS)
     (root / "dataset_description.json").write_text(json.dumps(said), encoding="utf-8")
     path = repository / "config" / "datasets" / "mine.yaml"
@@ -215,7 +263,10 @@ def test_a_folder_that_calls_itself_raw_is_taken_for_whole_heads(repository, tmp
 def test_labels_of_the_t1w_are_lent_in_a_common_space_only(repository, tmp_path):
     root = bids_folder(tmp_path / "mine", *THREE_PERSONS, "sub-04/anat/sub-04_T2w.nii.gz")
     path = repository / "config" / "datasets" / "mine.yaml"
-    path.write_text(f"kind: bids\nroot: {root}\nprepare: {{labels: meshnet, template: icbm152}}\n", encoding="utf-8")
+    path.write_text(
+        f"kind: bids\nroot: {root}\nprepare: {{labels: meshnet, template: icbm152}}\n",
+        encoding="utf-8",
+    )
     dataset = load_dataset("mine", repository)
     *with_t1w, without = dataset.scans("T2w")
     assert [scan.id for scan in dataset.helpers_of(with_t1w[0])] == ["sub-01_T1w"]
@@ -276,7 +327,12 @@ def test_a_link_hides_nobody_who_was_trained_on(tmp_path, how, registered):
     """Whichever side the link is on: who is registered must not be among those trained on."""
     mine = bids_folder(tmp_path / "mine", *THREE_PERSONS)
     how(mine, tmp_path / "link")
-    elsewhere = bids_folder(tmp_path / "elsewhere", *THREE_PERSONS) / "sub-02" / "anat" / "sub-02_T1w.nii.gz"
+    elsewhere = (
+        bids_folder(tmp_path / "elsewhere", *THREE_PERSONS)
+        / "sub-02"
+        / "anat"
+        / "sub-02_T1w.nii.gz"
+    )
     study = load_study(demo(bids=str(tmp_path / registered)), REPOSITORY)
     require_untrained(study, [elsewhere])
     other = tmp_path / ("link" if registered == "mine" else "mine")
@@ -290,32 +346,49 @@ def test_a_link_hides_nobody_who_is_trained_on_in_the_study_itself(repository, t
     mine = bids_folder(tmp_path / "mine", *THREE_PERSONS)
     how(mine, tmp_path / "link")
     for name in ("mine", "link"):
-        (repository / "config" / "datasets" / f"{name}.yaml").write_text(f"kind: bids\nroot: {tmp_path / name}\n")
-        sides = {side: {"dataset": name, "modality": m} for side, m in (("fixed", "T2w"), ("moving", "T1w"))}
+        (repository / "config" / "datasets" / f"{name}.yaml").write_text(
+            f"kind: bids\nroot: {tmp_path / name}\n"
+        )
+        sides = {
+            side: {"dataset": name, "modality": m}
+            for side, m in (("fixed", "T2w"), ("moving", "T1w"))
+        }
         content = {"title": name, **sides, "alignment": "affine"}
         (repository / "config" / "experiments" / f"{name}.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(InputError, match="3 of the persons to test on are among those to train on"):
-        load_study(demo(experiments=["mine"], training="link", runs=["voxelmorph"], ours="voxelmorph"), repository)
+        load_study(
+            demo(experiments=["mine"], training="link", runs=["voxelmorph"], ours="voxelmorph"),
+            repository,
+        )
 
 
 @pytest.mark.parametrize(
     ("fixed", "moving"), [("virtual", "albert"), ("virtual", None), (None, "albert"), (None, None)]
 )
-def test_two_datasets_are_compared_by_the_labels_of_one_table_or_by_none(repository, tmp_path, fixed, moving):
+def test_two_datasets_are_compared_by_the_labels_of_one_table_or_by_none(
+    repository, tmp_path, fixed, moving
+):
     for name, labels in (("one", fixed), ("two", moving), ("three", fixed)):
         root = bids_folder(tmp_path / name, *THREE_PERSONS)
         text = f"kind: bids\nroot: {root}\n" + (f"labels: {labels}\n" if labels else "")
         (repository / "config" / "datasets" / f"{name}.yaml").write_text(text, encoding="utf-8")
 
     def labels_of(one: str, other: str) -> Path | None:
-        sides = {"fixed": {"dataset": one, "modality": "T2w"}, "moving": {"dataset": other, "modality": "T1w"}}
+        sides = {
+            "fixed": {"dataset": one, "modality": "T2w"},
+            "moving": {"dataset": other, "modality": "T1w"},
+        }
         content = {"title": "Mixed", **sides, "alignment": "affine"}
-        (repository / "config" / "experiments" / "mixed.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        (repository / "config" / "experiments" / "mixed.yaml").write_text(
+            yaml.safe_dump(content), encoding="utf-8"
+        )
         return load_study(demo(experiments=["mixed"]), repository).experiments[0].labels
 
     assert labels_of("one", "two") is None
     assert labels_of("two", "one") is None
-    assert labels_of("one", "three") == (repository / "config" / "labels" / f"{fixed}.tsv" if fixed else None)
+    assert labels_of("one", "three") == (
+        repository / "config" / "labels" / f"{fixed}.tsv" if fixed else None
+    )
 
 
 def test_persons_without_the_contrast_are_named(repository, tmp_path):
@@ -324,7 +397,9 @@ def test_persons_without_the_contrast_are_named(repository, tmp_path):
     path.write_text(f"kind: bids\nroot: {root}\n", encoding="utf-8")
     dataset = load_dataset("mine", repository)
     assert len(Side(dataset, Selection("T2w")).scans("fixed", seed=0)) == 3
-    with pytest.raises(InputError, match=r"Dataset mine has T1w but no T2w of sub-04; add it, or leave out"):
+    with pytest.raises(
+        InputError, match=r"Dataset mine has T1w but no T2w of sub-04; add it, or leave out"
+    ):
         Side(dataset, Selection("T2w", subjects=("01", "04"))).scans("fixed", seed=0)
     with pytest.raises(InputError, match="subject '05'"):
         Side(dataset, Selection("T2w", subjects=("05",))).scans("fixed", seed=0)
@@ -337,7 +412,12 @@ def test_oasis3_with_ixi(repository, tmp_path, monkeypatch):
     monkeypatch.setenv("IXI", str(tmp_path / "ixi"))
     content = {
         "title": "IXI to OASIS-3",
-        "fixed": {"dataset": "oasis3", "modality": "T2w", "group": "severe dementia", "subjects": ["OAS30682"]},
+        "fixed": {
+            "dataset": "oasis3",
+            "modality": "T2w",
+            "group": "severe dementia",
+            "subjects": ["OAS30682"],
+        },
         "moving": {"dataset": "ixi", "modality": "T1w", "group": "healthy"},
         "alignment": "affine",
     }
@@ -349,13 +429,17 @@ def test_oasis3_with_ixi(repository, tmp_path, monkeypatch):
 
 
 def test_a_file_that_is_no_yaml(repository):
-    (repository / "config" / "experiments" / "virtual-healthy.yaml").write_text("a: [", encoding="utf-8")
+    (repository / "config" / "experiments" / "virtual-healthy.yaml").write_text(
+        "a: [", encoding="utf-8"
+    )
     with pytest.raises(InputError, match=r"virtual-healthy\.yaml is not valid YAML"):
         load_study(demo(), repository)
 
 
 def test_pairs_given_by_hand(repository):
-    (repository / "config" / "hand.tsv").write_text("fixed\tmoving\nsub-01_T2w\tsub-03_T1w\n", encoding="utf-8")
+    (repository / "config" / "hand.tsv").write_text(
+        "fixed\tmoving\nsub-01_T2w\tsub-03_T1w\n", encoding="utf-8"
+    )
     rewrite(repository / "config" / "experiments" / "virtual-healthy.yaml", pairs="config/hand.tsv")
     study = load_study(demo(experiments=["virtual-healthy"]), repository)
     assert [pair.id for pair in study.experiments[0].pairs] == ["sub-01_T2w__sub-03_T1w"]

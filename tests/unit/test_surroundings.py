@@ -1,6 +1,8 @@
-"""A command does the same wherever it is started: closed streams, a notebook's variables, a lost folder, any umask.
+"""A command does the same wherever it is started: closed streams, a notebook's variables, a lost
+folder, any umask.
 
-What a process inherits can be tried in a process of its own only; each of these loads as little as it can.
+What a process inherits can be tried in a process of its own only; each of these loads as little as
+it can.
 """
 
 import errno
@@ -50,13 +52,18 @@ def pair(tmp_path) -> list[str]:
 
 
 def test_every_command_is_tried_here():
-    (chosen,) = (action for action in _parser()._actions if action.dest == "command" or action.choices)
+    (chosen,) = (
+        action for action in _parser()._actions if action.dest == "command" or action.choices
+    )
     assert {name.split()[0] for name in COMMANDS} == set(chosen.choices)
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_a_registration_does_without_streams_and_with_a_notebooks_backend(tmp_path, pair, closed):
-    command = f'"$0" -m diffeode register "$1" "$2" -o "$3" --method identity --init identity --threads 1 {closed}'
+    command = (
+        '"$0" -m diffeode register "$1" "$2" -o "$3" --method identity --init identity '
+        f"--threads 1 {closed}"
+    )
     environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     done = subprocess.run(
         ["bash", "-c", command, sys.executable, *pair, str(tmp_path / "out")],
@@ -65,7 +72,13 @@ def test_a_registration_does_without_streams_and_with_a_notebooks_backend(tmp_pa
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     made = {file.name for file in (tmp_path / "out").iterdir()}
-    assert made == {"warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "overview.png", "metrics.json"}
+    assert made == {
+        "warp.nii.gz",
+        "inverse_warp.nii.gz",
+        "warped.nii.gz",
+        "overview.png",
+        "metrics.json",
+    }
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -74,26 +87,37 @@ def test_a_closed_stream_leads_nowhere_and_no_file_takes_its_place(tmp_path, num
         f"import os; os.close({number})\n"
         "from diffeode.process.surroundings import settle; settle()\n"
         f"import sys; assert None not in (sys.stdin, sys.stdout, sys.stderr)\n"
-        f"assert os.path.samestat(os.fstat({number}), os.stat(os.devnull)) and os.get_inheritable({number})\n"
+        f"assert os.path.samestat(os.fstat({number}), os.stat(os.devnull)) and "
+        f"os.get_inheritable({number})\n"
         f"file = open({str(tmp_path / 'file')!r}, 'w'); assert file.fileno() > 2"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
 def test_a_name_that_standard_output_cannot_show_is_spelled_out(tmp_path):
-    program = "from diffeode.process.surroundings import settle; settle(); print('scan\\udcff-\\u00fc')"
+    program = (
+        "from diffeode.process.surroundings import settle; settle(); print('scan\\udcff-\\u00fc')"
+    )
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "scan\\udcff-\\xfc\n"
 
 
 def test_a_working_folder_that_is_gone_is_said_in_one_sentence(tmp_path):
     command = 'cd "$1" && mkdir gone && cd gone && rmdir ../gone && "$0" -m diffeode methods'
     done = subprocess.run(
-        ["bash", "-c", command, sys.executable, str(tmp_path)], capture_output=True, text=True, check=False
+        ["bash", "-c", command, sys.executable, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "The folder that this command was started in cannot be used (No such file or directory)" in done.stderr
+    assert (
+        "The folder that this command was started in cannot be used (No such file or directory)"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
@@ -140,7 +164,9 @@ def paths_of(command: list[str]) -> list[tuple[int, str]]:
     [(command, place) for command in COMMANDS.values() for place, _ in paths_of(command)],
     ids=lambda value: value[0] if isinstance(value, list) else str(value),
 )
-def test_an_empty_path_is_refused_wherever_one_is_given(command, place, capsys, monkeypatch, tmp_path):
+def test_an_empty_path_is_refused_wherever_one_is_given(
+    command, place, capsys, monkeypatch, tmp_path
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as left:
         main([*command[:place], "", *command[place + 1 :]])
@@ -156,7 +182,7 @@ def test_an_empty_optional_path_is_refused(option, capsys):
     assert f"argument {option}: the name is empty" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------ permissions
+# -------------------------------------------------------------------------------------- permissions
 
 
 def _figure(path: Path) -> None:
@@ -192,7 +218,9 @@ WRITERS = {
 }
 
 
-@pytest.mark.parametrize(("mask", "wanted"), [(0o077, 0o600), (0o002, 0o664), (0o027, 0o640), (0o022, 0o644)])
+@pytest.mark.parametrize(
+    ("mask", "wanted"), [(0o077, 0o600), (0o002, 0o664), (0o027, 0o640), (0o022, 0o644)]
+)
 def test_files_and_folders_have_the_permissions_that_the_umask_leaves(tmp_path, mask, wanted):
     before = os.umask(mask)
     try:
@@ -213,14 +241,28 @@ def test_files_and_folders_have_the_permissions_that_the_umask_leaves(tmp_path, 
 def test_a_delivered_folder_has_them_too(tmp_path, pair, mask, wanted):
     before = os.umask(mask)
     try:
-        assert main(["register", *pair, "-o", str(tmp_path / "out"), "--method", "identity", "--init", "identity"]) == 0
+        assert (
+            main(
+                [
+                    "register",
+                    *pair,
+                    "-o",
+                    str(tmp_path / "out"),
+                    "--method",
+                    "identity",
+                    "--init",
+                    "identity",
+                ]
+            )
+            == 0
+        )
     finally:
         os.umask(before)
     assert {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "out").iterdir()} == {wanted}
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o777 & ~mask
 
 
-# ------------------------------------------------------------------------------------------------ kernels
+# ------------------------------------------------------------------------------------------ kernels
 
 
 def test_without_compiled_code_torch_does_the_work(tmp_path):
@@ -230,7 +272,8 @@ def test_without_compiled_code_torch_does_the_work(tmp_path):
         "from diffeode.fused.compiler import compiled_mark, serves\n"
         "from diffeode.geometry.image import Image, foreground\n"
         "from diffeode.registration.base import Machine, Pair\n"
-        "from diffeode.methods.neural_ode import Levels, LocalCorrelation, Mind, MutualInformation, NeuralODE\n"
+        "from diffeode.methods.neural_ode import Levels, LocalCorrelation, Mind, "
+        "MutualInformation, NeuralODE\n"
         "from diffeode.geometry.space import Grid\n"
         "assert not serves(torch.zeros(1, 1, 8, 8, 8)) and compiled_mark() is None\n"
         "v = np.random.default_rng(7).random((16, 16, 16), dtype=np.float32)\n"
@@ -238,11 +281,14 @@ def test_without_compiled_code_torch_does_the_work(tmp_path):
         "similarity = (Mind(), MutualInformation(normalised=True), LocalCorrelation())\n"
         "method = NeuralODE(similarity, levels=Levels((1.0,), (2,)))\n"
         "pair = Pair(fixed, moving, foreground(fixed), foreground(moving))\n"
-        "assert np.isfinite(method.register(pair, Machine(threads=1, seed=0)).forward.displacement_mm).all()\n"
+        "assert np.isfinite(method.register(pair, Machine(threads=1, "
+        "seed=0)).forward.displacement_mm).all()\n"
         "import runpy\n"
         "try: runpy.run_module('diffeode.fused', run_name='__main__')\n"
         "except SystemExit as left: assert 'NUMBA_DISABLE_JIT is set' in str(left)\n"
         "else: raise AssertionError('kernels were compiled')"
     )
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True
+    )

@@ -1,4 +1,6 @@
-"""The template, and the way from it to a scan: exact where nothing moves, the same however a head is stored."""
+"""The template, and the way from it to a scan: exact where nothing moves, the same however a head
+is stored.
+"""
 
 import socket
 
@@ -80,10 +82,12 @@ def stored_as(image: Image, codes: str) -> Image:
 
 def turned_header(image: Image, degrees: float, axis: str = "x") -> Image:
     """The same array, its header turned: the head lies otherwise."""
-    return Image(image.data, Grid(image.grid.shape, affine(degrees, axis=axis).matrix @ image.grid.affine))
+    return Image(
+        image.data, Grid(image.grid.shape, affine(degrees, axis=axis).matrix @ image.grid.affine)
+    )
 
 
-# ------------------------------------------------------------------------------------------------ the template
+# ------------------------------------------------------------------------------------- the template
 
 
 def test_the_template_needs_no_network(monkeypatch):
@@ -101,7 +105,9 @@ def test_the_crop_holds_the_brain_and_moves_nothing(whole):
     np.testing.assert_array_equal(whole.grid.affine[:3, :3], original.affine[:3, :3])
     assert whole.mask.sum() == load_mni152_brain_mask(resolution=1).get_fdata().sum()
     cropped, data = whole.images["T1w"].data, original.get_fdata()
-    brain = np.rint(whole.grid.to_world(np.argwhere(whole.mask)) - original.affine[:3, 3]).astype(int)
+    brain = np.rint(whole.grid.to_world(np.argwhere(whole.mask)) - original.affine[:3, 3]).astype(
+        int
+    )
     there = data[tuple(brain.T)]
     assert np.corrcoef(cropped[whole.mask], there)[0, 1] > 0.9999
     assert (cropped[~whole.mask] == 0).all()
@@ -118,7 +124,9 @@ def test_it_is_the_symmetric_one():
 
 def test_a_given_pair_is_cropped_as_one(real_data_root):
     folder = real_data_root / "icbm152"
-    template = given(*(folder / f"tpl-MNI152_res-1_desc-brain_{modality}.nii.gz" for modality in ("T1w", "T2w")))
+    template = given(
+        *(folder / f"tpl-MNI152_res-1_desc-brain_{modality}.nii.gz" for modality in ("T1w", "T2w"))
+    )
     assert template.grid.shape == (160, 208, 176)
     assert template.like("T2w") is template.images["T2w"]
     assert template.like("FLAIR") is template.images["T1w"]
@@ -135,18 +143,24 @@ def test_a_template_keeps_its_voxel_size_or_takes_its_smallest_side(tmp_path, co
     assert template.name == "mine"
     assert template.mask.sum() == coarse.mask.sum()
     thick = own.grid.affine @ np.diag([1, 1, 2, 1])
-    io.write_image(tmp_path / "thick.nii.gz", Image(own.data[:, :, ::2], Grid(own.data[:, :, ::2].shape, thick)))
+    io.write_image(
+        tmp_path / "thick.nii.gz",
+        Image(own.data[:, :, ::2], Grid(own.data[:, :, ::2].shape, thick)),
+    )
     np.testing.assert_allclose(given(tmp_path / "thick.nii.gz").grid.spacing, 4)
 
 
 def test_templates_on_two_grids(tmp_path, head, coarse):
     io.write_image(tmp_path / "t1.nii.gz", coarse.images["T1w"])
     io.write_image(tmp_path / "t2.nii.gz", head)
-    with pytest.raises(InputError, match=r"t1.nii.gz and .*t2.nii.gz lie on different grids; give a pair in one space"):
+    with pytest.raises(
+        InputError,
+        match=r"t1.nii.gz and .*t2.nii.gz lie on different grids; give a pair in one space",
+    ):
         given(tmp_path / "t1.nii.gz", tmp_path / "t2.nii.gz")
 
 
-# ------------------------------------------------------------------------------------------------ the alignment
+# ------------------------------------------------------------------------------------ the alignment
 
 
 @pytest.mark.parametrize("bad", ["t1w.nii.gz", "t2w.nii.gz"])
@@ -161,7 +175,9 @@ def test_the_template_that_cannot_be_used_is_the_one_named(tmp_path, coarse, bad
     image = coarse.images["T1w"]
     files = [tmp_path / "t1w.nii.gz", tmp_path / "t2w.nii.gz"]
     for file in files:
-        io.write_image(file, Image(spoilt(image.data) if file.name == bad else image.data, image.grid))
+        io.write_image(
+            file, Image(spoilt(image.data) if file.name == bad else image.data, image.grid)
+        )
     with pytest.raises(InputError, match=message) as error:
         given(*files)
     named = {file.name for file in files if file.name in str(error.value)}
@@ -169,9 +185,13 @@ def test_the_template_that_cannot_be_used_is_the_one_named(tmp_path, coarse, bad
 
 
 @pytest.mark.parametrize("modality", ["T2w", "PDw"])
-def test_the_way_through_the_t1w_is_judged_by_the_scans_own_contrast(monkeypatch, coarse, head, truth, modality):
+def test_the_way_through_the_t1w_is_judged_by_the_scans_own_contrast(
+    monkeypatch, coarse, head, truth, modality
+):
     asked = []
-    monkeypatch.setattr(Template, "like", lambda self, contrast: asked.append(contrast) or self.images["T1w"])
+    monkeypatch.setattr(
+        Template, "like", lambda self, contrast: asked.append(contrast) or self.images["T1w"]
+    )
     align_through_t1w(head, head, coarse, modality, truth, "it", 1, 1)
     assert set(asked) == {modality}
 
@@ -205,7 +225,8 @@ def test_how_a_head_is_stored_does_not_matter(coarse, head, codes):
     other = stored_as(head, codes)
     assert other.grid.affine.tolist() != head.grid.affine.tolist()
     images = [
-        warp_image(image, align_to_template(image, coarse, "T1w", "it", 1, 1), coarse.grid) for image in (head, other)
+        warp_image(image, align_to_template(image, coarse, "T1w", "it", 1, 1), coarse.grid)
+        for image in (head, other)
     ]
     np.testing.assert_allclose(images[1].data, images[0].data, atol=1e-5)
 
@@ -220,19 +241,25 @@ def test_an_oblique_header_is_followed(coarse, head):
 def test_a_head_far_tipped_is_found_where_the_centres_of_mass_alone_fail(coarse, head, truth):
     tipped = turned_header(head, 60)
     expected = Affine(affine(60).matrix @ truth.matrix)
-    assert farthest_mm(affine_registration(coarse.images["T1w"], tipped, 1, 1), expected, coarse) > 20
+    assert (
+        farthest_mm(affine_registration(coarse.images["T1w"], tipped, 1, 1), expected, coarse) > 20
+    )
     assert farthest_mm(align_to_template(tipped, coarse, "T1w", "it", 1, 1), expected, coarse) < 1.5
 
 
 def test_a_header_that_turns_the_head_round_is_refused(coarse, head):
-    with pytest.raises(InputError, match=r"scan.nii does not look like a brain that lies as template .*orientation"):
+    with pytest.raises(
+        InputError, match=r"scan.nii does not look like a brain that lies as template .*orientation"
+    ):
         align_to_template(turned_header(head, 90), coarse, "T1w", "scan.nii", 1, 1)
 
 
 def test_a_ball_is_no_brain(coarse):
     radius = np.linalg.norm(FIELD.points_mm() - FIELD.centre_mm, axis=-1)
     ball = Image(np.where(radius < 70, 100 - radius, 0), FIELD)
-    with pytest.raises(InputError, match=r"ball.nii does not look like a brain .* check the skull stripping"):
+    with pytest.raises(
+        InputError, match=r"ball.nii does not look like a brain .* check the skull stripping"
+    ):
         align_to_template(ball, coarse, "T1w", "ball.nii", 1, 1)
 
 
@@ -241,8 +268,14 @@ def test_a_ball_is_no_brain(coarse):
     [
         (np.diag([-1.0, 1, 1, 1]), "it would have to be mirrored"),
         (np.diag([2.0, 2, 2, 1]), r"it would have to be scaled by 1\.80 to 2\.04"),
-        (affine(0, shift_mm=(70, 0, 0)).matrix, r"the two brains overlap by Dice 0\.\d\d only, not 0\.80"),
-        (about((0, -20, 0), affine(180, axis="z").matrix), "turned upside down or back to front it would fit as well"),
+        (
+            affine(0, shift_mm=(70, 0, 0)).matrix,
+            r"the two brains overlap by Dice 0\.\d\d only, not 0\.80",
+        ),
+        (
+            about((0, -20, 0), affine(180, axis="z").matrix),
+            "turned upside down or back to front it would fit as well",
+        ),
     ],
 )
 def test_an_affine_that_cannot_be_right_is_refused(coarse, head, truth, wrong, message):
@@ -252,7 +285,9 @@ def test_an_affine_that_cannot_be_right_is_refused(coarse, head, truth, wrong, m
 
 def test_the_way_through_the_t1w(coarse, head, truth):
     motion = affine(6, shift_mm=(3, -2, 4), axis="z")
-    t2w = warp_image(Image(np.where(head.data > 0.02, 1.1 - head.data, 0), head.grid), motion.inverse(), FIELD)
+    t2w = warp_image(
+        Image(np.where(head.data > 0.02, 1.1 - head.data, 0), head.grid), motion.inverse(), FIELD
+    )
     assert farthest_mm(rigid_registration(head, t2w, 1, 1), motion, coarse) < 1.0
     found = align_through_t1w(t2w, head, coarse, "T2w", truth, "it", 1, 1)
     assert farthest_mm(found, Affine(motion.matrix @ truth.matrix), coarse) < 1.0
@@ -260,7 +295,9 @@ def test_the_way_through_the_t1w(coarse, head, truth):
     np.testing.assert_allclose(scales, 1, atol=1e-6)
 
 
-def test_a_t2w_is_placed_where_its_t1w_lies_and_its_head_moved(coarse, head, truth, tmp_path, monkeypatch):
+def test_a_t2w_is_placed_where_its_t1w_lies_and_its_head_moved(
+    coarse, head, truth, tmp_path, monkeypatch
+):
     """With the motion given, so that the map is known exactly."""
     motion = affine(6, shift_mm=(3, -2, 4), axis="z")
     heads = {"T1w": head, "T2w": warp_image(head, motion.inverse(), FIELD)}
@@ -274,8 +311,13 @@ def test_a_t2w_is_placed_where_its_t1w_lies_and_its_head_moved(coarse, head, tru
         return motion
 
     monkeypatch.setattr("diffeode.prepare.template.rigid_registration", rigid)
-    scans = [Scan("a", "01", None, kind, tmp_path / f"{kind}.nii.gz", None, None, None) for kind in ("T1w", "T2w")]
-    write_placement(tmp_path / "t1w", Placement(truth, coarse.grid), {"step": "placement", "choice": "mine"})
+    scans = [
+        Scan("a", "01", None, kind, tmp_path / f"{kind}.nii.gz", None, None, None)
+        for kind in ("T1w", "T2w")
+    ]
+    write_placement(
+        tmp_path / "t1w", Placement(truth, coarse.grid), {"step": "placement", "choice": "mine"}
+    )
     template = {"t1w": str(tmp_path / "mine.nii.gz")}
     t1w = (scans[0], Before(placed=tmp_path / "t1w"))
     place(scans[1], template, Before(), t1w, tmp_path / "t2w", threads=2, seed=3)
@@ -292,7 +334,10 @@ def test_adults_come_to_lie_on_the_template(real_data_root, coarse):
     ixi = real_data_root / "ixi2mm/sub-IXI034/anat/sub-IXI034"
     head, labels = io.read_image(f"{ixi}_T1w.nii.gz"), io.read_labels(f"{ixi}_dseg.nii.gz")
     stripped = Image(np.where(labels.data > 0, head.data, 0), head.grid)
-    for scan in (stripped, io.read_image(real_data_root / "oasistrt/sub-02/anat/sub-02_T1w.nii.gz")):
+    for scan in (
+        stripped,
+        io.read_image(real_data_root / "oasistrt/sub-02/anat/sub-02_T1w.nii.gz"),
+    ):
         brain, _ = resample_brain(scan, scan.data > 0, scan.grid.resample(4.0))
         assert overlap(Affine(), coarse, brain) < 0.83
         found = align_to_template(brain, coarse, "T1w", "a scan", 1, 1)

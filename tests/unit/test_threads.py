@@ -1,4 +1,6 @@
-"""As many threads as asked for, whatever started a pool of them before; each case in a process of its own."""
+"""As many threads as asked for, whatever started a pool of them before; each case in a process of
+its own.
+"""
 
 import subprocess
 import sys
@@ -14,7 +16,9 @@ BEFORE = {
 
 
 def printed(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 
@@ -78,4 +82,6 @@ pair = Pair(fixed, moving, foreground(fixed), foreground(moving))
 moved = method.register(pair, Machine(threads=1, seed=0)).forward.displacement_mm
 print(hashlib.sha256(moved.tobytes()).hexdigest())
 """
-    assert printed(program.format(before="")) == printed(program.format(before=BEFORE["torch, limited"]))
+    assert printed(program.format(before="")) == printed(
+        program.format(before=BEFORE["torch, limited"])
+    )

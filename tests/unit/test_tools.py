@@ -1,4 +1,6 @@
-"""Programs from elsewhere: found in the order a user expects, run under a limit, blamed in their own words."""
+"""Programs from elsewhere: found in the order a user expects, run under a limit, blamed in their
+own words.
+"""
 
 import hashlib
 import os
@@ -13,7 +15,17 @@ from standins import only_these, stand_in
 
 from diffeode.errors import InputError, RegistrationError, ToolError
 from diffeode.process.watch import watched
-from diffeode.programs.tools import MRI_NORMALIZE, REG_F3D, Limits, Tool, all_tools, find, identities, locate, run
+from diffeode.programs.tools import (
+    MRI_NORMALIZE,
+    REG_F3D,
+    Limits,
+    Tool,
+    all_tools,
+    find,
+    identities,
+    locate,
+    run,
+)
 from diffeode.registration.registry import method_names, missing_needs
 
 TOOL = Tool("tool", "Tools", "https://example.org/tools", ("--version",), ((1, 5), (3,)))
@@ -33,7 +45,7 @@ def run_tool(tools, limits=Limits(), tool=TOOL, **heard):  # noqa: B008 (frozen)
     return out
 
 
-# ---------------------------------------------------------------------------------------------- finding
+# ------------------------------------------------------------------------------------------ finding
 
 
 def test_the_folders_of_the_variable_come_before_path(tmp_path, monkeypatch):
@@ -41,7 +53,9 @@ def test_the_folders_of_the_variable_come_before_path(tmp_path, monkeypatch):
         stand_in(tmp_path / name, "tool", "")
     monkeypatch.setenv("PATH", str(tmp_path / "three"))
     assert locate("tool") == tmp_path / "three" / "tool"
-    monkeypatch.setenv("DIFFEODE_TOOLS", f"{tmp_path / 'none'}{os.pathsep}{tmp_path / 'two'}{os.pathsep}{tmp_path}")
+    monkeypatch.setenv(
+        "DIFFEODE_TOOLS", f"{tmp_path / 'none'}{os.pathsep}{tmp_path / 'two'}{os.pathsep}{tmp_path}"
+    )
     assert locate("tool") == tmp_path / "two" / "tool"
 
 
@@ -54,27 +68,38 @@ def test_a_missing_program_is_one_sentence_of_who_what_and_where_to_get_it(tools
     with pytest.raises(InputError) as error:
         find(TOOL, "Skull stripping")
     assert str(error.value) == (
-        "Skull stripping cannot run: the program tool of Tools is neither in a folder of $DIFFEODE_TOOLS nor on PATH "
+        "Skull stripping cannot run: the program tool of Tools is neither in a folder of "
+        "$DIFFEODE_TOOLS nor on PATH "
         "(get it from https://example.org/tools)."
     )
 
 
 @pytest.mark.parametrize(
     ("said", "good"),
-    [("1.5.0", True), ("tool 2.9.12+3.abc", True), ("1.4.9", False), ("3.0.0", False), ("a developer's build", True)],
+    [
+        ("1.5.0", True),
+        ("tool 2.9.12+3.abc", True),
+        ("1.4.9", False),
+        ("3.0.0", False),
+        ("a developer's build", True),
+    ],
 )
 def test_only_versions_in_range_serve(said, good, tools):
     stand_in(tools, "tool", f"print({said!r}); sys.exit(1)")
     if good:
         assert find(TOOL, "The test") == tools / "tool"
     else:
-        with pytest.raises(InputError, match=rf"has version {said}, but it must be at least 1\.5 and below 3 \(get"):
+        with pytest.raises(
+            InputError, match=rf"has version {said}, but it must be at least 1\.5 and below 3 \(get"
+        ):
             find(TOOL, "The test")
 
 
 def test_a_program_is_known_by_its_path_its_checksum_and_its_version_where_it_tells_one(tools):
     told, silent = stand_in(tools, "reg_f3d", "print('2.0.1')"), stand_in(tools, "deedsBCV", "")
-    checksums = {program.name: hashlib.sha256(program.read_bytes()).hexdigest() for program in (told, silent)}
+    checksums = {
+        program.name: hashlib.sha256(program.read_bytes()).hexdigest() for program in (told, silent)
+    }
     assert identities(["reg_f3d", "deedsBCV", "reg_transform"]) == {
         "reg_f3d": {"path": str(told), "sha256": checksums["reg_f3d"], "version": "2.0.1"},
         "deedsBCV": {"path": str(silent), "sha256": checksums["deedsBCV"]},
@@ -86,7 +111,10 @@ def test_freesurfer_needs_its_licence_before_it_is_started(tools, tmp_path, monk
     stand_in(tools, "mri_normalize", f"open({str(started)!r}, 'w')")
     monkeypatch.delenv("FS_LICENSE", raising=False)
     monkeypatch.setenv("FREESURFER_HOME", str(tmp_path))
-    with pytest.raises(InputError, match=r"^The test cannot run: mri_normalize .*licence file, which is neither \$FS_"):
+    with pytest.raises(
+        InputError,
+        match=r"^The test cannot run: mri_normalize .*licence file, which is neither \$FS_",
+    ):
         find(MRI_NORMALIZE, "The test")
     assert not started.exists()
     (tmp_path / "license.txt").write_text("someone", encoding="utf-8")
@@ -107,10 +135,12 @@ def test_a_method_without_its_program_says_what_to_get(tools):
     assert "reg_f3d of NiftyReg" in first
     assert "reg_transform of NiftyReg" in second
     assert REG_F3D.source in first
-    assert {"niftyreg", "deedsbcv", "synthmorph"} <= {name for name in method_names() if missing_needs(name)}
+    assert {"niftyreg", "deedsbcv", "synthmorph"} <= {
+        name for name in method_names() if missing_needs(name)
+    }
 
 
-# ---------------------------------------------------------------------------------------------- running
+# ------------------------------------------------------------------------------------------ running
 
 
 def test_all_it_says_is_told_line_by_line(tools):
@@ -127,10 +157,13 @@ def test_all_it_says_is_told_line_by_line(tools):
 
 
 FAILURES = {
-    "sys.exit('no such scan.')": r"tool of Tools failed with exit status 1; its last lines: no such scan\.$",
-    "print('a', 'b', 'c', 'd', sep='\\n'); sys.exit(3)": r"exit status 3; its last lines: b \| c \| d\.$",
+    "sys.exit('no such "
+    "scan.')": r"tool of Tools failed with exit status 1; its last lines: no such scan\.$",
+    "print('a', 'b', 'c', 'd', sep='\\n'); "
+    "sys.exit(3)": r"exit status 3; its last lines: b \| c \| d\.$",
     "sys.exit(3)": r"failed with exit status 3; it said nothing\.$",
-    "os.kill(os.getpid(), 9)": r"was killed by SIGKILL, as happens where memory runs out; it said nothing\.$",
+    "os.kill(os.getpid(), "
+    "9)": r"was killed by SIGKILL, as happens where memory runs out; it said nothing\.$",
     "sys.exit(137)": r"was killed by SIGKILL, as happens where memory runs out",
     "os.kill(os.getpid(), signal.SIGSEGV)": r"was killed by SIGSEGV; ",
     "print('done')": r"ended well but wrote no out\.txt; its last lines: done\.$",
@@ -186,28 +219,37 @@ def ended(process, patience_s=300):
     return False
 
 
-# ---------------------------------------------------------------------------------------------- containers
+# --------------------------------------------------------------------------------------- containers
 
 WRAP = Path(__file__).resolve().parents[2] / "envs" / "wrap.sh"
 
 
 def test_a_wrapped_program_of_a_container_runs_like_any_other(tools, tmp_path, monkeypatch):
-    stand_in(tmp_path / "system", "apptainer", "print(*sys.argv[1:-1]); open(sys.argv[-1], 'w').write('x')")
+    stand_in(
+        tmp_path / "system",
+        "apptainer",
+        "print(*sys.argv[1:-1]); open(sys.argv[-1], 'w').write('x')",
+    )
     monkeypatch.setenv("PATH", f"{tmp_path / 'system'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
     monkeypatch.setenv("FS_LICENSE", str(tmp_path / "my licence.txt"))
     subprocess.run(["sh", WRAP, "docker://some/image:1", tools, "tool", "other"], check=True)
     heard = []
-    run_tool(tools, Limits(threads=2), Tool("tool", "Tools", "https://example.org"), on_line=heard.append)
+    run_tool(
+        tools, Limits(threads=2), Tool("tool", "Tools", "https://example.org"), on_line=heard.append
+    )
     licence = f"--bind {tmp_path}/my licence.txt --env FS_LICENSE={tmp_path}/my licence.txt"
     assert heard == [
-        f"exec --cleanenv --bind {tmp_path}/scratch {licence} --env OMP_NUM_THREADS=2 docker://some/image:1 tool"
+        f"exec --cleanenv --bind {tmp_path}/scratch {licence} --env OMP_NUM_THREADS=2 "
+        "docker://some/image:1 tool"
     ]
     assert os.access(tools / "other", os.X_OK)
 
 
 def test_the_wrapper_says_how_it_is_used(tmp_path):
-    told = subprocess.run(["sh", WRAP, "image"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        ["sh", WRAP, "image"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert told.returncode == 2
     assert told.stderr.startswith("usage: sh envs/wrap.sh IMAGE FOLDER PROGRAM...")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,6 @@
-"""The training loop: killed and resumed it ends where an uninterrupted run ends; what it refuses; what it keeps."""
+"""The training loop: killed and resumed it ends where an uninterrupted run ends; what it refuses;
+what it keeps.
+"""
 
 import math
 import os
@@ -30,7 +32,14 @@ from diffeode.learning.loop import (
 )
 from diffeode.weights.checkpoint import About, read_checkpoint, write_checkpoint
 
-SETTINGS = Settings(steps=25, learning_rate=1e-2, interval=10, schedule="cosine", criterion="validation_loss", seed=3)
+SETTINGS = Settings(
+    steps=25,
+    learning_rate=1e-2,
+    interval=10,
+    schedule="cosine",
+    criterion="validation_loss",
+    seed=3,
+)
 TRUTH = torch.tensor([[1.0, -2.0, 0.5]])
 
 
@@ -41,7 +50,10 @@ def network() -> nn.Module:
 
 def objective(net, generator):
     x = torch.from_numpy(generator.standard_normal((16, 3))).float()
-    return {"fit": ((net(x) - x @ TRUTH.T) ** 2).mean(), "size": 1e-3 * sum((p**2).sum() for p in net.parameters())}
+    return {
+        "fit": ((net(x) - x @ TRUTH.T) ** 2).mean(),
+        "size": 1e-3 * sum((p**2).sum() for p in net.parameters()),
+    }
 
 
 def validate(net):
@@ -50,7 +62,13 @@ def validate(net):
 
 
 def lesson(**changes) -> Lesson:
-    parts = {"architecture": "line", "version": 1, "code": "c", "validate": validate, "data": {"a": "1"}}
+    parts = {
+        "architecture": "line",
+        "version": 1,
+        "code": "c",
+        "validate": validate,
+        "data": {"a": "1"},
+    }
     return Lesson(network(), **{"objective": objective, **parts, **changes})
 
 
@@ -105,7 +123,9 @@ def test_killed_hard_and_resumed_equals_uninterrupted(tmp_path, one_thread):
             return objective(net, generator)
         train(lesson(objective=deadly), SETTINGS, Path(sys.argv[1]))
     """)
-    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path / "parts")], capture_output=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "parts")], capture_output=True, check=False
+    )
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
     train(lesson(), SETTINGS, tmp_path / "parts", say=quiet)
     train(lesson(), SETTINGS, tmp_path / "whole", say=quiet)
@@ -125,7 +145,12 @@ def test_a_finished_training_is_not_repeated(tmp_path):
 
 def test_best_is_the_least_of_the_criterion(tmp_path):
     numbers = iter([3.0, 1.0, 2.0])
-    train(lesson(validate=lambda net: {"validation_loss": next(numbers)}), SETTINGS, tmp_path, say=quiet)
+    train(
+        lesson(validate=lambda net: {"validation_loss": next(numbers)}),
+        SETTINGS,
+        tmp_path,
+        say=quiet,
+    )
     assert read_checkpoint(tmp_path / BEST, "line", 1).about.step == 20
     assert read_checkpoint(tmp_path / LAST, "line", 1).about.step == 25
 
@@ -147,7 +172,9 @@ def test_not_finite_stops_at_once_and_keeps_the_last_checkpoint(tmp_path, where)
         terms = objective(net, generator)
         if len(seen) == 13:
             weight = net[0].weight
-            terms["bad"] = weight.sum() * math.nan if where == "loss" else torch.sqrt((weight * 0).sum())
+            terms["bad"] = (
+                weight.sum() * math.nan if where == "loss" else torch.sqrt((weight * 0).sum())
+            )
         return terms
 
     with pytest.raises(TrainingError, match=r"step 13; the checkpoint of step 10 .* was kept"):
@@ -160,7 +187,11 @@ def test_not_finite_stops_at_once_and_keeps_the_last_checkpoint(tmp_path, where)
 
 @pytest.mark.parametrize(
     ("changes", "name"),
-    [({"data": {"a": "2"}}, "data"), ({"code": "d"}, "code"), ({"configuration": {"width": 2}}, "configuration")],
+    [
+        ({"data": {"a": "2"}}, "data"),
+        ({"code": "d"}, "code"),
+        ({"configuration": {"width": 2}}, "configuration"),
+    ],
 )
 def test_another_training_is_not_continued(tmp_path, changes, name):
     train(lesson(), SETTINGS, tmp_path, say=quiet)
@@ -178,13 +209,17 @@ def test_by_content_another_training_begins_anew_and_the_first_goes_on(tmp_path)
     said = []
     best = train_by_content(lesson(), SETTINGS, tmp_path, say=said.append)
     assert said[0].startswith("going on from step")
-    assert best.read_bytes() == train(lesson(), SETTINGS, tmp_path / "at once", say=quiet).read_bytes()
+    assert (
+        best.read_bytes() == train(lesson(), SETTINGS, tmp_path / "at once", say=quiet).read_bytes()
+    )
     assert best.read_bytes() != other.read_bytes()
 
     take_out(best, tmp_path / "weights.safetensors")
     remove_checkpoints(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"weights.safetensors", CURVES, "at once"}
-    assert (tmp_path / "weights.safetensors").read_bytes() == (tmp_path / "at once" / BEST).read_bytes()
+    assert (tmp_path / "weights.safetensors").read_bytes() == (
+        tmp_path / "at once" / BEST
+    ).read_bytes()
     assert (tmp_path / CURVES).read_bytes() == (tmp_path / "at once" / CURVES).read_bytes()
 
 
@@ -193,7 +228,9 @@ def test_an_unknown_criterion_is_refused(tmp_path):
         train(lesson(), Settings(steps=1, criterion="accuracy"), tmp_path, say=quiet)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"interval": 0}, {"learning_rate": 0}, {"schedule": "steep"}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"interval": 0}, {"learning_rate": 0}, {"schedule": "steep"}]
+)
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InputError):
         Settings(**{"steps": 10, **wrong})
@@ -257,7 +294,9 @@ def test_curves_are_drawn_with_the_best_step(tmp_path, monkeypatch):
             yield figure
 
     monkeypatch.setattr(style, "page", seen)
-    training_curves(tmp_path / CURVES, "A training", tmp_path / "curves.png", criterion="validation_loss")
+    training_curves(
+        tmp_path / CURVES, "A training", tmp_path / "curves.png", criterion="validation_loss"
+    )
     loss, fit, accuracy = pages[0].axes
     assert [list(line.get_ydata()) for line in loss.lines[:2]] == [[3, 2, 1], [4, 2, 3]]
     assert list(loss.lines[-1].get_xdata()) == [20, 20]

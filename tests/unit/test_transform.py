@@ -7,7 +7,15 @@ from scipy import ndimage
 from diffeode.errors import InputError
 from diffeode.geometry.image import Image, Labels, bounding_box, foreground, sample
 from diffeode.geometry.space import Grid
-from diffeode.geometry.transform import Affine, Chain, DisplacementField, densify, invert, warp_image, warp_labels
+from diffeode.geometry.transform import (
+    Affine,
+    Chain,
+    DisplacementField,
+    densify,
+    invert,
+    warp_image,
+    warp_labels,
+)
 
 LAS = np.array([[-2.0, 0, 0, 60], [0, 1.5, 0, -80], [0, 0, 1.0, -40], [0, 0, 0, 1]])
 GRID = Grid((9, 8, 7), LAS)
@@ -21,7 +29,9 @@ def noise(shape, seed=0):
 
 def shift(voxels):
     """The constant displacement of ``voxels`` along the array axes."""
-    return DisplacementField(np.broadcast_to(GRID.vectors_to_world(np.array(voxels, float)), (*GRID.shape, 3)), GRID)
+    return DisplacementField(
+        np.broadcast_to(GRID.vectors_to_world(np.array(voxels, float)), (*GRID.shape, 3)), GRID
+    )
 
 
 def smooth_field(grid, size_mm):
@@ -29,7 +39,7 @@ def smooth_field(grid, size_mm):
     return DisplacementField(field * size_mm / np.abs(field).max(), grid)
 
 
-# ------------------------------------------------------------------------------------------------ maps of points
+# ----------------------------------------------------------------------------------- maps of points
 
 
 def test_affine_and_its_inverse_cancel():
@@ -83,11 +93,13 @@ def test_a_linear_map_is_densified_without_loss_anywhere_inside():
     np.testing.assert_allclose(densify(TURN, GRID)(inside), TURN(inside), atol=1e-4)
 
 
-# ------------------------------------------------------------------------------------------------ resampling
+# --------------------------------------------------------------------------------------- resampling
 
 
 def test_shift_of_whole_voxels_returns_the_shifted_array():
-    """``warped(x) = moving(x + u)``: a displacement by +2 voxels along the first axis brings voxel i + 2 to i."""
+    """``warped(x) = moving(x + u)``: a displacement by +2 voxels along the first axis brings voxel
+    i + 2 to i.
+    """
     image = Image(noise(GRID.shape), GRID)
     warped = warp_image(image, shift((2, -1, 3)), GRID).data
     np.testing.assert_allclose(warped[:-2, 1:, :-3], image.data[2:, :-1, 3:], atol=1e-5)
@@ -104,11 +116,17 @@ def test_labels_shift_exactly():
 
 def test_identity_onto_another_orientation_moves_no_tissue():
     image = Image(noise(GRID.shape), GRID)
-    flipped = Grid(GRID.shape, LAS @ np.array([[-1.0, 0, 0, 8], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
-    np.testing.assert_allclose(warp_image(image, Affine(), flipped).data, image.data[::-1], atol=1e-5)
+    flipped = Grid(
+        GRID.shape, LAS @ np.array([[-1.0, 0, 0, 8], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    )
+    np.testing.assert_allclose(
+        warp_image(image, Affine(), flipped).data, image.data[::-1], atol=1e-5
+    )
 
 
-@pytest.mark.parametrize(("at", "value"), [(-0.5, 1.0), (-0.51, 0.0), (2.5, 3.0), (2.51, 0.0), (0.5, 1.5)])
+@pytest.mark.parametrize(
+    ("at", "value"), [(-0.5, 1.0), (-0.51, 0.0), (2.5, 3.0), (2.51, 0.0), (0.5, 1.5)]
+)
 def test_an_image_ends_half_a_voxel_beyond_its_outermost_centres(at, value):
     """ITK's rule, along each axis."""
     line = np.array([1.0, 2, 3], np.float32)
@@ -119,7 +137,7 @@ def test_an_image_ends_half_a_voxel_beyond_its_outermost_centres(at, value):
         assert sample(data, where[None], order=1)[0] == pytest.approx(value)
 
 
-# ------------------------------------------------------------------------------------------------ inversion
+# ---------------------------------------------------------------------------------------- inversion
 
 
 def test_numerical_inverse_undoes_a_smooth_field():
@@ -129,15 +147,19 @@ def test_numerical_inverse_undoes_a_smooth_field():
     inverse = invert(field, grid)
     assert np.abs(field(inner) - inner).max() > 1.0
     np.testing.assert_allclose(field(inverse(inner)), inner, atol=0.005)
-    assert np.linalg.norm(inverse(field(inner)) - inner, axis=-1).mean() < 0.1, "linear between the voxels"
+    assert np.linalg.norm(inverse(field(inner)) - inner, axis=-1).mean() < 0.1, (
+        "linear between the voxels"
+    )
 
 
 def test_numerical_inverse_of_a_shift_is_the_opposite_shift():
     inverse = invert(shift((1, 2, -1)), GRID)
-    np.testing.assert_allclose(inverse.displacement_mm, -shift((1, 2, -1)).displacement_mm, atol=1e-5)
+    np.testing.assert_allclose(
+        inverse.displacement_mm, -shift((1, 2, -1)).displacement_mm, atol=1e-5
+    )
 
 
-# ------------------------------------------------------------------------------------------------ images
+# ------------------------------------------------------------------------------------------- images
 
 
 def test_array_and_grid_must_fit():

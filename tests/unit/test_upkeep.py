@@ -1,4 +1,6 @@
-"""Finished files are judged by what they say of themselves: damaged, failed, stale, or made from what is made again."""
+"""Finished files are judged by what they say of themselves: damaged, failed, stale, or made from
+what is made again.
+"""
 
 import json
 import os
@@ -8,7 +10,13 @@ import pytest
 from diffeode.errors import DamagedFileError
 from diffeode.provenance.checksums import Checksums
 from diffeode.provenance.origin import as_json, origin_of
-from diffeode.provenance.receipt import add_origin, damage, read_receipt, require_intact, write_receipt
+from diffeode.provenance.receipt import (
+    add_origin,
+    damage,
+    read_receipt,
+    require_intact,
+    write_receipt,
+)
 from diffeode.provenance.seals import seal
 from diffeode.provenance.upkeep import Kind, Planned, complaints
 
@@ -18,7 +26,11 @@ PARAMETERS = {"code": "a" * 64, "seed": 1, "run": {"method": "x", "parameters": 
 @pytest.fixture
 def study(tmp_path):
     """A scan, the unit made from it, and a table made from the unit."""
-    scan, unit, table = tmp_path / "scan.nii", tmp_path / "results" / "unit", tmp_path / "results" / "table.tsv"
+    scan, unit, table = (
+        tmp_path / "scan.nii",
+        tmp_path / "results" / "unit",
+        tmp_path / "results" / "table.tsv",
+    )
     scan.write_bytes(b"scan")
     unit.mkdir(parents=True)
     (unit / "warp.nii").write_bytes(b"warp")
@@ -37,7 +49,10 @@ def judged(study, parameters=PARAMETERS, inputs=("scan.nii",), forced=lambda fil
         Planned(receipt, [str(study / name) for name in inputs], parameters),
     ]
     found = complaints(plan, study / "results", Checksums(), forced)
-    return {file.name: (complaint.kind, complaint.reason.replace(f"{study}/", "")) for file, complaint in found.items()}
+    return {
+        file.name: (complaint.kind, complaint.reason.replace(f"{study}/", ""))
+        for file, complaint in found.items()
+    }
 
 
 DERIVED = (Kind.DERIVED, "what they are made of is made again")
@@ -123,7 +138,9 @@ def test_a_table_that_was_edited_is_made_again(study):
 def edited(study, **entries):
     receipt = study / "results" / "unit" / "receipt.json"
     content = read_receipt(receipt) | entries
-    receipt.write_text(json.dumps({k: v for k, v in content.items() if v is not None}), encoding="utf-8")
+    receipt.write_text(
+        json.dumps({k: v for k, v in content.items() if v is not None}), encoding="utf-8"
+    )
     return receipt
 
 
@@ -136,7 +153,9 @@ def test_who_reads_a_unit_compares_checksums_whatever_sizes_and_times_say(study)
         require_intact(study / "results" / "unit" / "receipt.json")
 
 
-@pytest.mark.parametrize("entries", [{"status": "fine"}, {"outputs": {}}, {"made_from": {}}, {"more": 1}])
+@pytest.mark.parametrize(
+    "entries", [{"status": "fine"}, {"outputs": {}}, {"made_from": {}}, {"more": 1}]
+)
 def test_a_receipt_that_was_edited_is_damaged(study, entries):
     receipt = edited(study, **entries)
     assert "receipt.json is not as it was written" in judged(study)["receipt.json"][1]
@@ -146,10 +165,15 @@ def test_a_receipt_that_was_edited_is_damaged(study, entries):
 
 def test_a_receipt_that_lists_no_files_is_damaged(study):
     edited(study, outputs={}, receipt_sha256=None)
-    assert judged(study)["receipt.json"] == (Kind.DAMAGED, "results/unit/receipt.json lists no files")
+    assert judged(study)["receipt.json"] == (
+        Kind.DAMAGED,
+        "results/unit/receipt.json lists no files",
+    )
 
 
-@pytest.mark.parametrize("origin", [None, {}, 1, {"inputs": 1, "parameters": {}}, {"inputs": [{}], "parameters": {}}])
+@pytest.mark.parametrize(
+    "origin", [None, {}, 1, {"inputs": 1, "parameters": {}}, {"inputs": [{}], "parameters": {}}]
+)
 def test_a_receipt_that_does_not_say_what_it_was_made_from_is_stale(study, origin):
     receipt = edited(study, made_from=origin, receipt_sha256=None)
     assert damage(receipt) is None
@@ -164,7 +188,9 @@ def test_a_failure_is_tried_again_whatever_else_is_wrong(study):
     )
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"outputs": {"warp.nii": 1}}', '{"outputs": {"warp.nii": {}}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"outputs": {"warp.nii": 1}}', '{"outputs": {"warp.nii": {}}}']
+)
 def test_a_receipt_that_is_no_receipt_is_damaged(study, text):
     (study / "results" / "unit" / "receipt.json").write_text(text, encoding="utf-8")
     kind, reason = judged(study)["receipt.json"]

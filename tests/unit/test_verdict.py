@@ -1,4 +1,6 @@
-"""A registration that went wrong says so: the numbers, what they decide, and everywhere it is written."""
+"""A registration that went wrong says so: the numbers, what they decide, and everywhere it is
+written.
+"""
 
 import json
 import subprocess
@@ -14,7 +16,15 @@ from scipy.spatial.transform import Rotation
 from diffeode.cli import main
 from diffeode.datasets.virtual_anatomy import load_template
 from diffeode.evaluation import verdict
-from diffeode.evaluation.anatomy import TURNS, Fit, brain_width_mm, centre_mm, placed, stretch, turned_degrees
+from diffeode.evaluation.anatomy import (
+    TURNS,
+    Fit,
+    brain_width_mm,
+    centre_mm,
+    placed,
+    stretch,
+    turned_degrees,
+)
 from diffeode.evaluation.verdict import judge, signs_of, turned_note
 from diffeode.files import io
 from diffeode.geometry.image import Image
@@ -52,7 +62,9 @@ GOOD = {
 def brain() -> Image:
     """The template at 5 mm."""
     template = load_template()
-    image, mask = resample_brain(Image(template.t1, template.grid), template.brain > 0, template.grid.resample(5.0))
+    image, mask = resample_brain(
+        Image(template.t1, template.grid), template.brain > 0, template.grid.resample(5.0)
+    )
     return prepare_image(image, "the template", mask)[0]
 
 
@@ -80,10 +92,12 @@ def moved_header(image: Image, affine: Affine) -> Image:
 
 
 def turn(degrees: tuple[float, float, float]) -> Affine:
-    return placed(Rotation.from_euler("xyz", degrees, degrees=True).as_matrix(), np.zeros(3), np.zeros(3))
+    return placed(
+        Rotation.from_euler("xyz", degrees, degrees=True).as_matrix(), np.zeros(3), np.zeros(3)
+    )
 
 
-# ------------------------------------------------------------------------------------------------ the numbers
+# -------------------------------------------------------------------------------------- the numbers
 
 
 def test_how_far_an_affine_stretches_and_turns():
@@ -99,7 +113,9 @@ def test_how_far_an_affine_stretches_and_turns():
 def test_the_turns_are_the_other_23_of_a_cube():
     assert len(TURNS) == 23
     assert len({tuple(np.round(t).astype(int).ravel()) for t in TURNS}) == 23
-    assert all(np.linalg.det(t) == pytest.approx(1) and not np.allclose(t, np.eye(3)) for t in TURNS)
+    assert all(
+        np.linalg.det(t) == pytest.approx(1) and not np.allclose(t, np.eye(3)) for t in TURNS
+    )
 
 
 def test_boxes_shifted_by_a_fifth_overlap_by_four_fifths():
@@ -131,12 +147,16 @@ def test_a_reflection_folds_everywhere(brain):
 
 
 def test_two_volumes_of_equal_size_spread_by_half_their_difference(brain):
-    """``x -> 2 x`` behind the middle and ``x / 2`` before it: log|J| is log 2 in half of a box and - log 2 in half."""
+    """``x -> 2 x`` behind the middle and ``x / 2`` before it: log|J| is log 2 in half of a box and
+    - log 2 in half.
+    """
     grid = Grid((40, 8, 8), np.eye(4))
     x = grid.points_mm()[..., 0] - 19.5
     displacement = np.zeros((*grid.shape, 3))
     displacement[..., 0] = np.where(x > 0, x, -x / 2)
-    found = verdict._volume_changes(DisplacementField(displacement, grid), np.ones(grid.shape, bool), Affine())
+    found = verdict._volume_changes(
+        DisplacementField(displacement, grid), np.ones(grid.shape, bool), Affine()
+    )
     assert found["sdlogj"] == pytest.approx(np.log(2), rel=0.03)
 
 
@@ -151,13 +171,16 @@ def test_a_brain_matches_itself_wholly_and_by_a_wide_margin(brain):
 
 
 def test_it_is_asked_of_the_smaller_brain_whichever_that_is(brain):
-    half = Image(np.where(np.arange(brain.grid.shape[2]) < brain.grid.shape[2] // 2, brain.data, 0), brain.grid)
+    half = Image(
+        np.where(np.arange(brain.grid.shape[2]) < brain.grid.shape[2] // 2, brain.data, 0),
+        brain.grid,
+    )
     assert Fit.of(half, brain).fixed_is_inner
     assert not Fit.of(brain, half).fixed_is_inner
     assert Fit.of(half, brain).margin(Affine()) == Fit.of(brain, half).margin(Affine()) > 3
 
 
-# ------------------------------------------------------------------------------------------------ what they decide
+# --------------------------------------------------------------------------------- what they decide
 
 
 def test_nothing_is_wrong_with_a_good_registration():
@@ -190,7 +213,7 @@ def test_only_a_head_that_lay_otherwise_is_remarked_upon():
     assert "turned one head by 90 degrees" in turned_note(turn((0, 0, 90)))
 
 
-# ------------------------------------------------------------------------------------------------ the searched start
+# ------------------------------------------------------------------------------- the searched start
 
 
 def worst_miss_mm(found: Affine, expected: Transform, image: Image) -> float:
@@ -230,12 +253,14 @@ def test_a_slab_is_found_within_the_other_brain(brain, other, cut):
         assert worst_miss_mm(found.inverse(), right.inverse(), moved_header(slab, wrong)) < 15
 
 
-# ------------------------------------------------------------------------------------------------ spoiled inputs
+# ----------------------------------------------------------------------------------- spoiled inputs
 
 
 def noise_like(image: Image) -> Image:
     noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=image.data.shape), 1.5)
-    return Image(np.where(image.data > 0, 0.1 + 0.9 * (noise - noise.min()) / np.ptp(noise), 0), image.grid)
+    return Image(
+        np.where(image.data > 0, 0.1 + 0.9 * (noise - noise.min()) / np.ptp(noise), 0), image.grid
+    )
 
 
 SPOILED = {
@@ -268,13 +293,17 @@ def test_a_turned_pair_is_aligned_and_remarked_upon(brain, other):
     assert turned_degrees(to_scan) > 170
 
 
-# ------------------------------------------------------------------------------------------------ where it is written
+# ------------------------------------------------------------------------------ where it is written
 
 
 @pytest.fixture
 def files(tmp_path, brain, other):
     """The paths of a good pair, and of the same with the moving scan elsewhere."""
-    for name, image in {"fixed": brain, "moving": other, "elsewhere": moved_header(other, shift(25, 20, 25))}.items():
+    for name, image in {
+        "fixed": brain,
+        "moving": other,
+        "elsewhere": moved_header(other, shift(25, 20, 25)),
+    }.items():
         io.write_image(tmp_path / f"{name}.nii.gz", image)
     return tmp_path
 
@@ -291,13 +320,19 @@ def test_the_command_says_so_and_fails_only_where_it_is_strict(files, capfd, mor
     said = capfd.readouterr().err
     assert at_the_desk(files, "elsewhere", "--init", "identity", "--strict", *more) == 3
     assert capfd.readouterr().err == said
-    assert said.startswith("diffeode: This registration is suspect: the two brains overlap by Dice 0.")
+    assert said.startswith(
+        "diffeode: This registration is suspect: the two brains overlap by Dice 0."
+    )
     assert len(said.splitlines()) == 1
     metrics = json.loads((files / "out/metrics.json").read_text(encoding="utf-8"))
     assert metrics["suspect"] is True
     assert metrics["verdict"] == said.removeprefix("diffeode: ").strip()
     assert metrics["signs"]["brain_overlap"] < verdict.LEAST_OVERLAP
-    assert {file.name for file in (files / "out").iterdir()} >= {"warp.nii.gz", "warped.nii.gz", "overview.png"}
+    assert {file.name for file in (files / "out").iterdir()} >= {
+        "warp.nii.gz",
+        "warped.nii.gz",
+        "overview.png",
+    }
 
 
 def test_the_command_is_silent_about_a_good_registration(files, capfd):
@@ -319,11 +354,15 @@ def test_the_receipt_and_the_log_say_so(tmp_path, brain, other, suspect, capfd):
     assert (f"still: {receipt['verdict']}" in capfd.readouterr().err) == suspect
 
 
-# ------------------------------------------------------------------------------------------------ in a study
+# --------------------------------------------------------------------------------------- in a study
 
 RECEIPTS = [
     {"status": "done", "suspect": False, "verdict": ""},
-    {"status": "done", "suspect": True, "verdict": "This registration is suspect: it is odd. Look at it."},
+    {
+        "status": "done",
+        "suspect": True,
+        "verdict": "This registration is suspect: it is odd. Look at it.",
+    },
     {"status": "failed", "reason": "It is hopeless."},
 ]
 SCRIPT = """
@@ -337,7 +376,8 @@ said = {key: Given(**value) for key, value in given.items() if isinstance(value,
 for key in ("input", "output"):
     said[key] = given[key] if isinstance(given[key], list) else said[key]
 config = {"results": given["results"]}
-snakemake = Names(rule="rule", wildcards=Given(), threads=1, config=config, log=given["log"], **said)
+said |= {"config": config, "log": given["log"]}
+snakemake = Names(rule="rule", wildcards=Given(), threads=1, **said)
 sys.path.insert(0, sys.argv[1].rpartition("/")[0])
 runpy.run_path(sys.argv[1], init_globals={"snakemake": snakemake})
 """
@@ -346,7 +386,9 @@ runpy.run_path(sys.argv[1], init_globals={"snakemake": snakemake})
 def run_script(name: str, folder: Path, given: dict) -> subprocess.CompletedProcess:
     script = str(REPOSITORY / "workflow/scripts" / f"{name}.py")
     whole = json.dumps({"results": str(folder), "log": [str(folder / "log")], **given})
-    return subprocess.run([sys.executable, "-c", SCRIPT, script, whole], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, script, whole], capture_output=True, text=True, check=False
+    )
 
 
 @pytest.fixture
@@ -358,7 +400,10 @@ def listed(tmp_path):
         unit = {"experiment": "e", "pair": f"a__{number}", "run": "r", "outputs": {}}
         io.write_json(Path(inputs[-1]), {**unit, **receipt})
     names = ("failures", "failures_page", "suspects", "suspects_page")
-    output = {name: str(tmp_path / f"{name}.{'html' if name.endswith('page') else 'tsv'}") for name in names}
+    output = {
+        name: str(tmp_path / f"{name}.{'html' if name.endswith('page') else 'tsv'}")
+        for name in names
+    }
     params = {"logs": ["log 0", "log 1", "log 2"], "failures": "Failed.", "suspects": "Suspect."}
     done = run_script("failures", tmp_path, {"input": inputs, "output": output, "params": params})
     assert done.returncode == 0, (tmp_path / "log").read_text(encoding="utf-8")
@@ -373,14 +418,18 @@ def test_suspects_are_listed_apart_from_failures(listed):
 
 
 @pytest.mark.parametrize(("failed", "strict", "code"), [(0, 0, 0), (0, 1, 1), (1, 0, 1)])
-def test_a_study_names_its_suspects_and_fails_for_them_only_where_it_is_strict(listed, tmp_path, failed, strict, code):
+def test_a_study_names_its_suspects_and_fails_for_them_only_where_it_is_strict(
+    listed, tmp_path, failed, strict, code
+):
     if not failed:
         header = Path(listed["failures"]).read_text(encoding="utf-8").splitlines()[0]
         Path(listed["failures"]).write_text(header + "\n", encoding="utf-8")
     given = {name: listed[name] for name in ("failures", "suspects")}
     file = tmp_path / "verdict.txt"
     params = {"registrations": 3, "strict": strict}
-    done = run_script("verdict", tmp_path, {"input": given, "output": [str(file)], "params": params})
+    done = run_script(
+        "verdict", tmp_path, {"input": given, "output": [str(file)], "params": params}
+    )
     assert done.returncode == code
     assert "1 of 3 registrations are suspect" in done.stderr
     assert ("1 of 3 registrations failed" in done.stderr) == bool(failed)

@@ -11,7 +11,12 @@ import pytest
 from diffeode.datasets import virtual
 from diffeode.datasets.bids import list_scans
 from diffeode.datasets.virtual import dementia_rating, make_cohort, planned_scans
-from diffeode.datasets.virtual_anatomy import Ellipsoid, load_template, template_labels, template_landmarks
+from diffeode.datasets.virtual_anatomy import (
+    Ellipsoid,
+    load_template,
+    template_labels,
+    template_landmarks,
+)
 from diffeode.datasets.virtual_contrast import acquire, person_grid, template_contrast
 from diffeode.datasets.virtual_deformation import ATROPHY, exponential, jacobian
 from diffeode.errors import InputError
@@ -46,11 +51,16 @@ def landmarks_mm(cohort: Path, person: int) -> np.ndarray:
 def mean_dice(one: np.ndarray, other: np.ndarray) -> float:
     numbers = np.unique(one[one > 0])
     return float(
-        np.mean([2 * ((one == n) & (other == n)).sum() / ((one == n).sum() + (other == n).sum()) for n in numbers])
+        np.mean(
+            [
+                2 * ((one == n) & (other == n)).sum() / ((one == n).sum() + (other == n).sum())
+                for n in numbers
+            ]
+        )
     )
 
 
-# ------------------------------------------------------------------------------------------------ the folder
+# --------------------------------------------------------------------------------------- the folder
 
 
 def test_what_was_planned_is_what_was_made(cohort):
@@ -72,7 +82,18 @@ def test_participants(cohort):
 
 
 def test_half_of_the_persons_have_graded_atrophy():
-    assert [dementia_rating(person) for person in range(1, 11)] == [0, 0.5, 0, 1, 0, 2, 0, 3, 0, 0.5]
+    assert [dementia_rating(person) for person in range(1, 11)] == [
+        0,
+        0.5,
+        0,
+        1,
+        0,
+        2,
+        0,
+        3,
+        0,
+        0.5,
+    ]
     grades = [(a.ventricles, a.sulci) for _, a in sorted(ATROPHY.items())]
     assert grades[0] == (0, 0)
     assert grades == sorted(grades)
@@ -83,7 +104,9 @@ def test_same_seed_same_bytes_and_another_seed_another_cohort(cohort, tmp_path):
     for path in sorted(cohort.rglob("*.*")):
         assert path.read_bytes() == (tmp_path / path.relative_to(cohort)).read_bytes(), path.name
     points = template_landmarks()[["x", "y", "z"]].to_numpy()
-    assert np.abs(person_transform(1, SEED + 1)(points) - person_transform(1, SEED)(points)).max() > 3
+    assert (
+        np.abs(person_transform(1, SEED + 1)(points) - person_transform(1, SEED)(points)).max() > 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +119,7 @@ def test_impossible_cohorts(tmp_path, persons, spacing_mm, message):
     assert list(tmp_path.iterdir()) == []
 
 
-# ------------------------------------------------------------------------------------------------ the maps
+# ----------------------------------------------------------------------------------------- the maps
 
 
 def test_flow_of_a_constant_velocity_is_a_shift():
@@ -106,7 +129,9 @@ def test_flow_of_a_constant_velocity_is_a_shift():
 
 
 def test_flow_of_a_linear_velocity_is_the_exponential():
-    grid = Grid((21, 21, 21), np.array([[2.0, 0, 0, -20], [0, 2, 0, -20], [0, 0, 2, -20], [0, 0, 0, 1]]))
+    grid = Grid(
+        (21, 21, 21), np.array([[2.0, 0, 0, -20], [0, 2, 0, -20], [0, 0, 2, -20], [0, 0, 0, 1]])
+    )
     rate = 0.2
     flow = exponential((rate * grid.points_mm()).astype(np.float32), grid)
     inner = (slice(7, 14),) * 3
@@ -117,7 +142,9 @@ def test_flow_of_a_linear_velocity_is_the_exponential():
 def test_map_of_a_person_is_a_smooth_diffeomorphism_of_several_mm(person):
     deformation = person_transform(person, SEED).deformation
     template = load_template()
-    brain = sample(template.brain, template.grid.to_voxel(deformation.grid.points_mm()), order=1) > 0.5
+    brain = (
+        sample(template.brain, template.grid.to_voxel(deformation.grid.points_mm()), order=1) > 0.5
+    )
     length = np.linalg.norm(deformation.displacement_mm[brain], axis=-1)
     assert 3 < length.mean() < 4
     assert jacobian(deformation).min() >= 0.25
@@ -138,14 +165,20 @@ def test_inverse_of_a_person_s_map():
 
 
 def test_atrophy_widens_the_ventricles_and_thins_the_cortex():
-    """A structure's volume in a person is the integral over the points that the person's map sends into it."""
+    """A structure's volume in a person is the integral over the points that the person's map sends
+    into it.
+    """
     template, labels = load_template(), template_labels().data
     nodes = person_transform(6, SEED).deformation.grid
     ratios = {}
     for name, numbers in {"ventricles": (4, 43), "cortex": (3, 42)}.items():
         structure = np.isin(labels, numbers).astype(np.float32)
         healthy, atrophied = (
-            sample(structure, template.grid.to_voxel(person_transform(p, SEED).deformation(nodes.points_mm())), 1).sum()
+            sample(
+                structure,
+                template.grid.to_voxel(person_transform(p, SEED).deformation(nodes.points_mm())),
+                1,
+            ).sum()
             for p in (3, 6)
         )
         ratios[name] = atrophied / healthy
@@ -153,7 +186,7 @@ def test_atrophy_widens_the_ventricles_and_thins_the_cortex():
     assert ratios["cortex"] < 0.99
 
 
-# ------------------------------------------------------------------------------------------------ landmarks, labels
+# -------------------------------------------------------------------------------- landmarks, labels
 
 
 def test_true_map_sends_each_landmark_to_its_namesake(cohort):
@@ -180,7 +213,9 @@ def test_every_structure_has_a_row_in_the_table_and_voxels_in_every_person(cohor
     assert len(listed) >= 12
     assert set(np.unique(template_labels().data)) - {0} == listed
     for person in (1, 2):
-        assert set(np.unique(io.read_labels(anat(cohort, person, "dseg.nii.gz")).data)) - {0} == listed
+        assert (
+            set(np.unique(io.read_labels(anat(cohort, person, "dseg.nii.gz")).data)) - {0} == listed
+        )
 
 
 def test_left_is_left():
@@ -209,19 +244,24 @@ def test_ellipsoid_turns_its_front_end_outwards_and_up():
     assert rod.contains(np.array(0.0), np.array(6.9), np.array(4.0))
 
 
-# ------------------------------------------------------------------------------------------------ contrasts
+# ---------------------------------------------------------------------------------------- contrasts
 
 
 def test_template_tissues_add_up_to_the_brain():
     template = load_template()
-    np.testing.assert_allclose(template.grey + template.white + template.fluid, template.brain, atol=1e-5)
+    np.testing.assert_allclose(
+        template.grey + template.white + template.fluid, template.brain, atol=1e-5
+    )
     assert min(template.grey.min(), template.white.min(), template.fluid.min()) > -1e-5
 
 
 def test_t2w_shows_fluid_bright_and_white_matter_dark_and_t1w_the_reverse(cohort):
     labels = io.read_labels(anat(cohort, 2, "dseg.nii.gz")).data
     structures = {"fluid": (4, 43), "grey": (3, 42), "white": (2, 41)}
-    for modality, order in {"T1w": ("fluid", "grey", "white"), "T2w": ("white", "grey", "fluid")}.items():
+    for modality, order in {
+        "T1w": ("fluid", "grey", "white"),
+        "T2w": ("white", "grey", "fluid"),
+    }.items():
         image = io.read_image(anat(cohort, 2, f"{modality}.nii.gz")).data
         means = [np.median(image[np.isin(labels, structures[name])]) for name in order]
         assert means[0] < 0.9 * means[1] < 0.81 * means[2], modality
@@ -245,13 +285,24 @@ def test_no_tissue_of_the_t2w_template_is_flat():
 
 
 def test_scans_share_no_noise():
-    """Between neighbours in pure white matter, anatomy and drift hardly change: what differs is noise."""
+    """Between neighbours in pure white matter, anatomy and drift hardly change: what differs is
+    noise.
+    """
     to_template = person_transform(3, SEED)
     grid = person_grid(to_template, 4.0)
-    white = sample(load_template().white, load_template().grid.to_voxel(to_template(grid.points_mm())), order=1) > 0.98
+    white = (
+        sample(
+            load_template().white,
+            load_template().grid.to_voxel(to_template(grid.points_mm())),
+            order=1,
+        )
+        > 0.98
+    )
     both = white[1:] & white[:-1]
     first, again = (acquire(to_template, grid, person=3, seed=seed) for seed in (1, 2))
-    t1w, t2w, other = (np.diff(s.data, axis=0)[both] for s in (first["T1w"], first["T2w"], again["T1w"]))
+    t1w, t2w, other = (
+        np.diff(s.data, axis=0)[both] for s in (first["T1w"], first["T2w"], again["T1w"])
+    )
     assert abs(np.corrcoef(t1w, t2w)[0, 1]) < 0.25
     assert abs(np.corrcoef(t1w, other)[0, 1]) < 0.25
     assert t1w.std() > 0.02 * first["T1w"].data[white].mean()

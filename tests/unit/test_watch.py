@@ -26,7 +26,9 @@ def die_by(number):
 
 
 def hang_without_python():
-    """As a tool's own code does that holds the interpreter's lock: no signal handler of Python ever runs."""
+    """As a tool's own code does that holds the interpreter's lock: no signal handler of Python ever
+    runs.
+    """
     ctypes.PyDLL(None).sleep(60)
 
 
@@ -38,7 +40,9 @@ def hang_in_a_program(pid_file):
 
 
 def runs(pid):
-    """Whether there is such a process; one that ended and that nobody asked for its exit code counts as gone."""
+    """Whether there is such a process; one that ended and that nobody asked for its exit code
+    counts as gone.
+    """
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
@@ -52,7 +56,9 @@ def test_the_longest_limit_can_be_waited_for():
     assert watched(lambda: "done", LONGEST_MINUTES) == "done"
 
 
-@pytest.mark.parametrize("error", [InputError("No such thing."), RegistrationError("It gave up."), ValueError("odd")])
+@pytest.mark.parametrize(
+    "error", [InputError("No such thing."), RegistrationError("It gave up."), ValueError("odd")]
+)
 def test_what_the_work_raises_is_raised_here_and_says_where(error):
     def work():
         raise error
@@ -106,7 +112,9 @@ def test_work_that_leaves_its_process_is_a_failure_that_an_exception_handler_see
 @pytest.mark.usefixtures("hang_ups_arrive")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_work_that_is_asked_to_end_is_no_failure(number):
-    """A receipt of a failure would keep a workflow that was stopped from registering the pair again."""
+    """A receipt of a failure would keep a workflow that was stopped from registering the pair
+    again.
+    """
     with pytest.raises(Terminated) as left:
         watched(lambda: die_by(number))
     assert left.value.code == 128 + number
@@ -127,7 +135,11 @@ def test_what_nohup_ignores_stays_ignored():
 @pytest.mark.parametrize(
     ("work", "limit", "reason"),
     [
-        (lambda: time.sleep(60), QUICK, "It took longer than its time limit of 0.00833333 minutes."),
+        (
+            lambda: time.sleep(60),
+            QUICK,
+            "It took longer than its time limit of 0.00833333 minutes.",
+        ),
         (lambda: die_by(signal.SIGKILL), None, "memory runs out"),
         (lambda: die_by(signal.SIGSEGV), None, r"crashed \(SIGSEGV\)"),
         (os.abort, None, r"crashed \(SIGABRT\)"),

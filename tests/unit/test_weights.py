@@ -1,4 +1,6 @@
-"""Trained weights: found in order, verified, and every way they can be wrong said in one sentence."""
+"""Trained weights: found in order, verified, and every way they can be wrong said in one
+sentence.
+"""
 
 import hashlib
 import os
@@ -31,7 +33,9 @@ def places(tmp_path, monkeypatch):
     catalogue.mkdir()
     (catalogue / "net.yaml").write_text(yaml.safe_dump(ENTRY))
     monkeypatch.setattr(weights, "_catalogue", lambda: catalogue)
-    monkeypatch.setenv("DIFFEODE_WEIGHTS", os.pathsep.join(str(tmp_path / name) for name in ("first", "second")))
+    monkeypatch.setenv(
+        "DIFFEODE_WEIGHTS", os.pathsep.join(str(tmp_path / name) for name in ("first", "second"))
+    )
     monkeypatch.setenv("DIFFEODE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     weights.load_weights.cache_clear()
@@ -55,17 +59,27 @@ def test_folders_are_searched_in_order(places):
 
 
 def test_weights_of_unknown_checksum_are_taken_and_their_checksum_told(places):
-    (places / "catalogue" / "net.yaml").write_text(yaml.safe_dump(ENTRY | {"sha256": None, "bytes": None}))
+    (places / "catalogue" / "net.yaml").write_text(
+        yaml.safe_dump(ENTRY | {"sha256": None, "bytes": None})
+    )
     path = put(places / "first", b"someone else's numbers")
     assert weights.find("net") == path
-    assert weights.checksums(["net"]) == {"net": hashlib.sha256(b"someone else's numbers").hexdigest()}
+    assert weights.checksums(["net"]) == {
+        "net": hashlib.sha256(b"someone else's numbers").hexdigest()
+    }
 
 
 def test_absent_weights_are_asked_for(places):
     with pytest.raises(InputError) as refusal:
         weights.find("net")
     message = str(refusal.value)
-    for told in ("net", "a test", "https://example.org/net.pth", "diffeode weights get net", "DIFFEODE_WEIGHTS"):
+    for told in (
+        "net",
+        "a test",
+        "https://example.org/net.pth",
+        "diffeode weights get net",
+        "DIFFEODE_WEIGHTS",
+    ):
         assert told in message
     assert str(places / "cache" / "diffeode" / "weights" / "net" / "net.pth") in message
 

@@ -37,6 +37,8 @@ def test_a_step_with_a_network_is_known_by_its_weights(step, choice):
     assert weights_read(step, choice) == {name: weights.load_weights(name).sha256}
 
 
-@pytest.mark.parametrize(("step", "choice"), [("brain", "nonzero"), ("brain", "synthstrip"), ("labels", "given")])
+@pytest.mark.parametrize(
+    ("step", "choice"), [("brain", "nonzero"), ("brain", "synthstrip"), ("labels", "given")]
+)
 def test_a_step_without_a_network_reads_no_weights(step, choice):
     assert weights_read(step, choice) == {}

@@ -1,4 +1,6 @@
-"""The wheel is whole: installed where there is no repository, it knows its runs and weights and registers."""
+"""The wheel is whole: installed where there is no repository, it knows its runs and weights and
+registers.
+"""
 
 import os
 import subprocess
@@ -16,7 +18,9 @@ from diffeode.registration.runs import run_names
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]
-GRID = Grid((12, 14, 13), np.array([[-4.0, 0, 0, 22], [0, 4, 0, -26], [0, 0, 4, -24], [0, 0, 0, 1]]))
+GRID = Grid(
+    (12, 14, 13), np.array([[-4.0, 0, 0, 22], [0, 4, 0, -26], [0, 0, 4, -24], [0, 0, 0, 1]])
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,9 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory) -> Path:
-    """A folder that holds the wheel's content; the packages it needs are those of this environment."""
+    """A folder that holds the wheel's content; the packages it needs are those of this
+    environment.
+    """
     folder = tmp_path_factory.mktemp("installed")
     pip("install", "--no-deps", "--no-index", "--target", folder, wheel)
     return folder
@@ -37,7 +43,9 @@ def installed(wheel, tmp_path_factory) -> Path:
 
 def pip(*arguments) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -45,7 +53,9 @@ def diffeode(installed: Path, folder: Path, *arguments: str) -> str:
     """What the installed command prints, started from ``folder``."""
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     command = [sys.executable, installed / "bin" / "diffeode", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -53,7 +63,10 @@ def diffeode(installed: Path, folder: Path, *arguments: str) -> str:
 def test_it_holds_the_package_its_types_and_nothing_of_the_repository(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "diffeode/py.typed" in names
-    assert {name.split("/")[0] for name in names} == {"diffeode", f"{wheel.name.rsplit('-', 3)[0]}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {
+        "diffeode",
+        f"{wheel.name.rsplit('-', 3)[0]}.dist-info",
+    }
     assert not [name for name in names if name.endswith((".nii.gz", ".mgz", ".pyc"))]
 
 
@@ -61,7 +74,9 @@ def test_it_knows_the_runs_and_the_weights_of_the_repository(installed, tmp_path
     said = diffeode(installed, tmp_path, "methods")
     assert {line.split()[0] for line in said.splitlines() if line} >= set(run_names())
     names = {path.stem for path in (REPOSITORY / "config" / "weights").glob("*.yaml")}
-    assert {line.split()[0] for line in diffeode(installed, tmp_path, "weights").splitlines()} >= names
+    assert {
+        line.split()[0] for line in diffeode(installed, tmp_path, "weights").splitlines()
+    } >= names
 
 
 def test_it_registers_files_of_another_folder(installed, tmp_path):
@@ -69,8 +84,19 @@ def test_it_registers_files_of_another_folder(installed, tmp_path):
     values = np.where(ball, np.random.default_rng(0).uniform(0.2, 1, GRID.shape), 0)
     for name, data in (("fixed", values), ("moving", values**2)):
         write_image(tmp_path / f"{name}.nii.gz", Image(data, GRID))
-    arguments = ("fixed.nii.gz", "moving.nii.gz", "-o", "out", "--method", "identity", "--init", "identity")
+    arguments = (
+        "fixed.nii.gz",
+        "moving.nii.gz",
+        "-o",
+        "out",
+        "--method",
+        "identity",
+        "--init",
+        "identity",
+    )
     diffeode(installed, tmp_path, "register", *arguments)
     assert np.abs(read_displacement(tmp_path / "out" / "warp.nii.gz").displacement_mm).max() < 1e-6
     warped = read_image(tmp_path / "out" / "warped.nii.gz")
-    np.testing.assert_allclose(warped.data / warped.data.max(), values**2 / (values**2).max(), atol=1e-3)
+    np.testing.assert_allclose(
+        warped.data / warped.data.max(), values**2 / (values**2).max(), atol=1e-3
+    )

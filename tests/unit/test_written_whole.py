@@ -1,4 +1,5 @@
-"""A full disk or a read-only folder: one sentence, the old file untouched, no unit that looks finished.
+"""A full disk or a read-only folder: one sentence, the old file untouched, no unit that looks
+finished.
 
 Tests may run as root, whom no permission stops, so the refusals are simulated.
 """
@@ -38,7 +39,8 @@ def image() -> Image:
 def test_read_only_folder(monkeypatch, tmp_path, image):
     monkeypatch.setattr(os, "open", refuse(errno.EACCES))
     with pytest.raises(
-        InputError, match=r"Cannot write .*scan.nii.gz: Permission denied; free or choose another folder"
+        InputError,
+        match=r"Cannot write .*scan.nii.gz: Permission denied; free or choose another folder",
     ):
         io.write_image(tmp_path / "scan.nii.gz", image)
 
@@ -53,7 +55,9 @@ def test_read_only_file_system_above_the_folder(monkeypatch, tmp_path):
 def test_refusal_at_the_last_step_keeps_the_old_file(monkeypatch, tmp_path, number):
     io.write_text(tmp_path / "table.tsv", "old")
     monkeypatch.setattr(Path, "replace", refuse(number))
-    with pytest.raises(InputError, match=f"table.tsv: {os.strerror(number)}; nothing was kept of it"):
+    with pytest.raises(
+        InputError, match=f"table.tsv: {os.strerror(number)}; nothing was kept of it"
+    ):
         io.write_text(tmp_path / "table.tsv", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["table.tsv"]
     assert (tmp_path / "table.tsv").read_text() == "old"
@@ -82,7 +86,8 @@ def test_disk_that_fills_up_leaves_a_prepared_scan_without_receipt(monkeypatch, 
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(
-        InputError, match=r"Cannot write .*mask.nii.gz: No space left on device; nothing was kept of it"
+        InputError,
+        match=r"Cannot write .*mask.nii.gz: No space left on device; nothing was kept of it",
     ):
         prepare_scan(scan, Before(), tmp_path / "prepared")
     assert [path.name for path in (tmp_path / "prepared").iterdir()] == ["image.nii.gz"]

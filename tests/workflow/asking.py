@@ -1,4 +1,5 @@
-"""How a command is given to the process of ``forking.py``; as a program, ``asking.py SOCKET SCRIPT ...`` gives one.
+"""How a command is given to the process of ``forking.py``; as a program, ``asking.py SOCKET SCRIPT
+...`` gives one.
 
 It imports little, so that it starts at once.
 """
@@ -9,7 +10,14 @@ import socket
 import sys
 
 
-def ask(address: str, command: list[str], cwd: str, env: dict[str, str], streams: list[int], python: str = "") -> int:
+def ask(
+    address: str,
+    command: list[str],
+    cwd: str,
+    env: dict[str, str],
+    streams: list[int],
+    python: str = "",
+) -> int:
     """Have a command run by the process that listens at the socket ``address``.
 
     Args:

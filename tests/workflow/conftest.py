@@ -1,4 +1,6 @@
-"""A small clone with a finished study, copied for each test: two virtual persons, one pair, three quick runs."""
+"""A small clone with a finished study, copied for each test: two virtual persons, one pair, three
+quick runs.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ class Clone:
     root: Path
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake here with the default profile; its standard output and error together are ``stdout``."""
+        """Run Snakemake here with the default profile; its standard output and error together are
+        ``stdout``.
+        """
         return self.python(*self.command(*arguments)[1:])
 
     def snakemake_apart(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -81,7 +85,9 @@ class Clone:
         return subprocess.run(self.command(*arguments), **self.options(), check=False)
 
     def python(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a script, or ``-m`` and a module, here; standard output and error together are ``stdout``."""
+        """Run a script, or ``-m`` and a module, here; standard output and error together are
+        ``stdout``.
+        """
         return warm_python().run(command, self.root, self.options()["env"], python_for_jobs())
 
     def command(self, *arguments: str) -> list[str]:
@@ -147,7 +153,9 @@ class Clone:
 
 
 def copy_repository(to: Path) -> Clone:
-    """The files of the repository that a study needs, at ``to``, and the compiled kernels, which would take minutes."""
+    """The files of the repository that a study needs, at ``to``, and the compiled kernels, which
+    would take minutes.
+    """
     to.mkdir(parents=True)
     for name in _TAKEN:
         source = REPOSITORY / name
@@ -170,8 +178,9 @@ def copied() -> Callable[[Path], Clone]:
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone in which the tiny study is finished, for tests that only read.
 
-    It was killed on the way and resumed, in a Python of its own for Snakemake and for every job; what the second run
-    said is in ``console.txt``. It is made once for all workers of a test session, each of which has a copy.
+    It was killed on the way and resumed, in a Python of its own for Snakemake and for every job;
+    what the second run said is in ``console.txt``. It is made once for all workers of a test
+    session, each of which has a copy.
     """
     here = tmp_path_factory.getbasetemp()
     of_all_workers = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
@@ -249,7 +258,9 @@ def rich_plan(_rich_plan: bytes) -> Plan:
 
 @pytest.fixture
 def run_script(rich: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable]:
-    """A function that runs the script of a job of ``rich_plan`` in a folder of one's own, here and now."""
+    """A function that runs the script of a job of ``rich_plan`` in a folder of one's own, here and
+    now.
+    """
     monkeypatch.chdir(tmp_path)
     with running_scripts(rich.path("workflow/scripts")) as run:
         yield run

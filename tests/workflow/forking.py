@@ -1,7 +1,7 @@
 """A process that has imported what takes seconds, and forks for every command it is given.
 
-Run as a program, ``forking.py DESCRIPTOR MODULE...`` imports the modules when the first command arrives at a listening
-socket, and ends when its standard input is closed.
+Run as a program, ``forking.py DESCRIPTOR MODULE...`` imports the modules when the first command
+arrives at a listening socket, and ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from typing import NoReturn
 
 
 def _next_command(listening: socket.socket, modules: list[str]) -> dict | None:
-    """In each child, the command it is to run; in the parent, None once standard input is closed."""
+    """In each child, the command it is to run; in the parent, None once standard input is
+    closed.
+    """
     signal.signal(signal.SIGCHLD, lambda *_: _bury_children())
     while True:
         if sys.stdin in select.select([sys.stdin, listening], [], [])[0]:
@@ -53,7 +55,9 @@ def _import(modules: list[str]) -> None:
 
 
 def _command_or_answer(connection: socket.socket) -> dict:
-    """In a child of this process, the command it is to run; this process waits for it, answers and ends."""
+    """In a child of this process, the command it is to run; this process waits for it, answers and
+    ends.
+    """
     _, streams, _, _ = socket.recv_fds(connection, 1, 3)
     with connection, connection.makefile("rw", encoding="utf-8") as text:
         request = json.loads(text.readline())
@@ -66,7 +70,9 @@ def _command_or_answer(connection: socket.socket) -> dict:
     os._exit(0)
 
 
-def _run(command: list[str], cwd: str, env: dict[str, str], python: str, streams: list[int]) -> None:
+def _run(
+    command: list[str], cwd: str, env: dict[str, str], python: str, streams: list[int]
+) -> None:
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -100,7 +106,9 @@ def _exit_code_of(run: Callable[[], None]) -> int:
 
 
 def _end(code: int) -> NoReturn:
-    """End this process as Python does, but without taking down all that was imported, which takes up to a second."""
+    """End this process as Python does, but without taking down all that was imported, which takes
+    up to a second.
+    """
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()

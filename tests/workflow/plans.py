@@ -1,6 +1,7 @@
 """A plan of a study as plain objects: every job with all that its script would be handed.
 
-Run as a program in a clone, ``plans.py OUT [option=value ...]`` writes a pickled :class:`Plan` to ``OUT``.
+Run as a program in a clone, ``plans.py OUT [option=value ...]`` writes a pickled :class:`Plan` to
+``OUT``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any
 
 
 class Resources(dict):
-    """A job's resources as scripts ask for them, by key or as attributes; those not settled yet are left out."""
+    """A job's resources as scripts ask for them, by key or as attributes; those not settled yet are
+    left out.
+    """
 
     def __init__(self, items: Iterable[tuple[str, Any]] = ()) -> None:
         super().__init__((name, value) for name, value in items if isinstance(value, int | str))
@@ -58,7 +61,11 @@ class Plan:
 
     def of(self, rule: str, **wildcards: str) -> list[Job]:
         """The jobs of ``rule``, those with these wildcards."""
-        return [job for job in self.jobs if job.rule == rule and wildcards.items() <= job.wildcards.items()]
+        return [
+            job
+            for job in self.jobs
+            if job.rule == rule and wildcards.items() <= job.wildcards.items()
+        ]
 
     def the(self, rule: str, **wildcards: str) -> Job:
         """The one such job."""
@@ -71,11 +78,18 @@ def plan(options: list[str]) -> Plan:
     logging.disable(logging.WARNING)
     from snakemake.api import SnakemakeApi
     from snakemake.settings.enums import Quietness
-    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+    from snakemake.settings.types import (
+        ConfigSettings,
+        DAGSettings,
+        OutputSettings,
+        ResourceSettings,
+    )
 
     covered = _recorded_code_hashes()
     config = dict(option.split("=", 1) for option in options)
-    with SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL}, enable_file_logging=False)) as snakemake:
+    with SnakemakeApi(
+        OutputSettings(dryrun=True, quiet={Quietness.ALL}, enable_file_logging=False)
+    ) as snakemake:
         workflow = snakemake.workflow(
             ResourceSettings(cores=2, nodes=None),
             ConfigSettings(config=config),

@@ -1,4 +1,6 @@
-"""A study in which everything is something else than by default, to see that it arrives where it should."""
+"""A study in which everything is something else than by default, to see that it arrives where it
+should.
+"""
 
 from __future__ import annotations
 
@@ -124,7 +126,11 @@ settings: {steps: 1, interval: 1}
     "drawn/participants.tsv": "participant_id\tgroup\nsub-05\tpatients\nsub-06\tcontrols\n",
 }
 SCANS = [
-    *(f"raw/sub-{person}/anat/sub-{person}_{kind}.nii.gz" for person in ("01", "02") for kind in ("T1w", "T2w")),
+    *(
+        f"raw/sub-{person}/anat/sub-{person}_{kind}.nii.gz"
+        for person in ("01", "02")
+        for kind in ("T1w", "T2w")
+    ),
     *(
         f"drawn/sub-{person}/anat/sub-{person}_{kind}"
         for person in ("05", "06")
@@ -164,18 +170,23 @@ class Recorder:
 
 @contextmanager
 def running_scripts(scripts: Path) -> Iterator[Callable]:
-    """A function that runs a job's script in this process, on three threads, in the working directory.
+    """A function that runs a job's script in this process, on three threads, in the working
+    directory.
 
-    It takes the names of those functions of the library that are replaced and what each of them answers, and returns
-    their recorders, or the one where there is one.
+    It takes the names of those functions of the library that are replaced and what each of them
+    answers, and returns their recorders, or the one where there is one.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(scripts))
-        patch.setitem(sys.modules, "_job", SimpleNamespace(job=lambda snakemake: nullcontext(print)))
+        patch.setitem(
+            sys.modules, "_job", SimpleNamespace(job=lambda snakemake: nullcontext(print))
+        )
         patch.delitem(sys.modules, "_scan", raising=False)
 
         def run(job: Job, *replaced: str, **answers: Any) -> Any:
-            recorders = [Recorder(answers.get(function.rpartition(".")[2])) for function in replaced]
+            recorders = [
+                Recorder(answers.get(function.rpartition(".")[2])) for function in replaced
+            ]
             for function, recorder in zip(replaced, recorders, strict=True):
                 patch.setattr(function, recorder)
             job.handed.threads = THREADS

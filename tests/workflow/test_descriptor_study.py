@@ -60,7 +60,9 @@ def save_toys(folder):
         anat = folder / "toys" / f"sub-{person}" / "anat"
         anat.mkdir(parents=True)
         for contrast, values in (("T1w", texture), ("T2w", 1 - texture)):
-            image = nib.Nifti1Image(np.where(inside, values, 0).astype(np.float32), np.diag([5.0, 5.0, 5.0, 1.0]))
+            image = nib.Nifti1Image(
+                np.where(inside, values, 0).astype(np.float32), np.diag([5.0, 5.0, 5.0, 1.0])
+            )
             nib.save(image, anat / f"sub-{person}_{contrast}.nii.gz")
 
 
@@ -82,7 +84,9 @@ def test_the_descriptor_is_trained_before_the_registrations_that_use_it(clone):
     assert (planned["descriptor_weights"], planned["register"]) == (1, 2)
     run = clone.snakemake()
     assert run.returncode == 0, run.stdout
-    weights, curves = (clone.path(f"results/training/toys/{name}") for name in ("best.safetensors", "curves.png"))
+    weights, curves = (
+        clone.path(f"results/training/toys/{name}") for name in ("best.safetensors", "curves.png")
+    )
     assert curves.is_file()
     assert clone.planned() == {}
 
@@ -98,12 +102,19 @@ def test_the_descriptor_is_trained_before_the_registrations_that_use_it(clone):
     run = clone.snakemake("results/training/toys/best.safetensors")
     assert run.returncode == 0, run.stdout
     assert curves.read_bytes() != before
-    assert {file.name for file in curves.parent.iterdir()} == {"best.safetensors", "curves.png", "curves.tsv"}
+    assert {file.name for file in curves.parent.iterdir()} == {
+        "best.safetensors",
+        "curves.png",
+        "curves.tsv",
+    }
 
 
 @pytest.mark.parametrize(
     ("person", "sentence"),
-    [("sub-04", "1 of the persons to test on are among those to train on"), ("sub-07", "sub-07/anat")],
+    [
+        ("sub-04", "1 of the persons to test on are among those to train on"),
+        ("sub-07", "sub-07/anat"),
+    ],
     ids=["who is registered", "nobody"],
 )
 def test_a_descriptor_trained_on_the_wrong_persons_stops_the_study(clone, person, sentence):
@@ -118,12 +129,17 @@ def test_a_descriptor_without_weights_stops_the_study(clone):
     clone.replace("config/methods/learned.yaml", "training/toys/best", "training/toy/best")
     run = clone.snakemake()
     assert run.returncode != 0
-    assert "Run learned cannot work here: There are no descriptor weights 'results/training/toy/best" in run.stdout
+    assert (
+        "Run learned cannot work here: There are no descriptor weights 'results/training/toy/best"
+        in run.stdout
+    )
     assert not clone.path("results/prepared").exists()
 
 
 def test_persons_are_known_by_their_folder_however_it_is_written(clone):
-    clone.write("config/config.yaml", STUDY.replace("learned", "affine"))  # runs are looked up where the package lies
+    clone.write(
+        "config/config.yaml", STUDY.replace("learned", "affine")
+    )  # runs are looked up where the package lies
     study = load_study(clone.path("config/config.yaml"), clone.root)
     anat = clone.root.parent / "clone" / ".." / "data" / "toys" / "sub-03" / "anat"
     with pytest.raises(InputError, match="among those to train on"):

@@ -1,4 +1,6 @@
-"""What a job's parameter ``code`` covers: all that its script stands on, and nothing of what others stand on."""
+"""What a job's parameter ``code`` covers: all that its script stands on, and nothing of what others
+stand on.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -42,12 +44,18 @@ def kind_of(job: Job) -> str:
         return f"prepare {scaling_tool(choice).name}"
     if not isinstance(choice, str) or choice == "none":
         return job.rule
-    both = job.rule == "correct" and choices["intensity"] == "freesurfer" and "T1w" in job.wildcards["scan"]
+    both = (
+        job.rule == "correct"
+        and choices["intensity"] == "freesurfer"
+        and "T1w" in job.wildcards["scan"]
+    )
     return f"{job.rule} {choice} T1w" if both else f"{job.rule} {choice}"
 
 
 def test_every_job_s_identity_is_that_of_what_it_makes(rich_plan):
-    """The table in docs/workflow.md is tried on ``made.kinds``; here is shown that the rules mean the same."""
+    """The table in docs/workflow.md is tried on ``made.kinds``; here is shown that the rules mean
+    the same.
+    """
     with_script = [job for job in rich_plan.jobs if job.script]
     for job in with_script:
         assert job.handed.params.code == kinds()[kind_of(job)].code(), job.rule
@@ -68,7 +76,9 @@ def test_every_job_s_identity_covers_what_its_script_imports(rich_plan):
     for job in (job for job in rich_plan.jobs if job.script):
         covered = rich_plan.covered[job.handed.params.code]
         without = CANNOT_CHANGE_NUMBERS.keys() | LEFT_OUT.get(job.rule, set())
-        needed = {f"{module}:{name}" for module, name in imports_of(job.script) if module not in without}
+        needed = {
+            f"{module}:{name}" for module, name in imports_of(job.script) if module not in without
+        }
         assert needed <= covered, job.rule
         assert not {name for name in covered if name.split(":")[0] in without}, job.rule
 
@@ -80,13 +90,19 @@ def test_a_run_s_identity_covers_its_own_method_and_no_other(rich_plan, rule):
         covered = rich_plan.covered[job.handed.params.code]
         own = job.handed.params.run["method"]
         assert f"{method_class(own).__module__}:{method_class(own).__name__}" in covered
-        assert {name.split(":")[0] for name in covered}.isdisjoint(method_module(name) for name in names - {own})
+        assert {name.split(":")[0] for name in covered}.isdisjoint(
+            method_module(name) for name in names - {own}
+        )
     trained = {"diffeode.networks.voxelmorph", "diffeode.learning.loop"}
-    assert trained <= {name.split(":")[0] for name in rich_plan.covered[rich_plan.the("train").handed.params.code]}
+    assert trained <= {
+        name.split(":")[0] for name in rich_plan.covered[rich_plan.the("train").handed.params.code]
+    }
 
 
 def test_times_of_files_decide_nothing(rich_plan):
-    """What is up to date is judged by receipts and seals; to Snakemake every input is older than all that is made."""
+    """What is up to date is judged by receipts and seals; to Snakemake every input is older than
+    all that is made.
+    """
     for job in (job for job in rich_plan.jobs if job.script):
         assert job.times_count == (), job.rule
 
@@ -96,8 +112,12 @@ def test_a_step_s_identity_covers_the_tools_that_were_chosen_and_no_others(rich_
     for job in (job for rule in ALL_TOOLS for job in rich_plan.of(rule)):
         kind = "T1w" if "T1w" in job.wildcards["scan"] else "T2w"
         covered = rich_plan.covered[job.handed.params.code]
-        tools = {name.removeprefix(STEPS).split(":")[0] for name in covered if name.startswith(STEPS)}
-        found.setdefault((job.rule, job.wildcards["dataset"]), {}).setdefault(kind, set()).add(frozenset(tools))
+        tools = {
+            name.removeprefix(STEPS).split(":")[0] for name in covered if name.startswith(STEPS)
+        }
+        found.setdefault((job.rule, job.wildcards["dataset"]), {}).setdefault(kind, set()).add(
+            frozenset(tools)
+        )
     assert found == {
         (rule, dataset): {kind: {frozenset(tools)} for kind, tools in kinds.items()}
         for rule, datasets in ALL_TOOLS.items()
@@ -108,7 +128,11 @@ def test_a_step_s_identity_covers_the_tools_that_were_chosen_and_no_others(rich_
 def test_a_step_is_known_by_the_weights_that_its_tools_read(rich_plan):
     """Every rule asks, so that a new tool of any step may read weights."""
     mindgrab = {"meshnet-mindgrab": load_weights("meshnet-mindgrab").sha256}
-    jobs = [job for rule in ("strip", "correct", "place", "prepare", "segment") for job in rich_plan.of(rule)]
+    jobs = [
+        job
+        for rule in ("strip", "correct", "place", "prepare", "segment")
+        for job in rich_plan.of(rule)
+    ]
     for job in jobs:
         reads_mindgrab = (job.rule, job.wildcards["dataset"]) == ("strip", "drawn")
         assert job.handed.params.reads == (mindgrab if reads_mindgrab else {})
@@ -125,10 +149,14 @@ def both(*tools: str) -> dict[str, set[str]]:
 ALL_TOOLS = {
     "strip": {"heads": both("synthstrip"), "drawn": both("mindgrab")},
     # mri_normalize works on T1w alone
-    "correct": {"heads": both("n4"), "drawn": {"T1w": {"nu_correct", "mri_normalize"}, "T2w": {"nu_correct"}}},
+    "correct": {
+        "heads": both("n4"),
+        "drawn": {"T1w": {"nu_correct", "mri_normalize"}, "T2w": {"nu_correct"}},
+    },
     "place": {"heads": both("icbm152"), "drawn": both()},
     "prepare": {"heads": both("white_stripe"), "drawn": both("robust"), "cohort": both("robust")},
     "segment": {"heads": both("synthseg")},
     "inspect_scan": {"heads": both("icbm152"), "drawn": both()},
 }
-"""By rule, dataset and contrast: the files of diffeode.prepare.steps whose code decides the result."""
+"""By rule, dataset and contrast: the files of diffeode.prepare.steps whose code decides the result.
+"""

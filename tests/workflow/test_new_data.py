@@ -1,4 +1,6 @@
-"""Persons of a BIDS folder come, leave and are scanned anew: what is made again, and what stays as it was."""
+"""Persons of a BIDS folder come, leave and are scanned anew: what is made again, and what stays as
+it was.
+"""
 
 import shutil
 from pathlib import Path
@@ -54,7 +56,9 @@ def grown(_grown, tmp_path):
 def units(clone) -> dict[Path, int]:
     """When the receipts of scans, pairs and registrations were written."""
     results = clone.path("results")
-    return {file.relative_to(results): file.stat().st_mtime_ns for file in results.rglob("receipt.json")}
+    return {
+        file.relative_to(results): file.stat().st_mtime_ns for file in results.rglob("receipt.json")
+    }
 
 
 def of_pairs(planned: dict[str, int]) -> dict[str, int]:
@@ -62,7 +66,9 @@ def of_pairs(planned: dict[str, int]) -> dict[str, int]:
 
 
 def drawn(clone, experiment: str) -> list[str]:
-    table = clone.path(f"results/pairs/{experiment}/pairs.tsv").read_text(encoding="utf-8").splitlines()
+    table = (
+        clone.path(f"results/pairs/{experiment}/pairs.tsv").read_text(encoding="utf-8").splitlines()
+    )
     return [row.split("\t")[0] for row in table[1:]]
 
 
@@ -92,7 +98,12 @@ def test_a_person_less_leaves_the_tables_and_nothing_else_is_made_again(grown):
     before = units(grown)
     shutil.rmtree(grown.path("scans/sub-03"))
     only = ("--config", "experiments=[every]")
-    assert of_pairs(grown.planned(*only)) == {"prepare": 0, "align": 0, "register": 0, "evaluate": 0}
+    assert of_pairs(grown.planned(*only)) == {
+        "prepare": 0,
+        "align": 0,
+        "register": 0,
+        "evaluate": 0,
+    }
     run = grown.snakemake(*only)
     assert run.returncode == 0, run.stdout
     metrics = grown.path("results/studies/growing/metrics.tsv").read_text(encoding="utf-8")
@@ -113,13 +124,22 @@ def test_a_scan_replaced_makes_again_what_hangs_on_it(grown):
     grown.path("scans/sub-01/anat/sub-01_T1w.nii.gz").unlink()
     write_person(grown.path("elsewhere"), "01", 4.2)
     shutil.copy2(
-        grown.path("elsewhere/sub-01/anat/sub-01_T1w.nii.gz"), grown.path("scans/sub-01/anat/sub-01_T1w.nii.gz")
+        grown.path("elsewhere/sub-01/anat/sub-01_T1w.nii.gz"),
+        grown.path("scans/sub-01/anat/sub-01_T1w.nii.gz"),
     )
     few = sum(pair.endswith("sub-01_T1w") for pair in drawn(grown, "few"))
     hanging = 2 + few
-    assert of_pairs(grown.planned()) == {"prepare": 1, "align": hanging, "register": hanging, "evaluate": hanging}
+    assert of_pairs(grown.planned()) == {
+        "prepare": 1,
+        "align": hanging,
+        "register": hanging,
+        "evaluate": hanging,
+    }
     report = grown.status()
-    assert "1 prepared scans (folder sub-01_T1w): scans/sub-01/anat/sub-01_T1w.nii.gz changed" in report
+    assert (
+        "1 prepared scans (folder sub-01_T1w): scans/sub-01/anat/sub-01_T1w.nii.gz changed"
+        in report
+    )
     assert f"{hanging} registrations" in report
 
 

@@ -14,7 +14,9 @@ pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUDIES = sorted(path.name for path in (REPOSITORY / "config").glob("*.yaml"))
-PROFILES = sorted(path.name for path in (REPOSITORY / "workflow" / "profiles").iterdir() if path.is_dir())
+PROFILES = sorted(
+    path.name for path in (REPOSITORY / "workflow" / "profiles").iterdir() if path.is_dir()
+)
 
 
 def command(folder: Path, *arguments: str) -> list[str]:
@@ -33,16 +35,26 @@ def snakemake(folder: Path, *arguments: str, **given: str) -> subprocess.Complet
     return warm_python().run(command(folder, *arguments), folder, environment(given))
 
 
-def snakemake_apart(folder: Path, *arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+def snakemake_apart(
+    folder: Path, *arguments: str, **given: str
+) -> subprocess.CompletedProcess[str]:
     """The same in a Python of its own, as a user starts it."""
     call, output = [sys.executable, *command(folder, *arguments)], {"stdout": subprocess.PIPE}
     return subprocess.run(
-        call, env=environment(given), text=True, stderr=subprocess.STDOUT, check=False, cwd=folder, **output
+        call,
+        env=environment(given),
+        text=True,
+        stderr=subprocess.STDOUT,
+        check=False,
+        cwd=folder,
+        **output,
     )
 
 
 MADE_UP = {"paper.yaml": "ixi-oasis3", "nodeo.yaml": "candi"}
-"""Studies of scans that cannot be had without an agreement, planned on made-up trees, and one experiment of each."""
+"""Studies of scans that cannot be had without an agreement, planned on made-up trees, and one
+experiment of each.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +65,14 @@ def trees(tmp_path_factory) -> dict[str, str]:
     write_ixi(root / "ixi", 160, seed=1)
     for number in range(1, 60):
         for kind in ("norm", "seg35"):
-            touch(root / "neurite_oasis" / f"OASIS_OAS1_{number:04d}_MR1" / f"aligned_{kind}.nii.gz")
-    for person in (f"{group}_{number:03d}" for group in ("BPDwPsy", "BPDwoPsy", "HC", "SS") for number in range(1, 9)):
+            touch(
+                root / "neurite_oasis" / f"OASIS_OAS1_{number:04d}_MR1" / f"aligned_{kind}.nii.gz"
+            )
+    for person in (
+        f"{group}_{number:03d}"
+        for group in ("BPDwPsy", "BPDwoPsy", "HC", "SS")
+        for number in range(1, 9)
+    ):
         for kind in ("procimg", "seg"):
             touch(root / "candi" / person / f"{person}_{kind}.nii.gz")
     return {name.upper(): str(root / name) for name in ("oasis3", "ixi", "neurite_oasis", "candi")}
@@ -68,7 +86,9 @@ def touch(file: Path) -> None:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_is_planned(study, tmp_path, request):
-    """With all its runs; of the papers' studies, which are large, one experiment (the others: below)."""
+    """With all its runs; of the papers' studies, which are large, one experiment (the others:
+    below).
+    """
     run = snakemake(
         tmp_path,
         *("--dry-run", "--quiet", "rules", "--configfile", str(REPOSITORY / "config" / study)),
@@ -92,7 +112,9 @@ def variables(study: str, request) -> dict[str, str]:
 def planned(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
     """How many jobs of each rule a dry run would start."""
     table = run.stdout.split("Job stats:")[1].split("total")[0]
-    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}
+    return {
+        rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)
+    }
 
 
 PAIRS = {"paper.yaml": 300, "nodeo.yaml": 280}
@@ -122,14 +144,18 @@ def test_a_missing_dataset_says_how_to_get_it(tmp_path):
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_is_understood(profile, tmp_path):
     if profile == "slurm":
-        pytest.importorskip("snakemake_executor_plugin_slurm", reason="the extra 'slurm' is not installed")
+        pytest.importorskip(
+            "snakemake_executor_plugin_slurm", reason="the extra 'slurm' is not installed"
+        )
     folder = REPOSITORY / "workflow" / "profiles" / profile
     run = snakemake(tmp_path, "--dry-run", "--workflow-profile", str(folder))
     assert run.returncode == 0, run.stdout
 
 
 def test_the_demo_makes_these_files(tmp_path):
-    expected = (Path(__file__).parent / "expected_outputs.txt").read_text(encoding="utf-8").splitlines()
+    expected = (
+        (Path(__file__).parent / "expected_outputs.txt").read_text(encoding="utf-8").splitlines()
+    )
     run = snakemake(tmp_path, "--summary")
     rows = run.stdout.splitlines()
     start = next(n for n, row in enumerate(rows) if row.startswith("output_file"))
@@ -139,7 +165,8 @@ def test_the_demo_makes_these_files(tmp_path):
 SENTENCES = {
     "stduy=x": "has an unknown key 'stduy'; did you mean 'study'",
     "runs=[node-mnd]": "There is no run 'node-mnd'; did you mean 'node-mind'",
-    "experiments=[virtual-helthy]": "There is no experiment 'virtual-helthy'; did you mean 'virtual-healthy'",
+    "experiments=[virtual-helthy]": "There is no experiment 'virtual-helthy'; did you mean "
+    "'virtual-healthy'",
     "seed=many": "has seed: 'many', which is not a whole number",
 }
 
@@ -163,7 +190,9 @@ def test_results_that_cannot_be_written_stop_with_one_sentence(tmp_path):
 
 
 def test_runs_and_experiments_can_be_chosen(tmp_path):
-    run = snakemake_apart(tmp_path, "--dry-run", "--config", "runs=[identity]", "experiments=[virtual-healthy]")
+    run = snakemake_apart(
+        tmp_path, "--dry-run", "--config", "runs=[identity]", "experiments=[virtual-healthy]"
+    )
     assert run.returncode == 0, run.stdout
     stats = dict(line.split() for line in run.stdout.splitlines() if len(line.split()) == 2)
     assert (stats["register"], stats["align"]) == ("5", "5")
@@ -172,4 +201,6 @@ def test_runs_and_experiments_can_be_chosen(tmp_path):
 def test_planning_the_demo_imports_neither_torch_nor_what_draws_and_computes(tmp_path, copied):
     modules = copied(tmp_path / "clone").plan().modules
     assert "diffeode.methods.neural_ode" in modules
-    assert modules.isdisjoint({"torch", "numba", "matplotlib", "seaborn", "scipy.stats", "SimpleITK", "ants"})
+    assert modules.isdisjoint(
+        {"torch", "numba", "matplotlib", "seaborn", "scipy.stats", "SimpleITK", "ants"}
+    )

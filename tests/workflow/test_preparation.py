@@ -1,4 +1,6 @@
-"""The paper's preparation from raw heads on, with stand-ins for FreeSurfer: what runs, what is kept, what is missed."""
+"""The paper's preparation from raw heads on, with stand-ins for FreeSurfer: what runs, what is
+kept, what is missed.
+"""
 
 import json
 import shutil
@@ -43,7 +45,8 @@ seed: 1
 results: results
 tools: [programs]
 """
-# what lies outside the brain of these heads is at most 3 per cent as bright as the brightest, the brain at least 12
+# what lies outside the brain of these heads is at most 3 per cent as bright as the brightest, the
+# brain at least 12
 _SYNTHSTRIP = """
 given, _ = options({"-i": 1, "-m": 1})
 scan = load(given["-i"])
@@ -64,7 +67,9 @@ def put_in_heads(folder: Path) -> None:
         scan = io.read_image(path)
         dim = np.random.default_rng(0).uniform(0.02, 0.03, scan.data.shape) * scan.data.max()
         scaled = np.maximum(scan.data, dim) / scan.data.max()
-        io.write_image(path, Image(np.where(scan.data > 0, np.maximum(scaled, 0.12), scaled), scan.grid))
+        io.write_image(
+            path, Image(np.where(scan.data > 0, np.maximum(scaled, 0.12), scaled), scan.grid)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +89,10 @@ def prepared(copied, environment, tmp_path_factory):
     """A clone in which a study from raw heads is finished; two persons, one pair, one run."""
     clone = copied(tmp_path_factory.mktemp("heads") / "clone")
     make_cohort(clone.path("heads"), persons=2, spacing_mm=6.0, seed=3)
-    for drawn in [*clone.path("heads").rglob("*_dseg.nii.gz"), *clone.path("heads").rglob("*_landmarks.tsv")]:
+    for drawn in [
+        *clone.path("heads").rglob("*_dseg.nii.gz"),
+        *clone.path("heads").rglob("*_landmarks.tsv"),
+    ]:
         drawn.unlink()
     shutil.copy(next(clone.path("heads").rglob("sub-02_T1w.nii.gz")), clone.path("template.nii.gz"))
     put_in_heads(clone.path("heads"))
@@ -114,9 +122,19 @@ def unit(clone, scan: str) -> Path:
 
 def test_every_step_leaves_a_unit_and_only_those_that_are_needed(prepared):
     steps = {"corrected", "brain", "placed"}
-    folders = {scan.name: {f.name for f in scan.iterdir() if f.is_dir()} for scan in unit(prepared, "").iterdir()}
-    assert set(folders) == {"sub-01_T2w", "sub-01_T1w", "sub-02_T1w"}  # the T2w goes through the T1w of its visit
-    in_use = [line.split("\t")[1:3] for line in prepared.path("results/pairs/heads/pairs.tsv").read_text().splitlines()]
+    folders = {
+        scan.name: {f.name for f in scan.iterdir() if f.is_dir()}
+        for scan in unit(prepared, "").iterdir()
+    }
+    assert set(folders) == {
+        "sub-01_T2w",
+        "sub-01_T1w",
+        "sub-02_T1w",
+    }  # the T2w goes through the T1w of its visit
+    in_use = [
+        line.split("\t")[1:3]
+        for line in prepared.path("results/pairs/heads/pairs.tsv").read_text().splitlines()
+    ]
     labelled = {name for name, found in folders.items() if "segmented" in found}
     assert labelled == set(in_use[1])
     assert all(found - {"segmented"} == steps for found in folders.values())
@@ -163,7 +181,11 @@ def test_a_scan_that_is_replaced_makes_its_own_steps_again(clone):
     brighter = io.read_image(scan)
     io.write_image(scan, Image(brighter.data * 1.5, brighter.grid))
     planned = clone.planned()
-    assert {step: planned[step] for step in ("strip", "correct", "place")} == {"strip": 1, "correct": 1, "place": 1}
+    assert {step: planned[step] for step in ("strip", "correct", "place")} == {
+        "strip": 1,
+        "correct": 1,
+        "place": 1,
+    }
 
 
 def test_a_brain_cut_short_is_found_again(clone):
@@ -186,7 +208,10 @@ def test_a_program_that_is_not_here_stops_before_any_job(clone):
     clone.path("programs/mri_synthstrip").unlink()
     run = clone.snakemake()
     assert run.returncode == 1
-    assert "brain: synthstrip cannot run here: the program mri_synthstrip of FreeSurfer is neither" in run.stdout
+    assert (
+        "brain: synthstrip cannot run here: the program mri_synthstrip of FreeSurfer is neither"
+        in run.stdout
+    )
     assert "Traceback" not in run.stdout
     assert not unit(clone, "").exists()
     assert clone.snakemake("--dry-run").returncode == 0

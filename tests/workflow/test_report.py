@@ -29,10 +29,14 @@ APART = {"inspect_scan", "quality"}
 
 
 def shown(files) -> set[str]:
-    """Those of ``files`` that are to be looked at: pages and figures, of two forms of a figure the one with lines."""
+    """Those of ``files`` that are to be looked at: pages and figures, of two forms of a figure the
+    one with lines.
+    """
     files = set(map(str, files))
     pictures = {file for file in files if file.endswith((".svg", ".html", ".png"))}
-    return {file for file in pictures if not (file.endswith(".png") and f"{file[:-4]}.svg" in pictures)}
+    return {
+        file for file in pictures if not (file.endswith(".png") and f"{file[:-4]}.svg" in pictures)
+    }
 
 
 def test_every_rule_s_figures_and_pages_are_for_the_report(rich_plan):
@@ -65,7 +69,11 @@ def test_the_report_holds_every_figure_and_page_of_the_study(untouched, report):
     results = held(report, "results")
     assert set(results) == shown(files)
     for name, result in results.items():
-        kind, content = result["data_uri"].split(";base64,") if ";base64," in result["data_uri"] else (None, None)
+        kind, content = (
+            result["data_uri"].split(";base64,")
+            if ";base64," in result["data_uri"]
+            else (None, None)
+        )
         assert kind, name
         assert base64.b64decode(content) == untouched.path(name).read_bytes(), name
         assert result["caption"], name
@@ -80,12 +88,19 @@ def test_everything_stands_under_its_heading(untouched, report):
         for file in files
     }
     stems = {rule: heading for rule, heading in CATEGORIES.items() if "Training" not in heading}
-    stems |= {"summary": "1 Overlap", "suspects": "2 Statistics", "panels": "3 Pairs", "methods": "5 Methods"}
+    stems |= {
+        "summary": "1 Overlap",
+        "suspects": "2 Statistics",
+        "panels": "3 Pairs",
+        "methods": "5 Methods",
+    }
     for file, heading in headings.items():
         names = {Path(part).stem for part in Path(file).parts}
         assert {stems[name] for name in names & stems.keys()} == {heading}, file
     assert set(headings) == set(held(report, "results"))
-    assert set(headings.values()) == {heading for heading in CATEGORIES.values() if "Training" not in heading}
+    assert set(headings.values()) == {
+        heading for heading in CATEGORIES.values() if "Training" not in heading
+    }
     labels = {file: result["labels"] for file, result in held(report, "results").items()}
     (panel,) = (labels[file] for file in labels if file.endswith("/brief.png"))
     (pair,) = {path.name for path in untouched.path("results/registrations/tiny").iterdir()}

@@ -1,7 +1,9 @@
-"""What a study's files say arrives in the library: seeds, threads, limits, choices, files, titles, captions.
+"""What a study's files say arrives in the library: seeds, threads, limits, choices, files, titles,
+captions.
 
-One study whose every setting differs from its default is planned once. Then every job's script runs in this process
-with what the plan hands it; where the library would work for long, its function is replaced and says how it was called.
+One study whose every setting differs from its default is planned once. Then every job's script runs
+in this process with what the plan hands it; where the library would work for long, its function is
+replaced and says how it was called.
 """
 
 from pathlib import Path
@@ -37,7 +39,14 @@ LOOK = {"titles": TITLES, "experiments": POPULATIONS, "ours": "brief"}
 def head(person, kind, **more):
     """A scan of ``heads`` as scripts see it."""
     image = Path(f"raw/sub-{person}/anat/sub-{person}_{kind}.nii.gz")
-    return Scan("heads", person, None, kind, image, **{"labels": None, "landmarks": None, "group": None} | more)
+    return Scan(
+        "heads",
+        person,
+        None,
+        kind,
+        image,
+        **{"labels": None, "landmarks": None, "group": None} | more,
+    )
 
 
 def drawn(person, kind, whole=True):
@@ -45,19 +54,29 @@ def drawn(person, kind, whole=True):
     stem = f"drawn/sub-{person}/anat/sub-{person}"
     about = {"labels": Path(f"{stem}_dseg.nii.gz"), "landmarks": Path(f"{stem}_landmarks.tsv")}
     about |= {"group": {"05": "patients", "06": "controls"}[person]}
-    return Scan("drawn", person, None, kind, Path(f"{stem}_{kind}.nii.gz"), **about if whole else dict.fromkeys(about))
+    return Scan(
+        "drawn",
+        person,
+        None,
+        kind,
+        Path(f"{stem}_{kind}.nii.gz"),
+        **about if whole else dict.fromkeys(about),
+    )
 
 
 def folder(dataset, scan, step=""):
     return Path("results/prepared") / dataset / scan / step
 
 
-# ------------------------------------------------------------------------------------------------ scans
+# -------------------------------------------------------------------------------------------- scans
 
 
 def test_a_cohort(rich_plan, run_script):
     made = run_script(rich_plan.the("cohort"), "diffeode.datasets.virtual.make_cohort")
-    assert made.call == ((Path("results/sources/cohort"),), {"persons": 3, "spacing_mm": 6.5, "seed": 17})
+    assert made.call == (
+        (Path("results/sources/cohort"),),
+        {"persons": 3, "spacing_mm": 6.5, "seed": 17},
+    )
 
 
 def test_a_brain_is_found_as_the_dataset_says(rich_plan, run_script):
@@ -66,12 +85,19 @@ def test_a_brain_is_found_as_the_dataset_says(rich_plan, run_script):
     assert found.call == (given, {"threads": THREADS})
     found = run_script(rich_plan.the("strip", scan="sub-05_T1w"), "diffeode.prepare.strip.strip")
     before = Before(corrected=folder("drawn", "sub-05_T1w", "corrected"))
-    given = (drawn("05", "T1w", whole=False), "mindgrab", before, folder("drawn", "sub-05_T1w", "brain"))
+    given = (
+        drawn("05", "T1w", whole=False),
+        "mindgrab",
+        before,
+        folder("drawn", "sub-05_T1w", "brain"),
+    )
     assert found.call == (given, {"threads": THREADS})
 
 
 def test_intensities_are_corrected_as_the_dataset_says(rich_plan, run_script):
-    corrected = run_script(rich_plan.the("correct", scan="sub-01_T2w"), "diffeode.prepare.correct.correct")
+    corrected = run_script(
+        rich_plan.the("correct", scan="sub-01_T2w"), "diffeode.prepare.correct.correct"
+    )
     assert corrected.call == (
         (head("01", "T2w"),),
         {
@@ -82,9 +108,15 @@ def test_intensities_are_corrected_as_the_dataset_says(rich_plan, run_script):
             "threads": THREADS,
         },
     )
-    corrected = run_script(rich_plan.the("correct", scan="sub-05_T1w"), "diffeode.prepare.correct.correct")
+    corrected = run_script(
+        rich_plan.the("correct", scan="sub-05_T1w"), "diffeode.prepare.correct.correct"
+    )
     _, named = corrected.call
-    assert (named["bias"], named["intensity"], named["before"]) == ("freesurfer", "freesurfer", Before())
+    assert (named["bias"], named["intensity"], named["before"]) == (
+        "freesurfer",
+        "freesurfer",
+        Before(),
+    )
 
 
 def steps(dataset, scan, *names):
@@ -101,11 +133,16 @@ def test_a_scan_is_placed_in_the_template_through_its_t1w(rich_plan, run_script)
 
 @pytest.mark.parametrize(
     ("dataset", "scan", "template"),
-    [("heads", head("02", "T1w"), "icbm152"), ("drawn", drawn("05", "T1w", whole=False), {"t1w": "mine.nii.gz"})],
+    [
+        ("heads", head("02", "T1w"), "icbm152"),
+        ("drawn", drawn("05", "T1w", whole=False), {"t1w": "mine.nii.gz"}),
+    ],
     ids=["a T1w", "direct"],
 )
 def test_other_scans_are_placed_by_themselves(rich_plan, run_script, dataset, scan, template):
-    placed = run_script(rich_plan.the("place", dataset=dataset, scan=scan.id), "diffeode.prepare.place.place")
+    placed = run_script(
+        rich_plan.the("place", dataset=dataset, scan=scan.id), "diffeode.prepare.place.place"
+    )
     before = steps(dataset, scan.id, "corrected", "brain")
     given = (scan, template, before, None, folder(dataset, scan.id, "placed"))
     assert placed.call == (given, {"threads": THREADS, "seed": 5})
@@ -120,7 +157,10 @@ def test_other_scans_are_placed_by_themselves(rich_plan, run_script, dataset, sc
     ids=["heads", "drawn"],
 )
 def test_a_scan_is_finished_as_the_dataset_says(rich_plan, run_script, dataset, scan, choices):
-    finished = run_script(rich_plan.the("prepare", dataset=dataset, scan=scan.id), "diffeode.prepare.scan.prepare_scan")
+    finished = run_script(
+        rich_plan.the("prepare", dataset=dataset, scan=scan.id),
+        "diffeode.prepare.scan.prepare_scan",
+    )
     before = steps(dataset, scan.id, "corrected", "brain", "placed")
     assert finished.call == ((scan, before, folder(dataset, scan.id)), {"seed": 5, **choices})
 
@@ -133,7 +173,9 @@ def test_a_virtual_scan_is_finished_without_steps_before(rich_plan, run_script):
 
 
 def test_labels_are_made_as_the_dataset_says(rich_plan, run_script):
-    labelled = run_script(rich_plan.the("segment", scan="sub-01_T2w"), "diffeode.prepare.segment.segment")
+    labelled = run_script(
+        rich_plan.the("segment", scan="sub-01_T2w"), "diffeode.prepare.segment.segment"
+    )
     prepared = folder("heads", "sub-01_T2w")
     given = (head("01", "T2w"), "synthseg", prepared, prepared / "segmented")
     assert labelled.call == (given, {"threads": THREADS})
@@ -153,7 +195,10 @@ def test_a_scan_is_looked_at_with_its_labels(
     unit = folder(dataset, scan)
     (unit / labels).mkdir(parents=True)
     (unit / labels / "labels.nii.gz").touch()
-    monkeypatch.setattr("diffeode.evaluation.preparation.PreparedScan.image", lambda self: SimpleNamespace(grid="its"))
+    monkeypatch.setattr(
+        "diffeode.evaluation.preparation.PreparedScan.image",
+        lambda self: SimpleNamespace(grid="its"),
+    )
     chosen = SimpleNamespace(on=lambda grid: f"the template on {grid} grid")
     measured, drawn_, asked = run_script(
         job,
@@ -171,7 +216,10 @@ def test_a_scan_is_looked_at_with_its_labels(
     assert (prepared.name, prepared.modality, prepared.folder) == (scan, scan[-3:], unit)
     assert prepared.labels == unit / labels / "labels.nii.gz"
     assert prepared.label_table == Path(f"config/labels/{table}.tsv")
-    assert drawn_.call == ((prepared, references, Path(f"results/quality/{dataset}/{scan}.png")), {})
+    assert drawn_.call == (
+        (prepared, references, Path(f"results/quality/{dataset}/{scan}.png")),
+        {},
+    )
     numbers = Path(f"results/quality/{dataset}/{scan}.tsv").read_text(encoding="utf-8")
     assert numbers == f"scan\n{scan}\n"
 
@@ -182,7 +230,9 @@ def test_every_scan_of_a_dataset_is_on_its_page(rich_plan, run_script):
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         Path(file).write_text(f"scan\n{Path(file).stem}\n", encoding="utf-8")
     prefix = "diffeode.statistics.preparation"
-    gathered, written = run_script(job, f"{prefix}.gather", f"{prefix}.write_preparation", gather="a table")
+    gathered, written = run_script(
+        job, f"{prefix}.gather", f"{prefix}.write_preparation", gather="a table"
+    )
     scans = sorted(f"sub-{person}_{kind}" for person in ("05", "06") for kind in ("T1w", "T2w"))
     used = sorted({job.wildcards["scan"] for job in rich_plan.of("prepare", dataset="drawn")})
     assert set(used) <= set(scans)
@@ -191,17 +241,30 @@ def test_every_scan_of_a_dataset_is_on_its_page(rich_plan, run_script):
     (table, pictures, where, caption), _ = written.call
     assert (table, where) == ("a table", Path("results/studies/rich/quality/drawn"))
     assert pictures == {scan: f"../../../../quality/drawn/{scan}.png" for scan in used}
-    assert caption == "Drawn, persons with labels: scans as they were prepared for the study A rich study."
+    assert (
+        caption
+        == "Drawn, persons with labels: scans as they were prepared for the study A rich study."
+    )
 
 
-# ------------------------------------------------------------------------------------------------ pairs, trainings
+# --------------------------------------------------------------------------------- pairs, trainings
 
 
 def test_pairs_are_written_down_with_their_seed(rich_plan, run_script):
     run_script(rich_plan.the("draw_pairs", experiment="first"))
     table = pd.read_csv("results/pairs/first/pairs.tsv", sep="\t", dtype=str)
-    rows = [(FIRST, "sub-01_T2w", "sub-02_T1w"), ("sub-02_T2w__sub-01_T1w", "sub-02_T2w", "sub-01_T1w")]
-    assert table.columns.tolist() == ["pair", "fixed", "moving", "fixed_dataset", "moving_dataset", "seed"]
+    rows = [
+        (FIRST, "sub-01_T2w", "sub-02_T1w"),
+        ("sub-02_T2w__sub-01_T1w", "sub-02_T2w", "sub-01_T1w"),
+    ]
+    assert table.columns.tolist() == [
+        "pair",
+        "fixed",
+        "moving",
+        "fixed_dataset",
+        "moving_dataset",
+        "seed",
+    ]
     assert table.to_numpy().tolist() == [[*row, "heads", "heads", "11"] for row in rows]
 
 
@@ -214,20 +277,35 @@ def test_pairs_are_written_down_with_their_seed(rich_plan, run_script):
         ("learned-from", ("cohort", "cohort"), ("affine", "resample", 14)),
     ],
 )
-def test_a_pair_is_aligned_as_its_experiment_says(rich_plan, run_script, experiment, datasets, settings):
+def test_a_pair_is_aligned_as_its_experiment_says(
+    rich_plan, run_script, experiment, datasets, settings
+):
     job = rich_plan.of("align", experiment=experiment)[0]
     pair = job.wildcards["pair"]
-    fixed, moving = (folder(name, scan) for name, scan in zip(datasets, pair.split("__"), strict=True))
-    about = {"experiment": experiment, "pair": pair, "fixed_dataset": datasets[0], "moving_dataset": datasets[1]}
+    fixed, moving = (
+        folder(name, scan) for name, scan in zip(datasets, pair.split("__"), strict=True)
+    )
+    about = {
+        "experiment": experiment,
+        "pair": pair,
+        "fixed_dataset": datasets[0],
+        "moving_dataset": datasets[1],
+    }
     aligned = run_script(job, "diffeode.prepare.pair.write_aligned_pair")
     assert aligned.call == (
         (fixed, moving, Path(f"results/pairs/{experiment}/{pair}")),
-        {"threads": THREADS, "provenance": about, **dict(zip(("alignment", "grids", "seed"), settings, strict=True))},
+        {
+            "threads": THREADS,
+            "provenance": about,
+            **dict(zip(("alignment", "grids", "seed"), settings, strict=True)),
+        },
     )
 
 
 def test_a_run_is_trained_on_the_pairs_of_its_experiment(rich_plan, run_script):
-    trained = run_script(rich_plan.the("train"), "diffeode.learning.method_training.train_to_folder")
+    trained = run_script(
+        rich_plan.the("train"), "diffeode.learning.method_training.train_to_folder"
+    )
     (what, pairs, where, machine, about), _ = trained.call
     assert (what.name, what.method, what.parameters) == (
         "learned",
@@ -241,17 +319,30 @@ def test_a_run_is_trained_on_the_pairs_of_its_experiment(rich_plan, run_script):
     for pair in pairs:
         fixed, moving = pair.folder.name.split("__")
         assert pair.folder.parent == Path("results/pairs/learned-from")
-        assert (pair.fixed_labels, pair.moving_labels) == (folder("cohort", fixed), folder("cohort", moving))
-        assert (pair.fixed_person, pair.moving_person) == (f"cohort/{fixed[4:6]}", f"cohort/{moving[4:6]}")
+        assert (pair.fixed_labels, pair.moving_labels) == (
+            folder("cohort", fixed),
+            folder("cohort", moving),
+        )
+        assert (pair.fixed_person, pair.moving_person) == (
+            f"cohort/{fixed[4:6]}",
+            f"cohort/{moving[4:6]}",
+        )
 
 
 def test_the_course_of_a_training_is_drawn(rich_plan, run_script):
-    names = ("diffeode.figures.training_curves.training_curves", "diffeode.provenance.receipt.require_intact")
+    names = (
+        "diffeode.figures.training_curves.training_curves",
+        "diffeode.provenance.receipt.require_intact",
+    )
     drawn_, _ = run_script(rich_plan.the("training_curves"), *names)
     curves = Path("results/trained/learned-from/learned/curves.tsv")
-    outs = [Path(f"results/studies/rich/figures/training/learned.{kind}") for kind in ("svg", "png")]
+    outs = [
+        Path(f"results/studies/rich/figures/training/learned.{kind}") for kind in ("svg", "png")
+    ]
     title = "Learned title, trained on Learned from (nobody)"
-    assert [arguments[:3] for arguments, _ in drawn_.calls] == [(curves, title, out) for out in outs]
+    assert [arguments[:3] for arguments, _ in drawn_.calls] == [
+        (curves, title, out) for out in outs
+    ]
 
 
 def test_a_descriptor_is_trained_as_its_file_says(rich_plan, run_script, rich):
@@ -271,10 +362,13 @@ def test_a_descriptor_is_trained_as_its_file_says(rich_plan, run_script, rich):
     assert read.call[0][0].name == "toys.yaml"
     assert trained.call == ((read.call[0][0], rich.path("data"), where, "cuda"), {})
     assert removed.call == ((where,), {})
-    assert drawn_.call == ((where / "curves.tsv", "toys", where / "curves.png", "its criterion"), {})
+    assert drawn_.call == (
+        (where / "curves.tsv", "toys", where / "curves.png", "its criterion"),
+        {},
+    )
 
 
-# ------------------------------------------------------------------------------------------------ registrations
+# ------------------------------------------------------------------------------------ registrations
 
 
 def registered(run_script, job):
@@ -293,7 +387,9 @@ def registered(run_script, job):
         require_intact={"outputs": {"weights.safetensors": {"sha256": "its sum"}}},
     )
     (what, task, machine, where, about, limit), _ = given.call
-    return SimpleNamespace(run=what, task=task, machine=machine, folder=where, about=about, limit=limit, read=read.call)
+    return SimpleNamespace(
+        run=what, task=task, machine=machine, folder=where, about=about, limit=limit, read=read.call
+    )
 
 
 def test_a_registration_gets_its_pair_and_says_where_it_comes_from(rich_plan, run_script):
@@ -311,8 +407,13 @@ def test_a_registration_gets_its_pair_and_says_where_it_comes_from(rich_plan, ru
     }
 
 
-TAUGHT = {"similarity": {"mind": {}, "descriptor": {"weights": "results/training/toys/best.safetensors"}}}
-WEIGHTS = {"weights": "results/trained/learned-from/learned/weights.safetensors", "weights_sha256": "its sum"}
+TAUGHT = {
+    "similarity": {"mind": {}, "descriptor": {"weights": "results/training/toys/best.safetensors"}}
+}
+WEIGHTS = {
+    "weights": "results/trained/learned-from/learned/weights.safetensors",
+    "weights_sha256": "its sum",
+}
 
 
 @pytest.mark.parametrize(
@@ -345,18 +446,27 @@ def test_a_method_works_in_its_own_environment(rich_plan):
 
 
 def test_what_a_registration_waits_for(rich_plan):
-    inputs = {job.wildcards["run"]: job.handed.input for job in rich_plan.of("register", experiment="second")}
+    inputs = {
+        job.wildcards["run"]: job.handed.input
+        for job in rich_plan.of("register", experiment="second")
+    }
     trained = ["results/trained/learned-from/learned/receipt.json"]
     weights = ["results/training/toys/best.safetensors"]
-    assert {name: list(given.training) for name, given in inputs.items() if given.training} == {"learned": trained}
-    assert {name: list(given.descriptor) for name, given in inputs.items() if given.descriptor} == {"taught": weights}
+    assert {name: list(given.training) for name, given in inputs.items() if given.training} == {
+        "learned": trained
+    }
+    assert {name: list(given.descriptor) for name, given in inputs.items() if given.descriptor} == {
+        "taught": weights
+    }
 
 
 @pytest.mark.parametrize(
     ("experiment", "table", "labelled"),
     [("first", "synthseg", "segmented"), ("second", "virtual", ""), ("mixed", None, None)],
 )
-def test_a_registration_is_judged_by_the_labels_of_its_experiment(rich_plan, run_script, experiment, table, labelled):
+def test_a_registration_is_judged_by_the_labels_of_its_experiment(
+    rich_plan, run_script, experiment, table, labelled
+):
     job = rich_plan.of("evaluate", experiment=experiment, run="brief")[0]
     pair = job.wildcards["pair"]
     judged, written = run_script(
@@ -365,11 +475,18 @@ def test_a_registration_is_judged_by_the_labels_of_its_experiment(rich_plan, run
         "diffeode.statistics.tidy.write_tidy",
         evaluate_unit="numbers",
     )
-    datasets = {"first": ("heads", "heads"), "second": ("drawn", "drawn"), "mixed": ("heads", "drawn")}[experiment]
+    datasets = {
+        "first": ("heads", "heads"),
+        "second": ("drawn", "drawn"),
+        "mixed": ("heads", "drawn"),
+    }[experiment]
     scans = [folder(*where) for where in zip(datasets, pair.split("__"), strict=True)]
     steps = ("segmented", "") if labelled is None else (labelled, labelled)
     labels = [scan / step for scan, step in zip(scans, steps, strict=True)]
-    units = [Path(f"results/registrations/{experiment}/{pair}/brief"), Path(f"results/pairs/{experiment}/{pair}")]
+    units = [
+        Path(f"results/registrations/{experiment}/{pair}/brief"),
+        Path(f"results/pairs/{experiment}/{pair}"),
+    ]
     table = Path(f"config/labels/{table}.tsv") if table else None
     assert judged.call == ((*units, *scans, *labels, table), {})
     assert written.call == ((f"results/metrics/{experiment}/{pair}/brief.tsv", "numbers"), {})
@@ -384,13 +501,16 @@ def test_every_registration_is_collected(rich_plan, run_script):
     )
     (paths,), _ = collected.call
     units = [
-        (job.wildcards["experiment"], job.wildcards["pair"], job.wildcards["run"]) for job in rich_plan.of("register")
+        (job.wildcards["experiment"], job.wildcards["pair"], job.wildcards["run"])
+        for job in rich_plan.of("register")
     ]
-    assert sorted(paths) == sorted(Path("results/metrics", *unit[:2], f"{unit[2]}.tsv") for unit in units)
+    assert sorted(paths) == sorted(
+        Path("results/metrics", *unit[:2], f"{unit[2]}.tsv") for unit in units
+    )
     assert written.call == (("results/studies/rich/metrics.tsv", "table"), {})
 
 
-# ------------------------------------------------------------------------------------------------ figures
+# ------------------------------------------------------------------------------------------ figures
 
 
 @pytest.mark.parametrize("name", ["dice_boxplot", "dice_by_structure", "regularity"])
@@ -409,7 +529,10 @@ def test_a_figure_of_the_study_gets_its_titles_and_our_run(rich_plan, run_script
 def test_a_panel_gets_its_registration_and_title(rich_plan, run_script):
     job = rich_plan.the("panel", experiment="mixed", run="brief")
     drawn_ = run_script(job, "diffeode.figures.pair_panel.pair_panel")
-    units = (Path(f"results/registrations/mixed/{MIXED}/brief"), Path(f"results/pairs/mixed/{MIXED}"))
+    units = (
+        Path(f"results/registrations/mixed/{MIXED}/brief"),
+        Path(f"results/pairs/mixed/{MIXED}"),
+    )
     title = "Brief title: sub-05_T1w to sub-01_T2w (whole heads and persons with labels)"
     out = Path(f"results/studies/rich/figures/panels/mixed/{MIXED}/brief.png")
     assert drawn_.call == ((*units, title, out), {})
@@ -419,7 +542,9 @@ def test_panels_are_of_as_many_pairs_as_the_study_shows(rich_plan):
     shown = {(job.wildcards["experiment"], job.wildcards["pair"]) for job in rich_plan.of("panel")}
     assert len(shown) == 4
     assert len(rich_plan.of("panel")) == 4 * len(TITLES)
-    assert {(job.wildcards["experiment"], job.wildcards["pair"]) for job in rich_plan.of("convergence")} == shown
+    assert {
+        (job.wildcards["experiment"], job.wildcards["pair"]) for job in rich_plan.of("convergence")
+    } == shown
 
 
 def status(receipt):
@@ -434,7 +559,10 @@ def test_energies_are_drawn_of_all_runs_that_succeeded(rich_plan, run_script, mo
     folder = Path(f"results/registrations/mixed/{MIXED}")
     traces = {name: folder / name / "trace.tsv" for name in TITLES if name != "taught"}
     title = "sub-05_T1w to sub-01_T2w (whole heads and persons with labels)"
-    outs = [Path(f"results/studies/rich/figures/convergence/mixed/{MIXED}.{kind}") for kind in ("svg", "png")]
+    outs = [
+        Path(f"results/studies/rich/figures/convergence/mixed/{MIXED}.{kind}")
+        for kind in ("svg", "png")
+    ]
     assert drawn_.calls == [((traces, TITLES, title, out, "brief"), {}) for out in outs]
 
 
@@ -454,7 +582,10 @@ def test_fixed_scans_are_shown_with_their_groups(rich_plan, run_script, experime
         person = rich_plan.of("align", experiment="second")[0].wildcards["pair"][4:6]
         group = {"05": "patients", "06": "controls"}[person]
         shown = {f"sub-{person}_T2w\n{group}": folder("drawn", f"sub-{person}_T2w")}
-    names = ("diffeode.figures.coronal_overview.coronal_overview", "diffeode.units.scan.require_intact")
+    names = (
+        "diffeode.figures.coronal_overview.coronal_overview",
+        "diffeode.units.scan.require_intact",
+    )
     drawn_, _ = run_script(rich_plan.the("coronal_overview", experiment=experiment), *names)
     images = {name: unit / "image.nii.gz" for name, unit in shown.items()}
     out = Path(f"results/studies/rich/figures/coronal_overview/{experiment}.png")
@@ -471,7 +602,9 @@ def test_the_methods_section_hears_of_every_receipt(rich_plan, run_script):
         as_markdown="text",
         as_html="page",
     )
-    receipts = {str(file) for file in (file for job in rich_plan.jobs for file in job.handed.output)}
+    receipts = {
+        str(file) for file in (file for job in rich_plan.jobs for file in job.handed.output)
+    }
     receipts = {file for file in receipts if file.endswith("receipt.json")}
     assert {str(arguments[0]) for arguments, _ in read.calls} == receipts
     (facts, read_receipts, version), _ = said.call

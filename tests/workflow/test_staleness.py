@@ -1,4 +1,6 @@
-"""What is made again after a change: every row of the table in docs/workflow.md, by the jobs that are planned."""
+"""What is made again after a change: every row of the table in docs/workflow.md, by the jobs that
+are planned.
+"""
 
 import json
 import os
@@ -54,7 +56,9 @@ def _aged(tmp_path_factory, copied):
     for subject, radius in (("01", 4), ("02", 5), ("03", 6)):
         write_person(clone.path("scans"), subject, radius)
         write_landmarks(clone.path("scans"), subject, radius)
-    clone.write("scans/participants.tsv", "participant_id\tgroup\nsub-01\ta\nsub-02\ta\nsub-03\tb\n")
+    clone.write(
+        "scans/participants.tsv", "participant_id\tgroup\nsub-01\ta\nsub-02\ta\nsub-03\tb\n"
+    )
     clone.write("config/datasets/folder.yaml", DATASET)
     clone.write("config/labels/ellipsoid.tsv", LABELS)
     clone.write("config/hand.tsv", _PAIRS)
@@ -74,11 +78,13 @@ def aged(_aged, tmp_path):
     return type(_aged)(tmp_path / "clone")
 
 
-# ------------------------------------------------------------------------------------------------ changes
+# ------------------------------------------------------------------------------------------ changes
 
 
 def older(clone, relative: str) -> None:
-    """Give a file a time before that of everything made from it, as ``cp -p`` and ``rsync -a`` do."""
+    """Give a file a time before that of everything made from it, as ``cp -p`` and ``rsync
+    -a`` do.
+    """
     os.utime(clone.path(relative), (_LONG_AGO_S, _LONG_AGO_S))
 
 
@@ -133,7 +139,9 @@ def change_receipt(**entries) -> Callable:
     def change(clone) -> None:
         receipt = warp(clone).with_name("receipt.json")
         content = json.loads(receipt.read_text(encoding="utf-8")) | entries
-        receipt.write_text(json.dumps({k: v for k, v in content.items() if v is not None}), encoding="utf-8")
+        receipt.write_text(
+            json.dumps({k: v for k, v in content.items() if v is not None}), encoding="utf-8"
+        )
 
     return change
 
@@ -176,18 +184,27 @@ _TABLES_ALONE = {"summarise": 1, "wilcoxon": 1}
 
 CHANGES = {
     "a scan": (
-        replace_by_older("scans/sub-02/anat/sub-02_T1w.nii.gz", "scans/sub-03/anat/sub-03_T1w.nii.gz"),
+        replace_by_older(
+            "scans/sub-02/anat/sub-02_T1w.nii.gz", "scans/sub-03/anat/sub-03_T1w.nii.gz"
+        ),
         _SCAN_AGAIN,
     ),
     "a label map": (
-        replace_by_older("scans/sub-02/anat/sub-02_dseg.nii.gz", "scans/sub-03/anat/sub-03_dseg.nii.gz"),
+        replace_by_older(
+            "scans/sub-02/anat/sub-02_dseg.nii.gz", "scans/sub-03/anat/sub-03_dseg.nii.gz"
+        ),
         _SCAN_AGAIN,
     ),
     "landmarks": (
-        replace_by_older("scans/sub-02/anat/sub-02_landmarks.tsv", "scans/sub-03/anat/sub-03_landmarks.tsv"),
+        replace_by_older(
+            "scans/sub-02/anat/sub-02_landmarks.tsv", "scans/sub-03/anat/sub-03_landmarks.tsv"
+        ),
         _SCAN_AGAIN,
     ),
-    "a person's group in `participants.tsv`": (edit("scans/participants.tsv", "sub-02\ta", "sub-02\tb"), _SCAN_AGAIN),
+    "a person's group in `participants.tsv`": (
+        edit("scans/participants.tsv", "sub-02\ta", "sub-02\tb"),
+        _SCAN_AGAIN,
+    ),
     "a person more": (add_a_person, _SCAN_AGAIN),
     "a given `pairs.tsv`": (
         edit("config/hand.tsv", "sub-01_T2w\tsub-02_T1w", "sub-02_T2w\tsub-03_T1w"),
@@ -197,14 +214,23 @@ CHANGES = {
         edit("config/datasets/folder.yaml", "spacing_mm: null", "spacing_mm: 10"),
         {"prepare": 3, "align": 2, "register": 4, "evaluate": 4},
     ),
-    "a table of structures": (edit("config/labels/ellipsoid.tsv", "Ellipsoid", "Egg"), {"evaluate": 4}),
-    "a parameter of a run": (edit("config/methods/weighted.yaml", "iterations: [1]", "iterations: [2]"), _RUN_AGAIN),
+    "a table of structures": (
+        edit("config/labels/ellipsoid.tsv", "Ellipsoid", "Egg"),
+        {"evaluate": 4},
+    ),
+    "a parameter of a run": (
+        edit("config/methods/weighted.yaml", "iterations: [1]", "iterations: [2]"),
+        _RUN_AGAIN,
+    ),
     "weights or another file that a run reads": (change_the_weight_map, _RUN_AGAIN),
     "the seed of an experiment": (
         edit("config/experiments/given.yaml", "seed: 2", "seed: 3"),
         {"align": 2, "register": 4, "evaluate": 4},
     ),
-    "the code of a method": (edit(_IDENTITY, "Affine(), Affine())", "Affine(), Affine(), trace=())"), _RUN_AGAIN),
+    "the code of a method": (
+        edit(_IDENTITY, "Affine(), Affine())", "Affine(), Affine(), trace=())"),
+        _RUN_AGAIN,
+    ),
     "the code that runs methods": (
         edit(_HARNESS, "_SAMPLING_PERIOD_S = 0.02", "_SAMPLING_PERIOD_S = 0.03"),
         {"register": 4, "evaluate": 4},
@@ -214,7 +240,11 @@ CHANGES = {
         {"significance": 1},
     ),
     "a function that nothing uses": (
-        edit("src/diffeode/files/io.py", "import annotations", "import annotations\n\ndef unused():\n    return 1"),
+        edit(
+            "src/diffeode/files/io.py",
+            "import annotations",
+            "import annotations\n\ndef unused():\n    return 1",
+        ),
         {},
     ),
     "the title of the study": (edit("config/config.yaml", "that ages", "that aged"), _TABLES_ALONE),
@@ -231,19 +261,31 @@ CHANGES = {
     "a finished file, by one byte": (flip_a_byte_of_a_warp, _UNIT),
     "a prepared scan is lost": (remove_a_prepared_scan, _SCAN_AGAIN),
     "a receipt, by hand": (change_receipt(outputs={}), _UNIT),
-    "a receipt lacks what it was made from": (change_receipt(made_from=None, receipt_sha256=None), _UNIT),
+    "a receipt lacks what it was made from": (
+        change_receipt(made_from=None, receipt_sha256=None),
+        _UNIT,
+    ),
     "seals are lost": (truncate_a_table_and_lose_the_seals, {"evaluate": 4, "collect": 1}),
 }
 """Rows of the table: what changes, and the jobs that have to be planned for it."""
 
 _FOLLOWING = {"collect", "summarise", "wilcoxon", "failures", "methods_section", "verdict"}
-_FOLLOWING |= {"dice_boxplot", "dice_by_structure", "regularity", "significance", "coronal_overview", "draw_pairs"}
+_FOLLOWING |= {
+    "dice_boxplot",
+    "dice_by_structure",
+    "regularity",
+    "significance",
+    "coronal_overview",
+    "draw_pairs",
+}
 
 
 def rows_of_the_docs() -> list[str]:
     text = (REPOSITORY / "docs" / "workflow.md").read_text(encoding="utf-8")
     table = text.split("## What is made again")[1].split("\n## ")[0]
-    return [row.split("|")[1].strip() for row in re.findall(r"^\|.*\|$", table, flags=re.MULTILINE)][2:]
+    return [
+        row.split("|")[1].strip() for row in re.findall(r"^\|.*\|$", table, flags=re.MULTILINE)
+    ][2:]
 
 
 def test_every_row_of_the_docs_is_tried():
@@ -267,7 +309,10 @@ def test_a_scan_that_was_replaced_is_named_and_then_made_anew(aged):
     before = warp(aged).with_name("warped.nii.gz").read_bytes()
     run = aged.snakemake()
     assert run.returncode == 0, run.stdout
-    assert "sub-02_T1w has to be made again: scans/sub-02/anat/sub-02_T1w.nii.gz changed." in run.stdout
+    assert (
+        "sub-02_T1w has to be made again: scans/sub-02/anat/sub-02_T1w.nii.gz changed."
+        in run.stdout
+    )
     assert warp(aged).with_name("warped.nii.gz").read_bytes() != before
     assert aged.planned() == {}
 
@@ -279,7 +324,10 @@ def test_a_byte_that_was_flipped_without_a_trace_is_found_by_verifying(aged):
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     report = aged.status("--verify", fails=True)
     name = file.relative_to(aged.root)
-    assert f"Files that are not as they were made:\n  {name.with_name('receipt.json')}: {name} has changed" in report
+    assert (
+        f"Files that are not as they were made:\n  {name.with_name('receipt.json')}: {name} has "
+        "changed" in report
+    )
     assert aged.planned()["register"] == 1
     run = aged.snakemake()
     assert run.returncode == 0, run.stdout

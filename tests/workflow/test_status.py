@@ -15,7 +15,9 @@ def row(report: str, stage: str) -> list[str]:
 
 def test_a_study_that_was_never_run(fresh):
     report = fresh.status("--config", "runs=[identity]", "experiments=[virtual-healthy]")
-    assert report.startswith("Virtual cohort, T1w to T2w: study demo, 1 experiment, 5 pairs, 1 run; results in results")
+    assert report.startswith(
+        "Virtual cohort, T1w to T2w: study demo, 1 experiment, 5 pairs, 1 run; results in results"
+    )
     assert row(report, "aligned pairs") == ["5", "-", "5", "-", "-"]
     assert "Failed" not in report
     assert "Made again" not in report
@@ -46,7 +48,9 @@ def test_what_was_changed_is_told_apart(finished):
 def test_failed_lost_and_damaged_units(finished):
     receipt = finished.unit("affine") / "receipt.json"
     content = json.loads(receipt.read_text(encoding="utf-8"))
-    receipt.write_text(json.dumps(content | {"status": "failed", "reason": "It is hopeless."}), encoding="utf-8")
+    receipt.write_text(
+        json.dumps(content | {"status": "failed", "reason": "It is hopeless."}), encoding="utf-8"
+    )
     (finished.unit("brief") / "receipt.json").unlink()
     (finished.unit("identity") / "warp.nii.gz").unlink()
     report = finished.status()
@@ -59,7 +63,9 @@ def test_failed_lost_and_damaged_units(finished):
 def test_a_job_that_failed_says_why(finished):
     (finished.unit("brief") / "receipt.json").unlink()
     (log,) = finished.path("results/logs/register/tiny").glob("*/brief.log")
-    log.write_text("Traceback (most recent call last):\n  ...\ndiffeode.errors.InputError: It cannot be.\n")
+    log.write_text(
+        "Traceback (most recent call last):\n  ...\ndiffeode.errors.InputError: It cannot be.\n"
+    )
     report = finished.status()
     assert row(report, "registrations")[-1] == "1"
     assert "brief: InputError: It cannot be. (log: results/logs/register/tiny/" in report

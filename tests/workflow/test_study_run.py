@@ -9,21 +9,47 @@ import pytest
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
-ONCE = {"collect": 1, "summarise": 1, "wilcoxon": 1, "failures": 1, "methods_section": 1, "verdict": 1}
-DRAWN = {"dice_boxplot": 1, "dice_by_structure": 1, "regularity": 1, "significance": 1, "convergence": 1}
+ONCE = {
+    "collect": 1,
+    "summarise": 1,
+    "wilcoxon": 1,
+    "failures": 1,
+    "methods_section": 1,
+    "verdict": 1,
+}
+DRAWN = {
+    "dice_boxplot": 1,
+    "dice_by_structure": 1,
+    "regularity": 1,
+    "significance": 1,
+    "convergence": 1,
+}
 STUDY_LEVEL = ONCE | DRAWN
 
 
 def test_everything_is_there(untouched):
-    for name in ("warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "trace.tsv", "receipt.json"):
+    for name in (
+        "warp.nii.gz",
+        "inverse_warp.nii.gz",
+        "warped.nii.gz",
+        "trace.tsv",
+        "receipt.json",
+    ):
         assert (untouched.unit("brief") / name).is_file()
-    metrics = untouched.path("results/studies/tiny/metrics.tsv").read_text(encoding="utf-8").splitlines()
-    assert " ".join(metrics[0].split("\t")) == "experiment pair run fixed moving metric label label_name value"
+    metrics = (
+        untouched.path("results/studies/tiny/metrics.tsv").read_text(encoding="utf-8").splitlines()
+    )
+    assert (
+        " ".join(metrics[0].split("\t"))
+        == "experiment pair run fixed moving metric label label_name value"
+    )
     assert {line.split("\t")[2] for line in metrics[1:]} == {"identity", "affine", "brief"}
     text = untouched.path("results/studies/tiny/methods.md").read_text(encoding="utf-8")
     assert "- Brief (brief): Neural ODE [" in text
     assert "with levels.factors [2], levels.iterations [2]; all else at its defaults." in text
-    assert "3 of 3" in untouched.path("results/studies/tiny/verdict.txt").read_text(encoding="utf-8")
+    assert "3 of 3" in untouched.path("results/studies/tiny/verdict.txt").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_logs_name_dataset_pair_run_and_seed(untouched):
@@ -136,14 +162,28 @@ def test_a_failure_is_recorded_and_the_others_finish(finished):
     assert "Traceback" not in run.stdout
     receipt = json.loads((finished.unit("hopeless") / "receipt.json").read_text(encoding="utf-8"))
     assert (receipt["status"], receipt["reason"]) == ("failed", "It is hopeless.")
-    failures = finished.path("results/studies/tiny/tables/failures.tsv").read_text(encoding="utf-8").splitlines()
-    assert [line.split("\t")[2:4] for line in failures] == [["run", "reason"], ["hopeless", "It is hopeless."]]
+    failures = (
+        finished.path("results/studies/tiny/tables/failures.tsv")
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
+    assert [line.split("\t")[2:4] for line in failures] == [
+        ["run", "reason"],
+        ["hopeless", "It is hopeless."],
+    ]
     assert finished.path(failures[1].split("\t")[4]).is_file()
     summary = finished.path("results/studies/tiny/tables/summary.tsv").read_text(encoding="utf-8")
-    assert {line.split("\t")[1] for line in summary.splitlines()} == {"run", "identity", "affine", "hopeless"}
+    assert {line.split("\t")[1] for line in summary.splitlines()} == {
+        "run",
+        "identity",
+        "affine",
+        "hopeless",
+    }
     assert not finished.path("results/studies/tiny/verdict.txt").exists()
     assert "failed last time (It is hopeless.)" in finished.snakemake("--dry-run").stdout
-    again = finished.snakemake(str((finished.unit("hopeless") / "receipt.json").relative_to(finished.root)))
+    again = finished.snakemake(
+        str((finished.unit("hopeless") / "receipt.json").relative_to(finished.root))
+    )
     assert "hopeless: failed and is shown as missing" in again.stdout
 
 
@@ -171,10 +211,15 @@ def test_a_gpu_goes_to_methods_that_can_use_one(finished, monkeypatch):
     assert finished.planned("--config", "gpu=1") == {}
     for run in GPU:
         shutil.rmtree(finished.unit(run))
-    units = [str((finished.unit("identity").with_name(run) / "receipt.json").relative_to(finished.root)) for run in GPU]
+    units = [
+        str((finished.unit("identity").with_name(run) / "receipt.json").relative_to(finished.root))
+        for run in GPU
+    ]
     run = finished.snakemake(*units, "--config", "gpu=1")
     assert run.returncode == 0, run.stdout
-    receipts = {name: json.loads((finished.unit(name) / "receipt.json").read_text()) for name in GPU}
+    receipts = {
+        name: json.loads((finished.unit(name) / "receipt.json").read_text()) for name in GPU
+    }
     assert receipts["affine"]["status"] == "done"
     assert receipts["brief"]["status"] == "failed"
     assert receipts["brief"]["reason"].startswith("There is no device cuda here")
@@ -184,7 +229,10 @@ def test_a_job_that_fails_says_one_sentence(finished):
     (source,) = finished.path("results/sources/tiny").rglob("sub-02_T1w.nii.gz")
     finished.write("config/experiments/broken.yaml", BROKEN)
     shutil.copytree(finished.path("results/sources/tiny"), finished.path("scans"))
-    finished.write("config/datasets/broken.yaml", "title: Broken\npopulation: nobody\nkind: bids\nroot: scans\n" + REST)
+    finished.write(
+        "config/datasets/broken.yaml",
+        "title: Broken\npopulation: nobody\nkind: bids\nroot: scans\n" + REST,
+    )
     (scan,) = finished.path("scans").rglob(source.name)
     scan.write_bytes(scan.read_bytes()[:1000])
     unit = "results/prepared/broken/sub-02_T1w/receipt.json"
@@ -192,7 +240,9 @@ def test_a_job_that_fails_says_one_sentence(finished):
     assert run.returncode != 0
     assert "truncated or damaged" in run.stdout
     assert "Traceback" not in run.stdout
-    assert "Traceback" in finished.path("results/logs/prepare/broken/sub-02_T1w.log").read_text(encoding="utf-8")
+    assert "Traceback" in finished.path("results/logs/prepare/broken/sub-02_T1w.log").read_text(
+        encoding="utf-8"
+    )
 
 
 BROKEN = """\
@@ -201,7 +251,9 @@ fixed: {dataset: broken, modality: T2w}
 moving: {dataset: broken, modality: T1w}
 alignment: none
 """
-REST = "labels: virtual\nprepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}\n"
+REST = (
+    "labels: virtual\nprepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}\n"
+)
 
 
 def test_a_study_that_was_killed_goes_on_where_it_was(untouched):

@@ -1,4 +1,6 @@
-"""What surrounds a study must not stop it: another dataset's file, a closed console; or it is said before any job."""
+"""What surrounds a study must not stop it: another dataset's file, a closed console; or it is said
+before any job.
+"""
 
 import os
 import subprocess

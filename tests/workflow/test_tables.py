@@ -1,4 +1,6 @@
-"""Which table lies where: the statistics' scripts on made-up numbers of two experiments, and what is made of them."""
+"""Which table lies where: the statistics' scripts on made-up numbers of two experiments, and what
+is made of them.
+"""
 
 import html
 import re
@@ -23,7 +25,9 @@ LABELS = ((17, "Left-Hippocampus"), (53, "Right-Hippocampus"))
 
 @pytest.fixture(scope="module")
 def dice():
-    """Of each experiment, pair, label and run: apart enough that some runs differ in one experiment only."""
+    """Of each experiment, pair, label and run: apart enough that some runs differ in one experiment
+    only.
+    """
     random = np.random.default_rng(4)
     shift = {("first", "brief"): 0.05, ("first", "learned"): 0.02, ("second", "learned"): 0.03}
     return {
@@ -47,7 +51,17 @@ def metrics(dice, run_script):
         if label == LABELS[0][0]:
             both = [dice[experiment, pair, label, run] for label, _ in LABELS]
             rows.append((*unit, "dice", "", "", sum(both) / 2))
-    columns = ["experiment", "pair", "run", "fixed", "moving", "metric", "label", "label_name", "value"]
+    columns = [
+        "experiment",
+        "pair",
+        "run",
+        "fixed",
+        "moving",
+        "metric",
+        "label",
+        "label_name",
+        "value",
+    ]
     file = Path("results/studies/rich/metrics.tsv")
     file.parent.mkdir(parents=True)
     pd.DataFrame(rows, columns=columns).to_csv(file, sep="\t", index=False)
@@ -55,7 +69,9 @@ def metrics(dice, run_script):
 
 def mean_dice(dice, experiment, run):
     """Mean Dice over the labels of each pair, in the order of pairs."""
-    table = pd.Series({key: value for key, value in dice.items() if key[0] == experiment and key[3] == run})
+    table = pd.Series(
+        {key: value for key, value in dice.items() if key[0] == experiment and key[3] == run}
+    )
     return table.groupby(level=1).mean().to_numpy()
 
 
@@ -66,14 +82,21 @@ def read(name):
 def cells(name):
     """Rows of the table on a page, and the sentence above it."""
     text = (TABLES / f"{name}.html").read_text(encoding="utf-8")
-    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in re.findall(r"<tr.*?</tr>", text, re.S)]
-    return [[html.unescape(cell) for cell in row] for row in rows], html.unescape(re.search("<p>(.*?)</p>", text)[1])
+    rows = [
+        re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        for row in re.findall(r"<tr.*?</tr>", text, re.S)
+    ]
+    return [[html.unescape(cell) for cell in row] for row in rows], html.unescape(
+        re.search("<p>(.*?)</p>", text)[1]
+    )
 
 
 def markdown(name):
     """The same of a table in Markdown."""
     lines = (TABLES / f"{name}.md").read_text(encoding="utf-8").splitlines()
-    rows = [line.strip("|").split("|") for line in lines if line.startswith("|") and "---" not in line]
+    rows = [
+        line.strip("|").split("|") for line in lines if line.startswith("|") and "---" not in line
+    ]
     return [[cell.replace("**", "").strip() for cell in row] for row in rows]
 
 
@@ -87,7 +110,9 @@ def test_the_summary_and_its_page(rich_plan, run_script, metrics, dice):
     for experiment, run in summary.index:
         values = mean_dice(dice, experiment, run)
         found = summary.loc[(experiment, run)]
-        assert (found["dice_mean"], found["dice_sd"]) == pytest.approx((values.mean(), values.std(ddof=1)), abs=1e-5)
+        assert (found["dice_mean"], found["dice_sd"]) == pytest.approx(
+            (values.mean(), values.std(ddof=1)), abs=1e-5
+        )
     rows, said = cells("summary")
     assert rows == markdown("summary")
     assert len(rows) == 1 + len(summary)
@@ -100,7 +125,11 @@ def test_dice_of_each_structure(rich_plan, run_script, metrics, dice):
     assert len(table) == len(EXPERIMENTS) * len(RUNS) * len(LABELS)
     for row in table.itertuples():
         label = {name: label for label, name in LABELS}[row.label_name]
-        values = [v for (e, _, found, r), v in dice.items() if (e, found, r) == (row.experiment, label, row.run)]
+        values = [
+            v
+            for (e, _, found, r), v in dice.items()
+            if (e, found, r) == (row.experiment, label, row.run)
+        ]
         assert row.dice_mean == pytest.approx(np.mean(values), abs=1e-5)
     text = (TABLES / "dice_by_label.md").read_text(encoding="utf-8")
     assert WHO + "Dice of each structure, mean and standard deviation over pairs." in text
@@ -111,37 +140,54 @@ def p_values(dice):
     ordered = [(run, other) for run in RUNS for other in RUNS if run != other]
     return {
         (experiment, *both): stats.wilcoxon(
-            *(mean_dice(dice, experiment, run) for run in both), alternative="greater", method="exact"
+            *(mean_dice(dice, experiment, run) for run in both),
+            alternative="greater",
+            method="exact",
         ).pvalue
         for experiment in EXPERIMENTS
         for both in ordered
     }
 
 
-def test_wilcoxon_of_each_experiment_and_the_largest_over_them(rich_plan, run_script, metrics, dice):
+def test_wilcoxon_of_each_experiment_and_the_largest_over_them(
+    rich_plan, run_script, metrics, dice
+):
     run_script(rich_plan.the("wilcoxon"))
     expected = p_values(dice)
     each = read("wilcoxon")
-    assert {tuple(row[:3]): row[-2] for row in each.to_numpy().tolist()} == pytest.approx(expected, abs=1e-5)
+    assert {tuple(row[:3]): row[-2] for row in each.to_numpy().tolist()} == pytest.approx(
+        expected, abs=1e-5
+    )
     largest = read("wilcoxon_largest_p")
     assert largest.columns.tolist() == ["run", "other", "experiments", "p"]
     assert set(largest["experiments"]) == {2}
-    bound = {key[1:]: max(expected["first", *key[1:]], expected["second", *key[1:]]) for key in expected}
-    assert dict(zip(zip(largest["run"], largest["other"], strict=True), largest["p"], strict=True)) == pytest.approx(
-        bound, abs=1e-5
-    )
+    bound = {
+        key[1:]: max(expected["first", *key[1:]], expected["second", *key[1:]]) for key in expected
+    }
+    assert dict(
+        zip(zip(largest["run"], largest["other"], strict=True), largest["p"], strict=True)
+    ) == pytest.approx(bound, abs=1e-5)
     assert any(bound[key[1:]] > p + 0.1 for key, p in expected.items())
-    assert any(bound[key[1:]] == expected["second", *key[1:]] != expected["first", *key[1:]] for key in expected)
+    assert any(
+        bound[key[1:]] == expected["second", *key[1:]] != expected["first", *key[1:]]
+        for key in expected
+    )
     rows, said = cells("wilcoxon")
     assert rows == markdown("wilcoxon")
     assert len(rows) == 1 + len(expected)
-    assert said == WHO + ("One-sided Wilcoxon signed-rank tests: is the mean Dice of run greater than that of other?")
-    assert WHO + "The largest p over the experiments." in (TABLES / "wilcoxon_largest_p.md").read_text(encoding="utf-8")
+    assert said == WHO + (
+        "One-sided Wilcoxon signed-rank tests: is the mean Dice of run greater than that of other?"
+    )
+    assert WHO + "The largest p over the experiments." in (
+        TABLES / "wilcoxon_largest_p.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_the_matrix_of_tests_shows_the_largest_p(rich_plan, run_script, metrics):
     run_script(rich_plan.the("wilcoxon"))
-    drawn = run_script(rich_plan.the("significance"), "diffeode.figures.significance.significance_matrix")
+    drawn = run_script(
+        rich_plan.the("significance"), "diffeode.figures.significance.significance_matrix"
+    )
     largest = read("wilcoxon_largest_p")
     for kind, (arguments, _) in zip(("svg", "png"), drawn.calls, strict=True):
         tests, titles, out, ours = arguments
@@ -169,7 +215,10 @@ def receipts(rich_plan, run_script):
 def test_failures_and_their_page(rich_plan, run_script, receipts):
     run_script(rich_plan.the("failures"))
     keys = ("experiment", "pair", "run")
-    expected = {(*(job.wildcards[key] for key in keys), reason, str(job.handed.log[0])) for job, reason in receipts}
+    expected = {
+        (*(job.wildcards[key] for key in keys), reason, str(job.handed.log[0]))
+        for job, reason in receipts
+    }
     assert set(map(tuple, read("failures").to_numpy().tolist())) == expected
     rows, said = cells("failures")
     assert set(map(tuple, rows[1:])) == expected
@@ -179,9 +228,15 @@ def test_failures_and_their_page(rich_plan, run_script, receipts):
 def test_the_verdict_counts_failures(rich_plan, run_script, receipts):
     run_script(rich_plan.the("failures"))
     verdict = rich_plan.the("verdict")
-    with pytest.raises(RegistrationError, match=r"^2 of 20 registrations failed: the reasons are in results/studies/"):
+    with pytest.raises(
+        RegistrationError,
+        match=r"^2 of 20 registrations failed: the reasons are in results/studies/",
+    ):
         run_script(verdict)
     table = Path(verdict.handed.input.failures)
     table.write_text(table.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
     run_script(verdict)
-    assert Path(verdict.handed.output[0]).read_text(encoding="utf-8") == "20 of 20 registrations succeeded.\n"
+    assert (
+        Path(verdict.handed.output[0]).read_text(encoding="utf-8")
+        == "20 of 20 registrations succeeded.\n"
+    )

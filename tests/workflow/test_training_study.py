@@ -1,4 +1,6 @@
-"""A study with a run that is trained first: once, on nobody who is registered, and used by its registrations."""
+"""A study with a run that is trained first: once, on nobody who is registered, and used by its
+registrations.
+"""
 
 import json
 
@@ -48,7 +50,10 @@ def clone(fresh):
         "config/experiments/learned-from.yaml",
         EXPERIMENT.format(fixed='["01", "02"]', moving='["03", "04"]', pairs="all"),
     )
-    fresh.write("config/experiments/tested.yaml", EXPERIMENT.format(fixed='["05"]', moving='["06"]', pairs=1))
+    fresh.write(
+        "config/experiments/tested.yaml",
+        EXPERIMENT.format(fixed='["05"]', moving='["06"]', pairs=1),
+    )
     fresh.write("config/config.yaml", STUDY)
     fresh.write("config/methods/brief.yaml", RUN)
     return fresh
@@ -56,7 +61,12 @@ def clone(fresh):
 
 def test_the_training_comes_before_the_registrations_and_is_used_by_them(clone):
     planned = clone.planned()
-    assert (planned["train"], planned["training_curves"], planned["align"], planned["register"]) == (1, 1, 5, 2)
+    assert (
+        planned["train"],
+        planned["training_curves"],
+        planned["align"],
+        planned["register"],
+    ) == (1, 1, 5, 2)
     run = clone.snakemake()
     assert run.returncode == 0, run.stdout
     folder = clone.path("results/trained/learned-from/brief")
@@ -69,7 +79,10 @@ def test_the_training_comes_before_the_registrations_and_is_used_by_them(clone):
     assert clone.planned() == {}
 
     (folder / "weights.safetensors").write_bytes(b"damaged")
-    assert f"{folder.relative_to(clone.root)} has to be made again" in clone.snakemake("--dry-run").stdout
+    assert (
+        f"{folder.relative_to(clone.root)} has to be made again"
+        in clone.snakemake("--dry-run").stdout
+    )
 
 
 def test_a_person_on_both_sides_stops_the_study(clone):

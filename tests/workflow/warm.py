@@ -1,9 +1,11 @@
-"""Python that starts at once: a process that has imported what takes seconds forks for every command.
+"""Python that starts at once: a process that has imported what takes seconds forks for every
+command.
 
-There are two such processes. One has imported Snakemake, and runs what a test says. The other has imported torch and
-what draws and computes, and runs the scripts of jobs: Snakemake is told that a small program is Python. Neither has
-imported diffeode, because every clone brings its own. What is to be seen as a user has it is run in a Python of its own
-instead, with the jobs (``Clone.snakemake_apart``).
+There are two such processes. One has imported Snakemake, and runs what a test says. The other has
+imported torch and
+what draws and computes, and runs the scripts of jobs: Snakemake is told that a small program is
+Python. Neither has imported diffeode, because every clone brings its own. What is to be seen as a
+user has it is run in a Python of its own instead, with the jobs (``Clone.snakemake_apart``).
 """
 
 from __future__ import annotations
@@ -29,7 +31,16 @@ PLANNING = (
 )
 """What planning a study imports, where it is installed."""
 JOBS = (
-    *("nibabel", "numba", "pandas", "psutil", "requests", "scipy.ndimage", "scipy.signal", "scipy.stats"),
+    *(
+        "nibabel",
+        "numba",
+        "pandas",
+        "psutil",
+        "requests",
+        "scipy.ndimage",
+        "scipy.signal",
+        "scipy.stats",
+    ),
     *("seaborn", "snakemake.logging", "torch"),
 )
 """What the scripts of jobs import."""
@@ -37,7 +48,9 @@ _FOR_JOBS = {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
 
 
 class WarmPython:
-    """Runs Python commands as ``python [-m] ...`` would, without the seconds in which modules are imported."""
+    """Runs Python commands as ``python [-m] ...`` would, without the seconds in which modules are
+    imported.
+    """
 
     def __init__(self, modules: Sequence[str], **environment: str) -> None:
         self._folder = Path(tempfile.mkdtemp())
@@ -56,19 +69,27 @@ class WarmPython:
     def run(
         self, command: Sequence[str], cwd: Path, env: Mapping[str, str], python: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """``command`` begins with a script's path or with ``-m`` and a module; all that it says is ``stdout``.
+        """``command`` begins with a script's path or with ``-m`` and a module; all that it says is
+        ``stdout``.
 
         Args:
             python: the program that the command is to take for Python.
         """
-        with tempfile.NamedTemporaryFile("a+", encoding="utf-8", errors="replace") as said, open(os.devnull) as nothing:
+        with (
+            tempfile.NamedTemporaryFile("a+", encoding="utf-8", errors="replace") as said,
+            open(os.devnull) as nothing,
+        ):
             streams = [nothing.fileno(), said.fileno(), said.fileno()]
-            code = asking.ask(self._address, list(command), str(cwd), dict(env), streams, str(python or ""))
+            code = asking.ask(
+                self._address, list(command), str(cwd), dict(env), streams, str(python or "")
+            )
             said.seek(0)
             return subprocess.CompletedProcess(list(command), code, stdout=said.read())
 
     def as_program(self) -> Path:
-        """A program that stands for Python: this one runs its scripts; all else is for the true Python."""
+        """A program that stands for Python: this one runs its scripts; all else is for the true
+        Python.
+        """
         program = self._folder / "python"
         true = shlex.quote(sys.executable)
         here = f"{true} -I -S {shlex.quote(asking.__file__)} {shlex.quote(self._address)}"

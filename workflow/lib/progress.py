@@ -22,7 +22,8 @@ _NOISE = (
 
 
 class Estimate:
-    """How long the rest will take: a training is no figure, so every rule is judged by its own jobs.
+    """How long the rest will take: a training is no figure, so every rule is judged by its own
+    jobs.
 
     Args:
         clock: seconds.
@@ -50,13 +51,19 @@ class Estimate:
             self._took[rule].append(self._clock() - began)
 
     def seconds_left(self) -> float:
-        """Of all that waits or runs, as much side by side as so far; a rule not seen yet counts as a usual one."""
+        """Of all that waits or runs, as much side by side as so far; a rule not seen yet counts as
+        a usual one.
+        """
         means = {rule: mean(seconds) for rule, seconds in self._took.items()}
         usual = median(means.values()) if means else 0.0
         now = self._clock()
         ahead = sum(max(count, 0) * means.get(rule, usual) for rule, count in self._waiting.items())
-        ahead += sum(max(means.get(rule, usual) - (now - began), 0) for rule, began in self._running.values())
-        worked = sum(map(sum, self._took.values())) + sum(now - began for _, began in self._running.values())
+        ahead += sum(
+            max(means.get(rule, usual) - (now - began), 0) for rule, began in self._running.values()
+        )
+        worked = sum(map(sum, self._took.values())) + sum(
+            now - began for _, began in self._running.values()
+        )
         return ahead * (now - self._began) / worked if worked else 0.0
 
 
@@ -99,8 +106,12 @@ class OneLinePerJob(logging.Filter):
 
 
 def _is_noise(record: logging.LogRecord) -> bool:
-    # the script has said in a sentence why it failed; its exit status in the rules' file adds nothing
-    is_status = getattr(record, "exception", None) == "RuleException" and "CalledProcessError" in record.getMessage()
+    # the script has said in a sentence why it failed; its exit status in the rules' file adds
+    # nothing
+    is_status = (
+        getattr(record, "exception", None) == "RuleException"
+        and "CalledProcessError" in record.getMessage()
+    )
     return is_status or record.getMessage().startswith(_NOISE)
 
 

@@ -1,4 +1,6 @@
-"""All that we use of Snakemake beyond what it documents: the one file to look at when Snakemake changes."""
+"""All that we use of Snakemake beyond what it documents: the one file to look at when Snakemake
+changes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ from snakemake.logging import logger
 from snakemake.output_index import OutputIndex
 from snakemake.rules import Rule, Wildcards, is_callable
 from snakemake.settings.enums import Quietness
-from snakemake.settings.types import ConfigSettings, DAGSettings, ExecutionSettings, OutputSettings, ResourceSettings
+from snakemake.settings.types import (
+    ConfigSettings,
+    DAGSettings,
+    ExecutionSettings,
+    OutputSettings,
+    ResourceSettings,
+)
 from snakemake.workflow import Workflow
 
 
@@ -30,16 +38,20 @@ class Internals:
     def __init__(self, workflow: Workflow) -> None:
         self._workflow = workflow
 
-    # ------------------------------------------------------------------------------------------ how it was started
+    # --------------------------------------------------------------------------- how it was started
 
     @property
     def decides(self) -> bool:
-        """Whether this process plans: it is no job's, and was not asked to set times of files alone."""
+        """Whether this process plans: it is no job's, and was not asked to set times of files
+        alone.
+        """
         return self._workflow.is_main_process and not self._workflow.touch
 
     @property
     def only_looks(self) -> bool:
-        """Whether it can run no jobs, as for a report or a graph. It is known once inputs are asked for."""
+        """Whether it can run no jobs, as for a report or a graph. It is known once inputs are asked
+        for.
+        """
         return self._workflow.executor_plugin is None
 
     @property
@@ -62,10 +74,12 @@ class Internals:
         """Whether jobs run in the environments that their rules name."""
         return bool(self._workflow.deployment_settings.deployment_method)
 
-    # ------------------------------------------------------------------------------------------ its plan
+    # ------------------------------------------------------------------------------------- its plan
 
     def made_from(self, file: str) -> tuple[list[str], dict[str, Any]]:
-        """Paths of all that the rule of ``file`` reads, and its parameters, as its script finds them."""
+        """Paths of all that the rule of ``file`` reads, and its parameters, as its script finds
+        them.
+        """
         (rule,) = self._makers.match_producers(file)
         wildcards = Wildcards(fromdict=rule.get_wildcards(file))
         inputs = [_value(rule, item, wildcards) for _, item in rule.input._allitems()]
@@ -73,11 +87,15 @@ class Internals:
         return [path for value in inputs for path in _paths(value)], parameters
 
     def is_forced(self, file: Path | str) -> bool:
-        """Whether a file is made again in any case: by --force, --forcerun, --forceall, or :meth:`force`."""
+        """Whether a file is made again in any case: by --force, --forcerun, --forceall, or
+        :meth:`force`.
+        """
         dag = self._workflow.dag
         if str(file) in dag.forcefiles:
             return True
-        return bool(dag.forcerules) and not dag.forcerules.isdisjoint(self._makers.match_producers(str(file)))
+        return bool(dag.forcerules) and not dag.forcerules.isdisjoint(
+            self._makers.match_producers(str(file))
+        )
 
     def force(self, file: Path) -> None:
         """Have a file made again."""
@@ -98,10 +116,11 @@ class Internals:
         """Rules by what they make."""
         return OutputIndex(list(self._workflow.rules))
 
-    # ------------------------------------------------------------------------------------------ its rules
+    # ------------------------------------------------------------------------------------ its rules
 
     def complete_rules(self, environment: str, given: Callable[[Any], Callable]) -> None:
-        """Give every rule with a script an environment where it names none, and its inputs through ``given``.
+        """Give every rule with a script an environment where it names none, and its inputs through
+        ``given``.
 
         Args:
             given: makes of an input function another one.
@@ -116,9 +135,15 @@ class Internals:
                     rule.input._set_name(name, first, end)
 
     def show_one_line_per_job(self) -> None:
-        """Shorten messages where the profile asks for a quiet console (``quiet: [..., reason]``)."""
+        """Shorten messages where the profile asks for a quiet console (``quiet: [...,
+        reason]``).
+        """
         settings = self._workflow.output_settings
-        if Quietness.REASON not in (settings.quiet or ()) or settings.dryrun or not self._workflow.is_main_process:
+        if (
+            Quietness.REASON not in (settings.quiet or ())
+            or settings.dryrun
+            or not self._workflow.is_main_process
+        ):
             return
         for handler in logger.handlers:
             if handler.name == "DefaultStreamHandler":
@@ -138,9 +163,14 @@ def ancient_unless(is_made_again: Callable[[str], bool], value: Any) -> Any:
 
 
 def _replaced(item: Any, given: Callable[[Any], Callable]) -> Any:
-    """An item of a rule's input with another function in the place of its own, its flags (``unpack``) kept."""
+    """An item of a rule's input with another function in the place of its own, its flags
+    (``unpack``) kept.
+    """
     if not is_callable(item):
-        raise TypeError(f"The input {item!r} is no function, so nobody looks whether it is up to date; make it one.")
+        raise TypeError(
+            f"The input {item!r} is no function, so nobody looks whether it is up to date; make it "
+            "one."
+        )
     flagged = item._file if isinstance(item, _IOFile) else item
     if not isinstance(flagged, AnnotatedString):
         return given(item)
@@ -157,10 +187,14 @@ def _value(rule: Rule, item: Any, wildcards: Wildcards) -> Any:
 def _paths(value: Any) -> list[str]:
     if isinstance(value, dict):
         return [path for part in value.values() for path in _paths(part)]
-    return [str(value)] if isinstance(value, str | Path) else [path for part in value for path in _paths(part)]
+    return (
+        [str(value)]
+        if isinstance(value, str | Path)
+        else [path for part in value for path in _paths(part)]
+    )
 
 
-# ------------------------------------------------------------------------------------------------ a plan to ask
+# ------------------------------------------------------------------------------------ a plan to ask
 
 
 @dataclass(frozen=True)
@@ -187,7 +221,9 @@ class DryRun:
         with SnakemakeApi(output) as snakemake:
             workflow = snakemake.workflow(
                 ResourceSettings(cores=1),
-                ConfigSettings(config=parse_config(options.config), configfiles=options.configfile or ()),
+                ConfigSettings(
+                    config=parse_config(options.config), configfiles=options.configfile or ()
+                ),
                 snakefile=snakefile,
             )
             plan = DAGSettings(rerun_triggers=options.rerun_triggers)

@@ -13,7 +13,9 @@ SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 
 # a bare clone works without installation, here and in the scripts
 sys.path[:0] = [f"{workflow.basedir}/src", f"{workflow.basedir}/workflow/lib"]
-os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")])))
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")]))
+)
 
 from diffeode.errors import InputError
 from diffeode.provenance.source import code_hash
@@ -42,9 +44,14 @@ except InputError as error:
     refuse(str(error))
 
 for dataset in STUDY.datasets().values():
-    for path in {} if isinstance(dataset.recipe.template, str) else dataset.recipe.template.values():
+    for path in (
+        {} if isinstance(dataset.recipe.template, str) else dataset.recipe.template.values()
+    ):
         if not Path(path).is_file():
-            refuse(f"Dataset {dataset.name} names the template {path}, but there is no such file; correct the path.")
+            refuse(
+                f"Dataset {dataset.name} names the template {path}, but there is no such file; "
+                "correct the path."
+            )
 
 if STUDY.tools:
     folders = [str(folder.absolute()) for folder in STUDY.tools]
@@ -53,7 +60,7 @@ if STUDY.tools:
 INTERNALS = Internals(workflow)
 INTERNALS.show_one_line_per_job()
 
-# ------------------------------------------------------------------------------------------------ names of files
+# ----------------------------------------------------------------------------------- names of files
 
 RESULTS = str(STUDY.results)
 STUDIED = f"{RESULTS}/studies/{STUDY.name}"
@@ -119,13 +126,13 @@ def benchmarks(*parts):
 def code(script, *found, apart_from=()):
     """What results depend on besides inputs and parameters: all code that a script uses.
 
-    ``found`` is what the script finds by name when it runs; ``apart_from`` names what it uses but what decides no
-    result. ``_job`` decides none.
+    ``found`` is what the script finds by name when it runs; ``apart_from`` names what it uses but
+    what decides no result. ``_job`` decides none.
     """
     return code_hash(*found, scripts=(SCRIPTS / f"{script}.py",), apart_from=("_job", *apart_from))
 
 
-# ------------------------------------------------------------------------------------------------ scans
+# -------------------------------------------------------------------------------------------- scans
 
 
 def scan_of(wildcards):

@@ -1,7 +1,9 @@
-"""Before Snakemake plans: what is missing here for the work ahead, and what is damaged, failed or stale.
+"""Before Snakemake plans: what is missing here for the work ahead, and what is damaged, failed or
+stale.
 
-What is up to date is judged here alone (diffeode.provenance.upkeep). So an input is ancient to Snakemake unless it is made again:
-neither times of files nor Snakemake's memory decides, and results that were copied or restored are judged as any others.
+What is up to date is judged here alone (diffeode.provenance.upkeep). So an input is ancient to
+Snakemake unless it is made again: neither times of files nor Snakemake's memory decides, and
+results that were copied or restored are judged as any others.
 """
 
 from collections import defaultdict
@@ -19,13 +21,16 @@ _SHOWN = 3
 _begun = []
 
 
-# ------------------------------------------------------------------------------------------------ the plan
+# ----------------------------------------------------------------------------------------- the plan
 
 
 @cache
 def plan():
     """Every file of the study, and what its rule would make it from where it is there."""
-    return [_planned(file) for file in dict.fromkeys([*receipts(), *descriptors(), *plain_files(), VERDICT])]
+    return [
+        _planned(file)
+        for file in dict.fromkeys([*receipts(), *descriptors(), *plain_files(), VERDICT])
+    ]
 
 
 def _planned(file):
@@ -33,12 +38,14 @@ def _planned(file):
     return Planned(Path(file), *made_from)
 
 
-# ------------------------------------------------------------------------------------------------ what is wrong
+# ------------------------------------------------------------------------------------ what is wrong
 
 
 @cache
 def judged(thorough=False):
-    """Each file of the study that has to be made again, and why; ``thorough``: after reading every file."""
+    """Each file of the study that has to be made again, and why; ``thorough``: after reading every
+    file.
+    """
     checksums = Checksums(MEMORY, thorough)
     checksums.compute_ahead(files_to_compare(plan(), STUDY.results), _tell)
     found = complaints(plan(), STUDY.results, checksums, INTERNALS.is_forced)
@@ -51,10 +58,11 @@ def _tell(sentence):
 
 
 def mend():
-    """Have made again, once, what is damaged, failed or stale, and say so; a dry run removes nothing.
+    """Have made again, once, what is damaged, failed or stale, and say so; a dry run removes
+    nothing.
 
-    Where no job can run, as for a report or a graph, it is only said. Input functions call this, because only then does
-    Snakemake know whether it will run jobs at all.
+    Where no job can run, as for a report or a graph, it is only said. Input functions call this,
+    because only then does Snakemake know whether it will run jobs at all.
     """
     if _begun or not INTERNALS.decides:
         return
@@ -83,7 +91,9 @@ def sentences(found):
     groups = defaultdict(list)
     for file, complaint in found.items():
         if complaint.kind is not Kind.DERIVED:
-            groups[complaint.reason].append(str(file.parent if file.name == "receipt.json" else file))
+            groups[complaint.reason].append(
+                str(file.parent if file.name == "receipt.json" else file)
+            )
     return [_sentence(names, reason) for reason, names in groups.items()]
 
 
@@ -94,18 +104,21 @@ def _sentence(names, reason):
     return f"{', '.join(names[:_SHOWN])}{more} have to be made again: {reason}."
 
 
-# ------------------------------------------------------------------------------------------------ what is needed
+# ----------------------------------------------------------------------------------- what is needed
 
 
 def require_what_is_needed():
-    """Stop before any job where a program, package or weights that the work ahead needs are not here.
+    """Stop before any job where a program, package or weights that the work ahead needs are not
+    here.
 
     A dry run only says so. Where jobs run elsewhere, only they can know.
     """
     if not INTERNALS.runs_jobs_here:
         return
     runs, apart = runs_ahead(), INTERNALS.makes_environments
-    absent = obstacles(runs, apart, provided={run.name for run in runs if descriptor_training(run.name)})
+    absent = obstacles(
+        runs, apart, provided={run.name for run in runs if descriptor_training(run.name)}
+    )
     if not apart:
         absent += filter(None, (missing(*step) for step in sorted(steps_ahead())))
     for sentence in absent[: len(absent) if INTERNALS.is_dry else -1]:
@@ -122,7 +135,13 @@ def runs_ahead():
 
 def steps_ahead():
     """Step and name of each tool of preparation that some scan still waits for."""
-    made_by = {BRAIN: "strip", CORRECTED: "correct", PLACED: "place", PREPARED: "prepare", SEGMENTED: "segment"}
+    made_by = {
+        BRAIN: "strip",
+        CORRECTED: "correct",
+        PLACED: "place",
+        PREPARED: "prepare",
+        SEGMENTED: "segment",
+    }
     found = set()
     for scan in SCANS.values():
         waiting = set(filter(_waits, units_of(scan)))
@@ -137,11 +156,12 @@ def _waits(receipt):
     return Path(receipt) in judged() or not Path(receipt).exists()
 
 
-# ------------------------------------------------------------------------------------------------ inputs of rules
+# ---------------------------------------------------------------------------------- inputs of rules
 
 
 def mended(inputs):
-    """``inputs``, once everything has been looked at; ancient to Snakemake unless they are made again.
+    """``inputs``, once everything has been looked at; ancient to Snakemake unless they are made
+    again.
 
     The Snakefile puts it around the input functions of all rules with a script.
     """
@@ -154,7 +174,9 @@ def mended(inputs):
 
 
 def inspected(inputs):
-    """``inputs``, once everything has been looked at, for what only asks for files: it waits for all that are made."""
+    """``inputs``, once everything has been looked at, for what only asks for files: it waits for
+    all that are made.
+    """
 
     def inspect(wildcards):
         mend()

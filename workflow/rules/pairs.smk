@@ -8,8 +8,9 @@ localrules:
     draw_pairs,
 
 
-# What is written down here is read when the next run starts, and the pairs in it are drawn again before any new ones.
-# So it is never removed, only replaced: jobs on a cluster read it while this one works.
+# What is written down here is read when the next run starts, and the pairs in it are drawn again
+# before any new ones. So it is never removed, only replaced: jobs on a cluster read it while this
+# one works.
 rule draw_pairs:
     """The pairs that the study's file stands for, written down."""
     input:

@@ -27,8 +27,8 @@ rule cohort:
         "../scripts/cohort.py"
 
 
-# The costly steps name both files of their unit, so that Snakemake's cache between workflows can hold them whole;
-# that cache wants no benchmark.
+# The costly steps name both files of their unit, so that Snakemake's cache between workflows can
+# hold them whole; that cache wants no benchmark.
 rule strip:
     """The brain of a whole head."""
     input:

@@ -4,9 +4,10 @@
 include: "functions/register.smk"
 
 
-# The receipt stands for warp, inverse_warp, warped and trace beside it. A registration that fails writes a receipt that
-# says so: the others go on, the tables show it as missing, and rule verdict makes Snakemake fail in the end.
-# threads, gpu and the time limit (0: none) are no params: they may change the time, never which results are up to date.
+# The receipt stands for warp, inverse_warp, warped and trace beside it. A registration that fails
+# writes a receipt that says so: the others go on, the tables show it as missing, and rule verdict
+# makes Snakemake fail in the end. threads, gpu and the time limit (0: none) are no params: they may
+# change the time, never which results are up to date.
 rule register:
     input:
         unpack(registered),

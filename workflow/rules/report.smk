@@ -11,7 +11,8 @@ localrules:
     verdict,
 
 
-# the table of numbers is newer than every receipt; a thousand receipts as inputs would slow each start of Snakemake
+# the table of numbers is newer than every receipt; a thousand receipts as inputs would slow each
+# start of Snakemake
 rule methods_section:
     input:
         lambda w: COLLECTED,
@@ -35,8 +36,8 @@ rule methods_section:
         "../scripts/methods_section.py"
 
 
-# fails where a registration failed, or in a strict study is suspect, after everything else is done, so that the exit
-# code tells
+# fails where a registration failed, or in a strict study is suspect, after everything else is done,
+# so that the exit code tells
 rule verdict:
     input:
         failures=lambda w: f"{TABLES}/failures.tsv",

@@ -19,7 +19,9 @@ rule summarise:
     log:
         logs("summarise", STUDY.name),
     params:
-        summary=table_caption("Mean and standard deviation over pairs; seconds and memory as medians."),
+        summary=table_caption(
+            "Mean and standard deviation over pairs; seconds and memory as medians."
+        ),
         by_label=table_caption("Dice of each structure, mean and standard deviation over pairs."),
         code=code("summarise"),
     message:
@@ -43,7 +45,9 @@ rule wilcoxon:
     log:
         logs("wilcoxon", STUDY.name),
     params:
-        each=table_caption("One-sided Wilcoxon signed-rank tests: is the mean Dice of run greater than that of other?"),
+        each=table_caption(
+            "One-sided Wilcoxon signed-rank tests: is the mean Dice of run greater than that of other?"
+        ),
         largest=table_caption("The largest p over the experiments."),
         code=code("wilcoxon"),
     message:

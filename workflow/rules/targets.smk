@@ -23,12 +23,23 @@ def tables():
 
 def figures():
     """Every figure of the study."""
-    of_study = [f"{FIGURES}/{name}" for name in ("dice_boxplot", "dice_by_structure", "regularity", "significance")]
+    of_study = [
+        f"{FIGURES}/{name}"
+        for name in ("dice_boxplot", "dice_by_structure", "regularity", "significance")
+    ]
     of_pairs = [CONVERGENCE.format(experiment=e, pair=pair) for e, pair in shown_pairs()]
     return [
-        *(f"{stem}.{kind}" for stem in of_study + of_pairs + training_curves() for kind in ("svg", "png")),
+        *(
+            f"{stem}.{kind}"
+            for stem in of_study + of_pairs + training_curves()
+            for kind in ("svg", "png")
+        ),
         *(OVERVIEW.format(experiment=name) for name in EXPERIMENTS),
-        *(PANEL.format(experiment=e, pair=pair, run=run.name) for e, pair in shown_pairs() for run in STUDY.runs),
+        *(
+            PANEL.format(experiment=e, pair=pair, run=run.name)
+            for e, pair in shown_pairs()
+            for run in STUDY.runs
+        ),
     ]
 
 
@@ -62,7 +73,9 @@ def shown_pairs():
 def units_of(scan):
     """Every receipt of a scan, in the order of work."""
     recipe = recipe_of(scan)
-    lends = scan.id in {label_scan(other).id for other in STUDY.scans().values() if other.dataset == scan.dataset}
+    lends = scan.id in {
+        label_scan(other).id for other in STUDY.scans().values() if other.dataset == scan.dataset
+    }
     steps = {
         BRAIN: recipe.finds_brain,
         CORRECTED: recipe.corrects,

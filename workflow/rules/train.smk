@@ -4,7 +4,8 @@
 include: "functions/train.smk"
 
 
-# Checkpoints lie beside the weights and are no outputs, so a training that was killed goes on from the last of them.
+# Checkpoints lie beside the weights and are no outputs, so a training that was killed goes on from
+# the last of them.
 rule descriptor_weights:
     input:
         description=training_description,

@@ -4,7 +4,8 @@
 include: "functions/train_methods.smk"
 
 
-# Checkpoints lie beside the receipt and are no outputs, so a training that was stopped goes on from the last of them.
+# Checkpoints lie beside the receipt and are no outputs, so a training that was stopped goes on from
+# the last of them.
 rule train:
     input:
         unpack(trained_on),

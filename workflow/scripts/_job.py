@@ -1,4 +1,6 @@
-"""What every script does alike: its log, its threads, its one sentence on the console, the record of its files."""
+"""What every script does alike: its log, its threads, its one sentence on the console, the record
+of its files.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,11 @@ from typing import Any
 def job(snakemake) -> Iterator[Callable[[str], None]]:
     """Send all output to the job's log; show one sentence on the console where the job fails.
 
-    Scripts import what they need inside, so that a failing import is logged too and threads are limited before any
-    library counts them. Yields a function that writes a sentence on the console.
+    Scripts import what they need inside, so that a failing import is logged too and threads are
+    limited before any library counts them. Yields a function that writes a sentence on the console.
 
-    What the job made, and from what, is written down. The inputs are looked at before the work begins, so that one
-    which is replaced while the job runs counts as changed.
+    What the job made, and from what, is written down. The inputs are looked at before the work
+    begins, so that one which is replaced while the job runs counts as changed.
     """
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(snakemake.threads)
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
@@ -49,11 +51,17 @@ def reason(error: Exception) -> str:
     from diffeode.errors import InputError, RegistrationError
 
     first = (str(error).strip().splitlines() or [""])[0]
-    return first if isinstance(error, InputError | RegistrationError) else f"{type(error).__name__}: {first}"
+    return (
+        first
+        if isinstance(error, InputError | RegistrationError)
+        else f"{type(error).__name__}: {first}"
+    )
 
 
 def _into(log: str) -> None:
-    """Point this process's standard output and error at ``log``, also for libraries that are not Python."""
+    """Point this process's standard output and error at ``log``, also for libraries that are not
+    Python.
+    """
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

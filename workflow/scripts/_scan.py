@@ -1,11 +1,16 @@
-"""What the scripts of preparation do alike: scans from words, and the units they build on from a rule's inputs."""
+"""What the scripts of preparation do alike: scans from words, and the units they build on from a
+rule's inputs.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-_FILES, _WORDS = ("image", "labels", "landmarks"), ("dataset", "subject", "session", "modality", "group", "orientation")
+_FILES, _WORDS = (
+    ("image", "labels", "landmarks"),
+    ("dataset", "subject", "session", "modality", "group", "orientation"),
+)
 
 
 def scan_from(words: dict[str, str]):

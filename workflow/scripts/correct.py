@@ -10,4 +10,6 @@ with job(snakemake):
 
     folder = Path(snakemake.output[0]).parent
     scan, before = scan_from(snakemake.params.scan), units_before(snakemake.input)
-    correct(scan, before=before, folder=folder, threads=snakemake.threads, **snakemake.params.choices)
+    correct(
+        scan, before=before, folder=folder, threads=snakemake.threads, **snakemake.params.choices
+    )

@@ -5,4 +5,6 @@ from _job import job
 with job(snakemake):
     from diffeode.files.io import write_text
 
-    write_text(snakemake.output[0], "".join("\t".join(row) + "\n" for row in snakemake.params.pairs))
+    write_text(
+        snakemake.output[0], "".join("\t".join(row) + "\n" for row in snakemake.params.pairs)
+    )

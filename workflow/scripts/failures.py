@@ -12,7 +12,8 @@ with job(snakemake):
     from diffeode.statistics.page import write_page
 
     receipts = [
-        {**read_receipt(file), "log": log} for file, log in zip(snakemake.input, snakemake.params.logs, strict=True)
+        {**read_receipt(file), "log": log}
+        for file, log in zip(snakemake.input, snakemake.params.logs, strict=True)
     ]
 
     def write(rows, reason, table, page, caption):

@@ -15,7 +15,11 @@ with job(snakemake):
     from diffeode.units.scan import ScanUnit
 
     scan, template = scan_from(snakemake.params.scan), snakemake.params.choices["template"]
-    labels = ScanUnit(Path(snakemake.input.labels).parent).labels_file if snakemake.input.get("labels") else None
+    labels = (
+        ScanUnit(Path(snakemake.input.labels).parent).labels_file
+        if snakemake.input.get("labels")
+        else None
+    )
     prepared = PreparedScan(
         name=scan.id,
         modality=scan.modality,

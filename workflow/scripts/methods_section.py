@@ -10,7 +10,9 @@ with job(snakemake):
     from diffeode.study.methods_section import as_html, as_markdown, methods_section
 
     facts = snakemake.params.facts
-    sections = methods_section(facts, list(map(read_receipt, snakemake.params.receipts)), metadata.version("snakemake"))
+    sections = methods_section(
+        facts, list(map(read_receipt, snakemake.params.receipts)), metadata.version("snakemake")
+    )
     title = f"{facts['title']}: methods"
     write_text(snakemake.output.text, as_markdown(title, sections))
     write_text(snakemake.output.page, as_html(title, sections))

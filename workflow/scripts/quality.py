@@ -13,4 +13,6 @@ with job(snakemake):
     folder = Path(snakemake.output.page).parent
     rows = [pd.read_csv(path, sep="\t").iloc[0].to_dict() for path in snakemake.input.numbers]
     pictures = {Path(path).stem: os.path.relpath(path, folder) for path in snakemake.input.pictures}
-    write_preparation(gather(rows, snakemake.params.adults), pictures, folder, snakemake.params.caption)
+    write_preparation(
+        gather(rows, snakemake.params.adults), pictures, folder, snakemake.params.caption
+    )

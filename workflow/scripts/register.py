@@ -12,7 +12,9 @@ with job(snakemake) as say:
     from diffeode.registration.registry import programs_of
     from diffeode.registration.runs import Run, with_weights
 
-    pair, moving_scan = (Path(receipt).parent for receipt in (snakemake.input.pair, snakemake.input.moving_scan))
+    pair, moving_scan = (
+        Path(receipt).parent for receipt in (snakemake.input.pair, snakemake.input.moving_scan)
+    )
     folder = Path(snakemake.output[0]).parent
     machine = Machine(
         threads=snakemake.threads,
@@ -26,7 +28,11 @@ with job(snakemake) as say:
     # nothing of an earlier registration may lie beside the receipt of one that fails
     shutil.rmtree(folder, ignore_errors=True)
     task = read_task(pair, moving_scan)
-    provenance = {**dict(snakemake.wildcards.items()), **snakemake.params.datasets, "programs": programs_of(run.method)}
+    provenance = {
+        **dict(snakemake.wildcards.items()),
+        **snakemake.params.datasets,
+        "programs": programs_of(run.method),
+    }
     limit = snakemake.resources.time_limit_seconds / 60 or None
     succeeded = register_to_folder(run, task, machine, folder, provenance, limit)
     receipt = read_receipt(snakemake.output[0])

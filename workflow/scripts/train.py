@@ -21,4 +21,6 @@ with job(snakemake):
         device="cuda" if snakemake.resources.get("gpu", 0) else "cpu",
     )
     run = Run(snakemake.wildcards.run, title=snakemake.wildcards.run, **snakemake.params.run)
-    train_to_folder(run, pairs, Path(snakemake.output[0]).parent, machine, dict(snakemake.wildcards.items()))
+    train_to_folder(
+        run, pairs, Path(snakemake.output[0]).parent, machine, dict(snakemake.wildcards.items())
+    )

@@ -11,4 +11,9 @@ with job(snakemake):
 
     require_intact(snakemake.input[0])
     for out in snakemake.output:
-        training_curves(Path(snakemake.input[0]).parent / "curves.tsv", snakemake.params.title, Path(out), CRITERION)
+        training_curves(
+            Path(snakemake.input[0]).parent / "curves.tsv",
+            snakemake.params.title,
+            Path(out),
+            CRITERION,
+        )

@@ -1,4 +1,6 @@
-"""Fail where a registration failed; say how many are suspect, and in a strict study fail for these too."""
+"""Fail where a registration failed; say how many are suspect, and in a strict study fail for these
+too.
+"""
 
 from pathlib import Path
 
@@ -15,12 +17,19 @@ with job(snakemake) as say:
     failed, suspect = rows_of(given.failures), rows_of(given.suspects)
     sentences = []
     if failed:
-        sentences.append(f"{failed} of {planned} registrations failed: the reasons are in {given.failures}")
+        sentences.append(
+            f"{failed} of {planned} registrations failed: the reasons are in {given.failures}"
+        )
     if suspect:
-        sentences.append(f"{suspect} of {planned} registrations are suspect: the reasons are in {given.suspects}")
+        sentences.append(
+            f"{suspect} of {planned} registrations are suspect: the reasons are in {given.suspects}"
+        )
     if failed or (suspect and snakemake.params.strict):
         raise RegistrationError("; ".join(sentences))
     for sentence in sentences:
         say(sentence)
-    text = [f"{planned} of {planned} registrations succeeded.", *(f"{sentence}." for sentence in sentences)]
+    text = [
+        f"{planned} of {planned} registrations succeeded.",
+        *(f"{sentence}." for sentence in sentences),
+    ]
     write_text(snakemake.output[0], "".join(f"{line}\n" for line in text))

@@ -13,12 +13,27 @@ from diffeode.errors import InputError
 
 def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
-    apply = commands.add_parser("apply", help="resample a scan or label map through a map found before")
-    apply.add_argument("warp", type=path, metavar="WARP", help="an ITK displacement field, such as OUT/warp.nii.gz")
-    apply.add_argument("moving", type=path, metavar="MOVING", help="the scan or label map to resample, once")
-    apply.add_argument("-o", "--output", type=path, required=True, metavar="FILE", help="the NIfTI file to write")
-    apply.add_argument("--reference", type=path, metavar="FIXED", help="lie on this scan's grid instead of the map's")
-    apply.add_argument("--labels", action="store_true", help="MOVING is a label map: nearest neighbour")
+    apply = commands.add_parser(
+        "apply", help="resample a scan or label map through a map found before"
+    )
+    apply.add_argument(
+        "warp", type=path, metavar="WARP", help="an ITK displacement field, such as OUT/warp.nii.gz"
+    )
+    apply.add_argument(
+        "moving", type=path, metavar="MOVING", help="the scan or label map to resample, once"
+    )
+    apply.add_argument(
+        "-o", "--output", type=path, required=True, metavar="FILE", help="the NIfTI file to write"
+    )
+    apply.add_argument(
+        "--reference",
+        type=path,
+        metavar="FIXED",
+        help="lie on this scan's grid instead of the map's",
+    )
+    apply.add_argument(
+        "--labels", action="store_true", help="MOVING is a label map: nearest neighbour"
+    )
     add_orientation(apply)
     apply.set_defaults(command=_apply)
 

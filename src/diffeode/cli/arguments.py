@@ -23,7 +23,10 @@ ALIGNMENT_OF_INIT = {"affine": "affine", "identity": "none"}
 def add_init(command: argparse.ArgumentParser, meaning: str) -> None:
     """Add ``--init``; ``meaning`` is what help says of it."""
     command.add_argument(
-        "--init", choices=sorted(ALIGNMENT_OF_INIT), default="affine", help=f"{meaning} (default: %(default)s)"
+        "--init",
+        choices=sorted(ALIGNMENT_OF_INIT),
+        default="affine",
+        help=f"{meaning} (default: %(default)s)",
     )
 
 
@@ -33,7 +36,8 @@ def add_orientation(command: argparse.ArgumentParser) -> None:
         "--orientation",
         type=orientation,
         metavar="HOW",
-        help="of the files whose header does not say how they lie, or says two things: sform or qform (that one "
+        help="of the files whose header does not say how they lie, or says two things: sform or "
+        "qform (that one "
         "holds), or three letters such as RAS (axes run to the right, to the front, upwards)",
     )
 
@@ -42,9 +46,15 @@ def add_machine(command: argparse.ArgumentParser) -> None:
     """Add ``--threads``, ``--device`` and ``--seed``."""
     add_threads(command)
     command.add_argument(
-        "--device", type=device, default="cpu", metavar="cpu|cuda", help="where to compute (default: %(default)s)"
+        "--device",
+        type=device,
+        default="cpu",
+        metavar="cpu|cuda",
+        help="where to compute (default: %(default)s)",
     )
-    command.add_argument("--seed", type=seed, default=0, metavar="S", help="of what is random (default: %(default)s)")
+    command.add_argument(
+        "--seed", type=seed, default=0, metavar="S", help="of what is random (default: %(default)s)"
+    )
 
 
 def add_threads(command: argparse.ArgumentParser) -> None:
@@ -65,7 +75,9 @@ def path(text: str) -> Path:
         argparse.ArgumentTypeError: it is empty.
     """
     if not text:
-        raise argparse.ArgumentTypeError("the name is empty, perhaps because a shell variable is not set; give a path")
+        raise argparse.ArgumentTypeError(
+            "the name is empty, perhaps because a shell variable is not set; give a path"
+        )
     return Path(text)
 
 
@@ -89,23 +101,30 @@ def minutes(text: str) -> float:
     except ValueError:
         number = math.nan
     if not 0 < number <= LONGEST_MINUTES:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0 and up to {LONGEST_MINUTES:,}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of minutes above 0 and up to {LONGEST_MINUTES:,}"
+        )
     return number
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """A hyper-parameter and its value, read as YAML: ``flow.steps=6``, ``levels.factors=[4, 2, 1]``.
+    """A hyper-parameter and its value, read as YAML: ``flow.steps=6``, ``levels.factors=[4, 2,
+    1]``.
 
     Raises:
         argparse.ArgumentTypeError: ``text`` is none; whether the method has it is asked later.
     """
     name, equals, value = text.partition("=")
     if not name.strip() or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} sets nothing; write NAME=VALUE, such as flow.steps=6")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} sets nothing; write NAME=VALUE, such as flow.steps=6"
+        )
     try:
         return name.strip(), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} has no readable value: {str(error).splitlines()[0]}") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has no readable value: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def device(text: str) -> str:
@@ -147,7 +166,9 @@ def seed(text: str) -> int:
     """
     number = _whole_number(text, 0)
     if number > _LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"{text!r} is too large for a seed; use one up to {_LARGEST_SEED}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is too large for a seed; use one up to {_LARGEST_SEED}"
+        )
     return number
 
 

@@ -13,7 +13,8 @@ from diffeode.errors import InputError
 def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
     datasets = commands.add_parser(
-        "datasets", help="list every dataset: what there is of it, what is missing, and how to get it"
+        "datasets",
+        help="list every dataset: what there is of it, what is missing, and how to get it",
     )
     datasets.add_argument("name", nargs="?", metavar="NAME", help="say all about this one")
     datasets.set_defaults(command=_datasets)

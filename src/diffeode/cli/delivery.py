@@ -13,21 +13,26 @@ from diffeode.errors import InputError
 
 @contextmanager
 def delivered_whole(folder: Path, ours: tuple[str, ...]) -> Iterator[Path]:
-    """A hidden folder whose files replace those of ``folder`` when the block ends well, and that vanishes always.
+    """A hidden folder whose files replace those of ``folder`` when the block ends well, and that
+    vanishes always.
 
-    Files named in ``ours`` that were not made this time are removed from ``folder``; all others there are left alone.
-    Where one of them cannot be replaced, all that were lie in ``folder`` as before.
+    Files named in ``ours`` that were not made this time are removed from ``folder``; all others
+    there are left alone. Where one of them cannot be replaced, all that were lie in ``folder`` as
+    before.
 
     Raises:
-        InputError: ``folder`` or what it is to lie in is a file, it cannot be written, or one of ``ours`` is a folder
-            there; said before the block begins, and asked again before the first file is replaced.
+        InputError: ``folder`` or what it is to lie in is a file, it cannot be written, or one of
+            ``ours`` is a folder there; said before the block begins, and asked again before the
+            first file is replaced.
     """
     standing = _standing(folder)
     _require_replaceable(folder, ours)
     try:
         staging = Path(tempfile.mkdtemp(prefix=".diffeode-", dir=standing))
     except OSError as error:
-        raise InputError(f"Cannot write to {standing}: {error.strerror}; give another folder with -o.") from None
+        raise InputError(
+            f"Cannot write to {standing}: {error.strerror}; give another folder with -o."
+        ) from None
     try:
         yield staging
         _require_replaceable(folder, ours)
@@ -42,13 +47,16 @@ def delivered_whole(folder: Path, ours: tuple[str, ...]) -> Iterator[Path]:
 
 
 def require_apart(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None:
-    """Raise :class:`InputError` where one of ``outputs`` is the same file as one of ``inputs``, also by a link."""
+    """Raise :class:`InputError` where one of ``outputs`` is the same file as one of ``inputs``,
+    also by a link.
+    """
     read = [path for path in inputs if path is not None and path.is_file()]
     for output in outputs:
         for path in read:
             if output.is_file() and output.samefile(path):
                 raise InputError(
-                    f"{path} is read and would be replaced by the result {output}; move it, or choose another -o."
+                    f"{path} is read and would be replaced by the result {output}; move it, or "
+                    "choose another -o."
                 )
 
 
@@ -77,7 +85,9 @@ def _lies(file: Path) -> bool:
 
 def _standing(folder: Path) -> Path:
     """``folder``, or the nearest of the folders it is to lie in that is there."""
-    standing = next(path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink())
+    standing = next(
+        path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink()
+    )
     if not standing.is_dir():
         raise InputError(f"{standing} is a file; give a folder with -o.")
     return standing
@@ -86,4 +96,7 @@ def _standing(folder: Path) -> Path:
 def _require_replaceable(folder: Path, names: tuple[str, ...]) -> None:
     for name in names:
         if (folder / name).is_dir():
-            raise InputError(f"{folder / name} is a folder where a result is to lie; move it, or choose another -o.")
+            raise InputError(
+                f"{folder / name} is a folder where a result is to lie; move it, or choose another "
+                "-o."
+            )

@@ -18,8 +18,8 @@ _INPUT_ERROR, _FAILED, _SUSPECT, _INTERRUPTED = 2, 1, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0, 1 for a failed registration, 2 for unusable input, 3 for a suspect
-    result where that was asked for.
+    """Run the command line; the exit code is 0, 1 for a failed registration, 2 for unusable input,
+    3 for a suspect result where that was asked for.
     """
     settle()
     options = _parser().parse_args(arguments)
@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="diffeode", description="Multimodal diffeomorphic registration of brain scans, one pair at a time."
+        prog="diffeode",
+        description="Multimodal diffeomorphic registration of brain scans, one pair at a time.",
     )
     parser.add_argument("--version", action="version", version=f"diffeode {__version__}")
     parser.set_defaults(when_interrupted="nothing was written")

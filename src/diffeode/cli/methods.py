@@ -11,8 +11,12 @@ from diffeode.cli.table import print_table
 
 def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
-    methods = commands.add_parser("methods", help="list every named run, what it needs and whether it can run here")
-    methods.add_argument("--markdown", action="store_true", help="print docs/methods.md instead: every parameter")
+    methods = commands.add_parser(
+        "methods", help="list every named run, what it needs and whether it can run here"
+    )
+    methods.add_argument(
+        "--markdown", action="store_true", help="print docs/methods.md instead: every parameter"
+    )
     methods.set_defaults(command=_methods)
 
 
@@ -22,4 +26,9 @@ def _methods(options: argparse.Namespace) -> None:
     if options.markdown:
         print(methods_page(), end="")
     else:
-        print_table([(f"{run} (default)" if run == DEFAULT_RUN else run, *rest) for run, *rest in rows_here()])
+        print_table(
+            [
+                (f"{run} (default)" if run == DEFAULT_RUN else run, *rest)
+                for run, *rest in rows_here()
+            ]
+        )

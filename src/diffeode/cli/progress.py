@@ -8,7 +8,9 @@ from typing import TextIO
 
 
 class ProgressLine:
-    """One line on a terminal: percentage, time left and what is going on; silent where ``stream`` is no terminal."""
+    """One line on a terminal: percentage, time left and what is going on; silent where ``stream``
+    is no terminal.
+    """
 
     _LEAST_PERIOD_S = 0.1
     _LEAST_FRACTION = 0.03  # before that, setting up dominates and the time left would be nonsense

@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, add_orientation, minutes, path, setting
+from diffeode.cli.arguments import (
+    ALIGNMENT_OF_INIT,
+    add_init,
+    add_machine,
+    add_orientation,
+    minutes,
+    path,
+    setting,
+)
 from diffeode.cli.delivery import delivered_whole, require_apart
 from diffeode.cli.progress import ProgressLine
 from diffeode.errors import InputError, RegistrationError, SuspectError
@@ -34,36 +42,58 @@ def add(commands: Any) -> None:
     register = commands.add_parser(
         "register",
         help="register a pair of scans",
-        description="Register MOVING to FIXED; write the maps both ways, the warped scan and the metrics to a folder. "
-        "Both scans must be skull-stripped (background 0); grids and orientations may differ, and intensities are "
-        "normalised here. Maps are ITK displacement fields (LPS mm) that antsApplyTransforms and SimpleITK read.",
+        description="Register MOVING to FIXED; write the maps both ways, the warped scan and the "
+        "metrics to a folder. "
+        "Both scans must be skull-stripped (background 0); grids and orientations may differ, and "
+        "intensities are "
+        "normalised here. Maps are ITK displacement fields (LPS mm) that antsApplyTransforms and "
+        "SimpleITK read.",
     )
-    register.add_argument("fixed", type=path, metavar="FIXED", help="the scan whose grid the result lies on")
+    register.add_argument(
+        "fixed", type=path, metavar="FIXED", help="the scan whose grid the result lies on"
+    )
     register.add_argument("moving", type=path, metavar="MOVING", help="the scan to bring there")
-    register.add_argument("-o", "--output", type=path, required=True, metavar="OUT", help="folder of the results")
-    register.add_argument("--weights", type=path, metavar="FILE", help="of a run that is trained first")
-    register.add_argument("--method", default=DEFAULT_RUN, metavar="RUN", help="a named run (default: %(default)s)")
+    register.add_argument(
+        "-o", "--output", type=path, required=True, metavar="OUT", help="folder of the results"
+    )
+    register.add_argument(
+        "--weights", type=path, metavar="FILE", help="of a run that is trained first"
+    )
+    register.add_argument(
+        "--method", default=DEFAULT_RUN, metavar="RUN", help="a named run (default: %(default)s)"
+    )
     register.add_argument(
         "--set",
         type=setting,
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a hyper-parameter of the run (docs/methods.md), such as penalties.gradient.weight=0.5; may be given "
+        help="a hyper-parameter of the run (docs/methods.md), such as "
+        "penalties.gradient.weight=0.5; may be given "
         "several times",
     )
     add_init(register, "align affinely first, or trust the positions in the headers")
-    register.add_argument("--labels", type=path, metavar="FILE", help="label map of MOVING, to be warped too")
     register.add_argument(
-        "--fixed-labels", type=path, metavar="FILE", help="label map of FIXED, to measure the overlap"
+        "--labels", type=path, metavar="FILE", help="label map of MOVING, to be warped too"
+    )
+    register.add_argument(
+        "--fixed-labels",
+        type=path,
+        metavar="FILE",
+        help="label map of FIXED, to measure the overlap",
     )
     add_orientation(register)
     add_machine(register)
     register.add_argument(
-        "--time-limit", type=minutes, metavar="MINUTES", help="give up after so long, whatever hangs (default: never)"
+        "--time-limit",
+        type=minutes,
+        metavar="MINUTES",
+        help="give up after so long, whatever hangs (default: never)",
     )
     register.add_argument(
-        "--strict", action="store_true", help="exit with code 3 where the result is suspect; it is written all the same"
+        "--strict",
+        action="store_true",
+        help="exit with code 3 where the result is suspect; it is written all the same",
     )
     register.set_defaults(command=_register)
 
@@ -84,7 +114,9 @@ def _register(options: argparse.Namespace) -> None:
 
 
 def _runnable(options: argparse.Namespace) -> Run:
-    """The run with the hyper-parameters that were set, once all that it needs and reads is known to be there."""
+    """The run with the hyper-parameters that were set, once all that it needs and reads is known to
+    be there.
+    """
     from diffeode.registration.registry import missing_needs
     from diffeode.registration.runs import load_run
 
@@ -94,7 +126,8 @@ def _runnable(options: argparse.Namespace) -> Run:
     missing = missing_needs(run.method, run.parameters)
     if missing:
         raise InputError(
-            f"Run {run.name} cannot run here: {'; '.join(missing)}; 'diffeode methods' lists those that can."
+            f"Run {run.name} cannot run here: {'; '.join(missing)}; 'diffeode methods' lists those "
+            "that can."
         )
     run.build().reads()
     return run
@@ -104,7 +137,9 @@ def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
     """Every file that is read: scans, label maps, and the files that parameters of the run name."""
     from diffeode.registration.knobs import dotted
 
-    named = [Path(value) for value in dotted(run.parameters).values() if isinstance(value, str) and value]
+    named = [
+        Path(value) for value in dotted(run.parameters).values() if isinstance(value, str) and value
+    ]
     return [options.fixed, options.moving, options.labels, options.fixed_labels, *named]
 
 
@@ -115,7 +150,9 @@ def _register_here(run: Run, options: argparse.Namespace, folder: Path) -> str:
     except Terminated:
         raise
     except SystemExit as error:
-        raise RegistrationError(f"{run.title} left by sys.exit({error.code!r}) before it was done.") from error
+        raise RegistrationError(
+            f"{run.title} left by sys.exit({error.code!r}) before it was done."
+        ) from error
 
 
 def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> str:

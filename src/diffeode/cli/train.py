@@ -16,25 +16,50 @@ def add(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="train a run whose network is learned",
-        description="Train RUN on all pairs of different persons, each both ways; write weights.safetensors, its "
-        "curves and the receipt to a folder. Persons come as lists of skull-stripped scans, one per person and in the "
-        "same order, or as a BIDS dataset. A training that was stopped goes on when it is started again.",
+        description="Train RUN on all pairs of different persons, each both ways; write "
+        "weights.safetensors, its "
+        "curves and the receipt to a folder. Persons come as lists of skull-stripped scans, one "
+        "per person and in the "
+        "same order, or as a BIDS dataset. A training that was stopped goes on when it is started "
+        "again.",
     )
-    train.add_argument("run", metavar="RUN", help="a named run; 'diffeode methods' says which are trained first")
-    train.add_argument("-o", "--output", type=path, required=True, metavar="OUT", help="folder of the training")
-    train.add_argument("--fixed", type=path, nargs="+", default=[], metavar="SCAN", help="one scan per person")
-    train.add_argument("--moving", type=path, nargs="+", default=[], metavar="SCAN", help="one scan per person")
-    train.add_argument("--fixed-labels", type=path, nargs="+", default=[], metavar="FILE", help="their label maps")
-    train.add_argument("--moving-labels", type=path, nargs="+", default=[], metavar="FILE", help="their label maps")
-    train.add_argument("--bids", type=path, metavar="FOLDER", help="a BIDS dataset instead of lists")
-    train.add_argument("--fixed-modality", default="T2w", metavar="SUFFIX", help="(default: %(default)s)")
-    train.add_argument("--moving-modality", default="T1w", metavar="SUFFIX", help="(default: %(default)s)")
+    train.add_argument(
+        "run", metavar="RUN", help="a named run; 'diffeode methods' says which are trained first"
+    )
+    train.add_argument(
+        "-o", "--output", type=path, required=True, metavar="OUT", help="folder of the training"
+    )
+    train.add_argument(
+        "--fixed", type=path, nargs="+", default=[], metavar="SCAN", help="one scan per person"
+    )
+    train.add_argument(
+        "--moving", type=path, nargs="+", default=[], metavar="SCAN", help="one scan per person"
+    )
+    train.add_argument(
+        "--fixed-labels", type=path, nargs="+", default=[], metavar="FILE", help="their label maps"
+    )
+    train.add_argument(
+        "--moving-labels", type=path, nargs="+", default=[], metavar="FILE", help="their label maps"
+    )
+    train.add_argument(
+        "--bids", type=path, metavar="FOLDER", help="a BIDS dataset instead of lists"
+    )
+    train.add_argument(
+        "--fixed-modality", default="T2w", metavar="SUFFIX", help="(default: %(default)s)"
+    )
+    train.add_argument(
+        "--moving-modality", default="T1w", metavar="SUFFIX", help="(default: %(default)s)"
+    )
     train.add_argument("--subjects", nargs="+", metavar="SUB", help="of the dataset (default: all)")
-    train.add_argument("--spacing", type=float, metavar="MM", help="resample the scans (default: their own voxels)")
+    train.add_argument(
+        "--spacing", type=float, metavar="MM", help="resample the scans (default: their own voxels)"
+    )
     add_init(train, "align pairs affinely first, or trust the positions in the headers")
     add_orientation(train)
     add_machine(train)
-    train.set_defaults(command=_train, when_interrupted="the same command goes on from the last checkpoint")
+    train.set_defaults(
+        command=_train, when_interrupted="the same command goes on from the last checkpoint"
+    )
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -47,7 +72,10 @@ def _train(options: argparse.Namespace) -> None:
     run = load_run(options.run)
     require_device(options.device)
     if options.bids and (options.fixed or options.moving):
-        raise InputError("Both a dataset and lists of scans are given; give either --bids or --fixed and --moving.")
+        raise InputError(
+            "Both a dataset and lists of scans are given; give either --bids or --fixed and "
+            "--moving."
+        )
     if options.bids:
         modalities = (options.fixed_modality, options.moving_modality)
         wanted = trained_method(run).learns_from_labels

@@ -15,16 +15,41 @@ def add(commands: Any) -> None:
     train = commands.add_parser(
         "train-descriptor",
         help="train the learned descriptor on scans and label maps",
-        description="Train the learned descriptor as TRAINING says, such as config/training/synthetic.yaml; write the "
-        "weights (best.safetensors), curves and checkpoints to a folder. Given again after a kill, the same command "
-        "goes on from the last checkpoint; with other settings, data or code the training begins anew.",
+        description="Train the learned descriptor as TRAINING says, such as "
+        "config/training/synthetic.yaml; write the "
+        "weights (best.safetensors), curves and checkpoints to a folder. Given again after a kill, "
+        "the same command "
+        "goes on from the last checkpoint; with other settings, data or code the training begins "
+        "anew.",
     )
-    train.add_argument("training", type=path, metavar="TRAINING", help="a YAML file: scans, labels, validation, ...")
-    train.add_argument("-o", "--output", type=path, required=True, metavar="OUT", help="folder of the training")
-    train.add_argument("--data", type=path, default=Path(), metavar="DIR", help="where its patterns start (default: .)")
+    train.add_argument(
+        "training",
+        type=path,
+        metavar="TRAINING",
+        help="a YAML file: scans, labels, validation, ...",
+    )
+    train.add_argument(
+        "-o", "--output", type=path, required=True, metavar="OUT", help="folder of the training"
+    )
+    train.add_argument(
+        "--data",
+        type=path,
+        default=Path(),
+        metavar="DIR",
+        help="where its patterns start (default: .)",
+    )
     add_threads(train)
-    train.add_argument("--device", type=device, default="cpu", metavar="cpu|cuda", help="where (default: %(default)s)")
-    train.set_defaults(command=_train_descriptor, when_interrupted="the same command goes on from the last checkpoint")
+    train.add_argument(
+        "--device",
+        type=device,
+        default="cpu",
+        metavar="cpu|cuda",
+        help="where (default: %(default)s)",
+    )
+    train.set_defaults(
+        command=_train_descriptor,
+        when_interrupted="the same command goes on from the last checkpoint",
+    )
 
 
 def _train_descriptor(options: argparse.Namespace) -> None:
@@ -41,5 +66,10 @@ def _train_descriptor(options: argparse.Namespace) -> None:
     use_threads(options.threads)
     best = train_descriptor(options.training, options.data, options.output, options.device)
     criterion = read_training(options.training).settings.criterion
-    training_curves(options.output / CURVES, readable(options.training.stem), options.output / "curves.png", criterion)
+    training_curves(
+        options.output / CURVES,
+        readable(options.training.stem),
+        options.output / "curves.png",
+        criterion,
+    )
     print(best)

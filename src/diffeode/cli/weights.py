@@ -13,7 +13,9 @@ from diffeode.errors import InputError
 
 def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
-    weights = commands.add_parser("weights", help="list or download the trained networks that are used here")
+    weights = commands.add_parser(
+        "weights", help="list or download the trained networks that are used here"
+    )
     weights.set_defaults(command=_weights)
     verbs = weights.add_subparsers(metavar="get")
     get = verbs.add_parser("get", help="download weights into the user's cache, and verify them")

@@ -1,4 +1,6 @@
-"""Scans of a BIDS folder, raw or derivative: ``sub-<s>/[ses-<v>/]anat/sub-<s>[_ses-<v>]..._<modality>.nii[.gz]``."""
+"""Scans of a BIDS folder, raw or derivative:
+``sub-<s>/[ses-<v>/]anat/sub-<s>[_ses-<v>]..._<modality>.nii[.gz]``.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +20,24 @@ _ENTITY = re.compile(r"_space-([A-Za-z0-9]+)")
 def list_scans(
     dataset: str, root: Path, modalities: Sequence[str] = ("T1w", "T2w"), label_maps: bool = True
 ) -> list[Scan]:
-    """Every scan of ``modalities`` under ``root``, sorted by name, with its label map, landmarks and demographics.
+    """Every scan of ``modalities`` under ``root``, sorted by name, with its label map, landmarks
+    and demographics.
 
-    Where a scan is there in its own space and in others (``space-<...>``), as a derivative has it, its own is taken. Of
-    several runs the first is taken. A label map is ``<person>_dseg`` or, where there is none, the only
-    ``<person>_<...>_dseg`` beside the scan; one that says ``space-<modality>`` belongs to that modality alone. Group,
-    age, sex and CDR are those of ``participants.tsv``; where it has no column ``group``, the group follows from
-    ``cdr``. Scans and label maps may be FreeSurfer's ``.mgz``.
+    Where a scan is there in its own space and in others (``space-<...>``), as a derivative has it,
+    its own is taken. Of several runs the first is taken. A label map is ``<person>_dseg`` or, where
+    there is none, the only ``<person>_<...>_dseg`` beside the scan; one that says
+    ``space-<modality>`` belongs to that modality alone. Group, age, sex and CDR are those of
+    ``participants.tsv``; where it has no column ``group``, the group follows from ``cdr``. Scans
+    and label maps may be FreeSurfer's ``.mgz``.
 
     Args:
         label_maps: whether any are wanted; if not, it does not matter which there are.
 
     Raises:
-        InputError: no such folder, no scan, two scans with one name, a file in another person's folder, several label
-            maps where one is wanted, two rows of one person with different groups, or a ``participants.tsv`` that
-            cannot be read, lacks ``participant_id`` or has a CDR that is none.
+        InputError: no such folder, no scan, two scans with one name, a file in another person's
+            folder, several label maps where one is wanted, two rows of one person with different
+            groups, or a ``participants.tsv`` that cannot be read, lacks ``participant_id`` or has a
+            CDR that is none.
     """
     root = Path(root)
     require_folder(dataset, root)
@@ -44,7 +49,10 @@ def list_scans(
         if (paths := _volumes(folder, modality))
     ]
     if not scans:
-        raise InputError(f"Dataset {dataset} has no scan sub-*/anat/*_({'|'.join(modalities)}).nii.gz under {root}.")
+        raise InputError(
+            f"Dataset {dataset} has no scan sub-*/anat/*_({'|'.join(modalities)}).nii.gz under "
+            f"{root}."
+        )
     return sorted(scans, key=lambda scan: scan.id)
 
 
@@ -53,7 +61,12 @@ def _volumes(folder: Path, suffix: str) -> list[Path]:
 
 
 def _scan(
-    dataset: str, root: Path, paths: list[Path], modality: str, demographics: Demographics, label_maps: bool
+    dataset: str,
+    root: Path,
+    paths: list[Path],
+    modality: str,
+    demographics: Demographics,
+    label_maps: bool,
 ) -> Scan:
     folder = paths[0].parent
     subject_folder, *session_folder = folder.relative_to(root).parts[:-1]
@@ -62,7 +75,9 @@ def _scan(
     person = person_prefix(subject, session)
     for path in paths:
         if not path.name.startswith(f"{person}_"):
-            raise InputError(f"{path} lies in the folder of {person} but is named otherwise; rename or move it.")
+            raise InputError(
+                f"{path} lies in the folder of {person} but is named otherwise; rename or move it."
+            )
     landmarks = folder / f"{person}_landmarks.tsv"
     return Scan(
         dataset=dataset,
@@ -89,7 +104,8 @@ def _label_map(folder: Path, person: str, modality: str) -> Path | None:
     if len(candidates) > 1:
         names = ", ".join(path.name for path in candidates)
         raise InputError(
-            f"{folder} has several label maps of {person} ({names}); keep one, or choose by a pattern (kind: folder)."
+            f"{folder} has several label maps of {person} ({names}); keep one, or choose by a "
+            "pattern (kind: folder)."
         )
     return candidates[0] if candidates else None
 
@@ -104,6 +120,8 @@ def _participants(path: Path) -> Demographics:
         return Demographics()
     table = read_table(path)
     if "participant_id" not in table:
-        raise InputError(f"{path} has no column participant_id; add it (values sub-01, sub-02, ...).")
+        raise InputError(
+            f"{path} has no column participant_id; add it (values sub-01, sub-02, ...)."
+        )
     known = {name: name for name in ("age", "sex", "cdr", "group") if name in table}
     return demographics_of(table, Columns("participant_id", **known), path)

@@ -1,4 +1,6 @@
-"""Who was scanned: tables of age, sex and Clinical Dementia Rating, joined to scans by subject and nearest day."""
+"""Who was scanned: tables of age, sex and Clinical Dementia Rating, joined to scans by subject and
+nearest day.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ GROUPS = {
 """The paper's five groups by Clinical Dementia Rating (arXiv 2512.22689, IV-A2, in its order)."""
 
 WITHIN_DAYS = 365
-"""How far a visit may lie from the scan it is joined to: the custom of OASIS (NrgXnat/oasis-scripts, README)."""
+"""How far a visit may lie from the scan it is joined to: the custom of OASIS
+(NrgXnat/oasis-scripts, README).
+"""
 
 _WORKBOOKS = (".xls", ".xlsx")
 SUFFIXES = (".csv", ".tsv", *_WORKBOOKS)
@@ -42,7 +46,8 @@ class Columns:
     """What a table calls its columns; None where it has no such column.
 
     Attributes:
-        day: days since entry into the study, or a label that ends in them (``OAS30001_ClinicalData_d0129``).
+        day: days since entry into the study, or a label that ends in them
+            (``OAS30001_ClinicalData_d0129``).
         sex: M, F, male, female, or 1 and 2.
         group: where it is None, the group follows from ``cdr``.
     """
@@ -80,7 +85,8 @@ class Demographics:
     """Persons by subject and visit.
 
     Attributes:
-        visits: of each subject (:func:`subject_key`), the day of a visit, or None, and what was known then.
+        visits: of each subject (:func:`subject_key`), the day of a visit, or None, and what was
+            known then.
         within_days: visits farther from a scan say nothing about it.
         source: where they were read, for messages.
     """
@@ -90,10 +96,12 @@ class Demographics:
     source: Path | None = None
 
     def of(self, subject: str, day: int | None = None) -> Known:
-        """What is known of ``subject`` when scanned at ``day``: each value from the nearest visit that has it.
+        """What is known of ``subject`` when scanned at ``day``: each value from the nearest visit
+        that has it.
 
         Raises:
-            InputError: several rows of the nearest visit, or of any where ``day`` is not known, tell different groups.
+            InputError: several rows of the nearest visit, or of any where ``day`` is not known,
+                tell different groups.
         """
         visits = sorted(
             (abs(day - seen) if day is not None and seen is not None else 0, position, seen, person)
@@ -102,7 +110,10 @@ class Demographics:
         visits = [visit for visit in visits if visit[0] <= self.within_days]
         self._require_one_group(subject, day, [(seen, person.group) for *_, seen, person in visits])
         near = [person for *_, person in visits]
-        values = {name: [getattr(p, name) for p in near if getattr(p, name) is not None] for name in vars(Known())}
+        values = {
+            name: [getattr(p, name) for p in near if getattr(p, name) is not None]
+            for name in vars(Known())
+        }
         return Known(**{name: found[0] for name, found in values.items() if found})
 
     def _require_one_group(
@@ -115,7 +126,8 @@ class Demographics:
             when = "" if day is None else f" at the visit nearest to day {day}"
             shown = " and ".join(map(repr, of_visit))
             raise InputError(
-                f"{self.source} has several rows of {subject} with different groups{when} ({shown}); keep the row "
+                f"{self.source} has several rows of {subject} with different groups{when} "
+                f"({shown}); keep the row "
                 "that belongs to the scan."
             )
 
@@ -137,9 +149,13 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() in _WORKBOOKS:
             return pd.read_excel(path, dtype=str, na_values=_MISSING)
-        return pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",", dtype=str, na_values=_MISSING)
+        return pd.read_csv(
+            path, sep="\t" if path.suffix.lower() == ".tsv" else ",", dtype=str, na_values=_MISSING
+        )
     except Exception as error:  # a damaged workbook breaks its readers in any way
-        raise InputError(f"{path} cannot be read as a table ({_first_line(error)}); export it again.") from None
+        raise InputError(
+            f"{path} cannot be read as a table ({_first_line(error)}); export it again."
+        ) from None
 
 
 def read_demographics(path: Path, columns: Columns, within_days: int = WITHIN_DAYS) -> Demographics:
@@ -151,11 +167,13 @@ def read_demographics(path: Path, columns: Columns, within_days: int = WITHIN_DA
     return demographics_of(read_table(path), columns, path, within_days)
 
 
-def demographics_of(table: pd.DataFrame, columns: Columns, path: Path, within_days: int = WITHIN_DAYS) -> Demographics:
+def demographics_of(
+    table: pd.DataFrame, columns: Columns, path: Path, within_days: int = WITHIN_DAYS
+) -> Demographics:
     """The persons of ``table``, which was read from ``path``.
 
-    An age or sex that cannot be read (``90+``) counts as unknown. Several rows of one visit complete each other; rows
-    without subject or day are of no use.
+    An age or sex that cannot be read (``90+``) counts as unknown. Several rows of one visit
+    complete each other; rows without subject or day are of no use.
 
     Raises:
         InputError: a column is missing, or a day or CDR is none; the message names it.
@@ -164,17 +182,27 @@ def demographics_of(table: pd.DataFrame, columns: Columns, path: Path, within_da
     placed = table.dropna(subset=[columns.subject, *([columns.day] if columns.day else [])])
     visits: dict[str, list[tuple[int | None, Known]]] = {}
     for row in placed.to_dict("records"):
-        values = {name: row[column] for name, column in vars(columns).items() if column and not pd.isna(row[column])}
-        visits.setdefault(subject_key(values["subject"]), []).append((_day(values, path), _person(values, path)))
+        values = {
+            name: row[column]
+            for name, column in vars(columns).items()
+            if column and not pd.isna(row[column])
+        }
+        visits.setdefault(subject_key(values["subject"]), []).append(
+            (_day(values, path), _person(values, path))
+        )
     return Demographics(visits, within_days, path)
 
 
 def require_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
-    """Raise :class:`InputError` where ``table`` lacks one of ``columns``; the message says which it has."""
+    """Raise :class:`InputError` where ``table`` lacks one of ``columns``; the message says which it
+    has.
+    """
     for column in columns:
         if column not in table:
             found = ", ".join(str(name) for name in table.columns)
-            raise InputError(f"{path} has no column {column!r}{nearest(column, table.columns)}; it has: {found}.")
+            raise InputError(
+                f"{path} has no column {column!r}{nearest(column, table.columns)}; it has: {found}."
+            )
 
 
 def _person(values: Mapping[str, str], path: Path) -> Known:
@@ -193,7 +221,8 @@ def _cdr(values: Mapping[str, str], path: Path) -> float | None:
         return None
     if _number(text) not in GROUPS:
         raise InputError(
-            f"{path} has the CDR {text!r} of {values['subject']}; it must be 0, 0.5, 1, 2 or 3, or empty if unknown."
+            f"{path} has the CDR {text!r} of {values['subject']}; it must be 0, 0.5, 1, 2 or 3, or "
+            "empty if unknown."
         )
     return _number(text)
 
@@ -204,7 +233,10 @@ def _day(values: Mapping[str, str], path: Path) -> int | None:
         return None
     day = _DAY.fullmatch(text.strip())
     if day is None:
-        raise InputError(f"{path} has the day {text!r} of {values['subject']}; give days since entry, such as 129.")
+        raise InputError(
+            f"{path} has the day {text!r} of {values['subject']}; give days since entry, such as "
+            "129."
+        )
     return int(day.group(1))
 
 

@@ -1,4 +1,6 @@
-"""Scans of any folder, found by a pattern such as ``OASIS_OAS1_{subject}_MR{session}/aligned_norm.nii.gz``."""
+"""Scans of any folder, found by a pattern such as
+``OASIS_OAS1_{subject}_MR{session}/aligned_norm.nii.gz``.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +30,22 @@ def list_folder(
     label_maps: str | None = None,
     demographics: Demographics | None = None,
 ) -> list[Scan]:
-    """Every scan of ``modalities`` under ``root``, sorted by name, with its label map and what is known of the person.
+    """Every scan of ``modalities`` under ``root``, sorted by name, with its label map and what is
+    known of the person.
 
-    Of subjects and sessions letters and digits are kept (``BPDwPsy_065`` is ``BPDwPsy065``). Of several runs the first
-    is taken. Where sessions are numbers, they are the days that demographics with days are joined by.
+    Of subjects and sessions letters and digits are kept (``BPDwPsy_065`` is ``BPDwPsy065``). Of
+    several runs the first is taken. Where sessions are numbers, they are the days that demographics
+    with days are joined by.
 
     Args:
-        patterns: of each modality, the scans' paths from ``root``, with ``{subject}`` and, where there are any,
-            ``{session}``, ``{run}`` and ``{group}``, which goes before what the demographics say.
+        patterns: of each modality, the scans' paths from ``root``, with ``{subject}`` and, where
+            there are any, ``{session}``, ``{run}`` and ``{group}``, which goes before what the
+            demographics say.
         label_maps: the same, of label maps; one that says no session serves all of the person's.
 
     Raises:
-        InputError: no such folder, pattern or scan, a pattern without ``{subject}`` or with an unknown placeholder, or
-            two files for one scan.
+        InputError: no such folder, pattern or scan, a pattern without ``{subject}`` or with an
+            unknown placeholder, or two files for one scan.
     """
     root = Path(root)
     require_folder(dataset, root)
@@ -48,11 +53,17 @@ def list_folder(
     scans = []
     for modality in modalities:
         if modality not in patterns:
-            raise InputError(f"Dataset {dataset} has no pattern for {modality!r}{nearest(modality, patterns)}.")
-        for (subject, session), path in _found(root, patterns[modality], dataset, f"{modality} scans").items():
+            raise InputError(
+                f"Dataset {dataset} has no pattern for {modality!r}{nearest(modality, patterns)}."
+            )
+        for (subject, session), path in _found(
+            root, patterns[modality], dataset, f"{modality} scans"
+        ).items():
             person = (demographics or Demographics()).of(subject, _day(session))
             labelled = labels.get((subject, session)) or labels.get((subject, None))
-            known = person.as_fields() | _named_group(patterns[modality], path.relative_to(root), dataset)
+            known = person.as_fields() | _named_group(
+                patterns[modality], path.relative_to(root), dataset
+            )
             scans.append(Scan(dataset, subject, session, modality, path, labelled, None, **known))
     require_distinct(scans)
     return sorted(scans, key=lambda scan: scan.id)
@@ -80,7 +91,9 @@ def _found(root: Path, pattern: str, dataset: str, what: str) -> dict[tuple[str,
         of_scan = runs.setdefault((subject_key(parts["subject"]), session), {})
         run = int(parts.get("run") or 0)
         if run in of_scan:
-            raise InputError(f"Dataset {dataset} has {of_scan[run]} and {path} for one scan; keep one.")
+            raise InputError(
+                f"Dataset {dataset} has {of_scan[run]} and {path} for one scan; keep one."
+            )
         of_scan[run] = path
     if not runs:
         raise InputError(f"Dataset {dataset} has no {what} {pattern} under {root}.")
@@ -103,13 +116,18 @@ def _compile(pattern: str, dataset: str) -> _Pattern:
                 f"{nearest(name, PLACEHOLDERS)}."
             )
         glob += _escaped(literal) + (folders or "*")
-        regex += re.escape(literal) + ("(?:.*/)?" if folders else "[^/]*" if anything else _group(name, seen))
+        regex += re.escape(literal) + (
+            "(?:.*/)?" if folders else "[^/]*" if anything else _group(name, seen)
+        )
         position = token.end()
     if "subject" not in seen:
         raise InputError(
-            f"Dataset {dataset} has the pattern {pattern!r} without {{subject}}; say where the subject is."
+            f"Dataset {dataset} has the pattern {pattern!r} without {{subject}}; say where the "
+            "subject is."
         )
-    return _Pattern(glob + _escaped(pattern[position:]), re.compile(regex + re.escape(pattern[position:])))
+    return _Pattern(
+        glob + _escaped(pattern[position:]), re.compile(regex + re.escape(pattern[position:]))
+    )
 
 
 def _group(name: str, seen: set[str]) -> str:

@@ -1,4 +1,6 @@
-"""IXI as its tar files unpack: ``IXI012-HH-1211-T1.nii.gz``, flat or in folders such as ``IXI-T1``, and ``IXI.xls``."""
+"""IXI as its tar files unpack: ``IXI012-HH-1211-T1.nii.gz``, flat or in folders such as ``IXI-T1``,
+and ``IXI.xls``.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +36,16 @@ def list_ixi(
 ) -> list[Scan]:
     """Every scan of ``modalities`` in ``root`` or one folder below, sorted by name.
 
-    All persons of IXI are healthy. Age and sex come from the demographics; in the original a few persons are missing,
-    and some are there twice, whose rows complete each other.
+    All persons of IXI are healthy. Age and sex come from the demographics; in the original a few
+    persons are missing, and some are there twice, whose rows complete each other.
 
     Args:
-        table: the demographics; None takes ``IXI.xls`` (or ``.xlsx``, ``.csv``, ``.tsv``) in ``root`` if there is one.
+        table: the demographics; None takes ``IXI.xls`` (or ``.xlsx``, ``.csv``, ``.tsv``) in
+            ``root`` if there is one.
 
     Raises:
-        InputError: no such folder, modality or scan, a person scanned twice, or a table that cannot be read or lacks a
-            column.
+        InputError: no such folder, modality or scan, a person scanned twice, or a table that cannot
+            be read or lacks a column.
     """
     root = Path(root)
     require_folder(dataset, root)
@@ -55,7 +58,10 @@ def list_ixi(
     ]
     if not scans:
         wanted = "|".join(CONTRASTS[modality] for modality in modalities)
-        raise InputError(f"Dataset {dataset} has no scan IXI012-HH-1211-({wanted}).nii.gz in {root} or a folder below.")
+        raise InputError(
+            f"Dataset {dataset} has no scan IXI012-HH-1211-({wanted}).nii.gz in {root} or a folder "
+            "below."
+        )
     require_distinct(scans)
     return sorted(scans, key=lambda scan: scan.id)
 
@@ -67,7 +73,9 @@ def _files(root: Path, modality: str) -> list[Path]:
     return without_hidden([*root.glob(ending), *root.glob(f"*/{ending}")])
 
 
-def _scan(dataset: str, path: Path, subject: str, modality: str, demographics: Demographics) -> Scan:
+def _scan(
+    dataset: str, path: Path, subject: str, modality: str, demographics: Demographics
+) -> Scan:
     person = demographics.of(subject)
     return Scan(
         dataset=dataset,

@@ -1,4 +1,6 @@
-"""Fetching IXI: its tar files, unpacked, checked and listed in a receipt, and its table of demographics."""
+"""Fetching IXI: its tar files, unpacked, checked and listed in a receipt, and its table of
+demographics.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class Source:
     """Where a file of IXI is, and what it must be.
 
     Attributes:
-        md5: as public code pins it (torchio for all three, MONAI for ``IXI-T1.tar``); IXI's own page states none.
+        md5: as public code pins it (torchio for all three, MONAI for ``IXI-T1.tar``); IXI's own
+            page states none.
     """
 
     urls: tuple[str, ...]
@@ -42,9 +45,11 @@ TABLE = _of_site("IXI.xls", "066002afe250e4375d132266fcfceac5")
 
 
 def fetch_ixi(root: Path, archive: str, progress: Progress, source: Source | None = None) -> None:
-    """The scans of ``archive`` in ``root/<archive>``, with a receipt of all there must be; the tar file is removed.
+    """The scans of ``archive`` in ``root/<archive>``, with a receipt of all there must be; the tar
+    file is removed.
 
-    Needs twice the archive's size for a while. What was fetched or unpacked before an interruption is kept.
+    Needs twice the archive's size for a while. What was fetched or unpacked before an interruption
+    is kept.
 
     Args:
         source: another place than ``ARCHIVES[archive]``.
@@ -73,12 +78,18 @@ def fetch_table(root: Path, progress: Progress, source: Source = TABLE) -> None:
 def _unpacked(tar: Path, folder: Path, progress: Progress) -> list[str]:
     try:
         with tarfile.open(tar) as archive:
-            members = [m for m in archive.getmembers() if m.isfile() and SCAN_NAME.fullmatch(Path(m.name).name)]
+            members = [
+                m
+                for m in archive.getmembers()
+                if m.isfile() and SCAN_NAME.fullmatch(Path(m.name).name)
+            ]
             for done, member in enumerate(members):
                 progress(done / len(members), f"unpacking {member.name}")
                 _unpack(archive, member, folder / Path(member.name).name)
     except (tarfile.TarError, EOFError) as error:
-        raise InputError(f"{tar} cannot be unpacked ({error}); remove it, and it will be fetched again.") from None
+        raise InputError(
+            f"{tar} cannot be unpacked ({error}); remove it, and it will be fetched again."
+        ) from None
     if not members:
         raise InputError(f"{tar} holds no scans of IXI; remove it.")
     return sorted(Path(member.name).name for member in members)
@@ -87,5 +98,9 @@ def _unpacked(tar: Path, folder: Path, progress: Progress) -> list[str]:
 def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, to: Path) -> None:
     if to.is_file() and to.stat().st_size == member.size:
         return
-    with written_whole(to) as temporary, archive.extractfile(member) as content, temporary.open("wb") as handle:
+    with (
+        written_whole(to) as temporary,
+        archive.extractfile(member) as content,
+        temporary.open("wb") as handle,
+    ):
         shutil.copyfileobj(content, handle)

@@ -15,13 +15,19 @@ from diffeode.datasets.scan import Scan
 
 
 def list_dataset(
-    name: str, kind: str, root: Path, modalities: Sequence[str], layout: Mapping[str, Any], label_maps: bool = True
+    name: str,
+    kind: str,
+    root: Path,
+    modalities: Sequence[str],
+    layout: Mapping[str, Any],
+    label_maps: bool = True,
 ) -> list[Scan]:
     """Every scan of ``modalities``, sorted by name.
 
     Args:
         kind: ``bids``, ``oasis3``, ``ixi`` or ``folder``.
-        layout: the keys ``scans``, ``label_maps`` and ``demographics`` of the dataset's file, where it has them.
+        layout: the keys ``scans``, ``label_maps`` and ``demographics`` of the dataset's file, where
+            it has them.
         label_maps: whether any are wanted.
 
     Raises:
@@ -35,7 +41,11 @@ def list_dataset(
     if kind == "ixi":
         return list_ixi(name, root, modalities, table)
     if kind == "folder":
-        known = read_demographics(table, Columns(**demographics), within_days) if table else Demographics()
+        known = (
+            read_demographics(table, Columns(**demographics), within_days)
+            if table
+            else Demographics()
+        )
         maps = layout.get("label_maps") if label_maps else None
         return list_folder(name, root, layout["scans"], modalities, maps, known)
     return list_scans(name, root, modalities, label_maps)

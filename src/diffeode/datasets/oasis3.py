@@ -1,7 +1,9 @@
-"""OASIS-3 as downloaded: ``OAS30001_MR_d0129/anat2/[NIFTI/]sub-OAS30001_ses-d0129[_run-01]_T1w.nii.gz``.
+"""OASIS-3 as downloaded:
+``OAS30001_MR_d0129/anat2/[NIFTI/]sub-OAS30001_ses-d0129[_run-01]_T1w.nii.gz``.
 
-Also read: what XNAT's own download gives (``.../scans/anat2-T1w/resources/NIFTI/files/``) and the BIDS folders of
-``download_oasis_scans_bids.sh``. Source of the layouts and tables: NrgXnat/oasis-scripts and the OASIS-3 dictionaries.
+Also read: what XNAT's own download gives (``.../scans/anat2-T1w/resources/NIFTI/files/``) and the
+BIDS folders of ``download_oasis_scans_bids.sh``. Source of the layouts and tables:
+NrgXnat/oasis-scripts and the OASIS-3 dictionaries.
 """
 
 from __future__ import annotations
@@ -42,19 +44,22 @@ def list_oasis3(
     table: Path | None = None,
     within_days: int = WITHIN_DAYS,
 ) -> list[Scan]:
-    """Every scan of ``modalities`` under ``root``, sorted by name; a session's day is its name (``d0129``).
+    """Every scan of ``modalities`` under ``root``, sorted by name; a session's day is its name
+    (``d0129``).
 
-    Where a session has several of a modality, the one with the plainest name is taken (``T2w`` before ``acq-TSE_T2w``),
-    and of several runs the first. Group, age and CDR are those of the visit nearest to the session; a scan without one
-    within ``within_days`` has none.
+    Where a session has several of a modality, the one with the plainest name is taken (``T2w``
+    before ``acq-TSE_T2w``), and of several runs the first. Group, age and CDR are those of the
+    visit nearest to the session; a scan without one within ``within_days`` has none.
 
     Args:
-        table: the clinical table, ``OASIS3_UDSb4_cdr.csv`` or the older export with ``ADRC_ADRCCLINICALDATA ID``; None
-            looks for one in ``root`` and in the folders ``*data_files`` under it.
+        table: the clinical table, ``OASIS3_UDSb4_cdr.csv`` or the older export with
+            ``ADRC_ADRCCLINICALDATA ID``; None looks for one in ``root`` and in the folders
+            ``*data_files`` under it.
 
     Raises:
-        InputError: no such folder, session, scan or clinical table, several such tables, a table that cannot be read or
-            lacks a column, a session or scan that is there twice, or a file in another session's folder.
+        InputError: no such folder, session, scan or clinical table, several such tables, a table
+            that cannot be read or lacks a column, a session or scan that is there twice, or a file
+            in another session's folder.
     """
     root = Path(root)
     require_folder(dataset, root)
@@ -67,25 +72,36 @@ def list_oasis3(
     ]
     if not scans:
         raise InputError(
-            f"Dataset {dataset} has no scan OAS30001_MR_d0129/anat2/*_({'|'.join(modalities)}).nii.gz under {root}."
+            f"Dataset {dataset} has no scan "
+            f"OAS30001_MR_d0129/anat2/*_({'|'.join(modalities)}).nii.gz under {root}."
         )
     require_distinct(scans)
     return sorted(scans, key=lambda scan: scan.id)
 
 
 def _sessions(root: Path) -> list[tuple[Path, str, str]]:
-    """Folder, subject and session of every session, wherever a download of its own was put beside another."""
-    folders = [*root.glob("OAS3*_MR_d*"), *root.glob("*/OAS3*_MR_d*"), *root.glob("sub-OAS3*/ses-d*")]
+    """Folder, subject and session of every session, wherever a download of its own was put beside
+    another.
+    """
+    folders = [
+        *root.glob("OAS3*_MR_d*"),
+        *root.glob("*/OAS3*_MR_d*"),
+        *root.glob("sub-OAS3*/ses-d*"),
+    ]
     found = []
     for folder in sorted(folders):
-        name = _SESSION.fullmatch(folder.name) or _BIDS_SESSION.fullmatch(f"{folder.parent.name}/{folder.name}")
+        name = _SESSION.fullmatch(folder.name) or _BIDS_SESSION.fullmatch(
+            f"{folder.parent.name}/{folder.name}"
+        )
         if name:
             found.append((folder, name["subject"], name["session"]))
     return found
 
 
 def _files(folder: Path, modality: str) -> list[Path]:
-    return without_hidden(path for place in _PLACES for path in folder.glob(f"{place}/*_{modality}.nii*"))
+    return without_hidden(
+        path for place in _PLACES for path in folder.glob(f"{place}/*_{modality}.nii*")
+    )
 
 
 def _scan(
@@ -100,7 +116,9 @@ def _scan(
     person = person_prefix(subject, session)
     for path in files:
         if not _plain(path).startswith(f"{person}_"):
-            raise InputError(f"{path} lies in the folder of {person} but is named otherwise; rename or move it.")
+            raise InputError(
+                f"{path} lies in the folder of {person} but is named otherwise; rename or move it."
+            )
     return Scan(
         dataset=dataset,
         subject=subject,
@@ -126,11 +144,12 @@ def _plain(path: Path) -> str:
     return path.name.split(".")[0].replace("_sess-", "_ses-")
 
 
-# ------------------------------------------------------------------------------------------------ clinical tables
+# ---------------------------------------------------------------------------------- clinical tables
 
 
 def clinical_table(dataset: str, root: Path) -> Path:
-    """The one table in ``root``, or in the folders ``*data_files`` under it, that has CDR by subject and day.
+    """The one table in ``root``, or in the folders ``*data_files`` under it, that has CDR by
+    subject and day.
 
     Raises:
         InputError: there is none, or several.
@@ -139,13 +158,15 @@ def clinical_table(dataset: str, root: Path) -> Path:
     found = [path for path in tables if _layout(read_table(path)) is not None]
     if len(found) > 1:
         raise InputError(
-            f"Dataset {dataset} has several clinical tables ({found[0]}, {found[1]}); name one in its file "
+            f"Dataset {dataset} has several clinical tables ({found[0]}, {found[1]}); name one in "
+            "its file "
             "(demographics: {table: ...})."
         )
     if not found:
         seen = ", ".join(path.name for path in tables) or "no .csv"
         raise InputError(
-            f"Dataset {dataset} has no clinical table under {root} ({seen} there); put OASIS3_UDSb4_cdr.csv (columns "
+            f"Dataset {dataset} has no clinical table under {root} ({seen} there); put "
+            "OASIS3_UDSb4_cdr.csv (columns "
             f"{', '.join(_NEW.named())}) there."
         )
     return found[0]
@@ -165,7 +186,10 @@ def _read_clinical(path: Path, within_days: int) -> Demographics:
     sexes = _sexes(path.parent / _PERSONS_TABLE)
     table = table.assign(**{_SEX: table[columns.subject].map(sexes)})
     return demographics_of(
-        table, Columns(columns.subject, columns.day, age=_AGE, sex=_SEX, cdr=columns.cdr), path, within_days
+        table,
+        Columns(columns.subject, columns.day, age=_AGE, sex=_SEX, cdr=columns.cdr),
+        path,
+        within_days,
     )
 
 

@@ -35,7 +35,8 @@ class PlannedPair:
     def __post_init__(self) -> None:
         if is_one_person(self.fixed, self.moving):
             raise InputError(
-                f"Pair {self.id} has the same person on both sides (sub-{self.fixed.subject} of {self.fixed.dataset}); "
+                f"Pair {self.id} has the same person on both sides (sub-{self.fixed.subject} of "
+                f"{self.fixed.dataset}); "
                 "pair scans of different persons."
             )
 
@@ -60,13 +61,14 @@ def draw_pairs(
     """Pairs of different persons, sorted by name.
 
     Args:
-        how: ``"all"``; a number of pairs to draw with ``seed``; or the path of a table with columns ``fixed`` and
-            ``moving`` that names the scans of each pair.
+        how: ``"all"``; a number of pairs to draw with ``seed``; or the path of a table with columns
+            ``fixed`` and ``moving`` that names the scans of each pair.
         kept: pairs drawn before: they are drawn first, so that new ones only fill up to the number.
 
     Raises:
-        InputError: no pair is left, more pairs are asked for than there are, or the table is missing, lacks a column,
-            names an unknown scan, one pair twice, or one person on both sides.
+        InputError: no pair is left, more pairs are asked for than there are, or the table is
+            missing, lacks a column, names an unknown scan, one pair twice, or one person on both
+            sides.
     """
     if isinstance(how, int) and not isinstance(how, bool):
         return _drawn(_all_pairs(fixed, moving), how, seed, set(kept))
@@ -77,12 +79,16 @@ def draw_pairs(
 
 def pairs_table(pairs: Sequence[PlannedPair], seed: int) -> pd.DataFrame:
     """One row per pair: ``pair fixed moving fixed_dataset moving_dataset seed``."""
-    rows = [(p.id, p.fixed.id, p.moving.id, p.fixed.dataset, p.moving.dataset, str(seed)) for p in pairs]
+    rows = [
+        (p.id, p.fixed.id, p.moving.id, p.fixed.dataset, p.moving.dataset, str(seed)) for p in pairs
+    ]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
 def pairs_drawn_before(table: Path, seed: int) -> frozenset[PairKey]:
-    """The pairs that :func:`pairs_table` has written down with this ``seed``; none where it has not, or not whole."""
+    """The pairs that :func:`pairs_table` has written down with this ``seed``; none where it has
+    not, or not whole.
+    """
     try:
         rows = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
     except (OSError, pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
@@ -90,24 +96,30 @@ def pairs_drawn_before(table: Path, seed: int) -> frozenset[PairKey]:
     if tuple(rows.columns) != _COLUMNS:
         return frozenset()
     of_seed = rows[rows["seed"] == str(seed)]
-    return frozenset(((r.fixed_dataset, r.fixed), (r.moving_dataset, r.moving)) for r in of_seed.itertuples())
+    return frozenset(
+        ((r.fixed_dataset, r.fixed), (r.moving_dataset, r.moving)) for r in of_seed.itertuples()
+    )
 
 
 def _all_pairs(fixed: Sequence[Scan], moving: Sequence[Scan]) -> list[PlannedPair]:
     pairs = [PlannedPair(f, m) for f in fixed for m in moving if not is_one_person(f, m)]
     if not pairs:
         raise InputError(
-            f"No pairs are left: {len(fixed)} fixed and {len(moving)} moving scans, and none of two different persons; "
+            f"No pairs are left: {len(fixed)} fixed and {len(moving)} moving scans, and none of "
+            "two different persons; "
             "choose more subjects."
         )
     return sorted(pairs, key=lambda pair: pair.id)
 
 
-def _drawn(pairs: list[PlannedPair], count: int, seed: int, kept: set[PairKey]) -> list[PlannedPair]:
+def _drawn(
+    pairs: list[PlannedPair], count: int, seed: int, kept: set[PairKey]
+) -> list[PlannedPair]:
     """The ``count`` pairs drawn before, then those whose hashed names come first."""
     if not 1 <= count <= len(pairs):
         raise InputError(
-            f"{count} pairs are asked for, but there are {len(pairs)} of different persons; ask for 1 to {len(pairs)}."
+            f"{count} pairs are asked for, but there are {len(pairs)} of different persons; ask "
+            f"for 1 to {len(pairs)}."
         )
     ranked = sorted(pairs, key=lambda pair: (pair.key not in kept, digest(seed, pair.id)))
     return sorted(ranked[:count], key=lambda pair: pair.id)
@@ -116,7 +128,9 @@ def _drawn(pairs: list[PlannedPair], count: int, seed: int, kept: set[PairKey]) 
 def _by_hand(fixed: Sequence[Scan], moving: Sequence[Scan], path: Path) -> list[PlannedPair]:
     table = _read_table(path)
     pairs = [
-        PlannedPair(_named(row.fixed, fixed, "fixed", path), _named(row.moving, moving, "moving", path))
+        PlannedPair(
+            _named(row.fixed, fixed, "fixed", path), _named(row.moving, moving, "moving", path)
+        )
         for row in table.itertuples()
     ]
     names = [pair.id for pair in pairs]
@@ -134,15 +148,22 @@ def _read_table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, sep="\t", dtype=str)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
-        raise InputError(f"{path} is not a table; give tab-separated columns fixed and moving.") from None
+        raise InputError(
+            f"{path} is not a table; give tab-separated columns fixed and moving."
+        ) from None
     missing = [column for column in ("fixed", "moving") if column not in table]
     if missing:
-        raise InputError(f"{path} has no column {missing[0]}; give tab-separated columns fixed and moving.")
+        raise InputError(
+            f"{path} has no column {missing[0]}; give tab-separated columns fixed and moving."
+        )
     return table
 
 
 def _named(name: str, scans: Sequence[Scan], side: str, path: Path) -> Scan:
     by_name = {scan.id: scan for scan in scans}
     if name not in by_name:
-        raise InputError(f"{path} names {name!r}, which is no {side} scan of the experiment{nearest(name, by_name)}.")
+        raise InputError(
+            f"{path} names {name!r}, which is no {side} scan of the "
+            f"experiment{nearest(name, by_name)}."
+        )
     return by_name[name]

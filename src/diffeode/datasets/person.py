@@ -1,8 +1,9 @@
 """Who was scanned: the one definition of a person.
 
-A person has a name, dataset and subject. Two datasets may show the same persons under other names, at another
-resolution or by way of links. So whether two scans show one person is asked of their traces: the name, the folder
-``sub-*`` that a file lies in, and the subject below the dataset's folder, links followed.
+A person has a name, dataset and subject. Two datasets may show the same persons under other names,
+at another resolution or by way of links. So whether two scans show one person is asked of their
+traces: the name, the folder ``sub-*`` that a file lies in, and the subject below the dataset's
+folder, links followed.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def person_of(scan: Scan) -> Person:
 
 @lru_cache(maxsize=100_000)
 def person_of_file(file: Path) -> Person:
-    """Whom a file shows that belongs to no dataset's list, by its path ``<dataset>/sub-<name>/...``.
+    """Whom a file shows that belongs to no dataset's list, by its path
+    ``<dataset>/sub-<name>/...``.
 
     Raises:
         InputError: no folder of the path begins with ``sub-``.
@@ -60,7 +62,8 @@ def person_of_file(file: Path) -> Person:
     folder = _folder_of(file)
     if folder is None or not folder.parent.name:
         raise InputError(
-            f"{file} lies in no folder sub-<name>, so whose it is cannot be told; lay data out as BIDS does."
+            f"{file} lies in no folder sub-<name>, so whose it is cannot be told; lay data out as "
+            "BIDS does."
         )
     return Person(f"{folder.parent.name}/{folder.name}", frozenset(_folders_of(file)))
 

@@ -31,7 +31,8 @@ class Scan:
         cdr: Clinical Dementia Rating at that visit: 0, 0.5, 1, 2 or 3.
         orientation: how scan and label map lie where their headers leave it open, as
             :func:`diffeode.files.headers.grid_of` takes it; None where nobody said.
-        root: the folder of the dataset, by which a person is known again in another dataset; None where there is none.
+        root: the folder of the dataset, by which a person is known again in another dataset; None
+            where there is none.
     """
 
     dataset: str
@@ -60,7 +61,9 @@ class Scan:
 
     @property
     def person(self) -> tuple[str, str]:
-        """Who was scanned, by name. Whether two scans show one person, :mod:`diffeode.datasets.person` tells."""
+        """Who was scanned, by name. Whether two scans show one person,
+        :mod:`diffeode.datasets.person` tells.
+        """
         return self.dataset, self.subject
 
 
@@ -73,7 +76,8 @@ def require_folder(dataset: str, root: Path) -> None:
     """Raise :class:`InputError` where a dataset has no folder ``root``."""
     if not root.is_dir():
         raise InputError(
-            f"Dataset {dataset} has no folder {root}; set its root (or DIFFEODE_DATA) to where the scans lie."
+            f"Dataset {dataset} has no folder {root}; set its root (or DIFFEODE_DATA) to where the "
+            "scans lie."
         )
 
 
@@ -81,13 +85,17 @@ def first_run(paths: Sequence[Path], name: str) -> Path:
     """The file of the first run, where several files show scan ``name``.
 
     Raises:
-        InputError: two of them differ in something else than their run, or do not say which run they are.
+        InputError: two of them differ in something else than their run, or do not say which run
+            they are.
     """
     by_run = {(_RUN.sub("", _stem(path)), _run(path)): path for path in paths}
-    if len(by_run) < len(paths) or (len(paths) > 1 and len({(rest, run == 0) for rest, run in by_run}) > 1):
+    if len(by_run) < len(paths) or (
+        len(paths) > 1 and len({(rest, run == 0) for rest, run in by_run}) > 1
+    ):
         shown = " and ".join(str(path) for path in sorted(paths)[:2])
         raise InputError(
-            f"There are two scans named {name}: {shown}; keep one, number them as runs (run-1, run-2), or choose by a "
+            f"There are two scans named {name}: {shown}; keep one, number them as runs (run-1, "
+            "run-2), or choose by a "
             "pattern (kind: folder)."
         )
     return by_run[min(by_run)]
@@ -99,15 +107,20 @@ def require_distinct(scans: Iterable[Scan]) -> None:
     for scan in scans:
         if scan.id in seen:
             raise InputError(
-                f"Dataset {scan.dataset} has two scans named {scan.id}: {seen[scan.id]} and {scan.image}; keep one."
+                f"Dataset {scan.dataset} has two scans named {scan.id}: {seen[scan.id]} and "
+                f"{scan.image}; keep one."
             )
         seen[scan.id] = scan.image
 
 
 def choose_scans(
-    scans: Sequence[Scan], modality: str, subjects: Iterable[str] | None = None, groups: Iterable[str] | None = None
+    scans: Sequence[Scan],
+    modality: str,
+    subjects: Iterable[str] | None = None,
+    groups: Iterable[str] | None = None,
 ) -> list[Scan]:
-    """The scans of one ``modality``, of ``subjects`` (all where None) and of ``groups`` (any where None).
+    """The scans of one ``modality``, of ``subjects`` (all where None) and of ``groups`` (any where
+    None).
 
     Raises:
         InputError: no scan has that modality, subject or group; the message names the nearest one.
@@ -125,7 +138,9 @@ def _having(scans: list[Scan], attribute: str, wanted: list[str]) -> list[Scan]:
     for value in wanted:
         if value not in known:
             where = f"dataset {scans[0].dataset}" if scans else "the dataset"
-            raise InputError(f"No chosen scan of {where} has {attribute} {value!r}{nearest(value, known)}.")
+            raise InputError(
+                f"No chosen scan of {where} has {attribute} {value!r}{nearest(value, known)}."
+            )
     return [scan for scan in scans if getattr(scan, attribute) in wanted]
 
 

@@ -1,7 +1,8 @@
 """Which scans of a dataset stand on one side of an experiment, and who is there to train on.
 
-Everything is drawn by hashes of names with a seed, never by a generator's state: so the order in which scans are listed
-does not matter, nor the machine, and nobody's turn depends on who else is there.
+Everything is drawn by hashes of names with a seed, never by a generator's state: so the order in
+which scans are listed does not matter, nor the machine, and nobody's turn depends on who else is
+there.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ ScanKey = tuple[str, str]
 class Split:
     """Who is there to train on and who to test on.
 
-    A person's part depends on ``seed`` and the subject's name alone, so it never changes when others come or go, and is
-    the same in two datasets that hold the same persons.
+    A person's part depends on ``seed`` and the subject's name alone, so it never changes when
+    others come or go, and is the same in two datasets that hold the same persons.
 
     Attributes:
         test: fraction of persons to test on, in [0, 1].
@@ -67,7 +68,9 @@ class Draw:
 
     def __post_init__(self) -> None:
         if (self.persons is None) == (self.per_group is None):
-            raise InputError("A draw says either how many persons or how many per_group; give one of the two.")
+            raise InputError(
+                "A draw says either how many persons or how many per_group; give one of the two."
+            )
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,9 @@ class Selection:
         subjects: without the ``sub-`` prefix; None for all.
         groups: None for any.
         part: of the dataset's split, ``"train"`` or ``"test"``; None for both.
-        sessions: ``"all"`` scans of a person, or of each person the ``"first"`` or ``"last"`` by the session's name,
-            numbers by value. Where groups are asked for, of those sessions in which the person was in such a group.
+        sessions: ``"all"`` scans of a person, or of each person the ``"first"`` or ``"last"`` by
+            the session's name, numbers by value. Where groups are asked for, of those sessions in
+            which the person was in such a group.
         draw: None for everybody.
     """
 
@@ -114,22 +118,28 @@ def select(
         apart_from: scans whose persons are left out.
 
     Raises:
-        InputError: an unknown modality, subject or group, a part of a dataset without a split, subjects that are asked
-            for by name and yet left out, or fewer persons than are to be drawn.
+        InputError: an unknown modality, subject or group, a part of a dataset without a split,
+            subjects that are asked for by name and yet left out, or fewer persons than are to be
+            drawn.
     """
-    groups = selection.groups if selection.draw is None or selection.draw.per_group is None else None
+    groups = (
+        selection.groups if selection.draw is None or selection.draw.per_group is None else None
+    )
     chosen = choose_scans(scans, selection.modality, selection.subjects, groups)
     chosen = _apart(chosen, selection, {person_of(scan) for scan in apart_from})
     chosen = _of_part(chosen, selection, split, scans[0].dataset)
     if selection.draw is None:
         chosen = _of_sessions(chosen, selection.sessions)
     else:
-        chosen = _Drawing(selection, scans[0].dataset, seed, side, frozenset(kept), frozenset(spared)).drawn(chosen)
+        chosen = _Drawing(
+            selection, scans[0].dataset, seed, side, frozenset(kept), frozenset(spared)
+        ).drawn(chosen)
     return sorted(chosen, key=lambda scan: scan.id)
 
 
 def read_exclusions(path: Path) -> frozenset[str]:
-    """The names in column ``scan`` of a table: subjects, visits (``sub-01_ses-02``) or scans (``sub-01_T1w``).
+    """The names in column ``scan`` of a table: subjects, visits (``sub-01_ses-02``) or scans
+    (``sub-01_T1w``).
 
     Raises:
         InputError: not a table with columns ``scan`` and ``reason``, or a row without one of them.
@@ -139,18 +149,26 @@ def read_exclusions(path: Path) -> frozenset[str]:
     except FileNotFoundError:
         raise InputError(f"There is no list of excluded scans {path}.") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
-        raise InputError(f"{path} is not a table; give tab-separated columns scan and reason.") from None
+        raise InputError(
+            f"{path} is not a table; give tab-separated columns scan and reason."
+        ) from None
     missing = [column for column in ("scan", "reason") if column not in table]
     if missing:
-        raise InputError(f"{path} has no column {missing[0]}; give tab-separated columns scan and reason.")
+        raise InputError(
+            f"{path} has no column {missing[0]}; give tab-separated columns scan and reason."
+        )
     incomplete = table[table[["scan", "reason"]].isna().any(axis="columns")]
     if len(incomplete):
-        raise InputError(f"{path} has a row without scan or reason (row {incomplete.index[0] + 1}); fill it in.")
+        raise InputError(
+            f"{path} has a row without scan or reason (row {incomplete.index[0] + 1}); fill it in."
+        )
     return frozenset(name.removeprefix("sub-") for name in table["scan"])
 
 
 def without_excluded(scans: Iterable[Scan], excluded: Collection[str]) -> list[Scan]:
-    """``scans`` without those whose subject, visit or own name is in ``excluded`` (no ``sub-`` prefix)."""
+    """``scans`` without those whose subject, visit or own name is in ``excluded`` (no ``sub-``
+    prefix).
+    """
     return [scan for scan in scans if _names(scan).isdisjoint(excluded)]
 
 
@@ -175,24 +193,34 @@ def _apart(scans: list[Scan], selection: Selection, persons: set[Person]) -> lis
     taken = frozenset().union(*(person.traces for person in persons))
     left = [scan for scan in scans if person_of(scan).traces.isdisjoint(taken)]
     if selection.subjects is not None and len(left) < len(scans):
-        names = ", ".join(sorted({scan.subject for scan in scans} - {scan.subject for scan in left}))
-        raise InputError(f"Subjects {names} are named on both sides of an experiment whose sides are disjoint.")
+        names = ", ".join(
+            sorted({scan.subject for scan in scans} - {scan.subject for scan in left})
+        )
+        raise InputError(
+            f"Subjects {names} are named on both sides of an experiment whose sides are disjoint."
+        )
     return left
 
 
-def _of_part(scans: list[Scan], selection: Selection, split: Split | None, dataset: str) -> list[Scan]:
+def _of_part(
+    scans: list[Scan], selection: Selection, split: Split | None, dataset: str
+) -> list[Scan]:
     if selection.part is None:
         return scans
     if split is None:
         raise InputError(
-            f"A side asks for the {selection.part} persons of dataset {dataset}, which has no split; "
+            f"A side asks for the {selection.part} persons of dataset {dataset}, which has no "
+            "split; "
             "add split: {test: 0.2, seed: 0} to the dataset's file."
         )
     left = [scan for scan in scans if split.part(scan) == selection.part]
     if selection.subjects is not None and len(left) < len(scans):
-        names = ", ".join(sorted({scan.subject for scan in scans} - {scan.subject for scan in left}))
+        names = ", ".join(
+            sorted({scan.subject for scan in scans} - {scan.subject for scan in left})
+        )
         raise InputError(
-            f"Subjects {names} of dataset {dataset} are named as {selection.part} persons, which they are not; "
+            f"Subjects {names} of dataset {dataset} are named as {selection.part} persons, which "
+            "they are not; "
             "list test persons under split.always_test of the dataset."
         )
     return left
@@ -210,7 +238,11 @@ def _of_sessions(scans: Iterable[Scan], sessions: str) -> list[Scan]:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Sorts ``d9`` before ``d10``."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part)
+        for part in re.split(r"(\d+)", name)
+        if part
+    ]
 
 
 @dataclass(frozen=True)
@@ -243,15 +275,21 @@ class _Drawing:
         groups = self.selection.groups or sorted({scan.group for scan in scans} - {None})
         if not groups:
             raise InputError(
-                f"Persons of dataset {self.dataset} are to be drawn by group, but no scan says its group; draw persons."
+                f"Persons of dataset {self.dataset} are to be drawn by group, but no scan says its "
+                "group; draw persons."
             )
         return list(groups)
 
     def first(self, scans: list[Scan], count: int) -> list[Scan]:
-        """The scans of the ``count`` persons whose turn comes first: those drawn before, then by hash or by name."""
+        """The scans of the ``count`` persons whose turn comes first: those drawn before, then by
+        hash or by name.
+        """
         offered = _of_sessions(scans, self.selection.sessions)
         known = {scan.person for scan in offered if scan.key in self.kept}
-        order = sorted({scan.person for scan in offered}, key=lambda person: (person not in known, self.turn(person)))
+        order = sorted(
+            {scan.person for scan in offered},
+            key=lambda person: (person not in known, self.turn(person)),
+        )
         return [scan for scan in offered if scan.person in order[:count]]
 
     def turn(self, person: PersonKey) -> Any:
@@ -264,16 +302,20 @@ def _require_persons(scans: list[Scan], count: int, dataset: str) -> None:
     persons = len({scan.person for scan in scans})
     if persons < count:
         raise InputError(
-            f"{count} persons are to be drawn from dataset {dataset}, but {persons} are left to choose from; "
+            f"{count} persons are to be drawn from dataset {dataset}, but {persons} are left to "
+            "choose from; "
             "draw fewer or choose more widely."
         )
 
 
 def _too_few(scans: list[Scan], group: str, count: int, dataset: str) -> str:
     """Which group has too few persons, and how many each has."""
-    persons = Counter(group or "no group" for group, _ in {(scan.group, scan.person) for scan in scans})
+    persons = Counter(
+        group or "no group" for group, _ in {(scan.group, scan.person) for scan in scans}
+    )
     found = ", ".join(f"{name} {number}" for name, number in sorted(persons.items()))
     return (
-        f"Too few persons of dataset {dataset} are in group {group!r} to draw {count}, not counting those drawn for "
+        f"Too few persons of dataset {dataset} are in group {group!r} to draw {count}, not "
+        "counting those drawn for "
         f"groups before it; found {found}; draw fewer, or name other groups."
     )

@@ -1,4 +1,5 @@
-"""The virtual cohort: persons made from the ICBM152 template under known maps, so that the truth is known.
+"""The virtual cohort: persons made from the ICBM152 template under known maps, so that the truth is
+known.
 
 No person was scanned. ``docs/virtual-cohort.md`` says how everything is made.
 """
@@ -31,31 +32,40 @@ def planned_scans(dataset: str, root: Path, persons: int) -> list[Scan]:
     """
     _require_persons(persons)
     return [
-        _planned(dataset, Path(root), person, modality) for person in range(1, persons + 1) for modality in SEQUENCES
+        _planned(dataset, Path(root), person, modality)
+        for person in range(1, persons + 1)
+        for modality in SEQUENCES
     ]
 
 
 def make_cohort(root: Path, persons: int, spacing_mm: float, seed: int) -> None:
     """Write the cohort as a BIDS folder, with a receipt.
 
-    Person ``n`` depends on ``seed`` and ``n`` alone: a larger cohort begins with the smaller one, and another spacing
-    shows the same anatomy.
+    Person ``n`` depends on ``seed`` and ``n`` alone: a larger cohort begins with the smaller one,
+    and another spacing shows the same anatomy.
 
     Raises:
         InputError: persons outside 2 to 99, or a spacing outside 1 to 6 mm.
     """
     _require_persons(persons)
     if not _SPACINGS_MM[0] <= spacing_mm <= _SPACINGS_MM[1]:
-        raise InputError(f"The virtual cohort's spacing_mm is {spacing_mm}; it must lie between 1 and 6 mm.")
+        raise InputError(
+            f"The virtual cohort's spacing_mm is {spacing_mm}; it must lie between 1 and 6 mm."
+        )
     root = Path(root)
-    files = [name for person in range(1, persons + 1) for name in _write_person(root, person, spacing_mm, seed)]
+    files = [
+        name
+        for person in range(1, persons + 1)
+        for name in _write_person(root, person, spacing_mm, seed)
+    ]
     files += _write_tables(root, persons)
     about = {"virtual": True, "persons": persons, "spacing_mm": spacing_mm, "seed": seed}
     write_receipt(root, files, {**about, "software": preparing_versions()})
 
 
 def person_transform(person: int, seed: int) -> PersonMap:
-    """Points of virtual person ``person`` (1, 2, ...) to points of the template, RAS mm; its ``inverse`` goes back.
+    """Points of virtual person ``person`` (1, 2, ...) to points of the template, RAS mm; its
+    ``inverse`` goes back.
 
     Between two persons the true map is ``moving.inverse(fixed(points))``.
     """
@@ -109,14 +119,18 @@ def _landmarks(to_template: PersonMap) -> pd.DataFrame:
 
 def _write_tables(root: Path, persons: int) -> list[str]:
     rows = [(f"sub-{p:02d}", _group(p), dementia_rating(p)) for p in range(1, persons + 1)]
-    _write_table(root / "participants.tsv", pd.DataFrame(rows, columns=["participant_id", "group", "cdr"]))
+    _write_table(
+        root / "participants.tsv", pd.DataFrame(rows, columns=["participant_id", "group", "cdr"])
+    )
     io.write_json(
         root / "dataset_description.json",
         {
             "Name": "Virtual cohort (virtual: no person was scanned)",
             "BIDSVersion": "1.9.0",
             "DatasetType": "derivative",
-            "GeneratedBy": [{"Name": "diffeode", "Description": "ICBM152 template under known diffeomorphisms"}],
+            "GeneratedBy": [
+                {"Name": "diffeode", "Description": "ICBM152 template under known diffeomorphisms"}
+            ],
         },
     )
     return ["participants.tsv", "dataset_description.json"]
@@ -129,4 +143,6 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 
 def _require_persons(persons: int) -> None:
     if not 2 <= persons <= _MOST_PERSONS:
-        raise InputError(f"The virtual cohort cannot have {persons} persons; it needs 2 to {_MOST_PERSONS}.")
+        raise InputError(
+            f"The virtual cohort cannot have {persons} persons; it needs 2 to {_MOST_PERSONS}."
+        )

@@ -1,7 +1,9 @@
-"""The anatomy of the virtual cohort: the ICBM152 template, its tissues, and structures drawn by rule.
+"""The anatomy of the virtual cohort: the ICBM152 template, its tissues, and structures drawn by
+rule.
 
-The structures are *not* an anatomist's: they follow tissue maps and rough MNI coordinates (``docs/virtual-cohort.md``).
-What they are good for is that every person has the same ones under a known map.
+The structures are *not* an anatomist's: they follow tissue maps and rough MNI coordinates
+(``docs/virtual-cohort.md``). What they are good for is that every person has the same ones under a
+known map.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from diffeode.geometry.space import Grid
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """ICBM152 2009a symmetric, nonlinear, 1 mm, RAS, cropped to the brain: volumes ``(X, Y, Z)`` float32 in [0, 1].
+    """ICBM152 2009a symmetric, nonlinear, 1 mm, RAS, cropped to the brain: volumes ``(X, Y, Z)``
+    float32 in [0, 1].
 
     Attributes:
         t1: T1-weighted intensities, brain only.
@@ -52,7 +55,9 @@ def load_template() -> Template:
     grid = Grid(volumes[0].shape, volumes[0].affine)
     lower, upper = bounding_box(np.asarray(volumes[-1].dataobj) > 0, margin=2)
     box = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
-    t1, grey, white, brain = (np.asarray(volume.dataobj[box], dtype=np.float32) for volume in volumes)
+    t1, grey, white, brain = (
+        np.asarray(volume.dataobj[box], dtype=np.float32) for volume in volumes
+    )
     grey, white = grey * brain, white * brain
     crowding = np.maximum(grey + white, 1)
     grey, white = grey / crowding, white / crowding
@@ -74,11 +79,15 @@ class Ellipsoid:
     yaw_degrees: float = 0
 
     def contains(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Which of the points lie inside; ``x`` counts from the midline outwards, the three may be open axes."""
+        """Which of the points lie inside; ``x`` counts from the midline outwards, the three may be
+        open axes.
+        """
         x, y, z = x - self.centre_mm[0], y - self.centre_mm[1], z - self.centre_mm[2]
         x, y = _turned(x, y, self.yaw_degrees)
         z, y = _turned(z, y, self.pitch_degrees)
-        return (x / self.radii_mm[0]) ** 2 + (y / self.radii_mm[1]) ** 2 + (z / self.radii_mm[2]) ** 2 <= 1
+        return (x / self.radii_mm[0]) ** 2 + (y / self.radii_mm[1]) ** 2 + (
+            z / self.radii_mm[2]
+        ) ** 2 <= 1
 
 
 def _turned(across: np.ndarray, along: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
@@ -159,8 +168,13 @@ def template_labels() -> Labels:
 
 
 def _open_axes(grid: Grid) -> list[np.ndarray]:
-    """RAS mm along each array axis of an axis-parallel grid, ``(X, 1, 1)``, ``(1, Y, 1)``, ``(1, 1, Z)``."""
-    spans = [grid.affine[axis, axis] * np.arange(n) + grid.affine[axis, 3] for axis, n in enumerate(grid.shape)]
+    """RAS mm along each array axis of an axis-parallel grid, ``(X, 1, 1)``, ``(1, Y, 1)``, ``(1, 1,
+    Z)``.
+    """
+    spans = [
+        grid.affine[axis, axis] * np.arange(n) + grid.affine[axis, 3]
+        for axis, n in enumerate(grid.shape)
+    ]
     return [axis.astype(np.float32) for axis in np.ix_(*spans)]
 
 
@@ -170,10 +184,14 @@ def _tissues(template: Template) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return tuple((kind == k) & (template.brain > 0) for k in range(3))
 
 
-def _cerebellum(template: Template, solid: np.ndarray, across: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Grey and white matter below the tentorium, parted from the cerebrum along the darkest seam of T1w.
+def _cerebellum(
+    template: Template, solid: np.ndarray, across: np.ndarray, y: np.ndarray, z: np.ndarray
+) -> np.ndarray:
+    """Grey and white matter below the tentorium, parted from the cerebrum along the darkest seam of
+    T1w.
 
-    A watershed from what surely lies below and what surely lies above a paraboloid drawn through the tentorium.
+    A watershed from what surely lies below and what surely lies above a paraboloid drawn through
+    the tentorium.
     """
     tentorium = -2 - 0.35 * np.maximum(0, -50 - y) - 0.0115 * across**2
     below = solid & (z < tentorium - 6) & (y < -42)
@@ -190,14 +208,18 @@ def _cerebellum(template: Template, solid: np.ndarray, across: np.ndarray, y: np
 def template_landmarks() -> pd.DataFrame:
     """Points spread over every structure of the template: columns ``name x y z``, RAS mm.
 
-    In each structure the first is the voxel nearest its centre, each further one the voxel farthest from those before.
+    In each structure the first is the voxel nearest its centre, each further one the voxel farthest
+    from those before.
     """
     labels = template_labels()
     rows = []
     for number in np.unique(labels.data[labels.data > 0]):
         points = labels.grid.to_world(np.argwhere(labels.data == number).astype(float))
         chosen = _spread(points, _LANDMARKS.get(int(number), 2))
-        rows += [(f"label-{number}_point-{k}", *point.tolist()) for k, point in enumerate(chosen, start=1)]
+        rows += [
+            (f"label-{number}_point-{k}", *point.tolist())
+            for k, point in enumerate(chosen, start=1)
+        ]
     return pd.DataFrame(rows, columns=["name", "x", "y", "z"])
 
 

@@ -42,21 +42,26 @@ SEQUENCES = {"T1w": Sequence(0.025, 0.08, (300, 900)), "T2w": Sequence(0.03, 0.1
 def template_contrast(modality: str) -> np.ndarray:
     """Noise-free intensities on the template's grid, about [0, 1], background 0.
 
-    T1w is the template itself. T2w is a mixture of the tissues, fluid bright, white matter dark, iron-rich nuclei
-    darker; inside a tissue it varies against the template's T1w, as both follow the water in it.
+    T1w is the template itself. T2w is a mixture of the tissues, fluid bright, white matter dark,
+    iron-rich nuclei darker; inside a tissue it varies against the template's T1w, as both follow
+    the water in it.
     """
     template = load_template()
     if modality == "T1w":
         return template.t1
     tissues = {name: getattr(template, name) for name in _T2_OF_TISSUE}
     t2 = sum(_T2_OF_TISSUE[name] * fraction for name, fraction in tissues.items())
-    t1_of_tissue = {name: np.average(template.t1, weights=fraction**4) for name, fraction in tissues.items()}
+    t1_of_tissue = {
+        name: np.average(template.t1, weights=fraction**4) for name, fraction in tissues.items()
+    }
     expected = sum(t1_of_tissue[name] * fraction for name, fraction in tissues.items())
     t2 = t2 + _T2_TEXTURE * (template.t1 - expected)
     iron = np.zeros_like(t2)
     for number, darker in _T2_OF_IRON.items():
         iron[template_labels().data == number] = darker
-    return (np.clip(t2 + ndimage.gaussian_filter(iron, 1), 0.05, 1.1) * template.brain).astype(np.float32)
+    return (np.clip(t2 + ndimage.gaussian_filter(iron, 1), 0.05, 1.1) * template.brain).astype(
+        np.float32
+    )
 
 
 def person_grid(to_template: PersonMap, spacing_mm: float) -> Grid:
@@ -65,9 +70,13 @@ def person_grid(to_template: PersonMap, spacing_mm: float) -> Grid:
     coarse = template.grid.resample(4.0)
     lower = coarse.to_world(np.full(3, -6.0))
     search = Grid(
-        tuple(n + 12 for n in coarse.shape), np.block([[np.diag(coarse.spacing), lower[:, None]], [np.zeros(3), 1]])
+        tuple(n + 12 for n in coarse.shape),
+        np.block([[np.diag(coarse.spacing), lower[:, None]], [np.zeros(3), 1]]),
     )
-    brain = sample(template.brain, template.grid.to_voxel(to_template(search.points_mm())), order=1) > 0.5
+    brain = (
+        sample(template.brain, template.grid.to_voxel(to_template(search.points_mm())), order=1)
+        > 0.5
+    )
     first, last = bounding_box(brain, margin=1)
     start, end = search.to_world(first), search.to_world(last - 1)
     affine = np.diag([spacing_mm] * 3 + [1.0])
@@ -77,7 +86,9 @@ def person_grid(to_template: PersonMap, spacing_mm: float) -> Grid:
 
 
 def acquire(to_template: PersonMap, grid: Grid, person: int, seed: int) -> dict[str, Image]:
-    """The person's scans by modality on ``grid``, skull-stripped, each with its own noise, bias field and scale."""
+    """The person's scans by modality on ``grid``, skull-stripped, each with its own noise, bias
+    field and scale.
+    """
     clean, brain = _partial_volumes(to_template, grid)
     scans = {}
     for stream, (modality, sequence) in enumerate(SEQUENCES.items(), start=1):
@@ -91,18 +102,26 @@ def acquire(to_template: PersonMap, grid: Grid, person: int, seed: int) -> dict[
 def person_labels(to_template: PersonMap, grid: Grid) -> Labels:
     """The template's structures on the person's ``grid``, one nearest-neighbour resampling."""
     labels = template_labels()
-    return Labels(sample(labels.data, labels.grid.to_voxel(to_template(grid.points_mm())), order=0), grid)
+    return Labels(
+        sample(labels.data, labels.grid.to_voxel(to_template(grid.points_mm())), order=0), grid
+    )
 
 
-def _partial_volumes(to_template: PersonMap, grid: Grid) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Noise-free contrasts, each voxel the mean of the brain at about 1 mm within it, and the brain mask."""
+def _partial_volumes(
+    to_template: PersonMap, grid: Grid
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Noise-free contrasts, each voxel the mean of the brain at about 1 mm within it, and the brain
+    mask.
+    """
     template = load_template()
     parts = max(1, round(float(grid.spacing[0]) / _FINE_MM))
     places = (np.arange(parts) + 0.5) / parts - 0.5
     offsets = np.stack(np.meshgrid(places, places, places, indexing="ij"), axis=-1).reshape(-1, 3)
     centres = np.argwhere(_near_brain(to_template, grid))
     # (centres, offsets, 3)
-    voxels = template.grid.to_voxel(to_template(grid.to_world(centres[:, None] + offsets))).astype(np.float32)
+    voxels = template.grid.to_voxel(to_template(grid.to_world(centres[:, None] + offsets))).astype(
+        np.float32
+    )
 
     def pooled(volume: np.ndarray) -> np.ndarray:
         whole = np.zeros(grid.shape, dtype=np.float32)
@@ -111,14 +130,19 @@ def _partial_volumes(to_template: PersonMap, grid: Grid) -> tuple[dict[str, np.n
 
     covered = pooled(template.brain)
     brain = covered >= 0.5
-    clean = {m: np.where(brain, pooled(template_contrast(m)) / np.maximum(covered, 0.5), 0) for m in SEQUENCES}
+    clean = {
+        m: np.where(brain, pooled(template_contrast(m)) / np.maximum(covered, 0.5), 0)
+        for m in SEQUENCES
+    }
     return clean, brain
 
 
 def _near_brain(to_template: PersonMap, grid: Grid) -> np.ndarray:
     """Voxels of ``grid`` that may hold brain, ``(X, Y, Z)`` bool."""
     template = load_template()
-    centres = sample(template.brain, template.grid.to_voxel(to_template(grid.points_mm())), order=1) > 0
+    centres = (
+        sample(template.brain, template.grid.to_voxel(to_template(grid.points_mm())), order=1) > 0
+    )
     return ndimage.binary_dilation(centres)
 
 
@@ -128,7 +152,9 @@ def _bias_field(brain: np.ndarray, strength: float, rng: np.random.Generator) ->
     logarithm = np.zeros(brain.shape)
     for powers in np.ndindex(4, 4, 4):
         if 0 < sum(powers) <= 3:
-            logarithm += rng.standard_normal() * np.prod([a**p for a, p in zip(axes, powers, strict=True)], axis=0)
+            logarithm += rng.standard_normal() * np.prod(
+                [a**p for a, p in zip(axes, powers, strict=True)], axis=0
+            )
     logarithm -= logarithm[brain].mean()
     return np.exp(strength * logarithm / logarithm[brain].std())
 

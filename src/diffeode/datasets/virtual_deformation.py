@@ -1,7 +1,9 @@
-"""How a virtual person differs from the template: a known diffeomorphism of the template and a small affine.
+"""How a virtual person differs from the template: a known diffeomorphism of the template and a
+small affine.
 
-The map of a person sends points of the person to points of the template, ``T = affine . then(exp(v))``. The velocity
-``v`` is a smooth random field plus, with dementia, growing ventricles and a shrinking cortex.
+The map of a person sends points of the person to points of the template, ``T = affine .
+then(exp(v))``. The velocity ``v`` is a smooth random field plus, with dementia, growing ventricles
+and a shrinking cortex.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ _OTHER_VENTRICLES = (14, 15)
 
 @dataclass(frozen=True)
 class Atrophy:
-    """How much a clinical dementia rating widens the fluid spaces: logarithm of their volume, before smoothing.
+    """How much a clinical dementia rating widens the fluid spaces: logarithm of their volume,
+    before smoothing.
 
     Attributes:
         ventricles: lateral ventricles; the third and fourth grow by half of it.
@@ -47,12 +50,16 @@ ATROPHY = {
     2.0: Atrophy(1.2, 0.5),
     3.0: Atrophy(1.4, 0.6),
 }
-"""By clinical dementia rating: 0 healthy, 0.5 suspected dementia, 1 mild cognitive impairment, 2 dementia, 3 severe."""
+"""By clinical dementia rating: 0 healthy, 0.5 suspected dementia, 1 mild cognitive impairment, 2
+dementia, 3 severe.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class PersonMap:
-    """Points of a virtual person to points of the template, RAS mm: first ``affine``, then ``deformation``."""
+    """Points of a virtual person to points of the template, RAS mm: first ``affine``, then
+    ``deformation``.
+    """
 
     affine: Affine
     deformation: DisplacementField
@@ -71,7 +78,9 @@ class PersonMap:
 
 
 def person_map(person: int, cdr: float, seed: int) -> PersonMap:
-    """The map of virtual person number ``person`` (1, 2, ...), the same for any cohort size and spacing."""
+    """The map of virtual person number ``person`` (1, 2, ...), the same for any cohort size and
+    spacing.
+    """
     rng = np.random.default_rng([seed, person, 0])
     affine = _small_affine(rng)
     velocity = _random_velocity(rng)
@@ -95,7 +104,9 @@ def exponential(velocity_mm: np.ndarray, grid: Grid) -> np.ndarray:
         reached = np.moveaxis(voxels + grid.vectors_to_voxel(displacement), -1, 0)
         displacement = displacement + np.stack(
             [
-                ndimage.map_coordinates(displacement[..., axis], reached, order=1, mode="nearest", prefilter=False)
+                ndimage.map_coordinates(
+                    displacement[..., axis], reached, order=1, mode="nearest", prefilter=False
+                )
                 for axis in range(3)
             ],
             axis=-1,
@@ -106,7 +117,10 @@ def exponential(velocity_mm: np.ndarray, grid: Grid) -> np.ndarray:
 def jacobian(field: DisplacementField) -> np.ndarray:
     """Determinant of the derivative of ``x + u(x)``, ``(X, Y, Z)``, central differences."""
     gradients = np.stack(
-        [np.stack(np.gradient(field.displacement_mm[..., axis], *field.grid.spacing), axis=-1) for axis in range(3)],
+        [
+            np.stack(np.gradient(field.displacement_mm[..., axis], *field.grid.spacing), axis=-1)
+            for axis in range(3)
+        ],
         axis=-2,
     )
     return np.linalg.det(gradients + np.eye(3))
@@ -150,7 +164,9 @@ def _small_affine(rng: np.random.Generator) -> Affine:
 
 
 def _random_velocity(rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise at several scales, with the wanted mean length inside the brain, ``(X, Y, Z, 3)`` mm."""
+    """Smooth noise at several scales, with the wanted mean length inside the brain, ``(X, Y, Z,
+    3)`` mm.
+    """
     squared = sum(k**2 for k in _frequencies(_nodes().shape))
     smoothing = np.zeros_like(squared)
     for scale in _SCALES_MM:
@@ -165,8 +181,8 @@ def _random_velocity(rng: np.random.Generator) -> np.ndarray:
 def _atrophy_velocity(atrophy: Atrophy) -> np.ndarray:
     """Velocity whose divergence empties the tissue and fills the fluid spaces, ``(X, Y, Z, 3)`` mm.
 
-    The map goes from person to template, so a space that grew in the person has a negative divergence. Tissue gives way
-    evenly, so that the brain's volume stays.
+    The map goes from person to template, so a space that grew in the person has a negative
+    divergence. Tissue gives way evenly, so that the brain's volume stays.
     """
     lateral, other, sulci, tissue = _fluid_spaces()
     divergence = -atrophy.ventricles * (lateral + other / 2) - atrophy.sulci * sulci
@@ -176,7 +192,9 @@ def _atrophy_velocity(atrophy: Atrophy) -> np.ndarray:
 
 @cache
 def _fluid_spaces() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Fractions at the nodes: lateral ventricles, third and fourth, fluid between the folds, tissue."""
+    """Fractions at the nodes: lateral ventricles, third and fourth, fluid between the folds,
+    tissue.
+    """
     template, labels = load_template(), template_labels().data
     lateral = np.isin(labels, _LATERAL_VENTRICLES).astype(np.float32)
     other = np.isin(labels, _OTHER_VENTRICLES).astype(np.float32)
@@ -185,20 +203,28 @@ def _fluid_spaces() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _with_divergence(divergence: np.ndarray) -> np.ndarray:
-    """The gradient field with this divergence, periodic: ``v = grad f`` with ``laplace f = divergence``, by FFT."""
+    """The gradient field with this divergence, periodic: ``v = grad f`` with ``laplace f =
+    divergence``, by FFT.
+    """
     frequencies = _frequencies(divergence.shape)
     squared = sum(k**2 for k in frequencies)
     squared[0, 0, 0] = 1
     potential = -np.fft.fftn(divergence) / squared
-    return np.stack([np.fft.ifftn(1j * k * potential).real for k in frequencies], axis=-1).astype(np.float32)
+    return np.stack([np.fft.ifftn(1j * k * potential).real for k in frequencies], axis=-1).astype(
+        np.float32
+    )
 
 
 def _frequencies(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    """Angular frequencies of the nodes' Fourier transform along each axis, open axes, radians per mm."""
+    """Angular frequencies of the nodes' Fourier transform along each axis, open axes, radians per
+    mm.
+    """
     return np.ix_(*[2 * np.pi * np.fft.fftfreq(n, _NODE_SPACING_MM) for n in shape])
 
 
-def _solved(field: DisplacementField, points_mm: np.ndarray, tolerance_mm: float = 1e-3) -> np.ndarray:
+def _solved(
+    field: DisplacementField, points_mm: np.ndarray, tolerance_mm: float = 1e-3
+) -> np.ndarray:
     """Where ``field`` sends to ``points_mm``: Newton's method with derivatives by differences."""
     step_mm = 0.05
     solution = 2 * points_mm - field(points_mm)
@@ -207,6 +233,10 @@ def _solved(field: DisplacementField, points_mm: np.ndarray, tolerance_mm: float
         residual = points_mm - reached
         if np.abs(residual).max() < tolerance_mm:
             return solution
-        derivative = np.stack([(field(solution + step_mm * axis) - reached) / step_mm for axis in np.eye(3)], axis=-1)
+        derivative = np.stack(
+            [(field(solution + step_mm * axis) - reached) / step_mm for axis in np.eye(3)], axis=-1
+        )
         solution = solution + np.linalg.solve(derivative, residual[..., None])[..., 0]
-    raise ArithmeticError(f"The inverse of a virtual person's map is {np.abs(residual).max():.3g} mm off.")
+    raise ArithmeticError(
+        f"The inverse of a virtual person's map is {np.abs(residual).max():.3g} mm off."
+    )

@@ -14,10 +14,11 @@ _EDGE = 1.0
 
 
 def gradient_orientation(image: Tensor) -> Tensor:
-    """The products ``n_i n_j`` (i <= j) of the normalised gradient of ``image (N, 1, *size)``: 6 channels in 3-D.
+    """The products ``n_i n_j`` (i <= j) of the normalised gradient of ``image (N, 1, *size)``: 6
+    channels in 3-D.
 
-    ``n = grad I / sqrt(|grad I|^2 + eta^2)`` by central differences, ``eta`` the image's mean gradient (Haber and
-    Modersitzki, 2006).
+    ``n = grad I / sqrt(|grad I|^2 + eta^2)`` by central differences, ``eta`` the image's mean
+    gradient (Haber and Modersitzki, 2006).
     """
     gradient = torch.cat(torch.gradient(image, dim=tuple(range(2, image.dim()))), dim=1)
     length = gradient.square().sum(dim=1, keepdim=True)

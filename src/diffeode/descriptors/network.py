@@ -1,7 +1,8 @@
-"""The network behind the learned descriptor: from an image to features that local similarity is measured in.
+"""The network behind the learned descriptor: from an image to features that local similarity is
+measured in.
 
-arXiv 2512.22689, section III-D3, after Mok et al., CVPR 2024: an encoder-decoder with three halvings, skip connections
-and two convolutional blocks at each end.
+arXiv 2512.22689, section III-D3, after Mok et al., CVPR 2024: an encoder-decoder with three
+halvings, skip connections and two convolutional blocks at each end.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _SLOPE = 0.2
 class FeatureNetwork(nn.Module):
     """An image ``(N, 1, X, Y, Z)`` to features ``(N, features, X, Y, Z)``, whatever the size.
 
-    There is no normalisation over the image, so features in a crop are those of the whole, but for its border.
+    There is no normalisation over the image, so features in a crop are those of the whole, but for
+    its border.
 
     Args:
         width: channels at full resolution; doubled at every halving.
@@ -39,14 +41,18 @@ class FeatureNetwork(nn.Module):
             nn.Sequential(_Halving(), _block(fine, coarse), _block(coarse, coarse))
             for fine, coarse in itertools.pairwise(widths)
         )
-        self.narrow = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in itertools.pairwise(widths))
+        self.narrow = nn.ModuleList(
+            nn.Conv3d(coarse, fine, 1) for fine, coarse in itertools.pairwise(widths)
+        )
         self.up = nn.ModuleList(_block(2 * fine, fine) for fine in widths[:-1])
         self.end = nn.Sequential(_block(width, width), nn.Conv3d(width, features, 1))
 
     def forward(self, image: Tensor) -> Tensor:
         size = image.shape[2:]
         excess = [-n % _MULTIPLE for n in size]
-        x = self.start(F.pad(image, [amount for n in reversed(excess) for amount in (0, n)], mode="replicate"))
+        x = self.start(
+            F.pad(image, [amount for n in reversed(excess) for amount in (0, n)], mode="replicate")
+        )
         skips = []
         for down in self.down:
             skips.append(x)

@@ -1,8 +1,9 @@
 """Descriptors by presence: every module here that defines ``make`` is one, named after its file.
 
-To add a descriptor, add a file with ``make(weights: str)``: what it returns turns an image ``(N, 1, *size)`` into
-channels ``(N, C, *size)``, a function or a torch module. Where it reads weights, it defines ``weights_file(weights)``
-too, the path of the file behind a name, so that a run is known by what is in that file.
+To add a descriptor, add a file with ``make(weights: str)``: what it returns turns an image ``(N, 1,
+*size)`` into channels ``(N, C, *size)``, a function or a torch module. Where it reads weights, it
+defines ``weights_file(weights)`` too, the path of the file behind a name, so that a run is known by
+what is in that file.
 """
 
 from __future__ import annotations
@@ -37,9 +38,13 @@ def descriptor_names() -> tuple[str, ...]:
 
 
 def make_descriptor(
-    name: str, weights: str = "", device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+    name: str,
+    weights: str = "",
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
 ) -> Descriptor:
-    """Descriptor ``name`` with ``weights``, a name or a path (empty: its own), for images of ``device`` and ``dtype``.
+    """Descriptor ``name`` with ``weights``, a name or a path (empty: its own), for images of
+    ``device`` and ``dtype``.
 
     Args:
         dtype: None: single precision.
@@ -64,7 +69,11 @@ def descriptor_content(name: str, weights: str = "") -> str:
     module = _module(name)
     _require_weights(module, name, weights)
     code = code_hash(f"{module.__name__}:make")
-    return f"{code} {sha256(module.weights_file(weights))}" if hasattr(module, "weights_file") else code
+    return (
+        f"{code} {sha256(module.weights_file(weights))}"
+        if hasattr(module, "weights_file")
+        else code
+    )
 
 
 def _require_weights(module: ModuleType, name: str, weights: str) -> None:

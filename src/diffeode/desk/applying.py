@@ -50,7 +50,8 @@ def apply_at_desk(
     if not share or (image.data.any() and not result.any()):
         distance = _distance_mm(image.grid, reached)
         raise InputError(
-            f"{warp} leads to nothing of {moving}, whose centre lies {distance:.0f} mm away; give the scan that the "
+            f"{warp} leads to nothing of {moving}, whose centre lies {distance:.0f} mm away; give "
+            "the scan that the "
             "map was made for, and look at the positions in its header."
         )
     if isinstance(image, Labels):
@@ -63,7 +64,8 @@ def apply_at_desk(
 def _require_on_map(points: np.ndarray, map_grid: Grid, reference: Path | None, warp: Path) -> None:
     if reference is not None and not _inside(map_grid, points):
         raise InputError(
-            f"The reference {reference} lies nowhere on the grid of {warp}, which therefore says nothing of it; give "
+            f"The reference {reference} lies nowhere on the grid of {warp}, which therefore says "
+            "nothing of it; give "
             "the fixed scan of that map, or one in its place."
         )
 
@@ -82,7 +84,8 @@ def _on_place(share: float, grid: Grid, moving: Path) -> list[str]:
     if 100 * share >= _FEW_PERCENT:
         return []
     return [
-        f"the map leads only {100 * share:.1f} % of {np.prod(grid.shape)} voxels into {moving}; look whether that is "
+        f"the map leads only {100 * share:.1f} % of {np.prod(grid.shape)} voxels into {moving}; "
+        "look whether that is "
         "the scan it was made for"
     ]
 
@@ -91,7 +94,8 @@ def _on_values(image: Image | Labels, result: np.ndarray, moving: Path) -> list[
     if isinstance(image, Image):
         if looks_like_labels(image.data):
             return [
-                f"{moving} looks like a label map, whose ids linear interpolation mixes; give --labels if it is one"
+                f"{moving} looks like a label map, whose ids linear interpolation mixes; give "
+                "--labels if it is one"
             ]
         return []
     lost = lost_labels(image.data, result)

@@ -38,29 +38,42 @@ def read_inputs(
     """Read two scans and, where given, their label maps.
 
     Args:
-        orientation: how those of them lie whose headers leave it open (:func:`diffeode.files.headers.grid_of`).
+        orientation: how those of them lie whose headers leave it open
+            (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
-        InputError: a file is missing or unreadable, a label map is none or does not lie on the grid of its scan, the
-            two have no id in common, or there is a fixed one without a moving one.
+        InputError: a file is missing or unreadable, a label map is none or does not lie on the grid
+            of its scan, the two have no id in common, or there is a fixed one without a moving one.
     """
     if fixed_labels and not moving_labels:
         raise InputError(
-            f"The overlap of {fixed_labels} cannot be measured without a label map of the moving scan; give it by "
+            f"The overlap of {fixed_labels} cannot be measured without a label map of the moving "
+            "scan; give it by "
             "--labels, or leave --fixed-labels out."
         )
     fixed_scan, moving_scan = (io.read_image(scan, orientation) for scan in (fixed, moving))
-    fixed_map = read_scan_labels(fixed_labels, fixed_scan.grid, fixed, orientation) if fixed_labels else None
-    moving_map = read_scan_labels(moving_labels, moving_scan.grid, moving, orientation) if moving_labels else None
+    fixed_map = (
+        read_scan_labels(fixed_labels, fixed_scan.grid, fixed, orientation)
+        if fixed_labels
+        else None
+    )
+    moving_map = (
+        read_scan_labels(moving_labels, moving_scan.grid, moving, orientation)
+        if moving_labels
+        else None
+    )
     if fixed_map and moving_map:
         _require_shared_ids(fixed_map, moving_map, f"{fixed_labels} and {moving_labels}")
     return Inputs(fixed_scan, moving_scan, fixed, moving, fixed_map, moving_map)
 
 
 def read_as_told(paths: Iterable[Path]) -> list[str]:
-    """Sentences on those of ``paths`` that only an orientation made readable: others may read them otherwise."""
+    """Sentences on those of ``paths`` that only an orientation made readable: others may read them
+    otherwise.
+    """
     return [
-        f"{path} was read in the orientation that you gave; correct its header before other programs apply the maps"
+        f"{path} was read in the orientation that you gave; correct its header before other "
+        "programs apply the maps"
         for path in paths
         if _leaves_open(path)
     ]
@@ -78,4 +91,6 @@ def _require_shared_ids(fixed: Labels, moving: Labels, names: str) -> None:
     fixed_ids, moving_ids = (np.unique(labels.data[labels.data > 0]) for labels in (fixed, moving))
     if not np.intersect1d(fixed_ids, moving_ids).size:
         shown = " and ".join(f"{ids[0]} to {ids[-1]}" for ids in (fixed_ids, moving_ids))
-        raise InputError(f"Label maps {names} have no id in common ({shown}); give maps with the same ids.")
+        raise InputError(
+            f"Label maps {names} have no id in common ({shown}); give maps with the same ids."
+        )

@@ -20,9 +20,16 @@ from diffeode.registration.runs import Run
 
 
 def write_metrics(
-    path: Path, run: Run, result: Result, task: Task, inputs: Inputs, provenance: Mapping[str, object]
+    path: Path,
+    run: Run,
+    result: Result,
+    task: Task,
+    inputs: Inputs,
+    provenance: Mapping[str, object],
 ) -> None:
-    """Measure ``result`` and write all that is known of it as JSON; ``provenance`` is recorded as it is."""
+    """Measure ``result`` and write all that is known of it as JSON; ``provenance`` is recorded as
+    it is.
+    """
     rows = _measure(result, task, inputs)
     whole, by_label = rows[rows["label"] == ""], rows[rows["label"] != ""]
     costs = {cost: getattr(result, cost) for cost in ("seconds", "cpu_seconds", "peak_memory_mb")}
@@ -43,7 +50,9 @@ def write_metrics(
         "programs": programs_of(run.method),
     }
     for metric, group in by_label.groupby("metric"):
-        content[f"{metric}_by_label"] = {k: _number(v) for k, v in zip(group["label"], group["value"], strict=True)}
+        content[f"{metric}_by_label"] = {
+            k: _number(v) for k, v in zip(group["label"], group["value"], strict=True)
+        }
     io.write_json(path, content)
 
 
@@ -62,7 +71,9 @@ def _measure(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:
 
 
 def _every_label(fixed: Labels | None, moving: Labels | None) -> pd.DataFrame | None:
-    """A label table of every id that either map holds, named by its number; None unless both are given."""
+    """A label table of every id that either map holds, named by its number; None unless both are
+    given.
+    """
     if fixed is None or moving is None:
         return None
     ids = [int(i) for i in np.union1d(fixed.data, moving.data) if i > 0]

@@ -24,9 +24,15 @@ from diffeode.units.registration import RegistrationUnit
 
 
 def register_at_desk(
-    run: Run, inputs: Inputs, folder: Path, machine: Machine, alignment: str, provenance: Mapping[str, object]
+    run: Run,
+    inputs: Inputs,
+    folder: Path,
+    machine: Machine,
+    alignment: str,
+    provenance: Mapping[str, object],
 ) -> Result:
-    """Prepare, align, register and measure a pair; write the maps, what they warp, metrics and overview to ``folder``.
+    """Prepare, align, register and measure a pair; write the maps, what they warp, metrics and
+    overview to ``folder``.
 
     Args:
         alignment: as :func:`~diffeode.prepare.pair.align_pair` knows it.
@@ -48,7 +54,9 @@ def register_at_desk(
 
     write_metrics(folder / "metrics.json", run, result, task, inputs, provenance)
     _write_maps(result, task, inputs, labels, folder)
-    title = f"{readable(inputs.moving_path.name)} to {readable(inputs.fixed_path.name)}, {run.title}"
+    title = (
+        f"{readable(inputs.moving_path.name)} to {readable(inputs.fixed_path.name)}, {run.title}"
+    )
     draw_overview(result, task, title, folder / "overview.png")
     return result
 
@@ -59,12 +67,18 @@ def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
     if moving is None or warped is None:
         return []
     lost = lost_labels(moving.data, warped.data)
-    remarks = [f"ids {shown(lost)} of the moving label map are nowhere in warped_labels.nii.gz"] if lost else []
+    remarks = (
+        [f"ids {shown(lost)} of the moving label map are nowhere in warped_labels.nii.gz"]
+        if lost
+        else []
+    )
     if fixed is None:
         return remarks
     from diffeode.evaluation.labels import what_is_not_counted
 
-    return remarks + what_is_not_counted(fixed, moving, np.setdiff1d(np.union1d(fixed.data, moving.data), 0))
+    return remarks + what_is_not_counted(
+        fixed, moving, np.setdiff1d(np.union1d(fixed.data, moving.data), 0)
+    )
 
 
 def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
@@ -74,7 +88,9 @@ def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
     if alignment == "affine":
         _require_perpendicular(inputs)
     machine.progress(0.0, "aligning")
-    aligned, to_scan = align_pair(fixed, moving, alignment, "resample", machine.threads, machine.seed)
+    aligned, to_scan = align_pair(
+        fixed, moving, alignment, "resample", machine.threads, machine.seed
+    )
     return Task(fixed, aligned, moving, to_scan)
 
 
@@ -88,15 +104,21 @@ def _require_perpendicular(inputs: Inputs) -> None:
 
 
 def _registered(run: Run, task: Task, machine: Machine) -> Result:
-    """The result of the harness; whatever goes wrong inside a method is a failed registration with its reason."""
+    """The result of the harness; whatever goes wrong inside a method is a failed registration with
+    its reason.
+    """
     machine.progress(0.0, "registering")
     try:
         return register(run.build(), task, machine)
     except Exception as error:
-        raise RegistrationError(f"{run.title} could not register the pair: {reason_of(error)}") from error
+        raise RegistrationError(
+            f"{run.title} could not register the pair: {reason_of(error)}"
+        ) from error
 
 
-def _write_maps(result: Result, task: Task, inputs: Inputs, labels: Labels | None, folder: Path) -> None:
+def _write_maps(
+    result: Result, task: Task, inputs: Inputs, labels: Labels | None, folder: Path
+) -> None:
     grid = task.fixed.grid
     unit = RegistrationUnit(folder)
     io.write_displacement(unit.warp_file, result.warp)

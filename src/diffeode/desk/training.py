@@ -47,19 +47,37 @@ def persons_of_files(
     """One person per place of the lists.
 
     Args:
-        orientation: how those files lie whose headers leave it open (:func:`diffeode.files.headers.grid_of`).
+        orientation: how those files lie whose headers leave it open
+            (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
         InputError: lists of different lengths.
     """
-    for what, files in (("--moving", moving), ("--fixed-labels", fixed_labels), ("--moving-labels", moving_labels)):
+    for what, files in (
+        ("--moving", moving),
+        ("--fixed-labels", fixed_labels),
+        ("--moving-labels", moving_labels),
+    ):
         if len(files) not in (len(fixed), *([] if what == "--moving" else [0])):
-            raise InputError(f"{what} has {len(files)} files and --fixed {len(fixed)}; give one per person, in order.")
+            raise InputError(
+                f"{what} has {len(files)} files and --fixed {len(fixed)}; give one per person, in "
+                "order."
+            )
     absent: list[Path | None] = [None] * len(fixed)
     sides = (("fixed", fixed, fixed_labels or absent), ("moving", moving, moving_labels or absent))
     scans = [
         [
-            Scan("desk", f"{number:04d}", None, side, image, labels, None, None, orientation=orientation)
+            Scan(
+                "desk",
+                f"{number:04d}",
+                None,
+                side,
+                image,
+                labels,
+                None,
+                None,
+                orientation=orientation,
+            )
             for number, (image, labels) in enumerate(zip(images, label_maps, strict=True), 1)
         ]
         for side, images, label_maps in sides
@@ -75,7 +93,8 @@ def persons_of_dataset(
     orientation: str | None = None,
     label_maps: bool = True,
 ) -> list[Trainee]:
-    """Everybody under the BIDS folder ``root``, or the ``subjects`` named, who has both scans; the first visit of each.
+    """Everybody under the BIDS folder ``root``, or the ``subjects`` named, who has both scans; the
+    first visit of each.
 
     Args:
         orientation: as in :func:`persons_of_files`.
@@ -91,7 +110,10 @@ def persons_of_dataset(
         {scan.subject: scan for scan in reversed(choose_scans(scans, modality, subjects))}
         for modality in (fixed_modality, moving_modality)
     ]
-    return [Trainee(sides[0][subject], sides[1][subject]) for subject in sorted(sides[0].keys() & sides[1].keys())]
+    return [
+        Trainee(sides[0][subject], sides[1][subject])
+        for subject in sorted(sides[0].keys() & sides[1].keys())
+    ]
 
 
 def train_at_desk(
@@ -105,14 +127,15 @@ def train_at_desk(
     """Prepare, align and train in ``folder``; what an earlier call finished there is kept.
 
     Raises:
-        InputError: ``run`` is not trained, or scans or persons are unusable, or the training would replace a file that
-            it reads.
+        InputError: ``run`` is not trained, or scans or persons are unusable, or the training would
+            replace a file that it reads.
         TrainingError: the loss was not finite.
     """
     method = trained_method(run)
     if len(persons) < 2 + method.validation_persons:
         raise InputError(
-            f"{len(persons)} persons are too few: {run.name} holds {method.validation_persons} out to validate on and "
+            f"{len(persons)} persons are too few: {run.name} holds {method.validation_persons} out "
+            "to validate on and "
             "needs two more at least."
         )
     _require_apart(persons, folder)
@@ -123,24 +146,32 @@ def train_at_desk(
 
 
 def _require_apart(persons: Sequence[Trainee], folder: Path) -> None:
-    """Raise :class:`InputError` where a scan or label map lies where the training puts, and then removes, its own."""
+    """Raise :class:`InputError` where a scan or label map lies where the training puts, and then
+    removes, its own.
+    """
     scans = [scan for person in persons for scan in (person.fixed, person.moving)]
     results = [folder / name for name in (WEIGHTS, CURVES, _RECEIPT)]
     for path in (path for scan in scans for path in (scan.image, scan.labels) if path is not None):
         for ours in (folder / _PREPARED, folder / _PAIRS):
             if path.resolve().is_relative_to(ours.resolve()):
                 raise InputError(
-                    f"{path} lies in {ours}, which the training fills and then removes; move it, or choose another -o."
+                    f"{path} lies in {ours}, which the training fills and then removes; move it, "
+                    "or choose another -o."
                 )
         for result in results:
             if result.is_file() and path.is_file() and result.samefile(path):
                 raise InputError(
-                    f"{path} is read and would be replaced by the result {result}; move it, or choose another -o."
+                    f"{path} is read and would be replaced by the result {result}; move it, or "
+                    "choose another -o."
                 )
 
 
 def _prepared_pairs(
-    persons: Sequence[Trainee], folder: Path, machine: Machine, alignment: str, spacing_mm: float | None
+    persons: Sequence[Trainee],
+    folder: Path,
+    machine: Machine,
+    alignment: str,
+    spacing_mm: float | None,
 ) -> list[TrainingPair]:
     scans = {scan.id: scan for person in persons for scan in (person.fixed, person.moving)}
     for name, scan in scans.items():
@@ -158,9 +189,13 @@ def _prepared_pairs(
 def _aligned(
     fixed: Trainee, moving: Trainee, folder: Path, machine: Machine, alignment: str, fraction: float
 ) -> TrainingPair:
-    fixed_unit, moving_unit = (folder / _PREPARED / scan.id for scan in (fixed.fixed, moving.moving))
+    fixed_unit, moving_unit = (
+        folder / _PREPARED / scan.id for scan in (fixed.fixed, moving.moving)
+    )
     pair = folder / _PAIRS / f"{fixed.fixed.id}__{moving.moving.id}"
     if damage(pair / _RECEIPT):
         machine.progress(fraction, "aligning pairs")
-        write_aligned_pair(fixed_unit, moving_unit, pair, alignment, "resample", machine.threads, machine.seed)
+        write_aligned_pair(
+            fixed_unit, moving_unit, pair, alignment, "resample", machine.threads, machine.seed
+        )
     return TrainingPair(pair, fixed.name, moving.name, fixed_unit, moving_unit)

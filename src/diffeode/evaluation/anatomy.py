@@ -1,8 +1,8 @@
 """Whether a map lays anatomy on anatomy, asked of two scans alone.
 
-The brains of two scans overlap by Dice 0.8 and more however one of them is turned, so overlap tells nothing. Mutual
-information of images without slow drifts tells, where it is compared with what the same scans share when one of them is
-turned (:meth:`Fit.margin`).
+The brains of two scans overlap by Dice 0.8 and more however one of them is turned, so overlap tells
+nothing. Mutual information of images without slow drifts tells, where it is compared with what the
+same scans share when one of them is turned (:meth:`Fit.margin`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ from diffeode.geometry.resample import antialiased
 from diffeode.geometry.transform import Affine, Transform
 
 COARSE = 0.036
-"""Voxel size at which brains are compared, as a share of their width: 4 mm in adults, 0.3 mm in mice."""
-TURNS = [turn for turn in Rotation.create_group("O").as_matrix() if not np.allclose(turn, np.eye(3))]
+"""Voxel size at which brains are compared, as a share of their width: 4 mm in adults, 0.3 mm in
+mice.
+"""
+TURNS = [
+    turn for turn in Rotation.create_group("O").as_matrix() if not np.allclose(turn, np.eye(3))
+]
 """The 23 ways in which a cube can be turned, ``(3, 3)`` each."""
 _DRIFT = 0.18
 _PERCENTILES = (0.1, 99.9)
@@ -35,10 +39,11 @@ class Fit:
     """How well two brains match under a map, seen from the smaller one.
 
     Attributes:
-        inner, outer: the smaller and the larger brain, coarse, in [0, 1], without slow drifts, which a coil leaves and
-            any two brains share.
+        inner, outer: the smaller and the larger brain, coarse, in [0, 1], without slow drifts,
+            which a coil leaves and any two brains share.
         fixed_is_inner: whether the fixed scan is the smaller one.
-        bins: of the histograms; few, since a slab has few voxels, and with many bins chance alone makes images match.
+        bins: of the histograms; few, since a slab has few voxels, and with many bins chance alone
+            makes images match.
     """
 
     inner: Image
@@ -55,24 +60,38 @@ class Fit:
             bins: of the histograms.
         """
         widths = brain_width_mm(fixed), brain_width_mm(moving)
-        fixed_detail, moving_detail = (_detail(image, max(widths), coarse) for image in (fixed, moving))
+        fixed_detail, moving_detail = (
+            _detail(image, max(widths), coarse) for image in (fixed, moving)
+        )
         if widths[0] <= widths[1]:
             return cls(fixed_detail, moving_detail, True, bins)
         return cls(moving_detail, fixed_detail, False, bins)
 
     def match(self, inner_to_outer: Transform) -> float:
-        """Normalised mutual information over the smaller brain, less 1: 0 for independent images but for chance.
+        """Normalised mutual information over the smaller brain, less 1: 0 for independent images
+        but for chance.
 
         Args:
             inner_to_outer: points of the smaller brain to points of the larger one, RAS mm.
         """
-        there = sample(self.outer.data, self.outer.grid.to_voxel(inner_to_outer(self._points)), order=1)
-        return normalised_mutual_information(self._values, there, np.ones(len(there), dtype=bool), self.bins) - 1
+        there = sample(
+            self.outer.data, self.outer.grid.to_voxel(inner_to_outer(self._points)), order=1
+        )
+        return (
+            normalised_mutual_information(
+                self._values, there, np.ones(len(there), dtype=bool), self.bins
+            )
+            - 1
+        )
 
     def margin(self, inner_to_outer: Transform) -> float:
-        """By what factor :meth:`match` is greater than with the smaller brain turned in any of 23 ways."""
+        """By what factor :meth:`match` is greater than with the smaller brain turned in any of 23
+        ways.
+        """
         centre = centre_mm(self.inner)
-        turned = max(self.match(placed(turn, centre, centre).then(inner_to_outer)) for turn in TURNS)
+        turned = max(
+            self.match(placed(turn, centre, centre).then(inner_to_outer)) for turn in TURNS
+        )
         return self.match(inner_to_outer) / max(turned, 1e-9)
 
     @cached_property
@@ -103,26 +122,36 @@ def placed(linear: np.ndarray, here: np.ndarray, there: np.ndarray) -> Affine:
 
 
 def stretch(affine: Affine) -> float:
-    """Largest over smallest factor by which ``affine`` scales a direction; 1 for turns and shifts."""
+    """Largest over smallest factor by which ``affine`` scales a direction; 1 for turns and
+    shifts.
+    """
     scales = np.linalg.svd(affine.matrix[:3, :3], compute_uv=False)
     return float(scales.max() / scales.min())
 
 
 def turned_degrees(affine: Affine) -> float:
-    """By what angle ``affine`` turns, 0 to 180 degrees, once its scaling and shear are taken away."""
+    """By what angle ``affine`` turns, 0 to 180 degrees, once its scaling and shear are
+    taken away.
+    """
     left, _, right = np.linalg.svd(affine.matrix[:3, :3])
     return float(np.degrees(np.arccos(np.clip((np.trace(left @ right) - 1) / 2, -1, 1))))
 
 
 def _detail(image: Image, width: float, coarse: float) -> Image:
-    """The brain at ``coarse`` times ``width`` mm, divided by its mean about each voxel, in [0, 1]."""
+    """The brain at ``coarse`` times ``width`` mm, divided by its mean about each voxel, in
+    [0, 1].
+    """
     image = _around_brain(image)
     grid = image.grid.resample(coarse * width)
     covered = antialiased((image.data > 0).astype(np.float32), image.grid, grid)
     brain = covered >= 0.5 if (covered >= 0.5).any() else covered > 0
-    small = np.divide(antialiased(image.data, image.grid, grid), covered, out=np.zeros(grid.shape), where=brain)
+    small = np.divide(
+        antialiased(image.data, image.grid, grid), covered, out=np.zeros(grid.shape), where=brain
+    )
     sigma = _DRIFT * width / grid.spacing
-    mean = ndimage.gaussian_filter(small, sigma) / np.maximum(ndimage.gaussian_filter(brain * 1.0, sigma), 1e-6)
+    mean = ndimage.gaussian_filter(small, sigma) / np.maximum(
+        ndimage.gaussian_filter(brain * 1.0, sigma), 1e-6
+    )
     values = np.divide(small, mean, out=np.zeros(grid.shape), where=brain & (mean > 0))
     low, high = np.percentile(values[brain], _PERCENTILES)
     scaled = np.clip((values - low) / max(high - low, 1e-9), _LEAST, 1)

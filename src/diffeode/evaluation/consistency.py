@@ -12,7 +12,8 @@ def inverse_consistency_mm(
 ) -> tuple[float, float]:
     """Mean and 95th percentile of ``|inverse(warp(x)) - x|`` over the voxels of ``mask``, mm.
 
-    Points that leave the inverse's grid are excluded, for nothing is known there; NaN twice where all leave.
+    Points that leave the inverse's grid are excluded, for nothing is known there; NaN twice where
+    all leave.
 
     Args:
         mask: the fixed brain on the grid of ``warp``, ``(X, Y, Z)`` bool.
@@ -20,7 +21,9 @@ def inverse_consistency_mm(
     start = warp.grid.to_world(np.argwhere(mask))
     reached = start + warp.displacement_mm[mask]
     voxels = inverse_warp.grid.to_voxel(reached)
-    inside = np.logical_and(voxels >= 0, voxels <= np.array(inverse_warp.grid.shape) - 1).all(axis=-1)
+    inside = np.logical_and(voxels >= 0, voxels <= np.array(inverse_warp.grid.shape) - 1).all(
+        axis=-1
+    )
     if not inside.any():
         return float("nan"), float("nan")
     miss = np.linalg.norm(inverse_warp(reached[inside]) - start[inside], axis=-1)

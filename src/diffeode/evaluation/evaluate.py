@@ -1,7 +1,7 @@
 """All metrics of one registered pair, as rows ``metric label label_name value``.
 
-``label`` and ``label_name`` are empty for a metric of the whole image; the row of ``dice`` or ``hd95_mm`` without a
-label is the mean over the labels.
+``label`` and ``label_name`` are empty for a metric of the whole image; the row of ``dice`` or
+``hd95_mm`` without a label is the mean over the labels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from diffeode.errors import InputError
 from diffeode.evaluation.catalogue import ROW
 from diffeode.evaluation.consistency import inverse_consistency_mm
 from diffeode.evaluation.jacobian import jacobian_metrics
-from diffeode.evaluation.labels import read_known_labels, read_label_table, to_indices, what_is_not_counted
+from diffeode.evaluation.labels import (
+    read_known_labels,
+    read_label_table,
+    to_indices,
+    what_is_not_counted,
+)
 from diffeode.evaluation.landmarks import shared_landmarks, target_registration_errors_mm
 from diffeode.evaluation.overlap import dice_by_label
 from diffeode.evaluation.similarity import normalised_mutual_information
@@ -56,27 +61,39 @@ def evaluate_pair(
         moving_scan: the prepared moving scan on its own grid, intensities in [0, 1].
         fixed_mask: the fixed brain on the grid of ``warp``, ``(X, Y, Z)`` bool.
         moving_to_scan: the affine alignment within ``warp``; identity where not given.
-        fixed_labels, moving_labels, label_table: label maps on the scans' own grids, resampled once by nearest
-            neighbour, and the table of :func:`diffeode.evaluation.labels.read_label_table`.
+        fixed_labels, moving_labels, label_table: label maps on the scans' own grids, resampled once
+            by nearest neighbour, and the table of
+            :func:`diffeode.evaluation.labels.read_label_table`.
         fixed_landmarks_mm, moving_landmarks_mm: ``(N, 3)`` in one order, RAS mm of the two scans.
 
     Raises:
-        InputError: the map does not lie on the fixed image's grid, the alignment mirrors, or nothing is left of the
-            eroded mask.
+        InputError: the map does not lie on the fixed image's grid, the alignment mirrors, or
+            nothing is left of the eroded mask.
     """
     if not warp.grid.matches(fixed_image.grid) or fixed_mask.shape != warp.grid.shape:
         raise InputError(
-            f"The map lies on a grid of {warp.grid.shape} and the fixed scan and its mask on grids of "
-            f"{fixed_image.grid.shape} and {fixed_mask.shape}; give the map that was made for this scan."
+            f"The map lies on a grid of {warp.grid.shape} and the fixed scan and its mask on grids "
+            "of "
+            f"{fixed_image.grid.shape} and {fixed_mask.shape}; give the map that was made for this "
+            "scan."
         )
     moving_to_scan = moving_to_scan or Affine()
     start = warp.grid.points_mm()
     reached = start + warp.displacement_mm
     rows: list[pd.DataFrame] = []
-    if fixed_labels is not None and moving_labels is not None and label_table is not None and len(label_table):
+    if (
+        fixed_labels is not None
+        and moving_labels is not None
+        and label_table is not None
+        and len(label_table)
+    ):
         on_grid = warp_labels(fixed_labels, Affine(), warp.grid)
         rows.append(_label_rows(on_grid, moving_labels, reached, label_table))
-    if fixed_landmarks_mm is not None and moving_landmarks_mm is not None and len(fixed_landmarks_mm):
+    if (
+        fixed_landmarks_mm is not None
+        and moving_landmarks_mm is not None
+        and len(fixed_landmarks_mm)
+    ):
         miss = target_registration_errors_mm(fixed_landmarks_mm, moving_landmarks_mm, warp)
         rows.append(_whole({"tre_mm": miss.mean(), "tre_max_mm": miss.max()}))
     rows.append(_whole(jacobian_metrics(warp, fixed_mask, moving_to_scan)))
@@ -84,7 +101,14 @@ def evaluate_pair(
         mean, p95 = inverse_consistency_mm(warp, inverse_warp, fixed_mask)
         rows.append(_whole({"inverse_consistency_mm": mean, "inverse_consistency_p95_mm": p95}))
     paths = {"nmi_before": moving_to_scan(start), "nmi": reached}
-    rows.append(_whole({name: _nmi(fixed_image, fixed_mask, moving_scan, points) for name, points in paths.items()}))
+    rows.append(
+        _whole(
+            {
+                name: _nmi(fixed_image, fixed_mask, moving_scan, points)
+                for name, points in paths.items()
+            }
+        )
+    )
     return pd.concat(rows, ignore_index=True)
 
 
@@ -97,7 +121,8 @@ def evaluate_unit(
     moving_labels: Path,
     label_table: Path | None,
 ) -> pd.DataFrame:
-    """The rows of one registration folder: all of :func:`evaluate_pair`, what it cost, and whether it is suspect.
+    """The rows of one registration folder: all of :func:`evaluate_pair`, what it cost, and whether
+    it is suspect.
 
     A failed registration gives one row, ``failed`` = 1.
 
@@ -105,7 +130,8 @@ def evaluate_unit(
         registration: ``results/registrations/<experiment>/<pair>/<run>``.
         pair: ``results/pairs/<experiment>/<pair>``.
         fixed_scan, moving_scan: ``results/prepared/<dataset>/<scan>``.
-        fixed_labels, moving_labels: the folders that hold their labels: the same, or those of segmentations.
+        fixed_labels, moving_labels: the folders that hold their labels: the same, or those of
+            segmentations.
         label_table: the structures to evaluate, or None where the dataset has no labels.
 
     Raises:
@@ -158,8 +184,12 @@ def _landmarks(fixed_scan: ScanUnit, moving_scan: ScanUnit) -> dict[str, Any]:
     return dict(zip(("fixed_landmarks_mm", "moving_landmarks_mm"), points, strict=True))
 
 
-def _label_rows(fixed: Labels, moving: Labels, reached: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
-    """Dice and HD95 per label and their means, the moving labels sampled at ``reached (X, Y, Z, 3)`` mm."""
+def _label_rows(
+    fixed: Labels, moving: Labels, reached: np.ndarray, table: pd.DataFrame
+) -> pd.DataFrame:
+    """Dice and HD95 per label and their means, the moving labels sampled at ``reached (X, Y, Z,
+    3)`` mm.
+    """
     ids = table["id"].to_numpy()
     on_grid, in_scan = to_indices(fixed.data, ids), to_indices(moving.data, ids)
     warped = sample(in_scan, moving.grid.to_voxel(reached), order=0)
@@ -168,14 +198,27 @@ def _label_rows(fixed: Labels, moving: Labels, reached: np.ndarray, table: pd.Da
         "dice": dice_by_label(on_grid, warped, len(ids), in_moving),
         "hd95_mm": hd95_by_label(on_grid, warped, len(ids), fixed.grid.spacing),
     }
-    return pd.concat([rows for name, values in by_label.items() for rows in _mean_and_labels(name, values, table)])
+    return pd.concat(
+        [
+            rows
+            for name, values in by_label.items()
+            for rows in _mean_and_labels(name, values, table)
+        ]
+    )
 
 
-def _mean_and_labels(metric: str, values: np.ndarray, table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def _mean_and_labels(
+    metric: str, values: np.ndarray, table: pd.DataFrame
+) -> Iterator[pd.DataFrame]:
     counted = values[np.isfinite(values)]
     yield _whole({metric: counted.mean() if counted.size else np.nan})
     yield pd.DataFrame(
-        {"metric": metric, "label": table["id"].astype(str), "label_name": table["name"], "value": values}
+        {
+            "metric": metric,
+            "label": table["id"].astype(str),
+            "label_name": table["name"],
+            "value": values,
+        }
     )
 
 

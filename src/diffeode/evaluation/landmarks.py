@@ -9,7 +9,8 @@ from diffeode.geometry.transform import DisplacementField
 
 
 def shared_landmarks(fixed: pd.DataFrame, moving: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The landmarks that both scans have, ``(N, 3)`` twice in the order of the fixed scan's, RAS mm.
+    """The landmarks that both scans have, ``(N, 3)`` twice in the order of the fixed scan's, RAS
+    mm.
 
     Args:
         fixed, moving: tables as :func:`diffeode.files.landmarks.read_landmarks` reads them.
@@ -19,7 +20,9 @@ def shared_landmarks(fixed: pd.DataFrame, moving: pd.DataFrame) -> tuple[np.ndar
     return tuple(side.loc[names].to_numpy(dtype=float) for side in sides)
 
 
-def target_registration_errors_mm(fixed_mm: np.ndarray, moving_mm: np.ndarray, warp: DisplacementField) -> np.ndarray:
+def target_registration_errors_mm(
+    fixed_mm: np.ndarray, moving_mm: np.ndarray, warp: DisplacementField
+) -> np.ndarray:
     """Distance between each mapped fixed landmark and its moving counterpart, mm, ``(N,)``.
 
     Args:

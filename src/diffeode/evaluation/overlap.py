@@ -5,20 +5,25 @@ from __future__ import annotations
 import numpy as np
 
 
-def dice_by_label(fixed: np.ndarray, warped: np.ndarray, count: int, in_moving: np.ndarray | None = None) -> np.ndarray:
+def dice_by_label(
+    fixed: np.ndarray, warped: np.ndarray, count: int, in_moving: np.ndarray | None = None
+) -> np.ndarray:
     """Dice coefficient ``2 |A and B| / (|A| + |B|)`` of each label (Dice, Ecology 26, 1945).
 
     Args:
-        fixed, warped: label indices ``0..count`` on one grid (:func:`diffeode.evaluation.labels.to_indices`).
-        in_moving: ``(count,)`` bool, which labels the moving scan has on its own grid. One that it has but the fixed
-            scan lacks counts as 0 even where the map pushes it off the grid, so that which labels are averaged never
-            depends on the method.
+        fixed, warped: label indices ``0..count`` on one grid
+            (:func:`diffeode.evaluation.labels.to_indices`).
+        in_moving: ``(count,)`` bool, which labels the moving scan has on its own grid. One that it
+            has but the fixed scan lacks counts as 0 even where the map pushes it off the grid, so
+            that which labels are averaged never depends on the method.
 
     Returns:
         ``(count,)``; 0 for a label of one side only, NaN for a label of neither: it is not counted.
     """
     both = fixed[fixed == warped]
-    in_fixed, in_warped, in_both = (np.bincount(a.ravel(), minlength=count + 1)[1:] for a in (fixed, warped, both))
+    in_fixed, in_warped, in_both = (
+        np.bincount(a.ravel(), minlength=count + 1)[1:] for a in (fixed, warped, both)
+    )
     sizes = in_fixed + in_warped
     dice = np.full(count, np.nan)
     np.divide(2.0 * in_both, sizes, out=dice, where=sizes > 0)

@@ -47,7 +47,8 @@ class PreparedScan:
         folder: its unit (:class:`diffeode.units.scan.ScanUnit`).
         labels: a label map in the prepared image's space.
         label_table: which of its labels are shown; all where None.
-        orientation: how the scan lies, where its header leaves that open (:func:`diffeode.files.headers.grid_of`).
+        orientation: how the scan lies, where its header leaves that open
+            (:func:`diffeode.files.headers.grid_of`).
     """
 
     name: str
@@ -86,17 +87,20 @@ class PreparedScan:
 def measure(prepared: PreparedScan, references: Mapping[str, Image]) -> dict[str, object]:
     """One row, :data:`COLUMNS`.
 
-    ``volume_ml`` is the brain's own, before any scaling to a template. ``edge_percent`` is the share of the brain's
-    voxels on the outermost layer of voxels of the scan or of the prepared image: a brain cut off. ``overlap`` is the
-    Dice coefficient with the template's brain; ``nmi`` is over that brain, with the template of the scan's contrast,
-    else with the T1w. ``t1w_correlation`` is Pearson's with the T1w template where both have brain.
+    ``volume_ml`` is the brain's own, before any scaling to a template. ``edge_percent`` is the
+    share of the brain's
+    voxels on the outermost layer of voxels of the scan or of the prepared image: a brain cut off.
+    ``overlap`` is the Dice coefficient with the template's brain; ``nmi`` is over that brain, with
+    the template of the scan's contrast, else with the T1w. ``t1w_correlation`` is Pearson's with
+    the T1w template where both have brain.
 
     Args:
-        references: the template's images by modality, skull-stripped, in [0, 1], on the prepared image's grid; empty
-            where the scan was not brought to a template.
+        references: the template's images by modality, skull-stripped, in [0, 1], on the prepared
+            image's grid; empty where the scan was not brought to a template.
 
     Raises:
-        InputError: a file is missing or unusable, or the prepared image lies on another grid than the template.
+        InputError: a file is missing or unusable, or the prepared image lies on another grid than
+            the template.
     """
     image, brain, to_scan = prepared.image(), prepared.brain(), prepared.to_scan()
     scale = abs(np.linalg.det(to_scan.matrix[:3, :3]))
@@ -113,15 +117,18 @@ def measure(prepared: PreparedScan, references: Mapping[str, Image]) -> dict[str
 
 
 def flag(table: pd.DataFrame, adults: bool) -> pd.DataFrame:
-    """``table`` of one dataset with a column ``flags``: sentences on what is out of the ordinary, empty where nothing.
+    """``table`` of one dataset with a column ``flags``: sentences on what is out of the ordinary,
+    empty where nothing.
 
-    A number stands out where its robust z, ``0.6745 (x - median) / MAD`` among the scans of its modality, is beyond
-    3.5 (Iglewicz and Hoaglin, 1993): asked where there are 8 scans or more. Absolute limits hold for any number.
+    A number stands out where its robust z, ``0.6745 (x - median) / MAD`` among the scans of its
+    modality, is beyond 3.5 (Iglewicz and Hoaglin, 1993): asked where there are 8 scans or more.
+    Absolute limits hold for any number.
 
     Args:
         table: rows of :func:`measure`.
-        adults: ask whether contrasts look like their modality: T1w scans correlate with the T1w template, T2w scans
-            correlate with it negatively. Newborns' contrast is another, and not asked.
+        adults: ask whether contrasts look like their modality: T1w scans correlate with the T1w
+            template, T2w scans correlate with it negatively. Newborns' contrast is another, and not
+            asked.
     """
     flags = [_absolute(row, adults) for _, row in table.iterrows()]
     for _, group in table.groupby("modality", sort=False):
@@ -129,18 +136,24 @@ def flag(table: pd.DataFrame, adults: bool) -> pd.DataFrame:
             scores = robust_z(group[column].to_numpy(dtype=float))
             for position, z in zip(table.index.get_indexer(group.index), scores, strict=True):
                 if z < -_OUTLYING or (z > _OUTLYING and not low_only):
-                    flags[position].append(f"{words} far {'below' if z < 0 else 'above'} the other scans' (z {z:+.1f})")
+                    flags[position].append(
+                        f"{words} far {'below' if z < 0 else 'above'} the other scans' (z {z:+.1f})"
+                    )
     return table.assign(flags=["; ".join(sentences) for sentences in flags])
 
 
 def robust_z(values: np.ndarray) -> np.ndarray:
-    """Modified z-scores ``(N,)`` of ``values (N,)``, 0 where there are too few or no spread; NaN stays out."""
+    """Modified z-scores ``(N,)`` of ``values (N,)``, 0 where there are too few or no spread; NaN
+    stays out.
+    """
     known = values[np.isfinite(values)]
     if len(known) < _FEWEST_SCANS:
         return np.zeros(len(values))
     centre = np.median(known)
     spread = np.median(np.abs(known - centre))
-    return np.nan_to_num(0.6745 * (values - centre) / spread) if spread > 0 else np.zeros(len(values))
+    return (
+        np.nan_to_num(0.6745 * (values - centre) / spread) if spread > 0 else np.zeros(len(values))
+    )
 
 
 def _absolute(row: pd.Series, adults: bool) -> list[str]:
@@ -148,15 +161,22 @@ def _absolute(row: pd.Series, adults: bool) -> list[str]:
     correlation = row.t1w_correlation
     other_contrast = adults and correlation * _CONTRAST_SIGN.get(row.modality, 0) < 0
     checks = (
-        (not least <= volume <= most, f"brain volume {volume:.0f} ml, outside {least:.0f} to {most:.0f} ml"),
-        (row.overlap < _LEAST_OVERLAP, f"overlap with the template {row.overlap:.2f}, under {_LEAST_OVERLAP:.2f}"),
+        (
+            not least <= volume <= most,
+            f"brain volume {volume:.0f} ml, outside {least:.0f} to {most:.0f} ml",
+        ),
+        (
+            row.overlap < _LEAST_OVERLAP,
+            f"overlap with the template {row.overlap:.2f}, under {_LEAST_OVERLAP:.2f}",
+        ),
         (
             row.edge_percent > _MOST_AT_EDGE_PERCENT,
             f"{row.edge_percent:.1f} % of the brain at the edge of the field of view",
         ),
         (
             other_contrast,
-            f"contrast does not look like {row.modality} (correlation with the T1w template {correlation:+.2f})",
+            f"contrast does not look like {row.modality} (correlation with the T1w template "
+            f"{correlation:+.2f})",
         ),
     )
     return [sentence for wrong, sentence in checks if wrong]
@@ -168,7 +188,8 @@ def _likeness(
     t1w = references["T1w"]
     if not image.grid.matches(t1w.grid):
         raise InputError(
-            f"The prepared scan {prepared.folder} does not lie on the template's grid; prepare it for that template."
+            f"The prepared scan {prepared.folder} does not lie on the template's grid; prepare it "
+            "for that template."
         )
     template = foreground(t1w)
     both = brain & template
@@ -181,15 +202,23 @@ def _likeness(
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.corrcoef(one, other)[0, 1]) if one.size and one.std() > 0 and other.std() > 0 else float("nan")
+    return (
+        float(np.corrcoef(one, other)[0, 1])
+        if one.size and one.std() > 0 and other.std() > 0
+        else float("nan")
+    )
 
 
 def _edge_percent(brain: np.ndarray, grid: Grid, to_scan: Affine, scan: Grid) -> float:
     voxels = np.argwhere(brain)
-    on_edge = _outermost(voxels, grid.shape) | _outermost(scan.to_voxel(to_scan(grid.to_world(voxels))), scan.shape)
+    on_edge = _outermost(voxels, grid.shape) | _outermost(
+        scan.to_voxel(to_scan(grid.to_world(voxels))), scan.shape
+    )
     return 100 * float(on_edge.mean())
 
 
 def _outermost(voxels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Which voxel coordinates ``(N, 3)`` belong to the outermost layer of voxels, or lie beyond it."""
+    """Which voxel coordinates ``(N, 3)`` belong to the outermost layer of voxels, or lie
+    beyond it.
+    """
     return np.any((voxels < 0.5) | (voxels > np.array(shape) - 1.5), axis=1)

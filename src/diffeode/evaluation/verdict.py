@@ -1,7 +1,8 @@
 """Whether a registration went wrong, in numbers that need no labels, and in one sentence.
 
-Every threshold was chosen on one half of the registrations of ``benchmarks/suspects.py``, good ones and ones made to
-fail; ``benchmarks/results/suspects.md`` says how many of the other half are called right.
+Every threshold was chosen on one half of the registrations of ``benchmarks/suspects.py``, good ones
+and ones made to fail; ``benchmarks/results/suspects.md`` says how many of the other half are called
+right.
 """
 
 from __future__ import annotations
@@ -18,15 +19,22 @@ from diffeode.geometry.image import Image, foreground, sample
 from diffeode.geometry.transform import Affine, DisplacementField
 
 LEAST_OVERLAP = 0.85
-"""Of the brains. Good: 0.91 and more; other failures than a scan of twice the size reach that too."""
+"""Of the brains. Good: 0.91 and more; other failures than a scan of twice the size reach that too.
+"""
 LEAST_MARGIN = 2.4
-"""Of the match over that of a turned brain. Good: 2.5 and more, most above 4; spoiled: 2.3 and less."""
+"""Of the match over that of a turned brain. Good: 2.5 and more, most above 4; spoiled: 2.3 and
+less.
+"""
 LEAST_KEPT = 0.75
 """Of the match before the registration. Good: 0.86 and more; spoiled: 0.1 to 1.6."""
 MOST_STRETCHED = 1.5
-"""Scaling of one direction over that of another. Good: 1.2 and less; slabs stretched to whole brains: 2 to 1000."""
+"""Scaling of one direction over that of another. Good: 1.2 and less; slabs stretched to whole
+brains: 2 to 1000.
+"""
 MOST_SPREAD = 0.8
-"""SD of log|J|. Good: 0.63 and less, 0.70 in the tables of accuracy; maps that little holds together: 0.9 to 1.5."""
+"""SD of log|J|. Good: 0.63 and less, 0.70 in the tables of accuracy; maps that little holds
+together: 0.9 to 1.5.
+"""
 MOST_FOLDED = 1.0
 """Per cent of the brain. Good: 0 here, and at most 0.33 in this repository's tables of accuracy."""
 MOST_MOVED = 0.6
@@ -57,23 +65,31 @@ class Verdict:
         """What is suspicious and what to do; empty where nothing is."""
         if not self.reasons:
             return ""
-        return f"This registration is suspect: {'; '.join(self.reasons)}. Look at it before you use it."
+        return (
+            f"This registration is suspect: {'; '.join(self.reasons)}. Look at it before you "
+            "use it."
+        )
 
 
 def signs_of(
-    warp: DisplacementField, inverse_warp: DisplacementField, fixed: Image, moving_scan: Image, moving_to_scan: Affine
+    warp: DisplacementField,
+    inverse_warp: DisplacementField,
+    fixed: Image,
+    moving_scan: Image,
+    moving_to_scan: Affine,
 ) -> dict[str, float]:
     """The numbers that tell; NaN where there is none.
 
-    ``brain_overlap``: Dice of the two brains on the fixed grid, where the moving scan was looked at.
-    ``anatomical_match``, ``anatomical_match_before``: normalised mutual information less 1 of the scans without slow
-    drifts, over the smaller brain, after the registration and after the affine alignment alone.
-    ``anatomical_margin``, ``anatomical_margin_before``: by what factor either is greater than with one brain turned
-    (:meth:`Fit.margin`).
+    ``brain_overlap``: Dice of the two brains on the fixed grid, where the moving scan was looked
+    at. ``anatomical_match``, ``anatomical_match_before``: normalised mutual information less 1 of
+    the scans without slow drifts, over the smaller brain, after the registration and after the
+    affine alignment alone. ``anatomical_margin``, ``anatomical_margin_before``: by what factor
+    either is greater than with one brain turned (:meth:`Fit.margin`).
     ``alignment_stretch``: largest over smallest scaling of the affine alignment.
-    ``displacement_share``: 95th percentile over the fixed brain of how far the map leads from the affine alignment,
-    as a share of the brain's width.
-    ``sdlogj``, ``folds_percent``: of the determinant by central differences in the fixed brain (not eroded).
+    ``displacement_share``: 95th percentile over the fixed brain of how far the map leads from the
+    affine alignment, as a share of the brain's width.
+    ``sdlogj``, ``folds_percent``: of the determinant by central differences in the fixed brain (not
+    eroded).
 
     Args:
         warp, inverse_warp: the whole map, and the way back on the grid of the moving scan.
@@ -85,7 +101,9 @@ def signs_of(
         InputError: one of the two brains is empty, or the alignment mirrors.
     """
     fit = Fit.of(fixed, moving_scan)
-    inwards = (warp, moving_to_scan) if fit.fixed_is_inner else (inverse_warp, moving_to_scan.inverse())
+    inwards = (
+        (warp, moving_to_scan) if fit.fixed_is_inner else (inverse_warp, moving_to_scan.inverse())
+    )
     brain = foreground(fixed)
     return {
         "brain_overlap": _overlap(warp, brain, moving_scan),
@@ -100,32 +118,40 @@ def signs_of(
 
 
 def judge(signs: Mapping[str, float]) -> Verdict:
-    """What makes a registration with these ``signs`` suspect. A number that is missing (NaN) proves nothing wrong,
-    but that scans match has to be shown.
+    """What makes a registration with these ``signs`` suspect. A number that is missing (NaN) proves
+    nothing wrong, but that scans match has to be shown.
     """
-    overlap, margin, stretched = (signs[k] for k in ("brain_overlap", "anatomical_margin", "alignment_stretch"))
-    match, before, moved = (signs[k] for k in ("anatomical_match", "anatomical_match_before", "displacement_share"))
+    overlap, margin, stretched = (
+        signs[k] for k in ("brain_overlap", "anatomical_margin", "alignment_stretch")
+    )
+    match, before, moved = (
+        signs[k] for k in ("anatomical_match", "anatomical_match_before", "displacement_share")
+    )
     spread, folds = signs["sdlogj"], signs["folds_percent"]
     found = {
         f"the two brains overlap by Dice {overlap:.2f} only": not overlap >= LEAST_OVERLAP,
         "the scans hardly match better than with one of them turned": not margin >= LEAST_MARGIN,
         "the scans match worse than before the registration": match < LEAST_KEPT * before,
-        f"the affine alignment stretches one direction {stretched:.1f} times as much as another": stretched
-        > MOST_STRETCHED,
+        f"the affine alignment stretches one direction {stretched:.1f} times as much as "
+        "another": stretched > MOST_STRETCHED,
         f"the map changes volumes unevenly (SD of log|J| {spread:.2f})": spread > MOST_SPREAD,
         f"the map folds in {folds:.1f} % of the brain": folds > MOST_FOLDED,
-        f"the map moves a twentieth of the brain by more than {moved:.0%} of its width": moved > MOST_MOVED,
+        f"the map moves a twentieth of the brain by more than {moved:.0%} of its width": moved
+        > MOST_MOVED,
     }
     return Verdict(dict(signs), tuple(reason for reason, applies in found.items() if applies))
 
 
 def turned_note(moving_to_scan: Affine) -> str:
-    """A sentence where the alignment turned one head by more than two heads in a scanner differ; else empty."""
+    """A sentence where the alignment turned one head by more than two heads in a scanner differ;
+    else empty.
+    """
     degrees = turned_degrees(moving_to_scan)
     if degrees < _TURNED_DEGREES:
         return ""
     return (
-        f"the alignment turned one head by {degrees:.0f} degrees, so one of the two headers is likely to be wrong; "
+        f"the alignment turned one head by {degrees:.0f} degrees, so one of the two headers is "
+        "likely to be wrong; "
         "left and right may be exchanged, which nothing here can tell"
     )
 
@@ -144,7 +170,9 @@ def _displacement_mm(warp: DisplacementField, brain: np.ndarray, alignment: Affi
     return float(np.percentile(np.linalg.norm(moved, axis=-1), 95))
 
 
-def _volume_changes(warp: DisplacementField, brain: np.ndarray, alignment: Affine) -> dict[str, float]:
+def _volume_changes(
+    warp: DisplacementField, brain: np.ndarray, alignment: Affine
+) -> dict[str, float]:
     if min(warp.grid.shape) < 3:
         return {"sdlogj": float("nan"), "folds_percent": float("nan")}
     determinant = jacobian_determinant(warp, alignment)

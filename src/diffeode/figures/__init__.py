@@ -1,1 +1,3 @@
-"""Figures: tables and files in, one file out; one file, one figure; nothing is registered or measured again here."""
+"""Figures: tables and files in, one file out; one file, one figure; nothing is registered or
+measured again here.
+"""

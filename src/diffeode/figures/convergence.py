@@ -19,15 +19,20 @@ _HEIGHT_IN = 2.1
 
 
 def convergence(
-    traces: Mapping[str, Path], titles: Mapping[str, str], title: str, out: Path, ours: str | None = None
+    traces: Mapping[str, Path],
+    titles: Mapping[str, str],
+    title: str,
+    out: Path,
+    ours: str | None = None,
 ) -> None:
     """Draw the energy per iteration, one panel per run, resolution levels told apart by shade.
 
-    Each level starts an energy of its own (other voxels, other descriptor scale), so the curves are not joined. Runs
-    whose trace is empty are left out.
+    Each level starts an energy of its own (other voxels, other descriptor scale), so the curves are
+    not joined. Runs whose trace is empty are left out.
 
     Args:
-        traces: run to ``trace.tsv``: columns ``iteration``, ``energy`` and, for coarse to fine, ``level``.
+        traces: run to ``trace.tsv``: columns ``iteration``, ``energy`` and, for coarse to fine,
+            ``level``.
         titles: run to shown title, all runs of the study, which keep their colours.
         title: the pair shown.
         ours: the run that is emphasised.
@@ -60,7 +65,9 @@ def read_trace(path: Path | str) -> pd.DataFrame:
     try:
         return pd.read_csv(path, sep="\t")
     except (OSError, ValueError):
-        raise DamagedFileError(f"{path} is missing or no trace; remove its folder and run again.") from None
+        raise DamagedFileError(
+            f"{path} is missing or no trace; remove its folder and run again."
+        ) from None
 
 
 def levels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -74,13 +81,24 @@ def levels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def _draw_trace(panel: Axes, table: pd.DataFrame, look: Look) -> None:
     parts = levels(table)
     for shade, (level, part) in zip(np.linspace(0.45, 1, len(parts)), parts, strict=True):
-        panel.plot(part["iteration"], part["energy"], color=look.colour, alpha=shade if len(parts) > 1 else 1, lw=1.2)
+        panel.plot(
+            part["iteration"],
+            part["energy"],
+            color=look.colour,
+            alpha=shade if len(parts) > 1 else 1,
+            lw=1.2,
+        )
         if level:
             panel.axvline(part["iteration"].iloc[0], color=style.FAINT, lw=0.6, zorder=0)
             panel.text(
-                part["iteration"].iloc[0], 1.0, f" 1/{level}", transform=panel.get_xaxis_transform(), va="top",
-                fontsize=6, color=style.SOFT,
-            )  # fmt: skip
+                part["iteration"].iloc[0],
+                1.0,
+                f" 1/{level}",
+                transform=panel.get_xaxis_transform(),
+                va="top",
+                fontsize=6,
+                color=style.SOFT,
+            )
     panel.set_title(look.title, fontsize=7, weight=look.weight)
     panel.set_xlabel("Iteration")
     panel.grid(axis="y")

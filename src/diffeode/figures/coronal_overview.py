@@ -1,4 +1,6 @@
-"""The fixed scans at a glance: their coronal mid-slices at one scale (Fig. 4 of arXiv 2512.22689)."""
+"""The fixed scans at a glance: their coronal mid-slices at one scale (Fig. 4 of arXiv
+2512.22689).
+"""
 
 from __future__ import annotations
 
@@ -67,14 +69,16 @@ class _Layout:
 
 
 def coronal_overview(images: Mapping[str, Path], out: Path, caption: str) -> None:
-    """Draw the coronal slice half way through each brain, all at one scale, in the radiological convention.
+    """Draw the coronal slice half way through each brain, all at one scale, in the radiological
+    convention.
 
     Args:
         images: shown name (a second line after a newline, such as the group) to prepared scan.
         caption: a line under the pictures: data and population.
 
     Raises:
-        InputError: no images, an image is missing, unreadable or empty, or ``out`` is no figure format.
+        InputError: no images, an image is missing, unreadable or empty, or ``out`` is no figure
+            format.
     """
     if not images:
         raise InputError("There is no fixed scan to show; the study has no pair.")
@@ -109,9 +113,15 @@ def _draw_tile(axes: Axes, tile: _Tile, width_mm: float, height_mm: float) -> No
     title, _, below = tile.name.partition("\n")
     axes.text(0, -0.02, title, transform=axes.transAxes, va="top", fontsize=7)
     axes.annotate(
-        below, (0, -0.02), xycoords="axes fraction", xytext=(0, -9), textcoords="offset points", va="top", fontsize=6,
+        below,
+        (0, -0.02),
+        xycoords="axes fraction",
+        xytext=(0, -9),
+        textcoords="offset points",
+        va="top",
+        fontsize=6,
         color=style.SOFT,
-    )  # fmt: skip
+    )
 
 
 def _note(caption: str, width_in: float) -> str:

@@ -21,8 +21,8 @@ class DistanceRow:
     Attributes:
         first, second: the two contrasts, intensities in [0, 1].
         point: the place, voxels of the slice.
-        distances: title of a descriptor to the distance of the first's descriptor at the place from the second's
-            everywhere; NaN outside of the brain.
+        distances: title of a descriptor to the distance of the first's descriptor at the place from
+            the second's everywhere; NaN outside of the brain.
     """
 
     first: np.ndarray
@@ -32,7 +32,8 @@ class DistanceRow:
 
 
 def descriptor_distance(rows: Sequence[DistanceRow], first: str, second: str, out: Path) -> None:
-    """Draw both contrasts and the distances, dark where near; a cross marks the place, a ring the nearest voxel.
+    """Draw both contrasts and the distances, dark where near; a cross marks the place, a ring the
+    nearest voxel.
 
     Each heat map runs from its own least to its own greatest value.
 

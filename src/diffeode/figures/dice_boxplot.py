@@ -1,4 +1,6 @@
-"""Mean Dice over structures, its distribution over pairs, per run and experiment (Fig. 5 of arXiv 2512.22689)."""
+"""Mean Dice over structures, its distribution over pairs, per run and experiment (Fig. 5 of arXiv
+2512.22689).
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,14 @@ _SPREAD = 0.2
 
 
 def dice_boxplot(
-    metrics: pd.DataFrame, titles: Mapping[str, str], experiments: Mapping[str, str], out: Path, ours: str | None = None
+    metrics: pd.DataFrame,
+    titles: Mapping[str, str],
+    experiments: Mapping[str, str],
+    out: Path,
+    ours: str | None = None,
 ) -> None:
-    """Draw one panel per experiment and one box per run: median, quartiles, 1.5 interquartile ranges, every pair.
+    """Draw one panel per experiment and one box per run: median, quartiles, 1.5 interquartile
+    ranges, every pair.
 
     Where a run has no value for some pairs, how many is written beside its box.
 
@@ -60,27 +67,44 @@ def _draw_run(panel: Axes, row: int, look: Look, values: np.ndarray, planned: in
     if values.size < planned:
         missing = f"{planned - values.size} of {planned} missing"
         panel.text(
-            0.02, row, missing, transform=panel.get_yaxis_transform(), va="center",
-            fontsize=5.5, color=style.FAILED,
-        )  # fmt: skip
+            0.02,
+            row,
+            missing,
+            transform=panel.get_yaxis_transform(),
+            va="center",
+            fontsize=5.5,
+            color=style.FAILED,
+        )
 
 
 def _draw_box(panel: Axes, row: int, look: Look, values: np.ndarray) -> None:
     line = {"color": look.colour, "linewidth": 1.1 if look.emphasised else 0.8}
     drawn = panel.boxplot(
-        values, positions=[row], orientation="horizontal", widths=0.56, showfliers=False, patch_artist=True,
-        showcaps=False, boxprops={"edgecolor": look.colour, "linewidth": line["linewidth"]}, whiskerprops=line,
-        medianprops={"color": look.colour, "linewidth": 1.8}, manage_ticks=False,
-    )  # fmt: skip
+        values,
+        positions=[row],
+        orientation="horizontal",
+        widths=0.56,
+        showfliers=False,
+        patch_artist=True,
+        showcaps=False,
+        boxprops={"edgecolor": look.colour, "linewidth": line["linewidth"]},
+        whiskerprops=line,
+        medianprops={"color": look.colour, "linewidth": 1.8},
+        manage_ticks=False,
+    )
     for box in drawn["boxes"]:
         box.set_facecolor((*style.rgb(look.colour), 0.28 if look.emphasised else 0.12))
 
 
 def _draw_pairs(panel: Axes, row: int, look: Look, values: np.ndarray) -> None:
     """Every pair as a point, shifted within its row by its rank: the same picture each time."""
-    shifts = np.linspace(-_SPREAD, _SPREAD, 5)[np.argsort(np.argsort(values, kind="stable")) * 2 % 5]
+    shifts = np.linspace(-_SPREAD, _SPREAD, 5)[
+        np.argsort(np.argsort(values, kind="stable")) * 2 % 5
+    ]
     size = np.clip(150 / values.size, 1.5, 7)
-    panel.scatter(values, row + shifts, s=size, color=look.colour, alpha=0.75, linewidths=0, zorder=3)
+    panel.scatter(
+        values, row + shifts, s=size, color=look.colour, alpha=0.75, linewidths=0, zorder=3
+    )
 
 
 def _finish(panel: Axes, planned: int) -> None:

@@ -1,4 +1,6 @@
-"""Dice of each structure, its distribution over pairs, for all runs (Fig. 7 of arXiv 2512.22689)."""
+"""Dice of each structure, its distribution over pairs, for all runs (Fig. 7 of arXiv
+2512.22689).
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,11 @@ def dice_by_structure(
     out: Path,
     ours: str | None = None,
 ) -> None:
-    """Draw one panel per experiment, one row per structure (left and right averaged), one slim box per run.
+    """Draw one panel per experiment, one row per structure (left and right averaged), one slim box
+    per run.
 
-    A thin line spans the 5 % to 95 % quantiles, a thick one the quartiles, a dot marks the median. Structures stand in
-    the order of their median over all runs.
+    A thin line spans the 5 % to 95 % quantiles, a thick one the quartiles, a dot marks the median.
+    Structures stand in the order of their median over all runs.
 
     Args:
         metrics: the study's tidy table.
@@ -55,7 +58,9 @@ def dice_by_structure(
             panel.set_xlabel("Dice")
         panels[0].set_yticks(_centres(structures, looks), structures)
         panels[0].set_ylim(rows - _GAP_ROWS / 2 - 0.5, -_GAP_ROWS / 2 - 0.5)
-        figure.legend(handles=_handles(looks.values()), loc="outside lower center", ncols=min(4, len(looks)))
+        figure.legend(
+            handles=_handles(looks.values()), loc="outside lower center", ncols=min(4, len(looks))
+        )
         style.set_titles(panels, [experiments[name] for name in shown])
 
 
@@ -69,14 +74,18 @@ def _centres(structures: Sequence[str], looks: Mapping[str, Look]) -> np.ndarray
     return np.arange(len(structures)) * (len(looks) + _GAP_ROWS) + (len(looks) - 1) / 2
 
 
-def _draw_experiment(panel: Axes, dice: pd.DataFrame, structures: Sequence[str], looks: Mapping[str, Look]) -> None:
+def _draw_experiment(
+    panel: Axes, dice: pd.DataFrame, structures: Sequence[str], looks: Mapping[str, Look]
+) -> None:
     step = len(looks) + _GAP_ROWS
     for place, structure in enumerate(structures):
         if place % 2 == 0:
             top = place * step - _GAP_ROWS / 2 - 0.5
             panel.axhspan(top, top + step, color="#f5f5f5", lw=0)
         for row, (run, look) in enumerate(looks.items()):
-            _draw_slim_box(panel, place * step + row, look, samples(dice, run=run, structure=structure))
+            _draw_slim_box(
+                panel, place * step + row, look, samples(dice, run=run, structure=structure)
+            )
     panel.grid(axis="x")
     panel.spines["left"].set_visible(False)
     panel.tick_params(axis="y", length=0)

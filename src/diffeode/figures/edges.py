@@ -1,4 +1,6 @@
-"""Contours of a brain, to be laid over another scan: its outline and the borders between its tissues."""
+"""Contours of a brain, to be laid over another scan: its outline and the borders between its
+tissues.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,11 @@ EDGE_COLOUR = "#ffb000"
 _EDGE_SMOOTHING_MM, _SHORTEST_EDGE_MM = 1.2, 15.0
 
 
-def draw_edges(cell: Axes, plane: Plane, index: int, image: np.ndarray, mask: np.ndarray, grid: Grid) -> None:
-    """Iso-contours of ``image`` between its three intensity classes, and the outline of ``mask``, in mm.
+def draw_edges(
+    cell: Axes, plane: Plane, index: int, image: np.ndarray, mask: np.ndarray, grid: Grid
+) -> None:
+    """Iso-contours of ``image`` between its three intensity classes, and the outline of ``mask``,
+    in mm.
 
     Args:
         image, mask: intensities and brain, ``(X, Y, Z)``, on the canonical ``grid``.
@@ -33,16 +38,24 @@ def draw_edges(cell: Axes, plane: Plane, index: int, image: np.ndarray, mask: np
 
 
 def tissue_levels(image: np.ndarray, mask: np.ndarray) -> list[float]:
-    """Two intensities that part the masked voxels into three classes (k-means): the levels of the contours."""
+    """Two intensities that part the masked voxels into three classes (k-means): the levels of the
+    contours.
+    """
     values = image[mask].astype(float)
     start = np.quantile(values, [1 / 6, 1 / 2, 5 / 6])
-    centres, _ = kmeans2(values, start, minit="matrix", missing="raise") if np.ptp(start) > 0 else (start, None)
+    centres, _ = (
+        kmeans2(values, start, minit="matrix", missing="raise")
+        if np.ptp(start) > 0
+        else (start, None)
+    )
     centres = np.sort(centres)
     return sorted({float(v) for v in (centres[1:] + centres[:-1]) / 2})
 
 
 def smoothed_inside(image: np.ndarray, mask: np.ndarray, sigma_vox: np.ndarray) -> np.ndarray:
-    """Gaussian mean over the masked voxels alone, NaN outside: the brain's border is no edge of its tissue."""
+    """Gaussian mean over the masked voxels alone, NaN outside: the brain's border is no edge of its
+    tissue.
+    """
     weight = ndimage.gaussian_filter(mask.astype(float), sigma_vox)
     total = ndimage.gaussian_filter(np.where(mask, image, 0).astype(float), sigma_vox)
     return np.where(mask, total / np.where(mask, weight, 1), np.nan)

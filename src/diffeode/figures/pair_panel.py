@@ -1,4 +1,6 @@
-"""One registered pair in three planes: scans, overlay of contours, checkerboard, deformation grid, log-Jacobian."""
+"""One registered pair in three planes: scans, overlay of contours, checkerboard, deformation grid,
+log-Jacobian.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,23 @@ from diffeode.units.pair import PairUnit
 from diffeode.units.registration import RegistrationUnit
 
 PLANES = (slices.AXIAL, slices.CORONAL, slices.SAGITTAL)
-_HEADINGS = ("Fixed", "Moving", "Warped", "Warped, fixed edges", "Checkerboard", "Deformation", "log |J|")
+_HEADINGS = (
+    "Fixed",
+    "Moving",
+    "Warped",
+    "Warped, fixed edges",
+    "Checkerboard",
+    "Deformation",
+    "log |J|",
+)
 _CHECKER_MM_FRACTION = 1 / 7
 _GRID_LINES = 32
 _LOG_J_LIMIT = 1.0
 _LEAST_SCALE_MM = 1.0
 _FOLD_COLOUR = "#ffe100"
-_SHIFT_COLOURS = LinearSegmentedColormap.from_list("shift", ["#c4c4c8", "#b58ab8", "#8a2d8f", "#3b0f4f"])
+_SHIFT_COLOURS = LinearSegmentedColormap.from_list(
+    "shift", ["#c4c4c8", "#b58ab8", "#8a2d8f", "#3b0f4f"]
+)
 _MARGIN_MM = 4.0
 _GAP_IN, _LEFT_IN, _TOP_IN, _BOTTOM_IN = 0.03, 0.16, 0.36, 0.36
 
@@ -44,7 +56,8 @@ class Scene:
         fixed, moving, warped: intensities ``(X, Y, Z)``.
         mask: the fixed brain, bool.
         displacement_mm: of the method's own map, ``(X, Y, Z, 3)``, along the array axes.
-        determinant: its Jacobian determinant by central differences, ``(X, Y, Z)``, NaN on the outermost voxels.
+        determinant: its Jacobian determinant by central differences, ``(X, Y, Z)``, NaN on the
+            outermost voxels.
     """
 
     grid: Grid
@@ -61,7 +74,9 @@ class Scene:
         return (self.determinant <= 0) & self.mask
 
     def folds(self) -> tuple[int, int]:
-        """How many voxels fold and of how many: the brain eroded by one voxel, as in ``folds_central_percent``."""
+        """How many voxels fold and of how many: the brain eroded by one voxel, as in
+        ``folds_central_percent``.
+        """
         counted = ndimage.binary_erosion(self.mask, np.ones((3, 3, 3)))
         return int((self.folded & counted).sum()), int(counted.sum())
 
@@ -92,7 +107,12 @@ def draw_scene(scene: Scene, title: str, out: Path) -> None:
     layout = Layout(max(size[p.across] for p in PLANES), tuple(size[p.up] for p in PLANES))
     with style.page(out, style.FULL_WIDTH_IN, layout.height_in, layout=None) as figure:
         figure.text(
-            _LEFT_IN / style.FULL_WIDTH_IN, 1 - 0.04 / layout.height_in, title, va="top", fontsize=8, weight="bold"
+            _LEFT_IN / style.FULL_WIDTH_IN,
+            1 - 0.04 / layout.height_in,
+            title,
+            va="top",
+            fontsize=8,
+            weight="bold",
         )
         for row, plane in enumerate(PLANES):
             _draw_row(figure, layout, row, plane, scene, centre)
@@ -100,26 +120,39 @@ def draw_scene(scene: Scene, title: str, out: Path) -> None:
         _notes(figure, layout, scene)
 
 
-# ------------------------------------------------------------------------------------------------ what is shown
+# ------------------------------------------------------------------------------------ what is shown
 
 
 def read_scene(registration: Path, pair: Path) -> Scene:
     """Everything of one registered pair, in canonical axes."""
     aligned, registered = PairUnit(pair), RegistrationUnit(registration)
-    return scene_of(aligned.fixed(), aligned.moving(), registered.warped(), registered.warp(), aligned.moving_to_scan())
+    return scene_of(
+        aligned.fixed(),
+        aligned.moving(),
+        registered.warped(),
+        registered.warp(),
+        aligned.moving_to_scan(),
+    )
 
 
-def scene_of(fixed: Image, moving: Image, warped: Image, whole: DisplacementField, alignment: Affine) -> Scene:
+def scene_of(
+    fixed: Image, moving: Image, warped: Image, whole: DisplacementField, alignment: Affine
+) -> Scene:
     """What is drawn of a registered pair.
 
     Args:
-        fixed, moving, warped: on one grid; ``moving`` after the affine alignment, ``warped`` after the whole map.
+        fixed, moving, warped: on one grid; ``moving`` after the affine alignment, ``warped`` after
+            the whole map.
         whole: points of the fixed grid to points of the moving scan, RAS mm.
         alignment: the affine alignment within it.
     """
     own, determinant = own_map(whole, alignment), jacobian_determinant(whole, alignment)
-    (fixed_data, grid), (mask, _) = (slices.canonical(a, fixed.grid) for a in (fixed.data, foreground(fixed)))
-    displacement, _ = slices.canonical(own.displacement_mm @ _canonical_directions(own.grid), own.grid)
+    (fixed_data, grid), (mask, _) = (
+        slices.canonical(a, fixed.grid) for a in (fixed.data, foreground(fixed))
+    )
+    displacement, _ = slices.canonical(
+        own.displacement_mm @ _canonical_directions(own.grid), own.grid
+    )
     return Scene(
         grid,
         fixed_data,
@@ -132,7 +165,9 @@ def scene_of(fixed: Image, moving: Image, warped: Image, whole: DisplacementFiel
 
 
 def own_map(whole: DisplacementField, moving_to_scan: Affine) -> DisplacementField:
-    """The method's own map, ``moving_to_scan^-1 . whole``: the deformation without the affine alignment."""
+    """The method's own map, ``moving_to_scan^-1 . whole``: the deformation without the affine
+    alignment.
+    """
     points = whole.grid.points_mm()
     own = moving_to_scan.inverse()(points + whole.displacement_mm)
     return DisplacementField((own - points).astype(np.float32), whole.grid)
@@ -144,15 +179,21 @@ def log_determinant(determinant: np.ndarray) -> np.ndarray:
         return np.where(determinant > 0, np.log(determinant), np.nan)
 
 
-def checkerboard(first: np.ndarray, second: np.ndarray, spacing_mm: tuple[float, float], side_mm: float) -> np.ndarray:
+def checkerboard(
+    first: np.ndarray, second: np.ndarray, spacing_mm: tuple[float, float], side_mm: float
+) -> np.ndarray:
     """Slices ``(across, up)`` in alternating squares of ``side_mm``; ``first`` holds the corner."""
-    across, up = (np.floor(np.arange(n) * s / side_mm) for n, s in zip(first.shape, spacing_mm, strict=True))
+    across, up = (
+        np.floor(np.arange(n) * s / side_mm) for n, s in zip(first.shape, spacing_mm, strict=True)
+    )
     return np.where((across[:, None] + up[None, :]) % 2 == 0, first, second)
 
 
 def _canonical_directions(grid: Grid) -> np.ndarray:
     """Unit vectors of the canonical array axes in RAS, one per column."""
-    return slices.canonical(np.zeros(grid.shape, dtype=np.uint8), grid)[1].direction.astype(np.float32)
+    return slices.canonical(np.zeros(grid.shape, dtype=np.uint8), grid)[1].direction.astype(
+        np.float32
+    )
 
 
 def _failure(registration: Path) -> str | None:
@@ -160,10 +201,12 @@ def _failure(registration: Path) -> str | None:
     if not path.is_file():
         return None
     receipt = read_receipt(path)
-    return str(receipt.get("reason", "no reason given")) if receipt.get("status") == "failed" else None
+    return (
+        str(receipt.get("reason", "no reason given")) if receipt.get("status") == "failed" else None
+    )
 
 
-# ------------------------------------------------------------------------------------------------ how it is drawn
+# ---------------------------------------------------------------------------------- how it is drawn
 
 
 @dataclass(frozen=True)
@@ -194,12 +237,16 @@ class Layout:
         below = self.height_in - _TOP_IN - sum(self.heights_in[: row + 1]) - row * _GAP_IN
         return self.fractions(self.left_in(column), below, self.cell_in, self.heights_in[row])
 
-    def fractions(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
+    def fractions(
+        self, left: float, bottom: float, width: float, height: float
+    ) -> tuple[float, float, float, float]:
         w, h = style.FULL_WIDTH_IN, self.height_in
         return left / w, bottom / h, width / w, height / h
 
 
-def _draw_row(figure: Figure, layout: Layout, row: int, plane: Plane, scene: Scene, centre: np.ndarray) -> None:
+def _draw_row(
+    figure: Figure, layout: Layout, row: int, plane: Plane, scene: Scene, centre: np.ndarray
+) -> None:
     index = slices.middle(scene.mask, plane)
     cells = [figure.add_axes(layout.box(row, column)) for column in range(len(_HEADINGS))]
     _draw_scans(cells, plane, index, scene)
@@ -217,14 +264,18 @@ def _draw_row(figure: Figure, layout: Layout, row: int, plane: Plane, scene: Sce
 
 
 def _draw_scans(cells: list[Axes], plane: Plane, index: int, scene: Scene) -> None:
-    fixed, moving, warped = (slices.cut(a, plane, index) for a in (scene.fixed, scene.moving, scene.warped))
+    fixed, moving, warped = (
+        slices.cut(a, plane, index) for a in (scene.fixed, scene.moving, scene.warped)
+    )
     fixed_window, moving_window = (slices.window(volume) for volume in (scene.fixed, scene.moving))
     fixed = slices.shade(fixed, fixed_window)
     moving, warped = slices.shade(moving, moving_window), slices.shade(warped, moving_window)
     spacing = scene.grid.spacing[[plane.across, plane.up]]
     side = slices.brain_box_mm(scene.mask, scene.grid)[1].max() * _CHECKER_MM_FRACTION
     for cell, picture in zip(
-        cells, (fixed, moving, warped, warped, checkerboard(fixed, warped, spacing, side)), strict=False
+        cells,
+        (fixed, moving, warped, warped, checkerboard(fixed, warped, spacing, side)),
+        strict=False,
     ):
         slices.show_slice(cell, picture, scene.grid, plane, cmap="gray", vmin=0, vmax=1)
     draw_edges(cells[3], plane, index, scene.fixed, scene.mask, scene.grid)
@@ -238,31 +289,44 @@ def _draw_grid(cell: Axes, plane: Plane, index: int, scene: Scene) -> None:
     segments = np.concatenate([np.stack([line[:-1], line[1:]], axis=1) for line in lines])
     values = np.concatenate([(a[:-1] + a[1:]) / 2 for a in amounts])
     cell.add_collection(
-        LineCollection(segments, array=values, cmap=_SHIFT_COLOURS, norm=displacement_norm(scene), linewidths=0.5)
+        LineCollection(
+            segments,
+            array=values,
+            cmap=_SHIFT_COLOURS,
+            norm=displacement_norm(scene),
+            linewidths=0.5,
+        )
     )
 
 
 def moved_points(scene: Scene, plane: Plane, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the map sends the voxel centres of a slice, in the plane's mm ``(across, up, 2)``, and how far in mm.
+    """Where the map sends the voxel centres of a slice, in the plane's mm ``(across, up, 2)``, and
+    how far in mm.
 
     The shift out of the plane shows in the distance only.
     """
     displacement = slices.cut(scene.displacement_mm, plane, index)
     across, up = slices.axis_mm(scene.grid, plane.across), slices.axis_mm(scene.grid, plane.up)
     points = np.stack(np.meshgrid(across, up, indexing="ij"), axis=-1)
-    return points + displacement[..., [plane.across, plane.up]], np.linalg.norm(displacement, axis=-1)
+    return points + displacement[..., [plane.across, plane.up]], np.linalg.norm(
+        displacement, axis=-1
+    )
 
 
 def _draw_log_jacobian(cell: Axes, plane: Plane, index: int, scene: Scene) -> None:
     mask = slices.cut(scene.mask, plane, index)
     values = np.where(mask, slices.cut(log_determinant(scene.determinant), plane, index), np.nan)
-    slices.show_slice(cell, values, scene.grid, plane, cmap="RdBu_r", vmin=-_LOG_J_LIMIT, vmax=_LOG_J_LIMIT)
+    slices.show_slice(
+        cell, values, scene.grid, plane, cmap="RdBu_r", vmin=-_LOG_J_LIMIT, vmax=_LOG_J_LIMIT
+    )
     x, y = slices.axis_mm(scene.grid, plane.across), slices.axis_mm(scene.grid, plane.up)
     cell.contour(x, y, mask.T.astype(float), levels=[0.5], colors=style.SOFT, linewidths=0.4)
     folded = slices.cut(scene.folded, plane, index)
     if folded.any():
         marks = np.where(folded, 1.0, np.nan)
-        slices.show_slice(cell, marks, scene.grid, plane, cmap=_one_colour(_FOLD_COLOUR), vmin=0, vmax=1)
+        slices.show_slice(
+            cell, marks, scene.grid, plane, cmap=_one_colour(_FOLD_COLOUR), vmin=0, vmax=1
+        )
         cell.contour(x, y, folded.T.astype(float), levels=[0.5], colors="black", linewidths=0.35)
 
 
@@ -271,9 +335,13 @@ def _one_colour(colour: str) -> ListedColormap:
 
 
 def displacement_norm(scene: Scene) -> Normalize:
-    """From 0 to the 99.5 % quantile of the brain's displacement, rounded up, mm; rounding errors stay pale."""
+    """From 0 to the 99.5 % quantile of the brain's displacement, rounded up, mm; rounding errors
+    stay pale.
+    """
     largest = float(np.quantile(np.linalg.norm(scene.displacement_mm[scene.mask], axis=-1), 0.995))
-    return Normalize(0, style.round_up(max(largest, _LEAST_SCALE_MM), steps=(1, 1.5, 2, 3, 4, 5, 6, 8, 10)))
+    return Normalize(
+        0, style.round_up(max(largest, _LEAST_SCALE_MM), steps=(1, 1.5, 2, 3, 4, 5, 6, 8, 10))
+    )
 
 
 def _colour_bars(figure: Figure, layout: Layout, scene: Scene) -> None:
@@ -288,8 +356,12 @@ def _colour_bars(figure: Figure, layout: Layout, scene: Scene) -> None:
     )
     for column, mappable, label, extend in bars:
         inset = 0.06 * layout.cell_in
-        box = layout.fractions(layout.left_in(column) + inset, _BOTTOM_IN - 0.11, layout.cell_in - 2 * inset, 0.05)
-        bar = figure.colorbar(mappable, cax=figure.add_axes(box), orientation="horizontal", extend=extend)
+        box = layout.fractions(
+            layout.left_in(column) + inset, _BOTTOM_IN - 0.11, layout.cell_in - 2 * inset, 0.05
+        )
+        bar = figure.colorbar(
+            mappable, cax=figure.add_axes(box), orientation="horizontal", extend=extend
+        )
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=6, length=1.5, pad=1)
         bar.ax.locator_params(nbins=3)
@@ -298,7 +370,11 @@ def _colour_bars(figure: Figure, layout: Layout, scene: Scene) -> None:
 
 def _notes(figure: Figure, layout: Layout, scene: Scene) -> None:
     folded, counted = scene.folds()
-    folds = f"{folded:,} of {counted:,} voxels fold ({100 * folded / counted:.2g} %)" if folded else "No voxel folds"
+    folds = (
+        f"{folded:,} of {counted:,} voxels fold ({100 * folded / counted:.2g} %)"
+        if folded
+        else "No voxel folds"
+    )
     notes = (
         "Radiological convention: the patient's right is on the left.\n"
         f"{folds}: |J| \u2264 0, central differences, in the brain without its outermost voxels."

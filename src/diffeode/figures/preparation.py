@@ -1,4 +1,6 @@
-"""How one scan was prepared: the scan with its brain's outline, the prepared image on the template, its labels."""
+"""How one scan was prepared: the scan with its brain's outline, the prepared image on the template,
+its labels.
+"""
 
 from __future__ import annotations
 
@@ -58,8 +60,8 @@ def preparation_picture(prepared: PreparedScan, references: Mapping[str, Image],
     """Draw three planes of the scan, of the prepared image and, where there are labels, of these.
 
     Args:
-        references: the template's images by modality, skull-stripped, whose edges are laid over the prepared image;
-            without any, the prepared brain's own outline is.
+        references: the template's images by modality, skull-stripped, whose edges are laid over the
+            prepared image; without any, the prepared brain's own outline is.
 
     Raises:
         InputError: a file is missing or unusable, or ``out`` is no figure format.
@@ -69,12 +71,14 @@ def preparation_picture(prepared: PreparedScan, references: Mapping[str, Image],
     with style.page(out, style.FULL_WIDTH_IN, layout.height_in, layout=None) as figure:
         left, height = _LEFT_IN / style.FULL_WIDTH_IN, layout.height_in
         figure.text(left, 1 - 0.04 / height, prepared.name, va="top", fontsize=8, weight="bold")
-        figure.text(left, (_BOTTOM_IN - 0.05) / height, _NOTE, va="top", fontsize=6, color=style.SOFT)
+        figure.text(
+            left, (_BOTTOM_IN - 0.05) / height, _NOTE, va="top", fontsize=6, color=style.SOFT
+        )
         for number, row in enumerate(rows):
             _draw_row(figure, layout, number, row)
 
 
-# ------------------------------------------------------------------------------------------------ what is shown
+# ------------------------------------------------------------------------------------ what is shown
 
 
 def _rows(prepared: PreparedScan, references: Mapping[str, Image]) -> list[_Row]:
@@ -137,21 +141,28 @@ def _labels(prepared: PreparedScan, grid: Grid) -> Overlay:
 
 
 def _colours(prepared: PreparedScan, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ids shown, ``(N,)``, and the colour of each, ``(N + 1, 4)``, the first one transparent: background."""
+    """The ids shown, ``(N,)``, and the colour of each, ``(N + 1, 4)``, the first one transparent:
+    background.
+    """
     if prepared.label_table is None:
         ids = np.setdiff1d(labels, [0])
         structures = ids.astype(str)
     else:
         table = read_label_table(prepared.label_table)
         ids = table["id"].to_numpy()
-        structures = table["name"].str.replace(r"(?i)\b(left|right)\b[- ]?", "", regex=True).to_numpy()
+        structures = (
+            table["name"].str.replace(r"(?i)\b(left|right)\b[- ]?", "", regex=True).to_numpy()
+        )
     places = {structure: place for place, structure in enumerate(dict.fromkeys(structures))}
     return ids, np.array([(0, 0, 0, 0)] + [_colour(places[structure]) for structure in structures])
 
 
 def _colour(place: int) -> tuple[float, float, float, float]:
     """Colours that differ most from those just before them; both sides of the brain share one."""
-    return (*colorsys.hsv_to_rgb(place * _GOLDEN_RATIO % 1, 0.55 + 0.45 * (place % 2), 1.0), _LABEL_OPACITY)
+    return (
+        *colorsys.hsv_to_rgb(place * _GOLDEN_RATIO % 1, 0.55 + 0.45 * (place % 2), 1.0),
+        _LABEL_OPACITY,
+    )
 
 
 def _slice_points_mm(grid: Grid, plane: Plane, index: int) -> np.ndarray:
@@ -163,7 +174,7 @@ def _slice_points_mm(grid: Grid, plane: Plane, index: int) -> np.ndarray:
     return grid.to_world(voxels)
 
 
-# ------------------------------------------------------------------------------------------------ how it is drawn
+# ---------------------------------------------------------------------------------- how it is drawn
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,6 @@
-"""Which run is better than which: the largest Wilcoxon p over the experiments (Fig. 6 of arXiv 2512.22689)."""
+"""Which run is better than which: the largest Wilcoxon p over the experiments (Fig. 6 of arXiv
+2512.22689).
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,11 @@ _MEANINGS = ("p < 0.001", "p < 0.01", "p < 0.05", "not significant")
 _CELL_IN = 0.42
 
 
-def significance_matrix(wilcoxon: pd.DataFrame, titles: Mapping[str, str], out: Path, ours: str | None = None) -> None:
-    """Draw a matrix whose cell holds p of "the run of this row has a higher mean Dice than the run of this column".
+def significance_matrix(
+    wilcoxon: pd.DataFrame, titles: Mapping[str, str], out: Path, ours: str | None = None
+) -> None:
+    """Draw a matrix whose cell holds p of "the run of this row has a higher mean Dice than the run
+    of this column".
 
     Args:
         wilcoxon: columns ``run other p`` (:func:`diffeode.statistics.wilcoxon.upper_bound`).
@@ -44,8 +49,17 @@ def significance_matrix(wilcoxon: pd.DataFrame, titles: Mapping[str, str], out: 
         axes.imshow(np.ma.masked_invalid(p), cmap=ListedColormap(_COLOURS), norm=norm)
         _write_cells(axes, p)
         _name_axes(axes, looks)
-        handles = [Patch(facecolor=c, edgecolor=style.FAINT, label=m) for c, m in zip(_COLOURS, _MEANINGS, strict=True)]
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=1.0, columnspacing=1.2)
+        handles = [
+            Patch(facecolor=c, edgecolor=style.FAINT, label=m)
+            for c, m in zip(_COLOURS, _MEANINGS, strict=True)
+        ]
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=4,
+            handlelength=1.0,
+            columnspacing=1.2,
+        )
 
 
 def p_matrix(wilcoxon: pd.DataFrame, runs: list[str]) -> np.ndarray:
@@ -57,7 +71,8 @@ def p_matrix(wilcoxon: pd.DataFrame, runs: list[str]) -> np.ndarray:
     for column in ("run", "other", "p"):
         if column not in wilcoxon:
             raise InputError(
-                f"The table of Wilcoxon tests has no column {column!r}{nearest(column, wilcoxon.columns)}."
+                "The table of Wilcoxon tests has no column "
+                f"{column!r}{nearest(column, wilcoxon.columns)}."
             )
     table = wilcoxon.pivot(index="run", columns="other", values="p")
     return table.reindex(index=runs, columns=runs).to_numpy(dtype=float)
@@ -77,7 +92,13 @@ def _write_cells(axes: Axes, p: np.ndarray) -> None:
         if i != j:
             dark = np.isfinite(p[i, j]) and p[i, j] < _STEPS[2]
             axes.text(
-                j, i, shown_p(p[i, j]), ha="center", va="center", fontsize=6, color="white" if dark else style.INK
+                j,
+                i,
+                shown_p(p[i, j]),
+                ha="center",
+                va="center",
+                fontsize=6,
+                color="white" if dark else style.INK,
             )
 
 

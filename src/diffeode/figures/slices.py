@@ -1,7 +1,7 @@
 """Scans as pictures: canonical axes, orthogonal planes in millimetres, the radiological convention.
 
-Pictures are drawn in millimetres along the canonical axes and their horizontal axis is then turned round, so that
-everything laid over an image (contours, grid lines, marks) shares its coordinates.
+Pictures are drawn in millimetres along the canonical axes and their horizontal axis is then turned
+round, so that everything laid over an image (contours, grid lines, marks) shares its coordinates.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ SAGITTAL = Plane("Sagittal", RIGHT, ANTERIOR, SUPERIOR, "A", "P")
 
 
 def canonical(data: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
-    """``data (X, Y, Z, ...)`` and its grid with array axes turned to the closest right, anterior, superior.
+    """``data (X, Y, Z, ...)`` and its grid with array axes turned to the closest right, anterior,
+    superior.
 
     Vectors along trailing axes keep their frame.
     """
@@ -70,7 +71,9 @@ def middle(mask: np.ndarray, plane: Plane) -> int:
 
 
 def brain_box_mm(mask: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Centre ``(3,)`` and size ``(3,)`` in mm along the canonical axes of the box around ``mask``."""
+    """Centre ``(3,)`` and size ``(3,)`` in mm along the canonical axes of the box around
+    ``mask``.
+    """
     lower, upper = bounding_box(mask)
     return (lower + upper - 1) / 2 * grid.spacing, (upper - lower) * grid.spacing
 
@@ -86,8 +89,12 @@ def show_slice(axes: Axes, data: np.ndarray, grid: Grid, plane: Plane, **options
     return axes.imshow(data.swapaxes(0, 1), origin="lower", extent=edges, **options)
 
 
-def frame(axes: Axes, plane: Plane, centre_mm: np.ndarray, width_mm: float, height_mm: float) -> None:
-    """Look at a window around ``centre_mm (3,)``: right (or front) of the patient at the picture's left, no ticks."""
+def frame(
+    axes: Axes, plane: Plane, centre_mm: np.ndarray, width_mm: float, height_mm: float
+) -> None:
+    """Look at a window around ``centre_mm (3,)``: right (or front) of the patient at the picture's
+    left, no ticks.
+    """
     across, up = centre_mm[plane.across], centre_mm[plane.up]
     axes.set_xlim(across + width_mm / 2, across - width_mm / 2)
     axes.set_ylim(up - height_mm / 2, up + height_mm / 2)
@@ -100,16 +107,41 @@ def frame(axes: Axes, plane: Plane, centre_mm: np.ndarray, width_mm: float, heig
 def mark_sides(axes: Axes, plane: Plane, colour: str = "white", size: float = 6) -> None:
     """The letters of the patient's sides at the picture's edges."""
     for x, letter, align in ((0.025, plane.left, "left"), (0.975, plane.right, "right")):
-        axes.text(x, 0.97, letter, transform=axes.transAxes, ha=align, va="top", color=colour, fontsize=size)
+        axes.text(
+            x,
+            0.97,
+            letter,
+            transform=axes.transAxes,
+            ha=align,
+            va="top",
+            color=colour,
+            fontsize=size,
+        )
 
 
 def scale_bar(axes: Axes, length_mm: float, colour: str = "white", size: float = 6) -> None:
     """A bar of ``length_mm`` with its length, at the lower left of axes drawn in mm."""
     left, right = axes.get_xlim()
     start, end = 0.04, 0.04 + length_mm / abs(right - left)
-    axes.plot([start, end], [0.05, 0.05], transform=axes.transAxes, color=colour, lw=1.2, solid_capstyle="butt")
+    axes.plot(
+        [start, end],
+        [0.05, 0.05],
+        transform=axes.transAxes,
+        color=colour,
+        lw=1.2,
+        solid_capstyle="butt",
+    )
     label = f"{length_mm / 10:g} cm"
-    text = axes.text(start, 0.08, label, transform=axes.transAxes, ha="left", va="bottom", color=colour, fontsize=size)
+    text = axes.text(
+        start,
+        0.08,
+        label,
+        transform=axes.transAxes,
+        ha="left",
+        va="bottom",
+        color=colour,
+        fontsize=size,
+    )
     for artist in (*axes.lines[-1:], text):
         artist.set_path_effects([withStroke(linewidth=2, foreground="black")])
 
@@ -117,7 +149,11 @@ def scale_bar(axes: Axes, length_mm: float, colour: str = "white", size: float =
 def window(volume: np.ndarray) -> tuple[float, float]:
     """What is drawn black and white: the 1 % and 98 % quantiles of the voxels above zero."""
     values = volume[volume > 0]
-    return (float(np.quantile(values, 0.01)), float(np.quantile(values, 0.98))) if values.size else (0.0, 1.0)
+    return (
+        (float(np.quantile(values, 0.01)), float(np.quantile(values, 0.98)))
+        if values.size
+        else (0.0, 1.0)
+    )
 
 
 def shade(picture: np.ndarray, limits: tuple[float, float]) -> np.ndarray:

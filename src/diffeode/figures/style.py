@@ -32,8 +32,20 @@ ACCENT = "#0072b2"
 _FORMATS = ("png", "svg", "pdf")
 _REFERENCES = {"identity": "#b3b3b3", "affine": "#7a7a7a"}
 _OURS = "#d55e00"
-# Okabe and Ito's colours, then Tol's muted ones: told apart with every common colour deficiency; vermillion is ours.
-_OTHERS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#332288", "#999933", "#882255", "#44aa99", "#ddcc77")
+# Okabe and Ito's colours, then Tol's muted ones: told apart with every common colour deficiency;
+# vermillion is ours.
+_OTHERS = (
+    "#0072b2",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+    "#332288",
+    "#999933",
+    "#882255",
+    "#44aa99",
+    "#ddcc77",
+)
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "*")
 
 _STYLE = {
@@ -96,10 +108,15 @@ class Look:
 def looks(titles: Mapping[str, str], ours: str | None = None) -> dict[str, Look]:
     """The look of each run, by its place in ``titles`` (run to shown title).
 
-    Identity and affine, the starting points, are grey; ``ours`` has a colour that no other run gets.
+    Identity and affine, the starting points, are grey; ``ours`` has a colour that no other run
+    gets.
     """
     coloured = [run for run in titles if run != ours and run not in _REFERENCES]
-    colours = {run: _OTHERS[i % len(_OTHERS)] for i, run in enumerate(coloured)} | _REFERENCES | {str(ours): _OURS}
+    colours = (
+        {run: _OTHERS[i % len(_OTHERS)] for i, run in enumerate(coloured)}
+        | _REFERENCES
+        | {str(ours): _OURS}
+    )
     return {
         run: Look(title, colours[run], _MARKERS[i % len(_MARKERS)], run == ours)
         for i, (run, title) in enumerate(titles.items())
@@ -107,11 +124,15 @@ def looks(titles: Mapping[str, str], ours: str | None = None) -> dict[str, Look]
 
 
 @contextmanager
-def page(out: Path, width_in: float, height_in: float, layout: str | None = "constrained") -> Iterator[Figure]:
-    """A figure in the house style, saved whole at ``out`` when the block ends well; the suffix chooses the format.
+def page(
+    out: Path, width_in: float, height_in: float, layout: str | None = "constrained"
+) -> Iterator[Figure]:
+    """A figure in the house style, saved whole at ``out`` when the block ends well; the suffix
+    chooses the format.
 
     Raises:
-        InputError: the suffix is not a format that figures are written in, or the folder cannot be written.
+        InputError: the suffix is not a format that figures are written in, or the folder cannot be
+            written.
     """
     kind = _format(out)
     with mpl.rc_context(), written_whole(out) as temporary:
@@ -136,7 +157,9 @@ def weigh_labels(labels: Sequence, run_looks: Sequence[Look]) -> None:
 
 
 def set_titles(panels: Sequence[Axes], titles: Sequence[str], **text: float) -> None:
-    """Give each panel its title, in lines no wider than the panel; all else that takes room must be drawn already."""
+    """Give each panel its title, in lines no wider than the panel; all else that takes room must be
+    drawn already.
+    """
     figure = panels[0].get_figure(root=True)
     figure.draw_without_rendering()
     for panel, title in zip(panels, titles, strict=True):
@@ -158,7 +181,9 @@ def _lines(text: str, width_pt: float, font: FontProperties) -> list[str]:
 
 
 def round_up(value: float, steps: Sequence[float] = (1, 2, 5, 10)) -> float:
-    """The smallest of ``steps`` times a power of ten that is not below ``value``; 1 where ``value`` is not positive."""
+    """The smallest of ``steps`` times a power of ten that is not below ``value``; 1 where ``value``
+    is not positive.
+    """
     if value <= 0:
         return 1.0
     decade = 10.0 ** math.floor(math.log10(value))
@@ -168,7 +193,9 @@ def round_up(value: float, steps: Sequence[float] = (1, 2, 5, 10)) -> float:
 def _format(out: Path) -> str:
     kind = Path(out).suffix.lstrip(".").lower()
     if kind not in _FORMATS:
-        raise InputError(f"{out} does not name a format that figures are written in{nearest(kind, _FORMATS)}.")
+        raise InputError(
+            f"{out} does not name a format that figures are written in{nearest(kind, _FORMATS)}."
+        )
     return kind
 
 
@@ -179,4 +206,7 @@ def rgb(colour: str) -> tuple[float, float, float]:
 
 def legend_handles(run_looks: Iterable[Look]) -> list[Line2D]:
     """One marked entry per run."""
-    return [Line2D([], [], color=look.colour, marker=look.marker, lw=0, ms=4, label=look.title) for look in run_looks]
+    return [
+        Line2D([], [], color=look.colour, marker=look.marker, lw=0, ms=4, label=look.title)
+        for look in run_looks
+    ]

@@ -11,14 +11,22 @@ _SIDE = re.compile(r"^(left|right|lh|rh)[\s_-]+|[\s_,-]+(left|right|lh|rh)$", re
 
 
 def dice_by_structure(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Dice with left and right averaged: columns ``experiment pair run structure value``, missing values left out."""
-    rows = metrics[(metrics["metric"] == "dice") & (metrics["label"] != "") & metrics["value"].notna()]
+    """Dice with left and right averaged: columns ``experiment pair run structure value``, missing
+    values left out.
+    """
+    rows = metrics[
+        (metrics["metric"] == "dice") & (metrics["label"] != "") & metrics["value"].notna()
+    ]
     named = rows.assign(structure=rows["label_name"].map(structure_name))
-    return named.groupby(["experiment", "pair", "run", "structure"], sort=False, as_index=False)["value"].mean()
+    return named.groupby(["experiment", "pair", "run", "structure"], sort=False, as_index=False)[
+        "value"
+    ].mean()
 
 
 def structure_name(label_name: str) -> str:
-    """A label's name without its side, in words: ``Left-Lateral-Ventricle`` is ``Lateral ventricle``."""
+    """A label's name without its side, in words: ``Left-Lateral-Ventricle`` is ``Lateral
+    ventricle``.
+    """
     words = _SIDE.sub("", label_name).replace("-", " ").replace("_", " ").split()
     joined = " ".join(word if _is_acronym(word) else word.lower() for word in words)
     return joined[:1].upper() + joined[1:]

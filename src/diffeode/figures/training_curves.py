@@ -17,11 +17,12 @@ _VALIDATION = "validation_"
 
 
 def training_curves(curves: Path, title: str, out: Path, criterion: str = "loss") -> None:
-    """Draw every number of a training by step, one panel each; one of training and of validation share a panel.
+    """Draw every number of a training by step, one panel each; one of training and of validation
+    share a panel.
 
     Args:
-        curves: ``curves.tsv`` of a training: ``step``, and a column per number; ``validation_<name>`` is drawn with
-            ``<name>`` where there is one.
+        curves: ``curves.tsv`` of a training: ``step``, and a column per number;
+            ``validation_<name>`` is drawn with ``<name>`` where there is one.
         criterion: the column whose least value marks the step of the best weights.
 
     Raises:
@@ -30,7 +31,11 @@ def training_curves(curves: Path, title: str, out: Path, criterion: str = "loss"
     """
     table = _read_curves(curves)
     names = [name for name in table.columns if name != "step"]
-    panels = [n for n in names if n.removeprefix(_VALIDATION) not in names or not n.startswith(_VALIDATION)]
+    panels = [
+        n
+        for n in names
+        if n.removeprefix(_VALIDATION) not in names or not n.startswith(_VALIDATION)
+    ]
     best = table["step"][table[criterion].idxmin()] if criterion in table else None
     columns, rows = min(len(panels), _COLUMNS), math.ceil(len(panels) / _COLUMNS)
     with style.page(out, style.FULL_WIDTH_IN, _HEIGHT_IN * rows) as figure:
@@ -54,7 +59,13 @@ def _read_curves(path: Path) -> pd.DataFrame:
 
 def _draw(panel: Axes, table: pd.DataFrame, name: str, validation: str) -> None:
     together = validation in table
-    panel.plot(table["step"], table[name], lw=1.0, color=style.SOFT if together else style.ACCENT, label="training")
+    panel.plot(
+        table["step"],
+        table[name],
+        lw=1.0,
+        color=style.SOFT if together else style.ACCENT,
+        label="training",
+    )
     if together:
         panel.plot(table["step"], table[validation], lw=1.2, color=style.ACCENT, label="validation")
         panel.legend(fontsize=6, frameon=False)

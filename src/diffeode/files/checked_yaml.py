@@ -13,7 +13,12 @@ from diffeode.errors import InputError
 from diffeode.files.presence import require_file
 from diffeode.names import nearest
 
-_KINDS = {"object": "a block of keys", "array": "a list", "string": "a word", "integer": "a whole number"}
+_KINDS = {
+    "object": "a block of keys",
+    "array": "a list",
+    "string": "a word",
+    "integer": "a whole number",
+}
 _KINDS |= {"number": "a number", "boolean": "true or false", "null": "null"}
 
 
@@ -33,7 +38,9 @@ def read_yaml(path: Path) -> Any:
 
 
 def require_schema(content: Any, schema: dict[str, Any], where: str) -> None:
-    """Raise :class:`InputError` where ``content``, which came from ``where``, does not follow a JSON schema."""
+    """Raise :class:`InputError` where ``content``, which came from ``where``, does not follow a
+    JSON schema.
+    """
     errors = list(Draft202012Validator(schema).iter_errors(content))
     if errors:
         raise InputError(f"{where} {_sentence(min(errors, key=_rank))}.")
@@ -61,6 +68,13 @@ def _sentence(error: ValidationError) -> str:
     if error.validator == "minLength":
         return f"has an empty {place}; give it a value"
     if error.validator == "type":
-        kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
-        return f"has {place or 'content'}: {error.instance!r}, which is not {' or '.join(_KINDS[k] for k in kinds)}"
+        kinds = (
+            [error.validator_value]
+            if isinstance(error.validator_value, str)
+            else error.validator_value
+        )
+        return (
+            f"has {place or 'content'}: {error.instance!r}, which is not "
+            f"{' or '.join(_KINDS[k] for k in kinds)}"
+        )
     return f"has {place}: {error.instance!r}, which is not allowed ({error.message})"

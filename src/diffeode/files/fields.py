@@ -1,4 +1,5 @@
-"""Whether a file holds a displacement field as ITK and this program write it, and not as other programs do.
+"""Whether a file holds a displacement field as ITK and this program write it, and not as other
+programs do.
 
 Fields of NiftyReg, FSL, AFNI, SPM and FreeSurfer hold three numbers per voxel too, but in another
 frame (RAS) or with another meaning (places instead of displacements). Nothing that is not shown to
@@ -23,20 +24,25 @@ _TEXTS, _NUMBERS = ("intent_name", "descrip", "aux_file"), ("intent_p1", "intent
 _LOOKED_AT = 20_000  # voxels, spread over the field
 _ROUNDING = 1e-3
 _PLACES = 0.2
-_INSTEAD = "give warp.nii.gz or inverse_warp.nii.gz of 'diffeode register', or a field written by ANTs or SimpleITK"
+_INSTEAD = (
+    "give warp.nii.gz or inverse_warp.nii.gz of 'diffeode register', or a field written by "
+    "ANTs or SimpleITK"
+)
 
 
 def require_itk(volume: SpatialImage, path: Path) -> None:
-    """Raise :class:`InputError` where the header of the volume at ``path`` is not that of an ITK displacement field.
+    """Raise :class:`InputError` where the header of the volume at ``path`` is not that of an ITK
+    displacement field.
 
-    ITK writes NIfTI of shape ``(X, Y, Z, 1, 3)``, in mm, with intent 1007 (vector), and leaves every field empty in
-    which other programs say who they are. Intent 1006 (displacement) is read as RAS mm by ITK from 5.3 on and as LPS mm
-    before, so it is refused as well.
+    ITK writes NIfTI of shape ``(X, Y, Z, 1, 3)``, in mm, with intent 1007 (vector), and leaves
+    every field empty in which other programs say who they are. Intent 1006 (displacement) is read
+    as RAS mm by ITK from 5.3 on and as LPS mm before, so it is refused as well.
     """
     shape = tuple(int(n) for n in volume.shape)
     if len(shape) != 5 or shape[3:] != (1, 3):
         raise InputError(
-            f"{path} is not an ITK displacement field: shape {shape}, expected (X, Y, Z, 1, 3); {_INSTEAD}."
+            f"{path} is not an ITK displacement field: shape {shape}, expected (X, Y, Z, 1, 3); "
+            f"{_INSTEAD}."
         )
     header = volume.header
     if not isinstance(header, nib.Nifti1Header) or int(header["intent_code"]) != ITK_VECTOR_INTENT:
@@ -47,29 +53,41 @@ def require_itk(volume: SpatialImage, path: Path) -> None:
         )
     sign = _sign_of_another_program(header)
     if sign:
-        raise InputError(f"{path} was not written by ITK: its header has {sign}, which ITK leaves empty; {_INSTEAD}.")
+        raise InputError(
+            f"{path} was not written by ITK: its header has {sign}, which ITK leaves empty; "
+            f"{_INSTEAD}."
+        )
     if int(header["xyzt_units"]) & _UNITS_OF_LENGTH not in _IN_MM_OR_UNKNOWN:
-        raise InputError(f"{path} is not an ITK displacement field: its header is not in mm; {_INSTEAD}.")
+        raise InputError(
+            f"{path} is not an ITK displacement field: its header is not in mm; {_INSTEAD}."
+        )
 
 
 def require_displacements(vectors: np.ndarray, grid: Grid, path: Path) -> None:
-    """Raise :class:`InputError` where ``vectors (X, Y, Z, 3)`` in LPS mm are places or directions, not displacements.
+    """Raise :class:`InputError` where ``vectors (X, Y, Z, 3)`` in LPS mm are places or directions,
+    not displacements.
 
-    Places are told by lying near the voxels that hold them, seen from the origin, in RAS or LPS mm; directions by a
-    length of 1 everywhere, in more than one direction.
+    Places are told by lying near the voxels that hold them, seen from the origin, in RAS or LPS mm;
+    directions by a length of 1 everywhere, in more than one direction.
     """
     step = max(1, round((np.prod(grid.shape) / _LOOKED_AT) ** (1 / 3)))
     window = (slice(None, None, step),) * 3
     looked_at = vectors[window].reshape(-1, 3).astype(np.float64)
     if not np.isfinite(looked_at).all():
         return  # said by DisplacementField, in its own words
-    ras = grid.to_world(np.stack(np.mgrid[tuple(slice(0, n, step) for n in grid.shape)], axis=-1)).reshape(-1, 3)
+    ras = grid.to_world(
+        np.stack(np.mgrid[tuple(slice(0, n, step) for n in grid.shape)], axis=-1)
+    ).reshape(-1, 3)
     for places in (ras, flip_ras_lps(ras)):
         if np.abs(looked_at - places).sum() < _PLACES * np.abs(places).sum():
-            raise InputError(f"{path} holds places, not displacements (a deformation field); {_INSTEAD}.")
+            raise InputError(
+                f"{path} holds places, not displacements (a deformation field); {_INSTEAD}."
+            )
     moved = looked_at[looked_at.any(axis=1)]
     if _many_directions(moved) and np.abs(np.linalg.norm(moved, axis=1) - 1).max() < _ROUNDING:
-        raise InputError(f"{path} holds directions (vectors of length 1), not displacements; {_INSTEAD}.")
+        raise InputError(
+            f"{path} holds directions (vectors of length 1), not displacements; {_INSTEAD}."
+        )
 
 
 def _many_directions(vectors: np.ndarray) -> bool:

@@ -1,8 +1,10 @@
 """Where a header says that a scan lies: compared with all else that it says, never guessed.
 
-A NIfTI header says it up to three times: ``sform``, ``qform``, and the voxel sizes ``pixdim``. nibabel reads the sform
-where it has a code. ITK reads the sform of code 1, else the qform of any code, else the sform, and of either only the
-directions and the origin: its voxel sizes are pixdim's (seen with ITK 5.4). So headers that differ are refused.
+A NIfTI header says it up to three times: ``sform``, ``qform``, and the voxel sizes ``pixdim``.
+nibabel reads the sform where it has a code. ITK reads the sform of code 1, else the qform of any
+code, else the sform, and of either only the
+directions and the origin: its voxel sizes are pixdim's (seen with ITK 5.4). So headers that differ
+are refused.
 """
 
 from __future__ import annotations
@@ -20,13 +22,19 @@ from diffeode.files.volumes import first_bytes, one_sentence, raw_header
 from diffeode.geometry.space import Grid
 
 FORMS = ("sform", "qform")
-LETTERS = frozenset("".join(ends) for axes in permutations(("LR", "PA", "IS")) for ends in product(*axes))
+LETTERS = frozenset(
+    "".join(ends) for axes in permutations(("LR", "PA", "IS")) for ends in product(*axes)
+)
 
 _MM_OF_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
-"""By the code of the unit of length in ``xyzt_units``: unknown (mm, as ITK takes it), metre, mm, micrometre."""
+"""By the code of the unit of length in ``xyzt_units``: unknown (mm, as ITK takes it), metre, mm,
+micrometre.
+"""
 _UNIT_BITS = 7
 _QUATERNION_ROUNDING = 7e-4
-"""Radians by which a quaternion in single precision may be off where the rotation is nearly by 180 degrees."""
+"""Radians by which a quaternion in single precision may be off where the rotation is nearly by 180
+degrees.
+"""
 _GOOD_RAS_AT = 28
 _UNIT_ROUNDING = 1e-3
 _HOW = "say which holds by the orientation sform or qform"
@@ -40,22 +48,29 @@ def require_orientation(text: str) -> str:
         InputError: it is none of them.
     """
     if text not in FORMS and text not in LETTERS:
-        raise InputError(f"{text!r} is no orientation; use sform, qform, or three letters such as RAS, LAS or PSR.")
+        raise InputError(
+            f"{text!r} is no orientation; use sform, qform, or three letters such as RAS, LAS or "
+            "PSR."
+        )
     return text
 
 
-def grid_of(volume: SpatialImage, shape: tuple[int, ...], path: Path, orientation: str | None = None) -> Grid:
+def grid_of(
+    volume: SpatialImage, shape: tuple[int, ...], path: Path, orientation: str | None = None
+) -> Grid:
     """The grid of the volume at ``path``, RAS mm, whatever unit of length its header has.
 
     Args:
         volume: as nibabel opened it.
         shape: its three sizes.
-        orientation: how the scan lies, asked only where the header does not say it, or says two things: ``sform`` or
-            ``qform`` for the one of the two that holds, or three letters such as ``RAS`` for a scan about the origin
-            whose first axis runs to the right, second to the front (anterior), third upwards (superior).
+        orientation: how the scan lies, asked only where the header does not say it, or says two
+            things: ``sform`` or ``qform`` for the one of the two that holds, or three letters such
+            as ``RAS`` for a scan about the origin whose first axis runs to the right, second to the
+            front (anterior), third upwards (superior).
 
     Raises:
-        InputError: the header does not say how the scan lies, or says two things, or what it says cannot be.
+        InputError: the header does not say how the scan lies, or says two things, or what it says
+            cannot be.
     """
     if orientation is not None:
         require_orientation(orientation)
@@ -64,7 +79,9 @@ def grid_of(volume: SpatialImage, shape: tuple[int, ...], path: Path, orientatio
     return _grid(shape, affine, path)
 
 
-def _nifti_affine(volume: SpatialImage, shape: tuple[int, ...], path: Path, orientation: str | None) -> np.ndarray:
+def _nifti_affine(
+    volume: SpatialImage, shape: tuple[int, ...], path: Path, orientation: str | None
+) -> np.ndarray:
     to_mm = np.diag([_unit_in_mm(volume, path)] * 3 + [1.0])
     coded = [form for form in FORMS if volume.header[f"{form}_code"]]
     if not coded:
@@ -81,17 +98,21 @@ def _unit_in_mm(volume: SpatialImage, path: Path) -> float:
     code = int(volume.header["xyzt_units"]) & _UNIT_BITS
     if code not in _MM_OF_UNIT:
         raise InputError(
-            f"The header of {path} has lengths in a unit that NIfTI does not know (xyzt_units {code}); set it to mm "
+            f"The header of {path} has lengths in a unit that NIfTI does not know (xyzt_units "
+            f"{code}); set it to mm "
             "where the voxel sizes are in mm."
         )
     return _MM_OF_UNIT[code]
 
 
-def _undescribed(volume: SpatialImage, shape: tuple[int, ...], path: Path, orientation: str | None) -> np.ndarray:
+def _undescribed(
+    volume: SpatialImage, shape: tuple[int, ...], path: Path, orientation: str | None
+) -> np.ndarray:
     """The affine of a NIfTI whose header says nothing, in its own unit, as the user says it is."""
     if orientation is None:
         raise InputError(
-            f"Nothing in the header of {path} tells how the head lies (sform and qform codes are 0); convert it anew "
+            f"Nothing in the header of {path} tells how the head lies (sform and qform codes are "
+            "0); convert it anew "
             f"from DICOM, or say the orientation that you know it has, such as RAS {_WHERE}."
         )
     if orientation in FORMS:
@@ -110,7 +131,8 @@ def _contradiction(
         apart = _apart_mm(*forms.values(), shape)
         if not apart <= _tolerance_mm(first, shape):
             return (
-                f"The sform and the qform of {path} put it {apart:.3g} mm apart, and programs differ in which they "
+                f"The sform and the qform of {path} put it {apart:.3g} mm apart, and programs "
+                "differ in which they "
                 f"read; write the right one into both, or {_HOW}"
             )
     spacing = np.linalg.norm(first[:3, :3], axis=0)
@@ -118,7 +140,8 @@ def _contradiction(
     if not _apart_mm(first, scaled, shape) <= _tolerance_mm(first, shape):
         return (
             f"The {coded[0]} of {path} has voxels of {_times(spacing)} mm and pixdim of "
-            f"{_times(sizes * to_mm[0, 0])} mm, and programs differ in which they read; correct the header, or {_HOW}"
+            f"{_times(sizes * to_mm[0, 0])} mm, and programs differ in which they read; correct "
+            f"the header, or {_HOW}"
         )
     return None
 
@@ -133,7 +156,8 @@ def _form(volume: SpatialImage, form: str, path: Path) -> np.ndarray:
 
 
 def _voxel_sizes(volume: SpatialImage, path: Path) -> np.ndarray:
-    """pixdim as it is in the file, in the header's unit, ``(3,)``: nibabel would repair it in silence.
+    """pixdim as it is in the file, in the header's unit, ``(3,)``: nibabel would repair it in
+    silence.
 
     Raises:
         InputError: one of them is no positive number.
@@ -141,38 +165,51 @@ def _voxel_sizes(volume: SpatialImage, path: Path) -> np.ndarray:
     sizes = np.array(raw_header(volume, path)["pixdim"][1:4], dtype=np.float64)
     if not (np.isfinite(sizes).all() and sizes.min() > 0):
         raise InputError(
-            f"{path} has voxels of {_times(sizes)} in its header (pixdim), which no scan has; repair its header, or "
+            f"{path} has voxels of {_times(sizes)} in its header (pixdim), which no scan has; "
+            "repair its header, or "
             "convert it anew from DICOM."
         )
     return sizes
 
 
-def _freesurfer_affine(volume: SpatialImage, shape: tuple[int, ...], path: Path, orientation: str | None) -> np.ndarray:
+def _freesurfer_affine(
+    volume: SpatialImage, shape: tuple[int, ...], path: Path, orientation: str | None
+) -> np.ndarray:
     flag = first_bytes(path, _GOOD_RAS_AT + 2)[_GOOD_RAS_AT:]
     if int.from_bytes(flag, "big", signed=True) > 0:
         _require_unit_directions(volume, path)
         return volume.affine
     if orientation in LETTERS:
-        return _about_the_origin(shape, np.array(volume.header.get_zooms()[:3], dtype=np.float64), orientation)
+        return _about_the_origin(
+            shape, np.array(volume.header.get_zooms()[:3], dtype=np.float64), orientation
+        )
     raise InputError(
-        f"Nothing in the header of {path} tells how the head lies (goodRASFlag is 0); convert it anew from DICOM, or "
+        f"Nothing in the header of {path} tells how the head lies (goodRASFlag is 0); convert it "
+        "anew from DICOM, or "
         f"say the orientation that you know it has by three letters, such as LIA {_WHERE}."
     )
 
 
 def _require_unit_directions(volume: SpatialImage, path: Path) -> None:
-    """Raise :class:`InputError` where the directions of the axes are no unit vectors: then voxels have another size."""
+    """Raise :class:`InputError` where the directions of the axes are no unit vectors: then voxels
+    have another size.
+    """
     sizes = np.array(volume.header["delta"], dtype=np.float64)
     lengths = np.linalg.norm(np.array(volume.header["Mdc"], dtype=np.float64), axis=1)
-    if not (np.isfinite(sizes).all() and sizes.min() > 0 and np.abs(lengths - 1).max() < _UNIT_ROUNDING):
+    if not (
+        np.isfinite(sizes).all() and sizes.min() > 0 and np.abs(lengths - 1).max() < _UNIT_ROUNDING
+    ):
         raise InputError(
-            f"{path} has voxels of {_times(sizes)} mm along directions of length {_times(lengths)} in its header, "
+            f"{path} has voxels of {_times(sizes)} mm along directions of length {_times(lengths)} "
+            "in its header, "
             "which no scan has; repair its header, or convert it anew from DICOM."
         )
 
 
 def _about_the_origin(shape: tuple[int, ...], sizes: np.ndarray, letters: str) -> np.ndarray:
-    """The affine of a scan with these voxel sizes and axes, ``(4, 4)``; the middle of it is the origin."""
+    """The affine of a scan with these voxel sizes and axes, ``(4, 4)``; the middle of it is the
+    origin.
+    """
     affine = np.zeros((4, 4))
     affine[3, 3] = 1.0
     for axis, (row, sign) in enumerate(axcodes2ornt(letters)):
@@ -182,7 +219,9 @@ def _about_the_origin(shape: tuple[int, ...], sizes: np.ndarray, letters: str) -
 
 
 def _apart_mm(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
-    """How far apart two affines put a voxel of a grid at most, mm: a corner, since they are linear."""
+    """How far apart two affines put a voxel of a grid at most, mm: a corner, since they
+    are linear.
+    """
     corners = np.array(list(product(*[(0, n - 1) for n in shape])))
     difference = one - other
     return float(np.linalg.norm(corners @ difference[:3, :3].T + difference[:3, 3], axis=1).max())

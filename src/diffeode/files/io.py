@@ -1,4 +1,5 @@
-"""Reading and writing: NIfTI and FreeSurfer scans, label maps, ITK/ANTs displacement fields, affine text files.
+"""Reading and writing: NIfTI and FreeSurfer scans, label maps, ITK/ANTs displacement fields, affine
+text files.
 
 Everything is checked as it enters, and written whole or not at all.
 """
@@ -30,17 +31,19 @@ from diffeode.geometry.transform import Affine, DisplacementField
 _SCAN_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh")
 
 
-# ------------------------------------------------------------------------------------------------ reading
+# ------------------------------------------------------------------------------------------ reading
 
 
 def read_image(path: Path | str, orientation: str | None = None) -> Image:
     """A 3-D scan in its own array order, with the header's slope and intercept applied.
 
     Args:
-        orientation: how it lies, where its header leaves that open (:func:`diffeode.files.headers.grid_of`).
+        orientation: how it lies, where its header leaves that open
+            (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
-        InputError: missing, not an image, not 3-D, NaN or constant, or its header does not say how it lies.
+        InputError: missing, not an image, not 3-D, NaN or constant, or its header does not say how
+            it lies.
         DamagedFileError: empty or truncated.
     """
     image = read_finite(path, orientation)
@@ -52,7 +55,8 @@ def read_finite(path: Path | str, orientation: str | None = None) -> Image:
     """A 3-D image that may be constant, such as a mask of ones; else as :func:`read_image`.
 
     Raises:
-        InputError: missing, not an image, not 3-D or not finite, or its header does not say how it lies.
+        InputError: missing, not an image, not 3-D or not finite, or its header does not say how it
+            lies.
         DamagedFileError: empty or truncated.
     """
     path = Path(path)
@@ -75,19 +79,23 @@ def read_grid(path: Path | str, orientation: str | None = None) -> Grid:
 
 
 def read_labels(path: Path | str, orientation: str | None = None) -> Labels:
-    """A 3-D label map. Ids stored with a slope are rounded to the whole numbers that they stand for.
+    """A 3-D label map. Ids stored with a slope are rounded to the whole numbers that they stand
+    for.
 
     Args:
         orientation: as in :func:`read_image`.
 
     Raises:
-        InputError: as :func:`read_image`, or its values are no ids (:func:`diffeode.files.label_ids.ids_of`).
+        InputError: as :func:`read_image`, or its values are no ids
+            (:func:`diffeode.files.label_ids.ids_of`).
     """
     path = Path(path)
     volume = _open(path)
     grid = _grid_of_volume(volume, path, orientation)
     values = volumes.array_of(volume, path).reshape(grid.shape)
-    return Labels(ids_of(values, volumes.slope_of(volume), volumes.stored_type(volume), str(path)), grid)
+    return Labels(
+        ids_of(values, volumes.slope_of(volume), volumes.stored_type(volume), str(path)), grid
+    )
 
 
 def read_weights(path: Path | str) -> Image:
@@ -102,7 +110,9 @@ def read_weights(path: Path | str) -> Image:
     grid = _grid_of_volume(volume, path)
     data = volumes.array_of(volume, path).reshape(grid.shape)
     if not np.isfinite(data).all() or data.min() < 0:
-        raise InputError(f"{path} is not a map of weights: its values must be finite and not negative.")
+        raise InputError(
+            f"{path} is not a map of weights: its values must be finite and not negative."
+        )
     return Image(data, grid)
 
 
@@ -110,7 +120,8 @@ def read_displacement(path: Path | str) -> DisplacementField:
     """An ITK/ANTs displacement field (5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm) as RAS mm.
 
     Raises:
-        InputError: missing, or not shown to be such a field (:func:`diffeode.files.fields.require_itk`).
+        InputError: missing, or not shown to be such a field
+            (:func:`diffeode.files.fields.require_itk`).
         DamagedFileError: empty or truncated.
     """
     path = Path(path)
@@ -123,7 +134,8 @@ def read_displacement(path: Path | str) -> DisplacementField:
 
 
 def read_ras_displacement(path: Path | str) -> DisplacementField:
-    """A displacement field in RAS mm: NiftyReg's ``(X, Y, Z, 1, 3)`` or FreeSurfer's ``(X, Y, Z, 3)``.
+    """A displacement field in RAS mm: NiftyReg's ``(X, Y, Z, 1, 3)`` or FreeSurfer's ``(X, Y, Z,
+    3)``.
 
     The header does not tell it from ITK's LPS mm: who reads has to know who wrote.
 
@@ -134,7 +146,10 @@ def read_ras_displacement(path: Path | str) -> DisplacementField:
     path = Path(path)
     volume = _open(path)
     if volume.shape[3:] not in ((1, 3), (3,)):
-        raise InputError(f"{path} has shape {volume.shape}; a displacement field has one vector of three per voxel.")
+        raise InputError(
+            f"{path} has shape {volume.shape}; a displacement field has one vector of three per "
+            "voxel."
+        )
     vectors = volumes.array_of(volume, path).reshape(*volume.shape[:3], 3)
     return _field(vectors.astype(np.float32), grid_of(volume, volume.shape[:3], path), path)
 
@@ -165,7 +180,9 @@ def _grid_of_volume(volume: SpatialImage, path: Path, orientation: str | None = 
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3:
-        raise InputError(f"{path} is {len(shape)}-D with shape {volume.shape}; give one 3-D volume.")
+        raise InputError(
+            f"{path} is {len(shape)}-D with shape {volume.shape}; give one 3-D volume."
+        )
     return grid_of(volume, shape, path, orientation)
 
 
@@ -173,14 +190,15 @@ def _open(path: Path) -> SpatialImage:
     require_file(path)
     if not path.name.endswith(_SCAN_SUFFIXES):
         raise InputError(
-            f"{path} is not a NIfTI or FreeSurfer image (its name ends in none of {', '.join(_SCAN_SUFFIXES)})."
+            f"{path} is not a NIfTI or FreeSurfer image (its name ends in none of "
+            f"{', '.join(_SCAN_SUFFIXES)})."
         )
     if path.stat().st_size == 0:
         raise DamagedFileError(f"{path} is empty; fetch or make it again.")
     return volumes.opened(path)
 
 
-# ------------------------------------------------------------------------------------------------ writing
+# ------------------------------------------------------------------------------------------ writing
 
 
 def write_image(path: Path | str, image: Image) -> None:
@@ -194,7 +212,9 @@ def write_labels(path: Path | str, labels: Labels) -> None:
 
 
 def write_displacement(path: Path | str, field: DisplacementField) -> None:
-    """``field`` as an ITK/ANTs displacement field: 5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm, intent 1007."""
+    """``field`` as an ITK/ANTs displacement field: 5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm, intent
+    1007.
+    """
     vectors = flip_ras_lps(field.displacement_mm)[:, :, :, None, :]
     nifti = _nifti(vectors, field.grid)
     nifti.header["intent_code"] = ITK_VECTOR_INTENT
@@ -208,7 +228,9 @@ def write_affine(path: Path | str, affine: Affine) -> None:
 
 
 def write_itk_affine(path: Path | str, affine: Affine) -> None:
-    """``affine`` as an ITK text transform (``AffineTransform_double_3_3``, LPS mm) for ANTs and SimpleITK."""
+    """``affine`` as an ITK text transform (``AffineTransform_double_3_3``, LPS mm) for ANTs and
+    SimpleITK.
+    """
     lps = RAS_TO_LPS @ affine.matrix @ RAS_TO_LPS
     numbers = " ".join(f"{v:.17g}" for v in [*lps[:3, :3].ravel(), *lps[:3, 3]])
     text = (
@@ -231,7 +253,8 @@ def write_text(path: Path | str, text: str) -> None:
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """A temporary name beside ``path`` that takes its place when the block ends well, and vanishes when it does not.
+    """A temporary name beside ``path`` that takes its place when the block ends well, and vanishes
+    when it does not.
 
     The temporary name keeps the suffix, because writers choose their format by it.
 
@@ -246,13 +269,17 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         permissions = temporary.stat().st_mode
     except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror}; free or choose another folder.") from None
+        raise InputError(
+            f"Cannot write {path}: {error.strerror}; free or choose another folder."
+        ) from None
     try:
         yield temporary
         temporary.chmod(permissions)  # some writers put a private file of their own in its place
         temporary.replace(path)
     except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror or error}; nothing was kept of it.") from error
+        raise InputError(
+            f"Cannot write {path}: {error.strerror or error}; nothing was kept of it."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

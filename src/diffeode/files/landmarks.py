@@ -18,7 +18,8 @@ def read_landmarks(path: Path) -> pd.DataFrame:
     """Named points, columns ``name x y z``, RAS mm.
 
     Raises:
-        InputError: missing, without one of the columns, with a name twice or a coordinate that is not a finite number.
+        InputError: missing, without one of the columns, with a name twice or a coordinate that is
+            not a finite number.
     """
     require_file(path, "table of landmarks")
     try:
@@ -27,10 +28,13 @@ def read_landmarks(path: Path) -> pd.DataFrame:
         repeated = table["name"].duplicated().any()
     except (KeyError, ValueError):
         raise InputError(
-            f"{path} is no table of landmarks; give tab-separated columns name, x, y, z with numbers in mm."
+            f"{path} is no table of landmarks; give tab-separated columns name, x, y, z with "
+            "numbers in mm."
         ) from None
     if repeated or not np.isfinite(coordinates).all():
-        raise InputError(f"{path} has a landmark twice or one without finite coordinates; repair that row.")
+        raise InputError(
+            f"{path} has a landmark twice or one without finite coordinates; repair that row."
+        )
     return table[list(_COLUMNS)]
 
 

@@ -13,20 +13,24 @@ _LARGEST_POINTER_BYTES = 32768
 
 
 def lies_at(path: Path | str) -> bool:
-    """Whether anything lies at ``path``: also a link whose target is missing, which ``Path.exists`` denies."""
+    """Whether anything lies at ``path``: also a link whose target is missing, which ``Path.exists``
+    denies.
+    """
     return os.path.lexists(path)
 
 
 def without_hidden(paths: Iterable[Path]) -> list[Path]:
     """Sorted, without files whose names begin with a dot, which no user put there.
 
-    Such are the ``._`` files that macOS keeps beside others on foreign disks, and what was half written.
+    Such are the ``._`` files that macOS keeps beside others on foreign disks, and what was half
+    written.
     """
     return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def require_file(path: Path | str, what: str = "file") -> None:
-    """Raise :class:`InputError` where no file with content lies at ``path``, and say what lies there instead.
+    """Raise :class:`InputError` where no file with content lies at ``path``, and say what lies
+    there instead.
 
     Args:
         what: what messages call the file where nothing lies there.
@@ -37,7 +41,9 @@ def require_file(path: Path | str, what: str = "file") -> None:
 
 
 def why_no_file(path: Path | str, what: str = "file") -> str | None:
-    """Why no file with content lies at ``path``, as a sentence without its full stop; None where one does."""
+    """Why no file with content lies at ``path``, as a sentence without its full stop; None where
+    one does.
+    """
     if str(path) == "":
         return f"The name of a {what} is empty; give a path"
     path = Path(path)
@@ -62,7 +68,10 @@ def _why_no_target(link: Path) -> str:
     if link.exists():
         return f"{link} is a link to a pipe or a device, {target}; save its content to a file first"
     if "annex/objects" in Path(target).as_posix():
-        return f"{link} is a link to {target}, whose content is not here; fetch it first (git annex get)"
+        return (
+            f"{link} is a link to {target}, whose content is not here; fetch it first (git "
+            "annex get)"
+        )
     return f"{link} is a link to {target}, which is not there; repair the link or fetch its target"
 
 
@@ -74,5 +83,7 @@ def _why_no_content(path: Path) -> str | None:
         beginning = file.read(64)
     for pointer, remedy in _POINTERS.items():
         if beginning.startswith(pointer):
-            return f"{path} only points to its content, which is not here; fetch it first ({remedy})"
+            return (
+                f"{path} only points to its content, which is not here; fetch it first ({remedy})"
+            )
     return None

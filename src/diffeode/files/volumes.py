@@ -1,4 +1,5 @@
-"""Volumes as their files hold them, whatever is wrong with the file said in one sentence that names it.
+"""Volumes as their files hold them, whatever is wrong with the file said in one sentence that names
+it.
 
 The only home of nibabel's opening of files: what it raises of a file, it raises here.
 """
@@ -22,7 +23,9 @@ from nibabel.spatialimages import SpatialImage
 from diffeode.errors import DamagedFileError, InputError
 
 _SNIFFED_BYTES = 1024  # what nibabel reads to tell the format
-_DEFLATE_AT_MOST = 1032  # times that compression by deflate makes a file smaller, at most (zlib's technical notes)
+_DEFLATE_AT_MOST = (
+    1032  # times that compression by deflate makes a file smaller, at most (zlib's technical notes)
+)
 _GZIP_MAGIC, _NIFTI_MAGIC_AT, _NIFTI_MAGICS = b"\x1f\x8b", 344, (b"n+1\0", b"ni1\0")
 _MGH_VERSION = b"\0\0\0\1"
 
@@ -42,7 +45,8 @@ def opened(path: Path) -> SpatialImage:
 
 
 def array_of(volume: SpatialImage, path: Path) -> np.ndarray:
-    """The voxels of ``volume``, slope and intercept applied; compressed files are read to their checksum.
+    """The voxels of ``volume``, slope and intercept applied; compressed files are read to their
+    checksum.
 
     Raises:
         InputError: colours or complex values.
@@ -51,12 +55,16 @@ def array_of(volume: SpatialImage, path: Path) -> np.ndarray:
     with one_sentence(path, "is truncated or damaged", damaged=True):
         data = np.asarray(_whole(volume, path).dataobj)
     if data.dtype.kind not in "biuf":
-        raise InputError(f"{path} holds colours or complex values, not one real number per voxel; give a plain scan.")
+        raise InputError(
+            f"{path} holds colours or complex values, not one real number per voxel; give a plain "
+            "scan."
+        )
     return data
 
 
 def raw_header(volume: SpatialImage, path: Path) -> nib.Nifti1Header:
-    """The NIfTI header as it is in the file: nibabel repairs some of it in silence when it opens a volume.
+    """The NIfTI header as it is in the file: nibabel repairs some of it in silence when it opens a
+    volume.
 
     Raises:
         InputError: it cannot be read.
@@ -92,7 +100,9 @@ def _is_compressed(path: Path) -> bool:
 
 
 def _whole(volume: SpatialImage, path: Path) -> SpatialImage:
-    """``volume`` from all of its file: reading no more than the voxels would leave gzip's checksum unread."""
+    """``volume`` from all of its file: reading no more than the voxels would leave gzip's checksum
+    unread.
+    """
     if not _is_compressed(path):
         return volume
     with gzip.open(path) as handle:
@@ -100,26 +110,36 @@ def _whole(volume: SpatialImage, path: Path) -> SpatialImage:
 
 
 def _require_room(volume: SpatialImage, path: Path) -> None:
-    """Raise :class:`DamagedFileError` where the header claims more voxels than the file can hold."""
+    """Raise :class:`DamagedFileError` where the header claims more voxels than the file
+    can hold.
+    """
     claimed = math.prod(int(n) for n in volume.shape) * volume.get_data_dtype().itemsize
     largest = path.stat().st_size * (_DEFLATE_AT_MOST if _is_compressed(path) else 1)
     if claimed > largest:
         shown = " x ".join(str(int(n)) for n in volume.shape)
         raise DamagedFileError(
-            f"{path} is truncated or damaged: its header claims {shown} voxels, more than the file can hold; "
+            f"{path} is truncated or damaged: its header claims {shown} voxels, more than the file "
+            "can hold; "
             "fetch or make it again."
         )
 
 
 def _require_slope(volume: SpatialImage, path: Path) -> None:
-    """Raise :class:`InputError` for an infinite slope, which nibabel leaves out; NaN and 0 mean none."""
-    if isinstance(volume.header, nib.Nifti1Header) and np.isinf(raw_header(volume, path)["scl_slope"]):
-        raise InputError(f"{path} has an infinite slope in its header (scl_slope); convert it anew from DICOM.")
+    """Raise :class:`InputError` for an infinite slope, which nibabel leaves out; NaN and 0 mean
+    none.
+    """
+    if isinstance(volume.header, nib.Nifti1Header) and np.isinf(
+        raw_header(volume, path)["scl_slope"]
+    ):
+        raise InputError(
+            f"{path} has an infinite slope in its header (scl_slope); convert it anew from DICOM."
+        )
 
 
 @contextmanager
 def one_sentence(path: Path, what: str, damaged: bool = False) -> Iterator[None]:
-    """Whatever a library raises of ``path`` as one sentence; what it would fix in silence or log, it does not log.
+    """Whatever a library raises of ``path`` as one sentence; what it would fix in silence or log,
+    it does not log.
 
     Args:
         damaged: whether errors that may have any cause are to be taken for damage.
@@ -135,10 +155,14 @@ def one_sentence(path: Path, what: str, damaged: bool = False) -> Iterator[None]
     except (EOFError, zlib.error):
         raise DamagedFileError(f"{path} is truncated or damaged; fetch or make it again.") from None
     except MemoryError:
-        raise InputError(f"{path} does not fit into this computer's memory; resample it to larger voxels.") from None
+        raise InputError(
+            f"{path} does not fit into this computer's memory; resample it to larger voxels."
+        ) from None
     except Exception as error:  # nibabel's parsers raise whatever a broken header leads them to
         if damaged or _ends_within_header(path):
-            raise DamagedFileError(f"{path} is truncated or damaged ({_reason(error)}); make it again.") from None
+            raise DamagedFileError(
+                f"{path} is truncated or damaged ({_reason(error)}); make it again."
+            ) from None
         raise InputError(f"{path} {what} ({_reason(error)}){_what_it_is(path)}.") from None
     finally:
         logger.disabled = logged
@@ -157,7 +181,9 @@ def _ends_within_header(path: Path) -> bool:
 
 
 def _what_it_is(path: Path) -> str:
-    """What to do about a file whose content is of another kind than its name says; empty where that is unknown."""
+    """What to do about a file whose content is of another kind than its name says; empty where that
+    is unknown.
+    """
     with open(path, "rb") as handle:
         start = handle.read(_SNIFFED_BYTES)
     compressed = start.startswith(_GZIP_MAGIC)

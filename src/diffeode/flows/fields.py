@@ -1,4 +1,6 @@
-"""Velocity fields: what the optimiser moves. Each yields ``(K, d, *size)``, voxels of its grid at K knots of time."""
+"""Velocity fields: what the optimiser moves. Each yields ``(K, d, *size)``, voxels of its grid at K
+knots of time.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ Smoother = Callable[[Tensor], Tensor]
 
 @final
 class GridField(nn.Module):
-    """A velocity at every voxel, smoothed: ``v = base + K w`` with free ``w`` (NODEO, Table 3, "tensor").
+    """A velocity at every voxel, smoothed: ``v = base + K w`` with free ``w`` (NODEO, Table 3,
+    "tensor").
 
     Args:
         base: the velocity to start from, ``(K, d, *size)``, already smooth.
@@ -36,15 +39,17 @@ class GridField(nn.Module):
 
 @final
 class NetworkField(nn.Module):
-    """NODEO's convolutional network, from the cloud of voxels to their velocities: ``v = base + K f(cloud)``.
+    """NODEO's convolutional network, from the cloud of voxels to their velocities: ``v = base + K
+    f(cloud)``.
 
-    The cloud ``(1, d, *size)`` in [-1, 1] is halved once, passes five convolutions of kernel 3 and stride 2 with
-    replicated borders, then two dense layers with ``bottleneck`` units between; the output lives on the grid reduced by
-    ``2^reductions`` and is interpolated to ``size``, smoothed by ``K`` and read in half widths of the box. Wu et al.,
-    CVPR 2022 (two reductions, averaging kernel of 15 voxels); arXiv 2512.22689, section III-D1 (one reduction,
-    ``K = L^-1``). Unlike the reference code the number of features that reach the dense layers is computed from the
-    size, so any size works. With more than one knot the cloud has a further channel, the time of the knot in [-1, 1];
-    all knots share the weights.
+    The cloud ``(1, d, *size)`` in [-1, 1] is halved once, passes five convolutions of kernel 3 and
+    stride 2 with replicated borders, then two dense layers with ``bottleneck`` units between; the
+    output lives on the grid reduced by ``2^reductions`` and is interpolated to ``size``, smoothed
+    by ``K`` and read in half widths of the box. Wu et al., CVPR 2022 (two reductions, averaging
+    kernel of 15 voxels); arXiv 2512.22689, section III-D1 (one reduction, ``K = L^-1``). Unlike the
+    reference code the number of features that reach the dense layers is computed from the size, so
+    any size works. With more than one knot the cloud has a further channel, the time of the knot in
+    [-1, 1]; all knots share the weights.
 
     Args:
         base: the velocity to add to, ``(K, d, *size)``.
@@ -69,14 +74,19 @@ class NetworkField(nn.Module):
         self.register_buffer("base", base)
         self.register_buffer("cloud", _halved_cloud(base))
         self.register_buffer(
-            "half_widths", torch.tensor([n / 2 for n in self.size]).to(base).view(1, -1, *[1] * dimensions)
+            "half_widths",
+            torch.tensor([n / 2 for n in self.size]).to(base).view(1, -1, *[1] * dimensions),
         )
         widths = [self.cloud.shape[1]] + [channels] * 5
         self.convolutions = nn.ModuleList(
-            convolution(a, b, 3, stride=2, padding=1, padding_mode="replicate") for a, b in itertools.pairwise(widths)
+            convolution(a, b, 3, stride=2, padding=1, padding_mode="replicate")
+            for a, b in itertools.pairwise(widths)
         )
-        # Each convolution halves an axis, rounding up, so all of them together divide by their power of two.
-        features = channels * math.prod(-(-n // 2 ** len(self.convolutions)) for n in self.cloud.shape[2:])
+        # Each convolution halves an axis, rounding up, so all of them together divide by their
+        # power of two.
+        features = channels * math.prod(
+            -(-n // 2 ** len(self.convolutions)) for n in self.cloud.shape[2:]
+        )
         self.narrow = nn.Linear(features, bottleneck)
         self.widen = nn.Linear(bottleneck, dimensions * math.prod(self.reduced))
         if still:
@@ -101,4 +111,6 @@ def _halved_cloud(like: Tensor) -> Tensor:
     if knots == 1:
         return cloud
     times = torch.linspace(-1, 1, knots).to(like).view(-1, 1, *[1] * len(size))
-    return torch.cat([cloud.expand(knots, *cloud.shape[1:]), times.expand(knots, 1, *cloud.shape[2:])], dim=1)
+    return torch.cat(
+        [cloud.expand(knots, *cloud.shape[1:]), times.expand(knots, 1, *cloud.shape[2:])], dim=1
+    )

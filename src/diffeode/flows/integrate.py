@@ -1,7 +1,8 @@
-"""Flows of velocity fields: ``d phi / dt = v(t, phi)``, ``phi(0) = id``, taken at the end of the time.
+"""Flows of velocity fields: ``d phi / dt = v(t, phi)``, ``phi(0) = id``, taken at the end of the
+time.
 
-Velocities are ``(K, d, *size)`` (:mod:`diffeode.flows.velocity`), displacements ``(1, d, *size)``, both in voxels of
-their own grid; the flow of the reversed velocity is the inverse.
+Velocities are ``(K, d, *size)`` (:mod:`diffeode.flows.velocity`), displacements ``(1, d, *size)``,
+both in voxels of their own grid; the flow of the reversed velocity is the inverse.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ class Flow:
     """From a velocity ``(K, d, *size)`` to the displacement ``(1, d, *size)`` of its flow.
 
     Attributes:
-        solver: ``exponential`` (``steps`` squarings, to time 1; one knot only) or the name of a tableau (``steps``
-            steps of ``step_size``).
-        gradient: ``exact``, back-propagation through every step, all of which are kept; ``checkpoint``, the same
-            gradient, keeping one displacement a step and computing each step twice; ``adjoint``, two fields kept
-            however many steps, the gradient exact only as steps shrink, and none for the exponential.
+        solver: ``exponential`` (``steps`` squarings, to time 1; one knot only) or the name of a
+            tableau (``steps`` steps of ``step_size``).
+        gradient: ``exact``, back-propagation through every step, all of which are kept;
+            ``checkpoint``, the same gradient, keeping one displacement a step and computing each
+            step twice; ``adjoint``, two fields kept however many steps, the gradient exact only as
+            steps shrink, and none for the exponential.
         fixed_border: the outermost voxels neither move nor are moved to.
     """
 
@@ -49,28 +51,37 @@ class Flow:
     def __call__(self, velocity: Tensor) -> Tensor:
         if not self.fixed_border:
             return self._flow(velocity)
-        # Held at the end too: where a point on the border is looked up in the velocity, rounding may move it a little.
+        # Held at the end too: where a point on the border is looked up in the velocity, rounding
+        # may move it a little.
         return still_border(self._flow(still_border(velocity)))
 
     def _flow(self, velocity: Tensor) -> Tensor:
         if self.solver == "exponential":
             return exponential(velocity, self.steps, self.gradient)
-        return runge_kutta(velocity, TABLEAUS[self.solver], self.steps, self.step_size, self.gradient)
+        return runge_kutta(
+            velocity, TABLEAUS[self.solver], self.steps, self.step_size, self.gradient
+        )
 
 
 def exponential(velocity: Tensor, squarings: int, gradient: str = "exact") -> Tensor:
-    """Displacement of ``exp(v)`` of a stationary ``v`` by scaling and squaring: ``exp(v) = exp(v / 2^n)^(2^n)``.
+    """Displacement of ``exp(v)`` of a stationary ``v`` by scaling and squaring: ``exp(v) = exp(v /
+    2^n)^(2^n)``.
 
     Arsigny et al., MICCAI 2006, algorithm 2.
     """
     displacement = velocity * 2.0**-squarings
     for _ in range(squarings):
-        displacement = _recomputed(twice, displacement) if gradient == "checkpoint" else twice(displacement)
+        displacement = (
+            _recomputed(twice, displacement) if gradient == "checkpoint" else twice(displacement)
+        )
     return displacement
 
 
-def runge_kutta(velocity: Tensor, tableau: Tableau, steps: int, step_size: float, gradient: str = "exact") -> Tensor:
-    """Displacement after ``steps`` steps ``phi <- phi + h sum_i b_i v(t_i, phi_i)``; one Euler step is ``h v``.
+def runge_kutta(
+    velocity: Tensor, tableau: Tableau, steps: int, step_size: float, gradient: str = "exact"
+) -> Tensor:
+    """Displacement after ``steps`` steps ``phi <- phi + h sum_i b_i v(t_i, phi_i)``; one Euler step
+    is ``h v``.
 
     arXiv 2512.22689, equation 8, where the tableau is Euler's.
     """

@@ -1,9 +1,11 @@
-"""The operator of LDDMM, ``L = (Id - alpha Laplacian)^power`` on the unit cube, its inverse and its norm.
+"""The operator of LDDMM, ``L = (Id - alpha Laplacian)^power`` on the unit cube, its inverse and its
+norm.
 
-The discrete Laplacian is diagonal in a trigonometric basis, so powers and inverses are exact. ``dirichlet``: zero one
-voxel beyond the border, sine basis (DST-I), spacing ``1 / (n + 1)``; arXiv 2512.22689, section III-D1 and equation 24,
-states this one. ``periodic``: opposite sides are neighbours, Fourier basis, spacing ``1 / n``. alpha 0.0025 and power 2
-are Hernandez's and Beg's values (IJCV 61(2), 2005), an assumption, since the paper's own were lost.
+The discrete Laplacian is diagonal in a trigonometric basis, so powers and inverses are exact.
+``dirichlet``: zero one voxel beyond the border, sine basis (DST-I), spacing ``1 / (n + 1)``; arXiv
+2512.22689, section III-D1 and equation 24, states this one. ``periodic``: opposite sides are
+neighbours, Fourier basis, spacing ``1 / n``. alpha 0.0025 and power 2 are Hernandez's and Beg's
+values (IJCV 61(2), 2005), an assumption, since the paper's own were lost.
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ def operator(field: Tensor, alpha: float, power: float, boundary: str = "dirichl
     if boundary == "periodic":
         spectrum = torch.fft.rfftn(field, dim=[axis + 2 for axis in axes])
         # Of the last axis only the modes up to half are stored; the others are their conjugates.
-        rates = [torch.arange(m, dtype=torch.float64) / n for m, n in zip(spectrum.shape[2:], size, strict=True)]
+        rates = [
+            torch.arange(m, dtype=torch.float64) / n
+            for m, n in zip(spectrum.shape[2:], size, strict=True)
+        ]
         spectrum = spectrum * _symbol(rates, size, alpha, power, field)
         return torch.fft.irfftn(spectrum, s=size, dim=[axis + 2 for axis in axes])
     for axis in axes:
@@ -38,21 +43,33 @@ def operator(field: Tensor, alpha: float, power: float, boundary: str = "dirichl
     return field
 
 
-def inverse_operator(field: Tensor, alpha: float, power: float, boundary: str = "dirichlet") -> Tensor:
+def inverse_operator(
+    field: Tensor, alpha: float, power: float, boundary: str = "dirichlet"
+) -> Tensor:
     """``L^-1 field``, which smooths."""
     return operator(field, alpha, -power, boundary)
 
 
-def operator_norm(velocity: Tensor, alpha: float, power: float, boundary: str = "dirichlet") -> Tensor:
-    """Squared V-norm of a velocity ``(K, d, *size)``: mean over voxels and time of ``|L v|^2``, a scalar."""
+def operator_norm(
+    velocity: Tensor, alpha: float, power: float, boundary: str = "dirichlet"
+) -> Tensor:
+    """Squared V-norm of a velocity ``(K, d, *size)``: mean over voxels and time of ``|L v|^2``, a
+    scalar.
+    """
     return kinetic_energy(operator(velocity, alpha, power, boundary))
 
 
-def _symbol(rates: list[Tensor], cells: Sequence[int], alpha: float, power: float, like: Tensor) -> Tensor:
-    """What ``L`` multiplies each mode by; ``rates`` are cycles per voxel, ``cells`` voxels per unit, by axis."""
+def _symbol(
+    rates: list[Tensor], cells: Sequence[int], alpha: float, power: float, like: Tensor
+) -> Tensor:
+    """What ``L`` multiplies each mode by; ``rates`` are cycles per voxel, ``cells`` voxels per
+    unit, by axis.
+    """
     eigenvalues = torch.zeros((), device=like.device, dtype=like.dtype)
     for rate, n in zip(rates, cells, strict=True):
-        eigenvalues = eigenvalues[..., None] + ((2 - 2 * torch.cos(2 * math.pi * rate)) * n**2).to(like)
+        eigenvalues = eigenvalues[..., None] + ((2 - 2 * torch.cos(2 * math.pi * rate)) * n**2).to(
+            like
+        )
     return (1 + alpha * eigenvalues) ** power
 
 

@@ -1,4 +1,6 @@
-"""Smoothing of fields ``(N, C, *size)``: Gaussian and box average. The third smoother is ``operator``'s inverse."""
+"""Smoothing of fields ``(N, C, *size)``: Gaussian and box average. The third smoother is
+``operator``'s inverse.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from diffeode.geometry.determinism import window_average
 
 
 def gaussian(field: Tensor, sigma: float | Sequence[float]) -> Tensor:
-    """Gaussian average of standard deviation ``sigma`` voxels, for all axes or one each; border values continue."""
+    """Gaussian average of standard deviation ``sigma`` voxels, for all axes or one each; border
+    values continue.
+    """
     sigmas = [sigma] * (field.dim() - 2) if isinstance(sigma, int | float) else sigma
     return _Average.apply(field, [_gaussian_kernel(float(width)) for width in sigmas], True)
 
@@ -26,7 +30,8 @@ def gaussian(field: Tensor, sigma: float | Sequence[float]) -> Tensor:
 def box(field: Tensor, window: int) -> Tensor:
     """Average over ``window`` voxels along each axis (odd), zero beyond the border.
 
-    NODEO's averaging kernel, Wu et al., CVPR 2022 (its code pads with zeros, so the field fades at the border).
+    NODEO's averaging kernel, Wu et al., CVPR 2022 (its code pads with zeros, so the field fades at
+    the border).
     """
     kernel = torch.full((window,), 1.0 / window, dtype=torch.float64)
     return _Average.apply(field, [kernel] * (field.dim() - 2), False)
@@ -61,17 +66,25 @@ def _gaussian_kernel(sigma: float) -> Tensor:
     if sigma <= 0:
         return torch.ones(1, dtype=torch.float64)
     radius = max(1, math.ceil(3 * sigma))
-    weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / sigma) ** 2)
+    weights = torch.exp(
+        -0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / sigma) ** 2
+    )
     return weights / weights.sum()
 
 
-def _along(field: Tensor, weights: Sequence[float], axis: int, continued: bool, adjoint: bool) -> Tensor:
-    """Average by odd, symmetric ``weights`` along spatial ``axis``, as a sum of shifted copies (fast when short)."""
+def _along(
+    field: Tensor, weights: Sequence[float], axis: int, continued: bool, adjoint: bool
+) -> Tensor:
+    """Average by odd, symmetric ``weights`` along spatial ``axis``, as a sum of shifted copies
+    (fast when short).
+    """
     radius, dim, n = len(weights) // 2, axis + 2, field.shape[axis + 2]
     pad = [0, 0] * (field.dim() - dim - 1) + [radius, radius] + [0, 0] * axis
     padded = F.pad(field, pad, mode="replicate" if continued and not adjoint else "constant")
     if not continued and len(set(weights)) == 1:
-        return window_average(padded, [len(weights) if a == axis else 1 for a in range(field.dim() - 2)])
+        return window_average(
+            padded, [len(weights) if a == axis else 1 for a in range(field.dim() - 2)]
+        )
     total = weights[radius] * field
     for k in range(1, radius + 1):
         mirrored = padded.narrow(dim, radius - k, n) + padded.narrow(dim, radius + k, n)

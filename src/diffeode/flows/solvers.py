@@ -9,16 +9,20 @@ from typing import final
 from torch import Tensor
 
 State = tuple[Tensor | None, ...]
-"""What is integrated together. None is zero, so what starts at zero costs nothing until it moves."""
+"""What is integrated together. None is zero, so what starts at zero costs nothing until it moves.
+"""
 
 Slope = Callable[[float, State], tuple[Tensor, ...]]
-"""The time derivative of each part of a state, given the fraction of the whole time that has gone by, 0 to 1."""
+"""The time derivative of each part of a state, given the fraction of the whole time that has gone
+by, 0 to 1.
+"""
 
 
 @final
 @dataclass(frozen=True)
 class Tableau:
-    """A Butcher table: stage ``i`` is the slope at time ``c_i`` and at the state moved by ``h sum_j a_ij k_j``.
+    """A Butcher table: stage ``i`` is the slope at time ``c_i`` and at the state moved by ``h sum_j
+    a_ij k_j``.
 
     Attributes:
         order: of the error at a fixed time, as the step shrinks.
@@ -37,12 +41,20 @@ class Tableau:
 EULER = Tableau("euler", 1, ((),), (1,), (0,))
 MIDPOINT = Tableau("midpoint", 2, ((), (1 / 2,)), (0, 1), (0, 1 / 2))
 HEUN = Tableau("heun", 2, ((), (1,)), (1 / 2, 1 / 2), (0, 1))
-RK4 = Tableau("rk4", 4, ((), (1 / 2,), (0, 1 / 2), (0, 0, 1)), (1 / 6, 1 / 3, 1 / 3, 1 / 6), (0, 1 / 2, 1 / 2, 1))
+RK4 = Tableau(
+    "rk4",
+    4,
+    ((), (1 / 2,), (0, 1 / 2), (0, 0, 1)),
+    (1 / 6, 1 / 3, 1 / 3, 1 / 6),
+    (0, 1 / 2, 1 / 2, 1),
+)
 
 TABLEAUS = {tableau.name: tableau for tableau in (EULER, MIDPOINT, HEUN, RK4)}
 
 
-def step(tableau: Tableau, slope: Slope, index: int, steps: int, step_size: float, state: State) -> State:
+def step(
+    tableau: Tableau, slope: Slope, index: int, steps: int, step_size: float, state: State
+) -> State:
     """``state`` after the step ``index`` (from 0) of ``steps``, each ``step_size`` long."""
     slopes: list[tuple[Tensor, ...]] = []
     for row, node in zip(tableau.a, tableau.c, strict=True):
@@ -51,7 +63,12 @@ def step(tableau: Tableau, slope: Slope, index: int, steps: int, step_size: floa
 
 
 def march(
-    tableau: Tableau, slope: Slope, state: State, steps: int, step_size: float, take: Callable[..., State] = step
+    tableau: Tableau,
+    slope: Slope,
+    state: State,
+    steps: int,
+    step_size: float,
+    take: Callable[..., State] = step,
 ) -> State:
     """``state`` after ``steps`` steps of ``step_size``.
 
@@ -63,7 +80,9 @@ def march(
     return state
 
 
-def _moved(state: State, step_size: float, weights: Sequence[float], slopes: Sequence[tuple[Tensor, ...]]) -> State:
+def _moved(
+    state: State, step_size: float, weights: Sequence[float], slopes: Sequence[tuple[Tensor, ...]]
+) -> State:
     parts = list(state)
     for weight, slope in zip(weights, slopes, strict=True):
         if weight:

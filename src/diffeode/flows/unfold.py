@@ -26,7 +26,9 @@ _LEAST_DETERMINANT = 1e-4
 
 
 class Unfolded(NamedTuple):
-    """A velocity, the number of voxels that folded before, there or back, and of those that still do."""
+    """A velocity, the number of voxels that folded before, there or back, and of those that still
+    do.
+    """
 
     velocity: Tensor
     repaired: int
@@ -36,11 +38,11 @@ class Unfolded(NamedTuple):
 def unfold(velocity: Tensor, flow: Callable[[Tensor], Tensor], size: Sequence[int]) -> Unfolded:
     """``velocity`` smoothed where its flow, read on a grid of ``size`` voxels, folds.
 
-    A voxel folds where any of the determinants of one-sided differences, or in 3-D of the two tetrahedra between them,
-    is not positive (Liu et al., IJCV 2024), one voxel beyond the border included, where the map continues as at the
-    border; the flow back is held to the same. Each round averages the velocity, at all
-    its knots, around the folds with a Gaussian of one voxel, so a field without folds returns as it came and the rest
-    of a field with folds stays untouched.
+    A voxel folds where any of the determinants of one-sided differences, or in 3-D of the two
+    tetrahedra between them, is not positive (Liu et al., IJCV 2024), one voxel beyond the border
+    included, where the map continues as at the border; the flow back is held to the same. Each
+    round averages the velocity, at all its knots, around the folds with a Gaussian of one voxel, so
+    a field without folds returns as it came and the rest of a field with folds stays untouched.
     """
 
     def folds_either_way() -> Tensor:
@@ -84,7 +86,9 @@ def _folds(displacement: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _border_into(flags: Tensor, axis: int) -> Tensor:
-    """``flags`` without the first and the last along ``axis``, which are handed to their neighbours."""
+    """``flags`` without the first and the last along ``axis``, which are handed to their
+    neighbours.
+    """
     inner = flags.narrow(axis, 1, flags.shape[axis] - 2).clone()
     inner.select(axis, 0).logical_or_(flags.select(axis, 0))
     inner.select(axis, -1).logical_or_(flags.select(axis, -1))
@@ -92,7 +96,9 @@ def _border_into(flags: Tensor, axis: int) -> Tensor:
 
 
 def _tetrahedra_fold(displacement: Tensor) -> Tensor:
-    """Cubes ``(1, 1, *(size - 1))`` in which one of the two tetrahedra on every other corner is turned inside out."""
+    """Cubes ``(1, 1, *(size - 1))`` in which one of the two tetrahedra on every other corner is
+    turned inside out.
+    """
     placed = voxel_centres(displacement.shape[2:], displacement) + displacement
 
     def corner(i: int, j: int, k: int) -> Tensor:
@@ -109,7 +115,9 @@ def _tetrahedra_fold(displacement: Tensor) -> Tensor:
 
 
 def _mirror(displacement: Tensor, axes: Sequence[int]) -> Tensor:
-    """The map seen in a mirror along ``axes``, where backward differences are forward ones; the determinants stay."""
+    """The map seen in a mirror along ``axes``, where backward differences are forward ones; the
+    determinants stay.
+    """
     if not axes:
         return displacement
     mirrored = displacement.flip([axis + 2 for axis in axes])

@@ -1,6 +1,8 @@
-"""What a velocity is: ``(K, d, *size)``, K knots equally spaced over the time of integration, linear in between.
+"""What a velocity is: ``(K, d, *size)``, K knots equally spaced over the time of integration,
+linear in between.
 
-One knot is a stationary field. Voxels of its own grid per unit time; channel ``a`` along array axis ``a``.
+One knot is a stationary field. Voxels of its own grid per unit time; channel ``a`` along array axis
+``a``.
 """
 
 from __future__ import annotations
@@ -25,11 +27,15 @@ def at_time(velocity: Tensor, fraction: float) -> Tensor:
     if last == 0:
         return velocity
     before = min(int(fraction * last), last - 1)
-    return torch.lerp(velocity[before : before + 1], velocity[before + 1 : before + 2], fraction * last - before)
+    return torch.lerp(
+        velocity[before : before + 1], velocity[before + 1 : before + 2], fraction * last - before
+    )
 
 
 def velocity_along(velocity: Tensor, fraction: float, displacement: Tensor | None) -> Tensor:
-    """``v(t, x + u(x))`` after ``fraction`` of the time, ``(1, d, *size)``; at rest, where u is None, read off."""
+    """``v(t, x + u(x))`` after ``fraction`` of the time, ``(1, d, *size)``; at rest, where u is
+    None, read off.
+    """
     field = at_time(velocity, fraction)
     return field if displacement is None else pull_back(field, displacement, padding="border")
 
@@ -40,7 +46,9 @@ def reverse(velocity: Tensor) -> Tensor:
 
 
 def kinetic_energy(velocity: Tensor) -> Tensor:
-    """Mean over voxels and time of the squared length, arXiv 2512.22689 equation 12 where there is one knot."""
+    """Mean over voxels and time of the squared length, arXiv 2512.22689 equation 12 where there is
+    one knot.
+    """
     if velocity.shape[0] == 1:
         return magnitude(velocity)
     # Between knots the square of a linear function is integrated without error by Simpson's rule.
@@ -49,7 +57,9 @@ def kinetic_energy(velocity: Tensor) -> Tensor:
 
 
 def still_border(field: Tensor) -> Tensor:
-    """``field (N, C, *size)``, zero on the outermost voxels: where nothing flows in or out (NODEO, figure 1)."""
+    """``field (N, C, *size)``, zero on the outermost voxels: where nothing flows in or out (NODEO,
+    figure 1).
+    """
     inside = torch.zeros(field.shape[2:], device=field.device, dtype=field.dtype)
     inside[(slice(1, -1),) * inside.dim()] = 1
     return field * inside

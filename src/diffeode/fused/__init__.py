@@ -1,1 +1,3 @@
-"""CPU kernels that do in one pass over memory what torch does in dozens; each equals a formula written in torch."""
+"""CPU kernels that do in one pass over memory what torch does in dozens; each equals a formula
+written in torch.
+"""

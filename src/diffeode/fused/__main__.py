@@ -25,7 +25,9 @@ def compile_all() -> None:
         mind_ssc_difference(image, mind_ssc_descriptor(fixed, 1, 2), 1, 2),
         FusedCorrelation(fixed, 3, True, 1e-10, None)(image),
         FusedGradientFields(torch.rand(1, 3, *_SIZE), 1.0, (1.0, 1.0, 1.0), None)(image),
-        FusedInformation(fixed, 2, lambda values: torch.stack((values, 1 - values)), torch.sum, None)(image),
+        FusedInformation(
+            fixed, 2, lambda values: torch.stack((values, 1 - values)), torch.sum, None
+        )(image),
         gradient_magnitude_fused(displacement, (1.0, 1.0, 1.0)),
         jacobian_barrier_fused(displacement, 1.0, True),
         pull_back_fused(image, displacement, True).mean(),
@@ -40,5 +42,7 @@ def compile_all() -> None:
 
 if __name__ == "__main__":
     if numba.config.DISABLE_JIT:
-        raise SystemExit("diffeode: NUMBA_DISABLE_JIT is set, so no kernel can be compiled; unset it.")
+        raise SystemExit(
+            "diffeode: NUMBA_DISABLE_JIT is set, so no kernel can be compiled; unset it."
+        )
     compile_all()

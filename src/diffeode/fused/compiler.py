@@ -26,7 +26,9 @@ _FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` compiled at its first call, ``prange`` in parallel, and kept on disk between processes."""
+    """``function`` compiled at its first call, ``prange`` in parallel, and kept on disk between
+    processes.
+    """
     options = {"parallel": True, "fastmath": _FAST, "error_model": "numpy", "nogil": True}
     try:
         return numba.njit(function, cache=True, **options)
@@ -43,7 +45,8 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 def serves(*tensors: Tensor) -> bool:
     """Whether kernels can work on these: volumes ``(1, C, X, Y, Z)`` in float32 on the CPU.
 
-    None does where ``NUMBA_DISABLE_JIT`` is set: interpreted, they would take hours where torch takes seconds.
+    None does where ``NUMBA_DISABLE_JIT`` is set: interpreted, they would take hours where torch
+    takes seconds.
     """
     if numba.config.DISABLE_JIT or not all(map(_is_volume, tensors)):
         return False
@@ -60,22 +63,28 @@ def _is_volume(tensor: Tensor) -> bool:
 def _compile_elsewhere() -> None:
     """Have another process compile the kernels and keep them on disk, where none has yet.
 
-    numba optimises what it keeps once more, so code that a process compiled for itself sums in another order than the
+    numba optimises what it keeps once more, so code that a process compiled for itself sums in
+    another order than the
     same code from the disk: its maps would differ in their last digits from everyone's after it.
     """
     mark = compiled_mark()
     if mark is None or mark.exists():
         return
     _LOG.warning("Compiling kernels for this processor, once: one or two minutes")
-    done = subprocess.run([sys.executable, "-m", "diffeode.fused"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "diffeode.fused"], capture_output=True, text=True, check=False
+    )
     if done.returncode:
-        _LOG.warning("Kernels could not be compiled beforehand: %s", done.stderr.strip().rpartition("\n")[2])
+        _LOG.warning(
+            "Kernels could not be compiled beforehand: %s", done.stderr.strip().rpartition("\n")[2]
+        )
 
 
 def compiled_mark() -> Path | None:
     """The file that says that all kernels lie compiled beside it; None where nothing can be kept.
 
-    Its name holds what numba compiles anew for: the sources and their dates, the processor, its own version.
+    Its name holds what numba compiles anew for: the sources and their dates, the processor, its own
+    version.
     """
     if numba.config.DISABLE_JIT:
         return None
@@ -86,8 +95,15 @@ def compiled_mark() -> Path | None:
     sources = sorted(Path(__file__).parent.glob("*.py"))
     states = [(source.name, source.stat().st_mtime_ns, source.stat().st_size) for source in sources]
     features = llvmlite.binding.get_host_cpu_features().flatten()
-    processor = (llvmlite.binding.get_host_cpu_name(), features, numba.__version__, llvmlite.__version__)
-    return folder / f"compiled-{hashlib.sha256(repr((states, processor)).encode()).hexdigest()[:16]}"
+    processor = (
+        llvmlite.binding.get_host_cpu_name(),
+        features,
+        numba.__version__,
+        llvmlite.__version__,
+    )
+    return (
+        folder / f"compiled-{hashlib.sha256(repr((states, processor)).encode()).hexdigest()[:16]}"
+    )
 
 
 @intrinsic
@@ -102,7 +118,9 @@ def _float_of_bits(typing_context, bits):
 
 @inlined
 def exponential_of_negative(x):
-    """``exp(x)`` of a float32 ``x <= 0`` within 3e-7 relative, in arithmetic that the compiler can vectorise."""
+    """``exp(x)`` of a float32 ``x <= 0`` within 3e-7 relative, in arithmetic that the compiler can
+    vectorise.
+    """
     t = max(x * numba.float32(1.4426950408889634), numba.float32(-126.0))
     whole = numba.int32(t) - numba.int32(1)
     f = t - numba.float32(whole) - numba.float32(0.5)
@@ -116,4 +134,8 @@ def exponential_of_negative(x):
     p = p * f + numba.float32(0.5)
     p = p * f + numba.float32(1.0)
     p = p * f + numba.float32(1.0)
-    return p * numba.float32(1.4142135623730951) * _float_of_bits((whole + numba.int32(127)) << numba.int32(23))
+    return (
+        p
+        * numba.float32(1.4142135623730951)
+        * _float_of_bits((whole + numba.int32(127)) << numba.int32(23))
+    )

@@ -1,4 +1,6 @@
-"""Local correlation and its gradient (:mod:`diffeode.losses.correlation`), by running sums in double precision."""
+"""Local correlation and its gradient (:mod:`diffeode.losses.correlation`), by running sums in
+double precision.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,12 @@ from diffeode.fused.gradient import with_gradient
 
 @final
 class FusedCorrelation:
-    """The loss ``moving -> 1 - mean cc^2`` (or ``1 - mean cc``) with the windows of ``fixed`` made once.
+    """The loss ``moving -> 1 - mean cc^2`` (or ``1 - mean cc``) with the windows of ``fixed`` made
+    once.
 
     Args:
-        fixed, mask: ``(1, 1, X, Y, Z)``, float32, on the CPU, and so the moving images; either of mean near 0.
+        fixed, mask: ``(1, 1, X, Y, Z)``, float32, on the CPU, and so the moving images; either of
+            mean near 0.
         window: voxels, odd.
         floor: variance added to either window, and their covariance.
     """
@@ -46,16 +50,28 @@ class FusedCorrelation:
         sums = np.empty_like(products)
         _plane_sums(products, self.radius, sums)
         value = _correlate(
-            sums, self.mean, self.variance, self.weights, self.radius, self.squared, self.floor, self.scale, products
+            sums,
+            self.mean,
+            self.variance,
+            self.weights,
+            self.radius,
+            self.squared,
+            self.floor,
+            self.scale,
+            products,
         )
         _plane_sums(products, self.radius, sums)
-        by_mean, by_square, by_product = torch.from_numpy(_sums_of_planes(sums, self.radius, products))
+        by_mean, by_square, by_product = torch.from_numpy(
+            _sums_of_planes(sums, self.radius, products)
+        )
         gradient = by_mean + 2 * moving * by_square + self.fixed * by_product
         return 1 - value * self.scale, gradient
 
 
 def _moments(image: Tensor, radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of ``image (1, 1, X, Y, Z)`` in its windows, of the voxels inside the image."""
+    """Mean and variance of ``image (1, 1, X, Y, Z)`` in its windows, of the voxels inside the
+    image.
+    """
     powers = torch.cat((image, image * image), dim=1)[0].numpy()
     planes = np.empty_like(powers)
     _plane_sums(powers, radius, planes)
@@ -138,8 +154,8 @@ def _roll(planes, x, y, radius, total):
 def _correlate(planes, mean_f, variance_f, weights, radius, squared, floor, scale, slopes):
     """Sum of weighted correlations; ``slopes`` become the loss's derivatives by the windows' sums.
 
-    ``planes`` and ``slopes`` hold, in this order, what belongs to the moving image, to its square and to its product
-    with the fixed one.
+    ``planes`` and ``slopes`` hold, in this order, what belongs to the moving image, to its square
+    and to its product with the fixed one.
     """
     channels, nx, ny, nz = planes.shape
     totals = np.zeros(ny, np.float64)
@@ -169,7 +185,9 @@ def _correlate(planes, mean_f, variance_f, weights, radius, squared, floor, scal
                     by_variance = 0.0
                 totals[y] += weights[x, y, z] * correlation
                 outer = -weights[x, y, z] * scale * share
-                slopes[0, x, y, z] = outer * (-mean_f[x, y, z] * by_cross - 2 * mean_m * by_variance)
+                slopes[0, x, y, z] = outer * (
+                    -mean_f[x, y, z] * by_cross - 2 * mean_m * by_variance
+                )
                 slopes[1, x, y, z] = outer * by_variance
                 slopes[2, x, y, z] = outer * by_cross
     return totals.sum()

@@ -11,12 +11,13 @@ from diffeode.fused.compiler import inlined, kernel
 
 
 def folds_fused(displacement: Tensor, least: float) -> Tensor:
-    """Voxels ``(1, 1, X, Y, Z)`` of ``displacement (1, 3, X, Y, Z)``, float32, on the CPU, that fold.
+    """Voxels ``(1, 1, X, Y, Z)`` of ``displacement (1, 3, X, Y, Z)``, float32, on the CPU, that
+    fold.
 
-    A voxel, or one of the layer around the field, where the map continues as at the border, folds where one of the
-    eight determinants of one-sided differences is at most ``least``, or six times the volume of one of the two
-    tetrahedra between every other corner of the cube that starts there. The layer's folds count for the voxels beside
-    it.
+    A voxel, or one of the layer around the field, where the map continues as at the border, folds
+    where one of the eight determinants of one-sided differences is at most ``least``, or six times
+    the volume of one of the two tetrahedra between every other corner of the cube that starts
+    there. The layer's folds count for the voxels beside it.
     """
     folded = np.zeros(displacement.shape[2:], np.uint8)
     _mark_folds(displacement.contiguous()[0].numpy(), np.float32(least), folded)

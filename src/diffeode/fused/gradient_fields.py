@@ -27,7 +27,9 @@ class FusedGradientFields:
         mask: ``(1, 1, X, Y, Z)``; None: all voxels alike.
     """
 
-    def __init__(self, target: Tensor, eta: float, spacing: Sequence[float], mask: Tensor | None) -> None:
+    def __init__(
+        self, target: Tensor, eta: float, spacing: Sequence[float], mask: Tensor | None
+    ) -> None:
         self.target = target[0].contiguous().numpy()
         weights = torch.ones_like(target[:, :1]) if mask is None else mask
         self.weights = weights[0, 0].contiguous().numpy()
@@ -43,9 +45,17 @@ class FusedGradientFields:
         edge = self.eta * self.scale * _sum_of_slopes(image, self.spacing, self.weights)
         slopes = np.empty_like(self.target)
         value, by_edge = _align(
-            image, self.spacing, self.weights, self.target, np.float32(edge), np.float32(self.scale), slopes
+            image,
+            self.spacing,
+            self.weights,
+            self.target,
+            np.float32(edge),
+            np.float32(self.scale),
+            slopes,
         )
-        _add_edge(image, self.spacing, self.weights, np.float32(by_edge * self.eta * self.scale), slopes)
+        _add_edge(
+            image, self.spacing, self.weights, np.float32(by_edge * self.eta * self.scale), slopes
+        )
         gradient = np.empty_like(image)
         _difference_back(slopes, self.spacing, gradient)
         return 1 - value * self.scale, torch.from_numpy(gradient)[None, None]
@@ -59,7 +69,9 @@ def _gain(i, n, step):
 
 @inlined
 def _gradient_row(image, x, y, spacing, rows, squared):
-    """Gradient of a row of voxels, ``(3, Z)``, by central differences, one-sided at the border; and its square."""
+    """Gradient of a row of voxels, ``(3, Z)``, by central differences, one-sided at the border; and
+    its square.
+    """
     nx, ny, nz = image.shape
     gain_x, gain_y = _gain(x, nx, spacing[0]), _gain(y, ny, spacing[1])
     before, after = image[max(x - 1, 0), y], image[min(x + 1, nx - 1), y]
@@ -95,7 +107,9 @@ def _sum_of_slopes(image, spacing, weights):
 
 @kernel
 def _align(image, spacing, weights, target, edge, scale, slopes):
-    """Weighted sum of squared cosines, its derivative by the edge parameter, and by the gradient in ``slopes``."""
+    """Weighted sum of squared cosines, its derivative by the edge parameter, and by the gradient in
+    ``slopes``.
+    """
     nx, ny, nz = image.shape
     totals = np.zeros((2, nx), np.float64)
     for x in prange(nx):
@@ -137,16 +151,24 @@ def _add_edge(image, spacing, weights, by_slope, slopes):
 
 @kernel
 def _difference_back(slopes, spacing, gradient):
-    """The adjoint of the differences: from derivatives by the gradient to derivatives by the image."""
+    """The adjoint of the differences: from derivatives by the gradient to derivatives by
+    the image.
+    """
     _, nx, ny, nz = slopes.shape
     for x in prange(nx):
         for y in range(ny):
             out = gradient[x, y]
             for z in range(nz):
                 gain = _gain(z, nz, spacing[2])
-                before = slopes[2, x, y, z - 1] * _gain(z - 1, nz, spacing[2]) if z > 0 else -slopes[2, x, y, z] * gain
+                before = (
+                    slopes[2, x, y, z - 1] * _gain(z - 1, nz, spacing[2])
+                    if z > 0
+                    else -slopes[2, x, y, z] * gain
+                )
                 after = (
-                    slopes[2, x, y, z + 1] * _gain(z + 1, nz, spacing[2]) if z < nz - 1 else -slopes[2, x, y, z] * gain
+                    slopes[2, x, y, z + 1] * _gain(z + 1, nz, spacing[2])
+                    if z < nz - 1
+                    else -slopes[2, x, y, z] * gain
                 )
                 out[z] = before - after
             _add_neighbours(slopes[0, :, y], x, spacing[0], out)
@@ -155,7 +177,9 @@ def _difference_back(slopes, spacing, gradient):
 
 @inlined
 def _add_neighbours(slopes, i, step, out):
-    """Add what the rows before and after the i-th bring; at the border a row is its own neighbour, outward."""
+    """Add what the rows before and after the i-th bring; at the border a row is its own neighbour,
+    outward.
+    """
     n = slopes.shape[0]
     before = max(i - 1, 0)
     after = min(i + 1, n - 1)

@@ -1,7 +1,8 @@
 """Mean squared difference between MIND-SSC and a given descriptor, with its gradient.
 
-The formula is :func:`diffeode.descriptors.mind.mind_ssc`'s; there one reads what is computed, here how: channels are
-never written to memory, and whatever a row of voxels needs stays in the processor's cache.
+The formula is :func:`diffeode.descriptors.mind.mind_ssc`'s; there one reads what is computed, here
+how: channels are never written to memory, and whatever a row of voxels needs stays in the
+processor's cache.
 """
 
 from __future__ import annotations
@@ -35,12 +36,15 @@ def mind_ssc_difference(
     target, weights = _together(target[0]).numpy(), weights[0, 0].contiguous().numpy()
     return with_gradient(
         _extended(image, radius, dilation),
-        lambda extended: _value_and_gradient(extended[0, 0].numpy(), target, weights, radius, dilation),
+        lambda extended: _value_and_gradient(
+            extended[0, 0].numpy(), target, weights, radius, dilation
+        ),
     )
 
 
 def mind_ssc_descriptor(image: Tensor, radius: int, dilation: int) -> Tensor:
-    """The descriptor ``(1, 12, X, Y, Z)`` to compare with, rounded as the difference rounds that of ``image``.
+    """The descriptor ``(1, 12, X, Y, Z)`` to compare with, rounded as the difference rounds that of
+    ``image``.
 
     Its rows lie in memory as the difference reads them.
     """
@@ -58,7 +62,9 @@ def _extended(image: Tensor, radius: int, dilation: int) -> Tensor:
 
 
 def _together(channels: Tensor) -> Tensor:
-    """``(12, X, Y, Z)`` as ``(X, Y, 12, Z)``: what belongs to a row of voxels lies in one place, so is fetched fast."""
+    """``(12, X, Y, Z)`` as ``(X, Y, 12, Z)``: what belongs to a row of voxels lies in one place, so
+    is fetched fast.
+    """
     return channels.permute(1, 2, 0, 3).contiguous()
 
 
@@ -68,10 +74,13 @@ def _value_and_gradient(
     """The loss and its gradient with respect to the extended image."""
     size = np.array(weights.shape)
     layout, distances, variance = _distances(extended, size, radius, dilation)
-    # Each distance is spread over its window on the way back, so it needs room for the window on either side.
+    # Each distance is spread over its window on the way back, so it needs room for the window on
+    # either side.
     slopes = np.zeros((_PAIRS, *(size + dilation + 4 * radius)), np.float32)
     scale = 1.0 / (_CHANNELS * weights.sum(dtype=np.float64))
-    value = _compare(distances, target, weights, layout, variance, np.float32(scale), radius, slopes)
+    value = _compare(
+        distances, target, weights, layout, variance, np.float32(scale), radius, slopes
+    )
     _box_sums(slopes, layout, radius, distances)
     gradient = np.empty_like(extended)
     _gather(extended, distances, layout, radius, gradient)
@@ -85,14 +94,19 @@ def _distances(
     layout = _layout(size, radius, dilation)
     distances = np.empty((_PAIRS, *(size + dilation + 2 * radius)), np.float32)
     _box_means_of_squared_differences(extended, layout, radius, distances)
-    return layout, distances, np.float32(_variance_sum(distances, layout, tuple(size.tolist())) / size.prod())
+    return (
+        layout,
+        distances,
+        np.float32(_variance_sum(distances, layout, tuple(size.tolist())) / size.prod()),
+    )
 
 
 def _layout(size: np.ndarray, radius: int, dilation: int) -> np.ndarray:
     """Where things lie, per pair of neighbours: rows of three indices along the axes.
 
-    0: how many distances are needed. 1: where the first of them lies in the extended image (its window's corner). 2:
-    the step from one patch to the other. 3 and 4: where the two channels of the image's first voxel lie.
+    0: how many distances are needed. 1: where the first of them lies in the extended image (its
+    window's corner). 2: the step from one patch to the other. 3 and 4: where the two channels of
+    the image's first voxel lie.
     """
     rows = np.zeros((_PAIRS, 5, 3), np.int64)
     pairs = [(i, j, sign) for i, j in ((0, 1), (0, 2), (1, 2)) for sign in (1, -1)]
@@ -135,7 +149,9 @@ def _box_means_of_squared_differences(image, layout, radius, means):
 
 @kernel
 def _box_sums(slopes, layout, radius, sums):
-    """Sums over the window of what lies in ``slopes``, scaled like the means: the way back of a box mean."""
+    """Sums over the window of what lies in ``slopes``, scaled like the means: the way back of a box
+    mean.
+    """
     window = 2 * radius + 1
     scale = np.float32(1.0 / window**3)
     for pair in prange(_PAIRS):
@@ -183,7 +199,9 @@ def _sum_of_planes(planes, scale, total):
 
 @inlined
 def _excess_over_least(distances, layout, x, y, excess, variance):
-    """Per voxel of a row: each channel's distance less the least one, ``(12, Z)``, and their mean."""
+    """Per voxel of a row: each channel's distance less the least one, ``(12, Z)``, and
+    their mean.
+    """
     nz = variance.shape[0]
     least = np.empty(nz, np.float32)
     for z in range(nz):
@@ -238,15 +256,19 @@ def _describe(distances, layout, typical, descriptor):
             _invert(variance, _LOW * typical, _HIGH * typical, inverse)
             for channel in range(_CHANNELS):
                 for z in range(nz):
-                    descriptor[x, y, channel, z] = exponential_of_negative(-excess[channel, z] * inverse[z])
+                    descriptor[x, y, channel, z] = exponential_of_negative(
+                        -excess[channel, z] * inverse[z]
+                    )
 
 
 @kernel
 def _compare(distances, target, weights, layout, typical, scale, radius, slopes):
-    """Sum of weighted squared differences to the target; its derivatives by the distances are added to ``slopes``.
+    """Sum of weighted squared differences to the target; its derivatives by the distances are added
+    to ``slopes``.
 
-    The two channels of a pair add to the same slopes from voxels some planes apart, so slabs of planes are worked on
-    in two rounds, the even ones and the odd ones; always the same slabs, so that threads do not change the result.
+    The two channels of a pair add to the same slopes from voxels some planes apart, so slabs of
+    planes are worked on in two rounds, the even ones and the odd ones; always the same slabs, so
+    that threads do not change the result.
     """
     nx, _ny, _nz = weights.shape
     reach = 0
@@ -259,13 +281,25 @@ def _compare(distances, target, weights, layout, typical, scale, radius, slopes)
         for half in prange((slabs + 1 - parity) // 2):
             start = (2 * half + parity) * slab
             _compare_slab(
-                distances, target, weights, layout, typical, scale, radius, slopes, totals, start, min(nx, start + slab)
+                distances,
+                target,
+                weights,
+                layout,
+                typical,
+                scale,
+                radius,
+                slopes,
+                totals,
+                start,
+                min(nx, start + slab),
             )
     return totals.sum()
 
 
 @inlined
-def _compare_slab(distances, target, weights, layout, typical, scale, radius, slopes, totals, start, stop):
+def _compare_slab(
+    distances, target, weights, layout, typical, scale, radius, slopes, totals, start, stop
+):
     ny, nz = weights.shape[1:]
     low, high = _LOW * typical, _HIGH * typical
     excess = np.empty((_CHANNELS, nz), np.float32)
@@ -289,7 +323,14 @@ def _compare_slab(distances, target, weights, layout, typical, scale, radius, sl
                     similarity = exponential_of_negative(-excess[channel, z] * inverse[z])
                     difference = similarity - target[x, y, channel, z]
                     row += weights[x, y, z] * difference * difference
-                    outer = np.float32(2) * scale * weights[x, y, z] * difference * similarity * inverse[z]
+                    outer = (
+                        np.float32(2)
+                        * scale
+                        * weights[x, y, z]
+                        * difference
+                        * similarity
+                        * inverse[z]
+                    )
                     pull[channel, z] = -outer
                     by_variance[z] += outer * excess[channel, z] * inverse[z]
             totals[x] += row
@@ -304,15 +345,21 @@ def _compare_slab(distances, target, weights, layout, typical, scale, radius, sl
             for channel in range(_CHANNELS):
                 pair, first = channel // 2, layout[channel // 2, 3 + channel % 2]
                 begin = first[2] + 2 * radius
-                out = slopes[pair, x + first[0] + 2 * radius, y + first[1] + 2 * radius, begin : begin + nz]
+                out = slopes[
+                    pair, x + first[0] + 2 * radius, y + first[1] + 2 * radius, begin : begin + nz
+                ]
                 for z in range(nz):
-                    share = by_least[z] / least_ones[z] if excess[channel, z] == 0 else np.float32(0)
+                    share = (
+                        by_least[z] / least_ones[z] if excess[channel, z] == 0 else np.float32(0)
+                    )
                     out[z] += pull[channel, z] - share
 
 
 @kernel
 def _gather(image, slopes, layout, radius, gradient):
-    """Derivative by each voxel of the image of the squared differences it takes part in, at either end."""
+    """Derivative by each voxel of the image of the squared differences it takes part in, at either
+    end.
+    """
     nx, ny, nz = image.shape
     for x in prange(nx):
         for y in range(ny):
@@ -327,7 +374,9 @@ def _gather(image, slopes, layout, radius, gradient):
                         continue
                     away = step if end == 0 else -step
                     begin = first[2] + end * step[2]
-                    other = image[x + away[0], y + away[1], begin + away[2] : begin + away[2] + size[2]]
+                    other = image[
+                        x + away[0], y + away[1], begin + away[2] : begin + away[2] + size[2]
+                    ]
                     here = image[x, y, begin : begin + size[2]]
                     out = gradient[x, y, begin : begin + size[2]]
                     row = slopes[pair, u, v, : size[2]]

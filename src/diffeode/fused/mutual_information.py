@@ -1,8 +1,9 @@
-"""Functions of a joint histogram in soft bins and their gradient (:mod:`diffeode.losses.mutual_information`).
+"""Functions of a joint histogram in soft bins and their gradient
+(:mod:`diffeode.losses.mutual_information`).
 
-Soft bins are smooth functions of an intensity, so voxels need not be shared among them one by one: each is shared among
-the four nearest of a finer row of nodes, by the cubic through them, and what came together on the nodes is shared among
-the bins at the end. The cubic is off by about 1e-6.
+Soft bins are smooth functions of an intensity, so voxels need not be shared among them one by one:
+each is shared among the four nearest of a finer row of nodes, by the cubic through them, and what
+came together on the nodes is shared among the bins at the end. The cubic is off by about 1e-6.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ class FusedInformation:
 
 @inlined
 def _share(value, intervals, shares):
-    """The first of the four nodes next to an intensity; the share of each, not a number where that is none."""
+    """The first of the four nodes next to an intensity; the share of each, not a number where that
+    is none.
+    """
     position = (value if value > 0 else 0.0) * intervals
     first = min(int(position if value < 1 else intervals), intervals - 1)
     t = min(position, float(intervals)) - first if value == value else np.nan
@@ -94,7 +97,9 @@ def _count(fixed, moving, weights, intervals):
                 for z in range(nz):
                     if weights[x, y, z] == 0:
                         continue
-                    if fixed[x, y, z] == 0 and moving[x, y, z] == 0:  # background: on a node, all of it
+                    if (
+                        fixed[x, y, z] == 0 and moving[x, y, z] == 0
+                    ):  # background: on a node, all of it
                         parts[part, 1, 1] += weights[x, y, z]
                         continue
                     i = _share(fixed[x, y, z], intervals, of_fixed)
@@ -108,7 +113,9 @@ def _count(fixed, moving, weights, intervals):
 
 @kernel
 def _pull(fixed, moving, weights, intervals, by_intensity, gradient):
-    """Derivative by each voxel, the cubic through those on the nodes; none where the intensity lies outside [0, 1]."""
+    """Derivative by each voxel, the cubic through those on the nodes; none where the intensity lies
+    outside [0, 1].
+    """
     nx, ny, nz = fixed.shape
     for x in prange(nx):
         of_fixed, of_moving = np.empty(4, np.float64), np.empty(4, np.float64)
@@ -126,5 +133,7 @@ def _pull(fixed, moving, weights, intervals, by_intensity, gradient):
                 slope = 0.0
                 for row in range(4):
                     for column in range(4):
-                        slope += of_fixed[row] * of_moving[column] * by_intensity[i + row, j + column]
+                        slope += (
+                            of_fixed[row] * of_moving[column] * by_intensity[i + row, j + column]
+                        )
                 gradient[x, y, z] = weights[x, y, z] * slope

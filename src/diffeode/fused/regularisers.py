@@ -1,4 +1,6 @@
-"""Penalties of a displacement and their gradients (:mod:`diffeode.losses.regularisers`), one pass over the field."""
+"""Penalties of a displacement and their gradients (:mod:`diffeode.losses.regularisers`), one pass
+over the field.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from diffeode.fused.gradient import with_gradient
 
 
 def gradient_magnitude_fused(displacement: Tensor, lengths: Sequence[float]) -> Tensor:
-    """Sum over the axes of the mean squared forward differences of ``(1, 3, X, Y, Z)``, float32, on the CPU.
+    """Sum over the axes of the mean squared forward differences of ``(1, 3, X, Y, Z)``, float32, on
+    the CPU.
 
     Args:
         lengths: of a voxel along each axis; differences are of lengths per length.
@@ -25,13 +28,17 @@ def gradient_magnitude_fused(displacement: Tensor, lengths: Sequence[float]) -> 
 
     def value_and_gradient(field: Tensor) -> tuple[float, Tensor]:
         gradient = field.new_empty(field.shape)
-        return _squared_differences(field.contiguous()[0].numpy(), factors, gradient[0].numpy()), gradient
+        return _squared_differences(
+            field.contiguous()[0].numpy(), factors, gradient[0].numpy()
+        ), gradient
 
     return with_gradient(displacement, value_and_gradient)
 
 
 def jacobian_barrier_fused(displacement: Tensor, barrier: float, squared: bool) -> Tensor:
-    """``mean ReLU(barrier - |J|)``, or its square, of ``(1, 3, X, Y, Z)``, float32, on the CPU; each axis above 1."""
+    """``mean ReLU(barrier - |J|)``, or its square, of ``(1, 3, X, Y, Z)``, float32, on the CPU;
+    each axis above 1.
+    """
 
     def value_and_gradient(field: Tensor) -> tuple[float, Tensor]:
         source, gradient = field.contiguous()[0].numpy(), field.new_zeros(field.shape)
@@ -72,7 +79,9 @@ def _squared_differences(field, factors, gradient):
 
 @inlined
 def _difference(here, there, factor, slopes):
-    """Weighed sum of squares of ``here - there``, whose derivative by ``here`` is added to ``slopes``."""
+    """Weighed sum of squares of ``here - there``, whose derivative by ``here`` is added to
+    ``slopes``.
+    """
     total, twice = 0.0, np.float32(2 * factor)
     for z in range(here.shape[0]):
         difference = here[z] - there[z]
@@ -87,15 +96,23 @@ def _differences(field, x, y, z):
     a, b, c = field[0, x, y, z], field[1, x, y, z], field[2, x, y, z]
     one = np.float32(1)
     return (
-        field[0, x + 1, y, z] - a + one, field[1, x + 1, y, z] - b, field[2, x + 1, y, z] - c,
-        field[0, x, y + 1, z] - a, field[1, x, y + 1, z] - b + one, field[2, x, y + 1, z] - c,
-        field[0, x, y, z + 1] - a, field[1, x, y, z + 1] - b, field[2, x, y, z + 1] - c + one,
-    )  # fmt: skip
+        field[0, x + 1, y, z] - a + one,
+        field[1, x + 1, y, z] - b,
+        field[2, x + 1, y, z] - c,
+        field[0, x, y + 1, z] - a,
+        field[1, x, y + 1, z] - b + one,
+        field[2, x, y + 1, z] - c,
+        field[0, x, y, z + 1] - a,
+        field[1, x, y, z + 1] - b,
+        field[2, x, y, z + 1] - c + one,
+    )
 
 
 @inlined
 def _cross(a, b, c, u, v, w):
-    """``(a, b, c) x (u, v, w)``: by the third row, the derivatives of a determinant whose first two rows these are."""
+    """``(a, b, c) x (u, v, w)``: by the third row, the derivatives of a determinant whose first two
+    rows these are.
+    """
     return b * w - c * v, c * u - a * w, a * v - b * u
 
 
@@ -121,7 +138,9 @@ def _excess(field, barrier, squared, scale, slopes):
 
 @kernel
 def _by_corners(field, slopes, gradient):
-    """Add to ``gradient`` what every cell's slope means for its corner and that corner's three neighbours."""
+    """Add to ``gradient`` what every cell's slope means for its corner and that corner's three
+    neighbours.
+    """
     nx, ny, nz = slopes.shape
     for parity in range(2):  # cells of every second plane have no corner in common
         for half in prange((nx - parity + 1) // 2):

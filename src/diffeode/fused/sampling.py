@@ -11,7 +11,8 @@ from diffeode.fused.compiler import inlined, kernel
 
 
 def pull_back_fused(image: Tensor, displacement: Tensor, border: bool) -> Tensor:
-    """``x -> image(x + displacement(x))``, linear; beyond the image its border values continue, or zeros.
+    """``x -> image(x + displacement(x))``, linear; beyond the image its border values continue, or
+    zeros.
 
     Args:
         image: ``(1, C, X, Y, Z)``, float32, on the CPU.
@@ -21,7 +22,8 @@ def pull_back_fused(image: Tensor, displacement: Tensor, border: bool) -> Tensor
 
 
 def pull_back_resized_fused(image: Tensor, displacement: Tensor, border: bool) -> Tensor:
-    """:func:`pull_back_fused` by a displacement resized to the image's grid, which is never written to memory.
+    """:func:`pull_back_fused` by a displacement resized to the image's grid, which is never written
+    to memory.
 
     There is no derivative by the image.
 
@@ -33,7 +35,8 @@ def pull_back_resized_fused(image: Tensor, displacement: Tensor, border: bool) -
 
 
 def twice_fused(displacement: Tensor) -> Tensor:
-    """Displacement of ``x -> phi(phi(x))`` with ``phi(x) = x + displacement(x)``; border values continue.
+    """Displacement of ``x -> phi(phi(x))`` with ``phi(x) = x + displacement(x)``; border values
+    continue.
 
     Args:
         displacement: ``(1, 3, X, Y, Z)``, voxels, float32, on the CPU.
@@ -59,7 +62,13 @@ class _PullBack(torch.autograd.Function):
             _scatter(_array(outer), _array(displacement), context.border, by_image[0].numpy())
         if context.needs_input_grad[1]:
             by_displacement = torch.empty_like(displacement)
-            _slopes(_array(image), _array(displacement), _array(outer), context.border, by_displacement[0].numpy())
+            _slopes(
+                _array(image),
+                _array(displacement),
+                _array(outer),
+                context.border,
+                by_displacement[0].numpy(),
+            )
         return by_image, by_displacement, None
 
 
@@ -97,7 +106,9 @@ class _PullBackResized(torch.autograd.Function):
         at, ratios = _relation(displacement, image)
         fine, coarse = image.shape[2:], displacement.shape[2:]
         planes = np.empty((fine[0], 3, *coarse[1:]), np.float32)
-        _slopes_resized(_array(image), _array(displacement), at, ratios, _array(outer), context.border, planes)
+        _slopes_resized(
+            _array(image), _array(displacement), at, ratios, _array(outer), context.border, planes
+        )
         by_displacement = torch.empty_like(displacement)
         _gather_planes(planes, at[0], by_displacement[0].numpy())
         return None, by_displacement, None
@@ -108,20 +119,26 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 def _relation(displacement: Tensor, image: Tensor) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-    """By axis, where the image's voxels lie on the displacement's grid, and how many of them one voxel there holds.
+    """By axis, where the image's voxels lie on the displacement's grid, and how many of them one
+    voxel there holds.
 
-    As :func:`diffeode.geometry.warp.resize` has it: before the first centre and after the last the value stays.
+    As :func:`diffeode.geometry.warp.resize` has it: before the first centre and after the last the
+    value stays.
     """
     sizes = list(zip(displacement.shape[2:], image.shape[2:], strict=True))
-    at = tuple(np.maximum((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0.0) for coarse, fine in sizes)
+    at = tuple(
+        np.maximum((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0.0) for coarse, fine in sizes
+    )
     return at, np.array([fine / coarse for coarse, fine in sizes], np.float32)
 
 
 @inlined
 def _locate(x, y, u, v, w, size, border, corner, within):
-    """Of each voxel of a moved row the corner of the cell it comes to lie in, and the place in it, ``(3, Z)``.
+    """Of each voxel of a moved row the corner of the cell it comes to lie in, and the place in it,
+    ``(3, Z)``.
 
-    Corners count along the flat image; -1: the point is not, or not clearly, inside the image, if anywhere.
+    Corners count along the flat image; -1: the point is not, or not clearly, inside the image, if
+    anywhere.
     """
     nx, ny, nz = size
     first = 1 if border else 0
@@ -129,7 +146,9 @@ def _locate(x, y, u, v, w, size, border, corner, within):
         du, dv, dw = np.floor(u[z]), np.floor(v[z]), np.floor(w[z])
         within[0, z], within[1, z], within[2, z] = u[z] - du, v[z] - dv, w[z] - dw
         i, j, k = np.float32(x) + du, np.float32(y) + dv, np.float32(z) + dw
-        inside = (i >= first) & (j >= first) & (k >= first) & (i < nx - 1) & (j < ny - 1) & (k < nz - 1)
+        inside = (
+            (i >= first) & (j >= first) & (k >= first) & (i < nx - 1) & (j < ny - 1) & (k < nz - 1)
+        )
         corner[z] = (np.int64(i) * ny + np.int64(j)) * nz + np.int64(k) if inside else -1
 
 
@@ -141,14 +160,22 @@ def _cell(image, corner, ny, nz):
     left, high = low + np.uintp(nz), low + np.uintp(ny * nz)
     right, one = high + np.uintp(nz), np.uintp(1)
     return (
-        image[low], image[low + one], image[left], image[left + one],
-        image[high], image[high + one], image[right], image[right + one],
-    )  # fmt: skip
+        image[low],
+        image[low + one],
+        image[left],
+        image[left + one],
+        image[high],
+        image[high + one],
+        image[right],
+        image[right + one],
+    )
 
 
 @inlined
 def _place(index, move, n, border):
-    """Lower voxel, fraction above it, and whether moving the point moves the place, along an axis of ``n`` voxels."""
+    """Lower voxel, fraction above it, and whether moving the point moves the place, along an axis
+    of ``n`` voxels.
+    """
     whole = np.floor(move)
     lower, fraction = index + np.int64(whole), move - whole
     if border:
@@ -206,7 +233,11 @@ def _slope(v, a, b, c):
     low, high = _mix(v[0], v[1], c), _mix(v[2], v[3], c)
     low_above, high_above = _mix(v[4], v[5], c), _mix(v[6], v[7], c)
     edges = _mix(_mix(v[1] - v[0], v[3] - v[2], b), _mix(v[5] - v[4], v[7] - v[6], b), a)
-    return _mix(low_above, high_above, b) - _mix(low, high, b), _mix(high - low, high_above - low_above, a), edges
+    return (
+        _mix(low_above, high_above, b) - _mix(low, high, b),
+        _mix(high - low, high_above - low_above, a),
+        edges,
+    )
 
 
 @inlined
@@ -282,13 +313,19 @@ def _slopes(image, displacement, outer, border, by_displacement):
         corner, within = np.empty(mz, np.int64), np.empty((3, mz), np.float32)
         for y in range(my):
             u, v, w = displacement[0, x, y], displacement[1, x, y], displacement[2, x, y]
-            du, dv, dw = by_displacement[0, x, y], by_displacement[1, x, y], by_displacement[2, x, y]
+            du, dv, dw = (
+                by_displacement[0, x, y],
+                by_displacement[1, x, y],
+                by_displacement[2, x, y],
+            )
             _slopes_row(image, flat, x, y, u, v, w, border, corner, within, outer, du, dv, dw)
 
 
 @kernel
 def _scatter(outer, displacement, border, by_image):
-    """Derivative by the image. Points go anywhere, so only channels can be worked on side by side."""
+    """Derivative by the image. Points go anywhere, so only channels can be worked on side
+    by side.
+    """
     channels, nx, ny, nz = by_image.shape
     _, mx, my, mz = displacement.shape
     flat = _flat(by_image)
@@ -302,7 +339,14 @@ def _scatter(outer, displacement, border, by_image):
                     value = outer[channel, x, y, z]
                     if corner[z] >= 0:
                         _spread_inside(
-                            value, flat[channel], corner[z], ny, nz, within[0, z], within[1, z], within[2, z]
+                            value,
+                            flat[channel],
+                            corner[z],
+                            ny,
+                            nz,
+                            within[0, z],
+                            within[1, z],
+                            within[2, z],
                         )
                     elif not _lost(u[z], v[z], w[z]):
                         i, a, _ = _place(x, u[z], nx, border)
@@ -361,7 +405,9 @@ def _sample_resized(image, coarse, at, ratios, border, out):
 
 @kernel
 def _slopes_resized(image, coarse, at, ratios, outer, border, planes):
-    """Derivative by the displacement, resized along the first axis only: ``(3, Y, Z)`` for every plane of the image."""
+    """Derivative by the displacement, resized along the first axis only: ``(3, Y, Z)`` for every
+    plane of the image.
+    """
     _, mx, my, mz = image.shape
     at_x, at_y, at_z = at
     flat = _flat(image)
@@ -381,14 +427,18 @@ def _slopes_resized(image, coarse, at, ratios, outer, border, planes):
 
 @inlined
 def _between(at, n):
-    """The two voxels that a place on an axis of ``n`` lies between, and how far from the first to the second."""
+    """The two voxels that a place on an axis of ``n`` lies between, and how far from the first to
+    the second.
+    """
     before = np.int64(at)
     return before, min(before + 1, n - 1), np.float32(at - before)
 
 
 @inlined
 def _resize_plane(coarse, at_x, at_z, ratios, plane):
-    """The displacement at a plane of the fine grid, resized along the last axis too but not the middle one."""
+    """The displacement at a plane of the fine grid, resized along the last axis too but not the
+    middle one.
+    """
     _, nx, ny, nz = coarse.shape
     before, after, fraction = _between(at_x, nx)
     row = np.empty(nz, np.float32)
@@ -439,7 +489,9 @@ def _narrow_plane(by_plane, at_z, ratios, out):
 
 @kernel
 def _gather_planes(planes, at_x, by_coarse):
-    """The way back of resizing along the first axis: every coarse plane collects from those it had a part in."""
+    """The way back of resizing along the first axis: every coarse plane collects from those it had
+    a part in.
+    """
     _, nx, ny, nz = by_coarse.shape
     for coarse in prange(nx):
         for axis in range(3):

@@ -11,8 +11,11 @@ from torch import Tensor
 from diffeode.fused.compiler import inlined, kernel
 
 
-def average_fused(field: Tensor, kernels: Sequence[Tensor], continued: bool, adjoint: bool) -> Tensor:
-    """Correlation of ``field (1, C, X, Y, Z)``, float32, on the CPU, with a symmetric kernel along each axis.
+def average_fused(
+    field: Tensor, kernels: Sequence[Tensor], continued: bool, adjoint: bool
+) -> Tensor:
+    """Correlation of ``field (1, C, X, Y, Z)``, float32, on the CPU, with a symmetric kernel along
+    each axis.
 
     Args:
         kernels: of each axis, an odd number of weights.
@@ -20,7 +23,11 @@ def average_fused(field: Tensor, kernels: Sequence[Tensor], continued: bool, adj
         adjoint: the transpose of that instead.
     """
     along_x, along_y, along_z = (_half(weights) for weights in kernels)
-    source, planes, out = field.contiguous()[0].numpy(), field.new_empty(field.shape), field.new_empty(field.shape)
+    source, planes, out = (
+        field.contiguous()[0].numpy(),
+        field.new_empty(field.shape),
+        field.new_empty(field.shape),
+    )
     _average_planes(source, along_y, along_z, continued, adjoint, planes[0].numpy())
     _average_across(planes[0].numpy(), along_x, continued, adjoint, out[0].numpy())
     return out
@@ -55,7 +62,9 @@ def _average_across(source, along_x, continued, adjoint, out):
 
 @inlined
 def _average_rows(rows, at, weights, continued, adjoint, out):
-    """The average around row ``at`` of ``rows (n, Z)``; a row and its mirror image have one weight."""
+    """The average around row ``at`` of ``rows (n, Z)``; a row and its mirror image have
+    one weight.
+    """
     n, nz = rows.shape
     radius = weights.shape[0] - 1
     for z in range(nz):

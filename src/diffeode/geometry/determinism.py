@@ -1,8 +1,10 @@
-"""The same map every time on a GPU: what torch has no deterministic gradient for there, in operations that have one.
+"""The same map every time on a GPU: what torch has no deterministic gradient for there, in
+operations that have one.
 
-A GPU adds many small contributions in whatever order they arrive, and rounding depends on the order. After
-``torch.use_deterministic_algorithms(True)`` torch takes an order for most operations and refuses the gradients of the
-others; of those this package uses two, averages over windows in three dimensions and ``grid_sample``.
+A GPU adds many small contributions in whatever order they arrive, and rounding depends on the
+order. After ``torch.use_deterministic_algorithms(True)`` torch takes an order for most operations
+and refuses the gradients of the others; of those this package uses two, averages over windows in
+three dimensions and ``grid_sample``.
 """
 
 from __future__ import annotations
@@ -19,16 +21,20 @@ from torch import Tensor
 
 @contextmanager
 def deterministic(device: torch.device, wanted: bool) -> Iterator[None]:
-    """Where ``wanted``, have torch take its deterministic operations on ``device``, or refuse; on a CPU it always does.
+    """Where ``wanted``, have torch take its deterministic operations on ``device``, or refuse; on a
+    CPU it always does.
 
-    Matrix products need the environment's ``CUBLAS_WORKSPACE_CONFIG``, which is set where it is not; a process that
-    multiplied matrices on the GPU before may have made its choice.
+    Matrix products need the environment's ``CUBLAS_WORKSPACE_CONFIG``, which is set where it is
+    not; a process that multiplied matrices on the GPU before may have made its choice.
     """
     if not wanted or device.type == "cpu":
         yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     torch.use_deterministic_algorithms(True)
     try:
         yield
@@ -42,7 +48,9 @@ def must_be_deterministic(tensor: Tensor) -> bool:
 
 
 def window_average(image: Tensor, window: Sequence[int], stride: int = 1) -> Tensor:
-    """Mean of ``image (N, C, *size)`` over ``window`` voxels along each axis, where it fits, at every ``stride``."""
+    """Mean of ``image (N, C, *size)`` over ``window`` voxels along each axis, where it fits, at
+    every ``stride``.
+    """
     if image.dim() == 4:
         return F.avg_pool2d(image, list(window), stride)
     if not must_be_deterministic(image):
@@ -54,13 +62,17 @@ def window_average(image: Tensor, window: Sequence[int], stride: int = 1) -> Ten
 
 
 def gathered(image: Tensor, voxels: Tensor, border: bool) -> Tensor:
-    """``image (N, C, *size)`` at voxel coordinates ``(N, d, *out)``, linear, as ``(N, C, *out)``, corner by corner.
+    """``image (N, C, *size)`` at voxel coordinates ``(N, d, *out)``, linear, as ``(N, C, *out)``,
+    corner by corner.
 
-    Beyond the image its border values continue, without a slope, or zeros: values and gradients are ``grid_sample``'s.
+    Beyond the image its border values continue, without a slope, or zeros: values and gradients are
+    ``grid_sample``'s.
     """
     count, channels, *size = image.shape
     if border:
-        voxels = torch.cat([_held_within(voxels.narrow(1, axis, 1), n) for axis, n in enumerate(size)], dim=1)
+        voxels = torch.cat(
+            [_held_within(voxels.narrow(1, axis, 1), n) for axis, n in enumerate(size)], dim=1
+        )
     lower = voxels.detach().floor()
     share = voxels - lower
     flat = image.transpose(0, 1).flatten(1)

@@ -25,16 +25,22 @@ class Image:
         object.__setattr__(self, "data", np.ascontiguousarray(self.data, dtype=np.float32))
 
     def check_usable(self, name: str) -> None:
-        """Raise :class:`InputError` naming ``name`` where a voxel is not finite or all voxels are equal."""
+        """Raise :class:`InputError` naming ``name`` where a voxel is not finite or all voxels are
+        equal.
+        """
         self.check_finite(name)
         if self.data.min() == self.data.max():
-            raise InputError(f"{name} is constant ({self.data.flat[0]:g} everywhere); give a scan with contrast.")
+            raise InputError(
+                f"{name} is constant ({self.data.flat[0]:g} everywhere); give a scan with contrast."
+            )
 
     def check_finite(self, name: str) -> None:
         """Raise :class:`InputError` naming ``name`` where a voxel is not finite."""
         if not np.isfinite(self.data).all():
             bad = int((~np.isfinite(self.data)).sum())
-            raise InputError(f"{name} has {bad} voxels that are NaN or infinite; repair or mask them first.")
+            raise InputError(
+                f"{name} has {bad} voxels that are NaN or infinite; repair or mask them first."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,21 +56,29 @@ class Labels:
 
     def __post_init__(self) -> None:
         _require_shape(self.data, self.grid)
-        if not np.can_cast(self.data.dtype, np.int32) and self.data.size and self.data.max() > _LARGEST_ID:
-            raise InputError(f"A label map holds the id {int(self.data.max())}; ids go up to {_LARGEST_ID}.")
+        if (
+            not np.can_cast(self.data.dtype, np.int32)
+            and self.data.size
+            and self.data.max() > _LARGEST_ID
+        ):
+            raise InputError(
+                f"A label map holds the id {int(self.data.max())}; ids go up to {_LARGEST_ID}."
+            )
         object.__setattr__(self, "data", np.ascontiguousarray(self.data, dtype=np.int32))
 
 
 def _require_shape(data: np.ndarray, grid: Grid) -> None:
     if data.shape != grid.shape:
-        raise InputError(f"An array of shape {data.shape} does not lie on a grid of shape {grid.shape}.")
+        raise InputError(
+            f"An array of shape {data.shape} does not lie on a grid of shape {grid.shape}."
+        )
 
 
 def sample(data: np.ndarray, voxels: np.ndarray, order: int) -> np.ndarray:
     """``data (X, Y, Z)`` at voxel coordinates ``(..., 3)``, zero outside.
 
-    A point belongs to the image up to half a voxel beyond the outermost centres, where the nearest value holds:
-    ITK's rule, so that a warp agrees with ``antsApplyTransforms`` to the border.
+    A point belongs to the image up to half a voxel beyond the outermost centres, where the nearest
+    value holds: ITK's rule, so that a warp agrees with ``antsApplyTransforms`` to the border.
 
     Args:
         order: 0 nearest neighbour, 1 linear, as :func:`scipy.ndimage.map_coordinates`.
@@ -85,17 +99,24 @@ def foreground(image: Image) -> np.ndarray:
     """
     mask = image.data > 0
     if not mask.any():
-        raise InputError("The brain mask is empty (no voxel above zero); check the skull stripping.")
+        raise InputError(
+            "The brain mask is empty (no voxel above zero); check the skull stripping."
+        )
     return mask
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Lower (inclusive) and upper (exclusive) corner of ``mask``, grown by ``margin`` voxels inside the array."""
+    """Lower (inclusive) and upper (exclusive) corner of ``mask``, grown by ``margin`` voxels inside
+    the array.
+    """
     occupied = [
-        np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis))) for axis in range(mask.ndim)
+        np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        for axis in range(mask.ndim)
     ]
     if any(o.size == 0 for o in occupied):
         raise InputError("The brain mask is empty; check the skull stripping.")
     lower = np.array([max(0, o[0] - margin) for o in occupied])
-    upper = np.array([min(n, o[-1] + 1 + margin) for o, n in zip(occupied, mask.shape, strict=True)])
+    upper = np.array(
+        [min(n, o[-1] + 1 + margin) for o, n in zip(occupied, mask.shape, strict=True)]
+    )
     return lower, upper

@@ -46,8 +46,14 @@ class Grid:
         if len(shape) != 3 or min(shape) < 1:
             raise InputError(f"A grid needs three positive sizes, not {self.shape}.")
         affine = np.array(self.affine, dtype=np.float64)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-            raise InputError("A grid needs an invertible, finite 4 x 4 affine; repair the image's header.")
+        if (
+            affine.shape != (4, 4)
+            or not np.isfinite(affine).all()
+            or abs(np.linalg.det(affine[:3, :3])) < 1e-12
+        ):
+            raise InputError(
+                "A grid needs an invertible, finite 4 x 4 affine; repair the image's header."
+            )
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "affine", affine)
@@ -90,7 +96,9 @@ class Grid:
 
     def voxels(self, dtype: DTypeLike = np.float64) -> np.ndarray:
         """Every voxel's index, ``(X, Y, Z, 3)``."""
-        return np.stack(np.meshgrid(*[np.arange(n, dtype=dtype) for n in self.shape], indexing="ij"), axis=-1)
+        return np.stack(
+            np.meshgrid(*[np.arange(n, dtype=dtype) for n in self.shape], indexing="ij"), axis=-1
+        )
 
     def points_mm(self) -> np.ndarray:
         """Every voxel centre in RAS mm, ``(X, Y, Z, 3)``."""
@@ -112,7 +120,9 @@ class Grid:
     @property
     def is_perpendicular(self) -> bool:
         """Whether the axes are perpendicular, not sheared."""
-        return bool(np.abs(self.direction.T @ self.direction - np.eye(3)).max() <= _ORTHOGONAL_TOLERANCE)
+        return bool(
+            np.abs(self.direction.T @ self.direction - np.eye(3)).max() <= _ORTHOGONAL_TOLERANCE
+        )
 
     def require_perpendicular(self, reader: str) -> None:
         """Raise :class:`InputError` where the axes are sheared, which ITK cannot represent.
@@ -122,12 +132,15 @@ class Grid:
         """
         if not self.is_perpendicular:
             raise InputError(
-                f"The image's axes are not perpendicular (a sheared affine), which {reader} cannot read; "
+                f"The image's axes are not perpendicular (a sheared affine), which {reader} cannot "
+                "read; "
                 "resample it first."
             )
 
     def resample(self, spacing_mm: float | np.ndarray) -> Grid:
-        """A grid over the same box (voxel edges aligned at the first corner) with another spacing."""
+        """A grid over the same box (voxel edges aligned at the first corner) with another
+        spacing.
+        """
         factor = np.broadcast_to(np.asarray(spacing_mm, dtype=float), (3,)) / self.spacing
         shape = _three(np.maximum(1, np.round(np.array(self.shape) / factor)))
         affine = self.affine.copy()

@@ -42,7 +42,11 @@ class Affine(Transform):
 
     def __post_init__(self) -> None:
         matrix = np.array(self.matrix, dtype=np.float64)
-        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+        if (
+            matrix.shape != (4, 4)
+            or not np.isfinite(matrix).all()
+            or abs(np.linalg.det(matrix[:3, :3])) < 1e-12
+        ):
             raise InputError("An affine transform needs an invertible, finite 4 x 4 matrix.")
         object.__setattr__(self, "matrix", matrix)
 
@@ -57,9 +61,11 @@ class Affine(Transform):
 @final
 @dataclass(frozen=True, eq=False)
 class DisplacementField(Transform):
-    """``x -> x + u(x)`` with ``displacement_mm (X, Y, Z, 3)`` RAS mm on ``grid``, trilinear between voxels.
+    """``x -> x + u(x)`` with ``displacement_mm (X, Y, Z, 3)`` RAS mm on ``grid``, trilinear between
+    voxels.
 
-    Beyond the grid the displacement of the nearest border voxel holds, so that the map stays continuous.
+    Beyond the grid the displacement of the nearest border voxel holds, so that the map stays
+    continuous.
     """
 
     displacement_mm: np.ndarray
@@ -68,11 +74,17 @@ class DisplacementField(Transform):
     def __post_init__(self) -> None:
         if self.displacement_mm.shape != (*self.grid.shape, 3):
             raise InputError(
-                f"A displacement field of shape {self.displacement_mm.shape} lies on no grid of {self.grid.shape}."
+                f"A displacement field of shape {self.displacement_mm.shape} lies on no grid of "
+                f"{self.grid.shape}."
             )
         if not np.isfinite(self.displacement_mm).all():
-            raise InputError("A displacement field has NaN or infinite vectors; the registration that made it failed.")
-        object.__setattr__(self, "displacement_mm", np.ascontiguousarray(self.displacement_mm, dtype=np.float32))
+            raise InputError(
+                "A displacement field has NaN or infinite vectors; the registration that made it "
+                "failed."
+            )
+        object.__setattr__(
+            self, "displacement_mm", np.ascontiguousarray(self.displacement_mm, dtype=np.float32)
+        )
 
     def __call__(self, points_mm: np.ndarray) -> np.ndarray:
         voxels = np.moveaxis(self.grid.to_voxel(points_mm), -1, 0)
@@ -107,12 +119,18 @@ def densify(transform: Transform, grid: Grid) -> DisplacementField:
 
 def warp_image(image: Image, transform: Transform, grid: Grid) -> Image:
     """``image`` pulled back to ``grid`` through ``transform``, one linear resampling."""
-    return Image(sample(image.data, image.grid.to_voxel(transform(grid.points_mm())), order=1), grid)
+    return Image(
+        sample(image.data, image.grid.to_voxel(transform(grid.points_mm())), order=1), grid
+    )
 
 
 def warp_labels(labels: Labels, transform: Transform, grid: Grid) -> Labels:
-    """``labels`` pulled back to ``grid`` through ``transform``, one nearest-neighbour resampling."""
-    return Labels(sample(labels.data, labels.grid.to_voxel(transform(grid.points_mm())), order=0), grid)
+    """``labels`` pulled back to ``grid`` through ``transform``, one nearest-neighbour
+    resampling.
+    """
+    return Labels(
+        sample(labels.data, labels.grid.to_voxel(transform(grid.points_mm())), order=0), grid
+    )
 
 
 def invert(
@@ -120,8 +138,9 @@ def invert(
 ) -> DisplacementField:
     """Inverse of a displacement field on ``grid`` by fixed-point iteration ``v <- -u(y + v)``.
 
-    Chen et al., Medical Physics 35(1), 2008. Converges where the displacement is a contraction; the result is the best
-    found, so its error belongs beside it (:func:`diffeode.evaluation.consistency.inverse_consistency_mm`).
+    Chen et al., Medical Physics 35(1), 2008. Converges where the displacement is a contraction; the
+    result is the best found, so its error belongs beside it
+    (:func:`diffeode.evaluation.consistency.inverse_consistency_mm`).
     """
     points = grid.points_mm()
     inverse = np.zeros_like(points)

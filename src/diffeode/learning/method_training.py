@@ -1,4 +1,6 @@
-"""Training a method, alike for all: seed, clock, persons apart, files, receipt; going on after a kill."""
+"""Training a method, alike for all: seed, clock, persons apart, files, receipt; going on after a
+kill.
+"""
 
 from __future__ import annotations
 
@@ -39,16 +41,25 @@ def trained_method(run: Run) -> TrainedMethod:
     """
     method = run.build()
     if not isinstance(method, TrainedMethod):
-        raise InputError(f"Run {run.name} needs no training; 'diffeode methods' says which runs are trained first.")
+        raise InputError(
+            f"Run {run.name} needs no training; 'diffeode methods' says which runs are trained "
+            "first."
+        )
     return method
 
 
 def train_to_folder(
-    run: Run, pairs: Sequence[TrainingPair], folder: Path, machine: Machine, provenance: dict[str, Any]
+    run: Run,
+    pairs: Sequence[TrainingPair],
+    folder: Path,
+    machine: Machine,
+    provenance: dict[str, Any],
 ) -> None:
-    """Train ``run`` and write ``weights.safetensors``, ``curves.tsv`` and the receipt to ``folder``.
+    """Train ``run`` and write ``weights.safetensors``, ``curves.tsv`` and the receipt to
+    ``folder``.
 
-    Checkpoints are removed in the end. The clock counts this call alone, not one before it that was killed.
+    Checkpoints are removed in the end. The clock counts this call alone, not one before it that was
+    killed.
 
     Raises:
         InputError, TrainingError: as :func:`train`.
@@ -58,9 +69,18 @@ def train_to_folder(
     with measured() as usage:
         best = train(trained_method(run), pairs, folder, machine)
     take_out(best, folder / WEIGHTS)
-    about = {"run": run.name, "method": run.method, "parameters": run.parameters, "seed": machine.seed}
+    about = {
+        "run": run.name,
+        "method": run.method,
+        "parameters": run.parameters,
+        "seed": machine.seed,
+    }
     about |= {"threads": machine.threads, "device": machine.device, "software": software_versions()}
-    about |= {"persons": persons_of(pairs), "pairs": len(pairs), **{k: round(v, 3) for k, v in usage.items()}}
+    about |= {
+        "persons": persons_of(pairs),
+        "pairs": len(pairs),
+        **{k: round(v, 3) for k, v in usage.items()},
+    }
     write_receipt(folder, [WEIGHTS, CURVES], {**provenance, **about, "status": "done"})
     remove_checkpoints(folder)
 
@@ -77,12 +97,15 @@ def train(
     machine: Machine,
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Train ``method`` on ``pairs``, each both ways, going on where an earlier call in ``folder`` was killed.
+    """Train ``method`` on ``pairs``, each both ways, going on where an earlier call in ``folder``
+    was killed.
 
-    Checkpoints lie in a folder named after settings, pairs and code, so what differs in one of them begins anew.
+    Checkpoints lie in a folder named after settings, pairs and code, so what differs in one of them
+    begins anew.
 
     Returns:
-        the file of the weights that were best on the persons held out; ``curves.tsv`` lies beside it.
+        the file of the weights that were best on the persons held out; ``curves.tsv`` lies beside
+        it.
     Raises:
         InputError: too few persons, no such device, or unusable pairs.
         TrainingError: the loss was not finite.
@@ -93,9 +116,17 @@ def train(
 
     say = say or loop.tell
     use_threads(machine.threads)
-    training, validation = (both_ways(part) for part in split_by_person(pairs, method.validation_persons, machine.seed))
-    say(f"{method.title}: {len(training)} directed pairs to train on, {len(validation)} to validate on")
-    lesson, settings = _lesson(method, pairs, training, validation, machine), _settings(method, machine.seed)
+    training, validation = (
+        both_ways(part) for part in split_by_person(pairs, method.validation_persons, machine.seed)
+    )
+    say(
+        f"{method.title}: {len(training)} directed pairs to train on, {len(validation)} to "
+        "validate on"
+    )
+    lesson, settings = (
+        _lesson(method, pairs, training, validation, machine),
+        _settings(method, machine.seed),
+    )
     return loop.train_by_content(lesson, settings, folder, machine.device, say)
 
 
@@ -117,11 +148,20 @@ def _lesson(
 
     def validate(network: nn.Module) -> dict[str, float]:
         judged = [method.judge(network, read(pair)) for pair in validation]
-        means = {name: float(np.mean([terms[name].item() for terms in judged])) for name in judged[0]}
-        return {CRITERION: sum(means.values()), **{f"validation_{name}": mean for name, mean in means.items()}}
+        means = {
+            name: float(np.mean([terms[name].item() for terms in judged])) for name in judged[0]
+        }
+        return {
+            CRITERION: sum(means.values()),
+            **{f"validation_{name}": mean for name, mean in means.items()},
+        }
 
     torch.manual_seed(machine.seed)
-    settings = {key: value for key, value in dataclasses.asdict(method).items() if not key.startswith("weights")}
+    settings = {
+        key: value
+        for key, value in dataclasses.asdict(method).items()
+        if not key.startswith("weights")
+    }
     return Lesson(
         network=method.network(),
         objective=objective,
@@ -149,7 +189,9 @@ def _settings(method: TrainedMethod, seed: int) -> Settings:
 
 
 class _Reader:
-    """Examples as the network takes them; the first ones read are kept, as far as a gigabyte goes."""
+    """Examples as the network takes them; the first ones read are kept, as far as a
+    gigabyte goes.
+    """
 
     def __init__(self, method: TrainedMethod, device: str) -> None:
         self.method, self.device = method, device

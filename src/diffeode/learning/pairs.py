@@ -74,7 +74,9 @@ class TrainingPair:
         fixed, moving = pair.fixed(), pair.moving()
         window = brain_box(fixed, moving)
         images = [fixed.data[window], moving.data[window]]
-        labels = [part.data[window] for part in self._labels(fixed)] if with_labels else [None, None]
+        labels = (
+            [part.data[window] for part in self._labels(fixed)] if with_labels else [None, None]
+        )
         order = -1 if self.turned else 1
         return Example(*images[::order], *labels[::order])
 
@@ -97,7 +99,8 @@ def split_by_person(
 ) -> tuple[list[TrainingPair], list[TrainingPair]]:
     """Pairs to train on, and pairs of ``held_out`` other persons to choose the best weights by.
 
-    Who is held out depends on ``seed`` and the names alone. Pairs of one person on either side are left out.
+    Who is held out depends on ``seed`` and the names alone. Pairs of one person on either side are
+    left out.
 
     Raises:
         InputError: too few persons for a pair in both parts.
@@ -109,8 +112,10 @@ def split_by_person(
     validation = [pair for pair in pairs if pair.persons <= apart]
     if not training or not validation:
         raise InputError(
-            f"The {len(pairs)} training pairs of {len(persons)} persons leave none to train on or none to validate on "
-            f"with {held_out} persons held out; give pairs of more persons, or change validation_persons (at least 2)."
+            f"The {len(pairs)} training pairs of {len(persons)} persons leave none to train on or "
+            "none to validate on "
+            f"with {held_out} persons held out; give pairs of more persons, or change "
+            "validation_persons (at least 2)."
         )
     return training, validation
 
@@ -120,7 +125,8 @@ def require_no_test_person(training: Iterable[Person], tested: Iterable[Person])
     common = in_both(training, tested)
     if common:
         raise InputError(
-            f"{len(common)} of the persons to test on are among those to train on ({', '.join(common[:5])}); choose "
+            f"{len(common)} of the persons to test on are among those to train on "
+            f"({', '.join(common[:5])}); choose "
             "other subjects for the training, or leave their experiment out of the study."
         )
 
@@ -139,7 +145,10 @@ def brain_box(fixed: Image, moving: Image) -> tuple[slice, slice, slice]:
 def _textured(image: Image, side: str) -> np.ndarray:
     mask = foreground(image)
     if np.ptp(image.data[mask]) == 0:
-        raise InputError(f"The {side} brain is constant; a network finds nothing in it, give a scan with contrast.")
+        raise InputError(
+            f"The {side} brain is constant; a network finds nothing in it, give a scan with "
+            "contrast."
+        )
     return mask
 
 
@@ -148,7 +157,8 @@ def _read_labels(folder: Path) -> Labels:
     unit.require_intact()
     if not unit.labels_file.is_file():
         raise InputError(
-            f"The prepared scan {folder} has no labels, which this method is trained with; add a label "
+            f"The prepared scan {folder} has no labels, which this method is trained with; add a "
+            "label "
             "map, and where a study makes it, its dataset's key labels."
         )
     return io.read_labels(unit.labels_file)

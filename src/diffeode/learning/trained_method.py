@@ -1,4 +1,6 @@
-"""What methods have in common whose network is trained first: settings, training, and the way from weights to a map."""
+"""What methods have in common whose network is trained first: settings, training, and the way from
+weights to a map.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,15 @@ LEAST_VOX = 16
 WEIGHT = between(0, 1e6)
 """Of a term of a training's loss."""
 WINDOW = odd(3, 63)
-WINDOW_MEANING = "Width of the windows of the local correlation (squared, so blind to the sign of the contrast)"
+WINDOW_MEANING = (
+    "Width of the windows of the local correlation (squared, so blind to the sign of the contrast)"
+)
 
 
 class Views(NamedTuple):
-    """An example as a network takes it: ``(1, 1, *size)``, the size a multiple of the network's; labels or None."""
+    """An example as a network takes it: ``(1, 1, *size)``, the size a multiple of the network's;
+    labels or None.
+    """
 
     fixed: Tensor
     moving: Tensor
@@ -41,7 +47,9 @@ class Views(NamedTuple):
 
 
 class Maps(NamedTuple):
-    """Displacements ``(1, 3, *size)`` in voxels: ``moving(x + forward(x))`` looks like ``fixed(x)``, and back."""
+    """Displacements ``(1, 3, *size)`` in voxels: ``moving(x + forward(x))`` looks like
+    ``fixed(x)``, and back.
+    """
 
     forward: Tensor
     inverse: Tensor | None = None
@@ -63,16 +71,28 @@ class TrainedMethod(Method):
     weights: str = knob(
         "",
         anything(),
-        "File of the weights, as `diffeode train` or the workflow's rule train wrote it; a study fills it in",
+        "File of the weights, as `diffeode train` or the workflow's rule train wrote it; a study "
+        "fills it in",
     )
-    weights_sha256: str = knob("", anything(), "SHA-256 of that file; another file is refused. Empty for any")
-    steps: int = knob(100_000, between(1, 1e7), "Number of steps of the training; each takes one pair in one direction")
-    learning_rate: float = knob(1e-4, between(1e-8, 1), "Learning rate of Adam, which stays constant")
-    interval: int = knob(1000, between(1, 1e6), "Distance from one validation and checkpoint to the next", "steps")
+    weights_sha256: str = knob(
+        "", anything(), "SHA-256 of that file; another file is refused. Empty for any"
+    )
+    steps: int = knob(
+        100_000,
+        between(1, 1e7),
+        "Number of steps of the training; each takes one pair in one direction",
+    )
+    learning_rate: float = knob(
+        1e-4, between(1e-8, 1), "Learning rate of Adam, which stays constant"
+    )
+    interval: int = knob(
+        1000, between(1, 1e6), "Distance from one validation and checkpoint to the next", "steps"
+    )
     validation_persons: int = knob(
         2,
         between(2, 1000),
-        "Number of persons who are held out of the training, so that the best weights are chosen by them",
+        "Number of persons who are held out of the training, so that the best weights are chosen "
+        "by them",
     )
 
     @property
@@ -86,7 +106,9 @@ class TrainedMethod(Method):
 
     @abstractmethod
     def maps(self, network: nn.Module, fixed: Tensor, moving: Tensor) -> Maps:
-        """What ``network`` finds for images ``(1, 1, *size)``, the size a multiple of :attr:`multiple`."""
+        """What ``network`` finds for images ``(1, 1, *size)``, the size a multiple of
+        :attr:`multiple`.
+        """
 
     @abstractmethod
     def losses(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
@@ -100,15 +122,22 @@ class TrainedMethod(Method):
         """Weights, or those meant."""
         if not self.weights:
             return (
-                f"{self.title} is trained first and has no weights; run 'diffeode train', or name their file by the "
+                f"{self.title} is trained first and has no weights; run 'diffeode train', or name "
+                "their file by the "
                 "parameter weights (a study with the key training does both)."
             )
         if not lies_at(self.weights):
-            return f"{self.title} has no weights at {self.weights}; train it, or correct the parameter weights."
+            return (
+                f"{self.title} has no weights at {self.weights}; train it, or correct the "
+                "parameter weights."
+            )
         if reason := why_no_file(self.weights, "file of weights"):
             return f"{self.title} cannot read its weights: {reason}."
         if self.weights_sha256 and sha256(self.weights) != self.weights_sha256:
-            return f"{self.weights} is not the file of weights meant (its SHA-256 differs); train it anew."
+            return (
+                f"{self.weights} is not the file of weights meant (its SHA-256 differs); train "
+                "it anew."
+            )
         return ""
 
     def reads(self) -> dict[str, str]:
@@ -127,7 +156,8 @@ class TrainedMethod(Method):
         """One pass of the network over the box of both brains.
 
         Raises:
-            InputError: no such device, no weights, weights of another architecture, an image too small or constant.
+            InputError: no such device, no weights, weights of another architecture, an image too
+                small or constant.
             RegistrationError: the network returned displacements that are not finite.
         """
         require_device(machine.device)
@@ -140,11 +170,17 @@ class TrainedMethod(Method):
         use_threads(machine.threads)
         network = self.loaded(machine.device)
         window = brain_box(pair.fixed, pair.moving)
-        grid = pair.fixed.grid.crop(*zip(*((part.start, part.stop) for part in window), strict=True))
-        views = self.views(Example(pair.fixed.data[window], pair.moving.data[window]), machine.device)
+        grid = pair.fixed.grid.crop(
+            *zip(*((part.start, part.stop) for part in window), strict=True)
+        )
+        views = self.views(
+            Example(pair.fixed.data[window], pair.moving.data[window]), machine.device
+        )
         with torch.no_grad():
             found = self.maps(network, views.fixed, views.moving)
-        fields = (None if part is None else _field(cut_to(part, grid.shape), grid) for part in found)
+        fields = (
+            None if part is None else _field(cut_to(part, grid.shape), grid) for part in found
+        )
         return Registration(*fields)
 
     def loaded(self, device: str) -> nn.Module:
@@ -161,7 +197,8 @@ class TrainedMethod(Method):
         theirs = {key: checkpoint.about.configuration.get(key) for key in self.shape}
         if theirs != self.shaped_by():
             raise InputError(
-                f"{self.weights} was trained with {_words(theirs)}, not with {_words(self.shaped_by())}; set the "
+                f"{self.weights} was trained with {_words(theirs)}, not with "
+                f"{_words(self.shaped_by())}; set the "
                 "parameters likewise or train anew."
             )
         network = self.network()
@@ -171,7 +208,9 @@ class TrainedMethod(Method):
     def shaped_by(self) -> dict[str, Any]:
         """Values of the hyper-parameters that give the network its shape, as JSON has them."""
         values = {key: getattr(self, key) for key in self.shape}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
+        }
 
     def views(self, example: Example, device: str) -> Views:
         """``example`` on ``device``, padded behind its end to a size the network takes.
@@ -185,13 +224,17 @@ class TrainedMethod(Method):
 
         if min(example.fixed.shape) < LEAST_VOX:
             raise InputError(
-                f"{self.title} needs at least {LEAST_VOX} voxels along each axis, and the box of the brains has "
-                f"{'x'.join(str(n) for n in example.fixed.shape)}; resample the scans to a finer grid."
+                f"{self.title} needs at least {LEAST_VOX} voxels along each axis, and the box of "
+                "the brains has "
+                f"{'x'.join(str(n) for n in example.fixed.shape)}; resample the scans to a finer "
+                "grid."
             )
         parts = (example.fixed, example.moving, example.fixed_labels, example.moving_labels)
         return Views(
             *(
-                None if part is None else padded(torch.from_numpy(part.copy())[None, None].to(device), self.multiple)
+                None
+                if part is None
+                else padded(torch.from_numpy(part.copy())[None, None].to(device), self.multiple)
                 for part in parts
             )
         )
@@ -200,7 +243,9 @@ class TrainedMethod(Method):
 def _field(displacement: Tensor, grid: Grid) -> DisplacementField:
     vectors_vox = np.moveaxis(displacement[0].cpu().numpy(), 0, -1)
     if not np.isfinite(vectors_vox).all():
-        raise RegistrationError("The network returned displacements that are not finite; train it anew.")
+        raise RegistrationError(
+            "The network returned displacements that are not finite; train it anew."
+        )
     return DisplacementField(grid.vectors_to_world(vectors_vox), grid)
 
 

@@ -6,7 +6,8 @@ from torch import Tensor
 
 
 def weighted_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of ``values (N, C, *size)`` over voxels and channels, voxels weighted by ``mask (1, 1, *size)`` in [0, 1].
+    """Mean of ``values (N, C, *size)`` over voxels and channels, voxels weighted by ``mask (1, 1,
+    *size)`` in [0, 1].
 
     None is the mean over everything; a mask that is 0 everywhere has no mean (NaN).
     """

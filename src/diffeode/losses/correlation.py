@@ -14,24 +14,28 @@ from diffeode.geometry.determinism import window_average
 from diffeode.losses.average import weighted_mean
 
 _FLOOR = 1e-4
-"""Variance of the texture that all windows are taken to share, a standard deviation of a hundredth: what is fainter is
-noise, by which flat windows would turn single-precision rounding into motion."""
+"""Variance of the texture that all windows are taken to share, a standard deviation of a hundredth:
+what is fainter is noise, by which flat windows would turn single-precision rounding into motion."""
 
 
 def local_correlation_to(
     fixed: Tensor, window: int, squared: bool = True, mask: Tensor | None = None
 ) -> Callable[[Tensor], Tensor]:
-    """The loss ``moving -> 1 - mean cc^2`` with ``cc`` the correlation in windows of ``window`` voxels (odd) an axis.
+    """The loss ``moving -> 1 - mean cc^2`` with ``cc`` the correlation in windows of ``window``
+    voxels (odd) an axis.
 
-    Squared, so blind to the sign of the contrast, as NODEO's code has it (Wu et al., CVPR 2022; Avants et al., MedIA
-    2008); else ``1 - mean cc``, as its text has it, for images of one contrast. To either window a faint texture is
-    added, the same in both, so that equal images correlate best, flat windows with flat ones too.
+    Squared, so blind to the sign of the contrast, as NODEO's code has it (Wu et al., CVPR 2022;
+    Avants et al., MedIA 2008); else ``1 - mean cc``, as its text has it, for images of one
+    contrast. To either window a faint texture is added, the same in both, so that equal images
+    correlate best, flat windows with flat ones too.
 
     Args:
         fixed: ``(N, 1, *size)``, intensities of order 1, and so the images the loss is asked for.
         mask: voxels whose windows are averaged; a window itself is made of all voxels.
     """
-    fixed = fixed - fixed.mean()  # what two means leave cancels in variances, so the sums stay exact
+    fixed = (
+        fixed - fixed.mean()
+    )  # what two means leave cancels in variances, so the sums stay exact
     if serves(fixed):
         fused = FusedCorrelation(fixed, window, squared, _FLOOR, mask)
         return lambda moving: fused(moving - moving.detach().mean())
@@ -44,7 +48,11 @@ def local_correlation_to(
         cross = window_mean(fixed * moving, window) - mean_f * mean_m
         variance_m = (window_mean(moving * moving, window) - mean_m * mean_m).clamp(min=0)
         product = (variance_f + _FLOOR) * (variance_m + _FLOOR)
-        correlation = (cross.abs() + _FLOOR) ** 2 / product if squared else (cross + _FLOOR) / torch.sqrt(product)
+        correlation = (
+            (cross.abs() + _FLOOR) ** 2 / product
+            if squared
+            else (cross + _FLOOR) / torch.sqrt(product)
+        )
         return 1 - weighted_mean(correlation, mask)
 
     return loss

@@ -9,7 +9,8 @@ def dice_loss(warped: Tensor, fixed: Tensor) -> Tensor:
     """``1 - mean over channels of 2 sum(a b) / sum(a + b)``.
 
     Args:
-        warped, fixed: ``(1, labels, *size)`` in [0, 1], a channel a label, the background one of them.
+        warped, fixed: ``(1, labels, *size)`` in [0, 1], a channel a label, the background one of
+            them.
     """
     axes = tuple(range(2, fixed.dim()))
     overlap, total = (warped * fixed).sum(axes), (warped + fixed).sum(axes)

@@ -8,10 +8,11 @@ from diffeode.losses.regularisers import gradient_magnitude
 
 
 def divergence_from_smooth(mean: Tensor, log_variance: Tensor, precision: float) -> Tensor:
-    """Kullback-Leibler divergence a voxel of ``N(mean, diag(exp(log_variance)))`` from ``N(0, (precision L)^-1)``.
+    """Kullback-Leibler divergence a voxel of ``N(mean, diag(exp(log_variance)))`` from ``N(0,
+    (precision L)^-1)``.
 
-    ``L`` is the graph Laplacian of the grid. Constants, the determinant of ``L`` among them, are left out. Dalca et
-    al., MICCAI 2018, equation 4.
+    ``L`` is the graph Laplacian of the grid. Constants, the determinant of ``L`` among them, are
+    left out. Dalca et al., MICCAI 2018, equation 4.
 
     Args:
         mean, log_variance: ``(1, d, *size)``.

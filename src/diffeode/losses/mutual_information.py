@@ -1,7 +1,7 @@
 """Mutual information by Gaussian Parzen windows, over the whole image or averaged over patches.
 
-Intensities in [0, 1] are softly assigned to bins with a Gaussian as wide as a bin. Soft assignments are the memory of
-these losses, so they are made chunk by chunk and never kept.
+Intensities in [0, 1] are softly assigned to bins with a Gaussian as wide as a bin. Soft assignments
+are the memory of these losses, so they are made chunk by chunk and never kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _CHUNK_FLOATS = 2_000_000
 def mutual_information_to(
     fixed: Tensor, bins: int, normalised: bool = False, mask: Tensor | None = None
 ) -> Callable[[Tensor], Tensor]:
-    """The loss ``moving -> - MI`` in nats, or minus the normalised ``(H_fixed + H_moving) / H_joint``.
+    """The loss ``moving -> - MI`` in nats, or minus the normalised ``(H_fixed + H_moving) /
+    H_joint``.
 
     Wells et al., MedIA 1(1), 1996; Studholme et al., Pattern Recognition 32(1), 1999.
 
@@ -39,12 +40,18 @@ def mutual_information_to(
         return FusedInformation(fixed, bins, partial(_soft_bins, bins=bins), measure, mask)
     inside = torch.ones_like(fixed, dtype=torch.bool) if mask is None else mask > 0
     target = fixed[inside]
-    weights = torch.full_like(target, 1 / len(target)) if mask is None else mask[inside] / mask.sum()
+    weights = (
+        torch.full_like(target, 1 / len(target)) if mask is None else mask[inside] / mask.sum()
+    )
     per_chunk = max(1, _CHUNK_FLOATS // bins)
 
     def loss(moving: Tensor) -> Tensor:
-        chunks = zip(*(values.split(per_chunk) for values in (target, moving[inside], weights)), strict=True)
-        joint = sum(checkpoint(_joint_histogram, a, b, bins, w, use_reentrant=False) for a, b, w in chunks)
+        chunks = zip(
+            *(values.split(per_chunk) for values in (target, moving[inside], weights)), strict=True
+        )
+        joint = sum(
+            checkpoint(_joint_histogram, a, b, bins, w, use_reentrant=False) for a, b, w in chunks
+        )
         return -measure(joint)
 
     return loss
@@ -53,14 +60,18 @@ def mutual_information_to(
 def local_mutual_information_to(
     fixed: Tensor, patch: int, bins: int, mask: Tensor | None = None
 ) -> Callable[[Tensor], Tensor]:
-    """The loss ``moving -> - mean MI`` over the non-overlapping patches of ``patch`` voxels, in nats.
+    """The loss ``moving -> - mean MI`` over the non-overlapping patches of ``patch`` voxels, in
+    nats.
 
-    arXiv 2512.22689, equations 22 and 23. Images are extended with zeros to whole patches, alike on both sides;
-    patches in which ``fixed`` is constant are left out: they hold no information whatever lies on them.
+    arXiv 2512.22689, equations 22 and 23. Images are extended with zeros to whole patches, alike on
+    both sides;
+    patches in which ``fixed`` is constant are left out: they hold no information whatever lies on
+    them.
 
     Args:
         fixed: ``(1, 1, *size)`` in [0, 1], and so the images the loss is asked for.
-        mask: a patch counts as much as the mean of the mask over it; its histogram is of all its voxels.
+        mask: a patch counts as much as the mean of the mask over it; its histogram is of all its
+            voxels.
     """
     patches = _patches(fixed, patch)
     shares = torch.ones_like(patches[:, 0])
@@ -72,7 +83,9 @@ def local_mutual_information_to(
 
     def loss(moving: Tensor) -> Tensor:
         inside = _patches(moving, patch)[chosen]
-        return -_SumOverPatches.apply(inside, target, shares, bins, per_chunk) / shares.sum().clamp(min=_FLOOR)
+        return -_SumOverPatches.apply(inside, target, shares, bins, per_chunk) / shares.sum().clamp(
+            min=_FLOOR
+        )
 
     return loss
 
@@ -80,16 +93,23 @@ def local_mutual_information_to(
 class _SumOverPatches(torch.autograd.Function):
     """Sum of ``shares (patches,)`` times the information of patches ``(patches, voxels)``.
 
-    A sum's gradient is known chunk by chunk, so it is taken on the way: nothing need be made twice or kept.
+    A sum's gradient is known chunk by chunk, so it is taken on the way: nothing need be made twice
+    or kept.
     """
 
     @staticmethod
-    def forward(ctx, moving: Tensor, fixed: Tensor, shares: Tensor, bins: int, per_chunk: int) -> Tensor:
+    def forward(
+        ctx, moving: Tensor, fixed: Tensor, shares: Tensor, bins: int, per_chunk: int
+    ) -> Tensor:
         total, gradients = moving.new_zeros(()), [moving[:0]]
-        for values, target, share in zip(*(t.split(per_chunk) for t in (moving, fixed, shares)), strict=True):
+        for values, target, share in zip(
+            *(t.split(per_chunk) for t in (moving, fixed, shares)), strict=True
+        ):
             with torch.enable_grad():
                 variable = values.detach().requires_grad_()
-                part = (share * _information(_joint_histogram(target, variable, bins) / target.shape[1])).sum()
+                part = (
+                    share * _information(_joint_histogram(target, variable, bins) / target.shape[1])
+                ).sum()
             gradients += torch.autograd.grad(part, variable)
             total += part.detach()
         ctx.save_for_backward(torch.cat(gradients))
@@ -102,8 +122,12 @@ class _SumOverPatches(torch.autograd.Function):
         return upstream * gradient, None, None, None, None
 
 
-def _joint_histogram(fixed: Tensor, moving: Tensor, bins: int, weights: Tensor | None = None) -> Tensor:
-    """Sum over voxels ``(..., voxels)``, of their weights if any, as ``(..., bins of fixed, bins of moving)``."""
+def _joint_histogram(
+    fixed: Tensor, moving: Tensor, bins: int, weights: Tensor | None = None
+) -> Tensor:
+    """Sum over voxels ``(..., voxels)``, of their weights if any, as ``(..., bins of fixed, bins of
+    moving)``.
+    """
     of_fixed = _soft_bins(fixed.clamp(0, 1), bins)
     if weights is not None:
         of_fixed = of_fixed * weights.unsqueeze(-2)
@@ -127,15 +151,20 @@ def _entropy(probabilities: Tensor) -> Tensor:
 def _soft_bins(values: Tensor, bins: int) -> Tensor:
     """``(..., voxels)`` in [0, 1] as weights ``(..., bins, voxels)`` that sum to 1 over the bins.
 
-    Of ``-(v - c)^2 / 2 = v c - c^2 / 2 - v^2 / 2`` the last term is common to all bins ``c`` and drops out.
+    Of ``-(v - c)^2 / 2 = v c - c^2 / 2 - v^2 / 2`` the last term is common to all bins ``c`` and
+    drops out.
     """
-    centres = torch.arange(bins, device=values.device, dtype=values.dtype).unsqueeze(-1) - (bins - 1) / 2
+    centres = (
+        torch.arange(bins, device=values.device, dtype=values.dtype).unsqueeze(-1) - (bins - 1) / 2
+    )
     positions = (values.unsqueeze(-2) - 0.5) * (bins - 1)
     return torch.softmax(positions * centres - 0.5 * centres * centres, dim=-2)
 
 
 def _room_beyond(n: int, patch: int) -> tuple[int, int]:
-    """Voxels before and behind ``n`` of them that make whole patches: equal ones, unless both lengths forbid it."""
+    """Voxels before and behind ``n`` of them that make whole patches: equal ones, unless both
+    lengths forbid it.
+    """
     room = -n % patch
     if room % 2 and patch % 2:
         room += patch
@@ -143,9 +172,13 @@ def _room_beyond(n: int, patch: int) -> tuple[int, int]:
 
 
 def _patches(image: Tensor, patch: int) -> Tensor:
-    """``(1, 1, *size)`` as ``(patches, patch^d)``, extended alike on both sides, as far as whole voxels allow."""
+    """``(1, 1, *size)`` as ``(patches, patch^d)``, extended alike on both sides, as far as whole
+    voxels allow.
+    """
     size = image.shape[2:]
-    image = F.pad(image, [amount for n in reversed(size) for amount in _room_beyond(n, patch)])[0, 0]
+    image = F.pad(image, [amount for n in reversed(size) for amount in _room_beyond(n, patch)])[
+        0, 0
+    ]
     for axis in range(len(size)):
         image = image.unfold(axis, patch, patch)
     return image.reshape(-1, patch ** len(size))

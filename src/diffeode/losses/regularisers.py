@@ -1,4 +1,6 @@
-"""Regularisers of a displacement ``u (N, d, *size)`` in voxels of its grid; each returns a scalar."""
+"""Regularisers of a displacement ``u (N, d, *size)`` in voxels of its grid; each returns a
+scalar.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,14 @@ def jacobian_barrier(displacement: Tensor, barrier: float, squared: bool = False
 def gradient_magnitude(
     displacement: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None
 ) -> Tensor:
-    """Sum over the axes of the mean squared forward differences, arXiv 2512.22689 equation 11 (NODEO's ``loss_df``).
+    """Sum over the axes of the mean squared forward differences, arXiv 2512.22689 equation 11
+    (NODEO's ``loss_df``).
 
     Args:
-        spacing: of the grid, mm; differences are then of millimetres per millimetre. None: all axes alike.
-        weight: ``(1, 1, *size)``, multiplies the squares; between two voxels their mean holds. None: 1.
+        spacing: of the grid, mm; differences are then of millimetres per millimetre. None: all axes
+            alike.
+        weight: ``(1, 1, *size)``, multiplies the squares; between two voxels their mean holds.
+            None: 1.
     """
     lengths = _lengths(displacement, spacing)
     if serves(displacement) and weight is None:
@@ -58,14 +63,17 @@ def gradient_magnitude(
 def bending_energy(
     displacement: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None
 ) -> Tensor:
-    """Sum over pairs of axes ``i, j`` of the mean of ``|d^2 u / dx_i dx_j|^2``, per mm^2; 0 for affine displacements.
+    """Sum over pairs of axes ``i, j`` of the mean of ``|d^2 u / dx_i dx_j|^2``, per mm^2; 0 for
+    affine displacements.
 
-    Rueckert et al., IEEE TMI 18(8), 1999. Pure derivatives are second differences at a voxel, mixed ones (counted
-    twice, as ``ij`` and ``ji``) differences over a cell of four voxels; an axis too short for one adds none.
+    Rueckert et al., IEEE TMI 18(8), 1999. Pure derivatives are second differences at a voxel, mixed
+    ones (counted twice, as ``ij`` and ``ji``) differences over a cell of four voxels; an axis too
+    short for one adds none.
 
     Args:
         spacing: of the grid, mm. None: 1 along all axes.
-        weight: ``(1, 1, *size)``, multiplies the squares; in a cell the mean of its voxels holds. None: 1.
+        weight: ``(1, 1, *size)``, multiplies the squares; in a cell the mean of its voxels holds.
+            None: 1.
     """
     lengths = _lengths(displacement, spacing)
     total = displacement.new_zeros(())

@@ -1,8 +1,8 @@
 """Similarities: from the fixed image to a loss of the warped one, to be minimised.
 
-Losses of images alone live in files of their own and become similarities by :func:`of_image`; descriptors, whoever
-makes them, come in by :func:`descriptor_similarity`. Every one takes a ``mask (1, 1, *size)`` of weights in [0, 1], the
-voxels that count (None: all alike).
+Losses of images alone live in files of their own and become similarities by :func:`of_image`;
+descriptors, whoever makes them, come in by :func:`descriptor_similarity`. Every one takes a ``mask
+(1, 1, *size)`` of weights in [0, 1], the voxels that count (None: all alike).
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Warped:
 
     Args:
         moving: ``(1, 1, *size)``.
-        displacement: ``(1, d, *coarse)`` on a grid over the same box, coarser or the same; voxels of that grid.
+        displacement: ``(1, d, *coarse)`` on a grid over the same box, coarser or the same; voxels
+            of that grid.
     """
 
     def __init__(self, moving: Tensor, displacement: Tensor) -> None:
@@ -44,11 +45,15 @@ class Warped:
 
     @cached_property
     def image(self) -> Tensor:
-        """``moving`` pulled back, ``(1, 1, *size)``; zero comes in from outside. Made once for all similarities."""
+        """``moving`` pulled back, ``(1, 1, *size)``; zero comes in from outside. Made once for all
+        similarities.
+        """
         return pull_back_from_rest(self._moving, self._displacement)
 
     def pull(self, channels: Tensor) -> Tensor:
-        """``channels (1, C, *size)`` made of the moving image, pulled back likewise; border values continue."""
+        """``channels (1, C, *size)`` made of the moving image, pulled back likewise; border values
+        continue.
+        """
         return pull_back_from_rest(channels, self._displacement, padding="border")
 
 
@@ -66,8 +71,9 @@ def descriptor_similarity(
     """Mean squared difference of descriptors.
 
     Args:
-        moving: where given, its descriptor is made once and warped; else that of the warped image is made anew each
-            time (arXiv 2512.22689, section III-B1), which costs more and follows the rotation of structures.
+        moving: where given, its descriptor is made once and warped; else that of the warped image
+            is made anew each time (arXiv 2512.22689, section III-B1), which costs more and follows
+            the rotation of structures.
     Raises:
         ValueError: the descriptor changes the size of the image.
     """
@@ -75,11 +81,18 @@ def descriptor_similarity(
         target = describe(fixed)
         source = None if moving is None else describe(moving)
     if target.shape[2:] != fixed.shape[2:]:
-        raise ValueError(f"A descriptor must keep the image's size {(*fixed.shape[2:],)}, not {(*target.shape[2:],)}.")
+        raise ValueError(
+            f"A descriptor must keep the image's size {(*fixed.shape[2:],)}, not "
+            f"{(*target.shape[2:],)}."
+        )
 
     def loss(warped: Warped) -> Tensor:
         found = describe(warped.image) if source is None else warped.pull(source)
-        return F.mse_loss(found, target) if mask is None else weighted_mean((found - target).square(), mask)
+        return (
+            F.mse_loss(found, target)
+            if mask is None
+            else weighted_mean((found - target).square(), mask)
+        )
 
     return loss
 
@@ -93,10 +106,12 @@ def mind_similarity(
     mask: Tensor | None = None,
     half: bool = False,
 ) -> Similarity:
-    """:func:`descriptor_similarity` of MIND, ``form`` one of :data:`MIND_FORMS`; radius and dilation in voxels.
+    """:func:`descriptor_similarity` of MIND, ``form`` one of :data:`MIND_FORMS`; radius and
+    dilation in voxels.
 
     Args:
-        half: compute in half precision; where descriptors are made anew each time, and not on a CPU.
+        half: compute in half precision; where descriptors are made anew each time, and not on a
+            CPU.
     """
     if form == "ssc" and moving is None and serves(fixed):
         target = mind_ssc_descriptor(fixed, radius, dilation)
@@ -108,5 +123,7 @@ def mind_similarity(
 
 
 def _knows_halves(image: Tensor) -> bool:
-    """Whether half precision pays where ``image`` lies; a CPU is slower in it and lacks some of its operations."""
+    """Whether half precision pays where ``image`` lies; a CPU is slower in it and lacks some of its
+    operations.
+    """
     return image.device.type != "cpu"

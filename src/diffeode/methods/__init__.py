@@ -1,1 +1,3 @@
-"""Registration methods: one file each, found by their presence (:mod:`diffeode.registration.registry`)."""
+"""Registration methods: one file each, found by their presence
+(:mod:`diffeode.registration.registry`).
+"""

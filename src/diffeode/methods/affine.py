@@ -12,7 +12,9 @@ from diffeode.registration.base import Machine, Method, Needs, Pair, Registratio
 @final
 @dataclass(frozen=True)
 class AffineOnly(Method):
-    """ANTs affine with Mattes mutual information, as ``diffeode.prepare.affine.affine_registration``."""
+    """ANTs affine with Mattes mutual information, as
+    ``diffeode.prepare.affine.affine_registration``.
+    """
 
     title: ClassVar[str] = "Affine"
     needs: ClassVar[Needs] = Needs(packages=("ants",))

@@ -21,28 +21,39 @@ _LEAST_VOXELS = 8
 @final
 @dataclass(frozen=True)
 class AntsSyn(Method):
-    """``SyNOnly`` with Mattes mutual information from the identity: the pair is affinely aligned already."""
+    """``SyNOnly`` with Mattes mutual information from the identity: the pair is affinely aligned
+    already.
+    """
 
     title: ClassVar[str] = "ANTs SyN"
     needs: ClassVar[Needs] = Needs(packages=("ants",))
     citation: ClassVar[str] = (
-        "Avants, Epstein, Grossman, Gee. Symmetric diffeomorphic image registration with cross-correlation: Evaluating "
-        "automated labeling of elderly and neurodegenerative brain. Medical Image Analysis 12(1), 2008."
+        "Avants, Epstein, Grossman, Gee. Symmetric diffeomorphic image registration with "
+        "cross-correlation: Evaluating "
+        "automated labeling of elderly and neurodegenerative brain. Medical Image Analysis 12(1), "
+        "2008."
     )
     licence: ClassVar[str] = "Apache-2.0 (ANTs)"
 
     iterations: tuple[int, ...] = knob(
         (100, 70, 50, 20),
         several(1, 8, 0, math.inf, "one to eight whole numbers, coarsest first"),
-        "Most iterations on each level, coarsest first; each level halves the resolution of the next. Four levels as "
-        "in the paper. On images so small that a coarse level would keep fewer than eight voxels along an axis, the "
+        "Most iterations on each level, coarsest first; each level halves the resolution of the "
+        "next. Four levels as "
+        "in the paper. On images so small that a coarse level would keep fewer than eight voxels "
+        "along an axis, the "
         "coarsest levels are left out",
     )
     bins: int = knob(32, between(8, 256), "Number of bins of the joint histogram")
     gradient_step: float = knob(0.2, between(0.01, 5), "Length of the update", "voxels")
-    flow_sigma: float = knob(3.0, between(0, 20), "Variance of the Gaussian that smooths the update", "voxels squared")
+    flow_sigma: float = knob(
+        3.0, between(0, 20), "Variance of the Gaussian that smooths the update", "voxels squared"
+    )
     total_sigma: float = knob(
-        0.0, between(0, 20), "Variance of the Gaussian that smooths the whole field", "voxels squared"
+        0.0,
+        between(0, 20),
+        "Variance of the Gaussian that smooths the whole field",
+        "voxels squared",
     )
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
@@ -65,11 +76,17 @@ class AntsSyn(Method):
             total_sigma=self.total_sigma,
         ) as found:
             (forward,) = [path for path in found["fwdtransforms"] if path.endswith("Warp.nii.gz")]
-            (inverse,) = [path for path in found["invtransforms"] if path.endswith("InverseWarp.nii.gz")]
-            return Registration(_read_warp(forward, pair.fixed.grid), _read_warp(inverse, pair.moving.grid))
+            (inverse,) = [
+                path for path in found["invtransforms"] if path.endswith("InverseWarp.nii.gz")
+            ]
+            return Registration(
+                _read_warp(forward, pair.fixed.grid), _read_warp(inverse, pair.moving.grid)
+            )
 
     def iterations_for(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
-        """``iterations`` without the levels that are too coarse for ``shape``; the finest always stays."""
+        """``iterations`` without the levels that are too coarse for ``shape``; the finest always
+        stays.
+        """
         levels = len(self.iterations)
         while levels > 1 and min(shape) // 2 ** (levels - 1) < _LEAST_VOXELS:
             levels -= 1

@@ -35,13 +35,15 @@ def _descriptors() -> tuple[str, ...]:
 class ConvexAdam(Method):
     """The authors' package with the defaults of its release; the fields bear its names.
 
-    Always with the package's inverse-consistency step: without it, version 0.2.0 hands its coarse field on unscaled.
+    Always with the package's inverse-consistency step: without it, version 0.2.0 hands its coarse
+    field on unscaled.
     """
 
     title: ClassVar[str] = "ConvexAdam"
     needs: ClassVar[Needs] = Needs(packages=("convexAdam", "torch"), gpu=True)
     citation: ClassVar[str] = (
-        "Siebert, Großbröhmer, Hansen, Heinrich. ConvexAdam: Self-Configuring Dual-Optimization-Based 3D Multitask "
+        "Siebert, Großbröhmer, Hansen, Heinrich. ConvexAdam: Self-Configuring "
+        "Dual-Optimization-Based 3D Multitask "
         "Medical Image Registration. IEEE Transactions on Medical Imaging 44(2), 2025."
     )
     licence: ClassVar[str] = "Apache-2.0 (convexAdam)"
@@ -54,23 +56,35 @@ class ConvexAdam(Method):
     descriptor_weights: str = knob(
         "",
         anything(),
-        "Name of weights of the descriptor in the package, or the path of a file; empty for the descriptor's own",
+        "Name of weights of the descriptor in the package, or the path of a file; empty for the "
+        "descriptor's own",
     )
-    mind_r: int = knob(1, between(1, 1000), "Radius of the patches of the package's MIND-SSC", "voxels")
+    mind_r: int = knob(
+        1, between(1, 1000), "Radius of the patches of the package's MIND-SSC", "voxels"
+    )
     mind_d: int = knob(2, between(1, 1000), "Dilation of the package's MIND-SSC", "voxels")
-    lambda_weight: float = knob(1.25, between(1e-6, 1e6), "Weight of the diffusion regulariser of the Adam stage")
-    grid_sp: int = knob(6, between(1, 1000), "Spacing of the control points of the discrete stage", "voxels")
+    lambda_weight: float = knob(
+        1.25, between(1e-6, 1e6), "Weight of the diffusion regulariser of the Adam stage"
+    )
+    grid_sp: int = knob(
+        6, between(1, 1000), "Spacing of the control points of the discrete stage", "voxels"
+    )
     disp_hw: int = knob(4, between(1, 1000), "Reach of the discrete search", "steps of `grid_sp`")
     selected_niter: int = knob(80, between(1, 1000), "Number of iterations of Adam")
     selected_smooth: int = knob(
         0, between(0, 99), "Width of the final box smoothing, an odd number; 0 for none", "voxels"
     )
-    grid_sp_adam: int = knob(2, between(1, 1000), "Spacing of the control points of the Adam stage", "voxels")
+    grid_sp_adam: int = knob(
+        2, between(1, 1000), "Spacing of the control points of the Adam stage", "voxels"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.selected_smooth and self.selected_smooth % 2 == 0:
-            raise InputError(f"Parameter selected_smooth is {self.selected_smooth}; it must be 0 or an odd number.")
+            raise InputError(
+                f"Parameter selected_smooth is {self.selected_smooth}; it must be 0 or an odd "
+                "number."
+            )
 
     def reads(self) -> dict[str, str]:
         """The descriptor's code and weights, where it is not the package's own."""
@@ -129,7 +143,8 @@ class ConvexAdam(Method):
         least = _LEAST_CONTROL_POINTS * max(self.grid_sp, self.grid_sp_adam)
         if min(shape) < least:
             raise RegistrationError(
-                f"ConvexAdam with grid_sp {self.grid_sp} needs at least {least} voxels along each axis; "
+                f"ConvexAdam with grid_sp {self.grid_sp} needs at least {least} voxels along each "
+                "axis; "
                 f"the image has {shape}."
             )
 
@@ -147,7 +162,8 @@ def _from_voxels(displacement_vox: np.ndarray, grid: Grid) -> DisplacementField:
 
 @contextmanager
 def in_place_of_mind(fixed: Tensor, moving: Tensor) -> Iterator[None]:
-    """The package takes no features; while this holds, its solver finds these where it would compute MIND-SSC.
+    """The package takes no features; while this holds, its solver finds these where it would
+    compute MIND-SSC.
 
     Args:
         fixed, moving: ``(1, C, X, Y, Z)``.
@@ -165,9 +181,11 @@ def in_place_of_mind(fixed: Tensor, moving: Tensor) -> Iterator[None]:
 
 @contextmanager
 def _quiet_package(threads: int) -> Iterator[tuple]:
-    """The package's entry point and torch on ``threads`` threads; what either changes globally is put back.
+    """The package's entry point and torch on ``threads`` threads; what either changes globally is
+    put back.
 
-    Importing the package silences every warning of the process, and its calls of torch warn of old defaults.
+    Importing the package silences every warning of the process, and its calls of torch warn of old
+    defaults.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

@@ -1,4 +1,6 @@
-"""deedsBCV: dense displacement sampling on a tree of control points with MIND-SSC, as the paper's baseline."""
+"""deedsBCV: dense displacement sampling on a tree of control points with MIND-SSC, as the paper's
+baseline.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ _INTENSITY_SCALE = 1000.0
 """The tool adds 1024, as to CT: in single precision [0, 1] would keep only 13 bits above that."""
 
 _PER_LEVEL = several(5, 10, 1, 32, "5 to 10 whole numbers from 1 to 32, one per level")
-"""Fewer, and the tool prints the value of a fifth level that is not there; more, and its parser has no room."""
+"""Fewer, and the tool prints the value of a fifth level that is not there; more, and its parser has
+no room.
+"""
 
 _LEAST_CONTROL_POINTS = 2
 _LEVEL = re.compile(r"^Level (\d+) grid=")
@@ -33,28 +37,42 @@ _LEVEL = re.compile(r"^Level (\d+) grid=")
 @final
 @dataclass(frozen=True)
 class DeedsBCV(Method):
-    """``deedsBCV`` from the identity: the pair is affinely aligned already. ``linearBCV`` is not run.
+    """``deedsBCV`` from the identity: the pair is affinely aligned already. ``linearBCV`` is not
+    run.
 
-    The paper tuned the three lists for brains and found them better than the tool's defaults, 8-7-6-5-4, 8-7-6-5-4 and
-    5-4-3-2-1, but their numbers are lost from its text. Ours are a guess in that direction: finer, with smaller steps.
+    The paper tuned the three lists for brains and found them better than the tool's defaults,
+    8-7-6-5-4, 8-7-6-5-4 and 5-4-3-2-1, but their numbers are lost from its text. Ours are a guess
+    in that direction: finer, with smaller steps.
     """
 
     title: ClassVar[str] = "deedsBCV"
-    needs: ClassVar[Needs] = Needs(packages=("nipype",), executables=(DEEDSBCV.executable,), environment="deedsbcv")
+    needs: ClassVar[Needs] = Needs(
+        packages=("nipype",), executables=(DEEDSBCV.executable,), environment="deedsbcv"
+    )
     citation: ClassVar[str] = (
-        "Heinrich, Maier, Handels. Multi-modal multi-atlas segmentation using discrete optimisation and "
-        "self-similarities. VISCERAL Challenge at ISBI, 2015; Heinrich, Jenkinson, Brady, Schnabel. MRF-based "
-        "deformable registration and ventilation estimation of lung CT. IEEE Transactions on Medical Imaging 32(7), "
+        "Heinrich, Maier, Handels. Multi-modal multi-atlas segmentation using discrete "
+        "optimisation and "
+        "self-similarities. VISCERAL Challenge at ISBI, 2015; Heinrich, Jenkinson, Brady, "
+        "Schnabel. MRF-based "
+        "deformable registration and ventilation estimation of lung CT. IEEE Transactions on "
+        "Medical Imaging 32(7), "
         "2013."
     )
     licence: ClassVar[str] = "MIT (deedsBCV)"
 
     alpha: float = knob(1.6, between(0, 100), "Weight of the regularisation")
     grid_spacing: tuple[int, ...] = knob(
-        (6, 5, 4, 3, 2), _PER_LEVEL, "Spacing of the control points on each level, coarsest first", "voxels"
+        (6, 5, 4, 3, 2),
+        _PER_LEVEL,
+        "Spacing of the control points on each level, coarsest first",
+        "voxels",
     )
-    search_radius: tuple[int, ...] = knob((6, 5, 4, 3, 2), _PER_LEVEL, "Reach of the search on each level", "steps")
-    quantisation: tuple[int, ...] = knob((5, 4, 3, 2, 1), _PER_LEVEL, "Length of a step on each level", "voxels")
+    search_radius: tuple[int, ...] = knob(
+        (6, 5, 4, 3, 2), _PER_LEVEL, "Reach of the search on each level", "steps"
+    )
+    quantisation: tuple[int, ...] = knob(
+        (5, 4, 3, 2, 1), _PER_LEVEL, "Length of a step on each level", "voxels"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,7 +81,8 @@ class DeedsBCV(Method):
             count = len(getattr(self, name))
             if count != levels:
                 raise InputError(
-                    f"Parameter {name} has {count} levels and grid_spacing {levels}; give each level one of both."
+                    f"Parameter {name} has {count} levels and grid_spacing {levels}; give each "
+                    "level one of both."
                 )
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
@@ -78,21 +97,26 @@ class DeedsBCV(Method):
         least = _LEAST_CONTROL_POINTS * max(self.grid_spacing)
         if min(grid.shape) < least:
             raise RegistrationError(
-                f"deedsBCV with a grid_spacing of {max(self.grid_spacing)} needs at least {least} voxels along each "
+                f"deedsBCV with a grid_spacing of {max(self.grid_spacing)} needs at least {least} "
+                "voxels along each "
                 f"axis; the image has {grid.shape}."
             )
         with tempfile.TemporaryDirectory(prefix="diffeode-deedsbcv-") as name:
             folder = Path(name)
             displacements = self._find_displacements(pair, folder, machine)
             points_vox = read_control_points(displacements, grid.shape, self.grid_spacing[-1])
-        return Registration(DisplacementField(grid.vectors_to_world(dense(points_vox, grid.shape)), grid))
+        return Registration(
+            DisplacementField(grid.vectors_to_world(dense(points_vox, grid.shape)), grid)
+        )
 
     def _find_displacements(self, pair: Pair, folder: Path, machine: Machine) -> Path:
         """Run the tool; where its raw displacements are."""
         from diffeode.programs.interfaces import deedsbcv
 
         for role, image in (("fixed", pair.fixed), ("moving", pair.moving)):
-            io.write_image(folder / f"{role}.nii.gz", Image(image.data * _INTENSITY_SCALE, image.grid))
+            io.write_image(
+                folder / f"{role}.nii.gz", Image(image.data * _INTENSITY_SCALE, image.grid)
+            )
         search = deedsbcv.DeedsBCV(
             fixed_file=folder / "fixed.nii.gz",
             moving_file=folder / "moving.nii.gz",
@@ -109,9 +133,11 @@ class DeedsBCV(Method):
 
 
 def read_control_points(path: Path, shape: tuple[int, int, int], spacing: int) -> np.ndarray:
-    """Displacements of the control points, ``(3, X // spacing, ...)`` voxels along the array axes X, Y, Z.
+    """Displacements of the control points, ``(3, X // spacing, ...)`` voxels along the array axes
+    X, Y, Z.
 
-    The file holds little-endian float32 in three blocks, of the displacements along Y, X and Z; X varies fastest.
+    The file holds little-endian float32 in three blocks, of the displacements along Y, X and Z; X
+    varies fastest.
 
     Raises:
         ToolError: the file is of another size, or a value is not finite.
@@ -130,13 +156,18 @@ def read_control_points(path: Path, shape: tuple[int, int, int], spacing: int) -
 
 
 def dense(points_vox: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Displacements of control points ``(3, m, n, o)`` at every voxel, ``(X, Y, Z, 3)``: trilinear, clamped at edges.
+    """Displacements of control points ``(3, m, n, o)`` at every voxel, ``(X, Y, Z, 3)``: trilinear,
+    clamped at edges.
 
-    Control point k along an axis of N voxels lies at voxel ``k N / m``: the first one on the first voxel.
+    Control point k along an axis of N voxels lies at voxel ``k N / m``: the first one on the first
+    voxel.
     """
     axes = [np.arange(n) * (m / n) for n, m in zip(shape, points_vox.shape[1:], strict=True)]
     where = np.stack(np.meshgrid(*axes, indexing="ij"))
-    sampled = [ndimage.map_coordinates(component, where, order=1, mode="nearest") for component in points_vox]
+    sampled = [
+        ndimage.map_coordinates(component, where, order=1, mode="nearest")
+        for component in points_vox
+    ]
     return np.stack(sampled, axis=-1).astype(np.float32)
 
 

@@ -1,11 +1,20 @@
-"""DIF-VoxelMorph: VoxelMorph's probabilistic, diffeomorphic variant, which maps by a stationary velocity."""
+"""DIF-VoxelMorph: VoxelMorph's probabilistic, diffeomorphic variant, which maps by a stationary
+velocity.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.learning.trained_method import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
+from diffeode.learning.trained_method import (
+    WEIGHT,
+    WINDOW,
+    WINDOW_MEANING,
+    Maps,
+    TrainedMethod,
+    Views,
+)
 from diffeode.registration.knobs import between, knob, with_default
 
 if TYPE_CHECKING:
@@ -17,12 +26,14 @@ if TYPE_CHECKING:
 class DifVoxelMorph(TrainedMethod):
     """Mean and variance of a velocity on half the grid, integrated by scaling and squaring.
 
-    The paper's likelihood compares intensities, which scans of two contrasts forbid; local correlation takes its place.
+    The paper's likelihood compares intensities, which scans of two contrasts forbid; local
+    correlation takes its place.
     """
 
     title: ClassVar[str] = "DIF-VoxelMorph"
     citation: ClassVar[str] = (
-        "Dalca, Balakrishnan, Guttag, Sabuncu. Unsupervised learning for fast probabilistic diffeomorphic "
+        "Dalca, Balakrishnan, Guttag, Sabuncu. Unsupervised learning for fast probabilistic "
+        "diffeomorphic "
         "registration. MICCAI, 2018."
     )
     licence: ClassVar[str] = "MIT (diffeode; the authors' code: Apache-2.0)"
@@ -30,8 +41,12 @@ class DifVoxelMorph(TrainedMethod):
     steps: int = with_default(TrainedMethod, "steps", 150_000)
     squarings: int = knob(7, between(1, 12), "Number of squarings in the integration")
     window: int = knob(9, WINDOW, WINDOW_MEANING, "voxels")
-    weight_similarity: float = knob(100.0, WEIGHT, "Weight of the local correlation, against the divergence")
-    prior: float = knob(10.0, between(1e-6, 1e6), "Precision of the velocity's prior, a smooth field")
+    weight_similarity: float = knob(
+        100.0, WEIGHT, "Weight of the local correlation, against the divergence"
+    )
+    prior: float = knob(
+        10.0, between(1e-6, 1e6), "Precision of the velocity's prior, a smooth field"
+    )
 
     def network(self) -> nn.Module:
         """The U-Net with two heads."""
@@ -45,7 +60,9 @@ class DifVoxelMorph(TrainedMethod):
         return Maps(self._flow(mean, fixed), self._flow(-mean, fixed))
 
     def losses(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
-        """Likelihood of one direction, and the divergence of the velocity from its prior, a voxel."""
+        """Likelihood of one direction, and the divergence of the velocity from its prior,
+        a voxel.
+        """
         import torch
 
         from diffeode.geometry.warp import pull_back
@@ -58,7 +75,8 @@ class DifVoxelMorph(TrainedMethod):
             velocity = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         warped = pull_back(views.moving, self._flow(velocity, views.fixed))
         return {
-            "similarity": self.weight_similarity * local_correlation_to(views.fixed, self.window)(warped),
+            "similarity": self.weight_similarity
+            * local_correlation_to(views.fixed, self.window)(warped),
             "divergence": divergence_from_smooth(mean, log_variance, self.prior),
         }
 

@@ -31,20 +31,25 @@ _SHARE_OF_FEATURES = 0.5
 @final
 @dataclass(frozen=True)
 class DinoReg(Method):
-    """Our own reading of the paper: features of coronal slices, then the solver of the package convexAdam, unchanged.
+    """Our own reading of the paper: features of coronal slices, then the solver of the package
+    convexAdam, unchanged.
 
-    The box around both brains is registered. Slices are shown upright. A patch of the network covers ``patch`` voxels,
-    and the principal components are scaled to a variance of 1 in all, which is near that of MIND-SSC; neither is in
-    the paper.
+    The box around both brains is registered. Slices are shown upright. A patch of the network
+    covers ``patch`` voxels, and the principal components are scaled to a variance of 1 in all,
+    which is near that of MIND-SSC; neither is in the paper.
     """
 
     title: ClassVar[str] = "DINO-Reg"
     needs: ClassVar[Needs] = Needs(
-        packages=("convexAdam", "torch", "transformers", "safetensors"), environment="baselines", gpu=True
+        packages=("convexAdam", "torch", "transformers", "safetensors"),
+        environment="baselines",
+        gpu=True,
     )
     citation: ClassVar[str] = (
-        "Song, Xu, Yan. DINO-Reg: General Purpose Image Encoder for Training-Free Multi-modal Deformable Medical Image "
-        "Registration. MICCAI, 2024. With: Oquab et al. DINOv2: Learning Robust Visual Features without Supervision. "
+        "Song, Xu, Yan. DINO-Reg: General Purpose Image Encoder for Training-Free Multi-modal "
+        "Deformable Medical Image "
+        "Registration. MICCAI, 2024. With: Oquab et al. DINOv2: Learning Robust Visual Features "
+        "without Supervision. "
         "TMLR, 2024."
     )
     licence: ClassVar[str] = "Apache-2.0 (convexAdam, transformers); weights: Apache-2.0 (DINOv2)"
@@ -52,18 +57,24 @@ class DinoReg(Method):
     weights_name: str = knob(
         "dinov2-vitl14-reg",
         anything(),
-        "Name of DINOv2's weights in `config/weights`; those with four registers, as a copy of the authors' code has "
+        "Name of DINOv2's weights in `config/weights`; those with four registers, as a copy of the "
+        "authors' code has "
         "it, since the paper does not say",
     )
-    every: int = knob(3, between(1, 32), "Distance between the coronal slices; linear in between", "voxels")
+    every: int = knob(
+        3, between(1, 32), "Distance between the coronal slices; linear in between", "voxels"
+    )
     patch: float = knob(
         2.0,
         between(0.5, 32),
-        "Width of a patch: slices are enlarged (bilinear) until the network's 14 pixels are so wide",
+        "Width of a patch: slices are enlarged (bilinear) until the network's 14 pixels are so "
+        "wide",
         "voxels",
     )
     components: int = knob(
-        64, between(1, 1024), "Number of principal components of the features, the same for both images"
+        64,
+        between(1, 1024),
+        "Number of principal components of the features, the same for both images",
     )
     lambda_weight: float = with_default(ConvexAdam, "lambda_weight", 1.25)
     grid_sp: int = with_default(ConvexAdam, "grid_sp", 6)
@@ -106,7 +117,13 @@ class DinoReg(Method):
         """Of the fixed and the moving image, ``(1, components, X, Y, Z)``, 0 outside the brains."""
         import torch
 
-        from diffeode.networks.dinov2 import Slicing, brain_patches, every_voxel, patch_features, shared_components
+        from diffeode.networks.dinov2 import (
+            Slicing,
+            brain_patches,
+            every_voxel,
+            patch_features,
+            shared_components,
+        )
 
         slicing, device = Slicing(self.every, self.patch), torch.device(machine.device)
         view = Coronal(pair.fixed.grid.affine, device)
@@ -116,10 +133,14 @@ class DinoReg(Method):
             for which, image in enumerate((pair.fixed, pair.moving))
         ]
         try:
-            reduced = shared_components(tuple(found), tuple(brain_patches(m, slicing) for m in masks), self.components)
+            reduced = shared_components(
+                tuple(found), tuple(brain_patches(m, slicing) for m in masks), self.components
+            )
         except ValueError as error:
             raise RegistrationError(f"DINO-Reg cannot work on so small brains: {error}.") from None
-        volumes = (every_voxel(r, tuple(m.shape), slicing) * m for r, m in zip(reduced, masks, strict=True))
+        volumes = (
+            every_voxel(r, tuple(m.shape), slicing) * m for r, m in zip(reduced, masks, strict=True)
+        )
         return [view.back(volume) for volume in volumes]
 
 
@@ -138,7 +159,9 @@ class Coronal:
         """``(X, Y, Z)`` as ``(slices, rows, columns)``."""
         import torch
 
-        return torch.from_numpy(np.ascontiguousarray(nib.apply_orientation(array, self._there))).to(self._device)
+        return torch.from_numpy(np.ascontiguousarray(nib.apply_orientation(array, self._there))).to(
+            self._device
+        )
 
     def back(self, volume: Tensor) -> Tensor:
         """``(1, C, slices, rows, columns)`` as ``(1, C, X, Y, Z)``."""
@@ -163,7 +186,9 @@ def load_dinov2(path: Path) -> nn.Module:
     try:
         return dinov2(load_file(path))
     except (SafetensorError, ValueError) as error:
-        raise InputError(f"{path} is no DINOv2 for the package transformers ({error}); download it again.") from None
+        raise InputError(
+            f"{path} is no DINOv2 for the package transformers ({error}); download it again."
+        ) from None
 
 
 def _around_the_brains(pair: Pair) -> Pair:

@@ -1,4 +1,6 @@
-"""Greedy: diffeomorphic registration by composing smoothed steps along the gradient of a similarity."""
+"""Greedy: diffeomorphic registration by composing smoothed steps along the gradient of a
+similarity.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Greedy(Method):
-    """The authors' package in double precision, its own default, from the identity: the pair is aligned already.
+    """The authors' package in double precision, its own default, from the identity: the pair is
+    aligned already.
 
     Its maps are kept as found; by itself the tool rounds them to a tenth of a voxel.
     """
@@ -31,28 +34,37 @@ class Greedy(Method):
     title: ClassVar[str] = "Greedy"
     needs: ClassVar[Needs] = Needs(packages=("picsl_greedy", "SimpleITK"))
     citation: ClassVar[str] = (
-        "Yushkevich, Pluta, Wang, Wisse, Das, Wolk. Fast automatic segmentation of hippocampal subfields and medial "
-        "temporal lobe subregions in 3 Tesla and 7 Tesla T2-weighted MRI. Alzheimer's & Dementia 12(7S), 2016."
+        "Yushkevich, Pluta, Wang, Wisse, Das, Wolk. Fast automatic segmentation of hippocampal "
+        "subfields and medial "
+        "temporal lobe subregions in 3 Tesla and 7 Tesla T2-weighted MRI. Alzheimer's & Dementia "
+        "12(7S), 2016."
     )
     licence: ClassVar[str] = "Apache-2.0 (picsl-greedy)"
 
     metric: str = knob(
         "NMI",
         one_of("NMI", "MI", "NCC", "SSD"),
-        "What is optimised; `NCC` is local, in patches, and goes without the noise that the tool would add to flat "
+        "What is optimised; `NCC` is local, in patches, and goes without the noise that the tool "
+        "would add to flat "
         "regions, which differs each time",
     )
-    radius: int = knob(4, between(1, 16), "Radius of the patches of `NCC`; the other metrics have none", "voxels")
+    radius: int = knob(
+        4, between(1, 16), "Radius of the patches of `NCC`; the other metrics have none", "voxels"
+    )
     iterations: tuple[int, ...] = knob(
         (100, 50, 30),
         several(1, 8, 0, math.inf, "one to eight whole numbers, coarsest first"),
-        "Number of iterations on each level, coarsest first; each level halves the resolution of the next",
+        "Number of iterations on each level, coarsest first; each level halves the resolution of "
+        "the next",
     )
     gradient_sigma: float = knob(
         3.0, between(0, 20), "Width of the Gaussian that smooths the update", "voxels of the level"
     )
     warp_sigma: float = knob(
-        1.0, between(0, 20), "Width of the Gaussian that smooths the whole field", "voxels of the level"
+        1.0,
+        between(0, 20),
+        "Width of the Gaussian that smooths the whole field",
+        "voxels of the level",
     )
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
@@ -63,31 +75,48 @@ class Greedy(Method):
             RegistrationError: greedy gave up, or returned displacements that are not finite.
         """
         if np.array_equal(pair.fixed.data, pair.moving.data):
-            # the tool scales its first update, here zero, to a voxel's length and fills the field with NaN
+            # the tool scales its first update, here zero, to a voxel's length and fills the field
+            # with NaN
             return Registration(Affine(), Affine())
         from picsl_greedy import Greedy3D
 
         tool, images = Greedy3D(), {"fixed": _to_itk(pair.fixed), "moving": _to_itk(pair.moving)}
         said = io.StringIO()
         try:
-            tool.execute(self.command(machine.threads), out=said, err=said, forward=None, inverse=None, **images)
+            tool.execute(
+                self.command(machine.threads),
+                out=said,
+                err=said,
+                forward=None,
+                inverse=None,
+                **images,
+            )
         except RuntimeError as error:
             raise RegistrationError(f"Greedy gave up ({_last_words(error)}).") from None
-        forward, inverse = (_from_itk(tool[name], pair.fixed.grid) for name in ("forward", "inverse"))
+        forward, inverse = (
+            _from_itk(tool[name], pair.fixed.grid) for name in ("forward", "inverse")
+        )
         return Registration(forward, inverse, self._trace(tool.metric_log()))
 
     def command(self, threads: int) -> str:
         """What greedy's command line would be given."""
-        metric = f"{self.metric} {'x'.join([str(self.radius)] * 3)} -noise 0" if self.metric == "NCC" else self.metric
+        metric = (
+            f"{self.metric} {'x'.join([str(self.radius)] * 3)} -noise 0"
+            if self.metric == "NCC"
+            else self.metric
+        )
         schedule = "x".join(str(n) for n in self.iterations)
         smoothing = f"{self.gradient_sigma:g}vox {self.warp_sigma:g}vox"
         return (
-            f"-d 3 -V 0 -wp 0 -threads {threads} -i fixed moving -m {metric} -n {schedule} -s {smoothing} "
+            f"-d 3 -V 0 -wp 0 -threads {threads} -i fixed moving -m {metric} -n {schedule} -s "
+            f"{smoothing} "
             "-o forward -oinv inverse"
         )
 
     def _trace(self, log: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
-        """Each level's metric as an energy, which falls: greedy raises all of its metrics but ``SSD``."""
+        """Each level's metric as an energy, which falls: greedy raises all of its metrics but
+        ``SSD``.
+        """
         sign = 1.0 if self.metric == "SSD" else -1.0
         return tuple(
             {"level": 2.0 ** (len(log) - 1 - depth), "energy": sign * float(value)}

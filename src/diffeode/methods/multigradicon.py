@@ -30,33 +30,43 @@ _LEAST_SIZE = 72
 @final
 @dataclass(frozen=True)
 class MultiGradIcon(Method):
-    """The authors' package ``unigradicon`` with its published weights and 100 iterations on the pair, as the paper.
+    """The authors' package ``unigradicon`` with its published weights and 100 iterations on the
+    pair, as the paper.
 
-    The paper's table calls it "MultiGradICON (MIND)": we take MIND-SSC for the similarity of these iterations; the
-    package's own default is local correlation. Images are resized to the network's cube and the map is taken back by
-    the package.
+    The paper's table calls it "MultiGradICON (MIND)": we take MIND-SSC for the similarity of these
+    iterations; the package's own default is local correlation. Images are resized to the network's
+    cube and the map is taken back by the package.
     """
 
     title: ClassVar[str] = "MultiGradICON"
     needs: ClassVar[Needs] = Needs(
-        packages=("unigradicon", "icon_registration", "itk", "torch"), environment="baselines", gpu=True
+        packages=("unigradicon", "icon_registration", "itk", "torch"),
+        environment="baselines",
+        gpu=True,
     )
     citation: ClassVar[str] = (
-        "Demir, Tian, Greer, Kwitt, Vialard, San José Estépar, Bouix, Rushmore, Ebrahim, Niethammer. MultiGradICON: A "
+        "Demir, Tian, Greer, Kwitt, Vialard, San José Estépar, Bouix, Rushmore, Ebrahim, "
+        "Niethammer. MultiGradICON: A "
         "Foundation Model for Multimodal Medical Image Registration. WBIR, 2024."
     )
     licence: ClassVar[str] = (
-        "Apache-2.0 (unigradicon, icon_registration); weights: with the package, no terms of their own"
+        "Apache-2.0 (unigradicon, icon_registration); weights: with the package, no terms of their "
+        "own"
     )
 
-    weights_name: str = knob("multigradicon", anything(), "Name of the network's weights in `config/weights`")
+    weights_name: str = knob(
+        "multigradicon", anything(), "Name of the network's weights in `config/weights`"
+    )
     io_iterations: int = knob(
         100,
         between(0, 100_000),
-        "Number of iterations of Adam on the pair (instance optimisation); 0 takes the network as it is",
+        "Number of iterations of Adam on the pair (instance optimisation); 0 takes the network as "
+        "it is",
     )
     io_sim: str = knob(
-        "mind", one_of("mind", "lncc", "lncc2"), "Similarity of these iterations; `lncc2` is the squared correlation"
+        "mind",
+        one_of("mind", "lncc", "lncc2"),
+        "Similarity of these iterations; `lncc2` is the squared correlation",
     )
     io_lr: float = knob(2e-5, between(1e-12, 1), "Learning rate of these iterations")
     size: int = knob(
@@ -77,7 +87,8 @@ class MultiGradIcon(Method):
         No inverse: the network's own way back is trained to be one, but is one only nearly.
 
         Raises:
-            InputError: no such device, a sheared grid, or the weights are not here or not this network's.
+            InputError: no such device, a sheared grid, or the weights are not here or not this
+                network's.
         """
         require_device(machine.device)
         with _package_on(machine) as (itk, register_pair):
@@ -86,20 +97,30 @@ class MultiGradIcon(Method):
             trace = self._watched(network, machine)
             prepared = [_preprocessed(image) for image in (moving, fixed)]
             steps = self.io_iterations or None
-            found, _ = register_pair(network, *prepared, finetune_steps=steps, learning_rate=self.io_lr)
-            return Registration(_dense(itk, found, fixed, pair.fixed.grid), trace=tuple(trace[: self.io_iterations]))
+            found, _ = register_pair(
+                network, *prepared, finetune_steps=steps, learning_rate=self.io_lr
+            )
+            return Registration(
+                _dense(itk, found, fixed, pair.fixed.grid), trace=tuple(trace[: self.io_iterations])
+            )
 
     def _network(self, path: Path) -> nn.Module:
         import torch
         import unigradicon
 
         similarity = unigradicon.make_sim(self.io_sim)
-        network = unigradicon.make_network([1, 1, *[self.size] * 3], include_last_step=True, loss_fn=similarity)
+        network = unigradicon.make_network(
+            [1, 1, *[self.size] * 3], include_last_step=True, loss_fn=similarity
+        )
         try:
-            network.regis_net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            network.regis_net.load_state_dict(
+                torch.load(path, map_location="cpu", weights_only=True)
+            )
         except Exception as error:  # torch has no one class for files that are none of its own
             first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{path} holds no weights of this network ({first}); download it again.") from None
+            raise InputError(
+                f"{path} holds no weights of this network ({first}); download it again."
+            ) from None
         return network.eval()
 
     def _watched(self, network: nn.Module, machine: Machine) -> list[dict[str, float]]:
@@ -112,9 +133,13 @@ class MultiGradIcon(Method):
                 "similarity": "similarity_loss",
                 "inverse_consistency": "inverse_consistency_loss",
             }
-            trace.append({name: float(getattr(loss, term).detach()) for name, term in terms.items()})
+            trace.append(
+                {name: float(getattr(loss, term).detach()) for name, term in terms.items()}
+            )
             done = min(len(trace) / (self.io_iterations + 1), 1.0)
-            machine.progress(done, f"iteration {min(len(trace), self.io_iterations)} of {self.io_iterations}")
+            machine.progress(
+                done, f"iteration {min(len(trace), self.io_iterations)} of {self.io_iterations}"
+            )
 
         network.register_forward_hook(note)
         return trace
@@ -122,9 +147,11 @@ class MultiGradIcon(Method):
 
 @contextmanager
 def _package_on(machine: Machine) -> Iterator[tuple]:
-    """``itk`` and the package's ``register_pair`` on the machine's device, threads and seed, with nothing printed.
+    """``itk`` and the package's ``register_pair`` on the machine's device, threads and seed, with
+    nothing printed.
 
-    The package picks a GPU by itself; afterwards its choice and torch's threads and generator are as they were.
+    The package picks a GPU by itself; afterwards its choice and torch's threads and generator are
+    as they were.
     """
     import itk
     import torch
@@ -165,6 +192,10 @@ def _preprocessed(image: Any) -> Any:
 
 
 def _dense(itk: Any, found: Any, fixed: Any, grid: Grid) -> DisplacementField:
-    """The package's chain of maps, LPS mm, at every voxel of ``grid``, which is that of ``fixed``."""
-    field = itk.transform_to_displacement_field_filter(found, reference_image=fixed, use_reference_image=True)
+    """The package's chain of maps, LPS mm, at every voxel of ``grid``, which is that of
+    ``fixed``.
+    """
+    field = itk.transform_to_displacement_field_filter(
+        found, reference_image=fixed, use_reference_image=True
+    )
     return DisplacementField(flip_ras_lps(itk.array_from_image(field).transpose(2, 1, 0, 3)), grid)

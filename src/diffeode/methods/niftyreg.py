@@ -1,4 +1,6 @@
-"""NiftyReg: free-form deformation on cubic B-splines with normalised mutual information, as the paper's baseline."""
+"""NiftyReg: free-form deformation on cubic B-splines with normalised mutual information, as the
+paper's baseline.
+"""
 
 from __future__ import annotations
 
@@ -23,33 +25,41 @@ _STEP = re.compile(r"\[\d+\] Current objective function[^:=]*[:=] ([-+.\deE]+)")
 @final
 @dataclass(frozen=True)
 class NiftyReg(Method):
-    """``reg_f3d --nmi`` from the identity: the pair is affinely aligned already. ``reg_aladin`` is not run.
+    """``reg_f3d --nmi`` from the identity: the pair is affinely aligned already. ``reg_aladin`` is
+    not run.
 
     Ten millimetres are the paper's; all else is the tool's own default, written out.
     """
 
     title: ClassVar[str] = "NiftyReg"
     needs: ClassVar[Needs] = Needs(
-        packages=("nipype",), executables=(REG_F3D.executable, REG_TRANSFORM.executable), environment="niftyreg"
+        packages=("nipype",),
+        executables=(REG_F3D.executable, REG_TRANSFORM.executable),
+        environment="niftyreg",
     )
     citation: ClassVar[str] = (
-        "Modat, Ridgway, Taylor, Lehmann, Barnes, Hawkes, Fox, Ourselin. Fast free-form deformation using graphics "
+        "Modat, Ridgway, Taylor, Lehmann, Barnes, Hawkes, Fox, Ourselin. Fast free-form "
+        "deformation using graphics "
         "processing units. Computer Methods and Programs in Biomedicine 98(3), 2010."
     )
     licence: ClassVar[str] = "BSD-3-Clause (NiftyReg)"
 
-    spacing_mm: float = knob(10.0, between(1, 100), "Spacing of the control points at the finest level", "mm")
+    spacing_mm: float = knob(
+        10.0, between(1, 100), "Spacing of the control points at the finest level", "mm"
+    )
     bending_weight: float = knob(0.001, between(0, 1), "Weight of the bending energy")
     linear_weight: float = knob(0.01, between(0, 1), "Weight of the linear elasticity")
     levels: int = knob(3, between(1, 8), "Number of levels; each halves the resolution of the next")
     iterations: int = knob(
         150,
         between(1, 10_000),
-        "Most iterations at the finest level; each coarser level may take twice as many as the next",
+        "Most iterations at the finest level; each coarser level may take twice as many as the "
+        "next",
     )
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
-        """The map, and the objective at each iteration that the tool reports, its sign turned so that it falls.
+        """The map, and the objective at each iteration that the tool reports, its sign turned so
+        that it falls.
 
         Raises:
             InputError: NiftyReg is not here, or of a version that does not serve.
@@ -61,7 +71,9 @@ class NiftyReg(Method):
             io.write_image(folder / "fixed.nii.gz", pair.fixed)
             io.write_image(folder / "moving.nii.gz", pair.moving)
             self._find_splines(folder, limits, trace)
-            return Registration(_displacement(folder, pair.fixed.grid, limits), trace=tuple(trace.rows))
+            return Registration(
+                _displacement(folder, pair.fixed.grid, limits), trace=tuple(trace.rows)
+            )
 
     def _find_splines(self, folder: Path, limits: Limits, trace: _Trace) -> None:
         from nipype.interfaces.niftyreg import RegF3D
@@ -84,7 +96,9 @@ class NiftyReg(Method):
 
 
 def _displacement(folder: Path, grid: Grid, limits: Limits) -> DisplacementField:
-    """The splines as displacements, RAS mm, on ``grid``, whose header they repeat in single precision only."""
+    """The splines as displacements, RAS mm, on ``grid``, whose header they repeat in single
+    precision only.
+    """
     from nipype.interfaces.niftyreg import RegTransform
 
     dense = folder / "displacement.nii.gz"

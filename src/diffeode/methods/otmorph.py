@@ -1,4 +1,6 @@
-"""OTMorph: an image is first carried to the other contrast, by optimal transport, and then registered."""
+"""OTMorph: an image is first carried to the other contrast, by optimal transport, and then
+registered.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.learning.trained_method import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
+from diffeode.learning.trained_method import (
+    WEIGHT,
+    WINDOW,
+    WINDOW_MEANING,
+    Maps,
+    TrainedMethod,
+    Views,
+)
 from diffeode.registration.knobs import between, knob, with_default
 
 if TYPE_CHECKING:
@@ -17,31 +26,45 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class OTMorph(TrainedMethod):
-    """Three networks trained together: transport, registration and critic, with the authors' settings."""
+    """Three networks trained together: transport, registration and critic, with the authors'
+    settings.
+    """
 
     title: ClassVar[str] = "OTMorph"
     citation: ClassVar[str] = (
-        "Kim, Zhuang, Mathai, Summers. OTMorph: unsupervised multi-domain abdominal medical image registration using "
+        "Kim, Zhuang, Mathai, Summers. OTMorph: unsupervised multi-domain abdominal medical image "
+        "registration using "
         "neural optimal transport. IEEE Transactions on Medical Imaging 44(1), 2025."
     )
     licence: ClassVar[str] = "MIT (diffeode; the authors' code states no licence)"
-    shape: ClassVar[tuple[str, ...]] = ("transport_features", "critic_features", "critic_reductions")
+    shape: ClassVar[tuple[str, ...]] = (
+        "transport_features",
+        "critic_features",
+        "critic_reductions",
+    )
 
     steps: int = with_default(TrainedMethod, "steps", 300_000)
     learning_rate: float = with_default(TrainedMethod, "learning_rate", 2e-4)
     transport_features: int = knob(
-        32, between(1, 256), "Number of channels of the transport's first level (32 make 12.95 million weights)"
+        32,
+        between(1, 256),
+        "Number of channels of the transport's first level (32 make 12.95 million weights)",
     )
     critic_features: int = knob(
         64,
         between(1, 256),
-        "Number of channels of the critic's first level (64, and 5 halvings, make 96.7 million weights)",
+        "Number of channels of the critic's first level (64, and 5 halvings, make 96.7 million "
+        "weights)",
     )
     critic_reductions: int = knob(5, between(1, 6), "How often the critic halves an image")
-    critic_interval: int = knob(100, between(1, 1e6), "The critic learns in every so many-th step", "steps")
+    critic_interval: int = knob(
+        100, between(1, 1e6), "The critic learns in every so many-th step", "steps"
+    )
     squarings: int = knob(7, between(1, 12), "Number of squarings in the integration")
     window: int = knob(9, WINDOW, WINDOW_MEANING, "voxels")
-    weight_registration: float = knob(10.0, WEIGHT, "Weight of the local correlation and of the gradient together")
+    weight_registration: float = knob(
+        10.0, WEIGHT, "Weight of the local correlation and of the gradient together"
+    )
     weight_gradient: float = knob(
         2.0,
         WEIGHT,
@@ -65,12 +88,16 @@ class OTMorph(TrainedMethod):
         return networks
 
     def maps(self, network: nn.Module, fixed: Tensor, moving: Tensor) -> Maps:
-        """The flows of the velocity between the fixed and the transported image, and of its reverse."""
+        """The flows of the velocity between the fixed and the transported image, and of its
+        reverse.
+        """
         velocity = network["registration"](fixed, network["transport"](moving))
         return Maps(self._flow(velocity), self._flow(-velocity))
 
     def losses(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
-        """The transport's and the registration's terms, and in every so many-th step the critic's own."""
+        """The transport's and the registration's terms, and in every so many-th step the critic's
+        own.
+        """
         import torch
 
         transported = network["transport"](views.moving)
@@ -82,23 +109,32 @@ class OTMorph(TrainedMethod):
             "transport": torch.mean((views.moving - transported) ** 2),
             "score": -score,
             **self._registration(network, views, transported),
-            "critic": self._critic(network, views.fixed, transported) if learns else score.new_zeros(()),
+            "critic": self._critic(network, views.fixed, transported)
+            if learns
+            else score.new_zeros(()),
         }
 
     def judge(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
         """The registration's terms alone: what the critic says changes with the critic."""
         return self._registration(network, views, network["transport"](views.moving))
 
-    def _registration(self, network: nn.Module, views: Views, transported: Tensor) -> dict[str, Tensor]:
+    def _registration(
+        self, network: nn.Module, views: Views, transported: Tensor
+    ) -> dict[str, Tensor]:
         from diffeode.geometry.warp import pull_back
         from diffeode.losses.correlation import local_correlation_to
         from diffeode.losses.regularisers import gradient_magnitude
 
         displacement = self._flow(network["registration"](views.fixed, transported))
-        similarity = local_correlation_to(views.fixed, self.window)(pull_back(views.moving, displacement))
+        similarity = local_correlation_to(views.fixed, self.window)(
+            pull_back(views.moving, displacement)
+        )
         return {
             "similarity": self.weight_registration * similarity,
-            "gradient": self.weight_registration * self.weight_gradient * gradient_magnitude(displacement) / 3,
+            "gradient": self.weight_registration
+            * self.weight_gradient
+            * gradient_magnitude(displacement)
+            / 3,
         }
 
     def _critic(self, network: nn.Module, fixed: Tensor, transported: Tensor) -> Tensor:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, final
 
-from diffeode.learning.trained_method import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
+from diffeode.learning.trained_method import (
+    WEIGHT,
+    WINDOW,
+    WINDOW_MEANING,
+    Maps,
+    TrainedMethod,
+    Views,
+)
 from diffeode.registration.knobs import between, knob, with_default
 
 if TYPE_CHECKING:
@@ -28,22 +35,29 @@ class SymNetMethod(TrainedMethod):
 
     title: ClassVar[str] = "SYMNet"
     citation: ClassVar[str] = (
-        "Mok, Chung. Fast symmetric diffeomorphic image registration with convolutional neural networks. CVPR, 2020."
+        "Mok, Chung. Fast symmetric diffeomorphic image registration with convolutional neural "
+        "networks. CVPR, 2020."
     )
     licence: ClassVar[str] = "MIT (diffeode; the authors' code: MIT)"
     shape: ClassVar[tuple[str, ...]] = ("channels",)
 
     steps: int = with_default(TrainedMethod, "steps", 80_000)
     channels: int = knob(
-        7, between(1, 64), "Number of channels of the first level (7 make 862,351 weights; 8 make 1,124,448)"
+        7,
+        between(1, 64),
+        "Number of channels of the first level (7 make 862,351 weights; 8 make 1,124,448)",
     )
     squarings: int = knob(7, between(1, 12), "Number of squarings in the integration of each half")
     window: int = knob(5, WINDOW, WINDOW_MEANING, "voxels")
     weight_magnitude: float = knob(
         0.1, WEIGHT, "Weight of the difference between the two halves' mean absolute displacements"
     )
-    weight_folds: float = knob(100.0, WEIGHT, "Weight of the mean of what Jacobian determinants lack to 0")
-    weight_gradient: float = knob(3.0, WEIGHT, "Weight of the mean squared gradient of the velocities")
+    weight_folds: float = knob(
+        100.0, WEIGHT, "Weight of the mean of what Jacobian determinants lack to 0"
+    )
+    weight_gradient: float = knob(
+        3.0, WEIGHT, "Weight of the mean squared gradient of the velocities"
+    )
 
     def network(self) -> nn.Module:
         """The U-Net with two heads."""
@@ -65,12 +79,15 @@ class SymNetMethod(TrainedMethod):
         halves = self._halves(*velocities)
         ends = _joined(halves)
         middle = [
-            pull_back(image, half) for image, half in ((views.moving, halves.moving_to), (views.fixed, halves.fixed_to))
+            pull_back(image, half)
+            for image, half in ((views.moving, halves.moving_to), (views.fixed, halves.fixed_to))
         ]
         sizes = [half.abs().mean() for half in (halves.moving_to, halves.fixed_to)]
         return {
             "middle": self._correlation_of_two(*middle),
-            "ends": local_correlation_to(views.fixed, self.window)(pull_back(views.moving, ends.forward))
+            "ends": local_correlation_to(views.fixed, self.window)(
+                pull_back(views.moving, ends.forward)
+            )
             + local_correlation_to(views.moving, self.window)(pull_back(views.fixed, ends.inverse)),
             "magnitude": self.weight_magnitude * (sizes[0] - sizes[1]).abs(),
             "folds": self.weight_folds * sum(jacobian_barrier(end, 0.0) for end in ends),
@@ -83,7 +100,9 @@ class SymNetMethod(TrainedMethod):
         return _Halves(*(exponential(v, self.squarings) for v in (moving, fixed, -moving, -fixed)))
 
     def _correlation_of_two(self, first: Tensor, second: Tensor) -> Tensor:
-        """The loss is one of its moving image alone; here both images change, and either derivative is taken."""
+        """The loss is one of its moving image alone; here both images change, and either derivative
+        is taken.
+        """
         from diffeode.losses.correlation import local_correlation_to
 
         one = local_correlation_to(first.detach(), self.window)(second)
@@ -95,4 +114,6 @@ def _joined(halves: _Halves) -> Maps:
     """The whole maps, composed in the paper's order."""
     from diffeode.geometry.warp import compose
 
-    return Maps(compose(halves.moving_to, halves.fixed_from), compose(halves.fixed_to, halves.moving_from))
+    return Maps(
+        compose(halves.moving_to, halves.fixed_from), compose(halves.fixed_to, halves.moving_from)
+    )

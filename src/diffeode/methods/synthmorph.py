@@ -1,4 +1,6 @@
-"""SynthMorph: a network trained on synthetic images of any contrast, run by FreeSurfer, as the paper's baseline."""
+"""SynthMorph: a network trained on synthetic images of any contrast, run by FreeSurfer, as the
+paper's baseline.
+"""
 
 from __future__ import annotations
 
@@ -22,24 +24,32 @@ _DEFAULT_WEIGHT = 0.5
 @final
 @dataclass(frozen=True)
 class SynthMorph(Method):
-    """``mri_synthmorph -m deform``: the deformable network alone, for the pair is affinely aligned already.
+    """``mri_synthmorph -m deform``: the deformable network alone, for the pair is affinely aligned
+    already.
 
-    FreeSurfer has had two command lines. The newer one takes the regularisation's weight (``-r``) and writes the way
-    back (``-T``); the older one has a single network, that of the default weight. Which one it is, its help tells.
+    FreeSurfer has had two command lines. The newer one takes the regularisation's weight (``-r``)
+    and writes the way back (``-T``); the older one has a single network, that of the default
+    weight. Which one it is, its help tells.
     """
 
     title: ClassVar[str] = "SynthMorph"
     needs: ClassVar[Needs] = Needs(
-        packages=("nipype",), executables=(MRI_SYNTHMORPH.executable,), environment="freesurfer", gpu=True
+        packages=("nipype",),
+        executables=(MRI_SYNTHMORPH.executable,),
+        environment="freesurfer",
+        gpu=True,
     )
     citation: ClassVar[str] = (
-        "Hoffmann, Billot, Greve, Iglesias, Fischl, Dalca. SynthMorph: learning contrast-invariant registration "
+        "Hoffmann, Billot, Greve, Iglesias, Fischl, Dalca. SynthMorph: learning contrast-invariant "
+        "registration "
         "without acquired images. IEEE Transactions on Medical Imaging 41(3), 2022."
     )
     licence: ClassVar[str] = "FreeSurfer Software License (code and weights)"
 
     weight: float = knob(
-        _DEFAULT_WEIGHT, between(0.001, 0.999), "Weight of the regularisation; a higher one makes a smoother map"
+        _DEFAULT_WEIGHT,
+        between(0.001, 0.999),
+        "Weight of the regularisation; a higher one makes a smoother map",
     )
     extent: int = knob(256, one_of(192, 256), "Width of the cube that is registered in", "mm")
 
@@ -47,21 +57,25 @@ class SynthMorph(Method):
         """The map, and with the newer command line the network's own way back.
 
         Raises:
-            InputError: SynthMorph is not here, is too old for this ``weight``, or the device is not here.
+            InputError: SynthMorph is not here, is too old for this ``weight``, or the device is not
+                here.
             ToolError: it failed or wrote nothing usable.
         """
         require_device(machine.device)
         older = is_older(find(MRI_SYNTHMORPH, SynthMorph.title))
         if older and self.weight != _DEFAULT_WEIGHT:
             raise InputError(
-                f"This {MRI_SYNTHMORPH} is older than the option -r, so weight can only be {_DEFAULT_WEIGHT}; get a "
+                f"This {MRI_SYNTHMORPH} is older than the option -r, so weight can only be "
+                f"{_DEFAULT_WEIGHT}; get a "
                 f"newer one from {MRI_SYNTHMORPH.source} or the container freesurfer/synthmorph:4."
             )
         with tempfile.TemporaryDirectory(prefix="diffeode-synthmorph-") as name:
             folder = Path(name)
             written = self._find_maps(pair, folder, machine, older)
             grids = (pair.fixed.grid, pair.moving.grid)
-            return Registration(*(_read(path, grid) for path, grid in zip(written, grids, strict=False)))
+            return Registration(
+                *(_read(path, grid) for path, grid in zip(written, grids, strict=False))
+            )
 
     def _find_maps(self, pair: Pair, folder: Path, machine: Machine, older: bool) -> list[Path]:
         """Run the tool; where its forward and, of the newer form, its inverse displacements are."""
@@ -88,7 +102,9 @@ class SynthMorph(Method):
 
 @cache
 def is_older(program: Path) -> bool:
-    """Whether this ``mri_synthmorph`` has the command line of before the weight: its help knows ``--smooth``."""
+    """Whether this ``mri_synthmorph`` has the command line of before the weight: its help knows
+    ``--smooth``.
+    """
     return "--smooth" in answer(program, ("-h",))
 
 

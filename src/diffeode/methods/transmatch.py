@@ -18,12 +18,16 @@ _PER_LEVEL = several(4, 4, 1, 32, "4 whole numbers from 1 to 32")
 @final
 @dataclass(frozen=True)
 class TransMatch(TrainedMethod):
-    """Overlap of labels and the gradient of the displacement, as the authors train for two contrasts."""
+    """Overlap of labels and the gradient of the displacement, as the authors train for two
+    contrasts.
+    """
 
     title: ClassVar[str] = "TransMatch"
     citation: ClassVar[str] = (
-        "Chen, Zheng, Gee. TransMatch: a transformer-based multilevel dual-stream feature matching network for "
-        "unsupervised deformable image registration. IEEE Transactions on Medical Imaging 43(1), 2024."
+        "Chen, Zheng, Gee. TransMatch: a transformer-based multilevel dual-stream feature matching "
+        "network for "
+        "unsupervised deformable image registration. IEEE Transactions on Medical Imaging 43(1), "
+        "2024."
     )
     licence: ClassVar[str] = "MIT (diffeode; the authors' README says MIT)"
     multiple: ClassVar[int] = 32
@@ -32,22 +36,36 @@ class TransMatch(TrainedMethod):
     amsgrad: ClassVar[bool] = True
 
     embedding: int = knob(96, between(2, 512), "Number of channels of the first level")
-    depths: tuple[int, ...] = knob((2, 2, 4, 2), _PER_LEVEL, "Number of blocks of each of the four levels")
-    heads: tuple[int, ...] = knob((4, 4, 8, 8), _PER_LEVEL, "Number of heads of attention of each of the four levels")
+    depths: tuple[int, ...] = knob(
+        (2, 2, 4, 2), _PER_LEVEL, "Number of blocks of each of the four levels"
+    )
+    heads: tuple[int, ...] = knob(
+        (4, 4, 8, 8), _PER_LEVEL, "Number of heads of attention of each of the four levels"
+    )
     window: tuple[int, ...] = knob(
         (5, 6, 5),
         several(3, 3, 1, 32, "3 whole numbers from 1 to 32"),
         "Width of a window of attention along each axis",
         "tokens",
     )
-    dropped: float = knob(0.3, between(0, 0.9), "Probability with which the last block is left out in training")
-    weight_gradient: float = knob(0.1, WEIGHT, "Weight of the mean squared gradient of the displacement")
+    dropped: float = knob(
+        0.3, between(0, 0.9), "Probability with which the last block is left out in training"
+    )
+    weight_gradient: float = knob(
+        0.1, WEIGHT, "Weight of the mean squared gradient of the displacement"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         widths = [self.embedding * 2**level for level in range(4)]
-        if any(width % n for width, n in zip(widths, self.heads, strict=True)) or self.embedding % self.heads[0]:
-            raise InputError(f"Parameter embedding is {self.embedding}; heads {self.heads} must divide its multiples.")
+        if (
+            any(width % n for width, n in zip(widths, self.heads, strict=True))
+            or self.embedding % self.heads[0]
+        ):
+            raise InputError(
+                f"Parameter embedding is {self.embedding}; heads {self.heads} must divide its "
+                "multiples."
+            )
 
     def network(self) -> nn.Module:
         """The transformer and its decoder."""
@@ -74,7 +92,9 @@ class TransMatch(TrainedMethod):
 
 
 def _channels(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
-    """Two label maps ``(1, 1, *size)`` as ``(1, labels, *size)``: the labels that both have, background among them."""
+    """Two label maps ``(1, 1, *size)`` as ``(1, labels, *size)``: the labels that both have,
+    background among them.
+    """
     import torch
 
     common = [label for label in torch.unique(fixed).tolist() if (moving == label).any()]

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.learning.trained_method import WEIGHT, WINDOW, WINDOW_MEANING, Maps, TrainedMethod, Views
+from diffeode.learning.trained_method import (
+    WEIGHT,
+    WINDOW,
+    WINDOW_MEANING,
+    Maps,
+    TrainedMethod,
+    Views,
+)
 from diffeode.registration.knobs import knob, with_default
 
 if TYPE_CHECKING:
@@ -15,18 +22,23 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class VoxelMorph(TrainedMethod):
-    """Local correlation and the gradient of the displacement, with the published weights and U-Net."""
+    """Local correlation and the gradient of the displacement, with the published weights
+    and U-Net.
+    """
 
     title: ClassVar[str] = "VoxelMorph"
     citation: ClassVar[str] = (
-        "Balakrishnan, Zhao, Sabuncu, Guttag, Dalca. VoxelMorph: a learning framework for deformable medical image "
+        "Balakrishnan, Zhao, Sabuncu, Guttag, Dalca. VoxelMorph: a learning framework for "
+        "deformable medical image "
         "registration. IEEE Transactions on Medical Imaging 38(8), 2019."
     )
     licence: ClassVar[str] = "MIT (diffeode; the authors' code: Apache-2.0)"
 
     steps: int = with_default(TrainedMethod, "steps", 150_000)
     window: int = knob(9, WINDOW, WINDOW_MEANING, "voxels")
-    weight_gradient: float = knob(1.0, WEIGHT, "Weight of the mean squared gradient of the displacement")
+    weight_gradient: float = knob(
+        1.0, WEIGHT, "Weight of the mean squared gradient of the displacement"
+    )
 
     def network(self) -> nn.Module:
         """The U-Net of figure 3."""

@@ -11,11 +11,15 @@ from torch import Tensor, nn
 
 def convolution(inputs: int, outputs: int, stride: int = 1, slope: float = 0.2) -> nn.Sequential:
     """A convolution over 3 voxels an axis and a (leaky) rectifier of ``slope`` below zero."""
-    return nn.Sequential(nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1), nn.LeakyReLU(slope, inplace=True))
+    return nn.Sequential(
+        nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1), nn.LeakyReLU(slope, inplace=True)
+    )
 
 
 def small_head(inputs: int, outputs: int = 3, spread: float = 1e-5) -> nn.Conv3d:
-    """The last convolution of a network that starts near the identity: weights ``N(0, spread)``, no offset."""
+    """The last convolution of a network that starts near the identity: weights ``N(0, spread)``, no
+    offset.
+    """
     head = nn.Conv3d(inputs, outputs, 3, padding=1)
     nn.init.normal_(head.weight, std=spread)
     nn.init.zeros_(head.bias)

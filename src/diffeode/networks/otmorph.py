@@ -1,4 +1,6 @@
-"""OTMorph's three networks: the transport to the other contrast, the registration, and the critic."""
+"""OTMorph's three networks: the transport to the other contrast, the registration, and the
+critic.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,15 @@ class RegistrationNet(nn.Module):
         self.entry = convolution(2, 16)
         self.down = nn.ModuleList(convolution(a, 32, stride=2) for a in (16, 32, 32, 32))
         self.up = nn.ModuleList(
-            nn.ConvTranspose3d(a, a, 3, stride=2, padding=1, output_padding=1) for a in (32, 32, 32, 8)
+            nn.ConvTranspose3d(a, a, 3, stride=2, padding=1, output_padding=1)
+            for a in (32, 32, 32, 8)
         )
         self.merge = nn.ModuleList(
-            (convolution(64, 32), convolution(64, 32), nn.Sequential(convolution(64, 32), convolution(32, 8)))
+            (
+                convolution(64, 32),
+                convolution(64, 32),
+                nn.Sequential(convolution(64, 32), convolution(32, 8)),
+            )
         )
         self.last = convolution(24, 8)
         self.head = small_head(8)
@@ -38,7 +45,9 @@ class RegistrationNet(nn.Module):
         for down in self.down:
             levels.append(down(levels[-1]))
         x = levels[-1]
-        for up, merge, skip in zip(self.up, [*self.merge, self.last], reversed(levels[:-1]), strict=True):
+        for up, merge, skip in zip(
+            self.up, [*self.merge, self.last], reversed(levels[:-1]), strict=True
+        ):
             x = merge(torch.cat([skip, up(x)], dim=1))
         return self.head(x).float()
 
@@ -59,7 +68,8 @@ class TransportNet(nn.Module):
         self.entry = _double(1, widths[0], widths[0])
         self.down = nn.ModuleList(_double(a, b, b) for a, b in itertools.pairwise(widths))
         self.up = nn.ModuleList(
-            _double(features * a, features * a // 2, features * b) for a, b in ((16, 4), (8, 2), (4, 1), (2, 1))
+            _double(features * a, features * a // 2, features * b)
+            for a, b in ((16, 4), (8, 2), (4, 1), (2, 1))
         )
         self.last = nn.Conv3d(features, 1, 1)
         self.shrink = nn.MaxPool3d(2)
@@ -77,10 +87,11 @@ class TransportNet(nn.Module):
 
 @final
 class Critic(nn.Module):
-    """Residual network without normalisation (WGAN-QC's) that tells images of one contrast from the other.
+    """Residual network without normalisation (WGAN-QC's) that tells images of one contrast from the
+    other.
 
-    The authors' last layer is a dense one for images of one size only; here features are averaged over the image first,
-    so that any size works.
+    The authors' last layer is a dense one for images of one size only; here features are averaged
+    over the image first, so that any size works.
 
     Args:
         features: of the first level, doubled at each reduction up to eight times as many.
@@ -90,7 +101,9 @@ class Critic(nn.Module):
     def __init__(self, features: int = 64, reductions: int = 5) -> None:
         super().__init__()
         widths = [min(features * 2**level, features * 8) for level in range(reductions + 2)]
-        self.entry = nn.Sequential(nn.Conv3d(1, features, 3, padding=1), nn.LeakyReLU(0.2, inplace=True))
+        self.entry = nn.Sequential(
+            nn.Conv3d(1, features, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)
+        )
         self.levels = nn.ModuleList(
             nn.Sequential(_Residual(a, a), _Residual(a, b)) for a, b in itertools.pairwise(widths)
         )
@@ -114,7 +127,9 @@ class _Residual(nn.Module):
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv3d(hidden, outputs, 3, padding=1),
         )
-        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv3d(inputs, outputs, 1, bias=False)
+        self.shortcut = (
+            nn.Identity() if inputs == outputs else nn.Conv3d(inputs, outputs, 1, bias=False)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.leaky_relu(self.shortcut(x) + _RESIDUAL * self.convolutions(x), 0.2)

@@ -15,10 +15,11 @@ REACH_VOX = 100.0
 
 @final
 class SymNet(nn.Module):
-    """U-Net with four strided reductions and two heads of 5 voxels an axis, each ended by a softsign.
+    """U-Net with four strided reductions and two heads of 5 voxels an axis, each ended by a
+    softsign.
 
-    Mok, Chung. Fast symmetric diffeomorphic image registration with convolutional neural networks. CVPR 2020; widths as
-    in the authors' code: 862,351 weights with 7 channels, 1,124,448 with 8.
+    Mok, Chung. Fast symmetric diffeomorphic image registration with convolutional neural networks.
+    CVPR 2020; widths as in the authors' code: 862,351 weights with 7 channels, 1,124,448 with 8.
 
     Args:
         channels: of the first level; the fifth has 16 times as many.
@@ -40,7 +41,9 @@ class SymNet(nn.Module):
         self.heads = nn.ModuleList(nn.Conv3d(2 * c, 3, 5, padding=2, bias=False) for _ in range(2))
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Velocities ``(1, 3, *size)`` of ``first`` and of ``second``, voxels; the size must be divisible by 16."""
+        """Velocities ``(1, 3, *size)`` of ``first`` and of ``second``, voxels; the size must be
+        divisible by 16.
+        """
         x = self.entry(torch.cat([first, second], dim=1))
         skips = []
         for down in self.down:
@@ -48,7 +51,9 @@ class SymNet(nn.Module):
             x = down(x)
         for up, merge, skip in zip(self.up, self.merge, reversed(skips), strict=True):
             x = merge(torch.cat([up(x), skip], dim=1))
-        to_first, to_second = (REACH_VOX * nn.functional.softsign(head(x).float()) for head in self.heads)
+        to_first, to_second = (
+            REACH_VOX * nn.functional.softsign(head(x).float()) for head in self.heads
+        )
         return to_first, to_second
 
 

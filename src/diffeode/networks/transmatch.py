@@ -1,7 +1,8 @@
-"""TransMatch's network: windowed self-attention of each image, windowed attention between the two, a decoder.
+"""TransMatch's network: windowed self-attention of each image, windowed attention between the two,
+a decoder.
 
-Windows are boxes of tokens; every other block shifts them by half a window, so that neighbours meet (Liu et al., Swin
-transformer, ICCV 2021). Features travel as ``(1, X, Y, Z, C)``.
+Windows are boxes of tokens; every other block shifts them by half a window, so that neighbours meet
+(Liu et al., Swin transformer, ICCV 2021). Features travel as ``(1, X, Y, Z, C)``.
 """
 
 from __future__ import annotations
@@ -30,16 +31,17 @@ _FORBIDDEN = -100.0
 class TransMatchNet(nn.Module):
     """Displacement of each voxel from two images.
 
-    Chen, Zheng, Gee. TransMatch: a transformer-based multilevel dual-stream feature matching network for unsupervised
-    deformable image registration. IEEE TMI 43(1), 2024. The authors' code also holds layers that it never uses (a
-    second encoder among them); they are not here.
+    Chen, Zheng, Gee. TransMatch: a transformer-based multilevel dual-stream feature matching
+    network for unsupervised deformable image registration. IEEE TMI 43(1), 2024. The authors' code
+    also holds layers that it never uses (a second encoder among them); they are not here.
 
     Args:
         embedding: channels of the first level, doubled at each of the three reductions.
         depths: blocks of each level of the encoder.
         heads: of each level of the encoder; attention between the images has as many as the first.
         window: tokens along each axis.
-        dropped: with what probability a block is left out in training: 0 at the first, this at the last.
+        dropped: with what probability a block is left out in training: 0 at the first, this at the
+            last.
     """
 
     def __init__(
@@ -59,7 +61,10 @@ class TransMatchNet(nn.Module):
         self.early = _normalised(2, half)
         self.decoder = nn.ModuleList(
             nn.Sequential(_normalised(a + b, c), _normalised(c, c))
-            for a, b, c in (*((2 * w, 2 * w, w) for w in reversed(widths[:-1])), (embedding, half, half))
+            for a, b, c in (
+                *((2 * w, 2 * w, w) for w in reversed(widths[:-1])),
+                (embedding, half, half),
+            )
         )
         self.head = small_head(half)
 
@@ -112,7 +117,9 @@ class _Encoder(nn.Module):
 class _Stage(nn.Module):
     """Blocks of one level, and the normalisation of what leaves them."""
 
-    def __init__(self, channels: int, depth: int, heads: int, window: tuple[int, ...], rates: Sequence[float]) -> None:
+    def __init__(
+        self, channels: int, depth: int, heads: int, window: tuple[int, ...], rates: Sequence[float]
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
             _Block(channels, heads, window, bool(index % 2), rate)
@@ -124,7 +131,9 @@ class _Stage(nn.Module):
         return self.norm(self.blocks_of(x, other))
 
     def blocks_of(self, x: Tensor, other: Tensor) -> Tensor:
-        """``x`` after all blocks, which ask with the queries of ``other``; of ``x`` itself where that is ``x``."""
+        """``x`` after all blocks, which ask with the queries of ``other``; of ``x`` itself where
+        that is ``x``.
+        """
         alone = other is x
         for block in self.blocks:
             x = block(x, x if alone else other)
@@ -134,12 +143,20 @@ class _Stage(nn.Module):
 class _Block(nn.Module):
     """Attention in windows, then two dense layers, each added to its input."""
 
-    def __init__(self, channels: int, heads: int, window: tuple[int, ...], shifted: bool, rate: float) -> None:
+    def __init__(
+        self, channels: int, heads: int, window: tuple[int, ...], shifted: bool, rate: float
+    ) -> None:
         super().__init__()
-        self.window, self.shift, self.rate = window, tuple(n // 2 if shifted else 0 for n in window), rate
+        self.window, self.shift, self.rate = (
+            window,
+            tuple(n // 2 if shifted else 0 for n in window),
+            rate,
+        )
         self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.attention = _WindowAttention(channels, heads, window)
-        self.dense = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
+        self.dense = nn.Sequential(
+            nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels)
+        )
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
         asked = self._windows(self.norm1(x))
@@ -150,7 +167,18 @@ class _Block(nn.Module):
 
     def _windows(self, x: Tensor) -> Tensor:
         """``(1, X, Y, Z, C)`` padded with zeros, shifted and cut: ``(windows, tokens, C)``."""
-        x = F.pad(x, [0, 0, *(w for n, m in zip(x.shape[3:0:-1], self.window[::-1], strict=True) for w in (0, -n % m))])
+        x = F.pad(
+            x,
+            [
+                0,
+                0,
+                *(
+                    w
+                    for n, m in zip(x.shape[3:0:-1], self.window[::-1], strict=True)
+                    for w in (0, -n % m)
+                ),
+            ],
+        )
         return _cut(torch.roll(x, [-s for s in self.shift], (1, 2, 3)), self.window)
 
     def _image(self, windows: Tensor, shape: torch.Size) -> Tensor:
@@ -168,14 +196,20 @@ class _Block(nn.Module):
         return _mask_of(counts, self.window).to(x.device)
 
     def _sometimes(self, change: Tensor) -> Tensor:
-        """``change``, in training left out with a probability and made up for otherwise (stochastic depth)."""
+        """``change``, in training left out with a probability and made up for otherwise (stochastic
+        depth).
+        """
         if not self.training or self.rate == 0:
             return change
-        return change * ((torch.rand((), device=change.device) >= self.rate).to(change) / (1 - self.rate))
+        return change * (
+            (torch.rand((), device=change.device) >= self.rate).to(change) / (1 - self.rate)
+        )
 
 
 class _WindowAttention(nn.Module):
-    """Attention of several heads inside each window, with an offset learned for each relative position."""
+    """Attention of several heads inside each window, with an offset learned for each relative
+    position.
+    """
 
     def __init__(self, channels: int, heads: int, window: tuple[int, ...]) -> None:
         super().__init__()
@@ -188,7 +222,9 @@ class _WindowAttention(nn.Module):
 
     def forward(self, asked: Tensor, asking: Tensor, mask: Tensor | None) -> Tensor:
         """Keys and values of ``asked (windows, tokens, C)``, queries of ``asking``."""
-        query_weight, rest_weight = self.projections.weight.split([asked.shape[-1], 2 * asked.shape[-1]])
+        query_weight, rest_weight = self.projections.weight.split(
+            [asked.shape[-1], 2 * asked.shape[-1]]
+        )
         query = self._split(F.linear(asking, query_weight))
         key, value = (self._split(part) for part in F.linear(asked, rest_weight).chunk(2, dim=-1))
         offset = self.offsets[self.relative].permute(2, 0, 1)[None]
@@ -211,7 +247,9 @@ class _Merging(nn.Module):
         self.reduce = nn.Linear(8 * channels, 2 * channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.reduce(self.norm(torch.cat([x[:, i::2, j::2, k::2] for i, j, k in _CORNERS], dim=-1)))
+        return self.reduce(
+            self.norm(torch.cat([x[:, i::2, j::2, k::2] for i, j, k in _CORNERS], dim=-1))
+        )
 
 
 _CORNERS = tuple(itertools.product((0, 1), repeat=3))
@@ -219,7 +257,9 @@ _CORNERS = tuple(itertools.product((0, 1), repeat=3))
 
 def _normalised(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv3d(inputs, outputs, 3, padding=1, bias=False), nn.InstanceNorm3d(outputs), nn.LeakyReLU(_LEAK)
+        nn.Conv3d(inputs, outputs, 3, padding=1, bias=False),
+        nn.InstanceNorm3d(outputs),
+        nn.LeakyReLU(_LEAK),
     )
 
 
@@ -231,7 +271,9 @@ def _cut(x: Tensor, window: tuple[int, ...]) -> Tensor:
 
 @lru_cache(maxsize=32)
 def _mask_of(counts: tuple[int, ...], window: tuple[int, ...]) -> Tensor:
-    """What is added to the attention of shifted windows, ``(windows, tokens, tokens)``: only true neighbours meet."""
+    """What is added to the attention of shifted windows, ``(windows, tokens, tokens)``: only true
+    neighbours meet.
+    """
     region = torch.zeros(1, *(n * m for n, m in zip(counts, window, strict=True)), 1)
     for axis, m in enumerate(window):
         along = torch.zeros(region.shape[axis + 1])
@@ -244,7 +286,9 @@ def _mask_of(counts: tuple[int, ...], window: tuple[int, ...]) -> Tensor:
 
 def _relative_positions(window: tuple[int, ...]) -> Tensor:
     """For each two tokens of a window the row of the offsets, ``(tokens, tokens)``."""
-    places = torch.stack(torch.meshgrid(*(torch.arange(n) for n in window), indexing="ij")).flatten(1)
+    places = torch.stack(torch.meshgrid(*(torch.arange(n) for n in window), indexing="ij")).flatten(
+        1
+    )
     row = torch.zeros(places.shape[1], places.shape[1], dtype=torch.long)
     for axis, n in enumerate(window):
         row = row * (2 * n - 1) + places[axis][:, None] - places[axis][None] + n - 1

@@ -14,11 +14,15 @@ _LOG_VARIANCE = -10.0
 
 
 class _UNet(nn.Module):
-    """Four strided reductions (16, 32, 32, 32 channels) and the way back up to half the size, 32 channels."""
+    """Four strided reductions (16, 32, 32, 32 channels) and the way back up to half the size, 32
+    channels.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.down = nn.ModuleList(convolution(a, b, stride=2) for a, b in ((2, 16), (16, 32), (32, 32), (32, 32)))
+        self.down = nn.ModuleList(
+            convolution(a, b, stride=2) for a, b in ((2, 16), (16, 32), (32, 32), (32, 32))
+        )
         self.up = nn.ModuleList(convolution(a, 32) for a in (32, 64, 64, 48))
 
     def half(self, images: Tensor) -> Tensor:
@@ -36,8 +40,8 @@ class _UNet(nn.Module):
 class VoxelMorphNet(_UNet):
     """The displacement of each voxel: 301,411 weights.
 
-    Balakrishnan, Zhao, Sabuncu, Guttag, Dalca. VoxelMorph: a learning framework for deformable medical image
-    registration. IEEE TMI 38(8), 2019, figure 3 ("VoxelMorph-2").
+    Balakrishnan, Zhao, Sabuncu, Guttag, Dalca. VoxelMorph: a learning framework for deformable
+    medical image registration. IEEE TMI 38(8), 2019, figure 3 ("VoxelMorph-2").
     """
 
     def __init__(self) -> None:
@@ -48,15 +52,18 @@ class VoxelMorphNet(_UNet):
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Displacement ``(1, 3, *size)``, voxels; the size must be divisible by 16."""
         images = torch.cat([moving, fixed], dim=1)
-        return self.head(self.last(torch.cat([double_size(self.half(images)), images], dim=1))).float()
+        return self.head(
+            self.last(torch.cat([double_size(self.half(images)), images], dim=1))
+        ).float()
 
 
 @final
 class VelocityNet(_UNet):
-    """Mean and logarithm of the variance of a stationary velocity on the grid of half the size: 266,374 weights.
+    """Mean and logarithm of the variance of a stationary velocity on the grid of half the size:
+    266,374 weights.
 
-    Dalca, Balakrishnan, Guttag, Sabuncu. Unsupervised learning for fast probabilistic diffeomorphic registration.
-    MICCAI 2018.
+    Dalca, Balakrishnan, Guttag, Sabuncu. Unsupervised learning for fast probabilistic diffeomorphic
+    registration. MICCAI 2018.
     """
 
     def __init__(self) -> None:
@@ -66,6 +73,8 @@ class VelocityNet(_UNet):
         nn.init.constant_(self.log_variance.bias, _LOG_VARIANCE)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
-        """Both ``(1, 3, *size / 2)``, the mean in voxels of that grid; the size must be divisible by 16."""
+        """Both ``(1, 3, *size / 2)``, the mean in voxels of that grid; the size must be divisible
+        by 16.
+        """
         x = self.last(self.half(torch.cat([moving, fixed], dim=1)))
         return self.mean(x).float(), self.log_variance(x).float()

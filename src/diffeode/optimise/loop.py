@@ -1,4 +1,6 @@
-"""The optimiser's loop on one level: Adam, the best iterate kept, stopped when the energy settles or explodes."""
+"""The optimiser's loop on one level: Adam, the best iterate kept, stopped when the energy settles
+or explodes.
+"""
 
 from __future__ import annotations
 
@@ -27,19 +29,21 @@ Objective = Callable[[Tensor], dict[str, Tensor]]
 class Descent:
     """Adam with amsgrad (NODEO) and when to stop.
 
-    The energy is multiplied by the number of voxels of the velocity before its gradient is taken, so that gradients are
-    those of one voxel whatever the resolution.
+    The energy is multiplied by the number of voxels of the velocity before its gradient is taken,
+    so that gradients are those of one voxel whatever the resolution.
 
     Attributes:
         learning_rate: at the start.
         schedule: ``cosine``, down to a tenth along half a cosine, or ``constant``.
-        damping: Adam's epsilon, in units of that gradient. What is far below it (flat background) hardly moves, where
-            Adam alone would blow it up to full steps. As it goes to 0 every gradient makes a full step, whatever the
-            energy is multiplied by; NODEO's is torch's 1e-8.
-        tolerance: stop where the line through the energies of the last ``WINDOW`` iterations rises or falls by at most
-            this fraction, an iteration, of what the energy has fallen since the start of the level. The windowed
-            slope is ITK's and ANTs' criterion (Avants et al., Insight Journal, 2009: "convergence window"), but theirs
-            is relative to the energies in the window, and rising counts as converged. 0: never.
+        damping: Adam's epsilon, in units of that gradient. What is far below it (flat background)
+            hardly moves, where Adam alone would blow it up to full steps. As it goes to 0 every
+            gradient makes a full step, whatever the energy is multiplied by; NODEO's is torch's
+            1e-8.
+        tolerance: stop where the line through the energies of the last ``WINDOW`` iterations rises
+            or falls by at most this fraction, an iteration, of what the energy has fallen since the
+            start of the level. The windowed slope is ITK's and ANTs' criterion (Avants et al.,
+            Insight Journal, 2009: "convergence window"), but theirs is relative to the energies in
+                the window, and rising counts as converged. 0: never.
     """
 
     learning_rate: float = 0.2
@@ -64,7 +68,9 @@ class Descent:
 
 
 class Minimum(NamedTuple):
-    """Where a descent ended: the velocity ``(K, d, *size)`` of least energy, that energy, what is to be known of it."""
+    """Where a descent ended: the velocity ``(K, d, *size)`` of least energy, that energy, what is
+    to be known of it.
+    """
 
     velocity: Tensor
     energy: float
@@ -79,9 +85,11 @@ def minimise(
     descent: Descent,
     report: Callable[[dict[str, float]], None],
 ) -> Minimum:
-    """Move the parameters of ``field`` down ``objective``; of all velocities seen that of least energy is returned.
+    """Move the parameters of ``field`` down ``objective``; of all velocities seen that of least
+    energy is returned.
 
-    Where the energy or the velocity becomes infinite or NaN the loop stops at once and the best velocity before stands.
+    Where the energy or the velocity becomes infinite or NaN the loop stops at once and the best
+    velocity before stands.
 
     Args:
         report: told the energy's terms after every iteration.
@@ -91,12 +99,17 @@ def minimise(
     optimiser = torch.optim.Adam(
         field.parameters(), lr=descent.learning_rate, eps=descent.damping, amsgrad=True, fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: descent.rate(k / max(1, iterations)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda k: descent.rate(k / max(1, iterations))
+    )
     best, energies = None, []
 
     def ended(reason: str = "") -> Minimum:
         if not reason and energies[0] == min(energies):
-            reason = "no step led below the energy at its start; if the images differ, a lower learning_rate may"
+            reason = (
+                "no step led below the energy at its start; if the images differ, a lower "
+                "learning_rate may"
+            )
         return Minimum(best, min(energies), reason)
 
     for iteration in range(1, iterations + 1):
@@ -108,8 +121,13 @@ def minimise(
         report({**dict(zip(terms, numbers, strict=True)), "energy": number})
         if not (math.isfinite(number) and math.isfinite(total)):
             if best is None:
-                raise RegistrationError("The energy is not finite at the start; check the images and the parameters.")
-            reason = f"the energy was not finite at iteration {iteration}; the best iterate before it was kept"
+                raise RegistrationError(
+                    "The energy is not finite at the start; check the images and the parameters."
+                )
+            reason = (
+                f"the energy was not finite at iteration {iteration}; the best iterate before "
+                "it was kept"
+            )
             return ended(reason)
         if best is None or number < min(energies):
             best = velocity.detach().clone()

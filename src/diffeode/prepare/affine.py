@@ -1,4 +1,6 @@
-"""Rigid and affine alignment: what every pair, and every scan on its way to a template, starts from."""
+"""Rigid and affine alignment: what every pair, and every scan on its way to a template, starts
+from.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,17 @@ from diffeode.geometry.transform import Affine
 from diffeode.programs.ants_bridge import affine_from_ants, ants_registration
 
 CITATION = (
-    "Avants, Tustison, Song, Cook, Klein, Gee. A reproducible evaluation of ANTs similarity metric performance in "
+    "Avants, Tustison, Song, Cook, Klein, Gee. A reproducible evaluation of ANTs similarity metric "
+    "performance in "
     "brain image registration. NeuroImage 54(3), 2011."
 )
 
 
-def affine_registration(fixed: Image, moving: Image, threads: int, seed: int, start: Affine | None = None) -> Affine:
-    """Points of ``fixed`` to points of ``moving``, RAS mm: ANTs affine with Mattes mutual information.
+def affine_registration(
+    fixed: Image, moving: Image, threads: int, seed: int, start: Affine | None = None
+) -> Affine:
+    """Points of ``fixed`` to points of ``moving``, RAS mm: ANTs affine with Mattes mutual
+    information.
 
     Works through four levels (:data:`CITATION`). The images may lie on different grids and have
     different contrasts.
@@ -44,10 +50,14 @@ def rigid_registration(fixed: Image, moving: Image, threads: int, seed: int) -> 
     return _registration("Rigid", fixed, moving, threads, seed, None)
 
 
-def _registration(kind: str, fixed: Image, moving: Image, threads: int, seed: int, start: Affine | None) -> Affine:
+def _registration(
+    kind: str, fixed: Image, moving: Image, threads: int, seed: int, start: Affine | None
+) -> Affine:
     with (
         _starting_from(start) as settings,
-        ants_registration(fixed, moving, kind, threads, seed, aff_metric="mattes", **settings) as found,
+        ants_registration(
+            fixed, moving, kind, threads, seed, aff_metric="mattes", **settings
+        ) as found,
     ):
         return affine_from_ants(found["fwdtransforms"][0])
 

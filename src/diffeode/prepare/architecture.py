@@ -15,8 +15,9 @@ class Architecture:
         channels: of every hidden layer; the input has one.
         classes: of the last layer, a 1 x 1 x 1 convolution.
         dilations: of the 3 x 3 x 3 convolutions, in voxels; each is padded with as many zeros.
-        normalised: each channel is brought to mean 0 and variance 1 over the volume before the activation (GroupNorm
-            with one channel a group, without affine); the convolutions then have no bias.
+        normalised: each channel is brought to mean 0 and variance 1 over the volume before the
+            activation (GroupNorm with one channel a group, without affine); the convolutions then
+            have no bias.
         activation: ``gelu`` (exact) or ``elu``.
     """
 
@@ -27,7 +28,9 @@ class Architecture:
     activation: Literal["gelu", "elu"]
 
     def shapes(self) -> list[tuple[int, ...]]:
-        """Of the trained tensors, from the input to the output: weight, and bias where there is one."""
+        """Of the trained tensors, from the input to the output: weight, and bias where there is
+        one.
+        """
         shapes, incoming = [], 1
         for _ in self.dilations:
             shapes.append((self.channels, incoming, 3, 3, 3))

@@ -8,22 +8,29 @@ from scipy import ndimage
 from diffeode.errors import InputError
 from diffeode.geometry.image import Image
 
-# What resampling leaves behind is shallower, or rare: 0.3 % of the voxels in the worst of the public datasets.
+# What resampling leaves behind is shallower, or rare: 0.3 % of the voxels in the worst of the
+# public datasets.
 _SHALLOW, _RARE = 0.01, 0.01
-# Splines overshoot at the edge of a brain in up to 6 % of the non-zero voxels; half of a z-scored brain is negative.
+# Splines overshoot at the edge of a brain in up to 6 % of the non-zero voxels; half of a z-scored
+# brain is negative.
 _OVERSHOOT = 0.2
-# The largest brains, scaled up to ICBM152 with their fluid, have 2300 ml; small adults' heads have 3200 and more.
+# The largest brains, scaled up to ICBM152 with their fluid, have 2300 ml; small adults' heads have
+# 3200 and more.
 _LARGEST_BRAIN_ML = 2600.0
 _OPEN_FACE = 0.05
-# A cut neck is as wide 3 mm further in. Towards the face that it just touches a brain gets narrower, even as a slab: by
+# A cut neck is as wide 3 mm further in. Towards the face that it just touches a brain gets
+# narrower, even as a slab: by
 # the chords of a circle to two thirds of what it is two voxels further in.
 _TAPER_MM = 3.0
 _TAPER = 0.8
-# Shares of the brightest voxels. Arithmetic leaves less than the first where 0 was meant, and scans of 12 bits hold
-# nothing less; in most of a background splines and denoisers leave less than the second, as few voxels of a brain are.
+# Shares of the brightest voxels. Arithmetic leaves less than the first where 0 was meant, and scans
+# of 12 bits hold
+# nothing less; in most of a background splines and denoisers leave less than the second, as few
+# voxels of a brain are.
 _ROUNDING, _RIPPLES = 1e-4, 1e-2
 _BRIGHTEST_PERCENTILE = 99.9
-# Of IXI's heads 78 to 87 % of what is above zero is brighter than ripples are, of brains in ripples 40 to 60 %.
+# Of IXI's heads 78 to 87 % of what is above zero is brighter than ripples are, of brains in ripples
+# 40 to 60 %.
 _ALL, _FEW = 0.9, 0.7
 
 
@@ -34,44 +41,53 @@ def without_negatives(image: Image, name: str) -> Image:
         name: what messages call the scan.
 
     Raises:
-        InputError: more is negative than linear resampling leaves behind, as where intensities were standardised, or
-            where splines overshoot and leave ripples in the background.
+        InputError: more is negative than linear resampling leaves behind, as where intensities were
+            standardised, or where splines overshoot and leave ripples in the background.
     """
-    negative = (image.data < -_SHALLOW * np.abs(image.data).max()).sum() / max(np.count_nonzero(image.data), 1)
+    negative = (image.data < -_SHALLOW * np.abs(image.data).max()).sum() / max(
+        np.count_nonzero(image.data), 1
+    )
     if negative > _OVERSHOOT:
         raise InputError(
-            f"{name} is negative in {100 * negative:.0f} % of its non-zero voxels, as z-scored scans are; add a "
+            f"{name} is negative in {100 * negative:.0f} % of its non-zero voxels, as z-scored "
+            "scans are; add a "
             "constant inside the brain, so that all of it is positive and the background stays 0."
         )
     if negative > _RARE:
         raise InputError(
-            f"{name} is negative in {100 * negative:.0f} % of its non-zero voxels, as resampling by splines leaves it, "
-            "so its background is not exactly 0; resample it linearly, or set what is outside the brain to 0."
+            f"{name} is negative in {100 * negative:.0f} % of its non-zero voxels, as resampling "
+            "by splines leaves it, "
+            "so its background is not exactly 0; resample it linearly, or set what is outside the "
+            "brain to 0."
         )
     return Image(np.maximum(image.data, 0), image.grid)
 
 
 def nonzero(image: Image, name: str) -> np.ndarray:
-    """The brain of a skull-stripped scan, ``(X, Y, Z)`` bool: voxels above zero, and dark ones they enclose.
+    """The brain of a skull-stripped scan, ``(X, Y, Z)`` bool: voxels above zero, and dark ones they
+    enclose.
 
     Raises:
         InputError: no voxel is above zero.
     """
     mask = ndimage.binary_fill_holes(image.data > 0)
     if not mask.any():
-        raise InputError(f"The brain mask of {name} is empty (no voxel above zero); check the skull stripping.")
+        raise InputError(
+            f"The brain mask of {name} is empty (no voxel above zero); check the skull stripping."
+        )
     return mask
 
 
 def stripped_brain(image: Image, name: str) -> np.ndarray:
-    """The brain of a skull-stripped scan, ``(X, Y, Z)`` bool: what is above zero, and what that encloses.
+    """The brain of a skull-stripped scan, ``(X, Y, Z)`` bool: what is above zero, and what that
+    encloses.
 
-    Where that would be a whole head, but all of the background is within rounding of 0, the brain is what is above
-    that.
+    Where that would be a whole head, but all of the background is within rounding of 0, the brain
+    is what is above that.
 
     Raises:
-        InputError: no voxel is above zero; ``image`` is a whole head, though a brain with background 0 is expected; or
-            the background holds more than rounding leaves.
+        InputError: no voxel is above zero; ``image`` is a whole head, though a brain with
+            background 0 is expected; or the background holds more than rounding leaves.
     """
     reason = _why_whole_head(image)
     if reason is None:
@@ -82,13 +98,17 @@ def stripped_brain(image: Image, name: str) -> np.ndarray:
         return nonzero(rounded, name)
     if _why_whole_head(bright) is None and counts[2] < _FEW * counts[0]:
         raise InputError(
-            f"The background of {name} is not exactly 0: {(image.data > 0).mean():.0%} of all voxels are above it, "
-            "many of them faintly, as resampling by splines or a denoiser leaves them, and as air is before the skull "
+            f"The background of {name} is not exactly 0: {(image.data > 0).mean():.0%} of all "
+            "voxels are above it, "
+            "many of them faintly, as resampling by splines or a denoiser leaves them, and as air "
+            "is before the skull "
             "is stripped; set what is outside the brain to 0."
         )
     raise InputError(
-        f"{name} looks like a whole head, not a skull-stripped brain ({reason}); strip its skull, which a study's "
-        "recipe can do, or, where it is a brain, set its background to 0 and put a margin of zeros around it."
+        f"{name} looks like a whole head, not a skull-stripped brain ({reason}); strip its skull, "
+        "which a study's "
+        "recipe can do, or, where it is a brain, set its background to 0 and put a margin of zeros "
+        "around it."
     )
 
 
@@ -101,8 +121,9 @@ def _above(image: Image, share: float) -> Image:
 def _why_whole_head(image: Image) -> str | None:
     """What tells that ``image`` is a whole head, or None.
 
-    Told by what is above zero: more than any brain has, or cut off by the field of view, as necks and noise are, along
-    two or more axes. A brain in a box that just fits it tapers towards the faces; a slab of one is cut along one axis.
+    Told by what is above zero: more than any brain has, or cut off by the field of view, as necks
+    and noise are, along two or more axes. A brain in a box that just fits it tapers towards the
+    faces; a slab of one is cut along one axis.
     """
     above = image.data > 0
     millilitres = above.sum() * image.grid.voxel_volume / 1000
@@ -113,11 +134,14 @@ def _why_whole_head(image: Image) -> str | None:
 
 
 def _cut_faces(above: np.ndarray, axis: int, spacing_mm: float) -> int:
-    """How many of the two faces across ``axis`` cut off what is ``above`` zero, ``(X, Y, Z)`` bool."""
+    """How many of the two faces across ``axis`` cut off what is ``above`` zero, ``(X, Y,
+    Z)`` bool.
+    """
     share = above.mean(axis=tuple(other for other in range(3) if other != axis))
     inwards = 1 + max(2, round(_TAPER_MM / spacing_mm))
     if len(share) <= inwards:
         return 0
-    # Resampling leaves little of the outermost voxels, so that the next ones tell how wide it is there.
+    # Resampling leaves little of the outermost voxels, so that the next ones tell how wide it is
+    # there.
     ends = (share[: inwards + 1], share[::-1][: inwards + 1])
     return sum(bool(end[0] > _OPEN_FACE and end[1] > _TAPER * end[-1]) for end in ends)

@@ -1,6 +1,7 @@
 """The grid that MeshNets were trained on, and the way there and back.
 
-As FreeSurfer's ``mri_convert --conform``: 256 x 256 x 256 voxels of 1 mm, about the centre of the scan.
+As FreeSurfer's ``mri_convert --conform``: 256 x 256 x 256 voxels of 1 mm, about the centre of the
+scan.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ _FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 
 
 def conformed_grid(grid: Grid) -> Grid:
-    """The 256^3 grid of 1 mm about the box of ``grid``, axes to the left, the feet and the front (LIA).
+    """The 256^3 grid of 1 mm about the box of ``grid``, axes to the left, the feet and the front
+    (LIA).
 
-    An oblique scan is turned to the scanner's axes. Where the box is longer than 256 mm, its rim is left out: equally
-    on both sides, but from head to feet only at the feet.
+    An oblique scan is turned to the scanner's axes. Where the box is longer than 256 mm, its rim is
+    left out: equally on both sides, but from head to feet only at the feet.
     """
-    corners = grid.to_world(np.stack(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape]), axis=-1)).reshape(-1, 3)
+    corners = grid.to_world(
+        np.stack(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape]), axis=-1)
+    ).reshape(-1, 3)
     lower, upper = corners.min(axis=0), corners.max(axis=0)
     centre = (lower + upper) / 2
     centre[2] += max(0.0, (upper[2] - lower[2] - SIDE) / 2)
@@ -33,7 +37,8 @@ def conformed_grid(grid: Grid) -> Grid:
 
 
 def conform(image: Image) -> Image:
-    """``image`` on its :func:`conformed_grid`, linearly; finer scans are smoothed first; outside lies its minimum.
+    """``image`` on its :func:`conformed_grid`, linearly; finer scans are smoothed first; outside
+    lies its minimum.
 
     Raises:
         InputError: a voxel is not finite, or all are equal.
@@ -46,7 +51,9 @@ def conform(image: Image) -> Image:
 
 
 def mask_back(mask: np.ndarray, conformed: Grid, grid: Grid) -> np.ndarray:
-    """``mask (256, 256, 256)`` bool on ``grid``: where linear interpolation is at least a half, ``(X, Y, Z)`` bool."""
+    """``mask (256, 256, 256)`` bool on ``grid``: where linear interpolation is at least a half,
+    ``(X, Y, Z)`` bool.
+    """
     return _resampled(mask.astype(np.float32), conformed, grid, 1) >= 0.5
 
 
@@ -55,8 +62,16 @@ def labels_back(labels: np.ndarray, conformed: Grid, grid: Grid) -> np.ndarray:
     return _resampled(labels, conformed, grid, 0)
 
 
-def _resampled(data: np.ndarray, grid: Grid, target: Grid, order: int, outside: float = 0) -> np.ndarray:
+def _resampled(
+    data: np.ndarray, grid: Grid, target: Grid, order: int, outside: float = 0
+) -> np.ndarray:
     to_source = np.linalg.inv(grid.affine) @ target.affine
     return ndimage.affine_transform(
-        data, to_source, output_shape=target.shape, order=order, mode="grid-constant", cval=outside, prefilter=False
+        data,
+        to_source,
+        output_shape=target.shape,
+        order=order,
+        mode="grid-constant",
+        cval=outside,
+        prefilter=False,
     )

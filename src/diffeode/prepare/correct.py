@@ -1,4 +1,6 @@
-"""Taking the bias field away, and normalising intensities where a tool does that on the scan's own grid."""
+"""Taking the bias field away, and normalising intensities where a tool does that on the scan's own
+grid.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,13 @@ from diffeode.prepare.units import CORRECTED, Before, about
 from diffeode.provenance.receipt import write_receipt
 
 
-def correct(scan: Scan, bias: str, intensity: str, before: Before, folder: Path, threads: int = 1) -> None:
+def correct(
+    scan: Scan, bias: str, intensity: str, before: Before, folder: Path, threads: int = 1
+) -> None:
     """Write the corrected scan, on its own grid, to ``folder``.
 
-    Some tools work inside the brain, others on the whole head. A scan of a contrast that a tool is not made for goes
-    without it.
+    Some tools work inside the brain, others on the whole head. A scan of a contrast that a tool is
+    not made for goes without it.
 
     Raises:
         InputError: the scan is unusable, or the tool is missing.

@@ -1,4 +1,6 @@
-"""What each choice of a recipe does to a scan, as a clause of a methods section, and what to cite for it."""
+"""What each choice of a recipe does to a scan, as a clause of a methods section, and what to cite
+for it.
+"""
 
 from __future__ import annotations
 

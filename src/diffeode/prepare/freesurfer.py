@@ -1,4 +1,6 @@
-"""What FreeSurfer's tools of preparation share: a scan handed to a program in a file, and its result read back."""
+"""What FreeSurfer's tools of preparation share: a scan handed to a program in a file, and its
+result read back.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,12 @@ _GRID_TOLERANCE_MM = 0.01
 
 
 @contextmanager
-def workplace(image: Image, write: Callable[[Path, Image], None] = io.write_image) -> Iterator[tuple[Path, Path]]:
-    """Paths of ``image``, written, and of a result to be, in a folder that vanishes with the block."""
+def workplace(
+    image: Image, write: Callable[[Path, Image], None] = io.write_image
+) -> Iterator[tuple[Path, Path]]:
+    """Paths of ``image``, written, and of a result to be, in a folder that vanishes with
+    the block.
+    """
     with tempfile.TemporaryDirectory(prefix="diffeode-freesurfer-") as folder:
         scan = Path(folder) / "scan.nii.gz"
         write(scan, image)
@@ -53,7 +59,8 @@ def _own_grid(tool: Tool, found: Grid, expected: Grid) -> Grid:
     """The scan's own grid, where the one of the result is the same up to single precision."""
     if not found.matches(expected, _GRID_TOLERANCE_MM):
         raise ToolError(
-            f"{tool} wrote its result on another grid ({found.shape} instead of {expected.shape} voxels, or elsewhere "
+            f"{tool} wrote its result on another grid ({found.shape} instead of {expected.shape} "
+            "voxels, or elsewhere "
             "in space)."
         )
     return expected

@@ -1,6 +1,7 @@
 """MeshNet: a stack of dilated 3 x 3 x 3 convolutions that labels every voxel of a volume.
 
-Fedorov et al., End-to-end learning of brain tissue segmentation from imperfect labeling, IJCNN 2017.
+Fedorov et al., End-to-end learning of brain tissue segmentation from imperfect labeling, IJCNN
+2017.
 """
 
 from __future__ import annotations
@@ -40,9 +41,15 @@ _MIX = torch.tensor(
         [0, 4, 0, -5, 0, 1],
     ]
 )
-_MIX_KERNEL = torch.tensor([[6.0, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
-_UNMIX = torch.tensor([[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
-"""For :func:`_convolve_row`: they mix six planes, mix a kernel's three, and give four planes of the products."""
+_MIX_KERNEL = (
+    torch.tensor([[6.0, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
+)
+_UNMIX = torch.tensor(
+    [[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
+)
+"""For :func:`_convolve_row`: they mix six planes, mix a kernel's three, and give four planes of the
+products.
+"""
 
 
 @final
@@ -51,7 +58,8 @@ class MeshNet:
     """An architecture and its trained numbers, float32.
 
     Attributes:
-        hidden: weight and bias (None where the architecture is normalised) of each 3 x 3 x 3 convolution.
+        hidden: weight and bias (None where the architecture is normalised) of each 3 x 3 x 3
+            convolution.
         last: weight and bias of the 1 x 1 x 1 convolution.
     """
 
@@ -60,7 +68,9 @@ class MeshNet:
     last: tuple[Tensor, Tensor]
 
     @torch.inference_mode()
-    def label(self, volume: np.ndarray, threads: int, progress: Progress, around: float | None = None) -> np.ndarray:
+    def label(
+        self, volume: np.ndarray, threads: int, progress: Progress, around: float | None = None
+    ) -> np.ndarray:
         """The most likely class of every voxel of ``volume (X, Y, Z)``, uint8.
 
         Takes the memory of one layer's channels and of a few of its planes: the layers replace each
@@ -69,8 +79,9 @@ class MeshNet:
         Args:
             progress: told the fraction done and the layer, after each.
             around: the value of all that ``volume`` was cut from; every layer then continues beyond
-                its border as in a volume of that value without an end. None: zeros surround every layer.
-                A normalised architecture takes its statistics from ``volume`` alone all the same.
+                its border as in a volume of that value without an end. None: zeros surround every
+                layer. A normalised architecture takes its statistics from ``volume`` alone all the
+                same.
         """
         keep_freed_memory()
         use_threads(threads)
@@ -78,20 +89,30 @@ class MeshNet:
         values = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[..., None]
         background = None if around is None else torch.tensor([around])
         values = values if around is None else values - around
-        for number, ((weight, bias), dilation) in enumerate(zip(self.hidden, self.architecture.dilations, strict=True)):
+        for number, ((weight, bias), dilation) in enumerate(
+            zip(self.hidden, self.architecture.dilations, strict=True)
+        ):
             values = _convolved(values, weight, dilation)
-            shift = bias if bias is None or background is None else bias + weight.sum(dim=(2, 3, 4)) @ background
+            shift = (
+                bias
+                if bias is None or background is None
+                else bias + weight.sum(dim=(2, 3, 4)) @ background
+            )
             background = _activate(values, shift, background is not None, self.architecture)
             progress((number + 1) / layers, f"layer {number + 1} of {layers}")
         weight, bias = self.last[0].flatten(1), self.last[1]
         bias = bias if background is None else bias + weight @ background
-        classes = [torch.addmm(bias, chunk, weight.T).argmax(1).to(torch.uint8) for chunk in _chunks(values)]
+        classes = [
+            torch.addmm(bias, chunk, weight.T).argmax(1).to(torch.uint8)
+            for chunk in _chunks(values)
+        ]
         progress(1.0, f"layer {layers} of {layers}")
         return torch.cat(classes).view(values.shape[:3]).numpy()
 
 
 def load_meshnet(path: Path, architecture: Architecture) -> MeshNet:
-    """The network of ``architecture`` with the numbers in ``path``, a PyTorch archive or a safetensors file.
+    """The network of ``architecture`` with the numbers in ``path``, a PyTorch archive or a
+    safetensors file.
 
     No code of the file is run: an archive is read with ``weights_only``.
 
@@ -103,7 +124,8 @@ def load_meshnet(path: Path, architecture: Architecture) -> MeshNet:
     if found != wanted:
         raise InputError(
             f"{path} holds another network than MeshNet with {architecture.channels} channels and "
-            f"{architecture.classes} classes ({_difference(found, wanted)}); give the right weights."
+            f"{architecture.classes} classes ({_difference(found, wanted)}); give the right "
+            "weights."
         )
     return _assembled(architecture, [tensor.float() for tensor in tensors])
 
@@ -115,15 +137,20 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except pickle.UnpicklingError:
         raise InputError(
-            f"{path} holds Python objects that are no tensors, which may run code; save it as safetensors."
+            f"{path} holds Python objects that are no tensors, which may run code; save it as "
+            "safetensors."
         ) from None
     except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} cannot be read as weights of a network ({first}); fetch it again.") from None
+        raise InputError(
+            f"{path} cannot be read as weights of a network ({first}); fetch it again."
+        ) from None
 
 
 def _in_order(tensors: dict[str, Tensor]) -> list[Tensor]:
-    """From the input to the output, each weight before its bias; names are such as ``model.4.0.weight``."""
+    """From the input to the output, each weight before its bias; names are such as
+    ``model.4.0.weight``.
+    """
 
     def place(name: str) -> tuple[list[int], bool]:
         return [int(number) for number in re.findall(r"\d+", name)], not name.endswith("weight")
@@ -148,7 +175,8 @@ def _assembled(architecture: Architecture, tensors: list[Tensor]) -> MeshNet:
 
 
 def _convolved(values: Tensor, weight: Tensor, dilation: int) -> Tensor:
-    """The padded, dilated convolution of ``values (X, Y, Z, C)``, in place where the number of channels stays.
+    """The padded, dilated convolution of ``values (X, Y, Z, C)``, in place where the number of
+    channels stays.
 
     Planes that lie ``dilation`` apart form a row that sees no other planes.
     """
@@ -162,7 +190,8 @@ def _convolved(values: Tensor, weight: Tensor, dilation: int) -> Tensor:
 
 
 def _convolve_row(planes: Tensor, result: Tensor, kernels: Sequence[Tensor], dilation: int) -> None:
-    """Convolve ``planes (N, Y, Z, C)`` along all axes into ``result``, which may be the same memory.
+    """Convolve ``planes (N, Y, Z, C)`` along all axes into ``result``, which may be the same
+    memory.
 
     Four planes come from them and their two neighbours by six two-dimensional convolutions of mixed
     planes instead of twelve of plain ones.
@@ -177,16 +206,22 @@ def _convolve_row(planes: Tensor, result: Tensor, kernels: Sequence[Tensor], dil
         mixed[0].add_(before, alpha=_MIX[0, 0].item())
         before = others[:_PLANES][-1].clone()
         for product, plane, kernel in zip(products, mixed, kernels, strict=True):
-            across = F.conv2d(plane.permute(2, 0, 1)[None], kernel, padding=dilation, dilation=dilation)
+            across = F.conv2d(
+                plane.permute(2, 0, 1)[None], kernel, padding=dilation, dilation=dilation
+            )
             product.copy_(across[0].permute(1, 2, 0))
         written = result[start : start + _PLANES].flatten(1)
         torch.mm(_UNMIX[: len(written)], products.flatten(1), out=written)
 
 
-def _activate(values: Tensor, bias: Tensor | None, apart: bool, architecture: Architecture) -> Tensor | None:
-    """The activation of ``values (X, Y, Z, C)``, in place; ``bias`` is added first, or the values normalised.
+def _activate(
+    values: Tensor, bias: Tensor | None, apart: bool, architecture: Architecture
+) -> Tensor | None:
+    """The activation of ``values (X, Y, Z, C)``, in place; ``bias`` is added first, or the values
+    normalised.
 
-    Where the values are ``apart`` from a background, being less it, so is the result; it is returned, ``(C,)``.
+    Where the values are ``apart`` from a background, being less it, so is the result; it is
+    returned, ``(C,)``.
     """
     scale, shift = None, bias
     if architecture.normalised:

@@ -1,4 +1,6 @@
-"""What the tools of preparation need that may be missing here, and what they read besides the scan."""
+"""What the tools of preparation need that may be missing here, and what they read besides
+the scan.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from diffeode.weights import catalogue as weights
 
 
 def missing(step: str, choice: object) -> str | None:
-    """Why ``choice`` of ``step`` cannot work here, as a sentence, or None; nothing is started to find out."""
+    """Why ``choice`` of ``step`` cannot work here, as a sentence, or None; nothing is started to
+    find out.
+    """
     tool = find_tool(step, choice)
     if tool is None:
         return None
@@ -28,7 +32,8 @@ def missing(step: str, choice: object) -> str | None:
 def weights_read(step: str, choice: object) -> dict[str, str]:
     """SHA-256 of the weights that ``choice`` of ``step`` reads, by name, as the catalogue has it.
 
-    Where the catalogue has none, it is that of the file that is here; empty where there is no file either.
+    Where the catalogue has none, it is that of the file that is here; empty where there is no file
+    either.
     """
     tool = find_tool(step, choice)
     if tool is None or tool.weights is None:

@@ -20,4 +20,6 @@ def occupied_box(volume: np.ndarray, margin: int) -> tuple[slice, ...]:
     if not found:
         return tuple(slice(0, size) for size in volume.shape)
     sides = zip(found[0], volume.shape, strict=True)
-    return tuple(slice(max(0, side.start - margin), min(size, side.stop + margin)) for side, size in sides)
+    return tuple(
+        slice(max(0, side.start - margin), min(size, side.stop + margin)) for side, size in sides
+    )

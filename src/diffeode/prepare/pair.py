@@ -21,10 +21,12 @@ _GRIDS = ("resample", "refuse")
 def align_pair(
     fixed: Image, moving: Image, alignment: str, grids: str, threads: int, seed: int
 ) -> tuple[Image, Affine]:
-    """``moving`` on the grid of ``fixed``, and the map of its points back to ``moving`` as it was given, RAS mm.
+    """``moving`` on the grid of ``fixed``, and the map of its points back to ``moving`` as it was
+    given, RAS mm.
 
     Args:
-        alignment: ``affine`` registers the pair by :func:`searched_affine`; ``none`` trusts the headers.
+        alignment: ``affine`` registers the pair by :func:`searched_affine`; ``none`` trusts the
+            headers.
         grids: with ``none`` and two different grids, ``resample`` the moving scan or ``refuse``.
 
     Raises:
@@ -37,14 +39,16 @@ def align_pair(
         return moving, Affine()
     if alignment == "none" and grids == "refuse":
         raise InputError(
-            f"The two scans lie on different grids ({fixed.grid.shape} and {moving.grid.shape} voxels, or elsewhere in "
+            f"The two scans lie on different grids ({fixed.grid.shape} and {moving.grid.shape} "
+            "voxels, or elsewhere in "
             "space) and the experiment refuses that; set grids: resample, or alignment: affine."
         )
     to_scan = searched_affine(fixed, moving, threads, seed) if alignment == "affine" else Affine()
     aligned = warp_image(moving, to_scan, fixed.grid)
     if not aligned.data.any():
         raise InputError(
-            "The moving brain lies wholly outside the fixed scan's grid; set alignment: affine, or check the headers."
+            "The moving brain lies wholly outside the fixed scan's grid; set alignment: affine, or "
+            "check the headers."
         )
     return aligned, to_scan
 
@@ -59,7 +63,8 @@ def write_aligned_pair(
     seed: int,
     provenance: dict[str, Any] | None = None,
 ) -> None:
-    """Align the prepared scans in folders ``fixed`` and ``moving`` and write the pair's unit to ``folder``.
+    """Align the prepared scans in folders ``fixed`` and ``moving`` and write the pair's unit to
+    ``folder``.
 
     Raises:
         InputError: as :func:`align_pair`.

@@ -24,7 +24,9 @@ _TEMPLATE_FILES = ("t1w", "t2w")
 
 
 def recipe_choices() -> dict[str, tuple[str, ...]]:
-    """The words that a recipe may give for each of its keys: the names of the step's tools, and ``none``."""
+    """The words that a recipe may give for each of its keys: the names of the step's tools, and
+    ``none``.
+    """
     tools = {step: ((NONE,) if step in _LEFT_OUT else ()) + tool_names(step) for step in _STEPS}
     return {**tools, "through": _THROUGH}
 
@@ -50,15 +52,19 @@ class Recipe:
         bias: what takes the bias field away; ``none``: nothing does.
         brain: what finds the brain; ``nonzero``: the scans come skull-stripped.
         intensity: what brings intensities to a common scale.
-        template: ``none``: the scan keeps its own space; a template's name; or the paths of one's own, ``{t1w, t2w}``.
-        through: how a scan that is no T1w reaches the template: by the ``t1w`` of the same visit, or ``direct``.
+        template: ``none``: the scan keeps its own space; a template's name; or the paths of one's
+            own, ``{t1w, t2w}``.
+        through: how a scan that is no T1w reaches the template: by the ``t1w`` of the same visit,
+            or ``direct``.
         labels: what finds structures; ``given``: they come with the data, where there are any.
-        spacing_mm: the prepared image's voxel size; None keeps the scan's own, or takes the template's 1 mm.
+        spacing_mm: the prepared image's voxel size; None keeps the scan's own, or takes the
+            template's 1 mm.
 
     The tools that a step can choose are the files of :mod:`diffeode.prepare.steps`.
 
     Raises:
-        InputError: an unknown choice, a choice that another one rules out, or a spacing that is no positive number.
+        InputError: an unknown choice, a choice that another one rules out, or a spacing that is no
+            positive number.
     """
 
     bias: str = "none"
@@ -77,7 +83,8 @@ class Recipe:
                 _require_known(step, getattr(self, step), known)
         if self.spacing_mm is not None and not 0 < self.spacing_mm < np.inf:
             raise InputError(
-                f"Preparation spacing_mm is {self.spacing_mm}; it must be a positive number of mm, or null."
+                f"Preparation spacing_mm is {self.spacing_mm}; it must be a positive number of mm, "
+                "or null."
             )
 
     @property
@@ -116,7 +123,9 @@ class Recipe:
 
     def borrows_labels(self, scan: Scan) -> bool:
         """Whether ``scan`` takes the labels that are made on the T1w of its visit."""
-        return scan.modality != ANATOMICAL and not find_tool("labels", self.labels).works_on(scan.modality)
+        return scan.modality != ANATOMICAL and not find_tool("labels", self.labels).works_on(
+            scan.modality
+        )
 
     def tools_of(self, unit: str, scan: Scan) -> tuple[StepTool, ...]:
         """The tools that make one unit of ``scan``.
@@ -142,4 +151,6 @@ def _require_known(step: str, value: str, known: tuple[str, ...]) -> None:
 
 def _require_own_template(paths: dict[str, str]) -> None:
     if "t1w" not in paths or set(paths) - set(_TEMPLATE_FILES):
-        raise InputError("Preparation step template needs the path t1w, and may have t2w; it has no other.")
+        raise InputError(
+            "Preparation step template needs the path t1w, and may have t2w; it has no other."
+        )

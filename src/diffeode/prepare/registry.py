@@ -1,7 +1,7 @@
 """The tools of preparation by presence: every file of ``diffeode.prepare.steps`` holds one.
 
-They are imported by names that are computed at run time, so that editing one tool's file makes its own scans again
-and no other's, as with methods.
+They are imported by names that are computed at run time, so that editing one tool's file makes its
+own scans again and no other's, as with methods.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def _tools() -> dict[tuple[str, str], StepTool]:
         module = f"{steps.__name__}.{file.name}"
         tool = getattr(importlib.import_module(module), "TOOL", None)
         if not isinstance(tool, StepTool) or (tool.function and tool.module != module):
-            raise TypeError(f"{module} must define TOOL, the record of a tool of preparation, and its function.")
+            raise TypeError(
+                f"{module} must define TOOL, the record of a tool of preparation, and its function."
+            )
         if (tool.step, tool.name) in found:
             raise TypeError(f"{module} is a second tool {tool.name!r} for the step {tool.step}.")
         found[tool.step, tool.name] = tool
@@ -40,7 +42,8 @@ def tool_names(step: str) -> tuple[str, ...]:
 
 
 def find_tool(step: str, choice: object) -> StepTool | None:
-    """The tool that a recipe means by ``choice`` of ``step``; None for ``none`` and for one's own template.
+    """The tool that a recipe means by ``choice`` of ``step``; None for ``none`` and for one's own
+    template.
 
     Raises:
         KeyError: there is no such tool; recipes are checked when they are read.
@@ -49,7 +52,9 @@ def find_tool(step: str, choice: object) -> StepTool | None:
 
 
 def correcting_tools(bias: str, intensity: str, modality: str) -> tuple[StepTool, ...]:
-    """The tools that correct a scan of ``modality`` before its intensities are scaled, in their order."""
+    """The tools that correct a scan of ``modality`` before its intensities are scaled, in their
+    order.
+    """
     chosen = (find_tool("bias", bias), find_tool("intensity", intensity))
     return tuple(tool for tool in chosen if tool and tool.corrects and tool.works_on(modality))
 

@@ -15,8 +15,8 @@ def resample_brain(
 ) -> tuple[Image, np.ndarray]:
     """The brain of ``image`` and its mask on ``grid``.
 
-    Each new voxel is the mean of the brain it covers (background does not darken the rim), and belongs to the brain
-    where at least half of it does.
+    Each new voxel is the mean of the brain it covers (background does not darken the rim), and
+    belongs to the brain where at least half of it does.
 
     Args:
         grid: one with axes parallel to those of the image, or with cubic voxels.

@@ -1,4 +1,6 @@
-"""One scan, from its file to a prepared unit: ``image``, ``mask``, and its checked labels and landmarks."""
+"""One scan, from its file to a prepared unit: ``image``, ``mask``, and its checked labels and
+landmarks.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +35,18 @@ def prepare_image(
     modality: str = ANATOMICAL,
     spacing_mm: float | None = None,
 ) -> tuple[Image, np.ndarray]:
-    """A scan, as it was read, prepared in its own space: the image and its brain, as :func:`finished_image` has them.
+    """A scan, as it was read, prepared in its own space: the image and its brain, as
+    :func:`finished_image` has them.
 
     Args:
         name: what messages call the scan.
-        mask: the brain on the grid of ``image``, ``(X, Y, Z)`` bool; what is above zero where not given.
+        mask: the brain on the grid of ``image``, ``(X, Y, Z)`` bool; what is above zero where not
+            given.
         intensity, modality, spacing_mm: as of :func:`finished_image`.
 
     Raises:
-        InputError: the brain is empty or constant, or the image is a whole head or largely negative.
+        InputError: the brain is empty or constant, or the image is a whole head or largely
+            negative.
     """
     image = without_negatives(image, name)
     brain = stripped_brain(image, name) if mask is None else mask
@@ -57,7 +62,8 @@ def finished_image(
     modality: str,
     spacing_mm: float | None,
 ) -> tuple[Image, np.ndarray]:
-    """The prepared image and its brain, ``(X, Y, Z)`` bool: resampled once at most, in [0, 1], background exactly 0.
+    """The prepared image and its brain, ``(X, Y, Z)`` bool: resampled once at most, in [0, 1],
+    background exactly 0.
 
     Args:
         image: without negative intensities (:func:`diffeode.prepare.brain.without_negatives`).
@@ -78,7 +84,10 @@ def finished_image(
     if grid is not image.grid:
         image, brain = resample_brain(image, brain, grid, placement.to_scan if placement else None)
     if not brain.any():
-        raise InputError(f"The brain of {name} is empty on the prepared grid; look at its mask and where it lies.")
+        raise InputError(
+            f"The brain of {name} is empty on the prepared grid; look at its mask and where it "
+            "lies."
+        )
     return scaling_tool(intensity).function(image, brain, modality, name), brain
 
 
@@ -90,10 +99,12 @@ def prepare_scan(
     spacing_mm: float | None = None,
     seed: int = 0,
 ) -> None:
-    """Write ``image``, ``mask``, where there are any ``labels`` and ``landmarks``, and the receipt to ``folder``.
+    """Write ``image``, ``mask``, where there are any ``labels`` and ``landmarks``, and the receipt
+    to ``folder``.
 
-    Labels stay on the voxels they were drawn on: where the scan is brought into a template's space, their header moves
-    them there, and ``to_scan.txt`` holds the map (points of the template to points of the scan, RAS mm). Nothing here
+    Labels stay on the voxels they were drawn on: where the scan is brought into a template's space,
+    their header moves them there, and ``to_scan.txt`` holds the map (points of the template to
+    points of the scan, RAS mm). Nothing here
     is random: ``seed`` is recorded.
 
     Raises:
@@ -102,9 +113,15 @@ def prepare_scan(
     """
     original, placement = before.image(scan), before.placement()
     mask = before.mask(scan, original)
-    labels = read_scan_labels(scan.labels, original.grid, scan.image, scan.orientation) if scan.labels else None
+    labels = (
+        read_scan_labels(scan.labels, original.grid, scan.image, scan.orientation)
+        if scan.labels
+        else None
+    )
     landmarks = read_landmarks(scan.landmarks) if scan.landmarks else None
-    image, mask = finished_image(original, mask, str(scan.image), placement, intensity, scan.modality, spacing_mm)
+    image, mask = finished_image(
+        original, mask, str(scan.image), placement, intensity, scan.modality, spacing_mm
+    )
 
     to_scan = placement.to_scan if placement else Affine()
     if labels is not None:
@@ -112,12 +129,19 @@ def prepare_scan(
     if landmarks is not None:
         landmarks = moved_landmarks(landmarks, to_scan)
     choices = {**before.choices(), "intensity": intensity, "spacing_mm": spacing_mm}
-    content = {**_provenance(scan), "recipe": choices, "seed": seed, "software": preparing_versions()}
+    content = {
+        **_provenance(scan),
+        "recipe": choices,
+        "seed": seed,
+        "software": preparing_versions(),
+    }
     ScanUnit(folder).write(image, mask, to_scan if placement else None, labels, landmarks, content)
 
 
 def moved_grid(grid: Grid, to_scan: Affine) -> Grid:
-    """``grid``, which lies in the scan's space, where ``to_scan`` is undone: its voxels, in the prepared space."""
+    """``grid``, which lies in the scan's space, where ``to_scan`` is undone: its voxels, in the
+    prepared space.
+    """
     return Grid(grid.shape, to_scan.inverse().matrix @ grid.affine)
 
 
@@ -131,23 +155,35 @@ def read_scan_labels(path: Path, grid: Grid, scan: Path, orientation: str | None
     """The label map of a scan.
 
     Args:
-        orientation: how it lies, where its header leaves that open (:func:`diffeode.files.headers.grid_of`).
+        orientation: how it lies, where its header leaves that open
+            (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
-        InputError: as :func:`diffeode.files.io.read_labels`, or it is empty, or it does not lie on ``grid``, the
-            scan's own.
+        InputError: as :func:`diffeode.files.io.read_labels`, or it is empty, or it does not lie on
+            ``grid``, the scan's own.
     """
     labels = io.read_labels(path, orientation)
     if not labels.grid.matches(grid, _LABEL_GRID_TOLERANCE_MM):
         raise InputError(
-            f"Label map {path} does not lie on the grid of its scan {scan}; resample it there with nearest neighbour."
+            f"Label map {path} does not lie on the grid of its scan {scan}; resample it there with "
+            "nearest neighbour."
         )
     if not labels.data.any():
-        raise InputError(f"Label map {path} is empty (0 everywhere); remove it or give the right one.")
+        raise InputError(
+            f"Label map {path} is empty (0 everywhere); remove it or give the right one."
+        )
     return labels
 
 
 def _provenance(scan: Scan) -> dict[str, object]:
-    sources = {path.name: io.sha256(path) for path in (scan.image, scan.labels, scan.landmarks) if path}
+    sources = {
+        path.name: io.sha256(path) for path in (scan.image, scan.labels, scan.landmarks) if path
+    }
     said = {"orientation": scan.orientation} if scan.orientation else {}
-    return {"scan": scan.id, "dataset": scan.dataset, "group": scan.group, "sources": sources, **said}
+    return {
+        "scan": scan.id,
+        "dataset": scan.dataset,
+        "group": scan.group,
+        "sources": sources,
+        **said,
+    }

@@ -14,7 +14,8 @@ from diffeode.units.scan import ScanUnit
 
 
 def segment(scan: Scan, choice: str, prepared: Path, folder: Path, threads: int = 1) -> None:
-    """Write the label map that ``choice`` makes of the scan in folder ``prepared``, on its grid, to ``folder``.
+    """Write the label map that ``choice`` makes of the scan in folder ``prepared``, on its grid, to
+    ``folder``.
 
     Raises:
         InputError: nothing was found, or the tool or its weights are missing.
@@ -25,5 +26,7 @@ def segment(scan: Scan, choice: str, prepared: Path, folder: Path, threads: int 
     unit = ScanUnit(prepared)
     unit.require_intact()
     name = f"{scan.id} of dataset {scan.dataset}"
-    io.write_labels(folder / LABELS, tool.function(unit.image(), name, Resources(threads, print_progress)))
+    io.write_labels(
+        folder / LABELS, tool.function(unit.image(), name, Resources(threads, print_progress))
+    )
     write_receipt(folder, [LABELS], about(scan, "segmentation", choice, tool.programs()))

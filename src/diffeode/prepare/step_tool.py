@@ -1,11 +1,15 @@
-"""The record of a tool of preparation: how a recipe calls it, what it does and needs, what to say of it and cite.
+"""The record of a tool of preparation: how a recipe calls it, what it does and needs, what to say
+of it and cite.
 
 A file of ``diffeode.prepare.steps`` holds one record, ``TOOL``, and the function of its step:
 
-- brain: ``(image, scan_name, resources)`` to the brain on the grid of ``image``, ``(X, Y, Z)`` bool;
-- bias, and intensity where the tool corrects: ``(image, brain, modality, resources)`` to the corrected image on the
-  same grid; ``brain`` is ``(X, Y, Z)`` bool, and None for a tool that works on the whole head;
-- intensity: ``(image, brain, modality, scan_name)`` to the image in [0, 1] with background exactly 0;
+- brain: ``(image, scan_name, resources)`` to the brain on the grid of ``image``, ``(X, Y, Z)``
+  bool;
+- bias, and intensity where the tool corrects: ``(image, brain, modality, resources)`` to the
+  corrected image on the same grid; ``brain`` is ``(X, Y, Z)`` bool, and None for a tool that works
+  on the whole head;
+- intensity: ``(image, brain, modality, scan_name)`` to the image in [0, 1] with background exactly
+  0;
 - template: ``()`` to the :class:`diffeode.prepare.template.Template`;
 - labels: ``(image, scan_name, resources)`` to the label map on the grid of ``image``.
 
@@ -42,14 +46,16 @@ class StepTool:
         step: what it is chosen for.
         name: how recipes call it.
         clause: what it does to a scan, as a clause of a methods section without its full stop.
-        function: the step's function (see above); None where the data already are as the step would leave them.
+        function: the step's function (see above); None where the data already are as the step would
+            leave them.
         program: the program that it runs, where it runs one.
         weights: the name of the trained weights that it reads, where it reads any.
         citations: what to cite for it, besides its weights.
         modalities: the contrasts that it works on; all of them where empty.
         corrects: whether it corrects intensities on the scan's own grid, before they are scaled.
         whole_head: whether it has to see the whole head, before the brain is found.
-        then: the tool of the same step that goes on from its result; empty where it finishes the step.
+        then: the tool of the same step that goes on from its result; empty where it finishes the
+            step.
     """
 
     step: Step
@@ -106,7 +112,9 @@ def print_progress(fraction: float, message: str) -> None:
 
 @contextmanager
 def naming(scan_name: str) -> Iterator[None]:
-    """Begin the message of an :class:`InputError` that is raised in the block with the name of the scan."""
+    """Begin the message of an :class:`InputError` that is raised in the block with the name of the
+    scan.
+    """
     try:
         yield
     except InputError as error:

@@ -17,7 +17,8 @@ def strip(scan: Scan, choice: str, before: Before, folder: Path, threads: int = 
     """Write the brain that ``choice`` finds, on the scan's own grid, to ``folder``.
 
     Raises:
-        InputError: the scan is no head, there is no brain in it, or the tool or its weights are missing.
+        InputError: the scan is no head, there is no brain in it, or the tool or its weights are
+            missing.
         ToolError: the tool failed.
     """
     tool = find_tool("brain", choice)

@@ -1,4 +1,6 @@
-"""What the steps of preparation leave behind for each other: folders with one file and a receipt."""
+"""What the steps of preparation leave behind for each other: folders with one file and a
+receipt.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ class Placement:
 @final
 @dataclass(frozen=True)
 class Before:
-    """Folders of the finished units that a step may build on; None where the recipe has no such step.
+    """Folders of the finished units that a step may build on; None where the recipe has no such
+    step.
 
     Attributes:
         corrected: the scan with its intensities corrected.
@@ -64,7 +67,8 @@ class Before:
         return without_negatives(image, str(scan.image))
 
     def mask(self, scan: Scan, image: Image) -> np.ndarray:
-        """The brain on the grid of ``image``, ``(X, Y, Z)`` bool: as it was found, or what is above zero.
+        """The brain on the grid of ``image``, ``(X, Y, Z)`` bool: as it was found, or what is above
+        zero.
 
         Raises:
             InputError: nothing is above zero, or a whole head is.
@@ -92,7 +96,10 @@ class Before:
         if self.placed is None:
             return None
         grid = require_intact(self.placed / RECEIPT)["grid"]
-        return Placement(io.read_affine(self.placed / TO_SCAN), Grid(tuple(grid["shape"]), np.array(grid["affine"])))
+        return Placement(
+            io.read_affine(self.placed / TO_SCAN),
+            Grid(tuple(grid["shape"]), np.array(grid["affine"])),
+        )
 
     def choices(self) -> dict[str, object]:
         """What was chosen at each step, for the receipt of the finished scan."""
@@ -118,7 +125,11 @@ def intact(folder: Path) -> Path:
     return folder
 
 
-def about(scan: Scan, step: str, choice: object, programs: dict[str, dict[str, str]]) -> dict[str, object]:
-    """What the receipt of a step says; ``programs``: see :func:`diffeode.programs.tools.identities`."""
+def about(
+    scan: Scan, step: str, choice: object, programs: dict[str, dict[str, str]]
+) -> dict[str, object]:
+    """What the receipt of a step says; ``programs``: see
+    :func:`diffeode.programs.tools.identities`.
+    """
     what = {"scan": scan.id, "dataset": scan.dataset, "step": step, "choice": choice}
     return {**what, "programs": programs, "software": preparing_versions()}

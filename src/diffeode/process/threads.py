@@ -1,4 +1,6 @@
-"""How many threads torch and the compiled kernels of this process run on; sums, so results, depend on it."""
+"""How many threads torch and the compiled kernels of this process run on; sums, so results, depend
+on it.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +10,11 @@ import torch
 
 
 def use_threads(count: int) -> None:
-    """Let torch and the kernels run on ``count`` threads (1 and above), as far as this process has processors.
+    """Let torch and the kernels run on ``count`` threads (1 and above), as far as this process has
+    processors.
 
-    The kernels go first: the pool that numba starts at its first use gives OpenMP, and so torch, every core.
+    The kernels go first: the pool that numba starts at its first use gives OpenMP, and so torch,
+    every core.
     """
     count = min(count, numba.config.NUMBA_NUM_THREADS)
     numba.set_num_threads(count)

@@ -1,4 +1,6 @@
-"""Work in a child process: it ends within its time, and a process that dies is a sentence instead of the end of all."""
+"""Work in a child process: it ends within its time, and a process that dies is a sentence instead
+of the end of all.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ _GRACE_S = 10.0
 _DIE_WITH_PARENT = 1
 _INTERRUPTED = 130
 # A terminal that closes sends SIGHUP, which Windows does not have.
-_TERMINATIONS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_TERMINATIONS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 class Terminated(SystemExit):
@@ -41,18 +45,19 @@ class Terminated(SystemExit):
 def watched(work: Callable[[], T], limit_minutes: float | None = None) -> T:
     """What ``work`` returns or raises in a forked child process; both are pickled on the way.
 
-    A limit within the process would not do: code that never comes back to Python cannot be interrupted, and a crash
-    or a lack of memory ends the process. The child's temporary files are removed however it ends.
+    A limit within the process would not do: code that never comes back to Python cannot be
+    interrupted, and a crash or a lack of memory ends the process. The child's temporary files are
+    removed however it ends.
 
-    Call it before anything in this process has started threads of its own, such as torch's or ANTs': they do not
-    survive a fork.
+    Call it before anything in this process has started threads of its own, such as torch's or
+    ANTs': they do not survive a fork.
 
     Args:
         limit_minutes: at most ``LONGEST_MINUTES``; None: for ever.
 
     Raises:
-        RegistrationError: ``work`` took longer than ``limit_minutes``, or its process was killed, crashed or left, or
-            what it raised does not survive pickling.
+        RegistrationError: ``work`` took longer than ``limit_minutes``, or its process was killed,
+            crashed or left, or what it raised does not survive pickling.
     """
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -68,13 +73,17 @@ def watched(work: Callable[[], T], limit_minutes: float | None = None) -> T:
 
 @contextmanager
 def terminated_like_exit() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind the stack, so that nothing half written stays behind; ``nohup`` keeps its effect."""
+    """SIGTERM and SIGHUP unwind the stack, so that nothing half written stays behind; ``nohup``
+    keeps its effect.
+    """
 
     def leave(number: int, frame: object) -> None:
         raise Terminated(number)
 
     before = {number: signal.getsignal(number) for number in _TERMINATIONS}
-    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    before = {
+        number: handler for number, handler in before.items() if handler is not signal.SIG_IGN
+    }
     try:
         for number in before:
             signal.signal(number, leave)
@@ -98,14 +107,18 @@ def _work_and_tell(work: Callable[[], T], sender: Connection, scratch: str) -> N
     except Terminated:
         raise
     except SystemExit as error:
-        sender.send((False, RegistrationError(f"It left by sys.exit({error.code!r}) before it was done.")))
+        sender.send(
+            (False, RegistrationError(f"It left by sys.exit({error.code!r}) before it was done."))
+        )
     except Exception as error:
         error.add_note(f"There:\n{traceback.format_exc()}")
         sender.send((False, _that_travels(error)))
 
 
 def _that_travels(error: Exception) -> Exception:
-    """``error``, or what it says where pickling fails or changes it, as where its class wants two arguments."""
+    """``error``, or what it says where pickling fails or changes it, as where its class wants two
+    arguments.
+    """
     try:
         if str(pickle.loads(pickle.dumps(error))) == str(error):
             return error
@@ -136,7 +149,9 @@ def _outcome(child: BaseProcess, receiver: Connection, limit_minutes: float | No
 
 
 def _death(code: int) -> BaseException:
-    """What the exit ``code`` of a child that told nothing means; negative: minus the number of a signal."""
+    """What the exit ``code`` of a child that told nothing means; negative: minus the number of a
+    signal.
+    """
     if code == _INTERRUPTED:
         return KeyboardInterrupt()
     if code - 128 in _TERMINATIONS:
@@ -145,8 +160,12 @@ def _death(code: int) -> BaseException:
         return RegistrationError(f"It left with exit code {code} before it was done.")
     name = signal.Signals(-code).name
     if -code == signal.SIGKILL:
-        return RegistrationError(f"It was killed ({name}), as systems do when memory runs out; give it more memory.")
-    return RegistrationError(f"It crashed ({name}); the log has its last words, among them a lack of memory.")
+        return RegistrationError(
+            f"It was killed ({name}), as systems do when memory runs out; give it more memory."
+        )
+    return RegistrationError(
+        f"It crashed ({name}); the log has its last words, among them a lack of memory."
+    )
 
 
 def _end(child: BaseProcess) -> None:

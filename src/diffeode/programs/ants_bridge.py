@@ -1,6 +1,7 @@
 """Everything that touches antspyx: its images, its affine files, its threads and its seed.
 
-ANTs lives in LPS millimetres and writes an affine as ``y = M (p - c) + c + t``; here both become one RAS matrix.
+ANTs lives in LPS millimetres and writes an affine as ``y = M (p - c) + c + t``; here both become
+one RAS matrix.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
 def load_ants(threads: int, seed: int = 0) -> ModuleType:
     """The ``ants`` module, using ``threads`` ITK threads and random ``seed``.
 
-    ITK reads its number of threads once in the life of a process, before its first filter: the first call decides.
+    ITK reads its number of threads once in the life of a process, before its first filter: the
+    first call decides.
     """
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
     import ants
 
-    # registration() takes its seed only from here; on=True would also force a single thread, and 0 means the clock.
+    # registration() takes its seed only from here; on=True would also force a single thread, and 0
+    # means the clock.
     ants.config.set_ants_deterministic(on=False, seed_value=seed or 1)
     return ants
 
@@ -73,7 +76,9 @@ def affine_from_ants(path: Path | str) -> Affine:
     transform = ants.read_transform(str(path))
     parameters = np.asarray(transform.parameters, dtype=np.float64)
     if parameters.size != 12:
-        raise InputError(f"{path} holds no 3-D affine ({transform.type} with {parameters.size} parameters).")
+        raise InputError(
+            f"{path} holds no 3-D affine ({transform.type} with {parameters.size} parameters)."
+        )
     centre = np.asarray(transform.fixed_parameters, dtype=np.float64)
     lps = np.eye(4)
     lps[:3, :3] = parameters[:9].reshape(3, 3)

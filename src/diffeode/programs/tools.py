@@ -62,7 +62,11 @@ class Tool:
     licensed: bool = False
 
     def __str__(self) -> str:
-        return self.executable if self.executable == self.suite else f"{self.executable} of {self.suite}"
+        return (
+            self.executable
+            if self.executable == self.suite
+            else f"{self.executable} of {self.suite}"
+        )
 
     def identities(self) -> dict[str, dict[str, str]]:
         """Which file the program is, as :func:`identities` says it; empty where it is not here."""
@@ -95,7 +99,7 @@ _TOOLS = (
 )
 
 
-# ------------------------------------------------------------------------------------------------ finding
+# ------------------------------------------------------------------------------------------ finding
 
 
 def all_tools() -> dict[str, Tool]:
@@ -104,9 +108,13 @@ def all_tools() -> dict[str, Tool]:
 
 
 def locate(executable: str) -> Path | None:
-    """The program in the folders of ``$DIFFEODE_TOOLS``, else on PATH; None where it is in neither."""
+    """The program in the folders of ``$DIFFEODE_TOOLS``, else on PATH; None where it is in
+    neither.
+    """
     folders = [os.path.expanduser(f) for f in os.environ.get(FOLDERS, "").split(os.pathsep) if f]
-    found = shutil.which(executable, path=os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]))
+    found = shutil.which(
+        executable, path=os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
+    )
     return Path(found).absolute() if found else None
 
 
@@ -123,7 +131,9 @@ def what_is_missing(tool: Tool) -> str | None:
 
 
 def missing_program(executable: str) -> str | None:
-    """As :func:`what_is_missing`, of a program by its name, which need not be one of :func:`all_tools`."""
+    """As :func:`what_is_missing`, of a program by its name, which need not be one of
+    :func:`all_tools`.
+    """
     if executable in all_tools():
         return what_is_missing(all_tools()[executable])
     return None if locate(executable) else f"the program {executable} is {_NOWHERE}"
@@ -146,14 +156,17 @@ def find(tool: Tool, wanted_by: str) -> Path:
     first, beyond = tool.versions
     if version is not None and not first <= version < beyond:
         raise InputError(
-            f"{wanted_by} cannot run: {program} has version {_dotted(version)}, but it must be at least "
+            f"{wanted_by} cannot run: {program} has version {_dotted(version)}, but it must be at "
+            "least "
             f"{_dotted(first)} and below {_dotted(beyond)} (get another from {tool.source})."
         )
     return program
 
 
 def answer(program: Path, question: tuple[str, ...]) -> str:
-    """What ``program`` says when asked (``("-h",)``), whatever its exit status; nothing where it hangs."""
+    """What ``program`` says when asked (``("-h",)``), whatever its exit status; nothing where it
+    hangs.
+    """
     with suppress(OSError, subprocess.TimeoutExpired):
         told = subprocess.run(
             [program, *question],
@@ -168,7 +181,9 @@ def answer(program: Path, question: tuple[str, ...]) -> str:
 
 
 def identities(executables: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Which file each of ``executables`` that are here is: ``path``, ``sha256``, and ``version`` where it tells one."""
+    """Which file each of ``executables`` that are here is: ``path``, ``sha256``, and ``version``
+    where it tells one.
+    """
     found = {executable: program for executable in executables if (program := locate(executable))}
     return {executable: _identity(executable, program) for executable, program in found.items()}
 
@@ -191,7 +206,9 @@ def _licences() -> Iterator[Path]:
 
 @cache
 def _version(program: Path, question: tuple[str, ...]) -> tuple[int, ...] | None:
-    """The first three numbers with dots in the answer; None where there are none, as in a developer's build."""
+    """The first three numbers with dots in the answer; None where there are none, as in a
+    developer's build.
+    """
     found = re.search(r"\d+\.\d+\.\d+", answer(program, question)) if question else None
     return tuple(int(part) for part in found.group().split(".")) if found else None
 
@@ -200,7 +217,7 @@ def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-# ------------------------------------------------------------------------------------------------ running
+# ------------------------------------------------------------------------------------------ running
 
 
 @dataclass(frozen=True)
@@ -222,13 +239,16 @@ def run(
     limits: Limits,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Run what ``interface`` describes with the program that :func:`find` finds, until all ``outputs`` are there.
+    """Run what ``interface`` describes with the program that :func:`find` finds, until all
+    ``outputs`` are there.
 
-    The last lines of a program that failed are noted on the error, so that they stand in the log with its traceback.
+    The last lines of a program that failed are noted on the error, so that they stand in the log
+    with its traceback.
 
     Args:
         interface: nipype's description of the command line; its inputs are checked by it.
-        outputs: files that must be there and not empty in the end; the first one's folder is the working directory.
+        outputs: files that must be there and not empty in the end; the first one's folder is the
+            working directory.
         on_line: called with every line the program says, from another thread.
 
     Raises:
@@ -288,7 +308,9 @@ def _supervised(
     environment: dict[str, str],
     listen: Callable[[str], None],
 ) -> int:
-    """The exit status. However this ends, also by Ctrl-C, no process of the program's group outlives it."""
+    """The exit status. However this ends, also by Ctrl-C, no process of the program's group
+    outlives it.
+    """
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -329,5 +351,7 @@ def _why_it_ended(status: int) -> str:
 
 
 def _last_words(said: Sequence[str]) -> str:
-    lines = [line.strip()[:_LONGEST_LINE].rstrip(".") for line in said if line.strip()][-_LAST_LINES:]
+    lines = [line.strip()[:_LONGEST_LINE].rstrip(".") for line in said if line.strip()][
+        -_LAST_LINES:
+    ]
     return f"its last lines: {' | '.join(lines)}" if lines else "it said nothing"

@@ -62,7 +62,9 @@ class Checksums:
             self._known[key] = self._trusted(key, state, record) or self._computed(key, state)
         return self._known[key]
 
-    def compute_ahead(self, files: Iterable[tuple[Path | str, Record]], tell: Callable[[str], None]) -> None:
+    def compute_ahead(
+        self, files: Iterable[tuple[Path | str, Record]], tell: Callable[[str], None]
+    ) -> None:
         """Compute all checksums that :meth:`of` would compute for ``files``, and tell the progress.
 
         Files that are not there are passed over. ``tell`` gets one sentence every five seconds
@@ -75,12 +77,16 @@ class Checksums:
             progress.add(size)
 
     def save(self) -> None:
-        """Write the memory where something was learned; a folder that cannot be written is left as it is."""
+        """Write the memory where something was learned; a folder that cannot be written is left as
+        it is.
+        """
         folder = self._file.parent if self._file else None
         if self._learned and folder and folder.is_dir() and os.access(folder, os.W_OK):
             write_json(self._file, self._memory)
 
-    def _to_compute(self, files: Iterable[tuple[Path | str, Record]]) -> list[tuple[str, dict[str, int]]]:
+    def _to_compute(
+        self, files: Iterable[tuple[Path | str, Record]]
+    ) -> list[tuple[str, dict[str, int]]]:
         found = {}
         for path, record in files:
             key = str(path)
@@ -124,13 +130,19 @@ class _Progress:
 
 def _state_of(path: Path) -> dict[str, int]:
     status = path.stat()
-    return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns, "changed_ns": status.st_ctime_ns}
+    return {
+        "bytes": status.st_size,
+        "modified_ns": status.st_mtime_ns,
+        "changed_ns": status.st_ctime_ns,
+    }
 
 
 def _read_memory(file: Path | None) -> dict[str, dict[str, Any]]:
     """The memory; empty where there is none or where it is damaged, since it only saves time."""
     try:
         content = json.loads(file.read_text(encoding="utf-8")) if file else {}
-        return {str(key): {**entry, "sha256": str(entry["sha256"])} for key, entry in content.items()}
+        return {
+            str(key): {**entry, "sha256": str(entry["sha256"])} for key, entry in content.items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

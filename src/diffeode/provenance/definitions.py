@@ -18,7 +18,9 @@ from typing import NamedTuple, final
 WHOLE = "*"
 """In place of an attribute: everything that the module defines."""
 
-_ALWAYS_THERE = frozenset({*dir(builtins), "__file__", "__name__", "__path__", "__package__", "snakemake"})
+_ALWAYS_THERE = frozenset(
+    {*dir(builtins), "__file__", "__name__", "__path__", "__package__", "snakemake"}
+)
 _NO_CODE = frozenset({"__version__"})
 
 
@@ -121,13 +123,17 @@ class Definitions:
     @cached_property
     def loads(self) -> tuple[str, ...]:
         """Dotted names of all that the import statements of the top level may load."""
-        return tuple(dict.fromkeys(name for statement in self._imports for name in _loaded_by(statement)))
+        return tuple(
+            dict.fromkeys(name for statement in self._imports for name in _loaded_by(statement))
+        )
 
     def _read(self, statements: Iterable[ast.stmt]) -> Definition:
         statements = list(statements)
         text = "\n".join(map(ast.unparse, statements))
         paths, own = _paths(statements), dict(b for s in statements for b in _bindings(s))
-        uses = [reference for name, r in own.items() for reference in _with_attributes(r, paths[name])]
+        uses = [
+            reference for name, r in own.items() for reference in _with_attributes(r, paths[name])
+        ]
         for name in sorted(_global_names(text)):
             uses += self._resolved(name, paths[name])
         loads = [name for s in statements for node in ast.walk(s) for name in _loaded_by(node)]
@@ -141,11 +147,13 @@ class Definitions:
             return _with_attributes(self._imported[name], paths)
         if name in _ALWAYS_THERE or name in self._unseen or name in self._bound_when_run:
             return []
-        everything_of = [reference for s in self._imports for star, reference in _bindings(s) if star == WHOLE]
+        everything_of = [
+            reference for s in self._imports for star, reference in _bindings(s) if star == WHOLE
+        ]
         return [Reference(name, self.name, (WHOLE,)), *everything_of]
 
 
-# ------------------------------------------------------------------------------------------------ names
+# -------------------------------------------------------------------------------------------- names
 
 
 def _global_names(text: str) -> set[str]:
@@ -201,11 +209,15 @@ def _stored(statement: ast.stmt) -> Iterator[str]:
 
 
 def _names_for_type_checkers(tree: ast.Module) -> set[str]:
-    blocks = (node for node in ast.walk(tree) if isinstance(node, ast.If) and _is_for_type_checkers(node))
-    return {name for block in blocks for statement in block.body for name, _ in _bindings(statement)}
+    blocks = (
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and _is_for_type_checkers(node)
+    )
+    return {
+        name for block in blocks for statement in block.body for name, _ in _bindings(statement)
+    }
 
 
-# ------------------------------------------------------------------------------------------------ imports
+# ------------------------------------------------------------------------------------------ imports
 
 
 def _bindings(statement: ast.stmt) -> Iterator[tuple[str, Reference]]:
@@ -237,7 +249,10 @@ def _loaded_by(node: ast.AST) -> Iterator[str]:
 
 def _module_of(node: ast.ImportFrom) -> str:
     if node.level or node.module is None:
-        raise ValueError(f"'{ast.unparse(node)}' is a relative import, which is not followed; write the whole name.")
+        raise ValueError(
+            f"'{ast.unparse(node)}' is a relative import, which is not followed; write the whole "
+            "name."
+        )
     return node.module
 
 
@@ -263,7 +278,7 @@ def _module_named_by(node: ast.AST) -> str | None:
     return str(node.args[0].value) if is_import else None
 
 
-# ------------------------------------------------------------------------------------------------ what counts
+# -------------------------------------------------------------------------------------- what counts
 
 
 def _is_for_type_checkers(node: ast.If) -> bool:
@@ -290,7 +305,9 @@ class _Essence(ast.NodeTransformer):
         return node.orelse if is_main or _is_for_type_checkers(node) else node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """What a knob means, and in which unit, is said in words; its default and its range count."""
+        """What a knob means, and in which unit, is said in words; its default and its
+        range count.
+        """
         if isinstance(node.func, ast.Name) and node.func.id == "knob":
             node.args = node.args[:2]
         return self.generic_visit(node)
@@ -316,7 +333,9 @@ class _Essence(ast.NodeTransformer):
             node.value = self.visit(node.value) if node.value else None
             return node
         self.generic_visit(node)
-        return ast.copy_location(ast.Assign([node.target], node.value), node) if node.value else None
+        return (
+            ast.copy_location(ast.Assign([node.target], node.value), node) if node.value else None
+        )
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)

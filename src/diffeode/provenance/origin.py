@@ -1,4 +1,6 @@
-"""What a finished file was made from, so that a plan can tell whether it would be made the same today."""
+"""What a finished file was made from, so that a plan can tell whether it would be made the same
+today.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ def is_origin(content: Any) -> bool:
 
 
 def departure(
-    origin: Mapping[str, Any], inputs: Sequence[str], parameters: Mapping[str, Any], checksums: Checksums
+    origin: Mapping[str, Any],
+    inputs: Sequence[str],
+    parameters: Mapping[str, Any],
+    checksums: Checksums,
 ) -> str | None:
     """Return why a plan departs from ``origin``, or None where the same would be made.
 
@@ -83,7 +88,11 @@ def _changed(before: Any, now: Any, name: str = "") -> list[str]:
     keys = sorted(before.keys() | now.keys())
     absent = object()
     pairs = ((key, before.get(key, absent), now.get(key, absent)) for key in keys)
-    return [found for key, *values in pairs for found in _changed(*values, f"{name}.{key}" if name else key)]
+    return [
+        found
+        for key, *values in pairs
+        for found in _changed(*values, f"{name}.{key}" if name else key)
+    ]
 
 
 def _shortened(names: Iterable[str]) -> str:

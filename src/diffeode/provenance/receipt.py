@@ -17,16 +17,22 @@ _CHECKSUM, _ORIGIN, _TIMES = "receipt_sha256", "made_from", "modified_ns"
 
 
 def write_receipt(folder: Path, files: list[str], content: dict[str, Any]) -> None:
-    """Write ``folder/receipt.json``: ``content``, and size and SHA-256 of ``files`` (names inside ``folder``)."""
-    outputs = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files}
+    """Write ``folder/receipt.json``: ``content``, and size and SHA-256 of ``files`` (names inside
+    ``folder``).
+    """
+    outputs = {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
+        for name in files
+    }
     _write(folder / RECEIPT, {**content, "outputs": outputs})
 
 
 def add_origin(path: Path, origin: dict[str, Any]) -> None:
-    """Write into the receipt ``path`` what its unit was made from (:func:`diffeode.provenance.origin.origin_of`).
+    """Write into the receipt ``path`` what its unit was made from
+    (:func:`diffeode.provenance.origin.origin_of`).
 
-    The times of the unit's files go in beside it, so that a plan need not read files that nobody has touched. The
-    system's own time of change does not: whole results may be copied.
+    The times of the unit's files go in beside it, so that a plan need not read files that nobody
+    has touched. The system's own time of change does not: whole results may be copied.
 
     Raises:
         DamagedFileError: missing or not a receipt.
@@ -47,7 +53,9 @@ def read_receipt(path: Path | str) -> dict[str, Any]:
         for record in content["outputs"].values():
             _ = record["bytes"], record["sha256"]
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        raise DamagedFileError(f"{path} is missing or damaged; remove it and run the workflow again.") from None
+        raise DamagedFileError(
+            f"{path} is missing or damaged; remove it and run the workflow again."
+        ) from None
     return content
 
 
@@ -60,15 +68,18 @@ def origin_in(receipt: dict[str, Any]) -> dict[str, Any] | None:
 def records_in(receipt: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Size, SHA-256 and, where it is known, time of every file of a receipt's unit, by name."""
     times = receipt.get(_TIMES, {})
-    return {name: {**record, "modified_ns": times.get(name)} for name, record in receipt["outputs"].items()}
+    return {
+        name: {**record, "modified_ns": times.get(name)}
+        for name, record in receipt["outputs"].items()
+    }
 
 
 def damage(path: Path | str, checksums: Checksums | None = None) -> str | None:
     """Why the unit behind receipt ``path`` cannot be used, or None where all is well.
 
     Args:
-        checksums: where checksums come from; by default they are computed for files whose size or time differs from
-            what the receipt says, and for no others.
+        checksums: where checksums come from; by default they are computed for files whose size or
+            time differs from what the receipt says, and for no others.
     """
     try:
         content = read_receipt(path)
@@ -84,7 +95,10 @@ def damage_of(path: Path, content: dict[str, Any], checksums: Checksums) -> str 
         return f"{path} is not as it was written"
     if not content["outputs"] and content.get("status") != "failed":
         return f"{path} lists no files"
-    reasons = (_fault_of(path.parent / name, record, checksums) for name, record in records_in(content).items())
+    reasons = (
+        _fault_of(path.parent / name, record, checksums)
+        for name, record in records_in(content).items()
+    )
     return next(filter(None, reasons), None)
 
 

@@ -17,7 +17,9 @@ _FOLDER = ".seals"
 
 
 def seal(file: Path, results: Path, origin: dict[str, Any]) -> None:
-    """Note size and SHA-256 of ``file``, which lies somewhere under ``results``, and its ``origin``."""
+    """Note size and SHA-256 of ``file``, which lies somewhere under ``results``, and its
+    ``origin``.
+    """
     state = {key: value for key, value in recorded(file).items() if key in ("bytes", "sha256")}
     write_json(_seal_of(file, results), {**state, "made_from": origin})
 
@@ -40,7 +42,11 @@ def origin_of_sealed(file: Path, results: Path) -> dict[str, Any] | None:
 def _read(file: Path, results: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(_seal_of(file, results).read_text(encoding="utf-8"))
-        return content if {"bytes", "sha256"} <= content.keys() and is_origin(content.get("made_from")) else None
+        return (
+            content
+            if {"bytes", "sha256"} <= content.keys() and is_origin(content.get("made_from"))
+            else None
+        )
     except (OSError, ValueError, AttributeError):
         return None
 

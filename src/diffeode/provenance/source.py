@@ -15,17 +15,23 @@ CANNOT_CHANGE_NUMBERS = {
     "diffeode.provenance.checksums": "compares files with what was recorded of them",
     "diffeode.provenance.definitions": "reads code for its identity",
     "diffeode.errors": "kinds of errors",
-    "diffeode.registration.registry": "finds a method by its name; the identity names the method that is found",
-    "diffeode.registration.runs": "reads a run; its method and parameters are in the identity by themselves",
+    "diffeode.registration.registry": "finds a method by its name; the identity names the method "
+    "that is found",
+    "diffeode.registration.runs": "reads a run; its method and parameters are in the identity by "
+    "themselves",
     "diffeode.names": "words for sentences, and how names are shown",
     "diffeode.provenance.origin": "records what a file was made from",
-    "diffeode.prepare.needs": "says what a tool lacks; checksums of weights are in the identity by themselves",
-    "diffeode.prepare.registry": "finds a tool by its name; the identity names the tool that is found",
+    "diffeode.prepare.needs": "says what a tool lacks; checksums of weights are in the identity by "
+    "themselves",
+    "diffeode.prepare.registry": "finds a tool by its name; the identity names the tool that is "
+    "found",
     "diffeode.files.presence": "says why a file is not there",
     "diffeode.provenance.software": "lists versions for receipts",
     "diffeode.provenance.source": "reads code for its identity",
-    "diffeode.process.watch": "ends work that takes too long; what ends by itself goes through unchanged",
-    "diffeode.weights.catalogue": "finds files of weights; their checksums are in the identity by themselves",
+    "diffeode.process.watch": "ends work that takes too long; what ends by itself goes through "
+    "unchanged",
+    "diffeode.weights.catalogue": "finds files of weights; their checksums are in the identity by "
+    "themselves",
 }
 """Modules of ours that no identity holds, and why: nothing in them can change a number."""
 
@@ -33,7 +39,9 @@ Source = str | Path | type | Callable[..., object]
 
 
 @cache
-def code_hash(*sources: Source, scripts: tuple[Path, ...] = (), apart_from: tuple[str, ...] = ()) -> str:
+def code_hash(
+    *sources: Source, scripts: tuple[Path, ...] = (), apart_from: tuple[str, ...] = ()
+) -> str:
     """SHA-256 over what ``sources`` and ``scripts`` use of this package, directly or not.
 
     What counts is found definition by definition: from the sources, the names that each function,
@@ -67,7 +75,9 @@ def code_hash(*sources: Source, scripts: tuple[Path, ...] = (), apart_from: tupl
 def definitions_reached(
     *sources: Source, scripts: tuple[Path, ...] = (), apart_from: tuple[str, ...] = ()
 ) -> frozenset[str]:
-    """What :func:`code_hash` of the same arguments covers: ``"module:name"`` of every definition."""
+    """What :func:`code_hash` of the same arguments covers: ``"module:name"`` of every
+    definition.
+    """
     found = _reached(sources, scripts, apart_from).found
     return frozenset(f"{module}:{name}" for module, name in found if name)
 
@@ -79,13 +89,17 @@ def modules_reached(
     return frozenset(_reached(sources, scripts, apart_from).imported)
 
 
-def _reached(sources: Iterable[Source], scripts: Iterable[Path], apart_from: Iterable[str]) -> _Reached:
+def _reached(
+    sources: Iterable[Source], scripts: Iterable[Path], apart_from: Iterable[str]
+) -> _Reached:
     found = _Reached((*CANNOT_CHANGE_NUMBERS, *apart_from))
     for source in sources:
         if isinstance(source, Path):
             found.add_text(source)
         else:
-            found.add_source(source if isinstance(source, str) else f"{source.__module__}:{source.__qualname__}")
+            found.add_source(
+                source if isinstance(source, str) else f"{source.__module__}:{source.__qualname__}"
+            )
     for script in scripts:
         found.add_script(script)
     return found
@@ -110,7 +124,10 @@ class _Reached:
 
     def lines(self) -> list[str]:
         """One line for each definition: its text, and what its names stand for."""
-        return [f"{module}:{name} {definition.digest}" for (module, name), definition in self.found.items()]
+        return [
+            f"{module}:{name} {definition.digest}"
+            for (module, name), definition in self.found.items()
+        ]
 
     def add_text(self, script: Path) -> None:
         """Count a script by itself."""

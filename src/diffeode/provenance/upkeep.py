@@ -1,4 +1,5 @@
-"""What of a study's finished files is damaged, failed or stale, judged by what the files say of themselves.
+"""What of a study's finished files is damaged, failed or stale, judged by what the files say of
+themselves.
 
 Snakemake's own memory takes no part in it: results that were copied, restored from a backup or
 separated from that memory are judged like any others.
@@ -74,7 +75,10 @@ class Planned:
 
 
 def complaints(
-    plan: Sequence[Planned], results: Path, checksums: Checksums, forced: Callable[[Path], bool] = lambda file: False
+    plan: Sequence[Planned],
+    results: Path,
+    checksums: Checksums,
+    forced: Callable[[Path], bool] = lambda file: False,
 ) -> dict[Path, Complaint]:
     """Return every file of ``plan`` that is there and has to be made again, and why.
 
@@ -86,7 +90,9 @@ def complaints(
     found: dict[Path, Complaint] = {}
     renewed: set[str] = set()
     for planned in _in_order_of_work(plan):
-        complaint = _complaint(planned, renewed, results, checksums) if planned.file.exists() else None
+        complaint = (
+            _complaint(planned, renewed, results, checksums) if planned.file.exists() else None
+        )
         if complaint:
             found[planned.file] = complaint
         if complaint or not planned.file.exists() or forced(planned.file):
@@ -95,23 +101,33 @@ def complaints(
 
 
 def files_to_compare(plan: Iterable[Planned], results: Path) -> Iterator[tuple[Path | str, Record]]:
-    """Yield every file whose checksum the judgement of ``plan`` may need, and what was recorded of it."""
+    """Yield every file whose checksum the judgement of ``plan`` may need, and what was recorded of
+    it.
+    """
     for planned in plan:
         if not planned.file.exists():
             continue
         records = records_in(planned.receipt) if planned.is_unit and planned.receipt else {}
         yield from ((planned.file.parent / name, record) for name, record in records.items())
-        yield from ((record["path"], record) for record in (planned.origin(results) or {"inputs": []})["inputs"])
+        yield from (
+            (record["path"], record)
+            for record in (planned.origin(results) or {"inputs": []})["inputs"]
+        )
 
 
 def _in_order_of_work(plan: Sequence[Planned]) -> list[Planned]:
     """The plan, so that a file comes after all that it is made of."""
     by_name = {str(planned.file): planned for planned in plan}
-    needs = {name: [path for path in planned.inputs if path in by_name] for name, planned in by_name.items()}
+    needs = {
+        name: [path for path in planned.inputs if path in by_name]
+        for name, planned in by_name.items()
+    }
     return [by_name[name] for name in TopologicalSorter(needs).static_order()]
 
 
-def _complaint(planned: Planned, renewed: set[str], results: Path, checksums: Checksums) -> Complaint | None:
+def _complaint(
+    planned: Planned, renewed: set[str], results: Path, checksums: Checksums
+) -> Complaint | None:
     """What is wrong with a file that is there; the worst fault first."""
     wrong = _of_unit(planned, checksums) if planned.is_unit else _of_sealed(planned.file, results)
     if wrong:

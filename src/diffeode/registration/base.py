@@ -34,14 +34,16 @@ class Pair:
     def __post_init__(self) -> None:
         if not self.fixed.grid.matches(self.moving.grid):
             raise InputError(
-                f"The images of a pair lie on different grids ({self.fixed.grid.shape} and {self.moving.grid.shape}); "
+                f"The images of a pair lie on different grids ({self.fixed.grid.shape} and "
+                f"{self.moving.grid.shape}); "
                 "resample the moving one onto the fixed one first."
             )
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how a method runs. Of all this the seed alone may change the result by more than rounding.
+    """Where and how a method runs. Of all this the seed alone may change the result by more than
+    rounding.
 
     Attributes:
         threads: processors to use.
@@ -53,7 +55,9 @@ class Machine:
     threads: int = 1
     seed: int = 0
     device: str = "cpu"
-    progress: Callable[[float, str], None] = field(default=lambda fraction, message: None, compare=False)
+    progress: Callable[[float, str], None] = field(
+        default=lambda fraction, message: None, compare=False
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +68,8 @@ class Registration:
         forward: points of the fixed grid to points of the (prepared) moving image, RAS mm.
         inverse: the way back, or None where the method has none.
         trace: one mapping of numbers per iteration, empty where the tool shows none.
-        notes: what the user should know of how it went, one sentence each; empty where nothing was out of the ordinary.
+        notes: what the user should know of how it went, one sentence each; empty where nothing was
+            out of the ordinary.
     """
 
     forward: Transform
@@ -79,9 +84,11 @@ class Needs:
 
     Attributes:
         packages: importable Python modules.
-        executables: programs in the folders of ``$DIFFEODE_TOOLS`` or on PATH (:mod:`diffeode.programs.tools`).
+        executables: programs in the folders of ``$DIFFEODE_TOOLS`` or on PATH
+            (:mod:`diffeode.programs.tools`).
         environment: the file under ``envs/`` that provides them.
-        gpu: whether a GPU is used where ``Machine.device`` names one (never required: every method runs on a CPU).
+        gpu: whether a GPU is used where ``Machine.device`` names one (never required: every method
+            runs on a CPU).
     """
 
     packages: tuple[str, ...] = ()
@@ -92,7 +99,8 @@ class Needs:
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """A registration method. Subclasses are final frozen dataclasses whose fields are the hyper-parameters.
+    """A registration method. Subclasses are final frozen dataclasses whose fields are the
+    hyper-parameters.
 
     Every field is declared by :func:`diffeode.registration.knobs.knob`.
 
@@ -106,7 +114,9 @@ class Method(ABC):
     citation: ClassVar[str]
     """Authors, title, venue, year: what to cite when the method is used."""
     licence: ClassVar[str]
-    """Of what does the work: SPDX name of the tool's code, and of its weights where it comes with some."""
+    """Of what does the work: SPDX name of the tool's code, and of its weights where it comes with
+    some.
+    """
     trained: ClassVar[bool] = False
     """Whether a network is trained first, by ``diffeode train`` or a study.
 
@@ -114,7 +124,9 @@ class Method(ABC):
     """
 
     formerly: ClassVar[Mapping[str, str]] = {}
-    """Names that hyper-parameters had once, to those they have; the former are refused by a hint at the latter."""
+    """Names that hyper-parameters had once, to those they have; the former are refused by a hint at
+    the latter.
+    """
 
     def __post_init__(self) -> None:
         check(self)
@@ -126,11 +138,15 @@ class Method(ABC):
 
     @property
     def descriptor_weights(self) -> str:
-        """The weights that are given for the descriptor that is compared, by name or path; empty where none are."""
+        """The weights that are given for the descriptor that is compared, by name or path; empty
+        where none are.
+        """
         return ""
 
     def lacking(self) -> str:
-        """What the method, as it is set, lacks to be started, such as weights: a sentence; empty where it can start."""
+        """What the method, as it is set, lacks to be started, such as weights: a sentence; empty
+        where it can start.
+        """
         for name in self.pretrained:
             try:
                 find(name)
@@ -139,7 +155,8 @@ class Method(ABC):
         return ""
 
     def reads(self) -> dict[str, str]:
-        """What besides the pair and the code decides the result: hashes of the files that this method reads.
+        """What besides the pair and the code decides the result: hashes of the files that this
+        method reads.
 
         Raises:
             InputError: such a file is not there.
@@ -147,7 +164,9 @@ class Method(ABC):
         return checksums(self.pretrained)
 
     def load(self) -> None:
-        """Import what :meth:`register` works with beyond ``needs.packages``, so that no clock counts it."""
+        """Import what :meth:`register` works with beyond ``needs.packages``, so that no clock
+        counts it.
+        """
         return
 
     @abstractmethod
@@ -160,11 +179,15 @@ class Method(ABC):
 
 
 def require_device(device: str) -> None:
-    """Raise :class:`InputError` where torch cannot see ``device`` (``cpu``, ``cuda`` or ``cuda:N``)."""
+    """Raise :class:`InputError` where torch cannot see ``device`` (``cpu``, ``cuda`` or
+    ``cuda:N``).
+    """
     if device == "cpu":
         return
     import torch
 
     seen = torch.cuda.device_count()
     if int(device.partition(":")[2] or 0) >= seen:
-        raise InputError(f"There is no device {device} here (torch sees {seen} of CUDA); use the device cpu.")
+        raise InputError(
+            f"There is no device {device} here (torch sees {seen} of CUDA); use the device cpu."
+        )

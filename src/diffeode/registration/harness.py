@@ -1,4 +1,6 @@
-"""Running a method on one pair, alike for all: seed, clock, peak memory, checks, files, receipt, failures."""
+"""Running a method on one pair, alike for all: seed, clock, peak memory, checks, files, receipt,
+failures.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
     from diffeode.registration.runs import Run
 
 _SAMPLING_PERIOD_S = 0.02
-_OF_MEMORY = re.compile(r"out ?of ?memory|can't allocate memory|cannot allocate memory|bad_alloc", re.IGNORECASE)
+_OF_MEMORY = re.compile(
+    r"out ?of ?memory|can't allocate memory|cannot allocate memory|bad_alloc", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +53,8 @@ class Task:
     Attributes:
         fixed: the prepared fixed scan; its grid is the grid of the result.
         moving: the prepared moving scan on the same grid, after the affine alignment.
-        moving_scan: the prepared moving scan on its own grid, before it: what the result is applied to, once.
+        moving_scan: the prepared moving scan on its own grid, before it: what the result is applied
+            to, once.
         moving_to_scan: points of ``moving`` to points of ``moving_scan``, RAS mm.
     """
 
@@ -70,7 +75,8 @@ class Result:
     Attributes:
         warp: fixed grid to points of the moving scan (the affine alignment included), RAS mm.
         inverse_warp: grid of the moving scan to points of the fixed scan, RAS mm.
-        inverse_origin: ``method`` where the method gave the inverse, ``numerical`` where we inverted its map.
+        inverse_origin: ``method`` where the method gave the inverse, ``numerical`` where we
+            inverted its map.
         notes: what the method said of how it went.
         verdict: whether it looks as if it went wrong.
     """
@@ -101,11 +107,12 @@ def read_task(pair: Path, moving_scan: Path) -> Task:
 def register(method: Method, task: Task, machine: Machine) -> Result:
     """Run ``method`` under the common clock and turn what it found into whole maps.
 
-    Only the method's own work is timed, not reading, writing, importing packages or the composition with the affine
-    alignment.
+    Only the method's own work is timed, not reading, writing, importing packages or the composition
+    with the affine alignment.
 
     Raises:
-        InputError: the method lacks what it needs to start, such as weights, or cannot take this pair.
+        InputError: the method lacks what it needs to start, such as weights, or cannot take this
+            pair.
         RegistrationError: the method failed or returned something unusable.
     """
     if reason := method.lacking():
@@ -130,21 +137,30 @@ def register_to_folder(
     provenance: dict[str, Any],
     limit_minutes: float | None = None,
 ) -> bool:
-    """Register and write ``warp``, ``inverse_warp``, ``warped``, ``trace`` and the receipt; True where it succeeded.
+    """Register and write ``warp``, ``inverse_warp``, ``warped``, ``trace`` and the receipt; True
+    where it succeeded.
 
-    The work is done in a process of its own (:func:`diffeode.process.watch.watched`), so that a method that hangs,
-    crashes or runs out of memory fails like any other. What the method noted goes into the receipt and to standard
-    error, which is the log of a workflow.
-    A failure is written as a receipt too, with its reason and no files, so that the study goes on and shows the pair as
-    missing.
+    The work is done in a process of its own (:func:`diffeode.process.watch.watched`), so that a
+    method that hangs, crashes or runs out of memory fails like any other. What the method noted
+    goes into the receipt and to standard error, which is the log of a workflow.
+    A failure is written as a receipt too, with its reason and no files, so that the study goes on
+    and shows the pair as missing.
 
     Args:
         limit_minutes: how long registering and writing may take together; None: for ever.
     """
-    about = {**provenance, "run": run.name, "method": run.method, "parameters": run.parameters, "seed": machine.seed}
+    about = {
+        **provenance,
+        "run": run.name,
+        "method": run.method,
+        "parameters": run.parameters,
+        "seed": machine.seed,
+    }
     about |= {"threads": machine.threads, "device": machine.device, "software": software_versions()}
     try:
-        files, outcome = watched(lambda: _register_and_write(run, task, machine, folder), limit_minutes)
+        files, outcome = watched(
+            lambda: _register_and_write(run, task, machine, folder), limit_minutes
+        )
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         for file in RegistrationUnit(folder).files:
@@ -163,31 +179,59 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, InputError | RegistrationError):
         return first
     if isinstance(error, MemoryError) or _OF_MEMORY.search(f"{type(error).__name__}: {error}"):
-        return f"Out of memory ({first or type(error).__name__}); give it more memory or coarser scans."
+        return (
+            f"Out of memory ({first or type(error).__name__}); give it more memory or coarser "
+            "scans."
+        )
     return f"{type(error).__name__}: {first}"
 
 
 def software_versions() -> dict[str, str]:
     """Versions of what computes."""
-    names = ["diffeode", "torch", "numpy", "scipy", "antspyx", "convexAdam", "picsl-greedy", "transformers"]
+    names = [
+        "diffeode",
+        "torch",
+        "numpy",
+        "scipy",
+        "antspyx",
+        "convexAdam",
+        "picsl-greedy",
+        "transformers",
+    ]
     names += ["unigradicon", "icon_registration", "itk"]
-    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
-    return {"python": platform.python_version(), **{n: installed[n.lower()] for n in names if n.lower() in installed}}
+    installed = {
+        d.metadata["Name"].lower(): d.version
+        for d in metadata.distributions()
+        if d.metadata["Name"]
+    }
+    return {
+        "python": platform.python_version(),
+        **{n: installed[n.lower()] for n in names if n.lower() in installed},
+    }
 
 
-def _register_and_write(run: Run, task: Task, machine: Machine, folder: Path) -> tuple[list[str], dict[str, Any]]:
+def _register_and_write(
+    run: Run, task: Task, machine: Machine, folder: Path
+) -> tuple[list[str], dict[str, Any]]:
     """Names of the files, and what the receipt says of the outcome."""
     method = run.build()
     result = register(method, task, machine)
     files = _write_result(result, task, folder)
-    costs = {key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")}
+    costs = {
+        key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")
+    }
     used = {"inverse_origin": result.inverse_origin, "reads": method.reads()}
     return files, {**costs, **used, "notes": list(result.notes), **recorded(result.verdict)}
 
 
 def recorded(verdict: Verdict) -> dict[str, Any]:
-    """What receipts and ``metrics.json`` say of a verdict: ``suspect``, the sentence, and the numbers behind it."""
-    signs = {name: round(value, 6) if math.isfinite(value) else None for name, value in verdict.signs.items()}
+    """What receipts and ``metrics.json`` say of a verdict: ``suspect``, the sentence, and the
+    numbers behind it.
+    """
+    signs = {
+        name: round(value, 6) if math.isfinite(value) else None
+        for name, value in verdict.signs.items()
+    }
     return {"suspect": verdict.suspect, "verdict": verdict.sentence, "signs": signs}
 
 
@@ -202,7 +246,10 @@ def _write_result(result: Result, task: Task, folder: Path) -> list[str]:
 
 
 def _write_trace(path: Path, trace: tuple[dict[str, float], ...]) -> None:
-    with io.written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+    with (
+        io.written_whole(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as handle,
+    ):
         names = dict.fromkeys(name for row in trace for name in row)
         table = csv.DictWriter(handle, ["iteration", *names], delimiter="\t", lineterminator="\n")
         table.writeheader()
@@ -213,12 +260,17 @@ def _inverse(registration: Registration, task: Task) -> tuple[DisplacementField,
     grid = task.moving_scan.grid
     inverse, origin = registration.inverse, "method"
     if inverse is None:
-        inverse, origin = invert(densify(registration.forward, task.fixed.grid), task.fixed.grid), "numerical"
+        inverse, origin = (
+            invert(densify(registration.forward, task.fixed.grid), task.fixed.grid),
+            "numerical",
+        )
     return densify(task.moving_to_scan.inverse().then(inverse), grid), origin
 
 
 def _import_packages(names: tuple[str, ...]) -> None:
-    """Import what a method needs ahead of the clock and the seed; some packages silence the process's warnings."""
+    """Import what a method needs ahead of the clock and the seed; some packages silence the
+    process's warnings.
+    """
     with warnings.catch_warnings():
         for name in names:
             importlib.import_module(name)

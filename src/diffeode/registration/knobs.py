@@ -25,7 +25,7 @@ Parameters = Mapping[str, Any]
 """Settings as a YAML file holds them: names to values, lists, or such mappings in turn."""
 
 
-# ------------------------------------------------------------------------------------------------ declared
+# ----------------------------------------------------------------------------------------- declared
 
 
 @final
@@ -61,7 +61,9 @@ def knob_of(field: dataclasses.Field) -> Knob:
         TypeError: the field was not declared by :func:`knob`.
     """
     if "knob" not in field.metadata:
-        raise TypeError(f"The hyper-parameter {field.name} must be declared by knob(default, range, meaning).")
+        raise TypeError(
+            f"The hyper-parameter {field.name} must be declared by knob(default, range, meaning)."
+        )
     return field.metadata["knob"]
 
 
@@ -70,7 +72,9 @@ class Domain(ABC):
 
     @abstractmethod
     def require(self, name: str, value: Any, unit: str) -> None:
-        """Raise :class:`InputError` where knob ``name`` may not have ``value``, of the right type."""
+        """Raise :class:`InputError` where knob ``name`` may not have ``value``, of the
+        right type.
+        """
 
     @abstractmethod
     def __str__(self) -> str:
@@ -88,7 +92,10 @@ class Between(Domain):
     def require(self, name: str, value: Any, unit: str) -> None:
         for number in value if isinstance(value, list | tuple) else (value,):
             if not self.low <= number <= self.high:
-                raise InputError(f"Parameter {name} is {number}; it must lie between {self.low:g} and {self.high:g}.")
+                raise InputError(
+                    f"Parameter {name} is {number}; it must lie between {self.low:g} and "
+                    f"{self.high:g}."
+                )
 
     def __str__(self) -> str:
         return f"{self.low:,.12g} to {self.high:,.12g}"
@@ -111,7 +118,9 @@ class OneOf(Domain):
             return
         if isinstance(value, str):
             raise InputError(f"Parameter {name} is {value!r}{nearest(value, self.known)}.")
-        raise InputError(f"Parameter {name} is {value}; it must be {' or '.join(map(str, self.known))} {unit}.")
+        raise InputError(
+            f"Parameter {name} is {value}; it must be {' or '.join(map(str, self.known))} {unit}."
+        )
 
     def __str__(self) -> str:
         return ", ".join(f"`{choice}`" for choice in self.known)
@@ -127,7 +136,9 @@ class Odd(Domain):
 
     def require(self, name: str, value: Any, unit: str) -> None:
         if value % 2 != 1:
-            raise InputError(f"Parameter {name} is {value}; a window needs an odd, whole number of voxels.")
+            raise InputError(
+                f"Parameter {name} is {value}; a window needs an odd, whole number of voxels."
+            )
         Between(self.low, self.high).require(name, value, unit)
 
     def __str__(self) -> str:
@@ -150,7 +161,9 @@ class Several(Domain):
     wanted: str
 
     def require(self, name: str, value: Any, unit: str) -> None:
-        if not self.fewest <= len(value) <= self.most or not all(self.low <= n <= self.high for n in value):
+        if not self.fewest <= len(value) <= self.most or not all(
+            self.low <= n <= self.high for n in value
+        ):
             raise InputError(f"Parameter {name} is {value}; give {self.wanted}.")
 
     def __str__(self) -> str:
@@ -206,7 +219,9 @@ class AnyOf(Family):
 
     def require(self, name: str, value: Any, unit: str) -> None:
         if not isinstance(value, tuple):
-            raise InputError(f"Parameter {name} is {value!r}; give a tuple of {self.base.__name__}.")
+            raise InputError(
+                f"Parameter {name} is {value!r}; give a tuple of {self.base.__name__}."
+            )
         for term in value:
             self._require_kind(name, term)
             check(term, f"{name}.{term.name}.")
@@ -265,7 +280,7 @@ def exactly_one_of(members: Mapping[str, type], base: type) -> Domain:
     return ExactlyOneOf(members, base)
 
 
-# ------------------------------------------------------------------------------------------------ checked
+# ------------------------------------------------------------------------------------------ checked
 
 
 def check(settings: Any, within: str = "") -> None:
@@ -295,7 +310,8 @@ def _require_type(field: dataclasses.Field, value: Any, subject: str, finite: bo
     fits, wanted = _KINDS[_annotation(field)]
     if not fits(value) or (finite and not _is_finite(value)):
         raise InputError(
-            f"{subject} is {value!r}, which is no {wanted}{_exponent(value)} (default: {json.dumps(field.default)})."
+            f"{subject} is {value!r}, which is no {wanted}{_exponent(value)} (default: "
+            f"{json.dumps(field.default)})."
         )
 
 
@@ -339,7 +355,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 """By a knob's annotation: what fits it, and how it is called."""
 
 
-# ------------------------------------------------------------------------------------------------ built
+# -------------------------------------------------------------------------------------------- built
 
 
 def build(cls: type, given: Parameters, method: str) -> Any:
@@ -412,13 +428,17 @@ class _Reader:
             return self._over(before, value, name)
         if isinstance(domain, AnyOf):
             terms = self._mapping(value, name)
-            return self._ordered(domain, [self._term(domain, key, given, name) for key, given in terms.items()])
+            return self._ordered(
+                domain, [self._term(domain, key, given, name) for key, given in terms.items()]
+            )
         if isinstance(domain, ExactlyOneOf):
             return self._only(domain, value, name)
         _require_type(field, value, self._subject(name), finite=True)
         return tuple(value) if isinstance(value, list) else value
 
-    def step(self, field: dataclasses.Field, before: Any, rest: Sequence[str], value: Any, name: str) -> Any:
+    def step(
+        self, field: dataclasses.Field, before: Any, rest: Sequence[str], value: Any, name: str
+    ) -> Any:
         """What a change of ``rest``, the path below the knob ``name``, makes of ``before``."""
         domain = knob_of(field).domain
         if not rest:
@@ -434,7 +454,9 @@ class _Reader:
             return self._changed_term(domain, same, rest, value, name)
         raise self._unknown(".".join([name, *rest]))
 
-    def _changed_term(self, domain: Family, before: Any, rest: Sequence[str], value: Any, name: str) -> Any:
+    def _changed_term(
+        self, domain: Family, before: Any, rest: Sequence[str], value: Any, name: str
+    ) -> Any:
         """The term that ``rest`` begins with, changed; one that was not there has its defaults."""
         kind, *below = rest
         place = f"{name}.{kind}"
@@ -445,7 +467,8 @@ class _Reader:
         key, *below = rest
         field = self.field_of(type(settings), key, f"{name}.")
         return dataclasses.replace(
-            settings, **{key: self.step(field, getattr(settings, key), below, value, f"{name}.{key}")}
+            settings,
+            **{key: self.step(field, getattr(settings, key), below, value, f"{name}.{key}")},
         )
 
     def _over(self, settings: Any, given: Any, name: str) -> Any:
@@ -480,7 +503,9 @@ class _Reader:
 
     def _mapping(self, value: Any, name: str, wanted: str = "block") -> Parameters:
         if not isinstance(value, Mapping):
-            raise InputError(f"{self._subject(name)} is {value!r}, which is no {wanted} of names and values.")
+            raise InputError(
+                f"{self._subject(name)} is {value!r}, which is no {wanted} of names and values."
+            )
         return value
 
     def _subject(self, name: str) -> str:
@@ -488,7 +513,9 @@ class _Reader:
 
     def _unknown(self, name: str) -> InputError:
         subject = (
-            f"Method {self.method} has no parameter {name!r}" if self.method else f"There is no parameter {name!r}"
+            f"Method {self.method} has no parameter {name!r}"
+            if self.method
+            else f"There is no parameter {name!r}"
         )
         formerly: Mapping[str, str] = getattr(self.cls, "formerly", {})
         if name in formerly:
@@ -496,7 +523,7 @@ class _Reader:
         return InputError(f"{subject}{nearest(name, names_of(self.cls))}.")
 
 
-# ------------------------------------------------------------------------------------------------ and back
+# ----------------------------------------------------------------------------------------- and back
 
 
 def as_parameters(settings: Any, whole: bool = False) -> dict[str, Any]:
@@ -528,11 +555,13 @@ def dotted(parameters: Parameters, within: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in parameters.items():
         name = f"{within}{key}"
-        found |= dotted(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+        found |= (
+            dotted(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+        )
     return found
 
 
-# ------------------------------------------------------------------------------------------------ described
+# ---------------------------------------------------------------------------------------- described
 
 
 def fields_of(cls: type, within: str = "") -> Iterator[tuple[str, dataclasses.Field]]:

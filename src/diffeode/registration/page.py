@@ -1,4 +1,6 @@
-"""What the methods say of themselves: the table of ``diffeode methods`` and the page ``docs/methods.md``."""
+"""What the methods say of themselves: the table of ``diffeode methods`` and the page
+``docs/methods.md``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,13 @@ from typing import Any
 
 from diffeode.registration.base import Method
 from diffeode.registration.knobs import AnyOf, Domain, Family, Group, as_parameters, knob_of
-from diffeode.registration.registry import make_method, method_class, method_names, missing_needs, standing
+from diffeode.registration.registry import (
+    make_method,
+    method_class,
+    method_names,
+    missing_needs,
+    standing,
+)
 from diffeode.registration.runs import load_run, run_names
 from diffeode.weights.catalogue import load_weights
 
@@ -17,16 +25,17 @@ _HEAD = """# Methods
 
 <!-- Written by `diffeode methods --markdown > docs/methods.md`; a test compares them. -->
 
-Every registration method, from what its file says: what it is, its parameters and their defaults, what it needs, its
-licence and what to cite. How to add one: [methods-interface.md](methods-interface.md). Programs from elsewhere:
-[tools.md](tools.md). Environments, and why there are several: [envs](../envs/README.md). `diffeode methods`
-tells for every named run whether it can work on your machine, and why not.
+Every registration method, from what its file says: what it is, its parameters and their
+defaults, what it needs, its licence and what to cite. How to add one:
+[methods-interface.md](methods-interface.md). Programs from elsewhere: [tools.md](tools.md).
+Environments, and why there are several: [envs](../envs/README.md). `diffeode methods` tells for
+every named run whether it can work on your machine, and why not.
 
 ## How parameters are given
 
-A run's file (`config/methods/NAME.yaml`) names the parameters that differ from the defaults. A name with
-dots stands for blocks within blocks: `penalties.gradient.weight` is the `weight` in the block `gradient` in
-the block `penalties`.
+A run's file (`config/methods/NAME.yaml`) names the parameters that differ from the defaults. A
+name with dots stands for blocks within blocks: `penalties.gradient.weight` is the `weight` in
+the block `gradient` in the block `penalties`.
 
 ```yaml
 method: neural-ode
@@ -37,15 +46,17 @@ parameters:
   flow: {steps: 6}
 ```
 
-- `similarity` and `penalties` are sets of terms. The terms that a file names are the terms that are used;
-  the default set is not used then. Where a file names no `similarity`, or no `penalties`, the default set
-  holds. What a file does not say of a term has the default in the table below. A weight of 0 leaves a term out.
-- `velocity.field` and `velocity.kernel` are chosen by name. The word alone (`kernel: operator`) takes the
-  defaults of that choice; a block (`kernel: {box: {width: 5}}`) changes them.
-- All other blocks are merged over their defaults: `flow: {steps: 6}` changes the steps and keeps the solver.
+- `similarity` and `penalties` are sets of terms. The terms that a file names are the terms that
+  are used; the default set is not used then. Where a file names no `similarity`, or no
+  `penalties`, the default set holds. What a file does not say of a term has the default in the
+  table below. A weight of 0 leaves a term out.
+- `velocity.field` and `velocity.kernel` are chosen by name. The word alone (`kernel: operator`)
+  takes the defaults of that choice; a block (`kernel: {box: {width: 5}}`) changes them.
+- All other blocks are merged over their defaults: `flow: {steps: 6}` changes the steps and
+  keeps the solver.
 - `diffeode register --set NAME=VALUE` changes single values of a run by their dotted names:
-  `--set similarity.mind.weight=2` keeps all else of the run's similarity, and adds the term where the run
-  has none.
+  `--set similarity.mind.weight=2` keeps all else of the run's similarity, and adds the term
+  where the run has none.
 
 ## The methods
 
@@ -56,13 +67,17 @@ _TABLE_HEAD = ("| parameter | default | values | meaning |", "|---|---|---|---|"
 
 
 def rows_here() -> list[tuple[str, str, str, str, str, str]]:
-    """Run, method, title, what it needs, standing here and why, for every named run, below their names."""
+    """Run, method, title, what it needs, standing here and why, for every named run, below their
+    names.
+    """
     rows = [("RUN", "METHOD", "TITLE", "NEEDS", "HERE", "WHY")]
     for name in run_names():
         run = load_run(name)
         asked = (run.method, run.parameters)
         wants = ", ".join(_wants(make_method(*asked))) or "nothing more"
-        rows.append((name, run.method, run.title, wants, standing(*asked), "; ".join(missing_needs(*asked))))
+        rows.append(
+            (name, run.method, run.title, wants, standing(*asked), "; ".join(missing_needs(*asked)))
+        )
     return rows
 
 
@@ -88,7 +103,10 @@ def _row(name: str) -> str:
     cls = method_class(name)
     environment = f"[{cls.needs.environment}](../envs/{cls.needs.environment}.yaml)"
     gpu = "uses one" if cls.needs.gpu else ""
-    return f"| {cls.title} | `{name}` | {standing_after_install(name)} | {environment} | {gpu} | {cls.licence} |\n"
+    return (
+        f"| {cls.title} | `{name}` | {standing_after_install(name)} | {environment} | {gpu} | "
+        f"{cls.licence} |\n"
+    )
 
 
 def _section(name: str) -> str:
@@ -108,13 +126,22 @@ def _section(name: str) -> str:
 def _wants(method: Method) -> list[str]:
     """What a method needs, by the names of its packages, programs and weights."""
     needs = method.needs
-    weights = [f"weights {name}" for name in method.pretrained] + (["training"] if method.trained else [])
-    return [*needs.packages, *needs.executables, *weights, *(["better with a GPU"] if needs.gpu else [])]
+    weights = [f"weights {name}" for name in method.pretrained] + (
+        ["training"] if method.trained else []
+    )
+    return [
+        *needs.packages,
+        *needs.executables,
+        *weights,
+        *(["better with a GPU"] if needs.gpu else []),
+    ]
 
 
 def _weights(name: str) -> str:
     entry = load_weights(name)
-    checksum = f"SHA-256 `{entry.sha256}`" if entry.sha256 else "checksum unknown to us; yours is recorded"
+    checksum = (
+        f"SHA-256 `{entry.sha256}`" if entry.sha256 else "checksum unknown to us; yours is recorded"
+    )
     return f"`{name}`, [{entry.file}]({entry.urls[0]}), {checksum}, {entry.licence}"
 
 

@@ -48,7 +48,9 @@ def method_class(name: str) -> type[Method]:
         if isinstance(v, type) and issubclass(v, Method) and _lies_in(v.__module__, module.__name__)
     ]
     if len(own) != 1:
-        raise TypeError(f"{module.__name__} must define exactly one Method, found {[c.__name__ for c in own]}")
+        raise TypeError(
+            f"{module.__name__} must define exactly one Method, found {[c.__name__ for c in own]}"
+        )
     return own[0]
 
 
@@ -66,17 +68,23 @@ def make_method(name: str, parameters: dict[str, Any]) -> Method:
 
 
 def programs_of(name: str) -> dict[str, dict[str, str]]:
-    """Which files the programs are that method ``name`` runs (:func:`diffeode.programs.tools.identities`)."""
+    """Which files the programs are that method ``name`` runs
+    (:func:`diffeode.programs.tools.identities`).
+    """
     return identities(method_class(name).needs.executables)
 
 
 def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list[str]]:
-    """What keeps method ``name`` from running here: a ``package``, ``binary``, ``weights`` or ``training``, and why."""
+    """What keeps method ``name`` from running here: a ``package``, ``binary``, ``weights`` or
+    ``training``, and why.
+    """
     cls, method = method_class(name), make_method(name, parameters or {})
     needs, why = cls.needs, method.lacking() or _unreadable(method)
     found = {
         "package": [
-            f"the Python package {p} is not installed{_remedy(needs)}" for p in needs.packages if not _importable(p)
+            f"the Python package {p} is not installed{_remedy(needs)}"
+            for p in needs.packages
+            if not _importable(p)
         ],
         "binary": [clause for e in needs.executables if (clause := missing_program(e))],
         "training" if cls.trained else "weights": [_clause(why)] if why else [],
@@ -85,7 +93,9 @@ def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list
 
 
 def _unreadable(method: Method) -> str:
-    """Why a file that ``method`` is set to read cannot be read; weights of others are large, and looked for already."""
+    """Why a file that ``method`` is set to read cannot be read; weights of others are large, and
+    looked for already.
+    """
     if method.pretrained or method.trained:
         return ""
     try:
@@ -101,7 +111,9 @@ def missing_needs(name: str, parameters: dict[str, Any] | None = None) -> list[s
 
 
 def standing(name: str, parameters: dict[str, Any] | None = None) -> str:
-    """``run``, or what is missing here: ``needs-package``, ``needs-binary``, ``needs-weights``, ``needs-training``."""
+    """``run``, or what is missing here: ``needs-package``, ``needs-binary``, ``needs-weights``,
+    ``needs-training``.
+    """
     return ", ".join(f"needs-{kind}" for kind in lacks(name, parameters)) or "run"
 
 

@@ -1,4 +1,6 @@
-"""Named runs: a method and its hyper-parameters under a name, one YAML file each (``config/methods/<name>.yaml``)."""
+"""Named runs: a method and its hyper-parameters under a name, one YAML file each
+(``config/methods/<name>.yaml``).
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ class Run:
         method: the method's name (:func:`diffeode.registration.registry.method_names`).
         title: how tables and figures call it.
         parameters: hyper-parameters that differ from the method's defaults, nested as in its file.
-        time_limit_minutes: how long one registration may take in a study; None: as long as the study allows.
+        time_limit_minutes: how long one registration may take in a study; None: as long as the
+            study allows.
     """
 
     name: str
@@ -69,15 +72,21 @@ class Run:
         return replace(self, parameters=as_parameters(method))
 
 
-def obstacles(runs: Iterable[Run], own_environments: bool = False, provided: Container[str] = ()) -> list[str]:
+def obstacles(
+    runs: Iterable[Run], own_environments: bool = False, provided: Container[str] = ()
+) -> list[str]:
     """Why runs cannot work here, one sentence for each that cannot.
 
     Args:
         provided: names of runs whose descriptor is trained before them.
-        own_environments: methods run in the environments they name (``Needs.environment``), so that packages and
-            programs of others than ``base`` are not looked for here.
+        own_environments: methods run in the environments they name (``Needs.environment``), so that
+            packages and programs of others than ``base`` are not looked for here.
     """
-    return [sentence for run in runs if (sentence := _obstacle(run, own_environments, run.name in provided))]
+    return [
+        sentence
+        for run in runs
+        if (sentence := _obstacle(run, own_environments, run.name in provided))
+    ]
 
 
 def _obstacle(run: Run, own_environments: bool, provided: bool) -> str:
@@ -94,7 +103,9 @@ def _obstacle(run: Run, own_environments: bool, provided: bool) -> str:
 
 @cache
 def runs_folder() -> Path:
-    """Where the named runs lie: inside an installed package, or in the repository's ``config/methods``."""
+    """Where the named runs lie: inside an installed package, or in the repository's
+    ``config/methods``.
+    """
     package = Path(__file__).resolve().parents[1]
     installed = package / "_named_runs"
     return installed if installed.is_dir() else package.parents[1] / "config" / "methods"
@@ -109,8 +120,8 @@ def load_run(name: str) -> Run:
     """The named run, checked down to its hyper-parameters.
 
     Raises:
-        InputError: no such run, method, key or parameter, and the message names the nearest one; or the file or a
-            value is not what it should be.
+        InputError: no such run, method, key or parameter, and the message names the nearest one; or
+            the file or a value is not what it should be.
     """
     path = runs_folder() / f"{name}.yaml"
     if not path.is_file():
@@ -140,7 +151,9 @@ def _content_of(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text in UTF-8 (byte {error.start}); save it as such.") from None
+        raise InputError(
+            f"{path} is not text in UTF-8 (byte {error.start}); save it as such."
+        ) from None
     if not isinstance(content, dict) or "method" not in content:
         raise InputError(f"{path} must name a method (known: {', '.join(method_names())}).")
     for key, value in content.items():
@@ -157,7 +170,11 @@ def _is_word(value: object) -> bool:
 
 
 def _is_limit(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST_MINUTES
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 < value <= LONGEST_MINUTES
+    )
 
 
 _KEYS: dict[str, tuple[Callable[[object], bool], str]] = {

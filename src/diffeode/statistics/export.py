@@ -1,7 +1,8 @@
 """A table as TSV (numbers), Markdown and LaTeX (as shown).
 
-What is shown follows :data:`diffeode.evaluation.catalogue.METRICS`: a metric's own decimals, else three significant
-digits; ``x_mean`` and ``x_sd`` become one column ``mean ± SD``; what is missing is a dash.
+What is shown follows :data:`diffeode.evaluation.catalogue.METRICS`: a metric's own decimals, else
+three significant digits; ``x_mean`` and ``x_sd`` become one column ``mean ± SD``; what is missing
+is a dash.
 """
 
 from __future__ import annotations
@@ -32,20 +33,30 @@ _LATEX = {
 }
 
 
-def write_table(frame: pd.DataFrame, stem: Path, caption: str, bold: Sequence[str] = ()) -> list[Path]:
-    """Write ``stem.tsv``, ``stem.md`` and ``stem.tex`` (booktabs), each whole, and return their paths.
+def write_table(
+    frame: pd.DataFrame, stem: Path, caption: str, bold: Sequence[str] = ()
+) -> list[Path]:
+    """Write ``stem.tsv``, ``stem.md`` and ``stem.tex`` (booktabs), each whole, and return their
+    paths.
 
     Args:
         stem: path without suffix.
-        bold: metrics whose best mean is set in bold within each experiment (``dice``, ``hd95_mm``, ...).
+        bold: metrics whose best mean is set in bold within each experiment (``dice``, ``hd95_mm``,
+            ...).
 
     Raises:
         InputError: the folder cannot be written.
     """
     shown = as_shown(frame)
-    best = {METRICS[metric].heading: _best_rows(frame, metric) for metric in bold if f"{metric}_mean" in frame}
+    best = {
+        METRICS[metric].heading: _best_rows(frame, metric)
+        for metric in bold
+        if f"{metric}_mean" in frame
+    }
     texts = {
-        ".tsv": frame.to_csv(sep="\t", index=False, float_format=f"%.{_SIGNIFICANT_DIGITS}g", lineterminator="\n"),
+        ".tsv": frame.to_csv(
+            sep="\t", index=False, float_format=f"%.{_SIGNIFICANT_DIGITS}g", lineterminator="\n"
+        ),
         ".md": _markdown(_emphasise(shown.map(_escape_markdown), best, "**{}**"), caption),
         ".tex": _latex(_emphasise(shown.map(escape_latex), best, r"\textbf{{{}}}"), caption),
     }
@@ -65,14 +76,17 @@ def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
         text = [format_number(value, metric) for value in frame[column]]
         if statistic == "mean" and f"{metric}_sd" in frame:
             text = [
-                _join(mean, format_number(sd, metric)) for mean, sd in zip(text, frame[f"{metric}_sd"], strict=True)
+                _join(mean, format_number(sd, metric))
+                for mean, sd in zip(text, frame[f"{metric}_sd"], strict=True)
             ]
         columns[_heading(metric, statistic)] = text
     return pd.DataFrame(columns)
 
 
 def format_number(value: object, metric: str = "") -> str:
-    """``value`` as shown: words and whole numbers as they are, reals with the metric's decimals or three digits."""
+    """``value`` as shown: words and whole numbers as they are, reals with the metric's decimals or
+    three digits.
+    """
     if isinstance(value, float | np.floating):
         if np.isnan(value):
             return MISSING
@@ -98,7 +112,9 @@ def _split(column: str) -> tuple[str, str]:
 def _heading(metric: str, statistic: str) -> str:
     if metric not in METRICS:
         return metric.replace("_", " ")
-    return f"{METRICS[metric].heading}, median" if statistic == "median" else METRICS[metric].heading
+    return (
+        f"{METRICS[metric].heading}, median" if statistic == "median" else METRICS[metric].heading
+    )
 
 
 def _join(mean: str, sd: str) -> str:
@@ -108,7 +124,11 @@ def _join(mean: str, sd: str) -> str:
 def _best_rows(frame: pd.DataFrame, metric: str) -> set[int]:
     """Positions whose mean is the best of their experiment."""
     values = frame[f"{metric}_mean"].reset_index(drop=True)
-    groups = frame["experiment"].reset_index(drop=True) if "experiment" in frame else pd.Series(0, values.index)
+    groups = (
+        frame["experiment"].reset_index(drop=True)
+        if "experiment" in frame
+        else pd.Series(0, values.index)
+    )
     extreme = "max" if METRICS[metric].better == "larger" else "min"
     return set(np.flatnonzero(values == values.groupby(groups).transform(extreme)))
 
@@ -117,7 +137,9 @@ def _emphasise(shown: pd.DataFrame, best: dict[str, set[int]], pattern: str) -> 
     marked = shown.copy()
     for heading, rows in best.items():
         cells = enumerate(shown[heading])
-        marked[heading] = [pattern.format(cell) if position in rows else cell for position, cell in cells]
+        marked[heading] = [
+            pattern.format(cell) if position in rows else cell for position, cell in cells
+        ]
     return marked
 
 
@@ -137,7 +159,8 @@ def _latex(shown: pd.DataFrame, caption: str) -> str:
     return (
         "\\begin{table}\n\\centering\n"
         f"\\caption{{{escape_latex(caption)}}}\n"
-        f"\\begin{{tabular}}{{{'l' * shown.shape[1]}}}\n\\toprule\n{head}\\midrule\n{_lines(shown, line)}"
+        f"\\begin{{tabular}}{{{'l' * shown.shape[1]}}}\n"
+        f"\\toprule\n{head}\\midrule\n{_lines(shown, line)}"
         "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
     )
 

@@ -13,14 +13,16 @@ from diffeode.statistics.export import as_shown
 _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; color: #222; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.25em 0.8em; text-align: left; white-space: nowrap; border-bottom: 1px solid #ddd; }
+th, td { padding: 0.25em 0.8em; text-align: left; white-space: nowrap; }
+th, td { border-bottom: 1px solid #ddd; }
 thead th { white-space: normal; vertical-align: bottom; border-bottom: 1.5px solid #222; }
 thead th { position: sticky; top: 0; background: white; }
 """
 
 
 def write_page(frame: pd.DataFrame, path: Path, caption: str) -> None:
-    """``frame``, rounded and headed as in the other forms of the table, as HTML with ``caption`` above.
+    """``frame``, rounded and headed as in the other forms of the table, as HTML with ``caption``
+    above.
 
     Raises:
         InputError: the folder cannot be written.

@@ -31,9 +31,11 @@ _IN_WORDS = {
 
 
 def gather(rows: Sequence[Mapping[str, object]], adults: bool) -> pd.DataFrame:
-    """The table of one dataset: rows of :func:`diffeode.evaluation.preparation.measure` with ``flags``.
+    """The table of one dataset: rows of :func:`diffeode.evaluation.preparation.measure` with
+    ``flags``.
 
-    Flagged scans come first, those with the most flags at the top, then the others in the order given.
+    Flagged scans come first, those with the most flags at the top, then the others in the order
+    given.
 
     Args:
         adults: as in :func:`diffeode.evaluation.preparation.flag`.
@@ -43,12 +45,15 @@ def gather(rows: Sequence[Mapping[str, object]], adults: bool) -> pd.DataFrame:
     return table.loc[count.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
 
 
-def write_preparation(table: pd.DataFrame, pictures: Mapping[str, str], folder: Path, caption: str) -> None:
+def write_preparation(
+    table: pd.DataFrame, pictures: Mapping[str, str], folder: Path, caption: str
+) -> None:
     """Write ``folder/preparation.tsv`` and ``folder/index.html``.
 
     Args:
         table: from :func:`gather`.
-        pictures: scan to the address of its picture, relative to ``folder``; they are loaded as they are scrolled to.
+        pictures: scan to the address of its picture, relative to ``folder``; they are loaded as
+            they are scrolled to.
         caption: data and population.
 
     Raises:
@@ -61,16 +66,28 @@ def write_preparation(table: pd.DataFrame, pictures: Mapping[str, str], folder: 
     head = '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
     head += f"<title>Prepared scans</title>\n<style>{_STYLE}</style>\n"
     count = f"{len(table)} scans, {flagged} of them flagged."
-    write_text(folder / "index.html", f"{head}<p>{escape(caption)}</p>\n<p>{count}</p>\n{''.join(sections)}</html>\n")
+    write_text(
+        folder / "index.html",
+        f"{head}<p>{escape(caption)}</p>\n<p>{count}</p>\n{''.join(sections)}</html>\n",
+    )
 
 
 def _section(row: pd.Series, picture: str | None) -> str:
     scan, flags = escape(row["scan"]), escape(row["flags"])
     warning = f'<p class="flags">{flags}</p>\n' if flags else ""
-    image = f'<img loading="lazy" src="{quote(picture)}" alt="{scan}">\n' if picture else "<p>No picture.</p>\n"
-    return f'<section>\n<h2>{scan}</h2>\n<p class="numbers">{_numbers(row)}</p>\n{warning}{image}</section>\n'
+    image = (
+        f'<img loading="lazy" src="{quote(picture)}" alt="{scan}">\n'
+        if picture
+        else "<p>No picture.</p>\n"
+    )
+    return (
+        f"<section>\n<h2>{scan}</h2>\n<p "
+        f'class="numbers">{_numbers(row)}</p>\n{warning}{image}</section>\n'
+    )
 
 
 def _numbers(row: pd.Series) -> str:
-    known = [pattern.format(row[name]) for name, pattern in _IN_WORDS.items() if pd.notna(row[name])]
+    known = [
+        pattern.format(row[name]) for name, pattern in _IN_WORDS.items() if pd.notna(row[name])
+    ]
     return escape(", ".join([row["modality"], *known]))

@@ -12,16 +12,18 @@ _NOT_SUMMARISED = ("failed", "suspect", "nmi_before")
 
 
 def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Counts, then ``<metric>_mean`` and ``<metric>_sd`` over pairs, and ``<metric>_median`` for costs.
+    """Counts, then ``<metric>_mean`` and ``<metric>_sd`` over pairs, and ``<metric>_median`` for
+    costs.
 
-    SD is the sample's (n - 1), NaN for one pair. Costs are given as medians because one busy minute of the machine
-    moves a mean. Metrics that no pair has (landmarks, labels) give no column.
+    SD is the sample's (n - 1), NaN for one pair. Costs are given as medians because one busy minute
+    of the machine moves a mean. Metrics that no pair has (landmarks, labels) give no column.
 
     Args:
         metrics: the tidy table (:func:`diffeode.statistics.tidy.collect`).
 
     Returns:
-        Columns ``experiment run pairs n suspect failed missing ...``; runs without any value have NaN.
+        Columns ``experiment run pairs n suspect failed missing ...``; runs without any value have
+        NaN.
     """
     table = counts(metrics)
     for name in METRICS:
@@ -37,7 +39,11 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def dice_by_label(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Dice of each structure over pairs: columns ``experiment run label label_name n dice_mean dice_sd``."""
-    rows = metrics[(metrics["metric"] == "dice") & (metrics["label"] != "") & metrics["value"].notna()]
+    """Dice of each structure over pairs: columns ``experiment run label label_name n dice_mean
+    dice_sd``.
+    """
+    rows = metrics[
+        (metrics["metric"] == "dice") & (metrics["label"] != "") & metrics["value"].notna()
+    ]
     grouped = rows.groupby(["experiment", "run", "label", "label_name"], sort=False)["value"]
     return grouped.agg(n="size", dice_mean="mean", dice_sd="std").reset_index()

@@ -1,6 +1,7 @@
 """The study's tidy table: one row per experiment, pair, run, metric and label.
 
-A failed pair has one row ``failed``; a pair or label that has no value is missing from means, never zero in them.
+A failed pair has one row ``failed``; a pair or label that has no value is missing from means, never
+zero in them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _WORDS = {column: str for column in COLUMNS if column != "value"}
 
 
 def collect(paths: Iterable[Path]) -> pd.DataFrame:
-    """Metric files ``.../<experiment>/<fixed>__<moving>/<run>.tsv`` as one tidy table, in the order given.
+    """Metric files ``.../<experiment>/<fixed>__<moving>/<run>.tsv`` as one tidy table, in the order
+    given.
 
     Raises:
         DamagedFileError: a file is missing, empty or no table of metrics.
@@ -51,8 +53,12 @@ def write_tidy(path: Path | str, table: pd.DataFrame) -> None:
 
 
 def whole_image(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Values of ``metric`` over the whole image: columns ``experiment pair run value``, missing values left out."""
-    chosen = metrics[(metrics["metric"] == metric) & (metrics["label"] == "") & metrics["value"].notna()]
+    """Values of ``metric`` over the whole image: columns ``experiment pair run value``, missing
+    values left out.
+    """
+    chosen = metrics[
+        (metrics["metric"] == metric) & (metrics["label"] == "") & metrics["value"].notna()
+    ]
     return chosen[["experiment", "pair", "run", "value"]].reset_index(drop=True)
 
 
@@ -62,8 +68,8 @@ def mean_dice(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def counts(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Per experiment and run: ``pairs`` of the experiment, ``n`` of them registered, ``suspect`` of these, ``failed``,
-    ``missing``.
+    """Per experiment and run: ``pairs`` of the experiment, ``n`` of them registered, ``suspect`` of
+    these, ``failed``, ``missing``.
 
     Indexed by ``experiment run``, in the order of first appearance.
     """
@@ -72,7 +78,9 @@ def counts(metrics: pd.DataFrame) -> pd.DataFrame:
     units = units.groupby(["experiment", "run", "pair"], sort=False)[["failed", "suspect"]].any()
     by_run = units.groupby(level=["experiment", "run"], sort=False)
     failed, suspect = by_run["failed"].sum(), by_run["suspect"].sum()
-    table = pd.DataFrame({"n": by_run.size() - failed, "suspect": suspect, "failed": failed}).astype(int)
+    table = pd.DataFrame(
+        {"n": by_run.size() - failed, "suspect": suspect, "failed": failed}
+    ).astype(int)
     pairs = metrics.groupby("experiment")["pair"].nunique()
     table.insert(0, "pairs", table.index.get_level_values("experiment").map(pairs))
     table["missing"] = table["pairs"] - table["n"] - table["failed"]
@@ -83,17 +91,23 @@ def _read_unit(path: Path) -> pd.DataFrame:
     rows = _read(path, ROW)
     experiment, pair, run = path.parts[-3], path.parts[-2], path.stem
     fixed, _, moving = pair.partition("__")
-    for position, (column, value) in enumerate(zip(UNIT, (experiment, pair, run, fixed, moving), strict=True)):
+    for position, (column, value) in enumerate(
+        zip(UNIT, (experiment, pair, run, fixed, moving), strict=True)
+    ):
         rows.insert(position, column, value)
     return rows
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, sep="\t", dtype=_WORDS, keep_default_na=False, na_values={"value": [""]})
+        table = pd.read_csv(
+            path, sep="\t", dtype=_WORDS, keep_default_na=False, na_values={"value": [""]}
+        )
         table = table.astype({"value": float})[list(columns)]
     except (OSError, ValueError, KeyError):
         table = pd.DataFrame()
     if table.empty:
-        raise DamagedFileError(f"{path} is missing, empty or no table of metrics; remove it and run again.")
+        raise DamagedFileError(
+            f"{path} is missing, empty or no table of metrics; remove it and run again."
+        )
     return table

@@ -1,8 +1,10 @@
-"""Which run is better: one-sided Wilcoxon signed-rank tests on paired values, as arXiv 2512.22689, section IV-C.
+"""Which run is better: one-sided Wilcoxon signed-rank tests on paired values, as arXiv 2512.22689,
+section IV-C.
 
-Wilcoxon, Biometrics Bulletin 1(6), 1945. Only pairs that both runs registered enter. Pairs without a difference are
-dropped before ranking (Wilcoxon's own treatment) and counted in ``zeros``. The null distribution is exact where at most
-50 differences remain and no two have the same size, and normal with a correction for ties otherwise.
+Wilcoxon, Biometrics Bulletin 1(6), 1945. Only pairs that both runs registered enter. Pairs without
+a difference are dropped before ranking (Wilcoxon's own treatment) and counted in ``zeros``. The
+null distribution is exact where at most 50 differences remain and no two have the same size, and
+normal with a correction for ties otherwise.
 """
 
 from __future__ import annotations
@@ -24,30 +26,53 @@ def compare_runs(values: pd.DataFrame) -> pd.DataFrame:
     """Every ordered pair of runs of every experiment: is ``run`` greater than ``other``?
 
     Args:
-        values: columns ``experiment pair run value``, larger is better (:func:`diffeode.statistics.tidy.mean_dice`).
+        values: columns ``experiment pair run value``, larger is better
+            (:func:`diffeode.statistics.tidy.mean_dice`).
 
     Returns:
-        Columns ``experiment run other n zeros median_difference low high p smallest_p``: ``n`` non-zero differences,
-        their median with its 95 % bootstrap interval, ``p`` (NaN for fewer than five), and ``2**-n``, the smallest p
-        that so many can give.
+        Columns ``experiment run other n zeros median_difference low high p smallest_p``: ``n``
+        non-zero differences, their median with its 95 % bootstrap interval, ``p`` (NaN for fewer
+        than five), and ``2**-n``, the smallest p that so many can give.
     """
     rows = []
     for experiment, group in values.groupby("experiment", sort=False):
         table = group.pivot(index="pair", columns="run", values="value")[group["run"].unique()]
         for run, other in permutations(table.columns, 2):
-            rows.append({"experiment": experiment, "run": run, "other": other, **_compare(table[run], table[other])})
-    columns = ["experiment", "run", "other", "n", "zeros", "median_difference", "low", "high", "p", "smallest_p"]
+            rows.append(
+                {
+                    "experiment": experiment,
+                    "run": run,
+                    "other": other,
+                    **_compare(table[run], table[other]),
+                }
+            )
+    columns = [
+        "experiment",
+        "run",
+        "other",
+        "n",
+        "zeros",
+        "median_difference",
+        "low",
+        "high",
+        "p",
+        "smallest_p",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
 def upper_bound(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """The largest p over the experiments: columns ``run other experiments p``; NaN where an experiment has none."""
+    """The largest p over the experiments: columns ``run other experiments p``; NaN where an
+    experiment has none.
+    """
     grouped = comparisons.groupby(["run", "other"], sort=False)["p"]
     return grouped.agg(experiments="size", p=lambda p: p.max(skipna=False)).reset_index()
 
 
 def signed_rank_p(differences: np.ndarray) -> float:
-    """p of the right-sided test that ``differences (n,)`` are greater than zero; NaN for fewer than five non-zero."""
+    """p of the right-sided test that ``differences (n,)`` are greater than zero; NaN for fewer than
+    five non-zero.
+    """
     moved = differences[differences != 0]
     if moved.size < MINIMUM_PAIRS:
         return float("nan")

@@ -41,11 +41,12 @@ def load_study(source: Path | str | Mapping[str, Any], repository: Path) -> Stud
     """The study in a file, or in a mapping of the same keys, with all that it names.
 
     Args:
-        repository: where ``config`` and ``workflow/schemas`` lie, and what relative paths of datasets start from.
+        repository: where ``config`` and ``workflow/schemas`` lie, and what relative paths of
+            datasets start from.
 
     Raises:
-        InputError: an unknown, missing or misspelt key, or a run, dataset, experiment, label table, subject, group or
-            parameter there is not; the message names the nearest one.
+        InputError: an unknown, missing or misspelt key, or a run, dataset, experiment, label table,
+            subject, group or parameter there is not; the message names the nearest one.
     """
     reader = _Reader(Path(repository))
     if isinstance(source, Mapping):
@@ -55,7 +56,9 @@ def load_study(source: Path | str | Mapping[str, Any], repository: Path) -> Stud
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads the files under ``repository``; ``given`` stands for files there are not, by kind and name."""
+    """Reads the files under ``repository``; ``given`` stands for files there are not, by kind and
+    name.
+    """
 
     repository: Path
     given: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
@@ -80,34 +83,54 @@ class _Reader:
             time_limit_minutes=content.get("time_limit_minutes"),
             gpu=content.get("gpu", 0),
             strict=content.get("strict", 0),
-            tools=tuple(self.repository / expand(folder, where) for folder in content.get("tools", ())),
+            tools=tuple(
+                self.repository / expand(folder, where) for folder in content.get("tools", ())
+            ),
             training=self.training(content.get("training"), runs, experiments, results, where),
         )
 
     def training(
-        self, name: str | None, runs: tuple[Run, ...], experiments: tuple[Experiment, ...], results: Path, where: str
+        self,
+        name: str | None,
+        runs: tuple[Run, ...],
+        experiments: tuple[Experiment, ...],
+        results: Path,
+        where: str,
     ) -> Experiment | None:
         untrained = [run.name for run in runs if run.is_trained_first]
         if not untrained:
             return None
         if name is None:
             raise InputError(
-                f"{where} has runs that are trained first ({', '.join(untrained)}); name the experiment to train on by "
+                f"{where} has runs that are trained first ({', '.join(untrained)}); name the "
+                "experiment to train on by "
                 "the key training."
             )
         training = self.experiment(name, results)
-        require_no_test_person(training.persons, (person for e in experiments for person in e.persons))
+        require_no_test_person(
+            training.persons, (person for e in experiments for person in e.persons)
+        )
         return training
 
     def study_of_bids(self, content: dict[str, Any], where: str) -> Study:
-        """The study's runs on a BIDS folder in place of its experiments: every T1w to every T2w of another person."""
+        """The study's runs on a BIDS folder in place of its experiments: every T1w to every T2w of
+        another person.
+        """
         root = os.path.abspath(content["bids"])
         name = _bids_description(Path(root)).get("Name") or Path(root).name
         title = f"{name}, T1w to T2w"
-        sides = {side: {"dataset": "bids", "modality": m} for side, m in (("fixed", "T2w"), ("moving", "T1w"))}
+        sides = {
+            side: {"dataset": "bids", "modality": m}
+            for side, m in (("fixed", "T2w"), ("moving", "T1w"))
+        }
         given = {
             ("datasets", "bids"): {"kind": "bids", "root": root},
-            ("experiments", "bids"): {"title": title, **sides, "alignment": "affine", "seed": content["seed"]},
+            ("experiments", "bids"): {
+                "title": title,
+                **sides,
+                "alignment": "affine",
+                "seed": content["seed"],
+            },
         }
         rest = {key: value for key, value in content.items() if key != "bids"}
         return replace(self, given=given).study(
@@ -124,8 +147,12 @@ class _Reader:
         disjoint = content.get("disjoint", False)
         spared = {person_named(key) for key in kept_moving} if disjoint else set()
         fixed_scans = fixed.scans("fixed", seed, kept_fixed, spared)
-        moving_scans = moving.scans("moving", seed, kept_moving, apart_from=fixed_scans if disjoint else ())
-        pairs = draw_pairs(fixed_scans, moving_scans, self.how(content.get("pairs", "all")), seed, before)
+        moving_scans = moving.scans(
+            "moving", seed, kept_moving, apart_from=fixed_scans if disjoint else ()
+        )
+        pairs = draw_pairs(
+            fixed_scans, moving_scans, self.how(content.get("pairs", "all")), seed, before
+        )
         return Experiment(
             name=name,
             title=content["title"],
@@ -154,7 +181,11 @@ class _Reader:
         content, where = self.named("datasets", name)
         self.check(content, "dataset", where)
         virtual = content["kind"] == "virtual"
-        root = results / "sources" / name if virtual else self.repository / expand(content["root"], where)
+        root = (
+            results / "sources" / name
+            if virtual
+            else self.repository / expand(content["root"], where)
+        )
         about = _bids_description(root) if content["kind"] == "bids" else {}
         return Dataset(
             name=name,
@@ -165,9 +196,19 @@ class _Reader:
             labels=self.label_table(content.get("labels"), where),
             recipe=self.recipe(content.get("prepare") or _default_preparation(about), where),
             cohort=content.get("cohort", {}),
-            layout={key: content[key] for key in ("scans", "label_maps", "demographics") if key in content},
-            about={key: content[key] for key in ("source", "licence", "citation", "access") if key in content},
-            excluded=read_exclusions(self.repository / content["exclude"]) if "exclude" in content else frozenset(),
+            layout={
+                key: content[key]
+                for key in ("scans", "label_maps", "demographics")
+                if key in content
+            },
+            about={
+                key: content[key]
+                for key in ("source", "licence", "citation", "access")
+                if key in content
+            },
+            excluded=read_exclusions(self.repository / content["exclude"])
+            if "exclude" in content
+            else frozenset(),
             split=_split(content.get("split")),
             orientation=content.get("orientation"),
         )
@@ -175,7 +216,10 @@ class _Reader:
     def recipe(self, content: dict[str, Any], where: str) -> Recipe:
         template = content.get("template", "none")
         if not isinstance(template, str):
-            paths = {contrast: str(self.repository / expand(path, where)) for contrast, path in template.items()}
+            paths = {
+                contrast: str(self.repository / expand(path, where))
+                for contrast, path in template.items()
+            }
             content = {**content, "template": paths}
         try:
             return Recipe(**content)
@@ -189,7 +233,10 @@ class _Reader:
         path = folder / f"{name}.tsv"
         if not path.is_file():
             known = (table.stem for table in without_hidden(folder.glob("*.tsv")))
-            raise InputError(f"{where} names label table {name!r}, which config/labels has not{nearest(name, known)}.")
+            raise InputError(
+                f"{where} names label table {name!r}, which config/labels has "
+                f"not{nearest(name, known)}."
+            )
         read_label_table(path)
         return path
 
@@ -203,7 +250,9 @@ class _Reader:
         folder = self.repository / "config" / kind
         if not (folder / f"{name}.yaml").is_file():
             known = (file.stem for file in without_hidden(folder.glob("*.yaml")))
-            raise InputError(f"There is no {kind.removesuffix('s')} {name!r}{nearest(name, known)}.")
+            raise InputError(
+                f"There is no {kind.removesuffix('s')} {name!r}{nearest(name, known)}."
+            )
         return read_yaml(folder / f"{name}.yaml"), f"config/{kind}/{name}.yaml"
 
     def check(self, content: Any, schema: str, where: str) -> None:
@@ -214,7 +263,8 @@ class _Reader:
 
 
 def expand(text: str, where: str) -> str:
-    """``text`` with ``${NAME}`` and ``${NAME:-default}`` replaced from the environment; empty counts as unset.
+    """``text`` with ``${NAME}`` and ``${NAME:-default}`` replaced from the environment; empty
+    counts as unset.
 
     Raises:
         InputError: a variable without a default is not set, or nothing is left.
@@ -229,7 +279,9 @@ def expand(text: str, where: str) -> str:
 
     expanded = _VARIABLE.sub(value, text)
     if not expanded:
-        raise InputError(f"{where} has the path {text!r}, which comes out empty; set the variable in it.")
+        raise InputError(
+            f"{where} has the path {text!r}, which comes out empty; set the variable in it."
+        )
     return expanded
 
 
@@ -246,14 +298,17 @@ def _bids_description(root: Path) -> dict[str, Any]:
 
 
 def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
-    """For scans of which no more is known than what their BIDS folder says: raw ones are whole heads."""
+    """For scans of which no more is known than what their BIDS folder says: raw ones are whole
+    heads.
+    """
     return dict(_RAW_HEADS) if description.get("DatasetType") == "raw" else {}
 
 
 def _ours(name: str, runs: Iterable[str], where: str) -> str | None:
     if name not in run_names():
         raise InputError(
-            f"{where} puts run {name!r} against the others, but there is none{nearest(name, run_names())}."
+            f"{where} puts run {name!r} against the others, but there is "
+            f"none{nearest(name, run_names())}."
         )
     return name if name in runs else None
 
@@ -272,16 +327,20 @@ def _split(given: dict[str, Any] | None) -> Split | None:
 
 
 def require_untrained(study: Study, files: Iterable[Path]) -> None:
-    """Raise :class:`InputError` where one of ``files``, to train on, is of a person whom ``study`` registers.
+    """Raise :class:`InputError` where one of ``files``, to train on, is of a person whom ``study``
+    registers.
 
     It is raised too where a file lies in no person's folder.
     """
     shown = (person_of_file(file) for file in files)
-    require_no_test_person(shown, (person for experiment in study.experiments for person in experiment.persons))
+    require_no_test_person(
+        shown, (person for experiment in study.experiments for person in experiment.persons)
+    )
 
 
 def study_paths(study: Study) -> Iterator[Path]:
-    """The paths that a plan of ``study`` is made of: its results, its scans with what belongs to them, label tables.
+    """The paths that a plan of ``study`` is made of: its results, its scans with what belongs to
+    them, label tables.
 
     Raises:
         InputError: a scan lacks the other that its preparation needs.
@@ -293,26 +352,36 @@ def study_paths(study: Study) -> Iterator[Path]:
 
 
 def require_nameable(paths: Iterable[Path | str]) -> None:
-    """Raise :class:`InputError` where Snakemake would take part of a path for a wildcard, or cannot write it down."""
+    """Raise :class:`InputError` where Snakemake would take part of a path for a wildcard, or cannot
+    write it down.
+    """
     for path in map(str, paths):
         if "{" in path or "}" in path:
             raise InputError(
-                f"The path {path} has braces, which the workflow takes for a wildcard; rename that folder or file, or "
+                f"The path {path} has braces, which the workflow takes for a wildcard; rename that "
+                "folder or file, or "
                 "reach it by a link without braces."
             )
         if _UNWRITABLE.search(path):
             raise InputError(
-                f"The path {readable(path)} has a byte that is no UTF-8 or a control character, which the workflow "
+                f"The path {readable(path)} has a byte that is no UTF-8 or a control character, "
+                "which the workflow "
                 "cannot write down; rename that folder or file."
             )
 
 
 def require_writable(folder: Path) -> None:
-    """Raise :class:`InputError` where ``folder``, or the one it would be made in, cannot be written."""
+    """Raise :class:`InputError` where ``folder``, or the one it would be made in, cannot be
+    written.
+    """
     there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
     if not there.is_dir():
-        raise InputError(f"Cannot write results to {folder}: {there} is a file; name another folder (results: ...).")
+        raise InputError(
+            f"Cannot write results to {folder}: {there} is a file; name another folder (results: "
+            "...)."
+        )
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(
-            f"Cannot write results to {folder}: no permission in {there}; name another folder (results: ...)."
+            f"Cannot write results to {folder}: no permission in {there}; name another folder "
+            "(results: ...)."
         )

@@ -35,15 +35,17 @@ class Inventory:
 
 def dataset_names(repository: Path) -> list[str]:
     """Every dataset that has a file."""
-    return sorted(path.stem for path in without_hidden((repository / "config" / "datasets").glob("*.yaml")))
+    return sorted(
+        path.stem for path in without_hidden((repository / "config" / "datasets").glob("*.yaml"))
+    )
 
 
 def take_inventory(name: str, repository: Path) -> Inventory:
     """What there is of a dataset.
 
     Raises:
-        InputError: there is no such dataset, or its file is wrong; unusable scans or tables are the inventory's
-            ``problem``.
+        InputError: there is no such dataset, or its file is wrong; unusable scans or tables are the
+            inventory's ``problem``.
     """
     dataset = load_dataset(name, repository)
     try:
@@ -53,7 +55,9 @@ def take_inventory(name: str, repository: Path) -> Inventory:
 
 
 def overview_of_all(repository: Path) -> list[str]:
-    """The :func:`overview` of every dataset, and below what is wrong in the files of those that cannot be read."""
+    """The :func:`overview` of every dataset, and below what is wrong in the files of those that
+    cannot be read.
+    """
     inventories, wrong = [], []
     for name in dataset_names(repository):
         try:
@@ -67,15 +71,23 @@ def overview(inventories: Sequence[Inventory]) -> list[str]:
     """A line for each dataset, and below what is missing and how to get it."""
     rows = [("DATASET", "KIND", "THERE", "ROOT"), *(_row(inventory) for inventory in inventories)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
     problems = [inventory.problem for inventory in inventories if inventory.problem]
     return [*lines, *(["", *problems] if problems else [])]
 
 
 def description(inventory: Inventory) -> list[str]:
-    """All there is to say of one dataset, with counts of persons, sessions, contrasts and groups."""
+    """All there is to say of one dataset, with counts of persons, sessions, contrasts and
+    groups.
+    """
     dataset, scans = inventory.dataset, inventory.scans
-    lines = [f"{dataset.title} ({dataset.name}): {dataset.population}", _line("root", _root(dataset))]
+    lines = [
+        f"{dataset.title} ({dataset.name}): {dataset.population}",
+        _line("root", _root(dataset)),
+    ]
     lines += [_line(key, text) for key, text in dataset.about.items() if key != "access"]
     if inventory.problem:
         return [*lines, "", inventory.problem]
@@ -84,7 +96,9 @@ def description(inventory: Inventory) -> list[str]:
 
 def _row(inventory: Inventory) -> tuple[str, str, str, str]:
     dataset = inventory.dataset
-    there = "no" if inventory.problem else f"{_persons(inventory.scans)}: {_contrasts(inventory.scans)}"
+    there = (
+        "no" if inventory.problem else f"{_persons(inventory.scans)}: {_contrasts(inventory.scans)}"
+    )
     if dataset.kind == _MADE_HERE:
         there += " (made by the study)"
     return dataset.name, dataset.kind, there, _root(dataset)
@@ -99,7 +113,9 @@ def _persons(scans: Sequence[Scan]) -> str:
 
 
 def _contrasts(scans: Sequence[Scan]) -> str:
-    return ", ".join(f"{count} {modality}" for modality, count in sorted(_by_modality(scans).items()))
+    return ", ".join(
+        f"{count} {modality}" for modality, count in sorted(_by_modality(scans).items())
+    )
 
 
 def _by_modality(scans: Sequence[Scan]) -> Counter[str]:
@@ -107,7 +123,10 @@ def _by_modality(scans: Sequence[Scan]) -> Counter[str]:
 
 
 def _counts(scans: Sequence[Scan]) -> list[str]:
-    visits = {modality: _visits(s for s in scans if s.modality == modality) for modality in _by_modality(scans)}
+    visits = {
+        modality: _visits(s for s in scans if s.modality == modality)
+        for modality in _by_modality(scans)
+    }
     lines = [
         _line("persons", str(len({scan.person for scan in scans}))),
         _line("sessions", str(len(_visits(scans)))),
@@ -116,7 +135,12 @@ def _counts(scans: Sequence[Scan]) -> list[str]:
     ]
     for modality, seen in sorted(visits.items()):
         if lacking := sorted(_visits(scans) - seen):
-            lines.append(_line(f"no {modality}", f"{len(lacking)} of {len(_visits(scans))} sessions: {_some(lacking)}"))
+            lines.append(
+                _line(
+                    f"no {modality}",
+                    f"{len(lacking)} of {len(_visits(scans))} sessions: {_some(lacking)}",
+                )
+            )
     return lines
 
 
@@ -126,17 +150,30 @@ def _visits(scans: Iterable[Scan]) -> set[str]:
 
 def _demographics(scans: Sequence[Scan]) -> list[str]:
     groups = Counter(scan.group for scan in scans if scan.group)
-    order = [*(group for group in GROUPS.values() if group in groups), *sorted(groups.keys() - set(GROUPS.values()))]
-    lines = [_line("groups", ", ".join(f"{group} {groups[group]}" for group in order))] if groups else []
+    order = [
+        *(group for group in GROUPS.values() if group in groups),
+        *sorted(groups.keys() - set(GROUPS.values())),
+    ]
+    lines = (
+        [_line("groups", ", ".join(f"{group} {groups[group]}" for group in order))]
+        if groups
+        else []
+    )
     ungrouped = sorted(scan.id for scan in scans if not scan.group)
     if ungrouped:
-        lines.append(_line("no group", f"{len(ungrouped)} of {len(scans)} scans: {_some(ungrouped)}"))
+        lines.append(
+            _line("no group", f"{len(ungrouped)} of {len(scans)} scans: {_some(ungrouped)}")
+        )
     ages = [scan.age for scan in scans if scan.age is not None]
     if ages:
-        lines.append(_line("age", f"{min(ages):.0f} to {max(ages):.0f} years, of {len(ages)} scans"))
+        lines.append(
+            _line("age", f"{min(ages):.0f} to {max(ages):.0f} years, of {len(ages)} scans")
+        )
     sexes = Counter(sex for _, sex in {(scan.person, scan.sex) for scan in scans if scan.sex})
     if sexes:
-        lines.append(_line("sex", ", ".join(f"{count} {sex}" for sex, count in sorted(sexes.items()))))
+        lines.append(
+            _line("sex", ", ".join(f"{count} {sex}" for sex, count in sorted(sexes.items())))
+        )
     return lines
 
 
@@ -144,9 +181,15 @@ def _kept_beside(dataset: Dataset) -> list[str]:
     """OASIS-3's clinical table; whether all that IXI's tar files held is still there."""
     if dataset.kind == "oasis3" and "demographics" not in dataset.layout:
         return [_line("table", os.path.relpath(clinical_table(dataset.name, dataset.root)))]
-    receipts = {name: dataset.root / name / "receipt.json" for name in ARCHIVES if dataset.kind == "ixi"}
+    receipts = {
+        name: dataset.root / name / "receipt.json" for name in ARCHIVES if dataset.kind == "ixi"
+    }
     return [
-        _line(name, damage(receipt) or f"complete, {len(read_receipt(receipt)['outputs'])} files as in its tar file")
+        _line(
+            name,
+            damage(receipt)
+            or f"complete, {len(read_receipt(receipt)['outputs'])} files as in its tar file",
+        )
         for name, receipt in receipts.items()
         if receipt.is_file()
     ]

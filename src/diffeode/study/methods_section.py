@@ -1,4 +1,6 @@
-"""The methods section of a study: what was done to which scans, with which programs and versions, and what to cite."""
+"""The methods section of a study: what was done to which scans, with which programs and versions,
+and what to cite.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,13 @@ _NOTHING = "None:"
 """How the citation begins of a method that needs none."""
 _SNAKEMAKE = "Mölder et al., Sustainable data analysis with Snakemake, F1000Research 10:33, 2021"
 _HD95 = (
-    "Nikolov et al., Deep learning to achieve clinically applicable segmentation of head and neck anatomy for "
+    "Nikolov et al., Deep learning to achieve clinically applicable segmentation of head and neck "
+    "anatomy for "
     "radiotherapy, arXiv 1809.04430, 2018"
 )
 _NDV = (
-    "Liu et al., On finite difference Jacobian computation in deformable image registration, International Journal of "
+    "Liu et al., On finite difference Jacobian computation in deformable image registration, "
+    "International Journal of "
     "Computer Vision, 2024"
 )
 _WILCOXON = "Wilcoxon, Individual comparisons by ranking methods, Biometrics Bulletin 1(6), 1945"
@@ -53,12 +57,14 @@ class _References:
 
     def cite(self, *citations: str) -> str:
         """Numbers in brackets, a blank before each; nothing for what is empty."""
-        known = [text.removesuffix(".") for text in citations if text and not text.startswith(_NOTHING)]
+        known = [
+            text.removesuffix(".") for text in citations if text and not text.startswith(_NOTHING)
+        ]
         self.cited += [citation for citation in dict.fromkeys(known) if citation not in self.cited]
         return "".join(f" [{self.cited.index(citation) + 1}]" for citation in known)
 
 
-# ------------------------------------------------------------------------------------------------ from the settings
+# -------------------------------------------------------------------------------- from the settings
 
 
 def facts_of(study: Study) -> Facts:
@@ -71,7 +77,11 @@ def facts_of(study: Study) -> Facts:
         "seed": study.seed,
         "ours": study.run(study.ours).title if study.ours else None,
         "datasets": [
-            _dataset_facts(dataset, Counter(scan.modality for scan in used[name]), len({s.person for s in used[name]}))
+            _dataset_facts(
+                dataset,
+                Counter(scan.modality for scan in used[name]),
+                len({s.person for s in used[name]}),
+            )
             for name, dataset in study.datasets().items()
         ],
         "experiments": [_experiment_facts(experiment) for experiment in study.experiments],
@@ -83,7 +93,10 @@ def facts_of(study: Study) -> Facts:
 def _dataset_facts(dataset: Dataset, scans: Mapping[str, int], persons: int) -> Facts:
     about = {key: dataset.about.get(key, "") for key in ("source", "licence", "citation")}
     names = {"title": dataset.title, "population": dataset.population}
-    recipe = {"recipe": dataclasses.asdict(dataset.recipe), "corrects_heads": dataset.recipe.corrects_heads}
+    recipe = {
+        "recipe": dataclasses.asdict(dataset.recipe),
+        "corrects_heads": dataset.recipe.corrects_heads,
+    }
     recipe["labelled"] = bool(dataset.labels)
     counts = {"scans": dict(sorted(scans.items())), "persons": persons}
     return {**names, **counts, **about, **recipe}
@@ -102,7 +115,10 @@ def _side(side: Side) -> str:
 def _run_facts(run: Run) -> Facts:
     method = method_class(run.method)
     # a method in the making may not say yet what its study is not to fail for
-    stated = {"citation": getattr(method, "citation", ""), "licence": getattr(method, "licence", "not stated")}
+    stated = {
+        "citation": getattr(method, "citation", ""),
+        "licence": getattr(method, "licence", "not stated"),
+    }
     parameters = dict(sorted(dotted(run.parameters).items()))
     return {
         "run": run.name,
@@ -114,7 +130,7 @@ def _run_facts(run: Run) -> Facts:
     }
 
 
-# ------------------------------------------------------------------------------------------------ to text
+# ------------------------------------------------------------------------------------------ to text
 
 
 def methods_section(facts: Facts, receipts: Sequence[Facts], snakemake: str) -> list[Section]:
@@ -129,13 +145,18 @@ def methods_section(facts: Facts, receipts: Sequence[Facts], snakemake: str) -> 
     registrations = list(filter(_is_registration, receipts))
     sections = [
         Section("Data", tuple(_data(dataset, references) for dataset in facts["datasets"])),
-        Section("Preparation", tuple(_preparation(dataset, references) for dataset in facts["datasets"])),
+        Section(
+            "Preparation", tuple(_preparation(dataset, references) for dataset in facts["datasets"])
+        ),
         Section("Pairs", tuple(_pairs(facts, references))),
         Section("Registration", tuple(_registration(facts, registrations, references))),
         Section("Evaluation", tuple(_evaluation(facts, references))),
         Section("Software", tuple(_software(receipts, snakemake, references))),
     ]
-    return [*sections, Section("References", tuple(f"[{n}] {text}" for n, text in enumerate(references.cited, 1)))]
+    return [
+        *sections,
+        Section("References", tuple(f"[{n}] {text}" for n, text in enumerate(references.cited, 1))),
+    ]
 
 
 def _data(dataset: Facts, references: _References) -> str:
@@ -165,7 +186,10 @@ def _clause(step: str, dataset: Facts, references: _References) -> str:
 def _pairs(facts: Facts, references: _References) -> list[str]:
     items = [_experiment(experiment, references) for experiment in facts["experiments"]]
     if facts["training"]:
-        items.append(f"To train on: {_experiment(facts['training'], references)} None of these persons is registered.")
+        items.append(
+            f"To train on: {_experiment(facts['training'], references)} None of these persons is "
+            "registered."
+        )
     return items
 
 
@@ -174,16 +198,25 @@ def _experiment(experiment: Facts, references: _References) -> str:
         how = f"aligned {BY_AFFINE}{references.cite(ANTS)}"
     else:
         how = "taken as their headers place them"
-    what = f"{experiment['moving']} to {experiment['fixed']}, {_counted(experiment['pairs'], 'pair')}"
+    what = (
+        f"{experiment['moving']} to {experiment['fixed']}, {_counted(experiment['pairs'], 'pair')}"
+    )
     return f"{experiment['title']} ({experiment['population']}): {what}, {how}."
 
 
-def _registration(facts: Facts, registrations: Sequence[Facts], references: _References) -> list[str]:
-    machines = Counter(f"{_counted(r['threads'], 'thread')} on {r['device']}" for r in registrations)
+def _registration(
+    facts: Facts, registrations: Sequence[Facts], references: _References
+) -> list[str]:
+    machines = Counter(
+        f"{_counted(r['threads'], 'thread')} on {r['device']}" for r in registrations
+    )
     common = (
-        "Every run registered the same aligned images, each pair in a process of its own; a registration is a map from "
-        "points of the fixed scan to points of the moving scan, by which the moving scan is resampled once. "
-        f"Seed {facts['seed']}; {_shared(machines, 'registration')}. Defaults are in docs/methods.md of this version."
+        "Every run registered the same aligned images, each pair in a process of its own; a "
+        "registration is a map from "
+        "points of the fixed scan to points of the moving scan, by which the moving scan is "
+        "resampled once. "
+        f"Seed {facts['seed']}; {_shared(machines, 'registration')}. Defaults are in "
+        "docs/methods.md of this version."
     )
     return [common, *(_run(run, registrations, references) for run in facts["runs"])]
 
@@ -196,18 +229,25 @@ def _run(run: Facts, registrations: Sequence[Facts], references: _References) ->
     failed = sum(receipt["status"] == "failed" for receipt in mine)
     failures = f" {failed} of {_counted(len(mine), 'registration')} failed." if failed else ""
     method = f"{run['method']}{references.cite(run['citation'])}"
-    return f"{run['title']} ({run['run']}): {method}{settings}. Licence: {run['licence']}.{trained}{failures}"
+    return (
+        f"{run['title']} ({run['run']}): {method}{settings}. Licence: "
+        f"{run['licence']}.{trained}{failures}"
+    )
 
 
 def _evaluation(facts: Facts, references: _References) -> list[str]:
     ours = f" {facts['ours']} is put against the others." if facts["ours"] else ""
     hd95, ndv, wilcoxon = (references.cite(citation) for citation in (_HD95, _NDV, _WILCOXON))
     return [
-        "Label maps are resampled once, by nearest neighbour, through the whole map. Overlap is Dice; distance is the "
-        f"95th percentile of that between surfaces (HD95){hd95}. Folds are voxels of the brain where the Jacobian "
-        "determinant, by central or by one-sided differences, is not positive; NDV is the volume that the map turns "
+        "Label maps are resampled once, by nearest neighbour, through the whole map. Overlap is "
+        "Dice; distance is the "
+        f"95th percentile of that between surfaces (HD95){hd95}. Folds are voxels of the brain "
+        "where the Jacobian "
+        "determinant, by central or by one-sided differences, is not positive; NDV is the volume "
+        "that the map turns "
         f"inside out{ndv}. Seconds, CPU seconds and peak memory are those of the method alone.",
-        f"Runs are compared by one-sided Wilcoxon signed-rank tests on the mean Dice of each pair{wilcoxon}.{ours} "
+        "Runs are compared by one-sided Wilcoxon signed-rank tests on the mean Dice of each "
+        f"pair{wilcoxon}.{ours} "
         "Registrations that failed enter no mean and no test.",
     ]
 
@@ -223,7 +263,8 @@ def _software(receipts: Sequence[Facts], snakemake: str, references: _References
         if versions:
             items.append(f"{kind}: {_shared(versions, 'unit')}.")
     programs = {
-        f"{name} {about.get('version', 'of unknown version')} (SHA-256 {about['sha256'][:_SHOWN_DIGITS]})"
+        f"{name} {about.get('version', 'of unknown version')} (SHA-256 "
+        f"{about['sha256'][:_SHOWN_DIGITS]})"
         for receipt in receipts
         for name, about in receipt.get("programs", {}).items()
     }
@@ -257,7 +298,7 @@ def _sentence(text: str) -> str:
     return text.strip().removesuffix(".") + "."
 
 
-# ------------------------------------------------------------------------------------------------ to files
+# ----------------------------------------------------------------------------------------- to files
 
 
 def as_markdown(title: str, sections: Iterable[Section]) -> str:
@@ -272,7 +313,15 @@ def as_html(title: str, sections: Iterable[Section]) -> str:
     """A page of its own, for the report."""
     body = [f"<h1>{escape(title)}</h1>"]
     for heading, items in sections:
-        body += [f"<h2>{escape(heading)}</h2>", "<ul>", *(f"<li>{escape(item)}</li>" for item in items), "</ul>"]
-    style = "body { font: 14px/1.5 system-ui, sans-serif; margin: 1.5em; max-width: 60em; color: #222; }"
+        body += [
+            f"<h2>{escape(heading)}</h2>",
+            "<ul>",
+            *(f"<li>{escape(item)}</li>" for item in items),
+            "</ul>",
+        ]
+    style = (
+        "body { font: 14px/1.5 system-ui, sans-serif; margin: 1.5em; max-width: 60em; color: "
+        "#222; }"
+    )
     head = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<style>{style}</style>\n'
     return head + "\n".join(body) + "\n</html>\n"

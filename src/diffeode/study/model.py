@@ -12,7 +12,14 @@ from diffeode.datasets.listing import list_dataset
 from diffeode.datasets.pairs import PlannedPair
 from diffeode.datasets.person import Person, person_of
 from diffeode.datasets.scan import ANATOMICAL, Scan
-from diffeode.datasets.selection import PersonKey, ScanKey, Selection, Split, select, without_excluded
+from diffeode.datasets.selection import (
+    PersonKey,
+    ScanKey,
+    Selection,
+    Split,
+    select,
+    without_excluded,
+)
 from diffeode.errors import InputError
 from diffeode.prepare.recipe import Recipe
 from diffeode.registration.runs import Run
@@ -25,12 +32,15 @@ class Dataset:
     Attributes:
         kind: ``bids``, ``oasis3``, ``ixi``, ``folder``, or ``virtual`` for a cohort made here.
         root: the folder of the scans.
-        labels: table of the structures to evaluate, or None where label maps do not matter, if there are any.
+        labels: table of the structures to evaluate, or None where label maps do not matter, if
+            there are any.
         recipe: how its scans are prepared.
         cohort: ``persons``, ``spacing_mm`` and ``seed`` of a virtual cohort.
         layout: where its files lie in ``root`` (:func:`diffeode.datasets.listing.list_dataset`).
-        about: ``source``, ``licence``, ``citation`` and ``access``, how to get it, where they are said.
-        excluded: names of scans that are never used (:func:`diffeode.datasets.selection.without_excluded`).
+        about: ``source``, ``licence``, ``citation`` and ``access``, how to get it, where they are
+            said.
+        excluded: names of scans that are never used
+            (:func:`diffeode.datasets.selection.without_excluded`).
         split: who is there to train on and who to test on, or None.
         orientation: how its scans lie where their headers leave it open
             (:func:`diffeode.files.headers.grid_of`), or None.
@@ -56,9 +66,13 @@ class Dataset:
         Those of a virtual cohort need not exist yet.
 
         Raises:
-            InputError: the dataset is not there, or its scans or tables are unusable; the message says what to do.
+            InputError: the dataset is not there, or its scans or tables are unusable; the message
+                says what to do.
         """
-        listed = (replace(scan, orientation=self.orientation, root=self.root) for scan in self._listed(modality))
+        listed = (
+            replace(scan, orientation=self.orientation, root=self.root)
+            for scan in self._listed(modality)
+        )
         return without_excluded(list(listed), self.excluded)
 
     def _listed(self, modality: str | None) -> list[Scan]:
@@ -67,9 +81,13 @@ class Dataset:
 
             return planned_scans(self.name, self.root, self.cohort["persons"])
         if "access" in self.about and not self.root.is_dir():
-            raise InputError(f"Dataset {self.name} has no folder {self.root}: {self.about['access']}")
+            raise InputError(
+                f"Dataset {self.name} has no folder {self.root}: {self.about['access']}"
+            )
         modalities = (modality,) if modality else tuple(self.layout.get("scans", ("T1w", "T2w")))
-        return list_dataset(self.name, self.kind, self.root, modalities, self.layout, self.labels is not None)
+        return list_dataset(
+            self.name, self.kind, self.root, modalities, self.layout, self.labels is not None
+        )
 
     def t1w_of(self, scan: Scan) -> Scan:
         """The T1w of the visit on which ``scan`` was made.
@@ -80,8 +98,10 @@ class Dataset:
         found = self._t1w_of_visit.get((scan.subject, scan.session))
         if found is None:
             raise InputError(
-                f"{scan.id} of dataset {self.name} has no {ANATOMICAL} of the same visit, which its preparation needs "
-                "(through: t1w, or labels: meshnet); add it, leave the person out, or choose through: direct."
+                f"{scan.id} of dataset {self.name} has no {ANATOMICAL} of the same visit, which "
+                "its preparation needs "
+                "(through: t1w, or labels: meshnet); add it, leave the person out, or choose "
+                "through: direct."
             )
         return found
 
@@ -93,7 +113,8 @@ class Dataset:
         """
         if self.recipe.borrows_labels(scan) and not self.recipe.places:
             raise InputError(
-                f"Dataset {self.name} labels its {ANATOMICAL} scans (labels: meshnet), and {scan.id} can borrow them "
+                f"Dataset {self.name} labels its {ANATOMICAL} scans (labels: meshnet), and "
+                f"{scan.id} can borrow them "
                 "only in a common space; set template: icbm152 under prepare."
             )
         needed = self.recipe.leans_on_t1w(scan) or self.recipe.borrows_labels(scan)
@@ -135,20 +156,24 @@ class Side:
 
     def _require_contrast(self, subjects: set[str]) -> None:
         """Say which of the persons asked for were scanned, but not in this side's contrast."""
-        absent = {subject.removeprefix("sub-") for subject in self.selection.subjects or ()} - subjects
+        absent = {
+            subject.removeprefix("sub-") for subject in self.selection.subjects or ()
+        } - subjects
         others = {scan.subject: scan.modality for scan in self.dataset.scans()} if absent else {}
         lacking = sorted(absent & others.keys())
         if lacking:
             names = ", ".join(f"sub-{subject}" for subject in lacking)
             has = f"{others[lacking[0]]} but no {self.selection.modality}"
             raise InputError(
-                f"Dataset {self.dataset.name} has {has} of {names}; add it, or leave out who lacks it (subjects: ...)."
+                f"Dataset {self.dataset.name} has {has} of {names}; add it, or leave out who lacks "
+                "it (subjects: ...)."
             )
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Fixed and moving scans and how they are paired and aligned (``config/experiments/<name>.yaml``).
+    """Fixed and moving scans and how they are paired and aligned
+    (``config/experiments/<name>.yaml``).
 
     Attributes:
         alignment: ``affine`` or ``none``.
@@ -180,7 +205,9 @@ class Experiment:
     @property
     def population(self) -> str:
         """Who was scanned."""
-        return " and ".join(dict.fromkeys(side.dataset.population for side in (self.fixed, self.moving)))
+        return " and ".join(
+            dict.fromkeys(side.dataset.population for side in (self.fixed, self.moving))
+        )
 
 
 @dataclass(frozen=True)
@@ -192,11 +219,14 @@ class Study:
         seed: of every registration.
         results: the folder everything is written to.
         panels: pairs per experiment that are shown as panels.
-        time_limit_minutes: how long one registration may take where its run says nothing else; None: for ever.
+        time_limit_minutes: how long one registration may take where its run says nothing else;
+            None: for ever.
         gpu: GPUs for a registration or a training whose method can use one, 0 or 1.
-        strict: 1 where suspect registrations make the study fail in the end, as failed ones do; else 0.
+        strict: 1 where suspect registrations make the study fail in the end, as failed ones do;
+            else 0.
         tools: folders that are searched for programs before PATH.
-        training: whose pairs the runs are trained on that need it, or None where none does; nobody in it is registered.
+        training: whose pairs the runs are trained on that need it, or None where none does; nobody
+            in it is registered.
     """
 
     name: str
@@ -251,9 +281,18 @@ class Study:
     def prepared_scans(self) -> dict[tuple[str, str], Scan]:
         """Every scan to be prepared: those in use, and those that preparing them needs."""
         datasets = self.datasets()
-        helpers = [other for scan in self.scans().values() for other in datasets[scan.dataset].helpers_of(scan)]
+        helpers = [
+            other
+            for scan in self.scans().values()
+            for other in datasets[scan.dataset].helpers_of(scan)
+        ]
         return self.scans() | {(other.dataset, other.id): other for other in helpers}
 
     def units(self) -> list[tuple[str, str, str]]:
         """Every unit of work: experiment, pair and run."""
-        return [(e.name, pair.id, run.name) for e in self.experiments for pair in e.pairs for run in self.runs]
+        return [
+            (e.name, pair.id, run.name)
+            for e in self.experiments
+            for pair in e.pairs
+            for run in self.runs
+        ]

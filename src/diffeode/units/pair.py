@@ -15,7 +15,9 @@ from diffeode.provenance.receipt import RECEIPT, require_intact, write_receipt
 @final
 @dataclass(frozen=True)
 class PairUnit:
-    """An aligned pair: both prepared scans on the grid of the fixed one, and the way back to the moving scan."""
+    """An aligned pair: both prepared scans on the grid of the fixed one, and the way back to the
+    moving scan.
+    """
 
     folder: Path
 
@@ -56,10 +58,14 @@ class PairUnit:
         return io.read_image(self.moving_file)
 
     def moving_to_scan(self) -> Affine:
-        """Points of :meth:`moving` to points of the prepared moving scan on its own grid, RAS mm."""
+        """Points of :meth:`moving` to points of the prepared moving scan on its own grid,
+        RAS mm.
+        """
         return io.read_affine(self.moving_to_scan_file)
 
-    def write(self, fixed: Image, moving: Image, moving_to_scan: Affine, content: dict[str, Any]) -> None:
+    def write(
+        self, fixed: Image, moving: Image, moving_to_scan: Affine, content: dict[str, Any]
+    ) -> None:
         """Write the unit, and last its receipt with ``content``."""
         io.write_image(self.fixed_file, fixed)
         io.write_image(self.moving_file, moving)

@@ -58,7 +58,9 @@ class RegistrationUnit:
         return require_intact(self.receipt)
 
     def warp(self) -> DisplacementField:
-        """Points of the fixed grid to points of the moving scan, RAS mm, the affine alignment included."""
+        """Points of the fixed grid to points of the moving scan, RAS mm, the affine alignment
+        included.
+        """
         return io.read_displacement(self.warp_file)
 
     def inverse_warp(self) -> DisplacementField:

@@ -21,8 +21,8 @@ from diffeode.provenance.receipt import RECEIPT, require_intact, write_receipt
 class ScanUnit:
     """A prepared scan: its image and brain and, where there are any, labels and landmarks.
 
-    The labels lie on the voxels that they were drawn on, in the space of the image. Label maps that are made
-    of a prepared scan are a unit of their own, whose file has the same name.
+    The labels lie on the voxels that they were drawn on, in the space of the image. Label maps that
+    are made of a prepared scan are a unit of their own, whose file has the same name.
     """
 
     folder: Path
@@ -54,7 +54,9 @@ class ScanUnit:
 
     @property
     def to_scan_file(self) -> Path:
-        """The map to the scan's own space; it is there where the image lies in a template's space."""
+        """The map to the scan's own space; it is there where the image lies in a
+        template's space.
+        """
         return self.folder / "to_scan.txt"
 
     def require_intact(self) -> dict[str, Any]:
@@ -78,11 +80,15 @@ class ScanUnit:
         return io.read_labels(self.mask_file).data > 0
 
     def to_scan(self) -> Affine:
-        """Points of the prepared image to points of the scan, RAS mm; the identity where it keeps its own space."""
+        """Points of the prepared image to points of the scan, RAS mm; the identity where it keeps
+        its own space.
+        """
         return io.read_affine(self.to_scan_file) if self.to_scan_file.is_file() else Affine()
 
     def landmarks(self) -> pd.DataFrame | None:
-        """Named points of the prepared space, columns ``name x y z``, RAS mm; None where there are none."""
+        """Named points of the prepared space, columns ``name x y z``, RAS mm; None where there are
+        none.
+        """
         return read_landmarks(self.landmarks_file) if self.landmarks_file.is_file() else None
 
     def write(
@@ -98,7 +104,8 @@ class ScanUnit:
 
         Args:
             brain: on the grid of ``image``, ``(X, Y, Z)`` bool.
-            to_scan: points of the image to points of the scan, RAS mm, where it lies in a template's space.
+            to_scan: points of the image to points of the scan, RAS mm, where it lies in a
+                template's space.
             labels, landmarks: in the space of the image, where there are any.
         """
         files = [self.image_file, self.mask_file]

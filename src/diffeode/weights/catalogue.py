@@ -1,7 +1,9 @@
-"""Trained weights of other people's networks: what they are, where they lie, and that they are the right ones.
+"""Trained weights of other people's networks: what they are, where they lie, and that they are the
+right ones.
 
-One YAML file each (``config/weights/<name>.yaml``). The weights themselves are never part of this package: they are
-looked for as ``<folder>/<name>/<file>`` in the folders of :func:`weights_folders`.
+One YAML file each (``config/weights/<name>.yaml``). The weights themselves are never part of this
+package: they are looked for as ``<folder>/<name>/<file>`` in the folders of
+:func:`weights_folders`.
 """
 
 from __future__ import annotations
@@ -30,8 +32,9 @@ class Weights:
         purpose: what the network does.
         file: the file's name, in a folder that is called as the weights are.
         bytes: the file's size; None where we could not see the file ourselves.
-        sha256: the hexadecimal checksum it must have; None where we could not see the file ourselves: then any file of
-            that name is taken, and its checksum is recorded with what was made with it.
+        sha256: the hexadecimal checksum it must have; None where we could not see the file
+            ourselves: then any file of that name is taken, and its checksum is recorded with what
+                was made with it.
         urls: where it can be downloaded, the first one first.
         licence: the terms it comes under.
         citation: what to cite when it is used.
@@ -67,18 +70,24 @@ def load_weights(name: str) -> Weights:
     wanted = {f.name for f in fields(Weights)} - {"name"}
     if set(content) != wanted:
         wrong = ", ".join(sorted(set(content) ^ wanted))
-        raise InputError(f"{path} must have the keys {', '.join(sorted(wanted))} (missing or unknown: {wrong}).")
+        raise InputError(
+            f"{path} must have the keys {', '.join(sorted(wanted))} (missing or unknown: {wrong})."
+        )
     return Weights(name=name, **{**content, "urls": tuple(content["urls"])})
 
 
 def weights_folders() -> tuple[Path, ...]:
     """Where weights are looked for, the first one first.
 
-    The folders of ``$DIFFEODE_WEIGHTS`` (several are separated as in ``$PATH``), ``weights`` in ``$DIFFEODE_DATA`` (by
-    default ``../shared/data``), and the user's cache, where
+    The folders of ``$DIFFEODE_WEIGHTS`` (several are separated as in ``$PATH``), ``weights`` in
+    ``$DIFFEODE_DATA`` (by default ``../shared/data``), and the user's cache, where
     :func:`diffeode.weights.fetch.obtain` puts them.
     """
-    given = [Path(folder) for folder in os.environ.get("DIFFEODE_WEIGHTS", "").split(os.pathsep) if folder]
+    given = [
+        Path(folder)
+        for folder in os.environ.get("DIFFEODE_WEIGHTS", "").split(os.pathsep)
+        if folder
+    ]
     data = Path(os.environ.get("DIFFEODE_DATA") or Path("..", "shared", "data"))
     return (*given, data / "weights", cache_folder())
 
@@ -104,7 +113,8 @@ def find(name: str) -> Path:
 
 
 def checksums(names: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of the files that :func:`find` gives, by name: part of the identity of what is made with them.
+    """SHA-256 of the files that :func:`find` gives, by name: part of the identity of what is made
+    with them.
 
     Raises:
         InputError: as :func:`find`.
@@ -115,8 +125,10 @@ def checksums(names: Iterable[str]) -> dict[str, str]:
 def _absent(weights: Weights) -> str:
     place = Path(weights.name, weights.file)
     return (
-        f"The weights {weights.name} ({weights.purpose}) are not here; run 'diffeode weights get {weights.name}', or "
-        f"download {weights.urls[0]} to {cache_folder() / place} or to {place} in a folder named by DIFFEODE_WEIGHTS."
+        f"The weights {weights.name} ({weights.purpose}) are not here; run 'diffeode weights get "
+        f"{weights.name}', or "
+        f"download {weights.urls[0]} to {cache_folder() / place} or to {place} in a folder named "
+        "by DIFFEODE_WEIGHTS."
     )
 
 
@@ -132,7 +144,8 @@ def _verify(path: Path, weights: Weights) -> None:
     found = _checksum(path)
     if found != weights.sha256:
         raise InputError(
-            f"{path} is not the file of the weights {weights.name}: its SHA-256 is {found}, expected "
+            f"{path} is not the file of the weights {weights.name}: its SHA-256 is {found}, "
+            "expected "
             f"{weights.sha256}; remove it and run 'diffeode weights get {weights.name}'."
         )
 

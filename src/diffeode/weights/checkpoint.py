@@ -1,4 +1,6 @@
-"""Checkpoints: tensors and what they are, in one safetensors file; nothing in it is ever executed."""
+"""Checkpoints: tensors and what they are, in one safetensors file; nothing in it is ever
+executed.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class About:
     """Where tensors come from.
 
     Attributes:
-        architecture, version: which code the tensors fit; the version grows when old weights stop to fit.
+        architecture, version: which code the tensors fit; the version grows when old weights stop
+            to fit.
         configuration: of the network and of its training; JSON values.
         data: SHA-256 of every file trained on, by name.
         code: :func:`diffeode.provenance.source.code_hash` of the training.
@@ -71,7 +74,8 @@ def read_checkpoint(path: Path | str, architecture: str, version: int) -> Checkp
     """The checkpoint at ``path``, checked.
 
     Raises:
-        InputError: there is no such file, it is no checkpoint of ours, or of another architecture or version.
+        InputError: there is no such file, it is no checkpoint of ours, or of another architecture
+            or version.
         DamagedFileError: the tensors are not those that were written.
     """
     tensors, metadata = _read_safely(Path(path))
@@ -80,14 +84,19 @@ def read_checkpoint(path: Path | str, architecture: str, version: int) -> Checkp
         checksum = content.pop("tensors_sha256")
         about = About(**content)
     except (KeyError, ValueError, TypeError):
-        raise InputError(f"{path} does not say what its tensors are; give a checkpoint written by diffeode.") from None
+        raise InputError(
+            f"{path} does not say what its tensors are; give a checkpoint written by diffeode."
+        ) from None
     if (about.architecture, about.version) != (architecture, version):
         raise InputError(
-            f"{path} holds weights of {about.architecture} version {about.version}, not of {architecture} version "
+            f"{path} holds weights of {about.architecture} version {about.version}, not of "
+            f"{architecture} version "
             f"{version}; give weights of that architecture or train them anew."
         )
     if tensors_sha256(tensors) != checksum:
-        raise DamagedFileError(f"The tensors in {path} do not fit their checksum; copy or train them anew.")
+        raise DamagedFileError(
+            f"The tensors in {path} do not fit their checksum; copy or train them anew."
+        )
     return Checkpoint(tensors, about)
 
 
@@ -109,4 +118,6 @@ def _read_safely(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError):
-        raise InputError(f"{path} is no whole safetensors file; pickled weights (.pt, .pth) are not read.") from None
+        raise InputError(
+            f"{path} is no whole safetensors file; pickled weights (.pt, .pth) are not read."
+        ) from None

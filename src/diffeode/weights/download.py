@@ -18,7 +18,9 @@ import requests
 from diffeode.errors import InputError
 
 Progress = Callable[[float, str], None]
-"""Told the fraction that is there, 0 to 1, and a line such as ``IXI-T1.tar: 1.2 of 4.8 GB, 8.1 MB/s, 7 min left``."""
+"""Told the fraction that is there, 0 to 1, and a line such as ``IXI-T1.tar: 1.2 of 4.8 GB, 8.1
+MB/s, 7 min left``.
+"""
 
 _IDLE_ATTEMPTS = 4
 _FIRST_WAIT_S = 1.0
@@ -38,12 +40,14 @@ def fetch(
     bytes: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """The file ``to``, fetched from the first of ``urls`` that has it; one that is there already is only checked.
+    """The file ``to``, fetched from the first of ``urls`` that has it; one that is there already is
+    only checked.
 
-    What arrived before a break is kept in ``<to>.part`` and continued (HTTP Range), now and by later calls. A broken
-    connection or a busy server is tried again, waiting longer each time, until four attempts in a row bring nothing.
-    An attempt brings nothing where no more is here after it than there ever was, or where the server knows no ranges,
-    so that it began with the first byte. Processes that want the same file wait for the first of them.
+    What arrived before a break is kept in ``<to>.part`` and continued (HTTP Range), now and by
+    later calls. A broken connection or a busy server is tried again, waiting longer each time,
+    until four attempts in a row bring nothing. An attempt brings nothing where no more is here
+    after it than there ever was, or where the server knows no ranges, so that it began with the
+    first byte. Processes that want the same file wait for the first of them.
 
     Args:
         urls: one address, or several of the same content in order of preference.
@@ -51,8 +55,9 @@ def fetch(
         bytes: size of the whole file; without it the server's word is taken.
 
     Raises:
-        InputError: no URL brought the file, its size or checksum is wrong (nothing is kept), the disk is too full, the
-            folder cannot be written, or a file that was there already has another checksum.
+        InputError: no URL brought the file, its size or checksum is wrong (nothing is kept), the
+            disk is too full, the folder cannot be written, or a file that was there already has
+            another checksum.
     """
     to = Path(to)
     expected = _Expected(to.name, sha256, md5, bytes)
@@ -60,7 +65,9 @@ def fetch(
         return _checked(to, expected)
     with _part_of(to) as part:
         if not to.exists():  # another process may have fetched it meanwhile
-            _fetch_from_any([urls] if isinstance(urls, str) else urls, part, expected, progress or _silent)
+            _fetch_from_any(
+                [urls] if isinstance(urls, str) else urls, part, expected, progress or _silent
+            )
             part.replace(to)
     return to
 
@@ -121,7 +128,9 @@ def _part_of(to: Path) -> Iterator[Path]:
         to.parent.mkdir(parents=True, exist_ok=True)
         handle = part.open("ab")
     except OSError as error:
-        raise InputError(f"Cannot write {to}: {error.strerror}; free or choose another folder.") from None
+        raise InputError(
+            f"Cannot write {to}: {error.strerror}; free or choose another folder."
+        ) from None
     with handle:
         with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -132,7 +141,9 @@ def _part_of(to: Path) -> Iterator[Path]:
                 part.unlink()
 
 
-def _fetch_from_any(urls: Sequence[str], part: Path, expected: _Expected, progress: Progress) -> None:
+def _fetch_from_any(
+    urls: Sequence[str], part: Path, expected: _Expected, progress: Progress
+) -> None:
     reasons = []
     for url in urls:
         try:
@@ -141,7 +152,9 @@ def _fetch_from_any(urls: Sequence[str], part: Path, expected: _Expected, progre
             reasons.append(f"{url} {error}")
         else:
             return
-    raise InputError(f"Cannot fetch {expected.name}: {'; '.join(reasons)}; check the address and the connection.")
+    raise InputError(
+        f"Cannot fetch {expected.name}: {'; '.join(reasons)}; check the address and the connection."
+    )
 
 
 def _fetch_patiently(url: str, part: Path, expected: _Expected, progress: Progress) -> None:
@@ -191,7 +204,9 @@ def _continue(url: str, part: Path, expected: _Expected, progress: Progress) -> 
 
 
 def _start(response: requests.Response, part: Path, have: int) -> int:
-    """Where what the server sends begins: after what is here, or at the first byte where it knows no ranges."""
+    """Where what the server sends begins: after what is here, or at the first byte where it knows
+    no ranges.
+    """
     if response.status_code != requests.codes.partial_content:
         return 0
     extent = _EXTENT.match(response.headers.get("Content-Range", ""))
@@ -203,7 +218,9 @@ def _start(response: requests.Response, part: Path, have: int) -> int:
 
 
 def _accept_or_drop(part: Path, expected: _Expected, response: requests.Response) -> None:
-    """The server has nothing beyond what is here: that is all of it, or it is not this file's beginning."""
+    """The server has nothing beyond what is here: that is all of it, or it is not this file's
+    beginning.
+    """
     total = _total_of_range(response) or expected.bytes
     if _size(part) != total:
         part.write_bytes(b"")
@@ -212,13 +229,18 @@ def _accept_or_drop(part: Path, expected: _Expected, response: requests.Response
 
 def _require_success(response: requests.Response) -> None:
     status = f"answers {response.status_code} {response.reason}"
-    if response.status_code >= requests.codes.server_error or response.status_code == _TOO_MANY_REQUESTS:
+    if (
+        response.status_code >= requests.codes.server_error
+        or response.status_code == _TOO_MANY_REQUESTS
+    ):
         raise _BrokenError(status)
     if not response.ok:
         raise _UnusableError(status)
 
 
-def _receive(response: requests.Response, part: Path, have: int, expected: _Expected, progress: Progress) -> None:
+def _receive(
+    response: requests.Response, part: Path, have: int, expected: _Expected, progress: Progress
+) -> None:
     total = _total(response, have)
     if expected.bytes is not None and total not in (None, expected.bytes):
         raise _UnusableError(f"has a file of {total} bytes instead of {expected.bytes}")
@@ -244,7 +266,9 @@ def _opened_at(part: Path, position: int) -> Iterator[BinaryIO]:
     except requests.RequestException:  # is an OSError too
         raise
     except OSError as error:
-        raise InputError(f"Cannot write {part}: {error.strerror}; free or choose another folder.") from None
+        raise InputError(
+            f"Cannot write {part}: {error.strerror}; free or choose another folder."
+        ) from None
 
 
 def _total(response: requests.Response, have: int) -> int | None:
@@ -295,8 +319,14 @@ class _Meter:
         if self.total is None:
             self.progress(0.0, f"{line}, {_amount(speed)}/s")
             return
-        left = f", {_duration((self.total - there) / speed)} left" if speed and there < self.total else ""
-        self.progress(there / max(self.total, 1), f"{line} of {_amount(self.total)}, {_amount(speed)}/s{left}")
+        left = (
+            f", {_duration((self.total - there) / speed)} left"
+            if speed and there < self.total
+            else ""
+        )
+        self.progress(
+            there / max(self.total, 1), f"{line} of {_amount(self.total)}, {_amount(speed)}/s{left}"
+        )
 
 
 def _size(path: Path) -> int:

@@ -35,10 +35,15 @@ def prepared_fixed_scans(wildcards):
 
 
 def shown_names(wildcards):
-    return [f"{scan.id}\n{scan.group}" if scan.group else scan.id for scan in fixed_scans(wildcards)]
+    return [
+        f"{scan.id}\n{scan.group}" if scan.group else scan.id for scan in fixed_scans(wildcards)
+    ]
 
 
 def overview_caption(wildcards):
     experiment = STUDY.experiment(wildcards.experiment)
     dataset = experiment.fixed.dataset
-    return f"{dataset.title}, {dataset.population}: the fixed scans of the experiment {experiment.title}."
+    return (
+        f"{dataset.title}, {dataset.population}: the fixed scans of the experiment "
+        f"{experiment.title}."
+    )

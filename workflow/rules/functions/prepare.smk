@@ -13,14 +13,24 @@ def scan_files(scan):
 
 
 def scan_fields(scan):
-    """The scan as plain words, so that Snakemake can tell when it changes; nothing prepared hangs on who was scanned."""
+    """The scan as plain words, so that Snakemake can tell when it changes; nothing prepared hangs
+    on who was scanned.
+    """
     left_out = {"age", "sex", "cdr", "root", *(["labels"] if recipe_of(scan).segments else [])}
-    return {key: str(value) for key, value in vars(scan).items() if value is not None and key not in left_out}
+    return {
+        key: str(value)
+        for key, value in vars(scan).items()
+        if value is not None and key not in left_out
+    }
 
 
 def image_fields(scan):
     """The scan as plain words, without what was drawn on it."""
-    return {key: word for key, word in scan_fields(scan).items() if key not in ("labels", "landmarks", "group")}
+    return {
+        key: word
+        for key, word in scan_fields(scan).items()
+        if key not in ("labels", "landmarks", "group")
+    }
 
 
 def image_file(scan):
@@ -30,7 +40,9 @@ def image_file(scan):
 
 
 def before(scan, *steps):
-    """Names and receipts of those of ``steps`` (brain, corrected, placed) that the scan's recipe has."""
+    """Names and receipts of those of ``steps`` (brain, corrected, placed) that the scan's recipe
+    has.
+    """
     recipe = recipe_of(scan)
     units = {"corrected": (recipe.corrects, CORRECTED), "brain": (recipe.finds_brain, BRAIN)}
     units["placed"] = (recipe.places, PLACED)
@@ -57,11 +69,18 @@ def to_correct(wildcards):
 
 def to_place(wildcards):
     scan = scan_of(wildcards)
-    found = {"image": image_file(scan), **before(scan, "corrected", "brain"), **template_files(scan)}
+    found = {
+        "image": image_file(scan),
+        **before(scan, "corrected", "brain"),
+        **template_files(scan),
+    }
     if recipe_of(scan).leans_on_t1w(scan):
         t1w = STUDY.datasets()[scan.dataset].t1w_of(scan)
         found["t1w_image"] = image_file(t1w)
-        found |= {f"t1w_{step}": receipt for step, receipt in before(t1w, "corrected", "brain", "placed").items()}
+        found |= {
+            f"t1w_{step}": receipt
+            for step, receipt in before(t1w, "corrected", "brain", "placed").items()
+        }
     return found
 
 
@@ -85,11 +104,15 @@ def step_params(*choices):
 
 
 def step_reads(script):
-    """Checksums of the trained weights that the tools of a step read, as its scan's recipe chooses them."""
+    """Checksums of the trained weights that the tools of a step read, as its scan's recipe chooses
+    them.
+    """
 
     def given(wildcards):
         scan = scan_of(wildcards)
-        read = [weights_read(tool.step, tool.name) for tool in recipe_of(scan).tools_of(script, scan)]
+        read = [
+            weights_read(tool.step, tool.name) for tool in recipe_of(scan).tools_of(script, scan)
+        ]
         return {name: checksum for checksums in read for name, checksum in checksums.items()}
 
     return given
@@ -98,7 +121,11 @@ def step_reads(script):
 def t1w_fields(wildcards):
     """The T1w that a scan is placed through, as plain words; empty where there is none."""
     scan = scan_of(wildcards)
-    return image_fields(STUDY.datasets()[scan.dataset].t1w_of(scan)) if recipe_of(scan).leans_on_t1w(scan) else {}
+    return (
+        image_fields(STUDY.datasets()[scan.dataset].t1w_of(scan))
+        if recipe_of(scan).leans_on_t1w(scan)
+        else {}
+    )
 
 
 def tool_functions(scan, step):

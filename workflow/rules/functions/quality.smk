@@ -25,9 +25,15 @@ def scans_of_dataset(wildcards):
 
 def to_gather(wildcards):
     scans = scans_of_dataset(wildcards)
-    return {"numbers": [unit(NUMBERS, s) for s in scans], "pictures": [unit(PICTURE, s) for s in scans]}
+    return {
+        "numbers": [unit(NUMBERS, s) for s in scans],
+        "pictures": [unit(PICTURE, s) for s in scans],
+    }
 
 
 def quality_caption(wildcards):
     dataset = STUDY.datasets()[wildcards.dataset]
-    return f"{dataset.title}, {dataset.population}: scans as they were prepared for the study {STUDY.title}."
+    return (
+        f"{dataset.title}, {dataset.population}: scans as they were prepared for the study "
+        f"{STUDY.title}."
+    )

@@ -4,7 +4,9 @@ from diffeode.registration.registry import method_class
 
 
 def registered(wildcards):
-    """What a registration reads: its pair, and the trainings that its run and its descriptor come from, if any."""
+    """What a registration reads: its pair, and the trainings that its run and its descriptor come
+    from, if any.
+    """
     training = descriptor_training(wildcards.run)
     return {
         "pair": PAIR.format(**wildcards),
@@ -15,8 +17,8 @@ def registered(wildcards):
 
 
 def reads_of(wildcards):
-    """Hashes of the files a run reads besides its pair, as of weights: other files, another run. None where they are
-    missing, which a plan has to do without, or an input of the registration."""
+    """Hashes of the files a run reads besides its pair, as of weights: other files, another run.
+    None where they are missing, which a plan has to do without, or an input of the registration."""
     if descriptor_training(wildcards.run):
         return None
     try:

@@ -8,7 +8,9 @@ def training_description(wildcards):
 
 
 def training_files(wildcards):
-    """The scans and label maps that a training's file names; the training itself refuses persons who are tested on."""
+    """The scans and label maps that a training's file names; the training itself refuses persons
+    who are tested on.
+    """
     # here, because nothing but this needs torch while a study is planned
     from diffeode.learning.descriptor.material import read_training, trained_files
 
@@ -34,7 +36,9 @@ def descriptors():
 
 
 def descriptor_training(run):
-    """The training that a run's descriptor comes from, where its weights are those that a rule here makes; else None."""
+    """The training that a run's descriptor comes from, where its weights are those that a rule here
+    makes; else None.
+    """
     weights = STUDY.run(run).build().descriptor_weights
     name = Path(weights).parent.name
     described = (REPOSITORY / "config" / "training" / f"{name}.yaml").is_file()

@@ -26,7 +26,10 @@ def trained_on(wildcards):
 
 def trained_persons(wildcards):
     """Who is on the fixed and on the moving side of each pair."""
-    return [["/".join(scan.person) for scan in (pair.fixed, pair.moving)] for pair in STUDY.training.pairs]
+    return [
+        ["/".join(scan.person) for scan in (pair.fixed, pair.moving)]
+        for pair in STUDY.training.pairs
+    ]
 
 
 def train_code(wildcards):

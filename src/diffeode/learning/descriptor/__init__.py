@@ -1,1 +1,3 @@
-"""How the learned descriptor is trained: contrasts of one person, and the loss that tells places apart in all."""
+"""How the learned descriptor is trained: contrasts of one person, and the loss that tells places
+apart in all.
+"""

@@ -1,7 +1,8 @@
-"""Contrasts for contrastive training: monotone maps of intensity, and contrasts drawn anew for every structure.
+"""Contrasts for contrastive training: monotone maps of intensity, and contrasts drawn anew for
+every structure.
 
-Arrays are ``(X, Y, Z)``, intensities in [0, 1] and background exactly 0, as prepared scans are. Background stays 0 and
-the rest above it whatever the contrast, because scans come skull-stripped.
+Arrays are ``(X, Y, Z)``, intensities in [0, 1] and background exactly 0, as prepared scans are.
+Background stays 0 and the rest above it whatever the contrast, because scans come skull-stripped.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _NOISE = 0.06
 
 
 def bezier(values: np.ndarray, control: np.ndarray) -> np.ndarray:
-    """The Bezier curve of degree ``n`` with ``control`` points ``(n + 1,)`` at ``values`` in [0, 1].
+    """The Bezier curve of degree ``n`` with ``control`` points ``(n + 1,)`` at ``values`` in [0,
+    1].
 
     arXiv 2512.22689, equations 16 and 17. It is strictly increasing where the control points are.
     """
@@ -36,18 +38,23 @@ def increasing_control(count: int, generator: np.random.Generator) -> np.ndarray
     return np.concatenate([[0], np.cumsum(steps) / steps.sum()])
 
 
-def shifted(image: np.ndarray, control_points: int, inversion: float, generator: np.random.Generator) -> np.ndarray:
+def shifted(
+    image: np.ndarray, control_points: int, inversion: float, generator: np.random.Generator
+) -> np.ndarray:
     """``image`` under a random monotone map, of ``1 - image`` with probability ``inversion``."""
     values = 1 - image if generator.random() < inversion else image
     mapped = bezier(values.astype(np.float64), increasing_control(control_points, generator))
     return _on_brain(mapped, image > 0)
 
 
-def synthetic(labels: np.ndarray, texture: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A contrast in the manner of SynthMorph (Hoffmann et al., TMI 2022): a random intensity for every label.
+def synthetic(
+    labels: np.ndarray, texture: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """A contrast in the manner of SynthMorph (Hoffmann et al., TMI 2022): a random intensity for
+    every label.
 
-    Within a label the intensity follows ``texture`` by a random factor of either sign, which two contrasts of one
-    person share otherwise; then come blur, a bias field and noise.
+    Within a label the intensity follows ``texture`` by a random factor of either sign, which two
+    contrasts of one person share otherwise; then come blur, a bias field and noise.
 
     Args:
         labels: 0 is background.
@@ -56,7 +63,10 @@ def synthetic(labels: np.ndarray, texture: np.ndarray, generator: np.random.Gene
     numbers, places = np.unique(labels, return_inverse=True)
     places = places.reshape(labels.shape)
     means = ndimage.mean(texture, places, np.arange(len(numbers)))
-    levels, gains = generator.uniform(0, 1, len(numbers)), generator.uniform(-1, 1, len(numbers)) * _TEXTURE_GAIN
+    levels, gains = (
+        generator.uniform(0, 1, len(numbers)),
+        generator.uniform(-1, 1, len(numbers)) * _TEXTURE_GAIN,
+    )
     signal = levels[places] + gains[places] * (texture - means[places])
     signal = ndimage.gaussian_filter(signal, generator.uniform(0, _BLUR_VOX))
     signal = signal * np.exp(_bias(labels.shape, generator))
@@ -75,7 +85,9 @@ def random_texture(shape: tuple[int, ...], generator: np.random.Generator) -> np
 
 
 def _bias(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    corners = generator.normal(0, generator.uniform(0, _BIAS_STRENGTH), (_BIAS_CORNERS,) * len(shape))
+    corners = generator.normal(
+        0, generator.uniform(0, _BIAS_STRENGTH), (_BIAS_CORNERS,) * len(shape)
+    )
     places = np.meshgrid(*(np.linspace(0, _BIAS_CORNERS - 1, n) for n in shape), indexing="ij")
     return ndimage.map_coordinates(corners, places, order=1)
 

@@ -1,7 +1,9 @@
-"""Training of the learned descriptor: two contrasts of one person, and tokens that tell places apart in both.
+"""Training of the learned descriptor: two contrasts of one person, and tokens that tell places
+apart in both.
 
-arXiv 2512.22689, sections III-B2 and III-D3. The learning rate, the number of locations, the number of control points
-and the probabilities were lost from the paper's text; the defaults are our choice.
+arXiv 2512.22689, sections III-B2 and III-D3. The learning rate, the number of locations, the number
+of control points and the probabilities were lost from the paper's text; the defaults are our
+choice.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class Recipe:
         shift: probability that the second contrast is another one at all.
         inversion: probability that the map is applied to the inverted image.
         synthetic: probability of two synthetic contrasts where the person has labels.
-        halving: probability that the crop has twice the side and is halved, as registration's coarser levels are.
+        halving: probability that the crop has twice the side and is halved, as registration's
+            coarser levels are.
         width, features: of the network.
     Raises:
         InputError: a value is out of range.
@@ -66,12 +69,21 @@ class Recipe:
         least = {"crop": 16, "locations": 2, "control_points": 2, "width": 1, "features": 1}
         for name, low in least.items():
             if getattr(self, name) < low:
-                raise InputError(f"The {name} of a descriptor's training is {getattr(self, name)}; at least {low}.")
+                raise InputError(
+                    f"The {name} of a descriptor's training is {getattr(self, name)}; at least "
+                    f"{low}."
+                )
         for name in ("shift", "inversion", "synthetic", "halving"):
             if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"The {name} of a descriptor's training is a probability, not {getattr(self, name)}.")
+                raise InputError(
+                    f"The {name} of a descriptor's training is a probability, not "
+                    f"{getattr(self, name)}."
+                )
         if not self.temperature > 0:
-            raise InputError(f"The temperature of a descriptor's training is {self.temperature}; it must be above 0.")
+            raise InputError(
+                f"The temperature of a descriptor's training is {self.temperature}; it must be "
+                "above 0."
+            )
 
 
 @final
@@ -81,7 +93,8 @@ class Specimen:
 
     Attributes:
         person: ``dataset/sub-name``.
-        image: a prepared scan ``(X, Y, Z)`` in [0, 1], background 0; None where there are labels only.
+        image: a prepared scan ``(X, Y, Z)`` in [0, 1], background 0; None where there are labels
+            only.
         labels: on the same grid, 0 background; None where there is a scan only.
     Raises:
         InputError: neither is given, they differ in shape, or there is nothing to see in them.
@@ -94,9 +107,16 @@ class Specimen:
     def __post_init__(self) -> None:
         given = [array for array in (self.image, self.labels) if array is not None]
         if not given or len({array.shape for array in given}) > 1:
-            raise InputError(f"{self.person} needs a scan or a label map to train on, both of one shape.")
-        if self.image is not None and (not np.isfinite(self.image).all() or len(np.unique(self.image[self.brain])) < 2):
-            raise InputError(f"The scan of {self.person} is empty, constant or not finite; leave it out or repair it.")
+            raise InputError(
+                f"{self.person} needs a scan or a label map to train on, both of one shape."
+            )
+        if self.image is not None and (
+            not np.isfinite(self.image).all() or len(np.unique(self.image[self.brain])) < 2
+        ):
+            raise InputError(
+                f"The scan of {self.person} is empty, constant or not finite; leave it out or "
+                "repair it."
+            )
         if not self.brain.any():
             raise InputError(f"The label map of {self.person} is empty; leave it out or repair it.")
 
@@ -136,8 +156,8 @@ def descriptor_lesson(
 
     Args:
         specimens: to learn from; contrasts of one person need not come in pairs.
-        validation: prepared scans ``(X, Y, Z)`` of the same person in two contrasts, on one grid, of persons not
-            trained on.
+        validation: prepared scans ``(X, Y, Z)`` of the same person in two contrasts, on one grid,
+            of persons not trained on.
         data: SHA-256 by name of every file behind them.
         seed: of the network's first weights.
     Raises:
@@ -145,12 +165,14 @@ def descriptor_lesson(
     """
     if not specimens or not validation:
         raise InputError(
-            "A descriptor needs scans or label maps to train on, and a person in two contrasts to validate."
+            "A descriptor needs scans or label maps to train on, and a person in two contrasts to "
+            "validate."
         )
     for specimen in specimens:
         if min(specimen.brain.shape) < recipe.crop:
             raise InputError(
-                f"The scan of {specimen.person} has {specimen.brain.shape} voxels, less than the crop of "
+                f"The scan of {specimen.person} has {specimen.brain.shape} voxels, less than the "
+                "crop of "
                 f"{recipe.crop}; lower crop or leave it out."
             )
     torch.manual_seed(seed)
@@ -201,18 +223,31 @@ class _Material:
             part = specimen.crop(generator.integers(0, shape - side + 1), side)
             if part is not None and part.brain.mean() > _LEAST_BRAIN:
                 return part
-        raise InputError(f"{specimen.person} shows too little brain in cubes of {side} voxels; leave it out.")
+        raise InputError(
+            f"{specimen.person} shows too little brain in cubes of {side} voxels; leave it out."
+        )
 
-    def _contrasts(self, part: Specimen, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _contrasts(
+        self, part: Specimen, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         recipe = self.recipe
-        if part.image is None or (part.labels is not None and generator.random() < recipe.synthetic):
-            texture = random_texture(part.labels.shape, generator) if part.image is None else part.image
-            labels = np.where(part.brain, part.labels + 1, 0)  # brain without a label is a structure too
+        if part.image is None or (
+            part.labels is not None and generator.random() < recipe.synthetic
+        ):
+            texture = (
+                random_texture(part.labels.shape, generator) if part.image is None else part.image
+            )
+            labels = np.where(
+                part.brain, part.labels + 1, 0
+            )  # brain without a label is a structure too
             return synthetic(labels, texture, generator), synthetic(labels, texture, generator)
         second = part.image
         if generator.random() < recipe.shift:
             second = shifted(part.image, recipe.control_points, recipe.inversion, generator)
-        grained = (np.where(part.brain, np.clip(noisy(i, generator), 0.001, 1), 0) for i in (part.image, second))
+        grained = (
+            np.where(part.brain, np.clip(noisy(i, generator), 0.001, 1), 0)
+            for i in (part.image, second)
+        )
         return tuple(image.astype(np.float32) for image in grained)
 
 
@@ -230,7 +265,9 @@ def drawn_places(brain: np.ndarray, count: int, generator: np.random.Generator) 
     return places[generator.choice(len(places), min(count, len(places)), replace=False)]
 
 
-def validation_views(first: np.ndarray, second: np.ndarray, recipe: Recipe, seed: Sequence[int]) -> Iterator[Views]:
+def validation_views(
+    first: np.ndarray, second: np.ndarray, recipe: Recipe, seed: Sequence[int]
+) -> Iterator[Views]:
     """Cubes spread over the brain that both contrasts show, the same at every call."""
     generator = np.random.default_rng(seed)
     brain = (first > 0) & (second > 0)

@@ -6,11 +6,13 @@ A training's file is YAML::
     labels: [patterns of label maps without a scan]
     validation: [patterns of scans of persons in two contrasts]
     test: [patterns of files of persons who must never be trained on]
-    orientation: RAS               # how they lie where headers leave it open (diffeode.files.headers.grid_of)
+    orientation: RAS               # how they lie where headers leave it open
+    (diffeode.files.headers.grid_of)
     recipe: {crop: 48, ...}        # Recipe
     settings: {steps: 2000, ...}   # diffeode.learning.loop.Settings
 
-A scan's label map is the file beside it that ends in ``_dseg`` instead of its modality, where it lies on the same grid.
+A scan's label map is the file beside it that ends in ``_dseg`` instead of its modality, where it
+lies on the same grid.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ class Training:
     test: tuple[str, ...] = ()
     orientation: str | None = None
     recipe: Recipe = field(default_factory=Recipe)
-    settings: Settings = field(default_factory=lambda: Settings(steps=2000, criterion="validation_loss"))
+    settings: Settings = field(
+        default_factory=lambda: Settings(steps=2000, criterion="validation_loss")
+    )
 
 
 def read_training(path: Path | str) -> Training:
@@ -65,7 +69,9 @@ def read_training(path: Path | str) -> Training:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{path} is no readable training file: {str(error).splitlines()[0]}.") from None
+        raise InputError(
+            f"{path} is no readable training file: {str(error).splitlines()[0]}."
+        ) from None
     if not isinstance(content, dict):
         raise InputError(f"{path} must say scans or labels to train on, and validation.")
     parts = _known(content, Training, path)
@@ -74,15 +80,18 @@ def read_training(path: Path | str) -> Training:
     if parts.get("orientation") is not None:
         require_orientation(str(parts["orientation"]))
     parts["recipe"] = Recipe(**_known(parts.get("recipe") or {}, Recipe, path))
-    parts["settings"] = Settings(**{"criterion": "validation_loss", **_known(parts["settings"], Settings, path)})
+    parts["settings"] = Settings(
+        **{"criterion": "validation_loss", **_known(parts["settings"], Settings, path)}
+    )
     return Training(**parts)
 
 
 def train_descriptor(file: Path, data: Path, folder: Path, device: str = "cpu") -> Path:
-    """Train as ``file`` says on the scans below ``data``, going on where an earlier call in ``folder`` was killed.
+    """Train as ``file`` says on the scans below ``data``, going on where an earlier call in
+    ``folder`` was killed.
 
-    The best weights and their curves come to lie in ``folder``, checkpoints in a folder below it that is named after
-    settings, data and code, so what differs in one of them begins anew.
+    The best weights and their curves come to lie in ``folder``, checkpoints in a folder below it
+    that is named after settings, data and code, so what differs in one of them begins anew.
 
     Returns:
         the file of the best weights.
@@ -99,27 +108,40 @@ def lesson_from(training: Training, data: Path) -> Lesson:
     """The lesson of ``training`` on the scans below ``data``.
 
     Raises:
-        InputError: a pattern finds nothing, a scan is unusable, a test person or a person of the validation is among
-            those trained on, or a person of the validation has but one contrast.
+        InputError: a pattern finds nothing, a scan is unusable, a test person or a person of the
+            validation is among those trained on, or a person of the validation has but one
+            contrast.
     """
     scans, labels = _found(training.scans, data), _found(training.labels, data)
     validation, test = _found(training.validation, data), _found(training.test, data)
     _require_apart([*scans, *labels], validation, "validated on")
     _require_apart([*scans, *labels, *validation], test, "tested on")
     how = training.orientation
-    specimens = [*(_with_scan(file, how) for file in scans), *(_with_labels(file, how) for file in labels)]
-    checksums = {str(file.relative_to(data)): sha256(file) for file in trained_files(training, data)}
-    return descriptor_lesson(specimens, _contrasts(validation, how), training.recipe, checksums, training.settings.seed)
+    specimens = [
+        *(_with_scan(file, how) for file in scans),
+        *(_with_labels(file, how) for file in labels),
+    ]
+    checksums = {
+        str(file.relative_to(data)): sha256(file) for file in trained_files(training, data)
+    }
+    return descriptor_lesson(
+        specimens, _contrasts(validation, how), training.recipe, checksums, training.settings.seed
+    )
 
 
 def trained_files(training: Training, data: Path) -> list[Path]:
-    """Every file that decides what is learned: scans, the label maps beside them, label maps and validation.
+    """Every file that decides what is learned: scans, the label maps beside them, label maps and
+    validation.
 
     Raises:
         InputError: a pattern finds nothing.
     """
     scans = _found(training.scans, data)
-    companions = [beside for file in scans if (beside := _label_map_of(file, training.orientation)) is not None]
+    companions = [
+        beside
+        for file in scans
+        if (beside := _label_map_of(file, training.orientation)) is not None
+    ]
     others = (*_found(training.labels, data), *_found(training.validation, data))
     return sorted({*scans, *companions, *others})
 
@@ -128,7 +150,8 @@ def prepared(file: Path, orientation: str | None = None) -> Image:
     """A skull-stripped scan with intensities in [0, 1] and background 0.
 
     Args:
-        orientation: how it lies, where its header leaves that open (:func:`diffeode.files.headers.grid_of`).
+        orientation: how it lies, where its header leaves that open
+            (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
         InputError: it is empty, constant or largely negative.
@@ -150,7 +173,10 @@ def _found(patterns: Sequence[str], data: Path) -> list[Path]:
     for pattern in patterns:
         matches = without_hidden(data.glob(pattern))
         if not matches:
-            raise InputError(f"Nothing below {data} fits {pattern!r}; correct the pattern or the folder of the data.")
+            raise InputError(
+                f"Nothing below {data} fits {pattern!r}; correct the pattern or the folder of the "
+                "data."
+            )
         files += matches
     return files
 
@@ -158,12 +184,16 @@ def _found(patterns: Sequence[str], data: Path) -> list[Path]:
 def _require_apart(trained: Sequence[Path], others: Sequence[Path], what: str) -> None:
     shared = in_both(map(person_of_file, trained), map(person_of_file, others))
     if shared:
-        raise InputError(f"{', '.join(shared)} would be trained on and {what}; take them out of one of the two.")
+        raise InputError(
+            f"{', '.join(shared)} would be trained on and {what}; take them out of one of the two."
+        )
 
 
 def _label_map_of(scan: Path, orientation: str | None) -> Path | None:
     beside = scan.with_name(scan.name.rpartition("_")[0] + f"_dseg{_SUFFIX}")
-    if not beside.is_file() or not read_grid(beside, orientation).matches(read_grid(scan, orientation)):
+    if not beside.is_file() or not read_grid(beside, orientation).matches(
+        read_grid(scan, orientation)
+    ):
         return None
     return beside
 
@@ -185,21 +215,32 @@ def _with_labels(file: Path, orientation: str | None) -> Specimen:
 def _cropped(person: str, image: np.ndarray | None, labels: np.ndarray | None) -> Specimen:
     lower, upper = bounding_box((labels if image is None else image) > 0, margin=8)
     window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
-    return Specimen(person, *(None if a is None else np.ascontiguousarray(a[window]) for a in (image, labels)))
+    return Specimen(
+        person, *(None if a is None else np.ascontiguousarray(a[window]) for a in (image, labels))
+    )
 
 
-def _contrasts(files: Sequence[Path], orientation: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
+def _contrasts(
+    files: Sequence[Path], orientation: str | None
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """The scans of every person, by twos."""
-    return [pair for _, group in itertools.groupby(files, person_of_file) for pair in _twos(list(group), orientation)]
+    return [
+        pair
+        for _, group in itertools.groupby(files, person_of_file)
+        for pair in _twos(list(group), orientation)
+    ]
 
 
 def _twos(files: list[Path], orientation: str | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     if len(files) < 2:
-        raise InputError(f"{files[0]} has no second contrast beside it; validate on persons scanned in two.")
+        raise InputError(
+            f"{files[0]} has no second contrast beside it; validate on persons scanned in two."
+        )
     images = [prepared(file, orientation) for file in files]
     for first, second in itertools.combinations(images, 2):
         if not first.grid.matches(second.grid):
             raise InputError(
-                f"The contrasts of {person_of_file(files[0]).name} lie on different grids; resample one to the other."
+                f"The contrasts of {person_of_file(files[0]).name} lie on different grids; "
+                "resample one to the other."
             )
         yield first.data, second.data

@@ -43,7 +43,8 @@ class Scene:
 def energy_on(scene: Scene, images: Lattice, fields: Lattice, method: NeuralODE) -> Objective:
     """The weighted terms of ``method`` as a function of a velocity on ``fields``.
 
-    They are named as in the trace; those without a weight are left out. ``scene`` lies on both grids.
+    They are named as in the trace; those without a weight are left out. ``scene`` lies on both
+    grids.
     """
     used = [term for term in method.similarity if term.weight]
     similarities = [term.to(scene.fixed, scene.moving, scene.mask, images.spacing) for term in used]

@@ -37,23 +37,27 @@ if TYPE_CHECKING:
 class NeuralODE(Method):
     """Instance-optimised diffeomorphic registration.
 
-    The energy is the sum of all similarities and penalties, each times its weight. The velocity lives
-    on a grid of its own, coarser than that of the image. A length in voxels means voxels of the finest
-    axis.
+    The energy is the sum of all similarities and penalties, each times its weight. The velocity
+    lives on a grid of its own, coarser than that of the image. A length in voxels means voxels of
+    the finest axis.
     """
 
     title: ClassVar[str] = "Neural ODE"
     needs: ClassVar[Needs] = Needs(packages=("torch",), gpu=True)
     citation: ClassVar[str] = (
-        "Rodríguez-Sanz, S., Hernández, M.: Multimodal diffeomorphic registration with Neural ODEs and structural "
-        "descriptors. arXiv:2512.22689, 2025. Wu, Y. et al.: NODEO: a neural ordinary differential equation based "
+        "Rodríguez-Sanz, S., Hernández, M.: Multimodal diffeomorphic registration with Neural ODEs "
+        "and structural "
+        "descriptors. arXiv:2512.22689, 2025. Wu, Y. et al.: NODEO: a neural ordinary differential "
+        "equation based "
         "optimization framework for deformable image registration. CVPR, 2022."
     )
     licence: ClassVar[str] = "MIT (diffeode)"
     formerly: ClassVar[Mapping[str, str]] = FORMERLY
 
     similarity: tuple[SimilarityTerm, ...] = knob(
-        (Mind(),), any_of(SIMILARITIES, SimilarityTerm), "What makes the warped image like the fixed one"
+        (Mind(),),
+        any_of(SIMILARITIES, SimilarityTerm),
+        "What makes the warped image like the fixed one",
     )
     penalties: tuple[PenaltyTerm, ...] = knob(
         (Gradient(0.2),), any_of(PENALTIES, PenaltyTerm), "What keeps the map likely"
@@ -65,7 +69,8 @@ class NeuralODE(Method):
     masked: bool = knob(
         False,
         anything(),
-        "Whether the similarity looks at the fixed brain only, instead of at the box of both brains",
+        "Whether the similarity looks at the fixed brain only, instead of at the box of both "
+        "brains",
     )
     weight_map: str = knob(
         "",
@@ -76,13 +81,15 @@ class NeuralODE(Method):
     deterministic: bool = knob(
         False,
         anything(),
-        "Whether a GPU finds the same map every time, which takes more time and memory; a CPU always does",
+        "Whether a GPU finds the same map every time, which takes more time and memory; a CPU "
+        "always does",
     )
     diffeomorphic: str = knob(
         "guaranteed",
         one_of("guaranteed", "penalised"),
         "`guaranteed`: in the map on the fixed grid, and in the way back on the same grid, every "
-        "determinant of one-sided differences and both tetrahedra of every cube are positive; folds "
+        "determinant of one-sided differences and both tetrahedra of every cube are positive; "
+        "folds "
         "are repaired, or the map is refused. `penalised`: the map stays as the optimiser left it",
     )
 
@@ -91,7 +98,9 @@ class NeuralODE(Method):
         self._require_solver()
         self._require_levels()
         if not any(term.weight for term in self.similarity):
-            raise InputError("Parameter similarity has no term with a weight above 0; one similarity is needed.")
+            raise InputError(
+                "Parameter similarity has no term with a weight above 0; one similarity is needed."
+            )
 
     def _require_solver(self) -> None:
         if self.flow.solver != "exponential":
@@ -106,10 +115,13 @@ class NeuralODE(Method):
         factors, iterations = self.levels.factors, self.levels.iterations
         if len(factors) != len(iterations) or not factors:
             raise InputError(
-                f"Parameters levels.factors {factors} and levels.iterations {iterations} must be as many, one at least."
+                f"Parameters levels.factors {factors} and levels.iterations {iterations} must be "
+                "as many, one at least."
             )
         if list(factors) != sorted(factors, reverse=True):
-            raise InputError(f"Parameter levels.factors is {factors}; it must fall from coarse to fine.")
+            raise InputError(
+                f"Parameter levels.factors is {factors}; it must fall from coarse to fine."
+            )
 
     def reads(self) -> dict[str, str]:
         """The descriptor's code and weights, and the map of weights, where they are used."""
@@ -135,7 +147,8 @@ class NeuralODE(Method):
         """Register ``pair``; forward and inverse are the flows of the velocity and of its reverse.
 
         Raises:
-            InputError: the device asked for is not there, a brain mask is empty, or the weight map cannot be used.
+            InputError: the device asked for is not there, a brain mask is empty, or the weight map
+                cannot be used.
             RegistrationError: the brains do not overlap, and as :meth:`velocity_between`.
         """
         from diffeode.methods.neural_ode import motion
@@ -151,10 +164,11 @@ class NeuralODE(Method):
         weights: Tensor | None = None,
         progress: Callable[[float, str], None] = lambda fraction, message: None,
     ) -> Motion:
-        """What moves ``moving`` onto ``fixed``, two images or two volumes ``(1, 1, *size)`` on one grid and device.
+        """What moves ``moving`` onto ``fixed``, two images or two volumes ``(1, 1, *size)`` on one
+        grid and device.
 
-        Intensities are of order 1, background 0. Parameters ``masked`` and ``weight_map`` concern :meth:`register`;
-        here the tensors are given.
+        Intensities are of order 1, background 0. Parameters ``masked`` and ``weight_map`` concern
+        :meth:`register`; here the tensors are given.
 
         Args:
             spacing: of the grid, mm, by axis.
@@ -163,7 +177,8 @@ class NeuralODE(Method):
             progress: called with a fraction in [0, 1] and a short message.
         Raises:
             InputError: the tensors do not belong together.
-            RegistrationError: the energy is not finite from the start, folds could not be taken out, or memory ran out.
+            RegistrationError: the energy is not finite from the start, folds could not be taken
+                out, or memory ran out.
         """
         from diffeode.methods.neural_ode import motion
 
@@ -179,4 +194,6 @@ def _content(path: str) -> str:
     try:
         return sha256(path)
     except OSError as error:
-        raise InputError(f"The weight_map {path} cannot be read: {error.strerror}; correct the parameter.") from error
+        raise InputError(
+            f"The weight_map {path} cannot be read: {error.strerror}; correct the parameter."
+        ) from error

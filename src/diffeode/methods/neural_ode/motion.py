@@ -32,8 +32,12 @@ if TYPE_CHECKING:
     from diffeode.methods.neural_ode import NeuralODE
 
 _MARGIN_MM = 6.0
-"""Room around the two brains within which the optimisation works; beyond it the map continues as at its border."""
-_LIGHTER = "coarser levels, a larger velocity.spacing, flow.gradient 'checkpoint' or fewer bins need less"
+"""Room around the two brains within which the optimisation works; beyond it the map continues as at
+its border.
+"""
+_LIGHTER = (
+    "coarser levels, a larger velocity.spacing, flow.gradient 'checkpoint' or fewer bins need less"
+)
 
 
 @final
@@ -56,12 +60,16 @@ class Motion:
 
     @property
     def forward(self) -> Tensor:
-        """Displacement ``(1, d, *size)``, voxels of the images: ``moving(x + u(x))`` looks like ``fixed(x)``."""
+        """Displacement ``(1, d, *size)``, voxels of the images: ``moving(x + u(x))`` looks like
+        ``fixed(x)``.
+        """
         return resize_displacement(self.flow(self.velocity), self.size)
 
     @property
     def inverse(self) -> Tensor:
-        """Displacement of the flow back, likewise; after a single step no exact inverse of :attr:`forward`."""
+        """Displacement of the flow back, likewise; after a single step no exact inverse of
+        :attr:`forward`.
+        """
         return resize_displacement(self.flow(reverse(self.velocity)), self.size)
 
 
@@ -76,7 +84,13 @@ def register(method: NeuralODE, pair: Pair, machine: Machine) -> Registration:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(machine.seed)
         found = velocity_between(
-            method, fixed, moving, spacing, mask if method.masked else None, weights, progress=machine.progress
+            method,
+            fixed,
+            moving,
+            spacing,
+            mask if method.masked else None,
+            weights,
+            progress=machine.progress,
         )
     inverse = _as_field(found.inverse, grid) if method.flow.inverts_exactly else None
     return Registration(_as_field(found.forward, grid), inverse, found.trace, found.notes)
@@ -111,11 +125,15 @@ def _coarse_to_fine(method: NeuralODE, scene: Scene, lattice: Lattice, report: R
     descent, levels, settings = method.descent.descent(), method.levels, method.velocity
     coarsest = lattice.coarser(levels.factors[0] * settings.spacing)
     velocity = zero_velocity(coarsest.size, scene.fixed, settings.knots)
-    for index, (level, iterations) in enumerate(zip(levels.factors, levels.iterations, strict=True)):
+    for index, (level, iterations) in enumerate(
+        zip(levels.factors, levels.iterations, strict=True)
+    ):
         images = lattice.coarser(level)
         fields = lattice.coarser(level * settings.spacing)
         start = resize_displacement(velocity, fields.size)
-        field = settings.field.from_base(start, settings.smoother(fields.spacing), still=index > 0).to(start)
+        field = settings.field.from_base(
+            start, settings.smoother(fields.spacing), still=index > 0
+        ).to(start)
         energy = energy_on(scene.reduced(images.size, fields.size), images, fields, method)
         report.enter(index)
         found = minimise(field, energy, iterations, descent, report)
@@ -124,19 +142,26 @@ def _coarse_to_fine(method: NeuralODE, scene: Scene, lattice: Lattice, report: R
             report.notes.append(f"level {level:g}: {found.reason}")
         if settings.field.starts_at_random and index == 0 and found.energy > _value(energy, start):
             velocity = start
-            report.notes.append(f"level {level:g}: the network found nothing better than rest; it was left out")
+            report.notes.append(
+                f"level {level:g}: the network found nothing better than rest; it was left out"
+            )
     report.finish()
     return velocity
 
 
-def _without_folds(method: NeuralODE, velocity: Tensor, size: Sequence[int], report: Reporter) -> Tensor:
+def _without_folds(
+    method: NeuralODE, velocity: Tensor, size: Sequence[int], report: Reporter
+) -> Tensor:
     velocity, repaired, left = unfold(velocity, method.integrator, size)
     if left:
         raise RegistrationError(
-            f"The map still folds at {left} voxels; raise penalties.gradient.weight or the width of velocity.kernel."
+            f"The map still folds at {left} voxels; raise penalties.gradient.weight or the width "
+            "of velocity.kernel."
         )
     if repaired:
-        report.notes.append(f"the map folded at {repaired} voxels; it was smoothed there until it did not")
+        report.notes.append(
+            f"the map folded at {repaired} voxels; it was smoothed there until it did not"
+        )
     return velocity
 
 
@@ -145,17 +170,29 @@ def _value(objective: Objective, velocity: Tensor) -> float:
         return sum(term.item() for term in objective(velocity).values())
 
 
-def _require_alike(fixed: Tensor, moving: Tensor, spacing: Sequence[float], *others: Tensor | None) -> None:
+def _require_alike(
+    fixed: Tensor, moving: Tensor, spacing: Sequence[float], *others: Tensor | None
+) -> None:
     size = tuple(fixed.shape)
     if len(size) not in (4, 5) or size[:2] != (1, 1) or min(size[2:]) < 2:
-        raise InputError(f"Images must be (1, 1, *size) of two or three axes of 2 voxels at least, not {size}.")
+        raise InputError(
+            f"Images must be (1, 1, *size) of two or three axes of 2 voxels at least, not {size}."
+        )
     if len(spacing) != len(size) - 2 or not all(0 < s < np.inf for s in spacing):
-        raise InputError(f"The spacing must be a number of mm above 0 for each axis of {size[2:]}, not {spacing}.")
+        raise InputError(
+            f"The spacing must be a number of mm above 0 for each axis of {size[2:]}, not "
+            f"{spacing}."
+        )
     if not fixed.is_floating_point() or moving.dtype != fixed.dtype:
-        raise InputError(f"Images must be of one floating-point type, not {fixed.dtype} and {moving.dtype}.")
+        raise InputError(
+            f"Images must be of one floating-point type, not {fixed.dtype} and {moving.dtype}."
+        )
     for tensor in (moving, *others):
         if tensor is not None and tuple(tensor.shape) != size:
-            raise InputError(f"Images, mask and weights must have one shape, not {size} and {tuple(tensor.shape)}.")
+            raise InputError(
+                f"Images, mask and weights must have one shape, not {size} and "
+                f"{tuple(tensor.shape)}."
+            )
 
 
 def _for_gradients(tensor: Tensor) -> Tensor:
@@ -163,12 +200,16 @@ def _for_gradients(tensor: Tensor) -> Tensor:
 
 
 def _cropped(pair: Pair, device: torch.device) -> tuple[Grid, Tensor, Tensor, Tensor]:
-    """The box of both brains with a margin, and fixed image, moving image and fixed mask on it, ``(1, 1, X, Y, Z)``."""
+    """The box of both brains with a margin, and fixed image, moving image and fixed mask on it,
+    ``(1, 1, X, Y, Z)``.
+    """
     if not pair.fixed_mask.any() or not pair.moving_mask.any():
         which = "moving" if pair.fixed_mask.any() else "fixed"
         raise InputError(f"The mask of the {which} brain is empty; check the skull stripping.")
     if not (pair.fixed_mask & pair.moving_mask).any():
-        raise RegistrationError("The fixed and moving brains do not overlap; align them affinely first.")
+        raise RegistrationError(
+            "The fixed and moving brains do not overlap; align them affinely first."
+        )
     margin = int(np.ceil(_MARGIN_MM / pair.fixed.grid.spacing.min()))
     lower, upper = bounding_box(pair.fixed_mask | pair.moving_mask, margin)
     window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
@@ -178,11 +219,15 @@ def _cropped(pair: Pair, device: torch.device) -> tuple[Grid, Tensor, Tensor, Te
 
 
 def _weights(path: str, grid: Grid, device: torch.device) -> Tensor | None:
-    """The map of weights at ``path`` on ``grid``, linear, 1 outside its box; None where no path is given."""
+    """The map of weights at ``path`` on ``grid``, linear, 1 outside its box; None where no path is
+    given.
+    """
     if not path:
         return None
     given = read_weights(path)
-    excess = warp_image(Image(given.data - 1, given.grid), Affine(), grid).data  # 0, so weight 1, outside
+    excess = warp_image(
+        Image(given.data - 1, given.grid), Affine(), grid
+    ).data  # 0, so weight 1, outside
     return _tensor(excess + 1, device)
 
 
@@ -191,4 +236,6 @@ def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
 
 
 def _as_field(displacement: Tensor, grid: Grid) -> DisplacementField:
-    return DisplacementField(grid.vectors_to_world(np.moveaxis(displacement[0].cpu().numpy(), 0, -1)), grid)
+    return DisplacementField(
+        grid.vectors_to_world(np.moveaxis(displacement[0].cpu().numpy(), 0, -1)), grid
+    )

@@ -20,7 +20,8 @@ class FlowSettings:
     solver: str = knob(
         "exponential",
         one_of("exponential", "euler", "midpoint", "heun", "rk4"),
-        "`exponential` takes `steps` squarings to time 1 and one knot only; the others take `steps` "
+        "`exponential` takes `steps` squarings to time 1 and one knot only; the others take "
+        "`steps` "
         "steps of `step_size`",
     )
     steps: int = knob(4, between(1, 64), "Number of squarings or steps")
@@ -51,7 +52,9 @@ class DescentSettings:
     """Adam with amsgrad, and when it stops."""
 
     learning_rate: float = knob(
-        0.2, between(1e-6, 10), "Learning rate at the start, of velocities in voxels or of the network's weights"
+        0.2,
+        between(1e-6, 10),
+        "Learning rate at the start, of velocities in voxels or of the network's weights",
     )
     schedule: str = knob(
         "cosine",
@@ -68,7 +71,8 @@ class DescentSettings:
         0.0,
         between(0, 1),
         "A level ends where the energy of the last 10 iterations changes, an iteration, by at most "
-        "this fraction of what it has fallen on the level; 0 lets every level take all its iterations",
+        "this fraction of what it has fallen on the level; 0 lets every level take all its "
+        "iterations",
     )
 
     def descent(self) -> Descent:
@@ -86,4 +90,6 @@ class Levels:
     factors: tuple[float, ...] = knob(
         (2.0, 1.0), between(1, 64), "By how much each level reduces the images, coarse to fine"
     )
-    iterations: tuple[int, ...] = knob((60, 30), between(1, 100_000), "Number of iterations on each level")
+    iterations: tuple[int, ...] = knob(
+        (60, 30), between(1, 100_000), "Number of iterations on each level"
+    )

@@ -30,7 +30,8 @@ class Term(ABC):
         return self.name
 
     def reads(self) -> dict[str, str]:
-        """Hashes of the files that this term reads, see :meth:`diffeode.registration.base.Method.reads`.
+        """Hashes of the files that this term reads, see
+        :meth:`diffeode.registration.base.Method.reads`.
 
         Raises:
             InputError: such a file is not there.
@@ -43,7 +44,9 @@ class SimilarityTerm(Term):
     """How unlike the warped image is to the fixed one."""
 
     @abstractmethod
-    def to(self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]) -> Similarity:
+    def to(
+        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+    ) -> Similarity:
         """The loss, without its weight, of the moving image under a map.
 
         Args:
@@ -61,7 +64,8 @@ class Moved(NamedTuple):
         displacement: where its flow leads, ``(1, d, *coarse)``, likewise.
         time: how long the velocity acts.
         spacing: of that grid, mm, by axis.
-        weights: ``(1, 1, *coarse)``, by which penalties of the displacement are multiplied; None: 1.
+        weights: ``(1, 1, *coarse)``, by which penalties of the displacement are multiplied; None:
+            1.
     """
 
     velocity: Tensor

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from diffeode.flows.fields import Smoother
 
 
-# ------------------------------------------------------------------------------------------------ fields
+# ------------------------------------------------------------------------------------------- fields
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ FIELDS = {field.name: field for field in (FreeGrid, Network)}
 """By name."""
 
 
-# ------------------------------------------------------------------------------------------------ kernels
+# ------------------------------------------------------------------------------------------ kernels
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ class Kernel(ABC):
 
     @abstractmethod
     def smoother(self, spacing: Sequence[float]) -> Smoother:
-        """From ``(K, d, *size)`` to the same, smoothed; ``spacing`` is that of the grid, mm, by axis."""
+        """From ``(K, d, *size)`` to the same, smoothed; ``spacing`` is that of the grid, mm, by
+        axis.
+        """
 
 
 @final
@@ -124,12 +126,15 @@ class OperatorKernel(Kernel):
 
     name: ClassVar[str] = "operator"
 
-    alpha: float = knob(0.0025, between(0, 10), "Factor of the Laplacian", "squared widths of the grid")
+    alpha: float = knob(
+        0.0025, between(0, 10), "Factor of the Laplacian", "squared widths of the grid"
+    )
     power: float = knob(2.0, between(0, 10), "Power of the operator")
     boundary: str = knob(
         "dirichlet",
         one_of("dirichlet", "periodic"),
-        "Beyond the border of the grid the velocity is 0 (`dirichlet`) or goes on at the opposite side (`periodic`)",
+        "Beyond the border of the grid the velocity is 0 (`dirichlet`) or goes on at the opposite "
+        "side (`periodic`)",
     )
 
     def smoother(self, spacing: Sequence[float]) -> Smoother:
@@ -143,7 +148,7 @@ KERNELS = {kernel.name: kernel for kernel in (GaussianKernel, BoxKernel, Operato
 """By name."""
 
 
-# ------------------------------------------------------------------------------------------------ both
+# --------------------------------------------------------------------------------------------- both
 
 
 @final
@@ -152,12 +157,17 @@ class Velocity:
     """The velocity."""
 
     field: Field = knob(FreeGrid(), exactly_one_of(FIELDS, Field), "What represents the velocity")
-    spacing: float = knob(2.0, between(1, 16), "Spacing of the velocity's grid", "voxels of the level")
-    kernel: Kernel = knob(GaussianKernel(), exactly_one_of(KERNELS, Kernel), "What smooths the velocity")
+    spacing: float = knob(
+        2.0, between(1, 16), "Spacing of the velocity's grid", "voxels of the level"
+    )
+    kernel: Kernel = knob(
+        GaussianKernel(), exactly_one_of(KERNELS, Kernel), "What smooths the velocity"
+    )
     knots: int = knob(
         1,
         between(1, 16),
-        "Number of times at which the velocity is free, linear in between; 1 is a stationary velocity",
+        "Number of times at which the velocity is free, linear in between; 1 is a stationary "
+        "velocity",
     )
     border: str = knob(
         "free",

@@ -1,1 +1,3 @@
-"""The tools of preparation, one file each: its record ``TOOL`` and its function (``docs/preparation.md``)."""
+"""The tools of preparation, one file each: its record ``TOOL`` and its function
+(``docs/preparation.md``).
+"""

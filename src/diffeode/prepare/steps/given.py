@@ -4,4 +4,9 @@ from __future__ import annotations
 
 from diffeode.prepare.step_tool import StepTool
 
-TOOL = StepTool(step="labels", name="given", clause="structures are those that come with the data", function=None)
+TOOL = StepTool(
+    step="labels",
+    name="given",
+    clause="structures are those that come with the data",
+    function=None,
+)

@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 
 
 def icbm152() -> Template:
-    """ICBM152 2009a symmetric, nonlinear, T1w, that comes with nilearn (Fonov et al., NeuroImage 54(1), 2011).
+    """ICBM152 2009a symmetric, nonlinear, T1w, that comes with nilearn (Fonov et al., NeuroImage
+    54(1), 2011).
 
-    Nothing is downloaded. The brain is where nilearn's mask has it. Scans of other contrasts are aligned with the T1w.
+    Nothing is downloaded. The brain is where nilearn's mask has it. Scans of other contrasts are
+    aligned with the T1w.
     """
     from nilearn import datasets
 
     from diffeode.prepare.template import cropped_template
 
-    volume, mask = datasets.load_mni152_template(resolution=1), datasets.load_mni152_brain_mask(resolution=1)
+    volume, mask = (
+        datasets.load_mni152_template(resolution=1),
+        datasets.load_mni152_brain_mask(resolution=1),
+    )
     grid = Grid(volume.shape, volume.affine)
     brain = np.asarray(mask.dataobj) > 0
     images = {"T1w": Image(np.where(brain, volume.get_fdata(), 0), grid)}
@@ -35,5 +40,8 @@ TOOL = StepTool(
     name="icbm152",
     clause="scans are brought into the space of ICBM152 2009a",
     function=icbm152,
-    citations=("Fonov et al., Unbiased average age-appropriate atlases for pediatric studies, NeuroImage 54(1), 2011",),
+    citations=(
+        "Fonov et al., Unbiased average age-appropriate atlases for pediatric studies, NeuroImage "
+        "54(1), 2011",
+    ),
 )

@@ -12,8 +12,11 @@ from diffeode.prepare.conform import conform, mask_back
 from diffeode.prepare.step_tool import Progress, Resources, StepTool, naming, silent
 from diffeode.weights.catalogue import find
 
-ARCHITECTURE = Architecture(channels=15, classes=2, dilations=(16, 8, 4, 2, 1) * 5, normalised=True, activation="gelu")
-"""146 237 trained numbers; every voxel sees 125 voxels to each side, the normalisation all of them."""
+ARCHITECTURE = Architecture(
+    channels=15, classes=2, dilations=(16, 8, 4, 2, 1) * 5, normalised=True, activation="gelu"
+)
+"""146 237 trained numbers; every voxel sees 125 voxels to each side, the normalisation all of them.
+"""
 
 _WEIGHTS = "meshnet-mindgrab"
 _QUANTILES = (0.02, 0.98)
@@ -21,7 +24,8 @@ _PLAUSIBLE_ML = (100.0, 3000.0)
 
 
 def mindgrab_mask(image: Image, threads: int, progress: Progress = silent) -> np.ndarray:
-    """The brain with the fluid around it, ``(X, Y, Z)`` bool on the image's own grid: one piece without holes.
+    """The brain with the fluid around it, ``(X, Y, Z)`` bool on the image's own grid: one piece
+    without holes.
 
     The scan may have any contrast, orientation and voxel size; it is looked at in a box of 256 mm
     (:func:`diffeode.prepare.conform.conformed_grid`).
@@ -30,8 +34,9 @@ def mindgrab_mask(image: Image, threads: int, progress: Progress = silent) -> np
         progress: told the fraction done and the layer.
 
     Raises:
-        InputError: the weights are missing or wrong, or what was found is less than 100 ml or more than 3000 ml (a
-            newborn's brain has about 350 ml, the largest adult ones 2000 ml): this is no head, or not all of it.
+        InputError: the weights are missing or wrong, or what was found is less than 100 ml or more
+            than 3000 ml (a newborn's brain has about 350 ml, the largest adult ones 2000 ml): this
+            is no head, or not all of it.
     """
     # here, because planning a study reads this file and needs no torch
     from diffeode.prepare.meshnet import load_meshnet
@@ -45,11 +50,14 @@ def mindgrab_mask(image: Image, threads: int, progress: Progress = silent) -> np
 
 
 def _scaled(volume: np.ndarray) -> np.ndarray:
-    """``volume`` with its 2 % and 98 % quantiles moved to 0 and 1 and clipped there, as in the network's training."""
+    """``volume`` with its 2 % and 98 % quantiles moved to 0 and 1 and clipped there, as in the
+    network's training.
+    """
     low, high = np.quantile(volume, _QUANTILES)
     if not high > low:
         raise InputError(
-            "Skull stripping found next to no contrast in the scan (its 2 % and 98 % quantiles are equal); give a head."
+            "Skull stripping found next to no contrast in the scan (its 2 % and 98 % quantiles are "
+            "equal); give a head."
         )
     return np.clip((volume - low) / (high - low), 0, 1)
 
@@ -67,7 +75,8 @@ def _require_plausible(volume_ml: float) -> None:
     low, high = _PLAUSIBLE_ML
     if not low <= volume_ml <= high:
         raise InputError(
-            f"Skull stripping found {volume_ml:.0f} ml of brain, outside {low:.0f} to {high:.0f} ml: this does not "
+            f"Skull stripping found {volume_ml:.0f} ml of brain, outside {low:.0f} to {high:.0f} "
+            "ml: this does not "
             "look like a scan of a whole head; check the file, its voxel size and its orientation."
         )
 

@@ -21,10 +21,11 @@ _EIGHT_BITS = 255
 
 
 def normalise(image: Image, brain: np.ndarray | None, modality: str, resources: Resources) -> Image:
-    """``image`` with white matter at 110: ``mri_normalize``, with the settings of ``recon-all``, in 8 bits as there.
+    """``image`` with white matter at 110: ``mri_normalize``, with the settings of ``recon-all``, in
+    8 bits as there.
 
-    The tool looks for white matter as the brightest tissue. Only T1w scans are announced as such (``-mprage``); what it
-    makes of another contrast nobody has checked here.
+    The tool looks for white matter as the brightest tissue. Only T1w scans are announced as such
+    (``-mprage``); what it makes of another contrast nobody has checked here.
 
     Args:
         brain: ``(X, Y, Z)`` bool, outside which all becomes 0; None keeps the whole head.
@@ -39,8 +40,16 @@ def normalise(image: Image, brain: np.ndarray | None, modality: str, resources: 
     with workplace(image, _write_eight_bits) as (scan, result):
         masked = {} if brain is None else {"mask": _write_mask(scan.parent, brain, image.grid)}
         contrast = {"mprage": True} if modality == "T1w" else {}
-        command = Normalise(in_file=scan, out_file=result, gradient=1, seed=_SEED, native=True, **contrast, **masked)
-        run(MRI_NORMALIZE, command, [result], "Intensity normalisation by FreeSurfer", Limits(resources.threads))
+        command = Normalise(
+            in_file=scan, out_file=result, gradient=1, seed=_SEED, native=True, **contrast, **masked
+        )
+        run(
+            MRI_NORMALIZE,
+            command,
+            [result],
+            "Intensity normalisation by FreeSurfer",
+            Limits(resources.threads),
+        )
         return read_result_image(MRI_NORMALIZE, result, image.grid)
 
 
@@ -50,7 +59,9 @@ def _write_mask(folder: Path, mask: np.ndarray, grid: Grid) -> Path:
 
 
 def _write_eight_bits(path: Path, image: Image) -> None:
-    """``image`` in whole numbers from 0 to 255, where the 99.9th percentile of what is above 0 lies."""
+    """``image`` in whole numbers from 0 to 255, where the 99.9th percentile of what is above 0
+    lies.
+    """
     above = image.data[image.data > 0]
     if not above.size:
         raise InputError("The scan has no intensity above 0, so there is nothing to normalise.")

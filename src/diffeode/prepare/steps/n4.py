@@ -14,7 +14,8 @@ _WORKING_SPACING_MM = 4.0
 def n4(image: Image, brain: np.ndarray, modality: str, resources: Resources) -> Image:
     """``image`` without its bias field, estimated inside ``brain`` at about 4 mm; 0 outside it.
 
-    N4: Tustison et al., IEEE Transactions on Medical Imaging 29(6), 2010. Every contrast is treated alike.
+    N4: Tustison et al., IEEE Transactions on Medical Imaging 29(6), 2010. Every contrast is treated
+    alike.
     """
     ants = load_ants(resources.threads)
     shrink = max(1, int(_WORKING_SPACING_MM / image.grid.spacing.min()))
@@ -31,6 +32,7 @@ TOOL = StepTool(
     function=n4,
     corrects=True,
     citations=(
-        "Tustison et al., N4ITK: improved N3 bias correction, IEEE Transactions on Medical Imaging 29(6), 2010",
+        "Tustison et al., N4ITK: improved N3 bias correction, IEEE Transactions on Medical Imaging "
+        "29(6), 2010",
     ),
 )

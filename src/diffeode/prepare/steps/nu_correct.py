@@ -10,12 +10,16 @@ from diffeode.prepare.step_tool import Resources, StepTool
 from diffeode.programs.tools import MRI_NU_CORRECT, Limits, run
 
 
-def nu_correct(image: Image, brain: np.ndarray | None, modality: str, resources: Resources) -> Image:
-    """``image`` without its bias field: N3 by ``mri_nu_correct.mni``, with the settings of ``recon-all``.
+def nu_correct(
+    image: Image, brain: np.ndarray | None, modality: str, resources: Resources
+) -> Image:
+    """``image`` without its bias field: N3 by ``mri_nu_correct.mni``, with the settings of
+    ``recon-all``.
 
-    One run of 1000 iterations with splines 50 mm apart, not rescaled (Sled et al., IEEE TMI 17(1), 1998).
-    Every contrast is treated alike and the whole head is seen, whatever ``brain`` is.
-    ``--cm`` keeps the scan's grid; the tool still computes at the smallest voxel size and interpolates there and back.
+    One run of 1000 iterations with splines 50 mm apart, not rescaled (Sled et al., IEEE TMI 17(1),
+    1998). Every contrast is treated alike and the whole head is seen, whatever ``brain`` is.
+    ``--cm`` keeps the scan's grid; the tool still computes at the smallest voxel size and
+    interpolates there and back.
 
     Raises:
         InputError: the tool or FreeSurfer's licence is not here.
@@ -33,7 +37,13 @@ def nu_correct(image: Image, brain: np.ndarray | None, modality: str, resources:
             no_rescale=True,
             native=True,
         )
-        run(MRI_NU_CORRECT, command, [result], "Bias correction by FreeSurfer", Limits(resources.threads))
+        run(
+            MRI_NU_CORRECT,
+            command,
+            [result],
+            "Bias correction by FreeSurfer",
+            Limits(resources.threads),
+        )
         return read_result_image(MRI_NU_CORRECT, result, image.grid)
 
 
@@ -46,7 +56,8 @@ TOOL = StepTool(
     whole_head=True,
     program=MRI_NU_CORRECT,
     citations=(
-        "Sled et al., A nonparametric method for automatic correction of intensity nonuniformity in MRI data, IEEE "
+        "Sled et al., A nonparametric method for automatic correction of intensity nonuniformity "
+        "in MRI data, IEEE "
         "Transactions on Medical Imaging 17(1), 1998",
         CITATION,
     ),

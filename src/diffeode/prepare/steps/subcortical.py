@@ -1,4 +1,6 @@
-"""Segmentation of T1w brains into 17 structures, left and right together, by MeshNet subcortical (brainchop)."""
+"""Segmentation of T1w brains into 17 structures, left and right together, by MeshNet subcortical
+(brainchop).
+"""
 
 from __future__ import annotations
 
@@ -13,24 +15,34 @@ from diffeode.prepare.step_tool import Progress, Resources, StepTool, naming, si
 from diffeode.weights.catalogue import find
 
 ARCHITECTURE = Architecture(
-    channels=30, classes=18, dilations=(1, 2, 4, 8, 16, 8, 4, 2, 1), normalised=False, activation="elu"
+    channels=30,
+    classes=18,
+    dilations=(1, 2, 4, 8, 16, 8, 4, 2, 1),
+    normalised=False,
+    activation="elu",
 )
 """196 038 trained numbers."""
 
 STRUCTURES = (0, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26, 28)
-"""FreeSurfer's number of each class; where there is a left and a right one, the left one's stands for both."""
+"""FreeSurfer's number of each class; where there is a left and a right one, the left one's stands
+for both.
+"""
 
 _WEIGHTS = "meshnet-subcortical"
 _BRIGHTEST = 0.999
 _MARGIN = 16
-"""Voxels, of the 46 that one voxel sees; all 46 change no structure by .002 Dice (one brain of OASIS-TRT-20)."""
+"""Voxels, of the 46 that one voxel sees; all 46 change no structure by .002 Dice (one brain of
+OASIS-TRT-20).
+"""
 
 
 def subcortical_labels(image: Image, threads: int, progress: Progress = silent) -> Labels:
-    """The structures of ``config/labels/meshnet.tsv`` on the grid of ``image``, a T1w head or skull-stripped brain.
+    """The structures of ``config/labels/meshnet.tsv`` on the grid of ``image``, a T1w head or
+    skull-stripped brain.
 
     The scan may have any orientation and voxel size; it is looked at in a box of 256 mm
-    (:func:`diffeode.prepare.conform.conformed_grid`) and computed where it is brighter than air, and 16 mm around.
+    (:func:`diffeode.prepare.conform.conformed_grid`) and computed where it is brighter than air,
+    and 16 mm around.
 
     Args:
         progress: told the fraction done and the layer.
@@ -51,15 +63,18 @@ def subcortical_labels(image: Image, threads: int, progress: Progress = silent) 
     labels = Labels(labels_back(numbers, conformed.grid, image.grid), image.grid)
     if not labels.data.any():
         raise InputError(
-            "Segmentation found no brain in the scan; give a T1w scan of a head, in its right orientation."
+            "Segmentation found no brain in the scan; give a T1w scan of a head, in its right "
+            "orientation."
         )
     return labels
 
 
 def _scaled(volume: np.ndarray) -> np.ndarray:
-    """``volume`` with its least value at 0 and the 99.9 % quantile of all above it at 1, clipped there.
+    """``volume`` with its least value at 0 and the 99.9 % quantile of all above it at 1, clipped
+    there.
 
-    So does brainchop, which conforms as ``mri_convert`` does and then scales between least and greatest value.
+    So does brainchop, which conforms as ``mri_convert`` does and then scales between least and
+    greatest value.
     """
     low = volume.min()
     high = np.quantile(volume[volume > low], _BRIGHTEST)

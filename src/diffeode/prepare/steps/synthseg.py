@@ -14,13 +14,16 @@ SYNTHSEG_LABELS = (
     *(2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 26, 28),
     *(41, 42, 43, 44, 46, 47, 49, 50, 51, 52, 53, 54, 58, 60),
 )
-"""The 32 structures of SynthSeg 2.0, FreeSurfer's numbers; ``config/labels/synthseg.tsv`` names them."""
+"""The 32 structures of SynthSeg 2.0, FreeSurfer's numbers; ``config/labels/synthseg.tsv`` names
+them.
+"""
 
 
 def synthseg_labels(image: Image, scan_name: str, resources: Resources) -> Labels:
     """The 32 structures of SynthSeg 2.0 in a scan of any contrast: ``mri_synthseg`` on the CPU.
 
-    Billot et al., Medical Image Analysis 86, 2023. The tool segments at 1 mm and brings its labels back itself.
+    Billot et al., Medical Image Analysis 86, 2023. The tool segments at 1 mm and brings its labels
+    back itself.
 
     Raises:
         InputError: the tool is not here, or it finds no structure.
@@ -29,14 +32,20 @@ def synthseg_labels(image: Image, scan_name: str, resources: Resources) -> Label
     from diffeode.programs.interfaces.freesurfer import SynthSeg
 
     with workplace(image) as (scan, result):
-        command = SynthSeg(in_file=scan, out_file=result, keep_geometry=True, threads=resources.threads, cpu=True)
+        command = SynthSeg(
+            in_file=scan, out_file=result, keep_geometry=True, threads=resources.threads, cpu=True
+        )
         run(MRI_SYNTHSEG, command, [result], "Segmentation by SynthSeg", Limits(resources.threads))
         labels = read_result_labels(MRI_SYNTHSEG, result, image.grid)
     unknown = sorted(set(np.unique(labels.data).tolist()) - {0, *SYNTHSEG_LABELS})
     if unknown:
-        raise ToolError(f"{MRI_SYNTHSEG} wrote labels that SynthSeg 2.0 does not have ({unknown[:5]}).")
+        raise ToolError(
+            f"{MRI_SYNTHSEG} wrote labels that SynthSeg 2.0 does not have ({unknown[:5]})."
+        )
     if not labels.data.any():
-        raise InputError(f"SynthSeg found no structure in {scan_name}; check that it is a scan of a head.")
+        raise InputError(
+            f"SynthSeg found no structure in {scan_name}; check that it is a scan of a head."
+        )
     return labels
 
 
@@ -47,7 +56,8 @@ TOOL = StepTool(
     function=synthseg_labels,
     program=MRI_SYNTHSEG,
     citations=(
-        "Billot et al., SynthSeg: segmentation of brain MRI scans of any contrast and resolution without retraining, "
+        "Billot et al., SynthSeg: segmentation of brain MRI scans of any contrast and resolution "
+        "without retraining, "
         "Medical Image Analysis 86, 2023",
     ),
 )

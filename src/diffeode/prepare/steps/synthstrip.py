@@ -24,10 +24,18 @@ def synthstrip_mask(image: Image, scan_name: str, resources: Resources) -> np.nd
 
     with workplace(image) as (scan, result):
         command = SynthStrip(in_file=scan, mask_file=result)
-        run(MRI_SYNTHSTRIP, command, [result], "Skull stripping by SynthStrip", Limits(resources.threads))
+        run(
+            MRI_SYNTHSTRIP,
+            command,
+            [result],
+            "Skull stripping by SynthStrip",
+            Limits(resources.threads),
+        )
         mask = read_result_labels(MRI_SYNTHSTRIP, result, image.grid).data > 0
     if not mask.any():
-        raise InputError(f"SynthStrip found no brain in {scan_name}; check that it is a scan of a head.")
+        raise InputError(
+            f"SynthStrip found no brain in {scan_name}; check that it is a scan of a head."
+        )
     return mask
 
 
@@ -37,5 +45,7 @@ TOOL = StepTool(
     clause="the brain is found by SynthStrip",
     function=synthstrip_mask,
     program=MRI_SYNTHSTRIP,
-    citations=("Hoopes et al., SynthStrip: skull-stripping for any brain image, NeuroImage 260, 2022",),
+    citations=(
+        "Hoopes et al., SynthStrip: skull-stripping for any brain image, NeuroImage 260, 2022",
+    ),
 )

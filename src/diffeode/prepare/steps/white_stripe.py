@@ -1,4 +1,6 @@
-"""White stripe: intensities scaled by the mode of white matter (Shinohara et al., NeuroImage: Clinical 6, 2014)."""
+"""White stripe: intensities scaled by the mode of white matter (Shinohara et al., NeuroImage:
+Clinical 6, 2014).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _MOST_CLIPPED = 0.05
 @final
 @dataclass(frozen=True)
 class _Stripe:
-    """What white matter is in a contrast: the brightest or darkest tissue, and its level in the result."""
+    """What white matter is in a contrast: the brightest or darkest tissue, and its level in the
+    result.
+    """
 
     bright: bool
     level: float
@@ -35,27 +39,35 @@ _STRIPES = {"T1w": _Stripe(bright=True, level=0.8), "T2w": _Stripe(bright=False,
 
 
 def white_stripe(image: Image, brain: np.ndarray, modality: str, scan_name: str) -> Image:
-    """``image`` with white matter at 0.8 and the brain's 0.1 percentile at 0 (T1w), or at 0.25 and its 99.9 at 1 (T2w).
+    """``image`` with white matter at 0.8 and the brain's 0.1 percentile at 0 (T1w), or at 0.25 and
+    its 99.9 at 1 (T2w).
 
-    White matter is the white stripe of Shinohara et al. (NeuroImage: Clinical 6, 2014): the brain's voxels within 5 %
-    of quantiles about white matter's mode in the smoothed histogram, here the brightest (T1w) or darkest (T2w) of the
-    tall modes. They divide by the stripe's SD, which tells how sharp the mode is; here the scale comes from the fluid's
-    end of the histogram, so that the image ends as that of :func:`diffeode.prepare.intensity.robust` does: in [0, 1],
-    clipped there (0.8 and 0.25 leave room at the other end), the brain at least 0.001 and the background exactly 0.
+    White matter is the white stripe of Shinohara et al. (NeuroImage: Clinical 6, 2014): the brain's
+    voxels within 5 % of quantiles about white matter's mode in the smoothed histogram, here the
+    brightest (T1w) or darkest (T2w) of the tall modes. They divide by the stripe's SD, which tells
+    how sharp the mode is; here the scale comes from the fluid's end of the histogram, so that the
+    image ends as that of :func:`diffeode.prepare.intensity.robust` does: in [0, 1], clipped there
+    (0.8 and 0.25 leave room at the other end), the brain at least 0.001 and the background exactly
+    0.
 
-    Wants a scan without bias field, or grey and white matter share one mode, and a person whose white matter is
+    Wants a scan without bias field, or grey and white matter share one mode, and a person whose
+    white matter is
     myelinated: not newborns.
 
     Raises:
-        InputError: the brain is constant, ``modality`` has no white stripe, or more than 5 % of the brain would be
-            clipped: that was not white matter.
+        InputError: the brain is constant, ``modality`` has no white stripe, or more than 5 % of the
+            brain would be clipped: that was not white matter.
     """
     if modality not in _STRIPES:
-        raise InputError(f"White stripe has no level for modality {modality!r}{nearest(modality, _STRIPES)}.")
+        raise InputError(
+            f"White stripe has no level for modality {modality!r}{nearest(modality, _STRIPES)}."
+        )
     stripe, values = _STRIPES[modality], image.data[brain]
     low, high = inner_range(values)
     if not high > low:
-        raise InputError(f"The brain of {scan_name} is constant ({low:g} everywhere); give a scan with contrast.")
+        raise InputError(
+            f"The brain of {scan_name} is constant ({low:g} everywhere); give a scan with contrast."
+        )
     white = _white_matter(values, low, high, stripe)
     fluid, fluid_level = (low, 0.0) if stripe.bright else (high, 1.0)
     scaled = stripe.level + (fluid_level - stripe.level) * (image.data - white) / (fluid - white)
@@ -65,7 +77,9 @@ def white_stripe(image: Image, brain: np.ndarray, modality: str, scan_name: str)
 
 def _white_matter(values: np.ndarray, low: float, high: float, stripe: _Stripe) -> float:
     quantile = float((values < _white_matter_mode(values, low, high, stripe)).mean())
-    lower, upper = np.quantile(values, np.clip([quantile - _HALF_WIDTH, quantile + _HALF_WIDTH], 0, 1))
+    lower, upper = np.quantile(
+        values, np.clip([quantile - _HALF_WIDTH, quantile + _HALF_WIDTH], 0, 1)
+    )
     return float(values[(values >= lower) & (values <= upper)].mean(dtype=np.float64))
 
 
@@ -85,7 +99,8 @@ def _require_inside(scaled: np.ndarray, scan_name: str) -> None:
     clipped = float(((scaled < 0) | (scaled > 1)).mean())
     if clipped > _MOST_CLIPPED:
         raise InputError(
-            f"The white matter of {scan_name} was not found: {clipped:.0%} of the brain would be clipped; correct the "
+            f"The white matter of {scan_name} was not found: {clipped:.0%} of the brain would be "
+            "clipped; correct the "
             "bias field first (bias: n4), check the modality, or set intensity: robust."
         )
 

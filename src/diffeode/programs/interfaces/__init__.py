@@ -1,1 +1,3 @@
-"""Command lines, as nipype describes them, of programs for which nipype itself has no interface or half of one."""
+"""Command lines, as nipype describes them, of programs for which nipype itself has no interface or
+half of one.
+"""

@@ -11,20 +11,36 @@ class DeedsBCVInputSpec(CommandLineInputSpec):
     """Inputs of :class:`DeedsBCV`; the three lists need one value per level, coarsest first."""
 
     fixed_file = File(exists=True, mandatory=True, argstr="-F %s", desc="fixed scan, .nii.gz")
-    moving_file = File(exists=True, mandatory=True, argstr="-M %s", desc="moving scan, .nii.gz, as many voxels")
+    moving_file = File(
+        exists=True, mandatory=True, argstr="-M %s", desc="moving scan, .nii.gz, as many voxels"
+    )
     out_stem = File(mandatory=True, argstr="-O %s", desc="what the names of the outputs begin with")
     alpha = traits.Float(argstr="-a %g", desc="weight of the regularisation (1.6)")
     grid_spacing = traits.List(
-        traits.Int, sep="x", argstr="-G %s", requires=["search_radius", "quantisation"], desc="voxels (8x7x6x5x4)"
+        traits.Int,
+        sep="x",
+        argstr="-G %s",
+        requires=["search_radius", "quantisation"],
+        desc="voxels (8x7x6x5x4)",
     )
     search_radius = traits.List(
-        traits.Int, sep="x", argstr="-L %s", requires=["grid_spacing", "quantisation"], desc="steps (8x7x6x5x4)"
+        traits.Int,
+        sep="x",
+        argstr="-L %s",
+        requires=["grid_spacing", "quantisation"],
+        desc="steps (8x7x6x5x4)",
     )
     quantisation = traits.List(
-        traits.Int, sep="x", argstr="-Q %s", requires=["grid_spacing", "search_radius"], desc="voxels (5x4x3x2x1)"
+        traits.Int,
+        sep="x",
+        argstr="-Q %s",
+        requires=["grid_spacing", "search_radius"],
+        desc="voxels (5x4x3x2x1)",
     )
     labels_file = File(exists=True, argstr="-S %s", desc="moving labels to warp too")
-    affine_file = File(exists=True, argstr="-A %s", desc="matrix in voxels, translation in the last row")
+    affine_file = File(
+        exists=True, argstr="-A %s", desc="matrix in voxels, translation in the last row"
+    )
 
 
 class DeedsBCVOutputSpec(TraitedSpec):
@@ -44,7 +60,10 @@ class DeedsBCV(CommandLine):
 
     def _list_outputs(self) -> dict[str, str]:
         stem = os.path.abspath(self.inputs.out_stem)
-        outputs = {"displacements_file": f"{stem}_displacements.dat", "deformed_file": f"{stem}_deformed.nii.gz"}
+        outputs = {
+            "displacements_file": f"{stem}_displacements.dat",
+            "deformed_file": f"{stem}_deformed.nii.gz",
+        }
         if "labels_file" in self.inputs.get_traitsfree():
             outputs["deformed_labels_file"] = f"{stem}_deformed_seg.nii.gz"
         return outputs

@@ -1,4 +1,6 @@
-"""FreeSurfer's command lines: what nipype's interfaces leave out, and SynthStrip, SynthSeg and SynthMorph."""
+"""FreeSurfer's command lines: what nipype's interfaces leave out, and SynthStrip, SynthSeg and
+SynthMorph.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,20 @@ class _WritesWhatIsNamed(CommandLine):
 
     def _list_outputs(self) -> dict[str, str]:
         named = self.inputs.get_traitsfree()
-        return {name: os.path.abspath(named[name]) for name in self.output_spec().get() if name in named}
+        return {
+            name: os.path.abspath(named[name]) for name in self.output_spec().get() if name in named
+        }
 
 
-# ------------------------------------------------------------------------------------------------ intensities
+# -------------------------------------------------------------------------------------- intensities
 
 
 class NuCorrectInputSpec(MNIBiasCorrectionInputSpec):
     """Inputs of :class:`NuCorrect`."""
 
     native = traits.Bool(
-        argstr="--cm", desc="keep the volume's own grid; without it the result is conformed to 256^3 at 1 mm"
+        argstr="--cm",
+        desc="keep the volume's own grid; without it the result is conformed to 256^3 at 1 mm",
     )
 
 
@@ -52,7 +57,7 @@ class Normalise(Normalize):
     input_spec = NormaliseInputSpec
 
 
-# ------------------------------------------------------------------------------------------------ brain and labels
+# --------------------------------------------------------------------------------- brain and labels
 
 
 class SynthStripInputSpec(CommandLineInputSpec):
@@ -79,11 +84,18 @@ class SynthStrip(_WritesWhatIsNamed):
 class SynthSegInputSpec(CommandLineInputSpec):
     """Inputs of :class:`SynthSeg`, those that are used here."""
 
-    in_file = File(exists=True, mandatory=True, argstr="--i %s", desc="scan, any contrast, with or without skull")
+    in_file = File(
+        exists=True,
+        mandatory=True,
+        argstr="--i %s",
+        desc="scan, any contrast, with or without skull",
+    )
     out_file = File(mandatory=True, argstr="--o %s", desc="label map")
     threads = traits.Range(low=1, argstr="--threads %d", desc="cores to use (1)")
     cpu = traits.Bool(argstr="--cpu", desc="do not use a GPU")
-    keep_geometry = traits.Bool(argstr="--keepgeom", desc="labels on the grid of the input; otherwise at 1 mm")
+    keep_geometry = traits.Bool(
+        argstr="--keepgeom", desc="labels on the grid of the input; otherwise at 1 mm"
+    )
 
 
 class SynthSegOutputSpec(TraitedSpec):
@@ -93,24 +105,34 @@ class SynthSegOutputSpec(TraitedSpec):
 
 
 class SynthSeg(_WritesWhatIsNamed):
-    """``mri_synthseg``: segmentation of any contrast (Billot et al., Medical Image Analysis 86, 2023)."""
+    """``mri_synthseg``: segmentation of any contrast (Billot et al., Medical Image Analysis 86,
+    2023).
+    """
 
     _cmd = "mri_synthseg"
     input_spec = SynthSegInputSpec
     output_spec = SynthSegOutputSpec
 
 
-# ------------------------------------------------------------------------------------------------ registration
+# ------------------------------------------------------------------------------------- registration
 
 
 class SynthMorphInputSpec(CommandLineInputSpec):
-    """Inputs of :class:`SynthMorph`, those that are used here; ``newer`` form: what the older command line lacks."""
+    """Inputs of :class:`SynthMorph`, those that are used here; ``newer`` form: what the older
+    command line lacks.
+    """
 
     moving_file = File(exists=True, mandatory=True, argstr="%s", position=-2, desc="moving scan")
     fixed_file = File(exists=True, mandatory=True, argstr="%s", position=-1, desc="fixed scan")
-    model = traits.Enum("joint", "deform", "affine", "rigid", argstr="-m %s", desc="the older form has no joint")
-    trans_file = File(argstr="-t %s", desc="displacements of fixed points to moving ones, RAS mm, three frames")
-    inverse_file = File(argstr="-T %s", desc="displacements of moving points to fixed ones; newer form")
+    model = traits.Enum(
+        "joint", "deform", "affine", "rigid", argstr="-m %s", desc="the older form has no joint"
+    )
+    trans_file = File(
+        argstr="-t %s", desc="displacements of fixed points to moving ones, RAS mm, three frames"
+    )
+    inverse_file = File(
+        argstr="-T %s", desc="displacements of moving points to fixed ones; newer form"
+    )
     weight = traits.Range(
         low=0.0,
         high=1.0,

@@ -20,7 +20,9 @@ class Jacobian(PenaltyTerm):
     name: ClassVar[str] = "jacobian"
 
     barrier: float = knob(0.5, between(0, 1), "Determinant above which nothing is penalised")
-    squared: bool = knob(False, anything(), "Whether what a determinant lacks is squared, as in NODEO's code")
+    squared: bool = knob(
+        False, anything(), "Whether what a determinant lacks is squared, as in NODEO's code"
+    )
 
     def cost(self, moved: Moved) -> Tensor:
         """See :func:`diffeode.losses.regularisers.jacobian_barrier`."""

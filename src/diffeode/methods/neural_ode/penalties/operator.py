@@ -23,12 +23,15 @@ class Operator(PenaltyTerm):
 
     name: ClassVar[str] = "operator"
 
-    alpha: float = knob(0.0025, between(0, 10), "Factor of the Laplacian", "squared widths of the grid")
+    alpha: float = knob(
+        0.0025, between(0, 10), "Factor of the Laplacian", "squared widths of the grid"
+    )
     power: float = knob(2.0, between(0, 10), "Power of the operator")
     boundary: str = knob(
         "dirichlet",
         one_of("dirichlet", "periodic"),
-        "Beyond the border of the grid the velocity is 0 (`dirichlet`) or goes on at the opposite side (`periodic`)",
+        "Beyond the border of the grid the velocity is 0 (`dirichlet`) or goes on at the opposite "
+        "side (`periodic`)",
     )
 
     def cost(self, moved: Moved) -> Tensor:

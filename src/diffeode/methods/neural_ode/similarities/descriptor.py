@@ -32,17 +32,22 @@ class Descriptor(SimilarityTerm):
     moving: str = knob(
         "recomputed",
         one_of("recomputed", "warped"),
-        "Descriptor of the moving image: `recomputed` on each warped image, or made once and `warped`",
+        "Descriptor of the moving image: `recomputed` on each warped image, or made once and "
+        "`warped`",
     )
 
     def reads(self) -> dict[str, str]:
         """The descriptor's code and weights."""
         return {"descriptor": descriptor_content(self.kind, self.weights)}
 
-    def to(self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]) -> Similarity:
+    def to(
+        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+    ) -> Similarity:
         """See :func:`diffeode.losses.similarity.descriptor_similarity`."""
         from diffeode.descriptors.registry import make_descriptor
         from diffeode.losses.similarity import descriptor_similarity
 
         describe = make_descriptor(self.kind, self.weights, fixed.device, fixed.dtype)
-        return descriptor_similarity(describe, fixed, moving if self.moving == "warped" else None, mask)
+        return descriptor_similarity(
+            describe, fixed, moving if self.moving == "warped" else None, mask
+        )

@@ -34,7 +34,9 @@ class GradientFields(SimilarityTerm):
         """The usual abbreviation."""
         return "ngf"
 
-    def to(self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]) -> Similarity:
+    def to(
+        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+    ) -> Similarity:
         """See :func:`diffeode.losses.gradient_fields.normalised_gradient_fields_to`."""
         from diffeode.losses.gradient_fields import normalised_gradient_fields_to
         from diffeode.losses.similarity import of_image

@@ -35,7 +35,9 @@ class LocalCorrelation(SimilarityTerm):
         """The usual abbreviation."""
         return "ncc"
 
-    def to(self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]) -> Similarity:
+    def to(
+        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+    ) -> Similarity:
         """See :func:`diffeode.losses.correlation.local_correlation_to`."""
         from diffeode.losses.correlation import local_correlation_to
         from diffeode.losses.similarity import of_image

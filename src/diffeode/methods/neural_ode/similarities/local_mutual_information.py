@@ -22,7 +22,9 @@ class LocalMutualInformation(SimilarityTerm):
 
     name: ClassVar[str] = "local_mutual_information"
 
-    bins: int = knob(16, between(2, 256), "Number of bins of either image in the joint histogram of a patch")
+    bins: int = knob(
+        16, between(2, 256), "Number of bins of either image in the joint histogram of a patch"
+    )
     patch: int = knob(5, between(2, 64), "Width of the patches", "voxels")
 
     @property
@@ -30,7 +32,9 @@ class LocalMutualInformation(SimilarityTerm):
         """The usual abbreviation."""
         return "lmi"
 
-    def to(self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]) -> Similarity:
+    def to(
+        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+    ) -> Similarity:
         """See :func:`diffeode.losses.mutual_information.local_mutual_information_to`."""
         from diffeode.losses.mutual_information import local_mutual_information_to
         from diffeode.losses.similarity import of_image

@@ -25,10 +25,13 @@ class Mind(SimilarityTerm):
     form: str = knob(
         "ssc",
         one_of("ssc", "mind"),
-        "`ssc`, the self-similarity context (Heinrich et al., 2013), or `mind`, the plain descriptor (2012)",
+        "`ssc`, the self-similarity context (Heinrich et al., 2013), or `mind`, the plain "
+        "descriptor (2012)",
     )
     radius: int = knob(1, between(0, 8), "Radius of the patches that are compared", "voxels")
-    dilation: int = knob(2, between(1, 16), "Distance between the patches that are compared", "voxels")
+    dilation: int = knob(
+        2, between(1, 16), "Distance between the patches that are compared", "voxels"
+    )
     precision: str = knob(
         "single",
         one_of("single", "half"),
@@ -38,14 +41,23 @@ class Mind(SimilarityTerm):
     moving: str = knob(
         "recomputed",
         one_of("recomputed", "warped"),
-        "Descriptor of the moving image: `recomputed` on each warped image, or made once and `warped`",
+        "Descriptor of the moving image: `recomputed` on each warped image, or made once and "
+        "`warped`",
     )
 
-    def to(self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]) -> Similarity:
+    def to(
+        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+    ) -> Similarity:
         """See :func:`diffeode.losses.similarity.mind_similarity`."""
         from diffeode.losses.similarity import mind_similarity
 
         described = moving if self.moving == "warped" else None
         return mind_similarity(
-            fixed, self.radius, self.dilation, self.form, described, mask, half=self.precision == "half"
+            fixed,
+            self.radius,
+            self.dilation,
+            self.form,
+            described,
+            mask,
+            half=self.precision == "half",
         )

@@ -26,7 +26,8 @@ class MutualInformation(SimilarityTerm):
     normalised: bool = knob(
         False,
         anything(),
-        "Whether the sum of the two entropies is divided by the joint one, instead of the joint one being subtracted",
+        "Whether the sum of the two entropies is divided by the joint one, instead of the joint "
+        "one being subtracted",
     )
 
     @property
@@ -34,7 +35,9 @@ class MutualInformation(SimilarityTerm):
         """The usual abbreviation."""
         return "nmi" if self.normalised else "mi"
 
-    def to(self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]) -> Similarity:
+    def to(
+        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+    ) -> Similarity:
         """See :func:`diffeode.losses.mutual_information.mutual_information_to`."""
         from diffeode.losses.mutual_information import mutual_information_to
         from diffeode.losses.similarity import of_image

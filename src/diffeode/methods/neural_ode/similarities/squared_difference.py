@@ -26,7 +26,9 @@ class SquaredDifference(SimilarityTerm):
         """The usual abbreviation."""
         return "ssd"
 
-    def to(self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]) -> Similarity:
+    def to(
+        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+    ) -> Similarity:
         """See :func:`diffeode.losses.squared_difference.squared_difference_to`."""
         from diffeode.losses.similarity import of_image
         from diffeode.losses.squared_difference import squared_difference_to
