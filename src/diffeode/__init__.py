@@ -5,4 +5,8 @@ scan, in RAS millimetres. Arrays are indexed ``[i, j, k]`` as stored in NIfTI; "
 are such indices as reals.
 """
 
+from diffeode.formerly import know_former_names
+
 __version__ = "0.1.0"
+
+know_former_names()

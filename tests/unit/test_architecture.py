@@ -13,6 +13,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 BELOW = {
     "errors": set(),
     "names": set(),
+    "formerly": set(),
     "fused": set(),
     "process": {"errors"},
     "geometry": {"errors", "fused"},

@@ -15,6 +15,7 @@ CANNOT_CHANGE_NUMBERS = {
     "diffeode.provenance.checksums": "compares files with what was recorded of them",
     "diffeode.provenance.definitions": "reads code for its identity",
     "diffeode.errors": "kinds of errors",
+    "diffeode.formerly": "leads from former names of modules to those of today",
     "diffeode.registration.registry": "finds a method by its name; the identity names the method "
     "that is found",
     "diffeode.registration.runs": "reads a run; its method and parameters are in the identity by "

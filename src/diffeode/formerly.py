@@ -1,0 +1,104 @@
+"""Former names of modules: scripts that import them go on working, with a warning."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import final
+
+_PACKAGE = "diffeode"
+
+FORMERLY = {
+    "ants_bridge": "programs.ants_bridge",
+    "checked_yaml": "files.checked_yaml",
+    "checksums": "provenance.checksums",
+    "descriptors.learning": "learning.descriptor",
+    "descriptors.learning.contrastive": "learning.descriptor.contrastive",
+    "descriptors.learning.contrasts": "learning.descriptor.contrasts",
+    "descriptors.learning.lesson": "learning.descriptor.lesson",
+    "descriptors.learning.material": "learning.descriptor.material",
+    "determinism": "geometry.determinism",
+    "download": "weights.download",
+    "fields": "files.fields",
+    "headers": "files.headers",
+    "image": "geometry.image",
+    "interfaces": "programs.interfaces",
+    "interfaces.deedsbcv": "programs.interfaces.deedsbcv",
+    "interfaces.freesurfer": "programs.interfaces.freesurfer",
+    "inventory": "study.inventory",
+    "io": "files.io",
+    "label_ids": "files.label_ids",
+    "methods.base": "registration.base",
+    "methods.energy": "methods.neural_ode.energy",
+    "methods.harness": "registration.harness",
+    "methods.motion": "methods.neural_ode.motion",
+    "methods.page": "registration.page",
+    "methods.registry": "registration.registry",
+    "methods.runs": "registration.runs",
+    "methods.trained": "learning.trained_method",
+    "methods.training": "learning.method_training",
+    "methods_section": "study.methods_section",
+    "origin": "provenance.origin",
+    "presence": "files.presence",
+    "receipt": "provenance.receipt",
+    "resample": "geometry.resample",
+    "seals": "provenance.seals",
+    "software": "provenance.software",
+    "source": "provenance.source",
+    "space": "geometry.space",
+    "study_files": "study.files",
+    "surroundings": "process.surroundings",
+    "threads": "process.threads",
+    "tools": "programs.tools",
+    "training": "learning",
+    "training.checkpoint": "weights.checkpoint",
+    "training.loop": "learning.loop",
+    "training.pairs": "learning.pairs",
+    "transform": "geometry.transform",
+    "upkeep": "provenance.upkeep",
+    "volumes": "files.volumes",
+    "warp": "geometry.warp",
+    "watch": "process.watch",
+}
+"""Names of modules within the package, before they were sorted into rooms, and today."""
+
+
+@final
+class _FormerName(Loader):
+    """Puts the module of today's name in the place of the one that was asked for."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        former = module.__name__.removeprefix(f"{_PACKAGE}.")
+        today = f"{_PACKAGE}.{FORMERLY[former]}"
+        warnings.warn(
+            f"{_PACKAGE}.{former} is now {today}; import that.", DeprecationWarning, stacklevel=2
+        )
+        sys.modules[module.__name__] = importlib.import_module(today)
+
+
+@final
+class _Finder(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.removeprefix(f"{_PACKAGE}.") not in FORMERLY:
+            return None
+        return ModuleSpec(fullname, _FormerName(), is_package=fullname in _PACKAGES)
+
+
+_PACKAGES = {f"{_PACKAGE}.{name.rpartition('.')[0]}" for name in FORMERLY if "." in name}
+
+
+def know_former_names() -> None:
+    """Have Python look for modules under their former names, too.
+
+    It looks there first: a former package stands for another one today, in whose folder Python
+    would find its modules a second time.
+    """
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())

@@ -1,0 +1,57 @@
+"""Modules are found under the names that they had before they were sorted into rooms."""
+
+import subprocess
+import sys
+
+import pytest
+
+from diffeode.formerly import FORMERLY
+
+EACH = """
+import importlib, warnings
+warnings.simplefilter("error")
+from diffeode.formerly import FORMERLY
+for former, today in FORMERLY.items():
+    now = importlib.import_module(f"diffeode.{today}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        assert importlib.import_module(f"diffeode.{former}") is now, former
+"""
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+
+
+def test_every_former_name_leads_to_the_module_of_today():
+    found = run(EACH)
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from diffeode import io",
+        "import diffeode.io",
+        "from diffeode.io import read_image",
+        "from diffeode.training.loop import Settings",
+        "import diffeode.study_files as files",
+    ],
+)
+def test_an_import_says_what_the_name_is_now(line):
+    found = run(line)
+    assert found.returncode == 0, found.stderr
+    assert "DeprecationWarning: diffeode." in found.stderr
+    assert "; import that." in found.stderr
+
+
+def test_a_name_that_never_was_is_not_found():
+    found = run("import diffeode.never_was")
+    assert "ModuleNotFoundError: No module named 'diffeode.never_was'" in found.stderr
+
+
+def test_today_s_names_warn_of_nothing():
+    imports = "; ".join(f"import diffeode.{today}" for today in sorted(set(FORMERLY.values())))
+    assert "is now" not in run(imports).stderr
