@@ -68,16 +68,19 @@ FORMERLY = {
 """Names of modules within the package, before they were sorted into rooms, and today."""
 
 
+def name_of_today(module: str) -> str:
+    """The full name that a module has now, by the one it has or had."""
+    within = module.removeprefix(f"{_PACKAGE}.")
+    return f"{_PACKAGE}.{FORMERLY[within]}" if within in FORMERLY else module
+
+
 @final
 class _FormerName(Loader):
     """Puts the module of today's name in the place of the one that was asked for."""
 
     def exec_module(self, module: ModuleType) -> None:
-        former = module.__name__.removeprefix(f"{_PACKAGE}.")
-        today = f"{_PACKAGE}.{FORMERLY[former]}"
-        warnings.warn(
-            f"{_PACKAGE}.{former} is now {today}; import that.", DeprecationWarning, stacklevel=2
-        )
+        former, today = module.__name__, name_of_today(module.__name__)
+        warnings.warn(f"{former} is now {today}; import that.", DeprecationWarning, stacklevel=2)
         sys.modules[module.__name__] = importlib.import_module(today)
 
 
@@ -86,7 +89,7 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname.removeprefix(f"{_PACKAGE}.") not in FORMERLY:
+        if name_of_today(fullname) == fullname:
             return None
         return ModuleSpec(fullname, _FormerName(), is_package=fullname in _PACKAGES)
 

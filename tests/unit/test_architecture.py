@@ -18,7 +18,7 @@ BELOW = {
     "process": {"errors"},
     "geometry": {"errors", "fused"},
     "files": {"errors", "names", "geometry"},
-    "provenance": {"errors", "files"},
+    "provenance": {"errors", "formerly", "files"},
     "programs": {"errors", "geometry", "files"},
     "weights": {"errors", "names", "files"},
     "units": {"geometry", "files", "provenance"},

@@ -6,6 +6,7 @@ from textwrap import dedent
 import pytest
 
 from diffeode.files import io
+from diffeode.formerly import FORMERLY
 from diffeode.geometry.image import Image
 from diffeode.provenance import source
 from diffeode.provenance.seals import broken_seal, seal
@@ -331,6 +332,14 @@ def test_words_layout_and_annotations_do_not_count(package, change):
     package.write(numbers=dedent(PACKAGE["numbers"]).replace(old, new))
     assert old in dedent(PACKAGE["numbers"])
     assert code_hash("diffeode.sums:total") == before["y: int" in new]
+
+
+def test_a_module_counts_under_its_former_name_too(package, monkeypatch):
+    monkeypatch.setitem(FORMERLY, "old", "numbers")
+    package.write(user="from diffeode.old import double\ndef f(): return double(1)\n")
+    before = code_hash("diffeode.user:f")
+    package.write(numbers=dedent(PACKAGE["numbers"]).replace("x * TWO", "x + TWO"))
+    assert code_hash("diffeode.user:f") != before
 
 
 KNOB = (

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
+from diffeode.formerly import name_of_today
 from diffeode.provenance.definitions import WHOLE, Definition, Definitions, Reference, with_parents
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -224,7 +225,7 @@ def _parsed(name: str, text: str, is_script: bool) -> Definitions:
 @cache
 def _file_of(name: str) -> Path | None:
     """The file of a module of this package; None where it is none."""
-    root, *parts = name.split(".")
+    root, *parts = name_of_today(name).split(".")
     if root != _PACKAGE.name:
         return None
     base = _PACKAGE.joinpath(*parts)
