@@ -70,8 +70,9 @@ FORMERLY = {
 
 def name_of_today(module: str) -> str:
     """The full name that a module has now, by the one it has or had."""
-    within = module.removeprefix(f"{_PACKAGE}.")
-    return f"{_PACKAGE}.{FORMERLY[within]}" if within in FORMERLY else module
+    package, _, within = module.partition(".")
+    is_former = package == _PACKAGE and within in FORMERLY
+    return f"{_PACKAGE}.{FORMERLY[within]}" if is_former else module
 
 
 @final

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from diffeode.formerly import FORMERLY
+from diffeode.formerly import FORMERLY, name_of_today
 
 EACH = """
 import importlib, warnings
@@ -50,6 +50,13 @@ def test_an_import_says_what_the_name_is_now(line):
 def test_a_name_that_never_was_is_not_found():
     found = run("import diffeode.never_was")
     assert "ModuleNotFoundError: No module named 'diffeode.never_was'" in found.stderr
+
+
+def test_modules_of_others_keep_their_names():
+    assert name_of_today("io") == "io"
+    assert name_of_today("other.io") == "other.io"
+    missing = run("import diffeode, study_files")
+    assert "ModuleNotFoundError: No module named 'study_files'" in missing.stderr
 
 
 def test_today_s_names_warn_of_nothing():
