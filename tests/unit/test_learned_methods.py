@@ -215,9 +215,11 @@ def test_too_few_persons_are_refused():
 
 
 def test_a_test_person_in_the_training_is_refused():
-    require_no_test_person(["a", "b"], ["c"])
+    a, b, c = (Person(name, frozenset({name})) for name in "abc")
+    again = Person("b at another resolution", frozenset({"b", "elsewhere"}))
+    require_no_test_person([a, b], [c])
     with pytest.raises(InputError, match=r"1 of the persons to test on .*\(b\)"):
-        require_no_test_person(["a", "b"], ["b", "c"])
+        require_no_test_person([a, b], [again, c])
 
 
 def test_pairs_go_both_ways():
