@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from learned import LEARNED, SMALL, moving_all_by
 
+from diffeode.datasets.person import Person
 from diffeode.errors import DamagedFileError, InputError, RegistrationError, TrainingError
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels, foreground
