@@ -138,12 +138,12 @@ def test_label_maps_of_thousands_of_structures_pass(tmp_path):
     np.testing.assert_array_equal(io.read_labels(saved(tmp_path / "a.nii.gz", many)).data, many)
 
 
-def test_real_label_maps_and_scans_are_far_apart(data_root):
+def test_real_label_maps_and_scans_are_far_apart(real_data_root):
     """Also where three of four voxels are left out, which makes neighbours of labels less alike."""
     folders = ("albert", "ixi2mm", "oasistrt", "synthseglabels")
-    maps = [next((data_root / folder).rglob("*_dseg.nii.gz")) for folder in folders]
+    maps = [next((real_data_root / folder).rglob("*_dseg.nii.gz")) for folder in folders]
     scans = [
-        next((data_root / folder).rglob("*_T1w.nii.gz"))
+        next((real_data_root / folder).rglob("*_T1w.nii.gz"))
         for folder in ("albert", "ixi2mm", "oasistrt")
     ]
     for path in maps:

@@ -113,9 +113,9 @@ def test_dlmuse_has_the_names_of_muse():
     } == {}
 
 
-def test_dlmuse_agrees_with_the_list_that_comes_with_its_maps(data_root):
+def test_dlmuse_agrees_with_the_list_that_comes_with_its_maps(real_data_root):
     """Word for word but for the few that MUSE calls otherwise."""
-    listed = pd.read_csv(data_root / "ixi2mm" / "muse_labels.csv").set_index("Index")["Name"]
+    listed = pd.read_csv(real_data_root / "ixi2mm" / "muse_labels.csv").set_index("Index")["Name"]
     ours = {"vermis": "cerebellarvermallobules", "cerebellarcortex": "cerebellumexterior", "cerebellarwhitematter":
             "cerebellumwm", "whitematter": "wm", "third": "3rd", "fourth": "4th", "corpuscallosum": "corpcall",
             "accumbens": "accumbensarea", "thalamus": "thalamusproper"}  # fmt: skip
