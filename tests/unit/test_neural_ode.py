@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import re
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import ndimage
 
 from diffeode.errors import InputError, RegistrationError
 from diffeode.evaluation.jacobian import jacobian_metrics
+from diffeode.evaluation.labels import read_label_table
 from diffeode.files import io
 from diffeode.flows.integrate import GRADIENTS, SOLVERS
 from diffeode.flows.operator import BOUNDARIES
@@ -39,6 +41,8 @@ from diffeode.prepare.scan import prepare_image
 from diffeode.registration.base import Machine, Pair
 from diffeode.registration.knobs import changed, knob_of, leaves_of
 from diffeode.registration.runs import load_run
+
+LABELS = Path(__file__).resolve().parents[2] / "config" / "labels" / "albert.tsv"
 
 QUICK = levels((2.0, 1.0), (30, 15))
 NETWORK = {"velocity.field": "network"}
@@ -697,35 +701,7 @@ def test_newborns_at_half_resolution_gain_over_affine_without_folds(data_root):
     moving, to_scan = align_pair(fixed, prepared("06", "T1w"), "affine", "resample", 1, 1)
     pair = Pair(fixed, moving, foreground(fixed), foreground(moving))
     found = NeuralODE().register(pair, Machine())
-    ids = [
-        2,
-        3,
-        4,
-        8,
-        10,
-        11,
-        12,
-        13,
-        14,
-        15,
-        16,
-        17,
-        18,
-        26,
-        28,
-        41,
-        42,
-        43,
-        47,
-        49,
-        50,
-        51,
-        52,
-        53,
-        54,
-        58,
-        60,
-    ]
+    ids = read_label_table(LABELS)["id"].to_numpy()
     fixed_labels, moving_labels = (
         io.read_labels(folder / f"sub-{s}" / "anat" / f"sub-{s}_dseg.nii.gz") for s in ("01", "06")
     )

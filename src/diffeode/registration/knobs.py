@@ -50,7 +50,7 @@ def knob(default: Any, domain: Domain, meaning: str, unit: str = "") -> Any:
 
 
 def with_default(cls: type, name: str, default: Any) -> Any:
-    """The knob ``name`` of the settings ``cls``, for a subclass in which it has another default."""
+    """The knob ``name`` of the settings ``cls``, for others that have it, too."""
     return dataclasses.field(default=default, metadata=_fields(cls)[name].metadata)
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
 from diffeode.methods.neural_ode.terms import Moved, PenaltyTerm
-from diffeode.registration.knobs import between, knob, one_of
+from diffeode.methods.neural_ode.velocity import OperatorKernel
+from diffeode.registration.knobs import with_default
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,16 +24,9 @@ class Operator(PenaltyTerm):
 
     name: ClassVar[str] = "operator"
 
-    alpha: float = knob(
-        0.0025, between(0, 10), "Factor of the Laplacian", "squared widths of the grid"
-    )
-    power: float = knob(2.0, between(0, 10), "Power of the operator")
-    boundary: str = knob(
-        "dirichlet",
-        one_of("dirichlet", "periodic"),
-        "Beyond the border of the grid the velocity is 0 (`dirichlet`) or goes on at the opposite "
-        "side (`periodic`)",
-    )
+    alpha: float = with_default(OperatorKernel, "alpha", 0.0025)
+    power: float = with_default(OperatorKernel, "power", 2.0)
+    boundary: str = with_default(OperatorKernel, "boundary", "dirichlet")
 
     def cost(self, moved: Moved) -> Tensor:
         """See :func:`diffeode.flows.operator.operator_norm`."""
