@@ -77,13 +77,14 @@ def test_the_demo_in_its_own_words(facts):
     for sentence in (
         "- Virtual cohort [1]: virtual adults; 3 T1w and 5 T2w of 5 persons. Source: Made here "
         "from the ICBM152",
-        "- Virtual cohort: the scans come skull-stripped, and the brain is what is above zero; the "
-        "brain's 0.1 and "
-        "99.9 percentiles become 0 and 1; structures are those that come with the data.",
+        "- Virtual cohort: the scans come skull-stripped, and the brain is what is above zero; "
+        "the brain's 0.1 and 99.9 percentiles become 0 and 1; structures are those that come "
+        "with the data.",
         "T1w of Virtual cohort to T2w of Virtual cohort, 5 pairs, aligned by an affine map",
         "Seed 2512; 1 thread on cpu.",
         "- Neural ODE (LMI) (node-lmi): Neural ODE [5] with penalties.gradient.weight 2, "
-        "similarity.local_mutual_information.weight 1; all else at its defaults.",
+        "similarity.local_mutual_information.weight 1; no other terms of penalties and "
+        "similarity; all else at its defaults.",
         "Neural ODE (MIND) is put against the others.",
         "- Registrations: python 3.11.2, torch 2.13.0.",
         "- The study was run by Snakemake 9.27.1 [",

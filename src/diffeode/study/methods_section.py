@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, final
 from diffeode.datasets.scan import ANATOMICAL
 from diffeode.prepare.affine import CITATION as ANTS
 from diffeode.prepare.described import BY_AFFINE, described
-from diffeode.registration.knobs import dotted
+from diffeode.registration.knobs import dotted, sets_of_terms
 from diffeode.registration.registry import method_class
 from diffeode.registration.runs import Run
 from diffeode.study.model import Dataset, Experiment, Side, Study
@@ -28,14 +28,12 @@ _NOTHING = "None:"
 """How the citation begins of a method that needs none."""
 _SNAKEMAKE = "Mölder et al., Sustainable data analysis with Snakemake, F1000Research 10:33, 2021"
 _HD95 = (
-    "Nikolov et al., Deep learning to achieve clinically applicable segmentation of head and neck "
-    "anatomy for "
-    "radiotherapy, arXiv 1809.04430, 2018"
+    "Nikolov et al., Deep learning to achieve clinically applicable segmentation of head and "
+    "neck anatomy for radiotherapy, arXiv 1809.04430, 2018"
 )
 _NDV = (
     "Liu et al., On finite difference Jacobian computation in deformable image registration, "
-    "International Journal of "
-    "Computer Vision, 2024"
+    "International Journal of Computer Vision, 2024"
 )
 _WILCOXON = "Wilcoxon, Individual comparisons by ranking methods, Biometrics Bulletin 1(6), 1945"
 _SHOWN_DIGITS = 12
@@ -126,6 +124,7 @@ def _run_facts(run: Run) -> Facts:
         "method": method.title,
         **stated,
         "parameters": parameters,
+        "sets": sorted(sets_of_terms(method) & run.parameters.keys()),
         "trained": run.is_trained_first,
     }
 
@@ -212,11 +211,9 @@ def _registration(
     )
     common = (
         "Every run registered the same aligned images, each pair in a process of its own; a "
-        "registration is a map from "
-        "points of the fixed scan to points of the moving scan, by which the moving scan is "
-        "resampled once. "
-        f"Seed {facts['seed']}; {_shared(machines, 'registration')}. Defaults are in "
-        "docs/methods.md of this version."
+        "registration is a map from points of the fixed scan to points of the moving scan, by "
+        f"which the moving scan is resampled once. Seed {facts['seed']}; "
+        f"{_shared(machines, 'registration')}. Defaults are in docs/methods.md of this version."
     )
     return [common, *(_run(run, registrations, references) for run in facts["runs"])]
 
@@ -224,7 +221,8 @@ def _registration(
 def _run(run: Facts, registrations: Sequence[Facts], references: _References) -> str:
     mine = [receipt for receipt in registrations if receipt["run"] == run["run"]]
     given = ", ".join(f"{name} {_shown(value)}" for name, value in run["parameters"].items())
-    settings = f" with {given}; all else at its defaults" if given else " at its defaults"
+    others = f"; no other terms of {' and '.join(run['sets'])}" if run["sets"] else ""
+    settings = f" with {given}{others}; all else at its defaults" if given else " at its defaults"
     trained = " Its network was trained first, on the pairs above." if run["trained"] else ""
     failed = sum(receipt["status"] == "failed" for receipt in mine)
     failures = f" {failed} of {_counted(len(mine), 'registration')} failed." if failed else ""
@@ -240,15 +238,12 @@ def _evaluation(facts: Facts, references: _References) -> list[str]:
     hd95, ndv, wilcoxon = (references.cite(citation) for citation in (_HD95, _NDV, _WILCOXON))
     return [
         "Label maps are resampled once, by nearest neighbour, through the whole map. Overlap is "
-        "Dice; distance is the "
-        f"95th percentile of that between surfaces (HD95){hd95}. Folds are voxels of the brain "
-        "where the Jacobian "
-        "determinant, by central or by one-sided differences, is not positive; NDV is the volume "
-        "that the map turns "
-        f"inside out{ndv}. Seconds, CPU seconds and peak memory are those of the method alone.",
+        f"Dice; distance is the 95th percentile of that between surfaces (HD95){hd95}. Folds are "
+        "voxels of the brain where the Jacobian determinant, by central or by one-sided "
+        f"differences, is not positive; NDV is the volume that the map turns inside out{ndv}. "
+        "Seconds, CPU seconds and peak memory are those of the method alone.",
         "Runs are compared by one-sided Wilcoxon signed-rank tests on the mean Dice of each "
-        f"pair{wilcoxon}.{ours} "
-        "Registrations that failed enter no mean and no test.",
+        f"pair{wilcoxon}.{ours} Registrations that failed enter no mean and no test.",
     ]
 
 
