@@ -31,8 +31,7 @@ _COLUMNS = (
 )
 _NOTE = (
     "Mean ± SD over pairs. |J| and NDV: of the fixed brain, without the affine. CPU seconds (one "
-    "registration, imports "
-    "excluded) and peak memory of its process: medians."
+    "registration, imports excluded) and peak memory of its process: medians."
 )
 _MARK = "†"
 _AGED = (

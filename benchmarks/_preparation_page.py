@@ -50,8 +50,7 @@ def _brain(rows: list[Row]) -> str:
     ]
     how = (
         "MeshNet mindgrab against the labels' outline (IXI: all DLMUSE labels; a skull-stripped "
-        "scan: its voxels above "
-        "zero)."
+        "scan: its voxels above zero)."
     )
     return f"## Skull stripping\n\n{how}\n\n{markdown_table(headings, lines)}"
 
@@ -69,8 +68,8 @@ def _segmentation(rows: list[Row]) -> str:
     costs = [[f"`{row['scan']}`", row["threads"], *_costs(row)] for row in rows]
     how = (
         "MeshNet subcortical against labels that come with the scans (OASIS-TRT-20: manual, "
-        "without cerebral white "
-        "matter; whole head: FreeSurfer's aseg), left and right together: Dice, mean ± SD."
+        "without cerebral white matter; whole head: FreeSurfer's aseg), left and right together: "
+        "Dice, mean ± SD."
     )
     tables = [markdown_table(headings, lines), markdown_table(["scan", "threads", *_COSTS], costs)]
     return f"## Segmentation\n\n{how}\n\n" + "\n".join(tables)

@@ -170,14 +170,11 @@ def write_gpu_page(table: Table, path: Path) -> None:
     ]
     how = (
         f"{ITERATIONS} iterations at the finest level; what is not MIND in single precision. "
-        "Operations, bytes moved "
-        "by them in an iteration and bytes held at once are counted, not measured: of torch's "
-        "formulas, which are what "
-        "a GPU runs. "
-        "An H200 moves 4.8 TB/s at most (NVIDIA), so the seconds next to them are a bound from "
-        "below, without what "
-        f"starting the operations takes. Columns after it: measured on a GPU; {MISSING} where none "
-        "was there."
+        "Operations, bytes moved by them in an iteration and bytes held at once are counted, not "
+        "measured: of torch's formulas, which are what a GPU runs. An H200 moves 4.8 TB/s at "
+        "most (NVIDIA), so the seconds next to them are a bound from below, without what "
+        f"starting the operations takes. Columns after it: measured on a GPU; {MISSING} where "
+        "none was there."
     )
     where = (
         f"{measured_on(table.rows)} GPU: {'; '.join(sorted({row['gpu'] for row in table.rows}))}."

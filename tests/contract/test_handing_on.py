@@ -535,8 +535,7 @@ def test_greedy_is_called_as_it_is_set(monkeypatch):
     ((command, given),) = seen
     assert command == (
         "-d 3 -V 0 -wp 0 -threads 3 -i fixed moving -m NCC 7x7x7 -noise 0 -n 9x4x2 -s 2.5vox "
-        "0.75vox "
-        "-o forward -oinv inverse"
+        "0.75vox -o forward -oinv inverse"
     )
     import SimpleITK
 

@@ -165,13 +165,11 @@ def test_an_energy_that_is_never_finite_is_a_failure():
 
 CUDA = (
     "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 7.79 GiB of "
-    "which 1.20 GiB is free. "
-    "Process 1 has 5 GiB memory in use."
+    "which 1.20 GiB is free. Process 1 has 5 GiB memory in use."
 )
 CPU = (
     "[enforce fail at alloc_cpu.cpp:114] data. DefaultCPUAllocator: can't allocate memory: you "
-    "tried to allocate "
-    "4000000000000 bytes. Error code 12 (Cannot allocate memory)"
+    "tried to allocate 4000000000000 bytes. Error code 12 (Cannot allocate memory)"
 )
 
 
@@ -181,8 +179,7 @@ CPU = (
         (
             torch.OutOfMemoryError(CUDA),
             "Out of memory on 9 x 8 x 7 voxels: tried to allocate 2.50 GiB; GPU 0 has a total "
-            "capacity of 7.79 GiB of "
-            "which 1.20 GiB is free; buy more.",
+            "capacity of 7.79 GiB of which 1.20 GiB is free; buy more.",
         ),
         (
             RuntimeError(CPU),

@@ -247,9 +247,9 @@ def test_looking_at_every_run_imports_no_heavy_package():
     them.
     """
     code = (
-        "import sys; from diffeode.registration.runs import load_run, run_names;"
-        "[load_run(name).build() for name in run_names()];"
-        "print(*{'torch', 'ants', 'convexAdam', 'nilearn', 'matplotlib'} & set(sys.modules))"
+        "import sys; from diffeode.registration.runs import load_run, "
+        "run_names;[load_run(name).build() for name in run_names()];print(*{'torch', 'ants', "
+        "'convexAdam', 'nilearn', 'matplotlib'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []

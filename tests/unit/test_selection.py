@@ -102,8 +102,7 @@ def test_an_empty_group_says_which_and_how_many_were_found():
     everybody = [*(s for s in persons(10) if s.group != "severe dementia"), scan("x")]
     sentence = (
         "in group 'severe dementia' to draw 1.*found dementia 2, healthy 2, mild cognitive "
-        "impairment 2, "
-        "no group 1, suspected dementia 2;"
+        "impairment 2, no group 1, suspected dementia 2;"
     )
     with pytest.raises(InputError, match=sentence):
         chosen(everybody, groups=GROUPS, draw=Draw(per_group=1))

@@ -69,8 +69,7 @@ def test_a_missing_program_is_one_sentence_of_who_what_and_where_to_get_it(tools
         find(TOOL, "Skull stripping")
     assert str(error.value) == (
         "Skull stripping cannot run: the program tool of Tools is neither in a folder of "
-        "$DIFFEODE_TOOLS nor on PATH "
-        "(get it from https://example.org/tools)."
+        "$DIFFEODE_TOOLS nor on PATH (get it from https://example.org/tools)."
     )
 
 

@@ -127,8 +127,7 @@ class Demographics:
             shown = " and ".join(map(repr, of_visit))
             raise InputError(
                 f"{self.source} has several rows of {subject} with different groups{when} "
-                f"({shown}); keep the row "
-                "that belongs to the scan."
+                f"({shown}); keep the row that belongs to the scan."
             )
 
 

@@ -159,15 +159,13 @@ def clinical_table(dataset: str, root: Path) -> Path:
     if len(found) > 1:
         raise InputError(
             f"Dataset {dataset} has several clinical tables ({found[0]}, {found[1]}); name one in "
-            "its file "
-            "(demographics: {table: ...})."
+            "its file (demographics: {table: ...})."
         )
     if not found:
         seen = ", ".join(path.name for path in tables) or "no .csv"
         raise InputError(
             f"Dataset {dataset} has no clinical table under {root} ({seen} there); put "
-            "OASIS3_UDSb4_cdr.csv (columns "
-            f"{', '.join(_NEW.named())}) there."
+            f"OASIS3_UDSb4_cdr.csv (columns {', '.join(_NEW.named())}) there."
         )
     return found[0]
 

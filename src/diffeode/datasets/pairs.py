@@ -36,8 +36,7 @@ class PlannedPair:
         if is_one_person(self.fixed, self.moving):
             raise InputError(
                 f"Pair {self.id} has the same person on both sides (sub-{self.fixed.subject} of "
-                f"{self.fixed.dataset}); "
-                "pair scans of different persons."
+                f"{self.fixed.dataset}); pair scans of different persons."
             )
 
     @property
@@ -106,8 +105,7 @@ def _all_pairs(fixed: Sequence[Scan], moving: Sequence[Scan]) -> list[PlannedPai
     if not pairs:
         raise InputError(
             f"No pairs are left: {len(fixed)} fixed and {len(moving)} moving scans, and none of "
-            "two different persons; "
-            "choose more subjects."
+            "two different persons; choose more subjects."
         )
     return sorted(pairs, key=lambda pair: pair.id)
 

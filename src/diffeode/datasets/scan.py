@@ -95,8 +95,7 @@ def first_run(paths: Sequence[Path], name: str) -> Path:
         shown = " and ".join(str(path) for path in sorted(paths)[:2])
         raise InputError(
             f"There are two scans named {name}: {shown}; keep one, number them as runs (run-1, "
-            "run-2), or choose by a "
-            "pattern (kind: folder)."
+            "run-2), or choose by a pattern (kind: folder)."
         )
     return by_run[min(by_run)]
 

@@ -210,8 +210,7 @@ def _of_part(
     if split is None:
         raise InputError(
             f"A side asks for the {selection.part} persons of dataset {dataset}, which has no "
-            "split; "
-            "add split: {test: 0.2, seed: 0} to the dataset's file."
+            "split; add split: {test: 0.2, seed: 0} to the dataset's file."
         )
     left = [scan for scan in scans if split.part(scan) == selection.part]
     if selection.subjects is not None and len(left) < len(scans):
@@ -220,8 +219,7 @@ def _of_part(
         )
         raise InputError(
             f"Subjects {names} of dataset {dataset} are named as {selection.part} persons, which "
-            "they are not; "
-            "list test persons under split.always_test of the dataset."
+            "they are not; list test persons under split.always_test of the dataset."
         )
     return left
 
@@ -303,8 +301,7 @@ def _require_persons(scans: list[Scan], count: int, dataset: str) -> None:
     if persons < count:
         raise InputError(
             f"{count} persons are to be drawn from dataset {dataset}, but {persons} are left to "
-            "choose from; "
-            "draw fewer or choose more widely."
+            "choose from; draw fewer or choose more widely."
         )
 
 
@@ -316,6 +313,6 @@ def _too_few(scans: list[Scan], group: str, count: int, dataset: str) -> str:
     found = ", ".join(f"{name} {number}" for name, number in sorted(persons.items()))
     return (
         f"Too few persons of dataset {dataset} are in group {group!r} to draw {count}, not "
-        "counting those drawn for "
-        f"groups before it; found {found}; draw fewer, or name other groups."
+        f"counting those drawn for groups before it; found {found}; draw fewer, or name other "
+        "groups."
     )

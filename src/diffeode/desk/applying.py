@@ -51,8 +51,7 @@ def apply_at_desk(
         distance = _distance_mm(image.grid, reached)
         raise InputError(
             f"{warp} leads to nothing of {moving}, whose centre lies {distance:.0f} mm away; give "
-            "the scan that the "
-            "map was made for, and look at the positions in its header."
+            "the scan that the map was made for, and look at the positions in its header."
         )
     if isinstance(image, Labels):
         io.write_labels(output, Labels(result, grid))
@@ -65,8 +64,7 @@ def _require_on_map(points: np.ndarray, map_grid: Grid, reference: Path | None, 
     if reference is not None and not _inside(map_grid, points):
         raise InputError(
             f"The reference {reference} lies nowhere on the grid of {warp}, which therefore says "
-            "nothing of it; give "
-            "the fixed scan of that map, or one in its place."
+            "nothing of it; give the fixed scan of that map, or one in its place."
         )
 
 
@@ -85,8 +83,7 @@ def _on_place(share: float, grid: Grid, moving: Path) -> list[str]:
         return []
     return [
         f"the map leads only {100 * share:.1f} % of {np.prod(grid.shape)} voxels into {moving}; "
-        "look whether that is "
-        "the scan it was made for"
+        "look whether that is the scan it was made for"
     ]
 
 

@@ -48,8 +48,7 @@ def read_inputs(
     if fixed_labels and not moving_labels:
         raise InputError(
             f"The overlap of {fixed_labels} cannot be measured without a label map of the moving "
-            "scan; give it by "
-            "--labels, or leave --fixed-labels out."
+            "scan; give it by --labels, or leave --fixed-labels out."
         )
     fixed_scan, moving_scan = (io.read_image(scan, orientation) for scan in (fixed, moving))
     fixed_map = (

@@ -134,9 +134,8 @@ def train_at_desk(
     method = trained_method(run)
     if len(persons) < 2 + method.validation_persons:
         raise InputError(
-            f"{len(persons)} persons are too few: {run.name} holds {method.validation_persons} out "
-            "to validate on and "
-            "needs two more at least."
+            f"{len(persons)} persons are too few: {run.name} holds {method.validation_persons} "
+            "out to validate on and needs two more at least."
         )
     _require_apart(persons, folder)
     pairs = _prepared_pairs(persons, folder, machine, alignment, spacing_mm)

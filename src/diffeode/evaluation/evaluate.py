@@ -72,10 +72,9 @@ def evaluate_pair(
     """
     if not warp.grid.matches(fixed_image.grid) or fixed_mask.shape != warp.grid.shape:
         raise InputError(
-            f"The map lies on a grid of {warp.grid.shape} and the fixed scan and its mask on grids "
-            "of "
-            f"{fixed_image.grid.shape} and {fixed_mask.shape}; give the map that was made for this "
-            "scan."
+            f"The map lies on a grid of {warp.grid.shape} and the fixed scan and its mask on "
+            f"grids of {fixed_image.grid.shape} and {fixed_mask.shape}; give the map that was "
+            "made for this scan."
         )
     moving_to_scan = moving_to_scan or Affine()
     start = warp.grid.points_mm()

@@ -56,8 +56,7 @@ def read_known_labels(path: Path | str, table: pd.DataFrame, table_path: Path | 
         found = ", ".join(str(i) for i in np.unique(labels.data)[:8])
         raise InputError(
             f"Label map {path} holds none of the ids of label table {table_path} (it holds "
-            f"{found}, ...); "
-            "name the table of its atlas in the dataset's file."
+            f"{found}, ...); name the table of its atlas in the dataset's file."
         )
     return labels
 

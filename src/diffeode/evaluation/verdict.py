@@ -151,8 +151,7 @@ def turned_note(moving_to_scan: Affine) -> str:
         return ""
     return (
         f"the alignment turned one head by {degrees:.0f} degrees, so one of the two headers is "
-        "likely to be wrong; "
-        "left and right may be exchanged, which nothing here can tell"
+        "likely to be wrong; left and right may be exchanged, which nothing here can tell"
     )
 
 

@@ -99,8 +99,7 @@ def _unit_in_mm(volume: SpatialImage, path: Path) -> float:
     if code not in _MM_OF_UNIT:
         raise InputError(
             f"The header of {path} has lengths in a unit that NIfTI does not know (xyzt_units "
-            f"{code}); set it to mm "
-            "where the voxel sizes are in mm."
+            f"{code}); set it to mm where the voxel sizes are in mm."
         )
     return _MM_OF_UNIT[code]
 
@@ -112,8 +111,8 @@ def _undescribed(
     if orientation is None:
         raise InputError(
             f"Nothing in the header of {path} tells how the head lies (sform and qform codes are "
-            "0); convert it anew "
-            f"from DICOM, or say the orientation that you know it has, such as RAS {_WHERE}."
+            "0); convert it anew from DICOM, or say the orientation that you know it has, such "
+            f"as RAS {_WHERE}."
         )
     if orientation in FORMS:
         return _form(volume, orientation, path)
@@ -132,8 +131,7 @@ def _contradiction(
         if not apart <= _tolerance_mm(first, shape):
             return (
                 f"The sform and the qform of {path} put it {apart:.3g} mm apart, and programs "
-                "differ in which they "
-                f"read; write the right one into both, or {_HOW}"
+                f"differ in which they read; write the right one into both, or {_HOW}"
             )
     spacing = np.linalg.norm(first[:3, :3], axis=0)
     scaled = first @ np.diag([*(sizes * to_mm[0, 0] / spacing), 1.0])
@@ -166,8 +164,7 @@ def _voxel_sizes(volume: SpatialImage, path: Path) -> np.ndarray:
     if not (np.isfinite(sizes).all() and sizes.min() > 0):
         raise InputError(
             f"{path} has voxels of {_times(sizes)} in its header (pixdim), which no scan has; "
-            "repair its header, or "
-            "convert it anew from DICOM."
+            "repair its header, or convert it anew from DICOM."
         )
     return sizes
 
@@ -185,8 +182,8 @@ def _freesurfer_affine(
         )
     raise InputError(
         f"Nothing in the header of {path} tells how the head lies (goodRASFlag is 0); convert it "
-        "anew from DICOM, or "
-        f"say the orientation that you know it has by three letters, such as LIA {_WHERE}."
+        "anew from DICOM, or say the orientation that you know it has by three letters, such as "
+        f"LIA {_WHERE}."
     )
 
 
@@ -200,9 +197,9 @@ def _require_unit_directions(volume: SpatialImage, path: Path) -> None:
         np.isfinite(sizes).all() and sizes.min() > 0 and np.abs(lengths - 1).max() < _UNIT_ROUNDING
     ):
         raise InputError(
-            f"{path} has voxels of {_times(sizes)} mm along directions of length {_times(lengths)} "
-            "in its header, "
-            "which no scan has; repair its header, or convert it anew from DICOM."
+            f"{path} has voxels of {_times(sizes)} mm along directions of length "
+            f"{_times(lengths)} in its header, which no scan has; repair its header, or convert "
+            "it anew from DICOM."
         )
 
 

@@ -52,15 +52,14 @@ def ids_of(values: np.ndarray, slope: float, stored: np.dtype, name: str) -> np.
         raise InputError(f"{name} is not a label map: its values must be whole numbers from 0 on.")
     if largest > LARGEST_ID:
         raise InputError(
-            f"Label map {name} holds the id {int(largest)}; ids above {LARGEST_ID} cannot be kept, "
-            "so give its "
-            "structures smaller ones."
+            f"Label map {name} holds the id {int(largest)}; ids above {LARGEST_ID} cannot be "
+            "kept, so give its structures smaller ones."
         )
     if stored.kind == "f" and stored.itemsize == 4 and largest > _LARGEST_EXACT_SINGLE:
         raise InputError(
             f"Label map {name} holds the id {int(largest)} in single precision, in which "
-            "neighbouring ids above "
-            f"{_LARGEST_EXACT_SINGLE} are the same; make it anew with whole numbers (int32)."
+            f"neighbouring ids above {_LARGEST_EXACT_SINGLE} are the same; make it anew with "
+            "whole numbers (int32)."
         )
     ids = whole.astype(np.int32)
     _require_areas(ids, name)
@@ -118,8 +117,7 @@ def _require_nearly_whole(
     if stored.kind in "iu" and abs(slope) >= _COARSEST_SLOPE and slope != np.rint(slope):
         raise InputError(
             f"{name} is stored with a slope of {slope:.3g}, which lets neighbouring ids become "
-            "one; save the label map "
-            "anew as whole numbers."
+            "one; save the label map anew as whole numbers."
         )
     off = float(np.abs(values - whole).max())
     scaled = stored.kind in "iu" and 0 < abs(slope) < _COARSEST_SLOPE
@@ -127,8 +125,7 @@ def _require_nearly_whole(
         kept = f" (stored with a slope of {slope:.3g})" if stored.kind in "iu" else ""
         raise InputError(
             f"{name} is not a label map: its values must be whole numbers from 0 on, and one is "
-            f"{off:.3g} off{kept}; "
-            "give the label map, saved as whole numbers."
+            f"{off:.3g} off{kept}; give the label map, saved as whole numbers."
         )
 
 

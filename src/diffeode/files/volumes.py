@@ -118,9 +118,8 @@ def _require_room(volume: SpatialImage, path: Path) -> None:
     if claimed > largest:
         shown = " x ".join(str(int(n)) for n in volume.shape)
         raise DamagedFileError(
-            f"{path} is truncated or damaged: its header claims {shown} voxels, more than the file "
-            "can hold; "
-            "fetch or make it again."
+            f"{path} is truncated or damaged: its header claims {shown} voxels, more than the "
+            "file can hold; fetch or make it again."
         )
 
 

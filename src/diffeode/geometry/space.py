@@ -132,9 +132,8 @@ class Grid:
         """
         if not self.is_perpendicular:
             raise InputError(
-                f"The image's axes are not perpendicular (a sheared affine), which {reader} cannot "
-                "read; "
-                "resample it first."
+                f"The image's axes are not perpendicular (a sheared affine), which {reader} "
+                "cannot read; resample it first."
             )
 
     def resample(self, spacing_mm: float | np.ndarray) -> Grid:

@@ -113,9 +113,8 @@ def split_by_person(
     if not training or not validation:
         raise InputError(
             f"The {len(pairs)} training pairs of {len(persons)} persons leave none to train on or "
-            "none to validate on "
-            f"with {held_out} persons held out; give pairs of more persons, or change "
-            "validation_persons (at least 2)."
+            f"none to validate on with {held_out} persons held out; give pairs of more persons, "
+            "or change validation_persons (at least 2)."
         )
     return training, validation
 
@@ -126,8 +125,8 @@ def require_no_test_person(training: Iterable[Person], tested: Iterable[Person])
     if common:
         raise InputError(
             f"{len(common)} of the persons to test on are among those to train on "
-            f"({', '.join(common[:5])}); choose "
-            "other subjects for the training, or leave their experiment out of the study."
+            f"({', '.join(common[:5])}); choose other subjects for the training, or leave their "
+            "experiment out of the study."
         )
 
 
@@ -158,7 +157,6 @@ def _read_labels(folder: Path) -> Labels:
     if not unit.labels_file.is_file():
         raise InputError(
             f"The prepared scan {folder} has no labels, which this method is trained with; add a "
-            "label "
-            "map, and where a study makes it, its dataset's key labels."
+            "label map, and where a study makes it, its dataset's key labels."
         )
     return io.read_labels(unit.labels_file)

@@ -123,8 +123,7 @@ class TrainedMethod(Method):
         if not self.weights:
             return (
                 f"{self.title} is trained first and has no weights; run 'diffeode train', or name "
-                "their file by the "
-                "parameter weights (a study with the key training does both)."
+                "their file by the parameter weights (a study with the key training does both)."
             )
         if not lies_at(self.weights):
             return (
@@ -198,8 +197,7 @@ class TrainedMethod(Method):
         if theirs != self.shaped_by():
             raise InputError(
                 f"{self.weights} was trained with {_words(theirs)}, not with "
-                f"{_words(self.shaped_by())}; set the "
-                "parameters likewise or train anew."
+                f"{_words(self.shaped_by())}; set the parameters likewise or train anew."
             )
         network = self.network()
         network.load_state_dict(checkpoint.tensors)
@@ -225,9 +223,8 @@ class TrainedMethod(Method):
         if min(example.fixed.shape) < LEAST_VOX:
             raise InputError(
                 f"{self.title} needs at least {LEAST_VOX} voxels along each axis, and the box of "
-                "the brains has "
-                f"{'x'.join(str(n) for n in example.fixed.shape)}; resample the scans to a finer "
-                "grid."
+                f"the brains has {'x'.join(str(n) for n in example.fixed.shape)}; resample the "
+                "scans to a finer grid."
             )
         parts = (example.fixed, example.moving, example.fixed_labels, example.moving_labels)
         return Views(

@@ -29,9 +29,8 @@ class AntsSyn(Method):
     needs: ClassVar[Needs] = Needs(packages=("ants",))
     citation: ClassVar[str] = (
         "Avants, Epstein, Grossman, Gee. Symmetric diffeomorphic image registration with "
-        "cross-correlation: Evaluating "
-        "automated labeling of elderly and neurodegenerative brain. Medical Image Analysis 12(1), "
-        "2008."
+        "cross-correlation: Evaluating automated labeling of elderly and neurodegenerative "
+        "brain. Medical Image Analysis 12(1), 2008."
     )
     licence: ClassVar[str] = "Apache-2.0 (ANTs)"
 
@@ -39,10 +38,8 @@ class AntsSyn(Method):
         (100, 70, 50, 20),
         several(1, 8, 0, math.inf, "one to eight whole numbers, coarsest first"),
         "Most iterations on each level, coarsest first; each level halves the resolution of the "
-        "next. Four levels as "
-        "in the paper. On images so small that a coarse level would keep fewer than eight voxels "
-        "along an axis, the "
-        "coarsest levels are left out",
+        "next. Four levels as in the paper. On images so small that a coarse level would keep "
+        "fewer than eight voxels along an axis, the coarsest levels are left out",
     )
     bins: int = knob(32, between(8, 256), "Number of bins of the joint histogram")
     gradient_step: float = knob(0.2, between(0.01, 5), "Length of the update", "voxels")

@@ -43,8 +43,8 @@ class ConvexAdam(Method):
     needs: ClassVar[Needs] = Needs(packages=("convexAdam", "torch"), gpu=True)
     citation: ClassVar[str] = (
         "Siebert, Großbröhmer, Hansen, Heinrich. ConvexAdam: Self-Configuring "
-        "Dual-Optimization-Based 3D Multitask "
-        "Medical Image Registration. IEEE Transactions on Medical Imaging 44(2), 2025."
+        "Dual-Optimization-Based 3D Multitask Medical Image Registration. IEEE Transactions on "
+        "Medical Imaging 44(2), 2025."
     )
     licence: ClassVar[str] = "Apache-2.0 (convexAdam)"
 
@@ -144,8 +144,7 @@ class ConvexAdam(Method):
         if min(shape) < least:
             raise RegistrationError(
                 f"ConvexAdam with grid_sp {self.grid_sp} needs at least {least} voxels along each "
-                "axis; "
-                f"the image has {shape}."
+                f"axis; the image has {shape}."
             )
 
 

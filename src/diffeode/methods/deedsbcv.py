@@ -51,12 +51,9 @@ class DeedsBCV(Method):
     )
     citation: ClassVar[str] = (
         "Heinrich, Maier, Handels. Multi-modal multi-atlas segmentation using discrete "
-        "optimisation and "
-        "self-similarities. VISCERAL Challenge at ISBI, 2015; Heinrich, Jenkinson, Brady, "
-        "Schnabel. MRF-based "
-        "deformable registration and ventilation estimation of lung CT. IEEE Transactions on "
-        "Medical Imaging 32(7), "
-        "2013."
+        "optimisation and self-similarities. VISCERAL Challenge at ISBI, 2015; Heinrich, "
+        "Jenkinson, Brady, Schnabel. MRF-based deformable registration and ventilation "
+        "estimation of lung CT. IEEE Transactions on Medical Imaging 32(7), 2013."
     )
     licence: ClassVar[str] = "MIT (deedsBCV)"
 
@@ -98,8 +95,7 @@ class DeedsBCV(Method):
         if min(grid.shape) < least:
             raise RegistrationError(
                 f"deedsBCV with a grid_spacing of {max(self.grid_spacing)} needs at least {least} "
-                "voxels along each "
-                f"axis; the image has {grid.shape}."
+                f"voxels along each axis; the image has {grid.shape}."
             )
         with tempfile.TemporaryDirectory(prefix="diffeode-deedsbcv-") as name:
             folder = Path(name)

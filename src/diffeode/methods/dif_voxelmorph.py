@@ -33,8 +33,7 @@ class DifVoxelMorph(TrainedMethod):
     title: ClassVar[str] = "DIF-VoxelMorph"
     citation: ClassVar[str] = (
         "Dalca, Balakrishnan, Guttag, Sabuncu. Unsupervised learning for fast probabilistic "
-        "diffeomorphic "
-        "registration. MICCAI, 2018."
+        "diffeomorphic registration. MICCAI, 2018."
     )
     licence: ClassVar[str] = "MIT (diffeode; the authors' code: Apache-2.0)"
 

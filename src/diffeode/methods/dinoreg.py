@@ -47,19 +47,16 @@ class DinoReg(Method):
     )
     citation: ClassVar[str] = (
         "Song, Xu, Yan. DINO-Reg: General Purpose Image Encoder for Training-Free Multi-modal "
-        "Deformable Medical Image "
-        "Registration. MICCAI, 2024. With: Oquab et al. DINOv2: Learning Robust Visual Features "
-        "without Supervision. "
-        "TMLR, 2024."
+        "Deformable Medical Image Registration. MICCAI, 2024. With: Oquab et al. DINOv2: "
+        "Learning Robust Visual Features without Supervision. TMLR, 2024."
     )
     licence: ClassVar[str] = "Apache-2.0 (convexAdam, transformers); weights: Apache-2.0 (DINOv2)"
 
     weights_name: str = knob(
         "dinov2-vitl14-reg",
         anything(),
-        "Name of DINOv2's weights in `config/weights`; those with four registers, as a copy of the "
-        "authors' code has "
-        "it, since the paper does not say",
+        "Name of DINOv2's weights in `config/weights`; those with four registers, as a copy of "
+        "the authors' code has it, since the paper does not say",
     )
     every: int = knob(
         3, between(1, 32), "Distance between the coronal slices; linear in between", "voxels"

@@ -35,9 +35,8 @@ class Greedy(Method):
     needs: ClassVar[Needs] = Needs(packages=("picsl_greedy", "SimpleITK"))
     citation: ClassVar[str] = (
         "Yushkevich, Pluta, Wang, Wisse, Das, Wolk. Fast automatic segmentation of hippocampal "
-        "subfields and medial "
-        "temporal lobe subregions in 3 Tesla and 7 Tesla T2-weighted MRI. Alzheimer's & Dementia "
-        "12(7S), 2016."
+        "subfields and medial temporal lobe subregions in 3 Tesla and 7 Tesla T2-weighted MRI. "
+        "Alzheimer's & Dementia 12(7S), 2016."
     )
     licence: ClassVar[str] = "Apache-2.0 (picsl-greedy)"
 
@@ -45,8 +44,7 @@ class Greedy(Method):
         "NMI",
         one_of("NMI", "MI", "NCC", "SSD"),
         "What is optimised; `NCC` is local, in patches, and goes without the noise that the tool "
-        "would add to flat "
-        "regions, which differs each time",
+        "would add to flat regions, which differs each time",
     )
     radius: int = knob(
         4, between(1, 16), "Radius of the patches of `NCC`; the other metrics have none", "voxels"
@@ -109,8 +107,7 @@ class Greedy(Method):
         smoothing = f"{self.gradient_sigma:g}vox {self.warp_sigma:g}vox"
         return (
             f"-d 3 -V 0 -wp 0 -threads {threads} -i fixed moving -m {metric} -n {schedule} -s "
-            f"{smoothing} "
-            "-o forward -oinv inverse"
+            f"{smoothing} -o forward -oinv inverse"
         )
 
     def _trace(self, log: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:

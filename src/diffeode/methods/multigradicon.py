@@ -46,8 +46,8 @@ class MultiGradIcon(Method):
     )
     citation: ClassVar[str] = (
         "Demir, Tian, Greer, Kwitt, Vialard, San José Estépar, Bouix, Rushmore, Ebrahim, "
-        "Niethammer. MultiGradICON: A "
-        "Foundation Model for Multimodal Medical Image Registration. WBIR, 2024."
+        "Niethammer. MultiGradICON: A Foundation Model for Multimodal Medical Image "
+        "Registration. WBIR, 2024."
     )
     licence: ClassVar[str] = (
         "Apache-2.0 (unigradicon, icon_registration); weights: with the package, no terms of their "

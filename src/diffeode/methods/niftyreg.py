@@ -39,8 +39,8 @@ class NiftyReg(Method):
     )
     citation: ClassVar[str] = (
         "Modat, Ridgway, Taylor, Lehmann, Barnes, Hawkes, Fox, Ourselin. Fast free-form "
-        "deformation using graphics "
-        "processing units. Computer Methods and Programs in Biomedicine 98(3), 2010."
+        "deformation using graphics processing units. Computer Methods and Programs in "
+        "Biomedicine 98(3), 2010."
     )
     licence: ClassVar[str] = "BSD-3-Clause (NiftyReg)"
 

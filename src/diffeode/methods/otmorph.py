@@ -32,9 +32,9 @@ class OTMorph(TrainedMethod):
 
     title: ClassVar[str] = "OTMorph"
     citation: ClassVar[str] = (
-        "Kim, Zhuang, Mathai, Summers. OTMorph: unsupervised multi-domain abdominal medical image "
-        "registration using "
-        "neural optimal transport. IEEE Transactions on Medical Imaging 44(1), 2025."
+        "Kim, Zhuang, Mathai, Summers. OTMorph: unsupervised multi-domain abdominal medical "
+        "image registration using neural optimal transport. IEEE Transactions on Medical Imaging "
+        "44(1), 2025."
     )
     licence: ClassVar[str] = "MIT (diffeode; the authors' code states no licence)"
     shape: ClassVar[tuple[str, ...]] = (

@@ -40,9 +40,9 @@ class SynthMorph(Method):
         gpu=True,
     )
     citation: ClassVar[str] = (
-        "Hoffmann, Billot, Greve, Iglesias, Fischl, Dalca. SynthMorph: learning contrast-invariant "
-        "registration "
-        "without acquired images. IEEE Transactions on Medical Imaging 41(3), 2022."
+        "Hoffmann, Billot, Greve, Iglesias, Fischl, Dalca. SynthMorph: learning "
+        "contrast-invariant registration without acquired images. IEEE Transactions on Medical "
+        "Imaging 41(3), 2022."
     )
     licence: ClassVar[str] = "FreeSurfer Software License (code and weights)"
 
@@ -66,8 +66,8 @@ class SynthMorph(Method):
         if older and self.weight != _DEFAULT_WEIGHT:
             raise InputError(
                 f"This {MRI_SYNTHMORPH} is older than the option -r, so weight can only be "
-                f"{_DEFAULT_WEIGHT}; get a "
-                f"newer one from {MRI_SYNTHMORPH.source} or the container freesurfer/synthmorph:4."
+                f"{_DEFAULT_WEIGHT}; get a newer one from {MRI_SYNTHMORPH.source} or the "
+                "container freesurfer/synthmorph:4."
             )
         with tempfile.TemporaryDirectory(prefix="diffeode-synthmorph-") as name:
             folder = Path(name)

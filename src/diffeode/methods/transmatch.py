@@ -24,10 +24,9 @@ class TransMatch(TrainedMethod):
 
     title: ClassVar[str] = "TransMatch"
     citation: ClassVar[str] = (
-        "Chen, Zheng, Gee. TransMatch: a transformer-based multilevel dual-stream feature matching "
-        "network for "
-        "unsupervised deformable image registration. IEEE Transactions on Medical Imaging 43(1), "
-        "2024."
+        "Chen, Zheng, Gee. TransMatch: a transformer-based multilevel dual-stream feature "
+        "matching network for unsupervised deformable image registration. IEEE Transactions on "
+        "Medical Imaging 43(1), 2024."
     )
     licence: ClassVar[str] = "MIT (diffeode; the authors' README says MIT)"
     multiple: ClassVar[int] = 32

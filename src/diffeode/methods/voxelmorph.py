@@ -29,8 +29,8 @@ class VoxelMorph(TrainedMethod):
     title: ClassVar[str] = "VoxelMorph"
     citation: ClassVar[str] = (
         "Balakrishnan, Zhao, Sabuncu, Guttag, Dalca. VoxelMorph: a learning framework for "
-        "deformable medical image "
-        "registration. IEEE Transactions on Medical Imaging 38(8), 2019."
+        "deformable medical image registration. IEEE Transactions on Medical Imaging 38(8), "
+        "2019."
     )
     licence: ClassVar[str] = "MIT (diffeode; the authors' code: Apache-2.0)"
 

@@ -15,9 +15,8 @@ from diffeode.geometry.transform import Affine
 from diffeode.programs.ants_bridge import affine_from_ants, ants_registration
 
 CITATION = (
-    "Avants, Tustison, Song, Cook, Klein, Gee. A reproducible evaluation of ANTs similarity metric "
-    "performance in "
-    "brain image registration. NeuroImage 54(3), 2011."
+    "Avants, Tustison, Song, Cook, Klein, Gee. A reproducible evaluation of ANTs similarity "
+    "metric performance in brain image registration. NeuroImage 54(3), 2011."
 )
 
 

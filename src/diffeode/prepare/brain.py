@@ -50,15 +50,14 @@ def without_negatives(image: Image, name: str) -> Image:
     if negative > _OVERSHOOT:
         raise InputError(
             f"{name} is negative in {100 * negative:.0f} % of its non-zero voxels, as z-scored "
-            "scans are; add a "
-            "constant inside the brain, so that all of it is positive and the background stays 0."
+            "scans are; add a constant inside the brain, so that all of it is positive and the "
+            "background stays 0."
         )
     if negative > _RARE:
         raise InputError(
             f"{name} is negative in {100 * negative:.0f} % of its non-zero voxels, as resampling "
-            "by splines leaves it, "
-            "so its background is not exactly 0; resample it linearly, or set what is outside the "
-            "brain to 0."
+            "by splines leaves it, so its background is not exactly 0; resample it linearly, or "
+            "set what is outside the brain to 0."
         )
     return Image(np.maximum(image.data, 0), image.grid)
 
@@ -99,16 +98,14 @@ def stripped_brain(image: Image, name: str) -> np.ndarray:
     if _why_whole_head(bright) is None and counts[2] < _FEW * counts[0]:
         raise InputError(
             f"The background of {name} is not exactly 0: {(image.data > 0).mean():.0%} of all "
-            "voxels are above it, "
-            "many of them faintly, as resampling by splines or a denoiser leaves them, and as air "
-            "is before the skull "
-            "is stripped; set what is outside the brain to 0."
+            "voxels are above it, many of them faintly, as resampling by splines or a denoiser "
+            "leaves them, and as air is before the skull is stripped; set what is outside the "
+            "brain to 0."
         )
     raise InputError(
         f"{name} looks like a whole head, not a skull-stripped brain ({reason}); strip its skull, "
-        "which a study's "
-        "recipe can do, or, where it is a brain, set its background to 0 and put a margin of zeros "
-        "around it."
+        "which a study's recipe can do, or, where it is a brain, set its background to 0 and put "
+        "a margin of zeros around it."
     )
 
 

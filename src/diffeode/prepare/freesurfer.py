@@ -60,7 +60,6 @@ def _own_grid(tool: Tool, found: Grid, expected: Grid) -> Grid:
     if not found.matches(expected, _GRID_TOLERANCE_MM):
         raise ToolError(
             f"{tool} wrote its result on another grid ({found.shape} instead of {expected.shape} "
-            "voxels, or elsewhere "
-            "in space)."
+            "voxels, or elsewhere in space)."
         )
     return expected

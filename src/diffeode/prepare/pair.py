@@ -40,8 +40,8 @@ def align_pair(
     if alignment == "none" and grids == "refuse":
         raise InputError(
             f"The two scans lie on different grids ({fixed.grid.shape} and {moving.grid.shape} "
-            "voxels, or elsewhere in "
-            "space) and the experiment refuses that; set grids: resample, or alignment: affine."
+            "voxels, or elsewhere in space) and the experiment refuses that; set grids: "
+            "resample, or alignment: affine."
         )
     to_scan = searched_affine(fixed, moving, threads, seed) if alignment == "affine" else Affine()
     aligned = warp_image(moving, to_scan, fixed.grid)

@@ -58,8 +58,8 @@ def _require_field_of_view(grid: Grid, path: Path) -> None:
         shown = " x ".join(f"{s:.0f}" for s in sides)
         raise InputError(
             f"{path} covers {shown} mm, no side of a head's scan is outside {_FIELD_MM[0]:g} to "
-            f"{_FIELD_MM[1]:g} mm; "
-            "give a scan of the whole head, and check the voxel size in its header."
+            f"{_FIELD_MM[1]:g} mm; give a scan of the whole head, and check the voxel size in its "
+            "header."
         )
     distance = float(np.linalg.norm(grid.centre_mm))
     if distance > _FARTHEST_MM:

@@ -332,8 +332,8 @@ class _Fit:
         if reason:
             raise InputError(
                 f"{self.name} does not look like a brain that lies as template "
-                f"{self.template.name} does: {reason}; "
-                "check the skull stripping, and orientation and voxel size in the header."
+                f"{self.template.name} does: {reason}; check the skull stripping, and orientation "
+                "and voxel size in the header."
             )
 
     def _fault(self, affine: Affine) -> str | None:

@@ -50,8 +50,8 @@ def _require_working_folder() -> None:
     except OSError as error:
         raise InputError(
             f"The folder that this command was started in cannot be used ({error.strerror}), "
-            "perhaps because it was "
-            "removed; go to another folder (cd) and start the command again."
+            "perhaps because it was removed; go to another folder (cd) and start the command "
+            "again."
         ) from None
 
 

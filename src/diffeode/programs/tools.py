@@ -157,8 +157,8 @@ def find(tool: Tool, wanted_by: str) -> Path:
     if version is not None and not first <= version < beyond:
         raise InputError(
             f"{wanted_by} cannot run: {program} has version {_dotted(version)}, but it must be at "
-            "least "
-            f"{_dotted(first)} and below {_dotted(beyond)} (get another from {tool.source})."
+            f"least {_dotted(first)} and below {_dotted(beyond)} (get another from "
+            f"{tool.source})."
         )
     return program
 

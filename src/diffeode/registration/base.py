@@ -35,8 +35,7 @@ class Pair:
         if not self.fixed.grid.matches(self.moving.grid):
             raise InputError(
                 f"The images of a pair lie on different grids ({self.fixed.grid.shape} and "
-                f"{self.moving.grid.shape}); "
-                "resample the moving one onto the fixed one first."
+                f"{self.moving.grid.shape}); resample the moving one onto the fixed one first."
             )
 
 

@@ -103,8 +103,7 @@ class _Reader:
         if name is None:
             raise InputError(
                 f"{where} has runs that are trained first ({', '.join(untrained)}); name the "
-                "experiment to train on by "
-                "the key training."
+                "experiment to train on by the key training."
             )
         training = self.experiment(name, results)
         require_no_test_person(
@@ -358,15 +357,13 @@ def require_nameable(paths: Iterable[Path | str]) -> None:
     for path in map(str, paths):
         if "{" in path or "}" in path:
             raise InputError(
-                f"The path {path} has braces, which the workflow takes for a wildcard; rename that "
-                "folder or file, or "
-                "reach it by a link without braces."
+                f"The path {path} has braces, which the workflow takes for a wildcard; rename "
+                "that folder or file, or reach it by a link without braces."
             )
         if _UNWRITABLE.search(path):
             raise InputError(
                 f"The path {readable(path)} has a byte that is no UTF-8 or a control character, "
-                "which the workflow "
-                "cannot write down; rename that folder or file."
+                "which the workflow cannot write down; rename that folder or file."
             )
 
 

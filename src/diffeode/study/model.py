@@ -99,9 +99,8 @@ class Dataset:
         if found is None:
             raise InputError(
                 f"{scan.id} of dataset {self.name} has no {ANATOMICAL} of the same visit, which "
-                "its preparation needs "
-                "(through: t1w, or labels: meshnet); add it, leave the person out, or choose "
-                "through: direct."
+                "its preparation needs (through: t1w, or labels: meshnet); add it, leave the "
+                "person out, or choose through: direct."
             )
         return found
 
@@ -114,8 +113,8 @@ class Dataset:
         if self.recipe.borrows_labels(scan) and not self.recipe.places:
             raise InputError(
                 f"Dataset {self.name} labels its {ANATOMICAL} scans (labels: meshnet), and "
-                f"{scan.id} can borrow them "
-                "only in a common space; set template: icbm152 under prepare."
+                f"{scan.id} can borrow them only in a common space; set template: icbm152 under "
+                "prepare."
             )
         needed = self.recipe.leans_on_t1w(scan) or self.recipe.borrows_labels(scan)
         return [self.t1w_of(scan)] if needed else []

@@ -126,9 +126,8 @@ def _absent(weights: Weights) -> str:
     place = Path(weights.name, weights.file)
     return (
         f"The weights {weights.name} ({weights.purpose}) are not here; run 'diffeode weights get "
-        f"{weights.name}', or "
-        f"download {weights.urls[0]} to {cache_folder() / place} or to {place} in a folder named "
-        "by DIFFEODE_WEIGHTS."
+        f"{weights.name}', or download {weights.urls[0]} to {cache_folder() / place} or to "
+        f"{place} in a folder named by DIFFEODE_WEIGHTS."
     )
 
 
@@ -145,8 +144,7 @@ def _verify(path: Path, weights: Weights) -> None:
     if found != weights.sha256:
         raise InputError(
             f"{path} is not the file of the weights {weights.name}: its SHA-256 is {found}, "
-            "expected "
-            f"{weights.sha256}; remove it and run 'diffeode weights get {weights.name}'."
+            f"expected {weights.sha256}; remove it and run 'diffeode weights get {weights.name}'."
         )
 
 

@@ -90,8 +90,8 @@ def read_checkpoint(path: Path | str, architecture: str, version: int) -> Checkp
     if (about.architecture, about.version) != (architecture, version):
         raise InputError(
             f"{path} holds weights of {about.architecture} version {about.version}, not of "
-            f"{architecture} version "
-            f"{version}; give weights of that architecture or train them anew."
+            f"{architecture} version {version}; give weights of that architecture or train them "
+            "anew."
         )
     if tensors_sha256(tensors) != checksum:
         raise DamagedFileError(

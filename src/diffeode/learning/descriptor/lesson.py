@@ -172,8 +172,7 @@ def descriptor_lesson(
         if min(specimen.brain.shape) < recipe.crop:
             raise InputError(
                 f"The scan of {specimen.person} has {specimen.brain.shape} voxels, less than the "
-                "crop of "
-                f"{recipe.crop}; lower crop or leave it out."
+                f"crop of {recipe.crop}; lower crop or leave it out."
             )
     torch.manual_seed(seed)
     shape = {"width": recipe.width, "features": recipe.features}

@@ -45,11 +45,10 @@ class NeuralODE(Method):
     title: ClassVar[str] = "Neural ODE"
     needs: ClassVar[Needs] = Needs(packages=("torch",), gpu=True)
     citation: ClassVar[str] = (
-        "Rodríguez-Sanz, S., Hernández, M.: Multimodal diffeomorphic registration with Neural ODEs "
-        "and structural "
-        "descriptors. arXiv:2512.22689, 2025. Wu, Y. et al.: NODEO: a neural ordinary differential "
-        "equation based "
-        "optimization framework for deformable image registration. CVPR, 2022."
+        "Rodríguez-Sanz, S., Hernández, M.: Multimodal diffeomorphic registration with Neural "
+        "ODEs and structural descriptors. arXiv:2512.22689, 2025. Wu, Y. et al.: NODEO: a neural "
+        "ordinary differential equation based optimization framework for deformable image "
+        "registration. CVPR, 2022."
     )
     licence: ClassVar[str] = "MIT (diffeode)"
     formerly: ClassVar[Mapping[str, str]] = FORMERLY
@@ -89,8 +88,8 @@ class NeuralODE(Method):
         one_of("guaranteed", "penalised"),
         "`guaranteed`: in the map on the fixed grid, and in the way back on the same grid, every "
         "determinant of one-sided differences and both tetrahedra of every cube are positive; "
-        "folds "
-        "are repaired, or the map is refused. `penalised`: the map stays as the optimiser left it",
+        "folds are repaired, or the map is refused. `penalised`: the map stays as the optimiser "
+        "left it",
     )
 
     def __post_init__(self) -> None:

@@ -21,8 +21,7 @@ class FlowSettings:
         "exponential",
         one_of("exponential", "euler", "midpoint", "heun", "rk4"),
         "`exponential` takes `steps` squarings to time 1 and one knot only; the others take "
-        "`steps` "
-        "steps of `step_size`",
+        "`steps` steps of `step_size`",
     )
     steps: int = knob(4, between(1, 64), "Number of squarings or steps")
     step_size: float = knob(0.25, between(1e-6, 10), "Time of one step")

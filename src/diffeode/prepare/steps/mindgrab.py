@@ -76,8 +76,8 @@ def _require_plausible(volume_ml: float) -> None:
     if not low <= volume_ml <= high:
         raise InputError(
             f"Skull stripping found {volume_ml:.0f} ml of brain, outside {low:.0f} to {high:.0f} "
-            "ml: this does not "
-            "look like a scan of a whole head; check the file, its voxel size and its orientation."
+            "ml: this does not look like a scan of a whole head; check the file, its voxel size "
+            "and its orientation."
         )
 
 

@@ -57,8 +57,7 @@ TOOL = StepTool(
     program=MRI_NU_CORRECT,
     citations=(
         "Sled et al., A nonparametric method for automatic correction of intensity nonuniformity "
-        "in MRI data, IEEE "
-        "Transactions on Medical Imaging 17(1), 1998",
+        "in MRI data, IEEE Transactions on Medical Imaging 17(1), 1998",
         CITATION,
     ),
 )

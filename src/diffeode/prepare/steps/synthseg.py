@@ -57,7 +57,6 @@ TOOL = StepTool(
     program=MRI_SYNTHSEG,
     citations=(
         "Billot et al., SynthSeg: segmentation of brain MRI scans of any contrast and resolution "
-        "without retraining, "
-        "Medical Image Analysis 86, 2023",
+        "without retraining, Medical Image Analysis 86, 2023",
     ),
 )

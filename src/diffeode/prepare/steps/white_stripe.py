@@ -100,8 +100,8 @@ def _require_inside(scaled: np.ndarray, scan_name: str) -> None:
     if clipped > _MOST_CLIPPED:
         raise InputError(
             f"The white matter of {scan_name} was not found: {clipped:.0%} of the brain would be "
-            "clipped; correct the "
-            "bias field first (bias: n4), check the modality, or set intensity: robust."
+            "clipped; correct the bias field first (bias: n4), check the modality, or set "
+            "intensity: robust."
         )
 
 
