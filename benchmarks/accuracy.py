@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from _accuracy_page import write_accuracy_page
-from _cases import REPOSITORY, case_digest
+from _cases import case_digest
 from _children import ask
-from _comparisons import COMPARISONS, Comparison, comparison_named, data_folder
+from _comparisons import COMPARISONS, Comparison, comparison_named
 from _machine import provenance
+from _options import add_data, add_results, add_work
 from _tables import Table, numbers
 from _units import KEYS, STAMPS, Unit, subjects_of
 
@@ -184,18 +185,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--pairs", type=int, help="only the first so many ordered pairs")
     parser.add_argument("--threads", type=int, default=1, help="of every registration (default 1)")
-    parser.add_argument(
-        "--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data"
-    )
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=REPOSITORY / "results" / "benchmark-pairs",
-        help="prepared pairs",
-    )
-    parser.add_argument(
-        "--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables"
-    )
+    add_data(parser)
+    add_work(parser, "benchmark-pairs", "prepared pairs")
+    add_results(parser)
     return parser.parse_args(arguments)
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from _comparisons import data_folder
 from _machine import provenance
+from _options import add_data
 from _tables import Table, markdown_table, mean_and_sd, measured_on, numbers, write_page
 
 from diffeode.errors import InputError, RegistrationError
@@ -219,9 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="DATASET",
         help=f"of {', '.join(DATASETS)}; all that are there",
     )
-    parser.add_argument(
-        "--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data"
-    )
+    add_data(parser)
     parser.add_argument(
         "--spacing", type=float, default=1.0, help="voxel size of the template, mm (default 1)"
     )

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _comparisons import data_folder
 from _machine import provenance
+from _options import add_data, add_results
 from _tables import Row, Table, markdown_table, mean_and_sd, measured_on, numbers, write_page
 from torch import Tensor
 
@@ -272,12 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="*",
         help="weights of the learned descriptor besides the package's own: files",
     )
-    parser.add_argument(
-        "--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data"
-    )
-    parser.add_argument(
-        "--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables"
-    )
+    add_data(parser)
+    add_results(parser)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     options.weights = ["synthetic", *options.weights]

@@ -15,8 +15,8 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from _cases import REPOSITORY
 from _machine import provenance
+from _options import add_results
 from _synthetic import synthetic_head
 from _tables import Row, Table, markdown_table, measured_on, write_page
 from _traffic import Traffic
@@ -231,9 +231,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--small", dest="size", action="store_const", const=(40, 48, 56), default=SIZE
     )
-    parser.add_argument(
-        "--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables"
-    )
+    add_results(parser)
     return parser.parse_args(arguments)
 
 

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from _cases import REPOSITORY
 from _children import ask
-from _comparisons import data_folder
 from _machine import provenance
+from _options import add_data, add_results, add_work
 from _preparation_page import write_preparation_page
 from _tables import Table
 
@@ -156,18 +155,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; both by default"
     )
     parser.add_argument("--threads", type=int, default=1, help="default 1")
-    parser.add_argument(
-        "--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data"
-    )
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=REPOSITORY / "results" / "benchmark-preparation",
-        help="masks and segmentations",
-    )
-    parser.add_argument(
-        "--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables"
-    )
+    add_data(parser)
+    add_work(parser, "benchmark-preparation", "masks and segmentations")
+    add_results(parser)
     options = parser.parse_args(arguments)
     options.parts = options.parts or PARTS
     if unknown := set(options.parts) - set(PARTS):

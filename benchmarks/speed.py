@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from _cases import REPOSITORY, ensure_case, neurite_whole
+from _cases import ensure_case, neurite_whole
 from _children import ask
-from _comparisons import comparison_named, data_folder
+from _comparisons import comparison_named
 from _machine import provenance
+from _options import add_data, add_results, add_work
 from _speed_page import write_speed_page
 from _synthetic import synthetic_head
 from _tables import Table
@@ -217,18 +218,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--small", action="store_true", help="80 x 96 x 72 voxels, to see whether everything runs"
     )
-    parser.add_argument(
-        "--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data"
-    )
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=REPOSITORY / "results" / "benchmark-pairs",
-        help="prepared pairs",
-    )
-    parser.add_argument(
-        "--results", type=Path, default=REPOSITORY / "benchmarks" / "results", help="tables"
-    )
+    add_data(parser)
+    add_work(parser, "benchmark-pairs", "prepared pairs")
+    add_results(parser)
     options = parser.parse_args(arguments)
     options.measures = options.measures or MEASURES
     if unknown := set(options.measures) - set(MEASURES):

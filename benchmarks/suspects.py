@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from _comparisons import data_folder
 from _machine import provenance
+from _options import add_data
 from _spoiled import Case, clean_cases, spoiled_cases
 from _suspects_page import write_suspects_page
 from _tables import Table
@@ -133,9 +133,7 @@ def _mean_dice(fixed: Labels, moving: Labels, reached: np.ndarray, seen: np.ndar
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data", type=Path, default=data_folder(), help="default $DIFFEODE_DATA or ../shared/data"
-    )
+    add_data(parser)
     parser.add_argument(
         "--page", action="store_true", help="write the page from what was measured before"
     )

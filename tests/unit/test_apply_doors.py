@@ -3,6 +3,7 @@ their own results.
 """
 
 import os
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -347,27 +348,18 @@ def test_labels_that_the_fixed_grid_does_not_reach_are_said(folder, capsys):
     )
 
 
+def trained_on(scans: list[str], out: Path) -> int:
+    """What a training leaves as its exit code."""
+    return main(["train", "voxelmorph", "-o", str(out), "--fixed", *scans, "--moving", *scans])
+
+
 @pytest.mark.parametrize("place", ["prepared", "pairs"])
 def test_a_training_removes_nothing_that_it_reads(folder, capsys, place):
     lair = folder / "out" / place
     lair.mkdir(parents=True)
     (folder / "scan.nii.gz").rename(lair / "scan.nii.gz")
     scans = [str(lair / "scan.nii.gz")] * 12
-    assert (
-        main(
-            [
-                "train",
-                "voxelmorph",
-                "-o",
-                str(folder / "out"),
-                "--fixed",
-                *scans,
-                "--moving",
-                *scans,
-            ]
-        )
-        == 2
-    )
+    assert trained_on(scans, folder / "out") == 2
     assert "which the training fills and then removes" in capsys.readouterr().err
     assert (lair / "scan.nii.gz").is_file()
 
@@ -376,21 +368,7 @@ def test_a_training_replaces_nothing_that_it_reads(folder, capsys):
     (folder / "out").mkdir()
     os.link(folder / "scan.nii.gz", folder / "out" / "weights.safetensors")
     scans = [str(folder / "scan.nii.gz")] * 12
-    assert (
-        main(
-            [
-                "train",
-                "voxelmorph",
-                "-o",
-                str(folder / "out"),
-                "--fixed",
-                *scans,
-                "--moving",
-                *scans,
-            ]
-        )
-        == 2
-    )
+    assert trained_on(scans, folder / "out") == 2
     assert "would be replaced by the result" in capsys.readouterr().err
 
 

@@ -18,7 +18,7 @@ from diffeode.learning.trained_method import VERSION, TrainedMethod, Views
 from diffeode.provenance.receipt import write_receipt
 from diffeode.provenance.source import code_hash
 from diffeode.registration.base import Machine, require_device
-from diffeode.registration.harness import measured, software_versions
+from diffeode.registration.harness import measured, what_runs
 from diffeode.registration.runs import WEIGHTS
 
 if TYPE_CHECKING:
@@ -70,13 +70,7 @@ def train_to_folder(
         best = train(trained_method(run), pairs, folder, machine)
     take_out(best, folder / WEIGHTS)
     about = {
-        "run": run.name,
-        "method": run.method,
-        "parameters": run.parameters,
-        "seed": machine.seed,
-    }
-    about |= {"threads": machine.threads, "device": machine.device, "software": software_versions()}
-    about |= {
+        **what_runs(run, machine),
         "persons": persons_of(pairs),
         "pairs": len(pairs),
         **{k: round(v, 3) for k, v in usage.items()},

@@ -149,14 +149,7 @@ def register_to_folder(
     Args:
         limit_minutes: how long registering and writing may take together; None: for ever.
     """
-    about = {
-        **provenance,
-        "run": run.name,
-        "method": run.method,
-        "parameters": run.parameters,
-        "seed": machine.seed,
-    }
-    about |= {"threads": machine.threads, "device": machine.device, "software": software_versions()}
+    about = {**provenance, **what_runs(run, machine)}
     try:
         files, outcome = watched(
             lambda: _register_and_write(run, task, machine, folder), limit_minutes
@@ -171,6 +164,19 @@ def register_to_folder(
         print(f"{run.name}: {sentence}", file=sys.stderr)
     write_receipt(folder, files, {**about, **outcome, "status": "done"})
     return True
+
+
+def what_runs(run: Run, machine: Machine) -> dict[str, Any]:
+    """What a receipt says of a run and of the machine that it works on."""
+    return {
+        "run": run.name,
+        "method": run.method,
+        "parameters": run.parameters,
+        "seed": machine.seed,
+        "threads": machine.threads,
+        "device": machine.device,
+        "software": software_versions(),
+    }
 
 
 def reason_of(error: Exception) -> str:
