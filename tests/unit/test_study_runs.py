@@ -50,6 +50,19 @@ def test_settings_whose_names_end_alike_keep_the_part_before():
     assert run.name == "node-mind-mind_weight-2-jacobian_weight-3"
 
 
+def test_a_list_of_one_value_counts_as_that_value():
+    runs, (sweep,) = read(
+        {
+            "run": "node-mind",
+            "set": {"levels.factors": [1]},
+            "sweep": {"levels.iterations": [[20], [30]]},
+        }
+    )
+    assert list(sweep.points.values()) == [(20,), (30,)]
+    assert [run.build().levels.iterations for run in runs] == [(20,), (30,)]
+    assert runs[0].name == "node-mind-factors-1-iterations-20"
+
+
 def test_a_block_with_set_alone_is_one_run_and_no_sweep():
     (run,), sweeps = read(
         {"run": "node-mind", "set": {"similarity": {"mind": {"dilation": 1}}}, "name": "near"}
@@ -83,6 +96,7 @@ def test_name_and_title_of_a_block_are_those_it_gives():
         ([{"run": "node-mind", "sweep": {BARRIER: ["much"]}}], "barrier.*much"),
         ([{"run": "node-mind", "sweep": {BARRIER: 0.1}}], "over 0.1; give a list"),
         ([{"run": "node-mind", "sweep": {BARRIER: []}}], r"over \[\]; give a list"),
+        ([{"run": "node-mind", "sweep": {"velocity.field": [{"grid": {}}]}}], "numbers or words"),
         ([{"run": "node-mind"}], "changes nothing"),
         ([{"run": "node-mind", "set": {}}], "changes nothing"),
         (["node-mind", "node-mind"], "two runs with the name 'node-mind'"),

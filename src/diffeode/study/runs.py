@@ -37,7 +37,8 @@ class Sweep:
     Attributes:
         run: name of the run whose settings are varied.
         settings: dotted names of the settings that are varied.
-        points: by the name of each run, the values of these settings, in the order of ``settings``.
+        points: by the name of each run, the values of these settings, in the order of ``settings``;
+            a list of one value, as of iterations on one level, counts as that value.
     """
 
     run: str
@@ -65,7 +66,7 @@ def read_runs(entries: Sequence[Any], where: str) -> tuple[tuple[Run, ...], tupl
         made = list(_runs_of(entry, where))
         runs += [run for run, _ in made]
         if "sweep" in entry:
-            points = {run.name: tuple(values.values()) for run, values in made}
+            points = {run.name: tuple(map(_alone, values.values())) for run, values in made}
             sweeps.append(Sweep(entry["run"], tuple(dotted(entry["sweep"])), points))
     _require_distinct(runs, where)
     return tuple(runs), tuple(sweeps)
@@ -82,9 +83,10 @@ def _runs_of(entry: Mapping[str, Any], where: str) -> Iterator[tuple[Run, dict[s
             "or write the name of the run alone."
         )
     for name, values in varied.items():
-        if not isinstance(values, list) or not values:
+        if not isinstance(values, list) or not values or any(map(_is_block, values)):
             raise InputError(
-                f"{where} sweeps {name} of run {base.name} over {values!r}; give a list of values."
+                f"{where} sweeps {name} of run {base.name} over {values!r}; give a list of numbers "
+                "or words."
             )
     for combination in itertools.product(*varied.values()):
         point = dict(zip(varied, combination, strict=True))
@@ -127,8 +129,19 @@ def _by_short_name(values: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _is_block(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _alone(value: Any) -> Any:
+    """The one value of a list of one, or ``value`` itself."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
 def _shown(value: Any) -> str:
-    """A value as YAML writes it."""
+    """A value as YAML writes it, the values of a list joined by dashes."""
+    if isinstance(value, list):
+        return "-".join(map(_shown, value))
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
