@@ -43,6 +43,10 @@ try:
 except InputError as error:
     refuse(str(error))
 
+for experiment in STUDY.experiments:
+    if experiment.concern:
+        logger.warning(experiment.concern)
+
 for dataset in STUDY.datasets().values():
     for path in (
         {} if isinstance(dataset.recipe.template, str) else dataset.recipe.template.values()

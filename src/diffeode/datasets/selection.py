@@ -8,7 +8,6 @@ there.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pandas as pd
 
 from diffeode.datasets.person import Person, person_of
 from diffeode.datasets.scan import Scan, choose_scans, person_prefix
+from diffeode.datasets.sessions import natural, of_sessions
 from diffeode.errors import InputError
 
 PersonKey = tuple[str, str]
@@ -82,9 +82,8 @@ class Selection:
         subjects: without the ``sub-`` prefix; None for all.
         groups: None for any.
         part: of the dataset's split, ``"train"`` or ``"test"``; None for both.
-        sessions: ``"all"`` scans of a person, or of each person the ``"first"`` or ``"last"`` by
-            the session's name, numbers by value. Where groups are asked for, of those sessions in
-            which the person was in such a group.
+        sessions: which sessions of each person (:func:`diffeode.datasets.sessions.of_sessions`);
+            where groups are asked for, of those in which the person was in such a group.
         draw: None for everybody.
     """
 
@@ -129,7 +128,7 @@ def select(
     chosen = _apart(chosen, selection, {person_of(scan) for scan in apart_from})
     chosen = _of_part(chosen, selection, split, scans[0].dataset)
     if selection.draw is None:
-        chosen = _of_sessions(chosen, selection.sessions)
+        chosen = of_sessions(chosen, selection.sessions)
     else:
         chosen = _Drawing(
             selection, scans[0].dataset, seed, side, frozenset(kept), frozenset(spared)
@@ -224,25 +223,6 @@ def _of_part(
     return left
 
 
-def _of_sessions(scans: Iterable[Scan], sessions: str) -> list[Scan]:
-    ordered = sorted(scans, key=lambda scan: (_natural(scan.session or ""), scan.id))
-    if sessions == "all":
-        return ordered
-    of_person: dict[PersonKey, Scan] = {}
-    for scan in ordered if sessions == "last" else reversed(ordered):
-        of_person[scan.person] = scan
-    return list(of_person.values())
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sorts ``d9`` before ``d10``."""
-    return [
-        (int(part), "") if part.isdecimal() else (-1, part)
-        for part in re.split(r"(\d+)", name)
-        if part
-    ]
-
-
 @dataclass(frozen=True)
 class _Drawing:
     """Draws persons, and takes their scans."""
@@ -282,7 +262,7 @@ class _Drawing:
         """The scans of the ``count`` persons whose turn comes first: those drawn before, then by
         hash or by name.
         """
-        offered = _of_sessions(scans, self.selection.sessions)
+        offered = of_sessions(scans, self.selection.sessions)
         known = {scan.person for scan in offered if scan.key in self.kept}
         order = sorted(
             {scan.person for scan in offered},
@@ -292,7 +272,7 @@ class _Drawing:
 
     def turn(self, person: PersonKey) -> Any:
         by_name = self.selection.draw.order == "name"
-        own = _natural(person[1]) if by_name else digest(self.seed, self.side, person[1])
+        own = natural(person[1]) if by_name else digest(self.seed, self.side, person[1])
         return person in self.spared, own
 
 

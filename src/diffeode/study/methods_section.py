@@ -103,6 +103,7 @@ def _dataset_facts(dataset: Dataset, scans: Mapping[str, int], persons: int) -> 
 def _experiment_facts(experiment: Experiment) -> Facts:
     sides = {side: _side(getattr(experiment, side)) for side in ("fixed", "moving")}
     pairs = {"pairs": len(experiment.pairs), "alignment": experiment.alignment}
+    pairs["fixed_groups"] = experiment.fixed_groups
     return {"title": experiment.title, "population": experiment.population, **sides, **pairs}
 
 
@@ -208,7 +209,9 @@ def _experiment(experiment: Facts, references: _References) -> str:
     what = (
         f"{experiment['moving']} to {experiment['fixed']}, {_counted(experiment['pairs'], 'pair')}"
     )
-    return f"{experiment['title']} ({experiment['population']}): {what}, {how}."
+    groups = ", ".join(f"{group} {count}" for group, count in experiment["fixed_groups"].items())
+    fixed = f" The fixed scans are of these groups: {groups}." if groups else ""
+    return f"{experiment['title']} ({experiment['population']}): {what}, {how}.{fixed}"
 
 
 def _registration(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +21,7 @@ from diffeode.datasets.selection import (
     select,
     without_excluded,
 )
+from diffeode.datasets.sessions import ACROSS_GROUPS
 from diffeode.errors import InputError
 from diffeode.prepare.recipe import Recipe
 from diffeode.registration.runs import Run
@@ -195,6 +197,25 @@ class Experiment:
     def persons(self) -> set[Person]:
         """Everybody in its pairs."""
         return {person_of(scan) for pair in self.pairs for scan in (pair.fixed, pair.moving)}
+
+    @property
+    def fixed_groups(self) -> dict[str, int]:
+        """How many fixed scans are in each group; scans whose group nobody knows are left out."""
+        fixed = {pair.fixed.key: pair.fixed for pair in self.pairs}.values()
+        return dict(sorted(Counter(scan.group for scan in fixed if scan.group).items()))
+
+    @property
+    def concern(self) -> str:
+        """A sentence where the fixed persons are in fewer groups than asked for; else empty."""
+        persons = len({pair.fixed.person for pair in self.pairs})
+        if self.fixed.selection.sessions != ACROSS_GROUPS or len(self.fixed_groups) == persons:
+            return ""
+        found = ", ".join(f"{group} {count}" for group, count in self.fixed_groups.items())
+        return (
+            f"The {persons} fixed persons of experiment {self.name} are in "
+            f"{len(self.fixed_groups)} groups ({found or 'none is known'}), not in one each: no "
+            "choice of their sessions spans more. Name other persons where that matters."
+        )
 
     @property
     def labels(self) -> Path | None:
