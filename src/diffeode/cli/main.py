@@ -8,12 +8,21 @@ import sys
 from collections.abc import Sequence
 
 from diffeode import __version__
-from diffeode.cli import apply, datasets, methods, register, train, train_descriptor, weights
+from diffeode.cli import (
+    apply,
+    datasets,
+    methods,
+    needs,
+    register,
+    train,
+    train_descriptor,
+    weights,
+)
 from diffeode.errors import InputError, RegistrationError, SuspectError, TrainingError
 from diffeode.process.surroundings import require_usable, settle
 from diffeode.process.watch import terminated_like_exit
 
-_COMMANDS = (register, apply, train, train_descriptor, methods, weights, datasets)
+_COMMANDS = (register, apply, train, train_descriptor, methods, weights, datasets, needs)
 _INPUT_ERROR, _FAILED, _SUSPECT, _INTERRUPTED = 2, 1, 3, 130
 
 

@@ -55,6 +55,28 @@ def load_study(source: Path | str | Mapping[str, Any], repository: Path) -> Stud
     return reader.study(read_yaml(Path(source)), str(source))
 
 
+def parts_of_study(source: Path, repository: Path) -> tuple[list[Dataset], tuple[Run, ...]]:
+    """The datasets and the runs of the study in a file, though their scans may be missing.
+
+    Args:
+        repository: as for :func:`load_study`.
+
+    Raises:
+        InputError: as :func:`load_study`, but for what it finds wrong with scans.
+    """
+    reader, where = _Reader(Path(repository)), str(source)
+    content = read_yaml(Path(source))
+    reader.check(content, "study", where)
+    given = content.get("train_on", {})
+    trained = [given] if isinstance(given, str) else given.values()
+    results = Path(content["results"])
+    datasets: dict[str, Dataset] = {}
+    for experiment in (*content["experiments"], *trained):
+        for side in reader.sides(experiment, results):
+            datasets[side.dataset.name] = side.dataset
+    return list(datasets.values()), read_runs(content["runs"], where)[0]
+
+
 @dataclass(frozen=True)
 class _Reader:
     """Reads the files under ``repository``; ``given`` stands for files there are not, by kind and
@@ -141,10 +163,15 @@ class _Reader:
             rest | {"study": "bids", "title": title, "experiments": ["bids"]}, where
         )
 
-    def experiment(self, name: str, results: Path) -> Experiment:
+    def sides(self, name: str, results: Path) -> tuple[Side, Side]:
+        """The fixed and the moving side of the experiment called ``name``."""
         content, where = self.named("experiments", name)
         self.check(content, "experiment", where)
-        fixed, moving = (self.side(content[key], results) for key in ("fixed", "moving"))
+        return self.side(content["fixed"], results), self.side(content["moving"], results)
+
+    def experiment(self, name: str, results: Path) -> Experiment:
+        fixed, moving = self.sides(name, results)
+        content, _ = self.named("experiments", name)
         seed = content.get("seed", 0)
         before = pairs_drawn_before(results / "pairs" / name / "pairs.tsv", seed)
         kept_fixed, kept_moving = ({pair[side] for pair in before} for side in (0, 1))

@@ -1,0 +1,85 @@
+"""What a study needs of the machine: datasets, programs, weights and packages, and what of it is
+missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from diffeode.errors import InputError
+from diffeode.prepare.needs import missing
+from diffeode.prepare.registry import all_tools
+from diffeode.registration.registry import missing_needs
+from diffeode.registration.runs import Run
+from diffeode.study.files import parts_of_study
+from diffeode.study.model import Dataset
+
+
+@final
+@dataclass(frozen=True)
+class Need:
+    """One thing that a study uses.
+
+    Attributes:
+        kind: ``dataset``, ``preparation`` or ``run``.
+        name: of the dataset, of the step and its tool, or of the run.
+        problem: what is missing and what to do, as a sentence; empty where it can work here.
+    """
+
+    kind: str
+    name: str
+    problem: str
+
+
+def needs_of(study: Path, repository: Path) -> list[Need]:
+    """Everything that the study in the file ``study`` needs, in the order of its work.
+
+    Nothing is started to find out. Scans need not be there.
+
+    Raises:
+        InputError: the study's file, or one that it names, has an unknown key or value.
+    """
+    datasets, runs = parts_of_study(study, repository)
+    return [
+        *(Need("dataset", dataset.name, _scans_missing(dataset)) for dataset in datasets),
+        *_templates(datasets),
+        *_tools(datasets),
+        *(Need("run", run.name, _run_lacks(run)) for run in runs),
+    ]
+
+
+def _scans_missing(dataset: Dataset) -> str:
+    try:
+        scans = dataset.scans()
+    except InputError as error:
+        return str(error)
+    return "" if scans else f"Dataset {dataset.name} has no scans in {dataset.root}."
+
+
+def _templates(datasets: list[Dataset]) -> Iterator[Need]:
+    """The templates of the user's own."""
+    for dataset in datasets:
+        template = dataset.recipe.template
+        for contrast, path in {} if isinstance(template, str) else template.items():
+            absent = f"Dataset {dataset.name} names the template {path}, but there is no such file."
+            problem = "" if Path(path).is_file() else absent
+            yield Need("preparation", f"template of {dataset.name}, {contrast}", problem)
+
+
+def _tools(datasets: list[Dataset]) -> Iterator[Need]:
+    """The tools of preparation that any of the datasets chooses and that need something."""
+    for tool in all_tools():
+        chosen = any(getattr(d.recipe, tool.step, None) == tool.name for d in datasets)
+        if chosen and (tool.program or tool.weights):
+            problem = missing(tool.step, tool.name) or ""
+            yield Need("preparation", f"{tool.step}: {tool.name}", problem)
+
+
+def _run_lacks(run: Run) -> str:
+    if run.is_trained_first:
+        return ""
+    clauses = missing_needs(run.method, run.parameters)
+    return f"Run {run.name} cannot work here: {'; '.join(clauses)}." if clauses else ""

@@ -1,0 +1,99 @@
+"""What a study needs, and what of it is missing."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from trees import write_ixi, write_oasis3
+
+from diffeode.cli import main
+from diffeode.study.needs import needs_of
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAPER = ("niftyreg", "deedsbcv", "synthmorph", "multigradicon", "dinoreg")
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Configuration of one's own, on a machine without programs, weights and scans."""
+    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    shutil.copytree(REPOSITORY / "workflow" / "schemas", tmp_path / "workflow" / "schemas")
+    (tmp_path / "nothing").mkdir()
+    for name in ("PATH", "DIFFEODE_TOOLS", "DIFFEODE_WEIGHTS", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "nothing"))
+    for name in ("OASIS3", "IXI"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def missing(study):
+    return {need.name: need.problem for need in needs_of(study, Path()) if need.problem}
+
+
+def test_the_paper_without_anything_lacks_its_scans_tools_and_programs(repository):
+    study = repository / "config" / "paper.yaml"
+    needs = needs_of(study, Path())
+    assert len({(need.kind, need.name) for need in needs}) == len(needs)
+    assert {need.name for need in needs if need.kind == "run"} == set(
+        yaml.safe_load(study.read_text())["runs"]
+    )
+    found = missing(study)
+    assert "Dataset oasis3 has no folder" in found["oasis3"]
+    assert "make ixi" in found["ixi"]
+    assert {"brain: synthstrip", "labels: synthseg", "bias: freesurfer"} <= found.keys()
+    assert set(PAPER) <= found.keys()
+    assert not {"identity", "ants-syn", "otmorph", "convexadam"} & found.keys()
+
+
+def test_what_is_there_is_not_missing(repository):
+    write_oasis3(repository / "OASIS3", 8, seed=2)
+    write_ixi(repository / "IXI", 8, seed=2)
+    assert not {"oasis3", "ixi"} & missing(repository / "config" / "paper.yaml").keys()
+    assert missing(repository / "config" / "config.yaml") == {}
+
+
+def test_datasets_that_are_only_trained_on_count(repository):
+    study = yaml.safe_load((repository / "config" / "config.yaml").read_text())
+    study |= {"runs": ["otmorph"], "ours": "otmorph"}
+    for train_on in ("ixi-ixi", dict.fromkeys(study["experiments"], "ixi-ixi")):
+        path = repository / "config" / "mine.yaml"
+        path.write_text(yaml.safe_dump(study | {"train_on": train_on}))
+        assert "ixi" in missing(path)
+
+
+def test_a_template_of_one_s_own_is_looked_for(repository):
+    path = repository / "config" / "datasets" / "ixi.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["prepare"]["template"] = {"t1w": "t1w.nii.gz", "t2w": "t2w.nii.gz"}
+    path.write_text(yaml.safe_dump(content))
+    (repository / "t1w.nii.gz").touch()
+    found = missing(repository / "config" / "paper.yaml")
+    assert "template of ixi, t2w" in found
+    assert "template of ixi, t1w" not in found
+
+
+def test_the_command_lists_everything_and_fails_where_something_is_missing(repository, capsys):
+    assert main(["needs", "config/config.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "run" in out
+    assert "missing" not in out
+    assert main(["needs", "config/paper.yaml"]) == 2
+    shown = capsys.readouterr()
+    assert "missing" in shown.out
+    assert "things that config/paper.yaml needs are missing" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("study", "sentence"),
+    [("config/papr.yaml", "There is no study config/papr.yaml"), ("out.yaml", "no checkout")],
+)
+def test_a_study_that_is_not_there_is_refused(
+    repository, tmp_path_factory, monkeypatch, capsys, study, sentence
+):
+    if study == "out.yaml":
+        monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        Path(study).touch()
+    assert main(["needs", study]) == 2
+    assert sentence in capsys.readouterr().err
