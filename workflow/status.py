@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "workflow" / "lib"))
 
 from snakemake_internals import DryRun, Job  # noqa: E402
+
+from diffeode.files.checked_yaml import read_mapping  # noqa: E402
 
 PROFILE = REPOSITORY / "workflow" / "profiles" / "default" / "config.yaml"
 STAGES = {
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
 
 def _settings_of_profile() -> list[str]:
     """What of the default profile decides what is up to date."""
-    profile = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
+    profile = read_mapping(PROFILE)
     return ["--rerun-triggers", *profile["rerun-triggers"]]
 
 

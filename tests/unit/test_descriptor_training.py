@@ -220,8 +220,16 @@ def test_views_show_the_same_places_in_two_contrasts():
             {"recipe": {"inversion": 2}},
             "inversion of a descriptor's training is a probability, not 2",
         ),
-        ({"recipe": {"temprature": 1}}, "unknown key 'temprature'; did you mean 'temperature'"),
+        (
+            {"recipe": {"temprature": 1}},
+            "unknown key 'temprature' under recipe; did you mean 'temperature'",
+        ),
+        ({"settings": {"stps": 4}}, "unknown key 'stps' under settings; did you mean 'steps'"),
+        ({"settings": {"steps": "4"}}, "has steps: '4' under settings; give a whole number"),
+        ({"recipe": {"crop": 40.5}}, "has crop: 40.5 under recipe; give a whole number"),
         ({"scan": []}, "unknown key 'scan'; did you mean 'scans'"),
+        ({"scans": "toy/*"}, "has scans: 'toy/*'; give a list of texts"),
+        ({"orientation": 1}, "has orientation: 1; give a text"),
     ],
 )
 def test_a_training_that_cannot_be_is_one_sentence(data, changes, message):

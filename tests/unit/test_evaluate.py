@@ -231,10 +231,10 @@ def test_a_map_for_another_grid_is_refused():
     ("old", "new", "message"),
     [
         ("abbreviation", "abreviation", "no column 'abbreviation'; did you mean 'abreviation'"),
-        ("53", "17", "lists id 17 twice"),
-        ("17", "1.5", "has the id '1.5'"),
-        ("17", "0", "has the id '0'"),
-        ("\tleft\t", "\tleff\t", "hemisphere 'leff'; did you mean 'left'"),
+        ("53", "17", r"lists id '17' twice, in lines 2 and 3; keep one row"),
+        ("17", "1.5", "has '1.5' in line 2, column 'id'; give a whole number from 1 on"),
+        ("17", "0", "has '0' in line 2, column 'id'; give a whole number from 1 on"),
+        ("\tleft\t", "\tleff\t", "has 'leff' in line 2, column 'hemisphere'; did you mean 'left'"),
         (TABLE[TABLE.index("17") :], "", "has no rows"),
     ],
 )

@@ -120,7 +120,7 @@ def test_unusable(tmp_path):
             b"\x09\x00\x04\x00\x07\x00\x10\x00\x03\x00\xff",
             r"IXI\.xls cannot be read as a table",
         ),
-        ("IXI.csv", b"", r"IXI\.csv cannot be read as a table"),
+        ("IXI.csv", b"", r"IXI\.csv is not a table: it is empty"),
     ],
 )
 def test_an_unusable_table(tmp_path, name, content, sentence):

@@ -12,7 +12,6 @@ import pytest
 
 from diffeode.cli import main
 from diffeode.datasets.bids import list_scans
-from diffeode.datasets.demographics import read_table
 from diffeode.datasets.pairs import draw_pairs
 from diffeode.descriptors.learned import weights_file
 from diffeode.errors import InputError
@@ -21,6 +20,7 @@ from diffeode.files import io
 from diffeode.files.checked_yaml import read_yaml
 from diffeode.files.landmarks import read_landmarks
 from diffeode.files.presence import lies_at, require_file, why_no_file, without_hidden
+from diffeode.files.tables import read_words
 from diffeode.geometry.image import Image
 from diffeode.geometry.space import Grid
 from diffeode.registration.registry import make_method
@@ -65,7 +65,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "displacement": ("warp.nii.gz", io.read_displacement),
     "affine": ("affine.txt", io.read_affine),
     "settings": ("study.yaml", read_yaml),
-    "table": ("people.csv", read_table),
+    "table": ("people.csv", read_words),
     "label table": ("labels.tsv", read_label_table),
     "landmarks": ("landmarks.tsv", read_landmarks),
     "pairs": ("pairs.tsv", lambda path: draw_pairs([], [], path, 0)),

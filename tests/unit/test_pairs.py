@@ -97,13 +97,13 @@ def test_pairs_by_hand(tmp_path):
             "'sub-2_T1w', which is no moving scan .*did you mean 'sub-02_T1w'",
         ),
         ("fixed\tmoving\nsub-01_T1w\tsub-02_T1w\n", "'sub-01_T1w', which is no fixed scan"),
-        ("fixed\tmoving\nsub-01_T2w\n", "which is no moving scan"),
+        ("fixed\tmoving\nsub-01_T2w\n", r"too few cells in line 2 \(1 for 2 columns\)"),
         (
             "fixed\tmoving\n" + 2 * "sub-01_T2w\tsub-02_T1w\n",
             "lists pair sub-01_T2w__sub-02_T1w twice",
         ),
         ("fixed\tmoving\n", "No pairs are left: .*pairs.tsv has no rows"),
-        ("fixed\nsub-01_T2w\n", "has no column moving"),
+        ("fixed\nsub-01_T2w\n", "has no column 'moving'"),
         ("", "is not a table"),
     ],
 )

@@ -255,10 +255,10 @@ def test_scan_that_is_no_nifti(scan, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name\tx\ty\ntip\t1\t2\n", "is no table of landmarks"),
-        ("name\tx\ty\tz\ntip\t1\t2\tthree\n", "is no table of landmarks"),
-        ("name\tx\ty\tz\ntip\t1\t2\t\n", "without finite coordinates"),
-        ("name\tx\ty\tz\ntip\t1\t2\t3\ntip\t1\t2\t4\n", "has a landmark twice"),
+        ("name\tx\ty\ntip\t1\t2\n", "has no column 'z'"),
+        ("name\tx\ty\tz\ntip\t1\t2\tthree\n", "has 'three' in line 2, column 'z'; give a finite"),
+        ("name\tx\ty\tz\ntip\t1\t2\t\n", "has '' in line 2, column 'z'; give a finite number"),
+        ("name\tx\ty\tz\ntip\t1\t2\t3\ntip\t1\t2\t4\n", "lists name 'tip' twice, in lines 2 and 3"),
     ],
 )
 def test_unusable_landmarks(tmp_path, text, message):

@@ -133,7 +133,9 @@ def test_whole_numbers_are_numbers_and_lists_become_tuples():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("methd: identity\n", "must name a method"),
+        ("methd: identity\n", "unknown key 'methd'; did you mean 'method'"),
+        ("title: X\n", "lacks the key 'method'; give the name of a method"),
+        ("", "mine.yaml is empty; write keys and values"),
         ("method: identity\ntitel: X\n", "unknown key 'titel'; did you mean 'title'"),
         ("method: identiti\n", "did you mean 'identity'"),
         ("method: ants-syn\nparameters: {bin: 3}\n", "did you mean 'bins'"),
@@ -161,7 +163,9 @@ def test_whole_numbers_are_numbers_and_lists_become_tuples():
         ("method: [a]\n", r"method: \['a'\]; give the name of a method"),
         ("method: identity\ntitle: [1]\n", r"title: \[1\]; give a text"),
         ("method: identity\n3: 4\n", "unknown key 3"),
-        ("- identity\n", "must name a method"),
+        ("- identity\n", "does not hold keys and values"),
+        ("method: identity\nmethod: affine\n", r"line 2, column 1: the key 'method' comes twice"),
+        ("method: identity\nparameters: {bins: 3, bins: 4}\n", "the key 'bins' comes twice"),
     ],
 )
 def test_a_run_file_is_checked(tmp_path, monkeypatch, text, message):

@@ -179,8 +179,8 @@ def test_exclusions_name_persons_visits_or_scans(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("scan\n001\n", "has no column reason"),
-        ("scan\treason\n001\tmoved\n002\t\n", "row without scan or reason .row 2"),
+        ("scan\n001\n", "has no column 'reason'"),
+        ("scan\treason\n001\tmoved\n002\t\n", "has '' in line 3, column 'reason'; give a name"),
         ("", "is not a table"),
     ],
 )

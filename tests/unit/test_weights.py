@@ -109,7 +109,7 @@ def test_an_unknown_name_meets_the_nearest(places):
 def test_an_entry_with_a_wrong_key_is_refused(places):
     entry = {**ENTRY, "url": "https://example.org"}
     (places / "catalogue" / "odd.yaml").write_text(yaml.safe_dump(entry))
-    with pytest.raises(InputError, match="missing or unknown: url"):
+    with pytest.raises(InputError, match="unknown key 'url'; did you mean 'urls'"):
         weights.load_weights("odd")
 
 

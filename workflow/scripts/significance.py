@@ -5,11 +5,10 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    import pandas as pd
-
     from diffeode.figures.significance import significance_matrix
+    from diffeode.files.tables import read_numbers
 
-    tests = pd.read_csv(snakemake.input[0], sep="\t")
+    tests = read_numbers(snakemake.input[0], "table of tests", ("experiment", "run", "other"))
     look = snakemake.params.look
     for out in snakemake.output:
         significance_matrix(tests, look["titles"], Path(out), look["ours"])

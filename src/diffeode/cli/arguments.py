@@ -8,9 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diffeode.errors import InputError
+from diffeode.files.checked_yaml import parse_yaml
 from diffeode.process.watch import LONGEST_MINUTES
 
 _LARGEST_SEED = 2**31 - 1
@@ -120,11 +119,9 @@ def setting(text: str) -> tuple[str, Any]:
             f"{text!r} sets nothing; write NAME=VALUE, such as flow.steps=6"
         )
     try:
-        return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} has no readable value: {str(error).splitlines()[0]}"
-        ) from None
+        return name.strip(), parse_yaml(value, f"The value in {text!r}")
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).removesuffix(".")) from None
 
 
 def device(text: str) -> str:

@@ -8,10 +8,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffeode.datasets.demographics import Columns, Demographics, demographics_of, read_table
+from diffeode.datasets.demographics import Columns, Demographics, demographics_of
 from diffeode.datasets.scan import Scan, first_run, person_prefix, require_folder
 from diffeode.errors import InputError
 from diffeode.files.presence import lies_at, without_hidden
+from diffeode.files.tables import read_words
 
 _KINDS = (".nii", ".nii.gz", ".mgz")
 _ENTITY = re.compile(r"_space-([A-Za-z0-9]+)")
@@ -118,7 +119,7 @@ def _space(path: Path) -> str | None:
 def _participants(path: Path) -> Demographics:
     if not lies_at(path):
         return Demographics()
-    table = read_table(path)
+    table = read_words(path)
     if "participant_id" not in table:
         raise InputError(
             f"{path} has no column participant_id; add it (values sub-01, sub-02, ...)."

@@ -14,8 +14,7 @@ from typing import Any, final
 import pandas as pd
 
 from diffeode.errors import InputError
-from diffeode.files.presence import require_file
-from diffeode.names import nearest
+from diffeode.files.tables import read_words, require_columns
 
 GROUPS = {
     0.0: "healthy",
@@ -31,13 +30,17 @@ WITHIN_DAYS = 365
 (NrgXnat/oasis-scripts, README).
 """
 
-_WORKBOOKS = (".xls", ".xlsx")
-SUFFIXES = (".csv", ".tsv", *_WORKBOOKS)
-"""Tables that are read."""
-
 _SEXES = {"1": "M", "m": "M", "male": "M", "2": "F", "f": "F", "female": "F"}
 _DAY = re.compile(r"(?:.*_d)?(-?\d+)(?:\.0)?")
-_MISSING = [".", "#N/A"]
+_NOBODY = frozenset({"", ".", "n/a", "#N/A"})
+"""Cells that name no subject: empty, and as OASIS, BIDS and Excel leave them. ``NA`` and ``None``
+may be names.
+"""
+_UNKNOWN = _NOBODY | {
+    *("#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>"),
+    *("N/A", "NA", "NULL", "NaN", "None", "nan", "null"),
+}
+"""Cells that say that a value is not known: those above, and as statistical programs write them."""
 
 
 @final
@@ -136,34 +139,13 @@ def subject_key(subject: str) -> str:
     return re.sub(r"[^A-Za-z0-9]", "", str(subject).removeprefix("sub-"))
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A table of words, from ``.csv``, ``.tsv``, ``.xls`` or ``.xlsx`` (its first sheet).
-
-    Raises:
-        InputError: missing, of another kind, or unreadable.
-    """
-    require_file(path, "table")
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path} is no table that can be read; give one of {', '.join(SUFFIXES)}.")
-    try:
-        if path.suffix.lower() in _WORKBOOKS:
-            return pd.read_excel(path, dtype=str, na_values=_MISSING)
-        return pd.read_csv(
-            path, sep="\t" if path.suffix.lower() == ".tsv" else ",", dtype=str, na_values=_MISSING
-        )
-    except Exception as error:  # a damaged workbook breaks its readers in any way
-        raise InputError(
-            f"{path} cannot be read as a table ({_first_line(error)}); export it again."
-        ) from None
-
-
 def read_demographics(path: Path, columns: Columns, within_days: int = WITHIN_DAYS) -> Demographics:
     """The persons of a table.
 
     Raises:
-        InputError: as :func:`read_table` and :func:`demographics_of`.
+        InputError: as :func:`diffeode.files.tables.read_words` and :func:`demographics_of`.
     """
-    return demographics_of(read_table(path), columns, path, within_days)
+    return demographics_of(read_words(path), columns, path, within_days)
 
 
 def demographics_of(
@@ -178,30 +160,25 @@ def demographics_of(
         InputError: a column is missing, or a day or CDR is none; the message names it.
     """
     require_columns(table, columns.named(), path)
-    placed = table.dropna(subset=[columns.subject, *([columns.day] if columns.day else [])])
     visits: dict[str, list[tuple[int | None, Known]]] = {}
-    for row in placed.to_dict("records"):
-        values = {
-            name: row[column]
-            for name, column in vars(columns).items()
-            if column and not pd.isna(row[column])
-        }
-        visits.setdefault(subject_key(values["subject"]), []).append(
-            (_day(values, path), _person(values, path))
-        )
+    asked_for = list(dict.fromkeys(columns.named()))
+    for row in table[asked_for].to_dict("records"):
+        values = _values(row, columns)
+        if "subject" in values and ("day" in values or columns.day is None):
+            visits.setdefault(subject_key(values["subject"]), []).append(
+                (_day(values, path), _person(values, path))
+            )
     return Demographics(visits, within_days, path)
 
 
-def require_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
-    """Raise :class:`InputError` where ``table`` lacks one of ``columns``; the message says which it
-    has.
-    """
-    for column in columns:
-        if column not in table:
-            found = ", ".join(str(name) for name in table.columns)
-            raise InputError(
-                f"{path} has no column {column!r}{nearest(column, table.columns)}; it has: {found}."
-            )
+def _values(row: Mapping[str, str], columns: Columns) -> dict[str, str]:
+    """What ``row`` says, by the names of ``columns``; what is not known is left out."""
+    values = {}
+    for name, column in vars(columns).items():
+        missing = _NOBODY if name == "subject" else _UNKNOWN
+        if column is not None and row[column] not in missing:
+            values[name] = row[column]
+    return values
 
 
 def _person(values: Mapping[str, str], path: Path) -> Known:
@@ -245,7 +222,3 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

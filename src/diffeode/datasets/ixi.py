@@ -10,16 +10,14 @@ from pathlib import Path
 
 from diffeode.datasets.demographics import (
     GROUPS,
-    SUFFIXES,
     Columns,
     Demographics,
     demographics_of,
-    read_table,
-    require_columns,
 )
 from diffeode.datasets.scan import Scan, require_distinct, require_folder
 from diffeode.errors import InputError
 from diffeode.files.presence import lies_at, without_hidden
+from diffeode.files.tables import SUFFIXES, read_words, require_columns
 from diffeode.names import nearest
 
 CONTRASTS = {"T1w": "T1", "T2w": "T2", "PDw": "PD"}
@@ -98,8 +96,9 @@ def _table(root: Path) -> Path | None:
 def _read_table(path: Path | None) -> Demographics:
     if path is None:
         return Demographics()
-    table = read_table(path)
+    table = read_words(path)
     require_columns(table, _COLUMNS.named(), path)
     numbers = table[_COLUMNS.subject].str.extract(r"(\d+)")[0]
-    table = table.assign(**{_COLUMNS.subject: "IXI" + numbers.str.zfill(3)})
+    names = ("IXI" + numbers.str.zfill(3)).fillna("")
+    table = table.assign(**{_COLUMNS.subject: names})
     return demographics_of(table, _COLUMNS, path)

@@ -19,12 +19,11 @@ from diffeode.datasets.demographics import (
     Columns,
     Demographics,
     demographics_of,
-    read_table,
-    require_columns,
 )
 from diffeode.datasets.scan import Scan, first_run, person_prefix, require_distinct, require_folder
 from diffeode.errors import InputError
 from diffeode.files.presence import lies_at, without_hidden
+from diffeode.files.tables import read_words, require_columns
 
 _SESSION = re.compile(r"(?P<subject>OAS3\d{4})_MR_(?P<session>d\d+)")
 _BIDS_SESSION = re.compile(r"sub-(?P<subject>OAS3\d{4})/ses-(?P<session>d\d+)")
@@ -155,7 +154,7 @@ def clinical_table(dataset: str, root: Path) -> Path:
         InputError: there is none, or several.
     """
     tables = without_hidden([*root.glob("*.csv"), *root.glob("*data_files/**/*.csv")])
-    found = [path for path in tables if _layout(read_table(path)) is not None]
+    found = [path for path in tables if _layout(read_words(path)) is not None]
     if len(found) > 1:
         raise InputError(
             f"Dataset {dataset} has several clinical tables ({found[0]}, {found[1]}); name one in "
@@ -175,14 +174,13 @@ def _layout(table: pd.DataFrame) -> Columns | None:
 
 
 def _read_clinical(path: Path, within_days: int) -> Demographics:
-    table = read_table(path)
-    columns = _layout(table)
-    if columns is None:
-        require_columns(table, _NEW.named(), path)
+    table = read_words(path)
+    columns = _layout(table) or _NEW
+    require_columns(table, columns.named(), path)
     if columns == _OLD:
         table = table.assign(**{_AGE: _age_at_visit(table)})
     sexes = _sexes(path.parent / _PERSONS_TABLE)
-    table = table.assign(**{_SEX: table[columns.subject].map(sexes)})
+    table = table.assign(**{_SEX: table[columns.subject].map(sexes).fillna("")})
     return demographics_of(
         table,
         Columns(columns.subject, columns.day, age=_AGE, sex=_SEX, cdr=columns.cdr),
@@ -200,6 +198,6 @@ def _age_at_visit(table: pd.DataFrame) -> pd.Series:
 def _sexes(path: Path) -> dict[str, str]:
     if not lies_at(path):
         return {}
-    table = read_table(path)
+    table = read_words(path)
     require_columns(table, ["OASISID", _SEX], path)
     return dict(zip(table["OASISID"], table[_SEX], strict=True))

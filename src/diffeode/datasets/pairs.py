@@ -13,6 +13,7 @@ from diffeode.datasets.scan import Scan
 from diffeode.datasets.selection import ScanKey, digest
 from diffeode.errors import InputError
 from diffeode.files.presence import why_no_file
+from diffeode.files.tables import NAME, read_table, read_words
 from diffeode.names import nearest
 
 _COLUMNS = ("pair", "fixed", "moving", "fixed_dataset", "moving_dataset", "seed")
@@ -85,12 +86,12 @@ def pairs_table(pairs: Sequence[PlannedPair], seed: int) -> pd.DataFrame:
 
 
 def pairs_drawn_before(table: Path, seed: int) -> frozenset[PairKey]:
-    """The pairs that :func:`pairs_table` has written down with this ``seed``; none where it has
-    not, or not whole.
+    """The pairs of a table that :func:`pairs_table` made with this ``seed``; none where there is no
+    such table. Of one that was cut, those that are whole.
     """
     try:
-        rows = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
-    except (OSError, pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
+        rows = read_words(table)
+    except InputError:  # the pairs are drawn and written down anew, whatever lies there
         return frozenset()
     if tuple(rows.columns) != _COLUMNS:
         return frozenset()
@@ -124,7 +125,9 @@ def _drawn(
 
 
 def _by_hand(fixed: Sequence[Scan], moving: Sequence[Scan], path: Path) -> list[PlannedPair]:
-    table = _read_table(path)
+    if reason := why_no_file(path, "table of pairs"):
+        raise InputError(f"{reason}; give 'all', a number, or an existing file.")
+    table = read_table(path, {"fixed": NAME, "moving": NAME}, "table of pairs")
     pairs = [
         PlannedPair(
             _named(row.fixed, fixed, "fixed", path), _named(row.moving, moving, "moving", path)
@@ -138,23 +141,6 @@ def _by_hand(fixed: Sequence[Scan], moving: Sequence[Scan], path: Path) -> list[
     if not pairs:
         raise InputError(f"No pairs are left: {path} has no rows; add one per pair.")
     return sorted(pairs, key=lambda pair: pair.id)
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    if reason := why_no_file(path, "table of pairs"):
-        raise InputError(f"{reason}; give 'all', a number, or an existing file.")
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
-        raise InputError(
-            f"{path} is not a table; give tab-separated columns fixed and moving."
-        ) from None
-    missing = [column for column in ("fixed", "moving") if column not in table]
-    if missing:
-        raise InputError(
-            f"{path} has no column {missing[0]}; give tab-separated columns fixed and moving."
-        )
-    return table
 
 
 def _named(name: str, scans: Sequence[Scan], side: str, path: Path) -> Scan:

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from diffeode.datasets.person import Person, person_of
 from diffeode.datasets.scan import Scan, choose_scans, person_prefix
 from diffeode.datasets.sessions import natural, of_sessions
 from diffeode.errors import InputError
+from diffeode.files.tables import NAME, read_table
 
 PersonKey = tuple[str, str]
 """Dataset and subject: the name of a person."""
@@ -141,26 +140,11 @@ def read_exclusions(path: Path) -> frozenset[str]:
     (``sub-01_T1w``).
 
     Raises:
-        InputError: not a table with columns ``scan`` and ``reason``, or a row without one of them.
+        InputError: a row has no scan or no reason, or as
+            :func:`diffeode.files.tables.read_table`.
     """
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, comment="#")
-    except FileNotFoundError:
-        raise InputError(f"There is no list of excluded scans {path}.") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
-        raise InputError(
-            f"{path} is not a table; give tab-separated columns scan and reason."
-        ) from None
-    missing = [column for column in ("scan", "reason") if column not in table]
-    if missing:
-        raise InputError(
-            f"{path} has no column {missing[0]}; give tab-separated columns scan and reason."
-        )
-    incomplete = table[table[["scan", "reason"]].isna().any(axis="columns")]
-    if len(incomplete):
-        raise InputError(
-            f"{path} has a row without scan or reason (row {incomplete.index[0] + 1}); fill it in."
-        )
+    columns = {"scan": NAME, "reason": NAME}
+    table = read_table(path, columns, "list of excluded scans", comments=True)
     return frozenset(name.removeprefix("sub-") for name in table["scan"])
 
 

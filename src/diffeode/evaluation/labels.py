@@ -10,12 +10,17 @@ import pandas as pd
 from diffeode.errors import InputError
 from diffeode.files.io import read_labels
 from diffeode.files.label_ids import MOST_IDS, shown
-from diffeode.files.presence import require_file
+from diffeode.files.tables import ID, TEXT, one_of, read_table
 from diffeode.geometry.image import Labels
-from diffeode.names import nearest
 
-COLUMNS = ("id", "name", "abbreviation", "hemisphere", "group")
-_HEMISPHERES = ("left", "right", "none")
+COLUMNS = {
+    "id": ID,
+    "name": TEXT,
+    "abbreviation": TEXT,
+    "hemisphere": one_of("left", "right", "none"),
+    "group": TEXT,
+}
+"""The columns of a label table, and what each holds."""
 
 
 def read_label_table(path: Path | str) -> pd.DataFrame:
@@ -23,24 +28,14 @@ def read_label_table(path: Path | str) -> pd.DataFrame:
     group``.
 
     Raises:
-        InputError: missing file, missing column, an id that is no positive whole number or comes
-            twice, no rows, or a hemisphere other than left, right, none.
+        InputError: the table has no rows, an id that is no positive whole number or comes twice, or
+            a hemisphere other than left, right, none; or as
+            :func:`diffeode.files.tables.read_table`.
     """
-    require_file(path, "label table")
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is not a table of tab-separated columns ({str(error).strip()})."
-        ) from None
-    for column in COLUMNS:
-        if column not in table:
-            raise InputError(
-                f"Label table {path} has no column {column!r}{nearest(column, table.columns)}."
-            )
-    table["id"] = _ids(table["id"], path)
-    _require_hemispheres(table["hemisphere"], path)
-    return table[list(COLUMNS)]
+    table = read_table(path, COLUMNS, "label table", unique=["id"])
+    if table.empty:
+        raise InputError(f"Label table {path} has no rows; list the structures to evaluate.")
+    return table
 
 
 def read_known_labels(path: Path | str, table: pd.DataFrame, table_path: Path | str) -> Labels:
@@ -107,28 +102,3 @@ def to_indices(data: np.ndarray, ids: np.ndarray) -> np.ndarray:
     ordered = np.asarray(ids)[order]
     slot = np.minimum(np.searchsorted(ordered, data), len(ids) - 1)
     return np.where(ordered[slot] == data, order[slot] + 1, 0).astype(np.uint16)
-
-
-def _ids(column: pd.Series, path: Path | str) -> pd.Series:
-    if column.empty:
-        raise InputError(f"Label table {path} has no rows; list the structures to evaluate.")
-    bad = column[~column.str.fullmatch("[1-9][0-9]*")]
-    if not bad.empty:
-        raise InputError(
-            f"Label table {path} has the id {bad.iloc[0]!r}; ids are whole numbers from 1 on."
-        )
-    ids = column.astype(int)
-    if ids.duplicated().any():
-        raise InputError(
-            f"Label table {path} lists id {ids[ids.duplicated()].iloc[0]} twice; keep one row."
-        )
-    return ids
-
-
-def _require_hemispheres(column: pd.Series, path: Path | str) -> None:
-    bad = column[~column.isin(_HEMISPHERES)]
-    if not bad.empty:
-        raise InputError(
-            f"Label table {path} has the hemisphere "
-            f"{bad.iloc[0]!r}{nearest(bad.iloc[0], _HEMISPHERES)}."
-        )

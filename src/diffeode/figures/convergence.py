@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from diffeode.errors import DamagedFileError
+from diffeode.errors import DamagedFileError, InputError
 from diffeode.figures import style
 from diffeode.figures.style import Look
+from diffeode.files.tables import read_numbers
 
 _COLUMNS = 4
 _HEIGHT_IN = 2.1
@@ -63,8 +64,8 @@ def read_trace(path: Path | str) -> pd.DataFrame:
         DamagedFileError: missing or no table.
     """
     try:
-        return pd.read_csv(path, sep="\t")
-    except (OSError, ValueError):
+        return read_numbers(path, "trace")
+    except InputError:
         raise DamagedFileError(
             f"{path} is missing or no trace; remove its folder and run again."
         ) from None

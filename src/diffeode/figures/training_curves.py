@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from diffeode.errors import DamagedFileError
+from diffeode.errors import DamagedFileError, InputError
 from diffeode.figures import style
+from diffeode.files.tables import read_numbers
 
 _COLUMNS = 3
 _HEIGHT_IN = 1.9
@@ -49,8 +50,8 @@ def training_curves(curves: Path, title: str, out: Path, criterion: str = "loss"
 
 def _read_curves(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, sep="\t")
-    except (OSError, ValueError):
+        table = read_numbers(path, "table of curves")
+    except InputError:
         raise DamagedFileError(f"{path} is missing or no table of curves; train again.") from None
     if "step" not in table or table.empty:
         raise DamagedFileError(f"{path} has no steps; train again.")

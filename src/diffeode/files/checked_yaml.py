@@ -1,46 +1,211 @@
-"""YAML files, read and held to a schema: what is wrong is said in one sentence."""
+"""YAML files, read and checked: one door for every one, and one sentence for what is wrong.
+
+A key that comes twice is refused, because YAML itself takes the last one in silence.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, final
 
 import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 
 from diffeode.errors import InputError
 from diffeode.files.presence import require_file
 from diffeode.names import nearest
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 _KINDS = {
     "object": "a block of keys",
     "array": "a list",
     "string": "a word",
     "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
 }
-_KINDS |= {"number": "a number", "boolean": "true or false", "null": "null"}
+_MERGED = "tag:yaml.org,2002:merge"
+"""The tag of the key ``<<``, which may come several times."""
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path | str, what: str = "file") -> Any:
     """What a YAML file holds.
 
+    Args:
+        what: what messages call the file where it is missing.
+
     Raises:
-        InputError: missing, or not valid YAML.
+        InputError: missing, not text in UTF-8, not valid YAML, or with a key that comes twice.
     """
-    require_file(path)
+    path = Path(path)
+    require_file(path, what)
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not text in UTF-8 (byte {error.start}); save it as such."
+        ) from None
+    return parse_yaml(text, str(path))
+
+
+def read_mapping(path: Path | str, what: str = "file") -> dict[Any, Any]:
+    """What a YAML file of keys and values holds.
+
+    Raises:
+        InputError: as :func:`read_yaml`, or the file is empty or holds something else.
+    """
+    content = read_yaml(path, what)
+    if content is None:
+        raise InputError(f"{path} is empty; write keys and values, one 'key: value' to a line.")
+    if not isinstance(content, dict):
+        raise InputError(f"{path} does not hold keys and values; write one 'key: value' to a line.")
+    return content
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """What YAML in ``text`` holds.
+
+    Args:
+        where: where the text came from, for messages.
+
+    Raises:
+        InputError: it is not valid YAML, or has a key that comes twice.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        reason = f"{place}{error.problem or error.context}"
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: a date that is none; RecursionError: thousands of brackets.
+        reason = str(error)
+    raise InputError(f"{where} is not valid YAML ({' '.join(reason.split())}).")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's plain values only, and every key once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGED:
+                continue
+            if (key.tag, key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {key.value!r} comes twice; keep one",
+                    problem_mark=key.start_mark,
+                )
+            seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
+# ----------------------------------------------------------------------------------- keys and kinds
+
+
+@final
+@dataclass(frozen=True)
+class Key:
+    """A key of a YAML file.
+
+    Attributes:
+        wanted: what its value must be, as messages say it.
+        fits: whether a value is so.
+        required: whether the key must be there.
+    """
+
+    wanted: str
+    fits: Callable[[object], bool]
+    required: bool = False
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return _is_whole(value) or isinstance(value, float)
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_word, value))
+
+
+WORD = Key("a text, in quotes where YAML takes it for another thing", _is_word)
+WORDS = Key("a list of texts, such as [a, b]", _is_words)
+WHOLE = Key("a whole number", _is_whole)
+NUMBER = Key("a number, such as 0.001 or 1.0e-3", _is_number)
+FLAG = Key("true or false", lambda value: isinstance(value, bool))
+BLOCK = Key(
+    "keys and values, one 'key: value' to a line",
+    lambda value: isinstance(value, dict) and all(map(_is_word, value)),
+)
+_OF_ANNOTATION = {"str": WORD, "int": WHOLE, "float": NUMBER, "bool": FLAG}
+
+
+def or_null(key: Key) -> Key:
+    """A key whose value may also be null, or be left empty."""
+    return Key(key.wanted, lambda value: value is None or key.fits(value), key.required)
+
+
+def required(key: Key) -> Key:
+    """A key that must be there."""
+    return Key(key.wanted, key.fits, required=True)
+
+
+def keys_of(kind: type) -> dict[str, Key]:
+    """The fields of a dataclass of words, numbers and flags as keys; those with a default may be
+    left out.
+    """
+    keys = {}
+    for field in fields(kind):
+        key = _OF_ANNOTATION[str(field.type)]
+        has_default = field.default is not MISSING or field.default_factory is not MISSING
+        keys[field.name] = key if has_default else required(key)
+    return keys
+
+
+def require_keys(
+    content: Mapping[Any, Any], keys: Mapping[str, Key], where: str, under: str = ""
+) -> None:
+    """Raise :class:`InputError` where ``content`` has a key that is not among ``keys``, lacks one
+    that is required, or has a value that does not fit.
+
+    Args:
+        where: where the content came from, for messages.
+        under: the key of that file that holds ``content``; empty where it is the whole file.
+    """
+    place = f" under {under}" if under else ""
+    for name in content:
+        if name not in keys:
+            raise InputError(f"{where} has an unknown key {name!r}{place}{nearest(name, keys)}.")
+    for name, key in keys.items():
+        if key.required and name not in content:
+            raise InputError(f"{where} lacks the key {name!r}{place}; give {key.wanted}.")
+        if name in content and not key.fits(content[name]):
+            raise InputError(f"{where} has {name}: {content[name]!r}{place}; give {key.wanted}.")
+
+
+# ------------------------------------------------------------------------------------- JSON schemas
 
 
 def require_schema(content: Any, schema: dict[str, Any], where: str) -> None:
     """Raise :class:`InputError` where ``content``, which came from ``where``, does not follow a
     JSON schema.
     """
+    # Imported here because it takes longer than all other files that every command reads.
+    from jsonschema import Draft202012Validator
+
     errors = list(Draft202012Validator(schema).iter_errors(content))
     if errors:
         raise InputError(f"{where} {_sentence(min(errors, key=_rank))}.")
@@ -68,13 +233,8 @@ def _sentence(error: ValidationError) -> str:
     if error.validator == "minLength":
         return f"has an empty {place}; give it a value"
     if error.validator == "type":
-        kinds = (
-            [error.validator_value]
-            if isinstance(error.validator_value, str)
-            else error.validator_value
-        )
-        return (
-            f"has {place or 'content'}: {error.instance!r}, which is not "
-            f"{' or '.join(_KINDS[k] for k in kinds)}"
-        )
+        wanted = error.validator_value
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        allowed = " or ".join(_KINDS[kind] for kind in kinds)
+        return f"has {place or 'content'}: {error.instance!r}, which is not {allowed}"
     return f"has {place}: {error.instance!r}, which is not allowed ({error.message})"

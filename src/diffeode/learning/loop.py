@@ -8,7 +8,6 @@ training that was killed goes on as if it had not been: bit for bit on a CPU wit
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 
 from diffeode.errors import InputError, TrainingError
 from diffeode.files.io import written_whole
+from diffeode.files.tables import read_words, write_rows
 from diffeode.weights.checkpoint import About, Checkpoint, read_checkpoint, write_checkpoint
 
 SCHEDULES = ("constant", "cosine")
@@ -309,12 +309,8 @@ class _Trainer:
         self.network.load_state_dict(_below(kept, _NETWORK))
         self._load_optimiser(_below(kept, _OPTIMISER))
         self.step, self.least = kept.about.step, kept.tensors["least"].item()
-        with (self.folder / CURVES).open(newline="", encoding="utf-8") as handle:
-            self.rows = [
-                row
-                for row in csv.DictReader(handle, delimiter="\t")
-                if int(row["step"]) <= self.step
-            ]
+        curves = read_words(self.folder / CURVES).to_dict("records")
+        self.rows = [row for row in curves if int(row["step"]) <= self.step]
         self.say(f"going on from step {self.step} of {self.settings.steps}")
 
     def _require_same(self, kept: About, path: Path) -> None:
@@ -338,13 +334,7 @@ class _Trainer:
         self.optimiser.load_state_dict({**content, "state": {i: s for i, s in state.items() if s}})
 
     def _write_curves(self) -> None:
-        with (
-            written_whole(self.folder / CURVES) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as out,
-        ):
-            table = csv.DictWriter(out, list(self.rows[0]), delimiter="\t", lineterminator="\n")
-            table.writeheader()
-            table.writerows(self.rows)
+        write_rows(self.folder / CURVES, list(self.rows[0]), self.rows)
 
     def _tell(self, row: dict[str, float], seconds_left: float) -> None:
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in row.items())

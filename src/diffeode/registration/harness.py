@@ -4,7 +4,6 @@ failures.
 
 from __future__ import annotations
 
-import csv
 import importlib
 import math
 import platform
@@ -28,6 +27,7 @@ import psutil
 from diffeode.errors import InputError, RegistrationError
 from diffeode.evaluation.verdict import Verdict, judge, signs_of, turned_note
 from diffeode.files import io
+from diffeode.files.tables import write_rows
 from diffeode.geometry.image import Image, foreground
 from diffeode.geometry.transform import Affine, DisplacementField, densify, invert, warp_image
 from diffeode.process.watch import watched
@@ -252,14 +252,9 @@ def _write_result(result: Result, task: Task, folder: Path) -> list[str]:
 
 
 def _write_trace(path: Path, trace: tuple[dict[str, float], ...]) -> None:
-    with (
-        io.written_whole(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as handle,
-    ):
-        names = dict.fromkeys(name for row in trace for name in row)
-        table = csv.DictWriter(handle, ["iteration", *names], delimiter="\t", lineterminator="\n")
-        table.writeheader()
-        table.writerows({"iteration": index, **row} for index, row in enumerate(trace))
+    names = dict.fromkeys(name for row in trace for name in row)
+    rows = ({"iteration": index, **row} for index, row in enumerate(trace))
+    write_rows(path, ["iteration", *names], rows)
 
 
 def _inverse(registration: Registration, task: Task) -> tuple[DisplacementField, str]:

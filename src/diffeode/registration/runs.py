@@ -4,22 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diffeode.errors import InputError
+from diffeode.files.checked_yaml import BLOCK, WORD, Key, or_null, read_mapping, require_keys
 from diffeode.files.presence import without_hidden
 from diffeode.names import nearest
 from diffeode.process.watch import LONGEST_MINUTES
 from diffeode.provenance.receipt import require_intact
 from diffeode.registration.base import Method
 from diffeode.registration.knobs import as_parameters, changed
-from diffeode.registration.registry import lacks, make_method, method_class, method_names
+from diffeode.registration.registry import lacks, make_method, method_class
 
 WEIGHTS = "weights.safetensors"
 """The file of what was trained, in the folder of a training."""
@@ -126,7 +125,8 @@ def load_run(name: str) -> Run:
     path = runs_folder() / f"{name}.yaml"
     if not path.is_file():
         raise InputError(f"There is no run {name!r}{nearest(name, run_names())}.")
-    content = _content_of(path)
+    content = read_mapping(path)
+    require_keys(content, _KEYS, str(path))
     method, parameters = content["method"], content.get("parameters") or {}
     make_method(method, parameters)
     title = content.get("title") or method_class(method).title
@@ -144,31 +144,6 @@ def with_weights(run: Run, training: Path) -> Run:
     return replace(run, parameters={**run.parameters, **weights})
 
 
-def _content_of(path: Path) -> dict[str, Any]:
-    """What the file says, with known keys only and values of the right kind."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not text in UTF-8 (byte {error.start}); save it as such."
-        ) from None
-    if not isinstance(content, dict) or "method" not in content:
-        raise InputError(f"{path} must name a method (known: {', '.join(method_names())}).")
-    for key, value in content.items():
-        if key not in _KEYS:
-            raise InputError(f"{path} has an unknown key {key!r}{nearest(key, _KEYS)}.")
-        fits, wanted = _KEYS[key]
-        if not fits(value):
-            raise InputError(f"{path} has {key}: {value!r}; give {wanted}.")
-    return content
-
-
-def _is_word(value: object) -> bool:
-    return isinstance(value, str)
-
-
 def _is_limit(value: object) -> bool:
     return (
         isinstance(value, int | float)
@@ -177,19 +152,11 @@ def _is_limit(value: object) -> bool:
     )
 
 
-_KEYS: dict[str, tuple[Callable[[object], bool], str]] = {
-    "method": (_is_word, "the name of a method"),
-    "title": (
-        lambda value: value is None or _is_word(value),
-        "a text, in quotes where YAML takes it for another thing",
-    ),
-    "parameters": (
-        lambda value: value is None or (isinstance(value, dict) and all(map(_is_word, value))),
-        "names and values, one 'name: value' to a line",
-    ),
-    "time_limit_minutes": (
-        lambda value: value is None or _is_limit(value),
-        f"a number of minutes above 0 and up to {LONGEST_MINUTES:,}",
+_KEYS = {
+    "method": Key("the name of a method", WORD.fits, required=True),
+    "title": or_null(WORD),
+    "parameters": or_null(Key("names and values, one 'name: value' to a line", BLOCK.fits)),
+    "time_limit_minutes": or_null(
+        Key(f"a number of minutes above 0 and up to {LONGEST_MINUTES:,}", _is_limit)
     ),
 }
-"""By a key of the file: what fits it, and how that is called."""

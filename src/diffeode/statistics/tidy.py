@@ -14,10 +14,10 @@ import pandas as pd
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.evaluation.catalogue import ROW
 from diffeode.files.io import write_text
+from diffeode.files.tables import NUMBER_OR_EMPTY, TEXT, read_table
 
 UNIT = ("experiment", "pair", "run", "fixed", "moving")
 COLUMNS = (*UNIT, *ROW)
-_WORDS = {column: str for column in COLUMNS if column != "value"}
 
 
 def collect(paths: Iterable[Path]) -> pd.DataFrame:
@@ -99,15 +99,17 @@ def _read_unit(path: Path) -> pd.DataFrame:
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    kinds = {column: NUMBER_OR_EMPTY if column == "value" else TEXT for column in columns}
     try:
-        table = pd.read_csv(
-            path, sep="\t", dtype=_WORDS, keep_default_na=False, na_values={"value": [""]}
-        )
-        table = table.astype({"value": float})[list(columns)]
-    except (OSError, ValueError, KeyError):
-        table = pd.DataFrame()
+        table = read_table(path, kinds, "table of metrics")
+    except InputError as error:
+        reason = str(error).removesuffix(".")
+        raise DamagedFileError(
+            f"{path} is missing, empty or no table of metrics ({reason}); remove it and run again."
+        ) from None
     if table.empty:
         raise DamagedFileError(
-            f"{path} is missing, empty or no table of metrics; remove it and run again."
+            f"{path} is missing, empty or no table of metrics (it has no rows); "
+            "remove it and run again."
         )
-    return table
+    return table.astype({"value": float})

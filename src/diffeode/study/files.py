@@ -15,7 +15,7 @@ from diffeode.datasets.person import person_of_file
 from diffeode.datasets.selection import Draw, Selection, Split, person_named, read_exclusions
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
-from diffeode.files.checked_yaml import read_yaml, require_schema
+from diffeode.files.checked_yaml import read_mapping, require_schema
 from diffeode.files.presence import lies_at, require_file, without_hidden
 from diffeode.learning.pairs import require_no_test_person
 from diffeode.names import nearest, readable
@@ -52,7 +52,7 @@ def load_study(source: Path | str | Mapping[str, Any], repository: Path) -> Stud
     reader = _Reader(Path(repository))
     if isinstance(source, Mapping):
         return reader.study(dict(source), "The study's configuration")
-    return reader.study(read_yaml(Path(source)), str(source))
+    return reader.study(read_mapping(source), str(source))
 
 
 def parts_of_study(source: Path, repository: Path) -> tuple[list[Dataset], tuple[Run, ...]]:
@@ -284,10 +284,10 @@ class _Reader:
             raise InputError(
                 f"There is no {kind.removesuffix('s')} {name!r}{nearest(name, known)}."
             )
-        return read_yaml(folder / f"{name}.yaml"), f"config/{kind}/{name}.yaml"
+        return read_mapping(folder / f"{name}.yaml"), f"config/{kind}/{name}.yaml"
 
     def check(self, content: Any, schema: str, where: str) -> None:
-        rules = read_yaml(self.repository / "workflow" / "schemas" / f"{schema}.schema.yaml")
+        rules = read_mapping(self.repository / "workflow" / "schemas" / f"{schema}.schema.yaml")
         if schema == "dataset":
             rules["$defs"]["recipe"] = recipe_schema()
         require_schema(content, rules, where)

@@ -10,14 +10,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import final
 
-import yaml
-
 from diffeode.errors import InputError
+from diffeode.files.checked_yaml import (
+    WHOLE,
+    WORD,
+    WORDS,
+    or_null,
+    read_mapping,
+    require_keys,
+    required,
+)
 from diffeode.files.io import sha256
 from diffeode.files.presence import without_hidden
 from diffeode.names import nearest
@@ -51,6 +58,15 @@ class Weights:
     citation: str
 
 
+_KEYS = {
+    **dict.fromkeys(("title", "purpose", "file", "licence", "citation"), required(WORD)),
+    "bytes": required(or_null(WHOLE)),
+    "sha256": required(or_null(WORD)),
+    "urls": required(WORDS),
+}
+"""The keys of an entry, and what each holds."""
+
+
 def weights_names() -> tuple[str, ...]:
     """All weights of the catalogue."""
     return tuple(sorted(path.stem for path in without_hidden(_catalogue().glob("*.yaml"))))
@@ -61,18 +77,14 @@ def load_weights(name: str) -> Weights:
     """What the catalogue says of ``name``.
 
     Raises:
-        InputError: there are no such weights, or the entry lacks a key or has one too many.
+        InputError: there are no such weights, or the entry is no YAML, lacks a key, or has an
+            unknown key or a value of the wrong kind.
     """
     path = _catalogue() / f"{name}.yaml"
     if not path.is_file():
         raise InputError(f"There are no weights {name!r}{nearest(name, weights_names())}.")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    wanted = {f.name for f in fields(Weights)} - {"name"}
-    if set(content) != wanted:
-        wrong = ", ".join(sorted(set(content) ^ wanted))
-        raise InputError(
-            f"{path} must have the keys {', '.join(sorted(wanted))} (missing or unknown: {wrong})."
-        )
+    content = read_mapping(path)
+    require_keys(content, _KEYS, str(path))
     return Weights(name=name, **{**content, "urls": tuple(content["urls"])})
 
 

@@ -17,7 +17,6 @@ lies on the same grid.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,23 +24,40 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-import yaml
 
 from diffeode.datasets.person import in_both, person_of_file
 from diffeode.errors import InputError
+from diffeode.files.checked_yaml import (
+    BLOCK,
+    WORD,
+    WORDS,
+    keys_of,
+    or_null,
+    read_mapping,
+    require_keys,
+)
 from diffeode.files.headers import require_orientation
 from diffeode.files.io import read_grid, read_image, read_labels, sha256
 from diffeode.files.presence import without_hidden
 from diffeode.geometry.image import Image, bounding_box
 from diffeode.learning.descriptor.lesson import Recipe, Specimen, descriptor_lesson
 from diffeode.learning.loop import BEST, Lesson, Settings, take_out, train_by_content
-from diffeode.names import nearest
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
 
 _SUFFIX = ".nii.gz"
 _OUTSIDE_BRAIN = range(500, 600)
 """SynthSeg's own numbers for skull, skin, air and what else lies outside."""
+
+_PATTERNS = ("scans", "labels", "validation", "test")
+_KEYS = {
+    **dict.fromkeys(_PATTERNS, or_null(WORDS)),
+    "orientation": or_null(WORD),
+    "recipe": or_null(BLOCK),
+    "settings": or_null(BLOCK),
+}
+"""The keys of a training's file, and what each holds."""
+_DEFAULT_SETTINGS: dict[str, Any] = {"steps": 2000, "criterion": "validation_loss"}
 
 
 @final
@@ -55,35 +71,30 @@ class Training:
     test: tuple[str, ...] = ()
     orientation: str | None = None
     recipe: Recipe = field(default_factory=Recipe)
-    settings: Settings = field(
-        default_factory=lambda: Settings(steps=2000, criterion="validation_loss")
-    )
+    settings: Settings = field(default_factory=lambda: Settings(**_DEFAULT_SETTINGS))
 
 
 def read_training(path: Path | str) -> Training:
     """The training described at ``path``.
 
     Raises:
-        InputError: it is missing, no YAML, or holds an unknown key or an unusable value.
+        InputError: the file is missing, no YAML, or holds an unknown key or an unusable value.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(
-            f"{path} is no readable training file: {str(error).splitlines()[0]}."
-        ) from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must say scans or labels to train on, and validation.")
-    parts = _known(content, Training, path)
-    for name in ("scans", "labels", "validation", "test"):
-        parts[name] = tuple(parts.get(name) or ())
+    where = str(path)
+    parts = read_mapping(path, "training file")
+    require_keys(parts, _KEYS, where)
+    recipe, settings = parts.get("recipe") or {}, parts.get("settings") or {}
+    require_keys(recipe, keys_of(Recipe), where, "recipe")
+    settings = {**_DEFAULT_SETTINGS, **settings}
+    require_keys(settings, keys_of(Settings), where, "settings")
     if parts.get("orientation") is not None:
-        require_orientation(str(parts["orientation"]))
-    parts["recipe"] = Recipe(**_known(parts.get("recipe") or {}, Recipe, path))
-    parts["settings"] = Settings(
-        **{"criterion": "validation_loss", **_known(parts["settings"], Settings, path)}
+        require_orientation(parts["orientation"])
+    return Training(
+        **{name: tuple(parts.get(name) or ()) for name in _PATTERNS},
+        orientation=parts.get("orientation"),
+        recipe=Recipe(**recipe),
+        settings=Settings(**settings),
     )
-    return Training(**parts)
 
 
 def train_descriptor(file: Path, data: Path, folder: Path, device: str = "cpu") -> Path:
@@ -158,14 +169,6 @@ def prepared(file: Path, orientation: str | None = None) -> Image:
     """
     image = without_negatives(read_image(file, orientation), file.name)
     return robust(image, nonzero(image, file.name), file.name)
-
-
-def _known(content: dict[str, Any], kind: type, path: Path | str) -> dict[str, Any]:
-    names = [f.name for f in dataclasses.fields(kind)]
-    for key in content:
-        if key not in names:
-            raise InputError(f"{path} has an unknown key {key!r}{nearest(key, names)}.")
-    return dict(content)
 
 
 def _found(patterns: Sequence[str], data: Path) -> list[Path]:

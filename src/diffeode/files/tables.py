@@ -1,0 +1,330 @@
+"""Tables of cells between tabs or commas, read and checked: one door for every table.
+
+Every cell is read as the text that the file holds, so that names such as ``007``, ``1e5`` or ``NA``
+stay what they are. Numbers are made of the columns that the caller declares as numbers. What is
+wrong is said in one sentence with the file, the line and the column.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+
+from diffeode.errors import InputError
+from diffeode.files.io import written_whole
+from diffeode.files.presence import require_file
+from diffeode.names import nearest
+
+_WORKBOOKS = (".xls", ".xlsx")
+_SEPARATORS = {".tsv": "\t", ".csv": ","}
+SUFFIXES = (".csv", ".tsv", *_WORKBOOKS)
+"""How the names of tables end that :func:`read_words` reads."""
+
+_TOO_MANY_CELLS = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
+
+
+@final
+@dataclass(frozen=True)
+class Kind:
+    """What the cells of a column hold.
+
+    Attributes:
+        wanted: what a cell must be, as messages say it.
+        fits: which of the cells (a series of texts) are so, a series of bools.
+        values: the cells as values.
+        choices: all that a cell may be, where that can be listed.
+    """
+
+    wanted: str
+    fits: Callable[[pd.Series], pd.Series]
+    values: Callable[[pd.Series], pd.Series] = lambda cells: cells
+    choices: tuple[str, ...] = ()
+
+
+def _numbers(cells: pd.Series) -> pd.Series:
+    return pd.to_numeric(cells, errors="coerce")
+
+
+def _is_number_or_missing(cells: pd.Series) -> pd.Series:
+    return cells.str.lower().isin(("", "nan")) | _numbers(cells).notna()
+
+
+def _any(cells: pd.Series) -> pd.Series:
+    return pd.Series(True, index=cells.index)
+
+
+def _is_finite(cells: pd.Series) -> pd.Series:
+    return np.isfinite(_numbers(cells))
+
+
+TEXT = Kind("a text", _any)
+NAME = Kind("a name", lambda cells: cells.str.strip() != "")
+NUMBER = Kind("a finite number", _is_finite, _numbers)
+NUMBER_OR_EMPTY = Kind("a number, or nothing", _is_number_or_missing, _numbers)
+ID = Kind(
+    "a whole number from 1 on",
+    # More digits would not fit into 64 bits.
+    lambda cells: cells.str.fullmatch("[1-9][0-9]{0,17}"),
+    lambda cells: cells.astype(int),
+)
+
+
+def one_of(*words: str) -> Kind:
+    """A column in which each cell is one of ``words``."""
+    wanted = f"one of {', '.join(words)}"
+    return Kind(wanted, lambda cells: cells.isin(words), choices=words)
+
+
+def read_table(
+    path: Path | str,
+    columns: Mapping[str, Kind],
+    what: str = "table",
+    unique: Sequence[str] = (),
+    comments: bool = False,
+) -> pd.DataFrame:
+    """The ``columns`` of the tab-separated table at ``path``, in the given order; others are left
+    out.
+
+    Line ends of any system, a byte order mark and lines without any content are no matter.
+
+    Args:
+        columns: what each column holds, by its name.
+        what: what messages call the file.
+        unique: columns in which no value may come twice.
+        comments: whether lines that begin with ``#`` are left out.
+
+    Raises:
+        InputError: the file is missing, empty or not text in UTF-8; a column is missing or there
+            twice; a line has more or fewer cells than there are columns; or a cell is not what its
+            column holds.
+    """
+    path = Path(path)
+    text = _text(path, what)
+    if comments:
+        text = re.sub(r"(?m)^#.*$", "", text)
+    cells = _cells(text, "\t", path)
+    _require_tabs(text, path, what)
+    require_columns(cells, list(columns), path)
+    _require_whole_lines(text, len(cells.columns), path)
+    _require_one_line_a_cell(cells, text, path)
+    for column in unique:
+        _require_unique(cells[column], column, text, path)
+    return _values(cells, columns, text, path)
+
+
+def read_numbers(
+    path: Path | str, what: str = "table", texts: Collection[str] = ()
+) -> pd.DataFrame:
+    """All columns of a tab-separated table that this program wrote: texts in the columns ``texts``,
+    numbers in all others, NaN where a cell is empty.
+
+    Raises:
+        InputError: as :func:`read_table`.
+    """
+    path = Path(path)
+    text = _text(path, what)
+    cells = _cells(text, "\t", path)
+    require_columns(cells, list(cells.columns), path)
+    _require_whole_lines(text, len(cells.columns), path)
+    kinds = {column: TEXT if column in texts else NUMBER_OR_EMPTY for column in cells.columns}
+    return _values(cells, kinds, text, path)
+
+
+def read_words(path: Path | str) -> pd.DataFrame:
+    """All columns of a table that another program wrote, as texts: ``.csv``, ``.tsv``, ``.xls`` or
+    ``.xlsx`` (its first sheet). Cells that are missing at the end of a line are empty.
+
+    Raises:
+        InputError: the table is missing, empty, of another kind or unreadable.
+    """
+    path = Path(path)
+    require_file(path, "table")
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path} is no table that can be read; give one of {', '.join(SUFFIXES)}.")
+    if suffix in _WORKBOOKS:
+        cells = _first_sheet(path)
+    else:
+        cells = _cells(_text(path, "table"), _SEPARATORS[suffix], path)
+    return cells.reset_index(drop=True)
+
+
+def require_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
+    """Raise :class:`InputError` where ``table``, which was read from ``path``, lacks one of
+    ``columns`` or has it twice; the message says which it has.
+    """
+    for column in columns:
+        if column not in table:
+            found = ", ".join(str(name) for name in table.columns)
+            raise InputError(
+                f"{path} has no column {column!r}{nearest(column, table.columns)}; it has: {found}."
+            )
+        if (table.columns == column).sum() > 1:
+            raise InputError(f"{path} has the column {column!r} twice; rename or remove one.")
+
+
+def write_rows(path: Path | str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write ``rows`` as a tab-separated table, whole or not at all; a value that a row lacks is an
+    empty cell.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    with (
+        written_whole(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as out,
+    ):
+        table = csv.DictWriter(out, columns, delimiter="\t", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def _text(path: Path, what: str) -> str:
+    require_file(path, what)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{path} cannot be read as a table (line {line} is not text in UTF-8); export it again "
+            "in that encoding."
+        ) from None
+    if "\0" in text:
+        raise InputError(
+            f"{path} cannot be read as a table (it has bytes of value 0, which no text has); "
+            "export it again as text in UTF-8."
+        )
+    # One kind of line end, by which lines are counted in messages.
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _cells(text: str, separator: str, path: Path) -> pd.DataFrame:
+    """The cells of ``text``; empty where a line ends before its last column."""
+    try:
+        rows = pd.read_csv(
+            io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False
+        )
+    except pd.errors.EmptyDataError:
+        rows = pd.DataFrame()
+    except pd.errors.ParserError as error:
+        raise InputError(_why_not_parsed(error, path)) from None
+    return _below_header(rows, path)
+
+
+def _first_sheet(path: Path) -> pd.DataFrame:
+    try:
+        rows = pd.read_excel(path, header=None, dtype=str, keep_default_na=False)
+    except Exception as error:  # a damaged workbook breaks its readers in any way
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} cannot be read as a table ({reason}); export it again.") from None
+    return _below_header(rows, path)
+
+
+def _below_header(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """``rows`` without the first, which names the columns, and without empty ones.
+
+    Were pandas told of the header, it would rename a column that is there twice, and take a column
+    without a name for an index. The index counts the rows from the header's 0 on.
+    """
+    if rows.empty:
+        raise InputError(
+            f"{path} is not a table: it is empty; write a line with the names of its columns first."
+        )
+    cells = rows.iloc[1:].set_axis(rows.iloc[0], axis="columns").rename_axis(columns=None)
+    # Spreadsheets leave lines behind that hold separators alone.
+    return cells[~(cells == "").all(axis="columns")]
+
+
+def _why_not_parsed(error: pd.errors.ParserError, path: Path) -> str:
+    found = _TOO_MANY_CELLS.search(str(error))
+    if found is None:
+        return (
+            f"{path} cannot be read as a table (a quotation mark begins a cell and no other one "
+            "ends it); remove or close it."
+        )
+    columns, line, cells = found.groups()
+    return (
+        f"{path} has too many cells in line {line} ({cells} for {columns} columns); remove the "
+        "separators that are too many, or name the columns that are missing."
+    )
+
+
+def _require_tabs(text: str, path: Path, what: str) -> None:
+    header = text.lstrip("\n").partition("\n")[0]
+    if "\t" not in header and re.search("[,;]", header):
+        raise InputError(
+            f"{path} has no tabs in its first line {header!r}, and a {what} has them between its "
+            "columns; export it again with tabs."
+        )
+
+
+def _require_one_line_a_cell(cells: pd.DataFrame, text: str, path: Path) -> None:
+    """A quotation mark that nobody closed joins its line with those below, up to the next one."""
+    if '"' not in text:
+        return
+    for column, values in cells.items():
+        joined = values.str.contains("\n", regex=False)
+        if joined.any():
+            start = values[joined].iloc[0].partition("\n")[0]
+            raise InputError(
+                f"{path} has a cell of several lines in column {column!r}, which begins with "
+                f"{start!r}; remove its quotation mark or its line break."
+            )
+
+
+def _require_whole_lines(text: str, columns: int, path: Path) -> None:
+    """pandas fills lines up that are too short, such as the last one of a file that was cut."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        cells = line.count("\t") + 1
+        # A tab between quotation marks ends no cell; such lines are left to pandas.
+        if cells < columns and '"' not in line and line.strip(" "):
+            raise InputError(
+                f"{path} has too few cells in line {number} ({cells} for {columns} columns); add "
+                "those that are missing."
+            )
+
+
+def _values(
+    cells: pd.DataFrame, columns: Mapping[str, Kind], text: str, path: Path
+) -> pd.DataFrame:
+    for column, kind in columns.items():
+        wrong = ~kind.fits(cells[column]).astype(bool)
+        if wrong.any():
+            row = wrong.idxmax()
+            cell = cells[column][row]
+            remedy = nearest(cell, kind.choices) if kind.choices else f"; give {kind.wanted}"
+            raise InputError(
+                f"{path} has {cell!r} in line {_line(text, row)}, column {column!r}{remedy}."
+            )
+    values = {column: kind.values(cells[column]) for column, kind in columns.items()}
+    return pd.DataFrame(values, columns=list(columns)).reset_index(drop=True)
+
+
+def _require_unique(cells: pd.Series, column: str, text: str, path: Path) -> None:
+    repeated = cells.duplicated()
+    if repeated.any():
+        second = repeated.idxmax()
+        first = (cells == cells[second]).idxmax()
+        raise InputError(
+            f"{path} lists {column} {cells[second]!r} twice, in lines {_line(text, first)} and "
+            f"{_line(text, second)}; keep one row."
+        )
+
+
+def _line(text: str, row: int) -> int:
+    """The line of the file, counted from 1, that holds row ``row``; the header is row 0."""
+    lines = enumerate(text.split("\n"), start=1)
+    with_content = [number for number, line in lines if line.strip(" ")]
+    return with_content[row]
