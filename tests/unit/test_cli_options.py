@@ -16,13 +16,16 @@ from diffeode.cli import (
     apply,
     arguments,
     datasets,
+    exclude,
     main,
     methods,
+    needs,
     register,
     train,
     train_descriptor,
 )
 from diffeode.cli import weights as weights_command
+from diffeode.datasets import exclusions
 from diffeode.desk import inputs, registration, training
 from diffeode.figures import training_curves
 from diffeode.files import io
@@ -33,6 +36,7 @@ from diffeode.learning.descriptor import material
 from diffeode.process import threads
 from diffeode.registration import base, page, registry
 from diffeode.study import inventory
+from diffeode.study import needs as study_needs
 from diffeode.weights import fetch as weights_download
 
 COMMANDS = {
@@ -43,6 +47,8 @@ COMMANDS = {
     "methods": methods,
     "weights": weights_command,
     "datasets": datasets,
+    "needs": needs,
+    "exclude": exclude,
 }
 SEEN: dict = {}
 """What the functions behind the commands were given, by name."""
@@ -96,6 +102,10 @@ def behind_the_commands(monkeypatch):
         (inventory, "take_inventory", "an inventory"),
         (inventory, "description", ["all about it"]),
         (inventory, "overview", ["about all"]),
+        (study_needs, "needs_of", []),
+        (exclusions, "flagged", ["flagged"]),
+        (exclusions, "read_exclusions", "the kept"),
+        (exclusions, "add_exclusions", []),
         (io, "read_displacement", MAP),
         (io, "read_grid", GRID_OF_REFERENCE),
         (io, "read_finite", SCAN),
@@ -141,6 +151,8 @@ def machine_of(name):
 REGISTER = ["register", "f.nii", "m.nii", "-o", "{out}"]
 APPLY = ["apply", "w.nii", "m.nii", "-o", "{out}/o.nii.gz"]
 TRAIN = ["train", "symnet", "-o", "{out}", "--fixed", "a", "b", "c", "--moving", "d", "e", "f"]
+EXCLUDE = ["exclude", "a", "b", "--to", "c"]
+STUDY = Path(__file__).resolve().parents[2] / "config" / "paper.yaml"
 BIDS = ["train", "symnet", "-o", "{out}", "--bids", "data"]
 DESCRIPTOR = ["train-descriptor", "mine.yaml", "-o", "{out}"]
 
@@ -315,6 +327,18 @@ ARRIVES = {
         ["datasets", "ixi"],
         lambda: (seen("take_inventory")[0], "description" in SEEN),
         ("ixi", True),
+    ),
+    ("needs", "study"): (
+        ["needs", str(STUDY)],
+        lambda: seen("needs_of"),
+        (STUDY, STUDY.parents[1]),
+    ),
+    ("exclude", "tables"): (EXCLUDE, lambda: seen("flagged")[0], [Path("a"), Path("b")]),
+    ("exclude", "to"): (EXCLUDE, lambda: seen("add_exclusions"), (Path("c"), ["flagged"])),
+    ("exclude", "keep"): (
+        [*EXCLUDE, "--keep", "d"],
+        lambda: (seen("read_exclusions")[0], seen("flagged")[1]),
+        (Path("d"), "the kept"),
     ),
 }
 """By command and option: a command line, what is looked at, and what must be there."""

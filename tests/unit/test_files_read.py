@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from diffeode.datasets.demographics import Columns, read_demographics
+from diffeode.datasets.exclusions import read_exclusions
 from diffeode.datasets.pairs import draw_pairs
 from diffeode.datasets.scan import Scan
-from diffeode.datasets.selection import read_exclusions
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.files.checked_yaml import parse_yaml, read_mapping

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from diffeode.datasets.exclusions import read_exclusions
 from diffeode.datasets.pairs import draw_pairs, pairs_drawn_before, pairs_table
 from diffeode.datasets.scan import Scan
 from diffeode.datasets.selection import (
@@ -15,7 +16,6 @@ from diffeode.datasets.selection import (
     Selection,
     Split,
     person_named,
-    read_exclusions,
     select,
     without_excluded,
 )

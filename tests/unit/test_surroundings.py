@@ -40,6 +40,8 @@ COMMANDS = {
     "weights": ["weights"],
     "weights get": ["weights", "get", "nothing"],
     "datasets": ["datasets"],
+    "needs": ["needs", "study.yaml"],
+    "exclude": ["exclude", "a.tsv", "--to", "b.tsv"],
 }
 """Of every command arguments that it accepts, of files that are not there."""
 

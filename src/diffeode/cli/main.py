@@ -11,6 +11,7 @@ from diffeode import __version__
 from diffeode.cli import (
     apply,
     datasets,
+    exclude,
     methods,
     needs,
     register,
@@ -22,7 +23,7 @@ from diffeode.errors import InputError, RegistrationError, SuspectError, Trainin
 from diffeode.process.surroundings import require_usable, settle
 from diffeode.process.watch import terminated_like_exit
 
-_COMMANDS = (register, apply, train, train_descriptor, methods, weights, datasets, needs)
+_COMMANDS = (register, apply, train, train_descriptor, methods, weights, datasets, needs, exclude)
 _INPUT_ERROR, _FAILED, _SUSPECT, _INTERRUPTED = 2, 1, 3, 130
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from diffeode.cli.arguments import path
 from diffeode.cli.table import print_table
 from diffeode.errors import InputError
 
@@ -17,7 +18,7 @@ def add(commands: Any) -> None:
         help="list the datasets, programs, weights and packages that a study needs, what is "
         "missing, and how to get it",
     )
-    needs.add_argument("study", type=Path, metavar="STUDY", help="config/paper.yaml")
+    needs.add_argument("study", type=path, metavar="STUDY", help="config/paper.yaml")
     needs.set_defaults(command=_needs)
 
 

@@ -11,14 +11,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from diffeode.datasets.person import Person, person_of
 from diffeode.datasets.scan import Scan, choose_scans, person_prefix
 from diffeode.datasets.sessions import natural, of_sessions
 from diffeode.errors import InputError
-from diffeode.files.tables import NAME, read_table
 
 PersonKey = tuple[str, str]
 """Dataset and subject: the name of a person."""
@@ -133,19 +131,6 @@ def select(
             selection, scans[0].dataset, seed, side, frozenset(kept), frozenset(spared)
         ).drawn(chosen)
     return sorted(chosen, key=lambda scan: scan.id)
-
-
-def read_exclusions(path: Path) -> frozenset[str]:
-    """The names in column ``scan`` of a table: subjects, visits (``sub-01_ses-02``) or scans
-    (``sub-01_T1w``).
-
-    Raises:
-        InputError: a row has no scan or no reason, or as
-            :func:`diffeode.files.tables.read_table`.
-    """
-    columns = {"scan": NAME, "reason": NAME}
-    table = read_table(path, columns, "list of excluded scans", comments=True)
-    return frozenset(name.removeprefix("sub-") for name in table["scan"])
 
 
 def without_excluded(scans: Iterable[Scan], excluded: Collection[str]) -> list[Scan]:

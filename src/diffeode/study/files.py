@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from diffeode.datasets.exclusions import read_exclusions
 from diffeode.datasets.pairs import draw_pairs, pairs_drawn_before
 from diffeode.datasets.person import person_of_file
-from diffeode.datasets.selection import Draw, Selection, Split, person_named, read_exclusions
+from diffeode.datasets.selection import Draw, Selection, Split, person_named
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.files.checked_yaml import read_mapping, require_schema
@@ -65,7 +66,7 @@ def parts_of_study(source: Path, repository: Path) -> tuple[list[Dataset], tuple
         InputError: as :func:`load_study`, but for what it finds wrong with scans.
     """
     reader, where = _Reader(Path(repository)), str(source)
-    content = read_yaml(Path(source))
+    content = read_mapping(source)
     reader.check(content, "study", where)
     given = content.get("train_on", {})
     trained = [given] if isinstance(given, str) else given.values()

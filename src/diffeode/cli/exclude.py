@@ -1,0 +1,50 @@
+"""``diffeode exclude``: put the scans that a preparation flagged on a list of excluded scans."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from diffeode.cli.arguments import path
+from diffeode.cli.table import print_table
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's ``commands``."""
+    exclude = commands.add_parser(
+        "exclude",
+        help="put the scans that a study's preparation flagged on a dataset's list of excluded "
+        "scans",
+    )
+    exclude.add_argument(
+        "tables",
+        type=path,
+        nargs="+",
+        metavar="TABLE",
+        help="results/studies/STUDY/quality/DATASET/preparation.tsv, which says of each scan what "
+        "is out of the ordinary",
+    )
+    exclude.add_argument(
+        "--to",
+        type=path,
+        required=True,
+        metavar="LIST",
+        help="the list that the dataset's file names (exclude: ...); its rows are kept",
+    )
+    exclude.add_argument(
+        "--keep",
+        type=path,
+        metavar="LIST",
+        help="a table with columns scan and reason of those that are used though they are flagged",
+    )
+    exclude.set_defaults(command=_exclude)
+
+
+def _exclude(options: argparse.Namespace) -> None:
+    from diffeode.datasets.exclusions import add_exclusions, flagged, read_exclusions
+
+    spared = read_exclusions(options.keep) if options.keep else frozenset()
+    added = add_exclusions(options.to, flagged(options.tables, spared))
+    if added:
+        print_table([("SCAN", "REASON"), *((new.scan, new.reason) for new in added)])
+    print(f"{len(added)} scans were added to {options.to}.")

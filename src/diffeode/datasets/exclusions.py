@@ -1,0 +1,86 @@
+"""Lists of scans that are never used, and how the flags of a preparation come into them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from diffeode.files.io import write_text
+from diffeode.files.tables import NAME, TEXT, read_table
+
+_COLUMNS = {"scan": NAME, "reason": NAME}
+_WHAT = "list of excluded scans"
+_HEADER = "scan\treason\n"
+
+
+@final
+@dataclass(frozen=True)
+class Exclusion:
+    """A scan that is never used.
+
+    Attributes:
+        scan: a subject, a visit (``01_ses-02``) or a scan (``01_T1w``), without ``sub-``.
+        reason: why.
+    """
+
+    scan: str
+    reason: str
+
+
+def read_exclusions(path: Path) -> frozenset[str]:
+    """The names in column ``scan`` of a table: subjects, visits (``sub-01_ses-02``) or scans
+    (``sub-01_T1w``), here without ``sub-``.
+
+    Raises:
+        InputError: a row has no scan or no reason, or as
+            :func:`diffeode.files.tables.read_table`.
+    """
+    table = read_table(path, _COLUMNS, _WHAT, comments=True)
+    return frozenset(map(_without_prefix, table["scan"]))
+
+
+def flagged(tables: Iterable[Path], spared: frozenset[str] = frozenset()) -> list[Exclusion]:
+    """The scans that a preparation flagged, with its flags as reasons.
+
+    Args:
+        tables: ``preparation.tsv`` of a study's datasets, which say for each scan what is out of
+            the ordinary (:func:`diffeode.evaluation.preparation.flag`).
+        spared: scans that are used though they are flagged, as :func:`read_exclusions` gives them.
+
+    Raises:
+        InputError: a table has no columns ``scan`` and ``flags``, or as
+            :func:`diffeode.files.tables.read_table`.
+    """
+    columns = {"scan": NAME, "flags": TEXT}
+    found = []
+    for path in tables:
+        table = read_table(path, columns, "table of prepared scans", unique=["scan"])
+        rows = zip(table["scan"].map(_without_prefix), table["flags"], strict=True)
+        found += [Exclusion(scan, flags) for scan, flags in rows if flags and scan not in spared]
+    return found
+
+
+def add_exclusions(path: Path, new: Sequence[Exclusion]) -> list[Exclusion]:
+    """Add ``new`` below the rows of the list at ``path``, and keep what it says otherwise.
+
+    Returns:
+        the exclusions that the list did not have yet.
+
+    Raises:
+        InputError: there is a file that is no such list, or it cannot be written.
+    """
+    there = read_exclusions(path) if path.is_file() else frozenset()
+    added = [exclusion for exclusion in new if exclusion.scan not in there]
+    text = path.read_text(encoding="utf-8") if path.is_file() else _HEADER
+    if not text.endswith("\n"):
+        text += "\n"
+    rows = (f"{exclusion.scan}\t{exclusion.reason}\n" for exclusion in added)
+    if added:
+        write_text(path, text + "".join(rows))
+    return added
+
+
+def _without_prefix(name: str) -> str:
+    return name.removeprefix("sub-")
