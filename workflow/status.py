@@ -1,12 +1,12 @@
-"""Say in words what of a study is done, missing, stale or failed, and what the next run would make
-and why.
+"""Report which parts of a study are done, missing, stale or failed, and what the next run would
+make and why.
 
     python workflow/status.py [--verify] [--configfile config/albert.yaml] [--config key=value ...]
 
-With --verify every file of the study is read and compared with its checksum, also where its size
-and its times are those of the record; the exit code is then 1 where a file differs. The other
-options are Snakemake's. Nothing is run: Snakemake plans the study as for a dry run, and is asked
-about its plan.
+With --verify every file of the study is read and compared with its checksum, even where its size
+and time have not changed; the exit code is 1 where a file differs. All other options are
+Snakemake's. No job runs: Snakemake plans the study as for a dry run, and this script reads the
+plan.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Unit:
-    """One job of the study's whole plan: what it makes, how that stands, and why it has to
-    be made.
-    """
+    """One job of the study's plan: its stage, its name, its state, and why it would run."""
 
     stage: str
     name: str
@@ -83,7 +81,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _settings_of_profile() -> list[str]:
-    """What of the default profile decides what is up to date."""
+    """Return the options of the default profile that decide which results are up to date."""
     profile = read_mapping(PROFILE)
     return ["--rerun-triggers", *profile["rerun-triggers"]]
 
@@ -92,8 +90,10 @@ def _settings_of_profile() -> list[str]:
 
 
 def units(plan: DryRun, found: dict[Path, Any]) -> list[Unit]:
-    """Every job of the plan, whether it would run or not; ``found``: the complaints about files
-    that are there.
+    """Return every job of the plan, whether it would run or not.
+
+    Args:
+        found: the complaints about files that exist.
     """
     complaints = {str(file): complaint for file, complaint in found.items()}
     return [_unit(job, plan.named("STUDIED"), complaints) for job in plan.jobs()]
@@ -117,7 +117,7 @@ def _unit(job: Job, studied: str, complaints: dict[str, Any]) -> Unit:
 
 
 def last_error(log: Path) -> str | None:
-    """The sentence a job's log ends with where it ends in a traceback."""
+    """Return the last sentence of a job's log where the log ends in a traceback, else None."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
     if "Traceback" not in text:
         return None
@@ -129,7 +129,7 @@ def last_error(log: Path) -> str | None:
 
 
 def report(study: Any, everything: list[Unit]) -> list[str]:
-    """The lines to print."""
+    """Return the lines of the report."""
     pairs = sum(len(experiment.pairs) for experiment in study.experiments)
     head = f"{study.title}: study {study.name}, {_count(len(study.experiments), 'experiment')}, "
     head += f"{_count(pairs, 'pair')}, {_count(len(study.runs), 'run')}; results in {study.results}"

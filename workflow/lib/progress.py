@@ -22,11 +22,13 @@ _NOISE = (
 
 
 class Estimate:
-    """How long the rest will take: a training is no figure, so every rule is judged by its own
-    jobs.
+    """Estimates how long the remaining jobs will take.
+
+    Every rule is judged by its own finished jobs, because a training takes much longer than a
+    figure.
 
     Args:
-        clock: seconds.
+        clock: function that returns the time in seconds.
     """
 
     def __init__(self, clock=time.monotonic) -> None:
@@ -36,23 +38,25 @@ class Estimate:
         self._took: defaultdict[str, list[float]] = defaultdict(list)
 
     def planned(self, jobs: dict[str, int]) -> None:
-        """So many jobs of every rule are to run."""
+        """Note how many jobs of every rule will run."""
         self._waiting = Counter({rule: count for rule, count in jobs.items() if rule != "total"})
 
     def begun(self, job: int, rule: str) -> None:
-        """A job runs."""
+        """Note that a job has started."""
         self._running[job] = rule, self._clock()
         self._waiting[rule] -= 1
 
     def ended(self, job: int) -> None:
-        """A job has run."""
+        """Note that a job has ended."""
         if job in self._running:
             rule, began = self._running.pop(job)
             self._took[rule].append(self._clock() - began)
 
     def seconds_left(self) -> float:
-        """Of all that waits or runs, as much side by side as so far; a rule not seen yet counts as
-        a usual one.
+        """Return the time that the waiting and the running jobs will take.
+
+        As many jobs are assumed to run side by side as so far. A rule of which no job has ended yet
+        is assumed to take as long as the median rule.
         """
         means = {rule: mean(seconds) for rule, seconds in self._took.items()}
         usual = median(means.values()) if means else 0.0
@@ -68,7 +72,7 @@ class Estimate:
 
 
 class OneLinePerJob(logging.Filter):
-    """Holds back what announces a job, and says its message again when it has ended."""
+    """Hides the message that announces a job, and shows it again when the job has ended."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,14 +94,16 @@ class OneLinePerJob(logging.Filter):
         return not (held or _is_noise(record))
 
     def progress(self, message: dict[str, Any]) -> str:
-        """``[12/80, about 3 min left] registering ...``."""
+        """Return a line such as ``[12/80, about 3 min left] registering ...``."""
         names, self.finished = "; ".join(self.finished), []
         done, total = message["done"], message["total"]
         left = f", about {_duration(self.estimate.seconds_left())} left" if done < total else ""
         return f"[{done}/{total}{left}] {names}"
 
     def error(self, message: dict[str, Any]) -> str:
-        """``Failed: aligning ... (log: ...)``, or nothing where the script has said so itself."""
+        """Return ``Failed: aligning ... (log: ...)``, or nothing where the script has said it
+        itself.
+        """
         logs = [Path(log) for log in message["log"]]
         if any(log.is_file() and "Traceback" in log.read_text(errors="replace") for log in logs):
             return ""

@@ -1,5 +1,6 @@
-"""All that we use of Snakemake beyond what it documents: the one file to look at when Snakemake
-changes.
+"""Everything that this workflow uses of Snakemake beyond its documented interface.
+
+When a new version of Snakemake breaks the workflow, this is the file to look at.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from snakemake.workflow import Workflow
 
 
 class Internals:
-    """What a Snakemake that runs a study knows and does.
+    """Access to the state and the actions of the Snakemake process that runs a study.
 
     Args:
         workflow: the object of that name in every rules' file.
@@ -42,26 +43,28 @@ class Internals:
 
     @property
     def decides(self) -> bool:
-        """Whether this process plans: it is no job's, and was not asked to set times of files
-        alone.
+        """Whether this process plans the study.
+
+        A process that runs a single job does not, nor one that only updates times of files.
         """
         return self._workflow.is_main_process and not self._workflow.touch
 
     @property
     def only_looks(self) -> bool:
-        """Whether it can run no jobs, as for a report or a graph. It is known once inputs are asked
-        for.
+        """Whether this process runs no jobs, as for a report or a graph.
+
+        Snakemake knows it from the first call of an input function on.
         """
         return self._workflow.executor_plugin is None
 
     @property
     def is_dry(self) -> bool:
-        """Whether it runs no jobs, but says which it would run."""
+        """Whether this is a dry run."""
         return self._workflow.dryrun
 
     @property
     def is_at_work_elsewhere(self) -> bool:
-        """Whether another Snakemake works in this folder."""
+        """Whether another Snakemake process works in this folder."""
         return any(Path(".snakemake/locks").glob("*"))
 
     @property
@@ -77,8 +80,9 @@ class Internals:
     # ------------------------------------------------------------------------------------- its plan
 
     def made_from(self, file: str) -> tuple[list[str], dict[str, Any]]:
-        """Paths of all that the rule of ``file`` reads, and its parameters, as its script finds
-        them.
+        """Return the paths of the inputs and the parameters of the rule that makes ``file``.
+
+        They have the values that the script of the rule will find.
         """
         (rule,) = self._makers.match_producers(file)
         wildcards = Wildcards(fromdict=rule.get_wildcards(file))
@@ -87,8 +91,9 @@ class Internals:
         return [path for value in inputs for path in _paths(value)], parameters
 
     def is_forced(self, file: Path | str) -> bool:
-        """Whether a file is made again in any case: by --force, --forcerun, --forceall, or
-        :meth:`force`.
+        """Whether a file is made again in any case.
+
+        The reason is --force, --forcerun, --forceall, or :meth:`force`.
         """
         dag = self._workflow.dag
         if str(file) in dag.forcefiles:
@@ -98,32 +103,35 @@ class Internals:
         )
 
     def force(self, file: Path) -> None:
-        """Have a file made again."""
+        """Make Snakemake plan a file again."""
         self._workflow.dag.forcefiles.add(str(file))
 
     def forget_interruptions(self) -> None:
-        """Forget what was noted of jobs that were killed."""
+        """Remove Snakemake's notes about jobs that were killed."""
         for note in Path(".snakemake/incomplete").rglob("*"):
             if note.is_file():
                 note.unlink()
 
     def forget_files(self) -> None:
-        """Forget which files are there, because some were removed."""
+        """Empty Snakemake's memory of which files exist, after some were removed."""
         self._workflow.iocache.clear()
 
     @cached_property
     def _makers(self) -> OutputIndex:
-        """Rules by what they make."""
+        """Index of the rules by the files that they make."""
         return OutputIndex(list(self._workflow.rules))
 
     # ------------------------------------------------------------------------------------ its rules
 
     def complete_rules(self, environment: str, given: Callable[[Any], Callable]) -> None:
-        """Give every rule with a script an environment where it names none, and its inputs through
-        ``given``.
+        """Complete every rule that has a script.
+
+        A rule that names no environment gets ``environment``. Each of its input functions is
+        replaced by what ``given`` makes of it.
 
         Args:
-            given: makes of an input function another one.
+            environment: path of the environment's file.
+            given: function that takes an input function and returns another one.
         """
         for rule in self._workflow.rules:
             if rule.script:
@@ -135,8 +143,8 @@ class Internals:
                     rule.input._set_name(name, first, end)
 
     def show_one_line_per_job(self) -> None:
-        """Shorten messages where the profile asks for a quiet console (``quiet: [...,
-        reason]``).
+        """Show one line for each finished job, where the profile asks for a quiet console (``quiet:
+        [..., reason]``).
         """
         settings = self._workflow.output_settings
         if (
@@ -154,7 +162,10 @@ class Internals:
 
 
 def ancient_unless(is_made_again: Callable[[str], bool], value: Any) -> Any:
-    """``value`` (a path, or lists or names of some), whose times Snakemake then leaves alone."""
+    """Return ``value`` (a path, or a list or mapping of paths) with its paths marked as ancient.
+
+    Snakemake ignores the times of such files. Paths that are made again are not marked.
+    """
     if isinstance(value, dict):
         return {name: ancient_unless(is_made_again, part) for name, part in value.items()}
     if isinstance(value, list):
@@ -163,9 +174,7 @@ def ancient_unless(is_made_again: Callable[[str], bool], value: Any) -> Any:
 
 
 def _replaced(item: Any, given: Callable[[Any], Callable]) -> Any:
-    """An item of a rule's input with another function in the place of its own, its flags
-    (``unpack``) kept.
-    """
+    """Return an item of a rule's input with its function replaced, and its flags (``unpack``) kept."""
     if not is_callable(item):
         raise TypeError(
             f"The input {item!r} is no function, so nobody looks whether it is up to date; make it "
@@ -209,7 +218,7 @@ class Job:
 
 
 class DryRun:
-    """A study, planned as ``snakemake --dry-run`` does; its words are not shown.
+    """The plan of a study, made as ``snakemake --dry-run`` makes it, but without its messages.
 
     Args:
         arguments: Snakemake's options.
@@ -232,11 +241,11 @@ class DryRun:
             self._workflow = workflow._workflow
 
     def named(self, name: str) -> Any:
-        """What the rules' files call ``name``."""
+        """Return the variable or function ``name`` of the rule files."""
         return self._workflow.globals[name]
 
     def jobs(self) -> Iterator[Job]:
-        """Every job that makes files."""
+        """Yield every job that makes files."""
         dag = self._workflow.dag
         for job in dag.jobs:
             if job.output and not job.rule.norun:

@@ -1,4 +1,4 @@
-"""The study, the names of its files, and what all stages ask about it."""
+"""Reads the study, names its files, and holds the functions that all stages use."""
 
 import os
 import re
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from snakemake.logging import logger
 
-# relative, so that a clone that is moved with its results stays up to date
+# This path is relative, so that a clone that is moved with its results stays up to date.
 REPOSITORY = Path(os.path.relpath(workflow.basedir))
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 
-# a bare clone works without installation, here and in the scripts
+# A clone works without installation, here and in the scripts.
 sys.path[:0] = [f"{workflow.basedir}/src", f"{workflow.basedir}/workflow/lib"]
 os.environ.update(
     PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")]))
@@ -25,7 +25,7 @@ from diffeode.programs.tools import FOLDERS
 from snakemake_internals import Internals
 
 
-# built on a cluster or by hand; nothing below needs it (docs/workflow.md)
+# The container is built on a cluster or by hand; nothing below needs it (docs/workflow.md).
 container: "docker://diffeode:0.1.0"
 
 
@@ -105,7 +105,7 @@ UNITS = [dict(zip(("experiment", "pair", "run"), unit)) for unit in STUDY.units(
 
 
 def one_of(names):
-    """A wildcard's constraint: these names and nothing else."""
+    """Return the constraint of a wildcard that may be one of ``names`` and nothing else."""
     return "|".join(re.escape(name) for name in dict.fromkeys(names))
 
 
@@ -118,20 +118,20 @@ wildcard_constraints:
 
 
 def logs(*parts):
-    """The log of a job: its rule, and what tells it from the others of that rule."""
+    """Return the path of a job's log, made of its rule and of what tells it from other jobs."""
     return os.path.join(RESULTS, "logs", *parts) + ".log"
 
 
 def benchmarks(*parts):
-    """What a job took; the parts are those of its log."""
+    """Return the path of a job's costs; ``parts`` are those of its log."""
     return os.path.join(RESULTS, "benchmarks", *parts) + ".tsv"
 
 
 def code(script, *found, apart_from=()):
-    """What results depend on besides inputs and parameters: all code that a script uses.
+    """Return the identity of all code that a script uses, which its results depend on.
 
-    ``found`` is what the script finds by name when it runs; ``apart_from`` names what it uses but
-    what decides no result. ``_job`` decides none.
+    ``found`` are classes or functions that the script finds by name when it runs. ``apart_from``
+    names modules that the script uses but that change no result, as ``_job`` does.
     """
     return code_hash(*found, scripts=(SCRIPTS / f"{script}.py",), apart_from=("_job", *apart_from))
 
@@ -148,23 +148,23 @@ def recipe_of(scan):
 
 
 def unit(pattern, scan):
-    """A scan's receipt of one step."""
+    """Return the receipt that ``pattern`` has for a scan."""
     return pattern.format(dataset=scan.dataset, scan=scan.id)
 
 
 def prepared(scan):
-    """The receipt of a prepared scan."""
+    """Return the receipt of a prepared scan."""
     return unit(PREPARED, scan)
 
 
 def label_scan(scan):
-    """Whose labels ``scan`` is evaluated with: its own, or those of the T1w of its visit."""
+    """Return the scan whose labels ``scan`` is evaluated with: itself, or the T1w of its visit."""
     dataset = STUDY.datasets()[scan.dataset]
     return dataset.t1w_of(scan) if dataset.recipe.borrows_labels(scan) else scan
 
 
 def labels_of(scan):
-    """The receipt of the unit that holds a scan's labels."""
+    """Return the receipt of the unit that holds the labels of a scan."""
     return unit(SEGMENTED if recipe_of(scan).segments else PREPARED, label_scan(scan))
 
 

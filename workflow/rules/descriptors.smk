@@ -1,11 +1,11 @@
-"""Training a descriptor: scans to weights. A study asks for it where a run names these weights; by hand, `train_descriptor`."""
+"""These rules train descriptors. A study trains one where a run names its weights."""
 
 
 include: "functions/descriptors.smk"
 
 
-# Checkpoints lie beside the weights and are no outputs, so a training that was killed goes on from
-# the last of them.
+# Checkpoints lie beside the weights. They are no outputs, so Snakemake does not remove them and a
+# training that was killed continues from the last one.
 rule descriptor_weights:
     input:
         description=descriptor_description,
@@ -28,7 +28,7 @@ rule descriptor_weights:
         gpu=STUDY.gpu,
     params:
         data=DESCRIPTOR_DATA,
-        # another layout of the curves must not train a network again
+        # a change in how curves are drawn must not train a network again
         code=code("train_descriptor", apart_from=["diffeode.figures"]),
     message:
         "training the descriptor {wildcards.descriptor}"

@@ -1,4 +1,4 @@
-"""Datasets that can be downloaded; `diffeode datasets` says how to get the others."""
+"""This rule downloads IXI; `diffeode datasets` says how to get the other datasets."""
 
 
 include: "functions/download.smk"
@@ -10,7 +10,9 @@ localrules:
 
 
 rule ixi:
-    """IXI's T1w and T2w, unpacked and checked, and its table; not part of any study."""
+    """Download, check and unpack the T1w and T2w scans of IXI and its table, for no particular
+    study.
+    """
     input:
         ixi_receipts,
     message:

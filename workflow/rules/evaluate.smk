@@ -1,4 +1,4 @@
-"""From registrations to numbers: a table per unit, and one tidy table per study."""
+"""These rules evaluate each registration, and collect the numbers in one tidy table."""
 
 
 include: "functions/evaluate.smk"

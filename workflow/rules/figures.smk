@@ -1,4 +1,4 @@
-"""From tables and units to figures: one rule, one figure."""
+"""These rules draw the figures of the study, one rule a figure."""
 
 
 include: "functions/figures.smk"

@@ -1,9 +1,9 @@
-"""Before Snakemake plans: what is missing here for the work ahead, and what is damaged, failed or
-stale.
+"""Checks before Snakemake plans: which results are damaged, failed or stale, and what is missing on
+this machine for the jobs ahead.
 
-What is up to date is judged here alone (diffeode.provenance.upkeep). So an input is ancient to
-Snakemake unless it is made again: neither times of files nor Snakemake's memory decides, and
-results that were copied or restored are judged as any others.
+Only diffeode.provenance.upkeep decides which results are up to date. Every input that is not made
+again is therefore marked as ancient, so that Snakemake looks neither at times of files nor at its
+own memory. Results that were copied or restored from a backup are judged like all others.
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ _begun = []
 
 @cache
 def plan():
-    """Every file of the study, and what its rule would make it from where it is there."""
+    """Return every file of the study and, where it exists, what its rule would read today."""
     return [
         _planned(file)
         for file in dict.fromkeys([*receipts(), *descriptors(), *plain_files(), VERDICT])
@@ -43,8 +43,9 @@ def _planned(file):
 
 @cache
 def judged(thorough=False):
-    """Each file of the study that has to be made again, and why; ``thorough``: after reading every
-    file.
+    """Return each file of the study that has to be made again, and why.
+
+    With ``thorough`` every file is read, even where its size and time have not changed.
     """
     checksums = Checksums(MEMORY, thorough)
     checksums.compute_ahead(files_to_compare(plan(), STUDY.results), _tell)
@@ -58,11 +59,11 @@ def _tell(sentence):
 
 
 def mend():
-    """Have made again, once, what is damaged, failed or stale, and say so; a dry run removes
-    nothing.
+    """Make Snakemake plan again what is damaged, failed or stale, and print why; do so only once.
 
-    Where no job can run, as for a report or a graph, it is only said. Input functions call this,
-    because only then does Snakemake know whether it will run jobs at all.
+    A dry run removes nothing. Where no job can run, as for a report or a graph, the reasons are
+    only printed. Input functions call this function, because Snakemake does not know before then
+    whether it will run jobs at all.
     """
     if _begun or not INTERNALS.decides:
         return
@@ -87,7 +88,7 @@ def mend():
 
 
 def sentences(found):
-    """One sentence for each reason why something has to be made again."""
+    """Return one sentence for each reason why files have to be made again."""
     groups = defaultdict(list)
     for file, complaint in found.items():
         if complaint.kind is not Kind.DERIVED:
@@ -108,10 +109,10 @@ def _sentence(names, reason):
 
 
 def require_what_is_needed():
-    """Stop before any job where a program, package or weights that the work ahead needs are not
-    here.
+    """Stop before any job where a program, package or file of weights is missing that the jobs
+    need.
 
-    A dry run only says so. Where jobs run elsewhere, only they can know.
+    A dry run only prints it. Where jobs run on other machines, only the jobs can tell.
     """
     if not INTERNALS.runs_jobs_here:
         return
@@ -126,13 +127,13 @@ def require_what_is_needed():
 
 
 def runs_ahead():
-    """The runs that some pair still waits for."""
+    """Return the runs with which some pair still has to be registered."""
     waiting = {unit["run"] for unit in UNITS if _waits(REGISTRATION.format(**unit))}
     return [run for run in STUDY.runs if run.name in waiting]
 
 
 def steps_ahead():
-    """Step and name of each tool of preparation that some scan still waits for."""
+    """Return step and name of each tool that some scan still has to be prepared with."""
     made_by = {
         BRAIN: "strip",
         CORRECTED: "correct",
@@ -150,7 +151,7 @@ def steps_ahead():
 
 
 def _waits(receipt):
-    """Whether a unit is made by this run."""
+    """Return whether this run of the workflow makes a unit."""
     return Path(receipt) in judged() or not Path(receipt).exists()
 
 
@@ -158,10 +159,10 @@ def _waits(receipt):
 
 
 def mended(inputs):
-    """``inputs``, once everything has been looked at; ancient to Snakemake unless they are made
-    again.
+    """Return an input function that first calls :func:`mend` and then marks its paths as ancient.
 
-    The Snakefile puts it around the input functions of all rules with a script.
+    Paths that are made again are not marked. The Snakefile wraps the input functions of all rules
+    that have a script.
     """
 
     def inspect(wildcards):
@@ -172,9 +173,7 @@ def mended(inputs):
 
 
 def inspected(inputs):
-    """``inputs``, once everything has been looked at, for what only asks for files: it waits for
-    all that are made.
-    """
+    """Return an input function that first calls :func:`mend`, for rules that only ask for files."""
 
     def inspect(wildcards):
         mend()

@@ -1,11 +1,11 @@
-"""From aligned pairs of persons who are not registered to the weights of the runs that are learned."""
+"""These rules train the networks of trained methods, on pairs of persons who are not registered."""
 
 
 include: "functions/networks.smk"
 
 
-# Checkpoints lie beside the receipt and are no outputs, so a training that was stopped goes on from
-# the last of them.
+# Checkpoints lie beside the receipt. They are no outputs, so Snakemake does not remove them and a
+# training that was stopped continues from the last one.
 rule train:
     input:
         unpack(network_inputs),

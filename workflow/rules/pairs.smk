@@ -1,4 +1,4 @@
-"""From prepared scans to aligned pairs."""
+"""These rules write down the drawn pairs and align them."""
 
 
 include: "functions/pairs.smk"
@@ -8,13 +8,12 @@ localrules:
     draw_pairs,
 
 
-# What is written down here is read when the next run starts, and the pairs in it are drawn again
-# before any new ones. So it is never removed, only replaced: jobs on a cluster read it while this
-# one works.
+# The next run reads this table and draws its pairs again before any new ones. So the table is never
+# removed, only replaced: jobs on a cluster read it while this job works.
 rule draw_pairs:
-    """The pairs that the study's file stands for, written down."""
+    """Write down the pairs that were drawn for an experiment."""
     input:
-        # it reads no file, but what is there is looked at first
+        # this function reads no file, but Snakemake calls it, so existing results are checked first
         lambda w: [],
     output:
         update(PAIRS),

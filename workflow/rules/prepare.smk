@@ -1,13 +1,13 @@
-"""From scans to prepared scans."""
+"""These rules prepare scans, step by step."""
 
 
 include: "functions/prepare.smk"
 
 
 rule cohort:
-    """A virtual cohort: nobody was scanned."""
+    """Make the scans of a virtual cohort. No person was scanned."""
     input:
-        # it reads no file, but what is there is looked at first
+        # this function reads no file, but Snakemake calls it, so existing results are checked first
         lambda w: [],
     output:
         SOURCE,
@@ -27,10 +27,10 @@ rule cohort:
         "../scripts/cohort.py"
 
 
-# The costly steps name both files of their unit, so that Snakemake's cache between workflows can
-# hold them whole; that cache wants no benchmark.
+# The costly steps declare both files of their unit as outputs, so that Snakemake can keep them in
+# its cache between workflows; a rule with such a cache cannot have a benchmark.
 rule strip:
-    """The brain of a whole head."""
+    """Find the brain in a whole head."""
     input:
         unpack(to_strip),
     output:
@@ -54,7 +54,7 @@ rule strip:
 
 
 rule correct:
-    """Intensities without the coil's drift."""
+    """Correct the intensities for the bias field of the coil."""
     input:
         unpack(to_correct),
     output:
@@ -78,7 +78,7 @@ rule correct:
 
 
 rule place:
-    """The way from a template's space to the scan."""
+    """Find the affine map from the template's space to the scan."""
     input:
         unpack(to_place),
     output:
@@ -104,7 +104,7 @@ rule place:
 
 
 rule prepare:
-    """The scan as registrations see it, resampled once at most."""
+    """Write the scan that registrations read; it is resampled at most once."""
     input:
         unpack(to_prepare),
     output:
@@ -129,7 +129,7 @@ rule prepare:
 
 
 rule segment:
-    """Labels of a prepared scan."""
+    """Segment a prepared scan."""
     input:
         unpack(to_segment),
     output:

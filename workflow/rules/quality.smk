@@ -1,4 +1,4 @@
-"""Looking at how scans were prepared: numbers and a picture each, a page for each dataset."""
+"""These rules measure and draw how scans were prepared, and make a page for each dataset."""
 
 
 include: "functions/quality.smk"

@@ -1,13 +1,14 @@
-"""The unit of the study: one pair, one run."""
+"""This rule registers one pair with one run."""
 
 
 include: "functions/register.smk"
 
 
-# The receipt stands for warp, inverse_warp, warped and trace beside it. A registration that fails
-# writes a receipt that says so: the others go on, the tables show it as missing, and rule verdict
-# makes Snakemake fail in the end. threads, gpu and the time limit (0: none) are no params: they may
-# change the time, never which results are up to date.
+# The receipt is the only output: it lists warp, inverse_warp, warped and trace, which lie beside
+# it. A registration that fails writes a receipt with the reason. The others go on, the tables show
+# the failed one as missing, and rule verdict makes Snakemake fail in the end. Threads, GPU and the
+# time limit (0: none) are resources and no params, because they change the time that a registration
+# takes but not its result.
 rule register:
     input:
         unpack(registered),

@@ -1,4 +1,4 @@
-"""What the study hands to its user, and whether all went well."""
+"""These rules write the methods section and the verdict on the study."""
 
 from diffeode.study.methods_section import facts_of
 
@@ -11,8 +11,8 @@ localrules:
     verdict,
 
 
-# the table of numbers is newer than every receipt; a thousand receipts as inputs would slow each
-# start of Snakemake
+# The input is the table of metrics, which is newer than every receipt: a thousand receipts as
+# inputs would slow down each start of Snakemake.
 rule methods_section:
     input:
         lambda w: COLLECTED,
@@ -36,8 +36,8 @@ rule methods_section:
         "../scripts/methods_section.py"
 
 
-# fails where a registration failed, or in a strict study is suspect, after everything else is done,
-# so that the exit code tells
+# This rule fails where a registration failed, and in a strict study where one is suspect. It runs
+# last, so that everything else is made and the exit code still shows the failure.
 rule verdict:
     input:
         failures=lambda w: f"{TABLES}/failures.tsv",

@@ -1,4 +1,4 @@
-"""From the tidy table to the study's tables."""
+"""These rules make the tables of the study from the tidy table."""
 
 
 include: "functions/statistics.smk"

@@ -1,8 +1,8 @@
-"""Every file that a study makes."""
+"""These functions list every file that a study makes."""
 
 
 def receipts():
-    """Every receipt of the study, in the order of work."""
+    """Return every receipt of the study, in the order of work."""
     virtual = [name for name, dataset in STUDY.datasets().items() if dataset.kind == "virtual"]
     return [
         *(SOURCE.format(dataset=name) for name in virtual),
@@ -44,14 +44,14 @@ def figures():
 
 
 def plain_files():
-    """Every file of the study that is no receipt and stands behind none."""
+    """Return every file of the study that is no receipt and that no receipt lists."""
     pairs = [PAIRS.format(experiment=name) for name in EXPERIMENTS]
     about = [f"{STUDIED}/methods.{kind}" for kind in ("md", "html")]
     return [*pairs, *quality(), *unit_metrics(None), COLLECTED, *tables(), *figures(), *about]
 
 
 def quality():
-    """Numbers, pictures and pages of the datasets whose preparation is more than scaling."""
+    """Return the numbers, pictures and pages of datasets whose preparation does more than scale."""
     looked_at = [name for name, dataset in STUDY.datasets().items() if dataset.recipe.is_work]
     scans = [scan for scan in SCANS.values() if scan.dataset in looked_at]
     return [
@@ -61,17 +61,19 @@ def quality():
 
 
 def everything(wildcards):
-    """Every file of the study that a user owns, except the verdict over them."""
+    """Return every file of the study except the verdict."""
     return [*receipts(), *plain_files()]
 
 
 def shown_pairs():
-    """Experiment and pair of those shown one by one: the first of each experiment."""
+    """Return experiment and pair of the pairs that are shown one by one: the first of each
+    experiment.
+    """
     return [(e.name, pair.id) for e in STUDY.experiments for pair in e.pairs[: STUDY.panels]]
 
 
 def units_of(scan):
-    """Every receipt of a scan, in the order of work."""
+    """Return every receipt of a scan, in the order of work."""
     recipe = recipe_of(scan)
     lends = scan.id in {
         label_scan(other).id for other in STUDY.scans().values() if other.dataset == scan.dataset

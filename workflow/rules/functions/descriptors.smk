@@ -1,4 +1,4 @@
-"""What descriptors are trained on, and which runs use them."""
+"""Inputs of the rules that train descriptors, and which runs use which descriptor."""
 
 from diffeode.study.files import require_untrained
 
@@ -8,10 +8,11 @@ def descriptor_description(wildcards):
 
 
 def descriptor_files(wildcards):
-    """The scans and label maps that a descriptor is trained on; nobody the study registers may be
-    among them.
+    """Return the scans and label maps that a descriptor is trained on.
+
+    The workflow stops where the study registers one of their persons.
     """
-    # here, because nothing but this needs torch while a study is planned
+    # imported here, because nothing else needs torch while a study is planned
     from diffeode.learning.descriptor.material import read_training, trained_files
 
     try:
@@ -26,7 +27,7 @@ def descriptor_files(wildcards):
 
 
 def descriptors():
-    """Weights and curves of the descriptors that are trained here for some run."""
+    """Return weights and curves of the descriptors that are trained here for a run of the study."""
     trained = filter(None, (descriptor_of(run.name) for run in STUDY.runs))
     return [
         file
@@ -36,7 +37,7 @@ def descriptors():
 
 
 def descriptor_of(run):
-    """The descriptor of config/descriptors that a run uses, where a rule here trains it; else None."""
+    """Return the name of the descriptor that a run uses, where a rule here trains it; else None."""
     weights = STUDY.run(run).build().descriptor_weights
     name = Path(weights).parent.name
     described = (REPOSITORY / "config" / "descriptors" / f"{name}.yaml").is_file()

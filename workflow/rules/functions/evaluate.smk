@@ -1,4 +1,4 @@
-"""What the numbers of a registration are computed from."""
+"""Inputs of the rules that evaluate."""
 
 
 def unit_receipts(wildcards):
@@ -10,7 +10,7 @@ def unit_receipts(wildcards):
 
 
 def label_tables(wildcards):
-    """The table of structures to evaluate, or none."""
+    """Return the table of structures to evaluate, in a list that may be empty."""
     table = STUDY.experiment(wildcards.experiment).labels
     return [str(table)] if table else []
 

@@ -1,13 +1,13 @@
-"""What the runs that are learned are trained on."""
+"""Inputs and parameters of the rules that train networks."""
 
 from diffeode.registration.registry import method_class
 
 
 def networks(*of):
-    """Receipts of the networks that are trained here.
+    """Return the receipts of the networks that the study trains.
 
-    All of the study's, or the one that registers the pairs of an experiment by a run, given as
-    ``of``; none where that run is not trained.
+    With an experiment and a run given as ``of``, return only the receipt of the network that
+    registers the pairs of that experiment; the list is empty where the run needs no training.
     """
     trained = [run.name for run in STUDY.trained_runs()]
     wanted = [of] if of else [(e.name, run) for e in STUDY.experiments for run in trained]
@@ -20,12 +20,12 @@ def networks(*of):
 
 
 def network_of(wildcards):
-    """The receipt of the network whose training is drawn."""
+    """Return the receipt of the network whose training is drawn."""
     return NETWORK.format(**wildcards)
 
 
 def network_curves():
-    """Figures of the trainings of networks, without their suffixes."""
+    """Return the figures of the trainings of networks, without their suffixes."""
     return [
         NETWORK_CURVES.format(train_on=experiment.name, run=run.name)
         for experiment in STUDY.trainings
@@ -38,7 +38,7 @@ def pairs_trained_on(wildcards):
 
 
 def network_inputs(wildcards):
-    """Every pair of the experiment to train on, and the labels of both sides."""
+    """Return every pair of the experiment to train on, and the labels of both sides."""
     pairs = pairs_trained_on(wildcards)
     return {
         "pairs": [PAIR.format(experiment=wildcards.train_on, pair=pair.id) for pair in pairs],
@@ -48,7 +48,7 @@ def network_inputs(wildcards):
 
 
 def trained_persons(wildcards):
-    """Who is on the fixed and on the moving side of each pair."""
+    """Return the fixed and the moving person of each pair."""
     return [
         ["/".join(scan.person) for scan in (pair.fixed, pair.moving)]
         for pair in pairs_trained_on(wildcards)
@@ -56,7 +56,7 @@ def trained_persons(wildcards):
 
 
 def train_code(wildcards):
-    """The code of this run's method and of the training, not of any other method."""
+    """Return the identity of the code of the run's method and of the training."""
     return code("train", method_class(STUDY.run(wildcards.run).method))
 
 

@@ -1,10 +1,10 @@
-"""Which scans a pair is made of, and how."""
+"""Inputs and parameters of the rules that make pairs."""
 
 from diffeode.datasets.pairs import pairs_table
 
 
 def pair_rows(wildcards):
-    """The table of an experiment's pairs, its header first."""
+    """Return the rows of the table of an experiment's pairs, its header first."""
     experiment = STUDY.experiment(wildcards.experiment)
     table = pairs_table(experiment.pairs, experiment.seed)
     return [list(table.columns), *table.values.tolist()]
@@ -16,7 +16,7 @@ def pair_scans(wildcards):
 
 
 def datasets_of(wildcards):
-    """Where the fixed and the moving scan of a pair come from."""
+    """Return the datasets of the fixed and the moving scan of a pair."""
     pair = planned_pair(wildcards)
     return {"fixed_dataset": pair.fixed.dataset, "moving_dataset": pair.moving.dataset}
 

@@ -1,10 +1,10 @@
-"""What the steps of preparation read and depend on, scan by scan."""
+"""Inputs and parameters of the rules that prepare a scan."""
 
 from diffeode.prepare.needs import weights_read
 
 
 def scan_files(scan):
-    """A scan's own files; those of a virtual cohort stand behind the cohort's receipt."""
+    """Return the files of a scan; for a virtual scan, the receipt of its cohort."""
     if STUDY.datasets()[scan.dataset].kind == "virtual":
         return {"source": SOURCE.format(dataset=scan.dataset)}
     files = {"image": scan.image, "labels": None if recipe_of(scan).segments else scan.labels}
@@ -13,8 +13,9 @@ def scan_files(scan):
 
 
 def scan_fields(scan):
-    """The scan as plain words, so that Snakemake can tell when it changes; nothing prepared hangs
-    on who was scanned.
+    """Return the fields of a scan as words, so that a change of one of them is noticed.
+
+    Age, sex and rating are left out, because the preparation does not depend on them.
     """
     left_out = {"age", "sex", "cdr", "root", *(["labels"] if recipe_of(scan).segments else [])}
     return {
@@ -25,7 +26,7 @@ def scan_fields(scan):
 
 
 def image_fields(scan):
-    """The scan as plain words, without what was drawn on it."""
+    """Return the fields of a scan as words, without its labels, landmarks and group."""
     return {
         key: word
         for key, word in scan_fields(scan).items()
@@ -34,14 +35,14 @@ def image_fields(scan):
 
 
 def image_file(scan):
-    """What a step reads of the scan itself."""
+    """Return the file of the scan that a step reads."""
     files = scan_files(scan)
     return files.get("image") or files["source"]
 
 
 def before(scan, *steps):
-    """Names and receipts of those of ``steps`` (brain, corrected, placed) that the scan's recipe
-    has.
+    """Return the receipts of the earlier ``steps`` (brain, corrected, placed) that the recipe of
+    the scan has, by name.
     """
     recipe = recipe_of(scan)
     units = {"corrected": (recipe.corrects, CORRECTED), "brain": (recipe.finds_brain, BRAIN)}
@@ -50,7 +51,7 @@ def before(scan, *steps):
 
 
 def template_files(scan):
-    """The user's own template, where the scan's recipe names one."""
+    """Return the files of the user's own template, where the recipe of the scan names one."""
     template = recipe_of(scan).template
     return {} if isinstance(template, str) else {"template": sorted(template.values())}
 
@@ -94,7 +95,7 @@ def to_segment(wildcards):
 
 
 def step_params(*choices):
-    """The scan, and those of its recipe's choices that a step makes use of."""
+    """Return the scan and the choices of its recipe that a step uses."""
 
     def given(wildcards):
         recipe = recipe_of(scan_of(wildcards))
@@ -104,8 +105,8 @@ def step_params(*choices):
 
 
 def step_reads(script):
-    """Checksums of the trained weights that the tools of a step read, as its scan's recipe chooses
-    them.
+    """Return the checksums of the trained weights that the tools of a step read, as the recipe of
+    the scan chooses them.
     """
 
     def given(wildcards):
@@ -119,7 +120,7 @@ def step_reads(script):
 
 
 def t1w_fields(wildcards):
-    """The T1w that a scan is placed through, as plain words; empty where there is none."""
+    """Return the fields of the T1w that a scan is placed through; empty where there is none."""
     scan = scan_of(wildcards)
     return (
         image_fields(STUDY.datasets()[scan.dataset].t1w_of(scan))
@@ -129,12 +130,12 @@ def t1w_fields(wildcards):
 
 
 def tool_functions(scan, step):
-    """The functions of the tools that a scan's recipe chooses for a step, for an identity."""
+    """Return the functions of the tools that the recipe of a scan chooses for a step."""
     return [tool.function for tool in recipe_of(scan).tools_of(step, scan)]
 
 
 def step_code(script):
-    """The code of a step and of the tools that a scan's recipe chooses for it."""
+    """Return the identity of the code of a step and of the tools that the recipe chooses for it."""
 
     def given(wildcards):
         return code(script, *tool_functions(scan_of(wildcards), script))

@@ -1,4 +1,4 @@
-"""What is looked at of prepared scans."""
+"""Inputs and parameters of the rules that look at prepared scans."""
 
 
 def to_inspect(wildcards):
@@ -9,12 +9,12 @@ def to_inspect(wildcards):
 
 
 def inspection_code(wildcards):
-    """The code that looks at a prepared scan, and that of the template that its recipe chooses."""
+    """Return the identity of the code that looks at a prepared scan, its template's included."""
     return code("inspect_scan", *tool_functions(scan_of(wildcards), "place"))
 
 
 def label_table_of(wildcards):
-    """The structures of a dataset, or none."""
+    """Return the label table of a dataset, in a list that may be empty."""
     table = STUDY.datasets()[wildcards.dataset].labels
     return [str(table)] if table else []
 

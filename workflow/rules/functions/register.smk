@@ -1,11 +1,11 @@
-"""What a registration reads and depends on."""
+"""Inputs and parameters of the rule that registers."""
 
 from diffeode.registration.registry import method_class
 
 
 def registered(wildcards):
-    """What a registration reads: its pair, and the network and the descriptor that were trained for
-    its run, if any.
+    """Return the inputs of a registration: its pair, and the network and the descriptor that are
+    trained for its run, if any.
     """
     descriptor = descriptor_of(wildcards.run)
     return {
@@ -17,8 +17,10 @@ def registered(wildcards):
 
 
 def reads_of(wildcards):
-    """Hashes of the files a run reads besides its pair, as of weights: other files, another run.
-    None where they are missing, which a plan has to do without, or an input of the registration."""
+    """Return the checksums of the files, such as weights, that a run reads besides its pair.
+
+    The value is None where the files are missing, or where they are an input of the registration.
+    """
     if descriptor_of(wildcards.run):
         return None
     try:
@@ -28,11 +30,11 @@ def reads_of(wildcards):
 
 
 def environment_of(wildcards):
-    """Where a run's method works."""
+    """Return the file of the environment in which the method of a run works."""
     method = method_class(STUDY.run(wildcards.run).method)
     return f"{workflow.basedir}/envs/{method.needs.environment}.yaml"
 
 
 def register_code(wildcards):
-    """The code of this run's method and of the harness, not of any other method."""
+    """Return the identity of the code of the run's method and of the harness."""
     return code("register", method_class(STUDY.run(wildcards.run).method))
