@@ -174,7 +174,7 @@ def ancient_unless(is_made_again: Callable[[str], bool], value: Any) -> Any:
 
 
 def _replaced(item: Any, given: Callable[[Any], Callable]) -> Any:
-    """Return an item of a rule's input with its function replaced, and its flags (``unpack``) kept."""
+    """Return an item of a rule's input with its function replaced; flags (``unpack``) are kept."""
     if not is_callable(item):
         raise TypeError(
             f"The input {item!r} is no function, so nobody looks whether it is up to date; make it "

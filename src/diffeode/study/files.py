@@ -1,4 +1,4 @@
-"""Study, dataset and experiment files: read, and checked before any work begins."""
+"""Reads the files of studies, datasets and experiments, and checks them before any work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _RAW_HEADS = {"brain": "mindgrab", "bias": "n4", "template": "icbm152"}
 
 
 def load_dataset(name: str, repository: Path) -> Dataset:
-    """The dataset in ``config/datasets/<name>.yaml``; a virtual one lies under ``results``.
+    """Return the dataset in ``config/datasets/<name>.yaml``; a virtual one lies under ``results``.
 
     Raises:
         InputError: there is none of that name, or its file has an unknown, missing or misspelt key.
@@ -40,15 +40,15 @@ def load_dataset(name: str, repository: Path) -> Dataset:
 
 
 def load_study(source: Path | str | Mapping[str, Any], repository: Path) -> Study:
-    """The study in a file, or in a mapping of the same keys, with all that it names.
+    """Return the study in a file, or in a mapping of the same keys, with all that it names.
 
     Args:
-        repository: where ``config`` and ``workflow/schemas`` lie, and what relative paths of
-            datasets start from.
+        repository: the folder that holds ``config`` and ``workflow/schemas``; relative paths of
+            datasets start there.
 
     Raises:
-        InputError: an unknown, missing or misspelt key, or a run, dataset, experiment, label table,
-            subject, group or parameter there is not; the message names the nearest one.
+        InputError: a key is unknown, missing or misspelt, or a run, dataset, experiment, label
+            table, subject, group or parameter does not exist; the message names the nearest one.
     """
     reader = _Reader(Path(repository))
     if isinstance(source, Mapping):
@@ -57,13 +57,13 @@ def load_study(source: Path | str | Mapping[str, Any], repository: Path) -> Stud
 
 
 def parts_of_study(source: Path, repository: Path) -> tuple[list[Dataset], tuple[Run, ...]]:
-    """The datasets and the runs of the study in a file, though their scans may be missing.
+    """Return the datasets and the runs of the study in a file, even where scans are missing.
 
     Args:
         repository: as for :func:`load_study`.
 
     Raises:
-        InputError: as :func:`load_study`, but for what it finds wrong with scans.
+        InputError: as :func:`load_study`, except for faults of scans.
     """
     reader, where = _Reader(Path(repository)), str(source)
     content = read_mapping(source)
@@ -80,8 +80,9 @@ def parts_of_study(source: Path, repository: Path) -> tuple[list[Dataset], tuple
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads the files under ``repository``; ``given`` stands for files there are not, by kind and
-    name.
+    """Reads the files under ``repository``.
+
+    ``given`` holds the content of files that do not exist, by kind and name.
     """
 
     repository: Path
@@ -122,7 +123,7 @@ class _Reader:
         results: Path,
         where: str,
     ) -> dict[str, Experiment]:
-        """The experiment to train on, by the experiment that is registered afterwards."""
+        """Return the experiment to train on, by the name of the experiment that is registered."""
         untrained = [run.name for run in runs if run.is_trained_first]
         if not untrained:
             return {}
@@ -140,8 +141,9 @@ class _Reader:
         return {name: training[names[name]] for name in studied}
 
     def study_of_bids(self, content: dict[str, Any], where: str) -> Study:
-        """The study's runs on a BIDS folder in place of its experiments: every T1w to every T2w of
-        another person.
+        """Return the study with a BIDS folder in place of its experiments.
+
+        Every T1w is registered to every T2w of another person.
         """
         root = os.path.abspath(content["bids"])
         name = _bids_description(Path(root)).get("Name") or Path(root).name
@@ -165,7 +167,7 @@ class _Reader:
         )
 
     def sides(self, name: str, results: Path) -> tuple[Side, Side]:
-        """The fixed and the moving side of the experiment called ``name``."""
+        """Return the fixed and the moving side of the experiment called ``name``."""
         content, where = self.named("experiments", name)
         self.check(content, "experiment", where)
         return self.side(content["fixed"], results), self.side(content["moving"], results)
@@ -276,7 +278,7 @@ class _Reader:
         return pairs if isinstance(pairs, int) or pairs == "all" else self.repository / pairs
 
     def named(self, kind: str, name: str) -> tuple[Any, str]:
-        """Content and shown path of ``config/<kind>/<name>.yaml``."""
+        """Return the content of ``config/<kind>/<name>.yaml`` and its path as messages show it."""
         if (kind, name) in self.given:
             return self.given[kind, name], f"{kind.removesuffix('s')} {name!r}"
         folder = self.repository / "config" / kind
@@ -295,11 +297,12 @@ class _Reader:
 
 
 def expand(text: str, where: str) -> str:
-    """``text`` with ``${NAME}`` and ``${NAME:-default}`` replaced from the environment; empty
-    counts as unset.
+    """Return ``text`` with ``${NAME}`` and ``${NAME:-default}`` replaced from the environment.
+
+    An empty variable counts as unset.
 
     Raises:
-        InputError: a variable without a default is not set, or nothing is left.
+        InputError: a variable without a default is not set, or the path comes out empty.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -318,7 +321,7 @@ def expand(text: str, where: str) -> str:
 
 
 def _bids_description(root: Path) -> dict[str, Any]:
-    """What a BIDS folder says of itself; empty where it says nothing."""
+    """Return the content of ``dataset_description.json``; empty where there is no such file."""
     path = root / "dataset_description.json"
     if not lies_at(path):
         return {}
@@ -330,9 +333,7 @@ def _bids_description(root: Path) -> dict[str, Any]:
 
 
 def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
-    """For scans of which no more is known than what their BIDS folder says: raw ones are whole
-    heads.
-    """
+    """Return the recipe of a BIDS folder that has no dataset file: raw scans are whole heads."""
     return dict(_RAW_HEADS) if description.get("DatasetType") == "raw" else {}
 
 
@@ -380,7 +381,7 @@ def require_untrained(study: Study, files: Iterable[Path]) -> None:
     """Raise :class:`InputError` where one of ``files``, to train on, is of a person whom ``study``
     registers.
 
-    It is raised too where a file lies in no person's folder.
+    A file that lies in no person's folder is an error too.
     """
     shown = (person_of_file(file) for file in files)
     require_no_test_person(
@@ -389,11 +390,10 @@ def require_untrained(study: Study, files: Iterable[Path]) -> None:
 
 
 def study_paths(study: Study) -> Iterator[Path]:
-    """The paths that a plan of ``study`` is made of: its results, its scans with what belongs to
-    them, label tables.
+    """Yield the paths in a plan of ``study``: its results, label tables, scans and their files.
 
     Raises:
-        InputError: a scan lacks the other that its preparation needs.
+        InputError: a scan lacks the T1w that its preparation needs.
     """
     yield study.results
     yield from (dataset.labels for dataset in study.datasets().values() if dataset.labels)
@@ -402,8 +402,8 @@ def study_paths(study: Study) -> Iterator[Path]:
 
 
 def require_nameable(paths: Iterable[Path | str]) -> None:
-    """Raise :class:`InputError` where Snakemake would take part of a path for a wildcard, or cannot
-    write it down.
+    """Raise :class:`InputError` where Snakemake would misread a path as a wildcard, or cannot write
+    it down.
     """
     for path in map(str, paths):
         if "{" in path or "}" in path:
@@ -419,9 +419,7 @@ def require_nameable(paths: Iterable[Path | str]) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Raise :class:`InputError` where ``folder``, or the one it would be made in, cannot be
-    written.
-    """
+    """Raise :class:`InputError` where ``folder`` cannot be written, nor made where it is missing."""
     there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
     if not there.is_dir():
         raise InputError(

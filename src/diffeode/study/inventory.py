@@ -1,4 +1,4 @@
-"""What there is of each dataset, what is missing, and how to get it, in words."""
+"""Describes in words what is here of each dataset, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Inventory:
 
 
 def dataset_names(repository: Path) -> list[str]:
-    """Every dataset that has a file."""
+    """Return the names of all datasets that have a file."""
     return sorted(
         path.stem for path in without_hidden((repository / "config" / "datasets").glob("*.yaml"))
     )
 
 
 def take_inventory(name: str, repository: Path) -> Inventory:
-    """What there is of a dataset.
+    """Return the scans of a dataset, or why they cannot be listed.
 
     Raises:
         InputError: there is no such dataset, or its file is wrong; unusable scans or tables are the
@@ -68,7 +68,7 @@ def overview_of_all(repository: Path) -> list[str]:
 
 
 def overview(inventories: Sequence[Inventory]) -> list[str]:
-    """A line for each dataset, and below what is missing and how to get it."""
+    """Return a line for each dataset, and below them what is missing and how to get it."""
     rows = [("DATASET", "KIND", "THERE", "ROOT"), *(_row(inventory) for inventory in inventories)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
@@ -178,7 +178,7 @@ def _demographics(scans: Sequence[Scan]) -> list[str]:
 
 
 def _kept_beside(dataset: Dataset) -> list[str]:
-    """OASIS-3's clinical table; whether all that IXI's tar files held is still there."""
+    """Return a line on OASIS-3's clinical table, or on whether IXI's files are still complete."""
     if dataset.kind == "oasis3" and "demographics" not in dataset.layout:
         return [_line("table", os.path.relpath(clinical_table(dataset.name, dataset.root)))]
     receipts = {

@@ -1,4 +1,4 @@
-"""What a study is made of: datasets, the two sides of its pairs, experiments, runs."""
+"""The parts of a study: datasets, the two sides of its pairs, experiments and runs."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from diffeode.study.runs import Sweep
 
 @dataclass(frozen=True)
 class Dataset:
-    """Where scans come from (``config/datasets/<name>.yaml``).
+    """A dataset: where its scans lie and how they are prepared (``config/datasets/<name>.yaml``).
 
     Attributes:
         kind: ``bids``, ``oasis3``, ``ixi``, ``folder``, or ``virtual`` for a cohort made here.
         root: the folder of the scans.
-        labels: table of the structures to evaluate, or None where label maps do not matter, if
-            there are any.
+        labels: table of the structures to evaluate; None where label maps are not used.
         recipe: how its scans are prepared.
         cohort: ``persons``, ``spacing_mm`` and ``seed`` of a virtual cohort.
         layout: where its files lie in ``root`` (:func:`diffeode.datasets.listing.list_dataset`).
-        about: ``source``, ``licence``, ``citation`` and ``access``, how to get it, where they are
-            said.
+        about: those of ``source``, ``licence``, ``citation`` and ``access`` (how to get the
+            dataset) that its file gives.
         excluded: names of scans that are never used
             (:func:`diffeode.datasets.selection.without_excluded`).
-        split: who is there to train on and who to test on, or None.
-        orientation: how its scans lie where their headers leave it open
+        split: which persons are trained on and which are tested on; None where nobody is trained
+            on.
+        orientation: the orientation of its scans where their headers do not tell it
             (:func:`diffeode.files.headers.grid_of`), or None.
     """
 
@@ -64,12 +64,12 @@ class Dataset:
     orientation: str | None = None
 
     def scans(self, modality: str | None = None) -> list[Scan]:
-        """Every scan of ``modality``, or of all it has a use for, that is not excluded.
+        """Return every scan of ``modality`` that is not excluded, or of all contrasts without it.
 
-        Those of a virtual cohort need not exist yet.
+        The scans of a virtual cohort need not exist yet.
 
         Raises:
-            InputError: the dataset is not there, or its scans or tables are unusable; the message
+            InputError: the dataset is missing, or its scans or tables are unusable; the message
                 says what to do.
         """
         listed = (
@@ -93,10 +93,10 @@ class Dataset:
         )
 
     def t1w_of(self, scan: Scan) -> Scan:
-        """The T1w of the visit on which ``scan`` was made.
+        """Return the T1w of the visit on which ``scan`` was made.
 
         Raises:
-            InputError: there is none.
+            InputError: that visit has no T1w.
         """
         found = self._t1w_of_visit.get((scan.subject, scan.session))
         if found is None:
@@ -108,10 +108,10 @@ class Dataset:
         return found
 
     def helpers_of(self, scan: Scan) -> list[Scan]:
-        """The other scans that preparing ``scan`` needs: the T1w of its visit, or none.
+        """Return the other scans that the preparation of ``scan`` needs: its visit's T1w, or none.
 
         Raises:
-            InputError: the T1w is needed and missing, or cannot lend its labels to another space.
+            InputError: the T1w is needed and missing, or its labels are in another space.
         """
         if self.recipe.borrows_labels(scan) and not self.recipe.places:
             raise InputError(
@@ -129,7 +129,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Side:
-    """The scans on one side of the pairs: of a dataset, those that a selection chooses."""
+    """The scans on one side of the pairs: those that a selection chooses from a dataset."""
 
     dataset: Dataset
     selection: Selection
@@ -142,7 +142,7 @@ class Side:
         spared: Collection[PersonKey] = (),
         apart_from: Iterable[Scan] = (),
     ) -> list[Scan]:
-        """The scans chosen (:func:`diffeode.datasets.selection.select`)."""
+        """Return the chosen scans (:func:`diffeode.datasets.selection.select`)."""
         scans = self.dataset.scans(self.selection.modality)
         self._require_contrast({scan.subject for scan in scans})
         return select(
@@ -157,7 +157,7 @@ class Side:
         )
 
     def _require_contrast(self, subjects: set[str]) -> None:
-        """Say which of the persons asked for were scanned, but not in this side's contrast."""
+        """Raise :class:`InputError` where a person asked for by name lacks this contrast."""
         absent = {
             subject.removeprefix("sub-") for subject in self.selection.subjects or ()
         } - subjects
@@ -179,9 +179,10 @@ class Experiment:
 
     Attributes:
         alignment: ``affine`` or ``none``.
-        grids: ``resample`` or ``refuse``, where a pair's grids differ and ``alignment`` is none.
-        pairs: drawn when the file is read.
-        seed: of the drawing and of the alignment.
+        grids: what is done where the grids of a pair differ and ``alignment`` is ``none``:
+            ``resample`` or ``refuse``.
+        pairs: the pairs, which are drawn when the file is read.
+        seed: seed of the drawing and of the alignment.
     """
 
     name: str
@@ -195,7 +196,7 @@ class Experiment:
 
     @property
     def persons(self) -> set[Person]:
-        """Everybody in its pairs."""
+        """All persons in its pairs."""
         return {person_of(scan) for pair in self.pairs for scan in (pair.fixed, pair.moving)}
 
     @property
@@ -219,13 +220,13 @@ class Experiment:
 
     @property
     def labels(self) -> Path | None:
-        """The table of structures both sides are labelled with, or None."""
+        """The label table of both sides, or None where they differ or have none."""
         fixed, moving = self.fixed.dataset.labels, self.moving.dataset.labels
         return fixed if fixed == moving else None
 
     @property
     def population(self) -> str:
-        """Who was scanned."""
+        """The population of both sides, in words."""
         return " and ".join(
             dict.fromkeys(side.dataset.population for side in (self.fixed, self.moving))
         )
@@ -233,19 +234,19 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Study:
-    """Experiments x runs (``config/<name>.yaml``).
+    """A study: every run registers every pair of every experiment (``config/<name>.yaml``).
 
     Attributes:
-        ours: the run the statistics put against the others, or None where it is not among ``runs``.
-        seed: of every registration.
-        results: the folder everything is written to.
-        panels: pairs per experiment that are shown as panels.
-        time_limit_minutes: how long one registration may take where its run says nothing else;
-            None: for ever.
-        gpu: GPUs for a registration or a training whose method can use one, 0 or 1.
+        ours: the run that statistics compare with the others; None where it is not among ``runs``.
+        seed: seed of every registration.
+        results: the folder to which everything is written.
+        panels: number of pairs of each experiment that are shown one by one.
+        time_limit_minutes: how long one registration may take where its run sets no limit; None:
+            without a limit.
+        gpu: number of GPUs, 0 or 1, for a registration or a training whose method can use one.
         strict: 1 where suspect registrations make the study fail in the end, as failed ones do;
             else 0.
-        tools: folders that are searched for programs before PATH.
+        tools: folders in which programs are looked for before PATH.
         sweeps: runs that differ in the value of a setting; all are among ``runs``.
         train_on: by the name of each of ``experiments``, the experiment whose pairs the runs are
             trained on that need it; empty where no run does. Nobody is in both.
@@ -268,46 +269,46 @@ class Study:
 
     @property
     def trainings(self) -> tuple[Experiment, ...]:
-        """Every experiment that runs are trained on, once."""
+        """Every experiment that runs are trained on, each once."""
         return tuple({e.name: e for e in self.train_on.values()}.values())
 
     @property
     def drawn(self) -> tuple[Experiment, ...]:
-        """Every experiment whose pairs are made: those studied, and those to train on."""
+        """Every experiment whose pairs are made: the registered ones and those to train on."""
         return tuple({e.name: e for e in (*self.experiments, *self.trainings)}.values())
 
     def experiment(self, name: str) -> Experiment:
-        """The experiment called ``name``."""
+        """Return the experiment called ``name``."""
         return next(e for e in self.drawn if e.name == name)
 
     def trained_runs(self) -> list[Run]:
-        """The runs to be trained first."""
+        """Return the runs that have to be trained before they register."""
         return [run for run in self.runs if run.is_trained_first]
 
     def run(self, name: str) -> Run:
-        """The run called ``name``."""
+        """Return the run called ``name``."""
         return next(r for r in self.runs if r.name == name)
 
     def time_limit(self, name: str) -> float | None:
-        """Minutes that one registration by the run called ``name`` may take; None: for ever."""
+        """Return the minutes that one registration by the run ``name`` may take; None: no limit."""
         return self.run(name).time_limit_minutes or self.time_limit_minutes
 
     def gpus(self, name: str) -> int:
-        """GPUs that a registration or a training of the run called ``name`` takes."""
+        """Return the number of GPUs that a registration or a training of the run ``name`` takes."""
         return self.gpu if self.run(name).can_use_gpu else 0
 
     def datasets(self) -> dict[str, Dataset]:
-        """Every dataset in use, by name."""
+        """Return every dataset in use, by name."""
         sides = (side for e in self.drawn for side in (e.fixed, e.moving))
         return {side.dataset.name: side.dataset for side in sides}
 
     def scans(self) -> dict[tuple[str, str], Scan]:
-        """Every scan in use, by its dataset's name and its own."""
+        """Return every scan in use, by the names of its dataset and of itself."""
         used = (scan for e in self.drawn for pair in e.pairs for scan in (pair.fixed, pair.moving))
         return {(scan.dataset, scan.id): scan for scan in used}
 
     def prepared_scans(self) -> dict[tuple[str, str], Scan]:
-        """Every scan to be prepared: those in use, and those that preparing them needs."""
+        """Return every scan to prepare: those in use, and those that preparing them needs."""
         datasets = self.datasets()
         helpers = [
             other
@@ -317,7 +318,7 @@ class Study:
         return self.scans() | {(other.dataset, other.id): other for other in helpers}
 
     def units(self) -> list[tuple[str, str, str]]:
-        """Every unit of work: experiment, pair and run."""
+        """Return every registration: the names of its experiment, pair and run."""
         return [
             (e.name, pair.id, run.name)
             for e in self.experiments
