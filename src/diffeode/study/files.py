@@ -419,7 +419,7 @@ def require_nameable(paths: Iterable[Path | str]) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Raise :class:`InputError` where ``folder`` cannot be written, nor made where it is missing."""
+    """Raise :class:`InputError` where ``folder`` cannot be written, nor made if it is missing."""
     there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
     if not there.is_dir():
         raise InputError(
