@@ -16,6 +16,7 @@ from diffeode.statistics.reported import (
     beside,
     comparable,
     read_reported,
+    require_known_runs,
 )
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -24,7 +25,9 @@ TABLE = REPOSITORY / "config" / "reported.tsv"
 
 @pytest.fixture(scope="module")
 def reported() -> pd.DataFrame:
-    return read_reported(TABLE, run_names())
+    table = read_reported(TABLE)
+    require_known_runs(table, run_names(), TABLE)
+    return table
 
 
 def value(reported: pd.DataFrame, **said: str) -> float:
@@ -116,20 +119,20 @@ def test_a_bad_row_is_refused(tmp_path, changes, sentence):
     path = tmp_path / "reported.tsv"
     pd.DataFrame([GOOD | changes]).to_csv(path, sep="\t", index=False)
     with pytest.raises(InputError, match=sentence):
-        read_reported(path, ["nodeo"])
+        require_known_runs(read_reported(path), ["nodeo"], path)
 
 
 def test_what_is_said_twice_and_what_is_no_table_is_refused(tmp_path):
     path = tmp_path / "reported.tsv"
     pd.DataFrame([GOOD, GOOD | {"value": "0.7"}]).to_csv(path, sep="\t", index=False)
     with pytest.raises(InputError, match=r"Line 3 of .* repeats an earlier line \(nodeo, Table 1"):
-        read_reported(path, ["nodeo"])
+        read_reported(path)
     pd.DataFrame([GOOD]).rename(columns={"spread": "sd"}).to_csv(path, sep="\t", index=False)
     with pytest.raises(InputError, match="no column 'spread'"):
-        read_reported(path, ["nodeo"])
+        read_reported(path)
     for content in (b"", b"\xff\xfe\x00"):
         path.write_bytes(content)
         with pytest.raises(InputError, match="is not a table of tab-separated columns"):
-            read_reported(path, ["nodeo"])
+            read_reported(path)
     with pytest.raises(InputError, match=r"lost\.tsv"):
-        read_reported(tmp_path / "lost.tsv", ["nodeo"])
+        read_reported(tmp_path / "lost.tsv")

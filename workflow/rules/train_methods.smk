@@ -42,7 +42,7 @@ rule training_curves:
             category="4 Training",
             labels={"figure": "{run}"},
         ),
-        f"{TRAINING_CURVES}.png",
+        other_kinds(TRAINING_CURVES),
     log:
         logs("training_curves", STUDY.name, "{run}"),
     params:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from diffeode.geometry.image import Labels
 from diffeode.names import nearest
 
 COLUMNS = ("id", "name", "abbreviation", "hemisphere", "group")
+_SIDE = re.compile(r"^(left|right|lh|rh)[\s_-]+|[\s_,-]+(left|right|lh|rh)$", re.IGNORECASE)
 _HEMISPHERES = ("left", "right", "none")
 
 
@@ -41,6 +43,15 @@ def read_label_table(path: Path | str) -> pd.DataFrame:
     table["id"] = _ids(table["id"], path)
     _require_hemispheres(table["hemisphere"], path)
     return table[list(COLUMNS)]
+
+
+def structure_name(label_name: str) -> str:
+    """A label's name without its side, in words: ``Left-Lateral-Ventricle`` is ``Lateral
+    ventricle``.
+    """
+    words = _SIDE.sub("", label_name).replace("-", " ").replace("_", " ").split()
+    joined = " ".join(word if _is_acronym(word) else word.lower() for word in words)
+    return joined[:1].upper() + joined[1:]
 
 
 def read_known_labels(path: Path | str, table: pd.DataFrame, table_path: Path | str) -> Labels:
@@ -132,3 +143,7 @@ def _require_hemispheres(column: pd.Series, path: Path | str) -> None:
             f"Label table {path} has the hemisphere "
             f"{bad.iloc[0]!r}{nearest(bad.iloc[0], _HEMISPHERES)}."
         )
+
+
+def _is_acronym(word: str) -> bool:
+    return any(letter.isupper() or letter.isdigit() for letter in word[1:])

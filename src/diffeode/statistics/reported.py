@@ -73,14 +73,11 @@ OTHER_NUMBERS: Mapping[str, str] = {
 _KEY = ["source", "place", "experiment", "method", "settings", "metric"]
 
 
-def read_reported(path: Path | str, runs: Collection[str]) -> pd.DataFrame:
+def read_reported(path: Path | str) -> pd.DataFrame:
     """The table of reported numbers: :data:`COLUMNS`, ``value``, ``spread`` and ``n`` as numbers.
 
-    Args:
-        runs: names that the column ``run`` may hold.
-
     Raises:
-        InputError: the file is missing or no table, a column is missing, a source, metric or run is
+        InputError: the file is missing or no table, a column is missing, a source or metric is
             unknown, a value is no number, a spread or count is negative, a unit is not that of the
             metric, or two rows say the same of the same thing.
     """
@@ -95,12 +92,20 @@ def read_reported(path: Path | str, runs: Collection[str]) -> pd.DataFrame:
     table = table[list(COLUMNS)]
     _require_known(table, "source", SOURCES, path)
     _require_known(table, "metric", {*METRICS, *OTHER_NUMBERS}, path)
-    _require_known(table, "run", {*runs, ""}, path)
     _require_units(table, path)
     _require_once(table, path)
     for column, may_be_empty in (("value", False), ("spread", True), ("n", True)):
         table = table.assign(**{column: _numbers(table[column], path, may_be_empty)})
     return table
+
+
+def require_known_runs(reported: pd.DataFrame, runs: Collection[str], path: Path | str) -> None:
+    """Refuse a table whose column ``run`` holds a name that is neither empty nor among ``runs``.
+
+    Raises:
+        InputError: there is such a name; it would stand beside no number of ours.
+    """
+    _require_known(reported, "run", {*runs, ""}, path)
 
 
 def comparable(reported: pd.DataFrame) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from diffeode.names import nearest, readable
 from diffeode.prepare.recipe import Recipe, recipe_schema
 from diffeode.registration.runs import Run, load_run, run_names
 from diffeode.study.model import Dataset, Experiment, Side, Study
+from diffeode.study.shown import read_shown
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f\udc80-\udcff]")
@@ -85,6 +86,12 @@ class _Reader:
             strict=content.get("strict", 0),
             tools=tuple(
                 self.repository / expand(folder, where) for folder in content.get("tools", ())
+            ),
+            shown=read_shown(
+                content.get("figures", {}),
+                [run.name for run in runs],
+                [e.labels for e in experiments if e.labels],
+                where,
             ),
             training=self.training(content.get("training"), runs, experiments, results, where),
         )

@@ -23,6 +23,7 @@ from diffeode.datasets.selection import (
 from diffeode.errors import InputError
 from diffeode.prepare.recipe import Recipe
 from diffeode.registration.runs import Run
+from diffeode.study.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,7 @@ class Study:
         strict: 1 where suspect registrations make the study fail in the end, as failed ones do;
             else 0.
         tools: folders that are searched for programs before PATH.
+        shown: what figures draw where not everything fits.
         training: whose pairs the runs are trained on that need it, or None where none does; nobody
             in it is registered.
     """
@@ -240,6 +242,7 @@ class Study:
     gpu: int = 0
     strict: int = 0
     tools: tuple[Path, ...] = ()
+    shown: Shown = field(default_factory=Shown)
     training: Experiment | None = None
 
     @property
