@@ -52,6 +52,7 @@ FORMERLY = {
     "source": "provenance.source",
     "space": "geometry.space",
     "study_files": "study.files",
+    "statistics.page": "statistics.export",
     "surroundings": "process.surroundings",
     "threads": "process.threads",
     "tools": "programs.tools",

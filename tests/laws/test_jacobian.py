@@ -83,6 +83,7 @@ def test_identity_has_every_determinant_one(grid):
         "folds_onesided_percent": 0.0,
         "folds_central_grid_percent": 0.0,
         "folds_onesided_grid_percent": 0.0,
+        "folds_central_grid_sum": 0.0,
         "ndv_percent": 0.0,
         "sdlogj": pytest.approx(0.0, abs=1e-6),
         "min_jacobian": pytest.approx(1.0, rel=1e-6),
@@ -160,6 +161,9 @@ def test_a_mirrored_and_shrunken_map_loses_its_whole_volume():
     assert metrics["ndv_percent"] == pytest.approx(30, rel=1e-5)
     assert metrics["folds_central_percent"] == metrics["folds_onesided_percent"] == 100
     assert metrics["min_jacobian"] == pytest.approx(-0.3, rel=1e-5)
+    assert metrics["folds_central_grid_sum"] == pytest.approx(
+        0.3 * np.prod(np.array(SHAPE) - 2), rel=1e-5
+    )
     assert np.isnan(metrics["sdlogj"])
 
 
@@ -179,6 +183,7 @@ def test_a_determinant_of_exactly_zero_folds_and_loses_no_volume(axis):
         for where in ("", "_grid")
     }
     assert metrics["ndv_percent"] == metrics["min_jacobian"] == 0
+    assert metrics["folds_central_grid_sum"] == 0
     assert np.isnan(metrics["sdlogj"])
 
 
@@ -222,6 +227,8 @@ def test_folds_outside_the_brain_count_only_in_the_grid():
     )
     assert metrics["min_jacobian"] == 1
     assert metrics["folds_central_grid_percent"] == pytest.approx(100 / inside)
+    # behind the voxel that moved by 2.5 the difference over two voxels is 1 - 2.5 / 2
+    assert metrics["folds_central_grid_sum"] == pytest.approx(0.25)
     assert metrics["folds_onesided_grid_percent"] == pytest.approx(200 / inside)
 
 

@@ -44,7 +44,7 @@ BELOW = {
         ),
         *("optimise", "evaluation"),
     },
-    "statistics": {"errors", "files", "evaluation"},
+    "statistics": {"errors", "names", "files", "evaluation"},
     "figures": {
         "errors",
         "names",

@@ -334,6 +334,25 @@ def test_a_missing_pair_is_written_and_left_out(tmp_path, drawn):
     assert [text.get_text() for text in panels[0].texts] == ["2 of 6 missing"]
     assert not panels[1].texts
     assert sorted(len(points.get_offsets()) for points in panels[0].collections) == [4, 6, 6]
+    assert [line.get_xdata().size for line in links(panels[0])] == [2, 2, 3, 3, 3, 3]
+
+
+def links(panel) -> list:
+    """The lines that join a pair's points, the shortest first."""
+    found = [line for line in panel.lines if to_rgb(line.get_color()) == to_rgb(style.FAINT)]
+    return sorted(found, key=lambda line: line.get_xdata().size)
+
+
+def test_few_pairs_are_linked_and_many_are_spread(tmp_path, drawn):
+    for pairs in (12, 13):
+        dice_boxplot(study(pairs=pairs), TITLES, EXPERIMENTS, tmp_path / "box.png")
+        (panel, _), linked = drawn[-1].axes, pairs == 12
+        assert len(links(panel)) == (pairs if linked else 0)
+        across = np.concatenate([points.get_offsets()[:, 1] for points in panel.collections])
+        assert set(np.round(across, 6)) == {0, 1, 2} or not linked
+        assert linked or np.ptp(across % 1) > 0.3
+    for line in links(panel):
+        np.testing.assert_allclose(np.diff(line.get_xdata()), 0.1)
 
 
 def test_without_labels_the_figure_says_so(tmp_path, drawn):
@@ -372,11 +391,11 @@ def test_structure_names(label, structure):
 def test_p_matrix_holds_row_better_than_column():
     tests = pd.DataFrame({"run": ["a", "b"], "other": ["b", "a"], "p": [0.01, 0.99]})
     np.testing.assert_array_equal(
-        significance.p_matrix(tests, ["b", "a", "c"]),
+        significance.as_matrix(tests, "p", ["b", "a", "c"]),
         [[np.nan, 0.99, np.nan], [0.01, np.nan, np.nan], [np.nan, np.nan, np.nan]],
     )
     with pytest.raises(InputError, match="no column 'p'"):
-        significance.p_matrix(tests.rename(columns={"p": "p_max"}), ["a"])
+        significance.as_matrix(tests.rename(columns={"p": "p_max"}), "p", ["a"])
 
 
 @pytest.mark.parametrize(
@@ -390,34 +409,55 @@ def test_p_is_never_shown_as_zero(p, shown):
 def test_significance_has_a_cell_for_every_ordered_pair(tmp_path, drawn):
     runs = list(TITLES)
     tests = pd.DataFrame(
-        [(a, b, 0.02) for a in runs for b in runs if a != b], columns=["run", "other", "p"]
+        [(a, b, 0.02, 6) for a in runs for b in runs if a != b], columns=["run", "other", "p", "n"]
     )
     significance.significance_matrix(tests, TITLES, tmp_path / "p.svg", "node-mind")
     assert [text.get_text() for text in drawn[-1].axes[0].texts] == [".020"] * 6
+    few = tests.assign(p=tests["p"].mask(tests["run"] == "ants-syn"), n=4)
+    significance.significance_matrix(few, TITLES, tmp_path / "p.svg")
+    assert sorted(text.get_text() for text in drawn[-1].axes[0].texts) == [
+        *[".020"] * 4,
+        *["n = 4"] * 2,
+    ]
     significance.significance_matrix(tests.assign(p=np.nan), TITLES, tmp_path / "p.svg")
-    assert "No test to show" in words(drawn[-1])
+    assert "No test to show: no experiment has Dice of at least 5 pairs" in words(drawn[-1])
 
 
 def test_regularity_puts_runs_without_folds_on_the_mark_zero(tmp_path, drawn):
     summary = regularity.summary(study()).set_index(["experiment", "run"])
     assert summary.loc[("e1", "node-mind"), "dice"] == pytest.approx(0.725)
     assert summary.loc[("e1", "node-mind"), "seconds"] == 100
-    assert regularity.folds_floor(pd.Series([0.0, 0.02, 0.04])) == pytest.approx(1e-3)
+    assert regularity.folds_floor(pd.Series([0.0, 0.02, 0.04])) == pytest.approx(0.01)
     regularity.regularity(study(), TITLES, EXPERIMENTS, tmp_path / "regularity.png")
     panel = drawn[-1].axes[0]
     assert panel.get_xticklabels()[0].get_text() == "0"
-    assert panel.get_xticks()[0] == pytest.approx(1e-3)
-    assert min(
-        line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o"
-    ) == pytest.approx(1e-3)
+    assert panel.get_xticks()[0] == panel.get_xlim()[0] == 0
+    (marks,) = [found for found in panel.collections if len(found.get_offsets()) == len(TITLES)]
+    assert sorted(marks.get_offsets()[:, 0]) == pytest.approx([0, 0.02, 0.04])
+    assert not marks.get_clip_on()
+    smooth = study()
+    smooth.loc[smooth["metric"] == "folds_central_percent", "value"] = 0.0
+    regularity.regularity(smooth, TITLES, EXPERIMENTS, tmp_path / "regularity.png")
+    assert words(drawn[-1]).count("No run folds a voxel.") == len(EXPERIMENTS)
 
 
-def test_runs_without_folds_stand_side_by_side_around_the_mark():
-    places = regularity.folds_places(pd.Series([0.0, 0.02, 0.0, 0.0]), 1e-3)
-    np.testing.assert_allclose(np.log10(places / 1e-3)[[0, 2, 3]], [-0.1, 0, 0.1], atol=1e-12)
-    assert places[1] == 0.02
-    crowd = np.log10(regularity.folds_places(pd.Series(np.zeros(40)), 1.0))
-    assert np.abs(crowd).max() < 0.5
+def test_an_absent_structure_is_named(tmp_path, drawn):
+    chosen = ["Brain stem", "Amygdala"]
+    dice_by_structure(
+        study(),
+        TITLES,
+        EXPERIMENTS,
+        tmp_path / "structures.png",
+        runs=["node-mind", "identity"],
+        structures=chosen,
+    )
+    panels = drawn[-1].axes
+    assert [text.get_text() for text in panels[0].get_yticklabels()] == chosen
+    for panel in panels:
+        (said,) = panel.texts
+        assert (said.get_text(), said.get_position()[1]) == ("No scan has it.", 1)
+    assert "ANTs SyN" not in words(drawn[-1])
+    assert "Neural ODE (MIND)" in words(drawn[-1])
 
 
 def test_convergence_parts_the_levels_and_skips_empty_traces(tmp_path, drawn):
@@ -444,6 +484,8 @@ def test_runs_keep_their_looks_and_ours_has_its_own_colour():
     many = style.looks({f"run-{i}": f"Run {i}" for i in range(10)} | TITLES, "node-mind")
     colours = [look.colour for look in many.values()]
     assert len(set(colours[:10])) == 10
+    for mark in ("marker", "hatch"):
+        assert len({getattr(look, mark) for look in list(many.values())[:12]}) == 12
     assert colours.count(many["node-mind"].colour) == 1
     assert [run for run, look in many.items() if look.emphasised] == ["node-mind"]
 
@@ -455,6 +497,19 @@ def test_equal_input_gives_equal_bytes(tmp_path, kind):
     first, second = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("a", "b"))
     assert first == second
     assert first.startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind])
+
+
+def test_words_of_an_svg_are_words(tmp_path):
+    dice_boxplot(study(), TITLES, EXPERIMENTS, tmp_path / "box.svg")
+    text = (tmp_path / "box.svg").read_text(encoding="utf-8")
+    for word in (*TITLES.values(), "First (virtual adults)", "Mean Dice over structures (6 pairs)"):
+        assert f">{word}</text>" in text
+
+
+def test_the_style_is_left_as_it_was(tmp_path):
+    before = dict(matplotlib.rcParams)
+    dice_boxplot(study(), TITLES, EXPERIMENTS, tmp_path / "box.svg")
+    assert dict(matplotlib.rcParams) == before
 
 
 def test_a_page_has_the_width_of_a_journal_page(tmp_path):
@@ -555,7 +610,11 @@ def test_captions_are_valid_and_name_what_they_are_given(path):
             descriptor="a",
         ),
         params=SimpleNamespace(
-            look={"experiments": EXPERIMENTS}, caption="Virtual persons.", title="A pair"
+            look={"experiments": EXPERIMENTS},
+            experiments=EXPERIMENTS,
+            chosen={"runs": [], "structures": []},
+            caption="Virtual persons.",
+            title="A pair",
         ),
     )
     text = (

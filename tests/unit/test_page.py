@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from diffeode.statistics.page import write_page
+from diffeode.statistics.export import write_page
 
 
 def test_numbers_are_rounded_and_headed_as_elsewhere(tmp_path):
@@ -10,8 +10,8 @@ def test_numbers_are_rounded_and_headed_as_elsewhere(tmp_path):
     write_page(frame, tmp_path / "table.html", "A caption")
     page = (tmp_path / "table.html").read_text(encoding="utf-8")
     assert "<p>A caption</p>" in page
-    assert "<th>Dice</th>" in page
-    assert "<td>0.712 ± 0.020</td>" in page
+    assert '<th class="number">Dice</th>' in page
+    assert '<td class="number">0.712 ± 0.020</td>' in page
 
 
 def test_text_is_no_markup(tmp_path):
@@ -24,3 +24,12 @@ def test_text_is_no_markup(tmp_path):
 def test_an_empty_table_says_so(tmp_path):
     write_page(pd.DataFrame({"run": []}), tmp_path / "table.html", "Failures")
     assert "No rows." in (tmp_path / "table.html").read_text(encoding="utf-8")
+
+
+def test_the_best_is_strong_and_what_others_report_is_set_apart(tmp_path):
+    frame = pd.DataFrame({"dice_mean": [0.7, 0.8], "reported Dice": ["0.9 (a paper)", ""]})
+    write_page(frame, tmp_path / "table.html", "A caption", bold=["dice"])
+    page = (tmp_path / "table.html").read_text(encoding="utf-8")
+    assert page.count("<strong>") == page.count("<strong>0.800</strong>") == 1
+    assert '<td class="reported">0.9 (a paper)</td>' in page
+    assert ".reported {" in page

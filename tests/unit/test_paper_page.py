@@ -20,7 +20,12 @@ def write_results(folder: Path) -> Results:
     (folder / "tables").mkdir(parents=True)
     (folder / "figures" / "beside" / "one").mkdir(parents=True)
     (folder / "metrics.tsv").write_text("there\n")
-    means = {"ours": (0.8, 0.7), "other": (0.6, 0.71), "swept-1": (0.5, 0.6), "swept-2": (0.53, 0.6)}
+    means = {
+        "ours": (0.8, 0.7),
+        "other": (0.6, 0.71),
+        "swept-1": (0.5, 0.6),
+        "swept-2": (0.53, 0.6),
+    }
     rows = [
         {"experiment": experiment, "run": run, "dice_mean": values[index], "folds_mean": index / 10}
         for index, experiment in enumerate(("one", "two"))
@@ -59,7 +64,11 @@ def results(tmp_path):
         ({"greater": {"run": "other", "than": ["ours"]}}, "not tested", "not compared with ours"),
         ({"at_most": {"metric": "folds", "runs": ["ours"], "value": 0.1}}, "holds", "0.1"),
         ({"at_most": {"metric": "folds", "runs": ["ours"], "value": 0.09}}, "does not hold", "0.1"),
-        ({"at_most": {"metric": "folds", "runs": ["syn"], "value": 1}}, "not tested", "syn did not"),
+        (
+            {"at_most": {"metric": "folds", "runs": ["syn"], "value": 1}},
+            "not tested",
+            "syn did not",
+        ),
         ({"steady": {"metric": "dice", "runs": ["swept-*"], "within": 0.031}}, "holds", "0.03"),
         (
             {"steady": {"metric": "dice", "runs": ["swept-*"], "within": 0.029}},

@@ -108,6 +108,7 @@ panels: 2
 gpu: 1
 time_limit_minutes: 0.5
 tools: [programs]
+figures: {runs: [learned, brief], structures: [Thalamus, Brain stem]}
 """,
     "config/methods/brief.yaml": """\
 method: neural-ode

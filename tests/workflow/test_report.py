@@ -10,6 +10,7 @@ pytestmark = pytest.mark.workflow
 
 CATEGORIES = {
     "coronal_overview": "0 Scans",
+    "experiments": "0 Scans",
     "summarise": "1 Overlap",
     "dice_boxplot": "1 Overlap",
     "dice_by_structure": "1 Overlap",
@@ -18,6 +19,7 @@ CATEGORIES = {
     "significance": "2 Statistics",
     "failures": "2 Statistics",
     "panel": "3 Pairs",
+    "beside": "3 Pairs",
     "convergence": "3 Pairs",
     "training_curves": "4 Training",
     "descriptor_weights": "4 Training",
@@ -33,9 +35,11 @@ def shown(files) -> set[str]:
     one with lines.
     """
     files = set(map(str, files))
-    pictures = {file for file in files if file.endswith((".svg", ".html", ".png"))}
+    pictures = {file for file in files if file.endswith((".svg", ".html", ".png", ".pdf"))}
     return {
-        file for file in pictures if not (file.endswith(".png") and f"{file[:-4]}.svg" in pictures)
+        file
+        for file in pictures
+        if not (file.endswith((".png", ".pdf")) and f"{file[:-4]}.svg" in pictures)
     }
 
 

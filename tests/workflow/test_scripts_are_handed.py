@@ -34,6 +34,8 @@ POPULATIONS = {
 }
 LEARNED = {"steps": 2, "interval": 1, "window": 5}
 LOOK = {"titles": TITLES, "experiments": POPULATIONS, "ours": "brief"}
+KINDS = ("svg", "png", "pdf")
+CHOSEN = {"runs": ["learned", "brief"], "structures": ["Thalamus", "Brain stem"]}
 
 
 def head(person, kind, **more):
@@ -340,7 +342,7 @@ def test_the_course_of_a_training_is_drawn(rich_plan, run_script):
     drawn_, _ = run_script(rich_plan.the("training_curves", train_on="learned-from"), *names)
     curves = Path("results/networks/learned-from/learned/curves.tsv")
     stem = Path("results/studies/rich/figures/networks/learned-from/learned")
-    outs = [stem.with_suffix(f".{kind}") for kind in ("svg", "png")]
+    outs = [stem.with_suffix(f".{kind}") for kind in KINDS]
     title = "Learned title, trained on Learned from (nobody)"
     assert [arguments[:3] for arguments, _ in drawn_.calls] == [
         (curves, title, out) for out in outs
@@ -530,8 +532,22 @@ def test_a_figure_of_the_study_gets_its_titles_and_our_run(rich_plan, run_script
         read_tidy="the table",
     )
     assert read.call == (("results/studies/rich/metrics.tsv",), {})
-    outs = [Path(f"results/studies/rich/figures/{name}.{kind}") for kind in ("svg", "png")]
-    assert drawn_.calls == [(("the table",), {"out": out, **LOOK}) for out in outs]
+    outs = [Path(f"results/studies/rich/figures/{name}.{kind}") for kind in KINDS]
+    chosen = CHOSEN if name == "dice_by_structure" else {}
+    assert drawn_.calls == [(("the table",), {"out": out, **LOOK, **chosen}) for out in outs]
+
+
+def test_methods_side_by_side_are_those_that_the_study_chooses(rich_plan, run_script):
+    job = rich_plan.the("beside", experiment="mixed")
+    drawn_ = run_script(job, "diffeode.figures.beside.beside")
+    runs, pair = CHOSEN["runs"], Path(f"results/pairs/mixed/{MIXED}")
+    registrations = {run: Path(f"results/registrations/mixed/{MIXED}/{run}") for run in runs}
+    metrics = {run: Path(f"results/metrics/mixed/{MIXED}/{run}.tsv") for run in runs}
+    title = "sub-05_T1w to sub-01_T2w (whole heads and persons with labels)"
+    outs = [Path(f"results/studies/rich/figures/beside/mixed/{MIXED}.{kind}") for kind in KINDS]
+    expected = [((registrations, pair, metrics, TITLES, title, out), {}) for out in outs]
+    assert drawn_.calls == expected
+    assert [list(registrations) for (registrations, *_), _ in drawn_.calls] == [runs] * 3
 
 
 def test_a_panel_gets_its_registration_and_title(rich_plan, run_script):
@@ -543,7 +559,8 @@ def test_a_panel_gets_its_registration_and_title(rich_plan, run_script):
     )
     title = "Brief title: sub-05_T1w to sub-01_T2w (whole heads and persons with labels)"
     out = Path(f"results/studies/rich/figures/panels/mixed/{MIXED}/brief.png")
-    assert drawn_.call == ((*units, title, out), {})
+    metrics = Path(f"results/metrics/mixed/{MIXED}/brief.tsv")
+    assert drawn_.call == ((*units, title, out, metrics), {})
 
 
 def test_panels_are_of_as_many_pairs_as_the_study_shows(rich_plan):
@@ -568,8 +585,7 @@ def test_energies_are_drawn_of_all_runs_that_succeeded(rich_plan, run_script, mo
     traces = {name: folder / name / "trace.tsv" for name in TITLES if name != "taught"}
     title = "sub-05_T1w to sub-01_T2w (whole heads and persons with labels)"
     outs = [
-        Path(f"results/studies/rich/figures/convergence/mixed/{MIXED}.{kind}")
-        for kind in ("svg", "png")
+        Path(f"results/studies/rich/figures/convergence/mixed/{MIXED}.{kind}") for kind in KINDS
     ]
     assert drawn_.calls == [((traces, TITLES, title, out, "brief"), {}) for out in outs]
 

@@ -275,8 +275,10 @@ _FOLLOWING |= {
     "dice_by_structure",
     "regularity",
     "significance",
+    "beside",
     "coronal_overview",
     "draw_pairs",
+    "experiments",
 }
 
 

@@ -23,6 +23,7 @@ DRAWN = {
     "regularity": 1,
     "significance": 1,
     "convergence": 1,
+    "beside": 1,
 }
 STUDY_LEVEL = ONCE | DRAWN
 

@@ -13,6 +13,7 @@ from scipy import stats
 
 from diffeode.errors import RegistrationError
 from diffeode.provenance.receipt import write_receipt
+from diffeode.statistics.reported import COLUMNS
 
 pytestmark = pytest.mark.workflow
 
@@ -65,6 +66,17 @@ def metrics(dice, run_script):
     file = Path("results/studies/rich/metrics.tsv")
     file.parent.mkdir(parents=True)
     pd.DataFrame(rows, columns=columns).to_csv(file, sep="\t", index=False)
+    with_reported_numbers()
+
+
+def with_reported_numbers() -> None:
+    """One number stands for what the papers report."""
+    row = dict.fromkeys(COLUMNS, "") | {"source": "poster", "place": "Table 9", "metric": "dice"}
+    row |= {"experiment": "second", "run": "learned", "value": "75", "unit": "%"}
+    pairs = row | {"metric": "pairs", "run": "", "value": "100", "unit": ""}
+    Path("config").mkdir(exist_ok=True)
+    table = pd.DataFrame([row, pairs], columns=list(COLUMNS))
+    table.to_csv("config/reported.tsv", sep="\t", index=False)
 
 
 def mean_dice(dice, experiment, run):
@@ -86,7 +98,8 @@ def cells(name):
         re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
         for row in re.findall(r"<tr.*?</tr>", text, re.S)
     ]
-    return [[html.unescape(cell) for cell in row] for row in rows], html.unescape(
+    bare = [[re.sub("</?strong>", "", cell) for cell in row] for row in rows]
+    return [[html.unescape(cell) for cell in row] for row in bare], html.unescape(
         re.search("<p>(.*?)</p>", text)[1]
     )
 
@@ -116,7 +129,26 @@ def test_the_summary_and_its_page(rich_plan, run_script, metrics, dice):
     rows, said = cells("summary")
     assert rows == markdown("summary")
     assert len(rows) == 1 + len(summary)
-    assert said == WHO + "Mean and standard deviation over pairs; seconds and memory as medians."
+    assert said.startswith(WHO + "Mean and standard deviation over pairs; time is a median.")
+    assert rows[0] == ["experiment", "method", "pairs", "Dice", "reported Dice"]
+    reported = {tuple(row[:2]): row[-1] for row in rows[1:]}
+    number = reported.pop(("Second (persons with labels)", "Learned title"))
+    assert number == "0.750 (poster, Table 9)"
+    assert set(reported.values()) == {"\N{EN DASH}"}
+
+
+def test_the_experiments_are_listed_beside_what_is_reported(rich_plan, run_script):
+    with_reported_numbers()
+    run_script(rich_plan.the("experiments"))
+    rows, said = cells("experiments")
+    assert rows == markdown("experiments")
+    assert said == WHO + "What is registered to what."
+    table = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+    assert [row["experiment"] for row in table] == ["First", "Second", "Mixed"]
+    assert table[1]["reported pairs"] == "100 (poster, Table 9)"
+    first = {"fixed": "Heads, T2w", "fixed scans": "2", "moving": "Heads, T1w"}
+    first |= {"moving scans": "2", "persons": "2", "pairs": "2", "alignment": "affine"}
+    assert first.items() <= table[0].items()
 
 
 def test_dice_of_each_structure(rich_plan, run_script, metrics, dice):
@@ -132,7 +164,8 @@ def test_dice_of_each_structure(rich_plan, run_script, metrics, dice):
         ]
         assert row.dice_mean == pytest.approx(np.mean(values), abs=1e-5)
     text = (TABLES / "dice_by_label.md").read_text(encoding="utf-8")
-    assert WHO + "Dice of each structure, mean and standard deviation over pairs." in text
+    assert WHO + "Mean Dice of each structure over pairs." in text
+    assert "| experiment | structure | Initial | Brief title | Learned title |" in text
 
 
 def p_values(dice):
@@ -155,11 +188,10 @@ def test_wilcoxon_of_each_experiment_and_the_largest_over_them(
     run_script(rich_plan.the("wilcoxon"))
     expected = p_values(dice)
     each = read("wilcoxon")
-    assert {tuple(row[:3]): row[-2] for row in each.to_numpy().tolist()} == pytest.approx(
-        expected, abs=1e-5
-    )
+    p = each.set_index(["experiment", "run", "other"])["p"]
+    assert p.to_dict() == pytest.approx(expected, abs=1e-5)
     largest = read("wilcoxon_largest_p")
-    assert largest.columns.tolist() == ["run", "other", "experiments", "p"]
+    assert largest.columns.tolist() == ["run", "other", "experiments", "n", "p", "p_holm"]
     assert set(largest["experiments"]) == {2}
     bound = {
         key[1:]: max(expected["first", *key[1:]], expected["second", *key[1:]]) for key in expected
@@ -174,11 +206,12 @@ def test_wilcoxon_of_each_experiment_and_the_largest_over_them(
     )
     rows, said = cells("wilcoxon")
     assert rows == markdown("wilcoxon")
-    assert len(rows) == 1 + len(expected)
-    assert said == WHO + (
-        "One-sided Wilcoxon signed-rank tests: is the mean Dice of run greater than that of other?"
+    assert len(rows) == 1 + len(EXPERIMENTS) * (len(RUNS) - 1)  # ours against the others
+    assert {row[1] for row in rows[1:]} == {"Brief title"}
+    assert said.startswith(
+        WHO + "One-sided Wilcoxon signed-rank tests: is the mean Dice of method greater than that "
     )
-    assert WHO + "The largest p over the experiments." in (
+    assert WHO + "The largest p over the experiments, as it is and after Holm's" in (
         TABLES / "wilcoxon_largest_p.md"
     ).read_text(encoding="utf-8")
 
@@ -189,7 +222,7 @@ def test_the_matrix_of_tests_shows_the_largest_p(rich_plan, run_script, metrics)
         rich_plan.the("significance"), "diffeode.figures.significance.significance_matrix"
     )
     largest = read("wilcoxon_largest_p")
-    for kind, (arguments, _) in zip(("svg", "png"), drawn.calls, strict=True):
+    for kind, (arguments, _) in zip(("svg", "png", "pdf"), drawn.calls, strict=True):
         tests, titles, out, ours = arguments
         pd.testing.assert_frame_equal(tests, largest)
         assert (titles["brief"], out, ours) == (

@@ -97,10 +97,18 @@ PANEL = f"{FIGURES}/panels/{{experiment}}/{{pair}}/{{run}}.png"
 CONVERGENCE = f"{FIGURES}/convergence/{{experiment}}/{{pair}}"
 OVERVIEW = f"{FIGURES}/coronal_overview/{{experiment}}.png"
 SUFFIXES = (".tsv", ".md", ".tex")
+KINDS = ("svg", "png", "pdf")
+"""The formats of a figure of lines and marks; the first one stands in the report."""
+BESIDE = f"{FIGURES}/beside/{{experiment}}/{{pair}}"
 
 SCANS = STUDY.prepared_scans()
 EXPERIMENTS = [e.name for e in STUDY.experiments]
 PLANNED = {(e.name, pair.id): pair for e in STUDY.drawn for pair in e.pairs}
+LOOK = {
+    "titles": {run.name: run.title for run in STUDY.runs},
+    "experiments": {e.name: f"{e.title} ({e.population})" for e in STUDY.experiments},
+    "ours": STUDY.ours,
+}
 UNITS = [dict(zip(("experiment", "pair", "run"), unit)) for unit in STUDY.units()]
 
 
@@ -125,6 +133,11 @@ def logs(*parts):
 def benchmarks(*parts):
     """Return the path of a job's costs; ``parts`` are those of its log."""
     return os.path.join(RESULTS, "benchmarks", *parts) + ".tsv"
+
+
+def other_kinds(stem):
+    """A figure in the formats that the report does not show."""
+    return [f"{stem}.{kind}" for kind in KINDS[1:]]
 
 
 def code(script, *found, apart_from=()):

@@ -14,7 +14,7 @@ rule dice_boxplot:
             category="1 Overlap",
             labels={"figure": "Mean Dice of each pair"},
         ),
-        f"{FIGURES}/dice_boxplot.png",
+        other_kinds(f"{FIGURES}/dice_boxplot"),
     log:
         logs("dice_boxplot", STUDY.name),
     params:
@@ -36,11 +36,12 @@ rule dice_by_structure:
             category="1 Overlap",
             labels={"figure": "Dice of each structure"},
         ),
-        f"{FIGURES}/dice_by_structure.png",
+        other_kinds(f"{FIGURES}/dice_by_structure"),
     log:
         logs("dice_by_structure", STUDY.name),
     params:
         look=LOOK,
+        chosen=CHOSEN,
         code=code("dice_by_structure"),
     message:
         "drawing dice by structure"
@@ -58,7 +59,7 @@ rule regularity:
             category="1 Overlap",
             labels={"figure": "Accuracy, folds and time"},
         ),
-        f"{FIGURES}/regularity.png",
+        other_kinds(f"{FIGURES}/regularity"),
     log:
         logs("regularity", STUDY.name),
     params:
@@ -80,7 +81,7 @@ rule significance:
             category="2 Statistics",
             labels={"figure": "Which run is better"},
         ),
-        f"{FIGURES}/significance.png",
+        other_kinds(f"{FIGURES}/significance"),
     log:
         logs("significance", STUDY.name),
     params:
@@ -94,7 +95,7 @@ rule significance:
 
 rule panel:
     input:
-        registration_and_pair,
+        unpack(registration_and_pair),
     output:
         report(
             PANEL,
@@ -116,6 +117,31 @@ rule panel:
         "../scripts/panel.py"
 
 
+rule beside:
+    input:
+        unpack(registrations_beside),
+    output:
+        report(
+            f"{BESIDE}.svg",
+            caption="../report/beside.rst",
+            category="3 Pairs",
+            subcategory="{experiment}",
+            labels={"pair": "{pair}", "run": "methods side by side"},
+        ),
+        other_kinds(BESIDE),
+    log:
+        logs("beside", STUDY.name, "{experiment}", "{pair}"),
+    params:
+        runs=runs_beside(),
+        titles=LOOK["titles"],
+        title=pair_title,
+        code=code("beside"),
+    message:
+        "drawing methods side by side {wildcards.experiment} {wildcards.pair}"
+    script:
+        "../scripts/beside.py"
+
+
 rule convergence:
     input:
         registrations_of_pair,
@@ -127,7 +153,7 @@ rule convergence:
             subcategory="{experiment}",
             labels={"pair": "{pair}", "run": "energy per iteration"},
         ),
-        f"{CONVERGENCE}.png",
+        other_kinds(CONVERGENCE),
     log:
         logs("convergence", STUDY.name, "{experiment}", "{pair}"),
     params:

@@ -42,7 +42,7 @@ rule training_curves:
             category="4 Training",
             labels={"figure": "{run}", "trained on": "{train_on}"},
         ),
-        f"{NETWORK_CURVES}.png",
+        other_kinds(NETWORK_CURVES),
     log:
         logs("training_curves", STUDY.name, "{train_on}", "{run}"),
     params:

@@ -4,9 +4,33 @@
 include: "functions/statistics.smk"
 
 
+rule experiments:
+    input:
+        unpack(reported_numbers),
+    output:
+        table=[f"{TABLES}/experiments{suffix}" for suffix in SUFFIXES],
+        page=report(
+            f"{TABLES}/experiments.html",
+            caption="../report/experiments_table.rst",
+            category="0 Scans",
+            labels={"figure": "Experiments"},
+        ),
+    log:
+        logs("experiments", STUDY.name),
+    params:
+        rows=experiments_table(STUDY),
+        columns=list(EXPERIMENT_COLUMNS),
+        caption=table_caption("What is registered to what."),
+        code=code("experiments"),
+    message:
+        "listing the experiments"
+    script:
+        "../scripts/experiments.py"
+
+
 rule summarise:
     input:
-        lambda w: COLLECTED,
+        unpack(metrics_and_reported),
     output:
         summary=[f"{TABLES}/summary{suffix}" for suffix in SUFFIXES],
         by_label=[f"{TABLES}/dice_by_label{suffix}" for suffix in SUFFIXES],
@@ -19,10 +43,11 @@ rule summarise:
     log:
         logs("summarise", STUDY.name),
     params:
+        look=LOOK,
         summary=table_caption(
-            "Mean and standard deviation over pairs; seconds and memory as medians."
+            "Mean and standard deviation over pairs; time is a median. The best mean of an experiment is bold. Columns called reported hold what others measured on other scans."
         ),
-        by_label=table_caption("Dice of each structure, mean and standard deviation over pairs."),
+        by_label=table_caption("Mean Dice of each structure over pairs."),
         code=code("summarise"),
     message:
         "summarising"
@@ -45,15 +70,53 @@ rule wilcoxon:
     log:
         logs("wilcoxon", STUDY.name),
     params:
+        look=LOOK,
         each=table_caption(
-            "One-sided Wilcoxon signed-rank tests: is the mean Dice of run greater than that of other?"
+            "One-sided Wilcoxon signed-rank tests: is the mean Dice of method greater than that of other? Only pairs that both registered enter. The median difference has its 95 % bootstrap interval. Holm's correction is for all tests of an experiment."
         ),
-        largest=table_caption("The largest p over the experiments."),
+        largest=table_caption(
+            "The largest p over the experiments, as it is and after Holm's correction for all rows."
+        ),
         code=code("wilcoxon"),
     message:
         "testing runs against each other"
     script:
         "../scripts/wilcoxon.py"
+
+
+rule sweeps:
+    input:
+        unpack(metrics_and_reported),
+    output:
+        table=[f"{TABLES}/sweeps{suffix}" for suffix in SUFFIXES],
+        page=report(
+            f"{TABLES}/sweeps.html",
+            caption="../report/sweeps_table.rst",
+            category="2 Statistics",
+            labels={"figure": "Settings that are varied"},
+        ),
+        figure=[
+            report(
+                f"{FIGURES}/sweeps.svg",
+                caption="../report/sweeps.rst",
+                category="1 Overlap",
+                labels={"figure": "Accuracy and folds over a setting"},
+            ),
+            *other_kinds(f"{FIGURES}/sweeps"),
+        ],
+    log:
+        logs("sweeps", STUDY.name),
+    params:
+        points=SWEPT,
+        experiments=LOOK["experiments"],
+        caption=table_caption(
+            "Mean and standard deviation over pairs for each value of a setting; time is a median. The best mean of an experiment is bold."
+        ),
+        code=code("sweeps"),
+    message:
+        "comparing the values of settings"
+    script:
+        "../scripts/sweeps.py"
 
 
 rule failures:

@@ -15,8 +15,10 @@ def receipts():
 
 def tables():
     """Every table of the study."""
-    stems = ("summary", "dice_by_label", "wilcoxon", "wilcoxon_largest_p")
-    pages = [f"{TABLES}/{stem}.html" for stem in ("summary", "wilcoxon", "failures", "suspects")]
+    swept = ["sweeps"] if SWEPT else []
+    paged = ["experiments", "summary", "wilcoxon", *swept]
+    stems = [*paged, "dice_by_label", "wilcoxon_largest_p"]
+    pages = [f"{TABLES}/{stem}.html" for stem in [*paged, "failures", "suspects"]]
     lists = [f"{TABLES}/{stem}.tsv" for stem in ("failures", "suspects")]
     return [*(f"{TABLES}/{stem}{suffix}" for stem in stems for suffix in SUFFIXES), *lists, *pages]
 
@@ -27,13 +29,14 @@ def figures():
         f"{FIGURES}/{name}"
         for name in ("dice_boxplot", "dice_by_structure", "regularity", "significance")
     ]
-    of_pairs = [CONVERGENCE.format(experiment=e, pair=pair) for e, pair in shown_pairs()]
+    of_study += [f"{FIGURES}/sweeps"] if SWEPT else []
+    of_pairs = [
+        stem.format(experiment=e, pair=pair)
+        for e, pair in shown_pairs()
+        for stem in (CONVERGENCE, BESIDE)
+    ]
     return [
-        *(
-            f"{stem}.{kind}"
-            for stem in of_study + of_pairs + network_curves()
-            for kind in ("svg", "png")
-        ),
+        *(f"{stem}.{kind}" for stem in of_study + of_pairs + network_curves() for kind in KINDS),
         *(OVERVIEW.format(experiment=name) for name in EXPERIMENTS),
         *(
             PANEL.format(experiment=e, pair=pair, run=run.name)

@@ -10,4 +10,5 @@ with job(snakemake):
 
     metrics = read_tidy(snakemake.input[0])
     for out in snakemake.output:
-        dice_by_structure(metrics, out=Path(out), **snakemake.params.look)
+        look, chosen = snakemake.params.look, snakemake.params.chosen
+        dice_by_structure(metrics, out=Path(out), **look, **chosen)

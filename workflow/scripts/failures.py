@@ -9,7 +9,7 @@ with job(snakemake):
 
     from diffeode.files.io import write_text
     from diffeode.provenance.receipt import read_receipt
-    from diffeode.statistics.page import write_page
+    from diffeode.statistics.export import write_page
 
     receipts = [
         {**read_receipt(file), "log": log}

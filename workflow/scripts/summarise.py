@@ -5,13 +5,21 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    from diffeode.statistics.export import write_table
-    from diffeode.statistics.page import write_page
+    from diffeode.statistics import tables
+    from diffeode.statistics.export import write_page, write_table
+    from diffeode.statistics.reported import read_reported
     from diffeode.statistics.summary import dice_by_label, summarise
     from diffeode.statistics.tidy import read_tidy
 
-    metrics = read_tidy(snakemake.input[0])
-    summary, captions, out = summarise(metrics), snakemake.params, snakemake.output
-    write_table(summary, Path(out.summary[0]).with_suffix(""), captions.summary, bold=["dice"])
-    write_table(dice_by_label(metrics), Path(out.by_label[0]).with_suffix(""), captions.by_label)
-    write_page(summary, Path(out.page), captions.summary)
+    metrics, reported = read_tidy(snakemake.input.metrics), read_reported(snakemake.input.reported)
+    captions, out = snakemake.params, snakemake.output
+    titles, experiments = captions.look["titles"], captions.look["experiments"]
+
+    summary, by_label = summarise(metrics), dice_by_label(metrics)
+    shown = tables.main_results(summary, titles, experiments, reported)
+    stem = Path(out.summary[0]).with_suffix("")
+    write_table(summary, stem, captions.summary, tables.BOLD, shown)
+    write_page(shown, Path(out.page), captions.summary, tables.BOLD)
+    stem = Path(out.by_label[0]).with_suffix("")
+    shown = tables.structures(by_label, titles, experiments)
+    write_table(by_label, stem, captions.by_label, shown=shown)

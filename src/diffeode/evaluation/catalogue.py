@@ -38,6 +38,7 @@ _ALL = (
     Metric("folds_onesided_percent", "|J| ≤ 0, one-sided", "% of brain", "smaller"),
     Metric("folds_central_grid_percent", "|J| ≤ 0, central", "% of grid", "smaller"),
     Metric("folds_onesided_grid_percent", "|J| ≤ 0, one-sided", "% of grid", "smaller"),
+    Metric("folds_central_grid_sum", "Sum of -|J| where |J| ≤ 0, central", "", "smaller"),
     Metric("ndv_percent", "NDV", "% of brain", "smaller"),
     Metric("sdlogj", "SD of log|J|", "", "smaller", 3),
     Metric("min_jacobian", "minimum |J|", "", "larger", 3),

@@ -43,6 +43,9 @@ def jacobian_metrics(
     """Folds, NDV, SDlogJ and the least ``|J|``, of ``alignment^-1 . warp``; ``docs/metrics.md``
     defines each.
 
+    ``folds_central_grid_sum`` is a pure number: the sum of ``-|J|`` over the inner voxels of the
+    whole grid at which ``|J| <= 0``, which is the volume turned inside out, in voxels.
+
     Args:
         mask: the fixed brain, ``(X, Y, Z)`` bool; it is eroded by one voxel (3x3x3), so that no
             difference reaches beyond it.
@@ -66,6 +69,7 @@ def jacobian_metrics(
         "folds_onesided_percent": _percent(least_onesided[brain] <= 0),
         "folds_central_grid_percent": _percent(central <= 0),
         "folds_onesided_grid_percent": _percent(least_onesided <= 0),
+        "folds_central_grid_sum": _sum_of_nonpositive(central),
         "ndv_percent": float(100 * lost_volume[brain].mean(dtype=np.float64)),
         "sdlogj": _sd_log(central[brain]),
         "min_jacobian": float(central[brain].min()),
@@ -192,6 +196,10 @@ def _framed(inner: np.ndarray) -> np.ndarray:
 
 def _percent(flags: np.ndarray) -> float:
     return float(100 * flags.mean())
+
+
+def _sum_of_nonpositive(determinants: np.ndarray) -> float:
+    return float(_negative(determinants).sum(dtype=np.float64))
 
 
 def _sd_log(determinants: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ COLUMNS = {
     "group": TEXT,
 }
 """The columns of a label table, and what each holds."""
+_SIDE = re.compile(r"^(left|right|lh|rh)[\s_-]+|[\s_,-]+(left|right|lh|rh)$", re.IGNORECASE)
 
 
 def read_label_table(path: Path | str) -> pd.DataFrame:
@@ -36,6 +38,15 @@ def read_label_table(path: Path | str) -> pd.DataFrame:
     if table.empty:
         raise InputError(f"Label table {path} has no rows; list the structures to evaluate.")
     return table
+
+
+def structure_name(label_name: str) -> str:
+    """A label's name without its side, in words: ``Left-Lateral-Ventricle`` is ``Lateral
+    ventricle``.
+    """
+    words = _SIDE.sub("", label_name).replace("-", " ").replace("_", " ").split()
+    joined = " ".join(word if _is_acronym(word) else word.lower() for word in words)
+    return joined[:1].upper() + joined[1:]
 
 
 def read_known_labels(path: Path | str, table: pd.DataFrame, table_path: Path | str) -> Labels:
@@ -102,3 +113,7 @@ def to_indices(data: np.ndarray, ids: np.ndarray) -> np.ndarray:
     ordered = np.asarray(ids)[order]
     slot = np.minimum(np.searchsorted(ordered, data), len(ids) - 1)
     return np.where(ordered[slot] == data, order[slot] + 1, 0).astype(np.uint16)
+
+
+def _is_acronym(word: str) -> bool:
+    return any(letter.isupper() or letter.isdigit() for letter in word[1:])

@@ -1,5 +1,5 @@
-"""Mean Dice over structures, its distribution over pairs, per run and experiment (Fig. 5 of arXiv
-2512.22689).
+"""Mean Dice over structures, its distribution over pairs, for each run and experiment (Fig. 5 of
+arXiv 2512.22689).
 """
 
 from __future__ import annotations
@@ -9,15 +9,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 
 from diffeode.figures import style
+from diffeode.figures.experiments import (
+    NO_DICE,
+    experiment_panels,
+    name_rows,
+    only_across,
+    shown_experiments,
+)
 from diffeode.figures.style import Look
 from diffeode.figures.tidy import samples
 from diffeode.statistics.tidy import mean_dice
 
+MOST_LINKED = 12
+"""Up to so many pairs are drawn as lines from run to run."""
 _ROW_IN = 0.24
 _SPREAD = 0.2
+_BOX = 0.56
 
 
 def dice_boxplot(
@@ -27,10 +38,11 @@ def dice_boxplot(
     out: Path,
     ours: str | None = None,
 ) -> None:
-    """Draw one panel per experiment and one box per run: median, quartiles, 1.5 interquartile
-    ranges, every pair.
+    """Draw one panel per experiment and one box per run: median, quartiles, whiskers to the
+    furthest pair within 1.5 interquartile ranges, and every pair as a point.
 
-    Where a run has no value for some pairs, how many is written beside its box.
+    Up to :data:`MOST_LINKED` pairs are linked from run to run by lines. Where a run has no value
+    for some pairs, their number is written beside its box.
 
     Args:
         metrics: the study's tidy table.
@@ -42,73 +54,89 @@ def dice_boxplot(
         InputError: ``out`` is no figure format or cannot be written.
     """
     dice = mean_dice(metrics)
-    shown = [name for name in experiments if (dice["experiment"] == name).any()]
+    shown = shown_experiments(dice, experiments)
     if not shown:
-        style.say(out, "No Dice to show: the scans of this study have no labels.")
+        style.say(out, NO_DICE)
         return
     looks = style.looks(titles, ours)
-    with style.page(out, style.FULL_WIDTH_IN, 0.75 + _ROW_IN * len(titles)) as figure:
-        panels = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
-        for panel, name in zip(panels, shown, strict=True):
+    height_in = 0.75 + _ROW_IN * len(titles)
+    with experiment_panels(out, height_in, [experiments[name] for name in shown]) as (_, panels):
+        for panel, name in zip(panels[0], shown, strict=True):
             planned = metrics.loc[metrics["experiment"] == name, "pair"].nunique()
+            linked = planned <= MOST_LINKED
+            if linked:
+                _link_pairs(panel, dice[dice["experiment"] == name], list(looks))
             for row, (run, look) in enumerate(looks.items()):
-                _draw_run(panel, row, look, samples(dice, experiment=name, run=run), planned)
-            _finish(panel, planned)
-        panels[0].set_yticks(range(len(looks)), [look.title for look in looks.values()])
-        panels[0].set_ylim(len(looks) - 0.4, -0.6)
-        style.weigh_labels(panels[0].get_yticklabels(), list(looks.values()))
-        style.set_titles(panels, [experiments[name] for name in shown])
+                values = samples(dice, experiment=name, run=run)
+                if values.size:
+                    _draw_box(panel, row, look, values)
+                    _draw_pairs(panel, row, look, values, spread=0 if linked else _SPREAD)
+                _say_missing(panel, row, planned - values.size, planned)
+            panel.set_xlabel(f"Mean Dice over structures ({planned} pairs)")
+            panel.set_ylabel("")
+            only_across(panel)
+        name_rows(panels[0, 0], looks)
 
 
-def _draw_run(panel: Axes, row: int, look: Look, values: np.ndarray, planned: int) -> None:
-    if values.size:
-        _draw_box(panel, row, look, values)
-        _draw_pairs(panel, row, look, values)
-    if values.size < planned:
-        missing = f"{planned - values.size} of {planned} missing"
+def _link_pairs(panel: Axes, dice: pd.DataFrame, runs: list[str]) -> None:
+    """A line for each pair, through the rows of the runs that have a value for it."""
+    rows = dice[dice["run"].isin(runs)]
+    sns.lineplot(
+        rows.assign(row=rows["run"].map(runs.index)),
+        x="value",
+        y="row",
+        units="pair",
+        estimator=None,
+        orient="y",
+        color=style.FAINT,
+        linewidth=0.5,
+        zorder=0.5,
+        ax=panel,
+    )
+
+
+def _draw_box(panel: Axes, row: int, look: Look, values: np.ndarray) -> None:
+    line = {"color": look.colour, "linewidth": 1.1 if look.emphasised else 0.8}
+    sns.boxplot(
+        x=values,
+        y=np.full(values.size, row),
+        orient="h",
+        native_scale=True,
+        width=_BOX,
+        showfliers=False,
+        showcaps=False,
+        boxprops=style.box_fill(look),
+        whiskerprops=line,
+        medianprops={"color": look.colour, "linewidth": 1.8},
+        ax=panel,
+    )
+
+
+def _draw_pairs(panel: Axes, row: int, look: Look, values: np.ndarray, spread: float) -> None:
+    """Every pair as a point, shifted within its row by its rank: the same picture each time."""
+    shifts = np.linspace(-spread, spread, 5)[np.argsort(np.argsort(values, kind="stable")) * 2 % 5]
+    size = np.clip(150 / values.size, 1.5, 7)
+    sns.scatterplot(
+        x=values,
+        y=row + shifts,
+        s=size,
+        color=look.colour,
+        marker=look.marker,
+        alpha=0.75,
+        linewidth=0,
+        zorder=3,
+        ax=panel,
+    )
+
+
+def _say_missing(panel: Axes, row: int, missing: int, planned: int) -> None:
+    if missing:
         panel.text(
             0.02,
             row,
-            missing,
+            f"{missing} of {planned} missing",
             transform=panel.get_yaxis_transform(),
             va="center",
             fontsize=5.5,
             color=style.FAILED,
         )
-
-
-def _draw_box(panel: Axes, row: int, look: Look, values: np.ndarray) -> None:
-    line = {"color": look.colour, "linewidth": 1.1 if look.emphasised else 0.8}
-    drawn = panel.boxplot(
-        values,
-        positions=[row],
-        orientation="horizontal",
-        widths=0.56,
-        showfliers=False,
-        patch_artist=True,
-        showcaps=False,
-        boxprops={"edgecolor": look.colour, "linewidth": line["linewidth"]},
-        whiskerprops=line,
-        medianprops={"color": look.colour, "linewidth": 1.8},
-        manage_ticks=False,
-    )
-    for box in drawn["boxes"]:
-        box.set_facecolor((*style.rgb(look.colour), 0.28 if look.emphasised else 0.12))
-
-
-def _draw_pairs(panel: Axes, row: int, look: Look, values: np.ndarray) -> None:
-    """Every pair as a point, shifted within its row by its rank: the same picture each time."""
-    shifts = np.linspace(-_SPREAD, _SPREAD, 5)[
-        np.argsort(np.argsort(values, kind="stable")) * 2 % 5
-    ]
-    size = np.clip(150 / values.size, 1.5, 7)
-    panel.scatter(
-        values, row + shifts, s=size, color=look.colour, alpha=0.75, linewidths=0, zorder=3
-    )
-
-
-def _finish(panel: Axes, planned: int) -> None:
-    panel.set_xlabel(f"Mean Dice over structures ({planned} pairs)")
-    panel.grid(axis="x")
-    panel.spines["left"].set_visible(False)
-    panel.tick_params(axis="y", length=0)

@@ -1,24 +1,30 @@
-"""Dice of each structure, its distribution over pairs, for all runs (Fig. 7 of arXiv
-2512.22689).
+"""Dice of each structure, its distribution over pairs, for several runs (Fig. 7 of arXiv 2512.22689
+and Fig. 4 of arXiv 2108.03443).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from diffeode.figures import style
+from diffeode.figures.experiments import (
+    NO_DICE,
+    experiment_panels,
+    only_across,
+    shown_experiments,
+)
 from diffeode.figures.style import Look
 from diffeode.figures.tidy import dice_by_structure as by_structure
-from diffeode.figures.tidy import samples
 
-_ROW_IN = 0.054
+_ROW_IN = 0.06
 _GAP_ROWS = 1.6
+_ABSENT = "No scan has it."
 
 
 def dice_by_structure(
@@ -27,41 +33,50 @@ def dice_by_structure(
     experiments: Mapping[str, str],
     out: Path,
     ours: str | None = None,
+    runs: Sequence[str] = (),
+    structures: Sequence[str] = (),
 ) -> None:
-    """Draw one panel per experiment, one row per structure (left and right averaged), one slim box
-    per run.
+    """Draw one panel per experiment, one row per structure (left and right averaged), one mark per
+    run.
 
-    A thin line spans the 5 % to 95 % quantiles, a thick one the quartiles, a dot marks the median.
-    Structures stand in the order of their median over all runs.
+    The mark is the median over pairs; a thick line spans the quartiles, a thin one the 5 % to 95 %
+    quantiles. A structure that no scan of an experiment has is named as absent there.
 
     Args:
         metrics: the study's tidy table.
-        titles: run to shown title, in the order of drawing.
+        titles: run to shown title, all runs of the study, which keep their looks.
         experiments: experiment to shown title.
         ours: the run that is emphasised.
+        runs: the runs to draw; all of ``titles`` where it is empty.
+        structures: names of the structures to draw, in their order; where it is empty all are, from
+            the highest to the lowest median over all runs drawn.
 
     Raises:
         InputError: ``out`` is no figure format or cannot be written.
     """
+    looks = {
+        run: look for run, look in style.looks(titles, ours).items() if not runs or run in runs
+    }
     dice = by_structure(metrics)
-    shown = [name for name in experiments if (dice["experiment"] == name).any()]
+    dice = dice[dice["run"].isin(looks)]
+    names = list(structures) or ordered_structures(dice)
+    dice = dice[dice["structure"].isin(names)]
+    shown = shown_experiments(dice, experiments)
     if not shown:
-        style.say(out, "No Dice to show: the scans of this study have no labels.")
+        style.say(out, NO_DICE)
         return
-    looks = style.looks(titles, ours)
-    structures = ordered_structures(dice)
-    rows = len(structures) * (len(looks) + _GAP_ROWS)
-    with style.page(out, style.FULL_WIDTH_IN, 0.95 + _ROW_IN * rows) as figure:
-        panels = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
-        for panel, name in zip(panels, shown, strict=True):
-            _draw_experiment(panel, dice[dice["experiment"] == name], structures, looks)
-            panel.set_xlabel("Dice")
-        panels[0].set_yticks(_centres(structures, looks), structures)
-        panels[0].set_ylim(rows - _GAP_ROWS / 2 - 0.5, -_GAP_ROWS / 2 - 0.5)
+    height_in = 0.95 + _ROW_IN * len(names) * (len(looks) + _GAP_ROWS)
+    panel_titles = [experiments[name] for name in shown]
+    with experiment_panels(out, height_in, panel_titles) as (figure, panels):
+        for panel, name in zip(panels[0], shown, strict=True):
+            _draw_experiment(panel, dice[dice["experiment"] == name], names, looks)
+        panels[0, 0].set_yticks(range(len(names)), names)
+        panels[0, 0].set_ylim(len(names) - 0.5, -0.5)
         figure.legend(
-            handles=_handles(looks.values()), loc="outside lower center", ncols=min(4, len(looks))
+            handles=style.legend_handles(looks.values()),
+            loc="outside lower center",
+            ncols=min(4, len(looks)),
         )
-        style.set_titles(panels, [experiments[name] for name in shown])
 
 
 def ordered_structures(dice: pd.DataFrame) -> list[str]:
@@ -70,36 +85,52 @@ def ordered_structures(dice: pd.DataFrame) -> list[str]:
     return list(medians.sort_values(ascending=False, kind="stable").index)
 
 
-def _centres(structures: Sequence[str], looks: Mapping[str, Look]) -> np.ndarray:
-    return np.arange(len(structures)) * (len(looks) + _GAP_ROWS) + (len(looks) - 1) / 2
+def spread_of_runs(runs: int) -> float:
+    """How far apart the first and the last of ``runs`` lie, where structures lie 1 apart."""
+    return (runs - 1) / (runs + _GAP_ROWS)
 
 
 def _draw_experiment(
-    panel: Axes, dice: pd.DataFrame, structures: Sequence[str], looks: Mapping[str, Look]
+    panel: Axes, dice: pd.DataFrame, structures: list[str], looks: Mapping[str, Look]
 ) -> None:
-    step = len(looks) + _GAP_ROWS
-    for place, structure in enumerate(structures):
-        if place % 2 == 0:
-            top = place * step - _GAP_ROWS / 2 - 0.5
-            panel.axhspan(top, top + step, color="#f5f5f5", lw=0)
-        for row, (run, look) in enumerate(looks.items()):
-            _draw_slim_box(
-                panel, place * step + row, look, samples(dice, run=run, structure=structure)
-            )
-    panel.grid(axis="x")
-    panel.spines["left"].set_visible(False)
-    panel.tick_params(axis="y", length=0)
+    for place in range(0, len(structures), 2):
+        panel.axhspan(place - 0.5, place + 0.5, color="#f5f5f5", lw=0)
+    for percent, width, marked in ((90, 0.6, False), (50, 2.2, True)):
+        sns.pointplot(
+            dice,
+            x="value",
+            y="structure",
+            order=structures,
+            hue="run",
+            hue_order=list(looks),
+            palette={run: look.colour for run, look in looks.items()},
+            dodge=spread_of_runs(len(looks)),
+            estimator="median",
+            errorbar=("pi", percent),
+            err_kws={"linewidth": width, "alpha": 0.5 if marked else 1},
+            markers=[look.marker if marked else "" for look in looks.values()],
+            markersize=4,
+            markeredgecolor="white",
+            markeredgewidth=0.3,
+            linestyle="none",
+            orient="h",
+            legend=False,
+            ax=panel,
+        )
+    _say_absent(panel, dice, structures)
+    panel.set_xlabel("Dice")
+    panel.set_ylabel("")
+    only_across(panel)
 
 
-def _draw_slim_box(panel: Axes, row: float, look: Look, values: np.ndarray) -> None:
-    if values.size == 0:
-        return
-    low, first, median, third, high = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])
-    line = {"color": look.colour, "solid_capstyle": "butt"}
-    panel.plot([low, high], [row, row], lw=0.6, **line)
-    panel.plot([first, third], [row, row], lw=2.4, **line)
-    panel.plot(median, row, "o", ms=2.2, mfc="white", mec=look.colour, mew=0.6)
-
-
-def _handles(looks: Iterable[Look]) -> list[Line2D]:
-    return [Line2D([], [], color=look.colour, lw=2.4, label=look.title) for look in looks]
+def _say_absent(panel: Axes, dice: pd.DataFrame, structures: list[str]) -> None:
+    for place in np.flatnonzero(~np.isin(structures, dice["structure"].unique())):
+        panel.text(
+            0.02,
+            place,
+            _ABSENT,
+            transform=panel.get_yaxis_transform(),
+            va="center",
+            fontsize=5.5,
+            color=style.FAILED,
+        )

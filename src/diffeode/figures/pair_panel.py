@@ -1,5 +1,5 @@
-"""One registered pair in three planes: scans, overlay of contours, checkerboard, deformation grid,
-log-Jacobian.
+"""One registered pair in three planes: scans, overlay of contours, checkerboard, deformation grid
+and log-Jacobian, with its scores.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from diffeode.geometry.image import Image, foreground
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, DisplacementField
 from diffeode.provenance.receipt import read_receipt
+from diffeode.statistics.export import format_number
+from diffeode.statistics.tidy import collect, whole_image
 from diffeode.units.pair import PairUnit
 from diffeode.units.registration import RegistrationUnit
 
@@ -36,12 +38,13 @@ _HEADINGS = (
     "Deformation",
     "log |J|",
 )
+AFTER_AFFINE = "Moving, after affine"
 _CHECKER_MM_FRACTION = 1 / 7
 _GRID_LINES = 32
-_LOG_J_LIMIT = 1.0
+LOG_J_LIMIT = 1.0
 _LEAST_SCALE_MM = 1.0
 _FOLD_COLOUR = "#ffe100"
-_SHIFT_COLOURS = LinearSegmentedColormap.from_list(
+SHIFT_COLOURS = LinearSegmentedColormap.from_list(
     "shift", ["#c4c4c8", "#b58ab8", "#8a2d8f", "#3b0f4f"]
 )
 _MARGIN_MM = 4.0
@@ -58,6 +61,7 @@ class Scene:
         displacement_mm: of the method's own map, ``(X, Y, Z, 3)``, along the array axes.
         determinant: its Jacobian determinant by central differences, ``(X, Y, Z)``, NaN on the
             outermost voxels.
+        aligned: whether ``moving`` is shown after an affine alignment.
     """
 
     grid: Grid
@@ -67,6 +71,12 @@ class Scene:
     mask: np.ndarray
     displacement_mm: np.ndarray
     determinant: np.ndarray
+    aligned: bool
+
+    @property
+    def moving_heading(self) -> str:
+        """What stands above the moving scan."""
+        return AFTER_AFFINE if self.aligned else "Moving"
 
     @property
     def folded(self) -> np.ndarray:
@@ -81,23 +91,30 @@ class Scene:
         return int((self.folded & counted).sum()), int(counted.sum())
 
 
-def pair_panel(registration: Path, pair: Path, title: str, out: Path) -> None:
+def pair_panel(
+    registration: Path, pair: Path, title: str, out: Path, metrics: Path | None = None
+) -> None:
     """Draw the registration in folder ``registration`` of the aligned pair in folder ``pair``.
 
     A failed registration gives a figure with its reason.
 
+    Args:
+        metrics: the table of the registration's metrics, whose mean Dice is shown; None where it
+            was not measured.
+
     Raises:
         InputError: a file is missing, damaged or unreadable, or ``out`` is no figure format.
     """
-    reason = _failure(Path(registration))
+    reason = failure_of(Path(registration))
     if reason is not None:
         style.say(out, f"{title}\nfailed: {reason}")
         return
-    draw_scene(read_scene(Path(registration), Path(pair)), title, out)
+    score = dice_in_words(metrics) if metrics is not None else ""
+    draw_scene(read_scene(Path(registration), Path(pair)), title, out, score)
 
 
-def draw_scene(scene: Scene, title: str, out: Path) -> None:
-    """Draw one registered pair.
+def draw_scene(scene: Scene, title: str, out: Path, score: str = "") -> None:
+    """Draw one registered pair; ``score`` stands at the right of its title.
 
     Raises:
         InputError: ``out`` is no figure format.
@@ -114,6 +131,7 @@ def draw_scene(scene: Scene, title: str, out: Path) -> None:
             fontsize=8,
             weight="bold",
         )
+        figure.text(1, 1 - 0.04 / layout.height_in, score, ha="right", va="top", fontsize=7)
         for row, plane in enumerate(PLANES):
             _draw_row(figure, layout, row, plane, scene, centre)
         _colour_bars(figure, layout, scene)
@@ -121,6 +139,22 @@ def draw_scene(scene: Scene, title: str, out: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------ what is shown
+
+
+def dice_in_words(metrics: Path) -> str:
+    """The mean Dice in the table of a registration's metrics, in words; nothing where none is.
+
+    Raises:
+        DamagedFileError: the file is missing or no table of metrics.
+    """
+    found = whole_image(collect([Path(metrics)]), "dice")["value"]
+    return f"Dice {format_number(float(found.iloc[0]), 'dice')}" if len(found) else ""
+
+
+def folds_in_words(scene: Scene) -> str:
+    """How much of the brain folds, in words."""
+    folded, counted = scene.folds()
+    return f"{100 * folded / counted:.2g} % folds" if folded else "no folds"
 
 
 def read_scene(registration: Path, pair: Path) -> Scene:
@@ -161,6 +195,7 @@ def scene_of(
         mask,
         displacement,
         slices.canonical(determinant, whole.grid)[0],
+        not np.allclose(alignment.matrix, np.eye(4)),
     )
 
 
@@ -196,7 +231,8 @@ def _canonical_directions(grid: Grid) -> np.ndarray:
     )
 
 
-def _failure(registration: Path) -> str | None:
+def failure_of(registration: Path) -> str | None:
+    """Why the registration in this folder failed; None where it did not."""
     path = RegistrationUnit(registration).receipt
     if not path.is_file():
         return None
@@ -250,13 +286,14 @@ def _draw_row(
     index = slices.middle(scene.mask, plane)
     cells = [figure.add_axes(layout.box(row, column)) for column in range(len(_HEADINGS))]
     _draw_scans(cells, plane, index, scene)
-    _draw_grid(cells[5], plane, index, scene)
-    _draw_log_jacobian(cells[6], plane, index, scene)
+    draw_grid(cells[5], plane, index, scene, displacement_norm(scene))
+    draw_log_jacobian(cells[6], plane, index, scene)
     for column, cell in enumerate(cells):
         slices.frame(cell, plane, centre, layout.width_mm, layout.heights_mm[row])
         cell.set_facecolor("black" if column < 5 else "white")
         if row == 0:
-            cell.set_title(_HEADINGS[column], fontsize=7, weight="normal", loc="center", pad=3)
+            heading = scene.moving_heading if column == 1 else _HEADINGS[column]
+            cell.set_title(heading, fontsize=7, weight="normal", loc="center", pad=3)
     slices.mark_sides(cells[0], plane)
     if row == 0:
         slices.scale_bar(cells[0], 20)
@@ -281,7 +318,10 @@ def _draw_scans(cells: list[Axes], plane: Plane, index: int, scene: Scene) -> No
     draw_edges(cells[3], plane, index, scene.fixed, scene.mask, scene.grid)
 
 
-def _draw_grid(cell: Axes, plane: Plane, index: int, scene: Scene) -> None:
+def draw_grid(cell: Axes, plane: Plane, index: int, scene: Scene, norm: Normalize) -> None:
+    """Draw where the scene's own map sends the lines of a regular grid, coloured by displacement in
+    mm on the scale ``norm``.
+    """
     points, amount = moved_points(scene, plane, index)
     step = max(1, round(max(scene.mask.shape) / _GRID_LINES))
     lines = [*points[::step], *np.moveaxis(points, 1, 0)[::step]]
@@ -292,8 +332,8 @@ def _draw_grid(cell: Axes, plane: Plane, index: int, scene: Scene) -> None:
         LineCollection(
             segments,
             array=values,
-            cmap=_SHIFT_COLOURS,
-            norm=displacement_norm(scene),
+            cmap=SHIFT_COLOURS,
+            norm=norm,
             linewidths=0.5,
         )
     )
@@ -313,11 +353,12 @@ def moved_points(scene: Scene, plane: Plane, index: int) -> tuple[np.ndarray, np
     )
 
 
-def _draw_log_jacobian(cell: Axes, plane: Plane, index: int, scene: Scene) -> None:
+def draw_log_jacobian(cell: Axes, plane: Plane, index: int, scene: Scene) -> None:
+    """Draw log |J| of the scene's own map within the brain, its folded voxels marked."""
     mask = slices.cut(scene.mask, plane, index)
     values = np.where(mask, slices.cut(log_determinant(scene.determinant), plane, index), np.nan)
     slices.show_slice(
-        cell, values, scene.grid, plane, cmap="RdBu_r", vmin=-_LOG_J_LIMIT, vmax=_LOG_J_LIMIT
+        cell, values, scene.grid, plane, cmap="RdBu_r", vmin=-LOG_J_LIMIT, vmax=LOG_J_LIMIT
     )
     x, y = slices.axis_mm(scene.grid, plane.across), slices.axis_mm(scene.grid, plane.up)
     cell.contour(x, y, mask.T.astype(float), levels=[0.5], colors=style.SOFT, linewidths=0.4)
@@ -346,10 +387,10 @@ def displacement_norm(scene: Scene) -> Normalize:
 
 def _colour_bars(figure: Figure, layout: Layout, scene: Scene) -> None:
     bars = (
-        (5, ScalarMappable(displacement_norm(scene), _SHIFT_COLOURS), "displacement (mm)", "max"),
+        (5, ScalarMappable(displacement_norm(scene), SHIFT_COLOURS), "displacement (mm)", "max"),
         (
             6,
-            ScalarMappable(Normalize(-_LOG_J_LIMIT, _LOG_J_LIMIT), "RdBu_r"),
+            ScalarMappable(Normalize(-LOG_J_LIMIT, LOG_J_LIMIT), "RdBu_r"),
             "smaller \N{LEFT RIGHT ARROW} larger",
             "both",
         ),

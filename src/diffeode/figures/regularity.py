@@ -1,4 +1,4 @@
-"""What accuracy costs: mean Dice against folding and against time, one mark per run and
+"""What accuracy costs: mean Dice against folding and against time, one mark for each run and
 experiment.
 """
 
@@ -10,15 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 
 from diffeode.figures import style
+from diffeode.figures.experiments import NO_DICE, experiment_panels, shown_experiments
 from diffeode.figures.style import Look
 from diffeode.statistics.tidy import mean_dice, whole_image
 
 FOLDS = "folds_central_percent"
 _ROW_IN = 1.75
-_ZEROS_WIDTH_DECADES = 1.0
+_LINEAR_SHARE = 0.6
+_NO_FOLDS = "No run folds a voxel."
 
 
 def regularity(
@@ -32,8 +35,8 @@ def regularity(
     (lower row).
 
     Marks are means over pairs (time: medians, as in the tables), bars one standard deviation of
-    Dice. Folds are on a logarithmic scale whose left end holds the runs without a single fold, side
-    by side around the mark 0.
+    Dice. The scale of folds is logarithmic from :func:`folds_floor` upwards and linear from there
+    down to 0, which it holds exactly.
 
     Args:
         metrics: the study's tidy table.
@@ -45,31 +48,28 @@ def regularity(
         InputError: ``out`` is no figure format or cannot be written.
     """
     marks = summary(metrics)
-    shown = [name for name in experiments if (marks["experiment"] == name).any()]
+    shown = shown_experiments(marks, experiments)
     if not shown:
-        style.say(out, "No Dice to show: the scans of this study have no labels.")
+        style.say(out, NO_DICE)
         return
     looks = style.looks(titles, ours)
-    floor = folds_floor(marks["folds"])
-    with style.page(out, style.FULL_WIDTH_IN, 2 * _ROW_IN + 0.75) as figure:
-        panels = figure.subplots(2, len(shown), sharex="row", sharey=True, squeeze=False)
+    floor, largest = folds_floor(marks["folds"]), float(marks["folds"].max())
+    height_in = 2 * _ROW_IN + 0.75
+    panel_titles = [experiments[name] for name in shown]
+    with experiment_panels(out, height_in, panel_titles, 2, sharex="row") as (figure, panels):
         for column, name in enumerate(shown):
             chosen = marks[(marks["experiment"] == name) & marks["run"].isin(titles)]
-            chosen = chosen.sort_values("run", key=lambda runs: runs.map(list(titles).index))
-            _draw_marks(
-                panels[0, column], chosen.assign(x=folds_places(chosen["folds"], floor)), looks
-            )
-            _draw_marks(panels[1, column], chosen.assign(x=chosen["seconds"]), looks)
-            _scale_folds(panels[0, column], floor, float(marks["folds"].max()))
+            for panel, across in zip(panels[:, column], ("folds", "seconds"), strict=True):
+                _draw_marks(panel, chosen, across, looks)
+            _scale_folds(panels[0, column], floor, largest)
             _scale_time(panels[1, column])
         for panel in panels[:, 0]:
-            panel.set_ylabel("Mean Dice")
+            panel.set_ylabel("Mean Dice over structures")
         figure.legend(
             handles=style.legend_handles(looks.values()),
             loc="outside lower center",
             ncols=min(4, len(looks)),
         )
-        style.set_titles(panels[0], [experiments[name] for name in shown])
 
 
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -93,58 +93,64 @@ def summary(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def folds_floor(folds: pd.Series) -> float:
-    """Where zero is drawn on the logarithmic axis: a decade below the decade of the least positive
-    value.
-    """
+    """Where the logarithmic part of the scale begins: the decade of the least positive value."""
     positive = folds[folds > 0]
-    return 10.0 ** (math.floor(math.log10(positive.min())) - 1) if len(positive) else 1e-4
+    return 10.0 ** math.floor(math.log10(positive.min())) if len(positive) else 1e-3
 
 
-def folds_places(folds: pd.Series, floor: float) -> np.ndarray:
-    """Where each run stands on the logarithmic axis: zeros side by side around ``floor``, hiding
-    none.
-    """
-    places = folds.to_numpy(dtype=float, copy=True)
-    zeros = places == 0
-    step = min(0.1, _ZEROS_WIDTH_DECADES / max(1, zeros.sum()))
-    places[zeros] = floor * 10.0 ** (step * (np.arange(zeros.sum()) - (zeros.sum() - 1) / 2))
-    return places
-
-
-def _draw_marks(panel: Axes, marks: pd.DataFrame, looks: Mapping[str, Look]) -> None:
-    for run, look in looks.items():
-        pen = {"color": look.colour, "mec": "white", "mew": 0.5, "elinewidth": 0.7}
-        size, above = (6, 4) if look.emphasised else (4.5, 3)
-        for mark in marks[marks["run"] == run].itertuples():
-            panel.errorbar(
-                mark.x, mark.dice, yerr=mark.dice_sd, fmt=look.marker, ms=size, zorder=above, **pen
-            )
+def _draw_marks(panel: Axes, marks: pd.DataFrame, across: str, looks: Mapping[str, Look]) -> None:
+    for look_run, look in looks.items():
+        mark = marks[marks["run"] == look_run]
+        panel.errorbar(
+            mark[across],
+            mark["dice"],
+            yerr=mark["dice_sd"],
+            fmt="none",
+            ecolor=look.colour,
+            elinewidth=0.7,
+            clip_on=False,
+            zorder=2.5,
+        )
+    sns.scatterplot(
+        marks,
+        x=across,
+        y="dice",
+        hue="run",
+        hue_order=list(looks),
+        style="run",
+        style_order=list(looks),
+        size="run",
+        sizes={run: 36 if look.emphasised else 20 for run, look in looks.items()},
+        palette={run: look.colour for run, look in looks.items()},
+        markers={run: look.marker for run, look in looks.items()},
+        edgecolor="white",
+        linewidth=0.5,
+        legend=False,
+        zorder=3,
+        clip_on=False,
+        ax=panel,
+    )
     panel.grid()
-    panel.set_xscale("log")
+    panel.set_ylabel("")
 
 
 def _scale_folds(panel: Axes, floor: float, largest: float) -> None:
-    """Ticks at every decade, the lowest one named 0 and cut off from the others."""
-    decades = 10.0 ** np.arange(
-        math.log10(floor) + 1, math.ceil(math.log10(max(largest, 10 * floor))) + 1
-    )
-    panel.set_xticks([floor, *decades], ["0", *(f"{d:g}" for d in decades)])
+    """The axis runs from exactly 0, linear up to ``floor`` and logarithmic above it."""
+    panel.set_xscale("symlog", linthresh=floor, linscale=_LINEAR_SHARE)
+    top = math.ceil(math.log10(max(largest, 10 * floor)))
+    decades = 10.0 ** np.arange(round(math.log10(floor)), top + 1)
+    panel.set_xticks([0, *decades], ["0", *(f"{decade:g}" for decade in decades)])
     panel.minorticks_off()
-    panel.set_xlim(floor / 10**0.6, decades[-1] * 2.5)
+    panel.set_xlim(0, decades[-1] * 1.5)
+    # marks at 0 would hide behind the axis
+    panel.spines["left"].set_position(("outward", 6))
     panel.set_xlabel("Folded voxels (% of brain)")
-    # floor holds zeros: slashes across the axis tell that the scale is broken beside it
-    panel.text(
-        floor * 10**0.6,
-        0,
-        "//",
-        transform=panel.get_xaxis_transform(),
-        ha="center",
-        va="center",
-        color=style.SOFT,
-    )
+    if largest == 0:
+        panel.text(0.5, 0.5, _NO_FOLDS, transform=panel.transAxes, ha="center", color=style.SOFT)
 
 
 def _scale_time(panel: Axes) -> None:
+    panel.set_xscale("log")
     panel.xaxis.set_major_formatter("{x:g}")
     panel.minorticks_off()
     panel.set_xlabel("Time per pair (s)")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.patches import Patch
@@ -16,6 +17,8 @@ from matplotlib.patches import Patch
 from diffeode.errors import InputError
 from diffeode.figures import style
 from diffeode.names import nearest
+from diffeode.statistics.export import MISSING
+from diffeode.statistics.wilcoxon import MINIMUM_PAIRS
 
 _STEPS = (0.0, 0.001, 0.01, 0.05, 1.0)
 _COLOURS = ("#08306b", "#2f7ebc", "#a6cbe6", "#f2f2f2")
@@ -29,25 +32,40 @@ def significance_matrix(
     """Draw a matrix whose cell holds p of "the run of this row has a higher mean Dice than the run
     of this column".
 
+    A cell whose runs share too few pairs for a test says how many they share.
+
     Args:
-        wilcoxon: columns ``run other p`` (:func:`diffeode.statistics.wilcoxon.upper_bound`).
+        wilcoxon: columns ``run other p n`` (:func:`diffeode.statistics.wilcoxon.upper_bound`).
         titles: run to shown title, in the order of drawing.
         ours: the run that is emphasised.
 
     Raises:
         InputError: the table lacks a column, or ``out`` is no figure format or cannot be written.
     """
-    p = p_matrix(wilcoxon, list(titles))
+    p, n = (as_matrix(wilcoxon, column, list(titles)) for column in ("p", "n"))
     if not np.isfinite(p).any():
-        style.say(out, "No test to show: no experiment has Dice of at least five pairs.")
+        style.say(
+            out, f"No test to show: no experiment has Dice of at least {MINIMUM_PAIRS} pairs."
+        )
         return
     looks = list(style.looks(titles, ours).values())
     side = _CELL_IN * len(looks)
     with style.page(out, min(style.FULL_WIDTH_IN, side + 1.9), side + 1.4) as figure:
-        axes = figure.subplots()
-        norm = BoundaryNorm(_STEPS, len(_COLOURS))
-        axes.imshow(np.ma.masked_invalid(p), cmap=ListedColormap(_COLOURS), norm=norm)
-        _write_cells(axes, p)
+        axes, words = figure.subplots(), shown_cells(p, n)
+        sns.heatmap(
+            p,
+            annot=words,
+            fmt="",
+            annot_kws={"fontsize": 6},
+            cmap=ListedColormap(_COLOURS),
+            norm=BoundaryNorm(_STEPS, len(_COLOURS)),
+            cbar=False,
+            linewidths=1.5,
+            linecolor="white",
+            square=True,
+            ax=axes,
+        )
+        _say_untested(axes, words, np.isnan(p))
         _name_axes(axes, looks)
         handles = [
             Patch(facecolor=c, edgecolor=style.FAINT, label=m)
@@ -62,59 +80,60 @@ def significance_matrix(
         )
 
 
-def p_matrix(wilcoxon: pd.DataFrame, runs: list[str]) -> np.ndarray:
-    """``p[i, j]`` of "run i is better than run j", ``(runs, runs)``; NaN where there is no test.
+def as_matrix(wilcoxon: pd.DataFrame, column: str, runs: list[str]) -> np.ndarray:
+    """``column`` of "run i is better than run j" at ``[i, j]``, ``(runs, runs)``; NaN where the
+    table has no such row.
 
     Raises:
         InputError: the table lacks a column.
     """
-    for column in ("run", "other", "p"):
-        if column not in wilcoxon:
+    for name in ("run", "other", column):
+        if name not in wilcoxon:
             raise InputError(
                 "The table of Wilcoxon tests has no column "
-                f"{column!r}{nearest(column, wilcoxon.columns)}."
+                f"{name!r}{nearest(name, wilcoxon.columns)}."
             )
-    table = wilcoxon.pivot(index="run", columns="other", values="p")
+    table = wilcoxon.pivot(index="run", columns="other", values=column)
     return table.reindex(index=runs, columns=runs).to_numpy(dtype=float)
+
+
+def shown_cells(p: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """The words of each cell, ``(runs, runs)``: p, or the number of pairs where it is too small for
+    a test.
+    """
+    words = np.full(p.shape, "", dtype=object)
+    for i, j in np.ndindex(*p.shape):
+        if i != j:
+            too_few = np.isnan(p[i, j]) and np.isfinite(n[i, j])
+            words[i, j] = f"n = {n[i, j]:.0f}" if too_few else shown_p(p[i, j])
+    return words
 
 
 def shown_p(p: float) -> str:
     """``p`` as a cell shows it: three decimals, never as zero; a dash where there is no test."""
     if not np.isfinite(p):
-        return "\N{EN DASH}"
+        return MISSING
     if p < 0.001:
         return "<.001"
     return f"{p:.3f}".lstrip("0") if p < 0.0995 else f"{p:.2f}".lstrip("0")
 
 
-def _write_cells(axes: Axes, p: np.ndarray) -> None:
-    for i, j in np.ndindex(*p.shape):
+def _say_untested(axes: Axes, words: np.ndarray, untested: np.ndarray) -> None:
+    """seaborn writes nothing into cells that have no value."""
+    for i, j in np.argwhere(untested):
         if i != j:
-            dark = np.isfinite(p[i, j]) and p[i, j] < _STEPS[2]
-            axes.text(
-                j,
-                i,
-                shown_p(p[i, j]),
-                ha="center",
-                va="center",
-                fontsize=6,
-                color="white" if dark else style.INK,
-            )
+            axes.text(j + 0.5, i + 0.5, words[i, j], ha="center", va="center", fontsize=6)
 
 
 def _name_axes(axes: Axes, looks: list[style.Look]) -> None:
     names = [look.title for look in looks]
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xticks(range(len(names)), names, rotation=40, ha="left", rotation_mode="anchor")
+    places = np.arange(len(names)) + 0.5
+    axes.set_yticks(places, names, rotation=0)
     axes.xaxis.tick_top()
+    axes.set_xticks(places, names, rotation=40, ha="left", rotation_mode="anchor")
     axes.xaxis.set_label_position("top")
     axes.set_ylabel("Is this run better \N{HORIZONTAL ELLIPSIS}", color=style.SOFT)
     axes.set_xlabel("\N{HORIZONTAL ELLIPSIS} than this one?", color=style.SOFT)
     axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1.5)
-    axes.tick_params(which="minor", length=0)
     style.weigh_labels(axes.get_xticklabels(), looks)
     style.weigh_labels(axes.get_yticklabels(), looks)

@@ -1,4 +1,8 @@
-"""What all figures share: page, type, colours of the runs, and saving whole."""
+"""What all figures share: page, type, the look of each run, and saving whole.
+
+This is the only place that sets fonts, sizes and colours. Statistical figures are drawn with
+seaborn, pictures of scans with matplotlib; both take their style from :func:`page`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
 
 from diffeode.errors import InputError
@@ -47,6 +53,20 @@ _OTHERS = (
     "#ddcc77",
 )
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "*")
+_HATCHES = (
+    "",
+    "////",
+    "....",
+    "\\\\\\\\",
+    "xxxx",
+    "----",
+    "++++",
+    "||||",
+    "oooo",
+    "//..",
+    "**",
+    "--..",
+)
 
 _STYLE = {
     "font.family": "sans-serif",
@@ -84,6 +104,9 @@ _STYLE = {
     # Names of files and groups are shown as they are: a $ in them begins no formula.
     "text.parse_math": False,
     "pdf.fonttype": 42,
+    # Words stay words, so that an editor or a search finds them.
+    "svg.fonttype": "none",
+    "hatch.linewidth": 0.35,
     # Equal input, equal bytes: a figure that did not change is not a change.
     "svg.hashsalt": "diffeode",
 }
@@ -92,11 +115,16 @@ _METADATA = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"Creation
 
 @dataclass(frozen=True)
 class Look:
-    """How one run is drawn, the same in every figure of a study."""
+    """How one run is drawn, the same in every figure of a study.
+
+    Runs differ in marker and hatch as well as in colour, so that they are told apart with any
+    colour vision and in print without colours.
+    """
 
     title: str
     colour: str
     marker: str
+    hatch: str
     emphasised: bool
 
     @property
@@ -118,7 +146,13 @@ def looks(titles: Mapping[str, str], ours: str | None = None) -> dict[str, Look]
         | {str(ours): _OURS}
     )
     return {
-        run: Look(title, colours[run], _MARKERS[i % len(_MARKERS)], run == ours)
+        run: Look(
+            title,
+            colours[run],
+            _MARKERS[i % len(_MARKERS)],
+            _HATCHES[i % len(_HATCHES)],
+            run == ours,
+        )
         for i, (run, title) in enumerate(titles.items())
     }
 
@@ -137,7 +171,7 @@ def page(
     kind = _format(out)
     with mpl.rc_context(), written_whole(out) as temporary:
         mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
+        sns.set_theme(context="paper", style="ticks", rc=_STYLE)
         figure = Figure(figsize=(width_in, height_in), layout=layout)
         yield figure
         figure.savefig(temporary, format=kind, metadata=_METADATA[kind])
@@ -210,3 +244,18 @@ def legend_handles(run_looks: Iterable[Look]) -> list[Line2D]:
         Line2D([], [], color=look.colour, marker=look.marker, lw=0, ms=4, label=look.title)
         for look in run_looks
     ]
+
+
+def box_handles(run_looks: Iterable[Look]) -> list[Patch]:
+    """One hatched entry per run."""
+    return [Patch(label=look.title, **box_fill(look)) for look in run_looks]
+
+
+def box_fill(look: Look) -> dict[str, object]:
+    """How a run's box is filled: a pale colour, hatched, with an edge of the full colour."""
+    return {
+        "facecolor": (*rgb(look.colour), 0.35 if look.emphasised else 0.15),
+        "edgecolor": look.colour,
+        "hatch": look.hatch,
+        "linewidth": 1.1 if look.emphasised else 0.8,
+    }

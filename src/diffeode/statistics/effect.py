@@ -1,4 +1,6 @@
-"""How much better: the median paired difference and its bootstrap interval."""
+"""How much better one run is than another: the median paired difference with its bootstrap
+interval, and the matched-pairs rank-biserial correlation.
+"""
 
 from __future__ import annotations
 
@@ -39,3 +41,16 @@ def median_difference(run: np.ndarray, other: np.ndarray, seed: int) -> Effect:
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return Effect(float(np.median(differences)), float(interval.low), float(interval.high))
+
+
+def rank_biserial(differences: np.ndarray) -> float:
+    """Matched-pairs rank-biserial correlation of ``differences (n,)`` (Kerby 2014), from -1 to 1.
+
+    It is the sum of the ranks of the positive differences minus that of the negative ones, over the
+    sum of all. Differences of zero are left out; NaN where there is no other.
+    """
+    moved = differences[differences != 0]
+    if not moved.size:
+        return float("nan")
+    ranks = stats.rankdata(np.abs(moved))
+    return float((np.sign(moved) * ranks).sum() / ranks.sum())

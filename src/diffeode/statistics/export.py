@@ -1,13 +1,14 @@
-"""A table as TSV (numbers), Markdown and LaTeX (as shown).
+"""A table as TSV (numbers), and as shown in Markdown, LaTeX and HTML.
 
 What is shown follows :data:`diffeode.evaluation.catalogue.METRICS`: a metric's own decimals, else
-three significant digits; ``x_mean`` and ``x_sd`` become one column ``mean ± SD``; what is missing
-is a dash.
+three significant digits. ``x_mean`` and ``x_sd`` become one column ``mean ± SD``, and a dash stands
+for what is missing. The best value of an experiment is bold in all three forms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +27,37 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "≤": r"$\le$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "·": r"$\cdot$",
+    "\N{MINUS SIGN}": r"$-$",
+    "\N{RIGHTWARDS ARROW}": r"$\to$",
+    "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
     MISSING: "--",
+    "\N{EM DASH}": "---",
     "|": r"\textbar{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
+_PAGE_STYLE = """
+body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; color: #222; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.25em 0.8em; text-align: left; }
+td.number { white-space: nowrap; }
+th, td { border-bottom: 1px solid #ddd; }
+thead th { vertical-align: bottom; border-bottom: 1.5px solid #222; }
+thead th { position: sticky; top: 0; background: white; }
+.reported { color: #6b6b6b; border-left: 1.5px solid #222; }
+"""
+REPORTED = "reported"
+"""How the name of a column begins that holds what others report; it is set apart by a rule."""
 
 
 def write_table(
-    frame: pd.DataFrame, stem: Path, caption: str, bold: Sequence[str] = ()
+    frame: pd.DataFrame,
+    stem: Path,
+    caption: str,
+    bold: Sequence[str] = (),
+    shown: pd.DataFrame | None = None,
 ) -> list[Path]:
     """Write ``stem.tsv``, ``stem.md`` and ``stem.tex`` (booktabs), each whole, and return their
     paths.
@@ -43,27 +66,38 @@ def write_table(
         stem: path without suffix.
         bold: metrics whose best mean is set in bold within each experiment (``dice``, ``hd95_mm``,
             ...).
+        shown: what Markdown and LaTeX hold; ``frame`` where it is None.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    shown = as_shown(frame)
-    best = {
-        METRICS[metric].heading: _best_rows(frame, metric)
-        for metric in bold
-        if f"{metric}_mean" in frame
-    }
+    shown = frame if shown is None else shown
     texts = {
         ".tsv": frame.to_csv(
             sep="\t", index=False, float_format=f"%.{_SIGNIFICANT_DIGITS}g", lineterminator="\n"
         ),
-        ".md": _markdown(_emphasise(shown.map(_escape_markdown), best, "**{}**"), caption),
-        ".tex": _latex(_emphasise(shown.map(escape_latex), best, r"\textbf{{{}}}"), caption),
+        ".md": _markdown(_finished(shown, bold, _escape_markdown, "**{}**"), caption),
+        ".tex": _latex(_finished(shown, bold, escape_latex, r"\textbf{{{}}}"), caption),
     }
     paths = [stem.with_name(stem.name + suffix) for suffix in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         write_text(path, text)
     return paths
+
+
+def write_page(frame: pd.DataFrame, path: Path, caption: str, bold: Sequence[str] = ()) -> None:
+    """Write ``frame``, rounded, headed and with its best values as in the other forms of a table,
+    as an HTML page with ``caption`` above.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    shown = _finished(frame, bold, escape, "<strong>{}</strong>")
+    head = (
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<style>{_PAGE_STYLE}</style>\n'
+    )
+    table = _html(shown) if len(shown) else "<p>No rows.</p>\n"
+    write_text(path, f"{head}<p>{escape(caption)}</p>\n{table}</html>\n")
 
 
 def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
@@ -121,6 +155,20 @@ def _join(mean: str, sd: str) -> str:
     return mean if MISSING in (mean, sd) else f"{mean} ± {sd}"
 
 
+def _finished(
+    frame: pd.DataFrame, bold: Sequence[str], written: Callable[[str], str], pattern: str
+) -> pd.DataFrame:
+    """``frame`` as shown, every word ``written``, the best values within ``pattern``."""
+    shown = as_shown(frame).map(written)
+    best = {
+        METRICS[metric].heading: _best_rows(frame, metric)
+        for metric in bold
+        if f"{metric}_mean" in frame
+    }
+    marked = _emphasise(shown, best, pattern)
+    return marked.rename(columns={heading: written(heading) for heading in marked.columns})
+
+
 def _best_rows(frame: pd.DataFrame, metric: str) -> set[int]:
     """Positions whose mean is the best of their experiment."""
     values = frame[f"{metric}_mean"].reset_index(drop=True)
@@ -133,7 +181,7 @@ def _best_rows(frame: pd.DataFrame, metric: str) -> set[int]:
     return set(np.flatnonzero(values == values.groupby(groups).transform(extreme)))
 
 
-def _emphasise(shown: pd.DataFrame, best: dict[str, set[int]], pattern: str) -> pd.DataFrame:
+def _emphasise(shown: pd.DataFrame, best: Mapping[str, set[int]], pattern: str) -> pd.DataFrame:
     marked = shown.copy()
     for heading, rows in best.items():
         cells = enumerate(shown[heading])
@@ -147,7 +195,7 @@ def _markdown(shown: pd.DataFrame, caption: str) -> str:
     def line(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cells)} |\n"
 
-    head = line([_escape_markdown(heading) for heading in shown.columns])
+    head = line(list(shown.columns))
     return f"{caption}\n\n{head}{line(['---'] * shown.shape[1])}{_lines(shown, line)}"
 
 
@@ -155,14 +203,34 @@ def _latex(shown: pd.DataFrame, caption: str) -> str:
     def line(cells: Sequence[str]) -> str:
         return " & ".join(cells) + " \\\\\n"
 
-    head = line([escape_latex(heading) for heading in shown.columns])
+    apart = r"@{\hspace{2em}}l"
+    columns = "".join(apart if _is_reported(heading) else "l" for heading in shown.columns)
     return (
+        "% needs \\usepackage{booktabs} and \\usepackage{graphicx}\n"
         "\\begin{table}\n\\centering\n"
         f"\\caption{{{escape_latex(caption)}}}\n"
-        f"\\begin{{tabular}}{{{'l' * shown.shape[1]}}}\n"
-        f"\\toprule\n{head}\\midrule\n{_lines(shown, line)}"
-        "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
+        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
+        f"\\begin{{tabular}}{{{columns}}}\n"
+        f"\\toprule\n{line(list(shown.columns))}\\midrule\n{_lines(shown, line)}"
+        "\\bottomrule\n\\end{tabular}}\n\\end{table}\n"
     )
+
+
+def _html(shown: pd.DataFrame) -> str:
+    kinds = ["reported" if _is_reported(heading) else "number" for heading in shown.columns]
+
+    def line(cells: Sequence[str], tag: str = "td") -> str:
+        inner = "".join(
+            f'<{tag} class="{kind}">{cell}</{tag}>' for kind, cell in zip(kinds, cells, strict=True)
+        )
+        return f"<tr>{inner}</tr>\n"
+
+    head = line(list(shown.columns), "th")
+    return f"<table>\n<thead>\n{head}</thead>\n<tbody>\n{_lines(shown, line)}</tbody>\n</table>\n"
+
+
+def _is_reported(heading: str) -> bool:
+    return heading.startswith(REPORTED)
 
 
 def _lines(shown: pd.DataFrame, line: Callable[[Sequence[str]], str]) -> str:

@@ -15,10 +15,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from diffeode.statistics.effect import median_difference
+from diffeode.statistics.effect import median_difference, rank_biserial
 
 MINIMUM_PAIRS = 5
 """With fewer differences no one-sided p can fall under 0.05: the smallest is ``2**-n``."""
+COLUMNS = (
+    *("experiment", "run", "other", "pairs", "n", "zeros"),
+    *("median_difference", "low", "high", "rank_biserial", "p", "p_holm", "smallest_p"),
+)
 _EXACT_UP_TO = 50
 
 
@@ -30,9 +34,12 @@ def compare_runs(values: pd.DataFrame) -> pd.DataFrame:
             (:func:`diffeode.statistics.tidy.mean_dice`).
 
     Returns:
-        Columns ``experiment run other n zeros median_difference low high p smallest_p``: ``n``
-        non-zero differences, their median with its 95 % bootstrap interval, ``p`` (NaN for fewer
-        than five), and ``2**-n``, the smallest p that so many can give.
+        Columns ``experiment run other pairs n zeros median_difference low high rank_biserial p
+        p_holm smallest_p``. ``pairs`` is the number of pairs that both runs registered, ``n`` the
+        number of those with a difference, ``zeros`` the number of those without. The median
+        difference has a 95 % bootstrap interval. ``p`` is NaN where ``n`` is less than five,
+        ``p_holm`` is ``p`` after Holm's correction for all tests of the experiment, and
+        ``smallest_p``, which is ``2**-n``, is the least p that ``n`` differences can give.
     """
     rows = []
     for experiment, group in values.groupby("experiment", sort=False):
@@ -46,27 +53,33 @@ def compare_runs(values: pd.DataFrame) -> pd.DataFrame:
                     **_compare(table[run], table[other]),
                 }
             )
-    columns = [
-        "experiment",
-        "run",
-        "other",
-        "n",
-        "zeros",
-        "median_difference",
-        "low",
-        "high",
-        "p",
-        "smallest_p",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    corrected = table.groupby("experiment", sort=False)["p"].transform(holm)
+    return table.assign(p_holm=corrected.astype(float))
 
 
 def upper_bound(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """The largest p over the experiments: columns ``run other experiments p``; NaN where an
-    experiment has none.
+    """The largest p over the experiments: columns ``run other experiments n p p_holm``.
+
+    ``n`` is the least number of differences in an experiment. ``p`` is NaN where an experiment has
+    none. ``p_holm`` is ``p`` after Holm's correction for all rows of the table.
     """
-    grouped = comparisons.groupby(["run", "other"], sort=False)["p"]
-    return grouped.agg(experiments="size", p=lambda p: p.max(skipna=False)).reset_index()
+    grouped = comparisons.groupby(["run", "other"], sort=False)
+    table = grouped.agg(
+        experiments=("p", "size"), n=("n", "min"), p=("p", lambda p: p.max(skipna=False))
+    ).reset_index()
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """``p`` after Holm's step-down correction for the number of its values that are not NaN.
+
+    Holm, Scandinavian Journal of Statistics 6(2), 1979.
+    """
+    ordered = p.dropna().astype(float).sort_values(kind="stable")
+    factors = np.arange(len(ordered), 0, -1)
+    corrected = (ordered * factors).cummax().clip(upper=1.0)
+    return corrected.reindex(p.index)
 
 
 def signed_rank_p(differences: np.ndarray) -> float:
@@ -87,11 +100,13 @@ def _compare(run: pd.Series, other: pd.Series) -> dict[str, float]:
     n = int(np.count_nonzero(differences))
     median, low, high = median_difference(both[:, 0], both[:, 1], seed=0)
     return {
+        "pairs": differences.size,
         "n": n,
         "zeros": differences.size - n,
         "median_difference": median,
         "low": low,
         "high": high,
+        "rank_biserial": rank_biserial(differences),
         "p": signed_rank_p(differences),
         "smallest_p": 0.5**n,
     }

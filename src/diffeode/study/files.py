@@ -24,6 +24,7 @@ from diffeode.prepare.recipe import Recipe, recipe_schema
 from diffeode.registration.runs import Run, run_names
 from diffeode.study.model import Dataset, Experiment, Side, Study
 from diffeode.study.runs import read_runs
+from diffeode.study.shown import read_shown
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f\udc80-\udcff]")
@@ -112,6 +113,12 @@ class _Reader:
                 self.repository / expand(folder, where) for folder in content.get("tools", ())
             ),
             sweeps=sweeps,
+            shown=read_shown(
+                content.get("figures", {}),
+                [run.name for run in runs],
+                [e.labels for e in experiments if e.labels],
+                where,
+            ),
             train_on=self.train_on(content.get("train_on"), runs, experiments, results, where),
         )
 

@@ -26,6 +26,7 @@ from diffeode.errors import InputError
 from diffeode.prepare.recipe import Recipe
 from diffeode.registration.runs import Run
 from diffeode.study.runs import Sweep
+from diffeode.study.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -247,6 +248,7 @@ class Study:
         strict: 1 where suspect registrations make the study fail in the end, as failed ones do;
             else 0.
         tools: folders in which programs are looked for before PATH.
+        shown: what figures draw where not everything fits.
         sweeps: runs that differ in the value of a setting; all are among ``runs``.
         train_on: by the name of each of ``experiments``, the experiment whose pairs the runs are
             trained on that need it; empty where no run does. Nobody is in both.
@@ -264,6 +266,7 @@ class Study:
     gpu: int = 0
     strict: int = 0
     tools: tuple[Path, ...] = ()
+    shown: Shown = field(default_factory=Shown)
     sweeps: tuple[Sweep, ...] = ()
     train_on: Mapping[str, Experiment] = field(default_factory=dict)
 

@@ -1,18 +1,29 @@
 """What figures are drawn from, and what stands in them."""
 
-LOOK = {
-    "titles": {run.name: run.title for run in STUDY.runs},
-    "experiments": {e.name: f"{e.title} ({e.population})" for e in STUDY.experiments},
-    "ours": STUDY.ours,
-}
+CHOSEN = {"runs": list(STUDY.shown.runs), "structures": list(STUDY.shown.structures)}
 
 
 def registration_and_pair(wildcards):
-    return [REGISTRATION.format(**wildcards), PAIR.format(**wildcards)]
+    patterns = {"registration": REGISTRATION, "pair": PAIR, "metrics": METRICS}
+    return {name: pattern.format(**wildcards) for name, pattern in patterns.items()}
 
 
 def registrations_of_pair(wildcards):
     return [REGISTRATION.format(**wildcards, run=run.name) for run in STUDY.runs]
+
+
+def registrations_beside(wildcards):
+    """The registrations of one pair that are shown side by side, and the pair."""
+    return {
+        "pair": PAIR.format(**wildcards),
+        "registrations": [REGISTRATION.format(**wildcards, run=run) for run in runs_beside()],
+        "metrics": [METRICS.format(**wildcards, run=run) for run in runs_beside()],
+    }
+
+
+def runs_beside():
+    """The runs that are shown side by side: those that the study chooses, or all."""
+    return CHOSEN["runs"] or [run.name for run in STUDY.runs]
 
 
 def pair_title(wildcards):

@@ -1,0 +1,59 @@
+"""The frame of a figure of the study's table: one column of panels for each experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from diffeode.figures import style
+
+NO_DICE = "No Dice to show: the scans of this study have no labels."
+
+
+def shown_experiments(table: pd.DataFrame, experiments: Mapping[str, str]) -> list[str]:
+    """Those of ``experiments`` that ``table`` has rows of, in the order of ``experiments``."""
+    there = set(table["experiment"])
+    return [name for name in experiments if name in there]
+
+
+@contextmanager
+def experiment_panels(
+    out: Path,
+    height_in: float,
+    titles: list[str],
+    rows: int = 1,
+    sharex: bool | str = True,
+    sharey: bool | str = True,
+) -> Iterator[tuple[Figure, np.ndarray]]:
+    """A page with ``rows`` panels for each experiment; the panels are ``(rows, experiments)``.
+
+    The uppermost panels get their titles when the block ends, because titles are broken into lines
+    of the panel's width, which all else that is drawn decides.
+
+    Raises:
+        InputError: ``out`` is no figure format or cannot be written.
+    """
+    with style.page(out, style.FULL_WIDTH_IN, height_in) as figure:
+        panels = figure.subplots(rows, len(titles), sharex=sharex, sharey=sharey, squeeze=False)
+        yield figure, panels
+        style.set_titles(panels[0], titles)
+
+
+def name_rows(panel: Axes, looks: Mapping[str, style.Look]) -> None:
+    """Name the rows of ``panel`` by run, the first one at the top."""
+    panel.set_yticks(range(len(looks)), [look.title for look in looks.values()])
+    panel.set_ylim(len(looks) - 0.4, -0.6)
+    style.weigh_labels(panel.get_yticklabels(), list(looks.values()))
+
+
+def only_across(panel: Axes) -> None:
+    """Keep the grid and the ticks of the horizontal axis alone."""
+    panel.grid(axis="x")
+    panel.spines["left"].set_visible(False)
+    panel.tick_params(axis="y", length=0)

@@ -1,0 +1,198 @@
+"""The tables as they are shown: the columns that the question needs, runs under their titles, and
+what others report in columns of their own.
+
+The numbers of every metric stand in the TSV files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from diffeode.statistics.export import MISSING, REPORTED, format_number
+from diffeode.statistics.reported import SOURCES, beside
+from diffeode.statistics.sweep import beside_settings
+
+_QUALITY = ("dice", "hd95_mm", "tre_mm", "folds_central_grid_percent", "folds_central_grid_sum")
+_TIME = "seconds_median"
+BOLD = ("dice", "hd95_mm", "tre_mm", "folds_central_grid_percent", "folds_central_grid_sum")
+"""The metrics whose best mean is bold."""
+
+
+def main_results(
+    summary: pd.DataFrame,
+    titles: Mapping[str, str],
+    experiments: Mapping[str, str],
+    reported: pd.DataFrame,
+) -> pd.DataFrame:
+    """Table II of arXiv 2512.22689, Table 1 of arXiv 2108.03443 and the poster's: accuracy, folds
+    and time of every method.
+
+    Args:
+        summary: from :func:`diffeode.statistics.summary.summarise`.
+        titles, experiments: run and experiment to shown title.
+        reported: from :func:`diffeode.statistics.reported.read_reported`.
+
+    Returns:
+        Columns ``experiment method pairs``, means and SD, ``seconds_median``, and, where there is
+        something reported, ``reported Dice`` and ``reported |J| ≤ 0 (%)``.
+    """
+    table = beside(summary, reported, "dice", f"{REPORTED} Dice")
+    table = beside(table, reported, "folds_central_grid_percent", f"{REPORTED} |J| ≤ 0 (% of grid)")
+    said = [name for name in table if name.startswith(REPORTED) and (table[name] != "").any()]
+    measured = [
+        name
+        for metric in _QUALITY
+        for name in (f"{metric}_mean", f"{metric}_sd")
+        if name in table and table[name].notna().any()
+    ]
+    found = pd.DataFrame(
+        {
+            "experiment": table["experiment"].map(lambda name: experiments.get(name, name)),
+            "method": table["run"].map(lambda name: titles.get(name, name)),
+            "pairs": [_of(n, pairs) for n, pairs in zip(table["n"], table["pairs"], strict=True)],
+        }
+    )
+    costs = [_TIME] if _TIME in table else []
+    shown = [*measured, *costs, *said]
+    return pd.concat([found, table[shown].replace("", MISSING)], axis="columns")
+
+
+def experiments(
+    rows: Sequence[Sequence[str]], columns: Sequence[str], reported: pd.DataFrame
+) -> pd.DataFrame:
+    """Table I of arXiv 2512.22689: what is registered to what, and what others report.
+
+    Args:
+        rows: of :func:`diffeode.study.experiments_table.experiments_table`, under ``columns``.
+
+    Returns:
+        ``columns`` but the experiment's ``name``, and ``reported pairs`` where there are any.
+    """
+    table = pd.DataFrame(rows, columns=list(columns))
+    said = reported[(reported["metric"] == "pairs") & (reported["experiment"] != "")]
+    numbers = {
+        row["experiment"]: f"{row['value']:.0f} ({SOURCES[row['source']]}, {row['place']})"
+        for row in said.to_dict("records")
+    }
+    cells = table.pop("name").map(numbers).fillna(MISSING)
+    return table.assign(**{f"{REPORTED} pairs": cells}) if (cells != MISSING).any() else table
+
+
+def sweep(
+    table: pd.DataFrame, experiments: Mapping[str, str], reported: pd.DataFrame
+) -> pd.DataFrame:
+    """Table III of arXiv 2512.22689 and Tables 2 and 3 of arXiv 2108.03443: accuracy, folds and
+    time for each value of a setting.
+
+    Args:
+        table: from :func:`diffeode.statistics.sweep.sweep_table`.
+        experiments: experiment to shown title.
+    """
+    folds = "folds_central_grid_percent"
+    table = beside_settings(table, reported, "dice", f"{REPORTED} Dice")
+    table = beside_settings(table, reported, folds, f"{REPORTED} |J| ≤ 0 (% of grid)")
+    said = [name for name in table if name.startswith(REPORTED) and (table[name] == "").all()]
+    pairs = [_of(n, all_) for n, all_ in zip(table["n"], table["pairs"], strict=True)]
+    return (
+        table.assign(
+            experiment=table["experiment"].map(lambda name: experiments.get(name, name)),
+            pairs=pairs,
+        )
+        .drop(columns=["run", "n", *said])
+        .replace("", MISSING)
+        .rename(columns={"series": "method"})
+    )
+
+
+def structures(
+    by_label: pd.DataFrame, titles: Mapping[str, str], experiments: Mapping[str, str]
+) -> pd.DataFrame:
+    """Mean Dice of every structure, one column a method (:func:`dice_by_label` in, shown out)."""
+    rows = by_label.assign(
+        experiment=by_label["experiment"].map(lambda name: experiments.get(name, name)),
+        method=by_label["run"].map(lambda name: titles.get(name, name)),
+        dice=[format_number(mean, "dice") for mean in by_label["dice_mean"].astype(float)],
+    )
+    keys = ["experiment", "label_name"]
+    if rows.empty:
+        return pd.DataFrame(columns=["experiment", "structure"])
+    wide = rows.pivot_table(
+        index=keys, columns="method", values="dice", aggfunc="first", sort=False
+    )
+    methods = list(dict.fromkeys(rows["method"]))
+    order = list(dict.fromkeys(rows[keys].itertuples(index=False, name=None)))
+    wide = wide.reindex(index=order, columns=methods).fillna(MISSING)
+    return wide.reset_index().rename(columns={"label_name": "structure"}).rename_axis(columns=None)
+
+
+def comparisons(
+    tests: pd.DataFrame,
+    titles: Mapping[str, str],
+    experiments: Mapping[str, str],
+    ours: str | None,
+) -> pd.DataFrame:
+    """The tests of ``ours`` against every other run, or all tests where ``ours`` is None.
+
+    Args:
+        tests: from :func:`diffeode.statistics.wilcoxon.compare_runs`.
+
+    Returns:
+        Columns ``experiment method other`` (where there is one), ``common pairs`` (of both),
+        ``median difference`` with its interval, ``rank-biserial``, ``p`` and ``p (Holm)``. Where
+        too few pairs differ for a test, ``p`` holds a dash and their number.
+    """
+    chosen = tests if ours is None or ours not in set(tests["run"]) else tests[tests["run"] == ours]
+    return pd.DataFrame(
+        {
+            "experiment": chosen["experiment"].map(lambda name: experiments.get(name, name)),
+            "method": chosen["run"].map(lambda name: titles.get(name, name)),
+            "other": chosen["other"].map(lambda name: titles.get(name, name)),
+            "common pairs": chosen["pairs"].astype(str),
+            "median difference": [_interval(row) for row in chosen.to_dict("records")],
+            "rank-biserial": [
+                f"{r:.2f}" if pd.notna(r) else MISSING for r in chosen["rank_biserial"]
+            ],
+            "p": [_p(p, n) for p, n in zip(chosen["p"], chosen["n"], strict=True)],
+            "p (Holm)": [_p(p, n) for p, n in zip(chosen["p_holm"], chosen["n"], strict=True)],
+        }
+    ).reset_index(drop=True)
+
+
+def largest(bound: pd.DataFrame, titles: Mapping[str, str], ours: str | None) -> pd.DataFrame:
+    """The largest p over the experiments of ``ours`` against every other run, or all rows.
+
+    Args:
+        bound: from :func:`diffeode.statistics.wilcoxon.upper_bound`.
+    """
+    chosen = bound if ours is None or ours not in set(bound["run"]) else bound[bound["run"] == ours]
+    return pd.DataFrame(
+        {
+            "method": chosen["run"].map(lambda name: titles.get(name, name)),
+            "other": chosen["other"].map(lambda name: titles.get(name, name)),
+            "experiments": chosen["experiments"].astype(str),
+            "largest p": [_p(p, n) for p, n in zip(chosen["p"], chosen["n"], strict=True)],
+            "largest p (Holm)": [
+                _p(p, n) for p, n in zip(chosen["p_holm"], chosen["n"], strict=True)
+            ],
+        }
+    ).reset_index(drop=True)
+
+
+def _of(n: float, pairs: float) -> str:
+    if np.isnan(n):
+        return "0"
+    return f"{n:.0f}" if n == pairs else f"{n:.0f} of {pairs:.0f}"
+
+
+def _p(p: float, n: float) -> str:
+    return f"{MISSING} (n = {n:.0f})" if np.isnan(p) else f"{p:.2g}"
+
+
+def _interval(row: Mapping[str, float]) -> str:
+    if np.isnan(row["median_difference"]):
+        return MISSING
+    middle = f"{row['median_difference']:+.3f}"
+    return middle if np.isnan(row["low"]) else f"{middle} [{row['low']:+.3f}, {row['high']:+.3f}]"

@@ -1,0 +1,61 @@
+"""What a study's figures show is chosen in its file and checked before any job."""
+
+from pathlib import Path
+
+import pytest
+
+from diffeode.errors import InputError
+from diffeode.study.experiments_table import COLUMNS, experiments_table
+from diffeode.study.files import load_study
+from diffeode.study.shown import Shown, read_shown
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TABLE = REPOSITORY / "config" / "labels" / "virtual.tsv"
+RUNS = ["identity", "node-mind"]
+
+
+def test_runs_and_structures_are_chosen_in_their_order():
+    content = {"runs": ["node-mind", "identity"], "structures": ["Thalamus", "Brain stem"]}
+    found = read_shown(content, RUNS, [TABLE, TABLE], "A study")
+    assert found == Shown(("node-mind", "identity"), ("Thalamus", "Brain stem"))
+    assert read_shown({}, RUNS, [TABLE], "A study") == Shown()
+
+
+def test_a_run_that_is_left_out_of_the_study_is_left_out_of_its_figures():
+    found = read_shown({"runs": ["identity", "ants-syn"]}, RUNS, [TABLE], "A study")
+    assert found.runs == ("identity",)
+
+
+def test_without_labels_structures_are_not_looked_up():
+    assert read_shown({"structures": ["Thalamus"]}, RUNS, [], "A study").structures == ("Thalamus",)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"runs": ["node-mnd"]}, "A study draws the run 'node-mnd' .* did you mean 'node-mind'"),
+        ({"structures": ["Thalmus"]}, "the structure 'Thalmus' .* did you mean 'Thalamus'"),
+        ({"structures": ["Left-Thalamus"]}, "the structure 'Left-Thalamus' .*in none of its label"),
+    ],
+)
+def test_what_there_is_not_is_refused(content, sentence):
+    with pytest.raises(InputError, match=sentence):
+        read_shown(content, RUNS, [TABLE], "A study")
+
+
+def test_a_study_names_what_its_figures_show():
+    content = {
+        **{"study": "s", "title": "S", "experiments": ["virtual-healthy"], "runs": RUNS},
+        **{"ours": "node-mind", "seed": 1, "results": "results"},
+        "figures": {"runs": ["node-mind"], "structures": ["Caudate"]},
+    }
+    study = load_study(content, REPOSITORY)
+    assert study.shown == Shown(("node-mind",), ("Caudate",))
+    (row,) = experiments_table(study)
+    said = dict(zip(COLUMNS, row, strict=True))
+    pairs = study.experiments[0].pairs
+    assert said["pairs"] == str(len(pairs))
+    assert said["fixed scans"] == str(len({pair.fixed.id for pair in pairs}))
+    assert said["moving"].endswith(", T1w")
+    with pytest.raises(InputError, match="colour"):
+        load_study({**content, "figures": {"colour": "red"}}, REPOSITORY)

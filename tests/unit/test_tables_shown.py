@@ -1,0 +1,270 @@
+"""The tables as they are shown: cut to the question, in words, with what is missing said."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from diffeode.errors import InputError
+from diffeode.statistics import tables
+from diffeode.statistics.effect import rank_biserial
+from diffeode.statistics.export import MISSING, as_shown, write_page, write_table
+from diffeode.statistics.reported import COLUMNS
+from diffeode.statistics.summary import dice_by_label, summarise
+from diffeode.statistics.sweep import beside_settings, crossed, settings_of, sweep_table
+from diffeode.statistics.tidy import COLUMNS as TIDY
+from diffeode.statistics.tidy import mean_dice
+from diffeode.statistics.wilcoxon import compare_runs, holm, upper_bound
+
+TITLES = {"ours": "Our method", "syn": "SyN & co", "none": "Fails always"}
+EXPERIMENTS = {"e1": "First_one (adults)", "e2": "Second (newborns)"}
+WIDTH = 12
+"""No shown table has more columns."""
+
+
+@pytest.fixture(scope="module")
+def metrics() -> pd.DataFrame:
+    """Ours registers 6 pairs of e1 and 4 of e2; syn lacks two of e1; none fails everywhere."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for experiment, pairs in (("e1", 6), ("e2", 4)):
+        for number in range(pairs):
+            for run in TITLES:
+                where = (experiment, f"p{number}", run, "f", "m")
+                if run == "none" or ((experiment, run) == ("e1", "syn") and number < 2):
+                    rows.append((*where, "failed", "", "", 1.0))
+                    continue
+                dice = 0.7 + 0.02 * (run == "ours") + 0.01 * rng.random()
+                rows.append((*where, "dice", "", "", dice))
+                rows.append((*where, "dice", "17", "Left-Hippocampus", dice - 0.1))
+                rows.append((*where, "dice", "18", "Left-Amygdala", np.nan))
+                rows += [
+                    (*where, name, "", "", rng.random())
+                    for name in ("hd95_mm", "folds_central_grid_percent", "nmi", "seconds")
+                ]
+    return pd.DataFrame(rows, columns=list(TIDY))
+
+
+def reported_table(*rows: dict) -> pd.DataFrame:
+    empty = dict.fromkeys(COLUMNS, "") | {"source": "nodeo", "place": "Table 1", "metric": "dice"}
+    table = pd.DataFrame([empty | row for row in rows], columns=list(COLUMNS))
+    return table.assign(**{name: pd.to_numeric(table[name]) for name in ("value", "spread", "n")})
+
+
+REPORTED = reported_table(
+    {"experiment": "e1", "run": "syn", "value": 0.5, "spread": 0.1},
+    {"experiment": "e2", "run": "ours", "value": 75, "unit": "%", "source": "poster"},
+)
+
+
+def test_main_results_have_what_the_question_needs(metrics):
+    summary = summarise(metrics)
+    table = tables.main_results(summary, TITLES, EXPERIMENTS, REPORTED)
+    shown = as_shown(table)
+    assert list(shown.columns) == [
+        *("experiment", "method", "pairs", "Dice", "HD95 (mm)"),
+        *("|J| ≤ 0, central (% of grid)", "Time (s), median", "reported Dice"),
+    ]
+    rows = {(r["experiment"], r["method"]): r for r in shown.to_dict("records")}
+    assert rows["First_one (adults)", "SyN & co"]["pairs"] == "4 of 6"
+    assert rows["First_one (adults)", "Our method"]["pairs"] == "6"
+    assert rows["Second (newborns)", "Fails always"]["pairs"] == "0 of 4"
+    assert rows["Second (newborns)", "Fails always"]["Dice"] == MISSING
+    said = {key: row["reported Dice"] for key, row in rows.items()}
+    assert said.pop(("First_one (adults)", "SyN & co")).startswith("0.500 ± 0.100 (arXiv 2108")
+    assert said.pop(("Second (newborns)", "Our method")).startswith("0.750 (poster")
+    assert set(said.values()) == {MISSING}
+    values = mean_dice(metrics)
+    (first,) = values.query("experiment == 'e1' and run == 'ours'").groupby("run")["value"]
+    assert rows["First_one (adults)", "Our method"]["Dice"] == (
+        f"{first[1].mean():.3f} ± {first[1].std():.3f}"
+    )
+
+
+def test_without_reported_numbers_there_is_no_column_for_them(metrics):
+    nothing = REPORTED.assign(experiment="elsewhere")
+    table = tables.main_results(summarise(metrics), TITLES, EXPERIMENTS, nothing)
+    assert not [name for name in table if name.startswith("reported")]
+
+
+def test_reported_numbers_change_none_of_ours(metrics, tmp_path):
+    """Not even what is bold, though the reported number is larger."""
+    summary = summarise(metrics)
+    for name, reported in (("with", REPORTED), ("without", REPORTED.assign(run=""))):
+        shown = tables.main_results(summary, TITLES, EXPERIMENTS, reported)
+        write_table(summary, tmp_path / name, "T", tables.BOLD, shown)
+    assert (tmp_path / "with.tsv").read_text() == (tmp_path / "without.tsv").read_text()
+    rows = [(tmp_path / f"{name}.md").read_text().splitlines()[4:] for name in ("with", "without")]
+    for one, other in zip(*rows, strict=True):
+        assert one.rpartition(" | ")[0] == other.removesuffix(" |")
+
+
+def test_all_forms_say_the_same_and_mark_the_same(metrics, tmp_path):
+    summary = summarise(metrics)
+    shown = tables.main_results(summary, TITLES, EXPERIMENTS, REPORTED)
+    write_table(summary, tmp_path / "t", "Caption", tables.BOLD, shown)
+    write_page(shown, tmp_path / "t.html", "Caption", tables.BOLD)
+    page, markdown, latex = ((tmp_path / f"t.{kind}").read_text() for kind in ("html", "md", "tex"))
+    strong = re.findall("<strong>(.*?)</strong>", page)
+    assert strong == re.findall(r"\*\*(.*?)\*\*", markdown)
+    assert strong == [
+        cell.replace(r"$\pm$", "±") for cell in re.findall(r"\\textbf\{(.*?)\}", latex)
+    ]
+    assert len(strong) == 2 * 3
+    rows = re.findall(r"<tr>.*?</tr>", page)
+    assert len(rows) == markdown.count("\n|") - 1 == latex.count("\\\\\n") == 1 + len(shown)
+    assert (tmp_path / "t.tsv").read_text().count("nmi_mean") == 1
+    assert "NMI" not in page + markdown + latex
+
+
+def test_latex_is_well_formed(metrics, tmp_path):
+    """What pdflatex needs: ASCII, balanced braces and environments, as many cells as columns."""
+    tests = compare_runs(mean_dice(metrics))
+    shown = {
+        "main": tables.main_results(summarise(metrics), TITLES, EXPERIMENTS, REPORTED),
+        "structures": tables.structures(dice_by_label(metrics), TITLES, EXPERIMENTS),
+        "tests": tables.comparisons(tests, TITLES, EXPERIMENTS, "ours"),
+        "largest": tables.largest(upper_bound(tests), TITLES, "ours"),
+    }
+    for name, table in shown.items():
+        assert table.shape[1] <= WIDTH, name
+        latex = write_table(table, tmp_path / name, "50 % & |J| ≤ 0 ±", tables.BOLD)[2].read_text()
+        assert latex.isascii(), name
+        bare = re.sub(r"\\[{}%&$#_\\]", "", latex)
+        assert bare.count("{") == bare.count("}")
+        for word in ("table", "tabular"):
+            assert latex.count(f"\\begin{{{word}}}") == latex.count(f"\\end{{{word}}}") == 1
+        columns = re.search(r"\\begin\{tabular\}\{(.*)\}", latex)[1]
+        assert len(re.sub(r"@\{.*?\}\}", "", columns)) == len(as_shown(table).columns)
+        for line in latex.splitlines():
+            if line.endswith(r" \\"):
+                assert len(re.findall(r"(?<!\\)&", line)) == len(as_shown(table).columns) - 1
+
+
+def test_tests_of_ours_alone_are_shown_with_common_pairs_and_n(metrics):
+    tests = compare_runs(mean_dice(metrics))
+    shown = tables.comparisons(tests, TITLES, EXPERIMENTS, "ours")
+    assert shown[["experiment", "other", "common pairs"]].to_numpy().tolist() == [
+        ["First_one (adults)", "SyN & co", "4"],
+        ["Second (newborns)", "SyN & co", "4"],
+    ]
+    assert shown["p"].tolist() == shown["p (Holm)"].tolist() == [f"{MISSING} (n = 4)"] * 2
+    assert shown["rank-biserial"].tolist() == ["1.00", "1.00"]
+    first = tests[(tests["run"] == "ours") & (tests["experiment"] == "e1")].iloc[0]
+    assert shown["median difference"].iloc[0] == (
+        f"{first['median_difference']:+.3f} [{first['low']:+.3f}, {first['high']:+.3f}]"
+    )
+    assert len(tables.comparisons(tests, TITLES, EXPERIMENTS, None)) == len(tests)
+    (row,) = tables.largest(upper_bound(tests), TITLES, "ours").to_dict("records")
+    assert row["largest p"] == f"{MISSING} (n = 4)"
+
+
+def test_structures_are_rows_and_methods_are_columns(metrics):
+    table = tables.structures(dice_by_label(metrics), TITLES, EXPERIMENTS)
+    assert list(table.columns) == ["experiment", "structure", "Our method", "SyN & co"]
+    assert table["structure"].tolist() == ["Left-Hippocampus"] * 2
+    found = dice_by_label(metrics).set_index(["experiment", "run"])["dice_mean"]
+    assert table["SyN & co"].iloc[1] == f"{found['e2', 'syn']:.3f}"
+
+
+def test_holms_correction_by_hand():
+    """Sorted .01 .03 .04: times 3, 2, 1 is .03 .06 .04, and no p may fall below the one before."""
+    p = pd.Series([0.04, np.nan, 0.01, 0.03], index=[7, 8, 9, 10])
+    assert holm(p).tolist() == pytest.approx([0.06, np.nan, 0.03, 0.06], nan_ok=True)
+    assert holm(pd.Series([0.6, 0.7])).tolist() == [1.0, 1.0]
+    assert holm(pd.Series([], dtype=float)).empty
+
+
+def test_holms_correction_is_within_an_experiment():
+    rng = np.random.default_rng(1)
+    rows = [
+        (experiment, f"p{i}", run, rng.random())
+        for experiment in ("x", "y")
+        for i in range(8)
+        for run in ("a", "b", "c")
+    ]
+    tests = compare_runs(pd.DataFrame(rows, columns=["experiment", "pair", "run", "value"]))
+    for _, group in tests.groupby("experiment"):
+        assert group["p_holm"].tolist() == pytest.approx(holm(group["p"]).tolist())
+        assert group["p_holm"].min() == pytest.approx(min(1, 6 * group["p"].min()))
+    bound = upper_bound(tests)
+    assert bound["p_holm"].tolist() == pytest.approx(holm(bound["p"]).tolist())
+    assert bound["n"].tolist() == [8] * 6
+
+
+def test_rank_biserial_by_hand():
+    """Ranks of +1 +2 -3 +4 +5: (12 - 3) / 15."""
+    assert rank_biserial(np.array([1.0, 2.0, -3.0, 4.0, 5.0, 0.0])) == pytest.approx(9 / 15)
+    assert rank_biserial(np.array([-1.0, -2.0])) == -1
+    assert np.isnan(rank_biserial(np.zeros(3)))
+
+
+# ------------------------------------------------------------------------------------------- sweeps
+
+POINTS = pd.DataFrame(
+    [
+        ("NODEO", f"nodeo-{steps}-{iterations}", parameter, value)
+        for steps in (1, 2)
+        for iterations in (200, 300)
+        for parameter, value in (("flow.steps", steps), ("levels.iterations", iterations))
+    ],
+    columns=["series", "run", "parameter", "value"],
+)
+
+
+@pytest.fixture(scope="module")
+def swept() -> pd.DataFrame:
+    rows = []
+    for place, run in enumerate(POINTS["run"].unique()):
+        for pair in range(3):
+            where = ("e1", f"p{pair}", run, "f", "m")
+            numbers = {
+                "dice": 0.7 + 0.01 * place + 0.001 * pair,
+                "folds_central_grid_percent": 0.1 * place,
+                "seconds": 10.0 + place,
+            }
+            rows += [(*where, metric, "", "", value) for metric, value in numbers.items()]
+    return pd.DataFrame(rows, columns=list(TIDY))
+
+
+def test_a_sweep_has_a_row_for_each_run_with_its_settings(swept):
+    table = sweep_table(swept, POINTS)
+    assert table[["flow.steps", "levels.iterations"]].to_numpy().tolist() == [
+        *([1, 200], [1, 300]),
+        *([2, 200], [2, 300]),
+    ]
+    assert table["dice_mean"].tolist() == pytest.approx([0.701, 0.711, 0.721, 0.731])
+    assert table["seconds_median"].tolist() == [10, 11, 12, 13]
+    assert table["n"].tolist() == [3] * 4
+
+
+def test_reported_ablations_stand_beside_equal_settings(swept):
+    reported = reported_table(
+        {"settings": "steps=2;iterations=200", "value": 0.795},
+        {"settings": "iterations=300", "value": 0.803},
+        {"settings": "steps=3;iterations=200", "value": 0.1},
+        {"settings": "least of a range", "value": 0.2},
+    )
+    table = beside_settings(sweep_table(swept, POINTS), reported, "dice", "reported Dice")
+    assert table["reported Dice"].tolist() == ["", "0.803", "0.795", "0.803"]
+
+
+def test_two_settings_are_crossed(swept):
+    table = crossed(sweep_table(swept, POINTS), "flow.steps", "levels.iterations")
+    assert list(table.columns) == [
+        *("experiment", "series", "flow.steps"),
+        *("iterations 200", "iterations 300"),
+    ]
+    assert table["iterations 300"].tolist() == [
+        "0.711 / 0.1 % / 11.0 s",
+        "0.731 / 0.3 % / 13.0 s",
+    ]
+
+
+def test_a_bad_table_of_sweeps_is_refused():
+    with pytest.raises(InputError, match="no column 'series'"):
+        settings_of(POINTS.drop(columns="series"))
+    twice = pd.concat([POINTS, POINTS.iloc[:1].assign(value=9)])
+    with pytest.raises(InputError, match=r"run nodeo-1-200 two values of flow\.steps"):
+        settings_of(twice)
