@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo albert albert-half albert-learned albert-descriptors openms paper nodeo heads \
+.PHONY: help demo albert albert-half albert-learned albert-descriptors openms paper paper-small nodeo heads \
   status verify datasets ixi benchmark test test-lowest test-baselines lint setup clean
 
 help:  ## list the targets
@@ -36,11 +36,14 @@ albert-descriptors: setup  ## newborns at half resolution, MIND, the learned des
 openms: setup  ## adults with multiple sclerosis, without labels
 	@$(call study,openms,config/openms.yaml)
 
-paper: setup  ## the paper's three experiments (scans in $$OASIS3 and $$IXI)
-	@$(call study,paper,config/paper.yaml)
+paper: setup  ## every experiment of the paper and its poster, and one page of all (scans in $$OASIS3 and $$IXI)
+	@$(call studies,paper paper-descriptors paper-regularisation poster checks questions,config,)
+
+paper-small: setup  ## the same and NODEO's at a reduced size, in under three hours on two cores (scans in ../shared/data)
+	@$(call studies,paper descriptors regularisation poster nodeo checks questions,config/small,--small)
 
 nodeo: setup  ## NODEO's atlas-based experiments (scans in $$NEURITE_OASIS and $$CANDI)
-	@$(call study,nodeo,config/nodeo.yaml)
+	@$(call studies,nodeo nodeo-ablation,config,)
 
 status: setup  ## what of a study is done, missing, stale or failed, and why (CONFIG=config/albert.yaml; the demo)
 	@$(BIN)/python workflow/status.py --configfile $(CONFIG)
@@ -118,6 +121,17 @@ $(READY): requirements.lock pyproject.toml
 clean:  ## remove .venv and caches; results stay
 	rm -rf $(VENV) $(LOWEST) $(PRETRAINED) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find src tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(1) names of files in folder $(2): run each study, go on after one that fails, write the page of all with option
+# $(3), and fail in the end where a study failed
+define studies
+	status=0; for name in $(1); do \
+	  echo "Study $(2)/$$name.yaml"; \
+	  $(SNAKEMAKE) --configfile $(2)/$$name.yaml || status=$$?; \
+	done; \
+	$(BIN)/python workflow/paper_page.py $(3) || status=$$?; \
+	exit $$status
+endef
 
 # $(1) name of the study, $(2) its file: run it, write its report also where registrations failed, say where things are
 define study

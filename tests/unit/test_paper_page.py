@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from diffeode.errors import InputError
-from diffeode.study.paper_page import Results, judge, write_paper_page
+from diffeode.statistics.paper_page import Results, judge, write_paper_page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "config" / "paper-page.yaml"

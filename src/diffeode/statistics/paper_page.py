@@ -198,8 +198,8 @@ def judge(claim: Mapping[str, Any], results: Results) -> Verdict:
     - ``greater: {run: R, than: [S, ...]}``: the Dice of ``R`` is greater than that of each ``S`` in
       every experiment: the largest p of the right-sided Wilcoxon tests lies under
       :data:`SIGNIFICANT`;
-    - ``at_most: {metric: M, runs: [R, ...], value: V}``: the mean of ``M`` is at most ``V`` in every
-      experiment;
+    - ``at_most: {metric: M, runs: [R, ...], value: V}``: the mean of ``M`` is at most ``V`` in
+      every experiment;
     - ``steady: {metric: M, runs: [R, ...], within: V}``: in every experiment the means of ``M`` of
       these runs differ by at most ``V``.
 
