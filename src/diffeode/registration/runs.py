@@ -21,6 +21,9 @@ from diffeode.registration.base import Method
 from diffeode.registration.knobs import as_parameters, changed
 from diffeode.registration.registry import lacks, make_method, method_class, method_names
 
+FORMERLY = {"node-mind-paper": "paper-mind", "node-lddmm-mind": "paper-lddmm"}
+"""Names that runs had once, and today's."""
+
 WEIGHTS = "weights.safetensors"
 """The file of what was trained, in the folder of a training."""
 
@@ -116,16 +119,25 @@ def run_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in without_hidden(runs_folder().glob("*.yaml"))))
 
 
+def name_today(name: str) -> str:
+    """The end of a sentence about a run that is not there: what it is called now, or the nearest
+    name.
+    """
+    if name in FORMERLY:
+        return f"; it is now {FORMERLY[name]!r}"
+    return nearest(name, run_names())
+
+
 def load_run(name: str) -> Run:
     """The named run, checked down to its hyper-parameters.
 
     Raises:
-        InputError: no such run, method, key or parameter, and the message names the nearest one; or
-            the file or a value is not what it should be.
+        InputError: no such run, method, key or parameter, and the message names today's name or the
+            nearest one; or the file or a value is not what it should be.
     """
     path = runs_folder() / f"{name}.yaml"
     if not path.is_file():
-        raise InputError(f"There is no run {name!r}{nearest(name, run_names())}.")
+        raise InputError(f"There is no run {name!r}{name_today(name)}.")
     content = _content_of(path)
     method, parameters = content["method"], content.get("parameters") or {}
     make_method(method, parameters)

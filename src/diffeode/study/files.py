@@ -20,7 +20,7 @@ from diffeode.files.presence import lies_at, require_file, without_hidden
 from diffeode.learning.pairs import require_no_test_person
 from diffeode.names import nearest, readable
 from diffeode.prepare.recipe import Recipe, recipe_schema
-from diffeode.registration.runs import Run, load_run, run_names
+from diffeode.registration.runs import Run, load_run, name_today, run_names
 from diffeode.study.model import Dataset, Experiment, Side, Study
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -306,8 +306,7 @@ def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
 def _ours(name: str, runs: Iterable[str], where: str) -> str | None:
     if name not in run_names():
         raise InputError(
-            f"{where} puts run {name!r} against the others, but there is "
-            f"none{nearest(name, run_names())}."
+            f"{where} puts run {name!r} against the others, but there is none{name_today(name)}."
         )
     return name if name in runs else None
 
