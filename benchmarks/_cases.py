@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -225,18 +225,24 @@ def oasistrt_to_icbm152(fixed: Path, moving: Path) -> Case:
     """T1w to the template's T2w at 1 mm, prepared as the above; its labels were fused from those of
     all 20 adults.
     """
-    image = prepare_image(
-        io.read_image(fixed / f"{_ICBM152}_desc-brain_T2w.nii.gz"),
-        _ICBM152,
-        intensity=Recipe().intensity,
-    )[0]
-    labels = io.read_labels(fixed / f"{_ICBM152}_atlas-OASISTRT20_dseg.nii.gz")
     return _aligned(
-        _around_brain(image),
+        _template(fixed, None),
         _around_brain(_prepared(moving, "T1w", Recipe())),
-        labels,
+        _template_labels(fixed),
         _drawn(moving),
     )
+
+
+def _template(folder: Path, spacing_mm: float | None) -> Image:
+    scan = io.read_image(folder / f"{_ICBM152}_desc-brain_T2w.nii.gz")
+    recipe = Recipe(spacing_mm=spacing_mm)
+    return _around_brain(
+        prepare_image(scan, _ICBM152, intensity=recipe.intensity, spacing_mm=spacing_mm)[0]
+    )
+
+
+def _template_labels(folder: Path) -> Labels:
+    return io.read_labels(folder / f"{_ICBM152}_atlas-OASISTRT20_dseg.nii.gz")
 
 
 # ---------------------------------------------------------------------------------- what they share
@@ -274,3 +280,28 @@ def _reordered(volume: Volume, axes: tuple[int, int, int]) -> Volume:
 def _crop(volume: Volume, lower: np.ndarray, upper: np.ndarray) -> Volume:
     window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
     return type(volume)(volume.data[window], volume.grid.crop(lower, upper))
+
+
+# ------------------------------------------------------------------------------------- reduced size
+
+
+def albert_at(spacing_mm: float) -> Maker:
+    """As :func:`albert`, on isotropic voxels of that size."""
+    recipe = replace(_albert_recipe(), spacing_mm=spacing_mm)
+
+    def make(fixed: Path, moving: Path) -> Case:
+        images = _prepared(fixed, "T2w", recipe), _prepared(moving, "T1w", recipe)
+        return _aligned(*images, _drawn(fixed), _drawn(moving))
+
+    return make
+
+
+def oasistrt_to_icbm152_at(spacing_mm: float) -> Maker:
+    """As :func:`oasistrt_to_icbm152`, on isotropic voxels of that size."""
+    recipe = Recipe(spacing_mm=spacing_mm)
+
+    def make(fixed: Path, moving: Path) -> Case:
+        images = _template(fixed, spacing_mm), _around_brain(_prepared(moving, "T1w", recipe))
+        return _aligned(*images, _template_labels(fixed), _drawn(moving))
+
+    return make

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from _comparisons import Comparison
@@ -13,8 +14,9 @@ from _comparisons import Comparison
 from diffeode.errors import InputError
 from diffeode.provenance.source import code_hash
 from diffeode.registration.harness import software_versions
+from diffeode.registration.knobs import as_parameters
 from diffeode.registration.registry import method_module
-from diffeode.registration.runs import load_run
+from diffeode.registration.runs import Run, load_run
 
 KEYS = ("fixed", "moving", "run")
 """Columns that tell the rows of a task apart."""
@@ -66,6 +68,26 @@ def run_code(name: str, threads: int) -> str:
     code = code_hash(*modules, Path(__file__).with_name("_register.py"))
     parts = [code, run.parameters, threads, software_versions(), *run.build().reads().values()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def changed_run_code(run: Run, threads: int) -> str:
+    """As :func:`run_code`, of a run whose settings were changed; all of its settings count."""
+    method = run.build()
+    parts = [
+        _code_behind(run.method),
+        as_parameters(method, whole=True),
+        threads,
+        software_versions(),
+        *method.reads().values(),
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@cache
+def _code_behind(method: str) -> str:
+    return code_hash(
+        method_module(method), "diffeode.registration.harness", "diffeode.evaluation.evaluate"
+    )
 
 
 def subjects_of(text: str) -> tuple[str, ...]:

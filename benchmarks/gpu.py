@@ -30,8 +30,8 @@ from diffeode.registration.runs import load_run
 from diffeode.statistics.export import MISSING
 
 DEVICE = "cuda"
-RUNS = ("node-mind", "node", "node-mind-paper", "nodeo")
-WITH_MIND = ("node-mind", "node", "node-mind-paper")
+RUNS = ("node-mind", "node", "paper-mind", "nodeo")
+WITH_MIND = ("node-mind", "node", "paper-mind")
 """Those that have something to do in half precision."""
 SIZE = (160, 192, 224)
 ITERATIONS = 300

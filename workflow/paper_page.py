@@ -28,7 +28,7 @@ def main() -> int:
     out = REPOSITORY / "results" / ("paper-small" if small else "paper") / "index.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        write_paper_page(REPOSITORY / "config" / "paper-page.yaml", REPOSITORY, small, out)
+        write_paper_page(REPOSITORY / "config" / "pages" / "paper.yaml", REPOSITORY, small, out)
     except InputError as error:
         print(f"paper_page: {error}", file=sys.stderr)
         return 2

@@ -40,7 +40,7 @@ from diffeode.provenance.receipt import write_receipt
 from diffeode.statistics.export import MISSING
 
 CAPTIONS = Path(__file__).resolve().parents[2] / "workflow" / "report"
-TITLES = {"identity": "Identity", "ants-syn": "ANTs SyN", "node-mind": "Neural ODE (MIND)"}
+TITLES = {"identity": "Identity", "ants-syn": "ANTs SyN", "node-mind": "diffeode (MIND)"}
 EXPERIMENTS = {"e1": "First (virtual adults)", "e2": "Second (newborns)"}
 LABELS = {"17": "Left-Hippocampus", "53": "Right-Hippocampus", "16": "Brain-Stem"}
 
@@ -469,7 +469,7 @@ def test_convergence_parts_the_levels_and_skips_empty_traces(tmp_path, drawn):
     traces = {"node-mind": tmp_path / "trace.tsv", "ants-syn": tmp_path / "empty.tsv"}
     convergence.convergence(traces, TITLES, "A pair", tmp_path / "convergence.png")
     assert [axes.get_title() or axes.get_title(loc="left") for axes in drawn[-1].axes] == [
-        "Neural ODE (MIND)"
+        "diffeode (MIND)"
     ]
     with pytest.raises(DamagedFileError, match=r"lost\.tsv"):
         convergence.read_trace(tmp_path / "lost.tsv")

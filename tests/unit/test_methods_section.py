@@ -82,10 +82,10 @@ def test_the_demo_in_its_own_words(facts):
         "with the data.",
         "T1w of Virtual cohort to T2w of Virtual cohort, 5 pairs, aligned by an affine map",
         "Seed 2512; 1 thread on cpu.",
-        "- Neural ODE (LMI) (node-lmi): Neural ODE [5] with penalties.gradient.weight 2, "
+        "- diffeode (LMI) (node-lmi): Neural ODE [5] with penalties.gradient.weight 2, "
         "similarity.local_mutual_information.weight 1; no other terms of penalties and "
         "similarity; all else at its defaults.",
-        "Neural ODE (MIND) is put against the others.",
+        "diffeode (MIND) is put against the others.",
         "- Registrations: python 3.11.2, torch 2.13.0.",
         "- The study was run by Snakemake 9.27.1 [",
     ):

@@ -11,7 +11,7 @@ from diffeode.errors import InputError
 from diffeode.statistics.paper_page import Results, judge, write_paper_page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGE = REPOSITORY / "config" / "paper-page.yaml"
+PAGE = REPOSITORY / "config" / "pages" / "paper.yaml"
 PICTURE = b"\x89PNG a picture"
 
 

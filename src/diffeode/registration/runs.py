@@ -20,6 +20,9 @@ from diffeode.registration.base import Method
 from diffeode.registration.knobs import as_parameters, changed
 from diffeode.registration.registry import lacks, make_method, method_class
 
+FORMERLY = {"node-mind-paper": "paper-mind", "node-lddmm-mind": "paper-lddmm"}
+"""Names that runs had once, and today's."""
+
 WEIGHTS = "weights.safetensors"
 """The file of what was trained, in the folder of a training."""
 
@@ -115,16 +118,25 @@ def run_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in without_hidden(runs_folder().glob("*.yaml"))))
 
 
+def name_today(name: str, known: Iterable[str] = ()) -> str:
+    """Return the end of a sentence about a run that does not exist: its name today, or the nearest
+    name among the named runs and those ``known`` besides.
+    """
+    if name in FORMERLY:
+        return f"; it is now {FORMERLY[name]!r}"
+    return nearest(name, [*run_names(), *known])
+
+
 def load_run(name: str) -> Run:
     """The named run, checked down to its hyper-parameters.
 
     Raises:
-        InputError: no such run, method, key or parameter, and the message names the nearest one; or
-            the file or a value is not what it should be.
+        InputError: no such run, method, key or parameter, and the message names today's name or the
+            nearest one; or the file or a value is not what it should be.
     """
     path = runs_folder() / f"{name}.yaml"
     if not path.is_file():
-        raise InputError(f"There is no run {name!r}{nearest(name, run_names())}.")
+        raise InputError(f"There is no run {name!r}{name_today(name)}.")
     content = read_mapping(path)
     require_keys(content, _KEYS, str(path))
     method, parameters = content["method"], content.get("parameters") or {}

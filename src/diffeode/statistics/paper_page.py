@@ -1,7 +1,7 @@
 """One page with every table and figure of the papers: what they report, what was found here, on
 which data, and whether each claim holds.
 
-What the page shows is described in a file (``config/paper-page.yaml``): studies under short names,
+What the page shows is described in a file (``config/pages/paper.yaml``): studies under short names,
 and items in the order of the papers, each with the files of a study and the claims to judge.
 """
 

@@ -21,7 +21,7 @@ from diffeode.files.presence import lies_at, require_file, without_hidden
 from diffeode.learning.pairs import require_no_test_person
 from diffeode.names import nearest, readable
 from diffeode.prepare.recipe import Recipe, recipe_schema
-from diffeode.registration.runs import Run, run_names
+from diffeode.registration.runs import Run, name_today, run_names
 from diffeode.study.model import Dataset, Experiment, Side, Study
 from diffeode.study.runs import read_runs
 from diffeode.study.shown import read_shown
@@ -366,7 +366,7 @@ def _ours(name: str, runs: Sequence[str], where: str) -> str | None:
     if name not in known:
         raise InputError(
             f"{where} puts run {name!r} against the others, but there is "
-            f"none{nearest(name, known)}."
+            f"none{name_today(name, known)}."
         )
     return name if name in runs else None
 

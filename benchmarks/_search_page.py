@@ -1,0 +1,221 @@
+"""The page of the search: what was chosen, how the best did, and what each parameter does."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from _search_plan import (
+    KEYS,
+    MOST_FOLDS_PERCENT,
+    REFERENCE,
+    SEED,
+    VARIANTS,
+    Parameter,
+    Rung,
+    SearchCase,
+    Standing,
+    Variant,
+    chosen,
+    entrants,
+    standings,
+)
+from _tables import Row, Table, markdown_table, measured_on, write_page
+from scipy.stats import spearmanr
+
+_SHOWN = 5
+"""Settings of the first rung that are shown."""
+
+
+def write_search_page(results: Path) -> None:
+    """``search.md`` from the tables in ``results``; variants without a table are left out."""
+    sections = [_introduction()]
+    for variant in VARIANTS.values():
+        rows = Table(results / f"search_{variant.name}.tsv", KEYS).rows
+        if rows:
+            sections += _sections(variant, rows)
+    write_page(results / "search.md", "The numbers that the paper's text lost", sections)
+
+
+def _introduction() -> str:
+    return (
+        "What arXiv 2512.22689 sets the weights of its three penalties, its barrier, its operator "
+        "and its patches to did not survive in its text. They were searched for once, on "
+        "development pairs: T1w to T2w of newborns (ALBERTs) 01 to 06, Dice of 27 labels, and T1w "
+        "of the adult 03 of OASIS-TRT-20 to ICBM152's T2w, Dice of 89 labels. Nobody in "
+        "`albert-half-test`, nor of the four adults of the accuracy benchmark, is among them.\n\n"
+        f"**Settings.** Points of a scrambled Sobol sequence (seed {SEED}) in the ranges below, to "
+        f"three digits, and as number {REFERENCE} the values of NODEO's code with Beg's operator "
+        "and a patch of 5 voxels. The rest of a run is as its file in `config/methods` says.\n\n"
+        "**Rule.** A setting is eligible where the percentage of voxels of the whole image with "
+        f"|J| ≤ 0, in the mean over the pairs of a rung, is at most {MOST_FOLDS_PERCENT:g}. "
+        "Eligible settings rank by mean Dice over the pairs of the rung, the others below them by "
+        f"their folds. The best go on to the next rung, and so does number {REFERENCE} where the "
+        "rung says so; the best of the last rung is chosen.\n\n"
+        "Weights of the magnitude and widths of patches are in voxels of the grid that is "
+        "registered on, so they mean less and more millimetres on coarser ones; alpha is in "
+        "squared widths of the grid, the other weights have no unit. Rows with every pair: "
+        "`search_<variant>.tsv`. Command: `python benchmarks/search.py`.\n"
+    )
+
+
+def _sections(variant: Variant, rows: Sequence[Row]) -> list[str]:
+    done = _finished(variant, rows)
+    sections = [f"## {_titled(variant)}\n", _ranges(variant)]
+    if done == len(variant.rungs):
+        sections.append(_choice(variant, rows))
+    sections += [_rung(variant, rows, index) for index in range(done)]
+    sections.append(_effects(variant, rows))
+    sections.append(measured_on(rows) + "\n")
+    return sections
+
+
+def _titled(variant: Variant) -> str:
+    return f"Neural ODE ({variant.name.upper()}), `{variant.run}`"
+
+
+def _finished(variant: Variant, rows: Sequence[Row]) -> int:
+    """How many rungs have all their rows."""
+    for index, rung in enumerate(variant.rungs):
+        there = {standing.setting for standing in standings(rows, rung)}
+        if not set(entrants(variant, rows, index)) <= there:
+            return index
+    return len(variant.rungs)
+
+
+def _ranges(variant: Variant) -> str:
+    lines = [
+        [parameter.name, f"`{parameter.knob}`", _range(parameter), f"{parameter.reference:g}"]
+        for parameter in variant.parameters
+    ]
+    heads = ("parameter", "setting of the run", "range", f"number {REFERENCE}")
+    return f"{variant.settings} settings.\n\n" + markdown_table(heads, lines)
+
+
+def _range(parameter: Parameter) -> str:
+    if parameter.choices:
+        return "one of " + ", ".join(f"{choice:g}" for choice in parameter.choices)
+    scale = "logarithmic" if parameter.logarithmic else "linear"
+    return f"{parameter.low:g} to {parameter.high:g}, {scale}"
+
+
+def _choice(variant: Variant, rows: Sequence[Row]) -> str:
+    best = chosen(variant, rows)
+    values = ", ".join(f"{name} {value:g}" for name, value in variant.setting(best.setting).items())
+    text = (
+        f"**Chosen: number {best.setting}** ({values}): Dice {best.dice:.4f} on the last rung, "
+        f"{best.folds_percent:.2g} % folds"
+    )
+    others = {s.setting: s for s in standings(rows, variant.rungs[-1])}
+    reference = others.get(REFERENCE)
+    if reference is None or best.setting == REFERENCE:
+        return text + ".\n"
+    return text + f"; number {REFERENCE} {reference.dice:.4f}, {reference.folds_percent:.2g} %.\n"
+
+
+def _rung(variant: Variant, rows: Sequence[Row], index: int) -> str:
+    rung = variant.rungs[index]
+    tried = set(entrants(variant, rows, index))
+    ranked = [standing for standing in standings(rows, rung) if standing.setting in tried]
+    shown = [s for place, s in enumerate(ranked) if place < _SHOWN or s.setting == REFERENCE]
+    names = [parameter.name for parameter in variant.parameters]
+    heads = ("place", "setting", *names, *map(_case_named, rung.cases), "mean", "folds (%)")
+    lines = [_line(variant, rows, rung, ranked.index(s) + 1, s) for s in shown]
+    words = f"### {rung.name.capitalize()}\n\n{len(ranked)} settings; Dice of each pair, and means."
+    return f"{words}\n\n{markdown_table(heads, lines)}"
+
+
+def _case_named(case: SearchCase) -> str:
+    who = "newborns" if case.task == "albert" else "adult"
+    pair = f"{case.moving} to {case.fixed}"
+    warped = ", tokens warped" if case.descriptor == "warped" else ""
+    return f"{who} {pair}, {case.spacing_mm:.3g} mm, {case.iterations} iterations{warped}"
+
+
+def _line(
+    variant: Variant, rows: Sequence[Row], rung: Rung, place: int, standing: Standing
+) -> list[str]:
+    values = [f"{value:g}" for value in variant.setting(standing.setting).values()]
+    dice = [
+        f"{found.dice:.4f}"
+        for case in rung.cases
+        for found in standings(rows, Rung("", (case,), 1))
+        if found.setting == standing.setting
+    ]
+    return [
+        str(place),
+        str(standing.setting),
+        *values,
+        *dice,
+        f"{standing.dice:.4f}",
+        f"{standing.folds_percent:.2g}",
+    ]
+
+
+# ------------------------------------------------------------------------------------- sensitivity
+
+
+def _effects(variant: Variant, rows: Sequence[Row]) -> str:
+    """What each parameter does on the first rung, whatever the others are."""
+    found = {s.setting: s for s in standings(rows, variant.rungs[0]) if s.setting != REFERENCE}
+    drawn = [found[number] for number in sorted(found)]
+    lines = [
+        line
+        for parameter in variant.parameters
+        for line in _effect(
+            parameter, [variant.setting(s.setting)[parameter.name] for s in drawn], drawn
+        )
+    ]
+    heads = (
+        "parameter",
+        "values",
+        "settings",
+        "Dice, mean",
+        "Dice, best",
+        "folds (%), mean",
+        "rank",
+    )
+    return (
+        "### What each parameter does\n\nOn the first rung, settings grouped by the values of one "
+        "parameter while all others vary. Rank: Spearman's rank correlation of the parameter with "
+        "Dice over all settings.\n\n" + markdown_table(heads, lines)
+    )
+
+
+def _effect(
+    parameter: Parameter, values: Sequence[float], drawn: Sequence[Standing]
+) -> list[list[str]]:
+    rho = f"{spearmanr(values, [s.dice for s in drawn]).statistic:+.2f}"
+    lines = []
+    for words, holds in _groups(parameter):
+        group = [s for value, s in zip(values, drawn, strict=True) if holds(value)]
+        if group:
+            lines.append(
+                [
+                    parameter.name,
+                    words,
+                    str(len(group)),
+                    f"{statistics.fmean(s.dice for s in group):.4f}",
+                    f"{max(s.dice for s in group):.4f}",
+                    f"{statistics.fmean(s.folds_percent for s in group):.2g}",
+                    rho,
+                ]
+            )
+    return lines
+
+
+def _groups(parameter: Parameter) -> list[tuple[str, object]]:
+    """Each choice, or each quarter of the range: words, and whether a value belongs to it."""
+    if parameter.choices:
+        return [(f"{c:g}", lambda value, c=c: value == c) for c in parameter.choices]
+    edges = [parameter.at(quarter / 4) for quarter in range(5)]
+    edges[-1] = float("inf")
+    return [
+        (
+            f"{low:g} to {min(high, parameter.high):g}",
+            lambda value, low=low, high=high: low <= value < high,
+        )
+        for low, high in pairwise(edges)
+    ]

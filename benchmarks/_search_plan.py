@@ -1,0 +1,314 @@
+"""What the search for the paper's lost numbers tries: parameters, settings, rungs, and how it
+chooses.
+
+Nothing here registers anything, so the choice can be made again from the tables alone.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+
+from _cases import Maker, albert_at, oasistrt_to_icbm152_at
+from _comparisons import Comparison, comparison_named
+from _tables import Row
+from scipy.stats import qmc
+
+SEED = 2512
+"""Of the settings that are drawn."""
+MOST_FOLDS_PERCENT = 0.01
+"""A setting is eligible where at most this percentage of all voxels of the image folds, in the mean
+over its pairs.
+"""
+_SIGNIFICANT_DIGITS = 3
+REFERENCE = 0
+"""The number of the setting that takes NODEO's values, Beg's operator and a patch of 5 voxels."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One of the lost numbers.
+
+    Attributes:
+        name: its column in the tables.
+        knob: its dotted name among the settings of the method.
+        low, high: what is searched between, on a scale of logarithms where ``logarithmic``.
+        choices: what is searched among instead.
+        reference: its value in the setting number ``REFERENCE``.
+    """
+
+    name: str
+    knob: str
+    reference: float
+    low: float = 0.0
+    high: float = 0.0
+    logarithmic: bool = True
+    choices: tuple[float, ...] = ()
+
+    def at(self, fraction: float) -> float:
+        """The value at ``fraction`` in [0, 1) of the range, to three significant digits."""
+        if self.choices:
+            return self.choices[int(fraction * len(self.choices))]
+        if self.logarithmic:
+            value = self.low * (self.high / self.low) ** fraction
+        else:
+            value = self.low + (self.high - self.low) * fraction
+        return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
+
+    def holds(self, value: float) -> bool:
+        """Whether the search can choose ``value``."""
+        if self.choices:
+            return value in self.choices
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class SearchCase:
+    """One development pair at one size.
+
+    Attributes:
+        task: a comparison (:mod:`_comparisons`), which says who was scanned and which labels count.
+        iterations: of the registration.
+        descriptor: of the moving image: ``recomputed`` on each warped image, or made once and
+            ``warped``, which is quicker where a network makes it.
+    """
+
+    task: str
+    fixed: str
+    moving: str
+    spacing_mm: float
+    iterations: int
+    descriptor: str = "recomputed"
+
+    @property
+    def comparison(self) -> Comparison:
+        """The task itself."""
+        return comparison_named(self.task)
+
+    @property
+    def maker(self) -> Maker:
+        """What prepares the pair."""
+        return _MAKERS[self.task](self.spacing_mm)
+
+    @property
+    def folder(self) -> str:
+        """Where its prepared pair lies, in the folder of a benchmark's work."""
+        return f"{self.task}-{self.spacing_mm:g}mm/{self.fixed}__{self.moving}"
+
+    @property
+    def columns(self) -> dict[str, object]:
+        """The columns of a row that say which case it is of."""
+        return {
+            "task": self.task,
+            "fixed": self.fixed,
+            "moving": self.moving,
+            "spacing_mm": f"{self.spacing_mm:g}",
+            "iterations": self.iterations,
+            "descriptor": self.descriptor,
+        }
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """What the case changes in a run, by the dotted name of the method's setting."""
+        warped = {"similarity.descriptor.moving": "warped"} if self.descriptor == "warped" else {}
+        return {"levels.iterations": [self.iterations], **warped}
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One round of the search: what the settings that are left are tried on.
+
+    Attributes:
+        keep: how many of the best settings go on to the next rung, or are candidates where there is
+            none.
+        reference: whether the reference is tried too where it is not among the best.
+    """
+
+    name: str
+    cases: tuple[SearchCase, ...]
+    keep: int
+    reference: bool = True
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the paper's variants.
+
+    Attributes:
+        run: its named run, of which the parameters are changed.
+        settings: how many are drawn, beside the reference.
+    """
+
+    name: str
+    run: str
+    parameters: tuple[Parameter, ...]
+    settings: int
+    rungs: tuple[Rung, ...]
+
+    def setting(self, number: int) -> dict[str, float]:
+        """The values of setting ``number``, by the name of the parameter."""
+        if number == REFERENCE:
+            return {parameter.name: parameter.reference for parameter in self.parameters}
+        fractions = _fractions(len(self.parameters), self.settings)[number - 1]
+        return {
+            parameter.name: parameter.at(fraction)
+            for parameter, fraction in zip(self.parameters, fractions, strict=True)
+        }
+
+    def changes(self, number: int) -> dict[str, float]:
+        """The values of setting ``number``, by the dotted name of the method's setting."""
+        values = self.setting(number)
+        return {parameter.knob: values[parameter.name] for parameter in self.parameters}
+
+
+@cache
+def _fractions(dimensions: int, count: int) -> tuple[tuple[float, ...], ...]:
+    """The first ``count`` points of a scrambled Sobol sequence in the unit cube."""
+    sampler = qmc.Sobol(dimensions, rng=SEED)
+    points = sampler.random_base2(math.ceil(math.log2(count)))
+    return tuple(map(tuple, points[:count].tolist()))
+
+
+# -------------------------------------------------------------------------------------- the choice
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a setting did on the cases of a rung: means over them.
+
+    Attributes:
+        folds_percent: of ``|J| <= 0`` among all voxels.
+    """
+
+    setting: int
+    dice: float
+    folds_percent: float
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it folds rarely enough."""
+        return self.folds_percent <= MOST_FOLDS_PERCENT
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """Sorts settings, the best first: eligible ones by Dice, then the others by folds."""
+        return (0, -self.dice, self.setting) if self.eligible else (1, self.folds_percent)
+
+
+def standings(rows: Iterable[Row], rung: Rung) -> list[Standing]:
+    """The settings that have a row for every case of ``rung``, the best first.
+
+    Args:
+        rows: of one variant.
+    """
+    found: dict[int, dict[SearchCase, Row]] = {}
+    cases = {_key(case.columns): case for case in rung.cases}
+    for row in rows:
+        case = cases.get(_key(row))
+        if case and not row.get("failed"):
+            found.setdefault(int(row["setting"]), {})[case] = row
+    whole = {number: by for number, by in found.items() if len(by) == len(rung.cases)}
+    return sorted((_standing(number, by.values()) for number, by in whole.items()), key=_rank)
+
+
+def _rank(standing: Standing) -> tuple[float, ...]:
+    return standing.rank
+
+
+def _standing(number: int, rows: Iterable[Row]) -> Standing:
+    rows = list(rows)
+    dice, folds = (
+        statistics.fmean(float(row[column]) for row in rows) for column in ("dice", "folds_percent")
+    )
+    return Standing(number, dice, folds)
+
+
+def entrants(variant: Variant, rows: Sequence[Row], index: int) -> list[int]:
+    """The settings that are tried on rung ``index``, in that order."""
+    if index == 0:
+        return list(range(variant.settings + 1))
+    before, rung = variant.rungs[index - 1], variant.rungs[index]
+    tried = set(entrants(variant, rows, index - 1))
+    ranked = [place.setting for place in standings(rows, before) if place.setting in tried]
+    best = ranked[: before.keep]
+    return best if REFERENCE in best or not rung.reference else [*best, REFERENCE]
+
+
+def chosen(variant: Variant, rows: Sequence[Row]) -> Standing:
+    """The best setting of the last rung; ``rows`` are those of ``variant``, all of them there."""
+    tried = set(entrants(variant, rows, len(variant.rungs) - 1))
+    return next(s for s in standings(rows, variant.rungs[-1]) if s.setting in tried)
+
+
+def _key(columns: Row | dict[str, object]) -> tuple[str, ...]:
+    return tuple(str(columns[name]) for name in CASE_COLUMNS)
+
+
+CASE_COLUMNS = ("task", "fixed", "moving", "spacing_mm", "iterations", "descriptor")
+KEYS = ("variant", "setting", *CASE_COLUMNS)
+"""Columns that tell the rows of a search apart."""
+
+
+# ------------------------------------------------------------------------------------ what is tried
+
+
+def _operator(name: str, reference: float, **searched: object) -> Parameter:
+    return Parameter(name, f"velocity.kernel.operator.{name}", reference, **searched)
+
+
+def _common(gradients: tuple[float, float]) -> tuple[Parameter, ...]:
+    """The lost numbers that all variants have.
+
+    Args:
+        gradients: range of the weight of the gradient, since similarities are of different size.
+    """
+    return (
+        Parameter("jacobian", "penalties.jacobian.weight", 2.5, 0.03, 30),
+        Parameter("barrier", "penalties.jacobian.barrier", 0.5, 0.02, 0.5, logarithmic=False),
+        Parameter("gradient", "penalties.gradient.weight", 0.05, *gradients),
+        Parameter("magnitude", "penalties.magnitude.weight", 7e-9, 1e-9, 1e-3),
+        _operator("alpha", 0.0025, low=1e-5, high=1e-2),
+        _operator("power", 2, choices=(1, 2, 3)),
+    )
+
+
+_PATCH = Parameter("patch", "similarity.local_mutual_information.patch", 5, choices=(3, 5, 7, 9))
+
+_MAKERS = {"albert": albert_at, "oasistrt-to-icbm152": oasistrt_to_icbm152_at}
+_newborns = partial(SearchCase, "albert")
+_adult = partial(SearchCase, "oasistrt-to-icbm152", "icbm152")
+_HALF_MM, _THIRD_MM = 1.71875, 2.578125
+"""Twice the voxel of the newborns, as the studies at half resolution have it, and three times."""
+
+_THIRD = (_newborns("01", "02", _THIRD_MM, 300),)
+_WITH_ADULT = (*_THIRD, _adult("03", 3.5, 150))
+_HALF = (_newborns("03", "04", _HALF_MM, 300), _adult("03", 3, 150))
+
+
+def _rungs(many: int, few: int) -> tuple[Rung, ...]:
+    return (
+        Rung("a third of the size", _THIRD, many),
+        Rung("with an adult", _WITH_ADULT, few),
+        Rung("half the size", _HALF, 1),
+    )
+
+
+_CL_RUNGS = (
+    Rung("warped tokens", (_newborns("01", "02", _THIRD_MM, 300, "warped"),), 3),
+    Rung("recomputed tokens", (_newborns("01", "02", _THIRD_MM, 150),), 2),
+    Rung("another pair", (_newborns("03", "04", _THIRD_MM, 150),), 1, reference=False),
+)
+"""Its iteration takes thirteen times as long, so it is tried on less."""
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("mind", "paper-mind", _common((2e-2, 5)), 40, _rungs(12, 3)),
+        Variant("lmi", "paper-lmi", (*_common((1e-1, 30)), _PATCH), 40, _rungs(10, 2)),
+        Variant("cl", "paper-cl", _common((2e-3, 0.5)), 40, _CL_RUNGS),
+    )
+}
+"""By name, in the order in which they are searched."""

@@ -1,0 +1,170 @@
+"""The search for the numbers that the paper's text lost, on development pairs; see README.md.
+
+    python benchmarks/search.py         # every variant
+    python benchmarks/search.py mind    # one of them
+    python benchmarks/search.py --page  # the page of what is there; nothing is registered
+
+Every registration is a row of ``search_<variant>.tsv``, written as soon as it is known, so a search
+that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from _cases import SEED, Case, case_digest, ensure_case, read_case
+from _judged import judged
+from _machine import provenance
+from _options import add_data, add_results, add_work
+from _search_page import write_search_page
+from _search_plan import KEYS, VARIANTS, SearchCase, Variant, entrants
+from _tables import Table
+from _units import STAMPS, changed_run_code
+
+from diffeode.errors import InputError, RegistrationError
+from diffeode.names import nearest
+from diffeode.process.threads import use_threads
+from diffeode.registration.base import Machine
+from diffeode.registration.harness import register
+from diffeode.registration.runs import Run, load_run
+
+
+class Search:
+    """The search of one variant: its table, its prepared pairs, and its clock."""
+
+    def __init__(self, variant: Variant, options: argparse.Namespace) -> None:
+        self.variant, self.options = variant, options
+        self.table = Table(options.results / f"search_{variant.name}.tsv", KEYS, STAMPS)
+        self.pairs: dict[SearchCase, tuple[Case, str]] = {}
+        self.seconds: dict[SearchCase, list[float]] = {}
+
+    def run(self) -> None:
+        """Fill the table, rung by rung."""
+        for index, rung in enumerate(self.variant.rungs):
+            tried = entrants(self.variant, self.table.rows, index)
+            waiting = [
+                (number, case)
+                for case in rung.cases
+                for number in tried
+                if not self.table.has(self._start(number, case))
+            ]
+            total = len(tried) * len(rung.cases)
+            print(
+                f"{self.variant.name}, {rung.name}: {len(waiting)} of {total} registrations to run",
+                file=sys.stderr,
+            )
+            for done, (number, case) in enumerate(waiting, start=1):
+                self._measure(number, case)
+                self._say(f"{rung.name} {done}/{len(waiting)}", [c for _, c in waiting[done:]])
+
+    def _measure(self, number: int, case: SearchCase) -> None:
+        started = time.perf_counter()
+        pair, _ = self._pair(case)
+        start = self._start(number, case)
+        self.table.put(start | self._outcome(number, case, pair) | provenance())
+        self.seconds.setdefault(case, []).append(time.perf_counter() - started)
+
+    def _outcome(self, number: int, case: SearchCase, pair: Case) -> dict[str, object]:
+        try:
+            result = register(
+                self._run(number, case).build(), pair.task(), Machine(self.options.threads, SEED)
+            )
+        except RegistrationError as error:
+            return {"failed": str(error).splitlines()[0]}
+        scores = judged(pair, result, case.comparison.labels())
+        return {"failed": "", "cpu_seconds": result.cpu_seconds} | scores
+
+    def _run(self, number: int, case: SearchCase) -> Run:
+        changes = {**self.variant.changes(number), **case.changes}
+        return load_run(self.variant.run).changed(changes)
+
+    def _start(self, number: int, case: SearchCase) -> dict[str, object]:
+        values = {name: f"{value:g}" for name, value in self.variant.setting(number).items()}
+        return {
+            "variant": self.variant.name,
+            "setting": number,
+            **values,
+            **case.columns,
+            "code": changed_run_code(self._run(number, case), self.options.threads),
+            "pair": self._pair(case)[1],
+        }
+
+    def _pair(self, case: SearchCase) -> tuple[Case, str]:
+        if case not in self.pairs:
+            folder = ensure_case(case.maker, *self._scans(case), self.options.work / case.folder)
+            self.pairs[case] = read_case(folder), case_digest(folder)
+        return self.pairs[case]
+
+    def _scans(self, case: SearchCase) -> list[Path]:
+        comparison, data = case.comparison, self.options.data
+        return [
+            data / name
+            if name == comparison.template
+            else data / comparison.folder / f"sub-{name}" / "anat"
+            for name in (case.fixed, case.moving)
+        ]
+
+    def _say(self, where: str, rest: Sequence[SearchCase]) -> None:
+        seen = [s for found in self.seconds.values() for s in found]
+        usual = sum(seen) / len(seen)
+        left = sum(_mean(self.seconds.get(case, [usual])) for case in rest)
+        row = self.table.rows[-1]
+        outcome = row["failed"] or f"Dice {row['dice']}, folds {row['folds_percent']} %"
+        print(
+            f"{self.variant.name} {where}: setting {row['setting']}, {row['fixed']}/{row['moving']}"
+            f": {outcome}; about {left / 60:.0f} min left on this rung",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def variants_of(names: Sequence[str]) -> list[Variant]:
+    """The variants called ``names``; all where none is named.
+
+    Raises:
+        InputError: there is none of a name; the message says the nearest.
+    """
+    for name in names:
+        if name not in VARIANTS:
+            raise InputError(f"There is no variant {name!r}{nearest(name, VARIANTS)}.")
+    return [VARIANTS[name] for name in names or VARIANTS]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    options = _options(arguments)
+    use_threads(options.threads)
+    try:
+        for variant in variants_of(options.variants):
+            if not options.page:
+                Search(variant, options).run()
+        write_search_page(options.results)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "variants", nargs="*", metavar="VARIANT", help=f"of {', '.join(VARIANTS)}; all where none"
+    )
+    parser.add_argument("--page", action="store_true", help="only write the page of what is there")
+    add_data(parser)
+    add_work(parser, "benchmark-pairs", "prepared pairs")
+    add_results(parser)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The full studies of the papers, planned on made-up scans: their pairs and their runs."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from trees import IXI_FIXED, OASIS3_FIXED, write_image, write_ixi, write_oasis3
+
+from diffeode.study.files import load_study
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+EXPERIMENTS = ("oasis3-oasis3", "ixi-oasis3", "ixi-ixi")
+PAPER_METHODS = {
+    *("ants-syn", "niftyreg", "deedsbcv", "otmorph", "synthmorph", "transmatch", "multigradicon"),
+    *("dinoreg", "convexadam", "paper-mind", "paper-cl", "paper-lmi"),
+}
+UNITS = {
+    "paper": 3 * 100 * 14,
+    "paper-descriptors": 3 * 100 * 5,
+    "paper-regularisation": 3 * 100 * 12,
+    "poster": 100 * 8,
+    "checks": (100 + 20) * 11,
+    "unseen-contrast": 20 * 8,
+    "questions": (20 + 100) * 5,
+    "nodeo": None,
+    "nodeo-ablation": 200 * 22,
+}
+"""Registrations of each study; None where pairs of two experiments are counted below."""
+GROUPS = ("BPDwPsy", "BPDwoPsy", "HC", "SS")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("studies")
+    write_oasis3(root / "oasis3", 200, seed=11)
+    write_ixi(root / "ixi", 200, seed=12)
+    for file in (root / "ixi" / "IXI-T2").iterdir():
+        write_image(root / "ixi" / "IXI-PD" / file.name.replace("-T2.", "-PD."))
+    for person in range(1, 50):
+        name = f"OASIS_OAS1_{person:04d}_MR1"
+        for file in ("aligned_norm.nii.gz", "aligned_seg35.nii.gz"):
+            write_image(root / "neurite" / name / file)
+    for group in GROUPS:
+        for number in range(1, 8):
+            person = f"{group}_{number:03d}"
+            folder = root / "candi" / f"{group}_2008" / person
+            write_image(folder / f"{person}_procimg.nii.gz")
+            write_image(folder / f"{person}_seg.nii.gz")
+    names = {"OASIS3": "oasis3", "IXI": "ixi", "NEURITE_OASIS": "neurite", "CANDI": "candi"}
+    return {variable: root / name for variable, name in names.items()}
+
+
+@pytest.fixture
+def load(folders, monkeypatch):
+    for variable, folder in folders.items():
+        monkeypatch.setenv(variable, str(folder))
+    return lambda name: load_study(REPOSITORY / "config" / f"{name}.yaml", REPOSITORY)
+
+
+@pytest.mark.parametrize(("name", "units"), UNITS.items())
+def test_a_study_registers_as_many_pairs_as_its_paper(load, name, units):
+    study = load(name)
+    pairs = {experiment.name: len(experiment.pairs) for experiment in study.experiments}
+    if name == "nodeo":
+        assert pairs["neurite-oasis"] == 200
+        assert pairs["candi"] == 80
+    else:
+        assert len(study.units()) == units
+    assert study.ours in {run.name for run in study.runs}
+    assert all(set(sweep.points) <= {run.name for run in study.runs} for sweep in study.sweeps)
+
+
+def test_the_first_experiment_has_the_twelve_methods_and_trains_two_for_each_experiment(load):
+    study = load("paper")
+    assert {run.name for run in study.runs} >= PAPER_METHODS
+    assert {run.name for run in study.trained_runs()} == {"otmorph", "transmatch"}
+    trained_on = {name: e.name for name, e in study.train_on.items()}
+    assert list(trained_on) == list(EXPERIMENTS)
+    assert len(set(trained_on.values())) == 3
+    for experiment in study.experiments:
+        training = study.train_on[experiment.name]
+        for side in ("fixed", "moving"):
+            dataset = getattr(experiment, side).dataset.name
+            assert getattr(training, side).dataset.name == dataset
+
+
+def test_the_barrier_and_the_weight_of_synthmorph_take_the_same_values(load):
+    swept = {
+        sweep.run: list(sweep.points.values()) for sweep in load("paper-regularisation").sweeps
+    }
+    assert set(swept) == {"paper-mind", "paper-cl", "synthmorph"}
+    assert swept["paper-mind"] == swept["paper-cl"] == swept["synthmorph"]
+    assert (0.5,) in swept["paper-mind"]
+
+
+def test_nodeos_ablation_has_every_cell_of_its_second_table(load):
+    study = load("nodeo-ablation")
+    (sweep,) = study.sweeps
+    assert Counter(sweep.points.values()) == Counter(
+        (steps, iterations) for steps in range(1, 6) for iterations in (200, 250, 300)
+    )
+    for name, (steps, iterations) in sweep.points.items():
+        method = study.run(name).build()
+        assert (method.flow.steps, method.levels.iterations) == (steps, (iterations,))
+    for kernel, width in (("", 15), ("-no-kernel", 1)):
+        for steps in (1, 2, 3):
+            method = study.run(f"nodeo-free-velocity{kernel}-{steps}").build()
+            assert (method.velocity.knots, method.flow.steps) == (steps, steps)
+            assert method.velocity.kernel.width == width
+
+
+def test_fixed_persons_are_those_of_the_appendix(load):
+    fixed = {e.name: {pair.fixed.subject for pair in e.pairs} for e in load("paper").experiments}
+    assert fixed == {
+        "oasis3-oasis3": set(OASIS3_FIXED),
+        "ixi-oasis3": set(OASIS3_FIXED),
+        "ixi-ixi": set(IXI_FIXED),
+    }
+
+
+def test_severe_dementia_is_registered_to_healthy_persons(load):
+    (severe,) = (e for e in load("checks").experiments if e.name == "oasis3-severe")
+    assert {pair.fixed.group for pair in severe.pairs} <= {"dementia", "severe dementia"}
+    assert {pair.moving.group for pair in severe.pairs} == {"healthy"}
