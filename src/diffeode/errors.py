@@ -1,4 +1,12 @@
-"""What can go wrong with what a user hands in."""
+"""What can go wrong with what a user hands in, and how it is said."""
+
+from __future__ import annotations
+
+import re
+
+_OF_MEMORY = re.compile(
+    r"out ?of ?memory|can't allocate memory|cannot allocate memory|bad_alloc", re.IGNORECASE
+)
 
 
 class InputError(ValueError):
@@ -27,3 +35,18 @@ class ToolError(RegistrationError):
     """An external program failed, was stopped or wrote nothing usable; the message ends in its last
     lines.
     """
+
+
+def first_line(error: Exception) -> str:
+    """The first line that ``error`` says, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def reason_of(error: Exception) -> str:
+    """Why work failed, in one sentence."""
+    if isinstance(error, InputError | RegistrationError):
+        return first_line(error)
+    if isinstance(error, MemoryError) or _OF_MEMORY.search(f"{type(error).__name__}: {error}"):
+        return f"Out of memory ({first_line(error)}); give it more memory or coarser scans."
+    said = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {said}"

@@ -18,7 +18,7 @@ from typing import Any, final
 import numpy as np
 import pandas as pd
 
-from diffeode.errors import InputError
+from diffeode.errors import InputError, first_line
 from diffeode.files.io import written_whole
 from diffeode.files.presence import require_file
 from diffeode.names import nearest
@@ -227,8 +227,9 @@ def _first_sheet(path: Path) -> pd.DataFrame:
     try:
         rows = pd.read_excel(path, header=None, dtype=str, keep_default_na=False)
     except Exception as error:  # a damaged workbook breaks its readers in any way
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} cannot be read as a table ({reason}); export it again.") from None
+        raise InputError(
+            f"{path} cannot be read as a table ({first_line(error)}); export it again."
+        ) from None
     return _below_header(rows, path)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import SpatialImage
 
-from diffeode.errors import DamagedFileError, InputError
+from diffeode.errors import DamagedFileError, InputError, first_line
 
 _SNIFFED_BYTES = 1024  # what nibabel reads to tell the format
 _DEFLATE_AT_MOST = (
@@ -158,11 +158,12 @@ def one_sentence(path: Path, what: str, damaged: bool = False) -> Iterator[None]
             f"{path} does not fit into this computer's memory; resample it to larger voxels."
         ) from None
     except Exception as error:  # nibabel's parsers raise whatever a broken header leads them to
+        reason = first_line(error).rstrip(".")
         if damaged or _ends_within_header(path):
             raise DamagedFileError(
-                f"{path} is truncated or damaged ({_reason(error)}); make it again."
+                f"{path} is truncated or damaged ({reason}); make it again."
             ) from None
-        raise InputError(f"{path} {what} ({_reason(error)}){_what_it_is(path)}.") from None
+        raise InputError(f"{path} {what} ({reason}){_what_it_is(path)}.") from None
     finally:
         logger.disabled = logged
 
@@ -198,7 +199,3 @@ def _what_it_is(path: Path) -> str:
     if path.name.endswith(fitting):
         return "; repair its header, or convert it anew from DICOM"
     return f"; by its content it is a {fitting} file, so give it a name that ends so"
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import importlib
 import math
-import platform
 import random
-import re
 import sys
 import threading
 import time
@@ -17,14 +15,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 
-from diffeode.errors import InputError, RegistrationError
+from diffeode.errors import InputError, reason_of
 from diffeode.evaluation.verdict import Verdict, judge, signs_of, turned_note
 from diffeode.files import io
 from diffeode.files.tables import write_rows
@@ -32,6 +29,7 @@ from diffeode.geometry.image import Image, foreground
 from diffeode.geometry.transform import Affine, DisplacementField, densify, invert, warp_image
 from diffeode.process.watch import watched
 from diffeode.provenance.receipt import write_receipt
+from diffeode.provenance.software import registering_versions
 from diffeode.registration.base import Machine, Method, Pair, Registration
 from diffeode.units.pair import PairUnit
 from diffeode.units.registration import RegistrationUnit
@@ -41,9 +39,6 @@ if TYPE_CHECKING:
     from diffeode.registration.runs import Run
 
 _SAMPLING_PERIOD_S = 0.02
-_OF_MEMORY = re.compile(
-    r"out ?of ?memory|can't allocate memory|cannot allocate memory|bad_alloc", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,44 +170,7 @@ def what_runs(run: Run, machine: Machine) -> dict[str, Any]:
         "seed": machine.seed,
         "threads": machine.threads,
         "device": machine.device,
-        "software": software_versions(),
-    }
-
-
-def reason_of(error: Exception) -> str:
-    """Why a registration failed, in one sentence."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    if isinstance(error, InputError | RegistrationError):
-        return first
-    if isinstance(error, MemoryError) or _OF_MEMORY.search(f"{type(error).__name__}: {error}"):
-        return (
-            f"Out of memory ({first or type(error).__name__}); give it more memory or coarser "
-            "scans."
-        )
-    return f"{type(error).__name__}: {first}"
-
-
-def software_versions() -> dict[str, str]:
-    """Versions of what computes."""
-    names = [
-        "diffeode",
-        "torch",
-        "numpy",
-        "scipy",
-        "antspyx",
-        "convexAdam",
-        "picsl-greedy",
-        "transformers",
-    ]
-    names += ["unigradicon", "icon_registration", "itk"]
-    installed = {
-        d.metadata["Name"].lower(): d.version
-        for d in metadata.distributions()
-        if d.metadata["Name"]
-    }
-    return {
-        "python": platform.python_version(),
-        **{n: installed[n.lower()] for n in names if n.lower() in installed},
+        "software": registering_versions(),
     }
 
 
