@@ -16,7 +16,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from diffeode.evaluation.similarity import normalised_mutual_information
-from diffeode.geometry.image import Image, bounding_box, sample
+from diffeode.geometry.image import Image, sample, window_around
 from diffeode.geometry.resample import antialiased
 from diffeode.geometry.transform import Affine, Transform
 
@@ -159,6 +159,4 @@ def _detail(image: Image, width: float, coarse: float) -> Image:
 
 
 def _around_brain(image: Image) -> Image:
-    lower, upper = bounding_box(image.data > 0)
-    window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
-    return Image(image.data[window], image.grid.crop(lower, upper))
+    return image.cropped(window_around(image.data > 0))

@@ -25,7 +25,7 @@ from diffeode.files.headers import grid_of
 from diffeode.files.label_ids import ids_of
 from diffeode.files.presence import require_file
 from diffeode.geometry.image import Image, Labels
-from diffeode.geometry.space import RAS_TO_LPS, Grid, flip_ras_lps
+from diffeode.geometry.space import Grid, flip_matrix_ras_lps, flip_ras_lps
 from diffeode.geometry.transform import Affine, DisplacementField
 
 _SCAN_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh")
@@ -231,7 +231,7 @@ def write_itk_affine(path: Path | str, affine: Affine) -> None:
     """``affine`` as an ITK text transform (``AffineTransform_double_3_3``, LPS mm) for ANTs and
     SimpleITK.
     """
-    lps = RAS_TO_LPS @ affine.matrix @ RAS_TO_LPS
+    lps = flip_matrix_ras_lps(affine.matrix)
     numbers = " ".join(f"{v:.17g}" for v in [*lps[:3, :3].ravel(), *lps[:3, 3]])
     text = (
         "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from diffeode.errors import InputError
-from diffeode.geometry.image import Image
+from diffeode.geometry.image import Image, Window, window_around
 from diffeode.geometry.transform import Transform
 from diffeode.registration.knobs import check
 from diffeode.weights.catalogue import checksums, find
@@ -37,6 +37,23 @@ class Pair:
                 f"The images of a pair lie on different grids ({self.fixed.grid.shape} and "
                 f"{self.moving.grid.shape}); resample the moving one onto the fixed one first."
             )
+
+    def cropped(self, window: Window) -> Pair:
+        """The pair within ``window``."""
+        return Pair(
+            self.fixed.cropped(window),
+            self.moving.cropped(window),
+            self.fixed_mask[window],
+            self.moving_mask[window],
+        )
+
+    def around_the_brains(self, margin_vox: int) -> Pair:
+        """The pair within the box of both brains, grown by a margin inside the grid.
+
+        Raises:
+            InputError: both brains are empty.
+        """
+        return self.cropped(window_around(self.fixed_mask | self.moving_mask, margin_vox))
 
 
 @dataclass(frozen=True)
