@@ -14,17 +14,17 @@ _REGISTERING = (
 
 
 def preparing_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that prepare scans, by name."""
+    """Return the versions of Python and of the packages that prepare scans, by name."""
     return _versions(_PREPARING)
 
 
 def registering_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that register pairs, by name."""
+    """Return the versions of Python and of the packages that register pairs, by name."""
     return _versions(_REGISTERING)
 
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:
-    """Those of ``packages`` that are not installed are left out."""
+    """Return the versions of Python and of those of ``packages`` that are installed."""
     versions = {"python": platform.python_version()}
     for package in packages:
         try:
