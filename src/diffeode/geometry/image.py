@@ -11,7 +11,7 @@ from diffeode.errors import InputError
 from diffeode.geometry.space import Grid
 
 Window = tuple[slice, slice, slice]
-"""The first and the last voxel of a box along each axis, the last one excluded."""
+"""A box of voxels: along each axis the first voxel, and the one after the last."""
 
 _LARGEST_ID = np.iinfo(np.int32).max
 
@@ -28,7 +28,7 @@ class Image:
         object.__setattr__(self, "data", np.ascontiguousarray(self.data, dtype=np.float32))
 
     def cropped(self, window: Window) -> Image:
-        """The voxels within ``window``."""
+        """Return the voxels within ``window`` as an image."""
         lower, upper = [part.start for part in window], [part.stop for part in window]
         return Image(self.data[window], self.grid.crop(lower, upper))
 
@@ -131,7 +131,7 @@ def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[np.ndarray, np.ndar
 
 
 def window_around(mask: np.ndarray, margin: int = 0) -> Window:
-    """The box around ``mask``, grown by ``margin`` voxels inside the array.
+    """Return the box around ``mask``, grown by ``margin`` voxels inside the array.
 
     Raises:
         InputError: the mask is empty.

@@ -27,14 +27,14 @@ def flip_ras_lps(vectors: np.ndarray) -> np.ndarray:
 
 
 def flip_matrix_ras_lps(matrix: np.ndarray) -> np.ndarray:
-    """A homogeneous ``matrix (4, 4)`` that maps points in RAS mm as the one that maps them in LPS
-    mm, or back.
+    """Return the homogeneous ``matrix (4, 4)`` of a map of points in RAS mm as the matrix of the
+    same map in LPS mm, or back.
     """
     return RAS_TO_LPS @ matrix @ RAS_TO_LPS
 
 
 class ItkFrame(NamedTuple):
-    """Where a grid lies as ITK says it, in LPS mm.
+    """The position of a grid as ITK states it, in LPS mm.
 
     Attributes:
         origin: the centre of the first voxel, ``(3,)``.
@@ -159,7 +159,7 @@ class Grid:
             )
 
     def itk_frame(self, reader: str) -> ItkFrame:
-        """Where the grid lies for ITK.
+        """Return the position of the grid as ITK states it.
 
         Args:
             reader: the tool that reads an image on this grid, for messages.

@@ -1,4 +1,4 @@
-"""What a method found as an array of displacements becomes a map in RAS mm."""
+"""Conversion of the displacements that a method found into a map in RAS mm."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 def field_of_voxels(
     displacement_vox: np.ndarray, grid: Grid, found_by: str, remedy: str = ""
 ) -> DisplacementField:
-    """The map of displacements ``(X, Y, Z, 3)`` on ``grid``, in voxels along its axes.
+    """Return the map of displacements ``(X, Y, Z, 3)`` on ``grid``, in voxels along its axes.
 
     Args:
         found_by: what messages call the method.
-        remedy: what messages say is to be done about displacements that are not finite, such as
-            ``"; train it anew"``.
+        remedy: the end of the message about displacements that are not finite, such as ``"; train
+            it anew"``.
 
     Raises:
         RegistrationError: a displacement is not finite.
@@ -34,14 +34,19 @@ def field_of_voxels(
 def field_of_tensor(
     displacement_vox: Tensor, grid: Grid, found_by: str, remedy: str = ""
 ) -> DisplacementField:
-    """The map of a tensor ``(1, 3, X, Y, Z)``; else as :func:`field_of_voxels`."""
+    """Return the map of a tensor ``(1, 3, X, Y, Z)``, as :func:`field_of_voxels` does of
+    an array.
+    """
     channels_last = np.moveaxis(displacement_vox[0].cpu().numpy(), 0, -1)
     return field_of_voxels(channels_last, grid, found_by, remedy)
 
 
 def field_of_itk(vectors_lps: np.ndarray, grid: Grid, found_by: str) -> DisplacementField:
-    """The map of displacements in LPS mm on ``grid``, an array ``(Z, Y, X, 3)`` as ITK hands them
-    to Python.
+    """Return the map of displacements in LPS mm on ``grid``.
+
+    Args:
+        vectors_lps: an array ``(Z, Y, X, 3)``, the order in which ITK gives images to Python.
+        found_by: what messages call the method.
 
     Raises:
         RegistrationError: a displacement is not finite.
@@ -51,6 +56,6 @@ def field_of_itk(vectors_lps: np.ndarray, grid: Grid, found_by: str) -> Displace
 
 
 def _require_finite(displacements: np.ndarray, found_by: str, remedy: str = "") -> None:
-    # A DisplacementField refuses them too, but as an input of the user, and without this name.
+    # A DisplacementField refuses them too, but as a fault of the user's input.
     if not np.isfinite(displacements).all():
         raise RegistrationError(f"{found_by} returned displacements that are not finite{remedy}.")
