@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import yaml
 from scipy import ndimage
 
 from diffeode.files import io
+from diffeode.files.checked_yaml import read_mapping
 from diffeode.geometry.image import Image, Labels, bounding_box
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine
@@ -52,26 +52,15 @@ Maker = Callable[[Path, Path], "Case"]
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
-    """A pair as every run gets it, and the labels it is judged by.
+class Case(Task):
+    """A pair as every run gets it, with the labels it is judged by.
 
     Attributes:
-        fixed, moving: on one grid, after the alignment.
-        moving_scan: on its own grid, before it.
-        moving_to_scan: points of ``moving`` to points of ``moving_scan``, RAS mm.
-        fixed_labels, moving_labels: where they were drawn.
+        fixed_labels, moving_labels: on the grids where they were drawn.
     """
 
-    fixed: Image
-    moving: Image
-    moving_scan: Image
-    moving_to_scan: Affine
     fixed_labels: Labels
     moving_labels: Labels
-
-    def task(self) -> Task:
-        """What the harness registers."""
-        return Task(self.fixed, self.moving, self.moving_scan, self.moving_to_scan)
 
 
 def ensure_case(make: Maker, fixed: Path, moving: Path, folder: Path) -> Path:
@@ -99,7 +88,7 @@ def _case_code() -> str:
 
 
 def _albert_recipe() -> Recipe:
-    return Recipe(**yaml.safe_load(_ALBERT.read_text(encoding="utf-8"))["prepare"])
+    return Recipe(**read_mapping(_ALBERT)["prepare"])
 
 
 def case_digest(folder: Path) -> str:

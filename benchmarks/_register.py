@@ -48,7 +48,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     imports = time.process_time() - before
     case = read_case(Path(request["case"]))
     try:
-        result = register(method, case.task(), Machine(request["threads"], SEED))
+        result = register(method, case, Machine(request["threads"], SEED))
     except (InputError, RegistrationError) as error:
         return {"failed": str(error).splitlines()[0]}
     costs = {cost: getattr(result, cost) for cost in _COSTS} | {"import_cpu_seconds": imports}

@@ -12,8 +12,8 @@ from pathlib import Path
 from _comparisons import Comparison
 
 from diffeode.errors import InputError
+from diffeode.provenance.software import registering_versions
 from diffeode.provenance.source import code_hash
-from diffeode.registration.harness import software_versions
 from diffeode.registration.knobs import as_parameters
 from diffeode.registration.registry import method_module
 from diffeode.registration.runs import Run, load_run
@@ -66,7 +66,7 @@ def run_code(name: str, threads: int) -> str:
         "diffeode.evaluation.evaluate",
     )
     code = code_hash(*modules, Path(__file__).with_name("_register.py"))
-    parts = [code, run.parameters, threads, software_versions(), *run.build().reads().values()]
+    parts = [code, run.parameters, threads, registering_versions(), *run.build().reads().values()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from diffeode.errors import InputError
-from diffeode.geometry.space import Grid, flip_ras_lps
+from diffeode.geometry.space import Grid, apply_matrix, flip_matrix_ras_lps, flip_ras_lps
 
 LAS = np.array([[-2.0, 0, 0, 60], [0, 1.5, 0, -80], [0, 0, 1.0, -40], [0, 0, 0, 1]])
 
@@ -104,6 +104,32 @@ def test_ras_lps_flips_the_first_two_and_undoes_itself():
     vectors = np.array([[1.0, 2, 3], [-4, 5, -6]])
     np.testing.assert_array_equal(flip_ras_lps(vectors), [[-1, -2, 3], [4, -5, -6]])
     np.testing.assert_array_equal(flip_ras_lps(flip_ras_lps(vectors)), vectors)
+
+
+@given(grids())
+@settings(max_examples=50, deadline=None)
+def test_itk_finds_every_voxel_at_its_place(grid):
+    """By ITK's own rule: origin + direction (spacing * index), in LPS mm."""
+    frame = grid.itk_frame("a test")
+    index = np.array(grid.shape) - 1
+    in_lps = frame.origin + frame.direction @ (frame.spacing * index)
+    np.testing.assert_allclose(flip_ras_lps(in_lps), grid.to_world(index), atol=1e-9)
+
+
+@given(grids())
+@settings(max_examples=20, deadline=None)
+def test_a_matrix_flipped_maps_flipped_points(grid):
+    point = np.array([1.0, -2, 3])
+    ras = apply_matrix(grid.affine, point)
+    lps = apply_matrix(flip_matrix_ras_lps(grid.affine), flip_ras_lps(point))
+    np.testing.assert_allclose(flip_ras_lps(lps), ras, atol=1e-9)
+
+
+def test_itk_has_no_sheared_axes():
+    sheared = np.eye(4)
+    sheared[0, 1] = 0.1
+    with pytest.raises(InputError, match="which the reader cannot read"):
+        Grid((3, 4, 5), sheared).itk_frame("the reader")
 
 
 def test_grids_match_by_position_not_by_matrix_entry():

@@ -287,7 +287,8 @@ def test_a_program_that_hangs_is_a_failed_pair_at_the_time_limit(name, bin_folde
 def test_displacements_that_are_not_finite_are_refused(name, spoil, bin_folder):
     spoil(bin_folder)
     with pytest.raises(
-        ToolError, match=r"wrote (an unusable .*NaN|displacements that are not finite)"
+        RegistrationError,
+        match=r"wrote an unusable .*NaN|displacements that are not finite",
     ):
         make_method(name, {}).register(PAIR, Machine())
 

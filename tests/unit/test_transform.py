@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from diffeode.errors import InputError
-from diffeode.geometry.image import Image, Labels, bounding_box, foreground, sample
+from diffeode.geometry.image import Image, Labels, bounding_box, foreground, sample, window_around
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import (
     Affine,
@@ -182,3 +182,14 @@ def test_bounding_box_with_a_margin_stays_inside_the_array():
     lower, upper = bounding_box(mask, margin=2)
     assert lower.tolist() == [0, 2, 7]
     assert upper.tolist() == [3, 8, 10]
+
+
+def test_a_cropped_image_keeps_its_voxels_in_place():
+    image = Image(np.arange(np.prod(GRID.shape), dtype=float).reshape(GRID.shape), GRID)
+    mask = np.zeros(GRID.shape, bool)
+    mask[3:5, 2, 4] = True
+    window = window_around(mask, margin=1)
+    assert window == (slice(2, 6), slice(1, 4), slice(3, 6))
+    cropped = image.cropped(window)
+    np.testing.assert_array_equal(cropped.data, image.data[window])
+    np.testing.assert_allclose(cropped.grid.to_world(np.zeros(3)), GRID.to_world([2, 1, 3]))

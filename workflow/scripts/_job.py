@@ -41,21 +41,11 @@ def job(snakemake) -> Iterator[Callable[[str], None]]:
         yield say
         _put_on_record(snakemake, origin)
     except Exception as error:
+        from diffeode.errors import reason_of
+
         traceback.print_exc()
-        say(reason(error))
+        say(reason_of(error))
         sys.exit(1)
-
-
-def reason(error: Exception) -> str:
-    """One sentence about ``error``."""
-    from diffeode.errors import InputError, RegistrationError
-
-    first = (str(error).strip().splitlines() or [""])[0]
-    return (
-        first
-        if isinstance(error, InputError | RegistrationError)
-        else f"{type(error).__name__}: {first}"
-    )
 
 
 def _into(log: str) -> None:

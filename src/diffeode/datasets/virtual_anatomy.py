@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from diffeode.geometry.image import Labels, bounding_box
+from diffeode.geometry.image import Labels, bounding_box, window_around
 from diffeode.geometry.space import Grid
 
 
@@ -198,7 +198,7 @@ def _cerebellum(
     above = solid & ((z > tentorium + 7) | (y > -28))
     markers = (below * 2 + above).astype(np.int16)
     darkness = (255 * (1 - template.t1)).astype(np.uint8)
-    box = tuple(slice(a, b) for a, b in zip(*bounding_box(below, margin=15), strict=True))
+    box = window_around(below, margin=15)
     region = np.zeros(solid.shape, dtype=bool)
     region[box] = ndimage.watershed_ift(darkness[box], markers[box]) == 2
     return region & solid

@@ -13,7 +13,8 @@ from diffeode.desk.inputs import Inputs
 from diffeode.evaluation.evaluate import evaluate_pair
 from diffeode.files import io
 from diffeode.geometry.image import Labels
-from diffeode.registration.harness import Result, Task, recorded, software_versions
+from diffeode.provenance.software import registering_versions
+from diffeode.registration.harness import Result, Task, recorded
 from diffeode.registration.knobs import as_parameters
 from diffeode.registration.registry import programs_of
 from diffeode.registration.runs import Run
@@ -46,7 +47,7 @@ def write_metrics(
         "notes": list(result.notes),
         **recorded(result.verdict),
         "metrics": {name: _number(value) for name, value in metrics.items()},
-        "software": software_versions(),
+        "software": registering_versions(),
         "programs": programs_of(run.method),
     }
     for metric, group in by_label.groupby("metric"):

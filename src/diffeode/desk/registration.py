@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from diffeode.desk.inputs import Inputs
-from diffeode.errors import InputError, RegistrationError
+from diffeode.errors import InputError, RegistrationError, reason_of
 from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
 from diffeode.geometry.image import Labels
@@ -18,7 +18,7 @@ from diffeode.names import readable
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.scan import prepare_image
 from diffeode.registration.base import Machine
-from diffeode.registration.harness import Result, Task, reason_of, register
+from diffeode.registration.harness import Result, Task, register
 from diffeode.registration.runs import Run
 from diffeode.units.registration import RegistrationUnit
 

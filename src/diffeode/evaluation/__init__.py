@@ -1,3 +1,4 @@
-"""A map, scans and label maps in; numbers out. Sees files and transforms, never the method that
-made them.
+"""Metrics of a registration, from its map, the scans and the label maps.
+
+The code never sees the method that made the map, so it cannot favour one.
 """

@@ -1,8 +1,8 @@
-"""Whether a map lays anatomy on anatomy, asked of two scans alone.
+"""How well a map lays the anatomy of one scan on that of another, measured without labels.
 
-The brains of two scans overlap by Dice 0.8 and more however one of them is turned, so overlap tells
-nothing. Mutual information of images without slow drifts tells, where it is compared with what the
-same scans share when one of them is turned (:meth:`Fit.margin`).
+The overlap of the brains cannot tell: it is 0.8 (Dice) and more however one of them is turned. The
+mutual information of images without slow drifts can, where it is compared with the mutual
+information of the same scans when one of them is turned (:meth:`Fit.margin`).
 """
 
 from __future__ import annotations
@@ -16,34 +16,37 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from diffeode.evaluation.similarity import normalised_mutual_information
-from diffeode.geometry.image import Image, bounding_box, sample
+from diffeode.geometry.image import Image, sample, window_around
 from diffeode.geometry.resample import antialiased
 from diffeode.geometry.transform import Affine, Transform
 
 COARSE = 0.036
-"""Voxel size at which brains are compared, as a share of their width: 4 mm in adults, 0.3 mm in
+"""Voxel size at which brains are compared, as a fraction of their width: 4 mm in adults, 0.3 mm in
 mice.
 """
 TURNS = [
     turn for turn in Rotation.create_group("O").as_matrix() if not np.allclose(turn, np.eye(3))
 ]
-"""The 23 ways in which a cube can be turned, ``(3, 3)`` each."""
+"""The 23 rotations, ``(3, 3)`` each, that a cube has besides the identity."""
 _DRIFT = 0.18
+"""SD of the Gaussian whose local mean counts as slow drift, as a fraction of the brain's width."""
 _PERCENTILES = (0.1, 99.9)
+"""Percentiles that are scaled to 0 and 1."""
 _LEAST = 1e-3
+"""Smallest intensity within the brain: 0 means background."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """How well two brains match under a map, seen from the smaller one.
+    """Two brains whose match under a map is measured over the smaller one.
 
     Attributes:
-        inner, outer: the smaller and the larger brain, coarse, in [0, 1], without slow drifts,
-            which a coil leaves and any two brains share.
+        inner, outer: the smaller and the larger brain on a coarse grid, in [0, 1]. Slow drifts are
+            removed: coils cause them, so any two brains share them.
         fixed_is_inner: whether the fixed scan is the smaller one.
-        bins: of the histograms; few, since a slab has few voxels, and with many bins chance alone
-            makes images match.
+        bins: number of bins of the histograms. It is small because a slab has few voxels, and with
+            many bins images seem to match by chance.
     """
 
     inner: Image
@@ -53,11 +56,11 @@ class Fit:
 
     @classmethod
     def of(cls, fixed: Image, moving: Image, coarse: float = COARSE, bins: int = 16) -> Fit:
-        """Of two prepared scans (in [0, 1], background 0), each on its own grid.
+        """Return the fit of two prepared scans (in [0, 1], background 0), each on its own grid.
 
         Args:
-            coarse: voxel size, as a share of the larger brain's width.
-            bins: of the histograms.
+            coarse: voxel size, as a fraction of the larger brain's width.
+            bins: number of bins of the histograms.
         """
         widths = brain_width_mm(fixed), brain_width_mm(moving)
         fixed_detail, moving_detail = (
@@ -68,11 +71,13 @@ class Fit:
         return cls(moving_detail, fixed_detail, False, bins)
 
     def match(self, inner_to_outer: Transform) -> float:
-        """Normalised mutual information over the smaller brain, less 1: 0 for independent images
-        but for chance.
+        """Return the normalised mutual information over the smaller brain minus 1.
+
+        It is 0 for independent images, apart from chance.
 
         Args:
-            inner_to_outer: points of the smaller brain to points of the larger one, RAS mm.
+            inner_to_outer: the map from points of the smaller brain to points of the larger one,
+                RAS mm.
         """
         there = sample(
             self.outer.data, self.outer.grid.to_voxel(inner_to_outer(self._points)), order=1
@@ -85,8 +90,8 @@ class Fit:
         )
 
     def margin(self, inner_to_outer: Transform) -> float:
-        """By what factor :meth:`match` is greater than with the smaller brain turned in any of 23
-        ways.
+        """Return the factor by which :meth:`match` is greater than with the smaller brain turned in
+        any of 23 ways.
         """
         centre = centre_mm(self.inner)
         turned = max(
@@ -104,17 +109,17 @@ class Fit:
 
 
 def brain_width_mm(image: Image) -> float:
-    """Cube root of the brain's volume."""
+    """Return the cube root of the brain's volume, mm."""
     return float(np.cbrt((image.data > 0).sum() * image.grid.voxel_volume))
 
 
 def centre_mm(image: Image) -> np.ndarray:
-    """Centre of the brain, RAS mm."""
+    """Return the centre of the brain, RAS mm, ``(3,)``."""
     return image.grid.to_world(np.argwhere(image.data > 0).mean(axis=0))
 
 
 def placed(linear: np.ndarray, here: np.ndarray, there: np.ndarray) -> Affine:
-    """The affine with ``linear (3, 3)`` that sends the point ``here`` to ``there``."""
+    """Return the affine with ``linear (3, 3)`` that sends the point ``here`` to ``there``."""
     matrix = np.eye(4)
     matrix[:3, :3] = linear
     matrix[:3, 3] = there - linear @ here
@@ -122,24 +127,24 @@ def placed(linear: np.ndarray, here: np.ndarray, there: np.ndarray) -> Affine:
 
 
 def stretch(affine: Affine) -> float:
-    """Largest over smallest factor by which ``affine`` scales a direction; 1 for turns and
-    shifts.
+    """Return the largest factor by which ``affine`` scales a direction divided by the smallest; 1
+    for rotations and shifts.
     """
     scales = np.linalg.svd(affine.matrix[:3, :3], compute_uv=False)
     return float(scales.max() / scales.min())
 
 
 def turned_degrees(affine: Affine) -> float:
-    """By what angle ``affine`` turns, 0 to 180 degrees, once its scaling and shear are
-    taken away.
+    """Return the angle of the rotation in ``affine``, 0 to 180 degrees, without its scaling and
+    shear.
     """
     left, _, right = np.linalg.svd(affine.matrix[:3, :3])
     return float(np.degrees(np.arccos(np.clip((np.trace(left @ right) - 1) / 2, -1, 1))))
 
 
 def _detail(image: Image, width: float, coarse: float) -> Image:
-    """The brain at ``coarse`` times ``width`` mm, divided by its mean about each voxel, in
-    [0, 1].
+    """Return the brain at a voxel size of ``coarse * width`` mm, divided by its local mean, in [0,
+    1].
     """
     image = _around_brain(image)
     grid = image.grid.resample(coarse * width)
@@ -159,6 +164,4 @@ def _detail(image: Image, width: float, coarse: float) -> Image:
 
 
 def _around_brain(image: Image) -> Image:
-    lower, upper = bounding_box(image.data > 0)
-    window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
-    return Image(image.data[window], image.grid.crop(lower, upper))
+    return image.cropped(window_around(image.data > 0))

@@ -1,4 +1,6 @@
-"""Every metric: its name in the tidy table, how it is shown, its unit, and which way is better."""
+"""The catalogue of metrics: name in the tidy table, title, unit, rounding, and the better
+direction.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 ROW = ("metric", "label", "label_name", "value")
-"""Columns of one unit's metrics."""
+"""Columns of the table of one registration's metrics."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Metric:
     Attributes:
         unit: empty for pure numbers.
         better: whether larger or smaller values are better, or neither.
-        decimals: how many are shown; None for three significant digits.
+        decimals: number of decimals that tables show; None for three significant digits.
     """
 
     name: str
@@ -27,7 +29,7 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """Title and unit, as heads a column or an axis."""
+        """Return the title with the unit, as a heading of a column or an axis."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
 
@@ -56,4 +58,4 @@ _ALL = (
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
-"""By name, in the order in which tables show them."""
+"""Metrics by name, in the order in which tables show them."""

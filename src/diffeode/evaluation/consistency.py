@@ -1,4 +1,4 @@
-"""How far a map and its inverse miss each other."""
+"""Inverse consistency: the distance by which a map and its inverse miss each other."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from diffeode.geometry.transform import DisplacementField
 def inverse_consistency_mm(
     warp: DisplacementField, inverse_warp: DisplacementField, mask: np.ndarray
 ) -> tuple[float, float]:
-    """Mean and 95th percentile of ``|inverse(warp(x)) - x|`` over the voxels of ``mask``, mm.
+    """Return the mean and the 95th percentile of ``|inverse(warp(x)) - x|`` over the voxels of
+    ``mask``, mm.
 
-    Points that leave the inverse's grid are excluded, for nothing is known there; NaN twice where
-    all leave.
+    Points that ``warp`` sends off the grid of the inverse are excluded, because the inverse is not
+    known there. Both numbers are NaN where no point is left.
 
     Args:
         mask: the fixed brain on the grid of ``warp``, ``(X, Y, Z)`` bool.

@@ -1,7 +1,7 @@
 """All metrics of one registered pair, as rows ``metric label label_name value``.
 
-``label`` and ``label_name`` are empty for a metric of the whole image; the row of ``dice`` or
-``hd95_mm`` without a label is the mean over the labels.
+``label`` and ``label_name`` are empty for a metric of the whole image. The row of ``dice`` or
+``hd95_mm`` with an empty label is the mean over the labels.
 """
 
 from __future__ import annotations
@@ -52,23 +52,26 @@ def evaluate_pair(
     fixed_landmarks_mm: np.ndarray | None = None,
     moving_landmarks_mm: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Every metric that what is given allows.
+    """Return every metric that can be computed from the arguments.
+
+    Metrics of labels, landmarks and the inverse are left out where their arguments are None.
 
     Args:
         warp: the whole map, points of the fixed grid to points of the moving scan, RAS mm.
-        inverse_warp: the way back, on the grid of the moving scan.
+        inverse_warp: the inverse map, on the grid of the moving scan.
         fixed_image: the prepared fixed scan on the grid of ``warp``, intensities in [0, 1].
         moving_scan: the prepared moving scan on its own grid, intensities in [0, 1].
         fixed_mask: the fixed brain on the grid of ``warp``, ``(X, Y, Z)`` bool.
-        moving_to_scan: the affine alignment within ``warp``; identity where not given.
+        moving_to_scan: the affine alignment that ``warp`` includes; None for the identity.
         fixed_labels, moving_labels, label_table: label maps on the scans' own grids, resampled once
             by nearest neighbour, and the table of
             :func:`diffeode.evaluation.labels.read_label_table`.
-        fixed_landmarks_mm, moving_landmarks_mm: ``(N, 3)`` in one order, RAS mm of the two scans.
+        fixed_landmarks_mm, moving_landmarks_mm: the same landmarks in the same order, ``(N, 3)``
+            each, RAS mm of the two scans.
 
     Raises:
-        InputError: the map does not lie on the fixed image's grid, the alignment mirrors, or
-            nothing is left of the eroded mask.
+        InputError: the map does not lie on the grid of the fixed image, the alignment is a
+            reflection, or the eroded mask is empty.
     """
     if not warp.grid.matches(fixed_image.grid) or fixed_mask.shape != warp.grid.shape:
         raise InputError(
@@ -120,22 +123,23 @@ def evaluate_unit(
     moving_labels: Path,
     label_table: Path | None,
 ) -> pd.DataFrame:
-    """The rows of one registration folder: all of :func:`evaluate_pair`, what it cost, and whether
-    it is suspect.
+    """Return the rows of one registration folder: those of :func:`evaluate_pair`, the costs in time
+    and memory, and whether the registration is suspect.
 
-    A failed registration gives one row, ``failed`` = 1.
+    A failed registration has a single row, ``failed`` = 1.
 
     Args:
         registration: ``results/registrations/<experiment>/<pair>/<run>``.
         pair: ``results/pairs/<experiment>/<pair>``.
         fixed_scan, moving_scan: ``results/prepared/<dataset>/<scan>``.
-        fixed_labels, moving_labels: the folders that hold their labels: the same, or those of
-            segmentations.
-        label_table: the structures to evaluate, or None where the dataset has no labels.
+        fixed_labels, moving_labels: the folders of their label maps: the folders of the scans, or
+            folders of segmentations.
+        label_table: the table of the structures to evaluate, or None where the dataset has no
+            labels.
 
     Raises:
         DamagedFileError: a file is missing, truncated or not what its receipt says.
-        InputError: as :func:`evaluate_pair`, or a label map that holds none of the table's ids.
+        InputError: as in :func:`evaluate_pair`, or a label map holds none of the table's ids.
     """
     registered = RegistrationUnit(registration)
     receipt = registered.require_intact()
@@ -163,7 +167,7 @@ def evaluate_unit(
 
 
 def _labels(fixed: Path, moving: Path, label_table: Path | None) -> dict[str, Any]:
-    """The two label maps and the table, where all three are there."""
+    """Return the two label maps and the table as arguments, or nothing where one is missing."""
     maps = {"fixed_labels": fixed, "moving_labels": moving}
     if label_table is None or not all(path.is_file() for path in maps.values()):
         return {}
@@ -175,7 +179,7 @@ def _labels(fixed: Path, moving: Path, label_table: Path | None) -> dict[str, An
 
 
 def _landmarks(fixed_scan: ScanUnit, moving_scan: ScanUnit) -> dict[str, Any]:
-    """The landmarks that both scans have, where both have any."""
+    """Return the landmarks that both scans have as arguments, or nothing where a scan has none."""
     fixed, moving = fixed_scan.landmarks(), moving_scan.landmarks()
     if fixed is None or moving is None:
         return {}
@@ -186,8 +190,10 @@ def _landmarks(fixed_scan: ScanUnit, moving_scan: ScanUnit) -> dict[str, Any]:
 def _label_rows(
     fixed: Labels, moving: Labels, reached: np.ndarray, table: pd.DataFrame
 ) -> pd.DataFrame:
-    """Dice and HD95 per label and their means, the moving labels sampled at ``reached (X, Y, Z,
-    3)`` mm.
+    """Return Dice and HD95 per label and their means.
+
+    Args:
+        reached: the points ``(X, Y, Z, 3)``, RAS mm, at which the moving labels are sampled.
     """
     ids = table["id"].to_numpy()
     on_grid, in_scan = to_indices(fixed.data, ids), to_indices(moving.data, ids)
@@ -222,7 +228,7 @@ def _mean_and_labels(
 
 
 def _nmi(fixed: Image, mask: np.ndarray, moving: Image, points_mm: np.ndarray) -> float:
-    """Over the union of the fixed brain and wherever the moving one lies."""
+    """Return the NMI over the union of the fixed brain and the warped moving brain."""
     warped = sample(moving.data, moving.grid.to_voxel(points_mm), order=1)
     return normalised_mutual_information(fixed.data, warped, mask | (warped > 0))
 

@@ -1,15 +1,15 @@
-"""Jacobian determinants of a map on a lattice, and what they say about folding and smoothness.
+"""Jacobian determinants of a map on a lattice, and the metrics of folding and smoothness.
 
-A central difference skips the voxel it is taken at, so a map can fold there and still have ``|J| =
-1``. Liu et al., "On Finite Difference Jacobian Computation in Deformable Image Registration", IJCV
-2024 (arXiv 2212.06060), therefore cut
+A central difference skips the voxel at which it is taken, so a map can fold there and still have
+``|J| = 1``. Liu et al., "On Finite Difference Jacobian Computation in Deformable Image
+Registration", IJCV 2024 (arXiv 2212.06060), therefore cut
 every unit cube between voxel centres into five tetrahedra, in both possible ways: four at corners,
 whose volumes are the one-sided differences of those voxels, and one in the middle, ``J1*`` or
 ``J2*``. The map is free of folds at the resolution of the lattice where all ten kinds of tetrahedra
 keep their orientation.
 
-Determinants are of the map relative to the affine alignment, ``alignment^-1 . map``: methods see
-aligned scans, and growing a small brain by 20 % is not a deformation that they found.
+All determinants are those of ``alignment^-1 . map``, without the affine alignment: methods see
+aligned scans, so the enlargement of a small brain by 20 % is not a deformation that they found.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _INSIDE = (slice(1, -1),) * 3
 
 
 def jacobian_determinant(warp: DisplacementField, alignment: Affine | None = None) -> np.ndarray:
-    """``|J|`` of ``alignment^-1 . warp`` by central differences, ``(X, Y, Z)`` float32; NaN on the
-    outermost voxels.
+    """Return ``|J|`` of ``alignment^-1 . warp`` by central differences, ``(X, Y, Z)`` float32; NaN
+    on the outermost voxels.
 
     Raises:
-        InputError: an axis has fewer than three voxels, or the alignment mirrors the scan.
+        InputError: an axis has fewer than three voxels, or the alignment is a reflection.
     """
     steps = _steps(warp, alignment)
     return _framed(_determinant(*[(ahead + behind) / 2 for behind, ahead in _neighbours(steps)]))
@@ -40,8 +40,9 @@ def jacobian_determinant(warp: DisplacementField, alignment: Affine | None = Non
 def jacobian_metrics(
     warp: DisplacementField, mask: np.ndarray, alignment: Affine | None = None
 ) -> dict[str, float]:
-    """Folds, NDV, SDlogJ and the least ``|J|``, of ``alignment^-1 . warp``; ``docs/metrics.md``
-    defines each.
+    """Return folds, NDV, SDlogJ and the smallest ``|J|`` of ``alignment^-1 . warp``.
+
+    ``docs/metrics.md`` defines each.
 
     ``folds_central_grid_sum`` is a pure number: the sum of ``-|J|`` over the inner voxels of the
     whole grid at which ``|J| <= 0``, which is the volume turned inside out, in voxels.
@@ -49,11 +50,11 @@ def jacobian_metrics(
     Args:
         mask: the fixed brain, ``(X, Y, Z)`` bool; it is eroded by one voxel (3x3x3), so that no
             difference reaches beyond it.
-        alignment: the affine part of the whole map, fixed to moving.
+        alignment: the affine alignment that the whole map includes; None for the identity.
 
     Raises:
-        InputError: an axis has fewer than three voxels, nothing is left of the eroded mask, or the
-            alignment mirrors.
+        InputError: an axis has fewer than three voxels, the eroded mask is empty, or the alignment
+            is a reflection.
     """
     brain = ndimage.binary_erosion(mask, np.ones((3, 3, 3)))[_INSIDE]
     if not brain.any():
@@ -77,7 +78,7 @@ def jacobian_metrics(
 
 
 def onesided_determinants(warp: DisplacementField, alignment: Affine | None = None) -> np.ndarray:
-    """The eight determinants of forward and backward differences, ``(8, X-2, Y-2, Z-2)``
+    """Return the eight determinants of forward and backward differences, ``(8, X-2, Y-2, Z-2)``
     float32.
     """
     return np.stack(list(_onesided(_steps(warp, alignment))))
@@ -86,15 +87,16 @@ def onesided_determinants(warp: DisplacementField, alignment: Affine | None = No
 def tetrahedral_determinants(
     warp: DisplacementField, alignment: Affine | None = None
 ) -> np.ndarray:
-    """``J1*`` and ``J2*`` of every cube, ``(2, X-1, Y-1, Z-1)``: six times the middle volume, 2 for
-    the identity.
+    """Return ``J1*`` and ``J2*`` of every cube, ``(2, X-1, Y-1, Z-1)``: six times the volume of the
+    middle tetrahedron, 2 for the identity.
     """
     return np.stack(_tetrahedral(_steps(warp, alignment)))
 
 
 def _steps(warp: DisplacementField, alignment: Affine | None) -> list[np.ndarray]:
-    """Where the lattice's edges along each axis go, in voxels of the fixed grid: three ``(3, X, Y,
-    Z)``, one shorter along their own axis."""
+    """Return the mapped edges of the lattice along each axis, in voxels of the fixed grid: three
+    arrays ``(3, X, Y, Z)``, each one shorter along its own axis.
+    """
     if min(warp.grid.shape) < 3:
         raise InputError(
             f"Jacobians need three voxels along every axis; the grid is {warp.grid.shape}."
@@ -117,8 +119,8 @@ def _edges(bent: np.ndarray, axis: int, to_voxels: np.ndarray, straight: np.ndar
 
 
 def _neighbours(steps: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Per axis the edges that reach and that leave each interior voxel, ``(3, X-2, Y-2, Z-2)``
-    both.
+    """Return, for each axis, the edges before and after each interior voxel, ``(3, X-2, Y-2, Z-2)``
+    each.
     """
     pairs = []
     for axis, edges in enumerate(steps):
@@ -137,7 +139,7 @@ def _onesided(steps: list[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _tetrahedral(steps: list[np.ndarray]) -> list[np.ndarray]:
-    """``J1*`` with corners 100, 010, 001, 111 of the cube, ``J2*`` with corners 000, 110,
+    """Return ``J1*``, with the corners 100, 010, 001, 111 of the cube, and ``J2*``, with 000, 110,
     011, 101.
     """
     x, y, z = steps
@@ -151,11 +153,11 @@ def _tetrahedral(steps: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _onesided_summary(steps: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Per interior voxel the least one-sided determinant and the non-diffeomorphic volume (arXiv
-    2212.06060), voxels.
+    """Return, for each interior voxel, the smallest one-sided determinant and the non-diffeomorphic
+    volume in voxels (arXiv 2212.06060).
 
-    A middle tetrahedron belongs to a cube and not to a voxel; each voxel takes the mean over its
-    eight cubes, which has the same sum and does not depend on the direction of the axes.
+    A middle tetrahedron belongs to a cube and not to a voxel. Each voxel takes the mean over its
+    eight cubes: the sum stays the same, and the value does not depend on the direction of the axes.
     """
     determinants = _onesided(steps)
     least = next(determinants)

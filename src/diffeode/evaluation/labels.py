@@ -1,4 +1,4 @@
-"""Label tables (which structures are evaluated) and the label maps they are looked up in."""
+"""Label tables, which list the structures to evaluate, and the label maps that hold them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ COLUMNS = {
     "hemisphere": one_of("left", "right", "none"),
     "group": TEXT,
 }
-"""The columns of a label table, and what each holds."""
+"""The columns of a label table and the kinds of their cells."""
 _SIDE = re.compile(r"^(left|right|lh|rh)[\s_-]+|[\s_,-]+(left|right|lh|rh)$", re.IGNORECASE)
 
 
 def read_label_table(path: Path | str) -> pd.DataFrame:
-    """The structures to evaluate: one row each, columns ``id`` (int) ``name abbreviation hemisphere
-    group``.
+    """Return the structures to evaluate, one row each, with the columns ``id`` (int), ``name``,
+    ``abbreviation``, ``hemisphere`` and ``group``.
 
     Raises:
-        InputError: the table has no rows, an id that is no positive whole number or comes twice, or
-            a hemisphere other than left, right, none; or as
-            :func:`diffeode.files.tables.read_table`.
+        InputError: the table cannot be read (:func:`diffeode.files.tables.read_table`) or has no
+            rows; an id is no positive whole number or is there twice; or a hemisphere is not left,
+            right or none.
     """
     table = read_table(path, COLUMNS, "label table", unique=["id"])
     if table.empty:
@@ -50,12 +50,13 @@ def structure_name(label_name: str) -> str:
 
 
 def read_known_labels(path: Path | str, table: pd.DataFrame, table_path: Path | str) -> Labels:
-    """The label map at ``path``; ids that ``table`` does not hold are left in it and never
-    evaluated.
+    """Return the label map at ``path``.
+
+    Ids that ``table`` lacks stay in the map and are not evaluated.
 
     Raises:
-        InputError: as :func:`diffeode.files.io.read_labels`, or the map holds none of the table's
-            ids.
+        InputError: the map cannot be read (:func:`diffeode.files.io.read_labels`), or holds none of
+            the table's ids.
     """
     labels = read_labels(path)
     if not np.isin(labels.data, table["id"].to_numpy()).any():
@@ -68,8 +69,8 @@ def read_known_labels(path: Path | str, table: pd.DataFrame, table_path: Path | 
 
 
 def what_is_not_counted(fixed_labels: Labels, moving_labels: Labels, ids: np.ndarray) -> list[str]:
-    """Sentences on labels that the means of Dice and HD95 over ``ids`` leave out or count as 0;
-    empty without any.
+    """Return sentences about the labels that the means of Dice and HD95 over ``ids`` leave out or
+    count as 0; an empty list where there are none.
     """
     here, there = (
         np.unique(labels.data[labels.data > 0]) for labels in (fixed_labels, moving_labels)
@@ -98,11 +99,11 @@ def what_is_not_counted(fixed_labels: Labels, moving_labels: Labels, ids: np.nda
 
 
 def to_indices(data: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Label ids as positions in ``ids`` counted from 1, uint16, same shape; 0 where the id is not
-    among them.
+    """Return the label ids as positions in ``ids`` counted from 1, uint16, in the same shape; 0
+    where the id is not among them.
 
     Raises:
-        InputError: more ids than uint16 holds.
+        InputError: there are more ids than uint16 can number.
     """
     if len(ids) > MOST_IDS:
         raise InputError(

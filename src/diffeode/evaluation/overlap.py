@@ -1,4 +1,4 @@
-"""Volume overlap of label maps."""
+"""The overlap of label maps."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import numpy as np
 def dice_by_label(
     fixed: np.ndarray, warped: np.ndarray, count: int, in_moving: np.ndarray | None = None
 ) -> np.ndarray:
-    """Dice coefficient ``2 |A and B| / (|A| + |B|)`` of each label (Dice, Ecology 26, 1945).
+    """Return the Dice coefficient ``2 |A and B| / (|A| + |B|)`` of each label (Dice, Ecology 26,
+    1945).
 
     Args:
         fixed, warped: label indices ``0..count`` on one grid
             (:func:`diffeode.evaluation.labels.to_indices`).
-        in_moving: ``(count,)`` bool, which labels the moving scan has on its own grid. One that it
-            has but the fixed scan lacks counts as 0 even where the map pushes it off the grid, so
-            that which labels are averaged never depends on the method.
+        in_moving: which labels the moving scan has on its own grid, ``(count,)`` bool. A label that
+            the fixed scan lacks then counts as 0 even where the map pushes it off the grid, so that
+            the choice of averaged labels never depends on the method.
 
     Returns:
-        ``(count,)``; 0 for a label of one side only, NaN for a label of neither: it is not counted.
+        ``(count,)``; 0 for a label that one side lacks, NaN for a label that both sides lack.
     """
     both = fixed[fixed == warped]
     in_fixed, in_warped, in_both = (

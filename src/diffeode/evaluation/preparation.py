@@ -1,4 +1,4 @@
-"""Whether scans were prepared well: numbers per scan, and those that stand out of their dataset."""
+"""Quality of prepared scans: numbers of each scan, and flags for numbers that are unusual."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ from diffeode.geometry.transform import Affine
 from diffeode.units.scan import ScanUnit
 
 NUMBERS = ("volume_ml", "overlap", "nmi", "t1w_correlation", "edge_percent")
-"""What :func:`measure` gives. Those that need a template are NaN without one."""
+"""Numbers that :func:`measure` returns. Those that need a template are NaN without one."""
 COLUMNS = ("scan", "modality", *NUMBERS)
 
 _FEWEST_SCANS = 8
+"""With fewer scans of a modality no number is compared with the others."""
 _OUTLYING = 3.5
+"""Robust z beyond which a number is flagged."""
 _VOLUME_ML = (250.0, 2300.0)
+"""Limits of the brain's volume; a scan beyond them is flagged."""
 _LEAST_OVERLAP = 0.85
 _MOST_AT_EDGE_PERCENT = 0.5
 _CONTRAST_SIGN = {"T1w": 1, "T2w": -1}
-# How a number that stands out is called, and whether only low values matter.
+# Name of the number in a flag, and whether only low values are flagged.
 _RELATIVE = {
     "volume_ml": ("brain volume", False),
     "overlap": ("overlap with the template", True),
@@ -39,15 +42,15 @@ _RELATIVE = {
 @final
 @dataclass(frozen=True)
 class PreparedScan:
-    """A scan, and the unit it was prepared to.
+    """A scan and the unit that its preparation wrote.
 
     Attributes:
-        name: how tables and pictures call it.
-        scan: the file it was prepared from.
-        folder: its unit (:class:`diffeode.units.scan.ScanUnit`).
-        labels: a label map in the prepared image's space.
-        label_table: which of its labels are shown; all where None.
-        orientation: how the scan lies, where its header leaves that open
+        name: the name of the scan in tables and pictures.
+        scan: the file from which the scan was prepared.
+        folder: the unit (:class:`diffeode.units.scan.ScanUnit`).
+        labels: a label map in the space of the prepared image.
+        label_table: the table of the labels that are shown; None for all labels.
+        orientation: the orientation of the scan where its header leaves it open
             (:func:`diffeode.files.headers.grid_of`).
     """
 
@@ -60,39 +63,41 @@ class PreparedScan:
     orientation: str | None = None
 
     def original(self) -> Image:
-        """The scan it was prepared from.
+        """Return the scan from which the image was prepared.
 
         Raises:
-            InputError: missing or unusable.
+            InputError: the file is missing or unusable.
         """
         return io.read_image(self.scan, self.orientation)
 
     def image(self) -> Image:
-        """The prepared image.
+        """Return the prepared image.
 
         Raises:
-            InputError: missing or unusable.
+            InputError: the file is missing or unusable.
         """
         return ScanUnit(self.folder).image()
 
     def brain(self) -> np.ndarray:
-        """The mask on the prepared image's grid, ``(X, Y, Z)`` bool."""
+        """Return the brain mask on the grid of the prepared image, ``(X, Y, Z)`` bool."""
         return ScanUnit(self.folder).brain()
 
     def to_scan(self) -> Affine:
-        """Points of the prepared image to points of the scan, RAS mm."""
+        """Return the affine from points of the prepared image to points of the scan, RAS mm."""
         return ScanUnit(self.folder).to_scan()
 
 
 def measure(prepared: PreparedScan, references: Mapping[str, Image]) -> dict[str, object]:
-    """One row, :data:`COLUMNS`.
+    """Return one row of the table of prepared scans, with the columns :data:`COLUMNS`.
 
-    ``volume_ml`` is the brain's own, before any scaling to a template. ``edge_percent`` is the
-    share of the brain's
-    voxels on the outermost layer of voxels of the scan or of the prepared image: a brain cut off.
-    ``overlap`` is the Dice coefficient with the template's brain; ``nmi`` is over that brain, with
-    the template of the scan's contrast, else with the T1w. ``t1w_correlation`` is Pearson's with
-    the T1w template where both have brain.
+    - ``volume_ml``: the volume of the brain before any scaling to a template.
+    - ``edge_percent``: the share of the brain's voxels that lie on the outermost layer of voxels of
+      the scan or of the prepared image, which shows that the brain was cut off.
+    - ``overlap``: the Dice coefficient with the brain of the template.
+    - ``nmi``: NMI over the brain of the template, with the template of the scan's contrast, or with
+      the T1w template where it has none of that contrast.
+    - ``t1w_correlation``: Pearson's correlation with the T1w template over the voxels where both
+      have brain.
 
     Args:
         references: the template's images by modality, skull-stripped, in [0, 1], on the prepared
@@ -117,18 +122,18 @@ def measure(prepared: PreparedScan, references: Mapping[str, Image]) -> dict[str
 
 
 def flag(table: pd.DataFrame, adults: bool) -> pd.DataFrame:
-    """``table`` of one dataset with a column ``flags``: sentences on what is out of the ordinary,
-    empty where nothing.
+    """Return the ``table`` of one dataset with a column ``flags``: sentences about unusual numbers,
+    or an empty text.
 
-    A number stands out where its robust z, ``0.6745 (x - median) / MAD`` among the scans of its
-    modality, is beyond 3.5 (Iglewicz and Hoaglin, 1993): asked where there are 8 scans or more.
-    Absolute limits hold for any number.
+    A number is unusual where its robust z among the scans of its modality,
+    ``0.6745 (x - median) / MAD``, is beyond 3.5 (Iglewicz and Hoaglin, 1993). This is tested where
+    there are at least 8 scans. Absolute limits are tested always.
 
     Args:
         table: rows of :func:`measure`.
-        adults: ask whether contrasts look like their modality: T1w scans correlate with the T1w
-            template, T2w scans correlate with it negatively. Newborns' contrast is another, and not
-            asked.
+        adults: whether to test that contrasts look like their modality: T1w scans correlate with
+            the T1w template, T2w scans correlate with it negatively. The contrast of newborns
+            differs, so they are not tested.
     """
     flags = [_absolute(row, adults) for _, row in table.iterrows()]
     for _, group in table.groupby("modality", sort=False):
@@ -143,8 +148,10 @@ def flag(table: pd.DataFrame, adults: bool) -> pd.DataFrame:
 
 
 def robust_z(values: np.ndarray) -> np.ndarray:
-    """Modified z-scores ``(N,)`` of ``values (N,)``, 0 where there are too few or no spread; NaN
-    stays out.
+    """Return modified z-scores ``(N,)`` of ``values (N,)``.
+
+    They are 0 where there are fewer than 8 finite values or the values have no spread. NaN are left
+    out of median and MAD.
     """
     known = values[np.isfinite(values)]
     if len(known) < _FEWEST_SCANS:
@@ -218,7 +225,7 @@ def _edge_percent(brain: np.ndarray, grid: Grid, to_scan: Affine, scan: Grid) ->
 
 
 def _outermost(voxels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Which voxel coordinates ``(N, 3)`` belong to the outermost layer of voxels, or lie
+    """Return which voxel coordinates ``(N, 3)`` belong to the outermost layer of voxels or lie
     beyond it.
     """
     return np.any((voxels < 0.5) | (voxels > np.array(shape) - 1.5), axis=1)

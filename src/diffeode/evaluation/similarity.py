@@ -1,23 +1,23 @@
-"""How well two scans of different contrast fit, where no labels tell."""
+"""Similarity of two scans of different contrast, which needs no labels."""
 
 from __future__ import annotations
 
 import numpy as np
 
 _BINS = 32
-"""Enough for two contrasts, and at 60 000 brain voxels the bias of the entropies stays under 0.01
-nats.
+"""Number of bins. It suffices for two contrasts, and with 60 000 brain voxels the bias of the
+entropies stays below 0.01 nats.
 """
 
 
 def normalised_mutual_information(
     first: np.ndarray, second: np.ndarray, mask: np.ndarray, bins: int = _BINS
 ) -> float:
-    """``(H(first) + H(second)) / H(first, second)`` over ``mask``: 1 for independent images, 2 for
-    one-to-one ones.
+    """Return ``(H(first) + H(second)) / H(first, second)`` over ``mask``.
 
-    Studholme, Hill and Hawkes, Pattern Recognition 32, 1999. Joint histogram of ``bins`` x ``bins``
-    over [0, 1], the range of prepared scans; NaN where both images are constant in the mask.
+    It is 1 for independent images, 2 where each image determines the other, and NaN where both are
+    constant in the mask. The joint histogram has ``bins`` x ``bins`` bins over [0, 1], the range of
+    prepared scans. Studholme, Hill and Hawkes, Pattern Recognition 32, 1999.
     """
     joint = _binned(first[mask], bins) * bins + _binned(second[mask], bins)
     table = np.bincount(joint, minlength=bins**2).reshape(bins, bins)

@@ -1,4 +1,4 @@
-"""Distance between label surfaces, by Google DeepMind's ``surface-distance``."""
+"""Distances between the surfaces of labels, by Google DeepMind's package ``surface-distance``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from surface_distance import compute_robust_hausdorff, compute_surface_distances
 def hd95_by_label(
     fixed: np.ndarray, warped: np.ndarray, count: int, spacing_mm: np.ndarray
 ) -> np.ndarray:
-    """95th percentile of the symmetric surface distance of each label, mm (Nikolov et al., arXiv
-    1809.04430).
+    """Return the 95th percentile of the symmetric surface distance of each label, mm.
+
+    Nikolov et al., arXiv 1809.04430.
 
     Args:
         fixed, warped: label indices ``0..count`` on one grid
             (:func:`diffeode.evaluation.labels.to_indices`).
 
     Returns:
-        ``(count,)``; NaN for a label that one side or both lack, since the distance to nothing is
-        not a number.
+        ``(count,)``; NaN for a label that one side or both sides lack, because it has no surface
+        there.
     """
     boxes = zip(
         ndimage.find_objects(fixed, count), ndimage.find_objects(warped, count), strict=True

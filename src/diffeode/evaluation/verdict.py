@@ -1,8 +1,8 @@
-"""Whether a registration went wrong, in numbers that need no labels, and in one sentence.
+"""The verdict on a registration: whether numbers that need no labels suggest that it went wrong.
 
-Every threshold was chosen on one half of the registrations of ``benchmarks/suspects.py``, good ones
-and ones made to fail; ``benchmarks/results/suspects.md`` says how many of the other half are called
-right.
+Every threshold was chosen on one half of the registrations of ``benchmarks/suspects.py``, of which
+some are good and some were made to fail. ``benchmarks/results/suspects.md`` says how many of the
+other half are judged rightly.
 """
 
 from __future__ import annotations
@@ -19,37 +19,46 @@ from diffeode.geometry.image import Image, foreground, sample
 from diffeode.geometry.transform import Affine, DisplacementField
 
 LEAST_OVERLAP = 0.85
-"""Of the brains. Good: 0.91 and more; other failures than a scan of twice the size reach that too.
+"""Smallest Dice of the two brains. Good registrations: 0.91 and more. Of the failures, only scans
+of twice the size stay below.
 """
 LEAST_MARGIN = 2.4
-"""Of the match over that of a turned brain. Good: 2.5 and more, most above 4; spoiled: 2.3 and
-less.
+"""Smallest ratio of the match to the match with one brain turned. Good registrations: 2.5 and more,
+most above 4. Spoiled ones: 2.3 and less.
 """
 LEAST_KEPT = 0.75
-"""Of the match before the registration. Good: 0.86 and more; spoiled: 0.1 to 1.6."""
+"""Smallest ratio of the match to the match before the registration. Good registrations: 0.86 and
+more. Spoiled ones: 0.1 to 1.6.
+"""
 MOST_STRETCHED = 1.5
-"""Scaling of one direction over that of another. Good: 1.2 and less; slabs stretched to whole
-brains: 2 to 1000.
+"""Largest ratio of the affine's scaling in one direction to that in another. Good registrations:
+1.2 and less. Slabs that were stretched to whole brains: 2 to 1000.
 """
 MOST_SPREAD = 0.8
-"""SD of log|J|. Good: 0.63 and less, 0.70 in the tables of accuracy; maps that little holds
-together: 0.9 to 1.5.
+"""Largest SD of log|J|. Good registrations: 0.63 and less, and up to 0.70 in this repository's
+tables of accuracy. Maps with too little regularisation: 0.9 to 1.5.
 """
 MOST_FOLDED = 1.0
-"""Per cent of the brain. Good: 0 here, and at most 0.33 in this repository's tables of accuracy."""
+"""Largest share of the brain that may fold, per cent. Good registrations: 0, and up to 0.33 in this
+repository's tables of accuracy.
+"""
 MOST_MOVED = 0.6
-"""Displacement over the brain's width. Good: 0.2 and less after an alignment, 0.5 without one."""
+"""Largest ratio of the displacement to the brain's width. Good registrations: 0.2 and less after an
+affine alignment, 0.5 without one.
+"""
 _TURNED_DEGREES = 60.0
+"""From this angle on, a rotation of the alignment is reported: heads in scanners differ by less."""
 
 
 @final
 @dataclass(frozen=True)
 class Verdict:
-    """What the numbers say.
+    """The judgement of a registration.
 
     Attributes:
-        signs: the numbers, of :func:`signs_of`.
-        reasons: what makes the registration suspect, a clause each; empty where nothing does.
+        signs: the numbers that :func:`signs_of` returns.
+        reasons: the reasons why the registration is suspect, one clause each; empty where it is
+            not.
     """
 
     signs: Mapping[str, float]
@@ -57,12 +66,14 @@ class Verdict:
 
     @property
     def suspect(self) -> bool:
-        """Whether anything does."""
+        """Return whether the registration is suspect."""
         return bool(self.reasons)
 
     @property
     def sentence(self) -> str:
-        """What is suspicious and what to do; empty where nothing is."""
+        """Return what is suspicious and what to do, as one sentence; empty where nothing is
+        suspicious.
+        """
         if not self.reasons:
             return ""
         return (
@@ -78,27 +89,29 @@ def signs_of(
     moving_scan: Image,
     moving_to_scan: Affine,
 ) -> dict[str, float]:
-    """The numbers that tell; NaN where there is none.
+    """Return the numbers on which the verdict rests; NaN where a number cannot be computed.
 
-    ``brain_overlap``: Dice of the two brains on the fixed grid, where the moving scan was looked
-    at. ``anatomical_match``, ``anatomical_match_before``: normalised mutual information less 1 of
-    the scans without slow drifts, over the smaller brain, after the registration and after the
-    affine alignment alone. ``anatomical_margin``, ``anatomical_margin_before``: by what factor
-    either is greater than with one brain turned (:meth:`Fit.margin`).
-    ``alignment_stretch``: largest over smallest scaling of the affine alignment.
-    ``displacement_share``: 95th percentile over the fixed brain of how far the map leads from the
-    affine alignment, as a share of the brain's width.
-    ``sdlogj``, ``folds_percent``: of the determinant by central differences in the fixed brain (not
-    eroded).
+    - ``brain_overlap``: Dice of the two brains on that part of the fixed grid that the map sends
+      into the moving scan's grid.
+    - ``anatomical_match``, ``anatomical_match_before``: normalised mutual information minus 1 of
+      the scans without slow drifts, over the smaller brain, after the registration and after the
+      affine alignment alone.
+    - ``anatomical_margin``, ``anatomical_margin_before``: the factor by which these two are greater
+      than with one brain turned (:meth:`Fit.margin`).
+    - ``alignment_stretch``: the largest scaling of the affine alignment divided by the smallest.
+    - ``displacement_share``: 95th percentile over the fixed brain of the distance between the map
+      and the affine alignment, divided by the brain's width.
+    - ``sdlogj``, ``folds_percent``: SD of the logarithm, and share of values of at most 0, of the
+      determinant by central differences in the fixed brain (not eroded).
 
     Args:
-        warp, inverse_warp: the whole map, and the way back on the grid of the moving scan.
+        warp, inverse_warp: the whole map, and its inverse on the grid of the moving scan.
         fixed: the prepared fixed scan on the grid of ``warp``.
         moving_scan: the prepared moving scan on its own grid.
-        moving_to_scan: the affine alignment within ``warp``.
+        moving_to_scan: the affine alignment that ``warp`` includes.
 
     Raises:
-        InputError: one of the two brains is empty, or the alignment mirrors.
+        InputError: one of the two brains is empty, or the alignment is a reflection.
     """
     fit = Fit.of(fixed, moving_scan)
     inwards = (
@@ -118,8 +131,10 @@ def signs_of(
 
 
 def judge(signs: Mapping[str, float]) -> Verdict:
-    """What makes a registration with these ``signs`` suspect. A number that is missing (NaN) proves
-    nothing wrong, but that scans match has to be shown.
+    """Return the verdict on a registration with these ``signs``.
+
+    A missing number (NaN) counts as harmless, except for the overlap and the margin: a registration
+    is suspect unless they show that the scans match.
     """
     overlap, margin, stretched = (
         signs[k] for k in ("brain_overlap", "anatomical_margin", "alignment_stretch")
@@ -143,8 +158,8 @@ def judge(signs: Mapping[str, float]) -> Verdict:
 
 
 def turned_note(moving_to_scan: Affine) -> str:
-    """A sentence where the alignment turned one head by more than two heads in a scanner differ;
-    else empty.
+    """Return a sentence where the alignment turned one head by an angle by which no two heads in a
+    scanner differ; otherwise an empty text.
     """
     degrees = turned_degrees(moving_to_scan)
     if degrees < _TURNED_DEGREES:

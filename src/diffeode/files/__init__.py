@@ -1,1 +1,1 @@
-"""Files in and out: the one door for scans, label maps, maps and checked YAML."""
+"""Reading and writing of files: the one door for scans, label maps, maps, tables and YAML."""

@@ -1,6 +1,7 @@
-"""YAML files, read and checked: one door for every one, and one sentence for what is wrong.
+"""YAML files: the one place where they are read and checked.
 
-A key that comes twice is refused, because YAML itself takes the last one in silence.
+What is wrong with a file is said in one sentence. A key that is there twice is refused, because
+YAML itself takes the last one in silence.
 """
 
 from __future__ import annotations
@@ -29,17 +30,18 @@ _KINDS = {
     "null": "null",
 }
 _MERGED = "tag:yaml.org,2002:merge"
-"""The tag of the key ``<<``, which may come several times."""
+"""The tag of the key ``<<``, which may be there several times."""
 
 
 def read_yaml(path: Path | str, what: str = "file") -> Any:
-    """What a YAML file holds.
+    """Return the content of a YAML file.
 
     Args:
         what: what messages call the file where it is missing.
 
     Raises:
-        InputError: missing, not text in UTF-8, not valid YAML, or with a key that comes twice.
+        InputError: the file is missing, not text in UTF-8 or not valid YAML, or a key is there
+            twice.
     """
     path = Path(path)
     require_file(path, what)
@@ -55,10 +57,13 @@ def read_yaml(path: Path | str, what: str = "file") -> Any:
 
 
 def read_mapping(path: Path | str, what: str = "file") -> dict[Any, Any]:
-    """What a YAML file of keys and values holds.
+    """Return the content of a YAML file of keys and values.
+
+    Args:
+        what: what messages call the file where it is missing.
 
     Raises:
-        InputError: as :func:`read_yaml`, or the file is empty or holds something else.
+        InputError: as in :func:`read_yaml`, or the file is empty or holds something else.
     """
     content = read_yaml(path, what)
     if content is None:
@@ -69,13 +74,13 @@ def read_mapping(path: Path | str, what: str = "file") -> dict[Any, Any]:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """What YAML in ``text`` holds.
+    """Return the content of YAML in ``text``.
 
     Args:
         where: where the text came from, for messages.
 
     Raises:
-        InputError: it is not valid YAML, or has a key that comes twice.
+        InputError: the text is not valid YAML, or a key is there twice.
     """
     try:
         return yaml.load(text, _Loader)
@@ -90,7 +95,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's plain values only, and every key once."""
+    """Reads plain values only, and refuses a key that is there twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -115,8 +120,8 @@ class Key:
     """A key of a YAML file.
 
     Attributes:
-        wanted: what its value must be, as messages say it.
-        fits: whether a value is so.
+        wanted: what its value must be, in words for messages.
+        fits: returns whether a value is so.
         required: whether the key must be there.
     """
 
@@ -154,18 +159,18 @@ _OF_ANNOTATION = {"str": WORD, "int": WHOLE, "float": NUMBER, "bool": FLAG}
 
 
 def or_null(key: Key) -> Key:
-    """A key whose value may also be null, or be left empty."""
+    """Return ``key`` with the difference that its value may also be null or left empty."""
     return Key(key.wanted, lambda value: value is None or key.fits(value), key.required)
 
 
 def required(key: Key) -> Key:
-    """A key that must be there."""
+    """Return ``key`` with the difference that it must be there."""
     return Key(key.wanted, key.fits, required=True)
 
 
 def keys_of(kind: type) -> dict[str, Key]:
-    """The fields of a dataclass of words, numbers and flags as keys; those with a default may be
-    left out.
+    """Return the fields of a dataclass of texts, numbers and flags as keys; those with a default
+    may be left out.
     """
     keys = {}
     for field in fields(kind):
@@ -212,7 +217,7 @@ def require_schema(content: Any, schema: dict[str, Any], where: str) -> None:
 
 
 def _rank(error: ValidationError) -> tuple[bool, int]:
-    """Misspelt keys first: they explain the missing ones."""
+    """Return the order of errors: misspelt keys come first, because they explain missing ones."""
     return error.validator != "additionalProperties", len(error.absolute_path)
 
 

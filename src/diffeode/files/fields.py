@@ -2,8 +2,8 @@
 programs do.
 
 Fields of NiftyReg, FSL, AFNI, SPM and FreeSurfer hold three numbers per voxel too, but in another
-frame (RAS) or with another meaning (places instead of displacements). Nothing that is not shown to
-be ITK's is taken for it.
+frame (RAS) or with another meaning (places instead of displacements). A file is accepted only where
+its header shows that ITK, or a program that writes as ITK does, wrote it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ ITK_VECTOR_INTENT = 1007
 
 _UNITS_OF_LENGTH, _IN_MM_OR_UNKNOWN = 7, (0, 2)
 _TEXTS, _NUMBERS = ("intent_name", "descrip", "aux_file"), ("intent_p1", "intent_p2", "intent_p3")
-_LOOKED_AT = 20_000  # voxels, spread over the field
+_LOOKED_AT = 20_000
+"""Number of voxels, spread over the field, that are tested."""
 _ROUNDING = 1e-3
+"""Largest deviation from a length of 1 that still counts as 1."""
 _PLACES = 0.2
+"""Largest distance between vectors and their voxels, as a fraction of the voxels' distance from
+the origin, at which the vectors count as places."""
 _INSTEAD = (
     "give warp.nii.gz or inverse_warp.nii.gz of 'diffeode register', or a field written by "
     "ANTs or SimpleITK"
@@ -34,9 +38,10 @@ def require_itk(volume: SpatialImage, path: Path) -> None:
     """Raise :class:`InputError` where the header of the volume at ``path`` is not that of an ITK
     displacement field.
 
-    ITK writes NIfTI of shape ``(X, Y, Z, 1, 3)``, in mm, with intent 1007 (vector), and leaves
-    every field empty in which other programs say who they are. Intent 1006 (displacement) is read
-    as RAS mm by ITK from 5.3 on and as LPS mm before, so it is refused as well.
+    ITK writes NIfTI of shape ``(X, Y, Z, 1, 3)``, in mm, with intent 1007 (vector). It leaves all
+    those fields of the header empty in which other programs write their names. Intent 1006
+    (displacement) is read as RAS mm by ITK from 5.3 on and as LPS mm before, so it is refused as
+    well.
     """
     shape = tuple(int(n) for n in volume.shape)
     if len(shape) != 5 or shape[3:] != (1, 3):
@@ -67,14 +72,15 @@ def require_displacements(vectors: np.ndarray, grid: Grid, path: Path) -> None:
     """Raise :class:`InputError` where ``vectors (X, Y, Z, 3)`` in LPS mm are places or directions,
     not displacements.
 
-    Places are told by lying near the voxels that hold them, seen from the origin, in RAS or LPS mm;
-    directions by a length of 1 everywhere, in more than one direction.
+    Vectors are places where they lie near the voxels that hold them, in RAS or LPS mm, compared
+    with the distance of these voxels from the origin. They are directions where all have the length
+    1 and not all point the same way.
     """
     step = max(1, round((np.prod(grid.shape) / _LOOKED_AT) ** (1 / 3)))
     window = (slice(None, None, step),) * 3
     looked_at = vectors[window].reshape(-1, 3).astype(np.float64)
     if not np.isfinite(looked_at).all():
-        return  # said by DisplacementField, in its own words
+        return  # DisplacementField refuses these with a message of its own
     ras = grid.to_world(
         np.stack(np.mgrid[tuple(slice(0, n, step) for n in grid.shape)], axis=-1)
     ).reshape(-1, 3)
@@ -95,7 +101,9 @@ def _many_directions(vectors: np.ndarray) -> bool:
 
 
 def _sign_of_another_program(header: nib.Nifti1Header) -> str | None:
-    """What the header holds that ITK leaves empty."""
+    """Return what the header holds that ITK leaves empty, or None where it holds nothing
+    of that.
+    """
     for name in _TEXTS:
         text = bytes(header[name].item()).strip(b"\0 ").decode("ascii", "replace")
         if text:

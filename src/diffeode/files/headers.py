@@ -1,10 +1,10 @@
-"""Where a header says that a scan lies: compared with all else that it says, never guessed.
+"""The position of a scan as its header states it. A header that contradicts itself is refused.
 
-A NIfTI header says it up to three times: ``sform``, ``qform``, and the voxel sizes ``pixdim``.
-nibabel reads the sform where it has a code. ITK reads the sform of code 1, else the qform of any
-code, else the sform, and of either only the
-directions and the origin: its voxel sizes are pixdim's (seen with ITK 5.4). So headers that differ
-are refused.
+A NIfTI header states the position up to three times: ``sform``, ``qform``, and the voxel sizes
+``pixdim``. nibabel reads the sform where it has a code. ITK reads the sform of code 1, otherwise
+the qform of any code, otherwise the sform; of either it takes the directions and the origin only,
+and the voxel sizes from pixdim (seen with ITK 5.4). A header whose statements differ therefore
+means different positions to different programs.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LETTERS = frozenset(
 )
 
 _MM_OF_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
-"""By the code of the unit of length in ``xyzt_units``: unknown (mm, as ITK takes it), metre, mm,
+"""Length in mm by the code of the unit in ``xyzt_units``: unknown (mm, as ITK takes it), metre, mm,
 micrometre.
 """
 _UNIT_BITS = 7
 _QUATERNION_ROUNDING = 7e-4
-"""Radians by which a quaternion in single precision may be off where the rotation is nearly by 180
+"""Largest error of a quaternion in single precision, radians; it occurs at rotations of nearly 180
 degrees.
 """
 _GOOD_RAS_AT = 28
@@ -42,7 +42,7 @@ _WHERE = "(--orientation on the command line, orientation: in a dataset's or tra
 
 
 def require_orientation(text: str) -> str:
-    """``text``, where it is ``sform``, ``qform`` or three letters such as ``RAS``.
+    """Return ``text`` if it is ``sform``, ``qform`` or three letters such as ``RAS``.
 
     Raises:
         InputError: it is none of them.
@@ -58,18 +58,18 @@ def require_orientation(text: str) -> str:
 def grid_of(
     volume: SpatialImage, shape: tuple[int, ...], path: Path, orientation: str | None = None
 ) -> Grid:
-    """The grid of the volume at ``path``, RAS mm, whatever unit of length its header has.
+    """Return the grid of the volume at ``path`` in RAS mm, whatever unit of length its header has.
 
     Args:
         volume: as nibabel opened it.
         shape: its three sizes.
-        orientation: how the scan lies, asked only where the header does not say it, or says two
-            things: ``sform`` or ``qform`` for the one of the two that holds, or three letters such
-            as ``RAS`` for a scan about the origin whose first axis runs to the right, second to the
-            front (anterior), third upwards (superior).
+        orientation: the orientation of the scan, used only where the header leaves it open or
+            contradicts itself. ``sform`` and ``qform`` name the one of the two that is right. Three
+            letters such as ``RAS`` mean a scan that is centred on the origin, whose first axis runs
+            to the right, the second to the front (anterior) and the third upwards (superior).
 
     Raises:
-        InputError: the header does not say how the scan lies, or says two things, or what it says
+        InputError: the header does not state the orientation, contradicts itself, or states what
             cannot be.
     """
     if orientation is not None:
@@ -107,7 +107,9 @@ def _unit_in_mm(volume: SpatialImage, path: Path) -> float:
 def _undescribed(
     volume: SpatialImage, shape: tuple[int, ...], path: Path, orientation: str | None
 ) -> np.ndarray:
-    """The affine of a NIfTI whose header says nothing, in its own unit, as the user says it is."""
+    """Return the affine of a NIfTI whose header states no position, in the header's unit of length,
+    from the orientation that the user gave.
+    """
     if orientation is None:
         raise InputError(
             f"Nothing in the header of {path} tells how the head lies (sform and qform codes are "
@@ -122,7 +124,7 @@ def _undescribed(
 def _contradiction(
     volume: SpatialImage, shape: tuple[int, ...], path: Path, coded: list[str], to_mm: np.ndarray
 ) -> str | None:
-    """What the header says twice and differently, and what to do; None where all of it agrees."""
+    """Return which two statements of the header differ, and what to do; None where all agree."""
     forms = {form: to_mm @ _form(volume, form, path) for form in coded}
     sizes = _voxel_sizes(volume, path)
     first = forms[coded[0]]
@@ -145,7 +147,7 @@ def _contradiction(
 
 
 def _form(volume: SpatialImage, form: str, path: Path) -> np.ndarray:
-    """The sform or qform, whatever its code."""
+    """Return the sform or the qform, also where its code is 0."""
     with one_sentence(path, f"has an unusable {form} in its header"):
         header = volume.header
         read = header.get_sform if form == "sform" else header.get_qform
@@ -154,11 +156,12 @@ def _form(volume: SpatialImage, form: str, path: Path) -> np.ndarray:
 
 
 def _voxel_sizes(volume: SpatialImage, path: Path) -> np.ndarray:
-    """pixdim as it is in the file, in the header's unit, ``(3,)``: nibabel would repair it in
-    silence.
+    """Return pixdim as it stands in the file, in the header's unit, ``(3,)``.
+
+    It is read from the file because nibabel repairs it in silence.
 
     Raises:
-        InputError: one of them is no positive number.
+        InputError: one of the three is no positive number.
     """
     sizes = np.array(raw_header(volume, path)["pixdim"][1:4], dtype=np.float64)
     if not (np.isfinite(sizes).all() and sizes.min() > 0):
@@ -188,8 +191,8 @@ def _freesurfer_affine(
 
 
 def _require_unit_directions(volume: SpatialImage, path: Path) -> None:
-    """Raise :class:`InputError` where the directions of the axes are no unit vectors: then voxels
-    have another size.
+    """Raise :class:`InputError` where the directions of the axes are not unit vectors, because the
+    voxels then have another size than the header states.
     """
     sizes = np.array(volume.header["delta"], dtype=np.float64)
     lengths = np.linalg.norm(np.array(volume.header["Mdc"], dtype=np.float64), axis=1)
@@ -204,7 +207,7 @@ def _require_unit_directions(volume: SpatialImage, path: Path) -> None:
 
 
 def _about_the_origin(shape: tuple[int, ...], sizes: np.ndarray, letters: str) -> np.ndarray:
-    """The affine of a scan with these voxel sizes and axes, ``(4, 4)``; the middle of it is the
+    """Return the affine ``(4, 4)`` of a scan with these voxel sizes and axes whose centre is the
     origin.
     """
     affine = np.zeros((4, 4))
@@ -216,8 +219,9 @@ def _about_the_origin(shape: tuple[int, ...], sizes: np.ndarray, letters: str) -
 
 
 def _apart_mm(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
-    """How far apart two affines put a voxel of a grid at most, mm: a corner, since they
-    are linear.
+    """Return the largest distance, mm, between the places that two affines give to one voxel.
+
+    The affines are linear, so the largest distance is found at a corner of the grid.
     """
     corners = np.array(list(product(*[(0, n - 1) for n in shape])))
     difference = one - other

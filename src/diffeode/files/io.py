@@ -1,7 +1,7 @@
 """Reading and writing: NIfTI and FreeSurfer scans, label maps, ITK/ANTs displacement fields, affine
 text files.
 
-Everything is checked as it enters, and written whole or not at all.
+Every file is checked when it is read. A file is written completely or not at all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from diffeode.files.headers import grid_of
 from diffeode.files.label_ids import ids_of
 from diffeode.files.presence import require_file
 from diffeode.geometry.image import Image, Labels
-from diffeode.geometry.space import RAS_TO_LPS, Grid, flip_ras_lps
+from diffeode.geometry.space import Grid, flip_matrix_ras_lps, flip_ras_lps
 from diffeode.geometry.transform import Affine, DisplacementField
 
 _SCAN_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh")
@@ -35,16 +35,16 @@ _SCAN_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh")
 
 
 def read_image(path: Path | str, orientation: str | None = None) -> Image:
-    """A 3-D scan in its own array order, with the header's slope and intercept applied.
+    """Return a 3-D scan in its own array order, with the header's slope and intercept applied.
 
     Args:
-        orientation: how it lies, where its header leaves that open
+        orientation: the orientation of the scan where its header leaves it open
             (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
-        InputError: missing, not an image, not 3-D, NaN or constant, or its header does not say how
-            it lies.
-        DamagedFileError: empty or truncated.
+        InputError: the file is missing, not an image or not 3-D; a voxel is NaN or infinite; all
+            voxels are equal; or the header does not state the orientation.
+        DamagedFileError: the file is empty or truncated.
     """
     image = read_finite(path, orientation)
     image.check_usable(str(path))
@@ -52,12 +52,15 @@ def read_image(path: Path | str, orientation: str | None = None) -> Image:
 
 
 def read_finite(path: Path | str, orientation: str | None = None) -> Image:
-    """A 3-D image that may be constant, such as a mask of ones; else as :func:`read_image`.
+    """Return a 3-D image that may be constant, such as a mask of ones.
+
+    Args:
+        orientation: as in :func:`read_image`.
 
     Raises:
-        InputError: missing, not an image, not 3-D or not finite, or its header does not say how it
-            lies.
-        DamagedFileError: empty or truncated.
+        InputError: the file is missing, not an image or not 3-D; a voxel is NaN or infinite; or the
+            header does not state the orientation.
+        DamagedFileError: the file is empty or truncated.
     """
     path = Path(path)
     volume = _open(path)
@@ -68,26 +71,31 @@ def read_finite(path: Path | str, orientation: str | None = None) -> Image:
 
 
 def read_grid(path: Path | str, orientation: str | None = None) -> Grid:
-    """The grid of a 3-D image, whose values are not read.
+    """Return the grid of a 3-D image, whose voxels are not read.
+
+    Args:
+        orientation: as in :func:`read_image`.
 
     Raises:
-        InputError: missing, not an image, not 3-D, or its header does not say how it lies.
-        DamagedFileError: empty, or truncated within the header.
+        InputError: the file is missing, not an image or not 3-D, or its header does not state the
+            orientation.
+        DamagedFileError: the file is empty, or truncated within the header.
     """
     path = Path(path)
     return _grid_of_volume(_open(path), path, orientation)
 
 
 def read_labels(path: Path | str, orientation: str | None = None) -> Labels:
-    """A 3-D label map. Ids stored with a slope are rounded to the whole numbers that they stand
-    for.
+    """Return a 3-D label map. Ids that are stored with a slope are rounded to the whole numbers
+    that they stand for.
 
     Args:
         orientation: as in :func:`read_image`.
 
     Raises:
-        InputError: as :func:`read_image`, or its values are no ids
+        InputError: the file is unusable as in :func:`read_finite`, or its values are no ids
             (:func:`diffeode.files.label_ids.ids_of`).
+        DamagedFileError: the file is empty or truncated.
     """
     path = Path(path)
     volume = _open(path)
@@ -99,11 +107,12 @@ def read_labels(path: Path | str, orientation: str | None = None) -> Labels:
 
 
 def read_weights(path: Path | str) -> Image:
-    """A 3-D map of weights, 0 and above.
+    """Return a 3-D map of weights from 0 on.
 
     Raises:
-        InputError: missing, not an image, not 3-D, or a value is negative, NaN or infinite.
-        DamagedFileError: empty or truncated.
+        InputError: the file is missing, not an image or not 3-D, or a value is negative, NaN or
+            infinite.
+        DamagedFileError: the file is empty or truncated.
     """
     path = Path(path)
     volume = _open(path)
@@ -117,12 +126,12 @@ def read_weights(path: Path | str) -> Image:
 
 
 def read_displacement(path: Path | str) -> DisplacementField:
-    """An ITK/ANTs displacement field (5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm) as RAS mm.
+    """Return an ITK/ANTs displacement field (5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm) in RAS mm.
 
     Raises:
-        InputError: missing, or not shown to be such a field
+        InputError: the file is missing, or its header does not show that it is such a field
             (:func:`diffeode.files.fields.require_itk`).
-        DamagedFileError: empty or truncated.
+        DamagedFileError: the file is empty or truncated.
     """
     path = Path(path)
     volume = _open(path)
@@ -134,14 +143,15 @@ def read_displacement(path: Path | str) -> DisplacementField:
 
 
 def read_ras_displacement(path: Path | str) -> DisplacementField:
-    """A displacement field in RAS mm: NiftyReg's ``(X, Y, Z, 1, 3)`` or FreeSurfer's ``(X, Y, Z,
-    3)``.
+    """Return a displacement field that was written in RAS mm, as NiftyReg ``(X, Y, Z, 1, 3)`` and
+    FreeSurfer ``(X, Y, Z, 3)`` do.
 
-    The header does not tell it from ITK's LPS mm: who reads has to know who wrote.
+    The header does not distinguish it from ITK's LPS mm, so the caller has to know which program
+    wrote it.
 
     Raises:
-        InputError: missing, not such a field, or a vector is not finite.
-        DamagedFileError: empty or truncated.
+        InputError: the file is missing or not such a field, or a vector is not finite.
+        DamagedFileError: the file is empty or truncated.
     """
     path = Path(path)
     volume = _open(path)
@@ -155,7 +165,11 @@ def read_ras_displacement(path: Path | str) -> DisplacementField:
 
 
 def read_affine(path: Path | str) -> Affine:
-    """A 4 x 4 matrix in RAS mm from a text file written by :func:`write_affine`."""
+    """Return the 4 x 4 matrix in RAS mm of a text file that :func:`write_affine` wrote.
+
+    Raises:
+        InputError: the file is missing or holds no invertible 4 x 4 matrix.
+    """
     require_file(path, "affine file")
     try:
         return Affine(np.loadtxt(path))
@@ -171,10 +185,11 @@ def _field(vectors_ras: np.ndarray, grid: Grid, path: Path) -> DisplacementField
 
 
 def _grid_of_volume(volume: SpatialImage, path: Path, orientation: str | None = None) -> Grid:
-    """The grid of one 3-D volume.
+    """Return the grid of a 3-D volume.
 
     Raises:
-        InputError: it has more or fewer axes, or as :func:`diffeode.files.headers.grid_of`.
+        InputError: it has more or fewer axes, or no usable header
+            (:func:`diffeode.files.headers.grid_of`).
     """
     shape = volume.shape
     while len(shape) > 3 and shape[-1] == 1:
@@ -202,18 +217,18 @@ def _open(path: Path) -> SpatialImage:
 
 
 def write_image(path: Path | str, image: Image) -> None:
-    """``image`` as float32 NIfTI."""
+    """Write ``image`` as NIfTI of float32."""
     _save(path, _nifti(image.data.astype(np.float32), image.grid))
 
 
 def write_labels(path: Path | str, labels: Labels) -> None:
-    """``labels`` as int32 NIfTI."""
+    """Write ``labels`` as NIfTI of int32."""
     _save(path, _nifti(labels.data.astype(np.int32), labels.grid))
 
 
 def write_displacement(path: Path | str, field: DisplacementField) -> None:
-    """``field`` as an ITK/ANTs displacement field: 5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm, intent
-    1007.
+    """Write ``field`` as an ITK/ANTs displacement field: 5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm,
+    intent 1007.
     """
     vectors = flip_ras_lps(field.displacement_mm)[:, :, :, None, :]
     nifti = _nifti(vectors, field.grid)
@@ -222,16 +237,16 @@ def write_displacement(path: Path | str, field: DisplacementField) -> None:
 
 
 def write_affine(path: Path | str, affine: Affine) -> None:
-    """``affine`` as a 4 x 4 text matrix in RAS mm."""
+    """Write ``affine`` as a 4 x 4 matrix of text in RAS mm."""
     with written_whole(path) as temporary:
         np.savetxt(temporary, affine.matrix, fmt="%.17g", header="RAS mm, fixed to moving")
 
 
 def write_itk_affine(path: Path | str, affine: Affine) -> None:
-    """``affine`` as an ITK text transform (``AffineTransform_double_3_3``, LPS mm) for ANTs and
-    SimpleITK.
+    """Write ``affine`` as an ITK text transform (``AffineTransform_double_3_3``, LPS mm) for ANTs
+    and SimpleITK.
     """
-    lps = RAS_TO_LPS @ affine.matrix @ RAS_TO_LPS
+    lps = flip_matrix_ras_lps(affine.matrix)
     numbers = " ".join(f"{v:.17g}" for v in [*lps[:3, :3].ravel(), *lps[:3, 3]])
     text = (
         "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
@@ -241,20 +256,20 @@ def write_itk_affine(path: Path | str, affine: Affine) -> None:
 
 
 def write_json(path: Path | str, content: object) -> None:
-    """``content`` as indented JSON."""
+    """Write ``content`` as indented JSON."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """``text`` as UTF-8."""
+    """Write ``text`` in UTF-8."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """A temporary name beside ``path`` that takes its place when the block ends well, and vanishes
-    when it does not.
+    """Yield the path of a temporary file that replaces ``path`` when the block ends without an
+    error, and is removed otherwise.
 
     The temporary name keeps the suffix, because writers choose their format by it.
 
@@ -265,7 +280,7 @@ def written_whole(path: Path | str) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".writing-{secrets.token_hex(4)}-{path.name}")
-        # with the permissions that the user's umask leaves, or the folder's own rules
+        # The mode 0o666 leaves the permissions to the user's umask or to the rules of the folder.
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         permissions = temporary.stat().st_mode
     except OSError as error:
@@ -274,7 +289,8 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         ) from None
     try:
         yield temporary
-        temporary.chmod(permissions)  # some writers put a private file of their own in its place
+        # Some writers replace the file by one that only its owner may read.
+        temporary.chmod(permissions)
         temporary.replace(path)
     except OSError as error:
         raise InputError(
@@ -285,7 +301,7 @@ def written_whole(path: Path | str) -> Iterator[Path]:
 
 
 def sha256(path: Path | str) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
+    """Return the hexadecimal SHA-256 of a file's content."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
@@ -293,7 +309,7 @@ def sha256(path: Path | str) -> str:
 def _nifti(data: np.ndarray, grid: Grid) -> nib.Nifti1Image:
     nifti = nib.Nifti1Image(data, grid.affine)
     nifti.set_sform(grid.affine, code=1)
-    # A qform has no shear: with a code, it would lay sheared voxels elsewhere than the sform does.
+    # A qform cannot hold a shear. With a code it would contradict the sform of a sheared grid.
     nifti.set_qform(grid.affine, code=1 if grid.is_perpendicular else 0)
     nifti.header.set_xyzt_units("mm")
     return nifti

@@ -1,6 +1,4 @@
-"""The ids of a label map: whole numbers, as they were meant, in areas of one id; anything else is
-refused.
-"""
+"""The ids of a label map: whole numbers that form areas of one id. Other values are refused."""
 
 from __future__ import annotations
 
@@ -11,16 +9,20 @@ import numpy as np
 from diffeode.errors import InputError
 
 LARGEST_ID = 2**31 - 1
-"""What label maps are written with, int32, holds no more."""
+"""The largest number of int32, the type in which label maps are written."""
 MOST_IDS = 2**16 - 1
+"""The largest number of different ids that can be compared; they are numbered in uint16."""
 
 _NEARLY_WHOLE = 1e-3
+"""Largest distance of a value from the whole number that it stands for."""
 _COARSEST_SLOPE = 0.5
+"""From this slope on, two neighbouring ids may be stored as one number."""
 _LARGEST_EXACT_SINGLE = 2**24
 _LEAST_ALIKE = 0.3
-"""Of neighbouring voxels with a label, how many have the same one at least. In 42 label maps of
-newborns, adults, mice and virtual persons it was 74 to 96 %, and 43 to 81 % where every fourth
-voxel was kept; in 85 scans 17 % at most.
+"""Smallest share of neighbouring labelled voxels that have the same label in a label map.
+
+In 42 label maps of newborns, adults, mice and virtual persons the share was 74 to 96 %, and 43 to
+81 % where every fourth voxel was kept. In 85 scans it was at most 17 %.
 """
 _FEWEST_NEIGHBOURS = 1000
 _FEW_IDS = 8
@@ -28,20 +30,21 @@ _SHOWN = 12
 
 
 def ids_of(values: np.ndarray, slope: float, stored: np.dtype, name: str) -> np.ndarray:
-    """``values (X, Y, Z)`` of a file as ids, int32.
+    """Return the ``values (X, Y, Z)`` of a file as ids, int32.
 
     Args:
         values: with the header's slope and intercept applied.
-        slope: what stored whole numbers were multiplied by. Programs that turn numbers into whole
-            ones on writing, such as nibabel, choose one that is no whole number; each value is then
-            off by half of it at most.
+        slope: the factor by which the stored whole numbers were multiplied. Programs that convert
+            numbers into whole ones on writing, such as nibabel, choose a factor that is no whole
+            number; each value is then wrong by up to half of the factor.
         stored: the type of number in the file.
         name: what messages call the label map.
 
     Raises:
-        InputError: a value is negative, or not whole up to 0.001 or half of the slope; larger than
-            2^31 - 1, or so large that single precision did not keep it; the slope is 0.5 or more
-            and no whole number; or the values differ from voxel to voxel as those of a scan.
+        InputError: a value is negative, or farther from a whole number than 0.001 and than half of
+            the slope; a value is larger than 2^31 - 1, or so large that single precision did not
+            keep it; the slope is 0.5 or more and no whole number; or the values differ from voxel
+            to voxel as the values of a scan do.
     """
     whole = values
     if values.dtype.kind == "f":
@@ -67,8 +70,8 @@ def ids_of(values: np.ndarray, slope: float, stored: np.dtype, name: str) -> np.
 
 
 def alike_neighbours(ids: np.ndarray) -> float | None:
-    """Of neighbouring voxels above 0, which share has the same value; None where there are too few
-    to tell.
+    """Return the share of neighbouring voxels above 0 that have the same value; None where there
+    are too few neighbours to tell.
     """
     alike, pairs = 0, 0
     for axis in range(ids.ndim):
@@ -80,21 +83,19 @@ def alike_neighbours(ids: np.ndarray) -> float | None:
 
 
 def lost_labels(before: np.ndarray, after: np.ndarray) -> list[int]:
-    """Labels above 0 of a map ``before`` resampling that are nowhere in it ``after``."""
+    """Return the labels above 0 of a map ``before`` resampling that the map ``after`` it lacks."""
     return [int(i) for i in np.setdiff1d(before, after) if i > 0]
 
 
 def shown(ids: Sequence[int] | np.ndarray) -> str:
-    """The first of ``ids``, and how many more there are, as messages show them."""
+    """Return the first of ``ids`` and the number of the others, as messages show them."""
     return ", ".join(str(i) for i in ids[:_SHOWN]) + (
         f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
     )
 
 
 def looks_like_labels(values: np.ndarray) -> bool:
-    """Whether ``values (X, Y, Z)`` are ids of more than one structure, as far as can be told from
-    them.
-    """
+    """Return whether ``values (X, Y, Z)`` look like ids of more than one structure."""
     whole = np.rint(values)
     if not np.array_equal(whole, values) or whole.min() < 0 or whole.max() > LARGEST_ID:
         return False

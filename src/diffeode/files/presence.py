@@ -1,4 +1,4 @@
-"""Whether a file that was named is there, and in one sentence what is there instead."""
+"""Whether a file is there and, if not, one sentence about what is there instead."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ _LARGEST_POINTER_BYTES = 32768
 
 
 def lies_at(path: Path | str) -> bool:
-    """Whether anything lies at ``path``: also a link whose target is missing, which ``Path.exists``
-    denies.
+    """Return whether anything lies at ``path``, a link with a missing target included.
+
+    ``Path.exists`` denies such a link.
     """
     return os.path.lexists(path)
 
 
 def without_hidden(paths: Iterable[Path]) -> list[Path]:
-    """Sorted, without files whose names begin with a dot, which no user put there.
+    """Return ``paths`` sorted, without those whose names begin with a dot.
 
-    Such are the ``._`` files that macOS keeps beside others on foreign disks, and what was half
-    written.
+    No user makes such files. macOS keeps ``._`` files beside others on foreign disks, and our own
+    temporary files are named so while they are written.
     """
     return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def require_file(path: Path | str, what: str = "file") -> None:
-    """Raise :class:`InputError` where no file with content lies at ``path``, and say what lies
-    there instead.
+    """Raise :class:`InputError` where no file with content lies at ``path``.
+
+    The message says what lies there instead.
 
     Args:
-        what: what messages call the file where nothing lies there.
+        what: what the message calls the file.
     """
     reason = why_no_file(path, what)
     if reason:
@@ -41,8 +43,8 @@ def require_file(path: Path | str, what: str = "file") -> None:
 
 
 def why_no_file(path: Path | str, what: str = "file") -> str | None:
-    """Why no file with content lies at ``path``, as a sentence without its full stop; None where
-    one does.
+    """Return why no file with content lies at ``path``, as a sentence without its full stop; None
+    where one lies there.
     """
     if str(path) == "":
         return f"The name of a {what} is empty; give a path"
@@ -76,7 +78,9 @@ def _why_no_target(link: Path) -> str:
 
 
 def _why_no_content(path: Path) -> str | None:
-    """Of a small text that Git keeps in place of a large file until that is fetched."""
+    """Return why ``path`` has no content: it may be a small text that Git keeps in place of a large
+    file until that file is fetched.
+    """
     if path.stat().st_size > _LARGEST_POINTER_BYTES or not os.access(path, os.R_OK):
         return None
     with path.open("rb") as file:

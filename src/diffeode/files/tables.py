@@ -1,8 +1,8 @@
-"""Tables of cells between tabs or commas, read and checked: one door for every table.
+"""Tables of tab-separated or comma-separated cells: the one place where they are read and checked.
 
 Every cell is read as the text that the file holds, so that names such as ``007``, ``1e5`` or ``NA``
-stay what they are. Numbers are made of the columns that the caller declares as numbers. What is
-wrong is said in one sentence with the file, the line and the column.
+stay what they are. Only columns that the caller declares as numbers are converted to numbers. What
+is wrong with a table is said in one sentence with the file, the line and the column.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, final
 import numpy as np
 import pandas as pd
 
-from diffeode.errors import InputError
+from diffeode.errors import InputError, first_line
 from diffeode.files.io import written_whole
 from diffeode.files.presence import require_file
 from diffeode.names import nearest
@@ -26,7 +26,7 @@ from diffeode.names import nearest
 _WORKBOOKS = (".xls", ".xlsx")
 _SEPARATORS = {".tsv": "\t", ".csv": ","}
 SUFFIXES = (".csv", ".tsv", *_WORKBOOKS)
-"""How the names of tables end that :func:`read_words` reads."""
+"""Endings of the names of the tables that :func:`read_words` reads."""
 
 _TOO_MANY_CELLS = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
 
@@ -34,13 +34,13 @@ _TOO_MANY_CELLS = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
 @final
 @dataclass(frozen=True)
 class Kind:
-    """What the cells of a column hold.
+    """The kind of cells that a column holds.
 
     Attributes:
-        wanted: what a cell must be, as messages say it.
-        fits: which of the cells (a series of texts) are so, a series of bools.
-        values: the cells as values.
-        choices: all that a cell may be, where that can be listed.
+        wanted: what a cell must be, in words for messages.
+        fits: returns which cells of a series of texts are of this kind, a series of bools.
+        values: returns the cells as values.
+        choices: all texts that a cell may hold, where they can be listed.
     """
 
     wanted: str
@@ -78,7 +78,7 @@ ID = Kind(
 
 
 def one_of(*words: str) -> Kind:
-    """A column in which each cell is one of ``words``."""
+    """Return the kind of a column in which each cell is one of ``words``."""
     wanted = f"one of {', '.join(words)}"
     return Kind(wanted, lambda cells: cells.isin(words), choices=words)
 
@@ -90,21 +90,21 @@ def read_table(
     unique: Sequence[str] = (),
     comments: bool = False,
 ) -> pd.DataFrame:
-    """The ``columns`` of the tab-separated table at ``path``, in the given order; others are left
-    out.
+    """Return the ``columns`` of the tab-separated table at ``path``, in the given order.
 
-    Line ends of any system, a byte order mark and lines without any content are no matter.
+    Other columns are left out. Line ends of any system, a byte order mark and lines without content
+    make no difference.
 
     Args:
-        columns: what each column holds, by its name.
+        columns: the kind of each column by its name.
         what: what messages call the file.
-        unique: columns in which no value may come twice.
+        unique: columns in which no value may be there twice.
         comments: whether lines that begin with ``#`` are left out.
 
     Raises:
         InputError: the file is missing, empty or not text in UTF-8; a column is missing or there
-            twice; a line has more or fewer cells than there are columns; or a cell is not what its
-            column holds.
+            twice; a line has more or fewer cells than there are columns; or a cell is not of the
+            kind of its column.
     """
     path = Path(path)
     text = _text(path, what)
@@ -123,11 +123,14 @@ def read_table(
 def read_numbers(
     path: Path | str, what: str = "table", texts: Collection[str] = ()
 ) -> pd.DataFrame:
-    """All columns of a tab-separated table that this program wrote: texts in the columns ``texts``,
-    numbers in all others, NaN where a cell is empty.
+    """Return all columns of a tab-separated table that this program wrote.
+
+    Args:
+        what: what messages call the file.
+        texts: the columns that hold texts; all others hold numbers, NaN where a cell is empty.
 
     Raises:
-        InputError: as :func:`read_table`.
+        InputError: as in :func:`read_table`.
     """
     path = Path(path)
     text = _text(path, what)
@@ -139,8 +142,10 @@ def read_numbers(
 
 
 def read_words(path: Path | str) -> pd.DataFrame:
-    """All columns of a table that another program wrote, as texts: ``.csv``, ``.tsv``, ``.xls`` or
-    ``.xlsx`` (its first sheet). Cells that are missing at the end of a line are empty.
+    """Return all columns of a table that another program wrote, as texts.
+
+    The file may be ``.csv``, ``.tsv``, or the first sheet of ``.xls`` or ``.xlsx``. Cells that are
+    missing at the end of a line are empty.
 
     Raises:
         InputError: the table is missing, empty, of another kind or unreadable.
@@ -159,7 +164,7 @@ def read_words(path: Path | str) -> pd.DataFrame:
 
 def require_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
     """Raise :class:`InputError` where ``table``, which was read from ``path``, lacks one of
-    ``columns`` or has it twice; the message says which it has.
+    ``columns`` or has it twice.
     """
     for column in columns:
         if column not in table:
@@ -172,8 +177,9 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> 
 
 
 def write_rows(path: Path | str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write ``rows`` as a tab-separated table, whole or not at all; a value that a row lacks is an
-    empty cell.
+    """Write ``rows`` as a tab-separated table, completely or not at all.
+
+    A value that a row lacks becomes an empty cell.
 
     Raises:
         InputError: the folder cannot be written.
@@ -206,12 +212,12 @@ def _text(path: Path, what: str) -> str:
             f"{path} cannot be read as a table (it has bytes of value 0, which no text has); "
             "export it again as text in UTF-8."
         )
-    # One kind of line end, by which lines are counted in messages.
+    # Messages count lines, so there must be one kind of line end.
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _cells(text: str, separator: str, path: Path) -> pd.DataFrame:
-    """The cells of ``text``; empty where a line ends before its last column."""
+    """Return the cells of ``text``; they are empty where a line ends before its last column."""
     try:
         rows = pd.read_csv(
             io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False
@@ -227,16 +233,17 @@ def _first_sheet(path: Path) -> pd.DataFrame:
     try:
         rows = pd.read_excel(path, header=None, dtype=str, keep_default_na=False)
     except Exception as error:  # a damaged workbook breaks its readers in any way
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} cannot be read as a table ({reason}); export it again.") from None
+        raise InputError(
+            f"{path} cannot be read as a table ({first_line(error)}); export it again."
+        ) from None
     return _below_header(rows, path)
 
 
 def _below_header(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """``rows`` without the first, which names the columns, and without empty ones.
+    """Return ``rows`` without empty ones and without the first, which names the columns.
 
-    Were pandas told of the header, it would rename a column that is there twice, and take a column
-    without a name for an index. The index counts the rows from the header's 0 on.
+    pandas is not told of the header because it would rename a column that is there twice, and take
+    a column without a name for an index. The index numbers the rows; the header is row 0.
     """
     if rows.empty:
         raise InputError(
@@ -271,7 +278,9 @@ def _require_tabs(text: str, path: Path, what: str) -> None:
 
 
 def _require_one_line_a_cell(cells: pd.DataFrame, text: str, path: Path) -> None:
-    """A quotation mark that nobody closed joins its line with those below, up to the next one."""
+    """Refuse cells of several lines: an unclosed quotation mark joins its line with the lines
+    below.
+    """
     if '"' not in text:
         return
     for column, values in cells.items():
@@ -285,7 +294,10 @@ def _require_one_line_a_cell(cells: pd.DataFrame, text: str, path: Path) -> None
 
 
 def _require_whole_lines(text: str, columns: int, path: Path) -> None:
-    """pandas fills lines up that are too short, such as the last one of a file that was cut."""
+    """Refuse lines that are too short, such as the last one of a file that was cut.
+
+    pandas would fill them up with empty cells.
+    """
     for number, line in enumerate(text.split("\n"), start=1):
         cells = line.count("\t") + 1
         # A tab between quotation marks ends no cell; such lines are left to pandas.
@@ -324,7 +336,7 @@ def _require_unique(cells: pd.Series, column: str, text: str, path: Path) -> Non
 
 
 def _line(text: str, row: int) -> int:
-    """The line of the file, counted from 1, that holds row ``row``; the header is row 0."""
+    """Return the line of the file, counted from 1, that holds row ``row``; the header is row 0."""
     lines = enumerate(text.split("\n"), start=1)
     with_content = [number for number, line in lines if line.strip(" ")]
     return with_content[row]

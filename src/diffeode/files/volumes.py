@@ -1,7 +1,7 @@
-"""Volumes as their files hold them, whatever is wrong with the file said in one sentence that names
-it.
+"""Volumes as their files hold them. What is wrong with a file is said in one sentence with its
+name.
 
-The only home of nibabel's opening of files: what it raises of a file, it raises here.
+nibabel opens files in this module and nowhere else, so its errors are translated here.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ import numpy as np
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import SpatialImage
 
-from diffeode.errors import DamagedFileError, InputError
+from diffeode.errors import DamagedFileError, InputError, first_line
 
-_SNIFFED_BYTES = 1024  # what nibabel reads to tell the format
-_DEFLATE_AT_MOST = (
-    1032  # times that compression by deflate makes a file smaller, at most (zlib's technical notes)
-)
+_SNIFFED_BYTES = 1024
+"""Number of bytes that nibabel reads to recognise the format."""
+_DEFLATE_AT_MOST = 1032
+"""The largest factor by which deflate can compress a file (zlib's technical notes)."""
 _GZIP_MAGIC, _NIFTI_MAGIC_AT, _NIFTI_MAGICS = b"\x1f\x8b", 344, (b"n+1\0", b"ni1\0")
 _MGH_VERSION = b"\0\0\0\1"
 
 
 def opened(path: Path) -> SpatialImage:
-    """The volume at ``path``, its header read and its voxels not yet.
+    """Return the volume at ``path``, of which the header was read and the voxels were not.
 
     Raises:
-        InputError: no volume, or a header that nobody can read or that no computer can hold.
-        DamagedFileError: truncated, or damaged.
+        InputError: it is no volume, or its header cannot be read.
+        DamagedFileError: it is truncated or damaged.
     """
     with one_sentence(path, "cannot be read as an image"):
         volume = nib.load(path)
@@ -45,12 +45,13 @@ def opened(path: Path) -> SpatialImage:
 
 
 def array_of(volume: SpatialImage, path: Path) -> np.ndarray:
-    """The voxels of ``volume``, slope and intercept applied; compressed files are read to their
-    checksum.
+    """Return the voxels of ``volume`` with slope and intercept applied.
+
+    A compressed file is read to its end, where its checksum stands.
 
     Raises:
-        InputError: colours or complex values.
-        DamagedFileError: truncated, or damaged.
+        InputError: the voxels are colours or complex values.
+        DamagedFileError: the file is truncated or damaged.
     """
     with one_sentence(path, "is truncated or damaged", damaged=True):
         data = np.asarray(_whole(volume, path).dataobj)
@@ -63,8 +64,9 @@ def array_of(volume: SpatialImage, path: Path) -> np.ndarray:
 
 
 def raw_header(volume: SpatialImage, path: Path) -> nib.Nifti1Header:
-    """The NIfTI header as it is in the file: nibabel repairs some of it in silence when it opens a
-    volume.
+    """Return the NIfTI header as it stands in the file.
+
+    The header that nibabel shows may differ, because nibabel repairs some faults in silence.
 
     Raises:
         InputError: it cannot be read.
@@ -74,17 +76,17 @@ def raw_header(volume: SpatialImage, path: Path) -> nib.Nifti1Header:
 
 
 def slope_of(volume: SpatialImage) -> float:
-    """What stored numbers are multiplied by; 1 where they are the values."""
+    """Return the factor by which the stored numbers are multiplied; 1 where they are the values."""
     return float(getattr(volume.dataobj, "slope", 1.0))
 
 
 def stored_type(volume: SpatialImage) -> np.dtype:
-    """The type of number that the file holds."""
+    """Return the type of the numbers that the file stores."""
     return volume.get_data_dtype()
 
 
 def first_bytes(path: Path, count: int) -> bytes:
-    """The first ``count`` bytes of a volume's file, decompressed.
+    """Return the first ``count`` bytes of a volume's file, decompressed.
 
     Raises:
         DamagedFileError: they cannot be decompressed.
@@ -95,13 +97,14 @@ def first_bytes(path: Path, count: int) -> bytes:
 
 
 def _is_compressed(path: Path) -> bool:
-    """Whether nibabel reads the file through gzip, which it tells by the name."""
+    """Return whether nibabel reads the file through gzip, which it decides by the name."""
     return path.name.lower().endswith((".gz", ".mgz"))
 
 
 def _whole(volume: SpatialImage, path: Path) -> SpatialImage:
-    """``volume`` from all of its file: reading no more than the voxels would leave gzip's checksum
-    unread.
+    """Return ``volume`` read from its whole file.
+
+    A reader that stops after the voxels would not reach gzip's checksum.
     """
     if not _is_compressed(path):
         return volume
@@ -137,11 +140,16 @@ def _require_slope(volume: SpatialImage, path: Path) -> None:
 
 @contextmanager
 def one_sentence(path: Path, what: str, damaged: bool = False) -> Iterator[None]:
-    """Whatever a library raises of ``path`` as one sentence; what it would fix in silence or log,
-    it does not log.
+    """Turn whatever a library raises about ``path`` into one sentence, and silence its warnings.
 
     Args:
-        damaged: whether errors that may have any cause are to be taken for damage.
+        what: what is wrong where the library raises something else than the known errors, such as
+            ``"cannot be read as an image"``.
+        damaged: whether such an error means that the file is damaged.
+
+    Raises:
+        InputError: the file cannot be read, or does not fit into memory.
+        DamagedFileError: the file is truncated or damaged.
     """
     logger = logging.getLogger("nibabel.global")
     logged, logger.disabled = logger.disabled, True
@@ -158,17 +166,18 @@ def one_sentence(path: Path, what: str, damaged: bool = False) -> Iterator[None]
             f"{path} does not fit into this computer's memory; resample it to larger voxels."
         ) from None
     except Exception as error:  # nibabel's parsers raise whatever a broken header leads them to
+        reason = first_line(error).rstrip(".")
         if damaged or _ends_within_header(path):
             raise DamagedFileError(
-                f"{path} is truncated or damaged ({_reason(error)}); make it again."
+                f"{path} is truncated or damaged ({reason}); make it again."
             ) from None
-        raise InputError(f"{path} {what} ({_reason(error)}){_what_it_is(path)}.") from None
+        raise InputError(f"{path} {what} ({reason}){_what_it_is(path)}.") from None
     finally:
         logger.disabled = logged
 
 
 def _ends_within_header(path: Path) -> bool:
-    """Whether a compressed file breaks off so early that nibabel does not recognise its format."""
+    """Return whether a compressed file ends so early that nibabel does not recognise its format."""
     try:
         with gzip.open(path) as handle:
             handle.read(_SNIFFED_BYTES)
@@ -180,8 +189,8 @@ def _ends_within_header(path: Path) -> bool:
 
 
 def _what_it_is(path: Path) -> str:
-    """What to do about a file whose content is of another kind than its name says; empty where that
-    is unknown.
+    """Return what to do about a file that cannot be read, by comparing its content with
+    its name.
     """
     with open(path, "rb") as handle:
         start = handle.read(_SNIFFED_BYTES)
@@ -198,7 +207,3 @@ def _what_it_is(path: Path) -> str:
     if path.name.endswith(fitting):
         return "; repair its header, or convert it anew from DICOM"
     return f"; by its content it is a {fitting} file, so give it a name that ends so"
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

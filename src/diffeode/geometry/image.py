@@ -10,6 +10,9 @@ from scipy import ndimage
 from diffeode.errors import InputError
 from diffeode.geometry.space import Grid
 
+Window = tuple[slice, slice, slice]
+"""A box of voxels: along each axis the first voxel, and the one after the last."""
+
 _LARGEST_ID = np.iinfo(np.int32).max
 
 
@@ -23,6 +26,11 @@ class Image:
     def __post_init__(self) -> None:
         _require_shape(self.data, self.grid)
         object.__setattr__(self, "data", np.ascontiguousarray(self.data, dtype=np.float32))
+
+    def cropped(self, window: Window) -> Image:
+        """Return the voxels within ``window`` as an image."""
+        lower, upper = [part.start for part in window], [part.stop for part in window]
+        return Image(self.data[window], self.grid.crop(lower, upper))
 
     def check_usable(self, name: str) -> None:
         """Raise :class:`InputError` naming ``name`` where a voxel is not finite or all voxels are
@@ -120,3 +128,14 @@ def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[np.ndarray, np.ndar
         [min(n, o[-1] + 1 + margin) for o, n in zip(occupied, mask.shape, strict=True)]
     )
     return lower, upper
+
+
+def window_around(mask: np.ndarray, margin: int = 0) -> Window:
+    """Return the box around ``mask``, grown by ``margin`` voxels inside the array.
+
+    Raises:
+        InputError: the mask is empty.
+    """
+    lower, upper = bounding_box(mask, margin)
+    x, y, z = (slice(a, b) for a, b in zip(lower.tolist(), upper.tolist(), strict=True))
+    return x, y, z

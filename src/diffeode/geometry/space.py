@@ -6,8 +6,9 @@ The only home of the RAS/LPS sign flip on the array side; torch's sampling conve
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -23,6 +24,27 @@ _ORTHOGONAL_TOLERANCE = 1e-3
 def flip_ras_lps(vectors: np.ndarray) -> np.ndarray:
     """Vectors or points ``(..., 3)`` in RAS mm as LPS mm, or back."""
     return vectors * np.array([-1.0, -1.0, 1.0], dtype=vectors.dtype)
+
+
+def flip_matrix_ras_lps(matrix: np.ndarray) -> np.ndarray:
+    """Return the homogeneous ``matrix (4, 4)`` of a map of points in RAS mm as the matrix of the
+    same map in LPS mm, or back.
+    """
+    return RAS_TO_LPS @ matrix @ RAS_TO_LPS
+
+
+class ItkFrame(NamedTuple):
+    """The position of a grid as ITK states it, in LPS mm.
+
+    Attributes:
+        origin: the centre of the first voxel, ``(3,)``.
+        spacing: of neighbouring voxels along each array axis, ``(3,)``.
+        direction: unit vectors of the array axes, one per column, ``(3, 3)``.
+    """
+
+    origin: np.ndarray
+    spacing: np.ndarray
+    direction: np.ndarray
 
 
 def apply_matrix(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -111,7 +133,7 @@ class Grid:
         corners = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), axis=-1)
         return bool(np.abs(self.to_world(corners) - other.to_world(corners)).max() <= tolerance_mm)
 
-    def crop(self, lower: np.ndarray, upper: np.ndarray) -> Grid:
+    def crop(self, lower: Sequence[int] | np.ndarray, upper: Sequence[int] | np.ndarray) -> Grid:
         """The sub-grid of voxels ``lower <= index < upper``."""
         moved = self.affine.copy()
         moved[:3, 3] = self.to_world(np.asarray(lower, dtype=float))
@@ -135,6 +157,19 @@ class Grid:
                 f"The image's axes are not perpendicular (a sheared affine), which {reader} "
                 "cannot read; resample it first."
             )
+
+    def itk_frame(self, reader: str) -> ItkFrame:
+        """Return the position of the grid as ITK states it.
+
+        Args:
+            reader: the tool that reads an image on this grid, for messages.
+
+        Raises:
+            InputError: the axes are sheared, which ITK cannot represent.
+        """
+        self.require_perpendicular(reader)
+        lps = RAS_TO_LPS @ self.affine
+        return ItkFrame(lps[:3, 3], self.spacing, lps[:3, :3] / self.spacing)
 
     def resample(self, spacing_mm: float | np.ndarray) -> Grid:
         """A grid over the same box (voxel edges aligned at the first corner) with another

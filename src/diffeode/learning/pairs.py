@@ -13,7 +13,7 @@ import numpy as np
 from diffeode.datasets.person import Person, in_both
 from diffeode.errors import InputError
 from diffeode.files import io
-from diffeode.geometry.image import Image, Labels, bounding_box, foreground
+from diffeode.geometry.image import Image, Labels, Window, foreground, window_around
 from diffeode.geometry.transform import Affine, warp_labels
 from diffeode.units.pair import PairUnit
 from diffeode.units.scan import ScanUnit
@@ -130,15 +130,14 @@ def require_no_test_person(training: Iterable[Person], tested: Iterable[Person])
         )
 
 
-def brain_box(fixed: Image, moving: Image) -> tuple[slice, slice, slice]:
+def brain_box(fixed: Image, moving: Image) -> Window:
     """The voxels around both brains, with a margin.
 
     Raises:
         InputError: a brain is empty or constant.
     """
     masks = [_textured(image, side) for image, side in ((fixed, "fixed"), (moving, "moving"))]
-    lower, upper = bounding_box(masks[0] | masks[1], _MARGIN_VOX)
-    return tuple(slice(a, b) for a, b in zip(lower.tolist(), upper.tolist(), strict=True))
+    return window_around(masks[0] | masks[1], _MARGIN_VOX)
 
 
 def _textured(image: Image, side: str) -> np.ndarray:

@@ -8,19 +8,16 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-
-from diffeode.errors import InputError, RegistrationError
+from diffeode.errors import InputError
 from diffeode.files.io import sha256
 from diffeode.files.presence import lies_at, why_no_file
-from diffeode.geometry.transform import DisplacementField
 from diffeode.registration.base import Machine, Method, Needs, Pair, Registration, require_device
+from diffeode.registration.displacements import field_of_tensor
 from diffeode.registration.knobs import anything, between, knob, odd
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from diffeode.geometry.space import Grid
     from diffeode.learning.pairs import Example
 
 VERSION = 1
@@ -168,19 +165,20 @@ class TrainedMethod(Method):
 
         use_threads(machine.threads)
         network = self.loaded(machine.device)
-        window = brain_box(pair.fixed, pair.moving)
-        grid = pair.fixed.grid.crop(
-            *zip(*((part.start, part.stop) for part in window), strict=True)
-        )
-        views = self.views(
-            Example(pair.fixed.data[window], pair.moving.data[window]), machine.device
-        )
+        cropped = pair.cropped(brain_box(pair.fixed, pair.moving))
+        grid = cropped.fixed.grid
+        views = self.views(Example(cropped.fixed.data, cropped.moving.data), machine.device)
         with torch.no_grad():
             found = self.maps(network, views.fixed, views.moving)
-        fields = (
-            None if part is None else _field(cut_to(part, grid.shape), grid) for part in found
+        forward, inverse = (
+            None
+            if part is None
+            else field_of_tensor(
+                cut_to(part, grid.shape), grid, "The network", remedy="; train it anew"
+            )
+            for part in found
         )
-        return Registration(*fields)
+        return Registration(forward, inverse)
 
     def loaded(self, device: str) -> nn.Module:
         """The network with its weights, ready to be used.
@@ -235,15 +233,6 @@ class TrainedMethod(Method):
                 for part in parts
             )
         )
-
-
-def _field(displacement: Tensor, grid: Grid) -> DisplacementField:
-    vectors_vox = np.moveaxis(displacement[0].cpu().numpy(), 0, -1)
-    if not np.isfinite(vectors_vox).all():
-        raise RegistrationError(
-            "The network returned displacements that are not finite; train it anew."
-        )
-    return DisplacementField(grid.vectors_to_world(vectors_vox), grid)
 
 
 def _words(values: dict[str, Any]) -> str:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.geometry.space import Grid
-from diffeode.geometry.transform import DisplacementField
 from diffeode.registration.base import Machine, Method, Needs, Pair, Registration, require_device
+from diffeode.registration.displacements import field_of_voxels
 from diffeode.registration.knobs import anything, between, knob, one_of
 
 if TYPE_CHECKING:
@@ -137,7 +136,8 @@ class ConvexAdam(Method):
                 dtype=torch.float32,
                 device=torch.device(machine.device),
             )
-        return Registration(_from_voxels(displacement_vox, pair.fixed.grid))
+        in_double = displacement_vox.astype(np.float64)
+        return Registration(field_of_voxels(in_double, pair.fixed.grid, self.title))
 
     def _require_size(self, shape: tuple[int, int, int]) -> None:
         least = _LEAST_CONTROL_POINTS * max(self.grid_sp, self.grid_sp_adam)
@@ -146,17 +146,6 @@ class ConvexAdam(Method):
                 f"ConvexAdam with grid_sp {self.grid_sp} needs at least {least} voxels along each "
                 f"axis; the image has {shape}."
             )
-
-
-def _from_voxels(displacement_vox: np.ndarray, grid: Grid) -> DisplacementField:
-    """Displacements ``(X, Y, Z, 3)`` in voxels along the array axes as RAS mm.
-
-    Raises:
-        RegistrationError: a displacement is not finite.
-    """
-    if not np.isfinite(displacement_vox).all():
-        raise RegistrationError("ConvexAdam returned displacements that are not finite.")
-    return DisplacementField(grid.vectors_to_world(displacement_vox.astype(np.float64)), grid)
 
 
 @contextmanager

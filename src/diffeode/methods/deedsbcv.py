@@ -17,9 +17,9 @@ from scipy import ndimage
 from diffeode.errors import InputError, RegistrationError, ToolError
 from diffeode.files import io
 from diffeode.geometry.image import Image
-from diffeode.geometry.transform import DisplacementField
 from diffeode.programs.tools import DEEDSBCV, Limits, run
 from diffeode.registration.base import Machine, Method, Needs, Pair, Registration
+from diffeode.registration.displacements import field_of_voxels
 from diffeode.registration.knobs import between, knob, several
 
 _INTENSITY_SCALE = 1000.0
@@ -87,7 +87,8 @@ class DeedsBCV(Method):
 
         Raises:
             InputError: deedsBCV is not here.
-            RegistrationError: the image is too small for the coarsest level.
+            RegistrationError: the image is too small for the coarsest level, or a displacement is
+                not finite.
             ToolError: it failed or wrote nothing usable.
         """
         grid = pair.fixed.grid
@@ -101,9 +102,8 @@ class DeedsBCV(Method):
             folder = Path(name)
             displacements = self._find_displacements(pair, folder, machine)
             points_vox = read_control_points(displacements, grid.shape, self.grid_spacing[-1])
-        return Registration(
-            DisplacementField(grid.vectors_to_world(dense(points_vox, grid.shape)), grid)
-        )
+        displacement_vox = dense(points_vox, grid.shape)
+        return Registration(field_of_voxels(displacement_vox, grid, self.title))
 
     def _find_displacements(self, pair: Pair, folder: Path, machine: Machine) -> Path:
         """Run the tool; where its raw displacements are."""
@@ -136,7 +136,7 @@ def read_control_points(path: Path, shape: tuple[int, int, int], spacing: int) -
     varies fastest.
 
     Raises:
-        ToolError: the file is of another size, or a value is not finite.
+        ToolError: the file is of another size.
     """
     points = tuple(n // spacing for n in shape)
     values = np.fromfile(path, dtype="<f4")
@@ -145,8 +145,6 @@ def read_control_points(path: Path, shape: tuple[int, int, int], spacing: int) -
             f"{DEEDSBCV} wrote {values.size} values to {path.name}, where three for each of "
             f"{' x '.join(map(str, points))} control points were due."
         )
-    if not np.isfinite(values).all():
-        raise ToolError(f"{DEEDSBCV} wrote displacements that are not finite to {path.name}.")
     along_y, along_x, along_z = values.reshape(3, *points[::-1]).transpose(0, 3, 2, 1)
     return np.stack([along_x, along_y, along_z])
 

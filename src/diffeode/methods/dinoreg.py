@@ -10,7 +10,6 @@ import nibabel as nib
 import numpy as np
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.geometry.image import Image, bounding_box
 from diffeode.methods.convexadam import ConvexAdam, in_place_of_mind
 from diffeode.registration.base import Machine, Method, Needs, Pair, Registration, require_device
 from diffeode.registration.knobs import anything, between, knob, with_default
@@ -94,7 +93,7 @@ class DinoReg(Method):
         require_device(machine.device)
         from diffeode.process.threads import on_threads
 
-        cropped = _around_the_brains(pair)
+        cropped = pair.around_the_brains(_MARGIN_VOX)
         network = load_dinov2(find(self.weights_name)).to(machine.device)
         with on_threads(machine.threads):
             features = self._features(network, cropped, machine)
@@ -186,15 +185,6 @@ def load_dinov2(path: Path) -> nn.Module:
         raise InputError(
             f"{path} is no DINOv2 for the package transformers ({error}); download it again."
         ) from None
-
-
-def _around_the_brains(pair: Pair) -> Pair:
-    """The pair on the box of both brains with a margin."""
-    lower, upper = bounding_box(pair.fixed_mask | pair.moving_mask, _MARGIN_VOX)
-    box = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
-    grid = pair.fixed.grid.crop(lower, upper)
-    fixed, moving = (Image(image.data[box], grid) for image in (pair.fixed, pair.moving))
-    return Pair(fixed, moving, pair.fixed_mask[box], pair.moving_mask[box])
 
 
 def _shown(machine: Machine, which: int) -> Callable[[float], None]:

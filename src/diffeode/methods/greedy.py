@@ -13,9 +13,9 @@ import numpy as np
 
 from diffeode.errors import RegistrationError
 from diffeode.geometry.image import Image
-from diffeode.geometry.space import RAS_TO_LPS, Grid, flip_ras_lps
-from diffeode.geometry.transform import Affine, DisplacementField
+from diffeode.geometry.transform import Affine
 from diffeode.registration.base import Machine, Method, Needs, Pair, Registration
+from diffeode.registration.displacements import field_of_itk
 from diffeode.registration.knobs import between, knob, one_of, several
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Greedy(Method):
             # the tool scales its first update, here zero, to a voxel's length and fills the field
             # with NaN
             return Registration(Affine(), Affine())
+        import SimpleITK
         from picsl_greedy import Greedy3D
 
         tool, images = Greedy3D(), {"fixed": _to_itk(pair.fixed), "moving": _to_itk(pair.moving)}
@@ -92,7 +93,8 @@ class Greedy(Method):
         except RuntimeError as error:
             raise RegistrationError(f"Greedy gave up ({_last_words(error)}).") from None
         forward, inverse = (
-            _from_itk(tool[name], pair.fixed.grid) for name in ("forward", "inverse")
+            field_of_itk(SimpleITK.GetArrayFromImage(tool[name]), pair.fixed.grid, self.title)
+            for name in ("forward", "inverse")
         )
         return Registration(forward, inverse, self._trace(tool.metric_log()))
 
@@ -130,27 +132,12 @@ def _to_itk(image: Image) -> SimpleITK.Image:
     """
     import SimpleITK
 
-    image.grid.require_perpendicular("greedy")
-    lps = RAS_TO_LPS @ image.grid.affine
+    frame = image.grid.itk_frame("greedy")
     itk = SimpleITK.GetImageFromArray(image.data.transpose(2, 1, 0))
-    itk.SetOrigin(lps[:3, 3].tolist())
-    itk.SetSpacing(image.grid.spacing.tolist())
-    itk.SetDirection((lps[:3, :3] / image.grid.spacing).ravel().tolist())
+    itk.SetOrigin(frame.origin.tolist())
+    itk.SetSpacing(frame.spacing.tolist())
+    itk.SetDirection(frame.direction.ravel().tolist())
     return itk
-
-
-def _from_itk(warp: SimpleITK.Image, grid: Grid) -> DisplacementField:
-    """Greedy's displacements, LPS mm, on ``grid``.
-
-    Raises:
-        RegistrationError: one is not finite.
-    """
-    import SimpleITK
-
-    vectors_lps = SimpleITK.GetArrayFromImage(warp).transpose(2, 1, 0, 3)
-    if not np.isfinite(vectors_lps).all():
-        raise RegistrationError("Greedy returned displacements that are not finite.")
-    return DisplacementField(flip_ras_lps(vectors_lps), grid)
 
 
 def _last_words(error: RuntimeError) -> str:

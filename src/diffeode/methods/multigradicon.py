@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
-from diffeode.errors import InputError
+from diffeode.errors import InputError, first_line
 from diffeode.geometry.image import Image
-from diffeode.geometry.space import RAS_TO_LPS, Grid, flip_ras_lps
+from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import DisplacementField
 from diffeode.registration.base import Machine, Method, Needs, Pair, Registration, require_device
+from diffeode.registration.displacements import field_of_itk
 from diffeode.registration.knobs import anything, between, knob, one_of
 from diffeode.weights.catalogue import find
 
@@ -117,9 +118,8 @@ class MultiGradIcon(Method):
                 torch.load(path, map_location="cpu", weights_only=True)
             )
         except Exception as error:  # torch has no one class for files that are none of its own
-            first = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(
-                f"{path} holds no weights of this network ({first}); download it again."
+                f"{path} holds no weights of this network ({first_line(error)}); download it again."
             ) from None
         return network.eval()
 
@@ -176,12 +176,11 @@ def _to_itk(itk: Any, image: Image) -> Any:
     Raises:
         InputError: the grid is sheared.
     """
-    image.grid.require_perpendicular("MultiGradICON")
-    lps = RAS_TO_LPS @ image.grid.affine
+    frame = image.grid.itk_frame("MultiGradICON")
     made = itk.image_from_array(np.ascontiguousarray(image.data.transpose(2, 1, 0)))
-    made.SetOrigin(lps[:3, 3].tolist())
-    made.SetSpacing(image.grid.spacing.tolist())
-    made.SetDirection(itk.matrix_from_array(lps[:3, :3] / image.grid.spacing))
+    made.SetOrigin(frame.origin.tolist())
+    made.SetSpacing(frame.spacing.tolist())
+    made.SetDirection(itk.matrix_from_array(frame.direction))
     return made
 
 
@@ -198,4 +197,4 @@ def _dense(itk: Any, found: Any, fixed: Any, grid: Grid) -> DisplacementField:
     field = itk.transform_to_displacement_field_filter(
         found, reference_image=fixed, use_reference_image=True
     )
-    return DisplacementField(flip_ras_lps(itk.array_from_image(field).transpose(2, 1, 0, 3)), grid)
+    return field_of_itk(itk.array_from_image(field), grid, MultiGradIcon.title)

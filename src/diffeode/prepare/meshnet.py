@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffeode.errors import InputError
+from diffeode.errors import InputError, first_line
 from diffeode.optimise.memory import keep_freed_memory
 from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.step_tool import Progress
@@ -141,9 +141,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             "safetensors."
         ) from None
     except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path} cannot be read as weights of a network ({first}); fetch it again."
+            f"{path} cannot be read as weights of a network ({first_line(error)}); fetch it again."
         ) from None
 
 

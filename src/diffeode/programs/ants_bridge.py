@@ -18,7 +18,7 @@ import numpy as np
 
 from diffeode.errors import InputError, RegistrationError
 from diffeode.geometry.image import Image, Labels
-from diffeode.geometry.space import RAS_TO_LPS, Grid
+from diffeode.geometry.space import Grid, flip_matrix_ras_lps
 from diffeode.geometry.transform import Affine
 
 if TYPE_CHECKING:
@@ -48,13 +48,12 @@ def to_ants(image: Image | Labels) -> ANTsImage:
     """
     import ants
 
-    image.grid.require_perpendicular("ANTs")
-    lps = RAS_TO_LPS @ image.grid.affine
+    frame = image.grid.itk_frame("ANTs")
     return ants.from_numpy(
         image.data.astype(np.float32),
-        origin=tuple(lps[:3, 3]),
-        spacing=tuple(image.grid.spacing),
-        direction=lps[:3, :3] / image.grid.spacing,
+        origin=tuple(frame.origin),
+        spacing=tuple(frame.spacing),
+        direction=frame.direction,
     )
 
 
@@ -83,7 +82,7 @@ def affine_from_ants(path: Path | str) -> Affine:
     lps = np.eye(4)
     lps[:3, :3] = parameters[:9].reshape(3, 3)
     lps[:3, 3] = parameters[9:] + centre - lps[:3, :3] @ centre
-    return Affine(RAS_TO_LPS @ lps @ RAS_TO_LPS)
+    return Affine(flip_matrix_ras_lps(lps))
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""What files were made from: checksums, receipts, seals, identities of code, what is stale."""
+"""Records of what finished files were made from, and the search for files that are stale."""

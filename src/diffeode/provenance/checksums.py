@@ -1,4 +1,4 @@
-"""Checksums of files, computed only where size or time say that a file may have changed."""
+"""Checksums of files, computed only where the size or a time shows that a file may have changed."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def recorded(path: Path | str) -> dict[str, Any]:
 class Checksums:
     """SHA-256 of files, remembered from one plan to the next.
 
-    A checksum is computed where neither the record that the caller has nor the memory has it
-    for a file of the same size and times.
+    A checksum is computed only where neither the caller's record nor the memory has it for a file
+    of the same size and times.
 
     Args:
-        memory: JSON file of the checksums that were computed before, or None to remember none.
+        memory: JSON file of checksums that were computed earlier, or None to remember none.
         thorough: compute every checksum once, whatever is recorded or remembered.
     """
 
@@ -50,8 +50,8 @@ class Checksums:
         """Return the SHA-256 of the file ``path``.
 
         Args:
-            record: what an earlier look at this file found. Its checksum is returned where the
-                size and the times in it are those of the file.
+            record: the record of an earlier look at this file. Its checksum is returned where its
+                size and times are those of the file.
 
         Raises:
             OSError: the file is not there or cannot be read.
@@ -65,10 +65,13 @@ class Checksums:
     def compute_ahead(
         self, files: Iterable[tuple[Path | str, Record]], tell: Callable[[str], None]
     ) -> None:
-        """Compute all checksums that :meth:`of` would compute for ``files``, and tell the progress.
+        """Compute all checksums that :meth:`of` would compute for ``files``, and report the
+        progress.
 
-        Files that are not there are passed over. ``tell`` gets one sentence every five seconds
-        where there is much to read.
+        Files that do not exist are skipped.
+
+        Args:
+            tell: called with one sentence every five seconds where there is much to read.
         """
         waiting = [(path, state["bytes"]) for path, state in self._to_compute(files)]
         progress = _Progress(sum(size for _, size in waiting), tell)
@@ -77,7 +80,7 @@ class Checksums:
             progress.add(size)
 
     def save(self) -> None:
-        """Write the memory where something was learned; a folder that cannot be written is left as
+        """Write the memory where a checksum was added; a folder that cannot be written is left as
         it is.
         """
         folder = self._file.parent if self._file else None
@@ -138,7 +141,7 @@ def _state_of(path: Path) -> dict[str, int]:
 
 
 def _read_memory(file: Path | None) -> dict[str, dict[str, Any]]:
-    """The memory; empty where there is none or where it is damaged, since it only saves time."""
+    """Return the memory, empty where the file is missing or damaged: the memory only saves time."""
     try:
         content = json.loads(file.read_text(encoding="utf-8")) if file else {}
         return {

@@ -1,6 +1,7 @@
-"""What a Python file defines at its top level, what that uses, and what runs on import.
+"""The definitions at the top level of a Python file, the names that they use, and the statements
+that run on import.
 
-The pieces from which :mod:`diffeode.provenance.source` makes the identity of code.
+:mod:`diffeode.provenance.source` makes the identity of code from them.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ from functools import cached_property
 from typing import NamedTuple, final
 
 WHOLE = "*"
-"""In place of an attribute: everything that the module defines."""
+"""Stands in place of an attribute for everything that the module defines."""
 
 _ALWAYS_THERE = frozenset(
     {*dir(builtins), "__file__", "__name__", "__path__", "__package__", "snakemake"}
 )
+"""Names that no file needs to define."""
 _NO_CODE = frozenset({"__version__"})
+"""Names whose values cannot change a result."""
 
 
 class Reference(NamedTuple):
-    """A name that is used, where it comes from, and the attributes that are taken from there.
+    """A name that code uses, the module that it comes from, and the attributes that are taken of
+    it.
 
     After ``from diffeode import io``, the expression ``io.read_image`` is
     ``("io", "diffeode", ("io", "read_image"))``.
@@ -39,12 +43,12 @@ class Reference(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Definition:
-    """A piece of code that counts as a whole.
+    """A piece of code that counts completely or not at all.
 
     Attributes:
         text: the code without comments, docstrings, layout and annotations.
-        uses: the names that it uses.
-        loads: dotted names of all that its import statements may load.
+        uses: the names that the code uses.
+        loads: dotted names of all modules that its import statements may load.
     """
 
     text: str
@@ -53,7 +57,9 @@ class Definition:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the text and of what its names stand for."""
+        """Return the SHA-256 of the text and of the modules and attributes that its names
+        refer to.
+        """
         stand_for = (f"{use.written}={'.'.join((use.module, *use.path))}" for use in self.uses)
         return hashlib.sha256("\n".join([self.text, *stand_for]).encode()).hexdigest()
 
@@ -62,14 +68,14 @@ class Definition:
 class Definitions:
     """The top level of one Python file.
 
-    Annotations of functions and variables do not count. Those of a class's fields do, because
-    dataclasses, and what reads hyper-parameters, look at them.
+    Annotations of functions and variables do not count. Annotations of a class's fields count,
+    because dataclasses and the reader of hyper-parameters use them.
 
     Args:
         name: the module's dotted name.
-        text: what the file says.
-        is_script: whether it is run, not imported: then what stands under
-            ``if __name__ == "__main__"`` counts.
+        text: the text of the file.
+        is_script: whether the file is run instead of imported, so that the code under ``if __name__
+            == "__main__"`` counts.
     """
 
     def __init__(self, name: str, text: str, is_script: bool = False) -> None:
@@ -99,12 +105,14 @@ class Definitions:
             self._run.append(statement)
 
     def everything(self) -> dict[str, Definition]:
-        """Every definition by its name, in the order of the file."""
+        """Return every definition by its name, in the order of the file."""
         found = {name: self.definition(name) for name in self._defined}
         return {name: definition for name, definition in found.items() if definition}
 
     def definition(self, name: str) -> Definition | None:
-        """The definition of ``name``, or all of them together; None where there is none."""
+        """Return the definition of ``name``; several definitions of one name are taken together.
+        None where there is none.
+        """
         if name in _NO_CODE or name not in self._defined:
             return None
         if name not in self._found:
@@ -112,17 +120,19 @@ class Definitions:
         return self._found[name]
 
     def imported(self, name: str) -> Reference | None:
-        """Where ``name`` comes from if this file imports it at its top level."""
+        """Return where ``name`` comes from if this file imports it at its top level, else None."""
         return self._imported.get(name)
 
     @cached_property
     def run_on_import(self) -> Definition:
-        """What runs whenever the file is imported and is no definition and no assignment."""
+        """Return the statements that run on import, apart from definitions and assignments."""
         return self._read(self._run)
 
     @cached_property
     def loads(self) -> tuple[str, ...]:
-        """Dotted names of all that the import statements of the top level may load."""
+        """Return the dotted names of all modules that the top level's import statements
+        may load.
+        """
         return tuple(
             dict.fromkeys(name for statement in self._imports for name in _loaded_by(statement))
         )
@@ -157,7 +167,7 @@ class Definitions:
 
 
 def _global_names(text: str) -> set[str]:
-    """The names that any part of ``text`` looks up at the top level of its module."""
+    """Return the names that any part of ``text`` looks up at the top level of its module."""
     top = symtable.symtable(text, "<definition>", "exec")
     found = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}
     waiting = top.get_children()
@@ -169,7 +179,9 @@ def _global_names(text: str) -> set[str]:
 
 
 def _paths(statements: Iterable[ast.stmt]) -> dict[str, set[tuple[str, ...]]]:
-    """By a name: the chains of attributes that are taken of it; ``()`` where it is used itself."""
+    """Return the chains of attributes that are taken of each name; ``()`` where the name is used
+    alone.
+    """
     found: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     waiting: list[ast.AST] = list(statements)
     while waiting:
@@ -184,12 +196,12 @@ def _paths(statements: Iterable[ast.stmt]) -> dict[str, set[tuple[str, ...]]]:
 
 
 def _with_attributes(reference: Reference, paths: set[tuple[str, ...]]) -> list[Reference]:
-    """``reference`` with each chain of attributes that is taken of it."""
+    """Return ``reference`` once for each chain of attributes that is taken of it."""
     return [reference._replace(path=reference.path + path) for path in sorted(paths or {()})]
 
 
 def _assigned(targets: Iterable[ast.expr]) -> list[str]:
-    """The names that are assigned to, or none where something else is assigned to as well."""
+    """Return the names that are assigned to; none where an attribute or an item is assigned to."""
     names: list[str] = []
     for target in targets:
         if isinstance(target, ast.Name):
@@ -202,7 +214,7 @@ def _assigned(targets: Iterable[ast.expr]) -> list[str]:
 
 
 def _stored(statement: ast.stmt) -> Iterator[str]:
-    """The names that a statement binds by assigning to them, anywhere in it."""
+    """Yield the names that any part of a statement assigns to."""
     for node in ast.walk(statement):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
@@ -221,7 +233,7 @@ def _names_for_type_checkers(tree: ast.Module) -> set[str]:
 
 
 def _bindings(statement: ast.stmt) -> Iterator[tuple[str, Reference]]:
-    """Every name that an import statement in ``statement`` binds, and what it then stands for."""
+    """Yield every name that an import in ``statement`` binds, and what the name refers to."""
     for node in ast.walk(statement):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -236,7 +248,9 @@ def _bindings(statement: ast.stmt) -> Iterator[tuple[str, Reference]]:
 
 
 def _loaded_by(node: ast.AST) -> Iterator[str]:
-    """Every dotted name that a node may load: packages, and attributes that may be modules."""
+    """Yield every dotted name that an import may load: packages, and attributes that may be
+    modules.
+    """
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield from with_parents(alias.name)
@@ -257,13 +271,13 @@ def _module_of(node: ast.ImportFrom) -> str:
 
 
 def with_parents(name: str) -> Iterator[str]:
-    """``a``, ``a.b`` and ``a.b.c`` of ``a.b.c``: what importing it loads."""
+    """Yield ``a``, ``a.b`` and ``a.b.c`` for ``a.b.c``: the modules that importing it loads."""
     parts = name.split(".")
     yield from (".".join(parts[: n + 1]) for n in range(len(parts)))
 
 
 def _named_modules(statement: ast.stmt) -> Iterator[str]:
-    """Modules that ``import_module("...")`` gives, where something is then done with them."""
+    """Yield the modules that ``import_module("...")`` returns where the returned module is used."""
     loaded_alone = {id(node.value) for node in ast.walk(statement) if isinstance(node, ast.Expr)}
     for node in ast.walk(statement):
         if (module := _module_named_by(node)) and id(node) not in loaded_alone:
@@ -271,7 +285,9 @@ def _named_modules(statement: ast.stmt) -> Iterator[str]:
 
 
 def _module_named_by(node: ast.AST) -> str | None:
-    """The module that ``import_module("...")`` names, where ``node`` is that."""
+    """Return the module that ``import_module("...")`` names; None where ``node`` is no
+    such call.
+    """
     if not (isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)):
         return None
     is_import = "import_module" in (getattr(node.func, "attr", ""), getattr(node.func, "id", ""))
@@ -286,7 +302,7 @@ def _is_for_type_checkers(node: ast.If) -> bool:
 
 
 class _Essence(ast.NodeTransformer):
-    """What of a file can change its results."""
+    """Keeps of a file's syntax tree what can change results."""
 
     def __init__(self, is_script: bool) -> None:
         self._is_script = is_script
@@ -305,9 +321,7 @@ class _Essence(ast.NodeTransformer):
         return node.orelse if is_main or _is_for_type_checkers(node) else node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """What a knob means, and in which unit, is said in words; its default and its
-        range count.
-        """
+        """Drop the meaning and the unit of a knob; its default and its range count."""
         if isinstance(node.func, ast.Name) and node.func.id == "knob":
             node.args = node.args[:2]
         return self.generic_visit(node)

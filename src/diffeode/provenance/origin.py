@@ -1,5 +1,6 @@
-"""What a finished file was made from, so that a plan can tell whether it would be made the same
-today.
+"""The origin of a finished file: its inputs and parameters.
+
+A plan compares them with those of today to decide whether the file would be made the same again.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from typing import Any
 from diffeode.provenance.checksums import Checksums, recorded
 
 CODE = "code"
-"""The parameter of every rule that holds the identity of its code."""
+"""The name of the parameter in which every rule has the identity of its code."""
 _SHOWN = 3
 
 
 def origin_of(inputs: Iterable[Path | str], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what goes into a receipt or a seal before a job begins its work.
+    """Return the origin that a receipt or a seal holds. A job calls this before it begins its work.
 
     Args:
         inputs: every file that the job reads, in the order of its rule.
-        parameters: the parameters of its rule, the seed and the identity of the code among them.
+        parameters: the parameters of its rule, including the seed and the identity of the code.
 
     Raises:
         OSError: an input is not there.
@@ -31,7 +32,7 @@ def origin_of(inputs: Iterable[Path | str], parameters: Mapping[str, Any]) -> di
 
 
 def is_origin(content: Any) -> bool:
-    """Whether ``content`` has the form of what :func:`origin_of` returns."""
+    """Return whether ``content`` has the form of what :func:`origin_of` returns."""
     if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
         return False
     inputs = content.get("inputs")
@@ -44,13 +45,14 @@ def departure(
     parameters: Mapping[str, Any],
     checksums: Checksums,
 ) -> str | None:
-    """Return why a plan departs from ``origin``, or None where the same would be made.
+    """Return why a plan differs from ``origin``, or None where the same file would be made.
 
-    Inputs are compared by content and order: a folder may have another name on another machine.
+    Inputs are compared by content and order, not by path, because a folder may have another name on
+    another machine.
 
     Args:
-        inputs: paths of what the plan reads; a path that is not there is passed over.
-        parameters: what the plan hands to the rule.
+        inputs: paths of the files that the plan reads; a path that does not exist is skipped.
+        parameters: the parameters that the plan gives to the rule.
     """
     changed = _changed(origin["parameters"], as_json(parameters))
     if changed == [CODE]:
@@ -65,7 +67,7 @@ def departure(
 
 
 def as_json(content: Any) -> Any:
-    """Return ``content`` as it is after it was written to JSON and read again."""
+    """Return ``content`` as JSON would hold it."""
     return json.loads(json.dumps(content, default=str))
 
 
@@ -80,7 +82,7 @@ def _differs(path: str, record: Mapping[str, Any], checksums: Checksums) -> bool
 
 
 def _changed(before: Any, now: Any, name: str = "") -> list[str]:
-    """Dotted names of the entries that differ."""
+    """Return the dotted names of the entries that differ."""
     if before == now:
         return []
     if not (isinstance(before, dict) and isinstance(now, dict)):

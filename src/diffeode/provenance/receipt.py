@@ -1,4 +1,4 @@
-"""Receipts: what a finished unit of work produced, and what it was made from."""
+"""Receipts: records of the files of a finished unit of work, and of what they were made from."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ _CHECKSUM, _ORIGIN, _TIMES = "receipt_sha256", "made_from", "modified_ns"
 
 
 def write_receipt(folder: Path, files: list[str], content: dict[str, Any]) -> None:
-    """Write ``folder/receipt.json``: ``content``, and size and SHA-256 of ``files`` (names inside
-    ``folder``).
+    """Write ``folder/receipt.json``: ``content``, and the size and SHA-256 of ``files``.
+
+    Args:
+        files: names of files in ``folder``.
     """
     outputs = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
@@ -28,11 +30,12 @@ def write_receipt(folder: Path, files: list[str], content: dict[str, Any]) -> No
 
 
 def add_origin(path: Path, origin: dict[str, Any]) -> None:
-    """Write into the receipt ``path`` what its unit was made from
+    """Add to the receipt ``path`` what its unit was made from
     (:func:`diffeode.provenance.origin.origin_of`).
 
-    The times of the unit's files go in beside it, so that a plan need not read files that nobody
-    has touched. The system's own time of change does not: whole results may be copied.
+    The times of the unit's files are added too, so that a plan need not read files that nobody has
+    touched. The time at which the system noted a change is left out, because copying a whole study
+    changes it.
 
     Raises:
         DamagedFileError: missing or not a receipt.
@@ -43,10 +46,10 @@ def add_origin(path: Path, origin: dict[str, Any]) -> None:
 
 
 def read_receipt(path: Path | str) -> dict[str, Any]:
-    """A receipt's content.
+    """Return the content of a receipt.
 
     Raises:
-        DamagedFileError: missing or not a receipt.
+        DamagedFileError: the file is missing or not a receipt.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -60,13 +63,15 @@ def read_receipt(path: Path | str) -> dict[str, Any]:
 
 
 def origin_in(receipt: dict[str, Any]) -> dict[str, Any] | None:
-    """What the unit of a receipt was made from, or None where the receipt does not say."""
+    """Return what the unit of a receipt was made from, or None where the receipt does not say."""
     origin = receipt.get(_ORIGIN)
     return origin if is_origin(origin) else None
 
 
 def records_in(receipt: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Size, SHA-256 and, where it is known, time of every file of a receipt's unit, by name."""
+    """Return size, SHA-256 and, where it is known, time of every file of a receipt's unit,
+    by name.
+    """
     times = receipt.get(_TIMES, {})
     return {
         name: {**record, "modified_ns": times.get(name)}
@@ -75,11 +80,11 @@ def records_in(receipt: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def damage(path: Path | str, checksums: Checksums | None = None) -> str | None:
-    """Why the unit behind receipt ``path`` cannot be used, or None where all is well.
+    """Return why the unit of the receipt ``path`` cannot be used, or None where it can.
 
     Args:
-        checksums: where checksums come from; by default they are computed for files whose size or
-            time differs from what the receipt says, and for no others.
+        checksums: gives the checksums of files; by default they are computed for those files only
+            whose size or time differs from the receipt's.
     """
     try:
         content = read_receipt(path)
@@ -89,8 +94,8 @@ def damage(path: Path | str, checksums: Checksums | None = None) -> str | None:
 
 
 def damage_of(path: Path, content: dict[str, Any], checksums: Checksums) -> str | None:
-    """The same of a receipt that was read already."""
-    # receipts of earlier versions have no checksum of themselves
+    """Return what :func:`damage` returns, of a receipt whose ``content`` was read already."""
+    # Receipts of earlier versions hold no checksum of themselves.
     if content.get(_CHECKSUM, _checksum_of(content)) != _checksum_of(content):
         return f"{path} is not as it was written"
     if not content["outputs"] and content.get("status") != "failed":
@@ -103,7 +108,7 @@ def damage_of(path: Path, content: dict[str, Any], checksums: Checksums) -> str 
 
 
 def require_intact(path: Path | str) -> dict[str, Any]:
-    """The receipt's content, after checking every file it lists, checksums included.
+    """Return the content of a receipt after comparing the checksums of all files that it lists.
 
     Raises:
         DamagedFileError: a file is missing or differs.
@@ -126,12 +131,14 @@ def _fault_of(file: Path, record: dict[str, Any], checksums: Checksums) -> str |
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    # keys and numbers as a reader will find them, so that the checksum is that of what is read
+    # JSON turns tuples into lists and keys into texts. The checksum has to be that of the content
+    # as
+    # it will be read.
     content = json.loads(json.dumps(content))
     write_json(path, {**content, _CHECKSUM: _checksum_of(content)})
 
 
 def _checksum_of(content: dict[str, Any]) -> str:
-    """SHA-256 of all that a receipt says, but for this checksum."""
+    """Return the SHA-256 of the content of a receipt without this checksum."""
     rest = {key: value for key, value in content.items() if key != _CHECKSUM}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,7 @@
-"""Seals: what a finished table or figure was made from and its checksum, kept apart from it.
+"""Seals: records of the checksum and the origin of a finished table or figure.
 
-Units of work (folders) carry a receipt instead; see :mod:`diffeode.provenance.receipt`.
+A seal lies in a folder of its own, because a table or figure is a single file. Units of work are
+folders and hold a receipt instead (:mod:`diffeode.provenance.receipt`).
 """
 
 from __future__ import annotations
@@ -17,15 +18,13 @@ _FOLDER = ".seals"
 
 
 def seal(file: Path, results: Path, origin: dict[str, Any]) -> None:
-    """Note size and SHA-256 of ``file``, which lies somewhere under ``results``, and its
-    ``origin``.
-    """
+    """Record the size, the SHA-256 and the ``origin`` of ``file``, which lies under ``results``."""
     state = {key: value for key, value in recorded(file).items() if key in ("bytes", "sha256")}
     write_json(_seal_of(file, results), {**state, "made_from": origin})
 
 
 def broken_seal(file: Path, results: Path) -> str | None:
-    """Why ``file``, which is there, is not what was sealed, or None where it is."""
+    """Return why ``file``, which exists, differs from what was sealed; None where it does not."""
     content = _read(file, results)
     if content is None:
         return "it was never sealed, or its seal was lost"
@@ -34,7 +33,7 @@ def broken_seal(file: Path, results: Path) -> str | None:
 
 
 def origin_of_sealed(file: Path, results: Path) -> dict[str, Any] | None:
-    """What ``file`` was made from, or None where it has no seal."""
+    """Return what ``file`` was made from, or None where it has no seal."""
     content = _read(file, results)
     return content["made_from"] if content else None
 

@@ -1,20 +1,34 @@
-"""Versions of the packages that prepare scans, for receipts."""
+"""Versions of the packages that compute, for receipts."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from importlib import metadata
 
-_PACKAGES = ("diffeode", "antspyx", "nibabel", "nilearn", "numpy", "scipy", "torch")
+_PREPARING = ("diffeode", "antspyx", "nibabel", "nilearn", "numpy", "scipy", "torch")
+_REGISTERING = (
+    *("diffeode", "torch", "numpy", "scipy", "antspyx", "convexAdam", "picsl-greedy"),
+    *("transformers", "unigradicon", "icon_registration", "itk"),
+)
 
 
 def preparing_versions() -> dict[str, str]:
-    """Versions of Python and of those of the packages that are installed, by name."""
-    return {"python": platform.python_version(), **dict(filter(None, map(_version, _PACKAGES)))}
+    """Return the versions of Python and of the packages that prepare scans, by name."""
+    return _versions(_PREPARING)
 
 
-def _version(package: str) -> tuple[str, str] | None:
-    try:
-        return package, metadata.version(package)
-    except metadata.PackageNotFoundError:  # a bare clone works without installation
-        return None
+def registering_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that register pairs, by name."""
+    return _versions(_REGISTERING)
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of Python and of those of ``packages`` that are installed."""
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # such as ours, which works without installation
+            continue
+    return versions

@@ -1,4 +1,7 @@
-"""A hash of source code, so that changed code makes again what it produced and nothing else."""
+"""The identity of code: a hash that changes where code that a result depends on changes.
+
+A change of code so makes those results again that the code produced, and no others.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,9 @@ CANNOT_CHANGE_NUMBERS = {
     "diffeode.weights.catalogue": "finds files of weights; their checksums are in the identity by "
     "themselves",
 }
-"""Modules of ours that no identity holds, and why: nothing in them can change a number."""
+"""Modules of this package that count in no identity, and the reason: they cannot change a
+number.
+"""
 
 Source = str | Path | type | Callable[..., object]
 
@@ -44,26 +49,28 @@ Source = str | Path | type | Callable[..., object]
 def code_hash(
     *sources: Source, scripts: tuple[Path, ...] = (), apart_from: tuple[str, ...] = ()
 ) -> str:
-    """SHA-256 over what ``sources`` and ``scripts`` use of this package, directly or not.
+    """Return the SHA-256 of all code of this package that ``sources`` and ``scripts`` use, directly
+    or indirectly.
 
-    What counts is found definition by definition: from the sources, the names that each function,
-    class and assignment uses are followed, also through imports inside functions. Statements that
-    are no definition, such as a call at the top level, run when their module is imported. They
-    count for every module that is imported on the way. A module that is used otherwise than by
-    its attributes counts whole.
+    The code is followed definition by definition: each function, class and assignment leads to the
+    definitions whose names it uses, also through imports inside functions. Statements that are no
+    definition, such as a call at the top level, run when their module is imported, so they count
+    for every module that is imported on the way. A module that is not only used by its attributes
+    counts completely.
 
     Comments, docstrings, layout, annotations (except those of a class's fields), ``__version__``
     and imports for type checkers do not count, nor do the modules of
-    :data:`CANNOT_CHANGE_NUMBERS`. What is imported by a name computed at run time is not seen: it
-    has to be among the sources. A decorator is assumed to change only what it decorates, and an
-    assignment only the names that it binds.
+    :data:`CANNOT_CHANGE_NUMBERS`. An import by a name that is computed at run time is not seen, so
+    such code has to be among the sources. A decorator is assumed to change only the function that
+    it decorates, and an assignment only the names that it binds.
 
     Args:
-        sources: definitions (functions and classes themselves, or
+        sources: definitions (functions and classes themselves, or names such as
             ``"diffeode.prepare.scan:prepare_scan"``), whole modules by name, or paths of scripts
-            that count by themselves, without what they import.
-        scripts: paths of scripts that count with what they import, also from files beside them.
-        apart_from: modules and packages that do not count here, besides those that never do.
+            whose own text counts, without what they import.
+        scripts: paths of scripts that count with what they import, including files beside them.
+        apart_from: modules and packages that do not count, in addition to
+            :data:`CANNOT_CHANGE_NUMBERS`.
 
     Raises:
         ModuleNotFoundError: there is no such module.
@@ -77,8 +84,8 @@ def code_hash(
 def definitions_reached(
     *sources: Source, scripts: tuple[Path, ...] = (), apart_from: tuple[str, ...] = ()
 ) -> frozenset[str]:
-    """What :func:`code_hash` of the same arguments covers: ``"module:name"`` of every
-    definition.
+    """Return ``"module:name"`` of every definition that :func:`code_hash` of the same arguments
+    covers.
     """
     found = _reached(sources, scripts, apart_from).found
     return frozenset(f"{module}:{name}" for module, name in found if name)
@@ -87,7 +94,7 @@ def definitions_reached(
 def modules_reached(
     *sources: Source, scripts: tuple[Path, ...] = (), apart_from: tuple[str, ...] = ()
 ) -> frozenset[str]:
-    """Names of all modules that :func:`code_hash` of the same arguments looks at."""
+    """Return the names of all modules that :func:`code_hash` of the same arguments reads."""
     return frozenset(_reached(sources, scripts, apart_from).imported)
 
 
@@ -108,10 +115,11 @@ def _reached(
 
 
 class _Reached:
-    """What is found on the way from the sources.
+    """The code that is found by following the sources.
 
     Attributes:
-        found: definitions by module and name; the name ``""`` stands for what runs on import.
+        found: definitions by module and name; the name ``""`` stands for the statements that run on
+            import.
         imported: the modules that are imported on the way.
     """
 
@@ -125,27 +133,27 @@ class _Reached:
         self.imported: set[str] = set()
 
     def lines(self) -> list[str]:
-        """One line for each definition: its text, and what its names stand for."""
+        """Return one line for each definition: its module, its name and its digest."""
         return [
             f"{module}:{name} {definition.digest}"
             for (module, name), definition in self.found.items()
         ]
 
     def add_text(self, script: Path) -> None:
-        """Count a script by itself."""
+        """Count the text of a script without what it imports."""
         definitions = _read(script, script.name, is_script=True)
         for name, definition in definitions.everything().items():
             self.found[script.name, name] = definition
         self.found[script.name, ""] = definitions.run_on_import
 
     def add_script(self, script: Path) -> None:
-        """Count a script, with what it imports of this package and of the files beside it."""
+        """Count a script with what it imports from this package and from the files beside it."""
         self._files |= {file.stem: file for file in script.parent.glob("*.py")}
         self._scripts.add(script.stem)
         self.add_source(script.stem)
 
     def add_source(self, source: str) -> None:
-        """Count a module, or one definition of a module, with all that it uses."""
+        """Count a module, or one definition of a module, with all code that it uses."""
         module, _, name = source.partition(":")
         if self._is_left_out(module):
             raise ValueError(f"{module} is left out of every identity, so none can be made of it.")
@@ -191,7 +199,9 @@ class _Reached:
             self._waiting += definition.uses
 
     def _import(self, module: str) -> None:
-        """Count what runs when ``module`` is imported, and when that imports others."""
+        """Count the statements that run when ``module`` is imported, and those of the modules that
+        it imports.
+        """
         definitions = self._definitions(module)
         if definitions is None or module in self.imported:
             return
@@ -202,7 +212,9 @@ class _Reached:
             self._import(loaded)
 
     def _definitions(self, module: str) -> Definitions | None:
-        """Of a module of ours that counts; None of any other."""
+        """Return the definitions of a module of this package that counts; None for any other
+        module.
+        """
         if self._is_left_out(module):
             return None
         file = self._files.get(module) or _file_of(module)
@@ -224,7 +236,7 @@ def _parsed(name: str, text: str, is_script: bool) -> Definitions:
 
 @cache
 def _file_of(name: str) -> Path | None:
-    """The file of a module of this package; None where it is none."""
+    """Return the file of a module of this package; None for any other name."""
     root, *parts = name_of_today(name).split(".")
     if root != _PACKAGE.name:
         return None

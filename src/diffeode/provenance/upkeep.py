@@ -1,8 +1,7 @@
-"""What of a study's finished files is damaged, failed or stale, judged by what the files say of
-themselves.
+"""Which finished files of a study are damaged, failed or stale.
 
-Snakemake's own memory takes no part in it: results that were copied, restored from a backup or
-separated from that memory are judged like any others.
+The judgement rests on receipts and seals, which lie beside the files. Snakemake's own memory takes
+no part in it, so results that were copied or restored from a backup are judged like any others.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Kind(Enum):
 @final
 @dataclass(frozen=True)
 class Complaint:
-    """Why a file has to be made again."""
+    """The reason why a file has to be made again."""
 
     kind: Kind
     reason: str
@@ -43,11 +42,11 @@ class Complaint:
 @final
 @dataclass(frozen=True, eq=False)
 class Planned:
-    """A file of the study's plan, and what a job would make it from.
+    """A file of the study's plan, and the inputs and parameters of the job that would make it.
 
     Attributes:
-        inputs: paths of what the job would read, in the order of its rule.
-        parameters: what the rule would hand to the job.
+        inputs: paths of the files that the job would read, in the order of its rule.
+        parameters: the parameters that the rule would give to the job.
     """
 
     file: Path
@@ -56,19 +55,19 @@ class Planned:
 
     @property
     def is_unit(self) -> bool:
-        """Whether the file is the receipt of a unit."""
+        """Return whether the file is the receipt of a unit."""
         return self.file.name == RECEIPT
 
     @cached_property
     def receipt(self) -> dict[str, Any] | None:
-        """What the receipt says, read once; None where it is no receipt."""
+        """Return the content of the receipt, which is read once; None where it is no receipt."""
         try:
             return read_receipt(self.file)
         except DamagedFileError:
             return None
 
     def origin(self, results: Path) -> dict[str, Any] | None:
-        """What the file was made from, or None where that is not known."""
+        """Return what the file was made from, or None where that is not known."""
         if not self.is_unit:
             return origin_of_sealed(self.file, results)
         return origin_in(self.receipt) if self.receipt else None
@@ -101,9 +100,7 @@ def complaints(
 
 
 def files_to_compare(plan: Iterable[Planned], results: Path) -> Iterator[tuple[Path | str, Record]]:
-    """Yield every file whose checksum the judgement of ``plan`` may need, and what was recorded of
-    it.
-    """
+    """Yield every file whose checksum the judgement of ``plan`` may need, and the record of it."""
     for planned in plan:
         if not planned.file.exists():
             continue
@@ -116,7 +113,7 @@ def files_to_compare(plan: Iterable[Planned], results: Path) -> Iterator[tuple[P
 
 
 def _in_order_of_work(plan: Sequence[Planned]) -> list[Planned]:
-    """The plan, so that a file comes after all that it is made of."""
+    """Return the plan in an order in which every file comes after the files that it is made of."""
     by_name = {str(planned.file): planned for planned in plan}
     needs = {
         name: [path for path in planned.inputs if path in by_name]
@@ -128,7 +125,9 @@ def _in_order_of_work(plan: Sequence[Planned]) -> list[Planned]:
 def _complaint(
     planned: Planned, renewed: set[str], results: Path, checksums: Checksums
 ) -> Complaint | None:
-    """What is wrong with a file that is there; the worst fault first."""
+    """Return what is wrong with a file that exists, or None. The worst fault is looked for
+    first.
+    """
     wrong = _of_unit(planned, checksums) if planned.is_unit else _of_sealed(planned.file, results)
     if wrong:
         return wrong

@@ -1,1 +1,1 @@
-"""What every method is, and how methods are found, named, run and described."""
+"""The interface of methods, and how methods are found, named, run and described."""

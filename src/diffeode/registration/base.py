@@ -1,4 +1,4 @@
-"""What every registration method is: hyper-parameters, needs, and one verb."""
+"""The interface of every registration method: hyper-parameters, needs, and one function."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from diffeode.errors import InputError
-from diffeode.geometry.image import Image
+from diffeode.geometry.image import Image, Window, window_around
 from diffeode.geometry.transform import Transform
 from diffeode.registration.knobs import check
 from diffeode.weights.catalogue import checksums, find
@@ -18,10 +18,11 @@ from diffeode.weights.catalogue import checksums, find
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A prepared pair on one grid, affinely aligned, intensities in [0, 1], background 0.
+    """A prepared pair on one grid, affinely aligned, with intensities in [0, 1] and background 0.
 
     Attributes:
-        fixed_mask, moving_mask: the brains, ``(X, Y, Z)`` bool.
+        fixed_mask, moving_mask: the brain masks, ``(X, Y, Z)`` bool.
+
     Raises:
         InputError: the two images lie on different grids.
     """
@@ -38,17 +39,35 @@ class Pair:
                 f"{self.moving.grid.shape}); resample the moving one onto the fixed one first."
             )
 
+    def cropped(self, window: Window) -> Pair:
+        """Return the pair within ``window``."""
+        return Pair(
+            self.fixed.cropped(window),
+            self.moving.cropped(window),
+            self.fixed_mask[window],
+            self.moving_mask[window],
+        )
+
+    def around_the_brains(self, margin_vox: int) -> Pair:
+        """Return the pair within the box of both brains, grown by a margin inside the grid.
+
+        Raises:
+            InputError: both brains are empty.
+        """
+        return self.cropped(window_around(self.fixed_mask | self.moving_mask, margin_vox))
+
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how a method runs. Of all this the seed alone may change the result by more than
-    rounding.
+    """Where and how a method runs.
+
+    Only the seed may change the result by more than rounding.
 
     Attributes:
-        threads: processors to use.
-        seed: of everything that is drawn at random.
+        threads: number of processors to use.
+        seed: seed of all random numbers.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        progress: called with a fraction in [0, 1] and a short message as the work goes on.
+        progress: called during the work with a fraction in [0, 1] and a short message.
     """
 
     threads: int = 1
@@ -61,14 +80,15 @@ class Machine:
 
 @dataclass(frozen=True, eq=False)
 class Registration:
-    """What a method found.
+    """The result of a method.
 
     Attributes:
-        forward: points of the fixed grid to points of the (prepared) moving image, RAS mm.
-        inverse: the way back, or None where the method has none.
-        trace: one mapping of numbers per iteration, empty where the tool shows none.
-        notes: what the user should know of how it went, one sentence each; empty where nothing was
-            out of the ordinary.
+        forward: the map from points of the fixed grid to points of the prepared moving image, RAS
+            mm.
+        inverse: the inverse map, or None where the method gives none.
+        trace: one mapping of numbers per iteration; empty where the tool shows none.
+        notes: one sentence for each thing that the user should know about this registration; empty
+            where nothing was unusual.
     """
 
     forward: Transform
@@ -79,15 +99,15 @@ class Registration:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method wants from the place it runs in.
+    """The packages, programs and devices that a method needs.
 
     Attributes:
-        packages: importable Python modules.
-        executables: programs in the folders of ``$DIFFEODE_TOOLS`` or on PATH
-            (:mod:`diffeode.programs.tools`).
-        environment: the file under ``envs/`` that provides them.
-        gpu: whether a GPU is used where ``Machine.device`` names one (never required: every method
-            runs on a CPU).
+        packages: names of Python modules.
+        executables: names of programs, which are looked for in the folders of ``$DIFFEODE_TOOLS``
+            and on PATH (:mod:`diffeode.programs.tools`).
+        environment: name of the file under ``envs/`` that provides them.
+        gpu: whether the method uses a GPU where ``Machine.device`` names one. No method requires a
+            GPU.
     """
 
     packages: tuple[str, ...] = ()
@@ -98,10 +118,10 @@ class Needs:
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """A registration method. Subclasses are final frozen dataclasses whose fields are the
-    hyper-parameters.
+    """A registration method.
 
-    Every field is declared by :func:`diffeode.registration.knobs.knob`.
+    Subclasses are final frozen dataclasses whose fields are the hyper-parameters. Every field is
+    declared by :func:`diffeode.registration.knobs.knob`.
 
     Raises:
         InputError: a hyper-parameter is of the wrong type or out of range.
@@ -111,20 +131,21 @@ class Method(ABC):
     """The name shown in tables and figures."""
     needs: ClassVar[Needs] = Needs()
     citation: ClassVar[str]
-    """Authors, title, venue, year: what to cite when the method is used."""
+    """Authors, title, venue and year of the publication to cite when the method is used."""
     licence: ClassVar[str]
-    """Of what does the work: SPDX name of the tool's code, and of its weights where it comes with
-    some.
+    """Licence of the tool that does the work: SPDX name for its code and, where it comes with
+    weights, for the weights.
     """
     trained: ClassVar[bool] = False
-    """Whether a network is trained first, by ``diffeode train`` or a study.
+    """Whether a network has to be trained first, by ``diffeode train`` or by a study.
 
     See :mod:`diffeode.learning.trained_method`.
     """
 
     formerly: ClassVar[Mapping[str, str]] = {}
-    """Names that hyper-parameters had once, to those they have; the former are refused by a hint at
-    the latter.
+    """Former names of hyper-parameters, each with its present name.
+
+    A former name is refused by a message that gives the present one.
     """
 
     def __post_init__(self) -> None:
@@ -132,18 +153,20 @@ class Method(ABC):
 
     @property
     def pretrained(self) -> tuple[str, ...]:
-        """Names in ``config/weights`` of the files of trained weights that this method reads."""
+        """Return the names, in ``config/weights``, of the trained weights that this method
+        reads.
+        """
         return ()
 
     @property
     def descriptor_weights(self) -> str:
-        """The weights that are given for the descriptor that is compared, by name or path; empty
-        where none are.
+        """Return the name or the path of the weights that are set for the descriptor; empty where
+        none are set.
         """
         return ""
 
     def lacking(self) -> str:
-        """What the method, as it is set, lacks to be started, such as weights: a sentence; empty
+        """Return a sentence about what the method lacks with these settings, such as weights; empty
         where it can start.
         """
         for name in self.pretrained:
@@ -154,17 +177,20 @@ class Method(ABC):
         return ""
 
     def reads(self) -> dict[str, str]:
-        """What besides the pair and the code decides the result: hashes of the files that this
-        method reads.
+        """Return hashes of the files that this method reads.
+
+        They are part of the identity of a result, because such a file changes the result as the
+        pair and the code do.
 
         Raises:
-            InputError: such a file is not there.
+            InputError: such a file is missing.
         """
         return checksums(self.pretrained)
 
     def load(self) -> None:
-        """Import what :meth:`register` works with beyond ``needs.packages``, so that no clock
-        counts it.
+        """Import the modules that :meth:`register` uses beyond ``needs.packages``.
+
+        The harness calls this before it starts the clock.
         """
         return
 
@@ -173,7 +199,8 @@ class Method(ABC):
         """Register one prepared pair.
 
         Raises:
-            RegistrationError: the method gave up; the message is the reason.
+            InputError: the method cannot take this pair or this device.
+            RegistrationError: the method failed; the message is the reason.
         """
 
 

@@ -1,14 +1,12 @@
-"""Running a method on one pair, alike for all: seed, clock, peak memory, checks, files, receipt,
-failures.
+"""The harness that runs every method on one pair in the same way: seed, clock, memory, checks,
+files, receipt, failures.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-import platform
 import random
-import re
 import sys
 import threading
 import time
@@ -17,14 +15,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 
-from diffeode.errors import InputError, RegistrationError
+from diffeode.errors import InputError, reason_of
 from diffeode.evaluation.verdict import Verdict, judge, signs_of, turned_note
 from diffeode.files import io
 from diffeode.files.tables import write_rows
@@ -32,6 +29,7 @@ from diffeode.geometry.image import Image, foreground
 from diffeode.geometry.transform import Affine, DisplacementField, densify, invert, warp_image
 from diffeode.process.watch import watched
 from diffeode.provenance.receipt import write_receipt
+from diffeode.provenance.software import registering_versions
 from diffeode.registration.base import Machine, Method, Pair, Registration
 from diffeode.units.pair import PairUnit
 from diffeode.units.registration import RegistrationUnit
@@ -41,9 +39,6 @@ if TYPE_CHECKING:
     from diffeode.registration.runs import Run
 
 _SAMPLING_PERIOD_S = 0.02
-_OF_MEMORY = re.compile(
-    r"out ?of ?memory|can't allocate memory|cannot allocate memory|bad_alloc", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +48,9 @@ class Task:
     Attributes:
         fixed: the prepared fixed scan; its grid is the grid of the result.
         moving: the prepared moving scan on the same grid, after the affine alignment.
-        moving_scan: the prepared moving scan on its own grid, before it: what the result is applied
-            to, once.
-        moving_to_scan: points of ``moving`` to points of ``moving_scan``, RAS mm.
+        moving_scan: the prepared moving scan on its own grid, before the affine alignment; it is
+            resampled once through the result.
+        moving_to_scan: the affine from points of ``moving`` to points of ``moving_scan``, RAS mm.
     """
 
     fixed: Image
@@ -64,7 +59,7 @@ class Task:
     moving_to_scan: Affine
 
     def pair(self) -> Pair:
-        """What a method sees."""
+        """Return the pair that a method is given."""
         return Pair(self.fixed, self.moving, foreground(self.fixed), foreground(self.moving))
 
 
@@ -73,12 +68,16 @@ class Result:
     """A finished registration.
 
     Attributes:
-        warp: fixed grid to points of the moving scan (the affine alignment included), RAS mm.
-        inverse_warp: grid of the moving scan to points of the fixed scan, RAS mm.
-        inverse_origin: ``method`` where the method gave the inverse, ``numerical`` where we
-            inverted its map.
-        notes: what the method said of how it went.
-        verdict: whether it looks as if it went wrong.
+        warp: the map from the fixed grid to points of the moving scan, RAS mm, the affine alignment
+            included.
+        inverse_warp: the map from the grid of the moving scan to points of the fixed scan, RAS mm.
+        inverse_origin: ``method`` where the method gave the inverse, ``numerical`` where the
+            harness inverted the map.
+        trace: one mapping of numbers per iteration.
+        notes: sentences that the user should know, of the method and of the harness.
+        seconds, cpu_seconds: wall and CPU time of the method's own work.
+        peak_memory_mb: peak resident memory of the process and its children.
+        verdict: whether the registration is suspect.
     """
 
     warp: DisplacementField
@@ -96,7 +95,7 @@ def read_task(pair: Path, moving_scan: Path) -> Task:
     """Read the task from the folders of an aligned pair and of its prepared moving scan.
 
     Raises:
-        DamagedFileError: the pair or the scan is not what its receipt says.
+        DamagedFileError: the pair or the scan differs from its receipt.
     """
     aligned, scan = PairUnit(pair), ScanUnit(moving_scan)
     aligned.require_intact()
@@ -105,15 +104,15 @@ def read_task(pair: Path, moving_scan: Path) -> Task:
 
 
 def register(method: Method, task: Task, machine: Machine) -> Result:
-    """Run ``method`` under the common clock and turn what it found into whole maps.
+    """Run ``method`` under the clock that all methods share, and make whole maps of its result.
 
-    Only the method's own work is timed, not reading, writing, importing packages or the composition
-    with the affine alignment.
+    The clock counts the method's own work. It does not count reading, writing, importing packages
+    and the composition with the affine alignment.
 
     Raises:
-        InputError: the method lacks what it needs to start, such as weights, or cannot take this
-            pair.
-        RegistrationError: the method failed or returned something unusable.
+        InputError: the method lacks something that it needs to start, such as weights, or cannot
+            take this pair.
+        RegistrationError: the method failed or returned an unusable map.
     """
     if reason := method.lacking():
         raise InputError(reason)
@@ -137,17 +136,17 @@ def register_to_folder(
     provenance: dict[str, Any],
     limit_minutes: float | None = None,
 ) -> bool:
-    """Register and write ``warp``, ``inverse_warp``, ``warped``, ``trace`` and the receipt; True
-    where it succeeded.
+    """Register a pair, write its files and its receipt, and return whether that succeeded.
 
-    The work is done in a process of its own (:func:`diffeode.process.watch.watched`), so that a
-    method that hangs, crashes or runs out of memory fails like any other. What the method noted
-    goes into the receipt and to standard error, which is the log of a workflow.
-    A failure is written as a receipt too, with its reason and no files, so that the study goes on
-    and shows the pair as missing.
+    The files are ``warp``, ``inverse_warp``, ``warped`` and ``trace``. The work is done in a
+    process of its own (:func:`diffeode.process.watch.watched`), so that a method that hangs,
+    crashes or runs out of memory fails like any other. The notes of the method are written to the
+    receipt and to standard error, which is the log of a workflow. A failure is written as a receipt
+    with its reason and no files, so that the study continues and counts the pair as failed.
 
     Args:
-        limit_minutes: how long registering and writing may take together; None: for ever.
+        limit_minutes: the longest time that registering and writing may take together; None for no
+            limit.
     """
     about = {**provenance, **what_runs(run, machine)}
     try:
@@ -167,7 +166,7 @@ def register_to_folder(
 
 
 def what_runs(run: Run, machine: Machine) -> dict[str, Any]:
-    """What a receipt says of a run and of the machine that it works on."""
+    """Return the entries of a receipt about a run and about the machine on which it works."""
     return {
         "run": run.name,
         "method": run.method,
@@ -175,51 +174,14 @@ def what_runs(run: Run, machine: Machine) -> dict[str, Any]:
         "seed": machine.seed,
         "threads": machine.threads,
         "device": machine.device,
-        "software": software_versions(),
-    }
-
-
-def reason_of(error: Exception) -> str:
-    """Why a registration failed, in one sentence."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    if isinstance(error, InputError | RegistrationError):
-        return first
-    if isinstance(error, MemoryError) or _OF_MEMORY.search(f"{type(error).__name__}: {error}"):
-        return (
-            f"Out of memory ({first or type(error).__name__}); give it more memory or coarser "
-            "scans."
-        )
-    return f"{type(error).__name__}: {first}"
-
-
-def software_versions() -> dict[str, str]:
-    """Versions of what computes."""
-    names = [
-        "diffeode",
-        "torch",
-        "numpy",
-        "scipy",
-        "antspyx",
-        "convexAdam",
-        "picsl-greedy",
-        "transformers",
-    ]
-    names += ["unigradicon", "icon_registration", "itk"]
-    installed = {
-        d.metadata["Name"].lower(): d.version
-        for d in metadata.distributions()
-        if d.metadata["Name"]
-    }
-    return {
-        "python": platform.python_version(),
-        **{n: installed[n.lower()] for n in names if n.lower() in installed},
+        "software": registering_versions(),
     }
 
 
 def _register_and_write(
     run: Run, task: Task, machine: Machine, folder: Path
 ) -> tuple[list[str], dict[str, Any]]:
-    """Names of the files, and what the receipt says of the outcome."""
+    """Return the names of the files, and the entries of the receipt about the result."""
     method = run.build()
     result = register(method, task, machine)
     files = _write_result(result, task, folder)
@@ -231,8 +193,8 @@ def _register_and_write(
 
 
 def recorded(verdict: Verdict) -> dict[str, Any]:
-    """What receipts and ``metrics.json`` say of a verdict: ``suspect``, the sentence, and the
-    numbers behind it.
+    """Return the entries of receipts and ``metrics.json`` about a verdict: ``suspect``, the
+    sentence, and the numbers on which it rests.
     """
     signs = {
         name: round(value, 6) if math.isfinite(value) else None
@@ -269,8 +231,9 @@ def _inverse(registration: Registration, task: Task) -> tuple[DisplacementField,
 
 
 def _import_packages(names: tuple[str, ...]) -> None:
-    """Import what a method needs ahead of the clock and the seed; some packages silence the
-    process's warnings.
+    """Import the packages of a method before the clock starts and the seed is set.
+
+    Warnings are restored afterwards, because some packages silence all warnings of the process.
     """
     with warnings.catch_warnings():
         for name in names:
@@ -286,7 +249,9 @@ def _seed_everything(seed: int) -> None:
 
 @contextmanager
 def measured() -> Iterator[dict[str, float]]:
-    """Wall and CPU seconds and the peak resident memory of this process and its children, MB."""
+    """Measure the block: yield a mapping that holds, at its end, wall and CPU seconds and the peak
+    resident memory, MB, of this process and its children.
+    """
     usage: dict[str, float] = {}
     process = psutil.Process()
     peak, stop = [0], threading.Event()

@@ -1,10 +1,10 @@
 """Knobs: settings that are declared once, with their range or choices, unit and meaning.
 
 Settings are frozen dataclasses whose fields are made by :func:`knob`. A field holds a value, a
-group of settings of its own, or terms out of a family. From these declarations come the checks
-(:func:`check`), the way from a mapping, as a YAML file holds it, to settings (:func:`build`) and
-back (:func:`as_parameters`), changes of single values by dotted names such as
-``similarity.mind.weight`` (:func:`changed`), and what ``docs/methods.md`` says of each.
+group of settings, or terms of a family. The declarations are used in five places: to check values
+(:func:`check`), to make settings from a mapping as a YAML file holds it (:func:`build`), to make
+such a mapping from settings (:func:`as_parameters`), to change single values by dotted names such
+as ``similarity.mind.weight`` (:func:`changed`), and to write ``docs/methods.md``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from diffeode.errors import InputError
 from diffeode.names import nearest
 
 Parameters = Mapping[str, Any]
-"""Settings as a YAML file holds them: names to values, lists, or such mappings in turn."""
+"""Settings as a YAML file holds them: names with values, lists, or mappings of the same form."""
 
 
 # ----------------------------------------------------------------------------------------- declared
@@ -31,12 +31,12 @@ Parameters = Mapping[str, Any]
 @final
 @dataclasses.dataclass(frozen=True)
 class Knob:
-    """What is known of a field besides its name, type and default.
+    """The declaration of a field besides its name, type and default.
 
     Attributes:
-        domain: the values that it may take.
-        meaning: a sentence or more, without the full stop at the end.
-        unit: of the values, in words; empty where there is none.
+        domain: the values that the field may have.
+        meaning: one sentence or more, without the full stop at the end.
+        unit: the unit of the values in words; empty where they have none.
     """
 
     domain: Domain
@@ -45,17 +45,19 @@ class Knob:
 
 
 def knob(default: Any, domain: Domain, meaning: str, unit: str = "") -> Any:
-    """A field of frozen settings; see :class:`Knob`."""
+    """Return a field of frozen settings; see :class:`Knob`."""
     return dataclasses.field(default=default, metadata={"knob": Knob(domain, meaning, unit)})
 
 
 def with_default(cls: type, name: str, default: Any) -> Any:
-    """The knob ``name`` of the settings ``cls``, for others that have it, too."""
+    """Return the knob ``name`` of the settings ``cls`` with another default, for other settings
+    that have the same knob.
+    """
     return dataclasses.field(default=default, metadata=_fields(cls)[name].metadata)
 
 
 def knob_of(field: dataclasses.Field) -> Knob:
-    """What was declared of a field of settings.
+    """Return the declaration of a field.
 
     Raises:
         TypeError: the field was not declared by :func:`knob`.
@@ -68,17 +70,17 @@ def knob_of(field: dataclasses.Field) -> Knob:
 
 
 class Domain(ABC):
-    """The values that a knob may take."""
+    """The values that a knob may have."""
 
     @abstractmethod
     def require(self, name: str, value: Any, unit: str) -> None:
-        """Raise :class:`InputError` where knob ``name`` may not have ``value``, of the
-        right type.
+        """Raise :class:`InputError` where ``value``, which has the right type, is not allowed for
+        knob ``name``.
         """
 
     @abstractmethod
     def __str__(self) -> str:
-        """In words, for the documentation; empty where the type says it all."""
+        """Return the domain in words, for the documentation; empty where the type says enough."""
 
 
 @final
@@ -104,13 +106,13 @@ class Between(Domain):
 @final
 @dataclasses.dataclass(frozen=True)
 class OneOf(Domain):
-    """Words, or whole numbers, of which one is chosen."""
+    """One of several words or whole numbers."""
 
     choices: tuple[Any, ...] | Callable[[], tuple[str, ...]]
 
     @property
     def known(self) -> tuple[Any, ...]:
-        """The choices."""
+        """Return the choices."""
         return self.choices() if callable(self.choices) else self.choices
 
     def require(self, name: str, value: Any, unit: str) -> None:
@@ -151,7 +153,7 @@ class Several(Domain):
     """Lists of ``fewest`` to ``most`` whole numbers from ``low`` to ``high``.
 
     Attributes:
-        wanted: the same in words.
+        wanted: the description of such a list in words.
     """
 
     fewest: int
@@ -183,7 +185,7 @@ class Anything(Domain):
 
 @final
 class Group(Domain):
-    """Settings of their own; what is given of them is merged over what they were."""
+    """A group of settings. Values that are given replace single values and keep the others."""
 
     def require(self, name: str, value: Any, unit: str) -> None:
         check(value, f"{name}.")
@@ -194,11 +196,11 @@ class Group(Domain):
 
 @dataclasses.dataclass(frozen=True)
 class Family(Domain):
-    """Settings that are chosen by name out of several kinds.
+    """Settings of a kind that is chosen by name.
 
     Attributes:
-        members: the kinds, by name; each is a dataclass of settings with a ``name`` of its own.
-        base: what every kind derives from, those among them that are not in ``members``.
+        members: the kinds by name; each is a dataclass of settings with a ``name``.
+        base: the class from which every kind derives, including kinds that are not in ``members``.
     """
 
     members: Mapping[str, type]
@@ -215,7 +217,7 @@ class Family(Domain):
 @final
 @dataclasses.dataclass(frozen=True)
 class AnyOf(Family):
-    """A tuple of settings, each of another kind; those that are named replace those that were."""
+    """A tuple of settings of different kinds. Kinds that are given replace the whole tuple."""
 
     def require(self, name: str, value: Any, unit: str) -> None:
         if not isinstance(value, tuple):
@@ -233,7 +235,7 @@ class AnyOf(Family):
 @final
 @dataclasses.dataclass(frozen=True)
 class ExactlyOneOf(Family):
-    """Settings of one kind; the one that is named replaces the one that was."""
+    """Settings of one kind. A kind that is given replaces the present one."""
 
     def require(self, name: str, value: Any, unit: str) -> None:
         self._require_kind(name, value)
@@ -246,7 +248,7 @@ def between(low: float, high: float) -> Domain:
 
 
 def one_of(*choices: Any) -> Domain:
-    """See :class:`OneOf`; a single function is asked for the choices where they are needed."""
+    """See :class:`OneOf`. A single function is called for the choices when they are needed."""
     return OneOf(choices[0] if len(choices) == 1 and callable(choices[0]) else choices)
 
 
@@ -284,12 +286,13 @@ def exactly_one_of(members: Mapping[str, type], base: type) -> Domain:
 
 
 def check(settings: Any, within: str = "") -> None:
-    """Hold every value of ``settings``, and of the settings in them, to its type and domain.
+    """Check every value of ``settings``, including nested ones, against its type and domain.
 
     Args:
-        within: what the names of the knobs begin with in messages.
+        within: the beginning of the dotted names in messages, such as ``"flow."``.
+
     Raises:
-        InputError: a value is not what it must be; the message gives the dotted name.
+        InputError: a value has the wrong type or is not allowed; the message gives its dotted name.
     """
     for field in dataclasses.fields(settings):
         known, value, name = knob_of(field), getattr(settings, field.name), within + field.name
@@ -299,13 +302,13 @@ def check(settings: Any, within: str = "") -> None:
 
 
 def _require_type(field: dataclasses.Field, value: Any, subject: str, finite: bool = False) -> None:
-    """Raise :class:`InputError` where ``value`` is not what the knob is annotated with.
+    """Raise :class:`InputError` where ``value`` does not fit the annotation of the knob.
 
-    9.0 is no whole number, so that receipts say what ran.
+    9.0 is not accepted as a whole number, so that receipts hold the value that was used.
 
     Args:
-        subject: what the message begins with.
-        finite: refuse what is infinite or no number.
+        subject: the beginning of the message.
+        finite: whether infinite values and NaN are refused, too.
     """
     fits, wanted = _KINDS[_annotation(field)]
     if not fits(value) or (finite and not _is_finite(value)):
@@ -320,7 +323,9 @@ def _annotation(field: dataclasses.Field) -> str:
 
 
 def _exponent(value: Any) -> str:
-    """The way out for numbers such as ``1e-3``, which YAML takes for words."""
+    """Return how to write a number such as ``1e-3``, which YAML reads as a word; empty for
+    others.
+    """
     words = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, str)]
     is_number = any(_EXPONENT.fullmatch(word) for word in words)
     return "; write 1.0e-3 or 0.001 where 1e-3 is meant" if is_number else ""
@@ -352,40 +357,42 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tuple[int, ...]": (_list_of(_is_whole), "list of whole numbers"),
     "tuple[float, ...]": (_list_of(_is_number), "list of numbers"),
 }
-"""By a knob's annotation: what fits it, and how it is called."""
+"""By annotation of a knob: a function that says whether a value fits, and the name of the kind."""
 
 
 # -------------------------------------------------------------------------------------------- built
 
 
 def build(cls: type, given: Parameters, method: str) -> Any:
-    """Settings ``cls`` with ``given`` over their defaults.
+    """Return settings ``cls`` with the values ``given`` in place of defaults.
 
-    Groups are merged over their defaults. Of a family, the terms that are named are the terms that
-    are used.
+    Values of a group replace single defaults. Terms of a family replace all its default terms.
 
     Args:
-        cls: its ``formerly``, where it has one, leads from names that parameters had once to those
-            that they have.
-        method: whose settings they are, for messages.
+        cls: the class of the settings. Its attribute ``formerly``, where there is one, maps former
+            names of parameters to present ones.
+        method: name of the method whose settings they are, for messages.
+
     Raises:
-        InputError: an unknown name, and the message gives the nearest one; a value of the wrong
-            type or out of range.
+        InputError: a name is unknown, and the message gives the nearest one; or a value has the
+            wrong type or is out of range.
     """
     reader = _Reader(cls, method)
     return cls(**reader.merged(cls(), given, ""))
 
 
 def changed(settings: Any, by: Mapping[str, Any], method: str = "") -> Any:
-    """``settings`` with other values of some knobs.
+    """Return ``settings`` with other values of some knobs.
 
-    A value that belongs to a term that is not there adds the term, at its defaults otherwise.
+    A value of a term that is not among the settings adds the term, with defaults for its other
+    values.
 
     Args:
         by: the values by dotted names, such as ``similarity.mind.weight``.
-        method: as for :func:`build`; empty where messages need not say it.
+        method: as in :func:`build`; empty where messages need not name it.
+
     Raises:
-        InputError: as :func:`build`.
+        InputError: as in :func:`build`.
     """
     reader = _Reader(type(settings), method)
     values = _values(settings)
@@ -398,16 +405,16 @@ def changed(settings: Any, by: Mapping[str, Any], method: str = "") -> Any:
 
 @final
 class _Reader:
-    """The way from plain values to those of knobs.
+    """Converts plain values into values of knobs.
 
-    Nothing is checked beyond types: the settings do that as a whole.
+    It checks types only. Ranges and choices are checked when the settings are made.
     """
 
     def __init__(self, cls: type, method: str) -> None:
         self.cls, self.method = cls, method
 
     def merged(self, settings: Any, given: Any, within: str) -> dict[str, Any]:
-        """The values of ``settings``, with those of the mapping ``given`` in their place."""
+        """Return the values of ``settings`` after replacing those that ``given`` holds."""
         values = _values(settings)
         for key, value in given.items():
             field = self.field_of(type(settings), key, within)
@@ -415,14 +422,16 @@ class _Reader:
         return values
 
     def field_of(self, cls: type, key: Any, within: str) -> dataclasses.Field:
-        """The field ``key`` of the settings ``cls``."""
+        """Return the field ``key`` of the settings ``cls``."""
         fields = _fields(cls)
         if key not in fields:
             raise self._unknown(f"{within}{key}")
         return fields[key]
 
     def read(self, field: dataclasses.Field, before: Any, value: Any, name: str) -> Any:
-        """What ``value`` makes of the knob ``name`` that was ``before``."""
+        """Return the value of the knob ``name`` after ``value`` is given to it in place of
+        ``before``.
+        """
         domain = knob_of(field).domain
         if isinstance(domain, Group):
             return self._over(before, value, name)
@@ -439,7 +448,7 @@ class _Reader:
     def step(
         self, field: dataclasses.Field, before: Any, rest: Sequence[str], value: Any, name: str
     ) -> Any:
-        """What a change of ``rest``, the path below the knob ``name``, makes of ``before``."""
+        """Return the value of the knob ``name`` after a change of the setting ``rest`` below it."""
         domain = knob_of(field).domain
         if not rest:
             return self.read(field, before, value, name)
@@ -457,7 +466,9 @@ class _Reader:
     def _changed_term(
         self, domain: Family, before: Any, rest: Sequence[str], value: Any, name: str
     ) -> Any:
-        """The term that ``rest`` begins with, changed; one that was not there has its defaults."""
+        """Return the term that ``rest`` begins with after its change; a new term starts at its
+        defaults.
+        """
         kind, *below = rest
         place = f"{name}.{kind}"
         term = self._member(domain, kind, place)() if before is None else before
@@ -479,7 +490,7 @@ class _Reader:
         return self._over(self._member(domain, kind, place)(), given, place)
 
     def _only(self, domain: Family, value: Any, name: str) -> Any:
-        """A word stands for the kind of that name at its defaults."""
+        """Return settings of one kind; a name alone means that kind with its defaults."""
         if isinstance(value, str):
             OneOf(tuple(domain.members)).require(name, value, "")
             return domain.members[value]()
@@ -497,7 +508,9 @@ class _Reader:
 
     @staticmethod
     def _ordered(domain: Family, terms: Sequence[Any]) -> tuple[Any, ...]:
-        """In the order of the family, in which they are summed; others come last."""
+        """Return the terms in the order of the family, in which they are summed; others
+        come last.
+        """
         order = {name: place for place, name in enumerate(domain.members)}
         return tuple(sorted(terms, key=lambda term: order.get(term.name, len(order))))
 
@@ -527,11 +540,11 @@ class _Reader:
 
 
 def as_parameters(settings: Any, whole: bool = False) -> dict[str, Any]:
-    """``settings`` as :func:`build` takes them.
+    """Return ``settings`` as a mapping that :func:`build` takes.
 
     Args:
-        whole: with every value; else with those that differ from the defaults. Of a family the
-            whole set is given where it differs.
+        whole: whether the mapping holds every value, or only values that differ from the defaults.
+            A family that differs is given with all its terms.
     """
     found = {}
     for field in dataclasses.fields(settings):
@@ -551,7 +564,9 @@ def _plain(domain: Domain, value: Any, whole: bool) -> Any:
 
 
 def dotted(parameters: Parameters, within: str = "") -> dict[str, Any]:
-    """The values of nested ``parameters`` by dotted names; an empty mapping is a value."""
+    """Return the values of nested ``parameters`` by dotted names. An empty mapping counts as a
+    value.
+    """
     found: dict[str, Any] = {}
     for key, value in parameters.items():
         name = f"{within}{key}"
@@ -565,9 +580,9 @@ def dotted(parameters: Parameters, within: str = "") -> dict[str, Any]:
 
 
 def fields_of(cls: type, within: str = "") -> Iterator[tuple[str, dataclasses.Field]]:
-    """Every knob of the settings ``cls`` under its dotted name.
+    """Yield every knob of the settings ``cls`` with its dotted name.
 
-    Groups and families come before what is in them.
+    Groups and families come before their own knobs.
     """
     for field in dataclasses.fields(cls):
         name, domain = within + field.name, knob_of(field).domain
@@ -580,21 +595,21 @@ def fields_of(cls: type, within: str = "") -> Iterator[tuple[str, dataclasses.Fi
 
 
 def leaves_of(cls: type) -> dict[str, dataclasses.Field]:
-    """The knobs of the settings ``cls`` that hold a value, by dotted name."""
+    """Return the knobs of the settings ``cls`` that hold a value, by dotted name."""
     return {name: field for name, field in fields_of(cls) if _is_leaf(knob_of(field).domain)}
 
 
 def sets_of_terms(cls: type) -> set[str]:
-    """The knobs of the settings ``cls`` that hold a set of terms.
+    """Return the names of the knobs of the settings ``cls`` that hold a set of terms.
 
-    Where such a set is given, its terms take the place of all default ones.
+    Where such a set is given, its terms replace all default terms.
     """
     fields = dataclasses.fields(cls)
     return {field.name for field in fields if isinstance(knob_of(field).domain, AnyOf)}
 
 
 def names_of(cls: type) -> Iterator[str]:
-    """Every dotted name that may be given for the settings ``cls``."""
+    """Yield every dotted name that may be given for the settings ``cls``."""
     for name, field in fields_of(cls):
         yield name
         domain = knob_of(field).domain

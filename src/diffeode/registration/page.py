@@ -1,4 +1,4 @@
-"""What the methods say of themselves: the table of ``diffeode methods`` and the page
+"""The descriptions of all methods: the table of ``diffeode methods`` and the page
 ``docs/methods.md``.
 """
 
@@ -25,17 +25,18 @@ _HEAD = """# Methods
 
 <!-- Written by `diffeode methods --markdown > docs/methods.md`; a test compares them. -->
 
-Every registration method, from what its file says: what it is, its parameters and their
-defaults, what it needs, its licence and what to cite. How to add one:
-[methods-interface.md](methods-interface.md). Programs from elsewhere: [tools.md](tools.md).
-Environments, and why there are several: [envs](../envs/README.md). `diffeode methods` tells for
-every named run whether it can work on your machine, and why not.
+This page describes every registration method: its parameters with their defaults, its needs, its
+licence and the publication to cite. All of it is taken from the method's own file.
+[methods-interface.md](methods-interface.md) says how to add a method, [tools.md](tools.md) where to
+get programs that pip does not install, and [envs](../envs/README.md) why there are several
+environments. `diffeode methods` says for every named run whether it can work on your machine, and
+if not, why.
 
 ## How parameters are given
 
-A run's file (`config/methods/NAME.yaml`) names the parameters that differ from the defaults. A
-name with dots stands for blocks within blocks: `penalties.gradient.weight` is the `weight` in
-the block `gradient` in the block `penalties`.
+A run's file (`config/methods/NAME.yaml`) names the parameters that differ from the defaults. A name
+with dots stands for blocks within blocks: `penalties.gradient.weight` is the `weight` in the block
+`gradient` in the block `penalties`.
 
 ```yaml
 method: neural-ode
@@ -46,17 +47,17 @@ parameters:
   flow: {steps: 6}
 ```
 
-- `similarity` and `penalties` are sets of terms. The terms that a file names are the terms that
-  are used; the default set is not used then. Where a file names no `similarity`, or no
-  `penalties`, the default set holds. What a file does not say of a term has the default in the
-  table below. A weight of 0 leaves a term out.
-- `velocity.field` and `velocity.kernel` are chosen by name. The word alone (`kernel: operator`)
+- `similarity` and `penalties` are sets of terms. Where a file names terms of a set, exactly these
+  terms are used and the default set is not. Where a file names no `similarity`, or no `penalties`,
+  the default set is used. Parameters of a term that a file leaves out have the default in the table
+  below. A weight of 0 leaves a term out.
+- `velocity.field` and `velocity.kernel` are chosen by name. The name alone (`kernel: operator`)
   takes the defaults of that choice; a block (`kernel: {box: {width: 5}}`) changes them.
-- All other blocks are merged over their defaults: `flow: {steps: 6}` changes the steps and
+- All other blocks change single values of their defaults: `flow: {steps: 6}` changes the steps and
   keeps the solver.
 - `diffeode register --set NAME=VALUE` changes single values of a run by their dotted names:
-  `--set similarity.mind.weight=2` keeps all else of the run's similarity, and adds the term
-  where the run has none.
+  `--set similarity.mind.weight=2` keeps the other values of the run's similarity, and adds the
+  term where the run does not have it.
 
 ## The methods
 
@@ -67,8 +68,8 @@ _TABLE_HEAD = ("| parameter | default | values | meaning |", "|---|---|---|---|"
 
 
 def rows_here() -> list[tuple[str, str, str, str, str, str]]:
-    """Run, method, title, what it needs, standing here and why, for every named run, below their
-    names.
+    """Return a row for every named run, below a row of headings: run, method, title, needs,
+    standing on this machine, and the reason for it.
     """
     rows = [("RUN", "METHOD", "TITLE", "NEEDS", "HERE", "WHY")]
     for name in run_names():
@@ -82,13 +83,13 @@ def rows_here() -> list[tuple[str, str, str, str, str, str]]:
 
 
 def methods_page() -> str:
-    """``docs/methods.md``: nothing of it depends on the machine."""
+    """Return the text of ``docs/methods.md``, which does not depend on the machine."""
     table = "".join(_row(name) for name in method_names())
     return _HEAD + table + "".join(f"\n{_section(name)}" for name in method_names())
 
 
 def standing_after_install(name: str) -> str:
-    """``run``, or what a fresh installation without extras lacks."""
+    """Return ``run``, or the kinds of what a fresh installation without extras lacks."""
     method = make_method(name, {})
     lacks = {
         "needs-package": method.needs.environment != "base" and not method.needs.executables,
@@ -124,7 +125,7 @@ def _section(name: str) -> str:
 
 
 def _wants(method: Method) -> list[str]:
-    """What a method needs, by the names of its packages, programs and weights."""
+    """Return the names of the packages, programs and weights that a method needs."""
     needs = method.needs
     weights = [f"weights {name}" for name in method.pretrained] + (
         ["training"] if method.trained else []
@@ -146,7 +147,7 @@ def _weights(name: str) -> str:
 
 
 def _description(cls: type) -> str:
-    """The class's docstring."""
+    """Return the docstring of a class, as Markdown."""
     return _markdown(inspect.getdoc(cls) or "")
 
 
@@ -158,7 +159,7 @@ def _parameter_table(cls: type[Method]) -> str:
 
 
 def _rows(cls: type, within: str) -> Iterator[str]:
-    """A row for every knob, and below a group or a family those of what is in it."""
+    """Yield a row for every knob. The rows of a group or family stand below its own row."""
     for field in dataclasses.fields(cls):
         name, known = within + field.name, knob_of(field)
         domain, default = known.domain, field.default
@@ -194,12 +195,12 @@ def _as_in_a_file(domain: Family, default: Any) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Code as Markdown marks it."""
+    """Return a docstring's ``text`` with code marked as Markdown marks it."""
     return text.replace("``", "`")
 
 
 def _shown(value: Any) -> str:
-    """As in a run's file."""
+    """Return ``value`` as the file of a run would hold it."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name}: {_shown(part)}" for name, part in value.items()) + "}"
     if isinstance(value, tuple):

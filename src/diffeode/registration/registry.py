@@ -1,6 +1,6 @@
-"""Methods by presence: every module here that defines a :class:`Method` is one.
+"""The registry of methods: every file or folder of :mod:`diffeode.methods` holds one method.
 
-It is named after its file or folder.
+The method is named after its file or folder.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from diffeode.registration.knobs import build
 
 @cache
 def method_names() -> tuple[str, ...]:
-    """Every method's name: its module's, with hyphens."""
+    """Return the name of every method: the name of its module, with hyphens."""
     found = (module.name for module in pkgutil.iter_modules(methods.__path__))
     return tuple(sorted(name.replace("_", "-") for name in found if not name.startswith("_")))
 
 
 def method_module(name: str) -> str:
-    """The importable module that defines method ``name``.
+    """Return the dotted name of the module that defines method ``name``.
 
     Raises:
-        InputError: no such method; the message names the nearest one.
+        InputError: there is no such method; the message gives the nearest name.
     """
     if name not in method_names():
         raise InputError(f"There is no method {name!r}{nearest(name, method_names())}.")
@@ -40,7 +40,7 @@ def method_module(name: str) -> str:
 
 @cache
 def method_class(name: str) -> type[Method]:
-    """The class behind ``name``."""
+    """Return the class of method ``name``."""
     module = importlib.import_module(method_module(name))
     own = [
         v
@@ -59,24 +59,25 @@ def _lies_in(module: str, method: str) -> bool:
 
 
 def make_method(name: str, parameters: dict[str, Any]) -> Method:
-    """Method ``name`` with ``parameters`` over its defaults.
+    """Return method ``name`` with ``parameters`` in place of its defaults.
 
     Raises:
-        InputError: unknown method or parameter, a value of the wrong type or out of range.
+        InputError: the method or a parameter is unknown, or a value has the wrong type or is out of
+            range.
     """
     return build(method_class(name), parameters, name)
 
 
 def programs_of(name: str) -> dict[str, dict[str, str]]:
-    """Which files the programs are that method ``name`` runs
+    """Return path, checksum and version of the programs that method ``name`` runs
     (:func:`diffeode.programs.tools.identities`).
     """
     return identities(method_class(name).needs.executables)
 
 
 def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list[str]]:
-    """What keeps method ``name`` from running here: a ``package``, ``binary``, ``weights`` or
-    ``training``, and why.
+    """Return the reasons why method ``name`` cannot run here, by kind: ``package``, ``binary``,
+    ``weights`` or ``training``.
     """
     cls, method = method_class(name), make_method(name, parameters or {})
     needs, why = cls.needs, method.lacking() or _unreadable(method)
@@ -93,8 +94,10 @@ def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list
 
 
 def _unreadable(method: Method) -> str:
-    """Why a file that ``method`` is set to read cannot be read; weights of others are large, and
-    looked for already.
+    """Return why a file that the settings of ``method`` name cannot be read; empty where it can.
+
+    Weights of other people and of trained methods are left out: :meth:`Method.lacking` has tested
+    them, and they are large.
     """
     if method.pretrained or method.trained:
         return ""
@@ -106,13 +109,15 @@ def _unreadable(method: Method) -> str:
 
 
 def missing_needs(name: str, parameters: dict[str, Any] | None = None) -> list[str]:
-    """What keeps method ``name`` from running here, one clause each; empty where it can run."""
+    """Return the reasons why method ``name`` cannot run here, one clause each; an empty list where
+    it can.
+    """
     return [clause for clauses in lacks(name, parameters).values() for clause in clauses]
 
 
 def standing(name: str, parameters: dict[str, Any] | None = None) -> str:
-    """``run``, or what is missing here: ``needs-package``, ``needs-binary``, ``needs-weights``,
-    ``needs-training``.
+    """Return ``run``, or the kinds of what is missing here: ``needs-package``, ``needs-binary``,
+    ``needs-weights``, ``needs-training``.
     """
     return ", ".join(f"needs-{kind}" for kind in lacks(name, parameters)) or "run"
 

@@ -1,5 +1,5 @@
-"""Named runs: a method and its hyper-parameters under a name, one YAML file each
-(``config/methods/<name>.yaml``).
+"""Named runs: each YAML file ``config/methods/<name>.yaml`` names a method and its
+hyper-parameters.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FORMERLY = {"node-mind-paper": "paper-mind", "node-lddmm-mind": "paper-lddmm"}
 """Names that runs had once, and today's."""
 
 WEIGHTS = "weights.safetensors"
-"""The file of what was trained, in the folder of a training."""
+"""Name of the file of trained weights in the folder of a training."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,11 @@ class Run:
 
     Attributes:
         method: the method's name (:func:`diffeode.registration.registry.method_names`).
-        title: how tables and figures call it.
-        parameters: hyper-parameters that differ from the method's defaults, nested as in its file.
-        time_limit_minutes: how long one registration may take in a study; None: as long as the
-            study allows.
+        title: the name of the run in tables and figures.
+        parameters: the hyper-parameters that differ from the method's defaults, nested as in the
+            file.
+        time_limit_minutes: the longest time that one registration may take in a study; None for the
+            limit of the study.
     """
 
     name: str
@@ -47,26 +48,26 @@ class Run:
 
     @property
     def is_trained_first(self) -> bool:
-        """Whether its network is to be trained, no weights being named."""
+        """Return whether the network has to be trained first, because no weights are named."""
         return method_class(self.method).trained and not self.parameters.get("weights")
 
     @property
     def can_use_gpu(self) -> bool:
-        """Whether its method computes on a GPU where it is given one."""
+        """Return whether the method computes on a GPU where it is given one."""
         return method_class(self.method).needs.gpu
 
     def build(self) -> Method:
-        """The method with this run's hyper-parameters."""
+        """Return the method with the hyper-parameters of this run."""
         return make_method(self.method, self.parameters)
 
     def changed(self, by: Mapping[str, Any]) -> Run:
-        """This run with other values of some hyper-parameters.
+        """Return this run with other values of some hyper-parameters.
 
         Args:
             by: the values by dotted names, such as ``similarity.mind.weight``.
 
         Raises:
-            InputError: an unknown name, a value of the wrong type or out of range.
+            InputError: a name is unknown, or a value has the wrong type or is out of range.
         """
         if not by:
             return self
@@ -77,12 +78,13 @@ class Run:
 def obstacles(
     runs: Iterable[Run], own_environments: bool = False, provided: Container[str] = ()
 ) -> list[str]:
-    """Why runs cannot work here, one sentence for each that cannot.
+    """Return one sentence for each run that cannot work here, with the reasons.
 
     Args:
+        own_environments: whether methods run in the environments that they name
+            (``Needs.environment``). The packages and programs of environments other than ``base``
+            are then not looked for here.
         provided: names of runs whose descriptor is trained before them.
-        own_environments: methods run in the environments they name (``Needs.environment``), so that
-            packages and programs of others than ``base`` are not looked for here.
     """
     return [
         sentence
@@ -98,15 +100,15 @@ def _obstacle(run: Run, own_environments: bool, provided: bool) -> str:
     if own_environments and method_class(run.method).needs.environment != "base":
         found = {"weights": found.get("weights", [])}
     if "weights" not in run.parameters:
-        found.pop("training", None)  # the study sees to that
+        found.pop("training", None)  # The study trains it before.
     clauses = [clause for kind in found.values() for clause in kind]
     return f"Run {run.name} cannot work here: {'; '.join(clauses)}." if clauses else ""
 
 
 @cache
 def runs_folder() -> Path:
-    """Where the named runs lie: inside an installed package, or in the repository's
-    ``config/methods``.
+    """Return the folder of the named runs: inside an installed package, or ``config/methods`` in
+    the repository.
     """
     package = Path(__file__).resolve().parents[1]
     installed = package / "_named_runs"
@@ -114,7 +116,7 @@ def runs_folder() -> Path:
 
 
 def run_names() -> tuple[str, ...]:
-    """Every named run."""
+    """Return the names of all named runs, sorted."""
     return tuple(sorted(path.stem for path in without_hidden(runs_folder().glob("*.yaml"))))
 
 
@@ -128,11 +130,12 @@ def name_today(name: str, known: Iterable[str] = ()) -> str:
 
 
 def load_run(name: str) -> Run:
-    """The named run, checked down to its hyper-parameters.
+    """Return the named run after checking all its values, hyper-parameters included.
 
     Raises:
-        InputError: no such run, method, key or parameter, and the message names today's name or the
-            nearest one; or the file or a value is not what it should be.
+        InputError: there is no such run, method, key or parameter, and the message gives today's
+            name or the nearest one; or the file is not valid YAML; or a value has the wrong type or
+            is out of range.
     """
     path = runs_folder() / f"{name}.yaml"
     if not path.is_file():
@@ -146,10 +149,10 @@ def load_run(name: str) -> Run:
 
 
 def with_weights(run: Run, training: Path) -> Run:
-    """``run`` with the weights that the training in folder ``training`` left.
+    """Return ``run`` with the weights that the training in folder ``training`` wrote.
 
     Raises:
-        DamagedFileError: the weights are not what their receipt says.
+        DamagedFileError: the weights differ from their receipt.
     """
     outputs = require_intact(training / "receipt.json")["outputs"]
     weights = {"weights": str(training / WEIGHTS), "weights_sha256": outputs[WEIGHTS]["sha256"]}

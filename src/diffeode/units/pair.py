@@ -15,8 +15,8 @@ from diffeode.provenance.receipt import RECEIPT, require_intact, write_receipt
 @final
 @dataclass(frozen=True)
 class PairUnit:
-    """An aligned pair: both prepared scans on the grid of the fixed one, and the way back to the
-    moving scan.
+    """An aligned pair: both prepared scans on the grid of the fixed one, and the affine
+    alignment.
     """
 
     folder: Path
@@ -42,31 +42,33 @@ class PairUnit:
         return self.folder / "moving_to_scan.txt"
 
     def require_intact(self) -> dict[str, Any]:
-        """The receipt, after it was compared with the files.
+        """Return the receipt after comparing it with the files.
 
         Raises:
-            DamagedFileError: they differ.
+            DamagedFileError: a file is missing or differs.
         """
         return require_intact(self.receipt)
 
     def fixed(self) -> Image:
-        """The prepared fixed scan; a registration's result lies on its grid."""
+        """Return the prepared fixed scan; the result of a registration lies on its grid."""
         return io.read_image(self.fixed_file)
 
     def moving(self) -> Image:
-        """The prepared moving scan on the grid of the fixed one, after the affine alignment."""
+        """Return the prepared moving scan on the grid of the fixed one, after the affine
+        alignment.
+        """
         return io.read_image(self.moving_file)
 
     def moving_to_scan(self) -> Affine:
-        """Points of :meth:`moving` to points of the prepared moving scan on its own grid,
-        RAS mm.
+        """Return the affine from points of :meth:`moving` to points of the prepared moving scan on
+        its own grid, RAS mm.
         """
         return io.read_affine(self.moving_to_scan_file)
 
     def write(
         self, fixed: Image, moving: Image, moving_to_scan: Affine, content: dict[str, Any]
     ) -> None:
-        """Write the unit, and last its receipt with ``content``."""
+        """Write the files of the unit and, last, its receipt with ``content``."""
         io.write_image(self.fixed_file, fixed)
         io.write_image(self.moving_file, moving)
         io.write_affine(self.moving_to_scan_file, moving_to_scan)

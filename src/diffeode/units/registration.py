@@ -15,7 +15,7 @@ from diffeode.provenance.receipt import RECEIPT, require_intact
 @final
 @dataclass(frozen=True)
 class RegistrationUnit:
-    """A registered pair: the map both ways, the moving scan through it, and how the energy went."""
+    """A registered pair: the map in both directions, the warped moving scan, and the trace."""
 
     folder: Path
 
@@ -26,17 +26,17 @@ class RegistrationUnit:
 
     @property
     def warp_file(self) -> Path:
-        """The whole map."""
+        """The whole map, from the fixed grid to the moving scan."""
         return self.folder / "warp.nii.gz"
 
     @property
     def inverse_warp_file(self) -> Path:
-        """The way back."""
+        """The inverse map, from the moving scan's grid to the fixed scan."""
         return self.folder / "inverse_warp.nii.gz"
 
     @property
     def warped_file(self) -> Path:
-        """The moving scan on the fixed grid."""
+        """The moving scan, warped to the fixed grid."""
         return self.folder / "warped.nii.gz"
 
     @property
@@ -46,27 +46,29 @@ class RegistrationUnit:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that a finished registration leaves beside its receipt."""
+        """All files of a finished registration except its receipt."""
         return self.warp_file, self.inverse_warp_file, self.warped_file, self.trace_file
 
     def require_intact(self) -> dict[str, Any]:
-        """The receipt, after it was compared with the files.
+        """Return the receipt after comparing it with the files.
 
         Raises:
-            DamagedFileError: they differ.
+            DamagedFileError: a file is missing or differs.
         """
         return require_intact(self.receipt)
 
     def warp(self) -> DisplacementField:
-        """Points of the fixed grid to points of the moving scan, RAS mm, the affine alignment
-        included.
+        """Return the map from points of the fixed grid to points of the moving scan, RAS mm, the
+        affine alignment included.
         """
         return io.read_displacement(self.warp_file)
 
     def inverse_warp(self) -> DisplacementField:
-        """Points of the moving scan's grid to points of the fixed scan, RAS mm."""
+        """Return the map from points of the moving scan's grid to points of the fixed
+        scan, RAS mm.
+        """
         return io.read_displacement(self.inverse_warp_file)
 
     def warped(self) -> Image:
-        """The moving scan on the fixed grid, resampled once."""
+        """Return the moving scan on the fixed grid, resampled once."""
         return io.read_image(self.warped_file)

@@ -19,10 +19,10 @@ from diffeode.provenance.receipt import RECEIPT, require_intact, write_receipt
 @final
 @dataclass(frozen=True)
 class ScanUnit:
-    """A prepared scan: its image and brain and, where there are any, labels and landmarks.
+    """A prepared scan: its image, its brain mask and, where there are any, labels and landmarks.
 
-    The labels lie on the voxels that they were drawn on, in the space of the image. Label maps that
-    are made of a prepared scan are a unit of their own, whose file has the same name.
+    The labels keep the grid on which they were drawn, in the space of the image. A label map that
+    is made from a prepared scan is a unit of its own, whose file has the same name.
     """
 
     folder: Path
@@ -39,55 +39,56 @@ class ScanUnit:
 
     @property
     def mask_file(self) -> Path:
-        """The brain, on the grid of the image."""
+        """The brain mask, on the grid of the image."""
         return self.folder / "mask.nii.gz"
 
     @property
     def labels_file(self) -> Path:
-        """The label map; it need not be there."""
+        """The label map; not every scan has one."""
         return self.folder / "labels.nii.gz"
 
     @property
     def landmarks_file(self) -> Path:
-        """The table of landmarks; it need not be there."""
+        """The table of landmarks; not every scan has one."""
         return self.folder / "landmarks.tsv"
 
     @property
     def to_scan_file(self) -> Path:
-        """The map to the scan's own space; it is there where the image lies in a
+        """The affine to the scan's own space; it exists where the image lies in a
         template's space.
         """
         return self.folder / "to_scan.txt"
 
     def require_intact(self) -> dict[str, Any]:
-        """The receipt, after it was compared with the files.
+        """Return the receipt after comparing it with the files.
 
         Raises:
-            DamagedFileError: they differ.
+            DamagedFileError: a file is missing or differs.
         """
         return require_intact(self.receipt)
 
     def image(self) -> Image:
-        """The prepared image.
+        """Return the prepared image.
 
         Raises:
-            InputError: missing or unusable.
+            InputError: the file is missing or unusable.
         """
         return io.read_image(self.image_file)
 
     def brain(self) -> np.ndarray:
-        """The brain on the grid of the image, ``(X, Y, Z)`` bool."""
+        """Return the brain mask on the grid of the image, ``(X, Y, Z)`` bool."""
         return io.read_labels(self.mask_file).data > 0
 
     def to_scan(self) -> Affine:
-        """Points of the prepared image to points of the scan, RAS mm; the identity where it keeps
-        its own space.
+        """Return the affine from points of the prepared image to points of the scan, RAS mm.
+
+        It is the identity where the image lies in the scan's own space.
         """
         return io.read_affine(self.to_scan_file) if self.to_scan_file.is_file() else Affine()
 
     def landmarks(self) -> pd.DataFrame | None:
-        """Named points of the prepared space, columns ``name x y z``, RAS mm; None where there are
-        none.
+        """Return the named points in the space of the image, columns ``name x y z``, RAS mm; None
+        where there are none.
         """
         return read_landmarks(self.landmarks_file) if self.landmarks_file.is_file() else None
 
@@ -100,13 +101,13 @@ class ScanUnit:
         landmarks: pd.DataFrame | None,
         content: dict[str, Any],
     ) -> None:
-        """Write the unit, and last its receipt with ``content``.
+        """Write the files of the unit and, last, its receipt with ``content``.
 
         Args:
-            brain: on the grid of ``image``, ``(X, Y, Z)`` bool.
-            to_scan: points of the image to points of the scan, RAS mm, where it lies in a
-                template's space.
-            labels, landmarks: in the space of the image, where there are any.
+            brain: the brain mask on the grid of ``image``, ``(X, Y, Z)`` bool.
+            to_scan: the affine from points of the image to points of the scan, RAS mm; None where
+                the image lies in the scan's own space.
+            labels, landmarks: in the space of the image; None where there are none.
         """
         files = [self.image_file, self.mask_file]
         io.write_image(self.image_file, image)

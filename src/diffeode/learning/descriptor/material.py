@@ -39,7 +39,7 @@ from diffeode.files.checked_yaml import (
 from diffeode.files.headers import require_orientation
 from diffeode.files.io import read_grid, read_image, read_labels, sha256
 from diffeode.files.presence import without_hidden
-from diffeode.geometry.image import Image, bounding_box
+from diffeode.geometry.image import Image, window_around
 from diffeode.learning.descriptor.lesson import Recipe, Specimen, descriptor_lesson
 from diffeode.learning.loop import BEST, Lesson, Settings, take_out, train_by_content
 from diffeode.prepare.brain import nonzero, without_negatives
@@ -216,8 +216,7 @@ def _with_labels(file: Path, orientation: str | None) -> Specimen:
 
 
 def _cropped(person: str, image: np.ndarray | None, labels: np.ndarray | None) -> Specimen:
-    lower, upper = bounding_box((labels if image is None else image) > 0, margin=8)
-    window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
+    window = window_around((labels if image is None else image) > 0, margin=8)
     return Specimen(
         person, *(None if a is None else np.ascontiguousarray(a[window]) for a in (image, labels))
     )

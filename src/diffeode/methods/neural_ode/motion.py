@@ -16,9 +16,9 @@ from diffeode.flows.integrate import Flow
 from diffeode.flows.unfold import unfold
 from diffeode.flows.velocity import reverse, zero_velocity
 from diffeode.geometry.determinism import deterministic
-from diffeode.geometry.image import Image, bounding_box
+from diffeode.geometry.image import Image
 from diffeode.geometry.space import Grid
-from diffeode.geometry.transform import Affine, DisplacementField, warp_image
+from diffeode.geometry.transform import Affine, warp_image
 from diffeode.geometry.warp import resize_displacement
 from diffeode.methods.neural_ode.energy import Scene, energy_on
 from diffeode.optimise.loop import Objective, minimise
@@ -27,6 +27,7 @@ from diffeode.optimise.pyramid import Lattice
 from diffeode.optimise.report import Reporter
 from diffeode.process.threads import use_threads
 from diffeode.registration.base import Machine, Pair, Registration, require_device
+from diffeode.registration.displacements import field_of_tensor
 
 if TYPE_CHECKING:
     from diffeode.methods.neural_ode import NeuralODE
@@ -78,7 +79,10 @@ def register(method: NeuralODE, pair: Pair, machine: Machine) -> Registration:
     require_device(machine.device)
     device = torch.device(machine.device)
     use_threads(machine.threads)
-    grid, fixed, moving, mask = _cropped(pair, device)
+    cropped = _cropped(pair)
+    grid = cropped.fixed.grid
+    arrays = (cropped.fixed.data, cropped.moving.data, cropped.fixed_mask.astype(np.float32))
+    fixed, moving, mask = (_tensor(array, device) for array in arrays)
     weights = _weights(method.weight_map, grid, device)
     spacing = tuple(float(s) for s in grid.spacing)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -92,8 +96,11 @@ def register(method: NeuralODE, pair: Pair, machine: Machine) -> Registration:
             weights,
             progress=machine.progress,
         )
-    inverse = _as_field(found.inverse, grid) if method.flow.inverts_exactly else None
-    return Registration(_as_field(found.forward, grid), inverse, found.trace, found.notes)
+    forward = field_of_tensor(found.forward, grid, method.title)
+    inverse = None
+    if method.flow.inverts_exactly:
+        inverse = field_of_tensor(found.inverse, grid, method.title)
+    return Registration(forward, inverse, found.trace, found.notes)
 
 
 def velocity_between(
@@ -199,10 +206,8 @@ def _for_gradients(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.is_inference() else tensor
 
 
-def _cropped(pair: Pair, device: torch.device) -> tuple[Grid, Tensor, Tensor, Tensor]:
-    """The box of both brains with a margin, and fixed image, moving image and fixed mask on it,
-    ``(1, 1, X, Y, Z)``.
-    """
+def _cropped(pair: Pair) -> Pair:
+    """The pair within the box of both brains with a margin."""
     if not pair.fixed_mask.any() or not pair.moving_mask.any():
         which = "moving" if pair.fixed_mask.any() else "fixed"
         raise InputError(f"The mask of the {which} brain is empty; check the skull stripping.")
@@ -211,11 +216,7 @@ def _cropped(pair: Pair, device: torch.device) -> tuple[Grid, Tensor, Tensor, Te
             "The fixed and moving brains do not overlap; align them affinely first."
         )
     margin = int(np.ceil(_MARGIN_MM / pair.fixed.grid.spacing.min()))
-    lower, upper = bounding_box(pair.fixed_mask | pair.moving_mask, margin)
-    window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
-    arrays = (pair.fixed.data, pair.moving.data, pair.fixed_mask.astype(np.float32))
-    fixed, moving, mask = (_tensor(array[window], device) for array in arrays)
-    return pair.fixed.grid.crop(lower, upper), fixed, moving, mask
+    return pair.around_the_brains(margin)
 
 
 def _weights(path: str, grid: Grid, device: torch.device) -> Tensor | None:
@@ -233,9 +234,3 @@ def _weights(path: str, grid: Grid, device: torch.device) -> Tensor | None:
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(array.copy())[None, None].to(device)
-
-
-def _as_field(displacement: Tensor, grid: Grid) -> DisplacementField:
-    return DisplacementField(
-        grid.vectors_to_world(np.moveaxis(displacement[0].cpu().numpy(), 0, -1)), grid
-    )
