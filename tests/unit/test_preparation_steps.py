@@ -241,8 +241,8 @@ def test_a_recipe_names_the_tools_of_each_unit(scan):
     ("settings", "message"),
     [
         ({"template": "icbm"}, "template has no choice 'icbm'; did you mean 'icbm152'"),
-        ({"template": {"t2w": "there.nii"}}, "template needs the path t1w"),
-        ({"template": {"t1w": "a.nii", "flair": "b.nii"}}, "may have t2w; it has no other"),
+        ({"template": {"t2w": "there.nii"}}, "takes the paths t1w, which it needs"),
+        ({"template": {"t1w": "a.nii", "flair": "b.nii"}}, "and t2w, and no other key"),
         ({"through": "T1"}, "through has no choice 'T1'"),
         ({"labels": "synthsg"}, "labels has no choice 'synthsg'; did you mean 'synthseg'"),
     ],
