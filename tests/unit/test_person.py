@@ -90,7 +90,7 @@ def test_contrasts_and_visits_of_a_person_are_of_one_person(tmp_path):
 
 def test_a_file_in_no_person_s_folder_is_refused(tmp_path):
     with pytest.raises(
-        InputError, match="lies in no folder sub-<name>, so whose it is cannot be told"
+        InputError, match="lies in no folder sub-<name>, which would tell whom it shows"
     ):
         person_of_file(tmp_path / "IXI012-Guys-T1.nii.gz")
 

@@ -1,4 +1,4 @@
-"""Which fixed scan meets which moving scan."""
+"""Choose pairs: which fixed scan is registered with which moving scan."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PlannedPair:
 
     @property
     def key(self) -> PairKey:
-        """The pair's name among those of all datasets."""
+        """The key of the pair, which is unique over all datasets."""
         return self.fixed.key, self.moving.key
 
 
@@ -60,14 +60,15 @@ def draw_pairs(
     """Pairs of different persons, sorted by name.
 
     Args:
-        how: ``"all"``; a number of pairs to draw with ``seed``; or the path of a table with columns
-            ``fixed`` and ``moving`` that names the scans of each pair.
-        kept: pairs drawn before: they are drawn first, so that new ones only fill up to the number.
+        how: ``"all"``; the number of pairs to draw with ``seed``; or the path of a table with the
+            columns ``fixed`` and ``moving``, which names the scans of each pair.
+        kept: pairs that were drawn before. They are drawn first, so that new pairs only fill up the
+            number.
 
     Raises:
-        InputError: no pair is left, more pairs are asked for than there are, or the table is
-            missing, lacks a column, names an unknown scan, one pair twice, or one person on both
-            sides.
+        InputError: there is no pair, or more pairs are asked for than there are; or the table is
+            missing, lacks a column, names an unknown scan, names a pair twice, or puts one person
+            on both sides.
     """
     if isinstance(how, int) and not isinstance(how, bool):
         return _drawn(_all_pairs(fixed, moving), how, seed, set(kept))
@@ -77,7 +78,9 @@ def draw_pairs(
 
 
 def pairs_table(pairs: Sequence[PlannedPair], seed: int) -> pd.DataFrame:
-    """One row per pair: ``pair fixed moving fixed_dataset moving_dataset seed``."""
+    """Return the table of the pairs, columns ``pair fixed moving fixed_dataset moving_dataset
+    seed``.
+    """
     rows = [
         (p.id, p.fixed.id, p.moving.id, p.fixed.dataset, p.moving.dataset, str(seed)) for p in pairs
     ]
@@ -85,8 +88,9 @@ def pairs_table(pairs: Sequence[PlannedPair], seed: int) -> pd.DataFrame:
 
 
 def pairs_drawn_before(table: Path, seed: int) -> frozenset[PairKey]:
-    """The pairs that :func:`pairs_table` has written down with this ``seed``; none where it has
-    not, or not whole.
+    """Return the pairs in a :func:`pairs_table` that were drawn with this ``seed``.
+
+    There are none where the file ``table`` is missing or damaged.
     """
     try:
         rows = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
@@ -113,7 +117,9 @@ def _all_pairs(fixed: Sequence[Scan], moving: Sequence[Scan]) -> list[PlannedPai
 def _drawn(
     pairs: list[PlannedPair], count: int, seed: int, kept: set[PairKey]
 ) -> list[PlannedPair]:
-    """The ``count`` pairs drawn before, then those whose hashed names come first."""
+    """Return ``count`` pairs: first those that were drawn before, then those whose hashed names
+    come first.
+    """
     if not 1 <= count <= len(pairs):
         raise InputError(
             f"{count} pairs are asked for, but there are {len(pairs)} of different persons; ask "

@@ -239,10 +239,9 @@ def _box(data: np.ndarray, corner: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Return ``data`` in the box of ``size`` voxels from ``corner`` on, 0 where it ends before."""
     box = np.zeros(size, dtype=data.dtype)
     low, high = np.maximum(corner, 0), np.minimum(corner + size, data.shape)
-    inside, source = (
-        tuple(slice(a, b) for a, b in zip(low - o, high - o, strict=True)) for o in (corner, 0)
-    )
-    box[inside] = data[source]
+    source = tuple(slice(first, last) for first, last in zip(low, high, strict=True))
+    shifted = zip(low - corner, high - corner, strict=True)
+    box[tuple(slice(first, last) for first, last in shifted)] = data[source]
     return box
 
 
