@@ -1,4 +1,4 @@
-"""What can go wrong with what a user hands in."""
+"""The errors that a user sees as one sentence."""
 
 
 class InputError(ValueError):
@@ -14,16 +14,16 @@ class RegistrationError(RuntimeError):
 
 
 class SuspectError(RuntimeError):
-    """A registration was made and looks as if it went wrong, and the user asked to be stopped by
-    that.
+    """A registration was made but looks as if it went wrong, and the user asked to be stopped
+    then.
     """
 
 
 class TrainingError(RuntimeError):
-    """A training could not go on; the message is the reason and what was kept."""
+    """A training could not go on; the message says why, and what was kept."""
 
 
 class ToolError(RegistrationError):
-    """An external program failed, was stopped or wrote nothing usable; the message ends in its last
-    lines.
+    """An external program failed, was stopped or wrote nothing usable; the message ends with its
+    last lines.
     """

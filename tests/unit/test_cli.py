@@ -444,7 +444,7 @@ def test_a_folder_in_the_place_of_a_result_is_refused_before_the_work(
     code, said, out = register("--method", "identity")
     assert code == 2
     assert said.startswith(
-        f"diffeode: {out / 'metrics.json'} is a folder where a result is to lie; "
+        f"diffeode: {out / 'metrics.json'} is a folder, but a result is to be written under that name; "
     )
     assert [path.name for path in out.iterdir()] == ["metrics.json"]
 
@@ -520,7 +520,7 @@ def test_a_method_that_leaves_the_process_has_failed(register, monkeypatch):
     monkeypatch.setattr(Identity, "register", failing(SystemExit("enough")))
     code, said, out = register("--method", "identity", "--init", "identity")
     assert code == 1
-    assert said == "diffeode: Initial left by sys.exit('enough') before it was done.\n"
+    assert said == "diffeode: Initial called sys.exit('enough') before it was done.\n"
     assert not out.exists()
 
 

@@ -220,7 +220,7 @@ BREAKDOWNS = {
     "sys.exit(7)": r"failed with exit status 7; its last lines: not enough stars\.$",
     "print('all is well')": r"ended well but wrote no .*; its last lines: all is well\.$",
     "os.kill(os.getpid(), "
-    "signal.SIGKILL)": r"was killed by SIGKILL, as happens where memory runs out",
+    "signal.SIGKILL)": r"was killed by SIGKILL, as happens when memory runs out",
 }
 FIRST_PROGRAM = {"niftyreg": "reg_f3d", "deedsbcv": "deedsBCV", "synthmorph": "mri_synthmorph"}
 ASKED = "if sys.argv[1:] in (['--version'], ['-h']):\n    sys.exit()\n"
@@ -250,7 +250,7 @@ def test_a_broken_program_is_a_failed_pair_with_the_programs_last_lines(
     assert receipt["status"] == "failed"
     assert receipt["reason"].startswith(FIRST_PROGRAM[name])
     assert re.search(sentence, receipt["reason"])
-    assert "the command and the last it said:" in capfd.readouterr().err
+    assert "the command and the last lines it printed:" in capfd.readouterr().err
     assert [path.name for path in (tmp_path / "unit").iterdir()] == ["receipt.json"]
 
 

@@ -468,7 +468,7 @@ def test_a_method_that_leaves_by_itself_is_a_failed_pair(task, tmp_path):
     assert not register_to_folder(FakeRun(Raising(SystemExit(3))), task, Machine(), tmp_path, {})
     assert (
         read_receipt(tmp_path / "receipt.json")["reason"]
-        == "It left by sys.exit(3) before it was done."
+        == "It called sys.exit(3) before it was done."
     )
 
 

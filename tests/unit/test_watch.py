@@ -103,9 +103,9 @@ def test_an_error_that_does_not_survive_pickling_arrives_as_what_it_says(error, 
 
 
 def test_work_that_leaves_its_process_is_a_failure_that_an_exception_handler_sees():
-    with pytest.raises(RegistrationError, match=r"It left by sys.exit\(3\) before it was done"):
+    with pytest.raises(RegistrationError, match=r"It called sys.exit\(3\) before it was done"):
         watched(lambda: sys.exit(3))
-    with pytest.raises(RegistrationError, match="It left with exit code 0 before it was done"):
+    with pytest.raises(RegistrationError, match="It ended with exit code 0 before it was done"):
         watched(lambda: os._exit(0))
 
 

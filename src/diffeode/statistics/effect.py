@@ -1,4 +1,4 @@
-"""How much better: the median paired difference and its bootstrap interval."""
+"""The size of an effect: the median paired difference and its bootstrap interval."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _RESAMPLES = 9999
 
 
 class Effect(NamedTuple):
-    """A median paired difference and its 95 % interval; NaN limits where fewer than two pairs are
-    there.
+    """A median paired difference, and the limits of its 95 % interval, which are NaN for fewer than
+    two pairs.
     """
 
     median: float
@@ -21,8 +21,14 @@ class Effect(NamedTuple):
 
 
 def median_difference(run: np.ndarray, other: np.ndarray, seed: int) -> Effect:
-    """Median of ``run - other`` over pairs, both ``(n,)``, with a percentile bootstrap over pairs
-    (Efron 1979).
+    """Return the median of ``run - other`` over pairs, with the interval of a percentile bootstrap
+    over pairs (Efron 1979).
+
+    >>> round(median_difference(np.array([0.8, 0.7, 0.9]), np.array([0.6, 0.6, 0.6]), 0).median, 6)
+    0.2
+
+    Args:
+        run, other: values of the same pairs, ``(n,)``.
     """
     differences = np.asarray(run, dtype=float) - np.asarray(other, dtype=float)
     if differences.size < 2:

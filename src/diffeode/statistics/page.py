@@ -1,4 +1,4 @@
-"""A table as a page of its own, for the report."""
+"""Write a table as an HTML page, for the report."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ thead th { position: sticky; top: 0; background: white; }
 
 
 def write_page(frame: pd.DataFrame, path: Path, caption: str) -> None:
-    """``frame``, rounded and headed as in the other forms of the table, as HTML with ``caption``
-    above.
+    """Write ``frame`` to ``path`` as HTML, with ``caption`` above.
+
+    Numbers and headings are those of :func:`diffeode.statistics.export.as_shown`.
 
     Raises:
         InputError: the folder cannot be written.
