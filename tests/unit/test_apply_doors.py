@@ -1,5 +1,5 @@
-"""What ``apply`` and the other commands take in: maps of ITK alone, scans within reach, and never
-their own results.
+"""What ``apply`` and the other commands accept: only ITK's maps, only scans that the map reaches,
+and never a file that a result would replace.
 """
 
 import os
@@ -28,7 +28,7 @@ SCAN = Image(
 
 @pytest.fixture
 def folder(tmp_path):
-    """A map, a scan it may be applied to, and its labels."""
+    """A map, a scan to which it can be applied, and its labels."""
     io.write_displacement(tmp_path / "warp.nii.gz", DisplacementField(SMOOTH, GRID))
     io.write_image(tmp_path / "scan.nii.gz", SCAN)
     io.write_labels(
@@ -268,7 +268,7 @@ def test_orientation_is_asked_of_scan_and_reference(folder, capsys):
 
 
 def same(path, way):
-    """Another name of the file: itself, a symlink or a hard link."""
+    """Return another name of the file: its own, a symlink or a hard link."""
     if way == "itself":
         return path
     other = path.with_name(f"{way}-{path.name}")
@@ -349,7 +349,7 @@ def test_labels_that_the_fixed_grid_does_not_reach_are_said(folder, capsys):
 
 
 def trained_on(scans: list[str], out: Path) -> int:
-    """What a training leaves as its exit code."""
+    """Return the exit code of a training."""
     return main(["train", "voxelmorph", "-o", str(out), "--fixed", *scans, "--moving", *scans])
 
 
@@ -383,8 +383,8 @@ def test_a_descriptors_training_does_not_replace_its_description(folder, capsys)
 
 
 def test_read_ras_displacement_takes_niftyregs_field(folder):
-    """The method that runs NiftyReg knows who wrote, so that its own reader asks for no mark of
-    ITK.
+    """The method that runs NiftyReg knows which program wrote the field, so its reader does not
+    need ITK's marks.
     """
     path = field(folder, flip_ras_lps(SMOOTH), **FOREIGN["NiftyReg's displacements"])
     np.testing.assert_allclose(io.read_ras_displacement(path).displacement_mm, SMOOTH)

@@ -67,7 +67,7 @@ BELOW = {
             "weights",
             "units",
         ),
-        # by presence only: the registry looks for files there, and knows none
+        # the registry finds the files in there by looking for them, and names none
         *("evaluation", "methods"),
     },
     "learning": {
@@ -126,7 +126,9 @@ BELOW = {
         *("figures", "registration", "learning"),
     },
 }
-"""What each room may know; the command line and the package itself may know all."""
+"""The rooms that each room may import from; the command line and the package itself may import
+all.
+"""
 
 
 def room_of(path: Path) -> str:

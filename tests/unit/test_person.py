@@ -1,4 +1,4 @@
-"""One definition of a person: whose scan a file is, under whatever name a dataset lists it."""
+"""The one definition of a person: whom a scan shows, under whatever name a dataset lists it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_a_person_is_known_again_under_another_name(bids, way):
 
 
 def test_two_datasets_on_one_flat_folder_show_the_same_persons(tmp_path):
-    """As IXI and OASIS-3 lie on disk, without a folder for each person."""
+    """IXI and OASIS-3 lie on disk in this way, without a folder for each person."""
     first = scan("ixi", "012", tmp_path / "IXI-T1/IXI012-Guys-T1.nii.gz", tmp_path)
     again = scan("ixi-coarse", "012", tmp_path / "IXI-T2/IXI012-Guys-T2.nii.gz", tmp_path, "T2w")
     (tmp_path / "link").symlink_to(tmp_path)

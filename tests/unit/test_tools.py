@@ -1,5 +1,5 @@
-"""Programs from elsewhere: found in the order a user expects, run under a limit, blamed in their
-own words.
+"""External programs: they are found in the order that a user expects, run under a limit, and their
+failures are reported with their own last lines.
 """
 
 import hashlib
@@ -205,7 +205,7 @@ def test_at_the_time_limit_of_the_work_it_is_stopped_with_its_children(tools, tm
 
 
 def ended(process, patience_s=300):
-    """Whether a process ends, or has; one that waits for its parent to look is over."""
+    """Return whether a process has ended or ends soon; a zombie counts as ended."""
     until = time.monotonic() + patience_s
     while time.monotonic() < until:
         try:
