@@ -40,7 +40,7 @@ def without_negatives(image: Image, name: str) -> Image:
         name: what messages call the scan.
 
     Raises:
-        InputError: more voxels are negative than linear resampling leaves. So it is where
+        InputError: more voxels are negative than linear resampling leaves. This happens where
             intensities were standardised (z-scores), and where splines overshot and left ripples in
             the background.
     """
@@ -83,9 +83,9 @@ def nonzero(image: Image, name: str) -> np.ndarray:
 def stripped_brain(image: Image, name: str) -> np.ndarray:
     """Return the brain of a skull-stripped scan, ``(X, Y, Z)`` bool.
 
-    The brain is every voxel above zero and the holes that they enclose. Where that would be a whole
-    head only because rounding left the background slightly above 0, the voxels that rounding
-    explains are taken for background.
+    The brain is all voxels above zero and the holes that they enclose. Where these would be a whole
+    head only because rounding left the background slightly above 0, voxels that are no brighter
+    than rounding leaves them are taken for background.
 
     Args:
         name: what messages call the scan.

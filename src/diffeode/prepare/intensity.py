@@ -23,7 +23,7 @@ _FARTHEST = 8.0
 def without_outliers(image: Image, mask: np.ndarray) -> Image:
     """Return ``image`` with the brain's outliers clipped to the range of its other voxels.
 
-    Outliers are such as dead voxels and failed divisions leave.
+    Dead voxels and failed divisions leave such outliers.
 
     An image is changed only where its 0.1 or 99.9 percentile, by which it is scaled later, is an
     outlier itself: more than 8 times as far from the median as the 10 or the 90 percentile. This

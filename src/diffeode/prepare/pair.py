@@ -71,7 +71,7 @@ def write_aligned_pair(
     Args:
         fixed, moving: folders of the units of the two scans.
         alignment, grids, threads, seed: as for :func:`align_pair`.
-        provenance: what else the receipt shall say.
+        provenance: further entries of the receipt.
 
     Raises:
         InputError: as :func:`align_pair`.

@@ -75,8 +75,8 @@ def watched(work: Callable[[], T], limit_minutes: float | None = None) -> T:
 def terminated_like_exit() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise :class:`Terminated` in the block.
 
-    So the stack is unwound, and nothing half written is left. Signals that are ignored, as
-    ``nohup`` has it, stay ignored.
+    So the stack is unwound, and nothing half written is left. A signal that is ignored, as under
+    ``nohup``, stays ignored.
     """
 
     def leave(number: int, frame: object) -> None:

@@ -113,7 +113,8 @@ def _require_inside(scaled: np.ndarray, scan_name: str) -> None:
 TOOL = StepTool(
     step="intensity",
     name="white-stripe",
-    clause="the mode and width of white matter set the intensities' scale",
+    clause="the mode of white matter and the brain's percentile at the fluid's end of the "
+    "histogram set the scale of intensities",
     function=white_stripe,
     citations=(
         "Shinohara et al., Statistical normalization techniques for magnetic resonance imaging, "

@@ -38,7 +38,7 @@ class NuCorrectInputSpec(MNIBiasCorrectionInputSpec):
 
 
 class NuCorrect(MNIBiasCorrection):
-    """``mri_nu_correct.mni`` (N3), as nipype has it, with ``--cm``."""
+    """nipype's interface to ``mri_nu_correct.mni`` (N3), with the option ``--cm``."""
 
     input_spec = NuCorrectInputSpec
 
@@ -52,7 +52,7 @@ class NormaliseInputSpec(NormalizeInputSpec):
 
 
 class Normalise(Normalize):
-    """``mri_normalize``, as nipype has it, with ``-seed``, ``-mprage`` and ``-noconform``."""
+    """nipype's interface to ``mri_normalize``, with ``-seed``, ``-mprage`` and ``-noconform``."""
 
     input_spec = NormaliseInputSpec
 
