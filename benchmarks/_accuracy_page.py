@@ -41,7 +41,7 @@ _AGED = (
 
 
 def write_accuracy_page(results: Path) -> None:
-    """``accuracy.md`` from every ``accuracy_*.tsv`` in ``results``."""
+    """Write ``accuracy.md`` from all tables ``accuracy_*.tsv`` in ``results``."""
     paths = {path.stem.removeprefix("accuracy_"): path for path in results.glob("accuracy_*.tsv")}
     order = list(COMPARISONS)
     names = sorted(paths, key=lambda name: (order.index(name.partition("_")[0]), name))
@@ -53,15 +53,15 @@ def write_accuracy_page(results: Path) -> None:
 
 
 def section(name: str, table: Table) -> str:
-    """Heading, one table with a line for each run, and where it was measured."""
+    """Return the section of a task: a table with a line for each run, and where it was measured."""
     task, _, subjects = name.partition("_")
     comparison = comparison_named(task)
     runs = list(dict.fromkeys(row["run"] for row in table.rows))
     mixed = _mixed(table.rows)
-    lines = [
-        _line(run, [row for row in table.rows if row["run"] == run], comparison, mixed)
-        for run in runs
-    ]
+    lines = []
+    for run in runs:
+        of_run = [row for row in table.rows if row["run"] == run]
+        lines.append(_line(run, of_run, comparison, mixed))
     columns = ["run", "pairs", *map(_dice_heading, comparison.scores), *_COLUMNS]
     whom = f", subjects {subjects.replace('-', ', ')}" if subjects else ""
     option = f" --subjects {subjects.replace('-', ',')}" if subjects else ""
@@ -77,7 +77,7 @@ def section(name: str, table: Table) -> str:
 
 
 def _mixed(rows: list[Row]) -> set[tuple[str, str]]:
-    """``(fixed, moving)`` whose rows by today's code were not all measured on the same files."""
+    """Return the pairs ``(fixed, moving)`` whose rows by today's code come from different files."""
     digests: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         if not _is_old(row):
@@ -109,8 +109,9 @@ def _line(
 
 
 def _title(run: str, rows: list[Row], mixed: set[tuple[str, str]]) -> str:
-    """The run's title and name, marked where a row belongs to other code than today's or to a pair
-    of ``mixed``.
+    """Return the run's title and name.
+
+    A mark follows where a row belongs to other code than today's, or to a pair of ``mixed``.
     """
     if run not in run_names():
         return f"`{run}` {_MARK}"

@@ -1,4 +1,4 @@
-"""Pairs as every run gets them: read, prepared, aligned once, and kept in a folder."""
+"""The pairs that all runs get: they are read, prepared, aligned once, and kept in a folder."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from diffeode.units.pair import PairUnit
 REPOSITORY = Path(__file__).resolve().parents[1]
 _ALBERT = REPOSITORY / "config" / "datasets" / "albert.yaml"
 SEED = 2512
-"""Of the alignment and of every registration, as in the studies."""
+"""The seed of the alignment and of every registration, as in the studies."""
 
 NEURITE_CROP = ((0, 8, 15), (160, 200, 159))
-"""Lower and upper corner, after the axes were put in the order left, anterior, inferior: 160 x 192
-x 144.
+"""Lower and upper corner of the box, 160 x 192 x 144 voxels, once the axes are in the order left,
+anterior, inferior.
 """
 _NEURITE_AXES = (0, 2, 1)
 _NEURITE_SMOOTHING_VOX = 0.7
@@ -41,22 +41,26 @@ _INVERSION_POWER = 0.7
 _BRAIN_MARGIN_VOX = 8
 _ICBM152 = "tpl-MNI152_res-1"
 _LEAST_IN_BRAIN = 1e-3
-"""As :func:`diffeode.prepare.intensity.robust`: the brain is what is above zero."""
+"""The least intensity in the brain, as in :func:`diffeode.prepare.intensity.robust`, because the
+brain is what is above zero.
+"""
 
 _IMAGES = ("fixed", "moving", "moving_scan")
 _LABELS = ("fixed_labels", "moving_labels")
 
 Volume = TypeVar("Volume", Image, Labels)
 Maker = Callable[[Path, Path], "Case"]
-"""A pair from the folders of the fixed and the moving scan: ``sub-<s>/anat``, or a template's."""
+"""A function that makes a pair from the folders of the fixed and the moving scan, which are
+``sub-<s>/anat`` or the folder of a template.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Case(Task):
-    """A pair as every run gets it, with the labels it is judged by.
+    """A pair as all runs get it, and the labels by which results are judged.
 
     Attributes:
-        fixed_labels, moving_labels: on the grids where they were drawn.
+        fixed_labels, moving_labels: the label maps on the grids on which they were drawn.
     """
 
     fixed_labels: Labels
@@ -64,8 +68,9 @@ class Case(Task):
 
 
 def ensure_case(make: Maker, fixed: Path, moving: Path, folder: Path) -> Path:
-    """``folder`` with the pair in it, made unless it lies there whole, by today's code and from
-    today's scans.
+    """Return ``folder`` with the pair in it.
+
+    The pair is made unless it lies there whole, made by today's code from today's scans.
 
     Raises:
         InputError: a scan is missing or unusable.
@@ -81,7 +86,7 @@ def ensure_case(make: Maker, fixed: Path, moving: Path, folder: Path) -> Path:
 
 
 def _case_code() -> str:
-    """Hash of the code and the recipe that make pairs."""
+    """Return a hash of the code and the recipe that make pairs."""
     scaling = scaling_tool(_albert_recipe().intensity).module
     code = code_hash(Path(__file__), "diffeode.prepare.pair", "diffeode.prepare.scan", scaling)
     return hashlib.sha256((code + _ALBERT.read_text(encoding="utf-8")).encode()).hexdigest()
@@ -92,8 +97,9 @@ def _albert_recipe() -> Recipe:
 
 
 def case_digest(folder: Path) -> str:
-    """Twelve hexadecimal digits that change with any file of the pair in ``folder``, whatever code
-    made it.
+    """Return twelve hexadecimal digits that change with any file of the pair in ``folder``.
+
+    They do not depend on the code that made it.
     """
     outputs = read_receipt(folder / "receipt.json")["outputs"]
     contents = {name: file["sha256"] for name, file in outputs.items()}
@@ -101,7 +107,7 @@ def case_digest(folder: Path) -> str:
 
 
 def read_case(folder: Path) -> Case:
-    """The pair in ``folder``."""
+    """Return the pair in ``folder``."""
     images = {name: io.read_image(folder / f"{name}.nii.gz") for name in _IMAGES}
     labels = {name: io.read_labels(folder / f"{name}.nii.gz") for name in _LABELS}
     return Case(moving_to_scan=PairUnit(folder).moving_to_scan(), **images, **labels)
@@ -119,9 +125,7 @@ def _write_case(folder: Path, case: Case, about: dict[str, object]) -> None:
 
 
 def _stamps(folders: Sequence[Path]) -> list[str]:
-    """Name and size of every scan: enough to notice that it was changed, and free of where
-    it lies.
-    """
+    """Return name and size of every scan, by which a change is noticed wherever the scans lie."""
     return [
         f"{file.name} {file.stat().st_size}"
         for folder in folders
@@ -133,9 +137,7 @@ def _stamps(folders: Sequence[Path]) -> list[str]:
 
 
 def albert(fixed: Path, moving: Path) -> Case:
-    """T1w to T2w at the native grid, prepared and aligned as the study
-    ``config/albert.yaml`` does.
-    """
+    """Make a pair of newborns, T1w to T2w on the native grid, as ``config/albert.yaml`` does."""
     recipe = _albert_recipe()
     return _aligned(
         _prepared(fixed, "T2w", recipe),
@@ -149,14 +151,14 @@ def albert(fixed: Path, moving: Path) -> Case:
 
 
 def neurite_full(fixed: Path, moving: Path) -> Case:
-    """T1w to T1w at 1 mm; the scans come aligned and normalised and are taken as they are."""
+    """Make a pair of adults, T1w to T1w at 1 mm, of scans that come aligned and normalised."""
     images = [cropped_neurite(_read(folder, "T1w")) for folder in (fixed, moving)]
     labels = [cropped_neurite(_drawn(folder)) for folder in (fixed, moving)]
     return _as_they_are(*images, *labels)
 
 
 def neurite_half(fixed: Path, moving: Path) -> Case:
-    """The same with every second voxel, after a little smoothing."""
+    """Make the pair of :func:`neurite_full` with every second voxel, after a little smoothing."""
     full = neurite_full(fixed, moving)
     return _as_they_are(
         halved(full.fixed),
@@ -167,18 +169,20 @@ def neurite_half(fixed: Path, moving: Path) -> Case:
 
 
 def neurite_whole(fixed: Path, moving: Path) -> Case:
-    """The same as stored, 160 x 192 x 224 voxels."""
+    """Make the pair of :func:`neurite_full` without cropping, 160 x 192 x 224 voxels."""
     return _as_they_are(_read(fixed, "T1w"), _read(moving, "T1w"), _drawn(fixed), _drawn(moving))
 
 
 def cropped_neurite(volume: Volume) -> Volume:
-    """A scan or label map in the axes and the box of NODEO's evaluation, 160 x 192 x 144."""
+    """Return a scan or label map in the axes and the box of NODEO's evaluation, 160 x 192 x 144."""
     ordered = _reordered(volume, _NEURITE_AXES)
     return _crop(ordered, *(np.array(corner) for corner in NEURITE_CROP))
 
 
 def halved(volume: Volume) -> Volume:
-    """Every second voxel, the first included; scans are smoothed by 0.7 voxels before."""
+    """Return every second voxel, beginning with the first; scans are smoothed by 0.7 voxels
+    before.
+    """
     is_scan = isinstance(volume, Image)
     data = ndimage.gaussian_filter(volume.data, _NEURITE_SMOOTHING_VOX) if is_scan else volume.data
     affine = volume.grid.affine @ np.diag([2.0, 2.0, 2.0, 1.0])
@@ -190,14 +194,16 @@ def halved(volume: Volume) -> Volume:
 
 
 def oasistrt_inverted(fixed: Path, moving: Path) -> Case:
-    """T1w to a T1w of inverted contrast at 1 mm, prepared, cropped to the brain, then aligned."""
+    """Make a pair of adults, inverted T1w to T1w at 1 mm, prepared, cropped to the brain and
+    aligned.
+    """
     image, scan = (_around_brain(_prepared(folder, "T1w", Recipe())) for folder in (fixed, moving))
     return _aligned(image, inverted(scan), _drawn(fixed), _drawn(moving))
 
 
 def inverted(image: Image) -> Image:
-    """``1 - (I / max)^0.7`` where the brain is, background 0: bright becomes dark, and not along a
-    straight line.
+    """Return ``1 - (I / max)^0.7`` in the brain, background 0: bright becomes dark, but not
+    linearly.
     """
     turned = 1 - (image.data / image.data.max()) ** _INVERSION_POWER
     return Image(np.where(image.data > 0, np.maximum(turned, _LEAST_IN_BRAIN), 0), image.grid)
@@ -211,8 +217,9 @@ def _around_brain(image: Image) -> Image:
 
 
 def oasistrt_to_icbm152(fixed: Path, moving: Path) -> Case:
-    """T1w to the template's T2w at 1 mm, prepared as the above; its labels were fused from those of
-    all 20 adults.
+    """Make a pair of an adult's T1w and the T2w of the ICBM152 template, at 1 mm.
+
+    The labels of the template were fused from those of all 20 adults.
     """
     return _aligned(
         _template(fixed, None),
@@ -260,7 +267,7 @@ def _as_they_are(fixed: Image, moving: Image, fixed_labels: Labels, moving_label
 
 
 def _reordered(volume: Volume, axes: tuple[int, int, int]) -> Volume:
-    """The same voxels at the same places, the array's axes in another order."""
+    """Return the same volume in the same place, with the array's axes in another order."""
     affine = volume.grid.affine[:, [*axes, 3]]
     data = volume.data.transpose(axes)
     return type(volume)(data, Grid(data.shape, affine))

@@ -1,4 +1,4 @@
-"""Fresh processes for what is measured: nothing that ran before can help or hinder."""
+"""Run measurements in fresh processes, so that nothing that ran before can help or hinder them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ _THREADS = (
 def ask(
     script: str, request: dict[str, Any], threads: int, environment: Mapping[str, str] | None = None
 ) -> dict:
-    """What ``script`` (a file of this folder) answers to ``request`` in a process of its own.
+    """Run ``script`` (a file of this folder) with ``request`` in a fresh process; return its
+    answer.
 
-    A process that dies answers ``failed`` with the last line it said.
+    Where the process dies, the answer has ``failed`` with the last line that it printed.
 
     Args:
-        environment: variables on top of today's.
+        environment: variables to set besides those of this process.
     """
     limits = dict.fromkeys(_THREADS, str(threads))
     path = os.pathsep.join(filter(None, (str(REPOSITORY / "src"), os.environ.get("PYTHONPATH"))))
@@ -40,5 +41,5 @@ def ask(
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         if done.returncode == 0 and answered.is_file():
             return json.loads(answered.read_text(encoding="utf-8"))
-    said = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
+    said = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
     return {"failed": f"the process ended with code {done.returncode}: {said}"}

@@ -1,6 +1,4 @@
-"""What is compared on what: the tasks of the accuracy benchmark, their pairs, their runs and their
-labels.
-"""
+"""The tasks of the accuracy benchmark: their pairs, their runs and their labels."""
 
 from __future__ import annotations
 
@@ -26,8 +24,8 @@ from diffeode.evaluation.labels import read_label_table
 from diffeode.names import nearest
 
 _NEURITE_27 = (*range(1, 4), *range(5, 16), 17, *range(20, 23), *range(24, 32), 33)
-"""The structures of NODEO's evaluation but cerebrospinal fluid: no lower horns, accumbens, vessels,
-choroid plexus.
+"""The structures of NODEO's evaluation without cerebrospinal fluid. It leaves out the lower horns,
+accumbens, vessels and choroid plexus.
 """
 
 _SUBCORTICAL = (
@@ -48,15 +46,15 @@ class Comparison:
     """One task of the benchmark.
 
     Attributes:
-        folder: of the scans, inside the data folder.
-        population: who was scanned; it stands wherever a number does.
-        subjects: those compared unless others are asked for.
-        runs: those compared unless others are asked for.
-        scores: a column of mean Dice and the labels it is over, the widest first.
-        make: of the pairs.
-        pairs: how many are taken unless another number is asked for; None for all.
-        template: folder of the fixed scan, inside the data folder, where that is no person's; the
-            subjects move to it.
+        folder: folder of the scans, inside the data folder.
+        population: who was scanned; every page names it beside the numbers.
+        subjects: the subjects that are compared unless others are asked for.
+        runs: the runs that are compared unless others are asked for.
+        scores: for each column of mean Dice, the labels that it is taken over, the widest first.
+        make: the function that makes the pairs.
+        pairs: the number of pairs unless another is asked for; None for all.
+        template: folder of the fixed scan, inside the data folder, where it is a template; all
+            subjects are registered to it.
     """
 
     name: str
@@ -73,16 +71,18 @@ class Comparison:
     def pairs_among(
         self, subjects: Sequence[str], count: int | None = None
     ) -> list[tuple[str, str]]:
-        """``(fixed, moving)``, the first ``count`` (all where None): the ordered pairs, or each
-        with the template.
+        """Return the first ``count`` pairs ``(fixed, moving)``, or all where it is None.
+
+        They are the ordered pairs of ``subjects`` or, in a task with a template, the template with
+        each subject.
         """
         if self.template:
             return [(self.template, subject) for subject in subjects][:count]
         return ordered_pairs(subjects, count)
 
     def case(self, fixed: str, moving: str, data: Path, work: Path) -> Path:
-        """The folder under ``work`` with the pair of these subjects, made where it is not there
-        yet.
+        """Return the folder under ``work`` with the pair of these subjects; make it where it is
+        missing.
 
         Raises:
             InputError: a scan is missing or unusable.
@@ -96,15 +96,18 @@ class Comparison:
         return ensure_case(self.make, *scans, work / self.name / f"{fixed}__{moving}")
 
     def labels(self) -> tuple[int, ...]:
-        """Every label that one of the scores is over."""
+        """Return every label that a score is taken over."""
         return tuple(sorted(set(chain.from_iterable(self.scores.values()))))
 
 
 def ordered_pairs(subjects: Sequence[str], count: int | None = None) -> list[tuple[str, str]]:
-    """The first ``count`` (all where None) of all ordered pairs ``(fixed, moving)``.
+    """Return the first ``count`` of all ordered pairs ``(fixed, moving)``, or all where it is None.
 
-    In rounds: each subject with its next, then each with its next but one, and so on, so that any
-    first ``k`` times ``len(subjects)`` pairs hold every subject equally often on either side.
+    The order goes in rounds: each subject with the next one, then each with the next but one, and
+    so on. So the pairs of the first rounds hold every subject equally often on either side.
+
+    >>> ordered_pairs(["01", "02", "03"], 3)
+    [('01', '02'), ('02', '03'), ('03', '01')]
     """
     n = len(subjects)
     pairs = [(subjects[i], subjects[(i + step) % n]) for step in range(1, n) for i in range(n)]
@@ -112,15 +115,17 @@ def ordered_pairs(subjects: Sequence[str], count: int | None = None) -> list[tup
 
 
 def data_folder(given: Path | None = None) -> Path:
-    """``given``, or ``$DIFFEODE_DATA``, or ``../shared/data`` beside the repository."""
+    """Return ``given`` or, without it, ``$DIFFEODE_DATA`` or ``../shared/data`` beside the
+    repository.
+    """
     return Path(given or os.environ.get("DIFFEODE_DATA") or REPOSITORY.parent / "shared" / "data")
 
 
 def comparison_named(name: str) -> Comparison:
-    """The task called ``name``.
+    """Return the task called ``name``.
 
     Raises:
-        InputError: there is none; the message names the nearest.
+        InputError: there is no such task; the message suggests the nearest name.
     """
     if name not in COMPARISONS:
         raise InputError(f"There is no task {name!r}{nearest(name, COMPARISONS)}.")
@@ -208,4 +213,4 @@ COMPARISONS = {
         ),
     )
 }
-"""By name, in the order in which they run."""
+"""The tasks by name, in the order in which they run."""

@@ -1,8 +1,8 @@
-"""What one iteration of our method costs: ``python _iterate.py REQUEST ANSWER``, both JSON files.
+"""Measure one iteration of our method: ``python _iterate.py REQUEST ANSWER``, both JSON files.
 
-The request names the folder of the pair, the run, the number of iterations and of threads. Only the
-run's finest level is iterated, from rest, on the whole grid and not only on the brain's box, as the
-reference does.
+The request names the folder of the pair, the run, and the numbers of iterations and threads. As in
+the reference, only the finest level is iterated, from a velocity of zero, on the whole grid and not
+only on the box of the brain.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from diffeode.registration.base import Machine, Pair
 from diffeode.registration.runs import load_run
 
 WARM_UP = 2
-"""Iterations that are not counted: they take memory from the system that the others reuse."""
+"""Number of first iterations that are not counted: they get memory from the system, which the
+others reuse.
+"""
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Medians over the iterations after the warm-up."""
+    """Return the medians over the iterations after the warm-up."""
     run, case = load_run(request["run"]), read_case(Path(request["case"]))
     finest = min(run.build().levels.factors)
     levels = {"factors": [finest], "iterations": [request["iterations"] + WARM_UP]}
@@ -39,17 +41,19 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 class Clock:
-    """CPU and wall seconds between ticks, one a finished iteration."""
+    """Measures CPU and wall seconds between ticks; every finished iteration is a tick."""
 
     def __init__(self) -> None:
         self.ticks: list[tuple[float, float]] = []
 
     def tick(self) -> None:
-        """An iteration is done."""
+        """Note that an iteration is done."""
         self.ticks.append((time.process_time(), time.perf_counter()))
 
     def medians(self) -> dict[str, float]:
-        """Per iteration after the warm-up, and the process's peak memory so far."""
+        """Return the median seconds of an iteration after the warm-up, and the peak memory so
+        far.
+        """
         steps = np.diff(np.array(self.ticks), axis=0)[WARM_UP - 1 :]
         return {
             "cpu_seconds": statistics.median(steps[:, 0].tolist()),

@@ -1,4 +1,4 @@
-"""Where and when something was measured."""
+"""Tell where and when something was measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def provenance() -> dict[str, str]:
-    """Columns of a row that say where it comes from: processor, cores, torch and day."""
+    """Return the columns of a row that say where it comes from: processor, cores, torch and day."""
     return {
         "machine": f"{_processor()}, {os.cpu_count()} cores",
         "torch": metadata.version("torch"),

@@ -1,10 +1,10 @@
-"""What one iteration of the reference NODEO costs: ``python _nodeo_reference.py REQUEST ANSWER``,
-both JSON files.
+"""Measure one iteration of the reference NODEO: ``python _nodeo_reference.py REQUEST ANSWER``, both
+JSON files.
 
 The request names the checkout (yifannnwu/NODEO-DIR), the folder of the pair, and the number of
-iterations. The checkout's own ``registration`` runs, with its own defaults; only its optimiser
-tells us when an iteration is done, and where the images are not of the size for which the checkout
-counts 864 features, the right number is put there.
+iterations. The checkout's own ``registration`` runs with its own defaults. Two things are changed:
+its optimiser tells us when an iteration is done, and the number of features, 864 in the checkout,
+is set to the right one for images of another size.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _DEFAULTS = {
     "lambda_df": 0.05,
     "lambda_v": 0.00005,
 }
-"""Of the checkout's own command line."""
+"""The defaults of the checkout's own command line."""
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Medians over the iterations after the warm-up."""
+    """Return the medians over the iterations after the warm-up."""
     warnings.simplefilter("ignore")
     sys.path.insert(0, request["checkout"])
     import Network
@@ -56,8 +56,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def features(shape: tuple[int, int, int]) -> int:
-    """What is left of an image after its halving and five convolutions of stride 2 with 32
-    channels.
+    """Return the number of features of an image of ``shape``.
+
+    It is halved once, and then by five convolutions of stride 2, the last of 32 channels.
     """
     sizes = [n // 2 for n in shape]
     for _ in range(5):
@@ -66,7 +67,7 @@ def features(shape: tuple[int, int, int]) -> int:
 
 
 class _Counting:
-    """``torch.nn`` whose linear layer of 864 inputs takes the right number."""
+    """Stands for ``torch.nn``, but makes a linear layer of 864 inputs with the right number."""
 
     def __init__(self, nn: Any, inputs: int) -> None:
         self._nn, self._inputs = nn, inputs

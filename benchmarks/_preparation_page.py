@@ -13,7 +13,7 @@ _STRUCTURES = REPOSITORY / "config" / "labels" / "meshnet.tsv"
 
 
 def write_preparation_page(tables: dict[str, Table], path: Path) -> None:
-    """``preparation.md``: masks scan by scan, structures over scans, costs."""
+    """Write ``preparation.md``: brains scan by scan, structures over scans, and costs."""
     rows = [row for table in tables.values() for row in table.rows]
     sections = [
         _brain(_measured(tables["brain"])),
@@ -39,15 +39,11 @@ def _brain(rows: list[Row]) -> str:
         "added ml",
         *_COSTS,
     ]
-    lines = [
-        [f"`{row['scan']}`", row["population"], row["threads"], f"{float(row['dice']):.3f}"]
-        + [
-            f"{float(row[name]):.0f}"
-            for name in ("found_ml", "reference_ml", "missed_ml", "added_ml")
-        ]
-        + _costs(row)
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        name, dice = f"`{row['scan']}`", f"{float(row['dice']):.3f}"
+        volumes = [f"{float(row[volume]):.0f}" for volume in _VOLUMES]
+        lines.append([name, row["population"], row["threads"], dice, *volumes, *_costs(row)])
     how = (
         "MeshNet mindgrab against the labels' outline (IXI: all DLMUSE labels; a skull-stripped "
         "scan: its voxels above zero)."
@@ -57,13 +53,13 @@ def _brain(rows: list[Row]) -> str:
 
 def _segmentation(rows: list[Row]) -> str:
     structures = read_label_table(_STRUCTURES)
-    groups = {
-        row["population"]: [r for r in rows if r["population"] == row["population"]] for row in rows
-    }
-    lines = [
-        [name, *(mean_and_sd(numbers(group, f"dice_{number}"), 3) for group in groups.values())]
-        for number, name in zip(structures["id"], structures["name"], strict=True)
-    ]
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["population"], []).append(row)
+    lines = []
+    for number, name in zip(structures["id"], structures["name"], strict=True):
+        dice = [numbers(group, f"dice_{number}") for group in groups.values()]
+        lines.append([name, *(mean_and_sd(values, 3) for values in dice)])
     headings = ["structure", *(f"{len(group)}: {who}" for who, group in groups.items())]
     costs = [[f"`{row['scan']}`", row["threads"], *_costs(row)] for row in rows]
     how = (
@@ -75,6 +71,7 @@ def _segmentation(rows: list[Row]) -> str:
     return f"## Segmentation\n\n{how}\n\n" + "\n".join(tables)
 
 
+_VOLUMES = ("found_ml", "reference_ml", "missed_ml", "added_ml")
 _COSTS = ("CPU s", "wall s", "peak MB")
 
 

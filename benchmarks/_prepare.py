@@ -1,5 +1,6 @@
-"""One scan prepared and judged: ``python _prepare.py REQUEST ANSWER``, both JSON files; see
-preparation.py.
+"""Prepare one scan and judge the result: ``python _prepare.py REQUEST ANSWER``, both JSON files.
+
+``preparation.py`` calls it for every scan.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from diffeode.prepare.steps.mindgrab import mindgrab_mask
 from diffeode.prepare.steps.subcortical import subcortical_labels
 
 _AIR = 0.1
-"""What is darker than this part of the 98 % quantile is air or bone."""
+"""Voxels darker than this share of the 98 % quantile are air or bone."""
 
 REFERENCE = {
     **{
@@ -44,12 +45,17 @@ REFERENCE = {
     },
     **{26: (26, 58), 28: (28, 60)},
 }
-"""The labels of FreeSurfer's aseg, or of OASIS-TRT-20, that make up each of ours."""
+"""For each structure that we find, the labels of FreeSurfer's aseg, or of OASIS-TRT-20, that make
+it up.
+"""
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Prepare as ``request`` says: ``part``, ``image``, ``labels`` (or None), ``inverted``,
-    ``threads``, ``result``.
+    """Prepare a scan as ``request`` says, and return costs and scores.
+
+    Args:
+        request: ``part``, ``image``, ``labels`` (or None), ``inverted``, ``threads`` and
+            ``result``, the file to write.
     """
     image = io.read_image(request["image"])
     if request["inverted"]:
@@ -66,8 +72,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def inverted(image: Image) -> Image:
-    """A head of inverted contrast: bright tissue dark and fluid bright, as in T2w; air and bone
-    stay dark.
+    """Return a head of inverted contrast: bright tissue becomes dark and fluid bright, as in T2w.
+
+    Air and bone stay dark.
     """
     top = np.quantile(image.data, 0.98)
     tissue = image.data > _AIR * top
@@ -75,7 +82,7 @@ def inverted(image: Image) -> Image:
 
 
 def _reference(request: dict[str, Any]) -> np.ndarray:
-    """The labels, or where there are none the scan itself: a skull-stripped one is its own mask."""
+    """Return the labels or, where there are none, the mask of the scan, which is skull-stripped."""
     if request["labels"]:
         return io.read_labels(request["labels"]).data
     return (io.read_image(request["image"]).data > 0).astype(np.int32)

@@ -1,11 +1,10 @@
-"""One registration in a process of its own: ``python _register.py REQUEST ANSWER``, both JSON
-files.
+"""Register one pair: ``python _register.py REQUEST ANSWER``, both JSON files.
 
 The request names the folder of the pair, the run, hyper-parameters that differ from the run's, the
-number of threads and the task whose labels judge the result (null: costs alone). The answer holds
-costs and metrics, or ``failed``: why. Threads are set by the environment that the process is
-started with, before any library counts them. What it costs to import the method and its packages
-stands apart (``import_cpu_seconds``); the harness keeps it out of its clock.
+number of threads, and the task whose labels judge the result (null for costs alone). The answer
+holds costs and metrics, or ``failed`` with the reason. Threads are set by the environment in which
+the process is started, before any library counts them. The time that it takes to import the method
+and its packages stands apart (``import_cpu_seconds``), and the harness does not count it.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _METRICS = (
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Register as ``request`` says."""
+    """Register as ``request`` says; return costs and metrics, or why it failed."""
     before = time.process_time()
     run = load_run(request["run"])
     method = run.changed(request["parameters"]).build()
@@ -56,7 +55,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _metrics(case: Case, result: Result, task: str) -> dict[str, float]:
-    """Mean Dice over each of the task's sets of labels, and what the map itself is like."""
+    """Return the mean Dice over each of the task's sets of labels, and measures of the map."""
     import pandas as pd
 
     from diffeode.evaluation.evaluate import evaluate_pair
@@ -76,9 +75,9 @@ def _metrics(case: Case, result: Result, task: str) -> dict[str, float]:
     )
     whole = rows[rows["label"] == ""].set_index("metric")["value"]
     dice = rows[(rows["metric"] == "dice") & (rows["label"] != "")].set_index("label")["value"]
-    scores = {
-        name: float(dice[[str(i) for i in ids]].mean()) for name, ids in comparison.scores.items()
-    }
+    scores = {}
+    for name, ids in comparison.scores.items():
+        scores[name] = float(dice[[str(number) for number in ids]].mean())
     return scores | {metric: float(whole[metric]) for metric in _METRICS}
 
 

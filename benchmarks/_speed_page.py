@@ -13,21 +13,21 @@ _WITHOUT_REFERENCE = "The reference NODEO was not measured: no checkout was name
 
 
 def write_speed_page(table: Table, path: Path) -> None:
-    """``speed.md``: an iteration, a whole pair, memory, each for every size that was measured."""
+    """Write ``speed.md``: an iteration, a whole pair and memory, for every measured size."""
     parts = {"iteration": _iterations, "pair": _pairs, "memory": _memory}
     measured = dict.fromkeys((row["measure"], row["shape"]) for row in table.rows)
     chosen = sorted(measured, key=lambda pair: (list(parts).index(pair[0]), pair[1]))
-    sections = [
-        parts[measure](
-            shape, [row for row in table.rows if (row["measure"], row["shape"]) == (measure, shape)]
-        )
-        for measure, shape in chosen
-    ]
+    sections = []
+    for measure, shape in chosen:
+        rows = [row for row in table.rows if (row["measure"], row["shape"]) == (measure, shape)]
+        sections.append(parts[measure](shape, rows))
     write_page(path, "Speed and memory", [*sections, _ending(table.rows)])
 
 
 def _iterations(shape: str, rows: list[Row]) -> str:
-    """CPU seconds an iteration and how often they fit into the reference's."""
+    """Return the section on an iteration: its CPU seconds, and how many times as long the reference
+    takes.
+    """
     headings = [
         "run",
         "CPU s an iteration",
@@ -36,12 +36,11 @@ def _iterations(shape: str, rows: list[Row]) -> str:
         "peak MB",
     ]
     costs = {row["run"]: row for row in rows}
-    lines = [
-        [f"`{row['run']}`", _number(row, "cpu_seconds", 3)]
-        + [_ratio(costs.get(reference), row) for reference in _REFERENCES]
-        + [_number(row, "peak_memory_mb", 0)]
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        ratios = [_ratio(costs.get(reference), row) for reference in _REFERENCES]
+        seconds, memory = _number(row, "cpu_seconds", 3), _number(row, "peak_memory_mb", 0)
+        lines.append([f"`{row['run']}`", seconds, *ratios, memory])
     absent = (
         "" if any(reference in costs for reference in _REFERENCES) else f"\n{_WITHOUT_REFERENCE}\n"
     )
@@ -50,7 +49,7 @@ def _iterations(shape: str, rows: list[Row]) -> str:
 
 
 def _pairs(shape: str, rows: list[Row]) -> str:
-    """A whole registration, imports excluded, against the two peers."""
+    """Return the section on a whole registration, without imports, beside two other tools."""
     costs = {row["run"]: row for row in rows}
     headings = [
         "run",
@@ -60,12 +59,11 @@ def _pairs(shape: str, rows: list[Row]) -> str:
         "CPU: this / ANTs SyN",
         "peak MB",
     ]
-    lines = [
-        [f"`{row['run']}`", _number(row, "cpu_seconds", 1), _number(row, "seconds", 1)]
-        + [_ratio(row, costs.get(peer)) for peer in ("convexadam", "ants-syn")]
-        + [_number(row, "peak_memory_mb", 0)]
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        seconds = [_number(row, column, 1) for column in ("cpu_seconds", "seconds")]
+        ratios = [_ratio(row, costs.get(peer)) for peer in ("convexadam", "ants-syn")]
+        lines.append([f"`{row['run']}`", *seconds, *ratios, _number(row, "peak_memory_mb", 0)])
     how = (
         "One registration from the aligned pair to the map, one thread; imports, reading and "
         "writing excluded."
@@ -74,7 +72,7 @@ def _pairs(shape: str, rows: list[Row]) -> str:
 
 
 def _memory(shape: str, rows: list[Row]) -> str:
-    """The peak of a shortened run."""
+    """Return the section on the peak memory of shortened runs."""
     lines = [[f"`{row['run']}`", _number(row, "peak_memory_mb", 0)] for row in rows]
     how = (
         "Peak resident memory of the process with few iterations, which take as much of it as many."
@@ -96,7 +94,7 @@ def _number(row: Row, column: str, decimals: int) -> str:
 
 
 def _ratio(above: Row | None, below: Row | None) -> str:
-    """CPU seconds of one over those of the other."""
+    """Return the CPU seconds of one row over those of the other."""
     if not (above and below and above.get("cpu_seconds") and below.get("cpu_seconds")):
         return MISSING
     return f"{float(above['cpu_seconds']) / float(below['cpu_seconds']):.2f}"

@@ -23,7 +23,7 @@ from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.resolution import resample_brain
 
 CHOICE, REPORT = "choice", "report"
-"""The half of the data on which thresholds were chosen, and the one on which they are judged."""
+"""The half of the data on which thresholds were chosen, and the half on which they are judged."""
 
 _SPACING_MM = {"albert": 3.5, "mouse": 0.5}
 _ADULT_MM = 5.0
@@ -35,9 +35,7 @@ _SHARE = 4
 
 @dataclass(frozen=True, eq=False)
 class Brain:
-    """A skull-stripped scan with its intensities as stored, and what it is judged by, on one coarse
-    grid.
-    """
+    """A skull-stripped scan with its stored intensities, and its labels, on one coarse grid."""
 
     image: Image
     labels: Labels
@@ -48,12 +46,14 @@ class Case:
     """A pair to register.
 
     Attributes:
-        kind: ``clean``, or how it was spoiled.
-        overrides: hyper-parameters of the run that differ for it, by dotted names.
-        alignment: as :func:`diffeode.prepare.pair.align_pair` knows it, or ``plain``: ANTs' affine,
-            whatever it finds.
-        foreign: the two have no anatomy in common, so that no map between them is right.
-        whole_labels: of the moving scan, before some of its slices were taken away.
+        part: ``CHOICE`` or ``REPORT``.
+        fixed_name, moving_name: person and contrast of the two scans.
+        kind: ``clean``, or the way in which it was spoiled.
+        overrides: hyper-parameters that differ from the run's, by dotted names.
+        alignment: an alignment of :func:`diffeode.prepare.pair.align_pair`, or ``plain``, which
+            takes ANTs' affine whatever it is.
+        foreign: whether the two scans have no anatomy in common, so that no map is right.
+        whole_labels: the labels of the moving scan before some of its slices were taken away.
     """
 
     part: str
@@ -98,12 +98,13 @@ _PAIRS = (
     (REPORT, "mouse", "01", "02"),
     (REPORT, "mouse", "03", "04"),
 )
-"""Part, dataset, fixed and moving scan."""
+"""The pairs: part, dataset, fixed and moving scan."""
 
 
 def clean_cases(data: Path, scratch: Path) -> list[Case]:
-    """The pairs whose scans lie in ``data``; the virtual cohort is made in ``scratch`` where it is
-    not there.
+    """Return the pairs of all datasets that lie in ``data``.
+
+    The virtual cohort is made in ``scratch`` unless it is there.
     """
     virtual = scratch / "virtual"
     if not (virtual / "receipt.json").is_file():
@@ -137,8 +138,9 @@ def _read(root: Path, dataset: str, name: str) -> Brain:
 
 
 def _blocks(image: Image) -> Labels:
-    """Blocks of space where the brain is: what two scans of one person who did not move have in
-    common.
+    """Return blocks of space within the brain as labels.
+
+    They serve two scans of one person, who did not move between them.
     """
     numbers = np.floor(image.grid.points_mm() / _BLOCK_MM).astype(int) % 5
     blocks = 1 + numbers @ np.array([1, 5, 25])
@@ -149,8 +151,9 @@ def _blocks(image: Image) -> Labels:
 
 
 def spoiled_cases(clean: list[Case]) -> Iterator[Case]:
-    """Each pair clean, and spoiled in a quarter of the ways, so that each way meets several
-    datasets.
+    """Yield each pair clean, and spoiled in a quarter of the ways.
+
+    Which quarter depends on the pair's position, so that every way meets several datasets.
     """
     for number, case in enumerate(clean):
         yield case
@@ -165,7 +168,7 @@ def _turned(axis: str, degrees: float) -> Callable[[Case, list[Case]], Case]:
 
 
 def _not_searched(kind: str) -> Callable[[Case, list[Case]], Case]:
-    """Spoiled as ``kind`` and aligned as it was before a start was searched."""
+    """Return a spoiler as ``kind``, whose pair is aligned without searching for a start."""
     return lambda case, clean: replace(SPOILERS[kind](case, clean), alignment="plain")
 
 
@@ -180,7 +183,7 @@ def _scaled(factor: float) -> Callable[[Case, list[Case]], Case]:
 
 
 def _with_header(case: Case, linear: np.ndarray) -> Case:
-    """The moving scan with its header times ``linear (3, 3)``."""
+    """Return the pair with ``linear (3, 3)`` applied to the header of the moving scan."""
     matrix = np.eye(4)
     matrix[:3, :3] = linear
     grid = case.moving.image.grid
@@ -192,7 +195,9 @@ def _with_header(case: Case, linear: np.ndarray) -> Case:
 
 
 def _shifted(case: Case, clean: list[Case], share: float = 1.0) -> Case:
-    """The moving scan's header shifted by ``share`` of the brain's width, to the front and up."""
+    """Return the pair with the moving scan's header shifted to the front and up, each by ``share``
+    of the brain's width.
+    """
     grid, width = case.moving.image.grid, brain_width_mm(case.moving.image)
     affine = grid.affine.copy()
     affine[1:3, 3] += share * width
@@ -204,7 +209,7 @@ def _shifted(case: Case, clean: list[Case], share: float = 1.0) -> Case:
 
 
 def _unaligned(case: Case, clean: list[Case]) -> Case:
-    """Shifted by a quarter of the brain's width, and registered without an alignment."""
+    """Return the pair shifted by a quarter of the brain's width, to be registered unaligned."""
     return replace(_shifted(case, clean, 0.25), alignment="none")
 
 
@@ -221,7 +226,7 @@ def _with_outliers(value: float, share: float) -> Callable[[Case, list[Case]], C
 
 
 def _noisy(case: Case, clean: list[Case]) -> Case:
-    """Noise thrice as strong as the contrast of the moving scan."""
+    """Return the pair with noise in the moving scan, three times as strong as its contrast."""
     data = case.moving.image.data
     brain = data > 0
     noise = np.random.default_rng(1).normal(0, 3 * data[brain].std(), data.shape)
@@ -229,7 +234,7 @@ def _noisy(case: Case, clean: list[Case]) -> Case:
 
 
 def _noise(case: Case, clean: list[Case]) -> Case:
-    """Smooth noise in the outline of the moving brain."""
+    """Return the pair with smooth noise in the outline of the moving brain instead of the brain."""
     data = case.moving.image.data
     noise = ndimage.gaussian_filter(np.random.default_rng(2).normal(size=data.shape), 1.5)
     noise = 1 + (noise - noise.min()) / np.ptp(noise)
@@ -237,7 +242,7 @@ def _noise(case: Case, clean: list[Case]) -> Case:
 
 
 def _ball(case: Case, clean: list[Case]) -> Case:
-    """A ball of smooth noise: no brain."""
+    """Return the pair with a ball of smooth noise for the moving scan."""
     grid = case.moving.image.grid
     middle, half = (np.array(grid.shape) - 1) / 2, 0.42 * min(np.array(grid.shape) * grid.spacing)
     inside = np.linalg.norm((grid.voxels() - middle) * grid.spacing, axis=-1) < half
@@ -247,7 +252,10 @@ def _ball(case: Case, clean: list[Case]) -> Case:
 
 
 def _other_species(case: Case, clean: list[Case]) -> Case:
-    """A mouse for a person and a person for a mouse, as large as the scan it stands for."""
+    """Return the pair with a mouse for the moving person, or a person for the moving mouse.
+
+    The brain is scaled to the width of the one that it replaces.
+    """
     others = [c for c in clean if (c.dataset == "mouse") != (case.dataset == "mouse")] or clean
     other, own = others[-1].moving, case.moving.image
     widths = [brain_width_mm(image) for image in (own, other.image)]
@@ -267,7 +275,13 @@ def _with_moving(case: Case, data: np.ndarray) -> Case:
 
 
 def _slab(side: str, axis: int, share: float = _SLAB_SHARE) -> Callable[[Case, list[Case]], Case]:
-    """Only some slices of one scan's brain, ``share`` of its extent along a stored axis."""
+    """Return a spoiler that keeps only some slices of one scan's brain.
+
+    Args:
+        side: ``fixed`` or ``moving``.
+        axis: the stored axis along which slices are cut away.
+        share: the share of the brain's extent along the axis that is kept.
+    """
 
     def spoil(case: Case, clean: list[Case]) -> Case:
         brain = getattr(case, side)
@@ -286,7 +300,7 @@ def _slab(side: str, axis: int, share: float = _SLAB_SHARE) -> Callable[[Case, l
 
 
 def _half(case: Case, clean: list[Case]) -> Case:
-    """The upper or lower half of the moving brain was not scanned."""
+    """Return the pair with only the middle half of the moving brain, along its third axis."""
     return _slab("moving", 2, 0.5)(case, clean)
 
 
@@ -299,7 +313,7 @@ def _cut(brain: Brain, axis: int, first: int, last: int) -> Brain:
 
 
 def _loose(case: Case, clean: list[Case]) -> Case:
-    """Hardly any regularisation, folds allowed."""
+    """Return the pair for a run with hardly any regularisation, in which folds are allowed."""
     return replace(
         case, overrides={"penalties.gradient.weight": 0.002, "diffeomorphic": "penalised"}
     )

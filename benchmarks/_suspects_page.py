@@ -22,7 +22,7 @@ SIGNS = (
     *("alignment_stretch", "displacement_share", "sdlogj", "folds_percent"),
 )
 LEAST_SHARE = 0.6
-"""Of the clean pair's Dice, which a good registration reaches."""
+"""The least share of the clean pair's Dice that a good registration reaches."""
 _PARTS = {
     CHOICE: "on which the thresholds were chosen (newborns 01 to 06, virtual persons, adults)",
     REPORT: "on which they were not (newborns 07 to 10, other adults, mice)",
@@ -30,26 +30,21 @@ _PARTS = {
 
 
 def write_suspects_page(rows: Sequence[Row], path: Path) -> None:
-    """The tables of ``rows``, judged by today's thresholds."""
+    """Write the page with the tables of ``rows``, judged by today's thresholds."""
     sections = [
-        "Registrations of pairs that are clean, and of the same pairs spoiled as "
-        "`benchmarks/_spoiled.py` "
-        "says, and what the verdict of `diffeode.evaluation.verdict` calls them, which sees no "
-        "labels.\n",
-        f"*Good* is a registration whose mean Dice is at least {LEAST_SHARE:g} times that of the "
-        "clean "
-        "pair; *spoiled* is any other, and any between two scans that have no anatomy in common. "
-        "Many "
-        "spoiled pairs end well, since outliers are clipped and turned heads are found: these are "
-        "good. "
-        "*Not searched*: aligned as it was before a start was searched. `openms` and `stroke` have "
-        "no "
-        "labels: there one person's T1w and T2w lie on each other, and blocks of space stand for "
-        "labels. "
-        "Where slices were cut away, Dice counts where the moving scan was seen.\n",
-        "Scans at 3.5 mm (newborns), 5 mm (adults) and 0.5 mm (mice); run `node` with two levels, "
-        "30 and "
-        "20 iterations.\n",
+        "Pairs are registered clean, and spoiled in the ways of `benchmarks/_spoiled.py`. The "
+        "tables show what the verdict (`diffeode.evaluation.verdict`), which sees no labels, "
+        "calls these registrations.\n",
+        f"A registration is *good* where its mean Dice is at least {LEAST_SHARE:g} times that of "
+        "the clean pair. All others are *spoiled*, and so is every one between two scans that have "
+        "no anatomy in common. Many spoiled pairs end well, because outliers are clipped and "
+        "turned heads are found; these count as good. *Not searched* means that the pair was "
+        "aligned by ANTs alone, without a search for another start. `openms` and `stroke` have no "
+        "labels: there the T1w and the T2w of one person lie on each other, and blocks of space "
+        "stand for labels. Where slices were cut away, Dice is taken where the moving scan was "
+        "seen.\n",
+        "The scans have voxels of 3.5 mm (newborns), 5 mm (adults) and 0.5 mm (mice). The run is "
+        "`node` with two levels, 30 and 20 iterations.\n",
     ]
     for part, words in _PARTS.items():
         mine = [row for row in rows if row["part"] == part]
@@ -64,23 +59,23 @@ def write_suspects_page(rows: Sequence[Row], path: Path) -> None:
 
 
 def is_good(row: Row, rows: Sequence[Row]) -> bool:
-    """Whether a registration is good by its labels."""
+    """Return whether a registration is good by its labels."""
     if row["refused"] or row["foreign"] == "1":
         return False
     pair = ("part", "dataset", "fixed", "moving")
-    clean = next(
-        r for r in rows if r["kind"] == "clean" and all(r[key] == row[key] for key in pair)
-    )
+    names = [row[key] for key in pair]
+    same_pair = (other for other in rows if [other[key] for key in pair] == names)
+    clean = next(other for other in same_pair if other["kind"] == "clean")
     return float(row["dice"]) >= LEAST_SHARE * float(clean["dice"])
 
 
 def is_suspect(row: Row) -> bool:
-    """Whether the verdict says so; a pair that was refused was said to be wrong too."""
+    """Return whether the verdict calls the registration suspect; a refused pair counts as such."""
     return bool(row["refused"]) or verdict.judge(signs_of(row)).suspect
 
 
 def signs_of(row: Row) -> dict[str, float]:
-    """What the verdict looks at."""
+    """Return the measures that the verdict judges by."""
     return {name: float(row[name]) if row[name] else math.nan for name in SIGNS}
 
 

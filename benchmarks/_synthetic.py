@@ -1,4 +1,4 @@
-"""A head that nobody has, for timing where there are no scans."""
+"""A synthetic pair of heads, for timing where there are no scans."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine
 
 _FILLED = 0.45
-"""Semi-axes of the head, as parts of the box: about as full as a cropped scan."""
+"""Semi-axes of the head as shares of the box, which it fills about as a cropped scan does."""
 _BLOB_VOX = 4.0
 _SHIFT_VOX = (2, -1, 1)
 
 
 def synthetic_head(shape: tuple[int, int, int]) -> Maker:
-    """A maker of a pair of ellipsoids of smooth noise on 1 mm voxels, one shifted against the
-    other.
+    """Return a function that makes a pair of ellipsoids of smooth noise on voxels of 1 mm.
+
+    One is shifted against the other.
 
     Args:
-        shape: of both images.
+        shape: size of both images, voxels.
     """
 
     def make(fixed: Path, moving: Path) -> Case:

@@ -1,4 +1,6 @@
-"""Tables of results: rows on disk as soon as they are known, and Markdown made from them."""
+"""Tables of results, whose rows are written as soon as they are known, and Markdown made of
+them.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ class Table:
 
     Args:
         path: the file; it need not be there yet.
-        keys: columns that tell rows apart.
-        stamps: columns that say what a row was measured with.
+        keys: the columns that tell rows apart.
+        stamps: the columns that say with which code or files a row was measured.
     """
 
     def __init__(self, path: Path, keys: Sequence[str], stamps: Sequence[str] = ("code",)) -> None:
@@ -31,16 +33,19 @@ class Table:
                 self.rows = [dict(row) for row in csv.DictReader(handle, delimiter="\t")]
 
     def has(self, row: dict[str, object]) -> bool:
-        """Whether the key of ``row`` was measured already with its stamps; what failed is worth
-        another try.
+        """Return whether the table has a row with the key and the stamps of ``row``.
+
+        A row that failed does not count, so that it is tried again.
         """
-        same = [r for r in self.rows if self._key(r) == self._key(row)]
-        return any(
-            all(r.get(s) == str(row[s]) for s in self.stamps) and not r.get("failed") for r in same
-        )
+        stamps = [str(row[name]) for name in self.stamps]
+        for other in self.rows:
+            has_stamps = [other.get(name) for name in self.stamps] == stamps
+            if self._key(other) == self._key(row) and has_stamps and not other.get("failed"):
+                return True
+        return False
 
     def put(self, row: dict[str, object]) -> None:
-        """Add ``row`` in the place of one with its key, and write the file, whole."""
+        """Put ``row`` in the place of the row with its key, or at the end, and write the file."""
         text = {name: _as_text(value) for name, value in row.items()}
         places = [i for i, other in enumerate(self.rows) if self._key(other) == self._key(text)]
         if places:
@@ -66,13 +71,17 @@ class Table:
 
 
 def numbers(rows: Iterable[Row], column: str) -> list[float]:
-    """The finite values of ``column``."""
+    """Return the finite values of ``column``."""
     texts = (row.get(column, "") for row in rows)
     return [value for text in texts if text and math.isfinite(value := float(text))]
 
 
 def mean_and_sd(values: Sequence[float], decimals: int) -> str:
-    """``mean ± SD`` (of the sample); the mean alone for one value."""
+    """Return ``mean ± SD`` (of the sample); for one value, the mean alone.
+
+    >>> mean_and_sd([0.5, 0.7], 2)
+    '0.60 ± 0.14'
+    """
     if not values:
         return MISSING
     mean = f"{statistics.mean(values):.{decimals}f}"
@@ -80,35 +89,36 @@ def mean_and_sd(values: Sequence[float], decimals: int) -> str:
 
 
 def mean_percentage(values: Sequence[float]) -> str:
-    """A mean with two significant digits; ``0`` only where every value is exactly 0."""
+    """Return the mean with two significant digits, so that ``0`` means that all values are 0."""
     return f"{statistics.mean(values):.2g}" if values else MISSING
 
 
 def median(values: Sequence[float], decimals: int) -> str:
-    """The median."""
+    """Return the median of ``values``, or a dash where there are none."""
     return f"{statistics.median(values):.{decimals}f}" if values else MISSING
 
 
 def markdown_table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, the first column to the left and the others to the right."""
+    """Return a Markdown table; its first column is aligned to the left, the others to the right."""
     rule = ["---", *["---:"] * (len(headings) - 1)]
-    return "".join(
-        f"| {' | '.join(c.replace('|', chr(92) + '|') for c in row)} |\n"
-        for row in (headings, rule, *lines)
-    )
+    text = ""
+    for row in (headings, rule, *lines):
+        cells = [cell.replace("|", r"\|") for cell in row]
+        text += f"| {' | '.join(cells)} |\n"
+    return text
 
 
 def measured_on(rows: Sequence[Row]) -> str:
-    """One sentence: which machines, which torch, which days the rows come from."""
-    machines, versions, days = (
-        sorted({row[name] for row in rows}) for name in ("machine", "torch", "date")
-    )
+    """Return a sentence that names the machines, the versions of torch and the days of ``rows``."""
+    machines = sorted({row["machine"] for row in rows})
+    versions = sorted({row["torch"] for row in rows})
+    days = sorted({row["date"] for row in rows})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return f"Measured on {'; '.join(machines)}; torch {', '.join(versions)}; {when}."
 
 
 def write_page(path: Path, title: str, sections: Iterable[str]) -> None:
-    """``sections`` under ``title`` as one Markdown page."""
+    """Write ``sections`` under ``title`` as one Markdown page."""
     write_text(path, "\n".join([f"# {title}\n", *sections]))
 
 

@@ -1,4 +1,4 @@
-"""How many bytes torch's operations read and write, and how many are held at once; counted, on any
+"""Count the bytes that torch's operations read and write, and those that are held at once, on any
 device.
 """
 
@@ -14,24 +14,26 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 _BLIND = ("new_", "zeros_like", "ones_like")
-"""Operations that only look at the shape of what they are given."""
+"""Beginnings of the names of operations that read only the shape of their arguments."""
 _WIDENED = (torch.ops.aten.avg_pool3d, torch.ops.aten.avg_pool3d_backward)
-"""A CPU knows them in single and double precision only; in half they are counted as if it did."""
+"""Operations that a CPU has in single and double precision only. In half precision they are
+computed in single, and counted as half.
+"""
 
 
 @final
 class Traffic(TorchDispatchMode):
-    """Counts while it is entered.
+    """Counts operations and their bytes while this context is entered.
 
-    Every operation reads each of its tensors once and writes what it returns; views cost nothing,
-    nor does what an expanded one repeats. What an operation
-    moves within itself (a convolution's columns, a cumulative sum's passes) is not seen, nor what a
-    cache saves.
+    Every operation is taken to read each of its tensors once and to write its result. Views cost
+    nothing, and neither do the repetitions of an expanded tensor. Bytes that an operation moves
+    within itself (the columns of a convolution, the passes of a cumulative sum) are not seen, and
+    bytes that a cache saves are counted.
 
     Attributes:
-        operations: that read or write memory.
-        bytes_moved: read and written.
-        bytes_held: of the tensors made here, at most at any time.
+        operations: number of operations that read or write memory.
+        bytes_moved: bytes that they read and wrote.
+        bytes_held: the most bytes of tensors made here that were held at one time.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What is measured once: one run on one pair, and the code its numbers belong to."""
+"""The unit of the accuracy benchmark, one run on one pair, and the identity of its code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from diffeode.registration.runs import Run, load_run
 KEYS = ("fixed", "moving", "run")
 """Columns that tell the rows of a task apart."""
 STAMPS = ("code", "pair")
-"""Columns that say what a row was measured with: the code of its run, the files of its pair."""
+"""Columns with the identity of the run's code and of the pair's files, by which a row was
+measured.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,14 @@ class Unit:
 
     @property
     def pair(self) -> tuple[str, str, str]:
-        """Task, fixed and moving scan."""
+        """The task, the fixed and the moving scan."""
         return self.comparison.name, self.fixed, self.moving
 
     def row(self, pair: str) -> dict[str, object]:
-        """What its row starts with; ``pair`` is the :func:`_cases.case_digest` of its pair, or
-        empty.
+        """Return the first columns of its row.
+
+        Args:
+            pair: the :func:`_cases.case_digest` of its pair, or empty where there is no pair.
         """
         return {
             "task": self.table,
@@ -56,8 +60,9 @@ class Unit:
 
 
 def run_code(name: str, threads: int) -> str:
-    """Twelve hexadecimal digits that change with whatever but its pair can change a row: code,
-    settings, versions.
+    """Return twelve hexadecimal digits of everything but the pair that can change a row.
+
+    This is the code, the settings and the versions of software.
     """
     run = load_run(name)
     modules = (
@@ -77,7 +82,7 @@ def changed_run_code(run: Run, threads: int) -> str:
         _code_behind(run.method),
         as_parameters(method, whole=True),
         threads,
-        software_versions(),
+        registering_versions(),
         *method.reads().values(),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
@@ -91,10 +96,13 @@ def _code_behind(method: str) -> str:
 
 
 def subjects_of(text: str) -> tuple[str, ...]:
-    """Subjects from ``07,08`` or ``01-06`` or both joined by commas; the zeros in front are kept.
+    """Return the subjects that ``text`` lists by numbers and ranges; leading zeros are kept.
+
+    >>> subjects_of("01-03,07")
+    ('01', '02', '03', '07')
 
     Raises:
-        InputError: neither.
+        InputError: a part of ``text`` is neither a number nor a range.
     """
     found: list[str] = []
     for part in text.split(","):

@@ -1,9 +1,8 @@
-"""Accuracy of registration methods, all on the same pairs in one run; see README.md.
+"""Measure the accuracy of registration methods, all on the same pairs; see README.md.
 
-Every registration runs in a fresh process. Rows are written as they are measured, so that a run
-that was killed goes on
-where it stopped: a row is measured again only where the code behind it, a tool's version or its
-pair has changed.
+Every registration runs in a fresh process. Rows are written as they are measured, so that a
+benchmark that was killed goes on where it stopped: a row is measured again only where its code, a
+tool's version or its pair has changed.
 """
 
 from __future__ import annotations
@@ -29,8 +28,9 @@ from diffeode.errors import InputError, RegistrationError
 
 
 def units_of(comparison: Comparison, options: argparse.Namespace) -> list[Unit]:
-    """The registrations of one task, pair by pair, so that a busy hour of the machine meets all
-    runs alike.
+    """Return the registrations of one task.
+
+    They go pair by pair, so that a busy hour of the machine slows all runs alike.
     """
     chosen = options.subjects or comparison.subjects
     table = (
@@ -47,7 +47,7 @@ def units_of(comparison: Comparison, options: argparse.Namespace) -> list[Unit]:
 
 @dataclass(frozen=True)
 class _Pair:
-    """The prepared pair that all runs get, or why there is none."""
+    """The prepared pair that all runs get, or the reason why it could not be made."""
 
     folder: Path | None
     digest: str = ""
@@ -55,7 +55,7 @@ class _Pair:
 
 
 def measure(units: Sequence[Unit], options: argparse.Namespace) -> None:
-    """Run what has no row yet and say on stderr how far it is."""
+    """Run all registrations that have no row yet, and report progress on standard error."""
     tables = {unit.table: _table(options.results, unit.table) for unit in units}
     pairs = _pairs(units, options)
     waiting = [
@@ -103,24 +103,26 @@ def _measured(unit: Unit, pair: _Pair) -> dict[str, object]:
 
 
 class _Clock:
-    """How long a registration of each run takes, evaluation included: of this session, else from
-    earlier rows.
+    """Estimates how long a registration of each run takes, evaluation included.
+
+    It takes the mean of this session or, where a run has not been seen yet, of earlier rows.
     """
 
     def __init__(self, tables: dict[str, Table]) -> None:
         self.seconds: dict[str, list[float]] = {}
-        self.earlier = {
-            run: numbers([row for row in table.rows if row["run"] == run], "seconds")
-            for table in tables.values()
-            for run in {row["run"] for row in table.rows}
-        }
+        self.earlier: dict[str, list[float]] = {}
+        for table in tables.values():
+            for run in {row["run"] for row in table.rows}:
+                of_run = [row for row in table.rows if row["run"] == run]
+                self.earlier[run] = numbers(of_run, "seconds")
 
     def took(self, run: str, seconds: float) -> None:
         self.seconds.setdefault(run, []).append(seconds)
 
     def left(self, runs: Sequence[str]) -> float:
-        """Seconds that ``runs`` will take; one never seen takes what the others took in
-        the mean.
+        """Return the seconds that ``runs`` will take.
+
+        A run that was never seen counts as much as the others do in the mean.
         """
         known = {
             run: statistics.mean(s) for run, s in {**self.earlier, **self.seconds}.items() if s
@@ -147,7 +149,7 @@ def _table(results: Path, name: str) -> Table:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command line ``arguments`` and return the exit code."""
     options = _options(arguments)
     try:
         chosen = [comparison_named(name) for name in options.tasks] or _with_data(options.data)
@@ -174,17 +176,22 @@ def _with_data(data: Path) -> list[Comparison]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "tasks", nargs="*", metavar="TASK", help=f"of {', '.join(COMPARISONS)}; all that have data"
+        "tasks",
+        nargs="*",
+        metavar="TASK",
+        help=f"tasks among {', '.join(COMPARISONS)} (default: all whose scans are there)",
     )
     parser.add_argument(
         "--runs", type=lambda text: tuple(text.split(",")), help="named runs, joined by commas"
     )
     parser.add_argument(
         "--subjects",
-        help="others than the task's, as 01-06 or 01,02; they get a table of their own",
+        help="subjects other than the task's, as 01-06 or 01,02; they get a table of their own",
     )
-    parser.add_argument("--pairs", type=int, help="only the first so many ordered pairs")
-    parser.add_argument("--threads", type=int, default=1, help="of every registration (default 1)")
+    parser.add_argument("--pairs", type=int, help="number of ordered pairs")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads of a registration (default 1)"
+    )
     add_data(parser)
     add_work(parser, "benchmark-pairs", "prepared pairs")
     add_results(parser)

@@ -1,9 +1,9 @@
-"""Dice of labels between persons: as scanned, after ANTs' own affine to ICBM152, and after ours.
+"""Measure Dice between persons as scanned, after ANTs' own affine to ICBM152, and after ours.
 
     python benchmarks/alignment.py [DATASET ...]
 
-writes ``benchmarks/results/alignment.tsv`` and ``alignment.md``; at 1 mm about a minute of CPU time
-a scan.
+writes ``benchmarks/results/alignment.tsv`` and ``alignment.md``. At 1 mm it takes about a minute of
+CPU time a scan.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ class Person:
 
 
 def as_scanned(person: Person, template: Template) -> Affine:
-    """Nothing but the header."""
+    """Return the identity: persons lie as their headers say."""
     return Affine()
 
 
 def by_ants(person: Person, template: Template) -> Affine:
-    """``ants.registration(type_of_transform="Affine")``, Mattes mutual information, from the
-    centres of mass.
+    """Return the affine of ``ants.registration`` with Mattes mutual information, which starts from
+    the centres of mass.
     """
     return affine_registration(template.like(MODALITY), person.brain, 1, SEED)
 
 
 def by_ours(person: Person, template: Template) -> Affine:
-    """The workflow's own."""
+    """Return the affine that the workflow finds."""
     return align_to_template(person.brain, template, MODALITY, person.name, 1, SEED)
 
 
@@ -76,7 +76,7 @@ ALIGNMENTS: dict[str, Callable[[Person, Template], Affine]] = {
 
 
 def read_persons(dataset: str, data: Path) -> list[Person]:
-    """The persons of ``dataset``."""
+    """Return all persons of ``dataset`` in the folder ``data``."""
     return [
         _read_person(path)
         for path in sorted((data / dataset).glob(f"sub-*/anat/*_{MODALITY}.nii.gz"))
@@ -92,8 +92,9 @@ def _read_person(path: Path) -> Person:
 
 
 def measure(dataset: str, data: Path, template: Template, table: Table) -> None:
-    """Rows of all pairs of persons that were not refused, under each alignment; says on stderr how
-    far it is.
+    """Put a row into ``table`` for each alignment and each pair of persons that it did not refuse.
+
+    Progress is reported on standard error.
     """
     persons = read_persons(dataset, data)
     ids = np.unique(np.concatenate([np.unique(person.labels.data) for person in persons]))[1:]
@@ -108,11 +109,9 @@ def measure(dataset: str, data: Path, template: Template, table: Table) -> None:
         placed = [person for person in persons if person.name in maps]
         for number, one in enumerate(placed):
             grid = one.labels.grid.resample(spacing) if alignment == "none" else template.grid
-            here, *others = (
-                to_indices(warp_labels(p.labels, maps[p.name], grid).data, ids)
-                for p in placed[number:]
-            )
-            for other, there in zip(placed[number + 1 :], others, strict=True):
+            here = to_indices(warp_labels(one.labels, maps[one.name], grid).data, ids)
+            for other in placed[number + 1 :]:
+                there = to_indices(warp_labels(other.labels, maps[other.name], grid).data, ids)
                 dice = float(np.nanmean(dice_by_label(here, there, len(ids))))
                 row = {"dataset": dataset, "first": one.name, "second": other.name, "dice": dice}
                 table.put(row | about | provenance())
@@ -138,7 +137,7 @@ def _aligned(
 
 
 def write_alignment_page(table: Table) -> None:
-    """``alignment.md``."""
+    """Write ``alignment.md``."""
     headings = [
         "dataset, template's voxels",
         "pairs",
@@ -154,15 +153,13 @@ def write_alignment_page(table: Table) -> None:
         RESULTS / "alignment.md",
         "Affine alignment to ICBM152",
         [
-            "Mean Dice of labels between persons, mean ± SD over all pairs of persons whom ours "
-            "did not refuse; "
-            "`python benchmarks/alignment.py`.\n",
+            "Mean Dice of labels between two persons, as mean ± SD over all pairs of persons whom "
+            "our alignment did not refuse. Command: `python benchmarks/alignment.py`.\n",
             markdown_table(headings, [_line(*case, table) for case in cases]),
             about,
-            "`none`: as the headers have it, on the first person's grid; `ants`: "
-            "`ants.registration` with "
-            'type_of_transform="Affine"; `ours`: `align_to_template`. Template: ICBM152 2009a '
-            "symmetric, T1w.\n",
+            "`none` takes the headers as they are, on the grid of the first person; `ants` is "
+            '`ants.registration` with type_of_transform="Affine"; `ours` is `align_to_template`. '
+            "The template is ICBM152 2009a symmetric, T1w.\n",
             measured_on(table.rows) + "\n",
         ],
     )
@@ -173,10 +170,10 @@ def _line(dataset: str, spacing_mm: str, table: Table) -> list[str]:
         row for row in table.rows if (row["dataset"], row["spacing_mm"]) == (dataset, spacing_mm)
     ]
     pairs = {_pair(row) for row in case if row["alignment"] == "ours"}
-    rows = {
-        how: [row for row in case if row["alignment"] == how and _pair(row) in pairs]
-        for how in ALIGNMENTS
-    }
+    kept = [row for row in case if _pair(row) in pairs]
+    rows: dict[str, list[dict[str, str]]] = {}
+    for how in ALIGNMENTS:
+        rows[how] = [row for row in kept if row["alignment"] == how]
     dice = {how: numbers(found, "dice") for how, found in rows.items()}
     least = min(a - b for a, b in zip(dice["ours"], dice["ants"], strict=True))
     seconds = [
@@ -211,13 +208,13 @@ def _at(spacing_mm: float) -> Template:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "datasets",
         nargs="*",
         metavar="DATASET",
-        help=f"of {', '.join(DATASETS)}; all that are there",
+        help=f"datasets among {', '.join(DATASETS)} (default: all that are there)",
     )
     add_data(parser)
     parser.add_argument(

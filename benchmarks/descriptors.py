@@ -1,10 +1,9 @@
-"""How well descriptors find a place again in another contrast of the same person; see README.md.
+"""Measure how well descriptors find a place again in another contrast of one person; see README.md.
 
-For every person scanned in two contrasts on one grid, places are drawn in the brain. A place is
-found where, of all
-candidates in the other contrast, the one with the nearest descriptor is the place itself: once
-among as many places all over the brain, once among all voxels of a small cube around it. Both
-directions count alike.
+For every person who was scanned in two contrasts on one grid, places are drawn in the brain. A
+place is found where, of all candidates in the other contrast, the place itself has the nearest
+descriptor. The candidates are once as many places all over the brain, and once all voxels of a
+small cube around the place. Both directions count alike.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ POPULATIONS = {"albert": "newborns (ALBERTs)", "openms": "adults with multiple s
 PLACES, NEAR_PLACES, NEAR_VOX, SEED = 1000, 500, 3, 2512
 SHOWN = ("albert", "sub-07")
 _POINTS = ((0.5, 0.55, 0.5), (0.32, 0.45, 0.5), (0.66, 0.3, 0.5))
-"""Places of the heat maps, as fractions of the brain's box; the last axis is the slice."""
+"""Places of the heat maps, as fractions of the brain's box; the last axis numbers the slices."""
 
 Descriptor = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A descriptor under the name that tables give it, and what it is made of."""
+    """A descriptor to measure: its name in tables, its function, and the identity of its code."""
 
     title: str
     describe: Descriptor
@@ -57,8 +56,8 @@ class Candidate:
 
 
 def candidates(weights: Sequence[str]) -> list[Candidate]:
-    """What is compared: the plain ones, an untrained network, and the network with each of
-    ``weights``.
+    """Return the descriptors to compare: those without a network, an untrained network, and the
+    network with each of ``weights``.
     """
     torch.manual_seed(SEED)
     untrained = LearnedDescriptor(FeatureNetwork()).eval().requires_grad_(False)
@@ -81,7 +80,9 @@ def candidates(weights: Sequence[str]) -> list[Candidate]:
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """Two contrasts in the box of the brain, ``(1, 1, X, Y, Z)``, and the brain that both show."""
+    """Two contrasts in the box of the brain, ``(1, 1, X, Y, Z)``, and the brain in both, ``(X, Y,
+    Z)`` bool.
+    """
 
     first: Tensor
     second: Tensor
@@ -89,7 +90,7 @@ class Person:
 
 
 def read_person(folder: Path) -> Person:
-    """T1w and T2w below ``folder/anat``."""
+    """Return the person whose T1w and T2w lie in ``folder/anat``."""
     first, second = (
         prepared(folder / "anat" / f"{folder.name}_{modality}.nii.gz")
         for modality in ("T1w", "T2w")
@@ -105,7 +106,7 @@ def read_person(folder: Path) -> Person:
 
 
 def scores(person: Person, first: Tensor, second: Tensor) -> dict[str, float]:
-    """Of two descriptors ``(C, X, Y, Z)`` of one person."""
+    """Return how well the descriptors ``(C, X, Y, Z)`` of a person's two contrasts agree."""
     generator = np.random.default_rng(SEED)
     places = drawn_places(person.brain, PLACES, generator)
     a, b = _at(first, places), _at(second, places)
@@ -121,8 +122,8 @@ def scores(person: Person, first: Tensor, second: Tensor) -> dict[str, float]:
 
 
 def found_near(first: Tensor, second: Tensor, places: np.ndarray) -> float:
-    """How often the nearest descriptor in a cube of ``2 NEAR_VOX + 1`` voxels around the place is
-    the place's own.
+    """Return the share of ``places`` that are found in a cube of ``2 NEAR_VOX + 1`` voxels around
+    them.
     """
     offsets = np.array(list(itertools.product(range(-NEAR_VOX, NEAR_VOX + 1), repeat=3)))
     own = len(offsets) // 2
@@ -135,12 +136,12 @@ def found_near(first: Tensor, second: Tensor, places: np.ndarray) -> float:
 
 
 def _at(channels: Tensor, places: np.ndarray) -> Tensor:
-    """``(N, C)`` at ``places (N, 3)``."""
+    """Return the ``channels (C, X, Y, Z)`` at ``places (N, 3)``, ``(N, C)``."""
     return channels[:, places[:, 0], places[:, 1], places[:, 2]].T
 
 
 def measure(options: argparse.Namespace) -> Table:
-    """A row for every person and descriptor that has none yet."""
+    """Measure every person and descriptor that has no row yet, and return the table."""
     table = Table(options.results / "descriptors.tsv", ("data", "person", "descriptor"))
     shown = []
     for data, name in _persons(options.data):
@@ -202,8 +203,8 @@ def _points(person: Person) -> list[np.ndarray]:
 
 
 def _heat(person: Person, first: Tensor, second: Tensor, point: np.ndarray) -> np.ndarray:
-    """Distance of the first contrast's descriptor at ``point`` to the second's in the slice through
-    it; NaN outside.
+    """Return the distances between the first contrast's descriptor at ``point`` and the second's
+    descriptors in the slice through it; NaN outside the brain.
     """
     distances = (
         (second[:, :, :, point[2]] - first[:, *point][:, None, None])
@@ -216,28 +217,25 @@ def _heat(person: Person, first: Tensor, second: Tensor, point: np.ndarray) -> n
 
 
 def _draw(shown: Sequence[tuple[str, list[np.ndarray]]], person: Person, results: Path) -> None:
-    rows = [
-        DistanceRow(
-            person.first[0, 0, :, :, point[2]].numpy(),
-            person.second[0, 0, :, :, point[2]].numpy(),
-            tuple(point[:2]),
-            {title: heats[number] for title, heats in shown},
+    rows = []
+    for number, point in enumerate(_points(person)):
+        first, second = (
+            image[0, 0, :, :, point[2]].numpy() for image in (person.first, person.second)
         )
-        for number, point in enumerate(_points(person))
-    ]
+        distances = {title: heats[number] for title, heats in shown}
+        rows.append(DistanceRow(first, second, tuple(point[:2]), distances))
     descriptor_distance(rows, "T1w", "T2w", results / "descriptors.png")
 
 
 def write_descriptor_page(table: Table) -> None:
-    """``descriptors.md`` beside the table."""
+    """Write ``descriptors.md`` beside the table."""
     sections = []
     for data in dict.fromkeys(row["data"] for row in table.rows):
         rows = [row for row in table.rows if row["data"] == data]
         persons = ", ".join(dict.fromkeys(row["person"].removeprefix("sub-") for row in rows))
-        lines = [
-            _line(title, [row for row in rows if row["descriptor"] == title])
-            for title in dict.fromkeys(row["descriptor"] for row in rows)
-        ]
+        lines = []
+        for title in dict.fromkeys(row["descriptor"] for row in rows):
+            lines.append(_line(title, [row for row in rows if row["descriptor"] == title]))
         sections.append(
             f"## {data}\n\nT1w and T2w of the same person, persons {persons}. Population: "
             f"{POPULATIONS[data]}.\n\n"
@@ -256,21 +254,22 @@ _HEADINGS = (
 
 
 def _line(title: str, rows: Sequence[Row]) -> list[str]:
-    percent = [
-        mean_and_sd([100 * v for v in numbers(rows, n)], 1) for n in ("retrieval", "retrieval_near")
-    ]
-    # a single channel has one direction, so both are 0 and say nothing
-    spread = [[v for v in numbers(rows, name) if v] for name in ("alignment", "uniformity")]
-    return [title, *percent, *(mean_and_sd(values, 2) for values in spread)]
+    cells = [title]
+    for name in ("retrieval", "retrieval_near"):
+        cells.append(mean_and_sd([100 * share for share in numbers(rows, name)], 1))
+    for name in ("alignment", "uniformity"):
+        # a descriptor of one channel has one direction, so both are 0 and tell nothing
+        cells.append(mean_and_sd([value for value in numbers(rows, name) if value], 2))
+    return cells
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "weights",
         nargs="*",
-        help="weights of the learned descriptor besides the package's own: files",
+        help="files of weights of the learned descriptor, besides the package's own",
     )
     add_data(parser)
     add_results(parser)

@@ -1,6 +1,6 @@
-"""What the engine asks of a GPU, and what it takes on one; see README.md.
+"""Count the bytes that the engine moves on a GPU, and measure it on one; see README.md.
 
-Bytes are counted on any machine; seconds, peak memory and the fraction of the bandwidth are
+Bytes are counted on any machine. Seconds, peak memory and the fraction of the bandwidth are
 measured where torch has a GPU, and left out where it has none.
 """
 
@@ -32,13 +32,15 @@ from diffeode.statistics.export import MISSING
 DEVICE = "cuda"
 RUNS = ("node-mind", "node", "paper-mind", "nodeo")
 WITH_MIND = ("node-mind", "node", "paper-mind")
-"""Those that have something to do in half precision."""
+"""The runs that can compute something in half precision."""
 SIZE = (160, 192, 224)
 ITERATIONS = 300
 PAIRS = 5
-"""Registered one after the other in the process, to see whether memory is left behind."""
+"""Number of pairs that are registered one after the other in the process, to see whether memory is
+left behind.
+"""
 H200_BYTES_PER_SECOND = 4.8e12
-"""NVIDIA's data sheet."""
+"""Bandwidth of the memory, from NVIDIA's data sheet."""
 _SPACING = (1.0, 1.0, 1.0)
 _COPIED = 2**28
 _WARM_UP = 5
@@ -46,10 +48,11 @@ _GIGA = 1e9
 
 
 def counted(run: str, precision: str, size: Sequence[int]) -> dict[str, float]:
-    """An iteration on ``size`` voxels, from one on half of them along each axis, in whose
-    proportion everything grows.
+    """Return the operations and bytes of an iteration on ``size`` voxels.
 
-    Without the CPU's kernels: what is counted is what a GPU runs.
+    They are counted on half as many voxels along each axis and multiplied by eight, because all
+    bytes grow with the number of voxels. The CPU's kernels are switched off, so the operations are
+    those that a GPU runs.
     """
     images = _images([n // 2 for n in size], "cpu")
     with (
@@ -69,8 +72,9 @@ def counted(run: str, precision: str, size: Sequence[int]) -> dict[str, float]:
 def timed(
     run: str, precision: str, size: Sequence[int], gigabytes_moved: float
 ) -> dict[str, float]:
-    """``ITERATIONS`` iterations on the GPU after a few that are not counted, and some short pairs
-    one after another.
+    """Return seconds and memory of ``ITERATIONS`` iterations on the GPU, after a warm-up.
+
+    Some short registrations follow, by which memory that is left behind is found.
     """
     images = _images(size, DEVICE)
     _seconds(_at_finest(run, precision, _WARM_UP), images)
@@ -123,8 +127,9 @@ def _seconds(method: NeuralODE, images: tuple[Tensor, Tensor]) -> float:
 
 
 def _copying_bytes_per_second() -> float:
-    """What copying within the GPU's memory reaches: a byte read and a byte written for each byte
-    copied.
+    """Return the bandwidth that copying within the GPU's memory reaches.
+
+    Every copied byte counts as one byte read and one byte written.
     """
     source = torch.ones(_COPIED, device=DEVICE)
     target, rates = torch.empty_like(source), []
@@ -138,7 +143,7 @@ def _copying_bytes_per_second() -> float:
 
 
 def write_gpu_page(table: Table, path: Path) -> None:
-    """``gpu.md``."""
+    """Write ``gpu.md`` to ``path``."""
     headings = [
         "run",
         "MIND's precision",
@@ -169,12 +174,12 @@ def write_gpu_page(table: Table, path: Path) -> None:
         for row in table.rows
     ]
     how = (
-        f"{ITERATIONS} iterations at the finest level; what is not MIND in single precision. "
-        "Operations, bytes moved by them in an iteration and bytes held at once are counted, not "
-        "measured: of torch's formulas, which are what a GPU runs. An H200 moves 4.8 TB/s at "
-        "most (NVIDIA), so the seconds next to them are a bound from below, without what "
-        f"starting the operations takes. Columns after it: measured on a GPU; {MISSING} where "
-        "none was there."
+        f"{ITERATIONS} iterations at the finest level; everything but MIND is in single precision. "
+        "The operations of an iteration, the bytes that they move, and the bytes that are held at "
+        "once are not measured but counted, on torch's formulas, which a GPU runs. An H200 moves "
+        "at most 4.8 TB/s (NVIDIA), so the seconds in the next column are a lower bound, without "
+        "the time that starting the operations takes. The columns after it were measured on a GPU; "
+        f"{MISSING} stands where there was none."
     )
     where = (
         f"{measured_on(table.rows)} GPU: {'; '.join(sorted({row['gpu'] for row in table.rows}))}."
@@ -192,18 +197,18 @@ def _number(row: Row, column: str, decimals: int) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command line ``arguments`` and return the exit code."""
     options = _options(arguments)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     if gpu == "none":
         print("torch has no GPU here: bytes are counted, nothing is timed", file=sys.stderr)
     table = Table(options.results / "gpu.tsv", ("run", "precision", "shape"), ("code", "gpu"))
-    precisions = {
-        run: ("single", "half") if run in WITH_MIND else ("single",) for run in options.runs
-    }
-    for run, precision in (
-        (run, precision) for run, several in precisions.items() for precision in several
-    ):
+    cases = []
+    for run in options.runs:
+        cases.append((run, "single"))
+        if run in WITH_MIND:
+            cases.append((run, "half"))
+    for run, precision in cases:
         row = {
             "run": run,
             "precision": precision,

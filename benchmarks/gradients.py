@@ -1,10 +1,9 @@
-"""Seconds and memory of the three gradients of a flow, and how far the adjoint's is from the exact
-one.
+"""Measure seconds and memory of the three gradients of a flow, and the error of the adjoint's.
 
     python benchmarks/gradients.py
 
-writes ``benchmarks/results/gradients.tsv``: RK4 on 80 x 96 x 72 voxels, one CPU thread, over time
-1.
+writes ``benchmarks/results/gradients.tsv``, for RK4 over time 1 on 80 x 96 x 72 voxels with one CPU
+thread.
 """
 
 import csv
@@ -30,8 +29,8 @@ def main() -> None:
     rows = []
     for steps in STEPS:
         flows = {gradient: Flow("rk4", steps, 1 / steps, gradient) for gradient in GRADIENTS}
-        # The checkpointed gradient equals the exact one and, unlike it, fits into memory whatever
-        # the steps.
+        # The checkpointed gradient equals the exact one, and fits into memory at any number of
+        # steps.
         reference = gradient_of(flows["checkpoint"], velocity, weights)[0]
         for gradient, flow in flows.items():
             found, seconds = gradient_of(flow, velocity, weights)
@@ -53,7 +52,7 @@ def main() -> None:
 
 
 def smooth_noise(seed: int) -> torch.Tensor:
-    """``(1, 3, *SIZE)`` of greatest component 1."""
+    """Return a smooth random field ``(1, 3, *SIZE)`` whose greatest component is 1."""
     noise = gaussian(torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(seed)), 4.0)
     return noise / noise.abs().max()
 
@@ -61,7 +60,9 @@ def smooth_noise(seed: int) -> torch.Tensor:
 def gradient_of(
     flow: Flow, velocity: torch.Tensor, weights: torch.Tensor
 ) -> tuple[torch.Tensor, float]:
-    """Gradient of the weighted sum of the displacement, and the CPU seconds of both passes."""
+    """Return the gradient of the weighted sum of the displacement, and the CPU seconds of both
+    passes.
+    """
     leaf = velocity.clone().requires_grad_()
     start = time.process_time()
     (weights * flow(leaf)).sum().backward()
@@ -69,7 +70,9 @@ def gradient_of(
 
 
 def megabytes_kept(flow: Flow, velocity: torch.Tensor) -> float:
-    """What the forward pass leaves behind for the backward pass, the displacement among it."""
+    """Return the memory that the forward pass keeps for the backward pass, with the
+    displacement.
+    """
     leaf = velocity.clone().requires_grad_()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         displacement = flow(leaf)

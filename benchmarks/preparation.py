@@ -1,7 +1,7 @@
-"""How well and at what cost scans are skull-stripped and segmented; see README.md.
+"""Measure how well, and at what cost, scans are skull-stripped and segmented; see README.md.
 
-Every scan is prepared in a fresh process. Rows are written as they are measured; one that is there,
-by today's code, is kept. Remove the table to measure anew.
+Every scan is prepared in a fresh process. Rows are written as they are measured, and rows by
+today's code are kept. Remove the table to measure everything anew.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ _MODULES = {
 
 @dataclass(frozen=True)
 class Case:
-    """One scan to prepare, and what to judge the result by.
+    """One scan to prepare, and the labels by which the result is judged.
 
     Attributes:
-        labels: None where the scan is skull-stripped and its own mask.
+        part: ``brain`` or ``segmentation``.
+        labels: file of the labels; None for a skull-stripped scan, which is its own mask.
         inverted: whether its contrast is inverted first.
     """
 
@@ -50,7 +51,7 @@ class Case:
     inverted: bool = False
 
     def row(self, threads: int) -> dict[str, object]:
-        """What its row starts with."""
+        """Return the first columns of its row."""
         code = code_hash(_MODULES[self.part], Path(__file__).with_name("_prepare.py"))
         digest = hashlib.sha256(
             f"{code} {load_weights(_WEIGHTS[self.part]).sha256}".encode()
@@ -60,7 +61,7 @@ class Case:
 
 
 def cases(part: str, data: Path) -> Iterator[Case]:
-    """The scans of ``part``."""
+    """Yield the scans of ``part``."""
     if part == "segmentation":
         for number in range(1, 7):
             yield _labelled(
@@ -108,7 +109,7 @@ def _labelled(
 
 
 def measure(part: str, options: argparse.Namespace) -> Table:
-    """The table of ``part``, with a row for each of its scans."""
+    """Measure every scan of ``part`` that has no row yet, and return the table."""
     table = Table(options.results / f"preparation_{part}.tsv", KEYS)
     todo = list(cases(part, options.data))
     for number, case in enumerate(todo, start=1):
@@ -136,7 +137,7 @@ def _request(case: Case, options: argparse.Namespace) -> dict[str, object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command line ``arguments`` and return the exit code."""
     options = _options(arguments)
     try:
         for part in options.parts:
@@ -152,9 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; both by default"
+        "parts", nargs="*", metavar="PART", help=f"{' or '.join(PARTS)} (default: both)"
     )
-    parser.add_argument("--threads", type=int, default=1, help="default 1")
+    parser.add_argument("--threads", type=int, default=1, help="threads of a scan (default 1)")
     add_data(parser)
     add_work(parser, "benchmark-preparation", "masks and segmentations")
     add_results(parser)

@@ -1,7 +1,7 @@
-"""What registration costs: seconds an iteration, seconds a pair, memory; see README.md.
+"""Measure what a registration costs: seconds an iteration, seconds a pair, memory; see README.md.
 
-Every measurement runs in a fresh process on one thread. Rows are written as they are measured; one
-that is there, by today's code, is kept. Remove the table to measure anew.
+Every measurement runs in a fresh process on one thread. Rows are written as they are measured, and
+rows by today's code are kept. Remove the table to measure everything anew.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from diffeode.registration.runs import Run, load_run
 KEYS = ("measure", "run", "shape")
 MEASURES = ("iteration", "pair", "memory")
 ITERATED = ("nodeo", "node-mind", "node")
-"""Runs of ours: NODEO's own form, to put beside the reference, and what we recommend."""
+"""Runs of ours whose iterations are timed: NODEO's own form, which stands beside the reference, and
+the runs that we recommend.
+"""
 WHOLE = ("node", "node-mind", "convexadam", "ants-syn", "greedy")
 
 _SHORT = {
@@ -47,12 +49,14 @@ _KEPT = {
     "MALLOC_TRIM_THRESHOLD_": str(10**12),
     "MALLOC_TOP_PAD_": str(256 * 2**20),
 }
-"""glibc keeps freed memory: most of the reference's time goes into fetching it anew."""
+"""Settings by which glibc keeps freed memory. Without them, the reference spends most of its time
+on getting memory from the system again.
+"""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row to measure: a script, what it is asked, and in which environment."""
+    """One row to measure: the script that measures it, its request and its environment."""
 
     measure: str
     run: str
@@ -63,12 +67,12 @@ class Measurement:
     environment: dict[str, str] = field(default_factory=dict)
 
     def row(self) -> dict[str, object]:
-        """What its row starts with."""
+        """Return the first columns of its row."""
         return {"measure": self.measure, "run": self.run, "shape": self.shape, "code": self.code}
 
 
 def measurements(options: argparse.Namespace) -> Iterator[Measurement]:
-    """Everything asked for, the quickest first."""
+    """Yield all measurements that are asked for, the quickest first."""
     at_1mm, shape = _pair(options)
     if "iteration" in options.measures:
         for run in ITERATED:
@@ -121,8 +125,9 @@ def _reference(options: argparse.Namespace, case: Path, shape: str) -> Iterator[
 
 
 def _pair(options: argparse.Namespace) -> tuple[Path, str]:
-    """The pair at 1 mm, 160 x 192 x 144 voxels (half of it where a small one is asked for), and its
-    size in words.
+    """Return the folder of the pair at 1 mm, 160 x 192 x 144 voxels, and its size in words.
+
+    With ``--small`` it has half as many voxels along each axis.
     """
     task = comparison_named("neurite-half" if options.small else "neurite-full")
     shape = (80, 96, 72) if options.small else (160, 192, 144)
@@ -132,7 +137,7 @@ def _pair(options: argparse.Namespace) -> tuple[Path, str]:
 
 
 def _uncropped(options: argparse.Namespace) -> tuple[Path, str]:
-    """The same pair on 160 x 192 x 224 voxels."""
+    """Return the folder of the same pair on 160 x 192 x 224 voxels, and its size in words."""
     task, shape = comparison_named("neurite-full"), (160, 192, 224)
     if options.small:
         return _pair(options)
@@ -148,7 +153,7 @@ def _uncropped(options: argparse.Namespace) -> tuple[Path, str]:
 
 def _synthetic(options: argparse.Namespace, shape: tuple[int, int, int]) -> tuple[Path, str]:
     print(
-        f"the scans of neuriteoasis are not in {options.data}: a synthetic head instead",
+        f"the scans of neuriteoasis are not in {options.data}; a synthetic head is used instead",
         file=sys.stderr,
     )
     words = _size(shape)
@@ -176,7 +181,7 @@ def _script(name: str) -> Path:
 
 
 def measure(todo: Sequence[Measurement], results: Path) -> None:
-    """Measure what has no row yet."""
+    """Do all measurements that have no row yet."""
     table = Table(results / "speed.tsv", KEYS)
     for number, one in enumerate(todo, start=1):
         if table.has(one.row()):
@@ -190,7 +195,7 @@ def measure(todo: Sequence[Measurement], results: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command line ``arguments`` and return the exit code."""
     options = _options(arguments)
     try:
         measure(list(measurements(options)), options.results)
@@ -204,16 +209,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)}; all by default"
+        "measures",
+        nargs="*",
+        metavar="MEASURE",
+        help=f"measures among {', '.join(MEASURES)} (default: all)",
     )
     parser.add_argument(
         "--nodeo", type=Path, help="a checkout of github.com/yifannnwu/NODEO-DIR to run beside ours"
     )
     parser.add_argument(
-        "--runs", type=lambda text: tuple(text.split(",")), default=WHOLE, help="for whole pairs"
+        "--runs",
+        type=lambda text: tuple(text.split(",")),
+        default=WHOLE,
+        help="runs to time on whole pairs",
     )
     parser.add_argument(
-        "--iterations", type=int, default=8, help="of which the median is taken (default 8)"
+        "--iterations",
+        type=int,
+        default=8,
+        help="number of iterations, of which the median is taken (default 8)",
     )
     parser.add_argument(
         "--small", action="store_true", help="80 x 96 x 72 voxels, to see whether everything runs"

@@ -1,9 +1,10 @@
-"""How many registrations the verdict calls right: good ones, and ones made to fail in a dozen ways.
+"""Count how many registrations the verdict calls right, among good ones and ones made to fail.
 
     python benchmarks/suspects.py            # measure, and write the page
-    python benchmarks/suspects.py --page     # the page alone, from the numbers measured before
+    python benchmarks/suspects.py --page     # write only the page, from earlier measurements
 
-writes ``benchmarks/results/suspects.tsv`` and ``suspects.md``; some ten minutes of CPU time.
+writes ``benchmarks/results/suspects.tsv`` and ``suspects.md``. It takes some ten minutes of CPU
+time.
 """
 
 from __future__ import annotations
@@ -41,15 +42,16 @@ RESULTS = Path(__file__).parent / "results"
 SCRATCH = Path(__file__).resolve().parents[1] / "results" / "benchmark-suspects"
 RUN = "node"
 QUICK = {"levels": {"factors": [2, 1], "iterations": [30, 20]}}
-"""Enough at 3.5 to 5 mm."""
+"""Levels and iterations that are enough for voxels of 3.5 to 5 mm."""
 SEED = 2512
 _KEYS = ("part", "dataset", "fixed", "moving", "kind")
 
 
 def measure(data: Path, table: Table) -> None:
-    """A row for every case that is not there with today's code; says on stderr how far it is.
+    """Put a row into ``table`` for every case that has none by today's code.
 
-    The verdict's own file does not count as code: its thresholds change no number.
+    The file of the verdict does not count as code, because its thresholds change no number in the
+    table. Progress is reported on standard error.
     """
     cases = list(spoiled_cases(clean_cases(data, SCRATCH)))
     scaling = scaling_tool("robust").module
@@ -74,8 +76,9 @@ def measure(data: Path, table: Table) -> None:
 
 
 def _measured(case: Case) -> dict[str, object]:
-    """Dice before and after, what the verdict looks at, and CPU seconds; or why the pair was
-    refused.
+    """Return Dice before and after, the measures of the verdict, and CPU seconds.
+
+    Where the pair was refused, the result holds the reason instead.
     """
     started = time.process_time()
     try:
@@ -113,7 +116,7 @@ def _prepared(image: Image) -> Image:
 
 
 def _dice(case: Case, warp: DisplacementField) -> float:
-    """Mean Dice over the labels, where the moving scan was looked at."""
+    """Return the mean Dice over the labels, taken where ``warp`` reaches the moving scan."""
     fixed, moving = case.fixed.labels, case.whole_labels or case.moving.labels
     reached = warp.grid.points_mm() + warp.displacement_mm
     scanned = case.moving.image.grid
@@ -131,7 +134,7 @@ def _mean_dice(fixed: Labels, moving: Labels, reached: np.ndarray, seen: np.ndar
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data(parser)
     parser.add_argument(

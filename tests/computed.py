@@ -1,5 +1,5 @@
-"""What the methods compute, to be compared: maps, or what programs, packages and trainings are
-asked for.
+"""What the methods compute, so that it can be compared: maps, or the arguments with which programs,
+packages and trainings are called.
 
 Everything is tiny. Each ``by_...`` takes hyper-parameters and returns what was computed, part by
 part.
@@ -53,7 +53,9 @@ def texture(seed, size=SIZE) -> np.ndarray:
 
 
 def another_contrast(image) -> np.ndarray:
-    """``image`` two and three voxels further along two axes, its contrast turned and bent."""
+    """Return ``image`` shifted by two and three voxels along two axes, with its contrast inverted
+    and not linear.
+    """
     moved = np.roll(image, (2, -3), axis=(0, 1))
     return np.where(moved > 0, 1.05 - moved**1.5, 0).astype(np.float32)
 
@@ -65,13 +67,15 @@ ONE = torch.ones(())
 
 @dataclass
 class Place:
-    """Where a case works: a folder of its own, and what it may replace for its time."""
+    """The place where a case works: a folder of its own, and the means to replace functions while
+    it runs.
+    """
 
     folder: Path
     patch: pytest.MonkeyPatch
 
     def with_files(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """``parameters`` with the paths of the files that they name, a weight map or weights, which
+        """Return ``parameters`` with the paths of the files that they name; a weight map or weights
         are made here.
         """
         paths = {}
@@ -106,7 +110,7 @@ def as_ours(place, parameters):
     """The method, with the files that the parameters name."""
     if parameters.get(
         "similarity.mind.precision"
-    ):  # for GPUs; a CPU knows enough of it for one voxel's patch
+    ):  # meant for GPUs; a CPU has enough operations in half precision for a patch of one voxel
         place.patch.setattr(similarity, "_knows_halves", lambda image: True)
     return neural_ode(_ONE_LEVEL, place.with_files(parameters))
 
@@ -137,8 +141,8 @@ def by_package(place, parameters, name):
 
 
 class Vision(nn.Module):
-    """In the place of DINOv2: the mean of each quarter of a patch under random weights that depend
-    on the file.
+    """Stands for DINOv2: the mean of each quarter of a patch, under random weights that depend on
+    the file.
     """
 
     config = types.SimpleNamespace(patch_size=14)
@@ -164,7 +168,7 @@ def by_dinoreg(place, parameters):
 
 
 class Icon(nn.Module):
-    """In the place of the package's network."""
+    """Stands for the package's network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,7 +181,7 @@ class Icon(nn.Module):
 
 
 def by_multigradicon(place, parameters, machine=None):
-    """What the package, which may not be here, is asked for."""
+    """Return the arguments with which the package is called; it need not be installed."""
     asked = {}
 
     def make_network(shape, include_last_step, loss_fn):
@@ -219,7 +223,7 @@ def by_multigradicon(place, parameters, machine=None):
 
 
 def by_program(place, parameters, name, executables):
-    """The command line, values by option."""
+    """Return the command line as values by option."""
     folder = place.folder / "bin"
     standins.only_these(place.patch, folder)
     for executable in executables:
@@ -260,8 +264,8 @@ def planned(folder) -> list[Planned]:
 
 
 def by_training(place, parameters, name, seed=1):
-    """What a training is made of: its network, its settings, the terms of its loss, and the maps of
-    its network.
+    """Return the parts of a training: its network, its settings, the terms of its loss, and the
+    maps of its network.
     """
     kept, said = {}, []
 
@@ -305,7 +309,7 @@ def _stir(network):
 
 
 def by_recipe(parameters):
-    """What the training of a descriptor is made of."""
+    """Return the parts of the training of a descriptor."""
     image = texture(6, (36, 36, 36))
     specimen = lesson.Specimen("a/1", image, np.digitize(image, [0.01, 0.4, 0.6]))
     recipe = lesson.Recipe(**{"crop": 16, "locations": 64, "width": 2, "features": 3, **parameters})

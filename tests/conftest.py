@@ -24,7 +24,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests go first, so that no worker is left alone with one in the end."""
+    """Run files with slow tests first, so that in the end no worker runs one while the others
+    wait.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
@@ -49,7 +51,7 @@ def _seed_all_generators() -> None:
 
 @pytest.fixture(scope="session")
 def real_data_root() -> Path:
-    """The folder of real scans, for what holds of them alone."""
+    """The folder of real scans, for tests that hold only on them."""
     if not _REAL_SCANS.is_dir():
         pytest.skip(f"the real scans are not here: no folder {_REAL_SCANS} (set DIFFEODE_DATA)")
     return _REAL_SCANS

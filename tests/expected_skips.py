@@ -1,9 +1,8 @@
-"""No test is skipped in silence: each skip, with its reason and how often, stands in
-``expected_skips.tsv``.
+"""No test is skipped silently: ``expected_skips.tsv`` lists each skip, with its reason and number.
 
-A run fails where a test was skipped that the table does not know, or more often than it says. A run
-of all tests also fails where the number is another one than the table's; 0 is always right, since
-whatever a test waits for (a program, a package, a GPU) may be here.
+A test session fails where a test was skipped that the table does not list, or was skipped more
+often than it says. A session of all tests also fails where the number is not that of the table; 0
+is always right, because the program, package or GPU that a test needs may be here.
 """
 
 import csv
@@ -17,7 +16,7 @@ import pytest
 
 _TABLE = Path(__file__).with_suffix(".tsv")
 _CHOSEN_BY = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "maxfail")
-"""Options under which a run is not of all tests."""
+"""Options with which a session does not run all tests."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,9 @@ class Expected:
 
     Attributes:
         test: its name with its file, without parameters, or ``FILE::*`` for all tests of a file.
-        reason: what the reason of a skip begins with.
-        with_data: how many of its cases are skipped where the real scans are.
-        without_data: how many where they are not.
+        reason: the beginning of the skip's reason.
+        with_data: number of its cases that are skipped where the real scans are here.
+        without_data: number of its cases that are skipped where they are not.
     """
 
     test: str
@@ -55,10 +54,10 @@ def read_table(path: Path = _TABLE) -> list[Expected]:
 def complaints(
     skipped: list[tuple[str, str]], table: list[Expected], with_data: bool, all_ran: bool
 ) -> list[str]:
-    """What is wrong with these skips, a sentence each.
+    """Return what is wrong with these skips, one sentence each.
 
     Args:
-        skipped: of each skipped case the test's name without parameters, and the reason.
+        skipped: the test's name without parameters, and the reason, of each skipped case.
         all_ran: whether no test was left out.
     """
     found, said = Counter(), []
@@ -78,7 +77,7 @@ def complaints(
 
 
 class SkipWatch:
-    """Collects the skips of a run and fails it where they are others than expected."""
+    """Collects the skips of a session and fails it where they are not those that are expected."""
 
     def __init__(self, config: pytest.Config, with_data: bool, table: Path = _TABLE) -> None:
         self._config, self._with_data, self._table = config, with_data, table

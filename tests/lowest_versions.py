@@ -1,7 +1,7 @@
 """Print the lowest version that ``pyproject.toml`` allows of each package, a requirement a line:
 ``make test-lowest``.
 
-torch is the exception: another version than the one of ``requirements.lock`` is gigabytes on most
+torch is the exception: a version other than that of ``requirements.lock`` takes gigabytes on most
 platforms, so its declared minimum is not tried.
 """
 

@@ -1,4 +1,4 @@
-"""What the workflow makes, by the code that makes it: one entry for every kind of result."""
+"""The kinds of results that the workflow makes, and the code that makes each of them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from diffeode.registration.registry import method_class, method_names
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
 _WITHOUT_IDENTITY = {"fetch_ixi"}
-"""A download; its receipt says what it is."""
+"""A download, which has no identity of code."""
 
 
 class Made(NamedTuple):
-    """A kind of result: its script, what that finds by name, and what of it does not count."""
+    """A kind of result: its script, the modules that the script finds by name, and those that do
+    not count.
+    """
 
     script: str | None
     found: tuple[Source, ...] = ()
     apart_from: tuple[str, ...] = ()
 
     def code(self) -> str:
-        """The identity of the code, worked out anew."""
+        """Return the identity of the code, computed anew."""
         scripts = (SCRIPTS / f"{self.script}.py",) if self.script else ()
         return code_hash.__wrapped__(
             *self.found, scripts=scripts, apart_from=("_job", *self.apart_from)
@@ -33,7 +35,7 @@ class Made(NamedTuple):
 
 @cache
 def kinds() -> dict[str, Made]:
-    """Every kind of result, by the name that docs/workflow.md gives it."""
+    """Return every kind of result by its name in docs/workflow.md."""
     methods = {name: method_class(name) for name in method_names()}
     registrations = {
         f"register {name}": Made("register", (method,)) for name, method in methods.items()

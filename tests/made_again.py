@@ -1,4 +1,5 @@
-"""The table in docs/workflow.md of what a line of code makes again: read, measured, written.
+"""The table in docs/workflow.md that shows which results a line of code makes again: it is read,
+measured and written here.
 
 Run as a program, ``python tests/made_again.py`` measures it and writes it into the page.
 """
@@ -40,7 +41,7 @@ MODULES = names_of_modules()
 
 @cache
 def groups() -> dict[str, set[str]]:
-    """Words of the table that stand for several kinds of results, the widest first."""
+    """Return the words of the table that stand for several kinds of results, the widest first."""
     trained = [kind.removeprefix("train ") for kind in kinds() if kind.startswith("train ")]
     runs = {name: {f"train {name}", f"register {name}"} & kinds().keys() for name in method_names()}
     steps = ("strip", "correct", "place", "prepare", "segment")
@@ -58,7 +59,7 @@ def groups() -> dict[str, set[str]]:
 
 
 def before() -> dict[str, tuple[str, set[Path]]]:
-    """The identity of every kind of result, and the files that were read for it."""
+    """Return the identity of every kind of result, and the files that were read for it."""
     found, read = {}, source._read
     for kind, made in kinds().items():
         files: set[Path] = set()
@@ -73,7 +74,7 @@ def before() -> dict[str, tuple[str, set[Path]]]:
 
 
 def after(made: Made, changed: dict[Path, Definitions]) -> str:
-    """The identity where files say something else."""
+    """Return the identity where files have another content."""
     read = source._read
     with mock.patch.object(
         source, "_read", lambda file, *how: changed.get(file) or read(file, *how)
@@ -90,7 +91,9 @@ def with_text(name: str, added: str = "", old: str = "", new: str = "") -> dict[
 
 
 def measured() -> dict[str, set[str]]:
-    """By every module: the kinds of results whose identity a line that runs on import changes."""
+    """Return, for every module, the kinds of results whose identity is changed by a line that runs
+    on import.
+    """
     made_before, found = before(), {}
     for name, file in MODULES.items():
         changed = with_text(name, RUNS_ON_IMPORT)
@@ -106,7 +109,9 @@ def measured() -> dict[str, set[str]]:
 
 
 def stated() -> dict[str, set[str]]:
-    """By every module: what the page says. A row with ``*`` or ``<name>`` is about the others."""
+    """Return, for every module, the kinds of results on the page. A row with ``*`` or ``<name>``
+    holds for all modules that have no row of their own.
+    """
     table = PAGE.read_text(encoding="utf-8").split(_HEAD)[1].split("\n\n")[0]
     rows = [row.split(" | ") for row in table.strip().splitlines()]
     patterns = [
@@ -158,7 +163,7 @@ def _kinds_in(made: str, name: str) -> set[str]:
 
 
 def table(made_again: dict[str, set[str]]) -> str:
-    """The rows of the page, the widest change first."""
+    """Return the rows of the page, the widest change first."""
     modules = {
         name: made
         for name, made in made_again.items()

@@ -8,8 +8,8 @@ from diffeode.registration.knobs import changed
 
 
 def neural_ode(*by: Mapping[str, Any]) -> NeuralODE:
-    """At its defaults, but for what ``by`` says, such as ``{"flow.steps": 6}``; what comes last
-    holds.
+    """Return the method with its defaults, changed as ``by`` says, such as ``{"flow.steps": 6}``;
+    the last value of a name holds.
     """
     merged: dict[str, Any] = {}
     for one in by:
@@ -18,5 +18,5 @@ def neural_ode(*by: Mapping[str, Any]) -> NeuralODE:
 
 
 def levels(factors: Sequence[float], iterations: Sequence[int]) -> dict[str, Any]:
-    """What sets these levels."""
+    """Return the settings for these levels."""
     return {"levels.factors": list(factors), "levels.iterations": list(iterations)}

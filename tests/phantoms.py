@@ -1,5 +1,4 @@
-"""A small stand-in for the real scans, made by formulas, in the folders and under the headers that
-those have.
+"""Small stand-ins for the real scans, made by formulas, with the same folders and headers.
 
 ``albert``: ten persons with T1w, T2w and all structures of the ALBERTs' label table. Odd persons
 lie on an LAS grid, even ones on an oblique LPS grid; voxels are anisotropic, and coarse but for the
@@ -8,7 +7,7 @@ resampled scans. ``oasistrt``, ``synthseglabels``: six adults' T1w, and six labe
 trained on them. ``ds000247``: a whole head as FreeSurfer conforms it, with its brain. ``ixi2mm``:
 the same head, coarse, six times.
 
-Everything else is only among the real scans: what a test reads of those, no formula imitates.
+No formula imitates the other real scans, which some tests need.
 """
 
 from collections.abc import Sequence
@@ -88,8 +87,8 @@ def _newborn_grid(person: int) -> Grid:
 
 
 def _person_map(person: int):
-    """Points of a person, RAS mm, to points of the anatomy all share: turned, scaled, shifted and
-    bent by waves.
+    """Return the map from points of a person, RAS mm, to points of the common anatomy: it turns,
+    scales, shifts and bends by waves.
     """
     random = np.random.default_rng(person)
     turn = Rotation.from_euler("xyz", random.uniform(-6, 6, 3), degrees=True).as_matrix()
@@ -136,8 +135,8 @@ def _structures() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _spread(count: int, where) -> np.ndarray:
-    """``count`` points of the ball of radius 0.8, as far from each other as drawing one after the
-    other makes them.
+    """Return ``count`` points of the ball of radius 0.8, drawn one after the other far from those
+    before.
     """
     points = np.random.default_rng(2).uniform(-0.8, 0.8, (60_000, 3))
     points = points[((points**2).sum(1) < 0.64) & where(points)]
@@ -149,7 +148,7 @@ def _spread(count: int, where) -> np.ndarray:
 
 
 def _write_adult(root: Path, subject: str, kinds: Sequence[str]) -> None:
-    """Of ``T1w``, ``T2w`` and ``dseg`` those named."""
+    """Write those of ``T1w``, ``T2w`` and ``dseg`` that are named."""
     affine = np.array([[-4.0, 0, 0, 88], [0, 4, 0, -124], [0, 0, 4, -70], [0, 0, 0, 1]])
     grid = Grid((45, 54, 45), affine)
     structure, value = _anatomy(

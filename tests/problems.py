@@ -21,8 +21,8 @@ _SIDE = 21
 
 
 def linear_field(generator: np.ndarray) -> torch.Tensor:
-    """``x -> A (x - c)`` on a grid of 21 voxels a side around its middle ``c``: interpolation makes
-    no error in it.
+    """Return ``x -> A (x - c)`` on a grid of 21 voxels a side with centre ``c``; linear
+    interpolation is exact for it.
     """
     points = (
         voxel_centres((_SIDE,) * len(generator), torch.zeros(1, dtype=torch.float64)) - _SIDE // 2
@@ -47,8 +47,8 @@ def linear_displacement(dimensions: int, knots: int = 1) -> torch.Tensor:
 
 
 def inner(field: torch.Tensor) -> torch.Tensor:
-    """Voxels that no trajectory through them has left the grid for: there interpolating a linear
-    field is exact.
+    """Return the voxels whose trajectories stay within the grid, where interpolating a linear field
+    is exact.
     """
     return field[(slice(None), slice(None)) + (slice(7, 14),) * (field.dim() - 2)]
 

@@ -1,5 +1,5 @@
-"""Stand-ins for programs that are not here: scripts that know the documented options of the program
-they stand for.
+"""Stand-ins for programs that are not here: scripts that accept the documented options of the
+program for which they stand.
 
 A stand-in exits with status 64 where it is given an option that the program has not, one value too
 few, or another value than the documented command line has; otherwise it writes a small file as the
@@ -254,11 +254,11 @@ if sys.argv[1:] not in (["--version"], ["-h"]):
 
 
 def recorder(folder: Path, name: str, writes: tuple[str, ...] = (), status: int = 7) -> Path:
-    """A program ``name`` that notes how it was called, writes a file behind each option of
+    """Write a program ``name`` that records how it was called, writes a file behind each option of
     ``writes``, and ends.
 
-    Returns:
-        where it notes: a line of JSON a call, ``[[name, *arguments], threads by OMP_NUM_THREADS,
+    Returns: the file to which it writes a line of JSON for each call, ``[[name, *arguments],
+    threads by OMP_NUM_THREADS,
             standard input]``.
     """
     into = folder / "recorded.jsonl"

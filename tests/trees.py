@@ -1,5 +1,5 @@
-"""OASIS-3 and IXI as they are downloaded, made up: real names, real tables' columns, tiny images,
-nobody scanned.
+"""Made-up trees of files in the layouts of OASIS-3 and IXI: real names and columns of tables, but
+tiny images of nobody.
 """
 
 from __future__ import annotations

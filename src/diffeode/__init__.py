@@ -1,8 +1,8 @@
 """Multimodal diffeomorphic registration with Neural ODEs and structural descriptors.
 
-Frames, once for all: every transform maps points of the *fixed* scan to points of the *moving*
-scan, in RAS millimetres. Arrays are indexed ``[i, j, k]`` as stored in NIfTI; "voxel" coordinates
-are such indices as reals.
+The frames are the same everywhere: every transform maps points of the *fixed* scan to points of the
+*moving* scan, in RAS millimetres. Arrays are indexed ``[i, j, k]`` as NIfTI stores them; "voxel"
+coordinates are such indices as real numbers.
 """
 
 from diffeode.formerly import know_former_names

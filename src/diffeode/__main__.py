@@ -1,4 +1,4 @@
-"""``python -m diffeode`` is ``diffeode``."""
+"""Lets ``python -m diffeode`` run the program ``diffeode``."""
 
 from diffeode.cli import main
 

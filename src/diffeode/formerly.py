@@ -1,4 +1,4 @@
-"""Former names of modules: scripts that import them go on working, with a warning."""
+"""Former names of modules, so that scripts that import them keep working, with a warning."""
 
 from __future__ import annotations
 
@@ -66,11 +66,20 @@ FORMERLY = {
     "warp": "geometry.warp",
     "watch": "process.watch",
 }
-"""Names of modules within the package, before they were sorted into rooms, and today."""
+"""The name that a module has today within the package, by the name that it had before modules were
+sorted into rooms.
+"""
 
 
 def name_of_today(module: str) -> str:
-    """The full name that a module has now, by the one it has or had."""
+    """Return the full name that a module has today.
+
+    >>> name_of_today("diffeode.io")
+    'diffeode.files.io'
+
+    Args:
+        module: its full name, the former one or today's.
+    """
     package, _, within = module.partition(".")
     is_former = package == _PACKAGE and within in FORMERLY
     return f"{_PACKAGE}.{FORMERLY[within]}" if is_former else module
@@ -78,7 +87,7 @@ def name_of_today(module: str) -> str:
 
 @final
 class _FormerName(Loader):
-    """Puts the module of today's name in the place of the one that was asked for."""
+    """Loads the module of today's name in place of the one that was asked for."""
 
     def exec_module(self, module: ModuleType) -> None:
         former, today = module.__name__, name_of_today(module.__name__)
@@ -100,10 +109,10 @@ _PACKAGES = {f"{_PACKAGE}.{name.rpartition('.')[0]}" for name in FORMERLY if "."
 
 
 def know_former_names() -> None:
-    """Have Python look for modules under their former names, too.
+    """Let Python find modules under their former names, too.
 
-    It looks there first: a former package stands for another one today, in whose folder Python
-    would find its modules a second time.
+    Former names are looked up before all others. A former package stands for another package today,
+    in whose folder Python would otherwise find the modules a second time.
     """
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

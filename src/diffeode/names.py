@@ -1,4 +1,4 @@
-"""Names that users give: what they may have meant, and how they are shown."""
+"""Names that users give: the name that a misspelt one may mean, and how a name is shown."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'"`` with the nearest known word, or ``" (known: …)"`` where none is
-    near.
+    """Return the end of a message about an unknown ``word``.
+
+    It suggests the nearest known word; where none is near, it lists all.
+
+    >>> nearest("nod", ["node", "ants-syn"])
+    "; did you mean 'node'"
+    >>> nearest("fast", ["node", "ants-syn"])
+    ' (known: ants-syn, node)'
     """
     known = sorted(str(k) for k in known)
     close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
@@ -19,10 +25,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def readable(name: str) -> str:
-    """``name``, such as a file's, on one line that every writer can encode.
+    r"""Return ``name``, such as that of a file, on one line that can be printed and written.
 
-    Bytes that are no UTF-8 (in Python surrogates) and control characters are spelled out, as
-    ``\\xff`` and ``\\n``.
+    Bytes that are no UTF-8 (surrogates in Python) and control characters are spelled out, as
+    ``\xff`` and ``\n``.
+
+    >>> print(readable("two\nlines"))
+    two\nlines
     """
     decoded = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(

@@ -1,12 +1,12 @@
-"""Every hyper-parameter of every method changes what is computed, or is said here to change
-nothing, and why.
+"""Every hyper-parameter of every method changes what is computed, or stands here with the reason
+why it does not.
 
-Each case registers or trains with a ``base`` setting under which a parameter matters, and with
-another value of it; what was computed is compared to the bit. Where a program or a package that is
-not here does the work, what it is asked for is compared. A parameter without a case fails; so does
-one that is ignored, fixed, or taken from its default.
+Each case registers or trains with a ``base`` setting under which a parameter matters, and again
+with another value of it, and compares the results to the bit. Where a program or a package does the
+work that may not be here, its arguments are compared. A parameter without a case fails; so does one
+that is ignored, fixed, or taken from its default.
 
-That each value arrives in its own place and unit is asked in test_handing_on.py.
+Whether each value arrives in its own place and unit is tested in test_handing_on.py.
 """
 
 import dataclasses
@@ -40,11 +40,11 @@ from diffeode.registration.registry import method_class, method_names
 
 @dataclass(frozen=True)
 class Change:
-    """A parameter at ``other`` instead of what ``base`` or its default says.
+    """A parameter with the value ``other`` instead of that of ``base`` or its default.
 
     Attributes:
-        parts: what of the computed changes by it, and nothing else does; empty: anything.
-        times: by how much each of ``parts`` is multiplied; None: not said.
+        parts: the only parts of the result that change; if empty, any part may change.
+        times: the factor by which each of ``parts`` changes; None where it is not known.
     """
 
     other: Any
@@ -80,7 +80,7 @@ _WARPED = {"similarity.mind.moving": "warped"}
 
 
 def alone(name, **settings):
-    """This similarity and no other."""
+    """Return settings with this similarity and no other."""
     return {"similarity": {name: settings}}
 
 
@@ -175,7 +175,7 @@ NEURAL_ODE = {
     "diffeomorphic": [Change("guaranteed", _FOLDING)],
 }
 _OF_SEVERAL = {"similarity", "penalties", "velocity.field", "velocity.kernel"}
-"""They hold no value: which of several things is used."""
+"""Parameters without a value of their own: they choose one of several terms."""
 _GIVEN_AS_TENSORS = {"masked", "weight_map"}
 """``velocity_between`` takes them as tensors; only :meth:`register` reads these parameters."""
 
@@ -310,7 +310,9 @@ TRAINED = {
     },
 }
 _REFERS_TO_WEIGHTS = {"weights", "weights_sha256"}
-"""Not of the training: which trained network maps the pair; see below."""
+"""Parameters that do not belong to the training: they name the trained network that maps the pair;
+see below.
+"""
 
 
 # ------------------------------------------------------------------------------------- a descriptor
@@ -378,7 +380,9 @@ CHANGES_NOTHING = {
     ),
     # Settings of a term without a weight change nothing.
 }
-"""By contract; compared to the bit. The reason stands beside each."""
+"""Parameters that change nothing, by contract; results are compared to the bit. The reason stands
+beside each.
+"""
 
 
 def every_case(cases, names):
@@ -414,7 +418,9 @@ def test_a_parameter_of_ours_changes_what_the_formulas_compute(name, parameter, 
 
 
 _BEFORE: dict[tuple[str, str], dict[str, Any]] = {}
-"""What was computed with a base, by what computes and the base: many parameters share one."""
+"""Results with a base, by the function that computes them and the base, because many parameters
+share one.
+"""
 
 
 def compare(computed, by_whom, parameter, change):

@@ -1,5 +1,4 @@
-"""Each tool's own warp of labels against ours, on a real pair: at least 99.9 % of the voxels are
-equal.
+"""Each tool warps labels as we do: on a real pair at least 99.9 % of the voxels are equal.
 
 The map is taken where the tool gives it, before we convert anything, and applied by the tool's own
 resampler. Greedy's is in test_methods.py, NiftyReg's and deedsBCV's in test_external_methods.py,
@@ -58,7 +57,9 @@ def warped_by_ants(monkeypatch, pair, labels, run, folder):
 
 
 def warped_by_convexadam(monkeypatch, pair, labels, run, folder):
-    """As the package's ``apply_convex``, with the nearest label instead of linear interpolation."""
+    """Warp as the package's ``apply_convex`` does, but with the nearest label instead of linear
+    interpolation.
+    """
     from convexAdam import convex_adam_MIND as package
 
     kept = {}
@@ -118,8 +119,8 @@ def test_labels_warped_by_the_tool_are_those_warped_by_us(name, newborns, monkey
 
 @pytest.mark.parametrize("wrong", ["other way", "other axes", "other unit"])
 def test_the_comparison_notices_a_wrong_convention(newborns, wrong):
-    """Of the size that registrations have: a shift of a voxel and a half read wrongly is
-    no 99.9 %.
+    """A shift of a voxel and a half, as registrations find it, that is read in a wrong convention
+    falls below 99.9 %.
     """
     pair, labels = newborns
     step = pair.fixed.grid.vectors_to_world(np.array([1.5, -1.0, 0.5]))

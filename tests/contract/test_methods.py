@@ -1,8 +1,8 @@
-"""What every registered method owes: one law each, looped over whatever the registry finds.
+"""The laws that every registered method must obey, for all methods that the registry finds.
 
-The phantom is a formula in millimetres, so nothing but the methods interpolates: on a grid with
-anisotropic voxels and axes to the left, a soft "brain" with blobs, and the same anatomy bent by a
-known smooth map under another contrast.
+The phantom is a formula in millimetres, so that only the methods interpolate. It is a soft "brain"
+with blobs on a grid with anisotropic voxels and axes to the left, and the same anatomy in another
+contrast, bent by a known smooth map.
 """
 
 import dataclasses
@@ -30,11 +30,11 @@ FAST = {
     "ants-syn": {"iterations": [30, 20, 10]},
     "convexadam": {"selected_niter": 40},
 }
-"""Parameters under which a method is quick on the phantom and still itself."""
+"""Parameters with which a method is quick on the phantom but computes the same."""
 
 RIGHT_FROM_THE_START = {"identity"}
 TRAINED_FIRST = {name for name in method_names() if method_class(name).trained}
-"""Their weights are set by hand: under them every voxel of a pair moves alike, see
+"""Methods whose weights are set by hand, so that every voxel of a pair moves alike; see
 :func:`settings_of`.
 """
 LINEAR = {"identity", "affine"}
@@ -47,8 +47,8 @@ WITHOUT_INVERSE = {
     "transmatch",
     "voxelmorph",
 }
-"""Methods that give the map one way only; the harness then inverts it. Older forms of SynthMorph do
-so too.
+"""Methods that return the map in one direction only, which the harness then inverts. Older forms of
+SynthMorph do so, too.
 """
 
 GRID = Grid(
@@ -63,7 +63,9 @@ SEMI_AXES_MM = np.array([40.0, 44, 38])
 
 
 def tissue(points_mm):
-    """A tissue value in [0, 1] at ``points_mm (..., 3)``: of 24 blobs, and whether it is brain."""
+    """Return a tissue value in [0, 1] of 24 blobs at ``points_mm (..., 3)``, and whether a point
+    lies in the brain.
+    """
     random = np.random.default_rng(3)
     total = np.full(points_mm.shape[:-1], 0.5)
     for centre, width, sign in zip(
@@ -78,8 +80,8 @@ def tissue(points_mm):
 
 
 def bent(points_mm):
-    """The map back from the moving phantom to the fixed one: waves of 4 mm, each coordinate moved
-    by another.
+    """Return the map from the moving phantom back to the fixed one: waves of 4 mm, each along one
+    axis as a function of another.
     """
     x, y, z = np.moveaxis(points_mm / 14, -1, 0)
     return points_mm + 4 * np.stack([np.sin(y), np.sin(z + 1), np.sin(x + 2)], axis=-1)
@@ -120,8 +122,8 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def settings_of(name, tmp_path_factory):
-    """The method's parameters for a kind of pair; a trained method's weights move all as that kind
-    wants it.
+    """Return the method's parameters for a kind of pair; a trained method gets weights that move
+    all voxels as this kind needs it.
 
     They move nothing in an identical pair, and every voxel by ``SHIFT_VOX`` in the others.
     """
@@ -196,7 +198,9 @@ def test_identical_pair_stays_where_it_is(registered):
 
 
 def test_overlap_grows(name, registered):
-    """Of the bent pair; of the shifted one where the weights know nothing but the shift."""
+    """The overlap of the bent pair grows; with weights set by hand, which can only shift, that of
+    the shifted pair.
+    """
     kind = "shifted" if name in TRAINED_FIRST else "bent"
     _, fixed_labels, _, moving_labels = phantom(kind)
     before = mean_dice(fixed_labels, moving_labels)
@@ -223,7 +227,9 @@ def test_shift_by_whole_voxels_is_found_with_its_sign_and_unit(name, registered)
 
 @pytest.mark.parametrize("kind", ["bent", "shifted"])
 def test_the_inverse_inverts(name, registered, kind):
-    """The method's own, or where it has none the one that the harness makes of its map."""
+    """The inverse is the method's own or, where it has none, the one that the harness makes of its
+    map.
+    """
     found = registered(kind)
     assert (found.inverse is None) == (name in WITHOUT_INVERSE) or name == "synthmorph"
     inverse = found.inverse or invert(densify(found.forward, GRID), GRID)

@@ -1,9 +1,9 @@
 """Methods on pretrained networks, end to end with small networks of the same architecture and
 random weights.
 
-What a random network finds means nothing; what is held to here is all around it: reading weights,
-the order of axes, signs and units, and that a failure is a sentence. The published weights are
-nowhere assumed.
+What a random network finds means nothing. These tests check everything around it: reading weights,
+the order of axes, signs and units, and that a failure is told in a sentence. They do not need the
+published weights.
 """
 
 import numpy as np
@@ -24,8 +24,8 @@ OBLIQUE = np.array([[-3.0, 0.3, 0, 58], [0.3, 2.5, -0.2, -60], [0.1, 0.2, 2.75, 
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
-    """A folder of weights; ``shelf(name)`` is where the file ``name`` of the catalogue is looked
-    for.
+    """A folder of weights; ``shelf(name)`` returns the place where the file of the weights ``name``
+    is looked for.
     """
     monkeypatch.setenv("DIFFEODE_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -119,7 +119,7 @@ def test_the_weights_file_tells_the_architecture(small_dinov2, name, kind):
 
 
 def test_a_patch_of_the_slice_is_the_feature_in_its_place(small_dinov2):
-    """Bright voxels in one patch change the feature there most, whatever the network."""
+    """With any network, bright voxels in one patch change the feature there most."""
     import torch
 
     from diffeode.methods.dinoreg import load_dinov2
@@ -204,7 +204,7 @@ SIZE = 72
 
 @pytest.fixture(scope="module")
 def random_multigradicon():
-    """Parameters of the network whose last layers, which start at zero, are drawn too."""
+    """Return the network's parameters with random last layers, which usually start at zero."""
     pytest.importorskip("unigradicon", reason="unigradicon is not installed")
     torch = pytest.importorskip("torch")
     import unigradicon

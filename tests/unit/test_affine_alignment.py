@@ -46,7 +46,7 @@ def worst_distance_mm(one: Affine, other: Affine, image: Image) -> float:
 
 
 def mean_dice(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean over the structures but 172, which most of the newborns lack."""
+    """Return the mean over all structures but 172, which most of the newborns lack."""
     numbers = [n for n in np.unique(one) if n not in (0, 172)]
     return float(
         np.mean(

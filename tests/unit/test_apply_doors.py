@@ -1,5 +1,5 @@
-"""What ``apply`` and the other commands take in: maps of ITK alone, scans within reach, and never
-their own results.
+"""What ``apply`` and the other commands accept: only ITK's maps, only scans that the map reaches,
+and never a file that a result would replace.
 """
 
 import os
@@ -28,7 +28,7 @@ SCAN = Image(
 
 @pytest.fixture
 def folder(tmp_path):
-    """A map, a scan it may be applied to, and its labels."""
+    """A map, a scan to which it can be applied, and its labels."""
     io.write_displacement(tmp_path / "warp.nii.gz", DisplacementField(SMOOTH, GRID))
     io.write_image(tmp_path / "scan.nii.gz", SCAN)
     io.write_labels(
@@ -173,14 +173,14 @@ def elsewhere(folder, name, millimetres, data=SCAN.data):
 def test_a_scan_out_of_reach_is_refused(folder, capsys):
     elsewhere(folder, "far.nii.gz", 600)
     assert applied(folder, moving="far.nii.gz") == 2
-    assert "leads to nothing of" in capsys.readouterr().err
+    assert "leads to no part of" in capsys.readouterr().err
     assert not (folder / "out.nii.gz").exists()
 
 
 def test_a_label_map_out_of_reach_is_refused(folder, capsys):
     io.write_labels(folder / "far.nii.gz", Labels(np.ones(SHAPE), moved(500)))
     assert applied(folder, "--labels", moving="far.nii.gz") == 2
-    assert "leads to nothing of" in capsys.readouterr().err
+    assert "leads to no part of" in capsys.readouterr().err
 
 
 def test_a_scan_of_which_only_the_background_is_reached_is_refused(folder, capsys):
@@ -188,7 +188,7 @@ def test_a_scan_of_which_only_the_background_is_reached_is_refused(folder, capsy
     corner[0, 0, 0] = 1
     elsewhere(folder, "far.nii.gz", 70, corner)
     assert applied(folder, moving="far.nii.gz") == 2
-    assert "leads to nothing of" in capsys.readouterr().err
+    assert "leads to no part of" in capsys.readouterr().err
 
 
 def test_a_scan_hardly_within_reach_is_done_and_said(folder, capsys):
@@ -268,7 +268,7 @@ def test_orientation_is_asked_of_scan_and_reference(folder, capsys):
 
 
 def same(path, way):
-    """Another name of the file: itself, a symlink or a hard link."""
+    """Return another name of the file: its own, a symlink or a hard link."""
     if way == "itself":
         return path
     other = path.with_name(f"{way}-{path.name}")
@@ -343,13 +343,13 @@ def test_labels_that_the_fixed_grid_does_not_reach_are_said(folder, capsys):
     io.write_image(folder / "half.nii.gz", half)
     assert registered(folder, "--labels", folder / "dseg.nii.gz", fixed="half.nii.gz") == 0
     assert (
-        "ids 5 of the moving label map are nowhere in warped_labels.nii.gz"
+        "warped_labels.nii.gz has none of the ids 5 of the moving label map"
         in capsys.readouterr().err
     )
 
 
 def trained_on(scans: list[str], out: Path) -> int:
-    """What a training leaves as its exit code."""
+    """Return the exit code of a training."""
     return main(["train", "voxelmorph", "-o", str(out), "--fixed", *scans, "--moving", *scans])
 
 
@@ -383,8 +383,8 @@ def test_a_descriptors_training_does_not_replace_its_description(folder, capsys)
 
 
 def test_read_ras_displacement_takes_niftyregs_field(folder):
-    """The method that runs NiftyReg knows who wrote, so that its own reader asks for no mark of
-    ITK.
+    """The method that runs NiftyReg knows which program wrote the field, so its reader does not
+    need ITK's marks.
     """
     path = field(folder, flip_ras_lps(SMOOTH), **FOREIGN["NiftyReg's displacements"])
     np.testing.assert_allclose(io.read_ras_displacement(path).displacement_mm, SMOOTH)

@@ -67,7 +67,7 @@ BELOW = {
             "weights",
             "units",
         ),
-        # by presence only: the registry looks for files there, and knows none
+        # the registry finds the files in there by looking for them, and names none
         *("evaluation", "methods"),
     },
     "learning": {
@@ -126,7 +126,9 @@ BELOW = {
         *("figures", "registration", "learning"),
     },
 }
-"""What each room may know; the command line and the package itself may know all."""
+"""The rooms that each room may import from; the command line and the package itself may import
+all.
+"""
 
 
 def room_of(path: Path) -> str:
@@ -171,20 +173,20 @@ def test_align_corners_has_one_home():
 
 
 @pytest.mark.parametrize(
-    "name", ["moving_to_scan.txt", "trace.tsv", '"landmarks.tsv"', '"image.nii.gz"']
+    "name",
+    [
+        *("moving_to_scan.txt", "trace.tsv", '"landmarks.tsv"'),
+        *('"image.nii.gz"', '"labels.nii.gz"', '"to_scan.txt"'),
+    ],
 )
 def test_the_name_of_a_unit_s_file_is_written_down_in_one_place(name):
-    """A unit's folder is read and written through diffeode.units; ``prepare/units.py`` names its
-    own steps' files.
-    """
+    """A unit's folder is read and written through diffeode.units alone."""
     repository = Path(__file__).resolve().parents[2]
     folders = (SOURCE, repository / "workflow" / "scripts", repository / "benchmarks")
     files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
     code = {file: ast.unparse(_without_docstrings(file)).replace("'", '"') for file in files}
     found = [file.relative_to(SOURCE) for file, text in code.items() if name in text]
-    own = [Path("prepare/units.py")] if name == '"image.nii.gz"' else []
-    assert len(found) == len(own) + 1
-    assert {file.parent.name for file in found if file not in own} == {"units"}
+    assert [file.parent.name for file in found] == ["units"]
 
 
 def _without_docstrings(path: Path) -> ast.Module:

@@ -1,7 +1,7 @@
-"""Brains whose background is not exactly 0: taken where rounding did it, else told so, and never
-called another thing.
+"""Brains whose background is not exactly 0: they are accepted where rounding did it; otherwise the
+message says so, and names no wrong reason.
 
-The brain is a ball with detail in a larger field of view, so that nothing of it is cut off.
+The brain is a ball with detail in a larger field of view, which does not cut it off.
 """
 
 import numpy as np

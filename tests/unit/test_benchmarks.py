@@ -36,9 +36,9 @@ from diffeode.statistics.export import MISSING
 LIA = Grid(
     (160, 192, 224), np.array([[-1.0, 0, 0, 80], [0, 0, 1, -112], [0, -1, 0, 96], [0, 0, 0, 1]])
 )
-"""Of the neurite-OASIS scans: to the left, down, to the front."""
+"""The axes of the neurite-OASIS scans run to the left, down and to the front."""
 VOXEL = (70, 40, 108)
-"""From the right, from above, from behind."""
+"""A voxel, counted from the right, from above and from behind."""
 
 
 # -------------------------------------------------------------------------------------------- pairs
@@ -167,9 +167,7 @@ SMALL = Grid((16, 18, 20), np.diag([2.0, 2.0, 2.0, 1.0]))
 
 
 def write_person(folder, seed: int) -> dict[str, Image]:
-    """A brain of its own in two contrasts that have nothing to do with each other, and its
-    labels.
-    """
+    """Write a brain in two unrelated contrasts, and its labels."""
     rng = np.random.default_rng(seed)
     inside = np.zeros(SMALL.shape, dtype=bool)
     inside[2 + seed % 3 : -2, 3:-3, 2:-4] = True
@@ -199,7 +197,7 @@ def two_persons(tmp_path, monkeypatch) -> dict:
 
 
 def correlation(image: Image, scan: Image) -> float:
-    """Of the voxels above zero, wherever ``image`` was cropped."""
+    """Return the correlation of the voxels above zero, wherever ``image`` was cropped."""
     there = sample(scan.data, scan.grid.to_voxel(image.grid.points_mm()), order=0)
     return float(np.corrcoef(image.data[image.data > 0], there[image.data > 0])[0, 1])
 
@@ -273,7 +271,7 @@ def test_alignments_are_judged_on_t1w_and_their_own_labels(tmp_path):
 @pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
 @pytest.mark.parametrize("task", COMPARISONS)
 def test_each_score_is_the_mean_over_its_own_labels(task):
-    """Every label is a bar of six voxels that the map misses by a number of voxels of its own."""
+    """Every label is a bar of six voxels, and the map misses each by another number of voxels."""
     comparison = comparison_named(task)
     labels = comparison.labels()
     misses = {label: int(label * 2654435761 % 7) for label in labels}
@@ -456,7 +454,7 @@ def test_every_column_of_the_accuracy_page_shows_its_own_number(tmp_path, monkey
 
 
 def test_the_alignment_page_compares_the_same_pairs_under_each_alignment(tmp_path, monkeypatch):
-    """A pair that ours refused counts nowhere; the least gain is that of a single pair."""
+    """A pair that our alignment refused counts nowhere; the least gain is that of a single pair."""
     monkeypatch.setattr(alignment, "RESULTS", tmp_path)
     dice = {"none": (0.2, 0.3, 0.9), "ants": (0.6, 0.5, 0.9), "ours": (0.62, 0.6)}
     seconds = {"none": 0, "ants": 40, "ours": 20}
@@ -592,7 +590,7 @@ def test_a_gpu_is_timed_where_there_is_one_and_only_counted_where_there_is_none(
 def suspects_row(
     kind: str, dice: float, margin: float, foreign: int = 0, refused: str = ""
 ) -> dict[str, str]:
-    """A row of ``suspects.tsv`` in which nothing but the margin can be suspicious."""
+    """Return a row of ``suspects.tsv`` in which only the margin can be suspicious."""
     pair = {"part": "report", "dataset": "d", "fixed": "1", "moving": "2", "kind": kind}
     signs = dict.fromkeys(_suspects_page.SIGNS, 1.0) | {"anatomical_margin": margin, "sdlogj": 0.2}
     signs |= {"displacement_share": 0.1, "folds_percent": 0.0}

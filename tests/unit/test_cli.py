@@ -37,7 +37,9 @@ OUTPUTS = {"warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "metrics.json"
 
 
 def anatomy(points_mm):
-    """An intensity of three lobes in a ball, 0 outside, and the lobes' labels 4, 17 and 1000."""
+    """Return intensities of three lobes in a ball, 0 outside, and the lobes' labels 4, 17 and
+    1000.
+    """
     x, y, z = np.moveaxis(points_mm, -1, 0)
     waves = 2 + np.sin(x / 9) + np.sin(y / 8 + 1) * np.cos(z / 10)
     inside = np.linalg.norm(points_mm / (28, 30, 26), axis=-1) < 1
@@ -60,8 +62,8 @@ def scans(tmp_path_factory):
 
 @pytest.fixture
 def register(scans, tmp_path, capsys):
-    """Run ``diffeode register`` on the two scans; ``(exit code, what it said on stderr, output
-    folder)``.
+    """Run ``diffeode register`` on the two scans; return the exit code, standard error and the
+    output folder.
     """
 
     def run(*extra, fixed="fixed.nii.gz", moving="moving.nii.gz", out=tmp_path / "out"):
@@ -92,7 +94,7 @@ def hidden(folder):
 
 @pytest.fixture(scope="module")
 def aligned(scans, tmp_path_factory):
-    """The output of one run with everything given."""
+    """The output of a registration with all options given."""
     out = tmp_path_factory.mktemp("aligned") / "deep" / "out"
     labels = [
         "--labels",
@@ -164,7 +166,7 @@ def test_trusting_the_headers_leaves_the_scans_where_they_are(register):
     assert code == 0
     assert said.startswith(
         "diffeode: This registration is suspect"
-    )  # they lie a tenth of their width apart
+    )  # the two brains lie a tenth of their width apart
     assert np.abs(io.read_displacement(out / "warp.nii.gz").displacement_mm).max() == 0
     assert {p.name for p in out.iterdir()} == OUTPUTS
     assert "dice" not in json.loads((out / "metrics.json").read_text())["metrics"]
@@ -447,7 +449,8 @@ def test_a_folder_in_the_place_of_a_result_is_refused_before_the_work(
     code, said, out = register("--method", "identity")
     assert code == 2
     assert said.startswith(
-        f"diffeode: {out / 'metrics.json'} is a folder where a result is to lie; "
+        f"diffeode: {out / 'metrics.json'} is a folder, but a result is to be written under that "
+        "name; "
     )
     assert [path.name for path in out.iterdir()] == ["metrics.json"]
 
@@ -523,7 +526,7 @@ def test_a_method_that_leaves_the_process_has_failed(register, monkeypatch):
     monkeypatch.setattr(Identity, "register", failing(SystemExit("enough")))
     code, said, out = register("--method", "identity", "--init", "identity")
     assert code == 1
-    assert said == "diffeode: Initial left by sys.exit('enough') before it was done.\n"
+    assert said == "diffeode: Initial called sys.exit('enough') before it was done.\n"
     assert not out.exists()
 
 
@@ -604,8 +607,8 @@ def test_keyboard_interrupt_leaves_nothing(register, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("hang_ups_arrive")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_termination_leaves_nothing(scans, tmp_path, number):
-    """A scheduler's SIGTERM, or the SIGHUP of a terminal that is closed, in the middle of
-    the work.
+    """A scheduler sends SIGTERM, or a terminal that is closed sends SIGHUP, in the middle of the
+    work.
     """
     code = (
         "import sys, time\nfrom diffeode.cli import main\nfrom diffeode.desk import registration\n"

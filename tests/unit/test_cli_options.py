@@ -51,22 +51,22 @@ COMMANDS = {
     "exclude": exclude,
 }
 SEEN: dict = {}
-"""What the functions behind the commands were given, by name."""
+"""The arguments that the functions behind the commands were given, by the function's name."""
 PROCESSORS = 9
-"""As many as no machine that runs the tests is likely to have, and more than are asked for here."""
+"""More processors than any option asks for here, and a number that no machine is likely to have."""
 WEIGHTS = str(Path(__file__))
-"""Weights must be there; which they are is asked only when they are used."""
+"""A file that stands for weights: they must be there, but are checked only when they are used."""
 
 GRID_OF_MAP, GRID_OF_SCAN = Grid((4, 4, 4), np.eye(4)), Grid((6, 5, 4), np.diag([0.9, 0.8, 1.1, 1]))
 GRID_OF_REFERENCE = Grid((3, 4, 2), np.diag([0.5, 0.7, 0.6, 1]))
 MAP = DisplacementField(np.full((*GRID_OF_MAP.shape, 3), (0.6, -0.3, 0.2)), GRID_OF_MAP)
 _VALUES = np.random.default_rng(0).integers(1, 90, GRID_OF_SCAN.shape)
 SCAN, LABEL_MAP = Image(_VALUES + 0.5, GRID_OF_SCAN), Labels(_VALUES, GRID_OF_SCAN)
-"""What ``apply`` reads; linear and nearest values of the two differ."""
+"""The files that ``apply`` reads; linear and nearest interpolation give different values."""
 
 
 def noted(name, answer=None):
-    """In the place of a function: note what it is given."""
+    """Stands for a function, and records its arguments."""
 
     def function(*given, **named):
         SEEN[name] = (given, named)
@@ -76,7 +76,7 @@ def noted(name, answer=None):
 
 
 def registered(*given):
-    """In the place of a registration: a note, and one of its files."""
+    """Stands for a registration: records its arguments, and writes one of its files."""
     SEEN["register_at_desk"] = (given, {})
     (given[2] / "metrics.json").write_text("{}", encoding="utf-8")
     return SimpleNamespace(notes=(), verdict=SimpleNamespace(sentence=SEEN.get("suspicion", "")))
@@ -84,7 +84,7 @@ def registered(*given):
 
 @pytest.fixture(autouse=True)
 def behind_the_commands(monkeypatch):
-    """The functions that do the work, replaced by notes of what they are given."""
+    """Replace the functions that do the work by ones that record their arguments."""
     SEEN.clear()
     for module, name, answer in (
         (inputs, "read_inputs", "the inputs"),
@@ -128,7 +128,7 @@ def seen(name):
 
 
 def run_of(name="register_at_desk"):
-    """Name, method and parameters of the run that was handed on."""
+    """Return name, method and parameters of the run that was handed on."""
     run = seen(name)[0]
     return run.name, run.method, run.parameters
 
@@ -157,7 +157,7 @@ BIDS = ["train", "symnet", "-o", "{out}", "--bids", "data"]
 DESCRIPTOR = ["train-descriptor", "mine.yaml", "-o", "{out}"]
 
 ASKED_FOR_APART = {("register", "strict")}
-"""Options that are handed to no function, each with a test of its own."""
+"""Options that are passed to no function; each has a test of its own."""
 
 ARRIVES = {
     ("register", "fixed"): (REGISTER, lambda: seen("read_inputs")[0], Path("f.nii")),
@@ -341,11 +341,13 @@ ARRIVES = {
         (Path("d"), "the kept"),
     ),
 }
-"""By command and option: a command line, what is looked at, and what must be there."""
+"""By command and option: a command line, the argument that is checked, and the value that it must
+have.
+"""
 
 
 def options_of(command) -> set[str]:
-    """The names of all options and arguments of ``command`` and of what it commands."""
+    """Return the names of all options and arguments of ``command`` and its subcommands."""
     parser = argparse.ArgumentParser()
     command.add(parser.add_subparsers())
     return set(_names(parser))

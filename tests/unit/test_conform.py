@@ -36,7 +36,9 @@ GRIDS = {
     ),
 }
 LEAST = {"las": 1.0, "psr-2mm": 0.97, "fine": 0.98, "anisotropic": 0.96, "oblique": 0.98}
-"""Dice that voxels of that size can reach; those of LAS fall on those of the conformed grid."""
+"""The Dice that voxels of that size can reach; the LAS voxels coincide with those of the conformed
+grid.
+"""
 
 
 @pytest.fixture
@@ -98,8 +100,8 @@ def test_what_exceeds_256_mm_is_left_out_below():
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_an_axis_finer_than_a_millimetre_is_smoothed_and_no_other(small_side, axis):
-    """One bright voxel of 0.5 mm: 1 mm on lies a Gaussian whose FWHM is sqrt(1 - 0.5^2) mm; 1 mm
-    axes stay sharp.
+    """A bright voxel of 0.5 mm becomes a Gaussian whose FWHM is sqrt(1 - 0.5^2) mm along the fine
+    axis; axes of 1 mm stay sharp.
     """
     fine = np.arange(3) == axis
     grid = grid_about(

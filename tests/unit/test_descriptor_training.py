@@ -242,7 +242,7 @@ def test_a_training_that_cannot_be_is_one_sentence(data, changes, message):
 @pytest.mark.parametrize("part", ["test", "validation"])
 @pytest.mark.parametrize("link", ["dataset", "person", "scan"])
 def test_a_link_hides_nobody_who_is_trained_on(data, part, link):
-    """Neither under another name of the dataset nor of the person."""
+    """A link hides nobody, under another name of the dataset or of the person."""
     if link == "dataset":
         (data / "renamed").symlink_to(data / "toy")
     elif link == "person":

@@ -103,7 +103,7 @@ def test_a_dataset_gives_the_persons_who_have_both_scans(scans, tmp_path):
     ("arguments", "sentence"),
     [
         (["identity", "--fixed", "a", "--moving", "b"], "needs no training"),
-        (["brief", "--fixed", "a", "b", "--moving", "c"], "--moving has 1 files and --fixed 2"),
+        (["brief", "--fixed", "a", "b", "--moving", "c"], "--moving has 1 files and --fixed has 2"),
         (
             ["brief", "--fixed", "a", "b", "--moving", "c", "d", "--fixed-labels", "e"],
             "--fixed-labels has 1 files",

@@ -22,8 +22,8 @@ KEPT = CUT // download._CHUNK_BYTES * download._CHUNK_BYTES
 
 @dataclass
 class Site:
-    """A server of ``CONTENT`` and how it misbehaves; what it was asked and how many bytes it was
-    let to send.
+    """A server of ``CONTENT`` that misbehaves in a given way, and records its requests and the
+    bytes that it could send.
     """
 
     ranges: bool = True
@@ -62,14 +62,14 @@ def handler_of(site: Site) -> type[BaseHTTPRequestHandler]:
             if extent:
                 self.send_header("Content-Range", extent)
             body = body[: site.cuts.pop(0)] if site.cuts and status in (200, 206) else body
-            # Before anything is out: who fetches may look here at once, and needs but the header of
-            # an empty answer.
+            # Before anything is sent: the client may look here at once, and needs only the header
+            # of an empty answer.
             site.sent.append(len(body))
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, *arguments: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     return Handler
 
@@ -246,7 +246,9 @@ def test_several_at_once_fetch_it_once(site, tmp_path):
 
 @pytest.mark.parametrize("cuts", [[200_000, 100_000], [CUT], range(70_000, len(CONTENT), 70_000)])
 def test_a_server_without_ranges_that_always_breaks_off_is_given_up(site, tmp_path, cuts):
-    """It begins anew each time, so that more than before is there by chance again and again."""
+    """The server begins anew each time, so by chance more bytes than before are there again and
+    again.
+    """
     site.ranges, site.cuts = False, list(cuts) * 50
     with pytest.raises(InputError, match="broke off"):
         fetch(site.url(), tmp_path / "file", md5=MD5)
@@ -259,7 +261,7 @@ def test_a_server_without_ranges_that_recovers_brings_the_file(site, tmp_path):
 
 
 def test_a_server_that_drops_and_breaks_in_turn_is_given_up(site, tmp_path):
-    """Each answer 416 throws away what the broken one before it brought."""
+    """Each answer 416 discards the bytes of the broken answer before it."""
     site.ranges, site.cuts, site.statuses = False, [CUT] * 50, [200, 416] * 50
     with pytest.raises(InputError, match="broke off"):
         fetch(site.url(), tmp_path / "file", md5=MD5)

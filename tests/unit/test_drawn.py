@@ -1,5 +1,5 @@
-"""What figures show is what they were given: every value, run, colour, title, order, axis and
-picture is compared.
+"""Figures show what they were given: every value, run, colour, title, order, axis and picture is
+compared.
 """
 
 from itertools import pairwise
@@ -37,7 +37,7 @@ from diffeode.geometry.transform import Affine, DisplacementField, densify, warp
 
 MOVING = pair_panel.AFTER_AFFINE
 TITLES = {"zeta": "Zeta method", "identity": "Identity", "ours": "Our own", "alpha": "Alpha method"}
-"""Not in the order of the alphabet, nor of the table."""
+"""The titles, in an order that is neither that of the alphabet nor that of the table."""
 OURS = "ours"
 EXPERIMENTS = {"late": "Newborns of B", "early": "Adults of A"}
 LABELS = {
@@ -47,13 +47,15 @@ LABELS = {
     "18": ("Left-Amygdala", "Amygdala", 0.1),
     "54": ("Right-Amygdala", "Amygdala", 0.2),
 }
-"""Name, shown name and typical Dice: the order of the figure is that of neither ids nor names."""
+"""Name, shown name and typical Dice. The order of the figure is neither that of ids nor that of
+names.
+"""
 FAILED = [("late", "p3", "alpha"), ("late", "p5", "alpha"), ("early", "p1", "zeta")]
 
 
 @pytest.fixture
 def drawn(monkeypatch) -> list[Figure]:
-    """The figures drawn during a test; to save time an empty file is written for each."""
+    """The figures that are drawn during a test; an empty file is written for each, to save time."""
     figures: list[Figure] = []
 
     def keep(figure: Figure, path: Path, **options: object) -> None:
@@ -68,8 +70,8 @@ def drawn(monkeypatch) -> list[Figure]:
 def metrics() -> pd.DataFrame:
     """A study whose values all differ, skewed so that mean and median differ, its rows shuffled.
 
-    The mean Dice is drawn apart from that of the labels. A run and an experiment are in it that no
-    figure is asked for.
+    The mean Dice is independent of that of the labels. The table also has a run and an experiment
+    that no figure is to show.
     """
     rng = np.random.default_rng(0)
     rows = []
@@ -124,7 +126,7 @@ def values(metrics: pd.DataFrame, experiment: str, run: str, metric: str = "dice
 
 
 def title(panel: Axes) -> str:
-    """In one line, wherever it stands."""
+    """Return the title in one line, wherever it stands."""
     return " ".join((panel.get_title("left") or panel.get_title()).split())
 
 
@@ -140,7 +142,9 @@ def rows_of(panel: Axes) -> dict[str, float]:
 
 
 def assert_legend(figure: Figure) -> None:
-    """One entry a run: its title, its colour and, where it has one, its mark."""
+    """Check that the legend has one entry for each run: its title, its colour and, where it has
+    one, its mark.
+    """
     (legend,) = [child for child in figure.get_children() if isinstance(child, Legend)]
     looks = style.looks(TITLES, OURS)
     assert [text.get_text() for text in legend.get_texts()] == list(TITLES.values())
@@ -152,7 +156,7 @@ def assert_legend(figure: Figure) -> None:
 
 
 def assert_in_view(panel: Axes, across: np.ndarray) -> None:
-    """The axis cuts none of ``across`` off and runs to the right."""
+    """Check that the axis shows all of ``across`` and runs to the right."""
     left, right = panel.get_xlim()
     assert left < across.min() <= across.max() < right
 
@@ -183,7 +187,9 @@ def test_the_boxplot_shows_the_mean_dice_of_every_pair(metrics, drawn, tmp_path)
 
 
 def assert_box(panel: Axes, row: float, run: str, expected: np.ndarray) -> None:
-    """Every pair as a point; quartiles, median and whiskers of their values."""
+    """Check that every pair is a point, and that the box has the quartiles, median and whiskers of
+    the values.
+    """
     (points,) = [p for p in panel.collections if np.abs(p.get_offsets()[:, 1] - row).max() < 0.3]
     assert (points.get_offsets()[:, 1] == row).all()  # few pairs are linked, not spread
     np.testing.assert_allclose(np.sort(points.get_offsets()[:, 0].filled()), expected)
@@ -226,7 +232,9 @@ def test_every_structure_shows_the_quantiles_of_its_own_run(metrics, drawn, tmp_
 
 
 def structure_dice(metrics: pd.DataFrame, experiment: str, run: str, structure: str) -> np.ndarray:
-    """The mean of its sides that have a value, one number a pair."""
+    """Return the mean of those sides of the structure that have a value, one number for each
+    pair.
+    """
     sides = [label for label, (_, shown, _) in LABELS.items() if shown == structure]
     chosen = metrics[
         (metrics["experiment"] == experiment)
@@ -294,7 +302,7 @@ def test_regularity_puts_dice_over_folds_and_over_time(metrics, drawn, tmp_path)
 
 
 def assert_mark(panel: Axes, place: int, look: style.Look, across: float, dice: np.ndarray) -> None:
-    """One mark at the mean Dice with a bar of one sample SD on either side."""
+    """Check that there is one mark at the mean Dice, with a bar of one sample SD on either side."""
     *bars, marks = [found for found in panel.collections if found.get_visible()]
     (here,) = np.flatnonzero(np.isclose(marks.get_offsets()[:, 1], dice.mean()))
     np.testing.assert_allclose(marks.get_offsets()[here], (across, dice.mean()))
@@ -355,7 +363,7 @@ def test_the_matrix_holds_p_of_its_row_against_its_column(drawn, tmp_path):
 
 
 def assert_meanings(figure: Figure, cells: QuadMesh) -> None:
-    """A cell has the colour that the legend gives to its p."""
+    """Check that a cell has the colour that the legend gives to its p."""
     (legend,) = [child for child in figure.get_children() if isinstance(child, Legend)]
     named = {
         t.get_text(): to_hex(h.get_facecolor())
@@ -473,16 +481,16 @@ def test_distances_lie_beside_their_scans_with_the_nearest_place_ringed(drawn, t
 GRID = Grid(
     (30, 40, 36), np.array([[0.0, 0, -1.5, 30], [2.0, 0, 0, -30], [0, 1.25, 0, -20], [0, 0, 0, 1]])
 )
-"""Array axes to the front, up and to the left, all of another voxel size."""
+"""A grid whose axes run to the front, up and to the left, each with another voxel size."""
 ALIGNMENT = Affine(
     np.array([[1.05, 0.02, 0, 2], [-0.02, 0.97, 0, -1], [0, 0.01, 1.04, 1], [0, 0, 0, 1]])
 )
 ACROSS_UP = {"Axial": (0, 1, 2), "Coronal": (0, 2, 1), "Sagittal": (1, 2, 0)}
-"""Axes to the right, front and top: across, up and normal to each plane."""
+"""For each plane, the axes (right, front, top) that run across, up and normal to it."""
 
 
 def texture(seed: int, radii_mm=(19.0, 22.0, 17.0), shift_mm=(0.0, 0.0, 0.0)) -> Image:
-    """A brain of its own: smooth noise in an ellipsoid beside the centre, zero outside."""
+    """Return a brain: smooth noise in an ellipsoid beside the centre, zero outside."""
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=GRID.shape), 2.5)
     inside = (((GRID.points_mm() - GRID.centre_mm - shift_mm) / radii_mm) ** 2).sum(axis=-1) < 1
     return Image(np.where(inside, 0.2 + 0.8 * (noise - noise.min()) / np.ptp(noise), 0), GRID)
@@ -506,8 +514,8 @@ def middle(data: np.ndarray, mask: np.ndarray, plane: str) -> np.ndarray:
 def shaded(
     image: Image, plane: str, mask: np.ndarray, window_of: Image | None = None
 ) -> np.ndarray:
-    """The expected picture: black and white are the 1 % and 98 % quantiles of all that is above
-    zero.
+    """Return the expected picture, in which black and white are the 1 % and 98 % quantiles of all
+    values above zero.
     """
     whole = (window_of or image).data
     low, high = np.quantile(whole[whole > 0], [0.01, 0.98])
@@ -539,9 +547,7 @@ def pair(tmp_path_factory) -> SimpleNamespace:
 
 
 def panels_of(figure: Figure) -> dict[tuple[str, str], Axes]:
-    """Heading and plane to the picture that stands under the one and beside the other, wherever it
-    was made.
-    """
+    """Return, for each heading and plane, the picture under the heading and beside the plane."""
     cells = [axes for axes in figure.axes if axes.images or (axes.collections and not is_bar(axes))]
     headings = {axes.get_title(): axes.get_position().x0 for axes in cells if axes.get_title()}
     planes = {axes.get_ylabel(): axes.get_position().y0 for axes in cells if axes.get_ylabel()}
@@ -617,8 +623,8 @@ def test_the_edges_over_the_warped_scan_are_the_fixed_scans(pair, drawn, tmp_pat
 
 
 def test_edges_lie_on_the_border_of_the_brain_and_of_its_tissues():
-    """Two balls about another centre, on a grid of three voxel sizes: every contour is a circle
-    about that centre.
+    """There are two balls about one centre, on a grid of three voxel sizes, so every contour is a
+    circle about it.
     """
     grid = Grid((70, 64, 60), np.diag([1.0, 1.25, 1.5, 1.0]))
     centre, radii = np.array([30.0, 44.0, 40.0]), (12.0, 18.0, 25.0)
@@ -666,7 +672,7 @@ def test_the_deformation_is_drawn_where_the_map_sends_the_grid(pair, drawn, tmp_
 
 
 def upright_vectors(displacement: np.ndarray) -> np.ndarray:
-    """Of ``GRID``, whose axes are those of the patient: RAS vectors at upright voxels."""
+    """Return RAS vectors at the upright voxels of ``GRID``, whose axes are those of the patient."""
     return np.stack([upright(displacement[..., axis]) for axis in range(3)], axis=-1)
 
 
@@ -697,7 +703,7 @@ def test_log_jacobian_is_drawn_in_the_brain_with_its_folds_marked(pair, drawn, t
 
 
 def assert_bar(figure: Figure, panel: Axes, drawn_with, label: str) -> None:
-    """The colour bar below ``panel`` has the colours and the range that were drawn with."""
+    """Check that the colour bar below ``panel`` has the colours and the range of the picture."""
     (bar,) = [axes for axes in figure.axes if axes.get_xlabel() == label]
     box, above = bar.get_position(), panel.get_position()
     assert above.x0 <= box.x0 < box.x1 <= above.x1
@@ -707,7 +713,7 @@ def assert_bar(figure: Figure, panel: Axes, drawn_with, label: str) -> None:
 
 
 def test_the_desk_shows_its_own_pair(pair, drawn, tmp_path, capsys):
-    """The warped image is made here: the moving scan as it was, through the whole map."""
+    """The warped image is made here from the original moving scan by the whole map."""
     scan = warp_image(pair.moving, ALIGNMENT.inverse(), GRID)
     task = SimpleNamespace(
         fixed=pair.fixed, moving=pair.moving, moving_scan=scan, moving_to_scan=ALIGNMENT

@@ -1,4 +1,6 @@
-"""Evaluating finished folders: which rows, which refusals, and nothing of torch or the methods."""
+"""Evaluating finished folders: the rows, the refusals, and that neither torch nor a method is
+imported.
+"""
 
 import subprocess
 import sys
@@ -112,8 +114,8 @@ def test_labels_carry_their_names_and_ids_outside_the_table_are_ignored(unit):
 
 
 def test_labels_and_landmarks_are_moved_by_the_alignment(unit):
-    """The moving scan lies 10 mm beside the fixed one: nothing changes as long as the alignment
-    says so.
+    """The moving scan lies 10 mm beside the fixed one, and the alignment says so; the results stay
+    the same.
     """
     beside = np.eye(4)
     beside[:3, 3] = [10.0, 0.0, 0.0]
@@ -144,8 +146,8 @@ def test_labels_and_landmarks_are_moved_by_the_alignment(unit):
 
 
 def test_the_alignment_of_the_moving_scan_is_what_is_taken_out_of_the_map(unit):
-    """A map that is the identity has halved the volume of what an alignment by 2 along x had
-    doubled.
+    """An alignment by 2 along x doubles the volume, so a whole map that is the identity has halved
+    it again.
     """
     pair = unit["pair"]
     io.write_affine(pair / "moving_to_scan.txt", Affine(np.diag([2.0, 1, 1, 1])))
@@ -186,7 +188,7 @@ FILES = {
     ("folder", "name"), [(folder, name) for folder, names in FILES.items() for name in names]
 )
 def test_a_damaged_file_of_any_folder_is_refused(unit, tmp_path, folder, name):
-    """Label maps may come from segmentations, which are units of their own."""
+    """Label maps may come from units of their own, such as segmentations."""
     unit |= {side: write_scan(tmp_path / side) for side in ("fixed_labels", "moving_labels")}
     evaluate_unit(**unit)
     path = unit[folder] / name

@@ -1,8 +1,8 @@
-"""Methods that run programs from elsewhere: command lines, conventions, and every way in which a
-program can fail.
+"""Methods that run external programs: command lines, conventions, and every way in which a program
+can fail.
 
-Each law is asked of a stand-in, which checks the documented options and writes a known map in the
-program's own convention, and of the program itself where it is here.
+Each law is tested on a stand-in, which checks the documented options and writes a known map in the
+program's own convention, and on the program itself where it is here.
 """
 
 import re
@@ -45,7 +45,7 @@ STAND_INS = {
 
 
 def blobs(shift_mm):
-    """A brain of soft blobs, at ``shift_mm`` from where it was."""
+    """Return a brain of soft blobs, shifted by ``shift_mm``."""
     points = GRID.points_mm() - shift_mm
     random = np.random.default_rng(3)
     value = np.full(GRID.shape, 0.5)
@@ -220,14 +220,14 @@ BREAKDOWNS = {
     "sys.exit(7)": r"failed with exit status 7; its last lines: not enough stars\.$",
     "print('all is well')": r"ended well but wrote no .*; its last lines: all is well\.$",
     "os.kill(os.getpid(), "
-    "signal.SIGKILL)": r"was killed by SIGKILL, as happens where memory runs out",
+    "signal.SIGKILL)": r"was killed by SIGKILL, as happens when memory runs out",
 }
 FIRST_PROGRAM = {"niftyreg": "reg_f3d", "deedsbcv": "deedsBCV", "synthmorph": "mri_synthmorph"}
 ASKED = "if sys.argv[1:] in (['--version'], ['-h']):\n    sys.exit()\n"
 
 
 class _Named:
-    """A run as the harness takes it."""
+    """A run in the form that the harness takes."""
 
     def __init__(self, name):
         self.name = self.method = self.title = name
@@ -250,7 +250,7 @@ def test_a_broken_program_is_a_failed_pair_with_the_programs_last_lines(
     assert receipt["status"] == "failed"
     assert receipt["reason"].startswith(FIRST_PROGRAM[name])
     assert re.search(sentence, receipt["reason"])
-    assert "the command and the last it said:" in capfd.readouterr().err
+    assert "the command and the last lines it printed:" in capfd.readouterr().err
     assert [path.name for path in (tmp_path / "unit").iterdir()] == ["receipt.json"]
 
 

@@ -1,4 +1,4 @@
-"""Figures: orientation, exact helpers, what is written when something is missing, whole and
+"""Figures: orientation, exact helpers, what is drawn when something is missing, and complete and
 repeatable files.
 """
 
@@ -76,7 +76,7 @@ def pixels(figure: Figure) -> np.ndarray:
 
 
 def bright_spot(picture: np.ndarray, above: float = 250) -> tuple[float, float]:
-    """Where the bright pixels lie: fractions from the picture's left and from its top."""
+    """Return where the bright pixels lie, as fractions from the picture's left and from its top."""
     rows, columns = np.nonzero(picture > above)
     return columns.mean() / picture.shape[1], rows.mean() / picture.shape[0]
 
@@ -192,15 +192,15 @@ ALIGNMENT = Affine(
 
 
 def scaling(grid: Grid, factors) -> Affine:
-    """Stretching about the grid's centre by ``factors`` along x, y, z."""
+    """Return a stretching about the grid's centre by ``factors`` along x, y, z."""
     matrix = np.diag([*factors, 1.0])
     matrix[:3, 3] = grid.centre_mm - matrix[:3, :3] @ grid.centre_mm
     return Affine(matrix)
 
 
 def write_pair(folder: Path, own, codes: str = "LAS") -> tuple[Path, Path]:
-    """Registration and pair folders as the workflow writes them, the run having found ``own`` after
-    ``ALIGNMENT``.
+    """Write the folders of a registration and its pair as the workflow does; the run found ``own``
+    after ``ALIGNMENT``.
     """
     image = head(grid_of(codes))
     registration, pair = folder / "registration", folder / "pair"
@@ -223,7 +223,9 @@ def _shift(millimetres: float) -> np.ndarray:
 
 
 def mirrored_slab(grid: Grid) -> DisplacementField:
-    """Runs backwards along z in a slab, where det J = -1, and is the identity outside."""
+    """Return a map that runs backwards along z in a slab, where det J = -1, and is the identity
+    outside.
+    """
     data = np.zeros((*grid.shape, 3), dtype=np.float32)
     z = (grid.points_mm() - grid.centre_mm)[..., 2]
     data[..., 2] = np.where(np.abs(z) < 5, -2 * z, 0)

@@ -1,5 +1,5 @@
-"""Folders that other programs have filled: files of macOS, derivatives of fMRIPrep, tables that say
-two things.
+"""Folders that other programs have filled: files of macOS, derivatives of fMRIPrep, tables that
+contradict themselves.
 """
 
 import json
@@ -52,7 +52,7 @@ def demo() -> dict:
 
 
 def with_companions(root: Path) -> Path:
-    """The ``._`` files that macOS writes beside every file on a disk that is not its own."""
+    """Write the ``._`` files that macOS puts beside every file on a disk of another format."""
     for file in [path for path in root.rglob("*") if path.is_file()]:
         file.with_name(f"._{file.name}").write_bytes(
             b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \xff\xfe"
@@ -106,7 +106,7 @@ def test_companions_of_macos_are_no_settings(tmp_path, monkeypatch):
     "names", [lambda: dataset_names(REPOSITORY), runs.run_names, weights_names]
 )
 def test_what_the_repository_has_is_listed_by_name(names):
-    """As ``node`` before ``node-cl``, whose files' names stand the other way round."""
+    """Such as ``node`` before ``node-cl``; the names of their files have the opposite order."""
     found = list(names())
     assert any(other.startswith(f"{name}-") for name in found for other in found)
     assert found == sorted(found)
@@ -137,9 +137,7 @@ def test_two_scans_of_ones_own_space_are_still_refused(tmp_path):
     "suffixes", [SPACES, LABELS, (*SPACES, *LABELS)], ids=["spaces", "labels", "both"]
 )
 def test_a_derivative_is_studied_as_it_is(tmp_path, suffixes):
-    """Nobody can tidy what another program has written, and without a label table no label map is
-    read.
-    """
+    """Users cannot tidy a derivative, and without a label table no label map is read."""
     root = derivative(tmp_path / "bids", *NATIVE, *suffixes)
     study = load_study(
         {**demo(), "bids": str(root), "results": str(tmp_path / "results")}, REPOSITORY

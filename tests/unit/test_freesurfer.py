@@ -1,8 +1,8 @@
-"""FreeSurfer's preparation steps: the documented command lines, and what happens to what comes
-back.
+"""FreeSurfer's tools of preparation: their documented command lines, and how their results are
+read.
 
-The stand-ins refuse any command line but the documented one; where the program itself is here, the
-laws that a ball of random intensities can be held to are asked of it too.
+The stand-ins refuse any command line but the documented one. Where the program itself is here, the
+laws that hold for a ball of random intensities are tested on it, too.
 """
 
 from pathlib import Path
@@ -30,8 +30,8 @@ ONE, TWO = Resources(), Resources(threads=2)
 
 
 def head() -> Image:
-    """Smooth intensities around 500 in a ball, on a grid with an axis to the left and two
-    exchanged.
+    """Return smooth intensities around 500 in a ball, on a grid with one axis to the left and two
+    axes exchanged.
     """
     ball = np.linalg.norm(GRID.voxels() - (np.array(GRID.shape) - 1) / 2, axis=-1) < 8
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=GRID.shape), 1.5)

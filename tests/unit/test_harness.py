@@ -61,7 +61,7 @@ def task():
 
 @dataclass(frozen=True)
 class FakeRun:
-    """A run whose method is handed in instead of looked up."""
+    """A run whose method is passed in instead of being looked up."""
 
     made: Method
     name: str = "fake"
@@ -74,8 +74,8 @@ class FakeRun:
 
 
 class Fake(Method):
-    """What it is told are no hyper-parameters, so they are declared and checked as nothing of the
-    kind.
+    """A method whose arguments are no hyper-parameters, so they are not declared or checked as
+    such.
     """
 
     title: ClassVar[str] = "Fake"
@@ -88,7 +88,7 @@ class Fake(Method):
 @final
 @dataclass(frozen=True)
 class Stepping(Fake):
-    """A constant displacement, with its inverse or without."""
+    """Finds a constant displacement, with or without its inverse."""
 
     with_inverse: bool = True
 
@@ -119,7 +119,7 @@ class Raising(Fake):
 @final
 @dataclass(frozen=True)
 class Returning(Fake):
-    """A displacement with one bad vector."""
+    """Returns a displacement with one bad vector."""
 
     value: float = np.nan
 
@@ -155,8 +155,8 @@ class AllocatingInAChild(Fake):
 
 
 def _wait_until_memory_was_looked_at(times):
-    """The second look began after the first was counted, so it saw all that was there at
-    the call.
+    """Wait until memory was measured twice: the second measurement began after this call, so it saw
+    everything.
     """
     looks = threading.Semaphore(0)
     look = harness._resident_bytes
@@ -174,7 +174,7 @@ def _wait_until_memory_was_looked_at(times):
 @final
 @dataclass(frozen=True)
 class Working(Fake):
-    """Computes for so many seconds of a processor's time, and as long again in a child."""
+    """Computes for some seconds of processor time, and as long again in a child process."""
 
     cpu_seconds: float
 
@@ -190,7 +190,7 @@ class Working(Fake):
 @final
 @dataclass(frozen=True)
 class Waiting(Fake):
-    """Takes so many seconds of a clock that nothing else moves."""
+    """Takes some seconds of a clock that only it moves."""
 
     clock: "Clock"
     seconds: float = 5.0
@@ -202,7 +202,7 @@ class Waiting(Fake):
 
 @dataclass
 class Clock:
-    """In the place of ``time``, for the harness; it stands still unless it is moved."""
+    """Stands for ``time`` in the harness, and stands still unless it is moved."""
 
     now: float = 100.0
 
@@ -221,7 +221,7 @@ def clock(monkeypatch):
 @final
 @dataclass(frozen=True)
 class Dying(Fake):
-    """A tool whose process is killed, as for want of memory, or that never ends."""
+    """A tool whose process is killed, as for lack of memory, or never ends."""
 
     how: str = "killed"
 
@@ -319,8 +319,8 @@ def test_seconds_are_those_of_the_method_alone(task, clock, tmp_path):
 
 
 def test_seconds_of_processors_are_counted_in_the_process_and_its_children(task, tmp_path):
-    """Both compute for 0.3 s; starting Python, and the hundredths that a system counts in, make the
-    rest.
+    """Both compute for 0.3 s; the rest is the start of Python, and that the system counts in
+    hundredths.
     """
     before = os.times()
     found = register(Working(0.3), task, Machine()).cpu_seconds
@@ -337,7 +337,7 @@ def peaks_mb(methods):
 
 @pytest.fixture(scope="module")
 def fresh_process():
-    """Calls in a process of its own, whose allocator holds nothing back from earlier tests."""
+    """Call a function in a process of its own, whose allocator holds no memory of earlier tests."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         yield lambda call, *given: pool.submit(call, *given).result(timeout=600)
 
@@ -371,7 +371,7 @@ def test_importing_packages_is_not_on_the_clock(task, tmp_path, monkeypatch, clo
 
 
 def test_same_seed_makes_a_random_method_repeat_itself(task):
-    """Without an alignment, which would mix the three components and with them the three
+    """There is no alignment here, which would mix the three components and so the three
     generators.
     """
     unaligned = Task(task.fixed, task.fixed, task.fixed, Affine())
@@ -468,7 +468,7 @@ def test_a_method_that_leaves_by_itself_is_a_failed_pair(task, tmp_path):
     assert not register_to_folder(FakeRun(Raising(SystemExit(3))), task, Machine(), tmp_path, {})
     assert (
         read_receipt(tmp_path / "receipt.json")["reason"]
-        == "It left by sys.exit(3) before it was done."
+        == "It called sys.exit(3) before it was done."
     )
 
 

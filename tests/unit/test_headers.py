@@ -1,5 +1,5 @@
-"""What a header says of where a scan lies: used where it says it once, refused where it says
-nothing or two things.
+"""The orientation in a header is used where the header tells one, and refused where it tells none
+or two.
 """
 
 import gzip
@@ -37,7 +37,7 @@ DOORS = {
     "grid": io.read_grid,
     "plausible": read_plausible,
 }
-"""Everything a scan, label map, mask or reference enters by."""
+"""All functions that read a scan, label map, mask or reference."""
 
 
 @pytest.fixture(params=DOORS, ids=lambda name: name.replace(" ", "-"))
@@ -46,7 +46,7 @@ def door(request):
 
 
 def nifti(path, change=lambda nifti: None, affine=LAS, data=None, **fields):
-    """A label map of two halves whose header is changed, then has ``fields`` set byte by byte."""
+    """Write a label map of two halves, change its header, and set ``fields`` byte by byte."""
     data = halves() if data is None else data
     image = nib.Nifti1Image(data, affine)
     image.set_sform(affine, 1)
@@ -79,8 +79,8 @@ def patched(path, **fields):
 
 
 def freesurfer(path, flag=1, **fields):
-    """The same as ``.mgz`` or ``.mgh``, with goodRASFlag ``flag`` and other fields of its header
-    set.
+    """Write the same as ``.mgz`` or ``.mgh``, with goodRASFlag ``flag`` and other fields of its
+    header set.
     """
     nib.save(nib.MGHImage(halves().astype(np.int32), LAS), path)
     opener = gzip.open if path.name.endswith("z") else open
@@ -187,8 +187,8 @@ def test_what_is_said_to_hold_is_read(tmp_path):
 
 
 def test_rounding_is_no_contradiction(tmp_path, door):
-    """Turned by nearly 180 degrees, where a quaternion in single precision keeps least, at a usual
-    field of view.
+    """The scan has a usual field of view and is turned by nearly 180 degrees, where a quaternion in
+    single precision is least exact.
     """
     angle = np.pi - 2e-3
     turn = np.eye(4)
@@ -314,8 +314,8 @@ def test_a_claim_beyond_what_the_file_can_hold_is_refused_before_voxels_are_aske
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.mgz", "a.mgh"])
 def test_random_damage_is_read_or_said_in_one_sentence(tmp_path, name):
-    """Any three bytes of a header overwritten: no other exception than ours, whatever nibabel makes
-    of them.
+    """Any three bytes of a header are overwritten; whatever nibabel makes of them, only our own
+    exception may come.
     """
     random = np.random.default_rng(0)
     path = (nifti if ".nii" in name else freesurfer)(tmp_path / name)
@@ -341,7 +341,7 @@ def test_random_damage_is_read_or_said_in_one_sentence(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.mgz"])
 def test_a_changed_byte_in_the_voxels_is_found_by_the_checksum_of_gzip(tmp_path, name):
-    """The byte lies where deflate stores it as it is, so that only the checksum tells."""
+    """The byte lies where deflate stores it unchanged, so only the checksum can tell."""
     path = (nifti if ".nii" in name else freesurfer)(tmp_path / name)
     with gzip.open(path, "rb") as stream:
         content = stream.read()
@@ -391,7 +391,7 @@ def affine_of_itk(path):
 
 
 def brain():
-    """A ball in several grey values, 0 around it."""
+    """Return a ball in several grey values, 0 around it."""
     points = Grid(SHAPE, LAS).points_mm()
     points = points - points.reshape(-1, 3).mean(axis=0)
     return np.where(np.linalg.norm(points, axis=-1) < 34, 1 + DATA, 0).astype(np.float32)
@@ -399,7 +399,7 @@ def brain():
 
 @pytest.fixture
 def silent(tmp_path):
-    """A scan and a label map whose headers say nothing."""
+    """A scan and a label map whose headers tell no orientation."""
     codes = {"sform_code": 0, "qform_code": 0}
     scan = nifti(tmp_path / "sub-01/anat/sub-01_T1w.nii.gz", data=brain(), **codes)
     labels = nifti(tmp_path / "sub-01/anat/sub-01_dseg.nii.gz", **codes)

@@ -1,5 +1,5 @@
-"""White stripe: white matter at one level, whatever the scanner's scale; [0, 1] as the other
-normalisation.
+"""White stripe brings white matter to one level, whatever the scanner's scale, and intensities to
+[0, 1] as the other normalisation does.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ def tissues() -> np.ndarray:
 
 
 def scan(modality: str, seed: int = 0, spread: float = 4.0) -> Image:
-    """Tissues with noise; another seed, another person."""
+    """Return tissues with noise; another seed stands for another person."""
     rng = np.random.default_rng(seed)
     means = np.array([0, *LEVELS[modality]])[tissues()]
     return Image(np.where(tissues() > 0, means + rng.normal(0, spread, GRID.shape), 0), GRID)
@@ -71,8 +71,8 @@ def test_a_bright_vessel_does_not_move_white_matter():
 
 
 def test_two_persons_white_matter_coincides(real_data_root):
-    """White matter of OASIS-TRT-20 is what its labels leave out of the brain; the stripe knows
-    nothing of labels.
+    """White matter of OASIS-TRT-20 is the part of the brain without labels, which the white stripe
+    does not use.
     """
     medians = []
     for person in ("sub-01", "sub-02"):
@@ -85,15 +85,15 @@ def test_two_persons_white_matter_coincides(real_data_root):
 
 
 def every_fourth_voxel(image: Image | Labels) -> Image:
-    """Not averages, so that no tissues mix."""
+    """Return every fourth voxel, and not averages, so that tissues do not mix."""
     data = image.data[::4, ::4, ::4]
     return Image(data, Grid(data.shape, image.grid.affine @ np.diag([4, 4, 4, 1])))
 
 
 @pytest.mark.slow
 def test_white_matter_coincides_once_the_bias_is_gone(real_data_root):
-    """Voxels of DLMUSE's white matter of the lobes; with the bias, there is no white matter to be
-    found.
+    """The voxels are those of DLMUSE's white matter of the lobes. With the bias field, no white
+    matter is found.
     """
     medians = []
     for person in ("sub-IXI013", "sub-IXI034"):

@@ -1,4 +1,6 @@
-"""What is made again after a line was added to a module: the table in docs/workflow.md."""
+"""The table in docs/workflow.md of the results that are made again after a line was added to a
+module.
+"""
 
 import ast
 
@@ -68,7 +70,9 @@ def test_what_only_fetches_finds_or_says_something_makes_no_engine_register_agai
 
 
 def test_only_these_modules_import_what_they_find_by_name():
-    """What is imported so is seen by no identity; whoever asks for an identity has to name it."""
+    """No identity sees what is imported in this way; whoever computes an identity has to name
+    it.
+    """
     found = set()
     for name, file in MODULES.items():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

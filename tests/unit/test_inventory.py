@@ -1,4 +1,4 @@
-"""What there is of a dataset is said in words, with what is missing and how to get it."""
+"""The inventory of a dataset says in words what is here, what is missing and how to get it."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def said(inventory: Inventory) -> dict[str, str]:
-    """The lines of a description that say something under a name."""
+    """Return the lines of a description that stand under a name."""
     lines = [line[2:] for line in description(inventory) if line.startswith("  ")]
     return {line[:11].strip(): line[12:] for line in lines}
 

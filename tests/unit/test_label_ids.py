@@ -1,6 +1,4 @@
-"""Ids of label maps come through as they were meant, or are refused; none vanishes from Dice
-without a word.
-"""
+"""Ids of label maps are kept or refused; none vanishes from Dice silently."""
 
 import json
 import logging
@@ -34,8 +32,8 @@ def areas(*ids):
 
 
 def saved(path, data, dtype=None):
-    """The array as NIfTI; with ``dtype``, nibabel turns it into that type by a slope of its own
-    choice.
+    """Save the array as NIfTI; with ``dtype``, nibabel converts it to that type by a slope that it
+    chooses.
     """
     nifti = nib.Nifti1Image(data, GRID.affine, dtype=data.dtype)
     if dtype is not None:
@@ -139,7 +137,9 @@ def test_label_maps_of_thousands_of_structures_pass(tmp_path):
 
 
 def test_real_label_maps_and_scans_are_far_apart(real_data_root):
-    """Also where three of four voxels are left out, which makes neighbours of labels less alike."""
+    """This holds also where three of four voxels are left out, after which neighbours share their
+    label less often.
+    """
     folders = ("albert", "ixi2mm", "oasistrt", "synthseglabels")
     maps = [next((real_data_root / folder).rglob("*_dseg.nii.gz")) for folder in folders]
     scans = [
@@ -186,8 +186,8 @@ def test_what_dice_leaves_out_is_said():
 
 @pytest.fixture
 def pair(tmp_path):
-    """``run(fixed labels, moving labels)``: what ``diffeode register`` did with a scan and
-    itself.
+    """A function of fixed and moving labels that returns the result of ``diffeode register`` with a
+    scan and itself.
     """
     io.write_image(tmp_path / "scan.nii.gz", Image(scan(), GRID))
 

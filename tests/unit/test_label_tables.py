@@ -1,4 +1,4 @@
-"""The label tables in ``config/labels`` name the structures as those do who number them."""
+"""The label tables in ``config/labels`` name the structures as the authors of the numbers do."""
 
 import re
 from pathlib import Path
@@ -30,8 +30,8 @@ https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/AnatomicalROI
 """
 
 NEURITE = [number for number in sorted(FREESURFER) if number != 24]
-"""neurite-OASIS (https://github.com/adalca/medical-datasets) counts FreeSurfer's structures but CSF
-from 1 to 35.
+"""neurite-OASIS (https://github.com/adalca/medical-datasets) numbers FreeSurfer's structures
+without CSF from 1 to 35.
 """
 
 BRAINCHOP = (
@@ -85,7 +85,7 @@ def test_meshnet_names_its_classes_in_the_order_of_its_channels():
 
 
 def test_the_preparation_benchmark_judges_each_structure_by_its_own_labels():
-    """Beside FreeSurfer's numbers there are those of cortical parcels and of OASIS-TRT-20's
+    """The labels have FreeSurfer's numbers, those of cortical parcels, and that of OASIS-TRT-20's
     cerebellar cortex.
     """
     others = {3: set(range(1000, 3000)), 8: {6, 45, 630, 631, 632}}
@@ -114,7 +114,7 @@ def test_dlmuse_has_the_names_of_muse():
 
 
 def test_dlmuse_agrees_with_the_list_that_comes_with_its_maps(real_data_root):
-    """Word for word but for the few that MUSE calls otherwise."""
+    """The names are the same, except the few for which MUSE has another word."""
     listed = pd.read_csv(real_data_root / "ixi2mm" / "muse_labels.csv").set_index("Index")["Name"]
     ours = {"vermis": "cerebellarvermallobules", "cerebellarcortex": "cerebellumexterior", "cerebellarwhitematter":
             "cerebellumwm", "whitematter": "wm", "third": "3rd", "fourth": "4th", "corpuscallosum": "corpcall",
@@ -161,5 +161,5 @@ def test_the_benchmarks_labels_are_those_their_comments_name():
         4,
         32,
         33,
-    }  # FreeSurfer's Desikan-Killiany without what DKT31 drops
+    }  # FreeSurfer's Desikan-Killiany without the regions that DKT31 leaves out
     assert len(_CORTICAL) == 2 * len(regions)

@@ -57,7 +57,9 @@ def pair_of(fixed, moving):
 
 @pytest.fixture(scope="module")
 def shifted(tmp_path_factory):
-    """Fixed, moving and moving labels; each method moved by hand, and what it found."""
+    """Return fixed and moving image and labels, and what a method found whose weights are set by
+    hand.
+    """
     folder = tmp_path_factory.mktemp("weights")
     fixed, (moving, labels) = textured(0)[0], textured(0, shift=SHIFT_VOX.astype(int))
     methods = {name: moving_all_by(name, SHIFT_VOX, folder) for name in LEARNED}
@@ -312,7 +314,9 @@ def test_transmatch_learns_a_pair_by_heart(training_pairs):
 
 
 def untrained_loss(method, pairs):
-    """Of the network that the training starts from, on the persons it holds out."""
+    """Return the loss of the network with which the training starts, on the persons for
+    validation.
+    """
     torch.manual_seed(1)
     network = method.network().eval()
     _, validation = split_by_person(pairs, 2, 1)

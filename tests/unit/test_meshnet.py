@@ -28,7 +28,7 @@ NETWORKS = {
 
 
 def random_tensors(architecture, seed=0):
-    """Named as PyTorch's Sequential names them, in no particular order."""
+    """Return tensors with the names of PyTorch's Sequential, in no particular order."""
     generator = torch.Generator().manual_seed(seed)
     tensors, layer = {}, -1
     for shape in architecture.shapes():
@@ -117,8 +117,8 @@ def test_the_architectures_have_as_many_numbers_as_published(name, trained):
 @pytest.mark.parametrize("planes", [1, 3, 4, 5, 40])
 @pytest.mark.parametrize("dilation", [1, 3, 16])
 def test_a_convolution_is_torchs_own(planes, dilation):
-    """For rows of any number of planes, also where there are fewer than the dilation, and into new
-    channels.
+    """This holds for any number of planes, also fewer than the dilation, and where the number of
+    channels changes.
     """
     generator = torch.Generator().manual_seed(planes)
     volume = torch.randn(2, planes, 9, 20, generator=generator)
@@ -134,7 +134,7 @@ def test_a_convolution_is_torchs_own(planes, dilation):
 
 
 def test_a_voxel_sees_as_far_as_the_dilations_add_up(saved):
-    """So that cutting a volume beyond that changes nothing within."""
+    """So nothing changes within where a volume is cut farther out."""
     net = load_meshnet(saved(PLAIN), PLAIN)
     volume = np.random.default_rng(1).random((40, 14, 15), dtype=np.float32)
     whole, cut = net.label(volume, 1, silent), net.label(volume[:30], 1, silent)
@@ -144,8 +144,8 @@ def test_a_voxel_sees_as_far_as_the_dilations_add_up(saved):
 
 
 def test_a_cut_volume_is_labelled_as_in_the_uniform_one_around_it(saved):
-    """Where all is uniform as near to the cut as a voxel sees, though the first value around is not
-    zero.
+    """This holds where the volume is uniform as near to the cut as a voxel depends on, also where
+    the value around it is not zero.
     """
     net = load_meshnet(saved(PLAIN), PLAIN)
     reach = sum(PLAIN.dilations)

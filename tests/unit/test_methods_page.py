@@ -1,4 +1,4 @@
-"""docs/methods.md is what the methods say of themselves, and they say all of it."""
+"""docs/methods.md is made from the methods' own descriptions, and these are complete."""
 
 import re
 from pathlib import Path

@@ -1,5 +1,5 @@
-"""What a study says of itself: every choice has its words, every number in brackets its reference,
-and the reverse.
+"""The methods section of a study: every choice has its words, every number in brackets has its
+reference, and every reference its number.
 """
 
 import json

@@ -1,5 +1,5 @@
-"""What lies where a file should be is said in one sentence, by every reader and at every door of
-the command line.
+"""Where something else lies in the place of a file, every reader and every command says so in one
+sentence.
 """
 
 import os
@@ -132,7 +132,7 @@ def test_hidden_names_are_left_out():
 
 @pytest.mark.parametrize("name", ["participants.tsv", "sub-01/anat/sub-01_landmarks.tsv"])
 def test_what_goes_with_scans_is_not_ignored_where_its_link_is_broken(tmp_path, name):
-    """Groups or landmarks that nobody fetched would be missing without a word."""
+    """Otherwise groups or landmarks that were not downloaded would be missing silently."""
     (tmp_path / "sub-01" / "anat").mkdir(parents=True)
     (tmp_path / "sub-01" / "anat" / "sub-01_T1w.nii.gz").touch()
     (tmp_path / name).symlink_to(".git/annex/objects/key")

@@ -1,4 +1,4 @@
-"""Names of files and groups are drawn as they are, whatever they hold, in every figure."""
+"""Every figure shows names of files and groups unchanged, whatever characters they have."""
 
 import os
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_every_kind_of_text_takes_every_name(tmp_path, name, kind):
 
 
 def test_no_figure_is_drawn_past_the_page():
-    """What holds for a page holds for every figure."""
+    """Every figure keeps within its page."""
     for file in Path(diffeode.figures.__file__).parent.glob("*.py"):
         text = file.read_text(encoding="utf-8")
         assert "pyplot" not in text

@@ -89,8 +89,8 @@ def method_like(run: str) -> NeuralODE:
     ],
 )
 def test_identical_images_give_the_identity(run, voxels):
-    """Some stray: blurred histograms are not sharpest, nor are soft edges strongest, where images
-    are equal.
+    """Some maps are not exact: blurred histograms are not sharpest, and soft edges not strongest,
+    where images are equal.
     """
     data = texture()
     assert np.abs(displacement_vox(method_like(run), pair_of(data, data))[data > 0]).max() < voxels
@@ -160,9 +160,7 @@ def test_checkpoints_change_no_result():
     [{}, {"flow.solver": "rk4", "velocity.knots": 2, "descent.learning_rate": 0.005} | NETWORK],
 )
 def test_a_fixed_border_stays_and_the_inside_moves(parameters):
-    """The border is that of the box around the two brains, all the way through levels and
-    unfolding.
-    """
+    """The border is that of the box around the two brains, on all levels and after unfolding."""
     data = texture(seed=1)
     pair = pair_of(data, texture(seed=2))
     free, fixed = (
@@ -178,7 +176,7 @@ def test_a_fixed_border_stays_and_the_inside_moves(parameters):
 
 
 def test_a_velocity_that_is_all_border_is_zero_where_the_border_is_fixed():
-    """Two voxels wide, so nothing can move, and nothing is penalised for it."""
+    """The box is two voxels wide, so nothing can move, and no penalty acts."""
     data = texture((24, 24, 24))[11:13]
     still = {"velocity.border": "fixed", "penalties.magnitude.weight": 1.0}
     method = neural_ode(NETWORK, still, levels((1.0,), (3,)))
@@ -259,7 +257,9 @@ def test_progress_runs_from_zero_to_one():
 
 
 def test_no_folds_even_when_hardly_regularised():
-    """Noise against noise without a penalty tears the map; what is returned does not fold."""
+    """Two images of noise, registered without a penalty, would fold the map; the returned map does
+    not fold.
+    """
     pair = pair_of(texture(seed=1), texture(seed=2))
     wild = {
         "penalties.gradient.weight": 0.0,
@@ -293,8 +293,8 @@ def test_a_map_that_cannot_be_repaired_is_refused(monkeypatch):
 
 
 def changed_energy(monkeypatch, change):
-    """``change(terms, evaluation)`` on every evaluation of the energy, counted from 1 on each
-    level.
+    """Call ``change(terms, evaluation)`` on every evaluation of the energy; evaluations are counted
+    from 1 on each level.
     """
 
     def energy_on(*arguments):
@@ -422,7 +422,7 @@ def test_a_mask_may_be_of_flags():
 
 
 def test_a_network_that_finds_nothing_better_than_rest_is_left_out():
-    """At its start it moves at random; at a grid's learning rate it explodes from there."""
+    """The network starts with random motion, and with the learning rate of a grid it diverges."""
     pair = pair_of(texture(), texture())
     found = neural_ode(NETWORK, levels((2.0,), (3,))).register(pair, Machine())
     assert (found.forward.displacement_mm == 0).all()
@@ -546,8 +546,8 @@ def test_an_empty_brain_is_named(which):
 
 
 def test_a_mask_keeps_what_lies_outside_the_fixed_brain_out_of_the_similarity():
-    """A blob beside the moving brain, with nothing like it in the fixed image, pulls only where it
-    may.
+    """A blob beside the moving brain, which the fixed image does not have, pulls the map only
+    without the mask.
     """
     data = texture((40, 40, 40))
     other = data.copy()
@@ -562,8 +562,8 @@ def test_a_mask_keeps_what_lies_outside_the_fixed_brain_out_of_the_similarity():
 
 
 def test_the_weight_map_stiffens_the_map_where_it_is_large(tmp_path):
-    """Drawn in another frame than the pair's: half the box, coarser voxels. Outside its box the
-    weight is 1.
+    """The weight map lies on another grid than the pair: half the box, coarser voxels. Outside it
+    the weight is 1.
     """
     data = texture()
     pair = pair_of(data, shifted(data, (2, 0, 0)))

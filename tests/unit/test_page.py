@@ -1,4 +1,4 @@
-"""Tables as pages: what stands in them, and that nothing of it is taken for markup."""
+"""Tables as pages: their content, and that no part of it is taken for markup."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Which fixed scan meets which moving scan."""
+"""Which fixed scan is registered with which moving scan."""
 
 from pathlib import Path
 

@@ -34,7 +34,7 @@ def trees(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def repository(tmp_path, trees, monkeypatch) -> Path:
-    """Configuration and schemas of one's own, where the made-up scans are known."""
+    """A copy of the configuration and schemas, with the made-up scans."""
     monkeypatch.setenv("OASIS3", str(trees / "oasis3"))
     monkeypatch.setenv("IXI", str(trees / "ixi"))
     monkeypatch.chdir(tmp_path)

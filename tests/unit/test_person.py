@@ -1,4 +1,4 @@
-"""One definition of a person: whose scan a file is, under whatever name a dataset lists it."""
+"""The one definition of a person: whom a scan shows, under whatever name a dataset lists it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_a_person_is_known_again_under_another_name(bids, way):
 
 
 def test_two_datasets_on_one_flat_folder_show_the_same_persons(tmp_path):
-    """As IXI and OASIS-3 lie on disk, without a folder for each person."""
+    """IXI and OASIS-3 lie on disk in this way, without a folder for each person."""
     first = scan("ixi", "012", tmp_path / "IXI-T1/IXI012-Guys-T1.nii.gz", tmp_path)
     again = scan("ixi-coarse", "012", tmp_path / "IXI-T2/IXI012-Guys-T2.nii.gz", tmp_path, "T2w")
     (tmp_path / "link").symlink_to(tmp_path)
@@ -90,7 +90,7 @@ def test_contrasts_and_visits_of_a_person_are_of_one_person(tmp_path):
 
 def test_a_file_in_no_person_s_folder_is_refused(tmp_path):
     with pytest.raises(
-        InputError, match="lies in no folder sub-<name>, so whose it is cannot be told"
+        InputError, match="lies in no folder sub-<name>, which would tell whom it shows"
     ):
         person_of_file(tmp_path / "IXI012-Guys-T1.nii.gz")
 

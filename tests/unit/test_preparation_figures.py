@@ -30,7 +30,7 @@ TO_SCAN = Affine([[0.9, 0, 0, 5], [0, 0.8, 0, -4], [0, 0, 0.95, 6], [0, 0, 0, 1]
 
 
 def phantom(grid: Grid = GRID) -> np.ndarray:
-    """A T1w of sorts: bright core, grey rim, a dark half ventricle on the patient's left; 0
+    """Return a kind of T1w: bright core, grey rim, a dark half ventricle on the patient's left; 0
     outside.
     """
     points = grid.points_mm() - GRID.centre_mm
@@ -43,9 +43,7 @@ TEMPLATE = Image(phantom(), GRID)
 
 
 def unit(folder, data=None, to_scan=None, modality="T1w", codes="LIA", **parts) -> PreparedScan:
-    """A prepared scan and the scan it came from, which holds the same head with a skull
-    about it.
-    """
+    """Write a prepared scan, and its original, which has the same brain in a skull."""
     data = phantom() if data is None else data
     io.write_image(folder / "image.nii.gz", Image(data, GRID))
     io.write_labels(folder / "mask.nii.gz", Labels(data > 0, GRID))
@@ -116,8 +114,8 @@ def test_a_brain_cut_off_by_either_grid_is_at_the_edge(tmp_path):
 
 
 def test_every_number_is_over_its_own_voxels_and_with_its_own_template(tmp_path):
-    """A T2w whose brain lies beside the template's: NMI with the T2w template, correlation with the
-    T1w one.
+    """The scan is a T2w whose brain lies beside the template's. Its NMI is that with the T2w
+    template, its correlation that with the T1w template.
     """
     rng = np.random.default_rng(1)
     brain = np.roll(phantom() > 0, (2, 1, -1), (0, 1, 2))
@@ -147,8 +145,8 @@ def test_every_number_is_over_its_own_voxels_and_with_its_own_template(tmp_path)
 @pytest.mark.parametrize(("layer", "at_edge"), [(0, True), (1, False), (-1, True), (-2, False)])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_the_edge_is_the_outermost_layer_of_voxels(tmp_path, layer, at_edge, axis):
-    """A plate of a tenth of the brain's voxels, in the first or last layers of the
-    prepared image.
+    """A plate with a tenth of the brain's voxels lies in the first or last layers of the prepared
+    image.
     """
     data, away = np.zeros(GRID.shape), np.zeros(GRID.shape)
     middle = [slice(n // 2 - 5, n // 2 + 5) for n in GRID.shape]
@@ -250,7 +248,7 @@ def test_a_scan_stands_out_from_eight_scans_on_and_beyond_a_robust_z_of_three_an
 ):
     table = rows(others + 1)
     volumes = 1300.0 + 10 * np.arange(others)
-    for _ in range(60):  # the median and the MAD hang on the last value too
+    for _ in range(60):  # the median and the MAD depend on the last value, too
         both = np.append(volumes, table["volume_ml"].iloc[-1])
         centre, spread = np.median(both), np.median(np.abs(both - np.median(both)))
         table["volume_ml"] = np.append(volumes, centre + z * spread / 0.6745)
@@ -309,7 +307,7 @@ def test_what_is_not_known_is_left_out(tmp_path):
 
 
 def centres(picture: np.ndarray, colour: str) -> np.ndarray:
-    """Where pixels of ``colour`` are, ``(N, 2)``: down and across."""
+    """Return the positions of pixels of ``colour``, ``(N, 2)``: down and across."""
     return np.argwhere((np.abs(picture[..., :3] - rgb(colour)) < 0.08).all(axis=-1))
 
 
@@ -347,7 +345,9 @@ def test_the_ventricle_of_the_left_is_on_the_right_of_the_picture(tmp_path, draw
 
 
 def test_labels_are_laid_where_they_belong(tmp_path):
-    """On the prepared image, however their own grid is stored; nowhere else."""
+    """Labels are drawn on the prepared image, however their own grid is stored, and nowhere
+    else.
+    """
     structures = Labels(np.select([phantom() > 0.8, phantom() > 0.3], [2, 3], 0), GRID)
     elsewhere = Labels(np.roll(structures.data, 4, axis=0), GRID)
     flipped = GRID.affine @ np.diag([-1.0, 1, 1, 1])
@@ -397,7 +397,7 @@ def test_a_picture_is_repeated_to_the_byte(tmp_path):
 
 
 PLANES = {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
-"""Axes across, up and normal of the columns, from the left."""
+"""The axes across, up and normal to the picture of each column, from the left."""
 
 
 @pytest.fixture
@@ -414,7 +414,7 @@ def drawn(monkeypatch) -> list[Figure]:
 
 
 def rows_of(figure: Figure) -> dict[str, list]:
-    """Heading to its three pictures, from the left; the rows from above."""
+    """Return the three pictures of each heading, from the left; the headings from above."""
     corners = {axes: axes.get_position() for axes in figure.axes}
     heads = sorted(
         (axes for axes in figure.axes if axes.get_ylabel()), key=lambda axes: -corners[axes].y0
@@ -446,8 +446,8 @@ def slice_of(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
 
 @pytest.mark.parametrize("modality", ["T1w", "T2w"])
 def test_each_row_of_the_picture_shows_its_own_step(tmp_path, drawn, modality):
-    """The scan, the prepared image under the template of its own contrast, the labels in their
-    colours.
+    """The rows are the scan, the prepared image with the template of its own contrast, and the
+    labels in their colours.
     """
     rng = np.random.default_rng(0)
     mask = phantom() > 0
@@ -508,7 +508,7 @@ def assert_edges_are_those_of(template: Image, cell, column: int, index: int) ->
 def assert_one_colour_each(
     colours: np.ndarray, labels: np.ndarray, groups: list[list[int]]
 ) -> None:
-    """Each group of ids has one colour, no two groups the same, and background none."""
+    """Check that each group of ids has a colour of its own, and the background none."""
     found = [np.unique(colours[np.isin(labels, ids)], axis=0) for ids in groups]
     assert [len(colour) for colour in found] == [1] * len(groups)
     assert len(np.unique(np.concatenate(found), axis=0)) == len(groups)

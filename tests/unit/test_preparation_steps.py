@@ -1,5 +1,5 @@
 """The steps of preparation as units: what each writes, what the next one reads, and where labels
-and landmarks end.
+and landmarks come to lie.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ TO_SCAN = Affine([[1.1, 0.05, 0, 2], [-0.06, 0.95, 0.1, -1], [0, -0.1, 1.05, 3],
 
 
 def inside(points_mm: np.ndarray, radius: float) -> np.ndarray:
-    """A ball of ``radius`` mm about a point that is no grid's centre."""
+    """Return a ball of ``radius`` mm about a point that is not the centre of a grid."""
     return np.linalg.norm(points_mm - np.array([3.0, -2.0, 1.0]), axis=-1) < radius
 
 
@@ -45,7 +45,7 @@ def intensity(points_mm: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def scan(tmp_path):
-    """A head on a grid with swapped axes: a brain of 44 mm in something bright, two labels and a
+    """A head on a grid with swapped axes: a brain of 44 mm in bright surroundings, two labels and a
     landmark.
     """
     folder, points = tmp_path / "study/sub-01/anat", GRID.points_mm()
@@ -126,7 +126,7 @@ def test_labels_and_landmarks_are_moved_by_their_header_and_not_resampled(scan, 
     np.testing.assert_array_equal(labels.data, io.read_labels(scan.labels).data)
     there = warp_labels(labels, Affine(), TEMPLATE).data
     directly = warp_labels(io.read_labels(scan.labels), TO_SCAN, TEMPLATE).data
-    # a header holds single precision, which decides where a point lies midway between two voxels
+    # headers hold single precision, which decides for points midway between two voxels
     assert (there == directly).mean() > 0.9995
     assert (there > 0).any()
     (row,) = (tmp_path / "prepared/landmarks.tsv").read_text().splitlines()[1:]
@@ -177,7 +177,9 @@ def test_freesurfer_normalises_t1w_only(scan, tmp_path, monkeypatch, modality, c
     correct(scan, "freesurfer", "freesurfer", Before(), tmp_path / "corrected")
     assert asked == calls
     receipt = read_receipt(tmp_path / "corrected/receipt.json")
-    assert receipt["programs"] == dict.fromkeys(calls, "freesurfer")  # no program that was not run
+    assert receipt["programs"] == dict.fromkeys(
+        calls, "freesurfer"
+    )  # programs that were not run do not appear
 
 
 # ------------------------------------------------------------------------------------------ recipes
@@ -241,8 +243,8 @@ def test_a_recipe_names_the_tools_of_each_unit(scan):
     ("settings", "message"),
     [
         ({"template": "icbm"}, "template has no choice 'icbm'; did you mean 'icbm152'"),
-        ({"template": {"t2w": "there.nii"}}, "template needs the path t1w"),
-        ({"template": {"t1w": "a.nii", "flair": "b.nii"}}, "may have t2w; it has no other"),
+        ({"template": {"t2w": "there.nii"}}, "takes the paths t1w, which it needs"),
+        ({"template": {"t1w": "a.nii", "flair": "b.nii"}}, "and t2w, and no other key"),
         ({"through": "T1"}, "through has no choice 'T1'"),
         ({"labels": "synthsg"}, "labels has no choice 'synthsg'; did you mean 'synthseg'"),
     ],

@@ -108,7 +108,7 @@ def extended(tmp_path_factory) -> Path:
 
 
 def answers(extended: Path, heads: Path) -> dict:
-    """What the package in ``extended`` says of the new tool, in a process of its own."""
+    """Return what the package in ``extended`` says about the new tool, in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(extended / "src")}
     command = [sys.executable, "-c", ASKED, str(extended), str(heads)]
     run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

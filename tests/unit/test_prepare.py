@@ -1,4 +1,4 @@
-"""From a scan to a prepared unit, and from two of them to a pair."""
+"""From a scan to a prepared scan, and from two of them to a pair."""
 
 import gzip
 import shutil
@@ -34,7 +34,7 @@ GRID = Grid((20, 22, 24), [[-4.5, 0, 0, 36], [0, 4.5, 0, -45], [0, 0, 4.5, -27],
 
 
 def ball(radius: float = 8) -> np.ndarray:
-    """A brain of sorts: ``(20, 22, 24)`` bool."""
+    """Return a ball that stands for a brain, ``(20, 22, 24)`` bool."""
     return np.linalg.norm(GRID.voxels() - (np.array(GRID.shape) - 1) / 2, axis=-1) < radius
 
 
@@ -386,8 +386,8 @@ def whole_pair(tmp_path_factory) -> Path:
     + [("b", "image.nii.gz"), ("b", "mask.nii.gz")],
 )
 def test_a_registration_starts_from_whole_files_only(whole_pair, tmp_path, unit, name):
-    """A changed byte of the pair or of the moving scan stops it, though the file can still
-    be read.
+    """A changed byte of the pair or of the moving scan stops a registration, although the file can
+    still be read.
     """
     shutil.copytree(whole_pair, tmp_path, dirs_exist_ok=True)
     if not (tmp_path / unit / name).is_file():

@@ -71,7 +71,7 @@ def test_defaults_are_what_their_annotations_say(name):
 
 
 def nested(name, value):
-    """A mapping as a file would have it."""
+    """Return the mapping in the form of a YAML file."""
     for key in reversed(name.split(".")):
         value = {key: value}
     return value
@@ -110,7 +110,7 @@ def test_a_parameter_is_what_its_annotation_says(name, value, wanted, way):
     assert told == f"Parameter {name} of method neural-ode is {value!r}, which is no {wanted}"
     assert yaml.safe_load(shown) == (
         list(default) if isinstance(default, tuple) else default
-    )  # may be typed as it is
+    )  # can be typed into a shell without quotes
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_missing_needs_are_named(monkeypatch):
 
 @pytest.fixture
 def unreachable(monkeypatch):
-    """Method ``identity``, which now wants a package, a program and weights that are not here."""
+    """Let the method ``identity`` need a package, a program and weights that are not here."""
     needs = base.Needs(("no_such_package_here",), ("no-such-program-here",), "baselines")
     monkeypatch.setattr(registry.method_class("identity"), "needs", needs)
     monkeypatch.setattr(registry.method_class("identity"), "pretrained", ("no-such-weights",))
@@ -247,7 +247,7 @@ def test_packages_of_another_environment_are_not_looked_for_in_this_one(unreacha
 
 
 def test_looking_at_every_run_imports_no_heavy_package():
-    """What third parties bring stays inside the methods, so that looking is quick and works without
+    """Third-party packages are imported inside the methods, so looking is quick and works without
     them.
     """
     code = (

@@ -1,4 +1,6 @@
-"""Which scans stand on a side: named, split, drawn; and who stays when others come and go."""
+"""Which scans stand on a side: named, split or drawn; and who stays when other persons come and
+go.
+"""
 
 import hashlib
 from collections import Counter
@@ -37,7 +39,7 @@ def scan(
 
 
 def persons(count: int, modality: str = "T1w") -> list[Scan]:
-    """Person n of group n modulo 5."""
+    """Return persons; person n has group n modulo 5."""
     return [scan(f"{n:03d}", modality, group=GROUPS[n % 5]) for n in range(1, count + 1)]
 
 
@@ -241,8 +243,8 @@ def as_scans(numbers, modality):
 
 
 def planned(numbers, how, seed, kept=frozenset()):
-    """Pairs of four drawn fixed and five other drawn moving persons, as an experiment
-    draws them.
+    """Pairs of four drawn fixed and five other drawn moving persons, as an experiment draws
+    them.
     """
     fixed = select(
         as_scans(numbers, "T2w"),
@@ -300,10 +302,10 @@ def visits(persons, least=0):
 @settings(deadline=None, max_examples=50)
 @given(visits(st.integers(0, 30), 1), visits(st.integers(31, 60)), st.integers(0, 9))
 def test_drawing_again_by_group_draws_the_same(before, later, seed):
-    """Jobs on a cluster read a study again after its pairs were written down, and must find the
-    same ones.
+    """Jobs on a cluster read a study again after its pairs were written, and must find the same
+    ones.
 
-    Persons who came in between stay out of the groups that had theirs.
+    A person who came in the meantime is not drawn for a group that is complete.
     """
 
     def drawn(there, kept=()):

@@ -34,11 +34,11 @@ PACKAGE = {
         """,
     "errors": "class InputError(ValueError): pass",
 }
-"""A package in the place of ours."""
+"""The package that stands for ours."""
 
 
 class MadeUp:
-    """Files in the place of the package that the hash reads."""
+    """Files that stand for the package that the hash reads."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,7 +62,7 @@ class MadeUp:
 
 
 def forget() -> None:
-    """Have files read again."""
+    """Forget what was read, so that files are read again."""
     for kept in (source.code_hash, source._read, source._file_of):
         kept.cache_clear()
 

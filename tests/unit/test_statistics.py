@@ -36,8 +36,8 @@ def write_unit(root, experiment: str, pair: str, run: str, rows: list[tuple]):
 
 @pytest.fixture
 def metrics(tmp_path) -> pd.DataFrame:
-    """Six pairs; ours registers all, syn fails the first and lacks the last; all of
-    'broken' fails.
+    """Six pairs; ours registers all, syn fails the first and lacks the last; all of 'broken'
+    fails.
     """
     paths = []
     for index, pair in enumerate(PAIRS):
@@ -55,7 +55,7 @@ def metrics(tmp_path) -> pd.DataFrame:
 
 
 def paired_values(differences, experiment="a") -> pd.DataFrame:
-    """Run ``b`` at 0.5 everywhere and run ``a`` above it by ``differences``."""
+    """Return values of run ``b``, 0.5 everywhere, and of run ``a``, above it by ``differences``."""
     rows = [(experiment, f"p{i}", "a", 0.5 + d) for i, d in enumerate(differences)]
     rows += [(experiment, f"p{i}", "b", 0.5) for i in range(len(differences))]
     return pd.DataFrame(rows, columns=["experiment", "pair", "run", "value"])
@@ -297,8 +297,8 @@ def test_runs_are_compared_pair_by_pair_whatever_the_order_of_the_rows(study):
 
 
 def test_the_exact_null_is_kept_up_to_fifty_differences():
-    """Beyond, and where two sizes are equal, the normal approximation; its p differs in the third
-    digit.
+    """With more differences, and where two sizes are equal, the normal approximation is used; its p
+    differs in the third digit.
     """
     for n, method in ((50, "exact"), (51, "approx")):
         differences = np.random.default_rng(n).normal(0.25, 1, n)
@@ -475,8 +475,8 @@ def test_three_files_are_written_and_the_best_is_bold(tmp_path):
 
 
 def test_the_best_of_every_metric_is_bold(tmp_path):
-    """Much overlap, information and volume; little of all else. What has no better or worse is
-    never bold.
+    """Large values of overlap, information and volume are best, and small values of everything
+    else. Metrics without a better or worse are never bold.
     """
     larger = {"dice", "min_jacobian", "nmi"}
     for name, metric in METRICS.items():

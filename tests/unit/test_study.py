@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Configuration and schemas of one's own."""
+    """A copy of the configuration and schemas."""
     shutil.copytree(REPOSITORY / "config", tmp_path / "config")
     shutil.copytree(REPOSITORY / "workflow" / "schemas", tmp_path / "workflow" / "schemas")
     return tmp_path
@@ -303,7 +303,7 @@ def link_persons(mine: Path, link: Path) -> None:
 
 
 def link_scans(mine: Path, link: Path) -> None:
-    """Under the names of other persons: sub-71 is sub-01."""
+    """Link scans under the names of other persons: sub-71 is sub-01."""
     for file in mine.rglob("*.nii.gz"):
         name = str(file.relative_to(mine)).replace("sub-0", "sub-7")
         (link / name).parent.mkdir(parents=True, exist_ok=True)
@@ -311,7 +311,7 @@ def link_scans(mine: Path, link: Path) -> None:
 
 
 def link_annexed(mine: Path, link: Path) -> None:
-    """As DataLad keeps them: each file is a link to a store where nobody's name stands."""
+    """Link scans as DataLad does: each file is a link to a store without any person's name."""
     for number, file in enumerate(sorted(mine.rglob("*.nii.gz"))):
         file.rename(mine / f"{number}.content")
         file.symlink_to(mine / f"{number}.content")
@@ -324,7 +324,7 @@ LINKED = (link_folder, link_persons, link_scans, link_annexed)
 @pytest.mark.parametrize("how", LINKED)
 @pytest.mark.parametrize("registered", ["mine", "link"])
 def test_a_link_hides_nobody_who_was_trained_on(tmp_path, how, registered):
-    """Whichever side the link is on: who is registered must not be among those trained on."""
+    """Whichever dataset has the link, a person who is registered must not be trained on."""
     mine = bids_folder(tmp_path / "mine", *THREE_PERSONS)
     how(mine, tmp_path / "link")
     elsewhere = (

@@ -1,8 +1,8 @@
-"""A command does the same wherever it is started: closed streams, a notebook's variables, a lost
-folder, any umask.
+"""A command does the same wherever it is started: with closed streams, a notebook's variables, a
+removed folder, any umask.
 
-What a process inherits can be tried in a process of its own only; each of these loads as little as
-it can.
+What a process inherits can only be tested in a process of its own; each of these imports as little
+as it can.
 """
 
 import errno
@@ -43,7 +43,7 @@ COMMANDS = {
     "needs": ["needs", "study.yaml"],
     "exclude": ["exclude", "a.tsv", "--to", "b.tsv"],
 }
-"""Of every command arguments that it accepts, of files that are not there."""
+"""For every command, arguments that it accepts, with files that are not there."""
 
 
 @pytest.fixture
@@ -124,7 +124,9 @@ def test_a_working_folder_that_is_gone_is_said_in_one_sentence(tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_every_command_asks_for_its_working_folder_first(command, capsys, monkeypatch):
-    """Not really gone: torch ends a process that it cannot load in, this one too."""
+    """The folder is not really removed, because torch would end a process that cannot use its
+    folder, this one included.
+    """
 
     def gone() -> str:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -156,7 +158,7 @@ def test_more_threads_than_processors_are_as_many_as_there_are():
 
 
 def paths_of(command: list[str]) -> list[tuple[int, str]]:
-    """Where a command's arguments are paths, and what each is."""
+    """Return the positions of a command's arguments that are paths, and what each of them is."""
     named = [i for i, word in enumerate(command) if "." in word or word in ("out", "data")]
     return [(i, command[i]) for i in named]
 

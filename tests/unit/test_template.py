@@ -1,5 +1,5 @@
-"""The template, and the way from it to a scan: exact where nothing moves, the same however a head
-is stored.
+"""The template and the map from it to a scan: exact where nothing moves, and the same however a
+head is stored.
 """
 
 import socket
@@ -41,7 +41,7 @@ def coarse(whole) -> Template:
 
 @pytest.fixture(scope="module")
 def truth() -> Affine:
-    """Template to scan: a tilted, smaller head elsewhere."""
+    """The map from the template to a scan: a tilted, smaller head in another place."""
     return affine(10, (0.95, 0.9, 1.02), (6, -9, 5))
 
 
@@ -65,13 +65,13 @@ def about(centre_mm, matrix: np.ndarray) -> np.ndarray:
 
 
 def farthest_mm(one: Affine, other: Affine, template: Template) -> float:
-    """Over the template's brain."""
+    """Return the largest distance between two maps over the template's brain."""
     points = template.grid.to_world(np.argwhere(template.mask).astype(float))
     return float(np.linalg.norm(one(points) - other(points), axis=-1).max())
 
 
 def stored_as(image: Image, codes: str) -> Image:
-    """The same head in the same place, its array axes turned to ``codes``."""
+    """Return the same head in the same place, with its array axes turned to ``codes``."""
     nifti = nib.Nifti1Image(image.data, image.grid.affine)
     turn = nib.orientations.ornt_transform(
         nib.io_orientation(nifti.affine), nib.orientations.axcodes2ornt(tuple(codes))
@@ -81,7 +81,9 @@ def stored_as(image: Image, codes: str) -> Image:
 
 
 def turned_header(image: Image, degrees: float, axis: str = "x") -> Image:
-    """The same array, its header turned: the head lies otherwise."""
+    """Return the same array with its header turned, so that the head lies in another
+    orientation.
+    """
     return Image(
         image.data, Grid(image.grid.shape, affine(degrees, axis=axis).matrix @ image.grid.affine)
     )

@@ -1,5 +1,5 @@
-"""As many threads as asked for, whatever started a pool of them before; each case in a process of
-its own.
+"""The number of threads is the one that was asked for, whatever started a pool of threads before;
+each case has a process of its own.
 """
 
 import subprocess
@@ -66,7 +66,9 @@ print(torch.get_num_threads())
 
 
 def test_a_map_does_not_know_what_torch_did_before():
-    """Sums of many values depend on the number of threads, so a map would tell them apart."""
+    """Sums of many values depend on the number of threads, so another number would change the
+    map.
+    """
     program = """
 import hashlib, numpy as np, torch
 from diffeode.geometry.image import Image, foreground

@@ -1,5 +1,5 @@
-"""Programs from elsewhere: found in the order a user expects, run under a limit, blamed in their
-own words.
+"""External programs: they are found in the order that a user expects, run under a limit, and their
+failures are reported with their own last lines.
 """
 
 import hashlib
@@ -160,10 +160,10 @@ FAILURES = {
     "scan.')": r"tool of Tools failed with exit status 1; its last lines: no such scan\.$",
     "print('a', 'b', 'c', 'd', sep='\\n'); "
     "sys.exit(3)": r"exit status 3; its last lines: b \| c \| d\.$",
-    "sys.exit(3)": r"failed with exit status 3; it said nothing\.$",
+    "sys.exit(3)": r"failed with exit status 3; it printed nothing\.$",
     "os.kill(os.getpid(), "
-    "9)": r"was killed by SIGKILL, as happens where memory runs out; it said nothing\.$",
-    "sys.exit(137)": r"was killed by SIGKILL, as happens where memory runs out",
+    "9)": r"was killed by SIGKILL, as happens when memory runs out; it printed nothing\.$",
+    "sys.exit(137)": r"was killed by SIGKILL, as happens when memory runs out",
     "os.kill(os.getpid(), signal.SIGSEGV)": r"was killed by SIGSEGV; ",
     "print('done')": r"ended well but wrote no out\.txt; its last lines: done\.$",
     "open(sys.argv[-1], 'w')": r"ended well but wrote an empty out\.txt",
@@ -205,7 +205,7 @@ def test_at_the_time_limit_of_the_work_it_is_stopped_with_its_children(tools, tm
 
 
 def ended(process, patience_s=300):
-    """Whether a process ends, or has; one that waits for its parent to look is over."""
+    """Return whether a process has ended or ends soon; a zombie counts as ended."""
     until = time.monotonic() + patience_s
     while time.monotonic() < until:
         try:

@@ -100,7 +100,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, killed_at):
 
 @pytest.fixture
 def one_thread():
-    """Another number of threads sums in another order."""
+    """Use one thread, because another number of threads sums in another order."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -108,7 +108,7 @@ def one_thread():
 
 
 def test_killed_hard_and_resumed_equals_uninterrupted(tmp_path, one_thread):
-    """SIGKILL to a process of its own, in the middle of an interval."""
+    """SIGKILL ends a process of its own in the middle of an interval."""
     program = textwrap.dedent(f"""
         import os, signal, sys, torch
         torch.set_num_threads(1)

@@ -1,5 +1,5 @@
-"""Finished files are judged by what they say of themselves: damaged, failed, stale, or made from
-what is made again.
+"""Finished files are judged by their receipts and seals: damaged, failed, stale, or made from files
+that are made again.
 """
 
 import json
@@ -42,7 +42,7 @@ def study(tmp_path):
 
 
 def judged(study, parameters=PARAMETERS, inputs=("scan.nii",), forced=lambda file: False):
-    """Kind and reason of each complaint, by the file's name."""
+    """Return kind and reason of each complaint, by the file's name."""
     receipt = study / "results" / "unit" / "receipt.json"
     plan = [
         Planned(study / "results" / "table.tsv", [str(receipt)], {"code": "b"}),

@@ -1,5 +1,5 @@
-"""A registration that went wrong says so: the numbers, what they decide, and everywhere it is
-written.
+"""A registration that went wrong is called suspect: the measures, their thresholds, and all places
+where it is written.
 """
 
 import json
@@ -44,7 +44,7 @@ from diffeode.registration.runs import Run
 REPOSITORY = Path(__file__).resolve().parents[2]
 GRID = Grid((20, 20, 20), np.diag([2.0, 2.0, 2.0, 1.0]))
 TRUTH = Affine([[1.05, 0.06, 0, 5], [-0.05, 0.97, 0.04, -4], [0.01, -0.05, 1.02, 6], [0, 0, 0, 1]])
-"""Points of ``brain`` to points of ``other``."""
+"""The map from points of ``brain`` to points of ``other``."""
 GOOD = {
     "brain_overlap": 0.95,
     "anatomical_match": 0.1,
@@ -70,7 +70,7 @@ def brain() -> Image:
 
 @pytest.fixture(scope="module")
 def other(brain) -> Image:
-    """It, in another contrast, a little larger, tipped and shifted, by ``TRUTH``."""
+    """The same brain in another contrast, a little larger, tipped and shifted by ``TRUTH``."""
     contrast = Image(np.where(brain.data > 0.1, 1.1 - brain.data, brain.data), brain.grid)
     return warp_image(contrast, TRUTH.inverse(), brain.grid)
 
@@ -147,8 +147,8 @@ def test_a_reflection_folds_everywhere(brain):
 
 
 def test_two_volumes_of_equal_size_spread_by_half_their_difference(brain):
-    """``x -> 2 x`` behind the middle and ``x / 2`` before it: log|J| is log 2 in half of a box and
-    - log 2 in half.
+    """The map is ``x -> 2 x`` behind the middle and ``x / 2`` before it, so log|J| is log 2 in one
+    half of a box and - log 2 in the other.
     """
     grid = Grid((40, 8, 8), np.eye(4))
     x = grid.points_mm()[..., 0] - 19.5
@@ -298,7 +298,7 @@ def test_a_turned_pair_is_aligned_and_remarked_upon(brain, other):
 
 @pytest.fixture
 def files(tmp_path, brain, other):
-    """The paths of a good pair, and of the same with the moving scan elsewhere."""
+    """The paths of a good pair, and of the same pair with the moving scan in a wrong place."""
     for name, image in {
         "fixed": brain,
         "moving": other,

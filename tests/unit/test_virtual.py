@@ -1,4 +1,4 @@
-"""The virtual cohort: what is promised about its maps, contrasts, labels and landmarks."""
+"""The virtual cohort: its maps, contrasts, labels and landmarks are as its page promises."""
 
 import json
 from functools import cache

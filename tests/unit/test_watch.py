@@ -1,4 +1,6 @@
-"""A watched process gives what it found, and however it dies the one that watches goes on."""
+"""A watched process returns its result, and however it dies, the process that watches it goes
+on.
+"""
 
 import ctypes
 import os
@@ -26,8 +28,8 @@ def die_by(number):
 
 
 def hang_without_python():
-    """As a tool's own code does that holds the interpreter's lock: no signal handler of Python ever
-    runs.
+    """Hang like code of a tool that holds the interpreter's lock, so that no signal handler of
+    Python ever runs.
     """
     ctypes.PyDLL(None).sleep(60)
 
@@ -40,9 +42,7 @@ def hang_in_a_program(pid_file):
 
 
 def runs(pid):
-    """Whether there is such a process; one that ended and that nobody asked for its exit code
-    counts as gone.
-    """
+    """Return whether there is such a process; a zombie counts as gone."""
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
@@ -103,17 +103,17 @@ def test_an_error_that_does_not_survive_pickling_arrives_as_what_it_says(error, 
 
 
 def test_work_that_leaves_its_process_is_a_failure_that_an_exception_handler_sees():
-    with pytest.raises(RegistrationError, match=r"It left by sys.exit\(3\) before it was done"):
+    with pytest.raises(RegistrationError, match=r"It called sys.exit\(3\) before it was done"):
         watched(lambda: sys.exit(3))
-    with pytest.raises(RegistrationError, match="It left with exit code 0 before it was done"):
+    with pytest.raises(RegistrationError, match="It ended with exit code 0 before it was done"):
         watched(lambda: os._exit(0))
 
 
 @pytest.mark.usefixtures("hang_ups_arrive")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_work_that_is_asked_to_end_is_no_failure(number):
-    """A receipt of a failure would keep a workflow that was stopped from registering the pair
-    again.
+    """Otherwise the receipt of a failure would keep a workflow that was stopped from registering
+    the pair again.
     """
     with pytest.raises(Terminated) as left:
         watched(lambda: die_by(number))

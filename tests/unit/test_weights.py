@@ -1,5 +1,5 @@
-"""Trained weights: found in order, verified, and every way they can be wrong said in one
-sentence.
+"""Trained weights are found in order and verified, and every way in which they can be wrong is told
+in one sentence.
 """
 
 import hashlib
@@ -133,7 +133,7 @@ def test_the_networks_of_the_preparation_are_what_the_catalogue_says(real_data_r
 
 @pytest.fixture
 def server(monkeypatch):
-    """In the place of the network: what was asked for, and ``CONTENT`` for an answer."""
+    """Stands for the network: records what was asked for, and answers with ``CONTENT``."""
     asked = []
 
     def fetch(urls, to, *, sha256, bytes, progress):

@@ -1,4 +1,6 @@
-"""Whatever a run or a step of preparation reads besides its scans is part of its identity."""
+"""Every file that a run or a step of preparation reads besides its scans is part of its
+identity.
+"""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The wheel is whole: installed where there is no repository, it knows its runs and weights and
+"""The wheel is complete: installed without the repository, it knows its runs and weights, and
 registers.
 """
 
@@ -33,7 +33,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory) -> Path:
-    """A folder that holds the wheel's content; the packages it needs are those of this
+    """A folder with the wheel's content; the packages that it needs are those of this
     environment.
     """
     folder = tmp_path_factory.mktemp("installed")
@@ -50,7 +50,7 @@ def pip(*arguments) -> None:
 
 
 def diffeode(installed: Path, folder: Path, *arguments: str) -> str:
-    """What the installed command prints, started from ``folder``."""
+    """Return what the installed command prints when it is started in ``folder``."""
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     command = [sys.executable, installed / "bin" / "diffeode", *arguments]
     done = subprocess.run(

@@ -1,7 +1,7 @@
-"""A full disk or a read-only folder: one sentence, the old file untouched, no unit that looks
-finished.
+"""On a full disk or in a read-only folder there is one sentence, the old file is untouched, and no
+unit looks finished.
 
-Tests may run as root, whom no permission stops, so the refusals are simulated.
+Tests may run as root, whom no permission stops, so the system's refusals are simulated.
 """
 
 import errno
@@ -21,7 +21,7 @@ from diffeode.prepare.units import Before
 
 
 def refuse(number: int):
-    """A function that fails as the operating system would."""
+    """Return a function that fails as the operating system would."""
 
     def refused(*arguments, **settings):
         raise OSError(number, os.strerror(number))

@@ -1,5 +1,5 @@
-"""How a command is given to the process of ``forking.py``; as a program, ``asking.py SOCKET SCRIPT
-...`` gives one.
+"""Send a command to the process of ``forking.py``; as a program, ``asking.py SOCKET SCRIPT ...``
+sends one.
 
 It imports little, so that it starts at once.
 """
@@ -18,12 +18,12 @@ def ask(
     streams: list[int],
     python: str = "",
 ) -> int:
-    """Have a command run by the process that listens at the socket ``address``.
+    """Let the process that listens at the socket ``address`` run a command.
 
     Args:
         command: a script's path and its arguments, or ``-m``, a module and its arguments.
         streams: descriptors of its standard input, output and error.
-        python: what the command is to take for the program of Python; empty for the true one.
+        python: the program that the command is to take for Python; empty for the real one.
 
     Returns:
         Its exit code.

@@ -105,7 +105,7 @@ class Clone:
         }
 
     def planned(self, *arguments: str) -> dict[str, int]:
-        """How many jobs of each rule a run would start."""
+        """Return how many jobs of each rule Snakemake would start."""
         run = self.snakemake("--dry-run", *arguments)
         assert run.returncode == 0, run.stdout
         if "Nothing to be done" in run.stdout:
@@ -115,7 +115,7 @@ class Clone:
         return {rule: int(count) for rule, count in jobs.items() if rule != "all"}
 
     def status(self, *arguments: str, fails: bool = False) -> str:
-        """What the report on the study says."""
+        """Return the report on the study."""
         return self._said(self.python("workflow/status.py", *arguments), fails)
 
     def status_apart(self, *arguments: str) -> str:
@@ -128,7 +128,7 @@ class Clone:
         return run.stdout
 
     def plan(self) -> Plan:
-        """Every job of the study, with what its script would be handed."""
+        """Return every job of the study, with the inputs and parameters of its script."""
         with tempfile.NamedTemporaryFile() as out:
             run = self.python(plans.__file__, out.name)
             assert run.returncode == 0, run.stdout
@@ -153,8 +153,8 @@ class Clone:
 
 
 def copy_repository(to: Path) -> Clone:
-    """The files of the repository that a study needs, at ``to``, and the compiled kernels, which
-    would take minutes.
+    """Copy the files of the repository that a study needs to ``to``, with the compiled kernels,
+    which take minutes to compile.
     """
     to.mkdir(parents=True)
     for name in _TAKEN:
@@ -226,13 +226,13 @@ def copied_clone(root: Path, to: Path) -> Clone:
 
 @pytest.fixture
 def finished(untouched: Clone, tmp_path: Path) -> Clone:
-    """A clone of one's own in which the tiny study is finished."""
+    """A clone for one test, in which the tiny study is finished."""
     return copied_clone(untouched.root, tmp_path / "clone")
 
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Clone:
-    """A clone of one's own without results."""
+    """A clone for one test, without results."""
     return copy_repository(tmp_path / "clone")
 
 
@@ -252,14 +252,14 @@ def _rich_plan(rich: Clone) -> bytes:
 
 @pytest.fixture
 def rich_plan(_rich_plan: bytes) -> Plan:
-    """The plan of the study of ``rich_study.py``, a copy of one's own."""
+    """The plan of the study of ``rich_study.py``, a copy for one test."""
     return pickle.loads(_rich_plan)
 
 
 @pytest.fixture
 def run_script(rich: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable]:
-    """A function that runs the script of a job of ``rich_plan`` in a folder of one's own, here and
-    now.
+    """A function that runs the script of a job of ``rich_plan`` in this process, in a folder of its
+    own.
     """
     monkeypatch.chdir(tmp_path)
     with running_scripts(rich.path("workflow/scripts")) as run:

@@ -1,4 +1,4 @@
-"""A process that has imported what takes seconds, and forks for every command it is given.
+"""A process that has imported the slow modules, and forks for every command that it is given.
 
 Run as a program, ``forking.py DESCRIPTOR MODULE...`` imports the modules when the first command
 arrives at a listening socket, and ends when its standard input is closed.
@@ -25,8 +25,8 @@ from typing import NoReturn
 
 
 def _next_command(listening: socket.socket, modules: list[str]) -> dict | None:
-    """In each child, the command it is to run; in the parent, None once standard input is
-    closed.
+    """Return, in each child, the command that it is to run; in the parent, None once standard input
+    is closed.
     """
     signal.signal(signal.SIGCHLD, lambda *_: _bury_children())
     while True:
@@ -50,13 +50,13 @@ def _bury_children() -> None:
 def _import(modules: list[str]) -> None:
     for name in filter(importlib.util.find_spec, modules):
         importlib.import_module(name)
-    gc.freeze()  # children leave alone what is there, and so share it
+    gc.freeze()  # the children do not change these objects, and so share their memory
     modules.clear()
 
 
 def _command_or_answer(connection: socket.socket) -> dict:
-    """In a child of this process, the command it is to run; this process waits for it, answers and
-    ends.
+    """Return, in a child of this process, the command to run; this process waits for the child,
+    answers and ends.
     """
     _, streams, _, _ = socket.recv_fds(connection, 1, 3)
     with connection, connection.makefile("rw", encoding="utf-8") as text:
@@ -92,7 +92,7 @@ def _run(
 
 
 def _exit_code_of(run: Callable[[], None]) -> int:
-    """The one with which Python would end."""
+    """Return the exit code with which Python would end."""
     try:
         run()
     except SystemExit as end:
@@ -106,7 +106,7 @@ def _exit_code_of(run: Callable[[], None]) -> int:
 
 
 def _end(code: int) -> NoReturn:
-    """End this process as Python does, but without taking down all that was imported, which takes
+    """End this process as Python does, but without tearing down the imported modules, which takes
     up to a second.
     """
     for thread in threading.enumerate():

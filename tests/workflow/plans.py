@@ -1,4 +1,4 @@
-"""A plan of a study as plain objects: every job with all that its script would be handed.
+"""The plan of a study as plain objects: every job with the inputs and parameters of its script.
 
 Run as a program in a clone, ``plans.py OUT [option=value ...]`` writes a pickled :class:`Plan` to
 ``OUT``.
@@ -17,8 +17,8 @@ from typing import Any
 
 
 class Resources(dict):
-    """A job's resources as scripts ask for them, by key or as attributes; those not settled yet are
-    left out.
+    """A job's resources, which scripts read by key or as attributes; those that are not settled yet
+    are left out.
     """
 
     def __init__(self, items: Iterable[tuple[str, Any]] = ()) -> None:
@@ -33,7 +33,7 @@ class Resources(dict):
 
 @dataclass(frozen=True)
 class Job:
-    """One job, with what Snakemake would hand its script under the name ``snakemake``."""
+    """One job, with the attributes that its script finds in the object ``snakemake``."""
 
     rule: str
     script: Path | None
@@ -41,9 +41,9 @@ class Job:
     handed: SimpleNamespace
     environment: str
     in_report: dict[str, dict[str, Any]]
-    """Of each output with ``report()``: its category and labels, as the rules' file has them."""
+    """The category and labels of each output with ``report()``, as the rules have them."""
     times_count: tuple[str, ...]
-    """Inputs that Snakemake takes for changed where their times say so."""
+    """Inputs that Snakemake judges by their times."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Plan:
     """Every job of a study, whether it would run or not.
 
     Attributes:
-        covered: by a job's parameter ``code``: the definitions behind it, as ``module:name``.
-        modules: what was imported for the plan.
+        covered: for each job's parameter ``code``, the definitions behind it, as ``module:name``.
+        modules: the modules that were imported for the plan.
     """
 
     jobs: tuple[Job, ...]
@@ -60,7 +60,7 @@ class Plan:
     modules: frozenset[str]
 
     def of(self, rule: str, **wildcards: str) -> list[Job]:
-        """The jobs of ``rule``, those with these wildcards."""
+        """Return the jobs of ``rule`` with these wildcards."""
         return [
             job
             for job in self.jobs
@@ -68,13 +68,13 @@ class Plan:
         ]
 
     def the(self, rule: str, **wildcards: str) -> Job:
-        """The one such job."""
+        """Return the only such job."""
         (job,) = self.of(rule, **wildcards)
         return job
 
 
 def plan(options: list[str]) -> Plan:
-    """The plan of the study in the working directory."""
+    """Return the plan of the study in the working directory."""
     logging.disable(logging.WARNING)
     from snakemake.api import SnakemakeApi
     from snakemake.settings.enums import Quietness
@@ -101,7 +101,9 @@ def plan(options: list[str]) -> Plan:
 
 
 def _recorded_code_hashes() -> dict[str, frozenset[str]]:
-    """Filled, as the study is planned, with what each hash of code was made of."""
+    """Return a mapping that is filled, while the study is planned, with the definitions behind each
+    hash of code.
+    """
     sys.path.insert(0, str(Path("src").resolve()))
     from diffeode.provenance import source
 

@@ -1,4 +1,4 @@
-"""A study in which everything is something else than by default, to see that it arrives where it
+"""A study whose settings all differ from their defaults, to see that each arrives where it
 should.
 """
 
@@ -164,7 +164,7 @@ def write_rich_study(clone: Any) -> None:
 
 
 class Recorder:
-    """Stands for a function of the library: remembers how it was called."""
+    """Stands for a function of the library, and records how it was called."""
 
     def __init__(self, answer: Any = None) -> None:
         self.answer, self.calls = answer, []
@@ -185,8 +185,8 @@ def running_scripts(scripts: Path) -> Iterator[Callable]:
     """A function that runs a job's script in this process, on three threads, in the working
     directory.
 
-    It takes the names of those functions of the library that are replaced and what each of them
-    answers, and returns their recorders, or the one where there is one.
+    It takes the names of the library's functions to replace and the result of each, and returns
+    their recorders, or the only one.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(scripts))

@@ -1,4 +1,4 @@
-"""A study with a run whose descriptor is trained first, on nobody who is registered."""
+"""A study with a run whose descriptor is trained first, on persons who are not registered."""
 
 import nibabel as nib
 import numpy as np

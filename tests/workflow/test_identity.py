@@ -1,6 +1,4 @@
-"""What a job's parameter ``code`` covers: all that its script stands on, and nothing of what others
-stand on.
-"""
+"""A job's parameter ``code`` covers all code that its script uses, and no other code."""
 
 import ast
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ pytestmark = pytest.mark.workflow
 REPOSITORY = Path(__file__).resolve().parents[2]
 # another layout of a figure must not train a network again
 LEFT_OUT = {"descriptor_weights": {"diffeode.figures.training_curves"}}
-"""What scripts import and their rules leave out of the identity on purpose."""
+"""Modules that scripts import, but that their rules leave out of the identity on purpose."""
 CHOSEN_BY = {
     "strip": "brain",
     "correct": "bias",
@@ -29,11 +27,11 @@ CHOSEN_BY = {
     "segment": "labels",
     "inspect_scan": "template",
 }
-"""Steps that find the functions for a choice of the recipe by name."""
+"""Steps that find the tools of a recipe by name."""
 
 
 def kind_of(job: Job) -> str:
-    """What a job makes, as ``made.kinds`` names it."""
+    """Return the kind of result that a job makes, by its name in ``made.kinds``."""
     if job.rule in ("register", "train"):
         return f"{job.rule} {job.handed.params.run['method']}"
     if job.rule not in CHOSEN_BY:
@@ -53,8 +51,8 @@ def kind_of(job: Job) -> str:
 
 
 def test_every_job_s_identity_is_that_of_what_it_makes(rich_plan):
-    """The table in docs/workflow.md is tried on ``made.kinds``; here is shown that the rules mean
-    the same.
+    """The table in docs/workflow.md is tested on ``made.kinds``; this test shows that the rules
+    have the same identities.
     """
     with_script = [job for job in rich_plan.jobs if job.script]
     for job in with_script:
@@ -103,8 +101,8 @@ def test_a_run_s_identity_covers_its_own_method_and_no_other(rich_plan, rule):
 
 
 def test_times_of_files_decide_nothing(rich_plan):
-    """What is up to date is judged by receipts and seals; to Snakemake every input is older than
-    all that is made.
+    """Receipts and seals tell what is up to date; for Snakemake every input is older than all
+    results.
     """
     for job in (job for job in rich_plan.jobs if job.script):
         assert job.times_count == (), job.rule
@@ -129,7 +127,7 @@ def test_a_step_s_identity_covers_the_tools_that_were_chosen_and_no_others(rich_
 
 
 def test_a_step_is_known_by_the_weights_that_its_tools_read(rich_plan):
-    """Every rule asks, so that a new tool of any step may read weights."""
+    """Every rule does so, because a new tool of any step may read weights."""
     mindgrab = {"meshnet-mindgrab": load_weights("meshnet-mindgrab").sha256}
     jobs = [
         job
@@ -161,5 +159,6 @@ ALL_TOOLS = {
     "segment": {"heads": both("synthseg")},
     "inspect_scan": {"heads": both("icbm152"), "drawn": both()},
 }
-"""By rule, dataset and contrast: the files of diffeode.prepare.steps whose code decides the result.
+"""By rule, dataset and contrast, the files of diffeode.prepare.steps whose code decides on the
+result.
 """

@@ -1,5 +1,5 @@
-"""Persons of a BIDS folder come, leave and are scanned anew: what is made again, and what stays as
-it was.
+"""Persons of a BIDS folder come, leave and are scanned again: which results are made again, and
+which stay.
 """
 
 import shutil
@@ -48,13 +48,13 @@ def _grown(tmp_path_factory, copied):
 
 @pytest.fixture
 def grown(_grown, tmp_path):
-    """A clone of one's own in which the growing study is finished."""
+    """A clone for one test, in which the growing study is finished."""
     shutil.copytree(_grown.root, tmp_path / "clone")
     return type(_grown)(tmp_path / "clone")
 
 
 def units(clone) -> dict[Path, int]:
-    """When the receipts of scans, pairs and registrations were written."""
+    """Return the times at which the receipts of scans, pairs and registrations were written."""
     results = clone.path("results")
     return {
         file.relative_to(results): file.stat().st_mtime_ns for file in results.rglob("receipt.json")
@@ -88,7 +88,7 @@ def test_a_person_more_adds_their_pairs_and_displaces_none(grown):
 
 
 def test_without_the_list_of_pairs_a_person_more_would_displace_some(grown):
-    """So the test above has something to find."""
+    """So the test above could fail."""
     write_person(grown.path("scans"), "04", 4.5)
     grown.path("results/pairs/few/pairs.tsv").unlink()
     assert of_pairs(grown.planned("--config", "experiments=[few]"))["align"] > 0

@@ -1,4 +1,4 @@
-"""Dry runs of every study and profile, and what a wrong configuration says."""
+"""Dry runs of every study and profile, and the messages about a wrong configuration."""
 
 import os
 import re
@@ -52,14 +52,14 @@ def snakemake_apart(
 
 
 MADE_UP = {"paper.yaml": "ixi-oasis3", "nodeo.yaml": "candi"}
-"""Studies of scans that cannot be had without an agreement, planned on made-up trees, and one
-experiment of each.
+"""Studies whose scans need an agreement, which are planned on made-up trees, and one experiment of
+each.
 """
 
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory) -> dict[str, str]:
-    """Where the made-up trees lie, by the variables that name their folders."""
+    """The folders of the made-up trees, by the variables that name them."""
     root = tmp_path_factory.mktemp("trees")
     write_oasis3(root / "oasis3", 160, seed=1)
     write_ixi(root / "ixi", 160, seed=1)
@@ -86,8 +86,8 @@ def touch(file: Path) -> None:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_is_planned(study, tmp_path, request):
-    """With all its runs; of the papers' studies, which are large, one experiment (the others:
-    below).
+    """Every study is planned with all its runs; of the papers' large studies one experiment is
+    planned here, and the others below.
     """
     run = snakemake(
         tmp_path,
@@ -101,7 +101,9 @@ def test_every_study_is_planned(study, tmp_path, request):
 
 
 def variables(study: str, request) -> dict[str, str]:
-    """Where the scans of a study lie: nowhere, in made-up trees, or among the real ones."""
+    """Return the variables that tell where the scans of a study lie: nowhere, in made-up trees, or
+    among the real ones.
+    """
     if study == "config.yaml":
         return {}
     if study in MADE_UP:
@@ -122,7 +124,7 @@ PAIRS = {"paper.yaml": 300, "nodeo.yaml": 280}
 
 @pytest.mark.parametrize("study", PAIRS)
 def test_pairs_of_the_papers(study, tmp_path, trees):
-    """In all experiments, with one run."""
+    """The studies are planned with all experiments and one run."""
     run = snakemake(
         tmp_path,
         *("--dry-run", "--quiet", "rules", "--configfile", str(REPOSITORY / "config" / study)),

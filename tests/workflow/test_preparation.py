@@ -1,5 +1,5 @@
-"""The paper's preparation from raw heads on, with stand-ins for FreeSurfer: what runs, what is
-kept, what is missed.
+"""The paper's preparation of raw heads, with stand-ins for FreeSurfer: what runs, what is kept, and
+what is found missing.
 """
 
 import json
@@ -111,7 +111,7 @@ def prepared(copied, environment, tmp_path_factory):
 
 @pytest.fixture
 def clone(prepared, tmp_path):
-    """A copy of one's own."""
+    """A copy of the finished clone for one test."""
     shutil.copytree(prepared.root, tmp_path / "clone")
     return type(prepared)(tmp_path / "clone")
 

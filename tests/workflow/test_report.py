@@ -27,12 +27,12 @@ CATEGORIES = {
 }
 """By rule."""
 APART = {"inspect_scan", "quality"}
-"""Rules that draw for the pages of preparation, which stand beside the report."""
+"""Rules that draw for the pages of preparation, which lie beside the report."""
 
 
 def shown(files) -> set[str]:
-    """Those of ``files`` that are to be looked at: pages and figures, of two forms of a figure the
-    one with lines.
+    """Return the pages and figures among ``files``; where a figure has two forms, the vector
+    graphic.
     """
     files = set(map(str, files))
     pictures = {file for file in files if file.endswith((".svg", ".html", ".png", ".pdf"))}

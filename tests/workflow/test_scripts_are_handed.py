@@ -1,9 +1,9 @@
-"""What a study's files say arrives in the library: seeds, threads, limits, choices, files, titles,
-captions.
+"""The settings in a study's files arrive in the library: seeds, threads, limits, choices, files,
+titles, captions.
 
-One study whose every setting differs from its default is planned once. Then every job's script runs
-in this process with what the plan hands it; where the library would work for long, its function is
-replaced and says how it was called.
+A study whose settings all differ from their defaults is planned once. Then every job's script runs
+in this process with the inputs and parameters of the plan. Where the library would work for long,
+its function is replaced by one that records how it was called.
 """
 
 from pathlib import Path
@@ -52,7 +52,7 @@ def head(person, kind, **more):
 
 
 def drawn(person, kind, whole=True):
-    """A scan of ``drawn``; ``whole``: with what was drawn on it."""
+    """Return a scan of ``drawn``; with ``whole``, also its labels and landmarks."""
     stem = f"drawn/sub-{person}/anat/sub-{person}"
     about = {"labels": Path(f"{stem}_dseg.nii.gz"), "landmarks": Path(f"{stem}_landmarks.tsv")}
     about |= {"group": {"05": "patients", "06": "controls"}[person]}
@@ -376,7 +376,9 @@ def test_a_descriptor_is_trained_as_its_file_says(rich_plan, run_script, rich):
 
 
 def registered(run_script, job):
-    """How a registration is called: run, task, machine, folder, provenance, limit in minutes."""
+    """Return the arguments of a registration: run, task, machine, folder, provenance, limit in
+    minutes.
+    """
     given, read, _, _, _ = run_script(
         job,
         "diffeode.registration.harness.register_to_folder",

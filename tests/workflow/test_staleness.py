@@ -73,7 +73,7 @@ def _aged(tmp_path_factory, copied):
 
 @pytest.fixture
 def aged(_aged, tmp_path):
-    """A clone of one's own in which the study is finished."""
+    """A clone for one test, in which the study is finished."""
     shutil.copytree(_aged.root, tmp_path / "clone")
     return type(_aged)(tmp_path / "clone")
 
@@ -82,9 +82,7 @@ def aged(_aged, tmp_path):
 
 
 def older(clone, relative: str) -> None:
-    """Give a file a time before that of everything made from it, as ``cp -p`` and ``rsync
-    -a`` do.
-    """
+    """Give a file an older time than everything made from it, as ``cp -p`` and ``rsync -a`` can."""
     os.utime(clone.path(relative), (_LONG_AGO_S, _LONG_AGO_S))
 
 

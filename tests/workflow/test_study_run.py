@@ -1,4 +1,6 @@
-"""The tiny study from nothing, and what a second run makes again: exactly what it must."""
+"""The tiny study from nothing, and a second call of Snakemake, which makes again exactly what it
+must.
+"""
 
 import json
 import os

@@ -1,5 +1,5 @@
-"""What surrounds a study must not stop it: another dataset's file, a closed console; or it is said
-before any job.
+"""The surroundings of a study, such as another dataset's file or a closed console, must not stop
+it; where they must, a message says so before any job.
 """
 
 import os

@@ -1,5 +1,5 @@
-"""Which table lies where: the statistics' scripts on made-up numbers of two experiments, and what
-is made of them.
+"""The tables that the statistics' scripts make of made-up numbers of two experiments, and where
+they lie.
 """
 
 import html
@@ -26,8 +26,8 @@ LABELS = ((17, "Left-Hippocampus"), (53, "Right-Hippocampus"))
 
 @pytest.fixture(scope="module")
 def dice():
-    """Of each experiment, pair, label and run: apart enough that some runs differ in one experiment
-    only.
+    """Return the Dice of each experiment, pair, label and run, such that some runs differ in one
+    experiment only.
     """
     random = np.random.default_rng(4)
     shift = {("first", "brief"): 0.05, ("first", "learned"): 0.02, ("second", "learned"): 0.03}
@@ -169,7 +169,7 @@ def test_dice_of_each_structure(rich_plan, run_script, metrics, dice):
 
 
 def p_values(dice):
-    """Of each experiment and ordered pair of runs: the p of Wilcoxon's test, by scipy."""
+    """Return the p of Wilcoxon's test, by scipy, of each experiment and ordered pair of runs."""
     ordered = [(run, other) for run in RUNS for other in RUNS if run != other]
     return {
         (experiment, *both): stats.wilcoxon(

@@ -1,5 +1,5 @@
-"""A study with a run that is trained first: once, on nobody who is registered, and used by its
-registrations.
+"""A study with a run that is trained first: once, on persons who are not registered; its
+registrations use the weights.
 """
 
 import json

@@ -1,11 +1,10 @@
-"""Python that starts at once: a process that has imported what takes seconds forks for every
-command.
+"""Python that starts at once: a process that has imported the slow modules forks for every command.
 
 There are two such processes. One has imported Snakemake, and runs what a test says. The other has
-imported torch and
-what draws and computes, and runs the scripts of jobs: Snakemake is told that a small program is
-Python. Neither has imported diffeode, because every clone brings its own. What is to be seen as a
-user has it is run in a Python of its own instead, with the jobs (``Clone.snakemake_apart``).
+imported torch and what draws and computes, and runs the scripts of jobs: Snakemake is told that a
+small program is Python. Neither has imported diffeode, because every clone brings its own. Tests
+that need exactly what a user has run in a Python of their own instead, with the jobs
+(``Clone.snakemake_apart``).
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ PLANNING = (
     *("snakemake.cli", "snakemake.profiles", "snakemake.report.html_reporter", "snakemake.storage"),
     "snakemake_executor_plugin_slurm",
 )
-"""What planning a study imports, where it is installed."""
+"""The modules that planning a study imports, as far as they are installed."""
 JOBS = (
     *(
         "nibabel",
@@ -43,7 +42,7 @@ JOBS = (
     ),
     *("seaborn", "snakemake.logging", "torch"),
 )
-"""What the scripts of jobs import."""
+"""The modules that the scripts of jobs import."""
 _FOR_JOBS = {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
 
 
@@ -87,8 +86,8 @@ class WarmPython:
             return subprocess.CompletedProcess(list(command), code, stdout=said.read())
 
     def as_program(self) -> Path:
-        """A program that stands for Python: this one runs its scripts; all else is for the true
-        Python.
+        """Return a program that stands for Python: this process runs its scripts, and the real
+        Python everything else.
         """
         program = self._folder / "python"
         true = shlex.quote(sys.executable)
@@ -109,7 +108,7 @@ class WarmPython:
 
 @cache
 def warm_python() -> WarmPython:
-    """The one for all commands of a worker's tests."""
+    """Return the process for all commands of a worker's tests."""
     return WarmPython(PLANNING)
 
 
@@ -125,7 +124,7 @@ def _warm_jobs() -> WarmPython:
 
 
 def cool() -> None:
-    """End the processes that were begun here."""
+    """End the processes that were started here."""
     for begun in (warm_python, _warm_jobs):
         if begun.cache_info().currsize:
             begun().close()

@@ -1,4 +1,4 @@
-"""The command line: one pair at a desk, by the library that the workflow uses.
+"""The program ``diffeode``: each command calls the library, as the workflow does.
 
 Heavy packages are imported inside the commands, so that help appears at once.
 """

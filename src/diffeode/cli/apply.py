@@ -1,4 +1,4 @@
-"""``diffeode apply``: a scan or label map through a map found before."""
+"""The command ``diffeode apply``: resample a scan or label map through a map found before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
         "warp", type=path, metavar="WARP", help="an ITK displacement field, such as OUT/warp.nii.gz"
     )
     apply.add_argument(
-        "moving", type=path, metavar="MOVING", help="the scan or label map to resample, once"
+        "moving", type=path, metavar="MOVING", help="the scan or label map to resample"
     )
     apply.add_argument(
         "-o", "--output", type=path, required=True, metavar="FILE", help="the NIfTI file to write"
@@ -29,10 +29,12 @@ def add(commands: Any) -> None:
         "--reference",
         type=path,
         metavar="FIXED",
-        help="lie on this scan's grid instead of the map's",
+        help="put the result on the grid of this scan instead of the map's grid",
     )
     apply.add_argument(
-        "--labels", action="store_true", help="MOVING is a label map: nearest neighbour"
+        "--labels",
+        action="store_true",
+        help="MOVING is a label map, so resample it by nearest neighbour",
     )
     add_orientation(apply)
     apply.set_defaults(command=_apply)

@@ -1,4 +1,4 @@
-"""Arguments that several commands share: their types, where a pair starts, and the machine."""
+"""Arguments that several commands share, and the types of arguments."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from diffeode.files.checked_yaml import parse_yaml
 from diffeode.process.watch import LONGEST_MINUTES
 
 _LARGEST_SEED = 2**31 - 1
-"""ANTs reads seeds as 32-bit integers with a sign."""
+"""The largest seed that ANTs can take, which reads 32-bit integers with a sign."""
 
 ALIGNMENT_OF_INIT = {"affine": "affine", "identity": "none"}
-"""What ``--init`` may say, and the alignment of :mod:`diffeode.prepare.pair` that it means."""
+"""The alignment of :mod:`diffeode.prepare.pair` that each value of ``--init`` means."""
 
 
 def add_init(command: argparse.ArgumentParser, meaning: str) -> None:
-    """Add ``--init``; ``meaning`` is what help says of it."""
+    """Add ``--init``, with ``meaning`` as its help."""
     command.add_argument(
         "--init",
         choices=sorted(ALIGNMENT_OF_INIT),
@@ -35,9 +35,9 @@ def add_orientation(command: argparse.ArgumentParser) -> None:
         "--orientation",
         type=orientation,
         metavar="HOW",
-        help="of the files whose header does not say how they lie, or says two things: sform or "
-        "qform (that one "
-        "holds), or three letters such as RAS (axes run to the right, to the front, upwards)",
+        help="orientation of the files whose header does not tell it, or tells two: sform or qform "
+        "(use that entry of the header), or three letters such as RAS (the axes run to the right, "
+        "to the front and upwards)",
     )
 
 
@@ -52,7 +52,11 @@ def add_machine(command: argparse.ArgumentParser) -> None:
         help="where to compute (default: %(default)s)",
     )
     command.add_argument(
-        "--seed", type=seed, default=0, metavar="S", help="of what is random (default: %(default)s)"
+        "--seed",
+        type=seed,
+        default=0,
+        metavar="S",
+        help="seed of all random numbers (default: %(default)s)",
     )
 
 
@@ -63,15 +67,15 @@ def add_threads(command: argparse.ArgumentParser) -> None:
         type=threads,
         default=processors(),
         metavar="N",
-        help="processors to use, at most those there are (default: all)",
+        help="number of processors to use (default and maximum: all that this process may use)",
     )
 
 
 def path(text: str) -> Path:
-    """The path ``text``, which must not be empty: ``Path("")`` would be the working folder.
+    """Return the path ``text``, which must not be empty: ``Path("")`` would be the working folder.
 
     Raises:
-        argparse.ArgumentTypeError: it is empty.
+        argparse.ArgumentTypeError: ``text`` is empty.
     """
     if not text:
         raise argparse.ArgumentTypeError(
@@ -81,19 +85,19 @@ def path(text: str) -> Path:
 
 
 def threads(text: str) -> int:
-    """A whole number from 1 on; where this process has fewer processors, their number.
+    """Return a number of threads, at least 1 and at most the number of processors.
 
     Raises:
-        argparse.ArgumentTypeError: ``text`` is none.
+        argparse.ArgumentTypeError: ``text`` is no whole number from 1 on.
     """
     return min(_whole_number(text, 1), processors())
 
 
 def minutes(text: str) -> float:
-    """A number above 0, and not above what can be waited for.
+    """Return a number of minutes above 0 and up to ``LONGEST_MINUTES``.
 
     Raises:
-        argparse.ArgumentTypeError: ``text`` is none.
+        argparse.ArgumentTypeError: ``text`` is no such number.
     """
     try:
         number = float(text)
@@ -107,11 +111,15 @@ def minutes(text: str) -> float:
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """A hyper-parameter and its value, read as YAML: ``flow.steps=6``, ``levels.factors=[4, 2,
-    1]``.
+    """Return the name of a hyper-parameter and its value, which is read as YAML.
+
+    Whether the method has it is checked later.
+
+    >>> setting("levels.factors=[4, 2, 1]")
+    ('levels.factors', [4, 2, 1])
 
     Raises:
-        argparse.ArgumentTypeError: ``text`` is none; whether the method has it is asked later.
+        argparse.ArgumentTypeError: ``text`` is not ``NAME=VALUE``, or the value is no YAML.
     """
     name, equals, value = text.partition("=")
     if not name.strip() or not equals:
@@ -125,7 +133,9 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def device(text: str) -> str:
-    """``cpu``, ``cuda`` or ``cuda:N``; whether it is here is asked later, because that takes torch.
+    """Return ``text``, which must be ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Whether the device is here is checked later, because that needs torch.
 
     Raises:
         argparse.ArgumentTypeError: ``text`` is none of them.
@@ -137,12 +147,12 @@ def device(text: str) -> str:
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def orientation(text: str) -> str:
-    """``sform``, ``qform`` or three letters such as ``RAS``.
+    """Return ``text``, which must be ``sform``, ``qform`` or three letters such as ``RAS``.
 
     Raises:
         argparse.ArgumentTypeError: ``text`` is none of them.
@@ -156,10 +166,10 @@ def orientation(text: str) -> str:
 
 
 def seed(text: str) -> int:
-    """A whole number from 0 on that every method can be seeded with.
+    """Return a seed that every method can take, a whole number from 0 on.
 
     Raises:
-        argparse.ArgumentTypeError: ``text`` is none.
+        argparse.ArgumentTypeError: ``text`` is no such number.
     """
     number = _whole_number(text, 0)
     if number > _LARGEST_SEED:

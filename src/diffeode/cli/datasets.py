@@ -1,4 +1,6 @@
-"""``diffeode datasets``: what there is of every dataset, and how to get what is missing."""
+"""The command ``diffeode datasets``: list what is here of every dataset, and how to get the
+rest.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,11 @@ def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
     datasets = commands.add_parser(
         "datasets",
-        help="list every dataset: what there is of it, what is missing, and how to get it",
+        help="list every dataset: what is here, what is missing, and how to get it",
     )
-    datasets.add_argument("name", nargs="?", metavar="NAME", help="say all about this one")
+    datasets.add_argument(
+        "name", nargs="?", metavar="NAME", help="tell everything about this dataset"
+    )
     datasets.set_defaults(command=_datasets)
 
 
@@ -32,7 +36,9 @@ def _datasets(options: argparse.Namespace) -> None:
 
 
 def _repository() -> Path:
-    """The checkout one stands in, or the one this package is installed from."""
+    """Return the checkout that the working folder lies in, or the one that this package is
+    installed from.
+    """
     here = Path.cwd()
     for folder in (here, *here.parents, Path(__file__).resolve().parents[3]):
         if (folder / "config" / "datasets").is_dir():

@@ -1,4 +1,4 @@
-"""Results that arrive in the user's folder all at once, or not at all."""
+"""Put results into the user's folder all at once, or not at all."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from diffeode.errors import InputError
 
 @contextmanager
 def delivered_whole(folder: Path, ours: tuple[str, ...]) -> Iterator[Path]:
-    """A hidden folder whose files replace those of ``folder`` when the block ends well, and that
-    vanishes always.
+    """Yield a hidden folder, whose files replace those of ``folder`` when the block ends well.
 
-    Files named in ``ours`` that were not made this time are removed from ``folder``; all others
-    there are left alone. Where one of them cannot be replaced, all that were lie in ``folder`` as
-    before.
+    The hidden folder is removed in any case. Files of ``folder`` that are named in ``ours`` and
+    were not made this time are removed, too; all other files there stay. Where one of the files
+    cannot be replaced, those that were replaced before are put back.
 
     Raises:
-        InputError: ``folder`` or what it is to lie in is a file, it cannot be written, or one of
-            ``ours`` is a folder there; said before the block begins, and asked again before the
-            first file is replaced.
+        InputError: ``folder`` or a folder above it is a file, it cannot be written, or one of
+            ``ours`` is a folder there. This is checked before the block begins, and again before
+            the first file is replaced.
     """
     standing = _standing(folder)
     _require_replaceable(folder, ours)
@@ -48,7 +47,7 @@ def delivered_whole(folder: Path, ours: tuple[str, ...]) -> Iterator[Path]:
 
 def require_apart(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None:
     """Raise :class:`InputError` where one of ``outputs`` is the same file as one of ``inputs``,
-    also by a link.
+    directly or through a link.
     """
     read = [path for path in inputs if path is not None and path.is_file()]
     for output in outputs:
@@ -84,7 +83,7 @@ def _lies(file: Path) -> bool:
 
 
 def _standing(folder: Path) -> Path:
-    """``folder``, or the nearest of the folders it is to lie in that is there."""
+    """Return ``folder`` or, where it does not exist, the nearest folder above it that does."""
     standing = next(
         path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink()
     )
@@ -97,6 +96,6 @@ def _require_replaceable(folder: Path, names: tuple[str, ...]) -> None:
     for name in names:
         if (folder / name).is_dir():
             raise InputError(
-                f"{folder / name} is a folder where a result is to lie; move it, or choose another "
-                "-o."
+                f"{folder / name} is a folder, but a result is to be written under that name; move "
+                "it, or choose another -o."
             )

@@ -1,4 +1,4 @@
-"""The program ``diffeode``: its commands put together, its errors and its exit codes."""
+"""The program ``diffeode``: its commands, its error messages and its exit codes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ _INPUT_ERROR, _FAILED, _SUSPECT, _INTERRUPTED = 2, 1, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0, 1 for a failed registration, 2 for unusable input,
-    3 for a suspect result where that was asked for.
+    """Run the command line ``arguments`` and return the exit code.
+
+    It is 0 for success, 1 for a failed registration or training, 2 for unusable input, 3 for a
+    suspect result where ``--strict`` was given, and 130 after an interruption.
     """
     settle()
     options = _parser().parse_args(arguments)

@@ -1,4 +1,4 @@
-"""``diffeode methods``: every named run, and whether it can run here."""
+"""The command ``diffeode methods``: list every named run, and whether it can run here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ def add(commands: Any) -> None:
         "methods", help="list every named run, what it needs and whether it can run here"
     )
     methods.add_argument(
-        "--markdown", action="store_true", help="print docs/methods.md instead: every parameter"
+        "--markdown",
+        action="store_true",
+        help="print docs/methods.md instead, with every parameter",
     )
     methods.set_defaults(command=_methods)
 

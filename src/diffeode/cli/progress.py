@@ -1,4 +1,4 @@
-"""The progress line of a command."""
+"""Show the progress of a command on a line of the terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TextIO
 
 
 class ProgressLine:
-    """One line on a terminal: percentage, time left and what is going on; silent where ``stream``
-    is no terminal.
+    """Shows the percentage, the time left and what is being done, on one line of a terminal.
+
+    It shows nothing where ``stream`` is no terminal.
     """
 
     _LEAST_PERIOD_S = 0.1
-    _LEAST_FRACTION = 0.03  # before that, setting up dominates and the time left would be nonsense
+    # Before that, setting up takes most of the time, and the time left would be wrong.
+    _LEAST_FRACTION = 0.03
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._shown = stream, stream.isatty()

@@ -1,4 +1,6 @@
-"""``diffeode register``: a pair of scans to a folder of maps, the warped scan and metrics."""
+"""The command ``diffeode register``: register two scans, and write maps, the warped scan and
+metrics.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +27,7 @@ if TYPE_CHECKING:
     from diffeode.registration.runs import Run
 
 DEFAULT_RUN = "node"
-"""The named run that registers where none is named."""
-
-_OUTPUTS = (
-    "warp.nii.gz",
-    "inverse_warp.nii.gz",
-    "warped.nii.gz",
-    "warped_labels.nii.gz",
-    "overview.png",
-    "metrics.json",
-)
+"""The run that registers where ``--method`` names none."""
 
 
 def add(commands: Any) -> None:
@@ -42,22 +35,20 @@ def add(commands: Any) -> None:
     register = commands.add_parser(
         "register",
         help="register a pair of scans",
-        description="Register MOVING to FIXED; write the maps both ways, the warped scan and the "
-        "metrics to a folder. "
-        "Both scans must be skull-stripped (background 0); grids and orientations may differ, and "
-        "intensities are "
-        "normalised here. Maps are ITK displacement fields (LPS mm) that antsApplyTransforms and "
-        "SimpleITK read.",
+        description="Register MOVING to FIXED, and write the maps both ways, the warped scan and "
+        "the metrics to a folder. Both scans must be skull-stripped (background 0). Their grids "
+        "and orientations may differ, and their intensities are normalised here. Maps are ITK "
+        "displacement fields (LPS mm), which antsApplyTransforms and SimpleITK read.",
     )
     register.add_argument(
         "fixed", type=path, metavar="FIXED", help="the scan whose grid the result lies on"
     )
-    register.add_argument("moving", type=path, metavar="MOVING", help="the scan to bring there")
+    register.add_argument("moving", type=path, metavar="MOVING", help="the scan to register to it")
     register.add_argument(
         "-o", "--output", type=path, required=True, metavar="OUT", help="folder of the results"
     )
     register.add_argument(
-        "--weights", type=path, metavar="FILE", help="of a run that is trained first"
+        "--weights", type=path, metavar="FILE", help="weights, for a run that is trained first"
     )
     register.add_argument(
         "--method", default=DEFAULT_RUN, metavar="RUN", help="a named run (default: %(default)s)"
@@ -68,13 +59,12 @@ def add(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a hyper-parameter of the run (docs/methods.md), such as "
-        "penalties.gradient.weight=0.5; may be given "
-        "several times",
+        help="set a hyper-parameter of the run (docs/methods.md), such as "
+        "penalties.gradient.weight=0.5; may be given several times",
     )
     add_init(register, "align affinely first, or trust the positions in the headers")
     register.add_argument(
-        "--labels", type=path, metavar="FILE", help="label map of MOVING, to be warped too"
+        "--labels", type=path, metavar="FILE", help="label map of MOVING, which is warped as well"
     )
     register.add_argument(
         "--fixed-labels",
@@ -88,21 +78,23 @@ def add(commands: Any) -> None:
         "--time-limit",
         type=minutes,
         metavar="MINUTES",
-        help="give up after so long, whatever hangs (default: never)",
+        help="stop the registration after this time (default: no limit)",
     )
     register.add_argument(
         "--strict",
         action="store_true",
-        help="exit with code 3 where the result is suspect; it is written all the same",
+        help="exit with code 3 if the result is suspect, after it was written",
     )
     register.set_defaults(command=_register)
 
 
 def _register(options: argparse.Namespace) -> None:
+    from diffeode.desk.outputs import output_names
+
     run = _runnable(options)
-    results = [options.output / name for name in _OUTPUTS]
+    results = [options.output / name for name in output_names()]
     require_apart(results, _read_by(run, options))
-    with delivered_whole(options.output, _OUTPUTS) as folder:
+    with delivered_whole(options.output, output_names()) as folder:
         if options.time_limit is None:
             suspicion = _register_here(run, options, folder)
         else:
@@ -114,8 +106,11 @@ def _register(options: argparse.Namespace) -> None:
 
 
 def _runnable(options: argparse.Namespace) -> Run:
-    """The run with the hyper-parameters that were set, once all that it needs and reads is known to
-    be there.
+    """Return the run with the hyper-parameters that were set.
+
+    Raises:
+        InputError: there is no such run, a hyper-parameter is wrong, or something that the run
+            needs or reads is not here.
     """
     from diffeode.registration.registry import missing_needs
     from diffeode.registration.runs import load_run
@@ -134,7 +129,9 @@ def _runnable(options: argparse.Namespace) -> Run:
 
 
 def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
-    """Every file that is read: scans, label maps, and the files that parameters of the run name."""
+    """Return every file that is read: scans, label maps, and files that the run's parameters
+    name.
+    """
     from diffeode.registration.knobs import dotted
 
     named = [
@@ -144,19 +141,22 @@ def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
 
 
 def _register_here(run: Run, options: argparse.Namespace, folder: Path) -> str:
-    """In this process, where a method that leaves it has failed, as it has in a watched one."""
+    """Register in this process.
+
+    A method that calls ``sys.exit`` has failed, as it has in a child process.
+    """
     try:
         return _register_pair(run, options, folder)
     except Terminated:
         raise
     except SystemExit as error:
         raise RegistrationError(
-            f"{run.title} left by sys.exit({error.code!r}) before it was done."
+            f"{run.title} called sys.exit({error.code!r}) before it was done."
         ) from error
 
 
 def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> str:
-    """What is suspicious of the result, in a sentence; empty where nothing is."""
+    """Register a pair; return what makes the result suspect, as a sentence, or an empty one."""
     from diffeode.desk.inputs import read_as_told, read_inputs
     from diffeode.desk.registration import register_at_desk
     from diffeode.registration.base import Machine, require_device

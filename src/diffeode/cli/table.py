@@ -1,4 +1,4 @@
-"""Tables on the terminal."""
+"""Print tables on the terminal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print ``rows`` of as many cells each, the columns as wide as their widest cell and two blanks
-    apart.
+    """Print ``rows``, which have the same number of cells, in aligned columns.
+
+    >>> print_table([("RUN", "HERE"), ("node", "yes"), ("ants-syn", "no")])
+    RUN       HERE
+    node      yes
+    ants-syn  no
     """
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())

@@ -1,4 +1,4 @@
-"""``diffeode train``: a run whose network is learned, from scans to weights."""
+"""The command ``diffeode train``: train a run whose network is learned."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ def add(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="train a run whose network is learned",
-        description="Train RUN on all pairs of different persons, each both ways; write "
-        "weights.safetensors, its "
-        "curves and the receipt to a folder. Persons come as lists of skull-stripped scans, one "
-        "per person and in the "
-        "same order, or as a BIDS dataset. A training that was stopped goes on when it is started "
-        "again.",
+        description="Train RUN on all pairs of different persons, in both directions, and write "
+        "weights.safetensors, the curves and the receipt to a folder. Persons are given as lists "
+        "of skull-stripped scans, one per person and in the same order, or as a BIDS dataset. A "
+        "training that was stopped goes on when the same command is given again.",
     )
     train.add_argument(
         "run", metavar="RUN", help="a named run; 'diffeode methods' says which are trained first"
@@ -30,29 +28,58 @@ def add(commands: Any) -> None:
         "-o", "--output", type=path, required=True, metavar="OUT", help="folder of the training"
     )
     train.add_argument(
-        "--fixed", type=path, nargs="+", default=[], metavar="SCAN", help="one scan per person"
+        "--fixed", type=path, nargs="+", default=[], metavar="SCAN", help="one fixed scan a person"
     )
     train.add_argument(
-        "--moving", type=path, nargs="+", default=[], metavar="SCAN", help="one scan per person"
+        "--moving",
+        type=path,
+        nargs="+",
+        default=[],
+        metavar="SCAN",
+        help="one moving scan a person",
     )
     train.add_argument(
-        "--fixed-labels", type=path, nargs="+", default=[], metavar="FILE", help="their label maps"
+        "--fixed-labels",
+        type=path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="label maps of the scans in --fixed",
     )
     train.add_argument(
-        "--moving-labels", type=path, nargs="+", default=[], metavar="FILE", help="their label maps"
+        "--moving-labels",
+        type=path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="label maps of the scans in --moving",
     )
     train.add_argument(
         "--bids", type=path, metavar="FOLDER", help="a BIDS dataset instead of lists"
     )
     train.add_argument(
-        "--fixed-modality", default="T2w", metavar="SUFFIX", help="(default: %(default)s)"
+        "--fixed-modality",
+        default="T2w",
+        metavar="SUFFIX",
+        help="contrast of the fixed scans in the BIDS dataset (default: %(default)s)",
     )
     train.add_argument(
-        "--moving-modality", default="T1w", metavar="SUFFIX", help="(default: %(default)s)"
+        "--moving-modality",
+        default="T1w",
+        metavar="SUFFIX",
+        help="contrast of the moving scans in the BIDS dataset (default: %(default)s)",
     )
-    train.add_argument("--subjects", nargs="+", metavar="SUB", help="of the dataset (default: all)")
     train.add_argument(
-        "--spacing", type=float, metavar="MM", help="resample the scans (default: their own voxels)"
+        "--subjects",
+        nargs="+",
+        metavar="SUB",
+        help="persons of the BIDS dataset to train on (default: all)",
+    )
+    train.add_argument(
+        "--spacing",
+        type=float,
+        metavar="MM",
+        help="voxel size to which the scans are resampled (default: their own)",
     )
     add_init(train, "align pairs affinely first, or trust the positions in the headers")
     add_orientation(train)
@@ -65,7 +92,7 @@ def add(commands: Any) -> None:
 def _train(options: argparse.Namespace) -> None:
     from diffeode.desk.training import persons_of_dataset, persons_of_files, train_at_desk
     from diffeode.figures.training_curves import training_curves
-    from diffeode.learning.method_training import CRITERION, trained_method
+    from diffeode.learning.method_training import CRITERION, CURVES, trained_method
     from diffeode.registration.base import Machine, require_device
     from diffeode.registration.runs import load_run
 
@@ -89,4 +116,4 @@ def _train(options: argparse.Namespace) -> None:
         alignment = ALIGNMENT_OF_INIT[options.init]
         train_at_desk(run, persons, options.output, machine, alignment, options.spacing)
     title = f"{run.title}, {len(persons)} persons"
-    training_curves(options.output / "curves.tsv", title, options.output / "curves.png", CRITERION)
+    training_curves(options.output / CURVES, title, options.output / "curves.png", CRITERION)

@@ -1,4 +1,6 @@
-"""``diffeode train-descriptor``: the learned descriptor, from scans and label maps to weights."""
+"""The command ``diffeode train-descriptor``: train the learned descriptor on scans and label
+maps.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,15 @@ def add(commands: Any) -> None:
         "train-descriptor",
         help="train the learned descriptor on scans and label maps",
         description="Train the learned descriptor as TRAINING says, such as "
-        "config/descriptors/synthetic.yaml; write the "
-        "weights (best.safetensors), curves and checkpoints to a folder. Given again after a kill, "
-        "the same command "
-        "goes on from the last checkpoint; with other settings, data or code the training begins "
-        "anew.",
+        "config/descriptors/synthetic.yaml, and write the weights (best.safetensors), curves and "
+        "checkpoints to a folder. If the training was stopped, the same command goes on from the "
+        "last checkpoint; with other settings, data or code the training begins anew.",
     )
     train.add_argument(
         "training",
         type=path,
         metavar="TRAINING",
-        help="a YAML file: scans, labels, validation, ...",
+        help="a YAML file that names scans, label maps, validation and settings",
     )
     train.add_argument(
         "-o", "--output", type=path, required=True, metavar="OUT", help="folder of the training"
@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
         type=path,
         default=Path(),
         metavar="DIR",
-        help="where its patterns start (default: .)",
+        help="folder at which the patterns of TRAINING start (default: .)",
     )
     add_threads(train)
     train.add_argument(
@@ -44,7 +44,7 @@ def add(commands: Any) -> None:
         type=device,
         default="cpu",
         metavar="cpu|cuda",
-        help="where (default: %(default)s)",
+        help="where to compute (default: %(default)s)",
     )
     train.set_defaults(
         command=_train_descriptor,

@@ -1,4 +1,4 @@
-"""``diffeode weights``: the trained networks of others, listed or downloaded."""
+"""The command ``diffeode weights``: list or download trained weights of other people's networks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from diffeode.errors import InputError
 def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
     weights = commands.add_parser(
-        "weights", help="list or download the trained networks that are used here"
+        "weights", help="list or download the trained weights that steps and methods use"
     )
     weights.set_defaults(command=_weights)
     verbs = weights.add_subparsers(metavar="get")
-    get = verbs.add_parser("get", help="download weights into the user's cache, and verify them")
-    get.add_argument("names", nargs="+", metavar="NAME", help="as 'diffeode weights' lists them")
+    get = verbs.add_parser("get", help="download weights to the user's cache and verify them")
+    get.add_argument(
+        "names", nargs="+", metavar="NAME", help="a name that 'diffeode weights' lists"
+    )
     get.set_defaults(command=_get_weights)
 
 

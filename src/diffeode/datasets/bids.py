@@ -21,24 +21,25 @@ _ENTITY = re.compile(r"_space-([A-Za-z0-9]+)")
 def list_scans(
     dataset: str, root: Path, modalities: Sequence[str] = ("T1w", "T2w"), label_maps: bool = True
 ) -> list[Scan]:
-    """Every scan of ``modalities`` under ``root``, sorted by name, with its label map, landmarks
-    and demographics.
+    """Return every scan of ``modalities`` under ``root``, sorted by name.
 
-    Where a scan is there in its own space and in others (``space-<...>``), as a derivative has it,
-    its own is taken. Of several runs the first is taken. A label map is ``<person>_dseg`` or, where
-    there is none, the only ``<person>_<...>_dseg`` beside the scan; one that says
+    Each comes with its label map, its landmarks, and what is known of the person. Scans and label
+    maps may be FreeSurfer's ``.mgz``.
+
+    Where a derivative holds a scan in its own space and in others (``space-<...>``), the one in its
+    own space is taken. Of several runs the first is taken. The label map is ``<person>_dseg`` or,
+    where there is none, the only ``<person>_<...>_dseg`` beside the scan; one that says
     ``space-<modality>`` belongs to that modality alone. Group, age, sex and CDR are those of
-    ``participants.tsv``; where it has no column ``group``, the group follows from ``cdr``. Scans
-    and label maps may be FreeSurfer's ``.mgz``.
+    ``participants.tsv``; where it has no column ``group``, the group follows from ``cdr``.
 
     Args:
-        label_maps: whether any are wanted; if not, it does not matter which there are.
+        label_maps: whether label maps are wanted; if not, any number of them may be there.
 
     Raises:
-        InputError: no such folder, no scan, two scans with one name, a file in another person's
-            folder, several label maps where one is wanted, two rows of one person with different
-            groups, or a ``participants.tsv`` that cannot be read, lacks ``participant_id`` or has a
-            CDR that is none.
+        InputError: there is no such folder, no scan, two scans with one name, a file in another
+            person's folder, several label maps where one is wanted, or two rows of one person with
+            different groups; or ``participants.tsv`` cannot be read, lacks ``participant_id``, or
+            holds an impossible CDR.
     """
     root = Path(root)
     require_folder(dataset, root)
@@ -93,7 +94,7 @@ def _scan(
 
 
 def _of_own_space(paths: list[Path]) -> list[Path]:
-    """Those of ``paths`` that lie in the space of their own scan; all where none does."""
+    """Return those of ``paths`` that lie in the scan's own space; where none does, all."""
     return [path for path in paths if _space(path) is None] or paths
 
 

@@ -1,4 +1,4 @@
-"""Who was scanned: tables of age, sex and Clinical Dementia Rating, joined to scans by subject and
+"""Demographics: tables of age, sex and Clinical Dementia Rating, joined to scans by subject and
 nearest day.
 """
 
@@ -26,8 +26,8 @@ GROUPS = {
 """The paper's five groups by Clinical Dementia Rating (arXiv 2512.22689, IV-A2, in its order)."""
 
 WITHIN_DAYS = 365
-"""How far a visit may lie from the scan it is joined to: the custom of OASIS
-(NrgXnat/oasis-scripts, README).
+"""Largest number of days between a visit and a scan that it is joined to. This is the custom of
+OASIS (NrgXnat/oasis-scripts, README).
 """
 
 _SEXES = {"1": "M", "m": "M", "male": "M", "2": "F", "f": "F", "female": "F"}
@@ -46,13 +46,13 @@ _UNKNOWN = _NOBODY | {
 @final
 @dataclass(frozen=True)
 class Columns:
-    """What a table calls its columns; None where it has no such column.
+    """The names of a table's columns; None where it has no such column.
 
     Attributes:
-        day: days since entry into the study, or a label that ends in them
+        day: column with the days since entry into the study, or with a label that ends in them
             (``OAS30001_ClinicalData_d0129``).
-        sex: M, F, male, female, or 1 and 2.
-        group: where it is None, the group follows from ``cdr``.
+        sex: column with M and F, male and female, or 1 and 2.
+        group: column with the group; with None the group follows from ``cdr``.
     """
 
     subject: str
@@ -63,7 +63,7 @@ class Columns:
     group: str | None = None
 
     def named(self) -> list[str]:
-        """The columns there must be."""
+        """Return the names of the columns that the table must have."""
         return [name for name in vars(self).values() if name is not None]
 
 
@@ -78,20 +78,20 @@ class Known:
     cdr: float | None = None
 
     def as_fields(self) -> dict[str, Any]:
-        """As the fields of a :class:`diffeode.datasets.scan.Scan`."""
+        """Return the values as fields of a :class:`diffeode.datasets.scan.Scan`."""
         return dict(vars(self))
 
 
 @final
 @dataclass(frozen=True)
 class Demographics:
-    """Persons by subject and visit.
+    """What is known of persons at their visits.
 
     Attributes:
-        visits: of each subject (:func:`subject_key`), the day of a visit, or None, and what was
-            known then.
-        within_days: visits farther from a scan say nothing about it.
-        source: where they were read, for messages.
+        visits: for each subject (:func:`subject_key`), its visits: the day, or None where it is not
+            known, and what was known then.
+        within_days: largest number of days between a scan and a visit that tells of it.
+        source: the file that this was read from, for messages.
     """
 
     visits: Mapping[str, Sequence[tuple[int | None, Known]]] = field(default_factory=dict)
@@ -99,12 +99,13 @@ class Demographics:
     source: Path | None = None
 
     def of(self, subject: str, day: int | None = None) -> Known:
-        """What is known of ``subject`` when scanned at ``day``: each value from the nearest visit
-        that has it.
+        """Return what is known of ``subject`` at a scan on ``day``.
+
+        Each value comes from the nearest visit that has it.
 
         Raises:
-            InputError: several rows of the nearest visit, or of any where ``day`` is not known,
-                tell different groups.
+            InputError: rows of the nearest visit tell different groups; where ``day`` is None, rows
+                of any visits do.
         """
         visits = sorted(
             (abs(day - seen) if day is not None and seen is not None else 0, position, seen, person)
@@ -112,17 +113,20 @@ class Demographics:
         )
         visits = [visit for visit in visits if visit[0] <= self.within_days]
         self._require_one_group(subject, day, [(seen, person.group) for *_, seen, person in visits])
-        near = [person for *_, person in visits]
-        values = {
-            name: [getattr(p, name) for p in near if getattr(p, name) is not None]
-            for name in vars(Known())
-        }
-        return Known(**{name: found[0] for name, found in values.items() if found})
+        nearest_last = [person for *_, person in reversed(visits)]
+        values: dict[str, Any] = {}
+        for person in nearest_last:
+            values |= {name: value for name, value in vars(person).items() if value is not None}
+        return Known(**values)
 
     def _require_one_group(
         self, subject: str, day: int | None, groups: Sequence[tuple[int | None, str | None]]
     ) -> None:
-        """``groups`` are those of each visit's day, the nearest first."""
+        """Raise :class:`InputError` where the nearest visit tells several groups.
+
+        Args:
+            groups: the day and the group of each visit, the nearest first.
+        """
         told = [(seen, group) for seen, group in groups if group is not None]
         of_visit = dict.fromkeys(group for seen, group in told if day is None or seen == told[0][0])
         if len(of_visit) > 1:
@@ -135,12 +139,16 @@ class Demographics:
 
 
 def subject_key(subject: str) -> str:
-    """``sub-BPDwPsy_065`` and ``BPDwPsy065`` are one person: letters and digits count."""
+    """Return the letters and digits of a subject's name, without ``sub-``.
+
+    >>> subject_key("sub-BPDwPsy_065")
+    'BPDwPsy065'
+    """
     return re.sub(r"[^A-Za-z0-9]", "", str(subject).removeprefix("sub-"))
 
 
 def read_demographics(path: Path, columns: Columns, within_days: int = WITHIN_DAYS) -> Demographics:
-    """The persons of a table.
+    """Return the demographics in a table's file.
 
     Raises:
         InputError: as :func:`diffeode.files.tables.read_words` and :func:`demographics_of`.
@@ -151,13 +159,14 @@ def read_demographics(path: Path, columns: Columns, within_days: int = WITHIN_DA
 def demographics_of(
     table: pd.DataFrame, columns: Columns, path: Path, within_days: int = WITHIN_DAYS
 ) -> Demographics:
-    """The persons of ``table``, which was read from ``path``.
+    """Return the demographics in ``table``, which was read from ``path``.
 
     An age or sex that cannot be read (``90+``) counts as unknown. Several rows of one visit
-    complete each other; rows without subject or day are of no use.
+    complete each other. Rows without a subject, or without a day where there is a column for it,
+    are left out.
 
     Raises:
-        InputError: a column is missing, or a day or CDR is none; the message names it.
+        InputError: a column is missing, or a value is no day or no CDR; the message names it.
     """
     require_columns(table, columns.named(), path)
     visits: dict[str, list[tuple[int | None, Known]]] = {}
@@ -172,7 +181,7 @@ def demographics_of(
 
 
 def _values(row: Mapping[str, str], columns: Columns) -> dict[str, str]:
-    """What ``row`` says, by the names of ``columns``; what is not known is left out."""
+    """Return the cells of ``row`` by the names of ``columns``; unknown ones are left out."""
     values = {}
     for name, column in vars(columns).items():
         missing = _NOBODY if name == "subject" else _UNKNOWN

@@ -1,4 +1,4 @@
-"""Scans of any folder, found by a pattern such as
+"""Scans of any folder, which are found by a pattern such as
 ``OASIS_OAS1_{subject}_MR{session}/aligned_norm.nii.gz``.
 """
 
@@ -17,7 +17,9 @@ from diffeode.files.presence import without_hidden
 from diffeode.names import nearest
 
 PLACEHOLDERS = ("subject", "session", "run", "group")
-"""What a pattern can name; ``*`` is anything inside one name, ``**/`` any folders."""
+"""The placeholders of a pattern. Besides, ``*`` stands for anything within one name, and ``**/``
+for any number of folders.
+"""
 
 _TOKEN = re.compile(r"\{(\w*)\}|(\*\*/)|(\*)")
 
@@ -30,22 +32,23 @@ def list_folder(
     label_maps: str | None = None,
     demographics: Demographics | None = None,
 ) -> list[Scan]:
-    """Every scan of ``modalities`` under ``root``, sorted by name, with its label map and what is
-    known of the person.
+    """Return every scan of ``modalities`` under ``root``, sorted by name.
 
-    Of subjects and sessions letters and digits are kept (``BPDwPsy_065`` is ``BPDwPsy065``). Of
-    several runs the first is taken. Where sessions are numbers, they are the days that demographics
-    with days are joined by.
+    Each comes with its label map and what is known of the person. The names of subjects and
+    sessions are reduced to their letters and digits (``BPDwPsy_065`` becomes ``BPDwPsy065``). Of
+    several runs the first is taken. Where sessions are numbers, they are taken for days, by which
+    demographics with days are joined.
 
     Args:
-        patterns: of each modality, the scans' paths from ``root``, with ``{subject}`` and, where
-            there are any, ``{session}``, ``{run}`` and ``{group}``, which goes before what the
-            demographics say.
-        label_maps: the same, of label maps; one that says no session serves all of the person's.
+        patterns: for each modality, the path of its scans below ``root``, with ``{subject}`` and,
+            where there are any, ``{session}``, ``{run}`` and ``{group}``. A group in the path takes
+            precedence over the demographics.
+        label_maps: the same for label maps; a label map without a session belongs to all sessions
+            of the person.
 
     Raises:
-        InputError: no such folder, pattern or scan, a pattern without ``{subject}`` or with an
-            unknown placeholder, or two files for one scan.
+        InputError: there is no such folder, no pattern for a modality, no scan, or two files for
+            one scan; or a pattern lacks ``{subject}`` or has an unknown placeholder.
     """
     root = Path(root)
     require_folder(dataset, root)
@@ -72,14 +75,16 @@ def list_folder(
 @final
 @dataclass(frozen=True)
 class _Pattern:
-    """A pattern as what the folder is asked for, and as what a path must be."""
+    """A compiled pattern: ``glob`` lists candidates in a folder, and ``regex`` tells which of them
+    fit.
+    """
 
     glob: str
     regex: re.Pattern[str]
 
 
 def _found(root: Path, pattern: str, dataset: str, what: str) -> dict[tuple[str, str | None], Path]:
-    """The file of every subject and session."""
+    """Return the files that fit ``pattern``, by subject and session."""
     compiled = _compile(pattern, dataset)
     runs: dict[tuple[str, str | None], dict[int, Path]] = {}
     for path in without_hidden(root.glob(compiled.glob)):
@@ -131,7 +136,9 @@ def _compile(pattern: str, dataset: str) -> _Pattern:
 
 
 def _group(name: str, seen: set[str]) -> str:
-    """What a placeholder stands for; the second time, the same again."""
+    """Return the regular expression of a placeholder; where it was ``seen`` before, the same text
+    must come again.
+    """
     if name in seen:
         return f"(?P={name})"
     seen.add(name)
@@ -139,7 +146,7 @@ def _group(name: str, seen: set[str]) -> str:
 
 
 def _escaped(literal: str) -> str:
-    """Brackets and question marks mean themselves."""
+    """Return ``literal`` for a glob, in which brackets and question marks stand for themselves."""
     return re.sub(r"([\[?])", r"[\1]", literal)
 
 

@@ -1,5 +1,5 @@
-"""IXI as its tar files unpack: ``IXI012-HH-1211-T1.nii.gz``, flat or in folders such as ``IXI-T1``,
-and ``IXI.xls``.
+"""Scans of IXI as its tar files unpack, ``IXI012-HH-1211-T1.nii.gz``, flat or in folders such as
+``IXI-T1``, and ``IXI.xls`` beside them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from diffeode.files.tables import SUFFIXES, read_words, require_columns
 from diffeode.names import nearest
 
 CONTRASTS = {"T1w": "T1", "T2w": "T2", "PDw": "PD"}
-"""What IXI calls a modality."""
+"""IXI's names of the modalities."""
 
 SCAN_NAME = re.compile(r"(?P<subject>IXI\d{3})-[A-Za-z]+-\d+-(?:T1|T2|PD)\.nii(?:\.gz)?")
-"""What a scan is called."""
+"""The file name of a scan."""
 
 _COLUMNS = Columns("IXI_ID", age="AGE", sex="SEX_ID (1=m, 2=f)")
 
@@ -32,18 +32,18 @@ _COLUMNS = Columns("IXI_ID", age="AGE", sex="SEX_ID (1=m, 2=f)")
 def list_ixi(
     dataset: str, root: Path, modalities: Sequence[str] = ("T1w", "T2w"), table: Path | None = None
 ) -> list[Scan]:
-    """Every scan of ``modalities`` in ``root`` or one folder below, sorted by name.
+    """Return every scan of ``modalities`` in ``root`` or one folder below, sorted by name.
 
-    All persons of IXI are healthy. Age and sex come from the demographics; in the original a few
-    persons are missing, and some are there twice, whose rows complete each other.
+    All persons of IXI are healthy. Age and sex come from the demographics. In the original table a
+    few persons are missing, and some have two rows, which complete each other.
 
     Args:
-        table: the demographics; None takes ``IXI.xls`` (or ``.xlsx``, ``.csv``, ``.tsv``) in
-            ``root`` if there is one.
+        table: the demographics; by default ``IXI.xls`` (or ``.xlsx``, ``.csv``, ``.tsv``) in
+            ``root``, if there is one.
 
     Raises:
-        InputError: no such folder, modality or scan, a person scanned twice, or a table that cannot
-            be read or lacks a column.
+        InputError: there is no such folder, modality or scan, or a person was scanned twice; or the
+            table cannot be read or lacks a column.
     """
     root = Path(root)
     require_folder(dataset, root)

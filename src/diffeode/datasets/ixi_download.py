@@ -1,5 +1,5 @@
-"""Fetching IXI: its tar files, unpacked, checked and listed in a receipt, and its table of
-demographics.
+"""Download IXI: its tar files, which are checked, unpacked and listed in a receipt, and its table
+of demographics.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _SITE = "biomedic.doc.ic.ac.uk/brain-development/downloads/IXI"
 @final
 @dataclass(frozen=True)
 class Source:
-    """Where a file of IXI is, and what it must be.
+    """Addresses and checksum of a file of IXI.
 
     Attributes:
-        md5: as public code pins it (torchio for all three, MONAI for ``IXI-T1.tar``); IXI's own
-            page states none.
+        md5: the checksum that public code pins (torchio for all three files, MONAI for
+            ``IXI-T1.tar``); IXI's own page states none.
     """
 
     urls: tuple[str, ...]
@@ -45,17 +45,16 @@ TABLE = _of_site("IXI.xls", "066002afe250e4375d132266fcfceac5")
 
 
 def fetch_ixi(root: Path, archive: str, progress: Progress, source: Source | None = None) -> None:
-    """The scans of ``archive`` in ``root/<archive>``, with a receipt of all there must be; the tar
-    file is removed.
+    """Download ``archive``, unpack its scans to ``root/<archive>``, and write a receipt of them.
 
-    Needs twice the archive's size for a while. What was fetched or unpacked before an interruption
-    is kept.
+    The tar file is removed in the end, so the disk needs twice the archive's size for a while. What
+    was downloaded or unpacked before an interruption is kept.
 
     Args:
-        source: another place than ``ARCHIVES[archive]``.
+        source: where the archive is; by default ``ARCHIVES[archive]``.
 
     Raises:
-        InputError: it cannot be fetched, unpacked or written, or is no archive of IXI's scans.
+        InputError: the archive cannot be downloaded, unpacked or written, or holds no scans of IXI.
     """
     source = source or ARCHIVES[archive]
     tar = fetch(source.urls, root / f"{archive}.tar", md5=source.md5, progress=progress)
@@ -66,7 +65,7 @@ def fetch_ixi(root: Path, archive: str, progress: Progress, source: Source | Non
 
 
 def fetch_table(root: Path, progress: Progress, source: Source = TABLE) -> None:
-    """``IXI.xls`` in ``root``; one that is there stays as it is.
+    """Download ``IXI.xls`` to ``root``, unless it is there.
 
     Raises:
         InputError: as :func:`diffeode.weights.download.fetch`.

@@ -1,4 +1,4 @@
-"""The scans of a dataset, by the adapter of its kind."""
+"""List the scans of a dataset by the adapter of its kind."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def list_dataset(
     layout: Mapping[str, Any],
     label_maps: bool = True,
 ) -> list[Scan]:
-    """Every scan of ``modalities``, sorted by name.
+    """Return every scan of ``modalities``, sorted by name.
 
     Args:
         kind: ``bids``, ``oasis3``, ``ixi`` or ``folder``.
-        layout: the keys ``scans``, ``label_maps`` and ``demographics`` of the dataset's file, where
-            it has them.
-        label_maps: whether any are wanted.
+        layout: the keys ``scans``, ``label_maps`` and ``demographics`` of the dataset's file, as
+            far as it has them.
+        label_maps: whether label maps are wanted.
 
     Raises:
-        InputError: as the adapter of that kind.
+        InputError: as the adapter of that kind raises it.
     """
     demographics = dict(layout.get("demographics", {}))
     table = root / demographics.pop("table") if demographics else None

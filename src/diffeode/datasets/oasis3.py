@@ -1,8 +1,8 @@
-"""OASIS-3 as downloaded:
+"""Scans of OASIS-3 as they are downloaded:
 ``OAS30001_MR_d0129/anat2/[NIFTI/]sub-OAS30001_ses-d0129[_run-01]_T1w.nii.gz``.
 
-Also read: what XNAT's own download gives (``.../scans/anat2-T1w/resources/NIFTI/files/``) and the
-BIDS folders of ``download_oasis_scans_bids.sh``. Source of the layouts and tables:
+The layout of XNAT's own download (``.../scans/anat2-T1w/resources/NIFTI/files/``) is read as well,
+and so are the BIDS folders of ``download_oasis_scans_bids.sh``. Source of the layouts and tables:
 NrgXnat/oasis-scripts and the OASIS-3 dictionaries.
 """
 
@@ -43,22 +43,22 @@ def list_oasis3(
     table: Path | None = None,
     within_days: int = WITHIN_DAYS,
 ) -> list[Scan]:
-    """Every scan of ``modalities`` under ``root``, sorted by name; a session's day is its name
-    (``d0129``).
+    """Return every scan of ``modalities`` under ``root``, sorted by name.
 
-    Where a session has several of a modality, the one with the plainest name is taken (``T2w``
-    before ``acq-TSE_T2w``), and of several runs the first. Group, age and CDR are those of the
-    visit nearest to the session; a scan without one within ``within_days`` has none.
+    A session's name tells its day (``d0129``). Where a session has several scans of a modality, the
+    one with the shortest list of BIDS entities is taken (``T2w`` before ``acq-TSE_T2w``), and of
+    several runs the first. Group, age and CDR are those of the visit nearest to the session; where
+    no visit lies within ``within_days``, they are unknown.
 
     Args:
-        table: the clinical table, ``OASIS3_UDSb4_cdr.csv`` or the older export with
-            ``ADRC_ADRCCLINICALDATA ID``; None looks for one in ``root`` and in the folders
-            ``*data_files`` under it.
+        table: the clinical table, ``OASIS3_UDSb4_cdr.csv`` or the older export with the column
+            ``ADRC_ADRCCLINICALDATA ID``; by default it is looked for in ``root`` and in the folders
+            ``*data_files`` below.
 
     Raises:
-        InputError: no such folder, session, scan or clinical table, several such tables, a table
-            that cannot be read or lacks a column, a session or scan that is there twice, or a file
-            in another session's folder.
+        InputError: there is no such folder, no session, no scan, or no clinical table, or several
+            tables; the table cannot be read or lacks a column; a session or scan is there twice; or
+            a file lies in another session's folder.
     """
     root = Path(root)
     require_folder(dataset, root)
@@ -79,8 +79,9 @@ def list_oasis3(
 
 
 def _sessions(root: Path) -> list[tuple[Path, str, str]]:
-    """Folder, subject and session of every session, wherever a download of its own was put beside
-    another.
+    """Return folder, subject and session of every session.
+
+    Sessions lie in ``root`` or one folder below, where several downloads lie side by side.
     """
     folders = [
         *root.glob("OAS3*_MR_d*"),
@@ -139,7 +140,9 @@ def _taken(files: list[Path], name: str) -> Path:
 
 
 def _plain(path: Path) -> str:
-    """The name without suffixes; some files of OASIS-3 spell their session ``sess-``."""
+    """Return the file's name without suffixes, with ``ses-`` for ``sess-``, as some files of
+    OASIS-3 spell it.
+    """
     return path.name.split(".")[0].replace("_sess-", "_ses-")
 
 
@@ -147,11 +150,12 @@ def _plain(path: Path) -> str:
 
 
 def clinical_table(dataset: str, root: Path) -> Path:
-    """The one table in ``root``, or in the folders ``*data_files`` under it, that has CDR by
-    subject and day.
+    """Return the one table with the CDR by subject and day.
+
+    It lies in ``root``, or in the folders ``*data_files`` below.
 
     Raises:
-        InputError: there is none, or several.
+        InputError: there is no such table, or several.
     """
     tables = without_hidden([*root.glob("*.csv"), *root.glob("*data_files/**/*.csv")])
     found = [path for path in tables if _layout(read_words(path)) is not None]
@@ -190,7 +194,7 @@ def _read_clinical(path: Path, within_days: int) -> Demographics:
 
 
 def _age_at_visit(table: pd.DataFrame) -> pd.Series:
-    """The older table knows the age at entry only."""
+    """Return the age at each visit of the older table, which tells only the age at entry."""
     days = pd.to_numeric(table[_OLD.day].str.extract(r"_d(\d+)$")[0], errors="coerce")
     return (pd.to_numeric(table[_OLD.age], errors="coerce") + days / _DAYS_PER_YEAR).astype(str)
 

@@ -1,4 +1,4 @@
-"""Which fixed scan meets which moving scan."""
+"""Choose pairs: which fixed scan is registered with which moving scan."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class PlannedPair:
 
     @property
     def key(self) -> PairKey:
-        """The pair's name among those of all datasets."""
+        """The key of the pair, which is unique over all datasets."""
         return self.fixed.key, self.moving.key
 
 
@@ -61,14 +61,15 @@ def draw_pairs(
     """Pairs of different persons, sorted by name.
 
     Args:
-        how: ``"all"``; a number of pairs to draw with ``seed``; or the path of a table with columns
-            ``fixed`` and ``moving`` that names the scans of each pair.
-        kept: pairs drawn before: they are drawn first, so that new ones only fill up to the number.
+        how: ``"all"``; the number of pairs to draw with ``seed``; or the path of a table with the
+            columns ``fixed`` and ``moving``, which names the scans of each pair.
+        kept: pairs that were drawn before. They are drawn first, so that new pairs only fill up the
+            number.
 
     Raises:
-        InputError: no pair is left, more pairs are asked for than there are, or the table is
-            missing, lacks a column, names an unknown scan, one pair twice, or one person on both
-            sides.
+        InputError: there is no pair, or more pairs are asked for than there are; or the table is
+            missing, lacks a column, names an unknown scan, names a pair twice, or puts one person
+            on both sides.
     """
     if isinstance(how, int) and not isinstance(how, bool):
         return _drawn(_all_pairs(fixed, moving), how, seed, set(kept))
@@ -78,7 +79,9 @@ def draw_pairs(
 
 
 def pairs_table(pairs: Sequence[PlannedPair], seed: int) -> pd.DataFrame:
-    """One row per pair: ``pair fixed moving fixed_dataset moving_dataset seed``."""
+    """Return the table of the pairs, columns ``pair fixed moving fixed_dataset moving_dataset
+    seed``.
+    """
     rows = [
         (p.id, p.fixed.id, p.moving.id, p.fixed.dataset, p.moving.dataset, str(seed)) for p in pairs
     ]
@@ -86,8 +89,9 @@ def pairs_table(pairs: Sequence[PlannedPair], seed: int) -> pd.DataFrame:
 
 
 def pairs_drawn_before(table: Path, seed: int) -> frozenset[PairKey]:
-    """The pairs of a table that :func:`pairs_table` made with this ``seed``; none where there is no
-    such table. Of one that was cut, those that are whole.
+    """Return the pairs in a :func:`pairs_table` that were drawn with this ``seed``.
+
+    There are none where the file ``table`` is missing. Of a table that was cut, whole rows count.
     """
     try:
         rows = read_words(table)
@@ -114,7 +118,9 @@ def _all_pairs(fixed: Sequence[Scan], moving: Sequence[Scan]) -> list[PlannedPai
 def _drawn(
     pairs: list[PlannedPair], count: int, seed: int, kept: set[PairKey]
 ) -> list[PlannedPair]:
-    """The ``count`` pairs drawn before, then those whose hashed names come first."""
+    """Return ``count`` pairs: first those that were drawn before, then those whose hashed names
+    come first.
+    """
     if not 1 <= count <= len(pairs):
         raise InputError(
             f"{count} pairs are asked for, but there are {len(pairs)} of different persons; ask "

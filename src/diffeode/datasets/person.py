@@ -1,9 +1,9 @@
-"""Who was scanned: the one definition of a person.
+"""The one definition of a person, by which training and test are kept apart.
 
-A person has a name, dataset and subject. Two datasets may show the same persons under other names,
-at another resolution or by way of links. So whether two scans show one person is asked of their
-traces: the name, the folder ``sub-*`` that a file lies in, and the subject below the dataset's
-folder, links followed.
+A person's name consists of the dataset and the subject. But two datasets may show the same persons
+under other names, at another resolution, or by way of links. So two scans show one person where
+they share a trace: the name, the folder ``sub-*`` that a file lies in, or the subject below the
+dataset's folder, links followed.
 """
 
 from __future__ import annotations
@@ -27,21 +27,28 @@ class Person:
     """Somebody who was scanned.
 
     Attributes:
-        name: what messages and receipts call the person, ``<dataset>/<subject>``.
-        traces: by which the person is known again; two persons with a trace in common are one.
+        name: the name in messages and receipts, ``<dataset>/<subject>``.
+        traces: the marks by which the person is known again; two persons with a common trace are
+            one.
     """
 
     name: str
     traces: frozenset[str] = field(repr=False)
 
     def is_same(self, other: Person) -> bool:
-        """Whether both are one person."""
+        """Return whether both are one person.
+
+        >>> one = Person("albert/01", frozenset({"albert/01", "/data/albert/sub-01"}))
+        >>> coarse = Person("albert2mm/01", frozenset({"albert2mm/01", "/data/albert/sub-01"}))
+        >>> one.is_same(coarse)
+        True
+        """
         return not self.traces.isdisjoint(other.traces)
 
 
 @lru_cache(maxsize=100_000)
 def person_of(scan: Scan) -> Person:
-    """Whom ``scan`` shows."""
+    """Return the person whom ``scan`` shows."""
     name = "/".join(scan.person)
     traces = {name}
     if f"sub-{scan.subject}" in scan.image.parts:
@@ -53,8 +60,12 @@ def person_of(scan: Scan) -> Person:
 
 @lru_cache(maxsize=100_000)
 def person_of_file(file: Path) -> Person:
-    """Whom a file shows that belongs to no dataset's list, by its path
-    ``<dataset>/sub-<name>/...``.
+    """Return the person whom a file shows that belongs to no dataset's list.
+
+    Its path ``<dataset>/sub-<name>/...`` tells.
+
+    >>> person_of_file(Path("/data/albert/sub-01/anat/sub-01_T1w.nii.gz")).name
+    'albert/sub-01'
 
     Raises:
         InputError: no folder of the path begins with ``sub-``.
@@ -62,29 +73,31 @@ def person_of_file(file: Path) -> Person:
     folder = _folder_of(file)
     if folder is None or not folder.parent.name:
         raise InputError(
-            f"{file} lies in no folder sub-<name>, so whose it is cannot be told; lay data out as "
-            "BIDS does."
+            f"{file} lies in no folder sub-<name>, which would tell whom it shows; lay the data "
+            "out as BIDS does."
         )
     return Person(f"{folder.parent.name}/{folder.name}", frozenset(_folders_of(file)))
 
 
 def is_one_person(one: Scan, other: Scan) -> bool:
-    """Whether two scans show one person."""
+    """Return whether two scans show one person."""
     return one.person == other.person or person_of(one).is_same(person_of(other))
 
 
 def in_both(some: Iterable[Person], others: Iterable[Person]) -> list[str]:
-    """The names, sorted, of those among ``some`` who are also among ``others``."""
+    """Return the sorted names of all persons of ``some`` who are also among ``others``."""
     traces = frozenset().union(*(person.traces for person in others))
     return sorted({person.name for person in some if not person.traces.isdisjoint(traces)})
 
 
 def _folders_of(file: Path) -> set[str]:
-    """The folder ``sub-*`` of ``file`` and that of the file it links to, links followed."""
+    """Return the folder ``sub-*`` of ``file``, and that of the file that it links to, with links in
+    them followed.
+    """
     folders = (_folder_of(place) for place in (file.absolute(), Path(os.path.realpath(file))))
     return {os.path.realpath(folder) for folder in folders if folder}
 
 
 def _folder_of(file: Path) -> Path | None:
-    """The folder nearest above ``file`` whose name begins with ``sub-``."""
+    """Return the nearest folder above ``file`` whose name begins with ``sub-``, or None."""
     return next((folder for folder in file.parents if folder.name.startswith("sub-")), None)

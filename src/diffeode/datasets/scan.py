@@ -1,4 +1,4 @@
-"""One scan of a dataset: who, which contrast, and where its files lie."""
+"""One scan of a dataset: whom it shows, its contrast, and where its files lie."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from diffeode.errors import InputError
 from diffeode.names import nearest
 
 ANATOMICAL = "T1w"
-"""The contrast that leads its visit's other scans to a template and is segmented for them."""
+"""The contrast through which the other scans of a visit reach a template, and whose label map they
+take.
+"""
 _RUN = re.compile(r"_run-(\d+)")
 
 
@@ -20,19 +22,20 @@ class Scan:
     """A scan and what belongs to it. The files need not exist yet.
 
     Attributes:
-        subject: without the ``sub-`` prefix, ``"01"``.
-        session: without the ``ses-`` prefix, or None where the dataset has no sessions.
+        subject: the person's name in the dataset without the ``sub-`` prefix, ``"01"``.
+        session: the visit without the ``ses-`` prefix, or None where the dataset has no sessions.
         modality: the BIDS suffix, ``"T1w"``.
-        labels: label map on the scan's own grid.
-        landmarks: table with columns ``name x y z``, RAS mm of the scan.
+        image: file of the scan.
+        labels: file of the label map on the scan's own grid, or None.
+        landmarks: file of the table with columns ``name x y z``, RAS mm of the scan, or None.
         group: the person's group at the visit nearest to the scan, such as ``healthy``.
-        age: in years, at the visit nearest to the scan.
+        age: age in years at that visit.
         sex: ``M`` or ``F``.
         cdr: Clinical Dementia Rating at that visit: 0, 0.5, 1, 2 or 3.
-        orientation: how scan and label map lie where their headers leave it open, as
-            :func:`diffeode.files.headers.grid_of` takes it; None where nobody said.
-        root: the folder of the dataset, by which a person is known again in another dataset; None
-            where there is none.
+        orientation: orientation of the axes of scan and label map where their headers leave it
+            open, as :func:`diffeode.files.headers.grid_of` takes it; None where it is not given.
+        root: folder of the dataset, by which a person is known again in another dataset; None where
+            there is no such folder.
     """
 
     dataset: str
@@ -56,19 +59,23 @@ class Scan:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The scan's name among those of all datasets."""
+        """The key of the scan, which is unique over all datasets."""
         return self.dataset, self.id
 
     @property
     def person(self) -> tuple[str, str]:
-        """Who was scanned, by name. Whether two scans show one person,
-        :mod:`diffeode.datasets.person` tells.
+        """The person's name. Another name may stand for the same person, so whether two scans show
+        one person is told by :mod:`diffeode.datasets.person`.
         """
         return self.dataset, self.subject
 
 
 def person_prefix(subject: str, session: str | None) -> str:
-    """What the names of all files of one visit begin with, ``sub-01[_ses-02]``."""
+    """Return the beginning of the names of all files of one visit, ``sub-01[_ses-02]``.
+
+    >>> person_prefix("01", "02")
+    'sub-01_ses-02'
+    """
     return f"sub-{subject}" + (f"_ses-{session}" if session else "")
 
 
@@ -82,11 +89,10 @@ def require_folder(dataset: str, root: Path) -> None:
 
 
 def first_run(paths: Sequence[Path], name: str) -> Path:
-    """The file of the first run, where several files show scan ``name``.
+    """Return the file of the first run among the ``paths`` that show scan ``name``.
 
     Raises:
-        InputError: two of them differ in something else than their run, or do not say which run
-            they are.
+        InputError: two of the names differ in more than the run, or do not tell the run.
     """
     by_run = {(_RUN.sub("", _stem(path)), _run(path)): path for path in paths}
     if len(by_run) < len(paths) or (
@@ -118,11 +124,15 @@ def choose_scans(
     subjects: Iterable[str] | None = None,
     groups: Iterable[str] | None = None,
 ) -> list[Scan]:
-    """The scans of one ``modality``, of ``subjects`` (all where None) and of ``groups`` (any where
-    None).
+    """Return the scans of one modality that show one of ``subjects`` in one of ``groups``.
+
+    Args:
+        subjects: names of persons; by default all persons.
+        groups: names of groups; by default all scans, also those without a group.
 
     Raises:
-        InputError: no scan has that modality, subject or group; the message names the nearest one.
+        InputError: no scan has that modality, subject or group; the message suggests the nearest
+            name.
     """
     chosen = _having(list(scans), "modality", [modality])
     if subjects is not None:

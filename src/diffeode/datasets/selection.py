@@ -1,8 +1,8 @@
-"""Which scans of a dataset stand on one side of an experiment, and who is there to train on.
+"""Select the scans of one side of an experiment, and split persons into training and test.
 
-Everything is drawn by hashes of names with a seed, never by a generator's state: so the order in
-which scans are listed does not matter, nor the machine, and nobody's turn depends on who else is
-there.
+Everything is drawn by hashes of a seed and names, never by the state of a random generator. So a
+draw does not depend on the machine, on the order in which scans are listed, or on who else is in
+the dataset.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ ScanKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class Split:
-    """Who is there to train on and who to test on.
+    """How the persons of a dataset are split into those to train on and those to test on.
 
-    A person's part depends on ``seed`` and the subject's name alone, so it never changes when
-    others come or go, and is the same in two datasets that hold the same persons.
+    A person's part depends on ``seed`` and the subject's name alone. So it does not change when
+    other persons come or go, and it is the same in two datasets in which the person has one name.
 
     Attributes:
         test: fraction of persons to test on, in [0, 1].
-        always_test: subjects that are never trained on, without the ``sub-`` prefix.
+        always_test: subjects, without the ``sub-`` prefix, that are never trained on.
     """
 
     test: float
@@ -41,22 +41,22 @@ class Split:
     always_test: frozenset[str] = frozenset()
 
     def part(self, scan: Scan) -> str:
-        """``"test"`` or ``"train"``."""
+        """Return the part of the person whom ``scan`` shows, ``"test"`` or ``"train"``."""
         drawn = int.from_bytes(digest(self.seed, "split", scan.subject)[:8], "big") / 2**64
         return "test" if scan.subject in self.always_test or drawn < self.test else "train"
 
 
 @dataclass(frozen=True)
 class Draw:
-    """How many persons are drawn, and who comes first.
+    """How many persons are drawn, and in which order.
 
     Attributes:
-        persons: so many in all; None where ``per_group`` is given.
-        per_group: so many of each group.
-        order: ``"random"`` by hash, or ``"name"``.
+        persons: number of persons in all; None where ``per_group`` is given.
+        per_group: number of persons of each group; None where ``persons`` is given.
+        order: ``"random"``, which is the order of hashes, or ``"name"``.
 
     Raises:
-        InputError: both numbers are given, or neither.
+        InputError: both numbers are given, or neither is.
     """
 
     persons: int | None = None
@@ -72,16 +72,17 @@ class Draw:
 
 @dataclass(frozen=True)
 class Selection:
-    """What one side of an experiment asks of a dataset's scans.
+    """The scans of a dataset that one side of an experiment asks for.
 
     Attributes:
         modality: the BIDS suffix, ``"T1w"``.
-        subjects: without the ``sub-`` prefix; None for all.
-        groups: None for any.
-        part: of the dataset's split, ``"train"`` or ``"test"``; None for both.
-        sessions: which sessions of each person (:func:`diffeode.datasets.sessions.of_sessions`);
-            where groups are asked for, of those in which the person was in such a group.
-        draw: None for everybody.
+        subjects: names of persons without the ``sub-`` prefix; None for all persons.
+        groups: names of groups; None for any group.
+        part: part of the dataset's split, ``"train"`` or ``"test"``; None for both.
+        sessions: which sessions of each person are taken
+            (:func:`diffeode.datasets.sessions.of_sessions`). Where groups are asked for, only
+            sessions count in which the person was in such a group.
+        draw: how many persons are drawn; None takes everybody.
     """
 
     modality: str
@@ -103,20 +104,21 @@ def select(
     spared: Collection[PersonKey] = (),
     apart_from: Iterable[Scan] = (),
 ) -> list[Scan]:
-    """The scans that ``selection`` chooses, sorted by name.
+    """Return the scans that ``selection`` chooses, sorted by name.
 
     Args:
-        split: of the dataset; None where it has none.
-        seed: of the draw.
+        split: the split of the dataset; None where it has none.
+        seed: the seed of the draw.
         side: ``"fixed"`` or ``"moving"``; the two sides are drawn independently.
-        kept: scans drawn before: their persons are drawn first, so that new ones only fill up.
-        spared: persons who are drawn last, since the other side had drawn them before.
+        kept: scans that were drawn before. Their persons are drawn first, so that new persons only
+            fill up the number.
+        spared: persons who are drawn last, because the other side had drawn them before.
         apart_from: scans whose persons are left out.
 
     Raises:
-        InputError: an unknown modality, subject or group, a part of a dataset without a split,
-            subjects that are asked for by name and yet left out, or fewer persons than are to be
-            drawn.
+        InputError: a modality, subject or group is unknown; a part is asked for of a dataset
+            without a split; persons are asked for by name whom another choice leaves out; or fewer
+            persons are left than are to be drawn.
     """
     groups = (
         selection.groups if selection.draw is None or selection.draw.per_group is None else None
@@ -134,25 +136,31 @@ def select(
 
 
 def without_excluded(scans: Iterable[Scan], excluded: Collection[str]) -> list[Scan]:
-    """``scans`` without those whose subject, visit or own name is in ``excluded`` (no ``sub-``
-    prefix).
+    """Return ``scans`` without those whose subject, visit or own name is excluded.
+
+    Args:
+        excluded: names without the ``sub-`` prefix, as :func:`read_exclusions` returns them.
     """
     return [scan for scan in scans if _names(scan).isdisjoint(excluded)]
 
 
 def _names(scan: Scan) -> set[str]:
-    """What a list of exclusions may call a scan."""
+    """Return the names by which a table of exclusions may mean ``scan``."""
     names = {scan.subject, person_prefix(scan.subject, scan.session), scan.id}
     return {name.removeprefix("sub-") for name in names}
 
 
 def digest(seed: int, *words: str) -> bytes:
-    """SHA-256 of words: what everything is drawn by."""
+    """Return the SHA-256 of a seed and words, by which everything is drawn."""
     return hashlib.sha256(" ".join([str(seed), *words]).encode()).digest()
 
 
 def person_named(key: ScanKey) -> PersonKey:
-    """Whom a scan shows, by the scan's name."""
+    """Return the name of the person whom a scan shows, from the key of the scan.
+
+    >>> person_named(("ixi", "sub-IXI012_ses-1_T1w"))
+    ('ixi', 'IXI012')
+    """
     dataset, name = key
     return dataset, name.split("_")[0].removeprefix("sub-")
 
@@ -194,7 +202,7 @@ def _of_part(
 
 @dataclass(frozen=True)
 class _Drawing:
-    """Draws persons, and takes their scans."""
+    """Draws persons and returns their scans."""
 
     selection: Selection
     dataset: str
@@ -218,7 +226,7 @@ class _Drawing:
         return chosen
 
     def groups(self, scans: list[Scan]) -> list[str]:
-        """The groups asked for, or all that there are."""
+        """Return the groups that are asked for; where none are, all groups of ``scans``."""
         groups = self.selection.groups or sorted({scan.group for scan in scans} - {None})
         if not groups:
             raise InputError(
@@ -228,8 +236,9 @@ class _Drawing:
         return list(groups)
 
     def first(self, scans: list[Scan], count: int) -> list[Scan]:
-        """The scans of the ``count`` persons whose turn comes first: those drawn before, then by
-        hash or by name.
+        """Return the scans of the first ``count`` persons.
+
+        Persons who were drawn before come first, the others in the order of hashes or names.
         """
         offered = of_sessions(scans, self.selection.sessions)
         known = {scan.person for scan in offered if scan.key in self.kept}
@@ -255,10 +264,9 @@ def _require_persons(scans: list[Scan], count: int, dataset: str) -> None:
 
 
 def _too_few(scans: list[Scan], group: str, count: int, dataset: str) -> str:
-    """Which group has too few persons, and how many each has."""
-    persons = Counter(
-        group or "no group" for group, _ in {(scan.group, scan.person) for scan in scans}
-    )
+    """Return the message that ``group`` has too few persons, with the number of each group."""
+    in_groups = {(scan.group or "no group", scan.person) for scan in scans}
+    persons = Counter(group for group, _ in in_groups)
     found = ", ".join(f"{name} {number}" for name, number in sorted(persons.items()))
     return (
         f"Too few persons of dataset {dataset} are in group {group!r} to draw {count}, not "

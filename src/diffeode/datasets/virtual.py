@@ -1,5 +1,5 @@
-"""The virtual cohort: persons made from the ICBM152 template under known maps, so that the truth is
-known.
+"""The virtual cohort: persons that are made from the ICBM152 template by known maps, so that the
+true map of every pair is known.
 
 No person was scanned. ``docs/virtual-cohort.md`` says how everything is made.
 """
@@ -25,10 +25,10 @@ _SPACINGS_MM = (1.0, 6.0)
 
 
 def planned_scans(dataset: str, root: Path, persons: int) -> list[Scan]:
-    """The scans that :func:`make_cohort` makes under ``root``, before it has made them.
+    """Return the scans that :func:`make_cohort` makes under ``root``, before it has made them.
 
     Raises:
-        InputError: fewer than 2 persons, or more than 99.
+        InputError: ``persons`` lies outside 2 to 99.
     """
     _require_persons(persons)
     return [
@@ -45,7 +45,7 @@ def make_cohort(root: Path, persons: int, spacing_mm: float, seed: int) -> None:
     and another spacing shows the same anatomy.
 
     Raises:
-        InputError: persons outside 2 to 99, or a spacing outside 1 to 6 mm.
+        InputError: ``persons`` lies outside 2 to 99, or ``spacing_mm`` outside 1 to 6 mm.
     """
     _require_persons(persons)
     if not _SPACINGS_MM[0] <= spacing_mm <= _SPACINGS_MM[1]:
@@ -64,16 +64,23 @@ def make_cohort(root: Path, persons: int, spacing_mm: float, seed: int) -> None:
 
 
 def person_transform(person: int, seed: int) -> PersonMap:
-    """Points of virtual person ``person`` (1, 2, ...) to points of the template, RAS mm; its
-    ``inverse`` goes back.
+    """Return the map from points of virtual person ``person`` (1, 2, ...) to points of the
+    template, RAS mm.
 
-    Between two persons the true map is ``moving.inverse(fixed(points))``.
+    Its ``inverse`` maps back, so the true map between two persons is
+    ``moving.inverse(fixed(points))``.
     """
     return person_map(person, dementia_rating(person), seed)
 
 
 def dementia_rating(person: int) -> float:
-    """Clinical dementia rating: 0 for odd persons; even ones run through 0.5, 1, 2 and 3."""
+    """Return the Clinical Dementia Rating of a person.
+
+    It is 0 for odd numbers; even numbers run through 0.5, 1, 2 and 3.
+
+    >>> [dementia_rating(person) for person in range(1, 7)]
+    [0.0, 0.5, 0.0, 1.0, 0.0, 2.0]
+    """
     return 0.0 if person % 2 else _DEMENTIA_RATINGS[(person // 2 - 1) % len(_DEMENTIA_RATINGS)]
 
 
@@ -98,7 +105,7 @@ def _planned(dataset: str, root: Path, person: int, modality: str) -> Scan:
 
 
 def _write_person(root: Path, person: int, spacing_mm: float, seed: int) -> list[str]:
-    """Write one person's scans, labels and landmarks; their names under ``root``."""
+    """Write one person's scans, labels and landmarks; return their paths below ``root``."""
     to_template = person_transform(person, seed)
     grid = person_grid(to_template, spacing_mm)
     planned = [_planned("virtual", root, person, modality) for modality in SEQUENCES]

@@ -1,9 +1,9 @@
-"""The anatomy of the virtual cohort: the ICBM152 template, its tissues, and structures drawn by
-rule.
+"""The anatomy of the virtual cohort: the ICBM152 template, its tissues, and structures that are
+drawn by rule.
 
-The structures are *not* an anatomist's: they follow tissue maps and rough MNI coordinates
-(``docs/virtual-cohort.md``). What they are good for is that every person has the same ones under a
-known map.
+The structures were *not* drawn by an anatomist: they follow tissue maps and rough MNI coordinates
+(``docs/virtual-cohort.md``). They serve because every person has the same structures under a known
+map.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from diffeode.geometry.space import Grid
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """ICBM152 2009a symmetric, nonlinear, 1 mm, RAS, cropped to the brain: volumes ``(X, Y, Z)``
-    float32 in [0, 1].
+    """ICBM152 2009a symmetric, nonlinear, on RAS voxels of 1 mm, cropped to the brain.
+
+    All volumes are ``(X, Y, Z)`` float32 in [0, 1].
 
     Attributes:
-        t1: T1-weighted intensities, brain only.
+        t1: T1-weighted intensities, 0 outside the brain.
         grey, white, fluid: tissue fractions, which add up to ``brain``.
-        brain: the brain mask, fluid between the folds included.
+        brain: the brain mask, which includes the fluid between the folds.
+        grid: the grid of all volumes.
     """
 
     t1: np.ndarray
@@ -40,7 +42,7 @@ class Template:
 
 @cache
 def load_template() -> Template:
-    """The template and tissue maps that nilearn ships."""
+    """Return the template and tissue maps that nilearn ships."""
     from nilearn import datasets
 
     volumes = [
@@ -66,11 +68,12 @@ def load_template() -> Template:
 
 @dataclass(frozen=True)
 class Ellipsoid:
-    """Points within ``radii_mm`` of ``centre_mm``, MNI mm; x counts from the midline outwards.
+    """An ellipsoid in MNI mm, in which x is the distance from the midline.
 
     Attributes:
-        pitch_degrees: turned about the left-right axis, front end up.
-        yaw_degrees: turned about the vertical axis, front end outwards.
+        pitch_degrees: rotation about the left-right axis; a positive angle lifts the front end.
+        yaw_degrees: rotation about the vertical axis; a positive angle turns the front end
+            outwards.
     """
 
     centre_mm: tuple[float, float, float]
@@ -79,8 +82,11 @@ class Ellipsoid:
     yaw_degrees: float = 0
 
     def contains(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Which of the points lie inside; ``x`` counts from the midline outwards, the three may be
-        open axes.
+        """Return which points lie inside, bool, in the shape to which the three arrays broadcast.
+
+        Args:
+            x: distance from the midline, mm.
+            y, z: MNI coordinates, mm.
         """
         x, y, z = x - self.centre_mm[0], y - self.centre_mm[1], z - self.centre_mm[2]
         x, y = _turned(x, y, self.yaw_degrees)
@@ -124,14 +130,16 @@ _BRAIN_STEM = (
     Ellipsoid((0, -38, -55), (9, 8, 17), pitch_degrees=-15),
 )
 _DEEP_BRAIN = Ellipsoid((0, -10, 2), (28, 30, 20))
-"""Around the basal ganglia: grey matter here is no cortex."""
+"""The region around the basal ganglia, in which grey matter is not cortex."""
 _LANDMARKS = {3: 12, 42: 12, 2: 4, 41: 4, 4: 4, 43: 4}
-"""Landmarks per structure; two in every other."""
+"""Number of landmarks of a structure; every other structure has two."""
 
 
 @cache
 def template_labels() -> Labels:
-    """The structures on the template's grid, FreeSurfer numbers (``config/labels/virtual.tsv``)."""
+    """Return the structures on the template's grid, in FreeSurfer's numbers
+    (``config/labels/virtual.tsv``).
+    """
     template = load_template()
     x, y, z = _open_axes(template.grid)
     left, across = x < 0, np.abs(x)
@@ -168,8 +176,9 @@ def template_labels() -> Labels:
 
 
 def _open_axes(grid: Grid) -> list[np.ndarray]:
-    """RAS mm along each array axis of an axis-parallel grid, ``(X, 1, 1)``, ``(1, Y, 1)``, ``(1, 1,
-    Z)``.
+    """Return the RAS coordinates along each array axis of an axis-parallel grid, mm.
+
+    The three arrays have the shapes ``(X, 1, 1)``, ``(1, Y, 1)`` and ``(1, 1, Z)``.
     """
     spans = [
         grid.affine[axis, axis] * np.arange(n) + grid.affine[axis, 3]
@@ -179,7 +188,7 @@ def _open_axes(grid: Grid) -> list[np.ndarray]:
 
 
 def _tissues(template: Template) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Voxels that are mostly fluid, grey, white, each ``(X, Y, Z)`` bool."""
+    """Return the voxels that are mostly fluid, grey and white matter, each ``(X, Y, Z)`` bool."""
     kind = np.argmax([template.fluid, template.grey, template.white], axis=0)
     return tuple((kind == k) & (template.brain > 0) for k in range(3))
 
@@ -187,11 +196,10 @@ def _tissues(template: Template) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _cerebellum(
     template: Template, solid: np.ndarray, across: np.ndarray, y: np.ndarray, z: np.ndarray
 ) -> np.ndarray:
-    """Grey and white matter below the tentorium, parted from the cerebrum along the darkest seam of
-    T1w.
+    """Return the grey and white matter below the tentorium, ``(X, Y, Z)`` bool.
 
-    A watershed from what surely lies below and what surely lies above a paraboloid drawn through
-    the tentorium.
+    A watershed separates it from the cerebrum along the darkest seam of the T1w. It starts from
+    voxels that lie clearly below and clearly above a paraboloid through the tentorium.
     """
     tentorium = -2 - 0.35 * np.maximum(0, -50 - y) - 0.0115 * across**2
     below = solid & (z < tentorium - 6) & (y < -42)
@@ -206,10 +214,10 @@ def _cerebellum(
 
 @cache
 def template_landmarks() -> pd.DataFrame:
-    """Points spread over every structure of the template: columns ``name x y z``, RAS mm.
+    """Return landmarks in every structure of the template, columns ``name x y z``, RAS mm.
 
-    In each structure the first is the voxel nearest its centre, each further one the voxel farthest
-    from those before.
+    The first landmark of a structure is the voxel nearest to its centre; each further one is the
+    voxel farthest from those before.
     """
     labels = template_labels()
     rows = []
@@ -224,7 +232,9 @@ def template_landmarks() -> pd.DataFrame:
 
 
 def _spread(points: np.ndarray, count: int) -> np.ndarray:
-    """``count`` of ``points (N, 3)`` by farthest-point sampling from the most central one."""
+    """Return ``count`` of ``points (N, 3)`` by farthest-point sampling from the most central
+    one.
+    """
     chosen = [int(np.linalg.norm(points - points.mean(axis=0), axis=1).argmin())]
     distance = np.full(len(points), np.inf)
     while len(chosen) < count:

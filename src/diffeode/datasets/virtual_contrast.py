@@ -1,4 +1,4 @@
-"""What a virtual scanner would show of a virtual person: T1w and a T2w-like contrast."""
+"""The scans that a virtual scanner makes of a virtual person: a T1w, and a contrast like T2w."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Sequence:
     """How a contrast is acquired.
 
     Attributes:
-        noise: standard deviation of each of the two channels, in units of the brightest tissue.
+        noise: standard deviation of the noise in the real and in the imaginary channel, in units of
+            the brightest tissue.
         bias: standard deviation of the logarithm of the bias field inside the brain.
         scales: range from which a scan's intensity scale is drawn.
     """
@@ -40,11 +41,11 @@ SEQUENCES = {"T1w": Sequence(0.025, 0.08, (300, 900)), "T2w": Sequence(0.03, 0.1
 
 @cache
 def template_contrast(modality: str) -> np.ndarray:
-    """Noise-free intensities on the template's grid, about [0, 1], background 0.
+    """Return noise-free intensities on the template's grid, roughly in [0, 1], background 0.
 
-    T1w is the template itself. T2w is a mixture of the tissues, fluid bright, white matter dark,
-    iron-rich nuclei darker; inside a tissue it varies against the template's T1w, as both follow
-    the water in it.
+    The T1w is the template itself. The T2w is a mixture of the tissues: fluid is bright, white
+    matter dark, and nuclei with iron are darker. Within a tissue the T2w is darker where the T1w is
+    brighter, because both depend on the tissue's water.
     """
     template = load_template()
     if modality == "T1w":
@@ -65,7 +66,7 @@ def template_contrast(modality: str) -> np.ndarray:
 
 
 def person_grid(to_template: PersonMap, spacing_mm: float) -> Grid:
-    """A grid of RAS axes around the person's brain."""
+    """Return a grid with RAS axes around the person's brain, in voxels of ``spacing_mm``."""
     template = load_template()
     coarse = template.grid.resample(4.0)
     lower = coarse.to_world(np.full(3, -6.0))
@@ -86,8 +87,9 @@ def person_grid(to_template: PersonMap, spacing_mm: float) -> Grid:
 
 
 def acquire(to_template: PersonMap, grid: Grid, person: int, seed: int) -> dict[str, Image]:
-    """The person's scans by modality on ``grid``, skull-stripped, each with its own noise, bias
-    field and scale.
+    """Return the person's skull-stripped scans on ``grid`` by modality.
+
+    Each has its own noise, bias field and intensity scale, drawn from ``seed`` and ``person``.
     """
     clean, brain = _partial_volumes(to_template, grid)
     scans = {}
@@ -100,7 +102,7 @@ def acquire(to_template: PersonMap, grid: Grid, person: int, seed: int) -> dict[
 
 
 def person_labels(to_template: PersonMap, grid: Grid) -> Labels:
-    """The template's structures on the person's ``grid``, one nearest-neighbour resampling."""
+    """Return the template's structures on the person's ``grid``, by nearest neighbour."""
     labels = template_labels()
     return Labels(
         sample(labels.data, labels.grid.to_voxel(to_template(grid.points_mm())), order=0), grid
@@ -110,15 +112,16 @@ def person_labels(to_template: PersonMap, grid: Grid) -> Labels:
 def _partial_volumes(
     to_template: PersonMap, grid: Grid
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Noise-free contrasts, each voxel the mean of the brain at about 1 mm within it, and the brain
-    mask.
+    """Return the noise-free contrasts by modality, and the brain mask, on ``grid``.
+
+    Every voxel is the mean of the brain at points about 1 mm apart within it.
     """
     template = load_template()
     parts = max(1, round(float(grid.spacing[0]) / _FINE_MM))
     places = (np.arange(parts) + 0.5) / parts - 0.5
     offsets = np.stack(np.meshgrid(places, places, places, indexing="ij"), axis=-1).reshape(-1, 3)
     centres = np.argwhere(_near_brain(to_template, grid))
-    # (centres, offsets, 3)
+    # shape (centres, offsets, 3)
     voxels = template.grid.to_voxel(to_template(grid.to_world(centres[:, None] + offsets))).astype(
         np.float32
     )
@@ -138,7 +141,7 @@ def _partial_volumes(
 
 
 def _near_brain(to_template: PersonMap, grid: Grid) -> np.ndarray:
-    """Voxels of ``grid`` that may hold brain, ``(X, Y, Z)`` bool."""
+    """Return the voxels of ``grid`` that may hold brain, ``(X, Y, Z)`` bool."""
     template = load_template()
     centres = (
         sample(template.brain, template.grid.to_voxel(to_template(grid.points_mm())), order=1) > 0
@@ -147,7 +150,11 @@ def _near_brain(to_template: PersonMap, grid: Grid) -> np.ndarray:
 
 
 def _bias_field(brain: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """The exponential of a random polynomial of degree 3 over the box."""
+    """Return a bias field: the exponential of a random polynomial of degree 3 over the box.
+
+    Args:
+        strength: standard deviation of the field's logarithm inside ``brain``.
+    """
     axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in brain.shape], indexing="ij")
     logarithm = np.zeros(brain.shape)
     for powers in np.ndindex(4, 4, 4):
@@ -160,6 +167,10 @@ def _bias_field(brain: np.ndarray, strength: float, rng: np.random.Generator) ->
 
 
 def _rician(signal: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """The magnitude of a complex signal with independent noise in both channels."""
+    """Return the magnitude of a complex signal with independent Gaussian noise in both channels.
+
+    Args:
+        sigma: standard deviation of the noise in each channel.
+    """
     real, imaginary = rng.normal(0, sigma, (2, *signal.shape))
     return np.hypot(signal + real, imaginary)

@@ -1,9 +1,10 @@
-"""How a virtual person differs from the template: a known diffeomorphism of the template and a
-small affine.
+"""The known map by which a virtual person differs from the template: a small affine and a
+diffeomorphism.
 
-The map of a person sends points of the person to points of the template, ``T = affine .
-then(exp(v))``. The velocity ``v`` is a smooth random field plus, with dementia, growing ventricles
-and a shrinking cortex.
+The map sends points of the person to points of the template: first the affine, then ``exp(v)``, the
+flow of a stationary velocity ``v``. That velocity is a smooth random field and, in persons with
+dementia, a field that widens the ventricles and the fluid between the folds at the expense of the
+tissue.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ _OTHER_VENTRICLES = (14, 15)
 
 @dataclass(frozen=True)
 class Atrophy:
-    """How much a clinical dementia rating widens the fluid spaces: logarithm of their volume,
-    before smoothing.
+    """How much dementia widens the fluid spaces.
+
+    The numbers are logarithms of the factors by which volumes grow, before smoothing.
 
     Attributes:
-        ventricles: lateral ventricles; the third and fourth grow by half of it.
-        sulci: fluid between the folds.
+        ventricles: growth of the lateral ventricles; the third and fourth grow by half of it.
+        sulci: growth of the fluid between the folds.
     """
 
     ventricles: float
@@ -50,36 +52,38 @@ ATROPHY = {
     2.0: Atrophy(1.2, 0.5),
     3.0: Atrophy(1.4, 0.6),
 }
-"""By clinical dementia rating: 0 healthy, 0.5 suspected dementia, 1 mild cognitive impairment, 2
-dementia, 3 severe.
+"""The atrophy by Clinical Dementia Rating: 0 healthy, 0.5 suspected dementia, 1 mild cognitive
+impairment, 2 dementia, 3 severe dementia.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class PersonMap:
-    """Points of a virtual person to points of the template, RAS mm: first ``affine``, then
-    ``deformation``.
+    """The map from points of a virtual person to points of the template, RAS mm.
+
+    It applies ``affine`` first, then ``deformation``.
     """
 
     affine: Affine
     deformation: DisplacementField
 
     def __call__(self, points_mm: np.ndarray) -> np.ndarray:
-        """Template points of person points ``(..., 3)``."""
+        """Return the template points of person points ``(..., 3)``, RAS mm."""
         return self.deformation(self.affine(points_mm))
 
     def inverse(self, points_mm: np.ndarray) -> np.ndarray:
-        """Person points of template points ``(..., 3)``, exact within 0.001 mm.
+        """Return the person points of template points ``(..., 3)``, RAS mm, to within 0.001 mm.
 
         Raises:
-            ArithmeticError: the iteration did not get there.
+            ArithmeticError: the iteration did not converge.
         """
         return self.affine.inverse()(_solved(self.deformation, points_mm))
 
 
 def person_map(person: int, cdr: float, seed: int) -> PersonMap:
-    """The map of virtual person number ``person`` (1, 2, ...), the same for any cohort size and
-    spacing.
+    """Return the map of virtual person number ``person`` (1, 2, ...).
+
+    It does not depend on the size of the cohort or on the voxel size.
     """
     rng = np.random.default_rng([seed, person, 0])
     affine = _small_affine(rng)
@@ -94,9 +98,9 @@ def person_map(person: int, cdr: float, seed: int) -> PersonMap:
 
 
 def exponential(velocity_mm: np.ndarray, grid: Grid) -> np.ndarray:
-    """Displacement of the unit-time flow of a stationary velocity ``(X, Y, Z, 3)``, mm.
+    """Return the displacement of the unit-time flow of a stationary velocity, ``(X, Y, Z, 3)`` mm.
 
-    Scaling and squaring: Arsigny et al., MICCAI 2006.
+    It is computed by scaling and squaring (Arsigny et al., MICCAI 2006).
     """
     displacement = velocity_mm / 2**_SQUARINGS
     voxels = grid.voxels(np.float32)
@@ -115,7 +119,9 @@ def exponential(velocity_mm: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def jacobian(field: DisplacementField) -> np.ndarray:
-    """Determinant of the derivative of ``x + u(x)``, ``(X, Y, Z)``, central differences."""
+    """Return the determinant of the derivative of ``x + u(x)`` by central differences, ``(X, Y,
+    Z)``.
+    """
     gradients = np.stack(
         [
             np.stack(np.gradient(field.displacement_mm[..., axis], *field.grid.spacing), axis=-1)
@@ -128,7 +134,7 @@ def jacobian(field: DisplacementField) -> np.ndarray:
 
 @cache
 def _nodes() -> Grid:
-    """The nodes of every velocity: the template's box and a margin around it, RAS axes."""
+    """Return the grid of every velocity: the template's box and a margin around it, RAS axes."""
     template = load_template().grid
     extent = np.array(template.shape) * template.spacing + 2 * _MARGIN_MM
     affine = np.diag([_NODE_SPACING_MM] * 3 + [1.0])
@@ -142,12 +148,12 @@ def _brain_at_nodes() -> np.ndarray:
 
 
 def _at_nodes(volume: np.ndarray) -> np.ndarray:
-    """A template volume smoothed to the nodes' spacing and sampled there."""
+    """Return a volume of the template, smoothed to the nodes' spacing and sampled at the nodes."""
     return antialiased(volume, load_template().grid, _nodes())
 
 
 def _small_affine(rng: np.random.Generator) -> Affine:
-    """Up to 4 degrees, 4 % and 4 mm about each axis."""
+    """Return a random affine: up to 4 degrees, 4 % of scale and 4 mm along each axis."""
     angles = np.deg2rad(rng.uniform(-4, 4, 3))
     scales = 1 + rng.uniform(-0.04, 0.04, 3)
     shift = rng.uniform(-4, 4, 3)
@@ -164,8 +170,9 @@ def _small_affine(rng: np.random.Generator) -> Affine:
 
 
 def _random_velocity(rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise at several scales, with the wanted mean length inside the brain, ``(X, Y, Z,
-    3)`` mm.
+    """Return smooth noise of several scales, ``(X, Y, Z, 3)`` mm.
+
+    Its mean length inside the brain is ``_MEAN_DISPLACEMENT_MM``.
     """
     squared = sum(k**2 for k in _frequencies(_nodes().shape))
     smoothing = np.zeros_like(squared)
@@ -179,10 +186,10 @@ def _random_velocity(rng: np.random.Generator) -> np.ndarray:
 
 
 def _atrophy_velocity(atrophy: Atrophy) -> np.ndarray:
-    """Velocity whose divergence empties the tissue and fills the fluid spaces, ``(X, Y, Z, 3)`` mm.
+    """Return the velocity that widens the fluid spaces of a person, ``(X, Y, Z, 3)`` mm.
 
-    The map goes from person to template, so a space that grew in the person has a negative
-    divergence. Tissue gives way evenly, so that the brain's volume stays.
+    The map goes from the person to the template, so where a space grew in the person, the
+    divergence is negative. Tissue shrinks evenly, so that the volume of the brain stays.
     """
     lateral, other, sulci, tissue = _fluid_spaces()
     divergence = -atrophy.ventricles * (lateral + other / 2) - atrophy.sulci * sulci
@@ -192,8 +199,10 @@ def _atrophy_velocity(atrophy: Atrophy) -> np.ndarray:
 
 @cache
 def _fluid_spaces() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Fractions at the nodes: lateral ventricles, third and fourth, fluid between the folds,
-    tissue.
+    """Return the fractions of four spaces at the nodes, each ``(X, Y, Z)``.
+
+    They are the lateral ventricles, the third and fourth ventricle, the fluid between the folds,
+    and the tissue.
     """
     template, labels = load_template(), template_labels().data
     lateral = np.isin(labels, _LATERAL_VENTRICLES).astype(np.float32)
@@ -203,11 +212,13 @@ def _fluid_spaces() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _with_divergence(divergence: np.ndarray) -> np.ndarray:
-    """The gradient field with this divergence, periodic: ``v = grad f`` with ``laplace f =
-    divergence``, by FFT.
+    """Return the periodic gradient field ``v = grad f`` with this divergence.
+
+    The potential ``f`` solves ``laplace f = divergence``, by Fourier transform.
     """
     frequencies = _frequencies(divergence.shape)
     squared = sum(k**2 for k in frequencies)
+    # the mean of the potential is free, and the divergence has no mean: any number but 0 will do
     squared[0, 0, 0] = 1
     potential = -np.fft.fftn(divergence) / squared
     return np.stack([np.fft.ifftn(1j * k * potential).real for k in frequencies], axis=-1).astype(
@@ -216,8 +227,10 @@ def _with_divergence(divergence: np.ndarray) -> np.ndarray:
 
 
 def _frequencies(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    """Angular frequencies of the nodes' Fourier transform along each axis, open axes, radians per
+    """Return the angular frequencies of the nodes' Fourier transform along each axis, radians per
     mm.
+
+    The arrays have the shapes ``(X, 1, 1)``, ``(1, Y, 1)`` and ``(1, 1, Z)``.
     """
     return np.ix_(*[2 * np.pi * np.fft.fftfreq(n, _NODE_SPACING_MM) for n in shape])
 
@@ -225,7 +238,10 @@ def _frequencies(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
 def _solved(
     field: DisplacementField, points_mm: np.ndarray, tolerance_mm: float = 1e-3
 ) -> np.ndarray:
-    """Where ``field`` sends to ``points_mm``: Newton's method with derivatives by differences."""
+    """Return the points that ``field`` sends to ``points_mm``, RAS mm.
+
+    They are found by Newton's method, with derivatives by differences.
+    """
     step_mm = 0.05
     solution = 2 * points_mm - field(points_mm)
     for _ in range(30):

@@ -1,3 +1,4 @@
-"""A registration or a training at a desk: files in, files out; the workflow does the same by its
-rules.
+"""Registering and training "at a desk": one call reads the user's files and writes its results.
+
+The workflow does the same work by its rules.
 """

@@ -1,4 +1,4 @@
-"""A scan or label map through a map found before, at a desk."""
+"""Resample a scan or label map at a desk, through a map that was found before."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ def apply_at_desk(
     """Resample ``moving`` once through the map ``warp`` and write it to ``output``.
 
     Args:
-        reference: whose grid the result lies on; the map's own where None. Its values are not read.
-        labels: whether ``moving`` is a label map: nearest neighbour instead of linear.
-        orientation: how the two images lie, where their headers leave it open
+        reference: the image on whose grid the result lies; by default it lies on the grid of the
+            map. The values of the image are not read.
+        labels: whether ``moving`` is a label map, which is resampled by nearest neighbour instead
+            of linearly.
+        orientation: the orientation of the images' axes, where their headers leave it open
             (:func:`diffeode.files.headers.grid_of`).
 
     Returns:
-        sentences on what may not be meant so.
+        Sentences that warn of what the user may not have intended.
 
     Raises:
-        InputError: a file is unusable, or the map leads nowhere into ``moving``.
+        InputError: a file is unusable, or the map leads to no point of ``moving``.
     """
     field = io.read_displacement(warp)
     grid = io.read_grid(reference, orientation) if reference else field.grid
@@ -50,8 +52,8 @@ def apply_at_desk(
     if not share or (image.data.any() and not result.any()):
         distance = _distance_mm(image.grid, reached)
         raise InputError(
-            f"{warp} leads to nothing of {moving}, whose centre lies {distance:.0f} mm away; give "
-            "the scan that the map was made for, and look at the positions in its header."
+            f"{warp} leads to no part of {moving}, whose centre lies {distance:.0f} mm away; give "
+            "the scan that the map was made for, and check the position in its header."
         )
     if isinstance(image, Labels):
         io.write_labels(output, Labels(result, grid))
@@ -63,13 +65,13 @@ def apply_at_desk(
 def _require_on_map(points: np.ndarray, map_grid: Grid, reference: Path | None, warp: Path) -> None:
     if reference is not None and not _inside(map_grid, points):
         raise InputError(
-            f"The reference {reference} lies nowhere on the grid of {warp}, which therefore says "
-            "nothing of it; give the fixed scan of that map, or one in its place."
+            f"The reference {reference} lies nowhere on the grid of {warp}, so the map has no "
+            "values there; give the fixed scan of that map, or another scan in the same place."
         )
 
 
 def _inside(grid: Grid, points_mm: np.ndarray) -> float:
-    """The share of ``points_mm (..., 3)`` that lies in the box of ``grid``."""
+    """Return the share of ``points_mm (..., 3)`` that lies in the box of ``grid``."""
     voxels = grid.to_voxel(points_mm)
     return float(((voxels >= -0.5) & (voxels <= np.array(grid.shape) - 0.5)).all(axis=-1).mean())
 
@@ -83,7 +85,7 @@ def _on_place(share: float, grid: Grid, moving: Path) -> list[str]:
         return []
     return [
         f"the map leads only {100 * share:.1f} % of {np.prod(grid.shape)} voxels into {moving}; "
-        "look whether that is the scan it was made for"
+        "check that this is the scan that it was made for"
     ]
 
 
@@ -91,9 +93,9 @@ def _on_values(image: Image | Labels, result: np.ndarray, moving: Path) -> list[
     if isinstance(image, Image):
         if looks_like_labels(image.data):
             return [
-                f"{moving} looks like a label map, whose ids linear interpolation mixes; give "
+                f"{moving} looks like a label map, and linear interpolation mixes its ids; give "
                 "--labels if it is one"
             ]
         return []
     lost = lost_labels(image.data, result)
-    return [f"ids {shown(lost)} of {moving} are nowhere in the result"] if lost else []
+    return [f"the result has none of the ids {shown(lost)} of {moving}"] if lost else []

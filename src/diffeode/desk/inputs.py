@@ -18,7 +18,7 @@ from diffeode.prepare.scan import read_scan_labels
 @final
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What the user gave, read and checked; intensities as they are in the files."""
+    """The user's scans and label maps, read and checked, with the intensities of the files."""
 
     fixed: Image
     moving: Image
@@ -38,17 +38,18 @@ def read_inputs(
     """Read two scans and, where given, their label maps.
 
     Args:
-        orientation: how those of them lie whose headers leave it open
+        orientation: the orientation of the axes of those files whose headers leave it open
             (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
-        InputError: a file is missing or unreadable, a label map is none or does not lie on the grid
-            of its scan, the two have no id in common, or there is a fixed one without a moving one.
+        InputError: a file is missing or unreadable; a label map holds no labels or does not lie on
+            the grid of its scan; the two label maps have no id in common; or only the fixed one is
+            given.
     """
     if fixed_labels and not moving_labels:
         raise InputError(
             f"The overlap of {fixed_labels} cannot be measured without a label map of the moving "
-            "scan; give it by --labels, or leave --fixed-labels out."
+            "scan; give one by --labels, or leave --fixed-labels out."
         )
     fixed_scan, moving_scan = (io.read_image(scan, orientation) for scan in (fixed, moving))
     fixed_map = (
@@ -67,8 +68,9 @@ def read_inputs(
 
 
 def read_as_told(paths: Iterable[Path]) -> list[str]:
-    """Sentences on those of ``paths`` that only an orientation made readable: others may read them
-    otherwise.
+    """Return a warning for each of ``paths`` that only the user's ``--orientation`` made readable.
+
+    Other programs may read such a file in another orientation.
     """
     return [
         f"{path} was read in the orientation that you gave; correct its header before other "

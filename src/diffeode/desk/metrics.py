@@ -1,4 +1,4 @@
-"""How good a registration at a desk is and how it was made, in one file."""
+"""Write the metrics of a registration at a desk, and how it was made, to one file."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ def write_metrics(
     inputs: Inputs,
     provenance: Mapping[str, object],
 ) -> None:
-    """Measure ``result`` and write all that is known of it as JSON; ``provenance`` is recorded as
-    it is.
+    """Measure ``result`` and write the metrics, the run and its parameters to ``path`` as JSON.
+
+    Args:
+        provenance: further entries, which are recorded as they are.
     """
     rows = _measure(result, task, inputs)
     whole, by_label = rows[rows["label"] == ""], rows[rows["label"] != ""]
@@ -72,8 +74,9 @@ def _measure(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:
 
 
 def _every_label(fixed: Labels | None, moving: Labels | None) -> pd.DataFrame | None:
-    """A label table of every id that either map holds, named by its number; None unless both are
-    given.
+    """Return a label table of all ids of both maps, each named by its number.
+
+    It is None unless both maps are given.
     """
     if fixed is None or moving is None:
         return None
@@ -82,5 +85,5 @@ def _every_label(fixed: Labels | None, moving: Labels | None) -> pd.DataFrame | 
 
 
 def _number(value: float) -> float | None:
-    """JSON knows no NaN."""
+    """Return ``value`` for JSON, which has no NaN and no infinity: these become None."""
     return round(float(value), 6) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""The picture of a registration at a desk."""
+"""Draw the picture of a registration at a desk."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from diffeode.registration.harness import Result, Task
 
 
 def draw_overview(result: Result, task: Task, title: str, path: Path) -> None:
-    """Draw the panel of the study's report to ``path``.
+    """Draw the panel of the pair, as in a study's report, to ``path``.
 
-    A panel that fails is said on stderr, no more.
+    Where drawing fails, a message on standard error says so, and no error is raised.
     """
     warped = warp_image(task.moving_scan, result.warp, task.fixed.grid)
     try:

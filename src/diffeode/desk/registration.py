@@ -1,4 +1,4 @@
-"""Registration at a desk: two scans in; maps, the warped scan, metrics and a picture out."""
+"""Register a pair at a desk: read two scans; write maps, the warped scan, metrics and a picture."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from diffeode.desk.inputs import Inputs
+from diffeode.desk.outputs import METRICS, OVERVIEW, WARPED_LABELS
 from diffeode.errors import InputError, RegistrationError, reason_of
 from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
@@ -31,11 +32,12 @@ def register_at_desk(
     alignment: str,
     provenance: Mapping[str, object],
 ) -> Result:
-    """Prepare, align, register and measure a pair; write the maps, what they warp, metrics and
-    overview to ``folder``.
+    """Prepare, align, register and measure a pair, and write the results to ``folder``.
+
+    The results are the files of :func:`diffeode.desk.outputs.output_names`.
 
     Args:
-        alignment: as :func:`~diffeode.prepare.pair.align_pair` knows it.
+        alignment: as for :func:`~diffeode.prepare.pair.align_pair`.
         provenance: what else the metrics should record of how the result was made.
 
     Raises:
@@ -48,27 +50,27 @@ def register_at_desk(
     labels = None if moving is None else warp_labels(moving, result.warp, task.fixed.grid)
     result = dataclasses.replace(result, notes=(*result.notes, *_remarks(inputs, labels)))
     machine.progress(1.0, "measuring and writing")
-    # Loaded only now: the peak memory in the metrics is to be that of the registration.
+    # Imported only now, so that the peak memory in the metrics is that of the registration.
     from diffeode.desk.metrics import write_metrics
     from diffeode.desk.overview import draw_overview
 
-    write_metrics(folder / "metrics.json", run, result, task, inputs, provenance)
+    write_metrics(folder / METRICS, run, result, task, inputs, provenance)
     _write_maps(result, task, inputs, labels, folder)
     title = (
         f"{readable(inputs.moving_path.name)} to {readable(inputs.fixed_path.name)}, {run.title}"
     )
-    draw_overview(result, task, title, folder / "overview.png")
+    draw_overview(result, task, title, folder / OVERVIEW)
     return result
 
 
 def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
-    """What is to be known of the label maps."""
+    """Return notes on the label maps: ids that are lost by warping, and ids that do not count."""
     fixed, moving = inputs.fixed_labels, inputs.moving_labels
     if moving is None or warped is None:
         return []
     lost = lost_labels(moving.data, warped.data)
     remarks = (
-        [f"ids {shown(lost)} of the moving label map are nowhere in warped_labels.nii.gz"]
+        [f"{WARPED_LABELS} has none of the ids {shown(lost)} of the moving label map"]
         if lost
         else []
     )
@@ -95,7 +97,7 @@ def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
 
 
 def _require_perpendicular(inputs: Inputs) -> None:
-    """Say which of the two scans the alignment cannot read."""
+    """Raise :class:`InputError`, which names the file, where the axes of a scan are sheared."""
     for image, path in ((inputs.fixed, inputs.fixed_path), (inputs.moving, inputs.moving_path)):
         try:
             image.grid.require_perpendicular("the alignment")
@@ -104,8 +106,9 @@ def _require_perpendicular(inputs: Inputs) -> None:
 
 
 def _registered(run: Run, task: Task, machine: Machine) -> Result:
-    """The result of the harness; whatever goes wrong inside a method is a failed registration with
-    its reason.
+    """Return the result of the registration.
+
+    Whatever error a method raises becomes a :class:`RegistrationError` with its reason.
     """
     machine.progress(0.0, "registering")
     try:
@@ -125,4 +128,4 @@ def _write_maps(
     io.write_displacement(unit.inverse_warp_file, result.inverse_warp)
     io.write_image(unit.warped_file, warp_image(inputs.moving, result.warp, grid))
     if labels is not None:
-        io.write_labels(folder / "warped_labels.nii.gz", labels)
+        io.write_labels(folder / WARPED_LABELS, labels)

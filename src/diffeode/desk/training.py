@@ -1,4 +1,4 @@
-"""Training at a desk: scans in, weights out; the workflow does the same by its rules."""
+"""Train a run at a desk: read the scans of persons, write weights."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from diffeode.learning.pairs import TrainingPair
 from diffeode.prepare.pair import write_aligned_pair
 from diffeode.prepare.scan import prepare_scan
 from diffeode.prepare.units import Before
-from diffeode.provenance.receipt import damage
+from diffeode.provenance.receipt import RECEIPT, damage
 from diffeode.registration.base import Machine
 from diffeode.registration.runs import WEIGHTS, Run
 
-_RECEIPT, _PREPARED, _PAIRS = "receipt.json", "prepared", "pairs"
+_PREPARED, _PAIRS = "prepared", "pairs"
 
 
 @final
 @dataclass(frozen=True)
 class Trainee:
-    """Somebody to train on: a scan for the fixed side of pairs and one for the moving side."""
+    """A person to train on, with a scan for the fixed side of pairs and one for the moving side."""
 
     fixed: Scan
     moving: Scan
 
     @property
     def name(self) -> str:
-        """What checks and messages know the person by."""
+        """The person's name in checks and messages."""
         return "/".join(self.fixed.person)
 
 
@@ -44,14 +44,16 @@ def persons_of_files(
     moving_labels: Sequence[Path],
     orientation: str | None = None,
 ) -> list[Trainee]:
-    """One person per place of the lists.
+    """Return one person for each position in the lists.
 
     Args:
-        orientation: how those files lie whose headers leave it open
+        fixed, moving: one scan per person, in the same order.
+        fixed_labels, moving_labels: their label maps, or empty lists.
+        orientation: the orientation of the axes of those files whose headers leave it open
             (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
-        InputError: lists of different lengths.
+        InputError: the lists have different lengths.
     """
     for what, files in (
         ("--moving", moving),
@@ -60,29 +62,24 @@ def persons_of_files(
     ):
         if len(files) not in (len(fixed), *([] if what == "--moving" else [0])):
             raise InputError(
-                f"{what} has {len(files)} files and --fixed {len(fixed)}; give one per person, in "
-                "order."
+                f"{what} has {len(files)} files and --fixed has {len(fixed)}; give one file per "
+                "person, in the same order."
             )
-    absent: list[Path | None] = [None] * len(fixed)
-    sides = (("fixed", fixed, fixed_labels or absent), ("moving", moving, moving_labels or absent))
-    scans = [
-        [
-            Scan(
-                "desk",
-                f"{number:04d}",
-                None,
-                side,
-                image,
-                labels,
-                None,
-                None,
-                orientation=orientation,
-            )
-            for number, (image, labels) in enumerate(zip(images, label_maps, strict=True), 1)
-        ]
-        for side, images, label_maps in sides
+    fixed_scans = _scans_of_files("fixed", fixed, fixed_labels, orientation)
+    moving_scans = _scans_of_files("moving", moving, moving_labels, orientation)
+    return [Trainee(*both) for both in zip(fixed_scans, moving_scans, strict=True)]
+
+
+def _scans_of_files(
+    side: str, images: Sequence[Path], label_maps: Sequence[Path], orientation: str | None
+) -> list[Scan]:
+    maps: Sequence[Path | None] = label_maps or [None] * len(images)
+    return [
+        Scan(
+            "desk", f"{number:04d}", None, side, image, labels, None, None, orientation=orientation
+        )
+        for number, (image, labels) in enumerate(zip(images, maps, strict=True), start=1)
     ]
-    return [Trainee(*both) for both in zip(*scans, strict=True)]
 
 
 def persons_of_dataset(
@@ -93,27 +90,31 @@ def persons_of_dataset(
     orientation: str | None = None,
     label_maps: bool = True,
 ) -> list[Trainee]:
-    """Everybody under the BIDS folder ``root``, or the ``subjects`` named, who has both scans; the
-    first visit of each.
+    """Return the persons of a BIDS folder who have a scan of both modalities.
+
+    Of each person the first visit is taken, separately for each modality.
 
     Args:
-        orientation: as in :func:`persons_of_files`.
-        label_maps: whether the run learns from any.
+        root: the BIDS folder.
+        subjects: names of persons; by default all persons.
+        orientation: as for :func:`persons_of_files`.
+        label_maps: whether the run learns from label maps.
 
     Raises:
-        InputError: no such folder, modality or subject.
+        InputError: there is no such folder, modality or subject.
     """
     modalities = tuple(dict.fromkeys((fixed_modality, moving_modality)))
     found = list_scans(root.resolve().name, root, modalities, label_maps)
     scans = [replace(scan, orientation=orientation) for scan in found]
-    sides = [
-        {scan.subject: scan for scan in reversed(choose_scans(scans, modality, subjects))}
-        for modality in (fixed_modality, moving_modality)
-    ]
-    return [
-        Trainee(sides[0][subject], sides[1][subject])
-        for subject in sorted(sides[0].keys() & sides[1].keys())
-    ]
+    fixed = _first_visits(choose_scans(scans, fixed_modality, subjects))
+    moving = _first_visits(choose_scans(scans, moving_modality, subjects))
+    both = sorted(fixed.keys() & moving.keys())
+    return [Trainee(fixed[subject], moving[subject]) for subject in both]
+
+
+def _first_visits(scans: Sequence[Scan]) -> dict[str, Scan]:
+    """Return the first of each subject's ``scans``, which are sorted by name."""
+    return {scan.subject: scan for scan in reversed(scans)}
 
 
 def train_at_desk(
@@ -124,18 +125,20 @@ def train_at_desk(
     alignment: str = "affine",
     spacing_mm: float | None = None,
 ) -> None:
-    """Prepare, align and train in ``folder``; what an earlier call finished there is kept.
+    """Prepare the scans, align all pairs and train ``run``, all in ``folder``.
+
+    Work that an earlier call finished there is not done again.
 
     Raises:
-        InputError: ``run`` is not trained, or scans or persons are unusable, or the training would
-            replace a file that it reads.
+        InputError: ``run`` is not one that is trained, scans are unusable, there are too few
+            persons, or the training would replace a file that it reads.
         TrainingError: the loss was not finite.
     """
     method = trained_method(run)
     if len(persons) < 2 + method.validation_persons:
         raise InputError(
-            f"{len(persons)} persons are too few: {run.name} holds {method.validation_persons} "
-            "out to validate on and needs two more at least."
+            f"{len(persons)} persons are too few: {run.name} keeps {method.validation_persons} "
+            "of them for validation and needs at least two more."
         )
     _require_apart(persons, folder)
     pairs = _prepared_pairs(persons, folder, machine, alignment, spacing_mm)
@@ -145,11 +148,9 @@ def train_at_desk(
 
 
 def _require_apart(persons: Sequence[Trainee], folder: Path) -> None:
-    """Raise :class:`InputError` where a scan or label map lies where the training puts, and then
-    removes, its own.
-    """
+    """Raise :class:`InputError` where the training would remove or replace a file that it reads."""
     scans = [scan for person in persons for scan in (person.fixed, person.moving)]
-    results = [folder / name for name in (WEIGHTS, CURVES, _RECEIPT)]
+    results = [folder / name for name in (WEIGHTS, CURVES, RECEIPT)]
     for path in (path for scan in scans for path in (scan.image, scan.labels) if path is not None):
         for ours in (folder / _PREPARED, folder / _PAIRS):
             if path.resolve().is_relative_to(ours.resolve()):
@@ -175,7 +176,7 @@ def _prepared_pairs(
     scans = {scan.id: scan for person in persons for scan in (person.fixed, person.moving)}
     for name, scan in scans.items():
         unit = folder / _PREPARED / name
-        if damage(unit / _RECEIPT):
+        if damage(unit / RECEIPT):
             machine.progress(0.0, f"preparing {name}")
             prepare_scan(scan, Before(), unit, spacing_mm=spacing_mm, seed=machine.seed)
     planned = [(a, b) for a in persons for b in persons if a is not b]
@@ -192,7 +193,7 @@ def _aligned(
         folder / _PREPARED / scan.id for scan in (fixed.fixed, moving.moving)
     )
     pair = folder / _PAIRS / f"{fixed.fixed.id}__{moving.moving.id}"
-    if damage(pair / _RECEIPT):
+    if damage(pair / RECEIPT):
         machine.progress(fraction, "aligning pairs")
         write_aligned_pair(
             fixed_unit, moving_unit, pair, alignment, "resample", machine.threads, machine.seed

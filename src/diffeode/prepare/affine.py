@@ -1,5 +1,5 @@
-"""Rigid and affine alignment: what every pair, and every scan on its way to a template, starts
-from.
+"""Rigid and affine alignment by ANTs: every pair starts from it, and every scan that is brought to
+a template.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ CITATION = (
 def affine_registration(
     fixed: Image, moving: Image, threads: int, seed: int, start: Affine | None = None
 ) -> Affine:
-    """Points of ``fixed`` to points of ``moving``, RAS mm: ANTs affine with Mattes mutual
-    information.
+    """Return the affine map from points of ``fixed`` to points of ``moving``, RAS mm.
 
-    Works through four levels (:data:`CITATION`). The images may lie on different grids and have
-    different contrasts.
+    ANTs finds it on four levels, with Mattes mutual information (:data:`CITATION`). The images may
+    lie on different grids and have different contrasts.
 
     Args:
-        start: the map to start from; by default the one that joins the centres of mass.
+        start: the map that the search starts from, RAS mm; by default the translation that brings
+            the two centres of mass together.
 
     Raises:
         RegistrationError: ANTs gave up.
@@ -40,7 +40,10 @@ def affine_registration(
 
 
 def rigid_registration(fixed: Image, moving: Image, threads: int, seed: int) -> Affine:
-    """As :func:`affine_registration`, with rotation and translation alone: two scans of one head.
+    """Return the rigid map from points of ``fixed`` to points of ``moving``, RAS mm.
+
+    It is found as in :func:`affine_registration`, but rotates and translates only. It suits two
+    scans of one head.
 
     Raises:
         RegistrationError: ANTs gave up.

@@ -1,4 +1,4 @@
-"""What a MeshNet is made of; apart from the network itself, which needs torch."""
+"""The architecture of a MeshNet. It is kept apart from the network itself, which needs torch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Literal, final
 @final
 @dataclass(frozen=True)
 class Architecture:
-    """What a MeshNet is made of.
+    """The layers of a MeshNet.
 
     Attributes:
-        channels: of every hidden layer; the input has one.
-        classes: of the last layer, a 1 x 1 x 1 convolution.
-        dilations: of the 3 x 3 x 3 convolutions, in voxels; each is padded with as many zeros.
-        normalised: each channel is brought to mean 0 and variance 1 over the volume before the
-            activation (GroupNorm with one channel a group, without affine); the convolutions then
-            have no bias.
+        channels: number of channels of every hidden layer; the input has one channel.
+        classes: number of classes, which the last layer, a 1 x 1 x 1 convolution, tells apart.
+        dilations: dilation of each 3 x 3 x 3 convolution, in voxels; the convolution is padded with
+            as many zeros.
+        normalised: whether each channel is brought to mean 0 and variance 1 over the volume before
+            the activation (GroupNorm with one channel a group, without affine); the convolutions
+            then have no bias.
         activation: ``gelu`` (exact) or ``elu``.
     """
 
@@ -28,8 +29,9 @@ class Architecture:
     activation: Literal["gelu", "elu"]
 
     def shapes(self) -> list[tuple[int, ...]]:
-        """Of the trained tensors, from the input to the output: weight, and bias where there is
-        one.
+        """Return the shapes of the trained tensors, from the input to the output.
+
+        The bias of a layer, where it has one, follows its weight.
         """
         shapes, incoming = [], 1
         for _ in self.dilations:

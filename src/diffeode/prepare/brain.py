@@ -1,4 +1,4 @@
-"""Where the brain of a skull-stripped scan is, and whether a scan is skull-stripped at all."""
+"""Find the brain in a skull-stripped scan, and tell whether a scan is skull-stripped at all."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from scipy import ndimage
 from diffeode.errors import InputError
 from diffeode.geometry.image import Image
 
-# What resampling leaves behind is shallower, or rare: 0.3 % of the voxels in the worst of the
-# public datasets.
+# Negative values that linear resampling leaves behind are above minus 1 % of the largest intensity,
+# or rare: 0.3 % of the non-zero voxels in the worst of the public datasets.
 _SHALLOW, _RARE = 0.01, 0.01
-# Splines overshoot at the edge of a brain in up to 6 % of the non-zero voxels; half of a z-scored
-# brain is negative.
+# Share of negative voxels that tells z-scores from splines: splines overshoot at the edge of a
+# brain in up to 6 % of the non-zero voxels, while half of a z-scored brain is negative.
 _OVERSHOOT = 0.2
 # The largest brains, scaled up to ICBM152 with their fluid, have 2300 ml; small adults' heads have
 # 3200 and more.
 _LARGEST_BRAIN_ML = 2600.0
 _OPEN_FACE = 0.05
-# A cut neck is as wide 3 mm further in. Towards the face that it just touches a brain gets
-# narrower, even as a slab: by
-# the chords of a circle to two thirds of what it is two voxels further in.
+# A neck that the field of view cuts off is as wide 3 mm further in. A brain that just touches a
+# face of the box gets narrower towards it, even where it is a slab: there its width is two thirds
+# of the width two voxels further in (the chords of a circle).
 _TAPER_MM = 3.0
 _TAPER = 0.8
-# Shares of the brightest voxels. Arithmetic leaves less than the first where 0 was meant, and scans
-# of 12 bits hold
-# nothing less; in most of a background splines and denoisers leave less than the second, as few
-# voxels of a brain are.
+# Shares of the brightest voxels' intensity. Where 0 was meant, rounding leaves less than the first
+# share, which is less than the smallest step of a scan of 12 bits. Splines and denoisers leave less
+# than the second share in most of a background, while few voxels of a brain are that dark.
 _ROUNDING, _RIPPLES = 1e-4, 1e-2
 _BRIGHTEST_PERCENTILE = 99.9
-# Of IXI's heads 78 to 87 % of what is above zero is brighter than ripples are, of brains in ripples
-# 40 to 60 %.
+# How much of what is above zero is brighter than ripples: 78 to 87 % in the heads of IXI, 40 to 60
+# % in brains whose background holds ripples.
 _ALL, _FEW = 0.9, 0.7
 
 
 def without_negatives(image: Image, name: str) -> Image:
-    """``image`` with negative intensities, which resampling leaves behind at edges, set to 0.
+    """Return ``image`` with its negative intensities, which resampling leaves at edges, set to 0.
 
     Args:
         name: what messages call the scan.
 
     Raises:
-        InputError: more is negative than linear resampling leaves behind, as where intensities were
-            standardised, or where splines overshoot and leave ripples in the background.
+        InputError: more voxels are negative than linear resampling leaves. This happens where
+            intensities were standardised (z-scores), and where splines overshot and left ripples in
+            the background.
     """
     negative = (image.data < -_SHALLOW * np.abs(image.data).max()).sum() / max(
         np.count_nonzero(image.data), 1
@@ -63,8 +63,11 @@ def without_negatives(image: Image, name: str) -> Image:
 
 
 def nonzero(image: Image, name: str) -> np.ndarray:
-    """The brain of a skull-stripped scan, ``(X, Y, Z)`` bool: voxels above zero, and dark ones they
-    enclose.
+    """Return the voxels of ``image`` above zero and the holes that they enclose, ``(X, Y, Z)``
+    bool.
+
+    Args:
+        name: what messages call the scan.
 
     Raises:
         InputError: no voxel is above zero.
@@ -78,15 +81,18 @@ def nonzero(image: Image, name: str) -> np.ndarray:
 
 
 def stripped_brain(image: Image, name: str) -> np.ndarray:
-    """The brain of a skull-stripped scan, ``(X, Y, Z)`` bool: what is above zero, and what that
-    encloses.
+    """Return the brain of a skull-stripped scan, ``(X, Y, Z)`` bool.
 
-    Where that would be a whole head, but all of the background is within rounding of 0, the brain
-    is what is above that.
+    The brain is all voxels above zero and the holes that they enclose. Where these would be a whole
+    head only because rounding left the background slightly above 0, voxels that are no brighter
+    than rounding leaves them are taken for background.
+
+    Args:
+        name: what messages call the scan.
 
     Raises:
-        InputError: no voxel is above zero; ``image`` is a whole head, though a brain with
-            background 0 is expected; or the background holds more than rounding leaves.
+        InputError: no voxel is above zero; ``image`` is a whole head; or the background is further
+            above 0 than rounding leaves it.
     """
     reason = _why_whole_head(image)
     if reason is None:
@@ -110,17 +116,19 @@ def stripped_brain(image: Image, name: str) -> np.ndarray:
 
 
 def _above(image: Image, share: float) -> Image:
-    """``image`` with 0 where it is at most ``share`` of its brightest voxels."""
+    """Return ``image`` with 0 wherever it is at most ``share`` times as bright as its brightest
+    voxels.
+    """
     brightest = np.percentile(image.data[image.data > 0], _BRIGHTEST_PERCENTILE)
     return Image(np.where(image.data > share * brightest, image.data, 0), image.grid)
 
 
 def _why_whole_head(image: Image) -> str | None:
-    """What tells that ``image`` is a whole head, or None.
+    """Return the reason to take ``image`` for a whole head, or None where it is a brain.
 
-    Told by what is above zero: more than any brain has, or cut off by the field of view, as necks
-    and noise are, along two or more axes. A brain in a box that just fits it tapers towards the
-    faces; a slab of one is cut along one axis.
+    It is a whole head where the voxels above zero fill more than any brain does, or where the field
+    of view cuts them off along two or more axes, as it does necks and noise. A brain in a box that
+    just fits it tapers towards the faces, and a slab of a brain is cut off along one axis only.
     """
     above = image.data > 0
     millilitres = above.sum() * image.grid.voxel_volume / 1000
@@ -131,14 +139,15 @@ def _why_whole_head(image: Image) -> str | None:
 
 
 def _cut_faces(above: np.ndarray, axis: int, spacing_mm: float) -> int:
-    """How many of the two faces across ``axis`` cut off what is ``above`` zero, ``(X, Y,
-    Z)`` bool.
+    """Return how many of the two faces across ``axis`` cut off the object ``above``.
+
+    Args:
+        above: ``(X, Y, Z)`` bool, the voxels above zero.
     """
     share = above.mean(axis=tuple(other for other in range(3) if other != axis))
     inwards = 1 + max(2, round(_TAPER_MM / spacing_mm))
     if len(share) <= inwards:
         return 0
-    # Resampling leaves little of the outermost voxels, so that the next ones tell how wide it is
-    # there.
+    # Resampling darkens the outermost voxels, so the width at a face is read one voxel further in.
     ends = (share[: inwards + 1], share[::-1][: inwards + 1])
     return sum(bool(end[0] > _OPEN_FACE and end[1] > _TAPER * end[-1]) for end in ends)

@@ -1,7 +1,7 @@
-"""The grid that MeshNets were trained on, and the way there and back.
+"""Bring a scan to the grid that MeshNets were trained on, and bring their result back.
 
-As FreeSurfer's ``mri_convert --conform``: 256 x 256 x 256 voxels of 1 mm, about the centre of the
-scan.
+The grid is that of FreeSurfer's ``mri_convert --conform``: 256 x 256 x 256 voxels of 1 mm about the
+centre of the scan.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 
 
 def conformed_grid(grid: Grid) -> Grid:
-    """The 256^3 grid of 1 mm about the box of ``grid``, axes to the left, the feet and the front
-    (LIA).
+    """Return the grid of 256^3 voxels of 1 mm about the box of ``grid``.
 
-    An oblique scan is turned to the scanner's axes. Where the box is longer than 256 mm, its rim is
-    left out: equally on both sides, but from head to feet only at the feet.
+    Its axes point to the left, to the feet and to the front (LIA), also where the scan is oblique.
+    Where the box is longer than 256 mm, its rim is left out: equally on both sides, but from head
+    to feet only at the feet.
     """
     corners = grid.to_world(
         np.stack(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape]), axis=-1)
@@ -37,8 +37,9 @@ def conformed_grid(grid: Grid) -> Grid:
 
 
 def conform(image: Image) -> Image:
-    """``image`` on its :func:`conformed_grid`, linearly; finer scans are smoothed first; outside
-    lies its minimum.
+    """Return ``image``, interpolated linearly on its :func:`conformed_grid`.
+
+    Scans with voxels below 1 mm are smoothed first. Voxels outside the scan get its minimum.
 
     Raises:
         InputError: a voxel is not finite, or all are equal.
@@ -51,14 +52,19 @@ def conform(image: Image) -> Image:
 
 
 def mask_back(mask: np.ndarray, conformed: Grid, grid: Grid) -> np.ndarray:
-    """``mask (256, 256, 256)`` bool on ``grid``: where linear interpolation is at least a half,
-    ``(X, Y, Z)`` bool.
+    """Return ``mask`` on ``grid``, ``(X, Y, Z)`` bool: where its linear interpolation is at least
+    0.5.
+
+    Args:
+        mask: ``(256, 256, 256)`` bool, on the grid ``conformed``.
     """
     return _resampled(mask.astype(np.float32), conformed, grid, 1) >= 0.5
 
 
 def labels_back(labels: np.ndarray, conformed: Grid, grid: Grid) -> np.ndarray:
-    """``labels (256, 256, 256)`` on ``grid`` by nearest neighbour, ``(X, Y, Z)``; 0 outside."""
+    """Return ``labels (256, 256, 256)`` on ``grid`` by nearest neighbour, ``(X, Y, Z)``; voxels
+    outside get 0.
+    """
     return _resampled(labels, conformed, grid, 0)
 
 

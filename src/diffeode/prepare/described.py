@@ -1,6 +1,4 @@
-"""What each choice of a recipe does to a scan, as a clause of a methods section, and what to cite
-for it.
-"""
+"""Describe each choice of a recipe: a clause of a methods section, and the works to cite."""
 
 from __future__ import annotations
 
@@ -15,7 +13,12 @@ BY_AFFINE = "by an affine map of 12 parameters (ANTs, Mattes mutual information)
 
 
 class Described(NamedTuple):
-    """A clause without its full stop, empty where nothing is done, and what to cite."""
+    """What one choice of a recipe does.
+
+    Attributes:
+        text: a clause of a methods section, without its full stop; empty where nothing is done.
+        citations: the works to cite for it.
+    """
 
     text: str
     citations: tuple[str, ...] = ()
@@ -25,7 +28,9 @@ _THROUGH = {"t1w": "a scan that is no T1w goes there rigidly by way of the T1w o
 
 
 def described(step: str, choice: Any) -> Described:
-    """What ``choice`` of ``step`` does (:class:`diffeode.prepare.recipe.Recipe`)."""
+    """Return the description of ``choice`` for ``step`` (a key of
+    :class:`diffeode.prepare.recipe.Recipe`).
+    """
     if step == "spacing_mm":
         return Described(f"prepared scans have voxels of {choice:g} mm" if choice else "")
     if step == "through":
@@ -38,7 +43,7 @@ def described(step: str, choice: Any) -> Described:
 
 
 def of_tool(tool: StepTool) -> Described:
-    """What ``tool`` does, together with the tool that goes on from its result."""
+    """Return the description of ``tool`` and of the tool that continues from its result."""
     weights = (load_weights(tool.weights).citation,) if tool.weights else ()
     text, citations = tool.clause, (*tool.citations, *weights)
     if tool.step == "template":

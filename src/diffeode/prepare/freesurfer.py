@@ -1,5 +1,5 @@
-"""What FreeSurfer's tools of preparation share: a scan handed to a program in a file, and its
-result read back.
+"""What FreeSurfer's tools of preparation share: a program reads the scan from a file, and its
+result is read back from another.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ _GRID_TOLERANCE_MM = 0.01
 def workplace(
     image: Image, write: Callable[[Path, Image], None] = io.write_image
 ) -> Iterator[tuple[Path, Path]]:
-    """Paths of ``image``, written, and of a result to be, in a folder that vanishes with
-    the block.
+    """Write ``image`` to a temporary folder, which is removed when the block ends.
+
+    Yields:
+        The file of ``image``, and the file that the program is to write.
     """
     with tempfile.TemporaryDirectory(prefix="diffeode-freesurfer-") as folder:
         scan = Path(folder) / "scan.nii.gz"
@@ -34,10 +36,10 @@ def workplace(
 
 
 def read_result_image(tool: Tool, path: Path, grid: Grid) -> Image:
-    """The image that ``tool`` wrote to ``path``, on ``grid``, the scan's own.
+    """Return the image that ``tool`` wrote to ``path``, on the scan's own ``grid``.
 
     Raises:
-        ToolError: it is unusable or lies on another grid.
+        ToolError: the image is unusable or lies on another grid.
     """
     with output_of(tool, path):
         found = io.read_image(path)
@@ -45,10 +47,10 @@ def read_result_image(tool: Tool, path: Path, grid: Grid) -> Image:
 
 
 def read_result_labels(tool: Tool, path: Path, grid: Grid) -> Labels:
-    """The label map that ``tool`` wrote to ``path``, on ``grid``, the scan's own.
+    """Return the label map that ``tool`` wrote to ``path``, on the scan's own ``grid``.
 
     Raises:
-        ToolError: it is unusable or lies on another grid.
+        ToolError: the label map is unusable or lies on another grid.
     """
     with output_of(tool, path):
         found = io.read_labels(path)
@@ -56,7 +58,7 @@ def read_result_labels(tool: Tool, path: Path, grid: Grid) -> Labels:
 
 
 def _own_grid(tool: Tool, found: Grid, expected: Grid) -> Grid:
-    """The scan's own grid, where the one of the result is the same up to single precision."""
+    """Return the ``expected`` grid where ``found`` equals it up to single precision."""
     if not found.matches(expected, _GRID_TOLERANCE_MM):
         raise ToolError(
             f"{tool} wrote its result on another grid ({found.shape} instead of {expected.shape} "

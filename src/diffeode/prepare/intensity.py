@@ -1,4 +1,4 @@
-"""Intensities on a common scale."""
+"""Bring intensities to a common scale."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from diffeode.errors import InputError
 from diffeode.geometry.image import Image
 
 LEAST_IN_BRAIN = 1e-3
-"""The darkest that a voxel of the brain becomes, because further on the brain is what is above
-zero.
+"""Lowest intensity of the brain in a prepared scan. It is above 0, because later steps take every
+voxel above 0 for brain.
 """
 
 _PERCENTILES = (0.1, 99.9)
-# The 0.1 and 99.9 percentiles lie up to 6.3 times as far from the median as the 10 and 90
-# percentiles do, in brains of
-# newborns, adults and mice of every contrast at hand; what lies 8 times as far is no tissue.
+# In brains of newborns, adults and mice of every contrast at hand, the 0.1 and 99.9 percentiles lie
+# at most 6.3 times as far from the median as the 10 and 90 percentiles do. Values that lie 8 times
+# as far are no tissue.
 _BULK = (10, 50, 90)
 _FARTHEST = 8.0
 
 
 def without_outliers(image: Image, mask: np.ndarray) -> Image:
-    """``image`` with the brain's outliers (dead voxels, failed divisions) clipped to the range of
-    all others.
+    """Return ``image`` with the brain's outliers clipped to the range of its other voxels.
 
-    An image is changed only where its 0.1 or 99.9 percentile, which the scaling starts from, is an
-    outlier: more than 8 times as far from the median as the 10 or the 90 percentile. Resampling
-    would smear outliers over their neighbours, so they go before it. At most a tenth of the brain
-    at either end can be taken for outliers.
+    Dead voxels and failed divisions leave such outliers.
+
+    An image is changed only where its 0.1 or 99.9 percentile, by which it is scaled later, is an
+    outlier itself: more than 8 times as far from the median as the 10 or the 90 percentile. This
+    comes before resampling, which would smear outliers over their neighbours. At most a tenth of
+    the brain at either end can be taken for outliers.
 
     Args:
         mask: the brain, ``(X, Y, Z)`` bool.
@@ -42,11 +43,15 @@ def without_outliers(image: Image, mask: np.ndarray) -> Image:
 
 
 def robust(image: Image, mask: np.ndarray, name: str) -> Image:
-    """``image`` with the brain's 0.1 and 99.9 percentiles moved to 0 and 1, clipped there, and
-    background exactly 0.
+    """Return ``image`` scaled so that the brain's 0.1 and 99.9 percentiles become 0 and 1.
 
-    Brain voxels stay above zero (at least 0.001), because further on the brain is what is above
-    zero. Outliers (:func:`without_outliers`) do not count for the percentiles.
+    Values beyond them are clipped, and the background is exactly 0. Brain voxels are at least
+    0.001, because later steps take every voxel above 0 for brain. Outliers
+    (:func:`without_outliers`) do not count for the percentiles.
+
+    Args:
+        mask: the brain, ``(X, Y, Z)`` bool.
+        name: what messages call the scan.
 
     Raises:
         InputError: the brain is constant.
@@ -61,8 +66,9 @@ def robust(image: Image, mask: np.ndarray, name: str) -> Image:
 
 
 def _fences(brain: np.ndarray) -> tuple[float, float]:
-    """Beyond which values of ``brain (N,)`` are outliers; infinite at an end that has too few to
-    matter.
+    """Return the least and the greatest value of ``brain (N,)`` that is no outlier.
+
+    A bound is infinite where that end has too few outliers to move its percentile.
     """
     low, high = np.percentile(brain, _PERCENTILES)
     lower, middle, upper = np.percentile(brain, _BULK)
@@ -74,7 +80,7 @@ def _fences(brain: np.ndarray) -> tuple[float, float]:
 
 
 def inner_range(brain: np.ndarray) -> tuple[float, float]:
-    """The 0.1 and 99.9 percentiles of ``brain (N,)`` without its outliers."""
+    """Return the 0.1 and 99.9 percentiles of ``brain (N,)`` without its outliers."""
     bottom, top = _fences(brain)
     if bottom > -np.inf or top < np.inf:
         brain = brain[(brain >= bottom) & (brain <= top)]

@@ -47,15 +47,16 @@ _MIX_KERNEL = (
 _UNMIX = torch.tensor(
     [[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
 )
-"""For :func:`_convolve_row`: they mix six planes, mix a kernel's three, and give four planes of the
-products.
+"""The transforms of :func:`_convolve_row` (Winograd's F(4, 3)): ``_MIX`` mixes six planes,
+``_MIX_KERNEL`` the three planes of a kernel, and ``_UNMIX`` turns the six products into four planes
+of the result.
 """
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class MeshNet:
-    """An architecture and its trained numbers, float32.
+    """A MeshNet: an architecture and its trained parameters, float32.
 
     Attributes:
         hidden: weight and bias (None where the architecture is normalised) of each 3 x 3 x 3
@@ -71,17 +72,17 @@ class MeshNet:
     def label(
         self, volume: np.ndarray, threads: int, progress: Progress, around: float | None = None
     ) -> np.ndarray:
-        """The most likely class of every voxel of ``volume (X, Y, Z)``, uint8.
+        """Return the most likely class of every voxel of ``volume (X, Y, Z)``, uint8.
 
-        Takes the memory of one layer's channels and of a few of its planes: the layers replace each
-        other in place.
+        The layers replace each other in place, so this needs the memory of one layer's channels and
+        of a few of its planes.
 
         Args:
-            progress: told the fraction done and the layer, after each.
-            around: the value of all that ``volume`` was cut from; every layer then continues beyond
-                its border as in a volume of that value without an end. None: zeros surround every
-                layer. A normalised architecture takes its statistics from ``volume`` alone all the
-                same.
+            progress: called after each layer with the fraction done and the layer's number.
+            around: the constant value outside ``volume``, where it was cut out of a larger one; the
+                result is then as in an endless volume of that value. By default every layer is
+                surrounded by zeros. A normalised architecture takes its means and variances from
+                ``volume`` alone in either case.
         """
         keep_freed_memory()
         use_threads(threads)
@@ -111,13 +112,13 @@ class MeshNet:
 
 
 def load_meshnet(path: Path, architecture: Architecture) -> MeshNet:
-    """The network of ``architecture`` with the numbers in ``path``, a PyTorch archive or a
-    safetensors file.
+    """Return the network of ``architecture`` with the parameters in ``path``.
 
-    No code of the file is run: an archive is read with ``weights_only``.
+    The file is a PyTorch archive or a safetensors file. No code in it is run: an archive is read
+    with ``weights_only``.
 
     Raises:
-        InputError: the file is neither, or holds the numbers of another architecture.
+        InputError: the file is neither, or holds the parameters of another architecture.
     """
     tensors = _in_order(_read_tensors(path))
     found, wanted = [tuple(t.shape) for t in tensors], architecture.shapes()
@@ -147,8 +148,9 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _in_order(tensors: dict[str, Tensor]) -> list[Tensor]:
-    """From the input to the output, each weight before its bias; names are such as
-    ``model.4.0.weight``.
+    """Return the tensors from the input to the output, each weight before its bias.
+
+    Their names tell the order, such as ``model.4.0.weight``.
     """
 
     def place(name: str) -> tuple[list[int], bool]:
@@ -174,10 +176,10 @@ def _assembled(architecture: Architecture, tensors: list[Tensor]) -> MeshNet:
 
 
 def _convolved(values: Tensor, weight: Tensor, dilation: int) -> Tensor:
-    """The padded, dilated convolution of ``values (X, Y, Z, C)``, in place where the number of
-    channels stays.
+    """Return the padded, dilated convolution of ``values (X, Y, Z, C)``.
 
-    Planes that lie ``dilation`` apart form a row that sees no other planes.
+    It is computed in place where the number of channels stays the same. Planes that lie
+    ``dilation`` apart form a row that depends on no other planes, so rows are convolved one by one.
     """
     same = weight.shape[0] == weight.shape[1]
     result = values if same else values.new_empty(*values.shape[:3], weight.shape[0])
@@ -192,8 +194,8 @@ def _convolve_row(planes: Tensor, result: Tensor, kernels: Sequence[Tensor], dil
     """Convolve ``planes (N, Y, Z, C)`` along all axes into ``result``, which may be the same
     memory.
 
-    Four planes come from them and their two neighbours by six two-dimensional convolutions of mixed
-    planes instead of twelve of plain ones.
+    Four planes of the result are computed from four planes and their two neighbours by six
+    two-dimensional convolutions of mixed planes, where twelve of plain planes would be needed.
 
     Source: Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016, F(4, 3).
     """
@@ -203,6 +205,7 @@ def _convolve_row(planes: Tensor, result: Tensor, kernels: Sequence[Tensor], dil
         others = planes[start : start + _PLANES + 1]
         mixed = (_MIX[:, 1 : 1 + len(others)] @ others.flatten(1)).view(-1, *before.shape)
         mixed[0].add_(before, alpha=_MIX[0, 0].item())
+        # a copy, because the next planes need it after the result has replaced it
         before = others[:_PLANES][-1].clone()
         for product, plane, kernel in zip(products, mixed, kernels, strict=True):
             across = F.conv2d(
@@ -216,11 +219,14 @@ def _convolve_row(planes: Tensor, result: Tensor, kernels: Sequence[Tensor], dil
 def _activate(
     values: Tensor, bias: Tensor | None, apart: bool, architecture: Architecture
 ) -> Tensor | None:
-    """The activation of ``values (X, Y, Z, C)``, in place; ``bias`` is added first, or the values
-    normalised.
+    """Replace ``values (X, Y, Z, C)`` by their activation; return the new background, ``(C,)``.
 
-    Where the values are ``apart`` from a background, being less it, so is the result; it is
-    returned, ``(C,)``.
+    Before the activation ``bias`` is added, or the values are normalised.
+
+    Args:
+        apart: whether ``values`` are differences to the value of a background. The result then is
+            the difference to the activation of that background, which is returned; otherwise None
+            is returned.
     """
     scale, shift = None, bias
     if architecture.normalised:

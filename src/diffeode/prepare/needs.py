@@ -1,6 +1,4 @@
-"""What the tools of preparation need that may be missing here, and what they read besides
-the scan.
-"""
+"""What the tools of preparation need besides the scan: programs and trained weights."""
 
 from __future__ import annotations
 
@@ -11,8 +9,9 @@ from diffeode.weights import catalogue as weights
 
 
 def missing(step: str, choice: object) -> str | None:
-    """Why ``choice`` of ``step`` cannot work here, as a sentence, or None; nothing is started to
-    find out.
+    """Return why ``choice`` of ``step`` cannot run here, as a sentence, or None where it can.
+
+    No program is started to find out.
     """
     tool = find_tool(step, choice)
     if tool is None:
@@ -30,10 +29,10 @@ def missing(step: str, choice: object) -> str | None:
 
 
 def weights_read(step: str, choice: object) -> dict[str, str]:
-    """SHA-256 of the weights that ``choice`` of ``step`` reads, by name, as the catalogue has it.
+    """Return the SHA-256 of the weights that ``choice`` of ``step`` reads, by their name.
 
-    Where the catalogue has none, it is that of the file that is here; empty where there is no file
-    either.
+    It is the checksum of the catalogue or, where the catalogue has none, that of the file that is
+    here. The result is empty where there is no such file, or where no weights are read.
     """
     tool = find_tool(step, choice)
     if tool is None or tool.weights is None:

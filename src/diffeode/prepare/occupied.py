@@ -1,4 +1,4 @@
-"""The part of a volume where there is more than air."""
+"""Find the part of a volume that holds more than air."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ _SPECKS = 3
 
 
 def occupied_box(volume: np.ndarray, margin: int) -> tuple[slice, ...]:
-    """The box of all that is brighter than air in ``volume (X, Y, Z)``, and ``margin`` voxels.
+    """Return the box around all that is brighter than air, widened by ``margin`` voxels.
 
-    It is the whole volume where nothing is brighter. Air is up to a tenth, as the volume is scaled
-    to between 0 and 1; noise and artefacts thinner than seven voxels count as air, too.
+    Values up to 0.1 count as air, and so does anything thinner than seven voxels, such as noise and
+    artefacts. Where nothing is brighter, the box is the whole volume.
+
+    Args:
+        volume: ``(X, Y, Z)``, scaled to [0, 1].
     """
     bright = ndimage.binary_opening(volume > _AIR, iterations=_SPECKS)
     found = ndimage.find_objects(bright.astype(np.uint8))

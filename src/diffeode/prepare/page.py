@@ -1,4 +1,4 @@
-"""What the tools of preparation say of themselves: the table of ``docs/preparation.md``."""
+"""Print the table of ``docs/preparation.md`` from the records of the tools of preparation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HEAD = """| step | choice | contrasts | what it does | needs | to cite |
 
 
 def tools_table() -> str:
-    """A Markdown table of every tool, from its record; nothing of it depends on the machine."""
+    """Return a Markdown table of all tools; it is the same on every machine."""
     ordered = sorted(all_tools(), key=lambda tool: (tool.step, tool.name))
     return _HEAD + "".join(_row(tool) for tool in ordered)
 

@@ -1,4 +1,4 @@
-"""Two prepared scans, brought onto one grid: what a registration starts from."""
+"""Align a pair: bring two prepared scans onto one grid, where a registration starts."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ _GRIDS = ("resample", "refuse")
 def align_pair(
     fixed: Image, moving: Image, alignment: str, grids: str, threads: int, seed: int
 ) -> tuple[Image, Affine]:
-    """``moving`` on the grid of ``fixed``, and the map of its points back to ``moving`` as it was
-    given, RAS mm.
+    """Return ``moving`` on the grid of ``fixed``, and the map that took it there.
+
+    The map sends points of the aligned scan to points of ``moving`` as it was given, RAS mm.
 
     Args:
         alignment: ``affine`` registers the pair by :func:`searched_affine`; ``none`` trusts the
             headers.
-        grids: with ``none`` and two different grids, ``resample`` the moving scan or ``refuse``.
+        grids: what ``none`` does where the two grids differ: ``resample`` the moving scan, or
+            ``refuse`` the pair.
 
     Raises:
-        InputError: an unknown choice, refused grids, or brains that do not meet on the fixed grid.
+        InputError: a choice is unknown, the grids differ and are refused, or the moving brain lies
+            outside the fixed grid.
         RegistrationError: the affine alignment failed.
     """
     _require_known("alignment", alignment, _ALIGNMENTS)
@@ -63,8 +66,12 @@ def write_aligned_pair(
     seed: int,
     provenance: dict[str, Any] | None = None,
 ) -> None:
-    """Align the prepared scans in folders ``fixed`` and ``moving`` and write the pair's unit to
-    ``folder``.
+    """Align two prepared scans and write the unit of the pair to ``folder``.
+
+    Args:
+        fixed, moving: folders of the units of the two scans.
+        alignment, grids, threads, seed: as for :func:`align_pair`.
+        provenance: further entries of the receipt.
 
     Raises:
         InputError: as :func:`align_pair`.

@@ -1,4 +1,4 @@
-"""Bringing a scan into the space of a template."""
+"""The step that finds where a scan lies in the space of a template."""
 
 from __future__ import annotations
 
@@ -18,14 +18,19 @@ def place(
     threads: int = 1,
     seed: int = 0,
 ) -> None:
-    """Write the affine from points of the template to points of the scan, RAS mm, to ``folder``.
+    """Write the unit with the affine map from the template to the scan to ``folder``.
+
+    The map sends points of the template to points of the scan, RAS mm.
 
     Args:
-        t1w: the T1w of the same visit and its units, where the scan goes through it; else None.
+        template: a template's name, or the paths of one's own, ``{t1w, t2w}``.
+        before: the finished units of the scan's earlier steps.
+        t1w: the T1w of the same visit and its units, where the scan reaches the template through
+            it; else None.
 
     Raises:
-        InputError: the brain does not fit the template at all.
-        RegistrationError: the alignment gave up.
+        InputError: the brain does not fit the template.
+        RegistrationError: ANTs gave up.
     """
     chosen = chosen_template(template)
     brain, name = before.stripped(scan), str(scan.image)

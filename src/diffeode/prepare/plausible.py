@@ -1,6 +1,4 @@
-"""Whether a file can be what it is said to be, a scan of a head, asked before expensive work
-begins.
-"""
+"""Check that a file can be a scan of a head, before expensive work begins on it."""
 
 from __future__ import annotations
 
@@ -15,23 +13,24 @@ from diffeode.geometry.space import Grid
 
 _VOXEL_MM = (0.1, 10.0)
 _FARTHEST_MM = 1000.0
-# A preterm newborn's brain, cut out tightly, is about 65 mm wide; whole heads with neck and
-# shoulders stay under 500.
+# A preterm newborn's brain in a box that just fits it is about 65 mm wide; whole heads with neck
+# and shoulders stay below 500 mm.
 _FIELD_MM = (60.0, 500.0)
 
 
 def read_plausible(path: Path, orientation: str | None = None) -> Image:
-    """The scan at ``path``, a whole head or a brain, after all checks that need no other scan.
+    """Return the scan at ``path``, a whole head or a brain, after all checks that need no other
+    file.
 
     Args:
-        orientation: how it lies, where its header leaves that open
+        orientation: the orientation of the array's axes, where the header leaves it open
             (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
-        InputError: missing, not an image, 2-D or 4-D, NaN, constant; or its header leaves open how
-            it lies, has a voxel size or field of view that no head has, sheared axes, or a place
-            far from the scanner.
-        DamagedFileError: empty or truncated.
+        InputError: the file is missing, no image, 2-D or 4-D, constant, or holds NaN; or its header
+            leaves the orientation open, or states a voxel size or field of view that no head has,
+            sheared axes, or a place far from the scanner.
+        DamagedFileError: the file is empty or truncated.
     """
     image = io.read_image(path, orientation)
     _require_voxels(image.grid, path)
@@ -57,7 +56,7 @@ def _require_field_of_view(grid: Grid, path: Path) -> None:
     if sides.min() < _FIELD_MM[0] or sides.max() > _FIELD_MM[1]:
         shown = " x ".join(f"{s:.0f}" for s in sides)
         raise InputError(
-            f"{path} covers {shown} mm, no side of a head's scan is outside {_FIELD_MM[0]:g} to "
+            f"{path} covers {shown} mm, but each side of a head's scan has {_FIELD_MM[0]:g} to "
             f"{_FIELD_MM[1]:g} mm; give a scan of the whole head, and check the voxel size in its "
             "header."
         )

@@ -1,4 +1,4 @@
-"""How the scans of a dataset are prepared: one choice per step."""
+"""The recipe by which the scans of a dataset are prepared: one choice for each step."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ from diffeode.prepare.registry import correcting_tools, find_tool, scaling_tool,
 from diffeode.prepare.step_tool import StepTool
 
 NONE = "none"
-"""How a recipe leaves out a step that has no tool for scans which need none."""
+"""The choice that leaves a step out. The steps of ``_LEFT_OUT`` take it; for the other steps, a
+tool such as ``nonzero`` stands for scans that need no work.
+"""
 _STEPS = ("bias", "brain", "intensity", "template", "labels")
 _LEFT_OUT = {"bias", "template"}
 _STEP_OF = {"strip": "brain", "place": "template", "segment": "labels"}
-"""Units of a scan that one step makes, and that step."""
+"""The step that makes a unit of a scan, for the units that one step alone makes."""
 _THROUGH = ("t1w", "direct")
 _TEMPLATE_FILES = ("t1w", "t2w")
 
 
 def recipe_choices() -> dict[str, tuple[str, ...]]:
-    """The words that a recipe may give for each of its keys: the names of the step's tools, and
-    ``none``.
+    """Return the words that a recipe may give for each of its keys.
+
+    They are the names of the step's tools and, where the step can be left out, ``none``.
     """
     tools = {step: ((NONE,) if step in _LEFT_OUT else ()) + tool_names(step) for step in _STEPS}
     return {**tools, "through": _THROUGH}
 
 
 def recipe_schema() -> dict[str, Any]:
-    """The JSON schema of a recipe, the block ``prepare`` of a dataset's file."""
+    """Return the JSON schema of a recipe, the block ``prepare`` of a dataset's file."""
     words = {key: {"enum": list(known)} for key, known in recipe_choices().items()}
     path = {"type": "string", "minLength": 1}
     own = {"additionalProperties": False, "properties": dict.fromkeys(_TEMPLATE_FILES, path)}
@@ -46,25 +49,25 @@ def recipe_schema() -> dict[str, Any]:
 @final
 @dataclass(frozen=True)
 class Recipe:
-    """The choices of a dataset (``prepare`` in ``config/datasets/<name>.yaml``).
-
-    Attributes:
-        bias: what takes the bias field away; ``none``: nothing does.
-        brain: what finds the brain; ``nonzero``: the scans come skull-stripped.
-        intensity: what brings intensities to a common scale.
-        template: ``none``: the scan keeps its own space; a template's name; or the paths of one's
-            own, ``{t1w, t2w}``.
-        through: how a scan that is no T1w reaches the template: by the ``t1w`` of the same visit,
-            or ``direct``.
-        labels: what finds structures; ``given``: they come with the data, where there are any.
-        spacing_mm: the prepared image's voxel size; None keeps the scan's own, or takes the
-            template's 1 mm.
+    """The choices for one dataset (``prepare`` in ``config/datasets/<name>.yaml``).
 
     The tools that a step can choose are the files of :mod:`diffeode.prepare.steps`.
 
+    Attributes:
+        bias: the tool that removes the bias field; with ``none`` nothing does.
+        brain: the tool that finds the brain; ``nonzero`` says that the scans come skull-stripped.
+        intensity: the tool that brings intensities to a common scale.
+        template: the name of the template into whose space scans are brought, or the paths of one's
+            own template, ``{t1w, t2w}``; with ``none`` every scan keeps its own space.
+        through: how a scan that is no T1w reaches the template: through the ``t1w`` of the same
+            visit, or ``direct``.
+        labels: the tool that finds structures; ``given`` says that label maps, where there are any,
+            come with the data.
+        spacing_mm: voxel size of the prepared image; with None the image keeps the scan's voxel
+            size, or takes the template's.
+
     Raises:
-        InputError: an unknown choice, a choice that another one rules out, or a spacing that is no
-            positive number.
+        InputError: a choice is unknown, or the spacing is no positive number.
     """
 
     bias: str = "none"
@@ -99,7 +102,7 @@ class Recipe:
 
     @property
     def corrects_heads(self) -> bool:
-        """Whether that needs the whole head, and so comes before the skull is stripped."""
+        """Whether a correction needs the whole head, and so comes before the brain is found."""
         return any(tool.whole_head for tool in self._tools("bias", "intensity"))
 
     @property
@@ -114,24 +117,25 @@ class Recipe:
 
     @property
     def is_work(self) -> bool:
-        """Whether there is more to do than to scale intensities."""
+        """Whether the recipe does more than scale intensities and resample."""
         return self.finds_brain or self.corrects or self.places or self.segments
 
     def leans_on_t1w(self, scan: Scan) -> bool:
-        """Whether ``scan`` reaches the template through the T1w of its visit."""
+        """Return whether ``scan`` reaches the template through the T1w of the same visit."""
         return self.places and self.through == "t1w" and scan.modality != ANATOMICAL
 
     def borrows_labels(self, scan: Scan) -> bool:
-        """Whether ``scan`` takes the labels that are made on the T1w of its visit."""
+        """Return whether ``scan`` takes the labels that are made on the T1w of the same visit."""
         return scan.modality != ANATOMICAL and not find_tool("labels", self.labels).works_on(
             scan.modality
         )
 
     def tools_of(self, unit: str, scan: Scan) -> tuple[StepTool, ...]:
-        """The tools that make one unit of ``scan``.
+        """Return the tools that make one unit of ``scan``.
 
         Args:
-            unit: ``strip``, ``correct``, ``place``, ``prepare`` or ``segment``.
+            unit: the job that makes it: ``strip``, ``correct``, ``place``, ``prepare`` or
+                ``segment``.
         """
         if unit == "correct":
             return correcting_tools(self.bias, self.intensity, scan.modality)
@@ -140,7 +144,7 @@ class Recipe:
         return tuple(tool for tool in self._tools(_STEP_OF[unit]) if tool.function)
 
     def _tools(self, *steps: str) -> tuple[StepTool, ...]:
-        """The tools that are chosen for ``steps``, without those steps that are left out."""
+        """Return the tools that are chosen for ``steps``; a step that is left out has none."""
         return tuple(tool for step in steps if (tool := find_tool(step, getattr(self, step))))
 
 
@@ -152,5 +156,6 @@ def _require_known(step: str, value: str, known: tuple[str, ...]) -> None:
 def _require_own_template(paths: dict[str, str]) -> None:
     if "t1w" not in paths or set(paths) - set(_TEMPLATE_FILES):
         raise InputError(
-            "Preparation step template needs the path t1w, and may have t2w; it has no other."
+            "Preparation step template takes the paths t1w, which it needs, and t2w, and no other "
+            "key."
         )

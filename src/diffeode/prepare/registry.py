@@ -1,7 +1,7 @@
-"""The tools of preparation by presence: every file of ``diffeode.prepare.steps`` holds one.
+"""Find the tools of preparation: every file of ``diffeode.prepare.steps`` holds one.
 
-They are imported by names that are computed at run time, so that editing one tool's file makes its
-own scans again and no other's, as with methods.
+As with methods, they are imported by names that are computed at run time. An identity does not see
+such imports, so editing one tool's file makes only the scans again that this tool prepares.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from diffeode.prepare.step_tool import StepTool
 
 @cache
 def _tools() -> dict[tuple[str, str], StepTool]:
-    """Every tool by its step and name."""
+    """Return every tool by its step and name."""
     found: dict[tuple[str, str], StepTool] = {}
     for file in sorted(pkgutil.iter_modules(steps.__path__), key=lambda file: file.name):
         module = f"{steps.__name__}.{file.name}"
@@ -32,34 +32,40 @@ def _tools() -> dict[tuple[str, str], StepTool]:
 
 
 def all_tools() -> tuple[StepTool, ...]:
-    """Every tool, in the order of their files' names."""
+    """Return every tool, in the order of their files' names."""
     return tuple(_tools().values())
 
 
 def tool_names(step: str) -> tuple[str, ...]:
-    """What recipes call the tools of ``step``."""
+    """Return the names by which recipes choose the tools of ``step``."""
     return tuple(tool.name for tool in all_tools() if tool.step == step)
 
 
 def find_tool(step: str, choice: object) -> StepTool | None:
-    """The tool that a recipe means by ``choice`` of ``step``; None for ``none`` and for one's own
-    template.
+    """Return the tool that a recipe chooses for ``step``, or None where no tool does the step.
+
+    No tool does it where the choice is ``none``, or where it gives the paths of one's own template.
 
     Raises:
-        KeyError: there is no such tool; recipes are checked when they are read.
+        KeyError: there is no such tool. A recipe's choices are checked when it is read.
     """
     return _tools()[step, choice] if isinstance(choice, str) and choice != "none" else None
 
 
 def correcting_tools(bias: str, intensity: str, modality: str) -> tuple[StepTool, ...]:
-    """The tools that correct a scan of ``modality`` before its intensities are scaled, in their
-    order.
+    """Return the tools that correct a scan of ``modality`` before its intensities are scaled.
+
+    They are in the order in which they run.
     """
     chosen = (find_tool("bias", bias), find_tool("intensity", intensity))
     return tuple(tool for tool in chosen if tool and tool.corrects and tool.works_on(modality))
 
 
 def scaling_tool(intensity: str) -> StepTool:
-    """The tool that scales intensities in the end where a recipe chooses ``intensity``."""
+    """Return the tool that scales the intensities of the prepared image.
+
+    It is the tool that a recipe chooses for ``intensity``, or the one that continues from its
+    result.
+    """
     tool = _tools()["intensity", intensity]
     return scaling_tool(tool.then) if tool.then else tool

@@ -1,6 +1,4 @@
-"""One scan, from its file to a prepared unit: ``image``, ``mask``, and its checked labels and
-landmarks.
-"""
+"""Make a prepared scan: its image, its brain, and its checked labels and landmarks."""
 
 from __future__ import annotations
 
@@ -35,18 +33,18 @@ def prepare_image(
     modality: str = ANATOMICAL,
     spacing_mm: float | None = None,
 ) -> tuple[Image, np.ndarray]:
-    """A scan, as it was read, prepared in its own space: the image and its brain, as
-    :func:`finished_image` has them.
+    """Return the prepared image and its brain, in the scan's own space.
 
     Args:
+        image: the scan as it was read.
         name: what messages call the scan.
-        mask: the brain on the grid of ``image``, ``(X, Y, Z)`` bool; what is above zero where not
-            given.
-        intensity, modality, spacing_mm: as of :func:`finished_image`.
+        mask: the brain on the grid of ``image``, ``(X, Y, Z)`` bool; by default ``image`` is
+            skull-stripped, and the brain is what is above zero.
+        intensity, modality, spacing_mm: as for :func:`finished_image`.
 
     Raises:
-        InputError: the brain is empty or constant, or the image is a whole head or largely
-            negative.
+        InputError: the brain is empty or constant, the image is a whole head where ``mask`` is not
+            given, or many of its voxels are negative.
     """
     image = without_negatives(image, name)
     brain = stripped_brain(image, name) if mask is None else mask
@@ -62,16 +60,19 @@ def finished_image(
     modality: str,
     spacing_mm: float | None,
 ) -> tuple[Image, np.ndarray]:
-    """The prepared image and its brain, ``(X, Y, Z)`` bool: resampled once at most, in [0, 1],
-    background exactly 0.
+    """Return the prepared image and its brain, ``(X, Y, Z)`` bool.
+
+    The image is resampled once at most. Its intensities lie in [0, 1], and its background is
+    exactly 0.
 
     Args:
-        image: without negative intensities (:func:`diffeode.prepare.brain.without_negatives`).
-        brain: on the grid of ``image``, ``(X, Y, Z)`` bool.
+        image: the scan without negative intensities
+            (:func:`diffeode.prepare.brain.without_negatives`).
+        brain: the brain on the grid of ``image``, ``(X, Y, Z)`` bool.
         name: what messages call the scan.
-        placement: where the template's space lies; the image keeps its own where None.
+        placement: where the scan lies in the space of a template; with None it keeps its own space.
         intensity, spacing_mm: as in :class:`diffeode.prepare.recipe.Recipe`.
-        modality: which white matter ``white-stripe`` looks for.
+        modality: the scan's contrast, the BIDS suffix; ``white-stripe`` needs it.
 
     Raises:
         InputError: the brain is empty or constant.
@@ -99,13 +100,16 @@ def prepare_scan(
     spacing_mm: float | None = None,
     seed: int = 0,
 ) -> None:
-    """Write ``image``, ``mask``, where there are any ``labels`` and ``landmarks``, and the receipt
-    to ``folder``.
+    """Write the unit of a prepared scan (:class:`diffeode.units.scan.ScanUnit`) to ``folder``.
 
-    Labels stay on the voxels they were drawn on: where the scan is brought into a template's space,
-    their header moves them there, and ``to_scan.txt`` holds the map (points of the template to
-    points of the scan, RAS mm). Nothing here
-    is random: ``seed`` is recorded.
+    Labels stay on the voxels that they were drawn on: where the scan is brought into a template's
+    space, only their header changes, and the unit holds the map from points of the template to
+    points of the scan, RAS mm.
+
+    Args:
+        before: the finished units of the scan's earlier steps.
+        intensity, spacing_mm: as in :class:`diffeode.prepare.recipe.Recipe`.
+        seed: recorded only; nothing here is random.
 
     Raises:
         InputError: the scan, its labels or its landmarks are unusable; the message names the file.
@@ -139,28 +143,32 @@ def prepare_scan(
 
 
 def moved_grid(grid: Grid, to_scan: Affine) -> Grid:
-    """``grid``, which lies in the scan's space, where ``to_scan`` is undone: its voxels, in the
-    prepared space.
+    """Return ``grid``, which lies in the scan's space, as it lies in the prepared space.
+
+    Its voxels stay the same. ``to_scan`` sends points of the prepared space to points of the scan,
+    RAS mm.
     """
     return Grid(grid.shape, to_scan.inverse().matrix @ grid.affine)
 
 
 def moved_landmarks(landmarks: pd.DataFrame, to_scan: Affine) -> pd.DataFrame:
-    """``landmarks`` in the prepared space."""
+    """Return ``landmarks`` of the scan (columns ``name x y z``, RAS mm) in the prepared space."""
     points = to_scan.inverse()(landmarks[["x", "y", "z"]].to_numpy(dtype=np.float64))
     return landmarks.assign(**dict(zip("xyz", points.T, strict=True)))
 
 
 def read_scan_labels(path: Path, grid: Grid, scan: Path, orientation: str | None = None) -> Labels:
-    """The label map of a scan.
+    """Return the label map of a scan.
 
     Args:
-        orientation: how it lies, where its header leaves that open
+        grid: the grid of the scan.
+        scan: the file of the scan, for messages.
+        orientation: the orientation of the array's axes, where the header leaves it open
             (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
-        InputError: as :func:`diffeode.files.io.read_labels`, or it is empty, or it does not lie on
-            ``grid``, the scan's own.
+        InputError: as :func:`diffeode.files.io.read_labels`; or the label map is empty, or does not
+            lie on ``grid``.
     """
     labels = io.read_labels(path, orientation)
     if not labels.grid.matches(grid, _LABEL_GRID_TOLERANCE_MM):

@@ -1,4 +1,4 @@
-"""The affine of a pair, begun elsewhere where the plain one fails."""
+"""The affine alignment of a pair, with a search for another start where ANTs' own start fails."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from diffeode.geometry.image import Image, sample
 from diffeode.geometry.transform import Affine
 from diffeode.prepare.affine import affine_registration
 
-# On pairs of newborns and adults, one contrast inverted or not, the margin of the plain affine is
-# 2.1 and more where it
-# is right, and 1.3 and less where it is not, since the header of one scan was turned; stretches are
-# 1.3 and less, and
-# 1.3 to 1000.
+# Measured on pairs of newborns and adults, in equal contrasts and with one contrast inverted. Where
+# the plain affine is right, its margin is at least 2.1 and its stretch at most 1.3. Where it is
+# wrong, because the header of one scan was turned, the margin is at most 1.3 and the stretch 1.3 to
+# 1000.
 _LEAST_MARGIN, _MOST_STRETCHED = 1.6, 1.7
 _LEAST_GAIN = 1.15
-# Shares of the larger brain's width.
+# Spacings of the search, as shares of the larger brain's width: of the voxels, of places without a
+# turn, and of places with one.
 _COARSEST, _APART, _APART_TURNED = 0.072, 0.07, 0.15
 _FEW_BINS = 8
 _PART = 1.2
@@ -30,17 +30,18 @@ _REFINED, _CHOSEN = 10, 2
 
 
 def searched_affine(fixed: Image, moving: Image, threads: int, seed: int) -> Affine:
-    """Points of ``fixed`` to points of ``moving``, RAS mm: :func:`affine_registration`, begun
-    elsewhere where it fails.
+    """Return the affine map from points of ``fixed`` to points of ``moving``, RAS mm.
 
-    What ANTs finds from the centres of mass is returned as it is where it laid anatomy on anatomy:
-    where the two scans match clearly better than with one of them turned (:meth:`Fit.margin`), and
-    no direction is stretched far more than another. Where it did not, rotations are tried at a
-    coarse resolution and, where one brain is much smaller than the other, as a slab is, places
-    within the larger one. What comes of it is taken where the scans match clearly better.
+    :func:`affine_registration` first starts from the centres of mass. Its map is returned unchanged
+    where it laid anatomy on anatomy: where the two scans match clearly better than after one of
+    them is turned (:meth:`Fit.margin`), and no direction is stretched far more than another.
+
+    Otherwise other starts are searched at a coarse resolution: many rotations and, where one brain
+    is much smaller than the other, as a slab is, many places within the larger one. The map that
+    comes of the best start is returned where the scans match clearly better under it.
 
     Args:
-        fixed, moving: prepared (in [0, 1], background 0), each on its own grid.
+        fixed, moving: prepared scans (in [0, 1], background 0), each on its own grid.
 
     Raises:
         RegistrationError: ANTs gave up.
@@ -59,15 +60,17 @@ def searched_affine(fixed: Image, moving: Image, threads: int, seed: int) -> Aff
 
 
 def _is_possible(affine: Affine) -> bool:
-    """Whether two brains can differ by ``affine``, which then mirrors nothing and stretches no
-    direction far.
+    """Return whether two brains can differ by ``affine``: it does not mirror, and stretches no
+    direction far more than another.
     """
     return bool(np.linalg.det(affine.matrix[:3, :3]) > 0) and stretch(affine) < _MOST_STRETCHED
 
 
 def _rank(affine: Affine, fit: Fit) -> tuple[bool, float]:
-    """What orders affines: those that two brains can differ by first, then by how well the scans
-    match.
+    """Return the rank of ``affine``; the greatest is best.
+
+    Affines by which two brains can differ rank above others, then those under which the scans match
+    better.
     """
     return _is_possible(affine), fit.match(_view(affine, fit))
 
@@ -78,7 +81,10 @@ def _is_better(affine: Affine, other: Affine, fit: Fit) -> bool:
 
 
 def _view(affine: Affine, fit: Fit) -> Affine:
-    """``affine``, fixed to moving, from the smaller brain to the larger one, or back."""
+    """Return ``affine`` as a map from the smaller brain to the larger one.
+
+    ``affine`` maps fixed to moving points. The same call takes the result back again.
+    """
     return affine if fit.fixed_is_inner else affine.inverse()
 
 
@@ -86,8 +92,9 @@ def _view(affine: Affine, fit: Fit) -> Affine:
 
 
 def _best_start(fixed: Image, moving: Image, fit: Fit) -> Affine:
-    """The best of the headers' word and of many rotations and places, refined at a coarse
-    resolution.
+    """Return the best start, refined at a coarse resolution.
+
+    The candidates are the identity, which trusts the headers, and many rotations and places.
     """
     coarsest = Fit.of(fixed, moving, _COARSEST, _FEW_BINS)
     views = [Affine(), *sorted(_starts(coarsest), key=coarsest.match, reverse=True)[:_REFINED]]
@@ -98,10 +105,11 @@ def _best_start(fixed: Image, moving: Image, fit: Fit) -> Affine:
 
 
 def _starts(fit: Fit) -> Iterator[Affine]:
-    """Maps from the smaller brain to the larger one, turned about the centres.
+    """Yield maps from the smaller brain to the larger one.
 
-    A brain that is much smaller may be a part of the other one: then it is put at many places as
-    well, unscaled, the densest where it lies as its header says.
+    They are rotations about the centres, scaled by the ratio of the brains' widths. A brain that is
+    much smaller may be a part of the other one, so it is also put at many places, unscaled. These
+    places lie closest together where the brain is not turned against its header.
     """
     here, there = centre_mm(fit.inner), centre_mm(fit.outer)
     width = brain_width_mm(fit.outer)
@@ -116,14 +124,15 @@ def _starts(fit: Fit) -> Iterator[Affine]:
 
 
 def _places(image: Image, apart_mm: float) -> np.ndarray:
-    """Points of the brain, RAS mm, ``(N, 3)``."""
+    """Return points of the brain that lie ``apart_mm`` apart, ``(N, 3)``, RAS mm."""
     points = image.grid.resample(apart_mm).points_mm().reshape(-1, 3)
     return points[sample(image.data, image.grid.to_voxel(points), order=0) > 0]
 
 
 def _refined(fit: Fit, view: Affine) -> Affine:
-    """``view`` after turning, shifting and scaling the smaller brain to where the two match best
-    (Powell's method).
+    """Return ``view`` after the smaller brain was turned, shifted and scaled to match best.
+
+    The best match is searched by Powell's method.
     """
     centre, width = centre_mm(fit.inner), brain_width_mm(fit.outer)
 
@@ -142,7 +151,10 @@ def _refined(fit: Fit, view: Affine) -> Affine:
 
 
 def _rotations(count: int) -> Iterator[np.ndarray]:
-    """``count`` rotations ``(3, 3)`` spread evenly: super-Fibonacci spirals (Alexa, CVPR 2022)."""
+    """Yield ``count`` evenly spread rotations ``(3, 3)`` by super-Fibonacci spirals.
+
+    Source: Alexa, Super-Fibonacci spirals: fast, low-discrepancy sampling of SO(3), CVPR 2022.
+    """
     steps = np.arange(count) + 0.5
     short, long = np.sqrt(steps / count), np.sqrt(1 - steps / count)
     alpha, beta = 2 * np.pi * steps / np.sqrt(2), 2 * np.pi * steps / 1.533751168755204288118041

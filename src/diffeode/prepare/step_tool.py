@@ -1,19 +1,20 @@
-"""The record of a tool of preparation: how a recipe calls it, what it does and needs, what to say
-of it and cite.
+"""The record of a tool of preparation: its name in a recipe, what it does and needs, and what to
+cite.
 
-A file of ``diffeode.prepare.steps`` holds one record, ``TOOL``, and the function of its step:
+A file of ``diffeode.prepare.steps`` holds one record, ``TOOL``, and the function of its step. The
+step decides the function's arguments and its result:
 
-- brain: ``(image, scan_name, resources)`` to the brain on the grid of ``image``, ``(X, Y, Z)``
-  bool;
-- bias, and intensity where the tool corrects: ``(image, brain, modality, resources)`` to the
-  corrected image on the same grid; ``brain`` is ``(X, Y, Z)`` bool, and None for a tool that works
-  on the whole head;
-- intensity: ``(image, brain, modality, scan_name)`` to the image in [0, 1] with background exactly
-  0;
-- template: ``()`` to the :class:`diffeode.prepare.template.Template`;
-- labels: ``(image, scan_name, resources)`` to the label map on the grid of ``image``.
+- brain: takes ``(image, scan_name, resources)``; returns the brain, ``(X, Y, Z)`` bool, on the grid
+  of ``image``.
+- bias, and intensity where the tool corrects: takes ``(image, brain, modality, resources)``;
+  returns the corrected image on the same grid. ``brain`` is ``(X, Y, Z)`` bool, or None for a tool
+  that works on the whole head.
+- intensity: takes ``(image, brain, modality, scan_name)``; returns the image in [0, 1] with
+  background exactly 0.
+- template: takes nothing; returns a :class:`diffeode.prepare.template.Template`.
+- labels: takes ``(image, scan_name, resources)``; returns the label map on the grid of ``image``.
 
-``scan_name`` is what messages call the scan, ``modality`` its BIDS suffix.
+``scan_name`` is what messages call the scan; ``modality`` is the scan's BIDS suffix.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 
 Step = Literal["brain", "bias", "intensity", "template", "labels"]
 Progress = Callable[[float, str], None]
-"""Told the fraction done, 0 to 1, and what is going on."""
+"""A function that is called with the fraction done, 0 to 1, and what is being done."""
 
 
 def silent(fraction: float, message: str) -> None:
-    """Progress that nobody watches."""
+    """Ignore progress that nobody watches."""
 
 
 @final
@@ -43,19 +44,19 @@ class StepTool:
     """A tool that a recipe can choose for a step.
 
     Attributes:
-        step: what it is chosen for.
-        name: how recipes call it.
+        step: the step that it can be chosen for.
+        name: its name in recipes.
         clause: what it does to a scan, as a clause of a methods section without its full stop.
-        function: the step's function (see above); None where the data already are as the step would
-            leave them.
+        function: the function of its step (see the module); None where the data already are as the
+            step would leave them.
         program: the program that it runs, where it runs one.
         weights: the name of the trained weights that it reads, where it reads any.
-        citations: what to cite for it, besides its weights.
-        modalities: the contrasts that it works on; all of them where empty.
+        citations: the works to cite for it, besides those of its weights.
+        modalities: the contrasts that it works on; empty where it works on all.
         corrects: whether it corrects intensities on the scan's own grid, before they are scaled.
-        whole_head: whether it has to see the whole head, before the brain is found.
-        then: the tool of the same step that goes on from its result; empty where it finishes the
-            step.
+        whole_head: whether it needs the whole head, and so runs before the brain is found.
+        then: the name of the tool of the same step that continues from its result; empty where it
+            finishes the step.
     """
 
     step: Step
@@ -72,19 +73,20 @@ class StepTool:
 
     @property
     def module(self) -> str:
-        """The module of its function, for the identity of what it makes.
+        """The module of its function, from which the identity of its results is computed.
 
         Raises:
-            AttributeError: it has no function.
+            AttributeError: the tool has no function.
         """
         return self.function.__module__
 
     def works_on(self, modality: str) -> bool:
-        """Whether the tool is made for scans of ``modality``."""
+        """Return whether the tool is made for scans of ``modality``."""
         return not self.modalities or modality in self.modalities
 
     def programs(self) -> dict[str, dict[str, str]]:
-        """Which file the program is, for the receipt; empty where it runs none.
+        """Return the program's file, checksum and version for the receipt; empty where the tool
+        runs no program.
 
         See :func:`diffeode.programs.tools.identities`.
         """
@@ -94,11 +96,12 @@ class StepTool:
 @final
 @dataclass(frozen=True)
 class Resources:
-    """What a tool may use and whom it tells how far it is; neither may change its result.
+    """The threads that a tool may use, and where it reports progress. Neither may change its
+    result.
 
     Attributes:
-        threads: how many it may start.
-        progress: told the fraction done and what is going on.
+        threads: number of threads.
+        progress: called with the fraction done and what is being done.
     """
 
     threads: int = 1
@@ -106,14 +109,15 @@ class Resources:
 
 
 def print_progress(fraction: float, message: str) -> None:
-    """Progress on standard output, which is the log of a workflow."""
+    """Print progress to standard output, which goes to the log of a workflow's job."""
     print(f"{100 * fraction:3.0f} % {message}", flush=True)
 
 
 @contextmanager
 def naming(scan_name: str) -> Iterator[None]:
-    """Begin the message of an :class:`InputError` that is raised in the block with the name of the
-    scan.
+    """Put ``scan_name`` before the message of an :class:`InputError` that is raised in the block.
+
+    It serves functions that do not know the scan's name.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Finding the brain in a whole head."""
+"""The step that finds the brain in a whole head."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from diffeode.files import io
 from diffeode.geometry.image import Labels
 from diffeode.prepare.registry import find_tool
 from diffeode.prepare.step_tool import Resources, print_progress
-from diffeode.prepare.units import MASK, Before, about
+from diffeode.prepare.units import Before, about
 from diffeode.provenance.receipt import write_receipt
+from diffeode.units.names import MASK
 
 
 def strip(scan: Scan, choice: str, before: Before, folder: Path, threads: int = 1) -> None:
-    """Write the brain that ``choice`` finds, on the scan's own grid, to ``folder``.
+    """Write the unit with the brain of a scan, on the scan's own grid, to ``folder``.
+
+    Args:
+        choice: the tool that a recipe chooses for ``brain``.
+        before: the finished units of the scan's earlier steps.
 
     Raises:
-        InputError: the scan is no head, there is no brain in it, or the tool or its weights are
+        InputError: the scan is no head, no brain was found in it, or the tool or its weights are
             missing.
         ToolError: the tool failed.
     """

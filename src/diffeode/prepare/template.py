@@ -1,4 +1,4 @@
-"""Scans in the space of a template: the template, cropped, and the affine map from it to a scan."""
+"""Templates, and the affine map from a template to a scan that is brought into its space."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ _SIZE_STEP = 16
 _LEAST_DICE = 0.80
 _LEAST_GAIN = 1.4
 _DRIFT_MM = 20.0
-# Newborns are half as large as ICBM152 along an axis.
+# The scales that a map may have along any direction: along an axis, newborns' brains are half as
+# large as ICBM152.
 _SCALES = (0.4, 1.7)
 _COARSE_MM = 4.0
 _STARTS_DEGREES = ((30, 0, 0), (-30, 0, 0), (0, 30, 0), (0, -30, 0), (0, 0, 30), (0, 0, -30))
@@ -39,12 +40,13 @@ _STARTS_DEGREES = ((30, 0, 0), (-30, 0, 0), (0, 30, 0), (0, -30, 0), (0, 0, 30),
 @final
 @dataclass(frozen=True, eq=False)
 class Template:
-    """A skull-stripped template with cubic voxels, in [0, 1] with background exactly 0, cropped
-    about the brain.
+    """A skull-stripped template, cropped around the brain.
+
+    Its voxels are cubes, its intensities lie in [0, 1], and its background is exactly 0.
 
     Attributes:
-        images: by modality, ``T1w`` always and ``T2w`` where there is one, all on one grid.
-        mask: its brain, ``(X, Y, Z)`` bool.
+        images: the images by modality, all on one grid: ``T1w``, and ``T2w`` where there is one.
+        mask: the brain, ``(X, Y, Z)`` bool.
     """
 
     name: str
@@ -53,15 +55,17 @@ class Template:
 
     @property
     def grid(self) -> Grid:
-        """Where scans are brought to."""
+        """The grid of all images, on which scans are brought."""
         return self.images["T1w"].grid
 
     def like(self, modality: str) -> Image:
-        """The image to align a scan of ``modality`` with: of the same contrast, else the T1w."""
+        """Return the image of the same contrast as a scan of ``modality``; the T1w where there is
+        none.
+        """
         return self.images.get(modality, self.images["T1w"])
 
     def on(self, grid: Grid) -> dict[str, Image]:
-        """The images on another grid of cubic voxels in the template's space."""
+        """Return the images on another grid of cubic voxels in the template's space."""
         if grid.matches(self.grid):
             return self.images
         return {
@@ -71,12 +75,15 @@ class Template:
 
 
 def chosen_template(choice: str | dict[str, str]) -> Template:
-    """The template that a recipe names, or that of the paths ``t1w`` and, where there is one,
-    ``t2w``.
+    """Return the template that a recipe chooses.
+
+    Args:
+        choice: a template's name, or the paths of a user's template: ``t1w`` and, where there is
+            one, ``t2w``.
 
     Raises:
         InputError: a file is unusable.
-        KeyError: there is no template of that name; recipes are checked when they are read.
+        KeyError: there is no template of that name. A recipe's choices are checked when it is read.
     """
     tool = find_tool("template", choice)
     if tool is not None:
@@ -85,11 +92,14 @@ def chosen_template(choice: str | dict[str, str]) -> Template:
 
 
 def given(t1w: Path, t2w: Path | None = None) -> Template:
-    """A user's template: a skull-stripped T1w and, where there is one, its T2w on the same grid.
+    """Return a user's template.
+
+    Args:
+        t1w: file of the skull-stripped T1w.
+        t2w: file of the T2w on the same grid, where there is one.
 
     Raises:
-        InputError: a file is unusable, not skull-stripped (empty), or the two lie on different
-            grids.
+        InputError: a file is unusable or empty, or the two lie on different grids.
     """
     files = {"T1w": t1w} | ({"T2w": t2w} if t2w else {})
     images = {
@@ -113,13 +123,15 @@ def given(t1w: Path, t2w: Path | None = None) -> Template:
 def cropped_template(
     name: str, images: dict[str, Image], mask: np.ndarray, shown: dict[str, str] | None = None
 ) -> Template:
-    """The template on the smallest grid whose sizes are multiples of 16, at least 5 mm around the
-    brain.
+    """Return the template, cropped to the brain and at least 5 mm around it.
 
-    The grid may reach beyond the template's own, which can end at the brain.
+    The sizes of its grid are the smallest multiples of 16 voxels that hold this. The grid may reach
+    beyond that of ``images``, which can end at the brain.
 
     Args:
-        shown: what messages call each image; the template's name and its contrast where not given.
+        images: the images by modality, on one grid, 0 outside the brain.
+        mask: the brain, ``(X, Y, Z)`` bool.
+        shown: what messages call each image; by default the template's name and the contrast.
     """
     shown = shown or {modality: f"{name} {modality}" for modality in images}
     grid = images["T1w"].grid
@@ -139,21 +151,22 @@ def cropped_template(
 def align_to_template(
     scan: Image, template: Template, modality: str, name: str, threads: int, seed: int
 ) -> Affine:
-    """Points of ``template`` to points of ``scan``, RAS mm: 12 parameters, by ANTs with Mattes
-    mutual information.
+    """Return the affine map from points of ``template`` to points of ``scan``, RAS mm.
 
-    Begins from the centres of mass and, where that does not find the anatomy, at 4 mm, where
-    rotations by 30 degrees are tried as well. A scan that lies on the template better as it is
-    stays there.
+    ANTs finds its 12 parameters by Mattes mutual information, starting from the centres of mass.
+    Where that does not find the anatomy, the search starts again from a map that is found at 4 mm,
+    where rotations by 30 degrees are tried as well. Where the scan fits the template better without
+    any map, the identity is returned.
 
     Args:
-        scan: skull-stripped, on its own grid, in any orientation that its header tells.
-        modality: the scan's contrast; without a template of it, the T1w serves.
+        scan: the skull-stripped scan on its own grid; its header may tell any orientation.
+        modality: the scan's contrast, which is aligned with the template's image of that contrast
+            or, where there is none, with its T1w.
         name: what messages call the scan.
 
     Raises:
-        InputError: the scan does not come to lie on the template: out of scale, too little overlap,
-            or no better than turned upside down.
+        InputError: the scan does not fit the template: its size is wrong, the brains overlap too
+            little, or it fits as well upside down.
         RegistrationError: ANTs gave up.
     """
     moving = _canonical(without_outliers(scan, scan.data > 0))
@@ -177,19 +190,20 @@ def align_through_t1w(
     threads: int,
     seed: int,
 ) -> Affine:
-    """Points of ``template`` to points of ``scan``, RAS mm, by way of the T1w of the same person
-    and session.
+    """Return the affine map from points of ``template`` to points of ``scan``, RAS mm, by way of
+    the T1w of the same visit.
+
+    The scan and the T1w show one head, so a rigid map between them is enough.
 
     Args:
-        scan, t1w: skull-stripped, each on its own grid; the T1w's head is moved rigidly onto the
-            scan's.
-        modality: the scan's contrast, such as T2w; without a template of it, it is compared with
-            the T1w.
-        template_to_t1w: of the T1w, from :func:`align_to_template`.
+        scan, t1w: the two skull-stripped scans, each on its own grid.
+        modality: the scan's contrast, which is compared with the template's image of that contrast
+            or, where there is none, with its T1w.
+        template_to_t1w: the map of the T1w, from :func:`align_to_template`.
         name: what messages call the scan.
 
     Raises:
-        InputError: the scan does not come to lie on the template; it may be another person's.
+        InputError: the scan does not fit the template; it may show another person.
         RegistrationError: ANTs gave up.
     """
     moving, head = (_canonical(without_outliers(image, image.data > 0)) for image in (scan, t1w))
@@ -200,8 +214,8 @@ def align_through_t1w(
 
 
 def overlap(template_to_scan: Affine, template: Template, scan: Image) -> float:
-    """Dice coefficient of the template's brain and the scan's, ``(scan > 0)``, on the template's
-    grid.
+    """Return the Dice coefficient of the template's brain and the scan's brain (``scan > 0``), on
+    the template's grid.
     """
     points = scan.grid.to_voxel(template_to_scan(template.grid.points_mm()))
     brain = sample((scan.data > 0).astype(np.uint8), points, order=0) > 0
@@ -212,7 +226,9 @@ def overlap(template_to_scan: Affine, template: Template, scan: Image) -> float:
 
 
 def _with_cubic_voxels(image: Image, name: str) -> Image:
-    """``image``, resampled at its smallest voxel side where its sides differ."""
+    """Return ``image``; where its voxels are no cubes, resampled to cubes of their smallest
+    side.
+    """
     smallest = float(image.grid.spacing.min())
     if np.allclose(image.grid.spacing, smallest, rtol=1e-3):
         return image
@@ -220,13 +236,12 @@ def _with_cubic_voxels(image: Image, name: str) -> Image:
 
 
 def _box(data: np.ndarray, corner: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """``data`` in the box of ``size`` voxels from ``corner`` on, 0 where it has none."""
+    """Return ``data`` in the box of ``size`` voxels from ``corner`` on, 0 where it ends before."""
     box = np.zeros(size, dtype=data.dtype)
     low, high = np.maximum(corner, 0), np.minimum(corner + size, data.shape)
-    inside, source = (
-        tuple(slice(a, b) for a, b in zip(low - o, high - o, strict=True)) for o in (corner, 0)
-    )
-    box[inside] = data[source]
+    source = tuple(slice(first, last) for first, last in zip(low, high, strict=True))
+    shifted = zip(low - corner, high - corner, strict=True)
+    box[tuple(slice(first, last) for first, last in shifted)] = data[source]
     return box
 
 
@@ -234,8 +249,9 @@ def _box(data: np.ndarray, corner: np.ndarray, size: np.ndarray) -> np.ndarray:
 
 
 def _canonical(image: Image) -> Image:
-    """``image`` with its array axes turned to right, anterior, superior: how it is stored must not
-    matter.
+    """Return ``image`` with its array axes turned to right, anterior, superior.
+
+    So the result does not depend on how the scan is stored.
     """
     orientation = nib.io_orientation(image.grid.affine)
     affine = image.grid.affine @ nib.orientations.inv_ornt_aff(orientation, image.grid.shape)
@@ -246,18 +262,20 @@ def _canonical(image: Image) -> Image:
 @final
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """Whether an affine lays the anatomy of a scan, and not only its outline, on the template's, at
-    4 mm.
+    """Judges, at 4 mm, whether an affine lays the anatomy of a scan on the template's, and not only
+    its outline.
 
-    Brains overlap by Dice 0.82 to 0.92 however they are turned. Mutual information of images
-    without slow drifts tells: at the right place ``NMI - 1`` is 1.7 times and more what it is after
-    half a turn about an axis (3.6 times in adults); where only outlines met, 1.2 times and less.
+    Dice cannot tell, for brains overlap by 0.82 to 0.92 however they are turned. The mutual
+    information of images without slow drifts can: at the right place ``NMI - 1`` is at least 1.7
+    times what it is after half a turn about an axis (3.6 times in adults); where only the outlines
+    met, it is at most 1.2 times.
 
     Attributes:
-        scan: canonical, on its own grid.
+        scan: the scan on its own grid, its axes in canonical order.
+        name: what messages call the scan.
         fixed, moving: the template and the scan at 4 mm, in [0, 1].
-        fixed_detail, moving_detail: the same without slow drifts, which a coil leaves and any two
-            brains share.
+        fixed_detail, moving_detail: the same two without slow drifts of intensity, which a coil
+            leaves and which any two brains share.
     """
 
     template: Template
@@ -270,7 +288,7 @@ class _Fit:
 
     @classmethod
     def of(cls, scan: Image, template: Template, modality: str, name: str) -> _Fit:
-        """Of ``scan``, skull-stripped, on ``template``.
+        """Return the judge of the skull-stripped ``scan`` and ``template``.
 
         Raises:
             InputError: the scan is empty or constant.
@@ -292,8 +310,8 @@ class _Fit:
         )
 
     def best_start(self, threads: int, seed: int) -> Affine:
-        """The affine, found at 4 mm, from the centres of mass and where that fails from several
-        rotations as well.
+        """Return the best affine that is found at 4 mm, from the centres of mass and, where that
+        fails, from several rotations as well.
         """
         found = affine_registration(self.fixed, self.moving, threads, seed)
         if self.met(found):
@@ -305,23 +323,24 @@ class _Fit:
         return max([found, *others], key=self.rank)
 
     def rank(self, affine: Affine) -> tuple[bool, float]:
-        """What orders affines: those that lay brain on brain first, whose details then match best.
+        """Return the rank of ``affine``; the greatest is best.
 
-        Where a newborn's brain covers a third of an adult's, the outline alone makes up for
-        details.
+        Affines under which the two brains overlap rank above others, then those under which the
+        details match better. The overlap comes first, because where a newborn's brain covers only a
+        third of an adult's, its outline alone raises the match as much as details do.
         """
         return self._overlap(affine) >= _LEAST_DICE, self.match(affine)
 
     def match(self, affine: Affine) -> float:
-        """Normalised mutual information under ``affine`` over the template's brain, 0 for
-        independent images.
+        """Return the normalised mutual information under ``affine`` over the template's brain, less
+        1: 0 for independent images.
         """
         fixed, warped = self.fixed_detail, warp_image(self.moving_detail, affine, self.fixed.grid)
         return normalised_mutual_information(warped.data, fixed.data, fixed.data > 0) - 1
 
     def met(self, affine: Affine) -> bool:
-        """Whether :meth:`match` is clearly better under ``affine`` than after the best of three
-        half turns.
+        """Return whether :meth:`match` is clearly better under ``affine`` than after the best of
+        three half turns.
         """
         turned = (Affine(affine.matrix @ turn) for turn in self._half_turns())
         return self.match(affine) > _LEAST_GAIN * max(map(self.match, turned))
@@ -362,8 +381,8 @@ class _Fit:
 
 
 def _detail(image: Image, name: str) -> Image:
-    """``image`` divided by its mean over the brain about each voxel (Gaussian, 20 mm), in
-    [0, 1].
+    """Return ``image`` divided by its local mean within the brain (Gaussian, 20 mm), scaled to [0,
+    1].
     """
     brain = image.data > 0
     sigma = _DRIFT_MM / image.grid.spacing
@@ -376,7 +395,7 @@ def _detail(image: Image, name: str) -> Image:
 
 
 def _rotations(fixed: Image, moving: Image) -> Iterator[Affine]:
-    """Rotations about the centres of mass, which they join."""
+    """Yield rotations that bring the centres of mass together."""
     here, there = _centre_of_mass_mm(fixed), _centre_of_mass_mm(moving)
     for degrees in _STARTS_DEGREES:
         matrix = np.eye(4)

@@ -1,5 +1,7 @@
-"""What the steps of preparation leave behind for each other: folders with one file and a
-receipt.
+"""The units of single steps of preparation: folders with one file and a receipt, which later steps
+read.
+
+The files have the names of :mod:`diffeode.units.names`.
 """
 
 from __future__ import annotations
@@ -19,8 +21,7 @@ from diffeode.prepare.brain import stripped_brain, without_negatives
 from diffeode.prepare.plausible import read_plausible
 from diffeode.provenance.receipt import RECEIPT, require_intact, write_receipt
 from diffeode.provenance.software import preparing_versions
-
-MASK, CORRECTED, TO_SCAN, LABELS = "mask.nii.gz", "image.nii.gz", "to_scan.txt", "labels.nii.gz"
+from diffeode.units.names import IMAGE, MASK, TO_SCAN
 
 
 @final
@@ -29,8 +30,8 @@ class Placement:
     """Where a scan lies in the space of a template.
 
     Attributes:
-        to_scan: points of the template to points of the scan, RAS mm.
-        grid: the grid of the template that prepared scans lie on.
+        to_scan: the map from points of the template to points of the scan, RAS mm.
+        grid: the grid of the template, on which prepared scans lie.
     """
 
     to_scan: Affine
@@ -40,13 +41,13 @@ class Placement:
 @final
 @dataclass(frozen=True)
 class Before:
-    """Folders of the finished units that a step may build on; None where the recipe has no such
-    step.
+    """Folders of a scan's finished units, which its next step reads; None where the recipe has no
+    such step.
 
     Attributes:
-        corrected: the scan with its intensities corrected.
-        brain: the brain that was found, on the scan's grid.
-        placed: the map from points of the template to points of the scan.
+        corrected: folder of the scan with its intensities corrected.
+        brain: folder of the brain that was found, on the scan's grid.
+        placed: folder of the map from points of the template to points of the scan.
     """
 
     corrected: Path | None = None
@@ -54,7 +55,8 @@ class Before:
     placed: Path | None = None
 
     def image(self, scan: Scan) -> Image:
-        """The corrected scan where there is one, else the scan itself, without negatives.
+        """Return the corrected scan where there is one, else the scan itself, with negative
+        intensities set to 0.
 
         Raises:
             InputError: the file is no usable scan.
@@ -63,23 +65,24 @@ class Before:
         if self.corrected is None:
             image = read_plausible(scan.image, scan.orientation)
         else:
-            image = io.read_image(intact(self.corrected) / CORRECTED)
+            image = io.read_image(_intact(self.corrected) / IMAGE)
         return without_negatives(image, str(scan.image))
 
     def mask(self, scan: Scan, image: Image) -> np.ndarray:
-        """The brain on the grid of ``image``, ``(X, Y, Z)`` bool: as it was found, or what is above
-        zero.
+        """Return the brain on the grid of ``image``, ``(X, Y, Z)`` bool.
+
+        It is the brain that was found or, where the recipe looks for none, what is above zero.
 
         Raises:
-            InputError: nothing is above zero, or a whole head is.
+            InputError: no brain was looked for, and ``image`` is empty or a whole head.
             DamagedFileError: a unit is not what its receipt says.
         """
         if self.brain is None:
             return stripped_brain(image, str(scan.image))
-        return io.read_labels(intact(self.brain) / MASK).data > 0
+        return io.read_labels(_intact(self.brain) / MASK).data > 0
 
     def stripped(self, scan: Scan) -> Image:
-        """The scan with 0 outside the brain.
+        """Return the scan with 0 outside the brain.
 
         Raises:
             InputError, DamagedFileError: as :meth:`image` and :meth:`mask`.
@@ -88,7 +91,7 @@ class Before:
         return Image(np.where(self.mask(scan, image), image.data, 0), image.grid)
 
     def placement(self) -> Placement | None:
-        """Where the scan lies in the template's space; None where it keeps its own.
+        """Return where the scan lies in the template's space, or None where it keeps its own.
 
         Raises:
             DamagedFileError: the unit is not what its receipt says.
@@ -102,7 +105,7 @@ class Before:
         )
 
     def choices(self) -> dict[str, object]:
-        """What was chosen at each step, for the receipt of the finished scan."""
+        """Return the recipe's choice at each finished step, for the receipt of the scan."""
         folders = [folder for folder in (self.corrected, self.brain, self.placed) if folder]
         receipts = (require_intact(folder / RECEIPT) for folder in folders)
         return {receipt["step"]: receipt["choice"] for receipt in receipts}
@@ -115,8 +118,8 @@ def write_placement(folder: Path, placement: Placement, content: dict[str, objec
     write_receipt(folder, [TO_SCAN], {**content, "grid": grid})
 
 
-def intact(folder: Path) -> Path:
-    """``folder``, after its receipt was compared with its files.
+def _intact(folder: Path) -> Path:
+    """Return ``folder``, after its receipt was compared with its files.
 
     Raises:
         DamagedFileError: they differ.
@@ -128,8 +131,12 @@ def intact(folder: Path) -> Path:
 def about(
     scan: Scan, step: str, choice: object, programs: dict[str, dict[str, str]]
 ) -> dict[str, object]:
-    """What the receipt of a step says; ``programs``: see
-    :func:`diffeode.programs.tools.identities`.
+    """Return the content of the receipt of a step.
+
+    Args:
+        step: its name in the receipt.
+        choice: what the recipe chooses for it.
+        programs: the programs that it ran (:func:`diffeode.programs.tools.identities`).
     """
     what = {"scan": scan.id, "dataset": scan.dataset, "step": step, "choice": choice}
     return {**what, "programs": programs, "software": preparing_versions()}

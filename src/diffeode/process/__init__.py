@@ -1,1 +1,1 @@
-"""The process that works: its limits, threads and surroundings."""
+"""The process in which work is done: its time limit, its threads, and what it inherits."""

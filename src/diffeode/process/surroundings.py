@@ -1,5 +1,5 @@
-"""What a process inherits from where it was started: closed streams, a notebook's variables, a lost
-folder.
+"""What a process inherits from the one that starts it: closed streams, variables of a notebook, a
+working folder that was removed.
 """
 
 from __future__ import annotations
@@ -14,26 +14,25 @@ _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def settle() -> None:
-    """Make this process and those it starts work as from a plain terminal; call it before any file
-    is opened.
+    """Make this process, and those that it starts, work as if from a plain terminal.
 
-    Streams that are closed lead to the null device: otherwise the first files opened get the
-    numbers 0 to 2, and what libraries print lands in them. Figures are drawn without a display,
-    whatever ``MPLBACKEND`` a notebook has set: matplotlib does not even load where it does not know
-    that name.
+    Call it before any file is opened. Closed streams are opened on the null device; otherwise the
+    first files to be opened would get the numbers 0 to 2, and what libraries print would land in
+    them. ``MPLBACKEND`` is set so that figures are drawn without a display: a notebook may have set
+    a name that matplotlib does not know here, with which it would not even load.
     """
     _open_closed_streams()
-    # a name of a file that the terminal cannot show is spelled out instead of ending the command
+    # Otherwise a file name that the terminal cannot show would end the command.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     os.environ["MPLBACKEND"] = "agg"
 
 
 def require_usable() -> None:
-    """Raise :class:`InputError` where this process cannot work in what it was started in.
+    """Raise :class:`InputError` where what this process inherited would stop it later.
 
-    The working folder may be gone, and numba stops at its first use where its number of threads is
-    none.
+    The working folder may be gone, or numba's number of threads may be no number, at which numba
+    stops when it is first used.
     """
     _require_working_folder()
     count = (os.environ.get("NUMBA_NUM_THREADS") or "1").strip()
@@ -60,7 +59,7 @@ def _open_closed_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # the lowest free number, which is this one, as those below are open by now
+            # os.open takes the lowest free number: this one, because all below are open by now
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
             setattr(

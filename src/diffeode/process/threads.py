@@ -1,5 +1,6 @@
-"""How many threads torch and the compiled kernels of this process run on; sums, so results, depend
-on it.
+"""The number of threads that torch and the compiled kernels of this process use.
+
+The order of summation depends on it, and so the last digits of results do.
 """
 
 from collections.abc import Iterator
@@ -10,11 +11,11 @@ import torch
 
 
 def use_threads(count: int) -> None:
-    """Let torch and the kernels run on ``count`` threads (1 and above), as far as this process has
+    """Let torch and the kernels use ``count`` threads (at least 1), but no more than there are
     processors.
 
-    The kernels go first: the pool that numba starts at its first use gives OpenMP, and so torch,
-    every core.
+    The number of the kernels is set first: numba starts its pool of threads at its first use, which
+    gives OpenMP, and so torch, all cores.
     """
     count = min(count, numba.config.NUMBA_NUM_THREADS)
     numba.set_num_threads(count)
@@ -23,7 +24,9 @@ def use_threads(count: int) -> None:
 
 @contextmanager
 def on_threads(count: int) -> Iterator[None]:
-    """Torch and the kernels on ``count`` threads; as many as before when this ends."""
+    """Let torch and the kernels use ``count`` threads in the block, and afterwards as many as
+    before.
+    """
     of_torch = torch.get_num_threads()
     of_kernels = numba.get_num_threads()
     use_threads(count)

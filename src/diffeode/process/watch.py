@@ -1,5 +1,5 @@
-"""Work in a child process: it ends within its time, and a process that dies is a sentence instead
-of the end of all.
+"""Do work in a child process: its time is limited, and where that process dies, an error says so
+and this process goes on.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from diffeode.errors import RegistrationError
 T = TypeVar("T")
 
 LONGEST_MINUTES = 35_000
-"""The longest limit, 24 days: systems count the milliseconds of waiting in 32 bits."""
+"""The longest limit, about 24 days: systems count the milliseconds of waiting in 32 bits."""
 _GRACE_S = 10.0
 _DIE_WITH_PARENT = 1
 _INTERRUPTED = 130
-# A terminal that closes sends SIGHUP, which Windows does not have.
+# A terminal that is closed sends SIGHUP, which Windows does not have.
 _TERMINATIONS = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
@@ -43,21 +43,21 @@ class Terminated(SystemExit):
 
 
 def watched(work: Callable[[], T], limit_minutes: float | None = None) -> T:
-    """What ``work`` returns or raises in a forked child process; both are pickled on the way.
+    """Call ``work`` in a forked child process, and return what it returns or raise what it raises.
 
-    A limit within the process would not do: code that never comes back to Python cannot be
-    interrupted, and a crash or a lack of memory ends the process. The child's temporary files are
-    removed however it ends.
+    Results and errors are pickled on their way. A limit within one process would not be enough:
+    code that never returns to Python cannot be interrupted, and a crash or a lack of memory ends
+    the process. The child's temporary files are removed however it ends.
 
-    Call it before anything in this process has started threads of its own, such as torch's or
-    ANTs': they do not survive a fork.
+    Call this before anything in this process has started threads, such as those of torch or ANTs,
+    because threads do not survive a fork.
 
     Args:
-        limit_minutes: at most ``LONGEST_MINUTES``; None: for ever.
+        limit_minutes: time limit, at most ``LONGEST_MINUTES``; None for no limit.
 
     Raises:
-        RegistrationError: ``work`` took longer than ``limit_minutes``, or its process was killed,
-            crashed or left, or what it raised does not survive pickling.
+        RegistrationError: ``work`` took longer than ``limit_minutes``; its process was killed,
+            crashed or exited; or the error that it raised cannot be pickled.
     """
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -73,8 +73,10 @@ def watched(work: Callable[[], T], limit_minutes: float | None = None) -> T:
 
 @contextmanager
 def terminated_like_exit() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind the stack, so that nothing half written stays behind; ``nohup``
-    keeps its effect.
+    """Let SIGTERM and SIGHUP raise :class:`Terminated` in the block.
+
+    So the stack is unwound, and nothing half written is left. A signal that is ignored, as under
+    ``nohup``, stays ignored.
     """
 
     def leave(number: int, frame: object) -> None:
@@ -87,7 +89,7 @@ def terminated_like_exit() -> Iterator[None]:
     try:
         for number in before:
             signal.signal(number, leave)
-    except ValueError:  # not in the main thread, where no signal arrives
+    except ValueError:  # this is not the main thread, and signals arrive in that one only
         yield
         return
     try:
@@ -108,7 +110,7 @@ def _work_and_tell(work: Callable[[], T], sender: Connection, scratch: str) -> N
         raise
     except SystemExit as error:
         sender.send(
-            (False, RegistrationError(f"It left by sys.exit({error.code!r}) before it was done."))
+            (False, RegistrationError(f"It called sys.exit({error.code!r}) before it was done."))
         )
     except Exception as error:
         error.add_note(f"There:\n{traceback.format_exc()}")
@@ -116,8 +118,9 @@ def _work_and_tell(work: Callable[[], T], sender: Connection, scratch: str) -> N
 
 
 def _that_travels(error: Exception) -> Exception:
-    """``error``, or what it says where pickling fails or changes it, as where its class wants two
-    arguments.
+    """Return ``error`` if it survives pickling, else a :class:`RegistrationError` with its message.
+
+    Pickling fails, for instance, where the class of the error takes two arguments.
     """
     try:
         if str(pickle.loads(pickle.dumps(error))) == str(error):
@@ -130,7 +133,10 @@ def _that_travels(error: Exception) -> Exception:
 
 
 def _die_with_parent() -> None:
-    """Where the system can (Linux): a parent that is killed cannot end its child itself."""
+    """Ask the system to end this process when its parent dies, which Linux can do.
+
+    A parent that is killed cannot end its child itself.
+    """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
@@ -149,27 +155,29 @@ def _outcome(child: BaseProcess, receiver: Connection, limit_minutes: float | No
 
 
 def _death(code: int) -> BaseException:
-    """What the exit ``code`` of a child that told nothing means; negative: minus the number of a
-    signal.
+    """Return the error for a child that ended without a result.
+
+    Args:
+        code: its exit code; a negative one is the negative number of the signal that ended it.
     """
     if code == _INTERRUPTED:
         return KeyboardInterrupt()
     if code - 128 in _TERMINATIONS:
         return Terminated(code - 128)
     if code >= 0:
-        return RegistrationError(f"It left with exit code {code} before it was done.")
+        return RegistrationError(f"It ended with exit code {code} before it was done.")
     name = signal.Signals(-code).name
     if -code == signal.SIGKILL:
         return RegistrationError(
             f"It was killed ({name}), as systems do when memory runs out; give it more memory."
         )
     return RegistrationError(
-        f"It crashed ({name}); the log has its last words, among them a lack of memory."
+        f"It crashed ({name}); the last lines of the log may tell why, such as a lack of memory."
     )
 
 
 def _end(child: BaseProcess) -> None:
-    """End the child and all that it started: first asked, then forced."""
+    """End the child and all processes that it started: first by SIGTERM, then by SIGKILL."""
     family: list[psutil.Process | BaseProcess] = [child]
     with suppress(psutil.NoSuchProcess):
         family += psutil.Process(child.pid).children(recursive=True)

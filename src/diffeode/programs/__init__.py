@@ -1,1 +1,3 @@
-"""Programs and packages that pip may not bring: found, run, blamed."""
+"""Programs that pip does not install, and the package ANTs: how they are found and run, and how
+their failures are reported.
+"""

@@ -1,7 +1,7 @@
-"""Everything that touches antspyx: its images, its affine files, its threads and its seed.
+"""Everything that uses antspyx: its images, its affine files, its threads and its seed.
 
-ANTs lives in LPS millimetres and writes an affine as ``y = M (p - c) + c + t``; here both become
-one RAS matrix.
+ANTs uses LPS millimetres and writes an affine as ``y = M (p - c) + c + t``, with a centre ``c`` and
+a translation ``t``. This module turns it into one RAS matrix.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 
 def load_ants(threads: int, seed: int = 0) -> ModuleType:
-    """The ``ants`` module, using ``threads`` ITK threads and random ``seed``.
+    """Return the ``ants`` module, set to ``threads`` ITK threads and the random ``seed``.
 
-    ITK reads its number of threads once in the life of a process, before its first filter: the
-    first call decides.
+    ITK reads its number of threads once in a process, before its first filter, so the first call
+    decides on it.
     """
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
     import ants
 
-    # registration() takes its seed only from here; on=True would also force a single thread, and 0
-    # means the clock.
+    # registration() takes its seed only from here. on=True would also force a single thread, and
+    # the seed 0 would mean the clock.
     ants.config.set_ants_deterministic(on=False, seed_value=seed or 1)
     return ants
 
 
 def to_ants(image: Image | Labels) -> ANTsImage:
-    """``image`` as an ANTs image of float32.
+    """Return ``image`` as an ANTs image of float32.
 
     Raises:
         InputError: the grid is sheared, which ITK cannot represent.
@@ -58,12 +58,12 @@ def to_ants(image: Image | Labels) -> ANTsImage:
 
 
 def from_ants(ants_image: ANTsImage, grid: Grid) -> Image:
-    """``ants_image`` on ``grid``, the grid of the image it was made from."""
+    """Return ``ants_image`` on ``grid``, which is the grid of the image that it was made from."""
     return Image(ants_image.numpy(), grid)
 
 
 def affine_from_ants(path: Path | str) -> Affine:
-    """The affine in an ANTs ``*GenericAffine.mat`` file as one RAS matrix, fixed to moving.
+    """Return the affine in an ANTs ``*GenericAffine.mat`` file, fixed to moving, RAS mm.
 
     Raises:
         InputError: the file is missing or holds no 3-D affine.
@@ -89,10 +89,12 @@ def affine_from_ants(path: Path | str) -> Affine:
 def ants_registration(
     fixed: Image, moving: Image, type_of_transform: str, threads: int, seed: int, **settings: Any
 ) -> Iterator[dict[str, list[str]]]:
-    """What ``ants.registration`` returns; the transform files it names last as long as the block.
+    """Run ``ants.registration`` and yield its result.
+
+    The files of the transforms that the result names are removed when the block ends.
 
     Args:
-        settings: passed on to ``ants.registration``.
+        settings: further arguments of ``ants.registration``.
 
     Raises:
         RegistrationError: ANTs gave up.

@@ -1,4 +1,4 @@
-"""Programs that pip does not bring: which there are, where they are found, how they are run."""
+"""Programs that pip does not install: which there are, where they are found, how they are run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from nipype.interfaces.base import CommandLine
 
 FOLDERS = "DIFFEODE_TOOLS"
-"""Environment variable: folders that are searched before PATH, separated as PATH is."""
+"""Environment variable that names the folders to search before those of PATH, separated as in
+PATH.
+"""
 
 _NOWHERE = f"neither in a folder of ${FOLDERS} nor on PATH"
 _LAST_LINES = 3
@@ -36,7 +38,7 @@ _SHELL_SIGNAL = 128
 _FREESURFER = "https://surfer.nmr.mgh.harvard.edu/fswiki/DownloadAndInstall"
 _LICENCE = "https://surfer.nmr.mgh.harvard.edu/registration.html"
 
-# every interface of nipype would otherwise ask a server for nipype's newest version
+# Without this, every interface of nipype would ask a server for nipype's newest version.
 os.environ.setdefault("NIPYPE_NO_ET", "1")
 
 
@@ -46,12 +48,12 @@ class Tool:
     """A program.
 
     Attributes:
-        executable: its file's name.
-        suite: what it belongs to.
-        source: where to get it.
-        ask_version: the arguments that make it tell its version; empty where it tells none.
-        versions: the first that serves and the first that does not any more.
-        licensed: whether it starts only beside FreeSurfer's licence file.
+        executable: the name of its file.
+        suite: the software package that it belongs to.
+        source: the address to get it from.
+        ask_version: the arguments that make it print its version; empty where it prints none.
+        versions: the first version that works here, and the first later one that does not.
+        licensed: whether it needs FreeSurfer's licence file.
     """
 
     executable: str
@@ -69,7 +71,9 @@ class Tool:
         )
 
     def identities(self) -> dict[str, dict[str, str]]:
-        """Which file the program is, as :func:`identities` says it; empty where it is not here."""
+        """Return the program's file, checksum and version as :func:`identities` has them; empty
+        where it is not here.
+        """
         return identities([self.executable])
 
 
@@ -103,13 +107,14 @@ _TOOLS = (
 
 
 def all_tools() -> dict[str, Tool]:
-    """Every program that may be used, by its executable's name."""
+    """Return every program that a step or method may use, by its executable's name."""
     return {tool.executable: tool for tool in _TOOLS}
 
 
 def locate(executable: str) -> Path | None:
-    """The program in the folders of ``$DIFFEODE_TOOLS``, else on PATH; None where it is in
-    neither.
+    """Return the file of a program, or None where it is not found.
+
+    The folders of ``$DIFFEODE_TOOLS`` are searched first, then those of PATH.
     """
     folders = [os.path.expanduser(f) for f in os.environ.get(FOLDERS, "").split(os.pathsep) if f]
     found = shutil.which(
@@ -119,7 +124,10 @@ def locate(executable: str) -> Path | None:
 
 
 def what_is_missing(tool: Tool) -> str | None:
-    """Why ``tool`` cannot be started here, as a clause, or None; nothing is started to find out."""
+    """Return why ``tool`` cannot be started here, as a clause, or None where it can.
+
+    No program is started to find out.
+    """
     if locate(tool.executable) is None:
         return f"the program {tool} is {_NOWHERE} (get it from {tool.source})"
     if tool.licensed and not any(path.is_file() for path in _licences()):
@@ -131,8 +139,8 @@ def what_is_missing(tool: Tool) -> str | None:
 
 
 def missing_program(executable: str) -> str | None:
-    """As :func:`what_is_missing`, of a program by its name, which need not be one of
-    :func:`all_tools`.
+    """Return the same as :func:`what_is_missing` for any program, also for one that
+    :func:`all_tools` does not list.
     """
     if executable in all_tools():
         return what_is_missing(all_tools()[executable])
@@ -140,13 +148,14 @@ def missing_program(executable: str) -> str | None:
 
 
 def find(tool: Tool, wanted_by: str) -> Path:
-    """The program, ready to be started.
+    """Return the file of the program ``tool``, which can be started.
 
     Args:
-        wanted_by: the step or method that needs it, as a message begins (``"Skull stripping"``).
+        wanted_by: the step or method that needs it, as the beginning of a message (``"Skull
+            stripping"``).
 
     Raises:
-        InputError: it is not here, its licence is not, or its version is out of range.
+        InputError: the program or its licence is not here, or its version is out of range.
     """
     missing = what_is_missing(tool)
     if missing:
@@ -164,8 +173,9 @@ def find(tool: Tool, wanted_by: str) -> Path:
 
 
 def answer(program: Path, question: tuple[str, ...]) -> str:
-    """What ``program`` says when asked (``("-h",)``), whatever its exit status; nothing where it
-    hangs.
+    """Return what ``program`` prints with the arguments ``question``, such as ``("-h",)``.
+
+    Its exit status does not matter. Where it hangs or cannot be started, the result is empty.
     """
     with suppress(OSError, subprocess.TimeoutExpired):
         told = subprocess.run(
@@ -181,8 +191,8 @@ def answer(program: Path, question: tuple[str, ...]) -> str:
 
 
 def identities(executables: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Which file each of ``executables`` that are here is: ``path``, ``sha256``, and ``version``
-    where it tells one.
+    """Return ``path``, ``sha256`` and, where it prints one, ``version`` of each program that is
+    here, by its executable's name.
     """
     found = {executable: program for executable in executables if (program := locate(executable))}
     return {executable: _identity(executable, program) for executable, program in found.items()}
@@ -196,7 +206,7 @@ def _identity(executable: str, program: Path) -> dict[str, str]:
 
 
 def _licences() -> Iterator[Path]:
-    """Where FreeSurfer looks for its licence."""
+    """Yield the places where FreeSurfer looks for its licence."""
     if os.environ.get("FS_LICENSE"):
         yield Path(os.environ["FS_LICENSE"])
     if os.environ.get("FREESURFER_HOME"):
@@ -206,8 +216,9 @@ def _licences() -> Iterator[Path]:
 
 @cache
 def _version(program: Path, question: tuple[str, ...]) -> tuple[int, ...] | None:
-    """The first three numbers with dots in the answer; None where there are none, as in a
-    developer's build.
+    """Return the first three numbers joined by dots in the answer of ``program``.
+
+    It is None where there are none, as in a developer's build.
     """
     found = re.search(r"\d+\.\d+\.\d+", answer(program, question)) if question else None
     return tuple(int(part) for part in found.group().split(".")) if found else None
@@ -222,10 +233,10 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True)
 class Limits:
-    """How a program is run; nothing here may change what it computes.
+    """What a program may use. It may not change what the program computes.
 
     Attributes:
-        threads: it may use, as far as it listens to OMP_NUM_THREADS.
+        threads: number of threads, for programs that respect OMP_NUM_THREADS.
     """
 
     threads: int = 1
@@ -239,21 +250,22 @@ def run(
     limits: Limits,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Run what ``interface`` describes with the program that :func:`find` finds, until all
-    ``outputs`` are there.
+    """Run the program ``tool`` with the command line of ``interface``, and check its outputs.
 
-    The last lines of a program that failed are noted on the error, so that they stand in the log
-    with its traceback.
+    Where it fails, its last lines are added to the error as a note, so that the log shows them with
+    the traceback.
 
     Args:
-        interface: nipype's description of the command line; its inputs are checked by it.
-        outputs: files that must be there and not empty in the end; the first one's folder is the
-            working directory.
-        on_line: called with every line the program says, from another thread.
+        interface: nipype's description of the command line, which checks its inputs.
+        outputs: files that must be there and not empty in the end; the program is run in the folder
+            of the first one.
+        wanted_by: as for :func:`find`.
+        on_line: called from another thread with every line that the program prints.
 
     Raises:
         InputError: as :func:`find`.
-        ToolError: it could not be started, failed, was killed, or wrote no or empty ``outputs``.
+        ToolError: the program could not be started, failed or was killed, or an output is missing
+            or empty.
     """
     command = [str(find(tool, wanted_by)), *shlex.split(interface.cmdline)[1:]]
     said: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -265,16 +277,19 @@ def run(
     trouble = _trouble(command, outputs, limits, listen)
     if trouble:
         error = ToolError(f"{tool} {trouble}; {_last_words(said)}.")
-        error.add_note("\n".join(["the command and the last it said:", shlex.join(command), *said]))
+        error.add_note(
+            "\n".join(["the command and the last lines it printed:", shlex.join(command), *said])
+        )
         raise error
 
 
 @contextmanager
 def output_of(tool: Tool, path: Path) -> Iterator[None]:
-    """Blame ``tool`` where its output ``path`` turns out, inside the block, to be unusable.
+    """Turn an :class:`InputError` about ``path`` in the block into an error of ``tool``, which
+    wrote that file.
 
     Raises:
-        ToolError: an :class:`InputError` was raised inside.
+        ToolError: the block raised an :class:`InputError`.
     """
     try:
         yield
@@ -286,7 +301,10 @@ def output_of(tool: Tool, path: Path) -> Iterator[None]:
 def _trouble(
     command: Sequence[str], outputs: Sequence[Path], limits: Limits, listen: Callable[[str], None]
 ) -> str | None:
-    """What went wrong, as the end of a sentence about the program; None where all went well."""
+    """Run ``command`` and return what went wrong, as the end of a sentence about the program.
+
+    It is None where all went well.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": str(limits.threads)}
     try:
         status = _supervised(command, outputs[0].parent, environment, listen)
@@ -308,8 +326,9 @@ def _supervised(
     environment: dict[str, str],
     listen: Callable[[str], None],
 ) -> int:
-    """The exit status. However this ends, also by Ctrl-C, no process of the program's group
-    outlives it.
+    """Run ``command`` in ``folder`` and return its exit status.
+
+    Whatever ends this function, also Ctrl-C, no process of the program's group outlives it.
     """
     process = subprocess.Popen(
         command,
@@ -331,7 +350,7 @@ def _supervised(
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        # a process that left the group may hold the pipe for as long as it likes
+        # Not for ever: a process that left the group may keep the pipe open.
         listener.join(_GRACE_S)
 
 
@@ -342,11 +361,15 @@ def _hear(pipe: TextIO, listen: Callable[[str], None]) -> None:
 
 
 def _why_it_ended(status: int) -> str:
-    """A shell says a signal as 128 and its number, Python as its negative."""
+    """Return how a program with exit ``status`` ended, as the end of a sentence about it.
+
+    A signal that ended it is 128 and its number in the status of a shell, and the negative number
+    in Python's.
+    """
     number = -status if status < 0 else status - _SHELL_SIGNAL
     if number not in {s.value for s in signal.Signals}:
         return f"failed with exit status {status}"
-    hint = ", as happens where memory runs out" if number == signal.SIGKILL else ""
+    hint = ", as happens when memory runs out" if number == signal.SIGKILL else ""
     return f"was killed by {signal.Signals(number).name}{hint}"
 
 
@@ -354,4 +377,4 @@ def _last_words(said: Sequence[str]) -> str:
     lines = [line.strip()[:_LONGEST_LINE].rstrip(".") for line in said if line.strip()][
         -_LAST_LINES:
     ]
-    return f"its last lines: {' | '.join(lines)}" if lines else "it said nothing"
+    return f"its last lines: {' | '.join(lines)}" if lines else "it printed nothing"

@@ -1,1 +1,1 @@
-"""The tidy table in; summaries, tests and finished tables out."""
+"""Statistics: summaries, tests and finished tables, all made from the study's tidy table."""

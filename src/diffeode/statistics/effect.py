@@ -1,5 +1,5 @@
-"""How much better one run is than another: the median paired difference with its bootstrap
-interval, and the matched-pairs rank-biserial correlation.
+"""The size of an effect: the median paired difference with its bootstrap interval, and the
+matched-pairs rank-biserial correlation.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ _RESAMPLES = 9999
 
 
 class Effect(NamedTuple):
-    """A median paired difference and its 95 % interval; NaN limits where fewer than two pairs are
-    there.
+    """A median paired difference, and the limits of its 95 % interval, which are NaN for fewer than
+    two pairs.
     """
 
     median: float
@@ -23,8 +23,14 @@ class Effect(NamedTuple):
 
 
 def median_difference(run: np.ndarray, other: np.ndarray, seed: int) -> Effect:
-    """Median of ``run - other`` over pairs, both ``(n,)``, with a percentile bootstrap over pairs
-    (Efron 1979).
+    """Return the median of ``run - other`` over pairs, with the interval of a percentile bootstrap
+    over pairs (Efron 1979).
+
+    >>> round(median_difference(np.array([0.8, 0.7, 0.9]), np.array([0.6, 0.6, 0.6]), 0).median, 6)
+    0.2
+
+    Args:
+        run, other: values of the same pairs, ``(n,)``.
     """
     differences = np.asarray(run, dtype=float) - np.asarray(other, dtype=float)
     if differences.size < 2:

@@ -1,8 +1,9 @@
-"""A table as TSV (numbers), and as shown in Markdown, LaTeX and HTML.
+"""Write a table as TSV, which holds all digits, and as Markdown, LaTeX and HTML, which are rounded.
 
-What is shown follows :data:`diffeode.evaluation.catalogue.METRICS`: a metric's own decimals, else
-three significant digits. ``x_mean`` and ``x_sd`` become one column ``mean ± SD``, and a dash stands
-for what is missing. The best value of an experiment is bold in all three forms.
+Rounding follows :data:`diffeode.evaluation.catalogue.METRICS`: a metric is shown with its own
+number of decimals, everything else with three significant digits. ``x_mean`` and ``x_sd`` become
+one column ``mean ± SD``, and a missing value is shown as a dash. The best value of an experiment is
+bold in all three forms.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def write_table(
     paths.
 
     Args:
-        stem: path without suffix.
-        bold: metrics whose best mean is set in bold within each experiment (``dice``, ``hd95_mm``,
+        stem: path of the files without their suffix.
+        bold: metrics whose best mean in each experiment is set in bold (``dice``, ``hd95_mm``,
             ...).
         shown: what Markdown and LaTeX hold; ``frame`` where it is None.
 
@@ -101,7 +102,12 @@ def write_page(frame: pd.DataFrame, path: Path, caption: str, bold: Sequence[str
 
 
 def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """``frame`` as rounded text under its headings, each mean joined with its SD."""
+    """Return ``frame`` as rounded text under its headings, with each mean joined with its SD.
+
+    >>> as_shown(pd.DataFrame({"run": ["node"], "dice_mean": [0.7514], "dice_sd": [0.0231]}))
+        run           Dice
+    0  node  0.751 ± 0.023
+    """
     columns = {}
     for column in frame.columns:
         metric, statistic = _split(column)
@@ -118,8 +124,13 @@ def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def format_number(value: object, metric: str = "") -> str:
-    """``value`` as shown: words and whole numbers as they are, reals with the metric's decimals or
-    three digits.
+    """Return ``value`` as it is shown.
+
+    Reals get the decimals of ``metric``, or three significant digits where it has none. Words and
+    whole numbers stay as they are.
+
+    >>> format_number(0.75149, "dice"), format_number(1234.5), format_number(12)
+    ('0.751', '1.23e+03', '12')
     """
     if isinstance(value, float | np.floating):
         if np.isnan(value):
@@ -130,7 +141,11 @@ def format_number(value: object, metric: str = "") -> str:
 
 
 def escape_latex(text: str) -> str:
-    """``text`` with every character that LaTeX would take for a command made printable."""
+    r"""Return ``text`` with every character escaped that LaTeX would take for a command.
+
+    >>> print(escape_latex("50 % of sub_01"))
+    50 \% of sub\_01
+    """
     return "".join(_LATEX.get(character, character) for character in text)
 
 
@@ -170,7 +185,7 @@ def _finished(
 
 
 def _best_rows(frame: pd.DataFrame, metric: str) -> set[int]:
-    """Positions whose mean is the best of their experiment."""
+    """Return the positions of the rows whose mean of ``metric`` is the best of their experiment."""
     values = frame[f"{metric}_mean"].reset_index(drop=True)
     groups = (
         frame["experiment"].reset_index(drop=True)

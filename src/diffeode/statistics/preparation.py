@@ -1,4 +1,4 @@
-"""The page on which a dataset's prepared scans are looked through: numbers, flags and pictures."""
+"""The page for looking through the prepared scans of a dataset: numbers, flags and pictures."""
 
 from __future__ import annotations
 
@@ -31,14 +31,13 @@ _IN_WORDS = {
 
 
 def gather(rows: Sequence[Mapping[str, object]], adults: bool) -> pd.DataFrame:
-    """The table of one dataset: rows of :func:`diffeode.evaluation.preparation.measure` with
-    ``flags``.
+    """Return the table of one dataset, with a column ``flags``.
 
-    Flagged scans come first, those with the most flags at the top, then the others in the order
-    given.
+    The scans with the most flags come first; scans with as many flags stay in the given order.
 
     Args:
-        adults: as in :func:`diffeode.evaluation.preparation.flag`.
+        rows: the measurements of each scan (:func:`diffeode.evaluation.preparation.measure`).
+        adults: as for :func:`diffeode.evaluation.preparation.flag`.
     """
     table = flag(pd.DataFrame(rows), adults)
     count = table["flags"].map(lambda flags: flags.count(";") + bool(flags))
@@ -51,10 +50,10 @@ def write_preparation(
     """Write ``folder/preparation.tsv`` and ``folder/index.html``.
 
     Args:
-        table: from :func:`gather`.
-        pictures: scan to the address of its picture, relative to ``folder``; they are loaded as
-            they are scrolled to.
-        caption: data and population.
+        table: the result of :func:`gather`.
+        pictures: address of each scan's picture, relative to ``folder``; browsers load a picture
+            when it is scrolled to.
+        caption: a line on the data and the population.
 
     Raises:
         InputError: the folder cannot be written.

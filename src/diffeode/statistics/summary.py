@@ -1,4 +1,4 @@
-"""One line per experiment and run."""
+"""Summaries of the tidy table: by experiment and run, and by structure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ _NOT_SUMMARISED = ("failed", "suspect", "nmi_before")
 
 
 def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Counts, then ``<metric>_mean`` and ``<metric>_sd`` over pairs, and ``<metric>_median`` for
-    costs.
+    """Return one row for each experiment and run: counts, and each metric over pairs.
 
-    SD is the sample's (n - 1), NaN for one pair. Costs are given as medians because one busy minute
-    of the machine moves a mean. Metrics that no pair has (landmarks, labels) give no column.
+    Metrics have the columns ``<metric>_mean`` and ``<metric>_sd``. The SD is that of a sample (n -
+    1), and NaN for one pair. Costs have the column ``<metric>_median`` instead, because one busy
+    minute of the machine would move a mean. A metric that no pair has (landmarks, labels) has no
+    column.
 
     Args:
         metrics: the tidy table (:func:`diffeode.statistics.tidy.collect`).
 
     Returns:
-        Columns ``experiment run pairs n suspect failed missing ...``; runs without any value have
-        NaN.
+        Columns ``experiment run pairs n suspect failed missing ...``. A run without a value of a
+        metric has NaN there.
     """
     table = counts(metrics)
     for name in METRICS:
@@ -39,8 +40,9 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def dice_by_label(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Dice of each structure over pairs: columns ``experiment run label label_name n dice_mean
-    dice_sd``.
+    """Return the Dice of each structure over pairs.
+
+    Its columns are ``experiment run label label_name n dice_mean dice_sd``.
     """
     rows = metrics[
         (metrics["metric"] == "dice") & (metrics["label"] != "") & metrics["value"].notna()

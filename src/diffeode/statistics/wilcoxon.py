@@ -1,10 +1,10 @@
-"""Which run is better: one-sided Wilcoxon signed-rank tests on paired values, as arXiv 2512.22689,
-section IV-C.
+"""One-sided Wilcoxon signed-rank tests of which run is better, as in arXiv 2512.22689, section
+IV-C.
 
-Wilcoxon, Biometrics Bulletin 1(6), 1945. Only pairs that both runs registered enter. Pairs without
-a difference are dropped before ranking (Wilcoxon's own treatment) and counted in ``zeros``. The
-null distribution is exact where at most 50 differences remain and no two have the same size, and
-normal with a correction for ties otherwise.
+The test is Wilcoxon's (Biometrics Bulletin 1(6), 1945). Only pairs that both runs registered enter.
+Pairs without a difference are dropped before ranking, as Wilcoxon did, and counted in ``zeros``.
+The null distribution is exact where at most 50 differences remain and no two have the same size;
+otherwise it is normal, with a correction for ties.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scipy import stats
 from diffeode.statistics.effect import median_difference, rank_biserial
 
 MINIMUM_PAIRS = 5
-"""With fewer differences no one-sided p can fall under 0.05: the smallest is ``2**-n``."""
+"""With fewer differences no one-sided p can fall below 0.05, for the smallest is ``2**-n``."""
 COLUMNS = (
     *("experiment", "run", "other", "pairs", "n", "zeros"),
     *("median_difference", "low", "high", "rank_biserial", "p", "p_holm", "smallest_p"),
@@ -27,11 +27,12 @@ _EXACT_UP_TO = 50
 
 
 def compare_runs(values: pd.DataFrame) -> pd.DataFrame:
-    """Every ordered pair of runs of every experiment: is ``run`` greater than ``other``?
+    """Test for every ordered pair of runs of an experiment whether ``run`` is greater than
+    ``other``.
 
     Args:
-        values: columns ``experiment pair run value``, larger is better
-            (:func:`diffeode.statistics.tidy.mean_dice`).
+        values: columns ``experiment pair run value`` (:func:`diffeode.statistics.tidy.mean_dice`);
+            larger values are better.
 
     Returns:
         Columns ``experiment run other pairs n zeros median_difference low high rank_biserial p
@@ -59,7 +60,7 @@ def compare_runs(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def upper_bound(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """The largest p over the experiments: columns ``run other experiments n p p_holm``.
+    """Return the largest p over all experiments: columns ``run other experiments n p p_holm``.
 
     ``n`` is the least number of differences in an experiment. ``p`` is NaN where an experiment has
     none. ``p_holm`` is ``p`` after Holm's correction for all rows of the table.
@@ -83,8 +84,13 @@ def holm(p: pd.Series) -> pd.Series:
 
 
 def signed_rank_p(differences: np.ndarray) -> float:
-    """p of the right-sided test that ``differences (n,)`` are greater than zero; NaN for fewer than
-    five non-zero.
+    """Return the p of the right-sided test that ``differences (n,)`` are greater than zero.
+
+    It is NaN for fewer than five non-zero differences. Five positive ones give the smallest p that
+    five can give, ``2**-5``.
+
+    >>> signed_rank_p(np.array([0.1, 0.2, 0.3, 0.4, 0.5]))
+    0.03125
     """
     moved = differences[differences != 0]
     if moved.size < MINIMUM_PAIRS:

@@ -14,6 +14,7 @@ from diffeode.files.landmarks import read_landmarks, write_landmarks
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.transform import Affine
 from diffeode.provenance.receipt import RECEIPT, require_intact, write_receipt
+from diffeode.units.names import IMAGE, LABELS, MASK, TO_SCAN
 
 
 @final
@@ -21,8 +22,9 @@ from diffeode.provenance.receipt import RECEIPT, require_intact, write_receipt
 class ScanUnit:
     """A prepared scan: its image, its brain mask and, where there are any, labels and landmarks.
 
-    The labels keep the grid on which they were drawn, in the space of the image. A label map that
-    is made from a prepared scan is a unit of its own, whose file has the same name.
+    The labels keep the grid on which they were drawn, in the space of the image. The unit of a
+    single step of preparation, such as a label map that is made from a prepared scan, holds one of
+    these files, under the same name.
     """
 
     folder: Path
@@ -35,17 +37,17 @@ class ScanUnit:
     @property
     def image_file(self) -> Path:
         """The image, in [0, 1] with background exactly 0."""
-        return self.folder / "image.nii.gz"
+        return self.folder / IMAGE
 
     @property
     def mask_file(self) -> Path:
         """The brain mask, on the grid of the image."""
-        return self.folder / "mask.nii.gz"
+        return self.folder / MASK
 
     @property
     def labels_file(self) -> Path:
         """The label map; not every scan has one."""
-        return self.folder / "labels.nii.gz"
+        return self.folder / LABELS
 
     @property
     def landmarks_file(self) -> Path:
@@ -57,7 +59,7 @@ class ScanUnit:
         """The affine to the scan's own space; it exists where the image lies in a
         template's space.
         """
-        return self.folder / "to_scan.txt"
+        return self.folder / TO_SCAN
 
     def require_intact(self) -> dict[str, Any]:
         """Return the receipt after comparing it with the files.

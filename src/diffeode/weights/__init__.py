@@ -1,1 +1,3 @@
-"""Trained networks of others by name, their files, and how they are fetched."""
+"""Trained weights of networks: those of others, by name, and how they are downloaded; and the file
+format of those that are trained here.
+"""

@@ -1,9 +1,8 @@
-"""Trained weights of other people's networks: what they are, where they lie, and that they are the
-right ones.
+"""The catalogue of trained weights of other people's networks, and where their files lie.
 
-One YAML file each (``config/weights/<name>.yaml``). The weights themselves are never part of this
-package: they are looked for as ``<folder>/<name>/<file>`` in the folders of
-:func:`weights_folders`.
+Every entry is a YAML file (``config/weights/<name>.yaml``), which tells the checksum by which the
+right file is known. The weights themselves are never part of this package: they are looked for as
+``<folder>/<name>/<file>`` in the folders of :func:`weights_folders`.
 """
 
 from __future__ import annotations
@@ -36,15 +35,17 @@ class Weights:
     """A file of trained weights.
 
     Attributes:
+        name: the name of the weights, and of the folder that their file lies in.
+        title: the name of the network.
         purpose: what the network does.
-        file: the file's name, in a folder that is called as the weights are.
+        file: the file's name.
         bytes: the file's size; None where we could not see the file ourselves.
-        sha256: the hexadecimal checksum it must have; None where we could not see the file
-            ourselves: then any file of that name is taken, and its checksum is recorded with what
-                was made with it.
-        urls: where it can be downloaded, the first one first.
-        licence: the terms it comes under.
-        citation: what to cite when it is used.
+        sha256: the hexadecimal checksum that the file must have; None where we could not see the
+            file ourselves. Then any file of that name is taken, and results that are made with it
+            record its checksum.
+        urls: the addresses that it can be downloaded from, in order of preference.
+        licence: the terms under which it comes.
+        citation: the work to cite when it is used.
     """
 
     name: str
@@ -68,13 +69,13 @@ _KEYS = {
 
 
 def weights_names() -> tuple[str, ...]:
-    """All weights of the catalogue."""
+    """Return the names of all weights of the catalogue."""
     return tuple(sorted(path.stem for path in without_hidden(_catalogue().glob("*.yaml"))))
 
 
 @cache
 def load_weights(name: str) -> Weights:
-    """What the catalogue says of ``name``.
+    """Return the catalogue's entry of the weights ``name``.
 
     Raises:
         InputError: there are no such weights, or the entry is no YAML, lacks a key, or has an
@@ -89,11 +90,11 @@ def load_weights(name: str) -> Weights:
 
 
 def weights_folders() -> tuple[Path, ...]:
-    """Where weights are looked for, the first one first.
+    """Return the folders in which weights are looked for, in this order.
 
-    The folders of ``$DIFFEODE_WEIGHTS`` (several are separated as in ``$PATH``), ``weights`` in
-    ``$DIFFEODE_DATA`` (by default ``../shared/data``), and the user's cache, where
-    :func:`diffeode.weights.fetch.obtain` puts them.
+    They are the folders of ``$DIFFEODE_WEIGHTS`` (several are separated as in ``$PATH``),
+    ``weights`` in ``$DIFFEODE_DATA`` (by default ``../shared/data``), and the user's cache, to
+    which :func:`diffeode.weights.fetch.obtain` downloads.
     """
     given = [
         Path(folder)
@@ -105,17 +106,22 @@ def weights_folders() -> tuple[Path, ...]:
 
 
 def present(name: str) -> Path | None:
-    """The first file called as the weights ``name`` are, right or wrong, or None."""
+    """Return the first file that has the name of the weights ``name``, or None.
+
+    Its content is not checked.
+    """
     weights = load_weights(name)
     candidates = (folder / name / weights.file for folder in weights_folders())
     return next((path for path in candidates if path.is_file()), None)
 
 
 def find(name: str) -> Path:
-    """The file of the weights ``name``, its checksum verified (once per process).
+    """Return the file of the weights ``name`` after its checksum was verified.
+
+    A process verifies each file once.
 
     Raises:
-        InputError: no such weights, no such file here, or a file with another content.
+        InputError: there are no such weights, their file is not here, or it has another content.
     """
     path = present(name)
     if path is None:
@@ -125,8 +131,9 @@ def find(name: str) -> Path:
 
 
 def checksums(names: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of the files that :func:`find` gives, by name: part of the identity of what is made
-    with them.
+    """Return the SHA-256 of the files of the weights ``names``, by name.
+
+    They are part of the identity of results that are made with these weights.
 
     Raises:
         InputError: as :func:`find`.
@@ -161,13 +168,15 @@ def _verify(path: Path, weights: Weights) -> None:
 
 
 def cache_folder() -> Path:
-    """Where :func:`diffeode.weights.fetch.obtain` puts what it downloads."""
+    """Return the folder to which :func:`diffeode.weights.fetch.obtain` downloads."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffeode" / "weights"
 
 
 @cache
 def _catalogue() -> Path:
-    """Inside an installed package, or the repository's ``config/weights``."""
+    """Return the catalogue's folder: within an installed package, or the repository's
+    ``config/weights``.
+    """
     package = Path(__file__).resolve().parents[1]
     installed = package / "_weights"
     return installed if installed.is_dir() else package.parents[1] / "config" / "weights"

@@ -1,5 +1,5 @@
-"""Checkpoints: tensors and what they are, in one safetensors file; nothing in it is ever
-executed.
+"""Checkpoints: one safetensors file holds tensors and where they come from. No code in it is
+run.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _KEY = "diffeode"
 @final
 @dataclass(frozen=True)
 class About:
-    """Where tensors come from.
+    """Where the tensors of a checkpoint come from.
 
     Attributes:
-        architecture, version: which code the tensors fit; the version grows when old weights stop
-            to fit.
-        configuration: of the network and of its training; JSON values.
-        data: SHA-256 of every file trained on, by name.
-        code: :func:`diffeode.provenance.source.code_hash` of the training.
-        step: steps trained.
-        metrics: numbers of the last validation.
+        architecture: name of the network that the tensors belong to.
+        version: version of that network's code; it is raised when old tensors no longer fit it.
+        configuration: settings of the network and of its training, as JSON values.
+        data: SHA-256 of every file that was trained on, by name.
+        code: identity of the code of the training (:func:`diffeode.provenance.source.code_hash`).
+        step: number of training steps.
+        metrics: results of the last validation.
     """
 
     architecture: str
@@ -52,7 +52,7 @@ class About:
 @final
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a file holds: ``tensors`` on the CPU by name, and what they are."""
+    """The content of a file: the tensors by name, on the CPU, and where they come from."""
 
     tensors: dict[str, Tensor]
     about: About
@@ -71,11 +71,11 @@ def write_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], about: Abo
 
 
 def read_checkpoint(path: Path | str, architecture: str, version: int) -> Checkpoint:
-    """The checkpoint at ``path``, checked.
+    """Return the checkpoint at ``path`` after it was checked.
 
     Raises:
-        InputError: there is no such file, it is no checkpoint of ours, or of another architecture
-            or version.
+        InputError: there is no such file, it is no checkpoint of diffeode, or it belongs to another
+            architecture or version.
         DamagedFileError: the tensors are not those that were written.
     """
     tensors, metadata = _read_safely(Path(path))
@@ -101,7 +101,9 @@ def read_checkpoint(path: Path | str, architecture: str, version: int) -> Checkp
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Hexadecimal SHA-256 over names, shapes, types and values, in the order of the names."""
+    """Return the hexadecimal SHA-256 over names, shapes, types and values, in the order of the
+    names.
+    """
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -1,4 +1,6 @@
-"""Fetching one file by URL: resumed where it broke off, checked, and there whole or not at all."""
+"""Download one file: the download resumes where it broke off, and the file is checked before it
+takes its name.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ import requests
 from diffeode.errors import InputError
 
 Progress = Callable[[float, str], None]
-"""Told the fraction that is there, 0 to 1, and a line such as ``IXI-T1.tar: 1.2 of 4.8 GB, 8.1
-MB/s, 7 min left``.
+"""A function that is called with the fraction that is there, 0 to 1, and a line such as
+``IXI-T1.tar: 1.2 of 4.8 GB, 8.1 MB/s, 7 min left``.
 """
 
 _IDLE_ATTEMPTS = 4
@@ -40,24 +42,24 @@ def fetch(
     bytes: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """The file ``to``, fetched from the first of ``urls`` that has it; one that is there already is
-    only checked.
+    """Download the file ``to`` from the first of ``urls`` that has it, and return ``to``.
 
-    What arrived before a break is kept in ``<to>.part`` and continued (HTTP Range), now and by
-    later calls. A broken connection or a busy server is tried again, waiting longer each time,
-    until four attempts in a row bring nothing. An attempt brings nothing where no more is here
-    after it than there ever was, or where the server knows no ranges, so that it began with the
-    first byte. Processes that want the same file wait for the first of them.
+    A file that is there already is only checked. What arrived before a break is kept in
+    ``<to>.part``, and this call and later ones continue from there (HTTP Range). After a broken
+    connection or a busy server the download is tried again, after longer and longer pauses, until
+    four attempts in a row bring nothing. An attempt brings nothing where the part file did not grow
+    beyond its largest size so far, or where the server began with the first byte, because it knows
+    no ranges. Processes that want the same file wait for the first of them.
 
     Args:
-        urls: one address, or several of the same content in order of preference.
+        urls: one address, or several addresses of the same content in order of preference.
         sha256, md5: hexadecimal checksum of the whole file; without one, only its size is checked.
-        bytes: size of the whole file; without it the server's word is taken.
+        bytes: size of the whole file; without it, the size that the server states is taken.
 
     Raises:
-        InputError: no URL brought the file, its size or checksum is wrong (nothing is kept), the
-            disk is too full, the folder cannot be written, or a file that was there already has
-            another checksum.
+        InputError: no address brought the file; its size or checksum is wrong, in which case
+            nothing is kept; the disk is too full; the folder cannot be written; or a file that was
+            there already has another checksum.
     """
     to = Path(to)
     expected = _Expected(to.name, sha256, md5, bytes)
@@ -73,7 +75,7 @@ def fetch(
 
 
 def checksum(path: Path | str, algorithm: str = "sha256") -> str:
-    """Hexadecimal checksum of a file's content."""
+    """Return the hexadecimal checksum of a file's content."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, algorithm).hexdigest()
 
@@ -81,7 +83,7 @@ def checksum(path: Path | str, algorithm: str = "sha256") -> str:
 @final
 @dataclass(frozen=True)
 class _Expected:
-    """What the whole file must be."""
+    """The size and checksums that the whole file must have."""
 
     name: str
     sha256: str | None
@@ -89,7 +91,7 @@ class _Expected:
     bytes: int | None
 
     def wrong(self, path: Path) -> str | None:
-        """How the file at ``path`` differs, or None where it is right."""
+        """Return how the file at ``path`` differs from this, or None where it is right."""
         size = path.stat().st_size
         if self.bytes is not None and size != self.bytes:
             return f"has {size} bytes instead of {self.bytes}"
@@ -101,14 +103,14 @@ class _Expected:
 
 
 class _UnusableError(Exception):
-    """This URL will not bring the file; the message says why."""
+    """This address will not bring the file; the message says why."""
 
 
 class _BrokenError(Exception):
     """This attempt failed; another may succeed.
 
     Attributes:
-        anew: the server had begun with the first byte, though it was asked for the rest.
+        anew: whether the server began with the first byte, though it was asked for the rest.
     """
 
     anew = False
@@ -122,7 +124,9 @@ def _checked(path: Path, expected: _Expected) -> Path:
 
 @contextmanager
 def _part_of(to: Path) -> Iterator[Path]:
-    """``<to>.part``, which no other process writes meanwhile; removed where it holds nothing."""
+    """Yield ``<to>.part``, which no other process writes in the meantime; remove it if it is empty
+    in the end.
+    """
     part = to.with_name(f"{to.name}.part")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +181,7 @@ def _fetch_patiently(url: str, part: Path, expected: _Expected, progress: Progre
 
 
 def _continue(url: str, part: Path, expected: _Expected, progress: Progress) -> None:
-    """Bring what ``part`` lacks, in one request."""
+    """Download what ``part`` lacks in one request."""
     have, anew = _size(part), False
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
@@ -204,8 +208,9 @@ def _continue(url: str, part: Path, expected: _Expected, progress: Progress) -> 
 
 
 def _start(response: requests.Response, part: Path, have: int) -> int:
-    """Where what the server sends begins: after what is here, or at the first byte where it knows
-    no ranges.
+    """Return the position in the file at which the server's answer begins.
+
+    It is the end of what is here, or 0 where the server knows no ranges.
     """
     if response.status_code != requests.codes.partial_content:
         return 0
@@ -218,8 +223,9 @@ def _start(response: requests.Response, part: Path, have: int) -> int:
 
 
 def _accept_or_drop(part: Path, expected: _Expected, response: requests.Response) -> None:
-    """The server has nothing beyond what is here: that is all of it, or it is not this file's
-    beginning.
+    """Empty ``part`` unless it is the whole file, after the server said that it has nothing more.
+
+    Where its size is not that of the file, it is not the beginning of this file.
     """
     total = _total_of_range(response) or expected.bytes
     if _size(part) != total:
@@ -279,7 +285,7 @@ def _total(response: requests.Response, have: int) -> int | None:
 
 
 def _total_of_range(response: requests.Response) -> int | None:
-    """The whole file's size, from ``Content-Range: bytes 5-9/10``."""
+    """Return the whole file's size, from ``Content-Range: bytes 5-9/10``."""
     total = response.headers.get("Content-Range", "").rpartition("/")[2]
     return int(total) if total.isdecimal() else None
 
@@ -296,7 +302,7 @@ def _require_room(part: Path, wanted: int) -> None:
 @final
 @dataclass
 class _Meter:
-    """How much is there, how quickly it comes, and how long the rest will take."""
+    """Reports how much is there, how quickly it comes, and how long the rest will take."""
 
     name: str
     have: int
@@ -346,4 +352,4 @@ def _duration(seconds: float) -> str:
 
 
 def _silent(fraction: float, line: str) -> None:
-    """Shows nothing."""
+    """Report nothing."""

@@ -1,6 +1,4 @@
-"""Downloading trained weights; what they are, and that they are the right ones, is said in
-``weights``.
-"""
+"""Download trained weights that the catalogue lists."""
 
 from __future__ import annotations
 
@@ -11,11 +9,11 @@ from diffeode.weights.download import Progress, fetch
 
 
 def obtain(name: str, progress: Progress | None = None) -> Path:
-    """The file of the weights ``name``: one that is here already, or downloaded into the user's
-    cache and verified.
+    """Return the verified file of the weights ``name``; download it to the user's cache where it is
+    not here.
 
     Args:
-        progress: told the fraction that is there, and how it goes.
+        progress: called with the fraction that is there, and a line that says how it goes.
 
     Raises:
         InputError: as :func:`diffeode.weights.catalogue.find`, or as

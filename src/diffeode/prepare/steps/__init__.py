@@ -1,3 +1,3 @@
-"""The tools of preparation, one file each: its record ``TOOL`` and its function
+"""The tools of preparation. Every file holds one tool: its record ``TOOL`` and its function
 (``docs/preparation.md``).
 """

@@ -1,4 +1,4 @@
-"""Label maps that come with the data: nothing is segmented."""
+"""The choice for label maps that come with the data, so that nothing is segmented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ICBM152 2009a symmetric, nonlinear, T1w, which comes with nilearn: the template of adults."""
+"""The template of adults, ICBM152 2009a symmetric, nonlinear, T1w, which comes with nilearn."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
 
 def icbm152() -> Template:
-    """ICBM152 2009a symmetric, nonlinear, T1w, that comes with nilearn (Fonov et al., NeuroImage
-    54(1), 2011).
+    """Return ICBM152 2009a symmetric, nonlinear, T1w (Fonov et al., NeuroImage 54(1), 2011).
 
-    Nothing is downloaded. The brain is where nilearn's mask has it. Scans of other contrasts are
-    aligned with the T1w.
+    It comes with nilearn, so nothing is downloaded, and its brain is nilearn's mask. Scans of other
+    contrasts are aligned with the T1w.
     """
     from nilearn import datasets
 

@@ -1,4 +1,4 @@
-"""Skull stripping of whole heads of any contrast by MeshNet mindgrab (arXiv 2506.11860)."""
+"""The MeshNet mindgrab (arXiv 2506.11860), which finds the brain in a head of any contrast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from diffeode.weights.catalogue import find
 ARCHITECTURE = Architecture(
     channels=15, classes=2, dilations=(16, 8, 4, 2, 1) * 5, normalised=True, activation="gelu"
 )
-"""146 237 trained numbers; every voxel sees 125 voxels to each side, the normalisation all of them.
+"""The network has 146 237 trained parameters. The class of a voxel depends on 125 voxels to each
+side and, by way of the normalisation, on all voxels.
 """
 
 _WEIGHTS = "meshnet-mindgrab"
@@ -24,21 +25,20 @@ _PLAUSIBLE_ML = (100.0, 3000.0)
 
 
 def mindgrab_mask(image: Image, threads: int, progress: Progress = silent) -> np.ndarray:
-    """The brain with the fluid around it, ``(X, Y, Z)`` bool on the image's own grid: one piece
-    without holes.
+    """Return the brain and the fluid around it, ``(X, Y, Z)`` bool, on the image's own grid.
 
-    The scan may have any contrast, orientation and voxel size; it is looked at in a box of 256 mm
-    (:func:`diffeode.prepare.conform.conformed_grid`).
+    The result is one piece without holes. The scan may have any contrast, orientation and voxel
+    size; the network sees a box of 256 mm of it (:func:`diffeode.prepare.conform.conformed_grid`).
 
     Args:
-        progress: told the fraction done and the layer.
+        progress: called with the fraction done and the layer's number.
 
     Raises:
-        InputError: the weights are missing or wrong, or what was found is less than 100 ml or more
-            than 3000 ml (a newborn's brain has about 350 ml, the largest adult ones 2000 ml): this
-            is no head, or not all of it.
+        InputError: the weights are missing or wrong, or the volume found lies outside 100 to 3000
+            ml, so that the scan shows no head, or only a part of one. (A newborn's brain has about
+            350 ml, the largest adult ones 2000 ml.)
     """
-    # here, because planning a study reads this file and needs no torch
+    # imported here, because planning a study reads this file and needs no torch
     from diffeode.prepare.meshnet import load_meshnet
 
     net = load_meshnet(find(_WEIGHTS), ARCHITECTURE)
@@ -50,8 +50,9 @@ def mindgrab_mask(image: Image, threads: int, progress: Progress = silent) -> np
 
 
 def _scaled(volume: np.ndarray) -> np.ndarray:
-    """``volume`` with its 2 % and 98 % quantiles moved to 0 and 1 and clipped there, as in the
-    network's training.
+    """Return ``volume`` scaled so that its 2 % and 98 % quantiles become 0 and 1, and clipped.
+
+    The network was trained on volumes that were scaled in this way.
     """
     low, high = np.quantile(volume, _QUANTILES)
     if not high > low:
@@ -63,7 +64,7 @@ def _scaled(volume: np.ndarray) -> np.ndarray:
 
 
 def _one_piece(mask: np.ndarray) -> np.ndarray:
-    """The largest connected piece of ``mask``, its holes filled; connected by faces."""
+    """Return the largest piece of ``mask`` (voxels connected by faces), with its holes filled."""
     pieces, count = ndimage.label(mask)
     if count == 0:
         return mask
@@ -82,7 +83,7 @@ def _require_plausible(volume_ml: float) -> None:
 
 
 def find_brain(image: Image, scan_name: str, resources: Resources) -> np.ndarray:
-    """:func:`mindgrab_mask`, with the scan's name before what it has to say."""
+    """Return the result of :func:`mindgrab_mask`, whose messages then name the scan."""
     with naming(scan_name):
         return mindgrab_mask(image, resources.threads, resources.progress)
 

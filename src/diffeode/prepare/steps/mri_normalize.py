@@ -1,4 +1,4 @@
-"""FreeSurfer's ``mri_normalize``: white matter of T1w at 110, before the brain is found."""
+"""FreeSurfer's ``mri_normalize``, which brings the white matter of a T1w to 110."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ _EIGHT_BITS = 255
 
 
 def normalise(image: Image, brain: np.ndarray | None, modality: str, resources: Resources) -> Image:
-    """``image`` with white matter at 110: ``mri_normalize``, with the settings of ``recon-all``, in
-    8 bits as there.
+    """Return ``image`` with its white matter at 110, by ``mri_normalize`` with the settings of
+    ``recon-all``.
 
-    The tool looks for white matter as the brightest tissue. Only T1w scans are announced as such
-    (``-mprage``); what it makes of another contrast nobody has checked here.
+    As in ``recon-all``, the tool gets the scan in 8 bits. It takes the brightest tissue for white
+    matter, and only T1w scans are announced to it as such (``-mprage``). What it makes of other
+    contrasts has not been checked.
 
     Args:
-        brain: ``(X, Y, Z)`` bool, outside which all becomes 0; None keeps the whole head.
+        brain: ``(X, Y, Z)`` bool; all voxels outside become 0. None keeps the whole head.
         modality: the BIDS suffix, ``T1w`` or another.
 
     Raises:
-        InputError: the tool or FreeSurfer's licence is not here, or the scan has nothing above 0.
-        ToolError: it failed or wrote nothing usable.
+        InputError: the tool or FreeSurfer's licence is not here, or no voxel is above 0.
+        ToolError: the tool failed or wrote nothing usable.
     """
     from diffeode.programs.interfaces.freesurfer import Normalise
 
@@ -59,8 +60,8 @@ def _write_mask(folder: Path, mask: np.ndarray, grid: Grid) -> Path:
 
 
 def _write_eight_bits(path: Path, image: Image) -> None:
-    """``image`` in whole numbers from 0 to 255, where the 99.9th percentile of what is above 0
-    lies.
+    """Write ``image`` in whole numbers from 0 to 255; the 99.9th percentile of its voxels above 0
+    becomes 255.
     """
     above = image.data[image.data > 0]
     if not above.size:

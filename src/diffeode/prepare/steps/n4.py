@@ -1,4 +1,4 @@
-"""N4: the slow drift of intensities that the coil leaves, estimated inside the brain."""
+"""N4, which estimates the bias field inside the brain and removes it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _WORKING_SPACING_MM = 4.0
 
 
 def n4(image: Image, brain: np.ndarray, modality: str, resources: Resources) -> Image:
-    """``image`` without its bias field, estimated inside ``brain`` at about 4 mm; 0 outside it.
+    """Return ``image`` without its bias field, and 0 outside ``brain``.
 
-    N4: Tustison et al., IEEE Transactions on Medical Imaging 29(6), 2010. Every contrast is treated
-    alike.
+    N4 (Tustison et al., IEEE Transactions on Medical Imaging 29(6), 2010) estimates the field
+    inside ``brain`` on voxels of about 4 mm. It treats every contrast alike.
     """
     ants = load_ants(resources.threads)
     shrink = max(1, int(_WORKING_SPACING_MM / image.grid.spacing.min()))

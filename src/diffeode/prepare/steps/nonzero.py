@@ -1,4 +1,4 @@
-"""Scans that come skull-stripped: nothing is looked for, the brain is what is above zero."""
+"""The choice for scans that come skull-stripped: the brain is what is above zero."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FreeSurfer's ``mri_nu_correct.mni`` (N3): the bias field of a whole head."""
+"""FreeSurfer's ``mri_nu_correct.mni`` (N3), which removes the bias field of a whole head."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from diffeode.programs.tools import MRI_NU_CORRECT, Limits, run
 def nu_correct(
     image: Image, brain: np.ndarray | None, modality: str, resources: Resources
 ) -> Image:
-    """``image`` without its bias field: N3 by ``mri_nu_correct.mni``, with the settings of
+    """Return ``image`` without its bias field, by ``mri_nu_correct.mni`` with the settings of
     ``recon-all``.
 
-    One run of 1000 iterations with splines 50 mm apart, not rescaled (Sled et al., IEEE TMI 17(1),
-    1998). Every contrast is treated alike and the whole head is seen, whatever ``brain`` is.
-    ``--cm`` keeps the scan's grid; the tool still computes at the smallest voxel size and
-    interpolates there and back.
+    N3 (Sled et al., IEEE TMI 17(1), 1998) is run once, for 1000 iterations with splines 50 mm
+    apart, and the result is not rescaled. Every contrast is treated alike, and the tool uses the
+    whole head, whatever ``brain`` is. ``--cm`` keeps the scan's grid; the tool still interpolates
+    to the smallest voxel size, computes there, and interpolates back.
 
     Raises:
         InputError: the tool or FreeSurfer's licence is not here.
-        ToolError: it failed or wrote nothing usable.
+        ToolError: the tool failed or wrote nothing usable.
     """
     from diffeode.programs.interfaces.freesurfer import NuCorrect
 

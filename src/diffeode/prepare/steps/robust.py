@@ -1,4 +1,4 @@
-"""Intensities scaled by the brain's 0.1 and 99.9 percentiles."""
+"""Scale intensities by the brain's 0.1 and 99.9 percentiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diffeode.prepare.step_tool import StepTool
 
 
 def scale(image: Image, brain: np.ndarray, modality: str, scan_name: str) -> Image:
-    """As :func:`diffeode.prepare.intensity.robust`, alike in every contrast.
+    """Return the result of :func:`diffeode.prepare.intensity.robust`, alike in every contrast.
 
     Raises:
         InputError: the brain is constant.

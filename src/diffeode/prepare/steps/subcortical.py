@@ -1,5 +1,5 @@
-"""Segmentation of T1w brains into 17 structures, left and right together, by MeshNet subcortical
-(brainchop).
+"""The MeshNet subcortical of brainchop, which finds 17 structures in a T1w, left and right
+together.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ ARCHITECTURE = Architecture(
     normalised=False,
     activation="elu",
 )
-"""196 038 trained numbers."""
+"""The network has 196 038 trained parameters."""
 
 STRUCTURES = (0, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26, 28)
-"""FreeSurfer's number of each class; where there is a left and a right one, the left one's stands
-for both.
+"""FreeSurfer's number for each class. Where a structure has a left and a right half, the number of
+the left one stands for both.
 """
 
 _WEIGHTS = "meshnet-subcortical"
 _BRIGHTEST = 0.999
 _MARGIN = 16
-"""Voxels, of the 46 that one voxel sees; all 46 change no structure by .002 Dice (one brain of
-OASIS-TRT-20).
+"""Voxels that are computed around the head. The class of a voxel depends on 46 voxels to each side,
+but a margin of all 46 changes the Dice of no structure by 0.002 (one brain of OASIS-TRT-20).
 """
 
 
 def subcortical_labels(image: Image, threads: int, progress: Progress = silent) -> Labels:
-    """The structures of ``config/labels/meshnet.tsv`` on the grid of ``image``, a T1w head or
-    skull-stripped brain.
+    """Return the structures of ``config/labels/meshnet.tsv`` on the grid of ``image``.
 
-    The scan may have any orientation and voxel size; it is looked at in a box of 256 mm
-    (:func:`diffeode.prepare.conform.conformed_grid`) and computed where it is brighter than air,
-    and 16 mm around.
+    The scan may have any orientation and voxel size. The network sees a box of 256 mm of it
+    (:func:`diffeode.prepare.conform.conformed_grid`), and is computed only where the scan is
+    brighter than air, and 16 mm around.
 
     Args:
-        progress: told the fraction done and the layer.
+        image: a T1w of a whole head or of a skull-stripped brain.
+        progress: called with the fraction done and the layer's number.
 
     Raises:
         InputError: the weights are missing or wrong, or no structure was found.
     """
-    # here, because planning a study reads this file and needs no torch
+    # imported here, because planning a study reads this file and needs no torch
     from diffeode.prepare.meshnet import load_meshnet
 
     net = load_meshnet(find(_WEIGHTS), ARCHITECTURE)
@@ -70,11 +70,11 @@ def subcortical_labels(image: Image, threads: int, progress: Progress = silent) 
 
 
 def _scaled(volume: np.ndarray) -> np.ndarray:
-    """``volume`` with its least value at 0 and the 99.9 % quantile of all above it at 1, clipped
-    there.
+    """Return ``volume`` scaled so that its least value becomes 0 and the 99.9 % quantile of all
+    greater values becomes 1, and clipped.
 
-    So does brainchop, which conforms as ``mri_convert`` does and then scales between least and
-    greatest value.
+    This stands for what brainchop does: it conforms the scan as ``mri_convert`` does, and then
+    scales between the least and the greatest value.
     """
     low = volume.min()
     high = np.quantile(volume[volume > low], _BRIGHTEST)
@@ -82,7 +82,7 @@ def _scaled(volume: np.ndarray) -> np.ndarray:
 
 
 def label(image: Image, scan_name: str, resources: Resources) -> Labels:
-    """:func:`subcortical_labels`, with the scan's name before what it has to say."""
+    """Return the result of :func:`subcortical_labels`, whose messages then name the scan."""
     with naming(scan_name):
         return subcortical_labels(image, resources.threads, resources.progress)
 

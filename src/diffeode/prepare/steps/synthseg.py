@@ -1,4 +1,4 @@
-"""FreeSurfer's ``mri_synthseg``: 32 structures in a scan of any contrast."""
+"""FreeSurfer's ``mri_synthseg``, which finds 32 structures in a scan of any contrast."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ SYNTHSEG_LABELS = (
     *(2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 26, 28),
     *(41, 42, 43, 44, 46, 47, 49, 50, 51, 52, 53, 54, 58, 60),
 )
-"""The 32 structures of SynthSeg 2.0, FreeSurfer's numbers; ``config/labels/synthseg.tsv`` names
-them.
+"""FreeSurfer's numbers for the 32 structures of SynthSeg 2.0 (``config/labels/synthseg.tsv`` has
+their names).
 """
 
 
 def synthseg_labels(image: Image, scan_name: str, resources: Resources) -> Labels:
-    """The 32 structures of SynthSeg 2.0 in a scan of any contrast: ``mri_synthseg`` on the CPU.
+    """Return the 32 structures of SynthSeg 2.0 in a scan of any contrast, by ``mri_synthseg`` on
+    the CPU.
 
-    Billot et al., Medical Image Analysis 86, 2023. The tool segments at 1 mm and brings its labels
-    back itself.
+    The tool (Billot et al., Medical Image Analysis 86, 2023) segments at 1 mm and brings its labels
+    back to the scan's grid itself.
 
     Raises:
         InputError: the tool is not here, or it finds no structure.
-        ToolError: it failed, or wrote nothing usable or labels that SynthSeg 2.0 does not have.
+        ToolError: the tool failed, wrote nothing usable, or wrote labels that SynthSeg 2.0 does not
+            have.
     """
     from diffeode.programs.interfaces.freesurfer import SynthSeg
 

@@ -1,4 +1,4 @@
-"""FreeSurfer's ``mri_synthstrip``: the brain in a whole head of any contrast."""
+"""FreeSurfer's ``mri_synthstrip``, which finds the brain in a whole head of any contrast."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from diffeode.programs.tools import MRI_SYNTHSTRIP, Limits, run
 
 
 def synthstrip_mask(image: Image, scan_name: str, resources: Resources) -> np.ndarray:
-    """The brain in a whole head of any contrast, ``(X, Y, Z)`` bool: ``mri_synthstrip``.
+    """Return the brain in a whole head of any contrast, ``(X, Y, Z)`` bool, by ``mri_synthstrip``.
 
-    Hoopes et al., NeuroImage 260, 2022.
+    Source: Hoopes et al., NeuroImage 260, 2022.
 
     Raises:
         InputError: the tool is not here, or it finds no brain.
-        ToolError: it failed or wrote nothing usable.
+        ToolError: the tool failed or wrote nothing usable.
     """
     from diffeode.programs.interfaces.freesurfer import SynthStrip
 

@@ -1,4 +1,4 @@
-"""White stripe: intensities scaled by the mode of white matter (Shinohara et al., NeuroImage:
+"""White stripe, which scales intensities by the mode of white matter (Shinohara et al., NeuroImage:
 Clinical 6, 2014).
 """
 
@@ -18,8 +18,8 @@ from diffeode.prepare.step_tool import StepTool
 
 _HALF_WIDTH = 0.05
 _HISTOGRAM_BINS, _HISTOGRAM_SIGMA = 500, 8
-# A mode counts from half the height of the highest on, and where it stands out of its flanks by a
-# twentieth of that.
+# A mode of the histogram counts where it is at least half as high as the highest one, and stands
+# out from its flanks by a twentieth of that height.
 _TALL, _DISTINCT = 0.5, 0.05
 _MOST_CLIPPED = 0.05
 
@@ -27,8 +27,11 @@ _MOST_CLIPPED = 0.05
 @final
 @dataclass(frozen=True)
 class _Stripe:
-    """What white matter is in a contrast: the brightest or darkest tissue, and its level in the
-    result.
+    """White matter in a contrast.
+
+    Attributes:
+        bright: whether it is the brightest tissue; else it is the darkest.
+        level: its intensity in the result.
     """
 
     bright: bool
@@ -39,24 +42,26 @@ _STRIPES = {"T1w": _Stripe(bright=True, level=0.8), "T2w": _Stripe(bright=False,
 
 
 def white_stripe(image: Image, brain: np.ndarray, modality: str, scan_name: str) -> Image:
-    """``image`` with white matter at 0.8 and the brain's 0.1 percentile at 0 (T1w), or at 0.25 and
-    its 99.9 at 1 (T2w).
+    """Return ``image`` scaled by its white matter.
 
-    White matter is the white stripe of Shinohara et al. (NeuroImage: Clinical 6, 2014): the brain's
-    voxels within 5 % of quantiles about white matter's mode in the smoothed histogram, here the
-    brightest (T1w) or darkest (T2w) of the tall modes. They divide by the stripe's SD, which tells
-    how sharp the mode is; here the scale comes from the fluid's end of the histogram, so that the
-    image ends as that of :func:`diffeode.prepare.intensity.robust` does: in [0, 1], clipped there
-    (0.8 and 0.25 leave room at the other end), the brain at least 0.001 and the background exactly
-    0.
+    In a T1w, white matter becomes 0.8 and the brain's 0.1 percentile 0; in a T2w, white matter
+    becomes 0.25 and the brain's 99.9 percentile 1. As after
+    :func:`diffeode.prepare.intensity.robust`, intensities are clipped to [0, 1], the brain is at
+    least 0.001, and the background is exactly 0.
 
-    Wants a scan without bias field, or grey and white matter share one mode, and a person whose
-    white matter is
-    myelinated: not newborns.
+    White matter is found as the white stripe of Shinohara et al. (NeuroImage: Clinical 6, 2014):
+    the brain's voxels within 5 % of quantiles about white matter's mode in the smoothed histogram.
+    That mode is the brightest (T1w) or the darkest (T2w) of the tall modes. Shinohara et al. divide
+    by the standard deviation of the stripe, which only tells how sharp the mode is; here the fluid
+    at the other end of the histogram sets the scale. The levels 0.8 and 0.25 leave room for what is
+    brighter, or darker, than white matter.
+
+    The scan must be free of its bias field, with which grey and white matter share one mode. The
+    person's white matter must be myelinated, so this does not suit newborns.
 
     Raises:
         InputError: the brain is constant, ``modality`` has no white stripe, or more than 5 % of the
-            brain would be clipped: that was not white matter.
+            brain would be clipped, so that white matter was not found.
     """
     if modality not in _STRIPES:
         raise InputError(
@@ -84,7 +89,7 @@ def _white_matter(values: np.ndarray, low: float, high: float, stripe: _Stripe) 
 
 
 def _white_matter_mode(values: np.ndarray, low: float, high: float, stripe: _Stripe) -> float:
-    # here, because planning a study reads this file and scipy.signal loads scipy.stats
+    # imported here, because planning a study reads this file and scipy.signal loads scipy.stats
     from scipy.signal import find_peaks
 
     inside = values[(values > low) & (values < high)]
@@ -108,7 +113,8 @@ def _require_inside(scaled: np.ndarray, scan_name: str) -> None:
 TOOL = StepTool(
     step="intensity",
     name="white-stripe",
-    clause="the mode and width of white matter set the intensities' scale",
+    clause="the mode of white matter and the brain's percentile at the fluid's end of the "
+    "histogram set the scale of intensities",
     function=white_stripe,
     citations=(
         "Shinohara et al., Statistical normalization techniques for magnetic resonance imaging, "

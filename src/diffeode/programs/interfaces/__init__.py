@@ -1,3 +1,3 @@
-"""Command lines, as nipype describes them, of programs for which nipype itself has no interface or
-half of one.
+"""Descriptions of command lines for nipype, of programs for which nipype itself has no interface or
+an incomplete one.
 """

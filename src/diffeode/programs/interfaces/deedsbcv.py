@@ -8,36 +8,38 @@ from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, Trai
 
 
 class DeedsBCVInputSpec(CommandLineInputSpec):
-    """Inputs of :class:`DeedsBCV`; the three lists need one value per level, coarsest first."""
+    """Inputs of :class:`DeedsBCV`. Each of the three lists needs one value per level, the coarsest
+    first.
+    """
 
     fixed_file = File(exists=True, mandatory=True, argstr="-F %s", desc="fixed scan, .nii.gz")
     moving_file = File(
-        exists=True, mandatory=True, argstr="-M %s", desc="moving scan, .nii.gz, as many voxels"
+        exists=True, mandatory=True, argstr="-M %s", desc="moving scan, .nii.gz, of the same size"
     )
-    out_stem = File(mandatory=True, argstr="-O %s", desc="what the names of the outputs begin with")
+    out_stem = File(mandatory=True, argstr="-O %s", desc="beginning of the names of the outputs")
     alpha = traits.Float(argstr="-a %g", desc="weight of the regularisation (1.6)")
     grid_spacing = traits.List(
         traits.Int,
         sep="x",
         argstr="-G %s",
         requires=["search_radius", "quantisation"],
-        desc="voxels (8x7x6x5x4)",
+        desc="spacing of the control points, voxels (8x7x6x5x4)",
     )
     search_radius = traits.List(
         traits.Int,
         sep="x",
         argstr="-L %s",
         requires=["grid_spacing", "quantisation"],
-        desc="steps (8x7x6x5x4)",
+        desc="search radius, in steps of the quantisation (8x7x6x5x4)",
     )
     quantisation = traits.List(
         traits.Int,
         sep="x",
         argstr="-Q %s",
         requires=["grid_spacing", "search_radius"],
-        desc="voxels (5x4x3x2x1)",
+        desc="step between searched displacements, voxels (5x4x3x2x1)",
     )
-    labels_file = File(exists=True, argstr="-S %s", desc="moving labels to warp too")
+    labels_file = File(exists=True, argstr="-S %s", desc="moving label map to warp as well")
     affine_file = File(
         exists=True, argstr="-A %s", desc="matrix in voxels, translation in the last row"
     )
@@ -47,8 +49,8 @@ class DeedsBCVOutputSpec(TraitedSpec):
     """Outputs of :class:`DeedsBCV`."""
 
     displacements_file = File(desc="displacements of the control points, raw")
-    deformed_file = File(desc="moving scan on the fixed one's grid")
-    deformed_labels_file = File(desc="moving labels on the fixed one's grid")
+    deformed_file = File(desc="moving scan on the grid of the fixed one")
+    deformed_labels_file = File(desc="moving label map on the grid of the fixed scan")
 
 
 class DeedsBCV(CommandLine):

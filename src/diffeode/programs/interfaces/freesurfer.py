@@ -1,5 +1,5 @@
-"""FreeSurfer's command lines: what nipype's interfaces leave out, and SynthStrip, SynthSeg and
-SynthMorph.
+"""FreeSurfer's command lines: options that nipype's interfaces leave out, and the programs
+SynthStrip, SynthSeg and SynthMorph.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nipype.interfaces.freesurfer.preprocess import (
 
 
 class _WritesWhatIsNamed(CommandLine):
-    """An interface whose outputs have the names of the inputs that name them."""
+    """An interface in which an input and the output file that it names have one name."""
 
     def _list_outputs(self) -> dict[str, str]:
         named = self.inputs.get_traitsfree()
@@ -38,7 +38,7 @@ class NuCorrectInputSpec(MNIBiasCorrectionInputSpec):
 
 
 class NuCorrect(MNIBiasCorrection):
-    """``mri_nu_correct.mni`` (N3), as nipype has it, with ``--cm``."""
+    """nipype's interface to ``mri_nu_correct.mni`` (N3), with the option ``--cm``."""
 
     input_spec = NuCorrectInputSpec
 
@@ -46,13 +46,13 @@ class NuCorrect(MNIBiasCorrection):
 class NormaliseInputSpec(NormalizeInputSpec):
     """Inputs of :class:`Normalise`."""
 
-    seed = traits.Int(argstr="-seed %d", desc="of the random numbers")
+    seed = traits.Int(argstr="-seed %d", desc="seed of the random numbers")
     mprage = traits.Bool(argstr="-mprage", desc="assume the contrast of an MPRAGE: T1w only")
     native = traits.Bool(argstr="-noconform", desc="keep the volume's own grid")
 
 
 class Normalise(Normalize):
-    """``mri_normalize``, as nipype has it, with ``-seed``, ``-mprage`` and ``-noconform``."""
+    """nipype's interface to ``mri_normalize``, with ``-seed``, ``-mprage`` and ``-noconform``."""
 
     input_spec = NormaliseInputSpec
 
@@ -61,7 +61,7 @@ class Normalise(Normalize):
 
 
 class SynthStripInputSpec(CommandLineInputSpec):
-    """Inputs of :class:`SynthStrip`, those that are used here."""
+    """Those inputs of :class:`SynthStrip` that are used here."""
 
     in_file = File(exists=True, mandatory=True, argstr="-i %s", desc="whole head, any contrast")
     mask_file = File(argstr="-m %s", desc="the brain's mask")
@@ -82,7 +82,7 @@ class SynthStrip(_WritesWhatIsNamed):
 
 
 class SynthSegInputSpec(CommandLineInputSpec):
-    """Inputs of :class:`SynthSeg`, those that are used here."""
+    """Those inputs of :class:`SynthSeg` that are used here."""
 
     in_file = File(
         exists=True,
@@ -91,7 +91,7 @@ class SynthSegInputSpec(CommandLineInputSpec):
         desc="scan, any contrast, with or without skull",
     )
     out_file = File(mandatory=True, argstr="--o %s", desc="label map")
-    threads = traits.Range(low=1, argstr="--threads %d", desc="cores to use (1)")
+    threads = traits.Range(low=1, argstr="--threads %d", desc="number of cores to use (1)")
     cpu = traits.Bool(argstr="--cpu", desc="do not use a GPU")
     keep_geometry = traits.Bool(
         argstr="--keepgeom", desc="labels on the grid of the input; otherwise at 1 mm"
@@ -118,14 +118,19 @@ class SynthSeg(_WritesWhatIsNamed):
 
 
 class SynthMorphInputSpec(CommandLineInputSpec):
-    """Inputs of :class:`SynthMorph`, those that are used here; ``newer`` form: what the older
-    command line lacks.
+    """Those inputs of :class:`SynthMorph` that are used here. "Newer form" marks options that older
+    versions of the command line lack.
     """
 
     moving_file = File(exists=True, mandatory=True, argstr="%s", position=-2, desc="moving scan")
     fixed_file = File(exists=True, mandatory=True, argstr="%s", position=-1, desc="fixed scan")
     model = traits.Enum(
-        "joint", "deform", "affine", "rigid", argstr="-m %s", desc="the older form has no joint"
+        "joint",
+        "deform",
+        "affine",
+        "rigid",
+        argstr="-m %s",
+        desc="kind of map; the older form has no joint",
     )
     trans_file = File(
         argstr="-t %s", desc="displacements of fixed points to moving ones, RAS mm, three frames"
@@ -139,10 +144,12 @@ class SynthMorphInputSpec(CommandLineInputSpec):
         exclude_low=True,
         exclude_high=True,
         argstr="-r %g",
-        desc="of the regularisation, above 0 and below 1 (0.5); newer form",
+        desc="weight of the regularisation, above 0 and below 1 (0.5); newer form",
     )
-    extent = traits.Enum(256, 192, argstr="-e %d", desc="of the space registered in, mm")
-    threads = traits.Range(low=1, argstr="-j %d", desc="of TensorFlow")
+    extent = traits.Enum(
+        256, 192, argstr="-e %d", desc="extent of the space in which scans are registered, mm"
+    )
+    threads = traits.Range(low=1, argstr="-j %d", desc="number of TensorFlow's threads")
     gpu = traits.Bool(argstr="-g", desc="compute on the GPU")
 
 

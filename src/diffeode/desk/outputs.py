@@ -1,0 +1,18 @@
+"""Names of the files that a registration at a desk writes to the user's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffeode.units.registration import RegistrationUnit
+
+WARPED_LABELS = "warped_labels.nii.gz"
+OVERVIEW = "overview.png"
+METRICS = "metrics.json"
+
+
+def output_names() -> tuple[str, ...]:
+    """Return the names of all files that a registration at a desk may write."""
+    unit = RegistrationUnit(Path())
+    maps = (unit.warp_file, unit.inverse_warp_file, unit.warped_file)
+    return (*(file.name for file in maps), WARPED_LABELS, OVERVIEW, METRICS)
