@@ -8,8 +8,8 @@ from diffeode.registration.knobs import changed
 
 
 def neural_ode(*by: Mapping[str, Any]) -> NeuralODE:
-    """At its defaults, but for what ``by`` says, such as ``{"flow.steps": 6}``; what comes last
-    holds.
+    """Return the method with the settings of ``by``, such as ``{"flow.steps": 6}``, and defaults
+    for all others; later ones win.
     """
     merged: dict[str, Any] = {}
     for one in by:
@@ -18,5 +18,5 @@ def neural_ode(*by: Mapping[str, Any]) -> NeuralODE:
 
 
 def levels(factors: Sequence[float], iterations: Sequence[int]) -> dict[str, Any]:
-    """What sets these levels."""
+    """Return the settings of these levels."""
     return {"levels.factors": list(factors), "levels.iterations": list(iterations)}

@@ -1,12 +1,12 @@
-"""Every hyper-parameter of every method changes what is computed, or is said here to change
-nothing, and why.
+"""Every hyper-parameter of every method changes what is computed, or is listed here with the reason
+why it does not.
 
-Each case registers or trains with a ``base`` setting under which a parameter matters, and with
-another value of it; what was computed is compared to the bit. Where a program or a package that is
-not here does the work, what it is asked for is compared. A parameter without a case fails; so does
-one that is ignored, fixed, or taken from its default.
+Each case registers or trains twice: with a ``base`` setting under which the parameter matters, and
+with another value of the parameter. The results are compared to the bit. Where a program or a
+package that is not installed does the work, the requests to it are compared. A parameter without a
+case fails, and so does one that is ignored, fixed, or taken from its default.
 
-That each value arrives in its own place and unit is asked in test_handing_on.py.
+test_handing_on.py tests that each value arrives in its own place and unit.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ from diffeode.registration.registry import method_class, method_names
 
 @dataclass(frozen=True)
 class Change:
-    """A parameter at ``other`` instead of what ``base`` or its default says.
+    """A case: the parameter is ``other`` in place of the value in ``base`` or of its default.
 
     Attributes:
         parts: what of the computed changes by it, and nothing else does; empty: anything.
@@ -80,7 +80,7 @@ _WARPED = {"similarity.mind.moving": "warped"}
 
 
 def alone(name, **settings):
-    """This similarity and no other."""
+    """Return the settings of this similarity and no other."""
     return {"similarity": {name: settings}}
 
 
@@ -175,9 +175,11 @@ NEURAL_ODE = {
     "diffeomorphic": [Change("guaranteed", _FOLDING)],
 }
 _OF_SEVERAL = {"similarity", "penalties", "velocity.field", "velocity.kernel"}
-"""They hold no value: which of several things is used."""
+"""Names that hold no value but choose one of several kinds."""
 _GIVEN_AS_TENSORS = {"masked", "weight_map"}
-"""``velocity_between`` takes them as tensors; only :meth:`register` reads these parameters."""
+"""Parameters that only :meth:`register` reads; ``velocity_between`` receives tensors in their
+place.
+"""
 
 
 # ----------------------------------------------------------------------------------------- packages
@@ -310,7 +312,7 @@ TRAINED = {
     },
 }
 _REFERS_TO_WEIGHTS = {"weights", "weights_sha256"}
-"""Not of the training: which trained network maps the pair; see below."""
+"""Parameters that choose the trained network and do not concern its training; see below."""
 
 
 # ------------------------------------------------------------------------------------- a descriptor
@@ -378,7 +380,9 @@ CHANGES_NOTHING = {
     ),
     # Settings of a term without a weight change nothing.
 }
-"""By contract; compared to the bit. The reason stands beside each."""
+"""Parameters that change nothing by contract, which is tested to the bit; the reason stands beside
+each.
+"""
 
 
 def every_case(cases, names):
@@ -414,7 +418,9 @@ def test_a_parameter_of_ours_changes_what_the_formulas_compute(name, parameter, 
 
 
 _BEFORE: dict[tuple[str, str], dict[str, Any]] = {}
-"""What was computed with a base, by what computes and the base: many parameters share one."""
+"""The results with a base setting, by what computes and the setting, because many parameters share
+one.
+"""
 
 
 def compare(computed, by_whom, parameter, change):
@@ -440,7 +446,7 @@ def compare(computed, by_whom, parameter, change):
 
 
 def alike(one, other) -> bool:
-    """The same to the bit."""
+    """Return whether two results are the same to the bit."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
     return np.array_equal(np.asarray(one), np.asarray(other))

@@ -1,9 +1,9 @@
-"""Each tool's own warp of labels against ours, on a real pair: at least 99.9 % of the voxels are
-equal.
+"""Labels warped by each tool itself and by us are equal in at least 99.9 % of the voxels of a real
+pair.
 
-The map is taken where the tool gives it, before we convert anything, and applied by the tool's own
-resampler. Greedy's is in test_methods.py, NiftyReg's and deedsBCV's in test_external_methods.py,
-MultiGradICON's in test_pretrained.py.
+The tool's map is taken before we convert anything, and is applied by the tool's own resampler. The
+same test of Greedy is in test_methods.py, that of NiftyReg and deedsBCV in
+test_external_methods.py, and that of MultiGradICON in test_pretrained.py.
 """
 
 import io
@@ -58,7 +58,9 @@ def warped_by_ants(monkeypatch, pair, labels, run, folder):
 
 
 def warped_by_convexadam(monkeypatch, pair, labels, run, folder):
-    """As the package's ``apply_convex``, with the nearest label instead of linear interpolation."""
+    """Warp labels as the package's ``apply_convex`` does, with the nearest label in place of linear
+    interpolation.
+    """
     from convexAdam import convex_adam_MIND as package
 
     kept = {}
@@ -118,8 +120,8 @@ def test_labels_warped_by_the_tool_are_those_warped_by_us(name, newborns, monkey
 
 @pytest.mark.parametrize("wrong", ["other way", "other axes", "other unit"])
 def test_the_comparison_notices_a_wrong_convention(newborns, wrong):
-    """Of the size that registrations have: a shift of a voxel and a half read wrongly is
-    no 99.9 %.
+    """The displacement is as large as those of registrations: a shift of one and a half voxels that
+    is read wrongly would not reach 99.9 %.
     """
     pair, labels = newborns
     step = pair.fixed.grid.vectors_to_world(np.array([1.5, -1.0, 0.5]))

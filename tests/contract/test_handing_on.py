@@ -1,8 +1,8 @@
-"""What a user sets arrives in its own place, in its own unit: command lines, calls, seeds, threads,
-devices, limits.
+"""What a user sets arrives in its own place and unit: in command lines, calls, seeds, threads,
+devices and limits.
 
-Every value here differs from every other and from its default, so that two exchanged ones show.
-That a parameter changes the result at all is asked in test_every_parameter_counts.py.
+Every value here differs from every other one and from its default, so that an exchange of two is
+seen. test_every_parameter_counts.py tests that a parameter changes the result at all.
 """
 
 import contextlib
@@ -89,13 +89,15 @@ CUBE = Grid((24, 24, 24), np.diag([4.0, 4, 4, 1]) - np.array([[0, 0, 0, 46]] * 3
 
 
 def test_all_a_machine_has_is_asked_for_here():
-    """``progress`` is told in the tests of each method."""
+    """The tests of each method cover ``progress``."""
     fields = {field.name for field in dataclasses.fields(Machine)}
     assert fields == {"threads", "seed", "device", "progress"}
 
 
 class ReachedError(Exception):
-    """What was to be seen was seen."""
+    """Raised when a test has reached what it waits for, so that nothing after it need be
+    computed.
+    """
 
 
 def reached(*_, **__):
@@ -104,7 +106,7 @@ def reached(*_, **__):
 
 @pytest.fixture
 def devices_everywhere(monkeypatch):
-    """Every device is taken for one that is here."""
+    """Every device counts as present."""
     for name, module in list(sys.modules.items()):
         if name.startswith(("diffeode.methods.", "diffeode.learning.")) and hasattr(
             module, "require_device"
@@ -117,7 +119,7 @@ def devices_everywhere(monkeypatch):
 
 @dataclasses.dataclass
 class Programs:
-    """Stand-ins that note how they are called."""
+    """Install programs that note how they are called."""
 
     folder: Path
     patch: pytest.MonkeyPatch
@@ -148,7 +150,9 @@ def programs(tmp_path, monkeypatch):
 
 
 def options_of(command: list[str]) -> dict[str, str]:
-    """Values by option of a command line whose options all have one, but for NiftyReg's flags."""
+    """Return the values by option of a command line; every option has one, except
+    NiftyReg's flags.
+    """
     rest, found = list(command[1:]), {}
     while rest:
         option = rest.pop(0)
@@ -279,8 +283,8 @@ def test_every_program_gets_the_threads_of_the_machine(name, programs):
 
 @pytest.fixture
 def asked_of_ants(monkeypatch):
-    """Arguments of ``antsRegistration`` by call, and threads; what it finds is the identity, at
-    once.
+    """Note the arguments of ``antsRegistration`` and its threads in each call; it finds the
+    identity at once.
     """
     ants, calls = load_ants(1), []
     # ITK keeps the number of threads that its first filter finds, for tests to come too
@@ -392,7 +396,7 @@ def test_the_alignment_to_a_template_asks_ants_again_with_the_same_seed(asked_of
 
 
 def test_an_affine_is_found_from_the_seed():
-    """ANTs looks at random samples."""
+    """ANTs draws random samples, so its seed matters."""
     first, again, other = (
         make_method("affine", {}).register(PAIR, Machine(seed=s)).forward.matrix for s in (1, 1, 2)
     )
@@ -612,7 +616,7 @@ ONCE = levels((1.0,), (1,))
 
 @pytest.fixture
 def descents(monkeypatch):
-    """What every level of a registration of ours is asked to minimise; nothing is moved."""
+    """Note what each level of our registration minimises; nothing is moved."""
     calls = []
 
     def minimise(field, objective, iterations, descent, report):
@@ -655,7 +659,9 @@ SMOOTHERS = {
 @pytest.mark.parametrize("border", ["free", "fixed"])
 @pytest.mark.parametrize("kind", SMOOTHERS)
 def test_the_velocity_is_smoothed_as_it_is_set(kind, border, descents):
-    """A Gaussian as wide along every axis in mm; its width is of the finest axis' voxels."""
+    """The Gaussian has the same width in mm along every axis; its setting counts voxels of the
+    finest axis.
+    """
     own, expected = SMOOTHERS[kind]
     velocity = {"velocity.kernel": {kind: own}, "velocity.border": border}
     neural_ode(velocity, ONCE).register(PAIR, Machine())
@@ -745,8 +751,8 @@ VARIANTS = {
 
 
 def expected_terms(variant, fixed, moving, mask, weights, spacing, velocity):
-    """The terms by their definitions, the parameters taken from SETTINGS and VARIANTS and not from
-    the method.
+    """Return the terms by their definitions, with parameters from SETTINGS and VARIANTS and not
+    from the method.
     """
     differs = VARIANTS[variant]
     spacing = list(spacing)
@@ -787,14 +793,14 @@ def expected_terms(variant, fixed, moving, mask, weights, spacing, velocity):
 
 
 def a_velocity(like):
-    """So strong that determinants fall below the barrier here and there."""
+    """The velocity is so strong that determinants fall below the barrier in some places."""
     noise = torch.randn(like.shape, generator=torch.Generator().manual_seed(1)).to(like)
     return 1.5 * gaussian(noise, 1.0)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_term_of_the_energy_is_as_it_is_set_in_volumes(variant, descents, tmp_path):
-    """In single precision, where compiled kernels serve."""
+    """The terms are computed in single precision, by compiled kernels."""
     stiffness = np.where(GRID.voxels()[..., 1] < 8, 0.5, 3.0)
     io.write_image(tmp_path / "map.nii.gz", Image(stiffness, GRID))
     method = neural_ode(SETTINGS, VARIANTS[variant], {"weight_map": str(tmp_path / "map.nii.gz")})
@@ -813,7 +819,7 @@ def test_every_term_of_the_energy_is_as_it_is_set_in_volumes(variant, descents, 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_term_of_the_energy_is_as_it_is_set_in_the_plane(variant, descents):
-    """In double precision, by the formulas."""
+    """The terms are computed in double precision, by the formulas in torch."""
     method = neural_ode(SETTINGS, VARIANTS[variant])
     images = texture(2, (18, 20)), another_contrast(texture(2, (18, 20)))
     fixed, moving = (torch.from_numpy(image).double()[None, None] for image in images)
@@ -835,7 +841,7 @@ TRAINING = {"steps": 77, "learning_rate": 0.003, "interval": 55, "validation_per
 
 @pytest.fixture
 def lessons(monkeypatch):
-    """What is to be trained, instead of the training."""
+    """Note what is to be trained, in place of the training."""
     calls = []
 
     def train_by_content(*given):
@@ -934,7 +940,9 @@ def test_every_step_of_a_training_draws_from_the_seed_and_its_number(tmp_path):
 
 @pytest.fixture
 def asked_threads(monkeypatch):
-    """What torch and the kernels are asked to run on, however few processors there are."""
+    """Note the number of threads that torch and the kernels are given, whatever the number of
+    processors.
+    """
     asked = {"torch": [], "kernels": []}
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 64)
     monkeypatch.setattr(torch, "set_num_threads", asked["torch"].append)
@@ -1052,7 +1060,7 @@ SEEN_ON = {
 
 
 def test_of_every_method_for_gpus_the_device_is_asked_for():
-    """SynthMorph's option for one is asked for above."""
+    """The option of SynthMorph for a GPU is tested above."""
     assert {*SEEN_ON, "synthmorph"} == {
         name for name in method_names() if method_class(name).needs.gpu
     }
@@ -1061,14 +1069,16 @@ def test_of_every_method_for_gpus_the_device_is_asked_for():
 @pytest.mark.usefixtures("devices_everywhere")
 @pytest.mark.parametrize("name", SEEN_ON)
 def test_the_device_arrives(name, tmp_path, monkeypatch):
-    """Torch's device ``meta``, which is everywhere and holds no values, stands for a GPU."""
+    """Torch's device ``meta``, which every machine has and which holds no values, stands
+    for a GPU.
+    """
     assert SEEN_ON[name](Place(tmp_path, monkeypatch), Machine(device="meta")) == {"meta"}
 
 
 # -------------------------------------------------------------------------------------------- seeds
 
 SEEDED_ABOVE = {"affine", "ants-syn", "multigradicon"}
-"""Their seed is asked for above, where they are called."""
+"""Methods whose seed is tested above, where they are called."""
 DRAWS_NOTHING = {
     "identity": "it finds nothing",
     "convexadam": "a search and a descent from where it ends",
@@ -1102,7 +1112,7 @@ def test_our_network_starts_from_the_seed_and_leaves_the_generator_as_it_was(des
 
 
 class Drawing(Method):
-    """Draws from every global generator that a package might use."""
+    """Draw from every global generator that a package might use."""
 
     title = "Drawing"
     citation = "None: it exists in a test."
@@ -1130,7 +1140,7 @@ def test_every_global_generator_starts_from_the_seed_itself(seed):
 
 @pytest.fixture
 def waited(monkeypatch):
-    """For how many seconds a watched process is waited for."""
+    """Note for how many seconds a watched process is waited for."""
     seconds, original = [], watch.wait
     monkeypatch.setattr(
         watch, "wait", lambda what, timeout: seconds.append(timeout) or original(what, timeout)
@@ -1154,9 +1164,7 @@ def test_the_limit_of_a_registration_arrives_in_minutes(waited, tmp_path):
 
 
 class Busy(Method):
-    """Uses processor time here and in a child; a machine busy with others makes it no cheaper and
-    no dearer.
-    """
+    """Use processor time here and in a child; the load of the machine does not change how much."""
 
     title = "Busy"
     citation = "None: it exists in a test."
@@ -1176,7 +1184,7 @@ class Busy(Method):
 
 
 class Idle(Busy):
-    """Waits."""
+    """Wait and use no processor time."""
 
     def work(self):
         time.sleep(0.5)

@@ -1,8 +1,8 @@
-"""What every registered method owes: one law each, looped over whatever the registry finds.
+"""Laws that every registered method must obey, tested on all methods that the registry finds.
 
-The phantom is a formula in millimetres, so nothing but the methods interpolates: on a grid with
-anisotropic voxels and axes to the left, a soft "brain" with blobs, and the same anatomy bent by a
-known smooth map under another contrast.
+The phantom is a formula in millimetres, so nothing but the methods interpolates. It is a soft
+"brain" with blobs on a grid with anisotropic voxels and axes to the left. The moving phantom is the
+same anatomy in another contrast, bent by a known smooth map.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ FAST = {
     "ants-syn": {"iterations": [30, 20, 10]},
     "convexadam": {"selected_niter": 40},
 }
-"""Parameters under which a method is quick on the phantom and still itself."""
+"""Parameters with which a method is quick on the phantom and still registers it."""
 
 RIGHT_FROM_THE_START = {"identity"}
 TRAINED_FIRST = {name for name in method_names() if method_class(name).trained}
@@ -47,8 +47,8 @@ WITHOUT_INVERSE = {
     "transmatch",
     "voxelmorph",
 }
-"""Methods that give the map one way only; the harness then inverts it. Older forms of SynthMorph do
-so too.
+"""Methods that return no inverse; the harness then inverts the map. Older versions of SynthMorph
+return none either.
 """
 
 GRID = Grid(
@@ -63,7 +63,9 @@ SEMI_AXES_MM = np.array([40.0, 44, 38])
 
 
 def tissue(points_mm):
-    """A tissue value in [0, 1] at ``points_mm (..., 3)``: of 24 blobs, and whether it is brain."""
+    """Return a tissue value of 24 blobs in [0, 1] at ``points_mm (..., 3)``, and whether the point
+    is brain.
+    """
     random = np.random.default_rng(3)
     total = np.full(points_mm.shape[:-1], 0.5)
     for centre, width, sign in zip(
@@ -78,15 +80,15 @@ def tissue(points_mm):
 
 
 def bent(points_mm):
-    """The map back from the moving phantom to the fixed one: waves of 4 mm, each coordinate moved
-    by another.
+    """Return where points of the moving phantom lie in the fixed one: waves of 4 mm move each
+    coordinate by another one.
     """
     x, y, z = np.moveaxis(points_mm / 14, -1, 0)
     return points_mm + 4 * np.stack([np.sin(y), np.sin(z + 1), np.sin(x + 2)], axis=-1)
 
 
 def scan(contrast, deformation):
-    """An image and its five-class label map (background 0) on the grid."""
+    """Return an image and its label map of five classes, background 0, on the grid."""
     value, brain = tissue(deformation(GRID.points_mm()))
     labels = np.where(brain, 1 + np.digitize(value, [0.25, 0.45, 0.55, 0.75]), 0)
     return Image(np.where(brain, contrast(value), 0), GRID), Labels(labels, GRID)
@@ -120,10 +122,10 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def settings_of(name, tmp_path_factory):
-    """The method's parameters for a kind of pair; a trained method's weights move all as that kind
-    wants it.
+    """Return the parameters of a method for a kind of pair. The weights of a trained method move
+    all voxels as that kind of pair needs it.
 
-    They move nothing in an identical pair, and every voxel by ``SHIFT_VOX`` in the others.
+    They move nothing in an identical pair and every voxel by ``SHIFT_VOX`` in the other kinds.
     """
 
     @cache
@@ -159,7 +161,7 @@ def registered(register):
 
 
 def displacement_in_brain(transform):
-    """Displacements ``(n, 3)`` RAS mm at the fixed brain's voxels."""
+    """Return the displacements ``(n, 3)`` in RAS mm at the voxels of the fixed brain."""
     field = densify(transform, GRID).displacement_mm
     return field[foreground(phantom("identical")[0])]
 
@@ -196,7 +198,9 @@ def test_identical_pair_stays_where_it_is(registered):
 
 
 def test_overlap_grows(name, registered):
-    """Of the bent pair; of the shifted one where the weights know nothing but the shift."""
+    """Overlap grows in the bent pair, or in the shifted pair for methods whose weights know the
+    shift alone.
+    """
     kind = "shifted" if name in TRAINED_FIRST else "bent"
     _, fixed_labels, _, moving_labels = phantom(kind)
     before = mean_dice(fixed_labels, moving_labels)
@@ -223,7 +227,7 @@ def test_shift_by_whole_voxels_is_found_with_its_sign_and_unit(name, registered)
 
 @pytest.mark.parametrize("kind", ["bent", "shifted"])
 def test_the_inverse_inverts(name, registered, kind):
-    """The method's own, or where it has none the one that the harness makes of its map."""
+    """The inverse is the method's own, or the one that the harness computes from its map."""
     found = registered(kind)
     assert (found.inverse is None) == (name in WITHOUT_INVERSE) or name == "synthmorph"
     inverse = found.inverse or invert(densify(found.forward, GRID), GRID)

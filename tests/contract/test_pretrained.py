@@ -1,9 +1,9 @@
 """Methods on pretrained networks, end to end with small networks of the same architecture and
 random weights.
 
-What a random network finds means nothing; what is held to here is all around it: reading weights,
-the order of axes, signs and units, and that a failure is a sentence. The published weights are
-nowhere assumed.
+A random network finds nothing of use. The tests look at all that surrounds it: the reading of
+weights, the order of axes, signs and units, and failures that are one sentence. No test needs the
+published weights.
 """
 
 import numpy as np
@@ -24,8 +24,8 @@ OBLIQUE = np.array([[-3.0, 0.3, 0, 58], [0.3, 2.5, -0.2, -60], [0.1, 0.2, 2.75, 
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
-    """A folder of weights; ``shelf(name)`` is where the file ``name`` of the catalogue is looked
-    for.
+    """A folder of weights; ``shelf(name)`` is the path at which the file ``name`` of the catalogue
+    is expected.
     """
     monkeypatch.setenv("DIFFEODE_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -119,7 +119,7 @@ def test_the_weights_file_tells_the_architecture(small_dinov2, name, kind):
 
 
 def test_a_patch_of_the_slice_is_the_feature_in_its_place(small_dinov2):
-    """Bright voxels in one patch change the feature there most, whatever the network."""
+    """Whatever the network is, bright voxels in one patch change the feature of that patch most."""
     import torch
 
     from diffeode.methods.dinoreg import load_dinov2
@@ -204,7 +204,9 @@ SIZE = 72
 
 @pytest.fixture(scope="module")
 def random_multigradicon():
-    """Parameters of the network whose last layers, which start at zero, are drawn too."""
+    """Return parameters of the network; its last layers, which start at zero, are drawn at random
+    as well.
+    """
     pytest.importorskip("unigradicon", reason="unigradicon is not installed")
     torch = pytest.importorskip("torch")
     import unigradicon
@@ -229,8 +231,8 @@ def multigradicon_weights(random_multigradicon, shelf):
 def test_multigradicon_registers_newborns_and_warps_labels_as_its_package_does(
     multigradicon_weights, newborns, monkeypatch
 ):
-    """The package's own map, by ITK's own resampling, against ours: labels at least 99.9 %
-    equal.
+    """Labels warped by the package's map and ITK's resampling and by ours are equal in at least
+    99.9 % of the voxels.
     """
     import itk
     from icon_registration import itk_wrapper
@@ -263,8 +265,8 @@ def test_multigradicon_registers_newborns_and_warps_labels_as_its_package_does(
 
 
 def test_the_package_s_map_of_a_known_shift_is_ours_on_a_turned_grid():
-    """A constant displacement in the network's cube, through the package's conversion, is that many
-    voxels here.
+    """A constant displacement in the network's cube becomes, through the package's conversion, the
+    right number of voxels.
     """
     pytest.importorskip("unigradicon", reason="unigradicon is not installed")
     import itk

@@ -1,4 +1,4 @@
-"""Training of a descriptor on tiny volumes: from files to weights, what it learns, and what it
+"""Training of a descriptor on tiny volumes, from files to weights: what it learns and what it
 refuses.
 """
 
@@ -234,7 +234,9 @@ def test_a_training_that_cannot_be_is_one_sentence(data, changes, message):
 @pytest.mark.parametrize("part", ["test", "validation"])
 @pytest.mark.parametrize("link", ["dataset", "person", "scan"])
 def test_a_link_hides_nobody_who_is_trained_on(data, part, link):
-    """Neither under another name of the dataset nor of the person."""
+    """The person is known again behind a link of another name, be it to the dataset, to the person
+    or to a scan.
+    """
     if link == "dataset":
         (data / "renamed").symlink_to(data / "toy")
     elif link == "person":

@@ -1,8 +1,8 @@
-"""Methods that run programs from elsewhere: command lines, conventions, and every way in which a
+"""Methods that run other programs: their command lines, their conventions, and every way in which a
 program can fail.
 
-Each law is asked of a stand-in, which checks the documented options and writes a known map in the
-program's own convention, and of the program itself where it is here.
+Each law is tested on a stand-in, which checks the documented options and writes a known map in the
+program's convention, and on the program itself where it is installed.
 """
 
 import re
@@ -45,7 +45,7 @@ STAND_INS = {
 
 
 def blobs(shift_mm):
-    """A brain of soft blobs, at ``shift_mm`` from where it was."""
+    """Return a brain of soft blobs, shifted by ``shift_mm``."""
     points = GRID.points_mm() - shift_mm
     random = np.random.default_rng(3)
     value = np.full(GRID.shape, 0.5)
@@ -227,7 +227,7 @@ ASKED = "if sys.argv[1:] in (['--version'], ['-h']):\n    sys.exit()\n"
 
 
 class _Named:
-    """A run as the harness takes it."""
+    """Return a run as the harness receives it."""
 
     def __init__(self, name):
         self.name = self.method = self.title = name

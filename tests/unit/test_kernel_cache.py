@@ -13,7 +13,7 @@ from diffeode.fused import compiler
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Nothing compiled yet, in a process that has not asked."""
+    """No kernel is compiled yet, and the process has not looked for any."""
     monkeypatch.setattr(compiler, "compiled_mark", lambda: tmp_path / "compiled")
     compiler._compile_elsewhere.cache_clear()
     yield tmp_path
@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def started(monkeypatch):
-    """The commands started, which all fail."""
+    """The commands that were started; all of them fail."""
     commands = []
 
     def start(command, **options):
@@ -65,8 +65,8 @@ def test_edited_sources_are_compiled_anew(tmp_path, monkeypatch):
 
 
 def test_a_registration_finds_every_kernel_compiled():
-    """With every similarity that has kernels; what it compiled itself would sum in another
-    order.
+    """The map is the same with every similarity that has kernels, though code that a process
+    compiled itself sums in another order.
     """
     program = """
 import gc, torch

@@ -1,5 +1,5 @@
-"""Methods whose network is trained first: their convention, their weights, their training, and what
-they refuse.
+"""Trained methods: their convention of displacements, their weights, their training, and what they
+refuse.
 """
 
 import json
@@ -57,7 +57,9 @@ def pair_of(fixed, moving):
 
 @pytest.fixture(scope="module")
 def shifted(tmp_path_factory):
-    """Fixed, moving and moving labels; each method moved by hand, and what it found."""
+    """Return fixed image, moving image and moving labels, and what a method found under weights
+    that were set by hand.
+    """
     folder = tmp_path_factory.mktemp("weights")
     fixed, (moving, labels) = textured(0)[0], textured(0, shift=SHIFT_VOX.astype(int))
     methods = {name: moving_all_by(name, SHIFT_VOX, folder) for name in LEARNED}
@@ -312,7 +314,7 @@ def test_transmatch_learns_a_pair_by_heart(training_pairs):
 
 
 def untrained_loss(method, pairs):
-    """Of the network that the training starts from, on the persons it holds out."""
+    """Return the losses of the untrained network on the persons who are held out."""
     torch.manual_seed(1)
     network = method.network().eval()
     _, validation = split_by_person(pairs, 2, 1)

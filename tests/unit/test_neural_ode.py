@@ -90,8 +90,8 @@ def method_like(run: str) -> NeuralODE:
     ],
 )
 def test_identical_images_give_the_identity(run, voxels):
-    """Some stray: blurred histograms are not sharpest, nor are soft edges strongest, where images
-    are equal.
+    """Some similarities move equal images a little: blurred histograms and soft edges do not have
+    their best value there.
     """
     data = texture()
     assert np.abs(displacement_vox(method_like(run), pair_of(data, data))[data > 0]).max() < voxels
@@ -101,7 +101,7 @@ def test_identical_images_give_the_identity(run, voxels):
     "run", ["node-mind", "node-lmi", "node-mi", "node-nmi", "node-ngf", "node-ncc"]
 )
 def test_a_shift_is_found_in_voxels_with_its_sign_under_inverted_contrast(run):
-    """``moving(x + s) = fixed(x)``, so the displacement is ``s``."""
+    """Where ``moving(x + s) = fixed(x)``, the displacement is ``s``."""
     data = texture()
     shift = (2, -1, 1)
     moving = shifted(data, shift)
@@ -161,8 +161,8 @@ def test_checkpoints_change_no_result():
     [{}, {"flow.solver": "rk4", "velocity.knots": 2, "descent.learning_rate": 0.005} | NETWORK],
 )
 def test_a_fixed_border_stays_and_the_inside_moves(parameters):
-    """The border is that of the box around the two brains, all the way through levels and
-    unfolding.
+    """The border of the box around the two brains stays fixed on all levels, and where folds are
+    repaired.
     """
     data = texture(seed=1)
     pair = pair_of(data, texture(seed=2))
@@ -179,7 +179,9 @@ def test_a_fixed_border_stays_and_the_inside_moves(parameters):
 
 
 def test_a_velocity_that_is_all_border_is_zero_where_the_border_is_fixed():
-    """Two voxels wide, so nothing can move, and nothing is penalised for it."""
+    """On a grid two voxels wide every voxel is at the border, so nothing can move, and nothing is
+    penalised.
+    """
     data = texture((24, 24, 24))[11:13]
     still = {"velocity.border": "fixed", "penalties.magnitude.weight": 1.0}
     method = neural_ode(NETWORK, still, levels((1.0,), (3,)))
@@ -192,8 +194,8 @@ def test_a_velocity_that_is_all_border_is_zero_where_the_border_is_fixed():
     ("run", "step_size", "reductions"), [("node-mind-paper", 0.005, 1), ("nodeo", 0.001, 2)]
 )
 def test_the_published_recipes_stay_as_published(run, step_size, reductions):
-    """One Euler step, 300 iterations at rate 0.005 on one level, the network on the image's own
-    grid.
+    """The paper's setting: one Euler step, 300 iterations at rate 0.005 on one level, and the
+    network on the image's grid.
     """
     method = load_run(run).build()
     velocity = method.velocity
@@ -268,7 +270,9 @@ def test_progress_runs_from_zero_to_one():
 
 
 def test_no_folds_even_when_hardly_regularised():
-    """Noise against noise without a penalty tears the map; what is returned does not fold."""
+    """Noise registered to noise without a penalty tears the map, and yet the result does
+    not fold.
+    """
     pair = pair_of(texture(seed=1), texture(seed=2))
     wild = {
         "penalties.gradient.weight": 0.0,
@@ -302,7 +306,7 @@ def test_a_map_that_cannot_be_repaired_is_refused(monkeypatch):
 
 
 def changed_energy(monkeypatch, change):
-    """``change(terms, evaluation)`` on every evaluation of the energy, counted from 1 on each
+    """Call ``change(terms, evaluation)`` at every evaluation of the energy, counted from 1 on each
     level.
     """
 
@@ -431,11 +435,13 @@ def test_a_mask_may_be_of_flags():
 
 
 def test_a_network_that_finds_nothing_better_than_rest_is_left_out():
-    """At its start it moves at random; at a grid's learning rate it explodes from there."""
+    """The network starts at random, and at the learning rate of a grid the energy rises
+    from there.
+    """
     pair = pair_of(texture(), texture())
     found = neural_ode(NETWORK, levels((2.0,), (3,))).register(pair, Machine())
     assert (found.forward.displacement_mm == 0).all()
-    assert any("nothing better than rest" in note for note in found.notes)
+    assert any("no velocity of lower energy" in note for note in found.notes)
 
 
 def test_a_network_goes_on_from_the_level_before():
@@ -555,8 +561,8 @@ def test_an_empty_brain_is_named(which):
 
 
 def test_a_mask_keeps_what_lies_outside_the_fixed_brain_out_of_the_similarity():
-    """A blob beside the moving brain, with nothing like it in the fixed image, pulls only where it
-    may.
+    """A blob beside the moving brain, which the fixed image does not have, hardly moves the brain
+    where ``masked`` is set.
     """
     data = texture((40, 40, 40))
     other = data.copy()
@@ -571,7 +577,7 @@ def test_a_mask_keeps_what_lies_outside_the_fixed_brain_out_of_the_similarity():
 
 
 def test_the_weight_map_stiffens_the_map_where_it_is_large(tmp_path):
-    """Drawn in another frame than the pair's: half the box, coarser voxels. Outside its box the
+    """The weight map has a grid of its own with coarser voxels on half of the box. Outside it the
     weight is 1.
     """
     data = texture()
@@ -686,8 +692,8 @@ def test_an_energy_that_is_never_finite_is_a_failure():
 
 
 def test_newborns_at_half_resolution_gain_over_affine_without_folds(data_root):
-    """T1w of one newborn to T2w of another (subjects 06 and 01): at least 0.04 mean Dice over the
-    affine alignment.
+    """T1w of one newborn to T2w of another (subjects 06 and 01) gains at least 0.04 mean Dice over
+    the affine alignment.
     """
     folder = data_root / "albert"
 

@@ -1,5 +1,5 @@
-"""The descent of one level: its steps, when it stops and what it keeps; memory and progress around
-it.
+"""The descent of one level: its steps, its end and its best iterate; the memory and the progress
+around it.
 """
 
 import numpy as np
@@ -52,8 +52,8 @@ def test_it_works_where_gradients_are_off():
 
 
 def test_constant_and_hardly_damped_is_the_loop_of_nodeo():
-    """Adam with amsgrad, rate 0.005, on the energy as it is: the factor on ours is too large to be
-    seen.
+    """NODEO's Adam with amsgrad at rate 0.005 takes the same steps, though it does not multiply the
+    energy as we do.
     """
     field, expected = Free(), []
     optimiser = torch.optim.Adam(field.parameters(), lr=0.005, amsgrad=True)
@@ -76,7 +76,7 @@ def test_the_cosine_falls_to_a_tenth():
 
 
 def test_the_best_velocity_is_kept_not_the_last():
-    """Steps far too long for the bowl swing across it."""
+    """Steps that are far too long swing from one side of the bowl to the other."""
     found, energies = energies_of(Descent(0.8, "constant", 1e-8), 15)
     assert energies[-1] > min(energies)
     assert sum(bowl(found.velocity).values()).item() == pytest.approx(min(energies))
@@ -87,7 +87,9 @@ def test_the_best_velocity_is_kept_not_the_last():
 
 
 def test_settled_compares_the_slope_of_the_window_with_the_whole_fall():
-    """On an exponential decay the slope is known: it falls below the tolerance where it should."""
+    """The slope of an exponential decay is known, and so is the iteration in which it falls below
+    the tolerance.
+    """
     decay = 5.0
     energies = [float(np.exp(-k / decay)) for k in range(200)]
     times = np.arange(WINDOW) - (WINDOW - 1) / 2
@@ -127,8 +129,8 @@ def test_a_settled_descent_stops_and_says_so():
 
 
 def test_an_energy_that_explodes_stops_the_descent_and_the_best_before_is_kept():
-    """It falls by a step of 0.1 each time, until the exponential leaves the numbers of single
-    precision.
+    """The parameter falls by 0.1 in each step, until the exponential is no number of single
+    precision any more.
     """
 
     def cliff(velocity):

@@ -71,7 +71,7 @@ def test_defaults_are_what_their_annotations_say(name):
 
 
 def nested(name, value):
-    """A mapping as a file would have it."""
+    """Return a mapping as a file holds it."""
     for key in reversed(name.split(".")):
         value = {key: value}
     return value
@@ -243,8 +243,8 @@ def test_packages_of_another_environment_are_not_looked_for_in_this_one(unreacha
 
 
 def test_looking_at_every_run_imports_no_heavy_package():
-    """What third parties bring stays inside the methods, so that looking is quick and works without
-    them.
+    """Packages of third parties are imported inside the methods only, so that the list of methods
+    is quick and needs none.
     """
     code = (
         "import sys; from diffeode.registration.runs import load_run, "

@@ -1,5 +1,5 @@
-"""The training loop: killed and resumed it ends where an uninterrupted run ends; what it refuses;
-what it keeps.
+"""The training loop ends in the same weights after a kill as without one; what it refuses and what
+it keeps.
 """
 
 import math
@@ -100,7 +100,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, killed_at):
 
 @pytest.fixture
 def one_thread():
-    """Another number of threads sums in another order."""
+    """The number of threads is fixed here, because another number sums in another order."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -108,7 +108,9 @@ def one_thread():
 
 
 def test_killed_hard_and_resumed_equals_uninterrupted(tmp_path, one_thread):
-    """SIGKILL to a process of its own, in the middle of an interval."""
+    """The training runs in a process of its own, which is ended by SIGKILL in the middle of an
+    interval.
+    """
     program = textwrap.dedent(f"""
         import os, signal, sys, torch
         torch.set_num_threads(1)
