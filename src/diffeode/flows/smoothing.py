@@ -113,9 +113,9 @@ def _along(
         mirrored = padded.narrow(dim, radius - k, n) + padded.narrow(dim, radius + k, n)
         total.add_(mirrored, alpha=weights[radius + k])
     if continued and adjoint:
-        # The average of a voxel within `radius` of an end reads the voxel at that end several
-        # times: once for each of its weights that lie beyond the end. The transpose hands its value
-        # back to that end as often.
+        # The average at a voxel within `radius` of an end reads the voxel at that end in place of
+        # all voxels beyond it. So the transpose adds the voxel's value to that end, times the sum
+        # of the weights beyond.
         for distance in range(min(radius, n)):
             beyond = sum(weights[radius + distance + 1 :])
             total.narrow(dim, 0, 1).add_(field.narrow(dim, distance, 1), alpha=beyond)
