@@ -10,7 +10,7 @@ import torch
 import diffeode
 
 SOURCE = Path(diffeode.__file__).parent
-LEAST_EXAMPLES = 40
+LEAST_EXAMPLES = 80
 """There are at least as many lines to run, so that none goes missing unnoticed."""
 
 

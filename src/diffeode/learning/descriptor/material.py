@@ -116,10 +116,8 @@ def lesson_from(training: Training, data: Path) -> Lesson:
     _require_apart([*scans, *labels], validation, "validated on")
     _require_apart([*scans, *labels, *validation], test, "tested on")
     how = training.orientation
-    specimens = [
-        *(_with_scan(file, how) for file in scans),
-        *(_with_labels(file, how) for file in labels),
-    ]
+    specimens = [_with_scan(file, how) for file in scans]
+    specimens += [_with_labels(file, how) for file in labels]
     checksums = {
         str(file.relative_to(data)): sha256(file) for file in trained_files(training, data)
     }
@@ -221,9 +219,11 @@ def _cropped(person: str, image: np.ndarray | None, labels: np.ndarray | None) -
     """Return the specimen on the box of its brain, which saves memory."""
     lower, upper = bounding_box((labels if image is None else image) > 0, margin=8)
     window = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
-    return Specimen(
-        person, *(None if a is None else np.ascontiguousarray(a[window]) for a in (image, labels))
-    )
+    if image is not None:
+        image = np.ascontiguousarray(image[window])
+    if labels is not None:
+        labels = np.ascontiguousarray(labels[window])
+    return Specimen(person, image, labels)
 
 
 def _contrasts(
