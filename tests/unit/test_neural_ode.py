@@ -477,7 +477,7 @@ def test_the_seed_is_the_machines():
         ),
         ({"velocity.kernel.box.width": 4}, "velocity.kernel.box.width is 4; a window needs an odd"),
         (levels((1.0, 2.0), (1, 1)), "must fall from coarse to fine"),
-        (levels((2.0,), (5, 5)), "must be as many"),
+        (levels((2.0,), (5, 5)), "the same number of values"),
         ({"levels.iterations": (0, 10)}, "levels.iterations is 0; it must lie between 1 and"),
         ({"descent.learning_rate": -1.0}, "descent.learning_rate is -1.0; it must lie between"),
         ({"velocity.kernel.gaussian.width": float("nan")}, "is nan, which is no number"),
