@@ -54,8 +54,8 @@ def inner(field: torch.Tensor) -> torch.Tensor:
 
 
 def smooth_velocity(size=(24, 28, 20), scale=6.0, seed=0, knots=1, fading=True) -> torch.Tensor:
-    """Smooth noise of greatest component ``scale`` voxels, zero at the border where it is
-    ``fading``.
+    """Return smooth noise whose greatest component is ``scale`` voxels; with ``fading`` it is 0 at
+    the border.
     """
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(knots, len(size), *size, generator=generator, dtype=torch.float64)
@@ -68,8 +68,8 @@ def smooth_velocity(size=(24, 28, 20), scale=6.0, seed=0, knots=1, fading=True) 
 
 
 def vortex(n: int) -> torch.Tensor:
-    """A rotation in a plane that fades with the radius: divergence-free. The same flow on ``n``
-    voxels a side.
+    """Return a rotation that fades with the radius, which is free of divergence; its flow is the
+    same for every ``n`` voxels a side.
     """
     x, y = voxel_centres((n, n), torch.zeros(1, dtype=torch.float64))[0] - (n - 1) / 2
     speed = 0.6 * torch.exp(-(x**2 + y**2) / (2 * (0.17 * n) ** 2))

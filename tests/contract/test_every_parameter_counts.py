@@ -177,7 +177,9 @@ NEURAL_ODE = {
 _OF_SEVERAL = {"similarity", "penalties", "velocity.field", "velocity.kernel"}
 """Parameters without a value of their own: they choose one of several terms."""
 _GIVEN_AS_TENSORS = {"masked", "weight_map"}
-"""``velocity_between`` takes them as tensors; only :meth:`register` reads these parameters."""
+"""Parameters that only :meth:`register` reads; ``velocity_between`` receives tensors in their
+place.
+"""
 
 
 # ----------------------------------------------------------------------------------------- packages
@@ -446,7 +448,7 @@ def compare(computed, by_whom, parameter, change):
 
 
 def alike(one, other) -> bool:
-    """The same to the bit."""
+    """Return whether two results are the same to the bit."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
     return np.array_equal(np.asarray(one), np.asarray(other))

@@ -1,8 +1,8 @@
 """Each tool warps labels as we do: on a real pair at least 99.9 % of the voxels are equal.
 
-The map is taken where the tool gives it, before we convert anything, and applied by the tool's own
-resampler. Greedy's is in test_methods.py, NiftyReg's and deedsBCV's in test_external_methods.py,
-MultiGradICON's in test_pretrained.py.
+The tool's map is taken before we convert anything, and is applied by the tool's own resampler. The
+same test of Greedy is in test_methods.py, that of NiftyReg and deedsBCV in
+test_external_methods.py, and that of MultiGradICON in test_pretrained.py.
 """
 
 import io

@@ -1,5 +1,5 @@
-"""What a user sets arrives in its own place, in its own unit: command lines, calls, seeds, threads,
-devices, limits.
+"""What a user sets arrives in its own place and unit: in command lines, calls, seeds, threads,
+devices and limits.
 
 Every value here differs from every other and from its default, so that exchanged values are
 noticed. Whether a parameter changes the result at all is tested in test_every_parameter_counts.py.
@@ -1111,7 +1111,7 @@ def test_our_network_starts_from_the_seed_and_leaves_the_generator_as_it_was(des
 
 
 class Drawing(Method):
-    """Draws from every global generator that a package might use."""
+    """Draw from every global generator that a package might use."""
 
     title = "Drawing"
     citation = "None: it exists in a test."
@@ -1183,7 +1183,7 @@ class Busy(Method):
 
 
 class Idle(Busy):
-    """Waits."""
+    """Wait and use no processor time."""
 
     def work(self):
         time.sleep(0.5)

@@ -88,7 +88,7 @@ def bent(points_mm):
 
 
 def scan(contrast, deformation):
-    """An image and its five-class label map (background 0) on the grid."""
+    """Return an image and its label map of five classes, background 0, on the grid."""
     value, brain = tissue(deformation(GRID.points_mm()))
     labels = np.where(brain, 1 + np.digitize(value, [0.25, 0.45, 0.55, 0.75]), 0)
     return Image(np.where(brain, contrast(value), 0), GRID), Labels(labels, GRID)
@@ -125,7 +125,7 @@ def settings_of(name, tmp_path_factory):
     """Return the method's parameters for a kind of pair; a trained method gets weights that move
     all voxels as this kind needs it.
 
-    They move nothing in an identical pair, and every voxel by ``SHIFT_VOX`` in the others.
+    They move nothing in an identical pair and every voxel by ``SHIFT_VOX`` in the other kinds.
     """
 
     @cache
@@ -161,7 +161,7 @@ def registered(register):
 
 
 def displacement_in_brain(transform):
-    """Displacements ``(n, 3)`` RAS mm at the fixed brain's voxels."""
+    """Return the displacements ``(n, 3)`` in RAS mm at the voxels of the fixed brain."""
     field = densify(transform, GRID).displacement_mm
     return field[foreground(phantom("identical")[0])]
 

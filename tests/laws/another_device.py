@@ -1,10 +1,11 @@
-"""A device that is none: torch takes its tensors for those of an accelerator, and their values lie
-in ordinary memory.
+"""A pretended device: torch takes its tensors for those of an accelerator, but their values lie in
+ordinary memory.
 
-What mixes devices fails here as it does on a GPU, on machines that have none. ``python
-another_device.py PARAMETERS``, a JSON object of hyper-parameters by name, prints by the same names
-how far the map found there and the one found on the CPU lie ``apart``, how far the latter
-``leads``, in voxels, and the ``operations`` computed there.
+Code that mixes devices fails here as it does on a GPU, on machines that have none. ``python
+another_device.py PARAMETERS`` takes a JSON object of hyper-parameters by name. For each name it
+prints how far the map found on the pretended device and the map found on the CPU lie ``apart`` in
+voxels, how long the displacements of the latter are (``leads``), and the ``operations`` that the
+pretended device computed.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from diffeode.registration.registry import make_method
 NAME = "another"
 SIZE = (20, 22, 18)
 COMPUTED: set[str] = set()
-"""Names of operations on that device since this was last emptied."""
+"""Names of the operations that the device has computed since the list was last emptied."""
 _WIDENED = (torch.ops.aten.avg_pool3d, torch.ops.aten.avg_pool3d_backward)
-"""Known to a CPU in single and double precision only."""
+"""Operations that a CPU has in single and double precision only."""
 
 
 class Distant(Tensor):
-    """A tensor of that device."""
+    """A tensor of the pretended device."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
@@ -64,8 +65,8 @@ class Distant(Tensor):
 
 
 def compute(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The operation on the values; a tensor of the CPU among the others is refused unless it is a
-    single number.
+    """Compute an operation on the values, and refuse tensors of the CPU unless they are single
+    numbers.
     """
     copies = operation.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.copy_)
     given: dict[int, Tensor] = {}
@@ -96,7 +97,7 @@ def _widened(operation: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 class Factories(TorchDispatchMode):
-    """Tensors made on that device from nothing."""
+    """Compute an operation that makes tensors on the pretended device."""
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -108,8 +109,8 @@ class Factories(TorchDispatchMode):
 
 
 def install() -> torch.device:
-    """Make the device known to torch, and have its tensors made from lists, which torch does past
-    any hook.
+    """Make the device known to torch, and replace the functions that make tensors from lists, which
+    torch lets no hook see.
     """
     _setup_privateuseone_for_python_backend(NAME)
     library = torch.library.Library("_", "IMPL")
@@ -123,7 +124,9 @@ def install() -> torch.device:
 
 
 def on_that_device() -> AbstractContextManager[None]:
-    """Where its tensors can be computed with: in one thread, since torch has no other for it."""
+    """Allow computing with tensors of the device within this context, in one thread, because torch
+    has no other for it.
+    """
     stack = ExitStack()
     stack.enter_context(Factories())
     stack.enter_context(torch.autograd.set_multithreading_enabled(False))
@@ -131,8 +134,8 @@ def on_that_device() -> AbstractContextManager[None]:
 
 
 def compare(method: NeuralODE, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """How far the maps found there and here lie apart, and how far the one found here leads,
-    voxels.
+    """Return the distance between the maps that are found there and here, and the length of the
+    latter, voxels.
     """
     COMPUTED.clear()
     generator = torch.Generator().manual_seed(0)
@@ -159,8 +162,8 @@ def compare(method: NeuralODE, device: torch.device, dtype: torch.dtype) -> dict
 
 
 def main(parameters: dict[str, dict[str, Any]]) -> None:
-    """Print a JSON object, name to distance and length; in double precision, where no kernel of the
-    CPU serves.
+    """Print distance and length for each name as JSON. Precision is double, for which the CPU has
+    no kernels.
     """
     warnings.simplefilter("ignore")
     device = install()

@@ -1,5 +1,5 @@
-"""What stands in for operations that have no deterministic gradient on a GPU: the same values, the
-same gradients.
+"""The replacements of operations without a deterministic gradient on a GPU have the same values and
+gradients.
 """
 
 import itertools

@@ -1,6 +1,4 @@
-"""The engine works on the device its images lie on, all of it; seen on a device that only claims to
-be another.
-"""
+"""The whole engine computes on the device of the images, as is seen on a pretended device."""
 
 from __future__ import annotations
 
@@ -53,8 +51,10 @@ _REFUSED = {
     "upsample_bilinear2d_backward",
     "upsample_trilinear3d_backward",
 }
-"""On CUDA, by ``torch.use_deterministic_algorithms`` (its documentation, 2.13). Not the gradient of
-replicated borders, for which torch then has another way, on CUDA only."""
+"""Operations whose gradient torch refuses on CUDA when it must be deterministic (documentation of
+``torch.use_deterministic_algorithms`` in torch 2.13). The gradient of replicated borders is not
+among them: torch has a deterministic form of it, on CUDA only.
+"""
 
 
 def _with_few_iterations(parameters: dict) -> dict:
@@ -95,8 +95,8 @@ def _in_half_precision() -> dict[str, dict]:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, dict]:
-    """By run: how far the two maps lie apart and how far one of them leads, voxels; the operations
-    there.
+    """For each run the distance between the two maps, the length of one of them, in voxels, and the
+    operations.
     """
     asked = _parameters() | _deterministic() | _in_half_precision()
     command = [sys.executable, "-W", "ignore", str(_SCRIPT), json.dumps(asked)]

@@ -1,8 +1,8 @@
-"""What a registration must not depend on, and what it must find exactly.
+"""A registration must not depend on some things, and must find others exactly.
 
-Tolerances are in voxels. What must not matter is tested in double precision, where nothing but
-rounding is left; in single precision local correlation, which divides by small variances where the
-image is flat, differs by up to 0.05.
+Tolerances are in voxels. What must not matter is tested in double precision, where only rounding is
+left. In single precision local correlation differs by up to 0.05 voxels, because it divides by
+small variances where the image is flat.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ SIMILARITIES = SAME_CONTRAST | {
     "nmi": {"similarity": {"mutual_information": {"normalised": True}}},
     "ngf": {"similarity": {"gradient_fields": {}}},
 }
-"""Those, and what is not sharpest where two images are equal."""
+"""The same, and similarities that are not best where two images are equal."""
 ROUNDING = 1e-7
 EVERY_SIMILARITY = pytest.mark.parametrize("similarity", SAME_CONTRAST)
 
@@ -49,7 +49,7 @@ def shifted(data: np.ndarray, by: tuple[int, ...]) -> np.ndarray:
 
 
 def bent(data: np.ndarray, seed=5) -> np.ndarray:
-    """``data`` moved by smooth noise of up to 1.5 voxels."""
+    """Return ``data`` moved by a smooth random displacement of up to 1.5 voxels."""
     noise = np.random.default_rng(seed).standard_normal((data.ndim, *data.shape))
     noise = np.stack([ndimage.gaussian_filter(component, 4) for component in noise])
     places = np.indices(data.shape) + 1.5 * noise / np.abs(noise).max()
@@ -107,7 +107,7 @@ def test_flipping_an_axis_commutes_with_registration(similarity, axis):
 
 
 def test_the_default_commutes_with_a_flip_in_single_precision():
-    """Rounding where the images are flat must not become motion."""
+    """Rounding errors in flat regions must not become motion."""
     fixed, moving = texture(), bent(texture())
     straight, mirrored = (
         displacement_vox(load_run("node").build(), np.flip(fixed, axis), np.flip(moving, axis))
@@ -131,7 +131,9 @@ def test_the_unit_of_length_does_not_matter(similarity):
 
 
 def test_flipping_an_axis_of_scans_commutes_with_registration():
-    """In single precision, through the box around the brains, with the grid's affine untouched."""
+    """Flipping the arrays flips the map, also in single precision and with the box around the
+    brains; the grid's affine stays.
+    """
     fixed, moving = texture((34, 36, 32)), bent(texture((34, 36, 32)))
     straight = displacement_vox(neural_ode(QUICK), fixed, moving)
     mirrored = displacement_vox(neural_ode(QUICK), fixed[::-1], moving[::-1])
@@ -156,7 +158,9 @@ def test_same_seed_same_result_to_the_last_bit(field):
 
 @EVERY_SIMILARITY
 def test_identical_images_give_the_identity(similarity):
-    """Exactly, but for local correlation, whose floor of the variance leaves a slope."""
+    """Equal images are not moved at all, except by local correlation, whose floor of the variance
+    leaves a small gradient.
+    """
     found = np.abs(motion(similarity, texture(), texture())).max()
     assert found < 1e-3 if similarity == "ncc" else found == 0
 
@@ -164,8 +168,8 @@ def test_identical_images_give_the_identity(similarity):
 @EVERY_SIMILARITY
 @pytest.mark.parametrize("shift", [(1, 0, 0), (0, -1, 0), (0, 0, 1)])
 def test_a_shift_by_one_voxel_is_found(similarity, shift):
-    """Four voxels inside the ball, to 0.02 voxels in the mean and 0.05 nearly everywhere, given the
-    time.
+    """With enough iterations a shift is found four voxels inside the ball, within 0.02 voxels on
+    average and 0.05 nearly everywhere.
     """
     data = texture()
     method = neural_ode(
@@ -178,7 +182,7 @@ def test_a_shift_by_one_voxel_is_found(similarity, shift):
 
 
 def test_anisotropic_scans_are_matched_in_millimetres():
-    """A shift of 3 mm is found as such on voxels of 1 x 1 x 3 mm, across the slices as
+    """A shift of 3 mm is found on voxels of 1 x 1 x 3 mm, across the slices as well as
     within them.
     """
     fine = texture((36, 36, 72), seed=3)
@@ -207,8 +211,8 @@ def test_anisotropic_scans_are_matched_in_millimetres():
     ],
 )
 def test_any_size_and_spacing(similarity, size, spacing):
-    """Tiny, odd, anisotropic, three slices, two axes: finite, without folds, and the way back leads
-    back.
+    """On grids that are tiny, odd, anisotropic, of three slices or of two axes the map is finite
+    and does not fold, and its inverse inverts it.
     """
     data = texture(size)
     fixed, moving = (

@@ -27,7 +27,9 @@ def test_exponential_of_a_linear_field_is_the_matrix_exponential():
 
 
 def test_scaling_and_squaring_is_of_first_order():
-    """Error against step size, in the logarithm: it starts from an Euler step."""
+    """The order is the slope of the error over the step size, in logarithms; the first squaring
+    starts from an Euler step.
+    """
     squarings = np.array([3, 4, 5, 6])
     exact = inner(linear_displacement(3))
     errors = [
@@ -39,7 +41,9 @@ def test_scaling_and_squaring_is_of_first_order():
 
 
 def test_exponential_of_minus_v_undoes_exponential_of_v():
-    """Up to interpolation: a twentieth of a voxel where the displacement reaches two."""
+    """The law holds up to interpolation: within a twentieth of a voxel, where displacements reach
+    two voxels.
+    """
     velocity = smooth_velocity(scale=2.0)
     forward, back = exponential(velocity, 7), exponential(-velocity, 7)
     assert forward.abs().max() > 1.5
@@ -64,7 +68,7 @@ def test_whole_voxel_shift_is_exact(size):
 
 
 def test_resizing_a_displacement_keeps_it_in_millimetres():
-    """A linear displacement of the box is the same map on every grid over the box."""
+    """A linear displacement of the box is the same map on every grid over that box."""
     coarse, fine = (8, 6, 10), (19, 12, 30)
 
     def stretch(size):
@@ -122,8 +126,8 @@ def test_fields_start_at_their_base_grid_and_network_reach_any_size(size):
     ("size", "more"), [((18, 9, 12), 32 * 27), ((40, 30), 32 * 9), ((1, 2), 32 * 9)]
 )
 def test_time_enters_the_network_as_one_more_channel(size, more):
-    """The knots share the weights of the stationary network and one more input; each has its own
-    velocity.
+    """All knots share the weights of the stationary network, which has one more input, the time;
+    each knot has its own velocity.
     """
     like = torch.zeros(1)
     stationary, timed = (
@@ -144,8 +148,8 @@ def test_time_enters_the_network_as_one_more_channel(size, more):
 
 
 def test_nodeo_network_has_the_published_number_of_parameters():
-    """3 652 304 on 160 x 192 x 144 with two reductions, counted in the reference's running
-    model.
+    """NODEO's model has 3 652 304 weights on 160 x 192 x 144 voxels with two reductions, counted in
+    its running code.
     """
     network = NetworkField(
         zero_velocity((160, 192, 144), torch.zeros(1)), lambda f: f, reductions=2
@@ -172,7 +176,7 @@ def test_unfold_takes_out_folds_and_touches_nothing_else():
 
 
 def test_unfold_looks_at_the_way_back_too():
-    """A step up stretches voxels on the way there, and folds them on the way back."""
+    """A velocity with a step stretches voxels on the way there and folds them on the way back."""
     flow, heights = Flow("euler", 1, 1.0), [0, 0, 0, 0, 1.5, 1.2, 0.9, 0.6, 0.3, 0, 0, 0]
     velocity = torch.zeros(1, 2, 12, 9, dtype=torch.float64)
     velocity[0, 0] = torch.tensor(heights, dtype=torch.float64)[:, None]
@@ -184,8 +188,8 @@ def test_unfold_looks_at_the_way_back_too():
 
 
 def test_unfold_counts_what_it_repaired_and_what_it_could_not_on_the_way_back():
-    """A flow whose way back folds whatever the velocity: smoothing cannot help, and that
-    is said.
+    """The inverse of this flow folds whatever the velocity is, so smoothing cannot help, and the
+    result says so.
     """
     torn = torch.zeros(1, 2, 7, 7, dtype=torch.float64)
     torn[0, 0, 3, 3] = 1.5
@@ -197,7 +201,9 @@ def test_unfold_counts_what_it_repaired_and_what_it_could_not_on_the_way_back():
 
 
 def test_unfold_looks_beyond_the_border_where_the_map_continues():
-    """A turn by 100 degrees folds nowhere, but its border, carried on outwards, does."""
+    """A rotation by 100 degrees folds nowhere inside, but it does beyond the border, where the
+    displacement continues.
+    """
     angle = np.deg2rad(100)
     turn = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = voxel_centres((8, 9), torch.zeros(1, dtype=torch.float64))
@@ -235,8 +241,8 @@ def test_unfold_smooths_all_knots_of_a_fold():
 
 @pytest.mark.parametrize("sides", [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_unfold_sees_folds_of_every_one_sided_difference(sides):
-    """Where voxel (3, 3) runs over its neighbour on one side only the difference towards that side
-    is negative.
+    """Where voxel (3, 3) passes its neighbour on one side, only the difference towards that side is
+    negative.
     """
     displacement = torch.zeros(1, 2, 7, 7, dtype=torch.float64)
     displacement[0, 0, 3, 3] = -1.5 if sides[0] else 1.5

@@ -1,5 +1,5 @@
-"""The CPU kernels compute in float32 what torch computes in float64 from the formulas, values and
-gradients.
+"""The CPU kernels compute in float32 the values and gradients that torch computes from the formulas
+in float64.
 """
 
 import numpy as np
@@ -206,7 +206,9 @@ def test_pulling_back_by_a_resized_displacement_is_resizing_and_pulling_back(
 
 
 def moved(function, image, displacement, outer):
-    """What ``function`` makes of both, and its derivative by the displacement."""
+    """Return the value of ``function`` of image and displacement, and its derivative by the
+    displacement.
+    """
     displacement = displacement.clone().requires_grad_()
     out = function(image, displacement)
     return out, *torch.autograd.grad((out * outer).sum(), displacement)

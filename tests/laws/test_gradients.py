@@ -14,7 +14,7 @@ EXACT = ("exact", "checkpoint")
 
 
 def loss(displacement: torch.Tensor) -> torch.Tensor:
-    """Some smooth function of a displacement."""
+    """Return a smooth function of a displacement."""
     weights = torch.linspace(-1, 2, displacement.numel(), dtype=displacement.dtype).view_as(
         displacement
     )
@@ -24,7 +24,9 @@ def loss(displacement: torch.Tensor) -> torch.Tensor:
 def derivative(
     flow: Flow, velocity: torch.Tensor, direction: torch.Tensor, part=lambda field: field
 ) -> float:
-    """Of the loss of the flow along ``direction``, by the flow's own gradient."""
+    """Return the derivative of the loss along ``direction``, by the gradient that the flow
+    computes.
+    """
     leaf = velocity.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(part(flow(leaf))), leaf)
     return float((gradient * direction).sum())
@@ -33,7 +35,7 @@ def derivative(
 def difference(
     flow: Flow, velocity: torch.Tensor, direction: torch.Tensor, by: float = 1e-5
 ) -> float:
-    """The same by central differences."""
+    """Return the derivative of the loss along ``direction`` by central differences."""
     return float(loss(flow(velocity + by * direction)) - loss(flow(velocity - by * direction))) / (
         2 * by
     )
@@ -74,8 +76,8 @@ def test_every_component_of_the_gradient():
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize("tableau", TABLEAUS.values(), ids=TABLEAUS)
 def test_the_adjoint_converges_with_the_order_of_its_solver(tableau, dimensions):
-    """Its derivative of a linear flow along a linear direction, both of which interpolation takes
-    as they are.
+    """The adjoint tends to the exact derivative of a linear flow along a linear direction, since
+    interpolation makes no error in either.
     """
     velocity, direction = linear_velocity(dimensions), linear_field(3 * GENERATORS[dimensions][1])
     truth = derivative(Flow("rk4", 64, 1 / 64, "exact"), velocity, direction, inner)
@@ -90,8 +92,8 @@ def test_the_adjoint_converges_with_the_order_of_its_solver(tableau, dimensions)
 
 @pytest.mark.parametrize("tableau", TABLEAUS.values(), ids=TABLEAUS)
 def test_the_adjoint_nears_the_exact_gradient_in_time_dependent_flows(tableau):
-    """At least with the order of the solver: Heun's errors of both are alike, and their difference
-    falls faster.
+    """The difference falls at least with the order of the solver; with Heun both gradients have
+    similar errors, so it falls faster.
     """
     velocity = linear_velocity(2, knots=2)
     direction = torch.cat([linear_field(generator) for generator in 3 * GENERATORS[2][::-1]])
@@ -109,9 +111,7 @@ def test_the_adjoint_nears_the_exact_gradient_in_time_dependent_flows(tableau):
 
 @pytest.mark.parametrize(("size", "knots"), [((12, 13), 1), ((9, 8, 10), 2)])
 def test_the_adjoint_is_the_finite_difference_when_steps_are_many(size, knots):
-    """To a thousandth: what is left are the kinks of linear interpolation, which a step does not
-    stop at.
-    """
+    """The two agree to a thousandth; linear interpolation has kinks at which steps do not stop."""
     velocity = smooth_velocity(size, scale=1.5, seed=4, knots=knots, fading=False)
     direction = smooth_velocity(size, scale=1.0, seed=5, knots=knots, fading=False)
     flow = Flow("rk4", 128, 1 / 128, "adjoint")
@@ -121,8 +121,8 @@ def test_the_adjoint_is_the_finite_difference_when_steps_are_many(size, knots):
 
 
 def test_the_adjoint_of_one_euler_step_is_evaluated_at_its_end():
-    """As in NODEO's code: the exact gradient would be h everywhere, this one is spread by where
-    points arrived.
+    """As in NODEO's code the gradient is taken where the points arrive; the exact gradient would be
+    h everywhere.
     """
     velocity = smooth_velocity((9, 8), scale=1.5, fading=False)
     flow, leaf = Flow("euler", 1, 0.4, "adjoint"), velocity.clone().requires_grad_()
@@ -133,7 +133,9 @@ def test_the_adjoint_of_one_euler_step_is_evaluated_at_its_end():
 
 
 def bytes_kept(gradient: str, steps: int) -> int:
-    """What lives on between the forward and the backward pass, the result among it."""
+    """Return the memory that is kept between the forward and the backward pass, the result
+    included.
+    """
     velocity = smooth_velocity((20, 20, 20)).requires_grad_()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         displacement = Flow("rk4", steps, 1 / steps, gradient)(velocity)
@@ -143,8 +145,8 @@ def bytes_kept(gradient: str, steps: int) -> int:
 
 
 def test_memory_grows_with_steps_only_where_it_must():
-    """In displacements: none a step under the adjoint, one a step checkpointed, many a step
-    otherwise.
+    """For each step the adjoint keeps no displacement, checkpoints keep one, and exact
+    back-propagation keeps many.
     """
     displacement = 20**3 * 3 * 8
     growth = {

@@ -1,7 +1,8 @@
-"""MIND in half precision: nearly the value and the gradient of double precision, whatever the
-image's intensities.
+"""MIND in half precision has nearly the value and the gradient of double precision, whatever the
+intensities.
 
-In planes: a CPU averages over windows of volumes in single and double precision only.
+Images are planes here, because a CPU averages volumes over windows in single and double precision
+only.
 """
 
 from functools import partial

@@ -39,7 +39,7 @@ AFFINE = Affine(
 
 @dataclass(frozen=True)
 class Files:
-    """What lies on disk, and the same as our objects."""
+    """The files on disk, and the same scan, labels and maps as our objects."""
 
     folder: Path
     image: Image
@@ -158,8 +158,8 @@ def points_inside(grid, points_mm):
 
 
 def test_the_map_is_not_a_trivial_one(files):
-    """The comparison would not notice a flipped axis or a transposed matrix if the labels hardly
-    moved.
+    """The labels move far enough for the comparison to notice a flipped axis or a transposed
+    matrix.
     """
     unmoved = warp_labels(files.labels, Affine(), files.fixed_grid).data
     _, moved = ours(files, "warp")
@@ -194,7 +194,7 @@ def test_affine_file_sends_points_where_ours_does(tmp_path, tool):
 
 
 def test_ants_own_warp_file_means_to_us_what_it_means_to_ants(files, tmp_path):
-    """A field that ANTs wrote, not we: a silent change of sign on both sides of our own files would
+    """This field was written by ANTs, so a change of sign in both our writer and our reader would
     show here.
     """
     ants = load_ants(threads=1)

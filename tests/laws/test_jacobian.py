@@ -169,7 +169,7 @@ def test_a_mirrored_and_shrunken_map_loses_its_whole_volume():
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_determinant_of_exactly_zero_folds_and_loses_no_volume(axis):
-    """The whole grid is pressed onto a sheet: orientation is lost, and no volume is turned inside
+    """The whole grid is pressed onto a sheet, so determinants are 0, and no volume is turned inside
     out.
     """
     displacement = np.zeros((*SHAPE, 3))
@@ -197,7 +197,9 @@ def test_sdlogj_of_two_regions_of_equal_size():
 
 
 def test_what_is_pressed_flat_is_left_out_of_sdlogj_and_is_the_least_determinant():
-    """Three regions of equal size, stretched, pressed together, and pressed to nothing."""
+    """Of three regions of equal size one is stretched, one is compressed and one is pressed to
+    nothing.
+    """
     rates = np.repeat([1.5, 0.75, 0.0], 10)
     displacement = np.zeros((30, 9, 9, 3))
     displacement[..., 0] = (np.cumsum(rates) - np.arange(30))[:, None, None]
@@ -233,7 +235,9 @@ def test_folds_outside_the_brain_count_only_in_the_grid():
 
 
 def test_a_point_outside_the_brain_touches_no_measure():
-    """Not even through the middle tetrahedra, which reach the voxel's diagonal neighbours."""
+    """A fold outside does not count, not even through the middle tetrahedra, which reach a voxel's
+    diagonal neighbours.
+    """
     displacement, mask = np.zeros((*SHAPE, 3)), np.ones(SHAPE, dtype=bool)
     displacement[5, 6, 6] = 4.0
     mask[5, 6, 6] = False

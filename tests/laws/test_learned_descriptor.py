@@ -1,5 +1,5 @@
-"""The learned descriptor, its training's contrasts and its loss, against definitions written out;
-one door for all.
+"""The learned descriptor, the contrasts and the loss of its training against written-out
+definitions, and the registry of all descriptors.
 """
 
 import itertools
@@ -73,8 +73,8 @@ def test_tokens_are_self_similarity_of_features_voxel_by_voxel():
 
 
 def token_at(features, place):
-    """24 numbers from the definition: 12 edge-sharing pairs at distance 1 and at 2, borders
-    continued.
+    """Return the 24 numbers of the definition: 12 pairs of neighbours at distance 1 and at distance
+    2; border values continue.
     """
     spread = {
         d: [pair_distances(features, x, d) for x in np.ndindex(features.shape[1:])] for d in (1, 2)

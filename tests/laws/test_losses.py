@@ -21,7 +21,9 @@ DOUBLE = torch.float64
 
 
 def mind_by_loops(image: np.ndarray, radius: int, dilation: int) -> np.ndarray:
-    """The definition: a loop over voxels, pairs of neighbours and patch positions."""
+    """Compute MIND-SSC by its definition, in loops over voxels, pairs of neighbours and positions
+    in the patch.
+    """
     size = np.array(image.shape)
     unit = np.eye(len(size), dtype=int)
     neighbours = [*unit, *-unit]
@@ -46,8 +48,8 @@ def bounded(variance: np.ndarray) -> np.ndarray:
 
 
 def plain_mind_by_loops(image: np.ndarray, radius: int, dilation: int) -> np.ndarray:
-    """The definition: the voxel's patch against its neighbour's, neighbours - before + along each
-    axis.
+    """Compute MIND by its definition; along each axis the neighbour in negative direction comes
+    first.
     """
     size = np.array(image.shape)
     neighbours = [sign * unit for unit in np.eye(len(size), dtype=int) for sign in (-1, 1)]
@@ -96,7 +98,7 @@ def test_mind_is_blind_to_affine_intensity_changes_and_inversion(descriptor, gai
 
 
 def test_mind_ssc_follows_the_axes():
-    """Swapping or flipping axes permutes channels and voxels, nothing else."""
+    """Swapping or flipping axes permutes channels and voxels and changes nothing else."""
     image = torch.rand(1, 1, 8, 7, 6, dtype=DOUBLE)
     for change in (lambda t: t.transpose(2, 4), lambda t: t.flip(3)):
         a, b = mind_ssc(change(image)), change(mind_ssc(image))
@@ -115,8 +117,8 @@ def test_mind_ssc_gradient_against_finite_differences():
 
 @pytest.mark.parametrize("squared", [True, False])
 def test_local_correlation_of_one_window_is_one_minus_numpys(squared):
-    """Of the middle window alone; contrasts of 100 leave nothing of the texture that all windows
-    share.
+    """The loss of the middle window alone is the textbook's correlation; next to contrasts of 100
+    the shared texture is nothing.
     """
     fixed, noise = (100 * torch.rand(2, 1, 1, 9, 9, 9, dtype=DOUBLE)).unbind()
     moving = fixed + noise
@@ -130,8 +132,8 @@ def test_local_correlation_of_one_window_is_one_minus_numpys(squared):
 
 
 def test_means_of_windows_are_exact_in_single_precision():
-    """Variances below a millionth are told from 0, so means must not err by the rounding of long
-    sums.
+    """Variances below a millionth differ from 0, so the means must not have the rounding errors of
+    long sums.
     """
     image = torch.rand(1, 1, 150, 9, 140, generator=torch.Generator().manual_seed(3))
     image[:, :, 40:, :, 30:90] = 0
@@ -141,8 +143,8 @@ def test_means_of_windows_are_exact_in_single_precision():
 def ncc_by_loops(
     fixed: np.ndarray, moving: np.ndarray, window: int, power: int, mask: np.ndarray
 ) -> float:
-    """Correlation in the window around every voxel, as much of it as lies in the image, with the
-    shared texture.
+    """Return the correlation in the part of every window that lies in the image, with the shared
+    texture added.
     """
     total, texture = 0.0, 1e-4
     for x in np.ndindex(*fixed.shape):
@@ -252,7 +254,9 @@ def test_magnitude_is_the_mean_squared_length():
 
 
 def field_of(function, size, spacing) -> torch.Tensor:
-    """Displacement in voxels of ``function``, from positions ``(d, *size)`` mm to vectors mm."""
+    """Return the displacement in voxels of a ``function`` from positions ``(d, *size)`` in mm to
+    vectors in mm.
+    """
     lengths = torch.tensor(spacing, dtype=DOUBLE).view(-1, *[1] * len(size))
     return (function(voxel_centres(size, lengths)[0] * lengths) / lengths)[None]
 
@@ -296,8 +300,8 @@ def squares_by_loops(displacement: np.ndarray, weight: np.ndarray, spacing) -> t
     u = displacement * np.reshape(spacing, (-1, *[1] * d))
 
     def mean(stencil, scale, reach):
-        """Of weighted squares of ``sum c u(x + o) / scale`` where all of ``x .. x + reach`` lies in
-        the image.
+        """Return the mean of the weighted squares of ``sum c u(x + o) / scale`` over all ``x`` with
+        ``x .. x + reach`` in the image.
         """
         squares = []
         for x in np.ndindex(*(np.array(size) - reach)):

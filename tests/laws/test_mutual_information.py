@@ -23,8 +23,8 @@ def entropy(probabilities: np.ndarray) -> float:
 
 
 def parzen_by_loops(a: np.ndarray, b: np.ndarray, bins: int, weights: np.ndarray) -> np.ndarray:
-    """The joint histogram: every voxel spread by Gaussians one bin wide, normalised to 1 over the
-    bins.
+    """Return the joint histogram in which every voxel is shared among the bins by Gaussians one bin
+    wide, with a sum of 1.
     """
     joint = np.zeros((bins, bins))
     centres = np.arange(bins) / (bins - 1)
@@ -64,7 +64,7 @@ def related_levels(count: int, levels: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_global_information_is_the_histograms_where_bins_do_not_blur():
-    """Intensities fourteen bins apart share no bin under a Gaussian one bin wide."""
+    """Two intensities fourteen bins apart share no bin when the Gaussian is one bin wide."""
     a, b = related_levels(1000, 3)
     images = [torch.from_numpy(x.reshape(1, 1, 10, 10, 10) / 2.0) for x in (a, b)]
     assert -float(mutual_information_to(images[0], 29)(images[1])) == pytest.approx(
@@ -127,7 +127,7 @@ class Held:
 
 @pytest.mark.parametrize("name", ["global", "normalised", "local"])
 def test_soft_assignments_are_not_kept_for_the_gradient(name):
-    """What a loss holds between value and gradient is a few images, not an image per bin."""
+    """Between value and gradient a loss keeps a few images, not one for each bin."""
     fixed = torch.rand(1, 1, 12, 12, 12)
     loss = {
         "global": mutual_information_to(fixed, 64),
@@ -161,7 +161,7 @@ def test_local_information_weighs_patches_by_their_mask(patch):
 
 
 def test_local_mutual_information_is_the_histograms_where_bins_do_not_blur():
-    """Intensities seven bins apart share no bin under a Gaussian one bin wide."""
+    """Two intensities seven bins apart share no bin when the Gaussian is one bin wide."""
     bins, patch, levels = 15, 8, 3
     a, b = related_levels(patch**3, levels)
     images = [

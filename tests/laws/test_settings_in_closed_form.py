@@ -1,7 +1,8 @@
-"""What a setting of a loss, a flow or a descent means, in numbers worked out by hand.
+"""Settings of losses, flows and descents mean what they say, in numbers that were worked out by
+hand.
 
-Every law is asked in volumes and single precision, where compiled kernels serve, and in the plane
-and double precision, where torch computes by the formulas.
+Every law is tested on volumes in single precision, for which kernels are compiled, and on planes in
+double precision, for which torch computes the formulas.
 """
 
 import itertools
@@ -31,7 +32,7 @@ WAYS = {"kernels": ((12, 10, 11), torch.float32), "formulas": ((12, 10), torch.f
 
 @pytest.fixture(params=WAYS)
 def way(request):
-    """Size and type."""
+    """Size and precision of the images."""
     size, kind = WAYS[request.param]
     assert serves(torch.zeros(1, 1, *size, dtype=kind)) is (request.param == "kernels")
     return size, kind
@@ -94,8 +95,8 @@ def spread(value, bins):
 
 
 def information(pairs, bins):
-    """Of the joint histogram of ``pairs`` of values, by its definition, in nats; and the normalised
-    one.
+    """Return the mutual information of ``pairs`` of values by its definition, in nats, and the
+    normalised one.
     """
     joint = np.mean([np.outer(spread(a, bins), spread(b, bins)) for a, b in pairs], axis=0)
     one, other, both = (-(p * np.log(p)).sum() for p in (joint.sum(1), joint.sum(0), joint))
@@ -103,7 +104,7 @@ def information(pairs, bins):
 
 
 def levels(size, kind, seed):
-    """Two images of four grey levels, related."""
+    """Two images of four grey levels that depend on each other."""
     rng = np.random.default_rng(seed)
     first = rng.integers(0, 4, size) / 3
     second = np.where(rng.random(size) < 0.7, 1 - first, rng.integers(0, 4, size) / 3)
@@ -125,9 +126,7 @@ def test_information_is_in_as_many_bins_as_it_is_set(bins, way):
 
 @pytest.mark.parametrize(("patch", "bins"), [(2, 7), (2, 3), (4, 7), (5, 5)])
 def test_local_information_is_in_patches_and_bins_as_they_are_set(patch, bins, way):
-    """Of an image of whole patches, the mean of the information in each in which the fixed one is
-    not constant.
-    """
+    """The information is averaged over the patches in which the fixed image is not constant."""
     _, kind = way
     size = (2 * patch,) * len(way[0])
     fixed, moving = levels(size, kind, 1)
@@ -143,8 +142,8 @@ def test_local_information_is_in_patches_and_bins_as_they_are_set(patch, bins, w
 
 @pytest.mark.parametrize("window", [3, 5, 9])
 def test_correlation_is_in_windows_as_wide_as_they_are_set(window, way):
-    """Two bright voxels see each other where a window holds both: there they correlate, elsewhere
-    one is alone.
+    """Two bright voxels correlate in the windows that hold both; in other windows one of them is
+    alone.
     """
     size, kind = way
     image = torch.zeros(1, 1, *size, dtype=kind)
@@ -168,8 +167,8 @@ def test_correlation_is_in_windows_as_wide_as_they_are_set(window, way):
 @pytest.mark.parametrize("describe", [mind_ssc, mind])
 @pytest.mark.parametrize(("radius", "dilation"), [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1)])
 def test_mind_sees_a_voxel_as_far_as_radius_and_dilation_reach(describe, radius, dilation, way):
-    """Changing one voxel changes the descriptor within their sum along each axis, and up
-    to there.
+    """Changing one voxel changes the descriptor up to the sum of radius and dilation along each
+    axis, and not beyond.
     """
     _, kind = way
     size = (15,) * len(way[0])
@@ -226,7 +225,9 @@ FLOWS = [
 def test_a_constant_velocity_moves_by_itself_times_the_time(
     solver, steps, step_size, gradient, way
 ):
-    """Which is ``steps * step_size``, and 1 for the exponential; so is the displacement's slope."""
+    """The time is ``steps * step_size``, and 1 for the exponential; the displacement grows in
+    proportion.
+    """
     size, kind = way
     time = 1.0 if solver == "exponential" else steps * step_size
     flow = Flow(solver, steps, step_size, gradient)
@@ -245,7 +246,9 @@ def test_a_constant_velocity_moves_by_itself_times_the_time(
 
 @pytest.mark.parametrize(("solver", "time"), [("exponential", 1.0), ("euler", 1.4), ("rk4", 1.4)])
 def test_penalties_of_the_velocity_are_those_of_the_way_it_leads(solver, time, way):
-    """``weight T^2 |v|^2``: half as strong and twice as long costs the same."""
+    """The penalty is ``weight T^2 |v|^2``, so half the velocity for twice the time costs
+    the same.
+    """
     size, kind = way
     speed = torch.full((1, len(size), *size), 0.3, dtype=kind)
     fixed = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0)).to(kind)
@@ -295,7 +298,7 @@ def test_a_point_is_averaged_over_that_window(window, way):
 
 
 class Point(nn.Module):
-    """A velocity of one voxel, from 0."""
+    """A velocity of one voxel that starts at 0."""
 
     def __init__(self):
         super().__init__()
@@ -338,7 +341,9 @@ def test_a_steady_slope_is_gone_down_by_rate_schedule_and_damping(learning_rate,
     ("tolerance", "iterations"), [(0.0, 50), (0.099, 12), (0.051, 21), (0.03, 35)]
 )
 def test_a_steady_fall_is_settled_where_it_is_small_beside_what_was_fallen(tolerance, iterations):
-    """Falling by 1 each time, after ``n`` falls the slope is ``1 / n`` of the whole fall."""
+    """Where the energy falls by 1 in each iteration, the slope after ``n`` iterations is ``1 / n``
+    of the whole fall.
+    """
     energies = []
     descent = Descent(0.5, "constant", 1e-12, tolerance)
     minimise(

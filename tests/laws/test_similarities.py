@@ -1,4 +1,6 @@
-"""Every similarity: exact values, masks, descriptors warped or made anew, gradients."""
+"""Similarities have exact values, follow masks, warp descriptors or compute them anew, and have
+gradients.
+"""
 
 import numpy as np
 import pytest
@@ -86,8 +88,8 @@ def test_a_mask_of_ones_changes_nothing_and_only_ratios_of_a_mask_matter(name):
 
 @pytest.mark.parametrize("name", SIMILARITIES)
 def test_what_the_mask_leaves_out_does_not_matter(name):
-    """Windows and patches reach at most four voxels beyond the mask; further off the image is
-    mirrored.
+    """Windows and patches reach at most four voxels beyond the mask, so the image is changed only
+    farther away.
     """
     torch.manual_seed(0)
     fixed, moving = torch.rand(2, 1, 1, 16, 5, 6, dtype=DOUBLE).unbind()

@@ -19,7 +19,9 @@ EVERY_TABLEAU = pytest.mark.parametrize("tableau", TABLEAUS.values(), ids=TABLEA
 
 @EVERY_TABLEAU
 def test_tables_are_consistent(tableau):
-    """Weights sum to one and each stage's to its time; no stage looks ahead."""
+    """The weights of a step sum to 1, those of a stage to its time, and no stage uses a
+    later one.
+    """
     assert sum(tableau.b) == pytest.approx(1)
     assert [sum(row) for row in tableau.a] == pytest.approx(list(tableau.c))
     assert [len(row) for row in tableau.a] == list(range(len(tableau.b)))
@@ -29,8 +31,8 @@ def test_tables_are_consistent(tableau):
 @pytest.mark.parametrize("knots", [1, 2])
 @EVERY_TABLEAU
 def test_order_of_convergence(tableau, knots, dimensions):
-    """Error against step size, in the logarithm; with two knots the linear field is also linear in
-    time.
+    """The order is the slope of the error over the step size, in logarithms; with two knots the
+    field is linear in time as well.
     """
     velocity, exact = (
         linear_velocity(dimensions, knots),
@@ -50,7 +52,7 @@ def test_one_euler_step_is_the_scaled_velocity():
 
 
 def test_the_time_of_a_flow_scales_its_velocity():
-    """Twice as long with half the velocity leads to the same place."""
+    """Half the velocity for twice the time leads to the same place."""
     velocity = linear_velocity(3, knots=2)
     assert torch.allclose(
         runge_kutta(velocity, RK4, 4, 0.25), runge_kutta(velocity / 2, RK4, 4, 0.5), atol=1e-12
@@ -97,8 +99,8 @@ def test_kinetic_energy_is_the_average_over_time():
 @DIMENSIONS
 @pytest.mark.parametrize("knots", [1, 2])
 def test_the_flow_of_the_reversed_velocity_is_the_inverse(knots, dimensions):
-    """To the solver's error where interpolation makes none; the opposite alone does not lead back
-    through time.
+    """The reversed velocity leads back up to the solver's error; the opposite velocity alone does
+    not where it changes with time.
     """
     velocity = linear_velocity(dimensions, knots)
     forward, back = (runge_kutta(v, RK4, 16, 1 / 16) for v in (velocity, reverse(velocity)))
@@ -109,8 +111,8 @@ def test_the_flow_of_the_reversed_velocity_is_the_inverse(knots, dimensions):
 
 
 def test_forward_and_back_meet_in_any_smooth_velocity():
-    """Up to interpolation: a tenth of a voxel at most where the displacement reaches more
-    than one.
+    """The law holds up to interpolation: within a tenth of a voxel, where displacements reach more
+    than one voxel.
     """
     velocity = smooth_velocity(scale=2.0, knots=3)
     forward, back = (runge_kutta(v, RK4, 8, 1 / 8) for v in (velocity, reverse(velocity)))
@@ -134,7 +136,9 @@ def test_divergence_free_flow_keeps_area(solver):
 @pytest.mark.parametrize("size", [(17, 50), (50, 8, 11)])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_fixed_border_does_not_move_at_all(solver, size):
-    """Not even by rounding, which on 50 voxels puts a point of the upper border a little inside."""
+    """The border does not move at all, though on 50 voxels rounding places a point of the upper
+    border slightly inside.
+    """
     velocity = smooth_velocity(
         size, scale=1.0, fading=False, knots=1 if solver == "exponential" else 2
     )

@@ -1,5 +1,5 @@
-"""A diffeomorphism tears and glues nothing: NODEO's shapes in the plane (Wu et al., CVPR 2022) keep
-their topology.
+"""A diffeomorphism neither tears nor glues: shapes in the plane as in NODEO (Wu et al., CVPR 2022)
+keep their topology.
 """
 
 import numpy as np
@@ -14,7 +14,8 @@ from diffeode.registration.knobs import changed
 
 SIDE = 64
 FINER = 4
-"""Shapes are judged on a grid this much finer, on which a hole that became small is still seen."""
+"""Factor by which the grid is finer on which shapes are judged, so that small holes are still seen.
+"""
 METHOD = neural_ode(
     {
         "similarity": {"squared_difference": {"weight": 5.0}},
@@ -70,7 +71,9 @@ def cross():
 
 
 def components_and_holes(shape):
-    """Of ``shape > 1/2``: pieces that touch by an edge, and pieces of the rest but one."""
+    """Return the number of components of ``shape > 1/2``, connected by edges, and the number of its
+    holes.
+    """
     inside = shape > 0.5
     return ndimage.label(inside)[1], ndimage.label(~inside, np.ones((3, 3)))[1] - 1
 
@@ -81,7 +84,7 @@ def overlap(a, b):
 
 
 def registered(fixed, moving, method=METHOD):
-    """``moving`` pulled back on the finer grid, and the displacements there and back."""
+    """Return ``moving`` pulled back to the finer grid, and the displacements there and back."""
     tensors = [torch.from_numpy(shape)[None, None] for shape in (fixed, moving)]
     found = method.velocity_between(*tensors, (1.0, 1.0))
     size = (FINER * SIDE,) * 2

@@ -1,4 +1,4 @@
-"""Training of a descriptor on tiny volumes: from files to weights, what it learns, and what it
+"""Training of a descriptor on tiny volumes, from files to weights: what it learns and what it
 refuses.
 """
 

@@ -341,7 +341,7 @@ def test_one_control_point_per_axis_moves_everything_alike():
         ("niftyreg", {"levels": 0}, "levels"),
         ("deedsbcv", {"grid_spacing": [8, 7, 6, 5]}, "give 5 to 10 whole numbers"),
         ("deedsbcv", {"quantisation": [5, 4, 3, 2, 0]}, "quantisation"),
-        ("deedsbcv", {"search_radius": [6, 5, 4, 3, 2, 1]}, "has 6 levels and grid_spacing 5"),
+        ("deedsbcv", {"search_radius": [6, 5, 4, 3, 2, 1]}, "has 6 levels and grid_spacing has 5"),
         ("deedsbcv", {"grid_spacing": [8.5, 7, 6, 5, 4]}, "grid_spacing"),
         ("synthmorph", {"weight": 1}, "weight"),
         ("synthmorph", {"extent": 200}, "192 or 256"),

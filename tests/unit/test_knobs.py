@@ -173,7 +173,9 @@ def test_a_run_survives_the_way_to_a_file_and_back(name, whole):
 
 
 def test_a_weight_of_zero_leaves_a_term_out():
-    """Out of the energy, and out of what is read."""
+    """A term of weight 0 is left out of the energy, and the files that it would read are
+    not read.
+    """
     by = {
         "similarity.descriptor": {"weight": 0.0, "weights": "nowhere.safetensors"},
         "penalties.gradient.weight": 0.0,

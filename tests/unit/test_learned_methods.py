@@ -1,5 +1,5 @@
-"""Methods whose network is trained first: their convention, their weights, their training, and what
-they refuse.
+"""Trained methods: their convention of displacements, their weights, their training, and what they
+refuse.
 """
 
 import json

@@ -1,5 +1,5 @@
-"""The networks of the learned baselines: as large as published, and attention that stays in its
-windows.
+"""The networks of the learned baselines have the published numbers of weights, and attention stays
+in its windows.
 """
 
 import pytest
@@ -106,7 +106,7 @@ def test_doubling_repeats_each_voxel():
 
 
 def reached_from(block, token, size):
-    """Which tokens the output at ``token`` depends on, ``size`` bool."""
+    """Return on which tokens the output at ``token`` depends, ``size`` bool."""
     x = torch.rand(1, *size, 4, requires_grad=True)
     block.eval()(x, x)[(0, *token)].sum().backward()
     return x.grad[0].abs().sum(-1) > 1e-9

@@ -100,7 +100,7 @@ def test_identical_images_give_the_identity(run, voxels):
     "run", ["node-mind", "node-lmi", "node-mi", "node-nmi", "node-ngf", "node-ncc"]
 )
 def test_a_shift_is_found_in_voxels_with_its_sign_under_inverted_contrast(run):
-    """``moving(x + s) = fixed(x)``, so the displacement is ``s``."""
+    """Where ``moving(x + s) = fixed(x)``, the displacement is ``s``."""
     data = texture()
     shift = (2, -1, 1)
     moving = shifted(data, shift)
@@ -426,7 +426,7 @@ def test_a_network_that_finds_nothing_better_than_rest_is_left_out():
     pair = pair_of(texture(), texture())
     found = neural_ode(NETWORK, levels((2.0,), (3,))).register(pair, Machine())
     assert (found.forward.displacement_mm == 0).all()
-    assert any("nothing better than rest" in note for note in found.notes)
+    assert any("no velocity of lower energy" in note for note in found.notes)
 
 
 def test_a_network_goes_on_from_the_level_before():
@@ -462,7 +462,7 @@ def test_the_seed_is_the_machines():
         ),
         ({"velocity.kernel.box.width": 4}, "velocity.kernel.box.width is 4; a window needs an odd"),
         (levels((1.0, 2.0), (1, 1)), "must fall from coarse to fine"),
-        (levels((2.0,), (5, 5)), "must be as many"),
+        (levels((2.0,), (5, 5)), "the same number of values"),
         ({"levels.iterations": (0, 10)}, "levels.iterations is 0; it must lie between 1 and"),
         ({"descent.learning_rate": -1.0}, "descent.learning_rate is -1.0; it must lie between"),
         ({"velocity.kernel.gaussian.width": float("nan")}, "is nan, which is no number"),
@@ -677,8 +677,8 @@ def test_an_energy_that_is_never_finite_is_a_failure():
 
 
 def test_newborns_at_half_resolution_gain_over_affine_without_folds(data_root):
-    """T1w of one newborn to T2w of another (subjects 06 and 01): at least 0.04 mean Dice over the
-    affine alignment.
+    """T1w of one newborn to T2w of another (subjects 06 and 01) gains at least 0.04 mean Dice over
+    the affine alignment.
     """
     folder = data_root / "albert"
 

@@ -1,5 +1,5 @@
-"""The descent of one level: its steps, when it stops and what it keeps; memory and progress around
-it.
+"""The descent of one level: its steps, its end and its best iterate; the memory and the progress
+around it.
 """
 
 import numpy as np

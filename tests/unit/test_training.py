@@ -1,5 +1,5 @@
-"""The training loop: killed and resumed it ends where an uninterrupted run ends; what it refuses;
-what it keeps.
+"""The training loop ends in the same weights after a kill as without one; what it refuses and what
+it keeps.
 """
 
 import math

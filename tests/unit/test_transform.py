@@ -28,7 +28,7 @@ def noise(shape, seed=0):
 
 
 def shift(voxels):
-    """The constant displacement of ``voxels`` along the array axes."""
+    """Return the constant displacement by ``voxels`` along the array axes."""
     return DisplacementField(
         np.broadcast_to(GRID.vectors_to_world(np.array(voxels, float)), (*GRID.shape, 3)), GRID
     )
@@ -128,7 +128,9 @@ def test_identity_onto_another_orientation_moves_no_tissue():
     ("at", "value"), [(-0.5, 1.0), (-0.51, 0.0), (2.5, 3.0), (2.51, 0.0), (0.5, 1.5)]
 )
 def test_an_image_ends_half_a_voxel_beyond_its_outermost_centres(at, value):
-    """ITK's rule, along each axis."""
+    """Along each axis ITK's rule holds: the image ends half a voxel beyond the outermost
+    centres.
+    """
     line = np.array([1.0, 2, 3], np.float32)
     for axis in range(3):
         data = np.broadcast_to(np.expand_dims(line, [a for a in range(3) if a != axis]), (3, 3, 3))

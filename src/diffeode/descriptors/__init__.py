@@ -1,1 +1,1 @@
-"""Descriptors: an image to channels that do not depend on its contrast."""
+"""Descriptors: functions from an image to channels that depend little on its contrast."""

@@ -1,4 +1,4 @@
-"""The image itself: what descriptors are measured against."""
+"""The image itself as a descriptor, with which others are compared."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from diffeode.descriptors.registry import Descriptor
 
 
 def make(weights: str) -> Descriptor:
-    """The identity; it has no weights."""
+    """Return the identity, which has no weights."""
     return lambda image: image

@@ -1,8 +1,7 @@
-"""The learned descriptor: self-similarity in the features of a network trained by contrast; blind
-to contrast.
+"""The learned descriptor: self-similarity in the features of a network (arXiv 2512.22689, III-B2).
 
-arXiv 2512.22689, section III-B2. The network is trained by
-:mod:`diffeode.learning.descriptor.lesson` and frozen.
+The network is trained by contrastive learning (:mod:`diffeode.learning.descriptor.lesson`), so that
+the descriptor depends little on the contrast of the image. A registration does not change it.
 """
 
 from __future__ import annotations
@@ -19,24 +18,30 @@ from diffeode.descriptors.mind import patch_distances, self_similarity
 from diffeode.descriptors.network import FeatureNetwork
 from diffeode.errors import InputError
 from diffeode.files.presence import lies_at, require_file
+from diffeode.geometry.shapes import ChannelsTensor
 from diffeode.names import nearest
 from diffeode.weights.checkpoint import read_checkpoint
 
 ARCHITECTURE, VERSION = "diffeode-descriptor", 1
+"""What a file of weights must say that it was written for."""
 DEFAULT_WEIGHTS = "synthetic"
-"""The weights in the package; ``docs/model-card.md``."""
+"""The name of the weights in the package, see ``docs/model-card.md``."""
 _WEIGHTS = Path(__file__).with_name("weights")
 _DILATIONS = (1, 2)
+"""Distances of the neighbours that are compared, voxels (arXiv 2512.22689, section III-B2: two
+dilation factors, 24 components).
+"""
 
 
 @final
 class LearnedDescriptor(nn.Module):
-    """An image ``(N, 1, *size)`` of two or three axes, in [0, 1], to tokens ``(N, 24, *size)`` of
-    length 1.
+    """A module from an image ``(N, 1, *size)`` in [0, 1] to tokens ``(N, 24, *size)`` of length 1.
 
-    A plane is seen as a volume that is the same all along its third axis. For two dilations, the 12
-    pairs of :func:`diffeode.descriptors.mind.mind_ssc` with the squared distance of the network's
-    features at single voxels in place of patches' intensities.
+    For each of two dilations the 12 pairs of neighbours are compared that
+    :func:`diffeode.descriptors.mind.mind_ssc` compares. The distance of two neighbours is the
+    squared distance of the network's features at two voxels, where MIND-SSC compares patches of
+    intensities. An image of two axes is treated as a volume whose values are the same all along the
+    third axis.
     """
 
     def __init__(self, network: FeatureNetwork) -> None:
@@ -44,8 +49,11 @@ class LearnedDescriptor(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        """Where only the image asks for a gradient, what the gradient needs is made again instead
-        of kept.
+        """Return the tokens of ``image``.
+
+        Outside training only the image and the features are kept for the gradient. The rest is
+        computed again, once for the network and once for the tokens. That takes a quarter more time
+        and a fraction of the memory.
 
         Raises:
             InputError: the image has neither two nor three axes.
@@ -63,21 +71,24 @@ class LearnedDescriptor(nn.Module):
         return tokens(self.network(image))
 
 
-def tokens(features: Tensor) -> Tensor:
-    """Self-similarity of ``features (N, F, X, Y, Z)`` as ``(N, 24, X, Y, Z)`` of length 1 at every
-    voxel.
+def tokens(features: ChannelsTensor) -> ChannelsTensor:
+    """Return the self-similarity of ``features (N, F, X, Y, Z)``, ``(N, 24, X, Y, Z)``.
+
+    The token at every voxel is scaled to length 1.
     """
     scales = [self_similarity(patch_distances(features, 0, dilation)) for dilation in _DILATIONS]
     return F.normalize(torch.cat(scales, dim=1), dim=1)
 
 
 def make(weights: str) -> LearnedDescriptor:
-    """The descriptor of ``weights``: a name of weights in the package, or the path of a file;
-    frozen, on the CPU.
+    """Return the descriptor with these weights, frozen and on the CPU.
 
+    Args:
+        weights: the name of weights in the package, or the path of a file; empty for
+            :data:`DEFAULT_WEIGHTS`.
     Raises:
-        InputError: no such weights, or of another architecture or version.
-        DamagedFileError: their checksum does not fit.
+        InputError: there are no such weights, or they are of another architecture or version.
+        DamagedFileError: the file does not have the checksum that it states.
     """
     kept = read_checkpoint(weights_file(weights), ARCHITECTURE, VERSION)
     descriptor = LearnedDescriptor(FeatureNetwork(**kept.about.configuration["network"]))
@@ -86,10 +97,12 @@ def make(weights: str) -> LearnedDescriptor:
 
 
 def weights_file(weights: str) -> Path:
-    """The file behind a name or a path; none: :data:`DEFAULT_WEIGHTS`.
+    """Return the path of the file of these weights.
 
+    Args:
+        weights: as for :func:`make`.
     Raises:
-        InputError: there is none.
+        InputError: there is no such file.
     """
     weights = weights or DEFAULT_WEIGHTS
     path = (

@@ -1,8 +1,7 @@
-"""The network behind the learned descriptor: from an image to features that local similarity is
-measured in.
+"""The network of the learned descriptor, from an image to features at every voxel.
 
-arXiv 2512.22689, section III-D3, after Mok et al., CVPR 2024: an encoder-decoder with three
-halvings, skip connections and two convolutional blocks at each end.
+It is an encoder-decoder with three halvings, skip connections and two convolutional blocks at each
+end (arXiv 2512.22689, section III-D3, after Mok et al., CVPR 2024).
 """
 
 from __future__ import annotations
@@ -19,18 +18,19 @@ from diffeode.geometry.determinism import window_average
 _HALVINGS = 3
 _MULTIPLE = 2**_HALVINGS
 _SLOPE = 0.2
+"""Slope of the leaky rectifiers below zero."""
 
 
 @final
 class FeatureNetwork(nn.Module):
-    """An image ``(N, 1, X, Y, Z)`` to features ``(N, features, X, Y, Z)``, whatever the size.
+    """A network from an image ``(N, 1, X, Y, Z)`` of any size to features ``(N, F, X, Y, Z)``.
 
-    There is no normalisation over the image, so features in a crop are those of the whole, but for
-    its border.
+    Nothing is normalised over the image, so the features in a crop are those of the whole image,
+    except near the border of the crop. The network can therefore be trained on crops.
 
     Args:
-        width: channels at full resolution; doubled at every halving.
-        features: channels of the output.
+        width: the number of channels at full resolution, which doubles at every halving.
+        features: the number ``F`` of channels of the output.
     """
 
     def __init__(self, width: int = 8, features: int = 8) -> None:
@@ -49,10 +49,10 @@ class FeatureNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         size = image.shape[2:]
-        excess = [-n % _MULTIPLE for n in size]
-        x = self.start(
-            F.pad(image, [amount for n in reversed(excess) for amount in (0, n)], mode="replicate")
-        )
+        pad: list[int] = []
+        for n in reversed(size):  # torch pads the last axis first
+            pad += [0, -n % _MULTIPLE]
+        x = self.start(F.pad(image, pad, mode="replicate"))
         skips = []
         for down in self.down:
             skips.append(x)
@@ -64,6 +64,8 @@ class FeatureNetwork(nn.Module):
 
 
 class _Halving(nn.Module):
+    """The mean over cubes of 2 voxels an axis, in the form that can be deterministic on a GPU."""
+
     def forward(self, x: Tensor) -> Tensor:
         return window_average(x, [2, 2, 2], stride=2)
 

@@ -1,9 +1,9 @@
-"""Descriptors by presence: every module here that defines ``make`` is one, named after its file.
+"""The registry of descriptors: every other module of this package is one, named after its file.
 
-To add a descriptor, add a file with ``make(weights: str)``: what it returns turns an image ``(N, 1,
-*size)`` into channels ``(N, C, *size)``, a function or a torch module. Where it reads weights, it
-defines ``weights_file(weights)`` too, the path of the file behind a name, so that a run is known by
-what is in that file.
+To add a descriptor, add a file with a function ``make(weights: str)``. It returns a function or a
+torch module that turns an image ``(N, 1, *size)`` into channels ``(N, C, *size)``. A descriptor
+with weights also defines ``weights_file(weights)``, which returns the path of their file; the
+content of that file then counts in the identity of a run.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _NOT_DESCRIPTORS = {"network", "registry"}
+"""Names of the modules of this package that are no descriptors."""
 
 Descriptor = Callable[["Tensor"], "Tensor"]
+"""A function or a torch module from an image to its channels."""
 
 
 @cache
 def descriptor_names() -> tuple[str, ...]:
-    """Every descriptor's name: its module's, with hyphens."""
+    """Return the names of all descriptors: those of their modules, with hyphens."""
     found = (m.name for m in pkgutil.iter_modules(descriptors.__path__) if not m.ispkg)
     return tuple(sorted(name.replace("_", "-") for name in found if name not in _NOT_DESCRIPTORS))
 
@@ -43,14 +45,14 @@ def make_descriptor(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
 ) -> Descriptor:
-    """Descriptor ``name`` with ``weights``, a name or a path (empty: its own), for images of
-    ``device`` and ``dtype``.
+    """Return the descriptor ``name``.
 
     Args:
-        dtype: None: single precision.
+        weights: the name of its weights, or the path of their file; empty for its default ones.
+        device, dtype: those of the images that it will describe; without a dtype single precision.
 
     Raises:
-        InputError: no such descriptor or weights, or weights that do not fit it.
+        InputError: there is no such descriptor, there are no such weights, or they do not fit it.
     """
     import torch  # here, so that a study is planned without it
 
@@ -61,10 +63,10 @@ def make_descriptor(
 
 
 def descriptor_content(name: str, weights: str = "") -> str:
-    """What a descriptor is, whatever it is called: the hashes of its code and of its weights.
+    """Return the hashes of a descriptor's code and of its weights, which say what it computes.
 
     Raises:
-        InputError: no such descriptor or weights.
+        InputError: there is no such descriptor, or there are no such weights.
     """
     module = _module(name)
     _require_weights(module, name, weights)

@@ -1,4 +1,4 @@
-"""Gradients of a flow by the adjoint equation: memory does not grow with the number of steps."""
+"""Gradients of a flow by the adjoint equation, in memory that does not grow with the steps."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from torch.autograd.function import once_differentiable
 
 from diffeode.flows.solvers import State, Tableau, march
 from diffeode.flows.velocity import velocity_along
+from diffeode.geometry.shapes import DisplacementTensor, VelocityTensor
 
 
-def flow_by_adjoint(velocity: Tensor, tableau: Tableau, steps: int, step_size: float) -> Tensor:
-    """Displacement ``(1, d, *size)`` of the flow of ``velocity``; only it and the velocity are kept
-    for the gradient.
+def flow_by_adjoint(
+    velocity: VelocityTensor, tableau: Tableau, steps: int, step_size: float
+) -> DisplacementTensor:
+    """Return the displacement of the flow of ``velocity``, with its gradient by the adjoint.
 
-    The gradient is that of the equation, not that of its discretisation: position, adjoint ``da/dt
-    = -(dv/dx)^T a`` and gradient ``dg/dt = -(dv/dw)^T a`` are integrated together backward in time
-    by the same tableau (Chen et al., NeurIPS 2018; NODEO, section 3.2; arXiv 2512.22689, equations
-    5 to 7). It tends to the exact one as steps shrink; with one Euler step it is evaluated at the
-    far end of the step, as in NODEO's code. It is the gradient by the velocity's voxels and knots;
-    what made the velocity, a network say, takes it from there by back-propagation.
+    Only the velocity and the displacement are kept for the gradient. With ``x`` the position, ``a``
+    the adjoint, ``w`` the velocity's values at voxels and knots and ``g`` the gradient with respect
+    to ``w``, these equations are integrated together backward in time, by the same tableau::
+
+        dx/dt = v(t, x)    da/dt = -(dv/dx)^T a    dg/dt = -(dv/dw)^T a
+
+    (Chen et al., NeurIPS 2018; NODEO, section 3.2; arXiv 2512.22689, equations 5 to 7). This is the
+    gradient of the continuous equation, not of its discretisation. It tends to the exact gradient
+    as the steps shrink. With one Euler step ``dv/dx`` is evaluated at the end of the step, as in
+    NODEO's code. What made the velocity, for example a network, receives ``g`` by
+    back-propagation.
     """
     return _Adjoint.apply(velocity, tableau, steps, step_size)
 
@@ -50,8 +57,13 @@ class _Adjoint(torch.autograd.Function):
         tableau, steps, step_size = ctx.solver
 
         def slope(gone: float, state: State) -> tuple[Tensor, ...]:
-            """Derivatives by the time left to go: the signs of the equations above, turned
-            round.
+            """Return the time derivatives of position, adjoint and gradient, backward in time.
+
+            Time runs backward here, so all three signs of the equations are reversed.
+
+            Args:
+                gone: the fraction of the time that the backward integration has covered.
+                state: position (as a displacement), adjoint and gradient.
             """
             with torch.enable_grad():
                 knots, place = (

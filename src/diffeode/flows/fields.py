@@ -1,5 +1,6 @@
-"""Velocity fields: what the optimiser moves. Each yields ``(K, d, *size)``, voxels of its grid at K
-knots of time.
+"""Representations of the velocity by parameters that an optimiser changes.
+
+Calling one returns the velocity, see :data:`diffeode.geometry.shapes.VelocityTensor`.
 """
 
 from __future__ import annotations
@@ -13,52 +14,63 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffeode.geometry.shapes import VelocityTensor
 from diffeode.geometry.warp import resize, voxel_centres
 
-Smoother = Callable[[Tensor], Tensor]
+Smoother = Callable[[VelocityTensor], VelocityTensor]
+"""A function from a velocity to a smoothed one; ``K`` in the formulas below."""
 
 
 @final
 class GridField(nn.Module):
-    """A velocity at every voxel, smoothed: ``v = base + K w`` with free ``w`` (NODEO, Table 3,
-    "tensor").
+    """A velocity with a free value ``w`` at every voxel and knot: ``v = base + K w``.
+
+    NODEO (Wu et al., CVPR 2022) calls this form "tensor" in its Table 3.
 
     Args:
-        base: the velocity to start from, ``(K, d, *size)``, already smooth.
+        base: the velocity to start from, smooth already; ``w`` starts at 0.
+        smoother: the linear map ``K``.
     """
 
-    def __init__(self, base: Tensor, smoother: Smoother) -> None:
+    def __init__(self, base: VelocityTensor, smoother: Smoother) -> None:
         super().__init__()
         self.register_buffer("base", base)
         self.free = nn.Parameter(torch.zeros_like(base))
         self.smoother = smoother
 
-    def forward(self) -> Tensor:
+    def forward(self) -> VelocityTensor:
         return self.base + self.smoother(self.free)
 
 
 @final
 class NetworkField(nn.Module):
-    """NODEO's convolutional network, from the cloud of voxels to their velocities: ``v = base + K
-    f(cloud)``.
+    """NODEO's convolutional network, from voxel positions to velocities: ``v = base + K f(cloud)``.
 
-    The cloud ``(1, d, *size)`` in [-1, 1] is halved once, passes five convolutions of kernel 3 and
-    stride 2 with replicated borders, then two dense layers with ``bottleneck`` units between; the
-    output lives on the grid reduced by ``2^reductions`` and is interpolated to ``size``, smoothed
-    by ``K`` and read in half widths of the box. Wu et al., CVPR 2022 (two reductions, averaging
-    kernel of 15 voxels); arXiv 2512.22689, section III-D1 (one reduction, ``K = L^-1``). Unlike the
-    reference code the number of features that reach the dense layers is computed from the size, so
-    any size works. With more than one knot the cloud has a further channel, the time of the knot in
-    [-1, 1]; all knots share the weights.
+    The cloud holds the positions of all voxels, ``(1, d, *size)`` in [-1, 1]. It is resized to half
+    the size and passes five convolutions of 3 voxels an axis and stride 2 with replicated borders,
+    then two dense layers. Their output lies on a grid reduced by ``2^reductions``, in units of half
+    the width of the box. It is interpolated to ``size`` and smoothed by ``K``.
+
+    The network of Wu et al., CVPR 2022, has two reductions and an averaging kernel of 15 voxels;
+    that of arXiv 2512.22689, section III-D1, has one reduction and ``K = L^-1``
+    (:func:`diffeode.flows.operator.inverse_operator`). NODEO's code fixes the number of features
+    that reach the dense layers; here it follows from the size, so any size works. With more than
+    one knot the cloud has one more channel, the time of the knot in [-1, 1]. All knots share the
+    weights.
 
     Args:
-        base: the velocity to add to, ``(K, d, *size)``.
-        still: the output starts at 0, so the velocity at ``base``; else at random, as the papers'.
+        base: the velocity that is added to the network's.
+        smoother: the linear map ``K``.
+        reductions: how many times the grid of the output is halved.
+        still: whether the network's output starts at 0, so that the velocity starts at ``base``;
+            otherwise it starts at random, as in the papers.
+        channels: the number of channels of every convolution.
+        bottleneck: the number of units between the two dense layers.
     """
 
     def __init__(
         self,
-        base: Tensor,
+        base: VelocityTensor,
         smoother: Smoother,
         reductions: int = 1,
         still: bool = False,
@@ -82,8 +94,8 @@ class NetworkField(nn.Module):
             convolution(a, b, 3, stride=2, padding=1, padding_mode="replicate")
             for a, b in itertools.pairwise(widths)
         )
-        # Each convolution halves an axis, rounding up, so all of them together divide by their
-        # power of two.
+        # Each convolution halves an axis and rounds up. So all of them together divide it by 2 to
+        # the power of their number, and round up once.
         features = channels * math.prod(
             -(-n // 2 ** len(self.convolutions)) for n in self.cloud.shape[2:]
         )
@@ -93,7 +105,7 @@ class NetworkField(nn.Module):
             nn.init.zeros_(self.widen.weight)
             nn.init.zeros_(self.widen.bias)
 
-    def forward(self) -> Tensor:
+    def forward(self) -> VelocityTensor:
         x = self.cloud
         for index, convolution in enumerate(self.convolutions):
             x = convolution(x if index == 0 else F.relu(x))
@@ -102,8 +114,12 @@ class NetworkField(nn.Module):
         return self.base + self.smoother(resize(x, self.size))
 
 
-def _halved_cloud(like: Tensor) -> Tensor:
-    """Positions, and times where there are several knots, ``(K, d or d + 1, *(size / 2))``."""
+def _halved_cloud(like: VelocityTensor) -> Tensor:
+    """Return the positions in [-1, 1] on a grid of half the size, ``(1, d, *(size / 2))``.
+
+    With several knots the times follow the positions as a last channel: ``(K, d + 1, *(size /
+    2))``.
+    """
     knots, _, *size = like.shape
     scale = torch.tensor([max(n - 1, 1) for n in size]).to(like).view(1, -1, *[1] * len(size))
     cloud = voxel_centres(size, like) / scale * 2 - 1

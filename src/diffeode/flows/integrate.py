@@ -1,8 +1,8 @@
-"""Flows of velocity fields: ``d phi / dt = v(t, phi)``, ``phi(0) = id``, taken at the end of the
-time.
+"""Flows of velocity fields: the solution ``phi`` of ``d phi / dt = v(t, phi)``, ``phi(0) = id``.
 
-Velocities are ``(K, d, *size)`` (:mod:`diffeode.flows.velocity`), displacements ``(1, d, *size)``,
-both in voxels of their own grid; the flow of the reversed velocity is the inverse.
+The flow is taken at the end of the time of integration. The flow of the reversed velocity
+(:func:`diffeode.flows.velocity.reverse`) is its inverse. Shapes are those of
+:mod:`diffeode.geometry.shapes`.
 """
 
 from __future__ import annotations
@@ -16,25 +16,35 @@ from torch.utils.checkpoint import checkpoint
 from diffeode.flows.adjoint import flow_by_adjoint
 from diffeode.flows.solvers import TABLEAUS, State, Tableau, march, step
 from diffeode.flows.velocity import still_border, velocity_along
+from diffeode.geometry.shapes import DisplacementTensor, VelocityTensor
 from diffeode.geometry.warp import twice
 
 SOLVERS = ("exponential", *TABLEAUS)
+"""Names of the solvers that :class:`Flow` knows."""
 GRADIENTS = ("exact", "checkpoint", "adjoint")
+"""Names of the ways in which :class:`Flow` computes its gradient."""
 
 
 @final
 @dataclass(frozen=True)
 class Flow:
-    """From a velocity ``(K, d, *size)`` to the displacement ``(1, d, *size)`` of its flow.
+    """The way from a velocity to the displacement of its flow.
 
     Attributes:
-        solver: ``exponential`` (``steps`` squarings, to time 1; one knot only) or the name of a
-            tableau (``steps`` steps of ``step_size``).
-        gradient: ``exact``, back-propagation through every step, all of which are kept;
-            ``checkpoint``, the same gradient, keeping one displacement a step and computing each
-            step twice; ``adjoint``, two fields kept however many steps, the gradient exact only as
-            steps shrink, and none for the exponential.
-        fixed_border: the outermost voxels neither move nor are moved to.
+        solver: ``exponential`` takes ``steps`` squarings to time 1, for one knot only; the name of
+            a tableau takes ``steps`` steps of length ``step_size``.
+        gradient: how the gradient is computed. ``exact`` is back-propagation and keeps what every
+            step computed. ``checkpoint`` gives the same gradient, keeps one displacement a step and
+            computes each step twice. ``adjoint`` keeps two fields whatever the number of steps; its
+            gradient is exact only as the steps shrink, and the exponential has none.
+        fixed_border: whether the outermost voxels stay where they are.
+
+    >>> import torch
+    >>> shift = torch.ones(1, 2, 5, 5)
+    >>> Flow(solver="euler", steps=3, step_size=0.5)(shift).unique().tolist()
+    [1.5]
+    >>> Flow(solver="exponential", steps=3)(shift).unique().tolist()
+    [1.0]
     """
 
     solver: str = "exponential"
@@ -45,17 +55,17 @@ class Flow:
 
     @property
     def time(self) -> float:
-        """How long the velocity acts."""
+        """The length of the time for which the velocity acts."""
         return 1.0 if self.solver == "exponential" else self.steps * self.step_size
 
-    def __call__(self, velocity: Tensor) -> Tensor:
+    def __call__(self, velocity: VelocityTensor) -> DisplacementTensor:
         if not self.fixed_border:
             return self._flow(velocity)
-        # Held at the end too: where a point on the border is looked up in the velocity, rounding
-        # may move it a little.
+        # The displacement is set to 0 on the border, too: rounding can place a point of the border
+        # slightly inside, where the velocity is not 0.
         return still_border(self._flow(still_border(velocity)))
 
-    def _flow(self, velocity: Tensor) -> Tensor:
+    def _flow(self, velocity: VelocityTensor) -> DisplacementTensor:
         if self.solver == "exponential":
             return exponential(velocity, self.steps, self.gradient)
         return runge_kutta(
@@ -63,11 +73,18 @@ class Flow:
         )
 
 
-def exponential(velocity: Tensor, squarings: int, gradient: str = "exact") -> Tensor:
-    """Displacement of ``exp(v)`` of a stationary ``v`` by scaling and squaring: ``exp(v) = exp(v /
-    2^n)^(2^n)``.
+def exponential(
+    velocity: VelocityTensor, squarings: int, gradient: str = "exact"
+) -> DisplacementTensor:
+    """Return the displacement of ``exp(v)``, the flow of a stationary ``v`` at time 1.
 
-    Arsigny et al., MICCAI 2006, algorithm 2.
+    Scaling and squaring uses ``exp(v) = exp(v / 2^n)^(2^n)``: the flow of ``v / 2^n`` is taken as
+    ``id + v / 2^n``, and the map is composed with itself ``n`` times (Arsigny et al., MICCAI 2006,
+    algorithm 2).
+
+    Args:
+        squarings: ``n``.
+        gradient: ``exact`` or ``checkpoint``, see :class:`Flow`.
     """
     displacement = velocity * 2.0**-squarings
     for _ in range(squarings):
@@ -78,12 +95,20 @@ def exponential(velocity: Tensor, squarings: int, gradient: str = "exact") -> Te
 
 
 def runge_kutta(
-    velocity: Tensor, tableau: Tableau, steps: int, step_size: float, gradient: str = "exact"
-) -> Tensor:
-    """Displacement after ``steps`` steps ``phi <- phi + h sum_i b_i v(t_i, phi_i)``; one Euler step
-    is ``h v``.
+    velocity: VelocityTensor,
+    tableau: Tableau,
+    steps: int,
+    step_size: float,
+    gradient: str = "exact",
+) -> DisplacementTensor:
+    """Return the displacement after ``steps`` steps ``phi <- phi + h sum_i b_i v(t_i, phi_i)``.
 
-    arXiv 2512.22689, equation 8, where the tableau is Euler's.
+    Here ``h`` is the ``step_size`` and ``phi_i`` is the map at stage ``i`` of the ``tableau``
+    (:mod:`diffeode.flows.solvers`). With Euler's tableau this is equation 8 of arXiv 2512.22689,
+    and one step gives the displacement ``h v``.
+
+    Args:
+        gradient: see :class:`Flow`.
     """
     if gradient == "adjoint":
         return flow_by_adjoint(velocity, tableau, steps, step_size)
@@ -99,5 +124,8 @@ def runge_kutta(
 
 
 def _recomputed(function: Any, *arguments: Any) -> Any:
-    """``function(*arguments)``, computed anew in the backward pass instead of kept."""
+    """Return ``function(*arguments)``; the backward pass computes it again instead of keeping it.
+
+    Nothing here draws at random, so the state of torch's generators need not be kept either.
+    """
     return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)

@@ -1,4 +1,4 @@
-"""Taking folds out of a flow."""
+"""Removing folds from a flow by smoothing its velocity where the flow folds."""
 
 from __future__ import annotations
 
@@ -14,35 +14,55 @@ from diffeode.flows.smoothing import gaussian
 from diffeode.flows.velocity import reverse
 from diffeode.fused.compiler import serves
 from diffeode.fused.folding import folds_fused
+from diffeode.geometry.shapes import DisplacementTensor, MaskTensor, VelocityTensor
 from diffeode.geometry.warp import resize_displacement, voxel_centres
 from diffeode.losses.regularisers import jacobian_determinant
 
 _MAXIMA = {2: (F.adaptive_max_pool2d, F.max_pool2d), 3: (F.adaptive_max_pool3d, F.max_pool3d)}
+"""Torch's two kinds of maxima over windows, by the number of axes."""
 _ROUNDS = 60
+"""Largest number of rounds of smoothing; folds that are left then are reported."""
 _REACH = 2
-"""Velocity voxels around a fold that are smoothed with it."""
+"""How far around a fold the velocity is smoothed, voxels of its grid."""
 _LEAST_DETERMINANT = 1e-4
-"""What is above stays positive when the map is rounded to the single precision of files."""
+"""A determinant up to this counts as a fold. A greater one stays positive when the map is rounded
+to the single precision of files.
+"""
 
 
 class Unfolded(NamedTuple):
-    """A velocity, the number of voxels that folded before, there or back, and of those that still
-    do.
+    """What :func:`unfold` returns.
+
+    Attributes:
+        velocity: the smoothed velocity.
+        repaired: the number of voxels that folded before and do not fold any more.
+        left: the number of voxels that still fold.
     """
 
-    velocity: Tensor
+    velocity: VelocityTensor
     repaired: int
     left: int
 
 
-def unfold(velocity: Tensor, flow: Callable[[Tensor], Tensor], size: Sequence[int]) -> Unfolded:
-    """``velocity`` smoothed where its flow, read on a grid of ``size`` voxels, folds.
+def unfold(
+    velocity: VelocityTensor,
+    flow: Callable[[VelocityTensor], DisplacementTensor],
+    size: Sequence[int],
+) -> Unfolded:
+    """Return ``velocity`` smoothed where its flow, or the flow back, folds.
 
-    A voxel folds where any of the determinants of one-sided differences, or in 3-D of the two
-    tetrahedra between them, is not positive (Liu et al., IJCV 2024), one voxel beyond the border
-    included, where the map continues as at the border; the flow back is held to the same. Each
-    round averages the velocity, at all its knots, around the folds with a Gaussian of one voxel, so
-    a field without folds returns as it came and the rest of a field with folds stays untouched.
+    A voxel folds where one of the determinants of one-sided differences is not positive, or, in
+    three dimensions, the volume of one of the two tetrahedra in its cube (Liu et al., IJCV 2024).
+    Voxels one beyond the border are tested too; the map continues there as at the border. The flow
+    back must pass the same test.
+
+    Each round averages the velocity around the folds, at all its knots, with a Gaussian of one
+    voxel. A velocity without folds is returned as it came; elsewhere only the surroundings of folds
+    change.
+
+    Args:
+        flow: the function from a velocity to the displacement of its flow.
+        size: the grid on which folds are looked for, over the same box.
     """
 
     def folds_either_way() -> Tensor:
@@ -60,19 +80,23 @@ def unfold(velocity: Tensor, flow: Callable[[Tensor], Tensor], size: Sequence[in
     return Unfolded(velocity, at_first - left, left)
 
 
-def _around(folded: Tensor, size: Sequence[int]) -> Tensor:
-    """1 at the voxels of the velocity's grid within ``_REACH`` of a fold, else 0."""
+def _around(folded: MaskTensor, size: Sequence[int]) -> MaskTensor:
+    """Return 1 at voxels of a grid of ``size`` that lie within ``_REACH`` of a fold, and 0
+    elsewhere.
+    """
     reduce, grow = _MAXIMA[len(size)]
     return grow(reduce(folded, tuple(size)), 2 * _REACH + 1, stride=1, padding=_REACH)
 
 
-def _folds(displacement: Tensor, size: Sequence[int]) -> Tensor:
-    """Voxels ``(1, 1, *size)`` at which one of the determinants is not positive."""
+def _folds(displacement: DisplacementTensor, size: Sequence[int]) -> Tensor:
+    """Return which voxels of a grid of ``size`` fold, ``(1, 1, *size)`` bool."""
     fine = resize_displacement(displacement, size)
     if serves(fine):
         return folds_fused(fine, _LEAST_DETERMINANT)
     fine = F.pad(fine, [1, 1] * len(size), mode="replicate")
     folded = torch.zeros(1, 1, *fine.shape[2:], dtype=torch.bool, device=fine.device)
+    # A backward difference is a forward difference in a mirror. So the determinants with backward
+    # differences along some axes are computed on the field mirrored along these axes.
     for sides in itertools.product((False, True), repeat=len(size)):
         backward = [axis for axis, flipped in enumerate(sides) if flipped]
         bad = jacobian_determinant(_mirror(fine, backward)) <= _LEAST_DETERMINANT
@@ -86,8 +110,9 @@ def _folds(displacement: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _border_into(flags: Tensor, axis: int) -> Tensor:
-    """``flags`` without the first and the last along ``axis``, which are handed to their
-    neighbours.
+    """Return ``flags`` without the first and the last plane along ``axis``.
+
+    A flag in these two planes, which lie beyond the image, is set in the neighbouring plane.
     """
     inner = flags.narrow(axis, 1, flags.shape[axis] - 2).clone()
     inner.select(axis, 0).logical_or_(flags.select(axis, 0))
@@ -95,17 +120,22 @@ def _border_into(flags: Tensor, axis: int) -> Tensor:
     return inner
 
 
-def _tetrahedra_fold(displacement: Tensor) -> Tensor:
-    """Cubes ``(1, 1, *(size - 1))`` in which one of the two tetrahedra on every other corner is
-    turned inside out.
+def _tetrahedra_fold(displacement: DisplacementTensor) -> Tensor:
+    """Return in which cubes a tetrahedron is turned inside out, ``(1, 1, *(size - 1))`` bool.
+
+    The corners of a cube of eight neighbouring voxels form two tetrahedra: the corners whose
+    indices have an even sum, and those with an odd sum (the digital diffeomorphism criterion of Liu
+    et al., IJCV 2024).
     """
     placed = voxel_centres(displacement.shape[2:], displacement) + displacement
 
     def corner(i: int, j: int, k: int) -> Tensor:
+        """Return where the map takes one corner of every cube."""
         x, y, z = (n - 1 for n in placed.shape[2:])
         return placed[:, :, i : i + x, j : j + y, k : k + z]
 
     def volume(apex: Tensor, *others: Tensor) -> Tensor:
+        """Return six times the signed volume of the tetrahedron of four corners."""
         a, b, c = (torch.movedim(other - apex, 1, -1) for other in others)
         return (a * torch.linalg.cross(b, c)).sum(-1)[:, None]
 
@@ -114,9 +144,10 @@ def _tetrahedra_fold(displacement: Tensor) -> Tensor:
     return (odd <= _LEAST_DETERMINANT) | (even <= _LEAST_DETERMINANT)
 
 
-def _mirror(displacement: Tensor, axes: Sequence[int]) -> Tensor:
-    """The map seen in a mirror along ``axes``, where backward differences are forward ones; the
-    determinants stay.
+def _mirror(displacement: DisplacementTensor, axes: Sequence[int]) -> DisplacementTensor:
+    """Return the displacement as seen in a mirror along ``axes``.
+
+    Backward differences become forward ones, and the determinants stay the same.
     """
     if not axes:
         return displacement

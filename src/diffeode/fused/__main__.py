@@ -1,4 +1,4 @@
-"""``python -m diffeode.fused``: compile every kernel now, so that no registration waits for it."""
+"""Compile every kernel now, so that no registration waits for it: ``python -m diffeode.fused``."""
 
 import numba
 import torch
@@ -17,7 +17,7 @@ _SIZE = (8, 8, 8)
 
 
 def compile_all() -> None:
-    """Call each kernel once on a tiny image; mark that it was done."""
+    """Call each kernel once on a tiny image, which compiles it, and mark that this was done."""
     image = torch.rand(1, 1, *_SIZE, requires_grad=True)
     displacement = torch.rand(1, 3, *_SIZE, requires_grad=True)
     fixed = torch.rand(1, 1, *_SIZE)

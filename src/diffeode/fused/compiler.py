@@ -1,4 +1,4 @@
-"""Compiling kernels with numba, and deciding where they serve."""
+"""Compilation of kernels with numba, and the decision where they are used."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ from torch import Tensor
 _LOG = logging.getLogger(__name__)
 
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
-"""Sums may be reordered and multiply-adds fused; that nothing is NaN or infinite is not assumed."""
+"""The liberties that the compiler may take with floating-point arithmetic (LLVM's fast-math flags).
+
+It may fuse a product and a sum, reorder sums, ignore the sign of zero and multiply by a reciprocal.
+It may not assume that no number is NaN or infinite: a descent stops at such an energy, so kernels
+must pass it on.
+"""
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` compiled at its first call, ``prange`` in parallel, and kept on disk between
-    processes.
+    """Return ``function`` compiled by numba; use it as a decorator.
+
+    It is compiled at its first call and kept on disk for later processes. Its loops over ``prange``
+    run in parallel.
     """
     options = {"parallel": True, "fastmath": _FAST, "error_model": "numpy", "nogil": True}
     try:
@@ -38,15 +45,18 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A piece of kernels."""
+    """Return ``function`` compiled into the kernels that call it; use it as a decorator.
+
+    It is for pieces that several kernels share.
+    """
     return numba.njit(function, fastmath=_FAST, error_model="numpy", inline="always")
 
 
 def serves(*tensors: Tensor) -> bool:
-    """Whether kernels can work on these: volumes ``(1, C, X, Y, Z)`` in float32 on the CPU.
+    """Return whether kernels can work on these tensors: volumes ``(1, C, X, Y, Z)``, float32, CPU.
 
-    None does where ``NUMBA_DISABLE_JIT`` is set: interpreted, they would take hours where torch
-    takes seconds.
+    The answer is no where the environment variable ``NUMBA_DISABLE_JIT`` is set. Kernels would then
+    be interpreted, and take hours where torch takes seconds.
     """
     if numba.config.DISABLE_JIT or not all(map(_is_volume, tensors)):
         return False
@@ -61,11 +71,12 @@ def _is_volume(tensor: Tensor) -> bool:
 
 @cache
 def _compile_elsewhere() -> None:
-    """Have another process compile the kernels and keep them on disk, where none has yet.
+    """Have another process compile the kernels and keep them on disk, unless they are there.
 
-    numba optimises what it keeps once more, so code that a process compiled for itself sums in
-    another order than the
-    same code from the disk: its maps would differ in their last digits from everyone's after it.
+    Code that is read from the disk has been optimised once more than code that a process has
+    compiled for itself, and sums in another order. The maps of the compiling process would differ
+    in their last digits from those of all later processes. So no process uses what it has compiled
+    itself.
     """
     mark = compiled_mark()
     if mark is None or mark.exists():
@@ -81,10 +92,10 @@ def _compile_elsewhere() -> None:
 
 
 def compiled_mark() -> Path | None:
-    """The file that says that all kernels lie compiled beside it; None where nothing can be kept.
+    """Return the path of the file that marks that all kernels lie compiled beside it.
 
-    Its name holds what numba compiles anew for: the sources and their dates, the processor, its own
-    version.
+    Its name is a hash of what makes numba compile anew: the dates and sizes of the sources, the
+    processor, and the version of numba. Where nothing can be kept on disk, the result is None.
     """
     if numba.config.DISABLE_JIT:
         return None
@@ -108,7 +119,7 @@ def compiled_mark() -> Path | None:
 
 @intrinsic
 def _float_of_bits(typing_context, bits):
-    """The float32 that an int32 spells."""
+    """Return the float32 that has the same bits as an int32."""
 
     def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], context.get_value_type(types.float32))
@@ -118,13 +129,16 @@ def _float_of_bits(typing_context, bits):
 
 @inlined
 def exponential_of_negative(x):
-    """``exp(x)`` of a float32 ``x <= 0`` within 3e-7 relative, in arithmetic that the compiler can
-    vectorise.
+    """Return ``exp(x)`` of a float32 ``x <= 0``, with a relative error below 3e-7.
+
+    It takes sums, products and integer arithmetic alone, which the compiler can vectorise.
     """
+    # exp(x) = 2^t with t = x / ln 2. Below 2^-126 float32 has no normal numbers.
     t = max(x * numba.float32(1.4426950408889634), numba.float32(-126.0))
+    # t = whole + 1/2 + f with -1/2 < f <= 1/2; the conversion to int rounds towards 0.
     whole = numba.int32(t) - numba.int32(1)
     f = t - numba.float32(whole) - numba.float32(0.5)
-    # 2^f = sqrt(2) 2^(f - 1/2), by the exponential series around the middle of [0, 1].
+    # 2^f = exp(f ln 2) by the exponential series up to the seventh power.
     f = f * numba.float32(0.6931471805599453)
     p = numba.float32(1.0 / 5040.0)
     p = p * f + numba.float32(1.0 / 720.0)
@@ -134,6 +148,8 @@ def exponential_of_negative(x):
     p = p * f + numba.float32(0.5)
     p = p * f + numba.float32(1.0)
     p = p * f + numba.float32(1.0)
+    # 2^t = 2^f sqrt(2) 2^whole. A float32 with the exponent 127 + whole, which lies 23 bits from
+    # the right, and a mantissa of 0 is 2^whole; for whole = -127 it is 0.
     return (
         p
         * numba.float32(1.4142135623730951)

@@ -1,5 +1,13 @@
-"""Local correlation and its gradient (:mod:`diffeode.losses.correlation`), by running sums in
-double precision.
+"""Local correlation and its gradient (:mod:`diffeode.losses.correlation`), by running sums.
+
+The sum over the next window is that over the last one, plus the voxel that enters and minus the
+voxel that leaves. So the time does not depend on the width of the windows. Each addition and
+subtraction leaves a rounding error in the running sum; they are in double precision for that.
+
+The loss depends on the moving image ``M`` through the window sums of ``M``, ``M^2`` and ``F M``
+alone, with ``F`` the fixed image. Its gradient is therefore found in three steps: derivatives by
+these three sums at every voxel, their sums over windows again (the transpose of a window sum is a
+window sum), and the chain rule at each voxel.
 """
 
 from __future__ import annotations
@@ -17,14 +25,16 @@ from diffeode.fused.gradient import with_gradient
 
 @final
 class FusedCorrelation:
-    """The loss ``moving -> 1 - mean cc^2`` (or ``1 - mean cc``) with the windows of ``fixed`` made
-    once.
+    """The loss ``moving -> 1 - mean cc^2``, or ``1 - mean cc`` where it is not ``squared``.
+
+    Mean and variance of the fixed image in its windows are computed once.
 
     Args:
-        fixed, mask: ``(1, 1, X, Y, Z)``, float32, on the CPU, and so the moving images; either of
-            mean near 0.
-        window: voxels, odd.
-        floor: variance added to either window, and their covariance.
+        fixed: the fixed image, ``(1, 1, X, Y, Z)``, float32, on the CPU. Its mean, and that of the
+            moving images, should be near 0.
+        window: the width of the windows, voxels, odd.
+        floor: what is added to the variances and to the covariance of a window.
+        mask: the weights of the voxels; None: all alike.
     """
 
     def __init__(
@@ -45,7 +55,7 @@ class FusedCorrelation:
         return with_gradient(moving, self.value_and_gradient)
 
     def value_and_gradient(self, moving: Tensor) -> tuple[float, Tensor]:
-        """The loss and its gradient with respect to ``moving``."""
+        """Return the loss and its gradient with respect to ``moving``."""
         products = torch.cat((moving, moving * moving, self.fixed * moving), dim=1)[0].numpy()
         sums = np.empty_like(products)
         _plane_sums(products, self.radius, sums)
@@ -69,8 +79,9 @@ class FusedCorrelation:
 
 
 def _moments(image: Tensor, radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of ``image (1, 1, X, Y, Z)`` in its windows, of the voxels inside the
-    image.
+    """Return mean and variance of ``image (1, 1, X, Y, Z)`` in its windows, ``(X, Y, Z)`` each.
+
+    Voxels of a window beyond the image are not counted.
     """
     powers = torch.cat((image, image * image), dim=1)[0].numpy()
     planes = np.empty_like(powers)
@@ -87,14 +98,15 @@ def _moments(image: Tensor, radius: int) -> tuple[np.ndarray, np.ndarray]:
 
 @inlined
 def _count(i, radius, n):
-    """Voxels of an axis within ``radius`` of the i-th."""
+    """Return the number of voxels of an axis within ``radius`` of the i-th one."""
     return min(n - 1, i + radius) - max(0, i - radius) + 1
 
 
 @kernel
 def _plane_sums(values, radius, sums):
-    """Sums over the windows of the last two axes."""
+    """Write the sums over the windows of the last two axes to ``sums``."""
     channels, nx, ny, nz = values.shape
+    # `total` holds, for each z, the running sum along y; it starts before the first row.
     for x in prange(nx):
         for channel in range(channels):
             total = np.zeros(nz, np.float64)
@@ -111,6 +123,7 @@ def _plane_sums(values, radius, sums):
 
 @inlined
 def _window_sums(values, radius, sums):
+    """Write the running sums along a row to ``sums``."""
     nz = values.shape[0]
     total = 0.0
     for z in range(min(radius, nz)):
@@ -125,7 +138,10 @@ def _window_sums(values, radius, sums):
 
 @kernel
 def _sums_of_planes(planes, radius, sums):
-    """Sums over the windows of the first axis."""
+    """Write the sums over the windows of the first axis to ``sums`` and return it.
+
+    The running sum follows the first axis, so threads share the second axis.
+    """
     channels, nx, ny, nz = planes.shape
     for y in prange(ny):
         total = np.zeros((channels, nz), np.float64)
@@ -152,10 +168,12 @@ def _roll(planes, x, y, radius, total):
 
 @kernel
 def _correlate(planes, mean_f, variance_f, weights, radius, squared, floor, scale, slopes):
-    """Sum of weighted correlations; ``slopes`` become the loss's derivatives by the windows' sums.
+    """Return the weighted sum of the correlations; write the derivatives of the loss to ``slopes``.
 
-    ``planes`` and ``slopes`` hold, in this order, what belongs to the moving image, to its square
-    and to its product with the fixed one.
+    ``planes`` holds the window sums over the last two axes. Those over the first axis are summed
+    here, row by row, and never written to memory. In ``planes`` and in ``slopes`` the three
+    channels belong to the moving image, to its square and to its product with the fixed image;
+    ``slopes`` holds the derivatives of the loss by the three window sums.
     """
     channels, nx, ny, nz = planes.shape
     totals = np.zeros(ny, np.float64)
@@ -167,7 +185,7 @@ def _correlate(planes, mean_f, variance_f, weights, radius, squared, floor, scal
                 continue
             columns = _count(x, radius, nx) * _count(y, radius, ny)
             for z in range(nz):
-                share = 1.0 / (columns * _count(z, radius, nz))
+                share = 1.0 / (columns * _count(z, radius, nz))  # one over the voxels of the window
                 mean_m = total[0, z] * share
                 cross = total[2, z] * share - mean_f[x, y, z] * mean_m
                 variance_m = max(total[1, z] * share - mean_m * mean_m, 0.0)
@@ -181,9 +199,12 @@ def _correlate(planes, mean_f, variance_f, weights, radius, squared, floor, scal
                     correlation = (cross + floor) / np.sqrt(product)
                     by_cross = 1 / np.sqrt(product)
                     by_variance = -0.5 * correlation / (variance_m + floor)
+                # A variance that was clamped at 0 does not change with the image.
                 if variance_m == 0.0:
                     by_variance = 0.0
                 totals[y] += weights[x, y, z] * correlation
+                # The variance is the mean square less the squared mean, and the covariance the mean
+                # product less the product of the means; so both depend on the mean.
                 outer = -weights[x, y, z] * scale * share
                 slopes[0, x, y, z] = outer * (
                     -mean_f[x, y, z] * by_cross - 2 * mean_m * by_variance

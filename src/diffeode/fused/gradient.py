@@ -1,4 +1,8 @@
-"""Losses whose gradient is computed together with their value."""
+"""Losses whose gradient is computed together with their value.
+
+Torch keeps what each operation computed until the backward pass needs it. Where value and gradient
+come together, only the gradient is kept.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,11 @@ import torch
 from torch import Tensor
 
 ValueAndGradient = Callable[[Tensor], tuple[float | Tensor, Tensor]]
-"""From an image to the loss, a number, and its gradient, of the image's shape."""
+"""A function from an image to the loss, a number, and its gradient, which has the image's shape."""
 
 
 def with_gradient(image: Tensor, loss: ValueAndGradient) -> Tensor:
-    """The loss of ``image``, a scalar that back-propagates the gradient found with it."""
+    """Return ``loss(image)`` as a scalar tensor that back-propagates the gradient found with it."""
     return _WithGradient.apply(image, loss)
 
 

@@ -1,4 +1,10 @@
-"""Normalised gradient fields and their gradient (:mod:`diffeode.losses.gradient_fields`)."""
+"""Normalised gradient fields and their gradient (:mod:`diffeode.losses.gradient_fields`).
+
+The edge parameter is a mean over the whole image, so it takes a pass of its own, before that of the
+loss. The derivative by the edge is known only after the loss, so a third pass adds what every voxel
+contributes to the edge. A fourth one takes the derivatives by the image's gradient back to the
+image. That gradient is computed again in each pass, row by row, and never written to memory.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +20,7 @@ from diffeode.fused.compiler import inlined, kernel
 from diffeode.fused.gradient import with_gradient
 
 _TINY = np.float32(1e-12)
+"""The same number as in :mod:`diffeode.losses.gradient_fields`."""
 
 
 @final
@@ -21,10 +28,10 @@ class FusedGradientFields:
     """The loss ``moving -> 1 - mean <n_fixed, n_moving>^2``.
 
     Args:
-        target: normalised gradient of the fixed image, ``(1, 3, X, Y, Z)``, float32, on the CPU.
-        eta: edge parameter in units of the moving image's mean gradient.
-        spacing: of the grid, mm.
-        mask: ``(1, 1, X, Y, Z)``; None: all voxels alike.
+        target: the normalised gradient of the fixed image, ``(1, 3, X, Y, Z)``, float32, CPU.
+        eta: the edge parameter in units of the moving image's mean gradient.
+        spacing: the spacing of the grid along each axis, mm.
+        mask: the weights of the voxels, ``(1, 1, X, Y, Z)``; None: all alike.
     """
 
     def __init__(
@@ -40,7 +47,7 @@ class FusedGradientFields:
         return with_gradient(moving, self.value_and_gradient)
 
     def value_and_gradient(self, moving: Tensor) -> tuple[float, Tensor]:
-        """The loss and its gradient with respect to ``moving``."""
+        """Return the loss and its gradient with respect to ``moving``."""
         image = moving[0, 0].contiguous().numpy()
         edge = self.eta * self.scale * _sum_of_slopes(image, self.spacing, self.weights)
         slopes = np.empty_like(self.target)
@@ -63,14 +70,18 @@ class FusedGradientFields:
 
 @inlined
 def _gain(i, n, step):
-    """One over the distance between the neighbours of the i-th voxel of an axis."""
+    """Return one over the distance between the two voxels of the difference at voxel ``i``.
+
+    These are the two neighbours, or at the border the voxel itself and its neighbour.
+    """
     return np.float32(1.0 / ((min(i + 1, n - 1) - max(i - 1, 0)) * step))
 
 
 @inlined
 def _gradient_row(image, x, y, spacing, rows, squared):
-    """Gradient of a row of voxels, ``(3, Z)``, by central differences, one-sided at the border; and
-    its square.
+    """Write the gradient of a row of voxels to ``rows (3, Z)``, its squared length to ``squared``.
+
+    Differences are central, and one-sided at the border.
     """
     nx, ny, nz = image.shape
     gain_x, gain_y = _gain(x, nx, spacing[0]), _gain(y, ny, spacing[1])
@@ -81,6 +92,7 @@ def _gradient_row(image, x, y, spacing, rows, squared):
     for z in range(nz):
         rows[0, z] = (after[z] - before[z]) * gain_x
         rows[1, z] = (right[z] - left[z]) * gain_y
+    # The ends of the row are apart, so that the loop needs no condition.
     for z in range(1, nz - 1):
         rows[2, z] = (here[z + 1] - here[z - 1]) * gain_z
     rows[2, 0] = (here[1] - here[0]) * np.float32(2) * gain_z
@@ -91,7 +103,7 @@ def _gradient_row(image, x, y, spacing, rows, squared):
 
 @kernel
 def _sum_of_slopes(image, spacing, weights):
-    """Weighted sum of the gradient's lengths."""
+    """Return the weighted sum of the lengths of the gradient."""
     nx, ny, nz = image.shape
     totals = np.zeros(nx, np.float64)
     for x in prange(nx):
@@ -107,8 +119,10 @@ def _sum_of_slopes(image, spacing, weights):
 
 @kernel
 def _align(image, spacing, weights, target, edge, scale, slopes):
-    """Weighted sum of squared cosines, its derivative by the edge parameter, and by the gradient in
-    ``slopes``.
+    """Return the weighted sum of the squared cosines, and the loss's derivative by the edge.
+
+    The derivatives of the loss by the components of the gradient are written to ``slopes``, with
+    the edge held constant.
     """
     nx, ny, nz = image.shape
     totals = np.zeros((2, nx), np.float64)
@@ -136,7 +150,7 @@ def _align(image, spacing, weights, target, edge, scale, slopes):
 
 @kernel
 def _add_edge(image, spacing, weights, by_slope, slopes):
-    """Add what each gradient's length does through the edge parameter."""
+    """Add to ``slopes`` what the gradient of each voxel contributes through the edge."""
     nx, ny, nz = image.shape
     for x in prange(nx):
         rows, squared = np.empty((3, nz), np.float32), np.empty(nz, np.float32)
@@ -151,8 +165,10 @@ def _add_edge(image, spacing, weights, by_slope, slopes):
 
 @kernel
 def _difference_back(slopes, spacing, gradient):
-    """The adjoint of the differences: from derivatives by the gradient to derivatives by
-    the image.
+    """Turn derivatives by the image's gradient into derivatives by the image.
+
+    This is the transpose of the differences. Each voxel collects from the differences in which it
+    takes part, so that threads write to places of their own.
     """
     _, nx, ny, nz = slopes.shape
     for x in prange(nx):
@@ -177,8 +193,10 @@ def _difference_back(slopes, spacing, gradient):
 
 @inlined
 def _add_neighbours(slopes, i, step, out):
-    """Add what the rows before and after the i-th bring; at the border a row is its own neighbour,
-    outward.
+    """Add to ``out`` what the differences at the rows before and after row ``i`` contribute.
+
+    At the border a one-sided difference takes the row itself in place of the missing neighbour,
+    with the opposite sign.
     """
     n = slopes.shape[0]
     before = max(i - 1, 0)

@@ -1,8 +1,10 @@
 """Mean squared difference between MIND-SSC and a given descriptor, with its gradient.
 
-The formula is :func:`diffeode.descriptors.mind.mind_ssc`'s; there one reads what is computed, here
-how: channels are never written to memory, and whatever a row of voxels needs stays in the
-processor's cache.
+:func:`diffeode.descriptors.mind.mind_ssc` has the formula. The distances of the six pairs of
+patches are computed and kept. From them the twelve channels are computed one row of voxels at a
+time, compared with the given descriptor and turned into derivatives by the distances; the channels
+are never written to memory. Two more passes take the derivatives back through the box means and the
+squared differences to the image.
 """
 
 from __future__ import annotations
@@ -17,20 +19,25 @@ from diffeode.fused.compiler import exponential_of_negative, inlined, kernel
 from diffeode.fused.gradient import with_gradient
 
 _PAIRS = 6
+"""Number of fields of distances; each holds two channels."""
 _CHANNELS = 12
 _LOW, _HIGH = np.float32(1e-3), np.float32(1e3)
+"""The bounds of the variance, the same as in :mod:`diffeode.descriptors.mind`."""
 _SLAB = 6
+"""Least number of planes of a slab, see :func:`_compare`."""
 _TINY = np.finfo(np.float32).tiny
+"""A number that keeps the reciprocal of the variance finite in an image without contrast."""
 
 
 def mind_ssc_difference(
     image: Tensor, target: Tensor, radius: int, dilation: int, mask: Tensor | None = None
 ) -> Tensor:
-    """Mean over voxels (weighted by ``mask``) and channels of ``(mind_ssc(image) - target)^2``.
+    """Return the mean over voxels and channels of ``(mind_ssc(image) - target)^2``.
 
     Args:
-        image, mask: ``(1, 1, X, Y, Z)``, float32, on the CPU.
-        target: ``(1, 12, X, Y, Z)``.
+        image: ``(1, 1, X, Y, Z)``, float32, on the CPU.
+        target: the descriptor to compare with, ``(1, 12, X, Y, Z)``.
+        mask: the weights of the voxels, ``(1, 1, X, Y, Z)``; None: all alike.
     """
     weights = torch.ones_like(image) if mask is None else mask
     target, weights = _together(target[0]).numpy(), weights[0, 0].contiguous().numpy()
@@ -43,10 +50,10 @@ def mind_ssc_difference(
 
 
 def mind_ssc_descriptor(image: Tensor, radius: int, dilation: int) -> Tensor:
-    """The descriptor ``(1, 12, X, Y, Z)`` to compare with, rounded as the difference rounds that of
-    ``image``.
+    """Return the descriptor of ``image``, ``(1, 12, X, Y, Z)``, with which others are compared.
 
-    Its rows lie in memory as the difference reads them.
+    It is rounded as :func:`mind_ssc_difference` rounds the descriptor of its image. Its rows lie in
+    memory in the order in which they are read there.
     """
     extended = _extended(image, radius, dilation)[0, 0].numpy()
     size = np.array(image.shape[2:])
@@ -57,13 +64,14 @@ def mind_ssc_descriptor(image: Tensor, radius: int, dilation: int) -> Tensor:
 
 
 def _extended(image: Tensor, radius: int, dilation: int) -> Tensor:
-    """``image`` with room for the patches at its border, where its values continue."""
+    """Return ``image`` extended by its border values, so that all patches lie inside."""
     return F.pad(image, [dilation + radius] * 6, mode="replicate")
 
 
 def _together(channels: Tensor) -> Tensor:
-    """``(12, X, Y, Z)`` as ``(X, Y, 12, Z)``: what belongs to a row of voxels lies in one place, so
-    is fetched fast.
+    """Return ``channels (12, X, Y, Z)`` as ``(X, Y, 12, Z)``.
+
+    All channels of a row of voxels then lie in one stretch of memory, which is fetched fast.
     """
     return channels.permute(1, 2, 0, 3).contiguous()
 
@@ -71,11 +79,11 @@ def _together(channels: Tensor) -> Tensor:
 def _value_and_gradient(
     extended: np.ndarray, target: np.ndarray, weights: np.ndarray, radius: int, dilation: int
 ) -> tuple[float, Tensor]:
-    """The loss and its gradient with respect to the extended image."""
+    """Return the loss and its gradient with respect to the extended image."""
     size = np.array(weights.shape)
     layout, distances, variance = _distances(extended, size, radius, dilation)
-    # Each distance is spread over its window on the way back, so it needs room for the window on
-    # either side.
+    # On the way back the derivative by a distance is spread over its window. There is room for that
+    # on either side, so that the sums need no conditions at the border.
     slopes = np.zeros((_PAIRS, *(size + dilation + 4 * radius)), np.float32)
     scale = 1.0 / (_CHANNELS * weights.sum(dtype=np.float64))
     value = _compare(
@@ -90,7 +98,7 @@ def _value_and_gradient(
 def _distances(
     extended: np.ndarray, size: np.ndarray, radius: int, dilation: int
 ) -> tuple[np.ndarray, np.ndarray, np.float32]:
-    """Where distances between patches lie, the distances, and the mean of the local variance."""
+    """Return the layout of the distances, the distances, and the mean of the local variance."""
     layout = _layout(size, radius, dilation)
     distances = np.empty((_PAIRS, *(size + dilation + 2 * radius)), np.float32)
     _box_means_of_squared_differences(extended, layout, radius, distances)
@@ -102,11 +110,15 @@ def _distances(
 
 
 def _layout(size: np.ndarray, radius: int, dilation: int) -> np.ndarray:
-    """Where things lie, per pair of neighbours: rows of three indices along the axes.
+    """Return where the distances of each pair lie, ``(6, 5, 3)``.
 
-    0: how many distances are needed. 1: where the first of them lies in the extended image (its
-    window's corner). 2: the step from one patch to the other. 3 and 4: where the two channels of
-    the image's first voxel lie.
+    For each pair there are five rows of indices along the three axes:
+
+    - 0: the number of distances that are needed.
+    - 1: the corner of the window of the first distance, in the extended image.
+    - 2: the step from the first patch of a distance to the second.
+    - 3 and 4: the indices, among the distances, of the two channels at the first voxel of the image
+      (``B(x + s a)`` and ``B(x - s b)`` of :func:`diffeode.descriptors.mind.patch_distances`).
     """
     rows = np.zeros((_PAIRS, 5, 3), np.int64)
     pairs = [(i, j, sign) for i, j in ((0, 1), (0, 2), (1, 2)) for sign in (1, -1)]
@@ -124,7 +136,12 @@ def _layout(size: np.ndarray, radius: int, dilation: int) -> np.ndarray:
 
 @kernel
 def _box_means_of_squared_differences(image, layout, radius, means):
-    """For every pair, the mean of squared differences between patches of the image."""
+    """Write the mean squared differences between patches to ``means``, for every pair.
+
+    A box mean is three sums, along a row, across the rows and across the planes. Only the sums of
+    the last ``window`` planes are kept, in a ring. The sums are made anew at every voxel; running
+    sums would gather rounding errors in single precision.
+    """
     window = 2 * radius + 1
     scale = np.float32(1.0 / window**3)
     for pair in prange(_PAIRS):
@@ -149,8 +166,9 @@ def _box_means_of_squared_differences(image, layout, radius, means):
 
 @kernel
 def _box_sums(slopes, layout, radius, sums):
-    """Sums over the window of what lies in ``slopes``, scaled like the means: the way back of a box
-    mean.
+    """Write the sums of ``slopes`` over windows to ``sums``, scaled as the means are.
+
+    This is the transpose of the box means.
     """
     window = 2 * radius + 1
     scale = np.float32(1.0 / window**3)
@@ -168,6 +186,7 @@ def _box_sums(slopes, layout, radius, sums):
 
 @inlined
 def _window_sum_along(values, window, sums):
+    """Write the sums over windows along a row to ``sums``."""
     for z in range(sums.shape[0]):
         sums[z] = values[z]
     for offset in range(1, window):
@@ -177,6 +196,7 @@ def _window_sum_along(values, window, sums):
 
 @inlined
 def _plane_sum(rows, window, plane):
+    """Write the sums over windows across the rows to ``plane``."""
     for y in range(plane.shape[0]):
         for z in range(plane.shape[1]):
             plane[y, z] = rows[y, z]
@@ -187,6 +207,7 @@ def _plane_sum(rows, window, plane):
 
 @inlined
 def _sum_of_planes(planes, scale, total):
+    """Write the sum of all ``planes``, times ``scale``, to ``total``."""
     for y in range(planes.shape[1]):
         for z in range(planes.shape[2]):
             total[y, z] = planes[0, y, z]
@@ -199,8 +220,10 @@ def _sum_of_planes(planes, scale, total):
 
 @inlined
 def _excess_over_least(distances, layout, x, y, excess, variance):
-    """Per voxel of a row: each channel's distance less the least one, ``(12, Z)``, and
-    their mean.
+    """Write what the channels of a row of voxels need.
+
+    ``excess (12, Z)`` receives the distance of each channel less the least one, and ``variance
+    (Z,)`` the mean of these over the channels.
     """
     nz = variance.shape[0]
     least = np.empty(nz, np.float32)
@@ -223,7 +246,7 @@ def _excess_over_least(distances, layout, x, y, excess, variance):
 
 @kernel
 def _variance_sum(distances, layout, size):
-    """The local variances of all voxels, added up."""
+    """Return the sum of the local variances of all voxels."""
     nx, ny, nz = size
     total = np.zeros(nx, np.float64)
     for x in prange(nx):
@@ -240,13 +263,14 @@ def _variance_sum(distances, layout, size):
 
 @inlined
 def _invert(variance, low, high, inverse):
+    """Write one over the variance, which is held within ``low`` and ``high``, to ``inverse``."""
     for z in range(variance.shape[0]):
         inverse[z] = np.float32(1) / (min(max(variance[z], low), high) + _TINY)
 
 
 @kernel
 def _describe(distances, layout, typical, descriptor):
-    """The channels of the descriptor."""
+    """Write the channels of all voxels to ``descriptor``."""
     nx, ny, _, nz = descriptor.shape
     for x in prange(nx):
         excess = np.empty((_CHANNELS, nz), np.float32)
@@ -263,12 +287,13 @@ def _describe(distances, layout, typical, descriptor):
 
 @kernel
 def _compare(distances, target, weights, layout, typical, scale, radius, slopes):
-    """Sum of weighted squared differences to the target; its derivatives by the distances are added
-    to ``slopes``.
+    """Return the weighted sum of squared differences; add the derivatives to ``slopes``.
 
-    The two channels of a pair add to the same slopes from voxels some planes apart, so slabs of
-    planes are worked on in two rounds, the even ones and the odd ones; always the same slabs, so
-    that threads do not change the result.
+    The two channels of a pair belong to one field of distances, at places up to ``dilation`` planes
+    apart. So two threads could add to one place. Planes are therefore grouped into slabs that are
+    at least as thick as that. All even slabs are done first, and no two of them add to one place;
+    then all odd ones are done. The slabs do not depend on the number of threads, so neither does
+    the result.
     """
     nx, _ny, _nz = weights.shape
     reach = 0
@@ -300,6 +325,13 @@ def _compare(distances, target, weights, layout, typical, scale, radius, slopes)
 def _compare_slab(
     distances, target, weights, layout, typical, scale, radius, slopes, totals, start, stop
 ):
+    """Do the work of :func:`_compare` for the planes from ``start`` to before ``stop``.
+
+    A channel is ``exp(-e / V)`` with ``e`` its distance less the least one and ``V`` the variance.
+    ``pull`` collects the derivatives by ``e``. They act on the distance of the channel, and with
+    the opposite sign on the least distance; the derivative by the variance, a mean of ``e``, adds
+    to those of all channels.
+    """
     ny, nz = weights.shape[1:]
     low, high = _LOW * typical, _HIGH * typical
     excess = np.empty((_CHANNELS, nz), np.float32)
@@ -334,6 +366,7 @@ def _compare_slab(
                     pull[channel, z] = -outer
                     by_variance[z] += outer * excess[channel, z] * inverse[z]
             totals[x] += row
+            # A variance outside its bounds was clamped, so nothing depends on it.
             for z in range(nz):
                 free = low < variance[z] and variance[z] < high
                 by_variance[z] = by_variance[z] / np.float32(_CHANNELS) if free else np.float32(0)
@@ -348,6 +381,7 @@ def _compare_slab(
                 out = slopes[
                     pair, x + first[0] + 2 * radius, y + first[1] + 2 * radius, begin : begin + nz
                 ]
+                # Where several channels have the least distance, they share its derivative.
                 for z in range(nz):
                     share = (
                         by_least[z] / least_ones[z] if excess[channel, z] == 0 else np.float32(0)
@@ -357,8 +391,10 @@ def _compare_slab(
 
 @kernel
 def _gather(image, slopes, layout, radius, gradient):
-    """Derivative by each voxel of the image of the squared differences it takes part in, at either
-    end.
+    """Write the derivative by each voxel of the image to ``gradient``.
+
+    A voxel takes part in squared differences as the first of two voxels and as the second. It
+    collects the derivatives of both kinds, so that threads write to places of their own.
     """
     nx, ny, nz = image.shape
     for x in prange(nx):
@@ -368,7 +404,8 @@ def _gather(image, slopes, layout, radius, gradient):
             for pair in range(_PAIRS):
                 size, first, step = layout[pair, 0] + 2 * radius, layout[pair, 1], layout[pair, 2]
                 for end in range(2):
-                    # As the first end of a difference, then as the second, a step further.
+                    # The voxel is the first of the two, and in the next turn the second, whose
+                    # difference lies one step back.
                     u, v = x - first[0] - end * step[0], y - first[1] - end * step[1]
                     if u < 0 or u >= size[0] or v < 0 or v >= size[1]:
                         continue

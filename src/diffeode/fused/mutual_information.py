@@ -1,9 +1,10 @@
-"""Functions of a joint histogram in soft bins and their gradient
-(:mod:`diffeode.losses.mutual_information`).
+"""Functions of a joint histogram and their gradient (:mod:`diffeode.losses.mutual_information`).
 
-Soft bins are smooth functions of an intensity, so voxels need not be shared among them one by one:
-each is shared among the four nearest of a finer row of nodes, by the cubic through them, and what
-came together on the nodes is shared among the bins at the end. The cubic is off by about 1e-6.
+The shares of an intensity in the bins are smooth functions of it. So they are not computed for
+every voxel. They are computed once for the nodes, intensities that lie closer together than the
+bins. A voxel is shared among the four nearest nodes of its intensity, by the weights of cubic
+interpolation (Lagrange's). In the end the nodes are shared among the bins. The interpolation is off
+by about 1e-6.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from diffeode.fused.compiler import inlined, kernel
 from diffeode.fused.gradient import with_gradient
 
 _NODES_PER_BIN = 16
+"""Number of intervals of nodes between the centres of two bins."""
 _PARTS = 16
-"""Histograms made side by side; always as many, so that threads do not change the result."""
+"""Number of histograms that are filled in parallel. It does not depend on the number of threads, so
+neither does the result.
+"""
 
 
 @final
@@ -29,11 +33,11 @@ class FusedInformation:
     """The loss ``moving -> - measure(joint histogram)``.
 
     Args:
-        fixed: ``(1, 1, X, Y, Z)`` in [0, 1], float32, on the CPU, and so the moving images.
-        bins: of either image.
-        soft_bins: intensities ``(n,)`` to their shares ``(bins, n)``, a smooth function of each.
-        measure: of a joint histogram ``(bins of fixed, bins of moving)`` that sums to 1.
-        mask: weights of the voxels, as ``fixed``; None: all alike.
+        fixed: the fixed image in [0, 1], ``(1, 1, X, Y, Z)``, float32, on the CPU.
+        bins: the number of bins of either image.
+        soft_bins: a smooth function from intensities ``(n,)`` to their shares ``(bins, n)``.
+        measure: a function of a joint histogram ``(bins of fixed, bins of moving)`` whose sum is 1.
+        mask: the weights of the voxels; None: all alike.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class FusedInformation:
         self.weights = (weights / weights.sum()).float().contiguous().numpy()
         self.measure = measure
         self.intervals = (bins - 1) * _NODES_PER_BIN
+        # One node lies beyond either end of [0, 1], so that every intensity has two on each side.
         nodes = torch.arange(-1, self.intervals + 2, dtype=torch.float64) / self.intervals
         self.shares, self.slopes = torch.func.jvp(soft_bins, (nodes,), (torch.ones_like(nodes),))
 
@@ -56,7 +61,7 @@ class FusedInformation:
         return with_gradient(moving, self.value_and_gradient)
 
     def value_and_gradient(self, moving: Tensor) -> tuple[float, Tensor]:
-        """The loss and its gradient with respect to ``moving``."""
+        """Return the loss and its gradient with respect to ``moving``."""
         image = moving[0, 0].contiguous().numpy()
         on_nodes = torch.from_numpy(_count(self.fixed, image, self.weights, self.intervals))
         with torch.enable_grad():
@@ -71,8 +76,9 @@ class FusedInformation:
 
 @inlined
 def _share(value, intervals, shares):
-    """The first of the four nodes next to an intensity; the share of each, not a number where that
-    is none.
+    """Return the index of the first of the four nodes next to ``value``; write their shares.
+
+    The shares of a value that is not a number are not numbers. Values outside [0, 1] are clamped.
     """
     position = (value if value > 0 else 0.0) * intervals
     first = min(int(position if value < 1 else intervals), intervals - 1)
@@ -87,7 +93,7 @@ def _share(value, intervals, shares):
 
 @kernel
 def _count(fixed, moving, weights, intervals):
-    """Weights of the voxels on the nodes of both intensities, summed."""
+    """Return the joint histogram on the nodes: the sums of the weights of the voxels."""
     nx, ny, nz = fixed.shape
     parts = np.zeros((_PARTS, intervals + 3, intervals + 3), np.float64)
     for part in prange(_PARTS):
@@ -97,9 +103,8 @@ def _count(fixed, moving, weights, intervals):
                 for z in range(nz):
                     if weights[x, y, z] == 0:
                         continue
-                    if (
-                        fixed[x, y, z] == 0 and moving[x, y, z] == 0
-                    ):  # background: on a node, all of it
+                    # Background lies on the node of 0, so its shares need not be computed.
+                    if fixed[x, y, z] == 0 and moving[x, y, z] == 0:
                         parts[part, 1, 1] += weights[x, y, z]
                         continue
                     i = _share(fixed[x, y, z], intervals, of_fixed)
@@ -113,8 +118,10 @@ def _count(fixed, moving, weights, intervals):
 
 @kernel
 def _pull(fixed, moving, weights, intervals, by_intensity, gradient):
-    """Derivative by each voxel, the cubic through those on the nodes; none where the intensity lies
-    outside [0, 1].
+    """Write the derivative by each voxel of the moving image to ``gradient``.
+
+    ``by_intensity`` holds the derivatives on the nodes; those of a voxel are interpolated by the
+    same cubic. An intensity outside [0, 1] was clamped, so its derivative is 0.
     """
     nx, ny, nz = fixed.shape
     for x in prange(nx):

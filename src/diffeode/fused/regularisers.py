@@ -1,6 +1,4 @@
-"""Penalties of a displacement and their gradients (:mod:`diffeode.losses.regularisers`), one pass
-over the field.
-"""
+"""Penalties of a displacement and their gradients (:mod:`diffeode.losses.regularisers`)."""
 
 from __future__ import annotations
 
@@ -15,12 +13,15 @@ from diffeode.fused.gradient import with_gradient
 
 
 def gradient_magnitude_fused(displacement: Tensor, lengths: Sequence[float]) -> Tensor:
-    """Sum over the axes of the mean squared forward differences of ``(1, 3, X, Y, Z)``, float32, on
-    the CPU.
+    """Return the sum over the axes of the mean squared forward differences.
 
     Args:
-        lengths: of a voxel along each axis; differences are of lengths per length.
+        displacement: ``(1, 3, X, Y, Z)``, voxels, float32, on the CPU.
+        lengths: the length of a voxel along each axis.
     """
+    # A difference of component i along axis j counts by (length_i / length_j)^2, divided by the
+    # number of such differences, of which an axis of a single voxel has none. `divide.outer` is
+    # that quotient of lengths.
     size = displacement.shape[2:]
     pairs = [3 * displacement[0, 0].numel() // n * (n - 1) for n in size]
     squared = np.square(np.divide.outer(lengths, lengths))
@@ -36,8 +37,11 @@ def gradient_magnitude_fused(displacement: Tensor, lengths: Sequence[float]) -> 
 
 
 def jacobian_barrier_fused(displacement: Tensor, barrier: float, squared: bool) -> Tensor:
-    """``mean ReLU(barrier - |J|)``, or its square, of ``(1, 3, X, Y, Z)``, float32, on the CPU;
-    each axis above 1.
+    """Return ``mean ReLU(barrier - |J|)``, or the mean of its square.
+
+    Args:
+        displacement: ``(1, 3, X, Y, Z)``, voxels, float32, on the CPU, with two voxels or more
+            along each axis.
     """
 
     def value_and_gradient(field: Tensor) -> tuple[float, Tensor]:
@@ -53,7 +57,15 @@ def jacobian_barrier_fused(displacement: Tensor, barrier: float, squared: bool) 
 
 @kernel
 def _squared_differences(field, factors, gradient):
-    """Weighed sum of squared forward differences; ``factors`` by channel and axis."""
+    """Return the weighted sum of squared forward differences; derivatives go to ``gradient``.
+
+    Every voxel collects the derivatives of the differences to its neighbours on both sides, so that
+    threads write to places of their own. Each difference is therefore computed twice, and only the
+    forward one is added to the total.
+
+    Args:
+        factors: the weight of a squared difference, by component and axis.
+    """
     channels, nx, ny, _nz = field.shape
     totals = np.zeros(channels * nx, np.float64)
     for plane in prange(channels * nx):
@@ -79,7 +91,7 @@ def _squared_differences(field, factors, gradient):
 
 @inlined
 def _difference(here, there, factor, slopes):
-    """Weighed sum of squares of ``here - there``, whose derivative by ``here`` is added to
+    """Return the weighted sum of squares of ``here - there``; add its derivative by ``here`` to
     ``slopes``.
     """
     total, twice = 0.0, np.float32(2 * factor)
@@ -92,7 +104,7 @@ def _difference(here, there, factor, slopes):
 
 @inlined
 def _differences(field, x, y, z):
-    """``I + grad u`` by forward differences, the row of each axis after the other."""
+    """Return the nine numbers of ``I + grad u`` by forward differences, one row for each axis."""
     a, b, c = field[0, x, y, z], field[1, x, y, z], field[2, x, y, z]
     one = np.float32(1)
     return (
@@ -110,15 +122,20 @@ def _differences(field, x, y, z):
 
 @inlined
 def _cross(a, b, c, u, v, w):
-    """``(a, b, c) x (u, v, w)``: by the third row, the derivatives of a determinant whose first two
-    rows these are.
+    """Return the cross product ``(a, b, c) x (u, v, w)``.
+
+    It is the derivative, by the third row, of the determinant whose first two rows these are.
     """
     return b * w - c * v, c * u - a * w, a * v - b * u
 
 
 @kernel
 def _excess(field, barrier, squared, scale, slopes):
-    """Mean excess over all cells; ``slopes`` become its derivatives by their determinants."""
+    """Return the mean of ``ReLU(barrier - |J|)``, or of its square, over all cells.
+
+    The derivatives by the determinants of the cells are written to ``slopes``. A cell is a voxel
+    with its three forward neighbours.
+    """
     nx, ny, nz = slopes.shape
     totals = np.zeros(nx, np.float64)
     for x in prange(nx):
@@ -129,7 +146,7 @@ def _excess(field, barrier, squared, scale, slopes):
                 p, q, r = _cross(d, e, f, g, h, i)
                 excess = barrier - (a * p + b * q + c * r)
                 slopes[x, y, z] = 0
-                if not excess <= 0:  # NaN too
+                if not excess <= 0:  # true for NaN, too, which must reach the total
                     total += excess * excess if squared else excess
                     slopes[x, y, z] = -scale * (2 * excess if squared else 1)
         totals[x] = total
@@ -138,11 +155,14 @@ def _excess(field, barrier, squared, scale, slopes):
 
 @kernel
 def _by_corners(field, slopes, gradient):
-    """Add to ``gradient`` what every cell's slope means for its corner and that corner's three
-    neighbours.
+    """Add to ``gradient`` the derivatives by the four voxels of every cell.
+
+    A cell in plane ``x`` adds to voxels of the planes ``x`` and ``x + 1``. So the even planes are
+    done in parallel first, and then the odd ones: cells of every second plane share no voxel. Cells
+    whose determinant is above the barrier have a slope of 0 and are skipped.
     """
     nx, ny, nz = slopes.shape
-    for parity in range(2):  # cells of every second plane have no corner in common
+    for parity in range(2):
         for half in prange((nx - parity + 1) // 2):
             x = 2 * half + parity
             for y in range(ny):
@@ -161,7 +181,7 @@ def _by_corners(field, slopes, gradient):
 
 @inlined
 def _share(p, q, r, gradient, x, y, z, i, j, k):
-    """A difference's derivative: to the neighbour, and taken from the corner."""
+    """Add the derivative by a difference to the neighbour, and subtract it from the voxel."""
     gradient[0, x, y, z] -= p
     gradient[1, x, y, z] -= q
     gradient[2, x, y, z] -= r

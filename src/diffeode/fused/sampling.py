@@ -1,4 +1,10 @@
-"""Linear interpolation at moved voxels and its gradients (:mod:`diffeode.geometry.warp`)."""
+"""Linear interpolation at moved voxels and its gradients (:mod:`diffeode.geometry.warp`).
+
+A point is found by the whole part and the fraction of its displacement, not of its coordinate,
+whose fraction would have fewer digits in single precision. For points inside the image the eight
+corners of a cell are read without checks, at indices along the flattened image. The other points
+take a slower way that checks every index.
+"""
 
 from __future__ import annotations
 
@@ -11,35 +17,38 @@ from diffeode.fused.compiler import inlined, kernel
 
 
 def pull_back_fused(image: Tensor, displacement: Tensor, border: bool) -> Tensor:
-    """``x -> image(x + displacement(x))``, linear; beyond the image its border values continue, or
-    zeros.
+    """Return ``x -> image(x + displacement(x))`` by linear interpolation.
 
     Args:
         image: ``(1, C, X, Y, Z)``, float32, on the CPU.
         displacement: ``(1, 3, X, Y, Z)``, voxels.
+        border: whether the border values continue beyond the image; otherwise it is 0 there.
     """
     return _PullBack.apply(image, displacement, border)
 
 
 def pull_back_resized_fused(image: Tensor, displacement: Tensor, border: bool) -> Tensor:
-    """:func:`pull_back_fused` by a displacement resized to the image's grid, which is never written
-    to memory.
+    """Pull ``image`` back by a displacement that lies on another grid over the same box.
 
-    There is no derivative by the image.
+    The displacement is resized row by row as it is used, and never written to memory on the image's
+    grid. There is no derivative by the image.
 
     Args:
         image: ``(1, C, X, Y, Z)``, float32, on the CPU.
-        displacement: ``(1, 3, *coarse)`` on another grid over the same box, voxels of that grid.
+        displacement: ``(1, 3, *coarse)``, voxels of its own grid.
+        border: as for :func:`pull_back_fused`.
     """
     return _PullBackResized.apply(image, displacement, border)
 
 
 def twice_fused(displacement: Tensor) -> Tensor:
-    """Displacement of ``x -> phi(phi(x))`` with ``phi(x) = x + displacement(x)``; border values
-    continue.
+    """Return the displacement of ``x -> phi(phi(x))`` with ``phi(x) = x + displacement(x)``.
+
+    Only ``displacement`` is kept for the gradient.
 
     Args:
-        displacement: ``(1, 3, X, Y, Z)``, voxels, float32, on the CPU.
+        displacement: ``(1, 3, X, Y, Z)``, voxels, float32, on the CPU. Beyond the grid its border
+            values continue.
     """
     return _Twice.apply(displacement)
 
@@ -82,6 +91,8 @@ class _Twice(torch.autograd.Function):
 
     @staticmethod
     def backward(context, outer: Tensor) -> Tensor:
+        # The displacement d enters three times: as the summand, as the field that is sampled, and
+        # as the points at which it is sampled.
         (displacement,) = context.saved_tensors
         moved, total = _array(displacement), displacement.new_empty(displacement.shape)
         _slopes(moved, moved, _array(outer), True, total[0].numpy())
@@ -119,11 +130,12 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 def _relation(displacement: Tensor, image: Tensor) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-    """By axis, where the image's voxels lie on the displacement's grid, and how many of them one
-    voxel there holds.
+    """Return how two grids over one box relate, for each axis.
 
-    As :func:`diffeode.geometry.warp.resize` has it: before the first centre and after the last the
-    value stays.
+    The first result holds the coordinates of the image's voxels on the grid of the displacement;
+    the second holds the number of the image's voxels in one voxel of that grid. As in
+    :func:`diffeode.geometry.warp.resize`, the value of the outermost voxels continues beyond their
+    centres.
     """
     sizes = list(zip(displacement.shape[2:], image.shape[2:], strict=True))
     at = tuple(
@@ -134,13 +146,15 @@ def _relation(displacement: Tensor, image: Tensor) -> tuple[tuple[np.ndarray, ..
 
 @inlined
 def _locate(x, y, u, v, w, size, border, corner, within):
-    """Of each voxel of a moved row the corner of the cell it comes to lie in, and the place in it,
-    ``(3, Z)``.
+    """Find the cell in which each voxel of a moved row comes to lie.
 
-    Corners count along the flat image; -1: the point is not, or not clearly, inside the image, if
-    anywhere.
+    ``corner (Z,)`` receives the index of the cell's lowest corner along the flattened image, and
+    ``within (3, Z)`` the place in the cell, in [0, 1]. For a point that does not lie inside the
+    image, or of which that is not certain, the corner is -1.
     """
     nx, ny, nz = size
+    # With continued border values a point on the border moves into a region without slope. Cells
+    # at the lower border are left to the slower way, which looks for that.
     first = 1 if border else 0
     for z in range(u.shape[0]):
         du, dv, dw = np.floor(u[z]), np.floor(v[z]), np.floor(w[z])
@@ -154,8 +168,11 @@ def _locate(x, y, u, v, w, size, border, corner, within):
 
 @inlined
 def _cell(image, corner, ny, nz):
-    """The values at the corners of a cell inside the flat image."""
-    # Unsigned, so that no index is taken for one from the end.
+    """Return the values at the eight corners of a cell inside the flattened image.
+
+    The last axis varies fastest among them, then the middle one.
+    """
+    # Indices are unsigned. For signed ones numba would test whether they count from the end.
     low = np.uintp(corner)
     left, high = low + np.uintp(nz), low + np.uintp(ny * nz)
     right, one = high + np.uintp(nz), np.uintp(1)
@@ -173,8 +190,10 @@ def _cell(image, corner, ny, nz):
 
 @inlined
 def _place(index, move, n, border):
-    """Lower voxel, fraction above it, and whether moving the point moves the place, along an axis
-    of ``n`` voxels.
+    """Return where a moved voxel lies along an axis of ``n`` voxels.
+
+    The results are the voxel below, the fraction of the way to the next one, and whether the value
+    changes as the point moves on. It does not where continued border values are read.
     """
     whole = np.floor(move)
     lower, fraction = index + np.int64(whole), move - whole
@@ -188,13 +207,13 @@ def _place(index, move, n, border):
 
 @inlined
 def _lost(u, v, w):
-    """Whether a point is nowhere: not finite, or so far off that its index would overflow."""
+    """Return whether a displacement is not finite, or so large that an index could overflow."""
     return not (abs(u) + abs(v) + abs(w) < np.float32(1e6))
 
 
 @inlined
 def _corner(image, channel, i, j, k):
-    """The value at a voxel, 0 beyond the image."""
+    """Return the value at a voxel, or 0 beyond the image."""
     _, nx, ny, nz = image.shape
     if 0 <= i < nx and 0 <= j < ny and 0 <= k < nz:
         return image[channel, i, j, k]
@@ -203,6 +222,7 @@ def _corner(image, channel, i, j, k):
 
 @inlined
 def _corners(image, channel, i, j, k):
+    """Return the values at the eight corners of a cell, as :func:`_cell` orders them."""
     return (
         _corner(image, channel, i, j, k),
         _corner(image, channel, i, j, k + 1),
@@ -222,14 +242,14 @@ def _mix(a, b, fraction):
 
 @inlined
 def _value(v, a, b, c):
-    """Between eight corners."""
+    """Return the value between the eight corners ``v`` of a cell, at ``a``, ``b``, ``c`` in it."""
     low = _mix(_mix(v[0], v[1], c), _mix(v[2], v[3], c), b)
     return _mix(low, _mix(_mix(v[4], v[5], c), _mix(v[6], v[7], c), b), a)
 
 
 @inlined
 def _slope(v, a, b, c):
-    """Derivatives of the value by the place."""
+    """Return the derivatives of :func:`_value` by ``a``, ``b`` and ``c``."""
     low, high = _mix(v[0], v[1], c), _mix(v[2], v[3], c)
     low_above, high_above = _mix(v[4], v[5], c), _mix(v[6], v[7], c)
     edges = _mix(_mix(v[1] - v[0], v[3] - v[2], b), _mix(v[5] - v[4], v[7] - v[6], b), a)
@@ -242,6 +262,7 @@ def _slope(v, a, b, c):
 
 @inlined
 def _sample_row(image, flat, x, y, u, v, w, border, corner, within, out):
+    """Write the values at the moved voxels of a row to ``out``; ``u``, ``v``, ``w`` move them."""
     channels, nx, ny, nz = image.shape
     _locate(x, y, u, v, w, (nx, ny, nz), border, corner, within)
     for z in range(u.shape[0]):
@@ -262,7 +283,7 @@ def _sample_row(image, flat, x, y, u, v, w, border, corner, within, out):
 
 @inlined
 def _slopes_row(image, flat, x, y, u, v, w, border, corner, within, outer, by_u, by_v, by_w):
-    """Derivative by the moves of a row."""
+    """Write the derivatives by the displacement of a row to ``by_u``, ``by_v`` and ``by_w``."""
     channels, nx, ny, nz = image.shape
     _locate(x, y, u, v, w, (nx, ny, nz), border, corner, within)
     for z in range(u.shape[0]):
@@ -290,6 +311,7 @@ def _slopes_row(image, flat, x, y, u, v, w, border, corner, within, outer, by_u,
 
 @inlined
 def _flat(image):
+    """Return ``image (C, X, Y, Z)`` as ``(C, X Y Z)``."""
     return image.reshape(image.shape[0], image.shape[1] * image.shape[2] * image.shape[3])
 
 
@@ -306,7 +328,7 @@ def _sample(image, displacement, border, out):
 
 @kernel
 def _slopes(image, displacement, outer, border, by_displacement):
-    """Derivative by the displacement."""
+    """Write the derivative by the displacement to ``by_displacement``."""
     _, mx, my, mz = displacement.shape
     flat = _flat(image)
     for x in prange(mx):
@@ -323,8 +345,9 @@ def _slopes(image, displacement, outer, border, by_displacement):
 
 @kernel
 def _scatter(outer, displacement, border, by_image):
-    """Derivative by the image. Points go anywhere, so only channels can be worked on side
-    by side.
+    """Add the derivative by the image to ``by_image``.
+
+    Two points can lie in one cell, wherever they come from. So threads share the channels alone.
     """
     channels, nx, ny, nz = by_image.shape
     _, mx, my, mz = displacement.shape
@@ -357,7 +380,7 @@ def _scatter(outer, displacement, border, by_image):
 
 @inlined
 def _spread_inside(value, image, corner, ny, nz, a, b, c):
-    """Add ``value`` to the corners of a cell inside the flat image."""
+    """Add ``value`` to the corners of a cell inside the flattened image, by their weights."""
     low = np.uintp(corner)
     left, high = low + np.uintp(nz), low + np.uintp(ny * nz)
     right, one = high + np.uintp(nz), np.uintp(1)
@@ -372,6 +395,7 @@ def _spread_inside(value, image, corner, ny, nz, a, b, c):
 
 @inlined
 def _share(value, image, at, one, fraction):
+    """Add ``value`` to two neighbours along the last axis, by their weights."""
     part = value * fraction
     image[at] += value - part
     image[at + one] += part
@@ -379,6 +403,7 @@ def _share(value, image, at, one, fraction):
 
 @inlined
 def _spread(value, image, i, j, k, a, b, c):
+    """Add ``value`` to the corners of a cell that lie inside the image, by their weights."""
     nx, ny, nz = image.shape
     for di in range(2):
         for dj in range(2):
@@ -405,8 +430,11 @@ def _sample_resized(image, coarse, at, ratios, border, out):
 
 @kernel
 def _slopes_resized(image, coarse, at, ratios, outer, border, planes):
-    """Derivative by the displacement, resized along the first axis only: ``(3, Y, Z)`` for every
-    plane of the image.
+    """Write the derivative by the displacement to ``planes (X, 3, *coarse[1:])``.
+
+    For every plane of the image it is the derivative by the displacement on the coarse grid of the
+    last two axes. Resizing along the first axis is left to :func:`_gather_planes`, because planes
+    of the image that are done in parallel share planes of the coarse grid.
     """
     _, mx, my, mz = image.shape
     at_x, at_y, at_z = at
@@ -427,8 +455,9 @@ def _slopes_resized(image, coarse, at, ratios, outer, border, planes):
 
 @inlined
 def _between(at, n):
-    """The two voxels that a place on an axis of ``n`` lies between, and how far from the first to
-    the second.
+    """Return the two voxels around the coordinate ``at``, and the fraction of the way between them.
+
+    The axis has ``n`` voxels; beyond the last one both are the last one.
     """
     before = np.int64(at)
     return before, min(before + 1, n - 1), np.float32(at - before)
@@ -436,8 +465,10 @@ def _between(at, n):
 
 @inlined
 def _resize_plane(coarse, at_x, at_z, ratios, plane):
-    """The displacement at a plane of the fine grid, resized along the last axis too but not the
-    middle one.
+    """Write the displacement at a plane of the image to ``plane (3, coarse Y, Z)``.
+
+    It is resized along the first and the last axis. :func:`_resize_row` does the middle axis, so
+    that each coarse row is resized along the last axis once, not once for every row of the image.
     """
     _, nx, ny, nz = coarse.shape
     before, after, fraction = _between(at_x, nx)
@@ -454,6 +485,7 @@ def _resize_plane(coarse, at_x, at_z, ratios, plane):
 
 @inlined
 def _resize_row(plane, at_y, rows):
+    """Write the displacement of a row of the image to ``rows (3, Z)``."""
     before, after, fraction = _between(at_y, plane.shape[1])
     for axis in range(3):
         low, high, row = plane[axis, before], plane[axis, after], rows[axis]
@@ -463,7 +495,7 @@ def _resize_row(plane, at_y, rows):
 
 @inlined
 def _add_row(by_rows, at_y, by_plane):
-    """The way back of :func:`_resize_row`."""
+    """Add the derivatives by a row to those by the plane: the transpose of :func:`_resize_row`."""
     before, after, fraction = _between(at_y, by_plane.shape[1])
     for axis in range(3):
         low, high, row = by_plane[axis, before], by_plane[axis, after], by_rows[axis]
@@ -475,7 +507,10 @@ def _add_row(by_rows, at_y, by_plane):
 
 @inlined
 def _narrow_plane(by_plane, at_z, ratios, out):
-    """The way back of :func:`_resize_plane` along the last axis."""
+    """Write the derivatives by the coarse rows to ``out``.
+
+    This is the transpose of :func:`_resize_plane` along the last axis.
+    """
     for axis in range(3):
         for y in range(by_plane.shape[1]):
             row = out[axis, y]
@@ -489,8 +524,10 @@ def _narrow_plane(by_plane, at_z, ratios, out):
 
 @kernel
 def _gather_planes(planes, at_x, by_coarse):
-    """The way back of resizing along the first axis: every coarse plane collects from those it had
-    a part in.
+    """Write the derivative by the displacement to ``by_coarse``.
+
+    This is the transpose of resizing along the first axis. Every coarse plane collects from the
+    planes of the image to which it contributed, so that threads write to places of their own.
     """
     _, nx, ny, nz = by_coarse.shape
     for coarse in prange(nx):

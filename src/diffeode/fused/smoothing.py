@@ -1,4 +1,8 @@
-"""Averages along the axes of a volume, and their adjoints (:mod:`diffeode.flows.smoothing`)."""
+"""Averages along the axes of a volume, and their transposes (:mod:`diffeode.flows.smoothing`).
+
+Kernels are symmetric, so a voxel and its mirror image share a weight: they are added before they
+are multiplied, which halves the products, and only half of the weights is stored.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,13 @@ from diffeode.fused.compiler import inlined, kernel
 def average_fused(
     field: Tensor, kernels: Sequence[Tensor], continued: bool, adjoint: bool
 ) -> Tensor:
-    """Correlation of ``field (1, C, X, Y, Z)``, float32, on the CPU, with a symmetric kernel along
-    each axis.
+    """Return the average of ``field`` by a symmetric kernel along each axis.
 
     Args:
-        kernels: of each axis, an odd number of weights.
-        continued: beyond the border its values continue; else zeros.
-        adjoint: the transpose of that instead.
+        field: ``(1, C, X, Y, Z)``, float32, on the CPU.
+        kernels: the weights along each axis, an odd number.
+        continued: whether the border values continue beyond the border; otherwise zeros do.
+        adjoint: whether to apply the transpose of the average instead.
     """
     along_x, along_y, along_z = (_half(weights) for weights in kernels)
     source, planes, out = (
@@ -34,13 +38,13 @@ def average_fused(
 
 
 def _half(weights: Tensor) -> np.ndarray:
-    """The middle weight and those behind it."""
+    """Return the middle weight and those behind it; those before it are the same."""
     return weights[weights.numel() // 2 :].numpy().astype(np.float32)
 
 
 @kernel
 def _average_planes(source, along_y, along_z, continued, adjoint, out):
-    """Along the last two axes."""
+    """Write the averages along the last two axes to ``out``, plane by plane."""
     channels, nx, ny, nz = source.shape
     for plane in prange(channels * nx):
         channel, x = plane // nx, plane % nx
@@ -52,7 +56,11 @@ def _average_planes(source, along_y, along_z, continued, adjoint, out):
 
 @kernel
 def _average_across(source, along_x, continued, adjoint, out):
-    """Along the first axis."""
+    """Write the averages along the first axis to ``out``.
+
+    The innermost loop runs along rows all the same, since a whole row is averaged with its
+    neighbours at once.
+    """
     channels, nx, ny, _nz = source.shape
     for plane in prange(channels * ny):
         channel, y = plane // ny, plane % ny
@@ -62,9 +70,7 @@ def _average_across(source, along_x, continued, adjoint, out):
 
 @inlined
 def _average_rows(rows, at, weights, continued, adjoint, out):
-    """The average around row ``at`` of ``rows (n, Z)``; a row and its mirror image have
-    one weight.
-    """
+    """Write the average of the rows around row ``at`` of ``rows (n, Z)`` to ``out``."""
     n, nz = rows.shape
     radius = weights.shape[0] - 1
     for z in range(nz):
@@ -81,7 +87,8 @@ def _average_rows(rows, at, weights, continued, adjoint, out):
             for z in range(nz):
                 out[z] += weight * rows[inside, z]
     if continued and adjoint:
-        # What was read from beyond an end was read from that end.
+        # Rows within `radius` of an end read the row at that end in place of all rows beyond it, so
+        # the transpose hands their values back to it, times the sum of the weights beyond.
         for distance in range(min(radius, n)):
             beyond = weights[distance + 1 :].sum()
             if at == 0:
@@ -94,7 +101,11 @@ def _average_rows(rows, at, weights, continued, adjoint, out):
 
 @inlined
 def _average_row(row, weights, continued, adjoint, padded, out):
-    """The average along ``row (Z,)``; ``padded`` is room for it and its continuation."""
+    """Write the average along ``row (Z,)`` to ``out``.
+
+    The row is copied to ``padded`` with its continuation, so that the loop over weights needs no
+    conditions at the ends.
+    """
     nz, radius = row.shape[0], weights.shape[0] - 1
     continues = continued and not adjoint
     for z in range(radius):

@@ -18,7 +18,11 @@ _LARGEST_ID = np.iinfo(np.int32).max
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """Intensities ``data (X, Y, Z)`` float32 on ``grid``."""
+    """A scan: intensities ``data (X, Y, Z)`` float32 on ``grid``.
+
+    Raises:
+        InputError: the array and the grid differ in shape.
+    """
 
     data: np.ndarray
     grid: Grid
@@ -33,8 +37,10 @@ class Image:
         return Image(self.data[window], self.grid.crop(lower, upper))
 
     def check_usable(self, name: str) -> None:
-        """Raise :class:`InputError` naming ``name`` where a voxel is not finite or all voxels are
-        equal.
+        """Raise :class:`InputError` where a voxel is not finite or all voxels are equal.
+
+        Args:
+            name: what the message calls the scan.
         """
         self.check_finite(name)
         if self.data.min() == self.data.max():
@@ -43,7 +49,11 @@ class Image:
             )
 
     def check_finite(self, name: str) -> None:
-        """Raise :class:`InputError` naming ``name`` where a voxel is not finite."""
+        """Raise :class:`InputError` where a voxel is not finite.
+
+        Args:
+            name: what the message calls the scan.
+        """
         if not np.isfinite(self.data).all():
             bad = int((~np.isfinite(self.data)).sum())
             raise InputError(
@@ -56,7 +66,8 @@ class Labels:
     """A label map: ``data (X, Y, Z)`` int32 on ``grid``; 0 is background.
 
     Raises:
-        InputError: an id does not fit into int32, in which it would become another one.
+        InputError: the array and the grid differ in shape, or an id is too large for int32, where
+            it would silently become another id.
     """
 
     data: np.ndarray
@@ -83,13 +94,19 @@ def _require_shape(data: np.ndarray, grid: Grid) -> None:
 
 
 def sample(data: np.ndarray, voxels: np.ndarray, order: int) -> np.ndarray:
-    """``data (X, Y, Z)`` at voxel coordinates ``(..., 3)``, zero outside.
+    """Return ``data (X, Y, Z)`` at voxel coordinates ``voxels (..., 3)``, zero outside.
 
-    A point belongs to the image up to half a voxel beyond the outermost centres, where the nearest
-    value holds: ITK's rule, so that a warp agrees with ``antsApplyTransforms`` to the border.
+    A point belongs to the image up to half a voxel beyond the outermost voxel centres, and there it
+    has the value of the nearest centre. This is ITK's rule, so a warp agrees with
+    ``antsApplyTransforms`` up to the border.
 
     Args:
-        order: 0 nearest neighbour, 1 linear, as :func:`scipy.ndimage.map_coordinates`.
+        order: 0 for the nearest neighbour, 1 for linear interpolation, as in
+            :func:`scipy.ndimage.map_coordinates`.
+
+    >>> row = np.array([10.0, 20.0, 30.0]).reshape(3, 1, 1)
+    >>> sample(row, np.array([[0.5, 0, 0], [2.5, 0, 0], [2.6, 0, 0]]), order=1).tolist()
+    [15.0, 30.0, 0.0]
     """
     limits = np.array(data.shape) - 1
     inside = np.logical_and(voxels >= -0.5, voxels <= limits + 0.5).all(axis=-1)
@@ -100,7 +117,7 @@ def sample(data: np.ndarray, voxels: np.ndarray, order: int) -> np.ndarray:
 
 
 def foreground(image: Image) -> np.ndarray:
-    """Voxels above zero, ``(X, Y, Z)`` bool: the brain of a skull-stripped scan.
+    """Return the voxels above zero, ``(X, Y, Z)`` bool: the brain of a skull-stripped scan.
 
     Raises:
         InputError: no voxel is above zero.
@@ -114,20 +131,29 @@ def foreground(image: Image) -> np.ndarray:
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Lower (inclusive) and upper (exclusive) corner of ``mask``, grown by ``margin`` voxels inside
-    the array.
+    """Return the lower corner (inclusive) and the upper corner (exclusive) of ``mask``.
+
+    Args:
+        mask: an array of any number of axes, bool.
+        margin: by how many voxels the box is grown on each side, as far as the array reaches.
+    Raises:
+        InputError: the mask is empty.
+
+    >>> mask = np.zeros((8, 8, 8), bool)
+    >>> mask[2:4, 5, 1:7] = True
+    >>> lower, upper = bounding_box(mask, margin=1)
+    >>> lower.tolist(), upper.tolist()
+    ([1, 4, 0], [5, 7, 8])
     """
-    occupied = [
-        np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
-        for axis in range(mask.ndim)
-    ]
-    if any(o.size == 0 for o in occupied):
+    if not mask.any():
         raise InputError("The brain mask is empty; check the skull stripping.")
-    lower = np.array([max(0, o[0] - margin) for o in occupied])
-    upper = np.array(
-        [min(n, o[-1] + 1 + margin) for o, n in zip(occupied, mask.shape, strict=True)]
-    )
-    return lower, upper
+    lower, upper = [], []
+    for axis, n in enumerate(mask.shape):
+        other_axes = tuple(a for a in range(mask.ndim) if a != axis)
+        occupied = np.flatnonzero(mask.any(axis=other_axes))
+        lower.append(max(0, occupied[0] - margin))
+        upper.append(min(n, occupied[-1] + 1 + margin))
+    return np.array(lower), np.array(upper)
 
 
 def window_around(mask: np.ndarray, margin: int = 0) -> Window:

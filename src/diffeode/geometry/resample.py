@@ -1,4 +1,4 @@
-"""Onto a grid of another voxel size, without aliasing."""
+"""Resampling to a grid of another voxel size, without aliasing."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine
 
 _FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
+"""A Gaussian's full width at half maximum (FWHM), in its standard deviations."""
 
 
 def antialiased(
     data: np.ndarray, grid: Grid, target: Grid, to_source: Affine | None = None
 ) -> np.ndarray:
-    """``data (X, Y, Z)`` of ``grid`` on ``target``: smoothed, then linearly sampled, once.
+    """Return ``data (X, Y, Z)``, which lies on ``grid``, resampled to ``target``.
+
+    The data are smoothed and then interpolated linearly, once. The Gaussian makes up the difference
+    between the point spreads of the two voxel sizes, whose squared widths (FWHM) subtract (Cardoso
+    et al., MICCAI 2015). Where the target is finer, nothing is smoothed.
 
     Args:
         target: a grid with axes parallel to those of ``grid``, or with cubic voxels.
-        to_source: points of ``target`` to points of ``grid``, RAS mm; the identity where not given.
-
-    The Gaussian makes up the difference in point spread between the two voxel sizes (Cardoso et
-    al., MICCAI 2015: variances of FWHM subtract); a finer target is not smoothed.
+        to_source: the map from points of ``target`` to points of ``grid``, RAS mm; None is the
+            identity.
     """
     factor = target.spacing / grid.spacing
     sigma_vox = np.sqrt(np.maximum(factor**2 - 1, 0)) / _FWHM_PER_SIGMA

@@ -1,7 +1,7 @@
 """Grids and frames: voxel indices, RAS and LPS millimetres.
 
-The only home of the RAS/LPS sign flip on the array side; torch's sampling conventions live in
-:mod:`diffeode.geometry.warp`.
+This module alone changes the signs between RAS and LPS in numpy's arrays. The conventions of
+sampling in torch live in :mod:`diffeode.geometry.warp`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from numpy.typing import DTypeLike
 from diffeode.errors import InputError
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""Homogeneous change of frame; it is its own inverse."""
+"""The homogeneous matrix that takes RAS mm to LPS mm; it is its own inverse."""
 
 _ORTHOGONAL_TOLERANCE = 1e-3
+"""Largest cosine between two axes that still count as perpendicular."""
 
 
 def flip_ras_lps(vectors: np.ndarray) -> np.ndarray:
-    """Vectors or points ``(..., 3)`` in RAS mm as LPS mm, or back."""
+    """Return vectors or points ``(..., 3)`` in LPS mm for those in RAS mm, or the reverse.
+
+    >>> flip_ras_lps(np.array([1.0, 2.0, 3.0])).tolist()
+    [-1.0, -2.0, 3.0]
+    """
     return vectors * np.array([-1.0, -1.0, 1.0], dtype=vectors.dtype)
 
 
@@ -48,16 +53,25 @@ class ItkFrame(NamedTuple):
 
 
 def apply_matrix(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Homogeneous ``matrix (4, 4)`` applied to ``points (..., 3)``."""
+    """Apply the homogeneous ``matrix (4, 4)`` to ``points (..., 3)``."""
     return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A lattice of voxel centres: ``shape (X, Y, Z)`` and ``affine (4, 4)``, voxel index to RAS mm.
+    """A lattice of voxel centres.
 
+    Attributes:
+        shape: the number of voxels along each array axis, ``(X, Y, Z)``.
+        affine: the homogeneous matrix ``(4, 4)`` from voxel index to RAS mm.
     Raises:
         InputError: the shape is not three positive integers or the affine cannot be inverted.
+
+    >>> grid = Grid((4, 4, 2), np.diag([1.0, 1.0, 2.0, 1.0]))
+    >>> grid.spacing.tolist(), grid.voxel_volume
+    ([1.0, 1.0, 2.0], 2.0)
+    >>> grid.to_world(np.array([1, 1, 1])).tolist()
+    [1.0, 1.0, 2.0]
     """
 
     shape: tuple[int, int, int]
@@ -82,75 +96,77 @@ class Grid:
 
     @property
     def spacing(self) -> np.ndarray:
-        """Distance between neighbouring voxel centres along each array axis, mm, ``(3,)``."""
+        """The distance between neighbouring voxel centres along each array axis, mm, ``(3,)``."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
     @property
     def direction(self) -> np.ndarray:
-        """Unit vectors of the array axes in RAS, one per column, ``(3, 3)``."""
+        """The unit vectors of the array axes in RAS, one in each column, ``(3, 3)``."""
         return self.affine[:3, :3] / self.spacing
 
     @property
     def voxel_volume(self) -> float:
-        """Volume of one voxel, mm^3."""
+        """The volume of one voxel, mm^3."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
     @property
     def centre_mm(self) -> np.ndarray:
-        """Centre of the box in RAS mm, ``(3,)``."""
+        """The centre of the grid in RAS mm, ``(3,)``."""
         return self.to_world((np.array(self.shape) - 1) / 2)
 
     def to_world(self, voxels: np.ndarray) -> np.ndarray:
-        """Voxel coordinates ``(..., 3)`` as RAS mm."""
+        """Return the points in RAS mm at voxel coordinates ``(..., 3)``."""
         return apply_matrix(self.affine, np.asarray(voxels))
 
     def to_voxel(self, points_mm: np.ndarray) -> np.ndarray:
-        """RAS mm ``(..., 3)`` as voxel coordinates."""
+        """Return the voxel coordinates of points ``(..., 3)`` in RAS mm."""
         return apply_matrix(np.linalg.inv(self.affine), np.asarray(points_mm))
 
     def vectors_to_world(self, vectors_vox: np.ndarray) -> np.ndarray:
-        """Voxel displacements ``(..., 3)`` as RAS mm displacements."""
+        """Return displacements ``(..., 3)`` in RAS mm for those in voxels."""
         return vectors_vox @ self.affine[:3, :3].T.astype(vectors_vox.dtype)
 
     def vectors_to_voxel(self, vectors_mm: np.ndarray) -> np.ndarray:
-        """RAS mm displacements ``(..., 3)`` as voxel displacements."""
+        """Return displacements ``(..., 3)`` in voxels for those in RAS mm."""
         return vectors_mm @ np.linalg.inv(self.affine[:3, :3]).T.astype(vectors_mm.dtype)
 
     def voxels(self, dtype: DTypeLike = np.float64) -> np.ndarray:
-        """Every voxel's index, ``(X, Y, Z, 3)``."""
+        """Return the index of every voxel, ``(X, Y, Z, 3)``."""
         return np.stack(
             np.meshgrid(*[np.arange(n, dtype=dtype) for n in self.shape], indexing="ij"), axis=-1
         )
 
     def points_mm(self) -> np.ndarray:
-        """Every voxel centre in RAS mm, ``(X, Y, Z, 3)``."""
+        """Return every voxel centre in RAS mm, ``(X, Y, Z, 3)``."""
         return self.to_world(self.voxels())
 
     def matches(self, other: Grid, tolerance_mm: float = 1e-3) -> bool:
-        """Same shape, and corners that coincide within ``tolerance_mm``."""
+        """Return whether ``other`` has the same shape, and its corners lie within
+        ``tolerance_mm``.
+        """
         if self.shape != other.shape:
             return False
         corners = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), axis=-1)
         return bool(np.abs(self.to_world(corners) - other.to_world(corners)).max() <= tolerance_mm)
 
     def crop(self, lower: Sequence[int] | np.ndarray, upper: Sequence[int] | np.ndarray) -> Grid:
-        """The sub-grid of voxels ``lower <= index < upper``."""
+        """Return the part of this grid that holds the voxels ``lower <= index < upper``."""
         moved = self.affine.copy()
         moved[:3, 3] = self.to_world(np.asarray(lower, dtype=float))
         return Grid(_three(b - a for a, b in zip(lower, upper, strict=True)), moved)
 
     @property
     def is_perpendicular(self) -> bool:
-        """Whether the axes are perpendicular, not sheared."""
+        """Whether the array axes are perpendicular to each other, that is, not sheared."""
         return bool(
             np.abs(self.direction.T @ self.direction - np.eye(3)).max() <= _ORTHOGONAL_TOLERANCE
         )
 
     def require_perpendicular(self, reader: str) -> None:
-        """Raise :class:`InputError` where the axes are sheared, which ITK cannot represent.
+        """Raise :class:`InputError` where the axes are sheared: ITK cannot represent such a grid.
 
         Args:
-            reader: the tool that would read an image on this grid.
+            reader: the tool that would read an image on this grid, for the message.
         """
         if not self.is_perpendicular:
             raise InputError(
@@ -172,8 +188,13 @@ class Grid:
         return ItkFrame(lps[:3, 3], self.spacing, lps[:3, :3] / self.spacing)
 
     def resample(self, spacing_mm: float | np.ndarray) -> Grid:
-        """A grid over the same box (voxel edges aligned at the first corner) with another
-        spacing.
+        """Return a grid of another spacing over the same box.
+
+        The outer edges of the first voxels coincide; those of the last ones need not, since the
+        number of voxels is rounded.
+
+        >>> Grid((4, 4, 4), np.eye(4)).resample(2.0).shape
+        (2, 2, 2)
         """
         factor = np.broadcast_to(np.asarray(spacing_mm, dtype=float), (3,)) / self.spacing
         shape = _three(np.maximum(1, np.round(np.array(self.shape) / factor)))

@@ -1,6 +1,7 @@
 """Spatial transforms: maps from points of the fixed scan to points of the moving scan, RAS mm.
 
-``then`` composes in the order of travel: ``a.then(b)`` sends ``x`` to ``b(a(x))``.
+Maps are composed in the order in which a point passes them: ``a.then(b)`` sends ``x`` to
+``b(a(x))``.
 """
 
 from __future__ import annotations
@@ -18,24 +19,31 @@ from diffeode.geometry.space import Grid, apply_matrix
 
 
 class Transform(ABC):
-    """A map of points, RAS mm to RAS mm."""
+    """A map of points, from RAS mm to RAS mm."""
 
     @abstractmethod
     def __call__(self, points_mm: np.ndarray) -> np.ndarray:
-        """Images of ``points_mm (..., 3)``."""
+        """Return where the map sends ``points_mm (..., 3)``."""
 
     def then(self, outer: Transform) -> Transform:
-        """The map ``x -> outer(self(x))``."""
+        """Return the map ``x -> outer(self(x))``."""
         return Chain((self, outer))
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Affine(Transform):
-    """``x -> matrix x`` with a homogeneous ``matrix (4, 4)`` in RAS mm.
+    """The map ``x -> matrix x`` with a homogeneous ``matrix (4, 4)`` in RAS mm.
 
     Raises:
         InputError: the matrix is singular, not finite or not 4 x 4.
+
+    >>> shift, double = np.eye(4), np.diag([2.0, 2.0, 2.0, 1.0])
+    >>> shift[:3, 3] = 10, 0, 0
+    >>> Affine(shift).then(Affine(double))(np.array([1.0, 1.0, 1.0])).tolist()
+    [22.0, 2.0, 2.0]
+    >>> Affine(double).inverse()(np.array([2.0, 4.0, 6.0])).tolist()
+    [1.0, 2.0, 3.0]
     """
 
     matrix: np.ndarray = field(default_factory=lambda: np.eye(4))
@@ -54,18 +62,26 @@ class Affine(Transform):
         return apply_matrix(self.matrix, points_mm)
 
     def inverse(self) -> Affine:
-        """The exact inverse."""
+        """Return the exact inverse."""
         return Affine(np.linalg.inv(self.matrix))
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class DisplacementField(Transform):
-    """``x -> x + u(x)`` with ``displacement_mm (X, Y, Z, 3)`` RAS mm on ``grid``, trilinear between
-    voxels.
+    """The map ``x -> x + u(x)``, where ``u`` is trilinear between the voxels of a grid.
 
-    Beyond the grid the displacement of the nearest border voxel holds, so that the map stays
-    continuous.
+    Beyond the grid the displacement of the nearest border voxel holds, so the map is continuous.
+
+    Attributes:
+        displacement_mm: ``u`` at the voxel centres of ``grid``, ``(X, Y, Z, 3)``, RAS mm.
+    Raises:
+        InputError: the array does not fit the grid, or a displacement is not finite.
+
+    >>> grid = Grid((2, 1, 1), np.eye(4))
+    >>> up = DisplacementField(np.array([[[[0, 0, 0]]], [[[0, 0, 4]]]]), grid)
+    >>> up(np.array([[0.5, 0, 0], [9, 0, 0]])).tolist()
+    [[0.5, 0.0, 2.0], [9.0, 0.0, 4.0]]
     """
 
     displacement_mm: np.ndarray
@@ -99,7 +115,7 @@ class DisplacementField(Transform):
 @final
 @dataclass(frozen=True, eq=False)
 class Chain(Transform):
-    """``steps`` applied one after the other, the first one first."""
+    """The map that applies ``steps`` one after the other, the first one first."""
 
     steps: tuple[Transform, ...]
 
@@ -110,7 +126,7 @@ class Chain(Transform):
 
 
 def densify(transform: Transform, grid: Grid) -> DisplacementField:
-    """``transform`` as a displacement at every voxel centre of ``grid``."""
+    """Return ``transform`` as a displacement at every voxel centre of ``grid``."""
     if isinstance(transform, DisplacementField) and transform.grid is grid:
         return transform
     points = grid.points_mm()
@@ -118,15 +134,29 @@ def densify(transform: Transform, grid: Grid) -> DisplacementField:
 
 
 def warp_image(image: Image, transform: Transform, grid: Grid) -> Image:
-    """``image`` pulled back to ``grid`` through ``transform``, one linear resampling."""
+    """Return ``image`` on ``grid``, pulled back through ``transform`` by one linear interpolation.
+
+    Args:
+        transform: the map from points of ``grid`` to points of ``image``, RAS mm.
+
+    >>> grid = Grid((3, 1, 1), np.eye(4))
+    >>> scan = Image(np.array([1.0, 2.0, 3.0]).reshape(3, 1, 1), grid)
+    >>> ahead = np.eye(4)
+    >>> ahead[0, 3] = 1
+    >>> warp_image(scan, Affine(ahead), grid).data.ravel().tolist()
+    [2.0, 3.0, 0.0]
+    """
     return Image(
         sample(image.data, image.grid.to_voxel(transform(grid.points_mm())), order=1), grid
     )
 
 
 def warp_labels(labels: Labels, transform: Transform, grid: Grid) -> Labels:
-    """``labels`` pulled back to ``grid`` through ``transform``, one nearest-neighbour
-    resampling.
+    """Return ``labels`` on ``grid``, pulled back through ``transform``: each voxel takes the
+    nearest label.
+
+    Args:
+        transform: the map from points of ``grid`` to points of ``labels``, RAS mm.
     """
     return Labels(
         sample(labels.data, labels.grid.to_voxel(transform(grid.points_mm())), order=0), grid
@@ -136,11 +166,21 @@ def warp_labels(labels: Labels, transform: Transform, grid: Grid) -> Labels:
 def invert(
     field_: DisplacementField, grid: Grid, iterations: int = 50, tolerance_mm: float = 1e-3
 ) -> DisplacementField:
-    """Inverse of a displacement field on ``grid`` by fixed-point iteration ``v <- -u(y + v)``.
+    """Return the inverse of a displacement field by the fixed-point iteration ``v <- -u(y + v)``.
 
-    Chen et al., Medical Physics 35(1), 2008. Converges where the displacement is a contraction; the
-    result is the best found, so its error belongs beside it
+    The iteration (Chen et al., Medical Physics 35(1), 2008) converges where the displacement is a
+    contraction. Otherwise the result is the last iterate, and its error should be reported with it
     (:func:`diffeode.evaluation.consistency.inverse_consistency_mm`).
+
+    Args:
+        grid: the grid of the inverse.
+        iterations: the largest number of iterations.
+        tolerance_mm: the iteration ends when no component changes by as much as this.
+
+    >>> grid = Grid((2, 2, 2), np.eye(4))
+    >>> away = DisplacementField(np.full((2, 2, 2, 3), 0.25), grid)
+    >>> invert(away, grid).displacement_mm[0, 0, 0].tolist()
+    [-0.25, -0.25, -0.25]
     """
     points = grid.points_mm()
     inverse = np.zeros_like(points)

@@ -1,1 +1,1 @@
-"""Training: the loop, its data, the training of methods and of the descriptor."""
+"""Training: its loop, its data, and the training of methods and of the learned descriptor."""

@@ -1,9 +1,8 @@
-"""The loop that trains every network of ours: Adam, validation, checkpoints, and going on after a
-kill.
+"""The loop that trains every network here: Adam, validation, checkpoints, and resuming.
 
-A step draws all that is random from the seed and its own number, so nothing of the random state
-need be kept, and a
-training that was killed goes on as if it had not been: bit for bit on a CPU with as many threads.
+A step draws all its random numbers from the seed and from its own number, so checkpoints hold no
+state of a generator. A training that was killed therefore gives the same weights as one that was
+not: to the bit on a CPU with the same number of threads.
 """
 
 from __future__ import annotations
@@ -29,37 +28,45 @@ from diffeode.files.tables import read_words, write_rows
 from diffeode.weights.checkpoint import About, Checkpoint, read_checkpoint, write_checkpoint
 
 SCHEDULES = ("constant", "cosine")
+"""Names of the schedules of the learning rate."""
 LAST, BEST, CURVES = "last.safetensors", "best.safetensors", "curves.tsv"
-"""What a training leaves in its folder: where to go on, the best weights on validation, and its
-curves.
+"""Names of the files in a training's folder: the checkpoint from which it resumes, the weights that
+were best on validation, and the curves.
 """
 _CHECKPOINTS = "checkpoints-"
+"""Beginning of the names of the folders of :func:`train_by_content`."""
 _FINAL_RATE = 0.01
 """The cosine schedule ends at this fraction of the learning rate."""
 _NETWORK = "network."
+"""Beginning of the names of the network's tensors in a checkpoint."""
 _OPTIMISER = "optimiser."
+"""Beginning of the names of the optimiser's tensors in a checkpoint."""
 
 Objective = Callable[[nn.Module, np.random.Generator], dict[str, Tensor]]
-"""From the network and a step's generator to the named terms of its loss, whose sum is minimised.
+"""A function from the network and a step's generator to the named terms of the loss. Their sum is
+minimised.
 """
 Validation = Callable[[nn.Module], dict[str, float]]
+"""A function from the network to named numbers that tell how good it is."""
 
 
 @final
 @dataclass(frozen=True)
 class Settings:
-    """How to train.
+    """The settings of a training.
 
     Attributes:
-        steps: of Adam, one call of the objective each.
-        learning_rate: at the start.
-        schedule: ``constant``, or ``cosine``, down to a hundredth along half a cosine.
-        interval: steps from one validation, row of the curves and checkpoint to the next.
-        criterion: the number of a row whose least value makes the best weights: ``loss``, the mean
-            over the interval, or one that the validation returns.
-        seed: of every step.
-        mixed_precision: compute in bfloat16 where that is safe; on CUDA only, ignored on a CPU.
-        amsgrad: Adam divides by the largest second moment so far.
+        steps: the number of steps of Adam, each of which calls the objective once.
+        learning_rate: the learning rate at the start.
+        schedule: ``constant`` keeps the learning rate; ``cosine`` lowers it to a hundredth along
+            half a cosine.
+        interval: the number of steps between two checkpoints. At each one the network is validated
+            and a row is added to the curves.
+        criterion: the column of the curves whose least value marks the best weights: ``loss``,
+            which is its mean over the interval, or a number that the validation returns.
+        seed: the seed of all steps.
+        mixed_precision: whether a GPU computes in bfloat16 where that is safe; a CPU never does.
+        amsgrad: whether Adam divides by the largest second moment so far (Reddi et al., ICLR 2018).
     Raises:
         InputError: a value is out of range.
     """
@@ -85,7 +92,7 @@ class Settings:
                 )
 
     def rate(self, step: int) -> float:
-        """The learning rate of ``step`` (1, 2, ...)."""
+        """Return the learning rate of a ``step``; the first step is 1."""
         if self.schedule == "constant":
             return self.learning_rate
         half_cosine = 0.5 * (1 + math.cos(math.pi * (step - 1) / self.steps))
@@ -99,15 +106,17 @@ def _no_validation(network: nn.Module) -> dict[str, float]:
 @final
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What to train, on what.
+    """What a training needs: the network, the loss, the validation and the data.
 
     Attributes:
-        network: as it starts; its parameters are changed.
-        objective: called in training mode; all it draws must come from the generator it is given,
-            or from torch's own, which is seeded for every step.
-        validate: called in evaluation mode without gradients; must draw nothing at random but from
-        seeds of its own. architecture, version, configuration (JSON values), data, code: see
-        :class:`diffeode.weights.checkpoint.About`.
+        network: the network before training; the training changes its parameters.
+        objective: the loss. The network is in training mode then. It may draw random numbers from
+            the generator that it receives, or from torch's, which is seeded for every step, and
+            from no other.
+        validate: the validation. The network is in evaluation mode then, and no gradients are
+            computed. It may draw random numbers from a generator with a seed of its own alone.
+        architecture, version, code, configuration, data: what checkpoints say of themselves, see
+            :class:`diffeode.weights.checkpoint.About`; ``configuration`` holds values of JSON.
     """
 
     network: nn.Module
@@ -120,7 +129,7 @@ class Lesson:
     data: Mapping[str, str] = field(default_factory=dict)
 
     def about(self, settings: Settings, step: int, metrics: Mapping[str, float]) -> About:
-        """What a checkpoint at ``step`` says of itself."""
+        """Return what a checkpoint at ``step`` says of itself."""
         configuration = json.loads(json.dumps({**self.configuration, "training": vars(settings)}))
         return About(
             self.architecture,
@@ -134,7 +143,7 @@ class Lesson:
 
 
 def tell(message: str) -> None:
-    """``message`` on standard error, which is the log of a workflow."""
+    """Print ``message`` on standard error, which is the log of a job in a workflow."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -145,14 +154,17 @@ def train(
     device: str = "cpu",
     say: Callable[[str], None] = tell,
 ) -> Path:
-    """Train until ``settings.steps``, going on from ``folder`` where an earlier call was killed.
+    """Train a network, or resume its training where an earlier call in ``folder`` was killed.
 
+    Args:
+        say: a function that receives a line on the progress after every interval.
     Returns:
-        the file of the weights that were best by ``settings.criterion``, tensors by the network's
-        own names.
+        the path of the weights that were best by ``settings.criterion``; the file names tensors as
+        the network does.
     Raises:
-        InputError: ``folder`` holds a training of another network, other settings, data or code.
-        TrainingError: the loss or a gradient was not finite; the checkpoints before it stand.
+        InputError: ``folder`` holds a training of another network, or one with other settings, data
+            or code.
+        TrainingError: the loss or a gradient was not finite; earlier checkpoints are kept.
     """
     return _Trainer(lesson, settings, Path(folder), torch.device(device), say).run()
 
@@ -164,12 +176,13 @@ def train_by_content(
     device: str = "cpu",
     say: Callable[[str], None] = tell,
 ) -> Path:
-    """:func:`train` in a folder below ``folder`` that is named after network, settings, data and
+    """Train as :func:`train` does, in a folder that is named after network, settings, data and
     code.
 
-    So what differs in one of them begins anew, where :func:`train` would refuse, and what was begun
-    before goes on where it is asked for again. :func:`take_out` fetches what was found,
-    :func:`remove_checkpoints` clears up.
+    That folder lies below ``folder``. A training that differs in one of these has another folder
+    and begins anew, where :func:`train` would refuse it. A training that was killed is resumed when
+    the same one is asked for again. :func:`take_out` copies the results,
+    :func:`remove_checkpoints` removes the folders.
     """
     identity = json.dumps(vars(lesson.about(settings, 0, {})), sort_keys=True)
     work = f"{_CHECKPOINTS}{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
@@ -177,8 +190,9 @@ def train_by_content(
 
 
 def take_out(best: Path, weights: Path) -> None:
-    """Copy the weights ``best`` to the file ``weights``, and the curves that lie beside the one
-    beside the other.
+    """Copy the file ``best`` to the file ``weights``, and the curves beside it.
+
+    The curves come from the folder of ``best`` and go to the folder of ``weights``.
     """
     for source, target in ((best, weights), (best.with_name(CURVES), weights.with_name(CURVES))):
         with written_whole(target) as temporary:
@@ -186,12 +200,14 @@ def take_out(best: Path, weights: Path) -> None:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove all that :func:`train_by_content` left below ``folder``."""
+    """Remove the folders that :func:`train_by_content` made below ``folder``."""
     for work in folder.glob(f"{_CHECKPOINTS}*"):
         shutil.rmtree(work)
 
 
 class _Trainer:
+    """A training that goes on: its step, the least value of the criterion, and the curves."""
+
     def __init__(
         self,
         lesson: Lesson,
@@ -200,13 +216,8 @@ class _Trainer:
         device: torch.device,
         say: Callable[[str], None],
     ) -> None:
-        self.lesson, self.settings, self.folder, self.device, self.say = (
-            lesson,
-            settings,
-            folder,
-            device,
-            say,
-        )
+        self.lesson, self.settings, self.folder = lesson, settings, folder
+        self.device, self.say = device, say
         self.network = lesson.network.to(device)
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=settings.learning_rate, amsgrad=settings.amsgrad
@@ -225,7 +236,7 @@ class _Trainer:
         return self.folder / BEST
 
     def _interval(self) -> dict[str, float]:
-        """Steps until the next checkpoint, and the row of the curves that tells of them."""
+        """Take the steps until the next checkpoint and return their row of the curves."""
         until = min(
             self.settings.steps, (self.step // self.settings.interval + 1) * self.settings.interval
         )
@@ -234,10 +245,12 @@ class _Trainer:
         while self.step < until:
             terms.append(self._one_step(self.step + 1))
             self.step += 1
-        means = {name: math.fsum(term[name] for term in terms) / len(terms) for name in terms[0]}
+        row = {}
+        for name in terms[0]:
+            row[name] = math.fsum(term[name] for term in terms) / len(terms)
         self.network.eval()
         with torch.no_grad():
-            row = {**means, **self.lesson.validate(self.network)}
+            row |= self.lesson.validate(self.network)
         if self.settings.criterion not in row:
             raise InputError(
                 f"The training has no {self.settings.criterion!r} to judge by; it has "
@@ -256,6 +269,7 @@ class _Trainer:
             terms = self.lesson.objective(self.network, generator)
             loss = sum(terms.values())
         loss.backward()
+        # Nothing is clipped at infinity; this is torch's way to get the norm of all gradients.
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), math.inf)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise TrainingError(self._why_stopped(step))
@@ -278,8 +292,11 @@ class _Trainer:
         )
 
     def _keep(self, row: dict[str, float]) -> None:
-        """Write curves, best and last, in this order: what a kill in between leaves too much is
-        made again, alike.
+        """Write the curves, the best weights if these are the best, and the last checkpoint.
+
+        The checkpoint comes last because a training resumes from it. After a kill between two of
+        these files the same steps are taken again, and the files that were written before are
+        written again with the same content.
         """
         self.rows.append(
             {"step": str(self.step), **{name: f"{value:.9g}" for name, value in row.items()}}
@@ -294,6 +311,9 @@ class _Trainer:
         )
 
     def _state(self) -> dict[str, Tensor]:
+        """Return the tensors of the network and of the optimiser under names that do not
+        collide.
+        """
         names = [name for name, _ in self.network.named_parameters()]
         state = {_NETWORK + name: tensor for name, tensor in self.network.state_dict().items()}
         for index, moments in self.optimiser.state_dict()["state"].items():
@@ -345,6 +365,7 @@ class _Trainer:
 
 
 def _below(checkpoint: Checkpoint, prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with ``prefix``, under the rest of their names."""
     return {
         name.removeprefix(prefix): t
         for name, t in checkpoint.tensors.items()

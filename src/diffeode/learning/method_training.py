@@ -1,5 +1,7 @@
-"""Training a method, alike for all: seed, clock, persons apart, files, receipt; going on after a
-kill.
+"""Training of a method, which is the same for all trained methods.
+
+It holds persons out for validation, resumes after a kill, measures time and memory, and writes the
+weights with their receipt.
 """
 
 from __future__ import annotations
@@ -28,16 +30,18 @@ if TYPE_CHECKING:
     from diffeode.registration.runs import Run
 
 CURVES = "curves.tsv"
+"""The file of the curves, one row for each validation."""
 CRITERION = "validation_loss"
-"""The column of a training's curves whose least value makes the best weights."""
+"""The column of the curves whose least value marks the best weights."""
 _CACHE_BYTES = 1_000_000_000
+"""How much of the data is kept in memory."""
 
 
 def trained_method(run: Run) -> TrainedMethod:
-    """The method of ``run``, to be trained.
+    """Return the method of ``run``.
 
     Raises:
-        InputError: it is not one that is trained.
+        InputError: it is no trained method.
     """
     method = run.build()
     if not isinstance(method, TrainedMethod):
@@ -55,14 +59,15 @@ def train_to_folder(
     machine: Machine,
     provenance: dict[str, Any],
 ) -> None:
-    """Train ``run`` and write ``weights.safetensors``, ``curves.tsv`` and the receipt to
-    ``folder``.
+    """Train the method of ``run`` and write weights, curves and the receipt to ``folder``.
 
-    Checkpoints are removed in the end. The clock counts this call alone, not one before it that was
-    killed.
+    Checkpoints are removed in the end. The time in the receipt is that of this call; earlier calls
+    that were killed are not counted.
 
+    Args:
+        provenance: what the receipt holds besides.
     Raises:
-        InputError, TrainingError: as :func:`train`.
+        InputError, TrainingError: as for :func:`train`.
     """
     from diffeode.learning.loop import remove_checkpoints, take_out
 
@@ -80,7 +85,7 @@ def train_to_folder(
 
 
 def persons_of(pairs: Sequence[TrainingPair]) -> list[str]:
-    """Everybody in ``pairs``, sorted."""
+    """Return the names of all persons in ``pairs``, sorted."""
     return sorted(frozenset().union(*(pair.persons for pair in pairs)))
 
 
@@ -91,18 +96,17 @@ def train(
     machine: Machine,
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Train ``method`` on ``pairs``, each both ways, going on where an earlier call in ``folder``
-    was killed.
+    """Train ``method`` on ``pairs``, each in both directions.
 
-    Checkpoints lie in a folder named after settings, pairs and code, so what differs in one of them
-    begins anew.
+    A training that was killed in ``folder`` is resumed. Checkpoints lie in a folder that is named
+    after settings, pairs and code, so a training that differs in one of them begins anew.
 
     Returns:
-        the file of the weights that were best on the persons held out; ``curves.tsv`` lies beside
+        the path of the weights that were best on the persons held out; ``curves.tsv`` lies beside
         it.
     Raises:
-        InputError: too few persons, no such device, or unusable pairs.
-        TrainingError: the loss was not finite.
+        InputError: there are too few persons, there is no such device, or a pair cannot be used.
+        TrainingError: the loss or a gradient was not finite.
     """
     require_device(machine.device)
     from diffeode.learning import loop
@@ -117,10 +121,8 @@ def train(
         f"{method.title}: {len(training)} directed pairs to train on, {len(validation)} to "
         "validate on"
     )
-    lesson, settings = (
-        _lesson(method, pairs, training, validation, machine),
-        _settings(method, machine.seed),
-    )
+    lesson = _lesson(method, pairs, training, validation, machine)
+    settings = _settings(method, machine.seed)
     return loop.train_by_content(lesson, settings, folder, machine.device, say)
 
 
@@ -142,13 +144,11 @@ def _lesson(
 
     def validate(network: nn.Module) -> dict[str, float]:
         judged = [method.judge(network, read(pair)) for pair in validation]
-        means = {
-            name: float(np.mean([terms[name].item() for terms in judged])) for name in judged[0]
-        }
-        return {
-            CRITERION: sum(means.values()),
-            **{f"validation_{name}": mean for name, mean in means.items()},
-        }
+        means = {}
+        for name in judged[0]:
+            means[name] = float(np.mean([terms[name].item() for terms in judged]))
+        named = {f"validation_{name}": mean for name, mean in means.items()}
+        return {CRITERION: sum(means.values()), **named}
 
     torch.manual_seed(machine.seed)
     settings = {
@@ -183,9 +183,7 @@ def _settings(method: TrainedMethod, seed: int) -> Settings:
 
 
 class _Reader:
-    """Examples as the network takes them; the first ones read are kept, as far as a
-    gigabyte goes.
-    """
+    """A reader of pairs that keeps the first ones in memory, up to about ``_CACHE_BYTES``."""
 
     def __init__(self, method: TrainedMethod, device: str) -> None:
         self.method, self.device = method, device

@@ -1,4 +1,4 @@
-"""What registration networks are trained on: aligned pairs on disk, both ways, split by persons."""
+"""The pairs on which registration networks are trained: on disk, both ways, split by persons."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from diffeode.units.pair import PairUnit
 from diffeode.units.scan import ScanUnit
 
 _MARGIN_VOX = 4
-"""Background kept around the two brains."""
+"""Width of the background that is kept around the two brains."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A pair on the box of both brains, ``(X, Y, Z)`` each.
+    """A pair on the box of both brains; every array is ``(X, Y, Z)``.
 
     Attributes:
-        fixed, moving: float32 in [0, 1].
-        fixed_labels, moving_labels: int32, or None where they were not asked for.
+        fixed, moving: the images, float32 in [0, 1].
+        fixed_labels, moving_labels: the label maps, int32, or None where they were not asked for.
     """
 
     fixed: np.ndarray
@@ -44,10 +44,10 @@ class TrainingPair:
     """An aligned pair on disk, in one of its two directions.
 
     Attributes:
-        folder: the pair's unit (:func:`diffeode.prepare.pair.write_aligned_pair`).
-        fixed_person, moving_person: who was scanned.
-        fixed_labels, moving_labels: units that hold the labels of the prepared scans.
-        turned: the two change places; both stay on the grid of the pair.
+        folder: the folder of the pair's unit (:func:`diffeode.prepare.pair.write_aligned_pair`).
+        fixed_person, moving_person: the names of the persons.
+        fixed_labels, moving_labels: the folders of the prepared scans, which hold their label maps.
+        turned: whether fixed and moving image change places; both stay on the grid of the pair.
     """
 
     folder: Path
@@ -59,11 +59,11 @@ class TrainingPair:
 
     @property
     def persons(self) -> frozenset[str]:
-        """Both."""
+        """The names of both persons."""
         return frozenset((self.fixed_person, self.moving_person))
 
     def example(self, with_labels: bool) -> Example:
-        """What a network sees.
+        """Read the pair, with its label maps where ``with_labels`` asks for them.
 
         Raises:
             InputError: labels are asked for and a scan has none, or a brain is empty or constant.
@@ -81,7 +81,7 @@ class TrainingPair:
         return Example(*images[::order], *labels[::order])
 
     def _labels(self, fixed: Image) -> tuple[Labels, Labels]:
-        """Of both scans, on the grid of the pair."""
+        """Return the label maps of both scans on the grid of the pair."""
         to_scan = PairUnit(self.folder).moving_to_scan()
         return tuple(
             warp_labels(_read_labels(unit), way, fixed.grid)
@@ -90,18 +90,23 @@ class TrainingPair:
 
 
 def both_ways(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
-    """Every pair as it is, and turned."""
-    return [replace(pair, turned=turned) for pair in pairs for turned in (False, True)]
+    """Return every pair twice, as it is and turned."""
+    directed = []
+    for pair in pairs:
+        directed += [replace(pair, turned=False), replace(pair, turned=True)]
+    return directed
 
 
 def split_by_person(
     pairs: Sequence[TrainingPair], held_out: int, seed: int
 ) -> tuple[list[TrainingPair], list[TrainingPair]]:
-    """Pairs to train on, and pairs of ``held_out`` other persons to choose the best weights by.
+    """Return the pairs to train on, and the pairs of other persons to validate on.
 
-    Who is held out depends on ``seed`` and the names alone. Pairs of one person on either side are
-    left out.
+    The persons who are held out depend on ``seed`` and the names alone. A pair of one person who is
+    held out and one who is not belongs to neither part.
 
+    Args:
+        held_out: the number of persons to validate on.
     Raises:
         InputError: too few persons for a pair in both parts.
     """
@@ -120,7 +125,7 @@ def split_by_person(
 
 
 def require_no_test_person(training: Iterable[Person], tested: Iterable[Person]) -> None:
-    """Raise :class:`InputError` where somebody is in both."""
+    """Raise :class:`InputError` where a person is in both."""
     common = in_both(training, tested)
     if common:
         raise InputError(
@@ -131,7 +136,7 @@ def require_no_test_person(training: Iterable[Person], tested: Iterable[Person])
 
 
 def brain_box(fixed: Image, moving: Image) -> Window:
-    """The voxels around both brains, with a margin.
+    """Return the box of both brains, with a margin, as a slice of each axis.
 
     Raises:
         InputError: a brain is empty or constant.
@@ -141,6 +146,7 @@ def brain_box(fixed: Image, moving: Image) -> Window:
 
 
 def _textured(image: Image, side: str) -> np.ndarray:
+    """Return the brain of ``image``, bool; raise :class:`InputError` where it is constant."""
     mask = foreground(image)
     if np.ptp(image.data[mask]) == 0:
         raise InputError(

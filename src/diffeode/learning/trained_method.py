@@ -1,5 +1,6 @@
-"""What methods have in common whose network is trained first: settings, training, and the way from
-weights to a map.
+"""What all trained methods share: settings of the training, and the way from weights to a map.
+
+A trained method is a method whose network is trained before it registers.
 """
 
 from __future__ import annotations
@@ -16,25 +17,31 @@ from diffeode.registration.displacements import field_of_tensor
 from diffeode.registration.knobs import anything, between, knob, odd
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
 
     from diffeode.learning.pairs import Example
 
 VERSION = 1
-"""Of the networks; grows when old weights stop to fit."""
+"""The version of the networks. It grows when a network changes so that older weights no longer fit.
+"""
 LEAST_VOX = 16
-"""No axis of an image may be shorter: four halvings leave nothing of less."""
+"""The least number of voxels along each axis of an image: four halvings leave nothing of fewer."""
 WEIGHT = between(0, 1e6)
-"""Of a term of a training's loss."""
+"""The range of the weight of a term of the loss."""
 WINDOW = odd(3, 63)
+"""The range of the width of the windows of the local correlation."""
 WINDOW_MEANING = (
-    "Width of the windows of the local correlation (squared, so blind to the sign of the contrast)"
+    "Width of the windows of the local correlation, which is squared and so blind to the sign of "
+    "the contrast"
 )
+"""The meaning of that width in ``docs/methods.md``."""
 
 
 class Views(NamedTuple):
-    """An example as a network takes it: ``(1, 1, *size)``, the size a multiple of the network's;
-    labels or None.
+    """A pair as a network receives it: padded images ``(1, 1, *size)``, and labels or None.
+
+    The size is a multiple of :attr:`TrainedMethod.multiple`.
     """
 
     fixed: Tensor
@@ -44,8 +51,11 @@ class Views(NamedTuple):
 
 
 class Maps(NamedTuple):
-    """Displacements ``(1, 3, *size)`` in voxels: ``moving(x + forward(x))`` looks like
-    ``fixed(x)``, and back.
+    """Displacements ``(1, 3, *size)``, voxels.
+
+    Attributes:
+        forward: ``moving(x + forward(x))`` looks like ``fixed(x)``.
+        inverse: ``fixed(x + inverse(x))`` looks like ``moving(x)``; None where there is none.
     """
 
     forward: Tensor
@@ -54,30 +64,32 @@ class Maps(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainedMethod(Method):
-    """A network that is trained on pairs of other persons and then maps a pair in one pass."""
+    """A network that is trained on pairs of other persons and then registers a pair in one pass."""
 
     needs: ClassVar[Needs] = Needs(packages=("torch", "safetensors"), gpu=True)
     trained: ClassVar[bool] = True
     multiple: ClassVar[int] = 16
-    """What the network's sizes must be divisible by; images are padded."""
+    """The number by which the size of a network's input is divisible; images are padded to that."""
     shape: ClassVar[tuple[str, ...]] = ()
-    """The hyper-parameters that give the network its shape, so that weights fit or do not."""
+    """The hyper-parameters that give the network its shape; weights fit only where they agree."""
     learns_from_labels: ClassVar[bool] = False
+    """Whether the training needs label maps."""
     amsgrad: ClassVar[bool] = False
+    """Whether the training uses amsgrad, see :class:`diffeode.learning.loop.Settings`."""
 
     weights: str = knob(
         "",
         anything(),
-        "File of the weights, as `diffeode train` or the workflow's rule train wrote it; a study "
-        "fills it in",
+        "Path of the file of weights that `diffeode train` or the workflow's rule train wrote; a "
+        "study fills it in",
     )
     weights_sha256: str = knob(
-        "", anything(), "SHA-256 of that file; another file is refused. Empty for any"
+        "", anything(), "SHA-256 of that file; another file is refused. Empty takes any file"
     )
     steps: int = knob(
         100_000,
         between(1, 1e7),
-        "Number of steps of the training; each takes one pair in one direction",
+        "Number of steps of the training; each step takes one pair in one direction",
     )
     learning_rate: float = knob(
         1e-4, between(1e-8, 1), "Learning rate of Adam, which stays constant"
@@ -88,39 +100,48 @@ class TrainedMethod(Method):
     validation_persons: int = knob(
         2,
         between(2, 1000),
-        "Number of persons who are held out of the training, so that the best weights are chosen "
-        "by them",
+        "Number of persons who are held out of the training; the weights that are best on their "
+        "pairs are kept",
     )
 
     @property
     def name(self) -> str:
-        """The method's name in the registry, which weights are marked with."""
+        """The method's name in the registry; its files of weights are marked with it."""
         return type(self).__module__.rpartition(".")[2].replace("_", "-")
 
     @abstractmethod
     def network(self) -> nn.Module:
-        """The untrained network."""
+        """Return the untrained network."""
 
     @abstractmethod
     def maps(self, network: nn.Module, fixed: Tensor, moving: Tensor) -> Maps:
-        """What ``network`` finds for images ``(1, 1, *size)``, the size a multiple of
-        :attr:`multiple`.
+        """Return the displacements that ``network`` finds for two images ``(1, 1, *size)``.
+
+        The size is a multiple of :attr:`multiple`.
         """
 
     @abstractmethod
     def losses(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
-        """The terms whose sum the training minimises."""
+        """Return the named terms whose sum the training minimises."""
 
     def judge(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
-        """The terms whose sum, over the validation pairs, says which weights are best."""
+        """Return the named terms of the validation.
+
+        The weights with the least mean of their sum over the validation pairs are the best.
+        """
         return self.losses(network, views)
 
     def lacking(self) -> str:
-        """Weights, or those meant."""
+        """Return a sentence on what is wrong with the weights; empty where they can be used.
+
+        The file may not be named, not be there, not be readable or not have the checksum that was
+        given.
+        """
         if not self.weights:
             return (
                 f"{self.title} is trained first and has no weights; run 'diffeode train', or name "
-                "their file by the parameter weights (a study with the key training does both)."
+                "the file of weights by the parameter weights (a study with the key training does "
+                "both)."
             )
         if not lies_at(self.weights):
             return (
@@ -131,13 +152,13 @@ class TrainedMethod(Method):
             return f"{self.title} cannot read its weights: {reason}."
         if self.weights_sha256 and sha256(self.weights) != self.weights_sha256:
             return (
-                f"{self.weights} is not the file of weights meant (its SHA-256 differs); train "
-                "it anew."
+                f"{self.weights} is not the file of weights that was named (its SHA-256 differs); "
+                "train it anew."
             )
         return ""
 
     def reads(self) -> dict[str, str]:
-        """The checksum of the weights, where the run names their file.
+        """Return the checksum of the weights, where their file is named.
 
         Raises:
             InputError: there is no such file.
@@ -149,11 +170,11 @@ class TrainedMethod(Method):
         return {**super().reads(), "weights": sha256(self.weights)}
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
-        """One pass of the network over the box of both brains.
+        """Register ``pair`` by one pass of the network over the box of both brains.
 
         Raises:
-            InputError: no such device, no weights, weights of another architecture, an image too
-                small or constant.
+            InputError: there is no such device, there are no weights, they are of another
+                architecture, or an image is too small or constant.
             RegistrationError: the network returned displacements that are not finite.
         """
         require_device(machine.device)
@@ -181,7 +202,7 @@ class TrainedMethod(Method):
         return Registration(forward, inverse)
 
     def loaded(self, device: str) -> nn.Module:
-        """The network with its weights, ready to be used.
+        """Return the network with its weights, in evaluation mode on ``device``.
 
         Raises:
             InputError: there are no weights, or they are of another architecture.
@@ -202,14 +223,14 @@ class TrainedMethod(Method):
         return network.to(device).eval()
 
     def shaped_by(self) -> dict[str, Any]:
-        """Values of the hyper-parameters that give the network its shape, as JSON has them."""
+        """Return the values of the hyper-parameters :attr:`shape`, as JSON has them."""
         values = {key: getattr(self, key) for key in self.shape}
         return {
             key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
         }
 
     def views(self, example: Example, device: str) -> Views:
-        """``example`` on ``device``, padded behind its end to a size the network takes.
+        """Return ``example`` on ``device``, with zeros behind its end up to a size that fits.
 
         Raises:
             InputError: an axis is too short.
@@ -224,16 +245,16 @@ class TrainedMethod(Method):
                 f"the brains has {'x'.join(str(n) for n in example.fixed.shape)}; resample the "
                 "scans to a finer grid."
             )
+
+        def on_device(array: np.ndarray | None) -> Tensor | None:
+            if array is None:
+                return None
+            return padded(torch.from_numpy(array.copy())[None, None].to(device), self.multiple)
+
         parts = (example.fixed, example.moving, example.fixed_labels, example.moving_labels)
-        return Views(
-            *(
-                None
-                if part is None
-                else padded(torch.from_numpy(part.copy())[None, None].to(device), self.multiple)
-                for part in parts
-            )
-        )
+        return Views(*map(on_device, parts))
 
 
 def _words(values: dict[str, Any]) -> str:
+    """Return names and values as a part of a sentence."""
     return ", ".join(f"{key} {value}" for key, value in values.items()) or "nothing to set"

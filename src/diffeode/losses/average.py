@@ -1,14 +1,19 @@
-"""The mean over voxels, of all of them or of those in a mask."""
+"""The mean over all voxels, or over those of a mask."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from diffeode.geometry.shapes import ChannelsTensor, LossTensor, MaskTensor
 
 
-def weighted_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of ``values (N, C, *size)`` over voxels and channels, voxels weighted by ``mask (1, 1,
-    *size)`` in [0, 1].
+def weighted_mean(values: ChannelsTensor, mask: MaskTensor | None) -> LossTensor:
+    """Return the mean of ``values`` over voxels and channels, the voxels weighted by ``mask``.
 
-    None is the mean over everything; a mask that is 0 everywhere has no mean (NaN).
+    Without a mask all voxels count alike. A mask that is 0 everywhere gives NaN.
+
+    >>> import torch
+    >>> values = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])
+    >>> right_column = torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])
+    >>> weighted_mean(values, None).item(), weighted_mean(values, right_column).item()
+    (3.0, 4.0)
     """
     return values.mean() if mask is None else (values * mask).mean() / mask.mean()

@@ -1,16 +1,24 @@
-"""Overlap of label maps that can be differentiated, for networks trained with labels."""
+"""A differentiable overlap of label maps, for networks that are trained with labels."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from diffeode.geometry.shapes import ChannelsTensor, LossTensor
 
 
-def dice_loss(warped: Tensor, fixed: Tensor) -> Tensor:
-    """``1 - mean over channels of 2 sum(a b) / sum(a + b)``.
+def dice_loss(warped: ChannelsTensor, fixed: ChannelsTensor) -> LossTensor:
+    """Return one minus the mean over channels of the Dice overlap ``2 sum(a b) / sum(a + b)``.
+
+    The sums run over voxels (Dice, Ecology 26(3), 1945; its soft form: Milletari et al., 3DV 2016).
 
     Args:
-        warped, fixed: ``(1, labels, *size)`` in [0, 1], a channel a label, the background one of
-            them.
+        warped, fixed: values in [0, 1], ``(1, labels, *size)``; each label is one channel, the
+            background among them.
+
+    >>> import torch
+    >>> left = torch.tensor([1.0, 1.0, 0.0, 0.0]).view(1, 1, 2, 2)
+    >>> top = torch.tensor([1.0, 0.0, 1.0, 0.0]).view(1, 1, 2, 2)
+    >>> dice_loss(left, top).item(), dice_loss(left, left).item()
+    (0.5, 0.0)
     """
     axes = tuple(range(2, fixed.dim()))
     overlap, total = (warped * fixed).sum(axes), (warped + fixed).sum(axes)

@@ -1,29 +1,37 @@
-"""How far a normal distribution over velocities is from a prior of smooth ones."""
+"""The divergence of a normal distribution over velocities from a prior that favours smooth ones."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from diffeode.geometry.shapes import DisplacementTensor, LossTensor, VelocityTensor
 from diffeode.losses.regularisers import gradient_magnitude
 
 
-def divergence_from_smooth(mean: Tensor, log_variance: Tensor, precision: float) -> Tensor:
-    """Kullback-Leibler divergence a voxel of ``N(mean, diag(exp(log_variance)))`` from ``N(0,
-    (precision L)^-1)``.
+def divergence_from_smooth(
+    mean: VelocityTensor, log_variance: VelocityTensor, precision: float
+) -> LossTensor:
+    """Return the Kullback-Leibler divergence of a velocity's distribution from a smooth prior.
 
-    ``L`` is the graph Laplacian of the grid. Constants, the determinant of ``L`` among them, are
-    left out. Dalca et al., MICCAI 2018, equation 4.
+    The distribution is ``N(mean, diag(exp(log_variance)))`` and the prior is ``N(0, (precision
+    L)^-1)``, where ``L`` is the graph Laplacian of the grid. The result is the divergence divided
+    by the number of voxels; constants are left out, the determinant of ``L`` among them (Dalca et
+    al., MICCAI 2018, equation 4).
 
     Args:
-        mean, log_variance: ``(1, d, *size)``.
+        mean, log_variance: stationary velocities, ``(1, d, *size)``.
+        precision: how strongly the prior favours smooth velocities.
     """
     dimensions = mean.dim() - 2
     trace = (precision * _neighbours(mean) * log_variance.exp() - log_variance).mean()
     return 0.5 * dimensions * (trace + precision * gradient_magnitude(mean))
 
 
-def _neighbours(field: Tensor) -> Tensor:
-    """How many neighbours each voxel has, ``(1, 1, *size)``: the diagonal of the Laplacian."""
+def _neighbours(field: DisplacementTensor) -> Tensor:
+    """Return the number of neighbours of each voxel, ``(1, 1, *size)``.
+
+    This is the diagonal of the graph Laplacian; voxels at the border have fewer neighbours.
+    """
     count = field.new_zeros((1, 1, *field.shape[2:]))
     for axis in range(2, field.dim()):
         n = field.shape[axis]

@@ -1,6 +1,4 @@
-"""Regularisers of a displacement ``u (N, d, *size)`` in voxels of its grid; each returns a
-scalar.
-"""
+"""Regularisers: penalties of a displacement or of a velocity."""
 
 from __future__ import annotations
 
@@ -12,10 +10,18 @@ from torch import Tensor
 
 from diffeode.fused.compiler import serves
 from diffeode.fused.regularisers import gradient_magnitude_fused, jacobian_barrier_fused
+from diffeode.geometry.shapes import DisplacementTensor, LossTensor, VelocityTensor
 
 
-def jacobian_determinant(displacement: Tensor) -> Tensor:
-    """``det(I + grad u)`` by forward differences, ``(N, *(size - 1))``."""
+def jacobian_determinant(displacement: DisplacementTensor) -> Tensor:
+    """Return ``det(I + grad u)`` by forward differences, ``(N, *(size - 1))``.
+
+    The last voxel along each axis has no forward neighbour, hence the smaller size.
+
+    >>> twice_as_wide = torch.arange(4.0).expand(1, 1, 4, 4)
+    >>> jacobian_determinant(torch.cat([torch.zeros(1, 1, 4, 4), twice_as_wide], 1)).unique()
+    tensor([2.])
+    """
     rows = [_forward_difference(displacement, axis) for axis in range(displacement.dim() - 2)]
     for axis, row in enumerate(rows):
         row[:, axis] += 1
@@ -30,8 +36,21 @@ def jacobian_determinant(displacement: Tensor) -> Tensor:
     )
 
 
-def jacobian_barrier(displacement: Tensor, barrier: float, squared: bool = False) -> Tensor:
-    """``mean ReLU(barrier - |J|)``, arXiv 2512.22689 equation 10; squared as in NODEO's code."""
+def jacobian_barrier(
+    displacement: DisplacementTensor, barrier: float, squared: bool = False
+) -> LossTensor:
+    """Return ``mean ReLU(barrier - |J|)``, where ``|J|`` is the determinant of the map's Jacobian.
+
+    This is equation 10 of arXiv 2512.22689.
+
+    Args:
+        barrier: the determinant above which nothing is penalised.
+        squared: whether to average ``ReLU(barrier - |J|)^2`` instead, as NODEO's code does.
+
+    >>> at_rest = torch.zeros(1, 2, 4, 4)
+    >>> jacobian_barrier(at_rest, 0.5).item(), jacobian_barrier(at_rest, 3.0, squared=True).item()
+    (0.0, 4.0)
+    """
     if serves(displacement) and min(displacement.shape[2:]) > 1:
         return jacobian_barrier_fused(displacement, barrier, squared)
     excess = torch.relu(barrier - jacobian_determinant(displacement))
@@ -39,16 +58,24 @@ def jacobian_barrier(displacement: Tensor, barrier: float, squared: bool = False
 
 
 def gradient_magnitude(
-    displacement: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None
-) -> Tensor:
-    """Sum over the axes of the mean squared forward differences, arXiv 2512.22689 equation 11
-    (NODEO's ``loss_df``).
+    displacement: DisplacementTensor | VelocityTensor,
+    spacing: Sequence[float] | None = None,
+    weight: Tensor | None = None,
+) -> LossTensor:
+    """Return the sum over the axes of the mean squared forward differences.
+
+    This is equation 11 of arXiv 2512.22689, and NODEO's ``loss_df``. The mean runs over voxels and
+    components.
 
     Args:
-        spacing: of the grid, mm; differences are then of millimetres per millimetre. None: all axes
-            alike.
-        weight: ``(1, 1, *size)``, multiplies the squares; between two voxels their mean holds.
-            None: 1.
+        spacing: the spacing of the grid, mm; the differences then are millimetres per millimetre.
+            None takes voxels per voxel.
+        weight: the factor of the squares at each voxel, ``(1, 1, *size)``; a difference between two
+            voxels takes their mean. None: 1.
+
+    >>> slope = torch.arange(4.0).expand(1, 1, 4, 4)
+    >>> gradient_magnitude(torch.cat([slope, torch.zeros(1, 1, 4, 4)], 1)).item()
+    0.5
     """
     lengths = _lengths(displacement, spacing)
     if serves(displacement) and weight is None:
@@ -61,19 +88,25 @@ def gradient_magnitude(
 
 
 def bending_energy(
-    displacement: Tensor, spacing: Sequence[float] | None = None, weight: Tensor | None = None
-) -> Tensor:
-    """Sum over pairs of axes ``i, j`` of the mean of ``|d^2 u / dx_i dx_j|^2``, per mm^2; 0 for
-    affine displacements.
+    displacement: DisplacementTensor,
+    spacing: Sequence[float] | None = None,
+    weight: Tensor | None = None,
+) -> LossTensor:
+    """Return the bending energy: the sum over axes ``i, j`` of ``mean |d^2 u / dx_i dx_j|^2``.
 
-    Rueckert et al., IEEE TMI 18(8), 1999. Pure derivatives are second differences at a voxel, mixed
-    ones (counted twice, as ``ij`` and ``ji``) differences over a cell of four voxels; an axis too
-    short for one adds none.
+    Its unit is 1 / mm^2, and it is 0 for affine displacements (Rueckert et al., IEEE Transactions
+    on Medical Imaging 18(8), 1999). A derivative along one axis is the second difference at a
+    voxel. A mixed derivative is a difference over a cell of four voxels; it counts twice, as ``ij``
+    and as ``ji``. An axis that is too short for a difference adds nothing.
 
     Args:
-        spacing: of the grid, mm. None: 1 along all axes.
-        weight: ``(1, 1, *size)``, multiplies the squares; in a cell the mean of its voxels holds.
-            None: 1.
+        spacing: the spacing of the grid, mm; None: 1 along all axes.
+        weight: the factor of the squares at each voxel, ``(1, 1, *size)``; a cell takes the mean of
+            its voxels. None: 1.
+
+    >>> parabola = torch.arange(6.0).square().view(1, 1, 1, 6).expand(1, 1, 4, 6)
+    >>> bending_energy(torch.cat([parabola, torch.zeros(1, 1, 4, 6)], 1)).item()
+    4.0
     """
     lengths = _lengths(displacement, spacing)
     total = displacement.new_zeros(())
@@ -87,38 +120,47 @@ def bending_energy(
         else:
             here = _between(_between(weight, i), j)
         total = total + (1 if i == j else 2) * _mean(bend * bend, here)
+    # The means above run over voxels and components; the squared length sums over components.
     return len(lengths) * total
 
 
-def magnitude(velocity: Tensor) -> Tensor:
-    """Mean squared length of the vectors, arXiv 2512.22689 equation 12."""
+def magnitude(velocity: VelocityTensor) -> LossTensor:
+    """Return the mean squared length of the vectors, equation 12 of arXiv 2512.22689.
+
+    >>> magnitude(torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)).item()
+    25.0
+    """
     return (velocity * velocity).sum(dim=1).mean()
 
 
 def _lengths(displacement: Tensor, spacing: Sequence[float] | None) -> Tensor:
+    """Return the lengths of a voxel along the axes, ``(d,)``; 1 where no spacing is given."""
     return displacement.new_tensor(spacing or [1.0] * (displacement.dim() - 2))
 
 
 def _per_channel(factors: Tensor) -> Tensor:
-    """``(d,)`` as ``(1, d, 1, ...)``."""
+    """Return ``factors (d,)`` as ``(1, d, 1, ...)``, one for each component of a field."""
     return factors.view(1, -1, *[1] * len(factors))
 
 
 def _between(weight: Tensor, axis: int) -> Tensor:
-    """Mean of neighbours along ``axis``."""
+    """Return the mean of each two neighbours along ``axis``."""
     n = weight.shape[axis + 2] - 1
     return 0.5 * (weight.narrow(axis + 2, 0, n) + weight.narrow(axis + 2, 1, n))
 
 
 def _mean(squares: Tensor, weight: Tensor | None) -> Tensor:
-    """Over voxels and channels; 0 where there are none."""
+    """Return the mean over voxels and channels; 0 where there are no voxels."""
     if squares.numel() == 0:
         return squares.new_zeros(())
     return squares.mean() if weight is None else (squares * weight).mean()
 
 
 def _forward_difference(displacement: Tensor, axis: int) -> Tensor:
-    """Difference along ``axis``, cut to the voxels that have a neighbour along every axis."""
+    """Return the forward difference along ``axis``.
+
+    It is cut to the voxels that have a forward neighbour along every axis.
+    """
     difference = torch.diff(displacement, dim=axis + 2)
     for other in range(displacement.dim() - 2):
         if other != axis:

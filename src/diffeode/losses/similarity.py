@@ -1,8 +1,8 @@
-"""Similarities: from the fixed image to a loss of the warped one, to be minimised.
+"""Similarities: losses of the moving image under a map, made for one fixed image.
 
-Losses of images alone live in files of their own and become similarities by :func:`of_image`;
-descriptors, whoever makes them, come in by :func:`descriptor_similarity`. Every one takes a ``mask
-(1, 1, *size)`` of weights in [0, 1], the voxels that count (None: all alike).
+A loss of images alone lives in a file of its own and becomes a similarity by :func:`of_image`.
+Descriptors, ours or a network's, are compared by :func:`descriptor_similarity`. Every similarity
+takes a mask, the weights of the voxels; None counts all alike.
 """
 
 from __future__ import annotations
@@ -13,67 +13,79 @@ from typing import final
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from diffeode.descriptors.mind import mind, mind_ssc
 from diffeode.fused.compiler import serves
 from diffeode.fused.mind import mind_ssc_descriptor, mind_ssc_difference
+from diffeode.geometry.shapes import (
+    ChannelsTensor,
+    DisplacementTensor,
+    ImageTensor,
+    LossTensor,
+    MaskTensor,
+)
 from diffeode.geometry.warp import pull_back_from_rest
 from diffeode.losses.average import weighted_mean
 from diffeode.losses.half_precision import half_precision_difference
 
-Descriptor = Callable[[Tensor], Tensor]
-"""An image ``(N, 1, *size)`` to channels ``(N, C, *size)``: a function, or any torch module."""
+Descriptor = Callable[[ChannelsTensor], ChannelsTensor]
+"""A function or a torch module from an image ``(N, 1, *size)`` to channels ``(N, C, *size)``."""
 
-MIND_FORMS: dict[str, Callable[..., Tensor]] = {"ssc": mind_ssc, "mind": mind}
-"""The self-similarity context (Heinrich et al., 2013) and plain MIND (2012)."""
+MIND_FORMS: dict[str, Callable[..., ChannelsTensor]] = {"ssc": mind_ssc, "mind": mind}
+"""The two forms of MIND by name: the self-similarity context (Heinrich et al., MICCAI 2013) and
+plain MIND (Heinrich et al., Medical Image Analysis 16(7), 2012).
+"""
 
 
 @final
 class Warped:
-    """The moving image under a displacement: what a similarity is asked about.
+    """The moving image under a displacement, which is the argument of a similarity.
 
     Args:
-        moving: ``(1, 1, *size)``.
-        displacement: ``(1, d, *coarse)`` on a grid over the same box, coarser or the same; voxels
-            of that grid.
+        moving: the image before warping.
+        displacement: its grid covers the box of the image and may be coarser.
     """
 
-    def __init__(self, moving: Tensor, displacement: Tensor) -> None:
+    def __init__(self, moving: ImageTensor, displacement: DisplacementTensor) -> None:
         self._moving = moving
         self._displacement = displacement
 
     @cached_property
-    def image(self) -> Tensor:
-        """``moving`` pulled back, ``(1, 1, *size)``; zero comes in from outside. Made once for all
-        similarities.
-        """
+    def image(self) -> ImageTensor:
+        """The warped image, in which outside points are 0; computed once for all similarities."""
         return pull_back_from_rest(self._moving, self._displacement)
 
-    def pull(self, channels: Tensor) -> Tensor:
-        """``channels (1, C, *size)`` made of the moving image, pulled back likewise; border values
-        continue.
+    def pull(self, channels: ChannelsTensor) -> ChannelsTensor:
+        """Return ``channels`` of the moving image warped by the same displacement.
+
+        Outside points have the value at the border.
         """
         return pull_back_from_rest(channels, self._displacement, padding="border")
 
 
-Similarity = Callable[[Warped], Tensor]
+Similarity = Callable[[Warped], LossTensor]
+"""A loss of the moving image under a map."""
 
 
-def of_image(loss: Callable[[Tensor], Tensor]) -> Similarity:
-    """The similarity that looks at nothing but the warped image."""
+def of_image(loss: Callable[[ImageTensor], LossTensor]) -> Similarity:
+    """Return the similarity that computes ``loss`` of the warped image."""
     return lambda warped: loss(warped.image)
 
 
 def descriptor_similarity(
-    describe: Descriptor, fixed: Tensor, moving: Tensor | None = None, mask: Tensor | None = None
+    describe: Descriptor,
+    fixed: ImageTensor,
+    moving: ImageTensor | None = None,
+    mask: MaskTensor | None = None,
 ) -> Similarity:
-    """Mean squared difference of descriptors.
+    """Return the similarity that is the mean squared difference of two descriptors.
 
     Args:
-        moving: where given, its descriptor is made once and warped; else that of the warped image
-            is made anew each time (arXiv 2512.22689, section III-B1), which costs more and follows
-            the rotation of structures.
+        describe: the descriptor.
+        moving: where it is given, its descriptor is computed once, and the descriptor is warped.
+            Otherwise the descriptor of each warped image is computed anew (arXiv 2512.22689,
+            section III-B1). That costs more, and it is right where the map rotates structures: a
+            descriptor depends on the directions of the axes.
     Raises:
         ValueError: the descriptor changes the size of the image.
     """
@@ -86,32 +98,31 @@ def descriptor_similarity(
             f"{(*target.shape[2:],)}."
         )
 
-    def loss(warped: Warped) -> Tensor:
+    def loss(warped: Warped) -> LossTensor:
         found = describe(warped.image) if source is None else warped.pull(source)
-        return (
-            F.mse_loss(found, target)
-            if mask is None
-            else weighted_mean((found - target).square(), mask)
-        )
+        if mask is None:
+            return F.mse_loss(found, target)
+        return weighted_mean((found - target).square(), mask)
 
     return loss
 
 
 def mind_similarity(
-    fixed: Tensor,
+    fixed: ImageTensor,
     radius: int,
     dilation: int,
     form: str = "ssc",
-    moving: Tensor | None = None,
-    mask: Tensor | None = None,
+    moving: ImageTensor | None = None,
+    mask: MaskTensor | None = None,
     half: bool = False,
 ) -> Similarity:
-    """:func:`descriptor_similarity` of MIND, ``form`` one of :data:`MIND_FORMS`; radius and
-    dilation in voxels.
+    """Return the similarity that compares MIND descriptors, see :func:`descriptor_similarity`.
 
     Args:
-        half: compute in half precision; where descriptors are made anew each time, and not on a
-            CPU.
+        radius, dilation: see :func:`diffeode.descriptors.mind.mind_ssc`, voxels.
+        form: one of :data:`MIND_FORMS`.
+        half: whether to compute in half precision. It has no effect on a CPU, nor where the
+            descriptor is computed once.
     """
     if form == "ssc" and moving is None and serves(fixed):
         target = mind_ssc_descriptor(fixed, radius, dilation)
@@ -122,8 +133,9 @@ def mind_similarity(
     return descriptor_similarity(describe, fixed, moving, mask)
 
 
-def _knows_halves(image: Tensor) -> bool:
-    """Whether half precision pays where ``image`` lies; a CPU is slower in it and lacks some of its
-    operations.
+def _knows_halves(image: ImageTensor) -> bool:
+    """Return whether half precision pays on the device of ``image``.
+
+    A CPU is slower in half precision, and torch lacks some operations for it there.
     """
     return image.device.type != "cpu"

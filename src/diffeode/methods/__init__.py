@@ -1,3 +1,3 @@
-"""Registration methods: one file each, found by their presence
-(:mod:`diffeode.registration.registry`).
+"""Registration methods, one file each; :mod:`diffeode.registration.registry` finds them by their
+presence.
 """

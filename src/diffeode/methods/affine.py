@@ -1,4 +1,4 @@
-"""A second ANTs affine on the prepared pair: what more a linear map can do."""
+"""A second affine registration of the prepared pair, which shows what more a linear map can do."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from diffeode.registration.base import Machine, Method, Needs, Pair, Registratio
 @final
 @dataclass(frozen=True)
 class AffineOnly(Method):
-    """ANTs affine with Mattes mutual information, as
-    ``diffeode.prepare.affine.affine_registration``.
+    """The affine registration of ANTs with Mattes mutual information, on the prepared pair.
+
+    The preparation of a pair uses the same one.
     """
 
     title: ClassVar[str] = "Affine"
@@ -22,6 +23,6 @@ class AffineOnly(Method):
     licence: ClassVar[str] = "Apache-2.0 (ANTs)"
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
-        """The affine and its exact inverse."""
+        """Register ``pair``; the inverse is exact."""
         affine = affine_registration(pair.fixed, pair.moving, machine.threads, machine.seed)
         return Registration(affine, affine.inverse())

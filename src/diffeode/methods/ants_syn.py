@@ -1,4 +1,4 @@
-"""ANTs SyN, symmetric normalisation, with mutual information, as the paper's baseline."""
+"""ANTs SyN, symmetric normalisation with mutual information, a baseline of the paper."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from diffeode.registration.base import Machine, Method, Needs, Pair, Registratio
 from diffeode.registration.knobs import between, knob, several
 
 _LEAST_VOXELS = 8
-"""Along each axis at the coarsest level; SyN smooths its update over about six."""
+"""The least number of voxels along each axis on the coarsest level. SyN smooths its update over
+about six.
+"""
 
 
 @final
 @dataclass(frozen=True)
 class AntsSyn(Method):
-    """``SyNOnly`` with Mattes mutual information from the identity: the pair is affinely aligned
-    already.
+    """The transform ``SyNOnly`` of ANTs with Mattes mutual information.
+
+    It starts from the identity, because the pair is affinely aligned already.
     """
 
     title: ClassVar[str] = "ANTs SyN"
@@ -37,9 +40,9 @@ class AntsSyn(Method):
     iterations: tuple[int, ...] = knob(
         (100, 70, 50, 20),
         several(1, 8, 0, math.inf, "one to eight whole numbers, coarsest first"),
-        "Most iterations on each level, coarsest first; each level halves the resolution of the "
-        "next. Four levels as in the paper. On images so small that a coarse level would keep "
-        "fewer than eight voxels along an axis, the coarsest levels are left out",
+        "Largest number of iterations on each level, coarsest first; each level has half the "
+        "resolution of the next. The paper has four levels. On images so small that a coarse level "
+        "would keep fewer than eight voxels along an axis, the coarsest levels are left out",
     )
     bins: int = knob(32, between(8, 256), "Number of bins of the joint histogram")
     gradient_step: float = knob(0.2, between(0.01, 5), "Length of the update", "voxels")
@@ -54,7 +57,7 @@ class AntsSyn(Method):
     )
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
-        """The map and the inverse that SyN integrates beside it.
+        """Register ``pair``; SyN computes the inverse together with the map.
 
         Raises:
             RegistrationError: ANTs gave up.
@@ -81,8 +84,9 @@ class AntsSyn(Method):
             )
 
     def iterations_for(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
-        """``iterations`` without the levels that are too coarse for ``shape``; the finest always
-        stays.
+        """Return ``iterations`` without the levels that are too coarse for an image of ``shape``.
+
+        The finest level always stays.
         """
         levels = len(self.iterations)
         while levels > 1 and min(shape) // 2 ** (levels - 1) < _LEAST_VOXELS:
@@ -91,5 +95,8 @@ class AntsSyn(Method):
 
 
 def _read_warp(path: Path | str, grid: Grid) -> DisplacementField:
-    """ANTs' warp file on ``grid``, whose header it repeats in single precision only."""
+    """Read a warp of ANTs, which lies on ``grid``.
+
+    The header of the file repeats the grid in single precision only, so ``grid`` is used instead.
+    """
     return DisplacementField(io.read_displacement(path).displacement_mm, grid)

@@ -1,4 +1,4 @@
-"""ConvexAdam: discrete coupled convex optimisation, then Adam, on MIND-SSC or other descriptors."""
+"""ConvexAdam: coupled convex discrete optimisation and then Adam, on descriptors of the images."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _PACKAGES_OWN = "mind-ssc"
+"""The name of the descriptor that the package computes itself."""
 _LEAST_CONTROL_POINTS = 3
-"""Along each axis: the package averages over three."""
+"""The least number of control points along each axis: the package averages over three."""
 
 
 def _descriptors() -> tuple[str, ...]:
+    """Return the names of all descriptors: the package's own and ours."""
     from diffeode.descriptors.registry import descriptor_names
 
     return (_PACKAGES_OWN, *descriptor_names())
@@ -32,10 +34,10 @@ def _descriptors() -> tuple[str, ...]:
 @final
 @dataclass(frozen=True)
 class ConvexAdam(Method):
-    """The authors' package with the defaults of its release; the fields bear its names.
+    """The authors' package, with its names of the parameters and its default values.
 
-    Always with the package's inverse-consistency step: without it, version 0.2.0 hands its coarse
-    field on unscaled.
+    The step for inverse consistency is always taken: without it, version 0.2.0 of the package does
+    not scale its coarse field to the image.
     """
 
     title: ClassVar[str] = "ConvexAdam"
@@ -55,8 +57,8 @@ class ConvexAdam(Method):
     descriptor_weights: str = knob(
         "",
         anything(),
-        "Name of weights of the descriptor in the package, or the path of a file; empty for the "
-        "descriptor's own",
+        "Name of weights of the descriptor that come with diffeode, or the path of a file; empty "
+        "for the descriptor's default weights",
     )
     mind_r: int = knob(
         1, between(1, 1000), "Radius of the patches of the package's MIND-SSC", "voxels"
@@ -86,7 +88,7 @@ class ConvexAdam(Method):
             )
 
     def reads(self) -> dict[str, str]:
-        """The descriptor's code and weights, where it is not the package's own."""
+        """Return the hashes of the descriptor's code and weights, where it is one of ours."""
         from diffeode.descriptors.registry import descriptor_content
 
         if self.descriptor == _PACKAGES_OWN:
@@ -94,10 +96,10 @@ class ConvexAdam(Method):
         return {"descriptor": descriptor_content(self.descriptor, self.descriptor_weights)}
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
-        """One map, without an inverse and without a trace: the package shows none.
+        """Register ``pair``; the package returns no inverse and no trace.
 
         Raises:
-            InputError: there is no such device, or no such weights.
+            InputError: there is no such device, or there are no such weights.
             RegistrationError: the image is smaller than three control points along an axis.
         """
         require_device(machine.device)
@@ -150,13 +152,14 @@ class ConvexAdam(Method):
 
 @contextmanager
 def in_place_of_mind(fixed: Tensor, moving: Tensor) -> Iterator[None]:
-    """The package takes no features; while this holds, its solver finds these where it would
-    compute MIND-SSC.
+    """Make the package's solver use these features in place of MIND-SSC, within this context.
+
+    The package has no parameter for features, so its function that computes them is replaced.
 
     Args:
-        fixed, moving: ``(1, C, X, Y, Z)``.
+        fixed, moving: the features of the two images, ``(1, C, X, Y, Z)``.
     """
-    with warnings.catch_warnings():  # importing it would silence those of the process
+    with warnings.catch_warnings():  # importing the package silences all warnings of the process
         from convexAdam import convex_adam_MIND as package
 
     before = package.extract_features
@@ -169,11 +172,10 @@ def in_place_of_mind(fixed: Tensor, moving: Tensor) -> Iterator[None]:
 
 @contextmanager
 def _quiet_package(threads: int) -> Iterator[tuple]:
-    """The package's entry point and torch on ``threads`` threads; what either changes globally is
-    put back.
+    """Yield the package's entry point and torch, which computes on ``threads`` threads.
 
-    Importing the package silences every warning of the process, and its calls of torch warn of old
-    defaults.
+    Importing the package silences all warnings of the process, and its calls of torch warn of
+    defaults that have changed. Afterwards warnings and threads are as they were before.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

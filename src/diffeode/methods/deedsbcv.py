@@ -1,6 +1,4 @@
-"""deedsBCV: dense displacement sampling on a tree of control points with MIND-SSC, as the paper's
-baseline.
-"""
+"""deedsBCV: dense displacement sampling on a tree of control points, a baseline of the paper."""
 
 from __future__ import annotations
 
@@ -23,26 +21,32 @@ from diffeode.registration.displacements import field_of_voxels
 from diffeode.registration.knobs import between, knob, several
 
 _INTENSITY_SCALE = 1000.0
-"""The tool adds 1024, as to CT: in single precision [0, 1] would keep only 13 bits above that."""
+"""The factor of the intensities that the tool receives.
+
+It adds 1024 to them, since it was made for CT. Intensities in [0, 1] would then keep only 13 of the
+24 bits of single precision.
+"""
 
 _PER_LEVEL = several(5, 10, 1, 32, "5 to 10 whole numbers from 1 to 32, one per level")
-"""Fewer, and the tool prints the value of a fifth level that is not there; more, and its parser has
-no room.
+"""The number of levels that the tool can handle. It prints the values of five levels, whether they
+are there or not, and its parser has room for ten.
 """
 
 _LEAST_CONTROL_POINTS = 2
+"""The least number of control points along each axis on the coarsest level."""
 _LEVEL = re.compile(r"^Level (\d+) grid=")
+"""A line by which the tool tells that a level begins."""
 
 
 @final
 @dataclass(frozen=True)
 class DeedsBCV(Method):
-    """``deedsBCV`` from the identity: the pair is affinely aligned already. ``linearBCV`` is not
-    run.
+    """The program ``deedsBCV``, which compares images by MIND-SSC.
 
-    The paper tuned the three lists for brains and found them better than the tool's defaults,
-    8-7-6-5-4, 8-7-6-5-4 and 5-4-3-2-1, but their numbers are lost from its text. Ours are a guess
-    in that direction: finer, with smaller steps.
+    It starts from the identity, because the pair is affinely aligned already; ``linearBCV`` is not
+    run. The authors of the paper tuned the three lists for brains, and their numbers are lost from
+    its text. Ours are a guess in that direction: the control points are closer than by the tool's
+    defaults, which are 8-7-6-5-4, 8-7-6-5-4 and 5-4-3-2-1, and the search reaches less far.
     """
 
     title: ClassVar[str] = "deedsBCV"
@@ -65,10 +69,10 @@ class DeedsBCV(Method):
         "voxels",
     )
     search_radius: tuple[int, ...] = knob(
-        (6, 5, 4, 3, 2), _PER_LEVEL, "Reach of the search on each level", "steps"
+        (6, 5, 4, 3, 2), _PER_LEVEL, "Radius of the search on each level", "steps"
     )
     quantisation: tuple[int, ...] = knob(
-        (5, 4, 3, 2, 1), _PER_LEVEL, "Length of a step on each level", "voxels"
+        (5, 4, 3, 2, 1), _PER_LEVEL, "Length of a step of the search on each level", "voxels"
     )
 
     def __post_init__(self) -> None:
@@ -78,18 +82,18 @@ class DeedsBCV(Method):
             count = len(getattr(self, name))
             if count != levels:
                 raise InputError(
-                    f"Parameter {name} has {count} levels and grid_spacing {levels}; give each "
-                    "level one of both."
+                    f"Parameter {name} has {count} levels and grid_spacing has {levels}; give one "
+                    "number of each for every level."
                 )
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
-        """The map; the tool keeps the way back to itself.
+        """Register ``pair``; the tool does not write the inverse.
 
         Raises:
             InputError: deedsBCV is not here.
             RegistrationError: the image is too small for the coarsest level, or a displacement is
                 not finite.
-            ToolError: it failed or wrote nothing usable.
+            ToolError: the tool failed or wrote nothing usable.
         """
         grid = pair.fixed.grid
         least = _LEAST_CONTROL_POINTS * max(self.grid_spacing)
@@ -106,7 +110,7 @@ class DeedsBCV(Method):
         return Registration(field_of_voxels(displacement_vox, grid, self.title))
 
     def _find_displacements(self, pair: Pair, folder: Path, machine: Machine) -> Path:
-        """Run the tool; where its raw displacements are."""
+        """Run the tool and return the path of its raw displacements."""
         from diffeode.programs.interfaces import deedsbcv
 
         for role, image in (("fixed", pair.fixed), ("moving", pair.moving)):
@@ -129,12 +133,15 @@ class DeedsBCV(Method):
 
 
 def read_control_points(path: Path, shape: tuple[int, int, int], spacing: int) -> np.ndarray:
-    """Displacements of the control points, ``(3, X // spacing, ...)`` voxels along the array axes
-    X, Y, Z.
+    """Read the displacements of the control points, ``(3, X // spacing, ...)``, voxels.
 
-    The file holds little-endian float32 in three blocks, of the displacements along Y, X and Z; X
-    varies fastest.
+    The components are those along the array axes X, Y and Z. The file holds little-endian float32
+    in three blocks, the displacements along Y, along X and along Z; within a block X varies
+    fastest.
 
+    Args:
+        shape: the shape of the image, ``(X, Y, Z)``.
+        spacing: the spacing of the control points, voxels.
     Raises:
         ToolError: the file is of another size.
     """
@@ -150,11 +157,11 @@ def read_control_points(path: Path, shape: tuple[int, int, int], spacing: int) -
 
 
 def dense(points_vox: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Displacements of control points ``(3, m, n, o)`` at every voxel, ``(X, Y, Z, 3)``: trilinear,
-    clamped at edges.
+    """Return the displacements of control points ``(3, m, n, o)`` at every voxel, ``(X, Y, Z, 3)``.
 
-    Control point k along an axis of N voxels lies at voxel ``k N / m``: the first one on the first
-    voxel.
+    They are interpolated linearly; beyond the last control point its displacement holds. Along an
+    axis of ``N`` voxels with ``m`` control points, the control point ``k`` lies at voxel ``k N /
+    m``, so the first one lies on the first voxel.
     """
     axes = [np.arange(n) * (m / n) for n, m in zip(shape, points_vox.shape[1:], strict=True)]
     where = np.stack(np.meshgrid(*axes, indexing="ij"))
@@ -166,6 +173,8 @@ def dense(points_vox: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def _level_teller(progress: Callable[[float, str], None], levels: int) -> Callable[[str], None]:
+    """Return a function that reports the progress from lines that the tool prints."""
+
     def listen(line: str) -> None:
         if level := _LEVEL.match(line):
             progress(int(level[1]) / levels, f"level {int(level[1]) + 1} of {levels}")

@@ -1,6 +1,4 @@
-"""DIF-VoxelMorph: VoxelMorph's probabilistic, diffeomorphic variant, which maps by a stationary
-velocity.
-"""
+"""DIF-VoxelMorph, the probabilistic, diffeomorphic variant of VoxelMorph."""
 
 from __future__ import annotations
 
@@ -24,10 +22,11 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class DifVoxelMorph(TrainedMethod):
-    """Mean and variance of a velocity on half the grid, integrated by scaling and squaring.
+    """A U-Net that finds mean and variance of a velocity on a grid of half the size.
 
-    The paper's likelihood compares intensities, which scans of two contrasts forbid; local
-    correlation takes its place.
+    The velocity is integrated by scaling and squaring. The likelihood of the paper compares
+    intensities, which cannot be done with scans of two contrasts; local correlation takes its
+    place.
     """
 
     title: ClassVar[str] = "DIF-VoxelMorph"
@@ -41,26 +40,28 @@ class DifVoxelMorph(TrainedMethod):
     squarings: int = knob(7, between(1, 12), "Number of squarings in the integration")
     window: int = knob(9, WINDOW, WINDOW_MEANING, "voxels")
     weight_similarity: float = knob(
-        100.0, WEIGHT, "Weight of the local correlation, against the divergence"
+        100.0, WEIGHT, "Weight of the local correlation, relative to the divergence"
     )
     prior: float = knob(
-        10.0, between(1e-6, 1e6), "Precision of the velocity's prior, a smooth field"
+        10.0,
+        between(1e-6, 1e6),
+        "Precision of the velocity's prior; the higher, the smoother the velocity",
     )
 
     def network(self) -> nn.Module:
-        """The U-Net with two heads."""
+        """Return the U-Net with two heads."""
         from diffeode.networks.voxelmorph import VelocityNet
 
         return VelocityNet()
 
     def maps(self, network: nn.Module, fixed: Tensor, moving: Tensor) -> Maps:
-        """The flows of the most likely velocity and of its reverse."""
+        """Return the flows of the most likely velocity and of its reverse."""
         mean, _ = network(fixed, moving)
         return Maps(self._flow(mean, fixed), self._flow(-mean, fixed))
 
     def losses(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
-        """Likelihood of one direction, and the divergence of the velocity from its prior,
-        a voxel.
+        """Return the dissimilarity in one direction, and the divergence of the velocity from its
+        prior.
         """
         import torch
 
@@ -70,6 +71,7 @@ class DifVoxelMorph(TrainedMethod):
 
         mean, log_variance = network(views.fixed, views.moving)
         velocity = mean
+        # A sample that can be differentiated by mean and variance (Kingma and Welling, ICLR 2014).
         if network.training:
             velocity = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         warped = pull_back(views.moving, self._flow(velocity, views.fixed))

@@ -1,4 +1,4 @@
-"""DINO-Reg: ConvexAdam on features of DINOv2 instead of MIND."""
+"""DINO-Reg: ConvexAdam on features of DINOv2 in place of MIND-SSC."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 _MARGIN_VOX = 4
+"""Width of the background that is kept around the two brains."""
 _SHARE_OF_FEATURES = 0.5
-"""Of the progress shown."""
+"""Fraction of the whole progress at which the features are computed."""
 
 
 @final
 @dataclass(frozen=True)
 class DinoReg(Method):
-    """Our own reading of the paper: features of coronal slices, then the solver of the package
-    convexAdam, unchanged.
+    """Our own implementation: features of coronal slices, and the solver of the package convexAdam.
 
-    The box around both brains is registered. Slices are shown upright. A patch of the network
-    covers ``patch`` voxels, and the principal components are scaled to a variance of 1 in all,
-    which is near that of MIND-SSC; neither is in the paper.
+    The box around both brains is registered, and the network sees slices upright. Two choices are
+    not in the paper: a patch of the network covers ``patch`` voxels, and the principal components
+    are scaled so that their variances add up to 1, which is near the variance of MIND-SSC.
     """
 
     title: ClassVar[str] = "DINO-Reg"
@@ -54,23 +54,26 @@ class DinoReg(Method):
     weights_name: str = knob(
         "dinov2-vitl14-reg",
         anything(),
-        "Name of DINOv2's weights in `config/weights`; those with four registers, as a copy of "
-        "the authors' code has it, since the paper does not say",
+        "Name of DINOv2's weights in `config/weights`. The paper does not say which it uses; a "
+        "copy of the authors' code has those with four registers",
     )
     every: int = knob(
-        3, between(1, 32), "Distance between the coronal slices; linear in between", "voxels"
+        3,
+        between(1, 32),
+        "Distance between the coronal slices; features are linear in between",
+        "voxels",
     )
     patch: float = knob(
         2.0,
         between(0.5, 32),
-        "Width of a patch: slices are enlarged (bilinear) until the network's 14 pixels are so "
-        "wide",
+        "Width of a patch; slices are enlarged until the 14 pixels of the network's patches have "
+        "this width",
         "voxels",
     )
     components: int = knob(
         64,
         between(1, 1024),
-        "Number of principal components of the features, the same for both images",
+        "Number of principal components of the features; both images have the same components",
     )
     lambda_weight: float = with_default(ConvexAdam, "lambda_weight", 1.25)
     grid_sp: int = with_default(ConvexAdam, "grid_sp", 6)
@@ -80,14 +83,14 @@ class DinoReg(Method):
 
     @property
     def pretrained(self) -> tuple[str, ...]:
-        """DINOv2's."""
+        """The name of DINOv2's weights."""
         return (self.weights_name,)
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
-        """One map, without an inverse and without a trace, as ConvexAdam.
+        """Register ``pair``; as with ConvexAdam there is no inverse and no trace.
 
         Raises:
-            InputError: no such device, or the weights are not here or no DINOv2.
+            InputError: there is no such device, or the weights are not here or are no DINOv2.
             RegistrationError: the brains are too small for the control points or the components.
         """
         require_device(machine.device)
@@ -110,7 +113,10 @@ class DinoReg(Method):
         )
 
     def _features(self, network: nn.Module, pair: Pair, machine: Machine) -> list[Tensor]:
-        """Of the fixed and the moving image, ``(1, components, X, Y, Z)``, 0 outside the brains."""
+        """Return the features of the fixed and of the moving image, ``(1, components, X, Y, Z)``.
+
+        They are 0 outside the brains.
+        """
         import torch
 
         from diffeode.networks.dinov2 import (
@@ -142,7 +148,11 @@ class DinoReg(Method):
 
 @final
 class Coronal:
-    """Volumes on a grid as coronal slices, upright, and back: axes anterior, inferior, right."""
+    """The way from volumes on a grid to upright coronal slices, and back.
+
+    The axes of the slices point to anterior (from slice to slice), inferior (rows) and right
+    (columns).
+    """
 
     def __init__(self, affine: np.ndarray, device: torch.device) -> None:
         there = nib.orientations.axcodes2ornt("AIR")
@@ -152,7 +162,7 @@ class Coronal:
         self._device = device
 
     def of(self, array: np.ndarray) -> Tensor:
-        """``(X, Y, Z)`` as ``(slices, rows, columns)``."""
+        """Return ``array (X, Y, Z)`` as ``(slices, rows, columns)``."""
         import torch
 
         return torch.from_numpy(np.ascontiguousarray(nib.apply_orientation(array, self._there))).to(
@@ -160,17 +170,17 @@ class Coronal:
         )
 
     def back(self, volume: Tensor) -> Tensor:
-        """``(1, C, slices, rows, columns)`` as ``(1, C, X, Y, Z)``."""
+        """Return ``volume (1, C, slices, rows, columns)`` as ``(1, C, X, Y, Z)``."""
         upside_down = [2 + axis for axis in range(3) if self._back[axis, 1] < 0]
         order = [2 + int(axis) for axis in np.argsort(self._back[:, 0])]
         return volume.flip(upside_down).permute(0, 1, *order).contiguous()
 
 
 def load_dinov2(path: Path) -> nn.Module:
-    """DINOv2 from a ``.safetensors`` file as ``transformers`` saves one.
+    """Read DINOv2 from a ``.safetensors`` file that the package ``transformers`` saved.
 
     Raises:
-        InputError: it is no such file.
+        InputError: the file is no such file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -188,6 +198,7 @@ def load_dinov2(path: Path) -> nn.Module:
 
 
 def _shown(machine: Machine, which: int) -> Callable[[float], None]:
+    """Return the function that reports the progress of the features of one image."""
     name = ("fixed", "moving")[which]
     return lambda fraction: machine.progress(
         _SHARE_OF_FEATURES * (which + fraction) / 2, f"features of the {name} image"

@@ -1,6 +1,4 @@
-"""Greedy: diffeomorphic registration by composing smoothed steps along the gradient of a
-similarity.
-"""
+"""Greedy: registration by composing many small, smooth steps along the gradient of a similarity."""
 
 from __future__ import annotations
 
@@ -25,10 +23,10 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Greedy(Method):
-    """The authors' package in double precision, its own default, from the identity: the pair is
-    aligned already.
+    """The authors' package in double precision, which is its default.
 
-    Its maps are kept as found; by itself the tool rounds them to a tenth of a voxel.
+    It starts from the identity, because the pair is affinely aligned already. Its maps are not
+    rounded; by default the tool rounds them to a tenth of a voxel.
     """
 
     title: ClassVar[str] = "Greedy"
@@ -43,8 +41,8 @@ class Greedy(Method):
     metric: str = knob(
         "NMI",
         one_of("NMI", "MI", "NCC", "SSD"),
-        "What is optimised; `NCC` is local, in patches, and goes without the noise that the tool "
-        "would add to flat regions, which differs each time",
+        "Similarity that is maximised, or for `SSD` minimised. `NCC` is computed in patches; the "
+        "random noise that the tool adds to flat regions by default is switched off",
     )
     radius: int = knob(
         4, between(1, 16), "Radius of the patches of `NCC`; the other metrics have none", "voxels"
@@ -52,29 +50,34 @@ class Greedy(Method):
     iterations: tuple[int, ...] = knob(
         (100, 50, 30),
         several(1, 8, 0, math.inf, "one to eight whole numbers, coarsest first"),
-        "Number of iterations on each level, coarsest first; each level halves the resolution of "
-        "the next",
+        "Number of iterations on each level, coarsest first; each level has half the resolution "
+        "of the next",
     )
     gradient_sigma: float = knob(
-        3.0, between(0, 20), "Width of the Gaussian that smooths the update", "voxels of the level"
+        3.0,
+        between(0, 20),
+        "Standard deviation of the Gaussian that smooths the update",
+        "voxels of the level",
     )
     warp_sigma: float = knob(
         1.0,
         between(0, 20),
-        "Width of the Gaussian that smooths the whole field",
+        "Standard deviation of the Gaussian that smooths the whole field",
         "voxels of the level",
     )
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
-        """The map, the inverse that the tool finds from its root, and the metric at each iteration.
+        """Register ``pair``; the trace is the metric in each iteration.
+
+        The tool computes the inverse from a root of the map.
 
         Raises:
-            InputError: the grid is sheared, which ITK cannot represent.
+            InputError: the grid is sheared; ITK cannot represent it.
             RegistrationError: greedy gave up, or returned displacements that are not finite.
         """
         if np.array_equal(pair.fixed.data, pair.moving.data):
-            # the tool scales its first update, here zero, to a voxel's length and fills the field
-            # with NaN
+            # The tool scales its first update to the length of a voxel. For equal images the update
+            # is zero, and the field would be filled with NaN.
             return Registration(Affine(), Affine())
         import SimpleITK
         from picsl_greedy import Greedy3D
@@ -99,7 +102,7 @@ class Greedy(Method):
         return Registration(forward, inverse, self._trace(tool.metric_log()))
 
     def command(self, threads: int) -> str:
-        """What greedy's command line would be given."""
+        """Return the options of greedy's command line."""
         metric = (
             f"{self.metric} {'x'.join([str(self.radius)] * 3)} -noise 0"
             if self.metric == "NCC"
@@ -113,19 +116,21 @@ class Greedy(Method):
         )
 
     def _trace(self, log: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
-        """Each level's metric as an energy, which falls: greedy raises all of its metrics but
-        ``SSD``.
+        """Return the metric of every iteration as an energy, which falls.
+
+        Greedy maximises its metrics, except ``SSD``, so their sign is changed.
         """
         sign = 1.0 if self.metric == "SSD" else -1.0
-        return tuple(
-            {"level": 2.0 ** (len(log) - 1 - depth), "energy": sign * float(value)}
-            for depth, level in enumerate(log)
-            for value in level["TotalPerPixelMetric"]
-        )
+        rows = []
+        for depth, level in enumerate(log):
+            reduction = 2.0 ** (len(log) - 1 - depth)
+            for value in level["TotalPerPixelMetric"]:
+                rows.append({"level": reduction, "energy": sign * float(value)})
+        return tuple(rows)
 
 
 def _to_itk(image: Image) -> SimpleITK.Image:
-    """``image`` as greedy reads it: LPS mm, array axes reversed.
+    """Return ``image`` as SimpleITK has it: in LPS mm, with the array axes reversed.
 
     Raises:
         InputError: the grid is sheared.
@@ -141,6 +146,6 @@ def _to_itk(image: Image) -> SimpleITK.Image:
 
 
 def _last_words(error: RuntimeError) -> str:
-    """The end of what ITK says, without the source file it says it from."""
+    """Return the last line of ITK's message; the lines before it name files of ITK's source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].removeprefix("ITK ERROR: ").rstrip(".") if lines else "without a reason"

@@ -1,4 +1,4 @@
-"""The prepared pair as it is: the affine alignment that every method starts from."""
+"""The prepared pair as it is, after the affine alignment from which every method starts."""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -10,12 +10,12 @@ from diffeode.registration.base import Machine, Method, Pair, Registration
 @final
 @dataclass(frozen=True)
 class Identity(Method):
-    """No registration."""
+    """No registration: the map is the identity on the prepared pair."""
 
     title: ClassVar[str] = "Initial"
     citation: ClassVar[str] = "None: the prepared pair before any registration."
     licence: ClassVar[str] = "MIT (diffeode)"
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
-        """The identity, both ways."""
+        """Return the identity as the map and as its inverse."""
         return Registration(Affine(), Affine())

@@ -1,4 +1,4 @@
-"""MultiGradICON: a network trained on many contrasts and organs, refined on the pair."""
+"""MultiGradICON: a network trained on many contrasts and organs, and refined on each pair."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from torch import nn
 
 _LEAST_SIZE = 72
-"""Below, the coarsest of its networks has nothing left to halve."""
+"""The least width of the cube. On a smaller one the coarsest network has nothing left to halve."""
 
 
 @final
 @dataclass(frozen=True)
 class MultiGradIcon(Method):
-    """The authors' package ``unigradicon`` with its published weights and 100 iterations on the
-    pair, as the paper.
+    """The authors' package ``unigradicon`` with its published weights.
 
-    The paper's table calls it "MultiGradICON (MIND)": we take MIND-SSC for the similarity of these
-    iterations; the package's own default is local correlation. Images are resized to the network's
-    cube and the map is taken back by the package.
+    As in the paper, the network is refined by 100 iterations on the pair. The paper's table calls
+    the method "MultiGradICON (MIND)", so MIND-SSC is the similarity in these iterations; the
+    package's default is local correlation. The package resizes the images to the network's cube,
+    and the map back to the images.
     """
 
     title: ClassVar[str] = "MultiGradICON"
@@ -61,13 +61,14 @@ class MultiGradIcon(Method):
     io_iterations: int = knob(
         100,
         between(0, 100_000),
-        "Number of iterations of Adam on the pair (instance optimisation); 0 takes the network as "
-        "it is",
+        "Number of iterations of Adam on the pair (instance optimisation); 0 does not refine the "
+        "network",
     )
     io_sim: str = knob(
         "mind",
         one_of("mind", "lncc", "lncc2"),
-        "Similarity of these iterations; `lncc2` is the squared correlation",
+        "Similarity in these iterations: `mind` is MIND-SSC, `lncc` the local correlation, `lncc2` "
+        "its square",
     )
     io_lr: float = knob(2e-5, between(1e-12, 1), "Learning rate of these iterations")
     size: int = knob(
@@ -79,17 +80,18 @@ class MultiGradIcon(Method):
 
     @property
     def pretrained(self) -> tuple[str, ...]:
-        """The network's."""
+        """The name of the network's weights."""
         return (self.weights_name,)
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
-        """One map, and the loss at each iteration.
+        """Register ``pair``; the trace is the loss in each iteration.
 
-        No inverse: the network's own way back is trained to be one, but is one only nearly.
+        There is no inverse: the network's map back is trained to be the inverse, and is only
+        approximately.
 
         Raises:
-            InputError: no such device, a sheared grid, or the weights are not here or not this
-                network's.
+            InputError: there is no such device, the grid is sheared, or the weights are not here or
+                belong to another network.
         """
         require_device(machine.device)
         with _package_on(machine) as (itk, register_pair):
@@ -117,14 +119,14 @@ class MultiGradIcon(Method):
             network.regis_net.load_state_dict(
                 torch.load(path, map_location="cpu", weights_only=True)
             )
-        except Exception as error:  # torch has no one class for files that are none of its own
+        except Exception as error:  # torch raises errors of many classes for other files
             raise InputError(
                 f"{path} holds no weights of this network ({first_line(error)}); download it again."
             ) from None
         return network.eval()
 
     def _watched(self, network: nn.Module, machine: Machine) -> list[dict[str, float]]:
-        """The losses of each forward pass from now on; the progress is shown on the way."""
+        """Return a list to which every forward pass adds its losses; progress is reported, too."""
         trace: list[dict[str, float]] = []
 
         def note(module: nn.Module, given: tuple, loss: Any) -> None:
@@ -147,11 +149,11 @@ class MultiGradIcon(Method):
 
 @contextmanager
 def _package_on(machine: Machine) -> Iterator[tuple]:
-    """``itk`` and the package's ``register_pair`` on the machine's device, threads and seed, with
-    nothing printed.
+    """Yield ``itk`` and the package's ``register_pair``, set to the machine's device and seed.
 
-    The package picks a GPU by itself; afterwards its choice and torch's threads and generator are
-    as they were.
+    Within this context torch computes on the machine's threads, and the package prints nothing. The
+    package chooses a device when it is imported; afterwards that choice and torch's threads and
+    generator are as they were before.
     """
     import itk
     import torch
@@ -171,7 +173,7 @@ def _package_on(machine: Machine) -> Iterator[tuple]:
 
 
 def _to_itk(itk: Any, image: Image) -> Any:
-    """``image`` for ITK: LPS mm, array axes reversed.
+    """Return ``image`` as ITK has it: in LPS mm, with the array axes reversed.
 
     Raises:
         InputError: the grid is sheared.
@@ -191,8 +193,10 @@ def _preprocessed(image: Any) -> Any:
 
 
 def _dense(itk: Any, found: Any, fixed: Any, grid: Grid) -> DisplacementField:
-    """The package's chain of maps, LPS mm, at every voxel of ``grid``, which is that of
-    ``fixed``.
+    """Return the package's chain of maps, in LPS mm, as displacements in RAS mm on ``grid``.
+
+    Args:
+        fixed: the fixed image as ITK has it, on the same grid.
     """
     field = itk.transform_to_displacement_field_filter(
         found, reference_image=fixed, use_reference_image=True

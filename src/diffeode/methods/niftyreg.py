@@ -1,6 +1,4 @@
-"""NiftyReg: free-form deformation on cubic B-splines with normalised mutual information, as the
-paper's baseline.
-"""
+"""NiftyReg: free-form deformation with cubic B-splines, a baseline of the paper."""
 
 from __future__ import annotations
 
@@ -19,16 +17,18 @@ from diffeode.registration.base import Machine, Method, Needs, Pair, Registratio
 from diffeode.registration.knobs import between, knob
 
 _LEVEL = re.compile(r"Current level:? (\d+) / (\d+)")
+"""A line by which the tool tells that a level begins."""
 _STEP = re.compile(r"\[\d+\] Current objective function[^:=]*[:=] ([-+.\deE]+)")
+"""A line by which the tool tells its objective after an iteration."""
 
 
 @final
 @dataclass(frozen=True)
 class NiftyReg(Method):
-    """``reg_f3d --nmi`` from the identity: the pair is affinely aligned already. ``reg_aladin`` is
-    not run.
+    """The program ``reg_f3d`` with normalised mutual information (``--nmi``).
 
-    Ten millimetres are the paper's; all else is the tool's own default, written out.
+    It starts from the identity, because the pair is affinely aligned already; ``reg_aladin`` is not
+    run. The spacing of 10 mm is the paper's, and all other values are the tool's defaults.
     """
 
     title: ClassVar[str] = "NiftyReg"
@@ -45,25 +45,28 @@ class NiftyReg(Method):
     licence: ClassVar[str] = "BSD-3-Clause (NiftyReg)"
 
     spacing_mm: float = knob(
-        10.0, between(1, 100), "Spacing of the control points at the finest level", "mm"
+        10.0, between(1, 100), "Spacing of the control points on the finest level", "mm"
     )
     bending_weight: float = knob(0.001, between(0, 1), "Weight of the bending energy")
     linear_weight: float = knob(0.01, between(0, 1), "Weight of the linear elasticity")
-    levels: int = knob(3, between(1, 8), "Number of levels; each halves the resolution of the next")
+    levels: int = knob(
+        3, between(1, 8), "Number of levels; each has half the resolution of the next"
+    )
     iterations: int = knob(
         150,
         between(1, 10_000),
-        "Most iterations at the finest level; each coarser level may take twice as many as the "
-        "next",
+        "Largest number of iterations on the finest level; each level may take twice as many as "
+        "the next",
     )
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
-        """The map, and the objective at each iteration that the tool reports, its sign turned so
-        that it falls.
+        """Register ``pair``; the tool returns no inverse.
+
+        The trace is the negative objective in each iteration that the tool reports, so it falls.
 
         Raises:
-            InputError: NiftyReg is not here, or of a version that does not serve.
-            ToolError: it failed or wrote nothing usable.
+            InputError: NiftyReg is not here, or its version cannot be used.
+            ToolError: the tool failed or wrote nothing usable.
         """
         limits, trace = Limits(machine.threads), _Trace(machine.progress)
         with tempfile.TemporaryDirectory(prefix="diffeode-niftyreg-") as name:
@@ -89,15 +92,17 @@ class NiftyReg(Method):
             ln_val=self.levels,
             maxit_val=self.iterations,
             nmi_flag=True,
-            pad_val=0,  # the default is NaN
+            pad_val=0,  # the tool's default is NaN
             omp_core_val=limits.threads,
         )
         run(REG_F3D, search, [folder / "splines.nii.gz"], NiftyReg.title, limits, trace.listen)
 
 
 def _displacement(folder: Path, grid: Grid, limits: Limits) -> DisplacementField:
-    """The splines as displacements, RAS mm, on ``grid``, whose header they repeat in single
-    precision only.
+    """Return the splines as displacements in RAS mm on ``grid``.
+
+    The header of the tool's file repeats the grid in single precision only, so ``grid`` is used
+    instead.
     """
     from nipype.interfaces.niftyreg import RegTransform
 
@@ -115,7 +120,7 @@ def _displacement(folder: Path, grid: Grid, limits: Limits) -> DisplacementField
 
 @dataclass
 class _Trace:
-    """What ``reg_f3d`` tells as it goes on."""
+    """A listener to the lines that ``reg_f3d`` prints, which collects the trace."""
 
     progress: Callable[[float, str], None]
     rows: list[dict[str, float]] = field(default_factory=list)

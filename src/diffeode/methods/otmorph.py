@@ -1,6 +1,4 @@
-"""OTMorph: an image is first carried to the other contrast, by optimal transport, and then
-registered.
-"""
+"""OTMorph: a network carries the moving image to the other contrast, and another registers it."""
 
 from __future__ import annotations
 
@@ -26,8 +24,11 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class OTMorph(TrainedMethod):
-    """Three networks trained together: transport, registration and critic, with the authors'
-    settings.
+    """Three networks that are trained together, with the authors' settings.
+
+    The transport makes an image of the other contrast out of the moving image, by neural optimal
+    transport. The registration compares that image with the fixed one. The critic tells transported
+    images from fixed ones, and is used in training alone.
     """
 
     title: ClassVar[str] = "OTMorph"
@@ -53,12 +54,14 @@ class OTMorph(TrainedMethod):
     critic_features: int = knob(
         64,
         between(1, 256),
-        "Number of channels of the critic's first level (64, and 5 halvings, make 96.7 million "
-        "weights)",
+        "Number of channels of the critic's first level (64 channels and 5 reductions make 96.7 "
+        "million weights)",
     )
-    critic_reductions: int = knob(5, between(1, 6), "How often the critic halves an image")
+    critic_reductions: int = knob(
+        5, between(1, 6), "Number of times that the critic halves an image"
+    )
     critic_interval: int = knob(
-        100, between(1, 1e6), "The critic learns in every so many-th step", "steps"
+        100, between(1, 1e6), "Distance between two steps in which the critic is trained", "steps"
     )
     squarings: int = knob(7, between(1, 12), "Number of squarings in the integration")
     window: int = knob(9, WINDOW, WINDOW_MEANING, "voxels")
@@ -68,11 +71,12 @@ class OTMorph(TrainedMethod):
     weight_gradient: float = knob(
         2.0,
         WEIGHT,
-        "Weight of the mean squared gradient of the displacement, against the local correlation",
+        "Weight of the mean squared gradient of the displacement, relative to the local "
+        "correlation",
     )
 
     def network(self) -> nn.Module:
-        """The three networks in one."""
+        """Return one module that holds the three networks and the number of steps so far."""
         import torch
         from torch import nn
 
@@ -88,15 +92,16 @@ class OTMorph(TrainedMethod):
         return networks
 
     def maps(self, network: nn.Module, fixed: Tensor, moving: Tensor) -> Maps:
-        """The flows of the velocity between the fixed and the transported image, and of its
-        reverse.
+        """Return the flows of the velocity and of its reverse.
+
+        The velocity is found from the fixed and the transported image.
         """
         velocity = network["registration"](fixed, network["transport"](moving))
         return Maps(self._flow(velocity), self._flow(-velocity))
 
     def losses(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
-        """The transport's and the registration's terms, and in every so many-th step the critic's
-        own.
+        """Return the terms of transport and registration, and that of the critic when it is
+        trained.
         """
         import torch
 
@@ -104,18 +109,21 @@ class OTMorph(TrainedMethod):
         with _untrained(network["critic"]):
             score = network["critic"](transported)
         network.step += 1
-        learns = int(network.step) % self.critic_interval == 0
-        return {
+        terms = {
             "transport": torch.mean((views.moving - transported) ** 2),
             "score": -score,
             **self._registration(network, views, transported),
-            "critic": self._critic(network, views.fixed, transported)
-            if learns
-            else score.new_zeros(()),
+            "critic": score.new_zeros(()),
         }
+        if int(network.step) % self.critic_interval == 0:
+            terms["critic"] = self._critic(network, views.fixed, transported)
+        return terms
 
     def judge(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
-        """The registration's terms alone: what the critic says changes with the critic."""
+        """Return the terms of the registration alone.
+
+        The score cannot be compared between steps, because the critic changes.
+        """
         return self._registration(network, views, network["transport"](views.moving))
 
     def _registration(
@@ -148,7 +156,10 @@ class OTMorph(TrainedMethod):
 
 @contextmanager
 def _untrained(network: nn.Module) -> Iterator[None]:
-    """Derivatives pass through ``network`` and leave its own weights alone."""
+    """Compute no gradients of the weights of ``network`` within this context.
+
+    Gradients still pass through the network to its input.
+    """
     network.requires_grad_(False)
     try:
         yield

@@ -1,4 +1,4 @@
-"""SYMNet: one network maps both images to the middle between them."""
+"""SYMNet: a network that maps both images to the middle between them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Halves(NamedTuple):
-    """Displacements to and from the middle, ``(1, 3, *size)`` voxels."""
+    """Displacements of both images to the middle and back, ``(1, 3, *size)`` voxels."""
 
     moving_to: Tensor
     fixed_to: Tensor
@@ -31,7 +31,10 @@ class _Halves(NamedTuple):
 @final
 @dataclass(frozen=True)
 class SymNetMethod(TrainedMethod):
-    """Local correlation in the middle and at both ends, with the authors' settings for OASIS."""
+    """A U-Net that finds a velocity for each image, with the authors' settings for OASIS.
+
+    The local correlation is computed in the middle and at both ends.
+    """
 
     title: ClassVar[str] = "SYMNet"
     citation: ClassVar[str] = (
@@ -50,27 +53,29 @@ class SymNetMethod(TrainedMethod):
     squarings: int = knob(7, between(1, 12), "Number of squarings in the integration of each half")
     window: int = knob(5, WINDOW, WINDOW_MEANING, "voxels")
     weight_magnitude: float = knob(
-        0.1, WEIGHT, "Weight of the difference between the two halves' mean absolute displacements"
+        0.1,
+        WEIGHT,
+        "Weight of the difference between the mean absolute displacements of the two halves",
     )
     weight_folds: float = knob(
-        100.0, WEIGHT, "Weight of the mean of what Jacobian determinants lack to 0"
+        100.0, WEIGHT, "Weight of the mean amount by which Jacobian determinants fall below 0"
     )
     weight_gradient: float = knob(
         3.0, WEIGHT, "Weight of the mean squared gradient of the velocities"
     )
 
     def network(self) -> nn.Module:
-        """The U-Net with two heads."""
+        """Return the U-Net with two heads."""
         from diffeode.networks.symnet import SymNet
 
         return SymNet(self.channels)
 
     def maps(self, network: nn.Module, fixed: Tensor, moving: Tensor) -> Maps:
-        """Both whole maps; each is the other's inverse."""
+        """Return the maps from end to end; each is the inverse of the other."""
         return _joined(self._halves(*network(moving, fixed)))
 
     def losses(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
-        """Similarities in the middle and at both ends, and the three penalties."""
+        """Return the dissimilarities in the middle and at both ends, and the three penalties."""
         from diffeode.geometry.warp import pull_back
         from diffeode.losses.correlation import local_correlation_to
         from diffeode.losses.regularisers import gradient_magnitude, jacobian_barrier
@@ -78,17 +83,17 @@ class SymNetMethod(TrainedMethod):
         velocities = network(views.moving, views.fixed)
         halves = self._halves(*velocities)
         ends = _joined(halves)
-        middle = [
-            pull_back(image, half)
-            for image, half in ((views.moving, halves.moving_to), (views.fixed, halves.fixed_to))
-        ]
+        moving_in_middle = pull_back(views.moving, halves.moving_to)
+        fixed_in_middle = pull_back(views.fixed, halves.fixed_to)
         sizes = [half.abs().mean() for half in (halves.moving_to, halves.fixed_to)]
+        middle = self._correlation_of_two(moving_in_middle, fixed_in_middle)
+        to_fixed = local_correlation_to(views.fixed, self.window)
+        to_moving = local_correlation_to(views.moving, self.window)
+        end_of_moving = to_fixed(pull_back(views.moving, ends.forward))
+        end_of_fixed = to_moving(pull_back(views.fixed, ends.inverse))
         return {
-            "middle": self._correlation_of_two(*middle),
-            "ends": local_correlation_to(views.fixed, self.window)(
-                pull_back(views.moving, ends.forward)
-            )
-            + local_correlation_to(views.moving, self.window)(pull_back(views.fixed, ends.inverse)),
+            "middle": middle,
+            "ends": end_of_moving + end_of_fixed,
             "magnitude": self.weight_magnitude * (sizes[0] - sizes[1]).abs(),
             "folds": self.weight_folds * sum(jacobian_barrier(end, 0.0) for end in ends),
             "gradient": self.weight_gradient * sum(gradient_magnitude(v) for v in velocities) / 3,
@@ -100,8 +105,11 @@ class SymNetMethod(TrainedMethod):
         return _Halves(*(exponential(v, self.squarings) for v in (moving, fixed, -moving, -fixed)))
 
     def _correlation_of_two(self, first: Tensor, second: Tensor) -> Tensor:
-        """The loss is one of its moving image alone; here both images change, and either derivative
-        is taken.
+        """Return the local correlation of two images that both depend on the network.
+
+        The loss has a gradient with respect to its moving image only. So it is computed twice, with
+        either image as the moving one. The value of the second is subtracted again, so that only
+        its gradient remains.
         """
         from diffeode.losses.correlation import local_correlation_to
 
@@ -111,7 +119,7 @@ class SymNetMethod(TrainedMethod):
 
 
 def _joined(halves: _Halves) -> Maps:
-    """The whole maps, composed in the paper's order."""
+    """Return the maps from end to end, composed of the halves in the order of the paper."""
     from diffeode.geometry.warp import compose
 
     return Maps(

@@ -1,6 +1,4 @@
-"""SynthMorph: a network trained on synthetic images of any contrast, run by FreeSurfer, as the
-paper's baseline.
-"""
+"""SynthMorph: FreeSurfer's network, trained on synthetic images, a baseline of the paper."""
 
 from __future__ import annotations
 
@@ -19,17 +17,18 @@ from diffeode.registration.base import Machine, Method, Needs, Pair, Registratio
 from diffeode.registration.knobs import between, knob, one_of
 
 _DEFAULT_WEIGHT = 0.5
+"""The weight with which the network of the older program was trained."""
 
 
 @final
 @dataclass(frozen=True)
 class SynthMorph(Method):
-    """``mri_synthmorph -m deform``: the deformable network alone, for the pair is affinely aligned
-    already.
+    """The program ``mri_synthmorph`` with its deformable network alone (``-m deform``).
 
-    FreeSurfer has had two command lines. The newer one takes the regularisation's weight (``-r``)
-    and writes the way back (``-T``); the older one has a single network, that of the default
-    weight. Which one it is, its help tells.
+    The affine network is not needed, because the pair is affinely aligned already. FreeSurfer has
+    had two command lines. The newer one has options for the weight of the regularisation (``-r``)
+    and for the inverse (``-T``). The older one has a single network, that of the default weight.
+    The program's help tells which one it is.
     """
 
     title: ClassVar[str] = "SynthMorph"
@@ -49,17 +48,17 @@ class SynthMorph(Method):
     weight: float = knob(
         _DEFAULT_WEIGHT,
         between(0.001, 0.999),
-        "Weight of the regularisation; a higher one makes a smoother map",
+        "Weight of the regularisation; a higher weight makes a smoother map",
     )
-    extent: int = knob(256, one_of(192, 256), "Width of the cube that is registered in", "mm")
+    extent: int = knob(256, one_of(192, 256), "Width of the cube in which images lie", "mm")
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
-        """The map, and with the newer command line the network's own way back.
+        """Register ``pair``; the newer command line returns the network's inverse as well.
 
         Raises:
-            InputError: SynthMorph is not here, is too old for this ``weight``, or the device is not
-                here.
-            ToolError: it failed or wrote nothing usable.
+            InputError: SynthMorph is not here or is too old for this ``weight``, or there is no
+                such device.
+            ToolError: the tool failed or wrote nothing usable.
         """
         require_device(machine.device)
         older = is_older(find(MRI_SYNTHMORPH, SynthMorph.title))
@@ -78,7 +77,11 @@ class SynthMorph(Method):
             )
 
     def _find_maps(self, pair: Pair, folder: Path, machine: Machine, older: bool) -> list[Path]:
-        """Run the tool; where its forward and, of the newer form, its inverse displacements are."""
+        """Run the tool and return the paths of its displacements.
+
+        The newer command line writes forward and inverse displacements, the older one forward ones
+        alone.
+        """
         from diffeode.programs.interfaces import freesurfer
 
         io.write_image(folder / "fixed.nii.gz", pair.fixed)
@@ -102,13 +105,14 @@ class SynthMorph(Method):
 
 @cache
 def is_older(program: Path) -> bool:
-    """Whether this ``mri_synthmorph`` has the command line of before the weight: its help knows
-    ``--smooth``.
+    """Return whether this ``mri_synthmorph`` has the older command line, without the weight.
+
+    The help of the older one names ``--smooth``.
     """
     return "--smooth" in answer(program, ("-h",))
 
 
 def _read(path: Path, grid: Grid) -> DisplacementField:
-    """SynthMorph's displacements, RAS mm, on ``grid``."""
+    """Read SynthMorph's displacements, which are in RAS mm and lie on ``grid``."""
     with output_of(MRI_SYNTHMORPH, path):
         return DisplacementField(io.read_ras_displacement(path).displacement_mm, grid)

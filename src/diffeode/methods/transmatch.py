@@ -1,4 +1,4 @@
-"""TransMatch: transformers that match features of both images, trained on the overlap of labels."""
+"""TransMatch: transformers that match the features of both images, trained with labels."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ _PER_LEVEL = several(4, 4, 1, 32, "4 whole numbers from 1 to 32")
 @final
 @dataclass(frozen=True)
 class TransMatch(TrainedMethod):
-    """Overlap of labels and the gradient of the displacement, as the authors train for two
-    contrasts.
+    """A transformer and a decoder that find the displacement in one pass.
+
+    As the authors do for two contrasts, the network is trained on the overlap of labels and the
+    gradient of the displacement.
     """
 
     title: ClassVar[str] = "TransMatch"
@@ -36,10 +38,10 @@ class TransMatch(TrainedMethod):
 
     embedding: int = knob(96, between(2, 512), "Number of channels of the first level")
     depths: tuple[int, ...] = knob(
-        (2, 2, 4, 2), _PER_LEVEL, "Number of blocks of each of the four levels"
+        (2, 2, 4, 2), _PER_LEVEL, "Number of blocks on each of the four levels"
     )
     heads: tuple[int, ...] = knob(
-        (4, 4, 8, 8), _PER_LEVEL, "Number of heads of attention of each of the four levels"
+        (4, 4, 8, 8), _PER_LEVEL, "Number of heads of attention on each of the four levels"
     )
     window: tuple[int, ...] = knob(
         (5, 6, 5),
@@ -57,27 +59,24 @@ class TransMatch(TrainedMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         widths = [self.embedding * 2**level for level in range(4)]
-        if (
-            any(width % n for width, n in zip(widths, self.heads, strict=True))
-            or self.embedding % self.heads[0]
-        ):
+        if any(width % n for width, n in zip(widths, self.heads, strict=True)):
             raise InputError(
-                f"Parameter embedding is {self.embedding}; heads {self.heads} must divide its "
-                "multiples."
+                f"Parameter embedding is {self.embedding}, which makes levels of {widths} "
+                f"channels; each of the heads {self.heads} must divide the channels of its level."
             )
 
     def network(self) -> nn.Module:
-        """The transformer and its decoder."""
+        """Return the transformer and its decoder."""
         from diffeode.networks.transmatch import TransMatchNet
 
         return TransMatchNet(self.embedding, self.depths, self.heads, self.window, self.dropped)
 
     def maps(self, network: nn.Module, fixed: Tensor, moving: Tensor) -> Maps:
-        """The network's displacement; nothing keeps it from folding, and it has no inverse."""
+        """Return the network's displacement, which may fold and has no inverse."""
         return Maps(network(fixed, moving))
 
     def losses(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
-        """Overlap and smoothness of one direction."""
+        """Return the loss of overlap and the penalty of the gradient, in one direction."""
         from diffeode.geometry.warp import pull_back
         from diffeode.losses.dice import dice_loss
         from diffeode.losses.regularisers import gradient_magnitude
@@ -91,8 +90,9 @@ class TransMatch(TrainedMethod):
 
 
 def _channels(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
-    """Two label maps ``(1, 1, *size)`` as ``(1, labels, *size)``: the labels that both have,
-    background among them.
+    """Return two label maps with one channel for each label, ``(1, labels, *size)``.
+
+    Labels that only one of them has are left out; the background is a label, too.
     """
     import torch
 

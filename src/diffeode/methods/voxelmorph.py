@@ -1,4 +1,4 @@
-"""VoxelMorph: a U-Net that maps a pair in one pass, trained without labels."""
+"""VoxelMorph: a U-Net that registers a pair in one pass and is trained without labels."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class VoxelMorph(TrainedMethod):
-    """Local correlation and the gradient of the displacement, with the published weights
-    and U-Net.
+    """A U-Net that finds the displacement in one pass.
+
+    It is trained on local correlation and the gradient of the displacement. The network and the
+    weights of these two terms are those of the paper.
     """
 
     title: ClassVar[str] = "VoxelMorph"
@@ -41,17 +43,17 @@ class VoxelMorph(TrainedMethod):
     )
 
     def network(self) -> nn.Module:
-        """The U-Net of figure 3."""
+        """Return the U-Net."""
         from diffeode.networks.voxelmorph import VoxelMorphNet
 
         return VoxelMorphNet()
 
     def maps(self, network: nn.Module, fixed: Tensor, moving: Tensor) -> Maps:
-        """The network's displacement; nothing keeps it from folding, and it has no inverse."""
+        """Return the network's displacement, which may fold and has no inverse."""
         return Maps(network(fixed, moving))
 
     def losses(self, network: nn.Module, views: Views) -> dict[str, Tensor]:
-        """Similarity and smoothness of one direction."""
+        """Return the dissimilarity and the penalty of the gradient, in one direction."""
         from diffeode.geometry.warp import pull_back
         from diffeode.losses.correlation import local_correlation_to
         from diffeode.losses.regularisers import gradient_magnitude

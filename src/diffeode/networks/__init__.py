@@ -1,1 +1,4 @@
-"""Networks of the learned baselines: tensors in, fields in voxels out; no files, no frames."""
+"""Networks of the learned baselines, from tensors to fields in voxels.
+
+They know no files and no frames.
+"""

@@ -1,8 +1,11 @@
-"""Features of DINOv2 for volumes: a vision transformer's patches on every few slices, few channels,
-every voxel.
+"""Features of volumes by DINOv2, a vision transformer for photographs.
 
-Oquab et al., DINOv2: Learning robust visual features without supervision, TMLR 2024; on scans as
-Song et al., DINO-Reg, MICCAI 2024. Volumes are ``(A, R, C)``: slices, and rows and columns of each.
+The transformer sees every few slices and returns features of patches. They are reduced to a few
+principal components and interpolated to every voxel. Oquab et al., DINOv2: Learning robust visual
+features without supervision, TMLR 2024; on scans after Song et al., DINO-Reg, MICCAI 2024.
+
+Volumes are ``(A, R, C)``: ``A`` slices of ``R`` rows and ``C`` columns. Features are ``(slices, F,
+rows, columns)`` with ``F`` channels and a row and a column for each patch.
 """
 
 from __future__ import annotations
@@ -16,18 +19,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _WIDTH_OF_A_HEAD = 64
-"""In every published DINOv2."""
+"""Number of channels of a head of attention, the same in every published DINOv2."""
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of red, green and blue in ImageNet, for which DINOv2 was trained."""
 _FIRST_LAYER = "encoder.layer.0.mlp.fc1.weight"
+"""Name of a parameter that DINOv2 with gated layers, the largest one, does not have."""
 
 
 def dinov2(state: Mapping[str, Tensor]) -> nn.Module:
-    """The network of ``transformers`` whose parameters are ``state``; their shapes tell its size
-    and its registers.
+    """Return the network of the package ``transformers`` with the parameters ``state``.
+
+    The size of the network and the number of its registers follow from their shapes.
 
     Raises:
-        ValueError: ``state`` is no DINOv2 as ``transformers`` saves one (the largest, with gated
-            layers, included).
+        ValueError: ``state`` is no DINOv2 as ``transformers`` saves one, or it is the largest one,
+            whose layers are gated.
     """
     from transformers import (
         Dinov2Config,
@@ -54,6 +60,12 @@ def dinov2(state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _architecture(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return the settings of the network in the words of ``transformers``, from the shapes of its
+    parameters.
+
+    Raises:
+        ValueError: a parameter is missing.
+    """
     if _FIRST_LAYER not in state or "embeddings.position_embeddings" not in state:
         raise ValueError("it has not the parameters of a DINOv2 as transformers names them")
     width, _, patch, _ = state["embeddings.patch_embeddings.projection.weight"].shape
@@ -73,23 +85,23 @@ def _architecture(state: Mapping[str, Tensor]) -> dict[str, int]:
 @final
 @dataclass(frozen=True)
 class Slicing:
-    """How a volume is shown to the network.
+    """How a volume is cut into slices and patches for the network.
 
     Attributes:
-        every: distance between the slices, voxels.
-        patch: width of a patch, voxels: slices are enlarged until the network's patches are so
-            wide.
+        every: the distance between the slices, voxels.
+        patch: the width of a patch in the volume, voxels. Slices are enlarged until a patch of the
+            network covers that width.
     """
 
     every: int
     patch: float
 
     def positions(self, slices: int) -> list[int]:
-        """The slices that are looked at, the last one always among them."""
+        """Return the indices of the slices that the network sees; the last one is among them."""
         return sorted({*range(0, slices, self.every), slices - 1})
 
     def patches(self, rows: int, columns: int) -> tuple[int, int]:
-        """Patches along rows and columns."""
+        """Return the number of patches along the rows and along the columns of a slice."""
         return max(1, round(rows / self.patch)), max(1, round(columns / self.patch))
 
 
@@ -100,8 +112,10 @@ def patch_features(
     slicing: Slicing,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> Tensor:
-    """Features ``(slices, C, rows, columns)`` of the patches of ``volume (A, R, C)``, intensities
-    in [0, 1].
+    """Return the features of the patches of ``volume (A, R, C)``, intensities in [0, 1].
+
+    Args:
+        progress: a function of the fraction of the slices that are done.
     """
     rows, columns = slicing.patches(*volume.shape[1:])
     patch = network.config.patch_size
@@ -115,10 +129,9 @@ def patch_features(
         enlarged = F.interpolate(
             volume[None, None, position], size=(rows * patch, columns * patch), mode="bilinear"
         )
-        tokens = network(pixel_values=(enlarged - mean) / deviation).last_hidden_state[
-            0, -rows * columns :
-        ]
-        found.append(tokens.T.reshape(-1, rows, columns))
+        tokens = network(pixel_values=(enlarged - mean) / deviation).last_hidden_state[0]
+        # The tokens of the class and of the registers come before those of the patches.
+        found.append(tokens[-rows * columns :].T.reshape(-1, rows, columns))
         progress((index + 1) / len(positions))
     return torch.stack(found)
 
@@ -126,13 +139,15 @@ def patch_features(
 def shared_components(
     features: tuple[Tensor, Tensor], brains: tuple[Tensor, Tensor], count: int
 ) -> list[Tensor]:
-    """Both images' features ``(slices, C, rows, columns)`` on the first ``count`` principal
-    components of their brains.
+    """Return the features of both images reduced to the first principal components of the brains.
 
-    Scaled alike so that the variances of all components together are 1 over the brains.
+    The components are those of the patches of both brains together. All are multiplied by one
+    number, so that their variances over the brains add up to 1.
 
     Args:
-        brains: patches that are brain, ``(slices, rows, columns)`` bool.
+        features: the features of the two images.
+        brains: which patches are brain, ``(slices, rows, columns)`` bool.
+        count: the number of principal components.
     Raises:
         ValueError: the brains have fewer patches than ``count``, or the features fewer channels.
     """
@@ -145,7 +160,7 @@ def shared_components(
             f"{inside.shape}"
         )
     mean = inside.mean(dim=0)
-    variances, axes = torch.linalg.eigh(torch.cov((inside - mean).T))
+    variances, axes = torch.linalg.eigh(torch.cov((inside - mean).T))  # the greatest come last
     onto = axes[:, -count:].flip(1) / variances[-count:].sum().sqrt()
     projected = (
         torch.einsum("scij,ck->skij", f.double() - mean.view(1, -1, 1, 1), onto) for f in features
@@ -154,16 +169,19 @@ def shared_components(
 
 
 def brain_patches(brain: Tensor, slicing: Slicing) -> Tensor:
-    """Patches that are at least half brain, ``(slices, rows, columns)`` bool, of ``brain (A, R,
-    C)`` bool.
+    """Return which patches are at least half brain, ``(slices, rows, columns)`` bool.
+
+    Args:
+        brain: which voxels are brain, ``(A, R, C)`` bool.
     """
     slices = brain[slicing.positions(len(brain))].float()[:, None]
     return F.interpolate(slices, size=slicing.patches(*brain.shape[1:]), mode="area")[:, 0] >= 0.5
 
 
 def every_voxel(features: Tensor, size: tuple[int, int, int], slicing: Slicing) -> Tensor:
-    """``features (slices, C, rows, columns)`` as ``(1, C, A, R, C)``, linear in the slices and
-    between them.
+    """Return ``features`` at every voxel of a volume of ``size (A, R, C)``, ``(1, F, A, R, C)``.
+
+    They are interpolated linearly within the slices and between them.
     """
     on_slices = F.interpolate(features, size=size[1:], mode="bilinear")
     positions = torch.tensor(slicing.positions(size[0]))

@@ -1,5 +1,6 @@
-"""OTMorph's three networks: the transport to the other contrast, the registration, and the
-critic.
+"""The three networks of OTMorph: transport to the other contrast, registration, and critic.
+
+Kim et al., IEEE Transactions on Medical Imaging 44(1), 2025.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from diffeode.geometry.warp import resize
 from diffeode.networks.blocks import convolution, small_head
 
 _RESIDUAL = 0.1
-"""How much of its convolutions a block of the critic adds to its input."""
+"""Factor of the output of the convolutions that a block of the critic adds to its input."""
 
 
 @final
 class RegistrationNet(nn.Module):
-    """U-Net whose upsampling is learned (CycleMorph's): a stationary velocity, 361,299 weights."""
+    """CycleMorph's U-Net, whose upsampling is learned, for a stationary velocity.
+
+    It has 361,299 weights.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +44,7 @@ class RegistrationNet(nn.Module):
         self.head = small_head(8)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """Velocity ``(1, 3, *size)``, voxels; the size must be divisible by 16."""
+        """Return the velocity ``(1, 3, *size)``, voxels; the size must be divisible by 16."""
         levels = [self.entry(torch.cat([moving, fixed], dim=1))]
         for down in self.down:
             levels.append(down(levels[-1]))
@@ -54,12 +58,13 @@ class RegistrationNet(nn.Module):
 
 @final
 class TransportNet(nn.Module):
-    """U-Net with batch normalisation, from an image to what it would be under the other contrast.
+    """A U-Net with batch normalisation, from an image to the same anatomy in the other contrast.
 
-    12.95 million weights with ``features`` 32.
+    It has 12.95 million weights with 32 ``features``.
 
     Args:
-        features: of the first level, doubled at each of the four reductions but the last.
+        features: the number of channels of the first level. It doubles at the first three of the
+            four reductions.
     """
 
     def __init__(self, features: int = 32) -> None:
@@ -75,7 +80,7 @@ class TransportNet(nn.Module):
         self.shrink = nn.MaxPool3d(2)
 
     def forward(self, image: Tensor) -> Tensor:
-        """``image (1, 1, *size)`` in, the same out; the size must be divisible by 16."""
+        """Return the transported image; both are ``(1, 1, *size)``, a size divisible by 16."""
         levels = [self.entry(image)]
         for down in self.down:
             levels.append(down(self.shrink(levels[-1])))
@@ -87,15 +92,15 @@ class TransportNet(nn.Module):
 
 @final
 class Critic(nn.Module):
-    """Residual network without normalisation (WGAN-QC's) that tells images of one contrast from the
-    other.
+    """WGAN-QC's residual network without normalisation, which scores the contrast of an image.
 
-    The authors' last layer is a dense one for images of one size only; here features are averaged
-    over the image first, so that any size works.
+    The authors' last layer is a dense one for images of one size. Here the features are averaged
+    over the image before, so that any size works.
 
     Args:
-        features: of the first level, doubled at each reduction up to eight times as many.
-        reductions: how often the image is halved.
+        features: the number of channels of the first level. It doubles at each reduction, up to
+            eight times as many.
+        reductions: how many times the image is halved.
     """
 
     def __init__(self, features: int = 64, reductions: int = 5) -> None:
@@ -111,7 +116,7 @@ class Critic(nn.Module):
         self.score = nn.Linear(widths[-1], 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """A number for ``image (1, 1, *size)``."""
+        """Return the score of ``image (1, 1, *size)``, a single number."""
         x = self.levels[0](self.entry(image))
         for level in self.levels[1:]:
             x = level(self.shrink(x))
@@ -119,6 +124,8 @@ class Critic(nn.Module):
 
 
 class _Residual(nn.Module):
+    """Two convolutions whose output, multiplied by ``_RESIDUAL``, is added to the input."""
+
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         hidden = min(inputs, outputs)
@@ -136,6 +143,7 @@ class _Residual(nn.Module):
 
 
 def _double(inputs: int, middle: int, outputs: int) -> nn.Sequential:
+    """Return two convolutions, each with batch normalisation and a rectifier."""
     layers: list[nn.Module] = []
     for a, b in ((inputs, middle), (middle, outputs)):
         layers += [nn.Conv3d(a, b, 3, padding=1), nn.BatchNorm3d(b), nn.ReLU(inplace=True)]

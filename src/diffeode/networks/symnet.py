@@ -1,4 +1,8 @@
-"""SYMNet's network: two images in, the velocities of both to the middle between them out."""
+"""SYMNet's network, from two images to two velocities that carry both to the middle between them.
+
+Mok, Chung. Fast symmetric diffeomorphic image registration with convolutional neural networks.
+CVPR 2020.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +14,18 @@ from torch import Tensor, nn
 from diffeode.networks.blocks import convolution
 
 REACH_VOX = 100.0
-"""A velocity's component lies between minus and plus this many voxels."""
+"""Bound of every component of a velocity, positive or negative, voxels."""
 
 
 @final
 class SymNet(nn.Module):
-    """U-Net with four strided reductions and two heads of 5 voxels an axis, each ended by a
-    softsign.
+    """A U-Net with four strided reductions and two heads, each a convolution and a softsign.
 
-    Mok, Chung. Fast symmetric diffeomorphic image registration with convolutional neural networks.
-    CVPR 2020; widths as in the authors' code: 862,351 weights with 7 channels, 1,124,448 with 8.
+    The numbers of channels are those of the authors' code: 862,351 weights with 7 ``channels``,
+    1,124,448 with 8.
 
     Args:
-        channels: of the first level; the fifth has 16 times as many.
+        channels: the number of channels of the first level; the fifth has 16 times as many.
     """
 
     def __init__(self, channels: int = 7) -> None:
@@ -41,8 +44,9 @@ class SymNet(nn.Module):
         self.heads = nn.ModuleList(nn.Conv3d(2 * c, 3, 5, padding=2, bias=False) for _ in range(2))
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Velocities ``(1, 3, *size)`` of ``first`` and of ``second``, voxels; the size must be
-        divisible by 16.
+        """Return the velocities of ``first`` and of ``second``, ``(1, 3, *size)`` voxels.
+
+        The size must be divisible by 16.
         """
         x = self.entry(torch.cat([first, second], dim=1))
         skips = []
@@ -58,8 +62,10 @@ class SymNet(nn.Module):
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """Return a convolution followed by a rectifier."""
     return convolution(inputs, outputs, stride, slope=0.0)
 
 
 def _doubling(channels: int) -> nn.Sequential:
+    """Return a learned upsampling by 2 followed by a rectifier."""
     return nn.Sequential(nn.ConvTranspose3d(channels, channels, 2, stride=2), nn.ReLU(inplace=True))

@@ -1,4 +1,4 @@
-"""VoxelMorph's U-Net, and its half-size form with two heads that the diffeomorphic variant uses."""
+"""The networks of VoxelMorph and of its diffeomorphic variant."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from diffeode.networks.blocks import convolution, double_size, small_head
 
 _LOG_VARIANCE = -10.0
-"""Where the logarithm of the velocity's variance starts."""
+"""Value of the logarithm of the velocity's variance before training."""
 
 
 class _UNet(nn.Module):
-    """Four strided reductions (16, 32, 32, 32 channels) and the way back up to half the size, 32
-    channels.
+    """A U-Net with four strided reductions whose output has half the size of the images.
+
+    The reductions have 16, 32, 32 and 32 channels; the output has 32.
     """
 
     def __init__(self) -> None:
@@ -26,7 +27,10 @@ class _UNet(nn.Module):
         self.up = nn.ModuleList(convolution(a, 32) for a in (32, 64, 64, 48))
 
     def half(self, images: Tensor) -> Tensor:
-        """Features at half the size of ``images (1, 2, *size)``, a size divisible by 16."""
+        """Return features ``(1, 32, *size / 2)`` of ``images (1, 2, *size)``.
+
+        The size must be divisible by 16.
+        """
         levels = [images]
         for down in self.down:
             levels.append(down(levels[-1]))
@@ -38,10 +42,11 @@ class _UNet(nn.Module):
 
 @final
 class VoxelMorphNet(_UNet):
-    """The displacement of each voxel: 301,411 weights.
+    """VoxelMorph's network, from two images to the displacement of each voxel.
 
     Balakrishnan, Zhao, Sabuncu, Guttag, Dalca. VoxelMorph: a learning framework for deformable
-    medical image registration. IEEE TMI 38(8), 2019, figure 3 ("VoxelMorph-2").
+    medical image registration. IEEE TMI 38(8), 2019, figure 3 ("VoxelMorph-2"). It has 301,411
+    weights.
     """
 
     def __init__(self) -> None:
@@ -50,7 +55,7 @@ class VoxelMorphNet(_UNet):
         self.head = small_head(16)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """Displacement ``(1, 3, *size)``, voxels; the size must be divisible by 16."""
+        """Return the displacement ``(1, 3, *size)``, voxels; the size must be divisible by 16."""
         images = torch.cat([moving, fixed], dim=1)
         return self.head(
             self.last(torch.cat([double_size(self.half(images)), images], dim=1))
@@ -59,11 +64,10 @@ class VoxelMorphNet(_UNet):
 
 @final
 class VelocityNet(_UNet):
-    """Mean and logarithm of the variance of a stationary velocity on the grid of half the size:
-    266,374 weights.
+    """The network of the diffeomorphic variant, from two images to a distribution of velocities.
 
     Dalca, Balakrishnan, Guttag, Sabuncu. Unsupervised learning for fast probabilistic diffeomorphic
-    registration. MICCAI 2018.
+    registration. MICCAI 2018. It has 266,374 weights.
     """
 
     def __init__(self) -> None:
@@ -73,8 +77,9 @@ class VelocityNet(_UNet):
         nn.init.constant_(self.log_variance.bias, _LOG_VARIANCE)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
-        """Both ``(1, 3, *size / 2)``, the mean in voxels of that grid; the size must be divisible
-        by 16.
+        """Return the mean of a stationary velocity and the logarithm of its variance.
+
+        Both are ``(1, 3, *size / 2)``, in voxels of that grid. The size must be divisible by 16.
         """
         x = self.last(self.half(torch.cat([moving, fixed], dim=1)))
         return self.mean(x).float(), self.log_variance(x).float()

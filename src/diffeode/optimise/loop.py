@@ -1,5 +1,6 @@
-"""The optimiser's loop on one level: Adam, the best iterate kept, stopped when the energy settles
-or explodes.
+"""The descent on one level: Adam's iterations, of which the best one is kept.
+
+The descent ends early where the energy has settled or is not finite any more.
 """
 
 from __future__ import annotations
@@ -13,37 +14,42 @@ import torch
 from torch import Tensor, nn
 
 from diffeode.errors import RegistrationError
+from diffeode.geometry.shapes import LossTensor, VelocityTensor
 
 SCHEDULES = ("cosine", "constant")
+"""Names of the schedules of the learning rate."""
 WINDOW = 10
-"""Iterations over which the slope of the energy is looked at."""
+"""Number of iterations from whose energies the slope is estimated."""
 _FINAL_RATE = 0.1
 """The cosine schedule ends at this fraction of the learning rate."""
 
-Objective = Callable[[Tensor], dict[str, Tensor]]
-"""From a velocity to the named terms of the energy; their sum is minimised."""
+Objective = Callable[[VelocityTensor], dict[str, LossTensor]]
+"""A function from a velocity to the named terms of the energy, whose sum is minimised."""
 
 
 @final
 @dataclass(frozen=True)
 class Descent:
-    """Adam with amsgrad (NODEO) and when to stop.
+    """The settings of Adam with amsgrad, as NODEO uses it, and when it stops.
 
-    The energy is multiplied by the number of voxels of the velocity before its gradient is taken,
-    so that gradients are those of one voxel whatever the resolution.
+    Adam: Kingma and Ba, ICLR 2015; amsgrad: Reddi et al., ICLR 2018. The energy is a mean over
+    voxels, so its gradient at one voxel shrinks as voxels become more. It is multiplied by the
+    number of voxels of the velocity before its gradient is taken. Gradients then have the same size
+    at every resolution, and ``damping`` has the same meaning.
 
     Attributes:
-        learning_rate: at the start.
-        schedule: ``cosine``, down to a tenth along half a cosine, or ``constant``.
-        damping: Adam's epsilon, in units of that gradient. What is far below it (flat background)
-            hardly moves, where Adam alone would blow it up to full steps. As it goes to 0 every
-            gradient makes a full step, whatever the energy is multiplied by; NODEO's is torch's
+        learning_rate: the learning rate at the start.
+        schedule: ``cosine`` lowers the learning rate to a tenth along half a cosine; ``constant``
+            keeps it.
+        damping: Adam's epsilon, in units of that gradient. Voxels whose gradient is far smaller,
+            such as those of a flat background, hardly move; Adam alone would move them by full
+            steps. As the damping tends to 0, every gradient makes a full step. NODEO takes torch's
             1e-8.
-        tolerance: stop where the line through the energies of the last ``WINDOW`` iterations rises
-            or falls by at most this fraction, an iteration, of what the energy has fallen since the
-            start of the level. The windowed slope is ITK's and ANTs' criterion (Avants et al.,
-            Insight Journal, 2009: "convergence window"), but theirs is relative to the energies in
-                the window, and rising counts as converged. 0: never.
+        tolerance: the descent stops where the line through the energies of the last ``WINDOW``
+            iterations changes in one iteration by at most this fraction of what the energy has
+            fallen on this level. At 0 it never stops early. ITK and ANTs take the slope over such a
+            "convergence window", too (Avants et al., Insight Journal, 2009), but relative to the
+            energies in the window, and a rising energy counts as converged there.
     """
 
     learning_rate: float = 0.2
@@ -52,15 +58,25 @@ class Descent:
     tolerance: float = 0.0
 
     def rate(self, fraction: float) -> float:
-        """The learning rate after ``fraction`` of the iterations, as a fraction of the first."""
+        """Return the learning rate after ``fraction`` of the iterations, relative to the first.
+
+        >>> [round(Descent().rate(fraction), 3) for fraction in (0, 0.5, 1)]
+        [1.0, 0.55, 0.1]
+        """
         if self.schedule == "constant":
             return 1.0
         return _FINAL_RATE + (1 - _FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * fraction))
 
     def settled(self, energies: list[float]) -> bool:
-        """Whether ``energies``, of all iterations so far, have stopped falling."""
+        """Return whether the energy has settled.
+
+        Args:
+            energies: the energies of all iterations of this level so far.
+        """
         if self.tolerance == 0 or len(energies) < WINDOW:
             return False
+        # The slope of the least-squares line. The sum of the times is 0, so that the mean energy
+        # need not be subtracted.
         times = [index - (WINDOW - 1) / 2 for index in range(WINDOW)]
         products = (time * energy for time, energy in zip(times, energies[-WINDOW:], strict=True))
         slope = sum(products) / sum(time * time for time in times)
@@ -68,11 +84,15 @@ class Descent:
 
 
 class Minimum(NamedTuple):
-    """Where a descent ended: the velocity ``(K, d, *size)`` of least energy, that energy, what is
-    to be known of it.
+    """The result of a descent.
+
+    Attributes:
+        velocity: the velocity of least energy that was seen.
+        energy: its energy.
+        reason: a clause on what was out of the ordinary; empty where nothing was.
     """
 
-    velocity: Tensor
+    velocity: VelocityTensor
     energy: float
     reason: str = ""
 
@@ -85,16 +105,17 @@ def minimise(
     descent: Descent,
     report: Callable[[dict[str, float]], None],
 ) -> Minimum:
-    """Move the parameters of ``field`` down ``objective``; of all velocities seen that of least
-    energy is returned.
+    """Minimise ``objective`` over the parameters of ``field`` and return the best velocity seen.
 
-    Where the energy or the velocity becomes infinite or NaN the loop stops at once and the best
-    velocity before stands.
+    Where the energy or the velocity is not finite, the descent stops at once and returns the best
+    velocity before.
 
     Args:
-        report: told the energy's terms after every iteration.
+        field: a module that returns the velocity when it is called.
+        iterations: the largest number of iterations.
+        report: a function that receives the terms of the energy after every iteration.
     Raises:
-        RegistrationError: the energy of the very first iterate is not finite.
+        RegistrationError: the energy is not finite at the start.
     """
     optimiser = torch.optim.Adam(
         field.parameters(), lr=descent.learning_rate, eps=descent.damping, amsgrad=True, fused=True
@@ -105,6 +126,7 @@ def minimise(
     best, energies = None, []
 
     def ended(reason: str = "") -> Minimum:
+        """Return the result, with a note where the start was the best iterate."""
         if not reason and energies[0] == min(energies):
             reason = (
                 "no step led below the energy at its start; if the images differ, a lower "
@@ -117,6 +139,7 @@ def minimise(
         velocity = field()
         terms = objective(velocity)
         energy = sum(terms.values())
+        # The sum of the velocity is finite only if every component is.
         *numbers, number, total = _numbers([*terms.values(), energy, velocity.detach().sum()])
         report({**dict(zip(terms, numbers, strict=True)), "energy": number})
         if not (math.isfinite(number) and math.isfinite(total)):
@@ -141,5 +164,5 @@ def minimise(
 
 
 def _numbers(scalars: list[Tensor]) -> list[float]:
-    """Fetched together: a GPU is waited for once."""
+    """Return ``scalars`` as Python's numbers, fetched together so that a GPU is waited for once."""
     return torch.stack([scalar.detach() for scalar in scalars]).cpu().tolist()

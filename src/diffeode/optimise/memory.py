@@ -1,6 +1,4 @@
-"""Memory: kept in the process once it was fetched, and said in one sentence where there is too
-little.
-"""
+"""Memory: the process keeps what it has freed, and a shortage is explained in one sentence."""
 
 from __future__ import annotations
 
@@ -16,18 +14,23 @@ import torch
 from diffeode.errors import RegistrationError
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+"""Numbers of glibc's settings, from its header ``malloc.h``."""
 _KEEP_BYTES = 2**31 - 1
+"""How much free memory the process keeps: the greatest number that mallopt takes."""
 _GROW_BYTES = 256 * 2**20
+"""How much more than needed the process takes at a time when it grows."""
 
 
 @cache
 def keep_freed_memory() -> bool:
-    """Tell glibc to reuse freed blocks instead of giving them back to the system; True where that
-    worked.
+    """Make glibc keep freed memory for reuse instead of returning it to the system.
 
-    Every iteration frees and takes the same large buffers; fetching their pages anew costs several
-    times the arithmetic.
-    It holds for the whole process and costs nothing but memory that stays at its peak.
+    Every iteration frees and takes the same large buffers. Getting their pages from the system anew
+    costs several times the arithmetic. The setting holds for the whole process, whose memory then
+    stays at its peak.
+
+    Returns:
+        whether all settings were accepted.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -46,11 +49,13 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def shortage_explained(size: tuple[int, ...], remedy: str) -> Iterator[None]:
-    """Turn torch's or a kernel's failure to get memory for work on images of ``size`` voxels into
-    one sentence.
+    """Turn a lack of memory inside this context, torch's or a kernel's, into one sentence.
 
+    Args:
+        size: the size of the images, voxels, for the message.
+        remedy: a clause on what needs less memory.
     Raises:
-        RegistrationError: memory ran out; how much was asked for, of what, and the ``remedy``.
+        RegistrationError: memory ran out; the message says how much was asked for.
     """
     try:
         yield
@@ -63,10 +68,10 @@ def shortage_explained(size: tuple[int, ...], remedy: str) -> Iterator[None]:
 
 
 def _wanted(error: RuntimeError | MemoryError) -> str | None:
-    """What was asked for and what there was, in torch's or numpy's words; None where ``error`` is
-    of something else.
+    """Return what torch or numpy says of the memory asked for; None where memory is not the cause.
 
-    The CPU's allocator has no exception of its own.
+    Torch has an exception of its own for a GPU only. On a CPU it raises a RuntimeError, which can
+    be recognised by its words alone.
     """
     text = str(error)
     if isinstance(error, MemoryError):

@@ -1,49 +1,60 @@
-"""The same box at several resolutions."""
+"""Grids of several resolutions over the same box, and images on them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from diffeode.flows.smoothing import gaussian
+from diffeode.geometry.shapes import ChannelsTensor
 from diffeode.geometry.warp import resize
 
 _SMOOTHING_PER_RATIO = 0.35
-"""Gaussian before a reduction by ``r``, in units of ``r`` voxels: half-amplitude near the new
-Nyquist frequency.
+"""Standard deviation of the Gaussian before a reduction by ``r``, in units of ``r`` voxels.
+
+It halves the amplitude near the Nyquist frequency of the coarser grid: ``exp(-2 (pi sigma f)^2)``
+is 0.55 for ``sigma = 0.35 r`` and ``f = 1 / (2 r)``.
 """
 
 
 @dataclass(frozen=True)
 class Lattice:
-    """A grid over the box of the finest one: ``size`` and ``spacing``, mm, per axis."""
+    """One of several grids over the same box.
+
+    Attributes:
+        size: the number of voxels along each axis.
+        spacing: the distance between voxels along each axis, mm.
+
+    >>> Lattice((100, 100, 20), (1.0, 1.0, 4.0)).coarser(2)
+    Lattice(size=(50, 50, 20), spacing=(2.0, 2.0, 4.0))
+    """
 
     size: tuple[int, ...]
     spacing: tuple[float, ...]
 
     def coarser(self, factor: float, smallest: int = 4) -> Lattice:
-        """The lattice whose spacing is ``factor`` times the finest axis' spacing of this one.
+        """Return the lattice whose spacing is ``factor`` times the smallest spacing of this one.
 
-        Axes that are coarser already stay as they are, so that anisotropic scans become isotropic
-        first; no axis falls under ``smallest`` voxels (or under what it has).
+        An axis whose spacing is larger already stays as it is, so an anisotropic scan becomes
+        isotropic first.
+
+        Args:
+            smallest: no axis is reduced to fewer voxels than this.
         """
         target = factor * min(self.spacing)
-        size = tuple(
-            max(min(n, smallest), min(n, round(n * s / target)))
-            for n, s in zip(self.size, self.spacing, strict=True)
-        )
-        return Lattice(
-            size, tuple(s * n / m for s, n, m in zip(self.spacing, self.size, size, strict=True))
-        )
+        size, spacing = [], []
+        for n, s in zip(self.size, self.spacing, strict=True):
+            reduced = max(min(n, smallest), min(n, round(n * s / target)))
+            size.append(reduced)
+            spacing.append(s * n / reduced)
+        return Lattice(tuple(size), tuple(spacing))
 
 
-def reduce(image: Tensor, size: Sequence[int]) -> Tensor:
-    """``image`` on a coarser grid of ``size`` voxels over the same box, smoothed against
-    aliasing.
+def reduce(image: ChannelsTensor, size: Sequence[int]) -> ChannelsTensor:
+    """Return ``image`` on a coarser grid of ``size`` voxels over the same box.
+
+    The image is smoothed before, so that nothing is aliased.
     """
     ratios = [n / m for n, m in zip(image.shape[2:], size, strict=True)]
-    return resize(
-        gaussian(image, [_SMOOTHING_PER_RATIO * r if r > 1 else 0.0 for r in ratios]), size
-    )
+    sigmas = [_SMOOTHING_PER_RATIO * r if r > 1 else 0.0 for r in ratios]
+    return resize(gaussian(image, sigmas), size)

@@ -1,3 +1,1 @@
-"""How the learned descriptor is trained: contrasts of one person, and the loss that tells places
-apart in all.
-"""
+"""Training of the learned descriptor: contrasts of one person, and the contrastive loss."""

@@ -1,7 +1,7 @@
-"""What makes descriptors of one place alike and of different places different, and how far that
-succeeded.
+"""The contrastive loss of descriptors, and measures of what it has achieved.
 
-Descriptors are ``(N, C)``: row ``i`` of two sets belongs to one place, seen in two contrasts.
+The loss makes descriptors of one place alike and descriptors of different places different.
+Descriptors are ``(N, C)``; the rows ``i`` of two sets belong to one place in two contrasts.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _UNIFORMITY_SCALE = 2.0
+"""The factor ``t`` of Wang and Isola, ICML 2020."""
 
 
 def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """The symmetric contrastive loss of arXiv 2512.22689, equations 19 and 20 (van den Oord et al.,
-    2018).
+    """Return the symmetric contrastive loss InfoNCE (van den Oord et al., arXiv 1807.03748).
 
-    The cross-entropy of the cosines over ``temperature``, a row's own place being right and all
-    others wrong, the mean over rows and over both directions.
+    For each row of one set the rows of the other set are classes, and its own place is the right
+    one. The loss is the cross-entropy of the cosines divided by ``temperature``, averaged over the
+    rows and over both directions (arXiv 2512.22689, equations 19 and 20).
     """
     cosines = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T / temperature
     own = torch.arange(len(first), device=first.device)
@@ -26,27 +27,35 @@ def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 def alignment(first: Tensor, second: Tensor) -> Tensor:
-    """Mean squared distance of what belongs together (Wang and Isola, ICML 2020); 0 is best."""
+    """Return the mean squared distance of the two descriptors of a place; 0 is best.
+
+    Wang and Isola, ICML 2020.
+    """
     return ((F.normalize(first, dim=1) - F.normalize(second, dim=1)) ** 2).sum(dim=1).mean()
 
 
 def uniformity(descriptors: Tensor) -> Tensor:
-    """``log mean exp(-2 |a - b|^2)`` over pairs of different rows (Wang and Isola, ICML 2020); the
-    lower the better.
+    """Return ``log mean exp(-2 |a - b|^2)`` over pairs of different rows; lower is better.
+
+    Wang and Isola, ICML 2020.
     """
     distances = torch.pdist(F.normalize(descriptors, dim=1)) ** 2
     return torch.log(torch.exp(-_UNIFORMITY_SCALE * distances).mean())
 
 
 def retrieval(first: Tensor, second: Tensor) -> float:
-    """How often the row of ``second`` nearest to a row of ``first`` is its own; ties count as their
-    share.
+    """Return the fraction of rows of ``first`` whose nearest row of ``second`` is of the same
+    place.
+
+    Where several rows are nearest, a row counts by the reciprocal of their number.
+
+    >>> places = torch.eye(4)
+    >>> retrieval(places, places), retrieval(places, places.roll(1, 0))
+    (1.0, 0.0)
     """
     distances = torch.cdist(first.double(), second.double())
     own = distances.diagonal()[:, None]
-    slack = 1e-9 * (1 + own)
-    nearer, as_near = (
-        (distances < own - slack).sum(dim=1),
-        ((distances - own).abs() <= slack).sum(dim=1),
-    )
+    slack = 1e-9 * (1 + own)  # distances that differ by rounding alone are equal
+    nearer = (distances < own - slack).sum(dim=1)
+    as_near = ((distances - own).abs() <= slack).sum(dim=1)
     return torch.where(nearer == 0, 1.0 / as_near, 0.0).mean().item()

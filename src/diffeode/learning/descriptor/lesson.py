@@ -1,9 +1,10 @@
-"""Training of the learned descriptor: two contrasts of one person, and tokens that tell places
-apart in both.
+"""Training of the learned descriptor (arXiv 2512.22689, sections III-B2 and III-D3).
 
-arXiv 2512.22689, sections III-B2 and III-D3. The learning rate, the number of locations, the number
-of control points and the probabilities were lost from the paper's text; the defaults are our
-choice.
+Each step takes a scan, makes a second contrast of it, and compares the tokens of both at many
+places. Tokens of one place should be alike, and tokens of different places different.
+
+The text of the paper has lost the learning rate, the number of places, the number of control points
+and the probabilities. The defaults are our choice.
 """
 
 from __future__ import annotations
@@ -27,29 +28,31 @@ from diffeode.learning.loop import Lesson
 from diffeode.provenance.source import code_hash
 
 _TRIES = 20
-"""Crops drawn until one holds brain enough."""
+"""Largest number of crops that are drawn until one holds enough brain."""
 _LEAST_BRAIN = 0.2
-"""Fraction of a crop."""
+"""Fraction of a crop that must be brain."""
 _VALIDATION_CROPS = 8
+"""Number of crops of each pair of contrasts in the validation."""
 _VALIDATION_SEED = 20
+"""Seed of those crops, so that every validation sees the same ones."""
 
 
 @final
 @dataclass(frozen=True)
 class Recipe:
-    """How two contrasts come about and how they are compared.
+    """The settings of the contrasts, of the comparison and of the network.
 
     Attributes:
-        crop: side of the cube that a step sees, voxels.
-        locations: compared in a step, in the foreground.
-        temperature: of the contrastive loss.
-        control_points: of the intensity map.
-        shift: probability that the second contrast is another one at all.
-        inversion: probability that the map is applied to the inverted image.
-        synthetic: probability of two synthetic contrasts where the person has labels.
-        halving: probability that the crop has twice the side and is halved, as registration's
-            coarser levels are.
-        width, features: of the network.
+        crop: the side of the cube that a step sees, voxels.
+        locations: the number of places in the brain that a step compares.
+        temperature: the temperature of the contrastive loss.
+        control_points: the number of control points of the map of intensities.
+        shift: the probability that the second contrast differs from the first by such a map.
+        inversion: the probability that the map is applied to the inverted image.
+        synthetic: the probability of two synthetic contrasts, where the specimen has labels.
+        halving: the probability that the crop has twice the side and is reduced by 2, as images on
+            the coarser levels of a registration are.
+        width, features: see :class:`diffeode.descriptors.network.FeatureNetwork`.
     Raises:
         InputError: a value is out of range.
     """
@@ -89,15 +92,15 @@ class Recipe:
 @final
 @dataclass(frozen=True, eq=False)
 class Specimen:
-    """What one person gives to learn from.
+    """A scan, a label map or both, from which the descriptor is trained.
 
     Attributes:
-        person: ``dataset/sub-name``.
-        image: a prepared scan ``(X, Y, Z)`` in [0, 1], background 0; None where there are labels
-            only.
-        labels: on the same grid, 0 background; None where there is a scan only.
+        person: the name of the person, ``dataset/sub-name``.
+        image: a prepared scan ``(X, Y, Z)`` in [0, 1], background 0; None where there is only a
+            label map.
+        labels: a label map on the same grid, background 0; None where there is only a scan.
     Raises:
-        InputError: neither is given, they differ in shape, or there is nothing to see in them.
+        InputError: neither is given, they differ in shape, or they hold no brain or no contrast.
     """
 
     person: str
@@ -122,11 +125,11 @@ class Specimen:
 
     @property
     def brain(self) -> np.ndarray:
-        """``(X, Y, Z)`` bool."""
+        """The voxels of the brain, ``(X, Y, Z)`` bool."""
         return (self.image if self.image is not None else self.labels) > 0
 
     def crop(self, corner: np.ndarray, side: int) -> Specimen | None:
-        """The cube of ``side`` voxels at ``corner``; None where there is nothing to see in it."""
+        """Return the cube of ``side`` voxels at ``corner``; None where it cannot be used."""
         window = tuple(slice(a, a + side) for a in corner)
         image, labels = (None if a is None else a[window] for a in (self.image, self.labels))
         try:
@@ -138,7 +141,7 @@ class Specimen:
 @final
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Two contrasts of one cube, ``(X, Y, Z)`` each, and the places compared, ``(N, 3)``."""
+    """Two contrasts of one cube, ``(X, Y, Z)`` each, and the places to compare, ``(N, 3)``."""
 
     first: np.ndarray
     second: np.ndarray
@@ -152,14 +155,14 @@ def descriptor_lesson(
     data: dict[str, str],
     seed: int = 0,
 ) -> Lesson:
-    """What :func:`diffeode.learning.loop.train` needs to train a descriptor.
+    """Return the lesson with which :func:`diffeode.learning.loop.train` trains a descriptor.
 
     Args:
-        specimens: to learn from; contrasts of one person need not come in pairs.
-        validation: prepared scans ``(X, Y, Z)`` of the same person in two contrasts, on one grid,
-            of persons not trained on.
-        data: SHA-256 by name of every file behind them.
-        seed: of the network's first weights.
+        specimens: what the descriptor is trained from; one contrast of a person is enough.
+        validation: pairs of prepared scans ``(X, Y, Z)``. Each pair shows one person in two
+            contrasts on one grid, and none of these persons is trained on.
+        data: the SHA-256 of each file that was read, by name.
+        seed: the seed of the network's first weights.
     Raises:
         InputError: there is nothing to train or to validate on, or a scan is smaller than the crop.
     """
@@ -177,11 +180,9 @@ def descriptor_lesson(
     torch.manual_seed(seed)
     shape = {"width": recipe.width, "features": recipe.features}
     material = _Material(tuple(specimens), recipe)
-    kept = [
-        views
-        for number, pair in enumerate(validation)
-        for views in validation_views(*pair, recipe, [_VALIDATION_SEED, number])
-    ]
+    kept: list[Views] = []
+    for number, pair in enumerate(validation):
+        kept += validation_views(*pair, recipe, [_VALIDATION_SEED, number])
     return Lesson(
         network=LearnedDescriptor(FeatureNetwork(**shape)),
         objective=material.loss,
@@ -197,15 +198,19 @@ def descriptor_lesson(
 @final
 @dataclass(frozen=True, eq=False)
 class _Material:
+    """The specimens, and what a step makes of them."""
+
     specimens: tuple[Specimen, ...]
     recipe: Recipe
 
     def loss(self, network: nn.Module, generator: np.random.Generator) -> dict[str, Tensor]:
+        """Return the contrastive loss of one step."""
         views = self.views(generator)
         first, second = described(network, views)
         return {"loss": info_nce(first, second, self.recipe.temperature)}
 
     def views(self, generator: np.random.Generator) -> Views:
+        """Return two contrasts of a random crop, and random places of its brain."""
         part = self._crop(generator)
         first, second = self._contrasts(part, generator)
         first, second, brain = _turned((first, second, part.brain), generator)
@@ -236,9 +241,8 @@ class _Material:
             texture = (
                 random_texture(part.labels.shape, generator) if part.image is None else part.image
             )
-            labels = np.where(
-                part.brain, part.labels + 1, 0
-            )  # brain without a label is a structure too
+            # Brain without a label counts as a structure of its own.
+            labels = np.where(part.brain, part.labels + 1, 0)
             return synthetic(labels, texture, generator), synthetic(labels, texture, generator)
         second = part.image
         if generator.random() < recipe.shift:
@@ -251,7 +255,7 @@ class _Material:
 
 
 def described(network: nn.Module, views: Views) -> tuple[Tensor, Tensor]:
-    """Descriptors of both contrasts at the places, ``(N, C)`` each."""
+    """Return the descriptors of both contrasts at the places, ``(N, C)`` each."""
     device = next(network.parameters()).device
     images = torch.from_numpy(np.stack([views.first, views.second])).float()[:, None].to(device)
     where = torch.from_numpy(np.ravel_multi_index(views.places.T, views.first.shape)).to(device)
@@ -259,7 +263,7 @@ def described(network: nn.Module, views: Views) -> tuple[Tensor, Tensor]:
 
 
 def drawn_places(brain: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """``count`` different voxels of ``brain``, or all where there are fewer, ``(N, 3)``."""
+    """Return ``count`` different voxels of ``brain``, or all where there are fewer, ``(N, 3)``."""
     places = np.argwhere(brain)
     return places[generator.choice(len(places), min(count, len(places)), replace=False)]
 
@@ -267,7 +271,7 @@ def drawn_places(brain: np.ndarray, count: int, generator: np.random.Generator) 
 def validation_views(
     first: np.ndarray, second: np.ndarray, recipe: Recipe, seed: Sequence[int]
 ) -> Iterator[Views]:
-    """Cubes spread over the brain that both contrasts show, the same at every call."""
+    """Yield random cubes of the brain that both contrasts show, the same ones for one ``seed``."""
     generator = np.random.default_rng(seed)
     brain = (first > 0) & (second > 0)
     lower, upper = bounding_box(brain)
@@ -281,6 +285,7 @@ def validation_views(
 
 
 def _validated(network: nn.Module, kept: Sequence[Views], temperature: float) -> dict[str, float]:
+    """Return the means over the validation views of the loss and of three other measures."""
     rows = []
     for views in kept:
         first, second = (tokens.cpu() for tokens in described(network, views))
@@ -292,16 +297,23 @@ def _validated(network: nn.Module, kept: Sequence[Views], temperature: float) ->
                 "validation_retrieval": retrieval(first, second),
             }
         )
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    means = {}
+    for name in rows[0]:
+        means[name] = float(np.mean([row[name] for row in rows]))
+    return means
 
 
 def _turned(arrays: Sequence[np.ndarray], generator: np.random.Generator) -> list[np.ndarray]:
-    """Axes swapped and flipped at random, all alike: scans come in every orientation."""
+    """Return ``arrays`` with axes permuted and flipped at random, all in the same way.
+
+    Scans come in every orientation, and a descriptor should not depend on it.
+    """
     axes = generator.permutation(3)
     flips = tuple(np.flatnonzero(generator.random(3) < 0.5))
     return [np.ascontiguousarray(np.flip(array.transpose(axes), flips)) for array in arrays]
 
 
 def _halved(array: np.ndarray) -> np.ndarray:
+    """Return the means over cubes of 2 voxels an axis."""
     corners = itertools.product((0, 1), repeat=3)
     return np.mean([array[i::2, j::2, k::2] for i, j, k in corners], axis=0, dtype=np.float32)

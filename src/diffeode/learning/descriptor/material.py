@@ -1,18 +1,18 @@
-"""What a descriptor is trained on: a training's file, and the scans and label maps it names.
+"""The file of a descriptor's training, and the scans and label maps that it names.
 
-A training's file is YAML::
+The file is YAML; patterns are relative to the folder of the data::
 
-    scans: [patterns of scans to train on, below the data's folder]
-    labels: [patterns of label maps without a scan]
+    scans: [patterns of scans to train on]
+    labels: [patterns of label maps without a scan to train on]
     validation: [patterns of scans of persons in two contrasts]
     test: [patterns of files of persons who must never be trained on]
-    orientation: RAS               # how they lie where headers leave it open
-    (diffeode.files.headers.grid_of)
-    recipe: {crop: 48, ...}        # Recipe
+    orientation: RAS               # of scans whose header does not say it
+    recipe: {crop: 48, ...}        # diffeode.learning.descriptor.lesson.Recipe
     settings: {steps: 2000, ...}   # diffeode.learning.loop.Settings
 
-A scan's label map is the file beside it that ends in ``_dseg`` instead of its modality, where it
-lies on the same grid.
+:func:`diffeode.files.headers.grid_of` says more about ``orientation``. The label map of a scan is
+the file beside it that ends in ``_dseg`` in place of its modality. It is used where it lies on the
+same grid.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from diffeode.prepare.intensity import robust
 
 _SUFFIX = ".nii.gz"
 _OUTSIDE_BRAIN = range(500, 600)
-"""SynthSeg's own numbers for skull, skin, air and what else lies outside."""
+"""The ids of SynthSeg's labels for what lies outside the brain, such as skull, skin and air."""
 
 _PATTERNS = ("scans", "labels", "validation", "test")
 _KEYS = {
@@ -63,7 +63,7 @@ _DEFAULT_SETTINGS: dict[str, Any] = {"steps": 2000, "criterion": "validation_los
 @final
 @dataclass(frozen=True)
 class Training:
-    """A training's file, read and checked; see the module."""
+    """The content of a training's file, checked; the docstring of the module explains its keys."""
 
     scans: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
@@ -75,10 +75,10 @@ class Training:
 
 
 def read_training(path: Path | str) -> Training:
-    """The training described at ``path``.
+    """Read and check the training's file at ``path``.
 
     Raises:
-        InputError: the file is missing, no YAML, or holds an unknown key or an unusable value.
+        InputError: the file is missing, is no YAML, or holds an unknown key or an unusable value.
     """
     where = str(path)
     parts = read_mapping(path, "training file")
@@ -98,16 +98,16 @@ def read_training(path: Path | str) -> Training:
 
 
 def train_descriptor(file: Path, data: Path, folder: Path, device: str = "cpu") -> Path:
-    """Train as ``file`` says on the scans below ``data``, going on where an earlier call in
-    ``folder`` was killed.
+    """Train a descriptor as ``file`` says, on the scans below ``data``.
 
-    The best weights and their curves come to lie in ``folder``, checkpoints in a folder below it
-    that is named after settings, data and code, so what differs in one of them begins anew.
+    The best weights and their curves are written to ``folder``. A training that was killed there is
+    resumed. Checkpoints lie in a folder below it that is named after settings, data and code, so a
+    training that differs in one of them begins anew.
 
     Returns:
-        the file of the best weights.
+        the path of the best weights.
     Raises:
-        InputError: as :func:`read_training` and :func:`lesson_from`.
+        InputError: as for :func:`read_training` and :func:`lesson_from`.
         TrainingError: the loss or a gradient was not finite.
     """
     training, best = read_training(file), folder / BEST
@@ -116,22 +116,19 @@ def train_descriptor(file: Path, data: Path, folder: Path, device: str = "cpu") 
 
 
 def lesson_from(training: Training, data: Path) -> Lesson:
-    """The lesson of ``training`` on the scans below ``data``.
+    """Return the lesson of ``training`` on the scans below ``data``.
 
     Raises:
-        InputError: a pattern finds nothing, a scan is unusable, a test person or a person of the
-            validation is among those trained on, or a person of the validation has but one
-            contrast.
+        InputError: a pattern finds nothing, a scan cannot be used, a person to test or to validate
+            on is trained on, or a person to validate on has a single contrast.
     """
     scans, labels = _found(training.scans, data), _found(training.labels, data)
     validation, test = _found(training.validation, data), _found(training.test, data)
     _require_apart([*scans, *labels], validation, "validated on")
     _require_apart([*scans, *labels, *validation], test, "tested on")
     how = training.orientation
-    specimens = [
-        *(_with_scan(file, how) for file in scans),
-        *(_with_labels(file, how) for file in labels),
-    ]
+    specimens = [_with_scan(file, how) for file in scans]
+    specimens += [_with_labels(file, how) for file in labels]
     checksums = {
         str(file.relative_to(data)): sha256(file) for file in trained_files(training, data)
     }
@@ -141,37 +138,36 @@ def lesson_from(training: Training, data: Path) -> Lesson:
 
 
 def trained_files(training: Training, data: Path) -> list[Path]:
-    """Every file that decides what is learned: scans, the label maps beside them, label maps and
-    validation.
+    """Return every file that is read for a training.
+
+    These are the scans, the label maps beside them, the label maps without a scan and the scans of
+    the validation.
 
     Raises:
         InputError: a pattern finds nothing.
     """
     scans = _found(training.scans, data)
-    companions = [
-        beside
-        for file in scans
-        if (beside := _label_map_of(file, training.orientation)) is not None
-    ]
+    beside = {_label_map_of(file, training.orientation) for file in scans} - {None}
     others = (*_found(training.labels, data), *_found(training.validation, data))
-    return sorted({*scans, *companions, *others})
+    return sorted({*scans, *beside, *others})
 
 
 def prepared(file: Path, orientation: str | None = None) -> Image:
-    """A skull-stripped scan with intensities in [0, 1] and background 0.
+    """Read a skull-stripped scan and scale its intensities to [0, 1], background 0.
 
     Args:
-        orientation: how it lies, where its header leaves that open
+        orientation: the directions of its axes, where its header does not say them
             (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
-        InputError: it is empty, constant or largely negative.
+        InputError: the scan is empty, constant or largely negative.
     """
     image = without_negatives(read_image(file, orientation), file.name)
     return robust(image, nonzero(image, file.name), file.name)
 
 
 def _found(patterns: Sequence[str], data: Path) -> list[Path]:
+    """Return the files below ``data`` that fit ``patterns``; every pattern must fit one."""
     files = []
     for pattern in patterns:
         matches = without_hidden(data.glob(pattern))
@@ -185,6 +181,11 @@ def _found(patterns: Sequence[str], data: Path) -> list[Path]:
 
 
 def _require_apart(trained: Sequence[Path], others: Sequence[Path], what: str) -> None:
+    """Raise :class:`InputError` where a person has files in both lists.
+
+    Args:
+        what: what is done with ``others``, for the message.
+    """
     shared = in_both(map(person_of_file, trained), map(person_of_file, others))
     if shared:
         raise InputError(
@@ -193,6 +194,7 @@ def _require_apart(trained: Sequence[Path], others: Sequence[Path], what: str) -
 
 
 def _label_map_of(scan: Path, orientation: str | None) -> Path | None:
+    """Return the label map beside ``scan``; None where there is none on the same grid."""
     beside = scan.with_name(scan.name.rpartition("_")[0] + f"_dseg{_SUFFIX}")
     if not beside.is_file() or not read_grid(beside, orientation).matches(
         read_grid(scan, orientation)
@@ -216,24 +218,27 @@ def _with_labels(file: Path, orientation: str | None) -> Specimen:
 
 
 def _cropped(person: str, image: np.ndarray | None, labels: np.ndarray | None) -> Specimen:
+    """Return the specimen on the box of its brain, which saves memory."""
     window = window_around((labels if image is None else image) > 0, margin=8)
-    return Specimen(
-        person, *(None if a is None else np.ascontiguousarray(a[window]) for a in (image, labels))
-    )
+    if image is not None:
+        image = np.ascontiguousarray(image[window])
+    if labels is not None:
+        labels = np.ascontiguousarray(labels[window])
+    return Specimen(person, image, labels)
 
 
 def _contrasts(
     files: Sequence[Path], orientation: str | None
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The scans of every person, by twos."""
-    return [
-        pair
-        for _, group in itertools.groupby(files, person_of_file)
-        for pair in _twos(list(group), orientation)
-    ]
+    """Return every two scans of one person."""
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    for _, group in itertools.groupby(files, person_of_file):
+        pairs += _twos(list(group), orientation)
+    return pairs
 
 
 def _twos(files: list[Path], orientation: str | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield every two of the scans of one person."""
     if len(files) < 2:
         raise InputError(
             f"{files[0]} has no second contrast beside it; validate on persons scanned in two."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 
 from torch import Tensor
 
+from diffeode.geometry.shapes import ImageTensor, LossTensor, MaskTensor, VelocityTensor
 from diffeode.losses.similarity import Warped
 from diffeode.methods.neural_ode.terms import Moved
 from diffeode.optimise.loop import Objective
@@ -20,38 +21,44 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Scene:
-    """What the energy is made of, on one grid.
+    """The images and the weights from which the energy is computed, on the grids of one level.
 
     Attributes:
-        fixed, moving: the images, ``(1, 1, *size)``.
-        mask: voxels the similarity looks at; None: all.
-        weights: of the penalties, on the grid of the fields; None: 1.
+        fixed, moving: the images.
+        mask: the voxels that count in the similarities; None: all.
+        weights: the factor of the penalties of gradient and bending at each voxel of the velocity's
+            grid, ``(1, 1, *size)``; None: 1.
     """
 
-    fixed: Tensor
-    moving: Tensor
-    mask: Tensor | None
+    fixed: ImageTensor
+    moving: ImageTensor
+    mask: MaskTensor | None
     weights: Tensor | None
 
     def reduced(self, size: Sequence[int], field_size: Sequence[int]) -> Scene:
-        """The scene with images of ``size`` and fields of ``field_size``."""
+        """Return the scene on coarser grids: ``size`` for images, ``field_size`` for weights."""
         mask = None if self.mask is None else reduce(self.mask, size)
         weights = None if self.weights is None else reduce(self.weights, field_size)
         return Scene(reduce(self.fixed, size), reduce(self.moving, size), mask, weights)
 
 
 def energy_on(scene: Scene, images: Lattice, fields: Lattice, method: NeuralODE) -> Objective:
-    """The weighted terms of ``method`` as a function of a velocity on ``fields``.
+    """Return the weighted terms of the energy as a function of the velocity.
 
-    They are named as in the trace; those without a weight are left out. ``scene`` lies on both
-    grids.
+    The terms are named as in the trace. Those whose weight is 0 are left out.
+
+    Args:
+        scene: images on the grid ``images``, and weights on the grid ``fields``.
+        images: the grid of the images.
+        fields: the grid of the velocity.
+        method: the settings of the energy.
     """
     used = [term for term in method.similarity if term.weight]
     similarities = [term.to(scene.fixed, scene.moving, scene.mask, images.spacing) for term in used]
     penalties = [term for term in method.penalties if term.weight]
     flow = method.integrator
 
-    def terms(velocity: Tensor) -> dict[str, Tensor]:
+    def terms(velocity: VelocityTensor) -> dict[str, LossTensor]:
         displacement = flow(velocity)
         warped = Warped(scene.moving, displacement)
         moved = Moved(velocity, displacement, flow.time, fields.spacing, scene.weights)

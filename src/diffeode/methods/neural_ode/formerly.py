@@ -1,4 +1,4 @@
-"""Where the parameters of the Neural ODE are that once had names without dots."""
+"""Former names of the parameters of the Neural ODE, which had no dots, and their present names."""
 
 FORMERLY = {
     "weight_mind": "similarity.mind.weight",
@@ -48,4 +48,6 @@ FORMERLY = {
     "tolerance": "descent.tolerance",
     "iterations": "levels.iterations",
 }
-"""By the former name; ``levels`` is now ``levels.factors`` and a group of its own."""
+"""The present names by the former ones. The former ``levels`` is missing, because a group has that
+name now; its values are ``levels.factors``.
+"""

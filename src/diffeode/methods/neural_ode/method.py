@@ -1,7 +1,7 @@
-"""Registration by a Neural ODE: the flow of a velocity field, optimised for the pair at hand.
+"""Registration by a Neural ODE: the flow of a velocity field that is optimised for each pair.
 
 Rodríguez-Sanz and Hernández, arXiv 2512.22689, after NODEO (Wu et al., CVPR 2022). The defaults are
-our best settings for MIND; ``config/methods`` holds the others and the papers' own.
+our best settings for MIND; ``config/methods`` holds other runs, among them those of the papers.
 """
 
 from __future__ import annotations
@@ -29,17 +29,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from diffeode.flows.integrate import Flow
+    from diffeode.geometry.shapes import ImageTensor, MaskTensor
     from diffeode.methods.neural_ode.motion import Motion
 
 
 @final
 @dataclass(frozen=True)
 class NeuralODE(Method):
-    """Instance-optimised diffeomorphic registration.
+    """Diffeomorphic registration that optimises a velocity for each pair.
 
-    The energy is the sum of all similarities and penalties, each times its weight. The velocity
-    lives on a grid of its own, coarser than that of the image. A length in voxels means voxels of
-    the finest axis.
+    The map is the flow of the velocity. The energy that is minimised is the sum of all similarities
+    and penalties, each times its weight. The velocity has a grid of its own, which is coarser than
+    that of the image. Where voxels differ in length along the axes, a length in voxels is meant in
+    voxels of the finest axis.
     """
 
     title: ClassVar[str] = "Neural ODE"
@@ -56,10 +58,12 @@ class NeuralODE(Method):
     similarity: tuple[SimilarityTerm, ...] = knob(
         (Mind(),),
         any_of(SIMILARITIES, SimilarityTerm),
-        "What makes the warped image like the fixed one",
+        "Terms of the energy that make the warped image like the fixed one",
     )
     penalties: tuple[PenaltyTerm, ...] = knob(
-        (Gradient(0.2),), any_of(PENALTIES, PenaltyTerm), "What keeps the map likely"
+        (Gradient(0.2),),
+        any_of(PENALTIES, PenaltyTerm),
+        "Terms of the energy that keep the map smooth and free of folds",
     )
     velocity: Velocity = knob(Velocity(), group(), "The velocity that is optimised")
     flow: FlowSettings = knob(FlowSettings(), group(), "How the velocity is integrated")
@@ -68,28 +72,29 @@ class NeuralODE(Method):
     masked: bool = knob(
         False,
         anything(),
-        "Whether the similarity looks at the fixed brain only, instead of at the box of both "
-        "brains",
+        "Whether the similarity counts the voxels of the fixed brain only, instead of all voxels "
+        "of the box around both brains",
     )
     weight_map: str = knob(
         "",
         anything(),
-        "Path of a NIfTI in the fixed scan's frame whose values (0 and above; 1 outside its box) "
-        "multiply the penalties of gradient and bending from place to place; empty for none",
+        "Path of a NIfTI in the frame of the fixed scan. Its values, 0 or above, multiply the "
+        "penalties of gradient and bending at each place; outside its box they are 1. Empty for "
+        "none",
     )
     deterministic: bool = knob(
         False,
         anything(),
-        "Whether a GPU finds the same map every time, which takes more time and memory; a CPU "
+        "Whether a GPU computes the same map every time, which takes more time and memory; a CPU "
         "always does",
     )
     diffeomorphic: str = knob(
         "guaranteed",
         one_of("guaranteed", "penalised"),
-        "`guaranteed`: in the map on the fixed grid, and in the way back on the same grid, every "
-        "determinant of one-sided differences and both tetrahedra of every cube are positive; "
-        "folds are repaired, or the map is refused. `penalised`: the map stays as the optimiser "
-        "left it",
+        "`guaranteed`: on the fixed grid, in the map and in its inverse, every determinant of "
+        "one-sided differences is positive, and so are the volumes of both tetrahedra of every "
+        "cube of voxels; folds are repaired, or the map is refused. `penalised`: the map stays as "
+        "the optimiser left it",
     )
 
     def __post_init__(self) -> None:
@@ -114,8 +119,8 @@ class NeuralODE(Method):
         factors, iterations = self.levels.factors, self.levels.iterations
         if len(factors) != len(iterations) or not factors:
             raise InputError(
-                f"Parameters levels.factors {factors} and levels.iterations {iterations} must be "
-                "as many, one at least."
+                f"Parameters levels.factors {factors} and levels.iterations {iterations} must have "
+                "the same number of values, at least one."
             )
         if list(factors) != sorted(factors, reverse=True):
             raise InputError(
@@ -123,7 +128,7 @@ class NeuralODE(Method):
             )
 
     def reads(self) -> dict[str, str]:
-        """The descriptor's code and weights, and the map of weights, where they are used."""
+        """Return the hashes of the descriptor and of the weight map, where they are used."""
         found: dict[str, str] = {}
         for term in (*self.similarity, *self.penalties):
             if term.weight:
@@ -134,21 +139,21 @@ class NeuralODE(Method):
 
     @property
     def descriptor_weights(self) -> str:
-        """Those of the learned descriptor, where it is used."""
+        """The weights of the learned descriptor, by name or path; empty where it is not used."""
         used = [term for term in self.similarity if isinstance(term, Descriptor) and term.weight]
         return used[0].weights if used else ""
 
     def load(self) -> None:
-        """The engine, torch and the compiled kernels."""
+        """Import torch, what computes the map, and the compiled kernels."""
         importlib.import_module("diffeode.methods.neural_ode.motion")
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """Register ``pair``; forward and inverse are the flows of the velocity and of its reverse.
 
         Raises:
-            InputError: the device asked for is not there, a brain mask is empty, or the weight map
-                cannot be used.
-            RegistrationError: the brains do not overlap, and as :meth:`velocity_between`.
+            InputError: there is no such device, a brain mask is empty, or the weight map cannot be
+                used.
+            RegistrationError: the brains do not overlap, or a reason of :meth:`velocity_between`.
         """
         from diffeode.methods.neural_ode import motion
 
@@ -156,28 +161,29 @@ class NeuralODE(Method):
 
     def velocity_between(
         self,
-        fixed: Tensor,
-        moving: Tensor,
+        fixed: ImageTensor,
+        moving: ImageTensor,
         spacing: Sequence[float],
-        mask: Tensor | None = None,
+        mask: MaskTensor | None = None,
         weights: Tensor | None = None,
         progress: Callable[[float, str], None] = lambda fraction, message: None,
     ) -> Motion:
-        """What moves ``moving`` onto ``fixed``, two images or two volumes ``(1, 1, *size)`` on one
-        grid and device.
+        """Find the motion that carries ``moving`` onto ``fixed``.
 
-        Intensities are of order 1, background 0. Parameters ``masked`` and ``weight_map`` concern
-        :meth:`register`; here the tensors are given.
+        The images have two or three axes and lie on one grid and one device. The parameters
+        ``masked`` and ``weight_map`` are not used here; the arguments replace them.
 
         Args:
-            spacing: of the grid, mm, by axis.
-            mask: voxels the similarity looks at, shaped as the images; None: all.
-            weights: of the penalties of gradient and bending, as the images; None: 1.
-            progress: called with a fraction in [0, 1] and a short message.
+            fixed, moving: the images, with intensities of order 1 and background 0.
+            spacing: the spacing of the grid along each axis, mm.
+            mask: the voxels that count in the similarities; None: all.
+            weights: the factor of the penalties of gradient and bending at each voxel, ``(1, 1,
+                *size)``; None: 1.
+            progress: a function that receives a fraction in [0, 1] and a short message.
         Raises:
-            InputError: the tensors do not belong together.
-            RegistrationError: the energy is not finite from the start, folds could not be taken
-                out, or memory ran out.
+            InputError: the tensors differ in shape or type, or the spacing does not fit them.
+            RegistrationError: the energy is not finite at the start, folds could not be repaired,
+                or memory ran out.
         """
         from diffeode.methods.neural_ode import motion
 
@@ -185,7 +191,7 @@ class NeuralODE(Method):
 
     @property
     def integrator(self) -> Flow:
-        """From a velocity to its displacement."""
+        """The flow, which turns a velocity into a displacement."""
         return self.flow.flow(fixed_border=self.velocity.border == "fixed")
 
 

@@ -1,4 +1,7 @@
-"""How :class:`diffeode.methods.neural_ode.NeuralODE` finds its map: what of it needs torch."""
+"""How :class:`diffeode.methods.neural_ode.NeuralODE` finds its map.
+
+The method imports this module only where a registration begins, because it imports torch.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,12 @@ from diffeode.flows.unfold import unfold
 from diffeode.flows.velocity import reverse, zero_velocity
 from diffeode.geometry.determinism import deterministic
 from diffeode.geometry.image import Image
+from diffeode.geometry.shapes import (
+    DisplacementTensor,
+    ImageTensor,
+    MaskTensor,
+    VelocityTensor,
+)
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, warp_image
 from diffeode.geometry.warp import resize_displacement
@@ -33,8 +42,8 @@ if TYPE_CHECKING:
     from diffeode.methods.neural_ode import NeuralODE
 
 _MARGIN_MM = 6.0
-"""Room around the two brains within which the optimisation works; beyond it the map continues as at
-its border.
+"""Width of the background that is kept around the two brains. Beyond it the map continues as at the
+border of the box.
 """
 _LIGHTER = (
     "coarser levels, a larger velocity.spacing, flow.gradient 'checkpoint' or fewer bins need less"
@@ -44,38 +53,40 @@ _LIGHTER = (
 @final
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """A velocity and where it leads.
+    """A velocity and its flow.
 
     Attributes:
-        velocity: ``(K, d, *coarse)``, voxels of its own grid.
-        size: of the images, ``d`` axes.
-        trace: the energy's terms in each iteration.
+        velocity: the velocity, on a grid of its own.
+        flow: what integrates it.
+        size: the size of the images.
+        trace: the terms of the energy in each iteration.
         notes: see :class:`diffeode.registration.base.Registration`.
     """
 
-    velocity: Tensor
+    velocity: VelocityTensor
     flow: Flow
     size: tuple[int, ...]
     trace: tuple[dict[str, float], ...]
     notes: tuple[str, ...]
 
     @property
-    def forward(self) -> Tensor:
-        """Displacement ``(1, d, *size)``, voxels of the images: ``moving(x + u(x))`` looks like
+    def forward(self) -> DisplacementTensor:
+        """The displacement ``u`` on the grid of the images: ``moving(x + u(x))`` looks like
         ``fixed(x)``.
         """
         return resize_displacement(self.flow(self.velocity), self.size)
 
     @property
-    def inverse(self) -> Tensor:
-        """Displacement of the flow back, likewise; after a single step no exact inverse of
-        :attr:`forward`.
+    def inverse(self) -> DisplacementTensor:
+        """The displacement of the flow back, on the grid of the images.
+
+        With a single step of a solver it is not the inverse of :attr:`forward`.
         """
         return resize_displacement(self.flow(reverse(self.velocity)), self.size)
 
 
 def register(method: NeuralODE, pair: Pair, machine: Machine) -> Registration:
-    """See :meth:`diffeode.methods.neural_ode.NeuralODE.register`."""
+    """Register ``pair``, see :meth:`diffeode.methods.neural_ode.NeuralODE.register`."""
     require_device(machine.device)
     device = torch.device(machine.device)
     use_threads(machine.threads)
@@ -105,19 +116,19 @@ def register(method: NeuralODE, pair: Pair, machine: Machine) -> Registration:
 
 def velocity_between(
     method: NeuralODE,
-    fixed: Tensor,
-    moving: Tensor,
+    fixed: ImageTensor,
+    moving: ImageTensor,
     spacing: Sequence[float],
-    mask: Tensor | None = None,
+    mask: MaskTensor | None = None,
     weights: Tensor | None = None,
     progress: Callable[[float, str], None] = lambda fraction, message: None,
 ) -> Motion:
-    """See :meth:`diffeode.methods.neural_ode.NeuralODE.velocity_between`."""
+    """Find a motion, see :meth:`diffeode.methods.neural_ode.NeuralODE.velocity_between`."""
     _require_alike(fixed, moving, spacing, mask, weights)
     keep_freed_memory()
     size = tuple(fixed.shape[2:])
     report = Reporter(method.levels.factors, method.levels.iterations, progress)
-    # A caller's inference mode would leave no gradient to descend.
+    # In the inference mode of a caller torch would compute no gradients.
     repeatable = deterministic(fixed.device, method.deterministic)
     with torch.inference_mode(False), shortage_explained(size, _LIGHTER), repeatable:
         maps = (None if t is None else _for_gradients(t.to(fixed)) for t in (mask, weights))
@@ -128,7 +139,14 @@ def velocity_between(
     return Motion(velocity, method.integrator, size, tuple(report.trace), tuple(report.notes))
 
 
-def _coarse_to_fine(method: NeuralODE, scene: Scene, lattice: Lattice, report: Reporter) -> Tensor:
+def _coarse_to_fine(
+    method: NeuralODE, scene: Scene, lattice: Lattice, report: Reporter
+) -> VelocityTensor:
+    """Return the velocity that the descent finds on the finest level.
+
+    The best velocity of each level is resized to the grid of the next one, where it is the base to
+    which the field of that level adds.
+    """
     descent, levels, settings = method.descent.descent(), method.levels, method.velocity
     coarsest = lattice.coarser(levels.factors[0] * settings.spacing)
     velocity = zero_velocity(coarsest.size, scene.fixed, settings.knots)
@@ -147,10 +165,12 @@ def _coarse_to_fine(method: NeuralODE, scene: Scene, lattice: Lattice, report: R
         velocity = found.velocity
         if found.reason:
             report.notes.append(f"level {level:g}: {found.reason}")
+        # A network that starts at random can end above the energy of a velocity of 0.
         if settings.field.starts_at_random and index == 0 and found.energy > _value(energy, start):
             velocity = start
             report.notes.append(
-                f"level {level:g}: the network found nothing better than rest; it was left out"
+                f"level {level:g}: the network found no velocity of lower energy than a velocity "
+                "of 0; it was left out"
             )
     report.finish()
     return velocity
@@ -183,7 +203,7 @@ def _require_alike(
     size = tuple(fixed.shape)
     if len(size) not in (4, 5) or size[:2] != (1, 1) or min(size[2:]) < 2:
         raise InputError(
-            f"Images must be (1, 1, *size) of two or three axes of 2 voxels at least, not {size}."
+            f"Images must be (1, 1, *size) with two or three axes of at least 2 voxels, not {size}."
         )
     if len(spacing) != len(size) - 2 or not all(0 < s < np.inf for s in spacing):
         raise InputError(
@@ -203,11 +223,12 @@ def _require_alike(
 
 
 def _for_gradients(tensor: Tensor) -> Tensor:
+    """Return ``tensor``, or a copy where it was made in inference mode and allows no gradients."""
     return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _cropped(pair: Pair) -> Pair:
-    """The pair within the box of both brains with a margin."""
+    """Return the pair within the box of both brains with a margin."""
     if not pair.fixed_mask.any() or not pair.moving_mask.any():
         which = "moving" if pair.fixed_mask.any() else "fixed"
         raise InputError(f"The mask of the {which} brain is empty; check the skull stripping.")
@@ -220,15 +241,15 @@ def _cropped(pair: Pair) -> Pair:
 
 
 def _weights(path: str, grid: Grid, device: torch.device) -> Tensor | None:
-    """The map of weights at ``path`` on ``grid``, linear, 1 outside its box; None where no path is
-    given.
+    """Return the weight map at ``path``, interpolated linearly on ``grid``.
+
+    It is 1 outside its box. Without a path the result is None.
     """
     if not path:
         return None
     given = read_weights(path)
-    excess = warp_image(
-        Image(given.data - 1, given.grid), Affine(), grid
-    ).data  # 0, so weight 1, outside
+    # Outside the box resampling gives 0. So the weights less 1 are resampled.
+    excess = warp_image(Image(given.data - 1, given.grid), Affine(), grid).data
     return _tensor(excess + 1, device)
 
 

@@ -1,4 +1,4 @@
-"""How a velocity becomes a displacement, how the energy is descended, and on which levels."""
+"""Settings of the integration, of the descent and of the levels of resolution."""
 
 from __future__ import annotations
 
@@ -15,45 +15,51 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class FlowSettings:
-    """From a velocity to the displacement of its flow."""
+    """How the velocity is integrated to the displacement of its flow."""
 
     solver: str = knob(
         "exponential",
         one_of("exponential", "euler", "midpoint", "heun", "rk4"),
-        "`exponential` takes `steps` squarings to time 1 and one knot only; the others take "
-        "`steps` steps of `step_size`",
+        "`exponential` takes `steps` squarings up to time 1, for one knot only; the others take "
+        "`steps` steps of length `step_size`",
     )
     steps: int = knob(4, between(1, 64), "Number of squarings or steps")
-    step_size: float = knob(0.25, between(1e-6, 10), "Time of one step")
+    step_size: float = knob(
+        0.25, between(1e-6, 10), "Length of one step in time; `exponential` does not use it"
+    )
     gradient: str = knob(
         "exact",
         one_of("exact", "checkpoint", "adjoint"),
-        "`exact` is back-propagation; `checkpoint` gives the same in less memory and more time; "
-        "`adjoint` takes memory that does not grow with `steps`, and its gradient is exact only as "
-        "steps shrink",
+        "How the gradient is computed: `exact` is back-propagation; `checkpoint` gives the same "
+        "gradient in less memory and more time; `adjoint` takes memory that does not grow with "
+        "`steps`, and its gradient is exact only as steps shrink",
     )
 
     def flow(self, fixed_border: bool) -> Flow:
-        """What integrates; see :class:`diffeode.flows.integrate.Flow`."""
+        """Return what integrates, see :class:`diffeode.flows.integrate.Flow`."""
         from diffeode.flows.integrate import Flow
 
         return Flow(self.solver, self.steps, self.step_size, self.gradient, fixed_border)
 
     @property
     def inverts_exactly(self) -> bool:
-        """A single step is no flow: the step back does not undo it."""
+        """Whether the flow of the reversed velocity is the inverse, up to the solver's error.
+
+        After a single step it is not: the step back starts elsewhere and takes another velocity.
+        """
         return self.solver == "exponential" or self.steps > 1
 
 
 @final
 @dataclass(frozen=True)
 class DescentSettings:
-    """Adam with amsgrad, and when it stops."""
+    """The settings of Adam with amsgrad, and when it stops."""
 
     learning_rate: float = knob(
         0.2,
         between(1e-6, 10),
-        "Learning rate at the start, of velocities in voxels or of the network's weights",
+        "Learning rate at the start; for a free grid in voxels, for a network in units of its "
+        "weights",
     )
     schedule: str = knob(
         "cosine",
@@ -63,19 +69,19 @@ class DescentSettings:
     damping: float = knob(
         0.003,
         between(1e-12, 1e3),
-        "Adam's epsilon; voxels whose gradient lies far below it hardly move",
-        "the gradient of one voxel",
+        "Adam's epsilon; voxels whose gradient is far below it hardly move",
+        "in units of the gradient of one voxel",
     )
     tolerance: float = knob(
         0.0,
         between(0, 1),
-        "A level ends where the energy of the last 10 iterations changes, an iteration, by at most "
-        "this fraction of what it has fallen on the level; 0 lets every level take all its "
-        "iterations",
+        "A level ends early where the energy, by its slope over the last 10 iterations, changes in "
+        "one iteration by at most this fraction of what it has fallen on the level; at 0 no level "
+        "ends early",
     )
 
     def descent(self) -> Descent:
-        """What descends; see :class:`diffeode.optimise.loop.Descent`."""
+        """Return what descends, see :class:`diffeode.optimise.loop.Descent`."""
         from diffeode.optimise.loop import Descent
 
         return Descent(self.learning_rate, self.schedule, self.damping, self.tolerance)
@@ -84,11 +90,11 @@ class DescentSettings:
 @final
 @dataclass(frozen=True)
 class Levels:
-    """The levels of resolution, coarse to fine."""
+    """The levels of resolution, from coarse to fine."""
 
     factors: tuple[float, ...] = knob(
-        (2.0, 1.0), between(1, 64), "By how much each level reduces the images, coarse to fine"
+        (2.0, 1.0), between(1, 64), "Factor by which each level reduces the images, coarse to fine"
     )
     iterations: tuple[int, ...] = knob(
-        (60, 30), between(1, 100_000), "Number of iterations on each level"
+        (60, 30), between(1, 100_000), "Number of iterations on each level, coarse to fine"
     )

@@ -1,4 +1,4 @@
-"""What a term of the energy is: settings with a weight and a name, and what computes it."""
+"""Terms of the energy: settings with a name and a weight, and a function that computes the term."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from diffeode.registration.knobs import between, knob
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from diffeode.geometry.shapes import (
+        DisplacementTensor,
+        ImageTensor,
+        LossTensor,
+        MaskTensor,
+        VelocityTensor,
+    )
     from diffeode.losses.similarity import Similarity
 
 
@@ -20,18 +27,19 @@ class Term(ABC):
     """A term of the energy; subclasses are final frozen dataclasses that add their own knobs."""
 
     name: ClassVar[str]
-    """How parameters call it."""
+    """The term's name in parameters."""
 
     weight: float = knob(1.0, between(0, 1e6), "Weight of this term in the energy; 0 leaves it out")
 
     @property
     def column(self) -> str:
-        """How traces call it."""
+        """The term's name in traces."""
         return self.name
 
     def reads(self) -> dict[str, str]:
-        """Hashes of the files that this term reads, see
-        :meth:`diffeode.registration.base.Method.reads`.
+        """Return the hashes of the files that this term reads, by name.
+
+        See :meth:`diffeode.registration.base.Method.reads`.
 
         Raises:
             InputError: such a file is not there.
@@ -41,35 +49,38 @@ class Term(ABC):
 
 @dataclass(frozen=True)
 class SimilarityTerm(Term):
-    """How unlike the warped image is to the fixed one."""
+    """A term that tells how unlike the fixed image the warped one is."""
 
     @abstractmethod
     def to(
-        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+        self,
+        fixed: ImageTensor,
+        moving: ImageTensor,
+        mask: MaskTensor | None,
+        spacing: Sequence[float],
     ) -> Similarity:
-        """The loss, without its weight, of the moving image under a map.
+        """Return the loss of the moving image under a map, without the weight of the term.
 
         Args:
-            fixed, moving: ``(1, 1, *size)``.
-            mask: the voxels that count, likewise; None: all.
-            spacing: of the grid, mm, by axis.
+            mask: the voxels that count; None: all.
+            spacing: the spacing of the grid along each axis, mm.
         """
 
 
 class Moved(NamedTuple):
-    """What a penalty looks at.
+    """What a penalty is computed from; all tensors lie on the grid of the velocity.
 
     Attributes:
-        velocity: ``(K, d, *coarse)``, voxels of its grid.
-        displacement: where its flow leads, ``(1, d, *coarse)``, likewise.
-        time: how long the velocity acts.
-        spacing: of that grid, mm, by axis.
-        weights: ``(1, 1, *coarse)``, by which penalties of the displacement are multiplied; None:
-            1.
+        velocity: the velocity.
+        displacement: the displacement of its flow.
+        time: the length of the time for which the velocity acts.
+        spacing: the spacing of the grid along each axis, mm.
+        weights: the factor of the penalties of gradient and bending at each voxel, ``(1, 1,
+            *size)``; None: 1.
     """
 
-    velocity: Tensor
-    displacement: Tensor
+    velocity: VelocityTensor
+    displacement: DisplacementTensor
     time: float
     spacing: Sequence[float]
     weights: Tensor | None
@@ -77,8 +88,8 @@ class Moved(NamedTuple):
 
 @dataclass(frozen=True)
 class PenaltyTerm(Term):
-    """How unlikely a map is."""
+    """A term that tells how unlikely a map is."""
 
     @abstractmethod
-    def cost(self, moved: Moved) -> Tensor:
-        """The penalty times its weight, a scalar."""
+    def cost(self, moved: Moved) -> LossTensor:
+        """Return the penalty times its weight."""

@@ -1,4 +1,4 @@
-"""The velocity that is optimised: what represents it, on which grid, and what keeps it smooth."""
+"""Settings of the velocity: its representation, its grid and what keeps it smooth."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, ClassVar, final
 from diffeode.registration.knobs import between, exactly_one_of, knob, odd, one_of
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from diffeode.flows.fields import Smoother
+    from diffeode.geometry.shapes import VelocityTensor
 
 
 # ------------------------------------------------------------------------------------------- fields
@@ -20,30 +21,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Field(ABC):
-    """What represents the velocity."""
+    """A representation of the velocity by parameters that the descent changes."""
 
     name: ClassVar[str]
     starts_at_random: ClassVar[bool] = False
-    """Whether it does not start at rest on the first level."""
+    """Whether the velocity is random, and not 0, at the start of the first level."""
 
     @abstractmethod
-    def from_base(self, base: Tensor, smoother: Smoother, still: bool) -> nn.Module:
-        """A module whose output is the velocity, ``base (K, d, *size)`` and what is added to it.
+    def from_base(self, base: VelocityTensor, smoother: Smoother, still: bool) -> nn.Module:
+        """Return a module whose output is the velocity, the sum of ``base`` and its own part.
 
         Args:
-            still: what is added starts at 0.
+            base: the velocity that the level before has found.
+            still: whether the module's own part starts at 0.
         """
 
 
 @final
 @dataclass(frozen=True)
 class FreeGrid(Field):
-    """A free velocity at each voxel of its grid."""
+    """A free velocity at every voxel of its grid."""
 
     name: ClassVar[str] = "grid"
 
-    def from_base(self, base: Tensor, smoother: Smoother, still: bool) -> nn.Module:
-        """It starts at 0 always."""
+    def from_base(self, base: VelocityTensor, smoother: Smoother, still: bool) -> nn.Module:
+        """Return :class:`diffeode.flows.fields.GridField`, whose own part always starts at 0."""
         from diffeode.flows.fields import GridField
 
         return GridField(base, smoother)
@@ -57,17 +59,19 @@ class Network(Field):
     name: ClassVar[str] = "network"
     starts_at_random: ClassVar[bool] = True
 
-    reductions: int = knob(1, between(0, 4), "How often the network's output is halved")
+    reductions: int = knob(
+        1, between(0, 4), "Number of times that the grid of the network's output is halved"
+    )
 
-    def from_base(self, base: Tensor, smoother: Smoother, still: bool) -> nn.Module:
-        """See :class:`diffeode.flows.fields.NetworkField`."""
+    def from_base(self, base: VelocityTensor, smoother: Smoother, still: bool) -> nn.Module:
+        """Return :class:`diffeode.flows.fields.NetworkField`."""
         from diffeode.flows.fields import NetworkField
 
         return NetworkField(base, smoother, self.reductions, still)
 
 
 FIELDS = {field.name: field for field in (FreeGrid, Network)}
-"""By name."""
+"""The representations by name."""
 
 
 # ------------------------------------------------------------------------------------------ kernels
@@ -75,28 +79,30 @@ FIELDS = {field.name: field for field in (FreeGrid, Network)}
 
 @dataclass(frozen=True)
 class Kernel(ABC):
-    """What smooths the velocity."""
+    """A linear map that smooths the velocity."""
 
     name: ClassVar[str]
 
     @abstractmethod
     def smoother(self, spacing: Sequence[float]) -> Smoother:
-        """From ``(K, d, *size)`` to the same, smoothed; ``spacing`` is that of the grid, mm, by
-        axis.
+        """Return the function that smooths a velocity.
+
+        Args:
+            spacing: the spacing of the velocity's grid along each axis, mm.
         """
 
 
 @final
 @dataclass(frozen=True)
 class GaussianKernel(Kernel):
-    """A Gaussian, as wide along every axis in mm."""
+    """A Gaussian that has the same width in mm along every axis."""
 
     name: ClassVar[str] = "gaussian"
 
     width: float = knob(0.7, between(0, 64), "Standard deviation", "voxels of the velocity's grid")
 
     def smoother(self, spacing: Sequence[float]) -> Smoother:
-        """The width is meant in voxels of the finest axis."""
+        """Return the Gaussian; ``width`` counts voxels of the finest axis."""
         from diffeode.flows.smoothing import gaussian
 
         widths = [self.width * min(spacing) / s for s in spacing]
@@ -106,14 +112,14 @@ class GaussianKernel(Kernel):
 @final
 @dataclass(frozen=True)
 class BoxKernel(Kernel):
-    """The mean over a window."""
+    """The mean over a window that has the same width in voxels along every axis."""
 
     name: ClassVar[str] = "box"
 
     width: int = knob(15, odd(1, 63), "Width of the window", "voxels of the velocity's grid")
 
     def smoother(self, spacing: Sequence[float]) -> Smoother:
-        """As many voxels along every axis."""
+        """Return the mean over the window; the spacing does not matter."""
         from diffeode.flows.smoothing import box
 
         return lambda field: box(field, self.width)
@@ -127,7 +133,7 @@ class OperatorKernel(Kernel):
     name: ClassVar[str] = "operator"
 
     alpha: float = knob(
-        0.0025, between(0, 10), "Factor of the Laplacian", "squared widths of the grid"
+        0.0025, between(0, 10), "Factor `alpha` of the Laplacian", "squared widths of the grid"
     )
     power: float = knob(2.0, between(0, 10), "Power of the operator")
     boundary: str = knob(
@@ -138,14 +144,14 @@ class OperatorKernel(Kernel):
     )
 
     def smoother(self, spacing: Sequence[float]) -> Smoother:
-        """See :func:`diffeode.flows.operator.inverse_operator`."""
+        """Return :func:`diffeode.flows.operator.inverse_operator`."""
         from diffeode.flows.operator import inverse_operator
 
         return lambda field: inverse_operator(field, self.alpha, self.power, self.boundary)
 
 
 KERNELS = {kernel.name: kernel for kernel in (GaussianKernel, BoxKernel, OperatorKernel)}
-"""By name."""
+"""The kernels by name."""
 
 
 # --------------------------------------------------------------------------------------------- both
@@ -154,30 +160,32 @@ KERNELS = {kernel.name: kernel for kernel in (GaussianKernel, BoxKernel, Operato
 @final
 @dataclass(frozen=True)
 class Velocity:
-    """The velocity."""
+    """The settings of the velocity."""
 
-    field: Field = knob(FreeGrid(), exactly_one_of(FIELDS, Field), "What represents the velocity")
+    field: Field = knob(FreeGrid(), exactly_one_of(FIELDS, Field), "Representation of the velocity")
     spacing: float = knob(
-        2.0, between(1, 16), "Spacing of the velocity's grid", "voxels of the level"
+        2.0, between(1, 16), "Spacing of the velocity's grid", "voxels of the level's images"
     )
     kernel: Kernel = knob(
-        GaussianKernel(), exactly_one_of(KERNELS, Kernel), "What smooths the velocity"
+        GaussianKernel(), exactly_one_of(KERNELS, Kernel), "Kernel that smooths the velocity"
     )
     knots: int = knob(
         1,
         between(1, 16),
-        "Number of times at which the velocity is free, linear in between; 1 is a stationary "
-        "velocity",
+        "Number of knots, the times at which the velocity is stored; it is linear in between. 1 "
+        "makes a stationary velocity",
     )
     border: str = knob(
         "free",
         one_of("free", "fixed"),
-        "Whether the outermost voxels of the velocity's grid may move or stay where they are",
+        "`fixed` keeps the outermost voxels of the velocity's grid where they are; `free` does not",
     )
 
     def smoother(self, spacing: Sequence[float]) -> Smoother:
-        """The kernel, and where the border is fixed the velocity there set to 0."""
+        """Return the function that smooths the velocity, and sets a fixed border to 0."""
         from diffeode.flows.velocity import still_border
 
         smooth = self.kernel.smoother(spacing)
-        return (lambda field: still_border(smooth(field))) if self.border == "fixed" else smooth
+        if self.border == "free":
+            return smooth
+        return lambda field: still_border(smooth(field))

@@ -9,4 +9,4 @@ from diffeode.methods.neural_ode.terms import PenaltyTerm
 
 _KINDS: tuple[type[PenaltyTerm], ...] = (Gradient, Bending, Jacobian, Magnitude, Operator)
 PENALTIES = {kind.name: kind for kind in _KINDS}
-"""By name, in the order in which they are summed."""
+"""The penalties by name, in the order in which they are summed."""

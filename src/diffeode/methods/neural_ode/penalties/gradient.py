@@ -1,4 +1,4 @@
-"""The gradient of the displacement."""
+"""The penalty of the gradient of the displacement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 from diffeode.methods.neural_ode.terms import Moved, PenaltyTerm
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from diffeode.geometry.shapes import LossTensor
 
 
 @final
@@ -18,8 +18,8 @@ class Gradient(PenaltyTerm):
 
     name: ClassVar[str] = "gradient"
 
-    def cost(self, moved: Moved) -> Tensor:
-        """See :func:`diffeode.losses.regularisers.gradient_magnitude`."""
+    def cost(self, moved: Moved) -> LossTensor:
+        """Return the weighted :func:`diffeode.losses.regularisers.gradient_magnitude`."""
         from diffeode.losses.regularisers import gradient_magnitude
 
         return self.weight * gradient_magnitude(moved.displacement, moved.spacing, moved.weights)

@@ -1,4 +1,4 @@
-"""The length of the velocity."""
+"""The penalty of the length of the velocity."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, ClassVar, final
 from diffeode.methods.neural_ode.terms import Moved, PenaltyTerm
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from diffeode.geometry.shapes import LossTensor
 
 
 @final
 @dataclass(frozen=True)
 class Magnitude(PenaltyTerm):
-    """The mean squared length of velocity times time (arXiv 2512.22689, equation 12)."""
+    """The mean squared length of the velocity times its time (arXiv 2512.22689, equation 12)."""
 
     name: ClassVar[str] = "magnitude"
 
-    def cost(self, moved: Moved) -> Tensor:
-        """See :func:`diffeode.flows.velocity.kinetic_energy`."""
+    def cost(self, moved: Moved) -> LossTensor:
+        """Return the weighted :func:`diffeode.flows.velocity.kinetic_energy` times the squared
+        time.
+        """
         from diffeode.flows.velocity import kinetic_energy
 
         return self.weight * moved.time**2 * kinetic_energy(moved.velocity)

@@ -1,4 +1,4 @@
-"""The norm of the velocity in the space that an operator defines, as in LDDMM."""
+"""The penalty of the velocity's norm in the space that an operator defines, as in LDDMM."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from diffeode.methods.neural_ode.velocity import OperatorKernel
 from diffeode.registration.knobs import with_default
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from diffeode.geometry.shapes import LossTensor
 
 
 @final
 @dataclass(frozen=True)
 class Operator(PenaltyTerm):
-    """The squared V-norm of the velocity times the time it acts.
+    """The squared V-norm of the velocity times its time.
 
-    That is the mean squared length of its image under ``(Id - alpha Laplacian)^power`` on the unit
-    cube.
+    This is the mean squared length of the velocity after the operator ``(Id - alpha
+    Laplacian)^power`` on the unit cube.
     """
 
     name: ClassVar[str] = "operator"
@@ -28,8 +28,10 @@ class Operator(PenaltyTerm):
     power: float = with_default(OperatorKernel, "power", 2.0)
     boundary: str = with_default(OperatorKernel, "boundary", "dirichlet")
 
-    def cost(self, moved: Moved) -> Tensor:
-        """See :func:`diffeode.flows.operator.operator_norm`."""
+    def cost(self, moved: Moved) -> LossTensor:
+        """Return the weighted :func:`diffeode.flows.operator.operator_norm` times the squared
+        time.
+        """
         from diffeode.flows.operator import operator_norm
 
         norm = operator_norm(moved.velocity, self.alpha, self.power, self.boundary)

@@ -19,4 +19,4 @@ _KINDS: tuple[type[SimilarityTerm], ...] = (
     Descriptor,
 )
 SIMILARITIES = {kind.name: kind for kind in _KINDS}
-"""By name, in the order in which they are summed."""
+"""The similarities by name, in the order in which they are summed."""

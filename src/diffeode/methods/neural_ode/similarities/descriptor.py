@@ -1,4 +1,4 @@
-"""Differences of descriptors other than MIND, such as the learned one."""
+"""The similarity of descriptors other than MIND, such as the learned one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from diffeode.methods.neural_ode.terms import SimilarityTerm
 from diffeode.registration.knobs import anything, knob, one_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from diffeode.geometry.shapes import ImageTensor, MaskTensor
     from diffeode.losses.similarity import Similarity
 
 
@@ -27,23 +26,28 @@ class Descriptor(SimilarityTerm):
     weights: str = knob(
         "",
         anything(),
-        "Name of weights in the package, or the path of a file; empty for the descriptor's own",
+        "Name of weights that come with diffeode, or the path of a file; empty for the "
+        "descriptor's default weights",
     )
     moving: str = knob(
         "recomputed",
         one_of("recomputed", "warped"),
-        "Descriptor of the moving image: `recomputed` on each warped image, or made once and "
-        "`warped`",
+        "Descriptor of the moving image: `recomputed` from each warped image, or computed once "
+        "and then `warped`",
     )
 
     def reads(self) -> dict[str, str]:
-        """The descriptor's code and weights."""
+        """Return the hashes of the descriptor's code and weights."""
         return {"descriptor": descriptor_content(self.kind, self.weights)}
 
     def to(
-        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+        self,
+        fixed: ImageTensor,
+        moving: ImageTensor,
+        mask: MaskTensor | None,
+        spacing: Sequence[float],
     ) -> Similarity:
-        """See :func:`diffeode.losses.similarity.descriptor_similarity`."""
+        """Return :func:`diffeode.losses.similarity.descriptor_similarity`."""
         from diffeode.descriptors.registry import make_descriptor
         from diffeode.losses.similarity import descriptor_similarity
 

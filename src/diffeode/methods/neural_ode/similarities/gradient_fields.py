@@ -1,4 +1,4 @@
-"""Normalised gradient fields."""
+"""The similarity of normalised gradient fields."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from diffeode.methods.neural_ode.terms import SimilarityTerm
 from diffeode.registration.knobs import between, knob
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from diffeode.geometry.shapes import ImageTensor, MaskTensor
     from diffeode.losses.similarity import Similarity
 
 
@@ -31,13 +30,17 @@ class GradientFields(SimilarityTerm):
 
     @property
     def column(self) -> str:
-        """The usual abbreviation."""
+        """The abbreviation of normalised gradient fields."""
         return "ngf"
 
     def to(
-        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+        self,
+        fixed: ImageTensor,
+        moving: ImageTensor,
+        mask: MaskTensor | None,
+        spacing: Sequence[float],
     ) -> Similarity:
-        """See :func:`diffeode.losses.gradient_fields.normalised_gradient_fields_to`."""
+        """Return :func:`diffeode.losses.gradient_fields.normalised_gradient_fields_to`."""
         from diffeode.losses.gradient_fields import normalised_gradient_fields_to
         from diffeode.losses.similarity import of_image
 

@@ -1,4 +1,4 @@
-"""Local normalised cross-correlation."""
+"""The similarity of local normalised cross-correlation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from diffeode.methods.neural_ode.terms import SimilarityTerm
 from diffeode.registration.knobs import anything, knob, odd
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from diffeode.geometry.shapes import ImageTensor, MaskTensor
     from diffeode.losses.similarity import Similarity
 
 
 @final
 @dataclass(frozen=True)
 class LocalCorrelation(SimilarityTerm):
-    """One minus the mean correlation in windows."""
+    """One minus the mean correlation in windows, squared or not."""
 
     name: ClassVar[str] = "local_correlation"
 
@@ -32,13 +31,17 @@ class LocalCorrelation(SimilarityTerm):
 
     @property
     def column(self) -> str:
-        """The usual abbreviation."""
+        """The abbreviation of normalised cross-correlation."""
         return "ncc"
 
     def to(
-        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+        self,
+        fixed: ImageTensor,
+        moving: ImageTensor,
+        mask: MaskTensor | None,
+        spacing: Sequence[float],
     ) -> Similarity:
-        """See :func:`diffeode.losses.correlation.local_correlation_to`."""
+        """Return :func:`diffeode.losses.correlation.local_correlation_to`."""
         from diffeode.losses.correlation import local_correlation_to
         from diffeode.losses.similarity import of_image
 

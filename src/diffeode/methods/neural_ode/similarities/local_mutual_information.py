@@ -1,4 +1,4 @@
-"""Mutual information of patches."""
+"""The similarity of mutual information in patches."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from diffeode.methods.neural_ode.terms import SimilarityTerm
 from diffeode.registration.knobs import between, knob
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from diffeode.geometry.shapes import ImageTensor, MaskTensor
     from diffeode.losses.similarity import Similarity
 
 
@@ -29,13 +28,17 @@ class LocalMutualInformation(SimilarityTerm):
 
     @property
     def column(self) -> str:
-        """The usual abbreviation."""
+        """The abbreviation of local mutual information."""
         return "lmi"
 
     def to(
-        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+        self,
+        fixed: ImageTensor,
+        moving: ImageTensor,
+        mask: MaskTensor | None,
+        spacing: Sequence[float],
     ) -> Similarity:
-        """See :func:`diffeode.losses.mutual_information.local_mutual_information_to`."""
+        """Return :func:`diffeode.losses.mutual_information.local_mutual_information_to`."""
         from diffeode.losses.mutual_information import local_mutual_information_to
         from diffeode.losses.similarity import of_image
 

@@ -1,4 +1,4 @@
-"""Mutual information of the whole images."""
+"""The similarity of mutual information of the whole images."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from diffeode.methods.neural_ode.terms import SimilarityTerm
 from diffeode.registration.knobs import anything, between, knob
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from diffeode.geometry.shapes import ImageTensor, MaskTensor
     from diffeode.losses.similarity import Similarity
 
 
@@ -26,19 +25,23 @@ class MutualInformation(SimilarityTerm):
     normalised: bool = knob(
         False,
         anything(),
-        "Whether the sum of the two entropies is divided by the joint one, instead of the joint "
-        "one being subtracted",
+        "Whether the sum of the entropies of the two images is divided by their joint entropy; "
+        "otherwise the joint entropy is subtracted from the sum",
     )
 
     @property
     def column(self) -> str:
-        """The usual abbreviation."""
+        """The abbreviation of mutual information, or of the normalised one."""
         return "nmi" if self.normalised else "mi"
 
     def to(
-        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+        self,
+        fixed: ImageTensor,
+        moving: ImageTensor,
+        mask: MaskTensor | None,
+        spacing: Sequence[float],
     ) -> Similarity:
-        """See :func:`diffeode.losses.mutual_information.mutual_information_to`."""
+        """Return :func:`diffeode.losses.mutual_information.mutual_information_to`."""
         from diffeode.losses.mutual_information import mutual_information_to
         from diffeode.losses.similarity import of_image
 

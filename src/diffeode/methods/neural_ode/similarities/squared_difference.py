@@ -1,4 +1,4 @@
-"""Squared differences of intensities."""
+"""The similarity of squared differences of intensities."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 from diffeode.methods.neural_ode.terms import SimilarityTerm
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from diffeode.geometry.shapes import ImageTensor, MaskTensor
     from diffeode.losses.similarity import Similarity
 
 
@@ -23,13 +22,17 @@ class SquaredDifference(SimilarityTerm):
 
     @property
     def column(self) -> str:
-        """The usual abbreviation."""
+        """The abbreviation of the sum of squared differences."""
         return "ssd"
 
     def to(
-        self, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+        self,
+        fixed: ImageTensor,
+        moving: ImageTensor,
+        mask: MaskTensor | None,
+        spacing: Sequence[float],
     ) -> Similarity:
-        """See :func:`diffeode.losses.squared_difference.squared_difference_to`."""
+        """Return :func:`diffeode.losses.squared_difference.squared_difference_to`."""
         from diffeode.losses.similarity import of_image
         from diffeode.losses.squared_difference import squared_difference_to
 
