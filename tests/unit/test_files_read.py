@@ -202,7 +202,8 @@ def test_a_foreign_table_may_have_what_nobody_asks_for(tmp_path):
 
 
 def test_a_scan_may_be_excluded_that_is_called_na(tmp_path):
-    (tmp_path / "bad.tsv").write_text("scan\treason\nNA\tmoved # twice\nsub-007\tNA\n")
+    text = "# by hand\nscan\treason\nNA\tmoved # twice\nsub-007\tNA\n"
+    (tmp_path / "bad.tsv").write_text(text, encoding="utf-8-sig")
     assert read_exclusions(tmp_path / "bad.tsv") == {"NA", "007"}
 
 
@@ -300,5 +301,5 @@ def test_a_training_file_may_leave_its_settings_out(tmp_path):
 
 def test_merged_keys_may_be_set_again():
     """YAML's ``<<`` is there to be overridden."""
-    text = "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\n"
-    assert parse_yaml(text, "text") == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}}
+    text = "a: &a {x: 1, y: 2}\nz: &z {z: 4}\nb: {<<: *a, <<: *z, y: 3}\n"
+    assert parse_yaml(text, "text")["b"] == {"x": 1, "y": 3, "z": 4}

@@ -115,11 +115,10 @@ def files_to_compare(plan: Iterable[Planned], results: Path) -> Iterator[tuple[P
 def _in_order_of_work(plan: Sequence[Planned]) -> list[Planned]:
     """Return the plan in an order in which every file comes after the files that it is made of."""
     by_name = {str(planned.file): planned for planned in plan}
-    needs = {
-        name: [path for path in planned.inputs if path in by_name]
-        for name, planned in by_name.items()
-    }
-    return [by_name[name] for name in TopologicalSorter(needs).static_order()]
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for name, planned in by_name.items():
+        sorter.add(name, *(path for path in planned.inputs if path in by_name))
+    return [by_name[name] for name in sorter.static_order()]
 
 
 def _complaint(
