@@ -40,7 +40,10 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     try:
         return numba.njit(function, cache=True, **options)
     except RuntimeError as reason:
-        _LOG.warning("Compiled kernels cannot be kept, so every process waits: %s", reason)
+        _LOG.warning(
+            "Compiled kernels cannot be kept on disk, so every process compiles them anew: %s",
+            reason,
+        )
         return numba.njit(function, **options)
 
 
@@ -81,13 +84,14 @@ def _compile_elsewhere() -> None:
     mark = compiled_mark()
     if mark is None or mark.exists():
         return
-    _LOG.warning("Compiling kernels for this processor, once: one or two minutes")
+    _LOG.warning("Kernels are compiled for this processor, once; this takes one or two minutes")
     done = subprocess.run(
         [sys.executable, "-m", "diffeode.fused"], capture_output=True, text=True, check=False
     )
     if done.returncode:
         _LOG.warning(
-            "Kernels could not be compiled beforehand: %s", done.stderr.strip().rpartition("\n")[2]
+            "Kernels could not be compiled in a process of their own: %s",
+            done.stderr.strip().rpartition("\n")[2],
         )
 
 

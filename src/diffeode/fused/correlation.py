@@ -189,6 +189,8 @@ def _correlate(planes, mean_f, variance_f, weights, radius, squared, floor, scal
                 mean_m = total[0, z] * share
                 cross = total[2, z] * share - mean_f[x, y, z] * mean_m
                 variance_m = max(total[1, z] * share - mean_m * mean_m, 0.0)
+                # The correlation, and its derivatives by the covariance and by the variance of the
+                # moving image. Squared, it depends on the covariance by its absolute value.
                 product = (variance_f[x, y, z] + floor) * (variance_m + floor)
                 if squared:
                     size = abs(cross) + floor

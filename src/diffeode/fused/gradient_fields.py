@@ -110,6 +110,7 @@ def _sum_of_slopes(image, spacing, weights):
         rows, squared = np.empty((3, nz), np.float32), np.empty(nz, np.float32)
         for y in range(ny):
             _gradient_row(image, x, y, spacing, rows, squared)
+            # A row is short enough for a sum in single precision; rows are added in double.
             row = np.float32(0)
             for z in range(nz):
                 row += weights[x, y, z] * np.sqrt(squared[z] + _TINY)
@@ -132,6 +133,9 @@ def _align(image, spacing, weights, target, edge, scale, slopes):
             _gradient_row(image, x, y, spacing, rows, squared)
             aligned, by_edge = np.float32(0), np.float32(0)
             for z in range(nz):
+                # With g the gradient of the image, q = 1 / sqrt(|g|^2 + edge^2), t the target and
+                # the cosine c = <t, q g>, the derivatives of c are q (t - c q g) by g and
+                # -c q^2 edge by the edge. `inverse` is q, and `drop` is c q.
                 inverse = np.float32(1) / np.sqrt(squared[z] + edge * edge + _TINY)
                 a, b, c = target[0, x, y, z], target[1, x, y, z], target[2, x, y, z]
                 cosine = (a * rows[0, z] + b * rows[1, z] + c * rows[2, z]) * inverse
@@ -157,6 +161,7 @@ def _add_edge(image, spacing, weights, by_slope, slopes):
         for y in range(ny):
             _gradient_row(image, x, y, spacing, rows, squared)
             for z in range(nz):
+                # The derivative of the length |g| by g is g / |g|.
                 share = by_slope * weights[x, y, z] / np.sqrt(squared[z] + _TINY)
                 slopes[0, x, y, z] += share * rows[0, z]
                 slopes[1, x, y, z] += share * rows[1, z]

@@ -254,6 +254,7 @@ def _variance_sum(distances, layout, size):
         variance = np.empty(nz, np.float32)
         for y in range(ny):
             _excess_over_least(distances, layout, x, y, excess, variance)
+            # A row is short enough for a sum in single precision; planes are added in double.
             row = np.float32(0)
             for z in range(nz):
                 row += variance[z]
@@ -352,6 +353,8 @@ def _compare_slab(
             row = np.float32(0)
             for channel in range(_CHANNELS):
                 for z in range(nz):
+                    # The derivatives of exp(-e / V) are -exp(-e / V) / V by e, and
+                    # exp(-e / V) e / V^2 by V.
                     similarity = exponential_of_negative(-excess[channel, z] * inverse[z])
                     difference = similarity - target[x, y, channel, z]
                     row += weights[x, y, z] * difference * difference

@@ -65,9 +65,12 @@ class FusedInformation:
         image = moving[0, 0].contiguous().numpy()
         on_nodes = torch.from_numpy(_count(self.fixed, image, self.weights, self.intervals))
         with torch.enable_grad():
+            # The histogram is small, so torch computes the measure and its derivative.
             joint = (self.shares @ on_nodes @ self.shares.T).requires_grad_()
             value = -self.measure(joint)
         (by_joint,) = torch.autograd.grad(value, joint)
+        # The derivative by the moving intensity of a voxel that lies on two nodes: the shares of
+        # the fixed intensity stay, and those of the moving one change by their slopes.
         by_intensity = (self.shares.T @ by_joint @ self.slopes).float().numpy()
         gradient = np.empty_like(image)
         _pull(self.fixed, image, self.weights, self.intervals, by_intensity, gradient)

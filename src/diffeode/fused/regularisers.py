@@ -143,6 +143,7 @@ def _excess(field, barrier, squared, scale, slopes):
         for y in range(ny):
             for z in range(nz):
                 a, b, c, d, e, f, g, h, i = _differences(field, x, y, z)
+                # The determinant is the first row times the cross product of the other two.
                 p, q, r = _cross(d, e, f, g, h, i)
                 excess = barrier - (a * p + b * q + c * r)
                 slopes[x, y, z] = 0
@@ -170,6 +171,8 @@ def _by_corners(field, slopes, gradient):
                     slope = slopes[x, y, z]
                     if slope == 0:
                         continue
+                    # Each row holds the differences along one axis, so its derivative goes to the
+                    # neighbour along that axis.
                     a, b, c, d, e, f, g, h, i = _differences(field, x, y, z)
                     p, q, r = _cross(d, e, f, g, h, i)
                     _share(slope * p, slope * q, slope * r, gradient, x, y, z, x + 1, y, z)

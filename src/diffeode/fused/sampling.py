@@ -252,6 +252,8 @@ def _slope(v, a, b, c):
     """Return the derivatives of :func:`_value` by ``a``, ``b`` and ``c``."""
     low, high = _mix(v[0], v[1], c), _mix(v[2], v[3], c)
     low_above, high_above = _mix(v[4], v[5], c), _mix(v[6], v[7], c)
+    # Along the last axis the slope is interpolated between the differences along four edges. Along
+    # the others it is the difference of two interpolated faces or edges.
     edges = _mix(_mix(v[1] - v[0], v[3] - v[2], b), _mix(v[5] - v[4], v[7] - v[6], b), a)
     return (
         _mix(low_above, high_above, b) - _mix(low, high, b),
@@ -384,6 +386,8 @@ def _spread_inside(value, image, corner, ny, nz, a, b, c):
     low = np.uintp(corner)
     left, high = low + np.uintp(nz), low + np.uintp(ny * nz)
     right, one = high + np.uintp(nz), np.uintp(1)
+    # Each weight is a product of three factors. The value is split along one axis after the other,
+    # so that the eight parts add up to it.
     above = value * a
     below = value - above
     above_left, below_left = above * b, below * b

@@ -47,6 +47,8 @@ def _average_planes(source, along_y, along_z, continued, adjoint, out):
     """Write the averages along the last two axes to ``out``, plane by plane."""
     channels, nx, ny, nz = source.shape
     for plane in prange(channels * nx):
+        # Both axes lie in one plane. So a row that was averaged across rows is averaged along
+        # itself at once, and nothing in between is written to memory.
         channel, x = plane // nx, plane % nx
         row, padded = np.empty(nz, np.float32), np.empty(nz + 2 * along_z.shape[0] - 2, np.float32)
         for y in range(ny):
