@@ -19,6 +19,7 @@ CANNOT_CHANGE_NUMBERS = {
     "diffeode.provenance.checksums": "compares files with what was recorded of them",
     "diffeode.provenance.definitions": "reads code for its identity",
     "diffeode.errors": "kinds of errors",
+    "diffeode.geometry.shapes": "names shapes of tensors, for readers",
     "diffeode.formerly": "leads from former names of modules to those of today",
     "diffeode.registration.registry": "finds a method by its name; the identity names the method "
     "that is found",
