@@ -32,7 +32,7 @@ from diffeode.geometry.image import Image, Labels, foreground, sample
 from diffeode.geometry.transform import Affine, DisplacementField, warp_labels
 from diffeode.units.pair import PairUnit
 from diffeode.units.registration import RegistrationUnit
-from diffeode.units.scan import ScanUnit
+from diffeode.units.scan import ScanUnit, landmarks_of
 
 _LOG = logging.getLogger(__name__)
 _COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
@@ -180,7 +180,7 @@ def _labels(fixed: Path, moving: Path, label_table: Path | None) -> dict[str, An
 
 def _landmarks(fixed_scan: ScanUnit, moving_scan: ScanUnit) -> dict[str, Any]:
     """Return the landmarks that both scans have as arguments, or nothing where a scan has none."""
-    fixed, moving = fixed_scan.landmarks(), moving_scan.landmarks()
+    fixed, moving = landmarks_of(fixed_scan), landmarks_of(moving_scan)
     if fixed is None or moving is None:
         return {}
     points = shared_landmarks(fixed, moving)

@@ -20,7 +20,7 @@ from diffeode.prepare.registry import scaling_tool
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.units import Before, Placement
 from diffeode.provenance.software import preparing_versions
-from diffeode.units.scan import ScanUnit
+from diffeode.units.scan import ScanUnit, write_scan
 
 _LABEL_GRID_TOLERANCE_MM = 0.05
 
@@ -139,7 +139,8 @@ def prepare_scan(
         "seed": seed,
         "software": preparing_versions(),
     }
-    ScanUnit(folder).write(image, mask, to_scan if placement else None, labels, landmarks, content)
+    to_scan = to_scan if placement else None
+    write_scan(ScanUnit(folder), image, mask, to_scan, labels, landmarks, content)
 
 
 def moved_grid(grid: Grid, to_scan: Affine) -> Grid:

@@ -88,39 +88,45 @@ class ScanUnit:
         """
         return io.read_affine(self.to_scan_file) if self.to_scan_file.is_file() else Affine()
 
-    def landmarks(self) -> pd.DataFrame | None:
-        """Return the named points in the space of the image, columns ``name x y z``, RAS mm; None
-        where there are none.
-        """
-        return read_landmarks(self.landmarks_file) if self.landmarks_file.is_file() else None
 
-    def write(
-        self,
-        image: Image,
-        brain: np.ndarray,
-        to_scan: Affine | None,
-        labels: Labels | None,
-        landmarks: pd.DataFrame | None,
-        content: dict[str, Any],
-    ) -> None:
-        """Write the files of the unit and, last, its receipt with ``content``.
+# These two are no methods. A registration uses the unit but no landmarks, so a change in how tables
+# are read must make no registration again.
 
-        Args:
-            brain: the brain mask on the grid of ``image``, ``(X, Y, Z)`` bool.
-            to_scan: the affine from points of the image to points of the scan, RAS mm; None where
-                the image lies in the scan's own space.
-            labels, landmarks: in the space of the image; None where there are none.
-        """
-        files = [self.image_file, self.mask_file]
-        io.write_image(self.image_file, image)
-        io.write_labels(self.mask_file, Labels(brain, image.grid))
-        if to_scan is not None:
-            io.write_affine(self.to_scan_file, to_scan)
-            files.append(self.to_scan_file)
-        if labels is not None:
-            io.write_labels(self.labels_file, labels)
-            files.append(self.labels_file)
-        if landmarks is not None:
-            write_landmarks(self.landmarks_file, landmarks)
-            files.append(self.landmarks_file)
-        write_receipt(self.folder, [file.name for file in files], content)
+
+def landmarks_of(unit: ScanUnit) -> pd.DataFrame | None:
+    """Return the named points in the space of the image, columns ``name x y z``, RAS mm; None where
+    there are none.
+    """
+    return read_landmarks(unit.landmarks_file) if unit.landmarks_file.is_file() else None
+
+
+def write_scan(
+    unit: ScanUnit,
+    image: Image,
+    brain: np.ndarray,
+    to_scan: Affine | None,
+    labels: Labels | None,
+    landmarks: pd.DataFrame | None,
+    content: dict[str, Any],
+) -> None:
+    """Write the files of the unit and, last, its receipt with ``content``.
+
+    Args:
+        brain: the brain mask on the grid of ``image``, ``(X, Y, Z)`` bool.
+        to_scan: the affine from points of the image to points of the scan, RAS mm; None where the
+            image lies in the scan's own space.
+        labels, landmarks: in the space of the image; None where there are none.
+    """
+    files = [unit.image_file, unit.mask_file]
+    io.write_image(unit.image_file, image)
+    io.write_labels(unit.mask_file, Labels(brain, image.grid))
+    if to_scan is not None:
+        io.write_affine(unit.to_scan_file, to_scan)
+        files.append(unit.to_scan_file)
+    if labels is not None:
+        io.write_labels(unit.labels_file, labels)
+        files.append(unit.labels_file)
+    if landmarks is not None:
+        write_landmarks(unit.landmarks_file, landmarks)
+        files.append(unit.landmarks_file)
+    write_receipt(unit.folder, [file.name for file in files], content)
