@@ -30,6 +30,8 @@ def figures():
         for name in ("dice_boxplot", "dice_by_structure", "regularity", "significance")
     ]
     of_study += [f"{FIGURES}/sweeps"] if SWEPT else []
+    plane = ["plane_boundary", "plane_regularisation"] if STUDY.shown.plane else []
+    of_study += [f"{FIGURES}/{name}" for name in plane]
     of_pairs = [
         stem.format(experiment=e, pair=pair)
         for e, pair in shown_pairs()
