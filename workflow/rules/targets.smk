@@ -51,7 +51,7 @@ def figures():
 def plain_files():
     """Every file of the study that is no receipt and stands behind none."""
     pairs = [PAIRS.format(experiment=name) for name in EXPERIMENTS]
-    about = [f"{STUDIED}/methods.{kind}" for kind in ("md", "html")]
+    about = [f"{STUDIED}/{name}" for name in ("methods.md", "methods.html", "references.bib")]
     return [*pairs, *quality(), *unit_metrics(None), COLLECTED, *tables(), *figures(), *about]
 
 
