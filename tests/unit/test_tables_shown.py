@@ -82,6 +82,14 @@ def test_main_results_have_what_the_question_needs(metrics):
     )
 
 
+def test_where_all_are_equal_none_is_the_best(tmp_path):
+    frame = pd.DataFrame(
+        {"experiment": ["a", "a", "b", "b", "c"], "tre_mm_mean": [1.0, 1.0, 1.0, 2.0, 3.0]}
+    )
+    markdown = write_table(frame, tmp_path / "t", "TRE", ["tre_mm"])[1].read_text()
+    assert re.findall(r"\| (\w) \| \*\*", markdown) == ["b", "c"]
+
+
 def test_without_reported_numbers_there_is_no_column_for_them(metrics):
     nothing = REPORTED.assign(experiment="elsewhere")
     table = tables.main_results(summarise(metrics), TITLES, EXPERIMENTS, nothing)
@@ -176,7 +184,7 @@ def test_holms_correction_by_hand():
     assert holm(pd.Series([], dtype=float)).empty
 
 
-def test_holms_correction_is_within_an_experiment():
+def test_holms_correction_is_within_a_run_and_an_experiment():
     rng = np.random.default_rng(1)
     rows = [
         (experiment, f"p{i}", run, rng.random())
@@ -185,11 +193,12 @@ def test_holms_correction_is_within_an_experiment():
         for run in ("a", "b", "c")
     ]
     tests = compare_runs(pd.DataFrame(rows, columns=["experiment", "pair", "run", "value"]))
-    for _, group in tests.groupby("experiment"):
-        assert group["p_holm"].tolist() == pytest.approx(holm(group["p"]).tolist())
-        assert group["p_holm"].min() == pytest.approx(min(1, 6 * group["p"].min()))
     bound = upper_bound(tests)
-    assert bound["p_holm"].tolist() == pytest.approx(holm(bound["p"]).tolist())
+    groups = [group for _, group in tests.groupby(["experiment", "run"])]
+    for group in [*groups, *(group for _, group in bound.groupby("run"))]:
+        assert len(group) == 2
+        assert group["p_holm"].tolist() == pytest.approx(holm(group["p"]).tolist())
+        assert group["p_holm"].min() == pytest.approx(min(1, 2 * group["p"].min()))
     assert bound["n"].tolist() == [8] * 6
 
 

@@ -170,7 +170,7 @@ def _finished(
 
 
 def _best_rows(frame: pd.DataFrame, metric: str) -> set[int]:
-    """Positions whose mean is the best of their experiment."""
+    """Positions whose mean is the best of their experiment; none where all rows have it."""
     values = frame[f"{metric}_mean"].reset_index(drop=True)
     groups = (
         frame["experiment"].reset_index(drop=True)
@@ -178,7 +178,11 @@ def _best_rows(frame: pd.DataFrame, metric: str) -> set[int]:
         else pd.Series(0, values.index)
     )
     extreme = "max" if METRICS[metric].better == "larger" else "min"
-    return set(np.flatnonzero(values == values.groupby(groups).transform(extreme)))
+    best = values == values.groupby(groups).transform(extreme)
+    distinguishes = ~best.groupby(groups).transform("all") | (
+        groups.map(groups.value_counts()) == 1
+    )
+    return set(np.flatnonzero(best & distinguishes))
 
 
 def _emphasise(shown: pd.DataFrame, best: Mapping[str, set[int]], pattern: str) -> pd.DataFrame:
