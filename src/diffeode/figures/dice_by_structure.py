@@ -80,13 +80,15 @@ def dice_by_structure(
 
 
 def ordered_structures(dice: pd.DataFrame) -> list[str]:
-    """Structures from the highest to the lowest median of ``value`` over all rows of ``dice``."""
+    """Return the structures, from the highest to the lowest median of ``value`` in ``dice``."""
     medians = dice.groupby("structure", sort=False)["value"].median()
     return list(medians.sort_values(ascending=False, kind="stable").index)
 
 
 def spread_of_runs(runs: int) -> float:
-    """How far apart the first and the last of ``runs`` lie, where structures lie 1 apart."""
+    """Return the distance between the first and the last run, in units of the distance between
+    structures.
+    """
     return (runs - 1) / (runs + _GAP_ROWS)
 
 

@@ -17,7 +17,7 @@ from matplotlib.colors import ListedColormap, TwoSlopeNorm
 from diffeode.figures import style
 
 LIMIT = 2.0
-"""The largest determinant that has a colour of its own."""
+"""The determinant at which the scale of colours ends."""
 _LINES = 24
 _CELL_GAP_IN, _LEFT_IN, _TOP_IN, _BOTTOM_IN = 0.04, 0.5, 0.42, 0.42
 _DETERMINANT = TwoSlopeNorm(1.0, 0.0, LIMIT)
@@ -25,7 +25,7 @@ _FOLD = "#ffe100"
 
 
 class Registered(Protocol):
-    """What is drawn of one registration, all ``(X, Y)``, first axis downwards.
+    """What is drawn of one registration: pictures ``(X, Y)``, whose first axis points downwards.
 
     The displacement ``(2, X, Y)`` is in pixels, from fixed to moving.
     """
@@ -91,7 +91,9 @@ def plane_figure(columns: Mapping[str, Registered], rows: Sequence[str], out: Pa
 
 
 def grid_lines(displacement: np.ndarray, lines: int = _LINES) -> list[np.ndarray]:
-    """Where the map sends the lines of a regular grid: polygons ``(N, 2)``, column then row."""
+    """Return where the map sends the lines of a regular grid: polygons ``(N, 2)``, column
+    and row.
+    """
     shape = displacement.shape[1:]
     points = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
     moved = (points + np.moveaxis(displacement, 0, -1))[..., ::-1]
@@ -134,7 +136,7 @@ ROWS: Mapping[str, Callable[[Axes, Registered], None]] = {
     "|J|": _draw_determinant,
     "Negative |J|": _draw_negative,
 }
-"""What a row shows."""
+"""The functions that draw a row, by its name."""
 BOUNDARY = ("Moving", "Fixed", "Warped", "|J|", "Grid")
 """The rows of Fig. 1."""
 REGULARISATION = ("Warped", "Grid", "|J|", "Negative |J|")

@@ -43,13 +43,15 @@ class PlaneRegistration:
 
     @property
     def determinant(self) -> np.ndarray:
-        """``|J|`` of the map by central differences, one-sided on the border, ``(X, Y)``."""
+        """``|J|`` of the map, ``(X, Y)``, by central differences and on the border by one-sided
+        ones.
+        """
         (xx, xy), (yx, yy) = (np.gradient(part) for part in self.displacement)
         return (1 + xx) * (1 + yy) - xy * yx
 
     @property
     def folded_percent(self) -> float:
-        """Pixels at which the determinant is zero or negative, in per cent of the picture."""
+        """The share of pixels at which the determinant is zero or negative, in per cent."""
         return float(100 * (self.determinant <= 0).mean())
 
 

@@ -1,1 +1,1 @@
-"""The tidy table in; summaries, tests and finished tables out."""
+"""Statistics: summaries, tests and finished tables, made from the study's tidy table."""

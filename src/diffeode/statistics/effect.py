@@ -13,8 +13,8 @@ _RESAMPLES = 9999
 
 
 class Effect(NamedTuple):
-    """A median paired difference and its 95 % interval; NaN limits where fewer than two pairs are
-    there.
+    """A median paired difference and its 95 % interval, whose limits are NaN for fewer than two
+    pairs.
     """
 
     median: float
@@ -23,8 +23,9 @@ class Effect(NamedTuple):
 
 
 def median_difference(run: np.ndarray, other: np.ndarray, seed: int) -> Effect:
-    """Median of ``run - other`` over pairs, both ``(n,)``, with a percentile bootstrap over pairs
-    (Efron 1979).
+    """Return the median of ``run - other`` over pairs, both ``(n,)``, with its interval.
+
+    The interval is a percentile bootstrap over pairs (Efron 1979).
     """
     differences = np.asarray(run, dtype=float) - np.asarray(other, dtype=float)
     if differences.size < 2:
@@ -44,10 +45,11 @@ def median_difference(run: np.ndarray, other: np.ndarray, seed: int) -> Effect:
 
 
 def rank_biserial(differences: np.ndarray) -> float:
-    """Matched-pairs rank-biserial correlation of ``differences (n,)`` (Kerby 2014), from -1 to 1.
+    """Return the matched-pairs rank-biserial correlation of ``differences (n,)``, from -1 to 1.
 
-    It is the sum of the ranks of the positive differences minus that of the negative ones, over the
-    sum of all. Differences of zero are left out; NaN where there is no other.
+    It is the sum of the ranks of positive differences minus the sum of the ranks of negative ones,
+    divided by the sum of all ranks (Kerby 2014). Differences of zero are left out, and the result
+    is NaN where all are zero.
     """
     moved = differences[differences != 0]
     if not moved.size:

@@ -101,7 +101,7 @@ def write_page(frame: pd.DataFrame, path: Path, caption: str, bold: Sequence[str
 
 
 def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """``frame`` as rounded text under its headings, each mean joined with its SD."""
+    """Return ``frame`` as rounded text under its headings, with each mean joined to its SD."""
     columns = {}
     for column in frame.columns:
         metric, statistic = _split(column)
@@ -118,8 +118,10 @@ def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def format_number(value: object, metric: str = "") -> str:
-    """``value`` as shown: words and whole numbers as they are, reals with the metric's decimals or
-    three digits.
+    """Return ``value`` as a table shows it.
+
+    Words and whole numbers stay as they are. Other numbers have the decimals of the metric, or
+    three significant digits.
     """
     if isinstance(value, float | np.floating):
         if np.isnan(value):
@@ -130,7 +132,7 @@ def format_number(value: object, metric: str = "") -> str:
 
 
 def escape_latex(text: str) -> str:
-    """``text`` with every character that LaTeX would take for a command made printable."""
+    """Return ``text`` with every character that is a command of LaTeX made printable."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 
@@ -158,7 +160,9 @@ def _join(mean: str, sd: str) -> str:
 def _finished(
     frame: pd.DataFrame, bold: Sequence[str], written: Callable[[str], str], pattern: str
 ) -> pd.DataFrame:
-    """``frame`` as shown, every word ``written``, the best values within ``pattern``."""
+    """Return ``frame`` as text, every word changed by ``written`` and the best ones put into
+    ``pattern``.
+    """
     shown = as_shown(frame).map(written)
     best = {
         METRICS[metric].heading: _best_rows(frame, metric)
@@ -170,7 +174,9 @@ def _finished(
 
 
 def _best_rows(frame: pd.DataFrame, metric: str) -> set[int]:
-    """Positions whose mean is the best of their experiment; none where all rows have it."""
+    """Return the positions of the best mean of each experiment; none where all rows have
+    the same.
+    """
     values = frame[f"{metric}_mean"].reset_index(drop=True)
     groups = (
         frame["experiment"].reset_index(drop=True)

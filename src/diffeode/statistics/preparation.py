@@ -1,4 +1,6 @@
-"""The page on which a dataset's prepared scans are looked through: numbers, flags and pictures."""
+"""The page on which a user inspects the prepared scans of a dataset: numbers, flags and
+pictures.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +33,14 @@ _IN_WORDS = {
 
 
 def gather(rows: Sequence[Mapping[str, object]], adults: bool) -> pd.DataFrame:
-    """The table of one dataset: rows of :func:`diffeode.evaluation.preparation.measure` with
-    ``flags``.
+    """Return the table of one dataset: ``rows`` with one more column, ``flags``.
 
-    Flagged scans come first, those with the most flags at the top, then the others in the order
+    Flagged scans come first, those with the most flags at the top. The others follow in the order
     given.
 
     Args:
-        adults: as in :func:`diffeode.evaluation.preparation.flag`.
+        rows: from :func:`diffeode.evaluation.preparation.measure`.
+        adults: whether the persons are adults, as in :func:`diffeode.evaluation.preparation.flag`.
     """
     table = flag(pd.DataFrame(rows), adults)
     count = table["flags"].map(lambda flags: flags.count(";") + bool(flags))
@@ -52,9 +54,9 @@ def write_preparation(
 
     Args:
         table: from :func:`gather`.
-        pictures: scan to the address of its picture, relative to ``folder``; they are loaded as
-            they are scrolled to.
-        caption: data and population.
+        pictures: name of a scan to the address of its picture, relative to ``folder``; a browser
+            loads a picture when the reader scrolls to it.
+        caption: text that names data and population.
 
     Raises:
         InputError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""One line per experiment and run."""
+"""The summary: one row for each experiment and run."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ _NOT_SUMMARISED = ("failed", "suspect", "nmi_before")
 
 
 def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Counts, then ``<metric>_mean`` and ``<metric>_sd`` over pairs, and ``<metric>_median`` for
-    costs.
+    """Return counts and, for each metric, ``<metric>_mean`` and ``<metric>_sd`` over pairs, or for
+    costs ``<metric>_median``.
 
-    SD is the sample's (n - 1), NaN for one pair. Costs are given as medians because one busy minute
-    of the machine moves a mean. Metrics that no pair has (landmarks, labels) give no column.
+    The SD is that of the sample (n - 1), and NaN for one pair. Costs are given as medians because
+    one busy minute of the machine changes a mean. A metric that no pair has, as for scans without
+    landmarks or labels, has no column.
 
     Args:
         metrics: the tidy table (:func:`diffeode.statistics.tidy.collect`).
 
     Returns:
-        Columns ``experiment run pairs n suspect failed missing ...``; runs without any value have
+        Columns ``experiment run pairs n suspect failed missing ...``; a run without any value has
         NaN.
     """
     table = counts(metrics)
@@ -39,8 +40,8 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def dice_by_label(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Dice of each structure over pairs: columns ``experiment run label label_name n dice_mean
-    dice_sd``.
+    """Return Dice of each structure over pairs: columns ``experiment run label label_name n
+    dice_mean dice_sd``.
     """
     rows = metrics[
         (metrics["metric"] == "dice") & (metrics["label"] != "") & metrics["value"].notna()

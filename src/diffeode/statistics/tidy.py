@@ -1,7 +1,7 @@
-"""The study's tidy table: one row per experiment, pair, run, metric and label.
+"""The study's tidy table: one row for each experiment, pair, run, metric and label.
 
-A failed pair has one row ``failed``; a pair or label that has no value is missing from means, never
-zero in them.
+A failed pair has one row ``failed``. A pair or a label that has no value enters no mean; it never
+counts as zero.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _WORDS = {column: str for column in COLUMNS if column != "value"}
 
 
 def collect(paths: Iterable[Path]) -> pd.DataFrame:
-    """Metric files ``.../<experiment>/<fixed>__<moving>/<run>.tsv`` as one tidy table, in the order
-    given.
+    """Return the files ``.../<experiment>/<fixed>__<moving>/<run>.tsv`` as one tidy table, in the
+    order given.
 
     Raises:
         DamagedFileError: a file is missing, empty or no table of metrics.
-        InputError: no files.
+        InputError: there are no files.
     """
     frames = [_read_unit(Path(path)) for path in paths]
     if not frames:
@@ -35,16 +35,16 @@ def collect(paths: Iterable[Path]) -> pd.DataFrame:
 
 
 def read_tidy(path: Path | str) -> pd.DataFrame:
-    """The study's table as :func:`collect` made it.
+    """Return the study's table as :func:`collect` made it.
 
     Raises:
-        DamagedFileError: missing, empty or with other columns.
+        DamagedFileError: the file is missing or empty, or has other columns.
     """
     return _read(Path(path), COLUMNS)
 
 
 def write_tidy(path: Path | str, table: pd.DataFrame) -> None:
-    """Rows of one unit or of a study as TSV, whole; a value that is missing is an empty cell.
+    """Write the rows of a unit or of a study as TSV, whole; a missing value is an empty cell.
 
     Raises:
         InputError: the folder cannot be written.
@@ -53,8 +53,9 @@ def write_tidy(path: Path | str, table: pd.DataFrame) -> None:
 
 
 def whole_image(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Values of ``metric`` over the whole image: columns ``experiment pair run value``, missing
-    values left out.
+    """Return ``metric`` of the whole image: columns ``experiment pair run value``.
+
+    Missing values are left out.
     """
     chosen = metrics[
         (metrics["metric"] == metric) & (metrics["label"] == "") & metrics["value"].notna()
@@ -63,15 +64,18 @@ def whole_image(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def mean_dice(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Mean Dice over the labels of each registered pair: columns ``experiment pair run value``."""
+    """Return the mean Dice over labels of each registered pair: columns ``experiment pair run
+    value``.
+    """
     return whole_image(metrics, "dice")
 
 
 def counts(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Per experiment and run: ``pairs`` of the experiment, ``n`` of them registered, ``suspect`` of
-    these, ``failed``, ``missing``.
+    """Return the numbers of pairs for each experiment and run.
 
-    Indexed by ``experiment run``, in the order of first appearance.
+    The columns are ``pairs`` (of the experiment), ``n`` (registered), ``suspect`` (of the
+    registered ones), ``failed`` and ``missing``. The index is ``experiment run``, in the order of
+    first appearance.
     """
     suspect = (metrics["metric"] == "suspect") & (metrics["value"] > 0)
     units = metrics.assign(failed=metrics["metric"] == "failed", suspect=suspect)

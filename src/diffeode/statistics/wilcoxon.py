@@ -1,5 +1,5 @@
-"""Which run is better: one-sided Wilcoxon signed-rank tests on paired values, as arXiv 2512.22689,
-section IV-C.
+"""Right-sided Wilcoxon signed-rank tests between runs on paired values (arXiv 2512.22689, section
+IV-D).
 
 Wilcoxon, Biometrics Bulletin 1(6), 1945. Only pairs that both runs registered enter. Pairs without
 a difference are dropped before ranking (Wilcoxon's own treatment) and counted in ``zeros``. The
@@ -27,7 +27,8 @@ _EXACT_UP_TO = 50
 
 
 def compare_runs(values: pd.DataFrame) -> pd.DataFrame:
-    """Every ordered pair of runs of every experiment: is ``run`` greater than ``other``?
+    """Test for every ordered pair of runs of every experiment whether ``run`` is greater than
+    ``other``.
 
     Args:
         values: columns ``experiment pair run value``, larger is better
@@ -59,7 +60,7 @@ def compare_runs(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def upper_bound(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """The largest p over the experiments: columns ``run other experiments n p p_holm``.
+    """Return the largest p over the experiments: columns ``run other experiments n p p_holm``.
 
     ``n`` is the least number of differences in an experiment. ``p`` is NaN where an experiment has
     none. ``p_holm`` is ``p`` after Holm's correction for all rows of the same ``run``.
@@ -73,7 +74,7 @@ def upper_bound(comparisons: pd.DataFrame) -> pd.DataFrame:
 
 
 def holm(p: pd.Series) -> pd.Series:
-    """``p`` after Holm's step-down correction for the number of its values that are not NaN.
+    """Return ``p`` after Holm's step-down correction for the number of its values that are not NaN.
 
     Holm, Scandinavian Journal of Statistics 6(2), 1979.
     """
@@ -84,8 +85,9 @@ def holm(p: pd.Series) -> pd.Series:
 
 
 def signed_rank_p(differences: np.ndarray) -> float:
-    """p of the right-sided test that ``differences (n,)`` are greater than zero; NaN for fewer than
-    five non-zero.
+    """Return p of the right-sided test that ``differences (n,)`` are greater than zero.
+
+    It is NaN where fewer than five differences are not zero.
     """
     moved = differences[differences != 0]
     if moved.size < MINIMUM_PAIRS:

@@ -1,4 +1,4 @@
-"""The bibliography (``config/references.bib``): which of its entries a citation belongs to."""
+"""The bibliography, ``config/references.bib``, and the entries that a citation belongs to."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Entry:
 
     @property
     def doi(self) -> str:
-        """Its DOI; empty where it has none."""
+        """The DOI, empty where there is none."""
         return self.fields.get("doi", "")
 
     def is_meant_by(self, citation: str) -> bool:
-        """Whether ``citation`` holds the title, or the short title, word by word."""
+        """Return whether ``citation`` holds the title, or the short title, word by word."""
         titles = (self.fields.get(name, "") for name in ("title", "shorttitle"))
         return any(_words(title) in _words(citation) for title in titles if title)
 
 
 def read_bibliography(path: Path | str) -> tuple[Entry, ...]:
-    """Every entry of a BibTeX file that holds one field a line.
+    """Return every entry of a BibTeX file that has one field on each line.
 
     Raises:
         InputError: the file is missing, a line is neither the beginning of an entry, a field, an
@@ -79,7 +79,7 @@ def read_bibliography(path: Path | str) -> tuple[Entry, ...]:
 
 
 def cited_by(citations: Iterable[str], bibliography: Iterable[Entry]) -> list[Entry]:
-    """The entries that ``citations`` mean, each once, in the order of the citations."""
+    """Return the entries that belong to ``citations``, each once, in the order of the citations."""
     bibliography = tuple(bibliography)
     meant = (entry for text in citations for entry in bibliography if entry.is_meant_by(text))
     return list({entry.key: entry for entry in meant}.values())
@@ -95,5 +95,5 @@ def _require_good(
 
 
 def _words(text: str) -> str:
-    """The words of ``text`` in lower case, a blank before and after each."""
+    """Return the words of ``text`` in lower case, with a blank before and after each."""
     return " ".join(["", *_WORD.findall(text.lower()), ""])

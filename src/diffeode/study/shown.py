@@ -16,7 +16,7 @@ from diffeode.registration.runs import load_run, run_names
 @final
 @dataclass(frozen=True)
 class Shown:
-    """What is drawn where not everything fits.
+    """The runs and structures that figures show where not everything fits.
 
     Attributes:
         runs: the runs whose Dice is drawn by structure and that are shown side by side on one pair;
@@ -33,10 +33,10 @@ class Shown:
 def read_shown(
     content: Mapping[str, Any], runs: Collection[str], tables: Iterable[Path], where: str
 ) -> Shown:
-    """What the key ``figures`` says.
+    """Return what the key ``figures`` of a study says.
 
     Args:
-        content: as the study's schema allows it.
+        content: value of the key, which fits the study's schema.
         runs: names of the study's runs.
         tables: the label tables of the study's experiments.
         where: what ``content`` comes from, for messages.
