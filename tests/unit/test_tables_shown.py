@@ -11,7 +11,7 @@ from diffeode.statistics import tables
 from diffeode.statistics.effect import rank_biserial
 from diffeode.statistics.export import MISSING, as_shown, write_page, write_table
 from diffeode.statistics.reported import COLUMNS
-from diffeode.statistics.summary import dice_by_label, summarise
+from diffeode.statistics.summary import absent_labels, dice_by_label, summarise
 from diffeode.statistics.sweep import beside_settings, crossed, settings_of, sweep_table
 from diffeode.statistics.tidy import COLUMNS as TIDY
 from diffeode.statistics.tidy import mean_dice
@@ -131,7 +131,9 @@ def test_latex_is_well_formed(metrics, tmp_path):
     tests = compare_runs(mean_dice(metrics))
     shown = {
         "main": tables.main_results(summarise(metrics), TITLES, EXPERIMENTS, REPORTED),
-        "structures": tables.structures(dice_by_label(metrics), TITLES, EXPERIMENTS),
+        "structures": tables.structures(
+            dice_by_label(metrics), absent_labels(metrics), TITLES, EXPERIMENTS
+        ),
         "tests": tables.comparisons(tests, TITLES, EXPERIMENTS, "ours"),
         "largest": tables.largest(upper_bound(tests), TITLES, "ours"),
     }
@@ -169,9 +171,14 @@ def test_tests_of_ours_alone_are_shown_with_common_pairs_and_n(metrics):
 
 
 def test_structures_are_rows_and_methods_are_columns(metrics):
-    table = tables.structures(dice_by_label(metrics), TITLES, EXPERIMENTS)
+    table = tables.structures(dice_by_label(metrics), absent_labels(metrics), TITLES, EXPERIMENTS)
     assert list(table.columns) == ["experiment", "structure", "Our method", "SyN & co"]
-    assert table["structure"].tolist() == ["Left-Hippocampus"] * 2
+    assert table["structure"].tolist() == [
+        *["Left-Hippocampus"] * 2,
+        *["Left-Amygdala (no scan has it)"] * 2,
+    ]
+    assert table["experiment"].tolist() == list(EXPERIMENTS.values()) * 2
+    assert set(table["SyN & co"].iloc[2:]) == {MISSING}
     found = dice_by_label(metrics).set_index(["experiment", "run"])["dice_mean"]
     assert table["SyN & co"].iloc[1] == f"{found['e2', 'syn']:.3f}"
 

@@ -22,6 +22,13 @@ def dice_by_structure(metrics: pd.DataFrame) -> pd.DataFrame:
     ].mean()
 
 
+def absent_structures(metrics: pd.DataFrame) -> list[str]:
+    """Return the structures that were looked for and that no scan has."""
+    rows = metrics[(metrics["metric"] == "dice") & (metrics["label"] != "")]
+    found = rows.groupby(rows["label_name"].map(structure_name), sort=False)["value"].count()
+    return list(found.index[found == 0])
+
+
 def samples(rows: pd.DataFrame, **chosen: str) -> np.ndarray:
     """Return ``value`` of the rows in which each column named in ``chosen`` has its value,
     ``(N,)``.

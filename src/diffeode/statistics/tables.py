@@ -108,12 +108,17 @@ def sweep(
 
 
 def structures(
-    by_label: pd.DataFrame, titles: Mapping[str, str], experiments: Mapping[str, str]
+    by_label: pd.DataFrame,
+    absent: pd.DataFrame,
+    titles: Mapping[str, str],
+    experiments: Mapping[str, str],
 ) -> pd.DataFrame:
     """Return the mean Dice of every structure, with a column for each method.
 
     Args:
         by_label: from :func:`diffeode.statistics.summary.dice_by_label`.
+        absent: from :func:`diffeode.statistics.summary.absent_labels`; such a label has a row that
+            says so.
     """
     rows = by_label.assign(
         experiment=by_label["experiment"].map(lambda name: experiments.get(name, name)),
@@ -129,7 +134,14 @@ def structures(
     methods = list(dict.fromkeys(rows["method"]))
     order = list(dict.fromkeys(rows[keys].itertuples(index=False, name=None)))
     wide = wide.reindex(index=order, columns=methods).fillna(MISSING)
-    return wide.reset_index().rename(columns={"label_name": "structure"}).rename_axis(columns=None)
+    shown = wide.reset_index().rename(columns={"label_name": "structure"})
+    lacking = pd.DataFrame(
+        {
+            "experiment": absent["experiment"].map(lambda name: experiments.get(name, name)),
+            "structure": absent["label_name"] + " (no scan has it)",
+        }
+    )
+    return pd.concat([shown, lacking]).fillna(MISSING).reset_index(drop=True)
 
 
 def comparisons(
