@@ -27,30 +27,22 @@ with job(snakemake):
     unit = PairUnit(Path(snakemake.input.pair).parent)
     fixed, moving = unit.fixed(), unit.moving()
     pictures = {name: tuple(part(params.side) for part in pair) for name, pair in PAIRS.items()}
-    brain = slice_of(fixed, fixed), slice_of(moving, fixed)
-    pictures["slice of a brain"] = brain
+    pictures["slice of a brain"] = slice_of(fixed, fixed), slice_of(moving, fixed)
 
     def registered(pair, by):
         run = Run("in-the-plane", title="In the plane", **params.run)
         return plane.register_in_plane(run, *pair, by, params.seed)
 
-    borders = {"free border": plane.FREE, "fixed border": plane.FIXED}
-    boundary = {
-        f"{name}\n{border}": registered(pair, by)
-        for name, pair in pictures.items()
-        for border, by in borders.items()
-    }
-    cases = {
-        "kernel, |J| term": {},
-        "kernel alone": plane.WITHOUT_JACOBIAN,
-        "|J| term alone": plane.WITHOUT_KERNEL,
-        "neither": {**plane.WITHOUT_KERNEL, **plane.WITHOUT_JACOBIAN},
-    }
-    regularisation = {
-        f"{name}\n{case}": registered(pictures[name], by)
-        for name in ("star to cross", "slice of a brain")
-        for case, by in cases.items()
-    }
+    def compared(names, cases):
+        return {
+            f"{name}\n{case}": registered(pictures[name], by)
+            for name in names
+            for case, by in cases.items()
+        }
+
+    boundary = compared(pictures, plane.BORDERS)
+    both = ("star to cross", "slice of a brain")
+    regularisation = compared(both, plane.REGULARISATIONS)
     for file in out.boundary:
         plane_figure(boundary, BOUNDARY, Path(file))
     for file in out.regularisation:

@@ -134,7 +134,7 @@ class _Layout:
 
     @property
     def cell_in(self) -> float:
-        columns = max(self.across, 4)
+        columns = max(self.across, 5)
         return (style.FULL_WIDTH_IN - _LEFT_IN - (columns - 1) * _GAP_IN) / columns
 
     @property

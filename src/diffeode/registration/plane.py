@@ -24,6 +24,15 @@ FREE: Mapping[str, Any] = {"velocity.border": "free"}
 FIXED: Mapping[str, Any] = {"velocity.border": "fixed"}
 WITHOUT_KERNEL: Mapping[str, Any] = {"velocity.kernel": {"box": {"width": 1}}}
 WITHOUT_JACOBIAN: Mapping[str, Any] = {"penalties.jacobian.weight": 0.0}
+BORDERS: Mapping[str, Mapping[str, Any]] = {"free border": FREE, "fixed border": FIXED}
+"""What Fig. 1 of arXiv 2108.03443 compares."""
+REGULARISATIONS: Mapping[str, Mapping[str, Any]] = {
+    "kernel, |J| term": {},
+    "kernel alone": WITHOUT_JACOBIAN,
+    "|J| term alone": WITHOUT_KERNEL,
+    "neither": {**WITHOUT_KERNEL, **WITHOUT_JACOBIAN},
+}
+"""What Fig. 3 of arXiv 2108.03443 compares."""
 
 
 @final
