@@ -17,6 +17,7 @@ from diffeode.statistics.reported import (
     comparable,
     read_reported,
     require_known_runs,
+    shown_number,
 )
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -84,6 +85,13 @@ def test_reported_numbers_stand_in_a_column_of_their_own(reported):
         "",
         "",
     ]
+
+
+def test_numbers_keep_the_digits_they_were_reported_with():
+    assert shown_number("dice", 0.6875, 0.0255) == "0.6875 ± 0.0255"
+    assert shown_number("dice", 0.784, 0.027) == "0.784 ± 0.027"
+    assert shown_number("dice", 2 / 3) == "0.667"
+    assert shown_number("folds_central_grid_percent", 1.01e-6) == "1.01e-06"
 
 
 def test_settings_are_read_where_values_are_named():
