@@ -61,7 +61,7 @@ def test_some_numbers_are_those_of_the_papers(reported):
     table_2 = {"place": "Table 2", "settings": "steps=4;iterations=250"}
     assert value(reported, **table_2, metric="seconds") == 260
     assert value(reported, **table_2, metric="dice") == 0.802
-    of_the_poster = {"source": "poster", "run": "node-mi"}
+    of_the_poster = {"source": "poster", "run": "paper-mi"}
     assert value(reported, **of_the_poster, metric="folds_central_grid_sum") == 0.00294
     assert value(comparable(reported), **of_the_poster, metric="dice") == pytest.approx(0.449)
     kernel = "velocity=tensor without kernel;steps=3"
