@@ -8,7 +8,7 @@ def receipts():
         *(SOURCE.format(dataset=name) for name in virtual),
         *(receipt for scan in SCANS.values() for receipt in units_of(scan)),
         *(PAIR.format(experiment=e, pair=pair) for e, pair in PLANNED),
-        *trainings(),
+        *networks(),
         *(REGISTRATION.format(**unit) for unit in UNITS),
     ]
 
@@ -38,7 +38,7 @@ def figures():
         for stem in (CONVERGENCE, BESIDE)
     ]
     return [
-        *(f"{stem}.{kind}" for stem in of_study + of_pairs + training_curves() for kind in KINDS),
+        *(f"{stem}.{kind}" for stem in of_study + of_pairs + network_curves() for kind in KINDS),
         *(OVERVIEW.format(experiment=name) for name in EXPERIMENTS),
         *(
             PANEL.format(experiment=e, pair=pair, run=run.name)

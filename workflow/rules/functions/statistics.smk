@@ -14,7 +14,7 @@ except InputError as error:
 # the runs of sweeps, as rows of series, run, setting and value
 SWEPT = [
     [load_run(sweep.run).title, run, setting, value]
-    for sweep in getattr(STUDY, "sweeps", ())
+    for sweep in STUDY.sweeps
     for run, values in sweep.points.items()
     for setting, value in zip(sweep.settings, values)
 ]
