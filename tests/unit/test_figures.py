@@ -466,7 +466,7 @@ def test_an_absent_structure_is_named(tmp_path, drawn):
     assert names == ["Hippocampus", "3rd ventricle"]
     assert words(drawn[-1]).count("No scan has it.") == len(EXPERIMENTS)
     drawn.pop()
-    assert "Neural ODE (MIND)" in words(drawn[-1])
+    assert "diffeode (MIND)" in words(drawn[-1])
 
 
 def test_convergence_parts_the_levels_and_skips_empty_traces(tmp_path, drawn):
