@@ -134,6 +134,8 @@ NEURAL_ODE = {
     "penalties.operator.boundary": [Change("periodic", _OPERATOR)],
     "velocity.field": [Change("network")],
     "velocity.field.network.reductions": [Change(0, _NETWORK)],
+    "velocity.field.network.cloud": [Change("fixed", {**_NETWORK, **_STEPS})],
+    "velocity.field.network.timed": [Change(True, {**_NETWORK, **_STEPS})],
     "velocity.spacing": [Change(1.5)],
     "velocity.kernel": [Change("box"), Change("operator")],
     "velocity.kernel.gaussian.width": [Change(1.4)],

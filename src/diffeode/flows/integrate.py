@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from diffeode.flows.adjoint import flow_by_adjoint
 from diffeode.flows.solvers import TABLEAUS, State, Tableau, march, step
-from diffeode.flows.velocity import still_border, velocity_along
+from diffeode.flows.velocity import kinetic_energy, still_border, velocity_along
 from diffeode.geometry.warp import twice
 
 SOLVERS = ("exponential", *TABLEAUS)
@@ -48,12 +48,27 @@ class Flow:
         """How long the velocity acts."""
         return 1.0 if self.solver == "exponential" else self.steps * self.step_size
 
+    @property
+    def inverts_exactly(self) -> bool:
+        """Whether the flow of the reversed velocity is the inverse. A single step is no flow: the
+        step back does not undo it.
+        """
+        return self.solver == "exponential" or self.steps > 1
+
     def __call__(self, velocity: Tensor) -> Tensor:
         if not self.fixed_border:
             return self._flow(velocity)
         # Held at the end too: where a point on the border is looked up in the velocity, rounding
         # may move it a little.
         return still_border(self._flow(still_border(velocity)))
+
+    def carried_on(self, velocity: Tensor) -> Tensor:
+        """What a finer level starts from: the velocity itself."""
+        return velocity
+
+    def mean_square(self, velocity: Tensor) -> Tensor:
+        """Mean over voxels and time of the squared length."""
+        return kinetic_energy(velocity)
 
     def _flow(self, velocity: Tensor) -> Tensor:
         if self.solver == "exponential":

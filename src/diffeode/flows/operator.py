@@ -11,7 +11,7 @@ values (IJCV 61(2), 2005), an assumption, since the paper's own were lost.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -51,12 +51,19 @@ def inverse_operator(
 
 
 def operator_norm(
-    velocity: Tensor, alpha: float, power: float, boundary: str = "dirichlet"
+    velocity: Tensor,
+    alpha: float,
+    power: float,
+    boundary: str = "dirichlet",
+    mean_square: Callable[[Tensor], Tensor] = kinetic_energy,
 ) -> Tensor:
     """Squared V-norm of a velocity ``(K, d, *size)``: mean over voxels and time of ``|L v|^2``, a
     scalar.
+
+    Args:
+        mean_square: the mean over voxels and time of the squared length of such a velocity.
     """
-    return kinetic_energy(operator(velocity, alpha, power, boundary))
+    return mean_square(operator(velocity, alpha, power, boundary))
 
 
 def _symbol(

@@ -56,10 +56,18 @@ def step(
     tableau: Tableau, slope: Slope, index: int, steps: int, step_size: float, state: State
 ) -> State:
     """``state`` after the step ``index`` (from 0) of ``steps``, each ``step_size`` long."""
+    slopes = stages(tableau, slope, index, steps, step_size, state)
+    return _moved(state, step_size, tableau.b, slopes)
+
+
+def stages(
+    tableau: Tableau, slope: Slope, index: int, steps: int, step_size: float, state: State
+) -> list[tuple[Tensor, ...]]:
+    """The slopes at the stages of that step."""
     slopes: list[tuple[Tensor, ...]] = []
     for row, node in zip(tableau.a, tableau.c, strict=True):
         slopes.append(slope((index + node) / steps, _moved(state, step_size, row, slopes)))
-    return _moved(state, step_size, tableau.b, slopes)
+    return slopes
 
 
 def march(

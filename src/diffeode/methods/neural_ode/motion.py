@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffeode.errors import InputError, RegistrationError
 from diffeode.files.io import read_weights
+from diffeode.flows.cloud import CloudFlow
 from diffeode.flows.integrate import Flow
 from diffeode.flows.unfold import unfold
 from diffeode.flows.velocity import reverse, zero_velocity
@@ -46,14 +47,14 @@ class Motion:
     """A velocity and where it leads.
 
     Attributes:
-        velocity: ``(K, d, *coarse)``, voxels of its own grid.
+        velocity: ``(K, d, *coarse)``, voxels of its own grid, as :attr:`flow` takes it.
         size: of the images, ``d`` axes.
         trace: the energy's terms in each iteration.
         notes: see :class:`diffeode.registration.base.Registration`.
     """
 
     velocity: Tensor
-    flow: Flow
+    flow: Flow | CloudFlow
     size: tuple[int, ...]
     trace: tuple[dict[str, float], ...]
     notes: tuple[str, ...]
@@ -67,8 +68,8 @@ class Motion:
 
     @property
     def inverse(self) -> Tensor:
-        """Displacement of the flow back, likewise; after a single step no exact inverse of
-        :attr:`forward`.
+        """Displacement of the flow back, likewise; after a single step, and of a cloud, no exact
+        inverse of :attr:`forward`.
         """
         return resize_displacement(self.flow(reverse(self.velocity)), self.size)
 
@@ -92,7 +93,7 @@ def register(method: NeuralODE, pair: Pair, machine: Machine) -> Registration:
             weights,
             progress=machine.progress,
         )
-    inverse = _as_field(found.inverse, grid) if method.flow.inverts_exactly else None
+    inverse = _as_field(found.inverse, grid) if method.integrator.inverts_exactly else None
     return Registration(_as_field(found.forward, grid), inverse, found.trace, found.notes)
 
 
@@ -123,6 +124,7 @@ def velocity_between(
 
 def _coarse_to_fine(method: NeuralODE, scene: Scene, lattice: Lattice, report: Reporter) -> Tensor:
     descent, levels, settings = method.descent.descent(), method.levels, method.velocity
+    flow = method.integrator
     coarsest = lattice.coarser(levels.factors[0] * settings.spacing)
     velocity = zero_velocity(coarsest.size, scene.fixed, settings.knots)
     for index, (level, iterations) in enumerate(
@@ -130,9 +132,9 @@ def _coarse_to_fine(method: NeuralODE, scene: Scene, lattice: Lattice, report: R
     ):
         images = lattice.coarser(level)
         fields = lattice.coarser(level * settings.spacing)
-        start = resize_displacement(velocity, fields.size)
+        start = resize_displacement(flow.carried_on(velocity), fields.size)
         field = settings.field.from_base(
-            start, settings.smoother(fields.spacing), still=index > 0
+            start, settings.smoother(fields.spacing), flow, still=index > 0
         ).to(start)
         energy = energy_on(scene.reduced(images.size, fields.size), images, fields, method)
         report.enter(index)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 from diffeode.registration.knobs import between, knob, one_of
 
 if TYPE_CHECKING:
+    from diffeode.flows.cloud import CloudFlow
     from diffeode.flows.integrate import Flow
     from diffeode.optimise.loop import Descent
 
@@ -33,16 +34,19 @@ class FlowSettings:
         "steps shrink",
     )
 
-    def flow(self, fixed_border: bool) -> Flow:
-        """What integrates; see :class:`diffeode.flows.integrate.Flow`."""
+    def flow(self, fixed_border: bool, of_cloud: bool) -> Flow | CloudFlow:
+        """What integrates; see :class:`diffeode.flows.integrate.Flow`.
+
+        Args:
+            of_cloud: the velocity depends on where all voxels are; see
+                :class:`diffeode.flows.cloud.CloudFlow`. Scaling and squaring needs a velocity that
+                does not.
+        """
+        from diffeode.flows.cloud import CloudFlow
         from diffeode.flows.integrate import Flow
 
-        return Flow(self.solver, self.steps, self.step_size, self.gradient, fixed_border)
-
-    @property
-    def inverts_exactly(self) -> bool:
-        """A single step is no flow: the step back does not undo it."""
-        return self.solver == "exponential" or self.steps > 1
+        kind = CloudFlow if of_cloud and self.solver != "exponential" else Flow
+        return kind(self.solver, self.steps, self.step_size, self.gradient, fixed_border)
 
 
 @final

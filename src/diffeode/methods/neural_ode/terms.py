@@ -12,6 +12,8 @@ from diffeode.registration.knobs import between, knob
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from diffeode.flows.cloud import CloudFlow
+    from diffeode.flows.integrate import Flow
     from diffeode.losses.similarity import Similarity
 
 
@@ -62,7 +64,7 @@ class Moved(NamedTuple):
     Attributes:
         velocity: ``(K, d, *coarse)``, voxels of its grid.
         displacement: where its flow leads, ``(1, d, *coarse)``, likewise.
-        time: how long the velocity acts.
+        flow: what leads there.
         spacing: of that grid, mm, by axis.
         weights: ``(1, 1, *coarse)``, by which penalties of the displacement are multiplied; None:
             1.
@@ -70,7 +72,7 @@ class Moved(NamedTuple):
 
     velocity: Tensor
     displacement: Tensor
-    time: float
+    flow: Flow | CloudFlow
     spacing: Sequence[float]
     weights: Tensor | None
 

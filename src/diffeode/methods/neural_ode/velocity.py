@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.registration.knobs import between, exactly_one_of, knob, odd, one_of
+from diffeode.registration.knobs import anything, between, exactly_one_of, knob, odd, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from diffeode.flows.cloud import CloudFlow
     from diffeode.flows.fields import Smoother
+    from diffeode.flows.integrate import Flow
 
 
 # ------------------------------------------------------------------------------------------- fields
@@ -26,11 +28,19 @@ class Field(ABC):
     starts_at_random: ClassVar[bool] = False
     """Whether it does not start at rest on the first level."""
 
+    @property
+    def of_cloud(self) -> bool:
+        """Whether the velocity depends on where all voxels are, instead of on place and time."""
+        return False
+
     @abstractmethod
-    def from_base(self, base: Tensor, smoother: Smoother, still: bool) -> nn.Module:
+    def from_base(
+        self, base: Tensor, smoother: Smoother, flow: Flow | CloudFlow, still: bool
+    ) -> nn.Module:
         """A module whose output is the velocity, ``base (K, d, *size)`` and what is added to it.
 
         Args:
+            flow: what takes the velocity; it says at which places and times one is needed.
             still: what is added starts at 0.
         """
 
@@ -42,8 +52,10 @@ class FreeGrid(Field):
 
     name: ClassVar[str] = "grid"
 
-    def from_base(self, base: Tensor, smoother: Smoother, still: bool) -> nn.Module:
-        """It starts at 0 always."""
+    def from_base(
+        self, base: Tensor, smoother: Smoother, flow: Flow | CloudFlow, still: bool
+    ) -> nn.Module:
+        """It starts at 0 always, and is free everywhere."""
         from diffeode.flows.fields import GridField
 
         return GridField(base, smoother)
@@ -52,18 +64,41 @@ class FreeGrid(Field):
 @final
 @dataclass(frozen=True)
 class Network(Field):
-    """NODEO's convolutional network."""
+    """NODEO's convolutional network, from the places of all voxels to their velocities."""
 
     name: ClassVar[str] = "network"
     starts_at_random: ClassVar[bool] = True
 
     reductions: int = knob(1, between(0, 4), "How often the network's output is halved")
+    cloud: str = knob(
+        "moved",
+        one_of("moved", "fixed"),
+        "`moved` asks the network at each step for the velocities of the voxels where they have "
+        "come to lie, as NODEO does; `fixed` asks it before they move, for a velocity field on the "
+        "grid, as the solver `exponential` always does",
+    )
+    timed: bool = knob(
+        False,
+        anything(),
+        "Whether the time enters the network's dense layers, as it does anyway where `knots` is "
+        "above 1; else the velocities depend on the places alone",
+    )
 
-    def from_base(self, base: Tensor, smoother: Smoother, still: bool) -> nn.Module:
+    @property
+    def of_cloud(self) -> bool:
+        """Whether it is asked where the voxels have come to lie."""
+        return self.cloud == "moved"
+
+    def from_base(
+        self, base: Tensor, smoother: Smoother, flow: Flow | CloudFlow, still: bool
+    ) -> nn.Module:
         """See :class:`diffeode.flows.fields.NetworkField`."""
+        from diffeode.flows.cloud import CloudFlow
         from diffeode.flows.fields import NetworkField
 
-        return NetworkField(base, smoother, self.reductions, still)
+        of_cloud = flow if isinstance(flow, CloudFlow) else None
+        timed = self.timed or len(base) > 1
+        return NetworkField(base, smoother, of_cloud, self.reductions, timed, still)
 
 
 FIELDS = {field.name: field for field in (FreeGrid, Network)}

@@ -19,7 +19,5 @@ class Magnitude(PenaltyTerm):
     name: ClassVar[str] = "magnitude"
 
     def cost(self, moved: Moved) -> Tensor:
-        """See :func:`diffeode.flows.velocity.kinetic_energy`."""
-        from diffeode.flows.velocity import kinetic_energy
-
-        return self.weight * moved.time**2 * kinetic_energy(moved.velocity)
+        """See the flow's ``mean_square``."""
+        return self.weight * moved.flow.time**2 * moved.flow.mean_square(moved.velocity)
