@@ -461,13 +461,11 @@ def test_a_network_goes_on_from_the_level_before():
 
 
 def test_a_cloud_that_takes_several_steps_goes_on_from_the_level_before_and_has_no_inverse():
-    """What two steps of the coarse level have found is where the fine one begins."""
+    """Where two steps of different velocities have led is where the next level begins."""
     pair = pair_of(texture(), shifted(texture(), (1, 0, -1)))
     flow = {"flow": {"solver": "euler", "steps": 2, "step_size": 0.5}}
-    method = neural_ode(
-        NETWORK, flow, {"descent.learning_rate": 0.005}, levels((2.0, 2.0), (40, 1))
-    )
-    found = method.register(pair, Machine())
+    timed = {"velocity.field.network.timed": True, "descent.learning_rate": 0.005}
+    found = neural_ode(flow, timed, levels((2.0, 2.0), (40, 1))).register(pair, Machine())
     before = min(row["energy"] for row in found.trace[:40])
     assert before < 0.9 * found.trace[0]["energy"]
     assert found.trace[40]["energy"] == pytest.approx(before, rel=1e-5)
