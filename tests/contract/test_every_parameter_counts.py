@@ -268,6 +268,7 @@ SYNTHMORPH = {
 
 _TRAINING = {
     "steps": [Change(77, parts=("settings",))],
+    "epochs": [Change(5, parts=("settings",))],
     "learning_rate": [Change(0.003, parts=("settings",))],
     "interval": [Change(55, parts=("settings",))],
     "validation_persons": [Change(3, parts=("said", "validated"))],

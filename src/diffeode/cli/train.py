@@ -16,7 +16,8 @@ def add(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="train a run whose network is learned",
-        description="Train RUN on all pairs of different persons, each both ways; write "
+        description="Train RUN on all pairs of different persons, each "
+        "both ways where the method learns so; write "
         "weights.safetensors, its "
         "curves and the receipt to a folder. Persons come as lists of skull-stripped scans, one "
         "per person and in the "

@@ -91,8 +91,10 @@ def train(
     machine: Machine,
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Train ``method`` on ``pairs``, each both ways, going on where an earlier call in ``folder``
-    was killed.
+    """Train ``method`` on ``pairs``, going on where an earlier call in ``folder`` was killed.
+
+    Each pair is shown both ways, unless the method learns from one contrast to the other: then the
+    moving scans of all pairs are of the one, and the fixed scans of the other.
 
     Checkpoints lie in a folder named after settings, pairs and code, so what differs in one of them
     begins anew.
@@ -110,16 +112,15 @@ def train(
 
     say = say or loop.tell
     use_threads(machine.threads)
-    training, validation = (
-        both_ways(part) for part in split_by_person(pairs, method.validation_persons, machine.seed)
-    )
+    parts = split_by_person(pairs, method.validation_persons, machine.seed)
+    training, validation = map(both_ways, parts) if method.learns_both_ways else parts
     say(
         f"{method.title}: {len(training)} directed pairs to train on, {len(validation)} to "
         "validate on"
     )
     lesson, settings = (
         _lesson(method, pairs, training, validation, machine),
-        _settings(method, machine.seed),
+        _settings(method, method.steps_on(len(training)), machine.seed),
     )
     return loop.train_by_content(lesson, settings, folder, machine.device, say)
 
@@ -168,11 +169,11 @@ def _lesson(
     )
 
 
-def _settings(method: TrainedMethod, seed: int) -> Settings:
+def _settings(method: TrainedMethod, steps: int, seed: int) -> Settings:
     from diffeode.learning.loop import Settings
 
     return Settings(
-        steps=method.steps,
+        steps=steps,
         learning_rate=method.learning_rate,
         interval=method.interval,
         criterion=CRITERION,

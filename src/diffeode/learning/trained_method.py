@@ -66,6 +66,8 @@ class TrainedMethod(Method):
     shape: ClassVar[tuple[str, ...]] = ()
     """The hyper-parameters that give the network its shape, so that weights fit or do not."""
     learns_from_labels: ClassVar[bool] = False
+    learns_both_ways: ClassVar[bool] = True
+    """Whether every pair is shown with either scan as the moving one, or as it is alone."""
     amsgrad: ClassVar[bool] = False
 
     weights: str = knob(
@@ -81,6 +83,12 @@ class TrainedMethod(Method):
         100_000,
         between(1, 1e7),
         "Number of steps of the training; each takes one pair in one direction",
+    )
+    epochs: int = knob(
+        0,
+        between(0, 1e6),
+        "Number of passes over all directed training pairs, which then give the number of steps "
+        "instead of `steps`; 0 leaves it to `steps`",
     )
     learning_rate: float = knob(
         1e-4, between(1e-8, 1), "Learning rate of Adam, which stays constant"
@@ -99,6 +107,10 @@ class TrainedMethod(Method):
     def name(self) -> str:
         """The method's name in the registry, which weights are marked with."""
         return type(self).__module__.rpartition(".")[2].replace("_", "-")
+
+    def steps_on(self, directed_pairs: int) -> int:
+        """The number of steps of a training on so many pairs."""
+        return self.epochs * directed_pairs or self.steps
 
     @abstractmethod
     def network(self) -> nn.Module:

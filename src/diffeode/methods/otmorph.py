@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 class OTMorph(TrainedMethod):
     """Three networks trained together: transport, registration and critic, with the authors'
     settings.
+
+    The transport carries the contrast of the moving scans to that of the fixed ones, so pairs are
+    shown as they are: shown both ways, both sides would hold both contrasts, and nothing would be
+    left to carry.
     """
 
     title: ClassVar[str] = "OTMorph"
@@ -37,6 +41,7 @@ class OTMorph(TrainedMethod):
         "44(1), 2025."
     )
     licence: ClassVar[str] = "MIT (diffeode; the authors' code states no licence)"
+    learns_both_ways: ClassVar[bool] = False
     shape: ClassVar[tuple[str, ...]] = (
         "transport_features",
         "critic_features",
