@@ -548,7 +548,11 @@ def test_captions_are_valid_and_name_what_they_are_given(path):
     given = SimpleNamespace(
         config={"title": "Virtual cohort, T1w to T2w", "study": "demo", "runs": list(TITLES)},
         wildcards=SimpleNamespace(
-            experiment="e1", pair="sub-01_T2w__sub-02_T1w", run="node-mind", training="a"
+            experiment="e1",
+            pair="sub-01_T2w__sub-02_T1w",
+            run="node-mind",
+            train_on="a",
+            descriptor="a",
         ),
         params=SimpleNamespace(
             look={"experiments": EXPERIMENTS}, caption="Virtual persons.", title="A pair"

@@ -357,7 +357,7 @@ def test_a_link_hides_nobody_who_is_trained_on_in_the_study_itself(repository, t
         (repository / "config" / "experiments" / f"{name}.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(InputError, match="3 of the persons to test on are among those to train on"):
         load_study(
-            demo(experiments=["mine"], training="link", runs=["voxelmorph"], ours="voxelmorph"),
+            demo(experiments=["mine"], train_on="link", runs=["voxelmorph"], ours="voxelmorph"),
             repository,
         )
 
@@ -464,3 +464,85 @@ def test_results_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(InputError, match="no permission"):
         require_writable(tmp_path)
+
+
+def _three_folders(repository, tmp_path) -> None:
+    """Experiments one, two and three, each on a folder of three persons of its own."""
+    for number, name in enumerate(("one", "two", "three")):
+        root = bids_folder(
+            tmp_path / name, *(path.replace("sub-0", f"sub-{number}") for path in THREE_PERSONS)
+        )
+        (repository / "config" / "datasets" / f"{name}.yaml").write_text(
+            f"kind: bids\nroot: {root}\n"
+        )
+        sides = {
+            side: {"dataset": name, "modality": m}
+            for side, m in (("fixed", "T2w"), ("moving", "T1w"))
+        }
+        content = {"title": name, **sides, "alignment": "affine"}
+        (repository / "config" / "experiments" / f"{name}.yaml").write_text(yaml.safe_dump(content))
+
+
+def _learned(repository, experiments, train_on):
+    trained = {"runs": ["voxelmorph"], "ours": "voxelmorph"}
+    return load_study(demo(experiments=experiments, train_on=train_on, **trained), repository)
+
+
+def test_each_experiment_may_have_its_own_experiment_to_train_on(repository, tmp_path):
+    _three_folders(repository, tmp_path)
+    study = _learned(repository, ["one", "two"], {"one": "three", "two": "one"})
+    assert {name: e.name for name, e in study.train_on.items()} == {"one": "three", "two": "one"}
+    assert sorted(e.name for e in study.trainings) == ["one", "three"]
+    assert [e.name for e in study.drawn] == ["one", "two", "three"]
+    alike = _learned(repository, ["one", "two"], "three")
+    assert {name: e.name for name, e in alike.train_on.items()} == {"one": "three", "two": "three"}
+    assert [e.name for e in alike.trainings] == ["three"]
+
+
+@pytest.mark.parametrize(
+    ("train_on", "sentence"),
+    [
+        ({"one": "three"}, "does not say what to train on for its experiment two"),
+        ({"one": "three", "tow": "three"}, r"experiment 'tow', which is none of.*two"),
+        ({"one": "three", "two": "two"}, "3 of the persons to test on are among those to train on"),
+        ({"one": "three", "two": "thre"}, "no experiment 'thre'.*three"),
+        ({"one": "three", "two": 3}, r"train_on\.two: 3, which is not a word"),
+        (None, "name the experiment to train on by the key train_on"),
+    ],
+)
+def test_what_to_train_on_is_checked(repository, tmp_path, train_on, sentence):
+    _three_folders(repository, tmp_path)
+    with pytest.raises(InputError, match=sentence):
+        _learned(repository, ["one", "two"], train_on)
+
+
+def test_the_former_key_for_what_to_train_on_is_answered_with_the_new_one():
+    with pytest.raises(InputError, match=r"unknown key .training..*train_on"):
+        load_study(demo(training="virtual-healthy"), REPOSITORY)
+
+
+def test_runs_with_other_settings_and_sweeps_are_runs_of_the_study():
+    sweep = {"run": "node-mind", "sweep": {"penalties.jacobian.barrier": [0.1, 0.5]}}
+    study = load_study(
+        demo(runs=["affine", sweep], ours="node-mind-barrier-0.5", experiments=["virtual-healthy"]),
+        REPOSITORY,
+    )
+    names = ["affine", "node-mind-barrier-0.1", "node-mind-barrier-0.5"]
+    assert [run.name for run in study.runs] == names
+    assert study.ours == names[2]
+    assert list(study.sweeps[0].points) == names[1:]
+    assert {run for _, _, run in study.units()} == set(names)
+
+
+@pytest.mark.parametrize(
+    ("run", "sentence"),
+    [
+        ({"run": "node-mind", "swep": {}}, "unknown key 'swep' under runs.0.*sweep"),
+        ({"sweep": {}}, "lacks the key 'run' under runs.0"),
+        ({"run": "node-mind", "sweep": 3}, "runs.0.sweep: 3, which is not a block of keys"),
+        (7, "runs.0: 7, which is not a word or a block of keys"),
+    ],
+)
+def test_a_block_of_runs_is_held_to_its_schema(run, sentence):
+    with pytest.raises(InputError, match=sentence):
+        load_study(demo(runs=[run]), REPOSITORY)

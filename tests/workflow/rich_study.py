@@ -87,13 +87,21 @@ alignment: affine
 pairs: 2
 seed: 14
 """,
+    "config/experiments/learned-otherwise.yaml": """\
+title: Learned otherwise
+fixed: {dataset: cohort, modality: T1w}
+moving: {dataset: cohort, modality: T2w}
+alignment: affine
+pairs: 1
+seed: 15
+""",
     "config/config.yaml": """\
 study: rich
 title: A rich study
 experiments: [first, second, mixed]
 runs: [identity, brief, learned, taught, multigradicon]
 ours: brief
-training: learned-from
+train_on: {first: learned-from, second: learned-from, mixed: learned-otherwise}
 seed: 5
 results: results
 panels: 2
@@ -115,9 +123,12 @@ parameters: {steps: 2, interval: 1, window: 5}
     "config/methods/taught.yaml": """\
 method: neural-ode
 title: Taught title
-parameters: {similarity: {mind: {}, descriptor: {weights: results/training/toys/best.safetensors}}}
+parameters:
+  similarity:
+    mind: {}
+    descriptor: {weights: results/descriptors/toys/best.safetensors}
 """,
-    "config/training/toys.yaml": """\
+    "config/descriptors/toys.yaml": """\
 scans: ["toys/sub-31/anat/*"]
 validation: ["toys/sub-32/anat/*"]
 recipe: {crop: 16, locations: 32, width: 2, features: 2, halving: 0}

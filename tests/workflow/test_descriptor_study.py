@@ -40,7 +40,7 @@ method: neural-ode
 title: Learned
 parameters:
   similarity:
-    descriptor: {weights: results/training/toys/best.safetensors}
+    descriptor: {weights: results/descriptors/toys/best.safetensors}
   levels: {factors: [2], iterations: [1]}
 """
 TRAINING = """\
@@ -75,7 +75,7 @@ def clone(tmp_path, copied, monkeypatch):
     clone.write("config/experiments/toys.yaml", EXPERIMENT)
     clone.write("config/config.yaml", STUDY)
     clone.write("config/methods/learned.yaml", RUN)
-    clone.write("config/training/toys.yaml", TRAINING)
+    clone.write("config/descriptors/toys.yaml", TRAINING)
     return clone
 
 
@@ -85,7 +85,8 @@ def test_the_descriptor_is_trained_before_the_registrations_that_use_it(clone):
     run = clone.snakemake()
     assert run.returncode == 0, run.stdout
     weights, curves = (
-        clone.path(f"results/training/toys/{name}") for name in ("best.safetensors", "curves.png")
+        clone.path(f"results/descriptors/toys/{name}")
+        for name in ("best.safetensors", "curves.png")
     )
     assert curves.is_file()
     assert clone.planned() == {}
@@ -97,9 +98,9 @@ def test_the_descriptor_is_trained_before_the_registrations_that_use_it(clone):
     weights.write_bytes(whole)
     assert clone.planned() == {}
 
-    clone.replace("config/training/toys.yaml", "steps: 1,", "steps: 2,")
+    clone.replace("config/descriptors/toys.yaml", "steps: 1,", "steps: 2,")
     before = curves.read_bytes()
-    run = clone.snakemake("results/training/toys/best.safetensors")
+    run = clone.snakemake("results/descriptors/toys/best.safetensors")
     assert run.returncode == 0, run.stdout
     assert curves.read_bytes() != before
     assert {file.name for file in curves.parent.iterdir()} == {
@@ -118,7 +119,7 @@ def test_the_descriptor_is_trained_before_the_registrations_that_use_it(clone):
     ids=["who is registered", "nobody"],
 )
 def test_a_descriptor_trained_on_the_wrong_persons_stops_the_study(clone, person, sentence):
-    clone.replace("config/training/toys.yaml", "sub-01", person)
+    clone.replace("config/descriptors/toys.yaml", "sub-01", person)
     run = clone.snakemake("--dry-run")
     assert run.returncode != 0
     assert sentence in run.stdout
@@ -126,12 +127,12 @@ def test_a_descriptor_trained_on_the_wrong_persons_stops_the_study(clone, person
 
 
 def test_a_descriptor_without_weights_stops_the_study(clone):
-    clone.replace("config/methods/learned.yaml", "training/toys/best", "training/toy/best")
+    clone.replace("config/methods/learned.yaml", "descriptors/toys/best", "descriptors/toy/best")
     run = clone.snakemake()
     assert run.returncode != 0
     assert (
-        "Run learned cannot work here: There are no descriptor weights 'results/training/toy/best"
-        in run.stdout
+        "Run learned cannot work here: There are no descriptor weights "
+        "'results/descriptors/toy/best" in run.stdout
     )
     assert not clone.path("results/prepared").exists()
 

@@ -95,7 +95,10 @@ def test_a_run_s_identity_covers_its_own_method_and_no_other(rich_plan, rule):
         )
     trained = {"diffeode.networks.voxelmorph", "diffeode.learning.loop"}
     assert trained <= {
-        name.split(":")[0] for name in rich_plan.covered[rich_plan.the("train").handed.params.code]
+        name.split(":")[0]
+        for name in rich_plan.covered[
+            rich_plan.the("train", train_on="learned-from").handed.params.code
+        ]
     }
 
 

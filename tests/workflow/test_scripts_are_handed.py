@@ -275,6 +275,7 @@ def test_pairs_are_written_down_with_their_seed(rich_plan, run_script):
         ("second", ("drawn", "drawn"), ("none", "refuse", 12)),
         ("mixed", ("heads", "drawn"), ("affine", "resample", 13)),
         ("learned-from", ("cohort", "cohort"), ("affine", "resample", 14)),
+        ("learned-otherwise", ("cohort", "cohort"), ("affine", "resample", 15)),
     ],
 )
 def test_a_pair_is_aligned_as_its_experiment_says(
@@ -302,9 +303,11 @@ def test_a_pair_is_aligned_as_its_experiment_says(
     )
 
 
-def test_a_run_is_trained_on_the_pairs_of_its_experiment(rich_plan, run_script):
+@pytest.mark.parametrize(("train_on", "count"), [("learned-from", 2), ("learned-otherwise", 1)])
+def test_a_run_is_trained_on_the_pairs_of_its_experiment(rich_plan, run_script, train_on, count):
     trained = run_script(
-        rich_plan.the("train"), "diffeode.learning.method_training.train_to_folder"
+        rich_plan.the("train", train_on=train_on),
+        "diffeode.learning.method_training.train_to_folder",
     )
     (what, pairs, where, machine, about), _ = trained.call
     assert (what.name, what.method, what.parameters) == (
@@ -313,12 +316,12 @@ def test_a_run_is_trained_on_the_pairs_of_its_experiment(rich_plan, run_script):
         {"steps": 2, "interval": 1, "window": 5},
     )
     assert (machine.threads, machine.seed, machine.device) == (THREADS, 5, "cuda")
-    assert where == Path("results/trained/learned-from/learned")
-    assert about == {"training": "learned-from", "run": "learned"}
-    assert len(pairs) == 2
+    assert where == Path(f"results/networks/{train_on}/learned")
+    assert about == {"train_on": train_on, "run": "learned"}
+    assert len(pairs) == count
     for pair in pairs:
         fixed, moving = pair.folder.name.split("__")
-        assert pair.folder.parent == Path("results/pairs/learned-from")
+        assert pair.folder.parent == Path(f"results/pairs/{train_on}")
         assert (pair.fixed_labels, pair.moving_labels) == (
             folder("cohort", fixed),
             folder("cohort", moving),
@@ -334,11 +337,10 @@ def test_the_course_of_a_training_is_drawn(rich_plan, run_script):
         "diffeode.figures.training_curves.training_curves",
         "diffeode.provenance.receipt.require_intact",
     )
-    drawn_, _ = run_script(rich_plan.the("training_curves"), *names)
-    curves = Path("results/trained/learned-from/learned/curves.tsv")
-    outs = [
-        Path(f"results/studies/rich/figures/training/learned.{kind}") for kind in ("svg", "png")
-    ]
+    drawn_, _ = run_script(rich_plan.the("training_curves", train_on="learned-from"), *names)
+    curves = Path("results/networks/learned-from/learned/curves.tsv")
+    stem = Path("results/studies/rich/figures/networks/learned-from/learned")
+    outs = [stem.with_suffix(f".{kind}") for kind in ("svg", "png")]
     title = "Learned title, trained on Learned from (nobody)"
     assert [arguments[:3] for arguments, _ in drawn_.calls] == [
         (curves, title, out) for out in outs
@@ -357,7 +359,7 @@ def test_a_descriptor_is_trained_as_its_file_says(rich_plan, run_script, rich):
         f"{loop}.remove_checkpoints",
         read_training=SimpleNamespace(settings=settings),
     )
-    where = Path("results/training/toys")
+    where = Path("results/descriptors/toys")
     assert threads.call == ((THREADS,), {})
     assert read.call[0][0].name == "toys.yaml"
     assert trained.call == ((read.call[0][0], rich.path("data"), where, "cuda"), {})
@@ -408,10 +410,13 @@ def test_a_registration_gets_its_pair_and_says_where_it_comes_from(rich_plan, ru
 
 
 TAUGHT = {
-    "similarity": {"mind": {}, "descriptor": {"weights": "results/training/toys/best.safetensors"}}
+    "similarity": {
+        "mind": {},
+        "descriptor": {"weights": "results/descriptors/toys/best.safetensors"},
+    }
 }
 WEIGHTS = {
-    "weights": "results/trained/learned-from/learned/weights.safetensors",
+    "weights": "results/networks/learned-from/learned/weights.safetensors",
     "weights_sha256": "its sum",
 }
 
@@ -445,14 +450,17 @@ def test_a_method_works_in_its_own_environment(rich_plan):
     assert found == dict.fromkeys(TITLES, "base.yaml") | {"multigradicon": "baselines.yaml"}
 
 
-def test_what_a_registration_waits_for(rich_plan):
+@pytest.mark.parametrize(
+    ("experiment", "train_on"), [("second", "learned-from"), ("mixed", "learned-otherwise")]
+)
+def test_what_a_registration_waits_for(rich_plan, experiment, train_on):
     inputs = {
         job.wildcards["run"]: job.handed.input
-        for job in rich_plan.of("register", experiment="second")
+        for job in rich_plan.of("register", experiment=experiment)
     }
-    trained = ["results/trained/learned-from/learned/receipt.json"]
-    weights = ["results/training/toys/best.safetensors"]
-    assert {name: list(given.training) for name, given in inputs.items() if given.training} == {
+    trained = [f"results/networks/{train_on}/learned/receipt.json"]
+    weights = ["results/descriptors/toys/best.safetensors"]
+    assert {name: list(given.network) for name, given in inputs.items() if given.network} == {
         "learned": trained
     }
     assert {name: list(given.descriptor) for name, given in inputs.items() if given.descriptor} == {

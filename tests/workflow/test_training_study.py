@@ -30,7 +30,7 @@ title: Tiny study
 experiments: [tested]
 runs: [identity, brief]
 ours: identity
-training: learned-from
+train_on: learned-from
 seed: 1
 results: results
 panels: 0
@@ -69,13 +69,13 @@ def test_the_training_comes_before_the_registrations_and_is_used_by_them(clone):
     ) == (1, 1, 5, 2)
     run = clone.snakemake()
     assert run.returncode == 0, run.stdout
-    folder = clone.path("results/trained/learned-from/brief")
+    folder = clone.path("results/networks/learned-from/brief")
     training = json.loads((folder / "receipt.json").read_text())
     assert training["persons"] == ["tiny/01", "tiny/02", "tiny/03", "tiny/04"]
     (registered,) = clone.path("results/registrations/tested").glob("*/brief/receipt.json")
     parameters = json.loads(registered.read_text())["parameters"]
     assert parameters["weights_sha256"] == training["outputs"]["weights.safetensors"]["sha256"]
-    assert clone.path("results/studies/tiny/figures/training/brief.png").is_file()
+    assert clone.path("results/studies/tiny/figures/networks/learned-from/brief.png").is_file()
     assert clone.planned() == {}
 
     (folder / "weights.safetensors").write_bytes(b"damaged")
@@ -93,7 +93,7 @@ def test_a_person_on_both_sides_stops_the_study(clone):
 
 
 def test_a_study_without_a_training_says_what_is_missing(clone):
-    clone.replace("config/config.yaml", "training: learned-from\n", "")
+    clone.replace("config/config.yaml", "train_on: learned-from\n", "")
     run = clone.snakemake("--dry-run")
     assert run.returncode != 0
     assert "runs that are trained first (brief)" in run.stdout

@@ -116,9 +116,7 @@ def require_what_is_needed():
     if not INTERNALS.runs_jobs_here:
         return
     runs, apart = runs_ahead(), INTERNALS.makes_environments
-    absent = obstacles(
-        runs, apart, provided={run.name for run in runs if descriptor_training(run.name)}
-    )
+    absent = obstacles(runs, apart, provided={run.name for run in runs if descriptor_of(run.name)})
     if not apart:
         absent += filter(None, (missing(*step) for step in sorted(steps_ahead())))
     for sentence in absent[: len(absent) if INTERNALS.is_dry else -1]:

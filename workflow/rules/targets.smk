@@ -8,7 +8,7 @@ def receipts():
         *(SOURCE.format(dataset=name) for name in virtual),
         *(receipt for scan in SCANS.values() for receipt in units_of(scan)),
         *(PAIR.format(experiment=e, pair=pair) for e, pair in PLANNED),
-        *trainings(),
+        *networks(),
         *(REGISTRATION.format(**unit) for unit in UNITS),
     ]
 
@@ -31,7 +31,7 @@ def figures():
     return [
         *(
             f"{stem}.{kind}"
-            for stem in of_study + of_pairs + training_curves()
+            for stem in of_study + of_pairs + network_curves()
             for kind in ("svg", "png")
         ),
         *(OVERVIEW.format(experiment=name) for name in EXPERIMENTS),

@@ -23,7 +23,7 @@ with job(snakemake) as say:
         progress=lambda fraction, message: print(f"{100 * fraction:3.0f} % {message}", flush=True),
     )
     run = Run(snakemake.wildcards.run, title=snakemake.wildcards.run, **snakemake.params.run)
-    for receipt in snakemake.input.get("training", []):
+    for receipt in snakemake.input.get("network", []):
         run = with_weights(run, Path(receipt).parent)
     # nothing of an earlier registration may lie beside the receipt of one that fails
     shutil.rmtree(folder, ignore_errors=True)

@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
         "train-descriptor",
         help="train the learned descriptor on scans and label maps",
         description="Train the learned descriptor as TRAINING says, such as "
-        "config/training/synthetic.yaml; write the "
+        "config/descriptors/synthetic.yaml; write the "
         "weights (best.safetensors), curves and checkpoints to a folder. Given again after a kill, "
         "the same command "
         "goes on from the last checkpoint; with other settings, data or code the training begins "

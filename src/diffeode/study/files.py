@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from diffeode.files.presence import lies_at, require_file, without_hidden
 from diffeode.learning.pairs import require_no_test_person
 from diffeode.names import nearest, readable
 from diffeode.prepare.recipe import Recipe, recipe_schema
-from diffeode.registration.runs import Run, load_run, run_names
+from diffeode.registration.runs import Run, run_names
 from diffeode.study.model import Dataset, Experiment, Side, Study
+from diffeode.study.runs import read_runs
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f\udc80-\udcff]")
@@ -69,14 +70,14 @@ class _Reader:
             return self.study_of_bids(content, where)
         results = Path(content["results"])
         names = content["experiments"]
-        runs = tuple(load_run(name) for name in content["runs"])
+        runs, sweeps = read_runs(content["runs"], where)
         experiments = tuple(self.experiment(name, results) for name in names)
         return Study(
             name=content["study"],
             title=content["title"],
             experiments=experiments,
             runs=runs,
-            ours=_ours(content["ours"], content["runs"], where),
+            ours=_ours(content["ours"], [run.name for run in runs], where),
             seed=content["seed"],
             results=results,
             panels=content.get("panels", 1),
@@ -86,30 +87,34 @@ class _Reader:
             tools=tuple(
                 self.repository / expand(folder, where) for folder in content.get("tools", ())
             ),
-            training=self.training(content.get("training"), runs, experiments, results, where),
+            sweeps=sweeps,
+            train_on=self.train_on(content.get("train_on"), runs, experiments, results, where),
         )
 
-    def training(
+    def train_on(
         self,
-        name: str | None,
+        given: str | Mapping[str, str] | None,
         runs: tuple[Run, ...],
         experiments: tuple[Experiment, ...],
         results: Path,
         where: str,
-    ) -> Experiment | None:
+    ) -> dict[str, Experiment]:
+        """The experiment to train on, by the experiment that is registered afterwards."""
         untrained = [run.name for run in runs if run.is_trained_first]
         if not untrained:
-            return None
-        if name is None:
+            return {}
+        if given is None:
             raise InputError(
                 f"{where} has runs that are trained first ({', '.join(untrained)}); name the "
-                "experiment to train on by the key training."
+                "experiment to train on by the key train_on."
             )
-        training = self.experiment(name, results)
-        require_no_test_person(
-            training.persons, (person for e in experiments for person in e.persons)
-        )
-        return training
+        studied = [experiment.name for experiment in experiments]
+        names = dict.fromkeys(studied, given) if isinstance(given, str) else given
+        _require_trained_on_for_each(names, studied, where)
+        training = {name: self.experiment(name, results) for name in set(names.values())}
+        for experiment in experiments:
+            require_no_test_person(training[names[experiment.name]].persons, experiment.persons)
+        return {name: training[names[name]] for name in studied}
 
     def study_of_bids(self, content: dict[str, Any], where: str) -> Study:
         """The study's runs on a BIDS folder in place of its experiments: every T1w to every T2w of
@@ -303,11 +308,29 @@ def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
     return dict(_RAW_HEADS) if description.get("DatasetType") == "raw" else {}
 
 
-def _ours(name: str, runs: Iterable[str], where: str) -> str | None:
-    if name not in run_names():
+def _require_trained_on_for_each(
+    names: Mapping[str, str], studied: Sequence[str], where: str
+) -> None:
+    for name in names:
+        if name not in studied:
+            raise InputError(
+                f"{where} says what to train on for the experiment {name!r}, which is none of "
+                f"its experiments{nearest(name, studied)}."
+            )
+    for name in studied:
+        if name not in names:
+            raise InputError(
+                f"{where} does not say what to train on for its experiment {name}; add it to "
+                "train_on."
+            )
+
+
+def _ours(name: str, runs: Sequence[str], where: str) -> str | None:
+    known = {*run_names(), *runs}
+    if name not in known:
         raise InputError(
             f"{where} puts run {name!r} against the others, but there is "
-            f"none{nearest(name, run_names())}."
+            f"none{nearest(name, known)}."
         )
     return name if name in runs else None
 

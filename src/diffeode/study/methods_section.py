@@ -83,7 +83,7 @@ def facts_of(study: Study) -> Facts:
             for name, dataset in study.datasets().items()
         ],
         "experiments": [_experiment_facts(experiment) for experiment in study.experiments],
-        "training": _experiment_facts(study.training) if study.training else None,
+        "train_on": [_training_facts(study, experiment) for experiment in study.trainings],
         "runs": [_run_facts(run) for run in study.runs],
     }
 
@@ -104,6 +104,11 @@ def _experiment_facts(experiment: Experiment) -> Facts:
     sides = {side: _side(getattr(experiment, side)) for side in ("fixed", "moving")}
     pairs = {"pairs": len(experiment.pairs), "alignment": experiment.alignment}
     return {"title": experiment.title, "population": experiment.population, **sides, **pairs}
+
+
+def _training_facts(study: Study, experiment: Experiment) -> Facts:
+    studied = [e.title for e in study.experiments if study.train_on[e.name] == experiment]
+    return {**_experiment_facts(experiment), "for": studied}
 
 
 def _side(side: Side) -> str:
@@ -184,12 +189,15 @@ def _clause(step: str, dataset: Facts, references: _References) -> str:
 
 def _pairs(facts: Facts, references: _References) -> list[str]:
     items = [_experiment(experiment, references) for experiment in facts["experiments"]]
-    if facts["training"]:
-        items.append(
-            f"To train on: {_experiment(facts['training'], references)} None of these persons is "
-            "registered."
-        )
-    return items
+    return [*items, *(_trained_on(experiment, references) for experiment in facts["train_on"])]
+
+
+def _trained_on(experiment: Facts, references: _References) -> str:
+    studied = ", ".join(experiment["for"])
+    return (
+        f"To train on, for {studied}: {_experiment(experiment, references)} None of these persons "
+        "is registered there."
+    )
 
 
 def _experiment(experiment: Facts, references: _References) -> str:

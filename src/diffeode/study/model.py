@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from diffeode.datasets.selection import (
 from diffeode.errors import InputError
 from diffeode.prepare.recipe import Recipe
 from diffeode.registration.runs import Run
+from diffeode.study.runs import Sweep
 
 
 @dataclass(frozen=True)
@@ -224,8 +225,9 @@ class Study:
         strict: 1 where suspect registrations make the study fail in the end, as failed ones do;
             else 0.
         tools: folders that are searched for programs before PATH.
-        training: whose pairs the runs are trained on that need it, or None where none does; nobody
-            in it is registered.
+        sweeps: runs that differ in the value of a setting; all are among ``runs``.
+        train_on: by the name of each of ``experiments``, the experiment whose pairs the runs are
+            trained on that need it; empty where no run does. Nobody is in both.
     """
 
     name: str
@@ -240,12 +242,18 @@ class Study:
     gpu: int = 0
     strict: int = 0
     tools: tuple[Path, ...] = ()
-    training: Experiment | None = None
+    sweeps: tuple[Sweep, ...] = ()
+    train_on: Mapping[str, Experiment] = field(default_factory=dict)
+
+    @property
+    def trainings(self) -> tuple[Experiment, ...]:
+        """Every experiment that runs are trained on, once."""
+        return tuple({e.name: e for e in self.train_on.values()}.values())
 
     @property
     def drawn(self) -> tuple[Experiment, ...]:
-        """Every experiment whose pairs are made: those studied, and the one to train on."""
-        return (*self.experiments, self.training) if self.training else self.experiments
+        """Every experiment whose pairs are made: those studied, and those to train on."""
+        return tuple({e.name: e for e in (*self.experiments, *self.trainings)}.values())
 
     def experiment(self, name: str) -> Experiment:
         """The experiment called ``name``."""

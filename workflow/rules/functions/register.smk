@@ -4,22 +4,22 @@ from diffeode.registration.registry import method_class
 
 
 def registered(wildcards):
-    """What a registration reads: its pair, and the trainings that its run and its descriptor come
-    from, if any.
+    """What a registration reads: its pair, and the network and the descriptor that were trained for
+    its run, if any.
     """
-    training = descriptor_training(wildcards.run)
+    descriptor = descriptor_of(wildcards.run)
     return {
         "pair": PAIR.format(**wildcards),
         "moving_scan": prepared(planned_pair(wildcards).moving),
-        "training": trainings(wildcards.run),
-        "descriptor": [DESCRIPTOR_WEIGHTS.format(training=training)] if training else [],
+        "network": networks(wildcards.experiment, wildcards.run),
+        "descriptor": [DESCRIPTOR.format(descriptor=descriptor)] if descriptor else [],
     }
 
 
 def reads_of(wildcards):
     """Hashes of the files a run reads besides its pair, as of weights: other files, another run.
     None where they are missing, which a plan has to do without, or an input of the registration."""
-    if descriptor_training(wildcards.run):
+    if descriptor_of(wildcards.run):
         return None
     try:
         return STUDY.run(wildcards.run).build().reads()

@@ -1,22 +1,22 @@
 """From aligned pairs of persons who are not registered to the weights of the runs that are learned."""
 
 
-include: "functions/train_methods.smk"
+include: "functions/networks.smk"
 
 
 # Checkpoints lie beside the receipt and are no outputs, so a training that was stopped goes on from
 # the last of them.
 rule train:
     input:
-        unpack(trained_on),
+        unpack(network_inputs),
     output:
-        TRAINED,
+        NETWORK,
     log:
-        logs("train", "{training}", "{run}"),
+        logs("train", "{train_on}", "{run}"),
     benchmark:
-        benchmarks("train", "{training}", "{run}")
+        benchmarks("train", "{train_on}", "{run}")
     wildcard_constraints:
-        training=one_of([STUDY.training.name] if STUDY.training else ["none"]),
+        train_on=one_of([e.name for e in STUDY.trainings] or ["none"]),
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 6000 * attempt,
@@ -27,28 +27,28 @@ rule train:
         seed=STUDY.seed,
         code=train_code,
     message:
-        "training {wildcards.run} on {wildcards.training}"
+        "training {wildcards.run} on {wildcards.train_on}"
     script:
         "../scripts/train.py"
 
 
 rule training_curves:
     input:
-        lambda w: trainings(w.run),
+        network_of,
     output:
         report(
-            f"{TRAINING_CURVES}.svg",
+            f"{NETWORK_CURVES}.svg",
             caption="../report/training_curves.rst",
             category="4 Training",
-            labels={"figure": "{run}"},
+            labels={"figure": "{run}", "trained on": "{train_on}"},
         ),
-        f"{TRAINING_CURVES}.png",
+        f"{NETWORK_CURVES}.png",
     log:
-        logs("training_curves", STUDY.name, "{run}"),
+        logs("training_curves", STUDY.name, "{train_on}", "{run}"),
     params:
-        title=lambda w: f"{STUDY.run(w.run).title}, trained on {STUDY.training.title} ({STUDY.training.population})",
+        title=curves_title,
         code=code("training_curves"),
     message:
-        "drawing the training of {wildcards.run}"
+        "drawing the training of {wildcards.run} on {wildcards.train_on}"
     script:
         "../scripts/training_curves.py"

@@ -1,43 +1,43 @@
 """Training a descriptor: scans to weights. A study asks for it where a run names these weights; by hand, `train_descriptor`."""
 
 
-include: "functions/train.smk"
+include: "functions/descriptors.smk"
 
 
 # Checkpoints lie beside the weights and are no outputs, so a training that was killed goes on from
 # the last of them.
 rule descriptor_weights:
     input:
-        description=training_description,
-        scans=training_files,
+        description=descriptor_description,
+        scans=descriptor_files,
     output:
-        weights=DESCRIPTOR_WEIGHTS,
+        weights=DESCRIPTOR,
         curves=report(
-            CURVES,
+            DESCRIPTOR_CURVES,
             caption="../report/descriptor_curves.rst",
             category="4 Training",
-            labels={"figure": "descriptor {training}"},
+            labels={"figure": "descriptor {descriptor}"},
         ),
     log:
-        logs("train", "{training}"),
+        logs("descriptor_weights", "{descriptor}"),
     benchmark:
-        benchmarks("train", "{training}")
+        benchmarks("descriptor_weights", "{descriptor}")
     threads: 1
     resources:
         mem_mb=4000,
         gpu=STUDY.gpu,
     params:
-        data=TRAINING_DATA,
+        data=DESCRIPTOR_DATA,
         # another layout of the curves must not train a network again
         code=code("train_descriptor", apart_from=["diffeode.figures"]),
     message:
-        "training the descriptor {wildcards.training}"
+        "training the descriptor {wildcards.descriptor}"
     script:
         "../scripts/train_descriptor.py"
 
 
 rule train_descriptor:
     input:
-        DESCRIPTOR_WEIGHTS.format(training="albert"),
+        DESCRIPTOR.format(descriptor="albert"),
     message:
         "the descriptor is trained: {input}"

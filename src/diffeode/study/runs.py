@@ -1,0 +1,155 @@
+"""The runs of a study: named ones, named ones with other settings, and sweeps of a setting.
+
+An entry of a study's ``runs`` is the name of a run, or a block::
+
+    run: node-mind                            # a file of config/methods
+    set: {similarity.mind.dilation: 1}        # settings that differ from that file
+    sweep: {penalties.jacobian.barrier: [0.1, 0.3, 0.5]}   # one run for each value
+    name: node-mind-near                      # in place of the name that is made of these
+    title: MIND, barrier {barrier}            # {barrier} stands for the value of each run
+
+A sweep of several settings makes one run for each combination of their values.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+from diffeode.errors import InputError
+from diffeode.names import nearest
+from diffeode.registration.knobs import dotted
+from diffeode.registration.runs import Run, load_run
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_WRITABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@final
+@dataclass(frozen=True)
+class Sweep:
+    """The runs that one entry with ``sweep`` makes.
+
+    Attributes:
+        run: name of the run whose settings are varied.
+        settings: dotted names of the settings that are varied.
+        points: by the name of each run, the values of these settings, in the order of ``settings``.
+    """
+
+    run: str
+    settings: tuple[str, ...]
+    points: Mapping[str, tuple[Any, ...]]
+
+
+def read_runs(entries: Sequence[Any], where: str) -> tuple[tuple[Run, ...], tuple[Sweep, ...]]:
+    """The runs and the sweeps that the entries of a study's ``runs`` stand for, in their order.
+
+    Args:
+        entries: as the study's schema allows them.
+        where: what the entries come from, for messages.
+
+    Raises:
+        InputError: there is no such run or setting, a value does not fit, two runs have one name,
+            or a title names a setting that is not varied.
+    """
+    runs: list[Run] = []
+    sweeps: list[Sweep] = []
+    for entry in entries:
+        if isinstance(entry, str):
+            runs.append(load_run(entry))
+            continue
+        made = list(_runs_of(entry, where))
+        runs += [run for run, _ in made]
+        if "sweep" in entry:
+            points = {run.name: tuple(values.values()) for run, values in made}
+            sweeps.append(Sweep(entry["run"], tuple(dotted(entry["sweep"])), points))
+    _require_distinct(runs, where)
+    return tuple(runs), tuple(sweeps)
+
+
+def _runs_of(entry: Mapping[str, Any], where: str) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Each run of a block, and the values of the settings that are varied in it."""
+    base = load_run(entry["run"])
+    fixed = dotted(entry.get("set", {}))
+    varied = dotted(entry.get("sweep", {}))
+    if not fixed and not varied:
+        raise InputError(
+            f"{where} has a block for run {base.name} that changes nothing; give it set or sweep, "
+            "or write the name of the run alone."
+        )
+    for name, values in varied.items():
+        if not isinstance(values, list) or not values:
+            raise InputError(
+                f"{where} sweeps {name} of run {base.name} over {values!r}; give a list of values."
+            )
+    for combination in itertools.product(*varied.values()):
+        point = dict(zip(varied, combination, strict=True))
+        yield _variant(entry, base, fixed, point, where), point
+
+
+def _variant(
+    entry: Mapping[str, Any],
+    base: Run,
+    fixed: Mapping[str, Any],
+    point: Mapping[str, Any],
+    where: str,
+) -> Run:
+    try:
+        run = base.changed({**fixed, **point})
+    except InputError as error:
+        raise InputError(f"{where}, block of run {base.name}: {error}") from None
+    changes = _by_short_name({**fixed, **point})
+    in_name = _by_short_name(point) if "name" in entry else changes
+    parts = (f"{setting}-{value}" for setting, value in in_name.items())
+    name = "-".join([entry.get("name", base.name), *parts])
+    if not _WRITABLE.fullmatch(name):
+        raise InputError(
+            f"{where} makes a run called {name!r}, which cannot be the name of a file; give its "
+            "block a name of letters, digits, dots and dashes."
+        )
+    return replace(run, name=name, title=_title(entry, base, changes, where))
+
+
+def _by_short_name(values: Mapping[str, Any]) -> dict[str, str]:
+    """The values as they are shown, by the last part of their settings' dotted names.
+
+    Two settings that end alike, as weights do, keep the part before it.
+    """
+    parts = {setting: setting.split(".") for setting in values}
+    last = Counter(part[-1] for part in parts.values())
+    return {
+        "_".join(part[-1:] if last[part[-1]] == 1 else part[-2:]): _shown(values[setting])
+        for setting, part in parts.items()
+    }
+
+
+def _shown(value: Any) -> str:
+    """A value as YAML writes it."""
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+def _title(entry: Mapping[str, Any], base: Run, words: Mapping[str, str], where: str) -> str:
+    if "title" not in entry:
+        changes = (f"{setting.replace('_', ' ')} {value}" for setting, value in words.items())
+        return ", ".join([base.title, *changes])
+    for name in _PLACEHOLDER.findall(entry["title"]):
+        if name not in words:
+            raise InputError(
+                f"{where} has the title {entry['title']!r}, but its block changes no setting "
+                f"called {name!r}{nearest(name, words)}."
+            )
+    return _PLACEHOLDER.sub(lambda match: words[match[1]], entry["title"])
+
+
+def _require_distinct(runs: Sequence[Run], where: str) -> None:
+    for shown, values in (("name", [r.name for r in runs]), ("title", [r.title for r in runs])):
+        twice = [value for value, count in Counter(values).items() if count > 1]
+        if twice:
+            raise InputError(
+                f"{where} has two runs with the {shown} {twice[0]!r}; tables and figures could not "
+                f"tell them apart. Give one of their blocks another {shown}."
+            )

@@ -1,0 +1,66 @@
+"""What the runs that are learned are trained on."""
+
+from diffeode.registration.registry import method_class
+
+
+def networks(*of):
+    """Receipts of the networks that are trained here.
+
+    All of the study's, or the one that registers the pairs of an experiment by a run, given as
+    ``of``; none where that run is not trained.
+    """
+    trained = [run.name for run in STUDY.trained_runs()]
+    wanted = [of] if of else [(e.name, run) for e in STUDY.experiments for run in trained]
+    receipts = (
+        NETWORK.format(train_on=STUDY.train_on[experiment].name, run=run)
+        for experiment, run in wanted
+        if run in trained
+    )
+    return list(dict.fromkeys(receipts))
+
+
+def network_of(wildcards):
+    """The receipt of the network whose training is drawn."""
+    return NETWORK.format(**wildcards)
+
+
+def network_curves():
+    """Figures of the trainings of networks, without their suffixes."""
+    return [
+        NETWORK_CURVES.format(train_on=experiment.name, run=run.name)
+        for experiment in STUDY.trainings
+        for run in STUDY.trained_runs()
+    ]
+
+
+def pairs_trained_on(wildcards):
+    return STUDY.experiment(wildcards.train_on).pairs
+
+
+def network_inputs(wildcards):
+    """Every pair of the experiment to train on, and the labels of both sides."""
+    pairs = pairs_trained_on(wildcards)
+    return {
+        "pairs": [PAIR.format(experiment=wildcards.train_on, pair=pair.id) for pair in pairs],
+        "fixed_labels": [labels_of(pair.fixed) for pair in pairs],
+        "moving_labels": [labels_of(pair.moving) for pair in pairs],
+    }
+
+
+def trained_persons(wildcards):
+    """Who is on the fixed and on the moving side of each pair."""
+    return [
+        ["/".join(scan.person) for scan in (pair.fixed, pair.moving)]
+        for pair in pairs_trained_on(wildcards)
+    ]
+
+
+def train_code(wildcards):
+    """The code of this run's method and of the training, not of any other method."""
+    return code("train", method_class(STUDY.run(wildcards.run).method))
+
+
+def curves_title(wildcards):
+    experiment = STUDY.experiment(wildcards.train_on)
+    title = STUDY.run(wildcards.run).title
+    return f"{title}, trained on {experiment.title} ({experiment.population})"
