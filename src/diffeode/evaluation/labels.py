@@ -15,16 +15,21 @@ from diffeode.geometry.image import Labels
 from diffeode.names import nearest
 
 COLUMNS = ("id", "name", "abbreviation", "hemisphere", "group")
+SUBSET = "subset"
+"""A column that a label table may have: ``yes`` at the structures that have a mean of their own
+besides, else ``no``.
+"""
 _HEMISPHERES = ("left", "right", "none")
 
 
 def read_label_table(path: Path | str) -> pd.DataFrame:
     """The structures to evaluate: one row each, columns ``id`` (int) ``name abbreviation hemisphere
-    group``.
+    group``, and ``subset`` (bool) where the table has one.
 
     Raises:
         InputError: missing file, missing column, an id that is no positive whole number or comes
-            twice, no rows, or a hemisphere other than left, right, none.
+            twice, no rows, a hemisphere other than left, right, none, or a subset that is neither
+            yes nor no, or holds nothing or everything.
     """
     require_file(path, "label table")
     try:
@@ -40,7 +45,10 @@ def read_label_table(path: Path | str) -> pd.DataFrame:
             )
     table["id"] = _ids(table["id"], path)
     _require_hemispheres(table["hemisphere"], path)
-    return table[list(COLUMNS)]
+    if SUBSET not in table:
+        return table[list(COLUMNS)]
+    table[SUBSET] = _chosen(table[SUBSET], path)
+    return table[[*COLUMNS, SUBSET]]
 
 
 def read_known_labels(path: Path | str, table: pd.DataFrame, table_path: Path | str) -> Labels:
@@ -132,3 +140,17 @@ def _require_hemispheres(column: pd.Series, path: Path | str) -> None:
             f"Label table {path} has the hemisphere "
             f"{bad.iloc[0]!r}{nearest(bad.iloc[0], _HEMISPHERES)}."
         )
+
+
+def _chosen(column: pd.Series, path: Path | str) -> pd.Series:
+    bad = column[~column.isin(("yes", "no"))]
+    if not bad.empty:
+        raise InputError(
+            f"Label table {path} has the {SUBSET} {bad.iloc[0]!r}; it must be yes or no."
+        )
+    if column.nunique() < 2:
+        raise InputError(
+            f"Label table {path} says {SUBSET} {column.iloc[0]} everywhere; a subset holds some "
+            "structures and not others. Leave the column out."
+        )
+    return column == "yes"

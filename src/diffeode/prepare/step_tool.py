@@ -4,7 +4,7 @@ of it and cite.
 A file of ``diffeode.prepare.steps`` holds one record, ``TOOL``, and the function of its step:
 
 - brain: ``(image, scan_name, resources)`` to the brain on the grid of ``image``, ``(X, Y, Z)``
-  bool;
+  bool; a tool that looks at the label map of the scan gets it as a fourth argument;
 - bias, and intensity where the tool corrects: ``(image, brain, modality, resources)`` to the
   corrected image on the same grid; ``brain`` is ``(X, Y, Z)`` bool, and None for a tool that works
   on the whole head;
@@ -54,6 +54,7 @@ class StepTool:
         modalities: the contrasts that it works on; all of them where empty.
         corrects: whether it corrects intensities on the scan's own grid, before they are scaled.
         whole_head: whether it has to see the whole head, before the brain is found.
+        from_labels: whether it looks at the label map that comes with the scan.
         then: the tool of the same step that goes on from its result; empty where it finishes the
             step.
     """
@@ -68,6 +69,7 @@ class StepTool:
     modalities: tuple[str, ...] = ()
     corrects: bool = False
     whole_head: bool = False
+    from_labels: bool = False
     then: str = ""
 
     @property

@@ -109,13 +109,19 @@ class Dataset:
         """The other scans that preparing ``scan`` needs: the T1w of its visit, or none.
 
         Raises:
-            InputError: the T1w is needed and missing, or cannot lend its labels to another space.
+            InputError: the T1w is needed and missing, or cannot lend its labels to another space,
+                or the brain is found by a label map that the scan has not.
         """
         if self.recipe.borrows_labels(scan) and not self.recipe.places:
             raise InputError(
                 f"Dataset {self.name} labels its {ANATOMICAL} scans (labels: meshnet), and "
                 f"{scan.id} can borrow them only in a common space; set template: icbm152 under "
                 "prepare."
+            )
+        if self.recipe.strips_by_labels and scan.labels is None:
+            raise InputError(
+                f"Dataset {self.name} finds brains by label maps (brain: labels), and {scan.id} "
+                "has none; add it, leave the person out, or choose another tool."
             )
         needed = self.recipe.leans_on_t1w(scan) or self.recipe.borrows_labels(scan)
         return [self.t1w_of(scan)] if needed else []
@@ -192,9 +198,15 @@ class Experiment:
     seed: int
 
     @property
+    def scans(self) -> list[Scan]:
+        """The scans in its pairs, each once."""
+        used = (scan for pair in self.pairs for scan in (pair.fixed, pair.moving))
+        return list({scan.key: scan for scan in used}.values())
+
+    @property
     def persons(self) -> set[Person]:
         """Everybody in its pairs."""
-        return {person_of(scan) for pair in self.pairs for scan in (pair.fixed, pair.moving)}
+        return {person_of(scan) for scan in self.scans}
 
     @property
     def labels(self) -> Path | None:
@@ -228,6 +240,8 @@ class Study:
         sweeps: runs that differ in the value of a setting; all are among ``runs``.
         train_on: by the name of each of ``experiments``, the experiment whose pairs the runs are
             trained on that need it; empty where no run does. Nobody is in both.
+        taught_on: by the name of each descriptor that is trained on prepared scans for some run,
+            the experiment whose scans they are. Nobody in it is registered.
     """
 
     name: str
@@ -244,6 +258,7 @@ class Study:
     tools: tuple[Path, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     train_on: Mapping[str, Experiment] = field(default_factory=dict)
+    taught_on: Mapping[str, Experiment] = field(default_factory=dict)
 
     @property
     def trainings(self) -> tuple[Experiment, ...]:
@@ -277,13 +292,18 @@ class Study:
 
     def datasets(self) -> dict[str, Dataset]:
         """Every dataset in use, by name."""
-        sides = (side for e in self.drawn for side in (e.fixed, e.moving))
+        sides = (side for e in self._read for side in (e.fixed, e.moving))
         return {side.dataset.name: side.dataset for side in sides}
 
     def scans(self) -> dict[tuple[str, str], Scan]:
         """Every scan in use, by its dataset's name and its own."""
-        used = (scan for e in self.drawn for pair in e.pairs for scan in (pair.fixed, pair.moving))
+        used = (scan for e in self._read for scan in e.scans)
         return {(scan.dataset, scan.id): scan for scan in used}
+
+    @property
+    def _read(self) -> tuple[Experiment, ...]:
+        """Every experiment whose scans are read: those drawn, and those of descriptors."""
+        return (*self.drawn, *self.taught_on.values())
 
     def prepared_scans(self) -> dict[tuple[str, str], Scan]:
         """Every scan to be prepared: those in use, and those that preparing them needs."""
