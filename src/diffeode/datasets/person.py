@@ -79,6 +79,20 @@ def in_both(some: Iterable[Person], others: Iterable[Person]) -> list[str]:
     return sorted({person.name for person in some if not person.traces.isdisjoint(traces)})
 
 
+def names_of_persons(scans: Iterable[Scan]) -> list[str]:
+    """Return, for each scan, the name of the person it shows; a person who was scanned for several
+    datasets has one name, that of the first.
+    """
+    shown = [person_of(scan) for scan in scans]
+    known: list[Person] = []
+    for person in shown:
+        same = [other for other in known if other.is_same(person)]
+        known = [other for other in known if other not in same]
+        name = same[0].name if same else person.name
+        known.append(Person(name, person.traces.union(*(other.traces for other in same))))
+    return [next(k.name for k in known if k.is_same(person)) for person in shown]
+
+
 def _folders_of(file: Path) -> set[str]:
     """The folder ``sub-*`` of ``file`` and that of the file it links to, links followed."""
     folders = (_folder_of(place) for place in (file.absolute(), Path(os.path.realpath(file))))

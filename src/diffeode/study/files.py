@@ -21,6 +21,7 @@ from diffeode.learning.pairs import require_no_test_person
 from diffeode.names import nearest, readable
 from diffeode.prepare.recipe import Recipe, recipe_schema
 from diffeode.registration.runs import Run, run_names
+from diffeode.study.descriptors import descriptor_of, taught
 from diffeode.study.model import Dataset, Experiment, Side, Study
 from diffeode.study.runs import read_runs
 
@@ -89,6 +90,7 @@ class _Reader:
             ),
             sweeps=sweeps,
             train_on=self.train_on(content.get("train_on"), runs, experiments, results, where),
+            taught_on=self.taught_on(runs, experiments, results),
         )
 
     def train_on(
@@ -115,6 +117,23 @@ class _Reader:
         for experiment in experiments:
             require_no_test_person(training[names[experiment.name]].persons, experiment.persons)
         return {name: training[names[name]] for name in studied}
+
+    def taught_on(
+        self, runs: tuple[Run, ...], experiments: tuple[Experiment, ...], results: Path
+    ) -> dict[str, Experiment]:
+        """The experiment whose prepared scans a descriptor is trained on, by the descriptor."""
+        used = (descriptor_of(run, self.repository, results) for run in runs)
+        found = {}
+        for name in dict.fromkeys(filter(None, used)):
+            how = taught(name, self.repository)
+            if how is None:
+                continue
+            training = self.experiment(how.experiment, results)
+            how.require_persons(training.scans)
+            for experiment in experiments:
+                require_no_test_person(training.persons, experiment.persons)
+            found[name] = training
+        return found
 
     def study_of_bids(self, content: dict[str, Any], where: str) -> Study:
         """The study's runs on a BIDS folder in place of its experiments: every T1w to every T2w of

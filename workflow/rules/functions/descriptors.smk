@@ -1,5 +1,7 @@
 """What descriptors are trained on, and which runs use them."""
 
+from diffeode.datasets.person import names_of_persons
+from diffeode.study import descriptors as descriptors_of_runs
 from diffeode.study.files import require_untrained
 
 
@@ -11,6 +13,8 @@ def descriptor_files(wildcards):
     """The scans and label maps that a descriptor is trained on; nobody the study registers may be
     among them.
     """
+    if wildcards.descriptor in STUDY.taught_on:
+        return [prepared(scan) for scan in STUDY.taught_on[wildcards.descriptor].scans]
     # here, because nothing but this needs torch while a study is planned
     from diffeode.learning.descriptor.material import read_training, trained_files
 
@@ -37,7 +41,20 @@ def descriptors():
 
 def descriptor_of(run):
     """The descriptor of config/descriptors that a run uses, where a rule here trains it; else None."""
-    weights = STUDY.run(run).build().descriptor_weights
-    name = Path(weights).parent.name
-    described = (REPOSITORY / "config" / "descriptors" / f"{name}.yaml").is_file()
-    return name if described and weights == DESCRIPTOR.format(descriptor=name) else None
+    return descriptors_of_runs.descriptor_of(STUDY.run(run), REPOSITORY, STUDY.results)
+
+
+def descriptor_scans(wildcards):
+    """Person, visit and contrast of each prepared scan that a descriptor is trained on; empty where
+    it is trained on files.
+    """
+    if wildcards.descriptor not in STUDY.taught_on:
+        return []
+    scans = STUDY.taught_on[wildcards.descriptor].scans
+    about = zip(names_of_persons(scans), scans, strict=True)
+    return [[name, f"{scan.dataset} {scan.session or ''}", scan.modality] for name, scan in about]
+
+
+def descriptor_memory(wildcards, attempt):
+    """Scans are kept in memory, 20 MB each at 1 mm."""
+    return (4000 + 20 * len(descriptor_scans(wildcards))) * attempt

@@ -6,6 +6,9 @@ A training's file is YAML::
     labels: [patterns of label maps without a scan]
     validation: [patterns of scans of persons in two contrasts]
     test: [patterns of files of persons who must never be trained on]
+    experiment: NAME               # in place of these: an experiment, its scans as a study prepares
+                                   # them (diffeode.learning.descriptor.prepared)
+    validation_persons: 2          # how many of its persons are held out
     orientation: RAS               # how they lie where headers leave it open
     (diffeode.files.headers.grid_of)
     recipe: {crop: 48, ...}        # Recipe
@@ -53,6 +56,8 @@ class Training:
     labels: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
+    experiment: str = ""
+    validation_persons: int = 2
     orientation: str | None = None
     recipe: Recipe = field(default_factory=Recipe)
     settings: Settings = field(
@@ -77,6 +82,7 @@ def read_training(path: Path | str) -> Training:
     parts = _known(content, Training, path)
     for name in ("scans", "labels", "validation", "test"):
         parts[name] = tuple(parts.get(name) or ())
+    _require_one_source(parts, path)
     if parts.get("orientation") is not None:
         require_orientation(str(parts["orientation"]))
     parts["recipe"] = Recipe(**_known(parts.get("recipe") or {}, Recipe, path))
@@ -84,6 +90,32 @@ def read_training(path: Path | str) -> Training:
         **{"criterion": "validation_loss", **_known(parts["settings"], Settings, path)}
     )
     return Training(**parts)
+
+
+def _require_one_source(parts: dict[str, Any], path: Path | str) -> None:
+    """Raise :class:`InputError` where files are named beside an experiment, or what stands for an
+    experiment cannot be one.
+    """
+    named = parts.get("experiment", "")
+    if not isinstance(named, str) or ("experiment" in parts and not named):
+        raise InputError(f"{path} has the experiment {named!r}, which is no name.")
+    of_files = ("scans", "labels", "validation", "test", "orientation")
+    both = [key for key in of_files if parts.get(key)]
+    if named and both:
+        raise InputError(
+            f"{path} names an experiment, whose prepared scans are trained on, and {both[0]} "
+            "besides; leave one of the two out."
+        )
+    held_out = parts.get("validation_persons", 1)
+    if isinstance(held_out, bool) or not isinstance(held_out, int) or held_out < 1:
+        raise InputError(
+            f"{path} has validation_persons: {held_out!r}; it must be a whole number from 1 on."
+        )
+    if "validation_persons" in parts and not named:
+        raise InputError(
+            f"{path} has validation_persons, which is for the scans of an experiment; name persons "
+            "by validation instead."
+        )
 
 
 def train_descriptor(file: Path, data: Path, folder: Path, device: str = "cpu") -> Path:
@@ -112,6 +144,11 @@ def lesson_from(training: Training, data: Path) -> Lesson:
             validation is among those trained on, or a person of the validation has but one
             contrast.
     """
+    if training.experiment:
+        raise InputError(
+            f"This descriptor is trained on the prepared scans of the experiment "
+            f"{training.experiment}; run a study that has a run with its weights."
+        )
     scans, labels = _found(training.scans, data), _found(training.labels, data)
     validation, test = _found(training.validation, data), _found(training.test, data)
     _require_apart([*scans, *labels], validation, "validated on")
