@@ -52,8 +52,8 @@ def test_it_works_where_gradients_are_off():
 
 
 def test_constant_and_hardly_damped_is_the_loop_of_nodeo():
-    """Adam with amsgrad, rate 0.005, on the energy as it is: the factor on ours is too large to be
-    seen.
+    """Adam with amsgrad, rate 0.005, on the energy as it is: where no gradient is as small as
+    Adam's epsilon, the factor on ours is not seen.
     """
     field, expected = Free(), []
     optimiser = torch.optim.Adam(field.parameters(), lr=0.005, amsgrad=True)
