@@ -1,14 +1,13 @@
 """A study with a run whose descriptor is trained first, on nobody who is registered."""
 
-import json
-
 import nibabel as nib
 import numpy as np
 import pytest
-from safetensors import safe_open
 
+from diffeode.descriptors.learned import ARCHITECTURE, VERSION
 from diffeode.errors import InputError
 from diffeode.study.files import load_study, require_untrained
+from diffeode.weights.checkpoint import read_checkpoint
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -134,9 +133,8 @@ def test_a_descriptor_is_trained_on_the_prepared_scans_of_an_experiment(clone):
     run = clone.snakemake()
     assert run.returncode == 0, run.stdout
     weights = clone.path("results/descriptors/toys/best.safetensors")
-    with safe_open(weights, "pt") as file:
-        data = json.loads(file.metadata()["about"])["data"]
-    assert set(data) == {f"toys/sub-0{n}_T{m}w" for n in (1, 2) for m in (1, 2)}
+    about = read_checkpoint(weights, ARCHITECTURE, VERSION).about
+    assert set(about.data) == {f"toys/sub-0{n}_T{m}w" for n in (1, 2) for m in (1, 2)}
     assert clone.planned() == {}
 
 
