@@ -2,6 +2,8 @@
 refused.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -12,6 +14,7 @@ from diffeode.geometry.space import Grid
 from diffeode.learning.descriptor import prepared
 from diffeode.learning.descriptor.material import lesson_from, read_training
 from diffeode.learning.descriptor.prepared import PreparedScan, lesson_of, train_on_prepared
+from diffeode.study.descriptors import Taught, taught
 from diffeode.units.scan import ScanUnit
 
 SHAPE = (24, 22, 20)
@@ -155,3 +158,20 @@ def test_a_file_that_does_not_say_what_to_train_on_is_refused(changes, sentence,
 def test_the_desk_has_no_prepared_scans(tmp_path):
     with pytest.raises(InputError, match="prepared scans of the experiment some; run a study"):
         lesson_from(read_training(training_file(tmp_path)), tmp_path)
+
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+
+
+@pytest.mark.parametrize(
+    "file", sorted((CONFIG / "descriptors").glob("*.yaml")), ids=lambda f: f.stem
+)
+def test_the_descriptors_of_the_repository_are_readable(file):
+    """A plan reads of a file what its training reads."""
+    file = CONFIG / "descriptors" / f"{name}.yaml"
+    training, how = read_training(file), taught(name, CONFIG.parent)
+    if not training.experiment:
+        assert how is None
+        return
+    assert (CONFIG / "experiments" / f"{training.experiment}.yaml").is_file()
+    assert how == Taught(file, training.experiment, training.validation_persons)
