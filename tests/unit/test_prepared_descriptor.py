@@ -163,10 +163,8 @@ def test_the_desk_has_no_prepared_scans(tmp_path):
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
-@pytest.mark.parametrize(
-    "file", sorted((CONFIG / "descriptors").glob("*.yaml")), ids=lambda f: f.stem
-)
-def test_the_descriptors_of_the_repository_are_readable(file):
+@pytest.mark.parametrize("name", sorted(f.stem for f in (CONFIG / "descriptors").glob("*.yaml")))
+def test_the_descriptors_of_the_repository_are_readable(name):
     """A plan reads of a file what its training reads."""
     file = CONFIG / "descriptors" / f"{name}.yaml"
     training, how = read_training(file), taught(name, CONFIG.parent)
