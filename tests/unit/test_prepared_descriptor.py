@@ -164,12 +164,11 @@ def test_the_desk_has_no_prepared_scans(tmp_path):
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
-@pytest.mark.parametrize(
-    "file", sorted((CONFIG / "descriptors").glob("*.yaml")), ids=lambda f: f.stem
-)
-def test_the_descriptors_of_the_repository_are_readable(file):
+@pytest.mark.parametrize("name", sorted(f.stem for f in (CONFIG / "descriptors").glob("*.yaml")))
+def test_the_descriptors_of_the_repository_are_readable(name):
     """A plan and a training read the same experiment from the file."""
-    training, how = read_training(file), taught(file.stem, CONFIG.parent)
+    file = CONFIG / "descriptors" / f"{name}.yaml"
+    training, how = read_training(file), taught(name, CONFIG.parent)
     if not training.experiment:
         assert how is None
         return
