@@ -22,7 +22,7 @@ from _cases import read_case
 from _iterate import WARM_UP, Clock
 
 _COUNTED_FEATURES = 864
-_DEFAULTS = {
+DEFAULTS = {
     "ds": 2,
     "bs": 16,
     "smoothing_kernel": "AK",
@@ -48,9 +48,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     import Registration
 
     case, clock = read_case(Path(request["case"])), Clock()
-    Network.nn = _Counting(Network.nn, features(case.fixed.grid.shape))
+    Network.nn = Counting(Network.nn, features(case.fixed.grid.shape))
     torch.optim.Adam = _ticking(torch.optim.Adam, clock)
-    config = argparse.Namespace(**_DEFAULTS, epoches=request["iterations"] + WARM_UP)
+    config = argparse.Namespace(**DEFAULTS, epoches=request["iterations"] + WARM_UP)
     Registration.registration(config, torch.device("cpu"), case.moving.data, case.fixed.data)
     return clock.medians()
 
@@ -66,7 +66,7 @@ def features(shape: tuple[int, int, int]) -> int:
     return 32 * math.prod(sizes)
 
 
-class _Counting:
+class Counting:
     """Stands for ``torch.nn``, but makes a linear layer of 864 inputs with the right number."""
 
     def __init__(self, nn: Any, inputs: int) -> None:

@@ -134,6 +134,8 @@ NEURAL_ODE = {
     "penalties.operator.boundary": [Change("periodic", _OPERATOR)],
     "velocity.field": [Change("network")],
     "velocity.field.network.reductions": [Change(0, _NETWORK)],
+    "velocity.field.network.cloud": [Change("fixed", {**_NETWORK, **_STEPS})],
+    "velocity.field.network.timed": [Change(True, {**_NETWORK, **_STEPS})],
     "velocity.spacing": [Change(1.5)],
     "velocity.kernel": [Change("box"), Change("operator")],
     "velocity.kernel.gaussian.width": [Change(1.4)],
@@ -268,6 +270,7 @@ SYNTHMORPH = {
 
 _TRAINING = {
     "steps": [Change(77, parts=("settings",))],
+    "epochs": [Change(5, parts=("settings",))],
     "learning_rate": [Change(0.003, parts=("settings",))],
     "interval": [Change(55, parts=("settings",))],
     "validation_persons": [Change(3, parts=("said", "validated"))],

@@ -43,6 +43,7 @@ from diffeode.desk import registration as desk_registration
 from diffeode.desk import training as desk_training
 from diffeode.errors import InputError, RegistrationError, ToolError
 from diffeode.files import io
+from diffeode.flows.cloud import CloudFlow
 from diffeode.flows.integrate import Flow, runge_kutta
 from diffeode.flows.operator import inverse_operator, operator
 from diffeode.flows.smoothing import box, gaussian
@@ -686,6 +687,8 @@ def test_the_flow_is_as_it_is_set():
     flow = {"solver": "heun", "steps": 3, "step_size": 0.7, "gradient": "adjoint"}
     method = neural_ode({"flow": flow, "velocity.border": "fixed"})
     assert method.integrator == Flow("heun", 3, 0.7, "adjoint", fixed_border=True)
+    of_cloud = neural_ode({"flow": flow, "velocity": {"border": "fixed", "field": "network"}})
+    assert of_cloud.integrator == CloudFlow("heun", 3, 0.7, "adjoint", fixed_border=True)
     assert neural_ode({"flow.solver": "heun"}).integrator == Flow(
         "heun", 4, 0.25, "exact", fixed_border=False
     )

@@ -122,31 +122,6 @@ def test_fields_start_at_their_base_grid_and_network_reach_any_size(size):
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
 
 
-@pytest.mark.parametrize(
-    ("size", "more"), [((18, 9, 12), 32 * 27), ((40, 30), 32 * 9), ((1, 2), 32 * 9)]
-)
-def test_time_enters_the_network_as_one_more_channel(size, more):
-    """All knots share the weights of the stationary network, which has one more input, the time;
-    each knot has its own velocity.
-    """
-    like = torch.zeros(1)
-    stationary, timed = (
-        NetworkField(zero_velocity(size, like, knots), lambda f: f) for knots in (1, 3)
-    )
-    assert (
-        sum(p.numel() for p in timed.parameters())
-        == sum(p.numel() for p in stationary.parameters()) + more
-    )
-    assert torch.equal(
-        timed.cloud[:, -1].flatten(1).unique(dim=1), torch.tensor([[-1.0], [0.0], [1.0]])
-    )
-    velocity = timed()
-    assert velocity.shape == (3, len(size), *size)
-    assert (velocity[0] != velocity[2]).any()
-    velocity.sum().backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in timed.parameters())
-
-
 def test_nodeo_network_has_the_published_number_of_parameters():
     """NODEO's model has 3 652 304 weights on 160 x 192 x 144 voxels with two reductions, counted in
     its running code.

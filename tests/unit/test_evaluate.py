@@ -82,6 +82,39 @@ def unit(tmp_path) -> dict[str, Path]:
     return {"registration": registration, "pair": pair, **scans, **labels, "label_table": table}
 
 
+def test_a_subset_of_structures_has_a_mean_of_its_own(unit):
+    """The moving label 53 lies elsewhere, so that the two structures differ."""
+    labels = Labels(np.where(two_boxes(SCAN_GRID) == 53, 0, two_boxes(SCAN_GRID)), SCAN_GRID)
+    io.write_labels(unit["moving_scan"] / "labels.nii.gz", labels)
+    write_receipt(
+        unit["moving_scan"], ["image.nii.gz", "labels.nii.gz", "landmarks.tsv"], {"other": True}
+    )
+    assert "dice_subset" not in whole(evaluate_unit(**unit))
+    for subset, expected in ((("yes", "no"), 1.0), (("no", "yes"), 0.0)):
+        head, *rows = TABLE.splitlines()
+        marked = [f"{row}\t{word}" for row, word in zip(rows, subset, strict=True)]
+        unit["label_table"].write_text("\n".join([f"{head}\tsubset", *marked]))
+        found = whole(evaluate_unit(**unit))
+        assert found["dice_subset"] == pytest.approx(expected, abs=0.01)
+        assert found["dice"] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("subset", "sentence"),
+    [
+        (("yes", "ja"), "has 'ja' in line 3, column 'subset'"),
+        (("yes", "yes"), "says subset yes in every row"),
+        (("no", "no"), "says subset no in every row"),
+    ],
+)
+def test_a_subset_that_is_none_is_refused(subset, sentence, tmp_path):
+    head, *rows = TABLE.splitlines()
+    marked = [f"{row}\t{word}" for row, word in zip(rows, subset, strict=True)]
+    (tmp_path / "table.tsv").write_text("\n".join([f"{head}\tsubset", *marked]))
+    with pytest.raises(InputError, match=sentence):
+        read_label_table(tmp_path / "table.tsv")
+
+
 def whole(rows) -> dict[str, float]:
     return rows[rows["label"] == ""].set_index("metric")["value"].to_dict()
 

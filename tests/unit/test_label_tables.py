@@ -163,3 +163,20 @@ def test_the_benchmarks_labels_are_those_their_comments_name():
         33,
     }  # FreeSurfer's Desikan-Killiany without the regions that DKT31 leaves out
     assert len(_CORTICAL) == 2 * len(regions)
+
+
+NODEO_28 = {
+    *(2, 3, 4, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 28),
+    *(41, 42, 43, 46, 47, 49, 50, 51, 52, 53, 54, 60),
+}
+"""The structures of NODEO's evaluation (the list in the README of its code)."""
+
+
+def test_nodeos_structures_are_a_subset_of_candis_and_of_neurites():
+    """CANDI's 32 are those of the README of NODEO's code; Neurite has 27 of the 28, without CSF."""
+    candi, neurite = (read_label_table(FOLDER / f"{name}.tsv") for name in ("candi", "neurite35"))
+    assert set(candi["id"]) == NODEO_28 | {5, 26, 44, 58}
+    assert set(candi["id"][candi["subset"]]) == NODEO_28
+    assert set(neurite["id"][neurite["subset"]]) == set(_NEURITE_27)
+    names = {FREESURFER[number] for number in NODEO_28 - {24}}
+    assert set(neurite["name"][neurite["subset"]]) == names

@@ -17,6 +17,7 @@ from diffeode.files import io
 from diffeode.geometry.image import Image, Labels, foreground
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import warp_labels
+from diffeode.learning import loop
 from diffeode.learning.method_training import train
 from diffeode.learning.pairs import (
     TrainingPair,
@@ -31,6 +32,7 @@ from diffeode.prepare.pair import write_aligned_pair
 from diffeode.provenance.receipt import write_receipt
 from diffeode.registration.base import Machine, Pair
 from diffeode.registration.registry import make_method
+from diffeode.registration.runs import load_run
 from diffeode.weights.checkpoint import read_checkpoint
 
 GRID = Grid(
@@ -277,6 +279,60 @@ def test_a_damaged_training_pair_is_noticed(training_pairs, tmp_path):
         pair.example(False)
 
 
+@pytest.mark.parametrize("name", LEARNED)
+def test_otmorph_alone_learns_from_one_contrast_to_the_other(name, training_pairs, monkeypatch):
+    """What the fixed and the moving side of a training hold, and what it is judged by; brains are
+    told apart by their mean.
+    """
+    bright, dark = (
+        _mean(io.read_image(training_pairs[0].folder / f"{side}.nii.gz").data)
+        for side in ("fixed", "moving")
+    )
+    assert abs(bright - dark) > 0.01
+    method, seen = make_method(name, {**SMALL[name], "steps": 1}), []
+
+    def look(self, network, views):
+        sides = (views.fixed, views.moving)
+        seen.append(tuple(min((bright, dark), key=lambda m: abs(m - _mean(v))) for v in sides))
+        return {"one": torch.ones(())}
+
+    for loss in ("losses", "judge"):
+        monkeypatch.setattr(type(method), loss, look)
+    lessons = []
+    monkeypatch.setattr(loop, "train_by_content", lambda *given: lessons.append(given[:2]))
+    said = []
+    train(method, training_pairs, None, Machine(), said.append)
+    (lesson, _), generator = lessons[0], np.random.default_rng(0)
+    for _ in range(20):
+        lesson.objective(None, generator)
+    lesson.validate(None)
+    as_it_is = {(bright, dark)}
+    ways = as_it_is if name == "otmorph" else as_it_is | {(dark, bright)}
+    assert set(seen[:20]) == set(seen[20:]) == ways
+    assert f" {2 * len(ways)} directed pairs to train on" in said[0]
+
+
+def _mean(data) -> float:
+    return float(data[data > 0].mean())
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_epochs_are_passes_over_all_directed_pairs(name, training_pairs, monkeypatch):
+    """Two persons are held out of four, so one pair each way is left: two to train on."""
+    asked = []
+    monkeypatch.setattr(loop, "train_by_content", lambda *given: asked.append(given[1].steps))
+    for given in ({"steps": 7}, {"steps": 7, "epochs": 3}):
+        method = make_method(name, {**SMALL[name], **given})
+        train(method, training_pairs, None, Machine(), lambda message: None)
+    assert asked == [7, 3 * (2 if name == "otmorph" else 4)]
+
+
+def test_the_papers_otmorph_has_three_thousand_epochs():
+    method = load_run("otmorph-paper").build()
+    assert (method.epochs, method.learning_rate) == (3000, 2e-4)
+    assert replace(method, epochs=0) == load_run("otmorph").build()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in LEARNED if name != "transmatch"])
 def test_training_lowers_the_loss_on_persons_held_out(name, training_pairs, tmp_path):
@@ -322,7 +378,7 @@ def untrained_loss(method, pairs):
     _, validation = split_by_person(pairs, 2, 1)
     views = [
         method.views(pair.example(method.learns_from_labels), "cpu")
-        for pair in both_ways(validation)
+        for pair in (both_ways(validation) if method.learns_both_ways else validation)
     ]
     with torch.no_grad():
         return np.mean([sum(method.judge(network, view).values()).item() for view in views])

@@ -53,7 +53,7 @@ def test_it_works_where_gradients_are_off():
 
 def test_constant_and_hardly_damped_is_the_loop_of_nodeo():
     """NODEO uses Adam with amsgrad, rate 0.005, on the energy itself; ours multiplies the energy by
-    a factor so large that Adam does not notice it.
+    a factor, which Adam does not notice where no gradient is as small as its epsilon.
     """
     field, expected = Free(), []
     optimiser = torch.optim.Adam(field.parameters(), lr=0.005, amsgrad=True)

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from diffeode.datasets.pairs import PlannedPair, draw_pairs
-from diffeode.datasets.person import in_both, is_one_person, person_of, person_of_file
+from diffeode.datasets.person import (
+    in_both,
+    is_one_person,
+    names_of_persons,
+    person_of,
+    person_of_file,
+)
 from diffeode.datasets.scan import Scan
 from diffeode.datasets.selection import Selection, select
 from diffeode.errors import InputError
@@ -42,6 +48,22 @@ UNDER_ANOTHER_NAME = {
     "scan": ("scan", "81", "scan/sub-81/anat/sub-81_T1w.nii.gz"),
     "the same files at another resolution": ("coarse", "01", "mine/sub-01/anat/sub-01_T1w.nii.gz"),
 }
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_person_has_one_name_in_all_datasets(bids, order):
+    """Two scans, each of one dataset, belong together by a third that has traces of both."""
+    mine, other = (
+        scan("mine", n, bids / f"mine/sub-{n}/anat/sub-{n}_T1w.nii.gz") for n in ("01", "02")
+    )
+    linked = [scan(d, s, bids / path) for d, s, path in UNDER_ANOTHER_NAME.values()]
+    again = scan("mine", "01", bids / "nowhere.nii.gz", modality="T2w")
+    scans = [mine, other, *linked, again][::order]
+    names = names_of_persons(scans)
+    assert [name == "mine/02" for name in names] == [one is other for one in scans]
+    assert len(set(names)) == 2
+    if order == 1:
+        assert names[0] == "mine/01"
 
 
 @pytest.mark.parametrize("way", UNDER_ANOTHER_NAME)

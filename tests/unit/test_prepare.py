@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -25,6 +26,7 @@ from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.scan import prepare_image, prepare_scan
 from diffeode.prepare.step_tool import Resources
 from diffeode.prepare.steps.n4 import n4
+from diffeode.prepare.strip import strip
 from diffeode.prepare.units import Before
 from diffeode.provenance.checksums import Checksums
 from diffeode.provenance.receipt import damage, read_receipt
@@ -55,6 +57,31 @@ def scan(tmp_path) -> Scan:
 
 
 # -------------------------------------------------------------------------------------------- steps
+
+
+def test_the_brain_of_a_labelled_head_is_what_has_a_label(scan, tmp_path):
+    """A head of which nothing is zero is accepted; what has no label is background afterwards."""
+    head = Image(brain_image().data + 300, GRID)
+    io.write_image(scan.image, head)
+    with pytest.raises(InputError, match="head"):
+        prepare_scan(scan, Before(), tmp_path / "refused")
+    strip(scan, "labels", Before(), tmp_path / "brain")
+    mask = io.read_labels(tmp_path / "brain" / "mask.nii.gz").data > 0
+    np.testing.assert_array_equal(mask, ball(4))
+    prepare_scan(scan, Before(brain=tmp_path / "brain"), tmp_path / "prepared")
+    image = io.read_image(tmp_path / "prepared" / "image.nii.gz")
+    np.testing.assert_array_equal(image.data > 0, ball(4))
+    assert read_receipt(tmp_path / "brain" / "receipt.json")["choice"] == "labels"
+
+
+def test_a_brain_cannot_be_found_by_labels_that_are_not_there(scan, tmp_path):
+    with pytest.raises(InputError, match=r"has no label map, by which its brain is to be found"):
+        strip(replace(scan, labels=None), "labels", Before(), tmp_path / "brain")
+    io.write_labels(scan.labels, Labels(np.zeros(GRID.shape, int), GRID))
+    with pytest.raises(InputError, match="dseg"):
+        strip(scan, "labels", Before(), tmp_path / "brain")
+    with pytest.raises(InputError, match="needs the label maps that come with the scans, and step"):
+        Recipe(brain="labels", labels="synthseg")
 
 
 def test_intensities_reach_from_0_to_1_inside_and_are_0_outside():

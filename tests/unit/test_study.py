@@ -260,6 +260,18 @@ def test_a_folder_that_calls_itself_raw_is_taken_for_whole_heads(
     assert load_dataset("mine", repository).recipe.brain == brain
 
 
+def test_heads_that_are_stripped_by_labels_have_labels(repository, tmp_path):
+    root = bids_folder(tmp_path / "mine", *THREE_PERSONS, "sub-01/anat/sub-01_dseg.nii.gz")
+    (repository / "config" / "datasets" / "mine.yaml").write_text(
+        f"kind: bids\nroot: {root}\nlabels: albert\nprepare: {{brain: labels}}\n"
+    )
+    dataset = load_dataset("mine", repository)
+    one, other = dataset.scans("T1w")[:2]
+    assert dataset.helpers_of(one) == []
+    with pytest.raises(InputError, match=r"finds brains by label maps .* and sub-02_T1w has none"):
+        dataset.helpers_of(other)
+
+
 def test_labels_of_the_t1w_are_lent_in_a_common_space_only(repository, tmp_path):
     root = bids_folder(tmp_path / "mine", *THREE_PERSONS, "sub-04/anat/sub-04_T2w.nii.gz")
     path = repository / "config" / "datasets" / "mine.yaml"

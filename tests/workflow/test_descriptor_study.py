@@ -4,8 +4,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from diffeode.descriptors.learned import ARCHITECTURE, VERSION
 from diffeode.errors import InputError
 from diffeode.study.files import load_study, require_untrained
+from diffeode.weights.checkpoint import read_checkpoint
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -108,6 +110,53 @@ def test_the_descriptor_is_trained_before_the_registrations_that_use_it(clone):
         "curves.png",
         "curves.tsv",
     }
+
+
+def taught(clone, fixed='["01", "02"]', moving='["01", "02"]', **held_out):
+    """The descriptor is trained on prepared scans of an experiment instead of files."""
+    clone.write(
+        "config/experiments/taught.yaml",
+        EXPERIMENT.replace('["03"]', fixed).replace('["04"]', moving),
+    )
+    source = {"experiment": "taught", "validation_persons": 1, **held_out}
+    rest = TRAINING[TRAINING.index("recipe") :]
+    clone.write(
+        "config/descriptors/toys.yaml",
+        "".join(f"{key}: {value}\n" for key, value in source.items()) + rest,
+    )
+
+
+def test_a_descriptor_is_trained_on_the_prepared_scans_of_an_experiment(clone):
+    taught(clone)
+    planned = clone.planned()
+    assert (planned["prepare"], planned["descriptor_weights"], planned["align"]) == (6, 1, 1)
+    run = clone.snakemake()
+    assert run.returncode == 0, run.stdout
+    weights = clone.path("results/descriptors/toys/best.safetensors")
+    about = read_checkpoint(weights, ARCHITECTURE, VERSION).about
+    assert set(about.data) == {f"toys/sub-0{n}_T{m}w" for n in (1, 2) for m in (1, 2)}
+    assert clone.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ({"moving": '["02", "03"]'}, "1 of the persons to test on are among those to train on"),
+        (
+            {"fixed": '["01"]', "moving": '["02"]'},
+            "of the 2 persons in the pairs of the experiment",
+        ),
+        ({"validation_persons": 2}, "holds 2 persons out to validate on"),
+        ({"experiment": "tought"}, "There is no experiment 'tought'"),
+    ],
+    ids=["who is registered", "one contrast each", "nobody to train on", "no such experiment"],
+)
+def test_an_experiment_that_cannot_teach_stops_the_study(clone, how, sentence):
+    taught(clone, **how)
+    run = clone.snakemake("--dry-run")
+    assert run.returncode != 0
+    assert sentence in run.stdout
+    assert "Traceback" not in run.stdout
 
 
 @pytest.mark.parametrize(

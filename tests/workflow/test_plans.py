@@ -63,7 +63,7 @@ def trees(tmp_path_factory) -> dict[str, str]:
     root = tmp_path_factory.mktemp("trees")
     write_oasis3(root / "oasis3", 160, seed=1)
     write_ixi(root / "ixi", 160, seed=1)
-    for number in range(1, 60):
+    for number in range(1, 180):
         for kind in ("norm", "seg35"):
             touch(
                 root / "neurite_oasis" / f"OASIS_OAS1_{number:04d}_MR1" / f"aligned_{kind}.nii.gz"

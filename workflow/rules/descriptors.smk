@@ -24,10 +24,11 @@ rule descriptor_weights:
         benchmarks("descriptor_weights", "{descriptor}")
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=descriptor_memory,
         gpu=STUDY.gpu,
     params:
         data=DESCRIPTOR_DATA,
+        prepared=descriptor_scans,
         # a change in how curves are drawn must not train a network again
         code=code("train_descriptor", apart_from=["diffeode.figures"]),
     message:

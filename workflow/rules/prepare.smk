@@ -43,7 +43,7 @@ rule strip:
     resources:
         mem_mb=8000,
     params:
-        scan=lambda w: image_fields(scan_of(w)),
+        scan=lambda w: strip_fields(scan_of(w)),
         choices=step_params("brain"),
         reads=step_reads("strip"),
         code=step_code("strip"),

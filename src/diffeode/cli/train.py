@@ -16,10 +16,11 @@ def add(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="train a run whose network is learned",
-        description="Train RUN on all pairs of different persons, in both directions, and write "
-        "weights.safetensors, the curves and the receipt to a folder. Persons are given as lists "
-        "of skull-stripped scans, one per person and in the same order, or as a BIDS dataset. A "
-        "training that was stopped goes on when the same command is given again.",
+        description="Train RUN on all pairs of different persons, in both directions where the "
+        "method learns from both, and write weights.safetensors, the curves and the receipt to a "
+        "folder. Persons are given as lists of skull-stripped scans, one per person and in the "
+        "same order, or as a BIDS dataset. A training that was stopped goes on when the same "
+        "command is given again.",
     )
     train.add_argument(
         "run", metavar="RUN", help="a named run; 'diffeode methods' says which are trained first"

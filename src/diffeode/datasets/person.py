@@ -90,6 +90,21 @@ def in_both(some: Iterable[Person], others: Iterable[Person]) -> list[str]:
     return sorted({person.name for person in some if not person.traces.isdisjoint(traces)})
 
 
+def names_of_persons(scans: Iterable[Scan]) -> list[str]:
+    """Return, for each scan, the name of the person it shows.
+
+    A person who has scans in several datasets has one name, the one in the first of them.
+    """
+    shown = [person_of(scan) for scan in scans]
+    known: list[Person] = []
+    for person in shown:
+        same = [other for other in known if other.is_same(person)]
+        known = [other for other in known if other not in same]
+        name = same[0].name if same else person.name
+        known.append(Person(name, person.traces.union(*(other.traces for other in same))))
+    return [next(k.name for k in known if k.is_same(person)) for person in shown]
+
+
 def _folders_of(file: Path) -> set[str]:
     """Return the folder ``sub-*`` of ``file``, and that of the file that it links to, with links in
     them followed.

@@ -35,6 +35,7 @@ class Metric:
 
 _ALL = (
     Metric("dice", "Dice", "", "larger", 3),
+    Metric("dice_subset", "Dice, subset", "", "larger", 3),
     Metric("hd95_mm", "HD95", "mm", "smaller", 2),
     Metric("folds_central_percent", "|J| ≤ 0, central", "% of brain", "smaller"),
     Metric("folds_onesided_percent", "|J| ≤ 0, one-sided", "% of brain", "smaller"),

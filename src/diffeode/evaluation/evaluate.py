@@ -19,6 +19,7 @@ from diffeode.evaluation.catalogue import ROW
 from diffeode.evaluation.consistency import inverse_consistency_mm
 from diffeode.evaluation.jacobian import jacobian_metrics
 from diffeode.evaluation.labels import (
+    SUBSET,
     read_known_labels,
     read_label_table,
     to_indices,
@@ -203,20 +204,18 @@ def _label_rows(
         "dice": dice_by_label(on_grid, warped, len(ids), in_moving),
         "hd95_mm": hd95_by_label(on_grid, warped, len(ids), fixed.grid.spacing),
     }
-    return pd.concat(
-        [
-            rows
-            for name, values in by_label.items()
-            for rows in _mean_and_labels(name, values, table)
-        ]
-    )
+    rows = [
+        part for name, values in by_label.items() for part in _mean_and_labels(name, values, table)
+    ]
+    if SUBSET in table:
+        rows.append(_mean("dice_subset", by_label["dice"][table[SUBSET].to_numpy()]))
+    return pd.concat(rows)
 
 
 def _mean_and_labels(
     metric: str, values: np.ndarray, table: pd.DataFrame
 ) -> Iterator[pd.DataFrame]:
-    counted = values[np.isfinite(values)]
-    yield _whole({metric: counted.mean() if counted.size else np.nan})
+    yield _mean(metric, values)
     yield pd.DataFrame(
         {
             "metric": metric,
@@ -225,6 +224,12 @@ def _mean_and_labels(
             "value": values,
         }
     )
+
+
+def _mean(metric: str, values: np.ndarray) -> pd.DataFrame:
+    """Return the mean over the labels that have a value."""
+    counted = values[np.isfinite(values)]
+    return _whole({metric: counted.mean() if counted.size else np.nan})
 
 
 def _nmi(fixed: Image, mask: np.ndarray, moving: Image, points_mm: np.ndarray) -> float:

@@ -14,12 +14,17 @@ from diffeode.files.label_ids import MOST_IDS, shown
 from diffeode.files.tables import ID, TEXT, one_of, read_table
 from diffeode.geometry.image import Labels
 
+SUBSET = "subset"
+"""A column that a label table may have. It says ``yes`` of the structures that have a mean of their
+own besides the mean of all structures, and ``no`` of the others.
+"""
 COLUMNS = {
     "id": ID,
     "name": TEXT,
     "abbreviation": TEXT,
     "hemisphere": one_of("left", "right", "none"),
     "group": TEXT,
+    SUBSET: one_of("yes", "no"),
 }
 """The columns of a label table and the kinds of their cells."""
 _SIDE = re.compile(r"^(left|right|lh|rh)[\s_-]+|[\s_,-]+(left|right|lh|rh)$", re.IGNORECASE)
@@ -27,16 +32,18 @@ _SIDE = re.compile(r"^(left|right|lh|rh)[\s_-]+|[\s_,-]+(left|right|lh|rh)$", re
 
 def read_label_table(path: Path | str) -> pd.DataFrame:
     """Return the structures to evaluate, one row each, with the columns ``id`` (int), ``name``,
-    ``abbreviation``, ``hemisphere`` and ``group``.
+    ``abbreviation``, ``hemisphere`` and ``group``, and ``subset`` (bool) where the table has it.
 
     Raises:
         InputError: the table cannot be read (:func:`diffeode.files.tables.read_table`) or has no
-            rows; an id is no positive whole number or is there twice; or a hemisphere is not left,
-            right or none.
+            rows; an id is no positive whole number or is there twice; a hemisphere is not left,
+            right or none; or a subset is not yes or no, or is the same in all rows.
     """
-    table = read_table(path, COLUMNS, "label table", unique=["id"])
+    table = read_table(path, COLUMNS, "label table", unique=["id"], optional=[SUBSET])
     if table.empty:
         raise InputError(f"Label table {path} has no rows; list the structures to evaluate.")
+    if SUBSET in table:
+        table[SUBSET] = _chosen(table[SUBSET], path)
     return table
 
 
@@ -118,3 +125,13 @@ def to_indices(data: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 def _is_acronym(word: str) -> bool:
     return any(letter.isupper() or letter.isdigit() for letter in word[1:])
+
+
+def _chosen(column: pd.Series, path: Path | str) -> pd.Series:
+    """Return which structures are in the subset, bool."""
+    if column.nunique() < 2:
+        raise InputError(
+            f"Label table {path} says {SUBSET} {column.iloc[0]} in every row; a subset holds some "
+            "structures and leaves others out. Remove the column."
+        )
+    return column == "yes"

@@ -89,6 +89,7 @@ def read_table(
     what: str = "table",
     unique: Sequence[str] = (),
     comments: bool = False,
+    optional: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return the ``columns`` of the tab-separated table at ``path``, in the given order.
 
@@ -100,6 +101,7 @@ def read_table(
         what: what messages call the file.
         unique: columns in which no value may be there twice.
         comments: whether lines that begin with ``#`` are left out.
+        optional: those of ``columns`` that the table may lack.
 
     Raises:
         InputError: the file is missing, empty or not text in UTF-8; a column is missing or there
@@ -112,6 +114,9 @@ def read_table(
         text = re.sub(r"(?m)^#.*$", "", text)
     cells = _cells(text, "\t", path)
     _require_tabs(text, path, what)
+    columns = {
+        name: kind for name, kind in columns.items() if name in cells or name not in optional
+    }
     require_columns(cells, list(columns), path)
     _require_whole_lines(text, len(cells.columns), path)
     _require_one_line_a_cell(cells, text, path)

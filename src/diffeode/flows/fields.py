@@ -1,20 +1,22 @@
 """Representations of the velocity by parameters that an optimiser changes.
 
-Calling one returns the velocity, see :data:`diffeode.geometry.shapes.VelocityTensor`.
+Calling one returns the velocity, see :data:`diffeode.geometry.shapes.VelocityTensor`; that of a
+cloud has one velocity for each step (:class:`diffeode.flows.cloud.CloudFlow`).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffeode.geometry.shapes import VelocityTensor
+from diffeode.flows.cloud import CloudFlow
+from diffeode.geometry.shapes import ChannelsTensor, DisplacementTensor, VelocityTensor
 from diffeode.geometry.warp import resize, voxel_centres
 
 Smoother = Callable[[VelocityTensor], VelocityTensor]
@@ -54,14 +56,19 @@ class NetworkField(nn.Module):
     The network of Wu et al., CVPR 2022, has two reductions and an averaging kernel of 15 voxels;
     that of arXiv 2512.22689, section III-D1, has one reduction and ``K = L^-1``
     (:func:`diffeode.flows.operator.inverse_operator`). NODEO's code fixes the number of features
-    that reach the dense layers; here it follows from the size, so any size works. With more than
-    one knot the cloud has one more channel, the time of the knot in [-1, 1]. All knots share the
-    weights.
+    that reach the dense layers; here it follows from the size, so any size works. All times share
+    the weights.
 
     Args:
-        base: the velocity that is added to the network's.
+        base: the velocity that is added to the network's; it has one knot where ``flow`` is given.
         smoother: the linear map ``K``.
+        flow: the flow of the cloud. With it the network is evaluated wherever the cloud comes to
+            lie, and the output holds the velocities of the voxels along their ways, one for each
+            step. With None the network is evaluated before the cloud moves, and the output is a
+            velocity at the knots of ``base``.
         reductions: how many times the grid of the output is halved.
+        timed: whether the time, from 0 to 1, is one more input of both dense layers (figure 2 of
+            arXiv 2512.22689).
         still: whether the network's output starts at 0, so that the velocity starts at ``base``;
             otherwise it starts at random, as in the papers.
         channels: the number of channels of every convolution.
@@ -72,7 +79,9 @@ class NetworkField(nn.Module):
         self,
         base: VelocityTensor,
         smoother: Smoother,
+        flow: CloudFlow | None = None,
         reductions: int = 1,
+        timed: bool = False,
         still: bool = False,
         channels: int = 32,
         bottleneck: int = 16,
@@ -81,15 +90,15 @@ class NetworkField(nn.Module):
         size = tuple(base.shape[2:])
         dimensions = len(size)
         convolution = {2: nn.Conv2d, 3: nn.Conv3d}[dimensions]
-        self.size, self.smoother = size, smoother
+        self.size, self.smoother, self.flow, self.timed = size, smoother, flow, timed
         self.reduced = tuple(-(-n // 2**reductions) for n in size)
         self.register_buffer("base", base)
-        self.register_buffer("cloud", _halved_cloud(base))
+        self.register_buffer("cloud", _halved(_normalised(voxel_centres(size, base)) - 1))
         self.register_buffer(
             "half_widths",
             torch.tensor([n / 2 for n in self.size]).to(base).view(1, -1, *[1] * dimensions),
         )
-        widths = [self.cloud.shape[1]] + [channels] * 5
+        widths = [dimensions] + [channels] * 5
         self.convolutions = nn.ModuleList(
             convolution(a, b, 3, stride=2, padding=1, padding_mode="replicate")
             for a, b in itertools.pairwise(widths)
@@ -99,34 +108,48 @@ class NetworkField(nn.Module):
         features = channels * math.prod(
             -(-n // 2 ** len(self.convolutions)) for n in self.cloud.shape[2:]
         )
-        self.narrow = nn.Linear(features, bottleneck)
-        self.widen = nn.Linear(bottleneck, dimensions * math.prod(self.reduced))
+        self.narrow = nn.Linear(features + timed, bottleneck)
+        self.widen = nn.Linear(bottleneck + timed, dimensions * math.prod(self.reduced))
         if still:
             nn.init.zeros_(self.widen.weight)
             nn.init.zeros_(self.widen.bias)
 
     def forward(self) -> VelocityTensor:
-        x = self.cloud
+        if self.flow is None:
+            return self._velocity(torch.linspace(0, 1, len(self.base)).tolist(), None)
+        return self.flow.velocities(
+            lambda fraction, moved: self._velocity([fraction], moved), self.parameters()
+        )
+
+    def _velocity(self, times: Sequence[float], moved: DisplacementTensor | None) -> VelocityTensor:
+        """Return the velocities of the cloud at ``times``, from 0 to 1.
+
+        Args:
+            moved: the displacement of its voxels so far; None: 0.
+        """
+        x = self.cloud if moved is None else self.cloud + _halved(_normalised(moved))
         for index, convolution in enumerate(self.convolutions):
             x = convolution(x if index == 0 else F.relu(x))
-        x = self.widen(F.relu(self.narrow(x.flatten(1))))
+        x = self.narrow(self._at(times, x.flatten(1)))
+        x = self.widen(self._at(times, F.relu(x)))
         x = self.half_widths * x.view(-1, len(self.size), *self.reduced)
         return self.base + self.smoother(resize(x, self.size))
 
+    def _at(self, times: Sequence[float], features: Tensor) -> Tensor:
+        """Return ``features``, with a further column of ``times`` where the network is timed."""
+        if not self.timed:
+            return features
+        column = torch.tensor(times).to(features).view(-1, 1)
+        return torch.cat([features.expand(len(column), -1), column], dim=1)
 
-def _halved_cloud(like: VelocityTensor) -> Tensor:
-    """Return the positions in [-1, 1] on a grid of half the size, ``(1, d, *(size / 2))``.
 
-    With several knots the times follow the positions as a last channel: ``(K, d + 1, *(size /
-    2))``.
-    """
-    knots, _, *size = like.shape
-    scale = torch.tensor([max(n - 1, 1) for n in size]).to(like).view(1, -1, *[1] * len(size))
-    cloud = voxel_centres(size, like) / scale * 2 - 1
-    cloud = resize(cloud, [max(1, n // 2) for n in size])
-    if knots == 1:
-        return cloud
-    times = torch.linspace(-1, 1, knots).to(like).view(-1, 1, *[1] * len(size))
-    return torch.cat(
-        [cloud.expand(knots, *cloud.shape[1:]), times.expand(knots, 1, *cloud.shape[2:])], dim=1
-    )
+def _normalised(voxels: ChannelsTensor) -> ChannelsTensor:
+    """Return lengths in voxels as lengths in half widths of the box of all voxel centres."""
+    size = voxels.shape[2:]
+    scale = torch.tensor([max(n - 1, 1) for n in size]).to(voxels).view(1, -1, *[1] * len(size))
+    return voxels / scale * 2
+
+
+def _halved(cloud: ChannelsTensor) -> ChannelsTensor:
+    """Return ``cloud`` on a grid of half the size along each axis."""
+    return resize(cloud, [max(1, n // 2) for n in cloud.shape[2:]])

@@ -15,8 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from diffeode.flows.adjoint import flow_by_adjoint
 from diffeode.flows.solvers import TABLEAUS, State, Tableau, march, step
-from diffeode.flows.velocity import still_border, velocity_along
-from diffeode.geometry.shapes import DisplacementTensor, VelocityTensor
+from diffeode.flows.velocity import kinetic_energy, still_border, velocity_along
+from diffeode.geometry.shapes import DisplacementTensor, LossTensor, VelocityTensor
 from diffeode.geometry.warp import twice
 
 SOLVERS = ("exponential", *TABLEAUS)
@@ -58,12 +58,28 @@ class Flow:
         """The length of the time for which the velocity acts."""
         return 1.0 if self.solver == "exponential" else self.steps * self.step_size
 
+    @property
+    def inverts_exactly(self) -> bool:
+        """Whether the flow of the reversed velocity is the inverse, up to the solver's error.
+
+        After a single step it is not: the step back starts elsewhere and takes another velocity.
+        """
+        return self.solver == "exponential" or self.steps > 1
+
     def __call__(self, velocity: VelocityTensor) -> DisplacementTensor:
         if not self.fixed_border:
             return self._flow(velocity)
         # The displacement is set to 0 on the border, too: rounding can place a point of the border
         # slightly inside, where the velocity is not 0.
         return still_border(self._flow(still_border(velocity)))
+
+    def carried_on(self, velocity: VelocityTensor) -> VelocityTensor:
+        """Return the velocity from which a finer level starts: ``velocity`` itself."""
+        return velocity
+
+    def mean_square(self, velocity: VelocityTensor) -> LossTensor:
+        """Return the mean over voxels and time of the squared length of ``velocity``."""
+        return kinetic_energy(velocity)
 
     def _flow(self, velocity: VelocityTensor) -> DisplacementTensor:
         if self.solver == "exponential":

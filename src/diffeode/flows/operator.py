@@ -16,7 +16,7 @@ runs are an assumption after Beg et al. and the papers of Hernández on LDDMM.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -77,10 +77,18 @@ def inverse_operator(
 
 
 def operator_norm(
-    velocity: VelocityTensor, alpha: float, power: float, boundary: str = "dirichlet"
+    velocity: VelocityTensor,
+    alpha: float,
+    power: float,
+    boundary: str = "dirichlet",
+    mean_square: Callable[[VelocityTensor], LossTensor] = kinetic_energy,
 ) -> LossTensor:
-    """Return the squared V-norm of ``velocity``: the mean over voxels and time of ``|L v|^2``."""
-    return kinetic_energy(operator(velocity, alpha, power, boundary))
+    """Return the squared V-norm of ``velocity``: the mean over voxels and time of ``|L v|^2``.
+
+    Args:
+        mean_square: returns the mean over voxels and time of the squared length of such a velocity.
+    """
+    return mean_square(operator(velocity, alpha, power, boundary))
 
 
 def _symbol(

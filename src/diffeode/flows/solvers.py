@@ -75,10 +75,18 @@ def step(
         step_size: the length of each step.
         state: the state before the step.
     """
+    slopes = stages(tableau, slope, index, steps, step_size, state)
+    return _moved(state, step_size, tableau.b, slopes)
+
+
+def stages(
+    tableau: Tableau, slope: Slope, index: int, steps: int, step_size: float, state: State
+) -> list[tuple[Tensor, ...]]:
+    """Return the slopes at the stages of one step; the arguments are those of :func:`step`."""
     slopes: list[tuple[Tensor, ...]] = []
     for row, node in zip(tableau.a, tableau.c, strict=True):
         slopes.append(slope((index + node) / steps, _moved(state, step_size, row, slopes)))
-    return _moved(state, step_size, tableau.b, slopes)
+    return slopes
 
 
 def march(

@@ -96,7 +96,11 @@ def train(
     machine: Machine,
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Train ``method`` on ``pairs``, each in both directions.
+    """Train ``method`` on ``pairs``.
+
+    Each pair is shown in both directions, unless the method learns from one contrast to the other
+    (``learns_both_ways``): then all moving scans are of the one contrast, and all fixed scans of
+    the other.
 
     A training that was killed in ``folder`` is resumed. Checkpoints lie in a folder that is named
     after settings, pairs and code, so a training that differs in one of them begins anew.
@@ -114,15 +118,14 @@ def train(
 
     say = say or loop.tell
     use_threads(machine.threads)
-    training, validation = (
-        both_ways(part) for part in split_by_person(pairs, method.validation_persons, machine.seed)
-    )
+    parts = split_by_person(pairs, method.validation_persons, machine.seed)
+    training, validation = map(both_ways, parts) if method.learns_both_ways else parts
     say(
         f"{method.title}: {len(training)} directed pairs to train on, {len(validation)} to "
         "validate on"
     )
     lesson = _lesson(method, pairs, training, validation, machine)
-    settings = _settings(method, machine.seed)
+    settings = _settings(method, method.steps_on(len(training)), machine.seed)
     return loop.train_by_content(lesson, settings, folder, machine.device, say)
 
 
@@ -168,11 +171,11 @@ def _lesson(
     )
 
 
-def _settings(method: TrainedMethod, seed: int) -> Settings:
+def _settings(method: TrainedMethod, steps: int, seed: int) -> Settings:
     from diffeode.learning.loop import Settings
 
     return Settings(
-        steps=method.steps,
+        steps=steps,
         learning_rate=method.learning_rate,
         interval=method.interval,
         criterion=CRITERION,

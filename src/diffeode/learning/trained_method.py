@@ -74,6 +74,8 @@ class TrainedMethod(Method):
     """The hyper-parameters that give the network its shape; weights fit only where they agree."""
     learns_from_labels: ClassVar[bool] = False
     """Whether the training needs label maps."""
+    learns_both_ways: ClassVar[bool] = True
+    """Whether the training shows every pair in both directions, or only as it is."""
     amsgrad: ClassVar[bool] = False
     """Whether the training uses amsgrad, see :class:`diffeode.learning.loop.Settings`."""
 
@@ -90,6 +92,12 @@ class TrainedMethod(Method):
         100_000,
         between(1, 1e7),
         "Number of steps of the training; each step takes one pair in one direction",
+    )
+    epochs: int = knob(
+        0,
+        between(0, 1e6),
+        "Number of passes over all directed training pairs; above 0 it decides the number of "
+        "steps in place of `steps`",
     )
     learning_rate: float = knob(
         1e-4, between(1e-8, 1), "Learning rate of Adam, which stays constant"
@@ -108,6 +116,10 @@ class TrainedMethod(Method):
     def name(self) -> str:
         """The method's name in the registry; its files of weights are marked with it."""
         return type(self).__module__.rpartition(".")[2].replace("_", "-")
+
+    def steps_on(self, directed_pairs: int) -> int:
+        """Return the number of steps of a training on ``directed_pairs`` pairs."""
+        return self.epochs * directed_pairs or self.steps
 
     @abstractmethod
     def network(self) -> nn.Module:

@@ -29,6 +29,10 @@ class OTMorph(TrainedMethod):
     The transport makes an image of the other contrast out of the moving image, by neural optimal
     transport. The registration compares that image with the fixed one. The critic tells transported
     images from fixed ones, and is used in training alone.
+
+    The transport leads from the contrast of the moving scans to that of the fixed ones, so the
+    training shows every pair in that direction alone. If pairs were shown in both directions, both
+    sides would hold both contrasts, and the transport would have nothing to change.
     """
 
     title: ClassVar[str] = "OTMorph"
@@ -38,6 +42,7 @@ class OTMorph(TrainedMethod):
         "44(1), 2025."
     )
     licence: ClassVar[str] = "MIT (diffeode; the authors' code states no licence)"
+    learns_both_ways: ClassVar[bool] = False
     shape: ClassVar[tuple[str, ...]] = (
         "transport_features",
         "critic_features",

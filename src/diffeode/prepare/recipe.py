@@ -84,6 +84,12 @@ class Recipe:
                 _require_own_template(self.template)
             else:
                 _require_known(step, getattr(self, step), known)
+        if self.strips_by_labels and self.segments:
+            raise InputError(
+                f"Preparation step brain is {self.brain}, which needs the label maps that come "
+                f"with the scans, and step labels is {self.labels}, which makes other label maps; "
+                "choose labels: given."
+            )
         if self.spacing_mm is not None and not 0 < self.spacing_mm < np.inf:
             raise InputError(
                 f"Preparation spacing_mm is {self.spacing_mm}; it must be a positive number of mm, "
@@ -94,6 +100,11 @@ class Recipe:
     def finds_brain(self) -> bool:
         """Whether the brain is looked for in a whole head."""
         return find_tool("brain", self.brain).function is not None
+
+    @property
+    def strips_by_labels(self) -> bool:
+        """Whether the brain is found by the label maps that come with the scans."""
+        return find_tool("brain", self.brain).from_labels
 
     @property
     def corrects(self) -> bool:

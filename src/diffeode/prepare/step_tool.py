@@ -4,8 +4,8 @@ cite.
 A file of ``diffeode.prepare.steps`` holds one record, ``TOOL``, and the function of its step. The
 step decides the function's arguments and its result:
 
-- brain: takes ``(image, scan_name, resources)``; returns the brain, ``(X, Y, Z)`` bool, on the grid
-  of ``image``.
+- brain: takes ``(image, scan_name, resources)``, and the label map of the scan as a fourth argument
+  where the tool uses it; returns the brain, ``(X, Y, Z)`` bool, on the grid of ``image``.
 - bias, and intensity where the tool corrects: takes ``(image, brain, modality, resources)``;
   returns the corrected image on the same grid. ``brain`` is ``(X, Y, Z)`` bool, or None for a tool
   that works on the whole head.
@@ -55,6 +55,7 @@ class StepTool:
         modalities: the contrasts that it works on; empty where it works on all.
         corrects: whether it corrects intensities on the scan's own grid, before they are scaled.
         whole_head: whether it needs the whole head, and so runs before the brain is found.
+        from_labels: whether it uses the label map that comes with the scan.
         then: the name of the tool of the same step that continues from its result; empty where it
             finishes the step.
     """
@@ -69,6 +70,7 @@ class StepTool:
     modalities: tuple[str, ...] = ()
     corrects: bool = False
     whole_head: bool = False
+    from_labels: bool = False
     then: str = ""
 
     @property

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffeode.datasets.scan import Scan
+from diffeode.errors import InputError
 from diffeode.files import io
-from diffeode.geometry.image import Labels
+from diffeode.geometry.image import Image, Labels
 from diffeode.prepare.registry import find_tool
+from diffeode.prepare.scan import read_scan_labels
 from diffeode.prepare.step_tool import Resources, print_progress
 from diffeode.prepare.units import Before, about
 from diffeode.provenance.receipt import write_receipt
@@ -28,6 +30,16 @@ def strip(scan: Scan, choice: str, before: Before, folder: Path, threads: int = 
     """
     tool = find_tool("brain", choice)
     image = before.image(scan)
-    mask = tool.function(image, str(scan.image), Resources(threads, print_progress))
+    given = [_labels(scan, image)] if tool.from_labels else []
+    mask = tool.function(image, str(scan.image), Resources(threads, print_progress), *given)
     io.write_labels(folder / MASK, Labels(mask, image.grid))
     write_receipt(folder, [MASK], about(scan, "brain", choice, tool.programs()))
+
+
+def _labels(scan: Scan, image: Image) -> Labels:
+    if scan.labels is None:
+        raise InputError(
+            f"{scan.image} has no label map, by which its brain is to be found (brain: labels); "
+            "add it, or choose another tool."
+        )
+    return read_scan_labels(scan.labels, image.grid, scan.image, scan.orientation)

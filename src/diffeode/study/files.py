@@ -22,6 +22,7 @@ from diffeode.learning.pairs import require_no_test_person
 from diffeode.names import nearest, readable
 from diffeode.prepare.recipe import Recipe, recipe_schema
 from diffeode.registration.runs import Run, name_today, run_names
+from diffeode.study.descriptors import descriptor_of, taught
 from diffeode.study.model import Dataset, Experiment, Side, Study
 from diffeode.study.runs import read_runs
 from diffeode.study.shown import read_shown
@@ -120,6 +121,7 @@ class _Reader:
                 where,
             ),
             train_on=self.train_on(content.get("train_on"), runs, experiments, results, where),
+            taught_on=self.taught_on(runs, experiments, results),
         )
 
     def train_on(
@@ -146,6 +148,25 @@ class _Reader:
         for experiment in experiments:
             require_no_test_person(training[names[experiment.name]].persons, experiment.persons)
         return {name: training[names[name]] for name in studied}
+
+    def taught_on(
+        self, runs: tuple[Run, ...], experiments: tuple[Experiment, ...], results: Path
+    ) -> dict[str, Experiment]:
+        """Return the experiment whose prepared scans a descriptor is trained on, by the name of the
+        descriptor.
+        """
+        used = (descriptor_of(run, self.repository, results) for run in runs)
+        found = {}
+        for name in dict.fromkeys(filter(None, used)):
+            how = taught(name, self.repository)
+            if how is None:
+                continue
+            training = self.experiment(how.experiment, results)
+            how.require_persons(training.scans)
+            for experiment in experiments:
+                require_no_test_person(training.persons, experiment.persons)
+            found[name] = training
+        return found
 
     def study_of_bids(self, content: dict[str, Any], where: str) -> Study:
         """Return the study with a BIDS folder in place of its experiments.

@@ -112,13 +112,19 @@ class Dataset:
         """Return the other scans that the preparation of ``scan`` needs: its visit's T1w, or none.
 
         Raises:
-            InputError: the T1w is needed and missing, or its labels are in another space.
+            InputError: the T1w is needed and missing, or its labels are in another space, or the
+                brain is found by a label map and the scan has none.
         """
         if self.recipe.borrows_labels(scan) and not self.recipe.places:
             raise InputError(
                 f"Dataset {self.name} labels its {ANATOMICAL} scans (labels: meshnet), and "
                 f"{scan.id} can borrow them only in a common space; set template: icbm152 under "
                 "prepare."
+            )
+        if self.recipe.strips_by_labels and scan.labels is None:
+            raise InputError(
+                f"Dataset {self.name} finds brains by label maps (brain: labels), and {scan.id} "
+                "has none; add it, leave the person out, or choose another tool."
             )
         needed = self.recipe.leans_on_t1w(scan) or self.recipe.borrows_labels(scan)
         return [self.t1w_of(scan)] if needed else []
@@ -196,9 +202,15 @@ class Experiment:
     seed: int
 
     @property
+    def scans(self) -> list[Scan]:
+        """All scans in its pairs, each once."""
+        used = (scan for pair in self.pairs for scan in (pair.fixed, pair.moving))
+        return list({scan.key: scan for scan in used}.values())
+
+    @property
     def persons(self) -> set[Person]:
         """All persons in its pairs."""
-        return {person_of(scan) for pair in self.pairs for scan in (pair.fixed, pair.moving)}
+        return {person_of(scan) for scan in self.scans}
 
     @property
     def fixed_groups(self) -> dict[str, int]:
@@ -252,6 +264,8 @@ class Study:
         sweeps: runs that differ in the value of a setting; all are among ``runs``.
         train_on: by the name of each of ``experiments``, the experiment whose pairs the runs are
             trained on that need it; empty where no run does. Nobody is in both.
+        taught_on: by the name of each descriptor that is trained on prepared scans for a run, the
+            experiment of these scans. No person in it is registered.
     """
 
     name: str
@@ -269,6 +283,7 @@ class Study:
     shown: Shown = field(default_factory=Shown)
     sweeps: tuple[Sweep, ...] = ()
     train_on: Mapping[str, Experiment] = field(default_factory=dict)
+    taught_on: Mapping[str, Experiment] = field(default_factory=dict)
 
     @property
     def trainings(self) -> tuple[Experiment, ...]:
@@ -302,13 +317,18 @@ class Study:
 
     def datasets(self) -> dict[str, Dataset]:
         """Return every dataset in use, by name."""
-        sides = (side for e in self.drawn for side in (e.fixed, e.moving))
+        sides = (side for e in self._used for side in (e.fixed, e.moving))
         return {side.dataset.name: side.dataset for side in sides}
 
     def scans(self) -> dict[tuple[str, str], Scan]:
         """Return every scan in use, by the names of its dataset and of itself."""
-        used = (scan for e in self.drawn for pair in e.pairs for scan in (pair.fixed, pair.moving))
+        used = (scan for e in self._used for scan in e.scans)
         return {(scan.dataset, scan.id): scan for scan in used}
+
+    @property
+    def _used(self) -> tuple[Experiment, ...]:
+        """Every experiment whose scans are used: the drawn ones and those of descriptors."""
+        return (*self.drawn, *self.taught_on.values())
 
     def prepared_scans(self) -> dict[tuple[str, str], Scan]:
         """Return every scan to prepare: those in use, and those that preparing them needs."""

@@ -1,5 +1,7 @@
 """Inputs of the rules that train descriptors, and which runs use which descriptor."""
 
+from diffeode.datasets.person import names_of_persons
+from diffeode.study import descriptors as descriptors_of_runs
 from diffeode.study.files import require_untrained
 
 
@@ -12,6 +14,8 @@ def descriptor_files(wildcards):
 
     The workflow stops where the study registers one of their persons.
     """
+    if wildcards.descriptor in STUDY.taught_on:
+        return [prepared(scan) for scan in STUDY.taught_on[wildcards.descriptor].scans]
     # imported here, because nothing else needs torch while a study is planned
     from diffeode.learning.descriptor.material import read_training, trained_files
 
@@ -38,7 +42,20 @@ def descriptors():
 
 def descriptor_of(run):
     """Return the name of the descriptor that a run uses, where a rule here trains it; else None."""
-    weights = STUDY.run(run).build().descriptor_weights
-    name = Path(weights).parent.name
-    described = (REPOSITORY / "config" / "descriptors" / f"{name}.yaml").is_file()
-    return name if described and weights == DESCRIPTOR.format(descriptor=name) else None
+    return descriptors_of_runs.descriptor_of(STUDY.run(run), REPOSITORY, STUDY.results)
+
+
+def descriptor_scans(wildcards):
+    """Return person, visit and contrast of each prepared scan that a descriptor is trained on; the
+    list is empty where the descriptor is trained on files.
+    """
+    if wildcards.descriptor not in STUDY.taught_on:
+        return []
+    scans = STUDY.taught_on[wildcards.descriptor].scans
+    about = zip(names_of_persons(scans), scans, strict=True)
+    return [[name, f"{scan.dataset} {scan.session or ''}", scan.modality] for name, scan in about]
+
+
+def descriptor_memory(wildcards, attempt):
+    """Return the megabytes of a training, which keeps its scans in memory: 20 MB each at 1 mm."""
+    return (4000 + 20 * len(descriptor_scans(wildcards))) * attempt

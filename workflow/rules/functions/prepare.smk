@@ -59,7 +59,15 @@ def template_files(scan):
 def to_strip(wildcards):
     scan = scan_of(wildcards)
     corrected = before(scan, "corrected") if recipe_of(scan).corrects_heads else {}
-    return {"image": image_file(scan), **corrected}
+    files = scan_files(scan) if recipe_of(scan).strips_by_labels else {}
+    labels = {"labels": files["labels"]} if "labels" in files else {}
+    return {"image": image_file(scan), **labels, **corrected}
+
+
+def strip_fields(scan):
+    """The scan as plain words, with its label map where the brain is found by it."""
+    labels = {"labels": str(scan.labels)} if recipe_of(scan).strips_by_labels else {}
+    return {**image_fields(scan), **labels}
 
 
 def to_correct(wildcards):

@@ -6,10 +6,14 @@ The file is YAML; patterns are relative to the folder of the data::
     labels: [patterns of label maps without a scan to train on]
     validation: [patterns of scans of persons in two contrasts]
     test: [patterns of files of persons who must never be trained on]
+    experiment: NAME               # an experiment, in place of all patterns
+    validation_persons: 2          # number of its persons for the validation
     orientation: RAS               # of scans whose header does not say it
     recipe: {crop: 48, ...}        # diffeode.learning.descriptor.lesson.Recipe
     settings: {steps: 2000, ...}   # diffeode.learning.loop.Settings
 
+With ``experiment`` a descriptor is trained on the scans of that experiment, as a study prepares
+them (:mod:`diffeode.learning.descriptor.prepared`).
 :func:`diffeode.files.headers.grid_of` says more about ``orientation``. The label map of a scan is
 the file beside it that ends in ``_dseg`` in place of its modality. It is used where it lies on the
 same grid.
@@ -18,7 +22,7 @@ same grid.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -29,8 +33,10 @@ from diffeode.datasets.person import in_both, person_of_file
 from diffeode.errors import InputError
 from diffeode.files.checked_yaml import (
     BLOCK,
+    WHOLE,
     WORD,
     WORDS,
+    Key,
     keys_of,
     or_null,
     read_mapping,
@@ -52,11 +58,17 @@ _OUTSIDE_BRAIN = range(500, 600)
 _PATTERNS = ("scans", "labels", "validation", "test")
 _KEYS = {
     **dict.fromkeys(_PATTERNS, or_null(WORDS)),
+    "experiment": Key("the name of an experiment", lambda value: WORD.fits(value) and value != ""),
+    "validation_persons": Key(
+        "a whole number from 1 on", lambda value: WHOLE.fits(value) and value >= 1
+    ),
     "orientation": or_null(WORD),
     "recipe": or_null(BLOCK),
     "settings": or_null(BLOCK),
 }
 """The keys of a training's file, and what each holds."""
+_OF_FILES = (*_PATTERNS, "orientation")
+"""The keys that have no meaning beside an experiment."""
 _DEFAULT_SETTINGS: dict[str, Any] = {"steps": 2000, "criterion": "validation_loss"}
 
 
@@ -69,6 +81,8 @@ class Training:
     labels: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
+    experiment: str = ""
+    validation_persons: int = 2
     orientation: str | None = None
     recipe: Recipe = field(default_factory=Recipe)
     settings: Settings = field(default_factory=lambda: Settings(**_DEFAULT_SETTINGS))
@@ -83,18 +97,38 @@ def read_training(path: Path | str) -> Training:
     where = str(path)
     parts = read_mapping(path, "training file")
     require_keys(parts, _KEYS, where)
+    _require_one_source(parts, where)
     recipe, settings = parts.get("recipe") or {}, parts.get("settings") or {}
     require_keys(recipe, keys_of(Recipe), where, "recipe")
     settings = {**_DEFAULT_SETTINGS, **settings}
     require_keys(settings, keys_of(Settings), where, "settings")
     if parts.get("orientation") is not None:
         require_orientation(parts["orientation"])
+    of_experiment = ("experiment", "validation_persons")
     return Training(
         **{name: tuple(parts.get(name) or ()) for name in _PATTERNS},
+        **{name: parts[name] for name in of_experiment if name in parts},
         orientation=parts.get("orientation"),
         recipe=Recipe(**recipe),
         settings=Settings(**settings),
     )
+
+
+def _require_one_source(parts: Mapping[str, Any], where: str) -> None:
+    """Raise :class:`InputError` where files are named beside an experiment, or persons are counted
+    without one.
+    """
+    both = [key for key in _OF_FILES if parts.get(key)]
+    if "experiment" in parts and both:
+        raise InputError(
+            f"{where} names an experiment, whose prepared scans are trained on, and has the key "
+            f"{both[0]!r} besides; remove one of the two."
+        )
+    if "validation_persons" in parts and "experiment" not in parts:
+        raise InputError(
+            f"{where} has validation_persons, which counts persons of an experiment, and names no "
+            "experiment; name scans of persons by validation instead."
+        )
 
 
 def train_descriptor(file: Path, data: Path, folder: Path, device: str = "cpu") -> Path:
@@ -119,9 +153,15 @@ def lesson_from(training: Training, data: Path) -> Lesson:
     """Return the lesson of ``training`` on the scans below ``data``.
 
     Raises:
-        InputError: a pattern finds nothing, a scan cannot be used, a person to test or to validate
-            on is trained on, or a person to validate on has a single contrast.
+        InputError: the training names an experiment; a pattern finds nothing, a scan cannot be
+            used, a person to test or to validate on is trained on, or a person to validate on has
+            a single contrast.
     """
+    if training.experiment:
+        raise InputError(
+            "This descriptor is trained on the prepared scans of the experiment "
+            f"{training.experiment}; run a study that has a run with its weights."
+        )
     scans, labels = _found(training.scans, data), _found(training.labels, data)
     validation, test = _found(training.validation, data), _found(training.test, data)
     _require_apart([*scans, *labels], validation, "validated on")

@@ -61,7 +61,7 @@ def energy_on(scene: Scene, images: Lattice, fields: Lattice, method: NeuralODE)
     def terms(velocity: VelocityTensor) -> dict[str, LossTensor]:
         displacement = flow(velocity)
         warped = Warped(scene.moving, displacement)
-        moved = Moved(velocity, displacement, flow.time, fields.spacing, scene.weights)
+        moved = Moved(velocity, displacement, flow, fields.spacing, scene.weights)
         energy = {}
         for term, similarity in zip(used, similarities, strict=True):
             energy[term.column] = term.weight * similarity(warped)

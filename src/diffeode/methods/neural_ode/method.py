@@ -21,13 +21,14 @@ from diffeode.methods.neural_ode.similarities import SIMILARITIES
 from diffeode.methods.neural_ode.similarities.descriptor import Descriptor
 from diffeode.methods.neural_ode.similarities.mind import Mind
 from diffeode.methods.neural_ode.terms import PenaltyTerm, SimilarityTerm
-from diffeode.methods.neural_ode.velocity import Velocity
+from diffeode.methods.neural_ode.velocity import Network, Velocity
 from diffeode.registration.base import Machine, Method, Needs, Pair, Registration
 from diffeode.registration.knobs import any_of, anything, group, knob, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from diffeode.flows.cloud import CloudFlow
     from diffeode.flows.integrate import Flow
     from diffeode.geometry.shapes import ImageTensor, MaskTensor
     from diffeode.methods.neural_ode.motion import Motion
@@ -100,6 +101,7 @@ class NeuralODE(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require_solver()
+        self._require_times()
         self._require_levels()
         if not any(term.weight for term in self.similarity):
             raise InputError(
@@ -114,6 +116,28 @@ class NeuralODE(Method):
             raise InputError(f"Parameter velocity.knots is {self.velocity.knots}; {needs}")
         if self.flow.gradient == "adjoint":
             raise InputError(f"Parameter flow.gradient is adjoint; {needs}")
+        if self._timed:
+            raise InputError(f"Parameter velocity.field.network.timed is true; {needs}")
+
+    def _require_times(self) -> None:
+        knots, of_cloud = self.velocity.knots, self.velocity.field.of_cloud
+        if of_cloud and knots > 1:
+            raise InputError(
+                f"Parameter velocity.knots is {knots}, and a network that follows the voxels has "
+                "no knots; set velocity.knots to 1 and velocity.field.network.timed to true, or "
+                "set velocity.field.network.cloud to fixed."
+            )
+        if self._timed and not of_cloud and knots == 1:
+            raise InputError(
+                "Parameter velocity.field.network.timed is true, and with a fixed cloud and one "
+                "knot the network is evaluated at one time only; set velocity.knots to 2 or more, "
+                "or velocity.field.network.cloud to moved."
+            )
+
+    @property
+    def _timed(self) -> bool:
+        field = self.velocity.field
+        return isinstance(field, Network) and field.timed
 
     def _require_levels(self) -> None:
         factors, iterations = self.levels.factors, self.levels.iterations
@@ -190,9 +214,11 @@ class NeuralODE(Method):
         return motion.velocity_between(self, fixed, moving, spacing, mask, weights, progress)
 
     @property
-    def integrator(self) -> Flow:
+    def integrator(self) -> Flow | CloudFlow:
         """The flow, which turns a velocity into a displacement."""
-        return self.flow.flow(fixed_border=self.velocity.border == "fixed")
+        return self.flow.flow(
+            fixed_border=self.velocity.border == "fixed", of_cloud=self.velocity.field.of_cloud
+        )
 
 
 def _content(path: str) -> str:

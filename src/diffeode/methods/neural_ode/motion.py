@@ -15,6 +15,7 @@ from torch import Tensor
 
 from diffeode.errors import InputError, RegistrationError
 from diffeode.files.io import read_weights
+from diffeode.flows.cloud import CloudFlow
 from diffeode.flows.integrate import Flow
 from diffeode.flows.unfold import unfold
 from diffeode.flows.velocity import reverse, zero_velocity
@@ -56,15 +57,15 @@ class Motion:
     """A velocity and its flow.
 
     Attributes:
-        velocity: the velocity, on a grid of its own.
-        flow: what integrates it.
+        velocity: the velocity, on a grid of its own, in the form that :attr:`flow` takes.
+        flow: the flow that integrates it.
         size: the size of the images.
         trace: the terms of the energy in each iteration.
         notes: see :class:`diffeode.registration.base.Registration`.
     """
 
     velocity: VelocityTensor
-    flow: Flow
+    flow: Flow | CloudFlow
     size: tuple[int, ...]
     trace: tuple[dict[str, float], ...]
     notes: tuple[str, ...]
@@ -80,7 +81,7 @@ class Motion:
     def inverse(self) -> DisplacementTensor:
         """The displacement of the flow back, on the grid of the images.
 
-        With a single step of a solver it is not the inverse of :attr:`forward`.
+        With a single step of a solver, and with a cloud, it is not the inverse of :attr:`forward`.
         """
         return resize_displacement(self.flow(reverse(self.velocity)), self.size)
 
@@ -109,7 +110,7 @@ def register(method: NeuralODE, pair: Pair, machine: Machine) -> Registration:
         )
     forward = field_of_tensor(found.forward, grid, method.title)
     inverse = None
-    if method.flow.inverts_exactly:
+    if method.integrator.inverts_exactly:
         inverse = field_of_tensor(found.inverse, grid, method.title)
     return Registration(forward, inverse, found.trace, found.notes)
 
@@ -148,6 +149,7 @@ def _coarse_to_fine(
     which the field of that level adds.
     """
     descent, levels, settings = method.descent.descent(), method.levels, method.velocity
+    flow = method.integrator
     coarsest = lattice.coarser(levels.factors[0] * settings.spacing)
     velocity = zero_velocity(coarsest.size, scene.fixed, settings.knots)
     for index, (level, iterations) in enumerate(
@@ -155,9 +157,9 @@ def _coarse_to_fine(
     ):
         images = lattice.coarser(level)
         fields = lattice.coarser(level * settings.spacing)
-        start = resize_displacement(velocity, fields.size)
+        start = resize_displacement(flow.carried_on(velocity), fields.size)
         field = settings.field.from_base(
-            start, settings.smoother(fields.spacing), still=index > 0
+            start, settings.smoother(fields.spacing), flow, still=index > 0
         ).to(start)
         energy = energy_on(scene.reduced(images.size, fields.size), images, fields, method)
         report.enter(index)

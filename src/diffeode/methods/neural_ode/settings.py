@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 from diffeode.registration.knobs import between, knob, one_of
 
 if TYPE_CHECKING:
+    from diffeode.flows.cloud import CloudFlow
     from diffeode.flows.integrate import Flow
     from diffeode.optimise.loop import Descent
 
@@ -35,19 +36,22 @@ class FlowSettings:
         "`steps`, and its gradient is exact only as steps shrink",
     )
 
-    def flow(self, fixed_border: bool) -> Flow:
-        """Return what integrates, see :class:`diffeode.flows.integrate.Flow`."""
+    def flow(self, fixed_border: bool, of_cloud: bool) -> Flow | CloudFlow:
+        """Return the flow that integrates a velocity.
+
+        This is :class:`diffeode.flows.cloud.CloudFlow` where the velocity is that of a cloud, and
+        :class:`diffeode.flows.integrate.Flow` elsewhere. Scaling and squaring needs a velocity that
+        depends on the place alone, so the solver ``exponential`` has the latter always.
+
+        Args:
+            fixed_border: whether the outermost voxels do not move.
+            of_cloud: whether the velocity depends on where all voxels are.
+        """
+        from diffeode.flows.cloud import CloudFlow
         from diffeode.flows.integrate import Flow
 
-        return Flow(self.solver, self.steps, self.step_size, self.gradient, fixed_border)
-
-    @property
-    def inverts_exactly(self) -> bool:
-        """Whether the flow of the reversed velocity is the inverse, up to the solver's error.
-
-        After a single step it is not: the step back starts elsewhere and takes another velocity.
-        """
-        return self.solver == "exponential" or self.steps > 1
+        kind = CloudFlow if of_cloud and self.solver != "exponential" else Flow
+        return kind(self.solver, self.steps, self.step_size, self.gradient, fixed_border)
 
 
 @final

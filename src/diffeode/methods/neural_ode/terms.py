@@ -12,6 +12,8 @@ from diffeode.registration.knobs import between, knob
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from diffeode.flows.cloud import CloudFlow
+    from diffeode.flows.integrate import Flow
     from diffeode.geometry.shapes import (
         DisplacementTensor,
         ImageTensor,
@@ -73,7 +75,7 @@ class Moved(NamedTuple):
     Attributes:
         velocity: the velocity.
         displacement: the displacement of its flow.
-        time: the length of the time for which the velocity acts.
+        flow: the flow that turns the velocity into the displacement.
         spacing: the spacing of the grid along each axis, mm.
         weights: the factor of the penalties of gradient and bending at each voxel, ``(1, 1,
             *size)``; None: 1.
@@ -81,7 +83,7 @@ class Moved(NamedTuple):
 
     velocity: VelocityTensor
     displacement: DisplacementTensor
-    time: float
+    flow: Flow | CloudFlow
     spacing: Sequence[float]
     weights: Tensor | None
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from diffeode.registration.knobs import between, exactly_one_of, knob, odd, one_of
+from diffeode.registration.knobs import anything, between, exactly_one_of, knob, odd, one_of
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from diffeode.flows.cloud import CloudFlow
     from diffeode.flows.fields import Smoother
+    from diffeode.flows.integrate import Flow
     from diffeode.geometry.shapes import VelocityTensor
 
 
@@ -27,12 +29,21 @@ class Field(ABC):
     starts_at_random: ClassVar[bool] = False
     """Whether the velocity is random, and not 0, at the start of the first level."""
 
+    @property
+    def of_cloud(self) -> bool:
+        """Whether the velocity depends on where all voxels are, instead of on place and time."""
+        return False
+
     @abstractmethod
-    def from_base(self, base: VelocityTensor, smoother: Smoother, still: bool) -> nn.Module:
+    def from_base(
+        self, base: VelocityTensor, smoother: Smoother, flow: Flow | CloudFlow, still: bool
+    ) -> nn.Module:
         """Return a module whose output is the velocity, the sum of ``base`` and its own part.
 
         Args:
             base: the velocity that the level before has found.
+            flow: the flow of the velocity; it decides at which places and times the velocity is
+                needed.
             still: whether the module's own part starts at 0.
         """
 
@@ -44,7 +55,9 @@ class FreeGrid(Field):
 
     name: ClassVar[str] = "grid"
 
-    def from_base(self, base: VelocityTensor, smoother: Smoother, still: bool) -> nn.Module:
+    def from_base(
+        self, base: VelocityTensor, smoother: Smoother, flow: Flow | CloudFlow, still: bool
+    ) -> nn.Module:
         """Return :class:`diffeode.flows.fields.GridField`, whose own part always starts at 0."""
         from diffeode.flows.fields import GridField
 
@@ -54,7 +67,7 @@ class FreeGrid(Field):
 @final
 @dataclass(frozen=True)
 class Network(Field):
-    """NODEO's convolutional network."""
+    """NODEO's convolutional network leads from the positions of all voxels to their velocities."""
 
     name: ClassVar[str] = "network"
     starts_at_random: ClassVar[bool] = True
@@ -62,12 +75,35 @@ class Network(Field):
     reductions: int = knob(
         1, between(0, 4), "Number of times that the grid of the network's output is halved"
     )
+    cloud: str = knob(
+        "moved",
+        one_of("moved", "fixed"),
+        "`moved` evaluates the network at each step where the voxels have come to lie, as NODEO "
+        "does; `fixed` evaluates it before they move and takes its output for a velocity field on "
+        "the grid, as the solver `exponential` always does",
+    )
+    timed: bool = knob(
+        False,
+        anything(),
+        "Whether the time is an input of the network's dense layers; it always is where "
+        "`velocity.knots` is above 1. Otherwise the velocities depend on the places alone",
+    )
 
-    def from_base(self, base: VelocityTensor, smoother: Smoother, still: bool) -> nn.Module:
+    @property
+    def of_cloud(self) -> bool:
+        """Whether the network is evaluated where the voxels have come to lie."""
+        return self.cloud == "moved"
+
+    def from_base(
+        self, base: VelocityTensor, smoother: Smoother, flow: Flow | CloudFlow, still: bool
+    ) -> nn.Module:
         """Return :class:`diffeode.flows.fields.NetworkField`."""
+        from diffeode.flows.cloud import CloudFlow
         from diffeode.flows.fields import NetworkField
 
-        return NetworkField(base, smoother, self.reductions, still)
+        of_cloud = flow if isinstance(flow, CloudFlow) else None
+        timed = self.timed or len(base) > 1
+        return NetworkField(base, smoother, of_cloud, self.reductions, timed, still)
 
 
 FIELDS = {field.name: field for field in (FreeGrid, Network)}

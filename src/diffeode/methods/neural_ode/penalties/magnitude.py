@@ -19,9 +19,8 @@ class Magnitude(PenaltyTerm):
     name: ClassVar[str] = "magnitude"
 
     def cost(self, moved: Moved) -> LossTensor:
-        """Return the weighted :func:`diffeode.flows.velocity.kinetic_energy` times the squared
-        time.
-        """
-        from diffeode.flows.velocity import kinetic_energy
+        """Return the weighted mean square of the velocity times the squared time.
 
-        return self.weight * moved.time**2 * kinetic_energy(moved.velocity)
+        :meth:`diffeode.flows.integrate.Flow.mean_square` says over what the mean is taken.
+        """
+        return self.weight * moved.flow.time**2 * moved.flow.mean_square(moved.velocity)

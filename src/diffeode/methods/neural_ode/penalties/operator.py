@@ -34,5 +34,5 @@ class Operator(PenaltyTerm):
         """
         from diffeode.flows.operator import operator_norm
 
-        norm = operator_norm(moved.velocity, self.alpha, self.power, self.boundary)
-        return self.weight * moved.time**2 * norm
+        how = self.alpha, self.power, self.boundary, moved.flow.mean_square
+        return self.weight * moved.flow.time**2 * operator_norm(moved.velocity, *how)

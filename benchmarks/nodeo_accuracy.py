@@ -1,0 +1,117 @@
+"""Compares NODEO's published code with our run ``nodeo`` on one pair of adults at half size, from
+several starts of the network; see README.md.
+
+The weights start at random, so two runs of either code differ; the means of their metrics are
+compared. Both maps are evaluated by the same metrics. Rows are added to
+``results/nodeo_accuracy.tsv``, and a seed that has a row is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from _cases import Case, read_case
+from _comparisons import comparison_named
+from _nodeo_reference import DEFAULTS, Counting, features
+from _options import add_data, add_results, add_work
+
+from diffeode.evaluation.evaluate import evaluate_pair
+from diffeode.geometry.image import foreground
+from diffeode.geometry.transform import DisplacementField, densify
+from diffeode.optimise.memory import keep_freed_memory
+from diffeode.process.threads import use_threads
+from diffeode.registration.base import Machine, Pair
+from diffeode.registration.runs import load_run
+
+_COMPARISON = comparison_named("neurite-half")
+_ITERATIONS = 300
+_METRICS = ("folds_central_percent", "folds_central_grid_percent", "sdlogj")
+
+
+def reference(case: Case, seed: int, checkout: Path) -> DisplacementField:
+    """Return the map that the code in ``checkout`` finds with its own defaults."""
+    sys.path.insert(0, str(checkout))
+    import Network
+    import Registration
+
+    if not isinstance(Network.nn, Counting):
+        Network.nn = Counting(Network.nn, features(case.fixed.grid.shape))
+    torch.manual_seed(seed)
+    config = argparse.Namespace(**DEFAULTS, epoches=_ITERATIONS)
+    found, _, _ = Registration.registration(
+        config, torch.device("cpu"), case.moving.data, case.fixed.data
+    )
+    grid = case.fixed.grid
+    vectors = np.moveaxis(found[0].numpy(), 0, -1)
+    return DisplacementField(grid.vectors_to_world(vectors).astype(np.float32), grid)
+
+
+def ours(case: Case, seed: int) -> DisplacementField:
+    """Return the map that the run ``nodeo`` finds."""
+    masks = (foreground(case.fixed), foreground(case.moving))
+    found = (
+        load_run("nodeo").build().register(Pair(case.fixed, case.moving, *masks), Machine(1, seed))
+    )
+    return densify(found.forward, case.fixed.grid)
+
+
+def judged(case: Case, warp: DisplacementField) -> dict[str, float]:
+    """Return the mean Dice over each set of labels, and the metrics of folds."""
+    labels = pd.DataFrame({"id": _COMPARISON.labels()})
+    rows = evaluate_pair(
+        warp=warp,
+        fixed_image=case.fixed,
+        moving_scan=case.moving_scan,
+        fixed_mask=foreground(case.fixed),
+        moving_to_scan=case.moving_to_scan,
+        fixed_labels=case.fixed_labels,
+        moving_labels=case.moving_labels,
+        label_table=labels.assign(name=labels["id"].astype(str)),
+    )
+    whole = rows[rows["label"] == ""].set_index("metric")["value"]
+    dice = rows[(rows["metric"] == "dice") & (rows["label"] != "")].set_index("label")["value"]
+    scores = {
+        name: float(dice[[str(i) for i in ids]].mean()) for name, ids in _COMPARISON.scores.items()
+    }
+    return scores | {metric: float(whole[metric]) for metric in _METRICS}
+
+
+def main() -> None:
+    """Run the codes and seeds that have no row yet, and print mean and SD of each code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkout", type=Path, required=True, help="of yifannnwu/NODEO-DIR")
+    parser.add_argument("--seeds", default="1,2,3", help="default %(default)s")
+    add_data(parser)
+    add_work(parser, "benchmark-pairs", "prepared pairs")
+    add_results(parser)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    keep_freed_memory()
+    use_threads(1)
+    (pair,) = _COMPARISON.pairs_among(_COMPARISON.subjects, _COMPARISON.pairs)
+    case = read_case(_COMPARISON.case(*pair, options.data, options.work))
+    find: dict[str, Callable[[int], DisplacementField]] = {
+        "reference": lambda seed: reference(case, seed, options.checkout),
+        "nodeo": lambda seed: ours(case, seed),
+    }
+    table = options.results / "nodeo_accuracy.tsv"
+    rows = pd.read_csv(table, sep="\t") if table.is_file() else pd.DataFrame()
+    for seed in map(int, options.seeds.split(",")):
+        for code, register in find.items():
+            if len(rows) and ((rows["code"] == code) & (rows["seed"] == seed)).any():
+                continue
+            row = {"code": code, "seed": seed, **judged(case, register(seed))}
+            rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
+            rows.to_csv(table, sep="\t", index=False, float_format="%.4f")
+    print(rows.drop(columns="seed").groupby("code").agg(["count", "mean", "std"]).round(4).T)
+
+
+if __name__ == "__main__":
+    main()
