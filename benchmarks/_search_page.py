@@ -20,6 +20,7 @@ from _search_plan import (
     Variant,
     chosen,
     entrants,
+    finished_rungs,
     standings,
 )
 from _tables import Row, Table, markdown_table, measured_on, write_page
@@ -62,10 +63,15 @@ def _introduction() -> str:
 
 
 def _sections(variant: Variant, rows: Sequence[Row]) -> list[str]:
-    done = _finished(variant, rows)
+    done = finished_rungs(variant, rows)
     sections = [f"## {_titled(variant)}\n", _ranges(variant)]
     if done == len(variant.rungs):
         sections.append(_choice(variant, rows))
+    else:
+        sections.append(
+            "The search is not finished; until it is, the run has the values of number "
+            f"{REFERENCE}.\n"
+        )
     sections += [_rung(variant, rows, index) for index in range(done)]
     sections.append(_effects(variant, rows))
     sections.append(measured_on(rows) + "\n")
@@ -74,15 +80,6 @@ def _sections(variant: Variant, rows: Sequence[Row]) -> list[str]:
 
 def _titled(variant: Variant) -> str:
     return f"Neural ODE ({variant.name.upper()}), `{variant.run}`"
-
-
-def _finished(variant: Variant, rows: Sequence[Row]) -> int:
-    """How many rungs have all their rows."""
-    for index, rung in enumerate(variant.rungs):
-        there = {standing.setting for standing in standings(rows, rung)}
-        if not set(entrants(variant, rows, index)) <= there:
-            return index
-    return len(variant.rungs)
 
 
 def _ranges(variant: Variant) -> str:
