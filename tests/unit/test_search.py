@@ -76,6 +76,16 @@ def test_the_run_has_the_numbers_that_the_table_says_are_best(variant, rows):
         assert given[knob] == value, knob
 
 
+def test_the_search_of_mind_is_finished():
+    rows = Table(RESULTS / "search_mind.tsv", _search_plan.KEYS).rows
+    assert _search_plan.finished(VARIANTS["mind"], rows)
+    best = _search_plan.chosen(VARIANTS["mind"], rows)
+    assert best.eligible
+    assert all(
+        p.holds(VARIANTS["mind"].setting(best.setting)[p.name]) for p in VARIANTS["mind"].parameters
+    )
+
+
 # ----------------------------------------------------------------------------------- how it chooses
 
 
