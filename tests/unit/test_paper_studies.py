@@ -46,7 +46,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     write_ixi(root / "ixi", 200, seed=12)
     for file in (root / "ixi" / "IXI-T2").iterdir():
         write_image(root / "ixi" / "IXI-PD" / file.name.replace("-T2.", "-PD."))
-    for person in range(1, 50):
+    for person in range(1, 160):
         name = f"OASIS_OAS1_{person:04d}_MR1"
         for file in ("aligned_norm.nii.gz", "aligned_seg35.nii.gz"):
             write_image(root / "neurite" / name / file)
