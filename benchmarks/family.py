@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from _cases import SEED, case_digest, ensure_case, read_case
@@ -90,7 +90,7 @@ def _outcome(case: SearchCase, folder: Path, name: str) -> dict[str, object]:
 
 
 def write_family_page(rows: Sequence[Row], path: Path) -> None:
-    """A table for each kind of pairs, its runs by mean Dice."""
+    """A table for each kind of pairs, of those that all runs have; the best run comes first."""
     sections = [
         "Development pairs: the numbers of the paper's runs were chosen on some of them "
         "([search.md](search.md)), `node-mind` on others. None of this is a test.\n"
@@ -98,12 +98,21 @@ def write_family_page(rows: Sequence[Row], path: Path) -> None:
     for task, title in _TITLES.items():
         mine = [row for row in rows if row["task"] == task and not row["failed"]]
         by_run = {name: [row for row in mine if row["run"] == name] for name in RUNS}
-        ranked = sorted(filter(None, by_run.values()), key=_mean_dice, reverse=True)
+        ranked = sorted(_on_common_pairs(by_run.values()), key=_mean_dice, reverse=True)
         if ranked:
             heads = ("run", "pairs", "Dice", "folds of the image (%)", "SD of log J", "CPU s")
             lines = markdown_table(heads, map(_line, ranked))
             sections.append(f"## {title}\n\n{lines}\n{measured_on(mine)}\n")
     write_page(path, "The paper's runs on development pairs", sections)
+
+
+def _on_common_pairs(runs: Iterable[Sequence[Row]]) -> list[list[Row]]:
+    """The rows of each run that has any, on the pairs that all of these runs have."""
+    measured = [rows for rows in runs if rows]
+    pairs = [{(row["fixed"], row["moving"]) for row in rows} for rows in measured]
+    common = set.intersection(*pairs) if pairs else set()
+    kept = [[row for row in rows if (row["fixed"], row["moving"]) in common] for rows in measured]
+    return [rows for rows in kept if rows]
 
 
 def _mean_dice(rows: Sequence[Row]) -> float:
