@@ -160,13 +160,10 @@ def _effects(variant: Variant, rows: Sequence[Row]) -> str:
     """What each parameter does on the first rung, whatever the others are."""
     found = {s.setting: s for s in standings(rows, variant.rungs[0]) if s.setting != REFERENCE}
     drawn = [found[number] for number in sorted(found)]
-    lines = [
-        line
-        for parameter in variant.parameters
-        for line in _effect(
-            parameter, [variant.setting(s.setting)[parameter.name] for s in drawn], drawn
-        )
-    ]
+    lines = []
+    for parameter in variant.parameters:
+        values = [variant.setting(standing.setting)[parameter.name] for standing in drawn]
+        lines += _effect(parameter, values, drawn)
     heads = (
         "parameter",
         "values",

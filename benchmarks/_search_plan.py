@@ -237,9 +237,8 @@ def _rank(standing: Standing) -> tuple[float, ...]:
 
 def _standing(number: int, rows: Iterable[Row]) -> Standing:
     rows = list(rows)
-    dice, folds = (
-        statistics.fmean(float(row[column]) for row in rows) for column in ("dice", "folds_percent")
-    )
+    dice = statistics.fmean(float(row["dice"]) for row in rows)
+    folds = statistics.fmean(float(row["folds_percent"]) for row in rows)
     return Standing(number, dice, folds)
 
 

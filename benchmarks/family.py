@@ -97,7 +97,9 @@ def write_family_page(rows: Sequence[Row], path: Path) -> None:
     ]
     for task, title in _TITLES.items():
         mine = [row for row in rows if row["task"] == task and not row["failed"]]
-        by_run = {name: [row for row in mine if row["run"] == name] for name in RUNS}
+        by_run: dict[str, list[Row]] = {name: [] for name in RUNS}
+        for row in mine:
+            by_run[row["run"]].append(row)
         ranked = sorted(_on_common_pairs(by_run.values()), key=_mean_dice, reverse=True)
         if ranked:
             heads = ("run", "pairs", "Dice", "folds of the image (%)", "SD of log J", "CPU s")
@@ -109,10 +111,16 @@ def write_family_page(rows: Sequence[Row], path: Path) -> None:
 def _on_common_pairs(runs: Iterable[Sequence[Row]]) -> list[list[Row]]:
     """The rows of each run that has any, on the pairs that all of these runs have."""
     measured = [rows for rows in runs if rows]
-    pairs = [{(row["fixed"], row["moving"]) for row in rows} for rows in measured]
+    pairs = [set(map(_pair, rows)) for rows in measured]
     common = set.intersection(*pairs) if pairs else set()
-    kept = [[row for row in rows if (row["fixed"], row["moving"]) in common] for rows in measured]
+    kept = []
+    for rows in measured:
+        kept.append([row for row in rows if _pair(row) in common])
     return [rows for rows in kept if rows]
+
+
+def _pair(row: Row) -> tuple[str, str]:
+    return row["fixed"], row["moving"]
 
 
 def _mean_dice(rows: Sequence[Row]) -> float:

@@ -78,7 +78,7 @@ def judged(case: Case, warp: DisplacementField) -> dict[str, float]:
     whole = rows[rows["label"] == ""].set_index("metric")["value"]
     dice = rows[(rows["metric"] == "dice") & (rows["label"] != "")].set_index("label")["value"]
     scores = {
-        name: float(dice[[str(i) for i in ids]].mean()) for name, ids in _COMPARISON.scores.items()
+        name: float(dice[list(map(str, ids))].mean()) for name, ids in _COMPARISON.scores.items()
     }
     return scores | {metric: float(whole[metric]) for metric in _METRICS}
 

@@ -143,12 +143,14 @@ def _table(everything: list[Unit]) -> list[str]:
     known = [*STAGES.values()]
     stages = sorted(counts, key=lambda stage: known.index(stage) if stage in known else len(known))
     rows = [("", "of", *STATES)]
-    rows += [
-        (stage, str(counts[stage].total()), *(str(counts[stage][s] or "-") for s in STATES))
-        for stage in stages
-    ]
+    for stage in stages:
+        in_state = [str(counts[stage][state] or "-") for state in STATES]
+        rows.append((stage, str(counts[stage].total()), *in_state))
     width = max(len(row[0]) for row in rows)
-    return ["  " + row[0].ljust(width) + "".join(cell.rjust(9) for cell in row[1:]) for row in rows]
+    lines = []
+    for name, *cells in rows:
+        lines.append("  " + name.ljust(width) + "".join(cell.rjust(9) for cell in cells))
+    return lines
 
 
 def _failures(everything: list[Unit]) -> list[str]:
@@ -165,10 +167,10 @@ def _next_run(everything: list[Unit]) -> list[str]:
     for unit in needed:
         if unit.state == "stale":
             groups[unit.stage, unit.why].append(unit)
-    lines = [
-        f"  {len(of_group)} {stage} ({_shortened([u.name for u in of_group])}): {reason}"
-        for (stage, reason), of_group in groups.items()
-    ]
+    lines = []
+    for (stage, reason), of_group in groups.items():
+        names = _shortened(unit.name for unit in of_group)
+        lines.append(f"  {len(of_group)} {stage} ({names}): {reason}")
     again = ["Made again by the next run, and why:", *lines, ""] if lines else []
     return [*again, f"The next run would start {_count(len(needed), 'job')}."]
 

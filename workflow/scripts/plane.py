@@ -26,7 +26,9 @@ with job(snakemake):
 
     unit = PairUnit(Path(snakemake.input.pair).parent)
     fixed, moving = unit.fixed(), unit.moving()
-    pictures = {name: tuple(part(params.side) for part in pair) for name, pair in PAIRS.items()}
+    pictures = {}
+    for name, (fixed_shape, moving_shape) in PAIRS.items():
+        pictures[name] = fixed_shape(params.side), moving_shape(params.side)
     pictures["slice of a brain"] = slice_of(fixed, fixed), slice_of(moving, fixed)
 
     def registered(pair, by):

@@ -41,7 +41,9 @@ def _across_groups(ordered: Sequence[Scan]) -> list[Scan]:
     groups = sorted({scan.group for scan in ordered} - {None})
     if not groups:
         return of_sessions(ordered, "first")
-    of_person = {person: [s for s in ordered if s.person == person] for person in persons}
+    of_person: dict[tuple[str, str], list[Scan]] = {person: [] for person in persons}
+    for scan in ordered:
+        of_person[scan.person].append(scan)
     # a group is worth more than all delays together, so that none is left out for an early session
     worth = 1 + sum(map(len, of_person.values()))
     gain = np.zeros((len(persons), len(groups)))

@@ -53,7 +53,7 @@ class Results:
         return (self.folder / "metrics.tsv").is_file()
 
     def table(self, name: str) -> pd.DataFrame:
-        """A table of the study as texts.
+        """Return a table of the study as texts.
 
         Raises:
             InputError: the study has no such table, or the file is damaged.
@@ -116,7 +116,7 @@ def _results(study: Path, repository: Path) -> Results:
 def _item(
     item: Mapping[str, Any], studies: Mapping[str, Results], reported: pd.DataFrame
 ) -> dict[str, Any]:
-    """What the template needs of one item."""
+    """Return what the template shows of one item."""
     results = studies.get(item["study"])
     head = {
         "title": item["title"],
@@ -143,21 +143,16 @@ def _why_missing(results: Results | None) -> str:
 
 
 def _said(reported: pd.DataFrame, source: str, places: Sequence[str]) -> list[dict[str, str]]:
-    """The reported numbers of some places, as words."""
+    """Return the reported numbers of some places, as words."""
     rows = reported[(reported["source"] == source) & reported["place"].isin(places)]
-    return [
-        {
-            "what": ", ".join(
-                word
-                for word in (row["method"], row["experiment"], row["settings"], row["metric"])
-                if word
-            ),
-            "value": f"{row['value']:g}"
-            + ("" if np.isnan(row["spread"]) else f" ± {row['spread']:g}")
-            + (f" {row['unit']}" if row["unit"] else ""),
-        }
-        for row in rows.to_dict("records")
-    ]
+    return [_number_in_words(row) for row in rows.to_dict("records")]
+
+
+def _number_in_words(row: Mapping[str, Any]) -> dict[str, str]:
+    words = (row["method"], row["experiment"], row["settings"], row["metric"])
+    spread = "" if np.isnan(row["spread"]) else f" ± {row['spread']:g}"
+    unit = f" {row['unit']}" if row["unit"] else ""
+    return {"what": ", ".join(filter(None, words)), "value": f"{row['value']:g}{spread}{unit}"}
 
 
 def _html_table(folder: Path, name: str) -> dict[str, str]:
@@ -170,7 +165,7 @@ def _html_table(folder: Path, name: str) -> dict[str, str]:
 
 
 def _figures(folder: Path, patterns: Sequence[str]) -> list[dict[str, str]]:
-    """The figures that fit ``patterns``, each as an address that holds the whole picture."""
+    """Return the figures that fit ``patterns``; the address of each holds the whole picture."""
     found = []
     for pattern in patterns:
         files = sorted((folder / "figures").glob(pattern))
@@ -191,7 +186,7 @@ def _figures(folder: Path, patterns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def judge(claim: Mapping[str, Any], results: Results) -> Verdict:
-    """Whether a claim holds in the results of a study.
+    """Return whether a claim holds in the results of a study.
 
     A claim has a ``text`` and one of
 
@@ -257,8 +252,9 @@ def _steady(test: Mapping[str, Any], results: Results) -> tuple[str, str]:
 
 
 def _means(test: Mapping[str, Any], results: Results) -> pd.Series:
-    """The means of a metric by experiment and run; runs may be named by their beginning and a
-    star.
+    """Return the means of a metric by experiment and run.
+
+    A run may be named by a pattern, in which a star stands for any characters.
     """
     table = results.table("summary").set_index(["experiment", "run"])
     column = f"{test['metric']}_mean"
@@ -266,6 +262,5 @@ def _means(test: Mapping[str, Any], results: Results) -> pd.Series:
         raise InputError(f"The study {results.title} has no metric {test['metric']!r}.")
     means = pd.to_numeric(table[column], errors="coerce").dropna()
     names = means.index.get_level_values("run")
-    patterns = [re.compile(re.escape(run).replace(r"\*", ".*")) for run in test["runs"]]
-    chosen = [any(pattern.fullmatch(name) for pattern in patterns) for name in names]
-    return means[chosen]
+    wanted = "|".join(re.escape(run).replace(r"\*", ".*") for run in test["runs"])
+    return means[names.str.fullmatch(wanted)]

@@ -8,6 +8,7 @@ and no mean, test or figure uses them.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -137,15 +138,11 @@ def beside(
     """
     rows = comparable(reported)
     said = rows[(rows["metric"] == metric) & (rows["run"] != "") & (rows["experiment"] != "")]
-    cells = [
-        "; ".join(
-            _sentence(row)
-            for row in said.to_dict("records")
-            if (row["experiment"], row["run"]) == (experiment, run)
-        )
-        for experiment, run in zip(table["experiment"], table["run"], strict=True)
-    ]
-    return table.assign(**{column: cells})
+    sentences: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in said.to_dict("records"):
+        sentences[row["experiment"], row["run"]].append(_sentence(row))
+    units = zip(table["experiment"], table["run"], strict=True)
+    return table.assign(**{column: ["; ".join(sentences.get(unit, ())) for unit in units]})
 
 
 def as_settings(text: str) -> dict[str, str]:

@@ -16,9 +16,8 @@ def experiments_table(study: Study) -> list[list[str]]:
 
 
 def _row(experiment: Experiment) -> list[str]:
-    fixed, moving = (
-        {getattr(pair, side).id for pair in experiment.pairs} for side in ("fixed", "moving")
-    )
+    fixed = {pair.fixed.id for pair in experiment.pairs}
+    moving = {pair.moving.id for pair in experiment.pairs}
     return [
         experiment.title,
         experiment.name,

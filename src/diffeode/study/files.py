@@ -227,7 +227,8 @@ class _Reader:
         content, _ = self.named("experiments", name)
         seed = content.get("seed", 0)
         before = pairs_drawn_before(results / "pairs" / name / "pairs.tsv", seed)
-        kept_fixed, kept_moving = ({pair[side] for pair in before} for side in (0, 1))
+        kept_fixed = {fixed_scan for fixed_scan, _ in before}
+        kept_moving = {moving_scan for _, moving_scan in before}
         disjoint = content.get("disjoint", False)
         spared = {person_named(key) for key in kept_moving} if disjoint else set()
         fixed_scans = fixed.scans("fixed", seed, kept_fixed, spared)

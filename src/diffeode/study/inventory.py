@@ -15,6 +15,7 @@ from diffeode.datasets.oasis3 import clinical_table
 from diffeode.datasets.scan import Scan, person_prefix
 from diffeode.errors import InputError
 from diffeode.files.presence import without_hidden
+from diffeode.names import in_columns
 from diffeode.provenance.receipt import damage, read_receipt
 from diffeode.study.files import load_dataset
 from diffeode.study.model import Dataset
@@ -69,12 +70,7 @@ def overview_of_all(repository: Path) -> list[str]:
 
 def overview(inventories: Sequence[Inventory]) -> list[str]:
     """Return a line for each dataset, and below them what is missing and how to get it."""
-    rows = [("DATASET", "KIND", "THERE", "ROOT"), *(_row(inventory) for inventory in inventories)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines = in_columns([("DATASET", "KIND", "THERE", "ROOT"), *map(_row, inventories)])
     problems = [inventory.problem for inventory in inventories if inventory.problem]
     return [*lines, *(["", *problems] if problems else [])]
 

@@ -11,7 +11,7 @@ from html import escape
 from itertools import filterfalse
 from typing import Any, NamedTuple, final
 
-from diffeode.datasets.scan import ANATOMICAL
+from diffeode.datasets.scan import ANATOMICAL, Scan
 from diffeode.prepare.affine import CITATION as ANTS
 from diffeode.prepare.described import BY_AFFINE, described
 from diffeode.registration.knobs import as_parameters, dotted
@@ -75,29 +75,24 @@ class _References:
 
 
 def facts_of(study: Study) -> Facts:
-    """What the settings of ``study`` say, as plain words that Snakemake can compare."""
-    scans = study.scans().values()
-    used = {name: [scan for scan in scans if scan.dataset == name] for name in study.datasets()}
+    """Return what the settings of ``study`` say, as plain words that Snakemake can compare."""
+    datasets = study.datasets()
+    used: dict[str, list[Scan]] = {name: [] for name in datasets}
+    for scan in study.scans().values():
+        used[scan.dataset].append(scan)
     return {
         "title": study.title,
         "study": study.name,
         "seed": study.seed,
         "ours": study.run(study.ours).title if study.ours else None,
-        "datasets": [
-            _dataset_facts(
-                dataset,
-                Counter(scan.modality for scan in used[name]),
-                len({s.person for s in used[name]}),
-            )
-            for name, dataset in study.datasets().items()
-        ],
+        "datasets": [_dataset_facts(dataset, used[name]) for name, dataset in datasets.items()],
         "experiments": [_experiment_facts(experiment) for experiment in study.experiments],
         "train_on": [_training_facts(study, experiment) for experiment in study.trainings],
         "runs": [_run_facts(run) for run in study.runs],
     }
 
 
-def _dataset_facts(dataset: Dataset, scans: Mapping[str, int], persons: int) -> Facts:
+def _dataset_facts(dataset: Dataset, scans: Sequence[Scan]) -> Facts:
     about = {key: dataset.about.get(key, "") for key in ("source", "licence", "citation")}
     names = {"title": dataset.title, "population": dataset.population}
     recipe = {
@@ -105,7 +100,9 @@ def _dataset_facts(dataset: Dataset, scans: Mapping[str, int], persons: int) -> 
         "corrects_heads": dataset.recipe.corrects_heads,
     }
     recipe["labelled"] = bool(dataset.labels)
-    counts = {"scans": dict(sorted(scans.items())), "persons": persons}
+    modalities = Counter(scan.modality for scan in scans)
+    persons = len({scan.person for scan in scans})
+    counts = {"scans": dict(sorted(modalities.items())), "persons": persons}
     return {**names, **counts, **about, **recipe}
 
 

@@ -89,7 +89,7 @@ def lesson_of(training: Training, scans: Sequence[PreparedScan]) -> Lesson:
         f"{scan.folder.parent.name}/{scan.folder.name}": sha256(scan.unit.image_file)
         for scan in scans
     }
-    validation = [tuple(scan.unit.image().data for scan in pair) for pair in pairs]
+    validation = [(one.unit.image().data, other.unit.image().data) for one, other in pairs]
     return descriptor_lesson(
         specimens, validation, training.recipe, checksums, training.settings.seed
     )
