@@ -83,7 +83,7 @@ def unit(tmp_path) -> dict[str, Path]:
 
 
 def test_a_subset_of_structures_has_a_mean_of_its_own(unit):
-    """The moving label 53 lies elsewhere, so that the two structures differ."""
+    """The moving label map lacks label 53, so the Dice of the two structures differ."""
     labels = Labels(np.where(two_boxes(SCAN_GRID) == 53, 0, two_boxes(SCAN_GRID)), SCAN_GRID)
     io.write_labels(unit["moving_scan"] / "labels.nii.gz", labels)
     write_receipt(
