@@ -11,6 +11,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import product
+from pathlib import Path
 
 from _cases import Maker, albert_at, oasistrt_to_icbm152_at
 from _comparisons import Comparison, comparison_named
@@ -72,6 +74,7 @@ class SearchCase:
     Attributes:
         task: a comparison (:mod:`_comparisons`), which says who was scanned and which labels count.
         iterations: of the registration.
+        learning_rate: likewise; the paper's is 0.005, with 300 iterations.
         descriptor: of the moving image: ``recomputed`` on each warped image, or made once and
             ``warped``, which is quicker where a network makes it.
     """
@@ -81,6 +84,7 @@ class SearchCase:
     moving: str
     spacing_mm: float
     iterations: int
+    learning_rate: float = 0.005
     descriptor: str = "recomputed"
 
     @property
@@ -98,6 +102,14 @@ class SearchCase:
         """Where its prepared pair lies, in the folder of a benchmark's work."""
         return f"{self.task}-{self.spacing_mm:g}mm/{self.fixed}__{self.moving}"
 
+    def scans(self, data: Path) -> list[Path]:
+        """The folders of the fixed and of the moving scan."""
+        template, persons = self.comparison.template, data / self.comparison.folder
+        return [
+            data / name if name == template else persons / f"sub-{name}" / "anat"
+            for name in (self.fixed, self.moving)
+        ]
+
     @property
     def columns(self) -> dict[str, object]:
         """The columns of a row that say which case it is of."""
@@ -107,6 +119,7 @@ class SearchCase:
             "moving": self.moving,
             "spacing_mm": f"{self.spacing_mm:g}",
             "iterations": self.iterations,
+            "learning_rate": f"{self.learning_rate:g}",
             "descriptor": self.descriptor,
         }
 
@@ -114,7 +127,11 @@ class SearchCase:
     def changes(self) -> dict[str, object]:
         """What the case changes in a run, by the dotted name of the method's setting."""
         warped = {"similarity.descriptor.moving": "warped"} if self.descriptor == "warped" else {}
-        return {"levels.iterations": [self.iterations], **warped}
+        return {
+            "levels.iterations": [self.iterations],
+            "descent.learning_rate": self.learning_rate,
+            **warped,
+        }
 
 
 @dataclass(frozen=True)
@@ -243,11 +260,36 @@ def chosen(variant: Variant, rows: Sequence[Row]) -> Standing:
     return next(s for s in standings(rows, variant.rungs[-1]) if s.setting in tried)
 
 
+def finished_rungs(variant: Variant, rows: Sequence[Row]) -> int:
+    """How many rungs, from the first on, have a row for all that they try, be it of a failure."""
+    there = {(int(row["setting"]), _key(row)) for row in rows}
+    for index, rung in enumerate(variant.rungs):
+        tried = product(entrants(variant, rows, index), rung.cases)
+        if not all((number, _key(case.columns)) in there for number, case in tried):
+            return index
+    return len(variant.rungs)
+
+
+def finished(variant: Variant, rows: Sequence[Row]) -> bool:
+    """Whether the search is at its end."""
+    return finished_rungs(variant, rows) == len(variant.rungs)
+
+
+def number_of_run(variant: Variant, rows: Sequence[Row]) -> int:
+    """The setting that the named run has: the one that is chosen, and before the search is finished
+    the reference.
+    """
+    return chosen(variant, rows).setting if finished(variant, rows) else REFERENCE
+
+
 def _key(columns: Row | dict[str, object]) -> tuple[str, ...]:
     return tuple(str(columns[name]) for name in CASE_COLUMNS)
 
 
-CASE_COLUMNS = ("task", "fixed", "moving", "spacing_mm", "iterations", "descriptor")
+CASE_COLUMNS = (
+    *("task", "fixed", "moving", "spacing_mm"),
+    *("iterations", "learning_rate", "descriptor"),
+)
 KEYS = ("variant", "setting", *CASE_COLUMNS)
 """Columns that tell the rows of a search apart."""
 
@@ -280,12 +322,15 @@ _PATCH = Parameter("patch", "similarity.local_mutual_information.patch", 5, choi
 _MAKERS = {"albert": albert_at, "oasistrt-to-icbm152": oasistrt_to_icbm152_at}
 _newborns = partial(SearchCase, "albert")
 _adult = partial(SearchCase, "oasistrt-to-icbm152", "icbm152")
-_HALF_MM, _THIRD_MM = 1.71875, 2.578125
+HALF_MM, THIRD_MM = 1.71875, 2.578125
 """Twice the voxel of the newborns, as the studies at half resolution have it, and three times."""
 
-_THIRD = (_newborns("01", "02", _THIRD_MM, 300),)
-_WITH_ADULT = (*_THIRD, _adult("03", 3.5, 150))
-_HALF = (_newborns("03", "04", _HALF_MM, 300), _adult("03", 3, 150))
+_HURRIED = {"iterations": 100, "learning_rate": 0.015}
+"""A third of the paper's iterations at three times its learning rate."""
+
+_THIRD = (_newborns("01", "02", THIRD_MM, **_HURRIED),)
+_WITH_ADULT = (*_THIRD, _adult("03", 3.5, **_HURRIED))
+_HALF = (_newborns("03", "04", HALF_MM, 300), _adult("03", 3, 150))
 
 
 def _rungs(many: int, few: int) -> tuple[Rung, ...]:
@@ -297,9 +342,13 @@ def _rungs(many: int, few: int) -> tuple[Rung, ...]:
 
 
 _CL_RUNGS = (
-    Rung("warped tokens", (_newborns("01", "02", _THIRD_MM, 300, "warped"),), 3),
-    Rung("recomputed tokens", (_newborns("01", "02", _THIRD_MM, 150),), 2),
-    Rung("another pair", (_newborns("03", "04", _THIRD_MM, 150),), 1, reference=False),
+    Rung(
+        "warped tokens",
+        (_newborns("01", "02", THIRD_MM, **_HURRIED, descriptor="warped"),),
+        3,
+    ),
+    Rung("recomputed tokens", (_newborns("01", "02", THIRD_MM, **_HURRIED),), 2),
+    Rung("another pair", (_newborns("03", "04", THIRD_MM, **_HURRIED),), 1, reference=False),
 )
 """Its iteration takes thirteen times as long, so it is tried on less."""
 

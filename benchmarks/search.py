@@ -14,7 +14,6 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from _cases import SEED, Case, case_digest, ensure_case, read_case
 from _judged import judged
@@ -95,18 +94,11 @@ class Search:
 
     def _pair(self, case: SearchCase) -> tuple[Case, str]:
         if case not in self.pairs:
-            folder = ensure_case(case.maker, *self._scans(case), self.options.work / case.folder)
+            folder = ensure_case(
+                case.maker, *case.scans(self.options.data), self.options.work / case.folder
+            )
             self.pairs[case] = read_case(folder), case_digest(folder)
         return self.pairs[case]
-
-    def _scans(self, case: SearchCase) -> list[Path]:
-        comparison, data = case.comparison, self.options.data
-        return [
-            data / name
-            if name == comparison.template
-            else data / comparison.folder / f"sub-{name}" / "anat"
-            for name in (case.fixed, case.moving)
-        ]
 
     def _say(self, where: str, rest: Sequence[SearchCase]) -> None:
         seen = [s for found in self.seconds.values() for s in found]

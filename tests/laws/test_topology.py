@@ -9,6 +9,7 @@ from ours import levels, neural_ode
 from problems import least_determinant
 from scipy import ndimage
 
+from diffeode.datasets import shapes
 from diffeode.geometry.warp import pull_back, resize, resize_displacement
 from diffeode.registration.knobs import changed
 
@@ -24,50 +25,6 @@ METHOD = neural_ode(
     },
     levels((4.0, 2.0, 1.0), (100, 100, 60)),
 )
-
-
-def plane():
-    """Coordinates of the voxels, the square being [-1, 1]^2."""
-    axis = (np.arange(SIDE) + 0.5) / SIDE * 2 - 1
-    return np.meshgrid(axis, axis, indexing="ij")
-
-
-def soft(distance):
-    """1 inside, where the distance to the border is negative, 0 outside; a linear edge of two
-    voxels.
-    """
-    return np.clip(0.5 - distance * SIDE / 4, 0, 1).astype(np.float32)
-
-
-def circle(radius=0.6):
-    x, y = plane()
-    return soft(np.hypot(x, y) - radius)
-
-
-def donut():
-    x, y = plane()
-    return soft(np.abs(np.hypot(x, y) - 0.42) - 0.2)
-
-
-def square(half=0.5):
-    x, y = plane()
-    return soft(np.maximum(np.abs(x), np.abs(y)) - half)
-
-
-def two_squares():
-    x, y = plane()
-    return soft(np.maximum(np.abs(np.abs(x) - 0.4) - 0.25, np.abs(y) - 0.4))
-
-
-def star():
-    x, y = plane()
-    angle = np.arctan2(y, x)
-    return soft(np.hypot(x, y) - 0.5 - 0.17 * np.cos(5 * angle))
-
-
-def cross():
-    x, y = np.abs(plane())
-    return soft(np.minimum(np.maximum(x - 0.2, y - 0.65), np.maximum(x - 0.65, y - 0.2)))
 
 
 def components_and_holes(shape):
@@ -93,21 +50,21 @@ def registered(fixed, moving, method=METHOD):
 
 
 SHAPES = {
-    "circle to square": (square, circle, (1, 0)),
-    "square to star": (star, square, (1, 0)),
-    "star to cross": (cross, star, (1, 0)),
-    "cross to circle": (circle, cross, (1, 0)),
-    "donut to circle": (circle, donut, (1, 1)),
-    "circle to donut": (donut, circle, (1, 0)),
-    "two squares to one": (square, two_squares, (2, 0)),
-    "square to two": (two_squares, square, (1, 0)),
+    "circle to square": (shapes.square, shapes.circle, (1, 0)),
+    "square to star": (shapes.star, shapes.square, (1, 0)),
+    "star to cross": (shapes.cross, shapes.star, (1, 0)),
+    "cross to circle": (shapes.circle, shapes.cross, (1, 0)),
+    "donut to circle": (shapes.circle, shapes.donut, (1, 1)),
+    "circle to donut": (shapes.donut, shapes.circle, (1, 0)),
+    "two squares to one": (shapes.square, shapes.two_squares, (2, 0)),
+    "square to two": (shapes.two_squares, shapes.square, (1, 0)),
 }
 """Fixed shape, moving shape, components and holes of the moving one."""
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_shapes_keep_their_topology(name):
-    fixed, moving, topology = (part() if callable(part) else part for part in SHAPES[name])
+    fixed, moving, topology = (part(SIDE) if callable(part) else part for part in SHAPES[name])
     warped, found = registered(fixed, moving)
     target = resize(torch.from_numpy(fixed)[None, None], warped.shape)[0, 0].numpy()
     assert components_and_holes(moving) == components_and_holes(warped) == topology
@@ -117,7 +74,7 @@ def test_shapes_keep_their_topology(name):
 
 
 def test_the_learned_descriptor_serves_in_the_plane():
-    fixed, moving = square(), circle()
+    fixed, moving = shapes.square(SIDE), shapes.circle(SIDE)
     learned = changed(
         METHOD, {"similarity": {"descriptor": {"weight": 20.0}}, "levels.iterations": [12, 12, 6]}
     )

@@ -459,7 +459,14 @@ def test_an_absent_structure_is_named(tmp_path, drawn):
         (said,) = panel.texts
         assert (said.get_text(), said.get_position()[1]) == ("No scan has it.", 1)
     assert "ANTs SyN" not in words(drawn[-1])
-    assert "Neural ODE (MIND)" in words(drawn[-1])
+    unseen = study().replace({"label_name": {"Brain-Stem": "3rd-Ventricle"}})
+    unseen.loc[unseen["label_name"] == "3rd-Ventricle", "value"] = np.nan
+    dice_by_structure(unseen, TITLES, EXPERIMENTS, tmp_path / "structures.png")
+    names = [text.get_text() for text in drawn[-1].axes[0].get_yticklabels()]
+    assert names == ["Hippocampus", "3rd ventricle"]
+    assert words(drawn[-1]).count("No scan has it.") == len(EXPERIMENTS)
+    drawn.pop()
+    assert "diffeode (MIND)" in words(drawn[-1])
 
 
 def test_convergence_parts_the_levels_and_skips_empty_traces(tmp_path, drawn):

@@ -10,8 +10,18 @@ import pytest
 
 from diffeode.prepare.described import described
 from diffeode.prepare.recipe import recipe_choices
+from diffeode.registration.knobs import as_parameters, dotted
+from diffeode.registration.runs import load_run
+from diffeode.study.bibliography import read_bibliography
 from diffeode.study.files import load_study
-from diffeode.study.methods_section import as_html, as_markdown, facts_of, methods_section
+from diffeode.study.methods_section import (
+    as_html,
+    as_markdown,
+    cited_entries,
+    facts_of,
+    methods_section,
+    said,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SILENT = {("bias", "none"), ("template", "none"), ("through", "direct")}
@@ -82,14 +92,55 @@ def test_the_demo_in_its_own_words(facts):
         "with the data.",
         "T1w of Virtual cohort to T2w of Virtual cohort, 5 pairs, aligned by an affine map",
         "Seed 2512; 1 thread on cpu.",
-        "- diffeode (LMI) (node-lmi): Neural ODE [5] with penalties.gradient.weight 2, "
-        "similarity.local_mutual_information.weight 1; no other terms of penalties and "
-        "similarity; all else at its defaults.",
+        "- diffeode (LMI) (node-lmi): Neural ODE [5] with "
+        "similarity.local_mutual_information.weight 1, similarity.local_mutual_information.",
+        "penalties.gradient.weight 2, velocity.",
+        "Chosen for this run: penalties.gradient.weight, "
+        "similarity.local_mutual_information.weight.",
+        "- Initial (identity): Initial, which has no settings. Licence",
         "diffeode (MIND) is put against the others.",
         "- Registrations: python 3.11.2, torch 2.13.0.",
         "- The study was run by Snakemake 9.27.1 [",
     ):
         assert sentence in text
+
+
+def test_every_run_says_all_its_settings(facts):
+    """Iterations, metrics and weights of every run stand there, also where they are defaults."""
+    items = dict(
+        (re.search(r"\((\S+)\): ", item)[1], item)
+        for item in text_of(facts).split("## Registration\n\n")[1].split("\n\n")[0].split("\n")[1:]
+    )
+    for name, item in items.items():
+        for setting, value in dotted(as_parameters(load_run(name).build(), whole=True)).items():
+            assert f" {said(setting, value)}" in item, (name, setting)
+        assert "default" not in item
+    assert "levels.iterations [" in items["node-mind"]
+    assert "similarity.mind.weight 1" in items["node-mind"]
+    assert "iterations [100, 70, 50, 20]" in items["ants-syn"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(True, "a.b yes"), ("", "a.b none"), ((1, 2.5), "a.b [1, 2.5]"), ({}, "a b"), (0, "a.b 0")],
+)
+def test_settings_are_said_as_people_read_them(value, shown):
+    assert said("a.b", value) == shown
+
+
+def test_references_have_their_dois_and_keys(facts):
+    bibliography = read_bibliography(REPOSITORY / "config" / "references.bib")
+    told = (facts, [registration("node-mind")], "9", bibliography)
+    *_, references = methods_section(*told)
+    joined = "\n".join(references.items)
+    entries = cited_entries(*told)
+    for entry in entries:
+        assert entry.key in joined
+        assert entry.doi in joined
+    assert "doi:10.1016/j.media.2007.06.004 (avants2008syn)" in joined
+    keys = [entry.key for entry in entries]
+    assert {"holm1979multiple", "wilcoxon1945ranking", "wu2022nodeo"} <= set(keys)
+    assert len(set(keys)) == len(keys) > len(references.items) - 2
 
 
 def test_a_scan_that_goes_through_its_t1w_says_so_where_there_is_one(facts):

@@ -13,7 +13,15 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ("oasis3-oasis3", "ixi-oasis3", "ixi-ixi")
 PAPER_METHODS = {
-    *("ants-syn", "niftyreg", "deedsbcv", "otmorph", "synthmorph", "transmatch", "multigradicon"),
+    *(
+        "ants-syn",
+        "niftyreg",
+        "deedsbcv",
+        "otmorph-paper",
+        "synthmorph",
+        "transmatch",
+        "multigradicon",
+    ),
     *("dinoreg", "convexadam", "paper-mind", "paper-cl", "paper-lmi"),
 }
 UNITS = {
@@ -38,7 +46,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     write_ixi(root / "ixi", 200, seed=12)
     for file in (root / "ixi" / "IXI-T2").iterdir():
         write_image(root / "ixi" / "IXI-PD" / file.name.replace("-T2.", "-PD."))
-    for person in range(1, 50):
+    for person in range(1, 160):
         name = f"OASIS_OAS1_{person:04d}_MR1"
         for file in ("aligned_norm.nii.gz", "aligned_seg35.nii.gz"):
             write_image(root / "neurite" / name / file)
@@ -75,7 +83,7 @@ def test_a_study_registers_as_many_pairs_as_its_paper(load, name, units):
 def test_the_first_experiment_has_the_twelve_methods_and_trains_two_for_each_experiment(load):
     study = load("paper")
     assert {run.name for run in study.runs} >= PAPER_METHODS
-    assert {run.name for run in study.trained_runs()} == {"otmorph", "transmatch"}
+    assert {run.name for run in study.trained_runs()} == {"otmorph-paper", "transmatch"}
     trained_on = {name: e.name for name, e in study.train_on.items()}
     assert list(trained_on) == list(EXPERIMENTS)
     assert len(set(trained_on.values())) == 3
@@ -84,6 +92,19 @@ def test_the_first_experiment_has_the_twelve_methods_and_trains_two_for_each_exp
         for side in ("fixed", "moving"):
             dataset = getattr(experiment, side).dataset.name
             assert getattr(training, side).dataset.name == dataset
+
+
+def test_the_descriptor_is_trained_on_persons_of_oasis3_whom_nobody_registers(load):
+    for name in ("paper", "paper-descriptors", "paper-regularisation", "checks"):
+        study = load(name)
+        assert set(study.taught_on) == {"oasis3"}
+        registered = set().union(*(experiment.persons for experiment in study.experiments))
+        assert not registered & study.taught_on["oasis3"].persons
+        described = [run for run in study.runs if run.name.startswith("paper-cl")]
+        assert described
+        for run in described:
+            weights = run.build().descriptor_weights
+            assert weights == "results/descriptors/oasis3/best.safetensors"
 
 
 def test_the_barrier_and_the_weight_of_synthmorph_take_the_same_values(load):

@@ -17,6 +17,7 @@ from diffeode.statistics.reported import (
     comparable,
     read_reported,
     require_known_runs,
+    shown_number,
 )
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -60,7 +61,7 @@ def test_some_numbers_are_those_of_the_papers(reported):
     table_2 = {"place": "Table 2", "settings": "steps=4;iterations=250"}
     assert value(reported, **table_2, metric="seconds") == 260
     assert value(reported, **table_2, metric="dice") == 0.802
-    of_the_poster = {"source": "poster", "run": "node-mi"}
+    of_the_poster = {"source": "poster", "run": "paper-mi"}
     assert value(reported, **of_the_poster, metric="folds_central_grid_sum") == 0.00294
     assert value(comparable(reported), **of_the_poster, metric="dice") == pytest.approx(0.449)
     kernel = "velocity=tensor without kernel;steps=3"
@@ -84,6 +85,13 @@ def test_reported_numbers_stand_in_a_column_of_their_own(reported):
         "",
         "",
     ]
+
+
+def test_numbers_keep_the_digits_they_were_reported_with():
+    assert shown_number("dice", 0.6875, 0.0255) == "0.6875 ± 0.0255"
+    assert shown_number("dice", 0.784, 0.027) == "0.784 ± 0.027"
+    assert shown_number("dice", 2 / 3) == "0.667"
+    assert shown_number("folds_central_grid_percent", 1.01e-6) == "1.01e-06"
 
 
 def test_settings_are_read_where_values_are_named():

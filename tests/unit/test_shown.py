@@ -59,3 +59,16 @@ def test_a_study_names_what_its_figures_show():
     assert said["moving"].endswith(", T1w")
     with pytest.raises(InputError, match="colour"):
         load_study({**content, "figures": {"colour": "red"}}, REPOSITORY)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nodoe", "in the plane by the run 'nodoe' .* which there is not; did you mean 'node"),
+        ("ants-syn", "the run ants-syn .* whose method ants-syn takes no pictures in the plane"),
+    ],
+)
+def test_pictures_in_the_plane_need_a_run_of_ours(name, sentence):
+    assert read_shown({"plane": "nodeo"}, RUNS, [TABLE], "A study").plane == "nodeo"
+    with pytest.raises(InputError, match=sentence):
+        read_shown({"plane": name}, RUNS, [TABLE], "A study")

@@ -506,6 +506,8 @@ def test_each_experiment_may_have_its_own_experiment_to_train_on(repository, tmp
     assert {name: e.name for name, e in study.train_on.items()} == {"one": "three", "two": "one"}
     assert sorted(e.name for e in study.trainings) == ["one", "three"]
     assert [e.name for e in study.drawn] == ["one", "two", "three"]
+    fewer = _learned(repository, ["one"], {"one": "three", "two": "one"})
+    assert {name: e.name for name, e in fewer.train_on.items()} == {"one": "three"}
     alike = _learned(repository, ["one", "two"], "three")
     assert {name: e.name for name, e in alike.train_on.items()} == {"one": "three", "two": "three"}
     assert [e.name for e in alike.trainings] == ["three"]
@@ -515,7 +517,7 @@ def test_each_experiment_may_have_its_own_experiment_to_train_on(repository, tmp
     ("train_on", "sentence"),
     [
         ({"one": "three"}, "does not say what to train on for its experiment two"),
-        ({"one": "three", "tow": "three"}, r"experiment 'tow', which is none of.*two"),
+        ({"one": "three", "tow": "three"}, r"experiment 'tow', which does not exist.*two"),
         ({"one": "three", "two": "two"}, "3 of the persons to test on are among those to train on"),
         ({"one": "three", "two": "thre"}, "no experiment 'thre'.*three"),
         ({"one": "three", "two": 3}, r"train_on\.two: 3, which is not a word"),

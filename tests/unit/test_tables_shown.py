@@ -11,7 +11,7 @@ from diffeode.statistics import tables
 from diffeode.statistics.effect import rank_biserial
 from diffeode.statistics.export import MISSING, as_shown, write_page, write_table
 from diffeode.statistics.reported import COLUMNS
-from diffeode.statistics.summary import dice_by_label, summarise
+from diffeode.statistics.summary import absent_labels, dice_by_label, summarise
 from diffeode.statistics.sweep import beside_settings, crossed, settings_of, sweep_table
 from diffeode.statistics.tidy import COLUMNS as TIDY
 from diffeode.statistics.tidy import mean_dice
@@ -82,6 +82,14 @@ def test_main_results_have_what_the_question_needs(metrics):
     )
 
 
+def test_where_all_are_equal_none_is_the_best(tmp_path):
+    frame = pd.DataFrame(
+        {"experiment": ["a", "a", "b", "b", "c"], "tre_mm_mean": [1.0, 1.0, 1.0, 2.0, 3.0]}
+    )
+    markdown = write_table(frame, tmp_path / "t", "TRE", ["tre_mm"])[1].read_text()
+    assert re.findall(r"\| (\w) \| \*\*", markdown) == ["b", "c"]
+
+
 def test_without_reported_numbers_there_is_no_column_for_them(metrics):
     nothing = REPORTED.assign(experiment="elsewhere")
     table = tables.main_results(summarise(metrics), TITLES, EXPERIMENTS, nothing)
@@ -123,7 +131,9 @@ def test_latex_is_well_formed(metrics, tmp_path):
     tests = compare_runs(mean_dice(metrics))
     shown = {
         "main": tables.main_results(summarise(metrics), TITLES, EXPERIMENTS, REPORTED),
-        "structures": tables.structures(dice_by_label(metrics), TITLES, EXPERIMENTS),
+        "structures": tables.structures(
+            dice_by_label(metrics), absent_labels(metrics), TITLES, EXPERIMENTS
+        ),
         "tests": tables.comparisons(tests, TITLES, EXPERIMENTS, "ours"),
         "largest": tables.largest(upper_bound(tests), TITLES, "ours"),
     }
@@ -161,9 +171,14 @@ def test_tests_of_ours_alone_are_shown_with_common_pairs_and_n(metrics):
 
 
 def test_structures_are_rows_and_methods_are_columns(metrics):
-    table = tables.structures(dice_by_label(metrics), TITLES, EXPERIMENTS)
+    table = tables.structures(dice_by_label(metrics), absent_labels(metrics), TITLES, EXPERIMENTS)
     assert list(table.columns) == ["experiment", "structure", "Our method", "SyN & co"]
-    assert table["structure"].tolist() == ["Left-Hippocampus"] * 2
+    assert table["structure"].tolist() == [
+        *["Left-Hippocampus"] * 2,
+        *["Left-Amygdala (no scan has it)"] * 2,
+    ]
+    assert table["experiment"].tolist() == list(EXPERIMENTS.values()) * 2
+    assert set(table["SyN & co"].iloc[2:]) == {MISSING}
     found = dice_by_label(metrics).set_index(["experiment", "run"])["dice_mean"]
     assert table["SyN & co"].iloc[1] == f"{found['e2', 'syn']:.3f}"
 
@@ -176,7 +191,7 @@ def test_holms_correction_by_hand():
     assert holm(pd.Series([], dtype=float)).empty
 
 
-def test_holms_correction_is_within_an_experiment():
+def test_holms_correction_is_within_a_run_and_an_experiment():
     rng = np.random.default_rng(1)
     rows = [
         (experiment, f"p{i}", run, rng.random())
@@ -185,11 +200,12 @@ def test_holms_correction_is_within_an_experiment():
         for run in ("a", "b", "c")
     ]
     tests = compare_runs(pd.DataFrame(rows, columns=["experiment", "pair", "run", "value"]))
-    for _, group in tests.groupby("experiment"):
-        assert group["p_holm"].tolist() == pytest.approx(holm(group["p"]).tolist())
-        assert group["p_holm"].min() == pytest.approx(min(1, 6 * group["p"].min()))
     bound = upper_bound(tests)
-    assert bound["p_holm"].tolist() == pytest.approx(holm(bound["p"]).tolist())
+    groups = [group for _, group in tests.groupby(["experiment", "run"])]
+    for group in [*groups, *(group for _, group in bound.groupby("run"))]:
+        assert len(group) == 2
+        assert group["p_holm"].tolist() == pytest.approx(holm(group["p"]).tolist())
+        assert group["p_holm"].min() == pytest.approx(min(1, 2 * group["p"].min()))
     assert bound["n"].tolist() == [8] * 6
 
 

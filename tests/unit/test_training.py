@@ -302,5 +302,5 @@ def test_curves_are_drawn_with_the_best_step(tmp_path, monkeypatch):
     assert list(loss.lines[-1].get_xdata()) == [20, 20]
     assert list(fit.lines[0].get_ydata()) == [2, 1, 1]
     assert list(accuracy.lines[0].get_ydata()) == [0.1, 0.3, 0.2]
-    with pytest.raises(DamagedFileError, match="is missing or no table"):
+    with pytest.raises(DamagedFileError, match="is missing or is no table"):
         training_curves(tmp_path / "none.tsv", "A training", tmp_path / "curves.png")

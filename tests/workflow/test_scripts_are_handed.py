@@ -619,21 +619,31 @@ def test_fixed_scans_are_shown_with_their_groups(rich_plan, run_script, experime
 
 
 def test_the_methods_section_hears_of_every_receipt(rich_plan, run_script):
-    read, said, _, _ = run_script(
+    entries = [SimpleNamespace(text="@misc{one"), SimpleNamespace(text="@misc{two")]
+    read, known, cited, said, _, _ = run_script(
         rich_plan.the("methods_section"),
         "diffeode.provenance.receipt.read_receipt",
+        "diffeode.study.bibliography.read_bibliography",
+        "diffeode.study.methods_section.cited_entries",
         "diffeode.study.methods_section.methods_section",
         "diffeode.study.methods_section.as_markdown",
         "diffeode.study.methods_section.as_html",
         as_markdown="text",
         as_html="page",
+        read_bibliography=["known"],
+        cited_entries=entries,
     )
+    assert known.call == (("config/references.bib",), {})
+    assert cited.call == said.call
+    written = Path("results/studies/rich/references.bib").read_text(encoding="utf-8")
+    assert written == "@misc{one\n\n@misc{two\n"
     receipts = {
         str(file) for file in (file for job in rich_plan.jobs for file in job.handed.output)
     }
     receipts = {file for file in receipts if file.endswith("receipt.json")}
     assert {str(arguments[0]) for arguments, _ in read.calls} == receipts
-    (facts, read_receipts, version), _ = said.call
+    (facts, read_receipts, version, bibliography), _ = said.call
+    assert bibliography == ["known"]
     assert facts["title"] == "A rich study"
     assert len(read_receipts) == len(receipts)
     assert version

@@ -49,7 +49,9 @@ def test_everything_is_there(untouched):
     assert {line.split("\t")[2] for line in metrics[1:]} == {"identity", "affine", "brief"}
     text = untouched.path("results/studies/tiny/methods.md").read_text(encoding="utf-8")
     assert "- Brief (brief): Neural ODE [" in text
-    assert "with levels.factors [2], levels.iterations [2]; all else at its defaults." in text
+    assert "levels.factors [2], levels.iterations [2]" in text
+    assert "Chosen for this run: levels.factors, levels.iterations." in text
+    assert (untouched.path("results/studies/tiny") / "references.bib").read_text().count("@") > 3
     assert "3 of 3" in untouched.path("results/studies/tiny/verdict.txt").read_text(
         encoding="utf-8"
     )

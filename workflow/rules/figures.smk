@@ -186,3 +186,38 @@ rule coronal_overview:
         "drawing the fixed scans of {wildcards.experiment}"
     script:
         "../scripts/coronal_overview.py"
+
+
+rule plane:
+    input:
+        unpack(pair_in_plane),
+    output:
+        boundary=[
+            report(
+                f"{FIGURES}/plane_boundary.svg",
+                caption="../report/plane_boundary.rst",
+                category="6 In the plane",
+                labels={"figure": "With and without a fixed border"},
+            ),
+            *other_kinds(f"{FIGURES}/plane_boundary"),
+        ],
+        regularisation=[
+            report(
+                f"{FIGURES}/plane_regularisation.svg",
+                caption="../report/plane_regularisation.rst",
+                category="6 In the plane",
+                labels={"figure": "With and without kernel and Jacobian term"},
+            ),
+            *other_kinds(f"{FIGURES}/plane_regularisation"),
+        ],
+    log:
+        logs("plane", STUDY.name),
+    params:
+        run=run_in_plane,
+        side=144,
+        seed=STUDY.seed,
+        code=plane_code,
+    message:
+        "registering shapes in the plane"
+    script:
+        "../scripts/plane.py"

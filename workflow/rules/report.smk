@@ -15,9 +15,10 @@ localrules:
 # inputs would slow down each start of Snakemake.
 rule methods_section:
     input:
-        lambda w: COLLECTED,
+        unpack(numbers_and_bibliography),
     output:
         text=f"{STUDIED}/methods.md",
+        bibliography=f"{STUDIED}/references.bib",
         page=report(
             f"{STUDIED}/methods.html",
             caption="../report/methods_section.rst",

@@ -72,10 +72,10 @@ rule wilcoxon:
     params:
         look=LOOK,
         each=table_caption(
-            "One-sided Wilcoxon signed-rank tests: is the mean Dice of method greater than that of other? Only pairs that both registered enter. The median difference has its 95 % bootstrap interval. Holm's correction is for all tests of an experiment."
+            "One-sided Wilcoxon signed-rank tests: is the mean Dice of method greater than that of other? Only pairs that both registered enter. The median difference has its 95 % bootstrap interval. Holm's correction is for the tests of one method against all others in an experiment."
         ),
         largest=table_caption(
-            "The largest p over the experiments, as it is and after Holm's correction for all rows."
+            "The largest p over the experiments, as it is and after Holm's correction for the tests of one method against all others."
         ),
         code=code("wilcoxon"),
     message:

@@ -30,6 +30,8 @@ def figures():
         for name in ("dice_boxplot", "dice_by_structure", "regularity", "significance")
     ]
     of_study += [f"{FIGURES}/sweeps"] if SWEPT else []
+    plane = ["plane_boundary", "plane_regularisation"] if STUDY.shown.plane else []
+    of_study += [f"{FIGURES}/{name}" for name in plane]
     of_pairs = [
         stem.format(experiment=e, pair=pair)
         for e, pair in shown_pairs()
@@ -49,7 +51,7 @@ def figures():
 def plain_files():
     """Return every file of the study that is no receipt and that no receipt lists."""
     pairs = [PAIRS.format(experiment=name) for name in EXPERIMENTS]
-    about = [f"{STUDIED}/methods.{kind}" for kind in ("md", "html")]
+    about = [f"{STUDIED}/{name}" for name in ("methods.md", "methods.html", "references.bib")]
     return [*pairs, *quality(), *unit_metrics(None), COLLECTED, *tables(), *figures(), *about]
 
 

@@ -7,12 +7,20 @@ with job(snakemake):
 
     from diffeode.files.io import write_text
     from diffeode.provenance.receipt import read_receipt
-    from diffeode.study.methods_section import as_html, as_markdown, methods_section
-
-    facts = snakemake.params.facts
-    sections = methods_section(
-        facts, list(map(read_receipt, snakemake.params.receipts)), metadata.version("snakemake")
+    from diffeode.study.bibliography import read_bibliography
+    from diffeode.study.methods_section import (
+        as_html,
+        as_markdown,
+        cited_entries,
+        methods_section,
     )
+
+    facts, out = snakemake.params.facts, snakemake.output
+    known = read_bibliography(snakemake.input.bibliography)
+    receipts = list(map(read_receipt, snakemake.params.receipts))
+    told = (facts, receipts, metadata.version("snakemake"), known)
+    sections = methods_section(*told)
     title = f"{facts['title']}: methods"
-    write_text(snakemake.output.text, as_markdown(title, sections))
-    write_text(snakemake.output.page, as_html(title, sections))
+    write_text(out.text, as_markdown(title, sections))
+    write_text(out.page, as_html(title, sections))
+    write_text(out.bibliography, "\n\n".join(entry.text for entry in cited_entries(*told)) + "\n")

@@ -8,7 +8,7 @@ with job(snakemake):
     from diffeode.statistics import tables
     from diffeode.statistics.export import write_page, write_table
     from diffeode.statistics.reported import read_reported
-    from diffeode.statistics.summary import dice_by_label, summarise
+    from diffeode.statistics.summary import absent_labels, dice_by_label, summarise
     from diffeode.statistics.tidy import read_tidy
 
     metrics, reported = read_tidy(snakemake.input.metrics), read_reported(snakemake.input.reported)
@@ -21,5 +21,5 @@ with job(snakemake):
     write_table(summary, stem, captions.summary, tables.BOLD, shown)
     write_page(shown, Path(out.page), captions.summary, tables.BOLD)
     stem = Path(out.by_label[0]).with_suffix("")
-    shown = tables.structures(by_label, titles, experiments)
+    shown = tables.structures(by_label, absent_labels(metrics), titles, experiments)
     write_table(by_label, stem, captions.by_label, shown=shown)

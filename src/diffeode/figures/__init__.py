@@ -1,3 +1,3 @@
-"""Figures: tables and files in, one file out; one file, one figure; nothing is registered or
-measured again here.
+"""Figures. Each module draws one figure from tables and files; nothing is registered or measured
+again here.
 """

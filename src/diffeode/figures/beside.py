@@ -39,10 +39,10 @@ _GAP_IN, _LEFT_IN, _TOP_IN, _NAME_IN, _BOTTOM_IN = 0.03, 0.16, 0.22, 0.36, 0.34
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One column: what stands above it, and the registered pair it shows.
+    """One column: the words above it, and the registered pair that it shows.
 
     Attributes:
-        side: which scan it shows: ``fixed``, ``moving`` or ``warped``.
+        side: the scan that it shows: ``fixed``, ``moving`` or ``warped``.
         scene: None where the run failed.
     """
 
@@ -122,7 +122,7 @@ def draw_columns(columns: Sequence[Column], title: str, out: Path) -> None:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Blocks of columns of one width; in each four rows of one height, all at one scale."""
+    """Blocks of columns of one width, each block with four rows of one height, all at one scale."""
 
     columns: int
     width_mm: float
@@ -134,7 +134,7 @@ class _Layout:
 
     @property
     def cell_in(self) -> float:
-        columns = max(self.across, 4)
+        columns = max(self.across, 5)
         return (style.FULL_WIDTH_IN - _LEFT_IN - (columns - 1) * _GAP_IN) / columns
 
     @property
@@ -150,13 +150,15 @@ class _Layout:
         return _TOP_IN + math.ceil(self.columns / self.across) * self.block_in + _BOTTOM_IN
 
     def corner_in(self, place: int) -> tuple[float, float]:
-        """Left and top of a column's first picture, inches from the page's left and bottom."""
+        """Return left and top of a column's first picture, in inches from the page's left and
+        bottom.
+        """
         block, column = divmod(place, self.across)
         left = _LEFT_IN + column * (self.cell_in + _GAP_IN)
         return left, self.height_in - _TOP_IN - block * self.block_in - _NAME_IN
 
     def box(self, place: int, row: int) -> tuple[float, float, float, float]:
-        """Left, bottom, width and height of a picture as fractions of the page."""
+        """Return left, bottom, width and height of a picture as fractions of the page."""
         left, top = self.corner_in(place)
         bottom = top - row * (self.row_in + _GAP_IN) - self.row_in
         w, h = style.FULL_WIDTH_IN, self.height_in

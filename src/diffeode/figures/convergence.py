@@ -1,4 +1,4 @@
-"""How the energy falls: the traces of our runs on one pair."""
+"""The energy over the iterations: the traces of our runs on one pair."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ def convergence(
     out: Path,
     ours: str | None = None,
 ) -> None:
-    """Draw the energy per iteration, one panel per run, resolution levels told apart by shade.
+    """Draw the energy of each iteration, one panel for each run.
 
-    Each level starts an energy of its own (other voxels, other descriptor scale), so the curves are
-    not joined. Runs whose trace is empty are left out.
+    Each resolution level has an energy of its own, because it has other voxels and another scale of
+    the descriptor; so each has a curve of its own, finer levels darker. Runs whose trace is empty
+    are left out.
 
     Args:
-        traces: run to ``trace.tsv``: columns ``iteration``, ``energy`` and, for coarse to fine,
-            ``level``.
-        titles: run to shown title, all runs of the study, which keep their colours.
-        title: the pair shown.
+        traces: run to its ``trace.tsv``, with the columns ``iteration``, ``energy`` and, where the
+            run has several resolution levels, ``level``.
+        titles: run to shown title, for all runs of the study, so that each keeps its colour.
+        title: title of the figure, which names the pair.
         ours: the run that is emphasised.
 
     Raises:
-        DamagedFileError: a trace is missing or no table.
+        DamagedFileError: a trace is missing or is no table.
         InputError: ``out`` is no figure format or cannot be written.
     """
     tables = {run: read_trace(path) for run, path in traces.items()}
@@ -58,21 +59,23 @@ def convergence(
 
 
 def read_trace(path: Path | str) -> pd.DataFrame:
-    """A trace as the harness wrote it; no rows where the method shows none.
+    """Return a trace as the harness wrote it; it has no rows where the method keeps no trace.
 
     Raises:
-        DamagedFileError: missing or no table.
+        DamagedFileError: the file is missing or is no table.
     """
     try:
         return read_numbers(path, "trace")
     except InputError:
         raise DamagedFileError(
-            f"{path} is missing or no trace; remove its folder and run again."
+            f"{path} is missing or is no trace; remove its folder and run again."
         ) from None
 
 
 def levels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The stretches of one resolution level, in order; the whole trace where it names none."""
+    """Return name and rows of each resolution level, in order; one part without name where the
+    trace has no levels.
+    """
     if "level" not in table:
         return [("", table)]
     stretch = (table["level"] != table["level"].shift()).cumsum()

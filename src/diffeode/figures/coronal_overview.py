@@ -1,4 +1,4 @@
-"""The fixed scans at a glance: their coronal mid-slices at one scale (Fig. 4 of arXiv
+"""The fixed scans side by side: the middle coronal slice of each, at one scale (Fig. 4 of arXiv
 2512.22689).
 """
 
@@ -36,7 +36,7 @@ class _Tile:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Rows of five tiles of one size, names below each, a note at the bottom of the page."""
+    """Rows of five tiles of one size, with a name below each and a note at the foot of the page."""
 
     tiles: int
     width_mm: float
@@ -60,7 +60,7 @@ class _Layout:
         return math.ceil(self.tiles / _COLUMNS) * (self.cell_height_in + _NAME_IN) + _NOTE_IN
 
     def box(self, place: int) -> tuple[float, float, float, float]:
-        """Left, bottom, width and height of a tile as fractions of the page."""
+        """Return left, bottom, width and height of a tile as fractions of the page."""
         row, column = divmod(place, _COLUMNS)
         left = column * (self.cell_in + _GAP_IN)
         bottom = self.page_height_in - row * (self.cell_height_in + _NAME_IN) - self.cell_height_in
@@ -73,12 +73,13 @@ def coronal_overview(images: Mapping[str, Path], out: Path, caption: str) -> Non
     convention.
 
     Args:
-        images: shown name (a second line after a newline, such as the group) to prepared scan.
-        caption: a line under the pictures: data and population.
+        images: shown name to the file of a prepared scan; what follows a newline in the name, such
+            as the group, is shown as a second line.
+        caption: text under the pictures, which names data and population.
 
     Raises:
-        InputError: no images, an image is missing, unreadable or empty, or ``out`` is no figure
-            format.
+        InputError: there are no images, an image is missing, unreadable or empty, or ``out`` is no
+            figure format.
     """
     if not images:
         raise InputError("There is no fixed scan to show; the study has no pair.")

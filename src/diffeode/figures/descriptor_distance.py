@@ -1,4 +1,6 @@
-"""Where else a place's descriptor is found: distances in the other contrast, one row per place."""
+"""The distances of one place's descriptor from all descriptors in another contrast, one row for
+each place.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,14 @@ _HEIGHT_IN = 1.15
 
 @dataclass(frozen=True, eq=False)
 class DistanceRow:
-    """One place in one slice ``(X, Y)``, first axis to the right of the picture.
+    """One place in one slice ``(X, Y)``, whose first axis points to the right of the picture.
 
     Attributes:
-        first, second: the two contrasts, intensities in [0, 1].
-        point: the place, voxels of the slice.
-        distances: title of a descriptor to the distance of the first's descriptor at the place from
-            the second's everywhere; NaN outside of the brain.
+        first, second: the slice in the two contrasts, intensities in [0, 1].
+        point: the place, in voxels of the slice.
+        distances: title of a descriptor to a picture ``(X, Y)`` of the distance between the
+            descriptor of ``first`` at the place and the descriptor of ``second`` at each voxel; NaN
+            outside the brain.
     """
 
     first: np.ndarray
@@ -32,10 +35,13 @@ class DistanceRow:
 
 
 def descriptor_distance(rows: Sequence[DistanceRow], first: str, second: str, out: Path) -> None:
-    """Draw both contrasts and the distances, dark where near; a cross marks the place, a ring the
-    nearest voxel.
+    """Draw both contrasts and the distances. Small distances are dark, a cross marks the place, and
+    a ring marks the voxel with the smallest distance.
 
-    Each heat map runs from its own least to its own greatest value.
+    The colours of each heat map run from its own smallest to its own largest value.
+
+    Args:
+        first, second: titles of the two contrasts.
 
     Raises:
         InputError: ``out`` is no figure format or cannot be written.

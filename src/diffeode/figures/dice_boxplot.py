@@ -25,7 +25,7 @@ from diffeode.figures.tidy import samples
 from diffeode.statistics.tidy import mean_dice
 
 MOST_LINKED = 12
-"""Up to so many pairs are drawn as lines from run to run."""
+"""The largest number of pairs whose points are linked by lines from run to run."""
 _ROW_IN = 0.24
 _SPREAD = 0.2
 _BOX = 0.56
@@ -79,7 +79,7 @@ def dice_boxplot(
 
 
 def _link_pairs(panel: Axes, dice: pd.DataFrame, runs: list[str]) -> None:
-    """A line for each pair, through the rows of the runs that have a value for it."""
+    """Draw a line for each pair, through the rows of the runs that have a value for it."""
     rows = dice[dice["run"].isin(runs)]
     sns.lineplot(
         rows.assign(row=rows["run"].map(runs.index)),
@@ -113,7 +113,11 @@ def _draw_box(panel: Axes, row: int, look: Look, values: np.ndarray) -> None:
 
 
 def _draw_pairs(panel: Axes, row: int, look: Look, values: np.ndarray, spread: float) -> None:
-    """Every pair as a point, shifted within its row by its rank: the same picture each time."""
+    """Draw every pair as a point.
+
+    A point is shifted within its row by its rank and not at random, so that equal data give equal
+    pictures.
+    """
     shifts = np.linspace(-spread, spread, 5)[np.argsort(np.argsort(values, kind="stable")) * 2 % 5]
     size = np.clip(150 / values.size, 1.5, 7)
     sns.scatterplot(

@@ -20,6 +20,7 @@ from diffeode.figures.experiments import (
     shown_experiments,
 )
 from diffeode.figures.style import Look
+from diffeode.figures.tidy import absent_structures
 from diffeode.figures.tidy import dice_by_structure as by_structure
 
 _ROW_IN = 0.06
@@ -49,7 +50,7 @@ def dice_by_structure(
         ours: the run that is emphasised.
         runs: the runs to draw; all of ``titles`` where it is empty.
         structures: names of the structures to draw, in their order; where it is empty all are, from
-            the highest to the lowest median over all runs drawn.
+            the highest to the lowest median over all runs drawn, and then those that no scan has.
 
     Raises:
         InputError: ``out`` is no figure format or cannot be written.
@@ -59,7 +60,7 @@ def dice_by_structure(
     }
     dice = by_structure(metrics)
     dice = dice[dice["run"].isin(looks)]
-    names = list(structures) or ordered_structures(dice)
+    names = list(structures) or [*ordered_structures(dice), *absent_structures(metrics)]
     dice = dice[dice["structure"].isin(names)]
     shown = shown_experiments(dice, experiments)
     if not shown:
@@ -80,13 +81,15 @@ def dice_by_structure(
 
 
 def ordered_structures(dice: pd.DataFrame) -> list[str]:
-    """Structures from the highest to the lowest median of ``value`` over all rows of ``dice``."""
+    """Return the structures, from the highest to the lowest median of ``value`` in ``dice``."""
     medians = dice.groupby("structure", sort=False)["value"].median()
     return list(medians.sort_values(ascending=False, kind="stable").index)
 
 
 def spread_of_runs(runs: int) -> float:
-    """How far apart the first and the last of ``runs`` lie, where structures lie 1 apart."""
+    """Return the distance between the first and the last run, in units of the distance between
+    structures.
+    """
     return (runs - 1) / (runs + _GAP_ROWS)
 
 

@@ -1,4 +1,4 @@
-"""Contours of a brain, to be laid over another scan: its outline and the borders between its
+"""Contours of a brain that are drawn over another scan: its outline and the borders between its
 tissues.
 """
 
@@ -22,11 +22,11 @@ _EDGE_SMOOTHING_MM, _SHORTEST_EDGE_MM = 1.2, 15.0
 def draw_edges(
     cell: Axes, plane: Plane, index: int, image: np.ndarray, mask: np.ndarray, grid: Grid
 ) -> None:
-    """Iso-contours of ``image`` between its three intensity classes, and the outline of ``mask``,
-    in mm.
+    """Draw the contours of ``image`` between its three intensity classes, and the outline of
+    ``mask``, in mm.
 
     Args:
-        image, mask: intensities and brain, ``(X, Y, Z)``, on the canonical ``grid``.
+        image, mask: intensities and the brain, ``(X, Y, Z)``, on the canonical ``grid``.
     """
     x, y = slices.axis_mm(grid, plane.across), slices.axis_mm(grid, plane.up)
     smooth = smoothed_inside(image, mask, _EDGE_SMOOTHING_MM / grid.spacing)
@@ -38,8 +38,9 @@ def draw_edges(
 
 
 def tissue_levels(image: np.ndarray, mask: np.ndarray) -> list[float]:
-    """Two intensities that part the masked voxels into three classes (k-means): the levels of the
-    contours.
+    """Return two intensities between which lie the three classes of the masked voxels (k-means).
+
+    They are the levels of the contours.
     """
     values = image[mask].astype(float)
     start = np.quantile(values, [1 / 6, 1 / 2, 5 / 6])
@@ -53,8 +54,9 @@ def tissue_levels(image: np.ndarray, mask: np.ndarray) -> list[float]:
 
 
 def smoothed_inside(image: np.ndarray, mask: np.ndarray, sigma_vox: np.ndarray) -> np.ndarray:
-    """Gaussian mean over the masked voxels alone, NaN outside: the brain's border is no edge of its
-    tissue.
+    """Return the Gaussian mean over masked voxels alone, NaN outside the mask.
+
+    So the border of the brain makes no edge in its tissue.
     """
     weight = ndimage.gaussian_filter(mask.astype(float), sigma_vox)
     total = ndimage.gaussian_filter(np.where(mask, image, 0).astype(float), sigma_vox)
@@ -62,5 +64,5 @@ def smoothed_inside(image: np.ndarray, mask: np.ndarray, sigma_vox: np.ndarray) 
 
 
 def length_mm(line: np.ndarray) -> float:
-    """Length of a polygon ``(N, 2)``."""
+    """Return the length of a polygon ``(N, 2)``."""
     return float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())

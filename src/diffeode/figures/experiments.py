@@ -17,7 +17,7 @@ NO_DICE = "No Dice to show: the scans of this study have no labels."
 
 
 def shown_experiments(table: pd.DataFrame, experiments: Mapping[str, str]) -> list[str]:
-    """Those of ``experiments`` that ``table`` has rows of, in the order of ``experiments``."""
+    """Return the names of ``experiments`` that ``table`` has rows of, in their order."""
     there = set(table["experiment"])
     return [name for name in experiments if name in there]
 
@@ -31,10 +31,10 @@ def experiment_panels(
     sharex: bool | str = True,
     sharey: bool | str = True,
 ) -> Iterator[tuple[Figure, np.ndarray]]:
-    """A page with ``rows`` panels for each experiment; the panels are ``(rows, experiments)``.
+    """Yield a figure and its panels ``(rows, experiments)``, and save it when the block ends.
 
-    The uppermost panels get their titles when the block ends, because titles are broken into lines
-    of the panel's width, which all else that is drawn decides.
+    The panels at the top get their titles at the end of the block: titles are broken into lines of
+    the panel's width, and this width depends on everything else that is drawn.
 
     Raises:
         InputError: ``out`` is no figure format or cannot be written.
@@ -53,7 +53,7 @@ def name_rows(panel: Axes, looks: Mapping[str, style.Look]) -> None:
 
 
 def only_across(panel: Axes) -> None:
-    """Keep the grid and the ticks of the horizontal axis alone."""
+    """Keep only the grid and the ticks of the horizontal axis."""
     panel.grid(axis="x")
     panel.spines["left"].set_visible(False)
     panel.tick_params(axis="y", length=0)

@@ -53,14 +53,15 @@ _GAP_IN, _LEFT_IN, _TOP_IN, _BOTTOM_IN = 0.03, 0.16, 0.36, 0.36
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What is drawn, all on the canonical ``grid``.
+    """Everything that is drawn of one registered pair, on the canonical ``grid``.
 
     Attributes:
         fixed, moving, warped: intensities ``(X, Y, Z)``.
         mask: the fixed brain, bool.
-        displacement_mm: of the method's own map, ``(X, Y, Z, 3)``, along the array axes.
-        determinant: its Jacobian determinant by central differences, ``(X, Y, Z)``, NaN on the
-            outermost voxels.
+        displacement_mm: displacement of the method's own map, ``(X, Y, Z, 3)``, along the array
+            axes.
+        determinant: Jacobian determinant of that map by central differences, ``(X, Y, Z)``, NaN on
+            the outermost voxels.
         aligned: whether ``moving`` is shown after an affine alignment.
     """
 
@@ -75,17 +76,18 @@ class Scene:
 
     @property
     def moving_heading(self) -> str:
-        """What stands above the moving scan."""
+        """The words above the moving scan."""
         return AFTER_AFFINE if self.aligned else "Moving"
 
     @property
     def folded(self) -> np.ndarray:
-        """Voxels of the brain where the map does not preserve orientation."""
+        """The voxels of the brain at which the map does not preserve orientation."""
         return (self.determinant <= 0) & self.mask
 
     def folds(self) -> tuple[int, int]:
-        """How many voxels fold and of how many: the brain eroded by one voxel, as in
-        ``folds_central_percent``.
+        """Return the number of folded voxels and of voxels that are counted.
+
+        As for ``folds_central_percent``, the voxels of the eroded brain are counted.
         """
         counted = ndimage.binary_erosion(self.mask, np.ones((3, 3, 3)))
         return int((self.folded & counted).sum()), int(counted.sum())
@@ -96,7 +98,7 @@ def pair_panel(
 ) -> None:
     """Draw the registration in folder ``registration`` of the aligned pair in folder ``pair``.
 
-    A failed registration gives a figure with its reason.
+    Where the registration failed, the figure says why.
 
     Args:
         metrics: the table of the registration's metrics, whose mean Dice is shown; None where it
@@ -142,7 +144,8 @@ def draw_scene(scene: Scene, title: str, out: Path, score: str = "") -> None:
 
 
 def dice_in_words(metrics: Path) -> str:
-    """The mean Dice in the table of a registration's metrics, in words; nothing where none is.
+    """Return the mean Dice in the table of a registration's metrics, in words; an empty text where
+    there is none.
 
     Raises:
         DamagedFileError: the file is missing or no table of metrics.
@@ -152,13 +155,13 @@ def dice_in_words(metrics: Path) -> str:
 
 
 def folds_in_words(scene: Scene) -> str:
-    """How much of the brain folds, in words."""
+    """Return in words how much of the brain folds."""
     folded, counted = scene.folds()
     return f"{100 * folded / counted:.2g} % folds" if folded else "no folds"
 
 
 def read_scene(registration: Path, pair: Path) -> Scene:
-    """Everything of one registered pair, in canonical axes."""
+    """Return what is drawn of one registered pair, from the folders of registration and pair."""
     aligned, registered = PairUnit(pair), RegistrationUnit(registration)
     return scene_of(
         aligned.fixed(),
@@ -172,13 +175,13 @@ def read_scene(registration: Path, pair: Path) -> Scene:
 def scene_of(
     fixed: Image, moving: Image, warped: Image, whole: DisplacementField, alignment: Affine
 ) -> Scene:
-    """What is drawn of a registered pair.
+    """Return what is drawn of a registered pair.
 
     Args:
-        fixed, moving, warped: on one grid; ``moving`` after the affine alignment, ``warped`` after
-            the whole map.
-        whole: points of the fixed grid to points of the moving scan, RAS mm.
-        alignment: the affine alignment within it.
+        fixed, moving, warped: scans on one grid; ``moving`` is the moving scan after the affine
+            alignment, and ``warped`` is the moving scan after the whole map.
+        whole: map from points of the fixed grid to points of the moving scan, RAS mm.
+        alignment: the affine alignment that ``whole`` includes.
     """
     own, determinant = own_map(whole, alignment), jacobian_determinant(whole, alignment)
     (fixed_data, grid), (mask, _) = (
@@ -200,16 +203,14 @@ def scene_of(
 
 
 def own_map(whole: DisplacementField, moving_to_scan: Affine) -> DisplacementField:
-    """The method's own map, ``moving_to_scan^-1 . whole``: the deformation without the affine
-    alignment.
-    """
+    """Return the method's own map, ``moving_to_scan^-1 . whole``, without the affine alignment."""
     points = whole.grid.points_mm()
     own = moving_to_scan.inverse()(points + whole.displacement_mm)
     return DisplacementField((own - points).astype(np.float32), whole.grid)
 
 
 def log_determinant(determinant: np.ndarray) -> np.ndarray:
-    """Natural logarithm where the determinant is positive, NaN where the map folds."""
+    """Return the natural logarithm of the determinant, NaN where the map folds."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(determinant > 0, np.log(determinant), np.nan)
 
@@ -217,7 +218,10 @@ def log_determinant(determinant: np.ndarray) -> np.ndarray:
 def checkerboard(
     first: np.ndarray, second: np.ndarray, spacing_mm: tuple[float, float], side_mm: float
 ) -> np.ndarray:
-    """Slices ``(across, up)`` in alternating squares of ``side_mm``; ``first`` holds the corner."""
+    """Return two slices ``(across, up)`` in alternating squares of ``side_mm``.
+
+    The square at the origin shows ``first``.
+    """
     across, up = (
         np.floor(np.arange(n) * s / side_mm) for n, s in zip(first.shape, spacing_mm, strict=True)
     )
@@ -225,14 +229,14 @@ def checkerboard(
 
 
 def _canonical_directions(grid: Grid) -> np.ndarray:
-    """Unit vectors of the canonical array axes in RAS, one per column."""
+    """Return the unit vectors of the canonical array axes in RAS, one in each column."""
     return slices.canonical(np.zeros(grid.shape, dtype=np.uint8), grid)[1].direction.astype(
         np.float32
     )
 
 
 def failure_of(registration: Path) -> str | None:
-    """Why the registration in this folder failed; None where it did not."""
+    """Return why the registration in this folder failed, or None where it did not."""
     path = RegistrationUnit(registration).receipt
     if not path.is_file():
         return None
@@ -247,7 +251,7 @@ def failure_of(registration: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Layout:
-    """Seven columns of one width, one row per plane, all at one scale."""
+    """Seven columns of one width and a row for each plane, all at one scale."""
 
     width_mm: float
     heights_mm: tuple[float, ...]
@@ -269,7 +273,7 @@ class Layout:
         return _LEFT_IN + column * (self.cell_in + _GAP_IN)
 
     def box(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """Left, bottom, width and height of a cell as fractions of the page."""
+        """Return left, bottom, width and height of a cell as fractions of the page."""
         below = self.height_in - _TOP_IN - sum(self.heights_in[: row + 1]) - row * _GAP_IN
         return self.fractions(self.left_in(column), below, self.cell_in, self.heights_in[row])
 
@@ -340,10 +344,10 @@ def draw_grid(cell: Axes, plane: Plane, index: int, scene: Scene, norm: Normaliz
 
 
 def moved_points(scene: Scene, plane: Plane, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the map sends the voxel centres of a slice, in the plane's mm ``(across, up, 2)``, and
-    how far in mm.
+    """Return where the map sends the voxel centres of a slice, ``(across, up, 2)`` in mm of the
+    plane, and the length of each displacement, ``(across, up)`` in mm.
 
-    The shift out of the plane shows in the distance only.
+    Displacement out of the plane counts in the length alone.
     """
     displacement = slices.cut(scene.displacement_mm, plane, index)
     across, up = slices.axis_mm(scene.grid, plane.across), slices.axis_mm(scene.grid, plane.up)
@@ -376,8 +380,10 @@ def _one_colour(colour: str) -> ListedColormap:
 
 
 def displacement_norm(scene: Scene) -> Normalize:
-    """From 0 to the 99.5 % quantile of the brain's displacement, rounded up, mm; rounding errors
-    stay pale.
+    """Return a scale from 0 to the 99.5 % quantile of the displacement in the brain, rounded up,
+    mm.
+
+    It is never so short that rounding errors of an identity have strong colours.
     """
     largest = float(np.quantile(np.linalg.norm(scene.displacement_mm[scene.mask], axis=-1), 0.995))
     return Normalize(

@@ -1,5 +1,5 @@
-"""How one scan was prepared: the scan with its brain's outline, the prepared image on the template,
-its labels.
+"""The preparation of one scan: the scan with the outline of its brain, the prepared image with the
+edges of the template, and its labels.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ Overlay = Callable[[Axes, Plane, int], None]
 
 @dataclass(frozen=True, eq=False)
 class _Row:
-    """One step of the preparation: a canonical ``image`` and what is laid over its slices.
+    """One step of the preparation: a canonical ``image`` and what is drawn over its slices.
 
     Attributes:
-        centre_mm, size_mm: of the brain, along the canonical axes.
+        centre_mm, size_mm: centre and size of the brain, along the canonical axes.
     """
 
     heading: str
@@ -51,17 +51,17 @@ class _Row:
     overlay: Overlay
 
     def index(self, plane: Plane) -> int:
-        """The slice through the brain's centre."""
+        """Return the index of the slice through the brain's centre."""
         place = round(self.centre_mm[plane.normal] / self.grid.spacing[plane.normal])
         return int(np.clip(place, 0, self.grid.shape[plane.normal] - 1))
 
 
 def preparation_picture(prepared: PreparedScan, references: Mapping[str, Image], out: Path) -> None:
-    """Draw three planes of the scan, of the prepared image and, where there are labels, of these.
+    """Draw three planes of the scan, of the prepared image and, where there are any, of the labels.
 
     Args:
-        references: the template's images by modality, skull-stripped, whose edges are laid over the
-            prepared image; without any, the prepared brain's own outline is.
+        references: skull-stripped images of the template by modality, whose edges are drawn over
+            the prepared image; where there is none, the outline of the prepared brain is drawn.
 
     Raises:
         InputError: a file is missing or unusable, or ``out`` is no figure format.
@@ -141,8 +141,9 @@ def _labels(prepared: PreparedScan, grid: Grid) -> Overlay:
 
 
 def _colours(prepared: PreparedScan, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ids shown, ``(N,)``, and the colour of each, ``(N + 1, 4)``, the first one transparent:
-    background.
+    """Return the ids that are shown, ``(N,)``, and colours, ``(N + 1, 4)``.
+
+    The first colour is the transparent one of the background, the others are those of the ids.
     """
     if prepared.label_table is None:
         ids = np.setdiff1d(labels, [0])
@@ -158,7 +159,9 @@ def _colours(prepared: PreparedScan, labels: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _colour(place: int) -> tuple[float, float, float, float]:
-    """Colours that differ most from those just before them; both sides of the brain share one."""
+    """Return the colour of the structure at ``place``, which differs much from the colours
+    before.
+    """
     return (
         *colorsys.hsv_to_rgb(place * _GOLDEN_RATIO % 1, 0.55 + 0.45 * (place % 2), 1.0),
         _LABEL_OPACITY,
@@ -166,7 +169,9 @@ def _colour(place: int) -> tuple[float, float, float, float]:
 
 
 def _slice_points_mm(grid: Grid, plane: Plane, index: int) -> np.ndarray:
-    """Voxel centres of a slice of the canonical ``grid``, ``(across, up, 3)``, RAS mm."""
+    """Return the voxel centres of a slice of the canonical ``grid``, ``(across, up, 3)``,
+    RAS mm.
+    """
     voxels = np.empty((grid.shape[plane.across], grid.shape[plane.up], 3))
     voxels[..., plane.normal] = index
     voxels[..., plane.across] = np.arange(grid.shape[plane.across])[:, None]
@@ -179,10 +184,10 @@ def _slice_points_mm(grid: Grid, plane: Plane, index: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Layout:
-    """One column per plane, rows of one height, all at one scale.
+    """A column for each plane and rows of one height, all at one scale.
 
     Attributes:
-        window_mm: along the canonical axes, what each picture shows.
+        window_mm: size of what each picture shows, along the canonical axes.
     """
 
     window_mm: np.ndarray
@@ -202,7 +207,7 @@ class _Layout:
         return _TOP_IN + self.rows * (self.row_mm / self.mm_per_in + _GAP_IN) - _GAP_IN + _BOTTOM_IN
 
     def box(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """Left, bottom, width and height of a picture as fractions of the page."""
+        """Return left, bottom, width and height of a picture as fractions of the page."""
         widths = [self.window_mm[plane.across] / self.mm_per_in for plane in PLANES]
         high, wide, tall = self.row_mm / self.mm_per_in, style.FULL_WIDTH_IN, self.height_in
         left = _LEFT_IN + sum(widths[:column]) + column * _GAP_IN

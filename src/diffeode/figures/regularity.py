@@ -1,6 +1,4 @@
-"""What accuracy costs: mean Dice against folding and against time, one mark for each run and
-experiment.
-"""
+"""Mean Dice against folded voxels and against time, one mark for each run and experiment."""
 
 from __future__ import annotations
 
@@ -34,9 +32,9 @@ def regularity(
     """Draw one column per experiment: mean Dice against folded voxels (upper row) and against time
     (lower row).
 
-    Marks are means over pairs (time: medians, as in the tables), bars one standard deviation of
-    Dice. The scale of folds is logarithmic from :func:`folds_floor` upwards and linear from there
-    down to 0, which it holds exactly.
+    Marks are means over pairs, or for time medians, as in the tables; bars are one standard
+    deviation of Dice to either side. The scale of folds is logarithmic from :func:`folds_floor`
+    upwards and linear from there down to 0, which it holds exactly.
 
     Args:
         metrics: the study's tidy table.
@@ -73,8 +71,10 @@ def regularity(
 
 
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Columns ``experiment run dice dice_sd folds seconds``: means over pairs, and the median of
-    ``seconds``.
+    """Return the columns ``experiment run dice dice_sd folds seconds``.
+
+    ``dice`` and ``folds`` are means over pairs, ``dice_sd`` is the standard deviation of Dice, and
+    ``seconds`` is the median of the time.
     """
     keys = ["experiment", "run"]
     dice = mean_dice(metrics).groupby(keys, sort=False)["value"]
@@ -93,7 +93,9 @@ def summary(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def folds_floor(folds: pd.Series) -> float:
-    """Where the logarithmic part of the scale begins: the decade of the least positive value."""
+    """Return where the logarithmic part of the scale begins: the decade of the least positive
+    value.
+    """
     positive = folds[folds > 0]
     return 10.0 ** math.floor(math.log10(positive.min())) if len(positive) else 1e-3
 
@@ -135,7 +137,7 @@ def _draw_marks(panel: Axes, marks: pd.DataFrame, across: str, looks: Mapping[st
 
 
 def _scale_folds(panel: Axes, floor: float, largest: float) -> None:
-    """The axis runs from exactly 0, linear up to ``floor`` and logarithmic above it."""
+    """Scale the axis of folds from exactly 0, linear up to ``floor`` and logarithmic above it."""
     panel.set_xscale("symlog", linthresh=floor, linscale=_LINEAR_SHARE)
     top = math.ceil(math.log10(max(largest, 10 * floor)))
     decades = 10.0 ** np.arange(round(math.log10(floor)), top + 1)

@@ -1,4 +1,4 @@
-"""Which run is better than which: the largest Wilcoxon p over the experiments (Fig. 6 of arXiv
+"""The matrix of Wilcoxon tests between runs: the largest p over the experiments (Fig. 6 of arXiv
 2512.22689).
 """
 
@@ -81,8 +81,10 @@ def significance_matrix(
 
 
 def as_matrix(wilcoxon: pd.DataFrame, column: str, runs: list[str]) -> np.ndarray:
-    """``column`` of "run i is better than run j" at ``[i, j]``, ``(runs, runs)``; NaN where the
-    table has no such row.
+    """Return ``column`` of the test that run i is better than run j at ``[i, j]``, ``(runs,
+    runs)``.
+
+    It is NaN where the table has no such row.
 
     Raises:
         InputError: the table lacks a column.
@@ -98,8 +100,8 @@ def as_matrix(wilcoxon: pd.DataFrame, column: str, runs: list[str]) -> np.ndarra
 
 
 def shown_cells(p: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """The words of each cell, ``(runs, runs)``: p, or the number of pairs where it is too small for
-    a test.
+    """Return the words of each cell, ``(runs, runs)``: p, or the number of pairs where it is too
+    small for a test.
     """
     words = np.full(p.shape, "", dtype=object)
     for i, j in np.ndindex(*p.shape):
@@ -110,7 +112,7 @@ def shown_cells(p: np.ndarray, n: np.ndarray) -> np.ndarray:
 
 
 def shown_p(p: float) -> str:
-    """``p`` as a cell shows it: three decimals, never as zero; a dash where there is no test."""
+    """Return ``p`` as a cell shows it, which is never zero; a dash where there is no test."""
     if not np.isfinite(p):
         return MISSING
     if p < 0.001:
@@ -119,7 +121,7 @@ def shown_p(p: float) -> str:
 
 
 def _say_untested(axes: Axes, words: np.ndarray, untested: np.ndarray) -> None:
-    """seaborn writes nothing into cells that have no value."""
+    """Write the words of cells that have no p, which seaborn leaves empty."""
     for i, j in np.argwhere(untested):
         if i != j:
             axes.text(j + 0.5, i + 0.5, words[i, j], ha="center", va="center", fontsize=6)

@@ -1,7 +1,7 @@
-"""Scans as pictures: canonical axes, orthogonal planes in millimetres, the radiological convention.
+"""Slices of scans as pictures, in orthogonal planes and in the radiological convention.
 
-Pictures are drawn in millimetres along the canonical axes and their horizontal axis is then turned
-round, so that everything laid over an image (contours, grid lines, marks) shares its coordinates.
+Pictures are drawn in millimetres along the canonical axes, and then their horizontal axis is
+reversed. So contours, grid lines and marks that are drawn over an image have its coordinates.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from diffeode.geometry.image import bounding_box
 from diffeode.geometry.space import Grid
 
 RIGHT, ANTERIOR, SUPERIOR = 0, 1, 2
-"""Canonical array axes: indices grow to the patient's right, front and top."""
+"""The canonical array axes; indices grow towards the patient's right, front and top."""
 
 
 @dataclass(frozen=True)
 class Plane:
-    """A slicing plane: the canonical axes ``normal`` to it, ``across`` the picture and ``up``.
+    """A plane of slices.
 
     Attributes:
-        left, right: what lies at the picture's left and right edge.
+        normal: the canonical axis that is perpendicular to the plane.
+        across, up: the canonical axes along the picture's width and height.
+        left, right: letters of the patient's sides at the picture's left and right edge.
     """
 
     name: str
@@ -43,10 +45,10 @@ SAGITTAL = Plane("Sagittal", RIGHT, ANTERIOR, SUPERIOR, "A", "P")
 
 
 def canonical(data: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
-    """``data (X, Y, Z, ...)`` and its grid with array axes turned to the closest right, anterior,
-    superior.
+    """Return ``data (X, Y, Z, ...)`` and its grid with the array axes reordered and reversed so
+    that they point to the patient's right, front and top as closely as possible.
 
-    Vectors along trailing axes keep their frame.
+    Vectors along further axes keep their frame.
     """
     orientation = nib.io_orientation(grid.affine)
     turned = nib.apply_orientation(data, orientation)
@@ -55,24 +57,24 @@ def canonical(data: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
 
 
 def cut(data: np.ndarray, plane: Plane, index: int) -> np.ndarray:
-    """Slice ``index`` of canonical ``data (X, Y, Z, ...)`` as ``(across, up, ...)``."""
+    """Return slice ``index`` of canonical ``data (X, Y, Z, ...)`` as ``(across, up, ...)``."""
     return np.moveaxis(data, (plane.normal, plane.across, plane.up), (0, 1, 2))[index]
 
 
 def axis_mm(grid: Grid, axis: int) -> np.ndarray:
-    """Voxel centres along canonical ``axis``, mm from the first one."""
+    """Return the voxel centres along canonical ``axis``, in mm from the first one."""
     return np.arange(grid.shape[axis]) * grid.spacing[axis]
 
 
 def middle(mask: np.ndarray, plane: Plane) -> int:
-    """The slice half way through the canonical ``mask (X, Y, Z)``."""
+    """Return the index of the slice half way through the canonical ``mask (X, Y, Z)``."""
     lower, upper = bounding_box(mask)
     return int(lower[plane.normal] + upper[plane.normal] - 1) // 2
 
 
 def brain_box_mm(mask: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Centre ``(3,)`` and size ``(3,)`` in mm along the canonical axes of the box around
-    ``mask``.
+    """Return centre ``(3,)`` and size ``(3,)`` of the box around ``mask``, in mm along the
+    canonical axes.
     """
     lower, upper = bounding_box(mask)
     return (lower + upper - 1) / 2 * grid.spacing, (upper - lower) * grid.spacing
@@ -92,8 +94,8 @@ def show_slice(axes: Axes, data: np.ndarray, grid: Grid, plane: Plane, **options
 def frame(
     axes: Axes, plane: Plane, centre_mm: np.ndarray, width_mm: float, height_mm: float
 ) -> None:
-    """Look at a window around ``centre_mm (3,)``: right (or front) of the patient at the picture's
-    left, no ticks.
+    """Show a window around ``centre_mm (3,)``, without ticks; the patient's right or front is at
+    the picture's left.
     """
     across, up = centre_mm[plane.across], centre_mm[plane.up]
     axes.set_xlim(across + width_mm / 2, across - width_mm / 2)
@@ -105,7 +107,7 @@ def frame(
 
 
 def mark_sides(axes: Axes, plane: Plane, colour: str = "white", size: float = 6) -> None:
-    """The letters of the patient's sides at the picture's edges."""
+    """Write the letters of the patient's sides at the picture's edges."""
     for x, letter, align in ((0.025, plane.left, "left"), (0.975, plane.right, "right")):
         axes.text(
             x,
@@ -120,7 +122,7 @@ def mark_sides(axes: Axes, plane: Plane, colour: str = "white", size: float = 6)
 
 
 def scale_bar(axes: Axes, length_mm: float, colour: str = "white", size: float = 6) -> None:
-    """A bar of ``length_mm`` with its length, at the lower left of axes drawn in mm."""
+    """Draw a bar of ``length_mm`` with its length at the lower left of axes in mm."""
     left, right = axes.get_xlim()
     start, end = 0.04, 0.04 + length_mm / abs(right - left)
     axes.plot(
@@ -147,7 +149,9 @@ def scale_bar(axes: Axes, length_mm: float, colour: str = "white", size: float =
 
 
 def window(volume: np.ndarray) -> tuple[float, float]:
-    """What is drawn black and white: the 1 % and 98 % quantiles of the voxels above zero."""
+    """Return the intensities that are drawn black and white: the 1 % and 98 % quantiles of the
+    voxels above zero.
+    """
     values = volume[volume > 0]
     return (
         (float(np.quantile(values, 0.01)), float(np.quantile(values, 0.98)))
@@ -157,6 +161,6 @@ def window(volume: np.ndarray) -> tuple[float, float]:
 
 
 def shade(picture: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    """``picture`` from 0 (black) to 1 (white) between ``limits``."""
+    """Return ``picture`` scaled and clipped, so that ``limits`` become 0 (black) and 1 (white)."""
     low, high = limits
     return np.clip((picture - low) / max(high - low, np.finfo(float).tiny), 0, 1)

@@ -27,13 +27,13 @@ from diffeode.files.io import written_whole
 from diffeode.names import nearest, readable
 
 FULL_WIDTH_IN = 7.2
-"""Two columns of a journal page, inches."""
+"""The width of two columns of a journal page, in inches."""
 
 INK, SOFT, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
-"""Text and marks; secondary text; rules and ticks."""
+"""The colours of text and marks, of secondary text, and of rules and ticks."""
 FAILED = "#b2182b"
 ACCENT = "#0072b2"
-"""A single curve that stands for no run."""
+"""The colour of a single curve that belongs to no run."""
 
 _FORMATS = ("png", "svg", "pdf")
 _REFERENCES = {"identity": "#b3b3b3", "affine": "#7a7a7a"}
@@ -129,15 +129,14 @@ class Look:
 
     @property
     def weight(self) -> str:
-        """Font weight of the run's title."""
+        """The font weight of the run's title."""
         return "bold" if self.emphasised else "normal"
 
 
 def looks(titles: Mapping[str, str], ours: str | None = None) -> dict[str, Look]:
-    """The look of each run, by its place in ``titles`` (run to shown title).
+    """Return the look of each run, which its place in ``titles`` (run to shown title) decides.
 
-    Identity and affine, the starting points, are grey; ``ours`` has a colour that no other run
-    gets.
+    Identity and affine, the starting points, are grey, and no other run has the colour of ``ours``.
     """
     coloured = [run for run in titles if run != ours and run not in _REFERENCES]
     colours = (
@@ -161,12 +160,13 @@ def looks(titles: Mapping[str, str], ours: str | None = None) -> dict[str, Look]
 def page(
     out: Path, width_in: float, height_in: float, layout: str | None = "constrained"
 ) -> Iterator[Figure]:
-    """A figure in the house style, saved whole at ``out`` when the block ends well; the suffix
-    chooses the format.
+    """Yield a figure in the house style, and save it at ``out`` when the block ends without an
+    error.
+
+    The suffix of ``out`` chooses the format. The file is written whole or not at all.
 
     Raises:
-        InputError: the suffix is not a format that figures are written in, or the folder cannot be
-            written.
+        InputError: the suffix names no format of figures, or the folder cannot be written.
     """
     kind = _format(out)
     with mpl.rc_context(), written_whole(out) as temporary:
@@ -178,21 +178,22 @@ def page(
 
 
 def say(out: Path, sentence: str) -> None:
-    """A figure that holds one sentence, where there is nothing to draw."""
+    """Save a figure that holds one sentence, for where there is nothing to draw."""
     lines = "\n".join(map(readable, sentence.splitlines()))
     with page(out, FULL_WIDTH_IN, 1.0) as figure:
         figure.text(0.5, 0.5, lines, ha="center", va="center", color=SOFT, fontsize=8)
 
 
 def weigh_labels(labels: Sequence, run_looks: Sequence[Look]) -> None:
-    """Set the tick labels ``labels`` of ``run_looks`` in the weight of their run."""
+    """Set each of ``labels`` in the font weight of its run."""
     for label, look in zip(labels, run_looks, strict=True):
         label.set_fontweight(look.weight)
 
 
 def set_titles(panels: Sequence[Axes], titles: Sequence[str], **text: float) -> None:
-    """Give each panel its title, in lines no wider than the panel; all else that takes room must be
-    drawn already.
+    """Give each panel its title, broken into lines that are no wider than the panel.
+
+    Everything else that takes room must be drawn before.
     """
     figure = panels[0].get_figure(root=True)
     figure.draw_without_rendering()
@@ -203,7 +204,9 @@ def set_titles(panels: Sequence[Axes], titles: Sequence[str], **text: float) -> 
 
 
 def _lines(text: str, width_pt: float, font: FontProperties) -> list[str]:
-    """The words of ``text`` in lines no wider than ``width_pt`` where no single word is."""
+    """Return the words of ``text`` in lines of at most ``width_pt``; only a single word may be
+    wider.
+    """
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -215,8 +218,8 @@ def _lines(text: str, width_pt: float, font: FontProperties) -> list[str]:
 
 
 def round_up(value: float, steps: Sequence[float] = (1, 2, 5, 10)) -> float:
-    """The smallest of ``steps`` times a power of ten that is not below ``value``; 1 where ``value``
-    is not positive.
+    """Return the smallest number that is at least ``value`` and is one of ``steps`` times a power
+    of ten; 1 where ``value`` is not positive.
     """
     if value <= 0:
         return 1.0
@@ -227,19 +230,17 @@ def round_up(value: float, steps: Sequence[float] = (1, 2, 5, 10)) -> float:
 def _format(out: Path) -> str:
     kind = Path(out).suffix.lstrip(".").lower()
     if kind not in _FORMATS:
-        raise InputError(
-            f"{out} does not name a format that figures are written in{nearest(kind, _FORMATS)}."
-        )
+        raise InputError(f"{out} names no format of figures{nearest(kind, _FORMATS)}.")
     return kind
 
 
 def rgb(colour: str) -> tuple[float, float, float]:
-    """``colour`` as red, green and blue from 0 to 1."""
+    """Return ``colour`` as red, green and blue, each from 0 to 1."""
     return to_rgb(colour)
 
 
 def legend_handles(run_looks: Iterable[Look]) -> list[Line2D]:
-    """One marked entry per run."""
+    """Return an entry of a legend for each run, with the run's marker."""
     return [
         Line2D([], [], color=look.colour, marker=look.marker, lw=0, ms=4, label=look.title)
         for look in run_looks
@@ -247,12 +248,14 @@ def legend_handles(run_looks: Iterable[Look]) -> list[Line2D]:
 
 
 def box_handles(run_looks: Iterable[Look]) -> list[Patch]:
-    """One hatched entry per run."""
+    """Return an entry of a legend for each run, with the run's hatch."""
     return [Patch(label=look.title, **box_fill(look)) for look in run_looks]
 
 
 def box_fill(look: Look) -> dict[str, object]:
-    """How a run's box is filled: a pale colour, hatched, with an edge of the full colour."""
+    """Return how a run's box is filled: hatched, in a pale colour, with an edge of the
+    full colour.
+    """
     return {
         "facecolor": (*rgb(look.colour), 0.35 if look.emphasised else 0.15),
         "edgecolor": look.colour,

@@ -1,5 +1,5 @@
-"""How accuracy and folding depend on a setting: Dice against folds along every sweep, and both
-against the setting (Fig. 9 of arXiv 2512.22689).
+"""Accuracy and folds along every sweep: Dice against folds, and both against the setting (Fig. 9 of
+arXiv 2512.22689).
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ def sweep_curves(
 
 
 def values_along(metrics: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
-    """Dice and folds of every pair along every sweep: columns ``experiment pair series parameter
-    value dice folds``, in the order of ``points``.
+    """Return Dice and folds of every pair along every sweep, in the order of ``points``.
 
-    ``value`` is that of the first setting that the run varies; the values of the others are part of
-    ``series``, which ends with the setting's name.
+    The columns are ``experiment pair series parameter value dice folds``. ``value`` is the value of
+    the first setting that the run varies. The values of the other settings are part of ``series``,
+    which ends with the name of the first one.
     """
     settings = settings_of(points)
     parameters = [name for name in settings if name not in ("series", "run")]
@@ -147,7 +147,9 @@ def _draw_against_value(
 
 
 def _scale(panel: Axes, folds: pd.Series) -> None:
-    """Folds run from exactly 0, logarithmic above the least positive decade."""
+    """Scale the axis of folds from exactly 0, linear up to a decade near the median of the positive
+    values and logarithmic above it.
+    """
     positive = folds[folds > 0]
     floor = 10.0 ** math.floor(math.log10(positive.median())) if len(positive) else 1e-3
     panel.set_xscale("symlog", linthresh=floor)
@@ -174,7 +176,7 @@ def _handles(looks: Mapping[str, Look]) -> list[Line2D]:
 
 
 def _dashes(place: int) -> tuple[float, ...]:
-    """Lengths of dashes and gaps in widths of the line; a solid line has no gap."""
+    """Return the lengths of dashes and gaps in widths of the line; a solid line has no gap."""
     return _DASHES[place % len(_DASHES)]
 
 

@@ -1,4 +1,4 @@
-"""What figures read from the study's tidy table beyond :mod:`diffeode.statistics.tidy`."""
+"""Parts of the study's tidy table that only figures need (see :mod:`diffeode.statistics.tidy`)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from diffeode.evaluation.labels import structure_name
 
 
 def dice_by_structure(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Dice with left and right averaged: columns ``experiment pair run structure value``, missing
-    values left out.
+    """Return Dice with left and right averaged: columns ``experiment pair run structure value``.
+
+    Missing values are left out.
     """
     rows = metrics[
         (metrics["metric"] == "dice") & (metrics["label"] != "") & metrics["value"].notna()
@@ -21,7 +22,16 @@ def dice_by_structure(metrics: pd.DataFrame) -> pd.DataFrame:
     ].mean()
 
 
+def absent_structures(metrics: pd.DataFrame) -> list[str]:
+    """Return the structures that were looked for and that no scan has."""
+    rows = metrics[(metrics["metric"] == "dice") & (metrics["label"] != "")]
+    found = rows.groupby(rows["label_name"].map(structure_name), sort=False)["value"].count()
+    return list(found.index[found == 0])
+
+
 def samples(rows: pd.DataFrame, **chosen: str) -> np.ndarray:
-    """``value`` of the rows whose columns hold what is ``chosen``, ``(N,)``."""
+    """Return ``value`` of the rows in which each column named in ``chosen`` has its value,
+    ``(N,)``.
+    """
     keep = np.logical_and.reduce([rows[column] == value for column, value in chosen.items()])
     return rows.loc[keep, "value"].to_numpy(dtype=float)

@@ -1,4 +1,4 @@
-"""How a training went: its curves, and where the best weights were kept."""
+"""The curves of a training, with the step whose weights were the best."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ _VALIDATION = "validation_"
 
 
 def training_curves(curves: Path, title: str, out: Path, criterion: str = "loss") -> None:
-    """Draw every number of a training by step, one panel each; one of training and of validation
-    share a panel.
+    """Draw every number of a training over its steps.
+
+    Each number has a panel, which it shares with the same number of the validation.
 
     Args:
-        curves: ``curves.tsv`` of a training: ``step``, and a column per number;
-            ``validation_<name>`` is drawn with ``<name>`` where there is one.
-        criterion: the column whose least value marks the step of the best weights.
+        curves: ``curves.tsv`` of a training, with the column ``step`` and a column for each number;
+            ``validation_<name>`` is drawn in the panel of ``<name>`` where there is one.
+        criterion: name of the column whose smallest value marks the step of the best weights.
 
     Raises:
-        DamagedFileError: the table is missing or none.
+        DamagedFileError: the file is missing or is no table of curves.
         InputError: ``out`` is no figure format or cannot be written.
     """
     table = _read_curves(curves)
@@ -52,7 +53,9 @@ def _read_curves(path: Path) -> pd.DataFrame:
     try:
         table = read_numbers(path, "table of curves")
     except InputError:
-        raise DamagedFileError(f"{path} is missing or no table of curves; train again.") from None
+        raise DamagedFileError(
+            f"{path} is missing or is no table of curves; train again."
+        ) from None
     if "step" not in table or table.empty:
         raise DamagedFileError(f"{path} has no steps; train again.")
     return table

@@ -50,10 +50,11 @@ def median_difference(run: np.ndarray, other: np.ndarray, seed: int) -> Effect:
 
 
 def rank_biserial(differences: np.ndarray) -> float:
-    """Matched-pairs rank-biserial correlation of ``differences (n,)`` (Kerby 2014), from -1 to 1.
+    """Return the matched-pairs rank-biserial correlation of ``differences (n,)``, from -1 to 1.
 
-    It is the sum of the ranks of the positive differences minus that of the negative ones, over the
-    sum of all. Differences of zero are left out; NaN where there is no other.
+    It is the sum of the ranks of positive differences minus the sum of the ranks of negative ones,
+    divided by the sum of all ranks (Kerby 2014). Differences of zero are left out, and the result
+    is NaN where all are zero.
     """
     moved = differences[differences != 0]
     if not moved.size:

@@ -173,7 +173,9 @@ def _join(mean: str, sd: str) -> str:
 def _finished(
     frame: pd.DataFrame, bold: Sequence[str], written: Callable[[str], str], pattern: str
 ) -> pd.DataFrame:
-    """``frame`` as shown, every word ``written``, the best values within ``pattern``."""
+    """Return ``frame`` as text, every word changed by ``written`` and the best ones put into
+    ``pattern``.
+    """
     shown = as_shown(frame).map(written)
     best = {
         METRICS[metric].heading: _best_rows(frame, metric)
@@ -185,7 +187,9 @@ def _finished(
 
 
 def _best_rows(frame: pd.DataFrame, metric: str) -> set[int]:
-    """Return the positions of the rows whose mean of ``metric`` is the best of their experiment."""
+    """Return the positions of the best mean of each experiment; none where all rows have
+    the same.
+    """
     values = frame[f"{metric}_mean"].reset_index(drop=True)
     groups = (
         frame["experiment"].reset_index(drop=True)
@@ -193,7 +197,11 @@ def _best_rows(frame: pd.DataFrame, metric: str) -> set[int]:
         else pd.Series(0, values.index)
     )
     extreme = "max" if METRICS[metric].better == "larger" else "min"
-    return set(np.flatnonzero(values == values.groupby(groups).transform(extreme)))
+    best = values == values.groupby(groups).transform(extreme)
+    distinguishes = ~best.groupby(groups).transform("all") | (
+        groups.map(groups.value_counts()) == 1
+    )
+    return set(np.flatnonzero(best & distinguishes))
 
 
 def _emphasise(shown: pd.DataFrame, best: Mapping[str, set[int]], pattern: str) -> pd.DataFrame:

@@ -39,6 +39,13 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
+def absent_labels(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the labels that no scan of an experiment has: columns ``experiment label_name``."""
+    rows = metrics[(metrics["metric"] == "dice") & (metrics["label"] != "")]
+    found = rows.groupby(["experiment", "label_name"], sort=False)["value"].count()
+    return found[found == 0].reset_index()[["experiment", "label_name"]]
+
+
 def dice_by_label(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the Dice of each structure over pairs.
 

@@ -1,4 +1,4 @@
-"""How accuracy and regularity depend on a setting: the runs of a sweep in one table.
+"""Accuracy and regularity of the runs of a sweep, in one table.
 
 A sweep is given as *points*, a table with one row for each run and setting: columns ``series``
 (what is swept, such as a method), ``run``, ``parameter`` (the setting's name) and ``value``.
@@ -21,7 +21,8 @@ _SUFFIX = {"mean": "mean", "std": "sd", "median": "median"}
 
 
 def settings_of(points: pd.DataFrame) -> pd.DataFrame:
-    """One row for each run, in the order of ``points``: ``series run`` and a column a parameter.
+    """Return one row for each run, in the order of ``points``: ``series run`` and a column for each
+    parameter.
 
     A run that does not vary a parameter has an empty word there.
 
@@ -44,11 +45,11 @@ def settings_of(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def sweep_table(metrics: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
-    """Dice, folds and time of every run of ``points`` in every experiment of the tidy table.
+    """Return Dice, folds and time of every run of ``points`` in every experiment of ``metrics``.
 
     Returns:
-        Columns ``experiment series run``, one a parameter, ``pairs n``, ``dice_mean dice_sd``, the
-        same of folds, and ``seconds_median``; runs without any value have NaN.
+        Columns ``experiment series run``, one for each parameter, ``pairs n``, ``dice_mean
+        dice_sd``, the same of folds, and ``seconds_median``; runs without any value have NaN.
     """
     settings = settings_of(points)
     numbers = counts(metrics)[["pairs", "n"]]
@@ -69,7 +70,7 @@ def sweep_table(metrics: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
 def beside_settings(
     table: pd.DataFrame, reported: pd.DataFrame, metric: str, column: str
 ) -> pd.DataFrame:
-    """``table`` with one more column: what is reported of ``metric`` for the row's settings.
+    """Return ``table`` with one more column: what is reported of ``metric`` for the row's settings.
 
     A reported number belongs to a row where all its settings (``steps=2;iterations=250``) are among
     the row's parameters with equal values; only the last part of a dotted parameter counts.
@@ -92,7 +93,8 @@ def beside_settings(
 
 
 def crossed(table: pd.DataFrame, down: str, across: str) -> pd.DataFrame:
-    """``Dice / folds / seconds`` of each combination of two parameters (arXiv 2108.03443, Table 2).
+    """Return ``Dice / folds / seconds`` of each combination of two parameters (Table 2 of arXiv
+    2108.03443).
 
     Args:
         table: from :func:`sweep_table`.

@@ -27,8 +27,8 @@ def main_results(
     experiments: Mapping[str, str],
     reported: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Table II of arXiv 2512.22689, Table 1 of arXiv 2108.03443 and the poster's: accuracy, folds
-    and time of every method.
+    """Return accuracy, folds and time of every method (Table II of arXiv 2512.22689, Table 1 of
+    arXiv 2108.03443, and the table of the poster).
 
     Args:
         summary: from :func:`diffeode.statistics.summary.summarise`.
@@ -63,7 +63,7 @@ def main_results(
 def experiments(
     rows: Sequence[Sequence[str]], columns: Sequence[str], reported: pd.DataFrame
 ) -> pd.DataFrame:
-    """Table I of arXiv 2512.22689: what is registered to what, and what others report.
+    """Return what is registered to what, and what others report (Table I of arXiv 2512.22689).
 
     Args:
         rows: of :func:`diffeode.study.experiments_table.experiments_table`, under ``columns``.
@@ -84,8 +84,8 @@ def experiments(
 def sweep(
     table: pd.DataFrame, experiments: Mapping[str, str], reported: pd.DataFrame
 ) -> pd.DataFrame:
-    """Table III of arXiv 2512.22689 and Tables 2 and 3 of arXiv 2108.03443: accuracy, folds and
-    time for each value of a setting.
+    """Return accuracy, folds and time for each value of a setting (Table III of arXiv 2512.22689,
+    Tables 2 and 3 of arXiv 2108.03443).
 
     Args:
         table: from :func:`diffeode.statistics.sweep.sweep_table`.
@@ -108,9 +108,18 @@ def sweep(
 
 
 def structures(
-    by_label: pd.DataFrame, titles: Mapping[str, str], experiments: Mapping[str, str]
+    by_label: pd.DataFrame,
+    absent: pd.DataFrame,
+    titles: Mapping[str, str],
+    experiments: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Mean Dice of every structure, one column a method (:func:`dice_by_label` in, shown out)."""
+    """Return the mean Dice of every structure, with a column for each method.
+
+    Args:
+        by_label: from :func:`diffeode.statistics.summary.dice_by_label`.
+        absent: from :func:`diffeode.statistics.summary.absent_labels`; such a label has a row that
+            says so.
+    """
     rows = by_label.assign(
         experiment=by_label["experiment"].map(lambda name: experiments.get(name, name)),
         method=by_label["run"].map(lambda name: titles.get(name, name)),
@@ -125,7 +134,14 @@ def structures(
     methods = list(dict.fromkeys(rows["method"]))
     order = list(dict.fromkeys(rows[keys].itertuples(index=False, name=None)))
     wide = wide.reindex(index=order, columns=methods).fillna(MISSING)
-    return wide.reset_index().rename(columns={"label_name": "structure"}).rename_axis(columns=None)
+    shown = wide.reset_index().rename(columns={"label_name": "structure"})
+    lacking = pd.DataFrame(
+        {
+            "experiment": absent["experiment"].map(lambda name: experiments.get(name, name)),
+            "structure": absent["label_name"] + " (no scan has it)",
+        }
+    )
+    return pd.concat([shown, lacking]).fillna(MISSING).reset_index(drop=True)
 
 
 def comparisons(
@@ -134,13 +150,13 @@ def comparisons(
     experiments: Mapping[str, str],
     ours: str | None,
 ) -> pd.DataFrame:
-    """The tests of ``ours`` against every other run, or all tests where ``ours`` is None.
+    """Return the tests of ``ours`` against every other run, or all tests where ``ours`` is None.
 
     Args:
         tests: from :func:`diffeode.statistics.wilcoxon.compare_runs`.
 
     Returns:
-        Columns ``experiment method other`` (where there is one), ``common pairs`` (of both),
+        Columns ``experiment method other``, ``common pairs`` (which both runs registered),
         ``median difference`` with its interval, ``rank-biserial``, ``p`` and ``p (Holm)``. Where
         too few pairs differ for a test, ``p`` holds a dash and their number.
     """
@@ -162,7 +178,7 @@ def comparisons(
 
 
 def largest(bound: pd.DataFrame, titles: Mapping[str, str], ours: str | None) -> pd.DataFrame:
-    """The largest p over the experiments of ``ours`` against every other run, or all rows.
+    """Return the largest p over the experiments of ``ours`` against every other run, or all rows.
 
     Args:
         bound: from :func:`diffeode.statistics.wilcoxon.upper_bound`.

@@ -1,4 +1,4 @@
-"""The study's tidy table: one row per experiment, pair, run, metric and label.
+"""The study's tidy table: one row for each experiment, pair, run, metric and label.
 
 A failed registration has one row, with the metric ``failed``. Where a pair or label has no value,
 means leave it out; they never count it as zero.

@@ -39,7 +39,7 @@ def compare_runs(values: pd.DataFrame) -> pd.DataFrame:
         p_holm smallest_p``. ``pairs`` is the number of pairs that both runs registered, ``n`` the
         number of those with a difference, ``zeros`` the number of those without. The median
         difference has a 95 % bootstrap interval. ``p`` is NaN where ``n`` is less than five,
-        ``p_holm`` is ``p`` after Holm's correction for all tests of the experiment, and
+        ``p_holm`` is ``p`` after Holm's correction for the tests of ``run`` in the experiment, and
         ``smallest_p``, which is ``2**-n``, is the least p that ``n`` differences can give.
     """
     rows = []
@@ -55,7 +55,7 @@ def compare_runs(values: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    corrected = table.groupby("experiment", sort=False)["p"].transform(holm)
+    corrected = table.groupby(["experiment", "run"], sort=False)["p"].transform(holm)
     return table.assign(p_holm=corrected.astype(float))
 
 
@@ -63,17 +63,18 @@ def upper_bound(comparisons: pd.DataFrame) -> pd.DataFrame:
     """Return the largest p over all experiments: columns ``run other experiments n p p_holm``.
 
     ``n`` is the least number of differences in an experiment. ``p`` is NaN where an experiment has
-    none. ``p_holm`` is ``p`` after Holm's correction for all rows of the table.
+    none. ``p_holm`` is ``p`` after Holm's correction for all rows of the same ``run``.
     """
     grouped = comparisons.groupby(["run", "other"], sort=False)
     table = grouped.agg(
         experiments=("p", "size"), n=("n", "min"), p=("p", lambda p: p.max(skipna=False))
     ).reset_index()
-    return table.assign(p_holm=holm(table["p"]))
+    corrected = table.groupby("run", sort=False)["p"].transform(holm)
+    return table.assign(p_holm=corrected.astype(float))
 
 
 def holm(p: pd.Series) -> pd.Series:
-    """``p`` after Holm's step-down correction for the number of its values that are not NaN.
+    """Return ``p`` after Holm's step-down correction for the number of its values that are not NaN.
 
     Holm, Scandinavian Journal of Statistics 6(2), 1979.
     """

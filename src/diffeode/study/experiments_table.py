@@ -11,7 +11,7 @@ COLUMNS = (
 
 
 def experiments_table(study: Study) -> list[list[str]]:
-    """One row of words for each experiment, in the order of :data:`COLUMNS`."""
+    """Return a row of words for each experiment, in the order of :data:`COLUMNS`."""
     return [_row(experiment) for experiment in study.experiments]
 
 

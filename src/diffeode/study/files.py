@@ -143,8 +143,9 @@ class _Reader:
             )
         studied = [experiment.name for experiment in experiments]
         names = dict.fromkeys(studied, given) if isinstance(given, str) else given
-        _require_trained_on_for_each(names, studied, where)
-        training = {name: self.experiment(name, results) for name in set(names.values())}
+        self.require_trained_on_for_each(names, studied, where)
+        used = {names[name] for name in studied}
+        training = {name: self.experiment(name, results) for name in sorted(used)}
         for experiment in experiments:
             require_no_test_person(training[names[experiment.name]].persons, experiment.persons)
         return {name: training[names[name]] for name in studied}
@@ -167,6 +168,27 @@ class _Reader:
                 require_no_test_person(training.persons, experiment.persons)
             found[name] = training
         return found
+
+    def require_trained_on_for_each(
+        self, names: Mapping[str, str], studied: Sequence[str], where: str
+    ) -> None:
+        """Raise :class:`InputError` where ``train_on`` lacks an experiment, or names one that does
+        not exist.
+
+        It may name experiments that the study leaves out, as by ``--config experiments=[...]``.
+        """
+        for name in names:
+            if name not in studied and not self.path_of("experiments", name).is_file():
+                raise InputError(
+                    f"{where} says what to train on for the experiment {name!r}, which does not "
+                    f"exist{nearest(name, studied)}."
+                )
+        for name in studied:
+            if name not in names:
+                raise InputError(
+                    f"{where} does not say what to train on for its experiment {name}; add it to "
+                    "train_on."
+                )
 
     def study_of_bids(self, content: dict[str, Any], where: str) -> Study:
         """Return the study with a BIDS folder in place of its experiments.
@@ -309,13 +331,16 @@ class _Reader:
         """Return the content of ``config/<kind>/<name>.yaml`` and its path as messages show it."""
         if (kind, name) in self.given:
             return self.given[kind, name], f"{kind.removesuffix('s')} {name!r}"
-        folder = self.repository / "config" / kind
-        if not (folder / f"{name}.yaml").is_file():
-            known = (file.stem for file in without_hidden(folder.glob("*.yaml")))
+        path = self.path_of(kind, name)
+        if not path.is_file():
+            known = (file.stem for file in without_hidden(path.parent.glob("*.yaml")))
             raise InputError(
                 f"There is no {kind.removesuffix('s')} {name!r}{nearest(name, known)}."
             )
-        return read_mapping(folder / f"{name}.yaml"), f"config/{kind}/{name}.yaml"
+        return read_mapping(path), f"config/{kind}/{name}.yaml"
+
+    def path_of(self, kind: str, name: str) -> Path:
+        return self.repository / "config" / kind / f"{name}.yaml"
 
     def check(self, content: Any, schema: str, where: str) -> None:
         rules = read_mapping(self.repository / "workflow" / "schemas" / f"{schema}.schema.yaml")
@@ -363,23 +388,6 @@ def _bids_description(root: Path) -> dict[str, Any]:
 def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
     """Return the recipe of a BIDS folder that has no dataset file: raw scans are whole heads."""
     return dict(_RAW_HEADS) if description.get("DatasetType") == "raw" else {}
-
-
-def _require_trained_on_for_each(
-    names: Mapping[str, str], studied: Sequence[str], where: str
-) -> None:
-    for name in names:
-        if name not in studied:
-            raise InputError(
-                f"{where} says what to train on for the experiment {name!r}, which is none of "
-                f"its experiments{nearest(name, studied)}."
-            )
-    for name in studied:
-        if name not in names:
-            raise InputError(
-                f"{where} does not say what to train on for its experiment {name}; add it to "
-                "train_on."
-            )
 
 
 def _ours(name: str, runs: Sequence[str], where: str) -> str | None:

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, final
 from diffeode.datasets.scan import ANATOMICAL
 from diffeode.prepare.affine import CITATION as ANTS
 from diffeode.prepare.described import BY_AFFINE, described
-from diffeode.registration.knobs import dotted, sets_of_terms
+from diffeode.registration.knobs import as_parameters, dotted
 from diffeode.registration.registry import method_class
 from diffeode.registration.runs import Run
+from diffeode.study.bibliography import Entry, cited_by
 from diffeode.study.model import Dataset, Experiment, Side, Study
 
 Facts = dict[str, Any]
@@ -36,6 +37,14 @@ _NDV = (
     "International Journal of Computer Vision, 2024"
 )
 _WILCOXON = "Wilcoxon, Individual comparisons by ranking methods, Biometrics Bulletin 1(6), 1945"
+_HOLM = (
+    "Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of "
+    "Statistics 6(2), 1979"
+)
+_KERBY = (
+    "Kerby, The simple difference formula: an approach to teaching nonparametric correlation, "
+    "Comprehensive Psychology 3, 2014"
+)
 _SHOWN_DIGITS = 12
 
 
@@ -123,14 +132,14 @@ def _run_facts(run: Run) -> Facts:
         "citation": getattr(method, "citation", ""),
         "licence": getattr(method, "licence", "not stated"),
     }
-    parameters = dict(sorted(dotted(run.parameters).items()))
+    settings = dotted(as_parameters(run.build(), whole=True))
     return {
         "run": run.name,
         "title": run.title,
         "method": method.title,
         **stated,
-        "parameters": parameters,
-        "sets": sorted(sets_of_terms(method) & run.parameters.keys()),
+        "settings": settings,
+        "changed": sorted(dotted(run.parameters)),
         "trained": run.is_trained_first,
     }
 
@@ -138,17 +147,40 @@ def _run_facts(run: Run) -> Facts:
 # ------------------------------------------------------------------------------------------ to text
 
 
-def methods_section(facts: Facts, receipts: Sequence[Facts], snakemake: str) -> list[Section]:
+def methods_section(
+    facts: Facts, receipts: Sequence[Facts], snakemake: str, bibliography: Sequence[Entry] = ()
+) -> list[Section]:
     """The sections, the references last.
 
     Args:
         facts: of :func:`facts_of`.
         receipts: of all units of the study.
         snakemake: its version.
+        bibliography: where DOIs and keys of the references are looked up.
     """
     references = _References()
+    sections = _sections(facts, receipts, snakemake, references)
+    cited = [
+        f"[{number}] {_with_doi(text, bibliography)}"
+        for number, text in enumerate(references.cited, start=1)
+    ]
+    return [*sections, Section("References", tuple(cited))]
+
+
+def cited_entries(
+    facts: Facts, receipts: Sequence[Facts], snakemake: str, bibliography: Sequence[Entry]
+) -> list[Entry]:
+    """The entries of ``bibliography`` that the section of these facts cites, in its order."""
+    references = _References()
+    _sections(facts, receipts, snakemake, references)
+    return cited_by(references.cited, bibliography)
+
+
+def _sections(
+    facts: Facts, receipts: Sequence[Facts], snakemake: str, references: _References
+) -> list[Section]:
     registrations = list(filter(_is_registration, receipts))
-    sections = [
+    return [
         Section("Data", tuple(_data(dataset, references) for dataset in facts["datasets"])),
         Section(
             "Preparation", tuple(_preparation(dataset, references) for dataset in facts["datasets"])
@@ -158,10 +190,14 @@ def methods_section(facts: Facts, receipts: Sequence[Facts], snakemake: str) -> 
         Section("Evaluation", tuple(_evaluation(facts, references))),
         Section("Software", tuple(_software(receipts, snakemake, references))),
     ]
-    return [
-        *sections,
-        Section("References", tuple(f"[{n}] {text}" for n, text in enumerate(references.cited, 1))),
-    ]
+
+
+def _with_doi(citation: str, bibliography: Sequence[Entry]) -> str:
+    """``citation`` with the DOIs and the keys of its entries."""
+    entries = cited_by([citation], bibliography)
+    dois = [f"doi:{entry.doi}" for entry in entries if entry.doi and entry.doi not in citation]
+    keys = f" ({', '.join(entry.key for entry in entries)})" if entries else ""
+    return f"{citation}. {', '.join(dois)}{keys}" if dois else f"{citation}{keys}"
 
 
 def _data(dataset: Facts, references: _References) -> str:
@@ -224,37 +260,42 @@ def _registration(
         "Every run registered the same aligned images, each pair in a process of its own; a "
         "registration is a map from points of the fixed scan to points of the moving scan, by "
         f"which the moving scan is resampled once. Seed {facts['seed']}; "
-        f"{_shared(machines, 'registration')}. Defaults are in docs/methods.md of this version."
+        f"{_shared(machines, 'registration')}. The settings' meanings and units are in "
+        "docs/methods.md of this version."
     )
     return [common, *(_run(run, registrations, references) for run in facts["runs"])]
 
 
 def _run(run: Facts, registrations: Sequence[Facts], references: _References) -> str:
     mine = [receipt for receipt in registrations if receipt["run"] == run["run"]]
-    given = ", ".join(f"{name} {_shown(value)}" for name, value in run["parameters"].items())
-    others = f"; no other terms of {' and '.join(run['sets'])}" if run["sets"] else ""
-    settings = f" with {given}{others}; all else at its defaults" if given else " at its defaults"
+    given = ", ".join(said(name, value) for name, value in run["settings"].items())
+    settings = f" with {given}" if given else ", which has no settings"
+    changed = [name for name in run["changed"] if name in run["settings"]]
+    differing = f" Chosen for this run: {', '.join(changed)}." if changed else ""
     trained = " Its network was trained first, on the pairs above." if run["trained"] else ""
     failed = sum(receipt["status"] == "failed" for receipt in mine)
     failures = f" {failed} of {_counted(len(mine), 'registration')} failed." if failed else ""
     method = f"{run['method']}{references.cite(run['citation'])}"
     return (
         f"{run['title']} ({run['run']}): {method}{settings}. Licence: "
-        f"{run['licence']}.{trained}{failures}"
+        f"{run['licence']}.{differing}{trained}{failures}"
     )
 
 
 def _evaluation(facts: Facts, references: _References) -> list[str]:
     ours = f" {facts['ours']} is put against the others." if facts["ours"] else ""
-    hd95, ndv, wilcoxon = (references.cite(citation) for citation in (_HD95, _NDV, _WILCOXON))
+    cited = (_HD95, _NDV, _WILCOXON, _HOLM, _KERBY)
+    hd95, ndv, wilcoxon, holm, kerby = (references.cite(citation) for citation in cited)
     return [
         "Label maps are resampled once, by nearest neighbour, through the whole map. Overlap is "
-        f"Dice; distance is the 95th percentile of that between surfaces (HD95){hd95}. Folds are "
-        "voxels of the brain where the Jacobian determinant, by central or by one-sided "
+        f"Dice; distance is the 95th percentile of the distance between surfaces (HD95){hd95}. "
+        "Folds are voxels of the brain where the Jacobian determinant, by central or by one-sided "
         f"differences, is not positive; NDV is the volume that the map turns inside out{ndv}. "
         "Seconds, CPU seconds and peak memory are those of the method alone.",
         "Runs are compared by one-sided Wilcoxon signed-rank tests on the mean Dice of each "
-        f"pair{wilcoxon}.{ours} Registrations that failed enter no mean and no test.",
+        f"pair{wilcoxon}, without and with Holm's correction{holm}. Effects are the median paired "
+        f"difference and the matched-pairs rank-biserial correlation{kerby}.{ours} Registrations "
+        "that failed enter no mean and no test.",
     ]
 
 
@@ -296,8 +337,20 @@ def _counted(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
+def said(name: str, value: object) -> str:
+    """A setting by its dotted name, with its value; a choice that has no settings is the value."""
+    if isinstance(value, Mapping):
+        place, _, choice = name.rpartition(".")
+        return f"{place} {choice}"
+    return f"{name} {_shown(value)}"
+
+
 def _shown(value: object) -> str:
-    return "[" + ", ".join(map(str, value)) + "]" if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(str, value))}]"
+    return str(value) or "none"
 
 
 def _sentence(text: str) -> str:

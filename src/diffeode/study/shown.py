@@ -10,31 +10,33 @@ from typing import Any, final
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table, structure_name
 from diffeode.names import nearest
-from diffeode.registration.runs import run_names
+from diffeode.registration.runs import load_run, run_names
 
 
 @final
 @dataclass(frozen=True)
 class Shown:
-    """What is drawn where not everything fits.
+    """The runs and structures that figures show where not everything fits.
 
     Attributes:
         runs: the runs whose Dice is drawn by structure and that are shown side by side on one pair;
             empty for all.
         structures: the structures that are drawn, in their order; empty for all.
+        plane: the run whose method registers shapes and a slice of a brain in the plane, or None.
     """
 
     runs: tuple[str, ...] = ()
     structures: tuple[str, ...] = ()
+    plane: str | None = None
 
 
 def read_shown(
     content: Mapping[str, Any], runs: Collection[str], tables: Iterable[Path], where: str
 ) -> Shown:
-    """What the key ``figures`` says.
+    """Return what the key ``figures`` of a study says.
 
     Args:
-        content: as the study's schema allows it.
+        content: value of the key, which fits the study's schema.
         runs: names of the study's runs.
         tables: the label tables of the study's experiments.
         where: what ``content`` comes from, for messages.
@@ -43,9 +45,10 @@ def read_shown(
     count only where there is a label table to look them up in.
 
     Raises:
-        InputError: a run is neither a named one nor one of the study's, or a structure is in none
-            of the label tables.
+        InputError: a run is neither a named one nor one of the study's, a structure is in none of
+            the label tables, or the run in the plane is not of the method ``neural-ode``.
     """
+    _require_plane(content.get("plane"), where)
     for name in content.get("runs", ()):
         if name not in {*run_names(), *runs}:
             raise InputError(
@@ -67,4 +70,20 @@ def read_shown(
                     f"of its label tables{nearest(name, known)}."
                 )
     drawn = (name for name in content.get("runs", ()) if name in runs)
-    return Shown(tuple(drawn), tuple(structures))
+    return Shown(tuple(drawn), tuple(structures), content.get("plane"))
+
+
+def _require_plane(name: str | None, where: str) -> None:
+    if name is None:
+        return
+    if name not in run_names():
+        raise InputError(
+            f"{where} registers in the plane by the run {name!r} (figures: plane), which there is "
+            f"not{nearest(name, run_names())}."
+        )
+    method = load_run(name).method
+    if method != "neural-ode":
+        raise InputError(
+            f"{where} registers in the plane by the run {name} (figures: plane), whose method "
+            f"{method} takes no pictures in the plane; name a run of neural-ode."
+        )

@@ -1,6 +1,38 @@
 """What figures are drawn from, and what stands in them."""
 
+from diffeode.registration.registry import method_class
+from diffeode.registration.runs import load_run
+
 CHOSEN = {"runs": list(STUDY.shown.runs), "structures": list(STUDY.shown.structures)}
+
+
+# examples in the plane compare intensities, so their slices are of one contrast
+ONE_CONTRAST = [
+    (experiment.name, pair.id)
+    for experiment in STUDY.experiments
+    for pair in experiment.pairs[:1]
+    if pair.fixed.modality == pair.moving.modality
+]
+if STUDY.shown.plane and not ONE_CONTRAST:
+    refuse(
+        f"Study {STUDY.name} registers in the plane (figures: plane), but none of its experiments "
+        "has fixed and moving scans of one contrast; add one, or leave the key out."
+    )
+
+
+def pair_in_plane(wildcards):
+    """The first pair of one contrast."""
+    experiment, pair = ONE_CONTRAST[0]
+    return {"pair": PAIR.format(experiment=experiment, pair=pair)}
+
+
+def run_in_plane(wildcards):
+    run = load_run(STUDY.shown.plane)
+    return {"method": run.method, "parameters": run.parameters}
+
+
+def plane_code(wildcards):
+    return code("plane", method_class(load_run(STUDY.shown.plane).method))
 
 
 def registration_and_pair(wildcards):

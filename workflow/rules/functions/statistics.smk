@@ -30,6 +30,11 @@ def metrics_and_reported(wildcards):
     return {"metrics": COLLECTED, **reported_numbers(wildcards)}
 
 
+def numbers_and_bibliography(wildcards):
+    """The study's numbers, and the entries that it may cite."""
+    return {"metrics": COLLECTED, "bibliography": str(REPOSITORY / "config" / "references.bib")}
+
+
 def registrations(wildcards):
     return [REGISTRATION.format(**unit) for unit in UNITS]
 

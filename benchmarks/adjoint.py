@@ -1,0 +1,140 @@
+"""What the gradient of the adjoint equation changes in the runs of the paper; see README.md.
+
+    python benchmarks/adjoint.py
+
+The paper's gradient is that of the adjoint equation, which with one Euler step is evaluated at the
+far end of the step; our runs take the exact one. Both are compared on one development pair, and
+beside them another seed of the network, as a yardstick of what does not matter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from _cases import SEED, Case, case_digest, ensure_case, read_case
+from _judged import judged
+from _machine import provenance
+from _options import add_data, add_results, add_work
+from _search_plan import HALF_MM, SearchCase
+from _tables import Row, Table, markdown_table, measured_on, write_page
+from _units import STAMPS, changed_run_code
+
+from diffeode.errors import InputError
+from diffeode.geometry.image import foreground
+from diffeode.geometry.transform import DisplacementField
+from diffeode.process.threads import use_threads
+from diffeode.registration.base import Machine
+from diffeode.registration.harness import register
+from diffeode.registration.runs import Run, load_run
+
+RUN = "paper-mind"
+CASE = SearchCase("albert", "05", "06", HALF_MM, 300)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to register: whose gradient, from which network."""
+
+    gradient: str
+    seed: int
+
+    @property
+    def run(self) -> Run:
+        """The run with that gradient."""
+        return load_run(RUN).changed({"flow.gradient": self.gradient})
+
+
+EXACT = Candidate("exact", SEED)
+CANDIDATES = (EXACT, Candidate("adjoint", SEED), Candidate("exact", SEED + 1))
+
+
+def measure(options: argparse.Namespace) -> Table:
+    """A row for each candidate, all of them measured where one of them is not there."""
+    table = Table(options.results / "adjoint.tsv", ("run", "gradient", "seed"), STAMPS)
+    folder = ensure_case(CASE.maker, *CASE.scans(options.data), options.work / CASE.folder)
+    starts = {candidate: _start(candidate, case_digest(folder)) for candidate in CANDIDATES}
+    if all(table.has(start) for start in starts.values()):
+        return table
+    case, maps = read_case(folder), {}
+    for number, (candidate, start) in enumerate(starts.items(), start=1):
+        result = register(candidate.run.build(), case.task(), Machine(1, candidate.seed))
+        maps[candidate] = result.warp
+        scores = judged(case, result, CASE.comparison.labels())
+        apart = _apart(case, maps[EXACT], result.warp)
+        table.put(
+            start
+            | scores
+            | apart
+            | {"cpu_seconds": result.cpu_seconds, "failed": ""}
+            | provenance()
+        )
+        print(f"[{number}/{len(CANDIDATES)}] {candidate}: {scores}", file=sys.stderr)
+    return table
+
+
+def _start(candidate: Candidate, pair: str) -> dict[str, object]:
+    return {
+        "run": RUN,
+        **CASE.columns,
+        "gradient": candidate.gradient,
+        "seed": candidate.seed,
+        "code": changed_run_code(candidate.run, 1),
+        "pair": pair,
+    }
+
+
+def _apart(case: Case, one: DisplacementField, other: DisplacementField) -> dict[str, float]:
+    """How far the two maps send voxels of the fixed brain from each other, mm."""
+    inside = foreground(case.fixed)
+    distances = np.linalg.norm(other.displacement_mm[inside] - one.displacement_mm[inside], axis=-1)
+    return {"mean_apart_mm": float(distances.mean()), "greatest_apart_mm": float(distances.max())}
+
+
+def write_adjoint_page(rows: Sequence[Row], path: Path) -> None:
+    """The table of ``rows`` in words."""
+    heads = ("gradient", "seed", "Dice", "folds (%)", "apart, mean (mm)", "apart, greatest (mm)")
+    lines = [
+        [
+            row["gradient"],
+            row["seed"],
+            f"{float(row['dice']):.4f}",
+            f"{float(row['folds_percent']):.2g}",
+            f"{float(row['mean_apart_mm']):.3f}",
+            f"{float(row['greatest_apart_mm']):.3f}",
+        ]
+        for row in rows
+    ]
+    text = (
+        f"`{RUN}` on one development pair, T1w of newborn {CASE.moving} to T2w of newborn "
+        f"{CASE.fixed} (ALBERTs), {CASE.spacing_mm:.3g} mm. *Apart*: distance, over the fixed "
+        "brain, to where the map of the first row sends the same voxel. The last row, another "
+        "seed of the network, says how much of that means nothing.\n\n"
+        + markdown_table(heads, lines)
+        + f"\n{measured_on(rows)} Command: `python benchmarks/adjoint.py`.\n"
+    )
+    write_page(path, "The adjoint's gradient and the exact one", [text])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_data(parser)
+    add_work(parser, "benchmark-pairs", "prepared pairs")
+    add_results(parser)
+    options = parser.parse_args(arguments)
+    use_threads(1)
+    try:
+        write_adjoint_page(measure(options).rows, options.results / "adjoint.md")
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

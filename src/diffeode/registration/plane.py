@@ -1,0 +1,105 @@
+"""Registration of two pictures in the plane, as arXiv 2108.03443 (section 3.3) shows what its
+framework does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from diffeode.errors import InputError
+from diffeode.registration.runs import Run
+
+SETTINGS: Mapping[str, Any] = {
+    "similarity": {"squared_difference": {"weight": 5.0}},
+    "penalties.gradient.weight": 0.0,
+    "penalties.magnitude.weight": 0.0,
+}
+"""What the examples in the plane change of NODEO: the mean squared error as similarity, and of the
+penalties that of the Jacobian alone. The weight of the similarity is lost from the paper."""
+FREE: Mapping[str, Any] = {"velocity.border": "free"}
+FIXED: Mapping[str, Any] = {"velocity.border": "fixed"}
+WITHOUT_KERNEL: Mapping[str, Any] = {"velocity.kernel": {"box": {"width": 1}}}
+WITHOUT_JACOBIAN: Mapping[str, Any] = {"penalties.jacobian.weight": 0.0}
+BORDERS: Mapping[str, Mapping[str, Any]] = {"free border": FREE, "fixed border": FIXED}
+"""What Fig. 1 of arXiv 2108.03443 compares."""
+REGULARISATIONS: Mapping[str, Mapping[str, Any]] = {
+    "kernel, |J| term": {},
+    "kernel alone": WITHOUT_JACOBIAN,
+    "|J| term alone": WITHOUT_KERNEL,
+    "neither": {**WITHOUT_KERNEL, **WITHOUT_JACOBIAN},
+}
+"""What Fig. 3 of arXiv 2108.03443 compares."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PlaneRegistration:
+    """Two pictures and the map found between them.
+
+    Attributes:
+        fixed, moving, warped: intensities ``(X, Y)`` on one grid.
+        displacement: of the map from fixed to moving, pixels, ``(2, X, Y)``.
+    """
+
+    fixed: np.ndarray
+    moving: np.ndarray
+    warped: np.ndarray
+    displacement: np.ndarray
+
+    @property
+    def determinant(self) -> np.ndarray:
+        """``|J|`` of the map, ``(X, Y)``, by central differences and on the border by one-sided
+        ones.
+        """
+        (xx, xy), (yx, yy) = (np.gradient(part) for part in self.displacement)
+        return (1 + xx) * (1 + yy) - xy * yx
+
+    @property
+    def folded_percent(self) -> float:
+        """The share of pixels at which the determinant is zero or negative, in per cent."""
+        return float(100 * (self.determinant <= 0).mean())
+
+
+def register_in_plane(
+    run: Run, fixed: np.ndarray, moving: np.ndarray, by: Mapping[str, Any], seed: int
+) -> PlaneRegistration:
+    """Move ``moving`` onto ``fixed`` by the run's method, changed by :data:`SETTINGS` and ``by``.
+
+    Args:
+        run: of the method ``neural-ode``.
+        fixed, moving: pictures ``(X, Y)`` on one grid, intensities of order 1, background 0.
+        by: hyper-parameters by dotted names.
+        seed: of the network's first weights.
+
+    Raises:
+        InputError: the pictures do not belong together, a hyper-parameter is wrong, or the run's
+            method knows no pictures in the plane.
+        RegistrationError: the energy is not finite from the start.
+    """
+    import torch
+
+    from diffeode.geometry.warp import pull_back
+
+    if run.method != "neural-ode":
+        raise InputError(
+            f"Run {run.name} registers by {run.method}, which takes no pictures in the plane; "
+            "choose a run of neural-ode."
+        )
+    if fixed.ndim != 2 or fixed.shape != moving.shape:
+        raise InputError(
+            f"Two pictures on one grid are needed; these have the shapes {fixed.shape} and "
+            f"{moving.shape}."
+        )
+    method: Any = run.changed({**SETTINGS, **by}).build()
+    images = [
+        torch.from_numpy(np.ascontiguousarray(picture, dtype=np.float32))[None, None]
+        for picture in (fixed, moving)
+    ]
+    torch.manual_seed(seed)
+    found = method.velocity_between(*images, (1.0, 1.0)).forward
+    warped = pull_back(images[1], found)
+    return PlaneRegistration(fixed, moving, warped[0, 0].numpy(), found[0].numpy())

@@ -1,0 +1,217 @@
+"""The search for the numbers that the paper's text lost: what it draws, how it chooses, and that
+the named runs have the numbers that its tables say are best.
+"""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import _search_page
+import _search_plan
+import pytest
+import search
+from _search_plan import REFERENCE, VARIANTS, Parameter, Rung, SearchCase, Variant
+from _tables import Table
+
+from diffeode.registration.knobs import as_parameters, dotted
+from diffeode.registration.runs import load_run
+
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request) -> Variant:
+    return VARIANTS[request.param]
+
+
+@pytest.fixture(scope="module")
+def rows(variant):
+    return Table(RESULTS / f"search_{variant.name}.tsv", _search_plan.KEYS).rows
+
+
+def test_at_least_forty_settings_are_drawn_by_a_seed(variant):
+    assert variant.settings >= 40
+    drawn = [variant.setting(number) for number in range(1, variant.settings + 1)]
+    _search_plan._fractions.cache_clear()
+    assert drawn == [variant.setting(number) for number in range(1, variant.settings + 1)]
+    assert len({tuple(setting.values()) for setting in drawn}) == len(drawn)
+
+
+def test_every_setting_lies_in_the_ranges_and_fills_them(variant):
+    for parameter in variant.parameters:
+        values = [
+            variant.setting(number)[parameter.name] for number in range(1, variant.settings + 1)
+        ]
+        assert all(map(parameter.holds, values))
+        if parameter.choices:
+            assert set(values) == set(parameter.choices)
+        else:
+            quarters = {_quarter(parameter, value) for value in values}
+            assert quarters == {0, 1, 2, 3}
+
+
+def _quarter(parameter: Parameter, value: float) -> int:
+    scale = math.log if parameter.logarithmic else float
+    low, high = scale(parameter.low), scale(parameter.high)
+    return min(3, int(4 * (scale(value) - low) / (high - low)))
+
+
+def test_only_development_pairs_are_searched(variant):
+    cases = [case for rung in variant.rungs for case in rung.cases]
+    for case in cases:
+        persons = {case.fixed, case.moving} - {case.comparison.template}
+        assert not persons & set(case.comparison.subjects), case
+
+
+def test_the_table_holds_the_settings_that_the_seed_draws(variant, rows):
+    for row in rows:
+        setting = variant.setting(int(row["setting"]))
+        assert {name: float(row[name]) for name in setting} == setting
+
+
+def test_the_run_has_the_numbers_that_the_table_says_are_best(variant, rows):
+    number = _search_plan.number_of_run(variant, rows)
+    given = dotted(as_parameters(load_run(variant.run).build(), whole=True))
+    for knob, value in variant.changes(number).items():
+        assert given[knob] == value, knob
+
+
+def test_the_search_of_mind_is_finished():
+    rows = Table(RESULTS / "search_mind.tsv", _search_plan.KEYS).rows
+    assert _search_plan.finished(VARIANTS["mind"], rows)
+    best = _search_plan.chosen(VARIANTS["mind"], rows)
+    assert best.eligible
+    assert all(
+        p.holds(VARIANTS["mind"].setting(best.setting)[p.name]) for p in VARIANTS["mind"].parameters
+    )
+
+
+# ----------------------------------------------------------------------------------- how it chooses
+
+
+CASES = tuple(SearchCase("albert", "01", "02", spacing, 10) for spacing in (4.0, 2.0))
+SMALL = Variant(
+    "small",
+    "paper-mind",
+    (Parameter("gradient", "penalties.gradient.weight", 0.05, 1e-3, 1),),
+    4,
+    (Rung("first", CASES[:1], 2), Rung("second", CASES[1:], 1)),
+)
+
+
+def row(setting: int, case: SearchCase, dice: float, folds: float = 0.0, failed: str = "") -> dict:
+    found = {name: str(value) for name, value in case.columns.items()}
+    return found | {
+        "setting": str(setting),
+        "dice": str(dice),
+        "folds_percent": str(folds),
+        "failed": failed,
+    }
+
+
+def first_rung() -> list[dict]:
+    dice, folds = (0.5, 0.6, 0.9, 0.7, 0.4), (0, 0, 0.5, 0.01, 0)
+    return [row(n, CASES[0], d, f) for n, (d, f) in enumerate(zip(dice, folds, strict=True))]
+
+
+def test_folds_beyond_the_limit_rank_below_every_eligible_setting():
+    order = [standing.setting for standing in _search_plan.standings(first_rung(), SMALL.rungs[0])]
+    assert order == [3, 1, 0, 4, 2]
+
+
+def test_the_best_and_the_reference_go_on():
+    assert _search_plan.entrants(SMALL, first_rung(), 0) == [0, 1, 2, 3, 4]
+    assert _search_plan.entrants(SMALL, first_rung(), 1) == [3, 1, REFERENCE]
+
+
+def test_the_last_rung_decides_and_only_among_those_who_reached_it():
+    last = [row(3, CASES[1], 0.60), row(1, CASES[1], 0.61), row(REFERENCE, CASES[1], 0.5)]
+    left_over = [row(4, CASES[1], 0.99)]
+    assert _search_plan.chosen(SMALL, [*first_rung(), *last, *left_over]).setting == 1
+
+
+def test_a_run_keeps_the_reference_until_its_search_is_finished():
+    assert _search_plan.number_of_run(SMALL, []) == REFERENCE
+    assert _search_plan.number_of_run(SMALL, first_rung()) == REFERENCE
+    last = [row(n, CASES[1], dice) for n, dice in ((3, 0.60), (1, 0.61), (REFERENCE, 0.5))]
+    assert _search_plan.number_of_run(SMALL, [*first_rung(), *last]) == 1
+
+
+def test_a_setting_that_failed_or_lacks_a_case_has_no_standing():
+    rung = Rung("both", CASES, 1)
+    rows = [row(1, CASES[0], 0.5), row(1, CASES[1], 0.7), row(2, CASES[0], 0.9)]
+    rows += [row(3, CASES[0], 0.9), row(3, CASES[1], 0.9, failed="memory ran out")]
+    (standing,) = _search_plan.standings(rows, rung)
+    assert (standing.setting, standing.dice) == (1, pytest.approx(0.6))
+
+
+# -------------------------------------------------------------------------------------- the command
+
+
+class PowerCutError(Exception):
+    """The machine goes down."""
+
+
+@pytest.fixture
+def registrations(monkeypatch, tmp_path):
+    """What the search registers, with a Dice that grows with the weight of the gradient; nothing is
+    read, nothing is computed.
+    """
+    done = []
+
+    def register(method, task, machine):
+        if len(done) == register.last:
+            raise PowerCutError
+        weights = {term.name: term.weight for term in method.penalties}
+        done.append((weights["gradient"], method.levels.iterations))
+        return SimpleNamespace(cpu_seconds=1.0, weight=weights["gradient"])
+
+    register.last = None
+    scores = {"folds_percent": 0.0, "sdlogj": 0.1, "min_jacobian": 0.5}
+    monkeypatch.setattr(search, "register", register)
+    monkeypatch.setattr(
+        search, "judged", lambda case, result, labels: {"dice": result.weight} | scores
+    )
+    monkeypatch.setattr(search, "ensure_case", lambda make, fixed, moving, folder: folder)
+    monkeypatch.setattr(search, "case_digest", lambda folder: folder.name)
+    monkeypatch.setattr(search, "read_case", lambda folder: SimpleNamespace(task=lambda: None))
+    done_and_last = SimpleNamespace(done=done, register=register)
+    done_and_last.options = SimpleNamespace(
+        results=tmp_path, work=tmp_path, data=tmp_path, threads=1
+    )
+    return done_and_last
+
+
+def test_each_rung_tries_what_the_rung_before_left(registrations):
+    search.Search(SMALL, registrations.options).run()
+    weights = [SMALL.setting(number)["gradient"] for number in range(5)]
+    best = sorted(weights[1:], reverse=True)[:2]
+    assert [weight for weight, _ in registrations.done] == [*weights, *best, weights[REFERENCE]]
+    table = Table(registrations.options.results / "search_small.tsv", _search_plan.KEYS)
+    assert SMALL.setting(_search_plan.chosen(SMALL, table.rows).setting) == {"gradient": best[0]}
+
+
+def test_a_search_that_was_killed_goes_on_where_it_stopped(registrations):
+    registrations.register.last = 3
+    with pytest.raises(PowerCutError):
+        search.Search(SMALL, registrations.options).run()
+    registrations.register.last = None
+    search.Search(SMALL, registrations.options).run()
+    assert len(registrations.done) == len(set(registrations.done)) + 3 == 8
+
+
+def test_an_unknown_variant_is_answered_by_the_nearest(tmp_path, capsys):
+    assert search.main(["mnd", "--results", str(tmp_path)]) == 2
+    assert "There is no variant 'mnd'; did you mean 'mind'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_page_says_what_was_chosen(registrations, monkeypatch):
+    monkeypatch.setattr(_search_page, "VARIANTS", {"small": SMALL})
+    search.Search(SMALL, registrations.options).run()
+    _search_page.write_search_page(registrations.options.results)
+    page = (registrations.options.results / "search.md").read_text(encoding="utf-8")
+    table = Table(registrations.options.results / "search_small.tsv", _search_plan.KEYS)
+    best = _search_plan.chosen(SMALL, table.rows)
+    assert f"**Chosen: number {best.setting}** (gradient {best.dice:g})" in page
+    assert "### Second" in page
