@@ -86,8 +86,10 @@ def judged(case: Case, warp: DisplacementField) -> dict[str, float]:
 def main() -> None:
     """Run the codes and seeds that have no row yet, and print mean and SD of each code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkout", type=Path, required=True, help="of yifannnwu/NODEO-DIR")
-    parser.add_argument("--seeds", default="1,2,3", help="default %(default)s")
+    parser.add_argument(
+        "--checkout", type=Path, required=True, help="folder of a checkout of yifannnwu/NODEO-DIR"
+    )
+    parser.add_argument("--seeds", default="1,2,3", help="seeds of the starts; default %(default)s")
     add_data(parser)
     add_work(parser, "benchmark-pairs", "prepared pairs")
     add_results(parser)

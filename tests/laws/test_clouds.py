@@ -21,14 +21,16 @@ EVERY_SOLVER = pytest.mark.parametrize("solver", TABLEAUS)
 
 
 def matrices(count=2) -> torch.Tensor:
-    """By which every voxel's velocity depends on the places of all, ``(count, n, n)``."""
+    """Return matrices that make every voxel's velocity depend on the places of all voxels,
+    ``(count, n, n)``.
+    """
     generator = torch.Generator().manual_seed(3)
     n = START.numel()
     return 0.8 * torch.randn(count, n, n, generator=generator, dtype=torch.float64) / n**0.5
 
 
 def linear(weights: torch.Tensor):
-    """``dq / dt = (M + t N) q``: no voxel moves by its own place alone."""
+    """Return the rate ``dq / dt = (M + t N) q``: no voxel moves by its own place alone."""
 
     def rate(fraction, moved):
         places = START if moved is None else START + moved
@@ -43,7 +45,7 @@ def velocities_of(flow: CloudFlow, weights: torch.Tensor) -> torch.Tensor:
 
 
 def exact_displacement(weights: torch.Tensor) -> torch.Tensor:
-    """At time 1."""
+    """Return the displacement at time 1."""
 
     def slope(time, places):
         return (weights[0] + time * weights[1]).numpy() @ places
@@ -54,7 +56,7 @@ def exact_displacement(weights: torch.Tensor) -> torch.Tensor:
 
 
 def loss(flow: CloudFlow, velocities: torch.Tensor) -> torch.Tensor:
-    """Some smooth function of where the cloud ends, and of how fast it goes there."""
+    """Return a smooth function of the cloud's end and of its velocities."""
     weights = torch.linspace(-1, 2, START.numel(), dtype=torch.float64).view_as(START)
     end = flow(velocities)
     return (weights * end + 0.1 * end**2).sum() + 0.3 * flow.mean_square(velocities)
@@ -105,7 +107,9 @@ def test_a_constant_velocity_leads_to_the_same_place():
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
 def test_a_fixed_border_does_not_move_on_the_way(gradient):
-    """Only the two inner voxels move, and the others see them move, but stay."""
+    """Only the two inner voxels move. The velocities depend on all voxels, and the outer ones stay
+    in their places during the whole integration.
+    """
     flow, seen = CloudFlow("rk4", 2, 0.5, gradient, fixed_border=True), []
     rate = linear(matrices())
 
@@ -150,7 +154,7 @@ def test_the_adjoint_nears_the_exact_gradient_as_steps_shrink(solver):
 
 
 def test_the_adjoint_of_one_euler_step_is_taken_at_its_end():
-    """As in NODEO's code: ``dL/dM = h a q(1)'``, where the exact gradient is ``h a q(0)'``."""
+    """It is ``dL/dM = h a q(1)'``, as in NODEO's code; the exact gradient is ``h a q(0)'``."""
     weights = matrices()
     weights[1] = 0
     ends = {}
@@ -174,7 +178,7 @@ def network_of(flow, size=(18, 12), **settings) -> NetworkField:
 
 
 def by_hand(network: NetworkField, places: torch.Tensor, time: float | None) -> torch.Tensor:
-    """What NODEO's network says of voxels at ``places (1, d, *size)``."""
+    """Return the output of NODEO's network for voxels at ``places``, ``(1, d, *size)``."""
     size = places.shape[2:]
     widths = torch.tensor([n - 1 for n in size], dtype=torch.float64).view(1, -1, 1, 1)
     x = resize(2 * places / widths - 1, [n // 2 for n in size])
@@ -215,7 +219,7 @@ def test_every_weight_of_the_network_has_a_gradient(gradient):
 
 
 def test_the_adjoint_of_the_network_is_the_exact_gradient_when_steps_are_many():
-    """To a hundredth: between steps the cloud may pass a kink of the network's."""
+    """They agree to a hundredth, because the cloud may pass a kink of the network in a step."""
     found = {}
     for gradient in ("exact", "adjoint"):
         network = network_of(CloudFlow("rk4", 12, 2.0, gradient), timed=True)
@@ -227,7 +231,7 @@ def test_the_adjoint_of_the_network_is_the_exact_gradient_when_steps_are_many():
 
 @pytest.mark.parametrize("size", [(18, 9, 12), (40, 30), (1, 2)])
 def test_time_enters_both_dense_layers_and_nothing_else(size):
-    """The knots share the weights of the stationary network; each has its own velocity."""
+    """All knots share the weights of the stationary network; each knot has its own velocity."""
     stationary, timed = (
         NetworkField(zero_velocity(size, torch.zeros(1), knots), lambda f: f, timed=knots > 1)
         for knots in (1, 3)

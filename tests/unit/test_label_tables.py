@@ -173,7 +173,9 @@ NODEO_28 = {
 
 
 def test_nodeos_structures_are_a_subset_of_candis_and_of_neurites():
-    """CANDI's 32 are those of the README of NODEO's code; Neurite has 27 of the 28, without CSF."""
+    """CANDI has the 32 structures in the README of NODEO's code; Neurite-OASIS has 27 of the 28 and
+    no cerebrospinal fluid.
+    """
     candi, neurite = (read_label_table(FOLDER / f"{name}.tsv") for name in ("candi", "neurite35"))
     assert set(candi["id"]) == NODEO_28 | {5, 26, 44, 58}
     assert set(candi["id"][candi["subset"]]) == NODEO_28

@@ -281,8 +281,8 @@ def test_a_damaged_training_pair_is_noticed(training_pairs, tmp_path):
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_otmorph_alone_learns_from_one_contrast_to_the_other(name, training_pairs, monkeypatch):
-    """What the fixed and the moving side of a training hold, and what it is judged by; brains are
-    told apart by their mean.
+    """The fixed and the moving side of the training, and of the validation, hold the expected
+    contrasts; the test tells contrasts apart by the mean of the brain.
     """
     bright, dark = (
         _mean(io.read_image(training_pairs[0].folder / f"{side}.nii.gz").data)
@@ -318,7 +318,9 @@ def _mean(data) -> float:
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_epochs_are_passes_over_all_directed_pairs(name, training_pairs, monkeypatch):
-    """Two persons are held out of four, so one pair each way is left: two to train on."""
+    """Two of four persons are held out, so two pairs are left to train on, or four directed ones
+    where both directions are shown.
+    """
     asked = []
     monkeypatch.setattr(loop, "train_by_content", lambda *given: asked.append(given[1].steps))
     for given in ({"steps": 7}, {"steps": 7, "epochs": 3}):

@@ -452,7 +452,7 @@ def test_a_network_goes_on_from_the_level_before():
 
 
 def test_a_cloud_that_takes_several_steps_goes_on_from_the_level_before_and_has_no_inverse():
-    """Where two steps of different velocities have led is where the next level begins."""
+    """The next level starts from the displacement to which two different velocities have led."""
     pair = pair_of(texture(), shifted(texture(), (1, 0, -1)))
     flow = {"flow": {"solver": "euler", "steps": 2, "step_size": 0.5}}
     timed = {"velocity.field.network.timed": True, "descent.learning_rate": 0.005}

@@ -52,7 +52,7 @@ UNDER_ANOTHER_NAME = {
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_person_has_one_name_in_all_datasets(bids, order):
-    """Two scans, each of one dataset, belong together by a third that has traces of both."""
+    """Two scans of different datasets show one person because a third has traces of both."""
     mine, other = (
         scan("mine", n, bids / f"mine/sub-{n}/anat/sub-{n}_T1w.nii.gz") for n in ("01", "02")
     )

@@ -60,7 +60,7 @@ def scan(tmp_path) -> Scan:
 
 
 def test_the_brain_of_a_labelled_head_is_what_has_a_label(scan, tmp_path):
-    """A head of which nothing is zero is accepted; what has no label is background afterwards."""
+    """A head without a voxel of value 0 is accepted; voxels without a label become background."""
     head = Image(brain_image().data + 300, GRID)
     io.write_image(scan.image, head)
     with pytest.raises(InputError, match="head"):

@@ -1,5 +1,5 @@
-"""A descriptor that is trained on prepared scans: who is trained on, who is held out, and what is
-refused.
+"""Descriptors that are trained on prepared scans: the persons who are trained on, those who are
+held out, and the files and experiments that are refused.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ def training_file(folder, **changes):
 
 
 def scan(root, name, contrast, person, visit="", shift_mm=0.0, dataset="one") -> PreparedScan:
-    """A prepared scan of textured noise, inverted where it is a T2w."""
+    """Return a prepared scan of textured noise, which is inverted where it is a T2w."""
     noise = np.random.default_rng(list(person.encode())).uniform(0.1, 0.9, SHAPE)
     axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
     brain = sum(axis**2 for axis in axes) < 0.9
@@ -49,7 +49,7 @@ def scan(root, name, contrast, person, visit="", shift_mm=0.0, dataset="one") ->
 
 @pytest.fixture
 def learned_from(monkeypatch):
-    """The specimens and the validation of the lesson that is made."""
+    """Return a function that returns the arguments from which a lesson is made."""
     made = []
     monkeypatch.setattr(prepared, "descriptor_lesson", lambda *given: made.append(given))
 
@@ -61,7 +61,9 @@ def learned_from(monkeypatch):
 
 
 def test_one_person_in_two_contrasts_is_held_out_with_all_scans(tmp_path, learned_from):
-    """Also the scan of another visit and that of another dataset; contrasts need no pairs."""
+    """The scans of another visit and of another dataset are held out, too. The persons who are
+    trained on need not have both contrasts.
+    """
     training = read_training(training_file(tmp_path))
     both = [scan(tmp_path, "01", contrast, "one/01") for contrast in ("T1w", "T2w")]
     more = [

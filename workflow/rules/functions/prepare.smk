@@ -65,7 +65,7 @@ def to_strip(wildcards):
 
 
 def strip_fields(scan):
-    """The scan as plain words, with its label map where the brain is found by it."""
+    """Return the fields of a scan, with its label map where the brain is found by it."""
     labels = {"labels": str(scan.labels)} if recipe_of(scan).strips_by_labels else {}
     return {**image_fields(scan), **labels}
 
