@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -44,18 +45,25 @@ def unfold(velocity: Tensor, flow: Callable[[Tensor], Tensor], size: Sequence[in
     round averages the velocity, at all its knots, around the folds with a Gaussian of one voxel, so
     a field without folds returns as it came and the rest of a field with folds stays untouched.
     """
+    return unfold_all(velocity, lambda it: (flow(it), flow(reverse(it))), size)
 
-    def folds_either_way() -> Tensor:
-        return _folds(flow(velocity), size) | _folds(flow(reverse(velocity)), size)
 
-    folded = folds_either_way()
+def unfold_all(
+    velocity: Tensor, maps: Callable[[Tensor], Iterable[Tensor]], size: Sequence[int]
+) -> Unfolded:
+    """As :func:`unfold`, until none of the ``maps``, displacements made of the velocity, folds."""
+
+    def folds_anywhere() -> Tensor:
+        return functools.reduce(torch.logical_or, (_folds(one, size) for one in maps(velocity)))
+
+    folded = folds_anywhere()
     at_first = int(folded.sum())
     for _ in range(_ROUNDS):
         if not folded.any():
             break
         weight = gaussian(_around(folded.to(velocity), velocity.shape[2:]), 1.0)
         velocity = torch.lerp(velocity, gaussian(velocity, 1.0), weight)
-        folded = folds_either_way()
+        folded = folds_anywhere()
     left = int(folded.sum())
     return Unfolded(velocity, at_first - left, left)
 

@@ -56,6 +56,21 @@ def kinetic_energy(velocity: Tensor) -> Tensor:
     return (magnitude(before) + 4 * magnitude((before + after) / 2) + magnitude(after)) / 6
 
 
+def squared_change(velocity: Tensor, time: float, spacing: Sequence[float]) -> Tensor:
+    """Mean over voxels and time of the squared derivative of the velocity in time, ``|dv/dt|^2`` at
+    a fixed place, mm^2 per unit time to the fourth; 0 where there is one knot.
+
+    Args:
+        time: how long the velocity acts.
+        spacing: of its grid, mm, by axis.
+    """
+    intervals = velocity.shape[0] - 1
+    if intervals == 0:
+        return velocity.new_zeros(())
+    scale = velocity.new_tensor(spacing).view(1, -1, *[1] * (velocity.dim() - 2))
+    return magnitude((velocity[1:] - velocity[:-1]) * scale * (intervals / time))
+
+
 def still_border(field: Tensor) -> Tensor:
     """``field (N, C, *size)``, zero on the outermost voxels: where nothing flows in or out (NODEO,
     figure 1).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -46,15 +46,24 @@ def energy_on(scene: Scene, images: Lattice, fields: Lattice, method: NeuralODE)
     They are named as in the trace; those without a weight are left out. ``scene`` lies on both
     grids.
     """
+    flow, cost = method.integrator, cost_on(scene, images, fields, method)
+    return lambda velocity: cost(velocity, flow(velocity))
+
+
+def cost_on(
+    scene: Scene, images: Lattice, fields: Lattice, method: NeuralODE
+) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
+    """As :func:`energy_on`, of a velocity ``(K, d, *coarse)`` and of the displacement ``(1, d,
+    *coarse)`` that is asked about, wherever on the way of the flow that is.
+    """
     used = [term for term in method.similarity if term.weight]
     similarities = [term.to(scene.fixed, scene.moving, scene.mask, images.spacing) for term in used]
     penalties = [term for term in method.penalties if term.weight]
-    flow = method.integrator
+    time = method.integrator.time
 
-    def terms(velocity: Tensor) -> dict[str, Tensor]:
-        displacement = flow(velocity)
+    def terms(velocity: Tensor, displacement: Tensor) -> dict[str, Tensor]:
         warped = Warped(scene.moving, displacement)
-        moved = Moved(velocity, displacement, flow.time, fields.spacing, scene.weights)
+        moved = Moved(velocity, displacement, time, fields.spacing, scene.weights)
         energy = {}
         for term, similarity in zip(used, similarities, strict=True):
             energy[term.column] = term.weight * similarity(warped)
