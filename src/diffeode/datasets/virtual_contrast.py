@@ -85,14 +85,16 @@ def person_grid(to_template: PersonMap, spacing_mm: float) -> Grid:
     return Grid(tuple(shape), affine)
 
 
-def acquire(to_template: PersonMap, grid: Grid, person: int, seed: int) -> dict[str, Image]:
+def acquire(
+    to_template: PersonMap, grid: Grid, person: int, seed: int, visit: int = 0
+) -> dict[str, Image]:
     """The person's scans by modality on ``grid``, skull-stripped, each with its own noise, bias
-    field and scale.
+    field and scale, and so has each ``visit``.
     """
     clean, brain = _partial_volumes(to_template, grid)
     scans = {}
     for stream, (modality, sequence) in enumerate(SEQUENCES.items(), start=1):
-        rng = np.random.default_rng([seed, person, stream])
+        rng = np.random.default_rng([seed, person, stream + len(SEQUENCES) * visit])
         signal = clean[modality] * _bias_field(brain, sequence.bias, rng)
         noisy = _rician(signal, sequence.noise, rng) * rng.uniform(*sequence.scales)
         scans[modality] = Image(np.where(brain, noisy, 0), grid)
