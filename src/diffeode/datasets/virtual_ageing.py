@@ -28,42 +28,54 @@ class Visit:
     """The person at one time.
 
     Attributes:
+        person, seed, number: as they were asked for, and which visit this is, from 0.
         time: in parts of the whole time, 0 to 1.
         cdr: clinical dementia rating.
         to_template: points of the person to points of the template, RAS mm.
-        landmarks: columns ``name x y z``, RAS mm.
-        scans: by modality, skull-stripped, all visits on one grid.
     """
 
+    person: int
+    seed: int
+    number: int
     time: float
     cdr: float
     to_template: PersonMap
-    landmarks: pd.DataFrame
-    scans: dict[str, Image]
+
+    def grid(self, spacing_mm: float) -> Grid:
+        """A grid of RAS axes around the person's brain, on which all visits find room."""
+        return person_grid(self.to_template, spacing_mm)
+
+    def scans(self, grid: Grid) -> dict[str, Image]:
+        """The scans by modality on ``grid``, skull-stripped, with noise, bias field and scale of
+        this visit.
+        """
+        return acquire(self.to_template, grid, self.person, self.seed, self.number)
 
     def labels(self, grid: Grid) -> Labels:
         """The person's structures on ``grid``."""
         return person_labels(self.to_template, grid)
 
+    def landmarks(self) -> pd.DataFrame:
+        """Columns ``name x y z``, RAS mm."""
+        return person_landmarks(self.to_template)
 
-def ageing_person(person: int, spacing_mm: float, seed: int) -> tuple[Visit, ...]:
+
+def ageing_person(person: int, seed: int) -> tuple[Visit, ...]:
     """The visits of virtual person number ``person`` (1, 2, ...), in the order of time.
 
     Args:
-        spacing_mm: of the scans, 1 to 6.
         seed: with ``person`` it settles everything; 0 and above.
     Raises:
-        InputError: one of them is outside its range.
+        InputError: one of them is below its range.
     """
-    if person < 1 or seed < 0 or not 1 <= spacing_mm <= 6:
+    if person < 1 or seed < 0:
         raise InputError(
-            f"A virtual person needs a number of 1 at least, a spacing of 1 to 6 mm and a seed of "
-            f"0 at least, not {person}, {spacing_mm:g} mm and {seed}."
+            f"A virtual person needs a number of 1 at least and a seed of 0 at least, not {person} "
+            f"and {seed}."
         )
     maps = person_maps(person, list(RATINGS.values()), seed)
-    grid = person_grid(maps[0], spacing_mm)
     return tuple(
-        Visit(time, cdr, one, person_landmarks(one), acquire(one, grid, person, seed, number))
+        Visit(person, seed, number, time, cdr, one)
         for number, ((time, cdr), one) in enumerate(zip(RATINGS.items(), maps, strict=True))
     )
 

@@ -89,7 +89,7 @@ def acquire(
     to_template: PersonMap, grid: Grid, person: int, seed: int, visit: int = 0
 ) -> dict[str, Image]:
     """The person's scans by modality on ``grid``, skull-stripped, each with its own noise, bias
-    field and scale, and so has each ``visit``.
+    field and scale; those of another ``visit`` are others.
     """
     clean, brain = _partial_volumes(to_template, grid)
     scans = {}
