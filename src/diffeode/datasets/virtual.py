@@ -113,12 +113,13 @@ def _write_person(root: Path, person: int, spacing_mm: float, seed: int) -> list
     for plan in planned:
         io.write_image(plan.image, scans[plan.modality])
     io.write_labels(planned[0].labels, person_labels(to_template, grid))
-    _write_table(planned[0].landmarks, _landmarks(to_template))
+    _write_table(planned[0].landmarks, person_landmarks(to_template))
     written = [*(plan.image for plan in planned), planned[0].labels, planned[0].landmarks]
     return [str(path.relative_to(root)) for path in written]
 
 
-def _landmarks(to_template: PersonMap) -> pd.DataFrame:
+def person_landmarks(to_template: PersonMap) -> pd.DataFrame:
+    """The template's landmarks in the person: columns ``name x y z``, RAS mm."""
     landmarks = template_landmarks().copy()
     landmarks[["x", "y", "z"]] = to_template.inverse(landmarks[["x", "y", "z"]].to_numpy())
     return landmarks.round(4)

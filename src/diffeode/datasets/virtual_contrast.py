@@ -86,15 +86,18 @@ def person_grid(to_template: PersonMap, spacing_mm: float) -> Grid:
     return Grid(tuple(shape), affine)
 
 
-def acquire(to_template: PersonMap, grid: Grid, person: int, seed: int) -> dict[str, Image]:
+def acquire(
+    to_template: PersonMap, grid: Grid, person: int, seed: int, visit: int = 0
+) -> dict[str, Image]:
     """Return the person's skull-stripped scans on ``grid`` by modality.
 
-    Each has its own noise, bias field and intensity scale, drawn from ``seed`` and ``person``.
+    Each has its own noise, bias field and intensity scale, drawn from ``seed``, ``person`` and
+    ``visit``.
     """
     clean, brain = _partial_volumes(to_template, grid)
     scans = {}
     for stream, (modality, sequence) in enumerate(SEQUENCES.items(), start=1):
-        rng = np.random.default_rng([seed, person, stream])
+        rng = np.random.default_rng([seed, person, stream + len(SEQUENCES) * visit])
         signal = clean[modality] * _bias_field(brain, sequence.bias, rng)
         noisy = _rician(signal, sequence.noise, rng) * rng.uniform(*sequence.scales)
         scans[modality] = Image(np.where(brain, noisy, 0), grid)

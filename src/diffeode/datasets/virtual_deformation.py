@@ -9,6 +9,7 @@ tissue.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -85,16 +86,26 @@ def person_map(person: int, cdr: float, seed: int) -> PersonMap:
 
     It does not depend on the size of the cohort or on the voxel size.
     """
+    return person_maps(person, [cdr], seed)[0]
+
+
+def person_maps(person: int, cdrs: Sequence[float], seed: int) -> list[PersonMap]:
+    """The maps of one person at several ratings, which differ by the atrophy alone: where one of
+    them has to be scaled down, all are.
+    """
     rng = np.random.default_rng([seed, person, 0])
     affine = _small_affine(rng)
     velocity = _random_velocity(rng)
-    atrophy = _atrophy_velocity(ATROPHY[cdr])
-    grid = _nodes()
-    deformation = DisplacementField(exponential(velocity + atrophy, grid), grid)
-    while jacobian(deformation).min() < _LEAST_JACOBIAN:
-        velocity, atrophy = 0.95 * velocity, 0.95 * atrophy
-        deformation = DisplacementField(exponential(velocity + atrophy, grid), grid)
-    return PersonMap(affine, deformation)
+    atrophies = [_atrophy_velocity(ATROPHY[cdr]) for cdr in cdrs]
+    deformations = [_deformation(velocity + atrophy) for atrophy in atrophies]
+    while min(jacobian(one).min() for one in deformations) < _LEAST_JACOBIAN:
+        velocity, atrophies = 0.95 * velocity, [0.95 * atrophy for atrophy in atrophies]
+        deformations = [_deformation(velocity + atrophy) for atrophy in atrophies]
+    return [PersonMap(affine, deformation) for deformation in deformations]
+
+
+def _deformation(velocity_mm: np.ndarray) -> DisplacementField:
+    return DisplacementField(exponential(velocity_mm, _nodes()), _nodes())
 
 
 def exponential(velocity_mm: np.ndarray, grid: Grid) -> np.ndarray:

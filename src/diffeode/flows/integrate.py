@@ -7,6 +7,7 @@ The flow is taken at the end of the time of integration. The flow of the reverse
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from diffeode.flows.adjoint import flow_by_adjoint
-from diffeode.flows.solvers import TABLEAUS, State, Tableau, march, step
+from diffeode.flows.solvers import TABLEAUS, State, Tableau, step, visited
 from diffeode.flows.velocity import kinetic_energy, still_border, velocity_along
 from diffeode.geometry.shapes import DisplacementTensor, LossTensor, VelocityTensor
 from diffeode.geometry.warp import twice
@@ -73,6 +74,38 @@ class Flow:
         # slightly inside, where the velocity is not 0.
         return still_border(self._flow(still_border(velocity)))
 
+    def through(
+        self, velocity: VelocityTensor, stops: Sequence[int], start: int = 0
+    ) -> list[DisplacementTensor]:
+        """Return the displacements of the flow from step ``start`` to each of ``stops``, all from
+        one march.
+
+        Args:
+            stops: numbers of steps since time 0, which rise from above ``start`` to ``steps`` at
+                most.
+        Raises:
+            ValueError: the stops are others, or the solver or the gradient knows the end of the
+                flow only.
+        """
+        if self.solver == "exponential" or self.gradient == "adjoint":
+            raise ValueError(
+                f"Solver {self.solver} with gradient {self.gradient} has no stops on its way."
+            )
+        if not stops or list(stops) != sorted({*stops}) or not start < stops[0]:
+            raise ValueError(f"Stops must rise from above {start}, not {list(stops)}.")
+        if not 0 <= start < stops[-1] <= self.steps:
+            raise ValueError(f"Steps go from 0 to {self.steps}, not from {start} to {stops[-1]}.")
+        found = _displacements(
+            still_border(velocity) if self.fixed_border else velocity,
+            TABLEAUS[self.solver],
+            self.steps,
+            self.step_size,
+            self.gradient,
+            stops,
+            start,
+        )
+        return [still_border(one) for one in found] if self.fixed_border else found
+
     def carried_on(self, velocity: VelocityTensor) -> VelocityTensor:
         """Return the velocity from which a finer level starts: ``velocity`` itself."""
         return velocity
@@ -128,6 +161,19 @@ def runge_kutta(
     """
     if gradient == "adjoint":
         return flow_by_adjoint(velocity, tableau, steps, step_size)
+    return _displacements(velocity, tableau, steps, step_size, gradient, (steps,))[0]
+
+
+def _displacements(
+    velocity: Tensor,
+    tableau: Tableau,
+    steps: int,
+    step_size: float,
+    gradient: str,
+    stops: Sequence[int],
+    start: int = 0,
+) -> list[Tensor]:
+    """The displacements from step ``start`` of ``steps`` to each of ``stops``."""
 
     def slope(fraction: float, state: State) -> tuple[Tensor]:
         return (velocity_along(velocity, fraction, *state),)
@@ -136,7 +182,8 @@ def runge_kutta(
         return _recomputed(step, *arguments)
 
     take = recomputed_step if gradient == "checkpoint" else step
-    return march(tableau, slope, (None,), steps, step_size, take)[0]
+    states = visited(tableau, slope, (None,), range(start, stops[-1]), steps, step_size, take)
+    return [state[0] for index, state in enumerate(states, start + 1) if index in stops]
 
 
 def _recomputed(function: Any, *arguments: Any) -> Any:

@@ -7,7 +7,7 @@ I, Springer, 1993, chapter II.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -111,9 +111,29 @@ def march(
     >>> round(end.item(), 4)
     0.3679
     """
-    for index in range(steps):
-        state = take(tableau, slope, index, steps, step_size, state)
+    for reached in visited(tableau, slope, state, range(steps), steps, step_size, take):
+        state = reached
     return state
+
+
+def visited(
+    tableau: Tableau,
+    slope: Slope,
+    state: State,
+    indices: range,
+    steps: int,
+    step_size: float,
+    take: Callable[..., State] = step,
+) -> Iterator[State]:
+    """The state after each of the steps ``indices`` of all ``steps``, one after the other.
+
+    Args:
+        state: before the first of them.
+        take: as in :func:`march`.
+    """
+    for index in indices:
+        state = take(tableau, slope, index, steps, step_size, state)
+        yield state
 
 
 def _moved(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -64,18 +65,25 @@ def unfold(
         flow: the function from a velocity to the displacement of its flow.
         size: the grid on which folds are looked for, over the same box.
     """
+    return unfold_all(velocity, lambda it: (flow(it), flow(reverse(it))), size)
 
-    def folds_either_way() -> Tensor:
-        return _folds(flow(velocity), size) | _folds(flow(reverse(velocity)), size)
 
-    folded = folds_either_way()
+def unfold_all(
+    velocity: Tensor, maps: Callable[[Tensor], Iterable[Tensor]], size: Sequence[int]
+) -> Unfolded:
+    """As :func:`unfold`, until none of the ``maps``, displacements made of the velocity, folds."""
+
+    def folds_anywhere() -> Tensor:
+        return functools.reduce(torch.logical_or, (_folds(one, size) for one in maps(velocity)))
+
+    folded = folds_anywhere()
     at_first = int(folded.sum())
     for _ in range(_ROUNDS):
         if not folded.any():
             break
         weight = gaussian(_around(folded.to(velocity), velocity.shape[2:]), 1.0)
         velocity = torch.lerp(velocity, gaussian(velocity, 1.0), weight)
-        folded = folds_either_way()
+        folded = folds_anywhere()
     left = int(folded.sum())
     return Unfolded(velocity, at_first - left, left)
 

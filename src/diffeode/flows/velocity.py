@@ -81,6 +81,23 @@ def kinetic_energy(velocity: VelocityTensor) -> LossTensor:
     return (magnitude(before) + 4 * magnitude((before + after) / 2) + magnitude(after)) / 6
 
 
+def squared_change(velocity: VelocityTensor, time: float, spacing: Sequence[float]) -> LossTensor:
+    """Return the mean over voxels and time of the squared derivative of the velocity in time,
+    ``|dv/dt|^2`` at a fixed place, mm^2 per unit time to the fourth.
+
+    It is 0 where there is one knot.
+
+    Args:
+        time: how long the velocity acts.
+        spacing: of its grid, mm, by axis.
+    """
+    intervals = velocity.shape[0] - 1
+    if intervals == 0:
+        return velocity.new_zeros(())
+    scale = velocity.new_tensor(spacing).view(1, -1, *[1] * (velocity.dim() - 2))
+    return magnitude((velocity[1:] - velocity[:-1]) * scale * (intervals / time))
+
+
 def still_border(field: ChannelsTensor) -> ChannelsTensor:
     """Return ``field`` with its outermost voxels set to 0, so that nothing flows in or out.
 

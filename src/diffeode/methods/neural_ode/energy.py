@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from torch import Tensor
 
-from diffeode.geometry.shapes import ImageTensor, LossTensor, MaskTensor, VelocityTensor
+from diffeode.geometry.shapes import (
+    DisplacementTensor,
+    ImageTensor,
+    LossTensor,
+    MaskTensor,
+    VelocityTensor,
+)
 from diffeode.losses.similarity import Warped
 from diffeode.methods.neural_ode.terms import Moved
 from diffeode.optimise.loop import Objective
@@ -53,13 +59,23 @@ def energy_on(scene: Scene, images: Lattice, fields: Lattice, method: NeuralODE)
         fields: the grid of the velocity.
         method: the settings of the energy.
     """
+    flow, cost = method.integrator, cost_on(scene, images, fields, method)
+    return lambda velocity: cost(velocity, flow(velocity))
+
+
+def cost_on(
+    scene: Scene, images: Lattice, fields: Lattice, method: NeuralODE
+) -> Callable[[VelocityTensor, DisplacementTensor], dict[str, LossTensor]]:
+    """Return the terms of :func:`energy_on` as a function of the velocity and of a displacement.
+
+    The displacement is that of the flow at its end, or at another time on its way.
+    """
     used = [term for term in method.similarity if term.weight]
     similarities = [term.to(scene.fixed, scene.moving, scene.mask, images.spacing) for term in used]
     penalties = [term for term in method.penalties if term.weight]
     flow = method.integrator
 
-    def terms(velocity: VelocityTensor) -> dict[str, LossTensor]:
-        displacement = flow(velocity)
+    def terms(velocity: VelocityTensor, displacement: DisplacementTensor) -> dict[str, LossTensor]:
         warped = Warped(scene.moving, displacement)
         moved = Moved(velocity, displacement, flow, fields.spacing, scene.weights)
         energy = {}

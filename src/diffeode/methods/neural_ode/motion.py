@@ -17,7 +17,7 @@ from diffeode.errors import InputError, RegistrationError
 from diffeode.files.io import read_weights
 from diffeode.flows.cloud import CloudFlow
 from diffeode.flows.integrate import Flow
-from diffeode.flows.unfold import unfold
+from diffeode.flows.unfold import Unfolded, unfold
 from diffeode.flows.velocity import reverse, zero_velocity
 from diffeode.geometry.determinism import deterministic
 from diffeode.geometry.image import Image
@@ -46,7 +46,7 @@ _MARGIN_MM = 6.0
 """Width of the background that is kept around the two brains. Beyond it the map continues as at the
 border of the box.
 """
-_LIGHTER = (
+LIGHTER = (
     "coarser levels, a larger velocity.spacing, flow.gradient 'checkpoint' or fewer bins need less"
 )
 
@@ -125,33 +125,49 @@ def velocity_between(
     progress: Callable[[float, str], None] = lambda fraction, message: None,
 ) -> Motion:
     """Find a motion, see :meth:`diffeode.methods.neural_ode.NeuralODE.velocity_between`."""
-    _require_alike(fixed, moving, spacing, mask, weights)
+    require_alike(fixed, moving, spacing, mask, weights)
     keep_freed_memory()
     size = tuple(fixed.shape[2:])
     report = Reporter(method.levels.factors, method.levels.iterations, progress)
     # In the inference mode of a caller torch would compute no gradients.
     repeatable = deterministic(fixed.device, method.deterministic)
-    with torch.inference_mode(False), shortage_explained(size, _LIGHTER), repeatable:
-        maps = (None if t is None else _for_gradients(t.to(fixed)) for t in (mask, weights))
-        scene = Scene(_for_gradients(fixed), _for_gradients(moving.to(fixed)), *maps)
-        velocity = _coarse_to_fine(method, scene, Lattice(size, tuple(spacing)), report)
+    with torch.inference_mode(False), shortage_explained(size, LIGHTER), repeatable:
+        maps = (None if t is None else for_gradients(t.to(fixed)) for t in (mask, weights))
+        scene = Scene(for_gradients(fixed), for_gradients(moving.to(fixed)), *maps)
+
+        def energy_at(images: Lattice, fields: Lattice) -> Objective:
+            return energy_on(scene.reduced(images.size, fields.size), images, fields, method)
+
+        lattice, knots = Lattice(size, tuple(spacing)), method.velocity.knots
+        velocity = coarse_to_fine(method, energy_at, lattice, scene.fixed, knots, report)
         if method.diffeomorphic == "guaranteed":
-            velocity = _without_folds(method, velocity, size, report)
+            velocity = without_folds(unfold(velocity, method.integrator, size), report)
     return Motion(velocity, method.integrator, size, tuple(report.trace), tuple(report.notes))
 
 
-def _coarse_to_fine(
-    method: NeuralODE, scene: Scene, lattice: Lattice, report: Reporter
+def coarse_to_fine(
+    method: NeuralODE,
+    energy_at: Callable[[Lattice, Lattice], Objective],
+    lattice: Lattice,
+    like: Tensor,
+    knots: int,
+    report: Reporter,
 ) -> VelocityTensor:
-    """Return the velocity that the descent finds on the finest level.
+    """Return the velocity that the descent finds on the finest level, with ``knots`` knots.
 
     The best velocity of each level is resized to the grid of the next one, where it is the base to
     which the field of that level adds.
+
+    Args:
+        energy_at: takes the grid of the images and that of the velocity on a level, and returns the
+            energy there.
+        lattice: the grid of the images on the finest level.
+        like: a tensor of the device and the type of the velocity.
     """
     descent, levels, settings = method.descent.descent(), method.levels, method.velocity
     flow = method.integrator
     coarsest = lattice.coarser(levels.factors[0] * settings.spacing)
-    velocity = zero_velocity(coarsest.size, scene.fixed, settings.knots)
+    velocity = zero_velocity(coarsest.size, like, knots)
     for index, (level, iterations) in enumerate(
         zip(levels.factors, levels.iterations, strict=True)
     ):
@@ -161,7 +177,7 @@ def _coarse_to_fine(
         field = settings.field.from_base(
             start, settings.smoother(fields.spacing), flow, still=index > 0
         ).to(start)
-        energy = energy_on(scene.reduced(images.size, fields.size), images, fields, method)
+        energy = energy_at(images, fields)
         report.enter(index)
         found = minimise(field, energy, iterations, descent, report)
         velocity = found.velocity
@@ -178,10 +194,13 @@ def _coarse_to_fine(
     return velocity
 
 
-def _without_folds(
-    method: NeuralODE, velocity: Tensor, size: Sequence[int], report: Reporter
-) -> Tensor:
-    velocity, repaired, left = unfold(velocity, method.integrator, size)
+def without_folds(unfolded: Unfolded, report: Reporter) -> Tensor:
+    """Return the velocity of ``unfolded``, and note how many voxels were repaired.
+
+    Raises:
+        RegistrationError: some voxels still fold.
+    """
+    velocity, repaired, left = unfolded
     if left:
         raise RegistrationError(
             f"The map still folds at {left} voxels; raise penalties.gradient.weight or the width "
@@ -199,9 +218,12 @@ def _value(objective: Objective, velocity: Tensor) -> float:
         return sum(term.item() for term in objective(velocity).values())
 
 
-def _require_alike(
+def require_alike(
     fixed: Tensor, moving: Tensor, spacing: Sequence[float], *others: Tensor | None
 ) -> None:
+    """Raise :class:`InputError` where images, spacing and ``others`` (mask, weights) do not belong
+    together.
+    """
     size = tuple(fixed.shape)
     if len(size) not in (4, 5) or size[:2] != (1, 1) or min(size[2:]) < 2:
         raise InputError(
@@ -224,7 +246,7 @@ def _require_alike(
             )
 
 
-def _for_gradients(tensor: Tensor) -> Tensor:
+def for_gradients(tensor: Tensor) -> Tensor:
     """Return ``tensor``, or a copy where it was made in inference mode and allows no gradients."""
     return tensor.clone() if tensor.is_inference() else tensor
 

@@ -1,0 +1,279 @@
+"""One flow through a sequence of images of one person."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
+
+from diffeode.errors import InputError
+from diffeode.flows.integrate import Flow
+from diffeode.flows.trajectory import Smoothness, path_smoothness
+from diffeode.flows.unfold import unfold_all
+from diffeode.flows.velocity import reverse, squared_change
+from diffeode.geometry.determinism import deterministic
+from diffeode.geometry.warp import resize_displacement, voxel_centres
+from diffeode.methods.neural_ode.energy import Scene, cost_on
+from diffeode.methods.neural_ode.motion import (
+    LIGHTER,
+    coarse_to_fine,
+    for_gradients,
+    require_alike,
+    without_folds,
+)
+from diffeode.methods.neural_ode.velocity import FreeGrid
+from diffeode.optimise.loop import Objective
+from diffeode.optimise.memory import keep_freed_memory, shortage_explained
+from diffeode.optimise.pyramid import Lattice
+from diffeode.optimise.report import Reporter
+
+if TYPE_CHECKING:
+    from diffeode.methods.neural_ode import NeuralODE
+
+_LEAST_PERIODIC_KNOTS = 3
+_ON_A_STEP = 1e-6
+"""Steps by which a time may miss the end of a step."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """A velocity and where it leads on its way, in voxels of the images.
+
+    Attributes:
+        velocity: ``(K, d, *coarse)``, voxels of its own grid per unit time, K knots from time 0 to
+            1.
+        stops: number of steps of the solver to the time of each image but the first.
+        size: of the images, ``d`` axes.
+        spacing: of the images, mm, by axis.
+        trace: the energy's terms in each iteration, means over the images.
+        notes: see :class:`diffeode.registration.base.Registration`.
+    """
+
+    velocity: Tensor
+    flow: Flow
+    stops: tuple[int, ...]
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    trace: tuple[dict[str, float], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def forward(self) -> tuple[Tensor, ...]:
+        """Displacements ``(1, d, *size)``, one for each image but the first: ``images[k](x +
+        u_k(x))`` looks like ``images[0](x)``.
+        """
+        return self._read(self.flow.through(self.velocity, self.stops))
+
+    @property
+    def inverse(self) -> tuple[Tensor, ...]:
+        """Displacements of the ways back from each image to the first, likewise."""
+        return self._read(_ways_back(self.flow, self.velocity, self.stops))
+
+    @property
+    def path(self) -> tuple[Tensor, ...]:
+        """Displacements after each step of the solver up to the last image, likewise."""
+        return self._read(self.flow.through(self.velocity, range(1, self.stops[-1] + 1)))
+
+    def smoothness(self, inside: Tensor | None = None) -> Smoothness:
+        """Speed and acceleration of the voxels of the first image from step to step.
+
+        Args:
+            inside: the voxels that count, ``(1, 1, *size)`` bool; None: all.
+        """
+        spacing = self.velocity.new_tensor(self.spacing).view(1, -1, *[1] * len(self.size))
+        rest = voxel_centres(self.size, self.velocity)
+        chosen = slice(None) if inside is None else inside.flatten()
+        places = [
+            ((rest + moved) * spacing).flatten(2)[0].T[chosen] for moved in (0 * rest, *self.path)
+        ]
+        times = [step * self.flow.step_size for step in range(len(places))]
+        return path_smoothness(torch.stack(places), times)
+
+    @property
+    def squared_change(self) -> float:
+        """See :func:`diffeode.flows.velocity.squared_change`, mm^2 per unit time to the fourth."""
+        spacing = [
+            s * n / m
+            for s, n, m in zip(self.spacing, self.size, self.velocity.shape[2:], strict=True)
+        ]
+        return float(squared_change(self.velocity, self.flow.time, spacing))
+
+    def _read(self, displacements: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(resize_displacement(one, self.size) for one in displacements)
+
+
+def flow_through(
+    method: NeuralODE,
+    images: Sequence[Tensor],
+    times: Sequence[float],
+    spacing: Sequence[float],
+    periodic: bool = False,
+    mask: Tensor | None = None,
+    weights: Tensor | None = None,
+    progress: Callable[[float, str], None] = lambda fraction, message: None,
+) -> Trajectory:
+    """One flow that carries the first image through all others, each at its time.
+
+    The map to time ``t_k`` sends points of ``images[0]`` to points of ``images[k]``; all maps come
+    out of one integration. The energy is that of ``method`` for the pair of ``images[0]``, fixed,
+    and ``images[k]``, moving, averaged over k. One image at time 1 is so the registration of a
+    pair. A velocity of one knot is stationary. A sequence of images by one velocity in time and
+    space is the temporal diffeomorphic registration of De Craene et al., Medical Image Analysis 16,
+    2012. What the velocity does after the last time, only penalties of the velocity see.
+
+    Args:
+        images: two or more, ``(1, 1, *size)``, on one grid and device; intensities as for
+            :meth:`diffeode.methods.neural_ode.NeuralODE.velocity_between`.
+        times: of the images; the first is 0, they rise, none is above 1, and each is the end of a
+            step of the solver.
+        spacing: of the grid, mm, by axis.
+        periodic: whether the velocity at time 1 is that at time 0, so that one knot fewer is free.
+        mask: voxels of the first image that the similarity looks at, shaped as it is; None: all.
+        weights: of the penalties of gradient and bending, likewise; None: 1.
+        progress: called with a fraction in [0, 1] and a short message.
+    Raises:
+        InputError: images, times and parameters do not belong together.
+        RegistrationError: as :meth:`diffeode.methods.neural_ode.NeuralODE.velocity_between`.
+    """
+    _require_sequence(images, times)
+    for moving in images[1:]:
+        require_alike(images[0], moving, spacing, mask, weights)
+    _require_settings(method, periodic)
+    stops = _stops(method, times)
+    keep_freed_memory()
+    size, close = tuple(images[0].shape[2:]), _closed if periodic else _as_it_is
+    report = Reporter(method.levels.factors, method.levels.iterations, progress)
+    repeatable = deterministic(images[0].device, method.deterministic)
+    # A caller's inference mode would leave no gradient to descend.
+    with torch.inference_mode(False), shortage_explained(size, LIGHTER), repeatable:
+        scenes = _scenes(images, mask, weights)
+
+        def energy_at(grid: Lattice, fields: Lattice) -> Objective:
+            reduced = [scene.reduced(grid.size, fields.size) for scene in scenes]
+            energy = energy_through(reduced, stops, grid, fields, method)
+            return lambda free: energy(close(free))
+
+        def maps(free: Tensor) -> list[Tensor]:
+            flow, velocity = method.integrator, close(free)
+            return flow.through(velocity, stops) + _ways_back(flow, velocity, stops)
+
+        knots = method.velocity.knots - (1 if periodic else 0)
+        lattice = Lattice(size, tuple(spacing))
+        free = coarse_to_fine(method, energy_at, lattice, scenes[0].fixed, knots, report)
+        if method.diffeomorphic == "guaranteed":
+            free = without_folds(unfold_all(free, maps, size), report)
+    return Trajectory(
+        close(free),
+        method.integrator,
+        stops,
+        size,
+        tuple(spacing),
+        tuple(report.trace),
+        tuple(report.notes),
+    )
+
+
+def energy_through(
+    scenes: Sequence[Scene],
+    stops: Sequence[int],
+    images: Lattice,
+    fields: Lattice,
+    method: NeuralODE,
+) -> Objective:
+    """The terms of :func:`diffeode.methods.neural_ode.energy.energy_on` as a function of a velocity
+    on ``fields``, each the mean over ``scenes``, whose moving images are reached after ``stops``
+    steps.
+    """
+    flow = method.integrator
+    costs = [cost_on(scene, images, fields, method) for scene in scenes]
+
+    def energy(velocity: Tensor) -> dict[str, Tensor]:
+        reached = flow.through(velocity, stops)
+        found = [cost(velocity, one) for cost, one in zip(costs, reached, strict=True)]
+        return {name: sum(terms[name] for terms in found) / len(found) for name in found[0]}
+
+    return energy
+
+
+def _scenes(images: Sequence[Tensor], mask: Tensor | None, weights: Tensor | None) -> list[Scene]:
+    fixed = for_gradients(images[0])
+    maps = [None if one is None else for_gradients(one.to(fixed)) for one in (mask, weights)]
+    return [Scene(fixed, for_gradients(moving.to(fixed)), *maps) for moving in images[1:]]
+
+
+def _ways_back(flow: Flow, velocity: Tensor, stops: Sequence[int]) -> list[Tensor]:
+    """From each of ``stops`` to time 0: the last steps of the flow of the reversed velocity."""
+    back = reverse(velocity)
+    return [flow.through(back, (flow.steps,), flow.steps - stop)[0] for stop in stops]
+
+
+def _closed(free: Tensor) -> Tensor:
+    return torch.cat([free, free[:1]])
+
+
+def _as_it_is(free: Tensor) -> Tensor:
+    return free
+
+
+# ------------------------------------------------------------------------------------------- checks
+
+
+def _require_sequence(images: Sequence[Tensor], times: Sequence[float]) -> None:
+    if len(images) < 2 or len(times) != len(images):
+        raise InputError(
+            f"A sequence needs two or more images and as many times; {len(images)} images and "
+            f"{len(times)} times were given."
+        )
+    rising = all(a < b for a, b in itertools.pairwise(times))
+    if not all(map(math.isfinite, times)) or times[0] != 0 or not rising or times[-1] > 1:
+        raise InputError(
+            f"The times of a sequence must begin with 0, rise, and end at 1 at the latest; "
+            f"{list(times)} do not."
+        )
+
+
+def _require_settings(method: NeuralODE, periodic: bool) -> None:
+    solver, gradient = method.flow.solver, method.flow.gradient
+    if solver == "exponential":
+        raise InputError(
+            "Parameter flow.solver is exponential, which knows the end of a flow only; a sequence "
+            "needs euler, midpoint, heun or rk4."
+        )
+    if gradient == "adjoint":
+        raise InputError(
+            "Parameter flow.gradient is adjoint, which knows the end of a flow only; a sequence "
+            "needs exact or checkpoint."
+        )
+    if not math.isclose(method.integrator.time, 1, rel_tol=1e-9):
+        raise InputError(
+            f"Parameters flow.steps {method.flow.steps} and flow.step_size "
+            f"{method.flow.step_size:g} make up a time of {method.integrator.time:g}; a sequence "
+            "needs a time of 1."
+        )
+    if not isinstance(method.velocity.field, FreeGrid):
+        raise InputError(
+            f"Parameter velocity.field is {method.velocity.field.name}; a sequence needs grid."
+        )
+    if periodic and method.velocity.knots < _LEAST_PERIODIC_KNOTS:
+        raise InputError(
+            f"Parameter velocity.knots is {method.velocity.knots}; a periodic velocity needs "
+            f"{_LEAST_PERIODIC_KNOTS} at least, since with fewer it is stationary."
+        )
+
+
+def _stops(method: NeuralODE, times: Sequence[float]) -> tuple[int, ...]:
+    steps = method.flow.steps
+    stops = tuple(round(time * steps) for time in times)
+    for time, stop, before in zip(times[1:], stops[1:], stops[:-1], strict=True):
+        if abs(time * steps - stop) > _ON_A_STEP or stop == before:
+            raise InputError(
+                f"The time {time:g} is not the end of one of the {steps} steps of the solver; "
+                "change parameters flow.steps and flow.step_size, or the time."
+            )
+    return stops[1:]
