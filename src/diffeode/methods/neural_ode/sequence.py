@@ -196,7 +196,7 @@ def energy_through(
     def energy(velocity: Tensor) -> dict[str, Tensor]:
         reached = flow.through(velocity, stops)
         found = [cost(velocity, one) for cost, one in zip(costs, reached, strict=True)]
-        return {name: sum(terms[name] for terms in found) / len(found) for name in found[0]}
+        return {name: torch.stack([terms[name] for terms in found]).mean() for name in found[0]}
 
     return energy
 
