@@ -160,7 +160,7 @@ def flow_through(
             return lambda free: energy(close(free))
 
         def maps(free: Tensor) -> list[Tensor]:
-            flow, velocity = method.integrator, close(free)
+            flow, velocity = _flow_of(method), close(free)
             return flow.through(velocity, stops) + _ways_back(flow, velocity, stops)
 
         knots = method.velocity.knots - (1 if periodic else 0)
@@ -170,7 +170,7 @@ def flow_through(
             free = without_folds(unfold_all(free, maps, size), report)
     return Trajectory(
         close(free),
-        method.integrator,
+        _flow_of(method),
         stops,
         size,
         tuple(spacing),
@@ -190,7 +190,7 @@ def energy_through(
     on ``fields``, each the mean over ``scenes``, whose moving images are reached after ``stops``
     steps.
     """
-    flow = method.integrator
+    flow = _flow_of(method)
     costs = [cost_on(scene, images, fields, method) for scene in scenes]
 
     def energy(velocity: Tensor) -> dict[str, Tensor]:
@@ -199,6 +199,13 @@ def energy_through(
         return {name: torch.stack([terms[name] for terms in found]).mean() for name in found[0]}
 
     return energy
+
+
+def _flow_of(method: NeuralODE) -> Flow:
+    """Return the flow of a velocity on a grid, to which :func:`flow_through` is limited."""
+    flow = method.integrator
+    assert isinstance(flow, Flow)
+    return flow
 
 
 def _scenes(images: Sequence[Tensor], mask: Tensor | None, weights: Tensor | None) -> list[Scene]:
