@@ -86,6 +86,16 @@ def test_the_command_lists_everything_and_fails_where_something_is_missing(repos
     assert "things that config/paper.yaml needs are missing" in shown.err
 
 
+def test_datasets_that_only_a_descriptor_is_trained_on_count(repository):
+    weights = "results/descriptors/oasis3/best.safetensors"
+    described = {"run": "paper-cl", "set": {"similarity.descriptor.weights": weights}}
+    described["name"] = "described"
+    study = yaml.safe_load((repository / "config" / "config.yaml").read_text())
+    path = repository / "config" / "mine.yaml"
+    path.write_text(yaml.safe_dump(study | {"runs": [described], "ours": "described"}))
+    assert "oasis3" in missing(path)
+
+
 @pytest.mark.parametrize(
     ("study", "sentence"),
     [("config/papr.yaml", "There is no study config/papr.yaml"), ("out.yaml", "no checkout")],

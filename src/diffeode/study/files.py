@@ -22,7 +22,7 @@ from diffeode.learning.pairs import require_no_test_person
 from diffeode.names import nearest, readable
 from diffeode.prepare.recipe import Recipe, recipe_schema
 from diffeode.registration.runs import Run, name_today, run_names
-from diffeode.study.descriptors import descriptor_of, taught
+from diffeode.study.descriptors import Taught, descriptor_of, taught
 from diffeode.study.model import Dataset, Experiment, Side, Study
 from diffeode.study.runs import read_runs
 from diffeode.study.shown import read_shown
@@ -73,11 +73,13 @@ def parts_of_study(source: Path, repository: Path) -> tuple[list[Dataset], tuple
     given = content.get("train_on", {})
     trained = [given] if isinstance(given, str) else given.values()
     results = Path(content["results"])
+    runs, _ = read_runs(content["runs"], where)
+    taught_on = [how.experiment for how in reader.taught(runs, results).values()]
     datasets: dict[str, Dataset] = {}
-    for experiment in (*content["experiments"], *trained):
+    for experiment in (*content["experiments"], *trained, *taught_on):
         for side in reader.sides(experiment, results):
             datasets[side.dataset.name] = side.dataset
-    return list(datasets.values()), read_runs(content["runs"], where)[0]
+    return list(datasets.values()), runs
 
 
 @dataclass(frozen=True)
@@ -150,18 +152,22 @@ class _Reader:
             require_no_test_person(training[names[experiment.name]].persons, experiment.persons)
         return {name: training[names[name]] for name in studied}
 
+    def taught(self, runs: Iterable[Run], results: Path) -> dict[str, Taught]:
+        """Return how each descriptor is trained that some run uses and that is trained on prepared
+        scans.
+        """
+        used = (descriptor_of(run, self.repository, results) for run in runs)
+        found = {name: taught(name, self.repository) for name in filter(None, used)}
+        return {name: how for name, how in found.items() if how}
+
     def taught_on(
         self, runs: tuple[Run, ...], experiments: tuple[Experiment, ...], results: Path
     ) -> dict[str, Experiment]:
         """Return the experiment whose prepared scans a descriptor is trained on, by the name of the
         descriptor.
         """
-        used = (descriptor_of(run, self.repository, results) for run in runs)
         found = {}
-        for name in dict.fromkeys(filter(None, used)):
-            how = taught(name, self.repository)
-            if how is None:
-                continue
+        for name, how in self.taught(runs, results).items():
             training = self.experiment(how.experiment, results)
             how.require_persons(training.scans)
             for experiment in experiments:
