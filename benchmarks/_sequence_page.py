@@ -25,8 +25,12 @@ _INTRODUCTION = """\
 ([docs/virtual-cohort.md](../../docs/virtual-cohort.md)) at the clinical dementia ratings 0, 0.5, 1,
 2 and 3, called the times 0, 0.25, 0.5, 0.75 and 1. The person stays the same; from time to time the
 fluid spaces grow, under maps that are known. Each visit is a T1w scan at 5 mm with noise, bias
-field and scale of its own. Settings were chosen on person 01, by the error at landmarks of the free
-flow. What holds here need not hold for people, who age otherwise and are scanned more finely.
+field and scale of its own. What holds here need not hold for people, who age otherwise and are
+scanned more finely.
+
+Settings were chosen on person 01 among some twenty, by the landmark error of the stationary and the
+free flow. Nothing was chosen for pairs, which see the noise of one visit only: heavier penalties
+might serve them better.
 
 The page answers whether one time-dependent flow through all visits registers them as well as
 registrations of pairs do, what a velocity that is periodic in time (the same at times 0 and 1) or
