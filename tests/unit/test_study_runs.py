@@ -31,6 +31,15 @@ def test_a_sweep_makes_one_run_for_each_value_and_each_computes_with_its_own():
     }
 
 
+def test_runs_that_share_a_title_are_told_apart_by_their_names():
+    runs, _ = read("affine", {"run": "node-mind", "title": "One", "sweep": {BARRIER: [0.1, 0.5]}})
+    assert [run.title for run in runs] == [
+        load_run("affine").title,
+        "One (node-mind-barrier-0.1)",
+        "One (node-mind-barrier-0.5)",
+    ]
+
+
 def test_a_sweep_of_two_settings_makes_every_combination():
     runs, (sweep,) = read(
         {"run": "node-mind", "sweep": {BARRIER: [0.1, 0.5], "flow": {"steps": [2, 4]}}}
@@ -103,10 +112,6 @@ def test_name_and_title_of_a_block_are_those_it_gives():
         (
             [{"run": "node-mind", "sweep": {BARRIER: [0.1, 0.10]}}],
             "two runs with the name 'node-mind-barrier-0.1'",
-        ),
-        (
-            [{"run": "node-mind", "title": "One", "sweep": {BARRIER: [0.1, 0.5]}}],
-            "two runs with the title 'One'",
         ),
         (
             [{"run": "node-mind", "title": "{barier}", "set": {BARRIER: 0.1}}],

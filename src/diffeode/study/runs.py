@@ -47,7 +47,9 @@ class Sweep:
 
 
 def read_runs(entries: Sequence[Any], where: str) -> tuple[tuple[Run, ...], tuple[Sweep, ...]]:
-    """The runs and the sweeps that the entries of a study's ``runs`` stand for, in their order.
+    """Return the runs and the sweeps that the entries of a study's ``runs`` stand for, in order.
+
+    Runs that share a title get their names added to it.
 
     Args:
         entries: as the study's schema allows them.
@@ -68,8 +70,8 @@ def read_runs(entries: Sequence[Any], where: str) -> tuple[tuple[Run, ...], tupl
         if "sweep" in entry:
             points = {run.name: tuple(map(_alone, values.values())) for run, values in made}
             sweeps.append(Sweep(entry["run"], tuple(dotted(entry["sweep"])), points))
-    _require_distinct(runs, where)
-    return tuple(runs), tuple(sweeps)
+    _require_distinct_names(runs, where)
+    return tuple(_told_apart(runs)), tuple(sweeps)
 
 
 def _runs_of(entry: Mapping[str, Any], where: str) -> Iterator[tuple[Run, dict[str, Any]]]:
@@ -158,11 +160,21 @@ def _title(entry: Mapping[str, Any], base: Run, words: Mapping[str, str], where:
     return _PLACEHOLDER.sub(lambda match: words[match[1]], entry["title"])
 
 
-def _require_distinct(runs: Sequence[Run], where: str) -> None:
-    for shown, values in (("name", [r.name for r in runs]), ("title", [r.title for r in runs])):
-        twice = [value for value, count in Counter(values).items() if count > 1]
-        if twice:
-            raise InputError(
-                f"{where} has two runs with the {shown} {twice[0]!r}; tables and figures could not "
-                f"tell them apart. Give one of their blocks another {shown}."
-            )
+def _require_distinct_names(runs: Sequence[Run], where: str) -> None:
+    counts = Counter(run.name for run in runs)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise InputError(
+            f"{where} has two runs with the name {twice[0]!r}, whose results would lie in one "
+            "place; give one of their blocks another name."
+        )
+
+
+def _told_apart(runs: Sequence[Run]) -> Iterator[Run]:
+    """Yield ``runs``; those that share a title get their name added to it."""
+    counts = Counter(run.title for run in runs)
+    for run in runs:
+        if counts[run.title] == 1:
+            yield run
+        else:
+            yield replace(run, title=f"{run.title} ({run.name})")
