@@ -478,7 +478,7 @@ def test_the_best_of_every_metric_is_bold(tmp_path):
     """Large values of overlap, information and volume are best, and small values of everything
     else. Metrics without a better or worse are never bold.
     """
-    larger = {"dice", "min_jacobian", "nmi"}
+    larger = {"dice", "dice_subset", "min_jacobian", "nmi"}
     for name, metric in METRICS.items():
         expected = "larger" if name in larger else "neither" if name == "nmi_before" else "smaller"
         assert metric.better == expected, name

@@ -535,11 +535,6 @@ def test_the_former_key_for_what_to_train_on_is_answered_with_the_new_one():
         load_study(demo(training="virtual-healthy"), REPOSITORY)
 
 
-def test_ours_may_be_a_run_of_a_block_that_is_left_out():
-    study = load_study(demo(runs=["affine"], ours="node-mind-barrier-0.5"), REPOSITORY)
-    assert study.ours is None
-
-
 def test_runs_with_other_settings_and_sweeps_are_runs_of_the_study():
     sweep = {"run": "node-mind", "sweep": {"penalties.jacobian.barrier": [0.1, 0.5]}}
     study = load_study(

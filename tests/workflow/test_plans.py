@@ -54,13 +54,13 @@ def snakemake_apart(
 MADE_UP = {
     "paper.yaml": ["experiments=[ixi-oasis3]"],
     "paper-descriptors.yaml": ["experiments=[ixi-ixi]", "runs=[identity,paper-mind]"],
-    "paper-regularisation.yaml": ["experiments=[ixi-ixi]", "runs=[paper-mind]"],
+    "paper-regularisation.yaml": ["experiments=[ixi-ixi]", "runs=[paper-mind]", "ours=paper-mind"],
     "poster.yaml": ["runs=[identity,paper-lddmm]"],
     "checks.yaml": ["experiments=[oasis3-severe]"],
     "questions.yaml": ["experiments=[oasis3-severe]"],
     "unseen-contrast.yaml": [],
     "nodeo.yaml": ["experiments=[candi]"],
-    "nodeo-ablation.yaml": ["runs=[nodeo]"],
+    "nodeo-ablation.yaml": ["runs=[nodeo]", "ours=nodeo"],
 }
 """Studies whose scans need an agreement, which are planned on made-up trees, and what is planned of
 each. ``tests/unit/test_paper_studies.py`` looks at all their runs.

@@ -399,8 +399,7 @@ def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
 
 def _ours(name: str, runs: Sequence[str], where: str) -> str | None:
     known = {*run_names(), *runs}
-    # The name of a run of a block, which --config runs=[...] may leave out, begins with a run's.
-    if name not in known and not name.startswith(tuple(f"{run}-" for run in run_names())):
+    if name not in known:
         raise InputError(
             f"{where} puts run {name!r} against the others, but there is "
             f"none{name_today(name, known)}."
