@@ -12,10 +12,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from diffeode.errors import InputError
-from diffeode.statistics.paper_page import write_paper_page
-
 REPOSITORY = Path(__file__).resolve().parents[1]
+# A clone works without installation, and with its own code where another one is installed.
+sys.path.insert(0, str(REPOSITORY / "src"))
+
+from diffeode.errors import InputError  # noqa: E402
+from diffeode.statistics.paper_page import write_paper_page  # noqa: E402
 
 
 def main() -> int:

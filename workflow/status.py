@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "workflow" / "lib"))
+# A clone works without installation, and with its own code where another one is installed.
+sys.path[:0] = [str(REPOSITORY / "src"), str(REPOSITORY / "workflow" / "lib")]
 
 from snakemake_internals import DryRun, Job  # noqa: E402
 
