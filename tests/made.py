@@ -38,7 +38,7 @@ def kinds() -> dict[str, Made]:
     """Return every kind of result by its name in docs/workflow.md."""
     methods = {name: method_class(name) for name in method_names()}
     registrations = {
-        f"register {name}": Made("register", (method,)) for name, method in methods.items()
+        f"register {name}": Made("_registering", (method,)) for name, method in methods.items()
     }
     trainings = {
         f"train {name}": Made("train", (method,))
@@ -52,6 +52,7 @@ def kinds() -> dict[str, Made]:
     by_name = {"strip", "correct", "prepare", "segment", "register", "train"}
     others = {path.stem for path in SCRIPTS.glob("[a-z]*.py")} - by_name - _WITHOUT_IDENTITY
     plain = {script: Made(script) for script in sorted(others)}
+    plain["evaluate"] = Made("_evaluating")
     plain["train_descriptor"] = Made("train_descriptor", apart_from=("diffeode.figures",))
     return {**_steps(), **plain, **trainings, **registrations, **described}
 

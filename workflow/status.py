@@ -15,7 +15,7 @@ import logging
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ STAGES = {
     "segment": "label maps",
     "draw_pairs": "lists of pairs",
     "align": "aligned pairs",
-    "register": "registrations",
-    "evaluate": "metrics",
+    "registration": "registrations",
+    "evaluation": "metrics",
 }
 STATES = ("done", "missing", "stale", "failed")
 _VERIFY = "--verify"
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
     options = [argument for argument in arguments if argument != _VERIFY]
     plan = DryRun(REPOSITORY / "Snakefile", [*_settings_of_profile(), *options])
     found = plan.named("judged")(thorough=verifies)
-    print("\n".join(report(plan.named("STUDY"), units(plan, found))))
+    print("\n".join(report(plan.named("STUDY"), units(plan, found), plan.jobs_ahead())))
     if not verifies:
         return 0
     damaged = [
@@ -91,13 +91,27 @@ def _settings_of_profile() -> list[str]:
 
 
 def units(plan: DryRun, found: dict[Path, Any]) -> list[Unit]:
-    """Return every job of the plan, whether it would run or not.
+    """Return every unit, table and figure of the plan, whether it would be made or not.
 
     Args:
         found: the complaints about files that exist.
     """
     complaints = {str(file): complaint for file, complaint in found.items()}
-    return [_unit(job, plan.named("STUDIED"), complaints) for job in plan.jobs()]
+    jobs = [*plan.jobs(), *_registrations(plan)]
+    return [_unit(job, plan.named("STUDIED"), complaints) for job in jobs]
+
+
+def _registrations(plan: DryRun) -> Iterator[Job]:
+    """Yield the registration and the evaluation of every pair with every run.
+
+    One job of Snakemake makes many of them.
+    """
+    at_work = plan.named("AT_WORK")
+    for unit in plan.named("UNITS"):
+        log = Path(plan.named("unit_log")(unit))
+        for name in ("registration", "evaluation"):
+            file = plan.named(f"{name}_of")(unit)["file"]
+            yield Job(name, tuple(unit), (file,), log, file in at_work)
 
 
 def _unit(job: Job, studied: str, complaints: dict[str, Any]) -> Unit:
@@ -129,12 +143,23 @@ def last_error(log: Path) -> str | None:
 # ----------------------------------------------------------------------------------------- in words
 
 
-def report(study: Any, everything: list[Unit]) -> list[str]:
-    """Return the lines of the report."""
+def report(study: Any, everything: list[Unit], jobs_ahead: int) -> list[str]:
+    """Return the lines of the report.
+
+    Args:
+        jobs_ahead: number of jobs that the next run would start.
+    """
     pairs = sum(len(experiment.pairs) for experiment in study.experiments)
     head = f"{study.title}: study {study.name}, {_count(len(study.experiments), 'experiment')}, "
     head += f"{_count(pairs, 'pair')}, {_count(len(study.runs), 'run')}; results in {study.results}"
-    return [head, "", *_table(everything), "", *_failures(everything), *_next_run(everything)]
+    return [
+        head,
+        "",
+        *_table(everything),
+        "",
+        *_failures(everything),
+        *_next_run(everything, jobs_ahead),
+    ]
 
 
 def _table(everything: list[Unit]) -> list[str]:
@@ -160,7 +185,7 @@ def _failures(everything: list[Unit]) -> list[str]:
     return ["Failed, and tried again by the next run:", *lines, ""] if failed else []
 
 
-def _next_run(everything: list[Unit]) -> list[str]:
+def _next_run(everything: list[Unit], jobs_ahead: int) -> list[str]:
     needed = [unit for unit in everything if unit.state != "done"]
     if not needed:
         return ["Everything is there and up to date."]
@@ -173,7 +198,7 @@ def _next_run(everything: list[Unit]) -> list[str]:
         names = _shortened(unit.name for unit in of_group)
         lines.append(f"  {len(of_group)} {stage} ({names}): {reason}")
     again = ["Made again by the next run, and why:", *lines, ""] if lines else []
-    return [*again, f"The next run would start {_count(len(needed), 'job')}."]
+    return [*again, f"The next run would start {_count(jobs_ahead, 'job')}."]
 
 
 def _shortened(names: Iterable[str]) -> str:

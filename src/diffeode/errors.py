@@ -23,6 +23,10 @@ class RegistrationError(RuntimeError):
     """A method could not register a pair. The message is the reason that tables show."""
 
 
+class KilledError(RegistrationError):
+    """The process of a registration was killed, as systems do when memory runs out."""
+
+
 class SuspectError(RuntimeError):
     """A registration is suspect, and the user asked that the command fails then."""
 

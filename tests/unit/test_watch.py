@@ -15,7 +15,7 @@ import psutil
 import pytest
 from patience import LIMITS_S
 
-from diffeode.errors import InputError, RegistrationError
+from diffeode.errors import InputError, KilledError, RegistrationError
 from diffeode.process.watch import LONGEST_MINUTES, Terminated, terminated_like_exit, watched
 
 QUICK = 0.5 / 60
@@ -54,6 +54,29 @@ def test_what_the_work_returns_comes_back_from_another_process():
 
 def test_the_longest_limit_can_be_waited_for():
     assert watched(lambda: "done", LONGEST_MINUTES) == "done"
+
+
+def test_this_process_works_meanwhile_and_the_limit_counts_from_the_start(tmp_path):
+    told = tmp_path / "told"
+
+    def work():
+        while not told.exists():
+            time.sleep(0.01)
+        return told.read_text()
+
+    assert watched(work, 1, meanwhile=lambda: told.write_text("by its parent")) == "by its parent"
+    began = time.monotonic()
+    with pytest.raises(RegistrationError, match="time limit"):
+        watched(lambda: time.sleep(600), 0.5 / 60, meanwhile=lambda: time.sleep(0.6))
+    assert time.monotonic() - began < 600
+
+
+def test_a_killed_process_is_told_from_one_that_fails():
+    with pytest.raises(KilledError):
+        watched(lambda: die_by(signal.SIGKILL))
+    with pytest.raises(RegistrationError) as crashed:
+        watched(lambda: die_by(signal.SIGSEGV))
+    assert not isinstance(crashed.value, KilledError)
 
 
 @pytest.mark.parametrize(

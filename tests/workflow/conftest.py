@@ -7,7 +7,6 @@ from __future__ import annotations
 import fcntl
 import os
 import pickle
-import re
 import shutil
 import signal
 import subprocess
@@ -105,14 +104,14 @@ class Clone:
         }
 
     def planned(self, *arguments: str) -> dict[str, int]:
-        """Return how many jobs of each rule Snakemake would start."""
+        """Return how many jobs of each rule Snakemake would start; of registrations and
+        evaluations, how many it would make.
+        """
         run = self.snakemake("--dry-run", *arguments)
         assert run.returncode == 0, run.stdout
         if "Nothing to be done" in run.stdout:
             return {}
-        table = run.stdout.split("Job stats:")[1].split("total")[0]
-        jobs = dict(re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE))
-        return {rule: int(count) for rule, count in jobs.items() if rule != "all"}
+        return {rule: count for rule, count in plans.counts(run.stdout).items() if rule != "all"}
 
     def status(self, *arguments: str, fails: bool = False) -> str:
         """Return the report on the study."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -71,6 +72,20 @@ class Plan:
         """Return the only such job."""
         (job,) = self.of(rule, **wildcards)
         return job
+
+
+def counts(said: str) -> dict[str, int]:
+    """Return how many jobs of each rule a dry run, which printed ``said``, would start.
+
+    One job makes many registrations and evaluations, so these are counted one by one.
+    """
+    table = said.split("Job stats:")[1].split("total")[0]
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE))
+    units = re.search(r"Registrations ahead: (\d+), evaluations: (\d+)", said)
+    assert bool(units) == ("register" in jobs)
+    if units:
+        jobs |= dict(zip(("register", "evaluate"), units.groups(), strict=True))
+    return {rule: int(count) for rule, count in jobs.items() if count != "0"}
 
 
 def plan(options: list[str]) -> Plan:

@@ -105,6 +105,7 @@ train_on: {first: learned-from, second: learned-from, mixed: learned-otherwise}
 seed: 5
 results: results
 panels: 2
+pairs_per_job: 1
 gpu: 1
 time_limit_minutes: 0.5
 tools: [programs]
@@ -154,6 +155,10 @@ SCANS = [
 ]
 
 
+_BESIDE = ("_scan", "_chunk", "_registering", "_evaluating")
+"""Modules that scripts import from their own folder."""
+
+
 def write_rich_study(clone: Any) -> None:
     """Make the study that of ``clone``; its scans are empty files, since planning reads none."""
     for name in SCANS:
@@ -164,14 +169,18 @@ def write_rich_study(clone: Any) -> None:
 
 
 class Recorder:
-    """Stands for a function of the library, and records how it was called."""
+    """Stands for a function of the library, and records how it was called.
+
+    Args:
+        answer: what it returns, or a function that says what.
+    """
 
     def __init__(self, answer: Any = None) -> None:
         self.answer, self.calls = answer, []
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         self.calls.append((arguments, named))
-        return self.answer
+        return self.answer(*arguments, **named) if callable(self.answer) else self.answer
 
     @property
     def call(self) -> tuple[tuple, dict[str, Any]]:
@@ -190,10 +199,11 @@ def running_scripts(scripts: Path) -> Iterator[Callable]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(scripts))
-        patch.setitem(
-            sys.modules, "_job", SimpleNamespace(job=lambda snakemake: nullcontext(print))
+        stand_in = SimpleNamespace(
+            job=lambda snakemake, on_record=True: nullcontext(lambda *said, **about: None),
+            logged_in=lambda *log, **how: nullcontext(),
         )
-        patch.delitem(sys.modules, "_scan", raising=False)
+        patch.setitem(sys.modules, "_job", stand_in)
 
         def run(job: Job, *replaced: str, **answers: Any) -> Any:
             recorders = [
@@ -201,6 +211,8 @@ def running_scripts(scripts: Path) -> Iterator[Callable]:
             ]
             for function, recorder in zip(replaced, recorders, strict=True):
                 patch.setattr(function, recorder)
+            for beside in _BESIDE:
+                sys.modules.pop(beside, None)  # it would keep what was replaced before
             job.handed.threads = THREADS
             for file in job.handed.output:
                 Path(file).parent.mkdir(parents=True, exist_ok=True)
@@ -208,4 +220,5 @@ def running_scripts(scripts: Path) -> Iterator[Callable]:
             return recorders[0] if len(recorders) == 1 else recorders
 
         yield run
-    sys.modules.pop("_scan", None)
+    for beside in _BESIDE:
+        sys.modules.pop(beside, None)

@@ -1,12 +1,12 @@
 """Dry runs of every study and profile, and the messages about a wrong configuration."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from plans import counts
 from trees import write_ixi, write_oasis3
 from warm import warm_python
 
@@ -123,11 +123,8 @@ def variables(study: str, request) -> dict[str, str]:
 
 
 def planned(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
-    """How many jobs of each rule a dry run would start."""
-    table = run.stdout.split("Job stats:")[1].split("total")[0]
-    return {
-        rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)
-    }
+    """Jobs of each rule that a dry run would start, and registrations that it would make."""
+    return counts(run.stdout)
 
 
 PAIRS = {"paper.yaml": 300, "nodeo.yaml": 280}
@@ -207,8 +204,7 @@ def test_runs_and_experiments_can_be_chosen(tmp_path):
         tmp_path, "--dry-run", "--config", "runs=[identity]", "experiments=[virtual-healthy]"
     )
     assert run.returncode == 0, run.stdout
-    stats = dict(line.split() for line in run.stdout.splitlines() if len(line.split()) == 2)
-    assert (stats["register"], stats["align"]) == ("5", "5")
+    assert (planned(run)["register"], planned(run)["align"]) == (5, 5)
 
 
 def test_planning_the_demo_imports_neither_torch_nor_what_draws_and_computes(tmp_path, copied):

@@ -375,26 +375,50 @@ def test_a_descriptor_is_trained_as_its_file_says(rich_plan, run_script, rich):
 # ------------------------------------------------------------------------------------ registrations
 
 
+def worked(run_script, job):
+    """Run the script of a job that registers one pair; return the recorders by name."""
+    names = {
+        "register_to_folder": "diffeode.registration.harness",
+        "read_task": "diffeode.registration.harness",
+        "programs_of": "diffeode.registration.registry",
+        "require_intact": "diffeode.registration.runs",
+        "read_receipt": "diffeode.provenance.receipt",
+        "origin_of": "diffeode.provenance.origin",
+        "add_origin": "diffeode.provenance.receipt",
+        "seal": "diffeode.provenance.seals",
+        "watched": "diffeode.process.watch",
+        "evaluate_unit": "diffeode.evaluation.evaluate",
+        "write_tidy": "diffeode.statistics.tidy",
+    }
+    answers = {
+        "read_task": "its task",
+        "programs_of": "its programs",
+        "require_intact": {"outputs": {"weights.safetensors": {"sha256": "its sum"}}},
+        "read_receipt": {"status": "done", "suspect": False},
+        "origin_of": lambda inputs, parameters: (inputs, parameters),
+        "watched": lambda work: work(),
+        "evaluate_unit": "numbers",
+    }
+    replaced = [f"{module}.{name}" for name, module in names.items()]
+    recorders = run_script(job, *replaced, **answers)
+    return SimpleNamespace(**dict(zip(names, recorders, strict=True)))
+
+
 def registered(run_script, job):
     """Return the arguments of a registration: run, task, machine, folder, provenance, limit in
-    minutes.
+    minutes, and what becomes of one whose process is killed.
     """
-    given, read, _, _, _ = run_script(
-        job,
-        "diffeode.registration.harness.register_to_folder",
-        "diffeode.registration.harness.read_task",
-        "diffeode.registration.registry.programs_of",
-        "diffeode.registration.runs.require_intact",
-        "diffeode.provenance.receipt.read_receipt",
-        register_to_folder=True,
-        read_receipt={"suspect": False},
-        read_task="its task",
-        programs_of="its programs",
-        require_intact={"outputs": {"weights.safetensors": {"sha256": "its sum"}}},
-    )
-    (what, task, machine, where, about, limit), _ = given.call
+    found = worked(run_script, job)
+    (what, task, machine, where, about, limit), named = found.register_to_folder.call
     return SimpleNamespace(
-        run=what, task=task, machine=machine, folder=where, about=about, limit=limit, read=read.call
+        run=what,
+        task=task,
+        machine=machine,
+        folder=where,
+        about=about,
+        limit=limit,
+        raises=named["raises_where_killed"],
+        read=found.read_task.call,
     )
 
 
@@ -458,18 +482,60 @@ def test_a_method_works_in_its_own_environment(rich_plan):
     ("experiment", "train_on"), [("second", "learned-from"), ("mixed", "learned-otherwise")]
 )
 def test_what_a_registration_waits_for(rich_plan, experiment, train_on):
-    inputs = {
-        job.wildcards["run"]: job.handed.input
-        for job in rich_plan.of("register", experiment=experiment)
+    jobs = {job.wildcards["run"]: job for job in rich_plan.of("register", experiment=experiment)}
+    trained = {
+        "learned": [f"results/networks/{train_on}/learned/receipt.json"],
+        "taught": ["results/descriptors/toys/best.safetensors"],
     }
-    trained = [f"results/networks/{train_on}/learned/receipt.json"]
-    weights = ["results/descriptors/toys/best.safetensors"]
-    assert {name: list(given.network) for name, given in inputs.items() if given.network} == {
-        "learned": trained
-    }
-    assert {name: list(given.descriptor) for name, given in inputs.items() if given.descriptor} == {
-        "taught": weights
-    }
+    for run, job in jobs.items():
+        (entry,) = job.handed.params.work
+        inputs = entry["registration"]["inputs"]
+        assert [*inputs["network"], *inputs["descriptor"]] == trained.get(run, [])
+        assert set(trained.get(run, [])) <= set(job.handed.input)
+
+
+def test_a_registration_and_its_evaluation_say_what_they_are_made_from(rich_plan, run_script):
+    job = rich_plan.the("register", experiment="mixed", run="learned")
+    (entry,) = job.handed.params.work
+    found = worked(run_script, job)
+    receipt = Path(entry["registration"]["file"])
+    (registered_from, evaluated_from) = [
+        (paths, step["parameters"])
+        for step, paths in (
+            (entry["registration"], [*PAIR_AND_SCAN, TRAINED]),
+            (entry["evaluation"], [str(receipt), PAIR_AND_SCAN[0], *JUDGED]),
+        )
+    ]
+    assert found.add_origin.call == ((receipt, registered_from), {})
+    assert found.seal.call == (
+        (Path(entry["evaluation"]["file"]), Path("results"), evaluated_from),
+        {},
+    )
+    assert registered_from[1]["seed"] == 5
+    assert registered_from[1]["run"] == {"method": "voxelmorph", "parameters": LEARNED}
+
+
+PAIR_AND_SCAN = [
+    f"results/pairs/mixed/{MIXED}/receipt.json",
+    "results/prepared/drawn/sub-05_T1w/receipt.json",
+]
+TRAINED = "results/networks/learned-otherwise/learned/receipt.json"
+JUDGED = [
+    "results/prepared/heads/sub-01_T2w/receipt.json",
+    "results/prepared/drawn/sub-05_T1w/receipt.json",
+    "results/prepared/heads/sub-01_T1w/segmented/receipt.json",
+    "results/prepared/drawn/sub-05_T1w/receipt.json",
+]
+
+
+@pytest.mark.parametrize(("attempt", "raises"), [(0, True), (1, False)])
+def test_a_killed_registration_is_tried_again_until_the_last_attempt(
+    rich_plan, run_script, attempt, raises
+):
+    job = rich_plan.the("register", experiment="second", run="brief")
+    assert job.handed.resources["last_attempt"] == 1  # the default profile tries nothing again
+    job.handed.resources["last_attempt"] = attempt
+    assert registered(run_script, job).raises == raises
 
 
 @pytest.mark.parametrize(
@@ -479,14 +545,9 @@ def test_what_a_registration_waits_for(rich_plan, experiment, train_on):
 def test_a_registration_is_judged_by_the_labels_of_its_experiment(
     rich_plan, run_script, experiment, table, labelled
 ):
-    job = rich_plan.of("evaluate", experiment=experiment, run="brief")[0]
-    pair = job.wildcards["pair"]
-    judged, written = run_script(
-        job,
-        "diffeode.evaluation.evaluate.evaluate_unit",
-        "diffeode.statistics.tidy.write_tidy",
-        evaluate_unit="numbers",
-    )
+    job = rich_plan.of("register", experiment=experiment, run="brief")[0]
+    pair = job.handed.params.work[0]["pair"]
+    found = worked(run_script, job)
     datasets = {
         "first": ("heads", "heads"),
         "second": ("drawn", "drawn"),
@@ -500,8 +561,9 @@ def test_a_registration_is_judged_by_the_labels_of_its_experiment(
         Path(f"results/pairs/{experiment}/{pair}"),
     ]
     table = Path(f"config/labels/{table}.tsv") if table else None
-    assert judged.call == ((*units, *scans, *labels, table), {})
-    assert written.call == ((f"results/metrics/{experiment}/{pair}/brief.tsv", "numbers"), {})
+    assert found.evaluate_unit.call == ((*units, *scans, *labels, table), {})
+    written = Path(f"results/metrics/{experiment}/{pair}/brief.tsv")
+    assert found.write_tidy.call == ((written, "numbers"), {})
 
 
 def test_every_registration_is_collected(rich_plan, run_script):
@@ -513,8 +575,9 @@ def test_every_registration_is_collected(rich_plan, run_script):
     )
     (paths,), _ = collected.call
     units = [
-        (job.wildcards["experiment"], job.wildcards["pair"], job.wildcards["run"])
+        (job.wildcards["experiment"], entry["pair"], job.wildcards["run"])
         for job in rich_plan.of("register")
+        for entry in job.handed.params.work
     ]
     assert sorted(paths) == sorted(
         Path("results/metrics", *unit[:2], f"{unit[2]}.tsv") for unit in units

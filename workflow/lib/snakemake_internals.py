@@ -5,6 +5,7 @@ When a new version of Snakemake breaks the workflow, this is the file to look at
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,12 @@ from snakemake.settings.types import (
     ResourceSettings,
 )
 from snakemake.workflow import Workflow
+
+from diffeode.provenance.upkeep import flat
+
+UNITS_READ = "units"
+"""The name of the parameter in which a rule has the files of registrations that it reads."""
+_RETRIES = "DIFFEODE_RETRIES"
 
 
 class Internals:
@@ -77,18 +84,34 @@ class Internals:
         """Whether jobs run in the environments that their rules name."""
         return bool(self._workflow.deployment_settings.deployment_method)
 
+    @property
+    def retries(self) -> int:
+        """How often Snakemake tries a job again that failed.
+
+        The process that plans tells it to the processes of jobs by the environment.
+        """
+        if self._workflow.is_main_process:
+            os.environ[_RETRIES] = str(self._workflow.execution_settings.retries)
+        return int(os.environ.get(_RETRIES, "0"))
+
     # ------------------------------------------------------------------------------------- its plan
+
+    @staticmethod
+    def wildcards(**names: str) -> Wildcards:
+        """Return wildcards as the functions of rules get them."""
+        return Wildcards(fromdict=names)
 
     def made_from(self, file: str) -> tuple[list[str], dict[str, Any]]:
         """Return the paths of the inputs and the parameters of the rule that makes ``file``.
 
-        They have the values that the script of the rule will find.
+        They have the values that the script of the rule will find. The files that the rule reads
+        without naming them as inputs (its parameter ``units``) stand last among the inputs.
         """
         (rule,) = self._makers.match_producers(file)
         wildcards = Wildcards(fromdict=rule.get_wildcards(file))
         inputs = [_value(rule, item, wildcards) for _, item in rule.input._allitems()]
         parameters = {name: _value(rule, item, wildcards) for name, item in rule.params._allitems()}
-        return [path for value in inputs for path in _paths(value)], parameters
+        return flat([inputs, parameters.pop(UNITS_READ, ())]), parameters
 
     def is_forced(self, file: Path | str) -> bool:
         """Whether a file is made again in any case.
@@ -193,16 +216,6 @@ def _value(rule: Rule, item: Any, wildcards: Wildcards) -> Any:
     return apply_wildcards(item, wildcards) if isinstance(item, str) else item
 
 
-def _paths(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        return [path for part in value.values() for path in _paths(part)]
-    return (
-        [str(value)]
-        if isinstance(value, str | Path)
-        else [path for part in value for path in _paths(part)]
-    )
-
-
 # ------------------------------------------------------------------------------------ a plan to ask
 
 
@@ -244,11 +257,16 @@ class DryRun:
         """Return the variable or function ``name`` of the rule files."""
         return self._workflow.globals[name]
 
+    def jobs_ahead(self) -> int:
+        """Return the number of jobs that a run would start."""
+        dag = self._workflow.dag
+        return sum(bool(dag.needrun(job)) for job in dag.jobs if job.output and not job.rule.norun)
+
     def jobs(self) -> Iterator[Job]:
-        """Yield every job that makes files."""
+        """Yield every job that makes files, except those that register."""
         dag = self._workflow.dag
         for job in dag.jobs:
-            if job.output and not job.rule.norun:
+            if job.output and not job.rule.norun and job.rule.name != "register":
                 log = Path(job.log[0]) if job.log else None
                 wildcards, outputs = tuple(job.wildcards_dict.values()), tuple(map(str, job.output))
                 yield Job(job.rule.name, wildcards, outputs, log, bool(dag.needrun(job)))

@@ -91,6 +91,7 @@ DESCRIPTOR = f"{RESULTS}/descriptors/{{descriptor}}/best.safetensors"
 DESCRIPTOR_CURVES = f"{RESULTS}/descriptors/{{descriptor}}/curves.png"
 DESCRIPTOR_DATA = os.environ.get("DIFFEODE_DATA") or str(REPOSITORY / ".." / "shared" / "data")
 METRICS = f"{RESULTS}/metrics/{{experiment}}/{{pair}}/{{run}}.tsv"
+CHUNK = f"{RESULTS}/chunks/{{experiment}}/{{run}}/{{chunk}}.tsv"
 COLLECTED = f"{STUDIED}/metrics.tsv"
 VERDICT = f"{STUDIED}/verdict.txt"
 PANEL = f"{FIGURES}/panels/{{experiment}}/{{pair}}/{{run}}.png"
@@ -109,7 +110,7 @@ LOOK = {
     "experiments": {e.name: f"{e.title} ({e.population})" for e in STUDY.experiments},
     "ours": STUDY.ours,
 }
-UNITS = [dict(zip(("experiment", "pair", "run"), unit)) for unit in STUDY.units()]
+UNITS = [INTERNALS.wildcards(experiment=e, pair=pair, run=run) for e, pair, run in STUDY.units()]
 
 
 def one_of(names):

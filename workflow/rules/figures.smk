@@ -95,7 +95,8 @@ rule significance:
 
 rule panel:
     input:
-        unpack(registration_and_pair),
+        pair=lambda w: PAIR.format(**w),
+        after=lambda w: chunks_at_work(shown_unit(w)),
     output:
         report(
             PANEL,
@@ -109,6 +110,7 @@ rule panel:
     benchmark:
         benchmarks("panel", STUDY.name, "{experiment}", "{pair}", "{run}")
     params:
+        units=shown_unit,
         title=panel_title,
         code=code("panel"),
     message:
@@ -119,7 +121,8 @@ rule panel:
 
 rule beside:
     input:
-        unpack(registrations_beside),
+        pair=lambda w: PAIR.format(**w),
+        after=lambda w: chunks_at_work(units_beside(w)),
     output:
         report(
             f"{BESIDE}.svg",
@@ -132,6 +135,7 @@ rule beside:
     log:
         logs("beside", STUDY.name, "{experiment}", "{pair}"),
     params:
+        units=units_beside,
         runs=runs_beside(),
         titles=LOOK["titles"],
         title=pair_title,
@@ -144,7 +148,7 @@ rule beside:
 
 rule convergence:
     input:
-        registrations_of_pair,
+        after=lambda w: chunks_at_work(registrations_of_pair(w)),
     output:
         report(
             f"{CONVERGENCE}.svg",
@@ -157,6 +161,7 @@ rule convergence:
     log:
         logs("convergence", STUDY.name, "{experiment}", "{pair}"),
     params:
+        units=registrations_of_pair,
         look=LOOK,
         title=pair_title,
         code=code("convergence"),

@@ -12,7 +12,7 @@ from functools import cache
 from diffeode.provenance.checksums import Checksums
 from diffeode.registration.runs import obstacles
 from diffeode.prepare.needs import missing
-from diffeode.provenance.upkeep import Kind, Planned, complaints, files_to_compare
+from diffeode.provenance.upkeep import Kind, Planned, complaints, files_to_compare, flat
 
 from snakemake_internals import ancient_unless
 
@@ -34,8 +34,15 @@ def plan():
 
 
 def _planned(file):
-    made_from = INTERNALS.made_from(file) if Path(file).exists() else ((), {})
+    made_from = _made_from(file) if Path(file).exists() else ((), {})
     return Planned(Path(file), *made_from)
+
+
+def _made_from(file):
+    if file not in MADE_IN_CHUNKS:
+        return INTERNALS.made_from(file)
+    step = made_in_chunk(file)
+    return flat(step["inputs"]), step["parameters"]
 
 
 # ------------------------------------------------------------------------------------ what is wrong
@@ -49,9 +56,14 @@ def judged(thorough=False):
     """
     checksums = Checksums(MEMORY, thorough)
     checksums.compute_ahead(files_to_compare(plan(), STUDY.results), _tell)
-    found = complaints(plan(), STUDY.results, checksums, INTERNALS.is_forced)
+    found = complaints(plan(), STUDY.results, checksums, is_forced)
     checksums.save()
     return found
+
+
+def is_forced(file):
+    """Whether the user asks that a file is made again in any case."""
+    return INTERNALS.is_forced(MADE_IN_CHUNKS.get(str(file), file))
 
 
 def _tell(sentence):
@@ -71,15 +83,22 @@ def mend():
     if INTERNALS.only_looks:
         for sentence in sentences(judged()):
             logger.warning(f"This is not up to date: {sentence}")
+        AT_WORK.update(MADE_IN_CHUNKS)  # a graph shows all jobs
         return
     if not INTERNALS.is_dry and INTERNALS.is_at_work_elsewhere:
+        AT_WORK.update(MADE_IN_CHUNKS)
         return  # its files are in flux
     found = judged()
     for file, complaint in found.items():
         if complaint.kind is Kind.DAMAGED and not INTERNALS.is_dry:
             file.unlink()
+    forced = {file for file in MADE_IN_CHUNKS if is_forced(file)}
+    AT_WORK.update(forced, filter(_waits, MADE_IN_CHUNKS))
+    for file in forced if not INTERNALS.is_dry else ():
+        Path(file).unlink(missing_ok=True)  # its job makes again what it does not find
+    for file in {MADE_IN_CHUNKS.get(file, file) for file in [*map(str, found), *AT_WORK]}:
         INTERNALS.force(file)
-    for sentence in sentences(found):
+    for sentence in [*sentences(found), *filter(None, [units_ahead()])]:
         logger.warning(sentence)
     if not INTERNALS.is_dry:
         INTERNALS.forget_interruptions()  # what killed jobs left was judged like everything else
@@ -96,6 +115,16 @@ def sentences(found):
                 str(file.parent if file.name == "receipt.json" else file)
             )
     return [_sentence(names, reason) for reason, names in groups.items()]
+
+
+def units_ahead():
+    """Return how many registrations this run of the workflow makes; empty where it makes none."""
+    registered = sum(file in AT_WORK for file in registrations())
+    evaluated = sum(file in AT_WORK for file in unit_metrics())
+    jobs = len(chunks_at_work(MADE_IN_CHUNKS))
+    if not jobs:
+        return ""
+    return f"Registrations ahead: {registered}, evaluations: {evaluated}, jobs for both: {jobs}."
 
 
 def _sentence(names, reason):
@@ -128,7 +157,7 @@ def require_what_is_needed():
 
 def runs_ahead():
     """Return the runs with which some pair still has to be registered."""
-    waiting = {unit["run"] for unit in UNITS if _waits(REGISTRATION.format(**unit))}
+    waiting = {unit.run for unit in UNITS if REGISTRATION.format(**unit) in AT_WORK}
     return [run for run in STUDY.runs if run.name in waiting]
 
 

@@ -121,7 +121,7 @@ rule sweeps:
 
 rule failures:
     input:
-        registrations,
+        after=lambda w: chunks_at_work(registrations()),
     output:
         failures=f"{TABLES}/failures.tsv",
         failures_page=report(
@@ -140,7 +140,8 @@ rule failures:
     log:
         logs("failures", STUDY.name),
     params:
-        logs=registration_logs,
+        units=registrations(),
+        logs=[unit_log(unit) for unit in UNITS],
         failures=table_caption("Registrations that failed."),
         suspects=table_caption("Registrations that look as if they went wrong."),
         code=code("failures"),

@@ -9,7 +9,7 @@ def receipts():
         *(receipt for scan in SCANS.values() for receipt in units_of(scan)),
         *(PAIR.format(experiment=e, pair=pair) for e, pair in PLANNED),
         *networks(),
-        *(REGISTRATION.format(**unit) for unit in UNITS),
+        *registrations(),
     ]
 
 
@@ -52,7 +52,7 @@ def plain_files():
     """Return every file of the study that is no receipt and that no receipt lists."""
     pairs = [PAIRS.format(experiment=name) for name in EXPERIMENTS]
     about = [f"{STUDIED}/{name}" for name in ("methods.md", "methods.html", "references.bib")]
-    return [*pairs, *quality(), *unit_metrics(None), COLLECTED, *tables(), *figures(), *about]
+    return [*pairs, *quality(), *unit_metrics(), COLLECTED, *tables(), *figures(), *about]
 
 
 def quality():
@@ -66,8 +66,10 @@ def quality():
 
 
 def everything(wildcards):
-    """Return every file of the study except the verdict."""
-    return [*receipts(), *plain_files()]
+    """Return every file of the study except the verdict and those of registrations, which the
+    tables wait for.
+    """
+    return [file for file in (*receipts(), *plain_files()) if file not in MADE_IN_CHUNKS]
 
 
 def shown_pairs():

@@ -12,16 +12,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_NOT_SHOWN = {"code", "units", "work"}
+"""Parameters that a log does not hold: identities, and long lists of files."""
+
 
 @contextmanager
-def job(snakemake) -> Iterator[Callable[[str], None]]:
+def job(snakemake, on_record: bool = True) -> Iterator[Callable[..., None]]:
     """Send all output to the job's log; show one sentence on the console where the job fails.
 
     Scripts import what they need inside, so that a failing import is logged too and threads are
-    limited before any library counts them. Yields a function that writes a sentence on the console.
+    limited before any library counts them. Yields a function that writes a sentence on the console;
+    its arguments ``what`` and ``log`` name a part of the job and the log of this part.
 
     What the job made, and from what, is written down. The inputs are looked at before the work
     begins, so that one which is replaced while the job runs counts as changed.
+
+    Args:
+        on_record: False for a job that writes down by itself what it makes.
     """
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(snakemake.threads)
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
@@ -33,13 +40,14 @@ def job(snakemake) -> Iterator[Callable[[str], None]]:
     what = f"{snakemake.rule} {' '.join(snakemake.wildcards)}".strip()
     print(what, *_facts(snakemake), sep="\n", flush=True)
 
-    def say(sentence: str) -> None:
-        console.write(f"{what}: {sentence} (log: {snakemake.log[0]})\n")
+    def say(sentence: str, what: str = what, log: str = snakemake.log[0]) -> None:
+        console.write(f"{what}: {sentence} (log: {log})\n")
 
     try:
-        origin = _origin(snakemake)
+        origin = _origin(snakemake) if on_record else None
         yield say
-        _put_on_record(snakemake, origin)
+        if on_record:
+            _put_on_record(snakemake, origin)
     except Exception as error:
         from diffeode.errors import reason_of
 
@@ -48,26 +56,57 @@ def job(snakemake) -> Iterator[Callable[[str], None]]:
         sys.exit(1)
 
 
-def _into(log: str) -> None:
+@contextmanager
+def logged_in(log: str, heading: str, anew: bool) -> Iterator[None]:
+    """Send all output of the block to another log, after a heading.
+
+    Args:
+        heading: lines about what the log is of.
+        anew: whether what the log held before is removed.
+    """
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    before = [os.dup(stream) for stream in (1, 2)]
+    _into(log, os.O_TRUNC if anew else os.O_APPEND)
+    print(heading, flush=True)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for stream, copy in zip((1, 2), before, strict=True):
+            os.dup2(copy, stream)
+            os.close(copy)
+
+
+def _into(log: str, how: int = os.O_TRUNC) -> None:
     """Point this process's standard output and error at ``log``, also for libraries that are not
     Python.
     """
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | how, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
 
 
 def _facts(snakemake) -> Iterator[str]:
-    yield from (f"  {name}: {value}" for name, value in snakemake.wildcards.items())
-    yield from (f"  {name}: {value}" for name, value in snakemake.params.items() if name != "code")
-    yield f"  threads: {snakemake.threads}"
+    shown = {n: value for n, value in snakemake.params.items() if n not in _NOT_SHOWN}
+    for facts in (snakemake.wildcards, shown, {"threads": snakemake.threads}):
+        yield from (f"  {name}: {value}" for name, value in facts.items())
 
 
 def _origin(snakemake) -> dict[str, Any]:
-    from diffeode.provenance.origin import origin_of
+    """Return what the job's files are made from.
 
-    return origin_of(map(str, snakemake.input), dict(snakemake.params.items()))
+    Files of registrations are the parameter ``units``, for they are outputs of no rule. The input
+    ``after`` only says which jobs have to be done before.
+    """
+    from diffeode.provenance.origin import origin_of
+    from diffeode.provenance.upkeep import flat
+
+    after = set(flat(snakemake.input.get("after", [])))
+    inputs = [str(file) for file in snakemake.input if str(file) not in after]
+    parameters = {name: value for name, value in snakemake.params.items() if name != "units"}
+    return origin_of([*inputs, *flat(snakemake.params.get("units", []))], parameters)
 
 
 def _put_on_record(snakemake, origin: dict[str, Any]) -> None:

@@ -8,8 +8,9 @@ with job(snakemake):
     from diffeode.figures.beside import beside
 
     inputs, params = snakemake.input, snakemake.params
-    registrations = [Path(receipt).parent for receipt in inputs.registrations]
-    metrics = list(map(Path, inputs.metrics))
+    units = list(map(Path, params.units))
+    registrations = [receipt.parent for receipt in units[: len(params.runs)]]
+    metrics = units[len(params.runs) :]
     for out in snakemake.output:
         beside(
             dict(zip(params.runs, registrations, strict=True)),

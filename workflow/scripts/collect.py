@@ -7,4 +7,4 @@ from _job import job
 with job(snakemake):
     from diffeode.statistics.tidy import collect, write_tidy
 
-    write_tidy(snakemake.output[0], collect(map(Path, snakemake.input)))
+    write_tidy(snakemake.output[0], collect(map(Path, snakemake.params.units)))

@@ -8,7 +8,7 @@ with job(snakemake):
     from diffeode.figures.convergence import convergence
     from diffeode.units.registration import RegistrationUnit
 
-    units = [RegistrationUnit(Path(receipt).parent) for receipt in snakemake.input]
+    units = [RegistrationUnit(Path(receipt).parent) for receipt in snakemake.params.units]
     done = [unit for unit in units if unit.require_intact()["status"] == "done"]
     traces = {unit.folder.name: unit.trace_file for unit in done}
     look = snakemake.params.look

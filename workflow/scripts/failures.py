@@ -13,7 +13,7 @@ with job(snakemake):
 
     receipts = [
         {**read_receipt(file), "log": log}
-        for file, log in zip(snakemake.input, snakemake.params.logs, strict=True)
+        for file, log in zip(snakemake.params.units, snakemake.params.logs, strict=True)
     ]
 
     def write(rows, reason, table, page, caption):

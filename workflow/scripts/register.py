@@ -1,42 +1,24 @@
-"""Register one pair with one run."""
+"""Register the pairs of one chunk with one run, one after the other, and evaluate each.
 
-import shutil
-from pathlib import Path
+Units that are up to date are left alone, so that a job which is tried again, or in which one pair
+is new, does only what is missing.
+"""
+
+from itertools import pairwise
 
 from _job import job
 
-with job(snakemake) as say:
-    from diffeode.provenance.receipt import read_receipt
-    from diffeode.registration.base import Machine
-    from diffeode.registration.harness import read_task, register_to_folder
-    from diffeode.registration.registry import programs_of
-    from diffeode.registration.runs import Run, with_weights
+with job(snakemake, on_record=False) as say:
+    from _chunk import Unit, import_ahead, require_all_done, write_done
 
-    pair, moving_scan = (
-        Path(receipt).parent for receipt in (snakemake.input.pair, snakemake.input.moving_scan)
-    )
-    folder = Path(snakemake.output[0]).parent
-    machine = Machine(
-        threads=snakemake.threads,
-        seed=snakemake.params.seed,
-        device="cuda" if snakemake.resources.get("gpu", 0) else "cpu",
-        progress=lambda fraction, message: print(f"{100 * fraction:3.0f} % {message}", flush=True),
-    )
-    run = Run(snakemake.wildcards.run, title=snakemake.wildcards.run, **snakemake.params.run)
-    for receipt in snakemake.input.get("network", []):
-        run = with_weights(run, Path(receipt).parent)
-    # nothing of an earlier registration may lie beside the receipt of one that fails
-    shutil.rmtree(folder, ignore_errors=True)
-    task = read_task(pair, moving_scan)
-    provenance = {
-        **dict(snakemake.wildcards.items()),
-        **snakemake.params.datasets,
-        "programs": programs_of(run.method),
-    }
-    limit = snakemake.resources.time_limit_seconds / 60 or None
-    succeeded = register_to_folder(run, task, machine, folder, provenance, limit)
-    receipt = read_receipt(snakemake.output[0])
-    if not succeeded:
-        say(f"failed and is shown as missing: {receipt['reason']}")
-    elif receipt["suspect"]:
-        say(receipt["verdict"])
+    given = snakemake.params
+    names = {"experiment": snakemake.wildcards.experiment, "run": snakemake.wildcards.run}
+    units = [Unit(entry, names, snakemake) for entry in given.work]
+    waiting = [unit for unit in units if unit.is_to_be_registered]
+    if waiting:
+        import_ahead(given.run)
+    following = dict(pairwise(waiting))
+    for unit in units:
+        unit.work(say, following.get(unit))
+    require_all_done(units)
+    write_done(units, snakemake.output[0])

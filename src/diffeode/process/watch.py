@@ -11,6 +11,7 @@ import pickle
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from diffeode.errors import RegistrationError
+from diffeode.errors import KilledError, RegistrationError
 
 T = TypeVar("T")
 
@@ -42,7 +43,11 @@ class Terminated(SystemExit):
         super().__init__(128 + number)
 
 
-def watched(work: Callable[[], T], limit_minutes: float | None = None) -> T:
+def watched(
+    work: Callable[[], T],
+    limit_minutes: float | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> T:
     """Call ``work`` in a forked child process, and return what it returns or raise what it raises.
 
     Results and errors are pickled on their way. A limit within one process would not be enough:
@@ -54,10 +59,12 @@ def watched(work: Callable[[], T], limit_minutes: float | None = None) -> T:
 
     Args:
         limit_minutes: time limit, at most ``LONGEST_MINUTES``; None for no limit.
+        meanwhile: called in this process while ``work`` runs.
 
     Raises:
-        RegistrationError: ``work`` took longer than ``limit_minutes``; its process was killed,
-            crashed or exited; or the error that it raised cannot be pickled.
+        KilledError: the process of ``work`` was killed.
+        RegistrationError: ``work`` took longer than ``limit_minutes``; its process crashed or
+            exited; or the error that it raised cannot be pickled.
     """
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -66,7 +73,9 @@ def watched(work: Callable[[], T], limit_minutes: float | None = None) -> T:
         child.start()
         sender.close()
         try:
-            return _outcome(child, receiver, limit_minutes)
+            until = None if limit_minutes is None else time.monotonic() + 60 * limit_minutes
+            meanwhile()
+            return _outcome(child, receiver, limit_minutes, until)
         finally:
             _end(child)
 
@@ -141,8 +150,11 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
 
-def _outcome(child: BaseProcess, receiver: Connection, limit_minutes: float | None) -> Any:
-    if not wait([receiver, child.sentinel], None if limit_minutes is None else 60 * limit_minutes):
+def _outcome(
+    child: BaseProcess, receiver: Connection, limit_minutes: float | None, until: float | None
+) -> Any:
+    left = None if until is None else max(until - time.monotonic(), 0)
+    if not wait([receiver, child.sentinel], left):
         raise RegistrationError(f"It took longer than its time limit of {limit_minutes:g} minutes.")
     try:
         succeeded, told = receiver.recv()
@@ -168,7 +180,7 @@ def _death(code: int) -> BaseException:
         return RegistrationError(f"It ended with exit code {code} before it was done.")
     name = signal.Signals(-code).name
     if -code == signal.SIGKILL:
-        return RegistrationError(
+        return KilledError(
             f"It was killed ({name}), as systems do when memory runs out; give it more memory."
         )
     return RegistrationError(

@@ -73,6 +73,14 @@ class Planned:
         return origin_in(self.receipt) if self.receipt else None
 
 
+def flat(paths: Any) -> list[str]:
+    """Return every path in a path, or in a mapping or sequence of paths, in order."""
+    if isinstance(paths, str | Path):
+        return [str(paths)]
+    parts = paths.values() if isinstance(paths, Mapping) else paths
+    return [path for part in parts for path in flat(part)]
+
+
 def complaints(
     plan: Sequence[Planned],
     results: Path,

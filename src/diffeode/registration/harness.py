@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from diffeode.errors import InputError, reason_of
+from diffeode.errors import InputError, KilledError, reason_of
 from diffeode.evaluation.verdict import Verdict, judge, signs_of, turned_note
 from diffeode.files import io
 from diffeode.files.tables import write_rows
@@ -135,6 +135,9 @@ def register_to_folder(
     folder: Path,
     provenance: dict[str, Any],
     limit_minutes: float | None = None,
+    *,
+    meanwhile: Callable[[], object] = lambda: None,
+    raises_where_killed: bool = False,
 ) -> bool:
     """Register a pair, write its files and its receipt, and return whether that succeeded.
 
@@ -147,16 +150,24 @@ def register_to_folder(
     Args:
         limit_minutes: the longest time that registering and writing may take together; None for no
             limit.
+        meanwhile: called in this process while the registration works.
+        raises_where_killed: whether a registration whose process is killed leaves no receipt and
+            raises, because it is tried again.
+
+    Raises:
+        KilledError: the process of the registration was killed, and ``raises_where_killed``.
     """
     about = {**provenance, **what_runs(run, machine)}
     try:
         files, outcome = watched(
-            lambda: _register_and_write(run, task, machine, folder), limit_minutes
+            lambda: _register_and_write(run, task, machine, folder), limit_minutes, meanwhile
         )
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         for file in RegistrationUnit(folder).files:
             file.unlink(missing_ok=True)
+        if raises_where_killed and isinstance(error, KilledError):
+            raise
         write_receipt(folder, [], {**about, "status": "failed", "reason": reason_of(error)})
         return False
     for sentence in filter(None, [*outcome["notes"], outcome["verdict"]]):

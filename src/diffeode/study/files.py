@@ -109,6 +109,7 @@ class _Reader:
             seed=content["seed"],
             results=results,
             panels=content.get("panels", 1),
+            pairs_per_job=content.get("pairs_per_job", Study.pairs_per_job),
             time_limit_minutes=content.get("time_limit_minutes"),
             gpu=content.get("gpu", 0),
             strict=content.get("strict", 0),

@@ -35,22 +35,22 @@ def plane_code(wildcards):
     return code("plane", method_class(load_run(STUDY.shown.plane).method))
 
 
-def registration_and_pair(wildcards):
-    patterns = {"registration": REGISTRATION, "pair": PAIR, "metrics": METRICS}
-    return {name: pattern.format(**wildcards) for name, pattern in patterns.items()}
+def shown_unit(wildcards):
+    """The registration that is shown, and its metrics."""
+    return [pattern.format(**wildcards) for pattern in (REGISTRATION, METRICS)]
 
 
 def registrations_of_pair(wildcards):
     return [REGISTRATION.format(**wildcards, run=run.name) for run in STUDY.runs]
 
 
-def registrations_beside(wildcards):
-    """The registrations of one pair that are shown side by side, and the pair."""
-    return {
-        "pair": PAIR.format(**wildcards),
-        "registrations": [REGISTRATION.format(**wildcards, run=run) for run in runs_beside()],
-        "metrics": [METRICS.format(**wildcards, run=run) for run in runs_beside()],
-    }
+def units_beside(wildcards):
+    """The registrations of one pair that are shown side by side, and then their metrics."""
+    return [
+        pattern.format(**wildcards, run=run)
+        for pattern in (REGISTRATION, METRICS)
+        for run in runs_beside()
+    ]
 
 
 def runs_beside():

@@ -1,32 +1,173 @@
-"""Inputs and parameters of the rule that registers."""
+"""Which pairs one job registers, what each registration and its evaluation read, and which jobs
+have work to do.
+"""
 
+from functools import cache
+
+from diffeode.provenance.upkeep import flat
 from diffeode.registration.registry import method_class
+from diffeode.study.chunks import chunks_of
+
+CHUNKS = {
+    e.name: chunks_of([pair.id for pair in e.pairs], STUDY.pairs_per_job) for e in STUDY.experiments
+}
+CHUNK_NAMES = {
+    (experiment, pair): name
+    for experiment, chunks in CHUNKS.items()
+    for name, pairs in chunks.items()
+    for pair in pairs
+}
 
 
-def registered(wildcards):
+def registrations():
+    """Return the receipt of every registration."""
+    return [REGISTRATION.format(**unit) for unit in UNITS]
+
+
+def unit_metrics():
+    """Return the metrics of every registration."""
+    return [METRICS.format(**unit) for unit in UNITS]
+
+
+def unit_log(unit):
+    """Return the path of the log of one registration."""
+    return logs("register", *unit)
+
+
+def chunk_of(unit):
+    """Return the output of the job that registers a unit."""
+    return CHUNK.format(**unit, chunk=CHUNK_NAMES[unit.experiment, unit.pair])
+
+
+MADE_IN_CHUNKS = {
+    pattern.format(**unit): chunk_of(unit) for unit in UNITS for pattern in (REGISTRATION, METRICS)
+}
+"""The output of the job that makes it, for every receipt and every table of metrics of a unit."""
+
+AT_WORK = set()
+"""Receipts and metrics of units that this run of the workflow makes, once that is known."""
+
+
+# -------------------------------------------------------------------------- what one unit is made of
+
+
+def units_of_chunk(wildcards):
+    return [
+        INTERNALS.wildcards(experiment=wildcards.experiment, pair=pair, run=wildcards.run)
+        for pair in CHUNKS[wildcards.experiment][wildcards.chunk]
+    ]
+
+
+def registration_of(unit):
+    """Return the receipt of a registration, its inputs by name and its parameters."""
+    parameters = {
+        "datasets": datasets_of(unit),
+        "run": run_of(unit),
+        "reads": reads_of(unit.run),
+        "seed": STUDY.seed,
+        "code": registering_code(unit.run),
+    }
+    return {
+        "file": REGISTRATION.format(**unit),
+        "inputs": registered(unit),
+        "parameters": parameters,
+    }
+
+
+def evaluation_of(unit):
+    """Return the metrics of a registration, their inputs by name and their parameters."""
+    return {
+        "file": METRICS.format(**unit),
+        "inputs": evaluated(unit),
+        "parameters": {"code": EVALUATING_CODE},
+    }
+
+
+def made_in_chunk(file):
+    """Return what a receipt or the metrics of a registration are made of."""
+    unit, step = STEP_OF[file]
+    return step(unit)
+
+
+STEP_OF = {
+    pattern.format(**unit): (unit, step)
+    for unit in UNITS
+    for pattern, step in ((REGISTRATION, registration_of), (METRICS, evaluation_of))
+}
+
+
+def registered(unit):
     """Return the inputs of a registration: its pair, and the network and the descriptor that are
     trained for its run, if any.
     """
-    descriptor = descriptor_of(wildcards.run)
+    descriptor = descriptor_of(unit.run)
     return {
-        "pair": PAIR.format(**wildcards),
-        "moving_scan": prepared(planned_pair(wildcards).moving),
-        "network": networks(wildcards.experiment, wildcards.run),
+        "pair": PAIR.format(**unit),
+        "moving_scan": prepared(planned_pair(unit).moving),
+        "network": networks(unit.experiment, unit.run),
         "descriptor": [DESCRIPTOR.format(descriptor=descriptor)] if descriptor else [],
     }
 
 
-def reads_of(wildcards):
+def evaluated(unit):
+    """Return the inputs of the evaluation of a registration."""
+    pair = planned_pair(unit)
+    scans = {"fixed": prepared(pair.fixed), "moving": prepared(pair.moving)}
+    labels = {"fixed_labels": labels_of(pair.fixed), "moving_labels": labels_of(pair.moving)}
+    found = {"registration": REGISTRATION.format(**unit), "pair": PAIR.format(**unit)}
+    return {**found, **scans, **labels, "label_table": label_tables(unit)}
+
+
+def label_tables(unit):
+    """Return the table of structures to evaluate, in a list that may be empty."""
+    table = STUDY.experiment(unit.experiment).labels
+    return [str(table)] if table else []
+
+
+@cache
+def reads_of(run):
     """Return the checksums of the files, such as weights, that a run reads besides its pair.
 
     The value is None where the files are missing, or where they are an input of the registration.
     """
-    if descriptor_of(wildcards.run):
+    if descriptor_of(run):
         return None
     try:
-        return STUDY.run(wildcards.run).build().reads()
+        return STUDY.run(run).build().reads()
     except InputError:
         return None
+
+
+@cache
+def registering_code(run):
+    """Return the identity of the code of the run's method and of the harness."""
+    return code("_registering", method_class(STUDY.run(run).method))
+
+
+EVALUATING_CODE = code("_evaluating")
+
+
+# ------------------------------------------------------------------------------ what one job is made of
+
+
+def chunk_inputs(wildcards):
+    """Return every file that some unit of a chunk reads and that is not made in the chunk."""
+    units = units_of_chunk(wildcards)
+    files = flat([reads(unit) for unit in units for reads in (registered, evaluated)])
+    return [file for file in dict.fromkeys(files) if file not in MADE_IN_CHUNKS]
+
+
+def chunk_work(wildcards):
+    """Return what a job has to know about each unit of its chunk."""
+    return [
+        {
+            "pair": unit.pair,
+            "log": unit_log(unit),
+            "registration": registration_of(unit),
+            "evaluation": evaluation_of(unit),
+        }
+        for unit in units_of_chunk(wildcards)
+    ]
 
 
 def environment_of(wildcards):
@@ -35,6 +176,13 @@ def environment_of(wildcards):
     return f"{workflow.basedir}/envs/{method.needs.environment}.yaml"
 
 
-def register_code(wildcards):
-    """Return the identity of the code of the run's method and of the harness."""
-    return code("register", method_class(STUDY.run(wildcards.run).method))
+# ------------------------------------------------------------------------------------ which jobs work
+
+
+def chunks_at_work(files):
+    """Return the outputs of the jobs that make any of ``files`` in this run of the workflow.
+
+    A rule that reads these files names the jobs as its input ``after``, and the files themselves as
+    its parameter ``units``.
+    """
+    return list(dict.fromkeys(MADE_IN_CHUNKS[file] for file in files if file in AT_WORK))

@@ -35,14 +35,6 @@ def numbers_and_bibliography(wildcards):
     return {"metrics": COLLECTED, "bibliography": str(REPOSITORY / "config" / "references.bib")}
 
 
-def registrations(wildcards):
-    return [REGISTRATION.format(**unit) for unit in UNITS]
-
-
-def registration_logs(wildcards):
-    return [logs("register", *unit.values()) for unit in UNITS]
-
-
 def table_caption(sentence):
     """What a table shows, and of whom."""
     sides = (side for e in STUDY.experiments for side in (e.fixed, e.moving))

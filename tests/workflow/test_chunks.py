@@ -1,0 +1,134 @@
+"""One job registers and evaluates several pairs, each as if it were alone."""
+
+import json
+import re
+
+import pytest
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+UNITS = "results/registrations/tiny"
+ONE_BY_ONE = ("--config", "pairs_per_job=1")
+KILLED_ONCE = """
+import os, signal
+from dataclasses import dataclass
+from pathlib import Path
+from diffeode.geometry.transform import Affine
+from diffeode.registration.base import Method, Registration
+
+MARK = Path({mark!r})
+
+
+@dataclass(frozen=True)
+class Fragile(Method):
+    title = "Fragile"
+    citation = "none"
+
+    def register(self, pair, machine):
+        if not MARK.exists():
+            MARK.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Registration(Affine(), Affine())
+"""
+
+
+@pytest.fixture
+def two_pairs(finished):
+    """The finished study, in which a second pair is now asked for."""
+    finished.replace("config/experiments/tiny.yaml", "pairs: 1", "pairs: 2")
+    return finished
+
+
+def jobs(run, rule="register"):
+    """Return how many jobs of a rule a run of Snakemake started."""
+    table = run.stdout.split("Job stats:")[1].split("total")[0]
+    return int(re.search(rf"^{rule} +(\d+)$", table, flags=re.MULTILINE)[1])
+
+
+def receipts(clone, run):
+    """Return the receipts of all pairs of a run, in the order of their names."""
+    files = sorted(clone.path(UNITS).glob(f"*/{run}/receipt.json"))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def done(clone, run):
+    """Return what the last job of a run did with each of the two pairs, in the drawn order."""
+    table = clone.path(f"results/chunks/tiny/{run}/0001-0002.tsv").read_text(encoding="utf-8")
+    return [line.split("\t")[1] for line in table.splitlines()[1:]]
+
+
+def test_a_new_pair_joins_a_chunk_whose_other_pair_is_left_alone(two_pairs):
+    (before,) = receipts(two_pairs, "brief")
+    run = two_pairs.snakemake()
+    assert run.returncode == 0, run.stdout
+    assert "Registrations ahead: 3, evaluations: 3, jobs for both: 3." in run.stdout
+    assert jobs(run) == 3
+    assert done(two_pairs, "brief") == ["kept", "registered"]
+    assert before in receipts(two_pairs, "brief")
+    assert len(receipts(two_pairs, "brief")) == 2
+    assert two_pairs.planned() == {}
+    assert two_pairs.planned(*ONE_BY_ONE) == {}
+    evaluation = two_pairs.path("src/diffeode/evaluation/evaluate.py")
+    evaluation.write_text(
+        evaluation.read_text(encoding="utf-8").replace('{"failed": 1.0}', '{"failed": 2.0 - 1.0}'),
+        encoding="utf-8",
+    )
+    planned = two_pairs.planned()
+    assert ("register" in planned, planned["evaluate"]) == (False, 6)
+    run = two_pairs.snakemake("results/studies/tiny/metrics.tsv")
+    assert run.returncode == 0, run.stdout
+    assert done(two_pairs, "brief") == ["evaluated", "evaluated"]
+    assert before in receipts(two_pairs, "brief")
+
+
+def test_one_pair_of_a_chunk_is_made_alone_where_a_job_may_hold_one(two_pairs):
+    assert two_pairs.planned(*ONE_BY_ONE)["register"] == 3
+    run = two_pairs.snakemake("results/studies/tiny/tables/failures.tsv", *ONE_BY_ONE)
+    assert run.returncode == 0, run.stdout
+    assert jobs(run) == 3
+    tables = sorted(file.name for file in two_pairs.path("results/chunks/tiny/brief").glob("*.tsv"))
+    assert tables == ["0001-0001.tsv", "0002-0002.tsv"]  # the first one is of the study's first run
+
+
+def test_forced_registrations_are_made_again_and_forgotten_only_when_done(two_pairs):
+    before = receipts(two_pairs, "identity")
+    planned = two_pairs.planned("--forcerun", "register")
+    assert (planned["register"], planned["evaluate"]) == (6, 6)
+    assert receipts(two_pairs, "identity") == before
+    run = two_pairs.snakemake("--forcerun", "register")
+    assert run.returncode == 0, run.stdout
+    assert done(two_pairs, "identity") == ["registered", "registered"]
+    assert two_pairs.planned() == {}
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_pair_whose_process_is_killed_costs_that_pair_and_is_tried_again(two_pairs, retries):
+    mark = str(two_pairs.path("killed"))
+    two_pairs.write("src/diffeode/methods/fragile.py", KILLED_ONCE.format(mark=mark))
+    two_pairs.write("config/methods/fragile.yaml", "method: fragile\n")
+    two_pairs.replace("config/config.yaml", "[identity, affine, brief]", "[identity, fragile]")
+    two_pairs.replace("config/config.yaml", "ours: brief", "ours: fragile")
+    run = two_pairs.snakemake("results/studies/tiny/tables/failures.tsv", "--retries", str(retries))
+    assert run.returncode == 0, run.stdout
+    found = receipts(two_pairs, "fragile")
+    states = sorted(receipt["status"] for receipt in found)
+    assert states == (["done", "done"] if retries else ["done", "failed"])
+    if retries:
+        assert done(two_pairs, "fragile") == ["registered", "kept"]
+        assert "1 of 2 pairs could not be worked on" in run.stdout
+    else:
+        (reason,) = (receipt["reason"] for receipt in found if receipt["status"] == "failed")
+        assert reason.startswith("It was killed (SIGKILL)")
+        assert "failed and is shown as missing: It was killed" in run.stdout
+
+
+def test_every_pair_has_a_log_of_its_own(two_pairs):
+    run = two_pairs.snakemake("results/studies/tiny/tables/failures.tsv")
+    assert run.returncode == 0, run.stdout
+    logs = sorted(two_pairs.path("results/logs/register/tiny").glob("*/brief.log"))
+    assert len(logs) == 2
+    for log in logs:
+        text = log.read_text(encoding="utf-8")
+        assert f"pair: {log.parent.name}" in text
+        assert "100 % level 2" in text
+        assert text.count("register tiny") == 1
