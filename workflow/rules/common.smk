@@ -141,7 +141,15 @@ def other_kinds(stem):
     return [f"{stem}.{kind}" for kind in KINDS[1:]]
 
 
-def code(script, *found, apart_from=()):
+def code(script, apart_from=()):
+    """Return the parameter ``code`` of the rule of a script.
+
+    It is a function, so that a process that runs one job reads the code of that job only.
+    """
+    return lambda wildcards: code_of(script, apart_from=apart_from)
+
+
+def code_of(script, *found, apart_from=()):
     """Return the identity of all code that a script uses, which its results depend on.
 
     ``found`` are classes or functions that the script finds by name when it runs. ``apart_from``

@@ -86,11 +86,13 @@ def parts_of_study(source: Path, repository: Path) -> tuple[list[Dataset], tuple
 class _Reader:
     """Reads the files under ``repository``.
 
-    ``given`` holds the content of files that do not exist, by kind and name.
+    ``given`` holds the content of files that do not exist, by kind and name; ``read`` holds the
+    datasets that were read, so that the scans of each are listed once.
     """
 
     repository: Path
     given: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    read: dict[str, Dataset] = field(default_factory=dict)
 
     def study(self, content: Any, where: str) -> Study:
         self.check(content, "study", where)
@@ -270,6 +272,12 @@ class _Reader:
         )
 
     def dataset(self, name: str, results: Path) -> Dataset:
+        """Return the dataset called ``name``."""
+        if name not in self.read:
+            self.read[name] = self._dataset(name, results)
+        return self.read[name]
+
+    def _dataset(self, name: str, results: Path) -> Dataset:
         content, where = self.named("datasets", name)
         self.check(content, "dataset", where)
         virtual = content["kind"] == "virtual"

@@ -63,6 +63,8 @@ class Dataset:
     excluded: frozenset[str] = frozenset()
     split: Split | None = None
     orientation: str | None = None
+    _lists: dict[str | None, list[Scan]] = field(default_factory=dict, repr=False, compare=False)
+    """Scans that were listed before, by contrast."""
 
     def scans(self, modality: str | None = None) -> list[Scan]:
         """Return every scan of ``modality`` that is not excluded, or of all contrasts without it.
@@ -73,11 +75,13 @@ class Dataset:
             InputError: the dataset is missing, or its scans or tables are unusable; the message
                 says what to do.
         """
-        listed = (
-            replace(scan, orientation=self.orientation, root=self.root)
-            for scan in self._listed(modality)
-        )
-        return without_excluded(list(listed), self.excluded)
+        if modality not in self._lists:
+            listed = (
+                replace(scan, orientation=self.orientation, root=self.root)
+                for scan in self._listed(modality)
+            )
+            self._lists[modality] = without_excluded(list(listed), self.excluded)
+        return list(self._lists[modality])
 
     def _listed(self, modality: str | None) -> list[Scan]:
         if self.kind == "virtual":

@@ -32,7 +32,7 @@ def run_in_plane(wildcards):
 
 
 def plane_code(wildcards):
-    return code("plane", method_class(load_run(STUDY.shown.plane).method))
+    return code_of("plane", method_class(load_run(STUDY.shown.plane).method))
 
 
 def shown_unit(wildcards):

@@ -57,7 +57,7 @@ def trained_persons(wildcards):
 
 def train_code(wildcards):
     """Return the identity of the code of the run's method and of the training."""
-    return code("train", method_class(STUDY.run(wildcards.run).method))
+    return code_of("train", method_class(STUDY.run(wildcards.run).method))
 
 
 def curves_title(wildcards):

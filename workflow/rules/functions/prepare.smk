@@ -146,6 +146,6 @@ def step_code(script):
     """Return the identity of the code of a step and of the tools that the recipe chooses for it."""
 
     def given(wildcards):
-        return code(script, *tool_functions(scan_of(wildcards), script))
+        return code_of(script, *tool_functions(scan_of(wildcards), script))
 
     return given

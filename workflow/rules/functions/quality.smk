@@ -10,7 +10,7 @@ def to_inspect(wildcards):
 
 def inspection_code(wildcards):
     """Return the identity of the code that looks at a prepared scan, its template's included."""
-    return code("inspect_scan", *tool_functions(scan_of(wildcards), "place"))
+    return code_of("inspect_scan", *tool_functions(scan_of(wildcards), "place"))
 
 
 def label_table_of(wildcards):

@@ -79,7 +79,7 @@ def evaluation_of(unit):
     return {
         "file": METRICS.format(**unit),
         "inputs": evaluated(unit),
-        "parameters": {"code": EVALUATING_CODE},
+        "parameters": {"code": evaluating_code()},
     }
 
 
@@ -141,10 +141,13 @@ def reads_of(run):
 @cache
 def registering_code(run):
     """Return the identity of the code of the run's method and of the harness."""
-    return code("_registering", method_class(STUDY.run(run).method))
+    return code_of("_registering", method_class(STUDY.run(run).method))
 
 
-EVALUATING_CODE = code("_evaluating")
+@cache
+def evaluating_code():
+    """Return the identity of the code that evaluates a registration."""
+    return code_of("_evaluating")
 
 
 # ------------------------------------------------------------------------------ what one job is made of
