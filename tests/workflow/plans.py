@@ -68,6 +68,10 @@ class Plan:
             if job.rule == rule and wildcards.items() <= job.wildcards.items()
         ]
 
+    def units(self) -> list[dict[str, Any]]:
+        """Return what the jobs of ``register`` know about each pair with each run."""
+        return [entry for job in self.of("register") for entry in job.handed.params.work]
+
     def the(self, rule: str, **wildcards: str) -> Job:
         """Return the only such job."""
         (job,) = self.of(rule, **wildcards)

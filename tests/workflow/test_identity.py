@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 from made import kinds
-from plans import Job
+from plans import Job, Plan
 
 from diffeode.prepare.registry import scaling_tool
 from diffeode.provenance.source import CANNOT_CHANGE_NUMBERS
+from diffeode.provenance.upkeep import flat
 from diffeode.registration.registry import method_class, method_module
 from diffeode.weights.catalogue import load_weights
 
 pytestmark = pytest.mark.workflow
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPTS = REPOSITORY / "workflow" / "scripts"
 # another layout of a figure must not train a network again
 LEFT_OUT = {"descriptor_weights": {"diffeode.figures.training_curves"}}
 """Modules that scripts import, but that their rules leave out of the identity on purpose."""
@@ -32,8 +34,8 @@ CHOSEN_BY = {
 
 def kind_of(job: Job) -> str:
     """Return the kind of result that a job makes, by its name in ``made.kinds``."""
-    if job.rule in ("register", "train"):
-        return f"{job.rule} {job.handed.params.run['method']}"
+    if job.rule == "train":
+        return f"train {job.handed.params.run['method']}"
     if job.rule not in CHOSEN_BY:
         return job.script.stem
     choices = job.handed.params.choices
@@ -56,7 +58,13 @@ def test_every_job_s_identity_is_that_of_what_it_makes(rich_plan):
     """
     with_script = [job for job in rich_plan.jobs if job.script]
     for job in with_script:
-        assert job.handed.params.code == kinds()[kind_of(job)].code(), job.rule
+        if job.rule != "register":
+            assert job.handed.params.code == kinds()[kind_of(job)].code(), job.rule
+    for unit in rich_plan.units():
+        registration, evaluation = (unit[step] for step in ("registration", "evaluation"))
+        method = registration["parameters"]["run"]["method"]
+        assert registration["parameters"]["code"] == kinds()[f"register {method}"].code()
+        assert evaluation["parameters"]["code"] == kinds()["evaluate"].code()
     scripts = {file.name for file in (REPOSITORY / "workflow" / "scripts").glob("[a-z]*.py")}
     # This study downloads nothing, sweeps nothing and draws nothing in the plane.
     elsewhere = {"fetch_ixi.py", "plane.py", "sweeps.py"}
@@ -72,23 +80,35 @@ def imports_of(script: Path) -> Iterator[tuple[str, str]]:
             yield from (("_scan", alias.name) for alias in node.names)
 
 
+def identities(plan: Plan) -> Iterator[tuple[str, str, Path]]:
+    """Yield the rule, the identity and the script of everything that is made."""
+    for job in (job for job in plan.jobs if job.script and job.rule != "register"):
+        yield job.rule, job.handed.params.code, job.script
+    scripts = {"registration": "_registering.py", "evaluation": "_evaluating.py"}
+    for unit in plan.units():
+        for step, script in scripts.items():
+            yield step, unit[step]["parameters"]["code"], SCRIPTS / script
+
+
 def test_every_job_s_identity_covers_what_its_script_imports(rich_plan):
-    for job in (job for job in rich_plan.jobs if job.script):
-        covered = rich_plan.covered[job.handed.params.code]
-        without = CANNOT_CHANGE_NUMBERS.keys() | LEFT_OUT.get(job.rule, set())
+    for rule, code, script in identities(rich_plan):
+        covered = rich_plan.covered[code]
+        without = CANNOT_CHANGE_NUMBERS.keys() | LEFT_OUT.get(rule, set())
         needed = {
-            f"{module}:{name}" for module, name in imports_of(job.script) if module not in without
+            f"{module}:{name}" for module, name in imports_of(script) if module not in without
         }
-        assert needed <= covered, job.rule
-        assert not {name for name in covered if name.split(":")[0] in without}, job.rule
+        assert needed <= covered, rule
+        assert not {name for name in covered if name.split(":")[0] in without}, rule
 
 
 @pytest.mark.parametrize("rule", ["register", "train"])
 def test_a_run_s_identity_covers_its_own_method_and_no_other(rich_plan, rule):
-    names = {job.handed.params.run["method"] for job in rich_plan.of("register")}
-    for job in rich_plan.of(rule):
-        covered = rich_plan.covered[job.handed.params.code]
-        own = job.handed.params.run["method"]
+    made = [unit["registration"]["parameters"] for unit in rich_plan.units()]
+    names = {parameters["run"]["method"] for parameters in made}
+    trainings = [{**job.handed.params} for job in rich_plan.of("train")]
+    for parameters in made if rule == "register" else trainings:
+        covered = rich_plan.covered[parameters["code"]]
+        own = parameters["run"]["method"]
         assert f"{method_class(own).__module__}:{method_class(own).__name__}" in covered
         assert {name.split(":")[0] for name in covered}.isdisjoint(
             method_module(name) for name in names - {own}
@@ -107,7 +127,8 @@ def test_times_of_files_decide_nothing(rich_plan):
     results.
     """
     for job in (job for job in rich_plan.jobs if job.script):
-        assert job.times_count == (), job.rule
+        after = flat(job.handed.input.get("after", []))  # jobs of this run of the workflow
+        assert list(job.times_count) == after, job.rule
 
 
 def test_a_step_s_identity_covers_the_tools_that_were_chosen_and_no_others(rich_plan):

@@ -523,7 +523,7 @@ TRAINED = "results/networks/learned-otherwise/learned/receipt.json"
 JUDGED = [
     "results/prepared/heads/sub-01_T2w/receipt.json",
     "results/prepared/drawn/sub-05_T1w/receipt.json",
-    "results/prepared/heads/sub-01_T1w/segmented/receipt.json",
+    "results/prepared/heads/sub-01_T2w/segmented/receipt.json",
     "results/prepared/drawn/sub-05_T1w/receipt.json",
 ]
 
@@ -703,6 +703,7 @@ def test_the_methods_section_hears_of_every_receipt(rich_plan, run_script):
     receipts = {
         str(file) for file in (file for job in rich_plan.jobs for file in job.handed.output)
     }
+    receipts |= {unit["registration"]["file"] for unit in rich_plan.units()}
     receipts = {file for file in receipts if file.endswith("receipt.json")}
     assert {str(arguments[0]) for arguments, _ in read.calls} == receipts
     (facts, read_receipts, version, bibliography), _ = said.call
