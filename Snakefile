@@ -21,6 +21,7 @@ include: "workflow/rules/register.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/statistics.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/storage.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -92,6 +92,7 @@ DESCRIPTOR_CURVES = f"{RESULTS}/descriptors/{{descriptor}}/curves.png"
 DESCRIPTOR_DATA = os.environ.get("DIFFEODE_DATA") or str(REPOSITORY / ".." / "shared" / "data")
 METRICS = f"{RESULTS}/metrics/{{experiment}}/{{pair}}/{{run}}.tsv"
 COLLECTED = f"{STUDIED}/metrics.tsv"
+STORAGE = f"{STUDIED}/storage.tsv"
 VERDICT = f"{STUDIED}/verdict.txt"
 PANEL = f"{FIGURES}/panels/{{experiment}}/{{pair}}/{{run}}.png"
 CONVERGENCE = f"{FIGURES}/convergence/{{experiment}}/{{pair}}"

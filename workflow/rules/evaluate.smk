@@ -16,6 +16,7 @@ rule evaluate:
     threads: 1
     resources:
         mem_mb=3000,
+        keep=keep_meanwhile,
     params:
         code=code("evaluate"),
     message:

@@ -35,7 +35,7 @@ def plan():
 
 def _planned(file):
     made_from = INTERNALS.made_from(file) if Path(file).exists() else ((), {})
-    return Planned(Path(file), *made_from)
+    return Planned(Path(file), *made_from, held().get(file, ()), files_read().get(file, {}))
 
 
 # ------------------------------------------------------------------------------------ what is wrong

@@ -34,7 +34,8 @@ with job(snakemake) as say:
         "programs": programs_of(run.method),
     }
     limit = snakemake.resources.time_limit_seconds / 60 or None
-    succeeded = register_to_folder(run, task, machine, folder, provenance, limit)
+    storing = {"keep": snakemake.resources.keep, "fields": snakemake.params.fields}
+    succeeded = register_to_folder(run, task, machine, folder, provenance, limit, **storing)
     receipt = read_receipt(snakemake.output[0])
     if not succeeded:
         say(f"failed and is shown as missing: {receipt['reason']}")

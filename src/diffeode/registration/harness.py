@@ -26,13 +26,20 @@ from diffeode.evaluation.verdict import Verdict, judge, signs_of, turned_note
 from diffeode.files import io
 from diffeode.files.tables import write_rows
 from diffeode.geometry.image import Image, foreground
-from diffeode.geometry.transform import Affine, DisplacementField, densify, invert, warp_image
+from diffeode.geometry.transform import (
+    Affine,
+    DisplacementField,
+    densify,
+    invert,
+    rounded,
+    warp_image,
+)
 from diffeode.process.watch import watched
 from diffeode.provenance.receipt import write_receipt
 from diffeode.provenance.software import registering_versions
 from diffeode.registration.base import Machine, Method, Pair, Registration
 from diffeode.units.pair import PairUnit
-from diffeode.units.registration import RegistrationUnit
+from diffeode.units.registration import FIELDS, RegistrationUnit
 from diffeode.units.scan import ScanUnit
 
 if TYPE_CHECKING:
@@ -135,10 +142,12 @@ def register_to_folder(
     folder: Path,
     provenance: dict[str, Any],
     limit_minutes: float | None = None,
+    keep: str = "all",
+    fields: str = "float32",
 ) -> bool:
     """Register a pair, write its files and its receipt, and return whether that succeeded.
 
-    The files are ``warp``, ``inverse_warp``, ``warped`` and ``trace``. The work is done in a
+    The files are those that :func:`write_result` writes. The work is done in a
     process of its own (:func:`diffeode.process.watch.watched`), so that a method that hangs,
     crashes or runs out of memory fails like any other. The notes of the method are written to the
     receipt and to standard error, which is the log of a workflow. A failure is written as a receipt
@@ -147,11 +156,12 @@ def register_to_folder(
     Args:
         limit_minutes: the longest time that registering and writing may take together; None for no
             limit.
+        keep, fields: as in :func:`write_result`.
     """
     about = {**provenance, **what_runs(run, machine)}
     try:
         files, outcome = watched(
-            lambda: _register_and_write(run, task, machine, folder), limit_minutes
+            lambda: _register_and_write(run, task, machine, folder, keep, fields), limit_minutes
         )
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
@@ -179,12 +189,12 @@ def what_runs(run: Run, machine: Machine) -> dict[str, Any]:
 
 
 def _register_and_write(
-    run: Run, task: Task, machine: Machine, folder: Path
+    run: Run, task: Task, machine: Machine, folder: Path, keep: str, fields: str
 ) -> tuple[list[str], dict[str, Any]]:
     """Return the names of the files, and the entries of the receipt about the result."""
     method = run.build()
     result = register(method, task, machine)
-    files = _write_result(result, task, folder)
+    files = write_result(result, task, folder, keep, fields)
     costs = {
         key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")
     }
@@ -203,14 +213,30 @@ def recorded(verdict: Verdict) -> dict[str, Any]:
     return {"suspect": verdict.suspect, "verdict": verdict.sentence, "signs": signs}
 
 
-def _write_result(result: Result, task: Task, folder: Path) -> list[str]:
-    warped = warp_image(task.moving_scan, result.warp, task.fixed.grid)
-    unit = RegistrationUnit(folder)
-    io.write_displacement(unit.warp_file, result.warp)
-    io.write_displacement(unit.inverse_warp_file, result.inverse_warp)
-    io.write_image(unit.warped_file, warped)
+def write_result(
+    result: Result, task: Task, folder: Path, keep: str = "all", fields: str = "float32"
+) -> list[str]:
+    """Write the files of a registration to ``folder``, and return their names.
+
+    Args:
+        keep: the study's key (:data:`diffeode.units.registration.KEPT`). Only ``all`` writes the
+            warped image. Maps and trace are always written, because the evaluation and the figures
+            read them; :meth:`diffeode.units.registration.RegistrationUnit.reduce` removes them
+            afterwards.
+        fields: whether the maps are written as they are (``float32``) or rounded
+            (:data:`diffeode.units.registration.FIELDS`). The warped image is made with the map
+            that is written.
+    """
+    unit, step_mm = RegistrationUnit(folder), FIELDS[fields]
+    warp, inverse_warp = result.warp, result.inverse_warp
+    if step_mm is not None:
+        warp, inverse_warp = rounded(warp, step_mm), rounded(inverse_warp, step_mm)
+    io.write_displacement(unit.warp_file, warp)
+    io.write_displacement(unit.inverse_warp_file, inverse_warp)
+    if keep == "all":
+        io.write_image(unit.warped_file, warp_image(task.moving_scan, warp, task.fixed.grid))
     _write_trace(unit.trace_file, result.trace)
-    return [file.name for file in unit.files]
+    return [file.name for file in unit.files if keep == "all" or file != unit.warped_file]
 
 
 def _write_trace(path: Path, trace: tuple[dict[str, float], ...]) -> None:
