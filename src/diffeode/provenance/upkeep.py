@@ -21,7 +21,7 @@ from diffeode.provenance.receipt import RECEIPT, damage_of, origin_in, read_rece
 from diffeode.provenance.removal import lacking
 from diffeode.provenance.seals import broken_seal, origin_of_sealed
 
-_NOT_THERE = "which had been removed to save space or was never written"
+_NOT_THERE = "which the unit does not hold (removed to save space, or never written)"
 
 
 class Kind(Enum):
@@ -144,7 +144,7 @@ def _removed_and_read(ordered: Sequence[Planned], renewed: set[str]) -> dict[str
                 continue
             lost = lacking(unit.file.parent, unit.receipt["outputs"], files)
             if lost:
-                reason = f"a table or figure to be made needs {' and '.join(lost)}, {_NOT_THERE}"
+                reason = f"a table or figure to be made needs {', '.join(lost)}, {_NOT_THERE}"
                 found[name] = Complaint(Kind.STALE, reason)
     return found
 
@@ -197,7 +197,7 @@ def _what_is_not_kept(planned: Planned) -> str | None:
     lost = lacking(planned.file.parent, planned.receipt["outputs"], planned.holds)
     if not lost:
         return None
-    return f"the study keeps {' and '.join(lost)}, {_NOT_THERE}"
+    return f"the study keeps {', '.join(lost)}, {_NOT_THERE}"
 
 
 def _of_unit(planned: Planned, checksums: Checksums) -> Complaint | None:
