@@ -107,6 +107,8 @@ results: results
 panels: 2
 gpu: 1
 time_limit_minutes: 0.5
+keep: numbers
+fields: rounded
 tools: [programs]
 figures: {runs: [learned, brief], structures: [Thalamus, Brain stem]}
 """,

@@ -392,9 +392,16 @@ def registered(run_script, job):
         programs_of="its programs",
         require_intact={"outputs": {"weights.safetensors": {"sha256": "its sum"}}},
     )
-    (what, task, machine, where, about, limit), _ = given.call
+    (what, task, machine, where, about, limit), storing = given.call
     return SimpleNamespace(
-        run=what, task=task, machine=machine, folder=where, about=about, limit=limit, read=read.call
+        run=what,
+        task=task,
+        machine=machine,
+        folder=where,
+        about=about,
+        limit=limit,
+        storing=storing,
+        read=read.call,
     )
 
 
@@ -411,6 +418,44 @@ def test_a_registration_gets_its_pair_and_says_where_it_comes_from(rich_plan, ru
         "moving_dataset": "drawn",
         "programs": "its programs",
     }
+
+
+def keep_meanwhile(plan, job):
+    """What stays of a registration until the figures are drawn: everything of a pair with a
+    panel.
+    """
+    where = {name: job.wildcards[name] for name in ("experiment", "pair")}
+    return "all" if plan.of("panel", **where) else "numbers"
+
+
+def test_a_registration_is_told_what_to_keep_and_how_to_write_its_maps(rich_plan, run_script):
+    keeps = set()
+    for job in rich_plan.of("register", run="brief"):
+        keep = keep_meanwhile(rich_plan, job)
+        found = registered(run_script, job)
+        assert found.storing == {"keep": keep, "fields": "rounded"}
+        keeps.add(keep)
+    assert keeps == {"all", "numbers"}, "some pairs are shown one by one and some are not"
+
+
+def test_a_study_reduces_every_registration_once_it_was_evaluated_and_drawn(rich_plan, run_script):
+    job = rich_plan.the("reduce")
+    reduced, written = run_script(
+        job,
+        "diffeode.units.registration.RegistrationUnit.reduce",
+        "diffeode.files.io.write_text",
+        reduce=0,
+    )
+    units = [unit.wildcards for unit in rich_plan.of("register")]
+    assert reduced.calls == [(("numbers",), {})] * len(units)
+    path, text = written.call[0]
+    assert path == "results/studies/rich/storage.tsv"
+    rows = [line.split("\t") for line in text.splitlines()[1:]]
+    assert [row[:3] for row in rows] == [[u["experiment"], u["pair"], u["run"]] for u in units]
+    read = set(map(str, job.handed.input))
+    for rule in ("collect", "panel", "beside", "convergence", "register"):
+        for other in rich_plan.of(rule):
+            assert read >= set(map(str, other.handed.output)), f"{rule} comes first"
 
 
 TAUGHT = {
@@ -481,10 +526,11 @@ def test_a_registration_is_judged_by_the_labels_of_its_experiment(
 ):
     job = rich_plan.of("evaluate", experiment=experiment, run="brief")[0]
     pair = job.wildcards["pair"]
-    judged, written = run_script(
+    judged, written, reduced = run_script(
         job,
         "diffeode.evaluation.evaluate.evaluate_unit",
         "diffeode.statistics.tidy.write_tidy",
+        "diffeode.units.registration.RegistrationUnit.reduce",
         evaluate_unit="numbers",
     )
     datasets = {
@@ -502,6 +548,7 @@ def test_a_registration_is_judged_by_the_labels_of_its_experiment(
     table = Path(f"config/labels/{table}.tsv") if table else None
     assert judged.call == ((*units, *scans, *labels, table), {})
     assert written.call == ((f"results/metrics/{experiment}/{pair}/brief.tsv", "numbers"), {})
+    assert reduced.call == ((keep_meanwhile(rich_plan, job),), {})
 
 
 def test_every_registration_is_collected(rich_plan, run_script):
