@@ -4,6 +4,7 @@ whoever needs one of them is told so; maps that are rounded say by how much.
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from storage import FORMS, error_mm
 from test_harness import GRID, SCAN_GRID, FakeRun, Stepping, a_task
 
 from diffeode.cli.main import main
-from diffeode.errors import DamagedFileError, InputError
+from diffeode.errors import DamagedFileError, InputError, RegistrationError
 from diffeode.figures.pair_panel import read_scene
 from diffeode.files import io
-from diffeode.geometry.transform import DisplacementField, rounded
+from diffeode.geometry.transform import DisplacementField, KeptVelocity, rounded
+from diffeode.process.watch import watched
 from diffeode.provenance.checksums import Checksums
 from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import RECEIPT, add_origin, damage, read_receipt, write_receipt
@@ -25,7 +27,13 @@ from diffeode.provenance.removal import NOTE, remove_files
 from diffeode.provenance.seals import seal
 from diffeode.provenance.upkeep import Kind, Planned, complaints
 from diffeode.registration.base import Machine
-from diffeode.registration.harness import register, register_to_folder, write_result
+from diffeode.registration.harness import (
+    register,
+    register_to_folder,
+    restore_maps,
+    write_result,
+)
+from diffeode.registration.runs import Run
 from diffeode.study.files import load_study
 from diffeode.units.pair import PairUnit
 from diffeode.units.registration import (
@@ -37,24 +45,36 @@ from diffeode.units.registration import (
     READ_BY_PANELS,
     ROUNDED_TO_MM,
     TRACE,
+    VELOCITY,
     WARP,
     WARPED,
     RegistrationUnit,
+    must_hold,
 )
 
 REPOSITORY = storage.Path(__file__).resolve().parents[2]
 ALL = {WARP, INVERSE_WARP, WARPED, TRACE}
-STAYS = {"all": ALL, "maps": ALL - {WARPED}, "numbers": set()}
+STAYS = {
+    "all": ALL,
+    "maps": ALL - {WARPED},
+    "velocity": ALL - {WARPED},  # the method of these tests has no velocity
+    "numbers": set(),
+}
 THOROUGH = Checksums(thorough=True)
 
 
-@pytest.fixture
-def unit(tmp_path):
-    """A finished registration of which everything is there."""
-    folder = tmp_path / "results" / "unit"
-    folder.mkdir(parents=True)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished registration."""
+    folder = tmp_path_factory.mktemp("finished")
     assert register_to_folder(FakeRun(Stepping()), a_task(), Machine(), folder, {})
-    return RegistrationUnit(folder)
+    return folder
+
+
+@pytest.fixture
+def unit(finished, tmp_path):
+    """A finished registration of which everything is there."""
+    return RegistrationUnit(shutil.copytree(finished, tmp_path / "results" / "unit"))
 
 
 def files_in(unit):
@@ -204,7 +224,7 @@ def judged(unit, keep, readers=None, missing=()):
     readers = readers or {"panel.png": READ_BY_PANELS, "metrics.tsv": READ_BY_EVALUATION}
     if not read_receipt(unit.receipt).get("made_from"):
         add_origin(unit.receipt, origin_of([], {}))
-    plan = [Planned(unit.receipt, [], {}, KEPT[keep])]
+    plan = [Planned(unit.receipt, [], {}, must_hold(keep))]
     for name, reads in readers.items():
         file = results / name
         if name in missing:
@@ -223,7 +243,7 @@ def test_a_study_makes_again_only_what_it_keeps_and_the_unit_does_not_hold(unit,
     judged(unit, "all")
     unit.reduce(kept)
     found = judged(unit, asked)
-    lost = [name for name in KEPT["all"] if name in STAYS[asked] - STAYS[kept]]
+    lost = [name for name in must_hold(asked) if name not in STAYS[kept]]
     if not lost:
         assert found == {}
     else:
@@ -339,6 +359,75 @@ def test_only_a_study_that_keeps_all_writes_the_warped_image(tmp_path, keep):
     np.testing.assert_array_equal(steps, np.rint(steps))
 
 
+# ----------------------------------------------------------------------------------------- velocity
+
+
+BRIEF = Run("brief", "neural-ode", "Brief", {"levels": {"factors": [2], "iterations": [3]}})
+FILES_OF_FLOW = {WARP, INVERSE_WARP, TRACE, VELOCITY}
+
+
+def velocity_unit(folder, **about):
+    assert register_to_folder(BRIEF, a_task(), Machine(), folder, {}, keep="velocity", **about)
+    return RegistrationUnit(folder)
+
+
+def restored(unit):
+    """The maps are restored in a process of their own, as a registration is."""
+    watched(lambda: restore_maps(unit.folder, a_task()), None)
+
+
+@pytest.mark.parametrize("fields", FIELDS)
+def test_both_maps_are_made_again_from_the_velocity_to_the_bit(tmp_path, fields):
+    unit = velocity_unit(tmp_path, fields=fields)
+    before = {name: (tmp_path / name).read_bytes() for name in (WARP, INVERSE_WARP)}
+    assert files_in(unit) == FILES_OF_FLOW
+    assert np.abs(unit.velocity().values).max() > 0
+    unit.reduce("velocity")
+    assert files_in(unit) == {VELOCITY, TRACE}
+    assert damage(unit.receipt, THOROUGH) is None
+    restored(unit)
+    assert files_in(unit) == FILES_OF_FLOW
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert damage(unit.receipt, THOROUGH) is None
+
+
+def test_a_map_that_comes_out_otherwise_is_refused_and_not_written(tmp_path):
+    unit = velocity_unit(tmp_path)
+    kept = unit.velocity()
+    unit.write_velocity(KeptVelocity(kept.values * np.float32(1.01), kept.grid))
+    receipt = {k: v for k, v in read_receipt(unit.receipt).items() if k != "receipt_sha256"}
+    sizes = receipt["outputs"]
+    unit.reduce("velocity")
+    with pytest.raises(DamagedFileError, match=r"velocity\.npz has"):
+        restored(unit)
+    file = unit.velocity_file
+    sizes[VELOCITY] = {"bytes": file.stat().st_size, "sha256": io.sha256(file)}
+    io.write_json(unit.receipt, receipt)
+    with pytest.raises(RegistrationError, match=r"warp\.nii\.gz .* the device is another"):
+        restored(unit)
+    assert files_in(unit) == {VELOCITY, TRACE}
+
+
+def test_a_unit_without_a_velocity_says_so(unit):
+    unit.reduce("velocity")
+    assert files_in(unit) == ALL - {WARPED}, "its maps stay"
+    with pytest.raises(InputError, match="There is no velocity"):
+        restored(unit)
+
+
+def test_a_method_without_a_velocity_makes_no_map_of_one(tmp_path):
+    kept = KeptVelocity(np.zeros((1, 3, 2, 2, 2), np.float32), GRID)
+    with pytest.raises(RegistrationError, match="Fake has no velocity"):
+        Stepping().expanded(kept, Machine())
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"velocity"])
+def test_a_velocity_that_is_damaged_is_one_sentence(unit, content):
+    unit.velocity_file.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"is damaged .*register the pair again"):
+        unit.velocity()
+
+
 # -------------------------------------------------------------------------------------------- study
 
 
@@ -363,7 +452,7 @@ def test_a_study_names_what_it_keeps():
     ("key", "value", "sentence"),
     [
         ("keep", "number", "has keep: 'number'; did you mean 'numbers'"),
-        ("keep", None, r"has keep: None .*known: all, maps, numbers"),
+        ("keep", None, r"has keep: None .*known: all, maps, numbers, velocity"),
         ("keep", ["all"], "has keep"),
         ("fields", "int16", r"has fields: 'int16' .*known: float32, rounded"),
         ("field", "rounded", "unknown key 'field'; did you mean 'fields'"),

@@ -114,6 +114,21 @@ class DisplacementField(Transform):
 
 @final
 @dataclass(frozen=True, eq=False)
+class KeptVelocity:
+    """The velocity that a registration found.
+
+    Attributes:
+        values: the velocity, ``(K, 3, X, Y, Z)`` float32 with K knots, in the frame and the unit of
+            the method that found it.
+        grid: the grid of the images between which it was found.
+    """
+
+    values: np.ndarray
+    grid: Grid
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Chain(Transform):
     """The map that applies ``steps`` one after the other, the first one first."""
 

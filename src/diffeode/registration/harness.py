@@ -8,6 +8,7 @@ import importlib
 import math
 import random
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from diffeode.errors import InputError, reason_of
+from diffeode.errors import InputError, RegistrationError, reason_of
 from diffeode.evaluation.verdict import Verdict, judge, signs_of, turned_note
 from diffeode.files import io
 from diffeode.files.tables import write_rows
@@ -29,6 +30,7 @@ from diffeode.geometry.image import Image, foreground
 from diffeode.geometry.transform import (
     Affine,
     DisplacementField,
+    KeptVelocity,
     densify,
     invert,
     rounded,
@@ -39,7 +41,15 @@ from diffeode.provenance.receipt import write_receipt
 from diffeode.provenance.software import registering_versions
 from diffeode.registration.base import Machine, Method, Pair, Registration
 from diffeode.units.pair import PairUnit
-from diffeode.units.registration import FIELDS, RegistrationUnit
+from diffeode.units.registration import (
+    FIELDS,
+    INVERSE_WARP,
+    TRACE,
+    VELOCITY,
+    WARP,
+    WARPED,
+    RegistrationUnit,
+)
 from diffeode.units.scan import ScanUnit
 
 if TYPE_CHECKING:
@@ -85,6 +95,7 @@ class Result:
         seconds, cpu_seconds: wall and CPU time of the method's own work.
         peak_memory_mb: peak resident memory of the process and its children.
         verdict: whether the registration is suspect.
+        velocity: the velocity that the method found, or None.
     """
 
     warp: DisplacementField
@@ -96,6 +107,7 @@ class Result:
     cpu_seconds: float
     peak_memory_mb: float
     verdict: Verdict
+    velocity: KeptVelocity | None = None
 
 
 def read_task(pair: Path, moving_scan: Path) -> Task:
@@ -128,11 +140,11 @@ def register(method: Method, task: Task, machine: Machine) -> Result:
     _seed_everything(machine.seed)
     with measured() as usage:
         registration = method.register(task.pair(), machine)
-    forward = densify(registration.forward.then(task.moving_to_scan), task.fixed.grid)
-    inverse, origin = _inverse(registration, task)
+    forward, inverse, origin = _whole(registration, task)
     verdict = judge(signs_of(forward, inverse, task.fixed, task.moving_scan, task.moving_to_scan))
     notes = (*registration.notes, *filter(None, [turned_note(task.moving_to_scan)]))
-    return Result(forward, inverse, origin, registration.trace, notes, **usage, verdict=verdict)
+    found = (forward, inverse, origin, registration.trace, notes)
+    return Result(*found, **usage, verdict=verdict, velocity=registration.velocity)
 
 
 def register_to_folder(
@@ -198,7 +210,7 @@ def _register_and_write(
     costs = {
         key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")
     }
-    used = {"inverse_origin": result.inverse_origin, "reads": method.reads()}
+    used = {"inverse_origin": result.inverse_origin, "reads": method.reads(), "fields": fields}
     return files, {**costs, **used, "notes": list(result.notes), **recorded(result.verdict)}
 
 
@@ -220,29 +232,82 @@ def write_result(
 
     Args:
         keep: the study's key (:data:`diffeode.units.registration.KEPT`). Only ``all`` writes the
-            warped image. Maps and trace are always written, because the evaluation and the figures
-            read them; :meth:`diffeode.units.registration.RegistrationUnit.reduce` removes them
-            afterwards.
+            warped image, and only ``velocity`` the velocity, where the method has one. Maps and
+            trace are always written, because the evaluation and the figures read them;
+            :meth:`diffeode.units.registration.RegistrationUnit.reduce` removes them afterwards.
         fields: whether the maps are written as they are (``float32``) or rounded
             (:data:`diffeode.units.registration.FIELDS`). The warped image is made with the map
             that is written.
     """
-    unit, step_mm = RegistrationUnit(folder), FIELDS[fields]
-    warp, inverse_warp = result.warp, result.inverse_warp
+    unit = RegistrationUnit(folder)
+    names = [WARP, INVERSE_WARP, TRACE]
+    warp = _write_maps(unit, result.warp, result.inverse_warp, fields)
+    if keep == "all":
+        io.write_image(unit.warped_file, warp_image(task.moving_scan, warp, task.fixed.grid))
+        names.append(WARPED)
+    if keep == "velocity" and result.velocity is not None:
+        unit.write_velocity(result.velocity)
+        names.append(VELOCITY)
+    _write_trace(unit.trace_file, result.trace)
+    return [file.name for file in unit.files if file.name in names]
+
+
+def restore_maps(folder: Path, task: Task) -> None:
+    """Make the maps of a registration, which were removed, again from the velocity that it keeps.
+
+    Args:
+        folder: the unit of the registration.
+        task: the pair that was registered (:func:`read_task`).
+
+    Raises:
+        InputError: the unit keeps no velocity, or is damaged.
+        RegistrationError: the maps differ from those that were registered and evaluated, because
+            the software or the device is another. Nothing is written then.
+    """
+    from diffeode.registration.runs import Run
+
+    unit = RegistrationUnit(folder)
+    receipt = unit.require_intact()
+    velocity = unit.velocity()
+    method = Run(receipt["run"], receipt["method"], receipt["run"], receipt["parameters"]).build()
+    forward, inverse, _ = _whole(method.expanded(velocity, Machine(receipt["threads"])), task)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".restoring-") as here:
+        made = RegistrationUnit(Path(here))
+        _write_maps(made, forward, inverse, receipt["fields"])
+        for file in (made.warp_file, made.inverse_warp_file):
+            if io.sha256(file) != receipt["outputs"][file.name]["sha256"]:
+                raise RegistrationError(
+                    f"{file.name} of {folder} cannot be made from the velocity to the bit, because "
+                    "the software or the device is another; register the pair again."
+                )
+        for file in (made.warp_file, made.inverse_warp_file):
+            file.replace(folder / file.name)
+
+
+def _write_maps(
+    unit: RegistrationUnit, warp: DisplacementField, inverse_warp: DisplacementField, fields: str
+) -> DisplacementField:
+    """Write both maps in the form ``fields``; return the forward one as it was written."""
+    step_mm = FIELDS[fields]
     if step_mm is not None:
         warp, inverse_warp = rounded(warp, step_mm), rounded(inverse_warp, step_mm)
     io.write_displacement(unit.warp_file, warp)
     io.write_displacement(unit.inverse_warp_file, inverse_warp)
-    if keep == "all":
-        io.write_image(unit.warped_file, warp_image(task.moving_scan, warp, task.fixed.grid))
-    _write_trace(unit.trace_file, result.trace)
-    return [file.name for file in unit.files if keep == "all" or file != unit.warped_file]
+    return warp
 
 
 def _write_trace(path: Path, trace: tuple[dict[str, float], ...]) -> None:
     names = dict.fromkeys(name for row in trace for name in row)
     rows = ({"iteration": index, **row} for index, row in enumerate(trace))
     write_rows(path, ["iteration", *names], rows)
+
+
+def _whole(
+    registration: Registration, task: Task
+) -> tuple[DisplacementField, DisplacementField, str]:
+    """Return both maps with the affine alignment, and where the inverse comes from."""
+    forward = densify(registration.forward.then(task.moving_to_scan), task.fixed.grid)
+    return forward, *_inverse(registration, task)
 
 
 def _inverse(registration: Registration, task: Task) -> tuple[DisplacementField, str]:

@@ -260,7 +260,7 @@ class Study:
         strict: 1 where suspect registrations make the study fail in the end, as failed ones do;
             else 0.
         keep: which files stay of a registration after it was evaluated and drawn: ``all``,
-            ``maps`` or ``numbers`` (:data:`diffeode.units.registration.KEPT`).
+            ``maps``, ``velocity`` or ``numbers`` (:data:`diffeode.units.registration.KEPT`).
         fields: how maps are written: ``float32``, as they are, or ``rounded``
             (:data:`diffeode.units.registration.FIELDS`).
         tools: folders in which programs are looked for before PATH.

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+
+from diffeode.errors import DamagedFileError
 from diffeode.files import io
+from diffeode.files.presence import require_file
 from diffeode.geometry.image import Image
-from diffeode.geometry.transform import DisplacementField
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import DisplacementField, KeptVelocity
 from diffeode.provenance.receipt import RECEIPT, read_receipt, require_intact
 from diffeode.provenance.removal import remove_files, require_kept
 
-WARP, INVERSE_WARP, WARPED, TRACE = (
+WARP, INVERSE_WARP, WARPED, TRACE, VELOCITY = (
     "warp.nii.gz",
     "inverse_warp.nii.gz",
     "warped.nii.gz",
     "trace.tsv",
+    "velocity.npz",
 )
 KEPT: Mapping[str, tuple[str, ...]] = {
     "all": (WARP, INVERSE_WARP, WARPED, TRACE),
     "maps": (WARP, INVERSE_WARP, TRACE),
+    "velocity": (VELOCITY, TRACE),
     "numbers": (),
 }
-"""Names of the files that stay of a finished registration, by the study's key ``keep``."""
+"""Names of the files that stay of a finished registration, by the study's key ``keep``.
+
+Where ``keep`` is ``velocity`` and the unit holds none, the files of ``maps`` stay.
+"""
 ROUNDED_TO_MM = 2.0**-8
 FIELDS: Mapping[str, float | None] = {"float32": None, "rounded": ROUNDED_TO_MM}
 """Step, mm, to whose multiples displacements are rounded before they are written, by the study's
@@ -34,6 +45,14 @@ READ_BY_EVALUATION = (WARP, INVERSE_WARP)
 READ_BY_PANELS = (WARP, WARPED)
 READ_BY_CURVES = (TRACE,)
 """Names of the files that the evaluation and the figures of a pair read."""
+
+
+def must_hold(keep: str) -> tuple[str, ...]:
+    """Return the names of the files without which a unit does not hold what ``keep`` asks for.
+
+    A velocity is not among them, because not every method has one.
+    """
+    return (TRACE,) if keep == "velocity" else KEPT[keep]
 
 
 @final
@@ -69,9 +88,20 @@ class RegistrationUnit:
         return self.folder / TRACE
 
     @property
+    def velocity_file(self) -> Path:
+        """The velocity whose flow the map is."""
+        return self.folder / VELOCITY
+
+    @property
     def files(self) -> tuple[Path, ...]:
-        """All files of a finished registration except its receipt."""
-        return self.warp_file, self.inverse_warp_file, self.warped_file, self.trace_file
+        """All files that a finished registration may hold except its receipt."""
+        return (
+            self.warp_file,
+            self.inverse_warp_file,
+            self.warped_file,
+            self.trace_file,
+            self.velocity_file,
+        )
 
     def require_intact(self) -> dict[str, Any]:
         """Return the receipt after comparing it with the files.
@@ -95,7 +125,8 @@ class RegistrationUnit:
             InputError: the note cannot be written.
         """
         outputs = read_receipt(self.receipt)["outputs"]
-        return remove_files(self.folder, outputs, [n for n in outputs if n not in KEPT[keep]])
+        kept = KEPT["maps" if keep == "velocity" and VELOCITY not in outputs else keep]
+        return remove_files(self.folder, outputs, [name for name in outputs if name not in kept])
 
     def kept(self, file: Path) -> Path:
         """Return ``file``, one of :attr:`files`.
@@ -117,6 +148,33 @@ class RegistrationUnit:
         scan, RAS mm.
         """
         return io.read_displacement(self.kept(self.inverse_warp_file))
+
+    def write_velocity(self, velocity: KeptVelocity) -> None:
+        """Write the velocity as an archive of NumPy's arrays."""
+        with io.written_whole(self.velocity_file) as temporary:
+            np.savez_compressed(
+                temporary,
+                velocity=velocity.values,
+                shape=np.array(velocity.grid.shape),
+                affine=velocity.grid.affine,
+            )
+
+    def velocity(self) -> KeptVelocity:
+        """Return the velocity whose flow the map is.
+
+        Raises:
+            InputError: the unit holds none.
+            DamagedFileError: the file is damaged.
+        """
+        require_file(self.kept(self.velocity_file), "velocity")
+        try:
+            with np.load(self.velocity_file, allow_pickle=False) as archive:
+                shape = tuple(int(n) for n in archive["shape"])
+                return KeptVelocity(archive["velocity"], Grid(shape, archive["affine"]))
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise DamagedFileError(
+                f"{self.velocity_file} is damaged ({error}); register the pair again."
+            ) from None
 
     def warped(self) -> Image:
         """Return the moving scan on the fixed grid, resampled once."""

@@ -3,10 +3,10 @@
 from functools import cache
 
 from diffeode.units.registration import (
-    KEPT,
     READ_BY_CURVES,
     READ_BY_EVALUATION,
     READ_BY_PANELS,
+    must_hold,
 )
 
 
@@ -18,7 +18,7 @@ def keep_meanwhile(wildcards):
 @cache
 def held():
     """Return the names of the files that each registration has to hold, by its receipt."""
-    return {REGISTRATION.format(**unit): KEPT[STUDY.keep] for unit in UNITS}
+    return {REGISTRATION.format(**unit): must_hold(STUDY.keep) for unit in UNITS}
 
 
 @cache
