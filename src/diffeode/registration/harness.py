@@ -140,7 +140,7 @@ def register(method: Method, task: Task, machine: Machine) -> Result:
     _seed_everything(machine.seed)
     with measured() as usage:
         registration = method.register(task.pair(), machine)
-    forward, inverse, origin = _whole(registration, task)
+    forward, inverse, origin = whole_maps(registration, task)
     verdict = judge(signs_of(forward, inverse, task.fixed, task.moving_scan, task.moving_to_scan))
     notes = (*registration.notes, *filter(None, [turned_note(task.moving_to_scan)]))
     found = (forward, inverse, origin, registration.trace, notes)
@@ -270,7 +270,7 @@ def restore_maps(folder: Path, task: Task) -> None:
     receipt = unit.require_intact()
     velocity = unit.velocity()
     method = Run(receipt["run"], receipt["method"], receipt["run"], receipt["parameters"]).build()
-    forward, inverse, _ = _whole(method.expanded(velocity, Machine(receipt["threads"])), task)
+    forward, inverse, _ = whole_maps(method.expanded(velocity, Machine(receipt["threads"])), task)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".restoring-") as here:
         made = RegistrationUnit(Path(here))
         _write_maps(made, forward, inverse, receipt["fields"])
@@ -302,7 +302,7 @@ def _write_trace(path: Path, trace: tuple[dict[str, float], ...]) -> None:
     write_rows(path, ["iteration", *names], rows)
 
 
-def _whole(
+def whole_maps(
     registration: Registration, task: Task
 ) -> tuple[DisplacementField, DisplacementField, str]:
     """Return both maps with the affine alignment, and where the inverse comes from."""
