@@ -21,7 +21,7 @@ BELOW = {
     "provenance": {"errors", "formerly", "files"},
     "programs": {"errors", "geometry", "files"},
     "weights": {"errors", "names", "files"},
-    "units": {"geometry", "files", "provenance"},
+    "units": {"errors", "geometry", "files", "provenance"},
     "datasets": {"errors", "names", "geometry", "files", "provenance", "weights"},
     "descriptors": {"errors", "names", "geometry", "files", "provenance", "weights"},
     "losses": {"fused", "geometry", "descriptors"},

@@ -108,6 +108,8 @@ panels: 2
 pairs_per_job: 1
 gpu: 1
 time_limit_minutes: 0.5
+keep: numbers
+fields: rounded
 tools: [programs]
 figures: {runs: [learned, brief], structures: [Thalamus, Brain stem]}
 """,

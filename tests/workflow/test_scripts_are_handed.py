@@ -389,6 +389,7 @@ def worked(run_script, job):
         "watched": "diffeode.process.watch",
         "evaluate_unit": "diffeode.evaluation.evaluate",
         "write_tidy": "diffeode.statistics.tidy",
+        "reduce": "diffeode.units.registration.RegistrationUnit",
     }
     answers = {
         "read_task": "its task",
@@ -417,6 +418,7 @@ def registered(run_script, job):
         folder=where,
         about=about,
         limit=limit,
+        storing={name: named[name] for name in ("keep", "fields")},
         raises=named["raises_where_killed"],
         read=found.read_task.call,
     )
@@ -435,6 +437,44 @@ def test_a_registration_gets_its_pair_and_says_where_it_comes_from(rich_plan, ru
         "moving_dataset": "drawn",
         "programs": "its programs",
     }
+
+
+def keep_meanwhile(plan, experiment, pair):
+    """What stays of a registration until the figures are drawn: everything of a pair with a
+    panel.
+    """
+    return "all" if plan.of("panel", experiment=experiment, pair=pair) else "numbers"
+
+
+def test_a_registration_is_told_what_to_keep_and_how_to_write_its_maps(rich_plan, run_script):
+    keeps = set()
+    for job in rich_plan.of("register", run="brief"):
+        (entry,) = job.handed.params.work
+        keep = keep_meanwhile(rich_plan, job.wildcards["experiment"], entry["pair"])
+        found = registered(run_script, job)
+        assert found.storing == {"keep": keep, "fields": "rounded"}
+        keeps.add(keep)
+    assert keeps == {"all", "numbers"}, "some pairs are shown one by one and some are not"
+
+
+def test_a_study_reduces_every_registration_once_it_was_evaluated_and_drawn(rich_plan, run_script):
+    job = rich_plan.the("reduce")
+    reduced, written = run_script(
+        job,
+        "diffeode.units.registration.RegistrationUnit.reduce",
+        "diffeode.files.io.write_text",
+        reduce=0,
+    )
+    units = [unit.wildcards for unit in rich_plan.of("register")]
+    assert reduced.calls == [(("numbers",), {})] * len(units)
+    path, text = written.call[0]
+    assert path == "results/studies/rich/storage.tsv"
+    rows = [line.split("\t") for line in text.splitlines()[1:]]
+    assert [row[:3] for row in rows] == [[u["experiment"], u["pair"], u["run"]] for u in units]
+    read = set(map(str, job.handed.input))
+    for rule in ("collect", "panel", "beside", "convergence", "register"):
+        for other in rich_plan.of(rule):
+            assert read >= set(map(str, other.handed.output)), f"{rule} comes first"
 
 
 TAUGHT = {
@@ -564,6 +604,7 @@ def test_a_registration_is_judged_by_the_labels_of_its_experiment(
     assert found.evaluate_unit.call == ((*units, *scans, *labels, table), {})
     written = Path(f"results/metrics/{experiment}/{pair}/brief.tsv")
     assert found.write_tidy.call == ((written, "numbers"), {})
+    assert found.reduce.call == ((keep_meanwhile(rich_plan, experiment, pair),), {})
 
 
 def test_every_registration_is_collected(rich_plan, run_script):

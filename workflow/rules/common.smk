@@ -93,6 +93,7 @@ DESCRIPTOR_DATA = os.environ.get("DIFFEODE_DATA") or str(REPOSITORY / ".." / "sh
 METRICS = f"{RESULTS}/metrics/{{experiment}}/{{pair}}/{{run}}.tsv"
 CHUNK = f"{RESULTS}/chunks/{{experiment}}/{{run}}/{{chunk}}.tsv"
 COLLECTED = f"{STUDIED}/metrics.tsv"
+STORAGE = f"{STUDIED}/storage.tsv"
 VERDICT = f"{STUDIED}/verdict.txt"
 PANEL = f"{FIGURES}/panels/{{experiment}}/{{pair}}/{{run}}.png"
 CONVERGENCE = f"{FIGURES}/convergence/{{experiment}}/{{pair}}"

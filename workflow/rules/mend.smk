@@ -35,7 +35,7 @@ def plan():
 
 def _planned(file):
     made_from = _made_from(file) if Path(file).exists() else ((), {})
-    return Planned(Path(file), *made_from)
+    return Planned(Path(file), *made_from, held().get(file, ()), files_read().get(file, {}))
 
 
 def _made_from(file):
@@ -93,9 +93,11 @@ def mend():
         if complaint.kind is Kind.DAMAGED and not INTERNALS.is_dry:
             file.unlink()
     forced = {file for file in MADE_IN_CHUNKS if is_forced(file)}
+    reduced = {str(file) for file, complaint in found.items() if complaint.kind is Kind.REDUCED}
     AT_WORK.update(forced, filter(_waits, MADE_IN_CHUNKS))
-    for file in forced if not INTERNALS.is_dry else ():
-        Path(file).unlink(missing_ok=True)  # its job makes again what it does not find
+    # A job makes again what it does not find, and cannot know by itself why these are made again.
+    for file in forced | reduced if not INTERNALS.is_dry else ():
+        Path(file).unlink(missing_ok=True)
     for file in {MADE_IN_CHUNKS.get(file, file) for file in [*map(str, found), *AT_WORK]}:
         INTERNALS.force(file)
     for sentence in [*sentences(found), *filter(None, [units_ahead()])]:

@@ -2,6 +2,7 @@
 
 
 include: "functions/register.smk"
+include: "functions/storage.smk"
 
 
 localrules:

@@ -52,7 +52,9 @@ def plain_files():
     """Return every file of the study that is no receipt and that no receipt lists."""
     pairs = [PAIRS.format(experiment=name) for name in EXPERIMENTS]
     about = [f"{STUDIED}/{name}" for name in ("methods.md", "methods.html", "references.bib")]
-    return [*pairs, *quality(), *unit_metrics(), COLLECTED, *tables(), *figures(), *about]
+    reduced = [STORAGE] if STUDY.keep != "all" else []
+    numbers = [*unit_metrics(), COLLECTED]
+    return [*pairs, *quality(), *numbers, *tables(), *figures(), *reduced, *about]
 
 
 def quality():
@@ -73,10 +75,8 @@ def everything(wildcards):
 
 
 def shown_pairs():
-    """Return experiment and pair of the pairs that are shown one by one: the first of each
-    experiment.
-    """
-    return [(e.name, pair.id) for e in STUDY.experiments for pair in e.pairs[: STUDY.panels]]
+    """Return experiment and pair of the pairs that are shown one by one."""
+    return STUDY.shown_pairs()
 
 
 def units_of(scan):

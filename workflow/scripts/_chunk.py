@@ -22,6 +22,7 @@ from diffeode.provenance.receipt import add_origin
 from diffeode.provenance.seals import seal
 from diffeode.provenance.upkeep import Planned, complaints, flat
 from diffeode.registration.registry import make_method
+from diffeode.units.registration import RegistrationUnit
 
 REGISTERED, EVALUATED, KEPT = "registered", "evaluated", "kept"
 
@@ -31,7 +32,7 @@ class Unit:
     """One pair with one run.
 
     Attributes:
-        entry: its pair, its log, and its two steps ``registration`` and ``evaluation``; each step
+        entry: its pair, its log, which files to keep, and its two steps ``registration`` and ``evaluation``; each step
             has the file to make, the inputs by name, and the parameters.
         names: its experiment and run.
         snakemake: the job.
@@ -91,6 +92,7 @@ class Unit:
             threads=self.snakemake.threads,
             device="cuda" if resources.get("gpu", 0) else "cpu",
             limit_minutes=resources.time_limit_seconds / 60 or None,
+            keep=self.entry["keep"],
             meanwhile=following.read_ahead if following else lambda: None,
             is_last_attempt=bool(resources.last_attempt),
         )
@@ -106,6 +108,7 @@ class Unit:
         origin = origin_of(flat(step["inputs"]), step["parameters"])
         watched(lambda: evaluate(step))  # its threads would not survive the next fork
         seal(Path(step["file"]), self.results, origin)
+        RegistrationUnit(Path(step["inputs"]["registration"]).parent).reduce(self.entry["keep"])
         self.state = self.state if self.state == REGISTERED else EVALUATED
 
     def _waits(self, name: str) -> bool:

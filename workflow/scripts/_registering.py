@@ -28,6 +28,7 @@ def register_unit(
     threads: int,
     device: str,
     limit_minutes: float | None,
+    keep: str,
     meanwhile: Callable[[], None],
     is_last_attempt: bool,
 ) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def register_unit(
     Args:
         step: the receipt to write, the inputs and the parameters.
         names: experiment, pair and run.
+        keep: which files are written.
         meanwhile: called while the registration works in a process of its own.
         is_last_attempt: False where the whole job is tried again with more memory if the process
             of the registration is killed.
@@ -60,6 +62,8 @@ def register_unit(
         folder,
         provenance,
         limit_minutes,
+        keep=keep,
+        fields=parameters["fields"],
         meanwhile=meanwhile,
         raises_where_killed=not is_last_attempt,
     )

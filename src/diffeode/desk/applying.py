@@ -11,6 +11,7 @@ from diffeode.files import io
 from diffeode.files.label_ids import looks_like_labels, lost_labels, shown
 from diffeode.geometry.image import Image, Labels, sample
 from diffeode.geometry.space import Grid
+from diffeode.provenance.removal import require_kept
 
 _FEW_PERCENT = 10
 
@@ -39,6 +40,7 @@ def apply_at_desk(
     Raises:
         InputError: a file is unusable, or the map leads to no point of ``moving``.
     """
+    require_kept(warp)
     field = io.read_displacement(warp)
     grid = io.read_grid(reference, orientation) if reference else field.grid
     points = grid.points_mm()

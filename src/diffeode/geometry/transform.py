@@ -114,6 +114,21 @@ class DisplacementField(Transform):
 
 @final
 @dataclass(frozen=True, eq=False)
+class KeptVelocity:
+    """The velocity that a registration found.
+
+    Attributes:
+        values: the velocity, ``(K, 3, X, Y, Z)`` float32 with K knots, in the frame and the unit of
+            the method that found it.
+        grid: the grid of the images between which it was found.
+    """
+
+    values: np.ndarray
+    grid: Grid
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Chain(Transform):
     """The map that applies ``steps`` one after the other, the first one first."""
 
@@ -131,6 +146,22 @@ def densify(transform: Transform, grid: Grid) -> DisplacementField:
         return transform
     points = grid.points_mm()
     return DisplacementField((transform(points) - points).astype(np.float32), grid)
+
+
+def rounded(field_: DisplacementField, step_mm: float) -> DisplacementField:
+    """Return a displacement field whose components are multiples of ``step_mm``.
+
+    Each component moves by at most half of that, so a vector by at most 0.87 of it. Where the step
+    is a power of two, the multiples below 2^24 steps are exact in single precision, and their last
+    bits are zero, which compresses well.
+
+    >>> grid = Grid((1, 1, 1), np.eye(4))
+    >>> field_ = DisplacementField(np.array([[[[0.3, -0.2, 7.1]]]]), grid)
+    >>> rounded(field_, 0.25).displacement_mm.ravel().tolist()
+    [0.25, -0.25, 7.0]
+    """
+    steps = np.rint(field_.displacement_mm / np.float32(step_mm))
+    return DisplacementField(steps * np.float32(step_mm), field_.grid)
 
 
 def warp_image(image: Image, transform: Transform, grid: Grid) -> Image:

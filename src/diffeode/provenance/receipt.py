@@ -11,6 +11,7 @@ from diffeode.errors import DamagedFileError
 from diffeode.files.io import sha256, write_json
 from diffeode.provenance.checksums import Checksums
 from diffeode.provenance.origin import is_origin
+from diffeode.provenance.removal import removed_files
 
 RECEIPT = "receipt.json"
 _CHECKSUM, _ORIGIN, _TIMES = "receipt_sha256", "made_from", "modified_ns"
@@ -41,7 +42,8 @@ def add_origin(path: Path, origin: dict[str, Any]) -> None:
         DamagedFileError: missing or not a receipt.
     """
     content = read_receipt(path)
-    times = {name: (path.parent / name).stat().st_mtime_ns for name in content["outputs"]}
+    there = content["outputs"].keys() - removed_files(path.parent, content["outputs"])
+    times = {name: (path.parent / name).stat().st_mtime_ns for name in sorted(there)}
     _write(path, {**content, _ORIGIN: origin, _TIMES: times})
 
 
@@ -82,6 +84,8 @@ def records_in(receipt: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def damage(path: Path | str, checksums: Checksums | None = None) -> str | None:
     """Return why the unit of the receipt ``path`` cannot be used, or None where it can.
 
+    A file that was removed on purpose (:mod:`diffeode.provenance.removal`) is no damage.
+
     Args:
         checksums: gives the checksums of files; by default they are computed for those files only
             whose size or time differs from the receipt's.
@@ -100,15 +104,18 @@ def damage_of(path: Path, content: dict[str, Any], checksums: Checksums) -> str 
         return f"{path} is not as it was written"
     if not content["outputs"] and content.get("status") != "failed":
         return f"{path} lists no files"
+    removed = removed_files(path.parent, content["outputs"])
     reasons = (
         _fault_of(path.parent / name, record, checksums)
         for name, record in records_in(content).items()
+        if name not in removed
     )
     return next(filter(None, reasons), None)
 
 
 def require_intact(path: Path | str) -> dict[str, Any]:
-    """Return the content of a receipt after comparing the checksums of all files that it lists.
+    """Return the content of a receipt after comparing the checksums of all files that it lists and
+    that were not removed on purpose (:mod:`diffeode.provenance.removal`).
 
     Raises:
         DamagedFileError: a file is missing or differs.

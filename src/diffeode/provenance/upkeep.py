@@ -7,7 +7,7 @@ no part in it, so results that were copied or restored from a backup are judged 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -18,7 +18,10 @@ from diffeode.errors import DamagedFileError
 from diffeode.provenance.checksums import Checksums, Record
 from diffeode.provenance.origin import departure
 from diffeode.provenance.receipt import RECEIPT, damage_of, origin_in, read_receipt, records_in
+from diffeode.provenance.removal import lacking
 from diffeode.provenance.seals import broken_seal, origin_of_sealed
+
+_NOT_THERE = "which the unit does not hold (removed to save space, or never written)"
 
 
 class Kind(Enum):
@@ -27,6 +30,7 @@ class Kind(Enum):
     DAMAGED = "damaged"
     FAILED = "failed"
     STALE = "stale"
+    REDUCED = "lacks files that are asked for"
     DERIVED = "made from what is made again"
 
 
@@ -47,11 +51,16 @@ class Planned:
     Attributes:
         inputs: paths of the files that the job would read, in the order of its rule.
         parameters: the parameters that the rule would give to the job.
+        holds: names of the files that a unit has to hold, because the study keeps them.
+        reads: by the receipt of a unit from which files may be removed, the names of the files in
+            that unit that the job reads.
     """
 
     file: Path
     inputs: Sequence[str]
     parameters: Mapping[str, Any]
+    holds: Sequence[str] = ()
+    reads: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def is_unit(self) -> bool:
@@ -94,16 +103,58 @@ def complaints(
         results: the folder that all files lie in.
         forced: whether the user asked for a file to be made again in any case.
     """
+    ordered = _in_order_of_work(plan)
+    wanted: dict[str, Complaint] = {}
+    while True:
+        found, renewed = _complaints(ordered, wanted, results, checksums, forced)
+        more = _removed_and_read(ordered, renewed)
+        if not more:
+            return found
+        wanted |= more
+
+
+def _complaints(
+    ordered: Sequence[Planned],
+    wanted: Mapping[str, Complaint],
+    results: Path,
+    checksums: Checksums,
+    forced: Callable[[Path], bool],
+) -> tuple[dict[Path, Complaint], set[str]]:
+    """Return the complaints about the files of a plan, and the names of all files to be made.
+
+    Args:
+        wanted: complaints about units whose removed files are read again, by their receipts.
+    """
     found: dict[Path, Complaint] = {}
     renewed: set[str] = set()
-    for planned in _in_order_of_work(plan):
-        complaint = (
-            _complaint(planned, renewed, results, checksums) if planned.file.exists() else None
-        )
+    for planned in ordered:
+        name, is_there = str(planned.file), planned.file.exists()
+        complaint = _complaint(planned, renewed, results, checksums) if is_there else None
+        complaint = complaint or wanted.get(name)
         if complaint:
             found[planned.file] = complaint
-        if complaint or not planned.file.exists() or forced(planned.file):
-            renewed.add(str(planned.file))
+        if complaint or not is_there or forced(planned.file):
+            renewed.add(name)
+    return found, renewed
+
+
+def _removed_and_read(ordered: Sequence[Planned], renewed: set[str]) -> dict[str, Complaint]:
+    """Return a complaint about each unit that would not be made again, although files were removed
+    from it that a job reads.
+    """
+    units = {str(planned.file): planned for planned in ordered if planned.is_unit}
+    found: dict[str, Complaint] = {}
+    for planned in ordered:
+        if str(planned.file) not in renewed:
+            continue
+        for name, files in planned.reads.items():
+            unit = units.get(name)
+            if unit is None or name in renewed or not unit.receipt:
+                continue
+            lost = lacking(unit.file.parent, unit.receipt["outputs"], files)
+            if lost:
+                reason = f"a table or figure to be made needs {', '.join(lost)}, {_NOT_THERE}"
+                found[name] = Complaint(Kind.REDUCED, reason)
     return found
 
 
@@ -144,7 +195,20 @@ def _complaint(
     if origin is None:
         return Complaint(Kind.STALE, "it is not known what they were made from")
     reason = departure(origin, planned.inputs, planned.parameters, checksums)
-    return Complaint(Kind.STALE, reason) if reason else None
+    if reason:
+        return Complaint(Kind.STALE, reason)
+    lacking_what = _what_is_not_kept(planned)
+    return Complaint(Kind.REDUCED, lacking_what) if lacking_what else None
+
+
+def _what_is_not_kept(planned: Planned) -> str | None:
+    """Return why a unit holds less than the study keeps, or None where it holds all of that."""
+    if not planned.holds or not planned.receipt:
+        return None
+    lost = lacking(planned.file.parent, planned.receipt["outputs"], planned.holds)
+    if not lost:
+        return None
+    return f"the study keeps {', '.join(lost)}, {_NOT_THERE}"
 
 
 def _of_unit(planned: Planned, checksums: Checksums) -> Complaint | None:

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from diffeode.errors import InputError
+from diffeode.errors import InputError, RegistrationError
 from diffeode.geometry.image import Image, Window, window_around
-from diffeode.geometry.transform import Transform
+from diffeode.geometry.transform import KeptVelocity, Transform
 from diffeode.registration.knobs import check
 from diffeode.weights.catalogue import checksums, find
 
@@ -89,12 +89,15 @@ class Registration:
         trace: one mapping of numbers per iteration; empty where the tool shows none.
         notes: one sentence for each thing that the user should know about this registration; empty
             where nothing was unusual.
+        velocity: the velocity whose flow both maps are, or None where the method has none;
+            :meth:`Method.expanded` makes the maps of it again.
     """
 
     forward: Transform
     inverse: Transform | None = None
     trace: tuple[dict[str, float], ...] = ()
     notes: tuple[str, ...] = ()
+    velocity: KeptVelocity | None = None
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,17 @@ class Method(ABC):
         The harness calls this before it starts the clock.
         """
         return
+
+    def expanded(self, velocity: KeptVelocity, machine: Machine) -> Registration:
+        """Return forward and inverse map of the velocity of an earlier registration.
+
+        Args:
+            machine: its threads are used; the work is done on a CPU.
+
+        Raises:
+            RegistrationError: the method has no velocity.
+        """
+        raise RegistrationError(f"{self.title} has no velocity to make a map of.")
 
     @abstractmethod
     def register(self, pair: Pair, machine: Machine) -> Registration:

@@ -8,6 +8,7 @@ import importlib
 import math
 import random
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -21,18 +22,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from diffeode.errors import InputError, KilledError, reason_of
+from diffeode.errors import InputError, KilledError, RegistrationError, reason_of
 from diffeode.evaluation.verdict import Verdict, judge, signs_of, turned_note
 from diffeode.files import io
 from diffeode.files.tables import write_rows
 from diffeode.geometry.image import Image, foreground
-from diffeode.geometry.transform import Affine, DisplacementField, densify, invert, warp_image
+from diffeode.geometry.transform import (
+    Affine,
+    DisplacementField,
+    KeptVelocity,
+    densify,
+    invert,
+    rounded,
+    warp_image,
+)
 from diffeode.process.watch import watched
 from diffeode.provenance.receipt import write_receipt
 from diffeode.provenance.software import registering_versions
 from diffeode.registration.base import Machine, Method, Pair, Registration
 from diffeode.units.pair import PairUnit
-from diffeode.units.registration import RegistrationUnit
+from diffeode.units.registration import (
+    FIELDS,
+    INVERSE_WARP,
+    TRACE,
+    VELOCITY,
+    WARP,
+    WARPED,
+    RegistrationUnit,
+)
 from diffeode.units.scan import ScanUnit
 
 if TYPE_CHECKING:
@@ -78,6 +95,7 @@ class Result:
         seconds, cpu_seconds: wall and CPU time of the method's own work.
         peak_memory_mb: peak resident memory of the process and its children.
         verdict: whether the registration is suspect.
+        velocity: the velocity that the method found, or None.
     """
 
     warp: DisplacementField
@@ -89,6 +107,7 @@ class Result:
     cpu_seconds: float
     peak_memory_mb: float
     verdict: Verdict
+    velocity: KeptVelocity | None = None
 
 
 def read_task(pair: Path, moving_scan: Path) -> Task:
@@ -121,11 +140,11 @@ def register(method: Method, task: Task, machine: Machine) -> Result:
     _seed_everything(machine.seed)
     with measured() as usage:
         registration = method.register(task.pair(), machine)
-    forward = densify(registration.forward.then(task.moving_to_scan), task.fixed.grid)
-    inverse, origin = _inverse(registration, task)
+    forward, inverse, origin = whole_maps(registration, task)
     verdict = judge(signs_of(forward, inverse, task.fixed, task.moving_scan, task.moving_to_scan))
     notes = (*registration.notes, *filter(None, [turned_note(task.moving_to_scan)]))
-    return Result(forward, inverse, origin, registration.trace, notes, **usage, verdict=verdict)
+    found = (forward, inverse, origin, registration.trace, notes)
+    return Result(*found, **usage, verdict=verdict, velocity=registration.velocity)
 
 
 def register_to_folder(
@@ -136,12 +155,14 @@ def register_to_folder(
     provenance: dict[str, Any],
     limit_minutes: float | None = None,
     *,
+    keep: str = "all",
+    fields: str = "float32",
     meanwhile: Callable[[], object] = lambda: None,
     raises_where_killed: bool = False,
 ) -> bool:
     """Register a pair, write its files and its receipt, and return whether that succeeded.
 
-    The files are ``warp``, ``inverse_warp``, ``warped`` and ``trace``. The work is done in a
+    The files are those that :func:`write_result` writes. The work is done in a
     process of its own (:func:`diffeode.process.watch.watched`), so that a method that hangs,
     crashes or runs out of memory fails like any other. The notes of the method are written to the
     receipt and to standard error, which is the log of a workflow. A failure is written as a receipt
@@ -150,6 +171,7 @@ def register_to_folder(
     Args:
         limit_minutes: the longest time that registering and writing may take together; None for no
             limit.
+        keep, fields: as in :func:`write_result`.
         meanwhile: called in this process while the registration works.
         raises_where_killed: whether a registration whose process is killed leaves no receipt and
             raises, because it is tried again.
@@ -160,7 +182,9 @@ def register_to_folder(
     about = {**provenance, **what_runs(run, machine)}
     try:
         files, outcome = watched(
-            lambda: _register_and_write(run, task, machine, folder), limit_minutes, meanwhile
+            lambda: _register_and_write(run, task, machine, folder, keep, fields),
+            limit_minutes,
+            meanwhile,
         )
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
@@ -190,16 +214,16 @@ def what_runs(run: Run, machine: Machine) -> dict[str, Any]:
 
 
 def _register_and_write(
-    run: Run, task: Task, machine: Machine, folder: Path
+    run: Run, task: Task, machine: Machine, folder: Path, keep: str, fields: str
 ) -> tuple[list[str], dict[str, Any]]:
     """Return the names of the files, and the entries of the receipt about the result."""
     method = run.build()
     result = register(method, task, machine)
-    files = _write_result(result, task, folder)
+    files = write_result(result, task, folder, keep, fields)
     costs = {
         key: round(getattr(result, key), 3) for key in ("seconds", "cpu_seconds", "peak_memory_mb")
     }
-    used = {"inverse_origin": result.inverse_origin, "reads": method.reads()}
+    used = {"inverse_origin": result.inverse_origin, "reads": method.reads(), "fields": fields}
     return files, {**costs, **used, "notes": list(result.notes), **recorded(result.verdict)}
 
 
@@ -214,20 +238,89 @@ def recorded(verdict: Verdict) -> dict[str, Any]:
     return {"suspect": verdict.suspect, "verdict": verdict.sentence, "signs": signs}
 
 
-def _write_result(result: Result, task: Task, folder: Path) -> list[str]:
-    warped = warp_image(task.moving_scan, result.warp, task.fixed.grid)
+def write_result(
+    result: Result, task: Task, folder: Path, keep: str = "all", fields: str = "float32"
+) -> list[str]:
+    """Write the files of a registration to ``folder``, and return their names.
+
+    Args:
+        keep: the study's key (:data:`diffeode.units.registration.KEPT`). Only ``all`` writes the
+            warped image, and only ``velocity`` the velocity, where the method has one. Maps and
+            trace are always written, because the evaluation and the figures read them;
+            :meth:`diffeode.units.registration.RegistrationUnit.reduce` removes them afterwards.
+        fields: whether the maps are written as they are (``float32``) or rounded
+            (:data:`diffeode.units.registration.FIELDS`). The warped image is made with the map
+            that is written.
+    """
     unit = RegistrationUnit(folder)
-    io.write_displacement(unit.warp_file, result.warp)
-    io.write_displacement(unit.inverse_warp_file, result.inverse_warp)
-    io.write_image(unit.warped_file, warped)
+    names = [WARP, INVERSE_WARP, TRACE]
+    warp = _write_maps(unit, result.warp, result.inverse_warp, fields)
+    if keep == "all":
+        io.write_image(unit.warped_file, warp_image(task.moving_scan, warp, task.fixed.grid))
+        names.append(WARPED)
+    if keep == "velocity" and result.velocity is not None:
+        unit.write_velocity(result.velocity)
+        names.append(VELOCITY)
     _write_trace(unit.trace_file, result.trace)
-    return [file.name for file in unit.files]
+    return [file.name for file in unit.files if file.name in names]
+
+
+def restore_maps(folder: Path, task: Task) -> None:
+    """Make the maps of a registration, which were removed, again from the velocity that it keeps.
+
+    Args:
+        folder: the unit of the registration.
+        task: the pair that was registered (:func:`read_task`).
+
+    Raises:
+        InputError: the unit keeps no velocity, or is damaged.
+        RegistrationError: the maps differ from those that were registered and evaluated, because
+            the software or the device is another. Nothing is written then.
+    """
+    from diffeode.registration.runs import Run
+
+    unit = RegistrationUnit(folder)
+    receipt = unit.require_intact()
+    velocity = unit.velocity()
+    method = Run(receipt["run"], receipt["method"], receipt["run"], receipt["parameters"]).build()
+    forward, inverse, _ = whole_maps(method.expanded(velocity, Machine(receipt["threads"])), task)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".restoring-") as here:
+        made = RegistrationUnit(Path(here))
+        _write_maps(made, forward, inverse, receipt["fields"])
+        for file in (made.warp_file, made.inverse_warp_file):
+            if io.sha256(file) != receipt["outputs"][file.name]["sha256"]:
+                raise RegistrationError(
+                    f"{file.name} of {folder} cannot be made from the velocity to the bit, because "
+                    "the software or the device is another; register the pair again."
+                )
+        for file in (made.warp_file, made.inverse_warp_file):
+            file.replace(folder / file.name)
+
+
+def _write_maps(
+    unit: RegistrationUnit, warp: DisplacementField, inverse_warp: DisplacementField, fields: str
+) -> DisplacementField:
+    """Write both maps in the form ``fields``; return the forward one as it was written."""
+    step_mm = FIELDS[fields]
+    if step_mm is not None:
+        warp, inverse_warp = rounded(warp, step_mm), rounded(inverse_warp, step_mm)
+    io.write_displacement(unit.warp_file, warp)
+    io.write_displacement(unit.inverse_warp_file, inverse_warp)
+    return warp
 
 
 def _write_trace(path: Path, trace: tuple[dict[str, float], ...]) -> None:
     names = dict.fromkeys(name for row in trace for name in row)
     rows = ({"iteration": index, **row} for index, row in enumerate(trace))
     write_rows(path, ["iteration", *names], rows)
+
+
+def whole_maps(
+    registration: Registration, task: Task
+) -> tuple[DisplacementField, DisplacementField, str]:
+    """Return both maps with the affine alignment, and where the inverse comes from."""
+    forward = densify(registration.forward.then(task.moving_to_scan), task.fixed.grid)
+    return forward, *_inverse(registration, task)
 
 
 def _inverse(registration: Registration, task: Task) -> tuple[DisplacementField, str]:

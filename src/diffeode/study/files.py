@@ -115,6 +115,8 @@ class _Reader:
             time_limit_minutes=content.get("time_limit_minutes"),
             gpu=content.get("gpu", 0),
             strict=content.get("strict", 0),
+            keep=content.get("keep", "all"),
+            fields=content.get("fields", "float32"),
             tools=tuple(
                 self.repository / expand(folder, where) for folder in content.get("tools", ())
             ),

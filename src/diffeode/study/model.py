@@ -264,6 +264,10 @@ class Study:
         gpu: number of GPUs, 0 or 1, for a registration or a training whose method can use one.
         strict: 1 where suspect registrations make the study fail in the end, as failed ones do;
             else 0.
+        keep: which files stay of a registration after it was evaluated and drawn: ``all``,
+            ``maps``, ``velocity`` or ``numbers`` (:data:`diffeode.units.registration.KEPT`).
+        fields: how maps are written: ``float32``, as they are, or ``rounded``
+            (:data:`diffeode.units.registration.FIELDS`).
         tools: folders in which programs are looked for before PATH.
         shown: what figures draw where not everything fits.
         sweeps: runs that differ in the value of a setting; all are among ``runs``.
@@ -285,6 +289,8 @@ class Study:
     time_limit_minutes: float | None = None
     gpu: int = 0
     strict: int = 0
+    keep: str = "all"
+    fields: str = "float32"
     tools: tuple[Path, ...] = ()
     shown: Shown = field(default_factory=Shown)
     sweeps: tuple[Sweep, ...] = ()
@@ -312,6 +318,19 @@ class Study:
     def run(self, name: str) -> Run:
         """Return the run called ``name``."""
         return next(r for r in self.runs if r.name == name)
+
+    def keep_meanwhile(self, experiment: str, pair: str) -> str:
+        """Return which files stay of the registrations of a pair once they were evaluated.
+
+        The pairs that are shown one by one keep everything until their figures have been drawn.
+        """
+        return "all" if (experiment, pair) in self.shown_pairs() else self.keep
+
+    def shown_pairs(self) -> list[tuple[str, str]]:
+        """Return experiment and pair of the pairs that are shown one by one: the first ones of each
+        experiment.
+        """
+        return [(e.name, pair.id) for e in self.experiments for pair in e.pairs[: self.panels]]
 
     def time_limit(self, name: str) -> float | None:
         """Return the minutes that one registration by the run ``name`` may take; None: no limit."""

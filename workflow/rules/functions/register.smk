@@ -65,6 +65,7 @@ def registration_of(unit):
         "run": run_of(unit),
         "reads": reads_of(unit.run),
         "seed": STUDY.seed,
+        "fields": STUDY.fields,
         "code": registering_code(unit.run),
     }
     return {
@@ -166,6 +167,7 @@ def chunk_work(wildcards):
         {
             "pair": unit.pair,
             "log": unit_log(unit),
+            "keep": STUDY.keep_meanwhile(unit.experiment, unit.pair),
             "registration": registration_of(unit),
             "evaluation": evaluation_of(unit),
         }

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from diffeode.flows.cloud import CloudFlow
     from diffeode.flows.integrate import Flow
     from diffeode.geometry.shapes import ImageTensor, MaskTensor
+    from diffeode.geometry.transform import KeptVelocity
     from diffeode.methods.neural_ode.motion import Motion
 
 
@@ -182,6 +183,12 @@ class NeuralODE(Method):
         from diffeode.methods.neural_ode import motion
 
         return motion.register(self, pair, machine)
+
+    def expanded(self, velocity: KeptVelocity, machine: Machine) -> Registration:
+        """Return forward and inverse map of the velocity of an earlier registration, on a CPU."""
+        from diffeode.methods.neural_ode import motion
+
+        return motion.expanded(self, velocity, machine)
 
     def velocity_between(
         self,

@@ -28,7 +28,7 @@ from diffeode.geometry.shapes import (
     VelocityTensor,
 )
 from diffeode.geometry.space import Grid
-from diffeode.geometry.transform import Affine, warp_image
+from diffeode.geometry.transform import Affine, KeptVelocity, warp_image
 from diffeode.geometry.warp import resize_displacement
 from diffeode.methods.neural_ode.energy import Scene, energy_on
 from diffeode.optimise.loop import Objective, minimise
@@ -108,11 +108,26 @@ def register(method: NeuralODE, pair: Pair, machine: Machine) -> Registration:
             weights,
             progress=machine.progress,
         )
+    return _registration(method, found, grid)
+
+
+def expanded(method: NeuralODE, kept: KeptVelocity, machine: Machine) -> Registration:
+    """Return the maps of a velocity, see :meth:`diffeode.methods.neural_ode.NeuralODE.expanded`."""
+    use_threads(machine.threads)
+    velocity = torch.from_numpy(kept.values)
+    with deterministic(velocity.device, method.deterministic):
+        motion = Motion(velocity, method.integrator, kept.grid.shape, (), ())
+        return _registration(method, motion, kept.grid)
+
+
+def _registration(method: NeuralODE, found: Motion, grid: Grid) -> Registration:
+    """Return the maps of a motion on ``grid``, the grid of the images."""
     forward = field_of_tensor(found.forward, grid, method.title)
     inverse = None
     if method.integrator.inverts_exactly:
         inverse = field_of_tensor(found.inverse, grid, method.title)
-    return Registration(forward, inverse, found.trace, found.notes)
+    kept = KeptVelocity(found.velocity.detach().cpu().numpy(), grid)
+    return Registration(forward, inverse, found.trace, found.notes, kept)
 
 
 def velocity_between(
