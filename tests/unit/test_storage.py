@@ -270,7 +270,7 @@ def test_a_unit_is_made_again_where_a_figure_needs_what_was_removed(unit, kept, 
     if needed is None:
         assert found == {}
     else:
-        assert found[RECEIPT][0] is Kind.STALE
+        assert found[RECEIPT][0] is Kind.REDUCED
         assert f"to be made needs {needed}, which the unit does not hold" in found[RECEIPT][1]
         other = {"metrics.tsv", "panel.png"} - {missing}
         assert {found[name][0] for name in other} == {Kind.DERIVED}

@@ -32,8 +32,8 @@ class Unit:
     """One pair with one run.
 
     Attributes:
-        entry: its pair, its log, which files to keep, and its two steps ``registration`` and ``evaluation``; each step
-            has the file to make, the inputs by name, and the parameters.
+        entry: its pair, its log, which files to keep, and its two steps ``registration`` and
+            ``evaluation``; each step has the file to make, the inputs by name, and the parameters.
         names: its experiment and run.
         snakemake: the job.
         state: what was done, or the sentence about an error.
