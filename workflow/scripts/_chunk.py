@@ -36,7 +36,8 @@ class Unit:
             ``evaluation``; each step has the file to make, the inputs by name, and the parameters.
         names: its experiment and run.
         snakemake: the job.
-        state: what was done, or the sentence about an error.
+        state: what was done with it.
+        error: the sentence about an error; empty where there was none.
     """
 
     entry: Mapping[str, Any]
