@@ -1,4 +1,4 @@
-"""Chunks hold every pair once, in order, and stay the same when pairs are added at the end."""
+"""Chunks hold every pair once, in order."""
 
 import pytest
 
@@ -13,14 +13,6 @@ def test_every_pair_is_in_one_chunk_in_order(size):
     assert [pair for chunk in chunks.values() for pair in chunk] == PAIRS
     assert all(len(chunk) == size for chunk in list(chunks.values())[:-1])
     assert 1 <= len(list(chunks.values())[-1]) <= size
-
-
-@pytest.mark.parametrize("before", [10, 12, 15])
-def test_new_pairs_leave_full_chunks_as_they_are(before):
-    few, many = chunks_of(PAIRS[:before], 5), chunks_of(PAIRS, 5)
-    full = {name: chunk for name, chunk in few.items() if len(chunk) == 5}
-    assert full.items() <= many.items()
-    assert len(full) == before // 5
 
 
 def test_names_tell_the_places_of_the_first_and_the_last_pair():

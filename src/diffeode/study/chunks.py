@@ -8,8 +8,7 @@ from collections.abc import Sequence
 def chunks_of(pairs: Sequence[str], size: int) -> dict[str, tuple[str, ...]]:
     """Return ``pairs`` in chunks of at most ``size``, by the name of each chunk.
 
-    The name of a chunk tells the places of its first and its last pair, as ``0001-0020``. Pairs
-    that are added at the end leave all full chunks as they are.
+    The name of a chunk tells the places of its first and its last pair, as ``0001-0020``.
 
     Raises:
         ValueError: ``size`` is not positive.
