@@ -375,8 +375,8 @@ def test_a_descriptor_is_trained_as_its_file_says(rich_plan, run_script, rich):
 # ------------------------------------------------------------------------------------ registrations
 
 
-def worked(run_script, job):
-    """Run the script of a job that registers one pair; return the recorders by name."""
+def worked(run_script, job, **other_answers):
+    """Run the script of a job that registers; return the recorders by name."""
     names = {
         "register_to_folder": "diffeode.registration.harness",
         "read_task": "diffeode.registration.harness",
@@ -399,7 +399,7 @@ def worked(run_script, job):
         "origin_of": lambda inputs, parameters: (inputs, parameters),
         "watched": lambda work: work(),
         "evaluate_unit": "numbers",
-    }
+    } | other_answers
     replaced = [f"{module}.{name}" for name, module in names.items()]
     recorders = run_script(job, *replaced, **answers)
     return SimpleNamespace(**dict(zip(names, recorders, strict=True)))
@@ -566,6 +566,30 @@ JUDGED = [
     "results/prepared/heads/sub-01_T2w/segmented/receipt.json",
     "results/prepared/drawn/sub-05_T1w/receipt.json",
 ]
+
+
+def test_the_inputs_of_the_next_pair_are_read_while_one_is_registered(rich_plan, run_script):
+    one, other = rich_plan.of("register", experiment="first", run="brief")
+    one.handed.params.work.extend(other.handed.params.work)
+    events = []
+
+    def register(run, task, machine, folder, *more, meanwhile, **named):
+        events.append(f"{folder.parent.name} begins")
+        meanwhile()
+        events.append(f"{folder.parent.name} ends")
+
+    worked(
+        run_script,
+        one,
+        read_task=lambda pair, moving: events.append(f"{pair.name} is read"),
+        register_to_folder=register,
+        evaluate_unit=lambda registration, *more: events.append("evaluated"),
+    )
+    first, second = (entry["pair"] for entry in one.handed.params.work)
+    assert events == [
+        *(f"{first} is read", f"{first} begins", f"{second} is read", f"{first} ends", "evaluated"),
+        *(f"{second} begins", f"{second} ends", "evaluated"),
+    ]
 
 
 @pytest.mark.parametrize(("attempt", "raises"), [(0, True), (1, False)])
