@@ -263,7 +263,7 @@ def test_the_verdict_counts_failures(rich_plan, run_script, receipts):
     verdict = rich_plan.the("verdict")
     with pytest.raises(
         RegistrationError,
-        match=r"^2 of 20 registrations failed: the reasons are in results/studies/",
+        match=r"^2 of 24 registrations failed: the reasons are in results/studies/",
     ):
         run_script(verdict)
     table = Path(verdict.handed.input.failures)
@@ -271,5 +271,5 @@ def test_the_verdict_counts_failures(rich_plan, run_script, receipts):
     run_script(verdict)
     assert (
         Path(verdict.handed.output[0]).read_text(encoding="utf-8")
-        == "20 of 20 registrations succeeded.\n"
+        == "24 of 24 registrations succeeded.\n"
     )

@@ -158,7 +158,7 @@ def methods_section(
     references = _References()
     sections = _sections(facts, receipts, snakemake, references)
     cited = [
-        f"[{number}] {_with_doi(text, bibliography)}"
+        f"[{number}] {_with_links(text, bibliography)}"
         for number, text in enumerate(references.cited, start=1)
     ]
     return [*sections, Section("References", tuple(cited))]
@@ -189,12 +189,14 @@ def _sections(
     ]
 
 
-def _with_doi(citation: str, bibliography: Sequence[Entry]) -> str:
-    """``citation`` with the DOIs and the keys of its entries."""
+def _with_links(citation: str, bibliography: Sequence[Entry]) -> str:
+    """``citation`` with the DOIs (or else the addresses) and the keys of its entries."""
     entries = cited_by([citation], bibliography)
-    dois = [f"doi:{entry.doi}" for entry in entries if entry.doi and entry.doi not in citation]
+    links = [
+        entry.link for entry in entries if entry.link and (entry.doi or entry.link) not in citation
+    ]
     keys = f" ({', '.join(entry.key for entry in entries)})" if entries else ""
-    return f"{citation}. {', '.join(dois)}{keys}" if dois else f"{citation}{keys}"
+    return f"{citation}. {', '.join(links)}{keys}" if links else f"{citation}{keys}"
 
 
 def _data(dataset: Facts, references: _References) -> str:
