@@ -6,7 +6,8 @@ A sweep is given as *points*, a table with one row for each run and setting: col
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,7 @@ import pandas as pd
 from diffeode.errors import InputError
 from diffeode.evaluation.catalogue import METRICS
 from diffeode.names import nearest
-from diffeode.statistics.export import MISSING
+from diffeode.statistics.export import MISSING, format_number
 from diffeode.statistics.reported import SOURCES, as_settings, comparable, shown_number
 from diffeode.statistics.tidy import counts, whole_image
 
@@ -119,18 +120,16 @@ def crossed(
     """
     said = [dict(_of_settings_at(reported, metric)) for metric in _IN_CELL]
     rows = table.to_dict("records")
-    own = [_short({name: row[name] for name in (down, across)}) for row in rows]
-    measured = table.assign(cell=[_cell(row) for row in rows])
-    theirs = table.assign(
-        cell=[_triple([numbers.get(frozenset(key.items())) for numbers in said]) for key in own]
-    )
-    keys = ["experiment", "series", "pairs", down]
-    head = across.rpartition(".")[2]
-    wide = _wide(measured, keys, across, head)
-    if (theirs["cell"] == "").all():
-        return wide.reset_index()
-    beside = _wide(theirs, keys, across, f"{column} {head}")
-    return pd.concat([wide, beside], axis="columns").reset_index()
+    points = [frozenset(_short({down: row[down], across: row[across]}).items()) for row in rows]
+    theirs = [_as_reported([numbers.get(point) for numbers in said]) for point in points]
+    keys, head = ["experiment", "series", "pairs", down], across.rpartition(".")[2]
+    # a run without any row has no number of pairs of its own
+    table = table.assign(pairs=table.groupby("experiment")["pairs"].transform("max").astype(int))
+    wide = _wide(table.assign(cell=[_cell(row) for row in rows]), keys, across, head)
+    if any(theirs):
+        beside = _wide(table.assign(cell=theirs), keys, across, f"{column} {head}")
+        wide = pd.concat([wide, beside], axis="columns")
+    return wide.reset_index()
 
 
 def sources_of(reported: pd.DataFrame, parameters: Iterable[str]) -> str:
@@ -162,18 +161,25 @@ def _cell(row: Mapping[str, Any]) -> str:
     if not row["n"] > 0:
         return ""
     lacking = "" if row["n"] == row["pairs"] else f" ({row['n']:.0f} of {row['pairs']:.0f} pairs)"
-    return _triple(numbers) + lacking
+    return _triple(numbers, format_number) + lacking
 
 
-def _triple(numbers: Iterable[float | None]) -> str:
+def _as_reported(numbers: Iterable[float | None]) -> str:
+    return _triple(numbers, lambda number, metric: shown_number(metric, number))
+
+
+def _triple(numbers: Iterable[float | None], shown: Callable[[float, str], str]) -> str:
     """Dice, folds and seconds with their units, a dash for each that is missing; empty where all
     are.
+
+    Args:
+        shown: writes a number of a metric.
     """
     known = [None if number is None or pd.isna(number) else number for number in numbers]
     if not any(number is not None for number in known):
         return ""
     return " / ".join(
-        MISSING if number is None else f"{shown_number(metric, number)}{unit}"
+        MISSING if number is None else f"{shown(number, metric)}{unit}"
         for number, (metric, unit) in zip(known, _IN_CELL.items(), strict=True)
     )
 
@@ -200,5 +206,11 @@ def _own_settings(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _short(values: Mapping[str, Any]) -> dict[str, str]:
-    """The values as texts, by the last parts of their dotted names."""
-    return {name.rpartition(".")[2]: str(value) for name, value in values.items()}
+    """The values as texts, by the last parts of their dotted names, or by the whole names of those
+    that end alike.
+    """
+    last = Counter(name.rpartition(".")[2] for name in values)
+    return {
+        end if last[end := name.rpartition(".")[2]] == 1 else name: str(value)
+        for name, value in values.items()
+    }
