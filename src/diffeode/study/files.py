@@ -22,7 +22,7 @@ from diffeode.learning.pairs import require_no_test_person
 from diffeode.names import nearest, readable
 from diffeode.prepare.recipe import Recipe, recipe_schema
 from diffeode.registration.runs import FORMERLY, Run, name_today, run_names
-from diffeode.study.descriptors import Taught, descriptor_of, taught
+from diffeode.study.descriptors import Taught, descriptor_of, taught, trained_descriptors
 from diffeode.study.model import Dataset, Experiment, Side, Study
 from diffeode.study.runs import read_runs
 from diffeode.study.shown import read_shown
@@ -131,6 +131,7 @@ class _Reader:
             ),
             train_on=self.train_on(content.get("train_on"), runs, experiments, results, where),
             taught_on=self.taught_on(runs, experiments, results),
+            descriptors=trained_descriptors(runs, self.repository, results),
         )
 
     def ours(self, name: str, runs: Sequence[str], where: str) -> str | None:
