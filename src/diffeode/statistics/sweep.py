@@ -165,7 +165,7 @@ def _cell(row: Mapping[str, Any]) -> str:
 
 
 def _as_reported(numbers: Iterable[float | None]) -> str:
-    return _triple(numbers, lambda number, metric: shown_number(metric, number))
+    return _triple(numbers, lambda number, metric: shown_number(metric, number).removesuffix(".0"))
 
 
 def _triple(numbers: Iterable[float | None], shown: Callable[[float, str], str]) -> str:
