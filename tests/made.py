@@ -53,6 +53,8 @@ def kinds() -> dict[str, Made]:
     others = {path.stem for path in SCRIPTS.glob("[a-z]*.py")} - by_name - _WITHOUT_IDENTITY
     plain = {script: Made(script) for script in sorted(others)}
     plain["evaluate"] = Made("_evaluating")
+    ours = method_class("neural-ode")
+    plain |= {script: Made(script, (ours,)) for script in ("models", "plane")}
     plain["train_descriptor"] = Made("train_descriptor", apart_from=("diffeode.figures",))
     return {**_steps(), **plain, **trainings, **registrations, **described}
 

@@ -53,6 +53,13 @@ def test_dois_have_the_form_of_a_doi():
         assert " " not in doi
 
 
+def test_every_entry_has_a_doi_or_an_address():
+    lacking = [entry.key for entry in BIBLIOGRAPHY if not entry.link]
+    assert lacking == []
+    for entry in BIBLIOGRAPHY:
+        assert entry.link.startswith(f"doi:{entry.doi}" if entry.doi else "http")
+
+
 def test_a_title_is_matched_by_whole_words(tmp_path):
     path = tmp_path / "two.bib"
     path.write_text(

@@ -2,17 +2,20 @@
 reference, and every reference its number.
 """
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 
 import pytest
 
+from diffeode.datasets.selection import Draw
 from diffeode.prepare.described import described
 from diffeode.prepare.recipe import recipe_choices
 from diffeode.registration.knobs import as_parameters, dotted
 from diffeode.registration.runs import load_run
 from diffeode.study.bibliography import read_bibliography
+from diffeode.study.descriptors import TrainedDescriptor
 from diffeode.study.files import load_study
 from diffeode.study.methods_section import (
     as_html,
@@ -118,6 +121,62 @@ def test_every_run_says_all_its_settings(facts):
     assert "levels.iterations [" in items["node-mind"]
     assert "similarity.mind.weight 1" in items["node-mind"]
     assert "iterations [100, 70, 50, 20]" in items["ants-syn"]
+
+
+TRAINED = TrainedDescriptor(
+    "mine", ("node-mind",), 160, 1, {"recipe.crop": 32, "settings.seed": 9}, {}
+)
+
+
+def with_descriptor(trained, **changes):
+    study = load_study(REPOSITORY / "config" / "config.yaml", REPOSITORY)
+    return facts_of(dataclasses.replace(study, descriptors=(trained,), **changes))
+
+
+def test_a_descriptor_that_is_trained_on_an_experiment_says_on_whom_and_how():
+    content = {
+        **{"study": "s", "title": "S", "experiments": ["virtual-training"], "runs": ["identity"]},
+        **{"ours": "identity", "seed": 1, "results": "results"},
+    }
+    (experiment,) = load_study(content, REPOSITORY).experiments
+    draw = Draw(persons=3)
+    chosen = dataclasses.replace(
+        experiment.fixed.selection, part="train", sessions="first", draw=draw, groups=("a", "b")
+    )
+    side = dataclasses.replace(experiment.fixed, selection=chosen)
+    experiment = dataclasses.replace(experiment, fixed=side)
+    facts = with_descriptor(TRAINED, taught_on={"mine": experiment})
+    assert json.loads(json.dumps(facts)) == facts
+    (line,) = [line for line in text_of(facts).splitlines() if line.startswith("- mine, the ")]
+    title, population = experiment.fixed.dataset.title, experiment.population
+    persons = len(experiment.persons)
+    scans = {m: sum(scan.modality == m for scan in experiment.scans) for m in ("T1w", "T2w")}
+    assert line == (
+        f"- mine, the descriptor of diffeode (MIND): It was trained for this study on prepared "
+        f"scans, {scans['T1w']} T1w and {scans['T2w']} T2w of {persons} persons: those in the "
+        f"{len(experiment.pairs)} pairs of the experiment {experiment.title} ({population}), whose "
+        f"sides are T2w of {title}, groups a, b, the part of its split to train on, the first "
+        f"session of each person, 3 persons in all, drawn at random; and T1w of {title}. The "
+        "training held out 1 person of them, chosen by the seed among those with two contrasts of "
+        "one visit, and kept the weights that were best there. None of these persons is "
+        "registered. The training took 160 steps, with recipe.crop 32, settings.seed 9; settings "
+        "that are not named here have the values in config/README.md."
+    )
+    assert text_of(facts).index("## Pairs") < text_of(facts).index("## Descriptors")
+
+
+def test_a_descriptor_that_is_trained_on_files_names_them():
+    files = {"scans": ("a/*", "b/*"), "validation": ("c/*",)}
+    text = text_of(with_descriptor(dataclasses.replace(TRAINED, files=files)))
+    assert (
+        "on files below the folder of the data (scans: a/*, b/*; scans to validate on: c/*). None "
+        "of their persons is registered. The training took 160 steps, with recipe.crop 32"
+    ) in text
+
+
+def test_a_study_that_trains_no_descriptor_has_nothing_about_them(facts):
+    assert facts["descriptors"] == []
+    assert "## Descriptors" not in text_of(facts)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The page with every table and figure of the papers."""
 
 import base64
+import fnmatch
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +10,9 @@ import pytest
 import yaml
 
 from diffeode.errors import InputError
-from diffeode.statistics.paper_page import Results, judge, write_paper_page
+from diffeode.statistics.export import write_page
+from diffeode.statistics.paper_page import _FIGURES, Results, judge, write_paper_page
+from diffeode.study.runs import crossed, read_runs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "config" / "pages" / "paper.yaml"
@@ -27,16 +31,28 @@ def write_results(folder: Path) -> Results:
         "swept-2": (0.53, 0.6),
     }
     rows = [
-        {"experiment": experiment, "run": run, "dice_mean": values[index], "folds_mean": index / 10}
+        {
+            **{"experiment": experiment, "run": run, "pairs": 9, "n": 9 - index},
+            **{"dice_mean": values[index], "folds_mean": index / 10},
+        }
         for index, experiment in enumerate(("one", "two"))
         for run, values in means.items()
     ]
     pd.DataFrame(rows).to_csv(folder / "tables" / "summary.tsv", sep="\t", index=False)
-    tests = [("ours", "other", 0.01), ("ours", "swept-1", 0.3), ("other", "ours", "")]
-    tests = pd.DataFrame(tests, columns=["run", "other", "p"]).assign(experiments=2, n=9)
+    tests = [
+        *(("ours", "other", 0.01), ("ours", "swept-1", 0.3), ("other", "ours", "")),
+        *(("swept-2", "other", 0.04), ("swept-2", "swept-1", 1), ("ours", "swept-2", "")),
+    ]
+    tests = pd.DataFrame(tests, columns=["run", "other", "p"]).assign(experiments=2, n=8)
     tests.to_csv(folder / "tables" / "wilcoxon_largest_p.tsv", sep="\t", index=False)
-    (folder / "tables" / "summary.html").write_text("<p>Above</p><table>the numbers</table></html>")
-    for name in ("a", "b"):
+    tests = [("two", "swept-1", "swept-2", 0.02), ("one", "swept-1", "swept-2", 0.2)]
+    tests = pd.DataFrame(tests, columns=["experiment", "run", "other", "p"]).assign(n=7)
+    tests.to_csv(folder / "tables" / "wilcoxon.tsv", sep="\t", index=False)
+    shown = pd.DataFrame(rows).rename(columns={"run": "method"}).drop(columns="n")
+    shown["experiment"] = shown["experiment"].map({"one": "First & best (adults)", "two": "Second"})
+    shown["method"] = shown["method"].map(lambda name: f"Method {name}")
+    write_page(shown, folder / "tables" / "summary.html", "A study (adults). Means over pairs.")
+    for name in ("f__m", "g__m"):
         (folder / "figures" / "beside" / "one" / f"{name}.png").write_bytes(PICTURE)
     return Results("A study", folder, "snakemake study")
 
@@ -49,27 +65,54 @@ def results(tmp_path):
 @pytest.mark.parametrize(
     ("claim", "outcome", "why"),
     [
-        ({"greater": {"run": "ours", "than": ["other"]}}, "holds", "other: p = 0.01"),
+        ({"greater": {"run": "ours", "than": ["other"]}}, "holds", "Method other: p = 0.01, n = 8"),
         (
             {"greater": {"run": "ours", "than": ["other", "swept-1"]}},
-            "does not hold",
-            "swept-1: p = 0.3",
+            "is not shown",
+            "Method swept-1: p = 0.3, n = 8",
         ),
         (
             {"greater": {"run": "ours", "than": ["other", "syn"]}},
-            "holds",
-            "ours was not compared with syn here",
+            "holds in part",
+            "Method ours was not compared with syn here",
         ),
+        (
+            {"greater": {"run": "ours", "than": ["other", "swept-2"]}},
+            "holds in part",
+            "Method swept-2: too few pairs for a test, n = 8",
+        ),
+        ({"greater": {"run": "ours", "than": [["syn", "other"]]}}, "holds", "Method other: p"),
+        ({"greater": {"run": "ours", "than": [["syn", "ants"]]}}, "not tested", "with syn here"),
+        (
+            {"greater": {"run": "swept-2", "than": ["other", "swept-1"]}},
+            "does not hold",
+            "Method swept-1 is more accurate on Second (p = 0.02, n = 7).",
+        ),
+        (
+            {"greater": {"run": ["ours", "swept-2"], "than": ["other"]}},
+            "holds",
+            "Method other: p = 0.01, n = 8. Largest p of Method swept-2",
+        ),
+        ({"greater": {"run": ["ours", "syn"], "than": ["other"]}}, "holds in part", "syn was not"),
+        ({"greater": {"run": ["ours", "swept-2"], "than": ["swept-1"]}}, "does not hold", "p = 1"),
         ({"greater": {"run": "ours", "than": ["syn"]}}, "not tested", "not compared with syn"),
-        ({"greater": {"run": "other", "than": ["ours"]}}, "not tested", "not compared with ours"),
-        ({"at_most": {"metric": "folds", "runs": ["ours"], "value": 0.1}}, "holds", "0.1"),
+        ({"greater": {"run": "other", "than": ["ours"]}}, "not tested", "too few pairs"),
+        (
+            {"at_most": {"metric": "folds", "runs": ["ours"], "value": 0.1}},
+            "holds",
+            "The largest mean is 0.1, that of Method ours on Second (n = 8); the claim's limit is",
+        ),
         ({"at_most": {"metric": "folds", "runs": ["ours"], "value": 0.09}}, "does not hold", "0.1"),
         (
             {"at_most": {"metric": "folds", "runs": ["syn"], "value": 1}},
             "not tested",
             "syn did not",
         ),
-        ({"steady": {"metric": "dice", "runs": ["swept-*"], "within": 0.031}}, "holds", "0.03"),
+        (
+            {"steady": {"metric": "dice", "runs": ["swept-*"], "within": 0.031}},
+            "holds",
+            "2 runs differ by at most 0.03, on First & best (adults) (n = 9); the claim's limit is",
+        ),
         (
             {"steady": {"metric": "dice", "runs": ["swept-*"], "within": 0.029}},
             "does not hold",
@@ -139,14 +182,63 @@ def page_of(repository, small=False):
 
 def test_the_page_holds_tables_figures_reported_numbers_and_verdicts(repository):
     page = page_of(repository)
-    assert "<table>the numbers</table>" in page
-    assert "Above" not in page
     assert page.count(base64.b64encode(PICTURE).decode()) == 2
-    assert "NODE + MIND, oasis3-oasis3, dice: 75.64 ± 1.7 %" in page
-    assert "Ours wins." in page
-    assert '<span class="outcome holds">holds</span>' in page
+    assert "<tr><td>NODE + MIND, oasis3-oasis3</td><td>75.64 ± 1.7 %</td>" in page
+    assert "<th></th><th>Dice</th><th>Sum of -|J| where |J| ≤ 0, central</th>" in page
+    assert page.count("Ours wins.") == 2
+    assert page.count('<span class="outcome holds">holds</span>') == 2
     assert "The poster &amp; its table" in page
     assert "All." in page
+
+
+def test_the_page_says_on_which_data_and_how_many_pairs(repository):
+    page = page_of(repository)
+    said = "on: First &amp; best (adults), 9 pairs; Second, 9 pairs."
+    assert said in page
+    assert "Means over pairs." in page
+    assert "A study (adults)" not in page
+
+
+def test_the_rows_of_a_table_stand_under_their_experiment(repository):
+    """The experiment is said once, and every row keeps its numbers."""
+    page = page_of(repository)
+    table = re.search('<table class="grouped">.*?</table>', page, re.DOTALL)[0]
+    rows = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row) for row in re.findall("<tr.*?</tr>", table)]
+    assert len(rows) == 1 + 2 + 8
+    assert rows[1] == ["First &amp; best (adults)"]
+    assert rows[2][:3] == ["Method ours", "9", "0.800"]
+    assert rows[6] == ["Second"]
+    assert {len(row) for row in rows if len(row) > 1} == {len(rows[0])}
+    assert "experiment" not in rows[0]
+
+
+def test_an_item_may_cut_the_summary_to_some_runs(repository):
+    file = repository / "config" / "page.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["items"][0]["runs"] = ["other", "swept-1"]
+    file.write_text(yaml.safe_dump(content))
+    page = page_of(repository)
+    table = re.search('<table class="grouped">.*?</table>', page, re.DOTALL)[0]
+    assert re.findall("Method [a-z0-9-]+", table) == ["Method other", "Method swept-1"] * 2
+    assert "2 other runs of the study are left out" in page
+
+
+def test_figures_are_captioned_in_words(repository):
+    page = page_of(repository)
+    assert "First &amp; best (adults). a__b." not in page
+    assert page.count("Methods side by side, in the coronal plane") == 4
+    assert "First &amp; best (adults). m to f.</figcaption>" in page
+
+
+def test_a_claim_of_a_study_that_did_not_run_is_not_tested(repository):
+    file = repository / "config" / "page.yaml"
+    content = yaml.safe_load(file.read_text())
+    claim = {"text": "Later wins.", "greater": {"run": "ours", "than": ["other"]}}
+    content["items"][1]["claims"] = content["items"][2]["claims"] = [claim]
+    file.write_text(yaml.safe_dump(content))
+    page = page_of(repository)
+    assert page.count("not tested</span>") == 4
+    assert page.count("none at this size, or not run yet") == 2
 
 
 def test_a_study_that_did_not_run_is_named_with_its_command(repository):
@@ -176,9 +268,45 @@ def test_every_study_run_metric_and_place_of_the_committed_page_exists():
     used = set()
     for item in content["items"]:
         used.add(item["study"])
+        for pattern in item.get("figures", ()):
+            assert Path(pattern).parts[0].removesuffix(".png") in _FIGURES
         for place in item["places"]:
             assert (item["source"], place) in known
     assert used == set(content["studies"])
     for files in content["studies"].values():
         for file in files.values():
             assert (REPOSITORY / file).is_file()
+
+
+def parts_of(files):
+    """Names of the runs, of the tables and of the figures in the plane of studies."""
+    runs, tables, plane = set(), {"experiments", "summary", "wilcoxon"}, set()
+    for file in files:
+        content = yaml.safe_load((REPOSITORY / file).read_text())
+        made, sweeps = read_runs(content["runs"], file)
+        runs |= {run.name for run in made}
+        tables |= {f"crossed-{word}" for word in crossed(sweeps)} | {"sweeps"} if sweeps else set()
+        figures = content.get("figures", {})
+        tables |= {"models"} if "models" in figures else set()
+        plane |= {"plane_boundary.png", "plane_regularisation.png"} if "plane" in figures else set()
+    return runs, tables, plane
+
+
+CONTENT = yaml.safe_load(PAGE.read_text())
+
+
+@pytest.mark.parametrize("item", CONTENT["items"], ids=lambda item: item["title"])
+def test_every_run_and_table_of_the_committed_page_is_of_its_study(item):
+    """Each claim can be tested at one size at least, and each table is there at both."""
+    files = CONTENT["studies"][item["study"]]
+    runs, _, _ = parts_of(files.values())
+    assert set(item.get("runs", ())) <= runs
+    for claim in item.get("claims", ()):
+        (test,) = (claim[kind] for kind in ("greater", "at_most", "steady") if kind in claim)
+        for named in (*test.get("runs", ()), *test.get("than", ()), test.get("run", ())):
+            for name in [named] if isinstance(named, str) else named:
+                assert fnmatch.filter(runs, name), (claim["text"], name)
+    for file in files.values():
+        _, tables, plane = parts_of([file])
+        assert set(item.get("tables", ())) <= tables, file
+        assert {name for name in item.get("figures", ()) if "plane" in name} <= plane, file

@@ -7,6 +7,7 @@ import pytest
 from trees import IXI_FIXED, OASIS3_FIXED, write_image, write_ixi, write_oasis3
 
 from diffeode.study.files import load_study
+from diffeode.study.methods_section import facts_of
 
 pytestmark = pytest.mark.slow
 
@@ -100,6 +101,12 @@ def test_the_descriptor_is_trained_on_persons_of_oasis3_whom_nobody_registers(lo
         assert set(study.taught_on) == {"oasis3"}
         registered = set().union(*(experiment.persons for experiment in study.experiments))
         assert not registered & study.taught_on["oasis3"].persons
+        (trained,) = facts_of(study)["descriptors"]
+        persons = len(study.taught_on["oasis3"].persons)
+        assert (trained["name"], trained["steps"], trained["persons"]) == ("oasis3", 20000, persons)
+        assert trained["held_out"] == 4
+        assert set(trained["scans"]) == {"T1w", "T2w"}
+        assert all(rule.endswith("drawn at random") for rule in trained["choice"])
         described = [run for run in study.runs if run.name.startswith("paper-cl")]
         assert described
         for run in described:

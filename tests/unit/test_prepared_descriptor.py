@@ -14,7 +14,8 @@ from diffeode.geometry.space import Grid
 from diffeode.learning.descriptor import prepared
 from diffeode.learning.descriptor.material import lesson_from, read_training
 from diffeode.learning.descriptor.prepared import PreparedScan, lesson_of, train_on_prepared
-from diffeode.study.descriptors import Taught, taught
+from diffeode.registration.runs import Run, load_run
+from diffeode.study.descriptors import Taught, taught, trained_descriptors
 from diffeode.units.scan import ScanUnit, write_scan
 
 SHAPE = (24, 22, 20)
@@ -163,6 +164,7 @@ def test_the_desk_has_no_prepared_scans(tmp_path):
         lesson_from(read_training(training_file(tmp_path)), tmp_path)
 
 
+WEIGHTS = "results/descriptors/{}/best.safetensors"
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
@@ -171,8 +173,35 @@ def test_the_descriptors_of_the_repository_are_readable(name):
     """A plan and a training read the same experiment from the file."""
     file = CONFIG / "descriptors" / f"{name}.yaml"
     training, how = read_training(file), taught(name, CONFIG.parent)
+    parameters = {"similarity": {"descriptor": {"weights": WEIGHTS.format(name)}}}
+    run = Run("mine", "neural-ode", "Mine", parameters)
+    (trained,) = trained_descriptors([run, run], CONFIG.parent, Path("results"))
+    assert (trained.name, trained.runs) == (name, ("mine", "mine"))
+    assert (trained.steps, trained.held_out) == (
+        training.settings.steps,
+        training.validation_persons,
+    )
+    assert trained.settings["recipe.crop"] == training.recipe.crop
+    assert trained.settings["settings.seed"] == training.settings.seed
+    files = {"scans": training.scans, "labels": training.labels}
+    files |= {"validation": training.validation}
+    assert trained.files == {key: given for key, given in files.items() if given}
     if not training.experiment:
         assert how is None
         return
     assert (CONFIG / "experiments" / f"{training.experiment}.yaml").is_file()
     assert how == Taught(file, training.experiment, training.validation_persons)
+
+
+def test_what_a_training_leaves_out_has_the_same_value_in_a_plan(tmp_path):
+    (tmp_path / "config" / "descriptors").mkdir(parents=True)
+    file = tmp_path / "config" / "descriptors" / "bare.yaml"
+    file.write_text("experiment: some\n")
+    run = load_run("node-mind").changed(
+        {"similarity": {"descriptor": {"weights": WEIGHTS.format("bare")}}}
+    )
+    (trained,) = trained_descriptors([run], tmp_path, Path("results"))
+    training = read_training(file)
+    assert trained.steps == training.settings.steps
+    assert trained.held_out == training.validation_persons
+    assert trained.settings == {}

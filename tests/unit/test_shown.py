@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from diffeode.errors import InputError
+from diffeode.registration.runs import load_run
 from diffeode.study.experiments_table import COLUMNS, experiments_table
 from diffeode.study.files import load_study
 from diffeode.study.shown import Shown, read_shown
@@ -12,22 +13,43 @@ from diffeode.study.shown import Shown, read_shown
 REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = REPOSITORY / "config" / "labels" / "virtual.tsv"
 RUNS = ["identity", "node-mind"]
+LOADED = [load_run(name) for name in RUNS]
 
 
 def test_runs_and_structures_are_chosen_in_their_order():
     content = {"runs": ["node-mind", "identity"], "structures": ["Thalamus", "Brain stem"]}
-    found = read_shown(content, RUNS, [TABLE, TABLE], "A study")
+    found = read_shown(content, LOADED, [TABLE, TABLE], "A study")
     assert found == Shown(("node-mind", "identity"), ("Thalamus", "Brain stem"))
-    assert read_shown({}, RUNS, [TABLE], "A study") == Shown()
+    assert read_shown({}, LOADED, [TABLE], "A study") == Shown()
 
 
 def test_a_run_that_is_left_out_of_the_study_is_left_out_of_its_figures():
-    found = read_shown({"runs": ["identity", "ants-syn"]}, RUNS, [TABLE], "A study")
+    found = read_shown({"runs": ["identity", "ants-syn"]}, LOADED, [TABLE], "A study")
     assert found.runs == ("identity",)
 
 
+@pytest.mark.parametrize("key", ["runs", "models"])
+def test_runs_of_blocks_are_left_out_where_the_command_line_gives_other_runs(key):
+    """Their names are known to the study's file alone."""
+    content = {key: ["node-mind-barrier-0.1", "node-mind"]}
+    found = read_shown(content, LOADED, [TABLE], "A study", all_runs=False)
+    assert getattr(found, key) == ("node-mind",)
+    with pytest.raises(InputError, match=f"draws the run 'node-mind-barrier.*figures: {key}"):
+        read_shown(content, LOADED, [TABLE], "A study")
+
+
+def test_models_are_compared_of_our_method_alone():
+    assert read_shown({"models": ["node-mind"]}, LOADED, [TABLE], "A study").models == (
+        "node-mind",
+    )
+    with pytest.raises(InputError, match=r"model of the run identity .* method identity optimises"):
+        read_shown({"models": ["identity"]}, LOADED, [TABLE], "A study")
+
+
 def test_without_labels_structures_are_not_looked_up():
-    assert read_shown({"structures": ["Thalamus"]}, RUNS, [], "A study").structures == ("Thalamus",)
+    assert read_shown({"structures": ["Thalamus"]}, LOADED, [], "A study").structures == (
+        "Thalamus",
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +62,7 @@ def test_without_labels_structures_are_not_looked_up():
 )
 def test_what_there_is_not_is_refused(content, sentence):
     with pytest.raises(InputError, match=sentence):
-        read_shown(content, RUNS, [TABLE], "A study")
+        read_shown(content, LOADED, [TABLE], "A study")
 
 
 def test_a_study_names_what_its_figures_show():
@@ -69,6 +91,6 @@ def test_a_study_names_what_its_figures_show():
     ],
 )
 def test_pictures_in_the_plane_need_a_run_of_ours(name, sentence):
-    assert read_shown({"plane": "nodeo"}, RUNS, [TABLE], "A study").plane == "nodeo"
+    assert read_shown({"plane": "nodeo"}, LOADED, [TABLE], "A study").plane == "nodeo"
     with pytest.raises(InputError, match=sentence):
-        read_shown({"plane": name}, RUNS, [TABLE], "A study")
+        read_shown({"plane": name}, LOADED, [TABLE], "A study")

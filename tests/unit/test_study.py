@@ -87,6 +87,26 @@ def test_ours_may_be_left_out_of_the_runs():
     assert load_study(demo(runs=["identity"]), REPOSITORY).ours is None
 
 
+def test_a_block_s_run_that_the_command_line_leaves_out_needs_another_ours():
+    """``--config runs=[identity]`` on a study whose ``ours`` is a run of a sweep."""
+    file = REPOSITORY / "config" / "small" / "nodeo.yaml"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content |= {"runs": ["affine", "identity"], "experiments": ["virtual-healthy"]}
+    sentence = (
+        r"The study's file puts run 'nodeo-steps-1-iterations-300' against the others \(ours\), "
+        r"and the command line replaces the file's runs \(runs=\[\.\.\.\]\), .*; name one of the "
+        r"runs of the command line as ours there, too: ours=identity\."
+    )
+    with pytest.raises(InputError, match=sentence):
+        load_study(content, REPOSITORY, replaced={"runs", "experiments"})
+    study = load_study(content | {"ours": "affine"}, REPOSITORY, replaced={"runs", "ours"})
+    assert (study.ours, study.shown.models) == ("affine", ())
+    with pytest.raises(InputError, match="puts run 'affin' against the others, but there is none"):
+        load_study(content | {"ours": "affin"}, REPOSITORY, replaced={"runs", "ours"})
+    with pytest.raises(InputError, match="there is none; it is now 'paper-mind'"):
+        load_study(content | {"ours": "node-mind-paper"}, REPOSITORY, replaced={"runs"})
+
+
 WRONG = {
     "unknown key": (
         {"expriments": ["virtual-healthy"]},

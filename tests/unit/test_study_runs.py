@@ -4,7 +4,7 @@ import pytest
 
 from diffeode.errors import InputError
 from diffeode.registration.runs import load_run
-from diffeode.study.runs import read_runs
+from diffeode.study.runs import crossed, read_runs
 
 BARRIER = "penalties.jacobian.barrier"
 DILATION = "similarity.mind.dilation"
@@ -50,6 +50,34 @@ def test_a_sweep_of_two_settings_makes_every_combination():
         sweep.points.values()
     )
     assert runs[1].name == "node-mind-barrier-0.1-steps-4"
+
+
+def test_sweeps_of_two_settings_are_crossed_each_under_a_word_of_its_own():
+    two = {BARRIER: [0.1, 0.5], "flow.steps": [2]}
+    _, sweeps = read(
+        {"run": "node-mind", "sweep": two},
+        {"run": "node-mind", "set": {DILATION: 1}, "sweep": two},
+        {"run": "node-mind", "name": "other", "sweep": dict(reversed(two.items()))},
+        {"run": "node-mind", "sweep": {BARRIER: [0.7]}},
+        {"run": "node-mind", "name": "three", "sweep": {**two, DILATION: [1, 2]}},
+    )
+    found = crossed(sweeps)
+    words = ["node-mind-barrier-steps", "node-mind-barrier-steps-2", "other-steps-barrier"]
+    assert list(found) == words
+    assert [found[word] for word in words] == list(sweeps[:3])
+    assert found["other-steps-barrier"].settings == ("flow.steps", BARRIER)
+
+
+def test_lists_and_flags_are_compared_as_words():
+    _, (lists, flags) = read(
+        {
+            "run": "node-mind",
+            "sweep": {"levels": {"iterations": [[9, 5], [5, 9]], "factors": [[4, 2]]}},
+        },
+        {"run": "node-mind", "sweep": {"masked": [True, False]}},
+    )
+    assert list(lists.points.values()) == [("9-5", "4-2"), ("5-9", "4-2")]
+    assert list(flags.points.values()) == [("true",), ("false",)]
 
 
 def test_settings_whose_names_end_alike_keep_the_part_before():

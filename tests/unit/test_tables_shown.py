@@ -12,7 +12,13 @@ from diffeode.statistics.effect import rank_biserial
 from diffeode.statistics.export import MISSING, as_shown, write_page, write_table
 from diffeode.statistics.reported import COLUMNS
 from diffeode.statistics.summary import absent_labels, dice_by_label, summarise
-from diffeode.statistics.sweep import beside_settings, crossed, settings_of, sweep_table
+from diffeode.statistics.sweep import (
+    beside_settings,
+    points_table,
+    settings_of,
+    sources_of,
+    sweep_table,
+)
 from diffeode.statistics.tidy import COLUMNS as TIDY
 from diffeode.statistics.tidy import mean_dice
 from diffeode.statistics.wilcoxon import compare_runs, holm, upper_bound
@@ -266,16 +272,106 @@ def test_reported_ablations_stand_beside_equal_settings(swept):
     assert table["reported Dice"].tolist() == ["", "0.803", "0.795", "0.803"]
 
 
-def test_two_settings_are_crossed(swept):
-    table = crossed(sweep_table(swept, POINTS), "flow.steps", "levels.iterations")
-    assert list(table.columns) == [
-        *("experiment", "series", "flow.steps"),
-        *("iterations 200", "iterations 300"),
+OF_TABLE_2 = reported_table(
+    *(
+        {"settings": "steps=2;iterations=200", "metric": metric, "value": value}
+        for metric, value in (("dice", 0.795), ("folds_central_grid_percent", 0.38))
+    ),
+    {"settings": "steps=2", "value": 0.9},
+    {"settings": "steps=2;iterations=200;barrier=1", "value": 0.9},
+)
+CROSSED = ("flow.steps", "levels.iterations")
+
+
+def test_two_settings_are_crossed_and_what_is_reported_stands_apart(swept, tmp_path):
+    table = tables.crossed(sweep_table(swept, POINTS), *CROSSED, EXPERIMENTS, OF_TABLE_2)
+    assert table.columns.tolist() == [
+        *("experiment", "method", "pairs", "steps", "iterations 200", "iterations 300"),
+        *("reported iterations 200", "reported iterations 300"),
     ]
-    assert table["iterations 300"].tolist() == [
-        "0.711 / 0.1 % / 11.0 s",
-        "0.731 / 0.3 % / 13.0 s",
+    assert table.to_numpy().tolist() == [
+        [
+            *("First_one (adults)", "NODEO", 3, 1),
+            *("0.701 / 0 % / 10.0 s", "0.711 / 0.1 % / 11.0 s", MISSING, MISSING),
+        ],
+        [
+            *("First_one (adults)", "NODEO", 3, 2),
+            *("0.721 / 0.2 % / 12.0 s", "0.731 / 0.3 % / 13.0 s"),
+            *(f"0.795 / 0.38 % / {MISSING}", MISSING),
+        ],
     ]
+    write_page(table, tmp_path / "t.html", "Caption")
+    cells = re.findall(r'<td class="reported">(.*?)</td>', (tmp_path / "t.html").read_text())
+    assert cells == [MISSING, MISSING, f"0.795 / 0.38 % / {MISSING}", MISSING]
+    assert sources_of(OF_TABLE_2, CROSSED) == "arXiv 2108.03443, Table 1"
+    assert sources_of(OF_TABLE_2.assign(experiment="e9"), CROSSED).endswith("Table 1 (e9)")
+    assert sources_of(OF_TABLE_2, ("flow.steps", "spacing")) == ""
+
+
+def test_where_nothing_is_reported_the_crossed_table_has_no_such_column(swept):
+    table = tables.crossed(sweep_table(swept, POINTS), *CROSSED, EXPERIMENTS, REPORTED)
+    assert not [name for name in table if name.startswith("reported")]
+
+
+def test_a_crossed_cell_says_which_pairs_are_missing(swept):
+    """One run lacks a pair, another has none at all."""
+    gone = (swept["run"] == "nodeo-1-200") & (swept["pair"] == "p0")
+    failed = swept[swept["run"] == "nodeo-2-300"].iloc[:3].assign(metric="failed", value=1.0)
+    failed = failed.assign(pair=["p0", "p1", "p2"])
+    others = swept[~gone & (swept["run"] != "nodeo-2-300")]
+    for metrics in (others, pd.concat([others, failed])):
+        table = tables.crossed(sweep_table(metrics, POINTS), *CROSSED, EXPERIMENTS, REPORTED)
+        assert table["iterations 200"].iloc[0] == "0.702 / 0 % / 10.0 s (2 of 3 pairs)"
+        assert table["iterations 300"].iloc[1] == MISSING
+        assert table["pairs"].tolist() == [3, 3]
+
+
+def test_two_settings_that_end_alike_take_no_number_of_one_of_them(swept):
+    """``weight=1`` is said of one setting, and both are called weight."""
+    points = POINTS.replace({"flow.steps": "mind.weight", "levels.iterations": "jacobian.weight"})
+    reported = reported_table({"settings": "weight=200", "value": 0.9})
+    table = sweep_table(swept, points)
+    shown = tables.crossed(table, "mind.weight", "jacobian.weight", EXPERIMENTS, reported)
+    assert shown.columns.tolist()[3:] == ["weight", "weight 200", "weight 300"]
+
+
+def test_values_keep_their_type_beside_those_of_another_sweep():
+    """2 steps are not 2.0 because a barrier is 0.5, and find what is reported of 2 steps."""
+    points = points_table([["A", "a", "flow.steps", 2], ["B", "b", "jacobian.barrier", 0.5]])
+    assert settings_of(points).to_numpy().tolist() == [["A", "a", 2, ""], ["B", "b", "", 0.5]]
+    reported = reported_table({"settings": "steps=2", "value": 0.9})
+    table = beside_settings(settings_of(points), reported, "dice", "said")
+    assert table["said"].tolist() == ["0.900", ""]
+
+
+def test_representations_stand_with_their_parameters_and_what_is_reported(metrics):
+    sizes = pd.DataFrame(
+        {
+            "experiment": ["e1", "e1", "e2"],
+            "run": ["syn", "none", "ours"],
+            "velocity": ["tensor with kernel", "network", "network"],
+            "steps": [1, 1, 2],
+            "parameters": [3_000_000, 830_000, 1],
+            "parameters_per_voxel": [3.0, 0.83, 0.5],
+        }
+    )
+    said = {"settings": "velocity=tensor with kernel;steps=1"}
+    reported = reported_table(
+        {**said, "value": 0.769}, {**said, "metric": "parameters_per_voxel", "value": 1}
+    )
+    summary = summarise(metrics)
+    table = tables.models(summary, sizes, TITLES, EXPERIMENTS, reported)
+    assert len(as_shown(table).columns) <= WIDTH
+    rows = as_shown(table).set_index("method").to_dict("index")
+    first = rows["SyN & co"]
+    assert first["velocity"] == "tensor with kernel"
+    assert (first["steps"], first["pairs"]) == ("1", "4 of 6")
+    assert (first["parameters"], first["parameters / voxel"]) == ("3,000,000", "3.00")
+    assert (first["reported Dice"], first["reported parameters / voxel"]) == ("0.769", "1")
+    assert rows["Our method"]["parameters"] == "1"
+    assert rows["Our method"]["reported Dice"] == MISSING
+    assert rows["Fails always"]["Dice"] == MISSING
+    assert "reported |J| ≤ 0 (% of grid)" not in first
 
 
 def test_a_bad_table_of_sweeps_is_refused():

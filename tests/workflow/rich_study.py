@@ -73,7 +73,7 @@ seed: 12
 """,
     "config/experiments/mixed.yaml": """\
 title: Mixed
-fixed: {dataset: heads, modality: T2w, subjects: ["01"]}
+fixed: {dataset: heads, modality: T1w, subjects: ["01"]}
 moving: {dataset: drawn, modality: T1w, subjects: ["05"]}
 alignment: affine
 pairs: all
@@ -99,7 +99,16 @@ seed: 15
 study: rich
 title: A rich study
 experiments: [first, second, mixed]
-runs: [identity, brief, learned, taught, multigradicon]
+runs:
+  - identity
+  - brief
+  - learned
+  - taught
+  - multigradicon
+  - run: brief
+    name: swept
+    title: Swept title
+    sweep: {flow.steps: [2], levels.iterations: [[3]]}
 ours: brief
 train_on: {first: learned-from, second: learned-from, mixed: learned-otherwise}
 seed: 5
@@ -111,7 +120,11 @@ time_limit_minutes: 0.5
 keep: numbers
 fields: rounded
 tools: [programs]
-figures: {runs: [learned, brief], structures: [Thalamus, Brain stem]}
+figures:
+  runs: [learned, brief]
+  structures: [Thalamus, Brain stem]
+  plane: brief
+  models: [brief]
 """,
     "config/methods/brief.yaml": """\
 method: neural-ode

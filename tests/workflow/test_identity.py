@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from importlib import util
 from pathlib import Path
 
 import pytest
@@ -66,18 +67,35 @@ def test_every_job_s_identity_is_that_of_what_it_makes(rich_plan):
         assert registration["parameters"]["code"] == kinds()[f"register {method}"].code()
         assert evaluation["parameters"]["code"] == kinds()["evaluate"].code()
     scripts = {file.name for file in (REPOSITORY / "workflow" / "scripts").glob("[a-z]*.py")}
-    # This study downloads nothing, sweeps nothing and draws nothing in the plane.
-    elsewhere = {"fetch_ixi.py", "plane.py", "sweeps.py"}
-    assert {job.script.name for job in with_script} == scripts - elsewhere
+    assert {job.script.name for job in with_script} == scripts - {"fetch_ixi.py"}
 
 
 def imports_of(script: Path) -> Iterator[tuple[str, str]]:
-    """Module and name of all that a script imports of this package and of the file beside it."""
-    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "diffeode":
-            yield from ((node.module, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module == "_scan":
+    """Module and name of all that a script imports of this package and of the file beside it; of a
+    module that is imported whole, the names that the script uses.
+    """
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "_scan":
             yield from (("_scan", alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "diffeode":
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                if util.find_spec(node.module).submodule_search_locations and util.find_spec(whole):
+                    yield from ((whole, used) for used in attributes_of(alias.name, tree))
+                else:
+                    yield node.module, alias.name
+
+
+def attributes_of(name: str, tree: ast.AST) -> set[str]:
+    """The attributes of ``name`` that are used in ``tree``."""
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == name
+    }
 
 
 def identities(plan: Plan) -> Iterator[tuple[str, str, Path]]:

@@ -122,6 +122,18 @@ def variables(study: str, request) -> dict[str, str]:
     return {"DIFFEODE_DATA": str(request.getfixturevalue("data_root"))}
 
 
+@pytest.mark.slow
+def test_runs_of_the_command_line_need_an_ours_where_the_study_s_own_is_a_block_s(tmp_path, trees):
+    """One sentence says so, before any job."""
+    file = ("--configfile", str(REPOSITORY / "config" / "nodeo-ablation.yaml"))
+    run = snakemake(tmp_path, "--dry-run", *file, "--config", "runs=[identity,nodeo]", **trees)
+    assert run.returncode == 1
+    assert "The study's file puts run 'nodeo-steps-1-iterations-300' against" in run.stdout
+    assert "name one of the runs of the command line as ours there, too: ours=nodeo." in run.stdout
+    assert "Traceback" not in run.stdout
+    assert not (tmp_path / "results").exists()
+
+
 def planned(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
     """Jobs of each rule that a dry run would start, and registrations that it would make."""
     return counts(run.stdout)

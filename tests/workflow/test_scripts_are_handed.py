@@ -18,7 +18,7 @@ from diffeode.prepare.units import Before
 
 pytestmark = pytest.mark.workflow
 
-MIXED = "sub-01_T2w__sub-05_T1w"
+MIXED = "sub-01_T1w__sub-05_T1w"
 FIRST = "sub-01_T2w__sub-02_T1w"
 TITLES = {
     "identity": "Initial",
@@ -26,6 +26,7 @@ TITLES = {
     "learned": "Learned title",
     "taught": "Taught title",
     "multigradicon": "MultiGradICON",
+    "swept-steps-2-iterations-3": "Swept title",
 }
 POPULATIONS = {
     "first": "First (whole heads)",
@@ -673,7 +674,7 @@ def test_methods_side_by_side_are_those_that_the_study_chooses(rich_plan, run_sc
     runs, pair = CHOSEN["runs"], Path(f"results/pairs/mixed/{MIXED}")
     registrations = {run: Path(f"results/registrations/mixed/{MIXED}/{run}") for run in runs}
     metrics = {run: Path(f"results/metrics/mixed/{MIXED}/{run}.tsv") for run in runs}
-    title = "sub-05_T1w to sub-01_T2w (whole heads and persons with labels)"
+    title = "sub-05_T1w to sub-01_T1w (whole heads and persons with labels)"
     outs = [Path(f"results/studies/rich/figures/beside/mixed/{MIXED}.{kind}") for kind in KINDS]
     expected = [((registrations, pair, metrics, TITLES, title, out), {}) for out in outs]
     assert drawn_.calls == expected
@@ -687,7 +688,7 @@ def test_a_panel_gets_its_registration_and_title(rich_plan, run_script):
         Path(f"results/registrations/mixed/{MIXED}/brief"),
         Path(f"results/pairs/mixed/{MIXED}"),
     )
-    title = "Brief title: sub-05_T1w to sub-01_T2w (whole heads and persons with labels)"
+    title = "Brief title: sub-05_T1w to sub-01_T1w (whole heads and persons with labels)"
     out = Path(f"results/studies/rich/figures/panels/mixed/{MIXED}/brief.png")
     metrics = Path(f"results/metrics/mixed/{MIXED}/brief.tsv")
     assert drawn_.call == ((*units, title, out, metrics), {})
@@ -713,7 +714,7 @@ def test_energies_are_drawn_of_all_runs_that_succeeded(rich_plan, run_script, mo
     drawn_ = run_script(job, "diffeode.figures.convergence.convergence")
     folder = Path(f"results/registrations/mixed/{MIXED}")
     traces = {name: folder / name / "trace.tsv" for name in TITLES if name != "taught"}
-    title = "sub-05_T1w to sub-01_T2w (whole heads and persons with labels)"
+    title = "sub-05_T1w to sub-01_T1w (whole heads and persons with labels)"
     outs = [
         Path(f"results/studies/rich/figures/convergence/mixed/{MIXED}.{kind}") for kind in KINDS
     ]

@@ -12,8 +12,13 @@ import pytest
 from scipy import stats
 
 from diffeode.errors import RegistrationError
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine
 from diffeode.provenance.receipt import write_receipt
+from diffeode.statistics.export import MISSING as DASH
 from diffeode.statistics.reported import COLUMNS
+from diffeode.units.pair import PairUnit
 
 pytestmark = pytest.mark.workflow
 
@@ -151,6 +156,97 @@ def test_the_experiments_are_listed_beside_what_is_reported(rich_plan, run_scrip
     assert first.items() <= table[0].items()
 
 
+SWEPT = "swept-steps-2-iterations-3"
+
+
+@pytest.fixture
+def of_swept_runs(run_script):
+    """Dice, folds and seconds of the runs that a sweep or the table of models shows, two pairs
+    each, and numbers that are reported for their settings.
+    """
+    numbers = {"dice": (0.7, 0.8), "folds_central_grid_percent": (0.1, 0.3), "seconds": (5, 7)}
+    rows = [
+        (experiment, f"f{pair}__m", run, f"f{pair}", "m", metric, "", "", values[pair])
+        for experiment in ("first", "mixed")
+        for run in ("brief", SWEPT)
+        for metric, values in numbers.items()
+        for pair in (0, 1)
+    ]
+    columns = ("experiment", "pair", "run", "fixed", "moving", "metric", "label", "label_name")
+    file = Path("results/studies/rich/metrics.tsv")
+    file.parent.mkdir(parents=True)
+    pd.DataFrame(rows, columns=[*columns, "value"]).to_csv(file, sep="\t", index=False)
+    nodeo = dict.fromkeys(COLUMNS, "") | {"source": "nodeo", "experiment": "third"}
+    reported = [
+        {"settings": "steps=2;iterations=3", "metric": "dice", "value": "0.9", "place": "Table 2"},
+        *(
+            {"settings": "velocity=tensor with kernel;steps=4", "place": "Table 3", **said}
+            for said in (
+                {"metric": "dice", "value": "0.769"},
+                {"metric": "parameters_per_voxel", "value": "1"},
+            )
+        ),
+    ]
+    Path("config").mkdir(exist_ok=True)
+    table = pd.DataFrame([nodeo | row for row in reported], columns=list(COLUMNS))
+    table.to_csv("config/reported.tsv", sep="\t", index=False)
+
+
+def test_two_settings_are_crossed_beside_what_is_reported(rich_plan, run_script, of_swept_runs):
+    run_script(rich_plan.the("crossed"))
+    name = "crossed-swept-steps-iterations"
+    rows, said = cells(name)
+    assert rows == markdown(name)
+    head = ["experiment", "method", "pairs", "steps", "iterations 3", "reported iterations 3"]
+    numbers = ["2", "2", "0.750 / 0.2 % / 6.0 s", f"0.900 / {DASH} / {DASH}"]
+    assert rows == [
+        head,
+        ["First (whole heads)", "Brief title", *numbers],
+        ["Mixed (whole heads and persons with labels)", "Brief title", *numbers],
+    ]
+    assert said.startswith(WHO + "Two settings crossed: each cell holds the means over pairs of")
+    assert said.endswith("Columns called reported: arXiv 2108.03443, Table 2 (third).")
+    assert read(name)[["run", "flow.steps", "dice_mean"]].to_numpy().tolist() == [
+        [SWEPT, 2, 0.75],
+        [SWEPT, 2, 0.75],
+    ]
+
+
+SIZES = {"first": 12, "second": 20, "mixed": 24}
+"""Voxels along an axis of the brains of each experiment's first pair."""
+
+
+def test_models_are_compared_with_the_parameters_of_a_pair(rich_plan, run_script, of_swept_runs):
+    """The boxes of both brains are known here, and so is the size of a free velocity on them: three
+    numbers at every fourth voxel along each axis, at one knot.
+    """
+    job = rich_plan.the("models")
+    for receipt, size in zip(job.handed.input.pairs, SIZES.values(), strict=True):
+        data = np.zeros((30, 30, 30), np.float32)
+        data[2 : 2 + size, 2 : 2 + size, 2 : 2 + size] = 0.5
+        image = Image(data, Grid(data.shape, np.diag([3.0, 3, 3, 1])))
+        Path(receipt).parent.mkdir(parents=True)
+        PairUnit(Path(receipt).parent).write(image, image, Affine(), {})
+    run_script(job)
+    table = read("models").set_index("experiment")
+    margin = 2  # 6 mm on each side
+    sides = {name: size + 2 * margin for name, size in zip(table.index, (12, 20, 24), strict=True)}
+    assert list(sides) == ["first", "second", "mixed"]
+    for name, side in sides.items():
+        assert table.loc[name, "parameters"] == 3 * (side // 4) ** 3
+        ratio = 3 * (side // 4) ** 3 / side**3
+        assert table.loc[name, "parameters_per_voxel"] == pytest.approx(ratio, rel=1e-5)
+    rows, said = cells("models")
+    assert rows[1:] == markdown("models")[1:]
+    shown = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+    assert {row["velocity"] for row in shown} == {"tensor with kernel"}
+    assert [row["pairs"] for row in shown] == ["2", "0", "2"]
+    assert [row["Dice"] for row in shown] == ["0.750 ± 0.071", DASH, "0.750 ± 0.071"]
+    assert {row["reported Dice"] for row in shown} == {"0.769"}
+    assert {row["reported parameters / voxel"] for row in shown} == {"1"}
+    assert said.endswith("Columns called reported: arXiv 2108.03443, Table 3 (third).")
+
+
 def test_dice_of_each_structure(rich_plan, run_script, metrics, dice):
     run_script(rich_plan.the("summarise"))
     table = read("dice_by_label")
@@ -263,7 +359,7 @@ def test_the_verdict_counts_failures(rich_plan, run_script, receipts):
     verdict = rich_plan.the("verdict")
     with pytest.raises(
         RegistrationError,
-        match=r"^2 of 20 registrations failed: the reasons are in results/studies/",
+        match=r"^2 of 24 registrations failed: the reasons are in results/studies/",
     ):
         run_script(verdict)
     table = Path(verdict.handed.input.failures)
@@ -271,5 +367,5 @@ def test_the_verdict_counts_failures(rich_plan, run_script, receipts):
     run_script(verdict)
     assert (
         Path(verdict.handed.output[0]).read_text(encoding="utf-8")
-        == "20 of 20 registrations succeeded.\n"
+        == "24 of 24 registrations succeeded.\n"
     )

@@ -57,6 +57,11 @@ class Internals:
         return self._workflow.is_main_process and not self._workflow.touch
 
     @property
+    def given_on_command_line(self) -> set[str]:
+        """The keys of the configuration that the command line gives by ``--config``."""
+        return set(self._workflow.config_settings.config)
+
+    @property
     def only_looks(self) -> bool:
         """Whether this process runs no jobs, as for a report or a graph.
 

@@ -19,6 +19,7 @@ os.environ.update(
 
 from diffeode.errors import InputError
 from diffeode.provenance.source import code_hash
+from diffeode.study.runs import crossed
 from diffeode.study.files import load_study, require_nameable, require_writable, study_paths
 from diffeode.programs.tools import FOLDERS
 
@@ -37,7 +38,8 @@ def refuse(sentence):
 
 try:
     require_nameable([workflow.basedir])
-    STUDY = load_study(config, REPOSITORY)
+    INTERNALS = Internals(workflow)
+    STUDY = load_study(config, REPOSITORY, replaced=INTERNALS.given_on_command_line)
     require_writable(STUDY.results)
     require_nameable(study_paths(STUDY))
 except InputError as error:
@@ -61,7 +63,6 @@ if STUDY.tools:
     folders = [str(folder.absolute()) for folder in STUDY.tools]
     os.environ[FOLDERS] = os.pathsep.join([*folders, *filter(None, [os.environ.get(FOLDERS)])])
 
-INTERNALS = Internals(workflow)
 INTERNALS.show_one_line_per_job()
 
 # ----------------------------------------------------------------------------------- names of files
@@ -101,10 +102,13 @@ OVERVIEW = f"{FIGURES}/coronal_overview/{{experiment}}.png"
 SUFFIXES = (".tsv", ".md", ".tex")
 KINDS = ("svg", "png", "pdf")
 """The formats of a figure of lines and marks; the first one stands in the report."""
+CROSSED_TABLE = f"{TABLES}/crossed-{{crossed}}"
 BESIDE = f"{FIGURES}/beside/{{experiment}}/{{pair}}"
 
 SCANS = STUDY.prepared_scans()
 EXPERIMENTS = [e.name for e in STUDY.experiments]
+CROSSED = crossed(STUDY.sweeps)
+"""The sweeps of two settings, by the words in the names of their tables."""
 PLANNED = {(e.name, pair.id): pair for e in STUDY.drawn for pair in e.pairs}
 LOOK = {
     "titles": {run.name: run.title for run in STUDY.runs},
@@ -125,6 +129,7 @@ wildcard_constraints:
     experiment=one_of(e.name for e in STUDY.drawn),
     pair=one_of(pair for _, pair in PLANNED),
     run=one_of(run.name for run in STUDY.runs),
+    crossed=one_of(CROSSED) or "none",
 
 
 def logs(*parts):

@@ -99,7 +99,7 @@ rule sweeps:
             report(
                 f"{FIGURES}/sweeps.svg",
                 caption="../report/sweeps.rst",
-                category="1 Overlap",
+                category="2 Statistics",
                 labels={"figure": "Accuracy and folds over a setting"},
             ),
             *other_kinds(f"{FIGURES}/sweeps"),
@@ -117,6 +117,59 @@ rule sweeps:
         "comparing the values of settings"
     script:
         "../scripts/sweeps.py"
+
+
+rule crossed:
+    input:
+        unpack(metrics_and_reported),
+    output:
+        table=[f"{CROSSED_TABLE}{suffix}" for suffix in SUFFIXES],
+        page=report(
+            f"{CROSSED_TABLE}.html",
+            caption="../report/crossed_table.rst",
+            category="2 Statistics",
+            labels={"figure": "Two settings crossed: {crossed}"},
+        ),
+    log:
+        logs("crossed", STUDY.name, "{crossed}"),
+    params:
+        points=crossed_points,
+        settings=crossed_settings,
+        experiments=LOOK["experiments"],
+        caption=table_caption(
+            "Two settings crossed: each cell holds the means over pairs of Dice and of folds (% of grid), and the median time."
+        ),
+        code=code("crossed"),
+    message:
+        "crossing two settings ({wildcards.crossed})"
+    script:
+        "../scripts/crossed.py"
+
+
+rule models:
+    input:
+        unpack(metrics_and_pairs),
+    output:
+        table=[f"{TABLES}/models{suffix}" for suffix in SUFFIXES],
+        page=report(
+            f"{TABLES}/models.html",
+            caption="../report/models_table.rst",
+            category="2 Statistics",
+            labels={"figure": "Representations of the velocity"},
+        ),
+    log:
+        logs("models", STUDY.name),
+    params:
+        look=LOOK,
+        runs=runs_compared,
+        caption=table_caption(
+            "Representations of the velocity: mean and standard deviation over pairs, and the number of trainable parameters on the first pair of the experiment. A free velocity in space has three parameters at each point of its grid and each of its knots. The best mean of an experiment is bold."
+        ),
+        code=models_code,
+    message:
+        "counting the parameters of models"
+    script:
+        "../scripts/models.py"
 
 
 rule failures:

@@ -16,7 +16,9 @@ def receipts():
 def tables():
     """Every table of the study."""
     swept = ["sweeps"] if SWEPT else []
-    paged = ["experiments", "summary", "wilcoxon", *swept]
+    crossed = [f"crossed-{word}" for word in CROSSED]
+    models = ["models"] if STUDY.shown.models else []
+    paged = ["experiments", "summary", "wilcoxon", *swept, *crossed, *models]
     stems = [*paged, "dice_by_label", "wilcoxon_largest_p"]
     pages = [f"{TABLES}/{stem}.html" for stem in [*paged, "failures", "suspects"]]
     lists = [f"{TABLES}/{stem}.tsv" for stem in ("failures", "suspects")]

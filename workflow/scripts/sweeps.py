@@ -5,19 +5,17 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    import pandas as pd
-
     from diffeode.figures.sweep import sweep_curves
     from diffeode.statistics.export import write_page, write_table
     from diffeode.statistics.reported import read_reported
-    from diffeode.statistics.sweep import POINTS, sweep_table
+    from diffeode.statistics.sweep import points_table, sweep_table
     from diffeode.statistics.tables import BOLD
     from diffeode.statistics.tables import sweep as shown_sweep
     from diffeode.statistics.tidy import read_tidy
 
     params, out, experiments = snakemake.params, snakemake.output, snakemake.params.experiments
     metrics, reported = read_tidy(snakemake.input.metrics), read_reported(snakemake.input.reported)
-    points = pd.DataFrame(params.points, columns=list(POINTS))
+    points = points_table(params.points)
     table = sweep_table(metrics, points)
     shown = shown_sweep(table, experiments, reported)
     write_table(table, Path(out.table[0]).with_suffix(""), params.caption, BOLD, shown)

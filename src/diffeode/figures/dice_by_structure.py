@@ -76,7 +76,7 @@ def dice_by_structure(
         figure.legend(
             handles=style.legend_handles(looks.values()),
             loc="outside lower center",
-            ncols=min(4, len(looks)),
+            ncols=style.legend_columns(look.title for look in looks.values()),
         )
 
 

@@ -66,7 +66,7 @@ def regularity(
         figure.legend(
             handles=style.legend_handles(looks.values()),
             loc="outside lower center",
-            ncols=min(4, len(looks)),
+            ncols=style.legend_columns(look.title for look in looks.values()),
         )
 
 

@@ -35,6 +35,8 @@ FAILED = "#b2182b"
 ACCENT = "#0072b2"
 """The colour of a single curve that belongs to no run."""
 
+_LEGEND_MARK_PT = 32
+"""The width of the mark and the gaps of an entry of a legend."""
 _FORMATS = ("png", "svg", "pdf")
 _REFERENCES = {"identity": "#b3b3b3", "affine": "#7a7a7a"}
 _OURS = "#d55e00"
@@ -237,6 +239,16 @@ def _format(out: Path) -> str:
 def rgb(colour: str) -> tuple[float, float, float]:
     """Return ``colour`` as red, green and blue, each from 0 to 1."""
     return to_rgb(colour)
+
+
+def legend_columns(titles: Iterable[str], most: int = 4) -> int:
+    """Return the number of columns, at most ``most``, with which a legend of these titles is no
+    wider than the page.
+    """
+    font = FontProperties(family="sans-serif", size=_STYLE["legend.fontsize"])
+    widths = [TextPath((0, 0), title, prop=font).get_extents().width for title in titles]
+    fitting = int(72 * FULL_WIDTH_IN / (max(widths) + _LEGEND_MARK_PT))
+    return max(1, min(most, fitting, len(widths)))
 
 
 def legend_handles(run_looks: Iterable[Look]) -> list[Line2D]:

@@ -61,7 +61,11 @@ def sweep_curves(
             _scale(panels[0, column], table["folds"])
         for panel, label in zip(panels[:, 0], (_DICE, _DICE, _FOLDS), strict=True):
             panel.set_ylabel(label)
-        figure.legend(handles=_handles(looks), loc="outside lower center", ncols=min(3, len(looks)))
+        figure.legend(
+            handles=_handles(looks),
+            loc="outside lower center",
+            ncols=style.legend_columns(looks, most=3),
+        )
 
 
 def values_along(metrics: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,8 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from html import unescape
 from pathlib import Path
 from typing import Any, final
 
@@ -19,17 +21,41 @@ import numpy as np
 import pandas as pd
 
 from diffeode.errors import InputError
+from diffeode.evaluation.catalogue import METRICS
 from diffeode.files.checked_yaml import read_mapping
 from diffeode.files.io import write_text
 from diffeode.files.presence import require_file
 from diffeode.files.tables import read_words
-from diffeode.statistics.reported import SOURCES, read_reported
+from diffeode.statistics.reported import OTHER_NUMBERS, SOURCES, read_reported
 
 SIGNIFICANT = 0.05
 """The level of arXiv 2512.22689, section IV-D."""
 _TEMPLATE = Path(__file__).with_name("paper_page.html")
 _TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
+_ABOVE = re.compile(r"<p>(.*?)</p>", re.DOTALL)
+_ROW = re.compile(r"<tr>(.*?)</tr>", re.DOTALL)
+_CELL = re.compile(r"<t[hd][^>]*>(.*?)</t[hd]>", re.DOTALL)
+_WORST_LAST = ("not tested", "holds", "holds in part", "is not shown", "does not hold")
 _KINDS = {".png": "png", ".svg": "svg+xml"}
+_FIGURES = {
+    "beside": "Methods side by side, in the coronal plane half way through the fixed brain: the "
+    "scans, borders of the fixed scan over them, the maps' grids and volume changes",
+    "coronal_overview": "Fixed scans, the coronal slice half way through each brain",
+    "dice_boxplot": "Mean Dice over structures, one point a pair; boxes show median and quartiles",
+    "dice_by_structure": "Dice of each structure; marks are medians over pairs, thick lines span "
+    "quartiles, thin lines the 5 % to 95 % quantiles",
+    "plane_boundary": "Registrations in the plane with and without a fixed border: moving, fixed "
+    "and warped picture, determinant (folds are yellow) and grid; the slice is of the first pair",
+    "plane_regularisation": "Registrations in the plane with and without kernel and Jacobian term: "
+    "moving, fixed and warped picture, determinant (folds are yellow) and grid",
+    "regularity": "Mean Dice against folds (% of brain) and against time; bars are one standard "
+    "deviation over pairs to either side",
+    "significance": "Largest p over the experiments: is the Dice of the row's method greater than "
+    "that of the column's?",
+    "sweeps": "Dice against folds, and both against the setting; points are medians over pairs, "
+    "bands span quartiles",
+}
+"""What each figure shows, by the first part of its path."""
 
 
 @final
@@ -60,6 +86,41 @@ class Results:
         """
         return read_words(self.folder / "tables" / f"{name}.tsv")
 
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """Titles of experiments and methods by their names.
+
+        The rows of ``summary.html`` hold the titles, and those of ``summary.tsv`` the names.
+        """
+        names = self.table("summary")
+        shown = [_CELL.findall(row) for row in _ROW.findall(self.page("summary"))][1:]
+        if len(shown) != len(names):
+            return {}
+        found = {}
+        for (experiment, run), cells in zip(
+            names[["experiment", "run"]].itertuples(index=False), shown, strict=True
+        ):
+            found |= {experiment: unescape(cells[0]), run: unescape(cells[1])}
+        return found
+
+    @property
+    def data(self) -> str:
+        """The experiments, each with its number of pairs."""
+        pairs = self.table("summary").groupby("experiment", sort=False)["pairs"].first()
+        return "; ".join(
+            f"{self.titles.get(name, name)}, {_pairs(number)}" for name, number in pairs.items()
+        )
+
+    def page(self, name: str) -> str:
+        """Return the page of a table as HTML.
+
+        Raises:
+            InputError: the study has no such page.
+        """
+        file = self.folder / "tables" / f"{name}.html"
+        require_file(file, "table")
+        return file.read_text(encoding="utf-8")
+
 
 @final
 @dataclass(frozen=True)
@@ -68,7 +129,9 @@ class Verdict:
 
     Attributes:
         claim: the claim, in words.
-        outcome: ``holds``, ``does not hold`` or ``not tested``.
+        outcome: ``holds``; ``holds in part``, where some of the methods were not compared;
+            ``is not shown``, where a test of it is not significant; ``does not hold``; or ``not
+            tested``.
         why: the numbers behind it, as a sentence.
     """
 
@@ -100,8 +163,15 @@ def write_paper_page(description: Path, repository: Path, small: bool, out: Path
     items = [_item(item, studies, reported) for item in content["items"]]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    verdicts = [
+        (place, item["study"], verdict)
+        for place, item in enumerate(items, 1)
+        for verdict in item["verdicts"]
+    ]
     size = content["sizes"]["small" if small else "full"]
-    write_text(out, template.render(title=content["title"], size=size, items=items))
+    write_text(
+        out, template.render(title=content["title"], size=size, items=items, verdicts=verdicts)
+    )
 
 
 def _results(study: Path, repository: Path) -> Results:
@@ -118,21 +188,27 @@ def _item(
 ) -> dict[str, Any]:
     """Return what the template shows of one item."""
     results = studies.get(item["study"])
+    missing, claims = _why_missing(results), item.get("claims", ())
     head = {
         "title": item["title"],
         "source": SOURCES[item["source"]],
         "caption": item["caption"],
-        "reported": _said(reported, item["source"], item["places"]),
-        "missing": _why_missing(results),
+        "missing": missing,
     }
-    if head["missing"] or results is None:
-        return {**head, "study": "", "tables": [], "figures": [], "verdicts": []}
+    titles = {} if missing or results is None else results.titles
+    head["reported"] = _said(reported, item["source"], item["places"], titles)
+    if missing or results is None:
+        untested = [Verdict(claim["text"], "not tested", missing) for claim in claims]
+        return {**head, "study": "", "tables": [], "figures": [], "verdicts": untested}
     return {
         **head,
         "study": results.title,
-        "tables": [_html_table(results.folder, name) for name in item.get("tables", ())],
-        "figures": _figures(results.folder, item.get("figures", ())),
-        "verdicts": [judge(claim, results) for claim in item.get("claims", ())],
+        "data": results.data,
+        "tables": [
+            _html_table(results, name, item.get("runs", ())) for name in item.get("tables", ())
+        ],
+        "figures": _figures(results, item.get("figures", ())),
+        "verdicts": [judge(claim, results) for claim in claims],
     }
 
 
@@ -142,44 +218,127 @@ def _why_missing(results: Results | None) -> str:
     return "" if results.there else f"It has not been run yet: {results.command}"
 
 
-def _said(reported: pd.DataFrame, source: str, places: Sequence[str]) -> list[dict[str, str]]:
-    """Return the reported numbers of some places, as words."""
+def _said(
+    reported: pd.DataFrame, source: str, places: Sequence[str], titles: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the reported numbers of some places as a table: ``columns``, and ``rows`` of a text
+    and a cell for each column; empty where there are none.
+    """
     rows = reported[(reported["source"] == source) & reported["place"].isin(places)]
-    return [_number_in_words(row) for row in rows.to_dict("records")]
+    cells: dict[str, dict[str, str]] = {}
+    for row in rows.to_dict("records"):
+        experiment = titles.get(row["experiment"], row["experiment"])
+        n = "" if np.isnan(row["n"]) else f"n = {row['n']:.0f}"
+        method = row["method"].replace("ours", "the authors' method")
+        settings = row["settings"].replace("=", " ").replace(";", ", ")
+        what = ", ".join(filter(None, (method, experiment, settings, n))) or row["place"]
+        cells.setdefault(what, {})[_heading(row["metric"])] = _number_in_words(row)
+    columns = list(dict.fromkeys(heading for numbers in cells.values() for heading in numbers))
+    return {
+        "columns": columns,
+        "rows": [
+            (what, [numbers.get(heading, "") for heading in columns])
+            for what, numbers in cells.items()
+        ],
+    }
 
 
-def _number_in_words(row: Mapping[str, Any]) -> dict[str, str]:
-    words = (row["method"], row["experiment"], row["settings"], row["metric"])
+def _heading(metric: str) -> str:
+    return METRICS[metric].title if metric in METRICS else OTHER_NUMBERS[metric]
+
+
+def _number_in_words(row: Mapping[str, Any]) -> str:
     spread = "" if np.isnan(row["spread"]) else f" ± {row['spread']:g}"
     unit = f" {row['unit']}" if row["unit"] else ""
-    return {"what": ", ".join(filter(None, words)), "value": f"{row['value']:g}{spread}{unit}"}
+    return f"{row['value']:g}{spread}{unit}"
 
 
-def _html_table(folder: Path, name: str) -> dict[str, str]:
-    page = folder / "tables" / f"{name}.html"
-    require_file(page, "table")
-    found = _TABLE.search(page.read_text(encoding="utf-8"))
+def _html_table(results: Results, name: str, runs: Sequence[str]) -> dict[str, str]:
+    """Return a table of the study, its rows under the experiments, and what stands above it.
+
+    Args:
+        runs: the runs whose rows the summary shows; empty for all.
+    """
+    page = results.page(name)
+    found, above = _TABLE.search(page), _ABOVE.search(page)
     if found is None:
-        raise InputError(f"{page} holds no table; have the study make it again.")
-    return {"name": name, "html": found[0]}
+        raise InputError(
+            f"{results.folder}/tables/{name}.html holds no table; have the study make it again."
+        )
+    # the study and its persons stand above all of an item already
+    caption = re.sub(r"^.*?\)\. ", "", above[1], count=1) if above else ""
+    table = found[0]
+    if runs and name == "summary":
+        there = results.table(name)["run"]
+        table = _of_runs(table, [run in runs for run in there])
+        if shown := there.nunique() - there[there.isin(runs)].nunique():
+            caption += f" {shown} other runs of the study are left out; bold is best of all runs."
+    return {"name": name, "html": _under_experiments(table), "caption": caption}
 
 
-def _figures(folder: Path, patterns: Sequence[str]) -> list[dict[str, str]]:
+def _of_runs(table: str, kept: Sequence[bool]) -> str:
+    """Return ``table`` with those of its rows that are ``kept``."""
+    head, *rows = _ROW.findall(table)
+    chosen = [row for row, keep in zip(rows, kept, strict=True) if keep]
+    return _as_table(head, [f"<tr>{row}</tr>" for row in chosen])
+
+
+def _as_table(head: str, rows: Sequence[str]) -> str:
+    body = "\n".join(rows)
+    return f"<table>\n<thead>\n<tr>{head}</tr>\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def _under_experiments(table: str) -> str:
+    """Return ``table`` with a row above the rows of each experiment in place of its first column,
+    where that holds the experiment.
+    """
+    head, *rows = _ROW.findall(table) or [""]
+    names = [_CELL.findall(row)[0] for row in rows]
+    if _CELL.findall(head)[:1] != ["experiment"] or len(set(names)) == len(names):
+        return table
+    before, shown = "", []
+    for name, row in zip(names, rows, strict=True):
+        if name != before:
+            width = len(_CELL.findall(head)) - 1
+            shown.append(f'<tr class="experiment"><th colspan="{width}">{name}</th></tr>')
+        before = name
+        shown.append(f"<tr>{_CELL.sub('', row, count=1)}</tr>")
+    table = _as_table(_CELL.sub("", head, count=1), shown)
+    return table.replace("<table>", '<table class="grouped">', 1)
+
+
+def _figures(results: Results, patterns: Sequence[str]) -> list[dict[str, str]]:
     """Return the figures that fit ``patterns``; the address of each holds the whole picture."""
-    found = []
+    found, folder = [], results.folder / "figures"
     for pattern in patterns:
-        files = sorted((folder / "figures").glob(pattern))
+        files = sorted(folder.glob(pattern))
         if not files:
-            raise InputError(f"{folder}/figures has no {pattern}; have the study make it again.")
+            raise InputError(f"{folder} has no {pattern}; have the study make it again.")
         found += [
             {
-                "name": str(file.relative_to(folder / "figures").with_suffix("")),
+                "caption": _caption(file.relative_to(folder).with_suffix(""), results),
                 "address": f"data:image/{_KINDS[file.suffix]};base64,"
                 + base64.b64encode(file.read_bytes()).decode(),
             }
             for file in files
         ]
     return found
+
+
+def _caption(figure: Path, results: Results) -> str:
+    """What a figure shows, and of which experiment and pair."""
+    kind, *of_experiment = figure.parts
+    words = [_FIGURES.get(kind, kind)]
+    if of_experiment:
+        words.append(results.titles.get(of_experiment[0], of_experiment[0]))
+    if len(of_experiment) > 1:
+        fixed, _, moving = of_experiment[1].partition("__")
+        words.append(f"{moving} to {fixed}")
+    return " ".join(word if word.endswith("?") else f"{word}." for word in words)
+
+
+def _pairs(number: Any) -> str:
+    return f"{number} pair{'' if str(number) == '1' else 's'}"
 
 
 # ------------------------------------------------------------------------------------------- claims
@@ -190,9 +349,10 @@ def judge(claim: Mapping[str, Any], results: Results) -> Verdict:
 
     A claim has a ``text`` and one of
 
-    - ``greater: {run: R, than: [S, ...]}``: the Dice of ``R`` is greater than that of each ``S`` in
-      every experiment: the largest p of the right-sided Wilcoxon tests lies under
-      :data:`SIGNIFICANT`;
+    - ``greater: {run: R, than: [S, ...]}``: the Dice of ``R``, or of each of several, is greater
+      than that of each ``S`` (of a list, those that ran) in every experiment: the largest p of the
+      right-sided Wilcoxon tests lies under :data:`SIGNIFICANT`. It does not hold where the reverse
+      test of an ``S`` is significant in an experiment, and is not shown where neither is so;
     - ``at_most: {metric: M, runs: [R, ...], value: V}``: the mean of ``M`` is at most ``V`` in
       every experiment;
     - ``steady: {metric: M, runs: [R, ...], within: V}``: in every experiment the means of ``M`` of
@@ -211,32 +371,83 @@ def judge(claim: Mapping[str, Any], results: Results) -> Verdict:
 
 
 def _greater(test: Mapping[str, Any], results: Results) -> tuple[str, str]:
-    table = results.table("wilcoxon_largest_p")
-    rows = table[(table["run"] == test["run"]) & table["other"].isin(test["than"])]
-    absent = [other for other in test["than"] if other not in set(rows["other"])]
-    p = pd.to_numeric(rows["p"], errors="coerce")
-    if rows.empty or p.isna().all():
-        return "not tested", _not_compared(test["run"], absent or list(rows["other"]))
-    said = "; ".join(
-        f"{other}: p = {value:.2g}" if np.isfinite(value) else f"{other}: too few pairs"
-        for other, value in zip(rows["other"], p, strict=True)
+    runs = test["run"] if isinstance(test["run"], list) else [test["run"]]
+    outcomes, sentences = zip(
+        *(_one_greater(run, test["than"], results) for run in runs), strict=True
     )
-    left_out = f" {_not_compared(test['run'], absent)}" if absent else ""
-    outcome = "holds" if (p < SIGNIFICANT).all() else "does not hold"
-    return outcome, f"Largest p over the experiments: {said}.{left_out}"
+    worst = max(outcomes, key=_WORST_LAST.index)
+    in_part = worst == "holds" and "not tested" in outcomes
+    return "holds in part" if in_part else worst, " ".join(sentences)
 
 
-def _not_compared(run: str, others: Sequence[str]) -> str:
-    return f"{run} was not compared with {', '.join(others)} here."
+def _one_greater(run: str, than: Sequence[str | list[str]], results: Results) -> tuple[str, str]:
+    table = results.table("wilcoxon_largest_p")
+    table = table[table["run"] == run]
+    known = set(table["other"])
+    named = [[name] if isinstance(name, str) else name for name in than]
+    others = [name for names in named for name in names if name in known]
+    absent = [names[0] for names in named if not known & set(names)]
+    rows = table[table["other"].isin(others)]
+    p = pd.to_numeric(rows["p"], errors="coerce")
+    tested = p.notna()
+    if rows.empty:
+        return "not tested", _not_compared(run, absent, results)
+    said = [
+        f"{_title(other, results)}: p = {value:.2g}, n = {n}"
+        if np.isfinite(value)
+        else f"{_title(other, results)}: too few pairs for a test, n = {n}"
+        for other, n, value in zip(rows["other"], rows["n"], p, strict=True)
+    ]
+    why = (
+        f"Largest p of {_title(run, results)} over the experiments, n the least number of pairs in "
+        f"one of them: {'; '.join(said)}."
+    )
+    beaten_by = _better_somewhere(run, others, results)
+    why += "".join(f" {sentence}" for sentence in beaten_by)
+    why += f" {_not_compared(run, absent, results)}" if absent else ""
+    if not tested.any():
+        return "not tested", why
+    if beaten_by:
+        return "does not hold", why
+    if (p[tested] >= SIGNIFICANT).any():
+        return "is not shown", why
+    return ("holds" if tested.all() and not absent else "holds in part"), why
+
+
+def _better_somewhere(run: str, others: Sequence[str], results: Results) -> list[str]:
+    """A sentence for each of ``others`` whose Dice is significantly greater than that of ``run`` in
+    an experiment.
+    """
+    table = results.table("wilcoxon")
+    rows = table[(table["other"] == run) & table["run"].isin(others)]
+    p = pd.to_numeric(rows["p"], errors="coerce")
+    return [
+        f"{_title(row['run'], results)} is more accurate on {_title(row['experiment'], results)} "
+        f"(p = {float(row['p']):.2g}, n = {row['n']})."
+        for row in rows[p < SIGNIFICANT].to_dict("records")
+    ]
+
+
+def _title(name: str, results: Results) -> str:
+    return results.titles.get(name, name)
+
+
+def _not_compared(run: str, others: Sequence[str], results: Results) -> str:
+    names = ", ".join(_title(other, results) for other in others)
+    return f"{_title(run, results)} was not compared with {names} here."
 
 
 def _at_most(test: Mapping[str, Any], results: Results) -> tuple[str, str]:
     means = _means(test, results)
     if means.empty:
         return "not tested", f"{', '.join(test['runs'])} did not run here."
-    worst = means.max()
-    outcome = "holds" if worst <= test["value"] else "does not hold"
-    return outcome, f"The largest mean is {worst:.4g}; the claim's limit is {test['value']:g}."
+    experiment, run = means.idxmax()
+    outcome = "holds" if means.max() <= test["value"] else "does not hold"
+    return outcome, (
+        f"The largest mean is {means.max():.4g}{_unit(test)}, that of {_title(run, results)} on "
+        f"{_title(experiment, results)} (n = {_counts(results)[experiment, run]}); the claim's "
+        f"limit is {test['value']:g}."
+    )
 
 
 def _steady(test: Mapping[str, Any], results: Results) -> tuple[str, str]:
@@ -244,11 +455,25 @@ def _steady(test: Mapping[str, Any], results: Results) -> tuple[str, str]:
     if len(means) < 2:
         return "not tested", f"Fewer than two of {', '.join(test['runs'])} ran here."
     spread = means.groupby(level="experiment").agg(lambda values: values.max() - values.min())
+    widest = spread.idxmax()
+    n = [_counts(results)[unit] for unit in means.index if unit[0] == widest]
     outcome = "holds" if spread.max() <= test["within"] else "does not hold"
     return outcome, (
-        f"The means differ by at most {spread.max():.4g} in an experiment; the claim's limit is "
+        f"The means of {len(n)} runs differ by at most {spread.max():.4g}{_unit(test)}, on "
+        f"{_title(widest, results)} (n = {min(n, key=int)}); the claim's limit is "
         f"{test['within']:g}."
     )
+
+
+def _unit(test: Mapping[str, Any]) -> str:
+    unit = METRICS[test["metric"]].unit if test["metric"] in METRICS else ""
+    return f" {unit}" if unit else ""
+
+
+def _counts(results: Results) -> Mapping[tuple[str, str], str]:
+    """The number of registered pairs of each experiment and run."""
+    table = results.table("summary")
+    return dict(zip(zip(table["experiment"], table["run"], strict=True), table["n"], strict=True))
 
 
 def _means(test: Mapping[str, Any], results: Results) -> pd.Series:

@@ -6,18 +6,33 @@ A sweep is given as *points*, a table with one row for each run and setting: col
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 
 from diffeode.errors import InputError
+from diffeode.evaluation.catalogue import METRICS
 from diffeode.names import nearest
-from diffeode.statistics.reported import as_settings, comparable, shown_number
+from diffeode.statistics.export import MISSING, format_number
+from diffeode.statistics.reported import SOURCES, as_settings, comparable, shown_number
 from diffeode.statistics.tidy import counts, whole_image
 
 POINTS = ("series", "run", "parameter", "value")
 """Columns of the table that describes sweeps."""
 FOLDS = "folds_central_grid_percent"
 _MEASURES = {"dice": ("mean", "std"), FOLDS: ("mean", "std"), "seconds": ("median",)}
+_IN_CELL = {"dice": "", FOLDS: " %", "seconds": " s"}
+"""The metrics in a cell of the crossed table, with what follows each number."""
 _SUFFIX = {"mean": "mean", "std": "sd", "median": "median"}
+
+
+def points_table(rows: Sequence[Sequence[float | str]]) -> pd.DataFrame:
+    """Return rows of series, run, setting and value as a table in which every value keeps its type:
+    2 steps stay 2 beside a barrier of 0.5.
+    """
+    return pd.DataFrame(rows, columns=list(POINTS), dtype=object)
 
 
 def settings_of(points: pd.DataFrame) -> pd.DataFrame:
@@ -75,46 +90,127 @@ def beside_settings(
     A reported number belongs to a row where all its settings (``steps=2;iterations=250``) are among
     the row's parameters with equal values; only the last part of a dotted parameter counts.
     """
-    rows = comparable(reported)
-    rows = rows[rows["metric"] == metric]
     said = [
-        (as_settings(row["settings"]), shown_number(metric, row["value"], row["spread"]))
-        for row in rows.to_dict("records")
-        if as_settings(row["settings"])
+        (settings, shown_number(metric, row["value"], row["spread"]))
+        for settings, row in _of_settings(reported, metric)
     ]
-    short = {name: name.rpartition(".")[2] for name in table.columns}
-
-    def cell(row: pd.Series) -> str:
-        own = {short[name]: str(value) for name, value in row.items() if str(value) != ""}
-        found = [text for settings, text in said if settings.items() <= own.items()]
-        return "; ".join(found)
-
-    return table.assign(**{column: [cell(row) for _, row in table.iterrows()]})
+    cells = [
+        "; ".join(text for settings, text in said if settings.items() <= own.items())
+        for own in map(_own_settings, table.to_dict("records"))
+    ]
+    return table.assign(**{column: cells})
 
 
-def crossed(table: pd.DataFrame, down: str, across: str) -> pd.DataFrame:
+def crossed(
+    table: pd.DataFrame, down: str, across: str, reported: pd.DataFrame, column: str
+) -> pd.DataFrame:
     """Return ``Dice / folds / seconds`` of each combination of two parameters (Table 2 of arXiv
     2108.03443).
 
     Args:
         table: from :func:`sweep_table`.
         down, across: the parameters whose values are the rows and the columns.
+        reported: from :func:`diffeode.statistics.reported.read_reported`.
+        column: how the headings of reported columns begin.
 
     Returns:
-        Columns ``experiment series <down>`` and one for each value of ``across``.
+        Columns ``experiment series pairs <down>``, one for each value of ``across``, and where
+        something is reported for the parameters' values, as many columns of that. A cell that lacks
+        pairs says how many it has; an empty cell has none.
     """
-    cells = [
-        " / ".join(
-            (
-                shown_number("dice", row["dice_mean"]),
-                f"{shown_number(FOLDS, row[f'{FOLDS}_mean'])} %",
-                f"{shown_number('seconds', row['seconds_median'])} s",
-            )
-        )
-        for row in table.to_dict("records")
+    said = [dict(_of_settings_at(reported, metric)) for metric in _IN_CELL]
+    rows = table.to_dict("records")
+    points = [frozenset(_short({down: row[down], across: row[across]}).items()) for row in rows]
+    theirs = [_as_reported([numbers.get(point) for numbers in said]) for point in points]
+    keys, head = ["experiment", "series", "pairs", down], across.rpartition(".")[2]
+    # a run without any row has no number of pairs of its own
+    table = table.assign(pairs=table.groupby("experiment")["pairs"].transform("max").astype(int))
+    wide = _wide(table.assign(cell=[_cell(row) for row in rows]), keys, across, head)
+    if any(theirs):
+        beside = _wide(table.assign(cell=theirs), keys, across, f"{column} {head}")
+        wide = pd.concat([wide, beside], axis="columns")
+    return wide.reset_index()
+
+
+def sources_of(reported: pd.DataFrame, parameters: Iterable[str]) -> str:
+    """Return where the numbers stand that are reported for settings of these parameters, such as
+    ``arXiv 2108.03443, Table 2 (neurite-oasis)``; empty where there are none.
+    """
+    short = {name.rpartition(".")[2] for name in parameters}
+    rows = [
+        row for row in reported.to_dict("records") if as_settings(row["settings"]).keys() == short
     ]
-    keys = ["experiment", "series", down]
-    wide = table.assign(cell=cells).pivot(index=keys, columns=across, values="cell")
-    heads = [f"{across.rpartition('.')[2]} {value}" for value in wide.columns]
-    wide = wide.set_axis(heads, axis="columns").fillna("")
-    return wide.reindex(table[keys].drop_duplicates().itertuples(index=False)).reset_index()
+    places = (
+        f"{SOURCES[row['source']]}, {row['place']}"
+        + (f" ({row['experiment']})" if row["experiment"] else "")
+        for row in rows
+    )
+    return "; ".join(dict.fromkeys(places))
+
+
+def _wide(table: pd.DataFrame, keys: list[str], across: str, head: str) -> pd.DataFrame:
+    wide = table.pivot(index=keys, columns=across, values="cell")
+    wide = wide[list(dict.fromkeys(table[across]))]
+    wide = wide.set_axis([f"{head} {value}" for value in wide.columns], axis="columns").fillna("")
+    return wide.reindex(table[keys].drop_duplicates().itertuples(index=False))
+
+
+def _cell(row: Mapping[str, Any]) -> str:
+    """Dice, folds and time of a run, and the number of pairs where some are missing."""
+    numbers = (row["dice_mean"], row[f"{FOLDS}_mean"], row["seconds_median"])
+    if not row["n"] > 0:
+        return ""
+    lacking = "" if row["n"] == row["pairs"] else f" ({row['n']:.0f} of {row['pairs']:.0f} pairs)"
+    return _triple(numbers, format_number) + lacking
+
+
+def _as_reported(numbers: Iterable[float | None]) -> str:
+    return _triple(numbers, lambda number, metric: shown_number(metric, number).removesuffix(".0"))
+
+
+def _triple(numbers: Iterable[float | None], shown: Callable[[float, str], str]) -> str:
+    """Dice, folds and seconds with their units, a dash for each that is missing; empty where all
+    are.
+
+    Args:
+        shown: writes a number of a metric.
+    """
+    known = [None if number is None or pd.isna(number) else number for number in numbers]
+    if not any(number is not None for number in known):
+        return ""
+    return " / ".join(
+        MISSING if number is None else f"{shown(number, metric)}{unit}"
+        for number, (metric, unit) in zip(known, _IN_CELL.items(), strict=True)
+    )
+
+
+def _of_settings(
+    reported: pd.DataFrame, metric: str
+) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+    """The rows of ``metric`` that are reported for settings, each after its settings."""
+    rows = comparable(reported) if metric in METRICS else reported
+    for row in rows[rows["metric"] == metric].to_dict("records"):
+        if settings := as_settings(row["settings"]):
+            yield settings, row
+
+
+def _of_settings_at(
+    reported: pd.DataFrame, metric: str
+) -> Iterator[tuple[frozenset[tuple[str, str]], float]]:
+    for settings, row in _of_settings(reported, metric):
+        yield frozenset(settings.items()), row["value"]
+
+
+def _own_settings(row: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in _short(row).items() if value != ""}
+
+
+def _short(values: Mapping[str, Any]) -> dict[str, str]:
+    """The values as texts, by the last parts of their dotted names, or by the whole names of those
+    that end alike.
+    """
+    last = Counter(name.rpartition(".")[2] for name in values)
+    return {
+        end if last[end := name.rpartition(".")[2]] == 1 else name: str(value)
+        for name, value in values.items()
+    }

@@ -14,8 +14,14 @@ import pandas as pd
 from diffeode.statistics.export import MISSING, REPORTED, format_number
 from diffeode.statistics.reported import SOURCES, beside
 from diffeode.statistics.sweep import beside_settings
+from diffeode.statistics.sweep import crossed as crossed_settings
 
 _QUALITY = ("dice", "hd95_mm", "tre_mm", "folds_central_grid_percent", "folds_central_grid_sum")
+_OF_MODELS = {
+    "dice": "Dice",
+    "folds_central_grid_percent": "|J| ≤ 0 (% of grid)",
+    "parameters_per_voxel": "parameters / voxel",
+}
 _TIME = "seconds_median"
 BOLD = ("dice", "hd95_mm", "tre_mm", "folds_central_grid_percent", "folds_central_grid_sum")
 """The metrics whose best mean is bold."""
@@ -81,6 +87,29 @@ def experiments(
     return table.assign(**{f"{REPORTED} pairs": cells}) if (cells != MISSING).any() else table
 
 
+def crossed(
+    table: pd.DataFrame,
+    down: str,
+    across: str,
+    experiments: Mapping[str, str],
+    reported: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return Dice, folds and time of two settings, one down and one across (Table 2 of arXiv
+    2108.03443).
+
+    Args:
+        table: from :func:`diffeode.statistics.sweep.sweep_table`, of one sweep of two settings.
+        experiments: experiment to shown title.
+    """
+    wide = crossed_settings(table, down, across, reported, REPORTED)
+    named = wide["experiment"].map(lambda name: experiments.get(name, name))
+    return (
+        wide.assign(experiment=named)
+        .replace("", MISSING)
+        .rename(columns={"series": "method", down: down.rpartition(".")[2]})
+    )
+
+
 def sweep(
     table: pd.DataFrame, experiments: Mapping[str, str], reported: pd.DataFrame
 ) -> pd.DataFrame:
@@ -105,6 +134,49 @@ def sweep(
         .replace("", MISSING)
         .rename(columns={"series": "method"})
     )
+
+
+def models(
+    summary: pd.DataFrame,
+    sizes: pd.DataFrame,
+    titles: Mapping[str, str],
+    experiments: Mapping[str, str],
+    reported: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return accuracy, folds and number of parameters by the representation of the velocity
+    (Table 3 of arXiv 2108.03443).
+
+    Args:
+        summary: from :func:`diffeode.statistics.summary.summarise`.
+        sizes: one row for each experiment and run that is shown, in their order: ``experiment run
+            velocity steps parameters parameters_per_voxel``.
+        titles, experiments: run and experiment to shown title.
+    """
+    table = sizes.merge(summary, on=["experiment", "run"], how="left")
+    for metric, heading in _OF_MODELS.items():
+        table = beside_settings(table, reported, metric, f"{REPORTED} {heading}")
+    said = [name for name in table if name.startswith(REPORTED) and (table[name] != "").any()]
+    measured = [
+        name
+        for metric in ("dice", "folds_central_grid_percent")
+        for name in (f"{metric}_mean", f"{metric}_sd")
+        if name in table
+    ]
+    found = pd.DataFrame(
+        {
+            "experiment": table["experiment"].map(lambda name: experiments.get(name, name)),
+            "method": table["run"].map(lambda name: titles.get(name, name)),
+            "velocity": table["velocity"],
+            "steps": table["steps"].astype(str),
+            "pairs": [_of(n, pairs) for n, pairs in zip(table["n"], table["pairs"], strict=True)],
+        }
+    )
+    counted = {
+        "parameters": [f"{number:,}" for number in table["parameters"]],
+        "parameters / voxel": [f"{number:.2f}" for number in table["parameters_per_voxel"]],
+    }
+    shown = [found, table[measured], pd.DataFrame(counted), table[said].replace("", MISSING)]
+    return pd.concat(shown, axis="columns")
 
 
 def structures(

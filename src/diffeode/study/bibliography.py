@@ -36,6 +36,11 @@ class Entry:
         """The DOI, empty where there is none."""
         return self.fields.get("doi", "")
 
+    @property
+    def link(self) -> str:
+        """The DOI as ``doi:...``, or the address where there is no DOI; empty where neither is."""
+        return f"doi:{self.doi}" if self.doi else self.fields.get("url", "")
+
     def is_meant_by(self, citation: str) -> bool:
         """Return whether ``citation`` holds the title, or the short title, word by word."""
         titles = (self.fields.get(name, "") for name in ("title", "shorttitle"))

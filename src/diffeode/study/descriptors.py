@@ -5,14 +5,16 @@ trained.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from diffeode.datasets.person import names_of_persons
 from diffeode.datasets.scan import Scan
 from diffeode.errors import InputError
 from diffeode.files.checked_yaml import read_mapping
+from diffeode.registration.knobs import dotted
 from diffeode.registration.runs import Run
 
 _WEIGHTS = "{results}/descriptors/{descriptor}/best.safetensors"
@@ -20,6 +22,11 @@ _HELD_OUT = 2
 """The default of ``validation_persons``, see
 :class:`diffeode.learning.descriptor.material.Training`, which a plan does not import because it
 needs torch."""
+
+_STEPS = 2000
+"""The default of the number of steps, see the same module."""
+_PATTERNS = ("scans", "labels", "validation")
+"""The keys of a training on files that name them."""
 
 
 @final
@@ -53,6 +60,59 @@ class Taught:
                 f"persons in the pairs of the experiment {self.experiment}, {len(twice)} have two "
                 "contrasts. Draw more persons, or change validation_persons."
             )
+
+
+@final
+@dataclass(frozen=True)
+class TrainedDescriptor:
+    """A descriptor that is trained for the study.
+
+    Attributes:
+        name: the name of its file in ``config/descriptors``.
+        runs: the names of the runs that use it.
+        steps: number of steps of the training.
+        held_out: number of persons for the validation, where it is trained on an experiment.
+        settings: the other settings that its file gives, by dotted names.
+        files: where it is trained on files, the patterns of its file by their keys.
+    """
+
+    name: str
+    runs: tuple[str, ...]
+    steps: int
+    held_out: int
+    settings: Mapping[str, Any]
+    files: Mapping[str, tuple[str, ...]]
+
+
+def trained_descriptors(
+    runs: Iterable[Run], repository: Path, results: Path
+) -> tuple[TrainedDescriptor, ...]:
+    """Return the descriptors that are trained for ``runs``, each once.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    used: dict[str, list[str]] = defaultdict(list)
+    for run in runs:
+        if name := descriptor_of(run, repository, results):
+            used[name].append(run.name)
+    return tuple(
+        _trained(name, tuple(names), read_mapping(_description(name, repository), "training file"))
+        for name, names in used.items()
+    )
+
+
+def _trained(name: str, runs: tuple[str, ...], content: Mapping[str, Any]) -> TrainedDescriptor:
+    blocks = {key: content.get(key) or {} for key in ("recipe", "settings")}
+    settings = dotted({key: block for key, block in blocks.items() if block})
+    return TrainedDescriptor(
+        name,
+        runs,
+        settings.pop("settings.steps", _STEPS),
+        content.get("validation_persons", _HELD_OUT),
+        settings,
+        {key: tuple(content[key]) for key in _PATTERNS if content.get(key)},
+    )
 
 
 def descriptor_of(run: Run, repository: Path, results: Path) -> str | None:

@@ -21,8 +21,8 @@ from diffeode.files.presence import lies_at, require_file, without_hidden
 from diffeode.learning.pairs import require_no_test_person
 from diffeode.names import nearest, readable
 from diffeode.prepare.recipe import Recipe, recipe_schema
-from diffeode.registration.runs import Run, name_today, run_names
-from diffeode.study.descriptors import Taught, descriptor_of, taught
+from diffeode.registration.runs import FORMERLY, Run, name_today, run_names
+from diffeode.study.descriptors import Taught, descriptor_of, taught, trained_descriptors
 from diffeode.study.model import Dataset, Experiment, Side, Study
 from diffeode.study.runs import read_runs
 from diffeode.study.shown import read_shown
@@ -41,18 +41,22 @@ def load_dataset(name: str, repository: Path) -> Dataset:
     return _Reader(Path(repository)).dataset(name, Path("results"))
 
 
-def load_study(source: Path | str | Mapping[str, Any], repository: Path) -> Study:
+def load_study(
+    source: Path | str | Mapping[str, Any], repository: Path, replaced: Iterable[str] = ()
+) -> Study:
     """Return the study in a file, or in a mapping of the same keys, with all that it names.
 
     Args:
         repository: the folder that holds ``config`` and ``workflow/schemas``; relative paths of
             datasets start there.
+        replaced: the keys that the command line gives in place of the study's file
+            (``--config runs=[...]``).
 
     Raises:
         InputError: a key is unknown, missing or misspelt, or a run, dataset, experiment, label
             table, subject, group or parameter does not exist; the message names the nearest one.
     """
-    reader = _Reader(Path(repository))
+    reader = _Reader(Path(repository), replaced=frozenset(replaced))
     if isinstance(source, Mapping):
         return reader.study(dict(source), "The study's configuration")
     return reader.study(read_mapping(source), str(source))
@@ -86,12 +90,14 @@ def parts_of_study(source: Path, repository: Path) -> tuple[list[Dataset], tuple
 class _Reader:
     """Reads the files under ``repository``.
 
-    ``given`` holds the content of files that do not exist, by kind and name; ``read`` holds the
-    datasets that were read, so that the scans of each are listed once.
+    ``given`` holds the content of files that do not exist, by kind and name; ``replaced`` is as for
+    :func:`load_study`; ``read`` holds the datasets that were read, so that the scans of each are
+    listed once.
     """
 
     repository: Path
     given: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    replaced: frozenset[str] = frozenset()
     read: dict[str, Dataset] = field(default_factory=dict)
 
     def study(self, content: Any, where: str) -> Study:
@@ -107,7 +113,7 @@ class _Reader:
             title=content["title"],
             experiments=experiments,
             runs=runs,
-            ours=_ours(content["ours"], [run.name for run in runs], where),
+            ours=self.ours(content["ours"], [run.name for run in runs], where),
             seed=content["seed"],
             results=results,
             panels=content.get("panels", 1),
@@ -123,12 +129,33 @@ class _Reader:
             sweeps=sweeps,
             shown=read_shown(
                 content.get("figures", {}),
-                [run.name for run in runs],
+                runs,
                 [e.labels for e in experiments if e.labels],
                 where,
+                all_runs="runs" not in self.replaced,
             ),
             train_on=self.train_on(content.get("train_on"), runs, experiments, results, where),
             taught_on=self.taught_on(runs, experiments, results),
+            descriptors=trained_descriptors(runs, self.repository, results),
+        )
+
+    def ours(self, name: str, runs: Sequence[str], where: str) -> str | None:
+        """Return ``name`` if it is among ``runs``; None if it is another run of config/methods."""
+        known = {*run_names(), *runs}
+        if name in runs:
+            return name
+        if name in known:
+            return None
+        of_file = self.replaced & {"runs", "ours"} == {"runs"} and name not in FORMERLY
+        if of_file:
+            raise InputError(
+                f"The study's file puts run {name!r} against the others (ours), and the command "
+                "line replaces the file's runs (runs=[...]), whose blocks make such runs; name one "
+                f"of the runs of the command line as ours there, too: ours={runs[-1]}."
+            )
+        raise InputError(
+            f"{where} puts run {name!r} against the others, but there is "
+            f"none{name_today(name, known)}."
         )
 
     def train_on(
@@ -406,16 +433,6 @@ def _bids_description(root: Path) -> dict[str, Any]:
 def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
     """Return the recipe of a BIDS folder that has no dataset file: raw scans are whole heads."""
     return dict(_RAW_HEADS) if description.get("DatasetType") == "raw" else {}
-
-
-def _ours(name: str, runs: Sequence[str], where: str) -> str | None:
-    known = {*run_names(), *runs}
-    if name not in known:
-        raise InputError(
-            f"{where} puts run {name!r} against the others, but there is "
-            f"none{name_today(name, known)}."
-        )
-    return name if name in runs else None
 
 
 def _words(given: str | list[str] | None) -> tuple[str, ...] | None:

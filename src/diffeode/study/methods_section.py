@@ -18,6 +18,7 @@ from diffeode.registration.knobs import as_parameters, dotted
 from diffeode.registration.registry import method_class
 from diffeode.registration.runs import Run
 from diffeode.study.bibliography import Entry, cited_by
+from diffeode.study.descriptors import TrainedDescriptor
 from diffeode.study.model import Dataset, Experiment, Side, Study
 
 Facts = dict[str, Any]
@@ -45,6 +46,12 @@ _KERBY = (
     "Kerby, The simple difference formula: an approach to teaching nonparametric correlation, "
     "Comprehensive Psychology 3, 2014"
 )
+_SESSIONS = {
+    "all": "",
+    "first": "the first session of each person",
+    "last": "the last session of each person",
+    "across_groups": "one session of each person, in as many groups as possible",
+}
 _SHOWN_DIGITS = 12
 
 
@@ -88,6 +95,7 @@ def facts_of(study: Study) -> Facts:
         "datasets": [_dataset_facts(dataset, used[name]) for name, dataset in datasets.items()],
         "experiments": [_experiment_facts(experiment) for experiment in study.experiments],
         "train_on": [_training_facts(study, experiment) for experiment in study.trainings],
+        "descriptors": [_descriptor_facts(study, trained) for trained in study.descriptors],
         "runs": [_run_facts(run) for run in study.runs],
     }
 
@@ -116,6 +124,48 @@ def _experiment_facts(experiment: Experiment) -> Facts:
 def _training_facts(study: Study, experiment: Experiment) -> Facts:
     studied = [e.title for e in study.experiments if study.train_on[e.name] == experiment]
     return {**_experiment_facts(experiment), "for": studied}
+
+
+def _descriptor_facts(study: Study, trained: TrainedDescriptor) -> Facts:
+    about = {
+        "name": trained.name,
+        "runs": [study.run(name).title for name in trained.runs],
+        "steps": trained.steps,
+        "settings": dict(trained.settings),
+    }
+    experiment = study.taught_on.get(trained.name)
+    if experiment is None:
+        return {**about, "files": {key: list(files) for key, files in trained.files.items()}}
+    contrasts = Counter(scan.modality for scan in experiment.scans)
+    return {
+        **about,
+        "experiment": experiment.title,
+        "population": experiment.population,
+        "scans": dict(sorted(contrasts.items())),
+        "persons": len(experiment.persons),
+        "held_out": trained.held_out,
+        "choice": [_chosen(side) for side in (experiment.fixed, experiment.moving)],
+        "pairs": len(experiment.pairs),
+    }
+
+
+def _chosen(side: Side) -> str:
+    """By which rule the scans of a side are chosen."""
+    chosen, draw = side.selection, side.selection.draw
+    rules = [
+        f"persons {', '.join(chosen.subjects)}" if chosen.subjects else "",
+        f"groups {', '.join(chosen.groups)}" if chosen.groups else "",
+        f"the part of its split to {chosen.part} on" if chosen.part else "",
+        _SESSIONS[chosen.sessions],
+    ]
+    if draw:
+        number = (
+            f"{_counted(draw.persons, 'person')} in all"
+            if draw.persons
+            else f"{_counted(draw.per_group or 0, 'person')} of each group"
+        )
+        rules.append(f"{number}, drawn {'by name' if draw.order == 'name' else 'at random'}")
+    return ", ".join(filter(None, [_side(side), *rules]))
 
 
 def _side(side: Side) -> str:
@@ -158,7 +208,7 @@ def methods_section(
     references = _References()
     sections = _sections(facts, receipts, snakemake, references)
     cited = [
-        f"[{number}] {_with_doi(text, bibliography)}"
+        f"[{number}] {_with_links(text, bibliography)}"
         for number, text in enumerate(references.cited, start=1)
     ]
     return [*sections, Section("References", tuple(cited))]
@@ -183,18 +233,21 @@ def _sections(
             "Preparation", tuple(_preparation(dataset, references) for dataset in facts["datasets"])
         ),
         Section("Pairs", tuple(_pairs(facts, references))),
+        *_descriptors(facts["descriptors"]),
         Section("Registration", tuple(_registration(facts, registrations, references))),
         Section("Evaluation", tuple(_evaluation(facts, references))),
         Section("Software", tuple(_software(receipts, snakemake, references))),
     ]
 
 
-def _with_doi(citation: str, bibliography: Sequence[Entry]) -> str:
-    """``citation`` with the DOIs and the keys of its entries."""
+def _with_links(citation: str, bibliography: Sequence[Entry]) -> str:
+    """``citation`` with the DOIs (or else the addresses) and the keys of its entries."""
     entries = cited_by([citation], bibliography)
-    dois = [f"doi:{entry.doi}" for entry in entries if entry.doi and entry.doi not in citation]
+    links = [
+        entry.link for entry in entries if entry.link and (entry.doi or entry.link) not in citation
+    ]
     keys = f" ({', '.join(entry.key for entry in entries)})" if entries else ""
-    return f"{citation}. {', '.join(dois)}{keys}" if dois else f"{citation}{keys}"
+    return f"{citation}. {', '.join(links)}{keys}" if links else f"{citation}{keys}"
 
 
 def _data(dataset: Facts, references: _References) -> str:
@@ -245,6 +298,49 @@ def _experiment(experiment: Facts, references: _References) -> str:
     groups = ", ".join(f"{group} {count}" for group, count in experiment["fixed_groups"].items())
     fixed = f" The fixed scans are of these groups: {groups}." if groups else ""
     return f"{experiment['title']} ({experiment['population']}): {what}, {how}.{fixed}"
+
+
+def _descriptors(trained: Sequence[Facts]) -> list[Section]:
+    """How the descriptors are trained; nothing where none is."""
+    items = tuple(map(_descriptor, trained))
+    return [Section("Descriptors", items)] if items else []
+
+
+def _descriptor(trained: Facts) -> str:
+    given = ", ".join(said(name, value) for name, value in trained["settings"].items())
+    how = (
+        f"{_counted(trained['steps'], 'step')}, with {given or 'no other setting given'}; settings "
+        "that are not named here have the values in config/README.md."
+    )
+    source = _trained_on_files if "files" in trained else _trained_on_prepared
+    return (
+        f"{trained['name']}, the descriptor of {', '.join(trained['runs'])}: {source(trained)} "
+        f"The training took {how}"
+    )
+
+
+def _trained_on_files(trained: Facts) -> str:
+    words = {"scans": "scans", "labels": "label maps", "validation": "scans to validate on"}
+    files = "; ".join(
+        f"{words[key]}: {', '.join(patterns)}" for key, patterns in trained["files"].items()
+    )
+    return (
+        f"It was trained for this study on files below the folder of the data ({files}). None of "
+        "their persons is registered."
+    )
+
+
+def _trained_on_prepared(trained: Facts) -> str:
+    contrasts = " and ".join(f"{count} {modality}" for modality, count in trained["scans"].items())
+    return (
+        f"It was trained for this study on prepared scans, {contrasts} of "
+        f"{_counted(trained['persons'], 'person')}: those in the "
+        f"{_counted(trained['pairs'], 'pair')} of the experiment {trained['experiment']} "
+        f"({trained['population']}), whose sides are {'; and '.join(trained['choice'])}. The "
+        f"training held out {_counted(trained['held_out'], 'person')} of them, chosen by the seed "
+        "among those with two contrasts of one visit, and kept the weights that were best there. "
+        "None of these persons is registered."
+    )
 
 
 def _registration(

@@ -25,6 +25,7 @@ from diffeode.datasets.sessions import ACROSS_GROUPS
 from diffeode.errors import InputError
 from diffeode.prepare.recipe import Recipe
 from diffeode.registration.runs import Run
+from diffeode.study.descriptors import TrainedDescriptor
 from diffeode.study.runs import Sweep
 from diffeode.study.shown import Shown
 
@@ -275,6 +276,7 @@ class Study:
             trained on that need it; empty where no run does. Nobody is in both.
         taught_on: by the name of each descriptor that is trained on prepared scans for a run, the
             experiment of these scans. No person in it is registered.
+        descriptors: the descriptors that are trained for a run, on these scans or on files.
     """
 
     name: str
@@ -296,6 +298,7 @@ class Study:
     sweeps: tuple[Sweep, ...] = ()
     train_on: Mapping[str, Experiment] = field(default_factory=dict)
     taught_on: Mapping[str, Experiment] = field(default_factory=dict)
+    descriptors: tuple[TrainedDescriptor, ...] = ()
 
     @property
     def trainings(self) -> tuple[Experiment, ...]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -36,14 +36,17 @@ class Sweep:
 
     Attributes:
         run: name of the run whose settings are varied.
+        name: how the names of its runs begin: the block's own name, or ``run``.
         settings: dotted names of the settings that are varied.
-        points: by the name of each run, the values of these settings, in the order of ``settings``;
-            a list of one value, as of iterations on one level, counts as that value.
+        points: by the name of each run, the values of these settings, in the order of ``settings``,
+            as numbers and words; a list of one value, as of iterations on one level, counts as that
+            value.
     """
 
     run: str
+    name: str
     settings: tuple[str, ...]
-    points: Mapping[str, tuple[Any, ...]]
+    points: Mapping[str, tuple[float | str, ...]]
 
 
 def read_runs(entries: Sequence[Any], where: str) -> tuple[tuple[Run, ...], tuple[Sweep, ...]]:
@@ -68,10 +71,25 @@ def read_runs(entries: Sequence[Any], where: str) -> tuple[tuple[Run, ...], tupl
         made = list(_runs_of(entry, where))
         runs += [run for run, _ in made]
         if "sweep" in entry:
-            points = {run.name: tuple(map(_alone, values.values())) for run, values in made}
-            sweeps.append(Sweep(entry["run"], tuple(dotted(entry["sweep"])), points))
+            points = {run.name: tuple(map(_compared, values.values())) for run, values in made}
+            name = entry.get("name", entry["run"])
+            sweeps.append(Sweep(entry["run"], name, tuple(dotted(entry["sweep"])), points))
     _require_distinct_names(runs, where)
     return tuple(_told_apart(runs)), tuple(sweeps)
+
+
+def crossed(sweeps: Iterable[Sweep]) -> dict[str, Sweep]:
+    """Return the sweeps of two settings, each under a word that can be the name of a file, such as
+    ``nodeo-steps-iterations``.
+    """
+    found: dict[str, Sweep] = {}
+    alike: Counter[str] = Counter()
+    for sweep in sweeps:
+        if len(sweep.settings) == 2:
+            word = "-".join([sweep.name, *_by_short_name(dict.fromkeys(sweep.settings))])
+            alike[word] += 1
+            found[word if alike[word] == 1 else f"{word}-{alike[word]}"] = sweep
+    return found
 
 
 def _runs_of(entry: Mapping[str, Any], where: str) -> Iterator[tuple[Run, dict[str, Any]]]:
@@ -135,9 +153,11 @@ def _is_block(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
-def _alone(value: Any) -> Any:
-    """The one value of a list of one, or ``value`` itself."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
+def _compared(value: Any) -> float | str:
+    """A value as tables and figures compare it: a number or a word."""
+    alone = value[0] if isinstance(value, list) and len(value) == 1 else value
+    is_number = isinstance(alone, int | float) and not isinstance(alone, bool)
+    return alone if is_number else _shown(alone)
 
 
 def _shown(value: Any) -> str:

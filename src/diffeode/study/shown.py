@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -10,7 +10,11 @@ from typing import Any, final
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table, structure_name
 from diffeode.names import nearest
-from diffeode.registration.runs import load_run, run_names
+from diffeode.registration.runs import Run, load_run, run_names
+
+_OURS = "neural-ode"
+_OF_RUNS = ("runs", "models")
+"""The keys that hold names of runs."""
 
 
 @final
@@ -23,37 +27,49 @@ class Shown:
             empty for all.
         structures: the structures that are drawn, in their order; empty for all.
         plane: the run whose method registers shapes and a slice of a brain in the plane, or None.
+        models: the runs whose representations of the velocity are compared in a table, in its
+            order; empty for no such table.
     """
 
     runs: tuple[str, ...] = ()
     structures: tuple[str, ...] = ()
     plane: str | None = None
+    models: tuple[str, ...] = ()
 
 
 def read_shown(
-    content: Mapping[str, Any], runs: Collection[str], tables: Iterable[Path], where: str
+    content: Mapping[str, Any],
+    runs: Sequence[Run],
+    tables: Iterable[Path],
+    where: str,
+    all_runs: bool = True,
 ) -> Shown:
     """Return what the key ``figures`` of a study says.
 
     Args:
         content: value of the key, which fits the study's schema.
-        runs: names of the study's runs.
+        runs: the study's runs.
         tables: the label tables of the study's experiments.
         where: what ``content`` comes from, for messages.
+        all_runs: whether ``runs`` are those of the study's file, and not what
+            ``--config runs=[...]`` puts in their place.
 
-    Named runs that the study leaves out, as by ``--config runs=[...]``, are not drawn. Structures
-    count only where there is a label table to look them up in.
+    Runs that the study leaves out are not drawn. Structures count only where there is a label table
+    to look them up in.
 
     Raises:
-        InputError: a run is neither a named one nor one of the study's, a structure is in none of
-            the label tables, or the run in the plane is not of the method ``neural-ode``.
+        InputError: a run is neither a named one nor one of the study's, although these are all that
+            the file has; a structure is in none of the label tables; or the run in the plane, or a
+            run whose model is shown, is not of the method ``neural-ode``.
     """
     _require_plane(content.get("plane"), where)
-    for name in content.get("runs", ()):
-        if name not in {*run_names(), *runs}:
+    by_name = {run.name: run for run in runs}
+    shown = {key: _among(content.get(key, ()), key, by_name, where, all_runs) for key in _OF_RUNS}
+    for name in shown["models"]:
+        if by_name[name].method != _OURS:
             raise InputError(
-                f"{where} draws the run {name!r} (figures: runs), which is none of its "
-                f"runs{nearest(name, runs)}."
+                f"{where} compares the model of the run {name} (figures: models), whose method "
+                f"{by_name[name].method} optimises no velocity; name runs of {_OURS}."
             )
     structures = content.get("structures", ())
     tables = set(tables)
@@ -69,8 +85,21 @@ def read_shown(
                     f"{where} draws the structure {name!r} (figures: structures), which is in none "
                     f"of its label tables{nearest(name, known)}."
                 )
-    drawn = (name for name in content.get("runs", ()) if name in runs)
-    return Shown(tuple(drawn), tuple(structures), content.get("plane"))
+    return Shown(structures=tuple(structures), plane=content.get("plane"), **shown)
+
+
+def _among(
+    names: Iterable[str], key: str, runs: Collection[str], where: str, all_runs: bool
+) -> tuple[str, ...]:
+    """Return those of ``names`` that are among ``runs``."""
+    known = {*run_names(), *runs}
+    for name in names:
+        if all_runs and name not in known:
+            raise InputError(
+                f"{where} draws the run {name!r} (figures: {key}), which is none of its "
+                f"runs{nearest(name, runs)}."
+            )
+    return tuple(name for name in names if name in runs)
 
 
 def _require_plane(name: str | None, where: str) -> None:
@@ -82,8 +111,8 @@ def _require_plane(name: str | None, where: str) -> None:
             f"not{nearest(name, run_names())}."
         )
     method = load_run(name).method
-    if method != "neural-ode":
+    if method != _OURS:
         raise InputError(
             f"{where} registers in the plane by the run {name} (figures: plane), whose method "
-            f"{method} takes no pictures in the plane; name a run of neural-ode."
+            f"{method} takes no pictures in the plane; name a run of {_OURS}."
         )

@@ -1,5 +1,6 @@
 """What tables are made from, and what stands above them."""
 
+from diffeode.registration.registry import method_class
 from diffeode.registration.runs import load_run, run_names
 from diffeode.statistics.reported import read_reported, require_known_runs
 from diffeode.study.experiments_table import COLUMNS as EXPERIMENT_COLUMNS
@@ -11,13 +12,50 @@ try:
 except InputError as error:
     refuse(str(error))
 
-# the runs of sweeps, as rows of series, run, setting and value
-SWEPT = [
-    [load_run(sweep.run).title, run, setting, value]
-    for sweep in STUDY.sweeps
-    for run, values in sweep.points.items()
-    for setting, value in zip(sweep.settings, values)
-]
+
+def points_of(sweep):
+    """Return the runs of a sweep, as rows of series, run, setting and value."""
+    return [
+        [load_run(sweep.run).title, run, setting, value]
+        for run, values in sweep.points.items()
+        for setting, value in zip(sweep.settings, values)
+    ]
+
+
+SWEPT = [row for sweep in STUDY.sweeps for row in points_of(sweep)]
+
+
+def crossed_points(wildcards):
+    return points_of(CROSSED[wildcards.crossed])
+
+
+def crossed_settings(wildcards):
+    """The setting whose values go down and the one whose values go across."""
+    return list(CROSSED[wildcards.crossed].settings)
+
+
+def first_pairs():
+    """Return the receipt of the first pair of each experiment."""
+    return [
+        PAIR.format(experiment=experiment.name, pair=pair.id)
+        for experiment in STUDY.experiments
+        for pair in experiment.pairs[:1]
+    ]
+
+
+def metrics_and_pairs(wildcards):
+    """The study's numbers, what the papers report, and one pair of each experiment."""
+    return {**metrics_and_reported(wildcards), "pairs": first_pairs()}
+
+
+def runs_compared(wildcards):
+    """The runs whose models are compared, with their methods and parameters."""
+    runs = [STUDY.run(name) for name in STUDY.shown.models]
+    return {run.name: {"method": run.method, "parameters": run.parameters} for run in runs}
+
+
+def models_code(wildcards):
+    return code("models", *{method_class(run["method"]) for run in runs_compared(None).values()})
 
 
 def reported_numbers(wildcards):

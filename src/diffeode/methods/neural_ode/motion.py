@@ -5,6 +5,7 @@ The method imports this module only where a registration begins, because it impo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
@@ -158,6 +159,41 @@ def velocity_between(
         if method.diffeomorphic == "guaranteed":
             velocity = without_folds(unfold(velocity, method.integrator, size), report)
     return Motion(velocity, method.integrator, size, tuple(report.trace), tuple(report.notes))
+
+
+@final
+@dataclass(frozen=True)
+class ModelSize:
+    """How many numbers the descent changes for a pair, and for how many voxels.
+
+    Attributes:
+        parameters: trainable parameters of the velocity on the finest level, counted as single
+            numbers: a free velocity in space has three at each point of its grid and knot.
+        voxels: voxels of the box around both brains, on which the images are registered.
+    """
+
+    parameters: int
+    voxels: int
+
+
+def model_size(method: NeuralODE, pair: Pair) -> ModelSize:
+    """Return the size of what the descent of ``method`` changes on the finest level for ``pair``.
+
+    Raises:
+        InputError: as for :func:`register`.
+        RegistrationError: the brains do not overlap.
+    """
+    grid = _cropped(pair).fixed.grid
+    lattice, settings, flow = (
+        Lattice(grid.shape, tuple(float(s) for s in grid.spacing)),
+        method.velocity,
+        method.integrator,
+    )
+    fields = lattice.coarser(method.levels.factors[-1] * settings.spacing)
+    start = flow.carried_on(zero_velocity(fields.size, torch.zeros(1), settings.knots))
+    field = settings.field.from_base(start, settings.smoother(fields.spacing), flow, still=True)
+    parameters = sum(parameter.numel() for parameter in field.parameters())
+    return ModelSize(parameters, math.prod(lattice.size))
 
 
 def coarse_to_fine(

@@ -225,3 +225,14 @@ class Velocity:
         if self.border == "free":
             return smooth
         return lambda field: still_border(smooth(field))
+
+
+def representation(velocity: Velocity) -> str:
+    """Return how the velocity is represented, in the words of Table 3 of arXiv 2108.03443:
+    ``network``, ``network without kernel``, ``tensor with kernel`` or ``tensor without kernel``.
+    """
+    kernel = velocity.kernel
+    smooth = not (isinstance(kernel, BoxKernel) and kernel.width == 1)
+    if isinstance(velocity.field, FreeGrid):
+        return f"tensor {'with' if smooth else 'without'} kernel"
+    return velocity.field.name if smooth else f"{velocity.field.name} without kernel"
