@@ -55,7 +55,7 @@ def runs_compared(wildcards):
 
 
 def models_code(wildcards):
-    return code("models", *{method_class(run["method"]) for run in runs_compared(None).values()})
+    return code_of("models", *{method_class(run["method"]) for run in runs_compared(None).values()})
 
 
 def reported_numbers(wildcards):
