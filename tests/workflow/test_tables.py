@@ -13,6 +13,7 @@ from scipy import stats
 
 from diffeode.errors import RegistrationError
 from diffeode.provenance.receipt import write_receipt
+from diffeode.statistics import tidy
 from diffeode.statistics.reported import COLUMNS
 
 pytestmark = pytest.mark.workflow
@@ -52,20 +53,9 @@ def metrics(dice, run_script):
         if label == LABELS[0][0]:
             both = [dice[experiment, pair, label, run] for label, _ in LABELS]
             rows.append((*unit, "dice", "", "", sum(both) / 2))
-    columns = [
-        "experiment",
-        "pair",
-        "run",
-        "fixed",
-        "moving",
-        "metric",
-        "label",
-        "label_name",
-        "value",
-    ]
     file = Path("results/studies/rich/metrics.tsv")
     file.parent.mkdir(parents=True)
-    pd.DataFrame(rows, columns=columns).to_csv(file, sep="\t", index=False)
+    pd.DataFrame(rows, columns=tidy.COLUMNS).to_csv(file, sep="\t", index=False)
     with_reported_numbers()
 
 
