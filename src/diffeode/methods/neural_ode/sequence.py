@@ -196,7 +196,10 @@ def energy_through(
     def energy(velocity: Tensor) -> dict[str, Tensor]:
         reached = flow.through(velocity, stops)
         found = [cost(velocity, one) for cost, one in zip(costs, reached, strict=True)]
-        return {name: torch.stack([terms[name] for terms in found]).mean() for name in found[0]}
+        means = {}
+        for name in found[0]:
+            means[name] = torch.stack([terms[name] for terms in found]).mean()
+        return means
 
     return energy
 
