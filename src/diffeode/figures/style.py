@@ -20,7 +20,6 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
 
 from diffeode.errors import InputError
@@ -297,11 +296,6 @@ def add_legend(figure: Figure, run_looks: Collection[Look]) -> None:
         loc="outside lower center",
         ncols=min(4, len(run_looks)),
     )
-
-
-def box_handles(run_looks: Iterable[Look]) -> list[Patch]:
-    """Return an entry of a legend for each run, with the run's hatch."""
-    return [Patch(label=look.title, **box_fill(look)) for look in run_looks]
 
 
 def box_fill(look: Look) -> dict[str, object]:
