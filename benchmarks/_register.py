@@ -20,7 +20,6 @@ from _cases import SEED, Case, read_case
 from _comparisons import comparison_named
 
 from diffeode.errors import InputError, RegistrationError
-from diffeode.geometry.image import foreground
 from diffeode.registration.base import Machine
 from diffeode.registration.harness import Result, register
 from diffeode.registration.runs import load_run
@@ -56,29 +55,12 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 def _metrics(case: Case, result: Result, task: str) -> dict[str, float]:
     """Return the mean Dice over each of the task's sets of labels, and measures of the map."""
-    import pandas as pd
-
-    from diffeode.evaluation.evaluate import evaluate_pair
+    # Imported here so that the memory and the time of its packages do not count for the method.
+    from _judged import evaluated
 
     comparison = comparison_named(task)
-    labels = pd.DataFrame({"id": comparison.labels()})
-    rows = evaluate_pair(
-        warp=result.warp,
-        inverse_warp=result.inverse_warp,
-        fixed_image=case.fixed,
-        moving_scan=case.moving_scan,
-        fixed_mask=foreground(case.fixed),
-        moving_to_scan=case.moving_to_scan,
-        fixed_labels=case.fixed_labels,
-        moving_labels=case.moving_labels,
-        label_table=labels.assign(name=labels["id"].astype(str)),
-    )
-    whole = rows[rows["label"] == ""].set_index("metric")["value"]
-    dice = rows[(rows["metric"] == "dice") & (rows["label"] != "")].set_index("label")["value"]
-    scores = {}
-    for name, ids in comparison.scores.items():
-        scores[name] = float(dice[[str(number) for number in ids]].mean())
-    return scores | {metric: float(whole[metric]) for metric in _METRICS}
+    found = evaluated(case, result.warp, comparison.labels(), result.inverse_warp)
+    return found.mean_dice(comparison.scores) | found.metrics(_METRICS)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,8 @@ visit, in percent of the eroded brain, by one-sided differences.
 
 def write_sequence_page(rows: Sequence[Row], path: Path) -> None:
     """Write the tables of ``rows`` and what follows from them."""
-    persons = ", ".join(f"{int(person):02d}" for person in dict.fromkeys(r["person"] for r in rows))
+    numbers_of_persons = dict.fromkeys(int(row["person"]) for row in rows)
+    persons = ", ".join(f"{number:02d}" for number in numbers_of_persons)
     sections = [
         _INTRODUCTION.format(persons=persons),
         "## Target registration error, mm\n",
@@ -87,13 +88,10 @@ def measured(rows: Sequence[Row]) -> list[Row]:
 def by_time(rows: Sequence[Row], column: str, decimals: int) -> str:
     """A table of ``column``, a line for each way and a column for each visit."""
     times = _visits(rows)
-    lines = [
-        [
-            TITLES[way],
-            *(mean_and_sd(numbers(_of(rows, way, at), column), decimals) for at in times),
-        ]
-        for way in TITLES
-    ]
+    lines = []
+    for way in TITLES:
+        found = [numbers(_of(rows, way, at), column) for at in times]
+        lines.append([TITLES[way], *(mean_and_sd(values, decimals) for values in found)])
     return markdown_table(["way", *(f"time {at}" for at in times)], lines)
 
 
@@ -122,19 +120,19 @@ def volume_errors(rows: Sequence[Row]) -> str:
     times = _visits(rows)
     lines = []
     for way in ("before", *_FOUND, "truth"):
-        errors = [
-            [float(r["ventricles_ml"]) - float(r["ventricles_true_ml"]) for r in _of(rows, way, at)]
-            for at in times
-        ]
+        errors = [_volume_errors_ml(_of(rows, way, at)) for at in times]
         lines.append([TITLES[way], *(mean_and_sd(found, 1) for found in errors)])
     return markdown_table(["way", *(f"time {at}" for at in times)], lines)
+
+
+def _volume_errors_ml(rows: Sequence[Row]) -> list[float]:
+    return [float(row["ventricles_ml"]) - float(row["ventricles_true_ml"]) for row in rows]
 
 
 def findings(rows: Sequence[Row]) -> str:
     """Sentences that compare the means over persons and visits."""
     error, dice, bent = (
-        {way: _mean(rows, way, column) for way in TITLES}
-        for column in ("tre_mm", "dice", "visit_acceleration_mm")
+        _means(rows, column) for column in ("tre_mm", "dice", "visit_acceleration_mm")
     )
     grown = {way: _growth_found(rows, way) for way in (*_FOUND, "truth")}
     lines = [
@@ -169,6 +167,10 @@ def _growth_found(rows: Sequence[Row], way: str) -> float:
         for row, rest in zip(_of(rows, way, last), _of(rows, "before", last), strict=True)
     ]
     return 100 * sum(shares) / len(shares)
+
+
+def _means(rows: Sequence[Row], column: str) -> dict[str, float]:
+    return {way: _mean(rows, way, column) for way in TITLES}
 
 
 def _mean(rows: Sequence[Row], way: str, column: str) -> float:

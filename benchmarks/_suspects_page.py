@@ -62,11 +62,13 @@ def is_good(row: Row, rows: Sequence[Row]) -> bool:
     """Return whether a registration is good by its labels."""
     if row["refused"] or row["foreign"] == "1":
         return False
-    pair = ("part", "dataset", "fixed", "moving")
-    names = [row[key] for key in pair]
-    same_pair = (other for other in rows if [other[key] for key in pair] == names)
-    clean = next(other for other in same_pair if other["kind"] == "clean")
+    clean_rows = (other for other in rows if other["kind"] == "clean")
+    clean = next(other for other in clean_rows if _pair_of(other) == _pair_of(row))
     return float(row["dice"]) >= LEAST_SHARE * float(clean["dice"])
+
+
+def _pair_of(row: Row) -> tuple[str, ...]:
+    return row["part"], row["dataset"], row["fixed"], row["moving"]
 
 
 def is_suspect(row: Row) -> bool:

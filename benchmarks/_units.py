@@ -24,6 +24,7 @@ STAMPS = ("code", "pair")
 """Columns with the identity of the run's code and of the pair's files, by which a row was
 measured.
 """
+_HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,13 @@ def run_code(name: str, threads: int) -> str:
     This is the code, the settings and the versions of software.
     """
     run = load_run(name)
-    modules = (
-        method_module(run.method),
-        "diffeode.registration.harness",
-        "diffeode.evaluation.evaluate",
-    )
-    code = code_hash(*modules, Path(__file__).with_name("_register.py"))
-    parts = [code, run.parameters, threads, registering_versions(), *run.build().reads().values()]
+    parts = [
+        _code_behind(run.method, "_register.py"),
+        run.parameters,
+        threads,
+        registering_versions(),
+        *run.build().reads().values(),
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -89,10 +90,14 @@ def changed_run_code(run: Run, threads: int) -> str:
 
 
 @cache
-def _code_behind(method: str) -> str:
-    return code_hash(
-        method_module(method), "diffeode.registration.harness", "diffeode.evaluation.evaluate"
+def _code_behind(method: str, *scripts: str) -> str:
+    """Return a hash of the code that registers and evaluates, and of ``scripts`` of this folder."""
+    modules = (
+        method_module(method),
+        "diffeode.registration.harness",
+        "diffeode.evaluation.evaluate",
     )
+    return code_hash(*modules, *(_HERE / name for name in ("_judged.py", *scripts)))
 
 
 def subjects_of(text: str) -> tuple[str, ...]:

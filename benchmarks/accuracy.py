@@ -18,9 +18,9 @@ from pathlib import Path
 from _accuracy_page import write_accuracy_page
 from _cases import case_digest
 from _children import ask
+from _command import add_pairs, explains_errors, joined_names
 from _comparisons import COMPARISONS, Comparison, comparison_named
 from _machine import provenance
-from _options import add_data, add_results, add_work
 from _tables import Table, numbers
 from _units import KEYS, STAMPS, Unit, subjects_of
 
@@ -148,19 +148,16 @@ def _table(results: Path, name: str) -> Table:
     return Table(results / f"accuracy_{name}.tsv", KEYS, STAMPS)
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` and return the exit code."""
     options = _options(arguments)
-    try:
-        chosen = [comparison_named(name) for name in options.tasks] or _with_data(options.data)
-        options.subjects = subjects_of(options.subjects) if options.subjects else None
-        units = [unit for comparison in chosen for unit in units_of(comparison, options)]
-        measure(units, options)
-        if units:
-            write_accuracy_page(options.results)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    chosen = [comparison_named(name) for name in options.tasks] or _with_data(options.data)
+    options.subjects = subjects_of(options.subjects) if options.subjects else None
+    units = [unit for comparison in chosen for unit in units_of(comparison, options)]
+    measure(units, options)
+    if units:
+        write_accuracy_page(options.results)
     return 0
 
 
@@ -181,9 +178,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="TASK",
         help=f"tasks among {', '.join(COMPARISONS)} (default: all whose scans are there)",
     )
-    parser.add_argument(
-        "--runs", type=lambda text: tuple(text.split(",")), help="named runs, joined by commas"
-    )
+    parser.add_argument("--runs", type=joined_names, help="named runs, joined by commas")
     parser.add_argument(
         "--subjects",
         help="subjects other than the task's, as 01-06 or 01,02; they get a table of their own",
@@ -192,9 +187,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--threads", type=int, default=1, help="threads of a registration (default 1)"
     )
-    add_data(parser)
-    add_work(parser, "benchmark-pairs", "prepared pairs")
-    add_results(parser)
+    add_pairs(parser)
     return parser.parse_args(arguments)
 
 

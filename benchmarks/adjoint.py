@@ -17,14 +17,13 @@ from pathlib import Path
 
 import numpy as np
 from _cases import SEED, Case, case_digest, ensure_case, read_case
+from _command import add_pairs, explains_errors
 from _judged import judged
 from _machine import provenance
-from _options import add_data, add_results, add_work
 from _search_plan import HALF_MM, SearchCase
 from _tables import Row, Table, markdown_table, measured_on, write_page
 from _units import STAMPS, changed_run_code
 
-from diffeode.errors import InputError
 from diffeode.geometry.image import foreground
 from diffeode.geometry.transform import DisplacementField
 from diffeode.process.threads import use_threads
@@ -62,7 +61,7 @@ def measure(options: argparse.Namespace) -> Table:
         return table
     case, maps = read_case(folder), {}
     for number, (candidate, start) in enumerate(starts.items(), start=1):
-        result = register(candidate.run.build(), case.task(), Machine(1, candidate.seed))
+        result = register(candidate.run.build(), case, Machine(1, candidate.seed))
         maps[candidate] = result.warp
         scores = judged(case, result, CASE.comparison.labels())
         apart = _apart(case, maps[EXACT], result.warp)
@@ -120,19 +119,14 @@ def write_adjoint_page(rows: Sequence[Row], path: Path) -> None:
     write_page(path, "The adjoint's gradient and the exact one", [text])
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_data(parser)
-    add_work(parser, "benchmark-pairs", "prepared pairs")
-    add_results(parser)
+    add_pairs(parser)
     options = parser.parse_args(arguments)
     use_threads(1)
-    try:
-        write_adjoint_page(measure(options).rows, options.results / "adjoint.md")
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    write_adjoint_page(measure(options).rows, options.results / "adjoint.md")
     return 0
 
 

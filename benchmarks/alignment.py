@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from _command import add_data, explains_errors
 from _machine import provenance
-from _options import add_data
 from _tables import Table, markdown_table, mean_and_sd, measured_on, numbers, write_page
 
-from diffeode.errors import InputError, RegistrationError
+from diffeode.errors import InputError
 from diffeode.evaluation.labels import to_indices
 from diffeode.evaluation.overlap import dice_by_label
 from diffeode.files import io
@@ -207,6 +207,7 @@ def _at(spacing_mm: float) -> Template:
     return Template(template.name, {MODALITY: image}, mask)
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -225,15 +226,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         RESULTS / "alignment.tsv", ("dataset", "first", "second", "alignment", "spacing_mm")
     )
     template = _at(options.spacing)
-    try:
-        for dataset in options.datasets or [
-            name for name in DATASETS if (options.data / name).is_dir()
-        ]:
-            measure(dataset, options.data, template, table)
-            write_alignment_page(table)
-    except (InputError, RegistrationError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    there = [name for name in DATASETS if (options.data / name).is_dir()]
+    for dataset in options.datasets or there:
+        measure(dataset, options.data, template, table)
+        write_alignment_page(table)
     return 0
 
 

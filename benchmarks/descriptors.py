@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _command import add_data, add_results, explains_errors
 from _machine import provenance
-from _options import add_data, add_results
 from _tables import Row, Table, markdown_table, mean_and_sd, measured_on, numbers, write_page
 from torch import Tensor
 
@@ -263,6 +263,7 @@ def _line(title: str, rows: Sequence[Row]) -> list[str]:
     return cells
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -277,13 +278,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.weights = ["synthetic", *options.weights]
     use_threads(options.threads)
-    try:
-        for name in options.weights:
-            weights_file(name)
-        write_descriptor_page(measure(options))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    for name in options.weights:
+        weights_file(name)
+    write_descriptor_page(measure(options))
     return 0
 
 

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from _cases import SEED, case_digest, ensure_case, read_case
+from _command import add_pairs, explains_errors, joined_names
 from _comparisons import ordered_pairs
-from _judged import judged
+from _judged import outcome
 from _machine import provenance
-from _options import add_data, add_results, add_work
 from _search_plan import HALF_MM, SearchCase
 from _tables import (
     Row,
@@ -32,10 +32,8 @@ from _tables import (
 )
 from _units import STAMPS, changed_run_code
 
-from diffeode.errors import InputError, RegistrationError
 from diffeode.process.threads import use_threads
 from diffeode.registration.base import Machine
-from diffeode.registration.harness import register
 from diffeode.registration.runs import load_run
 
 RUNS = (
@@ -66,27 +64,19 @@ def measure(options: argparse.Namespace) -> Table:
             if not table.has(start):
                 waiting.append((case, folder, start))
     for number, (case, folder, start) in enumerate(waiting, start=1):
-        table.put(start | _outcome(case, folder, str(start["run"])) | provenance())
+        run, labels = load_run(str(start["run"])), case.comparison.labels()
+        found = outcome(run, read_case(folder), labels, Machine(1, SEED))
+        table.put(start | found | provenance())
         row = table.rows[-1]
-        outcome = row["failed"] or f"Dice {row['dice']}"
+        said = row["failed"] or f"Dice {row['dice']}"
         where = f"{case.fixed}/{case.moving} {start['run']}"
-        print(f"[{number}/{len(waiting)}] {where}: {outcome}", file=sys.stderr, flush=True)
+        print(f"[{number}/{len(waiting)}] {where}: {said}", file=sys.stderr, flush=True)
     return table
 
 
 def _start(case: SearchCase, name: str, pair: str) -> dict[str, object]:
     columns = {key: case.columns[key] for key in KEYS if key != "run"}
     return {**columns, "run": name, "code": changed_run_code(load_run(name), 1), "pair": pair}
-
-
-def _outcome(case: SearchCase, folder: Path, name: str) -> dict[str, object]:
-    pair = read_case(folder)
-    try:
-        result = register(load_run(name).build(), pair.task(), Machine(1, SEED))
-    except RegistrationError as error:
-        return {"failed": str(error).splitlines()[0]}
-    scores = judged(pair, result, case.comparison.labels())
-    return {"failed": "", "cpu_seconds": result.cpu_seconds} | scores
 
 
 def write_family_page(rows: Sequence[Row], path: Path) -> None:
@@ -139,20 +129,15 @@ def _line(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=lambda text: tuple(text.split(",")), default=RUNS)
-    add_data(parser)
-    add_work(parser, "benchmark-pairs", "prepared pairs")
-    add_results(parser)
+    parser.add_argument("--runs", type=joined_names, default=RUNS)
+    add_pairs(parser)
     options = parser.parse_args(arguments)
     use_threads(1)
-    try:
-        write_family_page(measure(options).rows, options.results / "family.md")
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    write_family_page(measure(options).rows, options.results / "family.md")
     return 0
 
 

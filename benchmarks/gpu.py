@@ -15,8 +15,8 @@ from pathlib import Path
 from unittest import mock
 
 import torch
+from _command import add_results, joined_names
 from _machine import provenance
-from _options import add_results
 from _synthetic import synthetic_head
 from _tables import Row, Table, markdown_table, measured_on, write_page
 from _traffic import Traffic
@@ -232,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=lambda text: tuple(text.split(",")), default=RUNS)
+    parser.add_argument("--runs", type=joined_names, default=RUNS)
     parser.add_argument(
         "--small", dest="size", action="store_const", const=(40, 48, 56), default=SIZE
     )

@@ -11,18 +11,18 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from _cases import Case, read_case
+from _command import add_pairs, explains_errors
 from _comparisons import comparison_named
+from _judged import evaluated
 from _nodeo_reference import DEFAULTS, Counting, features
-from _options import add_data, add_results, add_work
 
-from diffeode.evaluation.evaluate import evaluate_pair
 from diffeode.geometry.image import foreground
 from diffeode.geometry.transform import DisplacementField, densify
 from diffeode.optimise.memory import keep_freed_memory
@@ -62,38 +62,22 @@ def ours(case: Case, seed: int) -> DisplacementField:
     return densify(found.forward, case.fixed.grid)
 
 
-def judged(case: Case, warp: DisplacementField) -> dict[str, float]:
+def scores_of(case: Case, warp: DisplacementField) -> dict[str, float]:
     """Return the mean Dice over each set of labels, and the metrics of folds."""
-    labels = pd.DataFrame({"id": _COMPARISON.labels()})
-    rows = evaluate_pair(
-        warp=warp,
-        fixed_image=case.fixed,
-        moving_scan=case.moving_scan,
-        fixed_mask=foreground(case.fixed),
-        moving_to_scan=case.moving_to_scan,
-        fixed_labels=case.fixed_labels,
-        moving_labels=case.moving_labels,
-        label_table=labels.assign(name=labels["id"].astype(str)),
-    )
-    whole = rows[rows["label"] == ""].set_index("metric")["value"]
-    dice = rows[(rows["metric"] == "dice") & (rows["label"] != "")].set_index("label")["value"]
-    scores = {
-        name: float(dice[list(map(str, ids))].mean()) for name, ids in _COMPARISON.scores.items()
-    }
-    return scores | {metric: float(whole[metric]) for metric in _METRICS}
+    found = evaluated(case, warp, _COMPARISON.labels())
+    return found.mean_dice(_COMPARISON.scores) | found.metrics(_METRICS)
 
 
-def main() -> None:
+@explains_errors
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the codes and seeds that have no row yet, and print mean and SD of each code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--checkout", type=Path, required=True, help="folder of a checkout of yifannnwu/NODEO-DIR"
     )
     parser.add_argument("--seeds", default="1,2,3", help="seeds of the starts; default %(default)s")
-    add_data(parser)
-    add_work(parser, "benchmark-pairs", "prepared pairs")
-    add_results(parser)
-    options = parser.parse_args()
+    add_pairs(parser)
+    options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     keep_freed_memory()
     use_threads(1)
@@ -109,11 +93,12 @@ def main() -> None:
         for code, register in find.items():
             if len(rows) and ((rows["code"] == code) & (rows["seed"] == seed)).any():
                 continue
-            row = {"code": code, "seed": seed, **judged(case, register(seed))}
+            row = {"code": code, "seed": seed, **scores_of(case, register(seed))}
             rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
             rows.to_csv(table, sep="\t", index=False, float_format="%.4f")
     print(rows.drop(columns="seed").groupby("code").agg(["count", "mean", "std"]).round(4).T)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

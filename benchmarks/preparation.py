@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from _children import ask
+from _command import add_data, add_results, add_work, chosen_among, explains_errors
 from _machine import provenance
-from _options import add_data, add_results, add_work
 from _preparation_page import write_preparation_page
 from _tables import Table
 
-from diffeode.errors import InputError
 from diffeode.provenance.source import code_hash
 from diffeode.weights.catalogue import load_weights
 
@@ -136,17 +135,14 @@ def _request(case: Case, options: argparse.Namespace) -> dict[str, object]:
     }
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` and return the exit code."""
     options = _options(arguments)
-    try:
-        for part in options.parts:
-            measure(part, options)
-        tables = {part: Table(options.results / f"preparation_{part}.tsv", KEYS) for part in PARTS}
-        write_preparation_page(tables, options.results / "preparation.md")
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    for part in options.parts:
+        measure(part, options)
+    tables = {part: Table(options.results / f"preparation_{part}.tsv", KEYS) for part in PARTS}
+    write_preparation_page(tables, options.results / "preparation.md")
     return 0
 
 
@@ -160,9 +156,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add_work(parser, "benchmark-preparation", "masks and segmentations")
     add_results(parser)
     options = parser.parse_args(arguments)
-    options.parts = options.parts or PARTS
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"there is no part {unknown.pop()!r}; choose from {', '.join(PARTS)}")
+    options.parts = chosen_among(parser, "part", options.parts, PARTS)
     return options
 
 

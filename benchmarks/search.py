@@ -16,19 +16,18 @@ import time
 from collections.abc import Sequence
 
 from _cases import SEED, Case, case_digest, ensure_case, read_case
-from _judged import judged
+from _command import add_pairs, explains_errors
+from _judged import outcome
 from _machine import provenance
-from _options import add_data, add_results, add_work
 from _search_page import write_search_page
 from _search_plan import KEYS, VARIANTS, SearchCase, Variant, entrants
 from _tables import Table
 from _units import STAMPS, changed_run_code
 
-from diffeode.errors import InputError, RegistrationError
+from diffeode.errors import InputError
 from diffeode.names import nearest
 from diffeode.process.threads import use_threads
 from diffeode.registration.base import Machine
-from diffeode.registration.harness import register
 from diffeode.registration.runs import Run, load_run
 
 
@@ -64,18 +63,10 @@ class Search:
         started = time.perf_counter()
         pair, _ = self._pair(case)
         start = self._start(number, case)
-        self.table.put(start | self._outcome(number, case, pair) | provenance())
+        machine = Machine(self.options.threads, SEED)
+        found = outcome(self._run(number, case), pair, case.comparison.labels(), machine)
+        self.table.put(start | found | provenance())
         self.seconds.setdefault(case, []).append(time.perf_counter() - started)
-
-    def _outcome(self, number: int, case: SearchCase, pair: Case) -> dict[str, object]:
-        try:
-            result = register(
-                self._run(number, case).build(), pair.task(), Machine(self.options.threads, SEED)
-            )
-        except RegistrationError as error:
-            return {"failed": str(error).splitlines()[0]}
-        scores = judged(pair, result, case.comparison.labels())
-        return {"failed": "", "cpu_seconds": result.cpu_seconds} | scores
 
     def _run(self, number: int, case: SearchCase) -> Run:
         changes = {**self.variant.changes(number), **case.changes}
@@ -105,10 +96,10 @@ class Search:
         usual = sum(seen) / len(seen)
         left = sum(_mean(self.seconds.get(case, [usual])) for case in rest)
         row = self.table.rows[-1]
-        outcome = row["failed"] or f"Dice {row['dice']}, folds {row['folds_percent']} %"
+        said = row["failed"] or f"Dice {row['dice']}, folds {row['folds_percent']} %"
         print(
             f"{self.variant.name} {where}: setting {row['setting']}, {row['fixed']}/{row['moving']}"
-            f": {outcome}; about {left / 60:.0f} min left on this rung",
+            f": {said}; about {left / 60:.0f} min left on this rung",
             file=sys.stderr,
             flush=True,
         )
@@ -130,18 +121,15 @@ def variants_of(names: Sequence[str]) -> list[Variant]:
     return [VARIANTS[name] for name in names or VARIANTS]
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command line ``arguments`` and return the exit code."""
     options = _options(arguments)
     use_threads(options.threads)
-    try:
-        for variant in variants_of(options.variants):
-            if not options.page:
-                Search(variant, options).run()
-        write_search_page(options.results)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    for variant in variants_of(options.variants):
+        if not options.page:
+            Search(variant, options).run()
+    write_search_page(options.results)
     return 0
 
 
@@ -151,9 +139,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "variants", nargs="*", metavar="VARIANT", help=f"of {', '.join(VARIANTS)}; all where none"
     )
     parser.add_argument("--page", action="store_true", help="only write the page of what is there")
-    add_data(parser)
-    add_work(parser, "benchmark-pairs", "prepared pairs")
-    add_results(parser)
+    add_pairs(parser)
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args(arguments)
 

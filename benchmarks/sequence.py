@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _command import add_results
 from _machine import provenance
-from _options import add_results
 from _sequence_figure import draw_ventricles
 from _sequence_page import ALL_TIMES, write_sequence_page
 from _tables import Table
@@ -259,7 +259,7 @@ def measure(table: Table) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_results(parser)
     parser.add_argument(

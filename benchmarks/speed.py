@@ -16,9 +16,9 @@ from typing import Any
 
 from _cases import ensure_case, neurite_whole
 from _children import ask
+from _command import add_pairs, chosen_among, explains_errors, joined_names
 from _comparisons import comparison_named
 from _machine import provenance
-from _options import add_data, add_results, add_work
 from _speed_page import write_speed_page
 from _synthetic import synthetic_head
 from _tables import Table
@@ -194,15 +194,12 @@ def measure(todo: Sequence[Measurement], results: Path) -> None:
         print(f"[{number}/{len(todo)}] {one.measure} {one.run}: {outcome}", file=sys.stderr)
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` and return the exit code."""
     options = _options(arguments)
-    try:
-        measure(list(measurements(options)), options.results)
-        write_speed_page(Table(options.results / "speed.tsv", KEYS), options.results / "speed.md")
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    measure(list(measurements(options)), options.results)
+    write_speed_page(Table(options.results / "speed.tsv", KEYS), options.results / "speed.md")
     return 0
 
 
@@ -219,7 +216,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--runs",
-        type=lambda text: tuple(text.split(",")),
+        type=joined_names,
         default=WHOLE,
         help="runs to time on whole pairs",
     )
@@ -232,13 +229,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--small", action="store_true", help="80 x 96 x 72 voxels, to see whether everything runs"
     )
-    add_data(parser)
-    add_work(parser, "benchmark-pairs", "prepared pairs")
-    add_results(parser)
+    add_pairs(parser)
     options = parser.parse_args(arguments)
-    options.measures = options.measures or MEASURES
-    if unknown := set(options.measures) - set(MEASURES):
-        parser.error(f"there is no measure {unknown.pop()!r}; choose from {', '.join(MEASURES)}")
+    options.measures = chosen_among(parser, "measure", options.measures, MEASURES)
     return options
 
 

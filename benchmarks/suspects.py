@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from _command import add_data, explains_errors
 from _machine import provenance
-from _options import add_data
 from _spoiled import Case, clean_cases, spoiled_cases
 from _suspects_page import write_suspects_page
 from _tables import Table
@@ -133,6 +133,7 @@ def _mean_dice(fixed: Labels, moving: Labels, reached: np.ndarray, seen: np.ndar
     return float(np.nanmean(dice_by_label(to_indices(here, ids), to_indices(there, ids), len(ids))))
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -162,7 +162,7 @@ def by_dinoreg(place, parameters):
     """The map found with another network in the place of DINOv2; the package that brings it may not
     be here.
     """
-    place.patch.setattr(dinoreg, "find", Path)
+    place.patch.setattr(dinoreg, "find_weights", Path)
     place.patch.setattr(dinoreg, "load_dinov2", Vision)
     return by_package(place, parameters, "dinoreg")
 
@@ -212,7 +212,7 @@ def by_multigradicon(place, parameters, machine=None):
     modules["unigradicon"].preprocess = lambda image, modality: image
     for name, module in modules.items():
         place.patch.setitem(sys.modules, name, module)
-    place.patch.setattr(multigradicon, "find", found)
+    place.patch.setattr(multigradicon, "find_weights", found)
     place.patch.setattr(multigradicon, "_to_itk", lambda itk, image: image)
     nowhere = DisplacementField(np.zeros((*SIZE, 3)), GRID)
     place.patch.setattr(multigradicon, "_dense", lambda itk, transform, fixed, grid: nowhere)

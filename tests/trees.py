@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 
 import nibabel as nib
@@ -19,6 +20,7 @@ visit.
 """
 IXI_FIXED = ("IXI186", "IXI027", "IXI344", "IXI560", "IXI458")
 """The paper's fixed persons (appendix A2)."""
+CANDI_GROUPS = ("BPDwPsy", "BPDwoPsy", "HC", "SS")
 RATINGS = (0.0, 0.5, 1.0, 2.0, 3.0)
 
 CDR_TABLE = "OASIS3_UDSb4_cdr.csv"
@@ -91,6 +93,33 @@ def write_ixi(root: Path, persons: int, seed: int) -> None:
         for contrast in ("T1", "T2") if whole else ("T1",):
             write_image(root / f"IXI-{contrast}" / f"{stem}-{contrast}.nii.gz", random)
     write_xls(root / "IXI.xls", ixi_table(names, random))
+
+
+def write_papers_folders(root: Path) -> dict[str, Path]:
+    """Write made-up trees of all scans that the papers' studies need, and return their folders by
+    the variables that name them.
+
+    Scans that only have to be listed are empty files.
+    """
+    folders = {name: root / name.lower() for name in ("OASIS3", "IXI", "NEURITE_OASIS", "CANDI")}
+    write_oasis3(folders["OASIS3"], 200, seed=11)
+    write_ixi(folders["IXI"], 200, seed=12)
+    for scan in (folders["IXI"] / "IXI-T2").iterdir():
+        _touch(folders["IXI"] / "IXI-PD" / scan.name.replace("-T2.", "-PD."))
+    for number in range(1, 160):
+        for kind in ("norm", "seg35"):
+            visit = folders["NEURITE_OASIS"] / f"OASIS_OAS1_{number:04d}_MR1"
+            _touch(visit / f"aligned_{kind}.nii.gz")
+    for group, number in product(CANDI_GROUPS, range(1, 8)):
+        person = f"{group}_{number:03d}"
+        for kind in ("procimg", "seg"):
+            _touch(folders["CANDI"] / f"{group}_2008" / person / f"{person}_{kind}.nii.gz")
+    return folders
+
+
+def _touch(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
 
 
 def ixi_table(names: Sequence[str], random: np.random.Generator) -> pd.DataFrame:

@@ -17,11 +17,22 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("fast", ["node", "ants-syn"])
     ' (known: ants-syn, node)'
     """
-    known = sorted(str(k) for k in known)
-    close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}"
-    return f" (known: {', '.join(known) or 'none'})"
+    words = sorted(str(k) for k in known)
+    return suggestion(word, words) or f" (known: {', '.join(words) or 'none'})"
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown ``word``: the nearest known word, if one is
+    near.
+
+    >>> suggestion("nod", ["node", "ants-syn"])
+    "; did you mean 'node'"
+    >>> suggestion("fast", ["node", "ants-syn"])
+    ''
+    """
+    choices = sorted(str(k) for k in known)
+    close = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}" if close else ""
 
 
 def readable(name: str) -> str:

@@ -580,7 +580,7 @@ def test_dinoreg_asks_for_what_it_is_set_to(monkeypatch):
         {"weights_name": "dinov2-vitl14", "every": 2, "patch": 3.0, "components": 5, **own},
     )
     seen, original = {}, dinov2.shared_components
-    monkeypatch.setattr(dinoreg, "find", Path)
+    monkeypatch.setattr(dinoreg, "find_weights", Path)
     monkeypatch.setattr(
         dinoreg, "load_dinov2", lambda path: seen.update(weights=path) or Vision(path)
     )
@@ -961,7 +961,7 @@ def on_a_trained_network(name):
 
 
 def by_vision(place, machine):
-    place.patch.setattr(dinoreg, "find", Path)
+    place.patch.setattr(dinoreg, "find_weights", Path)
     place.patch.setattr(dinoreg, "load_dinov2", Vision)
     quick = {"components": 3, "grid_sp": 3, "disp_hw": 1, "selected_niter": 1}
     return make_method("dinoreg", quick).register(PAIR, machine)

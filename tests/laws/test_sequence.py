@@ -15,7 +15,7 @@ from diffeode.flows.trajectory import path_smoothness
 from diffeode.flows.velocity import reverse, squared_change
 from diffeode.geometry.warp import compose, pull_back, voxel_centres
 from diffeode.methods.neural_ode import sequence
-from diffeode.methods.neural_ode.energy import Scene, energy_on
+from diffeode.methods.neural_ode.energy import PairTensors, energy_on
 from diffeode.methods.neural_ode.sequence import Trajectory, energy_through, flow_through
 from diffeode.optimise.pyramid import Lattice
 
@@ -210,12 +210,12 @@ def test_the_energy_is_the_mean_over_the_images_each_at_its_time():
     method = neural_ode(BY_SSD, {"penalties": {"gradient": {"weight": 0.3}}})
     lattice = Lattice(size, (1.0, 1.0))
     images = [texture(size, seed, kind) for seed in range(3)]
-    scenes = [Scene(images[0], moving, None, None) for moving in images[1:]]
+    pairs = [PairTensors(images[0], moving, None, None) for moving in images[1:]]
     velocity = smooth_velocity(size, 2.0)
-    found = energy_through(scenes, (HALF, WHOLE), lattice, lattice, method)(velocity)
+    found = energy_through(pairs, (HALF, WHOLE), lattice, lattice, method)(velocity)
     # Half the way of a stationary velocity is the whole of half of it.
-    early = energy_on(scenes[0], lattice, lattice, method)(velocity / 2)
-    late = energy_on(scenes[1], lattice, lattice, method)(velocity)
+    early = energy_on(pairs[0], lattice, lattice, method)(velocity / 2)
+    late = energy_on(pairs[1], lattice, lattice, method)(velocity)
     halved = Flow("midpoint", 4, 0.25)(velocity / 2)
     assert torch.allclose(
         halved, Flow("midpoint", 4, 0.25).through(velocity, (HALF,))[0], atol=2e-2

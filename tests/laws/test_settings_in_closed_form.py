@@ -265,11 +265,11 @@ def test_penalties_of_the_velocity_are_those_of_the_way_it_leads(solver, time, w
 
 
 def terms_of(method, image, velocity):
-    from diffeode.methods.neural_ode.energy import Scene, energy_on
+    from diffeode.methods.neural_ode.energy import PairTensors, energy_on
     from diffeode.optimise.pyramid import Lattice
 
     lattice = Lattice(tuple(image.shape[2:]), (1.0,) * (image.dim() - 2))
-    found = energy_on(Scene(image, image, None, None), lattice, lattice, method)(velocity)
+    found = energy_on(PairTensors(image, image, None, None), lattice, lattice, method)(velocity)
     return {name: term.item() for name, term in found.items()}
 
 

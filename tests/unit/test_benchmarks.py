@@ -16,8 +16,11 @@ import accuracy
 import alignment
 import descriptors
 import gpu
+import nodeo_accuracy
 import numpy as np
+import preparation
 import pytest
+import speed
 import torch
 from _cases import Case, case_digest, cropped_neurite, ensure_case, halved, inverted, read_case
 from _children import ask
@@ -292,6 +295,33 @@ def test_each_score_is_the_mean_over_its_own_labels(task):
     assert len({round(value, 6) for value in expected.values()}) == len(expected)
     assert (found["min_jacobian"], found["sdlogj"], found["inverse_consistency_mm"]) == (1, 0, 0)
     assert found["hd95_mm"] > 0
+
+
+# ------------------------------------------------------------------------------------ command lines
+
+
+@pytest.mark.parametrize(
+    ("command", "names", "sentence"),
+    [
+        (preparation, "parts", "there is no part 'brian'; choose from brain, segmentation"),
+        (speed, "measures", "there is no measure 'brian'; choose from iteration, pair, memory"),
+    ],
+)
+def test_all_is_measured_unless_known_names_are_given(command, names, sentence, capsys):
+    known = getattr(command, names.upper())
+    assert getattr(command._options([]), names) == known
+    assert getattr(command._options([known[1]]), names) == [known[1]]
+    with pytest.raises(SystemExit) as stopped:
+        command.main([known[1], "brian"])
+    assert stopped.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_scans_that_are_missing_are_a_sentence_and_exit_code_2(tmp_path, capsys):
+    folders = [f"--{name}={tmp_path / name}" for name in ("data", "work", "results")]
+    assert nodeo_accuracy.main([f"--checkout={tmp_path}", *folders]) == 2
+    assert str(tmp_path / "data" / "neuriteoasis") in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 # --------------------------------------------------------------------------------------- kept pairs

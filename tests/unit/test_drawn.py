@@ -3,7 +3,6 @@ compared.
 """
 
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -34,6 +33,7 @@ from diffeode.files import io
 from diffeode.geometry.image import Image
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, DisplacementField, densify, warp_image
+from diffeode.statistics.tidy import COLUMNS
 
 MOVING = pair_panel.AFTER_AFFINE
 TITLES = {"zeta": "Zeta method", "identity": "Identity", "ours": "Our own", "alpha": "Alpha method"}
@@ -51,19 +51,6 @@ LABELS = {
 names.
 """
 FAILED = [("late", "p3", "alpha"), ("late", "p5", "alpha"), ("early", "p1", "zeta")]
-
-
-@pytest.fixture
-def drawn(monkeypatch) -> list[Figure]:
-    """The figures that are drawn during a test; an empty file is written for each, to save time."""
-    figures: list[Figure] = []
-
-    def keep(figure: Figure, path: Path, **options: object) -> None:
-        figures.append(figure)
-        Path(path).touch()
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    return figures
 
 
 @pytest.fixture(scope="module")
@@ -103,18 +90,7 @@ def metrics() -> pd.DataFrame:
                         "nmi",
                     )
                 ]
-    columns = [
-        "experiment",
-        "pair",
-        "run",
-        "fixed",
-        "moving",
-        "metric",
-        "label",
-        "label_name",
-        "value",
-    ]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=COLUMNS)
     table.loc[(table["pair"] == "p2") & (table["label"] == "53"), "value"] = np.nan
     return table.sample(frac=1, random_state=1).reset_index(drop=True)
 

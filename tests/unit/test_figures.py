@@ -38,6 +38,7 @@ from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, DisplacementField, densify, warp_image
 from diffeode.provenance.receipt import write_receipt
 from diffeode.statistics.export import MISSING
+from diffeode.statistics.tidy import COLUMNS
 
 CAPTIONS = Path(__file__).resolve().parents[2] / "workflow" / "report"
 TITLES = {"identity": "Identity", "ants-syn": "ANTs SyN", "node-mind": "diffeode (MIND)"}
@@ -120,18 +121,7 @@ def study(missing: tuple = (), pairs: int = 6) -> pd.DataFrame:
                 rows.append((*unit, "dice", "", "", dice))
                 rows.append((*unit, "folds_central_percent", "", "", 0.02 * place))
                 rows.append((*unit, "seconds", "", "", 10.0**place))
-    columns = [
-        "experiment",
-        "pair",
-        "run",
-        "fixed",
-        "moving",
-        "metric",
-        "label",
-        "label_name",
-        "value",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 # ------------------------------------------------------------------------------------------- slices

@@ -129,6 +129,14 @@ def test_a_table_without_rows_has_its_columns(tmp_path):
     assert table.empty
 
 
+def test_a_missing_column_is_answered_by_those_that_are_there_once(tmp_path):
+    path = tmp_path / "table.tsv"
+    path.write_text("weight\tsex\n1\tF\n")
+    with pytest.raises(InputError) as refused:
+        read_table(path, {"quotient": NUMBER})
+    assert str(refused.value) == f"{path} has no column 'quotient'; it has: weight, sex."
+
+
 def test_an_optional_column_is_read_where_it_is_there(tmp_path):
     """Without it the table has the other columns; a required one may not be missing."""
     columns, path = {"name": NAME, "number": NUMBER}, tmp_path / "table.tsv"

@@ -9,6 +9,7 @@ from computed import PAIR
 from ours import levels, neural_ode
 
 from diffeode.errors import InputError
+from diffeode.methods.identity import Identity
 from diffeode.methods.neural_ode import (
     BoxKernel,
     FreeGrid,
@@ -26,7 +27,7 @@ from diffeode.methods.neural_ode.penalties import PENALTIES
 from diffeode.methods.neural_ode.similarities import SIMILARITIES
 from diffeode.methods.neural_ode.terms import PenaltyTerm, SimilarityTerm
 from diffeode.registration import registry, runs
-from diffeode.registration.base import Machine, Method
+from diffeode.registration.base import Machine
 from diffeode.registration.knobs import (
     Between,
     Several,
@@ -369,11 +370,8 @@ def test_a_new_penalty_is_one_class(monkeypatch):
 
 def test_a_field_that_was_not_declared_is_named():
     @dataclasses.dataclass(frozen=True)
-    class Plain(Method):
+    class Plain(Identity):
         exponent: float = 1.0
-
-        def register(self, pair, machine):
-            raise NotImplementedError
 
     with pytest.raises(
         TypeError, match=r"exponent must be declared by knob\(default, range, meaning\)"

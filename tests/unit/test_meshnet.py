@@ -16,7 +16,7 @@ from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.meshnet import MeshNet, load_meshnet
 from diffeode.prepare.step_tool import silent
 from diffeode.prepare.steps import mindgrab, subcortical
-from diffeode.weights.catalogue import find
+from diffeode.weights.catalogue import find_weights
 
 TINY = Architecture(channels=3, classes=2, dilations=(2, 1), normalised=True, activation="gelu")
 PLAIN = Architecture(channels=4, classes=3, dilations=(1, 3, 1), normalised=False, activation="elu")
@@ -94,7 +94,7 @@ def test_it_labels_as_torchs_own_modules_do(architecture, kind, saved):
 def test_the_trained_networks_label_as_torchs_own_modules_do(name, real_data_root, monkeypatch):
     monkeypatch.setenv("DIFFEODE_DATA", str(real_data_root))
     module, weights = NETWORKS[name]
-    net = load_meshnet(find(weights), module.ARCHITECTURE)
+    net = load_meshnet(find_weights(weights), module.ARCHITECTURE)
     x, y, z = np.meshgrid(
         *[np.linspace(-1, 1, n, dtype=np.float32) for n in (40, 24, 28)], indexing="ij"
     )

@@ -39,7 +39,7 @@ def threshold(monkeypatch):
     monkeypatch.setattr(importlib.import_module("diffeode.prepare.conform"), "SIDE", 128)
     monkeypatch.setattr(meshnet, "load_meshnet", lambda path, architecture: net)
     for module in (mindgrab, subcortical):
-        monkeypatch.setattr(module, "find", lambda name: None)
+        monkeypatch.setattr(module, "find_weights", lambda name: None)
     return net
 
 

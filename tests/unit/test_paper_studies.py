@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from trees import IXI_FIXED, OASIS3_FIXED, write_image, write_ixi, write_oasis3
+from trees import IXI_FIXED, OASIS3_FIXED, write_papers_folders
 
 from diffeode.study.files import load_study
 from diffeode.study.methods_section import facts_of
@@ -37,28 +37,11 @@ UNITS = {
     "nodeo-ablation": 200 * 22,
 }
 """Registrations of each study; None where pairs of two experiments are counted below."""
-GROUPS = ("BPDwPsy", "BPDwoPsy", "HC", "SS")
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("studies")
-    write_oasis3(root / "oasis3", 200, seed=11)
-    write_ixi(root / "ixi", 200, seed=12)
-    for file in (root / "ixi" / "IXI-T2").iterdir():
-        write_image(root / "ixi" / "IXI-PD" / file.name.replace("-T2.", "-PD."))
-    for person in range(1, 160):
-        name = f"OASIS_OAS1_{person:04d}_MR1"
-        for file in ("aligned_norm.nii.gz", "aligned_seg35.nii.gz"):
-            write_image(root / "neurite" / name / file)
-    for group in GROUPS:
-        for number in range(1, 8):
-            person = f"{group}_{number:03d}"
-            folder = root / "candi" / f"{group}_2008" / person
-            write_image(folder / f"{person}_procimg.nii.gz")
-            write_image(folder / f"{person}_seg.nii.gz")
-    names = {"OASIS3": "oasis3", "IXI": "ixi", "NEURITE_OASIS": "neurite", "CANDI": "candi"}
-    return {variable: root / name for variable, name in names.items()}
+    return write_papers_folders(tmp_path_factory.mktemp("studies"))
 
 
 @pytest.fixture

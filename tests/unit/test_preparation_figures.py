@@ -1,7 +1,5 @@
 """Pictures, numbers, flags and the page of prepared scans."""
 
-from pathlib import Path
-
 import matplotlib.image
 import nibabel as nib
 import numpy as np
@@ -398,19 +396,6 @@ def test_a_picture_is_repeated_to_the_byte(tmp_path):
 
 PLANES = {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
 """The axes across, up and normal to the picture of each column, from the left."""
-
-
-@pytest.fixture
-def drawn(monkeypatch) -> list[Figure]:
-    """The figures drawn during a test; to save time an empty file is written for each."""
-    figures: list[Figure] = []
-
-    def keep(figure: Figure, path: Path, **options: object) -> None:
-        figures.append(figure)
-        Path(path).touch()
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    return figures
 
 
 def rows_of(figure: Figure) -> dict[str, list]:

@@ -1,18 +1,29 @@
 """The search for the numbers that the paper's text lost: what it draws, how it chooses, and that
-the named runs have the numbers that its tables say are best.
+the named runs have the numbers that its tables say are best; and the other two commands that
+register development pairs.
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import _judged
 import _search_page
 import _search_plan
+import adjoint
+import family
+import numpy as np
 import pytest
 import search
+from _cases import Case, ensure_case, read_case
 from _search_plan import REFERENCE, VARIANTS, Parameter, Rung, SearchCase, Variant
+from _synthetic import synthetic_head
 from _tables import Table
 
+from diffeode.errors import RegistrationError
+from diffeode.geometry.image import Labels
+from diffeode.registration.base import Machine
 from diffeode.registration.knobs import as_parameters, dotted
 from diffeode.registration.runs import load_run
 
@@ -168,13 +179,13 @@ def registrations(monkeypatch, tmp_path):
 
     register.last = None
     scores = {"folds_percent": 0.0, "sdlogj": 0.1, "min_jacobian": 0.5}
-    monkeypatch.setattr(search, "register", register)
+    monkeypatch.setattr(_judged, "register", register)
     monkeypatch.setattr(
-        search, "judged", lambda case, result, labels: {"dice": result.weight} | scores
+        _judged, "judged", lambda case, result, labels: {"dice": result.weight} | scores
     )
     monkeypatch.setattr(search, "ensure_case", lambda make, fixed, moving, folder: folder)
     monkeypatch.setattr(search, "case_digest", lambda folder: folder.name)
-    monkeypatch.setattr(search, "read_case", lambda folder: SimpleNamespace(task=lambda: None))
+    monkeypatch.setattr(search, "read_case", lambda folder: None)
     done_and_last = SimpleNamespace(done=done, register=register)
     done_and_last.options = SimpleNamespace(
         results=tmp_path, work=tmp_path, data=tmp_path, threads=1
@@ -215,3 +226,79 @@ def test_the_page_says_what_was_chosen(registrations, monkeypatch):
     best = _search_plan.chosen(SMALL, table.rows)
     assert f"**Chosen: number {best.setting}** (gradient {best.dice:g})" in page
     assert "### Second" in page
+
+
+# ------------------------------------------------------------------------ what a pair is judged by
+
+
+LABEL = CASES[0].comparison.labels()[0]
+
+
+@pytest.fixture
+def synthetic_pair(tmp_path, monkeypatch):
+    """The pair that every command gets instead of newborns and adults, and its Dice as it lies."""
+
+    def make(fixed, moving) -> Case:
+        pair = synthetic_head((12, 10, 11))(fixed, moving)
+        labels = [
+            Labels(LABEL * one.data, one.grid) for one in (pair.fixed_labels, pair.moving_labels)
+        ]
+        return replace(pair, fixed_labels=labels[0], moving_labels=labels[1])
+
+    folder = ensure_case(make, tmp_path, tmp_path, tmp_path / "pair")
+    for command in (search, family, adjoint):
+        monkeypatch.setattr(command, "ensure_case", lambda *_: folder)
+    case = read_case(folder)
+    fixed, moving = (labels.data > 0 for labels in (case.fixed_labels, case.moving_labels))
+    dice = 2 * np.sum(fixed & moving) / (fixed.sum() + moving.sum())
+    assert 0 < dice < 1
+    return SimpleNamespace(case=case, dice=pytest.approx(dice, rel=1e-5))
+
+
+def of_results(tmp_path, name: str) -> list[dict]:
+    return Table(tmp_path / f"{name}.tsv", ()).rows
+
+
+def test_a_run_that_moves_nothing_has_the_dice_of_the_labels_as_they_lie(synthetic_pair):
+    found = _judged.outcome(load_run("identity"), synthetic_pair.case, [LABEL], Machine(1, 1))
+    assert (found["failed"], found["folds_percent"], found["min_jacobian"]) == ("", 0, 1)
+    assert found["dice"] == synthetic_pair.dice
+
+
+def test_a_run_that_fails_is_a_row_with_its_reason(synthetic_pair, monkeypatch):
+    def fails(*_):
+        raise RegistrationError("The maps met a wall.\nMore of it.")
+
+    monkeypatch.setattr(_judged, "register", fails)
+    found = _judged.outcome(load_run("identity"), synthetic_pair.case, [LABEL], Machine(1, 1))
+    assert found == {"failed": "The maps met a wall."}
+
+
+def test_the_search_registers_real_pairs(synthetic_pair, tmp_path):
+    variant = Variant("tiny", "paper-mind", SMALL.parameters, 1, (Rung("only", CASES[:1], 1),))
+    options = SimpleNamespace(results=tmp_path, work=tmp_path, data=tmp_path, threads=1)
+    search.Search(variant, options).run()
+    rows = of_results(tmp_path, "search_tiny")
+    assert [row["setting"] for row in rows] == ["0", "1"]
+    assert all(row["failed"] == "" and 0 < float(row["dice"]) <= 1 for row in rows)
+
+
+def test_the_family_registers_real_pairs(synthetic_pair, tmp_path, monkeypatch):
+    monkeypatch.setattr(family, "CASES", family.CASES[:1])
+    assert family.main(["--runs", "identity", "--results", str(tmp_path)]) == 0
+    (row,) = of_results(tmp_path, "family")
+    assert float(row["dice"]) == synthetic_pair.dice
+    assert "`identity`" in (tmp_path / "family.md").read_text(encoding="utf-8")
+
+
+def test_the_adjoints_gradient_leads_elsewhere_than_the_exact_one(
+    synthetic_pair, tmp_path, monkeypatch
+):
+    quick = load_run(adjoint.RUN).changed({"levels.iterations": [5]})
+    monkeypatch.setattr(adjoint, "load_run", lambda name: quick)
+    assert adjoint.main(["--results", str(tmp_path)]) == 0
+    rows = of_results(tmp_path, "adjoint")
+    apart = [float(row["mean_apart_mm"]) for row in rows]
+    assert [row["gradient"] for row in rows] == ["exact", "adjoint", "exact"]
+    assert apart[0] == 0 < apart[1]
+    assert apart[2] > 0

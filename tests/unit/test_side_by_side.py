@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from scipy import ndimage
 
 from diffeode.errors import DamagedFileError
@@ -22,18 +21,6 @@ GRID = Grid((24, 20, 18), np.diag([2.0, 2.0, 2.0, 1.0]))
 ALIGNMENT = Affine(np.array([[1.05, 0, 0, 1], [0, 0.97, 0, -2], [0, 0, 1.0, 0], [0, 0, 0, 1]]))
 RUNS = {"first": 0.61, "second": 0.72, "broken": None}
 TITLES = {"second": "Second run", "first": "First run", "broken": "Broken run"}
-
-
-@pytest.fixture
-def drawn(monkeypatch) -> list[Figure]:
-    figures: list[Figure] = []
-
-    def keep(figure: Figure, path, **options: object) -> None:
-        figures.append(figure)
-        path.touch()
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    return figures
 
 
 def texture(seed: int) -> Image:

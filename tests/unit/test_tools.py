@@ -21,7 +21,7 @@ from diffeode.programs.tools import (
     Limits,
     Tool,
     all_tools,
-    find,
+    find_program,
     identities,
     locate,
     run,
@@ -66,7 +66,7 @@ def test_a_file_that_is_not_executable_is_no_program(tools):
 
 def test_a_missing_program_is_one_sentence_of_who_what_and_where_to_get_it(tools):
     with pytest.raises(InputError) as error:
-        find(TOOL, "Skull stripping")
+        find_program(TOOL, "Skull stripping")
     assert str(error.value) == (
         "Skull stripping cannot run: the program tool of Tools is neither in a folder of "
         "$DIFFEODE_TOOLS nor on PATH (get it from https://example.org/tools)."
@@ -86,12 +86,12 @@ def test_a_missing_program_is_one_sentence_of_who_what_and_where_to_get_it(tools
 def test_only_versions_in_range_serve(said, good, tools):
     stand_in(tools, "tool", f"print({said!r}); sys.exit(1)")
     if good:
-        assert find(TOOL, "The test") == tools / "tool"
+        assert find_program(TOOL, "The test") == tools / "tool"
     else:
         with pytest.raises(
             InputError, match=rf"has version {said}, but it must be at least 1\.5 and below 3 \(get"
         ):
-            find(TOOL, "The test")
+            find_program(TOOL, "The test")
 
 
 def test_a_program_is_known_by_its_path_its_checksum_and_its_version_where_it_tells_one(tools):
@@ -114,13 +114,13 @@ def test_freesurfer_needs_its_licence_before_it_is_started(tools, tmp_path, monk
         InputError,
         match=r"^The test cannot run: mri_normalize .*licence file, which is neither \$FS_",
     ):
-        find(MRI_NORMALIZE, "The test")
+        find_program(MRI_NORMALIZE, "The test")
     assert not started.exists()
     (tmp_path / "license.txt").write_text("someone", encoding="utf-8")
-    assert find(MRI_NORMALIZE, "The test")
+    assert find_program(MRI_NORMALIZE, "The test")
     (tmp_path / "license.txt").rename(tmp_path / "elsewhere.txt")
     monkeypatch.setenv("FS_LICENSE", str(tmp_path / "elsewhere.txt"))
-    assert find(MRI_NORMALIZE, "The test")
+    assert find_program(MRI_NORMALIZE, "The test")
 
 
 def test_every_tool_says_where_to_get_it():

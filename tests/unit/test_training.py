@@ -20,9 +20,6 @@ from diffeode.errors import DamagedFileError, InputError, TrainingError
 from diffeode.figures import style
 from diffeode.figures.training_curves import training_curves
 from diffeode.learning.loop import (
-    BEST,
-    CURVES,
-    LAST,
     Lesson,
     Settings,
     remove_checkpoints,
@@ -30,6 +27,7 @@ from diffeode.learning.loop import (
     train,
     train_by_content,
 )
+from diffeode.learning.training_files import BEST, CURVES, LAST
 from diffeode.weights.checkpoint import About, read_checkpoint, write_checkpoint
 
 SETTINGS = Settings(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from plans import counts
-from trees import write_ixi, write_oasis3
+from trees import write_papers_folders
 from warm import warm_python
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
@@ -70,30 +70,8 @@ each. ``tests/unit/test_paper_studies.py`` looks at all their runs.
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory) -> dict[str, str]:
     """The folders of the made-up trees, by the variables that name them."""
-    root = tmp_path_factory.mktemp("trees")
-    write_oasis3(root / "oasis3", 160, seed=1)
-    write_ixi(root / "ixi", 160, seed=1)
-    for scan in (root / "ixi" / "IXI-T2").iterdir():
-        touch(root / "ixi" / "IXI-PD" / scan.name.replace("-T2.", "-PD."))
-    for number in range(1, 180):
-        for kind in ("norm", "seg35"):
-            touch(
-                root / "neurite_oasis" / f"OASIS_OAS1_{number:04d}_MR1" / f"aligned_{kind}.nii.gz"
-            )
-    for person in (
-        f"{group}_{number:03d}"
-        for group in ("BPDwPsy", "BPDwoPsy", "HC", "SS")
-        for number in range(1, 9)
-    ):
-        for kind in ("procimg", "seg"):
-            touch(root / "candi" / person / f"{person}_{kind}.nii.gz")
-    return {name.upper(): str(root / name) for name in ("oasis3", "ixi", "neurite_oasis", "candi")}
-
-
-def touch(file: Path) -> None:
-    """An empty file: listing reads no scan."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch()
+    folders = write_papers_folders(tmp_path_factory.mktemp("trees"))
+    return {variable: str(folder) for variable, folder in folders.items()}
 
 
 @pytest.mark.parametrize("study", STUDIES)

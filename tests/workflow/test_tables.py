@@ -16,6 +16,7 @@ from diffeode.geometry.image import Image
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine
 from diffeode.provenance.receipt import write_receipt
+from diffeode.statistics import tidy
 from diffeode.statistics.export import MISSING as DASH
 from diffeode.statistics.reported import COLUMNS
 from diffeode.units.pair import PairUnit
@@ -57,20 +58,9 @@ def metrics(dice, run_script):
         if label == LABELS[0][0]:
             both = [dice[experiment, pair, label, run] for label, _ in LABELS]
             rows.append((*unit, "dice", "", "", sum(both) / 2))
-    columns = [
-        "experiment",
-        "pair",
-        "run",
-        "fixed",
-        "moving",
-        "metric",
-        "label",
-        "label_name",
-        "value",
-    ]
     file = Path("results/studies/rich/metrics.tsv")
     file.parent.mkdir(parents=True)
-    pd.DataFrame(rows, columns=columns).to_csv(file, sep="\t", index=False)
+    pd.DataFrame(rows, columns=tidy.COLUMNS).to_csv(file, sep="\t", index=False)
     with_reported_numbers()
 
 

@@ -8,7 +8,8 @@ with job(snakemake):
     from diffeode.figures.training_curves import training_curves
     from diffeode.learning.descriptor.material import read_training, train_descriptor
     from diffeode.learning.descriptor.prepared import PreparedScan, train_on_prepared
-    from diffeode.learning.loop import CURVES, remove_checkpoints
+    from diffeode.learning.loop import remove_checkpoints
+    from diffeode.learning.training_files import CURVES
     from diffeode.process.threads import use_threads
 
     use_threads(snakemake.threads)

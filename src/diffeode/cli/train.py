@@ -93,7 +93,8 @@ def add(commands: Any) -> None:
 def _train(options: argparse.Namespace) -> None:
     from diffeode.desk.training import persons_of_dataset, persons_of_files, train_at_desk
     from diffeode.figures.training_curves import training_curves
-    from diffeode.learning.method_training import CRITERION, CURVES, trained_method
+    from diffeode.learning.method_training import CRITERION, trained_method
+    from diffeode.learning.training_files import CURVES
     from diffeode.registration.base import Machine, require_device
     from diffeode.registration.runs import load_run
 

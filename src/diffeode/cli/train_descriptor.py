@@ -55,7 +55,7 @@ def add(commands: Any) -> None:
 def _train_descriptor(options: argparse.Namespace) -> None:
     from diffeode.figures.training_curves import training_curves
     from diffeode.learning.descriptor.material import read_training, train_descriptor
-    from diffeode.learning.loop import BEST, CURVES
+    from diffeode.learning.training_files import BEST, CURVES
     from diffeode.names import readable
     from diffeode.process.threads import use_threads
     from diffeode.registration.base import require_device

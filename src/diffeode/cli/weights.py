@@ -37,13 +37,13 @@ def _weights(options: argparse.Namespace) -> None:
 
 
 def _whereabouts(name: str) -> str:
-    from diffeode.weights.catalogue import find, present
+    from diffeode.weights.catalogue import find_weights, present
 
     path = present(name)
     if path is None:
         return "missing"
     try:
-        return str(find(name))
+        return str(find_weights(name))
     except InputError:
         return f"wrong checksum: {path}"
 

@@ -102,7 +102,12 @@ def names_of_persons(scans: Iterable[Scan]) -> list[str]:
         known = [other for other in known if other not in same]
         name = same[0].name if same else person.name
         known.append(Person(name, person.traces.union(*(other.traces for other in same))))
-    return [next(k.name for k in known if k.is_same(person)) for person in shown]
+    return [_name_among(known, person) for person in shown]
+
+
+def _name_among(known: Iterable[Person], person: Person) -> str:
+    """Return the name under which ``person`` is among ``known``."""
+    return next(other.name for other in known if other.is_same(person))
 
 
 def _folders_of(file: Path) -> set[str]:

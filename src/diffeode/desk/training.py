@@ -11,8 +11,9 @@ from typing import final
 from diffeode.datasets.bids import list_scans
 from diffeode.datasets.scan import Scan, choose_scans
 from diffeode.errors import InputError
-from diffeode.learning.method_training import CURVES, train_to_folder, trained_method
+from diffeode.learning.method_training import train_to_folder, trained_method
 from diffeode.learning.pairs import TrainingPair
+from diffeode.learning.training_files import CURVES
 from diffeode.prepare.pair import write_aligned_pair
 from diffeode.prepare.scan import prepare_scan
 from diffeode.prepare.units import Before

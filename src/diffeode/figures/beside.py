@@ -105,14 +105,7 @@ def draw_columns(columns: Sequence[Column], title: str, out: Path) -> None:
     norm = Normalize(0, max(displacement_norm(scene).vmax for scene in scenes))
     layout = _Layout(len(columns), *(size[[PLANE.across, PLANE.up]] + 2 * _MARGIN_MM))
     with style.page(out, style.FULL_WIDTH_IN, layout.height_in, layout=None) as figure:
-        figure.text(
-            _LEFT_IN / style.FULL_WIDTH_IN,
-            1 - 0.04 / layout.height_in,
-            title,
-            va="top",
-            fontsize=8,
-            weight="bold",
-        )
+        style.set_page_title(figure, title, _LEFT_IN)
         for place, column in enumerate(columns):
             if place % layout.across == 0:
                 _name_rows(figure, layout, place)
@@ -233,20 +226,10 @@ def _colour_bars(figure: Figure, layout: _Layout, norm: Normalize) -> None:
     )
     for left, mappable, label, extend in bars:
         box = (left, (_BOTTOM_IN - 0.09) / layout.height_in, 0.2, 0.05 / layout.height_in)
-        bar = figure.colorbar(
-            mappable, cax=figure.add_axes(box), orientation="horizontal", extend=extend
-        )
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=6, length=1.5, pad=1)
-        bar.ax.locator_params(nbins=3)
-        bar.set_label(label, fontsize=6, labelpad=1)
-    figure.text(
-        _LEFT_IN / style.FULL_WIDTH_IN,
-        (_BOTTOM_IN - 0.1) / layout.height_in,
-        "Coronal; the patient's right is on the left.\nFolds: |J| \u2264 0, central differences, "
-        "share of the brain.",
-        va="top",
-        fontsize=6,
-        color=style.SOFT,
-        linespacing=1.4,
+        style.add_colour_bar(figure, box, mappable, label, extend)
+    note = (
+        "Coronal; the patient's right is on the left.\n"
+        "Folds: |J| \u2264 0, central differences, share of the brain."
     )
+    left, top = _LEFT_IN / style.FULL_WIDTH_IN, (_BOTTOM_IN - 0.1) / layout.height_in
+    style.add_note(figure, left, top, note)

@@ -94,7 +94,7 @@ def coronal_overview(images: Mapping[str, Path], out: Path, caption: str) -> Non
                 slices.scale_bar(axes, 20)
         top = (_NOTE_IN - 0.04) / layout.page_height_in
         note = _note(caption, layout.page_width_in)
-        figure.text(0, top, note, va="top", fontsize=6, color=style.SOFT, linespacing=1.4)
+        style.add_note(figure, 0, top, note)
 
 
 def _read_tile(name: str, path: Path) -> _Tile:

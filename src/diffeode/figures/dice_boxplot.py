@@ -18,6 +18,7 @@ from diffeode.figures.experiments import (
     experiment_panels,
     name_rows,
     only_across,
+    say_in_row,
     shown_experiments,
 )
 from diffeode.figures.style import Look
@@ -135,12 +136,4 @@ def _draw_pairs(panel: Axes, row: int, look: Look, values: np.ndarray, spread: f
 
 def _say_missing(panel: Axes, row: int, missing: int, planned: int) -> None:
     if missing:
-        panel.text(
-            0.02,
-            row,
-            f"{missing} of {planned} missing",
-            transform=panel.get_yaxis_transform(),
-            va="center",
-            fontsize=5.5,
-            color=style.FAILED,
-        )
+        say_in_row(panel, row, f"{missing} of {planned} missing")

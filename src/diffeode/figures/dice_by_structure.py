@@ -17,6 +17,7 @@ from diffeode.figures.experiments import (
     NO_DICE,
     experiment_panels,
     only_across,
+    say_in_row,
     shown_experiments,
 )
 from diffeode.figures.style import Look
@@ -73,11 +74,7 @@ def dice_by_structure(
             _draw_experiment(panel, dice[dice["experiment"] == name], names, looks)
         panels[0, 0].set_yticks(range(len(names)), names)
         panels[0, 0].set_ylim(len(names) - 0.5, -0.5)
-        figure.legend(
-            handles=style.legend_handles(looks.values()),
-            loc="outside lower center",
-            ncols=style.legend_columns(look.title for look in looks.values()),
-        )
+        style.add_legend(figure, looks.values())
 
 
 def ordered_structures(dice: pd.DataFrame) -> list[str]:
@@ -128,12 +125,4 @@ def _draw_experiment(
 
 def _say_absent(panel: Axes, dice: pd.DataFrame, structures: list[str]) -> None:
     for place in np.flatnonzero(~np.isin(structures, dice["structure"].unique())):
-        panel.text(
-            0.02,
-            place,
-            _ABSENT,
-            transform=panel.get_yaxis_transform(),
-            va="center",
-            fontsize=5.5,
-            color=style.FAILED,
-        )
+        say_in_row(panel, place, _ABSENT)

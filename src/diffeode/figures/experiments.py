@@ -52,6 +52,19 @@ def name_rows(panel: Axes, looks: Mapping[str, style.Look]) -> None:
     style.weigh_labels(panel.get_yticklabels(), list(looks.values()))
 
 
+def say_in_row(panel: Axes, row: int, words: str) -> None:
+    """Write at the left of a row of ``panel`` why marks are missing there."""
+    panel.text(
+        0.02,
+        row,
+        words,
+        transform=panel.get_yaxis_transform(),
+        va="center",
+        fontsize=5.5,
+        color=style.FAILED,
+    )
+
+
 def only_across(panel: Axes) -> None:
     """Keep only the grid and the ticks of the horizontal axis."""
     panel.grid(axis="x")

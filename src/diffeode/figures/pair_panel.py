@@ -125,14 +125,7 @@ def draw_scene(scene: Scene, title: str, out: Path, score: str = "") -> None:
     size = size + 2 * _MARGIN_MM
     layout = Layout(max(size[p.across] for p in PLANES), tuple(size[p.up] for p in PLANES))
     with style.page(out, style.FULL_WIDTH_IN, layout.height_in, layout=None) as figure:
-        figure.text(
-            _LEFT_IN / style.FULL_WIDTH_IN,
-            1 - 0.04 / layout.height_in,
-            title,
-            va="top",
-            fontsize=8,
-            weight="bold",
-        )
+        style.set_page_title(figure, title, _LEFT_IN)
         figure.text(1, 1 - 0.04 / layout.height_in, score, ha="right", va="top", fontsize=7)
         for row, plane in enumerate(PLANES):
             _draw_row(figure, layout, row, plane, scene, centre)
@@ -406,13 +399,7 @@ def _colour_bars(figure: Figure, layout: Layout, scene: Scene) -> None:
         box = layout.fractions(
             layout.left_in(column) + inset, _BOTTOM_IN - 0.11, layout.cell_in - 2 * inset, 0.05
         )
-        bar = figure.colorbar(
-            mappable, cax=figure.add_axes(box), orientation="horizontal", extend=extend
-        )
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=6, length=1.5, pad=1)
-        bar.ax.locator_params(nbins=3)
-        bar.set_label(label, fontsize=6, labelpad=1)
+        style.add_colour_bar(figure, box, mappable, label, extend)
 
 
 def _notes(figure: Figure, layout: Layout, scene: Scene) -> None:
@@ -427,4 +414,4 @@ def _notes(figure: Figure, layout: Layout, scene: Scene) -> None:
         f"{folds}: |J| \u2264 0, central differences, in the brain without its outermost voxels."
     )
     x, y = _LEFT_IN / style.FULL_WIDTH_IN, (_BOTTOM_IN - 0.06) / layout.height_in
-    figure.text(x, y, notes, va="top", fontsize=6, color=style.SOFT, linespacing=1.4)
+    style.add_note(figure, x, y, notes)

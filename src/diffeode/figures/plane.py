@@ -78,16 +78,14 @@ def plane_figure(columns: Mapping[str, Registered], rows: Sequence[str], out: Pa
                 if place == 0:
                     cell.set_ylabel(name, fontsize=6.5)
         bar_box = (0.35, (_BOTTOM_IN - 0.14) / height_in, 0.3, 0.06 / height_in)
-        bar = figure.colorbar(
+        style.add_colour_bar(
+            figure,
+            bar_box,
             ScalarMappable(_DETERMINANT, "RdBu_r"),
-            cax=figure.add_axes(bar_box),
-            orientation="horizontal",
+            "|J|; yellow: 0 or negative",
             extend="max",
             ticks=[0, 0.5, 1, 1.5, 2],
         )
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=6, length=1.5, pad=1)
-        bar.set_label("|J|; yellow: 0 or negative", fontsize=6, labelpad=1)
 
 
 def grid_lines(displacement: np.ndarray, lines: int = _LINES) -> list[np.ndarray]:

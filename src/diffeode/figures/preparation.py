@@ -69,11 +69,9 @@ def preparation_picture(prepared: PreparedScan, references: Mapping[str, Image],
     rows = _rows(prepared, references)
     layout = _Layout(np.max([row.size_mm for row in rows], axis=0) + 2 * _MARGIN_MM, len(rows))
     with style.page(out, style.FULL_WIDTH_IN, layout.height_in, layout=None) as figure:
-        left, height = _LEFT_IN / style.FULL_WIDTH_IN, layout.height_in
-        figure.text(left, 1 - 0.04 / height, prepared.name, va="top", fontsize=8, weight="bold")
-        figure.text(
-            left, (_BOTTOM_IN - 0.05) / height, _NOTE, va="top", fontsize=6, color=style.SOFT
-        )
+        style.set_page_title(figure, prepared.name, _LEFT_IN)
+        left, top = _LEFT_IN / style.FULL_WIDTH_IN, (_BOTTOM_IN - 0.05) / layout.height_in
+        figure.text(left, top, _NOTE, va="top", fontsize=6, color=style.SOFT)
         for number, row in enumerate(rows):
             _draw_row(figure, layout, number, row)
 

@@ -63,11 +63,7 @@ def regularity(
             _scale_time(panels[1, column])
         for panel in panels[:, 0]:
             panel.set_ylabel("Mean Dice over structures")
-        figure.legend(
-            handles=style.legend_handles(looks.values()),
-            loc="outside lower center",
-            ncols=style.legend_columns(look.title for look in looks.values()),
-        )
+        style.add_legend(figure, looks.values())
 
 
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ seaborn, pictures of scans with matplotlib; both take their style from :func:`pa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,11 @@ from pathlib import Path
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
 
 from diffeode.errors import InputError
@@ -186,6 +186,48 @@ def say(out: Path, sentence: str) -> None:
         figure.text(0.5, 0.5, lines, ha="center", va="center", color=SOFT, fontsize=8)
 
 
+def set_page_title(figure: Figure, title: str, left_in: float) -> None:
+    """Write ``title`` at the top of ``figure``, ``left_in`` inches from its left edge."""
+    width_in, height_in = figure.get_size_inches()
+    figure.text(
+        left_in / width_in, 1 - 0.04 / height_in, title, va="top", fontsize=8, weight="bold"
+    )
+
+
+def add_note(figure: Figure, left: float, top: float, note: str) -> None:
+    """Write ``note`` small and grey, its corner at ``left`` and ``top``, fractions of the page."""
+    figure.text(left, top, note, va="top", fontsize=6, color=SOFT, linespacing=1.4)
+
+
+def add_colour_bar(
+    figure: Figure,
+    box: tuple[float, float, float, float],
+    colours: ScalarMappable,
+    label: str,
+    extend: str,
+    ticks: Sequence[float] | None = None,
+) -> None:
+    """Draw a flat colour bar with small words.
+
+    Args:
+        box: left, bottom, width and height as fractions of the page.
+        extend: the ends beyond which values lie: ``max`` or ``both``.
+        ticks: the values that are marked; where there are none, about three round ones.
+    """
+    bar = figure.colorbar(
+        colours,
+        cax=figure.add_axes(box),
+        orientation="horizontal",
+        extend=extend,
+        ticks=ticks,
+    )
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=6, length=1.5, pad=1)
+    if ticks is None:
+        bar.ax.locator_params(nbins=3)
+    bar.set_label(label, fontsize=6, labelpad=1)
+
+
 def weigh_labels(labels: Sequence, run_looks: Sequence[Look]) -> None:
     """Set each of ``labels`` in the font weight of its run."""
     for label, look in zip(labels, run_looks, strict=True):
@@ -259,9 +301,13 @@ def legend_handles(run_looks: Iterable[Look]) -> list[Line2D]:
     ]
 
 
-def box_handles(run_looks: Iterable[Look]) -> list[Patch]:
-    """Return an entry of a legend for each run, with the run's hatch."""
-    return [Patch(label=look.title, **box_fill(look)) for look in run_looks]
+def add_legend(figure: Figure, run_looks: Collection[Look]) -> None:
+    """Draw a legend below all panels, with an entry for each run."""
+    figure.legend(
+        handles=legend_handles(run_looks),
+        loc="outside lower center",
+        ncols=legend_columns(look.title for look in run_looks),
+    )
 
 
 def box_fill(look: Look) -> dict[str, object]:

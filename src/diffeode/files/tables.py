@@ -21,7 +21,7 @@ import pandas as pd
 from diffeode.errors import InputError, first_line
 from diffeode.files.io import written_whole
 from diffeode.files.presence import require_file
-from diffeode.names import nearest
+from diffeode.names import nearest, suggestion
 
 _WORKBOOKS = (".xls", ".xlsx")
 _SEPARATORS = {".tsv": "\t", ".csv": ","}
@@ -174,9 +174,8 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> 
     for column in columns:
         if column not in table:
             found = ", ".join(str(name) for name in table.columns)
-            raise InputError(
-                f"{path} has no column {column!r}{nearest(column, table.columns)}; it has: {found}."
-            )
+            meant = suggestion(column, table.columns)
+            raise InputError(f"{path} has no column {column!r}{meant}; it has: {found}.")
         if (table.columns == column).sum() > 1:
             raise InputError(f"{path} has the column {column!r} twice; rename or remove one.")
 

@@ -25,14 +25,11 @@ from torch import Tensor, nn
 from diffeode.errors import InputError, TrainingError
 from diffeode.files.io import written_whole
 from diffeode.files.tables import read_words, write_rows
+from diffeode.learning.training_files import BEST, CURVES, LAST
 from diffeode.weights.checkpoint import About, Checkpoint, read_checkpoint, write_checkpoint
 
 SCHEDULES = ("constant", "cosine")
 """Names of the schedules of the learning rate."""
-LAST, BEST, CURVES = "last.safetensors", "best.safetensors", "curves.tsv"
-"""Names of the files in a training's folder: the checkpoint from which it resumes, the weights that
-were best on validation, and the curves.
-"""
 _CHECKPOINTS = "checkpoints-"
 """Beginning of the names of the folders of :func:`train_by_content`."""
 _FINAL_RATE = 0.01

@@ -17,6 +17,7 @@ from diffeode.errors import InputError
 from diffeode.files.io import sha256
 from diffeode.learning.pairs import Example, TrainingPair, both_ways, split_by_person
 from diffeode.learning.trained_method import VERSION, TrainedMethod, Views
+from diffeode.learning.training_files import CURVES
 from diffeode.provenance.receipt import write_receipt
 from diffeode.provenance.source import code_hash
 from diffeode.registration.base import Machine, require_device
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from diffeode.learning.loop import Lesson, Settings
     from diffeode.registration.runs import Run
 
-CURVES = "curves.tsv"
-"""The file of the curves, one row for each validation."""
 CRITERION = "validation_loss"
 """The column of the curves whose least value marks the best weights."""
 _CACHE_BYTES = 1_000_000_000

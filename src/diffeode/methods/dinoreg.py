@@ -13,7 +13,7 @@ from diffeode.errors import InputError, RegistrationError
 from diffeode.methods.convexadam import ConvexAdam, in_place_of_mind
 from diffeode.registration.base import Machine, Method, Needs, Pair, Registration, require_device
 from diffeode.registration.knobs import anything, between, knob, with_default
-from diffeode.weights.catalogue import find
+from diffeode.weights.catalogue import find_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +97,7 @@ class DinoReg(Method):
         from diffeode.process.threads import on_threads
 
         cropped = pair.around_the_brains(_MARGIN_VOX)
-        network = load_dinov2(find(self.weights_name)).to(machine.device)
+        network = load_dinov2(find_weights(self.weights_name)).to(machine.device)
         with on_threads(machine.threads):
             features = self._features(network, cropped, machine)
         with in_place_of_mind(*features):

@@ -17,7 +17,7 @@ from diffeode.geometry.transform import DisplacementField
 from diffeode.registration.base import Machine, Method, Needs, Pair, Registration, require_device
 from diffeode.registration.displacements import field_of_itk
 from diffeode.registration.knobs import anything, between, knob, one_of
-from diffeode.weights.catalogue import find
+from diffeode.weights.catalogue import find_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +96,7 @@ class MultiGradIcon(Method):
         require_device(machine.device)
         with _package_on(machine) as (itk, register_pair):
             fixed, moving = (_to_itk(itk, image) for image in (pair.fixed, pair.moving))
-            network = self._network(find(self.weights_name))
+            network = self._network(find_weights(self.weights_name))
             trace = self._watched(network, machine)
             prepared = [_preprocessed(image) for image in (moving, fixed)]
             steps = self.io_iterations or None

@@ -12,7 +12,7 @@ from diffeode.errors import InputError
 from diffeode.files import io
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import DisplacementField
-from diffeode.programs.tools import MRI_SYNTHMORPH, Limits, answer, find, output_of, run
+from diffeode.programs.tools import MRI_SYNTHMORPH, Limits, answer, find_program, output_of, run
 from diffeode.registration.base import Machine, Method, Needs, Pair, Registration, require_device
 from diffeode.registration.knobs import between, knob, one_of
 
@@ -61,7 +61,7 @@ class SynthMorph(Method):
             ToolError: the tool failed or wrote nothing usable.
         """
         require_device(machine.device)
-        older = is_older(find(MRI_SYNTHMORPH, SynthMorph.title))
+        older = is_older(find_program(MRI_SYNTHMORPH, SynthMorph.title))
         if older and self.weight != _DEFAULT_WEIGHT:
             raise InputError(
                 f"This {MRI_SYNTHMORPH} is older than the option -r, so weight can only be "

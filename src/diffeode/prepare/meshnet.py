@@ -202,6 +202,8 @@ def _convolve_row(planes: Tensor, result: Tensor, kernels: Sequence[Tensor], dil
     before = torch.zeros_like(planes[0])
     products = result.new_empty(len(kernels), *result.shape[1:])
     for start in range(0, len(planes), _PLANES):
+        # `before` is the first of the six planes; at the end of the row the last ones are missing,
+        # which counts as zeros
         others = planes[start : start + _PLANES + 1]
         mixed = (_MIX[:, 1 : 1 + len(others)] @ others.flatten(1)).view(-1, *before.shape)
         mixed[0].add_(before, alpha=_MIX[0, 0].item())

@@ -147,7 +147,7 @@ def missing_program(executable: str) -> str | None:
     return None if locate(executable) else f"the program {executable} is {_NOWHERE}"
 
 
-def find(tool: Tool, wanted_by: str) -> Path:
+def find_program(tool: Tool, wanted_by: str) -> Path:
     """Return the file of the program ``tool``, which can be started.
 
     Args:
@@ -259,15 +259,15 @@ def run(
         interface: nipype's description of the command line, which checks its inputs.
         outputs: files that must be there and not empty in the end; the program is run in the folder
             of the first one.
-        wanted_by: as for :func:`find`.
+        wanted_by: as for :func:`find_program`.
         on_line: called from another thread with every line that the program prints.
 
     Raises:
-        InputError: as :func:`find`.
+        InputError: as :func:`find_program`.
         ToolError: the program could not be started, failed or was killed, or an output is missing
             or empty.
     """
-    command = [str(find(tool, wanted_by)), *shlex.split(interface.cmdline)[1:]]
+    command = [str(find_program(tool, wanted_by)), *shlex.split(interface.cmdline)[1:]]
     said: deque[str] = deque(maxlen=_KEPT_LINES)
 
     def listen(line: str) -> None:

@@ -13,7 +13,7 @@ from diffeode.errors import InputError, RegistrationError
 from diffeode.geometry.image import Image, Window, window_around
 from diffeode.geometry.transform import KeptVelocity, Transform
 from diffeode.registration.knobs import check
-from diffeode.weights.catalogue import checksums, find
+from diffeode.weights.catalogue import checksums, find_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +174,7 @@ class Method(ABC):
         """
         for name in self.pretrained:
             try:
-                find(name)
+                find_weights(name)
             except InputError as error:
                 return str(error)
         return ""

@@ -599,15 +599,6 @@ def leaves_of(cls: type) -> dict[str, dataclasses.Field]:
     return {name: field for name, field in fields_of(cls) if _is_leaf(knob_of(field).domain)}
 
 
-def sets_of_terms(cls: type) -> set[str]:
-    """Return the names of the knobs of the settings ``cls`` that hold a set of terms.
-
-    Where such a set is given, its terms replace all default terms.
-    """
-    fields = dataclasses.fields(cls)
-    return {field.name for field in fields if isinstance(knob_of(field).domain, AnyOf)}
-
-
 def names_of(cls: type) -> Iterator[str]:
     """Yield every dotted name that may be given for the settings ``cls``."""
     for name, field in fields_of(cls):

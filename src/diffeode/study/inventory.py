@@ -119,24 +119,18 @@ def _by_modality(scans: Sequence[Scan]) -> Counter[str]:
 
 
 def _counts(scans: Sequence[Scan]) -> list[str]:
-    visits = {
-        modality: _visits(s for s in scans if s.modality == modality)
-        for modality in _by_modality(scans)
-    }
     lines = [
         _line("persons", str(len({scan.person for scan in scans}))),
         _line("sessions", str(len(_visits(scans)))),
         *(_line(modality, str(count)) for modality, count in sorted(_by_modality(scans).items())),
         _line("label maps", str(sum(scan.labels is not None for scan in scans))),
     ]
-    for modality, seen in sorted(visits.items()):
-        if lacking := sorted(_visits(scans) - seen):
-            lines.append(
-                _line(
-                    f"no {modality}",
-                    f"{len(lacking)} of {len(_visits(scans))} sessions: {_some(lacking)}",
-                )
-            )
+    visits = _visits(scans)
+    for modality in sorted(_by_modality(scans)):
+        seen = _visits(scan for scan in scans if scan.modality == modality)
+        if lacking := sorted(visits - seen):
+            share = f"{len(lacking)} of {len(visits)} sessions"
+            lines.append(_line(f"no {modality}", f"{share}: {_some(lacking)}"))
     return lines
 
 
@@ -150,11 +144,10 @@ def _demographics(scans: Sequence[Scan]) -> list[str]:
         *(group for group in GROUPS.values() if group in groups),
         *sorted(groups.keys() - set(GROUPS.values())),
     ]
-    lines = (
-        [_line("groups", ", ".join(f"{group} {groups[group]}" for group in order))]
-        if groups
-        else []
-    )
+    lines = []
+    if groups:
+        counts = [f"{group} {groups[group]}" for group in order]
+        lines.append(_line("groups", ", ".join(counts)))
     ungrouped = sorted(scan.id for scan in scans if not scan.group)
     if ungrouped:
         lines.append(
@@ -165,11 +158,11 @@ def _demographics(scans: Sequence[Scan]) -> list[str]:
         lines.append(
             _line("age", f"{min(ages):.0f} to {max(ages):.0f} years, of {len(ages)} scans")
         )
-    sexes = Counter(sex for _, sex in {(scan.person, scan.sex) for scan in scans if scan.sex})
+    persons = {(scan.person, scan.sex) for scan in scans if scan.sex}
+    sexes = Counter(sex for _, sex in persons)
     if sexes:
-        lines.append(
-            _line("sex", ", ".join(f"{count} {sex}" for sex, count in sorted(sexes.items())))
-        )
+        counts = [f"{count} {sex}" for sex, count in sorted(sexes.items())]
+        lines.append(_line("sex", ", ".join(counts)))
     return lines
 
 
@@ -177,18 +170,19 @@ def _kept_beside(dataset: Dataset) -> list[str]:
     """Return a line on OASIS-3's clinical table, or on whether IXI's files are still complete."""
     if dataset.kind == "oasis3" and "demographics" not in dataset.layout:
         return [_line("table", os.path.relpath(clinical_table(dataset.name, dataset.root)))]
-    receipts = {
-        name: dataset.root / name / "receipt.json" for name in ARCHIVES if dataset.kind == "ixi"
-    }
-    return [
-        _line(
-            name,
-            damage(receipt)
-            or f"complete, {len(read_receipt(receipt)['outputs'])} files as in its tar file",
-        )
-        for name, receipt in receipts.items()
-        if receipt.is_file()
-    ]
+    if dataset.kind != "ixi":
+        return []
+    lines = []
+    for name in ARCHIVES:
+        receipt = dataset.root / name / "receipt.json"
+        if receipt.is_file():
+            lines.append(_line(name, damage(receipt) or _complete(receipt)))
+    return lines
+
+
+def _complete(receipt: Path) -> str:
+    files = read_receipt(receipt)["outputs"]
+    return f"complete, {len(files)} files as in its tar file"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -115,7 +115,7 @@ def present(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def find(name: str) -> Path:
+def find_weights(name: str) -> Path:
     """Return the file of the weights ``name`` after its checksum was verified.
 
     A process verifies each file once.
@@ -136,9 +136,9 @@ def checksums(names: Iterable[str]) -> dict[str, str]:
     They are part of the identity of results that are made with these weights.
 
     Raises:
-        InputError: as :func:`find`.
+        InputError: as :func:`find_weights`.
     """
-    return {name: _checksum(find(name).resolve()) for name in names}
+    return {name: _checksum(find_weights(name).resolve()) for name in names}
 
 
 def _absent(weights: Weights) -> str:

@@ -140,7 +140,7 @@ class Specimen:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Views:
+class TwoContrasts:
     """Two contrasts of one cube, ``(X, Y, Z)`` each, and the places to compare, ``(N, 3)``."""
 
     first: np.ndarray
@@ -180,7 +180,7 @@ def descriptor_lesson(
     torch.manual_seed(seed)
     shape = {"width": recipe.width, "features": recipe.features}
     material = _Material(tuple(specimens), recipe)
-    kept: list[Views] = []
+    kept: list[TwoContrasts] = []
     for number, pair in enumerate(validation):
         kept += validation_views(*pair, recipe, [_VALIDATION_SEED, number])
     return Lesson(
@@ -209,14 +209,14 @@ class _Material:
         first, second = described(network, views)
         return {"loss": info_nce(first, second, self.recipe.temperature)}
 
-    def views(self, generator: np.random.Generator) -> Views:
+    def views(self, generator: np.random.Generator) -> TwoContrasts:
         """Return two contrasts of a random crop, and random places of its brain."""
         part = self._crop(generator)
         first, second = self._contrasts(part, generator)
         first, second, brain = _turned((first, second, part.brain), generator)
         if len(first) > self.recipe.crop:
             first, second, brain = _halved(first), _halved(second), _halved(brain) > 0.5
-        return Views(first, second, drawn_places(brain, self.recipe.locations, generator))
+        return TwoContrasts(first, second, drawn_places(brain, self.recipe.locations, generator))
 
     def _crop(self, generator: np.random.Generator) -> Specimen:
         specimen = self.specimens[generator.integers(len(self.specimens))]
@@ -254,7 +254,7 @@ class _Material:
         return tuple(image.astype(np.float32) for image in grained)
 
 
-def described(network: nn.Module, views: Views) -> tuple[Tensor, Tensor]:
+def described(network: nn.Module, views: TwoContrasts) -> tuple[Tensor, Tensor]:
     """Return the descriptors of both contrasts at the places, ``(N, C)`` each."""
     device = next(network.parameters()).device
     images = torch.from_numpy(np.stack([views.first, views.second])).float()[:, None].to(device)
@@ -270,7 +270,7 @@ def drawn_places(brain: np.ndarray, count: int, generator: np.random.Generator) 
 
 def validation_views(
     first: np.ndarray, second: np.ndarray, recipe: Recipe, seed: Sequence[int]
-) -> Iterator[Views]:
+) -> Iterator[TwoContrasts]:
     """Yield random cubes of the brain that both contrasts show, the same ones for one ``seed``."""
     generator = np.random.default_rng(seed)
     brain = (first > 0) & (second > 0)
@@ -281,10 +281,12 @@ def validation_views(
         corner = np.clip(centre - side // 2, lower, upper - side)
         window = tuple(slice(a, a + n) for a, n in zip(corner, side, strict=True))
         places = drawn_places(brain[window], recipe.locations, generator)
-        yield Views(first[window], second[window], places)
+        yield TwoContrasts(first[window], second[window], places)
 
 
-def _validated(network: nn.Module, kept: Sequence[Views], temperature: float) -> dict[str, float]:
+def _validated(
+    network: nn.Module, kept: Sequence[TwoContrasts], temperature: float
+) -> dict[str, float]:
     """Return the means over the validation views of the loss and of three other measures."""
     rows = []
     for views in kept:

@@ -47,7 +47,8 @@ from diffeode.files.io import read_grid, read_image, read_labels, sha256
 from diffeode.files.presence import without_hidden
 from diffeode.geometry.image import Image, window_around
 from diffeode.learning.descriptor.lesson import Recipe, Specimen, descriptor_lesson
-from diffeode.learning.loop import BEST, Lesson, Settings, take_out, train_by_content
+from diffeode.learning.loop import Lesson, Settings, take_out, train_by_content
+from diffeode.learning.training_files import BEST
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
 

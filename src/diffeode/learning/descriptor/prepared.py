@@ -21,7 +21,8 @@ from diffeode.files.io import read_grid, sha256
 from diffeode.geometry.image import bounding_box
 from diffeode.learning.descriptor.lesson import Specimen, descriptor_lesson
 from diffeode.learning.descriptor.material import Training, read_training
-from diffeode.learning.loop import BEST, Lesson, take_out, train_by_content
+from diffeode.learning.loop import Lesson, take_out, train_by_content
+from diffeode.learning.training_files import BEST
 from diffeode.units.scan import ScanUnit
 
 _MARGIN_VOX = 8

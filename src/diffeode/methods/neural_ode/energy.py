@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 @final
 @dataclass(frozen=True)
-class Scene:
-    """The images and the weights from which the energy is computed, on the grids of one level.
+class PairTensors:
+    """A pair on the grids of one level, as the energy is computed from it.
 
     Attributes:
         fixed, moving: the images.
@@ -41,43 +41,43 @@ class Scene:
     mask: MaskTensor | None
     weights: Tensor | None
 
-    def reduced(self, size: Sequence[int], field_size: Sequence[int]) -> Scene:
-        """Return the scene on coarser grids: ``size`` for images, ``field_size`` for weights."""
+    def reduced(self, size: Sequence[int], field_size: Sequence[int]) -> PairTensors:
+        """Return the pair on coarser grids: ``size`` for images, ``field_size`` for weights."""
         mask = None if self.mask is None else reduce(self.mask, size)
         weights = None if self.weights is None else reduce(self.weights, field_size)
-        return Scene(reduce(self.fixed, size), reduce(self.moving, size), mask, weights)
+        return PairTensors(reduce(self.fixed, size), reduce(self.moving, size), mask, weights)
 
 
-def energy_on(scene: Scene, images: Lattice, fields: Lattice, method: NeuralODE) -> Objective:
+def energy_on(pair: PairTensors, images: Lattice, fields: Lattice, method: NeuralODE) -> Objective:
     """Return the weighted terms of the energy as a function of the velocity.
 
     The terms are named as in the trace. Those whose weight is 0 are left out.
 
     Args:
-        scene: images on the grid ``images``, and weights on the grid ``fields``.
+        pair: images on the grid ``images``, and weights on the grid ``fields``.
         images: the grid of the images.
         fields: the grid of the velocity.
         method: the settings of the energy.
     """
-    flow, cost = method.integrator, cost_on(scene, images, fields, method)
+    flow, cost = method.integrator, cost_on(pair, images, fields, method)
     return lambda velocity: cost(velocity, flow(velocity))
 
 
 def cost_on(
-    scene: Scene, images: Lattice, fields: Lattice, method: NeuralODE
+    pair: PairTensors, images: Lattice, fields: Lattice, method: NeuralODE
 ) -> Callable[[VelocityTensor, DisplacementTensor], dict[str, LossTensor]]:
     """Return the terms of :func:`energy_on` as a function of the velocity and of a displacement.
 
     The displacement is that of the flow at its end, or at another time on its way.
     """
     used = [term for term in method.similarity if term.weight]
-    similarities = [term.to(scene.fixed, scene.moving, scene.mask, images.spacing) for term in used]
+    similarities = [term.to(pair.fixed, pair.moving, pair.mask, images.spacing) for term in used]
     penalties = [term for term in method.penalties if term.weight]
     flow = method.integrator
 
     def terms(velocity: VelocityTensor, displacement: DisplacementTensor) -> dict[str, LossTensor]:
-        warped = Warped(scene.moving, displacement)
-        moved = Moved(velocity, displacement, flow, fields.spacing, scene.weights)
+        warped = Warped(pair.moving, displacement)
+        moved = Moved(velocity, displacement, flow, fields.spacing, pair.weights)
         energy = {}
         for term, similarity in zip(used, similarities, strict=True):
             energy[term.column] = term.weight * similarity(warped)

@@ -31,7 +31,7 @@ from diffeode.geometry.shapes import (
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, KeptVelocity, warp_image
 from diffeode.geometry.warp import resize_displacement
-from diffeode.methods.neural_ode.energy import Scene, energy_on
+from diffeode.methods.neural_ode.energy import PairTensors, energy_on
 from diffeode.optimise.loop import Objective, minimise
 from diffeode.optimise.memory import keep_freed_memory, shortage_explained
 from diffeode.optimise.pyramid import Lattice
@@ -149,13 +149,13 @@ def velocity_between(
     repeatable = deterministic(fixed.device, method.deterministic)
     with torch.inference_mode(False), shortage_explained(size, LIGHTER), repeatable:
         maps = (None if t is None else for_gradients(t.to(fixed)) for t in (mask, weights))
-        scene = Scene(for_gradients(fixed), for_gradients(moving.to(fixed)), *maps)
+        tensors = PairTensors(for_gradients(fixed), for_gradients(moving.to(fixed)), *maps)
 
         def energy_at(images: Lattice, fields: Lattice) -> Objective:
-            return energy_on(scene.reduced(images.size, fields.size), images, fields, method)
+            return energy_on(tensors.reduced(images.size, fields.size), images, fields, method)
 
         lattice, knots = Lattice(size, tuple(spacing)), method.velocity.knots
-        velocity = coarse_to_fine(method, energy_at, lattice, scene.fixed, knots, report)
+        velocity = coarse_to_fine(method, energy_at, lattice, tensors.fixed, knots, report)
         if method.diffeomorphic == "guaranteed":
             velocity = without_folds(unfold(velocity, method.integrator, size), report)
     return Motion(velocity, method.integrator, size, tuple(report.trace), tuple(report.notes))

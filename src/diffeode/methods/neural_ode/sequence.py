@@ -18,7 +18,7 @@ from diffeode.flows.unfold import unfold_all
 from diffeode.flows.velocity import reverse, squared_change
 from diffeode.geometry.determinism import deterministic
 from diffeode.geometry.warp import resize_displacement, voxel_centres
-from diffeode.methods.neural_ode.energy import Scene, cost_on
+from diffeode.methods.neural_ode.energy import PairTensors, cost_on
 from diffeode.methods.neural_ode.motion import (
     LIGHTER,
     coarse_to_fine,
@@ -152,10 +152,10 @@ def flow_through(
     repeatable = deterministic(images[0].device, method.deterministic)
     # A caller's inference mode would leave no gradient to descend.
     with torch.inference_mode(False), shortage_explained(size, LIGHTER), repeatable:
-        scenes = _scenes(images, mask, weights)
+        pairs = _pairs(images, mask, weights)
 
         def energy_at(grid: Lattice, fields: Lattice) -> Objective:
-            reduced = [scene.reduced(grid.size, fields.size) for scene in scenes]
+            reduced = [pair.reduced(grid.size, fields.size) for pair in pairs]
             energy = energy_through(reduced, stops, grid, fields, method)
             return lambda free: energy(close(free))
 
@@ -165,7 +165,7 @@ def flow_through(
 
         knots = method.velocity.knots - (1 if periodic else 0)
         lattice = Lattice(size, tuple(spacing))
-        free = coarse_to_fine(method, energy_at, lattice, scenes[0].fixed, knots, report)
+        free = coarse_to_fine(method, energy_at, lattice, pairs[0].fixed, knots, report)
         if method.diffeomorphic == "guaranteed":
             free = without_folds(unfold_all(free, maps, size), report)
     return Trajectory(
@@ -180,23 +180,26 @@ def flow_through(
 
 
 def energy_through(
-    scenes: Sequence[Scene],
+    pairs: Sequence[PairTensors],
     stops: Sequence[int],
     images: Lattice,
     fields: Lattice,
     method: NeuralODE,
 ) -> Objective:
     """The terms of :func:`diffeode.methods.neural_ode.energy.energy_on` as a function of a velocity
-    on ``fields``, each the mean over ``scenes``, whose moving images are reached after ``stops``
+    on ``fields``, each the mean over ``pairs``, whose moving images are reached after ``stops``
     steps.
     """
     flow = _flow_of(method)
-    costs = [cost_on(scene, images, fields, method) for scene in scenes]
+    costs = [cost_on(pair, images, fields, method) for pair in pairs]
 
     def energy(velocity: Tensor) -> dict[str, Tensor]:
         reached = flow.through(velocity, stops)
         found = [cost(velocity, one) for cost, one in zip(costs, reached, strict=True)]
-        return {name: torch.stack([terms[name] for terms in found]).mean() for name in found[0]}
+        means = {}
+        for name in found[0]:
+            means[name] = torch.stack([terms[name] for terms in found]).mean()
+        return means
 
     return energy
 
@@ -208,10 +211,12 @@ def _flow_of(method: NeuralODE) -> Flow:
     return flow
 
 
-def _scenes(images: Sequence[Tensor], mask: Tensor | None, weights: Tensor | None) -> list[Scene]:
+def _pairs(
+    images: Sequence[Tensor], mask: Tensor | None, weights: Tensor | None
+) -> list[PairTensors]:
     fixed = for_gradients(images[0])
     maps = [None if one is None else for_gradients(one.to(fixed)) for one in (mask, weights)]
-    return [Scene(fixed, for_gradients(moving.to(fixed)), *maps) for moving in images[1:]]
+    return [PairTensors(fixed, for_gradients(moving.to(fixed)), *maps) for moving in images[1:]]
 
 
 def _ways_back(flow: Flow, velocity: Tensor, stops: Sequence[int]) -> list[Tensor]:

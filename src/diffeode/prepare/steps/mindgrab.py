@@ -10,7 +10,7 @@ from diffeode.geometry.image import Image
 from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.conform import conform, mask_back
 from diffeode.prepare.step_tool import Progress, Resources, StepTool, naming, silent
-from diffeode.weights.catalogue import find
+from diffeode.weights.catalogue import find_weights
 
 ARCHITECTURE = Architecture(
     channels=15, classes=2, dilations=(16, 8, 4, 2, 1) * 5, normalised=True, activation="gelu"
@@ -41,7 +41,7 @@ def mindgrab_mask(image: Image, threads: int, progress: Progress = silent) -> np
     # imported here, because planning a study reads this file and needs no torch
     from diffeode.prepare.meshnet import load_meshnet
 
-    net = load_meshnet(find(_WEIGHTS), ARCHITECTURE)
+    net = load_meshnet(find_weights(_WEIGHTS), ARCHITECTURE)
     conformed = conform(image)
     found = net.label(_scaled(conformed.data), threads, progress) == 1
     mask = _one_piece(mask_back(_one_piece(found), conformed.grid, image.grid))

@@ -12,7 +12,7 @@ from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.conform import conform, labels_back
 from diffeode.prepare.occupied import occupied_box
 from diffeode.prepare.step_tool import Progress, Resources, StepTool, naming, silent
-from diffeode.weights.catalogue import find
+from diffeode.weights.catalogue import find_weights
 
 ARCHITECTURE = Architecture(
     channels=30,
@@ -53,7 +53,7 @@ def subcortical_labels(image: Image, threads: int, progress: Progress = silent) 
     # imported here, because planning a study reads this file and needs no torch
     from diffeode.prepare.meshnet import load_meshnet
 
-    net = load_meshnet(find(_WEIGHTS), ARCHITECTURE)
+    net = load_meshnet(find_weights(_WEIGHTS), ARCHITECTURE)
     conformed = conform(image)
     scaled = _scaled(conformed.data)
     box = occupied_box(scaled, _MARGIN)
