@@ -6,6 +6,9 @@ import difflib
 import os
 from collections.abc import Iterable, Sequence
 
+_LONGEST = 80
+"""Number of characters of a value that messages show."""
+
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown ``word``.
@@ -17,11 +20,21 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("fast", ["node", "ants-syn"])
     ' (known: ants-syn, node)'
     """
-    known = sorted(str(k) for k in known)
-    close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
+    known = sorted(str(k)[:_LONGEST] for k in known)
+    close = difflib.get_close_matches(str(word)[:_LONGEST], known, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}"
     return f" (known: {', '.join(known) or 'none'})"
+
+
+def short(value: object) -> str:
+    """Return ``value`` as messages show it: as Python writes it, and cut where it is long.
+
+    >>> short("a" * 100)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
+    """
+    shown = repr(value)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
 
 
 def readable(name: str) -> str:

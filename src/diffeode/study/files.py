@@ -19,7 +19,7 @@ from diffeode.evaluation.labels import read_label_table
 from diffeode.files.checked_yaml import read_mapping, require_schema
 from diffeode.files.presence import lies_at, require_file, without_hidden
 from diffeode.learning.pairs import require_no_test_person
-from diffeode.names import nearest, readable
+from diffeode.names import nearest, readable, short
 from diffeode.prepare.recipe import Recipe, recipe_schema
 from diffeode.registration.runs import Run, name_today, run_names
 from diffeode.study.descriptors import Taught, descriptor_of, taught
@@ -387,9 +387,13 @@ def _bids_description(root: Path) -> dict[str, Any]:
         return {}
     require_file(path)
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
+        content = dict(json.loads(path.read_text(encoding="utf-8-sig")))
+    except (ValueError, TypeError, RecursionError):
         raise InputError(f"{path} is not valid JSON; repair or remove it.") from None
+    for key in ("Name", "DatasetType"):
+        if not isinstance(content.get(key, ""), str):
+            raise InputError(f"{path} has {key}: {short(content[key])}, which is no text.")
+    return content
 
 
 def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
