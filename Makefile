@@ -5,7 +5,7 @@ VENV ?= .venv
 LOWEST ?= .venv-lowest
 PRETRAINED ?= .venv-baselines
 CORES ?= all
-CONFIG ?= config/config.yaml
+export CONFIG ?= config/config.yaml
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -46,10 +46,10 @@ nodeo: setup  ## NODEO's atlas-based experiments (scans in $$NEURITE_OASIS and $
 	@$(call studies,nodeo nodeo-ablation,config,)
 
 status: setup  ## what of a study is done, missing, stale or failed, and why (CONFIG=config/albert.yaml; the demo)
-	@$(BIN)/python workflow/status.py --configfile $(CONFIG)
+	@$(BIN)/python workflow/status.py --configfile "$$CONFIG"
 
 verify: setup  ## read every file of a study and compare it with its checksum (CONFIG=config/albert.yaml; the demo)
-	@$(BIN)/python workflow/status.py --verify --configfile $(CONFIG)
+	@$(BIN)/python workflow/status.py --verify --configfile "$$CONFIG"
 
 datasets: setup  ## what there is of every dataset, what is missing and how to get it
 	@$(BIN)/diffeode datasets
@@ -63,7 +63,7 @@ heads: setup  ## from raw heads, skull-stripped, brought to ICBM152, segmented, 
 # NODEO=../NODEO-DIR runs the reference beside ours
 benchmark: setup  ## accuracy and speed against other tools (hours; tables in benchmarks/results)
 	$(BIN)/python benchmarks/accuracy.py
-	$(BIN)/python benchmarks/speed.py $(if $(NODEO),--nodeo $(NODEO))
+	$(BIN)/python benchmarks/speed.py $(if $(NODEO),--nodeo "$$NODEO")
 	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/preparation.py
 

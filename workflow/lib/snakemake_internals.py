@@ -5,18 +5,22 @@ When a new version of Snakemake breaks the workflow, this is the file to look at
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from docutils.core import publish_parts
 from progress import OneLinePerJob
+from snakemake import report
 from snakemake.api import SnakemakeApi
 from snakemake.cli import parse_args, parse_config
 from snakemake.io import AnnotatedString, _IOFile, ancient, apply_wildcards
 from snakemake.logging import logger
 from snakemake.output_index import OutputIndex
+from snakemake.report.html_reporter import data as report_data
 from snakemake.rules import Rule, Wildcards, is_callable
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import (
@@ -27,6 +31,8 @@ from snakemake.settings.types import (
     ResourceSettings,
 )
 from snakemake.workflow import Workflow
+
+_RUNNING_LINK = re.compile(r'="\s*(?:javascript|data|vbscript):[^"]*"', re.IGNORECASE)
 
 
 class Internals:
@@ -121,6 +127,20 @@ class Internals:
         """Index of the rules by the files that they make."""
         return OutputIndex(list(self._workflow.rules))
 
+    # ----------------------------------------------------------------------------------- its report
+
+    def keep_reports_harmless(self) -> None:
+        """Let no title or name, which may come from a table of somebody else, run as code in a
+        report or read a file into it.
+
+        Snakemake writes texts into a script of the page as they are, and takes captions for
+        reStructuredText with everything that docutils offers.
+        """
+        for name in dir(report_data):
+            if name.startswith("render_"):
+                setattr(report_data, name, _without_tags(getattr(report_data, name)))
+        report.publish_parts = _harmless_parts
+
     # ------------------------------------------------------------------------------------ its rules
 
     def complete_rules(self, environment: str, given: Callable[[Any], Callable]) -> None:
@@ -159,6 +179,24 @@ class Internals:
                 handler.filters.insert(0, lines)
                 handler.formatter.format_progress = lines.progress
                 handler.formatter.format_job_error = lines.error
+
+
+def _without_tags(render: Callable[..., str]) -> Callable[..., str]:
+    """Return ``render``, which writes JSON, so that no text in it can end the script around it."""
+
+    def harmless(*arguments: Any, **named: Any) -> str:
+        return render(*arguments, **named).replace("<", "\\u003c")
+
+    return harmless
+
+
+def _harmless_parts(source: str, *arguments: Any, **named: Any) -> dict[str, Any]:
+    """Return docutils' parts of a text that includes no files, no HTML of its own and no links that
+    run code.
+    """
+    settings = {"raw_enabled": False, "file_insertion_enabled": False}
+    parts = publish_parts(source, *arguments, **{**named, "settings_overrides": settings})
+    return {name: _RUNNING_LINK.sub('="#"', str(part)) for name, part in parts.items()}
 
 
 def ancient_unless(is_made_again: Callable[[str], bool], value: Any) -> Any:

@@ -63,6 +63,7 @@ if STUDY.tools:
 
 INTERNALS = Internals(workflow)
 INTERNALS.show_one_line_per_job()
+INTERNALS.keep_reports_harmless()
 
 # ----------------------------------------------------------------------------------- names of files
 

@@ -6,7 +6,8 @@ YAML itself takes the last one in silence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -191,6 +192,7 @@ def _is_words(value: object) -> bool:
 
 
 WORD = Key("a text, in quotes where YAML takes it for another thing", _is_word)
+TITLE = Key("a text on one line", lambda value: _is_word(value) and value.isprintable())
 WORDS = Key("a list of texts, such as [a, b]", _is_words)
 WHOLE = Key("a whole number", _is_whole)
 NUMBER = Key("a number, such as 0.001 or 1.0e-3", _is_number)
@@ -258,10 +260,25 @@ def require_schema(content: Any, schema: dict[str, Any], where: str) -> None:
     """
     # Imported here because it takes longer than all other files that every command reads.
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
-    errors = list(Draft202012Validator(schema).iter_errors(content))
+    validator = extend(Draft202012Validator, {"pattern": _unlike_pattern})
+    errors = list(validator(schema).iter_errors(content))
     if errors:
         raise InputError(f"{where} {_sentence(min(errors, key=_rank))}.")
+
+
+def _unlike_pattern(
+    validator: object, pattern: str, instance: object, schema: object
+) -> Iterator[ValidationError]:
+    """Yield an error where a text is unlike ``pattern``, whose ``$`` means the end of the text.
+
+    In Python ``$`` would also match before a line break at the end, and let it pass.
+    """
+    from jsonschema.exceptions import ValidationError
+
+    if isinstance(instance, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
 def _rank(error: ValidationError) -> tuple[bool, int]:
