@@ -13,7 +13,7 @@ SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cor
 
 .DEFAULT_GOAL := help
 .PHONY: help demo albert albert-half albert-learned albert-descriptors openms paper paper-small nodeo heads \
-  status verify datasets ixi benchmark test test-lowest test-baselines lint setup clean
+  status verify datasets ixi benchmark test test-faults test-lowest test-baselines lint setup clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/; s/\$$\$$/$$/g' | column -t -s:
@@ -69,6 +69,9 @@ benchmark: setup  ## accuracy and speed against other tools (hours; tables in be
 
 test: lint  ## all checks and tests
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test-faults: setup  ## a study that is killed, damaged and starved, and ends right (minutes; no part of make test)
+	$(BIN)/python -m pytest -m faults tests/workflow/test_faults.py
 
 test-lowest: $(LOWEST)/.ready  ## the quick tests with the lowest versions that pyproject.toml allows
 	NUMBA_CACHE_DIR=$(abspath $(LOWEST))/kernels $(LOWEST)/bin/python -m pytest -m "not slow" tests/unit tests/contract

@@ -415,7 +415,8 @@ def _use_receipt(path: Path) -> Any:
     content = read_receipt(path)
     records, origin = records_in(content), origin_in(content)
     for name, record in records.items():
-        assert Path(name).name == name, "a file outside the unit's folder"
+        assert ".." not in Path(name).parts, "a file outside the unit's folder"
+        assert not Path(name).is_absolute(), "a file outside the unit's folder"
         Checksums().of(path.parent / "warp.nii.gz", record)
     return {"damage": damage(path), "outputs": content["outputs"], "origin": origin}
 

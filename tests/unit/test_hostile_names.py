@@ -3,6 +3,7 @@ treated as a name, and none leaves its folder, ends a page's text or names a com
 """
 
 import io as streams
+import json
 import re
 import shutil
 import tarfile
@@ -269,6 +270,41 @@ def test_a_table_shows_every_name_as_text(tmp_path, name):
     markdown = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert len(markdown.strip().splitlines()) == (5 if name.strip() else 3)
     assert re.search(r"(?<!\\)<[A-Za-z/!]", markdown) is None
+
+
+def test_a_report_takes_a_name_for_no_script(monkeypatch, name):
+    """Snakemake writes titles and labels as JSON into a script of the page."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "workflow" / "lib"))
+    from snakemake_internals import _without_tags
+
+    written = _without_tags(json.dumps)({"label": name})
+    assert "<" not in written
+    assert json.loads(written) == {"label": name}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`x <javascript:alert(1)>`_",
+        ".. raw:: html\n\n   <script>alert(1)</script>",
+        ".. include:: /etc/passwd",
+        ".. csv-table::\n   :file: /etc/passwd",
+        ".. image:: javascript:alert(1)",
+        "<script>alert(1)</script>",
+    ],
+)
+def test_a_caption_runs_and_reads_nothing(monkeypatch, text):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "workflow" / "lib"))
+    from snakemake_internals import _harmless_parts
+
+    parts = _harmless_parts(f"A title.\n\n{text}\n", writer_name="html")
+    tags = _Tags()
+    tags.feed(parts["body"])
+    assert "script" not in {tag for tag, _ in tags.found}
+    links = [value for _, attributes in tags.found for _, value in attributes]
+    assert not [link for link in links if link and link.startswith("javascript")]
+    assert "root:" not in parts["body"]
+    assert "A title." in parts["body"]
 
 
 # ------------------------------------------------------------------------------------ command line

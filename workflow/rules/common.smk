@@ -64,6 +64,9 @@ if STUDY.tools:
 INTERNALS = Internals(workflow)
 INTERNALS.show_one_line_per_job()
 INTERNALS.keep_reports_harmless()
+INTERNALS.name_this_run()
+if INTERNALS.decides:
+    INTERNALS.guard_locks(refuse)
 
 # ----------------------------------------------------------------------------------- names of files
 

@@ -4,13 +4,24 @@ of its files.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
+import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffeode.process.holder import Holder
+
+_LOOKS_EVERY_S = 1.0
+_GRACE_S = 10.0
 
 
 @contextmanager
@@ -29,8 +40,9 @@ def job(snakemake) -> Iterator[Callable[[str], None]]:
 
     settle()
     console = os.fdopen(os.dup(2), "w", buffering=1)
-    _into(snakemake.log[0])
     what = f"{snakemake.rule} {' '.join(snakemake.wildcards)}".strip()
+    _end_with_the_run()
+    _into(snakemake.log[0], lambda sentence: console.write(f"{what}: {sentence}\n"))
     print(what, *_facts(snakemake), sep="\n", flush=True)
 
     def say(sentence: str) -> None:
@@ -48,11 +60,46 @@ def job(snakemake) -> Iterator[Callable[[str], None]]:
         sys.exit(1)
 
 
-def _into(log: str) -> None:
+def _end_with_the_run() -> None:
+    """Let this process end when the run ends that it belongs to.
+
+    A run that is killed cannot end its jobs itself, and the next run would write the same files.
+    """
+    from diffeode.process.holder import RUN, holder_in
+
+    run = holder_in(os.environ.get(RUN, ""))
+    if run is not None and run.is_here:
+        threading.Thread(target=_wait_and_end, args=(run,), daemon=True).start()
+
+
+def _wait_and_end(run: Holder) -> None:
+    try:
+        ended = os.pidfd_open(run.pid)
+    except (AttributeError, OSError):  # no Linux, or it has ended already
+        ended = None
+    while not run.is_gone:
+        select.select([ended] if ended is not None else [], [], [], _LOOKS_EVERY_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_S)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _into(log: str, say: Callable[[str], object]) -> None:
     """Point this process's standard output and error at ``log``, also for libraries that are not
     Python.
+
+    The log is locked as long as this process or one that it started lives, so that no two processes
+    do one job at a time: the job of a run that was killed may need a moment to end.
     """
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("another process still does this job; waiting until it ends")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:  # some network file systems have no locks
+        pass
+    os.ftruncate(descriptor, 0)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)

@@ -55,7 +55,7 @@ def read_receipt(path: Path | str) -> dict[str, Any]:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         for name, record in content["outputs"].items():
             _ = int(record["bytes"]), str(record["sha256"])
-            if Path(name).name != name:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise ValueError(f"{name} is not in the unit's folder")
         _ = content.get(_TIMES, {}).get
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
