@@ -41,13 +41,13 @@ from diffeode.registration.base import Method, Registration
 
 @dataclass(frozen=True)
 class Sleeping(Method):
-    """It takes a minute."""
+    """It takes a quarter of an hour."""
 
     title = "Sleeping"
     citation = "none"
 
     def register(self, pair, machine):
-        time.sleep(60)
+        time.sleep(900)
         return Registration(Affine(), Affine())
 '''
 
@@ -175,7 +175,7 @@ def require_kept(before: dict[str, tuple[int, bytes]], clone) -> None:
 
 @pytest.fixture
 def asleep(finished):
-    """A clone with a registration more, which takes a minute."""
+    """A clone with a registration more, which takes a quarter of an hour."""
     finished.write("src/diffeode/methods/sleeping.py", _SLEEPING)
     finished.write("config/methods/sleepy.yaml", "method: sleeping\n")
     finished.replace("config/config.yaml", "affine, brief]", "affine, brief, sleepy]")
@@ -183,7 +183,7 @@ def asleep(finished):
 
 
 def wait_for_the_sleeper(clone, running: subprocess.Popen) -> None:
-    until = time.monotonic() + 90
+    until = time.monotonic() + 600
     while time.monotonic() < until and running.poll() is None:
         logs = list(clone.path("results/logs/register/tiny").glob("*/sleepy.log"))
         if logs and "threads: 1" in logs[0].read_text(encoding="utf-8"):
