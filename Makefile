@@ -5,7 +5,7 @@ VENV ?= .venv
 LOWEST ?= .venv-lowest
 PRETRAINED ?= .venv-baselines
 CORES ?= all
-CONFIG ?= config/config.yaml
+export CONFIG ?= config/config.yaml
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -13,7 +13,7 @@ SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cor
 
 .DEFAULT_GOAL := help
 .PHONY: help demo albert albert-half albert-learned albert-descriptors openms paper paper-small nodeo heads \
-  status verify datasets ixi benchmark test test-lowest test-baselines lint setup clean
+  status verify datasets ixi benchmark test test-faults test-lowest test-baselines lint setup clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/; s/\$$\$$/$$/g' | column -t -s:
@@ -46,10 +46,10 @@ nodeo: setup  ## NODEO's atlas-based experiments (scans in $$NEURITE_OASIS and $
 	@$(call studies,nodeo nodeo-ablation,config,)
 
 status: setup  ## what of a study is done, missing, stale or failed, and why (CONFIG=config/albert.yaml; the demo)
-	@$(BIN)/python workflow/status.py --configfile $(CONFIG)
+	@$(BIN)/python workflow/status.py --configfile "$$CONFIG"
 
 verify: setup  ## read every file of a study and compare it with its checksum (CONFIG=config/albert.yaml; the demo)
-	@$(BIN)/python workflow/status.py --verify --configfile $(CONFIG)
+	@$(BIN)/python workflow/status.py --verify --configfile "$$CONFIG"
 
 datasets: setup  ## what there is of every dataset, what is missing and how to get it
 	@$(BIN)/diffeode datasets
@@ -63,12 +63,15 @@ heads: setup  ## from raw heads, skull-stripped, brought to ICBM152, segmented, 
 # NODEO=../NODEO-DIR runs the reference beside ours
 benchmark: setup  ## accuracy and speed against other tools (hours; tables in benchmarks/results)
 	$(BIN)/python benchmarks/accuracy.py
-	$(BIN)/python benchmarks/speed.py $(if $(NODEO),--nodeo $(NODEO))
+	$(BIN)/python benchmarks/speed.py $(if $(NODEO),--nodeo "$$NODEO")
 	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/preparation.py
 
 test: lint  ## all checks and tests
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test-faults: setup  ## a study that is killed, damaged and starved, and ends right (minutes; no part of make test)
+	$(BIN)/python -m pytest -m faults tests/workflow/test_faults.py
 
 test-lowest: $(LOWEST)/.ready  ## the quick tests with the lowest versions that pyproject.toml allows
 	NUMBA_CACHE_DIR=$(abspath $(LOWEST))/kernels $(LOWEST)/bin/python -m pytest -m "not slow" tests/unit tests/contract

@@ -6,6 +6,9 @@ import difflib
 import os
 from collections.abc import Iterable, Sequence
 
+_LONGEST = 80
+"""Number of characters of a value that messages show."""
+
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown ``word``.
@@ -17,7 +20,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("fast", ["node", "ants-syn"])
     ' (known: ants-syn, node)'
     """
-    words = sorted(str(k) for k in known)
+    words = sorted(str(k)[:_LONGEST] for k in known)
     return suggestion(word, words) or f" (known: {', '.join(words) or 'none'})"
 
 
@@ -30,9 +33,19 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     >>> suggestion("fast", ["node", "ants-syn"])
     ''
     """
-    choices = sorted(str(k) for k in known)
-    close = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.5)
+    choices = sorted(str(k)[:_LONGEST] for k in known)
+    close = difflib.get_close_matches(str(word)[:_LONGEST], choices, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}" if close else ""
+
+
+def short(value: object) -> str:
+    """Return ``value`` as messages show it: as Python writes it, and cut where it is long.
+
+    >>> short("a" * 100)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
+    """
+    shown = repr(value)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
 
 
 def readable(name: str) -> str:

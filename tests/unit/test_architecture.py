@@ -19,7 +19,7 @@ BELOW = {
     "geometry": {"errors", "fused"},
     "files": {"errors", "names", "geometry"},
     "provenance": {"errors", "formerly", "files"},
-    "programs": {"errors", "geometry", "files"},
+    "programs": {"errors", "names", "geometry", "files"},
     "weights": {"errors", "names", "files"},
     "units": {"errors", "geometry", "files", "provenance"},
     "datasets": {"errors", "names", "geometry", "files", "provenance", "weights"},

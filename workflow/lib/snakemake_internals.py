@@ -6,18 +6,25 @@ When a new version of Snakemake breaks the workflow, this is the file to look at
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import locks
+from docutils.core import publish_parts
 from progress import OneLinePerJob
+from snakemake import report
 from snakemake.api import SnakemakeApi
 from snakemake.cli import parse_args, parse_config
 from snakemake.io import AnnotatedString, _IOFile, ancient, apply_wildcards
 from snakemake.logging import logger
 from snakemake.output_index import OutputIndex
+from snakemake.persistence.file import FilePersistence
+from snakemake.report.html_reporter import data as report_data
 from snakemake.rules import Rule, Wildcards, is_callable
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import (
@@ -28,9 +35,13 @@ from snakemake.settings.types import (
     ResourceSettings,
 )
 from snakemake.workflow import Workflow
+from snakemake_interface_executor_plugins.settings import ExecMode
 
+from diffeode.process.holder import RUN, this_process
 from diffeode.provenance.upkeep import flat
 
+_WRITE_LOCKS, _DELETE_LOCKS = FilePersistence._write_locks, FilePersistence._delete_locks
+_RUNNING_LINK = re.compile(r'="\s*(?:javascript|data|vbscript):[^"]*"', re.IGNORECASE)
 UNITS_READ = "units"
 """The name of the parameter in which a rule has the files of registrations that it reads."""
 _RETRIES = "DIFFEODE_RETRIES"
@@ -77,7 +88,7 @@ class Internals:
     @property
     def is_at_work_elsewhere(self) -> bool:
         """Whether another Snakemake process works in this folder."""
-        return any(Path(".snakemake/locks").glob("*"))
+        return any(True for _ in locks.holders())
 
     @property
     def runs_jobs_here(self) -> bool:
@@ -98,6 +109,33 @@ class Internals:
         if self._workflow.is_main_process:
             os.environ[_RETRIES] = str(self._workflow.execution_settings.retries)
         return int(os.environ.get(_RETRIES, "0"))
+
+    # ------------------------------------------------------------------------------------ its locks
+
+    def guard_locks(self, refuse: Callable[[str], NoReturn]) -> None:
+        """Sign the locks of this run, remove those of runs that were killed, and refuse in a
+        sentence where another run works on the same files.
+
+        Snakemake's own locks do not tell whether their process lives, and where a run ends, it
+        removes the locks of all runs in the folder.
+
+        Args:
+            refuse: prints a sentence and ends this process.
+        """
+        for holder in locks.remove_stale():
+            logger.warning(f"Removed the lock of a run that was killed (process {holder.pid}).")
+        FilePersistence._write_locks = _write_signed_locks
+        FilePersistence._delete_locks = _delete_own_locks
+        FilePersistence.lock = _refusing(FilePersistence.lock, refuse)
+
+    def name_this_run(self) -> None:
+        """Tell the jobs which process they must not outlive.
+
+        A job that another process of Snakemake runs, such as one of a group, belongs to the first
+        process; a job on another computer belongs to the process that was started there.
+        """
+        if self._workflow.exec_mode != ExecMode.SUBPROCESS or RUN not in os.environ:
+            os.environ[RUN] = str(this_process())
 
     # ------------------------------------------------------------------------------------- its plan
 
@@ -149,6 +187,20 @@ class Internals:
         """Index of the rules by the files that they make."""
         return OutputIndex(list(self._workflow.rules))
 
+    # ----------------------------------------------------------------------------------- its report
+
+    def keep_reports_harmless(self) -> None:
+        """Let no title or name, which may come from a table of somebody else, run as code in a
+        report or read a file into it.
+
+        Snakemake writes texts into a script of the page as they are, and takes captions for
+        reStructuredText with everything that docutils offers.
+        """
+        for name in dir(report_data):
+            if name.startswith("render_"):
+                setattr(report_data, name, _without_tags(getattr(report_data, name)))
+        report.publish_parts = _harmless_parts
+
     # ------------------------------------------------------------------------------------ its rules
 
     def complete_rules(self, environment: str, given: Callable[[Any], Callable]) -> None:
@@ -187,6 +239,50 @@ class Internals:
                 handler.filters.insert(0, lines)
                 handler.formatter.format_progress = lines.progress
                 handler.formatter.format_job_error = lines.error
+
+
+def _write_signed_locks(persistence: FilePersistence, kind: str, keys: Iterable[str]) -> None:
+    found = list(keys)
+    if found:
+        _WRITE_LOCKS(persistence, kind, [locks.signature(), *found])
+
+
+def _delete_own_locks(persistence: FilePersistence) -> None:
+    if not persistence._lockfile:  # as for --unlock, which removes all
+        _DELETE_LOCKS(persistence)
+    locks.remove(persistence._lockfile.values())
+    persistence._lockfile.clear()
+
+
+def _refusing(lock: Callable, refuse: Callable[[str], NoReturn]) -> Callable:
+    """Return ``lock``, a context manager, so that it refuses in a sentence."""
+
+    @contextmanager
+    def locked(persistence: FilePersistence) -> Iterator[None]:
+        if persistence.locked:
+            refuse(locks.who_works())
+        with lock(persistence):
+            yield
+
+    return locked
+
+
+def _without_tags(render: Callable[..., str]) -> Callable[..., str]:
+    """Return ``render``, which writes JSON, so that no text in it can end the script around it."""
+
+    def harmless(*arguments: Any, **named: Any) -> str:
+        return render(*arguments, **named).replace("<", "\\u003c")
+
+    return harmless
+
+
+def _harmless_parts(source: str, *arguments: Any, **named: Any) -> dict[str, Any]:
+    """Return docutils' parts of a text that includes no files, no HTML of its own and no links that
+    run code.
+    """
+    settings = {"raw_enabled": False, "file_insertion_enabled": False}
+    parts = publish_parts(source, *arguments, **{**named, "settings_overrides": settings})
+    return {name: _RUNNING_LINK.sub('="#"', str(part)) for name, part in parts.items()}
 
 
 def ancient_unless(is_made_again: Callable[[str], bool], value: Any) -> Any:

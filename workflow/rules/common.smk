@@ -64,6 +64,10 @@ if STUDY.tools:
     os.environ[FOLDERS] = os.pathsep.join([*folders, *filter(None, [os.environ.get(FOLDERS)])])
 
 INTERNALS.show_one_line_per_job()
+INTERNALS.keep_reports_harmless()
+INTERNALS.name_this_run()
+if INTERNALS.decides:
+    INTERNALS.guard_locks(refuse)
 
 # ----------------------------------------------------------------------------------- names of files
 

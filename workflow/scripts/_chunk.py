@@ -60,7 +60,12 @@ class Unit:
             "what": f"register {' '.join(self._all_names().values())}",
             "log": self.entry["log"],
         }
-        with logged_in(told["log"], self._heading(told["what"]), anew=self.is_to_be_registered):
+        with logged_in(
+            told["log"],
+            self._heading(told["what"]),
+            lambda sentence: say(sentence, **told),
+            anew=self.is_to_be_registered,
+        ):
             try:
                 if self.is_to_be_registered:
                     self._register(lambda sentence: say(sentence, **told), following)

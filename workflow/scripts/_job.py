@@ -4,13 +4,24 @@ of its files.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
+import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffeode.process.holder import Holder
+
+_LOOKS_EVERY_S = 1.0
+_GRACE_S = 10.0
 
 _NOT_SHOWN = {"code", "units", "work"}
 """Parameters that a log does not hold: identities, and long lists of files."""
@@ -36,8 +47,9 @@ def job(snakemake, on_record: bool = True) -> Iterator[Callable[..., None]]:
 
     settle()
     console = os.fdopen(os.dup(2), "w", buffering=1)
-    _into(snakemake.log[0])
     what = f"{snakemake.rule} {' '.join(snakemake.wildcards)}".strip()
+    _end_with_the_run()
+    _into(snakemake.log[0], lambda sentence: console.write(f"{what}: {sentence}\n"))
     print(what, *_facts(snakemake), sep="\n", flush=True)
 
     def say(sentence: str, what: str = what, log: str = snakemake.log[0]) -> None:
@@ -57,16 +69,19 @@ def job(snakemake, on_record: bool = True) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
-def logged_in(log: str, heading: str, anew: bool) -> Iterator[None]:
+def logged_in(
+    log: str, heading: str, say: Callable[[str], object], anew: bool = True
+) -> Iterator[None]:
     """Send all output of the block to another log, after a heading.
 
     Args:
         heading: lines about what the log is of.
+        say: writes a sentence on the console.
         anew: whether what the log held before is removed.
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     before = [os.dup(stream) for stream in (1, 2)]
-    _into(log, os.O_TRUNC if anew else os.O_APPEND)
+    _into(log, say, anew)
     print(heading, flush=True)
     try:
         yield
@@ -78,11 +93,48 @@ def logged_in(log: str, heading: str, anew: bool) -> Iterator[None]:
             os.close(copy)
 
 
-def _into(log: str, how: int = os.O_TRUNC) -> None:
+def _end_with_the_run() -> None:
+    """Let this process end when the run ends that it belongs to.
+
+    A run that is killed cannot end its jobs itself, and the next run would write the same files.
+    """
+    from diffeode.process.holder import RUN, holder_in
+
+    run = holder_in(os.environ.get(RUN, ""))
+    if run is not None and run.is_here:
+        threading.Thread(target=_wait_and_end, args=(run,), daemon=True).start()
+
+
+def _wait_and_end(run: Holder) -> None:
+    try:
+        ended = os.pidfd_open(run.pid)
+    except (AttributeError, OSError):  # no Linux, or it has ended already
+        ended = None
+    while not run.is_gone:
+        select.select([ended] if ended is not None else [], [], [], _LOOKS_EVERY_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_S)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _into(log: str, say: Callable[[str], object], anew: bool = True) -> None:
     """Point this process's standard output and error at ``log``, also for libraries that are not
     Python.
+
+    The log is locked as long as this process or one that it started lives, so that no two processes
+    do one job at a time: the job of a run that was killed may need a moment to end.
     """
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | how, 0o666)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("another process still does this job; waiting until it ends")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:  # some network file systems have no locks
+        pass
+    if anew:
+        os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_END)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)

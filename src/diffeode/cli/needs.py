@@ -9,6 +9,7 @@ from typing import Any
 from diffeode.cli.arguments import path
 from diffeode.cli.table import print_table
 from diffeode.errors import InputError
+from diffeode.files.presence import why_no_file
 
 
 def add(commands: Any) -> None:
@@ -43,8 +44,8 @@ def repository_of(study: Path) -> Path:
     Raises:
         InputError: the file is missing, or lies in no checkout.
     """
-    if not study.is_file():
-        raise InputError(f"There is no study {study}; name a file of config.")
+    if reason := why_no_file(study, "study"):
+        raise InputError(f"{reason}; name a file of config.")
     for folder in study.resolve().parents:
         if (folder / "config" / "datasets").is_dir():
             return folder

@@ -15,6 +15,7 @@ import pandas as pd
 
 from diffeode.errors import InputError
 from diffeode.files.tables import read_words, require_columns
+from diffeode.names import short
 
 GROUPS = {
     0.0: "healthy",
@@ -206,8 +207,8 @@ def _cdr(values: Mapping[str, str], path: Path) -> float | None:
         return None
     if _number(text) not in GROUPS:
         raise InputError(
-            f"{path} has the CDR {text!r} of {values['subject']}; it must be 0, 0.5, 1, 2 or 3, or "
-            "empty if unknown."
+            f"{path} has the CDR {short(text)} of {values['subject']}; it must be 0, 0.5, 1, 2 or "
+            "3, or empty if unknown."
         )
     return _number(text)
 
@@ -219,8 +220,8 @@ def _day(values: Mapping[str, str], path: Path) -> int | None:
     day = _DAY.fullmatch(text.strip())
     if day is None:
         raise InputError(
-            f"{path} has the day {text!r} of {values['subject']}; give days since entry, such as "
-            "129."
+            f"{path} has the day {short(text)} of {values['subject']}; give days since entry, such "
+            "as 129."
         )
     return int(day.group(1))
 

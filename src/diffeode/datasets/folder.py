@@ -14,7 +14,7 @@ from diffeode.datasets.demographics import Demographics, subject_key
 from diffeode.datasets.scan import Scan, require_distinct, require_folder
 from diffeode.errors import InputError
 from diffeode.files.presence import without_hidden
-from diffeode.names import nearest
+from diffeode.names import nearest, short
 
 PLACEHOLDERS = ("subject", "session", "run", "group")
 """The placeholders of a pattern. Besides, ``*`` stands for anything within one name, and ``**/``
@@ -57,7 +57,8 @@ def list_folder(
     for modality in modalities:
         if modality not in patterns:
             raise InputError(
-                f"Dataset {dataset} has no pattern for {modality!r}{nearest(modality, patterns)}."
+                f"Dataset {dataset} has no pattern for {short(modality)}"
+                f"{nearest(modality, patterns)}."
             )
         for (subject, session), path in _found(
             root, patterns[modality], dataset, f"{modality} scans"

@@ -18,7 +18,7 @@ from diffeode.datasets.scan import Scan, require_distinct, require_folder
 from diffeode.errors import InputError
 from diffeode.files.presence import lies_at, without_hidden
 from diffeode.files.tables import SUFFIXES, read_words, require_columns
-from diffeode.names import nearest
+from diffeode.names import nearest, short
 
 CONTRASTS = {"T1w": "T1", "T2w": "T2", "PDw": "PD"}
 """IXI's names of the modalities."""
@@ -66,7 +66,7 @@ def list_ixi(
 
 def _files(root: Path, modality: str) -> list[Path]:
     if modality not in CONTRASTS:
-        raise InputError(f"IXI has no modality {modality!r}{nearest(modality, CONTRASTS)}.")
+        raise InputError(f"IXI has no modality {short(modality)}{nearest(modality, CONTRASTS)}.")
     ending = f"IXI*-{CONTRASTS[modality]}.nii*"
     return without_hidden([*root.glob(ending), *root.glob(f"*/{ending}")])
 

@@ -14,7 +14,7 @@ from diffeode.datasets.selection import ScanKey, digest
 from diffeode.errors import InputError
 from diffeode.files.presence import why_no_file
 from diffeode.files.tables import NAME, read_table, read_words
-from diffeode.names import nearest
+from diffeode.names import nearest, short
 
 _COLUMNS = ("pair", "fixed", "moving", "fixed_dataset", "moving_dataset", "seed")
 
@@ -153,7 +153,7 @@ def _named(name: str, scans: Sequence[Scan], side: str, path: Path) -> Scan:
     by_name = {scan.id: scan for scan in scans}
     if name not in by_name:
         raise InputError(
-            f"{path} names {name!r}, which is no {side} scan of the "
+            f"{path} names {short(name)}, which is no {side} scan of the "
             f"experiment{nearest(name, by_name)}."
         )
     return by_name[name]

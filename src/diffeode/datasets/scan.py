@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffeode.errors import InputError
-from diffeode.names import nearest
+from diffeode.names import nearest, short
 
 ANATOMICAL = "T1w"
 """The contrast through which the other scans of a visit reach a template, and whose label map they
@@ -148,7 +148,7 @@ def _having(scans: list[Scan], attribute: str, wanted: list[str]) -> list[Scan]:
         if value not in known:
             where = f"dataset {scans[0].dataset}" if scans else "the dataset"
             raise InputError(
-                f"No chosen scan of {where} has {attribute} {value!r}{nearest(value, known)}."
+                f"No chosen scan of {where} has {attribute} {short(value)}{nearest(value, known)}."
             )
     return [scan for scan in scans if getattr(scan, attribute) in wanted]
 

@@ -17,6 +17,7 @@ from diffeode.datasets.person import Person, person_of
 from diffeode.datasets.scan import Scan, choose_scans, person_prefix
 from diffeode.datasets.sessions import natural, of_sessions
 from diffeode.errors import InputError
+from diffeode.names import short
 
 PersonKey = tuple[str, str]
 """Dataset and subject: the name of a person."""
@@ -269,7 +270,7 @@ def _too_few(scans: list[Scan], group: str, count: int, dataset: str) -> str:
     persons = Counter(group for group, _ in in_groups)
     found = ", ".join(f"{name} {number}" for name, number in sorted(persons.items()))
     return (
-        f"Too few persons of dataset {dataset} are in group {group!r} to draw {count}, not "
+        f"Too few persons of dataset {dataset} are in group {short(group)} to draw {count}, not "
         f"counting those drawn for groups before it; found {found}; draw fewer, or name other "
         "groups."
     )

@@ -6,7 +6,8 @@ YAML itself takes the last one in silence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -15,7 +16,7 @@ import yaml
 
 from diffeode.errors import InputError
 from diffeode.files.presence import require_file
-from diffeode.names import nearest
+from diffeode.names import nearest, short
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -29,6 +30,8 @@ _KINDS = {
     "boolean": "true or false",
     "null": "null",
 }
+_MOST_VALUES = 100_000
+_LONGEST_REASON = 300
 _MERGED = "tag:yaml.org,2002:merge"
 """The tag of the key ``<<``, which may be there several times."""
 
@@ -83,15 +86,57 @@ def parse_yaml(text: str, where: str) -> Any:
         InputError: the text is not valid YAML, or a key is there twice.
     """
     try:
-        return yaml.load(text, _Loader)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _require_reasonable(node, where)
+        return loader.construct_document(node)
+    except InputError:
+        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         reason = f"{place}{error.problem or error.context}"
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # ValueError: a date that is none; RecursionError: thousands of brackets.
-        reason = str(error)
-    raise InputError(f"{where} is not valid YAML ({' '.join(reason.split())}).")
+    except Exception as error:
+        # PyYAML raises errors of many classes where a value does not fit its tag, such as a date
+        # that is none, and RecursionError for thousands of brackets.
+        plain = isinstance(error, ValueError | RecursionError)
+        reason = str(error) if plain else f"a value does not fit its tag: {error}"
+    reason = " ".join(reason.split())
+    raise InputError(f"{where} is not valid YAML ({reason[:_LONGEST_REASON]}).")
+
+
+def _require_reasonable(root: yaml.Node, where: str) -> None:
+    """Raise :class:`InputError` where the YAML below ``root`` contains itself, or aliases (``*a``)
+    would make more values of it than anybody writes.
+    """
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+    waiting = [(root, False)]
+    while waiting:
+        node, is_left = waiting.pop()
+        parts = _parts(node)
+        if is_left:
+            open_nodes.discard(id(node))
+            sizes[id(node)] = 1 + sum(sizes[id(part)] for part in parts)
+            if sizes[id(node)] > _MOST_VALUES:
+                raise InputError(
+                    f"{where} holds more than {_MOST_VALUES:,} values, most of them by aliases "
+                    "(*); write fewer."
+                )
+        elif id(node) in open_nodes:
+            raise InputError(f"{where} has a value that contains itself by an alias (*).")
+        elif id(node) not in sizes:
+            open_nodes.add(id(node))
+            waiting += [(node, True), *((part, False) for part in parts)]
+
+
+def _parts(node: yaml.Node) -> list[yaml.Node]:
+    """Return the values that a value of YAML consists of."""
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 class _Loader(yaml.SafeLoader):
@@ -147,6 +192,7 @@ def _is_words(value: object) -> bool:
 
 
 WORD = Key("a text, in quotes where YAML takes it for another thing", _is_word)
+TITLE = Key("a text on one line", lambda value: _is_word(value) and value.isprintable())
 WORDS = Key("a list of texts, such as [a, b]", _is_words)
 WHOLE = Key("a whole number", _is_whole)
 NUMBER = Key("a number, such as 0.001 or 1.0e-3", _is_number)
@@ -193,12 +239,16 @@ def require_keys(
     place = f" under {under}" if under else ""
     for name in content:
         if name not in keys:
-            raise InputError(f"{where} has an unknown key {name!r}{place}{nearest(name, keys)}.")
+            raise InputError(
+                f"{where} has an unknown key {short(name)}{place}{nearest(name, keys)}."
+            )
     for name, key in keys.items():
         if key.required and name not in content:
             raise InputError(f"{where} lacks the key {name!r}{place}; give {key.wanted}.")
         if name in content and not key.fits(content[name]):
-            raise InputError(f"{where} has {name}: {content[name]!r}{place}; give {key.wanted}.")
+            raise InputError(
+                f"{where} has {name}: {short(content[name])}{place}; give {key.wanted}."
+            )
 
 
 # ------------------------------------------------------------------------------------- JSON schemas
@@ -210,10 +260,25 @@ def require_schema(content: Any, schema: dict[str, Any], where: str) -> None:
     """
     # Imported here because it takes longer than all other files that every command reads.
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
-    errors = list(Draft202012Validator(schema).iter_errors(content))
+    validator = extend(Draft202012Validator, {"pattern": _unlike_pattern})
+    errors = list(validator(schema).iter_errors(content))
     if errors:
         raise InputError(f"{where} {_sentence(min(errors, key=_rank))}.")
+
+
+def _unlike_pattern(
+    validator: object, pattern: str, instance: object, schema: object
+) -> Iterator[ValidationError]:
+    """Yield an error where a text is unlike ``pattern``, whose ``$`` means the end of the text.
+
+    In Python ``$`` would also match before a line break at the end, and let it pass.
+    """
+    from jsonschema.exceptions import ValidationError
+
+    if isinstance(instance, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
 def _rank(error: ValidationError) -> tuple[bool, int]:
@@ -229,17 +294,25 @@ def _sentence(error: ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = error.schema["properties"]
         key = next(key for key in error.instance if key not in known)
-        return f"has an unknown key {key!r}{of_place}{nearest(key, known)}"
+        return f"has an unknown key {short(key)}{of_place}{nearest(key, known)}"
     if error.validator == "required":
         key = next(key for key in error.validator_value if key not in error.instance)
         return f"lacks the key {key!r}{of_place}"
     if error.validator == "enum":
-        return f"has {place}: {error.instance!r}{nearest(error.instance, error.validator_value)}"
+        return (
+            f"has {place}: {short(error.instance)}{nearest(error.instance, error.validator_value)}"
+        )
     if error.validator == "minLength":
         return f"has an empty {place}; give it a value"
     if error.validator == "type":
         wanted = error.validator_value
         kinds = [wanted] if isinstance(wanted, str) else wanted
         allowed = " or ".join(_KINDS[kind] for kind in kinds)
-        return f"has {place or 'content'}: {error.instance!r}, which is not {allowed}"
-    return f"has {place}: {error.instance!r}, which is not allowed ({error.message})"
+        return f"has {place or 'content'}: {short(error.instance)}, which is not {allowed}"
+    return f"has {place}: {short(error.instance)}, which is not allowed ({_rule(error)})"
+
+
+def _rule(error: ValidationError) -> str:
+    """Return the rule that a value breaks, without the value, which may be long."""
+    rule = error.message.replace(repr(error.instance), "it")
+    return rule if len(rule) <= _LONGEST_REASON else f"{rule[:_LONGEST_REASON]}..."

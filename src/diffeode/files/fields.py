@@ -78,7 +78,8 @@ def require_displacements(vectors: np.ndarray, grid: Grid, path: Path) -> None:
     """
     step = max(1, round((np.prod(grid.shape) / _LOOKED_AT) ** (1 / 3)))
     window = (slice(None, None, step),) * 3
-    looked_at = vectors[window].reshape(-1, 3).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        looked_at = vectors[window].reshape(-1, 3).astype(np.float64)
     if not np.isfinite(looked_at).all():
         return  # DisplacementField refuses these with a message of its own
     ras = grid.to_world(

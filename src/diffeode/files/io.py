@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 
-from diffeode.errors import DamagedFileError, InputError
+from diffeode.errors import DamagedFileError, InputError, first_line
 from diffeode.files import volumes
 from diffeode.files.fields import ITK_VECTOR_INTENT, require_displacements, require_itk
 from diffeode.files.headers import grid_of
@@ -29,6 +29,7 @@ from diffeode.geometry.space import Grid, flip_matrix_ras_lps, flip_ras_lps
 from diffeode.geometry.transform import Affine, DisplacementField
 
 _SCAN_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh")
+_LONGEST_REASON = 200
 
 
 # ------------------------------------------------------------------------------------------ reading
@@ -65,7 +66,7 @@ def read_finite(path: Path | str, orientation: str | None = None) -> Image:
     path = Path(path)
     volume = _open(path)
     grid = _grid_of_volume(volume, path, orientation)
-    image = Image(volumes.array_of(volume, path).reshape(grid.shape), grid)
+    image = _image(volumes.array_of(volume, path).reshape(grid.shape), grid)
     image.check_finite(str(path))
     return image
 
@@ -117,12 +118,18 @@ def read_weights(path: Path | str) -> Image:
     path = Path(path)
     volume = _open(path)
     grid = _grid_of_volume(volume, path)
-    data = volumes.array_of(volume, path).reshape(grid.shape)
-    if not np.isfinite(data).all() or data.min() < 0:
+    image = _image(volumes.array_of(volume, path).reshape(grid.shape), grid)
+    if not np.isfinite(image.data).all() or image.data.min() < 0:
         raise InputError(
             f"{path} is not a map of weights: its values must be finite and not negative."
         )
-    return Image(data, grid)
+    return image
+
+
+def _image(values: np.ndarray, grid: Grid) -> Image:
+    """Return ``values`` as an image; those beyond single precision become infinite."""
+    with np.errstate(over="ignore"):
+        return Image(values, grid)
 
 
 def read_displacement(path: Path | str) -> DisplacementField:
@@ -139,7 +146,9 @@ def read_displacement(path: Path | str) -> DisplacementField:
     vectors = volumes.array_of(volume, path)[:, :, :, 0, :]
     grid = grid_of(volume, volume.shape[:3], path)
     require_displacements(vectors, grid, path)
-    return _field(flip_ras_lps(vectors.astype(np.float32)), grid, path)
+    with np.errstate(invalid="ignore"):
+        vectors_ras = flip_ras_lps(_in_single_precision(vectors, path))
+    return _field(vectors_ras, grid, path)
 
 
 def read_ras_displacement(path: Path | str) -> DisplacementField:
@@ -161,7 +170,9 @@ def read_ras_displacement(path: Path | str) -> DisplacementField:
             "voxel."
         )
     vectors = volumes.array_of(volume, path).reshape(*volume.shape[:3], 3)
-    return _field(vectors.astype(np.float32), grid_of(volume, volume.shape[:3], path), path)
+    return _field(
+        _in_single_precision(vectors, path), grid_of(volume, volume.shape[:3], path), path
+    )
 
 
 def read_affine(path: Path | str) -> Affine:
@@ -172,9 +183,25 @@ def read_affine(path: Path | str) -> Affine:
     """
     require_file(path, "affine file")
     try:
-        return Affine(np.loadtxt(path))
-    except ValueError as error:
-        raise InputError(f"{path} does not hold a 4 x 4 matrix of numbers ({error}).") from None
+        text = Path(path).read_text(encoding="utf-8")
+        rows = [line.partition("#")[0].split() for line in text.splitlines()]
+        return Affine(np.array([list(map(float, row)) for row in rows if row]))
+    except (ValueError, OSError) as error:
+        reason = first_line(error)[:_LONGEST_REASON]
+        raise InputError(f"{path} does not hold a 4 x 4 matrix of numbers ({reason}).") from None
+
+
+def _in_single_precision(vectors: np.ndarray, path: Path) -> np.ndarray:
+    """Return ``vectors`` as float32.
+
+    Raises:
+        InputError: one of them is infinite in that precision.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        single = vectors.astype(np.float32)
+    if np.isfinite(vectors).all() and not np.isfinite(single).all():
+        raise InputError(f"{path} holds displacements beyond 1e38 mm, which no head has.")
+    return single
 
 
 def _field(vectors_ras: np.ndarray, grid: Grid, path: Path) -> DisplacementField:

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from diffeode.errors import InputError
+from diffeode.names import short
 
 _POINTERS = {b"/annex/objects/": "git annex get", b"version https://git-lfs": "git lfs pull"}
 _LARGEST_POINTER_BYTES = 32768
+_LONGEST_NAME = 100
 
 
 def lies_at(path: Path | str) -> bool:
@@ -18,6 +20,27 @@ def lies_at(path: Path | str) -> bool:
     ``Path.exists`` denies such a link.
     """
     return os.path.lexists(path)
+
+
+def require_plain_name(name: str, what: str) -> None:
+    """Raise :class:`InputError` where ``name`` could not be that of a file in a folder of ours.
+
+    A name that held ``/`` or ``..`` would leave the folder.
+
+    Args:
+        what: what the message says that the name is of, such as ``"dataset"``.
+    """
+    is_plain = (
+        name.isprintable()
+        and not set(name) & set("/\\{}")
+        and not name.startswith((".", "-"))
+        and 0 < len(name.encode("utf-8", "replace")) <= _LONGEST_NAME
+    )
+    if not is_plain:
+        raise InputError(
+            f"{short(name)} cannot be the name of a {what}: names have no slashes, braces or line "
+            f"breaks, begin with neither a dot nor a hyphen, and have up to {_LONGEST_NAME} bytes."
+        )
 
 
 def without_hidden(paths: Iterable[Path]) -> list[Path]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,10 @@ import pandas as pd
 from diffeode.errors import InputError, first_line
 from diffeode.files.io import written_whole
 from diffeode.files.presence import require_file
-from diffeode.names import nearest, suggestion
+from diffeode.names import short, suggestion
 
+_LONGEST_NAME = 80
+_LARGEST_WORKBOOK = 500 * 2**20
 _WORKBOOKS = (".xls", ".xlsx")
 _SEPARATORS = {".tsv": "\t", ".csv": ","}
 SUFFIXES = (".csv", ".tsv", *_WORKBOOKS)
@@ -173,11 +176,11 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> 
     """
     for column in columns:
         if column not in table:
-            found = ", ".join(str(name) for name in table.columns)
+            found = ", ".join(str(name)[:_LONGEST_NAME] for name in table.columns)
             meant = suggestion(column, table.columns)
-            raise InputError(f"{path} has no column {column!r}{meant}; it has: {found}.")
+            raise InputError(f"{path} has no column {short(column)}{meant}; it has: {found}.")
         if (table.columns == column).sum() > 1:
-            raise InputError(f"{path} has the column {column!r} twice; rename or remove one.")
+            raise InputError(f"{path} has the column {short(column)} twice; rename or remove one.")
 
 
 def write_rows(path: Path | str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -235,12 +238,28 @@ def _cells(text: str, separator: str, path: Path) -> pd.DataFrame:
 
 def _first_sheet(path: Path) -> pd.DataFrame:
     try:
+        _require_small(path)
         rows = pd.read_excel(path, header=None, dtype=str, keep_default_na=False)
+    except InputError:
+        raise
     except Exception as error:  # a damaged workbook breaks its readers in any way
         raise InputError(
             f"{path} cannot be read as a table ({first_line(error)}); export it again."
         ) from None
     return _below_header(rows, path)
+
+
+def _require_small(path: Path) -> None:
+    """Raise :class:`InputError` where a workbook is an archive that holds far more than a table."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        size = sum(part.file_size for part in archive.infolist())
+    if size > _LARGEST_WORKBOOK:
+        raise InputError(
+            f"{path} holds {size // 2**20} MiB when it is unpacked, which no table of persons "
+            "needs; export it as .tsv."
+        )
 
 
 def _below_header(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -276,8 +295,8 @@ def _require_tabs(text: str, path: Path, what: str) -> None:
     header = text.lstrip("\n").partition("\n")[0]
     if "\t" not in header and re.search("[,;]", header):
         raise InputError(
-            f"{path} has no tabs in its first line {header!r}, and a {what} has them between its "
-            "columns; export it again with tabs."
+            f"{path} has no tabs in its first line {short(header)}, and a {what} has "
+            "them between its columns; export it again with tabs."
         )
 
 
@@ -292,8 +311,8 @@ def _require_one_line_a_cell(cells: pd.DataFrame, text: str, path: Path) -> None
         if joined.any():
             start = values[joined].iloc[0].partition("\n")[0]
             raise InputError(
-                f"{path} has a cell of several lines in column {column!r}, which begins with "
-                f"{start!r}; remove its quotation mark or its line break."
+                f"{path} has a cell of several lines in column {short(column)}, which begins with "
+                f"{short(start)}; remove its quotation mark or its line break."
             )
 
 
@@ -322,7 +341,8 @@ def _values(
             cell = cells[column][row]
             remedy = nearest(cell, kind.choices) if kind.choices else f"; give {kind.wanted}"
             raise InputError(
-                f"{path} has {cell!r} in line {_line(text, row)}, column {column!r}{remedy}."
+                f"{path} has {short(cell)} in line {_line(text, row)}, column "
+                f"{short(column)}{remedy}."
             )
     values = {column: kind.values(cells[column]) for column, kind in columns.items()}
     return pd.DataFrame(values, columns=list(columns)).reset_index(drop=True)
@@ -334,8 +354,8 @@ def _require_unique(cells: pd.Series, column: str, text: str, path: Path) -> Non
         second = repeated.idxmax()
         first = (cells == cells[second]).idxmax()
         raise InputError(
-            f"{path} lists {column} {cells[second]!r} twice, in lines {_line(text, first)} and "
-            f"{_line(text, second)}; keep one row."
+            f"{path} lists {column} {short(cells[second])} twice, in lines "
+            f"{_line(text, first)} and {_line(text, second)}; keep one row."
         )
 
 

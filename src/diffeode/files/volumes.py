@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import psutil
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import SpatialImage
 
@@ -26,6 +27,14 @@ _SNIFFED_BYTES = 1024
 """Number of bytes that nibabel reads to recognise the format."""
 _DEFLATE_AT_MOST = 1032
 """The largest factor by which deflate can compress a file (zlib's technical notes)."""
+_LARGEST_EXTENSIONS = 64 * 2**20
+"""Number of bytes of a compressed header's extensions that are read; nibabel itself reads as many
+as the header claims.
+"""
+_CHUNK = 2**20
+_TRAILING_AT_MOST = 16 * 2**20
+"""Number of bytes after the voxels of a compressed file that are read, to reach its checksum."""
+_BYTES_OF_VALUE = 8
 _GZIP_MAGIC, _NIFTI_MAGIC_AT, _NIFTI_MAGICS = b"\x1f\x8b", 344, (b"n+1\0", b"ni1\0")
 _MGH_VERSION = b"\0\0\0\1"
 
@@ -38,6 +47,8 @@ def opened(path: Path) -> SpatialImage:
         DamagedFileError: it is truncated or damaged.
     """
     with one_sentence(path, "cannot be read as an image"):
+        if _is_compressed(path):
+            _require_small_extensions(path)
         volume = nib.load(path)
         _require_room(volume, path)
         _require_slope(volume, path)
@@ -55,6 +66,8 @@ def array_of(volume: SpatialImage, path: Path) -> np.ndarray:
     """
     with one_sentence(path, "is truncated or damaged", damaged=True):
         data = np.asarray(_whole(volume, path).dataobj)
+        if data.shape != volume.shape:
+            raise EOFError
     if data.dtype.kind not in "biuf":
         raise InputError(
             f"{path} holds colours or complex values, not one real number per voxel; give a plain "
@@ -104,19 +117,62 @@ def _is_compressed(path: Path) -> bool:
 def _whole(volume: SpatialImage, path: Path) -> SpatialImage:
     """Return ``volume`` read from its whole file.
 
-    A reader that stops after the voxels would not reach gzip's checksum.
+    A reader that stops after the voxels would not reach gzip's checksum. What follows the voxels is
+    read and dropped piece by piece, because a small file may hold terabytes of zeros.
     """
     if not _is_compressed(path):
         return volume
     with gzip.open(path) as handle:
-        return type(volume).from_bytes(handle.read())
+        content = handle.read(int(volume.dataobj.offset) + _claimed_bytes(volume))
+        trailing = 0
+        while piece := handle.read(_CHUNK):
+            trailing += len(piece)
+            if trailing > _TRAILING_AT_MOST:
+                raise DamagedFileError(
+                    f"{path} is damaged: it holds far more than the voxels that its header claims; "
+                    "fetch or make it again."
+                )
+    return type(volume).from_bytes(content)
+
+
+def _claimed_bytes(volume: SpatialImage) -> int:
+    return math.prod(int(n) for n in volume.shape) * volume.get_data_dtype().itemsize
+
+
+def _require_small_extensions(path: Path) -> None:
+    """Raise :class:`DamagedFileError` where a compressed NIfTI header has extensions of a size that
+    no header has.
+    """
+    with gzip.open(path) as handle:
+        start = handle.read(_SNIFFED_BYTES)
+        kinds = (nib.Nifti1Header, nib.Nifti2Header)
+        kind = next((kind for kind in kinds if kind.may_contain_header(start)), None)
+        if kind is None:
+            return
+        size = kind.template_dtype.itemsize
+        header = kind(start[:size], check=False)
+        place, ends = size + 4, float(header["vox_offset"])
+        if start[size : size + 1] in (b"", b"\0"):
+            return
+        order = "big" if header.endianness == ">" else "little"
+        while place < ends or ends <= size:
+            handle.seek(place)
+            length = int.from_bytes(handle.read(4), order, signed=True)
+            if length <= 0:
+                return
+            place += length
+            if place > _LARGEST_EXTENSIONS:
+                raise DamagedFileError(
+                    f"{path} is damaged: its header claims an extension of {length} bytes; fetch "
+                    "or make it again."
+                )
 
 
 def _require_room(volume: SpatialImage, path: Path) -> None:
-    """Raise :class:`DamagedFileError` where the header claims more voxels than the file
-    can hold.
+    """Raise :class:`DamagedFileError` where the header claims more voxels than the file can hold,
+    and :class:`InputError` where it claims more than this computer's memory can hold.
     """
-    claimed = math.prod(int(n) for n in volume.shape) * volume.get_data_dtype().itemsize
+    claimed = _claimed_bytes(volume)
     largest = path.stat().st_size * (_DEFLATE_AT_MOST if _is_compressed(path) else 1)
     if claimed > largest:
         shown = " x ".join(str(int(n)) for n in volume.shape)
@@ -124,6 +180,8 @@ def _require_room(volume: SpatialImage, path: Path) -> None:
             f"{path} is truncated or damaged: its header claims {shown} voxels, more than the "
             "file can hold; fetch or make it again."
         )
+    if math.prod(int(n) for n in volume.shape) * _BYTES_OF_VALUE > psutil.virtual_memory().total:
+        raise MemoryError
 
 
 def _require_slope(volume: SpatialImage, path: Path) -> None:
@@ -167,7 +225,7 @@ def one_sentence(path: Path, what: str, damaged: bool = False) -> Iterator[None]
         ) from None
     except Exception as error:  # nibabel's parsers raise whatever a broken header leads them to
         reason = first_line(error).rstrip(".")
-        if damaged or _ends_within_header(path):
+        if damaged or _is_broken_gzip(path):
             raise DamagedFileError(
                 f"{path} is truncated or damaged ({reason}); make it again."
             ) from None
@@ -176,15 +234,18 @@ def one_sentence(path: Path, what: str, damaged: bool = False) -> Iterator[None]
         logger.disabled = logged
 
 
-def _ends_within_header(path: Path) -> bool:
-    """Return whether a compressed file ends so early that nibabel does not recognise its format."""
+def _is_broken_gzip(path: Path) -> bool:
+    """Return whether a compressed file is damaged, or ends, before nibabel can recognise its
+    format.
+    """
+    with open(path, "rb") as handle:
+        if handle.read(len(_GZIP_MAGIC)) != _GZIP_MAGIC:
+            return False
     try:
         with gzip.open(path) as handle:
             handle.read(_SNIFFED_BYTES)
-    except (EOFError, zlib.error):
+    except (EOFError, zlib.error, OSError):
         return True
-    except OSError:
-        return False
     return False
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from typing import final
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -120,7 +120,7 @@ def load_meshnet(path: Path, architecture: Architecture) -> MeshNet:
     Raises:
         InputError: the file is neither, or holds the parameters of another architecture.
     """
-    tensors = _in_order(_read_tensors(path))
+    tensors = _in_order(read_tensors(path))
     found, wanted = [tuple(t.shape) for t in tensors], architecture.shapes()
     if found != wanted:
         raise InputError(
@@ -131,20 +131,35 @@ def load_meshnet(path: Path, architecture: Architecture) -> MeshNet:
     return _assembled(architecture, [tensor.float() for tensor in tensors])
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors in a PyTorch archive or a safetensors file by name.
+
+    Raises:
+        InputError: the file is neither, or holds other objects.
+    """
     try:
         if zipfile.is_zipfile(path):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return _tensors_alone(torch.load(path, map_location="cpu", weights_only=True))
         return load_file(path)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path} holds Python objects that are no tensors, which may run code; save it as "
             "safetensors."
         ) from None
-    except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+    except Exception as error:  # a damaged archive breaks its readers in any way
         raise InputError(
             f"{path} cannot be read as weights of a network ({first_line(error)}); fetch it again."
         ) from None
+
+
+def _tensors_alone(content: object) -> dict[str, Tensor]:
+    if isinstance(content, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
+    ):
+        return content
+    raise ValueError("it holds other things than tensors with names")
 
 
 def _in_order(tensors: dict[str, Tensor]) -> list[Tensor]:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffeode.errors import InputError, RegistrationError
+from diffeode.errors import InputError, RegistrationError, first_line
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid, flip_matrix_ras_lps
 from diffeode.geometry.transform import Affine
+from diffeode.names import readable
 
 if TYPE_CHECKING:
     from ants import ANTsImage
@@ -68,21 +69,41 @@ def affine_from_ants(path: Path | str) -> Affine:
     Raises:
         InputError: the file is missing or holds no 3-D affine.
     """
-    import ants
-
     if not Path(path).is_file():
         raise InputError(f"There is no affine file {path}.")
-    transform = ants.read_transform(str(path))
-    parameters = np.asarray(transform.parameters, dtype=np.float64)
-    if parameters.size != 12:
+    columns = _columns_of_mat(path)
+    name = next((name for name in columns if "Transform_" in name), "nothing")
+    parameters, centre = (columns.get(key, np.empty(0)) for key in (name, "fixed"))
+    if parameters.size != 12 or centre.size != 3:
         raise InputError(
-            f"{path} holds no 3-D affine ({transform.type} with {parameters.size} parameters)."
+            f"{path} holds no 3-D affine ({readable(name)} with {parameters.size} parameters)."
         )
-    centre = np.asarray(transform.fixed_parameters, dtype=np.float64)
+    if not np.isfinite([*parameters, *centre]).all():
+        raise InputError(f"{path} holds no 3-D affine (a number is not finite).")
     lps = np.eye(4)
     lps[:3, :3] = parameters[:9].reshape(3, 3)
     lps[:3, 3] = parameters[9:] + centre - lps[:3, :3] @ centre
     return Affine(flip_matrix_ras_lps(lps))
+
+
+def _columns_of_mat(path: Path | str) -> dict[str, np.ndarray]:
+    """Return the columns of numbers in a file of MATLAB 4, as which ANTs writes a transform.
+
+    ANTs' own reader ends the process where such a file is damaged. It also rounds the numbers to
+    single precision, which is done here too, so that results stay what they were.
+    """
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(path)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return {
+                name: np.ravel(value).astype(np.float32).astype(np.float64)
+                for name, value in content.items()
+                if not name.startswith("__")
+            }
+    except Exception as error:  # a damaged file breaks the reader in any way
+        raise InputError(f"{path} cannot be read as a transform ({first_line(error)}).") from None
 
 
 @contextmanager

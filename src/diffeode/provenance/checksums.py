@@ -147,5 +147,5 @@ def _read_memory(file: Path | None) -> dict[str, dict[str, Any]]:
         return {
             str(key): {**entry, "sha256": str(entry["sha256"])} for key, entry in content.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -72,7 +72,9 @@ def as_json(content: Any) -> Any:
 
 
 def _is_record(content: Any) -> bool:
-    return isinstance(content, dict) and {"path", "sha256"} <= content.keys()
+    return isinstance(content, dict) and all(
+        isinstance(content.get(name), str) for name in ("path", "sha256")
+    )
 
 
 def _differs(path: str, record: Mapping[str, Any], checksums: Checksums) -> bool:

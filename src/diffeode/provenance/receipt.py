@@ -55,9 +55,12 @@ def read_receipt(path: Path | str) -> dict[str, Any]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        for record in content["outputs"].values():
-            _ = record["bytes"], record["sha256"]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        for name, record in content["outputs"].items():
+            _ = int(record["bytes"]), str(record["sha256"])
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ValueError(f"{name} is not in the unit's folder")
+        _ = content.get(_TIMES, {}).get
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise DamagedFileError(
             f"{path} is missing or damaged; remove it and run the workflow again."
         ) from None

@@ -46,7 +46,7 @@ def _read(file: Path, results: Path) -> dict[str, Any] | None:
             if {"bytes", "sha256"} <= content.keys() and is_origin(content.get("made_from"))
             else None
         )
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from diffeode.errors import InputError
-from diffeode.files.checked_yaml import BLOCK, WORD, Key, or_null, read_mapping, require_keys
-from diffeode.files.presence import without_hidden
+from diffeode.files.checked_yaml import BLOCK, TITLE, WORD, Key, or_null, read_mapping, require_keys
+from diffeode.files.presence import require_plain_name, without_hidden
 from diffeode.names import nearest
 from diffeode.process.watch import LONGEST_MINUTES
 from diffeode.provenance.receipt import require_intact
@@ -137,6 +137,7 @@ def load_run(name: str) -> Run:
             name or the nearest one; or the file is not valid YAML; or a value has the wrong type or
             is out of range.
     """
+    require_plain_name(name, "run")
     path = runs_folder() / f"{name}.yaml"
     if not path.is_file():
         raise InputError(f"There is no run {name!r}{name_today(name)}.")
@@ -169,7 +170,7 @@ def _is_limit(value: object) -> bool:
 
 _KEYS = {
     "method": Key("the name of a method", WORD.fits, required=True),
-    "title": or_null(WORD),
+    "title": or_null(TITLE),
     "parameters": or_null(Key("names and values, one 'name: value' to a line", BLOCK.fits)),
     "time_limit_minutes": or_null(
         Key(f"a number of minutes above 0 and up to {LONGEST_MINUTES:,}", _is_limit)

@@ -8,6 +8,7 @@ bold in all three forms.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -150,7 +151,12 @@ def escape_latex(text: str) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    return text.replace("|", "\\|")
+    r"""Return ``text`` on one line, in which nothing is a cell's end or the beginning of HTML.
+
+    >>> print(_escape_markdown("a|b <b>c</b> p < 0.05"))
+    a\|b \<b>c\</b> p < 0.05
+    """
+    return re.sub(r"(\||<(?=[A-Za-z/!?]))", r"\\\1", " ".join(text.splitlines()))
 
 
 def _split(column: str) -> tuple[str, str]:
@@ -219,7 +225,8 @@ def _markdown(shown: pd.DataFrame, caption: str) -> str:
         return f"| {' | '.join(cells)} |\n"
 
     head = line(list(shown.columns))
-    return f"{caption}\n\n{head}{line(['---'] * shown.shape[1])}{_lines(shown, line)}"
+    rule = line(["---"] * shown.shape[1])
+    return f"{_escape_markdown(caption)}\n\n{head}{rule}{_lines(shown, line)}"
 
 
 def _latex(shown: pd.DataFrame, caption: str) -> str:

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diffeode.errors import InputError
+from diffeode.errors import InputError, first_line
 from diffeode.evaluation.catalogue import METRICS
 from diffeode.files.presence import require_file
-from diffeode.names import nearest
+from diffeode.names import nearest, short
 
 COLUMNS = (
     *("source", "place", "experiment", "method", "run", "settings"),
@@ -87,7 +87,9 @@ def read_reported(path: Path | str) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a table of tab-separated columns ({error}).") from None
+        raise InputError(
+            f"{path} is not a table of tab-separated columns ({first_line(error)})."
+        ) from None
     for column in COLUMNS:
         if column not in table:
             raise InputError(f"{path} has no column {column!r}{nearest(column, table.columns)}.")
@@ -178,7 +180,8 @@ def _require_known(table: pd.DataFrame, column: str, known: Collection[str], pat
     for row, word in enumerate(table[column], start=2):
         if word not in known:
             raise InputError(
-                f"Line {row} of {path} has the unknown {column} {word!r}{nearest(word, known)}."
+                f"Line {row} of {path} has the unknown {column} "
+                f"{short(word)}{nearest(word, known)}."
             )
 
 
@@ -189,7 +192,7 @@ def _require_units(table: pd.DataFrame, path: object) -> None:
         allowed = {METRICS[metric].unit, *(("%",) if metric == "dice" else ())}
         if unit not in allowed:
             raise InputError(
-                f"Line {row} of {path} gives {metric} in {unit!r}; it is given in "
+                f"Line {row} of {path} gives {metric} in {short(unit)}; it is given in "
                 f"{' or '.join(repr(word) for word in sorted(allowed))}."
             )
 
@@ -209,7 +212,7 @@ def _numbers(texts: pd.Series, path: object, may_be_empty: bool) -> pd.Series:
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise InputError(
-            f"Line {row + 2} of {path} has the {texts.name} {texts[row]!r}; a number that is not "
-            "negative is needed."
+            f"Line {row + 2} of {path} has the {texts.name} {short(texts[row])}; a number that is "
+            "not negative is needed."
         )
     return numbers

@@ -10,6 +10,7 @@ from typing import final
 
 from diffeode.errors import InputError
 from diffeode.files.presence import require_file
+from diffeode.names import short
 
 _BEGINNING = re.compile(r"@(\w+)\{([\w:-]+),")
 _WORD = re.compile(r"[^\W_]+")
@@ -59,7 +60,7 @@ def read_bibliography(path: Path | str) -> tuple[Entry, ...]:
     lines: list[str] = []
     fields: dict[str, str] = {}
     key = ""
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(Path(path)), start=1):
         words = line.strip()
         beginning, field = _BEGINNING.fullmatch(words), _FIELD.fullmatch(words)
         if not key and (not words or words.startswith("%")):
@@ -70,8 +71,8 @@ def read_bibliography(path: Path | str) -> tuple[Entry, ...]:
             fields[field[1].lower()] = field[2]
         elif words != "}" or not key:
             raise InputError(
-                f"Line {number} of {path} ({words!r}) is neither the beginning of an entry nor a "
-                "field nor its end; write one field a line."
+                f"Line {number} of {path} ({short(words)}) is neither the beginning of an entry "
+                "nor a field nor its end; write one field a line."
             )
         lines.append(line)
         if words == "}":
@@ -81,6 +82,15 @@ def read_bibliography(path: Path | str) -> tuple[Entry, ...]:
     if key:
         raise InputError(f"The entry {key} of {path} has no end; add a line with a brace.")
     return tuple(entries.values())
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not text in UTF-8 (byte {error.start}); save it as such."
+        ) from None
 
 
 def cited_by(citations: Iterable[str], bibliography: Iterable[Entry]) -> list[Entry]:

@@ -17,9 +17,14 @@ from diffeode.datasets.selection import Draw, Selection, Split, person_named
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.files.checked_yaml import read_mapping, require_schema
-from diffeode.files.presence import lies_at, require_file, without_hidden
+from diffeode.files.presence import (
+    lies_at,
+    require_file,
+    require_plain_name,
+    without_hidden,
+)
 from diffeode.learning.pairs import require_no_test_person
-from diffeode.names import nearest, readable
+from diffeode.names import nearest, readable, short
 from diffeode.prepare.recipe import Recipe, recipe_schema
 from diffeode.registration.runs import FORMERLY, Run, name_today, run_names
 from diffeode.study.descriptors import Taught, descriptor_of, taught, trained_descriptors
@@ -29,6 +34,7 @@ from diffeode.study.shown import read_shown
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f\udc80-\udcff]")
+_LONGEST_NAME = 200
 _RAW_HEADS = {"brain": "mindgrab", "bias": "n4", "template": "icbm152"}
 
 
@@ -216,6 +222,7 @@ class _Reader:
         It may name experiments that the study leaves out, as by ``--config experiments=[...]``.
         """
         for name in names:
+            require_plain_name(name, "experiment")
             if name not in studied and not self.path_of("experiments", name).is_file():
                 raise InputError(
                     f"{where} says what to train on for the experiment {name!r}, which does not "
@@ -235,7 +242,7 @@ class _Reader:
         """
         root = os.path.abspath(content["bids"])
         name = _bids_description(Path(root)).get("Name") or Path(root).name
-        title = f"{name}, T1w to T2w"
+        title = f"{readable(name)}, T1w to T2w"
         sides = {
             side: {"dataset": "bids", "modality": m}
             for side, m in (("fixed", "T2w"), ("moving", "T1w"))
@@ -318,7 +325,7 @@ class _Reader:
         about = _bids_description(root) if content["kind"] == "bids" else {}
         return Dataset(
             name=name,
-            title=content.get("title") or about.get("Name") or name,
+            title=content.get("title") or readable(about.get("Name", "")) or name,
             population=content.get("population", "participants"),
             kind=content["kind"],
             root=root,
@@ -358,6 +365,7 @@ class _Reader:
     def label_table(self, name: str | None, where: str) -> Path | None:
         if name is None:
             return None
+        require_plain_name(name, "label table")
         folder = self.repository / "config" / "labels"
         path = folder / f"{name}.tsv"
         if not path.is_file():
@@ -376,6 +384,7 @@ class _Reader:
         """Return the content of ``config/<kind>/<name>.yaml`` and its path as messages show it."""
         if (kind, name) in self.given:
             return self.given[kind, name], f"{kind.removesuffix('s')} {name!r}"
+        require_plain_name(name, kind.removesuffix("s"))
         path = self.path_of(kind, name)
         if not path.is_file():
             known = (file.stem for file in without_hidden(path.parent.glob("*.yaml")))
@@ -425,9 +434,13 @@ def _bids_description(root: Path) -> dict[str, Any]:
         return {}
     require_file(path)
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
+        content = dict(json.loads(path.read_text(encoding="utf-8-sig")))
+    except (ValueError, TypeError, RecursionError):
         raise InputError(f"{path} is not valid JSON; repair or remove it.") from None
+    for key in ("Name", "DatasetType"):
+        if not isinstance(content.get(key, ""), str):
+            raise InputError(f"{path} has {key}: {short(content[key])}, which is no text.")
+    return content
 
 
 def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
@@ -470,6 +483,9 @@ def study_paths(study: Study) -> Iterator[Path]:
     yield from (dataset.labels for dataset in study.datasets().values() if dataset.labels)
     for scan in study.prepared_scans().values():
         yield from filter(None, (scan.image, scan.labels, scan.landmarks))
+    yield study.results / "studies" / study.name
+    for experiment, pair, run in study.units():
+        yield study.results / "registrations" / experiment / pair / run
 
 
 def require_nameable(paths: Iterable[Path | str]) -> None:
@@ -481,6 +497,12 @@ def require_nameable(paths: Iterable[Path | str]) -> None:
             raise InputError(
                 f"The path {path} has braces, which the workflow takes for a wildcard; rename "
                 "that folder or file, or reach it by a link without braces."
+            )
+        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in Path(path).parts):
+            raise InputError(
+                f"The path {path[:_LONGEST_NAME]}... has a name of more than {_LONGEST_NAME} "
+                "bytes, to which temporary files could add no more; give that file, person, run or "
+                "experiment a shorter one."
             )
         if _UNWRITABLE.search(path):
             raise InputError(

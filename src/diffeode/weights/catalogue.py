@@ -25,7 +25,7 @@ from diffeode.files.checked_yaml import (
     required,
 )
 from diffeode.files.io import sha256
-from diffeode.files.presence import without_hidden
+from diffeode.files.presence import require_plain_name, without_hidden
 from diffeode.names import nearest
 
 
@@ -81,6 +81,7 @@ def load_weights(name: str) -> Weights:
         InputError: there are no such weights, or the entry is no YAML, lacks a key, or has an
             unknown key or a value of the wrong kind.
     """
+    require_plain_name(name, "file of weights")
     path = _catalogue() / f"{name}.yaml"
     if not path.is_file():
         raise InputError(f"There are no weights {name!r}{nearest(name, weights_names())}.")

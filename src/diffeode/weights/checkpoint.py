@@ -83,7 +83,7 @@ def read_checkpoint(path: Path | str, architecture: str, version: int) -> Checkp
         content = json.loads(metadata[_KEY])
         checksum = content.pop("tensors_sha256")
         about = About(**content)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         raise InputError(
             f"{path} does not say what its tensors are; give a checkpoint written by diffeode."
         ) from None

@@ -59,8 +59,9 @@ def runs_beside():
 
 
 def pair_title(wildcards):
-    fixed, moving = wildcards.pair.split("__")
-    return f"{moving} to {fixed} ({STUDY.experiment(wildcards.experiment).population})"
+    pair = PLANNED[wildcards.experiment, wildcards.pair]
+    population = STUDY.experiment(wildcards.experiment).population
+    return f"{pair.moving.id} to {pair.fixed.id} ({population})"
 
 
 def panel_title(wildcards):

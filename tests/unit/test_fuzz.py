@@ -1,0 +1,175 @@
+"""Readers of broken files: thousands that are broken at random (``python tests/fuzz.py`` breaks
+more), and those that are made to fill a memory.
+"""
+
+import gzip
+import resource
+import struct
+import zipfile
+
+import nibabel as nib
+import numpy as np
+import pytest
+from fuzz import Hang, case, fuzz, judge
+from fuzzed import KINDS, Kind
+
+from diffeode.errors import DamagedFileError, InputError
+from diffeode.files import io
+from diffeode.files.checked_yaml import parse_yaml
+from diffeode.files.tables import read_words
+
+_SECONDS = 0.6
+_SEED = 0
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_whole_file_is_read_and_broken_ones_are_read_rightly_or_refused(name):
+    count, faults = fuzz(name, _SEED, _SECONDS)
+    assert faults == []
+    assert count > 1
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_whole_file_is_no_refusal(tmp_path, name):
+    kind = KINDS[name]
+    kind.make(tmp_path / kind.name)
+    assert kind.is_right(tmp_path / kind.name, kind.read(tmp_path / kind.name))
+
+
+def _raising(path):
+    raise KeyError(path)
+
+
+def _unclear(path):
+    raise InputError("two\nlines")
+
+
+def _waiting(path):
+    while True:
+        pass
+
+
+def _greedy(path):
+    return np.ones(200 * 2**20, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("read", "what"),
+    [
+        (_raising, "KeyError at test_fuzz.py"),
+        (_unclear, "no sentence"),
+        (_waiting, "it took longer"),
+        (_greedy, "MiB"),
+        (lambda path: "wrong", "read wrongly"),
+    ],
+)
+def test_the_fuzz_sees_a_reader_that_fails(tmp_path, monkeypatch, read, what):
+    monkeypatch.setattr("fuzz._LONGEST_S", 3.0)
+    monkeypatch.setattr("fuzz._LARGEST_GROWTH_KIB", 50 * 1024)
+    kind = Kind("a.txt", lambda path: path.write_text("a"), read, lambda path, answer: answer == 1)
+    kind.make(tmp_path / "a.txt")
+    assert what in judge(kind, tmp_path / "a.txt")
+    assert issubclass(Hang, BaseException)
+
+
+def test_a_seed_breaks_the_same_files(tmp_path):
+    kind = KINDS["landmarks"]
+    kind.make(tmp_path / kind.name)
+    whole = (tmp_path / kind.name).read_bytes()
+    broken = [[case(kind, whole, seed, "landmarks", n) for n in range(20)] for seed in (1, 1, 2)]
+    assert broken[0] == broken[1] != broken[2]
+    assert broken[0][0] == whole
+
+
+# ------------------------------------------------------------------------------------------- bombs
+
+
+def _taken_mib(work) -> int:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    work()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+
+
+def _header(**fields) -> bytearray:
+    scan = nib.Nifti1Image(np.arange(64, dtype=np.float32).reshape(4, 4, 4), np.eye(4))
+    for name, value in fields.items():
+        scan.header[name] = value
+    return bytearray(scan.to_bytes())
+
+
+def _write_zeros(path, start: bytes, count_mib: int) -> None:
+    with gzip.open(path, "wb", 1) as file:
+        file.write(start)
+        for _ in range(count_mib):
+            file.write(bytes(2**20))
+
+
+def test_a_small_file_of_many_zeros_does_not_fill_the_memory(tmp_path):
+    path = tmp_path / "bomb.nii.gz"
+    _write_zeros(path, bytes(_header()), 600)
+
+    def read() -> None:
+        with pytest.raises(DamagedFileError, match=r"bomb.nii.gz is damaged: it holds far more"):
+            io.read_image(path)
+
+    assert _taken_mib(read) < 150
+
+
+def test_an_extension_of_a_header_does_not_fill_the_memory(tmp_path):
+    path = tmp_path / "bomb.nii.gz"
+    start = _header()[:352]
+    start[348] = 1
+    start[108:112] = struct.pack("<f", 1e9)
+    _write_zeros(path, bytes(start) + struct.pack("<ii", 600 * 2**20, 6), 600)
+
+    def read() -> None:
+        with pytest.raises(DamagedFileError, match="claims an extension of 629145600 bytes"):
+            io.read_grid(path)
+
+    assert _taken_mib(read) < 150
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_terabytes_that_a_header_claims_are_not_asked_for(tmp_path, name):
+    start = _header()
+    start[40:56] = struct.pack("<8h", 3, 32767, 32767, 32767, 1, 1, 1, 1)
+    (tmp_path / name).write_bytes(gzip.compress(start) if name.endswith("gz") else start)
+    with pytest.raises(DamagedFileError, match="claims 32767 x 32767 x 32767 voxels"):
+        io.read_image(tmp_path / name)
+
+
+def test_a_scan_larger_than_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    nib.save(nib.Nifti1Image(np.arange(64.0).reshape(4, 4, 4), np.eye(4)), tmp_path / "a.nii")
+    memory = type("Memory", (), {"total": 8 * 64 - 1})
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    with pytest.raises(InputError, match="does not fit into this computer's memory"):
+        io.read_image(tmp_path / "a.nii")
+
+
+def test_a_workbook_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("diffeode.files.tables._LARGEST_WORKBOOK", 2**20)
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/sharedStrings.xml", bytes(2**22))
+    with pytest.raises(InputError, match=r"a.xlsx holds 4 MiB when it is unpacked"):
+        read_words(tmp_path / "a.xlsx")
+
+
+def test_aliases_that_multiply_are_refused():
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    with pytest.raises(InputError, match=r"^It holds more than 100,000 values, most of them by"):
+        parse_yaml("\n".join(lines), "It")
+
+
+@pytest.mark.parametrize("text", ["&a [*a]", "a: &a {b: [*a]}"])
+def test_a_value_that_contains_itself_is_refused(text):
+    with pytest.raises(InputError, match="contains itself by an alias"):
+        parse_yaml(text, "It")
+
+
+def test_aliases_that_people_write_are_read():
+    assert parse_yaml("a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: *a\n", "It") == {
+        "a": {"x": 1},
+        "b": {"x": 1, "y": 2},
+        "c": {"x": 1},
+    }

@@ -1,0 +1,412 @@
+"""Faults of a machine, on the tiny study: kills at random moments, damaged files, a full disk,
+wrong clocks, two runs at once. After each, the next run ends with what an undisturbed run makes.
+
+``make test-faults`` runs this file; ``make test`` leaves it out, because it takes minutes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import psutil
+import pytest
+
+from diffeode.process.holder import RUN, Holder, holder_in, this_process
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.faults]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_KILLS = 20
+_LONGEST_S = 14.0
+_GRACE_S = 15.0
+_COSTS = ("seconds", "cpu_seconds", "peak_memory_mb", "memory_mb")
+_SLEEPING = '''
+import time
+from dataclasses import dataclass
+
+from diffeode.geometry.transform import Affine
+from diffeode.registration.base import Method, Registration
+
+
+@dataclass(frozen=True)
+class Sleeping(Method):
+    """It takes a quarter of an hour."""
+
+    title = "Sleeping"
+    citation = "none"
+
+    def register(self, pair, machine):
+        time.sleep(900)
+        return Registration(Affine(), Affine())
+'''
+
+
+# ------------------------------------------------------------------------------------------ helpers
+
+
+def begin(clone) -> subprocess.Popen:
+    """Start the study in a Python of its own, as a user does."""
+    options = clone.options() | {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(clone.command(), **options, start_new_session=True)
+
+
+def run_to_the_end(clone) -> str:
+    run = clone.snakemake_apart()
+    assert run.returncode == 0, run.stdout
+    assert "Traceback" not in run.stdout
+    return run.stdout
+
+
+def left_behind(clone) -> list[psutil.Process]:
+    """Return the processes that work in the clone."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(clone.root) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def require_no_orphan(clone) -> None:
+    until = time.monotonic() + _GRACE_S
+    while left_behind(clone) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert left_behind(clone) == []
+
+
+def finished_files(clone) -> dict[str, tuple[int, bytes]]:
+    """Return the receipts of finished units and their files, with times and contents."""
+    found = {}
+    for receipt in clone.path("results").rglob("receipt.json"):
+        content = json.loads(receipt.read_text(encoding="utf-8"))
+        if "made_from" in content:
+            for file in (receipt, *(receipt.parent / name for name in content["outputs"])):
+                found[str(file)] = file.stat().st_mtime_ns, file.read_bytes()
+    return found
+
+
+def require_as_undisturbed(clone, untouched) -> None:
+    """Maps are the same bytes and tables the same numbers, apart from what time and memory cost."""
+    for warp in untouched.path("results").rglob("*warp.nii.gz"):
+        there = clone.path(str(warp.relative_to(untouched.root)))
+        assert there.read_bytes() == warp.read_bytes()
+    for name in ("results/studies/tiny/metrics.tsv", "results/studies/tiny/tables/summary.tsv"):
+        assert without_costs(clone.path(name)) == without_costs(untouched.path(name))
+    assert clone.planned() == {}
+    assert "Every file is as it was made." in clone.status("--verify")
+
+
+def without_costs(table: Path) -> list[tuple]:
+    rows = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
+    if "metric" in rows:
+        rows = rows[~rows["metric"].isin(_COSTS)]
+    kept = [name for name in rows.columns if not name.startswith(_COSTS)]
+    return [tuple(row) for row in rows[kept].itertuples(index=False)]
+
+
+def emptied(clone) -> None:
+    for name in ("results", ".snakemake"):
+        shutil.rmtree(clone.path(name), ignore_errors=True)
+
+
+# -------------------------------------------------------------------------------------------- kills
+
+
+def test_kills_at_random_moments_repeat_no_finished_job(finished, untouched):
+    """Every other kill is of the workflow, whose jobs must follow it; the others are of a job."""
+    draw = random.Random(22)
+    emptied(finished)
+    killed = 0
+    before: dict[str, tuple[int, bytes]] = {}
+    while killed < _KILLS:
+        running = begin(finished)
+        time.sleep(draw.uniform(1, _LONGEST_S))
+        if running.poll() is not None:  # all was made before the kill came
+            require_kept(before, finished)
+            require_as_undisturbed(finished, untouched)
+            emptied(finished)
+            before = {}
+            continue
+        if killed % 2 == 0 or not kill_a_job(running, draw):
+            os.kill(running.pid, signal.SIGKILL)
+        running.wait()
+        killed += 1
+        require_no_orphan(finished)
+        require_kept(before, finished)
+        before = finished_files(finished)
+    run_to_the_end(finished)
+    require_kept(before, finished)
+    require_as_undisturbed(finished, untouched)
+
+
+def kill_a_job(running: subprocess.Popen, draw: random.Random) -> bool:
+    """Kill one of the processes that do a job; return whether there was one."""
+    children = [
+        process
+        for process in psutil.Process(running.pid).children(recursive=True)
+        if process.is_running() and "python" in process.name()
+    ]
+    if not children:
+        return False
+    try:
+        draw.choice(children).kill()
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
+def require_kept(before: dict[str, tuple[int, bytes]], clone) -> None:
+    now = finished_files(clone)
+    assert {name for name, state in before.items() if now.get(name) != state} == set()
+
+
+@pytest.fixture
+def asleep(finished):
+    """A clone with a registration more, which takes a quarter of an hour."""
+    finished.write("src/diffeode/methods/sleeping.py", _SLEEPING)
+    finished.write("config/methods/sleepy.yaml", "method: sleeping\n")
+    finished.replace("config/config.yaml", "affine, brief]", "affine, brief, sleepy]")
+    return finished
+
+
+def wait_for_the_sleeper(clone, running: subprocess.Popen) -> None:
+    until = time.monotonic() + 600
+    while time.monotonic() < until and running.poll() is None:
+        logs = list(clone.path("results/logs/register/tiny").glob("*/sleepy.log"))
+        if logs and "threads: 1" in logs[0].read_text(encoding="utf-8"):
+            time.sleep(1)
+            return
+        time.sleep(0.1)
+    raise AssertionError("the registration did not begin")
+
+
+def test_a_second_run_is_refused_and_a_killed_one_leaves_no_lock(asleep):
+    running = begin(asleep)
+    try:
+        wait_for_the_sleeper(asleep, running)
+        before = finished_files(asleep)
+        second = asleep.snakemake_apart()
+        assert second.returncode != 0
+        sentence = f"Another run works on files of this study (process {running.pid}); wait until"
+        assert sentence in second.stdout
+        assert "Traceback" not in second.stdout
+        assert "LockException" not in second.stdout
+        assert finished_files(asleep) == before
+        assert running.poll() is None
+    finally:
+        running.kill()
+        running.wait()
+    require_no_orphan(asleep)
+    asleep.replace("config/config.yaml", "affine, brief, sleepy]", "affine, brief]")
+    told = run_to_the_end(asleep)
+    assert f"Removed the lock of a run that was killed (process {running.pid})." in told
+
+
+# ------------------------------------------------------------------------------- jobs and their run
+
+_JOB = """
+import sys, time
+from types import SimpleNamespace
+sys.path.insert(0, {scripts!r})
+from _job import job
+
+class Words(list):
+    def items(self):
+        return ()
+
+snakemake = SimpleNamespace(
+    threads=1, log=["job.log"], rule="draw", wildcards=Words(), params=Words(), input=[], output=[],
+    config={{"results": "."}},
+)
+with job(snakemake):
+    print("begun", flush=True)
+    time.sleep({seconds})
+"""
+
+
+def start_job(folder: Path, seconds: float, run: Holder | None = None) -> subprocess.Popen:
+    program = _JOB.format(scripts=str(REPOSITORY / "workflow" / "scripts"), seconds=seconds)
+    environment = {**os.environ, RUN: str(run)} if run else os.environ
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_log(folder: Path) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        log = folder / "job.log"
+        if log.is_file() and "begun" in log.read_text(encoding="utf-8"):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the job did not begin")
+
+
+def test_a_job_ends_with_its_run(tmp_path):
+    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+    there = Path(f"/proc/{owner.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    assert there
+    mine = this_process()
+    started = f"{mine.started.split()[0]} {there}"
+    job = start_job(tmp_path, 100, Holder(mine.host, owner.pid, started))
+    wait_for_log(tmp_path)
+    assert job.poll() is None
+    owner.kill()
+    owner.wait()
+    assert job.wait(timeout=_GRACE_S) == -signal.SIGTERM
+
+
+def test_a_job_whose_run_has_ended_does_nothing(tmp_path):
+    gone = Holder(this_process().host, 2**22 - 7, "never")
+    job = start_job(tmp_path, 100, gone)
+    assert job.wait(timeout=60) == -signal.SIGTERM
+
+
+def test_a_job_outlives_a_run_on_another_computer(tmp_path):
+    job = start_job(tmp_path, 1, Holder("elsewhere", 1, "1"))
+    assert job.wait(timeout=60) == 0
+
+
+def test_two_processes_do_one_job_one_after_the_other(tmp_path):
+    (tmp_path / "job.log").write_text("an orphan writes here\n")
+    with (tmp_path / "job.log").open("r+") as orphan:
+        fcntl.flock(orphan, fcntl.LOCK_EX)
+        job = start_job(tmp_path, 0)
+        assert job.stderr.readline() == (
+            "draw: another process still does this job; waiting until it ends\n"
+        )
+        assert (tmp_path / "job.log").read_text() == "an orphan writes here\n"
+    assert job.wait(timeout=60) == 0
+    assert "begun" in (tmp_path / "job.log").read_text()
+
+
+def test_a_process_is_told_from_a_later_one_of_its_number():
+    mine = this_process()
+    assert holder_in(str(mine)) == mine
+    assert not mine.is_gone
+    assert Holder(mine.host, mine.pid, "another time").is_gone
+    assert not Holder("elsewhere", mine.pid, "another time").is_gone
+    assert holder_in("[]") is holder_in("") is holder_in("{" * 10_000) is None
+
+
+# ------------------------------------------------------------------------------------ damaged files
+
+
+def one_of_every_kind(clone) -> list[Path]:
+    """Return a file of every kind of output: of every name in units, of every suffix elsewhere."""
+    kinds: dict[tuple, Path] = {}
+    results = clone.path("results")
+    for file in sorted(results.rglob("*")):
+        inside = file.relative_to(results)
+        is_output = inside.parts[0] not in ("logs", "benchmarks", ".seals")
+        if is_output and file.is_file() and not file.name.startswith("."):
+            kinds.setdefault((inside.parts[0], file.name, file.suffix), file)
+    return list(kinds.values())
+
+
+def halved(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def emptied_content(content: bytes) -> bytes:
+    return b""
+
+
+def flipped(content: bytes) -> bytes:
+    changed = bytearray(content)
+    changed[len(changed) // 2] ^= 1
+    return bytes(changed)
+
+
+def random_bytes(content: bytes) -> bytes:
+    return random.Random(0).randbytes(len(content))
+
+
+@pytest.mark.parametrize("damage", [halved, emptied_content, flipped, random_bytes])
+def test_every_kind_of_file_is_made_again_where_it_is_damaged(finished, untouched, damage):
+    """An empty file is also what a loss of power leaves of one that was renamed too early."""
+    files = one_of_every_kind(finished)
+    assert len(files) > 25
+    for file in files:
+        file.write_bytes(damage(file.read_bytes()))
+    run = finished.snakemake()
+    assert run.returncode == 0, run.stdout
+    assert "Traceback" not in run.stdout
+    require_as_undisturbed(finished, untouched)
+
+
+def test_what_a_loss_of_power_leaves_beside_is_no_file_of_the_study(finished):
+    for folder in {file.parent for file in one_of_every_kind(finished)}:
+        (folder / ".writing-0123abcd-warp.nii.gz").write_bytes(b"half")
+        (folder / ".writing-0123abcd-receipt.json").write_bytes(b"")
+    assert finished.planned() == {}
+    assert "Every file is as it was made." in finished.status("--verify")
+
+
+@pytest.mark.parametrize("years", [-20, 20])
+def test_clocks_that_are_wrong_make_nothing_again(finished, years):
+    then = time.time() + years * 365 * 86400
+    for file in finished.path("results").rglob("*"):
+        os.utime(file, (then, then))
+    assert finished.planned() == {}
+    shutil.rmtree(finished.unit("brief"))
+    run = finished.snakemake()
+    assert run.returncode == 0, run.stdout
+    assert finished.planned() == {}
+
+
+# ---------------------------------------------------------------------------------- disk and folder
+
+
+def test_a_full_disk_leaves_no_half_written_unit(finished, untouched):
+    """The system refuses files beyond some kilobytes, as it does where the disk is full."""
+    shutil.rmtree(finished.path("results/registrations"))
+    limited = ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", *finished.command()]
+    run = subprocess.run(limited, **finished.options(), check=False)
+    assert run.returncode != 0
+    assert "Traceback" not in run.stdout
+    for folder in finished.path("results/registrations").glob("*/*/*"):
+        assert not (folder / "receipt.json").exists() or "failed" in (
+            folder / "receipt.json"
+        ).read_text(encoding="utf-8")
+        assert list(folder.glob(".writing-*")) == []
+    run_to_the_end(finished)
+    require_as_undisturbed(finished, untouched)
+
+
+@pytest.fixture
+def mounted(finished):
+    """Mount the results for reading alone, and unmount them afterwards."""
+    results = str(finished.path("results"))
+    for arguments in (["--bind", results, results], ["-o", "remount,ro,bind", results]):
+        done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            subprocess.run(["umount", results], capture_output=True, check=False)
+            pytest.skip("nothing can be mounted here (root and its capabilities are needed)")
+    yield SimpleNamespace(clone=finished)
+    subprocess.run(["umount", results], check=True)
+
+
+def test_results_that_can_only_be_read_are_said(mounted):
+    mounted.clone.replace("config/config.yaml", "affine, brief]", "affine]")
+    run = mounted.clone.snakemake()
+    assert run.returncode != 0
+    assert "Cannot write" in run.stdout or "Read-only file system" in run.stdout
+    assert "Traceback" not in run.stdout
