@@ -86,8 +86,9 @@ def test_one_pair_of_a_chunk_is_made_alone_where_a_job_may_hold_one(two_pairs):
     run = two_pairs.snakemake("results/studies/tiny/tables/failures.tsv", *ONE_BY_ONE)
     assert run.returncode == 0, run.stdout
     assert jobs(run) == 3
-    tables = sorted(file.name for file in two_pairs.path("results/chunks/tiny/brief").glob("*.tsv"))
-    assert tables == ["0001-0001.tsv", "0002-0002.tsv"]  # the first one is of the study's first run
+    tables = two_pairs.path("results/chunks/tiny/brief").glob("*.tsv")
+    assert {file.stem for file in tables} <= {"0001-0001", "0002-0002"}
+    assert len(receipts(two_pairs, "brief")) == 2
 
 
 def test_forced_registrations_are_made_again_and_forgotten_only_when_done(two_pairs):

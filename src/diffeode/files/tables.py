@@ -22,7 +22,7 @@ import pandas as pd
 from diffeode.errors import InputError, first_line
 from diffeode.files.io import written_whole
 from diffeode.files.presence import require_file
-from diffeode.names import short, suggestion
+from diffeode.names import nearest, short, suggestion
 
 _LONGEST_NAME = 80
 _LARGEST_WORKBOOK = 500 * 2**20

@@ -155,12 +155,12 @@ class _Reader:
         of_file = self.replaced & {"runs", "ours"} == {"runs"} and name not in FORMERLY
         if of_file:
             raise InputError(
-                f"The study's file puts run {name!r} against the others (ours), and the command "
+                f"The study's file puts run {short(name)} against the others (ours), and the command "
                 "line replaces the file's runs (runs=[...]), whose blocks make such runs; name one "
                 f"of the runs of the command line as ours there, too: ours={runs[-1]}."
             )
         raise InputError(
-            f"{where} puts run {name!r} against the others, but there is "
+            f"{where} puts run {short(name)} against the others, but there is "
             f"none{name_today(name, known)}."
         )
 
