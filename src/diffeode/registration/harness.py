@@ -143,8 +143,16 @@ def register(method: Method, task: Task, machine: Machine) -> Result:
     forward, inverse, origin = whole_maps(registration, task)
     verdict = judge(signs_of(forward, inverse, task.fixed, task.moving_scan, task.moving_to_scan))
     notes = (*registration.notes, *filter(None, [turned_note(task.moving_to_scan)]))
-    found = (forward, inverse, origin, registration.trace, notes)
-    return Result(*found, **usage, verdict=verdict, velocity=registration.velocity)
+    return Result(
+        forward,
+        inverse,
+        origin,
+        registration.trace,
+        notes,
+        **usage,
+        verdict=verdict,
+        velocity=registration.velocity,
+    )
 
 
 def register_to_folder(

@@ -96,7 +96,7 @@ class Results:
         shown = [_CELL.findall(row) for row in _ROW.findall(self.page("summary"))][1:]
         if len(shown) != len(names):
             return {}
-        found = {}
+        found: dict[str, str] = {}
         for (experiment, run), cells in zip(
             names[["experiment", "run"]].itertuples(index=False), shown, strict=True
         ):

@@ -155,9 +155,9 @@ class _Reader:
         of_file = self.replaced & {"runs", "ours"} == {"runs"} and name not in FORMERLY
         if of_file:
             raise InputError(
-                f"The study's file puts run {short(name)} against the others (ours), and the command "
-                "line replaces the file's runs (runs=[...]), whose blocks make such runs; name one "
-                f"of the runs of the command line as ours there, too: ours={runs[-1]}."
+                f"The study's file puts run {short(name)} against the others (ours), and the "
+                "command line replaces the file's runs (runs=[...]), whose blocks make such runs; "
+                f"name one of the runs of the command line as ours there, too: ours={runs[-1]}."
             )
         raise InputError(
             f"{where} puts run {short(name)} against the others, but there is "
