@@ -62,7 +62,7 @@ if STUDY.tools:
     os.environ[FOLDERS] = os.pathsep.join([*folders, *filter(None, [os.environ.get(FOLDERS)])])
 
 INTERNALS = Internals(workflow)
-INTERNALS.show_one_line_per_job()
+INTERNALS.submit_as(STUDY.name, STUDY.results, INTERNALS.show_one_line_per_job())
 
 # ----------------------------------------------------------------------------------- names of files
 
