@@ -16,7 +16,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # A clone works without installation, and with its own code where another one is installed.
 sys.path[:0] = [str(REPOSITORY / "src"), str(REPOSITORY / "workflow" / "lib")]
 
+import slurm  # noqa: E402
+from progress import duration  # noqa: E402
 from snakemake_internals import DryRun, Job  # noqa: E402
 
 from diffeode.files.checked_yaml import read_mapping  # noqa: E402
@@ -42,19 +44,29 @@ STAGES = {
     "evaluate": "metrics",
 }
 STATES = ("done", "missing", "stale", "failed")
+IN_SLURM = ("queued", "running")
+"""The states of a job that Slurm has; they are shown where it has one."""
 _VERIFY = "--verify"
 _DERIVED = "what they are made of is made again"
 _SHOWN = 3
+_LISTED = 20
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One job of the study's plan: its stage, its name, its state, and why it would run."""
+    """One job of the study's plan: its stage, its name, its state, and why it would run.
+
+    Attributes:
+        costs: where its costs are written once it has ended, or None.
+        where: the job of Slurm that makes it, with its node and its start where it runs.
+    """
 
     stage: str
     name: str
     state: str
     why: str
+    costs: Path | None = None
+    where: str = ""
 
 
 def main(arguments: list[str]) -> int:
@@ -64,7 +76,8 @@ def main(arguments: list[str]) -> int:
     options = [argument for argument in arguments if argument != _VERIFY]
     plan = DryRun(REPOSITORY / "Snakefile", [*_settings_of_profile(), *options])
     found = plan.named("judged")(thorough=verifies)
-    print("\n".join(report(plan.named("STUDY"), units(plan, found))))
+    study = plan.named("STUDY")
+    print("\n".join(report(study, units(plan, found, made_in_slurm(study.results)))))
     if not verifies:
         return 0
     damaged = [
@@ -90,14 +103,48 @@ def _settings_of_profile() -> list[str]:
 # --------------------------------------------------------------------------------- how things stand
 
 
-def units(plan: DryRun, found: dict[Path, Any]) -> list[Unit]:
+def units(plan: DryRun, found: dict[Path, Any], in_slurm: dict[str, slurm.Queued]) -> list[Unit]:
     """Return every job of the plan, whether it would run or not.
 
     Args:
         found: the complaints about files that exist.
+        in_slurm: the job of Slurm that makes a file, by the file's path.
     """
     complaints = {str(file): complaint for file, complaint in found.items()}
-    return [_unit(job, plan.named("STUDIED"), complaints) for job in plan.jobs()]
+    return [
+        _in_slurm(job, _unit(job, plan.named("STUDIED"), complaints), in_slurm)
+        for job in plan.jobs()
+    ]
+
+
+def made_in_slurm(results: Path) -> dict[str, slurm.Queued]:
+    """Return the job of Slurm that is to make a file, for each file that is queued or made."""
+    jobs = {job.number: job for job in slurm.jobs_that_write_to(results)}
+    journal = results / slurm.JOURNAL
+    if not jobs or not journal.is_file():
+        return {}
+    rows = [line.split("\t", 1) for line in journal.read_text(encoding="utf-8").splitlines()]
+    return {file: jobs[number] for number, file in rows if number in jobs}
+
+
+def _in_slurm(job: Job, unit: Unit, in_slurm: dict[str, slurm.Queued]) -> Unit:
+    """Return a unit with its costs, and with the state of its job in Slurm where it has one."""
+    costs = _costs(job.log) if job.log else None
+    queued = next((in_slurm[file] for file in job.outputs if file in in_slurm), None)
+    if queued is None or unit.state == "done":
+        return replace(unit, costs=costs)
+    where = f"Slurm job {queued.number}"
+    if not queued.runs:
+        return replace(unit, costs=costs, state="queued", where=f"{where} ({queued.reason})")
+    since = queued.start.replace("T", " ")
+    return replace(
+        unit, costs=costs, state="running", where=f"{where} on {queued.node} since {since}"
+    )
+
+
+def _costs(log: Path) -> Path:
+    """Return the file of a job's costs; its name is that of the log in another folder."""
+    return Path(str(log).replace("/logs/", "/benchmarks/", 1).removesuffix(".log") + ".tsv")
 
 
 def _unit(job: Job, studied: str, complaints: dict[str, Any]) -> Unit:
@@ -134,7 +181,8 @@ def report(study: Any, everything: list[Unit]) -> list[str]:
     pairs = sum(len(experiment.pairs) for experiment in study.experiments)
     head = f"{study.title}: study {study.name}, {_count(len(study.experiments), 'experiment')}, "
     head += f"{_count(pairs, 'pair')}, {_count(len(study.runs), 'run')}; results in {study.results}"
-    return [head, "", *_table(everything), "", *_failures(everything), *_next_run(everything)]
+    now = [*_running(everything), *_time_left(everything)]
+    return [head, "", *_table(everything), "", *now, *_failures(everything), *_next_run(everything)]
 
 
 def _table(everything: list[Unit]) -> list[str]:
@@ -143,15 +191,47 @@ def _table(everything: list[Unit]) -> list[str]:
         counts[unit.stage][unit.state] += 1
     known = [*STAGES.values()]
     stages = sorted(counts, key=lambda stage: known.index(stage) if stage in known else len(known))
-    rows = [("", "of", *STATES)]
+    states = (*STATES, *IN_SLURM) if any(unit.where for unit in everything) else STATES
+    rows = [("", "of", *states)]
     for stage in stages:
-        in_state = [str(counts[stage][state] or "-") for state in STATES]
+        in_state = [str(counts[stage][state] or "-") for state in states]
         rows.append((stage, str(counts[stage].total()), *in_state))
     width = max(len(row[0]) for row in rows)
     lines = []
     for name, *cells in rows:
         lines.append("  " + name.ljust(width) + "".join(cell.rjust(9) for cell in cells))
     return lines
+
+
+def _running(everything: list[Unit]) -> list[str]:
+    lines = [f"  {unit.stage}: {unit.name}: {unit.where}" for unit in everything if unit.where]
+    more = [f"  and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+    lines.sort(key=lambda line: " since " not in line)
+    return ["In Slurm's queue:", *lines[:_LISTED], *more, ""] if lines else []
+
+
+def _time_left(everything: list[Unit]) -> list[str]:
+    """Return the time that the jobs ahead will take if as many run side by side as now."""
+    at_once = sum(unit.state == "running" for unit in everything)
+    took: dict[str, list[float]] = defaultdict(list)
+    for unit in everything:
+        if unit.state == "done" and unit.costs and unit.costs.is_file():
+            took[unit.stage].append(_seconds(unit.costs))
+    if not at_once or not took:
+        return []
+    means = {stage: sum(seconds) / len(seconds) for stage, seconds in took.items()}
+    usual = sorted(means.values())[len(means) // 2]
+    ahead = sum(means.get(unit.stage, usual) for unit in everything if unit.state != "done")
+    return [f"About {duration(ahead / at_once)} left, with as many jobs at once as now.", ""]
+
+
+def _seconds(costs: Path) -> float:
+    """Return the seconds that a job took; 0 where its file of costs is damaged."""
+    lines = costs.read_text(encoding="utf-8").splitlines()
+    try:
+        return float(lines[-1].split("\t")[0])
+    except (IndexError, ValueError):
+        return 0.0
 
 
 def _failures(everything: list[Unit]) -> list[str]:

@@ -132,7 +132,7 @@ class OneLinePerJob(logging.Filter):
         names, self.finished = "; ".join(self.finished), []
         done, total = message["done"], message["total"]
         seconds = self.estimate.seconds_left() if done < total else None
-        left = "" if seconds is None else f", about {_duration(seconds)} left"
+        left = "" if seconds is None else f", about {duration(seconds)} left"
         return f"[{done}/{total}{left}] {names}"
 
     def error(self, message: dict[str, Any]) -> str:
@@ -157,7 +157,8 @@ def _is_noise(record: logging.LogRecord) -> bool:
     return is_status or message.startswith(_NOISE) or bool(_SUBMITTED.match(message))
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in the unit in which it is easily read, such as ``3 min``."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -20,6 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+JOURNAL = ".slurm-jobs.tsv"
+"""The file in the folder of results that names the outputs of each submitted job."""
 _PATIENCE_S = 60
 _SECONDS_BETWEEN_LOOKS = 5
 _WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")

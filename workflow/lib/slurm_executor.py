@@ -29,8 +29,7 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 _SUBMITTING_AT_ONCE = 8  # the plugin waits five seconds before it submits a job
 _SHOWN = 3
-JOURNAL = ".slurm-jobs.tsv"
-"""The file in the folder of results that names the outputs of each submitted job."""
+_LONGEST_WAIT = 4  # between two looks at the queue, in the profile's waits
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Study:
     @property
     def journal(self) -> Path:
         """The file that names the outputs of each submitted job."""
-        return self.results / JOURNAL
+        return self.results / slurm.JOURNAL
 
 
 def use_for(study: Study) -> None:
@@ -219,6 +218,10 @@ class StudyExecutor(Executor):
         self._note_times(active_jobs)
         async for job_info in super().check_active_jobs(active_jobs):
             yield job_info
+        # the plugin waits ten seconds longer after each look at which no job has ended
+        longest = _LONGEST_WAIT * self.workflow.executor_settings.init_seconds_before_status_checks
+        wait = min(self.next_seconds_between_status_checks, longest)
+        self.next_seconds_between_status_checks = wait
 
     def _note_times(self, active_jobs: list[SubmittedJobInfo]) -> None:
         if self.study.console is None or not active_jobs:

@@ -28,6 +28,10 @@ def job(snakemake) -> Iterator[Callable[[str], None]]:
     from diffeode.process.surroundings import settle
 
     settle()
+    if snakemake.resources.get("gpu", 0):
+        from diffeode.process.gpu_slots import take_a_gpu
+
+        take_a_gpu()
     console = os.fdopen(os.dup(2), "w", buffering=1)
     _into(snakemake.log[0])
     what = f"{snakemake.rule} {' '.join(snakemake.wildcards)}".strip()
