@@ -91,11 +91,11 @@ _TROUBLES = {
                 time.sleep(0.2)""",
     "hungry": """if starts == 1:
                 filled = bytearray(1_200_000_000)
-                time.sleep(300)""",
+                time.sleep(600)""",
     "slow": """if starts == 1:
-                time.sleep(300)""",
+                time.sleep(600)""",
     "lost": """if starts == 1:
-                time.sleep(300)""",
+                time.sleep(600)""",
 }
 
 
@@ -146,7 +146,7 @@ class Clone:
         profile = yaml.safe_load(text)
         small = {"mem_mb": "1300 * attempt", "runtime": "10 * attempt", **resources}
         rules = {rule: dict(small) for rule in ("prepare", "align", "evaluate")}
-        rules["register"] = small | {"runtime": "1 * attempt"} | resources
+        rules["register"] = small | {"runtime": "10 * attempt"} | resources
         profile |= {
             "default-resources": small,
             "set-resources": rules,

@@ -62,7 +62,7 @@ def test_another_scheduler_runs_jobs(fresh, tmp_path):
     profile = settings("cluster-generic") | {"latency-wait": 5, "seconds-between-status-checks": 1}
     fresh.path("workflow/profiles/here").mkdir()
     fresh.write("workflow/profiles/here/config.yaml", yaml.safe_dump(profile))
-    table = "results/pairs/virtual-healthy/pairs.tsv"
+    table = "results/studies/demo/tables/experiments.tsv"
     command = [sys.executable, "-m", "snakemake", table]
     path = f"{qsub.parent}{os.pathsep}{os.environ['PATH']}"
     options = fresh.options()
@@ -73,4 +73,4 @@ def test_another_scheduler_runs_jobs(fresh, tmp_path):
     assert run.returncode == 0, run.stdout
     assert fresh.path(table).is_file()
     asked = (tmp_path / "asked").read_text(encoding="utf-8")
-    assert "-N diffeode-draw_pairs -pe smp 1 -l h_vmem=2000M -l h_rt=00:30:00" in asked
+    assert "-N diffeode-experiments -pe smp 1 -l h_vmem=2000M -l h_rt=00:30:00" in asked
