@@ -38,9 +38,11 @@ def cluster() -> Iterator[Loopback]:
 
 
 @pytest.fixture(scope="session")
-def clone(cluster: Loopback, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def clone(cluster: Loopback, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     """A clone with the tiny study, before any run."""
-    return Clone(tmp_path_factory.mktemp("cluster") / "clone", cluster)
+    made = Clone(tmp_path_factory.mktemp("cluster") / "clone", cluster)
+    yield made
+    made.close()
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,10 @@ class Loopback:
         )
 
     def stop(self) -> None:
-        """Kill every job and every daemon."""
+        """Cancel every job, and kill every daemon and what jobs may have left."""
+        self.ask("scancel", *(number for number, *_ in self.queue()))
+        with suppress(TimeoutError):
+            self._wait_until(lambda: not self.queue(), "the end of the jobs", 10)
         for process in self._family():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -191,15 +194,16 @@ class Loopback:
                 start_new_session=True,
             )
 
-    def _wait_until(self, is_so: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + _PATIENCE_S
+    def _wait_until(
+        self, is_so: Callable[[], bool], what: str, patience_s: float = _PATIENCE_S
+    ) -> None:
+        end = time.monotonic() + patience_s
         while not is_so():
             if time.monotonic() > end:
                 logs = "\n".join(
                     f"{log.name}:\n{log.read_text(errors='replace')[-2000:]}"
                     for log in sorted((self.state / "log").iterdir())
                 )
-                self.stop()
                 raise TimeoutError(f"Waited in vain for {what}.\n{logs}")
             time.sleep(0.1)
 

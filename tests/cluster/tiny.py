@@ -119,6 +119,7 @@ class Clone:
 
     def __init__(self, root: Path, cluster: Loopback) -> None:
         self.root, self._cluster = root, cluster
+        self._runs: list[Run] = []
         root.mkdir(parents=True)
         for name in _TAKEN:
             source = REPOSITORY / name
@@ -158,9 +159,14 @@ class Clone:
 
     def start(self, *arguments: str, profile: str = "test") -> Run:
         """Start Snakemake with a profile for Slurm; what it says goes to a file."""
-        return Run(
-            self, self._cluster, (*arguments, "--workflow-profile", f"workflow/profiles/{profile}")
-        )
+        arguments = (*arguments, "--workflow-profile", f"workflow/profiles/{profile}")
+        self._runs.append(Run(self, self._cluster, arguments))
+        return self._runs[-1]
+
+    def close(self) -> None:
+        """Kill every run that has not ended."""
+        for run in self._runs:
+            run.kill()
 
     def environment(self) -> dict[str, str]:
         """Return the variables of Snakemake's process."""
