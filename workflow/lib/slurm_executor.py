@@ -124,16 +124,15 @@ class StudyExecutor(Executor):
             cpus=_whole(asked.get("cpus_per_task")) or job.threads,
             gpus=_whole(asked.get("gpu")) or 0,
             gres=asked.get("gres") or None,
-            account=asked.get("slurm_account") or None,
-            qos=asked.get("qos") or settings.qos or None,
+            account=_named(asked.get("slurm_account")),
+            qos=_named(asked.get("qos") or settings.qos),
             more=(*more, *shlex.split(asked.get("slurm_extra") or "")),
         )
 
     def _partition(self, job: Any) -> str | None:
         asked = job.resources
         of_gpus = asked.get("slurm_gpu_partition") if asked.get("gpu") else None
-        named = of_gpus or asked.get("slurm_partition")
-        return str(named) if named else None
+        return _named(of_gpus or asked.get("slurm_partition"))
 
     # --------------------------------------------------------------------------------- submitting
 
@@ -310,6 +309,11 @@ def _title(job: Any) -> str:
     titles = sorted(member.message or member.rule.name for member in _members(job))
     more = f" and {len(titles) - _SHOWN} more" if len(titles) > _SHOWN else ""
     return ", ".join(titles[:_SHOWN]) + more
+
+
+def _named(value: Any) -> str | None:
+    """Return a name as text: Snakemake reads one of digits, such as an account, as a number."""
+    return str(value) if value else None
 
 
 def _whole(value: Any) -> int | None:
