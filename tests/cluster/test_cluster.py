@@ -8,7 +8,7 @@ import re
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 @pytest.mark.parametrize(
