@@ -106,6 +106,19 @@ def test_a_further_attempt_asks_for_no_more_than_the_partition_allows(executor):
     assert (again.resources.runtime, again.resources.mem_mb) == (60, 4000)
 
 
+def test_a_group_asks_for_no_more_time_than_the_partition_allows(executor):
+    class Group(Job):
+        @property
+        def resources(self):
+            return Asked(self._resources)
+
+    group = Group(_resources={"runtime": 600, "mem_mb": 10}, attempt=1, threads=1, groupid="study")
+    group.is_group = lambda: True
+    submit(executor, group)
+    assert executor.submitted == [[group]]
+    assert group.resources == {"runtime": 60, "mem_mb": 10}
+
+
 @pytest.mark.parametrize(
     ("resources", "option"),
     [

@@ -175,18 +175,22 @@ class StudyExecutor(Executor):
                 self.report_job_error(SubmittedJobInfo(job), msg=str(error))
 
     def _limit_growth(self, job: Any) -> None:
-        """Let a job that is tried again ask for no more than its partition allows."""
-        if job.is_group() or job.attempt == 1:
+        """Let a job that is tried again, and a group, ask for no more than the partition allows.
+
+        The time of a group is the sum of the times that its members may take at most.
+        """
+        if job.attempt == 1 and not job.is_group():
             return
         partition = self._cluster.partition_of(self._request(job))
         if partition is None:
             return
-        asked = job.resources
-        if partition.minutes and (_whole(asked.get("runtime")) or 0) > partition.minutes:
-            asked.runtime = partition.minutes
         largest = max((memory for _, memory, _ in partition.nodes), default=None)
-        if largest and (_whole(asked.get("mem_mb")) or 0) > largest:
-            asked.mem_mb = largest
+        for name, limit in (("runtime", partition.minutes), ("mem_mb", largest)):
+            if limit and (_whole(job.resources.get(name)) or 0) > limit:
+                if job.is_group():  # its property `resources` is a copy
+                    job._resources[name] = limit
+                else:
+                    setattr(job.resources, name, limit)
 
     def get_partition_arg(self, job: Any) -> str:
         """Return the option of ``sbatch`` for the partition, another one for jobs with a GPU."""
