@@ -6,14 +6,21 @@ LOWEST ?= .venv-lowest
 PRETRAINED ?= .venv-baselines
 CORES ?= all
 export CONFIG ?= config/config.yaml
+PROFILE ?= default
+
+# the name of the study of that file
+NAME = $(shell sed -n 's/^study: *//p' "$$CONFIG")
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
+# the profiles of a cluster say themselves what a job asks for
+ON_CLUSTER := $(filter-out default gpu,$(PROFILE))
+SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/$(PROFILE) \
+  $(if $(ON_CLUSTER),,--cores $(CORES))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo albert albert-half albert-learned albert-descriptors openms paper paper-small nodeo heads \
-  status verify datasets ixi benchmark test test-faults test-lowest test-baselines lint setup clean
+  run report status verify datasets ixi benchmark test test-cluster test-faults test-lowest test-baselines lint setup clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/; s/\$$\$$/$$/g' | column -t -s:
@@ -45,6 +52,12 @@ paper-small: setup  ## the same and NODEO's at a reduced size, in under three ho
 nodeo: setup  ## NODEO's atlas-based experiments (scans in $$NEURITE_OASIS and $$CANDI)
 	@$(call studies,nodeo nodeo-ablation,config,)
 
+run: setup  ## the study of a file, with its report (CONFIG=config/albert.yaml PROFILE=slurm)
+	@$(call study,$(NAME),$(CONFIG))
+
+report: setup  ## write the report of a study again (CONFIG=config/albert.yaml)
+	@$(call report,$(NAME),$(CONFIG))
+
 status: setup  ## what of a study is done, missing, stale or failed, and why (CONFIG=config/albert.yaml; the demo)
 	@$(BIN)/python workflow/status.py --configfile "$$CONFIG"
 
@@ -72,6 +85,9 @@ test: lint  ## all checks and tests
 
 test-faults: setup  ## a study that is killed, damaged and starved, and ends right (minutes; no part of make test)
 	$(BIN)/python -m pytest -m faults tests/workflow/test_faults.py
+
+test-cluster: setup  ## the tests on a Slurm cluster of two nodes that they set up here (as root, with slurm-wlm and munge)
+	$(BIN)/python -m pytest tests/cluster
 
 test-lowest: $(LOWEST)/.ready  ## the quick tests with the lowest versions that pyproject.toml allows
 	NUMBA_CACHE_DIR=$(abspath $(LOWEST))/kernels $(LOWEST)/bin/python -m pytest -m "not slow" tests/unit tests/contract
@@ -138,13 +154,19 @@ endef
 
 # $(1) name of the study, $(2) its file: run it, write its report also where registrations failed, say where things are
 define study
-	folder=results/studies/$(1); status=0; \
+	status=0; \
 	$(SNAKEMAKE) --configfile $(2) || status=$$?; \
-	if [ -f $$folder/metrics.tsv ]; then \
-	  mkdir -p results/logs/report; log=results/logs/report/$(1).log; \
-	  if $(SNAKEMAKE) --configfile $(2) --report $$folder/report.html > $$log 2>&1; \
-	  then echo "Report:  $$folder/report.html"; else echo "The report could not be written: see $$log"; status=1; fi; \
-	  echo "Tables:  $$folder/tables"; echo "Figures: $$folder/figures"; \
+	if [ -f results/studies/$(1)/metrics.tsv ]; then \
+	  $(call report,$(1),$(2)) || status=1; \
+	  echo "Tables:  results/studies/$(1)/tables"; echo "Figures: results/studies/$(1)/figures"; \
 	fi; \
 	exit $$status
+endef
+
+# $(1) name of the study, $(2) its file
+define report
+	{ mkdir -p results/logs/report; log=results/logs/report/$(1).log; \
+	  if $(SNAKEMAKE) --configfile $(2) --report results/studies/$(1)/report.html > $$log 2>&1; \
+	  then echo "Report:  results/studies/$(1)/report.html"; \
+	  else echo "The report could not be written: see $$log"; false; fi; }
 endef

@@ -11,12 +11,13 @@ plan.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # A clone works without installation, and with its own code where another one is installed.
 sys.path[:0] = [str(REPOSITORY / "src"), str(REPOSITORY / "workflow" / "lib")]
 
+import slurm  # noqa: E402
+from progress import duration  # noqa: E402
 from snakemake_internals import DryRun, Job  # noqa: E402
 
 from diffeode.files.checked_yaml import read_mapping  # noqa: E402
@@ -42,19 +45,29 @@ STAGES = {
     "evaluation": "metrics",
 }
 STATES = ("done", "missing", "stale", "failed")
+IN_SLURM = ("queued", "running")
+"""The states of a job that Slurm has; they are shown where it has one."""
 _VERIFY = "--verify"
 _DERIVED = "what they are made of is made again"
 _SHOWN = 3
+_LISTED = 20
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One job of the study's plan: its stage, its name, its state, and why it would run."""
+    """One job of the study's plan: its stage, its name, its state, and why it would run.
+
+    Attributes:
+        costs: where its costs are written once it has ended, or None.
+        where: the job of Slurm that makes it, with its node and its start where it runs.
+    """
 
     stage: str
     name: str
     state: str
     why: str
+    costs: Path | None = None
+    where: str = ""
 
 
 def main(arguments: list[str]) -> int:
@@ -64,7 +77,9 @@ def main(arguments: list[str]) -> int:
     options = [argument for argument in arguments if argument != _VERIFY]
     plan = DryRun(REPOSITORY / "Snakefile", [*_settings_of_profile(), *options])
     found = plan.named("judged")(thorough=verifies)
-    print("\n".join(report(plan.named("STUDY"), units(plan, found), plan.jobs_ahead())))
+    study = plan.named("STUDY")
+    everything = units(plan, found, made_in_slurm(study.results))
+    print("\n".join(report(study, everything, plan.jobs_ahead())))
     if not verifies:
         return 0
     damaged = [
@@ -90,19 +105,26 @@ def _settings_of_profile() -> list[str]:
 # --------------------------------------------------------------------------------- how things stand
 
 
-def units(plan: DryRun, found: dict[Path, Any]) -> list[Unit]:
+def units(plan: DryRun, found: dict[Path, Any], in_slurm: dict[str, slurm.Queued]) -> list[Unit]:
     """Return every unit, table and figure of the plan, whether it would be made or not.
 
     Args:
         found: the complaints about files that exist.
+        in_slurm: the job of Slurm that makes a file, by the file's path.
     """
     complaints = {str(file): complaint for file, complaint in found.items()}
-    jobs = [*plan.jobs(), *_registrations(plan)]
-    return [_unit(job, plan.named("STUDIED"), complaints) for job in jobs]
+    chunks = plan.named("MADE_IN_CHUNKS")
+    in_slurm |= {file: in_slurm[job] for file, job in chunks.items() if job in in_slurm}
+    made = [(job, _costs(job.log) if job.log else None) for job in plan.jobs()]
+    return [
+        _in_slurm(job, _unit(job, plan.named("STUDIED"), complaints), costs, in_slurm)
+        for job, costs in (*made, *_registrations(plan))
+    ]
 
 
-def _registrations(plan: DryRun) -> Iterator[Job]:
-    """Yield the registration and the evaluation of every pair with every run.
+def _registrations(plan: DryRun) -> Iterator[tuple[Job, Path | None]]:
+    """Yield the registration and the evaluation of every pair with every run, and the file that
+    says how long it took.
 
     One job of Snakemake makes many of them.
     """
@@ -111,7 +133,39 @@ def _registrations(plan: DryRun) -> Iterator[Job]:
         log = Path(plan.named("unit_log")(unit))
         for name in ("registration", "evaluation"):
             file = plan.named(f"{name}_of")(unit)["file"]
-            yield Job(name, tuple(unit), (file,), log, file in at_work)
+            costs = Path(file) if name == "registration" else None
+            yield Job(name, tuple(unit), (file,), log, file in at_work), costs
+
+
+def made_in_slurm(results: Path) -> dict[str, slurm.Queued]:
+    """Return the job of Slurm that is to make a file, for each file that is queued or made."""
+    jobs = {job.number: job for job in slurm.jobs_that_write_to(results)}
+    journal = results / slurm.JOURNAL
+    if not jobs or not journal.is_file():
+        return {}
+    rows = [line.split("\t", 1) for line in journal.read_text(encoding="utf-8").splitlines()]
+    return {file: jobs[number] for number, file in rows if number in jobs}
+
+
+def _in_slurm(
+    job: Job, unit: Unit, costs: Path | None, in_slurm: dict[str, slurm.Queued]
+) -> Unit:
+    """Return a unit with its costs, and with the state of its job in Slurm where it has one."""
+    queued = next((in_slurm[file] for file in job.outputs if file in in_slurm), None)
+    if queued is None or unit.state == "done":
+        return replace(unit, costs=costs)
+    where = f"Slurm job {queued.number}"
+    if not queued.runs:
+        return replace(unit, costs=costs, state="queued", where=f"{where} ({queued.reason})")
+    since = queued.start.replace("T", " ")
+    return replace(
+        unit, costs=costs, state="running", where=f"{where} on {queued.node} since {since}"
+    )
+
+
+def _costs(log: Path) -> Path:
+    """Return the file of a job's costs; its name is that of the log in another folder."""
+    return Path(str(log).replace("/logs/", "/benchmarks/", 1).removesuffix(".log") + ".tsv")
 
 
 def _unit(job: Job, studied: str, complaints: dict[str, Any]) -> Unit:
@@ -152,14 +206,9 @@ def report(study: Any, everything: list[Unit], jobs_ahead: int) -> list[str]:
     pairs = sum(len(experiment.pairs) for experiment in study.experiments)
     head = f"{study.title}: study {study.name}, {_count(len(study.experiments), 'experiment')}, "
     head += f"{_count(pairs, 'pair')}, {_count(len(study.runs), 'run')}; results in {study.results}"
-    return [
-        head,
-        "",
-        *_table(everything),
-        "",
-        *_failures(everything),
-        *_next_run(everything, jobs_ahead),
-    ]
+    now = [*_running(everything), *_time_left(everything)]
+    ahead = [*_failures(everything), *_next_run(everything, jobs_ahead)]
+    return [head, "", *_table(everything), "", *now, *ahead]
 
 
 def _table(everything: list[Unit]) -> list[str]:
@@ -168,15 +217,49 @@ def _table(everything: list[Unit]) -> list[str]:
         counts[unit.stage][unit.state] += 1
     known = [*STAGES.values()]
     stages = sorted(counts, key=lambda stage: known.index(stage) if stage in known else len(known))
-    rows = [("", "of", *STATES)]
+    states = (*STATES, *IN_SLURM) if any(unit.where for unit in everything) else STATES
+    rows = [("", "of", *states)]
     for stage in stages:
-        in_state = [str(counts[stage][state] or "-") for state in STATES]
+        in_state = [str(counts[stage][state] or "-") for state in states]
         rows.append((stage, str(counts[stage].total()), *in_state))
     width = max(len(row[0]) for row in rows)
     lines = []
     for name, *cells in rows:
         lines.append("  " + name.ljust(width) + "".join(cell.rjust(9) for cell in cells))
     return lines
+
+
+def _running(everything: list[Unit]) -> list[str]:
+    lines = [f"  {unit.stage}: {unit.name}: {unit.where}" for unit in everything if unit.where]
+    more = [f"  and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+    lines.sort(key=lambda line: " since " not in line)
+    return ["In Slurm's queue:", *lines[:_LISTED], *more, ""] if lines else []
+
+
+def _time_left(everything: list[Unit]) -> list[str]:
+    """Return the time that the jobs ahead will take if as many run side by side as now."""
+    at_once = sum(unit.state == "running" for unit in everything)
+    took: dict[str, list[float]] = defaultdict(list)
+    for unit in everything:
+        if unit.state == "done" and unit.costs and unit.costs.is_file():
+            took[unit.stage].append(_seconds(unit.costs))
+    if not at_once or not took:
+        return []
+    means = {stage: sum(seconds) / len(seconds) for stage, seconds in took.items()}
+    usual = sorted(means.values())[len(means) // 2]
+    ahead = sum(means.get(unit.stage, usual) for unit in everything if unit.state != "done")
+    return [f"About {duration(ahead / at_once)} left, with as many jobs at once as now.", ""]
+
+
+def _seconds(costs: Path) -> float:
+    """Return the seconds that a job or a registration took; 0 where the file is damaged."""
+    text = costs.read_text(encoding="utf-8")
+    try:
+        if costs.suffix == ".json":
+            return float(json.loads(text)["seconds"])
+        return float(text.splitlines()[-1].split("\t")[0])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return 0.0
 
 
 def _failures(everything: list[Unit]) -> list[str]:

@@ -52,17 +52,40 @@ def test_jobs_side_by_side_halve_the_time(estimate, clock):
     assert estimate.seconds_left() == pytest.approx(10)
 
 
+def test_nothing_is_said_before_a_job_has_ended(estimate, clock):
+    estimate.planned({"draw": 2, "total": 2})
+    assert estimate.seconds_left() is None
+    estimate.begun(1, "draw")
+    assert estimate.seconds_left() is None
+
+
+def test_time_in_a_queue_does_not_count(estimate, clock):
+    estimate.planned({"draw": 3, "total": 3})
+    clock[0] = 1000.0
+    estimate.begun(1, "draw", seconds_ago=30)
+    estimate.ended(1, seconds_ago=20)
+    clock[0] -= 20
+    assert estimate.seconds_left() == pytest.approx(2 * 10)
+
+
+def test_a_job_that_failed_counts_once_more(estimate, clock):
+    estimate.planned({"draw": 2, "total": 2})
+    run(estimate, clock, 1, "draw", 10)
+    estimate.begun(2, "draw")
+    estimate.failed(2)
+    assert estimate.seconds_left() == pytest.approx(10)
+    estimate.begun(2, "draw")
+    clock[0] += 10
+    estimate.ended(2)
+    assert estimate.seconds_left() == 0
+
+
 def test_what_a_running_job_has_done_counts(estimate, clock):
     estimate.planned({"draw": 2, "total": 2})
     run(estimate, clock, 1, "draw", 10)
     estimate.begun(2, "draw")
     clock[0] += 4
     assert estimate.seconds_left() == pytest.approx(6)
-
-
-def test_before_anything_ran_nothing_is_known(estimate):
-    estimate.planned({"draw": 2, "total": 2})
-    assert estimate.seconds_left() == 0
 
 
 def test_a_line_says_how_many_jobs_are_done_and_which(clock):

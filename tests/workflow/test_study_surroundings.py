@@ -22,7 +22,7 @@ class Words(list):
 
 snakemake = SimpleNamespace(
     threads=1, log=["job.log"], rule="draw", wildcards=Words(), params=Words(), input=[], output=[],
-    config={{"results": "."}},
+    resources={{}}, config={{"results": "."}},
 )
 with job(snakemake) as say:
     import matplotlib

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -18,7 +19,13 @@ _NOISE = (
     "Provided ",
     "Rules claiming more threads",
     "Complete log",
+    "SLURM run ID: ",
+    "Cleaning up SLURM log files",
+    "Array job submission does not allow for multiple different wildcard",
 )
+_SUBMITTED = re.compile(r"(Job|Submitted array job) .*SLURM (jobid|job ID) ")
+_HELD = (LogEvent.JOB_INFO, LogEvent.GROUP_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED)
+_FAILURES = (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR)
 
 
 class Estimate:
@@ -32,7 +39,9 @@ class Estimate:
     """
 
     def __init__(self, clock=time.monotonic) -> None:
-        self._clock, self._began = clock, clock()
+        self._clock = clock
+        self._began: float | None = None
+        self._ended: set[int] = set()
         self._waiting: Counter[str] = Counter()
         self._running: dict[int, tuple[str, float]] = {}
         self._took: defaultdict[str, list[float]] = defaultdict(list)
@@ -41,25 +50,40 @@ class Estimate:
         """Note how many jobs of every rule will run."""
         self._waiting = Counter({rule: count for rule, count in jobs.items() if rule != "total"})
 
-    def begun(self, job: int, rule: str) -> None:
-        """Note that a job has started."""
-        self._running[job] = rule, self._clock()
+    def begun(self, job: int, rule: str, seconds_ago: float = 0.0) -> None:
+        """Note that a job has started; what is noted already stays."""
+        if job in self._running or job in self._ended:
+            return
+        start = self._clock() - seconds_ago
+        self._running[job] = rule, start
+        self._began = start if self._began is None else min(self._began, start)
         self._waiting[rule] -= 1
 
-    def ended(self, job: int) -> None:
+    def ended(self, job: int, seconds_ago: float = 0.0) -> None:
         """Note that a job has ended."""
         if job in self._running:
             rule, began = self._running.pop(job)
-            self._took[rule].append(self._clock() - began)
+            self._ended.add(job)
+            self._took[rule].append(self._clock() - seconds_ago - began)
 
-    def seconds_left(self) -> float:
+    def failed(self, job: int) -> None:
+        """Note that a job has failed, so that it either runs again or never will."""
+        self._ended.discard(job)
+        if job in self._running:
+            rule, _ = self._running.pop(job)
+            self._waiting[rule] += 1
+
+    def seconds_left(self) -> float | None:
         """Return the time that the waiting and the running jobs will take.
 
-        As many jobs are assumed to run side by side as so far. A rule of which no job has ended yet
-        is assumed to take as long as the median rule.
+        As many jobs are assumed to run side by side as since the first one started. A rule of which
+        no job has ended yet is assumed to take as long as the median rule. None is returned before
+        any job has ended.
         """
+        if not self._took or self._began is None:
+            return None
         means = {rule: mean(seconds) for rule, seconds in self._took.items()}
-        usual = median(means.values()) if means else 0.0
+        usual = median(means.values())
         now = self._clock()
         ahead = sum(max(count, 0) * means.get(rule, usual) for rule, count in self._waiting.items())
         ahead += sum(
@@ -72,10 +96,17 @@ class Estimate:
 
 
 class OneLinePerJob(logging.Filter):
-    """Hides the message that announces a job, and shows it again when the job has ended."""
+    """Hides the message that announces a job, and shows it again when the job has ended.
+
+    Attributes:
+        starts_are_told: whether somebody else tells :attr:`estimate` when jobs start, because the
+            message that announces a job comes when it is submitted.
+        failures_are_told: whether somebody else says which job failed and why.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.starts_are_told = self.failures_are_told = False
         self.estimate = Estimate()
         self.messages: dict[int, str] = {}
         self.finished: list[str] = []
@@ -86,18 +117,22 @@ class OneLinePerJob(logging.Filter):
             self.estimate.planned(record.stats)
         elif event == LogEvent.JOB_INFO:
             self.messages[record.jobid] = record.rule_msg or record.rule_name
-            self.estimate.begun(record.jobid, record.rule_name)
+            if not self.starts_are_told:
+                self.estimate.begun(record.jobid, record.rule_name)
         elif event == LogEvent.JOB_FINISHED:
             self.finished.append(self.messages.get(record.job_id, ""))
             self.estimate.ended(record.job_id)
-        held = event in (LogEvent.JOB_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED)
+        elif event == LogEvent.JOB_ERROR:
+            self.estimate.failed(record.jobid)
+        held = event in _HELD or (self.failures_are_told and event in _FAILURES)
         return not (held or _is_noise(record))
 
     def progress(self, message: dict[str, Any]) -> str:
         """Return a line such as ``[12/80, about 3 min left] registering ...``."""
         names, self.finished = "; ".join(self.finished), []
         done, total = message["done"], message["total"]
-        left = f", about {_duration(self.estimate.seconds_left())} left" if done < total else ""
+        seconds = self.estimate.seconds_left() if done < total else None
+        left = "" if seconds is None else f", about {duration(seconds)} left"
         return f"[{done}/{total}{left}] {names}"
 
     def error(self, message: dict[str, Any]) -> str:
@@ -118,10 +153,12 @@ def _is_noise(record: logging.LogRecord) -> bool:
         getattr(record, "exception", None) == "RuleException"
         and "CalledProcessError" in record.getMessage()
     )
-    return is_status or record.getMessage().startswith(_NOISE)
+    message = record.getMessage()
+    return is_status or message.startswith(_NOISE) or bool(_SUBMITTED.match(message))
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in the unit in which it is easily read, such as ``3 min``."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

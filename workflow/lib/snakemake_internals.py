@@ -35,6 +35,7 @@ from snakemake.settings.types import (
     ResourceSettings,
 )
 from snakemake.workflow import Workflow
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 from diffeode.process.holder import RUN, this_process
@@ -222,9 +223,11 @@ class Internals:
                 for name, (first, end) in rule.input._get_names():
                     rule.input._set_name(name, first, end)
 
-    def show_one_line_per_job(self) -> None:
+    def show_one_line_per_job(self) -> OneLinePerJob | None:
         """Show one line for each finished job, where the profile asks for a quiet console (``quiet:
         [..., reason]``).
+
+        Return what shows these lines, or None.
         """
         settings = self._workflow.output_settings
         if (
@@ -232,13 +235,21 @@ class Internals:
             or settings.dryrun
             or not self._workflow.is_main_process
         ):
-            return
+            return None
+        lines = OneLinePerJob()
         for handler in logger.handlers:
             if handler.name == "DefaultStreamHandler":
-                lines = OneLinePerJob()
                 handler.filters.insert(0, lines)
                 handler.formatter.format_progress = lines.progress
                 handler.formatter.format_job_error = lines.error
+        return lines
+
+    def submit_as(self, study: str, results: Path, console: OneLinePerJob | None) -> None:
+        """Let jobs that go to Slurm be the study's (:mod:`slurm_executor`)."""
+        if self._workflow.is_main_process and ExecutorPluginRegistry().is_installed("slurm"):
+            import slurm_executor
+
+            slurm_executor.use_for(slurm_executor.Study(study, results, console))
 
 
 def _write_signed_locks(persistence: FilePersistence, kind: str, keys: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from diffeode.registration.runs import obstacles
 from diffeode.prepare.needs import missing
 from diffeode.provenance.upkeep import Kind, Planned, complaints, files_to_compare, flat
 
+from slurm import wait_for_earlier_jobs
 from snakemake_internals import ancient_unless
 
 MEMORY = STUDY.results / ".checksums.json"
@@ -88,6 +89,7 @@ def mend():
     if not INTERNALS.is_dry and INTERNALS.is_at_work_elsewhere:
         AT_WORK.update(MADE_IN_CHUNKS)
         return  # its files are in flux
+    wait_for_earlier_jobs(STUDY.results, logger.warning, INTERNALS.is_dry)
     found = judged()
     for file, complaint in found.items():
         if complaint.kind is Kind.DAMAGED and not INTERNALS.is_dry:

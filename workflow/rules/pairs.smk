@@ -39,7 +39,7 @@ rule align:
         benchmarks("align", "{experiment}", "{pair}")
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=lambda w, attempt: 3000 * attempt,
     params:
         datasets=datasets_of,
         alignment=alignment,

@@ -17,7 +17,7 @@ rule cohort:
         benchmarks("cohort", "{dataset}")
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda w, attempt: 2000 * attempt,
     params:
         cohort=lambda w: STUDY.datasets()[w.dataset].cohort,
         code=code("cohort"),
@@ -41,7 +41,7 @@ rule strip:
     cache: "omit-software"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=lambda w, attempt: 8000 * attempt,
     params:
         scan=lambda w: strip_fields(scan_of(w)),
         choices=step_params("brain"),
@@ -65,7 +65,7 @@ rule correct:
     cache: "omit-software"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=lambda w, attempt: 3000 * attempt,
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("bias", "intensity"),
@@ -89,7 +89,7 @@ rule place:
     cache: "omit-software"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=lambda w, attempt: 3000 * attempt,
     params:
         scan=lambda w: image_fields(scan_of(w)),
         t1w=t1w_fields,
@@ -115,7 +115,7 @@ rule prepare:
         benchmarks("prepare", "{dataset}", "{scan}")
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=lambda w, attempt: 3000 * attempt,
     params:
         scan=lambda w: scan_fields(scan_of(w)),
         choices=step_params("intensity", "spacing_mm"),
@@ -140,7 +140,7 @@ rule segment:
     cache: "omit-software"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=lambda w, attempt: 8000 * attempt,
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("labels"),

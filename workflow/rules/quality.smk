@@ -17,7 +17,7 @@ rule inspect_scan:
         benchmarks("inspect_scan", "{dataset}", "{scan}")
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=lambda w, attempt: 3000 * attempt,
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("template"),

@@ -46,6 +46,10 @@ def job(snakemake, on_record: bool = True) -> Iterator[Callable[..., None]]:
     from diffeode.process.surroundings import settle
 
     settle()
+    if snakemake.resources.get("gpu", 0):
+        from diffeode.process.gpu_slots import take_a_gpu
+
+        take_a_gpu()
     console = os.fdopen(os.dup(2), "w", buffering=1)
     what = f"{snakemake.rule} {' '.join(snakemake.wildcards)}".strip()
     _end_with_the_run()

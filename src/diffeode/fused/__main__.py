@@ -1,5 +1,7 @@
 """Compile every kernel now, so that no registration waits for it: ``python -m diffeode.fused``."""
 
+import fcntl
+
 import numba
 import torch
 
@@ -40,9 +42,25 @@ def compile_all() -> None:
         mark.touch()
 
 
+def compile_once() -> None:
+    """Compile every kernel, unless another process has done so or is doing so: wait for it then.
+
+    Jobs of a cluster start at the same time, and each would compile for two minutes.
+    """
+    mark = compiled_mark()
+    if mark is None:
+        compile_all()
+        return
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    with (mark.parent / "compiling.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not mark.exists():
+            compile_all()
+
+
 if __name__ == "__main__":
     if numba.config.DISABLE_JIT:
         raise SystemExit(
             "diffeode: NUMBA_DISABLE_JIT is set, so no kernel can be compiled; unset it."
         )
-    compile_all()
+    compile_once()

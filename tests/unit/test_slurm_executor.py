@@ -1,0 +1,149 @@
+"""What is added to the executor for Slurm, with stand-ins for Snakemake's jobs and for Slurm."""
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "lib"))
+import slurm
+from slurm_executor import StudyExecutor
+
+PARTITION = slurm.Partition("cpu", True, 60, "UP", None, None, ((8, 4000, ""),))
+
+
+class Asked(dict):
+    """A job's resources."""
+
+    __getattr__ = dict.get
+
+    def __setattr__(self, name, value):
+        self[name] = value
+
+
+class Job(SimpleNamespace):
+    """A job; two with the same content are two."""
+
+    __eq__, __hash__ = object.__eq__, object.__hash__
+
+
+def job(rule="register", attempt=1, **resources):
+    return Job(
+        rule=SimpleNamespace(name=rule),
+        resources=Asked(resources),
+        attempt=attempt,
+        restart_times=2,
+        threads=1,
+        message=f"doing {rule}",
+        log=["one.log"],
+        is_group=lambda: False,
+    )
+
+
+@pytest.fixture
+def executor(monkeypatch):
+    """An executor that notes what it submits and which jobs failed, instead of doing so."""
+    made = object.__new__(StudyExecutor)
+    settings = SimpleNamespace(reservation=None, qos=None, no_account=True)
+    made.workflow = SimpleNamespace(executor_settings=settings)
+    made.array_jobs = {"register"}
+    made._is_cancelled = threading.Event()
+    made._job_submission_executor = ThreadPoolExecutor(1)
+    made._complaints = {}
+    made._cluster = SimpleNamespace(
+        partition_of=lambda request: PARTITION, complaint=lambda request: None
+    )
+    made.submitted, made.failed, made.announced = [], [], []
+    made.run_job_pre = made.announced.append
+    made.run_job = lambda one: made.submitted.append([one])
+    made.run_array_jobs = made.submitted.append
+    made.report_job_error = lambda info, msg: made.failed.append((info.job, msg))
+    return made
+
+
+def submit(executor, *jobs):
+    executor.run_jobs(list(jobs))
+    executor._job_submission_executor.shutdown(wait=True)
+
+
+def test_every_job_is_announced_and_only_alike_ones_are_one_array(executor):
+    small, other, big, lone = job(mem_mb=1), job(mem_mb=1), job(mem_mb=2), job("draw", mem_mb=1)
+    submit(executor, small, other, big, lone)
+    assert executor.announced == [small, other, big, lone]
+    assert executor.submitted == [[small, other], [big], [lone]]
+
+
+def test_nothing_is_submitted_after_an_interrupt(executor):
+    executor._is_cancelled.set()
+    submit(executor, job())
+    assert executor.submitted == executor.failed == []
+
+
+def test_a_job_that_cannot_be_submitted_has_failed(executor):
+    def refuse(one):
+        raise ValueError("no such account")
+
+    executor.run_job = refuse
+    one = job("draw")
+    submit(executor, one)
+    assert executor.failed == [(one, "no such account")]
+
+
+def test_a_request_that_cannot_be_had_is_not_submitted(executor):
+    executor._cluster.complaint = lambda request: "It asks for too much."
+    one = job("draw")
+    submit(executor, one)
+    assert executor.submitted == []
+    assert executor.failed == [(one, "It asks for too much.")]
+
+
+def test_a_further_attempt_asks_for_no_more_than_the_partition_allows(executor):
+    again = job("draw", attempt=3, runtime=90, mem_mb=6000)
+    submit(executor, again)
+    assert (again.resources.runtime, again.resources.mem_mb) == (60, 4000)
+
+
+def test_a_group_asks_for_no_more_time_than_the_partition_allows(executor):
+    class Group(Job):
+        @property
+        def resources(self):
+            return Asked(self._resources)
+
+    group = Group(_resources={"runtime": 600, "mem_mb": 10}, attempt=1, threads=1, groupid="study")
+    group.is_group = lambda: True
+    submit(executor, group)
+    assert executor.submitted == [[group]]
+    assert group.resources == {"runtime": 60, "mem_mb": 10}
+
+
+@pytest.mark.parametrize(
+    ("resources", "option"),
+    [
+        ({"slurm_partition": "cpu", "slurm_gpu_partition": "gpu", "gpu": 1}, " -p gpu"),
+        ({"slurm_partition": "cpu", "slurm_gpu_partition": "gpu", "gpu": 0}, " -p cpu"),
+        ({"slurm_partition": "a b"}, " -p 'a b'"),
+        ({"slurm_partition": 7, "gpu": 1}, " -p 7"),
+    ],
+)
+def test_jobs_with_a_gpu_go_to_their_partition(executor, resources, option):
+    assert executor.get_partition_arg(job(**resources)) == option
+
+
+def test_without_an_account_none_is_guessed(executor):
+    assert list(executor.get_account_arg(job())) == [""]
+
+
+def test_a_failure_names_job_reason_and_what_comes_next(executor, tmp_path):
+    log = tmp_path / "7.log"
+    log.write_text("slurmstepd: error: Exceeded job memory limit\n")
+    message = "SLURM-job '7' failed, SLURM status is: 'FAILED'."
+    info = SimpleNamespace(job=job(mem_mb=500), external_jobid="7", aux={"slurm_logfile": log})
+    assert executor._failure(info, message, said=False) == (
+        "Failed: doing register: it needed more memory than the 500 MB that it asked for "
+        "(Slurm job 7); it is tried again (attempt 2 of 3) (log: one.log)."
+    )
+    info.job.attempt = 3
+    assert "after 3 attempts it is not tried again" in executor._failure(info, message, said=False)
