@@ -147,9 +147,7 @@ def made_in_slurm(results: Path) -> dict[str, slurm.Queued]:
     return {file: jobs[number] for number, file in rows if number in jobs}
 
 
-def _in_slurm(
-    job: Job, unit: Unit, costs: Path | None, in_slurm: dict[str, slurm.Queued]
-) -> Unit:
+def _in_slurm(job: Job, unit: Unit, costs: Path | None, in_slurm: dict[str, slurm.Queued]) -> Unit:
     """Return a unit with its costs, and with the state of its job in Slurm where it has one."""
     queued = next((in_slurm[file] for file in job.outputs if file in in_slurm), None)
     if queued is None or unit.state == "done":

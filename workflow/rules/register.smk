@@ -31,6 +31,7 @@ rule register:
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 6000 * attempt,
+        runtime=lambda w, attempt: chunk_minutes(w) * attempt,
         gpu=lambda w: STUDY.gpus(w.run),
         time_limit_seconds=lambda w: round(60 * (STUDY.time_limit(w.run) or 0)),
         last_attempt=lambda w, attempt: int(attempt > INTERNALS.retries),

@@ -2,6 +2,7 @@
 have work to do.
 """
 
+import math
 from functools import cache
 
 from diffeode.provenance.upkeep import flat
@@ -173,6 +174,16 @@ def chunk_work(wildcards):
         }
         for unit in units_of_chunk(wildcards)
     ]
+
+
+def chunk_minutes(wildcards):
+    """Return how long a job may take on a cluster: as long as its registrations may, where that is
+    limited, otherwise two hours for a pair and half an hour for each further one.
+    """
+    units = units_of_chunk(wildcards)
+    waiting = sum(REGISTRATION.format(**unit) in AT_WORK for unit in units) or len(units)
+    limit = STUDY.time_limit(wildcards.run)
+    return math.ceil(waiting * limit) + 10 if limit else 90 + 30 * waiting
 
 
 def environment_of(wildcards):
