@@ -146,7 +146,7 @@ class Clone:
         text = (self.root / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8")
         profile = yaml.safe_load(text)
         small = {"mem_mb": "1300 * attempt", "runtime": "10 * attempt", **resources}
-        rules = {rule: dict(small) for rule in ("prepare", "align", "evaluate")}
+        rules = {rule: dict(small) for rule in ("prepare", "align")}
         rules["register"] = small | {"runtime": "10 * attempt"} | resources
         profile |= {
             "default-resources": small,
