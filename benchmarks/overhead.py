@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from _command import add_results
 from _comparisons import REPOSITORY
 from _machine import provenance
-from _options import add_results
 from _overhead_page import write_overhead_page
 from _tables import Table
 
