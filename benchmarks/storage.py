@@ -23,9 +23,9 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 from _cases import SEED, Case, case_digest, read_case
+from _command import add_data, add_results, add_work
 from _comparisons import comparison_named
 from _machine import provenance
-from _options import add_data, add_results, add_work
 from _tables import Row, Table, markdown_table, measured_on, numbers, write_page
 from _units import STAMPS, changed_run_code
 from nibabel.openers import ImageOpener
