@@ -110,7 +110,7 @@ def test_the_weights_file_tells_the_architecture(small_dinov2, name, kind):
     from diffeode.methods.dinoreg import load_dinov2
 
     saved, pixels = small_dinov2(name, kind), torch.rand(1, 3, 56, 84)
-    loaded = load_dinov2(weights.find(name))
+    loaded = load_dinov2(weights.find_weights(name))
     assert type(loaded) is type(saved)
     with torch.no_grad():
         torch.testing.assert_close(
@@ -126,7 +126,7 @@ def test_a_patch_of_the_slice_is_the_feature_in_its_place(small_dinov2):
     from diffeode.networks.dinov2 import Slicing, patch_features
 
     small_dinov2("dinov2-vitl14-reg", layers=1)
-    network = load_dinov2(weights.find("dinov2-vitl14-reg"))
+    network = load_dinov2(weights.find_weights("dinov2-vitl14-reg"))
     volume = torch.full((7, 12, 20), 0.3)
     marked = volume.clone()
     marked[3, 4:6, 14:16] = 1.0

@@ -55,7 +55,7 @@ def test_folders_are_searched_in_order(places):
     in_order = ["first", "second", "data/weights", "cache/diffeode/weights"]
     for folder in reversed(in_order):
         path = put(places / folder)
-        assert weights.find("net") == path
+        assert weights.find_weights("net") == path
 
 
 def test_weights_of_unknown_checksum_are_taken_and_their_checksum_told(places):
@@ -63,7 +63,7 @@ def test_weights_of_unknown_checksum_are_taken_and_their_checksum_told(places):
         yaml.safe_dump(ENTRY | {"sha256": None, "bytes": None})
     )
     path = put(places / "first", b"someone else's numbers")
-    assert weights.find("net") == path
+    assert weights.find_weights("net") == path
     assert weights.checksums(["net"]) == {
         "net": hashlib.sha256(b"someone else's numbers").hexdigest()
     }
@@ -71,7 +71,7 @@ def test_weights_of_unknown_checksum_are_taken_and_their_checksum_told(places):
 
 def test_absent_weights_are_asked_for(places):
     with pytest.raises(InputError) as refusal:
-        weights.find("net")
+        weights.find_weights("net")
     message = str(refusal.value)
     for told in (
         "net",
@@ -87,7 +87,7 @@ def test_absent_weights_are_asked_for(places):
 def test_a_wrong_file_is_refused_with_both_checksums(places):
     path = put(places / "first", CONTENT + b"!")
     with pytest.raises(InputError) as refusal:
-        weights.find("net")
+        weights.find_weights("net")
     for told in (str(path), ENTRY["sha256"], hashlib.sha256(CONTENT + b"!").hexdigest()):
         assert told in str(refusal.value)
 
@@ -97,13 +97,13 @@ def test_the_checksum_is_computed_once(places, monkeypatch):
     calls = []
     true = weights.sha256
     monkeypatch.setattr(weights, "sha256", lambda path: calls.append(path) or true(path))
-    assert weights.find("net") == weights.find("net")
+    assert weights.find_weights("net") == weights.find_weights("net")
     assert len(calls) == 1
 
 
 def test_an_unknown_name_meets_the_nearest(places):
     with pytest.raises(InputError, match="did you mean 'net'"):
-        weights.find("nett")
+        weights.find_weights("nett")
 
 
 def test_an_entry_with_a_wrong_key_is_refused(places):
@@ -127,7 +127,7 @@ def test_the_networks_of_the_preparation_are_what_the_catalogue_says(real_data_r
     monkeypatch.delenv("DIFFEODE_WEIGHTS", raising=False)
     monkeypatch.setenv("DIFFEODE_DATA", str(real_data_root))
     for name in ("meshnet-mindgrab", "meshnet-subcortical"):
-        path = weights.find(name)
+        path = weights.find_weights(name)
         assert path.stat().st_size == weights.load_weights(name).bytes
 
 
@@ -150,7 +150,7 @@ def server(monkeypatch):
 def test_what_is_absent_is_downloaded_into_the_cache_with_its_checksum(places, server):
     path = weights_download.obtain("net", lambda fraction, message: None)
     expected = places / "cache" / "diffeode" / "weights" / "net" / "net.pth"
-    assert path == expected == weights.find("net")
+    assert path == expected == weights.find_weights("net")
     assert server == [(("https://example.org/net.pth",), expected, ENTRY["sha256"], len(CONTENT))]
 
 
@@ -165,7 +165,7 @@ def test_the_command_line_lists_and_gets(places, server, capsys):
     assert "missing" in capsys.readouterr().out
     assert cli.main(["weights", "get", "net"]) == 0
     path = capsys.readouterr().out.strip()
-    assert path == str(weights.find("net"))
+    assert path == str(weights.find_weights("net"))
     assert cli.main(["weights"]) == 0
     listed = capsys.readouterr().out
     for told in ("net", path, "a test", "MIT", "https://example.org/net.pth"):

@@ -22,7 +22,7 @@ def missing(step: str, choice: object) -> str | None:
             return f"{step}: {choice} cannot run here: {reason}."
     if tool.weights:
         try:
-            weights.find(tool.weights)
+            weights.find_weights(tool.weights)
         except InputError as error:
             return f"{step}: {choice} cannot run here: {error}"
     return None
