@@ -167,10 +167,10 @@ def registered(clone: Clone, pairs_per_job: int) -> dict[str, object]:
     clone.study(_REGISTERED, ["identity"], pairs_per_job)
     shutil.rmtree(clone.root / "results", ignore_errors=True)
     pairs = [f"results/pairs/scale/{pair}/receipt.json" for pair in _pairs(clone)]
-    clone.snakemake("--quiet", "all", *pairs)
+    clone.snakemake(*pairs, "--quiet", "all")
     target = "results/studies/scale/metrics.tsv"
-    plan = clone.snakemake("--dry-run", "--quiet", "all", target)
-    whole = clone.snakemake("--quiet", "all", target)
+    plan = clone.snakemake(target, "--dry-run", "--quiet", "all")
+    whole = clone.snakemake(target, "--quiet", "all")
     receipts = list(clone.root.glob("results/registrations/scale/*/identity/receipt.json"))
     if len(receipts) != _REGISTERED:
         raise RuntimeError(f"{len(receipts)} of {_REGISTERED} pairs are registered: {whole.said}")
@@ -185,7 +185,7 @@ def registered(clone: Clone, pairs_per_job: int) -> dict[str, object]:
 
 
 def _pairs(clone: Clone) -> list[str]:
-    clone.snakemake("--quiet", "all", "results/pairs/scale/pairs.tsv")
+    clone.snakemake("results/pairs/scale/pairs.tsv", "--quiet", "all")
     table = (clone.root / "results" / "pairs" / "scale" / "pairs.tsv").read_text(encoding="utf-8")
     return [line.split("\t")[0] for line in table.splitlines()[1:]]
 
