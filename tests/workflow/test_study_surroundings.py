@@ -20,8 +20,11 @@ class Words(list):
     def items(self):
         return ()
 
+    def get(self, name, default):
+        return default
+
 snakemake = SimpleNamespace(
-    threads=1, log=["job.log"], rule="draw", wildcards=Words(), params=Words(), input=[], output=[],
+    threads=1, log=["job.log"], rule="draw", wildcards=Words(), params=Words(), input=Words(), output=[],
     resources={{}}, config={{"results": "."}},
 )
 with job(snakemake) as say:
