@@ -22,7 +22,7 @@ def write_overhead_page(rows: Sequence[Row], path: Path) -> None:
             "not in these numbers.\n",
             _plans([row for row in rows if row["what"] == "plan"]),
             "## A pair\n",
-            "Registering and evaluating one pair with the run `identity` at 8 mm, on this machine "
+            "Registering and evaluating one pair with the run `identity` at 6 mm, on this machine "
             "and without the plan: starting Snakemake's jobs, importing, reading, writing, "
             "evaluating. The method itself takes no time.\n",
             _pairs([row for row in rows if row["what"] == "pair"]),

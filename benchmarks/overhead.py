@@ -39,7 +39,7 @@ title: Virtual persons
 kind: virtual
 labels: virtual
 prepare: {{bias: none, brain: nonzero, intensity: robust, spacing_mm: null}}
-cohort: {{persons: {persons}, spacing_mm: 8.0, seed: 7}}
+cohort: {{persons: {persons}, spacing_mm: 6.0, seed: 7}}
 """
 _EXPERIMENT = """\
 title: Pairs
