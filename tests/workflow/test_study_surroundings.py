@@ -24,8 +24,8 @@ class Words(list):
         return default
 
 snakemake = SimpleNamespace(
-    threads=1, log=["job.log"], rule="draw", wildcards=Words(), params=Words(), input=Words(), output=[],
-    resources={{}}, config={{"results": "."}},
+    threads=1, log=["job.log"], rule="draw", wildcards=Words(), params=Words(), input=Words(),
+    output=[], resources={{}}, config={{"results": "."}},
 )
 with job(snakemake) as say:
     import matplotlib
