@@ -64,7 +64,9 @@ class Dataset:
     excluded: frozenset[str] = frozenset()
     split: Split | None = None
     orientation: str | None = None
-    _lists: dict[str | None, list[Scan]] = field(default_factory=dict, repr=False, compare=False)
+    _lists: dict[str | None, list[Scan]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     """Scans that were listed before, by contrast."""
 
     def scans(self, modality: str | None = None) -> list[Scan]:
