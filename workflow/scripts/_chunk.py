@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import add_origin
 from diffeode.provenance.seals import seal
 from diffeode.provenance.upkeep import Planned, complaints, flat
+from diffeode.registration.harness import load
 from diffeode.registration.registry import make_method
 from diffeode.units.registration import RegistrationUnit
 
@@ -148,9 +148,7 @@ def import_ahead(run: Mapping[str, Any]) -> None:
     method = make_method(run["method"], run["parameters"])
     if method.lacking():
         return  # every registration fails with the reason
-    for package in method.needs.packages:
-        importlib.import_module(package)
-    method.load()
+    load(method)
 
 
 def require_all_done(units: Sequence[Unit]) -> None:

@@ -135,8 +135,7 @@ def register(method: Method, task: Task, machine: Machine) -> Result:
     """
     if reason := method.lacking():
         raise InputError(reason)
-    _import_packages(method.needs.packages)
-    method.load()
+    load(method)
     _seed_everything(machine.seed)
     with measured() as usage:
         registration = method.register(task.pair(), machine)
@@ -342,14 +341,15 @@ def _inverse(registration: Registration, task: Task) -> tuple[DisplacementField,
     return densify(task.moving_to_scan.inverse().then(inverse), grid), origin
 
 
-def _import_packages(names: tuple[str, ...]) -> None:
-    """Import the packages of a method before the clock starts and the seed is set.
+def load(method: Method) -> None:
+    """Import all that a method uses, before the clock starts and the seed is set.
 
     Warnings are restored afterwards, because some packages silence all warnings of the process.
     """
     with warnings.catch_warnings():
-        for name in names:
+        for name in method.needs.packages:
             importlib.import_module(name)
+    method.load()
 
 
 def _seed_everything(seed: int) -> None:
