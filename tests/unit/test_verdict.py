@@ -372,12 +372,13 @@ given = json.loads(sys.argv[2])
 class Given(Names):
     items = lambda self: vars(self).items()
     __iter__ = lambda self: iter(vars(self).values())
+    get = lambda self, name, default: vars(self).get(name, default)
 said = {key: Given(**value) for key, value in given.items() if isinstance(value, dict)}
 for key in ("input", "output"):
     said[key] = given[key] if isinstance(given[key], list) else said[key]
 config = {"results": given["results"]}
 said |= {"config": config, "log": given["log"]}
-snakemake = Names(rule="rule", wildcards=Given(), threads=1, **said)
+snakemake = Names(rule="rule", wildcards=Given(), threads=1, resources=Given(), **said)
 sys.path.insert(0, sys.argv[1].rpartition("/")[0])
 runpy.run_path(sys.argv[1], init_globals={"snakemake": snakemake})
 """
@@ -394,19 +395,20 @@ def run_script(name: str, folder: Path, given: dict) -> subprocess.CompletedProc
 @pytest.fixture
 def listed(tmp_path):
     """The tables of failures and suspects of three registrations."""
-    inputs = []
+    units = []
     for number, receipt in enumerate(RECEIPTS):
-        inputs.append(str(tmp_path / f"{number}.json"))
+        units.append(str(tmp_path / f"{number}.json"))
         unit = {"experiment": "e", "pair": f"a__{number}", "run": "r", "outputs": {}}
-        io.write_json(Path(inputs[-1]), {**unit, **receipt})
+        io.write_json(Path(units[-1]), {**unit, **receipt})
     names = ("failures", "failures_page", "suspects", "suspects_page")
     output = {
         name: str(tmp_path / f"{name}.{'html' if name.endswith('page') else 'tsv'}")
         for name in names
     }
-    params = {"logs": ["log 0", "log 1", "log 2"], "failures": "Failed.", "suspects": "Suspect."}
-    done = run_script("failures", tmp_path, {"input": inputs, "output": output, "params": params})
-    assert done.returncode == 0, (tmp_path / "log").read_text(encoding="utf-8")
+    params = {"units": units, "logs": ["log 0", "log 1", "log 2"]}
+    params |= {"failures": "Failed.", "suspects": "Suspect."}
+    done = run_script("failures", tmp_path, {"input": {}, "output": output, "params": params})
+    assert done.returncode == 0, done.stderr
     return output
 
 
