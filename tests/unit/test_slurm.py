@@ -148,6 +148,7 @@ def queue_of(commands, *lines: str) -> None:
 
 
 def test_only_jobs_that_write_to_these_results_are_found(commands, tmp_path):
+    (tmp_path / slurm.JOURNAL).touch()
     ours = slurm.job_name("demo", tmp_path)
     same = slurm.job_name("other-study", tmp_path)
     other = slurm.job_name("demo", tmp_path / "elsewhere")
@@ -166,7 +167,15 @@ def test_only_jobs_that_write_to_these_results_are_found(commands, tmp_path):
     assert slurm.cancelling(jobs) == f"scancel --name={ours}_0a-1b,{same}_0a-1b"
 
 
+def test_slurm_is_not_asked_about_results_for_which_no_job_was_submitted(commands, tmp_path):
+    looks = tmp_path / "looks"
+    commands("squeue", f"echo x >> {looks}")
+    assert slurm.jobs_that_write_to(tmp_path) == []
+    assert not looks.exists()
+
+
 def test_a_dry_run_says_what_the_next_run_waits_for(commands, tmp_path):
+    (tmp_path / slurm.JOURNAL).touch()
     queue_of(commands, f"12|{slurm.job_name('demo', tmp_path)}_0a|RUNNING|n1|N/A|None")
     said = []
     slurm.wait_for_earlier_jobs(tmp_path, said.append, only_says=True)
@@ -175,6 +184,7 @@ def test_a_dry_run_says_what_the_next_run_waits_for(commands, tmp_path):
 
 
 def test_a_run_waits_until_the_earlier_jobs_have_ended(commands, tmp_path, monkeypatch):
+    (tmp_path / slurm.JOURNAL).touch()
     line = f"12|{slurm.job_name('demo', tmp_path)}_0a|RUNNING|n1|N/A|None"
     looks = tmp_path / "looks"
     commands("squeue", f"echo x >> {looks}; [ $(wc -l < {looks}) -lt 3 ] && echo '{line}'; true")

@@ -97,7 +97,13 @@ _FORM = "%i|%j|%T|%N|%S|%r"
 
 
 def jobs_that_write_to(results: Path) -> list[Queued]:
-    """Return the jobs, of any study and user, that are queued or run and write to a folder."""
+    """Return the jobs, of any study and user, that are queued or run and write to a folder.
+
+    Slurm is asked only where some run has submitted jobs for this folder: a controller that is down
+    lets a question wait for a minute.
+    """
+    if not (results / JOURNAL).is_file():
+        return []
     end = re.compile(rf"diffeode-.*-{_identity(results)}(_|$)")
     lines = ask("squeue", "--noheader", "--array", f"--format={_FORM}") if is_here() else None
     jobs = [Queued(*line.strip().split("|", 5)) for line in lines or () if line.count("|") >= 5]

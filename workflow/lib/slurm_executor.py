@@ -79,7 +79,8 @@ class StudyExecutor(Executor):
             self.study.console.failures_are_told = True
             self.study.console.starts_are_told = True
         self._require_what_jobs_ask_for()
-        self.study.journal.unlink(missing_ok=True)
+        self.study.journal.parent.mkdir(parents=True, exist_ok=True)
+        self.study.journal.write_text("", encoding="utf-8")
 
     # ----------------------------------------------------------------------------- before any job
 
