@@ -59,7 +59,8 @@ def _greedy(path):
         (_raising, "KeyError at test_fuzz.py"),
         (_unclear, "no sentence"),
         (_waiting, "it took longer"),
-        (_greedy, "MiB"),
+        # the memory of a process with many tests before it may not grow
+        pytest.param(_greedy, "MiB", marks=pytest.mark.faults),
         (lambda path: "wrong", "read wrongly"),
     ],
 )

@@ -376,6 +376,9 @@ def restored(unit):
     watched(lambda: restore_maps(unit.folder, a_task()), None)
 
 
+# A process whose earlier tests have started threads cannot fork one that starts some, so these run
+# by themselves (make test-faults).
+@pytest.mark.faults
 @pytest.mark.parametrize("fields", FIELDS)
 def test_both_maps_are_made_again_from_the_velocity_to_the_bit(tmp_path, fields):
     unit = velocity_unit(tmp_path, fields=fields)
@@ -391,6 +394,7 @@ def test_both_maps_are_made_again_from_the_velocity_to_the_bit(tmp_path, fields)
     assert damage(unit.receipt, THOROUGH) is None
 
 
+@pytest.mark.faults
 def test_a_map_that_comes_out_otherwise_is_refused_and_not_written(tmp_path):
     unit = velocity_unit(tmp_path)
     kept = unit.velocity()
