@@ -60,7 +60,15 @@ def read_receipt(path: Path | str) -> dict[str, Any]:
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise ValueError(f"{name} is not in the unit's folder")
         _ = content.get(_TIMES, {}).get
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        RecursionError,
+        OverflowError,
+    ):
         raise DamagedFileError(
             f"{path} is missing or damaged; remove it and run the workflow again."
         ) from None
