@@ -84,7 +84,7 @@ test: lint  ## all checks and tests
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-faults: setup  ## a study that is killed, damaged and starved, and ends right (minutes; no part of make test)
-	$(BIN)/python -m pytest -m faults tests/unit/test_storage.py tests/unit/test_fuzz.py tests/workflow/test_faults.py
+	$(BIN)/python -m pytest -m faults tests/workflow/test_faults.py
 
 test-cluster: setup  ## the tests on a Slurm cluster of two nodes that they set up here (as root, with slurm-wlm and munge)
 	$(BIN)/python -m pytest tests/cluster

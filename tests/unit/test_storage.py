@@ -3,8 +3,10 @@ whoever needs one of them is told so; maps that are rounded say by how much.
 """
 
 import json
+import multiprocessing
 import os
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -19,7 +21,6 @@ from diffeode.errors import DamagedFileError, InputError, RegistrationError
 from diffeode.figures.pair_panel import read_scene
 from diffeode.files import io
 from diffeode.geometry.transform import DisplacementField, KeptVelocity, rounded
-from diffeode.process.watch import watched
 from diffeode.provenance.checksums import Checksums
 from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import RECEIPT, add_origin, damage, read_receipt, write_receipt
@@ -366,19 +367,34 @@ BRIEF = Run("brief", "neural-ode", "Brief", {"levels": {"factors": [2], "iterati
 FILES_OF_FLOW = {WARP, INVERSE_WARP, TRACE, VELOCITY}
 
 
+def in_a_fresh_process(work, *arguments):
+    """Return what ``work`` returns in a Python of its own.
+
+    OpenMP refuses to work in a process that was forked from one in which it has worked, as it may
+    have in the tests before.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
+        return apart.submit(work, *arguments).result()
+
+
+def register_with_velocity(folder, about):
+    return register_to_folder(BRIEF, a_task(), Machine(), folder, {}, keep="velocity", **about)
+
+
 def velocity_unit(folder, **about):
-    assert register_to_folder(BRIEF, a_task(), Machine(), folder, {}, keep="velocity", **about)
+    assert in_a_fresh_process(register_with_velocity, folder, about)
     return RegistrationUnit(folder)
 
 
 def restored(unit):
     """The maps are restored in a process of their own, as a registration is."""
-    watched(lambda: restore_maps(unit.folder, a_task()), None)
+    in_a_fresh_process(restore_in, unit.folder)
 
 
-# A process whose earlier tests have started threads cannot fork one that starts some, so these run
-# by themselves (make test-faults).
-@pytest.mark.faults
+def restore_in(folder):
+    restore_maps(folder, a_task())
+
+
 @pytest.mark.parametrize("fields", FIELDS)
 def test_both_maps_are_made_again_from_the_velocity_to_the_bit(tmp_path, fields):
     unit = velocity_unit(tmp_path, fields=fields)
@@ -394,7 +410,6 @@ def test_both_maps_are_made_again_from_the_velocity_to_the_bit(tmp_path, fields)
     assert damage(unit.receipt, THOROUGH) is None
 
 
-@pytest.mark.faults
 def test_a_map_that_comes_out_otherwise_is_refused_and_not_written(tmp_path):
     unit = velocity_unit(tmp_path)
     kept = unit.velocity()
