@@ -163,6 +163,17 @@ def test_a_receipt_that_was_edited_is_damaged(study, entries):
         require_intact(receipt)
 
 
+def test_a_receipt_whose_checksum_was_lost_or_misspelt_is_damaged(study):
+    before = read_receipt(study / "results" / "unit" / "receipt.json")["receipt_sha256"]
+    for entries in ({"receipt_sha256": None}, {"receipt_sha256": None, "receipt_sha25x": before}):
+        receipt = edited(study, outputs=OTHER_OUTPUTS, **entries)
+        assert judged(study)["receipt.json"][0] is Kind.DAMAGED
+        assert "is not as it was written" in damage(receipt)
+
+
+OTHER_OUTPUTS = {"warp.nii": {"bytes": 4, "sha256": "0" * 64}}
+
+
 def test_a_receipt_that_lists_no_files_is_damaged(study):
     edited(study, outputs={}, receipt_sha256=None)
     assert judged(study)["receipt.json"] == (

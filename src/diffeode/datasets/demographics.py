@@ -17,6 +17,9 @@ from diffeode.errors import InputError
 from diffeode.files.tables import read_words, require_columns
 from diffeode.names import short
 
+_LONGEST_NAME = 80
+"""Characters of a name that messages show."""
+
 GROUPS = {
     0.0: "healthy",
     0.5: "suspected dementia",
@@ -207,8 +210,8 @@ def _cdr(values: Mapping[str, str], path: Path) -> float | None:
         return None
     if _number(text) not in GROUPS:
         raise InputError(
-            f"{path} has the CDR {short(text)} of {values['subject']}; it must be 0, 0.5, 1, 2 or "
-            "3, or empty if unknown."
+            f"{path} has the CDR {short(text)} of {values['subject'][:_LONGEST_NAME]}; it must be "
+            "0, 0.5, 1, 2 or 3, or empty if unknown."
         )
     return _number(text)
 

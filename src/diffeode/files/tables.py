@@ -25,6 +25,7 @@ from diffeode.files.presence import require_file
 from diffeode.names import nearest, short, suggestion
 
 _LONGEST_NAME = 80
+_LONGEST_REASON = 200
 _LARGEST_WORKBOOK = 500 * 2**20
 _WORKBOOKS = (".xls", ".xlsx")
 _SEPARATORS = {".tsv": "\t", ".csv": ","}
@@ -176,7 +177,7 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> 
     """
     for column in columns:
         if column not in table:
-            found = ", ".join(str(name)[:_LONGEST_NAME] for name in table.columns)
+            found = ", ".join(" ".join(str(name).split())[:_LONGEST_NAME] for name in table.columns)
             meant = suggestion(column, table.columns)
             raise InputError(f"{path} has no column {short(column)}{meant}; it has: {found}.")
         if (table.columns == column).sum() > 1:
@@ -244,7 +245,8 @@ def _first_sheet(path: Path) -> pd.DataFrame:
         raise
     except Exception as error:  # a damaged workbook breaks its readers in any way
         raise InputError(
-            f"{path} cannot be read as a table ({first_line(error)}); export it again."
+            f"{path} cannot be read as a table ({first_line(error)[:_LONGEST_REASON]}); export it "
+            "again."
         ) from None
     return _below_header(rows, path)
 

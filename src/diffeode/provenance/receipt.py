@@ -110,11 +110,13 @@ def damage(path: Path | str, checksums: Checksums | None = None) -> str | None:
 
 def damage_of(path: Path, content: dict[str, Any], checksums: Checksums) -> str | None:
     """Return what :func:`damage` returns, of a receipt whose ``content`` was read already."""
-    # Receipts of earlier versions hold no checksum of themselves.
     if content.get(_CHECKSUM, _checksum_of(content)) != _checksum_of(content):
         return f"{path} is not as it was written"
     if not content["outputs"] and content.get("status") != "failed":
         return f"{path} lists no files"
+    # Receipts of earlier versions hold no checksum of themselves, but no origin either.
+    if _CHECKSUM not in content and origin_in(content) is not None:
+        return f"{path} is not as it was written"
     removed = removed_files(path.parent, content["outputs"])
     reasons = (
         _fault_of(path.parent / name, record, checksums)

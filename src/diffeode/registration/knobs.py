@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 from diffeode.errors import InputError
-from diffeode.names import nearest
+from diffeode.names import nearest, short
 
 Parameters = Mapping[str, Any]
 """Settings as a YAML file holds them: names with values, lists, or mappings of the same form."""
@@ -119,7 +119,7 @@ class OneOf(Domain):
         if value in self.known:
             return
         if isinstance(value, str):
-            raise InputError(f"Parameter {name} is {value!r}{nearest(value, self.known)}.")
+            raise InputError(f"Parameter {name} is {short(value)}{nearest(value, self.known)}.")
         raise InputError(
             f"Parameter {name} is {value}; it must be {' or '.join(map(str, self.known))} {unit}."
         )
@@ -313,7 +313,7 @@ def _require_type(field: dataclasses.Field, value: Any, subject: str, finite: bo
     fits, wanted = _KINDS[_annotation(field)]
     if not fits(value) or (finite and not _is_finite(value)):
         raise InputError(
-            f"{subject} is {value!r}, which is no {wanted}{_exponent(value)} (default: "
+            f"{subject} is {short(value)}, which is no {wanted}{_exponent(value)} (default: "
             f"{json.dumps(field.default)})."
         )
 
@@ -517,7 +517,8 @@ class _Reader:
     def _mapping(self, value: Any, name: str, wanted: str = "block") -> Parameters:
         if not isinstance(value, Mapping):
             raise InputError(
-                f"{self._subject(name)} is {value!r}, which is no {wanted} of names and values."
+                f"{self._subject(name)} is {short(value)}, which is no {wanted} of names and "
+                "values."
             )
         return value
 

@@ -12,6 +12,8 @@ from diffeode.errors import InputError
 from diffeode.files.presence import require_file
 from diffeode.names import short
 
+_LONGEST_KEY = 80
+"""Characters of a key that messages show."""
 _BEGINNING = re.compile(r"@(\w+)\{([\w:-]+),")
 _WORD = re.compile(r"[^\W_]+")
 _FIELD = re.compile(r"(\w+)\s*=\s*\{(.*)\},?")
@@ -80,7 +82,9 @@ def read_bibliography(path: Path | str) -> tuple[Entry, ...]:
             entries[key] = Entry(key, "\n".join(lines), fields)
             key = ""
     if key:
-        raise InputError(f"The entry {key} of {path} has no end; add a line with a brace.")
+        raise InputError(
+            f"The entry {key[:_LONGEST_KEY]} of {path} has no end; add a line with a brace."
+        )
     return tuple(entries.values())
 
 
@@ -104,9 +108,11 @@ def _require_good(
     key: str, fields: dict[str, str], entries: dict[str, Entry], path: Path | str
 ) -> None:
     if key in entries:
-        raise InputError(f"{path} has two entries with the key {key}; rename one of them.")
+        raise InputError(
+            f"{path} has two entries with the key {key[:_LONGEST_KEY]}; rename one of them."
+        )
     if not fields.get("title"):
-        raise InputError(f"The entry {key} of {path} has no title; add one.")
+        raise InputError(f"The entry {key[:_LONGEST_KEY]} of {path} has no title; add one.")
 
 
 def _words(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, final
 
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table, structure_name
-from diffeode.names import nearest
+from diffeode.names import nearest, short
 from diffeode.registration.runs import Run, load_run, run_names
 
 _OURS = "neural-ode"
@@ -96,7 +96,7 @@ def _among(
     for name in names:
         if all_runs and name not in known:
             raise InputError(
-                f"{where} draws the run {name!r} (figures: {key}), which is none of its "
+                f"{where} draws the run {short(name)} (figures: {key}), which is none of its "
                 f"runs{nearest(name, runs)}."
             )
     return tuple(name for name in names if name in runs)
