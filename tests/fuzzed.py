@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
+from clones import tiny_dataset
 from safetensors.torch import save_file
 from scipy.io import loadmat
 
@@ -292,15 +293,7 @@ def scratch() -> Path:
     return folder
 
 
-DATASET = """\
-title: Tiny virtual cohort
-population: virtual adults
-kind: virtual
-labels: virtual
-prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}
-cohort: {persons: 3, spacing_mm: 6.0, seed: 7}
-split: {test: 0.5, seed: 3}
-"""
+DATASET = tiny_dataset(persons=3) + "split: {test: 0.5, seed: 3}\n"
 EXPERIMENT = """\
 title: Tiny
 fixed: {dataset: tiny, modality: T2w, draw: 2}

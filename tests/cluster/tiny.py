@@ -7,7 +7,6 @@ the memory and time that Slurm has given it.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,28 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from clones import EXPERIMENT, copy_files, tiny_dataset
 from loopback import Loopback
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-_TAKEN = ("Snakefile", "config", "envs", "src", "workflow")
 _PATIENCE_S = 400
 
-_DATASET = """\
-title: Tiny virtual cohort
-population: virtual adults
-kind: virtual
-labels: virtual
-prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}
-cohort: {persons: 2, spacing_mm: 6.0, seed: 7}
-"""
-_EXPERIMENT = """\
-title: Tiny
-fixed: {dataset: tiny, modality: T2w}
-moving: {dataset: tiny, modality: T1w}
-alignment: none
-pairs: 1
-seed: 2
-"""
 _STUDY = """\
 study: tiny
 title: Tiny study
@@ -120,16 +102,9 @@ class Clone:
     def __init__(self, root: Path, cluster: Loopback) -> None:
         self.root, self._cluster = root, cluster
         self._runs: list[Run] = []
-        root.mkdir(parents=True)
-        for name in _TAKEN:
-            source = REPOSITORY / name
-            if source.is_dir():
-                ignored = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(source, root / name, ignore=ignored)
-            else:
-                shutil.copy2(source, root / name)
-        self._write("config/datasets/tiny.yaml", _DATASET)
-        self._write("config/experiments/tiny.yaml", _EXPERIMENT)
+        copy_files(root)
+        self._write("config/datasets/tiny.yaml", tiny_dataset(persons=2))
+        self._write("config/experiments/tiny.yaml", EXPERIMENT)
         self._write("config/config.yaml", _STUDY)
         for name, trouble in _TROUBLES.items():
             code = _METHOD.format(name=name, title=name.title(), trouble=trouble)

@@ -19,31 +19,14 @@ from pathlib import Path
 
 import plans
 import pytest
+from clones import EXPERIMENT, REPOSITORY, copy_files, tiny_dataset
 from plans import Plan
 from rich_study import running_scripts, write_rich_study
 from warm import cool, python_for_jobs, warm_python
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-_TAKEN = ("Snakefile", "config", "envs", "src", "workflow")
 _LEFT_OUT = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")  # a clone is read by dozens of processes
 _KERNELS = "src/diffeode/fused/__pycache__"
 
-_DATASET = """\
-title: Tiny virtual cohort
-population: virtual adults
-kind: virtual
-labels: virtual
-prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}
-cohort: {persons: 2, spacing_mm: 6.0, seed: 7}
-"""
-_EXPERIMENT = """\
-title: Tiny
-fixed: {dataset: tiny, modality: T2w}
-moving: {dataset: tiny, modality: T1w}
-alignment: none
-pairs: 1
-seed: 2
-"""
 _STUDY = """\
 study: tiny
 title: Tiny study
@@ -155,13 +138,7 @@ def copy_repository(to: Path) -> Clone:
     """Copy the files of the repository that a study needs to ``to``, with the compiled kernels,
     which take minutes to compile.
     """
-    to.mkdir(parents=True)
-    for name in _TAKEN:
-        source = REPOSITORY / name
-        if source.is_dir():
-            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, to / name)
+    copy_files(to)
     if (REPOSITORY / _KERNELS).is_dir():
         shutil.copytree(REPOSITORY / _KERNELS, to / _KERNELS)
     return Clone(to)
@@ -193,8 +170,8 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 def finish_the_tiny_study(root: Path) -> Clone:
     clone = copy_repository(root)
-    clone.write("config/datasets/tiny.yaml", _DATASET)
-    clone.write("config/experiments/tiny.yaml", _EXPERIMENT)
+    clone.write("config/datasets/tiny.yaml", tiny_dataset(persons=2))
+    clone.write("config/experiments/tiny.yaml", EXPERIMENT)
     clone.write("config/config.yaml", _STUDY)
     clone.write("config/methods/brief.yaml", _RUN)
     kill_at_the_first_registration(clone)

@@ -5,17 +5,10 @@ registrations use the weights.
 import json
 
 import pytest
+from clones import tiny_dataset
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
-DATASET = """\
-title: Tiny virtual cohort
-population: virtual adults
-kind: virtual
-labels: virtual
-prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: null}
-cohort: {persons: 6, spacing_mm: 6.0, seed: 7}
-"""
 EXPERIMENT = """\
 title: Tiny
 fixed: {{dataset: tiny, modality: T2w, subjects: {fixed}}}
@@ -45,7 +38,7 @@ parameters: {steps: 2, interval: 1, window: 5}
 @pytest.fixture
 def clone(fresh):
     """Four persons to train on, two to test on, and a training of two steps."""
-    fresh.write("config/datasets/tiny.yaml", DATASET)
+    fresh.write("config/datasets/tiny.yaml", tiny_dataset(persons=6))
     fresh.write(
         "config/experiments/learned-from.yaml",
         EXPERIMENT.format(fixed='["01", "02"]', moving='["03", "04"]', pairs="all"),

@@ -38,7 +38,6 @@ rule register:
     params:
         work=chunk_work,
         run=run_of,
-        seed=STUDY.seed,
     message:
         "registering {wildcards.experiment} {wildcards.run} pairs {wildcards.chunk}"
     script:

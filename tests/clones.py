@@ -1,0 +1,45 @@
+"""Copies of the repository's files, and the files of a tiny virtual cohort, for tests that run
+studies.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+_TAKEN = ("Snakefile", "config", "envs", "src", "workflow")
+"""What a study needs of the repository."""
+
+EXPERIMENT = """\
+title: Tiny
+fixed: {dataset: tiny, modality: T2w}
+moving: {dataset: tiny, modality: T1w}
+alignment: none
+pairs: 1
+seed: 2
+"""
+"""One pair of the tiny cohort."""
+
+
+def tiny_dataset(persons: int) -> str:
+    """Return the file of a virtual cohort with the coarsest voxels that there are."""
+    return f"""\
+title: Tiny virtual cohort
+population: virtual adults
+kind: virtual
+labels: virtual
+prepare: {{bias: none, brain: nonzero, intensity: robust, spacing_mm: null}}
+cohort: {{persons: {persons}, spacing_mm: 6.0, seed: 7}}
+"""
+
+
+def copy_files(to: Path) -> None:
+    """Copy the files that a study needs to the new folder ``to``, without compiled kernels."""
+    to.mkdir(parents=True)
+    for name in _TAKEN:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, to / name)
