@@ -1,5 +1,5 @@
-"""Copies of the repository's files, and the files of a tiny virtual cohort, for tests that run
-studies.
+"""Copies of the repository's files, the files of a tiny virtual cohort, and the comparison of
+tables, for tests that run studies.
 """
 
 from __future__ import annotations
@@ -7,9 +7,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pandas as pd
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 _TAKEN = ("Snakefile", "config", "envs", "src", "workflow")
 """What a study needs of the repository."""
+_COSTS = ("seconds", "cpu_seconds", "peak_memory_mb", "memory_mb")
 
 EXPERIMENT = """\
 title: Tiny
@@ -43,3 +46,12 @@ def copy_files(to: Path) -> None:
             shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, to / name)
+
+
+def without_costs(table: Path) -> list[tuple[str, ...]]:
+    """Return the rows of a table apart from seconds and memory, which are never the same."""
+    rows = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
+    if "metric" in rows:
+        rows = rows[~rows["metric"].isin(_COSTS)]
+    kept = [name for name in rows.columns if not name.startswith(_COSTS)]
+    return [tuple(row) for row in rows[kept].itertuples(index=False)]

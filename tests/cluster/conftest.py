@@ -96,7 +96,8 @@ def story(clone: Clone, cluster: Loopback, tmp_path_factory: pytest.TempPathFact
     cluster.ask("scontrol", "update", f"JobId={clone.starts('slow')[0].job}", "TimeLimit=1")
     status = said(clone, "workflow/status.py")
     make_here(local, *(f"results/studies/tiny/{table}" for table in TABLES))
-    run.wait_until(lambda: len(clone.starts("slow")) == 2, "the slow one runs again")
+    slow, hungry = (clone.path(clone.unit(method)) for method in ("slow", "hungry"))
+    run.wait_until(lambda: slow.exists() and hungry.exists(), "the others are done")
     node = clone.starts("lost")[0].node
     cluster.lose(node)
     code = run.end()

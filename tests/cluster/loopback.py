@@ -218,17 +218,17 @@ class Loopback:
     def _on(self, node: str | None, daemon: psutil.Process) -> list[psutil.Process]:
         """Return a daemon, the processes that it started, and the steps of jobs on its node.
 
-        The process of a step leaves the daemon's family. The script that it runs lies in the
-        folder of its node.
+        The process of a step leaves the daemon's family. It listens at a socket in the folder of
+        its node.
         """
         folder = f"{self.state}/{node or ''}"
         family = [daemon, *daemon.children(recursive=True)]
         for process in psutil.process_iter(["name"]):
             if process.info["name"] == "slurmstepd":
                 with suppress(psutil.NoSuchProcess):
-                    started = process.children(recursive=True)
-                    if any(folder in " ".join(child.cmdline()) for child in started):
-                        family += [process, *started]
+                    sockets = process.net_connections("unix")
+                    if any(place.laddr.startswith(folder) for place in sockets):
+                        family += [process, *process.children(recursive=True)]
         return list(dict.fromkeys(family))
 
 

@@ -20,6 +20,8 @@ from clones import EXPERIMENT, copy_files, tiny_dataset
 from loopback import Loopback
 
 _PATIENCE_S = 400
+# tests that run in the background ignore interrupts, and their processes would inherit that
+_INTERRUPTIBLE = ("env", "--default-signal=INT")
 
 _STUDY = """\
 study: tiny
@@ -178,7 +180,7 @@ class Run:
         self._console = clone.root / f"console-{time.monotonic_ns()}.txt"
         with self._console.open("w") as console:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "snakemake", *arguments],
+                [*_INTERRUPTIBLE, sys.executable, "-m", "snakemake", *arguments],
                 cwd=clone.root,
                 env=clone.environment(),
                 stdin=subprocess.DEVNULL,
