@@ -270,12 +270,16 @@ def test_clocks_that_are_wrong_make_nothing_again(finished, years):
 # ---------------------------------------------------------------------------------- disk and folder
 
 
-def test_a_full_disk_leaves_no_half_written_unit(finished, untouched):
-    """The system refuses files beyond some kilobytes, as it does where the disk is full."""
+@pytest.mark.parametrize("kib", [8, 64])
+def test_a_full_disk_leaves_no_half_written_unit(finished, untouched, kib):
+    """The system refuses files beyond some kilobytes, as it does where the disk is full: the lists
+    that a run writes before its first job, or maps.
+    """
     shutil.rmtree(finished.path("results/registrations"))
-    limited = ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", *finished.command()]
+    limited = ["bash", "-c", f'ulimit -f {kib}; exec "$@"', "bash", *finished.command()]
     run = subprocess.run(limited, **finished.options(), check=False)
     assert run.returncode != 0
+    assert "Cannot write results/" in run.stdout
     assert "Traceback" not in run.stdout
     for folder in finished.path("results/registrations").glob("*/*/*"):
         assert not (folder / "receipt.json").exists() or "failed" in (

@@ -17,7 +17,7 @@ os.environ.update(
     PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")]))
 )
 
-from diffeode.errors import InputError
+from diffeode.errors import InputError, reason_of
 from diffeode.provenance.source import code_hash
 from diffeode.study.runs import crossed
 from diffeode.study.files import load_study, require_nameable, require_writable, study_paths
@@ -65,6 +65,7 @@ if STUDY.tools:
 
 INTERNALS.submit_as(STUDY.name, STUDY.results, INTERNALS.show_one_line_per_job())
 INTERNALS.keep_reports_harmless()
+INTERNALS.ignore_clocks()
 INTERNALS.name_this_run()
 if INTERNALS.decides:
     INTERNALS.guard_locks(refuse)

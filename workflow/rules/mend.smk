@@ -188,6 +188,14 @@ def _waits(receipt):
     return Path(receipt) in judged() or not Path(receipt).exists()
 
 
+def mend_or_refuse():
+    """Call :func:`mend`; stop with one sentence where it cannot read or write a file."""
+    try:
+        mend()
+    except (InputError, OSError) as error:
+        refuse(reason_of(error))
+
+
 # ---------------------------------------------------------------------------------- inputs of rules
 
 
@@ -199,7 +207,7 @@ def mended(inputs):
     """
 
     def inspect(wildcards):
-        mend()
+        mend_or_refuse()
         return ancient_unless(INTERNALS.is_forced, inputs(wildcards))
 
     return inspect
@@ -209,7 +217,7 @@ def inspected(inputs):
     """Return an input function that first calls :func:`mend`, for rules that only ask for files."""
 
     def inspect(wildcards):
-        mend()
+        mend_or_refuse()
         return inputs(wildcards)
 
     return inspect
