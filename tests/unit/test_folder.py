@@ -89,6 +89,29 @@ def test_contrasts_runs_and_wildcards(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "{subject}*_T1w.nii",
+        "{subject}_{session}{run}_T1w.nii",
+        "**{subject}_x1_T1w.nii",
+        "**/{subject}**.nii",
+        "{subject}_x1**w.nii",
+    ],
+)
+def test_placeholders_and_stars_may_stand_side_by_side(tmp_path, pattern):
+    root = files(tmp_path, "a_x1_T1w.nii")
+    (scan,) = list_folder("mine", root, {"T1w": pattern}, ("T1w",))
+    assert scan.image == root / "a_x1_T1w.nii"
+
+
+def test_a_day_of_thousands_of_digits_is_no_day(tmp_path):
+    table = tmp_path / "people.csv"
+    table.write_text(f"Subject,Day\n7,{'1' * 5000}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"has the day '1{76}\.\.\. of 7; give days since entry"):
+        read_demographics(table, Columns("Subject", day="Day"))
+
+
 def test_labels_without_a_session_serve_every_session(tmp_path):
     root = files(tmp_path, "a_1.nii", "a_2.nii", "labels/a.nii")
     scans = list_folder(
@@ -119,6 +142,7 @@ def test_sessions_that_are_days_join_to_the_nearest_visit(tmp_path):
         ("{subjct}.nii", "whose {subjct} is no placeholder; did you mean 'subject'"),
         ("{subject}/T1.nii", "Dataset mine has no T1w scans {subject}/T1.nii under"),
         ("*_{subject}.nii", "for one scan; keep one"),
+        ("/data/{subject}.nii", "which begins with '/'; give the path below the root"),
     ],
 )
 def test_unusable_patterns(tmp_path, pattern, sentence):

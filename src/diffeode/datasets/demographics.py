@@ -35,7 +35,7 @@ OASIS (NrgXnat/oasis-scripts, README).
 """
 
 _SEXES = {"1": "M", "m": "M", "male": "M", "2": "F", "f": "F", "female": "F"}
-_DAY = re.compile(r"(?:.*_d)?(-?\d+)(?:\.0)?")
+_DAY = re.compile(r"(?:.*_d)?(-?\d{1,9})(?:\.0)?")
 _NOBODY = frozenset({"", ".", "n/a", "#N/A"})
 """Cells that name no subject: empty, and as OASIS, BIDS and Excel leave them. ``NA`` and ``None``
 may be names.
@@ -223,8 +223,8 @@ def _day(values: Mapping[str, str], path: Path) -> int | None:
     day = _DAY.fullmatch(text.strip())
     if day is None:
         raise InputError(
-            f"{path} has the day {short(text)} of {values['subject']}; give days since entry, such "
-            "as 129."
+            f"{path} has the day {short(text)} of {values['subject'][:_LONGEST_NAME]}; give days "
+            "since entry, such as 129."
         )
     return int(day.group(1))
 

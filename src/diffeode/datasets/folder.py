@@ -18,10 +18,10 @@ from diffeode.names import nearest, short
 
 PLACEHOLDERS = ("subject", "session", "run", "group")
 """The placeholders of a pattern. Besides, ``*`` stands for anything within one name, and ``**/``
-for any number of folders.
+at the beginning of a name for any number of folders.
 """
 
-_TOKEN = re.compile(r"\{(\w*)\}|(\*\*/)|(\*)")
+_TOKEN = re.compile(r"\{(\w*)\}|((?:^|(?<=/))\*\*/)|(\*+)")
 
 
 def list_folder(
@@ -48,7 +48,8 @@ def list_folder(
 
     Raises:
         InputError: there is no such folder, no pattern for a modality, no scan, or two files for
-            one scan; or a pattern lacks ``{subject}`` or has an unknown placeholder.
+            one scan; or a pattern lacks ``{subject}``, has an unknown placeholder, or begins at the
+            root of the file system.
     """
     root = Path(root)
     require_folder(dataset, root)
@@ -112,6 +113,11 @@ def _named_group(pattern: str, path: Path, dataset: str) -> dict[str, str]:
 
 
 def _compile(pattern: str, dataset: str) -> _Pattern:
+    if pattern.startswith("/"):
+        raise InputError(
+            f"Dataset {dataset} has the pattern {pattern!r}, which begins with '/'; give the path "
+            "below the root of the dataset."
+        )
     glob, regex, seen, position = "", "", set(), 0
     for token in _TOKEN.finditer(pattern):
         literal = pattern[position : token.start()]
@@ -121,7 +127,11 @@ def _compile(pattern: str, dataset: str) -> _Pattern:
                 f"Dataset {dataset} has the pattern {pattern!r}, whose {{{name}}} is no placeholder"
                 f"{nearest(name, PLACEHOLDERS)}."
             )
-        glob += _escaped(literal) + (folders or "*")
+        glob += _escaped(literal)
+        if folders:
+            glob += folders
+        elif not glob.endswith("*"):  # two stars side by side would stand for folders
+            glob += "*"
         regex += re.escape(literal) + (
             "(?:.*/)?" if folders else "[^/]*" if anything else _group(name, seen)
         )
