@@ -94,7 +94,7 @@ class Demographics:
     Attributes:
         visits: for each subject (:func:`subject_key`), its visits: the day, or None where it is not
             known, and what was known then.
-        within_days: largest number of days between a scan and a visit that tells of it.
+        within_days: largest number of days between a scan and a visit whose values it takes.
         source: the file that this was read from, for messages.
     """
 

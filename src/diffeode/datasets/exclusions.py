@@ -30,8 +30,8 @@ class Exclusion:
 
 
 def read_exclusions(path: Path) -> frozenset[str]:
-    """The names in column ``scan`` of a table: subjects, visits (``sub-01_ses-02``) or scans
-    (``sub-01_T1w``), here without ``sub-``.
+    """Return the names in the column ``scan`` of a table, without ``sub-``: subjects, visits
+    (``01_ses-02``) or scans (``01_T1w``).
 
     Raises:
         InputError: a row has no scan or no reason, or as
@@ -42,7 +42,7 @@ def read_exclusions(path: Path) -> frozenset[str]:
 
 
 def flagged(tables: Iterable[Path], spared: frozenset[str] = frozenset()) -> list[Exclusion]:
-    """The scans that a preparation flagged, with its flags as reasons.
+    """Return the scans that a preparation flagged, with its flags as reasons.
 
     Args:
         tables: ``preparation.tsv`` of a study's datasets, which say for each scan what is out of
@@ -63,7 +63,7 @@ def flagged(tables: Iterable[Path], spared: frozenset[str] = frozenset()) -> lis
 
 
 def add_exclusions(path: Path, new: Sequence[Exclusion]) -> list[Exclusion]:
-    """Add ``new`` below the rows of the list at ``path``, and keep what it says otherwise.
+    """Add ``new`` below the rows of the list at ``path``, whose text stays as it is.
 
     Returns:
         the exclusions that the list did not have yet.
