@@ -105,6 +105,29 @@ def test_placeholders_and_stars_may_stand_side_by_side(tmp_path, pattern):
     assert scan.image == root / "a_x1_T1w.nii"
 
 
+def test_subjects_are_told_apart_by_letters_of_any_script(tmp_path):
+    root = files(tmp_path, "李_1.nii", "张_2.nii")
+    table = root / "people.csv"
+    table.write_text("Subject,Age\n李,30\n张,40\n", encoding="utf-8")
+    known = read_demographics(table, Columns("Subject", age="Age"))
+    scans = list_folder("mine", root, {"T1w": "{subject}_{run}.nii"}, ("T1w",), None, known)
+    assert [(scan.subject, scan.age) for scan in scans] == [("张", 40), ("李", 30)]
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["--_1.nii"], "has the subject or session '--', which has no letter and no digit"),
+        (["a-1_1.nii", "a1_2.nii"], "have the same letters and digits; rename one"),
+    ],
+)
+def test_subjects_who_would_become_one_are_refused(tmp_path, names, sentence):
+    root = files(tmp_path, *names)
+    with pytest.raises(InputError) as caught:
+        list_folder("mine", root, {"T1w": "{subject}_{run}.nii"}, ("T1w",))
+    assert sentence in str(caught.value)
+
+
 def test_a_day_of_thousands_of_digits_is_no_day(tmp_path):
     table = tmp_path / "people.csv"
     table.write_text(f"Subject,Day\n7,{'1' * 5000}\n", encoding="utf-8")

@@ -143,12 +143,12 @@ class Demographics:
 
 
 def subject_key(subject: str) -> str:
-    """Return the letters and digits of a subject's name, without ``sub-``.
+    """Return the letters and digits of a subject's name, of any script, without ``sub-``.
 
-    >>> subject_key("sub-BPDwPsy_065")
-    'BPDwPsy065'
+    >>> subject_key("sub-BPDwPsy_065"), subject_key("sub-李_1")
+    ('BPDwPsy065', '李1')
     """
-    return re.sub(r"[^A-Za-z0-9]", "", str(subject).removeprefix("sub-"))
+    return "".join(filter(str.isalnum, str(subject).removeprefix("sub-")))
 
 
 def read_demographics(path: Path, columns: Columns, within_days: int = WITHIN_DAYS) -> Demographics:

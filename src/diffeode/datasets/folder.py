@@ -47,9 +47,9 @@ def list_folder(
             of the person.
 
     Raises:
-        InputError: there is no such folder, no pattern for a modality, no scan, or two files for
-            one scan; or a pattern lacks ``{subject}``, has an unknown placeholder, or begins at the
-            root of the file system.
+        InputError: there is no such folder, no pattern for a modality, no scan, two files for one
+            scan, or a subject or session without letters and digits; or a pattern lacks
+            ``{subject}``, has an unknown placeholder, or begins at the root of the file system.
     """
     root = Path(root)
     require_folder(dataset, root)
@@ -89,22 +89,41 @@ def _found(root: Path, pattern: str, dataset: str, what: str) -> dict[tuple[str,
     """Return the files that fit ``pattern``, by subject and session."""
     compiled = _compile(pattern, dataset)
     runs: dict[tuple[str, str | None], dict[int, Path]] = {}
+    spelled: dict[tuple[str, str | None], tuple[str, str | None]] = {}
     for path in without_hidden(root.glob(compiled.glob)):
         match = compiled.regex.fullmatch(path.relative_to(root).as_posix())
         if match is None:
             continue
         parts = match.groupdict()
-        session = subject_key(parts["session"]) if parts.get("session") else None
-        of_scan = runs.setdefault((subject_key(parts["subject"]), session), {})
+        names = parts["subject"], parts.get("session")
+        scan = _key(names[0], path), None if names[1] is None else _key(names[1], path)
+        of_scan = runs.setdefault(scan, {})
         run = int(parts.get("run") or 0)
         if run in of_scan:
             raise InputError(
                 f"Dataset {dataset} has {of_scan[run]} and {path} for one scan; keep one."
             )
+        if spelled.setdefault(scan, names) != names:
+            other = next(iter(of_scan.values()))
+            raise InputError(
+                f"Dataset {dataset} has {other} and {path}, whose subjects and sessions have the "
+                "same letters and digits; rename one."
+            )
         of_scan[run] = path
     if not runs:
         raise InputError(f"Dataset {dataset} has no {what} {pattern} under {root}.")
     return {scan: of_scan[min(of_scan)] for scan, of_scan in runs.items()}
+
+
+def _key(name: str, path: Path) -> str:
+    """Return the letters and digits of the name of a subject or session in ``path``."""
+    key = subject_key(name)
+    if not key:
+        raise InputError(
+            f"{path} has the subject or session {short(name)}, which has no letter and no digit; "
+            "rename it."
+        )
+    return key
 
 
 def _named_group(pattern: str, path: Path, dataset: str) -> dict[str, str]:
