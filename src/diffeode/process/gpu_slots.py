@@ -36,8 +36,8 @@ def take_a_gpu() -> str | None:
     folder = _folder()
     while True:
         for name in names:
-            # Drivers of old name a part of a GPU (MIG) with slashes.
-            if _could_be_locked(folder / f"{name.replace('/', '-')}.lock"):
+            # Older drivers name the parts of a GPU (MIG) with slashes.
+            if _try_to_lock(folder / f"{name.replace('/', '-')}.lock"):
                 os.environ["CUDA_VISIBLE_DEVICES"] = name
                 return name
         time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -71,7 +71,7 @@ def _folder() -> Path:
     return folder
 
 
-def _could_be_locked(lock: Path) -> bool:
+def _try_to_lock(lock: Path) -> bool:
     """Lock the file for this process, and return whether that succeeded."""
     file = lock.open("a", encoding="utf-8")
     try:

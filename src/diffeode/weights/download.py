@@ -28,6 +28,10 @@ Progress = Callable[[float, str], None]
 _IDLE_ATTEMPTS = 4
 _FIRST_WAIT_S = 1.0
 _TIMEOUT_S = 60.0
+_MOST_LOCKS = 100
+"""After as many locks a file stays without one: some file systems cannot tell that two files are
+the same, and there the loop would not end.
+"""
 _CHUNK_BYTES = 1 << 16
 _PROGRESS_PERIOD_S = 1.0
 _EXTENT = re.compile(r"bytes (\d+)-")
@@ -150,7 +154,7 @@ def _locked(part: Path) -> BinaryIO:
     That process may have renamed or removed the file meanwhile. Then the lock that was waited for
     is worth nothing, and the file that has the name now is locked instead.
     """
-    while True:
+    for _ in range(_MOST_LOCKS):
         handle = part.open("ab")
         with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -158,6 +162,7 @@ def _locked(part: Path) -> BinaryIO:
             if os.path.samestat(os.fstat(handle.fileno()), part.stat()):
                 return handle
         handle.close()
+    return part.open("ab")
 
 
 def _fetch_from_any(
