@@ -48,7 +48,7 @@ STATES = ("done", "missing", "stale", "failed")
 IN_SLURM = ("queued", "running")
 """The states of a job that Slurm has; they are shown where it has one."""
 _VERIFY = "--verify"
-_DERIVED = "what they are made of is made again"
+_DERIVED = "their inputs are made again"
 _SHOWN = 3
 _LISTED = 20
 

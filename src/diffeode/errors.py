@@ -52,5 +52,5 @@ def reason_of(error: Exception) -> str:
         return first_line(error)
     if isinstance(error, MemoryError) or _OF_MEMORY.search(f"{type(error).__name__}: {error}"):
         return f"Out of memory ({first_line(error)}); give it more memory or coarser scans."
-    said = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {said}"
+    name, said = type(error).__name__, first_line(error)
+    return name if said == name else f"{name}: {said}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Iterable, Sequence
 
 _LONGEST = 80
@@ -44,7 +43,10 @@ def short(value: object) -> str:
     >>> short("a" * 100)
     "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
     """
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except ValueError:  # Python refuses to write numbers of thousands of digits
+        return "a number of thousands of digits"
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
 
 
@@ -57,10 +59,16 @@ def readable(name: str) -> str:
     >>> print(readable("two\nlines"))
     two\nlines
     """
-    decoded = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in decoded
-    )
+    return "".join(map(_spelled_out, name))
+
+
+def _spelled_out(character: str) -> str:
+    """Return one character of :func:`readable`'s result for one of its argument."""
+    if character.isprintable():
+        return character
+    if "\udc80" <= character <= "\udcff":  # as Python holds a byte of a name that is no UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:

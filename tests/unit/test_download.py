@@ -46,7 +46,9 @@ def handler_of(site: Site) -> type[BaseHTTPRequestHandler]:
             status = (
                 404 if self.path == "/absent" else site.statuses.pop(0) if site.statuses else 200
             )
-            if status != 200:
+            if self.path == "/another":
+                self.answer(200, b"another file")
+            elif status != 200:
                 self.answer(status, b"")
             elif wanted and site.ranges:
                 start = int(wanted.removeprefix("bytes=").removesuffix("-")) + site.shift
@@ -187,6 +189,28 @@ def test_the_second_address_where_the_first_has_nothing(site, tmp_path):
     ):
         fetch(site.url("absent"), tmp_path / "other")
     assert left_in(tmp_path) == ["file"]
+
+
+def test_the_second_address_where_the_first_brings_another_file(site, tmp_path):
+    fetch([site.url("another"), site.url()], tmp_path / "file", md5=MD5)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert left_in(tmp_path) == ["file"]
+
+
+def test_who_waited_for_a_download_that_failed_begins_anew(site, tmp_path, monkeypatch):
+    """The other process removes its empty file and gives its lock away, both just before."""
+    locked, lock = [], download.fcntl.flock
+
+    def remove_and_lock(handle, how):
+        if not locked:
+            (tmp_path / "file.part").unlink()
+        locked.append(handle)
+        lock(handle, how)
+
+    monkeypatch.setattr(download.fcntl, "flock", remove_and_lock)
+    fetch(site.url(), tmp_path / "file", md5=MD5)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert len(locked) == 2
 
 
 def test_nobody_answers(tmp_path, monkeypatch):

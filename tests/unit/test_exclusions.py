@@ -43,6 +43,13 @@ def test_flagged_scans_come_below_what_was_listed_by_hand(tmp_path, capsys):
     assert "0 scans were added" in capsys.readouterr().out
 
 
+def test_rows_are_added_in_the_columns_that_a_list_has(tmp_path):
+    to = tmp_path / "list.tsv"
+    to.write_text('# by hand\n"reason"\tseen by\tscan\nghosting\tme\tIXI012\n')
+    assert main(["exclude", str(prepared(tmp_path, 1400, 20)), "--to", str(to)]) == 0
+    assert read_exclusions(to) == {"IXI012", "02_T1w"}
+
+
 def test_a_scan_on_the_list_of_those_to_keep_is_not_excluded(tmp_path):
     table, to, keep = prepared(tmp_path, 20, 3000), tmp_path / "new.tsv", tmp_path / "keep.tsv"
     keep.write_text("scan\treason\nsub-01_T1w\tlooked at: the mask is right\n")

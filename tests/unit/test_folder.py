@@ -89,6 +89,52 @@ def test_contrasts_runs_and_wildcards(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "{subject}*_T1w.nii",
+        "{subject}_{session}{run}_T1w.nii",
+        "**{subject}_x1_T1w.nii",
+        "**/{subject}**.nii",
+        "{subject}_x1**w.nii",
+    ],
+)
+def test_placeholders_and_stars_may_stand_side_by_side(tmp_path, pattern):
+    root = files(tmp_path, "a_x1_T1w.nii")
+    (scan,) = list_folder("mine", root, {"T1w": pattern}, ("T1w",))
+    assert scan.image == root / "a_x1_T1w.nii"
+
+
+def test_subjects_are_told_apart_by_letters_of_any_script(tmp_path):
+    root = files(tmp_path, "李_1.nii", "张_2.nii")
+    table = root / "people.csv"
+    table.write_text("Subject,Age\n李,30\n张,40\n", encoding="utf-8")
+    known = read_demographics(table, Columns("Subject", age="Age"))
+    scans = list_folder("mine", root, {"T1w": "{subject}_{run}.nii"}, ("T1w",), None, known)
+    assert [(scan.subject, scan.age) for scan in scans] == [("张", 40), ("李", 30)]
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["--_1.nii"], "has the subject or session '--', which has no letter and no digit"),
+        (["a-1_1.nii", "a1_2.nii"], "have the same letters and digits; rename one"),
+    ],
+)
+def test_subjects_who_would_become_one_are_refused(tmp_path, names, sentence):
+    root = files(tmp_path, *names)
+    with pytest.raises(InputError) as caught:
+        list_folder("mine", root, {"T1w": "{subject}_{run}.nii"}, ("T1w",))
+    assert sentence in str(caught.value)
+
+
+def test_a_day_of_thousands_of_digits_is_no_day(tmp_path):
+    table = tmp_path / "people.csv"
+    table.write_text(f"Subject,Day\n7,{'1' * 5000}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"has the day '1{76}\.\.\. of 7; give days since entry"):
+        read_demographics(table, Columns("Subject", day="Day"))
+
+
 def test_labels_without_a_session_serve_every_session(tmp_path):
     root = files(tmp_path, "a_1.nii", "a_2.nii", "labels/a.nii")
     scans = list_folder(
@@ -119,6 +165,7 @@ def test_sessions_that_are_days_join_to_the_nearest_visit(tmp_path):
         ("{subjct}.nii", "whose {subjct} is no placeholder; did you mean 'subject'"),
         ("{subject}/T1.nii", "Dataset mine has no T1w scans {subject}/T1.nii under"),
         ("*_{subject}.nii", "for one scan; keep one"),
+        ("/data/{subject}.nii", "which begins with '/'; give the path below the root"),
     ],
 )
 def test_unusable_patterns(tmp_path, pattern, sentence):

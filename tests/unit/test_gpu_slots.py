@@ -60,10 +60,26 @@ def test_one_gpu_or_none_is_left_as_it_is(locks, monkeypatch, visible):
     assert os.environ["CUDA_VISIBLE_DEVICES"] == visible
 
 
-def test_the_gpus_of_a_machine_are_counted_by_its_own_program(locks, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        (["GPU 0: A (UUID: x)", "GPU 1: B (UUID: y)"], ["0", "1"]),
+        (["GPU 0: A (UUID: x)", "  MIG 1g.18gb     Device  0: (UUID: MIG-y)"], ["0"]),
+        (["NVIDIA-SMI has failed because it", "could not communicate with the driver."], []),
+    ],
+)
+def test_the_gpus_of_a_machine_are_counted_by_its_own_program(
+    locks, tmp_path, monkeypatch, said, counted
+):
     program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: x)'\necho 'GPU 1: B (UUID: y)'\n")
+    program.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in said))
     program.chmod(0o755)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert gpu_slots.gpus() == ["0", "1"]
+    assert gpu_slots.gpus() == counted
+
+
+def test_a_part_of_a_gpu_whose_name_has_slashes_is_taken(locks):
+    process = started("MIG-GPU-8f/1/0,MIG-GPU-8f/2/0")
+    assert process.stdout.readline().strip() == "MIG-GPU-8f/1/0"
+    process.communicate(timeout=60)

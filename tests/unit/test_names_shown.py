@@ -14,7 +14,7 @@ from diffeode.figures.training_curves import training_curves
 from diffeode.files import io
 from diffeode.geometry.image import Image
 from diffeode.geometry.space import Grid
-from diffeode.names import readable
+from diffeode.names import readable, short
 
 NAMES = [
     r"t1_$\frac$",
@@ -69,11 +69,16 @@ def test_no_figure_is_drawn_past_the_page():
     [
         (os.fsdecode(b"bad\xff.nii.gz"), r"bad\xff.nii.gz"),
         ("two\nlines\t\x1b[31m", r"two\nlines\t\x1b[31m"),
+        ("half of a pair: \ud83d", r"half of a pair: \ud83d"),
         *((name, name) for name in NAMES),
     ],
 )
 def test_what_cannot_be_written_is_spelled_out(name, shown):
     assert readable(name) == shown
+
+
+def test_a_number_that_python_does_not_write_out_is_shown_as_one():
+    assert short({"seed": 16**5000}) == "a number of thousands of digits"
 
 
 def test_a_reason_that_names_a_strange_file_is_drawn(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from diffeode.networks.blocks import cut_to, double_size, padded, parameters_of
+from diffeode.networks.dinov2 import dinov2
 from diffeode.networks.otmorph import Critic, RegistrationNet, TransportNet
 from diffeode.networks.symnet import REACH_VOX, SymNet
 from diffeode.networks.transmatch import TransMatchNet, _Block, _Merging
@@ -133,6 +134,18 @@ def test_shifted_windows_lie_across_the_others_and_do_not_wrap_around_the_border
     assert inner.sum() == 8
     corner = reached_from(block, (0, 0, 0), (4, 4, 4))
     assert corner.sum() == 1
+
+
+@pytest.mark.usefixtures("seeded")
+def test_windows_of_one_token_along_an_axis_do_not_wrap_around_along_the_others():
+    corner = reached_from(_Block(4, 2, (2, 2, 1), True, 0.0), (0, 0, 0), (4, 4, 4))
+    assert corner.sum() == 1
+
+
+def test_what_is_no_dinov2_is_refused_whatever_it_lacks():
+    named = ("encoder.layer.0.mlp.fc1.weight", "embeddings.position_embeddings")
+    with pytest.raises(ValueError, match="it has not the parameters of a DINOv2"):
+        dinov2({name: torch.zeros(1, 5, 64) for name in named})
 
 
 @pytest.mark.usefixtures("seeded")

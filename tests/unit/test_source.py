@@ -224,6 +224,7 @@ def test_a_class_counts_whole_with_its_bases(package):
 
 RUN_ON_IMPORT = (
     "print(ONE)",
+    "if not TYPE_CHECKING:\n    print(ONE)",
     "if ONE:\n    pass",
     "for x in ():\n    pass",
     "with open(__file__):\n    pass",

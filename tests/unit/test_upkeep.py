@@ -55,7 +55,7 @@ def judged(study, parameters=PARAMETERS, inputs=("scan.nii",), forced=lambda fil
     }
 
 
-DERIVED = (Kind.DERIVED, "what they are made of is made again")
+DERIVED = (Kind.DERIVED, "their inputs are made again")
 
 
 def test_a_finished_study_has_no_complaints(study):
@@ -85,7 +85,7 @@ def test_another_input_is_named(study):
 
 
 def test_one_input_more_or_less_is_noticed(study):
-    reason = "something was added to or taken from what they are made of"
+    reason = "a file was added to their inputs or left out of them"
     (study / "labels.nii").write_bytes(b"labels")
     assert judged(study, inputs=("scan.nii", "labels.nii"))["receipt.json"] == (Kind.STALE, reason)
     assert judged(study, inputs=())["receipt.json"] == (Kind.STALE, reason)

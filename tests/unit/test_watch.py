@@ -166,6 +166,7 @@ def test_what_nohup_ignores_stays_ignored():
         (lambda: die_by(signal.SIGKILL), None, "memory runs out"),
         (lambda: die_by(signal.SIGSEGV), None, r"crashed \(SIGSEGV\)"),
         (os.abort, None, r"crashed \(SIGABRT\)"),
+        (lambda: die_by(signal.SIGRTMIN + 1), None, r"crashed \(signal \d+\)"),
     ],
 )
 def test_a_process_that_hangs_or_dies_is_one_sentence(work, limit, reason):

@@ -123,6 +123,12 @@ def test_every_entry_of_the_catalogue_is_whole(name):
     assert entry.citation
 
 
+def test_a_folder_of_weights_may_be_named_below_the_user_s_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DIFFEODE_WEIGHTS", "~/mine")
+    assert weights.weights_folders()[0] == tmp_path / "mine"
+
+
 def test_the_networks_of_the_preparation_are_what_the_catalogue_says(real_data_root, monkeypatch):
     monkeypatch.delenv("DIFFEODE_WEIGHTS", raising=False)
     monkeypatch.setenv("DIFFEODE_DATA", str(real_data_root))

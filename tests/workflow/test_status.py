@@ -42,7 +42,7 @@ def test_what_was_changed_is_told_apart(finished):
     (pair,) = {path.parent.name for path in finished.path("results/registrations/tiny").glob("*/*")}
     assert f"  1 registrations (tiny {pair} brief): parameters changed" in report
     assert f"  1 registrations (tiny {pair} identity): code changed" in report
-    assert ": what they are made of is made again" in report
+    assert ": their inputs are made again" in report
 
 
 def test_failed_lost_and_damaged_units(finished):

@@ -35,7 +35,7 @@ OASIS (NrgXnat/oasis-scripts, README).
 """
 
 _SEXES = {"1": "M", "m": "M", "male": "M", "2": "F", "f": "F", "female": "F"}
-_DAY = re.compile(r"(?:.*_d)?(-?\d+)(?:\.0)?")
+_DAY = re.compile(r"(?:.*_d)?(-?\d{1,9})(?:\.0)?")
 _NOBODY = frozenset({"", ".", "n/a", "#N/A"})
 """Cells that name no subject: empty, and as OASIS, BIDS and Excel leave them. ``NA`` and ``None``
 may be names.
@@ -94,7 +94,7 @@ class Demographics:
     Attributes:
         visits: for each subject (:func:`subject_key`), its visits: the day, or None where it is not
             known, and what was known then.
-        within_days: largest number of days between a scan and a visit that tells of it.
+        within_days: largest number of days between a scan and a visit whose values it takes.
         source: the file that this was read from, for messages.
     """
 
@@ -143,12 +143,12 @@ class Demographics:
 
 
 def subject_key(subject: str) -> str:
-    """Return the letters and digits of a subject's name, without ``sub-``.
+    """Return the letters and digits of a subject's name, of any script, without ``sub-``.
 
-    >>> subject_key("sub-BPDwPsy_065")
-    'BPDwPsy065'
+    >>> subject_key("sub-BPDwPsy_065"), subject_key("sub-李_1")
+    ('BPDwPsy065', '李1')
     """
-    return re.sub(r"[^A-Za-z0-9]", "", str(subject).removeprefix("sub-"))
+    return "".join(filter(str.isalnum, str(subject).removeprefix("sub-")))
 
 
 def read_demographics(path: Path, columns: Columns, within_days: int = WITHIN_DAYS) -> Demographics:
@@ -223,8 +223,8 @@ def _day(values: Mapping[str, str], path: Path) -> int | None:
     day = _DAY.fullmatch(text.strip())
     if day is None:
         raise InputError(
-            f"{path} has the day {short(text)} of {values['subject']}; give days since entry, such "
-            "as 129."
+            f"{path} has the day {short(text)} of {values['subject'][:_LONGEST_NAME]}; give days "
+            "since entry, such as 129."
         )
     return int(day.group(1))
 

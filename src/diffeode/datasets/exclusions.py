@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import csv
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -30,8 +31,8 @@ class Exclusion:
 
 
 def read_exclusions(path: Path) -> frozenset[str]:
-    """The names in column ``scan`` of a table: subjects, visits (``sub-01_ses-02``) or scans
-    (``sub-01_T1w``), here without ``sub-``.
+    """Return the names in the column ``scan`` of a table, without ``sub-``: subjects, visits
+    (``01_ses-02``) or scans (``01_T1w``).
 
     Raises:
         InputError: a row has no scan or no reason, or as
@@ -42,7 +43,7 @@ def read_exclusions(path: Path) -> frozenset[str]:
 
 
 def flagged(tables: Iterable[Path], spared: frozenset[str] = frozenset()) -> list[Exclusion]:
-    """The scans that a preparation flagged, with its flags as reasons.
+    """Return the scans that a preparation flagged, with its flags as reasons.
 
     Args:
         tables: ``preparation.tsv`` of a study's datasets, which say for each scan what is out of
@@ -63,7 +64,7 @@ def flagged(tables: Iterable[Path], spared: frozenset[str] = frozenset()) -> lis
 
 
 def add_exclusions(path: Path, new: Sequence[Exclusion]) -> list[Exclusion]:
-    """Add ``new`` below the rows of the list at ``path``, and keep what it says otherwise.
+    """Add ``new`` below the rows of the list at ``path``, whose text stays as it is.
 
     Returns:
         the exclusions that the list did not have yet.
@@ -76,10 +77,23 @@ def add_exclusions(path: Path, new: Sequence[Exclusion]) -> list[Exclusion]:
     text = path.read_text(encoding="utf-8") if path.is_file() else _HEADER
     if not text.endswith("\n"):
         text += "\n"
-    rows = (f"{exclusion.scan}\t{exclusion.reason}\n" for exclusion in added)
+    columns = _columns_of(text)
+    rows = (_row({"scan": one.scan, "reason": one.reason}, columns) for one in added)
     if added:
         write_text(path, text + "".join(rows))
     return added
+
+
+def _columns_of(text: str) -> list[str]:
+    """Return the names of the columns of a list, in their order."""
+    lines = text.removeprefix("\ufeff").splitlines()
+    table = (line for line in lines if line.strip() and not line.startswith("#"))
+    return next(csv.reader(table, delimiter="\t"))
+
+
+def _row(cells: Mapping[str, str], columns: Sequence[str]) -> str:
+    """Return a line of a list; it is empty in columns of which ``cells`` says nothing."""
+    return "\t".join(cells.get(column, "") for column in columns) + "\n"
 
 
 def _without_prefix(name: str) -> str:

@@ -18,10 +18,10 @@ from diffeode.names import nearest, short
 
 PLACEHOLDERS = ("subject", "session", "run", "group")
 """The placeholders of a pattern. Besides, ``*`` stands for anything within one name, and ``**/``
-for any number of folders.
+at the beginning of a name for any number of folders.
 """
 
-_TOKEN = re.compile(r"\{(\w*)\}|(\*\*/)|(\*)")
+_TOKEN = re.compile(r"\{(\w*)\}|((?:^|(?<=/))\*\*/)|(\*+)")
 
 
 def list_folder(
@@ -47,8 +47,9 @@ def list_folder(
             of the person.
 
     Raises:
-        InputError: there is no such folder, no pattern for a modality, no scan, or two files for
-            one scan; or a pattern lacks ``{subject}`` or has an unknown placeholder.
+        InputError: there is no such folder, no pattern for a modality, no scan, two files for one
+            scan, or a subject or session without letters and digits; or a pattern lacks
+            ``{subject}``, has an unknown placeholder, or begins at the root of the file system.
     """
     root = Path(root)
     require_folder(dataset, root)
@@ -88,22 +89,41 @@ def _found(root: Path, pattern: str, dataset: str, what: str) -> dict[tuple[str,
     """Return the files that fit ``pattern``, by subject and session."""
     compiled = _compile(pattern, dataset)
     runs: dict[tuple[str, str | None], dict[int, Path]] = {}
+    spelled: dict[tuple[str, str | None], tuple[str, str | None]] = {}
     for path in without_hidden(root.glob(compiled.glob)):
         match = compiled.regex.fullmatch(path.relative_to(root).as_posix())
         if match is None:
             continue
         parts = match.groupdict()
-        session = subject_key(parts["session"]) if parts.get("session") else None
-        of_scan = runs.setdefault((subject_key(parts["subject"]), session), {})
+        names = parts["subject"], parts.get("session")
+        scan = _key(names[0], path), None if names[1] is None else _key(names[1], path)
+        of_scan = runs.setdefault(scan, {})
         run = int(parts.get("run") or 0)
         if run in of_scan:
             raise InputError(
                 f"Dataset {dataset} has {of_scan[run]} and {path} for one scan; keep one."
             )
+        if spelled.setdefault(scan, names) != names:
+            other = next(iter(of_scan.values()))
+            raise InputError(
+                f"Dataset {dataset} has {other} and {path}, whose subjects and sessions have the "
+                "same letters and digits; rename one."
+            )
         of_scan[run] = path
     if not runs:
         raise InputError(f"Dataset {dataset} has no {what} {pattern} under {root}.")
     return {scan: of_scan[min(of_scan)] for scan, of_scan in runs.items()}
+
+
+def _key(name: str, path: Path) -> str:
+    """Return the letters and digits of the name of a subject or session in ``path``."""
+    key = subject_key(name)
+    if not key:
+        raise InputError(
+            f"{path} has the subject or session {short(name)}, which has no letter and no digit; "
+            "rename it."
+        )
+    return key
 
 
 def _named_group(pattern: str, path: Path, dataset: str) -> dict[str, str]:
@@ -112,6 +132,11 @@ def _named_group(pattern: str, path: Path, dataset: str) -> dict[str, str]:
 
 
 def _compile(pattern: str, dataset: str) -> _Pattern:
+    if pattern.startswith("/"):
+        raise InputError(
+            f"Dataset {dataset} has the pattern {pattern!r}, which begins with '/'; give the path "
+            "below the root of the dataset."
+        )
     glob, regex, seen, position = "", "", set(), 0
     for token in _TOKEN.finditer(pattern):
         literal = pattern[position : token.start()]
@@ -121,7 +146,11 @@ def _compile(pattern: str, dataset: str) -> _Pattern:
                 f"Dataset {dataset} has the pattern {pattern!r}, whose {{{name}}} is no placeholder"
                 f"{nearest(name, PLACEHOLDERS)}."
             )
-        glob += _escaped(literal) + (folders or "*")
+        glob += _escaped(literal)
+        if folders:
+            glob += folders
+        elif not glob.endswith("*"):  # two stars side by side would stand for folders
+            glob += "*"
         regex += re.escape(literal) + (
             "(?:.*/)?" if folders else "[^/]*" if anything else _group(name, seen)
         )

@@ -58,7 +58,7 @@ def draw_pairs(
     seed: int,
     kept: Collection[PairKey] = (),
 ) -> list[PlannedPair]:
-    """Pairs of different persons, sorted by name.
+    """Return pairs of different persons, sorted by name.
 
     Args:
         how: ``"all"``; the number of pairs to draw with ``seed``; or the path of a table with the

@@ -140,7 +140,8 @@ def without_excluded(scans: Iterable[Scan], excluded: Collection[str]) -> list[S
     """Return ``scans`` without those whose subject, visit or own name is excluded.
 
     Args:
-        excluded: names without the ``sub-`` prefix, as :func:`read_exclusions` returns them.
+        excluded: names without the ``sub-`` prefix, as
+            :func:`diffeode.datasets.exclusions.read_exclusions` returns them.
     """
     return [scan for scan in scans if _names(scan).isdisjoint(excluded)]
 

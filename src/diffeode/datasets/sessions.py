@@ -15,11 +15,12 @@ ACROSS_GROUPS = "across_groups"
 
 
 def of_sessions(scans: Iterable[Scan], sessions: str) -> list[Scan]:
-    """The scans of the sessions asked for, sorted by session.
+    """Return the scans of the sessions that are asked for, sorted by session.
 
     Args:
-        sessions: ``"all"``; of each person ``"first"`` or ``"last"`` by the session's name, numbers
-            by value; or :data:`ACROSS_GROUPS`, and where that leaves a choice the earlier session.
+        sessions: ``"all"``; ``"first"`` or ``"last"`` of each person, in the order of the sessions'
+            names (:func:`natural`); or :data:`ACROSS_GROUPS`, which takes earlier sessions where it
+            leaves a choice.
     """
     ordered = sorted(scans, key=lambda scan: (natural(scan.session or ""), scan.id))
     if sessions == "all":
@@ -33,9 +34,11 @@ def of_sessions(scans: Iterable[Scan], sessions: str) -> list[Scan]:
 
 
 def _across_groups(ordered: Sequence[Scan]) -> list[Scan]:
-    """A maximum matching of persons and groups; who is matched to no group has the first session.
+    """Return one scan of each person, so that as many groups as possible have a person of their
+    own.
 
-    Of all matchings of that size the one is taken whose sessions come earliest in sum.
+    This is a maximum matching of persons and groups. Among the largest matchings the one is taken
+    whose sessions come earliest in sum. A person who is matched to no group has the first session.
     """
     persons = sorted({scan.person for scan in ordered})
     groups = sorted({scan.group for scan in ordered} - {None})
@@ -60,7 +63,11 @@ def _across_groups(ordered: Sequence[Scan]) -> list[Scan]:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """A key by which ``d9`` is sorted before ``d10``."""
+    """Return a key by which numbers in names are sorted by their value.
+
+    >>> sorted(["d10", "d9"], key=natural)
+    ['d9', 'd10']
+    """
     return [
         (int(part), "") if part.isdecimal() else (-1, part)
         for part in re.split(r"(\d+)", name)

@@ -119,7 +119,7 @@ def _write_person(root: Path, person: int, spacing_mm: float, seed: int) -> list
 
 
 def person_landmarks(to_template: PersonMap) -> pd.DataFrame:
-    """The template's landmarks in the person: columns ``name x y z``, RAS mm."""
+    """Return the template's landmarks in the person, columns ``name x y z``, RAS mm."""
     landmarks = template_landmarks().copy()
     landmarks[["x", "y", "z"]] = to_template.inverse(landmarks[["x", "y", "z"]].to_numpy())
     return landmarks.round(4)

@@ -20,7 +20,9 @@ from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
 
 RATINGS = {0.0: 0.0, 0.25: 0.5, 0.5: 1.0, 0.75: 2.0, 1.0: 3.0}
-"""Time of each visit, in parts of the whole time, to the rating at that visit."""
+"""Clinical Dementia Rating at each visit, by the time of the visit as a fraction of the whole
+time.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +30,11 @@ class Visit:
     """The person at one time.
 
     Attributes:
-        person, seed, number: as they were asked for, and which visit this is, from 0.
-        time: in parts of the whole time, 0 to 1.
-        cdr: clinical dementia rating.
-        to_template: points of the person to points of the template, RAS mm.
+        person, seed: the number of the person and the seed, as they were asked for.
+        number: the number of the visit, from 0.
+        time: the time of the visit as a fraction of the whole time, 0 to 1.
+        cdr: the Clinical Dementia Rating.
+        to_template: the map from points of the person to points of the template, RAS mm.
     """
 
     person: int
@@ -42,31 +45,33 @@ class Visit:
     to_template: PersonMap
 
     def grid(self, spacing_mm: float) -> Grid:
-        """A grid of RAS axes around the person's brain, on which all visits find room."""
+        """Return a grid with RAS axes around the person's brain, in voxels of ``spacing_mm``, with
+        room for every visit.
+        """
         return person_grid(self.to_template, spacing_mm)
 
     def scans(self, grid: Grid) -> dict[str, Image]:
-        """The scans by modality on ``grid``, skull-stripped, with noise, bias field and scale of
-        this visit.
+        """Return the scans by modality on ``grid``, skull-stripped, with the noise, the bias field
+        and the intensity scale of this visit.
         """
         return acquire(self.to_template, grid, self.person, self.seed, self.number)
 
     def labels(self, grid: Grid) -> Labels:
-        """The person's structures on ``grid``."""
+        """Return the person's structures on ``grid``."""
         return person_labels(self.to_template, grid)
 
     def landmarks(self) -> pd.DataFrame:
-        """Columns ``name x y z``, RAS mm."""
+        """Return the landmarks, columns ``name x y z``, RAS mm."""
         return person_landmarks(self.to_template)
 
 
 def ageing_person(person: int, seed: int) -> tuple[Visit, ...]:
-    """The visits of virtual person number ``person`` (1, 2, ...), in the order of time.
+    """Return the visits of virtual person number ``person`` (1, 2, ...), in the order of time.
 
     Args:
-        seed: with ``person`` it settles everything; 0 and above.
+        seed: 0 or above; everything follows from it and from ``person``.
     Raises:
-        InputError: one of them is below its range.
+        InputError: ``person`` is below 1 or ``seed`` below 0.
     """
     if person < 1 or seed < 0:
         raise InputError(
@@ -81,5 +86,7 @@ def ageing_person(person: int, seed: int) -> tuple[Visit, ...]:
 
 
 def true_map(fixed: Visit, moving: Visit, points_mm: np.ndarray) -> np.ndarray:
-    """Where points ``(..., 3)`` of the person at one visit lie at another, RAS mm."""
+    """Return where points ``(..., 3)`` of the person at the visit ``fixed`` lie at the visit
+    ``moving``, RAS mm.
+    """
     return moving.to_template.inverse(fixed.to_template(points_mm))

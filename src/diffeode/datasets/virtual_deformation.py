@@ -90,8 +90,10 @@ def person_map(person: int, cdr: float, seed: int) -> PersonMap:
 
 
 def person_maps(person: int, cdrs: Sequence[float], seed: int) -> list[PersonMap]:
-    """The maps of one person at several ratings, which differ by the atrophy alone: where one of
-    them has to be scaled down, all are.
+    """Return the maps of one person at several ratings, which differ by the atrophy alone.
+
+    Where the velocity of one of them has to be scaled down, so that no determinant of its map is
+    below 0.25, the velocities of all are.
     """
     rng = np.random.default_rng([seed, person, 0])
     affine = _small_affine(rng)
@@ -132,6 +134,9 @@ def exponential(velocity_mm: np.ndarray, grid: Grid) -> np.ndarray:
 def jacobian(field: DisplacementField) -> np.ndarray:
     """Return the determinant of the derivative of ``x + u(x)`` by central differences, ``(X, Y,
     Z)``.
+
+    Args:
+        field: a field on a grid with RAS axes, as all grids of velocities here have them.
     """
     gradients = np.stack(
         [

@@ -28,8 +28,10 @@ DEFAULT_WEIGHTS = "synthetic"
 """The name of the weights in the package, see ``docs/model-card.md``."""
 _WEIGHTS = Path(__file__).with_name("weights")
 _DILATIONS = (1, 2)
-"""Distances of the neighbours that are compared, voxels (arXiv 2512.22689, section III-B2: two
-dilation factors, 24 components).
+"""Distances of the neighbours that are compared, voxels.
+
+The text of arXiv 2512.22689 has two dilation factors (section III-B2) and descriptors of length 24
+(section III-D3), and has lost the factors themselves.
 """
 
 

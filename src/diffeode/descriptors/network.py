@@ -26,7 +26,8 @@ class FeatureNetwork(nn.Module):
     """A network from an image ``(N, 1, X, Y, Z)`` of any size to features ``(N, F, X, Y, Z)``.
 
     Nothing is normalised over the image, so the features in a crop are those of the whole image,
-    except near the border of the crop. The network can therefore be trained on crops.
+    except near the border of the crop, if the crop begins at a multiple of 8 voxels (three halvings
+    join 8 voxels). The network can therefore be trained on crops.
 
     Args:
         width: the number of channels at full resolution, which doubles at every halving.

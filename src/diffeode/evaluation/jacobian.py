@@ -2,11 +2,11 @@
 
 A central difference skips the voxel at which it is taken, so a map can fold there and still have
 ``|J| = 1``. Liu et al., "On Finite Difference Jacobian Computation in Deformable Image
-Registration", IJCV 2024 (arXiv 2212.06060), therefore cut
-every unit cube between voxel centres into five tetrahedra, in both possible ways: four at corners,
-whose volumes are the one-sided differences of those voxels, and one in the middle, ``J1*`` or
-``J2*``. The map is free of folds at the resolution of the lattice where all ten kinds of tetrahedra
-keep their orientation.
+Registration", IJCV 2024 (arXiv 2212.06060), therefore cut every unit cube between voxel centres
+into five tetrahedra, in both possible ways: four at corners, whose volumes are a sixth of the
+determinants of one-sided differences at these corners, and one in the middle, whose volume is a
+sixth of ``J1*`` or ``J2*``. The map is free of folds at the resolution of the lattice where all ten
+kinds of tetrahedra keep their orientation.
 
 All determinants are those of ``alignment^-1 . map``, without the affine alignment: methods see
 aligned scans, so the enlargement of a small brain by 20 % is not a deformation that they found.

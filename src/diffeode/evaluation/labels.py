@@ -48,8 +48,10 @@ def read_label_table(path: Path | str) -> pd.DataFrame:
 
 
 def structure_name(label_name: str) -> str:
-    """A label's name without its side, in words: ``Left-Lateral-Ventricle`` is ``Lateral
-    ventricle``.
+    """Return a label's name without its side, in words.
+
+    >>> structure_name("Left-Lateral-Ventricle")
+    'Lateral ventricle'
     """
     words = _SIDE.sub("", label_name).replace("-", " ").replace("_", " ").split()
     joined = " ".join(word if _is_acronym(word) else word.lower() for word in words)

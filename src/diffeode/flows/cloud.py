@@ -2,7 +2,7 @@
 where all voxels are.
 
 This is the equation of NODEO (Wu et al., CVPR 2022, equations 3 and 4) and of arXiv 2512.22689
-(equations 1 to 3 and 8). A velocity belongs to a voxel along its way, so nothing is sampled between
+(equations 2, 3 and 8). A velocity belongs to a voxel along its way, so nothing is sampled between
 voxels. It is no field in space, so the flow back of a cloud is not the inverse of the map.
 """
 

@@ -67,8 +67,8 @@ class NetworkField(nn.Module):
             step. With None the network is evaluated before the cloud moves, and the output is a
             velocity at the knots of ``base``.
         reductions: how many times the grid of the output is halved.
-        timed: whether the time, from 0 to 1, is one more input of both dense layers (figure 2 of
-            arXiv 2512.22689).
+        timed: whether the time, from 0 to 1, is one more input of both dense layers. Figure 2 of
+            NODEO injects it there and does not say how.
         still: whether the network's output starts at 0, so that the velocity starts at ``base``;
             otherwise it starts at random, as in the papers.
         channels: the number of channels of every convolution.

@@ -173,7 +173,7 @@ def _displacements(
     stops: Sequence[int],
     start: int = 0,
 ) -> list[Tensor]:
-    """The displacements from step ``start`` of ``steps`` to each of ``stops``."""
+    """Return the displacements of the flow from step ``start`` to each of ``stops``."""
 
     def slope(fraction: float, state: State) -> tuple[Tensor]:
         return (velocity_along(velocity, fraction, *state),)

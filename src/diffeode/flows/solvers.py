@@ -125,10 +125,10 @@ def visited(
     step_size: float,
     take: Callable[..., State] = step,
 ) -> Iterator[State]:
-    """The state after each of the steps ``indices`` of all ``steps``, one after the other.
+    """Yield the state after each of the steps ``indices``, which are some of all ``steps``.
 
     Args:
-        state: before the first of them.
+        state: the state before the first of these steps.
         take: as in :func:`march`.
     """
     for index in indices:

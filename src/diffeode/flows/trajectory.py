@@ -12,8 +12,8 @@ from torch import Tensor
 class Smoothness(NamedTuple):
     """How smoothly points travel; each number is a mean over the points and over the time.
 
-    A path of least mean squared acceleration between given places is a cubic spline: what Trouvé
-    and Vialard (arXiv 1003.3895) carry over to shapes.
+    A path of least mean squared acceleration between given places is a cubic spline; Trouvé and
+    Vialard (arXiv 1003.3895) carry this over to shapes.
 
     Attributes:
         speed: length of the velocity, mm per unit time.
@@ -26,18 +26,19 @@ class Smoothness(NamedTuple):
 
 
 def path_smoothness(places: Tensor, times: Sequence[float]) -> Smoothness:
-    """Speed and acceleration along paths that are known at ``times``.
+    """Return speed and acceleration along paths that are known at ``times``.
 
     Between two times the velocity is the difference of the places over that of the times. At a time
     between two others the acceleration is the difference of the velocities after and before it over
-    the time from the middle of one interval to that of the next: exact for accelerations that are
-    constant in time.
+    the time from the middle of one interval to the middle of the next. This is exact where the
+    acceleration is constant in time.
 
     Args:
-        places: of the points at each time, ``(T, N, d)``, mm.
-        times: T of them, rising.
+        places: the places of the points at each time, ``(T, N, d)``, mm.
+        times: ``T`` rising numbers.
     Raises:
-        ValueError: fewer than two times, times that do not rise, or as many places as others.
+        ValueError: there are fewer than two times, they do not rise, or their number is not that of
+            the places.
     """
     at = torch.as_tensor(times, dtype=torch.float64)
     if places.dim() != 3 or len(places) != len(at) or len(at) < 2 or not (at.diff() > 0).all():

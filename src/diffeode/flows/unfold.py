@@ -36,7 +36,7 @@ class Unfolded(NamedTuple):
 
     Attributes:
         velocity: the smoothed velocity.
-        repaired: the number of voxels that folded before and do not fold any more.
+        repaired: by how many the number of voxels that fold has fallen.
         left: the number of voxels that still fold.
     """
 
@@ -71,7 +71,12 @@ def unfold(
 def unfold_all(
     velocity: Tensor, maps: Callable[[Tensor], Iterable[Tensor]], size: Sequence[int]
 ) -> Unfolded:
-    """As :func:`unfold`, until none of the ``maps``, displacements made of the velocity, folds."""
+    """Return ``velocity`` smoothed, as by :func:`unfold`, where one of several maps folds.
+
+    Args:
+        maps: the function from a velocity to the displacements of these maps.
+        size: as in :func:`unfold`.
+    """
 
     def folds_anywhere() -> Tensor:
         return functools.reduce(torch.logical_or, (_folds(one, size) for one in maps(velocity)))

@@ -88,8 +88,8 @@ def squared_change(velocity: VelocityTensor, time: float, spacing: Sequence[floa
     It is 0 where there is one knot.
 
     Args:
-        time: how long the velocity acts.
-        spacing: of its grid, mm, by axis.
+        time: the length of the time for which the velocity acts.
+        spacing: the spacing of its grid along each axis, mm.
     """
     intervals = velocity.shape[0] - 1
     if intervals == 0:

@@ -23,7 +23,8 @@ def antialiased(
     et al., MICCAI 2015). Where the target is finer, nothing is smoothed.
 
     Args:
-        target: a grid with axes parallel to those of ``grid``, or with cubic voxels.
+        target: a grid with axes parallel to those of ``grid`` and in the same order, or with cubic
+            voxels; the smoothing along each axis follows from the spacings along that axis.
         to_source: the map from points of ``target`` to points of ``grid``, RAS mm; None is the
             identity.
     """

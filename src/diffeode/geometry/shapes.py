@@ -1,7 +1,7 @@
 """Names for the shapes of torch's tensors, stated once.
 
-Every name stands for :class:`torch.Tensor`; it tells the reader, and costs nothing at run time. The
-letters in the shapes are
+Every name stands for :class:`torch.Tensor`; it tells a reader the shape and the unit, and costs
+nothing at run time. The letters in the shapes are
 
 - ``N``: number of images, or of fields, that are worked on together;
 - ``C``: number of channels;

@@ -43,8 +43,9 @@ class ItkFrame(NamedTuple):
 
     Attributes:
         origin: the centre of the first voxel, ``(3,)``.
-        spacing: of neighbouring voxels along each array axis, ``(3,)``.
-        direction: unit vectors of the array axes, one per column, ``(3, 3)``.
+        spacing: the distance between neighbouring voxel centres along each array axis, mm,
+            ``(3,)``.
+        direction: the unit vectors of the array axes, one in each column, ``(3, 3)``.
     """
 
     origin: np.ndarray
@@ -141,8 +142,8 @@ class Grid:
         return self.to_world(self.voxels())
 
     def matches(self, other: Grid, tolerance_mm: float = 1e-3) -> bool:
-        """Return whether ``other`` has the same shape, and its corners lie within
-        ``tolerance_mm``.
+        """Return whether ``other`` has the same shape, and no coordinate of its corners differs by
+        more than ``tolerance_mm``.
         """
         if self.shape != other.shape:
             return False

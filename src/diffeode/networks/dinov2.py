@@ -24,6 +24,8 @@ _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.22
 """Mean and standard deviation of red, green and blue in ImageNet, for which DINOv2 was trained."""
 _FIRST_LAYER = "encoder.layer.0.mlp.fc1.weight"
 """Name of a parameter that DINOv2 with gated layers, the largest one, does not have."""
+_POSITIONS = "embeddings.position_embeddings"
+_PROJECTION = "embeddings.patch_embeddings.projection.weight"
 
 
 def dinov2(state: Mapping[str, Tensor]) -> nn.Module:
@@ -35,6 +37,8 @@ def dinov2(state: Mapping[str, Tensor]) -> nn.Module:
         ValueError: ``state`` is no DINOv2 as ``transformers`` saves one, or it is the largest one,
             whose layers are gated.
     """
+    architecture = _architecture(state)
+
     from transformers import (
         Dinov2Config,
         Dinov2Model,
@@ -42,7 +46,6 @@ def dinov2(state: Mapping[str, Tensor]) -> nn.Module:
         Dinov2WithRegistersModel,
     )
 
-    architecture = _architecture(state)
     if "embeddings.register_tokens" in state:
         registers = state["embeddings.register_tokens"].shape[1]
         kind, config = (
@@ -66,10 +69,10 @@ def _architecture(state: Mapping[str, Tensor]) -> dict[str, int]:
     Raises:
         ValueError: a parameter is missing.
     """
-    if _FIRST_LAYER not in state or "embeddings.position_embeddings" not in state:
+    if not {_FIRST_LAYER, _POSITIONS, _PROJECTION} <= state.keys():
         raise ValueError("it has not the parameters of a DINOv2 as transformers names them")
-    width, _, patch, _ = state["embeddings.patch_embeddings.projection.weight"].shape
-    places = state["embeddings.position_embeddings"].shape[1] - 1
+    width, _, patch, _ = state[_PROJECTION].shape
+    places = state[_POSITIONS].shape[1] - 1
     return {
         "hidden_size": width,
         "num_attention_heads": width // _WIDTH_OF_A_HEAD,

@@ -196,7 +196,7 @@ class _Block(nn.Module):
 
     def _mask(self, x: Tensor) -> Tensor | None:
         """Return what is added to the attention of shifted windows; None where none is shifted."""
-        if not min(self.shift):
+        if not any(self.shift):
             return None
         counts = tuple(-(-n // m) for n, m in zip(x.shape[1:4], self.window, strict=True))
         return _mask_of(counts, self.window).to(x.device)

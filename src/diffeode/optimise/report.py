@@ -34,7 +34,7 @@ class Reporter:
         self._levels, self._progress = levels, progress
         self._costs = [level**-3 for level in levels]
         costs_of_levels = (c * n for c, n in zip(self._costs, iterations, strict=True))
-        # The cost of all levels before each, and at last that of all levels.
+        # The cost of all levels before each level; the last entry is the cost of all levels.
         self._before = [0.0, *itertools.accumulate(costs_of_levels)]
         self._level, self._done = 0, 0.0
 

@@ -36,7 +36,8 @@ def take_a_gpu() -> str | None:
     folder = _folder()
     while True:
         for name in names:
-            if _is_taken_now(folder / f"{name}.lock"):
+            # Older drivers name the parts of a GPU (MIG) with slashes.
+            if _try_to_lock(folder / f"{name.replace('/', '-')}.lock"):
                 os.environ["CUDA_VISIBLE_DEVICES"] = name
                 return name
         time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -53,7 +54,10 @@ def gpus() -> list[str]:
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return [str(number) for number, _ in enumerate(listed.stdout.splitlines())]
+    # The parts of a GPU (MIG) are listed below it, indented. Where the driver does not answer, the
+    # program prints lines about that instead.
+    lines = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
+    return [str(number) for number in range(len(lines))]
 
 
 def _folder() -> Path:
@@ -67,8 +71,8 @@ def _folder() -> Path:
     return folder
 
 
-def _is_taken_now(lock: Path) -> bool:
-    """Return whether this process has locked the file just now."""
+def _try_to_lock(lock: Path) -> bool:
+    """Lock the file for this process, and return whether that succeeded."""
     file = lock.open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -178,11 +178,12 @@ def _death(code: int) -> BaseException:
         return Terminated(code - 128)
     if code >= 0:
         return RegistrationError(f"It ended with exit code {code} before it was done.")
-    name = signal.Signals(-code).name
     if -code == signal.SIGKILL:
         return KilledError(
-            f"It was killed ({name}), as systems do when memory runs out; give it more memory."
+            "It was killed (SIGKILL), as systems do when memory runs out; give it more memory."
         )
+    named = {number.value: number.name for number in signal.Signals}
+    name = named.get(-code, f"signal {-code}")
     return RegistrationError(
         f"It crashed ({name}); the last lines of the log may tell why, such as a lack of memory."
     )

@@ -118,6 +118,7 @@ def ants_registration(
         settings: further arguments of ``ants.registration``.
 
     Raises:
+        InputError: the grid of an image is sheared, which ITK cannot represent.
         RegistrationError: ANTs gave up.
     """
     ants = load_ants(threads, seed)

@@ -233,7 +233,7 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program may use. It may not change what the program computes.
+    """What a program may use. None of it may change what the program computes.
 
     Attributes:
         threads: number of threads, for programs that respect OMP_NUM_THREADS.

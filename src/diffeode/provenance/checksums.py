@@ -51,7 +51,8 @@ class Checksums:
 
         Args:
             record: the record of an earlier look at this file. Its checksum is returned where its
-                size and times are those of the file.
+                size and times are those of the file. A time that is not on record is not compared,
+                so that a record without times is believed where the size is right.
 
         Raises:
             OSError: the file is not there or cannot be read.

@@ -298,7 +298,9 @@ def _module_named_by(node: ast.AST) -> str | None:
 
 
 def _is_for_type_checkers(node: ast.If) -> bool:
-    return ast.unparse(node.test).endswith("TYPE_CHECKING")
+    """Return whether the statement is ``if TYPE_CHECKING:``; ``if not TYPE_CHECKING:`` is not."""
+    is_a_name = isinstance(node.test, ast.Name | ast.Attribute)
+    return is_a_name and ast.unparse(node.test).endswith("TYPE_CHECKING")
 
 
 class _Essence(ast.NodeTransformer):

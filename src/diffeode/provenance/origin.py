@@ -60,7 +60,7 @@ def departure(
     if changed:
         return f"parameters changed ({_shortened(name for name in changed if name != CODE)})"
     if len(inputs) != len(origin["inputs"]):
-        return "something was added to or taken from what they are made of"
+        return "a file was added to their inputs or left out of them"
     pairs = zip(inputs, origin["inputs"], strict=True)
     other = [path for path, record in pairs if _differs(path, record, checksums)]
     return f"{_shortened(other)} changed" if other else None

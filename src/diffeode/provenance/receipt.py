@@ -99,7 +99,8 @@ def damage(path: Path | str, checksums: Checksums | None = None) -> str | None:
 
     Args:
         checksums: gives the checksums of files; by default they are computed for those files only
-            whose size or time differs from the receipt's.
+            whose size or time differs from the receipt's. A receipt to which no origin was added
+            (:func:`add_origin`) holds no times, so that the sizes alone decide.
     """
     try:
         content = read_receipt(path)
@@ -109,7 +110,7 @@ def damage(path: Path | str, checksums: Checksums | None = None) -> str | None:
 
 
 def damage_of(path: Path, content: dict[str, Any], checksums: Checksums) -> str | None:
-    """Return what :func:`damage` returns, of a receipt whose ``content`` was read already."""
+    """Return what :func:`damage` returns for a receipt whose ``content`` was read already."""
     if content.get(_CHECKSUM, _checksum_of(content)) != _checksum_of(content):
         return f"{path} is not as it was written"
     if not content["outputs"] and content.get("status") != "failed":
@@ -152,8 +153,7 @@ def _fault_of(file: Path, record: dict[str, Any], checksums: Checksums) -> str |
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     # JSON turns tuples into lists and keys into texts. The checksum has to be that of the content
-    # as
-    # it will be read.
+    # as it will be read.
     content = json.loads(json.dumps(content))
     write_json(path, {**content, _CHECKSUM: _checksum_of(content)})
 

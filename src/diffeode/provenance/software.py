@@ -8,7 +8,7 @@ from importlib import metadata
 
 _PREPARING = ("diffeode", "antspyx", "nibabel", "nilearn", "numpy", "scipy", "torch")
 _REGISTERING = (
-    *("diffeode", "torch", "numpy", "scipy", "antspyx", "convexAdam", "picsl-greedy"),
+    *("diffeode", "torch", "numba", "numpy", "scipy", "antspyx", "convexAdam", "picsl-greedy"),
     *("transformers", "unigradicon", "icon_registration", "itk"),
 )
 

@@ -190,15 +190,15 @@ def _complaint(
     if wrong:
         return wrong
     if not renewed.isdisjoint(planned.inputs):
-        return Complaint(Kind.DERIVED, "what they are made of is made again")
+        return Complaint(Kind.DERIVED, "their inputs are made again")
     origin = planned.origin(results)
     if origin is None:
         return Complaint(Kind.STALE, "it is not known what they were made from")
     reason = departure(origin, planned.inputs, planned.parameters, checksums)
     if reason:
         return Complaint(Kind.STALE, reason)
-    lacking_what = _what_is_not_kept(planned)
-    return Complaint(Kind.REDUCED, lacking_what) if lacking_what else None
+    reason = _what_is_not_kept(planned)
+    return Complaint(Kind.REDUCED, reason) if reason else None
 
 
 def _what_is_not_kept(planned: Planned) -> str | None:

@@ -42,9 +42,11 @@ FIELDS: Mapping[str, float | None] = {"float32": None, "rounded": ROUNDED_TO_MM}
 key ``fields``; None: they are written as they are.
 """
 READ_BY_EVALUATION = (WARP, INVERSE_WARP)
+"""Names of the files that the evaluation reads."""
 READ_BY_PANELS = (WARP, WARPED)
+"""Names of the files that the figures of a pair read."""
 READ_BY_CURVES = (TRACE,)
-"""Names of the files that the evaluation and the figures of a pair read."""
+"""Names of the files that the curves of the energy read."""
 
 
 def must_hold(keep: str) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ def weights_folders() -> tuple[Path, ...]:
     which :func:`diffeode.weights.fetch.obtain` downloads.
     """
     given = [
-        Path(folder)
+        Path(folder).expanduser()
         for folder in os.environ.get("DIFFEODE_WEIGHTS", "").split(os.pathsep)
         if folder
     ]

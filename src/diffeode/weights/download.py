@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import re
 import shutil
 import time
@@ -27,6 +28,10 @@ Progress = Callable[[float, str], None]
 _IDLE_ATTEMPTS = 4
 _FIRST_WAIT_S = 1.0
 _TIMEOUT_S = 60.0
+_MOST_LOCKS = 100
+"""After as many locks a file stays without one: some file systems cannot tell that two files are
+the same, and there the loop would not end.
+"""
 _CHUNK_BYTES = 1 << 16
 _PROGRESS_PERIOD_S = 1.0
 _EXTENT = re.compile(r"bytes (\d+)-")
@@ -124,25 +129,40 @@ def _checked(path: Path, expected: _Expected) -> Path:
 
 @contextmanager
 def _part_of(to: Path) -> Iterator[Path]:
-    """Yield ``<to>.part``, which no other process writes in the meantime; remove it if it is empty
-    in the end.
+    """Yield ``<to>.part``, a file that is there and that no other process writes in the meantime;
+    remove it if it is empty in the end.
     """
     part = to.with_name(f"{to.name}.part")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        handle = part.open("ab")
+        handle = _locked(part)
     except OSError as error:
         raise InputError(
             f"Cannot write {to}: {error.strerror}; free or choose another folder."
         ) from None
     with handle:
-        with suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
         try:
             yield part
         finally:
             if part.exists() and part.stat().st_size == 0:
                 part.unlink()
+
+
+def _locked(part: Path) -> BinaryIO:
+    """Return the file ``part``, open and locked, after waiting for a process that has locked it.
+
+    That process may have renamed or removed the file meanwhile. Then the lock that was waited for
+    is worth nothing, and the file that has the name now is locked instead.
+    """
+    for _ in range(_MOST_LOCKS):
+        handle = part.open("ab")
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle.fileno()), part.stat()):
+                return handle
+        handle.close()
+    return part.open("ab")
 
 
 def _fetch_from_any(
@@ -174,7 +194,7 @@ def _fetch_patiently(url: str, part: Path, expected: _Expected, progress: Progre
             most = max(most, _size(part))
             continue
         if wrong := expected.wrong(part):
-            part.unlink()
+            part.write_bytes(b"")
             raise _UnusableError(f"brought a file that {wrong} (removed)")
         return
     raise _UnusableError(f"broke off ({reason})")
