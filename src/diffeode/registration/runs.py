@@ -99,7 +99,7 @@ def _obstacle(run: Run, own_environments: bool, provided: bool) -> str:
         found.pop("weights", None)
     if own_environments and method_class(run.method).needs.environment != "base":
         found = {"weights": found.get("weights", [])}
-    if "weights" not in run.parameters:
+    if run.is_trained_first:
         found.pop("training", None)  # The study trains it before.
     clauses = [clause for kind in found.values() for clause in kind]
     return f"Run {run.name} cannot work here: {'; '.join(clauses)}." if clauses else ""
