@@ -80,4 +80,3 @@ def _tools(datasets: list[Dataset]) -> Iterator[Need]:
         if chosen and (tool.program or tool.weights):
             problem = missing(tool.step, tool.name) or ""
             yield Need("preparation", f"{tool.step}: {tool.name}", problem)
-
