@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _command import add_results
+from _command import add_results, explains_errors
 from _machine import provenance
 from _sequence_figure import draw_ventricles
 from _sequence_page import ALL_TIMES, write_sequence_page
@@ -258,6 +258,7 @@ def measure(table: Table) -> None:
             print(f"person {number}, {way}", file=sys.stderr, flush=True)
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
