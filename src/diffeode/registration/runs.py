@@ -21,7 +21,7 @@ from diffeode.registration.knobs import as_parameters, changed
 from diffeode.registration.registry import lacks, make_method, method_class
 
 FORMERLY = {"node-mind-paper": "paper-mind", "node-lddmm-mind": "paper-lddmm"}
-"""Names that runs had once, and today's."""
+"""Today's names of runs, by their former names."""
 
 WEIGHTS = "weights.safetensors"
 """Name of the file of trained weights in the folder of a training."""

@@ -1,4 +1,4 @@
-"""Reads the files of studies, datasets and experiments, and checks them before any work."""
+"""The files of studies, datasets and experiments, which are read and checked before any work."""
 
 from __future__ import annotations
 
