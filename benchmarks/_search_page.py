@@ -27,11 +27,11 @@ from _tables import Row, Table, markdown_table, measured_on, write_page
 from scipy.stats import spearmanr
 
 _SHOWN = 5
-"""Settings of the first rung that are shown."""
+"""The number of settings of the first rung that are shown."""
 
 
 def write_search_page(results: Path) -> None:
-    """``search.md`` from the tables in ``results``; variants without a table are left out."""
+    """Write ``search.md`` from the tables in ``results``, without variants that have no table."""
     sections = [_introduction()]
     for variant in VARIANTS.values():
         rows = Table(results / f"search_{variant.name}.tsv", KEYS).rows
@@ -203,7 +203,9 @@ def _effect(
 
 
 def _groups(parameter: Parameter) -> list[tuple[str, object]]:
-    """Each choice, or each quarter of the range: words, and whether a value belongs to it."""
+    """Return, for each choice or each quarter of the range, its name and a function that says
+    whether a value belongs to it.
+    """
     if parameter.choices:
         return [(f"{c:g}", lambda value, c=c: value == c) for c in parameter.choices]
     edges = [parameter.at(quarter / 4) for quarter in range(5)]

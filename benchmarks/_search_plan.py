@@ -1,5 +1,5 @@
-"""What the search for the paper's lost numbers tries: parameters, settings, rungs, and how it
-chooses.
+"""The plan of the search for the paper's lost numbers: parameters, settings, rungs, and the rule by
+which it chooses.
 
 Nothing here registers anything, so the choice can be made again from the tables alone.
 """
@@ -20,7 +20,7 @@ from _tables import Row
 from scipy.stats import qmc
 
 SEED = 2512
-"""Of the settings that are drawn."""
+"""The seed with which settings are drawn."""
 MOST_FOLDS_PERCENT = 0.01
 """A setting is eligible where at most this percentage of all voxels of the image folds, in the mean
 over its pairs.
@@ -37,9 +37,10 @@ class Parameter:
     Attributes:
         name: its column in the tables.
         knob: its dotted name among the settings of the method.
-        low, high: what is searched between, on a scale of logarithms where ``logarithmic``.
-        choices: what is searched among instead.
         reference: its value in the setting number ``REFERENCE``.
+        low, high: the ends of the range that is searched.
+        logarithmic: whether the range is searched on a logarithmic scale.
+        choices: the values that are searched instead of a range.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Parameter:
     choices: tuple[float, ...] = ()
 
     def at(self, fraction: float) -> float:
-        """The value at ``fraction`` in [0, 1) of the range, to three significant digits."""
+        """Return the value at ``fraction`` in [0, 1) of the range, to three significant digits."""
         if self.choices:
             return self.choices[int(fraction * len(self.choices))]
         if self.logarithmic:
@@ -61,7 +62,7 @@ class Parameter:
         return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
 
     def holds(self, value: float) -> bool:
-        """Whether the search can choose ``value``."""
+        """Return whether the search can choose ``value``."""
         if self.choices:
             return value in self.choices
         return self.low <= value <= self.high
@@ -72,11 +73,13 @@ class SearchCase:
     """One development pair at one size.
 
     Attributes:
-        task: a comparison (:mod:`_comparisons`), which says who was scanned and which labels count.
-        iterations: of the registration.
-        learning_rate: likewise; the paper's is 0.005, with 300 iterations.
-        descriptor: of the moving image: ``recomputed`` on each warped image, or made once and
-            ``warped``, which is quicker where a network makes it.
+        task: the name of a comparison (:mod:`_comparisons`), which says who was scanned and which
+            labels count.
+        iterations: the number of iterations of the registration.
+        learning_rate: the learning rate of the registration; the paper's is 0.005, with 300
+            iterations.
+        descriptor: the descriptor of the moving image: ``recomputed`` on each warped image, or made
+            once and ``warped``, which is quicker where a network makes it.
     """
 
     task: str
@@ -94,16 +97,16 @@ class SearchCase:
 
     @property
     def maker(self) -> Maker:
-        """What prepares the pair."""
+        """The function that prepares the pair."""
         return _MAKERS[self.task](self.spacing_mm)
 
     @property
     def folder(self) -> str:
-        """Where its prepared pair lies, in the folder of a benchmark's work."""
+        """The path of its prepared pair in the folder of a benchmark's work."""
         return f"{self.task}-{self.spacing_mm:g}mm/{self.fixed}__{self.moving}"
 
     def scans(self, data: Path) -> list[Path]:
-        """The folders of the fixed and of the moving scan."""
+        """Return the folders of the fixed and of the moving scan."""
         template, persons = self.comparison.template, data / self.comparison.folder
         return [
             data / name if name == template else persons / f"sub-{name}" / "anat"
@@ -125,7 +128,7 @@ class SearchCase:
 
     @property
     def changes(self) -> dict[str, object]:
-        """What the case changes in a run, by the dotted name of the method's setting."""
+        """The settings that the case changes in a run, by their dotted names."""
         warped = {"similarity.descriptor.moving": "warped"} if self.descriptor == "warped" else {}
         return {
             "levels.iterations": [self.iterations],
@@ -136,11 +139,11 @@ class SearchCase:
 
 @dataclass(frozen=True)
 class Rung:
-    """One round of the search: what the settings that are left are tried on.
+    """One round of the search: the cases on which the remaining settings are tried.
 
     Attributes:
-        keep: how many of the best settings go on to the next rung, or are candidates where there is
-            none.
+        keep: the number of the best settings that go on to the next rung, or are candidates where
+            there is no further rung.
         reference: whether the reference is tried too where it is not among the best.
     """
 
@@ -155,8 +158,8 @@ class Variant:
     """One of the paper's variants.
 
     Attributes:
-        run: its named run, of which the parameters are changed.
-        settings: how many are drawn, beside the reference.
+        run: the named run whose parameters are changed.
+        settings: the number of settings that are drawn, beside the reference.
     """
 
     name: str
@@ -166,7 +169,7 @@ class Variant:
     rungs: tuple[Rung, ...]
 
     def setting(self, number: int) -> dict[str, float]:
-        """The values of setting ``number``, by the name of the parameter."""
+        """Return the values of setting ``number``, by the name of the parameter."""
         if number == REFERENCE:
             return {parameter.name: parameter.reference for parameter in self.parameters}
         fractions = _fractions(len(self.parameters), self.settings)[number - 1]
@@ -176,14 +179,14 @@ class Variant:
         }
 
     def changes(self, number: int) -> dict[str, float]:
-        """The values of setting ``number``, by the dotted name of the method's setting."""
+        """Return the values of setting ``number``, by the dotted name of the method's setting."""
         values = self.setting(number)
         return {parameter.knob: values[parameter.name] for parameter in self.parameters}
 
 
 @cache
 def _fractions(dimensions: int, count: int) -> tuple[tuple[float, ...], ...]:
-    """The first ``count`` points of a scrambled Sobol sequence in the unit cube."""
+    """Return the first ``count`` points of a scrambled Sobol sequence in the unit cube."""
     sampler = qmc.Sobol(dimensions, rng=SEED)
     points = sampler.random_base2(math.ceil(math.log2(count)))
     return tuple(map(tuple, points[:count].tolist()))
@@ -194,10 +197,10 @@ def _fractions(dimensions: int, count: int) -> tuple[tuple[float, ...], ...]:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a setting did on the cases of a rung: means over them.
+    """The means of a setting over the cases of a rung.
 
     Attributes:
-        folds_percent: of ``|J| <= 0`` among all voxels.
+        folds_percent: the percentage of all voxels with ``|J| <= 0``.
     """
 
     setting: int
@@ -216,10 +219,10 @@ class Standing:
 
 
 def standings(rows: Iterable[Row], rung: Rung) -> list[Standing]:
-    """The settings that have a row for every case of ``rung``, the best first.
+    """Return the settings that have a row for every case of ``rung``, the best first.
 
     Args:
-        rows: of one variant.
+        rows: the rows of one variant.
     """
     found: dict[int, dict[SearchCase, Row]] = {}
     cases = {_key(case.columns): case for case in rung.cases}
@@ -243,7 +246,7 @@ def _standing(number: int, rows: Iterable[Row]) -> Standing:
 
 
 def entrants(variant: Variant, rows: Sequence[Row], index: int) -> list[int]:
-    """The settings that are tried on rung ``index``, in that order."""
+    """Return the settings that are tried on rung ``index``, in that order."""
     if index == 0:
         return list(range(variant.settings + 1))
     before, rung = variant.rungs[index - 1], variant.rungs[index]
@@ -254,13 +257,19 @@ def entrants(variant: Variant, rows: Sequence[Row], index: int) -> list[int]:
 
 
 def chosen(variant: Variant, rows: Sequence[Row]) -> Standing:
-    """The best setting of the last rung; ``rows`` are those of ``variant``, all of them there."""
+    """Return the best setting of the last rung.
+
+    Args:
+        rows: the rows of a finished search of ``variant``.
+    """
     tried = set(entrants(variant, rows, len(variant.rungs) - 1))
     return next(s for s in standings(rows, variant.rungs[-1]) if s.setting in tried)
 
 
 def finished_rungs(variant: Variant, rows: Sequence[Row]) -> int:
-    """How many rungs, from the first on, have a row for all that they try, be it of a failure."""
+    """Return the number of rungs, from the first on, that have a row for each registration, where a
+    failed one counts, too.
+    """
     there = {(int(row["setting"]), _key(row)) for row in rows}
     for index, rung in enumerate(variant.rungs):
         tried = product(entrants(variant, rows, index), rung.cases)
@@ -270,13 +279,13 @@ def finished_rungs(variant: Variant, rows: Sequence[Row]) -> int:
 
 
 def finished(variant: Variant, rows: Sequence[Row]) -> bool:
-    """Whether the search is at its end."""
+    """Return whether the search is at its end."""
     return finished_rungs(variant, rows) == len(variant.rungs)
 
 
 def number_of_run(variant: Variant, rows: Sequence[Row]) -> int:
-    """The setting that the named run has: the one that is chosen, and before the search is finished
-    the reference.
+    """Return the number of the setting that the named run has: the chosen one, or the reference as
+    long as the search is not finished.
     """
     return chosen(variant, rows).setting if finished(variant, rows) else REFERENCE
 
@@ -301,10 +310,11 @@ def _operator(name: str, reference: float, **searched: object) -> Parameter:
 
 
 def _common(gradients: tuple[float, float]) -> tuple[Parameter, ...]:
-    """The lost numbers that all variants have.
+    """Return the lost numbers that all variants have.
 
     Args:
-        gradients: range of the weight of the gradient, since similarities are of different size.
+        gradients: the range of the weight of the gradient, which depends on the size of the
+            similarity.
     """
     return (
         Parameter("jacobian", "penalties.jacobian.weight", 2.5, 0.03, 30),
@@ -349,7 +359,7 @@ _CL_RUNGS = (
     Rung("recomputed tokens", (_newborns("01", "02", THIRD_MM, **_HURRIED),), 2),
     Rung("another pair", (_newborns("03", "04", THIRD_MM, **_HURRIED),), 1, reference=False),
 )
-"""Its iteration takes thirteen times as long, so it is tried on less."""
+"""The rungs of ``cl``. Its iteration takes thirteen times as long, so they have fewer cases."""
 
 VARIANTS = {
     variant.name: variant
@@ -359,4 +369,4 @@ VARIANTS = {
         Variant("cl", "paper-cl", _common((2e-3, 0.5)), 40, _CL_RUNGS),
     )
 }
-"""By name, in the order in which they are searched."""
+"""The variants by name, in the order in which they are searched."""

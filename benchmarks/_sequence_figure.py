@@ -15,7 +15,7 @@ from diffeode.figures import style
 _SHOWN = ("free", "periodic", "stationary", "pairs")
 _DASHES = {"free": (1, 0), "periodic": (4, 1.5), "stationary": (1, 1)}
 _TRUTHS = {"truth": ("True labels", "x"), "true maps": ("True maps, on the scans' grid", "+")}
-"""Kind of truth to title and marker."""
+"""Title and marker of each kind of truth."""
 _HEIGHT_IN = 2.8
 
 
@@ -68,8 +68,10 @@ def draw_ventricles(rows: Sequence[Row], out: Path) -> None:
 
 
 def volumes(rows: Sequence[Row]) -> pd.DataFrame:
-    """Volumes in ml: columns ``person way time volume``. The way ``truth`` is that of the labels,
-    ``true maps`` that of the true maps' determinants; at time 0 all are alike.
+    """Return the volumes in ml, in the columns ``person way time volume``.
+
+    The way ``truth`` stands for the volume of the true labels, ``true maps`` for the volume by the
+    determinants of the true maps. At time 0 all are equal.
     """
     found = [
         (row["person"], row["way"], float(row["time"]), float(row["ventricles_ml"]))

@@ -1,4 +1,4 @@
-"""The page of the sequences: what one flow through all visits is worth beside pairs."""
+"""The page of the sequences: one flow through all visits beside registrations of pairs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ TITLES = {
     "pairs": "Each visit by itself",
     "truth": "Truth",
 }
-"""By way, in the order in which they are shown."""
+"""Titles of the ways to register, in the order in which they are shown."""
 _FOUND = ("free", "periodic", "stationary", "pairs")
 _FLOWS = ("free", "periodic", "stationary")
 ALL_TIMES = "all"
-"""In the column ``time``: of the whole trajectory."""
+"""The value of the column ``time`` in the row of a whole trajectory."""
 _INTRODUCTION = """\
 **Data: virtual persons; nobody was scanned.** Persons {persons} of the virtual cohort
 ([docs/virtual-cohort.md](../../docs/virtual-cohort.md)) at the clinical dementia ratings 0, 0.5, 1,
@@ -81,12 +81,12 @@ def write_sequence_page(rows: Sequence[Row], path: Path) -> None:
 
 
 def measured(rows: Sequence[Row]) -> list[Row]:
-    """The rows of single times."""
+    """Return the rows of single times."""
     return [row for row in rows if row["time"] != ALL_TIMES]
 
 
 def by_time(rows: Sequence[Row], column: str, decimals: int) -> str:
-    """A table of ``column``, a line for each way and a column for each visit."""
+    """Return a table of ``column``, with a line for each way and a column for each visit."""
     times = _visits(rows)
     lines = []
     for way in TITLES:
@@ -96,7 +96,7 @@ def by_time(rows: Sequence[Row], column: str, decimals: int) -> str:
 
 
 def trajectories(rows: Sequence[Row]) -> str:
-    """The table of speed, acceleration, change, folds and seconds."""
+    """Return the table of speed, acceleration, change, folds and seconds."""
     columns = (
         ("visit_speed_mm", 2),
         ("visit_acceleration_mm", 2),
@@ -116,7 +116,7 @@ def trajectories(rows: Sequence[Row]) -> str:
 
 
 def volume_errors(rows: Sequence[Row]) -> str:
-    """The table of volumes by Jacobians less true volumes."""
+    """Return the table of volumes by Jacobian determinants, minus the true volumes."""
     times = _visits(rows)
     lines = []
     for way in ("before", *_FOUND, "truth"):
@@ -130,7 +130,7 @@ def _volume_errors_ml(rows: Sequence[Row]) -> list[float]:
 
 
 def findings(rows: Sequence[Row]) -> str:
-    """Sentences that compare the means over persons and visits."""
+    """Return sentences that compare the means over persons and visits."""
     error, dice, bent = (
         _means(rows, column) for column in ("tre_mm", "dice", "visit_acceleration_mm")
     )
@@ -159,7 +159,9 @@ def _quoted(way: str) -> str:
 
 
 def _growth_found(rows: Sequence[Row], way: str) -> float:
-    """Percent of the true growth until the last visit, mean over persons."""
+    """Return the percentage of the true growth until the last visit that the maps show, as a mean
+    over persons.
+    """
     last = _visits(rows)[-1]
     shares = [
         (float(row["ventricles_ml"]) - float(rest["ventricles_ml"]))

@@ -23,7 +23,9 @@ from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.resolution import resample_brain
 
 CHOICE, REPORT = "choice", "report"
-"""The half of the data on which thresholds were chosen, and the half on which they are judged."""
+"""Names of the half of the data on which thresholds were chosen, and of the half on which they are
+judged.
+"""
 
 _SPACING_MM = {"albert": 3.5, "mouse": 0.5}
 _ADULT_MM = 5.0

@@ -77,7 +77,7 @@ def run_code(name: str, threads: int) -> str:
 
 
 def changed_run_code(run: Run, threads: int) -> str:
-    """As :func:`run_code`, of a run whose settings were changed; all of its settings count."""
+    """Return the digits of :func:`run_code` for a run with changed settings; all settings count."""
     method = run.build()
     parts = [
         _code_behind(run.method),

@@ -1,10 +1,10 @@
-"""What the gradient of the adjoint equation changes in the runs of the paper; see README.md.
+"""Measure what the gradient of the adjoint equation changes in a run of the paper; see README.md.
 
     python benchmarks/adjoint.py
 
 The paper's gradient is that of the adjoint equation, which with one Euler step is evaluated at the
-far end of the step; our runs take the exact one. Both are compared on one development pair, and
-beside them another seed of the network, as a yardstick of what does not matter.
+far end of the step; our runs take the exact one. Both are compared on one development pair. A third
+registration, with another seed of the network, shows how large a difference means nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CASE = SearchCase("albert", "05", "06", HALF_MM, 300)
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to register: whose gradient, from which network."""
+    """One way to register: the kind of gradient, and the seed of the network."""
 
     gradient: str
     seed: int
@@ -53,7 +53,7 @@ CANDIDATES = (EXACT, Candidate("adjoint", SEED), Candidate("exact", SEED + 1))
 
 
 def measure(options: argparse.Namespace) -> Table:
-    """A row for each candidate, all of them measured where one of them is not there."""
+    """Return the table with a row for each candidate; all are measured where one is missing."""
     table = Table(options.results / "adjoint.tsv", ("run", "gradient", "seed"), STAMPS)
     folder = ensure_case(CASE.maker, *CASE.scans(options.data), options.work / CASE.folder)
     starts = {candidate: _start(candidate, case_digest(folder)) for candidate in CANDIDATES}
@@ -88,14 +88,16 @@ def _start(candidate: Candidate, pair: str) -> dict[str, object]:
 
 
 def _apart(case: Case, one: DisplacementField, other: DisplacementField) -> dict[str, float]:
-    """How far the two maps send voxels of the fixed brain from each other, mm."""
+    """Return the distances between the points to which two maps send the voxels of the fixed brain,
+    mm: the mean and the greatest one.
+    """
     inside = foreground(case.fixed)
     distances = np.linalg.norm(other.displacement_mm[inside] - one.displacement_mm[inside], axis=-1)
     return {"mean_apart_mm": float(distances.mean()), "greatest_apart_mm": float(distances.max())}
 
 
 def write_adjoint_page(rows: Sequence[Row], path: Path) -> None:
-    """The table of ``rows`` in words."""
+    """Write ``rows`` as a page."""
     heads = ("gradient", "seed", "Dice", "folds (%)", "apart, mean (mm)", "apart, greatest (mm)")
     lines = [
         [

@@ -1,4 +1,4 @@
-"""The runs of the paper beside others, on the development pairs of the search; see README.md.
+"""Compare the runs of the paper with others on development pairs; see README.md.
 
     python benchmarks/family.py                          # every run
     python benchmarks/family.py --runs paper-mind,affine # some
@@ -54,7 +54,7 @@ _TITLES = {
 
 
 def measure(options: argparse.Namespace) -> Table:
-    """A row for each pair and run that has none yet."""
+    """Measure every pair and run that has no row yet, and return the table."""
     table = Table(options.results / "family.tsv", KEYS, STAMPS)
     waiting = []
     for case in CASES:
@@ -80,16 +80,18 @@ def _start(case: SearchCase, name: str, pair: str) -> dict[str, object]:
 
 
 def write_family_page(rows: Sequence[Row], path: Path) -> None:
-    """A table for each kind of pairs, of those that all runs have; the best run comes first."""
+    """Write a table for each kind of pairs, of the pairs that all runs have; the best run comes
+    first.
+    """
     sections = [
         "Development pairs: the numbers of the paper's runs were chosen on some of them "
         "([search.md](search.md)), `node-mind` on others. None of this is a test.\n"
     ]
     for task, title in _TITLES.items():
         mine = [row for row in rows if row["task"] == task and not row["failed"]]
-        by_run: dict[str, list[Row]] = {name: [] for name in RUNS}
+        by_run: dict[str, list[Row]] = {}
         for row in mine:
-            by_run[row["run"]].append(row)
+            by_run.setdefault(row["run"], []).append(row)
         ranked = sorted(_on_common_pairs(by_run.values()), key=_mean_dice, reverse=True)
         if ranked:
             heads = ("run", "pairs", "Dice", "folds of the image (%)", "SD of log J", "CPU s")
@@ -99,14 +101,14 @@ def write_family_page(rows: Sequence[Row], path: Path) -> None:
 
 
 def _on_common_pairs(runs: Iterable[Sequence[Row]]) -> list[list[Row]]:
-    """The rows of each run that has any, on the pairs that all of these runs have."""
-    measured = [rows for rows in runs if rows]
+    """Return the rows of each run on the pairs that all runs have; nothing where there are none."""
+    measured = list(runs)
     pairs = [set(map(_pair, rows)) for rows in measured]
     common = set.intersection(*pairs) if pairs else set()
     kept = []
     for rows in measured:
         kept.append([row for row in rows if _pair(row) in common])
-    return [rows for rows in kept if rows]
+    return kept if common else []
 
 
 def _pair(row: Row) -> tuple[str, str]:

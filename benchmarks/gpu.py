@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from _command import add_results, joined_names
+from _command import add_results, explains_errors, joined_names
 from _machine import provenance
 from _synthetic import synthetic_head
 from _tables import Row, Table, markdown_table, measured_on, write_page
@@ -196,6 +196,7 @@ def _number(row: Row, column: str, decimals: int) -> str:
     return f"{float(row[column]):.{decimals}f}" if row.get(column) else MISSING
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` and return the exit code."""
     options = _options(arguments)

@@ -1,4 +1,4 @@
-"""Compares NODEO's published code with our run ``nodeo`` on one pair of adults at half size, from
+"""Compare NODEO's published code with our run ``nodeo`` on one pair of adults at half size, from
 several starts of the network; see README.md.
 
 The weights start at random, so two runs of either code differ; the means of their metrics are

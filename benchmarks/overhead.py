@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from _command import add_results
+from _command import add_results, explains_errors
 from _comparisons import REPOSITORY
 from _machine import provenance
 from _overhead_page import write_overhead_page
@@ -111,6 +111,7 @@ class Costs:
     said: str
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is missing, write the table and its page, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -110,10 +110,10 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def variants_of(names: Sequence[str]) -> list[Variant]:
-    """The variants called ``names``; all where none is named.
+    """Return the variants called ``names``, or all where none is named.
 
     Raises:
-        InputError: there is none of a name; the message says the nearest.
+        InputError: there is no variant of a name; the message gives the nearest one.
     """
     for name in names:
         if name not in VARIANTS:

@@ -1,4 +1,4 @@
-"""One time-dependent flow through the visits of an ageing virtual person, and what it is worth.
+"""Compare one time-dependent flow through the visits of an ageing virtual person with pairs.
 
     python benchmarks/sequence.py            # measure, and write page and figure
     python benchmarks/sequence.py --page     # page and figure alone, from what was measured before
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _command import add_results
+from _command import add_results, explains_errors
 from _machine import provenance
 from _sequence_figure import draw_ventricles
 from _sequence_page import ALL_TIMES, write_sequence_page
@@ -54,7 +54,7 @@ SETTINGS = {
     "levels": {"factors": [2, 1], "iterations": [40, 20]},
 }
 KNOTS = 5
-"""One at each visit."""
+"""The number of knots of the free flow, one at each visit."""
 _KEYS = ("person", "way", "time")
 _MODULES = (
     "diffeode.datasets.virtual_ageing",
@@ -67,11 +67,11 @@ _MODULES = (
 
 @dataclass(frozen=True)
 class Found:
-    """What a way of registering brings.
+    """The result of one way to register.
 
     Attributes:
-        maps: from the first visit to each time, points to points, RAS mm.
-        trajectory: columns of the row of the whole trajectory.
+        maps: the maps from points of the first visit to points at each time, RAS mm.
+        trajectory: the columns of the row of the whole trajectory.
     """
 
     maps: dict[float, DisplacementField]
@@ -83,9 +83,9 @@ class Person:
     """The visits of one person, ready to be registered.
 
     Attributes:
-        images: T1w in [0, 1], ``(1, 1, X, Y, Z)``, on ``grid``.
-        brain: of the first visit, ``(X, Y, Z)`` bool.
-        labels: structures at each visit, on a finer grid.
+        images: the T1w of each visit in [0, 1], ``(1, 1, X, Y, Z)``, on ``grid``.
+        brain: the brain mask of the first visit, ``(X, Y, Z)`` bool.
+        labels: the structures at each visit, on a finer grid.
     """
 
     visits: tuple[Visit, ...]
@@ -96,12 +96,12 @@ class Person:
 
     @property
     def times(self) -> list[float]:
-        """Of the visits."""
+        """The times of the visits."""
         return [visit.time for visit in self.visits]
 
 
 def person_of(number: int) -> Person:
-    """Virtual person ``number``."""
+    """Return virtual person ``number``, ready to be registered."""
     visits = ageing_person(number, SEED)
     grid = visits[0].grid(SPACING_MM)
     scans = [visit.scans(grid)["T1w"] for visit in visits]
@@ -115,13 +115,13 @@ def person_of(number: int) -> Person:
 
 
 def unregistered(person: Person) -> Found:
-    """Nothing moves."""
+    """Return maps that move nothing."""
     rest = np.zeros((*person.grid.shape, 3), dtype=np.float32)
     return Found({time: DisplacementField(rest, person.grid) for time in person.times[1:]}, {})
 
 
 def truth(person: Person) -> Found:
-    """The known maps, at the voxels."""
+    """Return the known maps, sampled at the voxels."""
     first, *others = person.visits
     points = person.grid.points_mm()
     maps = {
@@ -134,7 +134,7 @@ def truth(person: Person) -> Found:
 
 
 def by_one_flow(person: Person, knots: int, periodic: bool = False) -> Found:
-    """All visits by one velocity."""
+    """Return the maps of one velocity to all visits."""
     method = changed(NeuralODE(), SETTINGS | {"velocity": {"knots": knots}})
     found = flow_through(
         method, person.images, person.times, person.grid.spacing.tolist(), periodic
@@ -153,7 +153,7 @@ def by_one_flow(person: Person, knots: int, periodic: bool = False) -> Found:
 
 
 def by_pairs(person: Person) -> Found:
-    """Each visit by itself, with a stationary velocity."""
+    """Return the maps of a registration of each visit by itself, with a stationary velocity."""
     method = changed(NeuralODE(), SETTINGS)
     first, *others = person.images
     spacing = person.grid.spacing.tolist()
@@ -182,7 +182,7 @@ def _in_mm(displacement: torch.Tensor, grid: Grid) -> DisplacementField:
 
 
 def rows_of(person: Person, way: str) -> list[dict[str, object]]:
-    """A row for each time that ``way`` has a map to, and one for its whole trajectory."""
+    """Return a row for each time to which ``way`` has a map, and one for its whole trajectory."""
     started = time.process_time()
     found = WAYS[way](person)
     seconds = time.process_time() - started
@@ -194,8 +194,8 @@ def rows_of(person: Person, way: str) -> list[dict[str, object]]:
 
 
 def _at(person: Person, at: float, field: DisplacementField) -> dict[str, object]:
-    """Volume of the lateral ventricles under ``field``; at a visit, how far it is from the truth
-    too.
+    """Return the volume of the lateral ventricles under ``field`` and, at the time of a visit, the
+    errors of ``field`` against the truth.
     """
     labels = person.labels[0]
     fine = densify(field, labels.grid)
@@ -232,7 +232,7 @@ def _mean_dice(fixed: Labels, warped: Labels) -> float:
 
 
 def _between_visits(person: Person, found: Found) -> dict[str, object]:
-    """Speed and acceleration of the brain's voxels from visit to visit."""
+    """Return speed and acceleration of the brain's voxels from visit to visit."""
     rest = person.grid.points_mm()[person.brain]
     moved = [rest + found.maps[at].displacement_mm[person.brain] for at in person.times[1:]]
     smooth = path_smoothness(torch.from_numpy(np.stack([rest, *moved])), person.times)
@@ -240,8 +240,9 @@ def _between_visits(person: Person, found: Found) -> dict[str, object]:
 
 
 def measure(table: Table) -> None:
-    """A block of rows for each person and way that is not there with today's code; says on stderr
-    how far it is.
+    """Put the rows of each person and way that were not measured by today's code into ``table``.
+
+    Progress is reported on standard error.
     """
     code = code_hash(Path(__file__), *_MODULES)[:12]
     for number in PERSONS:
@@ -258,6 +259,7 @@ def measure(table: Table) -> None:
             print(f"person {number}, {way}", file=sys.stderr, flush=True)
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -23,14 +23,13 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 from _cases import SEED, Case, case_digest, read_case
-from _command import add_data, add_results, add_work
+from _command import add_pairs, explains_errors
 from _comparisons import comparison_named
 from _machine import provenance
 from _tables import Row, Table, markdown_table, measured_on, numbers, write_page
 from _units import STAMPS, changed_run_code
 from nibabel.openers import ImageOpener
 
-from diffeode.errors import InputError
 from diffeode.evaluation.evaluate import evaluate_pair
 from diffeode.files import io
 from diffeode.geometry.image import foreground
@@ -409,20 +408,15 @@ def _ending(rows: Sequence[Row]) -> str:
     )
 
 
+@explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_data(parser)
-    add_work(parser, "benchmark-pairs", "prepared pairs")
-    add_results(parser)
+    add_pairs(parser)
     options = parser.parse_args(arguments)
     use_threads(1)
-    try:
-        rows, velocities = measure(options).rows, measure_velocity(options).rows
-        write_storage_page(rows, velocities, options.results / "storage.md")
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    rows, velocities = measure(options).rows, measure_velocity(options).rows
+    write_storage_page(rows, velocities, options.results / "storage.md")
     return 0
 
 

@@ -45,7 +45,7 @@ GRID = Grid(SIZE, np.array([[-1.0, 0, 0, 9], [0, 1.2, 0, -9], [0, 0, 0.9, -9], [
 
 
 def texture(seed, size=SIZE) -> np.ndarray:
-    """An ellipsoid of smooth noise in (0, 1], background 0."""
+    """Return an ellipsoid of smooth noise in (0, 1], background 0."""
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(size), 1.5)
     noise = (noise - noise.min()) / np.ptp(noise)
     axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in size], indexing="ij")
@@ -107,23 +107,22 @@ _ONE_LEVEL = {
 
 
 def as_ours(place, parameters):
-    """The method, with the files that the parameters name."""
-    if parameters.get(
-        "similarity.mind.precision"
-    ):  # meant for GPUs; a CPU has enough operations in half precision for a patch of one voxel
+    """Return the method, with the files that the parameters name."""
+    if parameters.get("similarity.mind.precision"):
+        # This is for GPUs; a CPU has enough operations in half precision for a patch of one voxel.
         place.patch.setattr(similarity, "_knows_halves", lambda image: True)
     return neural_ode(_ONE_LEVEL, place.with_files(parameters))
 
 
 def by_our_kernels(place, parameters):
-    """The map in three dimensions and single precision, where the compiled kernels serve."""
+    """Return the map in three dimensions and single precision, which compiled kernels compute."""
     return {
         "map": as_ours(place, parameters).register(PAIR, Machine(seed=1)).forward.displacement_mm
     }
 
 
 def by_our_formulas(place, parameters):
-    """The velocity in the plane and double precision, where torch computes by the formulas."""
+    """Return the velocity in the plane and double precision, which torch's formulas compute."""
     images = texture(2, (18, 20)), another_contrast(texture(2, (18, 20)))
     fixed, moving = (torch.from_numpy(image).double()[None, None] for image in images)
     torch.manual_seed(1)
@@ -135,14 +134,14 @@ def by_our_formulas(place, parameters):
 
 
 def by_package(place, parameters, name):
-    """The map that the package itself finds."""
+    """Return the map that the package itself finds."""
     method = make_method(name, place.with_files(parameters))
     return {"map": method.register(PAIR, Machine(seed=1)).forward.displacement_mm}
 
 
 class Vision(nn.Module):
-    """Stands for DINOv2: the mean of each quarter of a patch, under random weights that depend on
-    the file.
+    """A stand-in for DINOv2: the mean of each quarter of a patch, under random weights that depend
+    on the file.
     """
 
     config = types.SimpleNamespace(patch_size=14)
@@ -159,8 +158,8 @@ class Vision(nn.Module):
 
 
 def by_dinoreg(place, parameters):
-    """The map found with another network in the place of DINOv2; the package that brings it may not
-    be here.
+    """Return the map that is found with another network in the place of DINOv2, whose package may
+    not be here.
     """
     place.patch.setattr(dinoreg, "find_weights", Path)
     place.patch.setattr(dinoreg, "load_dinov2", Vision)
@@ -168,7 +167,7 @@ def by_dinoreg(place, parameters):
 
 
 class Icon(nn.Module):
-    """Stands for the package's network."""
+    """A stand-in for the package's network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,7 +257,7 @@ class Planned:
 
 
 def planned(folder) -> list[Planned]:
-    """All pairs of seven persons, each once."""
+    """Return all pairs of seven persons, each once."""
     (folder / "receipt.json").write_text("{}", encoding="utf-8")
     return [Planned(folder, frozenset((a, b))) for a in "abcdefg" for b in "abcdefg" if a < b]
 
@@ -298,8 +297,9 @@ def by_training(place, parameters, name, seed=1):
 
 
 def _stir(network):
-    """Untrained networks hardly move anything; here they move by voxels, so that every term of the
-    loss has a value.
+    """Change the weights so that the network moves by voxels and all terms of the loss have values.
+
+    An untrained network hardly moves anything.
     """
     torch.manual_seed(3)
     with torch.no_grad():

@@ -34,7 +34,7 @@ from pathlib import Path
 from fuzzed import KINDS, REFUSAL, InputError, Kind
 
 _LONGEST_S = 10.0
-"""Of the processor, so that a busy machine makes no fault."""
+"""The longest time of a reader, seconds of the processor, so that a busy machine makes no fault."""
 _PATIENCE_S = 120.0
 _LARGEST_GROWTH_KIB = 400 * 1024
 _ROOM_BYTES = 4 * 1024**3
@@ -219,8 +219,8 @@ def _within(seconds: float) -> Iterator[None]:
 
 
 def _work(name: str, seed: int, first: int, until: float, told: Connection, folder: Path) -> None:
-    """Judge broken files of a kind one after the other; say each number before it and what is wrong
-    after it.
+    """Judge broken files of a kind one after the other; send the number of each file before it is
+    judged, and what is wrong afterwards.
     """
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _ROOM_BYTES,) * 2)

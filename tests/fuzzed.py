@@ -1,5 +1,5 @@
-"""What the fuzz breaks: a whole file of every kind that diffeode reads, its readers, and what a
-right answer of them is.
+"""The kinds of files that the fuzz breaks: how a whole one is made, its reader, and what a right
+answer of the reader is.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _is_matrix(path: Path, answer: Affine) -> bool:
 
 
 def write_itk_mat(path: Path) -> None:
-    """A transform as ANTs writes it: MATLAB 4 of two columns."""
+    """Write a transform as ANTs does: MATLAB 4 of two columns."""
     numbers = [*_AFFINE[:3, :3].ravel(), *_AFFINE[:3, 3]]
     with path.open("wb") as file:
         for name, column in (("AffineTransform_double_3_3", numbers), ("fixed", [1.0, 2.0, 3.0])):
@@ -201,7 +201,7 @@ def write_itk_mat(path: Path) -> None:
 
 
 def _is_lps_affine(path: Path, answer: Affine) -> bool:
-    """Whether the affine moves the file's centre where the file says."""
+    """Return whether the affine moves the file's centre where the file says."""
     content = loadmat(path)
     (name,) = (name for name in content if "Transform_" in name)
     numbers, centre = (content[key].ravel().astype(float) for key in (name, "fixed"))
@@ -237,7 +237,9 @@ METRICS = "experiment\tpair\trun\tmetric\tvalue\nheld\ta__b\tnode\tdice\t0.75\nx
 
 
 def _is_table(**columns: type) -> Callable[[Path, pd.DataFrame], bool]:
-    """Whether every cell is the one that Python's own reader of tables finds."""
+    """Return a function that says whether every cell is the one that Python's own reader of tables
+    finds.
+    """
 
     def judge(path: Path, answer: pd.DataFrame) -> bool:
         text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -280,7 +282,7 @@ def write_workbook(path: Path) -> None:
 
 @cache
 def scratch() -> Path:
-    """A folder with the files of a small repository, made anew for every process."""
+    """Return a folder with the files of a small repository, made anew for every process."""
     import tempfile
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -415,7 +417,7 @@ def _use_receipt(path: Path) -> Any:
 
 
 def _is_receipt(path: Path, answer: Any) -> bool:
-    """A receipt that nothing is found wrong with says what was written."""
+    """Return whether a receipt in which nothing wrong was found says what was written."""
     if answer["damage"] is not None:
         return True
     whole = path.parent / "whole"

@@ -40,4 +40,4 @@ FEW = (
     *("quotes", "command", "newline at the end", "braces", "unicode", "hyphen", "up", "absolute"),
     *("NUL", "long", "underscores"),
 )
-"""Those of the names of which each stands for a kind, for tests that take long."""
+"""Some of the names, one of each kind, for tests that take long."""

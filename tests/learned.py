@@ -24,7 +24,7 @@ LEARNED = sorted(name for name in method_names() if method_class(name).trained)
 
 
 def moving_all_by(name: str, displacement_vox, folder: Path):
-    """The method, tiny, with weights under which the network moves every voxel by
+    """Return the tiny method with weights under which the network moves every voxel by
     ``displacement_vox (3,)``.
     """
     weights = write_weights_moving_all_by(name, displacement_vox, folder)
@@ -53,7 +53,7 @@ def _constant(head: torch.nn.Conv3d, value: torch.Tensor) -> None:
 
 
 def _set_symnet(network, wanted: torch.Tensor) -> None:
-    """The moving image goes three quarters of the way, the fixed one a quarter back."""
+    """Let the moving image go three quarters of the way, and the fixed one a quarter back."""
     last = network.merge[-1][-1][0]
     _constant(last, torch.ones_like(last.bias))
     for head, velocity in zip(network.heads, (0.75 * wanted, -0.25 * wanted), strict=True):

@@ -14,7 +14,7 @@ _LOWEST = re.compile(r"(?P<name>[\w.-]+)(?P<extras>\[.*\])?>=(?P<version>[\d.]+)
 
 
 def lowest_versions(repository: Path = REPOSITORY) -> list[str]:
-    """``name[extras]==version`` of the dependencies and of the extra ``dev``.
+    """Return ``name[extras]==version`` for each of the dependencies and of the extra ``dev``.
 
     Raises:
         ValueError: a package is asked for without a lowest version.

@@ -29,7 +29,9 @@ _PACKAGES = "any other package's own file"
 
 
 def names_of_modules() -> dict[str, Path]:
-    """Every module's file by its name within the package; a package is ``losses.__init__``."""
+    """Return the file of every module by its name in the package; a package is
+    ``losses.__init__``.
+    """
     return {
         ".".join(file.relative_to(PACKAGE).with_suffix("").parts): file
         for file in sorted(PACKAGE.rglob("*.py"))
@@ -83,7 +85,7 @@ def after(made: Made, changed: dict[Path, Definitions]) -> str:
 
 
 def with_text(name: str, added: str = "", old: str = "", new: str = "") -> dict[Path, Definitions]:
-    """The module ``name`` with ``added`` at its end, or with ``old`` replaced."""
+    """Return the module ``name`` with ``added`` at its end, or with ``old`` replaced."""
     text = MODULES[name].read_text(encoding="utf-8")
     assert old in text
     module = f"diffeode.{name}".removesuffix(".__init__")
@@ -146,7 +148,7 @@ def _of_modules(package: str, made_again: dict[str, set[str]]) -> set[str]:
 
 
 def _kinds_in(made: str, name: str) -> set[str]:
-    """The kinds of results that a cell stands for in the row of a module called ``name``."""
+    """Return the kinds of results that a cell stands for in the row of a module called ``name``."""
     if made.startswith(_ALL_BUT):
         return kinds().keys() - set(made.removeprefix(_ALL_BUT).split(" and "))
     found: set[str] = set()
@@ -187,7 +189,9 @@ def table(made_again: dict[str, set[str]]) -> str:
 
 
 def _alike(cells: dict[str, set[str]]) -> list[tuple[str, str, set[str]]]:
-    """Of each package, the most modules, three at least, that ``*`` or ``<name>`` can stand for."""
+    """Return, for each package, the largest group of at least three modules for which ``*`` or
+    ``<name>`` can stand: the pattern, the words of its cell, and the modules.
+    """
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for words, names in cells.items():
         for name in (name for name in names if "." in name):

@@ -32,7 +32,7 @@ ALBERT_LABELS = Path(__file__).resolve().parents[1] / "config" / "labels" / "alb
 _NEWBORN_MM = np.array([44.0, 54.0, 43.0])
 _ADULT_MM = np.array([66.0, 83.0, 55.0])
 _HEAD_MM = np.array([80.0, 100.0, 100.0])
-"""Half axes of ellipsoids."""
+"""Half axes of the ellipsoids of newborn brains, adult brains and heads."""
 _TEXTURE_MM = 5.0
 _NOISE = 0.02
 _WAVES_MM, _WAVELENGTH_MM = 2.5, 15.0
@@ -71,7 +71,7 @@ def _write_newborn(root: Path, subject: str) -> None:
 
 
 def _newborn_grid(person: int) -> Grid:
-    """A box of 106 x 126 x 104 mm about the origin: LAS, or LPS and oblique."""
+    """Return a grid of 106 x 126 x 104 mm about the origin: LAS, or LPS and oblique."""
     spacing, shape = np.array([1.6, 1.8, 2.0]), np.array([66, 70, 52])
     if f"{person:02d}" not in FINE:
         spacing, shape = 2 * spacing, shape // 2
@@ -103,8 +103,8 @@ def _person_map(person: int):
 
 
 def _anatomy(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The structure's number, 0 outside the brain, and a smooth value in 0.2 to 1, at ``points
-    (..., 3)``.
+    """Return the structure's number, 0 outside the brain, and a smooth value in 0.2 to 1, at
+    ``points (..., 3)``.
 
     The brain is the unit ball; each structure is what lies nearest to its centre.
     """

@@ -1,5 +1,5 @@
-"""Made-up trees of files in the layouts of OASIS-3 and IXI: real names and columns of tables, but
-tiny images of nobody.
+"""Made-up trees of files in the layouts of the papers' datasets, with real names and columns of
+tables, but tiny or empty images of nobody.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _DIAGNOSES = (
 
 
 def write_oasis3(root: Path, persons: int, seed: int) -> None:
-    """OASIS-3 as ``download_oasis_scans.sh`` lays it out, with ``OASIS3_UDSb4_cdr.csv`` and the
-    demographics.
+    """Write OASIS-3 as ``download_oasis_scans.sh`` lays it out, with ``OASIS3_UDSb4_cdr.csv`` and
+    the demographics.
 
     Folders are ``OAS30001_MR_d0129/anat1/sub-OAS30001_ses-d0129[_run-01]_T1w.nii.gz``, each with
     its ``.json``. Persons have 1 to 4 sessions; some sessions have two T1w, a T2w named
@@ -78,7 +78,7 @@ def write_oasis3(root: Path, persons: int, seed: int) -> None:
 
 
 def write_ixi(root: Path, persons: int, seed: int) -> None:
-    """IXI as its tar files unpack: ``IXI-T1`` and ``IXI-T2``, and ``IXI.xls``.
+    """Write IXI as its tar files unpack: ``IXI-T1`` and ``IXI-T2``, and ``IXI.xls``.
 
     Names are ``IXI012-HH-1211-T1.nii.gz``. About one person in fifty lacks T2, one in thirty is not
     in the table, and one is there twice, as in the original.
@@ -123,8 +123,8 @@ def _touch(file: Path) -> None:
 
 
 def ixi_table(names: Sequence[str], random: np.random.Generator) -> pd.DataFrame:
-    """``IXI.xls`` of these persons, with its columns, its zeros for unknown values and a person who
-    is there twice.
+    """Return ``IXI.xls`` of these persons, with its columns, its zeros for unknown values and a
+    person who is there twice.
     """
     listed = [name for name in names if name in IXI_FIXED or random.random() > 1 / 30]
     count = len(listed)
@@ -153,7 +153,7 @@ def ixi_table(names: Sequence[str], random: np.random.Generator) -> pd.DataFrame
 
 
 def write_image(path: Path, random: np.random.Generator | None = None) -> None:
-    """A scan of 8 x 8 x 8 voxels of 1 mm: a bright cube on 0."""
+    """Write a scan of 8 x 8 x 8 voxels of 1 mm: a bright cube on 0."""
     data = np.zeros((_IMAGES,) * 3, dtype=np.float32)
     data[2:6, 2:6, 2:6] = (random or np.random.default_rng(0)).uniform(100, 200, (4, 4, 4))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,7 +161,7 @@ def write_image(path: Path, random: np.random.Generator | None = None) -> None:
 
 
 def write_xls(path: Path, table: pd.DataFrame) -> None:
-    """``table`` as an Excel workbook of version 2, the simplest ``.xls``; no library writes
+    """Write ``table`` as an Excel workbook of version 2, the simplest ``.xls``; no library writes
     ``.xls`` any more.
     """
     records = [
@@ -188,7 +188,7 @@ def _cell(row: int, column: int, value: object) -> bytes:
 
 
 def _first(wanted: Sequence[str], others: Iterable[str], count: int) -> list[str]:
-    """``count`` names, ``wanted`` always among them, sorted."""
+    """Return ``count`` names, sorted; ``wanted`` are always among them."""
     rest = [name for name in others if name not in wanted]
     return sorted([*wanted, *rest[: count - len(wanted)]])
 
@@ -201,8 +201,8 @@ def _days(random: np.random.Generator) -> list[int]:
 def _visits(
     name: str, age: float, days: list[int], fixed: float | None, random: np.random.Generator
 ) -> list[dict]:
-    """Rows of the clinical table: a visit within some weeks of each session, and the first one at
-    entry.
+    """Return rows of the clinical table: a visit within some weeks of each session, and the first
+    one at entry.
     """
     drawn = sorted(random.choice(RATINGS, p=_RATING_ODDS) for _ in range(len(days) + 1))
     ratings = drawn if fixed is None else [fixed] * len(drawn)

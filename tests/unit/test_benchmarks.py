@@ -585,6 +585,11 @@ def test_neither_what_is_repeated_nor_what_only_lends_its_shape_is_read():
     assert traffic.bytes_moved == 4000 * (1 + 1 + 3)
 
 
+def test_a_run_that_there_is_not_is_refused_in_a_sentence(tmp_path, capsys):
+    assert gpu.main(["--runs", "node-mimd", "--results", str(tmp_path)]) == 2
+    assert "There is no run 'node-mimd'; did you mean 'node-mind'" in capsys.readouterr().err
+
+
 def test_a_gpu_is_timed_where_there_is_one_and_only_counted_where_there_is_none(
     tmp_path, monkeypatch
 ):

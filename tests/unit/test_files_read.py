@@ -321,6 +321,22 @@ def test_a_training_file_may_leave_its_settings_out(tmp_path):
     assert (training.settings.seed, training.settings.criterion) == (3, "validation_loss")
 
 
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ("seed: -1", "a whole number from 0 to 2147483647"),
+        ("seed: 2147483648", "a whole number from 0 to 2147483647"),
+        ("criterion: validation_retrieval", "one of validation_loss, "),
+        ("criterion: validation_los", "one of validation_loss, "),
+    ],
+)
+def test_a_setting_of_a_training_that_no_step_could_use_is_refused(tmp_path, settings, wanted):
+    """The least value of the criterion is kept, and of retrieval that would be the worst."""
+    (tmp_path / "mine.yaml").write_text(f"scans: [a]\nsettings: {{{settings}}}\n")
+    said = refusal(read_training, tmp_path / "mine.yaml")
+    assert f"has {settings} under settings; give {wanted}" in said.replace("'", "")
+
+
 def test_merged_keys_may_be_set_again():
     """YAML's ``<<`` is there to be overridden."""
     text = "a: &a {x: 1, y: 2}\nz: &z {z: 4}\nb: {<<: *a, <<: *z, y: 3}\n"

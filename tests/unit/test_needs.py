@@ -93,7 +93,11 @@ def test_datasets_that_only_a_descriptor_is_trained_on_count(repository):
     study = yaml.safe_load((repository / "config" / "config.yaml").read_text())
     path = repository / "config" / "mine.yaml"
     path.write_text(yaml.safe_dump(study | {"runs": [described], "ours": "described"}))
-    assert "oasis3" in missing(path)
+    found = missing(path)
+    assert "oasis3" in found
+    assert "described" not in found, "the study itself trains the weights of this descriptor"
+    path.write_text(yaml.safe_dump(study | {"runs": [described], "results": "elsewhere"}))
+    assert weights in missing(path)["described"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import fnmatch
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -20,7 +21,9 @@ PICTURE = b"\x89PNG a picture"
 
 
 def write_results(folder: Path) -> Results:
-    """A study of two experiments and four runs, as its tables tell it."""
+    """Write the tables of a study of two experiments and five runs, one of which failed on all
+    pairs of the second experiment.
+    """
     (folder / "tables").mkdir(parents=True)
     (folder / "figures" / "beside" / "one").mkdir(parents=True)
     (folder / "metrics.tsv").write_text("there\n")
@@ -29,11 +32,12 @@ def write_results(folder: Path) -> Results:
         "other": (0.6, 0.71),
         "swept-1": (0.5, 0.6),
         "swept-2": (0.53, 0.6),
+        "failed": (0.4, np.nan),
     }
     rows = [
         {
             **{"experiment": experiment, "run": run, "pairs": 9, "n": 9 - index},
-            **{"dice_mean": values[index], "folds_mean": index / 10},
+            **{"dice_mean": values[index], "folds_mean": index / 10 + 0 * values[index]},
         }
         for index, experiment in enumerate(("one", "two"))
         for run, values in means.items()
@@ -44,6 +48,7 @@ def write_results(folder: Path) -> Results:
         *(("swept-2", "other", 0.04), ("swept-2", "swept-1", 1), ("ours", "swept-2", "")),
     ]
     tests = pd.DataFrame(tests, columns=["run", "other", "p"]).assign(experiments=2, n=8)
+    tests.loc[len(tests)] = ("ours", "failed", 0.01, 1, 9)
     tests.to_csv(folder / "tables" / "wilcoxon_largest_p.tsv", sep="\t", index=False)
     tests = [("two", "swept-1", "swept-2", 0.02), ("one", "swept-1", "swept-2", 0.2)]
     tests = pd.DataFrame(tests, columns=["experiment", "run", "other", "p"]).assign(n=7)
@@ -118,7 +123,31 @@ def results(tmp_path):
             "does not hold",
             "0.03",
         ),
-        ({"steady": {"metric": "dice", "runs": ["ours"], "within": 1}}, "holds", "0"),
+        (
+            {"steady": {"metric": "dice", "runs": ["ours"], "within": 1}},
+            "not tested",
+            "Fewer than two of ours ran here.",
+        ),
+        (
+            {"steady": {"metric": "dice", "runs": ["swept-*", "syn"], "within": 0.031}},
+            "holds in part",
+            "There is no mean of syn.",
+        ),
+        (
+            {"at_most": {"metric": "folds", "runs": ["ours", "failed"], "value": 0.1}},
+            "holds in part",
+            "There is no mean of Method failed on Second.",
+        ),
+        (
+            {"at_most": {"metric": "folds", "runs": ["ours", "failed"], "value": 0.09}},
+            "does not hold",
+            "There is no mean of Method failed on Second.",
+        ),
+        (
+            {"greater": {"run": "ours", "than": ["other", "failed"]}},
+            "holds in part",
+            "Method failed was compared in 1 of the 2 experiments.",
+        ),
         ({"steady": {"metric": "dice", "runs": ["syn"], "within": 1}}, "not tested", "Fewer than"),
     ],
 )
@@ -204,10 +233,10 @@ def test_the_rows_of_a_table_stand_under_their_experiment(repository):
     page = page_of(repository)
     table = re.search('<table class="grouped">.*?</table>', page, re.DOTALL)[0]
     rows = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row) for row in re.findall("<tr.*?</tr>", table)]
-    assert len(rows) == 1 + 2 + 8
+    assert len(rows) == 1 + 2 + 10
     assert rows[1] == ["First &amp; best (adults)"]
     assert rows[2][:3] == ["Method ours", "9", "0.800"]
-    assert rows[6] == ["Second"]
+    assert rows[7] == ["Second"]
     assert {len(row) for row in rows if len(row) > 1} == {len(rows[0])}
     assert "experiment" not in rows[0]
 
@@ -220,7 +249,7 @@ def test_an_item_may_cut_the_summary_to_some_runs(repository):
     page = page_of(repository)
     table = re.search('<table class="grouped">.*?</table>', page, re.DOTALL)[0]
     assert re.findall("Method [a-z0-9-]+", table) == ["Method other", "Method swept-1"] * 2
-    assert "2 other runs of the study are left out" in page
+    assert "3 other runs of the study are left out" in page
 
 
 def test_figures_are_captioned_in_words(repository):

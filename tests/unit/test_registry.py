@@ -222,12 +222,19 @@ def test_standing_says_what_kind_of_thing_is_missing(unreachable):
 def test_a_run_whose_descriptor_has_no_weights_lacks_them_unless_they_are_made_first():
     parameters = {"similarity": {"mind": {}, "descriptor": {"weights": "nowhere.safetensors"}}}
     (clause,) = registry.lacks("neural-ode", parameters)["weights"]
-    assert "no descriptor weights 'nowhere.safetensors'" in clause
+    assert clause.startswith("there are no descriptor weights 'nowhere.safetensors'")
     run = runs.Run("described", "neural-ode", "Described", parameters)
     assert runs.obstacles([run]) == [f"Run described cannot work here: {clause}."]
     assert runs.obstacles([run], provided={"described"}) == []
     without = run.changed({"similarity.descriptor.weight": 0.0})
     assert registry.lacks("neural-ode", without.parameters) == {}
+
+
+@pytest.mark.parametrize("parameters", [{}, {"weights": ""}])
+def test_a_run_that_the_study_trains_first_lacks_nothing(parameters):
+    run = runs.Run("trained", "voxelmorph", "Trained", parameters)
+    assert run.is_trained_first
+    assert runs.obstacles([run]) == []
 
 
 def test_a_run_that_cannot_work_is_one_sentence(unreachable):

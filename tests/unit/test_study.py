@@ -83,6 +83,17 @@ def test_time_limits_are_the_study_s_or_the_run_s_own(repository, monkeypatch):
     assert load_study(demo(), repository).time_limit("identity") is None
 
 
+def test_experiments_that_share_a_title_are_told_apart_by_their_names(repository):
+    """Tables know experiments by their titles alone, and would drop one of the two."""
+    for name in ("virtual-healthy", "virtual-atrophy"):
+        rewrite(repository / "config" / "experiments" / f"{name}.yaml", title="One")
+    study = load_study(demo(), repository)
+    titles = {experiment.name: experiment.title for experiment in study.experiments}
+    assert titles == {name: f"One ({name})" for name in ("virtual-healthy", "virtual-atrophy")}
+    (alone,) = load_study(demo(experiments=["virtual-healthy"]), repository).experiments
+    assert alone.title == "One"
+
+
 def test_ours_may_be_left_out_of_the_runs():
     assert load_study(demo(runs=["identity"]), REPOSITORY).ours is None
 
@@ -128,6 +139,7 @@ WRONG = {
         "has runs: ['identity', 'identity'], which is not allowed",
     ),
     "negative panels": ({"panels": -1}, "has panels: -1, which is not allowed"),
+    "a seed that ANTs cannot read": ({"seed": 2**31}, "has seed: 2147483648, which is not allowed"),
 }
 
 
@@ -155,6 +167,7 @@ WRONG_EXPERIMENT = {
         "unknown key 'modalty' under moving; did you mean 'modality'",
     ),
     "more pairs than there are": ({"pairs": 1000}, "1000 pairs are asked for"),
+    "a seed that ANTs cannot read": ({"seed": 2**31}, "has seed: 2147483648, which is not allowed"),
     "one person": (
         {
             "fixed": {"dataset": "virtual", "modality": "T2w", "subjects": ["01"]},

@@ -221,6 +221,14 @@ def test_by_content_another_training_begins_anew_and_the_first_goes_on(tmp_path)
     assert (tmp_path / CURVES).read_bytes() == (tmp_path / "at once" / CURVES).read_bytes()
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_validation_that_is_never_finite_chooses_no_weights(tmp_path, value):
+    blind = lesson(validate=lambda net: {"validation_loss": value})
+    for _ in ("at once", "resumed"):
+        with pytest.raises(TrainingError, match="validation_loss of the training was never finite"):
+            train(blind, SETTINGS, tmp_path, say=quiet)
+
+
 def test_an_unknown_criterion_is_refused(tmp_path):
     with pytest.raises(InputError, match="has no 'accuracy'"):
         train(lesson(), Settings(steps=1, criterion="accuracy"), tmp_path, say=quiet)

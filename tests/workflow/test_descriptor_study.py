@@ -180,7 +180,7 @@ def test_a_descriptor_without_weights_stops_the_study(clone):
     run = clone.snakemake()
     assert run.returncode != 0
     assert (
-        "Run learned cannot work here: There are no descriptor weights "
+        "Run learned cannot work here: there are no descriptor weights "
         "'results/descriptors/toy/best" in run.stdout
     )
     assert not clone.path("results/prepared").exists()

@@ -161,7 +161,8 @@ def train(
     Raises:
         InputError: ``folder`` holds a training of another network, or one with other settings, data
             or code.
-        TrainingError: the loss or a gradient was not finite; earlier checkpoints are kept.
+        TrainingError: the loss or a gradient was not finite; earlier checkpoints are kept. Or the
+            criterion was never finite, so no weights are the best.
     """
     return _Trainer(lesson, settings, Path(folder), torch.device(device), say).run()
 
@@ -230,6 +231,11 @@ class _Trainer:
             self._keep(row)
             spent = (time.perf_counter() - started) / (self.step - first)
             self._tell(row, spent * (self.settings.steps - self.step))
+        if math.isinf(self.least):
+            raise TrainingError(
+                f"The {self.settings.criterion} of the training was never finite, so no weights "
+                "can be chosen; check the scans to validate on."
+            )
         return self.folder / BEST
 
     def _interval(self) -> dict[str, float]:

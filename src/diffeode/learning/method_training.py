@@ -64,7 +64,7 @@ def train_to_folder(
     that were killed are not counted.
 
     Args:
-        provenance: what the receipt holds besides.
+        provenance: further entries of the receipt.
     Raises:
         InputError, TrainingError: as for :func:`train`.
     """

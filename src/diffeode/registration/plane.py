@@ -1,5 +1,5 @@
-"""Registration of two pictures in the plane, as arXiv 2108.03443 (section 3.3) shows what its
-framework does.
+"""Registration of two pictures in the plane, by which arXiv 2108.03443 illustrates its method
+(section 3.3).
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ SETTINGS: Mapping[str, Any] = {
     "penalties.gradient.weight": 0.0,
     "penalties.magnitude.weight": 0.0,
 }
-"""What the examples in the plane change of NODEO: the mean squared error as similarity, and of the
-penalties that of the Jacobian alone. The weight of the similarity is lost from the paper."""
+"""The settings in which the examples in the plane differ from NODEO's other registrations: the
+similarity is the mean squared error, and the only penalty is that of the Jacobian. The paper does
+not give the weight of the similarity."""
 FREE: Mapping[str, Any] = {"velocity.border": "free"}
 FIXED: Mapping[str, Any] = {"velocity.border": "fixed"}
 WITHOUT_KERNEL: Mapping[str, Any] = {"velocity.kernel": {"box": {"width": 1}}}
 WITHOUT_JACOBIAN: Mapping[str, Any] = {"penalties.jacobian.weight": 0.0}
 BORDERS: Mapping[str, Mapping[str, Any]] = {"free border": FREE, "fixed border": FIXED}
-"""What Fig. 1 of arXiv 2108.03443 compares."""
+"""The settings that Fig. 1 of arXiv 2108.03443 compares, by the title of each column."""
 REGULARISATIONS: Mapping[str, Mapping[str, Any]] = {
     "kernel, |J| term": {},
     "kernel alone": WITHOUT_JACOBIAN,
     "|J| term alone": WITHOUT_KERNEL,
     "neither": {**WITHOUT_KERNEL, **WITHOUT_JACOBIAN},
 }
-"""What Fig. 3 of arXiv 2108.03443 compares."""
+"""The settings that Fig. 3 of arXiv 2108.03443 compares, by the title of each column."""
 
 
 @final
@@ -42,7 +43,7 @@ class PlaneRegistration:
 
     Attributes:
         fixed, moving, warped: intensities ``(X, Y)`` on one grid.
-        displacement: of the map from fixed to moving, pixels, ``(2, X, Y)``.
+        displacement: the displacement of the map from fixed to moving, pixels, ``(2, X, Y)``.
     """
 
     fixed: np.ndarray
@@ -52,8 +53,8 @@ class PlaneRegistration:
 
     @property
     def determinant(self) -> np.ndarray:
-        """``|J|`` of the map, ``(X, Y)``, by central differences and on the border by one-sided
-        ones.
+        """The Jacobian determinant of the map, ``(X, Y)``, by central differences and on the border
+        by one-sided ones.
         """
         (xx, xy), (yx, yy) = (np.gradient(part) for part in self.displacement)
         return (1 + xx) * (1 + yy) - xy * yx
@@ -67,18 +68,21 @@ class PlaneRegistration:
 def register_in_plane(
     run: Run, fixed: np.ndarray, moving: np.ndarray, by: Mapping[str, Any], seed: int
 ) -> PlaneRegistration:
-    """Move ``moving`` onto ``fixed`` by the run's method, changed by :data:`SETTINGS` and ``by``.
+    """Register ``moving`` to ``fixed`` by the method of ``run``, changed by :data:`SETTINGS` and
+    ``by``.
 
     Args:
-        run: of the method ``neural-ode``.
-        fixed, moving: pictures ``(X, Y)`` on one grid, intensities of order 1, background 0.
+        run: a run of the method ``neural-ode``.
+        fixed, moving: pictures ``(X, Y)`` on one grid, with intensities of order 1 and background
+            0.
         by: hyper-parameters by dotted names.
-        seed: of the network's first weights.
+        seed: the seed of the network's first weights.
 
     Raises:
-        InputError: the pictures do not belong together, a hyper-parameter is wrong, or the run's
-            method knows no pictures in the plane.
-        RegistrationError: the energy is not finite from the start.
+        InputError: the pictures differ in shape, a hyper-parameter is wrong, or the run is of
+            another method.
+        RegistrationError: as for
+            :meth:`diffeode.methods.neural_ode.NeuralODE.velocity_between`.
     """
     import torch
 

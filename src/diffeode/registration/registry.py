@@ -131,4 +131,4 @@ def _remedy(needs: Needs) -> str:
 
 
 def _clause(sentence: str) -> str:
-    return re.sub("^The ", "the ", sentence).removesuffix(".")
+    return re.sub("^T(?=he)", "t", sentence).removesuffix(".")

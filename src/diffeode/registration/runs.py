@@ -21,7 +21,7 @@ from diffeode.registration.knobs import as_parameters, changed
 from diffeode.registration.registry import lacks, make_method, method_class
 
 FORMERLY = {"node-mind-paper": "paper-mind", "node-lddmm-mind": "paper-lddmm"}
-"""Names that runs had once, and today's."""
+"""Today's names of runs, by their former names."""
 
 WEIGHTS = "weights.safetensors"
 """Name of the file of trained weights in the folder of a training."""
@@ -99,7 +99,7 @@ def _obstacle(run: Run, own_environments: bool, provided: bool) -> str:
         found.pop("weights", None)
     if own_environments and method_class(run.method).needs.environment != "base":
         found = {"weights": found.get("weights", [])}
-    if "weights" not in run.parameters:
+    if run.is_trained_first:
         found.pop("training", None)  # The study trains it before.
     clauses = [clause for kind in found.values() for clause in kind]
     return f"Run {run.name} cannot work here: {'; '.join(clauses)}." if clauses else ""

@@ -51,7 +51,7 @@ thead th { position: sticky; top: 0; background: white; }
 .reported { color: #6b6b6b; border-left: 1.5px solid #222; }
 """
 REPORTED = "reported"
-"""How the name of a column begins that holds what others report; it is set apart by a rule."""
+"""The beginning of the names of columns of reported numbers, which a rule sets apart."""
 
 
 def write_table(

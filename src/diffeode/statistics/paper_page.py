@@ -29,7 +29,7 @@ from diffeode.files.tables import read_words
 from diffeode.statistics.reported import OTHER_NUMBERS, SOURCES, read_reported
 
 SIGNIFICANT = 0.05
-"""The level of arXiv 2512.22689, section IV-D."""
+"""The level of significance. Section IV-D of arXiv 2512.22689 has one, whose value is lost."""
 _TEMPLATE = Path(__file__).with_name("paper_page.html")
 _TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
 _ABOVE = re.compile(r"<p>(.*?)</p>", re.DOTALL)
@@ -64,9 +64,9 @@ class Results:
     """What a study left in its folder.
 
     Attributes:
-        title: of the study.
+        title: the title of the study.
         folder: ``results/studies/<name>``.
-        command: what runs the study.
+        command: the command that runs the study.
     """
 
     title: str
@@ -129,9 +129,9 @@ class Verdict:
 
     Attributes:
         claim: the claim, in words.
-        outcome: ``holds``; ``holds in part``, where some of the methods were not compared;
-            ``is not shown``, where a test of it is not significant; ``does not hold``; or ``not
-            tested``.
+        outcome: ``holds``; ``holds in part``, where some of the methods were not compared, or not
+            in every experiment; ``is not shown``, where a test of it is not significant; ``does
+            not hold``; or ``not tested``.
         why: the numbers behind it, as a sentence.
     """
 
@@ -265,19 +265,21 @@ def _html_table(results: Results, name: str, runs: Sequence[str]) -> dict[str, s
         raise InputError(
             f"{results.folder}/tables/{name}.html holds no table; have the study make it again."
         )
-    # the study and its persons stand above all of an item already
+    # The title of the study and its population stand above the item already.
     caption = re.sub(r"^.*?\)\. ", "", above[1], count=1) if above else ""
     table = found[0]
     if runs and name == "summary":
         there = results.table(name)["run"]
         table = _of_runs(table, [run in runs for run in there])
-        if shown := there.nunique() - there[there.isin(runs)].nunique():
-            caption += f" {shown} other runs of the study are left out; bold is best of all runs."
+        if left_out := there.nunique() - there[there.isin(runs)].nunique():
+            caption += (
+                f" {left_out} other runs of the study are left out; bold is best of all runs."
+            )
     return {"name": name, "html": _under_experiments(table), "caption": caption}
 
 
 def _of_runs(table: str, kept: Sequence[bool]) -> str:
-    """Return ``table`` with those of its rows that are ``kept``."""
+    """Return ``table`` with the rows that are ``kept`` alone."""
     head, *rows = _ROW.findall(table)
     chosen = [row for row, keep in zip(rows, kept, strict=True) if keep]
     return _as_table(head, [f"<tr>{row}</tr>" for row in chosen])
@@ -326,7 +328,7 @@ def _figures(results: Results, patterns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _caption(figure: Path, results: Results) -> str:
-    """What a figure shows, and of which experiment and pair."""
+    """Return in words what a figure shows, and of which experiment and pair."""
     kind, *of_experiment = figure.parts
     words = [_FIGURES.get(kind, kind)]
     if of_experiment:
@@ -357,6 +359,9 @@ def judge(claim: Mapping[str, Any], results: Results) -> Verdict:
       every experiment;
     - ``steady: {metric: M, runs: [R, ...], within: V}``: in every experiment the means of ``M`` of
       these runs differ by at most ``V``.
+
+    A claim that holds for all that was measured holds in part where a run has no value in an
+    experiment of the study.
 
     Raises:
         InputError: the claim is of no such kind, or a table is missing.
@@ -390,6 +395,8 @@ def _one_greater(run: str, than: Sequence[str | list[str]], results: Results) ->
     rows = table[table["other"].isin(others)]
     p = pd.to_numeric(rows["p"], errors="coerce")
     tested = p.notna()
+    every = results.table("summary")["experiment"].nunique()
+    in_all = rows["experiments"].astype(int) == every
     if rows.empty:
         return "not tested", _not_compared(run, absent, results)
     said = [
@@ -398,12 +405,17 @@ def _one_greater(run: str, than: Sequence[str | list[str]], results: Results) ->
         else f"{_title(other, results)}: too few pairs for a test, n = {n}"
         for other, n, value in zip(rows["other"], rows["n"], p, strict=True)
     ]
+    fewer = [
+        f"{_title(row['other'], results)} was compared in {row['experiments']} of the {every} "
+        "experiments."
+        for row in rows[~in_all].to_dict("records")
+    ]
     why = (
         f"Largest p of {_title(run, results)} over the experiments, n the least number of pairs in "
         f"one of them: {'; '.join(said)}."
     )
     beaten_by = _better_somewhere(run, others, results)
-    why += "".join(f" {sentence}" for sentence in beaten_by)
+    why += "".join(f" {sentence}" for sentence in (*fewer, *beaten_by))
     why += f" {_not_compared(run, absent, results)}" if absent else ""
     if not tested.any():
         return "not tested", why
@@ -411,12 +423,12 @@ def _one_greater(run: str, than: Sequence[str | list[str]], results: Results) ->
         return "does not hold", why
     if (p[tested] >= SIGNIFICANT).any():
         return "is not shown", why
-    return ("holds" if tested.all() and not absent else "holds in part"), why
+    return ("holds" if (tested & in_all).all() and not absent else "holds in part"), why
 
 
 def _better_somewhere(run: str, others: Sequence[str], results: Results) -> list[str]:
-    """A sentence for each of ``others`` whose Dice is significantly greater than that of ``run`` in
-    an experiment.
+    """Return a sentence for each of ``others`` whose Dice is significantly greater than that of
+    ``run`` in an experiment.
     """
     table = results.table("wilcoxon")
     rows = table[(table["other"] == run) & table["run"].isin(others)]
@@ -438,31 +450,45 @@ def _not_compared(run: str, others: Sequence[str], results: Results) -> str:
 
 
 def _at_most(test: Mapping[str, Any], results: Results) -> tuple[str, str]:
-    means = _means(test, results)
+    means, lacking = _means(test, results)
     if means.empty:
         return "not tested", f"{', '.join(test['runs'])} did not run here."
     experiment, run = means.idxmax()
-    outcome = "holds" if means.max() <= test["value"] else "does not hold"
-    return outcome, (
+    why = (
         f"The largest mean is {means.max():.4g}{_unit(test)}, that of {_title(run, results)} on "
         f"{_title(experiment, results)} (n = {_counts(results)[experiment, run]}); the claim's "
         f"limit is {test['value']:g}."
     )
+    return _measured(means.max() <= test["value"], why, lacking)
 
 
 def _steady(test: Mapping[str, Any], results: Results) -> tuple[str, str]:
-    means = _means(test, results)
-    if len(means) < 2:
+    means, lacking = _means(test, results)
+    if means.groupby(level="experiment").size().max() < 2 or means.empty:
         return "not tested", f"Fewer than two of {', '.join(test['runs'])} ran here."
     spread = means.groupby(level="experiment").agg(lambda values: values.max() - values.min())
     widest = spread.idxmax()
     n = [_counts(results)[unit] for unit in means.index if unit[0] == widest]
-    outcome = "holds" if spread.max() <= test["within"] else "does not hold"
-    return outcome, (
+    why = (
         f"The means of {len(n)} runs differ by at most {spread.max():.4g}{_unit(test)}, on "
         f"{_title(widest, results)} (n = {min(n, key=int)}); the claim's limit is "
         f"{test['within']:g}."
     )
+    return _measured(spread.max() <= test["within"], why, lacking)
+
+
+def _measured(holds: bool, why: str, lacking: Sequence[str]) -> tuple[str, str]:
+    """Return the outcome of a claim about means, and the numbers behind it.
+
+    Args:
+        holds: whether the claim holds for all means that there are.
+        lacking: the runs that have no mean, and where.
+    """
+    if lacking:
+        why += f" There is no mean of {', '.join(lacking)}."
+    if not holds:
+        return "does not hold", why
+    return ("holds in part" if lacking else "holds"), why
 
 
 def _unit(test: Mapping[str, Any]) -> str:
@@ -471,13 +497,13 @@ def _unit(test: Mapping[str, Any]) -> str:
 
 
 def _counts(results: Results) -> Mapping[tuple[str, str], str]:
-    """The number of registered pairs of each experiment and run."""
+    """Return the number of registered pairs of each experiment and run."""
     table = results.table("summary")
     return dict(zip(zip(table["experiment"], table["run"], strict=True), table["n"], strict=True))
 
 
-def _means(test: Mapping[str, Any], results: Results) -> pd.Series:
-    """Return the means of a metric by experiment and run.
+def _means(test: Mapping[str, Any], results: Results) -> tuple[pd.Series, list[str]]:
+    """Return the means of a metric by experiment and run, and a clause for each that is missing.
 
     A run may be named by a pattern, in which a star stands for any characters.
     """
@@ -485,7 +511,13 @@ def _means(test: Mapping[str, Any], results: Results) -> pd.Series:
     column = f"{test['metric']}_mean"
     if column not in table:
         raise InputError(f"The study {results.title} has no metric {test['metric']!r}.")
-    means = pd.to_numeric(table[column], errors="coerce").dropna()
+    means = pd.to_numeric(table[column], errors="coerce")
     names = means.index.get_level_values("run")
-    wanted = "|".join(re.escape(run).replace(r"\*", ".*") for run in test["runs"])
-    return means[names.str.fullmatch(wanted)]
+    patterns = {run: re.escape(run).replace(r"\*", ".*") for run in test["runs"]}
+    wanted = means[names.str.fullmatch("|".join(patterns.values()))]
+    lacking = [run for run, pattern in patterns.items() if not names.str.fullmatch(pattern).any()]
+    lacking += [
+        f"{_title(run, results)} on {_title(experiment, results)}"
+        for experiment, run in wanted[wanted.isna()].index
+    ]
+    return wanted.dropna(), lacking

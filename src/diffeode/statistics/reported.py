@@ -37,7 +37,7 @@ SOURCES: Mapping[str, str] = {
     "poster": "poster",
     "nodeo": "arXiv 2108.03443",
 }
-"""How tables name each source."""
+"""The name of each source in tables."""
 
 OTHER_NUMBERS: Mapping[str, str] = {
     "age_years": "Age of a person",
@@ -69,7 +69,7 @@ OTHER_NUMBERS: Mapping[str, str] = {
     "token_length": "Length of a descriptor",
     "window_voxels": "Side of the window of the local correlation",
 }
-"""What a row may hold besides our metrics: counts and settings."""
+"""Titles of the numbers that a row may hold besides our metrics: counts and settings."""
 
 _KEY = ["source", "place", "experiment", "method", "settings", "metric"]
 
@@ -129,14 +129,14 @@ def comparable(reported: pd.DataFrame) -> pd.DataFrame:
 def beside(
     table: pd.DataFrame, reported: pd.DataFrame, metric: str, column: str = "reported"
 ) -> pd.DataFrame:
-    """Return ``table`` with one more column: what the sources report of ``metric``.
+    """Return ``table`` with one more column: the reported values of ``metric``.
 
-    A cell lists every number that is said of the row's run in the row's experiment, each with its
-    source; it is empty where nothing is said.
+    A cell lists every value that is reported for the row's run in the row's experiment, each with
+    its source; it is empty where there is none.
 
     Args:
-        table: columns ``experiment run ...``.
-        reported: from :func:`read_reported`.
+        table: a table with the columns ``experiment run ...``.
+        reported: the table of :func:`read_reported`.
     """
     rows = comparable(reported)
     said = rows[(rows["metric"] == metric) & (rows["run"] != "") & (rows["experiment"] != "")]

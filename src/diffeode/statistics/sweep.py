@@ -85,7 +85,8 @@ def sweep_table(metrics: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
 def beside_settings(
     table: pd.DataFrame, reported: pd.DataFrame, metric: str, column: str
 ) -> pd.DataFrame:
-    """Return ``table`` with one more column: what is reported of ``metric`` for the row's settings.
+    """Return ``table`` with one more column: the values of ``metric`` that are reported for the
+    settings of each row.
 
     A reported number belongs to a row where all its settings (``steps=2;iterations=250``) are among
     the row's parameters with equal values; only the last part of a dotted parameter counts.
@@ -111,7 +112,7 @@ def crossed(
         table: from :func:`sweep_table`.
         down, across: the parameters whose values are the rows and the columns.
         reported: from :func:`diffeode.statistics.reported.read_reported`.
-        column: how the headings of reported columns begin.
+        column: the beginning of the headings of reported columns.
 
     Returns:
         Columns ``experiment series pairs <down>``, one for each value of ``across``, and where
@@ -133,7 +134,7 @@ def crossed(
 
 
 def sources_of(reported: pd.DataFrame, parameters: Iterable[str]) -> str:
-    """Return where the numbers stand that are reported for settings of these parameters, such as
+    """Return the places of the numbers that are reported for settings of these parameters, such as
     ``arXiv 2108.03443, Table 2 (neurite-oasis)``; empty where there are none.
     """
     short = {name.rpartition(".")[2] for name in parameters}
@@ -156,7 +157,7 @@ def _wide(table: pd.DataFrame, keys: list[str], across: str, head: str) -> pd.Da
 
 
 def _cell(row: Mapping[str, Any]) -> str:
-    """Dice, folds and time of a run, and the number of pairs where some are missing."""
+    """Return Dice, folds and time of a run, and the number of pairs where some are missing."""
     numbers = (row["dice_mean"], row[f"{FOLDS}_mean"], row["seconds_median"])
     if not row["n"] > 0:
         return ""
@@ -169,11 +170,11 @@ def _as_reported(numbers: Iterable[float | None]) -> str:
 
 
 def _triple(numbers: Iterable[float | None], shown: Callable[[float, str], str]) -> str:
-    """Dice, folds and seconds with their units, a dash for each that is missing; empty where all
-    are.
+    """Return Dice, folds and seconds with their units, with a dash for each that is missing; empty
+    where all are missing.
 
     Args:
-        shown: writes a number of a metric.
+        shown: a function that writes a number of a metric.
     """
     known = [None if number is None or pd.isna(number) else number for number in numbers]
     if not any(number is not None for number in known):
@@ -187,7 +188,7 @@ def _triple(numbers: Iterable[float | None], shown: Callable[[float, str], str])
 def _of_settings(
     reported: pd.DataFrame, metric: str
 ) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
-    """The rows of ``metric`` that are reported for settings, each after its settings."""
+    """Yield the rows of ``metric`` that are reported for settings, each after its settings."""
     rows = comparable(reported) if metric in METRICS else reported
     for row in rows[rows["metric"] == metric].to_dict("records"):
         if settings := as_settings(row["settings"]):
@@ -206,8 +207,8 @@ def _own_settings(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _short(values: Mapping[str, Any]) -> dict[str, str]:
-    """The values as texts, by the last parts of their dotted names, or by the whole names of those
-    that end alike.
+    """Return the values as texts by the last parts of their dotted names, or by the whole names
+    where two end alike.
     """
     last = Counter(name.rpartition(".")[2] for name in values)
     return {

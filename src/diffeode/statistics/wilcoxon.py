@@ -1,5 +1,5 @@
 """One-sided Wilcoxon signed-rank tests of which run is better, as in arXiv 2512.22689, section
-IV-C.
+IV-D.
 
 The test is Wilcoxon's (Biometrics Bulletin 1(6), 1945). Only pairs that both runs registered enter.
 Pairs without a difference are dropped before ranking, as Wilcoxon did, and counted in ``zeros``.

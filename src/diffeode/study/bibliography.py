@@ -1,4 +1,4 @@
-"""The bibliography, ``config/references.bib``, and the entries that a citation belongs to."""
+"""The bibliography, ``config/references.bib``, and the search for the entries of a citation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from diffeode.files.presence import require_file
 from diffeode.names import short
 
 _LONGEST_KEY = 80
-"""Characters of a key that messages show."""
+"""The largest number of characters of a key that messages show."""
 _BEGINNING = re.compile(r"@(\w+)\{([\w:-]+),")
 _WORD = re.compile(r"[^\W_]+")
 _FIELD = re.compile(r"(\w+)\s*=\s*\{(.*)\},?")
@@ -25,9 +25,9 @@ class Entry:
     """One entry of a bibliography.
 
     Attributes:
-        key: by which it is cited.
+        key: the key by which it is cited.
         text: the entry as it stands in the file.
-        fields: its fields, names in lower case.
+        fields: the values of its fields by their names in lower case.
     """
 
     key: str
@@ -98,7 +98,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def cited_by(citations: Iterable[str], bibliography: Iterable[Entry]) -> list[Entry]:
-    """Return the entries that belong to ``citations``, each once, in the order of the citations."""
+    """Return the entries whose titles ``citations`` hold, each once, in the citations' order."""
     bibliography = tuple(bibliography)
     meant = (entry for text in citations for entry in bibliography if entry.is_meant_by(text))
     return list({entry.key: entry for entry in meant}.values())

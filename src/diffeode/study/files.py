@@ -1,10 +1,11 @@
-"""Reads the files of studies, datasets and experiments, and checks them before any work."""
+"""The files of studies, datasets and experiments, which are read and checked before any work."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -113,7 +114,7 @@ class _Reader:
         results = Path(content["results"])
         names = content["experiments"]
         runs, sweeps = read_runs(content["runs"], where)
-        experiments = tuple(self.experiment(name, results) for name in names)
+        experiments = tuple(_told_apart([self.experiment(name, results) for name in names]))
         return Study(
             name=content["study"],
             title=content["title"],
@@ -425,6 +426,19 @@ def expand(text: str, where: str) -> str:
             f"{where} has the path {text!r}, which comes out empty; set the variable in it."
         )
     return expanded
+
+
+def _told_apart(experiments: Sequence[Experiment]) -> Iterator[Experiment]:
+    """Yield ``experiments``; those that share a title get their name added to it.
+
+    Tables show titles alone, and would take two experiments of one title for one.
+    """
+    counts = Counter(experiment.title for experiment in experiments)
+    for experiment in experiments:
+        if counts[experiment.title] == 1:
+            yield experiment
+        else:
+            yield replace(experiment, title=f"{experiment.title} ({experiment.name})")
 
 
 def _bids_description(root: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Describes in words what is here of each dataset, what is missing, and how to get it."""
+"""The description of datasets in words: what is here, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def take_inventory(name: str, repository: Path) -> Inventory:
 
 
 def overview_of_all(repository: Path) -> list[str]:
-    """The :func:`overview` of every dataset, and below what is wrong in the files of those that
-    cannot be read.
+    """Return the :func:`overview` of every dataset, and below it what is wrong in the files of
+    datasets that cannot be read.
     """
     inventories, wrong = [], []
     for name in dataset_names(repository):
@@ -76,9 +76,7 @@ def overview(inventories: Sequence[Inventory]) -> list[str]:
 
 
 def description(inventory: Inventory) -> list[str]:
-    """All there is to say of one dataset, with counts of persons, sessions, contrasts and
-    groups.
-    """
+    """Return lines about one dataset, with counts of persons, sessions, contrasts and groups."""
     dataset, scans = inventory.dataset, inventory.scans
     lines = [
         f"{dataset.title} ({dataset.name}): {dataset.population}",

@@ -27,7 +27,7 @@ Facts = dict[str, Any]
 _STEPS = ("brain", "bias", "intensity", "template", "through", "labels", "spacing_mm")
 _STEPS_OF_HEADS = ("bias", "brain", *_STEPS[2:])
 _NOTHING = "None:"
-"""How the citation begins of a method that needs none."""
+"""The beginning of the citation of a method that needs none."""
 _SNAKEMAKE = "Mölder et al., Sustainable data analysis with Snakemake, F1000Research 10:33, 2021"
 _HD95 = (
     "Nikolov et al., Deep learning to achieve clinically applicable segmentation of head and "
@@ -64,13 +64,13 @@ class Section(NamedTuple):
 
 @final
 class _References:
-    """What has been cited, in the order of its first citation."""
+    """The works that were cited, in the order of their first citations."""
 
     def __init__(self) -> None:
         self.cited: list[str] = []
 
     def cite(self, *citations: str) -> str:
-        """Numbers in brackets, a blank before each; nothing for what is empty."""
+        """Return the number of each work in brackets, after a blank; an empty text has none."""
         known = [
             text.removesuffix(".") for text in citations if text and not text.startswith(_NOTHING)
         ]
@@ -150,7 +150,7 @@ def _descriptor_facts(study: Study, trained: TrainedDescriptor) -> Facts:
 
 
 def _chosen(side: Side) -> str:
-    """By which rule the scans of a side are chosen."""
+    """Return the rule by which the scans of a side are chosen."""
     chosen, draw = side.selection, side.selection.draw
     rules = [
         f"persons {', '.join(chosen.subjects)}" if chosen.subjects else "",
@@ -174,7 +174,7 @@ def _side(side: Side) -> str:
 
 def _run_facts(run: Run) -> Facts:
     method = method_class(run.method)
-    # a method in the making may not say yet what its study is not to fail for
+    # A method that somebody is still writing may lack these, and its study should not fail for it.
     stated = {
         "citation": getattr(method, "citation", ""),
         "licence": getattr(method, "licence", "not stated"),
@@ -197,13 +197,13 @@ def _run_facts(run: Run) -> Facts:
 def methods_section(
     facts: Facts, receipts: Sequence[Facts], snakemake: str, bibliography: Sequence[Entry] = ()
 ) -> list[Section]:
-    """The sections, the references last.
+    """Return the sections; the references come last.
 
     Args:
-        facts: of :func:`facts_of`.
-        receipts: of all units of the study.
-        snakemake: its version.
-        bibliography: where DOIs and keys of the references are looked up.
+        facts: the result of :func:`facts_of`.
+        receipts: the receipts of all units of the study.
+        snakemake: the version of Snakemake.
+        bibliography: the entries in which DOIs and keys of the references are looked up.
     """
     references = _References()
     sections = _sections(facts, receipts, snakemake, references)
@@ -217,7 +217,7 @@ def methods_section(
 def cited_entries(
     facts: Facts, receipts: Sequence[Facts], snakemake: str, bibliography: Sequence[Entry]
 ) -> list[Entry]:
-    """The entries of ``bibliography`` that the section of these facts cites, in its order."""
+    """Return the entries of ``bibliography`` that the section of these facts cites, in order."""
     references = _References()
     _sections(facts, receipts, snakemake, references)
     return cited_by(references.cited, bibliography)
@@ -241,7 +241,7 @@ def _sections(
 
 
 def _with_links(citation: str, bibliography: Sequence[Entry]) -> str:
-    """``citation`` with the DOIs (or else the addresses) and the keys of its entries."""
+    """Return ``citation`` with the DOIs (or else the addresses) and the keys of its entries."""
     entries = cited_by([citation], bibliography)
     links = [
         entry.link for entry in entries if entry.link and (entry.doi or entry.link) not in citation
@@ -265,7 +265,7 @@ def _preparation(dataset: Facts, references: _References) -> str:
 
 
 def _clause(step: str, dataset: Facts, references: _References) -> str:
-    """What is done at ``step``; empty where nothing is."""
+    """Return a clause on what is done at ``step``; empty where nothing is done."""
     recipe, choice = dataset["recipe"], dataset["recipe"][step]
     goes_through = recipe["template"] != "none" and set(dataset["scans"]) - {ANATOMICAL}
     if (step == "through" and not goes_through) or (choice == "given" and not dataset["labelled"]):
@@ -301,7 +301,7 @@ def _experiment(experiment: Facts, references: _References) -> str:
 
 
 def _descriptors(trained: Sequence[Facts]) -> list[Section]:
-    """How the descriptors are trained; nothing where none is."""
+    """Return the section on the training of descriptors; no section where none is trained."""
     items = tuple(map(_descriptor, trained))
     return [Section("Descriptors", items)] if items else []
 
@@ -416,7 +416,7 @@ def _is_registration(receipt: Facts) -> bool:
 
 
 def _shared(kinds: Mapping[str, int], thing: str) -> str:
-    """What all things have in common, or how many of them have which."""
+    """Return the one kind of all things, or each kind with the number of things of that kind."""
     if len(kinds) == 1:
         return next(iter(kinds))
     return "; ".join(f"{_counted(count, thing)}: {kind}" for kind, count in sorted(kinds.items()))
@@ -431,7 +431,12 @@ def _counted(number: int, thing: str) -> str:
 
 
 def said(name: str, value: object) -> str:
-    """A setting by its dotted name, with its value; a choice that has no settings is the value."""
+    """Return a setting with its value in words.
+
+    Args:
+        name: the dotted name. Its last part is the value where ``value`` is an empty mapping, which
+            stands for a choice without settings of its own.
+    """
     if isinstance(value, Mapping):
         place, _, choice = name.rpartition(".")
         return f"{place} {choice}"
@@ -454,7 +459,7 @@ def _sentence(text: str) -> str:
 
 
 def as_markdown(title: str, sections: Iterable[Section]) -> str:
-    """Headings and lists."""
+    """Return the sections as Markdown, with a list below each heading."""
     blocks = [f"# {title}"]
     for heading, items in sections:
         blocks += [f"## {heading}", "\n".join(f"- {item}" for item in items)]
@@ -462,7 +467,7 @@ def as_markdown(title: str, sections: Iterable[Section]) -> str:
 
 
 def as_html(title: str, sections: Iterable[Section]) -> str:
-    """A page of its own, for the report."""
+    """Return the sections as an HTML page for the report."""
     body = [f"<h1>{escape(title)}</h1>"]
     for heading, items in sections:
         body += [

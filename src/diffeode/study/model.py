@@ -221,13 +221,13 @@ class Experiment:
 
     @property
     def fixed_groups(self) -> dict[str, int]:
-        """How many fixed scans are in each group; scans whose group nobody knows are left out."""
+        """The number of fixed scans in each group; scans of unknown group are left out."""
         fixed = {pair.fixed.key: pair.fixed for pair in self.pairs}.values()
         return dict(sorted(Counter(scan.group for scan in fixed if scan.group).items()))
 
     @property
     def concern(self) -> str:
-        """A sentence where the fixed persons are in fewer groups than asked for; else empty."""
+        """A sentence, where the fixed persons are in fewer groups than asked for; else empty."""
         persons = len({pair.fixed.person for pair in self.pairs})
         if self.fixed.selection.sessions != ACROSS_GROUPS or len(self.fixed_groups) == persons:
             return ""
@@ -260,11 +260,12 @@ class Study:
         ours: the run that statistics compare with the others; None where it is not among ``runs``.
         seed: seed of every registration.
         results: the folder to which everything is written.
-        panels: number of pairs of each experiment that are shown one by one.
-        pairs_per_job: largest number of pairs that one job registers and evaluates with one run.
-        time_limit_minutes: how long one registration may take where its run sets no limit; None:
-            without a limit.
-        gpu: number of GPUs, 0 or 1, for a registration or a training whose method can use one.
+        panels: the number of pairs of each experiment that are shown one by one.
+        pairs_per_job: the largest number of pairs that one job registers and evaluates with one
+            run.
+        time_limit_minutes: the longest time that one registration may take where its run sets no
+            limit; None: no limit.
+        gpu: the number of GPUs, 0 or 1, for a registration or a training whose method can use one.
         strict: 1 where suspect registrations make the study fail in the end, as failed ones do;
             else 0.
         keep: which files stay of a registration after it was evaluated and drawn: ``all``,
@@ -272,8 +273,8 @@ class Study:
         fields: how maps are written: ``float32``, as they are, or ``rounded``
             (:data:`diffeode.units.registration.FIELDS`).
         tools: folders in which programs are looked for before PATH.
-        shown: what figures draw where not everything fits.
-        sweeps: runs that differ in the value of a setting; all are among ``runs``.
+        shown: the runs and structures that figures show where not everything fits.
+        sweeps: the sweeps, whose runs differ in the value of a setting; all are among ``runs``.
         train_on: by the name of each of ``experiments``, the experiment whose pairs the runs are
             trained on that need it; empty where no run does. Nobody is in both.
         taught_on: by the name of each descriptor that is trained on prepared scans for a run, the

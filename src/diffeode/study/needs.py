@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import final
 
 from diffeode.errors import InputError
+from diffeode.files.checked_yaml import read_mapping
 from diffeode.prepare.needs import missing
 from diffeode.prepare.registry import all_tools
-from diffeode.registration.registry import missing_needs
-from diffeode.registration.runs import Run
+from diffeode.registration.runs import obstacles
+from diffeode.study.descriptors import descriptor_of
 from diffeode.study.files import parts_of_study
 from diffeode.study.model import Dataset
 
@@ -25,7 +26,7 @@ class Need:
 
     Attributes:
         kind: ``dataset``, ``preparation`` or ``run``.
-        name: of the dataset, of the step and its tool, or of the run.
+        name: the name of the dataset, of the step and its tool, or of the run.
         problem: what is missing and what to do, as a sentence; empty where it can work here.
     """
 
@@ -35,19 +36,22 @@ class Need:
 
 
 def needs_of(study: Path, repository: Path) -> list[Need]:
-    """Everything that the study in the file ``study`` needs, in the order of its work.
+    """Return everything that the study in the file ``study`` needs, in the order of its work.
 
-    Nothing is started to find out. Scans need not be there.
+    Nothing is started to find out. Scans need not be there, and weights that the study trains do
+    not count.
 
     Raises:
         InputError: the study's file, or one that it names, has an unknown key or value.
     """
     datasets, runs = parts_of_study(study, repository)
+    results = Path(read_mapping(study)["results"])
+    described = {run.name for run in runs if descriptor_of(run, repository, results)}
     return [
         *(Need("dataset", dataset.name, _scans_missing(dataset)) for dataset in datasets),
         *_templates(datasets),
         *_tools(datasets),
-        *(Need("run", run.name, _run_lacks(run)) for run in runs),
+        *(Need("run", run.name, "".join(obstacles([run], provided=described))) for run in runs),
     ]
 
 
@@ -60,7 +64,7 @@ def _scans_missing(dataset: Dataset) -> str:
 
 
 def _templates(datasets: list[Dataset]) -> Iterator[Need]:
-    """The templates of the user's own."""
+    """Yield the user's own templates."""
     for dataset in datasets:
         template = dataset.recipe.template
         for contrast, path in {} if isinstance(template, str) else template.items():
@@ -70,16 +74,9 @@ def _templates(datasets: list[Dataset]) -> Iterator[Need]:
 
 
 def _tools(datasets: list[Dataset]) -> Iterator[Need]:
-    """The tools of preparation that any of the datasets chooses and that need something."""
+    """Yield the tools of preparation that some dataset chooses and that need something."""
     for tool in all_tools():
         chosen = any(getattr(d.recipe, tool.step, None) == tool.name for d in datasets)
         if chosen and (tool.program or tool.weights):
             problem = missing(tool.step, tool.name) or ""
             yield Need("preparation", f"{tool.step}: {tool.name}", problem)
-
-
-def _run_lacks(run: Run) -> str:
-    if run.is_trained_first:
-        return ""
-    clauses = missing_needs(run.method, run.parameters)
-    return f"Run {run.name} cannot work here: {'; '.join(clauses)}." if clauses else ""

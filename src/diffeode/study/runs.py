@@ -36,7 +36,7 @@ class Sweep:
 
     Attributes:
         run: name of the run whose settings are varied.
-        name: how the names of its runs begin: the block's own name, or ``run``.
+        name: the beginning of the names of its runs: the block's own name, or ``run``.
         settings: dotted names of the settings that are varied.
         points: by the name of each run, the values of these settings, in the order of ``settings``,
             as numbers and words; a list of one value, as of iterations on one level, counts as that
@@ -55,8 +55,8 @@ def read_runs(entries: Sequence[Any], where: str) -> tuple[tuple[Run, ...], tupl
     Runs that share a title get their names added to it.
 
     Args:
-        entries: as the study's schema allows them.
-        where: what the entries come from, for messages.
+        entries: the entries, which the study's schema allows.
+        where: the file or the configuration that holds the entries, for messages.
 
     Raises:
         InputError: there is no such run or setting, a value does not fit, two runs have one name,
@@ -93,7 +93,7 @@ def crossed(sweeps: Iterable[Sweep]) -> dict[str, Sweep]:
 
 
 def _runs_of(entry: Mapping[str, Any], where: str) -> Iterator[tuple[Run, dict[str, Any]]]:
-    """Each run of a block, and the values of the settings that are varied in it."""
+    """Yield each run of a block, and the values of the settings that are varied in it."""
     base = load_run(entry["run"])
     fixed = dotted(entry.get("set", {}))
     varied = dotted(entry.get("sweep", {}))
@@ -137,7 +137,7 @@ def _variant(
 
 
 def _by_short_name(values: Mapping[str, Any]) -> dict[str, str]:
-    """The values as they are shown, by the last part of their settings' dotted names.
+    """Return the values as they are shown, by the last part of their settings' dotted names.
 
     Two settings that end alike, as weights do, keep the part before it.
     """
@@ -154,14 +154,14 @@ def _is_block(value: Any) -> bool:
 
 
 def _compared(value: Any) -> float | str:
-    """A value as tables and figures compare it: a number or a word."""
+    """Return a value as tables and figures compare it: a number or a word."""
     alone = value[0] if isinstance(value, list) and len(value) == 1 else value
     is_number = isinstance(alone, int | float) and not isinstance(alone, bool)
     return alone if is_number else _shown(alone)
 
 
 def _shown(value: Any) -> str:
-    """A value as YAML writes it, the values of a list joined by dashes."""
+    """Return a value as YAML writes it, with the values of a list joined by dashes."""
     if isinstance(value, list):
         return "-".join(map(_shown, value))
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)

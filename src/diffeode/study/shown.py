@@ -1,4 +1,4 @@
-"""What a study's figures show of its runs and structures (the key ``figures`` of a study)."""
+"""The runs and structures that a study's figures show (the key ``figures`` of a study)."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def read_shown(
 ) -> Shown:
     """Return what the key ``figures`` of a study says.
 
-    Args:
-        content: value of the key, which fits the study's schema.
-        runs: the study's runs.
-        tables: the label tables of the study's experiments.
-        where: what ``content`` comes from, for messages.
-        all_runs: whether ``runs`` are those of the study's file, and not what
-            ``--config runs=[...]`` puts in their place.
-
     Runs that the study leaves out are not drawn. Structures count only where there is a label table
     to look them up in.
+
+    Args:
+        content: the value of the key, which fits the study's schema.
+        runs: the study's runs.
+        tables: the label tables of the study's experiments.
+        where: the file or the configuration that holds ``content``, for messages.
+        all_runs: whether ``runs`` are the runs of the study's file, and not those that
+            ``--config runs=[...]`` puts in their place.
 
     Raises:
         InputError: a run is neither a named one nor one of the study's, although these are all that

@@ -71,6 +71,18 @@ _KEYS = {
 _OF_FILES = (*_PATTERNS, "orientation")
 """The keys that have no meaning beside an experiment."""
 _DEFAULT_SETTINGS: dict[str, Any] = {"steps": 2000, "criterion": "validation_loss"}
+_CRITERIA = ("validation_loss", "validation_alignment", "validation_uniformity", "loss")
+"""The columns of the curves whose least value is the best; retrieval is better the larger it is."""
+_LARGEST_SEED = 2**31 - 1
+_SETTINGS_KEYS = {
+    **keys_of(Settings),
+    "criterion": Key(f"one of {', '.join(_CRITERIA)}", _CRITERIA.__contains__),
+    "seed": Key(
+        f"a whole number from 0 to {_LARGEST_SEED}",
+        lambda value: WHOLE.fits(value) and 0 <= value <= _LARGEST_SEED,
+    ),
+}
+"""The keys of ``settings``, and what each holds."""
 
 
 @final
@@ -102,7 +114,7 @@ def read_training(path: Path | str) -> Training:
     recipe, settings = parts.get("recipe") or {}, parts.get("settings") or {}
     require_keys(recipe, keys_of(Recipe), where, "recipe")
     settings = {**_DEFAULT_SETTINGS, **settings}
-    require_keys(settings, keys_of(Settings), where, "settings")
+    require_keys(settings, _SETTINGS_KEYS, where, "settings")
     if parts.get("orientation") is not None:
         require_orientation(parts["orientation"])
     of_experiment = ("experiment", "validation_persons")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _LEAST_PERIODIC_KNOTS = 3
 _ON_A_STEP = 1e-6
-"""Steps by which a time may miss the end of a step."""
+"""The distance, in steps, by which a time may miss the end of a step."""
 
 
 @final
@@ -46,12 +46,13 @@ class Trajectory:
     """A velocity and where it leads on its way, in voxels of the images.
 
     Attributes:
-        velocity: ``(K, d, *coarse)``, voxels of its own grid per unit time, K knots from time 0 to
-            1.
-        stops: number of steps of the solver to the time of each image but the first.
-        size: of the images, ``d`` axes.
-        spacing: of the images, mm, by axis.
-        trace: the energy's terms in each iteration, means over the images.
+        velocity: the velocity ``(K, d, *coarse)`` at K knots from time 0 to 1, in voxels of its own
+            grid per unit time.
+        flow: the flow that integrates it.
+        stops: the number of steps of the solver to the time of each image but the first.
+        size: the size of the images, ``d`` axes.
+        spacing: the spacing of the grid of the images along each axis, mm.
+        trace: the terms of the energy in each iteration, which are means over the images.
         notes: see :class:`diffeode.registration.base.Registration`.
     """
 
@@ -65,23 +66,23 @@ class Trajectory:
 
     @property
     def forward(self) -> tuple[Tensor, ...]:
-        """Displacements ``(1, d, *size)``, one for each image but the first: ``images[k](x +
-        u_k(x))`` looks like ``images[0](x)``.
+        """The displacements ``(1, d, *size)``, voxels, one for each image but the first:
+        ``images[k](x + u_k(x))`` looks like ``images[0](x)``.
         """
         return self._read(self.flow.through(self.velocity, self.stops))
 
     @property
     def inverse(self) -> tuple[Tensor, ...]:
-        """Displacements of the ways back from each image to the first, likewise."""
+        """The displacements of the ways back from each image to the first, likewise."""
         return self._read(_ways_back(self.flow, self.velocity, self.stops))
 
     @property
     def path(self) -> tuple[Tensor, ...]:
-        """Displacements after each step of the solver up to the last image, likewise."""
+        """The displacements after each step of the solver up to the last image, likewise."""
         return self._read(self.flow.through(self.velocity, range(1, self.stops[-1] + 1)))
 
     def smoothness(self, inside: Tensor | None = None) -> Smoothness:
-        """Speed and acceleration of the voxels of the first image from step to step.
+        """Return speed and acceleration of the voxels of the first image from step to step.
 
         Args:
             inside: the voxels that count, ``(1, 1, *size)`` bool; None: all.
@@ -97,7 +98,9 @@ class Trajectory:
 
     @property
     def squared_change(self) -> float:
-        """See :func:`diffeode.flows.velocity.squared_change`, mm^2 per unit time to the fourth."""
+        """The mean squared derivative of the velocity in time, mm^2 per unit time to the fourth
+        (:func:`diffeode.flows.velocity.squared_change`).
+        """
         spacing = [
             s * n / m
             for s, n, m in zip(self.spacing, self.size, self.velocity.shape[2:], strict=True)
@@ -118,28 +121,32 @@ def flow_through(
     weights: Tensor | None = None,
     progress: Callable[[float, str], None] = lambda fraction, message: None,
 ) -> Trajectory:
-    """One flow that carries the first image through all others, each at its time.
+    """Find one flow that carries the first image through all others, each at its time.
 
-    The map to time ``t_k`` sends points of ``images[0]`` to points of ``images[k]``; all maps come
-    out of one integration. The energy is that of ``method`` for the pair of ``images[0]``, fixed,
-    and ``images[k]``, moving, averaged over k. One image at time 1 is so the registration of a
-    pair. A velocity of one knot is stationary. A sequence of images by one velocity in time and
-    space is the temporal diffeomorphic registration of De Craene et al., Medical Image Analysis 16,
-    2012. What the velocity does after the last time, only penalties of the velocity see.
+    The map to time ``t_k`` sends points of ``images[0]`` to points of ``images[k]``; one
+    integration gives all maps. The energy is the mean over k of the energy of ``method`` for the
+    fixed image ``images[0]`` and the moving image ``images[k]``. With two images, the second at
+    time 1, this is the registration of a pair. A velocity of one knot is stationary. De Craene et
+    al., Medical Image Analysis 16, 2012, register a sequence of images by one velocity in time and
+    space. After the last time, only penalties of the velocity depend on the velocity.
 
     Args:
-        images: two or more, ``(1, 1, *size)``, on one grid and device; intensities as for
+        images: two or more images ``(1, 1, *size)`` on one grid and device, with intensities as for
             :meth:`diffeode.methods.neural_ode.NeuralODE.velocity_between`.
-        times: of the images; the first is 0, they rise, none is above 1, and each is the end of a
-            step of the solver.
-        spacing: of the grid, mm, by axis.
-        periodic: whether the velocity at time 1 is that at time 0, so that one knot fewer is free.
-        mask: voxels of the first image that the similarity looks at, shaped as it is; None: all.
-        weights: of the penalties of gradient and bending, likewise; None: 1.
-        progress: called with a fraction in [0, 1] and a short message.
+        times: the times of the images. The first is 0, they rise, none is above 1, and each is the
+            end of a step of the solver.
+        spacing: the spacing of the grid along each axis, mm.
+        periodic: whether the velocity at time 1 equals that at time 0, so that one knot fewer is
+            free.
+        mask: the voxels of the first image that count in the similarities, ``(1, 1, *size)``;
+            None: all.
+        weights: the factor of the penalties of gradient and bending at each voxel, likewise; None:
+            1.
+        progress: a function that receives a fraction in [0, 1] and a short message.
     Raises:
         InputError: images, times and parameters do not belong together.
-        RegistrationError: as :meth:`diffeode.methods.neural_ode.NeuralODE.velocity_between`.
+        RegistrationError: as for
+            :meth:`diffeode.methods.neural_ode.NeuralODE.velocity_between`.
     """
     _require_sequence(images, times)
     for moving in images[1:]:
@@ -150,7 +157,7 @@ def flow_through(
     size, close = tuple(images[0].shape[2:]), _closed if periodic else _as_it_is
     report = Reporter(method.levels.factors, method.levels.iterations, progress)
     repeatable = deterministic(images[0].device, method.deterministic)
-    # A caller's inference mode would leave no gradient to descend.
+    # In the inference mode of a caller torch would compute no gradients.
     with torch.inference_mode(False), shortage_explained(size, LIGHTER), repeatable:
         pairs = _pairs(images, mask, weights)
 
@@ -186,9 +193,16 @@ def energy_through(
     fields: Lattice,
     method: NeuralODE,
 ) -> Objective:
-    """The terms of :func:`diffeode.methods.neural_ode.energy.energy_on` as a function of a velocity
-    on ``fields``, each the mean over ``pairs``, whose moving images are reached after ``stops``
-    steps.
+    """Return the terms of the energy as a function of the velocity, each the mean over ``pairs``.
+
+    :func:`diffeode.methods.neural_ode.energy.energy_on` returns them for one pair.
+
+    Args:
+        pairs: the first image with each of the others, on the grids ``images`` and ``fields``.
+        stops: the number of steps after which the flow reaches the moving image of each pair.
+        images: the grid of the images.
+        fields: the grid of the velocity.
+        method: the settings of the energy.
     """
     flow = _flow_of(method)
     costs = [cost_on(pair, images, fields, method) for pair in pairs]
@@ -220,7 +234,10 @@ def _pairs(
 
 
 def _ways_back(flow: Flow, velocity: Tensor, stops: Sequence[int]) -> list[Tensor]:
-    """From each of ``stops`` to time 0: the last steps of the flow of the reversed velocity."""
+    """Return the displacements from each of ``stops`` back to time 0.
+
+    They are the last steps of the flow of the reversed velocity.
+    """
     back = reverse(velocity)
     return [flow.through(back, (flow.steps,), flow.steps - stop)[0] for stop in stops]
 
