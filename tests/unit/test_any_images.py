@@ -26,7 +26,7 @@ from diffeode.prepare.choices import STARTS
 from diffeode.prepare.foreground import found_foreground
 from diffeode.prepare.scan import prepare_image
 from diffeode.prepare.side import Side, align_sides, prepared_side
-from diffeode.registration.base import Machine
+from diffeode.registration.base import Machine, Pair
 from diffeode.registration.runs import load_run
 
 GRID = Grid((30, 28, 26), np.diag([-2.0, 2.0, 2.0, 1.0]))
@@ -149,6 +149,31 @@ def test_a_mask_on_one_side_is_enough(side):
         for mask in ({}, {f"{side}_mask": ~LESION})
     )
     assert masked.mean() < 0.5 * spoiled.mean()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_similarity_compares_only_what_counts(masked):
+    """The difference of intensities looks at one voxel alone."""
+    method = load_run("node-mono").changed(
+        {
+            "similarity": {"squared_difference": {"weight": 1.0}},
+            "levels": {"factors": [1.0], "iterations": [4]},
+            "masked": masked,
+        }
+    )
+    moving = warp_image(BRAIN, WAVE, GRID)
+    images = [Image(np.where(LESION, value, BRAIN.data) / 4000, GRID) for value in (50, 3500)]
+    maps = {
+        name: [
+            method.build()
+            .register(Pair(image, Image(moving.data / 4000, GRID), BALL, BALL, counts), Machine())
+            .forward.displacement_mm
+            for image in images
+        ]
+        for name, counts in (("all", None), ("without the lesion", ~LESION))
+    }
+    np.testing.assert_array_equal(*maps["without the lesion"])
+    assert np.abs(np.subtract(*maps["all"])).max() > 0.1
 
 
 def test_a_mask_that_leaves_nothing_out_changes_nothing():
