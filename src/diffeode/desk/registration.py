@@ -1,27 +1,105 @@
-"""Register a pair at a desk: read two scans; write maps, the warped scan, metrics and a picture."""
+"""Register a pair at a desk: images in memory (:func:`register_images`), or to the files of a
+folder (:func:`register_at_desk`): maps, the warped scan, metrics and a picture.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 import numpy as np
 
 from diffeode.desk.inputs import Inputs
-from diffeode.desk.outputs import METRICS, OVERVIEW, WARPED_LABELS
+from diffeode.desk.outputs import AFFINE, METRICS, OVERVIEW, WARPED_LABELS
 from diffeode.errors import InputError, RegistrationError, reason_of
 from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
-from diffeode.geometry.image import Labels
-from diffeode.geometry.transform import warp_image, warp_labels
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.transform import Affine, warp_image, warp_labels
 from diffeode.names import readable
-from diffeode.prepare.pair import align_pair
-from diffeode.prepare.scan import prepare_image
+from diffeode.prepare.choices import ANTS_FINDS, NO_BACKGROUND
+from diffeode.prepare.side import align_sides, looks_like_a_head, prepared_side, stripped_head
 from diffeode.registration.base import Machine
 from diffeode.registration.harness import Result, Task, register
 from diffeode.registration.runs import Run
 from diffeode.units.registration import RegistrationUnit
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """A pair that was registered in memory.
+
+    Attributes:
+        run: the run that registered.
+        inputs: the images as they were given.
+        task: the prepared pair, and the affine that it was aligned by.
+        result: the maps, the verdict, the costs and the notes.
+        warped: the moving image on the grid of the fixed one, by one linear interpolation, in the
+            intensities that it was given in.
+        warped_labels: its label map there, by nearest neighbour; None where none was given.
+    """
+
+    run: Run
+    inputs: Inputs
+    task: Task
+    result: Result
+    warped: Image
+    warped_labels: Labels | None
+
+    @property
+    def title(self) -> str:
+        """What pictures of the pair are headed by."""
+        names = (self.inputs.moving_name, self.inputs.fixed_name)
+        moving, fixed = (readable(Path(name).name) for name in names)
+        return f"{moving} to {fixed}, {self.run.title}"
+
+
+def register_images(run: Run, inputs: Inputs, machine: Machine, start: str | Affine) -> Registered:
+    """Prepare, align and register a pair of images in memory; nothing is written.
+
+    Args:
+        start: a kind of :data:`diffeode.prepare.choices.STARTS`, or a map of one's own from points
+            of the fixed image to points of the moving one, RAS mm.
+
+    Raises:
+        InputError: an image or a mask is unusable, the images do not meet, or the run cannot leave
+            out what a mask leaves out.
+        RegistrationError: the alignment failed, or the method could not register the pair.
+    """
+    _require_masks_used(run, inputs)
+    task = _prepared_task(inputs, start, machine)
+    result = _registered(run, task, machine)
+    grid, moving = task.fixed.grid, inputs.moving_labels
+    labels = None if moving is None else warp_labels(moving, result.warp, grid)
+    remarks = (*_offers(inputs), *_remarks(inputs, labels))
+    result = dataclasses.replace(result, notes=(*result.notes, *remarks))
+    return Registered(
+        run, inputs, task, result, warp_image(inputs.moving, result.warp, grid), labels
+    )
+
+
+def write_registered(
+    registered: Registered, folder: Path, provenance: Mapping[str, object]
+) -> None:
+    """Measure a registered pair and write its files to ``folder``.
+
+    The files are those of :func:`diffeode.desk.outputs.output_names`.
+
+    Args:
+        provenance: what else the metrics should record of how the result was made.
+    """
+    # Imported only now, so that the peak memory in the metrics is that of the registration.
+    from diffeode.desk.metrics import write_metrics
+    from diffeode.desk.overview import draw_overview
+
+    result, task = registered.result, registered.task
+    write_metrics(folder / METRICS, registered.run, result, task, registered.inputs, provenance)
+    _write_maps(registered, folder)
+    draw_overview(result, task, registered.title, folder / OVERVIEW)
 
 
 def register_at_desk(
@@ -29,38 +107,26 @@ def register_at_desk(
     inputs: Inputs,
     folder: Path,
     machine: Machine,
-    alignment: str,
+    start: str | Affine,
     provenance: Mapping[str, object],
 ) -> Result:
-    """Prepare, align, register and measure a pair, and write the results to ``folder``.
-
-    The results are the files of :func:`diffeode.desk.outputs.output_names`.
-
-    Args:
-        alignment: as for :func:`~diffeode.prepare.pair.align_pair`.
-        provenance: what else the metrics should record of how the result was made.
+    """Register a pair (:func:`register_images`) and write its files (:func:`write_registered`).
 
     Raises:
-        InputError: a scan is unusable, or the brains do not meet.
-        RegistrationError: the alignment failed, or the method could not register the pair.
+        InputError, RegistrationError: as :func:`register_images`.
     """
-    task = _prepared_task(inputs, alignment, machine)
-    result = _registered(run, task, machine)
-    moving = inputs.moving_labels
-    labels = None if moving is None else warp_labels(moving, result.warp, task.fixed.grid)
-    result = dataclasses.replace(result, notes=(*result.notes, *_remarks(inputs, labels)))
+    registered = register_images(run, inputs, machine, start)
     machine.progress(1.0, "measuring and writing")
-    # Imported only now, so that the peak memory in the metrics is that of the registration.
-    from diffeode.desk.metrics import write_metrics
-    from diffeode.desk.overview import draw_overview
+    write_registered(registered, folder, provenance)
+    return registered.result
 
-    write_metrics(folder / METRICS, run, result, task, inputs, provenance)
-    _write_maps(result, task, inputs, labels, folder)
-    title = (
-        f"{readable(inputs.moving_path.name)} to {readable(inputs.fixed_path.name)}, {run.title}"
-    )
-    draw_overview(result, task, title, folder / OVERVIEW)
-    return result
+
+def _offers(inputs: Inputs) -> list[str]:
+    """Return a note that offers skull stripping where two whole heads were registered."""
+    given = inputs.fixed_mask is not None or inputs.moving_mask is not None or inputs.brain
+    if given or not (looks_like_a_head(inputs.fixed) and looks_like_a_head(inputs.moving)):
+        return []
+    return ["both images look like whole heads; --brain strips their skulls first"]
 
 
 def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
@@ -83,26 +149,44 @@ def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
     )
 
 
-def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
+def _prepared_task(inputs: Inputs, start: str | Affine, machine: Machine) -> Task:
     machine.progress(0.0, "preparing")
-    fixed, _ = prepare_image(inputs.fixed, str(inputs.fixed_path))
-    moving, _ = prepare_image(inputs.moving, str(inputs.moving_path))
-    if alignment == "affine":
+    fixed_image, moving_image = inputs.fixed, inputs.moving
+    if inputs.brain:
+        machine.progress(0.0, "stripping the skulls")
+        fixed_image = stripped_head(fixed_image, inputs.fixed_name, machine.threads)
+        moving_image = stripped_head(moving_image, inputs.moving_name, machine.threads)
+    fixed = prepared_side(fixed_image, inputs.fixed_name, inputs.fixed_mask)
+    moving = prepared_side(moving_image, inputs.moving_name, inputs.moving_mask)
+    if start in ANTS_FINDS:
         _require_perpendicular(inputs)
     machine.progress(0.0, "aligning")
-    aligned, to_scan = align_pair(
-        fixed, moving, alignment, "resample", machine.threads, machine.seed
-    )
-    return Task(fixed, aligned, moving, to_scan)
+    aligned = align_sides(fixed, moving, start, machine.threads, machine.seed)
+    images = fixed.image, aligned.image, moving.image
+    return Task(*images, aligned.to_scan, counts=aligned.counts)
+
+
+def _require_masks_used(run: Run, inputs: Inputs) -> None:
+    masks = (inputs.fixed_mask, inputs.moving_mask)
+    if inputs.brain and NO_BACKGROUND in [mask for mask in masks if isinstance(mask, str)]:
+        raise InputError(
+            "The skull cannot be stripped where nothing is background; leave out either --brain or "
+            "the mask 'none'."
+        )
+    if any(isinstance(mask, np.ndarray) for mask in masks) and not run.build().leaves_out:
+        raise InputError(
+            f"{run.title} ({run.name}) cannot leave out the voxels that a mask leaves out; give no "
+            "mask, or a run of our method, such as node."
+        )
 
 
 def _require_perpendicular(inputs: Inputs) -> None:
     """Raise :class:`InputError`, which names the file, where the axes of a scan are sheared."""
-    for image, path in ((inputs.fixed, inputs.fixed_path), (inputs.moving, inputs.moving_path)):
+    for image, name in ((inputs.fixed, inputs.fixed_name), (inputs.moving, inputs.moving_name)):
         try:
             image.grid.require_perpendicular("the alignment")
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+            raise InputError(f"{name}: {error}") from None
 
 
 def _registered(run: Run, task: Task, machine: Machine) -> Result:
@@ -119,13 +203,11 @@ def _registered(run: Run, task: Task, machine: Machine) -> Result:
         ) from error
 
 
-def _write_maps(
-    result: Result, task: Task, inputs: Inputs, labels: Labels | None, folder: Path
-) -> None:
-    grid = task.fixed.grid
-    unit = RegistrationUnit(folder)
+def _write_maps(registered: Registered, folder: Path) -> None:
+    unit, result = RegistrationUnit(folder), registered.result
     io.write_displacement(unit.warp_file, result.warp)
     io.write_displacement(unit.inverse_warp_file, result.inverse_warp)
-    io.write_image(unit.warped_file, warp_image(inputs.moving, result.warp, grid))
-    if labels is not None:
-        io.write_labels(folder / WARPED_LABELS, labels)
+    io.write_itk_affine(folder / AFFINE, registered.task.moving_to_scan)
+    io.write_image(unit.warped_file, registered.warped)
+    if registered.warped_labels is not None:
+        io.write_labels(folder / WARPED_LABELS, registered.warped_labels)
