@@ -375,10 +375,10 @@ class DryRun:
         return sum(bool(dag.needrun(job)) for job in dag.jobs if job.output and not job.rule.norun)
 
     def jobs(self) -> Iterator[Job]:
-        """Yield every job that makes files, except those that register."""
+        """Yield every job that makes files."""
         dag = self._workflow.dag
         for job in dag.jobs:
-            if job.output and not job.rule.norun and job.rule.name != "register":
+            if job.output and not job.rule.norun:
                 log = Path(job.log[0]) if job.log else None
                 wildcards, outputs = tuple(job.wildcards_dict.values()), tuple(map(str, job.output))
                 yield Job(job.rule.name, wildcards, outputs, log, bool(dag.needrun(job)))

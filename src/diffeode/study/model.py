@@ -261,7 +261,8 @@ class Study:
         seed: seed of every registration.
         results: the folder to which everything is written.
         panels: number of pairs of each experiment that are shown one by one.
-        pairs_per_job: largest number of pairs that one job registers and evaluates with one run.
+        pairs_per_job: largest number of pairs that one job aligns, or registers and evaluates with
+            one run.
         time_limit_minutes: how long one registration may take where its run sets no limit; None:
             without a limit.
         gpu: number of GPUs, 0 or 1, for a registration or a training whose method can use one.
