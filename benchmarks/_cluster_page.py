@@ -9,17 +9,17 @@ from _tables import Row, markdown_table, measured_on, write_page
 
 
 def write_cluster_page(rows: Sequence[Row], path: Path) -> None:
-    """Write the page with the tables of ``rows``, the largest chunks first."""
-    ordered = sorted(rows, key=lambda row: -int(row["pairs_per_job"]))
+    """Write the page with the tables of ``rows``, the smallest chunks first."""
+    ordered = sorted(rows, key=lambda row: (int(row["pairs_per_job"]), int(row["registrations"])))
     write_page(
         path,
         "A simulated study on a Slurm cluster",
         [
             "A study of 300 pairs and 12 runs (3,600 registrations) on the two-node cluster "
             "of `make test-cluster`, all on one machine. Its method sleeps for 0.05 s and finds no "
-            "deformation. Scans are virtual, at 6 mm, and were prepared before; pairs are aligned "
-            "by their headers. Every row is of the whole study's plan; where jobs are small, and "
-            "so many, only a part of it was registered.\n",
+            "deformation. Scans are virtual, at 12 mm, and were prepared before; pairs are aligned "
+            "by their headers. Every row is of the whole study's plan, of which so many "
+            "registrations were made.\n",
             "## What a pair costs\n",
             "CPU seconds (user and system) of the jobs of Slurm, with both starts of Snakemake, "
             "beside the method. *A registration* is one pair with one run, its evaluation "

@@ -229,5 +229,5 @@ def test_every_pair_has_a_log_of_its_own(two_pairs):
     for log in logs:
         text = log.read_text(encoding="utf-8")
         assert text.startswith(f"align tiny {log.stem}\n  experiment: tiny\n")
-        assert "seed: " in text
+        assert "'seed': 2" in text
         assert two_pairs.path(f"results/benchmarks/align/tiny/{log.stem}.tsv").is_file()
