@@ -62,8 +62,12 @@ def judged(thorough=False):
     return found
 
 
+@cache
 def is_forced(file):
-    """Whether the user asks that a file is made again in any case."""
+    """Whether the user asks that a file is made again in any case.
+
+    The answer is kept, because mend() forces the jobs of whole chunks for the sake of one pair.
+    """
     return INTERNALS.is_forced(_output(str(file)))
 
 
