@@ -176,7 +176,9 @@ def _costs(log: Path) -> Path:
 def _unit(job: Job, studied: str, complaints: dict[str, Any]) -> Unit:
     of_study = job.outputs[0].startswith(studied)
     stage = STAGES.get(job.rule, "tables and figures" if of_study else job.rule)
-    name = " ".join(job.wildcards)
+    # all tables and figures of a study have one stage, and most have no wildcards
+    rule = [job.rule] if of_study and job.rule not in STAGES else []
+    name = " ".join([*rule, *job.wildcards])
     complaint = next((complaints[file] for file in job.outputs if file in complaints), None)
     if complaint:
         return Unit(
