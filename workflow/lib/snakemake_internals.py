@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -244,6 +244,15 @@ class Internals:
                 handler.formatter.format_job_error = lines.error
         return lines
 
+    def outlive_the_console(self) -> None:
+        """Let this process go on where nobody reads what it says any more.
+
+        Ctrl-C also ends a ``tee`` that reads it. Snakemake would then fail while it says that it
+        ends, before it has cancelled its jobs.
+        """
+        for handler in logger.handlers:
+            handler.emit = unless_nobody_reads(handler.emit)
+
     def submit_as(self, study: str, results: Path, console: OneLinePerJob | None) -> None:
         """Let jobs that go to Slurm be the study's (:mod:`slurm_executor`)."""
         if self._workflow.is_main_process and ExecutorPluginRegistry().is_installed("slurm"):
@@ -294,6 +303,16 @@ def _harmless_parts(source: str, *arguments: Any, **named: Any) -> dict[str, Any
     settings = {"raw_enabled": False, "file_insertion_enabled": False}
     parts = publish_parts(source, *arguments, **{**named, "settings_overrides": settings})
     return {name: _RUNNING_LINK.sub('="#"', str(part)) for name, part in parts.items()}
+
+
+def unless_nobody_reads(emit: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return ``emit``, which writes a message, so that it passes over a closed pipe."""
+
+    def emitted(record: Any) -> None:
+        with suppress(BrokenPipeError):
+            emit(record)
+
+    return emitted
 
 
 def ancient_unless(is_made_again: Callable[[str], bool], value: Any) -> Any:

@@ -63,6 +63,7 @@ if STUDY.tools:
     folders = [str(folder.absolute()) for folder in STUDY.tools]
     os.environ[FOLDERS] = os.pathsep.join([*folders, *filter(None, [os.environ.get(FOLDERS)])])
 
+INTERNALS.outlive_the_console()
 INTERNALS.submit_as(STUDY.name, STUDY.results, INTERNALS.show_one_line_per_job())
 INTERNALS.keep_reports_harmless()
 INTERNALS.name_this_run()
