@@ -226,7 +226,11 @@ class Study:
                 stdout=said,
                 stderr=subprocess.STDOUT,
             )
-            _, status, used = os.wait4(running.pid, 0)
+            try:
+                _, status, used = os.wait4(running.pid, 0)
+            except KeyboardInterrupt:
+                running.kill()
+                raise
             said.seek(0)
             words = said.read()
         if status:
