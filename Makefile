@@ -8,8 +8,8 @@ CORES ?= all
 export CONFIG ?= config/config.yaml
 PROFILE ?= default
 
-# the name of the study of that file
-NAME = $(shell sed -n 's/^study: *//p' "$$CONFIG")
+# the name of the study of that file, which the shell of a recipe reads: $(shell) does not know CONFIG before make 4.4
+NAME = $$(sed -n 's/^study: *//p' "$$CONFIG")
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

@@ -27,7 +27,7 @@ from _machine import provenance
 from _overhead_page import write_overhead_page
 from _tables import Table
 
-_TODAY = "today"
+TODAY = "today"
 KEYS = ("what", "pairs", "runs", "pairs_per_job", "commit")
 _RUNS = ("identity", "affine", "ants-syn", "convexadam", "greedy", "node")
 _RUNS += ("node-mind", "node-ngf", "node-ncc", "node-nmi", "node-lmi", "node-mono")
@@ -54,7 +54,7 @@ study: scale
 title: A study whose overhead is measured
 experiments: [scale]
 runs: [{runs}]
-ours: identity
+ours: {ours}
 seed: 1
 results: results
 panels: 0
@@ -78,7 +78,9 @@ class Clone:
         schema = self.root / "workflow" / "schemas" / "study.schema.yaml"
         return "pairs_per_job" in schema.read_text(encoding="utf-8")
 
-    def study(self, pairs: int, runs: Sequence[str], pairs_per_job: int) -> None:
+    def study(
+        self, pairs: int, runs: Sequence[str], pairs_per_job: int, ours: str = "identity"
+    ) -> None:
         """Write the study's files."""
         persons = 2
         while persons * (persons - 1) < pairs:
@@ -86,7 +88,7 @@ class Clone:
         files = {
             "datasets/scale.yaml": _DATASET.format(persons=persons),
             "experiments/scale.yaml": _EXPERIMENT.format(pairs=pairs),
-            "config.yaml": _STUDY.format(runs=", ".join(runs)),
+            "config.yaml": _STUDY.format(runs=", ".join(runs), ours=ours),
         }
         if self.chunks:
             files["config.yaml"] += f"pairs_per_job: {pairs_per_job}\n"
@@ -119,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_results(parser)
     options = parser.parse_args(arguments)
     table = Table(options.results / "overhead.tsv", KEYS, stamps=("date",))
-    for commit in filter(None, (options.before, _TODAY)):
+    for commit in filter(None, (options.before, TODAY)):
         with cloned(commit) as clone:
             for row in measured(clone, table):
                 table.put(row)
@@ -132,7 +134,7 @@ def measured(clone: Clone, table: Table) -> Iterator[dict[str, object]]:
     """Yield a row for each measurement that ``table`` lacks."""
     chunks = _CHUNKS if clone.chunks else (1,)
     about = {"commit": clone.commit, **provenance()}
-    for pairs in _PLANS if clone.commit == _TODAY else _PLANS[:1]:
+    for pairs in _PLANS if clone.commit == TODAY else _PLANS[:1]:
         for size in chunks[1:] or chunks:
             keys = {"what": "plan", "pairs": pairs, "runs": len(_RUNS), "pairs_per_job": size}
             if not table.has(keys | about):
@@ -198,7 +200,7 @@ def cloned(commit: str) -> Iterator[Clone]:
         root = Path(folder) / "clone"
         clone = ["git", "clone", "--quiet", "--no-checkout", str(REPOSITORY), str(root)]
         subprocess.run(clone, check=True)
-        revision = "HEAD" if commit == _TODAY else commit
+        revision = "HEAD" if commit == TODAY else commit
         subprocess.run(["git", "-C", str(root), "checkout", "--quiet", revision], check=True)
         yield Clone(root, commit)
 

@@ -49,10 +49,10 @@ def kinds() -> dict[str, Made]:
         f"descriptor {name}": Made(None, (f"diffeode.descriptors.{name.replace('-', '_')}:make",))
         for name in descriptor_names()
     }
-    by_name = {"strip", "correct", "prepare", "segment", "register", "train"}
+    by_name = {"strip", "correct", "prepare", "segment", "align", "register", "train"}
     others = {path.stem for path in SCRIPTS.glob("[a-z]*.py")} - by_name - _WITHOUT_IDENTITY
     plain = {script: Made(script) for script in sorted(others)}
-    plain["evaluate"] = Made("_evaluating")
+    plain |= {"align": Made("_aligning"), "evaluate": Made("_evaluating")}
     ours = method_class("neural-ode")
     plain |= {script: Made(script, (ours,)) for script in ("models", "plane")}
     plain["train_descriptor"] = Made("train_descriptor", apart_from=("diffeode.figures",))

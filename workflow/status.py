@@ -40,7 +40,7 @@ STAGES = {
     "prepare": "prepared scans",
     "segment": "label maps",
     "draw_pairs": "lists of pairs",
-    "align": "aligned pairs",
+    "alignment": "aligned pairs",
     "registration": "registrations",
     "evaluation": "metrics",
 }
@@ -114,27 +114,34 @@ def units(plan: DryRun, found: dict[Path, Any], in_slurm: dict[str, slurm.Queued
     """
     complaints = {str(file): complaint for file, complaint in found.items()}
     chunks = plan.named("MADE_IN_CHUNKS")
-    in_slurm |= {file: in_slurm[job] for file, job in chunks.items() if job in in_slurm}
-    made = [(job, _costs(job.log) if job.log else None) for job in plan.jobs()]
+    in_slurm |= {file: in_slurm[step.job] for file, step in chunks.items() if step.job in in_slurm}
     return [
         _in_slurm(job, _unit(job, plan.named("STUDIED"), complaints), costs, in_slurm)
-        for job, costs in (*made, *_registrations(plan))
+        for job, costs in (*_jobs(plan), *_steps_in_chunks(plan))
     ]
 
 
-def _registrations(plan: DryRun) -> Iterator[tuple[Job, Path | None]]:
-    """Yield the registration and the evaluation of every pair with every run, and the file that
-    says how long it took.
+def _jobs(plan: DryRun) -> Iterator[tuple[Job, Path | None]]:
+    """Yield every job of Snakemake that works on no chunk, and the file that says how long it
+    took.
+    """
+    of_chunks = {step.job for step in plan.named("MADE_IN_CHUNKS").values()}
+    for job in plan.jobs():
+        if of_chunks.isdisjoint(job.outputs):
+            yield job, _costs(job.log) if job.log else None
+
+
+def _steps_in_chunks(plan: DryRun) -> Iterator[tuple[Job, Path | None]]:
+    """Yield the alignment of every pair and its registration and evaluation with every run, and the
+    file that says how long it took.
 
     One job of Snakemake makes many of them.
     """
     at_work = plan.named("AT_WORK")
-    for unit in plan.named("UNITS"):
-        log = Path(plan.named("unit_log")(unit))
-        for name in ("registration", "evaluation"):
-            file = plan.named(f"{name}_of")(unit)["file"]
-            costs = Path(file) if name == "registration" else None
-            yield Job(name, tuple(unit), (file,), log, file in at_work), costs
+    for file, step in plan.named("MADE_IN_CHUNKS").items():
+        costs = Path(step.costs) if step.costs else None
+        is_needed = file in at_work
+        yield Job(step.stage, tuple(step.unit), (file,), Path(step.log), is_needed), costs
 
 
 def made_in_slurm(results: Path) -> dict[str, slurm.Queued]:
@@ -169,7 +176,9 @@ def _costs(log: Path) -> Path:
 def _unit(job: Job, studied: str, complaints: dict[str, Any]) -> Unit:
     of_study = job.outputs[0].startswith(studied)
     stage = STAGES.get(job.rule, "tables and figures" if of_study else job.rule)
-    name = " ".join(job.wildcards)
+    # all tables and figures of a study have one stage, and most have no wildcards
+    rule = [job.rule] if of_study and job.rule not in STAGES else []
+    name = " ".join([*rule, *job.wildcards])
     complaint = next((complaints[file] for file in job.outputs if file in complaints), None)
     if complaint:
         return Unit(

@@ -27,6 +27,10 @@ class KilledError(RegistrationError):
     """The process of a registration was killed, as systems do when memory runs out."""
 
 
+class AlignmentError(RegistrationError):
+    """A pair could not be aligned, so no method can register it."""
+
+
 class SuspectError(RuntimeError):
     """A registration is suspect, and the user asked that the command fails then."""
 

@@ -90,10 +90,11 @@ class Loopback:
     Args:
         state: the folder of its configuration, keys, logs and state; its path must be short,
             because the path of a socket may have 107 characters at most.
+        more: further lines of Slurm's configuration.
     """
 
-    def __init__(self, state: Path) -> None:
-        self.state = state
+    def __init__(self, state: Path, more: str = "") -> None:
+        self.state, self._more = state, more
         path = f"{state / 'bin'}{os.pathsep}{os.environ['PATH']}"
         self.environment = {"SLURM_CONF": str(state / "slurm.conf"), "PATH": path}
         self._daemons: dict[str, subprocess.Popen] = {}
@@ -158,6 +159,7 @@ class Loopback:
             _SLURM_CONF.format(
                 state=self.state, host=host, munge=self.state / "munge.sock", ports=_free_ports(3)
             )
+            + self._more
         )
         (self.state / "gres.conf").write_text(_GRES_CONF.format(state=self.state))
         (self.state / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")

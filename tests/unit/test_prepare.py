@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from diffeode.datasets.bids import list_scans
 from diffeode.datasets.scan import Scan
-from diffeode.errors import DamagedFileError, InputError
+from diffeode.errors import AlignmentError, DamagedFileError, InputError
 from diffeode.files import io
 from diffeode.files.landmarks import read_landmarks
 from diffeode.geometry.image import Image, Labels
@@ -20,7 +20,7 @@ from diffeode.geometry.resample import antialiased
 from diffeode.geometry.space import Grid
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
-from diffeode.prepare.pair import align_pair, write_aligned_pair
+from diffeode.prepare.pair import align_pair, write_aligned_pair, write_failed_pair
 from diffeode.prepare.recipe import Recipe
 from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.scan import prepare_image, prepare_scan
@@ -424,6 +424,24 @@ def test_a_registration_starts_from_whole_files_only(whole_pair, tmp_path, unit,
     content[-20] ^= 1
     (tmp_path / unit / name).write_bytes(content)
     with pytest.raises(DamagedFileError, match=f"{name} has changed"):
+        read_task(tmp_path / "pair", tmp_path / "b")
+
+
+def test_a_pair_that_could_not_be_aligned_holds_the_reason_alone(whole_pair, tmp_path):
+    shutil.copytree(whole_pair, tmp_path, dirs_exist_ok=True)
+    write_failed_pair(tmp_path / "pair", "It lies elsewhere.", {"pair": "a__b"})
+    assert [file.name for file in (tmp_path / "pair").iterdir()] == ["receipt.json"]
+    receipt = read_receipt(tmp_path / "pair/receipt.json")
+    told = {name: receipt[name] for name in ("pair", "status", "reason", "outputs")}
+    assert told == {
+        "pair": "a__b",
+        "status": "failed",
+        "reason": "It lies elsewhere.",
+        "outputs": {},
+    }
+    with pytest.raises(
+        AlignmentError, match=r"^The pair could not be aligned: It lies elsewhere\.$"
+    ):
         read_task(tmp_path / "pair", tmp_path / "b")
 
 

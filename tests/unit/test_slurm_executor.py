@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "lib"))
 import slurm
 from slurm_executor import StudyExecutor
+from snakemake_internals import unless_nobody_reads
 
 PARTITION = slurm.Partition("cpu", True, 60, "UP", None, None, ((8, 4000, ""),))
 
@@ -147,3 +148,17 @@ def test_a_failure_names_job_reason_and_what_comes_next(executor, tmp_path):
     )
     info.job.attempt = 3
     assert "after 3 attempts it is not tried again" in executor._failure(info, message, said=False)
+
+
+def test_an_interrupt_that_also_ends_the_reader_of_the_console_lets_the_run_go_on():
+    """Snakemake says that it ends before it cancels its jobs."""
+
+    def says(error):
+        def emit(record):
+            raise error
+
+        return unless_nobody_reads(emit)
+
+    says(BrokenPipeError())("Terminating processes on user request")
+    with pytest.raises(OSError, match=r"^another$"):
+        says(OSError("another"))("Terminating processes on user request")

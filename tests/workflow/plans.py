@@ -68,9 +68,9 @@ class Plan:
             if job.rule == rule and wildcards.items() <= job.wildcards.items()
         ]
 
-    def units(self) -> list[dict[str, Any]]:
-        """Return what the jobs of ``register`` know about each pair with each run."""
-        return [entry for job in self.of("register") for entry in job.handed.params.work]
+    def units(self, rule: str = "register", **wildcards: str) -> list[dict[str, Any]]:
+        """Return what the jobs of a rule that works on chunks know about each pair."""
+        return [entry for job in self.of(rule, **wildcards) for entry in job.handed.params.work]
 
     def the(self, rule: str, **wildcards: str) -> Job:
         """Return the only such job."""
@@ -81,14 +81,14 @@ class Plan:
 def counts(said: str) -> dict[str, int]:
     """Return how many jobs of each rule a dry run, which printed ``said``, would start.
 
-    One job makes many registrations and evaluations, so these are counted one by one.
+    One job makes many alignments, registrations and evaluations, so these are counted one by one.
     """
     table = said.split("Job stats:")[1].split("total")[0]
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE))
-    units = re.search(r"Registrations ahead: (\d+), evaluations: (\d+)", said)
-    assert bool(units) == ("register" in jobs)
+    units = re.search(r"Ahead: alignments: (\d+), registrations: (\d+), evaluations: (\d+)", said)
+    assert bool(units) == bool({"align", "register"} & jobs.keys())
     if units:
-        jobs |= dict(zip(("register", "evaluate"), units.groups(), strict=True))
+        jobs |= dict(zip(("align", "register", "evaluate"), units.groups(), strict=True))
     return {rule: int(count) for rule, count in jobs.items() if count != "0"}
 
 

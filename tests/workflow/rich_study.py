@@ -170,7 +170,8 @@ SCANS = [
 ]
 
 
-_BESIDE = ("_scan", "_chunk", "_registering", "_evaluating")
+_BESIDE = ("_scan", "_chunk", "_aligning", "_alignment_unit")
+_BESIDE += ("_registering", "_registration_unit", "_evaluating")
 """Modules that scripts import from their own folder."""
 
 

@@ -1,13 +1,15 @@
-"""One job registers and evaluates several pairs, each as if it were alone."""
+"""One job aligns several pairs, or registers and evaluates them, each as if it were alone."""
 
 import json
 import re
+import shutil
 
 import pytest
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 UNITS = "results/registrations/tiny"
+PAIRS = "results/pairs/tiny"
 ONE_BY_ONE = ("--config", "pairs_per_job=1")
 KILLED_ONCE = """
 import os, signal
@@ -30,6 +32,16 @@ class Fragile(Method):
             os.kill(os.getpid(), signal.SIGKILL)
         return Registration(Affine(), Affine())
 """
+TROUBLE = """
+
+def write_aligned_pair(fixed, moving, folder, *given, _whole=write_aligned_pair, **named):
+    import os, signal
+
+    if folder.name == {pair!r} and Path("trouble").exists():
+        Path("trouble").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    _whole(fixed, moving, folder, *given, **named)
+"""
 
 
 @pytest.fixture
@@ -51,18 +63,44 @@ def receipts(clone, run):
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
-def done(clone, run):
-    """Return what the last job of a run did with the two pairs, sorted."""
-    table = clone.path(f"results/chunks/tiny/{run}/0001-0002.tsv").read_text(encoding="utf-8")
+def done(clone, run=""):
+    """Return what the last job of a run, or the last job that aligned, did with the two pairs,
+    sorted.
+    """
+    table = (clone.path("results/chunks/tiny") / run / "0001-0002.tsv").read_text(encoding="utf-8")
     return sorted(line.split("\t")[1] for line in table.splitlines()[1:])
+
+
+def alignments(clone):
+    """Return the receipts of all pairs by their names."""
+    files = clone.path(PAIRS).glob("*/receipt.json")
+    return {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def row(report, stage):
+    """Return the counts of a stage: of, done, missing, stale, failed."""
+    (line,) = [line for line in report.splitlines() if line.startswith(f"  {stage}  ")]
+    return line.removeprefix(f"  {stage}").split()
+
+
+def kill_once_while_aligning(clone, pair):
+    """Let the process that aligns ``pair`` be killed once."""
+    module = clone.path("src/diffeode/prepare/pair.py")
+    text = module.read_text(encoding="utf-8") + TROUBLE.format(pair=pair)
+    module.write_text(text, encoding="utf-8")
+    clone.path("trouble").touch()
 
 
 def test_a_new_pair_joins_a_chunk_whose_other_pair_is_left_alone(two_pairs):
     (before,) = receipts(two_pairs, "brief")
+    aligned = alignments(two_pairs)
     run = two_pairs.snakemake()
     assert run.returncode == 0, run.stdout
-    assert "Registrations ahead: 3, evaluations: 3, jobs for both: 3." in run.stdout
-    assert jobs(run) == 3
+    ahead = "Ahead: alignments: 1, registrations: 3, evaluations: 3, jobs for these: 4."
+    assert ahead in run.stdout
+    assert (jobs(run), jobs(run, "align")) == (3, 1)
+    assert done(two_pairs) == ["aligned", "kept"]
+    assert alignments(two_pairs).items() >= aligned.items()
     assert done(two_pairs, "brief") == ["kept", "registered"]
     assert before in receipts(two_pairs, "brief")
     assert len(receipts(two_pairs, "brief")) == 2
@@ -123,6 +161,59 @@ def test_a_pair_whose_process_is_killed_costs_that_pair_and_is_tried_again(two_p
         assert "failed and is shown as missing: It was killed" in run.stdout
 
 
+def test_pairs_are_aligned_again_where_that_is_asked_for(two_pairs):
+    (first,) = alignments(two_pairs)
+    planned = two_pairs.planned("--forcerun", "align")
+    assert (planned["align"], planned["register"]) == (2, 6)
+    receipt = f"{PAIRS}/{first}/receipt.json"
+    run = two_pairs.snakemake(receipt, "--forcerun", "align")
+    assert run.returncode == 0, run.stdout
+    assert done(two_pairs) == ["aligned", "aligned"]
+    shutil.rmtree(two_pairs.path(f"{PAIRS}/{first}"))
+    run = two_pairs.snakemake(receipt)
+    assert run.returncode == 0, run.stdout
+    assert done(two_pairs) == ["aligned", "kept"]
+    assert "registering tiny" not in run.stdout
+
+
+def test_a_pair_that_cannot_be_aligned_costs_that_pair_alone(two_pairs):
+    (lost,) = alignments(two_pairs)
+    kill_once_while_aligning(two_pairs, lost)
+    run = two_pairs.snakemake()
+    assert run.returncode != 0
+    told = f"align tiny {lost}: failed, and so do its registrations: It was killed (SIGKILL)"
+    (line,) = [line for line in run.stdout.splitlines() if line.startswith(told)]
+    assert line.endswith(f"(log: results/logs/align/tiny/{lost}.log)")
+    assert "3 of 6 registrations failed" in run.stdout
+    assert "Traceback" not in run.stdout
+    failed = [name for name, receipt in alignments(two_pairs).items() if "status" in receipt]
+    assert (failed, len(alignments(two_pairs))) == ([lost], 2)
+    assert [file.name for file in two_pairs.path(f"{PAIRS}/{lost}").iterdir()] == ["receipt.json"]
+    for name in ("identity", "affine", "brief"):
+        found = receipts(two_pairs, name)
+        (failed,) = [receipt for receipt in found if receipt["status"] == "failed"]
+        assert (failed["pair"], len(found)) == (lost, 2)
+        assert failed["reason"].startswith("The pair could not be aligned: It was killed")
+    report = two_pairs.status()
+    assert row(report, "aligned pairs") == ["2", "1", "-", "-", "1"]
+    assert f"aligned pairs: tiny {lost}: it failed last time (It was killed" in report
+    run = two_pairs.snakemake()
+    assert run.returncode == 0, run.stdout
+    assert done(two_pairs) == ["aligned", "kept"]
+    assert done(two_pairs, "brief") == ["kept", "registered"]
+    assert two_pairs.planned() == {}
+
+
+def test_a_pair_whose_process_is_killed_is_aligned_again_with_more_memory(two_pairs):
+    (first,) = alignments(two_pairs)
+    kill_once_while_aligning(two_pairs, first)
+    run = two_pairs.snakemake("results/studies/tiny/tables/failures.tsv", "--retries", "1")
+    assert run.returncode == 0, run.stdout
+    assert "1 of 2 pairs could not be worked on" in run.stdout
+    assert done(two_pairs) == ["aligned", "kept"]
+    assert [receipt["status"] for receipt in receipts(two_pairs, "brief")] == ["done", "done"]
+
+
 def test_every_pair_has_a_log_of_its_own(two_pairs):
     run = two_pairs.snakemake("results/studies/tiny/tables/failures.tsv")
     assert run.returncode == 0, run.stdout
@@ -133,3 +224,10 @@ def test_every_pair_has_a_log_of_its_own(two_pairs):
         assert f"pair: {log.parent.name}" in text
         assert "100 % level 2" in text
         assert text.count("register tiny") == 1
+    logs = sorted(two_pairs.path("results/logs/align/tiny").glob("*.log"))
+    assert [log.stem for log in logs] == sorted(alignments(two_pairs))
+    for log in logs:
+        text = log.read_text(encoding="utf-8")
+        assert text.startswith(f"align tiny {log.stem}\n  experiment: tiny\n")
+        assert "'seed': 2" in text
+        assert two_pairs.path(f"results/benchmarks/align/tiny/{log.stem}.tsv").is_file()

@@ -31,6 +31,11 @@ CHOSEN_BY = {
     "inspect_scan": "template",
 }
 """Steps that find the tools of a recipe by name."""
+IN_CHUNKS = {
+    "align": {"alignment": "_aligning.py"},
+    "register": {"registration": "_registering.py", "evaluation": "_evaluating.py"},
+}
+"""By each rule that works on chunks of pairs, the script of each of its steps."""
 
 
 def kind_of(job: Job) -> str:
@@ -59,8 +64,10 @@ def test_every_job_s_identity_is_that_of_what_it_makes(rich_plan):
     """
     with_script = [job for job in rich_plan.jobs if job.script]
     for job in with_script:
-        if job.rule != "register":
+        if job.rule not in IN_CHUNKS:
             assert job.handed.params.code == kinds()[kind_of(job)].code(), job.rule
+    for unit in rich_plan.units("align"):
+        assert unit["alignment"]["parameters"]["code"] == kinds()["align"].code()
     for unit in rich_plan.units():
         registration, evaluation = (unit[step] for step in ("registration", "evaluation"))
         method = registration["parameters"]["run"]["method"]
@@ -100,12 +107,12 @@ def attributes_of(name: str, tree: ast.AST) -> set[str]:
 
 def identities(plan: Plan) -> Iterator[tuple[str, str, Path]]:
     """Yield the rule, the identity and the script of everything that is made."""
-    for job in (job for job in plan.jobs if job.script and job.rule != "register"):
+    for job in (job for job in plan.jobs if job.script and job.rule not in IN_CHUNKS):
         yield job.rule, job.handed.params.code, job.script
-    scripts = {"registration": "_registering.py", "evaluation": "_evaluating.py"}
-    for unit in plan.units():
-        for step, script in scripts.items():
-            yield step, unit[step]["parameters"]["code"], SCRIPTS / script
+    for rule, scripts in IN_CHUNKS.items():
+        for unit in plan.units(rule):
+            for step, script in scripts.items():
+                yield step, unit[step]["parameters"]["code"], SCRIPTS / script
 
 
 def test_every_job_s_identity_covers_what_its_script_imports(rich_plan):

@@ -6,6 +6,7 @@ in this process with the inputs and parameters of the plan. Where the library wo
 its function is replaced by one that records how it was called.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ import pytest
 from rich_study import THREADS
 
 from diffeode.datasets.scan import Scan
+from diffeode.errors import AlignmentError, KilledError, RegistrationError
 from diffeode.prepare.units import Before
 
 pytestmark = pytest.mark.workflow
@@ -285,7 +287,8 @@ def test_a_pair_is_aligned_as_its_experiment_says(
     rich_plan, run_script, experiment, datasets, settings
 ):
     job = rich_plan.of("align", experiment=experiment)[0]
-    pair = job.wildcards["pair"]
+    (entry,) = job.handed.params.work
+    pair, alignment = entry["pair"], entry["alignment"]
     fixed, moving = (
         folder(name, scan) for name, scan in zip(datasets, pair.split("__"), strict=True)
     )
@@ -295,8 +298,8 @@ def test_a_pair_is_aligned_as_its_experiment_says(
         "fixed_dataset": datasets[0],
         "moving_dataset": datasets[1],
     }
-    aligned = run_script(job, "diffeode.prepare.pair.write_aligned_pair")
-    assert aligned.call == (
+    aligned = aligning(run_script, job)
+    assert aligned.write_aligned_pair.call == (
         (fixed, moving, Path(f"results/pairs/{experiment}/{pair}")),
         {
             "threads": THREADS,
@@ -304,6 +307,65 @@ def test_a_pair_is_aligned_as_its_experiment_says(
             **dict(zip(("alignment", "grids", "seed"), settings, strict=True)),
         },
     )
+    scans = [str(scan / "receipt.json") for scan in (fixed, moving)]
+    origin = (scans, alignment["parameters"])
+    assert aligned.add_origin.call == ((Path(alignment["file"]), origin), {})
+    costs = Path(f"results/benchmarks/align/{experiment}/{pair}.tsv").read_text(encoding="utf-8")
+    assert costs == "seconds\n2.5\n"
+
+
+def aligning(run_script, job, **other_answers):
+    """Run the script of a job that aligns; return the recorders by name."""
+    names = {
+        "write_aligned_pair": "diffeode.prepare.pair",
+        "write_failed_pair": "diffeode.prepare.pair",
+        "origin_of": "diffeode.provenance.origin",
+        "add_origin": "diffeode.provenance.receipt",
+        "watched": "diffeode.process.watch",
+        "measured": "diffeode.registration.harness",
+    }
+    answers = {
+        "origin_of": lambda inputs, parameters: (inputs, parameters),
+        "watched": lambda work: work(),
+        "measured": lambda: nullcontext({"seconds": 2.5}),
+    } | other_answers
+    replaced = [f"{module}.{name}" for name, module in names.items()]
+    return SimpleNamespace(**dict(zip(names, run_script(job, *replaced, **answers), strict=True)))
+
+
+def fails(error):
+    """A function that raises ``error``."""
+
+    def failing(*arguments, **named):
+        raise error
+
+    return failing
+
+
+def test_a_pair_that_cannot_be_aligned_is_written_down_with_the_reason(rich_plan, run_script):
+    job = rich_plan.the("align", experiment="mixed")
+    failure = RegistrationError("It lies elsewhere.")
+    found = aligning(run_script, job, write_aligned_pair=fails(failure))
+    about = {
+        "experiment": "mixed",
+        "pair": MIXED,
+        "fixed_dataset": "heads",
+        "moving_dataset": "drawn",
+    }
+    folder = Path(f"results/pairs/mixed/{MIXED}")
+    assert found.write_failed_pair.call == ((folder, "It lies elsewhere.", about), {})
+    assert found.add_origin.call[0][0] == folder / "receipt.json"
+    (table,) = map(Path, job.handed.output)
+    assert table.read_text(encoding="utf-8").splitlines()[1:] == [f"{MIXED}\tfailed"]
+
+
+def test_a_killed_alignment_is_tried_again_until_the_last_attempt(rich_plan, run_script):
+    job = rich_plan.the("align", experiment="mixed")
+    killed = {"write_aligned_pair": fails(KilledError("It was killed."))}
+    assert len(aligning(run_script, job, **killed).write_failed_pair.calls) == 1
+    job.handed.resources["last_attempt"] = 0
+    with pytest.raises(RegistrationError, match=f"^1 of 1 pairs could not be worked on: {MIXED}$"):
+        aligning(run_script, job, **killed)
 
 
 @pytest.mark.parametrize(("train_on", "count"), [("learned-from", 2), ("learned-otherwise", 1)])
@@ -380,6 +442,7 @@ def worked(run_script, job, **other_answers):
     """Run the script of a job that registers; return the recorders by name."""
     names = {
         "register_to_folder": "diffeode.registration.harness",
+        "write_failure": "diffeode.registration.harness",
         "read_task": "diffeode.registration.harness",
         "programs_of": "diffeode.registration.registry",
         "require_intact": "diffeode.registration.runs",
@@ -476,6 +539,20 @@ def test_a_study_reduces_every_registration_once_it_was_evaluated_and_drawn(rich
     for rule in ("collect", "panel", "beside", "convergence"):
         for other in rich_plan.of(rule):
             assert read >= set(map(str, other.handed.output)), f"{rule} comes first"
+
+
+def test_a_registration_of_a_pair_that_could_not_be_aligned_fails_for_that_reason(
+    rich_plan, run_script
+):
+    job = rich_plan.the("register", experiment="mixed", run="brief")
+    reason = AlignmentError("The pair could not be aligned: it lies elsewhere.")
+    found = worked(run_script, job, read_task=fails(reason))
+    assert found.register_to_folder.calls == []
+    (run, machine, where, about, error), _ = found.write_failure.call
+    assert (run.name, machine.seed, error) == ("brief", 5, reason)
+    assert where == Path(f"results/registrations/mixed/{MIXED}/brief")
+    assert about["pair"] == MIXED
+    assert found.evaluate_unit.calls
 
 
 TAUGHT = {
@@ -734,7 +811,7 @@ def test_energies_are_drawn_of_all_runs_that_succeeded(rich_plan, run_script, mo
 )
 def test_fixed_scans_are_shown_with_their_groups(rich_plan, run_script, experiment, shown, caption):
     if shown is None:
-        person = rich_plan.of("align", experiment="second")[0].wildcards["pair"][4:6]
+        person = rich_plan.units("align", experiment="second")[0]["pair"][4:6]
         group = {"05": "patients", "06": "controls"}[person]
         shown = {f"sub-{person}_T2w\n{group}": folder("drawn", f"sub-{person}_T2w")}
     names = (
@@ -770,6 +847,7 @@ def test_the_methods_section_hears_of_every_receipt(rich_plan, run_script):
         str(file) for file in (file for job in rich_plan.jobs for file in job.handed.output)
     }
     receipts |= {unit["registration"]["file"] for unit in rich_plan.units()}
+    receipts |= {unit["alignment"]["file"] for unit in rich_plan.units("align")}
     receipts = {file for file in receipts if file.endswith("receipt.json")}
     assert {str(arguments[0]) for arguments, _ in read.calls} == receipts
     (facts, read_receipts, version, bibliography), _ = said.call

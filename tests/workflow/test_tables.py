@@ -211,7 +211,7 @@ def test_models_are_compared_with_the_parameters_of_a_pair(rich_plan, run_script
     numbers at every fourth voxel along each axis, at one knot.
     """
     job = rich_plan.the("models")
-    for receipt, size in zip(job.handed.input.pairs, SIZES.values(), strict=True):
+    for receipt, size in zip(job.handed.params.units, SIZES.values(), strict=True):
         data = np.zeros((30, 30, 30), np.float32)
         data[2 : 2 + size, 2 : 2 + size, 2 : 2 + size] = 0.5
         image = Image(data, Grid(data.shape, np.diag([3.0, 3, 3, 1])))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -253,6 +253,15 @@ class Internals:
                 handler.formatter.format_job_error = lines.error
         return lines
 
+    def outlive_the_console(self) -> None:
+        """Let this process go on where nobody reads what it says any more.
+
+        Ctrl-C also ends a ``tee`` that reads it. Snakemake would then fail while it says that it
+        ends, before it has cancelled its jobs.
+        """
+        for handler in logger.handlers:
+            handler.emit = unless_nobody_reads(handler.emit)
+
     def submit_as(self, study: str, results: Path, console: OneLinePerJob | None) -> None:
         """Let jobs that go to Slurm be the study's (:mod:`slurm_executor`)."""
         if self._workflow.is_main_process and ExecutorPluginRegistry().is_installed("slurm"):
@@ -311,6 +320,16 @@ def _harmless_parts(source: str, *arguments: Any, **named: Any) -> dict[str, Any
     settings = {"raw_enabled": False, "file_insertion_enabled": False}
     parts = publish_parts(source, *arguments, **{**named, "settings_overrides": settings})
     return {name: _RUNNING_LINK.sub('="#"', str(part)) for name, part in parts.items()}
+
+
+def unless_nobody_reads(emit: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return ``emit``, which writes a message, so that it passes over a closed pipe."""
+
+    def emitted(record: Any) -> None:
+        with suppress(BrokenPipeError):
+            emit(record)
+
+    return emitted
 
 
 def ancient_unless(is_made_again: Callable[[str], bool], value: Any) -> Any:
@@ -392,10 +411,10 @@ class DryRun:
         return sum(bool(dag.needrun(job)) for job in dag.jobs if job.output and not job.rule.norun)
 
     def jobs(self) -> Iterator[Job]:
-        """Yield every job that makes files, except those that register."""
+        """Yield every job that makes files."""
         dag = self._workflow.dag
         for job in dag.jobs:
-            if job.output and not job.rule.norun and job.rule.name != "register":
+            if job.output and not job.rule.norun:
                 log = Path(job.log[0]) if job.log else None
                 wildcards, outputs = tuple(job.wildcards_dict.values()), tuple(map(str, job.output))
                 yield Job(job.rule.name, wildcards, outputs, log, bool(dag.needrun(job)))

@@ -63,6 +63,7 @@ if STUDY.tools:
     folders = [str(folder.absolute()) for folder in STUDY.tools]
     os.environ[FOLDERS] = os.pathsep.join([*folders, *filter(None, [os.environ.get(FOLDERS)])])
 
+INTERNALS.outlive_the_console()
 INTERNALS.submit_as(STUDY.name, STUDY.results, INTERNALS.show_one_line_per_job())
 INTERNALS.keep_reports_harmless()
 INTERNALS.ignore_clocks()
@@ -97,7 +98,8 @@ DESCRIPTOR = f"{RESULTS}/descriptors/{{descriptor}}/best.safetensors"
 DESCRIPTOR_CURVES = f"{RESULTS}/descriptors/{{descriptor}}/curves.png"
 DESCRIPTOR_DATA = os.environ.get("DIFFEODE_DATA") or str(REPOSITORY / ".." / "shared" / "data")
 METRICS = f"{RESULTS}/metrics/{{experiment}}/{{pair}}/{{run}}.tsv"
-CHUNK = f"{RESULTS}/chunks/{{experiment}}/{{run}}/{{chunk}}.tsv"
+ALIGNED = f"{RESULTS}/chunks/{{experiment}}/{{chunk}}.tsv"
+REGISTERED = f"{RESULTS}/chunks/{{experiment}}/{{run}}/{{chunk}}.tsv"
 COLLECTED = f"{STUDIED}/metrics.tsv"
 STORAGE = f"{STUDIED}/storage.tsv"
 VERDICT = f"{STUDIED}/verdict.txt"
@@ -120,6 +122,7 @@ LOOK = {
     "experiments": {e.name: f"{e.title} ({e.population})" for e in STUDY.experiments},
     "ours": STUDY.ours,
 }
+PAIR_UNITS = [INTERNALS.wildcards(experiment=e, pair=pair) for e, pair in PLANNED]
 UNITS = [INTERNALS.wildcards(experiment=e, pair=pair, run=run) for e, pair, run in STUDY.units()]
 
 
@@ -134,6 +137,7 @@ wildcard_constraints:
     experiment=one_of(e.name for e in STUDY.drawn),
     pair=one_of(pair for _, pair in PLANNED),
     run=one_of(run.name for run in STUDY.runs),
+    chunk=r"\d+-\d+",
     crossed=one_of(CROSSED) or "none",
 
 

@@ -95,7 +95,6 @@ rule significance:
 
 rule panel:
     input:
-        pair=lambda w: PAIR.format(**w),
         after=lambda w: chunks_at_work(shown_unit(w)),
     output:
         report(
@@ -121,7 +120,6 @@ rule panel:
 
 rule beside:
     input:
-        pair=lambda w: PAIR.format(**w),
         after=lambda w: chunks_at_work(units_beside(w)),
     output:
         report(
@@ -195,7 +193,7 @@ rule coronal_overview:
 
 rule plane:
     input:
-        unpack(pair_in_plane),
+        after=lambda w: chunks_at_work(pair_in_plane(w)),
     output:
         boundary=[
             report(
@@ -218,6 +216,7 @@ rule plane:
     log:
         logs("plane", STUDY.name),
     params:
+        units=pair_in_plane,
         run=run_in_plane,
         side=144,
         seed=STUDY.seed,

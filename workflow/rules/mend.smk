@@ -6,7 +6,7 @@ again is therefore marked as ancient, so that Snakemake looks neither at times o
 own memory. Results that were copied or restored from a backup are judged like all others.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import cache
 
 from diffeode.provenance.checksums import Checksums
@@ -42,7 +42,7 @@ def _planned(file):
 def _made_from(file):
     if file not in MADE_IN_CHUNKS:
         return INTERNALS.made_from(file)
-    step = made_in_chunk(file)
+    step = MADE_IN_CHUNKS[file].described()
     return flat(step["inputs"]), step["parameters"]
 
 
@@ -62,9 +62,18 @@ def judged(thorough=False):
     return found
 
 
+@cache
 def is_forced(file):
-    """Whether the user asks that a file is made again in any case."""
-    return INTERNALS.is_forced(MADE_IN_CHUNKS.get(str(file), file))
+    """Whether the user asks that a file is made again in any case.
+
+    The answer is kept, because mend() forces the jobs of whole chunks for the sake of one pair.
+    """
+    return INTERNALS.is_forced(_output(str(file)))
+
+
+def _output(file):
+    """Return the output of a rule whose job makes ``file``."""
+    return MADE_IN_CHUNKS[file].job if file in MADE_IN_CHUNKS else file
 
 
 def _tell(sentence):
@@ -100,7 +109,7 @@ def mend():
     # A job makes again what it does not find, and cannot know by itself why these are made again.
     for file in forced | reduced if not INTERNALS.is_dry else ():
         Path(file).unlink(missing_ok=True)
-    for file in {MADE_IN_CHUNKS.get(file, file) for file in [*map(str, found), *AT_WORK]}:
+    for file in set(map(_output, [*map(str, found), *AT_WORK])):
         INTERNALS.force(file)
     for sentence in [*sentences(found), *filter(None, [units_ahead()])]:
         logger.warning(sentence)
@@ -122,13 +131,14 @@ def sentences(found):
 
 
 def units_ahead():
-    """Return how many registrations this run of the workflow makes; empty where it makes none."""
-    registered = sum(file in AT_WORK for file in registrations())
-    evaluated = sum(file in AT_WORK for file in unit_metrics())
-    jobs = len(chunks_at_work(MADE_IN_CHUNKS))
-    if not jobs:
+    """Return how many pairs and registrations this run of the workflow makes; empty where it makes
+    none.
+    """
+    if not AT_WORK:
         return ""
-    return f"Registrations ahead: {registered}, evaluations: {evaluated}, jobs for both: {jobs}."
+    ahead = Counter(MADE_IN_CHUNKS[file].stage for file in AT_WORK)
+    stages = (f"{stage}s: {ahead[stage]}" for stage in ("alignment", "registration", "evaluation"))
+    return f"Ahead: {', '.join(stages)}, jobs for these: {len(chunks_at_work(AT_WORK))}."
 
 
 def _sentence(names, reason):

@@ -9,6 +9,7 @@ include: "functions/networks.smk"
 rule train:
     input:
         unpack(network_inputs),
+        after=lambda w: chunks_at_work(pair_receipts(w)),
     output:
         NETWORK,
     log:
@@ -22,6 +23,7 @@ rule train:
         mem_mb=lambda w, attempt: 6000 * attempt,
         gpu=lambda w: STUDY.gpus(w.run),
     params:
+        units=pair_receipts,
         run=run_of,
         persons=trained_persons,
         seed=STUDY.seed,

@@ -1,11 +1,13 @@
 """These rules write down the drawn pairs and align them."""
 
 
+include: "functions/chunks.smk"
 include: "functions/pairs.smk"
 
 
 localrules:
     draw_pairs,
+    one_pair,
 
 
 # The next run reads this table and draws its pairs again before any new ones. So the table is never
@@ -28,23 +30,36 @@ rule draw_pairs:
         "../scripts/draw_pairs.py"
 
 
+# One job aligns a chunk of pairs. As with registrations (rule register), the receipts of pairs are no
+# outputs, so that Snakemake does not remove finished ones when a chunk is tried again. A pair that
+# cannot be aligned has a receipt with the reason; its registrations fail, and the others go on.
 rule align:
     input:
-        pair_scans,
+        scans_of_chunk,
     output:
-        PAIR,
+        ALIGNED,
     log:
-        logs("align", "{experiment}", "{pair}"),
+        logs("align", "{experiment}", "chunks", "{chunk}"),
     benchmark:
-        benchmarks("align", "{experiment}", "{pair}")
+        benchmarks("align", "{experiment}", "chunks", "{chunk}")
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 3000 * attempt,
+        runtime=lambda w, attempt: aligning_minutes(w) * attempt,
+        last_attempt=lambda w, attempt: int(attempt > INTERNALS.retries),
     params:
-        datasets=datasets_of,
-        alignment=alignment,
-        code=code("align"),
+        work=alignments_of_chunk,
     message:
-        "aligning {wildcards.experiment} {wildcards.pair}"
+        "aligning {wildcards.experiment} pairs {wildcards.chunk}"
     script:
         "../scripts/align.py"
+
+
+# This rule does nothing. It only lets a user name a pair as Snakemake's target.
+rule one_pair:
+    input:
+        after=inspected(lambda w: chunks_at_work([PAIR.format(**w)])),
+    output:
+        update(PAIR),
+    message:
+        "{output} is there"

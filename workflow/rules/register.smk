@@ -20,8 +20,9 @@ localrules:
 rule register:
     input:
         chunk_inputs,
+        after=pairs_at_work,
     output:
-        CHUNK,
+        REGISTERED,
     log:
         logs("register", "{experiment}", "chunks", "{run}", "{chunk}"),
     benchmark:

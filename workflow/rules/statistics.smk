@@ -148,7 +148,8 @@ rule crossed:
 
 rule models:
     input:
-        unpack(metrics_and_pairs),
+        unpack(metrics_and_reported),
+        after=lambda w: chunks_at_work(first_pairs()),
     output:
         table=[f"{TABLES}/models{suffix}" for suffix in SUFFIXES],
         page=report(
@@ -160,6 +161,7 @@ rule models:
     log:
         logs("models", STUDY.name),
     params:
+        units=first_pairs(),
         look=LOOK,
         runs=runs_compared,
         caption=table_caption(

@@ -7,7 +7,7 @@ def receipts():
     return [
         *(SOURCE.format(dataset=name) for name in virtual),
         *(receipt for scan in SCANS.values() for receipt in units_of(scan)),
-        *(PAIR.format(experiment=e, pair=pair) for e, pair in PLANNED),
+        *aligned_pairs(),
         *networks(),
         *registrations(),
     ]
@@ -70,8 +70,8 @@ def quality():
 
 
 def everything(wildcards):
-    """Return every file of the study except the verdict and those of registrations, which the
-    tables wait for.
+    """Return every file of the study except the verdict and those of pairs and registrations, which
+    the tables and the trainings wait for.
     """
     return [file for file in (*receipts(), *plain_files()) if file not in MADE_IN_CHUNKS]
 

@@ -1,121 +1,89 @@
-"""The units of registration that one job works on, one after the other."""
+"""The pairs of a chunk, on which one job works one after the other."""
 
 from __future__ import annotations
 
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from _evaluating import evaluate
 from _job import logged_in
-from _registering import read_inputs, register_unit
 
 from diffeode.errors import RegistrationError, reason_of
 from diffeode.files.tables import write_rows
-from diffeode.process.watch import watched
 from diffeode.provenance.checksums import Checksums
-from diffeode.provenance.origin import origin_of
-from diffeode.provenance.receipt import add_origin
-from diffeode.provenance.seals import seal
 from diffeode.provenance.upkeep import Planned, complaints, flat
-from diffeode.registration.harness import load
-from diffeode.registration.registry import make_method
-from diffeode.units.registration import RegistrationUnit
 
-REGISTERED, EVALUATED, KEPT = "registered", "evaluated", "kept"
+KEPT = "kept"
 
 
 @dataclass(eq=False)
-class Unit:
-    """One pair with one run.
+class Unit(ABC):
+    """One pair, and what the job makes of it in one step or in several.
 
     Attributes:
-        entry: its pair, its log, which files to keep, and its two steps ``registration`` and
-            ``evaluation``; each step has the file to make, the inputs by name, and the parameters.
-        names: its experiment and run.
+        entry: its pair, its log, and its steps by name; each step has the file to make, the inputs
+            by name, and the parameters.
         snakemake: the job.
         state: what was done with it.
         error: the sentence about an error; empty where there was none.
     """
 
+    verb: ClassVar[str]
+    """What the job does with the pair, in the headings of logs."""
+    steps: ClassVar[tuple[str, ...]]
+    """The names of the steps in the order of work; the first one begins a new log."""
     entry: Mapping[str, Any]
-    names: Mapping[str, str]
     snakemake: Any
     state: str = KEPT
     error: str = ""
-    _read: Any = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.results = Path(self.snakemake.config["results"])
         self.pair = self.entry["pair"]
-        self.is_to_be_registered = self._waits("registration")
+        self.begins_anew = self._waits(self.steps[0])
+
+    @abstractmethod
+    def make(self, say: Callable[[str], None], following: Unit | None) -> None:
+        """Make what is not up to date.
+
+        Args:
+            say: writes a sentence on the console.
+            following: the unit that begins anew after this one.
+        """
 
     def work(self, say: Callable[..., None], following: Unit | None) -> None:
-        """Do what is not up to date; read the inputs of ``following`` at the same time."""
-        if not (self.is_to_be_registered or self._waits("evaluation")):
+        """Make what is not up to date, in a log of its own, and remember an error."""
+        if not (self.begins_anew or any(map(self._waits, self.steps[1:]))):
             return
-        told = {
-            "what": f"register {' '.join(self._all_names().values())}",
-            "log": self.entry["log"],
-        }
-        with logged_in(
-            told["log"],
-            self._heading(told["what"]),
-            lambda sentence: say(sentence, **told),
-            anew=self.is_to_be_registered,
-        ):
+        told = {"what": f"{self.verb} {' '.join(self.names.values())}", "log": self.entry["log"]}
+
+        def say_of_this(sentence: str) -> None:
+            say(sentence, **told)
+
+        heading = self._heading(told["what"])
+        with logged_in(told["log"], heading, say_of_this, anew=self.begins_anew):
             try:
-                if self.is_to_be_registered:
-                    self._register(lambda sentence: say(sentence, **told), following)
-                self._evaluate()
+                self.make(say_of_this, following)
             except Exception as error:
-                self.error = self._logged(error)
-                say(self.error, **told)
+                traceback.print_exception(error)
+                self.error = reason_of(error)
+                say_of_this(self.error)
 
-    def read_ahead(self) -> None:
-        """Read what the registration starts from; an error is raised when its turn comes."""
-        if self._read is None:
-            step = self.entry["registration"]
-            try:
-                origin = origin_of(flat(step["inputs"]), step["parameters"])
-                self._read = origin, read_inputs(step)
-            except Exception as error:
-                self._read = error
+    @property
+    def names(self) -> dict[str, str]:
+        """The names of experiment and pair, and of the run where the job has one."""
+        given = dict(self.snakemake.wildcards.items())
+        run = {"run": given["run"]} if "run" in given else {}
+        return {"experiment": given["experiment"], "pair": self.pair, **run}
 
-    def _register(self, say: Callable[[str], None], following: Unit | None) -> None:
-        self.read_ahead()
-        read, self._read = self._read, None
-        if isinstance(read, Exception):
-            raise read
-        origin, task = read
-        step, resources = self.entry["registration"], self.snakemake.resources
-        receipt = register_unit(
-            step,
-            self._all_names(),
-            task,
-            threads=self.snakemake.threads,
-            device="cuda" if resources.get("gpu", 0) else "cpu",
-            limit_minutes=resources.time_limit_seconds / 60 or None,
-            keep=self.entry["keep"],
-            meanwhile=following.read_ahead if following else lambda: None,
-            is_last_attempt=bool(resources.last_attempt),
-        )
-        add_origin(Path(step["file"]), origin)
-        self.state = REGISTERED
-        if receipt["status"] == "failed":
-            say(f"failed and is shown as missing: {receipt['reason']}")
-        elif receipt["suspect"]:
-            say(receipt["verdict"])
-
-    def _evaluate(self) -> None:
-        step = self.entry["evaluation"]
-        origin = origin_of(flat(step["inputs"]), step["parameters"])
-        watched(lambda: evaluate(step))  # its threads would not survive the next fork
-        seal(Path(step["file"]), self.results, origin)
-        RegistrationUnit(Path(step["inputs"]["registration"]).parent).reduce(self.entry["keep"])
-        self.state = self.state if self.state == REGISTERED else EVALUATED
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether the job is not tried again, with more memory, where a process was killed."""
+        return bool(self.snakemake.resources.last_attempt)
 
     def _waits(self, name: str) -> bool:
         """Return whether a step's file is missing, damaged, failed or stale."""
@@ -123,43 +91,27 @@ class Unit:
         planned = Planned(Path(step["file"]), flat(step["inputs"]), step["parameters"])
         return not planned.file.exists() or bool(complaints([planned], self.results, Checksums()))
 
-    def _all_names(self) -> dict[str, str]:
-        return {
-            "experiment": self.names["experiment"],
-            "pair": self.pair,
-            "run": self.names["run"],
-        }
-
     def _heading(self, what: str) -> str:
-        parameters = {**self.entry["registration"]["parameters"]}
+        parameters = {**self.entry[self.steps[0]]["parameters"]}
         parameters.pop("code")
-        groups = (self._all_names(), parameters, {"threads": self.snakemake.threads})
+        groups = (self.names, parameters, {"threads": self.snakemake.threads})
         facts = [f"  {name}: {value}" for group in groups for name, value in group.items()]
         return "\n".join([what, *facts])
 
-    @staticmethod
-    def _logged(error: Exception) -> str:
-        traceback.print_exception(error)
-        return reason_of(error)
 
+def work_through(units: Sequence[Unit], say: Callable[..., None], file: Path | str) -> None:
+    """Work on all units, and write to ``file`` what was done with each pair.
 
-def import_ahead(run: Mapping[str, Any]) -> None:
-    """Import once what all registrations use; their processes are copies of this one."""
-    method = make_method(run["method"], run["parameters"])
-    if method.lacking():
-        return  # every registration fails with the reason
-    load(method)
-
-
-def require_all_done(units: Sequence[Unit]) -> None:
-    """Raise :class:`RegistrationError` where a unit could not be worked on."""
+    Raises:
+        RegistrationError: a unit could not be worked on.
+    """
+    following = dict(pairwise(unit for unit in units if unit.begins_anew))
+    for unit in units:
+        unit.work(say, following.get(unit))
     wrong = [unit.pair for unit in units if unit.error]
     if wrong:
         raise RegistrationError(
             f"{len(wrong)} of {len(units)} pairs could not be worked on: {', '.join(wrong)}"
         )
-
-
-def write_done(units: Sequence[Unit], file: Path | str) -> None:
-    """Write what was done with each pair."""
-    write_rows(Path(file), ["pair", "done"], ({"pair": u.pair, "done": u.state} for u in units))
+    rows = ({"pair": unit.pair, "done": unit.state} for unit in units)
+    write_rows(Path(file), ["pair", "done"], rows)

@@ -7,23 +7,29 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from diffeode.errors import AlignmentError
 from diffeode.provenance.receipt import read_receipt
 from diffeode.registration.base import Machine
-from diffeode.registration.harness import Task, read_task, register_to_folder
+from diffeode.registration.harness import Task, read_task, register_to_folder, write_failure
 from diffeode.registration.registry import programs_of
 from diffeode.registration.runs import Run, with_weights
 
 
-def read_inputs(step: Mapping[str, Any]) -> Task:
-    """Return what a registration starts from; ``step`` holds its inputs by name."""
+def read_inputs(step: Mapping[str, Any]) -> Task | AlignmentError:
+    """Return what a registration starts from, or why its pair could not be aligned; ``step`` holds
+    its inputs by name.
+    """
     pair, moving_scan = (Path(step["inputs"][name]).parent for name in ("pair", "moving_scan"))
-    return read_task(pair, moving_scan)
+    try:
+        return read_task(pair, moving_scan)
+    except AlignmentError as error:
+        return error
 
 
 def register_unit(
     step: Mapping[str, Any],
     names: Mapping[str, str],
-    task: Task,
+    task: Task | AlignmentError,
     *,
     threads: int,
     device: str,
@@ -37,6 +43,7 @@ def register_unit(
     Args:
         step: the receipt to write, the inputs and the parameters.
         names: experiment, pair and run.
+        task: the pair, or why it could not be aligned; then the registration fails for that reason.
         keep: which files are written.
         meanwhile: called while the registration works in a process of its own.
         is_last_attempt: False where the whole job is tried again with more memory if the process
@@ -55,6 +62,9 @@ def register_unit(
     # nothing of an earlier registration may lie beside the receipt of one that fails
     shutil.rmtree(folder, ignore_errors=True)
     provenance = {**names, **parameters["datasets"], "programs": programs_of(run.method)}
+    if isinstance(task, AlignmentError):
+        write_failure(run, machine, folder, provenance, task)
+        return read_receipt(step["file"])
     register_to_folder(
         run,
         task,

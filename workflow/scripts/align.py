@@ -1,18 +1,11 @@
-"""Align one pair of prepared scans."""
-
-from pathlib import Path
+"""Align the pairs of one chunk, one after the other; those that are up to date are left alone."""
 
 from _job import job
 
-with job(snakemake):
-    from diffeode.prepare.pair import write_aligned_pair
+with job(snakemake, on_record=False) as say:
+    from _alignment_unit import AlignedPair, import_ahead
+    from _chunk import work_through
 
-    fixed, moving = (Path(receipt).parent for receipt in snakemake.input)
-    write_aligned_pair(
-        fixed,
-        moving,
-        Path(snakemake.output[0]).parent,
-        threads=snakemake.threads,
-        provenance={**dict(snakemake.wildcards.items()), **snakemake.params.datasets},
-        **snakemake.params.alignment,
-    )
+    units = [AlignedPair(entry, snakemake) for entry in snakemake.params.work]
+    import_ahead(units)
+    work_through(units, say, snakemake.output[0])

@@ -7,14 +7,14 @@ from _job import job
 with job(snakemake):
     from diffeode.figures.beside import beside
 
-    inputs, params = snakemake.input, snakemake.params
-    units = list(map(Path, params.units))
+    params = snakemake.params
+    pair, *units = map(Path, params.units)
     registrations = [receipt.parent for receipt in units[: len(params.runs)]]
     metrics = units[len(params.runs) :]
     for out in snakemake.output:
         beside(
             dict(zip(params.runs, registrations, strict=True)),
-            Path(inputs.pair).parent,
+            pair.parent,
             dict(zip(params.runs, metrics, strict=True)),
             params.titles,
             params.title,

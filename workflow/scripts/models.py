@@ -26,6 +26,7 @@ with job(snakemake):
     def sizes_on(receipt):
         """A row for each run, of the pair in the folder of ``receipt``."""
         unit = PairUnit(Path(receipt).parent)
+        unit.require_intact()
         fixed, moving = unit.fixed(), unit.moving()
         pair = Pair(fixed, moving, foreground(fixed), foreground(moving))
         for name, about in params.runs.items():
@@ -40,7 +41,7 @@ with job(snakemake):
                 "parameters_per_voxel": size.parameters / size.voxels,
             }
 
-    sizes = pd.DataFrame([row for receipt in snakemake.input.pairs for row in sizes_on(receipt)])
+    sizes = pd.DataFrame([row for receipt in params.units for row in sizes_on(receipt)])
     summary = summarise(metrics)
     shown = models(summary, sizes, params.look["titles"], params.look["experiments"], reported)
     caption = params.caption

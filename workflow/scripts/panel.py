@@ -7,6 +7,6 @@ from _job import job
 with job(snakemake):
     from diffeode.figures.pair_panel import pair_panel
 
-    receipt, metrics = map(Path, snakemake.params.units)
-    pair, out = Path(snakemake.input.pair).parent, Path(snakemake.output[0])
-    pair_panel(receipt.parent, pair, snakemake.params.title, out, metrics)
+    pair, receipt, metrics = map(Path, snakemake.params.units)
+    out = Path(snakemake.output[0])
+    pair_panel(receipt.parent, pair.parent, snakemake.params.title, out, metrics)

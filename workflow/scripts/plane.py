@@ -24,7 +24,9 @@ with job(snakemake):
         picture = slices.cut(data, slices.AXIAL, slices.middle(mask, slices.AXIAL))
         return np.rot90(slices.shade(picture, slices.window(data)))
 
-    unit = PairUnit(Path(snakemake.input.pair).parent)
+    (receipt,) = params.units
+    unit = PairUnit(Path(receipt).parent)
+    unit.require_intact()
     fixed, moving = unit.fixed(), unit.moving()
     pictures = {}
     for name, (fixed_shape, moving_shape) in PAIRS.items():

@@ -10,7 +10,8 @@ with job(snakemake):
     from diffeode.registration.base import Machine
     from diffeode.registration.runs import Run
 
-    units = (snakemake.input.pairs, snakemake.input.fixed_labels, snakemake.input.moving_labels)
+    given = snakemake.input
+    units = (snakemake.params.units, given.fixed_labels, given.moving_labels)
     pairs = [
         TrainingPair(Path(pair).parent, *persons, Path(fixed).parent, Path(moving).parent)
         for pair, fixed, moving, persons in zip(*units, snakemake.params.persons, strict=True)

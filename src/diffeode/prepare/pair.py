@@ -92,6 +92,20 @@ def write_aligned_pair(
     PairUnit(folder).write(fixed_image, aligned, to_scan, content)
 
 
+def write_failed_pair(folder: Path, reason: str, provenance: dict[str, Any]) -> None:
+    """Write the receipt of a pair that could not be aligned, and remove what was written of it.
+
+    Args:
+        folder: the folder of the pair's unit.
+        reason: the sentence that tells why.
+        provenance: further entries of the receipt.
+    """
+    unit = PairUnit(folder)
+    for file in unit.files:
+        file.unlink(missing_ok=True)
+    unit.write_failure(reason, {**provenance, "software": preparing_versions()})
+
+
 def _require_known(key: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise InputError(f"An experiment's {key} cannot be {value!r}{nearest(value, known)}.")

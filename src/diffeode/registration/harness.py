@@ -119,6 +119,7 @@ def read_task(pair: Path, moving_scan: Path) -> Task:
 
     Raises:
         DamagedFileError: the pair or the scan differs from its receipt.
+        AlignmentError: the pair could not be aligned.
     """
     aligned, scan = PairUnit(pair), ScanUnit(moving_scan)
     aligned.require_intact()
@@ -190,7 +191,6 @@ def register_to_folder(
     Raises:
         KilledError: the process of the registration was killed, and ``raises_where_killed``.
     """
-    about = {**provenance, **what_runs(run, machine)}
     try:
         files, outcome = watched(
             lambda: _register_and_write(run, task, machine, folder, keep, fields),
@@ -203,12 +203,21 @@ def register_to_folder(
             file.unlink(missing_ok=True)
         if raises_where_killed and isinstance(error, KilledError):
             raise
-        write_receipt(folder, [], {**about, "status": "failed", "reason": reason_of(error)})
+        write_failure(run, machine, folder, provenance, error)
         return False
     for sentence in filter(None, [*outcome["notes"], outcome["verdict"]]):
         print(f"{run.name}: {sentence}", file=sys.stderr)
+    about = {**provenance, **what_runs(run, machine)}
     write_receipt(folder, files, {**about, **outcome, "status": "done"})
     return True
+
+
+def write_failure(
+    run: Run, machine: Machine, folder: Path, provenance: dict[str, Any], error: Exception
+) -> None:
+    """Write the receipt of a registration that failed with ``error``; it lists no files."""
+    about = {**provenance, **what_runs(run, machine)}
+    write_receipt(folder, [], {**about, "status": "failed", "reason": reason_of(error)})
 
 
 def what_runs(run: Run, machine: Machine) -> dict[str, Any]:

@@ -1,8 +1,36 @@
-"""Chunks: the pairs that one job registers with one run, one after the other."""
+"""Chunks: the pairs that one job works on, one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How a job makes one file of one pair of its chunk.
+
+    Attributes:
+        stage: ``alignment``, ``registration`` or ``evaluation``.
+        unit: the names of the experiment and the pair, and of the run where there is one.
+        job: the output of the job.
+        log: the log of the unit.
+        costs: the file that says how long the step took; None where no file says so.
+        describe: returns, for ``unit``, the file, its inputs by name and its parameters.
+    """
+
+    stage: str
+    unit: Any
+    job: str
+    log: str
+    costs: str | None
+    describe: Callable[[Any], Mapping[str, Any]]
+
+    def described(self) -> Mapping[str, Any]:
+        """Return the file, its inputs by name and its parameters."""
+        return self.describe(self.unit)
 
 
 def chunks_of(pairs: Sequence[str], size: int) -> dict[str, tuple[str, ...]]:

@@ -261,8 +261,8 @@ class Study:
         seed: seed of every registration.
         results: the folder to which everything is written.
         panels: the number of pairs of each experiment that are shown one by one.
-        pairs_per_job: the largest number of pairs that one job registers and evaluates with one
-            run.
+        pairs_per_job: the largest number of pairs that one job aligns, or registers and evaluates
+            with one run.
         time_limit_minutes: the longest time that one registration may take where its run sets no
             limit; None: no limit.
         gpu: the number of GPUs, 0 or 1, for a registration or a training whose method can use one.

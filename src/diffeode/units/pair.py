@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from diffeode.errors import AlignmentError
 from diffeode.files import io
 from diffeode.geometry.image import Image
 from diffeode.geometry.transform import Affine
@@ -41,13 +42,22 @@ class PairUnit:
         """The affine alignment."""
         return self.folder / "moving_to_scan.txt"
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of an aligned pair except its receipt."""
+        return self.fixed_file, self.moving_file, self.moving_to_scan_file
+
     def require_intact(self) -> dict[str, Any]:
         """Return the receipt after comparing it with the files.
 
         Raises:
             DamagedFileError: a file is missing or differs.
+            AlignmentError: the pair could not be aligned, so that there are no files.
         """
-        return require_intact(self.receipt)
+        content = require_intact(self.receipt)
+        if content.get("status") == "failed":
+            raise AlignmentError(f"The pair could not be aligned: {content['reason']}")
+        return content
 
     def fixed(self) -> Image:
         """Return the prepared fixed scan; the result of a registration lies on its grid."""
@@ -72,5 +82,12 @@ class PairUnit:
         io.write_image(self.fixed_file, fixed)
         io.write_image(self.moving_file, moving)
         io.write_affine(self.moving_to_scan_file, moving_to_scan)
-        files = (self.fixed_file, self.moving_file, self.moving_to_scan_file)
-        write_receipt(self.folder, [file.name for file in files], content)
+        write_receipt(self.folder, [file.name for file in self.files], content)
+
+    def write_failure(self, reason: str, content: dict[str, Any]) -> None:
+        """Write the receipt of a pair that could not be aligned, with ``content``.
+
+        Args:
+            reason: the sentence that tells why.
+        """
+        write_receipt(self.folder, [], {**content, "status": "failed", "reason": reason})

@@ -21,9 +21,9 @@ if STUDY.shown.plane and not ONE_CONTRAST:
 
 
 def pair_in_plane(wildcards):
-    """The first pair of one contrast."""
+    """The first pair of one contrast, in a list."""
     experiment, pair = ONE_CONTRAST[0]
-    return {"pair": PAIR.format(experiment=experiment, pair=pair)}
+    return [PAIR.format(experiment=experiment, pair=pair)]
 
 
 def run_in_plane(wildcards):
@@ -36,8 +36,8 @@ def plane_code(wildcards):
 
 
 def shown_unit(wildcards):
-    """The registration that is shown, and its metrics."""
-    return [pattern.format(**wildcards) for pattern in (REGISTRATION, METRICS)]
+    """The pair that is shown, its registration, and the metrics of the registration."""
+    return [pattern.format(**wildcards) for pattern in (PAIR, REGISTRATION, METRICS)]
 
 
 def registrations_of_pair(wildcards):
@@ -45,12 +45,13 @@ def registrations_of_pair(wildcards):
 
 
 def units_beside(wildcards):
-    """The registrations of one pair that are shown side by side, and then their metrics."""
-    return [
+    """A pair, then its registrations that are shown side by side, and then their metrics."""
+    of_runs = [
         pattern.format(**wildcards, run=run)
         for pattern in (REGISTRATION, METRICS)
         for run in runs_beside()
     ]
+    return [PAIR.format(**wildcards), *of_runs]
 
 
 def runs_beside():

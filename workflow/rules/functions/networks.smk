@@ -37,11 +37,16 @@ def pairs_trained_on(wildcards):
     return STUDY.experiment(wildcards.train_on).pairs
 
 
+def pair_receipts(wildcards):
+    """Return the receipts of the pairs of the experiment to train on."""
+    pairs = pairs_trained_on(wildcards)
+    return [PAIR.format(experiment=wildcards.train_on, pair=pair.id) for pair in pairs]
+
+
 def network_inputs(wildcards):
-    """Return every pair of the experiment to train on, and the labels of both sides."""
+    """Return the labels of both sides of every pair of the experiment to train on."""
     pairs = pairs_trained_on(wildcards)
     return {
-        "pairs": [PAIR.format(experiment=wildcards.train_on, pair=pair.id) for pair in pairs],
         "fixed_labels": [labels_of(pair.fixed) for pair in pairs],
         "moving_labels": [labels_of(pair.moving) for pair in pairs],
     }

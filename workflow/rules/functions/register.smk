@@ -1,23 +1,9 @@
-"""Which pairs one job registers, what each registration and its evaluation read, and which jobs
-have work to do.
-"""
+"""What each registration and its evaluation read, and what a job has to know about them."""
 
 import math
 from functools import cache
 
-from diffeode.provenance.upkeep import flat
 from diffeode.registration.registry import method_class
-from diffeode.study.chunks import chunks_of
-
-CHUNKS = {
-    e.name: chunks_of([pair.id for pair in e.pairs], STUDY.pairs_per_job) for e in STUDY.experiments
-}
-CHUNK_NAMES = {
-    (experiment, pair): name
-    for experiment, chunks in CHUNKS.items()
-    for name, pairs in chunks.items()
-    for pair in pairs
-}
 
 
 def registrations():
@@ -35,28 +21,7 @@ def unit_log(unit):
     return logs("register", *unit)
 
 
-def chunk_of(unit):
-    """Return the output of the job that registers a unit."""
-    return CHUNK.format(**unit, chunk=CHUNK_NAMES[unit.experiment, unit.pair])
-
-
-MADE_IN_CHUNKS = {
-    pattern.format(**unit): chunk_of(unit) for unit in UNITS for pattern in (REGISTRATION, METRICS)
-}
-"""The output of the job that makes it, for every receipt and every table of metrics of a unit."""
-
-AT_WORK = set()
-"""Receipts and metrics of units that this run of the workflow makes, once that is known."""
-
-
 # -------------------------------------------------------------------------- what one unit is made of
-
-
-def units_of_chunk(wildcards):
-    return [
-        INTERNALS.wildcards(experiment=wildcards.experiment, pair=pair, run=wildcards.run)
-        for pair in CHUNKS[wildcards.experiment][wildcards.chunk]
-    ]
 
 
 def registration_of(unit):
@@ -83,19 +48,6 @@ def evaluation_of(unit):
         "inputs": evaluated(unit),
         "parameters": {"code": evaluating_code()},
     }
-
-
-def made_in_chunk(file):
-    """Return what a receipt or the metrics of a registration are made of."""
-    unit, step = STEP_OF[file]
-    return step(unit)
-
-
-STEP_OF = {
-    pattern.format(**unit): (unit, step)
-    for unit in UNITS
-    for pattern, step in ((REGISTRATION, registration_of), (METRICS, evaluation_of))
-}
 
 
 def registered(unit):
@@ -152,14 +104,32 @@ def evaluating_code():
     return code_of("_evaluating")
 
 
+MADE_IN_CHUNKS.update(
+    (
+        pattern.format(**unit),
+        Step(
+            *(stage, unit, job_of(unit, REGISTERED), unit_log(unit)),
+            pattern.format(**unit) if stage == "registration" else None,
+            describe,
+        ),
+    )
+    for unit in UNITS
+    for stage, pattern, describe in (
+        ("registration", REGISTRATION, registration_of),
+        ("evaluation", METRICS, evaluation_of),
+    )
+)
+
 # ------------------------------------------------------------------------------ what one job is made of
 
 
 def chunk_inputs(wildcards):
-    """Return every file that some unit of a chunk reads and that is not made in the chunk."""
-    units = units_of_chunk(wildcards)
-    files = flat([reads(unit) for unit in units for reads in (registered, evaluated)])
-    return [file for file in dict.fromkeys(files) if file not in MADE_IN_CHUNKS]
+    return read_by_chunk(wildcards, registered, evaluated)
+
+
+def pairs_at_work(wildcards):
+    """Return the jobs that align pairs of a chunk in this run of the workflow."""
+    return chunks_at_work([PAIR.format(**unit) for unit in units_of_chunk(wildcards)])
 
 
 def chunk_work(wildcards):
@@ -180,8 +150,7 @@ def chunk_minutes(wildcards):
     """Return how long a job may take on a cluster: as long as its registrations may, where that is
     limited, otherwise two hours for a pair and half an hour for each further one.
     """
-    units = units_of_chunk(wildcards)
-    waiting = sum(REGISTRATION.format(**unit) in AT_WORK for unit in units) or len(units)
+    waiting = waiting_in_chunk(wildcards, REGISTRATION)
     limit = STUDY.time_limit(wildcards.run)
     return math.ceil(waiting * limit) + 10 if limit else 90 + 30 * waiting
 
@@ -190,15 +159,3 @@ def environment_of(wildcards):
     """Return the file of the environment in which the method of a run works."""
     method = method_class(STUDY.run(wildcards.run).method)
     return f"{workflow.basedir}/envs/{method.needs.environment}.yaml"
-
-
-# ------------------------------------------------------------------------------------ which jobs work
-
-
-def chunks_at_work(files):
-    """Return the outputs of the jobs that make any of ``files`` in this run of the workflow.
-
-    A rule that reads these files names the jobs as its input ``after``, and the files themselves as
-    its parameter ``units``.
-    """
-    return list(dict.fromkeys(MADE_IN_CHUNKS[file] for file in files if file in AT_WORK))

@@ -43,11 +43,6 @@ def first_pairs():
     ]
 
 
-def metrics_and_pairs(wildcards):
-    """The study's numbers, what the papers report, and one pair of each experiment."""
-    return {**metrics_and_reported(wildcards), "pairs": first_pairs()}
-
-
 def runs_compared(wildcards):
     """The runs whose models are compared, with their methods and parameters."""
     runs = [STUDY.run(name) for name in STUDY.shown.models]

@@ -1,0 +1,69 @@
+"""One pair, as rule align works on it."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from _aligning import align, note_failure
+from _chunk import Unit
+
+from diffeode.errors import KilledError, reason_of
+from diffeode.files.tables import write_rows
+from diffeode.process.watch import watched
+from diffeode.provenance.origin import origin_of
+from diffeode.provenance.receipt import add_origin
+from diffeode.provenance.upkeep import flat
+from diffeode.registration.harness import measured
+
+ALIGNED, FAILED = "aligned", "failed"
+
+
+@final
+@dataclass(eq=False)
+class AlignedPair(Unit):
+    """An alignment; the entry says besides where its costs are written."""
+
+    verb = "align"
+    steps = ("alignment",)
+
+    def make(self, say: Callable[[str], None], following: Unit | None) -> None:
+        """Align in a process of its own; a failure is written down with its reason.
+
+        Raises:
+            KilledError: the process was killed, and the job is tried again with more memory.
+        """
+        step = self.entry["alignment"]
+        origin = origin_of(flat(step["inputs"]), step["parameters"])
+        # nothing of an earlier alignment may lie beside the receipt of one that fails
+        shutil.rmtree(Path(step["file"]).parent, ignore_errors=True)
+        try:
+            costs = watched(self._align)
+        except Exception as error:
+            if isinstance(error, KilledError) and not self.is_last_attempt:
+                raise
+            traceback.print_exception(error)
+            self.state = FAILED
+            note_failure(step, self.names, reason_of(error))
+            say(f"failed, and so do its registrations: {reason_of(error)}")
+        else:
+            self.state = ALIGNED
+            write_rows(Path(self.entry["costs"]), list(costs), [costs])
+        add_origin(Path(step["file"]), origin)
+
+    def _align(self) -> dict[str, float]:
+        with measured() as costs:
+            align(self.entry["alignment"], self.names, self.snakemake.threads)
+        return costs
+
+
+def import_ahead(units: Iterable[AlignedPair]) -> None:
+    """Import once what the alignments ahead use; their processes are copies of this one."""
+    ahead = (unit.entry["alignment"]["parameters"] for unit in units if unit.begins_anew)
+    if any(parameters["alignment"]["alignment"] == "affine" for parameters in ahead):
+        importlib.import_module("ants")
