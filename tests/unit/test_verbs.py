@@ -236,6 +236,7 @@ def test_the_log_jacobian_of_a_scaling_and_the_folds_of_a_fold(folder, capsys):
     folding = WARP.displacement_mm.copy()
     folding[8, 7, 7, 0] += 40
     io.write_displacement("fold.nii.gz", DisplacementField(folding, FIXED))
+    capsys.readouterr()
     assert run("jacobian", "fold.nii.gz", "-o", "l.nii.gz", "--folds", "f.nii.gz") == 0
     folds = io.read_labels("f.nii.gz").data
     assert folds[8, 7, 7] == 1
@@ -506,10 +507,8 @@ def test_every_example_of_the_help_runs(folder, capsys, verb):
     assert len(examples) >= 2
     for program, *words in examples:
         assert program == "diffeode"
-        if "voxel" in words or words[-1] not in ("affine.txt", "warped.nii.gz"):
-            assert run(*words) == 0, words
-        else:
-            assert run(*words, "--overwrite") == 0, words
+        # Two examples may write to one file.
+        assert run(*words, "--overwrite") == 0, words
 
 
 def test_the_examples_of_prepare_are_commands(capsys, monkeypatch):

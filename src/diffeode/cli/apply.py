@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
             ("a scan", "diffeode apply OUT/warp.nii.gz moving.nii.gz -o warped.nii.gz"),
             (
                 "a scan and its label map, to a folder",
-                "diffeode apply OUT/warp.nii.gz moving.nii.gz dseg.nii.gz -o WARPED",
+                "diffeode apply OUT/warp.nii.gz moving.nii.gz moving_dseg.nii.gz -o WARPED",
             ),
             (
                 "the way back by the inverse of the map",

@@ -207,7 +207,9 @@ def _read_markups(path: Path) -> Points:
     try:
         content = json.loads(_text(path))
         markups = content["markups"]
-        places = [(mark.get("coordinateSystem", "LPS"), mark["controlPoints"]) for mark in markups]
+        places = [
+            (mark.get("coordinateSystem", "LPS"), list(mark["controlPoints"])) for mark in markups
+        ]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
             f"{path} is no file of markups (JSON with markups and controlPoints); export it anew "
