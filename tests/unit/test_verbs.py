@@ -352,7 +352,10 @@ def test_points_that_cannot_be_moved_are_refused_by_name(folder, capsys):
         ((warp, "nowhere.csv"), "There is no file of points"),
         ((warp, "moving.nii.gz"), "is no file of points"),
         ((warp, "good.csv", "--output-frame", "voxel"), "give that scan by --moving"),
-        (("good.csv", "-t", "affine.txt", "--frame", "voxel"), "give that scan by --fixed"),
+        (
+            ("good.csv", "-t", "affine.txt", "--frame", "voxel", "--output-frame", "ras"),
+            "give that scan by --fixed",
+        ),
         ((warp, "good.csv", "far.csv"), "Give one file of points"),
     ):
         assert said in refused(capsys, "points", *words, "-o", "q.csv")
