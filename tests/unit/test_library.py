@@ -400,6 +400,17 @@ def test_a_registration_gives_maps_images_and_metrics(result):
     assert result.metrics["seconds"] >= 0
 
 
+def test_a_registration_starts_from_a_transform_and_counts_masks():
+    """The start is a map from fixed to moving; nothing else is found by this method."""
+    start = de.Transform.from_matrix(SHIFT)
+    whole = de.register(SCAN, SCAN, method="identity", init=start, moving_mask="none", threads=1)
+    np.testing.assert_allclose(whole.affine.matrix, SHIFT, atol=1e-9)
+    np.testing.assert_allclose(
+        whole.transform.map(POINTS / 2), POINTS / 2 + SHIFT[:3, 3], atol=1e-4
+    )
+    assert whole.registered.inputs.moving_mask == "none"
+
+
 def test_a_registration_is_saved_as_the_command_does(result, tmp_path):
     result.save(tmp_path / "out")
     written = {path.name for path in (tmp_path / "out").iterdir()}
@@ -433,13 +444,15 @@ def test_the_evaluation_of_a_map_is_that_of_its_registration(result):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"init": "affin"}, "no init 'affin'; did you mean 'affine'"),
+        ({"init": "affin"}, "'affin' is no file and no kind of start; did you mean 'affine'"),
         ({"method": "nod"}, "There is no run 'nod'"),
         ({"settings": {"nothing": 1}}, "nothing"),
         ({"threads": 0}, "threads is 0"),
         ({"fixed_labels": SCAN}, "cannot be measured without a label map of the moving"),
         ({"labels": Labels(np.ones(FIXED.shape), FIXED)}, "does not lie on the grid of its scan"),
         ({"device": "cuda:77"}, "no device cuda:77"),
+        ({"fixed_mask": de.Image(np.ones(FIXED.shape), FIXED)}, "The mask the fixed mask does not"),
+        ({"init": bent()}, "is no affine"),
     ],
 )
 def test_unusable_options_are_refused(change, said):

@@ -428,6 +428,10 @@ def test_evaluations_of_what_does_not_belong_together_are_refused(folder, capsys
         assert said in refused(capsys, "evaluate", *words)
 
 
+def _rows(matrix):
+    return "\n".join(" ".join(map(repr, row)) for row in matrix.tolist())
+
+
 def test_conversions_keep_the_map(folder, capsys):
     points = FIXED.points_mm()
     assert run("convert", "OUT/warp.nii.gz", "-o", "w.h5") == 0
@@ -436,6 +440,10 @@ def test_conversions_keep_the_map(folder, capsys):
     assert run("convert", "affine.txt", "--to", "fsl", *scans, "-o", "flirt.mat") == 0
     assert run("convert", "flirt.mat", "--from", "fsl", *scans, "-o", "again.mat") == 0
     np.testing.assert_allclose(de.load_transform("again.mat").matrix, TURN.matrix, atol=1e-9)
+    rows = _rows(np.linalg.inv(TURN.matrix))
+    (folder / "there.lta").write_text(f"type = 1\nnxforms = 1\n1 4 4\n{rows}\n")
+    assert run("convert", "there.lta", "--from", "freesurfer", *scans, "-o", "of.txt") == 0
+    np.testing.assert_allclose(de.load_transform("of.txt").matrix, TURN.matrix, atol=1e-9)
     np.savetxt("ras.txt", TURN.matrix)
     assert run("convert", "ras.txt", "--from", "ras", "-o", "itk.tfm") == 0
     np.testing.assert_allclose(de.load_transform("itk.tfm").matrix, TURN.matrix, atol=1e-9)

@@ -9,6 +9,8 @@ from typing import Any
 
 from diffeode.errors import InputError
 from diffeode.files.checked_yaml import parse_yaml
+from diffeode.names import nearest
+from diffeode.prepare.choices import NO_BACKGROUND, STARTS
 from diffeode.process.surroundings import processors
 from diffeode.process.watch import LONGEST_MINUTES
 
@@ -177,6 +179,30 @@ def step(text: str) -> tuple[Path, bool]:
             f"{text!r} is no transform; write FILE, or [FILE,inverse] for its inverse"
         )
     return path(name), _INVERSE[which.strip()]
+
+
+def mask(text: str) -> Path | str:
+    """Return the path of a mask, or ``none``.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is empty.
+    """
+    return text if text == NO_BACKGROUND else path(text)
+
+
+def start(text: str) -> Path | str:
+    """Return a kind of start (:data:`diffeode.prepare.choices.STARTS`), or the path of a file.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is no kind, and there is no such file.
+    """
+    if text in STARTS:
+        return text
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no file and no kind of start{nearest(text, STARTS)}"
+        )
+    return Path(text)
 
 
 def threads(text: str) -> int:

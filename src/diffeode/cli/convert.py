@@ -15,7 +15,7 @@ from diffeode.cli.arguments import (
 from diffeode.cli.delivery import require_apart, require_new
 from diffeode.cli.notes import print_notes
 
-_SOURCES, _TARGETS = ("itk", "ras", "fsl"), ("itk", "fsl")
+_SOURCES, _TARGETS = ("itk", "ras", "fsl", "freesurfer"), ("itk", "fsl")
 
 
 def add(commands: Any) -> None:
@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
         dest="source",
         choices=_SOURCES,
         help="the format of TRANSFORM: itk (ITK, ANTs and this program), ras (a matrix of text, "
-        "fixed to moving, RAS mm) or fsl (a matrix of FLIRT); default: itk",
+        "fixed to moving, RAS mm), fsl (a matrix of FLIRT) or freesurfer (an .lta); default: itk",
     )
     convert.add_argument(
         "--to",

@@ -8,16 +8,17 @@ from diffeode.desk.transform import Transform, load_transform
 from diffeode.errors import InputError
 from diffeode.files import io
 from diffeode.files.fsl import read_flirt, write_flirt, write_fnirt
+from diffeode.files.linear import read_lta
 from diffeode.files.transforms import FIELD_SUFFIXES
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine
 
-SOURCES = ("itk", "ras", "fsl")
+SOURCES = ("itk", "ras", "fsl", "freesurfer")
 TARGETS = ("itk", "fsl")
 _FLIRT_SUFFIXES = (".mat", ".txt")
 _NEEDS_BOTH = (
-    "{}: a transform of FSL leads between the voxels of two images; give both scans, by --fixed "
-    "and --moving."
+    "{}: a transform of FSL or FreeSurfer leads between the voxels of two images; give both scans, "
+    "by --fixed and --moving."
 )
 
 
@@ -29,8 +30,8 @@ def read_in_format(
     Args:
         form: ``itk`` for what ITK, ANTs and this program write, which is the default; ``ras`` for a
             4 x 4 matrix of text that leads from points of the fixed scan to points of the moving
-            scan in RAS mm; ``fsl`` for a matrix of FLIRT.
-        fixed, moving: the grids of the scans, between which FLIRT's matrix leads.
+            scan in RAS mm; ``fsl`` for a matrix of FLIRT; ``freesurfer`` for an ``.lta``.
+        fixed, moving: the grids of the scans, between which the last two lead.
 
     Raises:
         InputError: the file is unusable, or ``fsl`` lacks one of the scans or is a warp.
@@ -39,18 +40,19 @@ def read_in_format(
         return load_transform(path)
     if form == "ras":
         return Transform(io.read_affine(path), None, str(path))
-    if form != "fsl":
+    if form not in SOURCES:
         raise InputError(
             f"There is no format {form!r} to read; choose one of {', '.join(SOURCES)}."
         )
-    if path.name.endswith(FIELD_SUFFIXES):
+    if form == "fsl" and path.name.endswith(FIELD_SUFFIXES):
         raise InputError(
             f"{path} is a warp, and of FSL only matrices of FLIRT are read; convert it by fslpy "
             "(fsl_convert_x5) first."
         )
     if fixed is None or moving is None:
         raise InputError(_NEEDS_BOTH.format(path))
-    return Transform(read_flirt(path, fixed, moving), None, str(path))
+    read = read_flirt if form == "fsl" else read_lta
+    return Transform(read(path, fixed, moving), None, str(path))
 
 
 def write_in_format(

@@ -16,7 +16,7 @@ import nibabel as nib
 
 from diffeode.desk import DEFAULT_RUN
 from diffeode.desk.given import ImageLike, as_file, name_of
-from diffeode.desk.inputs import Inputs, read_inputs
+from diffeode.desk.inputs import Inputs, read_inputs, read_start
 from diffeode.desk.measuring import Evaluation
 from diffeode.desk.metrics import measured
 from diffeode.desk.registration import Registered, register_images, write_registered
@@ -24,16 +24,24 @@ from diffeode.desk.running import runnable_run
 from diffeode.desk.transform import Transform
 from diffeode.errors import InputError
 from diffeode.files import io
-from diffeode.geometry.transform import warp_image
+from diffeode.geometry.transform import Affine, warp_image
 from diffeode.names import nearest
+from diffeode.prepare.choices import NO_BACKGROUND, STARTS
 from diffeode.process.surroundings import processors
 from diffeode.registration.base import Machine, require_device
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_ALIGNMENT = {"affine": "affine", "identity": "none"}
-"""The alignment of :mod:`diffeode.prepare.pair` that each choice of ``init`` means."""
+_NAMES = {
+    "fixed": "the fixed image",
+    "moving": "the moving image",
+    "fixed_labels": "the fixed label map",
+    "labels": "the moving label map",
+    "fixed_mask": "the fixed mask",
+    "moving_mask": "the moving mask",
+}
+"""What messages call what is no file."""
 _COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
 
 
@@ -154,7 +162,10 @@ def register(
     moving: ImageLike,
     *,
     method: str = DEFAULT_RUN,
-    init: str = "affine",
+    init: str | os.PathLike[str] | Transform = "affine",
+    fixed_mask: ImageLike | None = None,
+    moving_mask: ImageLike | None = None,
+    brain: bool = False,
     fixed_labels: ImageLike | None = None,
     labels: ImageLike | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -173,7 +184,13 @@ def register(
         fixed, moving: the scans: paths, images of nibabel, pairs of an array or a torch tensor with
             the affine from voxel index to RAS mm, or :class:`~diffeode.geometry.image.Image`.
         method: a named run; ``diffeode methods`` lists them.
-        init: ``affine`` to align affinely first, or ``identity`` to trust the headers.
+        init: where the registration starts: from the positions in the headers (``identity``), with
+            the centres together (``centre``), from an alignment that is found (``rigid``,
+            ``similarity``, ``affine``), or from a linear transform of one's own, fixed to moving: a
+            :class:`~diffeode.desk.transform.Transform`, or a file of ITK, ANTs, FSL or FreeSurfer.
+        fixed_mask, moving_mask: images on the grids of the scans that are above 0 where these
+            count; ``"none"``: nothing is background. By default the background is found.
+        brain: whether the skulls of two heads are stripped first.
         fixed_labels, labels: label maps of the fixed and of the moving scan, on their grids. That
             of the moving scan is warped; with both, the overlap is measured.
         settings: hyper-parameters of the run by dotted names (docs/methods.md), such as
@@ -189,40 +206,44 @@ def register(
         InputError: an image or an option is unusable; the message is one sentence.
         RegistrationError: the method could not register the pair.
     """
-    if init not in _ALIGNMENT:
-        raise InputError(f"There is no init {init!r}{nearest(str(init), _ALIGNMENT)}.")
+    if isinstance(init, str) and init not in STARTS and not Path(init).is_file():
+        raise InputError(f"{init!r} is no file and no kind of start{nearest(init, STARTS)}.")
     run = runnable_run(method, settings or {}, weights)
     require_device(device)
-    inputs = _inputs(fixed, moving, fixed_labels, labels, orientation)
+    scans = {"fixed": fixed, "moving": moving}
+    others = {"fixed_labels": fixed_labels, "labels": labels}
+    masks = {"fixed_mask": fixed_mask, "moving_mask": moving_mask}
+    inputs = _inputs({**scans, **others, **masks}, orientation, brain)
+    if isinstance(init, Transform):
+        start: str | Affine = Affine(init.matrix)
+    else:
+        start = read_start(init if init in STARTS else Path(init), inputs)
     count = processors() if threads is None else threads
     if count < 1:
         raise InputError(f"threads is {threads}; give a whole number from 1 on.")
     watching = {} if progress is None else {"progress": progress}
     machine = Machine(count, seed, device, **watching)
-    done = register_images(run, inputs, machine, _ALIGNMENT[init])
-    return RegistrationResult(
-        done, {"init": init, "seed": seed, "threads": count, "device": device}
-    )
+    done = register_images(run, inputs, machine, start)
+    said = {"init": init.name if isinstance(init, Transform) else str(init), "brain": brain}
+    said |= {
+        name: None if mask is None else name_of(mask, "an image") for name, mask in masks.items()
+    }
+    return RegistrationResult(done, {**said, "seed": seed, "threads": count, "device": device})
 
 
-def _inputs(
-    fixed: ImageLike,
-    moving: ImageLike,
-    fixed_labels: ImageLike | None,
-    labels: ImageLike | None,
-    orientation: str | None,
-) -> Inputs:
-    """Return what was given, checked by the reader of the command line's files."""
-    names = (
-        name_of(fixed, "the fixed image"),
-        name_of(moving, "the moving image"),
-        name_of(fixed_labels, "the fixed label map"),
-        name_of(labels, "the moving label map"),
-    )
+def _inputs(given: Mapping[str, ImageLike | None], orientation: str | None, brain: bool) -> Inputs:
+    """Return what was given, checked by the reader of the command line's files.
+
+    Args:
+        given: the images by the names of :data:`_NAMES`.
+    """
     with ExitStack() as stack:
         files = [
-            None if given is None else stack.enter_context(as_file(given, name))
-            for given, name in zip((fixed, moving, fixed_labels, labels), names, strict=True)
+            image
+            if image is None or (isinstance(image, str) and image == NO_BACKGROUND)
+            else stack.enter_context(as_file(image, name_of(image, _NAMES[role])))
+            for role, image in given.items()
         ]
-        inputs = read_inputs(*files, orientation)
-    return dataclasses.replace(inputs, fixed_name=names[0], moving_name=names[1])
+        inputs = read_inputs(*files[:4], orientation, *files[4:], brain)
+    names = {f"{role}_name": name_of(given[role], _NAMES[role]) for role in ("fixed", "moving")}
+    return dataclasses.replace(inputs, **names)

@@ -23,10 +23,10 @@ from diffeode.evaluation.jacobian import jacobian_metrics
 from diffeode.evaluation.landmarks import shared_landmarks
 from diffeode.files import io
 from diffeode.files.tables import write_rows
-from diffeode.geometry.image import Image
+from diffeode.geometry.image import Image, foreground
 from diffeode.geometry.maps import mapped_within
 from diffeode.geometry.transform import Affine, DisplacementField, densify
-from diffeode.prepare.scan import prepare_image
+from diffeode.prepare.side import prepared_side
 
 _OF_BOTH = ("folds_", "ndv_", "sdlogj", "min_jacobian")
 """Beginnings of the names of metrics that are measured of the map back as well."""
@@ -112,7 +112,7 @@ def evaluate(
         fixed_landmarks, landmarks: tables with the columns ``name x y z``, RAS mm; those with the
             same name belong together.
         mask: where folds and the similarity are measured, on the grid of the fixed scan; by default
-            the fixed brain.
+            what the fixed scan shows, without its background.
         orientation: the orientation of files whose header leaves it open.
 
     Raises:
@@ -125,9 +125,11 @@ def evaluate(
     fixed_scan = image_of(fixed, names[0], orientation)
     moving_scan = image_of(moving, names[1], orientation)
     warp = _on_scan(transform, fixed_scan, names[0])
-    brain = None if mask is None else _mask(mask, fixed_scan, names[0], orientation)
-    prepared, brain = prepare_image(fixed_scan, names[0], brain)
-    prepared_moving, moving_brain = prepare_image(moving_scan, names[1])
+    prepared = prepared_side(fixed_scan, names[0]).image
+    prepared_moving = prepared_side(moving_scan, names[1]).image
+    shown = foreground(prepared)
+    if mask is not None:
+        shown = _mask(mask, fixed_scan, names[0], orientation)
     alignment = None if affine is None else Affine(affine.matrix)
     back = None if inverse is None else _on_scan(inverse, moving_scan, names[1])
     both = [
@@ -147,7 +149,7 @@ def evaluate(
         warp=warp,
         inverse_warp=back,
         fixed_image=prepared,
-        fixed_mask=brain,
+        fixed_mask=shown,
         moving_scan=prepared_moving,
         moving_to_scan=alignment,
         fixed_labels=both[0],
@@ -160,7 +162,7 @@ def evaluate(
     if back is None:
         return found
     undone = None if alignment is None else alignment.inverse()
-    of_back = jacobian_metrics(back, moving_brain, undone)
+    of_back = jacobian_metrics(back, foreground(prepared_moving), undone)
     chosen = {
         f"inverse_{name}": value for name, value in of_back.items() if name.startswith(_OF_BOTH)
     }

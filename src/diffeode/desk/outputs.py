@@ -6,6 +6,7 @@ from pathlib import Path
 
 from diffeode.units.registration import RegistrationUnit
 
+AFFINE = "affine.txt"
 WARPED_LABELS = "warped_labels.nii.gz"
 OVERVIEW = "overview.png"
 METRICS = "metrics.json"
@@ -15,4 +16,4 @@ def output_names() -> tuple[str, ...]:
     """Return the names of all files that a registration at a desk may write."""
     unit = RegistrationUnit(Path())
     maps = (unit.warp_file, unit.inverse_warp_file, unit.warped_file)
-    return (*(file.name for file in maps), WARPED_LABELS, OVERVIEW, METRICS)
+    return (*(file.name for file in maps), AFFINE, WARPED_LABELS, OVERVIEW, METRICS)

@@ -59,11 +59,21 @@ def read_flirt(path: Path | str, fixed: Grid, moving: Grid) -> Affine:
     """
     require_file(path, "matrix of FLIRT")
     try:
-        matrix = Affine(np.loadtxt(path))
+        return of_flirt(np.loadtxt(path), fixed, moving)
     except (ValueError, OSError) as error:
         reason = first_line(error)[:_LONGEST_REASON]
         raise InputError(f"{path} does not hold a 4 x 4 matrix of numbers ({reason}).") from None
-    return Affine(np.linalg.inv(to_fsl_mm(moving)) @ matrix.inverse().matrix @ to_fsl_mm(fixed))
+
+
+def of_flirt(matrix: np.ndarray, fixed: Grid, moving: Grid) -> Affine:
+    """Return the map from points of the fixed image to points of the moving one, RAS mm, for
+    FLIRT's ``matrix (4, 4)``.
+
+    Raises:
+        InputError: the matrix is singular, not finite or not 4 x 4.
+    """
+    to_moving = Affine(matrix).inverse().matrix
+    return Affine(np.linalg.inv(to_fsl_mm(moving)) @ to_moving @ to_fsl_mm(fixed))
 
 
 def fnirt_displacements(transform: Transform, fixed: Grid, moving: Grid) -> np.ndarray:
