@@ -238,12 +238,24 @@ def _inputs(given: Mapping[str, ImageLike | None], orientation: str | None, brai
         given: the images by the names of :data:`_NAMES`.
     """
     with ExitStack() as stack:
-        files = [
-            image
+        files: dict[str, Any] = {
+            role: image
             if image is None or (isinstance(image, str) and image == NO_BACKGROUND)
             else stack.enter_context(as_file(image, name_of(image, _NAMES[role])))
             for role, image in given.items()
-        ]
-        inputs = read_inputs(*files[:4], orientation, *files[4:], brain)
-    names = {f"{role}_name": name_of(given[role], _NAMES[role]) for role in ("fixed", "moving")}
-    return dataclasses.replace(inputs, **names)
+        }
+        inputs = read_inputs(
+            files["fixed"],
+            files["moving"],
+            files["fixed_labels"],
+            files["labels"],
+            orientation,
+            files["fixed_mask"],
+            files["moving_mask"],
+            brain,
+        )
+    return dataclasses.replace(
+        inputs,
+        fixed_name=name_of(given["fixed"], _NAMES["fixed"]),
+        moving_name=name_of(given["moving"], _NAMES["moving"]),
+    )

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final, overload
+from typing import Any, final
 
 import nibabel as nib
 import numpy as np
@@ -122,7 +122,7 @@ class Transform:
             return cls(Affine(matrix))
         grid = None if fixed is None else grid_of(fixed, "the fixed scan")
         if grid is None:
-            reference = getattr(transform, "reference", None)
+            reference: Any = getattr(transform, "reference", None)
             if getattr(reference, "affine", None) is None:
                 raise InputError(
                     "The transform of nitransforms has no reference, on whose grid it is to be "
@@ -185,10 +185,6 @@ class Transform:
         whole = collapsed(Chain((first.mapping, self.mapping)))
         return Transform(whole, back, f"{first.name} and then {self.name}")
 
-    @overload
-    def map(self, points: pd.DataFrame, *, outside: str = ...) -> pd.DataFrame: ...
-    @overload
-    def map(self, points: Any, *, outside: str = ...) -> np.ndarray: ...
     def map(self, points: Any, *, outside: str = "refuse") -> Any:
         """Return where the map sends points of the fixed scan: points of the moving scan, RAS mm.
 
@@ -306,7 +302,7 @@ class Transform:
             reference: the grid of a displacement field; by default that of the map.
         """
         whole = collapsed(self.mapping)
-        return transforms.to_itk(whole if self.is_affine else self.on_grid(reference))
+        return transforms.to_itk(whole if isinstance(whole, Affine) else self.on_grid(reference))
 
     def to_nibabel(self, reference: GridLike | None = None) -> nib.Nifti1Image:
         """Return an ITK displacement field, fixed to moving, LPS mm, ``(X, Y, Z, 1, 3)``, as an
@@ -343,12 +339,13 @@ class Transform:
         field = self.on_grid(reference)
         return DenseFieldTransform(io.nifti_of(field.displacement_mm, field.grid), is_deltas=True)
 
-    def _as_written(self, path: str | os.PathLike[str], reference: GridLike | None) -> Map:
+    def _as_written(
+        self, path: str | os.PathLike[str], reference: GridLike | None
+    ) -> Affine | DisplacementField:
         """Return the affine, or the displacement field that is to be written to ``path``."""
+        own = collapsed(self.mapping)
         is_field = os.fspath(path).endswith(transforms.FIELD_SUFFIXES)
-        if is_field or not (self.is_affine or transforms.holds_affines_only(path)):
-            return self.on_grid(reference)
-        return collapsed(self.mapping)
+        return own if isinstance(own, Affine) and not is_field else self.on_grid(reference)
 
     def on_grid(self, reference: GridLike | None = None) -> DisplacementField:
         """Return the map as a displacement at each voxel of the fixed grid, RAS mm.

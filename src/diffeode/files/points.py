@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io as text_io
 import json
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, final, get_args
@@ -73,7 +74,7 @@ class Points:
         return self if same else self.placed(flip_ras_lps(self.coordinates), frame)
 
 
-def read_points(path: Path | str, frame: str | None = None) -> Points:
+def read_points(path: str | os.PathLike[str], frame: str | None = None) -> Points:
     """Return the points at ``path``.
 
     A table has the columns ``x``, ``y`` and ``z``, and may have ``name`` (or ``label``); its other
@@ -108,7 +109,7 @@ def read_points(path: Path | str, frame: str | None = None) -> Points:
     return points
 
 
-def write_points(path: Path | str, points: Points) -> None:
+def write_points(path: str | os.PathLike[str], points: Points) -> None:
     """Write ``points`` in the format that the ending of ``path`` names.
 
     Tables hold the numbers as they are; Slicer's files are written in LPS mm, Slicer's own frame.

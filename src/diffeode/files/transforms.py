@@ -77,23 +77,21 @@ def read_grid_of_field(path: Path) -> Grid:
     return grid_of(volume, volume.shape[:3], path)
 
 
-def require_writable_name(path: Path | str) -> None:
+def require_writable_name(path: str | os.PathLike[str]) -> None:
     """Raise :class:`InputError` where no format of transforms goes by the ending of ``path``."""
-    if not str(path).endswith(SUFFIXES):
+    if not os.fspath(path).endswith(SUFFIXES):
         raise InputError(
             f"{path} is no name for a transform; end it in .nii.gz (a displacement field), .txt, "
             ".tfm or .mat (an affine) or .h5 (either)."
         )
 
 
-def holds_affines_only(path: Path | str | os.PathLike[str]) -> bool:
+def holds_affines_only(path: str | os.PathLike[str]) -> bool:
     """Return whether a file of this name holds affines and no displacement fields."""
     return os.fspath(path).endswith(AFFINE_SUFFIXES)
 
 
-def write_transform(
-    path: Path | str | os.PathLike[str], transform: Affine | DisplacementField
-) -> None:
+def write_transform(path: str | os.PathLike[str], transform: Affine | DisplacementField) -> None:
     """Write ``transform`` in the format that the ending of ``path`` names.
 
     - ``.nii``, ``.nii.gz``: an ITK displacement field.
