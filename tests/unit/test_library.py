@@ -104,6 +104,12 @@ def test_tables_of_points_stay_tables():
     moved = de.Transform.from_matrix(SHIFT).map(table)
     assert moved["name"].tolist() == ["a", "b"]
     assert moved[["x", "y", "z"]].to_numpy().tolist() == [[4, 0.5, 6], [5, 1.5, 7]]
+    for wrong in (
+        lambda: bent().map(table[["x", "y"]]),
+        lambda: de.save_points("p.csv", table[["x"]]),
+    ):
+        with pytest.raises(de.InputError, match="has no column"):
+            wrong()
 
 
 def test_points_outside_are_named_or_carried_with_the_border():

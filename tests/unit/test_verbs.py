@@ -157,6 +157,9 @@ def test_what_apply_cannot_do_is_refused(folder, capsys):
     place = np.diag([8.0, 8, 8, 1])
     place[:3, 3] = -120
     adult = Grid((30, 30, 30), place)
+    far = np.eye(4)
+    far[0, 3] = 900
+    io.write_itk_affine("away.txt", Affine(far))
     io.write_image("adult.nii.gz", Image(ball(adult) + 1, adult))
     warp, out = "OUT/warp.nii.gz", ("-o", "o.nii.gz")
     for words, said in (
@@ -166,6 +169,11 @@ def test_what_apply_cannot_do_is_refused(folder, capsys):
         ((warp, "moving.nii.gz", "-o", "o.txt"), "is no name for a NIfTI file"),
         ((warp, "moving.nii.gz", "OUT/../moving.nii.gz", "-o", "W"), "have the same name"),
         (("moving.nii.gz", "-t", "affine.txt", *out), "lies on no grid; give the fixed scan"),
+        ((f"[{warp},backwards]", "moving.nii.gz", *out), "write FILE, or [FILE,inverse]"),
+        (
+            ("moving.nii.gz", "-t", "away.txt", "-t", warp, "--reference", "fixed.nii.gz", *out),
+            "lies nowhere on the grid of",
+        ),
         ((warp, "nowhere.nii.gz", *out), "nowhere.nii.gz"),
         ((warp, "moving.nii.gz", "--labels", *out), "not a label map"),
         (

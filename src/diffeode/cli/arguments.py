@@ -73,11 +73,18 @@ def steps_and_rest(
         InputError: there are too few or too many files.
     """
     files = list(options.files)
-    steps = options.transform or [step(str(files.pop(0)))]
+    steps = options.transform or [_first_step(files.pop(0))]
     if not files or (count is not None and len(files) != count):
         before = "beside --transform" if options.transform else "after WARP"
         raise InputError(f"Give {rest} {before}; there are {len(files)} files.")
     return steps, files
+
+
+def _first_step(file: Path) -> tuple[Path, bool]:
+    try:
+        return step(str(file))
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"{error}.") from None
 
 
 def add_overwrite(command: argparse.ArgumentParser) -> None:

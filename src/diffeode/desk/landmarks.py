@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diffeode.desk.transform import Transform, outside_in_words
+from diffeode.desk.transform import Transform, outside_in_words, require_columns_of_points
 from diffeode.errors import InputError
 from diffeode.files.points import FRAMES, Points, read_points, write_points
 from diffeode.geometry.maps import mapped_within
@@ -46,6 +46,7 @@ def save_points(path: str | os.PathLike[str], points: pd.DataFrame, frame: str =
     """
     if frame not in ("ras", "lps"):
         raise InputError(f"Points cannot be written in the frame {frame!r}; choose ras or lps.")
+    require_columns_of_points(points, ["name", *_AXES])
     named = Points(tuple(map(str, points["name"])), points[_AXES].to_numpy(dtype=np.float64))
     write_points(path, named.in_mm(frame))
 

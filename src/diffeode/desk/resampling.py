@@ -12,7 +12,7 @@ from diffeode.errors import InputError
 from diffeode.files.label_ids import ids_of, looks_like_labels, lost_labels, shown
 from diffeode.files.series import Series, as_nifti
 from diffeode.geometry.interpolate import interpolated, require_interpolation
-from diffeode.geometry.maps import grid_where_known, inside
+from diffeode.geometry.maps import grid_where_known, inside, mapped_within
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Transform
 
@@ -105,14 +105,14 @@ class Destination:
                 f"{map_name} begins with an affine or an inverse, which lies on no grid; give the "
                 "fixed scan as reference, on whose grid the result is to lie."
             )
-        points = grid.points_mm()
-        if reference is not None and known is not None and not _share(known, points):
+        reached, unknown = mapped_within(transform, grid.points_mm())
+        if unknown.all():
             raise InputError(
                 f"The reference {reference_name} lies nowhere on the grid of {map_name}, so the "
                 "map has no values there; give the fixed scan of that map, or another scan in the "
                 "same place."
             )
-        return cls(grid, transform(points), map_name)
+        return cls(grid, reached, map_name)
 
 
 def resampled(to: Destination, image: Series, name: str, how: How) -> Resampled:

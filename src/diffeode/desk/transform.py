@@ -203,6 +203,7 @@ class Transform:
         if outside not in ("refuse", "extend"):
             raise InputError(f"outside is {outside!r}; choose refuse or extend.")
         if isinstance(points, pd.DataFrame):
+            require_columns_of_points(points, _AXES)
             moved = self.map(points[_AXES].to_numpy(dtype=np.float64), outside=outside)
             return points.assign(**dict(zip(_AXES, moved.T, strict=True)))
         given = np.asarray(points, dtype=np.float64)
@@ -407,6 +408,15 @@ def load_transform(path: str | os.PathLike[str]) -> Transform:
         return Transform(unit.warp(), unit.inverse_warp(), str(path))
     require_kept(path)
     return Transform(transforms.read_transform(path), None, str(path))
+
+
+def require_columns_of_points(points: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise :class:`InputError` where a table of points lacks one of ``columns``."""
+    missing = [name for name in columns if name not in points]
+    if missing:
+        raise InputError(
+            f"The table of points has no column {missing[0]!r}; it needs {', '.join(columns)}."
+        )
 
 
 def load_chain(steps: Sequence[tuple[Path, bool]]) -> Transform:
