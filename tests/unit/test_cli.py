@@ -32,7 +32,10 @@ LAS = Grid(
 PSR = Grid(
     (28, 27, 25), np.array([[0, 0, 3.1, -37], [-2.9, 0, 0, 39], [0, 3.0, 0, -39], [0, 0, 0, 1]])
 )
-OUTPUTS = {"warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "metrics.json", "overview.png"}
+OUTPUTS = {
+    *("warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "affine.txt"),
+    *("metrics.json", "overview.png"),
+}
 
 
 def anatomy(points_mm):
