@@ -343,6 +343,18 @@ def test_files_that_are_no_transforms_are_refused(tmp_path):
             de.load_transform(tmp_path / name)
 
 
+@pytest.mark.parametrize("suffix", [".tfm", ".mat"])
+def test_damaged_files_of_itk_are_refused_in_one_sentence(tmp_path, capfd, suffix):
+    path = tmp_path / f"affine{suffix}"
+    de.Transform.from_matrix(TURN).save(path)
+    whole = path.read_bytes()
+    for damaged in (whole[:0], whole[: len(whole) // 2], whole.replace(b"a", b"\xa6")):
+        path.write_bytes(damaged)
+        with pytest.raises(de.InputError, match="cannot be read as a transform"):
+            de.load_transform(path)
+    assert capfd.readouterr().err == ""
+
+
 def test_formats_that_do_not_hold_a_transform_are_refused(tmp_path):
     affine = de.Transform.from_matrix(TURN)
     for transform, name, said in (

@@ -7,6 +7,8 @@ RAS mm. ITK's files hold the same map in LPS mm; SimpleITK reads and writes them
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +200,9 @@ def _read_itk(path: Path) -> Transform:
     import SimpleITK
 
     try:
-        read = SimpleITK.ReadTransform(str(path))
-    except RuntimeError:
+        with _silent_libraries():
+            read = SimpleITK.ReadTransform(str(path))
+    except (RuntimeError, UnicodeDecodeError):  # a message of ITK may quote the damaged bytes
         raise InputError(
             f"{path} cannot be read as a transform of ITK or ANTs; fetch or make it again."
         ) from None
@@ -208,6 +211,21 @@ def _read_itk(path: Path) -> Transform:
     except InputError as error:
         said = str(error)
         raise InputError(said if str(path) in said else f"{path}: {said}") from None
+
+
+@contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Keep what C libraries write to standard error in the block, such as HDF5's stack, from the
+    user, who is told in a sentence.
+    """
+    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nothing)
 
 
 def _is_matrix(path: Path) -> bool:
