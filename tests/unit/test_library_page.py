@@ -1,13 +1,15 @@
-"""The examples of docs/library.md run, one after the other, in a folder with the files that they
-name.
+"""The Python examples of docs/library.md and of the README run, one after the other, in a folder
+with the files that they name.
 """
 
 import re
+import shutil
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import diffeode as de
 from diffeode.files import io
@@ -33,19 +35,30 @@ def write_files():
     de.save_points("landmarks.fcsv", pd.DataFrame(here))
 
 
-def test_every_example_of_the_page_runs(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run the Python blocks of a page in a folder with their files; return the names they bind."""
     monkeypatch.chdir(tmp_path)
     write_files()
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) >= 7
-    # The default method takes longer than the page is worth; the affine shows the same calls.
+    # The default method takes longer than a page is worth; the affine shows the same calls.
     register = de.register
     monkeypatch.setattr(de, "register", lambda *a, **k: register(*a, **{"method": "affine", **k}))
-    names: dict = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        for block in blocks:
-            exec(compile(block, str(PAGE), "exec"), names)
+
+    def blocks_of(page, count):
+        blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        assert len(blocks) >= count
+        names: dict = {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for block in blocks:
+                exec(compile(block, str(page), "exec"), names)
+        return names
+
+    return blocks_of
+
+
+def test_every_example_of_the_page_runs(run, tmp_path, capsys):
+    names = run(PAGE, 7)
     for written in ("warped.nii.gz", "warp.nii.gz", "warp.h5", "shift.txt", "OUT/metrics.json"):
         assert (tmp_path / written).is_file()
     assert "nothing looks wrong" in capsys.readouterr().out or names["result"].suspect
@@ -53,6 +66,13 @@ def test_every_example_of_the_page_runs(tmp_path, monkeypatch, capsys):
     shift = (moved[["x", "y", "z"]] - points[["x", "y", "z"]]).to_numpy()
     np.testing.assert_allclose(np.median(shift, axis=0), [3, 0, 0], atol=1)
     assert np.abs(names["here"] - [4, -3, 2]).max() < 0.1
+
+
+def test_the_examples_of_the_readme_run(run):
+    for name in ("fixed", "moving"):
+        shutil.copy(f"{name}.nii.gz", f"{name.upper()}.nii.gz")
+    names = run(PAGE.parents[1] / "README.md", 1)
+    np.testing.assert_allclose(names["points_in_moving"], [[13, 20, 30]], atol=1.5)
 
 
 def test_the_page_lists_every_name():
