@@ -46,6 +46,7 @@ def applied(folder, *extra, warp="warp.nii.gz", moving="scan.nii.gz", out="out.n
             str(folder / moving),
             "-o",
             str(folder / out),
+            "--overwrite",
             *map(str, extra),
         ]
     )

@@ -115,6 +115,7 @@ BELOW = {
         *(
             "errors",
             "names",
+            "process",
             "geometry",
             "files",
             "provenance",

@@ -16,8 +16,7 @@ import pytest
 
 from diffeode.cli import arguments, main
 from diffeode.cli.progress import ProgressLine
-from diffeode.cli.register import DEFAULT_RUN
-from diffeode.desk import registration
+from diffeode.desk import DEFAULT_RUN, registration
 from diffeode.errors import InputError, RegistrationError
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels

@@ -9,29 +9,48 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from diffeode.cli import (
     apply,
     arguments,
+    compose,
+    convert,
     datasets,
+    evaluate,
     exclude,
+    invert,
+    jacobian,
     main,
     methods,
     needs,
+    points,
+    prepare,
     register,
     train,
     train_descriptor,
 )
 from diffeode.cli import weights as weights_command
 from diffeode.datasets import exclusions
-from diffeode.desk import inputs, registration, training
+from diffeode.desk import (
+    DEFAULT_RUN,
+    applying,
+    converting,
+    inputs,
+    landmarks,
+    measuring,
+    preparing,
+    registration,
+    training,
+    transform,
+    transforming,
+)
+from diffeode.desk.resampling import How
 from diffeode.figures import training_curves
-from diffeode.files import io
-from diffeode.geometry.image import Image, Labels
+from diffeode.files import series
 from diffeode.geometry.space import Grid
-from diffeode.geometry.transform import DisplacementField, warp_image, warp_labels
 from diffeode.learning.descriptor import material
 from diffeode.process import threads
 from diffeode.registration import base, page, registry
@@ -42,6 +61,13 @@ from diffeode.weights import fetch as weights_download
 COMMANDS = {
     "register": register,
     "apply": apply,
+    "points": points,
+    "invert": invert,
+    "compose": compose,
+    "jacobian": jacobian,
+    "evaluate": evaluate,
+    "convert": convert,
+    "prepare": prepare,
     "train": train,
     "train-descriptor": train_descriptor,
     "methods": methods,
@@ -57,12 +83,13 @@ PROCESSORS = 9
 WEIGHTS = str(Path(__file__))
 """A file that stands for weights: they must be there, but are checked only when they are used."""
 
-GRID_OF_MAP, GRID_OF_SCAN = Grid((4, 4, 4), np.eye(4)), Grid((6, 5, 4), np.diag([0.9, 0.8, 1.1, 1]))
-GRID_OF_REFERENCE = Grid((3, 4, 2), np.diag([0.5, 0.7, 0.6, 1]))
-MAP = DisplacementField(np.full((*GRID_OF_MAP.shape, 3), (0.6, -0.3, 0.2)), GRID_OF_MAP)
-_VALUES = np.random.default_rng(0).integers(1, 90, GRID_OF_SCAN.shape)
-SCAN, LABEL_MAP = Image(_VALUES + 0.5, GRID_OF_SCAN), Labels(_VALUES, GRID_OF_SCAN)
-"""The files that ``apply`` reads; linear and nearest interpolation give different values."""
+GRID_OF_SCAN = Grid((6, 5, 4), np.eye(4))
+"""The grid of every scan whose grid is read."""
+EMPTY = nib.Nifti1Image(np.zeros((2, 2, 2), np.float32), np.eye(4))
+
+
+OUT: list[Path] = []
+"""The folder of the results of the command line that runs."""
 
 
 def noted(name, answer=None):
@@ -80,6 +107,20 @@ def registered(*given):
     SEEN["register_at_desk"] = (given, {})
     (given[2] / "metrics.json").write_text("{}", encoding="utf-8")
     return SimpleNamespace(notes=(), verdict=SimpleNamespace(sentence=SEEN.get("suspicion", "")))
+
+
+def applied(*given, **named):
+    """Stands for the resampling of images: records its arguments, and writes empty images."""
+    SEEN["apply_at_desk"] = (given, named)
+    for image in given[1]:
+        given[2](image, EMPTY)
+    return ["a note"]
+
+
+def prepared(*given, **named):
+    """Stands for the preparation of a scan, and records its arguments."""
+    SEEN["prepare_scan"] = (given, named)
+    return SimpleNamespace(save=lambda folder: (folder / "image.nii.gz").write_text("an image"))
 
 
 @pytest.fixture(autouse=True)
@@ -107,17 +148,26 @@ def behind_the_commands(monkeypatch):
         (exclusions, "flagged", ["flagged"]),
         (exclusions, "read_exclusions", "the kept"),
         (exclusions, "add_exclusions", []),
-        (io, "read_displacement", MAP),
-        (io, "read_grid", GRID_OF_REFERENCE),
-        (io, "read_finite", SCAN),
-        (io, "read_labels", LABEL_MAP),
-        (io, "write_image", None),
-        (io, "write_labels", None),
+        (transform, "load_chain", "the chain"),
+        (transform, "load_transform", "a transform"),
+        (applying, "require_scan_of_map", None),
+        (series, "read_grid_of_series", GRID_OF_SCAN),
+        (landmarks, "move_points_file", ["a note"]),
+        (landmarks, "load_points", "the points"),
+        (transforming, "invert_file", ["a note"]),
+        (transforming, "compose_files", ["a note"]),
+        (transforming, "jacobian_files", ("the numbers", ["a note"])),
+        (measuring, "evaluate", measuring.Evaluation({"dice": 0.5})),
+        (measuring, "write_evaluation", None),
+        (converting, "read_in_format", "a transform"),
+        (converting, "write_in_format", None),
         (threads, "use_threads", None),
         (arguments, "processors", PROCESSORS),
     ):
         monkeypatch.setattr(module, name, noted(name, answer))
     monkeypatch.setattr(registration, "register_at_desk", registered)
+    monkeypatch.setattr(applying, "apply_at_desk", applied)
+    monkeypatch.setattr(preparing, "prepare_scan", prepared)
     monkeypatch.setattr(
         register, "watched", lambda work, limit: SEEN.update(watched=limit) or work()
     )
@@ -134,15 +184,9 @@ def run_of(name="register_at_desk"):
     return run.name, run.method, run.parameters
 
 
-def written(name):
-    """The name of the file, the values and the grid that the function ``name`` was to write."""
-    path, image = seen(name)
-    return path.name, image.data.tolist(), image.grid
-
-
-def resampled(warp, image, grid):
-    """What ``apply`` should write, as :func:`written` gives it."""
-    return "o.nii.gz", warp(image, MAP, grid).data.tolist(), grid
+def named(function, option):
+    """The argument ``option`` that the function was given by name."""
+    return SEEN[function][1][option]
 
 
 def machine_of(name):
@@ -151,13 +195,24 @@ def machine_of(name):
 
 REGISTER = ["register", "f.nii", "m.nii", "-o", "{out}"]
 APPLY = ["apply", "w.nii", "m.nii", "-o", "{out}/o.nii.gz"]
+POINTS = ["points", "w.nii", "p.csv", "-o", "{out}/o.csv"]
+INVERT = ["invert", "w.nii", "-o", "{out}/o.nii.gz"]
+COMPOSE = ["compose", "a.txt", "[b.txt,inverse]", "-o", "{out}/o.nii.gz"]
+JACOBIAN = ["jacobian", "w.nii", "-o", "{out}/o.nii.gz"]
+EVALUATE = ["evaluate", "w.nii", "f.nii", "m.nii", "-o", "{out}/o.json"]
+CONVERT = ["convert", "w.nii", "-o", "{out}/o.h5"]
+PREPARE = ["prepare", "s.nii", "-o", "{out}"]
 TRAIN = ["train", "symnet", "-o", "{out}", "--fixed", "a", "b", "c", "--moving", "d", "e", "f"]
 EXCLUDE = ["exclude", "a", "b", "--to", "c"]
 STUDY = Path(__file__).resolve().parents[2] / "config" / "paper.yaml"
 BIDS = ["train", "symnet", "-o", "{out}", "--bids", "data"]
 DESCRIPTOR = ["train-descriptor", "mine.yaml", "-o", "{out}"]
 
-ASKED_FOR_APART = {("register", "strict")}
+VERBS = ("apply", "points", "invert", "compose", "jacobian", "evaluate", "convert", "prepare")
+ASKED_FOR_APART = {
+    ("register", "strict"),
+    *((verb, option) for verb in VERBS for option in ("overwrite", "quiet", "verbose")),
+}
 """Options that are passed to no function; each has a test of its own."""
 
 ARRIVES = {
@@ -242,28 +297,241 @@ ARRIVES = {
         (12, 12),
     ),
     ("register", "time_limit"): ([*REGISTER, "--time-limit", "2.5"], lambda: SEEN["watched"], 2.5),
-    ("apply", "warp"): (APPLY, lambda: seen("read_displacement"), (Path("w.nii"),)),
-    ("apply", "moving"): (APPLY, lambda: seen("read_finite")[0], Path("m.nii")),
-    ("apply", "output"): (
+    ("apply", "files"): (
         APPLY,
-        lambda: written("write_image"),
-        resampled(warp_image, SCAN, GRID_OF_MAP),
+        lambda: (seen("load_chain"), seen("apply_at_desk")[:2]),
+        (([(Path("w.nii"), False)],), ("the chain", [Path("m.nii")])),
+    ),
+    ("apply", "output"): (
+        ["apply", "w.nii", "m.nii", "n.mgz", "-o", "{out}"],
+        lambda: sorted(path.name for path in OUT[0].iterdir()),
+        ["m.nii.gz", "n.nii.gz"],
+    ),
+    ("apply", "transform"): (
+        ["apply", "m.nii", "-t", "a.txt", "-t", "[b.nii,inverse]", "-o", "{out}/o.nii.gz"],
+        lambda: (
+            seen("load_chain")[0],
+            seen("apply_at_desk")[1],
+            seen("require_scan_of_map")[:3],
+        ),
+        (
+            [(Path("a.txt"), False), (Path("b.nii"), True)],
+            [Path("m.nii")],
+            (Path("b.nii"), True, Path("m.nii")),
+        ),
     ),
     ("apply", "reference"): (
-        [*APPLY, "--labels", "--reference", "f.nii"],
-        lambda: (seen("read_grid")[0], written("write_labels")),
-        (Path("f.nii"), resampled(warp_labels, LABEL_MAP, GRID_OF_REFERENCE)),
+        [*APPLY, "--reference", "f.nii"],
+        lambda: named("apply_at_desk", "reference"),
+        Path("f.nii"),
     ),
     ("apply", "labels"): (
         [*APPLY, "--labels"],
-        lambda: (seen("read_labels")[0], written("write_labels"), "write_image" in SEEN),
-        (Path("m.nii"), resampled(warp_labels, LABEL_MAP, GRID_OF_MAP), False),
+        lambda: named("apply_at_desk", "how"),
+        How(labels=True),
+    ),
+    ("apply", "interpolation"): (
+        [*APPLY, "--no-labels", "--interpolation", "spline"],
+        lambda: named("apply_at_desk", "how"),
+        How("spline", labels=False),
+    ),
+    ("apply", "background"): (
+        [*APPLY, "--background", "-3.5"],
+        lambda: named("apply_at_desk", "how"),
+        How(background=-3.5),
+    ),
+    ("apply", "other_scan"): (
+        [*APPLY, "--other-scan"],
+        lambda: "require_scan_of_map" in SEEN,
+        False,
     ),
     ("apply", "orientation"): (
-        [*APPLY, "--reference", "f.nii", "--orientation", "LAS"],
-        lambda: (seen("read_finite"), seen("read_grid")),
-        ((Path("m.nii"), "LAS"), (Path("f.nii"), "LAS")),
+        [*APPLY, "--orientation", "LAS"],
+        lambda: (named("apply_at_desk", "orientation"), seen("require_scan_of_map")[3]),
+        ("LAS", "LAS"),
     ),
+    ("points", "files"): (
+        POINTS,
+        lambda: (seen("load_chain")[0], seen("move_points_file")[:2]),
+        ([(Path("w.nii"), False)], ("the chain", Path("p.csv"))),
+    ),
+    ("points", "output"): (POINTS, lambda: seen("move_points_file")[2].name, "o.csv"),
+    ("points", "transform"): (
+        ["points", "p.csv", "-t", "a.txt", "-t", "b.nii", "-o", "{out}/o.csv"],
+        lambda: (seen("load_chain")[0], seen("move_points_file")[1]),
+        ([(Path("a.txt"), False), (Path("b.nii"), False)], Path("p.csv")),
+    ),
+    **{
+        ("points", option): (
+            [*POINTS, f"--{option.replace('_', '-')}", value],
+            lambda option=option: named("move_points_file", option),
+            value,
+        )
+        for option, value in (("frame", "lps"), ("output_frame", "ras"))
+    },
+    **{
+        ("points", option): (
+            [*POINTS, f"--{option}", f"{option}.nii", "--orientation", "LAS"],
+            lambda option=option: (
+                named("move_points_file", option),
+                seen("read_grid_of_series"),
+            ),
+            (GRID_OF_SCAN, (Path(f"{option}.nii"), "LAS")),
+        )
+        for option in ("fixed", "moving")
+    },
+    ("points", "allow_outside"): (
+        [*POINTS, "--allow-outside"],
+        lambda: named("move_points_file", "allow_outside"),
+        True,
+    ),
+    ("points", "orientation"): (
+        [*POINTS, "--fixed", "f.nii", "--orientation", "LAS"],
+        lambda: seen("read_grid_of_series")[1],
+        "LAS",
+    ),
+    ("invert", "transform"): (INVERT, lambda: seen("invert_file")[0], Path("w.nii")),
+    ("invert", "output"): (INVERT, lambda: seen("invert_file")[1].name, "o.nii.gz"),
+    ("invert", "reference"): (
+        [*INVERT, "--reference", "m.nii"],
+        lambda: seen("invert_file")[2],
+        Path("m.nii"),
+    ),
+    ("invert", "orientation"): (
+        [*INVERT, "--orientation", "LAS"],
+        lambda: seen("invert_file")[3],
+        "LAS",
+    ),
+    ("compose", "transforms"): (
+        COMPOSE,
+        lambda: seen("compose_files")[0],
+        [(Path("a.txt"), False), (Path("b.txt"), True)],
+    ),
+    ("compose", "output"): (COMPOSE, lambda: seen("compose_files")[1].name, "o.nii.gz"),
+    ("compose", "reference"): (
+        [*COMPOSE, "--reference", "f.nii"],
+        lambda: seen("compose_files")[2],
+        Path("f.nii"),
+    ),
+    ("compose", "orientation"): (
+        [*COMPOSE, "--orientation", "LAS"],
+        lambda: seen("compose_files")[3],
+        "LAS",
+    ),
+    ("jacobian", "transform"): (JACOBIAN, lambda: seen("jacobian_files")[0], Path("w.nii")),
+    ("jacobian", "output"): (JACOBIAN, lambda: seen("jacobian_files")[1].name, "o.nii.gz"),
+    ("jacobian", "determinant"): (
+        [*JACOBIAN, "--determinant"],
+        lambda: named("jacobian_files", "determinant"),
+        True,
+    ),
+    **{
+        ("jacobian", option): (
+            [*JACOBIAN, f"--{option}", f"{option}.nii"],
+            lambda option=option: named("jacobian_files", option),
+            Path(f"{option}.nii"),
+        )
+        for option in ("folds", "affine", "reference")
+    },
+    ("jacobian", "orientation"): (
+        [*JACOBIAN, "--orientation", "LAS"],
+        lambda: named("jacobian_files", "orientation"),
+        "LAS",
+    ),
+    ("evaluate", "transform"): (
+        ["evaluate", "[w.nii,inverse]", "f.nii", "m.nii"],
+        lambda: (seen("load_chain")[0], seen("evaluate")[0]),
+        ([(Path("w.nii"), True)], "the chain"),
+    ),
+    ("evaluate", "fixed"): (EVALUATE, lambda: seen("evaluate")[1], Path("f.nii")),
+    ("evaluate", "moving"): (EVALUATE, lambda: seen("evaluate")[2], Path("m.nii")),
+    ("evaluate", "output"): (EVALUATE, lambda: seen("write_evaluation")[1].name, "o.json"),
+    **{
+        ("evaluate", option): (
+            [*EVALUATE, f"--{option}", "x.nii"],
+            lambda option=option: (seen("load_transform"), named("evaluate", option)),
+            ((Path("x.nii"),), "a transform"),
+        )
+        for option in ("inverse", "affine")
+    },
+    **{
+        ("evaluate", option): (
+            [*EVALUATE, f"--{option.replace('_', '-')}", "x.nii"],
+            lambda option=option: named("evaluate", option),
+            Path("x.nii"),
+        )
+        for option in ("fixed_labels", "labels", "mask")
+    },
+    **{
+        ("evaluate", option): (
+            [*EVALUATE, f"--{option.replace('_', '-')}", "x.csv"],
+            lambda option=option: (seen("load_points"), named("evaluate", option)),
+            ((Path("x.csv"),), "the points"),
+        )
+        for option in ("fixed_landmarks", "landmarks")
+    },
+    ("evaluate", "orientation"): (
+        [*EVALUATE, "--orientation", "LAS"],
+        lambda: named("evaluate", "orientation"),
+        "LAS",
+    ),
+    ("convert", "transform"): (CONVERT, lambda: seen("read_in_format")[0], Path("w.nii")),
+    ("convert", "output"): (CONVERT, lambda: seen("write_in_format")[0].name, "o.h5"),
+    ("convert", "source"): (
+        [*CONVERT, "--from", "ras"],
+        lambda: seen("read_in_format")[1],
+        "ras",
+    ),
+    ("convert", "to"): ([*CONVERT, "--to", "fsl"], lambda: seen("write_in_format")[1], "fsl"),
+    ("convert", "fixed"): (
+        [*CONVERT, "--fixed", "f.nii"],
+        lambda: (seen("read_in_format")[2:], seen("write_in_format")[3:]),
+        ((GRID_OF_SCAN, None), (GRID_OF_SCAN, None)),
+    ),
+    ("convert", "moving"): (
+        [*CONVERT, "--moving", "m.nii"],
+        lambda: (seen("read_in_format")[2:], seen("write_in_format")[3:]),
+        ((None, GRID_OF_SCAN), (None, GRID_OF_SCAN)),
+    ),
+    ("convert", "orientation"): (
+        [*CONVERT, "--fixed", "f.nii", "--orientation", "LAS"],
+        lambda: seen("read_grid_of_series")[1],
+        "LAS",
+    ),
+    ("prepare", "scan"): (PREPARE, lambda: seen("prepare_scan"), (Path("s.nii"),)),
+    ("prepare", "output"): (
+        PREPARE,
+        lambda: [path.name for path in OUT[0].iterdir()],
+        ["image.nii.gz"],
+    ),
+    **{
+        ("prepare", option): (
+            [*PREPARE, f"--{option.replace('_', '-')}", given],
+            lambda option=option: named("prepare_scan", option),
+            given,
+        )
+        for option, given in (
+            *(("brain", "nonzero"), ("bias", "none"), ("intensity", "white-stripe")),
+            *(("template", "icbm152"), ("labels", "meshnet"), ("modality", "T2w")),
+            ("orientation", "LAS"),
+        )
+    },
+    ("prepare", "given_labels"): (
+        [*PREPARE, "--given-labels", "l.nii"],
+        lambda: named("prepare_scan", "given_labels"),
+        Path("l.nii"),
+    ),
+    ("prepare", "spacing"): (
+        [*PREPARE, "--spacing", "1.7"],
+        lambda: named("prepare_scan", "spacing_mm"),
+        1.7,
+    ),
+    ("prepare", "threads"): (
+        [*PREPARE, "--threads", "7"],
+        lambda: named("prepare_scan", "threads"),
+        7,
+    ),
+    ("prepare", "seed"): ([*PREPARE, "--seed", "12"], lambda: named("prepare_scan", "seed"), 12),
     ("train", "run"): (TRAIN, lambda: seen("train_at_desk")[0].name, "symnet"),
     ("train", "output"): (TRAIN, lambda: seen("train_at_desk")[2].name, "out"),
     ("train", "fixed"): (TRAIN, lambda: seen("persons_of_files")[0], [Path(p) for p in "abc"]),
@@ -406,6 +674,7 @@ def test_a_suspect_result_fails_where_that_is_asked_for(option, code, tmp_path, 
 @pytest.mark.parametrize(("command", "option"), ARRIVES)
 def test_an_option_arrives(command, option, tmp_path):
     line, look, expected = ARRIVES[command, option]
+    OUT[:] = [tmp_path / "out"]
     assert main([word.format(out=tmp_path / "out") for word in line]) == 0
     assert look() == expected
 
@@ -413,7 +682,7 @@ def test_an_option_arrives(command, option, tmp_path):
 @pytest.mark.parametrize(
     ("line", "look", "expected"),
     [
-        (REGISTER, lambda: run_of()[0], register.DEFAULT_RUN),
+        (REGISTER, lambda: run_of()[0], DEFAULT_RUN),
         (REGISTER, lambda: seen("read_start"), ("affine", "the inputs")),
         (REGISTER, lambda: seen("read_inputs")[5:], (None, None, False)),
         (REGISTER, lambda: "watched" in SEEN, False),
@@ -424,8 +693,16 @@ def test_an_option_arrives(command, option, tmp_path):
         ),
         (REGISTER, lambda: seen("read_inputs")[4], None),
         (REGISTER, lambda: "orientation" in seen("register_at_desk")[5], False),
-        (APPLY, lambda: written("write_image"), resampled(warp_image, SCAN, GRID_OF_MAP)),
-        (APPLY, lambda: (seen("read_finite")[1], "read_grid" in SEEN), (None, False)),
+        (APPLY, lambda: named("apply_at_desk", "how"), How(None, None, 0.0)),
+        (APPLY, lambda: named("apply_at_desk", "reference"), None),
+        (POINTS, lambda: named("move_points_file", "allow_outside"), False),
+        (["evaluate", "w", "f", "m"], lambda: "write_evaluation" in SEEN, False),
+        (CONVERT, lambda: (seen("read_in_format")[1], seen("write_in_format")[1]), (None, "itk")),
+        (
+            PREPARE,
+            lambda: [named("prepare_scan", name) for name in ("brain", "bias", "template")],
+            ["mindgrab", "n4", "none"],
+        ),
         (TRAIN, lambda: seen("train_at_desk")[4:], ("affine", None)),
         (TRAIN, lambda: seen("persons_of_files")[4], None),
         (BIDS, lambda: seen("persons_of_dataset")[3:5], (None, None)),
@@ -443,7 +720,7 @@ def test_without_an_option_its_default_holds(line, look, expected, tmp_path):
 @pytest.mark.parametrize(
     ("line", "look"),
     [
-        ([*APPLY, "--labels"], lambda: seen("read_labels")[1]),
+        (APPLY, lambda: named("apply_at_desk", "orientation")),
         (BIDS, lambda: seen("persons_of_dataset")[4]),
     ],
 )
@@ -452,6 +729,30 @@ def test_an_orientation_arrives_wherever_files_are_read(line, look, tmp_path):
         main([word.format(out=tmp_path / "out") for word in [*line, "--orientation", "LAS"]]) == 0
     )
     assert look() == "LAS"
+
+
+@pytest.mark.parametrize("line", [APPLY, POINTS, INVERT, COMPOSE, JACOBIAN, EVALUATE, CONVERT])
+def test_a_result_that_exists_is_replaced_only_where_that_is_asked_for(line, tmp_path, capsys):
+    out = tmp_path / "out"
+    line = [word.format(out=out) for word in line]
+    result = Path(line[line.index("-o") + 1])
+    out.mkdir()
+    result.write_text("mine")
+    assert main(line) == 2
+    assert f"{result} exists already; give --overwrite" in capsys.readouterr().err
+    assert result.read_text() == "mine"
+    assert main([*line, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("line", [APPLY, POINTS, INVERT, COMPOSE, JACOBIAN, EVALUATE, CONVERT])
+def test_a_verb_says_as_much_as_it_is_asked_to(line, tmp_path, capsys):
+    line = [word.format(out=tmp_path / "out") for word in line]
+    assert main([*line, "--quiet", "--overwrite"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main([*line, "--verbose", "--overwrite"]) == 0
+    said = capsys.readouterr().err
+    assert f"diffeode: wrote {line[line.index('-o') + 1]}" in said
+    assert ("a note" in said) == (line[0] not in ("evaluate", "convert"))
 
 
 @pytest.mark.parametrize(("run", "learns"), [("symnet", False), ("transmatch", True)])

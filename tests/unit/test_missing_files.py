@@ -18,9 +18,13 @@ from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.files import io
 from diffeode.files.checked_yaml import read_yaml
+from diffeode.files.fsl import read_flirt
 from diffeode.files.landmarks import read_landmarks
+from diffeode.files.points import read_points
 from diffeode.files.presence import lies_at, require_file, why_no_file, without_hidden
+from diffeode.files.series import read_series
 from diffeode.files.tables import read_words
+from diffeode.files.transforms import read_transform
 from diffeode.geometry.image import Image
 from diffeode.geometry.space import Grid
 from diffeode.registration.registry import make_method
@@ -59,11 +63,17 @@ PLACES: dict[str, tuple[Callable[[Path], None], str]] = {
         r"fetch it first \(git lfs pull\)",
     ),
 }
+_GRID = Grid((2, 2, 2), np.eye(4))
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "scan": ("scan.nii.gz", io.read_image),
     "label map": ("labels.nii", io.read_labels),
     "displacement": ("warp.nii.gz", io.read_displacement),
     "affine": ("affine.txt", io.read_affine),
+    "transform": ("affine.tfm", read_transform),
+    "series": ("bold.nii.gz", read_series),
+    "points": ("points.csv", read_points),
+    "landmarks of Slicer": ("points.mrk.json", read_points),
+    "matrix of FLIRT": ("flirt.mat", lambda path: read_flirt(path, _GRID, _GRID)),
     "settings": ("study.yaml", read_yaml),
     "table": ("people.csv", read_words),
     "label table": ("labels.tsv", read_label_table),

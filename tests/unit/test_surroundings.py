@@ -34,6 +34,13 @@ BRAIN = Image(np.where(INSIDE, np.random.default_rng(0).uniform(100, 900, GRID.s
 COMMANDS = {
     "register": ["register", "fixed.nii.gz", "moving.nii.gz", "-o", "out"],
     "apply": ["apply", "warp.nii.gz", "moving.nii.gz", "-o", "out.nii.gz"],
+    "points": ["points", "warp.nii.gz", "points.csv", "-o", "out.csv"],
+    "invert": ["invert", "affine.txt", "-o", "out.txt"],
+    "compose": ["compose", "a.txt", "b.txt", "-o", "out.txt"],
+    "jacobian": ["jacobian", "warp.nii.gz", "-o", "out.nii.gz"],
+    "evaluate": ["evaluate", "warp.nii.gz", "fixed.nii.gz", "moving.nii.gz"],
+    "convert": ["convert", "affine.txt", "-o", "out.h5"],
+    "prepare": ["prepare", "scan.nii.gz", "-o", "out", "--brain", "nonzero"],
     "train": ["train", "voxelmorph", "-o", "out", "--fixed", "a.nii.gz", "--moving", "b.nii.gz"],
     "train-descriptor": ["train-descriptor", "training.yaml", "-o", "out", "--data", "data"],
     "methods": ["methods"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from diffeode.errors import InputError
 from diffeode.files.checked_yaml import parse_yaml
 from diffeode.names import nearest
 from diffeode.prepare.choices import NO_BACKGROUND, STARTS
+from diffeode.process.surroundings import processors
 from diffeode.process.watch import LONGEST_MINUTES
 
 _LARGEST_SEED = 2**31 - 1
@@ -19,6 +19,17 @@ _LARGEST_SEED = 2**31 - 1
 
 ALIGNMENT_OF_INIT = {"affine": "affine", "identity": "none"}
 """The alignment of :mod:`diffeode.prepare.pair` that each value of ``--init`` means."""
+_EXAMPLES = "examples:"
+_INVERSE = {"inverse": True, "1": True, "0": False}
+"""Words behind the comma in ``[FILE,inverse]``, with those of antsApplyTransforms."""
+
+
+class _WithExamples(argparse.HelpFormatter):
+    """Fills all lines of a help but those of its examples, which can be copied as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        is_list = text.startswith(_EXAMPLES)
+        return text if is_list else super()._fill_text(text, width, indent)
 
 
 def add_init(command: argparse.ArgumentParser, meaning: str) -> None:
@@ -29,6 +40,78 @@ def add_init(command: argparse.ArgumentParser, meaning: str) -> None:
         default="affine",
         help=f"{meaning} (default: %(default)s)",
     )
+
+
+def add_transforms(command: argparse.ArgumentParser) -> None:
+    """Add ``--transform``, by which several transforms are joined."""
+    command.add_argument(
+        "-t",
+        "--transform",
+        type=step,
+        action="append",
+        default=[],
+        metavar="FILE|[FILE,inverse]",
+        help="a transform, in place of WARP; may be given several times. Points of the fixed scan "
+        "pass the transforms in the order given, as with antsApplyTransforms; [FILE,inverse] means "
+        "the inverse of FILE",
+    )
+
+
+def steps_and_rest(
+    options: argparse.Namespace, rest: str, count: int | None = None
+) -> tuple[list[tuple[Path, bool]], list[Path]]:
+    """Return the transforms of a command line, each with whether it is inverted, and its other
+    files.
+
+    The first of ``options.files`` is a transform unless transforms are given by ``--transform``.
+
+    Args:
+        rest: the names of the other files in messages.
+        count: number of the other files; None for one or more.
+
+    Raises:
+        InputError: there are too few or too many files.
+    """
+    files = list(options.files)
+    steps = options.transform or [_first_step(files.pop(0))]
+    if not files or (count is not None and len(files) != count):
+        before = "beside --transform" if options.transform else "after WARP"
+        raise InputError(f"Give {rest} {before}; there are {len(files)} files.")
+    return steps, files
+
+
+def _first_step(file: Path) -> tuple[Path, bool]:
+    try:
+        return step(str(file))
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"{error}.") from None
+
+
+def add_overwrite(command: argparse.ArgumentParser) -> None:
+    """Add ``--overwrite``."""
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace results that exist already"
+    )
+
+
+def add_talk(command: argparse.ArgumentParser) -> None:
+    """Add ``--quiet`` and ``--verbose``."""
+    talk = command.add_mutually_exclusive_group()
+    talk.add_argument("-q", "--quiet", action="store_true", help="print errors only, and no notes")
+    talk.add_argument(
+        "-v", "--verbose", action="store_true", help="print which files were written, too"
+    )
+
+
+def with_examples(*examples: tuple[str, str]) -> dict[str, Any]:
+    """Return the arguments of a parser whose help ends in ``examples``: what each does, and its
+    command line.
+    """
+    lines = [f"  # {what}\n  {line}" for what, line in examples]
+    return {
+        "epilog": "\n".join([_EXAMPLES, *lines]),
+        "formatter_class": _WithExamples,
+    }
 
 
 def add_orientation(command: argparse.ArgumentParser) -> None:
@@ -86,6 +169,25 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def step(text: str) -> tuple[Path, bool]:
+    """Return the path of a transform, and whether its inverse is meant.
+
+    >>> step("[warp.nii.gz,inverse]")
+    (PosixPath('warp.nii.gz'), True)
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is empty, or has brackets but not this form.
+    """
+    if not (text.startswith("[") and text.endswith("]")):
+        return path(text), False
+    name, comma, which = text[1:-1].rpartition(",")
+    if not comma or which.strip() not in _INVERSE:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no transform; write FILE, or [FILE,inverse] for its inverse"
+        )
+    return path(name), _INVERSE[which.strip()]
+
+
 def mask(text: str) -> Path | str:
     """Return the path of a mask, or ``none``.
 
@@ -136,6 +238,21 @@ def minutes(text: str) -> float:
     return number
 
 
+def positive(text: str) -> float:
+    """Return a finite number above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is no such number.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
+
+
 def setting(text: str) -> tuple[str, Any]:
     """Return the name of a hyper-parameter and its value, which is read as YAML.
 
@@ -170,11 +287,6 @@ def device(text: str) -> str:
     if text != "cpu" and (kind != "cuda" or (":" in text and not number.isdecimal())):
         raise argparse.ArgumentTypeError(f"{text!r} is no device; use cpu, cuda or cuda:N")
     return text
-
-
-def processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def orientation(text: str) -> str:

@@ -59,6 +59,20 @@ def require_apart(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> Non
                 )
 
 
+def require_new(outputs: Iterable[Path], overwrite: bool) -> None:
+    """Raise :class:`InputError` where one of ``outputs`` exists, unless it may be replaced."""
+    for output in outputs:
+        if output.is_dir():
+            raise InputError(
+                f"{output} is a folder, but a result is to be written under that name; choose "
+                "another -o."
+            )
+        if _lies(output) and not overwrite:
+            raise InputError(
+                f"{output} exists already; give --overwrite to replace it, or choose another -o."
+            )
+
+
 def _replace_all(folder: Path, names: tuple[str, ...], staging: Path) -> None:
     before = staging / ".before"
     before.mkdir()

@@ -10,10 +10,17 @@ from collections.abc import Sequence
 from diffeode import __version__
 from diffeode.cli import (
     apply,
+    compose,
+    convert,
     datasets,
+    evaluate,
     exclude,
+    invert,
+    jacobian,
     methods,
     needs,
+    points,
+    prepare,
     register,
     train,
     train_descriptor,
@@ -23,7 +30,10 @@ from diffeode.errors import InputError, RegistrationError, SuspectError, Trainin
 from diffeode.process.surroundings import require_usable, settle
 from diffeode.process.watch import terminated_like_exit
 
-_COMMANDS = (register, apply, train, train_descriptor, methods, weights, datasets, needs, exclude)
+_COMMANDS = (
+    *(register, apply, points, invert, compose, jacobian, evaluate, convert, prepare),
+    *(train, train_descriptor, methods, weights, datasets, needs, exclude),
+)
 _INPUT_ERROR, _FAILED, _SUSPECT, _INTERRUPTED = 2, 1, 3, 130
 
 

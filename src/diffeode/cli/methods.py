@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from diffeode.cli.register import DEFAULT_RUN
 from diffeode.cli.table import print_table
+from diffeode.desk import DEFAULT_RUN
 
 
 def add(commands: Any) -> None:

@@ -20,14 +20,12 @@ from diffeode.cli.arguments import (
 )
 from diffeode.cli.delivery import delivered_whole, require_apart
 from diffeode.cli.progress import ProgressLine
-from diffeode.errors import InputError, RegistrationError, SuspectError
+from diffeode.desk import DEFAULT_RUN
+from diffeode.errors import RegistrationError, SuspectError
 from diffeode.process.watch import Terminated, watched
 
 if TYPE_CHECKING:
     from diffeode.registration.runs import Run
-
-DEFAULT_RUN = "node"
-"""The run that registers where ``--method`` names none."""
 
 
 def add(commands: Any) -> None:
@@ -114,8 +112,9 @@ def add(commands: Any) -> None:
 
 def _register(options: argparse.Namespace) -> None:
     from diffeode.desk.outputs import output_names
+    from diffeode.desk.running import runnable_run
 
-    run = _runnable(options)
+    run = runnable_run(options.method, dict(options.set), options.weights)
     results = [options.output / name for name in output_names()]
     require_apart(results, _read_by(run, options))
     with delivered_whole(options.output, output_names()) as folder:
@@ -127,29 +126,6 @@ def _register(options: argparse.Namespace) -> None:
         raise SuspectError(suspicion)
     if suspicion:
         print(f"diffeode: {suspicion}", file=sys.stderr)
-
-
-def _runnable(options: argparse.Namespace) -> Run:
-    """Return the run with the hyper-parameters that were set.
-
-    Raises:
-        InputError: there is no such run, a hyper-parameter is wrong, or something that the run
-            needs or reads is not here.
-    """
-    from diffeode.registration.registry import missing_needs
-    from diffeode.registration.runs import load_run
-
-    run = load_run(options.method)
-    weights = {} if options.weights is None else {"weights": str(options.weights)}
-    run = run.changed({**dict(options.set), **weights})
-    missing = missing_needs(run.method, run.parameters)
-    if missing:
-        raise InputError(
-            f"Run {run.name} cannot run here: {'; '.join(missing)}; 'diffeode methods' lists those "
-            "that can."
-        )
-    run.build().reads()
-    return run
 
 
 def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:

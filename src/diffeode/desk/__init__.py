@@ -2,3 +2,6 @@
 
 The workflow does the same work by its rules.
 """
+
+DEFAULT_RUN = "node"
+"""The run that registers where none is named."""

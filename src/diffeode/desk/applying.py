@@ -1,36 +1,44 @@
-"""Resample a scan or label map at a desk, through a map that was found before."""
+"""Resample the files of scans, label maps and series through maps that were found before."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
+from diffeode.desk.resampling import Destination, How, resampled
+from diffeode.desk.transform import Transform
 from diffeode.errors import InputError
-from diffeode.files import io
-from diffeode.files.label_ids import looks_like_labels, lost_labels, shown
-from diffeode.geometry.image import Image, Labels, sample
+from diffeode.files.series import read_grid_of_series, read_series
+from diffeode.files.transforms import read_grid_of_field
+from diffeode.geometry.maps import inside
 from diffeode.geometry.space import Grid
-from diffeode.provenance.removal import require_kept
+from diffeode.units.registration import INVERSE_WARP, WARP
 
-_FEW_PERCENT = 10
+_ALIKE = 0.5
+"""Least share of the joint volume of two boxes that both hold, where a scan counts as that of a
+map.
+"""
+_CORNERS = 24
+"""Number of points along each axis by which the common volume of two boxes is estimated."""
 
 
 def apply_at_desk(
-    warp: Path,
-    moving: Path,
-    output: Path,
+    transform: Transform,
+    images: Sequence[Path],
+    write: Callable[[Path, nib.Nifti1Image], None],
     reference: Path | None = None,
-    labels: bool = False,
+    how: How | None = None,
     orientation: str | None = None,
 ) -> list[str]:
-    """Resample ``moving`` once through the map ``warp`` and write it to ``output``.
+    """Resample each of ``images`` once through ``transform``.
 
     Args:
-        reference: the image on whose grid the result lies; by default it lies on the grid of the
-            map. The values of the image are not read.
-        labels: whether ``moving`` is a label map, which is resampled by nearest neighbour instead
-            of linearly.
+        write: called with each image's path and its result.
+        reference: the image on whose grid the results lie; by default it is the grid of the map.
+            The values of the reference are not read.
         orientation: the orientation of the images' axes, where their headers leave it open
             (:func:`diffeode.files.headers.grid_of`).
 
@@ -38,66 +46,60 @@ def apply_at_desk(
         Sentences that warn of what the user may not have intended.
 
     Raises:
-        InputError: a file is unusable, or the map leads to no point of ``moving``.
+        InputError: a file is unusable, or the map leads to no point of an image.
     """
-    require_kept(warp)
-    field = io.read_displacement(warp)
-    grid = io.read_grid(reference, orientation) if reference else field.grid
-    points = grid.points_mm()
-    _require_on_map(points, field.grid, reference, warp)
-    reached = field(points)
-    read = io.read_labels if labels else io.read_finite
-    image = read(moving, orientation)
-    share = _inside(image.grid, reached)
-    voxels = image.grid.to_voxel(reached)
-    result = sample(image.data, voxels, order=0 if labels else 1)
-    if not share or (image.data.any() and not result.any()):
-        distance = _distance_mm(image.grid, reached)
+    grid = read_grid_of_series(reference, orientation) if reference else None
+    to = Destination.of(transform.mapping, transform.name, grid, str(reference))
+    notes: list[str] = []
+    for path in images:
+        result = resampled(to, read_series(path, orientation), str(path), how or How())
+        write(path, result.nifti)
+        notes += result.notes
+    return notes
+
+
+def require_scan_of_map(
+    field: Path, inverted: bool, scan: Path, orientation: str | None = None
+) -> None:
+    """Raise :class:`InputError` where ``scan`` lies elsewhere than the scan of a map.
+
+    A registration writes the map back beside the map, and the grid of the one is that of the scan
+    to which the other leads. Where no such file lies beside ``field``, nothing is known.
+
+    Args:
+        inverted: whether the inverse of ``field`` is meant, which leads to the grid of the field.
+    """
+    if field.is_dir():
+        field = field / WARP
+    other = {WARP: INVERSE_WARP, INVERSE_WARP: WARP}.get(field.name)
+    if other is None:
+        return
+    partner = field if inverted else field.with_name(other)
+    if not partner.is_file():
+        return
+    made_for, given = read_grid_of_field(partner), read_grid_of_series(scan, orientation)
+    shared = _shared_volume(made_for, given)
+    if shared < _ALIKE:
         raise InputError(
-            f"{warp} leads to no part of {moving}, whose centre lies {distance:.0f} mm away; give "
-            "the scan that the map was made for, and check the position in its header."
-        )
-    if isinstance(image, Labels):
-        io.write_labels(output, Labels(result, grid))
-    else:
-        io.write_image(output, Image(result, grid))
-    return [*_on_place(share, grid, moving), *_on_values(image, result, moving)]
-
-
-def _require_on_map(points: np.ndarray, map_grid: Grid, reference: Path | None, warp: Path) -> None:
-    if reference is not None and not _inside(map_grid, points):
-        raise InputError(
-            f"The reference {reference} lies nowhere on the grid of {warp}, so the map has no "
-            "values there; give the fixed scan of that map, or another scan in the same place."
+            f"{field} was made for a scan in another place: that scan fills the box of {partner} "
+            f"({_box(made_for)}), and {scan} ({_box(given)}) has {100 * shared:.0f} % of the joint "
+            "volume in common with it; give the scan that the map was made for, or say "
+            f"--other-scan where {scan.name} lies in the same space."
         )
 
 
-def _inside(grid: Grid, points_mm: np.ndarray) -> float:
-    """Return the share of ``points_mm (..., 3)`` that lies in the box of ``grid``."""
-    voxels = grid.to_voxel(points_mm)
-    return float(((voxels >= -0.5) & (voxels <= np.array(grid.shape) - 0.5)).all(axis=-1).mean())
+def _shared_volume(one: Grid, other: Grid) -> float:
+    """Return the volume that two boxes share as a fraction of the volume that either holds."""
+    volumes = [grid.voxel_volume * np.prod(grid.shape) for grid in (one, other)]
+    common = volumes[0] * float(inside(other, _lattice(one)).mean())
+    return float(common / (sum(volumes) - common))
 
 
-def _distance_mm(grid: Grid, reached: np.ndarray) -> float:
-    return float(np.linalg.norm(grid.centre_mm - reached.reshape(-1, 3).mean(axis=0)))
+def _lattice(grid: Grid) -> np.ndarray:
+    """Return points that lie evenly in the box of ``grid``, ``(N, 3)``, RAS mm."""
+    steps = [(np.arange(_CORNERS) + 0.5) / _CORNERS * n - 0.5 for n in grid.shape]
+    return grid.to_world(np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3))
 
 
-def _on_place(share: float, grid: Grid, moving: Path) -> list[str]:
-    if 100 * share >= _FEW_PERCENT:
-        return []
-    return [
-        f"the map leads only {100 * share:.1f} % of {np.prod(grid.shape)} voxels into {moving}; "
-        "check that this is the scan that it was made for"
-    ]
-
-
-def _on_values(image: Image | Labels, result: np.ndarray, moving: Path) -> list[str]:
-    if isinstance(image, Image):
-        if looks_like_labels(image.data):
-            return [
-                f"{moving} looks like a label map, and linear interpolation mixes its ids; give "
-                "--labels if it is one"
-            ]
-        return []
-    lost = lost_labels(image.data, result)
-    return [f"the result has none of the ids {shown(lost)} of {moving}"] if lost else []
+def _box(grid: Grid) -> str:
+    return " x ".join(f"{side:.0f}" for side in grid.spacing * grid.shape) + " mm"

@@ -33,7 +33,7 @@ def write_metrics(
     Args:
         provenance: further entries, which are recorded as they are.
     """
-    rows = _measure(result, task, inputs)
+    rows = measured(result, task, inputs)
     whole, by_label = rows[rows["label"] == ""], rows[rows["label"] != ""]
     costs = {cost: getattr(result, cost) for cost in ("seconds", "cpu_seconds", "peak_memory_mb")}
     metrics = dict(zip(whole["metric"], whole["value"], strict=True)) | costs
@@ -59,7 +59,10 @@ def write_metrics(
     io.write_json(path, content)
 
 
-def _measure(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:
+def measured(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:
+    """Return the rows of all metrics of a registration
+    (:func:`diffeode.evaluation.evaluate.evaluate_pair`).
+    """
     return evaluate_pair(
         warp=result.warp,
         inverse_warp=result.inverse_warp,
@@ -69,11 +72,11 @@ def _measure(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:
         moving_to_scan=task.moving_to_scan,
         fixed_labels=inputs.fixed_labels,
         moving_labels=inputs.moving_labels,
-        label_table=_every_label(inputs.fixed_labels, inputs.moving_labels),
+        label_table=every_label(inputs.fixed_labels, inputs.moving_labels),
     )
 
 
-def _every_label(fixed: Labels | None, moving: Labels | None) -> pd.DataFrame | None:
+def every_label(fixed: Labels | None, moving: Labels | None) -> pd.DataFrame | None:
     """Return a label table of all ids of both maps, each named by its number.
 
     It is None unless both maps are given.

@@ -37,6 +37,23 @@ def jacobian_determinant(warp: DisplacementField, alignment: Affine | None = Non
     return _framed(_determinant(*[(ahead + behind) / 2 for behind, ahead in _neighbours(steps)]))
 
 
+def jacobian_everywhere(warp: DisplacementField, alignment: Affine | None = None) -> np.ndarray:
+    """Return ``|J|`` as :func:`jacobian_determinant` does, but on the outermost voxels, too, by
+    one-sided differences, ``(X, Y, Z)`` float32.
+
+    Along an axis of one voxel the displacement counts as constant.
+
+    Raises:
+        InputError: the alignment is a reflection.
+    """
+    border = ((1, 1), (1, 1), (1, 1), (0, 0))
+    # A border that continues the displacement linearly makes central differences one-sided.
+    wider = np.pad(warp.displacement_mm, border, mode="reflect", reflect_type="odd")
+    shape = np.array(warp.grid.shape)
+    grid = warp.grid.crop([-1, -1, -1], shape + 1)
+    return jacobian_determinant(DisplacementField(wider, grid), alignment)[_INSIDE]
+
+
 def jacobian_metrics(
     warp: DisplacementField, mask: np.ndarray, alignment: Affine | None = None
 ) -> dict[str, float]:

@@ -240,6 +240,16 @@ def _open(path: Path) -> SpatialImage:
     return volumes.opened(path)
 
 
+def open_volume(path: Path) -> SpatialImage:
+    """Return an image of any number of axes as nibabel opens it; its voxels are not read.
+
+    Raises:
+        InputError: the file is missing or not an image.
+        DamagedFileError: the file is empty or truncated.
+    """
+    return _open(path)
+
+
 # ------------------------------------------------------------------------------------------ writing
 
 
@@ -280,6 +290,18 @@ def write_itk_affine(path: Path | str, affine: Affine) -> None:
         f"Parameters: {numbers}\nFixedParameters: 0 0 0\n"
     )
     write_text(path, text)
+
+
+def nifti_of(data: np.ndarray, grid: Grid) -> nib.Nifti1Image:
+    """Return ``data (X, Y, Z, ...)`` as NIfTI on ``grid``, with the header that all files written
+    here have: sform and qform of code 1, in mm.
+    """
+    return _nifti(data, grid)
+
+
+def save_nifti(path: Path | str, nifti: nib.Nifti1Image) -> None:
+    """Write ``nifti``, completely or not at all."""
+    _save(path, nifti)
 
 
 def write_json(path: Path | str, content: object) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from diffeode.errors import InputError, first_line
+from diffeode.files.fsl import of_flirt
 from diffeode.files.presence import require_file
 from diffeode.geometry.space import Grid, flip_matrix_ras_lps
 from diffeode.geometry.transform import Affine
@@ -38,18 +39,29 @@ def read_linear(path: Path, fixed: Grid, moving: Grid) -> Affine:
     """
     require_file(path, "transform")
     if path.name.lower().endswith(".lta"):
-        return _named(path, lambda: _lta(path.read_text(encoding="utf-8"), fixed, moving))
+        return read_lta(path, fixed, moving)
     matrix = _four_by_four(path)
     if matrix is not None and "RAS mm" in path.read_text(encoding="utf-8"):
         return _named(path, lambda: Affine(matrix))
     if matrix is not None:
-        return _named(path, lambda: _of_fsl(matrix, fixed, moving))
+        return _named(path, lambda: of_flirt(matrix, fixed, moving))
     if path.name.lower().endswith(_ITK_SUFFIXES):
         return _itk(path)
     raise InputError(
         f"{path} is no linear transform that is known here; give one of ITK or ANTs "
         f"({', '.join(_ITK_SUFFIXES)}), FSL (.mat) or FreeSurfer (.lta)."
     )
+
+
+def read_lta(path: Path, fixed: Grid, moving: Grid) -> Affine:
+    """Return the linear transform of FreeSurfer (``.lta``) at ``path``, whose source is the moving
+    image.
+
+    Raises:
+        InputError: the file is missing, damaged, of an unknown type, or not invertible.
+    """
+    require_file(path, "transform")
+    return _named(path, lambda: _lta(path.read_text(encoding="utf-8"), fixed, moving))
 
 
 def _named(path: Path, read: Callable[[], Affine]) -> Affine:
@@ -94,26 +106,6 @@ def _itk(path: Path) -> Affine:
             "transform."
         )
     return _named(path, lambda: Affine(flip_matrix_ras_lps(matrix)))
-
-
-def _of_fsl(matrix: np.ndarray, fixed: Grid, moving: Grid) -> Affine:
-    """Return the map for FLIRT's ``matrix``, which takes the scaled voxels of the moving image to
-    those of the fixed one.
-
-    Scaled voxels are voxel indices times the voxel sizes, mirrored along the first axis where the
-    array's axes are right-handed (FSL wiki, "what is the format of the matrix used by FLIRT").
-    """
-    to_moving = np.linalg.inv(matrix)
-    return Affine(np.linalg.inv(_ras_to_fsl(moving)) @ to_moving @ _ras_to_fsl(fixed))
-
-
-def _ras_to_fsl(grid: Grid) -> np.ndarray:
-    scaled = np.diag([*grid.spacing, 1.0])
-    if np.linalg.det(grid.affine[:3, :3]) > 0:
-        mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
-        mirror[0, 3] = (grid.shape[0] - 1) * grid.spacing[0]
-        scaled = mirror @ scaled
-    return scaled @ np.linalg.inv(grid.affine)
 
 
 def _lta(text: str, fixed: Grid, moving: Grid) -> Affine:

@@ -1,5 +1,5 @@
 """What a process inherits from the one that starts it: closed streams, variables of a notebook, a
-working folder that was removed.
+working folder that was removed, and the processors that it may use.
 """
 
 from __future__ import annotations
@@ -11,6 +11,11 @@ import sys
 from diffeode.errors import InputError
 
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def settle() -> None:

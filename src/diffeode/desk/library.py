@@ -1,0 +1,261 @@
+"""Registration as users of the library call it: images in memory or files, a result in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import nibabel as nib
+
+from diffeode.desk import DEFAULT_RUN
+from diffeode.desk.given import ImageLike, as_file, name_of
+from diffeode.desk.inputs import Inputs, read_inputs, read_start
+from diffeode.desk.measuring import Evaluation
+from diffeode.desk.metrics import measured
+from diffeode.desk.registration import Registered, register_images, write_registered
+from diffeode.desk.running import runnable_run
+from diffeode.desk.transform import Transform
+from diffeode.errors import InputError
+from diffeode.files import io
+from diffeode.geometry.transform import Affine, warp_image
+from diffeode.names import nearest
+from diffeode.prepare.choices import NO_BACKGROUND, STARTS
+from diffeode.process.surroundings import processors
+from diffeode.registration.base import Machine, require_device
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_NAMES = {
+    "fixed": "the fixed image",
+    "moving": "the moving image",
+    "fixed_labels": "the fixed label map",
+    "labels": "the moving label map",
+    "fixed_mask": "the fixed mask",
+    "moving_mask": "the moving mask",
+}
+"""What messages call what is no file."""
+_COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class RegistrationResult:
+    """A pair that was registered.
+
+    Attributes:
+        registered: all that the registration knows, of which the properties below are the part that
+            is stable.
+        provenance: what :meth:`save` records of how the result was made.
+    """
+
+    registered: Registered
+    provenance: Mapping[str, object]
+
+    @property
+    def transform(self) -> Transform:
+        """The whole map, affine included, from points of the fixed scan to points of the moving
+        scan, RAS mm, on the grid of the fixed scan.
+        """
+        result = self.registered.result
+        return Transform(result.warp, result.inverse_warp, "the map of the registration")
+
+    @property
+    def inverse(self) -> Transform:
+        """The map back, from points of the moving scan to points of the fixed scan, RAS mm, on the
+        grid of the moving scan.
+        """
+        return self.transform.inverse
+
+    @property
+    def affine(self) -> Transform:
+        """The affine alignment alone, from points of the fixed scan to points of the moving scan,
+        RAS mm.
+        """
+        return Transform(self.registered.task.moving_to_scan, None, "the affine")
+
+    @property
+    def warped(self) -> nib.Nifti1Image:
+        """The moving image on the grid of the fixed one, with its own intensities, resampled
+        once.
+        """
+        image = self.registered.warped
+        return io.nifti_of(image.data, image.grid)
+
+    @property
+    def warped_labels(self) -> nib.Nifti1Image | None:
+        """The label map of the moving image on the grid of the fixed one, by nearest neighbour;
+        None where none was given.
+        """
+        labels = self.registered.warped_labels
+        return None if labels is None else io.nifti_of(labels.data, labels.grid)
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The metrics by name, as docs/metrics.md explains them, and seconds and memory."""
+        return self.evaluation.metrics
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """All metrics, those of single labels included; computed when they are first asked for."""
+        done = self.registered
+        found = Evaluation.of(measured(done.result, done.task, done.inputs))
+        costs = {name: float(getattr(done.result, name)) for name in _COSTS}
+        return Evaluation({**found.metrics, **costs}, found.by_label)
+
+    @property
+    def suspect(self) -> str:
+        """What makes the result suspect, as a sentence; empty where nothing does."""
+        return self.registered.result.verdict.sentence
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about this registration that a user should know."""
+        return self.registered.result.notes
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the files that ``diffeode register`` writes to ``folder``: maps, warped scan,
+        metrics and picture. Files of these names are replaced.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        write_registered(self.registered, Path(folder), self.provenance)
+
+    def plot(self) -> Figure:
+        """Return the picture of the pair as a figure of matplotlib: both scans, the warped one,
+        contours, deformation and log-Jacobian.
+        """
+        from matplotlib import image as images
+        from matplotlib.figure import Figure
+
+        from diffeode.figures.pair_panel import draw_scene, scene_of
+
+        done = self.registered
+        scene = scene_of(
+            done.task.fixed,
+            done.task.moving,
+            warp_image(done.task.moving_scan, done.result.warp, done.task.fixed.grid),
+            done.result.warp,
+            done.task.moving_to_scan,
+        )
+        with tempfile.TemporaryDirectory(prefix="diffeode-") as here:
+            path = Path(here) / "pair.png"
+            draw_scene(scene, done.title, path)
+            pixels = images.imread(path)
+        figure = Figure(figsize=(pixels.shape[1] / 200, pixels.shape[0] / 200), dpi=200)
+        cell = figure.add_axes((0, 0, 1, 1))
+        cell.imshow(pixels)
+        cell.set_axis_off()
+        return figure
+
+
+def register(
+    fixed: ImageLike,
+    moving: ImageLike,
+    *,
+    method: str = DEFAULT_RUN,
+    init: str | os.PathLike[str] | Transform = "affine",
+    fixed_mask: ImageLike | None = None,
+    moving_mask: ImageLike | None = None,
+    brain: bool = False,
+    fixed_labels: ImageLike | None = None,
+    labels: ImageLike | None = None,
+    settings: Mapping[str, Any] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    orientation: str | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    progress: Callable[[float, str], None] | None = None,
+) -> RegistrationResult:
+    """Register ``moving`` to ``fixed``, as ``diffeode register`` does; nothing is written.
+
+    The map that is found sends points of the fixed scan to points of the moving scan, RAS mm.
+
+    Args:
+        fixed, moving: the scans: paths, images of nibabel, pairs of an array or a torch tensor with
+            the affine from voxel index to RAS mm, or :class:`~diffeode.geometry.image.Image`.
+        method: a named run; ``diffeode methods`` lists them.
+        init: where the registration starts: from the positions in the headers (``identity``), with
+            the centres together (``centre``), from an alignment that is found (``rigid``,
+            ``similarity``, ``affine``), or from a linear transform of one's own, fixed to moving: a
+            :class:`~diffeode.desk.transform.Transform`, or a file of ITK, ANTs, FSL or FreeSurfer.
+        fixed_mask, moving_mask: images on the grids of the scans that are above 0 where these
+            count; ``"none"``: nothing is background. By default the background is found.
+        brain: whether the skulls of two heads are stripped first.
+        fixed_labels, labels: label maps of the fixed and of the moving scan, on their grids. That
+            of the moving scan is warped; with both, the overlap is measured.
+        settings: hyper-parameters of the run by dotted names (docs/methods.md), such as
+            ``{"penalties.gradient.weight": 0.5}``.
+        weights: the weights of a run that is trained first.
+        orientation: the orientation of images whose header does not tell it.
+        threads: number of processors to use; by default all that this process may use.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        seed: seed of all random numbers.
+        progress: called with the fraction done, 0 to 1, and what is being done.
+
+    Raises:
+        InputError: an image or an option is unusable; the message is one sentence.
+        RegistrationError: the method could not register the pair.
+    """
+    if isinstance(init, str) and init not in STARTS and not Path(init).is_file():
+        raise InputError(f"{init!r} is no file and no kind of start{nearest(init, STARTS)}.")
+    run = runnable_run(method, settings or {}, weights)
+    require_device(device)
+    scans = {"fixed": fixed, "moving": moving}
+    others = {"fixed_labels": fixed_labels, "labels": labels}
+    masks = {"fixed_mask": fixed_mask, "moving_mask": moving_mask}
+    inputs = _inputs({**scans, **others, **masks}, orientation, brain)
+    if isinstance(init, Transform):
+        start: str | Affine = Affine(init.matrix)
+    else:
+        start = read_start(init if init in STARTS else Path(init), inputs)
+    count = processors() if threads is None else threads
+    if count < 1:
+        raise InputError(f"threads is {threads}; give a whole number from 1 on.")
+    watching = {} if progress is None else {"progress": progress}
+    machine = Machine(count, seed, device, **watching)
+    done = register_images(run, inputs, machine, start)
+    said = {"init": init.name if isinstance(init, Transform) else str(init), "brain": brain}
+    said |= {
+        name: None if mask is None else name_of(mask, "an image") for name, mask in masks.items()
+    }
+    return RegistrationResult(done, {**said, "seed": seed, "threads": count, "device": device})
+
+
+def _inputs(given: Mapping[str, ImageLike | None], orientation: str | None, brain: bool) -> Inputs:
+    """Return what was given, checked by the reader of the command line's files.
+
+    Args:
+        given: the images by the names of :data:`_NAMES`.
+    """
+    with ExitStack() as stack:
+        files: dict[str, Any] = {
+            role: image
+            if image is None or (isinstance(image, str) and image == NO_BACKGROUND)
+            else stack.enter_context(as_file(image, name_of(image, _NAMES[role])))
+            for role, image in given.items()
+        }
+        inputs = read_inputs(
+            files["fixed"],
+            files["moving"],
+            files["fixed_labels"],
+            files["labels"],
+            orientation,
+            files["fixed_mask"],
+            files["moving_mask"],
+            brain,
+        )
+    return dataclasses.replace(
+        inputs,
+        fixed_name=name_of(given["fixed"], _NAMES["fixed"]),
+        moving_name=name_of(given["moving"], _NAMES["moving"]),
+    )

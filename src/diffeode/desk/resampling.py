@@ -1,0 +1,233 @@
+"""Resample scans, label maps and series through a map, in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import nibabel as nib
+import numpy as np
+
+from diffeode.errors import InputError
+from diffeode.files.label_ids import ids_of, looks_like_labels, lost_labels, shown
+from diffeode.files.series import Series, as_nifti
+from diffeode.geometry.interpolate import interpolated, require_interpolation
+from diffeode.geometry.maps import grid_where_known, inside, mapped_within
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Transform
+
+_FEW_PERCENT = 10
+_SMALL, _FEW_IDS, _VOXELS_OF_AN_ID = 4000, 32, 8
+"""Largest number of voxels above 0, largest number of ids, and least mean number of voxels of an
+id, where a small volume counts as a label map.
+"""
+
+
+@final
+@dataclass(frozen=True)
+class How:
+    """How images are resampled.
+
+    Attributes:
+        interpolation: one of :data:`diffeode.geometry.interpolate.INTERPOLATIONS`; None for
+            ``nearest`` of label maps and ``linear`` of scans.
+        labels: whether the images are label maps; with None, each image is looked at.
+        background: the value of voxels that the map leads out of the image.
+
+    Raises:
+        InputError: the interpolation is unknown or would mix the ids of label maps, or the
+            background is no finite number.
+    """
+
+    interpolation: str | None = None
+    labels: bool | None = None
+    background: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.interpolation is not None:
+            require_interpolation(self.interpolation, is_labels=bool(self.labels))
+        if self.interpolation == "label-aware" and self.labels is False:
+            raise InputError(
+                "The interpolation label-aware is for label maps; choose linear, nearest or spline "
+                "for a scan."
+            )
+        if not np.isfinite(self.background):
+            raise InputError(f"The background {self.background} is no finite number; give one.")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """An image that was resampled.
+
+    Attributes:
+        nifti: the image on its new grid; float32, or int32 for a label map.
+        notes: sentences that warn of what the user may not have intended.
+    """
+
+    nifti: nib.Nifti1Image
+    notes: tuple[str, ...]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Destination:
+    """The grid on which results lie, and the points of the moving scan that its voxels come from.
+
+    Attributes:
+        grid: the grid.
+        reached: where the map sends the centre of each voxel, ``(X, Y, Z, 3)``, RAS mm.
+        map_name: what messages call the map.
+    """
+
+    grid: Grid
+    reached: np.ndarray
+    map_name: str
+
+    @classmethod
+    def of(
+        cls,
+        transform: Transform,
+        map_name: str,
+        reference: Grid | None = None,
+        reference_name: str = "the reference",
+    ) -> Destination:
+        """Return the destination on ``reference`` or, without one, on the grid of the map.
+
+        Raises:
+            InputError: there is no reference though the map lies on no grid, or the reference lies
+                nowhere on the grid of the map.
+        """
+        known = grid_where_known(transform)
+        grid = reference or known
+        if grid is None:
+            raise InputError(
+                f"{map_name} begins with an affine or an inverse, which lies on no grid; give the "
+                "fixed scan as reference, on whose grid the result is to lie."
+            )
+        reached, unknown = mapped_within(transform, grid.points_mm())
+        if unknown.all():
+            raise InputError(
+                f"The reference {reference_name} lies nowhere on the grid of {map_name}, so the "
+                "map has no values there; give the fixed scan of that map, or another scan in the "
+                "same place."
+            )
+        return cls(grid, reached, map_name)
+
+
+def resampled(to: Destination, image: Series, name: str, how: How) -> Resampled:
+    """Return ``image`` on the grid of a destination, resampled once.
+
+    Args:
+        name: what messages call the image.
+
+    Raises:
+        InputError: the map leads to no part of the image; or the image is declared a label map but
+            its values are no ids, or the background is no id.
+    """
+    is_labels, notes = _kind(image, name, how)
+    interpolation = how.interpolation or ("nearest" if is_labels else "linear")
+    require_interpolation(interpolation, is_labels)
+    _require_id(how.background, is_labels)
+    share = _share(image.grid, to.reached)
+    voxels = image.grid.to_voxel(to.reached)
+    parts, lost = [], set()
+    for volume in image.volumes():
+        data = _values(volume, image, name, is_labels)
+        parts.append(interpolated(data, voxels, interpolation, how.background))
+        if is_labels:
+            lost |= set(lost_labels(data, parts[-1]))
+    result = np.stack(parts, axis=-1)
+    blank = bool(image.values.any()) and not (result != how.background).any()
+    if not share or (blank and not how.background):
+        distance = float(
+            np.linalg.norm(image.grid.centre_mm - to.reached.reshape(-1, 3).mean(axis=0))
+        )
+        raise InputError(
+            f"{to.map_name} leads to no part of {name}, whose centre lies {distance:.0f} mm away; "
+            "give the scan that the map was made for, and check the position in its header."
+        )
+    notes += _on_place(share, image.grid, name)
+    if lost:
+        notes.append(f"the result has none of the ids {shown(sorted(lost))} of {name}")
+    if image.is_vectors:
+        notes.append(
+            f"{name} holds vectors; each component was resampled, and no vector was turned"
+        )
+    return Resampled(as_nifti(result, to.grid, image), tuple(notes))
+
+
+def _kind(image: Series, name: str, how: How) -> tuple[bool, list[str]]:
+    """Return whether an image is a label map, and a note where it was not declared to be one."""
+    if how.labels is not None:
+        return how.labels, []
+    if how.interpolation == "label-aware":
+        return True, []
+    if not all(_holds_labels(volume) for volume in image.volumes()):
+        return False, []
+    if how.interpolation in (None, "nearest"):
+        return True, [
+            f"{name} looks like a label map and was resampled as one; give --no-labels if it is a "
+            "scan"
+        ]
+    return False, [
+        f"{name} looks like a label map, and the interpolation {how.interpolation} mixes its ids; "
+        "give --labels if it is one"
+    ]
+
+
+def _holds_labels(volume: np.ndarray) -> bool:
+    return looks_like_labels(volume) or _is_mask(volume) or _is_small_map(volume)
+
+
+def _is_mask(volume: np.ndarray) -> bool:
+    """Return whether a volume holds 0 and one other whole number, and no third value."""
+    largest = volume.max()
+    return bool(
+        volume.min() == 0
+        and largest > 0
+        and largest == np.rint(largest)
+        and ((volume == 0) | (volume == largest)).all()
+    )
+
+
+def _is_small_map(volume: np.ndarray) -> bool:
+    """Return whether a volume with few voxels above 0, too few to compare neighbours, holds few
+    whole numbers.
+    """
+    above = volume[volume > 0]
+    if volume.min() != 0 or not 0 < above.size <= _SMALL or (above != np.rint(above)).any():
+        return False
+    different = len(np.unique(above))
+    return different <= _FEW_IDS and above.size >= _VOXELS_OF_AN_ID * different
+
+
+def _values(volume: np.ndarray, image: Series, name: str, is_labels: bool) -> np.ndarray:
+    if is_labels:
+        return ids_of(volume, image.slope, image.stored, name)
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(volume, dtype=np.float32)
+    if not np.isfinite(single).all():
+        raise InputError(f"{name} has values beyond 1e38, which cannot be kept; scale them first.")
+    return single
+
+
+def _require_id(background: float, is_labels: bool) -> None:
+    if is_labels and (background < 0 or background != np.rint(background)):
+        raise InputError(
+            f"The background {background:g} is no id of a label map; give a whole number from 0 on."
+        )
+
+
+def _share(grid: Grid, points_mm: np.ndarray) -> float:
+    """Return the share of ``points_mm (..., 3)`` that lies in the box of ``grid``."""
+    return float(inside(grid, points_mm).mean())
+
+
+def _on_place(share: float, grid: Grid, name: str) -> list[str]:
+    if 100 * share >= _FEW_PERCENT:
+        return []
+    return [
+        f"the map leads only {100 * share:.1f} % of {np.prod(grid.shape)} voxels into {name}; "
+        "check that this is the scan that it was made for"
+    ]

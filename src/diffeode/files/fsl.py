@@ -1,0 +1,100 @@
+"""Transforms as FSL states them: matrices of FLIRT and warps of FNIRT.
+
+FSL measures a place in an image by its voxel index times the voxel size, with the first axis
+reversed where the image's affine has a positive determinant (FSL's wiki, "What is the format of the
+matrix used by FLIRT"). Its transforms lead between two such frames, so they mean nothing without
+the two images. The formulas were compared with ``fslpy`` 3.29.1 (``toFlirt``, ``toFnirt``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from diffeode.errors import InputError, first_line
+from diffeode.files.io import written_whole
+from diffeode.files.presence import require_file
+from diffeode.geometry.space import Grid, apply_matrix
+from diffeode.geometry.transform import Affine, Transform
+
+DISPLACEMENT_FIELD = 2006
+"""The intent by which FSL marks a field of displacements (``FSL_FNIRT_DISPLACEMENT_FIELD``)."""
+_LONGEST_REASON = 200
+
+
+def to_fsl_mm(grid: Grid) -> np.ndarray:
+    """Return the matrix ``(4, 4)`` from RAS mm to FSL's mm of an image on ``grid``.
+
+    >>> las = Grid((10, 1, 1), np.diag([-2.0, 1, 1, 1]))
+    >>> apply_matrix(to_fsl_mm(las), np.array([-4.0, 0, 0])).tolist()
+    [4.0, 0.0, 0.0]
+    >>> ras = Grid((10, 1, 1), np.diag([2.0, 1, 1, 1]))
+    >>> apply_matrix(to_fsl_mm(ras), np.array([4.0, 0, 0])).tolist()
+    [14.0, 0.0, 0.0]
+    """
+    scale = np.diag([*grid.spacing, 1.0])
+    if np.linalg.det(grid.affine[:3, :3]) > 0:
+        scale[0] = -grid.spacing[0], 0, 0, (grid.shape[0] - 1) * grid.spacing[0]
+    return scale @ np.linalg.inv(grid.affine)
+
+
+def write_flirt(path: Path | str, affine: Affine, fixed: Grid, moving: Grid) -> None:
+    """Write ``affine`` as FLIRT's matrix of ``flirt -in MOVING -ref FIXED -omat FILE``.
+
+    FLIRT's matrix leads from the moving image to the fixed one, ours from the fixed to the moving.
+    """
+    matrix = to_fsl_mm(fixed) @ affine.inverse().matrix @ np.linalg.inv(to_fsl_mm(moving))
+    with written_whole(path) as temporary:
+        np.savetxt(temporary, matrix, fmt="%.17g")
+
+
+def read_flirt(path: Path | str, fixed: Grid, moving: Grid) -> Affine:
+    """Return the map from points of the fixed image to points of the moving one, RAS mm, that
+    FLIRT's matrix at ``path`` stands for.
+
+    Raises:
+        InputError: the file is missing or holds no invertible 4 x 4 matrix.
+    """
+    require_file(path, "matrix of FLIRT")
+    try:
+        return of_flirt(np.loadtxt(path), fixed, moving)
+    except (ValueError, OSError) as error:
+        reason = first_line(error)[:_LONGEST_REASON]
+        raise InputError(f"{path} does not hold a 4 x 4 matrix of numbers ({reason}).") from None
+
+
+def of_flirt(matrix: np.ndarray, fixed: Grid, moving: Grid) -> Affine:
+    """Return the map from points of the fixed image to points of the moving one, RAS mm, for
+    FLIRT's ``matrix (4, 4)``.
+
+    Raises:
+        InputError: the matrix is singular, not finite or not 4 x 4.
+    """
+    to_moving = Affine(matrix).inverse().matrix
+    return Affine(np.linalg.inv(to_fsl_mm(moving)) @ to_moving @ to_fsl_mm(fixed))
+
+
+def fnirt_displacements(transform: Transform, fixed: Grid, moving: Grid) -> np.ndarray:
+    """Return the displacements of FNIRT's field, ``(X, Y, Z, 3)`` mm on ``fixed``.
+
+    A displacement is the place in the moving image minus the place in the fixed image, each in
+    FSL's mm of its own image ("relative" in ``applywarp --rel``).
+    """
+    points = fixed.points_mm()
+    there = apply_matrix(to_fsl_mm(moving), transform(points))
+    return (there - apply_matrix(to_fsl_mm(fixed), points)).astype(np.float32)
+
+
+def write_fnirt(path: Path | str, transform: Transform, fixed: Grid, moving: Grid) -> None:
+    """Write ``transform`` as a field of displacements for ``applywarp --rel --ref=FIXED
+    --in=MOVING``.
+    """
+    nifti = nib.Nifti1Image(fnirt_displacements(transform, fixed, moving), fixed.affine)
+    nifti.set_sform(fixed.affine, code=1)
+    nifti.set_qform(fixed.affine, code=1 if fixed.is_perpendicular else 0)
+    nifti.header.set_xyzt_units("mm")
+    nifti.header["intent_code"] = DISPLACEMENT_FIELD
+    with written_whole(path) as temporary:
+        nib.save(nifti, temporary)

@@ -1,0 +1,283 @@
+"""Files of points: tables (``.csv``, ``.tsv``) and landmarks of 3-D Slicer (``.fcsv``,
+``.mrk.json``).
+
+Points that are read are RAS mm or, where the user says so of a table, voxel indices. Slicer's files
+say themselves whether they are in RAS or in LPS mm.
+"""
+
+from __future__ import annotations
+
+import csv
+import io as text_io
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, final, get_args
+
+import numpy as np
+import pandas as pd
+
+from diffeode.errors import InputError
+from diffeode.files import io
+from diffeode.files.presence import require_file
+from diffeode.files.tables import read_words, require_columns
+from diffeode.geometry.space import flip_ras_lps
+from diffeode.names import short
+
+Frame = Literal["ras", "lps", "voxel"]
+"""The frame of coordinates: RAS mm, LPS mm, or voxel indices as real numbers."""
+FRAMES: tuple[str, ...] = get_args(Frame)
+SUFFIXES = (".csv", ".tsv", ".fcsv", ".mrk.json")
+
+_AXES = ["x", "y", "z"]
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_FCSV_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
+_FCSV_FRAMES = {"0": "ras", "ras": "ras", "1": "lps", "lps": "lps"}
+_SCHEMA = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/"
+    "Schema/markups-schema-v1.0.3.json#"
+)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Named points.
+
+    Attributes:
+        names: the name of each point; where the file has none, its number from 1 on.
+        coordinates: ``(N, 3)``, in ``frame``.
+        frame: the frame of the coordinates.
+        others: the columns of a table besides the coordinates, which are written again; None where
+            the file was no table.
+    """
+
+    names: tuple[str, ...]
+    coordinates: np.ndarray
+    frame: str = "ras"
+    others: pd.DataFrame | None = field(default=None)
+
+    def placed(self, coordinates: np.ndarray, frame: str) -> Points:
+        """Return the same points at other ``coordinates (N, 3)`` in ``frame``."""
+        return replace(self, coordinates=coordinates, frame=frame)
+
+    def in_mm(self, frame: str) -> Points:
+        """Return the points, which are in mm, in RAS or LPS mm.
+
+        Raises:
+            InputError: the points are voxel indices, which need a grid.
+        """
+        if "voxel" in (self.frame, frame):
+            raise InputError("Voxel indices become mm by the grid of a scan; give the scan.")
+        same = frame == self.frame
+        return self if same else self.placed(flip_ras_lps(self.coordinates), frame)
+
+
+def read_points(path: str | os.PathLike[str], frame: str | None = None) -> Points:
+    """Return the points at ``path``.
+
+    A table has the columns ``x``, ``y`` and ``z``, and may have ``name`` (or ``label``); its other
+    columns are kept.
+
+    Args:
+        frame: the frame of a table's numbers, RAS mm by default. Slicer's files say their frame
+            themselves.
+
+    Raises:
+        InputError: the file is missing, unreadable or of another kind, holds no point, or a
+            coordinate is no finite number; or ``frame`` contradicts the file.
+    """
+    path = Path(path)
+    require_file(path, "file of points")
+    require_name_of_points(path)
+    if frame is not None and frame not in FRAMES:
+        raise InputError(f"There is no frame {frame!r}; choose one of {', '.join(FRAMES)}.")
+    if path.name.endswith(".fcsv"):
+        points = _read_fcsv(path)
+    elif path.name.endswith(".mrk.json"):
+        points = _read_markups(path)
+    else:
+        points = _read_table(path, frame or "ras")
+    if frame is not None and points.frame != frame:
+        raise InputError(
+            f"{path} says that it is in {points.frame.upper()} mm, not {frame}; leave the frame "
+            "out."
+        )
+    if not len(points.coordinates):
+        raise InputError(f"{path} holds no points.")
+    return points
+
+
+def write_points(path: str | os.PathLike[str], points: Points) -> None:
+    """Write ``points`` in the format that the ending of ``path`` names.
+
+    Tables hold the numbers as they are; Slicer's files are written in LPS mm, Slicer's own frame.
+
+    Raises:
+        InputError: the ending is of another kind, or voxel indices are to be written to a file of
+            Slicer, which holds mm.
+    """
+    path = Path(path)
+    require_name_of_points(path)
+    if path.name.endswith(tuple(_SEPARATORS)):
+        _write_table(path, points)
+    elif path.name.endswith(".fcsv"):
+        io.write_text(path, _fcsv(points.in_mm("lps")))
+    else:
+        io.write_json(path, _markups(points.in_mm("lps")))
+
+
+def require_name_of_points(path: Path | str) -> None:
+    """Raise :class:`InputError` where ``path`` does not end as a file of points does."""
+    if not str(path).endswith(SUFFIXES):
+        raise InputError(
+            f"{path} is no file of points; its name must end in one of {', '.join(SUFFIXES)}."
+        )
+
+
+def _read_table(path: Path, frame: str) -> Points:
+    table = read_words(path)
+    require_columns(table, _AXES, path)
+    coordinates = np.array(
+        [[_number(cell, path) for cell in row] for row in table[_AXES].to_numpy()], dtype=np.float64
+    ).reshape(-1, 3)
+    column = next((name for name in ("name", "label") if name in table), None)
+    numbers = [str(n + 1) for n in range(len(table))]
+    names = numbers if column is None else [str(name) for name in table[column]]
+    return Points(tuple(names), coordinates, frame, table)
+
+
+def _write_table(path: Path, points: Points) -> None:
+    table = points.others
+    if table is None:
+        table = pd.DataFrame({"name": points.names, **dict.fromkeys(_AXES, "")})
+    numbers = {
+        axis: [repr(float(value)) for value in column]
+        for axis, column in zip(_AXES, points.coordinates.T, strict=True)
+    }
+    with io.written_whole(path) as temporary:
+        table.assign(**numbers).to_csv(
+            temporary, sep=_SEPARATORS[path.suffix], index=False, lineterminator="\n"
+        )
+
+
+def _read_fcsv(path: Path) -> Points:
+    lines = _text(path).splitlines()
+    frame, columns = None, _FCSV_COLUMNS.split(",")
+    for line in (line for line in lines if line.startswith("#")):
+        key, _, value = line.lstrip("# ").partition("=")
+        if key.strip() == "CoordinateSystem":
+            frame = _FCSV_FRAMES.get(value.strip().lower())
+            if frame is None:
+                raise InputError(
+                    f"{path} is in the coordinate system {short(value.strip())}; export it in RAS "
+                    "or LPS."
+                )
+        elif key.strip() == "columns":
+            columns = [name.strip() for name in value.split(",")]
+    if frame is None:
+        raise InputError(
+            f"{path} does not say its coordinate system (# CoordinateSystem = LPS); export it anew "
+            "from 3-D Slicer."
+        )
+    rows = [row for row in csv.reader(line for line in lines if line[:1] != "#") if row]
+    where = {name: columns.index(name) for name in (*_AXES, "label") if name in columns}
+    if not set(_AXES) <= set(where):
+        raise InputError(f"{path} has no columns x, y and z; export it anew from 3-D Slicer.")
+    coordinates = [[_number(_cell(row, where[axis]), path) for axis in _AXES] for row in rows]
+    names = [
+        _cell(row, where.get("label", -1)) or str(number) for number, row in enumerate(rows, 1)
+    ]
+    return Points(tuple(names), np.array(coordinates, dtype=np.float64).reshape(-1, 3), frame)
+
+
+def _fcsv(points: Points) -> str:
+    out = text_io.StringIO()
+    out.write("# Markups fiducial file version = 4.11\n# CoordinateSystem = LPS\n")
+    out.write(f"# columns = {_FCSV_COLUMNS}\n")
+    table = csv.writer(out, lineterminator="\n")
+    for number, (name, (x, y, z)) in enumerate(
+        zip(points.names, points.coordinates.tolist(), strict=True), 1
+    ):
+        table.writerow([number, x, y, z, 0, 0, 0, 1, 1, 1, 0, name, "", ""])
+    return out.getvalue()
+
+
+def _read_markups(path: Path) -> Points:
+    try:
+        content = json.loads(_text(path))
+        markups = content["markups"]
+        places = [
+            (mark.get("coordinateSystem", "LPS"), list(mark["controlPoints"])) for mark in markups
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(
+            f"{path} is no file of markups (JSON with markups and controlPoints); export it anew "
+            "from 3-D Slicer."
+        ) from None
+    frames = {str(frame).lower() for frame, _ in places}
+    if len(frames) != 1 or not frames <= {"ras", "lps"}:
+        raise InputError(
+            f"{path} is in the coordinate systems {short(sorted(frames))}; export it in RAS or LPS "
+            "alone."
+        )
+    names, coordinates = [], []
+    for point in (point for _, points in places for point in points):
+        if not _is_placed(point):
+            continue
+        if len(point["position"]) != 3:
+            raise InputError(f"{path} has a point that has not three coordinates.")
+        names.append(str(point.get("label") or len(names) + 1))
+        coordinates.append([_number(value, path) for value in point["position"]])
+    return Points(
+        tuple(names), np.array(coordinates, dtype=np.float64).reshape(-1, 3), frames.pop()
+    )
+
+
+def _is_placed(point: Any) -> bool:
+    """Return whether a control point has a position; Slicer keeps points that are still to be
+    placed.
+    """
+    return (
+        isinstance(point, dict)
+        and isinstance(point.get("position"), list)
+        and point.get("positionStatus", "defined") == "defined"
+    )
+
+
+def _markups(points: Points) -> dict[str, Any]:
+    places = [
+        {"id": str(number), "label": name, "position": place, "positionStatus": "defined"}
+        for number, (name, place) in enumerate(
+            zip(points.names, points.coordinates.tolist(), strict=True), 1
+        )
+    ]
+    markup = {
+        "type": "Fiducial",
+        "coordinateSystem": "LPS",
+        "coordinateUnits": "mm",
+        "controlPoints": places,
+    }
+    return {"@schema": _SCHEMA, "markups": [markup]}
+
+
+def _cell(row: list[str], place: int) -> str:
+    return row[place].strip() if 0 <= place < len(row) else ""
+
+
+def _number(cell: Any, path: Path) -> float:
+    try:
+        number = float(cell)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not np.isfinite(number):
+        raise InputError(f"{path} has {short(cell)} for a coordinate; give a finite number.")
+    return number
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"{path} cannot be read as text in UTF-8; export it again.") from None

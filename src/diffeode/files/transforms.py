@@ -1,0 +1,240 @@
+"""Files of transforms: displacement fields, affines of ITK and ANTs, and matrices in RAS mm.
+
+Every transform that is read or written sends points of the fixed scan to points of the moving scan,
+RAS mm. ITK's files hold the same map in LPS mm; SimpleITK reads and writes them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffeode.errors import InputError
+from diffeode.files import io, volumes
+from diffeode.files.headers import grid_of
+from diffeode.files.presence import require_file
+from diffeode.geometry.maps import collapsed
+from diffeode.geometry.space import (
+    RAS_TO_LPS,
+    Grid,
+    flip_matrix_ras_lps,
+    flip_ras_lps,
+)
+from diffeode.geometry.transform import Affine, Chain, DisplacementField, Transform
+
+FIELD_SUFFIXES = (".nii", ".nii.gz")
+ARCHIVE_SUFFIXES = (".h5", ".hdf5")
+AFFINE_SUFFIXES = (".txt", ".tfm", ".mat")
+SUFFIXES = (*FIELD_SUFFIXES, *AFFINE_SUFFIXES, *ARCHIVE_SUFFIXES)
+"""Endings of the names of files that can be written."""
+
+_ITK_TEXT, _RAS_TEXT = b"#Insight Transform File", b"# RAS mm, fixed to moving"
+
+
+def read_transform(path: Path | str) -> Transform:
+    """Return the transform at ``path``.
+
+    It may be an ITK displacement field (NIfTI), a transform file of ITK or ANTs (``.txt``,
+    ``.tfm``, ``.mat``, ``.h5``), or a matrix of text in RAS mm that this program wrote.
+
+    Raises:
+        InputError: the file is missing or unreadable, is of a kind that cannot be read, or does not
+            say in which frame it holds its numbers.
+        DamagedFileError: the file is empty or truncated.
+    """
+    path = Path(path)
+    require_file(path, "transform")
+    if path.name.endswith(FIELD_SUFFIXES):
+        return io.read_displacement(path)
+    if not path.name.endswith(SUFFIXES):
+        raise InputError(
+            f"{path} is not a transform that can be read; its name ends in none of "
+            f"{', '.join(SUFFIXES)}."
+        )
+    with path.open("rb") as file:
+        start = file.read(128)
+    if start.startswith(_RAS_TEXT):
+        return io.read_affine(path)
+    if not start.startswith(_ITK_TEXT) and _is_matrix(path):
+        raise InputError(
+            f"{path} holds a matrix but does not say in which frame; convert it with 'diffeode "
+            "convert --from ras' or, where FLIRT made it, '--from fsl' first."
+        )
+    return _read_itk(path)
+
+
+def read_grid_of_field(path: Path) -> Grid:
+    """Return the grid of a displacement field, whose vectors are not read.
+
+    Raises:
+        InputError: the file is no image, or its header states no usable grid.
+        DamagedFileError: the file is damaged.
+    """
+    volume = volumes.opened(path)
+    return grid_of(volume, volume.shape[:3], path)
+
+
+def require_writable_name(path: str | os.PathLike[str]) -> None:
+    """Raise :class:`InputError` where no format of transforms goes by the ending of ``path``."""
+    if not os.fspath(path).endswith(SUFFIXES):
+        raise InputError(
+            f"{path} is no name for a transform; end it in .nii.gz (a displacement field), .txt, "
+            ".tfm or .mat (an affine) or .h5 (either)."
+        )
+
+
+def holds_affines_only(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file of this name holds affines and no displacement fields."""
+    return os.fspath(path).endswith(AFFINE_SUFFIXES)
+
+
+def write_transform(path: str | os.PathLike[str], transform: Affine | DisplacementField) -> None:
+    """Write ``transform`` in the format that the ending of ``path`` names.
+
+    - ``.nii``, ``.nii.gz``: an ITK displacement field.
+    - ``.txt``, ``.tfm``, ``.mat``: an affine of ITK and ANTs.
+    - ``.h5``, ``.hdf5``: either, as ITK stores it.
+
+    Raises:
+        InputError: the ending is none of these, the format does not hold such a transform, or the
+            grid of a field is sheared, which ITK cannot represent.
+    """
+    require_writable_name(path)
+    name, is_affine = os.fspath(path), isinstance(transform, Affine)
+    others_only = name.endswith(FIELD_SUFFIXES) if is_affine else holds_affines_only(path)
+    if others_only:
+        kind, others = ("an affine", ".txt") if is_affine else ("no affine", ".nii.gz")
+        raise InputError(
+            f"{name} cannot hold this transform, which is {kind}; end the name in {others} or .h5."
+        )
+    if isinstance(transform, DisplacementField) and name.endswith(FIELD_SUFFIXES):
+        io.write_displacement(name, transform)
+    elif isinstance(transform, Affine) and name.endswith(".txt"):
+        io.write_itk_affine(name, transform)
+    else:
+        import SimpleITK
+
+        with io.written_whole(name) as temporary:
+            SimpleITK.WriteTransform(to_itk(transform), str(temporary))
+
+
+def to_itk(transform: Affine | DisplacementField) -> Any:
+    """Return ``transform`` as a ``SimpleITK.Transform`` of points in LPS mm.
+
+    Raises:
+        InputError: the grid of a field is sheared, which ITK cannot represent.
+    """
+    import SimpleITK
+
+    if isinstance(transform, Affine):
+        lps = flip_matrix_ras_lps(transform.matrix)
+        affine = SimpleITK.AffineTransform(3)
+        affine.SetMatrix(lps[:3, :3].ravel().tolist())
+        affine.SetTranslation(lps[:3, 3].tolist())
+        return affine
+    frame = transform.grid.itk_frame("SimpleITK")
+    vectors = np.ascontiguousarray(
+        flip_ras_lps(transform.displacement_mm.astype(np.float64)).transpose(2, 1, 0, 3)
+    )
+    image = SimpleITK.GetImageFromArray(vectors, isVector=True)
+    image.SetOrigin(frame.origin.tolist())
+    image.SetSpacing(frame.spacing.tolist())
+    image.SetDirection(frame.direction.ravel().tolist())
+    return SimpleITK.DisplacementFieldTransform(image)
+
+
+def of_itk(transform: Any, name: str) -> Transform:
+    """Return a ``SimpleITK.Transform`` as a map of points in RAS mm.
+
+    A composite of ITK applies the transform that was added last first.
+
+    Args:
+        name: what messages call the transform.
+
+    Raises:
+        InputError: it is two-dimensional, singular, or neither linear nor a displacement field.
+    """
+    import SimpleITK
+
+    if transform.GetDimension() != 3:
+        raise InputError(f"{name} is {transform.GetDimension()}-D; give a 3-D transform.")
+    transform = transform.Downcast()
+    if isinstance(transform, SimpleITK.CompositeTransform):
+        parts = [
+            of_itk(transform.GetNthTransform(n), name)
+            for n in range(transform.GetNumberOfTransforms())
+        ]
+        return collapsed(Chain(tuple(reversed(parts))))
+    if isinstance(transform, SimpleITK.DisplacementFieldTransform):
+        return _field_of_itk(transform.GetDisplacementField())
+    if not transform.IsLinear():
+        raise InputError(
+            f"{name} is a {transform.GetName()}; sample it into a displacement field first "
+            "(SimpleITK.TransformToDisplacementField)."
+        )
+    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    matrix = np.eye(4)
+    matrix[:3, 3] = origin
+    for axis in range(3):
+        matrix[:3, axis] = np.array(transform.TransformPoint(np.eye(3)[axis].tolist())) - origin
+    return Affine(flip_matrix_ras_lps(matrix))
+
+
+def _field_of_itk(image: Any) -> DisplacementField:
+    import SimpleITK
+
+    lps = np.eye(4)
+    lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
+    lps[:3, 3] = image.GetOrigin()
+    vectors = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0, 3)
+    grid = Grid(image.GetSize(), RAS_TO_LPS @ lps)
+    return DisplacementField(flip_ras_lps(vectors).astype(np.float32), grid)
+
+
+def _read_itk(path: Path) -> Transform:
+    import SimpleITK
+
+    try:
+        with _silent_libraries():
+            read = SimpleITK.ReadTransform(str(path))
+    except (RuntimeError, UnicodeDecodeError):  # a message of ITK may quote the damaged bytes
+        raise InputError(
+            f"{path} cannot be read as a transform of ITK or ANTs; fetch or make it again."
+        ) from None
+    try:
+        return of_itk(read, str(path))
+    except InputError as error:
+        said = str(error)
+        raise InputError(said if str(path) in said else f"{path}: {said}") from None
+
+
+@contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Keep what C libraries write to standard error in the block, such as HDF5's stack, from the
+    user, who is told in a sentence.
+    """
+    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nothing)
+
+
+def _is_matrix(path: Path) -> bool:
+    """Return whether the file is text that holds 16 (or, for some programs, 12) numbers."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        numbers = [
+            float(word) for line in text.splitlines() for word in line.partition("#")[0].split()
+        ]
+    except (UnicodeDecodeError, ValueError, OSError):
+        return False
+    return len(numbers) in (12, 16)

@@ -1,0 +1,541 @@
+"""The verbs of the command line beside ``register``: what they write, exactly, and what they
+refuse.
+"""
+
+import json
+import shlex
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+import diffeode as de
+from diffeode.cli import main
+from diffeode.files import io
+from diffeode.files.points import Points, read_points, write_points
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine, DisplacementField, warp_image, warp_labels
+
+LPS = np.array([-1.0, -1.0, 1.0])
+FIXED = Grid(
+    (16, 15, 14), np.array([[-5.0, 0, 0, 38], [0, 5, 0, -35], [0, 0, 5, -33], [0, 0, 0, 1]])
+)
+MOVING = Grid(
+    (15, 16, 14), np.array([[0, 0, 5.2, -34], [-5.1, 0, 0, 36], [0, 5.0, 0, -37], [0, 0, 0, 1]])
+)
+WARP = DisplacementField(np.sin(FIXED.points_mm() / 15 + [0, 1, 2]) * 3 + [2, -1, 1], FIXED)
+BACK = DisplacementField(
+    de.Transform(WARP).inverse.map(MOVING.points_mm(), outside="extend") - MOVING.points_mm(),
+    MOVING,
+)
+TURN = Affine(
+    np.array([[1.05, 0.1, 0, 1], [-0.08, 0.95, 0.05, -2], [0, 0.03, 1.02, 0.5], [0, 0, 0, 1]])
+)
+
+
+def ball(grid, shift=(0, 0, 0)):
+    points = grid.points_mm() - shift
+    inside = np.linalg.norm(points / (27, 25, 26), axis=-1) < 1
+    return np.where(inside, 300 + 60 * np.sin(points / 6).sum(axis=-1), 0).astype(np.float32)
+
+
+def lobes(grid):
+    return np.where(ball(grid) > 0, 1 + (grid.points_mm()[..., 0] > 0), 0)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder as the examples of the help assume it, with the working directory in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "OUT").mkdir()
+    io.write_displacement("OUT/warp.nii.gz", WARP)
+    io.write_displacement("OUT/inverse_warp.nii.gz", BACK)
+    for name, grid in (("fixed", FIXED), ("moving", MOVING)):
+        io.write_image(f"{name}.nii.gz", Image(ball(grid), grid))
+        io.write_labels(f"{name}_dseg.nii.gz", Labels(lobes(grid), grid))
+    io.write_itk_affine("affine.txt", TURN)
+    return tmp_path
+
+
+def run(*words):
+    return main([str(word) for word in words])
+
+
+def refused(capsys, *words):
+    """Run a command that must be refused, and return the one sentence that it says."""
+    assert run(*words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("diffeode: ")
+    assert said.count("\n") == 1
+    return said
+
+
+# ------------------------------------------------------------------------------------------- apply
+
+
+def test_many_images_keep_their_names_and_kinds(folder, capsys):
+    series = np.stack([ball(MOVING), 2 * ball(MOVING)], axis=-1)
+    nifti = nib.Nifti1Image(series, MOVING.affine)
+    nifti.header.set_zooms((*nifti.header.get_zooms()[:3], 2.5))
+    nifti.header.set_xyzt_units("mm", "sec")
+    nib.save(nifti, "bold.nii")
+    images = ["moving.nii.gz", "moving_dseg.nii.gz", "bold.nii"]
+    assert run("apply", "OUT/warp.nii.gz", *images, "-o", "W") == 0
+    assert "moving_dseg.nii.gz looks like a label map" in capsys.readouterr().err
+    assert sorted(path.name for path in (folder / "W").iterdir()) == [
+        "bold.nii.gz",
+        "moving.nii.gz",
+        "moving_dseg.nii.gz",
+    ]
+    once = warp_image(Image(ball(MOVING), MOVING), WARP, FIXED).data
+    np.testing.assert_allclose(io.read_image("W/moving.nii.gz").data, once, atol=1e-3)
+    labels = warp_labels(Labels(lobes(MOVING), MOVING), WARP, FIXED).data
+    np.testing.assert_array_equal(io.read_labels("W/moving_dseg.nii.gz").data, labels)
+    bold = nib.load("W/bold.nii.gz")
+    np.testing.assert_allclose(bold.get_fdata()[..., 1], 2 * once, atol=1e-2)
+    assert bold.header.get_zooms()[3] == 2.5
+    assert bold.header.get_xyzt_units() == ("mm", "sec")
+
+
+def test_vectors_are_resampled_by_component_and_that_is_said(folder, capsys):
+    io.write_displacement("vectors.nii.gz", BACK)
+    assert run("apply", "OUT/warp.nii.gz", "vectors.nii.gz", "-o", "o.nii.gz") == 0
+    assert "no vector was turned" in capsys.readouterr().err
+    found = nib.load("o.nii.gz")
+    assert found.shape == (*FIXED.shape, 1, 3)
+    expected = warp_image(Image(-BACK.displacement_mm[..., 0], MOVING), WARP, FIXED).data
+    np.testing.assert_allclose(found.get_fdata()[..., 0, 0], expected, atol=1e-4)
+
+
+def test_a_mask_stays_a_mask_and_outside_is_background(folder):
+    io.write_labels("mask.nii.gz", Labels(ball(MOVING) > 0, MOVING))
+    assert run("apply", "OUT/warp.nii.gz", "mask.nii.gz", "-o", "m.nii.gz", "-q") == 0
+    assert set(np.unique(io.read_finite("m.nii.gz").data)) == {0, 1}
+    wide = FIXED.crop([-9, 0, 0], FIXED.shape)
+    io.write_image("wide.nii.gz", Image(wide.voxels()[..., 0], wide))
+    line = ["apply", "OUT/warp.nii.gz", "moving.nii.gz", "--reference", "wide.nii.gz"]
+    assert run(*line, "--background", "-1000", "-o", "b.nii.gz") == 0
+    assert io.read_finite("b.nii.gz").data[0].max() == -1000
+
+
+@pytest.mark.parametrize("how", ["linear", "nearest", "spline"])
+def test_every_interpolation_of_a_scan_is_simpleitks(folder, how):
+    ways = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
+    line = ["apply", "OUT/warp.nii.gz", "moving.nii.gz", "--interpolation", how, "--no-labels"]
+    assert run(*line, "-o", "o.nii.gz") == 0
+    field = sitk.ReadImage("OUT/warp.nii.gz", sitk.sitkVectorFloat64)
+    moving, fixed = sitk.ReadImage("moving.nii.gz"), sitk.ReadImage("fixed.nii.gz")
+    theirs = sitk.Resample(
+        moving, fixed, sitk.DisplacementFieldTransform(field), ways.get(how, sitk.sitkBSpline), 0.0
+    )
+    theirs = sitk.GetArrayFromImage(theirs).transpose(2, 1, 0)
+    differs = np.abs(io.read_image("o.nii.gz").data - theirs) > 0.05
+    assert differs.mean() < (0.002 if how == "nearest" else 1e-9)
+
+
+def test_chains_are_resampled_once_in_the_order_of_travel(folder):
+    chain = ["-t", "OUT/warp.nii.gz", "-t", "[affine.txt,inverse]"]
+    assert run("apply", "moving.nii.gz", *chain, "-o", "o.nii.gz") == 0
+    whole = WARP.then(TURN.inverse())
+    expected = warp_image(Image(ball(MOVING), MOVING), whole, FIXED).data
+    np.testing.assert_allclose(io.read_image("o.nii.gz").data, expected, atol=1e-2)
+    other = warp_image(Image(ball(MOVING), MOVING), TURN.inverse().then(WARP), FIXED).data
+    assert np.abs(expected - other).max() > 50
+
+
+def test_the_inverse_of_a_map_brings_the_fixed_scan_back(folder):
+    line = ["apply", "fixed.nii.gz", "-t", "[OUT/warp.nii.gz,inverse]"]
+    assert run(*line, "--reference", "moving.nii.gz", "-o", "o.nii.gz") == 0
+    expected = warp_image(Image(ball(FIXED), FIXED), BACK, MOVING).data
+    np.testing.assert_allclose(io.read_image("o.nii.gz").data, expected, atol=0.5)
+
+
+def test_what_apply_cannot_do_is_refused(folder, capsys):
+    place = np.diag([8.0, 8, 8, 1])
+    place[:3, 3] = -120
+    adult = Grid((30, 30, 30), place)
+    far = np.eye(4)
+    far[0, 3] = 900
+    io.write_itk_affine("away.txt", Affine(far))
+    io.write_image("adult.nii.gz", Image(ball(adult) + 1, adult))
+    warp, out = "OUT/warp.nii.gz", ("-o", "o.nii.gz")
+    for words, said in (
+        ((warp, "adult.nii.gz", *out), "was made for a scan in another place"),
+        ((warp, *out), "Give the images to resample after WARP"),
+        ((warp, "moving.nii.gz", "moving_dseg.nii.gz", *out), "is one file, but there are 2"),
+        ((warp, "moving.nii.gz", "-o", "o.txt"), "is no name for a NIfTI file"),
+        ((warp, "moving.nii.gz", "OUT/../moving.nii.gz", "-o", "W"), "have the same name"),
+        (("moving.nii.gz", "-t", "affine.txt", *out), "lies on no grid; give the fixed scan"),
+        ((f"[{warp},backwards]", "moving.nii.gz", *out), "write FILE, or [FILE,inverse]"),
+        (
+            ("moving.nii.gz", "-t", "away.txt", "-t", warp, "--reference", "fixed.nii.gz", *out),
+            "lies nowhere on the grid of",
+        ),
+        ((warp, "nowhere.nii.gz", *out), "nowhere.nii.gz"),
+        ((warp, "moving.nii.gz", "--labels", *out), "not a label map"),
+        (
+            (warp, "moving_dseg.nii.gz", "--labels", "--interpolation", "linear", *out),
+            "would mix the ids",
+        ),
+        ((warp, "moving_dseg.nii.gz", "--background", "0.5", *out), "is no id of a label map"),
+        ((warp, "moving.nii.gz", "--background", "nan", *out), "no finite number"),
+        (
+            (warp, "moving.nii.gz", "--no-labels", "--interpolation", "label-aware", *out),
+            "is for label maps",
+        ),
+    ):
+        assert said in refused(capsys, "apply", *words)
+    assert not (folder / "o.nii.gz").exists()
+    assert not (folder / "W").exists()
+    assert run("apply", warp, "adult.nii.gz", "--other-scan", *out) == 0
+
+
+# ------------------------------------------------------------------------ invert, compose, jacobian
+
+
+def test_the_inverse_of_an_affine_is_exact(folder):
+    assert run("invert", "affine.txt", "-o", "back.txt") == 0
+    np.testing.assert_allclose(
+        de.load_transform("back.txt").matrix, np.linalg.inv(TURN.matrix), atol=1e-12
+    )
+
+
+def test_the_inverse_of_a_field_undoes_it(folder, capsys):
+    line = ["invert", "OUT/warp.nii.gz", "--reference", "moving.nii.gz"]
+    assert run(*line, "-o", "back.nii.gz") == 0
+    back = io.read_displacement("back.nii.gz")
+    assert back.grid.matches(MOVING)
+    inner = MOVING.points_mm()[ball(MOVING) > 0]
+    np.testing.assert_allclose(WARP(back(inner)), inner, atol=2e-3)
+    assert "is not known in" in capsys.readouterr().err
+    assert "give that scan by --reference" in refused(
+        capsys, "invert", "OUT/warp.nii.gz", "-o", "b.nii.gz"
+    )
+    assert run("invert", "OUT", "-o", "own.nii.gz") == 0
+    np.testing.assert_array_equal(
+        io.read_displacement("own.nii.gz").displacement_mm, BACK.displacement_mm
+    )
+
+
+def test_compositions_go_in_the_order_given(folder):
+    assert run("compose", "affine.txt", "affine.txt", "-o", "twice.txt") == 0
+    np.testing.assert_allclose(
+        de.load_transform("twice.txt").matrix, TURN.matrix @ TURN.matrix, atol=1e-12
+    )
+    assert run("compose", "OUT/warp.nii.gz", "affine.txt", "-o", "both.nii.gz") == 0
+    points = FIXED.points_mm()
+    both = io.read_displacement("both.nii.gz")
+    np.testing.assert_allclose(both(points), TURN(WARP(points)), atol=1e-4)
+    assert run("compose", "affine.txt", "[affine.txt,inverse]", "-o", "none.txt") == 0
+    np.testing.assert_allclose(de.load_transform("none.txt").matrix, np.eye(4), atol=1e-12)
+
+
+def test_the_log_jacobian_of_a_scaling_and_the_folds_of_a_fold(folder, capsys):
+    io.write_itk_affine("scale.txt", Affine(np.diag([2, 3, 0.5, 1])))
+    line = ["jacobian", "scale.txt", "--reference", "fixed.nii.gz", "-o"]
+    assert run(*line, "log.nii.gz") == 0
+    assert "|J| from 3 to 3" in capsys.readouterr().out
+    np.testing.assert_allclose(nib.load("log.nii.gz").get_fdata(), np.log(3), atol=1e-4)
+    assert run(*line, "det.nii.gz", "--determinant", "--affine", "scale.txt") == 0
+    np.testing.assert_allclose(nib.load("det.nii.gz").get_fdata(), 1, atol=1e-4)
+    folding = WARP.displacement_mm.copy()
+    folding[8, 7, 7, 0] += 40
+    io.write_displacement("fold.nii.gz", DisplacementField(folding, FIXED))
+    capsys.readouterr()
+    assert run("jacobian", "fold.nii.gz", "-o", "l.nii.gz", "--folds", "f.nii.gz") == 0
+    folds = io.read_labels("f.nii.gz").data
+    assert folds[8, 7, 7] == 1
+    assert 0 < folds.sum() < 30
+    unknown = np.isnan(nib.load("l.nii.gz").get_fdata())
+    assert unknown.any()
+    assert (folds[unknown] == 1).all()
+    assert " 0 % (central)" not in capsys.readouterr().out
+    same = ("-o", "x.nii.gz", "--folds", "x.nii.gz")
+    assert "cannot hold both" in refused(capsys, "jacobian", "fold.nii.gz", *same)
+
+
+# ------------------------------------------------------------------------------------------ points
+
+NAMED = Points(("left", "right, \u00e4u\u00dfen"), np.array([[4.0, -3, 2], [-6, 1, 5]]))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".fcsv", ".mrk.json"])
+def test_files_of_points_are_read_as_written_and_moved_to_where_itk_moves_them(folder, suffix):
+    write_points(f"p{suffix}", NAMED)
+    read = read_points(f"p{suffix}")
+    assert read.names == NAMED.names
+    np.testing.assert_allclose(read.in_mm("ras").coordinates, NAMED.coordinates, atol=1e-9)
+    assert run("points", "OUT/warp.nii.gz", f"p{suffix}", "-o", f"q{suffix}") == 0
+    field = sitk.ReadImage("OUT/warp.nii.gz", sitk.sitkVectorFloat64)
+    theirs = sitk.DisplacementFieldTransform(field)
+    expected = [
+        np.array(theirs.TransformPoint((p * LPS).tolist())) * LPS for p in NAMED.coordinates
+    ]
+    moved = read_points(f"q{suffix}")
+    np.testing.assert_allclose(moved.in_mm("ras").coordinates, expected, atol=1e-4)
+    assert moved.names == NAMED.names
+    with pytest.raises(de.InputError, match="give the scan"):
+        read.in_mm("voxel")
+
+
+def test_slicers_older_files_say_their_frame(folder):
+    head = "# Markups fiducial file version = 4.6\n# CoordinateSystem = {}\n"
+    for said, sign in (("0", 1), ("RAS", 1), ("1", -1), ("LPS", -1)):
+        (folder / "p.fcsv").write_text(
+            head.format(said) + "# columns = id,x,y,z,label\nF1,1,2,3,here\n"
+        )
+        points = de.load_points("p.fcsv")
+        assert points.to_numpy().tolist() == [["here", sign * 1.0, sign * 2.0, 3.0]]
+
+
+def test_frames_of_tables_and_other_columns(folder):
+    table = pd.DataFrame(
+        {"t": [7, 8], "x": [4.0, -6], "y": [-3.0, 1], "z": [2.0, 5], "w": ["a", "b"]}
+    )
+    table.to_csv("p.csv", index=False)
+    points = table[["x", "y", "z"]].to_numpy()
+    line = ["points", "OUT/warp.nii.gz", "p.csv", "-o", "q.csv", "--overwrite"]
+    for frame, expected in (
+        ((), WARP(points)),
+        (("--frame", "lps"), WARP(points * LPS) * LPS),
+        (("--frame", "lps", "--output-frame", "ras"), WARP(points * LPS)),
+    ):
+        assert run(*line, *frame) == 0
+        moved = pd.read_csv("q.csv")
+        assert moved[["t", "w"]].equals(table[["t", "w"]])
+        np.testing.assert_allclose(moved[["x", "y", "z"]], expected, atol=1e-6)
+    pd.DataFrame({"x": [3], "y": [4.5], "z": [6]}).to_csv("p.csv", index=False)
+    assert run(*line, "--frame", "voxel", "--moving", "moving.nii.gz") == 0
+    expected = MOVING.to_voxel(WARP(FIXED.to_world(np.array([[3, 4.5, 6]]))))
+    np.testing.assert_allclose(pd.read_csv("q.csv")[["x", "y", "z"]], expected, atol=1e-4)
+
+
+def test_points_go_from_fixed_to_moving_and_back(folder):
+    write_points("p.csv", NAMED)
+    assert run("points", "OUT/warp.nii.gz", "p.csv", "-o", "there.csv") == 0
+    for way in ([("OUT/inverse_warp.nii.gz", "there.csv")], ["there.csv", "-t", "[OUT,inverse]"]):
+        words = way[0] if isinstance(way[0], tuple) else way
+        assert run("points", *words, "-o", "here.csv", "--overwrite") == 0
+        back = de.load_points("here.csv")[["x", "y", "z"]].to_numpy()
+        np.testing.assert_allclose(back, NAMED.coordinates, atol=0.2)
+    assert (
+        np.abs(de.load_points("there.csv")[["x", "y", "z"]] - NAMED.coordinates).to_numpy().max()
+        > 1
+    )
+
+
+def bad_points(folder):
+    write_points("good.csv", NAMED)
+    write_points("far.csv", Points(("near", "far"), np.array([[0.0, 0, 0], [500, 0, 0]])))
+    for name, text in {
+        "words.csv": "x,y,z\n1,two,3\n",
+        "short.csv": "x,y\n1,2\n",
+        "none.csv": "x,y,z\n",
+        "silent.fcsv": "# columns = id,x,y,z\n1,2,3,4\n",
+        "odd.fcsv": "# CoordinateSystem = IJK\n1,2,3,4\n",
+        "odd.mrk.json": '{"markups": [{"controlPoints": 3}]}',
+        "list.mrk.json": "[]",
+        "torn.mrk.json": '{"markups": ',
+    }.items():
+        (folder / name).write_text(text)
+
+
+def test_points_that_cannot_be_moved_are_refused_by_name(folder, capsys):
+    bad_points(folder)
+    warp = "OUT/warp.nii.gz"
+    for words, said in (
+        ((warp, "far.csv"), "1 of 2 points lie outside"),
+        ((warp, "far.csv"), "far at (500.0, 0.0, 0.0)"),
+        ((warp, "words.csv"), "'two' for a coordinate"),
+        ((warp, "short.csv"), "has no column 'z'"),
+        ((warp, "none.csv"), "holds no points"),
+        ((warp, "silent.fcsv"), "does not say its coordinate system"),
+        ((warp, "odd.fcsv"), "in the coordinate system 'IJK'"),
+        ((warp, "odd.mrk.json"), "no file of markups"),
+        ((warp, "list.mrk.json"), "no file of markups"),
+        ((warp, "torn.mrk.json"), "no file of markups"),
+        ((warp, "nowhere.csv"), "There is no file of points"),
+        ((warp, "moving.nii.gz"), "is no file of points"),
+        ((warp, "good.csv", "--output-frame", "voxel"), "give that scan by --moving"),
+        (
+            ("good.csv", "-t", "affine.txt", "--frame", "voxel", "--output-frame", "ras"),
+            "give that scan by --fixed",
+        ),
+        ((warp, "good.csv", "far.csv"), "Give one file of points"),
+    ):
+        assert said in refused(capsys, "points", *words, "-o", "q.csv")
+    assert not (folder / "q.csv").exists()
+    assert run("points", warp, "far.csv", "-o", "q.csv", "--allow-outside") == 0
+    assert "far at (500.0" in capsys.readouterr().err
+
+
+# ----------------------------------------------------------------------------- evaluate and convert
+
+
+def test_evaluation_measures_all_that_is_given(folder, capsys):
+    write_points("here.csv", NAMED)
+    there = WARP(NAMED.coordinates) + np.array([[3, 4, 0], [0, 0, 1]])
+    write_points("there.fcsv", Points(NAMED.names, there))
+    line = ["evaluate", "OUT/warp.nii.gz", "fixed.nii.gz", "moving.nii.gz"]
+    line += ["--inverse", "OUT/inverse_warp.nii.gz", "--fixed-labels", "fixed_dseg.nii.gz"]
+    line += ["--labels", "moving_dseg.nii.gz", "--fixed-landmarks", "here.csv"]
+    line += ["--landmarks", "there.fcsv"]
+    assert run(*line, "-o", "m.json") == 0
+    found = json.loads((folder / "m.json").read_text())
+    metrics = found["metrics"]
+    assert metrics["tre_mm"] == pytest.approx(3, abs=1e-3)
+    assert metrics["tre_max_mm"] == pytest.approx(5, abs=1e-3)
+    warped = warp_labels(Labels(lobes(MOVING), MOVING), WARP, FIXED).data
+    for label in (1, 2):
+        both = [lobes(FIXED) == label, warped == label]
+        dice = 2 * (both[0] & both[1]).sum() / sum(part.sum() for part in both)
+        assert found["dice_by_label"][str(label)] == pytest.approx(dice, abs=1e-5)
+    assert metrics["folds_onesided_percent"] == metrics["inverse_folds_onesided_percent"] == 0
+    assert metrics["inverse_consistency_mm"] < 0.1
+    assert {"hd95_mm", "ndv_percent", "sdlogj", "inverse_sdlogj", "nmi"} <= set(metrics)
+    assert run(*line, "-o", "m.tsv") == 0
+    rows = pd.read_csv("m.tsv", sep="\t").set_index("metric")["value"]
+    assert rows["tre_mm"] == pytest.approx(3, abs=1e-3)
+    capsys.readouterr()
+    assert run(*line) == 0
+    assert "tre_mm" in capsys.readouterr().out
+
+
+def test_evaluations_of_what_does_not_belong_together_are_refused(folder, capsys):
+    write_points("here.csv", NAMED)
+    write_points("other.csv", Points(("one", "two"), NAMED.coordinates))
+    write_points("far.csv", Points(NAMED.names, NAMED.coordinates + 500))
+    scans = ("fixed.nii.gz", "moving.nii.gz")
+    for words, said in (
+        (("OUT/warp.nii.gz", *reversed(scans)), "give the scan that the map was made for"),
+        (("OUT/warp.nii.gz", *scans, "--labels", "moving_dseg.nii.gz"), "the fixed scan, too"),
+        (("OUT/warp.nii.gz", *scans, "--inverse", "OUT/warp.nii.gz"), "lies on a grid of"),
+        (("OUT/warp.nii.gz", *scans, "--affine", "OUT/warp.nii.gz"), "is no affine"),
+        (("OUT/warp.nii.gz", *scans, "--mask", "moving_dseg.nii.gz"), "does not lie on the grid"),
+        (
+            (
+                "OUT/warp.nii.gz",
+                *scans,
+                "--fixed-landmarks",
+                "here.csv",
+                "--landmarks",
+                "other.csv",
+            ),
+            "No landmark has the same name",
+        ),
+        (
+            ("OUT/warp.nii.gz", *scans, "--fixed-landmarks", "far.csv", "--landmarks", "here.csv"),
+            "2 of 2 points lie outside",
+        ),
+        (("nowhere.nii.gz", *scans), "There is no transform nowhere.nii.gz"),
+        (("OUT/warp.nii.gz", *scans, "-o", "m.txt"), "end it in .json or .tsv"),
+    ):
+        assert said in refused(capsys, "evaluate", *words)
+
+
+def _rows(matrix):
+    return "\n".join(" ".join(map(repr, row)) for row in matrix.tolist())
+
+
+def test_conversions_keep_the_map(folder, capsys):
+    points = FIXED.points_mm()
+    assert run("convert", "OUT/warp.nii.gz", "-o", "w.h5") == 0
+    np.testing.assert_allclose(de.load_transform("w.h5").map(points), WARP(points), atol=1e-5)
+    scans = ["--fixed", "fixed.nii.gz", "--moving", "moving.nii.gz"]
+    assert run("convert", "affine.txt", "--to", "fsl", *scans, "-o", "flirt.mat") == 0
+    assert run("convert", "flirt.mat", "--from", "fsl", *scans, "-o", "again.mat") == 0
+    np.testing.assert_allclose(de.load_transform("again.mat").matrix, TURN.matrix, atol=1e-9)
+    rows = _rows(np.linalg.inv(TURN.matrix))
+    (folder / "there.lta").write_text(f"type = 1\nnxforms = 1\n1 4 4\n{rows}\n")
+    assert run("convert", "there.lta", "--from", "freesurfer", *scans, "-o", "of.txt") == 0
+    np.testing.assert_allclose(de.load_transform("of.txt").matrix, TURN.matrix, atol=1e-9)
+    np.savetxt("ras.txt", TURN.matrix)
+    assert run("convert", "ras.txt", "--from", "ras", "-o", "itk.tfm") == 0
+    np.testing.assert_allclose(de.load_transform("itk.tfm").matrix, TURN.matrix, atol=1e-9)
+    assert run("convert", "OUT/warp.nii.gz", "--to", "fsl", *scans, "-o", "fsl.nii.gz") == 0
+    assert int(nib.load("fsl.nii.gz").header["intent_code"]) == 2006
+    for words, said in (
+        (("affine.txt", "--to", "fsl", "-o", "x.mat"), "give both scans"),
+        (("OUT/warp.nii.gz", "--to", "fsl", *scans, "-o", "x.mat"), "is no affine"),
+        (("affine.txt", "--to", "fsl", *scans, "-o", "x.h5"), "is no name for a transform of FSL"),
+        (("fsl.nii.gz", "-o", "x.h5"), "is not an ITK displacement field"),
+        (("fsl.nii.gz", "--from", "fsl", *scans, "-o", "x.h5"), "only matrices of FLIRT"),
+        (("ras.txt", "-o", "x.h5"), "does not say in which frame"),
+        (("OUT/warp.nii.gz", "-o", "x.lta"), "is no name for a transform"),
+    ):
+        assert said in refused(capsys, "convert", *words)
+    assert not list(folder.glob("x.*"))
+
+
+# ----------------------------------------------------------------------------------------- prepare
+
+
+def test_a_stripped_scan_is_prepared_as_a_study_prepares_it(folder, capsys):
+    grid = Grid(
+        (24, 24, 24), np.array([[4.0, 0, 0, -46], [0, 4, 0, -46], [0, 0, 4, -46], [0, 0, 0, 1]])
+    )
+    io.write_image("scan.nii.gz", Image(ball(grid), grid))
+    io.write_labels("dseg.nii.gz", Labels(lobes(grid), grid))
+    line = ["prepare", "scan.nii.gz", "--brain", "nonzero", "--bias", "none", "-o", "P"]
+    assert run(*line, "--given-labels", "dseg.nii.gz", "--spacing", "8") == 0
+    image = io.read_image("P/image.nii.gz")
+    np.testing.assert_allclose(image.grid.spacing, 8)
+    assert image.data.min() == 0
+    assert image.data.max() == 1
+    assert io.read_labels("P/mask.nii.gz").data.any()
+    np.testing.assert_array_equal(io.read_labels("P/labels.nii.gz").data, lobes(grid))
+    np.testing.assert_array_equal(de.load_transform("P/to_scan.txt").matrix, np.eye(4))
+    assert "exists already" in refused(capsys, *line)
+    for words, said in (
+        (("--brain", "nothing"), "Preparation step brain has no choice 'nothing'"),
+        (("--given-labels", "moving_dseg.nii.gz"), "does not lie on the grid"),
+    ):
+        assert said in refused(capsys, *line[:-1], "Q", *words)
+    assert not (folder / "Q").exists()
+
+
+# -------------------------------------------------------------------------------------------- help
+
+
+def examples_of(verb, capsys):
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    lines = capsys.readouterr().out.partition("examples:\n")[2].splitlines()
+    return [shlex.split(line) for line in lines if line.strip().startswith("diffeode")]
+
+
+VERBS = ["apply", "points", "invert", "compose", "jacobian", "evaluate", "convert"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_example_of_the_help_runs(folder, capsys, verb):
+    """They are run one after the other in a folder with the files that they name."""
+    for name in ("fixed_to_template", "first", "second"):
+        io.write_itk_affine(f"{name}.txt", TURN)
+    for name in ("warp", "template_to_moving"):
+        io.write_displacement(f"{name}.nii.gz", WARP)
+    de.Transform(TURN).save("flirt.tfm")
+    write_points("fixed.fcsv", NAMED)
+    write_points("moving.csv", NAMED)
+    pd.DataFrame({"x": [5], "y": [6], "z": [7]}).to_csv("voxels.csv", index=False)
+    np.savetxt("flirt.mat", np.eye(4))
+    examples = examples_of(verb, capsys)
+    assert len(examples) >= 2
+    for program, *words in examples:
+        assert program == "diffeode"
+        # Two examples may write to one file.
+        assert run(*words, "--overwrite") == 0, words
+
+
+def test_the_examples_of_prepare_are_commands(capsys, monkeypatch):
+    """They need weights, so only their options are read."""
+    from diffeode.cli import prepare
+
+    parsed = []
+    for _, *words in examples_of("prepare", capsys):
+        monkeypatch.setattr(prepare, "_prepare", parsed.append)
+        assert main(words) == 0
+    assert [options.template for options in parsed] == ["none", "none", "icbm152"]
