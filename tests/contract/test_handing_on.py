@@ -451,7 +451,7 @@ def test_a_registration_at_a_desk_hands_alignment_and_machine_on(alignment, monk
     monkeypatch.setattr(
         desk_registration, "register", lambda *given: calls.append(given) or reached()
     )
-    given = desk_inputs.Inputs(FIXED, MOVING, Path("fixed"), Path("moving"), None, None)
+    given = desk_inputs.Inputs(FIXED, MOVING)
     run = Run("mine", "greedy", "Mine", {"warp_sigma": 0.75})
     with pytest.raises(RegistrationError):
         desk_registration.register_at_desk(run, given, tmp_path, MACHINE, alignment, {})

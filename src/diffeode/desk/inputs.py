@@ -18,14 +18,20 @@ from diffeode.prepare.scan import read_scan_labels
 @final
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The user's scans and label maps, read and checked, with the intensities of the files."""
+    """The user's scans and label maps in memory, checked, with intensities as they were given.
+
+    Attributes:
+        fixed, moving: the scans, each on its own grid.
+        fixed_name, moving_name: what messages and the metrics call them, such as their paths.
+        fixed_labels, moving_labels: their label maps on their grids, or None.
+    """
 
     fixed: Image
     moving: Image
-    fixed_path: Path
-    moving_path: Path
-    fixed_labels: Labels | None
-    moving_labels: Labels | None
+    fixed_name: str = "the fixed image"
+    moving_name: str = "the moving image"
+    fixed_labels: Labels | None = None
+    moving_labels: Labels | None = None
 
 
 def read_inputs(
@@ -64,7 +70,7 @@ def read_inputs(
     )
     if fixed_map and moving_map:
         _require_shared_ids(fixed_map, moving_map, f"{fixed_labels} and {moving_labels}")
-    return Inputs(fixed_scan, moving_scan, fixed, moving, fixed_map, moving_map)
+    return Inputs(fixed_scan, moving_scan, str(fixed), str(moving), fixed_map, moving_map)
 
 
 def read_as_told(paths: Iterable[Path]) -> list[str]:

@@ -38,8 +38,8 @@ def write_metrics(
     costs = {cost: getattr(result, cost) for cost in ("seconds", "cpu_seconds", "peak_memory_mb")}
     metrics = dict(zip(whole["metric"], whole["value"], strict=True)) | costs
     content = {
-        "fixed": str(inputs.fixed_path),
-        "moving": str(inputs.moving_path),
+        "fixed": inputs.fixed_name,
+        "moving": inputs.moving_name,
         "run": run.name,
         "method": run.method,
         "title": run.title,

@@ -1,10 +1,14 @@
-"""Register a pair at a desk: read two scans; write maps, the warped scan, metrics and a picture."""
+"""Register a pair at a desk: images in memory (:func:`register_images`), or to the files of a
+folder (:func:`register_at_desk`): maps, the warped scan, metrics and a picture.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 import numpy as np
 
@@ -13,7 +17,7 @@ from diffeode.desk.outputs import METRICS, OVERVIEW, WARPED_LABELS
 from diffeode.errors import InputError, RegistrationError, reason_of
 from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
-from diffeode.geometry.image import Labels
+from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.transform import warp_image, warp_labels
 from diffeode.names import readable
 from diffeode.prepare.pair import align_pair
@@ -24,6 +28,76 @@ from diffeode.registration.runs import Run
 from diffeode.units.registration import RegistrationUnit
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """A pair that was registered in memory.
+
+    Attributes:
+        run: the run that registered.
+        inputs: the images as they were given.
+        task: the prepared pair, and the affine that it was aligned by.
+        result: the maps, the verdict, the costs and the notes.
+        warped: the moving image on the grid of the fixed one, by one linear interpolation, in the
+            intensities that it was given in.
+        warped_labels: its label map there, by nearest neighbour; None where none was given.
+    """
+
+    run: Run
+    inputs: Inputs
+    task: Task
+    result: Result
+    warped: Image
+    warped_labels: Labels | None
+
+    @property
+    def title(self) -> str:
+        """What pictures of the pair are headed by."""
+        names = (self.inputs.moving_name, self.inputs.fixed_name)
+        moving, fixed = (readable(Path(name).name) for name in names)
+        return f"{moving} to {fixed}, {self.run.title}"
+
+
+def register_images(run: Run, inputs: Inputs, machine: Machine, alignment: str) -> Registered:
+    """Prepare, align and register a pair of images in memory; nothing is written.
+
+    Args:
+        alignment: as for :func:`~diffeode.prepare.pair.align_pair`.
+
+    Raises:
+        InputError: an image is unusable, or the brains do not meet.
+        RegistrationError: the alignment failed, or the method could not register the pair.
+    """
+    task = _prepared_task(inputs, alignment, machine)
+    result = _registered(run, task, machine)
+    grid, moving = task.fixed.grid, inputs.moving_labels
+    labels = None if moving is None else warp_labels(moving, result.warp, grid)
+    result = dataclasses.replace(result, notes=(*result.notes, *_remarks(inputs, labels)))
+    return Registered(
+        run, inputs, task, result, warp_image(inputs.moving, result.warp, grid), labels
+    )
+
+
+def write_registered(
+    registered: Registered, folder: Path, provenance: Mapping[str, object]
+) -> None:
+    """Measure a registered pair and write its files to ``folder``.
+
+    The files are those of :func:`diffeode.desk.outputs.output_names`.
+
+    Args:
+        provenance: what else the metrics should record of how the result was made.
+    """
+    # Imported only now, so that the peak memory in the metrics is that of the registration.
+    from diffeode.desk.metrics import write_metrics
+    from diffeode.desk.overview import draw_overview
+
+    result, task = registered.result, registered.task
+    write_metrics(folder / METRICS, registered.run, result, task, registered.inputs, provenance)
+    _write_maps(registered, folder)
+    draw_overview(result, task, registered.title, folder / OVERVIEW)
+
+
 def register_at_desk(
     run: Run,
     inputs: Inputs,
@@ -32,35 +106,15 @@ def register_at_desk(
     alignment: str,
     provenance: Mapping[str, object],
 ) -> Result:
-    """Prepare, align, register and measure a pair, and write the results to ``folder``.
-
-    The results are the files of :func:`diffeode.desk.outputs.output_names`.
-
-    Args:
-        alignment: as for :func:`~diffeode.prepare.pair.align_pair`.
-        provenance: what else the metrics should record of how the result was made.
+    """Register a pair (:func:`register_images`) and write its files (:func:`write_registered`).
 
     Raises:
-        InputError: a scan is unusable, or the brains do not meet.
-        RegistrationError: the alignment failed, or the method could not register the pair.
+        InputError, RegistrationError: as :func:`register_images`.
     """
-    task = _prepared_task(inputs, alignment, machine)
-    result = _registered(run, task, machine)
-    moving = inputs.moving_labels
-    labels = None if moving is None else warp_labels(moving, result.warp, task.fixed.grid)
-    result = dataclasses.replace(result, notes=(*result.notes, *_remarks(inputs, labels)))
+    registered = register_images(run, inputs, machine, alignment)
     machine.progress(1.0, "measuring and writing")
-    # Imported only now, so that the peak memory in the metrics is that of the registration.
-    from diffeode.desk.metrics import write_metrics
-    from diffeode.desk.overview import draw_overview
-
-    write_metrics(folder / METRICS, run, result, task, inputs, provenance)
-    _write_maps(result, task, inputs, labels, folder)
-    title = (
-        f"{readable(inputs.moving_path.name)} to {readable(inputs.fixed_path.name)}, {run.title}"
-    )
-    draw_overview(result, task, title, folder / OVERVIEW)
-    return result
+    write_registered(registered, folder, provenance)
+    return registered.result
 
 
 def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
@@ -85,8 +139,8 @@ def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
 
 def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
     machine.progress(0.0, "preparing")
-    fixed, _ = prepare_image(inputs.fixed, str(inputs.fixed_path))
-    moving, _ = prepare_image(inputs.moving, str(inputs.moving_path))
+    fixed, _ = prepare_image(inputs.fixed, inputs.fixed_name)
+    moving, _ = prepare_image(inputs.moving, inputs.moving_name)
     if alignment == "affine":
         _require_perpendicular(inputs)
     machine.progress(0.0, "aligning")
@@ -98,11 +152,11 @@ def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
 
 def _require_perpendicular(inputs: Inputs) -> None:
     """Raise :class:`InputError`, which names the file, where the axes of a scan are sheared."""
-    for image, path in ((inputs.fixed, inputs.fixed_path), (inputs.moving, inputs.moving_path)):
+    for image, name in ((inputs.fixed, inputs.fixed_name), (inputs.moving, inputs.moving_name)):
         try:
             image.grid.require_perpendicular("the alignment")
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+            raise InputError(f"{name}: {error}") from None
 
 
 def _registered(run: Run, task: Task, machine: Machine) -> Result:
@@ -119,13 +173,10 @@ def _registered(run: Run, task: Task, machine: Machine) -> Result:
         ) from error
 
 
-def _write_maps(
-    result: Result, task: Task, inputs: Inputs, labels: Labels | None, folder: Path
-) -> None:
-    grid = task.fixed.grid
-    unit = RegistrationUnit(folder)
+def _write_maps(registered: Registered, folder: Path) -> None:
+    unit, result = RegistrationUnit(folder), registered.result
     io.write_displacement(unit.warp_file, result.warp)
     io.write_displacement(unit.inverse_warp_file, result.inverse_warp)
-    io.write_image(unit.warped_file, warp_image(inputs.moving, result.warp, grid))
-    if labels is not None:
-        io.write_labels(folder / WARPED_LABELS, labels)
+    io.write_image(unit.warped_file, registered.warped)
+    if registered.warped_labels is not None:
+        io.write_labels(folder / WARPED_LABELS, registered.warped_labels)
