@@ -21,12 +21,14 @@ from diffeode.cli import (
     methods,
     needs,
     register,
+    report,
     train,
     train_descriptor,
 )
 from diffeode.cli import weights as weights_command
 from diffeode.datasets import exclusions
 from diffeode.desk import inputs, registration, training
+from diffeode.desk import report as desk_report
 from diffeode.figures import training_curves
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels
@@ -42,6 +44,7 @@ from diffeode.weights import fetch as weights_download
 COMMANDS = {
     "register": register,
     "apply": apply,
+    "report": report,
     "train": train,
     "train-descriptor": train_descriptor,
     "methods": methods,
@@ -93,6 +96,7 @@ def behind_the_commands(monkeypatch):
         (training, "persons_of_files", ["a", "b", "c"]),
         (training, "persons_of_dataset", ["a", "b"]),
         (training, "train_at_desk", None),
+        (desk_report, "page_of_folder", Path("page")),
         (training_curves, "training_curves", None),
         (material, "train_descriptor", Path("best.safetensors")),
         (material, "read_training", SimpleNamespace(settings=SimpleNamespace(criterion="loss"))),
@@ -156,7 +160,7 @@ STUDY = Path(__file__).resolve().parents[2] / "config" / "paper.yaml"
 BIDS = ["train", "symnet", "-o", "{out}", "--bids", "data"]
 DESCRIPTOR = ["train-descriptor", "mine.yaml", "-o", "{out}"]
 
-ASKED_FOR_APART = {("register", "strict")}
+ASKED_FOR_APART = {("register", "strict"), ("register", "quiet")}
 """Options that are passed to no function; each has a test of its own."""
 
 ARRIVES = {
@@ -221,7 +225,13 @@ ARRIVES = {
         lambda: (machine_of("register_at_desk").seed, seen("register_at_desk")[5]["seed"]),
         (12, 12),
     ),
+    ("register", "report"): (
+        [*REGISTER, "--report"],
+        lambda: seen("register_at_desk")[6],
+        True,
+    ),
     ("register", "time_limit"): ([*REGISTER, "--time-limit", "2.5"], lambda: SEEN["watched"], 2.5),
+    ("report", "folder"): (["report", "o"], lambda: seen("page_of_folder"), (Path("o"),)),
     ("apply", "warp"): (APPLY, lambda: seen("read_displacement"), (Path("w.nii"),)),
     ("apply", "moving"): (APPLY, lambda: seen("read_finite")[0], Path("m.nii")),
     ("apply", "output"): (

@@ -79,6 +79,7 @@ def test_a_registration_does_without_streams_and_with_a_notebooks_backend(tmp_pa
         "inverse_warp.nii.gz",
         "warped.nii.gz",
         "overview.png",
+        "trace.tsv",
         "metrics.json",
     }
 

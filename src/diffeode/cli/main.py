@@ -15,6 +15,7 @@ from diffeode.cli import (
     methods,
     needs,
     register,
+    report,
     train,
     train_descriptor,
     weights,
@@ -23,7 +24,10 @@ from diffeode.errors import InputError, RegistrationError, SuspectError, Trainin
 from diffeode.process.surroundings import require_usable, settle
 from diffeode.process.watch import terminated_like_exit
 
-_COMMANDS = (register, apply, train, train_descriptor, methods, weights, datasets, needs, exclude)
+_COMMANDS = (
+    *(register, apply, report, train, train_descriptor),
+    *(methods, weights, datasets, needs, exclude),
+)
 _INPUT_ERROR, _FAILED, _SUSPECT, _INTERRUPTED = 2, 1, 3, 130
 
 
@@ -35,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     settle()
     options = _parser().parse_args(arguments)
+    options.typed = ["diffeode", *(sys.argv[1:] if arguments is None else arguments)]
     with terminated_like_exit():
         try:
             require_usable()

@@ -5,7 +5,9 @@ metrics.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from diffeode.errors import InputError, RegistrationError, SuspectError
 from diffeode.process.watch import Terminated, watched
 
 if TYPE_CHECKING:
+    from diffeode.registration.harness import Result
     from diffeode.registration.runs import Run
 
 DEFAULT_RUN = "node"
@@ -85,6 +88,18 @@ def add(commands: Any) -> None:
         action="store_true",
         help="exit with code 3 if the result is suspect, after it was written",
     )
+    register.add_argument(
+        "--report",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="write report.html, a page with pictures and scores (default: where standard output "
+        "is a terminal)",
+    )
+    register.add_argument(
+        "--quiet",
+        action="store_true",
+        help="show no progress; what may be wrong with the result is still said",
+    )
     register.set_defaults(command=_register)
 
 
@@ -99,10 +114,20 @@ def _register(options: argparse.Namespace) -> None:
             suspicion = _register_here(run, options, folder)
         else:
             suspicion = watched(lambda: _register_pair(run, options, folder), options.time_limit)
+    if not options.quiet:
+        _say_where_the_page_is(options)
     if suspicion and options.strict:
         raise SuspectError(suspicion)
     if suspicion:
         print(f"diffeode: {suspicion}", file=sys.stderr)
+
+
+def _say_where_the_page_is(options: argparse.Namespace) -> None:
+    from diffeode.desk.outputs import REPORT
+
+    page = options.output / REPORT
+    if page.is_file():
+        print(f"diffeode: open {page} in a browser to look at the result", file=sys.stderr)
 
 
 def _runnable(options: argparse.Namespace) -> Run:
@@ -157,21 +182,59 @@ def _register_here(run: Run, options: argparse.Namespace, folder: Path) -> str:
 
 def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> str:
     """Register a pair; return what makes the result suspect, as a sentence, or an empty one."""
-    from diffeode.desk.inputs import read_as_told, read_inputs
+    with ProgressLine(sys.stderr, options.quiet) as progress:
+        result = _result(run, options, folder, progress)
+    _tell(result.notes, options)
+    return result.verdict.sentence
+
+
+def _result(run: Run, options: argparse.Namespace, folder: Path, progress: ProgressLine) -> Result:
+    """Read the scans, register them and write the results to ``folder``."""
+    from diffeode.desk.stages import READING, STARTING, Stages
+
+    report = sys.stdout.isatty() if options.report is None else options.report
+    stages = Stages(progress, _first_plan(run, options, report))
+    stages.begin(STARTING)
+    from diffeode.desk.inputs import read_inputs
     from diffeode.desk.registration import register_at_desk
     from diffeode.registration.base import Machine, require_device
 
     require_device(options.device)
+    stages.begin(READING)
     scans, label_maps = (options.fixed, options.moving), (options.fixed_labels, options.labels)
     inputs = read_inputs(*scans, *label_maps, options.orientation)
     provenance = {name: getattr(options, name) for name in ("init", "seed", "threads", "device")}
+    provenance["command"] = shlex.join(options.typed)
     if options.orientation:
         provenance["orientation"] = options.orientation
-    with ProgressLine(sys.stderr) as progress:
-        machine = Machine(options.threads, options.seed, options.device, progress=progress)
-        alignment = ALIGNMENT_OF_INIT[options.init]
-        result = register_at_desk(run, inputs, folder, machine, alignment, provenance)
-    told = read_as_told(scans) if options.orientation else []
-    for note in (*result.notes, *told):
+    machine = Machine(options.threads, options.seed, options.device, progress=stages)
+    alignment = ALIGNMENT_OF_INIT[options.init]
+    return register_at_desk(run, inputs, folder, machine, alignment, provenance, report)
+
+
+def _first_plan(run: Run, options: argparse.Namespace, report: bool) -> dict[str, float | None]:
+    """Return the seconds of each stage, judged by the files alone: a compressed scan takes about a
+    byte for each voxel.
+    """
+    from diffeode.desk.stages import planned
+    from diffeode.registration.knobs import as_parameters
+
+    sizes = [file.stat().st_size for file in (options.fixed, options.moving) if file.is_file()]
+    return planned(
+        run.method,
+        as_parameters(run.build(), whole=True),
+        sum(sizes) / max(1, len(sizes)) / 1e6,
+        options.threads,
+        options.device,
+        aligns=options.init == "affine",
+        report=report,
+    )
+
+
+def _tell(notes: Sequence[str], options: argparse.Namespace) -> None:
+    """Print what the user should know on standard error."""
+    from diffeode.desk.inputs import read_as_told
+
+    told = read_as_told((options.fixed, options.moving)) if options.orientation else []
+    for note in (*notes, *told):
         print(f"diffeode: {note}", file=sys.stderr)
-    return result.verdict.sentence

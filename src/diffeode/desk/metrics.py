@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,8 +28,10 @@ def write_metrics(
     task: Task,
     inputs: Inputs,
     provenance: Mapping[str, object],
-) -> None:
+) -> dict[str, Any]:
     """Measure ``result`` and write the metrics, the run and its parameters to ``path`` as JSON.
+
+    Return what was written.
 
     Args:
         provenance: further entries, which are recorded as they are.
@@ -37,7 +40,7 @@ def write_metrics(
     whole, by_label = rows[rows["label"] == ""], rows[rows["label"] != ""]
     costs = {cost: getattr(result, cost) for cost in ("seconds", "cpu_seconds", "peak_memory_mb")}
     metrics = dict(zip(whole["metric"], whole["value"], strict=True)) | costs
-    content = {
+    content: dict[str, Any] = {
         "fixed": inputs.fixed_name,
         "moving": inputs.moving_name,
         "run": run.name,
@@ -45,6 +48,8 @@ def write_metrics(
         "title": run.title,
         "parameters": as_parameters(run.build(), whole=True),
         **provenance,
+        "sha256": _checksums(inputs),
+        "alignment": task.moving_to_scan.matrix.tolist(),
         "inverse": result.inverse_origin,
         "notes": list(result.notes),
         **recorded(result.verdict),
@@ -57,6 +62,13 @@ def write_metrics(
             k: _number(v) for k, v in zip(group["label"], group["value"], strict=True)
         }
     io.write_json(path, content)
+    return content
+
+
+def _checksums(inputs: Inputs) -> dict[str, str]:
+    """Return the SHA-256 of each scan that was read from a file."""
+    names = {"fixed": inputs.fixed_name, "moving": inputs.moving_name}
+    return {which: io.sha256(name) for which, name in names.items() if Path(name).is_file()}
 
 
 def _measure(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:

@@ -5,7 +5,7 @@ folder (:func:`register_at_desk`): maps, the warped scan, metrics and a picture.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -13,7 +13,19 @@ from typing import final
 import numpy as np
 
 from diffeode.desk.inputs import Inputs
-from diffeode.desk.outputs import METRICS, OVERVIEW, WARPED_LABELS
+from diffeode.desk.outputs import METRICS, OVERVIEW, REPORT, WARPED_LABELS
+from diffeode.desk.stages import (
+    ALIGNING,
+    DRAWING,
+    MEASURING,
+    PREPARING,
+    REGISTERING,
+    REPORTING,
+    WRITING,
+    Stages,
+    planned,
+    staged,
+)
 from diffeode.errors import InputError, RegistrationError, reason_of
 from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
@@ -23,7 +35,8 @@ from diffeode.names import readable
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.scan import prepare_image
 from diffeode.registration.base import Machine
-from diffeode.registration.harness import Result, Task, register
+from diffeode.registration.harness import Result, Task, register, write_trace
+from diffeode.registration.knobs import as_parameters
 from diffeode.registration.runs import Run
 from diffeode.units.registration import RegistrationUnit
 
@@ -68,7 +81,10 @@ def register_images(run: Run, inputs: Inputs, machine: Machine, alignment: str) 
         InputError: an image is unusable, or the brains do not meet.
         RegistrationError: the alignment failed, or the method could not register the pair.
     """
-    task = _prepared_task(inputs, alignment, machine)
+    stages = staged(machine.progress, _plan(run, inputs, machine, alignment, report=False))
+    machine = dataclasses.replace(machine, progress=stages)
+    task = _prepared_task(inputs, alignment, machine, stages)
+    stages.begin(REGISTERING)
     result = _registered(run, task, machine)
     grid, moving = task.fixed.grid, inputs.moving_labels
     labels = None if moving is None else warp_labels(moving, result.warp, grid)
@@ -79,7 +95,11 @@ def register_images(run: Run, inputs: Inputs, machine: Machine, alignment: str) 
 
 
 def write_registered(
-    registered: Registered, folder: Path, provenance: Mapping[str, object]
+    registered: Registered,
+    folder: Path,
+    provenance: Mapping[str, object],
+    report: bool = False,
+    begin: Callable[[str], None] = lambda stage: None,
 ) -> None:
     """Measure a registered pair and write its files to ``folder``.
 
@@ -87,15 +107,31 @@ def write_registered(
 
     Args:
         provenance: what else the metrics should record of how the result was made.
+        report: whether the page of the registration is written, too.
+        begin: called with the name of each stage that begins (:mod:`diffeode.desk.stages`).
     """
     # Imported only now, so that the peak memory in the metrics is that of the registration.
     from diffeode.desk.metrics import write_metrics
-    from diffeode.desk.overview import draw_overview
+    from diffeode.desk.overview import scene_of_pair, worth_less_than_the_maps
+    from diffeode.desk.report import write_report
+    from diffeode.figures.pair_panel import draw_scene
 
     result, task = registered.result, registered.task
-    write_metrics(folder / METRICS, registered.run, result, task, registered.inputs, provenance)
+    begin(MEASURING)
+    record = write_metrics(
+        folder / METRICS, registered.run, result, task, registered.inputs, provenance
+    )
+    begin(WRITING)
     _write_maps(registered, folder)
-    draw_overview(result, task, registered.title, folder / OVERVIEW)
+    begin(DRAWING)
+    with worth_less_than_the_maps("pictures"):
+        scene = scene_of_pair(result, task)
+        with worth_less_than_the_maps(OVERVIEW):
+            draw_scene(scene, registered.title, folder / OVERVIEW)
+        if report:
+            begin(REPORTING)
+            with worth_less_than_the_maps(REPORT):
+                write_report(scene, record, folder, folder)
 
 
 def register_at_desk(
@@ -105,15 +141,19 @@ def register_at_desk(
     machine: Machine,
     alignment: str,
     provenance: Mapping[str, object],
+    report: bool = False,
 ) -> Result:
     """Register a pair (:func:`register_images`) and write its files (:func:`write_registered`).
 
     Raises:
         InputError, RegistrationError: as :func:`register_images`.
     """
+    plan = _plan(run, inputs, machine, alignment, report)
+    stages = staged(machine.progress, plan)
+    stages.plan(plan)
+    machine = dataclasses.replace(machine, progress=stages)
     registered = register_images(run, inputs, machine, alignment)
-    machine.progress(1.0, "measuring and writing")
-    write_registered(registered, folder, provenance)
+    write_registered(registered, folder, provenance, report, stages.begin)
     return registered.result
 
 
@@ -137,13 +177,28 @@ def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
     )
 
 
-def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
-    machine.progress(0.0, "preparing")
+def _plan(
+    run: Run, inputs: Inputs, machine: Machine, alignment: str, report: bool
+) -> dict[str, float | None]:
+    voxels = (inputs.fixed.data.size + inputs.moving.data.size) / 2
+    return planned(
+        run.method,
+        as_parameters(run.build(), whole=True),
+        voxels / 1e6,
+        machine.threads,
+        machine.device,
+        aligns=alignment == "affine",
+        report=report,
+    )
+
+
+def _prepared_task(inputs: Inputs, alignment: str, machine: Machine, stages: Stages) -> Task:
+    stages.begin(PREPARING)
     fixed, _ = prepare_image(inputs.fixed, inputs.fixed_name)
     moving, _ = prepare_image(inputs.moving, inputs.moving_name)
     if alignment == "affine":
         _require_perpendicular(inputs)
-    machine.progress(0.0, "aligning")
+    stages.begin(ALIGNING)
     aligned, to_scan = align_pair(
         fixed, moving, alignment, "resample", machine.threads, machine.seed
     )
@@ -164,7 +219,6 @@ def _registered(run: Run, task: Task, machine: Machine) -> Result:
 
     Whatever error a method raises becomes a :class:`RegistrationError` with its reason.
     """
-    machine.progress(0.0, "registering")
     try:
         return register(run.build(), task, machine)
     except Exception as error:
@@ -178,5 +232,6 @@ def _write_maps(registered: Registered, folder: Path) -> None:
     io.write_displacement(unit.warp_file, result.warp)
     io.write_displacement(unit.inverse_warp_file, result.inverse_warp)
     io.write_image(unit.warped_file, registered.warped)
+    write_trace(unit.trace_file, result.trace)
     if registered.warped_labels is not None:
         io.write_labels(folder / WARPED_LABELS, registered.warped_labels)

@@ -1,0 +1,234 @@
+"""The page about a registration at a desk: made with the registration, or later from its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffeode.desk.outputs import METRICS, OVERVIEW, REPORT, WARPED_LABELS
+from diffeode.errors import DamagedFileError, InputError
+from diffeode.figures.page import Account, Use, write_page
+from diffeode.figures.page_scores import scores_of, signs_of, structures_of
+from diffeode.figures.pair_panel import Scene, scene_of
+from diffeode.files import io
+from diffeode.files.presence import require_file
+from diffeode.geometry.transform import Affine, warp_image
+from diffeode.names import readable
+from diffeode.prepare.scan import prepare_image
+from diffeode.registration.knobs import dotted
+from diffeode.units.registration import RegistrationUnit
+
+_INVERSE_ORIGIN = {
+    "method": "The method gave both maps, each the inverse of the other.",
+    "numerical": "The inverse was computed from the map, because the method gives none.",
+}
+_TEXTS = ("fixed", "moving", "title", "verdict", "inverse")
+_TABLES = ("metrics", "signs", "parameters", "software")
+
+
+def page_of_folder(folder: Path) -> Path:
+    """Write the page of a registration that ``folder`` holds, and return its path.
+
+    The two scans are read from where the registration found them.
+
+    Raises:
+        InputError: a file is missing or damaged, or a scan is not the one that was registered.
+    """
+    record = read_record(folder / METRICS)
+    unit = RegistrationUnit(folder)
+    for file in (unit.warp_file, unit.warped_file):
+        require_file(file, "result of a registration")
+    write_report(_scene_of_folder(record, folder), record, folder, folder)
+    return folder / REPORT
+
+
+def write_report(scene: Scene, record: Mapping[str, Any], results: Path, folder: Path) -> None:
+    """Write the page of a registration to ``folder``.
+
+    Args:
+        scene: what is drawn of the pair.
+        record: what ``metrics.json`` holds.
+        results: the folder that holds the files of the registration.
+
+    Raises:
+        InputError: the page cannot be written.
+    """
+    trace = RegistrationUnit(results).trace_file
+    write_page(
+        scene, _account(record, results, scene), trace if trace.is_file() else None, folder / REPORT
+    )
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return what ``metrics.json`` of a registration holds.
+
+    Raises:
+        InputError: there is no such file.
+        DamagedFileError: the file is no record of a registration.
+    """
+    require_file(path, "record of a registration")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        record = None
+    if not isinstance(record, dict):
+        raise _damaged(path, "it is no JSON")
+    lacking = [name for name in _TEXTS if not isinstance(record.get(name), str)]
+    lacking += [name for name in _TABLES if not isinstance(record.get(name), dict)]
+    if lacking:
+        raise _damaged(path, f"it lacks {' and '.join(lacking)}")
+    return record
+
+
+def _damaged(path: Path, why: str) -> DamagedFileError:
+    return DamagedFileError(
+        f"{path} is no record of a registration ({why}); register the pair again."
+    )
+
+
+# ----------------------------------------------------------------------------- scans, read again
+
+
+def _scene_of_folder(record: Mapping[str, Any], folder: Path) -> Scene:
+    unit, orientation = RegistrationUnit(folder), record.get("orientation")
+    fixed, moving = (
+        prepare_image(io.read_image(path, orientation), str(path))[0]
+        for path in (_scan_of(record, which, folder) for which in ("fixed", "moving"))
+    )
+    whole = io.read_displacement(unit.warp_file)
+    if not whole.grid.matches(fixed.grid):
+        raise InputError(
+            f"{unit.warp_file} does not lie on the grid of {record['fixed']}, so it belongs to "
+            "another pair; register the pair again."
+        )
+    alignment = _alignment_of(record, folder)
+    return scene_of(
+        fixed,
+        warp_image(moving, alignment, fixed.grid),
+        warp_image(moving, whole, fixed.grid),
+        whole,
+        alignment,
+    )
+
+
+def _scan_of(record: Mapping[str, Any], which: str, folder: Path) -> Path:
+    """Return the file of a scan, which must be the one that was registered."""
+    path = Path(record[which])
+    if not path.is_file():
+        raise InputError(
+            f"{folder / METRICS} says that the {which} scan is {path}, and no such file is here; "
+            "start the command in the folder where the registration was started."
+        )
+    known = record.get("sha256")
+    if isinstance(known, dict) and known.get(which) != io.sha256(path):
+        raise InputError(
+            f"{path} has changed since it was registered to {folder}; register the pair again."
+        )
+    return path
+
+
+def _alignment_of(record: Mapping[str, Any], folder: Path) -> Affine:
+    try:
+        matrix = np.array(record["alignment"], dtype=np.float64)
+    except (KeyError, TypeError, ValueError):
+        matrix = np.empty(0)
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        raise _damaged(folder / METRICS, "it lacks the alignment")
+    return Affine(matrix)
+
+
+# ---------------------------------------------------------------------------- what the page says
+
+
+def _account(record: Mapping[str, Any], results: Path, scene: Scene) -> Account:
+    unit = RegistrationUnit(results)
+    fixed, moving = (readable(Path(record[which]).name) for which in ("fixed", "moving"))
+    return Account(
+        fixed_name=fixed,
+        moving_name=moving,
+        method=record["title"],
+        program=f"diffeode {record['software'].get('diffeode', '')}".strip(),
+        suspect=bool(record.get("suspect")),
+        verdict=record["verdict"],
+        signs=signs_of(record["signs"]),
+        notes=[str(note) for note in record.get("notes", ())],
+        scores=scores_of(record["metrics"], float(max(scene.grid.spacing))),
+        structures=structures_of(
+            record.get("dice_by_label", {}), record.get("hd95_mm_by_label", {})
+        ),
+        warp=unit.warp_file.name,
+        inverse=unit.inverse_warp_file.name,
+        inverse_origin=_INVERSE_ORIGIN.get(record["inverse"], ""),
+        uses=_uses(unit),
+        files=_files(unit),
+        command=str(record.get("command", "")),
+        made=_made(record),
+        settings={name: str(value) for name, value in dotted(record["parameters"]).items()},
+        versions={name: str(value) for name, value in record["software"].items()}
+        | {name: str(value) for name, value in (record.get("programs") or {}).items()},
+    )
+
+
+def _made(record: Mapping[str, Any]) -> dict[str, str]:
+    known = {
+        "fixed scan": record["fixed"],
+        "moving scan": record["moving"],
+        "method": f"{record.get('run', '')} ({record['title']})",
+        "start": record.get("init"),
+        "seed": record.get("seed"),
+        "threads": record.get("threads"),
+        "device": record.get("device"),
+        "orientation": record.get("orientation"),
+    }
+    return {name: readable(str(value)) for name, value in known.items() if value is not None}
+
+
+def _files(unit: RegistrationUnit) -> list[tuple[str, str]]:
+    """Return name and meaning of the files that are there or are about to be."""
+    known = {
+        unit.warp_file.name: "the map: a displacement field on the grid of the fixed scan",
+        unit.inverse_warp_file.name: "the way back: a displacement field on the grid of the moving "
+        "scan",
+        unit.warped_file.name: "the moving scan on the grid of the fixed scan, with its original "
+        "intensities",
+        WARPED_LABELS: "the label map of the moving scan on the grid of the fixed scan",
+        METRICS: "every score, the verdict, the settings and the versions, for programs",
+        unit.trace_file.name: "the energy of each iteration, a table",
+        OVERVIEW: "the pictures as one image, for a slide",
+    }
+    folder = unit.warp_file.parent
+    return [(name, meaning) for name, meaning in known.items() if (folder / name).is_file()]
+
+
+def _uses(unit: RegistrationUnit) -> list[Use]:
+    warp, inverse = unit.warp_file.name, unit.inverse_warp_file.name
+    warped = unit.warped_file.name
+    return [
+        Use(
+            "Bring another image of the moving scan onto the fixed scan:",
+            f"diffeode apply {warp} SCAN.nii.gz -o on_fixed.nii.gz",
+        ),
+        Use(
+            "Bring a label map of the moving scan onto the fixed scan:",
+            f"diffeode apply {warp} SCAN_dseg.nii.gz -o on_fixed_dseg.nii.gz --labels",
+        ),
+        Use(
+            "Bring an image of the fixed scan onto the moving scan:",
+            f"diffeode apply {inverse} OTHER.nii.gz -o on_moving.nii.gz",
+        ),
+        Use(
+            "The same by ANTs:",
+            f"antsApplyTransforms -d 3 -r {warped} -i SCAN.nii.gz -t {warp} -o on_fixed.nii.gz",
+        ),
+        Use(
+            "Send a point of the fixed scan to the moving scan in Python, in LPS mm:",
+            "import SimpleITK as sitk\n"
+            f'field = sitk.ReadImage("{warp}", sitk.sitkVectorFloat64)\n'
+            "to_moving = sitk.DisplacementFieldTransform(field)\n"
+            "print(to_moving.TransformPoint((10.0, -20.0, 30.0)))",
+        ),
+    ]
