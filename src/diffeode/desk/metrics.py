@@ -28,10 +28,8 @@ def write_metrics(
     task: Task,
     inputs: Inputs,
     provenance: Mapping[str, object],
-) -> dict[str, Any]:
+) -> None:
     """Measure ``result`` and write the metrics, the run and its parameters to ``path`` as JSON.
-
-    Return what was written.
 
     Args:
         provenance: further entries, which are recorded as they are.
@@ -62,7 +60,6 @@ def write_metrics(
             k: _number(v) for k, v in zip(group["label"], group["value"], strict=True)
         }
     io.write_json(path, content)
-    return content
 
 
 def _checksums(inputs: Inputs) -> dict[str, str]:

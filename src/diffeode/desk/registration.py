@@ -118,9 +118,7 @@ def write_registered(
 
     result, task = registered.result, registered.task
     begin(MEASURING)
-    record = write_metrics(
-        folder / METRICS, registered.run, result, task, registered.inputs, provenance
-    )
+    write_metrics(folder / METRICS, registered.run, result, task, registered.inputs, provenance)
     begin(WRITING)
     _write_maps(registered, folder)
     begin(DRAWING)
@@ -131,7 +129,7 @@ def write_registered(
         if report:
             begin(REPORTING)
             with worth_less_than_the_maps(REPORT):
-                write_report(scene, record, folder, folder)
+                write_report(scene, folder)
 
 
 def register_at_desk(

@@ -28,6 +28,7 @@ _INVERSE_ORIGIN = {
 }
 _TEXTS = ("fixed", "moving", "title", "verdict", "inverse")
 _TABLES = ("metrics", "signs", "parameters", "software")
+_NUMBERS = ("metrics", "signs", "dice_by_label", "hd95_mm_by_label")
 
 
 def page_of_folder(folder: Path) -> Path:
@@ -42,25 +43,22 @@ def page_of_folder(folder: Path) -> Path:
     unit = RegistrationUnit(folder)
     for file in (unit.warp_file, unit.warped_file):
         require_file(file, "result of a registration")
-    write_report(_scene_of_folder(record, folder), record, folder, folder)
+    write_report(_scene_of_folder(record, folder), folder)
     return folder / REPORT
 
 
-def write_report(scene: Scene, record: Mapping[str, Any], results: Path, folder: Path) -> None:
-    """Write the page of a registration to ``folder``.
+def write_report(scene: Scene, folder: Path) -> None:
+    """Write the page of a registration to ``folder``, which holds all other files.
 
     Args:
         scene: what is drawn of the pair.
-        record: what ``metrics.json`` holds.
-        results: the folder that holds the files of the registration.
 
     Raises:
-        InputError: the page cannot be written.
+        InputError: the page cannot be written, or a file that it needs is missing or damaged.
     """
-    trace = RegistrationUnit(results).trace_file
-    write_page(
-        scene, _account(record, results, scene), trace if trace.is_file() else None, folder / REPORT
-    )
+    trace = RegistrationUnit(folder).trace_file
+    account = _account(read_record(folder / METRICS), folder, scene)
+    write_page(scene, account, trace if trace.is_file() else None, folder / REPORT)
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -77,11 +75,20 @@ def read_record(path: Path) -> dict[str, Any]:
         record = None
     if not isinstance(record, dict):
         raise _damaged(path, "it is no JSON")
-    lacking = [name for name in _TEXTS if not isinstance(record.get(name), str)]
+    lacking: list[str] = [name for name in _TEXTS if not isinstance(record.get(name), str)]
     lacking += [name for name in _TABLES if not isinstance(record.get(name), dict)]
+    lacking += [name for name in _NUMBERS if not _holds_numbers(record.get(name, {}))]
+    lacking += [] if isinstance(record.get("notes", []), list) else ["notes"]
     if lacking:
-        raise _damaged(path, f"it lacks {' and '.join(lacking)}")
+        raise _damaged(path, f"it lacks {' and '.join(dict.fromkeys(lacking))}")
     return record
+
+
+def _holds_numbers(table: object) -> bool:
+    return isinstance(table, dict) and all(
+        value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        for value in table.values()
+    )
 
 
 def _damaged(path: Path, why: str) -> DamagedFileError:
@@ -133,12 +140,9 @@ def _scan_of(record: Mapping[str, Any], which: str, folder: Path) -> Path:
 
 def _alignment_of(record: Mapping[str, Any], folder: Path) -> Affine:
     try:
-        matrix = np.array(record["alignment"], dtype=np.float64)
+        return Affine(np.array(record["alignment"], dtype=np.float64))
     except (KeyError, TypeError, ValueError):
-        matrix = np.empty(0)
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-        raise _damaged(folder / METRICS, "it lacks the alignment")
-    return Affine(matrix)
+        raise _damaged(folder / METRICS, "it lacks the alignment") from None
 
 
 # ---------------------------------------------------------------------------- what the page says

@@ -144,7 +144,7 @@ def planned(
 
 
 def staged(progress: Callable[[float, str], None], plan: Mapping[str, float | None]) -> Stages:
-    """Return ``progress`` as it is where it is told stages already, else as stages with ``plan``."""
+    """Return ``progress`` where it is told stages already; otherwise, stages with ``plan``."""
     return progress if isinstance(progress, Stages) else Stages(progress, plan)
 
 

@@ -4,6 +4,7 @@ tissues.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import final
 
@@ -12,7 +13,7 @@ from contourpy import contour_generator
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from scipy import ndimage
-from scipy.cluster.vq import kmeans2
+from scipy.cluster.vq import ClusterError, kmeans2
 
 from diffeode.figures import slices
 from diffeode.figures.slices import Plane
@@ -82,15 +83,14 @@ def draw_edges(
 def tissue_levels(image: np.ndarray, mask: np.ndarray) -> list[float]:
     """Return two intensities between which lie the three classes of the masked voxels (k-means).
 
-    They are the levels of the contours.
+    They are the levels of the contours. Where there are no three classes, they lie between
+    quantiles.
     """
     values = image[mask].astype(float)
-    start = np.quantile(values, [1 / 6, 1 / 2, 5 / 6])
-    centres, _ = (
-        kmeans2(values, start, minit="matrix", missing="raise")
-        if np.ptp(start) > 0
-        else (start, None)
-    )
+    centres = np.quantile(values, [1 / 6, 1 / 2, 5 / 6])
+    if np.ptp(centres) > 0:
+        with suppress(ClusterError):
+            centres, _ = kmeans2(values, centres, minit="matrix", missing="raise")
     centres = np.sort(centres)
     return sorted({float(v) for v in (centres[1:] + centres[:-1]) / 2})
 

@@ -23,6 +23,9 @@ from diffeode.figures.page_views import views_of
 from diffeode.figures.pair_panel import FOLD_COLOUR, LOG_J_LIMIT, Scene
 from diffeode.files.io import write_text
 
+LARGEST_BYTES = 3_000_000
+"""A page that would be larger shows fewer slices."""
+_SLICES = (7, 5, 3, 1)
 _TEMPLATE = Path(__file__).with_name("page.html")
 
 
@@ -101,10 +104,9 @@ def write_page(scene: Scene, account: Account, trace: Path | None, out: Path) ->
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     about = {name: getattr(account, name) for name in account.__dataclass_fields__}
     tables = {name: about[name].items() for name in ("made", "settings", "versions")}
-    page = template.render(
+    shown = dict(
         **{**about, **tables},
         words=WORDS,
-        views=views_of(scene),
         aligned=scene.aligned,
         before_word="moving, after the affine" if scene.aligned else "moving",
         displacement=_displacement_in_words(scene),
@@ -115,6 +117,10 @@ def write_page(scene: Scene, account: Account, trace: Path | None, out: Path) ->
         limit=f"{LOG_J_LIMIT:g}",
         scale=[to_hex(colour) for colour in mpl.colormaps["RdBu_r"](np.linspace(0, 1, 11))],
     )
+    for number in _SLICES:
+        page = template.render(**shown, views=views_of(scene, number))
+        if len(page.encode("utf-8", "replace")) <= LARGEST_BYTES:
+            break
     write_text(out, page)
 
 

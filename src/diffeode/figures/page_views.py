@@ -30,7 +30,6 @@ from diffeode.figures.slices import Plane
 
 UNITS = 1000
 """Number of units of the paths along the longest side of a view."""
-_SLICES = 7
 _FIRST, _LAST = 0.12, 0.88
 _MARGIN = 0.04
 _LONGEST_PX = 256
@@ -83,8 +82,12 @@ class View:
     middle: int
 
 
-def views_of(scene: Scene) -> list[View]:
-    """Return the views of a scene, one for each plane; a single one where the scan is flat."""
+def views_of(scene: Scene, number: int) -> list[View]:
+    """Return the views of a scene, one for each plane; a single one where the scan is flat.
+
+    Args:
+        number: number of slices of each view, where the brain has so many.
+    """
     flat = [axis for axis, size in enumerate(scene.mask.shape) if size == 1]
     planes = [plane for plane in PLANES if not flat or plane.normal == flat[0]]
     box = slices.brain_box_mm(scene.mask, scene.grid)[1]
@@ -94,18 +97,19 @@ def views_of(scene: Scene) -> list[View]:
     )
     windows = [slices.window(volume) for volume in (scene.fixed, scene.moving)]
     unit_mm = longest_mm * (1 + 2 * _MARGIN) / UNITS
-    return [_view(scene, plane, borders, windows, unit_mm) for plane in planes]
+    return [_view(scene, plane, number, borders, windows, unit_mm) for plane in planes]
 
 
 def _view(
     scene: Scene,
     plane: Plane,
+    number: int,
     borders: Borders,
     windows: list[tuple[float, float]],
     unit_mm: float,
 ) -> View:
     frame = _Frame.around(scene, plane, unit_mm)
-    shown = _chosen(scene.mask, plane)
+    shown = _chosen(scene.mask, plane, number)
     return View(
         plane.name,
         plane.left,
@@ -116,11 +120,11 @@ def _view(
     )
 
 
-def _chosen(mask: np.ndarray, plane: Plane) -> list[int]:
+def _chosen(mask: np.ndarray, plane: Plane, number: int) -> list[int]:
     """Return the indices of the slices that are shown, evenly spread over the brain."""
     lower, upper = slices.bounding_box(mask)
     first, last = lower[plane.normal], upper[plane.normal] - 1
-    places = np.linspace(_FIRST, _LAST, _SLICES) if last > first else np.zeros(1)
+    places = np.linspace(_FIRST, _LAST, number) if number > 1 else [0.5]
     return sorted({round(first + place * (last - first)) for place in places})
 
 
