@@ -64,6 +64,7 @@ if STUDY.tools:
     os.environ[FOLDERS] = os.pathsep.join([*folders, *filter(None, [os.environ.get(FOLDERS)])])
 
 INTERNALS.submit_as(STUDY.name, STUDY.results, INTERNALS.show_one_line_per_job())
+INTERNALS.open_reports_on_results(Path(workflow.basedir) / "workflow" / "report" / "opening.js")
 INTERNALS.keep_reports_harmless()
 INTERNALS.name_this_run()
 if INTERNALS.decides:
