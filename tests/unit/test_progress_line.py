@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from diffeode.cli.painter import Estimate, Painter, line_of
+from diffeode.cli.painter import Estimate, Painter, line_of, slowness_of
 from diffeode.cli.progress import ProgressLine
 from diffeode.desk.stages import Stages, planned
 
@@ -72,6 +72,32 @@ def test_a_stage_that_takes_much_longer_than_planned_by_what_it_says_itself(esti
     for left in play(estimate, clock, took):
         if clock.now > 22 + 60 and left > 60:
             assert left / 2 <= estimate.seconds_left <= 2 * left
+
+
+def test_what_a_stage_does_before_it_tells_is_not_its_pace(estimate, clock):
+    """A method loads for 12 seconds, and its first levels cost more than they say."""
+    estimate.begin("reading")
+    clock.now = 2.0
+    estimate.begin("aligning")
+    clock.now = 22.0
+    estimate.begin("registering")
+    clock.now += 12.0
+    for done in range(1, 101):
+        clock.now += 0.6 if done < 5 else 0.28
+        estimate.reach(done / 100)
+        left = 4 * 0.6 + 96 * 0.28 + 8 + 34 - clock.now
+        assert left / 2 <= estimate.seconds_left <= 2 * left
+
+
+@pytest.mark.parametrize(
+    ("load", "processors", "slowness"), [(0.2, 2, 1.0), (1.0, 2, 1.0), (5.0, 2, 3.0), (3.0, 1, 4.0)]
+)
+def test_a_busy_machine_is_expected_to_be_slow(clock, load, processors, slowness):
+    assert slowness_of(load, processors) == slowness
+    estimate = Estimate(lambda: clock.now, slowness)
+    estimate.plan(PLAN)
+    estimate.begin("reading")
+    assert estimate.seconds_left == pytest.approx(slowness * sum(PLAN.values()))
 
 
 def test_the_bar_never_goes_back_and_never_stands(estimate, clock):
@@ -170,7 +196,7 @@ def test_the_bar_moves_while_nothing_is_told():
     assert len({line for line in lines if line.endswith("first")}) >= 3
     percents = [int(re.search(r"(\d+) %", line)[1]) for line in lines]
     assert percents == sorted(percents)
-    assert percents[-1] >= 15
+    assert percents[-1] > 0
 
 
 @pytest.mark.parametrize("quiet", [True, False])

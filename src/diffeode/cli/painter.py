@@ -42,14 +42,17 @@ class Estimate:
 
     Args:
         clock: the seconds since some moment.
+        slowness: how many times as long as planned everything takes, as far as is known before
+            anything has been done.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock, self._begun = clock, clock()
+    def __init__(self, clock: Callable[[], float], slowness: float = 1.0) -> None:
+        self._clock, self._begun, self._slowness = clock, clock(), slowness
         self._plan: dict[str, float | None] = {}
         self._took: dict[str, float] = {}
         self._stage, self._stage_begun = "", clock()
         self._done, self._done_at = 0.0, clock()
+        self._first: tuple[float, float] | None = None
         self._shown, self._shown_at = 0.0, clock()
 
     def plan(self, seconds: Mapping[str, float | None]) -> None:
@@ -67,10 +70,13 @@ class Estimate:
         if stage not in self._plan:  # work without stages begins again
             self._begun, self._shown, self._shown_at = now, 0.0, now
         self._stage, self._stage_begun, self._done, self._done_at = stage, now, 0.0, now
+        self._first = None
 
     def reach(self, share: float) -> None:
         """Note which share of the present stage is done."""
         self._done, self._done_at = share, self._clock()
+        if self._first is None:
+            self._first = self._done, self._done_at
 
     @property
     def share(self) -> float:
@@ -117,12 +123,21 @@ class Estimate:
         """Return how many times as long as planned the stages took."""
         over = [stage for stage in self._took if self._plan.get(stage) is not None]
         planned = _PRIOR_S + sum(self._plan[stage] for stage in over)
-        took = _PRIOR_S + sum(self._took[stage] for stage in over)
+        took = _PRIOR_S * self._slowness + sum(self._took[stage] for stage in over)
         present = self._plan.get(self._stage)
-        if present is not None and self._done > 0:
-            planned += self._done * present
-            took += self._done_at - self._stage_begun
+        if present is not None:
+            share, seconds = self._since_the_first()
+            planned += share * present
+            took += seconds
         return took / planned
+
+    def _since_the_first(self) -> tuple[float, float]:
+        """Return the share of the stage, and the seconds, since it first told its share; what a
+        stage does before, such as loading, has another pace.
+        """
+        if self._first is None:
+            return 0.0, 0.0
+        return self._done - self._first[0], self._done_at - self._first[1]
 
     def _left_of_stage(self, speed: float) -> float:
         now = self._clock()
@@ -132,9 +147,10 @@ class Estimate:
             return max(_UNKNOWN_S - past, _OVERDUE * past)
         if planned is None:
             whole = (self._done_at - self._stage_begun) / self._done
-        elif self._done > 0:
-            until = self._done_at - self._stage_begun
-            whole = (_PRIOR_SHARE * speed * planned + until) / (_PRIOR_SHARE + self._done)
+        elif self._first is not None:
+            share, seconds = self._since_the_first()
+            whole = (_PRIOR_SHARE * speed * planned + seconds) / (_PRIOR_SHARE + share)
+            past = self._done * whole + now - self._done_at
         else:
             whole = speed * planned
         if self._done >= 1:
@@ -162,13 +178,18 @@ class Painter:
 
     Args:
         stream: the terminal.
+        slowness: as for :class:`Estimate`.
     """
 
     def __init__(
-        self, stream: TextIO, clock: Callable[[], float] = time.monotonic, width: int = _WIDEST
+        self,
+        stream: TextIO,
+        clock: Callable[[], float] = time.monotonic,
+        width: int = _WIDEST,
+        slowness: float = 1.0,
     ) -> None:
         self._stream, self._width = stream, width
-        self._estimate, self._message = Estimate(clock), ""
+        self._estimate, self._message = Estimate(clock, slowness), ""
 
     def hear(self, told: Mapping[str, Any]) -> None:
         """Take in a message of the process that works: its plan, a stage that begins, or the share
@@ -196,6 +217,16 @@ class Painter:
         self._stream.flush()
 
 
+def slowness_of(load: float, processors: int) -> float:
+    """Return how many times as long as on an idle machine a process takes that joins ``load`` other
+    ones on so many processors.
+
+    >>> slowness_of(0.5, 2), slowness_of(5, 2)
+    (1.0, 3.0)
+    """
+    return max(1.0, (load + 1) / processors)
+
+
 def _paint_until_the_end(painter: Painter) -> None:
     """Draw until the other process says that it ends, or ends in any other way."""
     heard = b""
@@ -218,7 +249,9 @@ def _main() -> None:
         os._exit(0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    painter = Painter(sys.stderr, width=min(shutil.get_terminal_size().columns, _WIDEST))
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    slowness = slowness_of(os.getloadavg()[0], os.cpu_count() or 1)
+    painter = Painter(sys.stderr, width=width, slowness=slowness)
     try:
         _paint_until_the_end(painter)
     finally:
