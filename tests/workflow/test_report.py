@@ -145,7 +145,10 @@ window.addEventListener("load", async () => {
   await wait(500);
   const pair = texts(".opening-result h1").concat(texts(".opening-result .opening-caption"));
   const picture = document.querySelector(".opening-result img").naturalWidth;
-  document.body.dataset.said = JSON.stringify({ headings, captions, table, pair, picture });
+  app.showCategory("1 Overlap");
+  await wait(500);
+  const list = texts("nav .opening-link");
+  document.body.dataset.said = JSON.stringify({ headings, captions, table, pair, picture, list });
 });
 </script>
 """
@@ -168,3 +171,4 @@ def test_the_report_opens_on_results_and_leads_to_each_pair(report, tmp_path):
     assert found["pair"][0].endswith(", brief")
     assert len(found["pair"][1]) > 40
     assert found["picture"] > 500
+    assert "Mean Dice of each pair" in found["list"]

@@ -120,7 +120,10 @@ ContentDisplay.prototype.renderContent = function () {
   const path = Object.keys(results).find((name) => results[name].data_uri === contentPath);
   if (!["img", "html", "pdf"].includes(content) || path === undefined) return drawn;
   const heading = e("h1", {}, opening.title(path));
-  return e("div", { className: `opening-result ${content}` }, heading, opening.caption(path), drawn);
+  // A table may be long, so its caption stands above; a picture is seen first.
+  const caption = opening.caption(path);
+  const parts = content === "img" ? [heading, drawn, caption] : [heading, caption, drawn];
+  return e("div", { className: `opening-result ${content}` }, ...parts);
 };
 
 AbstractResults.prototype.renderEntries = function (data) {
