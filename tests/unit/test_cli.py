@@ -34,7 +34,7 @@ PSR = Grid(
 )
 OUTPUTS = {
     *("warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "metrics.json", "overview.png"),
-    "trace.tsv",
+    *("trace.tsv", "affine.txt"),
 }
 
 

@@ -18,7 +18,7 @@ from matplotlib.markers import MarkerStyle
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from diffeode.desk.overview import scene_of_pair
+from diffeode.desk.overview import scene_of_maps
 from diffeode.evaluation.jacobian import jacobian_determinant
 from diffeode.figures import edges, pair_panel, slices, style
 from diffeode.figures.convergence import convergence
@@ -694,7 +694,7 @@ def test_the_desk_shows_its_own_pair(pair, drawn, tmp_path):
     task = SimpleNamespace(
         fixed=pair.fixed, moving=pair.moving, moving_scan=scan, moving_to_scan=ALIGNMENT
     )
-    scene = scene_of_pair(SimpleNamespace(warp=pair.whole), task)
+    scene = scene_of_maps(pair.whole, task)
     pair_panel.draw_scene(scene, "At a desk", tmp_path / "overview.png")
     panels, mask = panels_of(drawn[-1]), upright(pair.fixed.data > 0)
     warped = warp_image(scan, pair.whole, GRID)

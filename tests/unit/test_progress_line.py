@@ -276,13 +276,21 @@ def test_a_plain_function_is_told_the_share_of_the_whole_work():
 
 def test_the_plan_follows_the_settings():
     def plan(**changed):
-        given = {"millions": 2.0, "threads": 1, "device": "cpu", "aligns": True, "report": True}
+        given = {
+            "millions": 2.0,
+            "threads": 1,
+            "device": "cpu",
+            "aligns": True,
+            "strips": False,
+            "report": True,
+        }
         settings = changed.pop("parameters", DEFAULT)
         return planned(changed.pop("method", "neural-ode"), settings, **given | changed)
 
     usual = plan()
     assert list(usual)[:4] == ["starting", "reading", "preparing", "aligning"]
     assert plan(aligns=False)["aligning"] == 0
+    assert set(plan(strips=True)) - set(usual) == {"stripping the skulls"}
     assert set(usual) - set(plan(report=False)) == {"making the page"}
     assert plan(millions=8.0)["registering"] > 3 * usual["registering"]
     assert plan(threads=2)["registering"] < usual["registering"]

@@ -80,6 +80,7 @@ def test_a_registration_does_without_streams_and_with_a_notebooks_backend(tmp_pa
         "warped.nii.gz",
         "overview.png",
         "trace.tsv",
+        "affine.txt",
         "metrics.json",
     }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from diffeode.units.registration import RegistrationUnit
 
+AFFINE = "affine.txt"
 WARPED_LABELS = "warped_labels.nii.gz"
 OVERVIEW = "overview.png"
 METRICS = "metrics.json"
@@ -16,4 +17,4 @@ def output_names() -> tuple[str, ...]:
     """Return the names of all files that a registration at a desk may write."""
     unit = RegistrationUnit(Path())
     files = (unit.warp_file, unit.inverse_warp_file, unit.warped_file, unit.trace_file)
-    return (*(file.name for file in files), WARPED_LABELS, OVERVIEW, METRICS, REPORT)
+    return (*(file.name for file in files), AFFINE, WARPED_LABELS, OVERVIEW, METRICS, REPORT)

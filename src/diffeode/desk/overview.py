@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from diffeode.figures.pair_panel import Scene, scene_of
-from diffeode.geometry.transform import warp_image
-from diffeode.registration.harness import Result, Task
+from diffeode.geometry.transform import DisplacementField, warp_image
+from diffeode.registration.harness import Task
 
 
-def scene_of_pair(result: Result, task: Task) -> Scene:
-    """Return what is drawn of a pair that was registered in memory."""
-    warped = warp_image(task.moving_scan, result.warp, task.fixed.grid)
-    return scene_of(task.fixed, task.moving, warped, result.warp, task.moving_to_scan)
+def scene_of_maps(whole: DisplacementField, task: Task) -> Scene:
+    """Return what is drawn of the pair ``task`` that was registered by the map ``whole``."""
+    warped = warp_image(task.moving_scan, whole, task.fixed.grid)
+    return scene_of(task.fixed, task.moving, warped, whole, task.moving_to_scan)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import final
 import numpy as np
 
 from diffeode.desk.inputs import Inputs
-from diffeode.desk.outputs import METRICS, OVERVIEW, REPORT, WARPED_LABELS
+from diffeode.desk.outputs import AFFINE, METRICS, OVERVIEW, REPORT, WARPED_LABELS
 from diffeode.desk.stages import (
     ALIGNING,
     DRAWING,
@@ -21,8 +21,8 @@ from diffeode.desk.stages import (
     PREPARING,
     REGISTERING,
     REPORTING,
+    STRIPPING,
     WRITING,
-    Stages,
     planned,
     staged,
 )
@@ -30,10 +30,10 @@ from diffeode.errors import InputError, RegistrationError, reason_of
 from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
 from diffeode.geometry.image import Image, Labels
-from diffeode.geometry.transform import warp_image, warp_labels
+from diffeode.geometry.transform import Affine, warp_image, warp_labels
 from diffeode.names import readable
-from diffeode.prepare.pair import align_pair
-from diffeode.prepare.scan import prepare_image
+from diffeode.prepare.choices import ANTS_FINDS, NO_BACKGROUND
+from diffeode.prepare.side import align_sides, looks_like_a_head, prepared_side, stripped_head
 from diffeode.registration.base import Machine
 from diffeode.registration.harness import Result, Task, register, write_trace
 from diffeode.registration.knobs import as_parameters
@@ -71,24 +71,28 @@ class Registered:
         return f"{moving} to {fixed}, {self.run.title}"
 
 
-def register_images(run: Run, inputs: Inputs, machine: Machine, alignment: str) -> Registered:
+def register_images(run: Run, inputs: Inputs, machine: Machine, start: str | Affine) -> Registered:
     """Prepare, align and register a pair of images in memory; nothing is written.
 
     Args:
-        alignment: as for :func:`~diffeode.prepare.pair.align_pair`.
+        start: a kind of :data:`diffeode.prepare.choices.STARTS`, or a map of one's own from points
+            of the fixed image to points of the moving one, RAS mm.
 
     Raises:
-        InputError: an image is unusable, or the brains do not meet.
+        InputError: an image or a mask is unusable, the images do not meet, or the run cannot leave
+            out what a mask leaves out.
         RegistrationError: the alignment failed, or the method could not register the pair.
     """
-    stages = staged(machine.progress, _plan(run, inputs, machine, alignment, report=False))
+    _require_masks_used(run, inputs)
+    stages = staged(machine.progress, _plan(run, inputs, machine, start, report=False))
     machine = dataclasses.replace(machine, progress=stages)
-    task = _prepared_task(inputs, alignment, machine, stages)
+    task = prepared_task(inputs, start, machine, stages.begin)
     stages.begin(REGISTERING)
     result = _registered(run, task, machine)
     grid, moving = task.fixed.grid, inputs.moving_labels
     labels = None if moving is None else warp_labels(moving, result.warp, grid)
-    result = dataclasses.replace(result, notes=(*result.notes, *_remarks(inputs, labels)))
+    remarks = (*_offers(inputs), *_remarks(inputs, labels))
+    result = dataclasses.replace(result, notes=(*result.notes, *remarks))
     return Registered(
         run, inputs, task, result, warp_image(inputs.moving, result.warp, grid), labels
     )
@@ -111,9 +115,9 @@ def write_registered(
         begin: called with the name of each stage that begins (:mod:`diffeode.desk.stages`).
     """
     # Imported only now, so that the peak memory in the metrics is that of the registration.
+    from diffeode.desk.account import write_report
     from diffeode.desk.metrics import write_metrics
-    from diffeode.desk.overview import scene_of_pair, worth_less_than_the_maps
-    from diffeode.desk.report import write_report
+    from diffeode.desk.overview import scene_of_maps, worth_less_than_the_maps
     from diffeode.figures.pair_panel import draw_scene
 
     result, task = registered.result, registered.task
@@ -123,7 +127,7 @@ def write_registered(
     _write_maps(registered, folder)
     begin(DRAWING)
     with worth_less_than_the_maps("pictures"):
-        scene = scene_of_pair(result, task)
+        scene = scene_of_maps(result.warp, task)
         with worth_less_than_the_maps(OVERVIEW):
             draw_scene(scene, registered.title, folder / OVERVIEW)
         if report:
@@ -137,7 +141,7 @@ def register_at_desk(
     inputs: Inputs,
     folder: Path,
     machine: Machine,
-    alignment: str,
+    start: str | Affine,
     provenance: Mapping[str, object],
     report: bool = False,
 ) -> Result:
@@ -146,13 +150,21 @@ def register_at_desk(
     Raises:
         InputError, RegistrationError: as :func:`register_images`.
     """
-    plan = _plan(run, inputs, machine, alignment, report)
+    plan = _plan(run, inputs, machine, start, report)
     stages = staged(machine.progress, plan)
     stages.plan(plan)
     machine = dataclasses.replace(machine, progress=stages)
-    registered = register_images(run, inputs, machine, alignment)
+    registered = register_images(run, inputs, machine, start)
     write_registered(registered, folder, provenance, report, stages.begin)
     return registered.result
+
+
+def _offers(inputs: Inputs) -> list[str]:
+    """Return a note that offers skull stripping where two whole heads were registered."""
+    given = inputs.fixed_mask is not None or inputs.moving_mask is not None or inputs.brain
+    if given or not (looks_like_a_head(inputs.fixed) and looks_like_a_head(inputs.moving)):
+        return []
+    return ["both images look like whole heads; --brain strips their skulls first"]
 
 
 def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
@@ -176,7 +188,7 @@ def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
 
 
 def _plan(
-    run: Run, inputs: Inputs, machine: Machine, alignment: str, report: bool
+    run: Run, inputs: Inputs, machine: Machine, start: str | Affine, report: bool
 ) -> dict[str, float | None]:
     voxels = (inputs.fixed.data.size + inputs.moving.data.size) / 2
     return planned(
@@ -185,22 +197,54 @@ def _plan(
         voxels / 1e6,
         machine.threads,
         machine.device,
-        aligns=alignment == "affine",
+        aligns=start in ANTS_FINDS,
+        strips=inputs.brain,
         report=report,
     )
 
 
-def _prepared_task(inputs: Inputs, alignment: str, machine: Machine, stages: Stages) -> Task:
-    stages.begin(PREPARING)
-    fixed, _ = prepare_image(inputs.fixed, inputs.fixed_name)
-    moving, _ = prepare_image(inputs.moving, inputs.moving_name)
-    if alignment == "affine":
+def prepared_task(
+    inputs: Inputs,
+    start: str | Affine,
+    machine: Machine,
+    begin: Callable[[str], None] = lambda stage: None,
+) -> Task:
+    """Return the pair as a method is given it: prepared, and the moving image brought to ``start``.
+
+    Args:
+        start: as for :func:`register_images`.
+        begin: called with the name of each stage that begins.
+
+    Raises:
+        InputError, RegistrationError: as :func:`register_images`.
+    """
+    fixed_image, moving_image = inputs.fixed, inputs.moving
+    if inputs.brain:
+        begin(STRIPPING)
+        fixed_image = stripped_head(fixed_image, inputs.fixed_name, machine.threads)
+        moving_image = stripped_head(moving_image, inputs.moving_name, machine.threads)
+    begin(PREPARING)
+    fixed = prepared_side(fixed_image, inputs.fixed_name, inputs.fixed_mask)
+    moving = prepared_side(moving_image, inputs.moving_name, inputs.moving_mask)
+    if start in ANTS_FINDS:
         _require_perpendicular(inputs)
-    stages.begin(ALIGNING)
-    aligned, to_scan = align_pair(
-        fixed, moving, alignment, "resample", machine.threads, machine.seed
-    )
-    return Task(fixed, aligned, moving, to_scan)
+    begin(ALIGNING)
+    aligned = align_sides(fixed, moving, start, machine.threads, machine.seed)
+    return Task(fixed.image, aligned.image, moving.image, aligned.to_scan, aligned.counts)
+
+
+def _require_masks_used(run: Run, inputs: Inputs) -> None:
+    masks = (inputs.fixed_mask, inputs.moving_mask)
+    if inputs.brain and NO_BACKGROUND in [mask for mask in masks if isinstance(mask, str)]:
+        raise InputError(
+            "The skull cannot be stripped where nothing is background; leave out either --brain or "
+            "the mask 'none'."
+        )
+    if any(isinstance(mask, np.ndarray) for mask in masks) and not run.build().leaves_out:
+        raise InputError(
+            f"{run.title} ({run.name}) cannot leave out the voxels that a mask leaves out; give no "
+            "mask, or a run of our method, such as node."
+        )
 
 
 def _require_perpendicular(inputs: Inputs) -> None:
@@ -229,6 +273,7 @@ def _write_maps(registered: Registered, folder: Path) -> None:
     unit, result = RegistrationUnit(folder), registered.result
     io.write_displacement(unit.warp_file, result.warp)
     io.write_displacement(unit.inverse_warp_file, result.inverse_warp)
+    io.write_itk_affine(folder / AFFINE, registered.task.moving_to_scan)
     io.write_image(unit.warped_file, registered.warped)
     write_trace(unit.trace_file, result.trace)
     if registered.warped_labels is not None:

@@ -1,34 +1,26 @@
-"""The page about a registration at a desk: made with the registration, or later from its folder."""
+"""The page about a registration at a desk, made from its folder."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffeode.desk.outputs import METRICS, OVERVIEW, REPORT, WARPED_LABELS
-from diffeode.errors import DamagedFileError, InputError
-from diffeode.figures.page import Account, Use, write_page
-from diffeode.figures.page_scores import scores_of, signs_of, structures_of
-from diffeode.figures.pair_panel import Scene, scene_of
+from diffeode.desk.account import damaged, read_record, write_report
+from diffeode.desk.inputs import read_inputs
+from diffeode.desk.outputs import METRICS, REPORT
+from diffeode.desk.overview import scene_of_maps
+from diffeode.desk.registration import prepared_task
+from diffeode.errors import InputError
+from diffeode.figures.pair_panel import Scene
 from diffeode.files import io
 from diffeode.files.presence import require_file
-from diffeode.geometry.transform import Affine, warp_image
-from diffeode.names import readable
-from diffeode.prepare.scan import prepare_image
-from diffeode.registration.knobs import dotted
+from diffeode.geometry.transform import Affine
+from diffeode.prepare.choices import NO_BACKGROUND
+from diffeode.registration.base import Machine
 from diffeode.units.registration import RegistrationUnit
-
-_INVERSE_ORIGIN = {
-    "method": "The method gave both maps, each the inverse of the other.",
-    "numerical": "The inverse was computed from the map, because the method gives none.",
-}
-_TEXTS = ("fixed", "moving", "title", "verdict", "inverse")
-_TABLES = ("metrics", "signs", "parameters", "software")
-_NUMBERS = ("metrics", "signs", "dice_by_label", "hd95_mm_by_label")
 
 
 def page_of_folder(folder: Path) -> Path:
@@ -47,79 +39,26 @@ def page_of_folder(folder: Path) -> Path:
     return folder / REPORT
 
 
-def write_report(scene: Scene, folder: Path) -> None:
-    """Write the page of a registration to ``folder``, which holds all other files.
-
-    Args:
-        scene: what is drawn of the pair.
-
-    Raises:
-        InputError: the page cannot be written, or a file that it needs is missing or damaged.
-    """
-    trace = RegistrationUnit(folder).trace_file
-    account = _account(read_record(folder / METRICS), folder, scene)
-    write_page(scene, account, trace if trace.is_file() else None, folder / REPORT)
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Return what ``metrics.json`` of a registration holds.
-
-    Raises:
-        InputError: there is no such file.
-        DamagedFileError: the file is no record of a registration.
-    """
-    require_file(path, "record of a registration")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        record = None
-    if not isinstance(record, dict):
-        raise _damaged(path, "it is no JSON")
-    lacking: list[str] = [name for name in _TEXTS if not isinstance(record.get(name), str)]
-    lacking += [name for name in _TABLES if not isinstance(record.get(name), dict)]
-    lacking += [name for name in _NUMBERS if not _holds_numbers(record.get(name, {}))]
-    lacking += [] if isinstance(record.get("notes", []), list) else ["notes"]
-    if lacking:
-        raise _damaged(path, f"it lacks {' and '.join(dict.fromkeys(lacking))}")
-    return record
-
-
-def _holds_numbers(table: object) -> bool:
-    return isinstance(table, dict) and all(
-        value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-        for value in table.values()
-    )
-
-
-def _damaged(path: Path, why: str) -> DamagedFileError:
-    return DamagedFileError(
-        f"{path} is no record of a registration ({why}); register the pair again."
-    )
-
-
-# ----------------------------------------------------------------------------- scans, read again
-
-
 def _scene_of_folder(record: Mapping[str, Any], folder: Path) -> Scene:
-    unit, orientation = RegistrationUnit(folder), record.get("orientation")
-    fixed, moving = (
-        prepare_image(io.read_image(path, orientation), str(path))[0]
-        for path in (_scan_of(record, which, folder) for which in ("fixed", "moving"))
-    )
-    whole = io.read_displacement(unit.warp_file)
-    if not whole.grid.matches(fixed.grid):
+    """Return what is drawn of the pair, whose scans are read and prepared again."""
+    scans = [_scan_of(record, which, folder) for which in ("fixed", "moving")]
+    masks = [_mask_of(record, which) for which in ("fixed_mask", "moving_mask")]
+    brain = bool(record.get("brain"))
+    inputs = read_inputs(*scans, None, None, record.get("orientation"), *masks, brain)
+    whole = io.read_displacement(RegistrationUnit(folder).warp_file)
+    if not whole.grid.matches(inputs.fixed.grid):
         raise InputError(
-            f"{unit.warp_file} does not lie on the grid of {record['fixed']}, so it belongs to "
-            "another pair; register the pair again."
+            f"{RegistrationUnit(folder).warp_file} does not lie on the grid of {record['fixed']}, "
+            "so it belongs to another pair; register the pair again."
         )
     alignment = _alignment_of(record, folder)
-    return scene_of(
-        fixed,
-        warp_image(moving, alignment, fixed.grid),
-        warp_image(moving, whole, fixed.grid),
-        whole,
-        alignment,
-    )
+    start = "identity" if record.get("init") == "identity" else alignment
+    return scene_of_maps(whole, prepared_task(inputs, start, Machine()))
+
+
+def _mask_of(record: Mapping[str, Any], which: str) -> Path | str | None:
+    mask = record.get(which)
+    return mask if mask in (None, NO_BACKGROUND) else Path(str(mask))
 
 
 def _scan_of(record: Mapping[str, Any], which: str, folder: Path) -> Path:
@@ -142,97 +81,4 @@ def _alignment_of(record: Mapping[str, Any], folder: Path) -> Affine:
     try:
         return Affine(np.array(record["alignment"], dtype=np.float64))
     except (KeyError, TypeError, ValueError):
-        raise _damaged(folder / METRICS, "it lacks the alignment") from None
-
-
-# ---------------------------------------------------------------------------- what the page says
-
-
-def _account(record: Mapping[str, Any], results: Path, scene: Scene) -> Account:
-    unit = RegistrationUnit(results)
-    fixed, moving = (readable(Path(record[which]).name) for which in ("fixed", "moving"))
-    return Account(
-        fixed_name=fixed,
-        moving_name=moving,
-        method=record["title"],
-        program=f"diffeode {record['software'].get('diffeode', '')}".strip(),
-        suspect=bool(record.get("suspect")),
-        verdict=record["verdict"],
-        signs=signs_of(record["signs"]),
-        notes=[str(note) for note in record.get("notes", ())],
-        scores=scores_of(record["metrics"], float(max(scene.grid.spacing))),
-        structures=structures_of(
-            record.get("dice_by_label", {}), record.get("hd95_mm_by_label", {})
-        ),
-        warp=unit.warp_file.name,
-        inverse=unit.inverse_warp_file.name,
-        inverse_origin=_INVERSE_ORIGIN.get(record["inverse"], ""),
-        uses=_uses(unit),
-        files=_files(unit),
-        command=str(record.get("command", "")),
-        made=_made(record),
-        settings={name: str(value) for name, value in dotted(record["parameters"]).items()},
-        versions={name: str(value) for name, value in record["software"].items()}
-        | {name: str(value) for name, value in (record.get("programs") or {}).items()},
-    )
-
-
-def _made(record: Mapping[str, Any]) -> dict[str, str]:
-    known = {
-        "fixed scan": record["fixed"],
-        "moving scan": record["moving"],
-        "method": f"{record.get('run', '')} ({record['title']})",
-        "start": record.get("init"),
-        "seed": record.get("seed"),
-        "threads": record.get("threads"),
-        "device": record.get("device"),
-        "orientation": record.get("orientation"),
-    }
-    return {name: readable(str(value)) for name, value in known.items() if value is not None}
-
-
-def _files(unit: RegistrationUnit) -> list[tuple[str, str]]:
-    """Return name and meaning of the files that are there or are about to be."""
-    known = {
-        unit.warp_file.name: "the map: a displacement field on the grid of the fixed scan",
-        unit.inverse_warp_file.name: "the way back: a displacement field on the grid of the moving "
-        "scan",
-        unit.warped_file.name: "the moving scan on the grid of the fixed scan, with its original "
-        "intensities",
-        WARPED_LABELS: "the label map of the moving scan on the grid of the fixed scan",
-        METRICS: "every score, the verdict, the settings and the versions, for programs",
-        unit.trace_file.name: "the energy of each iteration, a table",
-        OVERVIEW: "the pictures as one image, for a slide",
-    }
-    folder = unit.warp_file.parent
-    return [(name, meaning) for name, meaning in known.items() if (folder / name).is_file()]
-
-
-def _uses(unit: RegistrationUnit) -> list[Use]:
-    warp, inverse = unit.warp_file.name, unit.inverse_warp_file.name
-    warped = unit.warped_file.name
-    return [
-        Use(
-            "Bring another image of the moving scan onto the fixed scan:",
-            f"diffeode apply {warp} SCAN.nii.gz -o on_fixed.nii.gz",
-        ),
-        Use(
-            "Bring a label map of the moving scan onto the fixed scan:",
-            f"diffeode apply {warp} SCAN_dseg.nii.gz -o on_fixed_dseg.nii.gz --labels",
-        ),
-        Use(
-            "Bring an image of the fixed scan onto the moving scan:",
-            f"diffeode apply {inverse} OTHER.nii.gz -o on_moving.nii.gz",
-        ),
-        Use(
-            "The same by ANTs:",
-            f"antsApplyTransforms -d 3 -r {warped} -i SCAN.nii.gz -t {warp} -o on_fixed.nii.gz",
-        ),
-        Use(
-            "Send a point of the fixed scan to the moving scan in Python, in LPS mm:",
-            "import SimpleITK as sitk\n"
-            f'field = sitk.ReadImage("{warp}", sitk.sitkVectorFloat64)\n'
-            "to_moving = sitk.DisplacementFieldTransform(field)\n"
-            "print(to_moving.TransformPoint((10.0, -20.0, 30.0)))",
-        ),
-    ]
+        raise damaged(folder / METRICS, "it lacks the alignment") from None

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, final, runtime_checkable
 
-STARTING, READING, PREPARING, ALIGNING = "starting", "reading", "preparing", "aligning"
+STARTING, READING, STRIPPING = "starting", "reading", "stripping the skulls"
+PREPARING, ALIGNING = "preparing", "aligning"
 REGISTERING, MEASURING, WRITING = "registering", "measuring", "writing"
 DRAWING, REPORTING = "drawing", "making the page"
 
@@ -33,6 +34,7 @@ class _Cost:
 _COSTS = {
     STARTING: _Cost(2.0, 0.0),
     READING: _Cost(0.05, 0.2),
+    STRIPPING: _Cost(240.0, 0.0, 0.8),
     PREPARING: _Cost(0.05, 0.3),
     ALIGNING: _Cost(0.3, 8.5, 0.8),
     REGISTERING: _Cost(4.0, 8.0, 0.8),
@@ -119,6 +121,7 @@ def planned(
     device: str,
     *,
     aligns: bool,
+    strips: bool,
     report: bool,
 ) -> dict[str, float | None]:
     """Return the seconds that each stage of a registration is likely to take, in their order; None
@@ -127,12 +130,15 @@ def planned(
     Args:
         method, parameters: of the run.
         millions: the number of voxels of the two scans, as a mean, in millions.
-        aligns: whether the pair is aligned affinely.
+        aligns: whether ANTs finds an alignment first.
+        strips: whether skulls are stripped.
         report: whether a page is made.
     """
     seconds = {stage: cost.of(millions, threads) for stage, cost in _COSTS.items()}
     if not aligns:
         seconds[ALIGNING] = 0.0
+    if not strips:
+        del seconds[STRIPPING]
     if not report:
         del seconds[REPORTING]
     known = method == _DESCENT and device == "cpu"
