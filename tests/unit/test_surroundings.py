@@ -34,6 +34,7 @@ BRAIN = Image(np.where(INSIDE, np.random.default_rng(0).uniform(100, 900, GRID.s
 COMMANDS = {
     "register": ["register", "fixed.nii.gz", "moving.nii.gz", "-o", "out"],
     "apply": ["apply", "warp.nii.gz", "moving.nii.gz", "-o", "out.nii.gz"],
+    "report": ["report", "out"],
     "train": ["train", "voxelmorph", "-o", "out", "--fixed", "a.nii.gz", "--moving", "b.nii.gz"],
     "train-descriptor": ["train-descriptor", "training.yaml", "-o", "out", "--data", "data"],
     "methods": ["methods"],
