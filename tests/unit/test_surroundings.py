@@ -79,9 +79,9 @@ def test_a_registration_does_without_streams_and_with_a_notebooks_backend(tmp_pa
         "warp.nii.gz",
         "inverse_warp.nii.gz",
         "warped.nii.gz",
+        "affine.txt",
         "overview.png",
         "trace.tsv",
-        "affine.txt",
         "metrics.json",
     }
 

@@ -230,7 +230,8 @@ def prepared_task(
         _require_perpendicular(inputs)
     begin(ALIGNING)
     aligned = align_sides(fixed, moving, start, machine.threads, machine.seed)
-    return Task(fixed.image, aligned.image, moving.image, aligned.to_scan, aligned.counts)
+    images = fixed.image, aligned.image, moving.image
+    return Task(*images, aligned.to_scan, counts=aligned.counts)
 
 
 def _require_masks_used(run: Run, inputs: Inputs) -> None:

@@ -41,10 +41,16 @@ def page_of_folder(folder: Path) -> Path:
 
 def _scene_of_folder(record: Mapping[str, Any], folder: Path) -> Scene:
     """Return what is drawn of the pair, whose scans are read and prepared again."""
-    scans = [_scan_of(record, which, folder) for which in ("fixed", "moving")]
-    masks = [_mask_of(record, which) for which in ("fixed_mask", "moving_mask")]
-    brain = bool(record.get("brain"))
-    inputs = read_inputs(*scans, None, None, record.get("orientation"), *masks, brain)
+    inputs = read_inputs(
+        _scan_of(record, "fixed", folder),
+        _scan_of(record, "moving", folder),
+        fixed_labels=None,
+        moving_labels=None,
+        orientation=record.get("orientation"),
+        fixed_mask=_mask_of(record, "fixed_mask"),
+        moving_mask=_mask_of(record, "moving_mask"),
+        brain=bool(record.get("brain")),
+    )
     whole = io.read_displacement(RegistrationUnit(folder).warp_file)
     if not whole.grid.matches(inputs.fixed.grid):
         raise InputError(

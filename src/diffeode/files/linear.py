@@ -6,6 +6,7 @@ Each becomes a map from points of the fixed image to points of the moving image,
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +52,10 @@ def read_linear(path: Path, fixed: Grid, moving: Grid) -> Affine:
     )
 
 
-def _named(path: Path, read: object) -> Affine:
+def _named(path: Path, read: Callable[[], Affine]) -> Affine:
+    """Return what ``read`` reads of the text at ``path``; messages of its faults name the file."""
     try:
-        return read()  # type: ignore[operator]
+        return read()
     except (InputError, ValueError, IndexError, StopIteration, OSError) as error:
         raise InputError(f"{path} cannot be read as a transform ({first_line(error)}).") from None
 

@@ -80,7 +80,7 @@ def searched_affine(
 
     Args:
         fixed, moving: prepared scans (in [0, 1], background 0), each on its own grid.
-        kind: ``Affine``, ``Similarity`` or ``Rigid``, of which the map is.
+        kind: the kind of map that ANTs finds, ``Affine``, ``Similarity`` or ``Rigid``.
         fixed_counts, moving_counts: as for :func:`found_start`.
 
     Raises:
