@@ -413,6 +413,24 @@ def test_a_suspect_result_fails_where_that_is_asked_for(option, code, tmp_path, 
     assert (tmp_path / "out" / "metrics.json").is_file()
 
 
+@pytest.mark.parametrize("option", [[], ["--quiet"]])
+def test_a_quiet_command_shows_no_bar_and_says_what_is_suspect(
+    option, tmp_path, monkeypatch, capsys
+):
+    SEEN["suspicion"] = "This registration is suspect."
+    line = register.ProgressLine
+
+    class Line(line):
+        def __init__(self, stream, quiet):
+            SEEN["quiet"] = quiet
+            super().__init__(stream, quiet)
+
+    monkeypatch.setattr(register, "ProgressLine", Line)
+    assert main([word.format(out=tmp_path / "out") for word in [*REGISTER, *option]]) == 0
+    assert SEEN["quiet"] == bool(option)
+    assert "This registration is suspect." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("command", "option"), ARRIVES)
 def test_an_option_arrives(command, option, tmp_path):
     line, look, expected = ARRIVES[command, option]
