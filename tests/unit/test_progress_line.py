@@ -268,7 +268,7 @@ def test_a_plain_function_is_told_the_share_of_the_whole_work():
         (0.029, "aligning"),
         (0.171, "half of aligning"),
         (0.314, "registering"),
-        (0.6, "half of registering"),
+        (0.557, "half of registering"),
         (0.886, "writing"),
         (0.943, "half of writing"),
     ]

@@ -46,6 +46,10 @@ _COSTS = {
 }
 _DESCENT = "neural-ode"
 """The method whose seconds are known; others say themselves how far they are, or nobody knows."""
+_METHOD_ENDS = 0.85
+"""The share of the stage ``registering`` after which a method says that it is done; folds are then
+looked for, and the whole maps and the verdict are made.
+"""
 _USUAL_WORK = 25.6
 """The work of the default run: iterations, each weighted by the share of voxels of its level."""
 
@@ -96,7 +100,9 @@ class Stages:
             self(0.0, stage)
 
     def __call__(self, share: float, message: str) -> None:
-        """Tell that ``share`` of the present stage is done."""
+        """Tell that ``share`` of the present stage is done; of registering, what a method says."""
+        if self._stage == REGISTERING:
+            share *= _METHOD_ENDS
         if isinstance(self._progress, Staged):
             self._progress(share, message)
         else:
