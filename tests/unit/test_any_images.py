@@ -215,6 +215,15 @@ def test_a_brain_has_background_beyond_its_field_of_view():
     np.testing.assert_array_equal(found.image.data, warp_image(BRAIN, Affine(shift), GRID).data)
 
 
+def test_the_mask_of_the_moving_image_lies_where_the_start_puts_it():
+    shift = np.eye(4)
+    shift[0, 3] = 10
+    found = align_sides(Side(BRAIN), Side(BRAIN, ~LESION), Affine(shift), 1, 0)
+    np.testing.assert_array_equal(found.counts[5:], ~LESION[:-5])
+    both = align_sides(Side(BRAIN, ~LESION), Side(BRAIN, ~LESION), Affine(shift), 1, 0)
+    np.testing.assert_array_equal(both.counts, found.counts & ~LESION)
+
+
 # ------------------------------------------------------------------------------------------ starts
 
 TURN = SimpleITK.Euler3DTransform((1.0, 2.0, 3.0), 0.1, -0.2, 0.05, (4.0, -3.0, 2.0))
@@ -310,6 +319,9 @@ def files(tmp_path_factory) -> Path:
     io.write_labels(root / "labels.nii.gz", Labels(2 * LESION + BALL, GRID))
     io.write_labels(root / "empty.nii.gz", Labels(np.zeros(GRID.shape), GRID))
     io.write_labels(root / "elsewhere.nii.gz", Labels(np.ones(OTHER.shape), OTHER))
+    away = GRID.affine.copy()
+    away[0, 3] += 5
+    io.write_labels(root / "away.nii.gz", Labels(~LESION, Grid(GRID.shape, away)))
     (root / "broken.lta").write_text("type = 1\n1 4 4\n1 0 0\n")
     (root / "singular.txt").write_text("1 0 0 0\n0 0 0 0\n0 0 1 0\n0 0 0 1\n")
     (root / "notes.txt").write_text("no transform")
@@ -342,6 +354,7 @@ def test_the_affine_is_delivered_apart_and_starts_the_next_registration(files, t
         (["--moving-mask", "{}/labels.nii.gz"], "holds 3 different values from 0 to 3"),
         (["--moving-mask", "{}/crop.nii.gz"], "is no mask"),
         (["--fixed-mask", "{}/elsewhere.nii.gz"], "does not lie on the grid of its image"),
+        (["--moving-mask", "{}/away.nii.gz"], "does not lie on the grid of its image"),
         (["--fixed-mask", "{}/nothing.nii.gz"], "nothing.nii.gz"),
         (["--init", "{}/broken.lta"], "cannot be read as a transform"),
         (["--init", "{}/singular.txt"], "cannot be read as a transform"),
