@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import nibabel as nib
@@ -33,8 +32,8 @@ PSR = Grid(
     (28, 27, 25), np.array([[0, 0, 3.1, -37], [-2.9, 0, 0, 39], [0, 3.0, 0, -39], [0, 0, 0, 1]])
 )
 OUTPUTS = {
-    *("warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "affine.txt"),
-    *("metrics.json", "overview.png"),
+    *("warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz", "metrics.json", "overview.png"),
+    *("trace.tsv", "affine.txt"),
 }
 
 
@@ -632,52 +631,15 @@ def test_termination_leaves_nothing(scans, tmp_path, number):
 # ----------------------------------------------------------------------------------------- progress
 
 
-class Terminal:
-    def __init__(self, tty):
-        self.tty, self.text = tty, ""
-
-    def isatty(self):
-        return self.tty
-
-    def write(self, text):
-        self.text += text
-
-    def flush(self):
-        pass
-
-
-def test_progress_shows_percentage_and_time_left_on_a_terminal(monkeypatch):
-    clock = iter([100.0, 130.0, 130.01, 160.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    terminal = Terminal(tty=True)
-    with ProgressLine(terminal) as progress:
-        progress(0.0, "registering")
-        progress(0.25, "level 2")
-        progress(0.26, "too soon to be shown")
-        progress(0.5, "level 1")
-    lines = [line.removeprefix("\x1b[K") for line in terminal.text.split("\r")[1:]]
-    assert lines == [
-        "  0 %  registering",
-        " 25 %  1:30 left  level 2",
-        " 50 %  1:00 left  level 1",
-        "",
-    ]
-
-
-def test_a_registration_shows_its_stages_on_a_terminal(register, monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    code, said, _ = register("--method", "identity", "--init", "identity")
-    shown = [line.removeprefix("\x1b[K") for line in said.split("\r")[1:]]
+def test_a_registration_tells_its_stages_in_order(register, monkeypatch):
+    told = []
+    monkeypatch.setattr(ProgressLine, "_tell", lambda line, message: told.append(message))
+    code, _, _ = register("--method", "identity", "--init", "identity", "--report")
     assert code == 0
-    assert shown[:3] == ["  0 %  preparing", "  0 %  aligning", "  0 %  registering"]
-    assert shown[-1].partition("diffeode: This registration is suspect")[0] == ""
-
-
-def test_progress_is_silent_elsewhere():
-    log = Terminal(tty=False)
-    with ProgressLine(log) as progress:
-        progress(0.5, "level 2")
-    assert log.text == ""
+    begun = [message["begin"] for message in told if "begin" in message]
+    plans = [list(message["plan"]) for message in told if "plan" in message]
+    assert begun == plans[0] == plans[-1]
+    assert begun[:2] == ["starting", "reading"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of a POSIX shell")

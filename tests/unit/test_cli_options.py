@@ -29,6 +29,7 @@ from diffeode.cli import (
     points,
     prepare,
     register,
+    report,
     train,
     train_descriptor,
 )
@@ -47,6 +48,7 @@ from diffeode.desk import (
     transform,
     transforming,
 )
+from diffeode.desk import report as desk_report
 from diffeode.desk.resampling import How
 from diffeode.figures import training_curves
 from diffeode.files import series
@@ -68,6 +70,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "convert": convert,
     "prepare": prepare,
+    "report": report,
     "train": train,
     "train-descriptor": train_descriptor,
     "methods": methods,
@@ -135,6 +138,7 @@ def behind_the_commands(monkeypatch):
         (training, "persons_of_files", ["a", "b", "c"]),
         (training, "persons_of_dataset", ["a", "b"]),
         (training, "train_at_desk", None),
+        (desk_report, "page_of_folder", Path("page")),
         (training_curves, "training_curves", None),
         (material, "train_descriptor", Path("best.safetensors")),
         (material, "read_training", SimpleNamespace(settings=SimpleNamespace(criterion="loss"))),
@@ -211,6 +215,7 @@ DESCRIPTOR = ["train-descriptor", "mine.yaml", "-o", "{out}"]
 VERBS = ("apply", "points", "invert", "compose", "jacobian", "evaluate", "convert", "prepare")
 ASKED_FOR_APART = {
     ("register", "strict"),
+    ("register", "quiet"),
     *((verb, option) for verb in VERBS for option in ("overwrite", "quiet", "verbose")),
 }
 """Options that are passed to no function; each has a test of its own."""
@@ -296,7 +301,13 @@ ARRIVES = {
         lambda: (machine_of("register_at_desk").seed, seen("register_at_desk")[5]["seed"]),
         (12, 12),
     ),
+    ("register", "report"): (
+        [*REGISTER, "--report"],
+        lambda: seen("register_at_desk")[6],
+        True,
+    ),
     ("register", "time_limit"): ([*REGISTER, "--time-limit", "2.5"], lambda: SEEN["watched"], 2.5),
+    ("report", "folder"): (["report", "o"], lambda: seen("page_of_folder"), (Path("o"),)),
     ("apply", "files"): (
         APPLY,
         lambda: (seen("load_chain"), seen("apply_at_desk")[:2]),
@@ -669,6 +680,24 @@ def test_a_suspect_result_fails_where_that_is_asked_for(option, code, tmp_path, 
     assert main([word.format(out=tmp_path / "out") for word in [*REGISTER, *option]]) == code
     assert "This registration is suspect." in capsys.readouterr().err
     assert (tmp_path / "out" / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize("option", [[], ["--quiet"]])
+def test_a_quiet_command_shows_no_bar_and_says_what_is_suspect(
+    option, tmp_path, monkeypatch, capsys
+):
+    SEEN["suspicion"] = "This registration is suspect."
+    line = register.ProgressLine
+
+    class Line(line):
+        def __init__(self, stream, quiet):
+            SEEN["quiet"] = quiet
+            super().__init__(stream, quiet)
+
+    monkeypatch.setattr(register, "ProgressLine", Line)
+    assert main([word.format(out=tmp_path / "out") for word in [*REGISTER, *option]]) == 0
+    assert SEEN["quiet"] == bool(option)
+    assert "This registration is suspect." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("command", "option"), ARRIVES)

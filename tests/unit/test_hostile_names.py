@@ -394,3 +394,23 @@ def test_every_download_is_checked():
     for source in (*ARCHIVES.values(), TABLE):
         assert re.fullmatch("[0-9a-f]{32}", source.md5)
     assert all(entry.sha256 is None or len(entry.sha256) == 64 for entry in weights)
+
+
+def test_a_report_opens_on_results_whatever_titles_hold(monkeypatch, name):
+    """Our script stands before the part of Snakemake's page that starts it, and results keep all
+    but the parameters of their rules.
+    """
+    monkeypatch.syspath_prepend(str(REPOSITORY / "workflow" / "lib"))
+    from snakemake.report.html_reporter.common import get_resource_as_string
+    from snakemake_internals import _with_script, _without_parameters
+
+    script = REPOSITORY / "workflow" / "report" / "opening.js"
+    reading = _with_script(script, get_resource_as_string)
+    started = reading("components/app.js")
+    assert started.startswith(script.read_text(encoding="utf-8"))
+    assert started.count('this.content = "opening";') == 1
+    assert reading("components/menu.js") == get_resource_as_string("components/menu.js")
+    result = {"labels": {"shows": name}, "job_properties": {"rule": "panel", "params": name}}
+    rendered = json.loads(_without_parameters(json.dumps)({"file": result}))
+    result["job_properties"]["params"] = None
+    assert rendered == {"file": result}

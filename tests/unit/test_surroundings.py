@@ -41,6 +41,7 @@ COMMANDS = {
     "evaluate": ["evaluate", "warp.nii.gz", "fixed.nii.gz", "moving.nii.gz"],
     "convert": ["convert", "affine.txt", "-o", "out.h5"],
     "prepare": ["prepare", "scan.nii.gz", "-o", "out", "--brain", "nonzero"],
+    "report": ["report", "out"],
     "train": ["train", "voxelmorph", "-o", "out", "--fixed", "a.nii.gz", "--moving", "b.nii.gz"],
     "train-descriptor": ["train-descriptor", "training.yaml", "-o", "out", "--data", "data"],
     "methods": ["methods"],
@@ -87,6 +88,7 @@ def test_a_registration_does_without_streams_and_with_a_notebooks_backend(tmp_pa
         "warped.nii.gz",
         "affine.txt",
         "overview.png",
+        "trace.tsv",
         "metrics.json",
     }
 

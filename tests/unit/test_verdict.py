@@ -332,6 +332,7 @@ def test_the_command_says_so_and_fails_only_where_it_is_strict(files, capfd, mor
         "warp.nii.gz",
         "warped.nii.gz",
         "overview.png",
+        "trace.tsv",
     }
 
 

@@ -2,9 +2,12 @@
 
 import base64
 import json
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM, WITHOUT, opened
 
 pytestmark = pytest.mark.workflow
 
@@ -119,3 +122,53 @@ def test_everything_stands_under_its_heading(untouched, report):
 def test_the_report_s_front_page_names_the_study_and_its_methods(report):
     assert "Tiny study" in report
     assert "Brief" in report
+
+
+def test_no_parameters_of_rules_are_shown(report):
+    properties = [result["job_properties"] for result in held(report, "results").values()]
+    assert properties
+    assert all(entry["params"] is None for entry in properties)
+
+
+_LOOK = """
+<script>
+const texts = (where) => [...document.querySelectorAll(where)].map((found) => found.textContent);
+const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+window.addEventListener("load", async () => {
+  await wait(500);
+  const headings = texts(".opening h2");
+  const captions = texts(".opening .opening-caption").filter((text) => text.length > 40).length;
+  const frame = document.querySelector(".opening-table");
+  const table = frame.contentDocument.querySelectorAll("tbody tr").length;
+  const links = [...document.querySelectorAll(".opening li .opening-link")];
+  links.find((link) => link.textContent === "brief").click();
+  await wait(500);
+  const pair = texts(".opening-result h1").concat(texts(".opening-result .opening-caption"));
+  const picture = document.querySelector(".opening-result img").naturalWidth;
+  app.showCategory("1 Overlap");
+  await wait(500);
+  const list = texts("nav .opening-link");
+  document.body.dataset.said = JSON.stringify({ headings, captions, table, pair, picture, list });
+});
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT)
+@pytest.mark.slow
+def test_the_report_opens_on_results_and_leads_to_each_pair(report, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text(report.replace("</body>", f"{_LOOK}</body>"), encoding="utf-8")
+    document = opened(page, tmp_path / "browser")
+    said = re.search(r'data-said="([^"]*)"', document)
+    assert said
+    found = json.loads(unescape(said[1]))
+    assert found["headings"][0] == "Summary table"
+    assert {"Mean Dice of each pair", "Statistics", "Pairs", "Methods"} <= set(found["headings"])
+    assert "Scans" in found["headings"]
+    assert found["captions"] == 4
+    assert found["table"] == 3
+    assert found["pair"][0].endswith(", brief")
+    assert len(found["pair"][1]) > 40
+    assert found["picture"] > 500
+    assert "Mean Dice of each pair" in found["list"]

@@ -5,6 +5,7 @@ When a new version of Snakemake breaks the workflow, this is the file to look at
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,7 @@ from snakemake.io import AnnotatedString, _IOFile, ancient, apply_wildcards
 from snakemake.logging import logger
 from snakemake.output_index import OutputIndex
 from snakemake.persistence.file import FilePersistence
+from snakemake.report import html_reporter
 from snakemake.report.html_reporter import data as report_data
 from snakemake.rules import Rule, Wildcards, is_callable
 from snakemake.settings.enums import Quietness
@@ -47,6 +49,8 @@ _RUNNING_LINK = re.compile(r'="\s*(?:javascript|data|vbscript):[^"]*"', re.IGNOR
 UNITS_READ = "units"
 """The name of the parameter in which a rule has the files of registrations that it reads."""
 _RETRIES = "DIFFEODE_RETRIES"
+_FIRST_CONTENT, _OUR_CONTENT = 'this.content = "rulegraph";', 'this.content = "opening";'
+"""What a report shows first: in Snakemake's page, and with our script."""
 
 
 class Internals:
@@ -211,6 +215,20 @@ class Internals:
                 setattr(report_data, name, _without_tags(getattr(report_data, name)))
         report.publish_parts = _harmless_parts
 
+    def open_reports_on_results(self, script: Path) -> None:
+        """Let reports open on results, with captions beside figures and tables.
+
+        Snakemake's reports open on the graph of rules, and show captions and, with them, every
+        parameter of a rule behind an icon.
+
+        Args:
+            script: what is added to the components of the page (``workflow/report/opening.js``).
+        """
+        html_reporter.get_resource_as_string = _with_script(
+            script, html_reporter.get_resource_as_string
+        )
+        report_data.render_results = _without_parameters(report_data.render_results)
+
     # ------------------------------------------------------------------------------------ its rules
 
     def complete_rules(self, environment: str, given: Callable[[Any], Callable]) -> None:
@@ -330,6 +348,34 @@ def unless_nobody_reads(emit: Callable[[Any], None]) -> Callable[[Any], None]:
             emit(record)
 
     return emitted
+
+
+def _with_script(script: Path, read: Callable[[str], str]) -> Callable[[str], str]:
+    """Return ``read``, which reads the parts of Snakemake's page, so that ``script`` stands before
+    the part that starts the page, which then begins with what the script shows.
+    """
+
+    def reading(part: str) -> str:
+        text = read(part)
+        if part != "components/app.js" or _FIRST_CONTENT not in text:
+            return text
+        return script.read_text(encoding="utf-8") + text.replace(_FIRST_CONTENT, _OUR_CONTENT)
+
+    return reading
+
+
+def _without_parameters(render: Callable[..., str]) -> Callable[..., str]:
+    """Return ``render``, which writes results as JSON, so that it leaves out the parameters of
+    rules: hashes and long mappings, which are for programs.
+    """
+
+    def rendered(*arguments: Any, **named: Any) -> str:
+        results = json.loads(render(*arguments, **named))
+        for result in results.values():
+            result["job_properties"]["params"] = None
+        return json.dumps(results)
+
+    return rendered
 
 
 def ancient_unless(is_made_again: Callable[[str], bool], value: Any) -> Any:

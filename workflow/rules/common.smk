@@ -65,6 +65,7 @@ if STUDY.tools:
 
 INTERNALS.outlive_the_console()
 INTERNALS.submit_as(STUDY.name, STUDY.results, INTERNALS.show_one_line_per_job())
+INTERNALS.open_reports_on_results(Path(workflow.basedir) / "workflow" / "report" / "opening.js")
 INTERNALS.keep_reports_harmless()
 INTERNALS.ignore_clocks()
 INTERNALS.name_this_run()

@@ -16,7 +16,7 @@ rule descriptor_weights:
             DESCRIPTOR_CURVES,
             caption="../report/descriptor_curves.rst",
             category="4 Training",
-            labels={"figure": "descriptor {descriptor}"},
+            labels={"shows": "descriptor {descriptor}"},
         ),
     log:
         logs("descriptor_weights", "{descriptor}"),

@@ -12,7 +12,7 @@ rule dice_boxplot:
             f"{FIGURES}/dice_boxplot.svg",
             caption="../report/dice_boxplot.rst",
             category="1 Overlap",
-            labels={"figure": "Mean Dice of each pair"},
+            labels={"shows": "Mean Dice of each pair"},
         ),
         other_kinds(f"{FIGURES}/dice_boxplot"),
     log:
@@ -34,7 +34,7 @@ rule dice_by_structure:
             f"{FIGURES}/dice_by_structure.svg",
             caption="../report/dice_by_structure.rst",
             category="1 Overlap",
-            labels={"figure": "Dice of each structure"},
+            labels={"shows": "Dice of each structure"},
         ),
         other_kinds(f"{FIGURES}/dice_by_structure"),
     log:
@@ -57,7 +57,7 @@ rule regularity:
             f"{FIGURES}/regularity.svg",
             caption="../report/regularity.rst",
             category="1 Overlap",
-            labels={"figure": "Accuracy, folds and time"},
+            labels={"shows": "Accuracy, folds and time"},
         ),
         other_kinds(f"{FIGURES}/regularity"),
     log:
@@ -79,7 +79,7 @@ rule significance:
             f"{FIGURES}/significance.svg",
             caption="../report/significance.rst",
             category="2 Statistics",
-            labels={"figure": "Which run is better"},
+            labels={"shows": "Which run is better"},
         ),
         other_kinds(f"{FIGURES}/significance"),
     log:
@@ -200,7 +200,7 @@ rule plane:
                 f"{FIGURES}/plane_boundary.svg",
                 caption="../report/plane_boundary.rst",
                 category="6 In the plane",
-                labels={"figure": "With and without a fixed border"},
+                labels={"shows": "With and without a fixed border"},
             ),
             *other_kinds(f"{FIGURES}/plane_boundary"),
         ],
@@ -209,7 +209,7 @@ rule plane:
                 f"{FIGURES}/plane_regularisation.svg",
                 caption="../report/plane_regularisation.rst",
                 category="6 In the plane",
-                labels={"figure": "With and without kernel and Jacobian term"},
+                labels={"shows": "With and without kernel and Jacobian term"},
             ),
             *other_kinds(f"{FIGURES}/plane_regularisation"),
         ],

@@ -42,7 +42,7 @@ rule training_curves:
             f"{NETWORK_CURVES}.svg",
             caption="../report/training_curves.rst",
             category="4 Training",
-            labels={"figure": "{run}", "trained on": "{train_on}"},
+            labels={"shows": "{run}", "trained on": "{train_on}"},
         ),
         other_kinds(NETWORK_CURVES),
     log:

@@ -23,7 +23,7 @@ rule methods_section:
             f"{STUDIED}/methods.html",
             caption="../report/methods_section.rst",
             category="5 Methods",
-            labels={"figure": "What was done, what to cite"},
+            labels={"shows": "What was done, what to cite"},
         ),
     log:
         logs("methods_section", STUDY.name),

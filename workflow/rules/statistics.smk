@@ -13,7 +13,7 @@ rule experiments:
             f"{TABLES}/experiments.html",
             caption="../report/experiments_table.rst",
             category="0 Scans",
-            labels={"figure": "Experiments"},
+            labels={"shows": "Experiments"},
         ),
     log:
         logs("experiments", STUDY.name),
@@ -38,7 +38,7 @@ rule summarise:
             f"{TABLES}/summary.html",
             caption="../report/summary_table.rst",
             category="1 Overlap",
-            labels={"figure": "Summary table"},
+            labels={"shows": "Summary table"},
         ),
     log:
         logs("summarise", STUDY.name),
@@ -65,7 +65,7 @@ rule wilcoxon:
             f"{TABLES}/wilcoxon.html",
             caption="../report/wilcoxon_table.rst",
             category="2 Statistics",
-            labels={"figure": "Wilcoxon tests"},
+            labels={"shows": "Wilcoxon tests"},
         ),
     log:
         logs("wilcoxon", STUDY.name),
@@ -93,14 +93,14 @@ rule sweeps:
             f"{TABLES}/sweeps.html",
             caption="../report/sweeps_table.rst",
             category="2 Statistics",
-            labels={"figure": "Settings that are varied"},
+            labels={"shows": "Settings that are varied"},
         ),
         figure=[
             report(
                 f"{FIGURES}/sweeps.svg",
                 caption="../report/sweeps.rst",
                 category="2 Statistics",
-                labels={"figure": "Accuracy and folds over a setting"},
+                labels={"shows": "Accuracy and folds over a setting"},
             ),
             *other_kinds(f"{FIGURES}/sweeps"),
         ],
@@ -128,7 +128,7 @@ rule crossed:
             f"{CROSSED_TABLE}.html",
             caption="../report/crossed_table.rst",
             category="2 Statistics",
-            labels={"figure": "Two settings crossed: {crossed}"},
+            labels={"shows": "Two settings crossed: {crossed}"},
         ),
     log:
         logs("crossed", STUDY.name, "{crossed}"),
@@ -156,7 +156,7 @@ rule models:
             f"{TABLES}/models.html",
             caption="../report/models_table.rst",
             category="2 Statistics",
-            labels={"figure": "Representations of the velocity"},
+            labels={"shows": "Representations of the velocity"},
         ),
     log:
         logs("models", STUDY.name),
@@ -183,14 +183,14 @@ rule failures:
             f"{TABLES}/failures.html",
             caption="../report/failures_table.rst",
             category="2 Statistics",
-            labels={"figure": "Failed registrations"},
+            labels={"shows": "Failed registrations"},
         ),
         suspects=f"{TABLES}/suspects.tsv",
         suspects_page=report(
             f"{TABLES}/suspects.html",
             caption="../report/suspects_table.rst",
             category="2 Statistics",
-            labels={"figure": "Suspect registrations"},
+            labels={"shows": "Suspect registrations"},
         ),
     log:
         logs("failures", STUDY.name),

@@ -22,6 +22,7 @@ from diffeode.cli import (
     points,
     prepare,
     register,
+    report,
     train,
     train_descriptor,
     weights,
@@ -31,7 +32,7 @@ from diffeode.process.surroundings import require_usable, settle
 from diffeode.process.watch import terminated_like_exit
 
 _COMMANDS = (
-    *(register, apply, points, invert, compose, jacobian, evaluate, convert, prepare),
+    *(register, apply, points, invert, compose, jacobian, evaluate, convert, prepare, report),
     *(train, train_descriptor, methods, weights, datasets, needs, exclude),
 )
 _INPUT_ERROR, _FAILED, _SUSPECT, _INTERRUPTED = 2, 1, 3, 130
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     settle()
     options = _parser().parse_args(arguments)
+    options.typed = ["diffeode", *(sys.argv[1:] if arguments is None else arguments)]
     with terminated_like_exit():
         try:
             require_usable()

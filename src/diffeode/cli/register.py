@@ -5,7 +5,9 @@ metrics.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ from diffeode.errors import RegistrationError, SuspectError
 from diffeode.process.watch import Terminated, watched
 
 if TYPE_CHECKING:
+    from diffeode.registration.harness import Result
     from diffeode.registration.runs import Run
 
 
@@ -107,6 +110,18 @@ def add(commands: Any) -> None:
         action="store_true",
         help="exit with code 3 if the result is suspect, after it was written",
     )
+    register.add_argument(
+        "--report",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="write report.html, a page with pictures and scores (default: where standard output "
+        "is a terminal)",
+    )
+    register.add_argument(
+        "--quiet",
+        action="store_true",
+        help="show no progress; what may be wrong with the result is still said",
+    )
     register.set_defaults(command=_register)
 
 
@@ -122,10 +137,20 @@ def _register(options: argparse.Namespace) -> None:
             suspicion = _register_here(run, options, folder)
         else:
             suspicion = watched(lambda: _register_pair(run, options, folder), options.time_limit)
+    if not options.quiet:
+        _say_where_the_page_is(options)
     if suspicion and options.strict:
         raise SuspectError(suspicion)
     if suspicion:
         print(f"diffeode: {suspicion}", file=sys.stderr)
+
+
+def _say_where_the_page_is(options: argparse.Namespace) -> None:
+    from diffeode.desk.outputs import REPORT
+
+    page = options.output / REPORT
+    if page.is_file():
+        print(f"diffeode: open {page} in a browser to look at the result", file=sys.stderr)
 
 
 def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
@@ -159,26 +184,65 @@ def _register_here(run: Run, options: argparse.Namespace, folder: Path) -> str:
 
 def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> str:
     """Register a pair; return what makes the result suspect, as a sentence, or an empty one."""
-    from diffeode.desk.inputs import read_as_told, read_inputs, read_start
+    with ProgressLine(sys.stderr, options.quiet) as progress:
+        result = _result(run, options, folder, progress)
+    _tell(result.notes, options)
+    return result.verdict.sentence
+
+
+def _result(run: Run, options: argparse.Namespace, folder: Path, progress: ProgressLine) -> Result:
+    """Read the scans, register them and write the results to ``folder``."""
+    from diffeode.desk.stages import READING, STARTING, Stages
+
+    report = sys.stdout.isatty() if options.report is None else options.report
+    stages = Stages(progress, _first_plan(run, options, report))
+    stages.begin(STARTING)
+    from diffeode.desk.inputs import read_inputs, read_start
     from diffeode.desk.registration import register_at_desk
     from diffeode.registration.base import Machine, require_device
 
     require_device(options.device)
+    stages.begin(READING)
     scans, label_maps = (options.fixed, options.moving), (options.fixed_labels, options.labels)
     masks = (options.fixed_mask, options.moving_mask)
     inputs = read_inputs(*scans, *label_maps, options.orientation, *masks, options.brain)
     start = read_start(options.init, inputs)
     provenance = {name: getattr(options, name) for name in ("seed", "threads", "device", "brain")}
-    provenance["init"] = str(options.init)
+    provenance |= {"init": str(options.init), "command": shlex.join(options.typed)}
     for name in ("fixed_mask", "moving_mask"):
         given = getattr(options, name)
         provenance[name] = None if given is None else str(given)
     if options.orientation:
         provenance["orientation"] = options.orientation
-    with ProgressLine(sys.stderr) as progress:
-        machine = Machine(options.threads, options.seed, options.device, progress=progress)
-        result = register_at_desk(run, inputs, folder, machine, start, provenance)
-    told = read_as_told(scans) if options.orientation else []
-    for note in (*result.notes, *told):
+    machine = Machine(options.threads, options.seed, options.device, progress=stages)
+    return register_at_desk(run, inputs, folder, machine, start, provenance, report)
+
+
+def _first_plan(run: Run, options: argparse.Namespace, report: bool) -> dict[str, float | None]:
+    """Return the seconds of each stage, judged by the files alone: a compressed scan takes about a
+    byte for each voxel.
+    """
+    from diffeode.desk.stages import planned
+    from diffeode.prepare.choices import ANTS_FINDS
+    from diffeode.registration.knobs import as_parameters
+
+    sizes = [file.stat().st_size for file in (options.fixed, options.moving) if file.is_file()]
+    return planned(
+        run.method,
+        as_parameters(run.build(), whole=True),
+        sum(sizes) / max(1, len(sizes)) / 1e6,
+        options.threads,
+        options.device,
+        aligns=options.init in ANTS_FINDS,
+        strips=options.brain,
+        report=report,
+    )
+
+
+def _tell(notes: Sequence[str], options: argparse.Namespace) -> None:
+    """Print what the user should know on standard error."""
+    from diffeode.desk.inputs import read_as_told
+
+    told = read_as_told((options.fixed, options.moving)) if options.orientation else []
+    for note in (*notes, *told):
         print(f"diffeode: {note}", file=sys.stderr)
-    return result.verdict.sentence

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ def write_metrics(
     whole, by_label = rows[rows["label"] == ""], rows[rows["label"] != ""]
     costs = {cost: getattr(result, cost) for cost in ("seconds", "cpu_seconds", "peak_memory_mb")}
     metrics = dict(zip(whole["metric"], whole["value"], strict=True)) | costs
-    content = {
+    content: dict[str, Any] = {
         "fixed": inputs.fixed_name,
         "moving": inputs.moving_name,
         "run": run.name,
@@ -45,6 +46,8 @@ def write_metrics(
         "title": run.title,
         "parameters": as_parameters(run.build(), whole=True),
         **provenance,
+        "sha256": _checksums(inputs),
+        "alignment": task.moving_to_scan.matrix.tolist(),
         "inverse": result.inverse_origin,
         "notes": list(result.notes),
         **recorded(result.verdict),
@@ -57,6 +60,12 @@ def write_metrics(
             k: _number(v) for k, v in zip(group["label"], group["value"], strict=True)
         }
     io.write_json(path, content)
+
+
+def _checksums(inputs: Inputs) -> dict[str, str]:
+    """Return the SHA-256 of each scan that was read from a file."""
+    names = {"fixed": inputs.fixed_name, "moving": inputs.moving_name}
+    return {which: io.sha256(name) for which, name in names.items() if Path(name).is_file()}
 
 
 def measured(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:

@@ -10,10 +10,11 @@ AFFINE = "affine.txt"
 WARPED_LABELS = "warped_labels.nii.gz"
 OVERVIEW = "overview.png"
 METRICS = "metrics.json"
+REPORT = "report.html"
 
 
 def output_names() -> tuple[str, ...]:
     """Return the names of all files that a registration at a desk may write."""
     unit = RegistrationUnit(Path())
-    maps = (unit.warp_file, unit.inverse_warp_file, unit.warped_file)
-    return (*(file.name for file in maps), AFFINE, WARPED_LABELS, OVERVIEW, METRICS)
+    files = (unit.warp_file, unit.inverse_warp_file, unit.warped_file, unit.trace_file)
+    return (*(file.name for file in files), AFFINE, WARPED_LABELS, OVERVIEW, METRICS, REPORT)

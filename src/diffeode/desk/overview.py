@@ -1,23 +1,28 @@
-"""Draw the picture of a registration at a desk."""
+"""What is drawn of a registration at a desk."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from diffeode.figures.pair_panel import draw_scene, scene_of
-from diffeode.geometry.transform import warp_image
-from diffeode.registration.harness import Result, Task
+from diffeode.figures.pair_panel import Scene, scene_of
+from diffeode.geometry.transform import DisplacementField, warp_image
+from diffeode.registration.harness import Task
 
 
-def draw_overview(result: Result, task: Task, title: str, path: Path) -> None:
-    """Draw the panel of the pair, as in a study's report, to ``path``.
+def scene_of_maps(whole: DisplacementField, task: Task) -> Scene:
+    """Return what is drawn of the pair ``task`` that was registered by the map ``whole``."""
+    warped = warp_image(task.moving_scan, whole, task.fixed.grid)
+    return scene_of(task.fixed, task.moving, warped, whole, task.moving_to_scan)
 
-    Where drawing fails, a message on standard error says so, and no error is raised.
+
+@contextmanager
+def worth_less_than_the_maps(name: str) -> Iterator[None]:
+    """Let no error in the block end the registration: a message on standard error says that there
+    is no file ``name``, and why.
     """
-    warped = warp_image(task.moving_scan, result.warp, task.fixed.grid)
     try:
-        scene = scene_of(task.fixed, task.moving, warped, result.warp, task.moving_to_scan)
-        draw_scene(scene, title, path)
-    except Exception as error:  # a registration is worth more than its picture
-        print(f"\ndiffeode: no {path.name} ({type(error).__name__}: {error})", file=sys.stderr)
+        yield
+    except Exception as error:  # a registration is worth more than its pictures
+        print(f"\ndiffeode: no {name} ({type(error).__name__}: {error})", file=sys.stderr)

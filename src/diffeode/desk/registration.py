@@ -5,7 +5,7 @@ folder (:func:`register_at_desk`): maps, the warped scan, metrics and a picture.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -13,7 +13,19 @@ from typing import final
 import numpy as np
 
 from diffeode.desk.inputs import Inputs
-from diffeode.desk.outputs import AFFINE, METRICS, OVERVIEW, WARPED_LABELS
+from diffeode.desk.outputs import AFFINE, METRICS, OVERVIEW, REPORT, WARPED_LABELS
+from diffeode.desk.stages import (
+    ALIGNING,
+    DRAWING,
+    MEASURING,
+    PREPARING,
+    REGISTERING,
+    REPORTING,
+    STRIPPING,
+    WRITING,
+    planned,
+    staged,
+)
 from diffeode.errors import InputError, RegistrationError, reason_of
 from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
@@ -23,7 +35,8 @@ from diffeode.names import readable
 from diffeode.prepare.choices import ANTS_FINDS, NO_BACKGROUND
 from diffeode.prepare.side import align_sides, looks_like_a_head, prepared_side, stripped_head
 from diffeode.registration.base import Machine
-from diffeode.registration.harness import Result, Task, register
+from diffeode.registration.harness import Result, Task, register, write_trace
+from diffeode.registration.knobs import as_parameters
 from diffeode.registration.runs import Run
 from diffeode.units.registration import RegistrationUnit
 
@@ -71,7 +84,10 @@ def register_images(run: Run, inputs: Inputs, machine: Machine, start: str | Aff
         RegistrationError: the alignment failed, or the method could not register the pair.
     """
     _require_masks_used(run, inputs)
-    task = _prepared_task(inputs, start, machine)
+    stages = staged(machine.progress, _plan(run, inputs, machine, start, report=False))
+    machine = dataclasses.replace(machine, progress=stages)
+    task = prepared_task(inputs, start, machine, stages.begin)
+    stages.begin(REGISTERING)
     result = _registered(run, task, machine)
     grid, moving = task.fixed.grid, inputs.moving_labels
     labels = None if moving is None else warp_labels(moving, result.warp, grid)
@@ -83,7 +99,11 @@ def register_images(run: Run, inputs: Inputs, machine: Machine, start: str | Aff
 
 
 def write_registered(
-    registered: Registered, folder: Path, provenance: Mapping[str, object]
+    registered: Registered,
+    folder: Path,
+    provenance: Mapping[str, object],
+    report: bool = False,
+    begin: Callable[[str], None] = lambda stage: None,
 ) -> None:
     """Measure a registered pair and write its files to ``folder``.
 
@@ -91,15 +111,29 @@ def write_registered(
 
     Args:
         provenance: what else the metrics should record of how the result was made.
+        report: whether the page of the registration is written, too.
+        begin: called with the name of each stage that begins (:mod:`diffeode.desk.stages`).
     """
     # Imported only now, so that the peak memory in the metrics is that of the registration.
+    from diffeode.desk.account import write_report
     from diffeode.desk.metrics import write_metrics
-    from diffeode.desk.overview import draw_overview
+    from diffeode.desk.overview import scene_of_maps, worth_less_than_the_maps
+    from diffeode.figures.pair_panel import draw_scene
 
     result, task = registered.result, registered.task
+    begin(MEASURING)
     write_metrics(folder / METRICS, registered.run, result, task, registered.inputs, provenance)
+    begin(WRITING)
     _write_maps(registered, folder)
-    draw_overview(result, task, registered.title, folder / OVERVIEW)
+    begin(DRAWING)
+    with worth_less_than_the_maps("pictures"):
+        scene = scene_of_maps(result.warp, task)
+        with worth_less_than_the_maps(OVERVIEW):
+            draw_scene(scene, registered.title, folder / OVERVIEW)
+        if report:
+            begin(REPORTING)
+            with worth_less_than_the_maps(REPORT):
+                write_report(scene, folder)
 
 
 def register_at_desk(
@@ -109,15 +143,19 @@ def register_at_desk(
     machine: Machine,
     start: str | Affine,
     provenance: Mapping[str, object],
+    report: bool = False,
 ) -> Result:
     """Register a pair (:func:`register_images`) and write its files (:func:`write_registered`).
 
     Raises:
         InputError, RegistrationError: as :func:`register_images`.
     """
+    plan = _plan(run, inputs, machine, start, report)
+    stages = staged(machine.progress, plan)
+    stages.plan(plan)
+    machine = dataclasses.replace(machine, progress=stages)
     registered = register_images(run, inputs, machine, start)
-    machine.progress(1.0, "measuring and writing")
-    write_registered(registered, folder, provenance)
+    write_registered(registered, folder, provenance, report, stages.begin)
     return registered.result
 
 
@@ -149,18 +187,48 @@ def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
     )
 
 
-def _prepared_task(inputs: Inputs, start: str | Affine, machine: Machine) -> Task:
-    machine.progress(0.0, "preparing")
+def _plan(
+    run: Run, inputs: Inputs, machine: Machine, start: str | Affine, report: bool
+) -> dict[str, float | None]:
+    voxels = (inputs.fixed.data.size + inputs.moving.data.size) / 2
+    return planned(
+        run.method,
+        as_parameters(run.build(), whole=True),
+        voxels / 1e6,
+        machine.threads,
+        machine.device,
+        aligns=start in ANTS_FINDS,
+        strips=inputs.brain,
+        report=report,
+    )
+
+
+def prepared_task(
+    inputs: Inputs,
+    start: str | Affine,
+    machine: Machine,
+    begin: Callable[[str], None] = lambda stage: None,
+) -> Task:
+    """Return the pair as a method is given it: prepared, and the moving image brought to ``start``.
+
+    Args:
+        start: as for :func:`register_images`.
+        begin: called with the name of each stage that begins.
+
+    Raises:
+        InputError, RegistrationError: as :func:`register_images`.
+    """
     fixed_image, moving_image = inputs.fixed, inputs.moving
     if inputs.brain:
-        machine.progress(0.0, "stripping the skulls")
+        begin(STRIPPING)
         fixed_image = stripped_head(fixed_image, inputs.fixed_name, machine.threads)
         moving_image = stripped_head(moving_image, inputs.moving_name, machine.threads)
+    begin(PREPARING)
     fixed = prepared_side(fixed_image, inputs.fixed_name, inputs.fixed_mask)
     moving = prepared_side(moving_image, inputs.moving_name, inputs.moving_mask)
     if start in ANTS_FINDS:
         _require_perpendicular(inputs)
-    machine.progress(0.0, "aligning")
+    begin(ALIGNING)
     aligned = align_sides(fixed, moving, start, machine.threads, machine.seed)
     images = fixed.image, aligned.image, moving.image
     return Task(*images, aligned.to_scan, counts=aligned.counts)
@@ -194,7 +262,6 @@ def _registered(run: Run, task: Task, machine: Machine) -> Result:
 
     Whatever error a method raises becomes a :class:`RegistrationError` with its reason.
     """
-    machine.progress(0.0, "registering")
     try:
         return register(run.build(), task, machine)
     except Exception as error:
@@ -209,5 +276,6 @@ def _write_maps(registered: Registered, folder: Path) -> None:
     io.write_displacement(unit.inverse_warp_file, result.inverse_warp)
     io.write_itk_affine(folder / AFFINE, registered.task.moving_to_scan)
     io.write_image(unit.warped_file, registered.warped)
+    write_trace(unit.trace_file, result.trace)
     if registered.warped_labels is not None:
         io.write_labels(folder / WARPED_LABELS, registered.warped_labels)

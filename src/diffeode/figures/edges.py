@@ -4,12 +4,16 @@ tissues.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import final
+
 import numpy as np
 from contourpy import contour_generator
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from scipy import ndimage
-from scipy.cluster.vq import kmeans2
+from scipy.cluster.vq import ClusterError, kmeans2
 
 from diffeode.figures import slices
 from diffeode.figures.slices import Plane
@@ -17,6 +21,50 @@ from diffeode.geometry.space import Grid
 
 EDGE_COLOUR = "#ffb000"
 _EDGE_SMOOTHING_MM, _SHORTEST_EDGE_MM = 1.2, 15.0
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Borders:
+    """The borders between the three intensity classes of a scan, and its outline.
+
+    Attributes:
+        smooth: the smoothed intensities, NaN outside of the brain, ``(X, Y, Z)``.
+        mask: the brain, ``(X, Y, Z)`` bool.
+        grid: the canonical grid of both.
+        levels: the intensities that lie between the classes.
+        shortest_mm: a shorter border is left out.
+    """
+
+    smooth: np.ndarray
+    mask: np.ndarray
+    grid: Grid
+    levels: tuple[float, ...]
+    shortest_mm: float
+
+    @classmethod
+    def of(
+        cls,
+        image: np.ndarray,
+        mask: np.ndarray,
+        grid: Grid,
+        smoothing_mm: float = _EDGE_SMOOTHING_MM,
+        shortest_mm: float = _SHORTEST_EDGE_MM,
+    ) -> Borders:
+        """Find the borders of ``image`` within ``mask``, both ``(X, Y, Z)`` on the canonical
+        ``grid``.
+        """
+        smooth = smoothed_inside(image, mask, smoothing_mm / grid.spacing)
+        return cls(smooth, mask, grid, tuple(tissue_levels(smooth, mask)), shortest_mm)
+
+    def lines(self, plane: Plane, index: int) -> list[np.ndarray]:
+        """Return the borders in slice ``index``, ``(N, 2)`` each: across and up, in mm."""
+        x, y = slices.axis_mm(self.grid, plane.across), slices.axis_mm(self.grid, plane.up)
+        tissue = contour_generator(x, y, slices.cut(self.smooth, plane, index).T)
+        lines = [line for level in self.levels for line in tissue.lines(level)]
+        inside = slices.cut(self.mask, plane, index).T.astype(float)
+        lines += contour_generator(x, y, inside).lines(0.5)
+        return [line for line in lines if length_mm(line) >= self.shortest_mm]
 
 
 def draw_edges(
@@ -28,27 +76,21 @@ def draw_edges(
     Args:
         image, mask: intensities and the brain, ``(X, Y, Z)``, on the canonical ``grid``.
     """
-    x, y = slices.axis_mm(grid, plane.across), slices.axis_mm(grid, plane.up)
-    smooth = smoothed_inside(image, mask, _EDGE_SMOOTHING_MM / grid.spacing)
-    generator = contour_generator(x, y, slices.cut(smooth, plane, index).T)
-    lines = [line for level in tissue_levels(smooth, mask) for line in generator.lines(level)]
-    lines += contour_generator(x, y, slices.cut(mask, plane, index).T.astype(float)).lines(0.5)
-    long = [line for line in lines if length_mm(line) >= _SHORTEST_EDGE_MM]
-    cell.add_collection(LineCollection(long, colors=EDGE_COLOUR, linewidths=0.45))
+    lines = Borders.of(image, mask, grid).lines(plane, index)
+    cell.add_collection(LineCollection(lines, colors=EDGE_COLOUR, linewidths=0.45))
 
 
 def tissue_levels(image: np.ndarray, mask: np.ndarray) -> list[float]:
     """Return two intensities between which lie the three classes of the masked voxels (k-means).
 
-    They are the levels of the contours.
+    They are the levels of the contours. Where there are no three classes, they lie between
+    quantiles.
     """
     values = image[mask].astype(float)
-    start = np.quantile(values, [1 / 6, 1 / 2, 5 / 6])
-    centres, _ = (
-        kmeans2(values, start, minit="matrix", missing="raise")
-        if np.ptp(start) > 0
-        else (start, None)
-    )
+    centres = np.quantile(values, [1 / 6, 1 / 2, 5 / 6])
+    if np.ptp(centres) > 0:
+        with suppress(ClusterError):
+            centres, _ = kmeans2(values, centres, minit="matrix", missing="raise")
     centres = np.sort(centres)
     return sorted({float(v) for v in (centres[1:] + centres[:-1]) / 2})
 

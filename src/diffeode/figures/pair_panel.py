@@ -40,10 +40,10 @@ _HEADINGS = (
 )
 AFTER_AFFINE = "Moving, after affine"
 _CHECKER_MM_FRACTION = 1 / 7
-_GRID_LINES = 32
+GRID_LINES = 32
 LOG_J_LIMIT = 1.0
 _LEAST_SCALE_MM = 1.0
-_FOLD_COLOUR = "#ffe100"
+FOLD_COLOUR = "#ffe100"
 SHIFT_COLOURS = LinearSegmentedColormap.from_list(
     "shift", ["#c4c4c8", "#b58ab8", "#8a2d8f", "#3b0f4f"]
 )
@@ -320,7 +320,7 @@ def draw_grid(cell: Axes, plane: Plane, index: int, scene: Scene, norm: Normaliz
     mm on the scale ``norm``.
     """
     points, amount = moved_points(scene, plane, index)
-    step = max(1, round(max(scene.mask.shape) / _GRID_LINES))
+    step = max(1, round(max(scene.mask.shape) / GRID_LINES))
     lines = [*points[::step], *np.moveaxis(points, 1, 0)[::step]]
     amounts = [*amount[::step], *amount.T[::step]]
     segments = np.concatenate([np.stack([line[:-1], line[1:]], axis=1) for line in lines])
@@ -363,7 +363,7 @@ def draw_log_jacobian(cell: Axes, plane: Plane, index: int, scene: Scene) -> Non
     if folded.any():
         marks = np.where(folded, 1.0, np.nan)
         slices.show_slice(
-            cell, marks, scene.grid, plane, cmap=_one_colour(_FOLD_COLOUR), vmin=0, vmax=1
+            cell, marks, scene.grid, plane, cmap=_one_colour(FOLD_COLOUR), vmin=0, vmax=1
         )
         cell.contour(x, y, folded.T.astype(float), levels=[0.5], colors="black", linewidths=0.35)
 

@@ -335,6 +335,11 @@ def _write_trace(path: Path, trace: tuple[dict[str, float], ...]) -> None:
     write_rows(path, ["iteration", *names], rows)
 
 
+# Renaming the function would change the identity of every registration.
+write_trace = _write_trace
+"""Write the trace of a registration as a table with a row for each iteration."""
+
+
 def whole_maps(
     registration: Registration, task: Task
 ) -> tuple[DisplacementField, DisplacementField, str]:

@@ -45,6 +45,7 @@ body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; color: #222; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25em 0.8em; text-align: left; }
 td.number { white-space: nowrap; }
+td.number:first-child { white-space: normal; min-width: 8em; max-width: 16em; }
 th, td { border-bottom: 1px solid #ddd; }
 thead th { vertical-align: bottom; border-bottom: 1.5px solid #222; }
 thead th { position: sticky; top: 0; background: white; }

@@ -1,0 +1,27 @@
+"""The command ``diffeode report``: make the page about a registration from its folder."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from diffeode.cli.arguments import path
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's ``commands``."""
+    report = commands.add_parser(
+        "report",
+        help="make the page about a registration",
+        description="Write report.html, a page with pictures and scores, to the folder of a "
+        "registration ('diffeode register ... -o OUT'). The two scans must lie where they lay "
+        "then. The page is one file that needs no network.",
+    )
+    report.add_argument("folder", type=path, metavar="OUT", help="folder of the registration")
+    report.set_defaults(command=_report)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from diffeode.desk.report import page_of_folder
+
+    print(page_of_folder(options.folder))
