@@ -22,6 +22,7 @@ from diffeode.files.linear import read_linear
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid, flip_ras_lps
 from diffeode.geometry.transform import Affine, DisplacementField, warp_image
+from diffeode.prepare import side as sides
 from diffeode.prepare.choices import STARTS
 from diffeode.prepare.foreground import found_foreground
 from diffeode.prepare.scan import prepare_image
@@ -115,6 +116,23 @@ def test_real_heads_crops_and_brains_are_told_apart(real_data_root):
     heads, crops, thick = shares.values()
     assert 0.3 < min(*heads, *thick) <= max(*heads, *thick) < 0.55
     assert min(crops) == 1
+
+
+def test_skulls_are_stripped_first_where_that_is_asked_for(monkeypatch):
+    heads = {"one": HEAD, "other": warp_image(HEAD, WAVE, GRID)}
+    seen = []
+
+    def brain(image, name, resources):
+        seen.append((image, name, resources.threads))
+        return BALL
+
+    monkeypatch.setattr(sides, "find_brain", brain)
+    found = registered(Inputs(*heads.values(), *heads, brain=True), run=load_run("identity"))
+    assert seen == [(image, name, 1) for name, image in heads.items()]
+    for image in (found.task.fixed, found.task.moving):
+        np.testing.assert_array_equal(image.data > 0, BALL)
+    plain = registered(Inputs(*heads.values()), run=load_run("identity")).task.fixed
+    assert (plain.data > 0).sum() > 1.2 * BALL.sum()
 
 
 # ------------------------------------------------------------------------------------------- masks
