@@ -11,7 +11,9 @@ import numpy as np
 
 from diffeode.errors import InputError
 from diffeode.files import io
+from diffeode.files.slices import SliceFile, are_slices, read_slice, read_slice_labels
 from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.plane import is_slice
 from diffeode.prepare.scan import read_scan_labels
 
 
@@ -24,6 +26,7 @@ class Inputs:
         fixed, moving: the scans, each on its own grid.
         fixed_name, moving_name: what messages and the metrics call them, such as their paths.
         fixed_labels, moving_labels: their label maps on their grids, or None.
+        slices: how the files hold the fixed and the moving image, where they are slices.
     """
 
     fixed: Image
@@ -32,6 +35,7 @@ class Inputs:
     moving_name: str = "the moving image"
     fixed_labels: Labels | None = None
     moving_labels: Labels | None = None
+    slices: tuple[SliceFile, SliceFile] | None = None
 
 
 def read_inputs(
@@ -57,20 +61,25 @@ def read_inputs(
             f"The overlap of {fixed_labels} cannot be measured without a label map of the moving "
             "scan; give one by --labels, or leave --fixed-labels out."
         )
-    fixed_scan, moving_scan = (io.read_image(scan, orientation) for scan in (fixed, moving))
-    fixed_map = (
-        read_scan_labels(fixed_labels, fixed_scan.grid, fixed, orientation)
-        if fixed_labels
-        else None
-    )
+    slices = None
+    if are_slices(fixed, moving):
+        slices = read_slice(fixed, orientation), read_slice(moving, orientation)
+        fixed_scan, moving_scan = (slice_.image for slice_ in slices)
+    else:
+        fixed_scan, moving_scan = (io.read_image(scan, orientation) for scan in (fixed, moving))
+    fixed_map = _read_labels(fixed_labels, fixed_scan, fixed, orientation) if fixed_labels else None
     moving_map = (
-        read_scan_labels(moving_labels, moving_scan.grid, moving, orientation)
-        if moving_labels
-        else None
+        _read_labels(moving_labels, moving_scan, moving, orientation) if moving_labels else None
     )
     if fixed_map and moving_map:
         _require_shared_ids(fixed_map, moving_map, f"{fixed_labels} and {moving_labels}")
-    return Inputs(fixed_scan, moving_scan, str(fixed), str(moving), fixed_map, moving_map)
+    names = str(fixed), str(moving)
+    return Inputs(fixed_scan, moving_scan, *names, fixed_map, moving_map, slices)
+
+
+def _read_labels(path: Path, scan: Image, name: Path, orientation: str | None) -> Labels:
+    read = read_slice_labels if is_slice(scan.grid) else read_scan_labels
+    return read(path, scan.grid, name, orientation)
 
 
 def read_as_told(paths: Iterable[Path]) -> list[str]:

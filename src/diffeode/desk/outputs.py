@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from diffeode.files.pictures import SUFFIXES
 from diffeode.units.registration import RegistrationUnit
 
 WARPED_LABELS = "warped_labels.nii.gz"
+WARPED_PICTURE = "warped"
+"""Name of the warped picture, which ends as that of the moving picture does."""
 OVERVIEW = "overview.png"
 METRICS = "metrics.json"
 
@@ -15,4 +18,5 @@ def output_names() -> tuple[str, ...]:
     """Return the names of all files that a registration at a desk may write."""
     unit = RegistrationUnit(Path())
     maps = (unit.warp_file, unit.inverse_warp_file, unit.warped_file)
-    return (*(file.name for file in maps), WARPED_LABELS, OVERVIEW, METRICS)
+    pictures = (f"{WARPED_PICTURE}{suffix}" for suffix in SUFFIXES)
+    return (*(file.name for file in maps), *pictures, WARPED_LABELS, OVERVIEW, METRICS)

@@ -14,15 +14,17 @@ import numpy as np
 
 from diffeode.desk.inputs import Inputs
 from diffeode.desk.outputs import METRICS, OVERVIEW, WARPED_LABELS
+from diffeode.desk.slices import slices_task, thin_axes, write_warped_picture
 from diffeode.errors import InputError, RegistrationError, reason_of
 from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
 from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.plane import is_slice, with_thin_axis
 from diffeode.geometry.transform import warp_image, warp_labels
 from diffeode.names import readable
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.scan import prepare_image
-from diffeode.registration.base import Machine
+from diffeode.registration.base import Machine, require_slices_taken
 from diffeode.registration.harness import Result, Task, register
 from diffeode.registration.runs import Run
 from diffeode.units.registration import RegistrationUnit
@@ -68,6 +70,7 @@ def register_images(run: Run, inputs: Inputs, machine: Machine, alignment: str) 
         InputError: an image is unusable, or the brains do not meet.
         RegistrationError: the alignment failed, or the method could not register the pair.
     """
+    require_slices_taken(run.build(), inputs.fixed.grid)
     task = _prepared_task(inputs, alignment, machine)
     result = _registered(run, task, machine)
     grid, moving = task.fixed.grid, inputs.moving_labels
@@ -95,7 +98,7 @@ def write_registered(
     result, task = registered.result, registered.task
     write_metrics(folder / METRICS, registered.run, result, task, registered.inputs, provenance)
     _write_maps(registered, folder)
-    draw_overview(result, task, registered.title, folder / OVERVIEW)
+    draw_overview(registered.inputs, result, task, registered.title, folder / OVERVIEW)
 
 
 def register_at_desk(
@@ -139,6 +142,8 @@ def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
 
 def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
     machine.progress(0.0, "preparing")
+    if is_slice(inputs.fixed.grid):
+        return slices_task(inputs, alignment, machine)
     fixed, _ = prepare_image(inputs.fixed, inputs.fixed_name)
     moving, _ = prepare_image(inputs.moving, inputs.moving_name)
     if alignment == "affine":
@@ -175,8 +180,11 @@ def _registered(run: Run, task: Task, machine: Machine) -> Result:
 
 def _write_maps(registered: Registered, folder: Path) -> None:
     unit, result = RegistrationUnit(folder), registered.result
-    io.write_displacement(unit.warp_file, result.warp)
-    io.write_displacement(unit.inverse_warp_file, result.inverse_warp)
-    io.write_image(unit.warped_file, registered.warped)
+    fixed_axis, moving_axis = thin_axes(registered.inputs)
+    io.write_displacement(unit.warp_file, with_thin_axis(result.warp, fixed_axis))
+    io.write_displacement(unit.inverse_warp_file, with_thin_axis(result.inverse_warp, moving_axis))
+    io.write_image(unit.warped_file, with_thin_axis(registered.warped, fixed_axis))
     if registered.warped_labels is not None:
-        io.write_labels(folder / WARPED_LABELS, registered.warped_labels)
+        labels = with_thin_axis(registered.warped_labels, fixed_axis)
+        io.write_labels(folder / WARPED_LABELS, labels)
+    write_warped_picture(registered.inputs, registered.task, result, folder)
