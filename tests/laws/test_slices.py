@@ -17,7 +17,7 @@ from diffeode.geometry.plane import (
     stays_in_plane,
     with_axis_last,
 )
-from diffeode.geometry.space import RAS_TO_LPS, Grid
+from diffeode.geometry.space import RAS_TO_LPS, Grid, flip_ras_lps
 from diffeode.geometry.transform import Affine, DisplacementField, densify, warp_image
 from diffeode.prepare.slice_alignment import align_slices
 from diffeode.prepare.slices import prepare_slice
@@ -254,3 +254,28 @@ def test_padding_is_background_and_a_slice_without_background_keeps_all():
     found = prepare_slice(full, "slice")
     assert found.level is None
     assert found.tissue.all()
+
+
+# ------------------------------------------------------------------------------------ large slices
+
+
+def test_a_slice_of_many_pixels_is_registered_on_fewer_and_mapped_on_all(monkeypatch):
+    from diffeode.registration import large_slices
+
+    monkeypatch.setattr(large_slices, "MOST_PIXELS", 2000)
+    seen = []
+
+    class Probe(type(make_method("identity", {}))):
+        def register(self, pair, machine):
+            seen.append(pair)
+            return super().register(pair, machine)
+
+    image = tissue(PICTURE)
+    result = register(Probe(), Task(image, image, image, Affine()), Machine())
+    (pair,) = seen
+    assert pair.fixed.grid.shape == (36, 42, 1)
+    assert result.warp.grid.shape == PICTURE.shape
+    first, last = (pair.fixed.grid.to_world(np.array(v)) for v in ([0, 0, 0], [35, 41, 0]))
+    assert flip_ras_lps(first) == pytest.approx([0.5, 0.5, 0])
+    assert flip_ras_lps(last) == pytest.approx([70.5, 82.5, 0])
+    assert pair.fixed.data.mean() == pytest.approx(image.data.mean(), rel=0.02)

@@ -129,7 +129,7 @@ def test_an_image_of_two_axes_and_label_maps(files, tmp_path):
     assert set(np.unique(nib.load(out / "warped_labels.nii.gz").get_fdata())) == {0, 7}
 
 
-# ------------------------------------------------------------------------------------ kinds of files
+# ----------------------------------------------------------------------------------- kinds of files
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from diffeode.process.watch import Terminated, watched
 if TYPE_CHECKING:
     from diffeode.registration.runs import Run
 
-DEFAULT_RUN = "node"
-"""The run that registers where ``--method`` names none."""
+DEFAULT_RUN, DEFAULT_RUN_OF_SLICES = "node", "node-2d"
+"""The runs that register volumes and slices where ``--method`` names none."""
 
 
 def add(commands: Any) -> None:
@@ -38,7 +38,8 @@ def add(commands: Any) -> None:
         description="Register MOVING to FIXED, and write the maps both ways, the warped scan and "
         "the metrics to a folder. Both scans must be skull-stripped (background 0). Their grids "
         "and orientations may differ, and their intensities are normalised here. Maps are ITK "
-        "displacement fields (LPS mm), which antsApplyTransforms and SimpleITK read.",
+        "displacement fields (LPS mm), which antsApplyTransforms and SimpleITK read. Two slices "
+        "(PNG, JPEG, TIFF, or NIfTI of one layer) are registered in their plane.",
     )
     register.add_argument(
         "fixed", type=path, metavar="FIXED", help="the scan whose grid the result lies on"
@@ -51,7 +52,9 @@ def add(commands: Any) -> None:
         "--weights", type=path, metavar="FILE", help="weights, for a run that is trained first"
     )
     register.add_argument(
-        "--method", default=DEFAULT_RUN, metavar="RUN", help="a named run (default: %(default)s)"
+        "--method",
+        metavar="RUN",
+        help=f"a named run (default: {DEFAULT_RUN}, for slices {DEFAULT_RUN_OF_SLICES})",
     )
     register.add_argument(
         "--set",
@@ -115,7 +118,7 @@ def _runnable(options: argparse.Namespace) -> Run:
     from diffeode.registration.registry import missing_needs
     from diffeode.registration.runs import load_run
 
-    run = load_run(options.method)
+    run = load_run(options.method or _default_run(options))
     weights = {} if options.weights is None else {"weights": str(options.weights)}
     run = run.changed({**dict(options.set), **weights})
     missing = missing_needs(run.method, run.parameters)
@@ -126,6 +129,19 @@ def _runnable(options: argparse.Namespace) -> Run:
         )
     run.build().reads()
     return run
+
+
+def _default_run(options: argparse.Namespace) -> str:
+    """Return the name of the run for the files that are given.
+
+    Files that cannot be read are refused later, where they are read.
+    """
+    from diffeode.files.slices import are_slices
+
+    try:
+        return DEFAULT_RUN_OF_SLICES if are_slices(options.fixed, options.moving) else DEFAULT_RUN
+    except InputError:
+        return DEFAULT_RUN
 
 
 def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:

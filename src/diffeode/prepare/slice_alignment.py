@@ -20,14 +20,17 @@ from diffeode.evaluation.slice_fit import CoarseSlice, SliceFit, diagonal_mm, tr
 from diffeode.files.io import write_text
 from diffeode.geometry.image import Image
 from diffeode.geometry.plane import affine_between
+from diffeode.geometry.resample import coarser_slice
 from diffeode.geometry.transform import Affine
 from diffeode.programs.ants_bridge import ants_registration, plane_matrix_from_ants
 
 KINDS = {"rigid": "Rigid", "similarity": "Similarity", "affine": "Affine"}
 """ANTs' names for the kinds of alignment."""
 
-_COARSE, _MEDIUM = 1 / 110, 1 / 250
-"""Spacing of the lattices of the search and of its first refinement, as shares of the diagonal."""
+_COARSE, _MEDIUM, _FINE = 1 / 110, 1 / 250, 1 / 700
+"""Spacing of the lattices of the search, of its first refinement and of the last alignment, as
+shares of the diagonal.
+"""
 _ANGLES = 72
 _LEAST_SHARED = 0.4
 """Smallest share of the smaller slice that lies within the other one."""
@@ -35,7 +38,6 @@ _STARTS, _ALIKE_DEGREES = 5, 12.0
 _SAME_SIZE = 1.1
 """Largest ratio of two widths of tissue that counts as no difference in scale."""
 _MOST_STRETCHED, _MOST_SCALED = 1.5, 4.0
-_GAIN = 1.02
 
 
 def align_slices(fixed: Image, moving: Image, kind: str, threads: int, seed: int) -> Affine:
@@ -50,8 +52,11 @@ def align_slices(fixed: Image, moving: Image, kind: str, threads: int, seed: int
         InputError: a grid is sheared.
     """
     fit = SliceFit.of(fixed, moving)
-    spacing = _MEDIUM * max(diagonal_mm(fixed), diagonal_mm(moving))
-    small = [_reduced(image, spacing) for image in (fixed, moving)]
+    diagonal = max(diagonal_mm(fixed), diagonal_mm(moving))
+    small, fine = (
+        [_reduced(image, share * diagonal) for image in (fixed, moving)]
+        for share in (_MEDIUM, _FINE)
+    )
     found = [
         matrix
         for start in _starts(fixed, moving)
@@ -60,7 +65,7 @@ def align_slices(fixed: Image, moving: Image, kind: str, threads: int, seed: int
     if not found:
         raise RegistrationError("The affine alignment of the slices failed at every start.")
     best = max(found, key=lambda matrix: _rank(matrix, fit))
-    final = [*_tried(kind, fixed, moving, threads, seed, best), best]
+    final = [*_tried(kind, *fine, threads, seed, best), best]
     return affine_between(max(final, key=lambda m: _rank(m, fit)), fixed.grid, moving.grid)
 
 
@@ -115,13 +120,8 @@ def _written(start: np.ndarray) -> Iterator[Path]:
 
 def _reduced(image: Image, spacing_mm: float) -> Image:
     """Return a slice with pixels of about ``spacing_mm``, over the same box."""
-    factor = np.maximum(np.round(spacing_mm / image.grid.spacing), 1)
-    factor[2] = 1
-    grid = image.grid.resample(factor * image.grid.spacing)
-    smooth = ndimage.gaussian_filter(image.data, [*(0.4 * (factor[:2] - 1)), 0], mode="nearest")
-    indices = np.moveaxis(image.grid.to_voxel(grid.points_mm()), -1, 0)
-    data = ndimage.map_coordinates(smooth, indices, order=1, mode="nearest", prefilter=False)
-    return Image(data, grid)
+    x, y = np.maximum(np.round(spacing_mm / image.grid.spacing[:2]), 1)
+    return coarser_slice(image, (x, y))
 
 
 # --------------------------------------------------------------------------------------- the search

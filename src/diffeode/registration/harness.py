@@ -47,6 +47,7 @@ from diffeode.registration.base import (
     Registration,
     require_slices_taken,
 )
+from diffeode.registration.large_slices import with_fewer_pixels
 from diffeode.units.pair import PairUnit
 from diffeode.units.registration import (
     FIELDS,
@@ -146,7 +147,7 @@ def register(method: Method, task: Task, machine: Machine) -> Result:
     load(method)
     _seed_everything(machine.seed)
     with measured() as usage:
-        registration = method.register(task.pair(), machine)
+        registration = method.register(with_fewer_pixels(task.pair()), machine)
     forward, inverse, origin = whole_maps(registration, task)
     verdict = judge(signs_of(forward, inverse, task.fixed, task.moving_scan, task.moving_to_scan))
     # Slices of tissue lie turned on their glass as they were put there.
