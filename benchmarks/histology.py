@@ -20,7 +20,7 @@ from _machine import provenance
 from _tables import Row, Table, markdown_table, measured_on, median, numbers, write_page
 
 from diffeode.desk.inputs import read_inputs
-from diffeode.desk.slices import slices_task
+from diffeode.desk.registration import prepared_task
 from diffeode.errors import InputError
 from diffeode.geometry.plane import in_plane
 from diffeode.registration.base import Machine
@@ -65,7 +65,7 @@ def rows_of(
     points = [landmarks_of(folder / f"{name}.csv") for name in (fixed, moving)]
     inputs = read_inputs(folder / f"{fixed}.jpg", folder / f"{moving}.jpg", None, None)
     with measured() as alignment:
-        task = slices_task(inputs, "affine", machine)
+        task = prepared_task(inputs, "affine", machine)
     grids = task.fixed.grid, task.moving_scan.grid
 
     def errors(mapped: np.ndarray) -> np.ndarray:

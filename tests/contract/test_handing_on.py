@@ -71,6 +71,7 @@ from diffeode.optimise.pyramid import reduce
 from diffeode.prepare import place as placing
 from diffeode.prepare.affine import affine_registration, rigid_registration
 from diffeode.prepare.pair import align_pair, write_aligned_pair
+from diffeode.prepare.side import Aligned, Side
 from diffeode.prepare.step_tool import Resources
 from diffeode.prepare.steps.mri_normalize import normalise
 from diffeode.prepare.steps.nu_correct import nu_correct
@@ -438,27 +439,37 @@ def test_placing_a_scan_hands_scans_modality_threads_and_seed_on(through, monkey
 # -------------------------------------------------------------------------------------------- desks
 
 
-@pytest.mark.parametrize("alignment", ["affine", "none"])
-def test_a_registration_at_a_desk_hands_alignment_and_machine_on(alignment, monkeypatch, tmp_path):
-    calls = []
-    aligned = MOVING, Affine()
+@pytest.mark.parametrize("start", ["affine", "rigid", "identity", Affine()], ids=str)
+def test_a_registration_at_a_desk_hands_start_masks_and_machine_on(start, monkeypatch, tmp_path):
+    calls, prepared = [], []
+    counts = FIXED.data > 0.5
+    sides = iter((Side(FIXED), Side(MOVING)))
+
+    def side(*given):
+        prepared.append(given)
+        return next(sides)
+
+    monkeypatch.setattr(desk_registration, "prepared_side", side)
     monkeypatch.setattr(
-        desk_registration, "prepare_image", lambda image, name: (image, image.data > 0)
-    )
-    monkeypatch.setattr(
-        desk_registration, "align_pair", lambda *given: calls.append(given) or aligned
+        desk_registration,
+        "align_sides",
+        lambda *given: calls.append(given) or Aligned(MOVING, Affine(), counts),
     )
     monkeypatch.setattr(
         desk_registration, "register", lambda *given: calls.append(given) or reached()
     )
-    given = desk_inputs.Inputs(FIXED, MOVING)
-    run = Run("mine", "greedy", "Mine", {"warp_sigma": 0.75})
+    given = desk_inputs.Inputs(FIXED, MOVING, "one", "other", fixed_mask="none", moving_mask=counts)
+    run = Run("mine", "neural-ode", "Mine", {"flow": {"steps": 3}})
     with pytest.raises(RegistrationError):
-        desk_registration.register_at_desk(run, given, tmp_path, MACHINE, alignment, {})
-    asked, (method, task, machine) = calls
-    assert asked == (FIXED, MOVING, alignment, "resample", 3, 12)
+        desk_registration.register_at_desk(run, given, tmp_path, MACHINE, start, {})
+    (one, other, asked_start, *rest), (method, task, machine) = calls
+    assert (one.image, other.image, asked_start, rest) == (FIXED, MOVING, start, [3, 12])
+    assert prepared == [(FIXED, "one", "none"), (MOVING, "other", counts)]
     assert (method, machine) == (run.build(), MACHINE)
-    assert (task.fixed, task.moving, task.moving_scan) == (FIXED, MOVING, MOVING)
+    assert (task.fixed, task.moving, task.moving_scan, task.counts) == (
+        *(FIXED, MOVING, MOVING),
+        counts,
+    )
 
 
 def test_a_training_at_a_desk_hands_spacing_alignment_and_machine_on(monkeypatch, tmp_path):

@@ -279,3 +279,27 @@ def test_a_slice_of_many_pixels_is_registered_on_fewer_and_mapped_on_all(monkeyp
     assert flip_ras_lps(first) == pytest.approx([0.5, 0.5, 0])
     assert flip_ras_lps(last) == pytest.approx([70.5, 82.5, 0])
     assert pair.fixed.data.mean() == pytest.approx(image.data.mean(), rel=0.02)
+
+
+def test_the_rim_of_tissue_within_padding_is_no_background():
+    """Fluid around a brain is the brightest of its slice, and dyed tissue has a pale rim."""
+    disc = tissue(PICTURE).data[..., 0] > 0
+    rim = disc & ~ndimage.binary_erosion(disc, iterations=3)
+    inner = np.random.default_rng(2).uniform(40, 160, disc.shape)
+    for outside, edge in ((0, 190), (245, 200)):
+        values = np.where(disc, np.where(rim, edge, inner), outside).astype("f4")
+        found = prepare_slice(shown(values), "slice")
+        assert np.array_equal(found.tissue[..., 0], disc)
+
+
+def test_a_lit_slice_within_black_padding_has_the_light_as_background():
+    image = tissue(PICTURE).data[..., 0]
+    noise = np.random.default_rng(1).normal(size=image.shape)
+    values = np.where(image > 0, 150 - 100 * image, 235) + noise
+    values[:9] = values[-9:] = 0
+    found = prepare_slice(shown(values.astype("f4")), "slice")
+    assert found.level == pytest.approx(235, abs=6)
+    inside = ndimage.binary_erosion(image > 0, iterations=3)
+    inside[:12] = inside[-12:] = False
+    assert found.tissue[..., 0][inside].all()
+    assert (found.tissue[..., 0] == (image > 0)).mean() > 0.9

@@ -88,6 +88,7 @@ def behind_the_commands(monkeypatch):
     SEEN.clear()
     for module, name, answer in (
         (inputs, "read_inputs", "the inputs"),
+        (inputs, "read_start", "the start"),
         (registry, "missing_needs", []),
         (base, "require_device", None),
         (training, "persons_of_files", ["a", "b", "c"]),
@@ -183,9 +184,28 @@ ARRIVES = {
         ("greedy", "greedy", {"warp_sigma": 0.75, "iterations": [9, 4]}),
     ),
     ("register", "init"): (
-        [*REGISTER, "--init", "identity"],
-        lambda: (seen("register_at_desk")[4], seen("register_at_desk")[5]["init"]),
-        ("none", "identity"),
+        [*REGISTER, "--init", "rigid"],
+        lambda: (
+            seen("read_start"),
+            seen("register_at_desk")[4],
+            seen("register_at_desk")[5]["init"],
+        ),
+        (("rigid", "the inputs"), "the start", "rigid"),
+    ),
+    ("register", "fixed_mask"): (
+        [*REGISTER, "--fixed-mask", "fm.nii"],
+        lambda: (seen("read_inputs")[5:], seen("register_at_desk")[5]["fixed_mask"]),
+        ((Path("fm.nii"), None, False), "fm.nii"),
+    ),
+    ("register", "moving_mask"): (
+        [*REGISTER, "--moving-mask", "none"],
+        lambda: (seen("read_inputs")[5:], seen("register_at_desk")[5]["moving_mask"]),
+        ((None, "none", False), "none"),
+    ),
+    ("register", "brain"): (
+        [*REGISTER, "--brain"],
+        lambda: (seen("read_inputs")[7], seen("register_at_desk")[5]["brain"]),
+        (True, True),
     ),
     ("register", "labels"): (
         [*REGISTER, "--labels", "ml.nii"],
@@ -394,7 +414,8 @@ def test_an_option_arrives(command, option, tmp_path):
     ("line", "look", "expected"),
     [
         (REGISTER, lambda: run_of()[0], register.DEFAULT_RUN),
-        (REGISTER, lambda: seen("register_at_desk")[4], "affine"),
+        (REGISTER, lambda: seen("read_start"), ("affine", "the inputs")),
+        (REGISTER, lambda: seen("read_inputs")[5:], (None, None, False)),
         (REGISTER, lambda: "watched" in SEEN, False),
         (
             REGISTER,

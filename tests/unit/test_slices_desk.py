@@ -12,10 +12,13 @@ import SimpleITK
 from scipy import ndimage
 
 from diffeode.cli import main
+from diffeode.desk.inputs import read_inputs
+from diffeode.desk.registration import prepared_task
 from diffeode.files import io
 from diffeode.files.pictures import read_picture
 from diffeode.files.slices import read_slice
 from diffeode.geometry.space import flip_ras_lps
+from diffeode.registration.base import Machine
 
 SHAPE = (64, 72)
 STAINS = {
@@ -56,6 +59,7 @@ def register(fixed, moving, out, *options):
 
 
 FEW = ["--set", "levels.factors=[2]", "--set", "levels.iterations=[10]"]
+ENOUGH = ["--set", "levels.factors=[4,2]", "--set", "levels.iterations=[40,30]"]
 
 
 def test_two_stains_become_maps_and_pictures(files, tmp_path):
@@ -101,7 +105,7 @@ def test_a_volume_of_one_layer_keeps_its_layout(axis, tmp_path):
         data = np.expand_dims(density.astype(np.float32), axis)
         nib.save(nib.Nifti1Image(data, affine), path)
     out = tmp_path / "out"
-    assert register(*paths, out, *FEW, "--init", "identity") == 0
+    assert register(*paths, out, *ENOUGH, "--init", "identity") == 0
     warped = nib.load(out / "warped.nii.gz")
     assert warped.shape == nib.load(paths[0]).shape
     assert warped.affine == pytest.approx(affine, abs=1e-5)
@@ -224,3 +228,42 @@ def test_a_method_that_takes_volumes_only_is_refused_before_anything_is_done(
     assert register(*files, tmp_path / "out", "--method", "convexadam") == 2
     assert "registers volumes, and this pair consists of slices" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+# ------------------------------------------------------------------------------- starts and masks
+
+
+def itk_affine(path):
+    return SimpleITK.ReadTransform(str(path))
+
+
+@pytest.mark.parametrize("start", ["rigid", "centre", "identity"])
+def test_slices_start_as_they_are_told(start, files, tmp_path):
+    out = tmp_path / "out"
+    assert register(*files, out, "--init", start, "--method", "identity") == 0
+    transform = itk_affine(out / "affine.txt")
+    assert transform.GetDimension() == 2
+    moved = np.array(transform.TransformPoint((30.0, 40.0))) - (30, 40)
+    expected = (0, 0) if start == "identity" else SHIFT
+    assert moved == pytest.approx(expected, abs=0 if start == "identity" else 0.8)
+    again = tmp_path / "again"
+    own = ["--init", str(out / "affine.txt")]
+    assert register(*files, again, *own, "--method", "identity") == 0
+    maps = [io.read_displacement(o / "warp.nii.gz").displacement_mm for o in (out, again)]
+    assert maps[0] == pytest.approx(maps[1], abs=1e-4)
+
+
+def test_a_mask_of_a_slice_leaves_pixels_out(files, tmp_path):
+    mask = np.ones(SHAPE[::-1], np.uint8)
+    mask[28:42, 24:38] = 0
+    PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
+    spot = np.asarray(PIL.Image.open(files[0])).copy()
+    spot[30:40, 26:36] = 250
+    PIL.Image.fromarray(spot).save(files[0])
+    inputs = read_inputs(*files, None, None, fixed_mask=tmp_path / "mask.png")
+    task = prepared_task(inputs, "identity", Machine())
+    assert np.array_equal(task.counts[..., 0], mask.T > 0)
+    plain = prepared_task(read_inputs(*files, None, None), "identity", Machine())
+    kept = mask.T > 0
+    assert ((task.fixed.data[kept] > 0) == (plain.fixed.data[kept] > 0)).mean() > 0.96
+    assert task.fixed.data[30, 34] > 0.2, "the spot was not filled from around the mask"

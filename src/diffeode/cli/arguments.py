@@ -10,6 +10,8 @@ from typing import Any
 
 from diffeode.errors import InputError
 from diffeode.files.checked_yaml import parse_yaml
+from diffeode.names import nearest
+from diffeode.prepare.choices import NO_BACKGROUND, STARTS
 from diffeode.process.watch import LONGEST_MINUTES
 
 _LARGEST_SEED = 2**31 - 1
@@ -80,6 +82,30 @@ def path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError(
             "the name is empty, perhaps because a shell variable is not set; give a path"
+        )
+    return Path(text)
+
+
+def mask(text: str) -> Path | str:
+    """Return the path of a mask, or ``none``.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is empty.
+    """
+    return text if text == NO_BACKGROUND else path(text)
+
+
+def start(text: str) -> Path | str:
+    """Return a kind of start (:data:`diffeode.prepare.choices.STARTS`), or the path of a file.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is no kind, and there is no such file.
+    """
+    if text in STARTS:
+        return text
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no file and no kind of start{nearest(text, STARTS)}"
         )
     return Path(text)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffeode.cli.arguments import (
-    ALIGNMENT_OF_INIT,
-    add_init,
     add_machine,
     add_orientation,
+    mask,
     minutes,
     path,
     setting,
+    start,
 )
 from diffeode.cli.delivery import delivered_whole, require_apart
 from diffeode.cli.progress import ProgressLine
@@ -36,10 +36,11 @@ def add(commands: Any) -> None:
         "register",
         help="register a pair of scans",
         description="Register MOVING to FIXED, and write the maps both ways, the warped scan and "
-        "the metrics to a folder. Both scans must be skull-stripped (background 0). Their grids "
-        "and orientations may differ, and their intensities are normalised here. Maps are ITK "
-        "displacement fields (LPS mm), which antsApplyTransforms and SimpleITK read. Two slices "
-        "(PNG, JPEG, TIFF, or NIfTI of one layer) are registered in their plane.",
+        "the metrics to a folder. The images may show anything: brains, whole heads, other parts "
+        "of a body, crops. Their grids, orientations and contrasts may differ; their background is "
+        "found, and their intensities are normalised here. Maps are ITK displacement fields (LPS "
+        "mm), which antsApplyTransforms and SimpleITK read. Two slices (PNG, JPEG, TIFF, or NIfTI "
+        "of one layer) are registered in their plane.",
     )
     register.add_argument(
         "fixed", type=path, metavar="FIXED", help="the scan whose grid the result lies on"
@@ -65,7 +66,30 @@ def add(commands: Any) -> None:
         help="set a hyper-parameter of the run (docs/methods.md), such as "
         "penalties.gradient.weight=0.5; may be given several times",
     )
-    add_init(register, "align affinely first, or trust the positions in the headers")
+    register.add_argument(
+        "--init",
+        type=start,
+        default="affine",
+        metavar="START",
+        help="where the registration starts: from the positions in the headers (identity), with "
+        "the centres of what is shown together (centre), from an alignment that is found (rigid, "
+        "similarity, affine), or from the linear transform in a FILE of ITK, ANTs, FSL or "
+        "FreeSurfer (default: %(default)s)",
+    )
+    for side in ("fixed", "moving"):
+        register.add_argument(
+            f"--{side}-mask",
+            type=mask,
+            metavar="FILE",
+            help=f"image on the grid of {side.upper()} that is above 0 where it counts; all else, "
+            "such as a lesion, is left out. 'none': nothing is background (default: the background "
+            "is found)",
+        )
+    register.add_argument(
+        "--brain",
+        action="store_true",
+        help="strip the skull of both heads first, by a network for any contrast",
+    )
     register.add_argument(
         "--labels", type=path, metavar="FILE", help="label map of MOVING, which is warped as well"
     )
@@ -153,6 +177,8 @@ def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
     named = [
         Path(value) for value in dotted(run.parameters).values() if isinstance(value, str) and value
     ]
+    given = (options.fixed_mask, options.moving_mask, options.init)
+    named += [path for path in given if isinstance(path, Path)]
     return [options.fixed, options.moving, options.labels, options.fixed_labels, *named]
 
 
@@ -173,20 +199,25 @@ def _register_here(run: Run, options: argparse.Namespace, folder: Path) -> str:
 
 def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> str:
     """Register a pair; return what makes the result suspect, as a sentence, or an empty one."""
-    from diffeode.desk.inputs import read_as_told, read_inputs
+    from diffeode.desk.inputs import read_as_told, read_inputs, read_start
     from diffeode.desk.registration import register_at_desk
     from diffeode.registration.base import Machine, require_device
 
     require_device(options.device)
     scans, label_maps = (options.fixed, options.moving), (options.fixed_labels, options.labels)
-    inputs = read_inputs(*scans, *label_maps, options.orientation)
-    provenance = {name: getattr(options, name) for name in ("init", "seed", "threads", "device")}
+    masks = (options.fixed_mask, options.moving_mask)
+    inputs = read_inputs(*scans, *label_maps, options.orientation, *masks, options.brain)
+    start = read_start(options.init, inputs)
+    provenance = {name: getattr(options, name) for name in ("seed", "threads", "device", "brain")}
+    provenance["init"] = str(options.init)
+    for name in ("fixed_mask", "moving_mask"):
+        given = getattr(options, name)
+        provenance[name] = None if given is None else str(given)
     if options.orientation:
         provenance["orientation"] = options.orientation
     with ProgressLine(sys.stderr) as progress:
         machine = Machine(options.threads, options.seed, options.device, progress=progress)
-        alignment = ALIGNMENT_OF_INIT[options.init]
-        result = register_at_desk(run, inputs, folder, machine, alignment, provenance)
+        result = register_at_desk(run, inputs, folder, machine, start, provenance)
     told = read_as_told(scans) if options.orientation else []
     for note in (*result.notes, *told):
         print(f"diffeode: {note}", file=sys.stderr)

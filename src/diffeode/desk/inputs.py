@@ -11,10 +11,18 @@ import numpy as np
 
 from diffeode.errors import InputError
 from diffeode.files import io
-from diffeode.files.slices import SliceFile, are_slices, read_slice, read_slice_labels
+from diffeode.files.linear import read_linear
+from diffeode.files.slices import SliceFile, are_slices, read_flat, read_slice, read_slice_labels
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.plane import is_slice
-from diffeode.prepare.scan import read_scan_labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine
+from diffeode.prepare.choices import NO_BACKGROUND, STARTS
+from diffeode.prepare.scan import LABEL_GRID_TOLERANCE_MM, read_scan_labels
+from diffeode.prepare.side import MaskChoice
+
+_MOST_MASK_VALUES = 2
+"""A mask holds 0 and one other value, or one value alone."""
 
 
 @final
@@ -26,6 +34,8 @@ class Inputs:
         fixed, moving: the scans, each on its own grid.
         fixed_name, moving_name: what messages and the metrics call them, such as their paths.
         fixed_labels, moving_labels: their label maps on their grids, or None.
+        fixed_mask, moving_mask: where they count.
+        brain: whether both are heads whose skulls are stripped first.
         slices: how the files hold the fixed and the moving image, where they are slices.
     """
 
@@ -35,6 +45,9 @@ class Inputs:
     moving_name: str = "the moving image"
     fixed_labels: Labels | None = None
     moving_labels: Labels | None = None
+    fixed_mask: MaskChoice = None
+    moving_mask: MaskChoice = None
+    brain: bool = False
     slices: tuple[SliceFile, SliceFile] | None = None
 
 
@@ -44,15 +57,22 @@ def read_inputs(
     fixed_labels: Path | None,
     moving_labels: Path | None,
     orientation: str | None = None,
+    fixed_mask: Path | str | None = None,
+    moving_mask: Path | str | None = None,
+    brain: bool = False,
 ) -> Inputs:
-    """Read two scans and, where given, their label maps.
+    """Read two scans and, where given, their label maps and masks.
 
     Args:
+        fixed_mask, moving_mask: a file that is above 0 where the image counts; ``none``, by which
+            nothing is background; or None, by which the background is found.
+        brain: whether both are heads whose skulls are stripped first.
         orientation: the orientation of the axes of those files whose headers leave it open
             (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
-        InputError: a file is missing or unreadable; a label map holds no labels or does not lie on
+        InputError: a file is missing or unreadable; a mask is empty, is no mask, or does not lie on
+            the grid of its scan; a label map holds no labels or does not lie on
             the grid of its scan; the two label maps have no id in common; or only the fixed one is
             given.
     """
@@ -63,6 +83,11 @@ def read_inputs(
         )
     slices = None
     if are_slices(fixed, moving):
+        if brain:
+            raise InputError(
+                f"{fixed} and {moving} are slices, and --brain strips the skulls of volumes; leave "
+                "it out."
+            )
         slices = read_slice(fixed, orientation), read_slice(moving, orientation)
         fixed_scan, moving_scan = (slice_.image for slice_ in slices)
     else:
@@ -73,13 +98,57 @@ def read_inputs(
     )
     if fixed_map and moving_map:
         _require_shared_ids(fixed_map, moving_map, f"{fixed_labels} and {moving_labels}")
+    masks = (
+        _read_mask(mask, scan.grid, path, orientation)
+        for mask, scan, path in (
+            (fixed_mask, fixed_scan, fixed),
+            (moving_mask, moving_scan, moving),
+        )
+    )
     names = str(fixed), str(moving)
-    return Inputs(fixed_scan, moving_scan, *names, fixed_map, moving_map, slices)
+    return Inputs(fixed_scan, moving_scan, *names, fixed_map, moving_map, *masks, brain, slices)
 
 
 def _read_labels(path: Path, scan: Image, name: Path, orientation: str | None) -> Labels:
     read = read_slice_labels if is_slice(scan.grid) else read_scan_labels
     return read(path, scan.grid, name, orientation)
+
+
+def read_start(start: str | Path, inputs: Inputs) -> str | Affine:
+    """Return the start of a registration: a kind of :data:`diffeode.prepare.choices.STARTS` as it
+    is, or the linear transform of a file (:func:`diffeode.files.linear.read_linear`).
+
+    Raises:
+        InputError: the file is unusable.
+    """
+    if start in STARTS:
+        return str(start)
+    return read_linear(Path(start), inputs.fixed.grid, inputs.moving.grid)
+
+
+def _read_mask(
+    mask: Path | str | None, grid: Grid, scan: Path, orientation: str | None
+) -> MaskChoice:
+    if mask is None or mask == NO_BACKGROUND:
+        return mask
+    image = (read_flat if is_slice(grid) else io.read_finite)(mask, orientation)
+    if not image.grid.matches(grid, LABEL_GRID_TOLERANCE_MM):
+        raise InputError(
+            f"The mask {mask} does not lie on the grid of its image {scan}; resample it there with "
+            "nearest neighbour ('diffeode apply' or another program)."
+        )
+    values = np.unique(image.data)
+    if len(values) > _MOST_MASK_VALUES or values[0] < 0:
+        raise InputError(
+            f"{mask} is no mask, because it holds {len(values)} different values from "
+            f"{values[0]:g} to {values[-1]:g}, as label maps and scans do; give a file that is 1 "
+            "where the image counts and 0 elsewhere."
+        )
+    if not values[-1] > 0:
+        raise InputError(
+            f"The mask {mask} is empty (0 everywhere); set it to 1 where the image counts."
+        )
+    return image.data > 0
 
 
 def read_as_told(paths: Iterable[Path]) -> list[str]:

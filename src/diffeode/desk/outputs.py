@@ -7,6 +7,7 @@ from pathlib import Path
 from diffeode.files.pictures import SUFFIXES
 from diffeode.units.registration import RegistrationUnit
 
+AFFINE = "affine.txt"
 WARPED_LABELS = "warped_labels.nii.gz"
 WARPED_PICTURE = "warped"
 """Name of the warped picture, which ends as that of the moving picture does."""
@@ -19,4 +20,4 @@ def output_names() -> tuple[str, ...]:
     unit = RegistrationUnit(Path())
     maps = (unit.warp_file, unit.inverse_warp_file, unit.warped_file)
     pictures = (f"{WARPED_PICTURE}{suffix}" for suffix in SUFFIXES)
-    return (*(file.name for file in maps), *pictures, WARPED_LABELS, OVERVIEW, METRICS)
+    return (*(file.name for file in maps), *pictures, AFFINE, WARPED_LABELS, OVERVIEW, METRICS)

@@ -13,17 +13,17 @@ from typing import final
 import numpy as np
 
 from diffeode.desk.inputs import Inputs
-from diffeode.desk.outputs import METRICS, OVERVIEW, WARPED_LABELS
-from diffeode.desk.slices import slices_task, thin_axes, write_warped_picture
+from diffeode.desk.outputs import AFFINE, METRICS, OVERVIEW, WARPED_LABELS
+from diffeode.desk.slices import thin_axes, write_warped_picture
 from diffeode.errors import InputError, RegistrationError, reason_of
 from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
 from diffeode.geometry.image import Image, Labels
-from diffeode.geometry.plane import is_slice, with_thin_axis
-from diffeode.geometry.transform import warp_image, warp_labels
+from diffeode.geometry.plane import is_slice, lies_as_pictures, matrix_between, with_thin_axis
+from diffeode.geometry.transform import Affine, warp_image, warp_labels
 from diffeode.names import readable
-from diffeode.prepare.pair import align_pair
-from diffeode.prepare.scan import prepare_image
+from diffeode.prepare.choices import ANTS_FINDS, NO_BACKGROUND
+from diffeode.prepare.side import align_sides, looks_like_a_head, prepared_side, stripped_head
 from diffeode.registration.base import Machine, require_slices_taken
 from diffeode.registration.harness import Result, Task, register
 from diffeode.registration.runs import Run
@@ -60,22 +60,26 @@ class Registered:
         return f"{moving} to {fixed}, {self.run.title}"
 
 
-def register_images(run: Run, inputs: Inputs, machine: Machine, alignment: str) -> Registered:
+def register_images(run: Run, inputs: Inputs, machine: Machine, start: str | Affine) -> Registered:
     """Prepare, align and register a pair of images in memory; nothing is written.
 
     Args:
-        alignment: as for :func:`~diffeode.prepare.pair.align_pair`.
+        start: a kind of :data:`diffeode.prepare.choices.STARTS`, or a map of one's own from points
+            of the fixed image to points of the moving one, RAS mm.
 
     Raises:
-        InputError: an image is unusable, or the brains do not meet.
+        InputError: an image or a mask is unusable, the images do not meet, or the run cannot leave
+            out what a mask leaves out.
         RegistrationError: the alignment failed, or the method could not register the pair.
     """
     require_slices_taken(run.build(), inputs.fixed.grid)
-    task = _prepared_task(inputs, alignment, machine)
+    _require_masks_used(run, inputs)
+    task = prepared_task(inputs, start, machine)
     result = _registered(run, task, machine)
     grid, moving = task.fixed.grid, inputs.moving_labels
     labels = None if moving is None else warp_labels(moving, result.warp, grid)
-    result = dataclasses.replace(result, notes=(*result.notes, *_remarks(inputs, labels)))
+    remarks = (*_offers(inputs), *_remarks(inputs, labels))
+    result = dataclasses.replace(result, notes=(*result.notes, *remarks))
     return Registered(
         run, inputs, task, result, warp_image(inputs.moving, result.warp, grid), labels
     )
@@ -106,7 +110,7 @@ def register_at_desk(
     inputs: Inputs,
     folder: Path,
     machine: Machine,
-    alignment: str,
+    start: str | Affine,
     provenance: Mapping[str, object],
 ) -> Result:
     """Register a pair (:func:`register_images`) and write its files (:func:`write_registered`).
@@ -114,10 +118,20 @@ def register_at_desk(
     Raises:
         InputError, RegistrationError: as :func:`register_images`.
     """
-    registered = register_images(run, inputs, machine, alignment)
+    registered = register_images(run, inputs, machine, start)
     machine.progress(1.0, "measuring and writing")
     write_registered(registered, folder, provenance)
     return registered.result
+
+
+def _offers(inputs: Inputs) -> list[str]:
+    """Return a note that offers skull stripping where two whole heads were registered."""
+    given = inputs.fixed_mask is not None or inputs.moving_mask is not None or inputs.brain
+    if given or is_slice(inputs.fixed.grid):
+        return []
+    if not (looks_like_a_head(inputs.fixed) and looks_like_a_head(inputs.moving)):
+        return []
+    return ["both images look like whole heads; --brain strips their skulls first"]
 
 
 def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
@@ -140,19 +154,35 @@ def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
     )
 
 
-def _prepared_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
+def prepared_task(inputs: Inputs, start: str | Affine, machine: Machine) -> Task:
+    """Return the prepared pair, aligned by ``start`` as in :func:`register_images`."""
     machine.progress(0.0, "preparing")
-    if is_slice(inputs.fixed.grid):
-        return slices_task(inputs, alignment, machine)
-    fixed, _ = prepare_image(inputs.fixed, inputs.fixed_name)
-    moving, _ = prepare_image(inputs.moving, inputs.moving_name)
-    if alignment == "affine":
+    fixed_image, moving_image = inputs.fixed, inputs.moving
+    if inputs.brain:
+        machine.progress(0.0, "stripping the skulls")
+        fixed_image = stripped_head(fixed_image, inputs.fixed_name, machine.threads)
+        moving_image = stripped_head(moving_image, inputs.moving_name, machine.threads)
+    fixed = prepared_side(fixed_image, inputs.fixed_name, inputs.fixed_mask)
+    moving = prepared_side(moving_image, inputs.moving_name, inputs.moving_mask)
+    if start in ANTS_FINDS:
         _require_perpendicular(inputs)
     machine.progress(0.0, "aligning")
-    aligned, to_scan = align_pair(
-        fixed, moving, alignment, "resample", machine.threads, machine.seed
-    )
-    return Task(fixed, aligned, moving, to_scan)
+    aligned = align_sides(fixed, moving, start, machine.threads, machine.seed)
+    return Task(fixed.image, aligned.image, moving.image, aligned.to_scan, aligned.counts)
+
+
+def _require_masks_used(run: Run, inputs: Inputs) -> None:
+    masks = (inputs.fixed_mask, inputs.moving_mask)
+    if inputs.brain and NO_BACKGROUND in [mask for mask in masks if isinstance(mask, str)]:
+        raise InputError(
+            "The skull cannot be stripped where nothing is background; leave out either --brain or "
+            "the mask 'none'."
+        )
+    if any(isinstance(mask, np.ndarray) for mask in masks) and not run.build().leaves_out:
+        raise InputError(
+            f"{run.title} ({run.name}) cannot leave out the voxels that a mask leaves out; give no "
+            "mask, or a run of our method, such as node."
+        )
 
 
 def _require_perpendicular(inputs: Inputs) -> None:
@@ -183,8 +213,18 @@ def _write_maps(registered: Registered, folder: Path) -> None:
     fixed_axis, moving_axis = thin_axes(registered.inputs)
     io.write_displacement(unit.warp_file, with_thin_axis(result.warp, fixed_axis))
     io.write_displacement(unit.inverse_warp_file, with_thin_axis(result.inverse_warp, moving_axis))
+    _write_affine(folder / AFFINE, registered.task)
     io.write_image(unit.warped_file, with_thin_axis(registered.warped, fixed_axis))
     if registered.warped_labels is not None:
         labels = with_thin_axis(registered.warped_labels, fixed_axis)
         io.write_labels(folder / WARPED_LABELS, labels)
     write_warped_picture(registered.inputs, registered.task, result, folder)
+
+
+def _write_affine(path: Path, task: Task) -> None:
+    """Write the affine of ``task``; that of two pictures is one of ITK's transforms in 2-D."""
+    grids = task.fixed.grid, task.moving_scan.grid
+    if all(map(lies_as_pictures, grids)):
+        io.write_itk_plane_affine(path, matrix_between(task.moving_to_scan, *grids))
+    else:
+        io.write_itk_affine(path, task.moving_to_scan)

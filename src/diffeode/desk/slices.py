@@ -1,4 +1,4 @@
-"""What the desk does for slices alone: their preparation and alignment, and pictures in their own
+"""What the desk does for slices alone: how their files hold them, and pictures in their own
 colours.
 """
 
@@ -10,61 +10,11 @@ import numpy as np
 
 from diffeode.desk.inputs import Inputs
 from diffeode.desk.outputs import WARPED_PICTURE
-from diffeode.errors import InputError
 from diffeode.files.pictures import Picture, write_picture
-from diffeode.files.slices import SliceFile
-from diffeode.geometry.image import Image, sample
-from diffeode.geometry.plane import affine_between
+from diffeode.geometry.image import sample
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Transform
-from diffeode.prepare.slice_alignment import align_slices
-from diffeode.prepare.slices import prepare_slice
-from diffeode.registration.base import Machine
 from diffeode.registration.harness import Result, Task
-
-
-def slices_task(inputs: Inputs, alignment: str, machine: Machine) -> Task:
-    """Return the prepared and aligned pair of two slices.
-
-    Beyond its field of view the moving slice goes on with the values at its border where it has
-    tissue there.
-
-    Args:
-        alignment: a kind of :data:`diffeode.prepare.slice_alignment.KINDS`, or ``none``.
-
-    Raises:
-        InputError: a slice is unusable, a grid is sheared, or the slices do not meet.
-        RegistrationError: the alignment failed.
-    """
-    fixed, moving = (
-        prepare_slice(image, name, _opaque(slice_)).image
-        for image, name, slice_ in zip(
-            (inputs.fixed, inputs.moving),
-            (inputs.fixed_name, inputs.moving_name),
-            inputs.slices or (None, None),
-            strict=True,
-        )
-    )
-    machine.progress(0.0, "aligning")
-    if alignment == "none":
-        to_scan = affine_between(np.eye(3), fixed.grid, moving.grid)
-    else:
-        to_scan = align_slices(fixed, moving, alignment, machine.threads, machine.seed)
-    voxels = moving.grid.to_voxel(to_scan(fixed.grid.points_mm()))
-    within = np.clip(voxels, 0, np.array(moving.grid.shape) - 1)
-    seen = (np.abs(voxels - within) <= 0.5).all(axis=-1)
-    aligned = Image(sample(moving.data, within, order=1), fixed.grid)
-    if not (seen & (aligned.data > 0)).any():
-        raise InputError(
-            "The moving slice lies wholly outside the fixed one; let the alignment be found, or "
-            "check the positions in the headers."
-        )
-    return Task(fixed, aligned, moving, to_scan)
-
-
-def _opaque(slice_: SliceFile | None) -> np.ndarray | None:
-    """Return the pixels of a picture that are not transparent; None where all are seen."""
-    return None if slice_ is None or slice_.picture is None else slice_.picture.opaque[..., None]
 
 
 def thin_axes(inputs: Inputs) -> tuple[int, int]:

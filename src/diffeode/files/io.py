@@ -322,11 +322,23 @@ def write_itk_affine(path: Path | str, affine: Affine) -> None:
     """Write ``affine`` as an ITK text transform (``AffineTransform_double_3_3``, LPS mm) for ANTs
     and SimpleITK.
     """
-    lps = flip_matrix_ras_lps(affine.matrix)
-    numbers = " ".join(f"{v:.17g}" for v in [*lps[:3, :3].ravel(), *lps[:3, 3]])
+    _write_itk_matrix(path, flip_matrix_ras_lps(affine.matrix))
+
+
+def write_itk_plane_affine(path: Path | str, matrix: np.ndarray) -> None:
+    """Write a ``matrix (3, 3)`` of plane coordinates (:mod:`diffeode.geometry.plane`) as an ITK
+    text transform (``AffineTransform_double_2_2``).
+    """
+    _write_itk_matrix(path, matrix)
+
+
+def _write_itk_matrix(path: Path | str, matrix: np.ndarray) -> None:
+    """Write the homogeneous ``matrix`` of LPS mm, in two or three dimensions."""
+    d = len(matrix) - 1
+    numbers = " ".join(f"{v:.17g}" for v in [*matrix[:d, :d].ravel(), *matrix[:d, d]])
     text = (
-        "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
-        f"Parameters: {numbers}\nFixedParameters: 0 0 0\n"
+        f"#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_{d}_{d}\n"
+        f"Parameters: {numbers}\nFixedParameters: {' '.join('0' * d)}\n"
     )
     write_text(path, text)
 

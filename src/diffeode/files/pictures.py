@@ -72,10 +72,15 @@ class Picture:
 
     @property
     def grey(self) -> Image:
-        """The luminance, on :attr:`grid`; the opacity does not count."""
+        """The luminance, on :attr:`grid`; transparent pixels have the least value of the others, so
+        that they count as padding.
+        """
         colours = self.values[..., :3] if self.values.shape[2] > 2 else self.values[..., :1]
         grey = colours.astype(np.float32)
         grey = grey @ _LUMINANCE if grey.shape[2] == 3 else grey[..., 0]
+        opaque = self.opaque
+        if opaque.any() and not opaque.all():
+            grey = np.where(opaque, grey, grey[opaque].min())
         return Image(grey[..., None], self.grid)
 
 

@@ -69,15 +69,7 @@ def read_slice(path: Path | str, orientation: str | None = None) -> SliceFile:
             :func:`diffeode.files.pictures.read_picture`, or has fewer than 16 pixels along an axis.
         DamagedFileError: the file is empty, truncated or damaged.
     """
-    if is_picture(path):
-        picture = read_picture(path)
-        found = SliceFile(picture.grey, 2, picture)
-    else:
-        volume = io.read_layer(path, orientation)
-        axis = thin_axis(volume.grid.shape)
-        if axis is None:
-            raise InputError(f"{path} holds no slice; its shape is {volume.grid.shape}.")
-        found = SliceFile(laid_flat(volume, axis), axis)
+    found = _read(path, orientation)
     found.image.check_usable(str(path))
     if not is_slice(found.image.grid) or min(found.image.grid.shape[:2]) < _LEAST_PIXELS:
         x, y, _ = found.image.grid.shape
@@ -110,6 +102,26 @@ def _flat_labels(path: Path | str, orientation: str | None = None) -> Labels:
     if axis is None:
         return labels
     return Labels(np.moveaxis(labels.data, axis, 2), with_axis_last(labels.grid, axis))
+
+
+def read_flat(path: Path | str, orientation: str | None = None) -> Image:
+    """Return the intensities of a slice, which may be constant, such as a mask of ones.
+
+    Raises:
+        InputError, DamagedFileError: as for :func:`read_slice`.
+    """
+    return _read(path, orientation).image
+
+
+def _read(path: Path | str, orientation: str | None) -> SliceFile:
+    if is_picture(path):
+        picture = read_picture(path)
+        return SliceFile(picture.grey, 2, picture)
+    volume = io.read_layer(path, orientation)
+    axis = thin_axis(volume.grid.shape)
+    if axis is None:
+        raise InputError(f"{path} holds no slice; its shape is {volume.grid.shape}.")
+    return SliceFile(laid_flat(volume, axis), axis)
 
 
 def read_slice_labels(path: Path, grid: Grid, name: Path, orientation: str | None) -> Labels:

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from diffeode.files.io import write_itk_affine
-from diffeode.geometry.image import Image
+from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.transform import Affine
-from diffeode.programs.ants_bridge import affine_from_ants, ants_registration
+from diffeode.programs.ants_bridge import affine_from_ants, ants_registration, to_ants
 
 CITATION = (
     "Avants, Tustison, Song, Cook, Klein, Gee. A reproducible evaluation of ANTs similarity "
@@ -36,7 +38,7 @@ def affine_registration(
         RegistrationError: ANTs gave up.
         InputError: a grid is sheared.
     """
-    return _registration("Affine", fixed, moving, threads, seed, start)
+    return ants_alignment("Affine", fixed, moving, threads, seed, start)
 
 
 def rigid_registration(fixed: Image, moving: Image, threads: int, seed: int) -> Affine:
@@ -49,16 +51,42 @@ def rigid_registration(fixed: Image, moving: Image, threads: int, seed: int) -> 
         RegistrationError: ANTs gave up.
         InputError: a grid is sheared.
     """
-    return _registration("Rigid", fixed, moving, threads, seed, None)
+    return ants_alignment("Rigid", fixed, moving, threads, seed)
 
 
-def _registration(
-    kind: str, fixed: Image, moving: Image, threads: int, seed: int, start: Affine | None
+def ants_alignment(
+    kind: str,
+    fixed: Image,
+    moving: Image,
+    threads: int,
+    seed: int,
+    start: Affine | None = None,
+    fixed_counts: np.ndarray | None = None,
+    moving_counts: np.ndarray | None = None,
 ) -> Affine:
+    """Return the map of a ``kind`` that ANTs finds, as :func:`affine_registration` does.
+
+    Args:
+        kind: ``Affine``, ``Similarity`` or ``Rigid``.
+        fixed_counts, moving_counts: the voxels of either image that are compared, ``(X, Y, Z)``
+            bool; None: all of them.
+
+    Raises:
+        RegistrationError: ANTs gave up.
+        InputError: a grid is sheared.
+    """
+    masks = {
+        name: to_ants(Labels(counts, image.grid))
+        for name, counts, image in (
+            ("mask", fixed_counts, fixed),
+            ("moving_mask", moving_counts, moving),
+        )
+        if counts is not None
+    }
     with (
         _starting_from(start) as settings,
         ants_registration(
-            fixed, moving, kind, threads, seed, aff_metric="mattes", **settings
+            fixed, moving, kind, threads, seed, aff_metric="mattes", **settings, **masks
         ) as found,
     ):
         return affine_from_ants(found["fwdtransforms"][0])

@@ -44,9 +44,7 @@ def without_negatives(image: Image, name: str) -> Image:
             intensities were standardised (z-scores), and where splines overshot and left ripples in
             the background.
     """
-    negative = (image.data < -_SHALLOW * np.abs(image.data).max()).sum() / max(
-        np.count_nonzero(image.data), 1
-    )
+    negative = _share_of_negatives(image)
     if negative > _OVERSHOOT:
         raise InputError(
             f"{name} is negative in {100 * negative:.0f} % of its non-zero voxels, as z-scored "
@@ -60,6 +58,12 @@ def without_negatives(image: Image, name: str) -> Image:
             "set what is outside the brain to 0."
         )
     return Image(np.maximum(image.data, 0), image.grid)
+
+
+def _share_of_negatives(image: Image) -> float:
+    """Return the share of the non-zero voxels that are clearly below zero."""
+    negative = (image.data < -_SHALLOW * np.abs(image.data).max()).sum()
+    return float(negative / max(np.count_nonzero(image.data), 1))
 
 
 def nonzero(image: Image, name: str) -> np.ndarray:
@@ -94,14 +98,12 @@ def stripped_brain(image: Image, name: str) -> np.ndarray:
         InputError: no voxel is above zero; ``image`` is a whole head; or the background is further
             above 0 than rounding leaves it.
     """
-    reason = _why_whole_head(image)
-    if reason is None:
-        return nonzero(image, name)
-    rounded, bright = _above(image, _ROUNDING), _above(image, _RIPPLES)
-    counts = [np.count_nonzero(part.data) for part in (image, rounded, bright)]
-    if _why_whole_head(rounded) is None and counts[2] > _ALL * counts[1]:
-        return nonzero(rounded, name)
-    if _why_whole_head(bright) is None and counts[2] < _FEW * counts[0]:
+    brain = _brain(image, name)
+    if brain is not None:
+        return brain
+    bright = _above(image, _RIPPLES)
+    few = np.count_nonzero(bright.data) < _FEW * np.count_nonzero(image.data)
+    if _why_whole_head(bright) is None and few:
         raise InputError(
             f"The background of {name} is not exactly 0: {(image.data > 0).mean():.0%} of all "
             "voxels are above it, many of them faintly, as resampling by splines or a denoiser "
@@ -109,10 +111,29 @@ def stripped_brain(image: Image, name: str) -> np.ndarray:
             "brain to 0."
         )
     raise InputError(
-        f"{name} looks like a whole head, not a skull-stripped brain ({reason}); strip its skull, "
-        "which a study's recipe can do, or, where it is a brain, set its background to 0 and put "
-        "a margin of zeros around it."
+        f"{name} looks like a whole head, not a skull-stripped brain ({_why_whole_head(image)}); "
+        "strip its skull, which a study's recipe can do, or, where it is a brain, set its "
+        "background to 0 and put a margin of zeros around it."
     )
+
+
+def stripped_brain_or_none(image: Image) -> np.ndarray | None:
+    """Return the brain where ``image`` is a skull-stripped scan that :func:`without_negatives` and
+    :func:`stripped_brain` take, and None otherwise; ``(X, Y, Z)`` bool.
+    """
+    if _share_of_negatives(image) > _RARE or not (image.data > 0).any():
+        return None
+    return _brain(Image(np.maximum(image.data, 0), image.grid), "the scan")
+
+
+def _brain(image: Image, name: str) -> np.ndarray | None:
+    if _why_whole_head(image) is None:
+        return nonzero(image, name)
+    rounded, bright = _above(image, _ROUNDING), _above(image, _RIPPLES)
+    counts = [np.count_nonzero(part.data) for part in (rounded, bright)]
+    if _why_whole_head(rounded) is None and counts[1] > _ALL * counts[0]:
+        return nonzero(rounded, name)
+    return None
 
 
 def _above(image: Image, share: float) -> Image:

@@ -22,7 +22,8 @@ from diffeode.prepare.units import Before, Placement
 from diffeode.provenance.software import preparing_versions
 from diffeode.units.scan import ScanUnit, write_scan
 
-_LABEL_GRID_TOLERANCE_MM = 0.05
+LABEL_GRID_TOLERANCE_MM = 0.05
+"""Farthest that the corners of a label map or mask may lie from those of its scan."""
 
 
 def prepare_image(
@@ -49,6 +50,21 @@ def prepare_image(
     image = without_negatives(image, name)
     brain = stripped_brain(image, name) if mask is None else mask
     return finished_image(image, brain, name, None, intensity, modality, spacing_mm)
+
+
+def prepared_whole(image: Image, shown: np.ndarray, name: str) -> Image:
+    """Return an image of anything prepared as brains are: what it shows is scaled to [0.001, 1],
+    and its background is 0.
+
+    Args:
+        image: the image as it was read; its values may be negative.
+        shown: what it shows, ``(X, Y, Z)`` bool.
+        name: what messages call the image.
+
+    Raises:
+        InputError: nothing is shown, or it is constant.
+    """
+    return finished_image(image, shown, name, None, "robust", ANATOMICAL, None)[0]
 
 
 def finished_image(
@@ -172,7 +188,7 @@ def read_scan_labels(path: Path, grid: Grid, scan: Path, orientation: str | None
             lie on ``grid``.
     """
     labels = io.read_labels(path, orientation)
-    if not labels.grid.matches(grid, _LABEL_GRID_TOLERANCE_MM):
+    if not labels.grid.matches(grid, LABEL_GRID_TOLERANCE_MM):
         raise InputError(
             f"Label map {path} does not lie on the grid of its scan {scan}; resample it there with "
             "nearest neighbour."

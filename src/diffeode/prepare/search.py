@@ -11,8 +11,10 @@ from scipy.spatial.transform import Rotation
 
 from diffeode.evaluation.anatomy import TURNS, Fit, brain_width_mm, centre_mm, placed, stretch
 from diffeode.geometry.image import Image, sample
+from diffeode.geometry.plane import is_slice
 from diffeode.geometry.transform import Affine
-from diffeode.prepare.affine import affine_registration
+from diffeode.prepare.affine import ants_alignment
+from diffeode.prepare.slice_alignment import slice_start
 
 # Measured on pairs of newborns and adults, in equal contrasts and with one contrast inverted. Where
 # the plain affine is right, its margin is at least 2.1 and its stretch at most 1.3. Where it is
@@ -29,10 +31,50 @@ _ROTATIONS = 500
 _REFINED, _CHOSEN = 10, 2
 
 
-def searched_affine(fixed: Image, moving: Image, threads: int, seed: int) -> Affine:
+def found_start(
+    kind: str,
+    fixed: Image,
+    moving: Image,
+    threads: int,
+    seed: int,
+    fixed_counts: np.ndarray | None = None,
+    moving_counts: np.ndarray | None = None,
+) -> Affine:
+    """Return the start of a ``kind`` (:data:`diffeode.prepare.choices.STARTS`): a map from points
+    of ``fixed`` to points of ``moving``, RAS mm.
+
+    Args:
+        fixed, moving: prepared images (in [0, 1], background 0), each on its own grid.
+        fixed_counts, moving_counts: the voxels of either that ANTs compares, ``(X, Y, Z)`` bool;
+            None: all of them. Of slices all are compared.
+
+    Raises:
+        RegistrationError: ANTs gave up.
+        InputError: a grid is sheared.
+    """
+    if is_slice(fixed.grid):
+        return slice_start(kind, fixed, moving, threads, seed)
+    if kind == "identity":
+        return Affine()
+    if kind == "centre":
+        return placed(np.eye(3), centre_mm(fixed), centre_mm(moving))
+    return searched_affine(
+        fixed, moving, threads, seed, kind.capitalize(), fixed_counts, moving_counts
+    )
+
+
+def searched_affine(
+    fixed: Image,
+    moving: Image,
+    threads: int,
+    seed: int,
+    kind: str = "Affine",
+    fixed_counts: np.ndarray | None = None,
+    moving_counts: np.ndarray | None = None,
+) -> Affine:
     """Return the affine map from points of ``fixed`` to points of ``moving``, RAS mm.
 
-    :func:`affine_registration` first starts from the centres of mass. Its map is returned unchanged
+    :func:`ants_alignment` first starts from the centres of mass. Its map is returned unchanged
     where it laid anatomy on anatomy: where the two scans match clearly better than after one of
     them is turned (:meth:`Fit.margin`), and no direction is stretched far more than another.
 
@@ -42,21 +84,37 @@ def searched_affine(fixed: Image, moving: Image, threads: int, seed: int) -> Aff
 
     Args:
         fixed, moving: prepared scans (in [0, 1], background 0), each on its own grid.
+        kind: ``Affine``, ``Similarity`` or ``Rigid``, of which the map is.
+        fixed_counts, moving_counts: as for :func:`found_start`.
 
     Raises:
         RegistrationError: ANTs gave up.
         InputError: a grid is sheared.
     """
-    found = affine_registration(fixed, moving, threads, seed)
+
+    def aligned(start: Affine | None = None) -> Affine:
+        return ants_alignment(
+            kind, fixed, moving, threads, seed, start, fixed_counts, moving_counts
+        )
+
+    found = aligned()
     fit = Fit.of(fixed, moving)
     if _is_possible(found) and fit.margin(_view(found, fit)) > _LEAST_MARGIN:
         return found
     start = _best_start(fixed, moving, fit)
-    best = max(
-        (start, affine_registration(fixed, moving, threads, seed, start)),
-        key=lambda a: _rank(a, fit),
-    )
+    if kind == "Rigid":
+        start = _rigid_part(start, fixed)
+    best = max((start, aligned(start)), key=lambda a: _rank(a, fit))
     return best if _is_better(best, found, fit) else found
+
+
+def _rigid_part(affine: Affine, fixed: Image) -> Affine:
+    """Return the rotation in ``affine`` with the shift by which the centre of ``fixed`` is sent to
+    the same point.
+    """
+    left, _, right = np.linalg.svd(affine.matrix[:3, :3])
+    centre = centre_mm(fixed)
+    return placed(left @ right, centre, affine(centre))
 
 
 def _is_possible(affine: Affine) -> bool:

@@ -17,7 +17,7 @@ from scipy import fft, ndimage
 
 from diffeode.errors import RegistrationError
 from diffeode.evaluation.slice_fit import CoarseSlice, SliceFit, diagonal_mm, transformed
-from diffeode.files.io import write_text
+from diffeode.files.io import write_itk_plane_affine
 from diffeode.geometry.image import Image
 from diffeode.geometry.plane import affine_between
 from diffeode.geometry.resample import coarser_slice
@@ -38,6 +38,25 @@ _STARTS, _ALIKE_DEGREES = 5, 12.0
 _SAME_SIZE = 1.1
 """Largest ratio of two widths of tissue that counts as no difference in scale."""
 _MOST_STRETCHED, _MOST_SCALED = 1.5, 4.0
+
+
+def slice_start(kind: str, fixed: Image, moving: Image, threads: int, seed: int) -> Affine:
+    """Return the start of a ``kind`` (:data:`diffeode.prepare.choices.STARTS`) for two slices.
+
+    ``identity`` trusts the plane coordinates of both slices, ``centre`` brings the centres of mass
+    together, and the others are found by :func:`align_slices`.
+
+    Raises:
+        RegistrationError, InputError: as for :func:`align_slices`.
+    """
+    if kind in KINDS:
+        return align_slices(fixed, moving, kind, threads, seed)
+    matrix = np.eye(3)
+    if kind == "centre":
+        spacing = _MEDIUM * max(diagonal_mm(fixed), diagonal_mm(moving))
+        here, there = (CoarseSlice.of(image, spacing).centre for image in (fixed, moving))
+        matrix[:2, 2] = there - here
+    return affine_between(matrix, fixed.grid, moving.grid)
 
 
 def align_slices(fixed: Image, moving: Image, kind: str, threads: int, seed: int) -> Affine:
@@ -107,14 +126,9 @@ def _tried(
 @contextmanager
 def _written(start: np.ndarray) -> Iterator[Path]:
     """Yield a file of ITK with the matrix ``start (3, 3)`` of plane coordinates."""
-    numbers = " ".join(f"{v:.17g}" for v in [*start[:2, :2].ravel(), *start[:2, 2]])
     with tempfile.TemporaryDirectory(prefix="diffeode-start-") as folder:
         path = Path(folder) / "start.txt"
-        write_text(
-            path,
-            "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_2_2\n"
-            f"Parameters: {numbers}\nFixedParameters: 0 0\n",
-        )
+        write_itk_plane_affine(path, start)
         yield path
 
 

@@ -53,7 +53,7 @@ class PreparedSlice:
     level: float | None
 
 
-def prepare_slice(image: Image, name: str, seen: np.ndarray | None = None) -> PreparedSlice:
+def prepare_slice(image: Image, name: str) -> PreparedSlice:
     """Return ``image`` with its background at 0 and its tissue in (0, 1].
 
     Padding of exactly one value that touches the border is background. Besides, a background is
@@ -63,24 +63,25 @@ def prepare_slice(image: Image, name: str, seen: np.ndarray | None = None) -> Pr
 
     Args:
         name: what messages call the slice.
-        seen: the pixels that hold the slice at all, ``(X, Y, 1)`` bool; by default all of them.
 
     Raises:
         InputError: nothing but background is there.
     """
     values = image.data[..., 0]
     padding = _padding(values)
-    seen = (np.ones(values.shape, dtype=bool) if seen is None else seen[..., 0]) & ~padding
+    seen = ~padding
     if not seen.any() or values[seen].min() == values[seen].max():
         raise InputError(f"{name} holds one value only besides its padding; give another slice.")
     low, high = np.percentile(values[seen], _RANGE)
     if not high > low:
         low, high = float(values[seen].min()), float(values[seen].max())
     scaled = (values - low) / (high - low)
+    is_bright = padding.any() and np.median(values[padding]) > np.median(values[seen])
     level = _background(scaled, seen)
+    if level is not None and padding.any() and not _is_lit(scaled, seen, level, is_bright):
+        level = None
     if level is None:
         tissue = seen
-        is_bright = padding.any() and np.median(values[padding]) > np.median(values[seen])
         signal = np.clip(1 - scaled if is_bright else scaled, LEAST_IN_BRAIN, 1)
     else:
         signal = _above_background(scaled, seen, level)
@@ -127,6 +128,19 @@ def _background(scaled: np.ndarray, seen: np.ndarray) -> float | None:
     if (np.abs(rim - level) <= _NEAR).mean() < _LEAST_OF_RIM or beyond > _MOST_BEYOND:
         return None
     return level
+
+
+def _is_lit(scaled: np.ndarray, seen: np.ndarray, level: float, is_bright: bool) -> bool:
+    """Return whether a slice within padding has the background ``level`` besides.
+
+    The rim of tissue, such as the fluid around a brain, is often of one intensity. A lit background
+    fills more of the slice, and lies at the other end of the range than the padding.
+
+    Args:
+        is_bright: whether the padding is brighter than the slice.
+    """
+    fills = (np.abs(scaled[seen] - level) <= _NEAR).mean()
+    return bool(fills > _LEAST_OF_RIM and (level > 0.5) != is_bright)
 
 
 def _above_background(scaled: np.ndarray, seen: np.ndarray, level: float) -> np.ndarray:

@@ -24,6 +24,8 @@ class Pair:
 
     Attributes:
         fixed_mask, moving_mask: the brain masks, ``(X, Y, Z)`` bool.
+        counts: the voxels that count in the similarity, ``(X, Y, Z)`` bool; None: all of them.
+            Methods whose :attr:`Method.leaves_out` is False do not read it.
 
     Raises:
         InputError: the two images lie on different grids.
@@ -33,6 +35,7 @@ class Pair:
     moving: Image
     fixed_mask: np.ndarray
     moving_mask: np.ndarray
+    counts: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not self.fixed.grid.matches(self.moving.grid):
@@ -48,6 +51,7 @@ class Pair:
             self.moving.cropped(window),
             self.fixed_mask[window],
             self.moving_mask[window],
+            None if self.counts is None else self.counts[window],
         )
 
     def around_the_brains(self, margin_vox: int) -> Pair:
@@ -149,6 +153,9 @@ class Method(ABC):
 
     takes_slices: ClassVar[bool] = False
     """Whether :meth:`register` takes pairs of slices, with one voxel along the last axis."""
+
+    leaves_out: ClassVar[bool] = False
+    """Whether the similarity leaves out the voxels that do not count (:attr:`Pair.counts`)."""
 
     formerly: ClassVar[Mapping[str, str]] = {}
     """Former names of hyper-parameters, each with its present name.

@@ -76,16 +76,20 @@ class Task:
         moving_scan: the prepared moving scan on its own grid, before the affine alignment; it is
             resampled once through the result.
         moving_to_scan: the affine from points of ``moving`` to points of ``moving_scan``, RAS mm.
+        counts: the voxels of the fixed grid that count in the similarity, ``(X, Y, Z)`` bool; None:
+            all of them.
     """
 
     fixed: Image
     moving: Image
     moving_scan: Image
     moving_to_scan: Affine
+    counts: np.ndarray | None = None
 
     def pair(self) -> Pair:
         """Return the pair that a method is given."""
-        return Pair(self.fixed, self.moving, foreground(self.fixed), foreground(self.moving))
+        masks = foreground(self.fixed), foreground(self.moving)
+        return Pair(self.fixed, self.moving, *masks, self.counts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,4 +36,5 @@ def with_fewer_pixels(pair: Pair) -> Pair:
         return coarser(Image(mask.astype(np.float32), grid)).data >= 0.5
 
     images = coarser(pair.fixed), coarser(pair.moving)
-    return Pair(*images, coarser_mask(pair.fixed_mask), coarser_mask(pair.moving_mask))
+    masks = coarser_mask(pair.fixed_mask), coarser_mask(pair.moving_mask)
+    return Pair(*images, *masks, None if pair.counts is None else coarser_mask(pair.counts))

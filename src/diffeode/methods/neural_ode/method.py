@@ -48,6 +48,7 @@ class NeuralODE(Method):
 
     title: ClassVar[str] = "Neural ODE"
     needs: ClassVar[Needs] = Needs(packages=("torch",), gpu=True)
+    leaves_out: ClassVar[bool] = True
     citation: ClassVar[str] = (
         "Rodríguez-Sanz, S., Hernández, M.: Multimodal diffeomorphic registration with Neural "
         "ODEs and structural descriptors. arXiv:2512.22689, 2025. Wu, Y. et al.: NODEO: a neural "

@@ -95,8 +95,8 @@ def register(method: NeuralODE, pair: Pair, machine: Machine) -> Registration:
     use_threads(machine.threads)
     cropped = _cropped(pair)
     grid = cropped.fixed.grid
-    arrays = (cropped.fixed.data, cropped.moving.data, cropped.fixed_mask.astype(np.float32))
-    fixed, moving, mask = (_tensor(array, device) for array in arrays)
+    fixed, moving = (_tensor(image.data, device) for image in (cropped.fixed, cropped.moving))
+    counts = _counts(method, cropped)
     weights = _weights(method.weight_map, grid, device)
     spacing = _spacing(grid)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -106,7 +106,7 @@ def register(method: NeuralODE, pair: Pair, machine: Machine) -> Registration:
             fixed,
             moving,
             spacing,
-            mask if method.masked else None,
+            None if counts is None else _tensor(counts.astype(np.float32), device),
             weights,
             progress=machine.progress,
         )
@@ -315,6 +315,20 @@ def _cropped(pair: Pair) -> Pair:
         )
     margin = int(np.ceil(_MARGIN_MM / pair.fixed.grid.spacing.min()))
     return pair.around_the_brains(margin)
+
+
+def _counts(method: NeuralODE, pair: Pair) -> np.ndarray | None:
+    """Return the voxels that count in the similarities, bool; None: all of them.
+
+    Raises:
+        RegistrationError: no voxel counts.
+    """
+    if not method.masked:
+        return pair.counts
+    counts = pair.fixed_mask if pair.counts is None else pair.fixed_mask & pair.counts
+    if not counts.any():
+        raise RegistrationError("No voxel of the fixed brain counts; look at the masks.")
+    return counts
 
 
 def _weights(path: str, grid: Grid, device: torch.device) -> Tensor | None:

@@ -1,0 +1,148 @@
+"""Reading linear transforms that other programs wrote: ITK and ANTs, FSL FLIRT, FreeSurfer.
+
+Each becomes a map from points of the fixed image to points of the moving image, RAS mm.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diffeode.errors import InputError, first_line
+from diffeode.files.presence import require_file
+from diffeode.geometry.plane import affine_between, is_slice
+from diffeode.geometry.space import Grid, flip_matrix_ras_lps
+from diffeode.geometry.transform import Affine
+
+if TYPE_CHECKING:
+    import SimpleITK
+
+_ITK_SUFFIXES = (".txt", ".tfm", ".mat", ".xfm", ".h5", ".hdf5")
+_PROBES_MM = np.array([[0, 0, 0], [100, 0, 0], [0, 100, 0], [0, 0, 100], [70, -40, 90]], float)
+_LARGEST_BEND_MM = 1e-4
+
+
+def read_linear(path: Path, fixed: Grid, moving: Grid) -> Affine:
+    """Return the linear transform at ``path``.
+
+    The kind of file is recognised: FreeSurfer's ``.lta``; a text of 4 x 4 numbers, which is FSL's
+    unless our own header says that it is RAS mm; and every transform that ITK reads (``.txt``,
+    ``.tfm``, ``.mat``, ``.xfm``, ``.h5``) and that is linear.
+
+    Args:
+        fixed, moving: the grids of the two images; files of FSL and some of FreeSurfer have a
+            meaning only together with them. FSL and FreeSurfer map moving to fixed, so the moving
+            image must be the one that was their input.
+
+    Raises:
+        InputError: the file is missing, damaged, of no known kind, not linear, or not invertible.
+    """
+    require_file(path, "transform")
+    if path.name.lower().endswith(".lta"):
+        return _named(path, lambda: _lta(path.read_text(encoding="utf-8"), fixed, moving))
+    matrix = _four_by_four(path)
+    if matrix is not None and "RAS mm" in path.read_text(encoding="utf-8"):
+        return _named(path, lambda: Affine(matrix))
+    if matrix is not None:
+        return _named(path, lambda: _of_fsl(matrix, fixed, moving))
+    if path.name.lower().endswith(_ITK_SUFFIXES):
+        return _itk(path, fixed, moving)
+    raise InputError(
+        f"{path} is no linear transform that is known here; give one of ITK or ANTs "
+        f"({', '.join(_ITK_SUFFIXES)}), FSL (.mat) or FreeSurfer (.lta)."
+    )
+
+
+def _named(path: Path, read: object) -> Affine:
+    try:
+        return read()  # type: ignore[operator]
+    except (InputError, ValueError, IndexError, StopIteration, OSError) as error:
+        raise InputError(f"{path} cannot be read as a transform ({first_line(error)}).") from None
+
+
+def _four_by_four(path: Path) -> np.ndarray | None:
+    """Return the matrix where the file is a text of four rows of four numbers, else None."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = [line.partition("#")[0].split() for line in lines]
+        matrix = np.array([[float(word) for word in row] for row in rows if row])
+    except (ValueError, OSError):
+        return None
+    return matrix if matrix.shape == (4, 4) else None
+
+
+def _itk(path: Path, fixed: Grid, moving: Grid) -> Affine:
+    import SimpleITK
+
+    try:
+        transform = SimpleITK.ReadTransform(str(path))
+    except RuntimeError:
+        raise InputError(
+            f"{path} cannot be read as a transform of ITK; it may be damaged, or of another "
+            "program."
+        ) from None
+    if transform.GetDimension() == 2 and is_slice(fixed) and transform.IsLinear():
+        return _named(path, lambda: _of_plane(transform, fixed, moving))
+    if transform.GetDimension() != 3:
+        raise InputError(f"{path} is a transform in {transform.GetDimension()}-D, not 3-D.")
+    there = np.array([transform.TransformPoint(point) for point in _PROBES_MM.tolist()])
+    matrix = np.eye(4)
+    matrix[:3, 3] = there[0]
+    matrix[:3, :3] = (there[1:4] - there[0]).T / 100
+    bend = np.abs(matrix[:3, :3] @ _PROBES_MM[4] + matrix[:3, 3] - there[4]).max()
+    if not transform.IsLinear() and bend > _LARGEST_BEND_MM:
+        raise InputError(
+            f"{path} is not linear ({transform.GetName()}); give an affine, similarity or rigid "
+            "transform."
+        )
+    return _named(path, lambda: Affine(flip_matrix_ras_lps(matrix)))
+
+
+def _of_plane(transform: SimpleITK.Transform, fixed: Grid, moving: Grid) -> Affine:
+    """Return a linear transform of ITK in 2-D, which maps plane coordinates, as a map of slices."""
+    origin, first, second = (
+        np.array(transform.TransformPoint(point)) for point in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
+    )
+    matrix = np.eye(3)
+    matrix[:2] = np.column_stack([first - origin, second - origin, origin])
+    return affine_between(matrix, fixed, moving)
+
+
+def _of_fsl(matrix: np.ndarray, fixed: Grid, moving: Grid) -> Affine:
+    """Return the map for FLIRT's ``matrix``, which takes the scaled voxels of the moving image to
+    those of the fixed one.
+
+    Scaled voxels are voxel indices times the voxel sizes, mirrored along the first axis where the
+    array's axes are right-handed (FSL wiki, "what is the format of the matrix used by FLIRT").
+    """
+    to_moving = np.linalg.inv(matrix)
+    return Affine(np.linalg.inv(_ras_to_fsl(moving)) @ to_moving @ _ras_to_fsl(fixed))
+
+
+def _ras_to_fsl(grid: Grid) -> np.ndarray:
+    scaled = np.diag([*grid.spacing, 1.0])
+    if np.linalg.det(grid.affine[:3, :3]) > 0:
+        mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
+        mirror[0, 3] = (grid.shape[0] - 1) * grid.spacing[0]
+        scaled = mirror @ scaled
+    return scaled @ np.linalg.inv(grid.affine)
+
+
+def _lta(text: str, fixed: Grid, moving: Grid) -> Affine:
+    """Return the map for FreeSurfer's LTA, whose source is the moving image.
+
+    Type 1 maps RAS mm; type 0 maps voxels.
+    """
+    lines = [line.partition("#")[0].split() for line in text.splitlines()]
+    kind = next(words[2] for words in lines if words[:2] == ["type", "="])
+    begin = next(n for n, words in enumerate(lines) if words == ["1", "4", "4"]) + 1
+    rows = itertools.islice((words for words in lines[begin:] if words), 4)
+    matrix = np.array([[float(word) for word in words] for words in rows])
+    if matrix.shape != (4, 4) or kind not in ("0", "1"):
+        raise ValueError(f"an LTA of type {kind} with a matrix of {matrix.shape}")
+    if kind == "0":
+        matrix = fixed.affine @ matrix @ np.linalg.inv(moving.affine)
+    return Affine(np.linalg.inv(matrix))
