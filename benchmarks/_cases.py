@@ -21,6 +21,7 @@ from diffeode.prepare.pair import align_pair
 from diffeode.prepare.recipe import Recipe
 from diffeode.prepare.registry import scaling_tool
 from diffeode.prepare.scan import prepare_image
+from diffeode.prepare.side import align_sides, prepared_side
 from diffeode.provenance.receipt import damage, read_receipt, write_receipt
 from diffeode.provenance.source import code_hash
 from diffeode.registration.harness import Task
@@ -47,17 +48,20 @@ brain is what is above zero.
 
 _IMAGES = ("fixed", "moving", "moving_scan")
 _LABELS = ("fixed_labels", "moving_labels")
+_COUNTS = "counts.nii.gz"
 
 Volume = TypeVar("Volume", Image, Labels)
 Maker = Callable[[Path, Path], "Case"]
 """A function that makes a pair from the folders of the fixed and the moving scan, which are
-``sub-<s>/anat`` or the folder of a template.
+``sub-<s>/anat`` or the folder of a template, or from their files.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class Case(Task):
     """A pair as all runs get it, and the labels by which results are judged.
+
+    Runs of our own method leave out the voxels that do not count; others compare all.
 
     Attributes:
         fixed_labels, moving_labels: the label maps on the grids on which they were drawn.
@@ -88,7 +92,8 @@ def ensure_case(make: Maker, fixed: Path, moving: Path, folder: Path) -> Path:
 def _case_code() -> str:
     """Return a hash of the code and the recipe that make pairs."""
     scaling = scaling_tool(_albert_recipe().intensity).module
-    code = code_hash(Path(__file__), "diffeode.prepare.pair", "diffeode.prepare.scan", scaling)
+    modules = (f"diffeode.prepare.{name}" for name in ("pair", "scan", "side"))
+    code = code_hash(Path(__file__), *modules, scaling)
     return hashlib.sha256((code + _ALBERT.read_text(encoding="utf-8")).encode()).hexdigest()
 
 
@@ -110,7 +115,9 @@ def read_case(folder: Path) -> Case:
     """Return the pair in ``folder``."""
     images = {name: io.read_image(folder / f"{name}.nii.gz") for name in _IMAGES}
     labels = {name: io.read_labels(folder / f"{name}.nii.gz") for name in _LABELS}
-    return Case(moving_to_scan=PairUnit(folder).moving_to_scan(), **images, **labels)
+    known = folder / _COUNTS
+    counts = io.read_labels(known).data > 0 if known.is_file() else None
+    return Case(moving_to_scan=PairUnit(folder).moving_to_scan(), counts=counts, **images, **labels)
 
 
 def _write_case(folder: Path, case: Case, about: dict[str, object]) -> None:
@@ -121,6 +128,10 @@ def _write_case(folder: Path, case: Case, about: dict[str, object]) -> None:
     alignment = PairUnit(folder).moving_to_scan_file
     io.write_affine(alignment, case.moving_to_scan)
     files = [*(f"{name}.nii.gz" for name in (*_IMAGES, *_LABELS)), alignment.name]
+    (folder / _COUNTS).unlink(missing_ok=True)
+    if case.counts is not None:
+        io.write_labels(folder / _COUNTS, Labels(case.counts, case.fixed.grid))
+        files.append(_COUNTS)
     write_receipt(folder, files, about)
 
 
@@ -129,7 +140,7 @@ def _stamps(folders: Sequence[Path]) -> list[str]:
     return [
         f"{file.name} {file.stat().st_size}"
         for folder in folders
-        for file in sorted(folder.glob("*.nii.gz"))
+        for file in ([folder] if folder.is_file() else sorted(folder.glob("*.nii.gz")))
     ]
 
 
@@ -239,6 +250,37 @@ def _template(folder: Path, spacing_mm: float | None) -> Image:
 
 def _template_labels(folder: Path) -> Labels:
     return io.read_labels(folder / f"{_ICBM152}_atlas-OASISTRT20_dseg.nii.gz")
+
+
+# ---------------------------------------------------------------------------------- as at the desk
+
+
+def mouse(fixed: Path, moving: Path) -> Case:
+    """Make a pair of mouse brains, of one contrast, as the desk does."""
+    files = [folder / f"{folder.name}_{{}}.nii.gz" for folder in (fixed, moving)]
+    images, labels = (
+        [Path(str(file).format(kind)) for file in files] for kind in ("image", "dseg")
+    )
+    return _as_at_the_desk(images, labels)
+
+
+def hippocampus(fixed: Path, moving: Path) -> Case:
+    """Make a pair of crops about the hippocampus of adults, T1w, as the desk does."""
+    images = (fixed, moving)
+    return _as_at_the_desk(images, [file.parents[1] / "labels" / file.name for file in images])
+
+
+def _as_at_the_desk(images: Sequence[Path], labels: Sequence[Path]) -> Case:
+    fixed, moving = (prepared_side(io.read_image(path), path.name) for path in images)
+    aligned = align_sides(fixed, moving, "affine", threads=1, seed=SEED)
+    return Case(
+        fixed.image,
+        aligned.image,
+        moving.image,
+        aligned.to_scan,
+        *map(io.read_labels, labels),
+        counts=aligned.counts,
+    )
 
 
 # ---------------------------------------------------------------------------------- what they share

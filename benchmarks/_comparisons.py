@@ -13,6 +13,8 @@ from _cases import (
     Maker,
     albert,
     ensure_case,
+    hippocampus,
+    mouse,
     neurite_full,
     neurite_half,
     oasistrt_inverted,
@@ -53,6 +55,7 @@ class Comparison:
         scores: for each column of mean Dice, the labels that it is taken over, the widest first.
         make: the function that makes the pairs.
         pairs: the number of pairs unless another is asked for; None for all.
+        scans: where the scan of a subject lies in ``folder``.
         template: folder of the fixed scan, inside the data folder, where it is a template; all
             subjects are registered to it.
     """
@@ -67,6 +70,7 @@ class Comparison:
     make: Maker
     pairs: int | None = None
     template: str = ""
+    scans: str = "sub-{}/anat"
 
     def pairs_among(
         self, subjects: Sequence[str], count: int | None = None
@@ -90,7 +94,7 @@ class Comparison:
         """
         person = data / self.folder
         scans = [
-            data / name if name == self.template else person / f"sub-{name}" / "anat"
+            data / name if name == self.template else person / self.scans.format(name)
             for name in (fixed, moving)
         ]
         return ensure_case(self.make, *scans, work / self.name / f"{fixed}__{moving}")
@@ -135,6 +139,9 @@ def comparison_named(name: str) -> Comparison:
 def _albert_labels() -> tuple[int, ...]:
     return tuple(read_label_table(REPOSITORY / "config" / "labels" / "albert.tsv")["id"])
 
+
+_MOUSE = tuple(number for number in range(1, 41) if number not in (22, 30, 37))
+"""The structures that all four mice have."""
 
 _NEURITE_RUNS = (
     "identity",
@@ -210,6 +217,30 @@ COMPARISONS = {
             scores=_OASISTRT_SCORES,
             make=oasistrt_to_icbm152,
             template="icbm152",
+        ),
+        Comparison(
+            name="mouse",
+            title="One contrast of different mice in vivo, 0.15 mm",
+            folder="mouse",
+            population="mice (FVB_NCrl), brains",
+            subjects=("01", "02", "03", "04"),
+            runs=_MULTIMODAL_RUNS,
+            scores={"dice37": _MOUSE},
+            make=mouse,
+            pairs=4,
+            scans="sub-{}",
+        ),
+        Comparison(
+            name="hippocampus",
+            title="T1w to T1w of different adults, crops full of tissue, 1 mm",
+            folder="hippocampus",
+            population="adults (Medical Decathlon), crops about the hippocampus",
+            subjects=("001", "003", "004", "006", "007", "008", "011", "014", "015", "017"),
+            runs=_MULTIMODAL_RUNS,
+            scores={"dice2": (1, 2)},
+            make=hippocampus,
+            pairs=6,
+            scans="images/hippocampus_{}.nii.gz",
         ),
     )
 }

@@ -34,6 +34,7 @@ from diffeode.files import io
 from diffeode.geometry.image import Image, Labels, sample
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, densify
+from diffeode.prepare.side import Aligned
 from diffeode.statistics.export import MISSING
 
 LIA = Grid(
@@ -230,6 +231,33 @@ def test_each_side_of_a_pair_is_its_own_person_in_its_own_contrast(
         assert sign * correlation(image, moving[moving_modality]) > 0.9
     assert set(np.unique(case.fixed_labels.data)) == {0, 2}
     assert set(np.unique(case.moving_labels.data)) == {0, 3}
+
+
+@pytest.mark.parametrize("make", [_cases.mouse, _cases.hippocampus])
+def test_a_pair_as_at_the_desk_keeps_its_sides_labels_and_what_counts(make, tmp_path, monkeypatch):
+    counts = np.arange(np.prod(SMALL.shape)).reshape(SMALL.shape) % 3 > 0
+
+    def aligned(fixed, moving, start, threads, seed):
+        assert (start, threads, seed) == ("affine", 1, _cases.SEED)
+        return Aligned(moving.image, Affine(), counts)
+
+    monkeypatch.setattr(_cases, "align_sides", aligned)
+    made = [write_person(tmp_path / f"sub-{seed}" / "anat", seed)["T1w"] for seed in (1, 2)]
+    scans = {_cases.mouse: "sub-{0}", _cases.hippocampus: "images/crop_{0}.nii.gz"}[make]
+    image, labels = {
+        _cases.mouse: ("sub-{0}/sub-{0}_image.nii.gz", "sub-{0}/sub-{0}_dseg.nii.gz"),
+        _cases.hippocampus: ("images/crop_{0}.nii.gz", "labels/crop_{0}.nii.gz"),
+    }[make]
+    for seed, scan in enumerate(made, 1):
+        io.write_image(tmp_path / image.format(seed), scan)
+        io.write_labels(tmp_path / labels.format(seed), Labels((scan.data > 0) * seed, SMALL))
+    folder = ensure_case(make, *(tmp_path / scans.format(seed) for seed in (1, 2)), tmp_path / "c")
+    case = read_case(folder)
+    for found, scan in ((case.fixed, made[0]), (case.moving, made[1]), (case.moving_scan, made[1])):
+        assert correlation(found, scan) > 0.9
+    assert (case.fixed_labels.data.max(), case.moving_labels.data.max()) == (1, 2)
+    np.testing.assert_array_equal(case.counts, counts)
+    np.testing.assert_array_equal(case.pair().counts, counts)
 
 
 def test_descriptors_are_compared_from_t1w_to_t2w(two_persons, tmp_path, monkeypatch):

@@ -168,7 +168,8 @@ def prepared_task(inputs: Inputs, start: str | Affine, machine: Machine) -> Task
         _require_perpendicular(inputs)
     machine.progress(0.0, "aligning")
     aligned = align_sides(fixed, moving, start, machine.threads, machine.seed)
-    return Task(fixed.image, aligned.image, moving.image, aligned.to_scan, aligned.counts)
+    images = fixed.image, aligned.image, moving.image
+    return Task(*images, aligned.to_scan, counts=aligned.counts)
 
 
 def _require_masks_used(run: Run, inputs: Inputs) -> None:

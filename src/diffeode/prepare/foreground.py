@@ -60,7 +60,7 @@ def _without_air(data: np.ndarray, shown: np.ndarray) -> np.ndarray:
     if not high > low or dark < _LEAST_AIR or darkish > _STEEP * dark:
         return shown
     smooth = ndimage.uniform_filter(np.where(shown, data, low), 3)
-    return _without_specks((smooth > first) & shown)
+    return _without_specks((smooth > first) & (data > first) & shown)
 
 
 def _without_specks(mask: np.ndarray) -> np.ndarray:

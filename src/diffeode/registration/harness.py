@@ -15,7 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +84,7 @@ class Task:
     moving: Image
     moving_scan: Image
     moving_to_scan: Affine
-    counts: np.ndarray | None = None
+    counts: np.ndarray | None = field(default=None, kw_only=True)
 
     def pair(self) -> Pair:
         """Return the pair that a method is given."""
