@@ -210,6 +210,16 @@ def test_the_map_of_a_slice_is_read_back_to_the_bit(tmp_path):
     assert not lies_as_pictures(CORONAL)
 
 
+def test_determinants_leave_out_an_affine_into_another_plane():
+    matrix = np.array([[0.9, -0.3, 4.0], [0.2, 1.1, -7.0], [0, 0, 1]])
+    alignment = affine_between(matrix, PICTURE, CORONAL)
+    whole = densify(alignment, PICTURE)
+    assert jacobian_determinant(whole, alignment)[1:-1, 1:-1] == pytest.approx(1, abs=1e-3)
+    metrics = jacobian_metrics(whole, np.ones(PICTURE.shape, dtype=bool), alignment)
+    assert metrics["min_jacobian"] == pytest.approx(1, abs=1e-3)
+    assert metrics["folds_onesided_grid_percent"] == 0
+
+
 def test_determinants_of_a_slice_are_those_in_its_plane():
     doubled = np.eye(3)
     doubled[0, 0] = 1.5
