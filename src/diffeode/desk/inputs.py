@@ -98,15 +98,18 @@ def read_inputs(
     )
     if fixed_map and moving_map:
         _require_shared_ids(fixed_map, moving_map, f"{fixed_labels} and {moving_labels}")
-    masks = (
-        _read_mask(mask, scan.grid, path, orientation)
-        for mask, scan, path in (
-            (fixed_mask, fixed_scan, fixed),
-            (moving_mask, moving_scan, moving),
-        )
+    return Inputs(
+        fixed_scan,
+        moving_scan,
+        str(fixed),
+        str(moving),
+        fixed_map,
+        moving_map,
+        _read_mask(fixed_mask, fixed_scan.grid, fixed, orientation),
+        _read_mask(moving_mask, moving_scan.grid, moving, orientation),
+        brain,
+        slices,
     )
-    names = str(fixed), str(moving)
-    return Inputs(fixed_scan, moving_scan, *names, fixed_map, moving_map, *masks, brain, slices)
 
 
 def _read_labels(path: Path, scan: Image, name: Path, orientation: str | None) -> Labels:

@@ -45,7 +45,9 @@ def _scene_of_slices(inputs: Inputs, result: Result, task: Task, warped: Image) 
         moved = [warped_picture(moving, tissue, one, grid) for one in maps]
         shown = [_colours(picture) for picture in (fixed, *moved)]
     unit, tissue = "mm" if fixed is None else "pixels", task.fixed.data[..., 0] > 0
-    return SliceScene(grid, *shown, tissue, result.warp, task.moving_to_scan, unit)
+    return SliceScene(
+        grid, shown[0], shown[1], shown[2], tissue, result.warp, task.moving_to_scan, unit
+    )
 
 
 def _colours(picture: Picture) -> np.ndarray:

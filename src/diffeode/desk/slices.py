@@ -45,7 +45,7 @@ def warped_picture(picture: Picture, tissue: np.ndarray, warp: Transform, grid: 
     """
     voxels = picture.grid.to_voxel(warp(grid.points_mm()))
     outside = (voxels < -0.5) | (voxels > np.array(picture.grid.shape) - 0.5)
-    outside = outside.any(axis=-1)[..., 0]
+    outside = np.any(outside, axis=-1)[..., 0]
     background = picture.values[~tissue[..., 0]]
     channels = []
     for channel in range(picture.values.shape[2]):

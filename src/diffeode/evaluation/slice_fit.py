@@ -38,7 +38,6 @@ class CoarseSlice:
 
     Attributes:
         values: intensities in [0, 1] with background 0, ``(X, Y)``.
-        seen: 1 where the slice has pixels, 0 elsewhere, ``(X, Y)``.
         from_plane: the matrix ``(3, 3)`` from plane coordinates to indices of ``values``.
     """
 
@@ -82,7 +81,8 @@ class CoarseSlice:
     def covers(self, points: np.ndarray) -> np.ndarray:
         """Return which plane coordinates ``(..., 2)`` lie among the samples."""
         indices = transformed(self.from_plane, points)
-        return ((indices >= 0) & (indices <= np.array(self.values.shape) - 1)).all(axis=-1)
+        last = np.array(self.values.shape) - 1
+        return np.all((indices >= 0) & (indices <= last), axis=-1)
 
 
 def transformed(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -133,9 +133,12 @@ class SliceFit:
         """Return the factor by which :meth:`match` is greater than with the fixed slice turned
         about its centre by any multiple of 30 degrees.
         """
-        turned = max(
-            self.match(lambda p, t=t: forward(_turned(p, self.fixed.centre, t))) for t in _TURNS
-        )
+        centre = self.fixed.centre
+
+        def match_turned_by(angle: float) -> float:
+            return self.match(lambda points: forward(_turned(points, centre, angle)))
+
+        turned = max(match_turned_by(angle) for angle in _TURNS)
         return self.match(forward) / max(turned, 1e-9)
 
 

@@ -32,7 +32,7 @@ _PLAIN = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX"
 CMYK, become RGB.
 """
 _KEPT = ("L", "LA", "RGB", "RGBA", "I;16", "I", "F")
-_QUALITY = {
+_QUALITY: dict[str, dict[str, Any]] = {
     ".jpg": {"quality": 95, "subsampling": 0},
     ".jpeg": {"quality": 95, "subsampling": 0},
     ".tif": {"compression": "tiff_deflate"},
@@ -123,7 +123,7 @@ def write_picture(path: Path | str, picture: Picture) -> None:
 
     values = np.ascontiguousarray(picture.values.transpose(1, 0, 2))
     image = PIL.Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
-    settings: dict[str, Any] = dict(_QUALITY.get(Path(path).suffix.lower(), {}))
+    settings = dict(_QUALITY.get(Path(path).suffix.lower(), {}))
     if picture.profile:
         settings["icc_profile"] = picture.profile
     with written_whole(path) as temporary:

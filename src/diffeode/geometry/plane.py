@@ -42,8 +42,8 @@ def thin_axis(shape: tuple[int, ...]) -> int | None:
 
 def with_axis_last(grid: Grid, axis: int) -> Grid:
     """Return ``grid`` with ``axis`` after the other two; its voxels stay where they are."""
-    order = [*(other for other in range(3) if other != axis), axis]
-    x, y, z = (grid.shape[a] for a in order)
+    order: list[int] = [*(other for other in range(3) if other != axis), axis]
+    x, y, z = (grid.shape[place] for place in order)
     return Grid((x, y, z), grid.affine[:, [*order, 3]])
 
 
