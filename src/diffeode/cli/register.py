@@ -22,11 +22,12 @@ from diffeode.cli.arguments import (
 )
 from diffeode.cli.delivery import delivered_whole, require_apart
 from diffeode.cli.progress import ProgressLine
-from diffeode.desk import DEFAULT_RUN
-from diffeode.errors import RegistrationError, SuspectError
+from diffeode.desk import DEFAULT_RUN, DEFAULT_RUN_OF_SLICES
+from diffeode.errors import InputError, RegistrationError, SuspectError
 from diffeode.process.watch import Terminated, watched
 
 if TYPE_CHECKING:
+    from diffeode.desk.inputs import Inputs
     from diffeode.registration.harness import Result
     from diffeode.registration.runs import Run
 
@@ -40,7 +41,8 @@ def add(commands: Any) -> None:
         "the metrics to a folder. The images may show anything: brains, whole heads, other parts "
         "of a body, crops. Their grids, orientations and contrasts may differ; their background is "
         "found, and their intensities are normalised here. Maps are ITK displacement fields (LPS "
-        "mm), which antsApplyTransforms and SimpleITK read.",
+        "mm), which antsApplyTransforms and SimpleITK read. Two slices (PNG, JPEG, TIFF, or NIfTI "
+        "of one layer) are registered in their plane.",
     )
     register.add_argument(
         "fixed", type=path, metavar="FIXED", help="the scan whose grid the result lies on"
@@ -53,7 +55,9 @@ def add(commands: Any) -> None:
         "--weights", type=path, metavar="FILE", help="weights, for a run that is trained first"
     )
     register.add_argument(
-        "--method", default=DEFAULT_RUN, metavar="RUN", help="a named run (default: %(default)s)"
+        "--method",
+        metavar="RUN",
+        help=f"a named run (default: {DEFAULT_RUN}, for slices {DEFAULT_RUN_OF_SLICES})",
     )
     register.add_argument(
         "--set",
@@ -129,7 +133,7 @@ def _register(options: argparse.Namespace) -> None:
     from diffeode.desk.outputs import output_names
     from diffeode.desk.running import runnable_run
 
-    run = runnable_run(options.method, dict(options.set), options.weights)
+    run = runnable_run(options.method or _default_run(options), dict(options.set), options.weights)
     results = [options.output / name for name in output_names()]
     require_apart(results, _read_by(run, options))
     with delivered_whole(options.output, output_names()) as folder:
@@ -151,6 +155,19 @@ def _say_where_the_page_is(options: argparse.Namespace) -> None:
     page = options.output / REPORT
     if page.is_file():
         print(f"diffeode: open {page} in a browser to look at the result", file=sys.stderr)
+
+
+def _default_run(options: argparse.Namespace) -> str:
+    """Return the name of the run for the files that are given.
+
+    Files that cannot be read are refused later, where they are read.
+    """
+    from diffeode.files.slices import are_slices
+
+    try:
+        return DEFAULT_RUN_OF_SLICES if are_slices(options.fixed, options.moving) else DEFAULT_RUN
+    except InputError:
+        return DEFAULT_RUN
 
 
 def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
@@ -206,6 +223,7 @@ def _result(run: Run, options: argparse.Namespace, folder: Path, progress: Progr
     scans, label_maps = (options.fixed, options.moving), (options.fixed_labels, options.labels)
     masks = (options.fixed_mask, options.moving_mask)
     inputs = read_inputs(*scans, *label_maps, options.orientation, *masks, options.brain)
+    report = report and _may_have_page(inputs, options)
     start = read_start(options.init, inputs)
     provenance = {name: getattr(options, name) for name in ("seed", "threads", "device", "brain")}
     provenance |= {"init": str(options.init), "command": shlex.join(options.typed)}
@@ -216,6 +234,14 @@ def _result(run: Run, options: argparse.Namespace, folder: Path, progress: Progr
         provenance["orientation"] = options.orientation
     machine = Machine(options.threads, options.seed, options.device, progress=stages)
     return register_at_desk(run, inputs, folder, machine, start, provenance, report)
+
+
+def _may_have_page(inputs: Inputs, options: argparse.Namespace) -> bool:
+    from diffeode.geometry.plane import is_slice
+
+    if options.report and is_slice(inputs.fixed.grid):
+        raise InputError("No page is made of slices yet; leave out --report.")
+    return not is_slice(inputs.fixed.grid)
 
 
 def _first_plan(run: Run, options: argparse.Namespace, report: bool) -> dict[str, float | None]:

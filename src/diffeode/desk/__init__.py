@@ -3,5 +3,5 @@
 The workflow does the same work by its rules.
 """
 
-DEFAULT_RUN = "node"
-"""The run that registers where none is named."""
+DEFAULT_RUN, DEFAULT_RUN_OF_SLICES = "node", "node-2d"
+"""The runs that register volumes and slices where none is named."""

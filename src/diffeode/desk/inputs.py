@@ -12,7 +12,9 @@ import numpy as np
 from diffeode.errors import InputError
 from diffeode.files import io
 from diffeode.files.linear import read_linear
+from diffeode.files.slices import SliceFile, are_slices, read_flat, read_slice, read_slice_labels
 from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.plane import is_slice
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine
 from diffeode.prepare.choices import NO_BACKGROUND, STARTS
@@ -34,6 +36,7 @@ class Inputs:
         fixed_labels, moving_labels: their label maps on their grids, or None.
         fixed_mask, moving_mask: where they count.
         brain: whether both are heads whose skulls are stripped first.
+        slices: how the files hold the fixed and the moving image, where they are slices.
     """
 
     fixed: Image
@@ -45,6 +48,7 @@ class Inputs:
     fixed_mask: MaskChoice = None
     moving_mask: MaskChoice = None
     brain: bool = False
+    slices: tuple[SliceFile, SliceFile] | None = None
 
 
 def read_inputs(
@@ -77,16 +81,20 @@ def read_inputs(
             f"The overlap of {fixed_labels} cannot be measured without a label map of the moving "
             "scan; give one by --labels, or leave --fixed-labels out."
         )
-    fixed_scan, moving_scan = (io.read_image(scan, orientation) for scan in (fixed, moving))
-    fixed_map = (
-        read_scan_labels(fixed_labels, fixed_scan.grid, fixed, orientation)
-        if fixed_labels
-        else None
-    )
+    slices = None
+    if are_slices(fixed, moving):
+        if brain:
+            raise InputError(
+                f"{fixed} and {moving} are slices, and --brain strips the skulls of volumes; leave "
+                "it out."
+            )
+        slices = read_slice(fixed, orientation), read_slice(moving, orientation)
+        fixed_scan, moving_scan = (slice_.image for slice_ in slices)
+    else:
+        fixed_scan, moving_scan = (io.read_image(scan, orientation) for scan in (fixed, moving))
+    fixed_map = _read_labels(fixed_labels, fixed_scan, fixed, orientation) if fixed_labels else None
     moving_map = (
-        read_scan_labels(moving_labels, moving_scan.grid, moving, orientation)
-        if moving_labels
-        else None
+        _read_labels(moving_labels, moving_scan, moving, orientation) if moving_labels else None
     )
     if fixed_map and moving_map:
         _require_shared_ids(fixed_map, moving_map, f"{fixed_labels} and {moving_labels}")
@@ -100,7 +108,13 @@ def read_inputs(
         _read_mask(fixed_mask, fixed_scan.grid, fixed, orientation),
         _read_mask(moving_mask, moving_scan.grid, moving, orientation),
         brain,
+        slices,
     )
+
+
+def _read_labels(path: Path, scan: Image, name: Path, orientation: str | None) -> Labels:
+    read = read_slice_labels if is_slice(scan.grid) else read_scan_labels
+    return read(path, scan.grid, name, orientation)
 
 
 def read_start(start: str | Path, inputs: Inputs) -> str | Affine:
@@ -120,7 +134,7 @@ def _read_mask(
 ) -> MaskChoice:
     if mask is None or mask == NO_BACKGROUND:
         return mask
-    image = io.read_finite(mask, orientation)
+    image = (read_flat if is_slice(grid) else io.read_finite)(mask, orientation)
     if not image.grid.matches(grid, LABEL_GRID_TOLERANCE_MM):
         raise InputError(
             f"The mask {mask} does not lie on the grid of its image {scan}; resample it there with "

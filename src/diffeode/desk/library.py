@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import nibabel as nib
 
-from diffeode.desk import DEFAULT_RUN
+from diffeode.desk import DEFAULT_RUN, DEFAULT_RUN_OF_SLICES
 from diffeode.desk.given import ImageLike, as_file, name_of
 from diffeode.desk.inputs import Inputs, read_inputs, read_start
 from diffeode.desk.measuring import Evaluation
@@ -24,7 +24,8 @@ from diffeode.desk.running import runnable_run
 from diffeode.desk.transform import Transform
 from diffeode.errors import InputError
 from diffeode.files import io
-from diffeode.geometry.transform import Affine, warp_image
+from diffeode.geometry.plane import is_slice
+from diffeode.geometry.transform import Affine
 from diffeode.names import nearest
 from diffeode.prepare.choices import NO_BACKGROUND, STARTS
 from diffeode.process.surroundings import processors
@@ -136,19 +137,11 @@ class RegistrationResult:
         from matplotlib import image as images
         from matplotlib.figure import Figure
 
-        from diffeode.figures.pair_panel import draw_scene, scene_of
+        from diffeode.desk.overview import draw_pair
 
-        done = self.registered
-        scene = scene_of(
-            done.task.fixed,
-            done.task.moving,
-            warp_image(done.task.moving_scan, done.result.warp, done.task.fixed.grid),
-            done.result.warp,
-            done.task.moving_to_scan,
-        )
         with tempfile.TemporaryDirectory(prefix="diffeode-") as here:
             path = Path(here) / "pair.png"
-            draw_scene(scene, done.title, path)
+            draw_pair(self.registered, path)
             pixels = images.imread(path)
         figure = Figure(figsize=(pixels.shape[1] / 200, pixels.shape[0] / 200), dpi=200)
         cell = figure.add_axes((0, 0, 1, 1))
@@ -161,7 +154,7 @@ def register(
     fixed: ImageLike,
     moving: ImageLike,
     *,
-    method: str = DEFAULT_RUN,
+    method: str | None = None,
     init: str | os.PathLike[str] | Transform = "affine",
     fixed_mask: ImageLike | None = None,
     moving_mask: ImageLike | None = None,
@@ -183,7 +176,8 @@ def register(
     Args:
         fixed, moving: the scans: paths, images of nibabel, pairs of an array or a torch tensor with
             the affine from voxel index to RAS mm, or :class:`~diffeode.geometry.image.Image`.
-        method: a named run; ``diffeode methods`` lists them.
+        method: a named run; ``diffeode methods`` lists them. By default ``node``, and ``node-2d``
+            for slices.
         init: where the registration starts: from the positions in the headers (``identity``), with
             the centres together (``centre``), from an alignment that is found (``rigid``,
             ``similarity``, ``affine``), or from a linear transform of one's own, fixed to moving: a
@@ -208,12 +202,13 @@ def register(
     """
     if isinstance(init, str) and init not in STARTS and not Path(init).is_file():
         raise InputError(f"{init!r} is no file and no kind of start{nearest(init, STARTS)}.")
-    run = runnable_run(method, settings or {}, weights)
     require_device(device)
     scans = {"fixed": fixed, "moving": moving}
     others = {"fixed_labels": fixed_labels, "labels": labels}
     masks = {"fixed_mask": fixed_mask, "moving_mask": moving_mask}
     inputs = _inputs({**scans, **others, **masks}, orientation, brain)
+    default = DEFAULT_RUN_OF_SLICES if is_slice(inputs.fixed.grid) else DEFAULT_RUN
+    run = runnable_run(method or default, settings or {}, weights)
     if isinstance(init, Transform):
         start: str | Affine = Affine(init.matrix)
     else:

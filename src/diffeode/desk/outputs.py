@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from diffeode.files.pictures import SUFFIXES
 from diffeode.units.registration import RegistrationUnit
 
 AFFINE = "affine.txt"
 WARPED_LABELS = "warped_labels.nii.gz"
+WARPED_PICTURE = "warped"
+"""Name of the warped picture, which ends as that of the moving picture does."""
 OVERVIEW = "overview.png"
 METRICS = "metrics.json"
 REPORT = "report.html"
@@ -17,4 +20,6 @@ def output_names() -> tuple[str, ...]:
     """Return the names of all files that a registration at a desk may write."""
     unit = RegistrationUnit(Path())
     files = (unit.warp_file, unit.inverse_warp_file, unit.warped_file, unit.trace_file)
-    return (*(file.name for file in files), AFFINE, WARPED_LABELS, OVERVIEW, METRICS, REPORT)
+    pictures = (f"{WARPED_PICTURE}{suffix}" for suffix in SUFFIXES)
+    own = (AFFINE, WARPED_LABELS, OVERVIEW, METRICS, REPORT)
+    return (*(file.name for file in files), *pictures, *own)

@@ -5,16 +5,52 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from diffeode.figures.pair_panel import Scene, scene_of
+import numpy as np
+
+from diffeode.desk.inputs import Inputs
+from diffeode.desk.slices import warped_picture
+from diffeode.figures.pair_panel import Scene, draw_scene, scene_of
+from diffeode.figures.slice_panel import SliceScene, draw_slices
+from diffeode.files.pictures import Picture
+from diffeode.geometry.plane import is_slice
 from diffeode.geometry.transform import DisplacementField, warp_image
-from diffeode.registration.harness import Task
+from diffeode.registration.harness import Result, Task
+
+if TYPE_CHECKING:
+    from diffeode.desk.registration import Registered
+
+
+def draw_pair(registered: Registered, path: Path) -> None:
+    """Draw both images, the warped one and the deformation to ``path``."""
+    result, task, title = registered.result, registered.task, registered.title
+    if is_slice(task.fixed.grid):
+        draw_slices(scene_of_slices(registered.inputs, result, task), title, path)
+    else:
+        draw_scene(scene_of_maps(result.warp, task), title, path)
 
 
 def scene_of_maps(whole: DisplacementField, task: Task) -> Scene:
     """Return what is drawn of the pair ``task`` that was registered by the map ``whole``."""
     warped = warp_image(task.moving_scan, whole, task.fixed.grid)
     return scene_of(task.fixed, task.moving, warped, whole, task.moving_to_scan)
+
+
+def scene_of_slices(inputs: Inputs, result: Result, task: Task) -> SliceScene:
+    """Return what is drawn of a pair of slices; two pictures are shown in their own colours."""
+    grid = task.fixed.grid
+    fixed, moving = (slice_.picture for slice_ in inputs.slices) if inputs.slices else (None, None)
+    if fixed is None or moving is None:
+        warped = warp_image(task.moving_scan, result.warp, grid)
+        shown = [image.data[..., 0] for image in (task.fixed, task.moving, warped)]
+    else:
+        tissue, maps = task.moving_scan.data > 0, (task.moving_to_scan, result.warp)
+        moved = [warped_picture(moving, tissue, one, grid) for one in maps]
+        shown = [_colours(picture) for picture in (fixed, *moved)]
+    unit, tissue = "mm" if fixed is None else "pixels", task.fixed.data[..., 0] > 0
+    return SliceScene(grid, *shown, tissue, result.warp, task.moving_to_scan, unit)
 
 
 @contextmanager
@@ -26,3 +62,13 @@ def worth_less_than_the_maps(name: str) -> Iterator[None]:
         yield
     except Exception as error:  # a registration is worth more than its pictures
         print(f"\ndiffeode: no {name} ({type(error).__name__}: {error})", file=sys.stderr)
+
+
+def _colours(picture: Picture) -> np.ndarray:
+    """Return red, green and blue in [0, 1], ``(X, Y, 3)``."""
+    values = picture.values.astype(np.float32)
+    colours = values[..., :3] if values.shape[2] > 2 else np.repeat(values[..., :1], 3, axis=2)
+    if picture.values.dtype == np.uint8:
+        return colours / 255
+    low, high = np.percentile(colours, (0.1, 99.9))
+    return np.clip((colours - low) / max(high - low, 1e-9), 0, 1)

@@ -14,6 +14,7 @@ import numpy as np
 
 from diffeode.desk.inputs import Inputs
 from diffeode.desk.outputs import AFFINE, METRICS, OVERVIEW, REPORT, WARPED_LABELS
+from diffeode.desk.slices import thin_axes, write_warped_picture
 from diffeode.desk.stages import (
     ALIGNING,
     DRAWING,
@@ -30,11 +31,12 @@ from diffeode.errors import InputError, RegistrationError, reason_of
 from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
 from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.plane import is_slice, lies_as_pictures, matrix_between, with_thin_axis
 from diffeode.geometry.transform import Affine, warp_image, warp_labels
 from diffeode.names import readable
 from diffeode.prepare.choices import ANTS_FINDS, NO_BACKGROUND
 from diffeode.prepare.side import align_sides, looks_like_a_head, prepared_side, stripped_head
-from diffeode.registration.base import Machine
+from diffeode.registration.base import Machine, require_slices_taken
 from diffeode.registration.harness import Result, Task, register, write_trace
 from diffeode.registration.knobs import as_parameters
 from diffeode.registration.runs import Run
@@ -83,6 +85,7 @@ def register_images(run: Run, inputs: Inputs, machine: Machine, start: str | Aff
             out what a mask leaves out.
         RegistrationError: the alignment failed, or the method could not register the pair.
     """
+    require_slices_taken(run.build(), inputs.fixed.grid)
     _require_masks_used(run, inputs)
     stages = staged(machine.progress, _plan(run, inputs, machine, start, report=False))
     machine = dataclasses.replace(machine, progress=stages)
@@ -115,10 +118,8 @@ def write_registered(
         begin: called with the name of each stage that begins (:mod:`diffeode.desk.stages`).
     """
     # Imported only now, so that the peak memory in the metrics is that of the registration.
-    from diffeode.desk.account import write_report
     from diffeode.desk.metrics import write_metrics
-    from diffeode.desk.overview import scene_of_maps, worth_less_than_the_maps
-    from diffeode.figures.pair_panel import draw_scene
+    from diffeode.desk.overview import worth_less_than_the_maps
 
     result, task = registered.result, registered.task
     begin(MEASURING)
@@ -127,13 +128,24 @@ def write_registered(
     _write_maps(registered, folder)
     begin(DRAWING)
     with worth_less_than_the_maps("pictures"):
-        scene = scene_of_maps(result.warp, task)
-        with worth_less_than_the_maps(OVERVIEW):
-            draw_scene(scene, registered.title, folder / OVERVIEW)
-        if report:
-            begin(REPORTING)
-            with worth_less_than_the_maps(REPORT):
-                write_report(scene, folder)
+        _draw(registered, folder, report, begin)
+
+
+def _draw(registered: Registered, folder: Path, report: bool, begin: Callable[[str], None]) -> None:
+    from diffeode.desk.account import write_report
+    from diffeode.desk.overview import draw_pair, scene_of_maps, worth_less_than_the_maps
+    from diffeode.figures.pair_panel import draw_scene
+
+    if is_slice(registered.task.fixed.grid):
+        draw_pair(registered, folder / OVERVIEW)
+        return
+    scene = scene_of_maps(registered.result.warp, registered.task)
+    with worth_less_than_the_maps(OVERVIEW):
+        draw_scene(scene, registered.title, folder / OVERVIEW)
+    if report:
+        begin(REPORTING)
+        with worth_less_than_the_maps(REPORT):
+            write_report(scene, folder)
 
 
 def register_at_desk(
@@ -162,7 +174,9 @@ def register_at_desk(
 def _offers(inputs: Inputs) -> list[str]:
     """Return a note that offers skull stripping where two whole heads were registered."""
     given = inputs.fixed_mask is not None or inputs.moving_mask is not None or inputs.brain
-    if given or not (looks_like_a_head(inputs.fixed) and looks_like_a_head(inputs.moving)):
+    if given or is_slice(inputs.fixed.grid):
+        return []
+    if not (looks_like_a_head(inputs.fixed) and looks_like_a_head(inputs.moving)):
         return []
     return ["both images look like whole heads; --brain strips their skulls first"]
 
@@ -272,10 +286,22 @@ def _registered(run: Run, task: Task, machine: Machine) -> Result:
 
 def _write_maps(registered: Registered, folder: Path) -> None:
     unit, result = RegistrationUnit(folder), registered.result
-    io.write_displacement(unit.warp_file, result.warp)
-    io.write_displacement(unit.inverse_warp_file, result.inverse_warp)
-    io.write_itk_affine(folder / AFFINE, registered.task.moving_to_scan)
-    io.write_image(unit.warped_file, registered.warped)
+    fixed_axis, moving_axis = thin_axes(registered.inputs)
+    io.write_displacement(unit.warp_file, with_thin_axis(result.warp, fixed_axis))
+    io.write_displacement(unit.inverse_warp_file, with_thin_axis(result.inverse_warp, moving_axis))
+    _write_affine(folder / AFFINE, registered.task)
+    io.write_image(unit.warped_file, with_thin_axis(registered.warped, fixed_axis))
     write_trace(unit.trace_file, result.trace)
     if registered.warped_labels is not None:
-        io.write_labels(folder / WARPED_LABELS, registered.warped_labels)
+        labels = with_thin_axis(registered.warped_labels, fixed_axis)
+        io.write_labels(folder / WARPED_LABELS, labels)
+    write_warped_picture(registered.inputs, registered.task, result, folder)
+
+
+def _write_affine(path: Path, task: Task) -> None:
+    """Write the affine of ``task``; that of two pictures is one of ITK's transforms in 2-D."""
+    grids = task.fixed.grid, task.moving_scan.grid
+    if all(map(lies_as_pictures, grids)):
+        io.write_itk_plane_affine(path, matrix_between(task.moving_to_scan, *grids))
+    else:
+        io.write_itk_affine(path, task.moving_to_scan)

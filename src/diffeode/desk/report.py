@@ -10,13 +10,14 @@ import numpy as np
 
 from diffeode.desk.account import damaged, read_record, write_report
 from diffeode.desk.inputs import read_inputs
-from diffeode.desk.outputs import METRICS, REPORT
+from diffeode.desk.outputs import METRICS, OVERVIEW, REPORT
 from diffeode.desk.overview import scene_of_maps
 from diffeode.desk.registration import prepared_task
 from diffeode.errors import InputError
 from diffeode.figures.pair_panel import Scene
 from diffeode.files import io
 from diffeode.files.presence import require_file
+from diffeode.geometry.plane import is_slice
 from diffeode.geometry.transform import Affine
 from diffeode.prepare.choices import NO_BACKGROUND
 from diffeode.registration.base import Machine
@@ -51,6 +52,8 @@ def _scene_of_folder(record: Mapping[str, Any], folder: Path) -> Scene:
         moving_mask=_mask_of(record, "moving_mask"),
         brain=bool(record.get("brain")),
     )
+    if is_slice(inputs.fixed.grid):
+        raise InputError(f"{folder} holds slices, of which no page is made yet; see {OVERVIEW}.")
     whole = io.read_displacement(RegistrationUnit(folder).warp_file)
     if not whole.grid.matches(inputs.fixed.grid):
         raise InputError(

@@ -130,7 +130,12 @@ def stretch(affine: Affine) -> float:
     """Return the largest factor by which ``affine`` scales a direction divided by the smallest; 1
     for rotations and shifts.
     """
-    scales = np.linalg.svd(affine.matrix[:3, :3], compute_uv=False)
+    return stretch_of(affine.matrix[:3, :3])
+
+
+def stretch_of(linear: np.ndarray) -> float:
+    """Return the :func:`stretch` of a square matrix."""
+    scales = np.linalg.svd(linear, compute_uv=False)
     return float(scales.max() / scales.min())
 
 

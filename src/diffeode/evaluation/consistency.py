@@ -22,9 +22,9 @@ def inverse_consistency_mm(
     start = warp.grid.to_world(np.argwhere(mask))
     reached = start + warp.displacement_mm[mask]
     voxels = inverse_warp.grid.to_voxel(reached)
-    inside = np.logical_and(voxels >= 0, voxels <= np.array(inverse_warp.grid.shape) - 1).all(
-        axis=-1
-    )
+    last = np.array(inverse_warp.grid.shape) - 1
+    slack = np.where(last == 0, 0.5, 0)  # points of a slice lie in its plane but for rounding
+    inside = np.logical_and(voxels >= -slack, voxels <= last + slack).all(axis=-1)
     if not inside.any():
         return float("nan"), float("nan")
     miss = np.linalg.norm(inverse_warp(reached[inside]) - start[inside], axis=-1)

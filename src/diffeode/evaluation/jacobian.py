@@ -21,6 +21,7 @@ import numpy as np
 from scipy import ndimage
 
 from diffeode.errors import InputError
+from diffeode.geometry.plane import is_slice, thickened_field
 from diffeode.geometry.transform import Affine, DisplacementField
 
 _INSIDE = (slice(1, -1),) * 3
@@ -30,9 +31,13 @@ def jacobian_determinant(warp: DisplacementField, alignment: Affine | None = Non
     """Return ``|J|`` of ``alignment^-1 . warp`` by central differences, ``(X, Y, Z)`` float32; NaN
     on the outermost voxels.
 
+    The determinants of a slice are those in its plane.
+
     Raises:
         InputError: an axis has fewer than three voxels, or the alignment is a reflection.
     """
+    if is_slice(warp.grid):
+        return jacobian_determinant(thickened_field(own_map(warp, alignment)))[..., 1:2]
     steps = _steps(warp, alignment)
     return _framed(_determinant(*[(ahead + behind) / 2 for behind, ahead in _neighbours(steps)]))
 
@@ -64,15 +69,20 @@ def jacobian_metrics(
     ``folds_central_grid_sum`` is a pure number: the sum of ``-|J|`` over the inner voxels of the
     whole grid at which ``|J| <= 0``, which is the volume turned inside out, in voxels.
 
+    Determinants of a slice are those in its plane.
+
     Args:
-        mask: the fixed brain, ``(X, Y, Z)`` bool; it is eroded by one voxel (3x3x3), so that no
-            difference reaches beyond it.
+        mask: the fixed brain, ``(X, Y, Z)`` bool; it is eroded by one voxel (3x3x3, or 3x3 in a
+            slice), so that no difference reaches beyond it.
         alignment: the affine alignment that the whole map includes; None for the identity.
 
     Raises:
         InputError: an axis has fewer than three voxels, the eroded mask is empty, or the alignment
             is a reflection.
     """
+    if is_slice(warp.grid):
+        warp, mask = thickened_field(own_map(warp, alignment)), np.repeat(mask, 3, axis=2)
+        alignment = None
     brain = ndimage.binary_erosion(mask, np.ones((3, 3, 3)))[_INSIDE]
     if not brain.any():
         raise InputError(
@@ -92,6 +102,13 @@ def jacobian_metrics(
         "sdlogj": _sd_log(central[brain]),
         "min_jacobian": float(central[brain].min()),
     }
+
+
+def own_map(whole: DisplacementField, alignment: Affine | None) -> DisplacementField:
+    """Return ``alignment^-1 . whole``, the method's own map without the affine alignment."""
+    points = whole.grid.points_mm()
+    own = (alignment or Affine()).inverse()(points + whole.displacement_mm)
+    return DisplacementField((own - points).astype(np.float32), whole.grid)
 
 
 def onesided_determinants(warp: DisplacementField, alignment: Affine | None = None) -> np.ndarray:

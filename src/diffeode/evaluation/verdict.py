@@ -13,9 +13,17 @@ from typing import final
 
 import numpy as np
 
-from diffeode.evaluation.anatomy import Fit, brain_width_mm, stretch, turned_degrees
+from diffeode.evaluation.anatomy import (
+    Fit,
+    brain_width_mm,
+    stretch,
+    stretch_of,
+    turned_degrees,
+)
 from diffeode.evaluation.jacobian import jacobian_determinant
+from diffeode.evaluation.slice_fit import SliceFit
 from diffeode.geometry.image import Image, foreground, sample
+from diffeode.geometry.plane import in_plane, is_slice, matrix_between
 from diffeode.geometry.transform import Affine, DisplacementField
 
 LEAST_OVERLAP = 0.85
@@ -113,6 +121,8 @@ def signs_of(
     Raises:
         InputError: one of the two brains is empty, or the alignment is a reflection.
     """
+    if is_slice(fixed.grid):
+        return _signs_of_slices(warp, fixed, moving_scan, moving_to_scan)
     fit = Fit.of(fixed, moving_scan)
     inwards = (
         (warp, moving_to_scan) if fit.fixed_is_inner else (inverse_warp, moving_to_scan.inverse())
@@ -127,6 +137,28 @@ def signs_of(
         "alignment_stretch": stretch(moving_to_scan),
         "displacement_share": _displacement_mm(warp, brain, moving_to_scan) / brain_width_mm(fixed),
         **_volume_changes(warp, brain, moving_to_scan),
+    }
+
+
+def _signs_of_slices(
+    warp: DisplacementField, fixed: Image, moving_scan: Image, moving_to_scan: Affine
+) -> dict[str, float]:
+    """Return the signs of two slices; the width of the tissue is the root of its area."""
+    fit = SliceFit.of(fixed, moving_scan)
+    maps = [in_plane(m, fixed.grid, moving_scan.grid) for m in (warp, moving_to_scan)]
+    tissue = foreground(fixed)
+    width = float(np.sqrt(tissue.sum() * np.prod(fixed.grid.spacing[:2])))
+    return {
+        "brain_overlap": _overlap(warp, tissue, moving_scan),
+        "anatomical_match": fit.match(maps[0]),
+        "anatomical_match_before": fit.match(maps[1]),
+        "anatomical_margin": fit.margin(maps[0]),
+        "anatomical_margin_before": fit.margin(maps[1]),
+        "alignment_stretch": stretch_of(
+            matrix_between(moving_to_scan, fixed.grid, moving_scan.grid)[:2, :2]
+        ),
+        "displacement_share": _displacement_mm(warp, tissue, moving_to_scan) / width,
+        **_volume_changes(warp, tissue, moving_to_scan),
     }
 
 
@@ -187,7 +219,7 @@ def _displacement_mm(warp: DisplacementField, brain: np.ndarray, alignment: Affi
 def _volume_changes(
     warp: DisplacementField, brain: np.ndarray, alignment: Affine
 ) -> dict[str, float]:
-    if min(warp.grid.shape) < 3:
+    if min(warp.grid.shape[: 2 if is_slice(warp.grid) else 3]) < 3:
         return {"sdlogj": float("nan"), "folds_percent": float("nan")}
     determinant = jacobian_determinant(warp, alignment)
     inside = determinant[brain & np.isfinite(determinant)]

@@ -15,7 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from scipy import ndimage
 
-from diffeode.evaluation.jacobian import jacobian_determinant
+from diffeode.evaluation.jacobian import jacobian_determinant, own_map
 from diffeode.figures import slices, style
 from diffeode.figures.edges import draw_edges
 from diffeode.figures.slices import Plane
@@ -193,13 +193,6 @@ def scene_of(
         slices.canonical(determinant, whole.grid)[0],
         not np.allclose(alignment.matrix, np.eye(4)),
     )
-
-
-def own_map(whole: DisplacementField, moving_to_scan: Affine) -> DisplacementField:
-    """Return the method's own map, ``moving_to_scan^-1 . whole``, without the affine alignment."""
-    points = whole.grid.points_mm()
-    own = moving_to_scan.inverse()(points + whole.displacement_mm)
-    return DisplacementField((own - points).astype(np.float32), whole.grid)
 
 
 def log_determinant(determinant: np.ndarray) -> np.ndarray:

@@ -38,16 +38,17 @@ def require_itk(volume: SpatialImage, path: Path) -> None:
     """Raise :class:`InputError` where the header of the volume at ``path`` is not that of an ITK
     displacement field.
 
-    ITK writes NIfTI of shape ``(X, Y, Z, 1, 3)``, in mm, with intent 1007 (vector). It leaves all
+    ITK writes NIfTI of shape ``(X, Y, Z, 1, 3)``, and in two dimensions ``(X, Y, 1, 1, 2)``, in mm,
+    with intent 1007 (vector). It leaves all
     those fields of the header empty in which other programs write their names. Intent 1006
     (displacement) is read as RAS mm by ITK from 5.3 on and as LPS mm before, so it is refused as
     well.
     """
     shape = tuple(int(n) for n in volume.shape)
-    if len(shape) != 5 or shape[3:] != (1, 3):
+    if len(shape) != 5 or (shape[3:] != (1, 3) and shape[2:] != (1, 1, 2)):
         raise InputError(
-            f"{path} is not an ITK displacement field: shape {shape}, expected (X, Y, Z, 1, 3); "
-            f"{_INSTEAD}."
+            f"{path} is not an ITK displacement field: shape {shape}, expected (X, Y, Z, 1, 3), or "
+            f"(X, Y, 1, 1, 2) for slices; {_INSTEAD}."
         )
     header = volume.header
     if not isinstance(header, nib.Nifti1Header) or int(header["intent_code"]) != ITK_VECTOR_INTENT:

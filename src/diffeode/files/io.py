@@ -25,6 +25,7 @@ from diffeode.files.headers import grid_of
 from diffeode.files.label_ids import ids_of
 from diffeode.files.presence import require_file
 from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.plane import stays_in_plane
 from diffeode.geometry.space import Grid, flip_matrix_ras_lps, flip_ras_lps
 from diffeode.geometry.transform import Affine, DisplacementField
 
@@ -71,6 +72,38 @@ def read_finite(path: Path | str, orientation: str | None = None) -> Image:
     return image
 
 
+def read_layer(path: Path | str, orientation: str | None = None) -> Image:
+    """Return a NIfTI or FreeSurfer image of two or three axes; one of two becomes ``(X, Y, 1)``.
+
+    Args:
+        orientation: as in :func:`read_image`.
+
+    Raises:
+        InputError: as in :func:`read_finite`, but for images of two axes.
+        DamagedFileError: the file is empty or truncated.
+    """
+    path = Path(path)
+    volume = _open(path)
+    grid = _grid_of_layer(volume, path, orientation)
+    image = _image(volumes.array_of(volume, path).reshape(grid.shape), grid)
+    image.check_finite(str(path))
+    return image
+
+
+def read_shape(path: Path | str) -> tuple[int, ...]:
+    """Return the shape of the array in a NIfTI or FreeSurfer file, of which only the header is
+    read; an image of two axes has the shape ``(X, Y, 1)``.
+
+    Raises:
+        InputError: the file is missing or not an image.
+        DamagedFileError: the file is empty, or truncated within the header.
+    """
+    shape = tuple(int(n) for n in _open(Path(path)).shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return (*shape, 1) if len(shape) == 2 else shape
+
+
 def read_grid(path: Path | str, orientation: str | None = None) -> Grid:
     """Return the grid of a 3-D image, whose voxels are not read.
 
@@ -87,8 +120,8 @@ def read_grid(path: Path | str, orientation: str | None = None) -> Grid:
 
 
 def read_labels(path: Path | str, orientation: str | None = None) -> Labels:
-    """Return a 3-D label map. Ids that are stored with a slope are rounded to the whole numbers
-    that they stand for.
+    """Return a label map of three axes, or of two, which becomes ``(X, Y, 1)``. Ids that are
+    stored with a slope are rounded to the whole numbers that they stand for.
 
     Args:
         orientation: as in :func:`read_image`.
@@ -100,7 +133,7 @@ def read_labels(path: Path | str, orientation: str | None = None) -> Labels:
     """
     path = Path(path)
     volume = _open(path)
-    grid = _grid_of_volume(volume, path, orientation)
+    grid = _grid_of_layer(volume, path, orientation)
     values = volumes.array_of(volume, path).reshape(grid.shape)
     return Labels(
         ids_of(values, volumes.slope_of(volume), volumes.stored_type(volume), str(path)), grid
@@ -135,6 +168,8 @@ def _image(values: np.ndarray, grid: Grid) -> Image:
 def read_displacement(path: Path | str) -> DisplacementField:
     """Return an ITK/ANTs displacement field (5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm) in RAS mm.
 
+    A 2-D field ``(X, Y, 1, 1, 2)`` moves no point out of its plane.
+
     Raises:
         InputError: the file is missing, or its header does not show that it is such a field
             (:func:`diffeode.files.fields.require_itk`).
@@ -144,6 +179,7 @@ def read_displacement(path: Path | str) -> DisplacementField:
     volume = _open(path)
     require_itk(volume, path)
     vectors = volumes.array_of(volume, path)[:, :, :, 0, :]
+    vectors = np.pad(vectors, [(0, 0)] * 3 + [(0, 3 - vectors.shape[3])])
     grid = grid_of(volume, volume.shape[:3], path)
     require_displacements(vectors, grid, path)
     with np.errstate(invalid="ignore"):
@@ -228,6 +264,14 @@ def _grid_of_volume(volume: SpatialImage, path: Path, orientation: str | None = 
     return grid_of(volume, shape, path, orientation)
 
 
+def _grid_of_layer(volume: SpatialImage, path: Path, orientation: str | None = None) -> Grid:
+    """Return the grid of an image of three axes, or of two, to which one of one voxel is added."""
+    shape = tuple(int(n) for n in volume.shape)
+    if len(shape) == 2:
+        return grid_of(volume, (*shape, 1), path, orientation)
+    return _grid_of_volume(volume, path, orientation)
+
+
 def _open(path: Path) -> SpatialImage:
     require_file(path)
     if not path.name.endswith(_SCAN_SUFFIXES):
@@ -266,8 +310,13 @@ def write_labels(path: Path | str, labels: Labels) -> None:
 def write_displacement(path: Path | str, field: DisplacementField) -> None:
     """Write ``field`` as an ITK/ANTs displacement field: 5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm,
     intent 1007.
+
+    A field of a slice in the plane of pictures (:func:`diffeode.geometry.plane.stays_in_plane`) has
+    two components, because ITK reads a NIfTI of one layer as a 2-D image.
     """
     vectors = flip_ras_lps(field.displacement_mm)[:, :, :, None, :]
+    if stays_in_plane(field):
+        vectors = vectors[..., :2]
     nifti = _nifti(vectors, field.grid)
     nifti.header["intent_code"] = ITK_VECTOR_INTENT
     _save(path, nifti)
@@ -283,11 +332,23 @@ def write_itk_affine(path: Path | str, affine: Affine) -> None:
     """Write ``affine`` as an ITK text transform (``AffineTransform_double_3_3``, LPS mm) for ANTs
     and SimpleITK.
     """
-    lps = flip_matrix_ras_lps(affine.matrix)
-    numbers = " ".join(f"{v:.17g}" for v in [*lps[:3, :3].ravel(), *lps[:3, 3]])
+    _write_itk_matrix(path, flip_matrix_ras_lps(affine.matrix))
+
+
+def write_itk_plane_affine(path: Path | str, matrix: np.ndarray) -> None:
+    """Write a ``matrix (3, 3)`` of plane coordinates (:mod:`diffeode.geometry.plane`) as an ITK
+    text transform (``AffineTransform_double_2_2``).
+    """
+    _write_itk_matrix(path, matrix)
+
+
+def _write_itk_matrix(path: Path | str, matrix: np.ndarray) -> None:
+    """Write the homogeneous ``matrix`` of LPS mm, in two or three dimensions."""
+    d = len(matrix) - 1
+    numbers = " ".join(f"{v:.17g}" for v in [*matrix[:d, :d].ravel(), *matrix[:d, d]])
     text = (
-        "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
-        f"Parameters: {numbers}\nFixedParameters: 0 0 0\n"
+        f"#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_{d}_{d}\n"
+        f"Parameters: {numbers}\nFixedParameters: {' '.join('0' * d)}\n"
     )
     write_text(path, text)
 

@@ -8,14 +8,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diffeode.errors import InputError, first_line
 from diffeode.files.fsl import of_flirt
 from diffeode.files.presence import require_file
+from diffeode.geometry.plane import affine_between, is_slice
 from diffeode.geometry.space import Grid, flip_matrix_ras_lps
 from diffeode.geometry.transform import Affine
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 _ITK_SUFFIXES = (".txt", ".tfm", ".mat", ".xfm", ".h5", ".hdf5")
 _PROBES_MM = np.array([[0, 0, 0], [100, 0, 0], [0, 100, 0], [0, 0, 100], [70, -40, 90]], float)
@@ -46,7 +51,7 @@ def read_linear(path: Path, fixed: Grid, moving: Grid) -> Affine:
     if matrix is not None:
         return _named(path, lambda: of_flirt(matrix, fixed, moving))
     if path.name.lower().endswith(_ITK_SUFFIXES):
-        return _itk(path)
+        return _itk(path, fixed, moving)
     raise InputError(
         f"{path} is no linear transform that is known here; give one of ITK or ANTs "
         f"({', '.join(_ITK_SUFFIXES)}), FSL (.mat) or FreeSurfer (.lta)."
@@ -83,7 +88,7 @@ def _four_by_four(path: Path) -> np.ndarray | None:
     return matrix if matrix.shape == (4, 4) else None
 
 
-def _itk(path: Path) -> Affine:
+def _itk(path: Path, fixed: Grid, moving: Grid) -> Affine:
     import SimpleITK
 
     try:
@@ -93,6 +98,8 @@ def _itk(path: Path) -> Affine:
             f"{path} cannot be read as a transform of ITK; it may be damaged, or of another "
             "program."
         ) from None
+    if transform.GetDimension() == 2 and is_slice(fixed) and transform.IsLinear():
+        return _named(path, lambda: _of_plane(transform, fixed, moving))
     if transform.GetDimension() != 3:
         raise InputError(f"{path} is a transform in {transform.GetDimension()}-D, not 3-D.")
     there = np.array([transform.TransformPoint(point) for point in _PROBES_MM.tolist()])
@@ -106,6 +113,16 @@ def _itk(path: Path) -> Affine:
             "transform."
         )
     return _named(path, lambda: Affine(flip_matrix_ras_lps(matrix)))
+
+
+def _of_plane(transform: SimpleITK.Transform, fixed: Grid, moving: Grid) -> Affine:
+    """Return a linear transform of ITK in 2-D, which maps plane coordinates, as a map of slices."""
+    origin, first, second = (
+        np.array(transform.TransformPoint(point)) for point in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
+    )
+    matrix = np.eye(3)
+    matrix[:2] = np.column_stack([first - origin, second - origin, origin])
+    return affine_between(matrix, fixed, moving)
 
 
 def _lta(text: str, fixed: Grid, moving: Grid) -> Affine:

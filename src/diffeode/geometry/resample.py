@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from diffeode.geometry.image import sample
+from diffeode.geometry.image import Image, sample
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine
 
@@ -33,3 +33,18 @@ def antialiased(
     smooth = ndimage.gaussian_filter(data.astype(np.float32), sigma_vox, mode="constant")
     points = target.points_mm()
     return sample(smooth, grid.to_voxel(to_source(points) if to_source else points), order=1)
+
+
+def coarser_slice(image: Image, factors: tuple[float, float]) -> Image:
+    """Return a slice with pixels that are ``factors`` times as wide, smoothed before.
+
+    Beyond its border the slice goes on with its values there, so that its rim does not darken.
+    """
+    scale = np.array([*factors, 1.0])
+    grid = image.grid.resample(scale * image.grid.spacing)
+    sigma_vox = np.sqrt(np.maximum(scale**2 - 1, 0)) / _FWHM_PER_SIGMA
+    smooth = ndimage.gaussian_filter(image.data, sigma_vox, mode="nearest")
+    voxels = np.moveaxis(image.grid.to_voxel(grid.points_mm()), -1, 0)
+    return Image(
+        ndimage.map_coordinates(smooth, voxels, order=1, mode="nearest", prefilter=False), grid
+    )

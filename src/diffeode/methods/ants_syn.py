@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
 
+import numpy as np
+
 from diffeode.files import io
-from diffeode.geometry.space import Grid
+from diffeode.geometry.plane import is_slice, plane_frame
+from diffeode.geometry.space import Grid, flip_ras_lps
 from diffeode.geometry.transform import DisplacementField
 from diffeode.programs.ants_bridge import ants_registration
 from diffeode.registration.base import Machine, Method, Needs, Pair, Registration
@@ -36,6 +39,7 @@ class AntsSyn(Method):
         "brain. Medical Image Analysis 12(1), 2008."
     )
     licence: ClassVar[str] = "Apache-2.0 (ANTs)"
+    takes_slices: ClassVar[bool] = True
 
     iterations: tuple[int, ...] = knob(
         (100, 70, 50, 20),
@@ -89,14 +93,24 @@ class AntsSyn(Method):
         The finest level always stays.
         """
         levels = len(self.iterations)
-        while levels > 1 and min(shape) // 2 ** (levels - 1) < _LEAST_VOXELS:
+        while levels > 1 and _narrowest(shape) // 2 ** (levels - 1) < _LEAST_VOXELS:
             levels -= 1
         return self.iterations[-levels:]
+
+
+def _narrowest(shape: tuple[int, int, int]) -> int:
+    """Return the least number of voxels along an axis; the thin axis of a slice does not count."""
+    return min(shape[:2]) if shape[2] == 1 else min(shape)
 
 
 def _read_warp(path: Path | str, grid: Grid) -> DisplacementField:
     """Read a warp of ANTs, which lies on ``grid``.
 
     The header of the file repeats the grid in single precision only, so ``grid`` is used instead.
+    The warp of a slice is in plane coordinates, which the file calls LPS mm.
     """
-    return DisplacementField(io.read_displacement(path).displacement_mm, grid)
+    displacement = io.read_displacement(path).displacement_mm
+    if is_slice(grid):
+        to_world = plane_frame(grid).matrix[:3, :3]
+        displacement = flip_ras_lps(displacement) @ to_world.T.astype(np.float32)
+    return DisplacementField(displacement, grid)

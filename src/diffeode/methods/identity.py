@@ -15,6 +15,7 @@ class Identity(Method):
     title: ClassVar[str] = "Initial"
     citation: ClassVar[str] = "None: the prepared pair before any registration."
     licence: ClassVar[str] = "MIT (diffeode)"
+    takes_slices: ClassVar[bool] = True
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """Return the identity as the map and as its inverse."""

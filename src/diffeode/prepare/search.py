@@ -11,8 +11,10 @@ from scipy.spatial.transform import Rotation
 
 from diffeode.evaluation.anatomy import TURNS, Fit, brain_width_mm, centre_mm, placed, stretch
 from diffeode.geometry.image import Image, sample
+from diffeode.geometry.plane import is_slice
 from diffeode.geometry.transform import Affine
 from diffeode.prepare.affine import ants_alignment
+from diffeode.prepare.slice_alignment import slice_start
 
 # Measured on pairs of newborns and adults, in equal contrasts and with one contrast inverted. Where
 # the plain affine is right, its margin is at least 2.1 and its stretch at most 1.3. Where it is
@@ -44,12 +46,14 @@ def found_start(
     Args:
         fixed, moving: prepared images (in [0, 1], background 0), each on its own grid.
         fixed_counts, moving_counts: the voxels of either that ANTs compares, ``(X, Y, Z)`` bool;
-            None: all of them.
+            None: all of them. Of slices all are compared.
 
     Raises:
         RegistrationError: ANTs gave up.
         InputError: a grid is sheared.
     """
+    if is_slice(fixed.grid):
+        return slice_start(kind, fixed, moving, threads, seed)
     if kind == "identity":
         return Affine()
     if kind == "centre":

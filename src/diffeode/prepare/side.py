@@ -10,12 +10,14 @@ from scipy import ndimage
 
 from diffeode.errors import InputError
 from diffeode.geometry.image import Image, sample
+from diffeode.geometry.plane import is_slice
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, warp_image
 from diffeode.prepare.brain import stripped_brain_or_none
 from diffeode.prepare.foreground import found_foreground
 from diffeode.prepare.scan import prepare_image, prepared_whole
 from diffeode.prepare.search import found_start
+from diffeode.prepare.slices import prepare_slice
 from diffeode.prepare.step_tool import Resources
 from diffeode.prepare.steps.mindgrab import find_brain
 
@@ -51,7 +53,8 @@ class Side:
 
 
 def prepared_side(image: Image, name: str, mask: MaskChoice = None) -> Side:
-    """Return ``image`` as one side of a pair.
+    """Return ``image`` as one side of a pair; slices are prepared by
+    :func:`diffeode.prepare.slices.prepare_slice`.
 
     Skull-stripped brains without a mask are prepared as :func:`prepare_image` does. Voxels outside
     a mask have no influence at all: within the mask's convex hull they get the value of the nearest
@@ -64,6 +67,9 @@ def prepared_side(image: Image, name: str, mask: MaskChoice = None) -> Side:
         InputError: the mask is empty or does not fit the image, or what the image shows is
             constant.
     """
+    if is_slice(image.grid) and mask is None:
+        found = prepare_slice(image, name)
+        return Side(found.image, cut_off=_reaches_a_face(found.tissue))
     if mask is None and stripped_brain_or_none(image) is not None:
         return Side(prepare_image(image, name)[0])
     if isinstance(mask, np.ndarray):
@@ -191,6 +197,11 @@ def _masked(image: Image, name: str, mask: np.ndarray) -> Side:
         return prepared_side(image, name)
     hull = _convex_hull(mask)
     filled = Image(np.where(hull, _nearest(image.data, mask), image.data[mask].min()), image.grid)
+    if is_slice(image.grid):
+        found = prepare_slice(filled, name)
+        shown = found.tissue & hull
+        prepared = Image(np.where(hull, found.image.data, 0), image.grid)
+        return Side(prepared, mask, _reaches_a_face(shown))
     shown = found_foreground(filled) & hull
     return Side(prepared_whole(filled, shown, name), mask, _reaches_a_face(shown))
 
@@ -222,4 +233,5 @@ def _directions(count: int) -> np.ndarray:
 
 
 def _reaches_a_face(shown: np.ndarray) -> bool:
-    return any(np.take(shown, (0, -1), axis=axis).any() for axis in range(shown.ndim))
+    axes = [axis for axis, n in enumerate(shown.shape) if n > 1]
+    return any(np.take(shown, (0, -1), axis=axis).any() for axis in axes)

@@ -18,6 +18,7 @@ import numpy as np
 
 from diffeode.errors import InputError, RegistrationError, first_line
 from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.plane import is_slice, plane_itk_frame
 from diffeode.geometry.space import Grid, flip_matrix_ras_lps
 from diffeode.geometry.transform import Affine
 from diffeode.names import readable
@@ -44,14 +45,20 @@ def load_ants(threads: int, seed: int = 0) -> ModuleType:
 def to_ants(image: Image | Labels) -> ANTsImage:
     """Return ``image`` as an ANTs image of float32.
 
+    A slice becomes a 2-D image in plane coordinates (:mod:`diffeode.geometry.plane`).
+
     Raises:
         InputError: the grid is sheared, which ITK cannot represent.
     """
     import ants
 
-    frame = image.grid.itk_frame("ANTs")
+    data = image.data.astype(np.float32)
+    if is_slice(image.grid):
+        frame, data = plane_itk_frame(image.grid, "ANTs"), data[..., 0]
+    else:
+        frame = image.grid.itk_frame("ANTs")
     return ants.from_numpy(
-        image.data.astype(np.float32),
+        data,
         origin=tuple(frame.origin),
         spacing=tuple(frame.spacing),
         direction=frame.direction,
@@ -69,21 +76,36 @@ def affine_from_ants(path: Path | str) -> Affine:
     Raises:
         InputError: the file is missing or holds no 3-D affine.
     """
+    return Affine(flip_matrix_ras_lps(_matrix_from_ants(path, 3)))
+
+
+def plane_matrix_from_ants(path: Path | str) -> np.ndarray:
+    """Return the matrix ``(3, 3)`` of plane coordinates in an ANTs ``*GenericAffine.mat`` file of
+    two slices, fixed to moving.
+
+    Raises:
+        InputError: the file is missing or holds no 2-D affine.
+    """
+    return _matrix_from_ants(path, 2)
+
+
+def _matrix_from_ants(path: Path | str, axes: int) -> np.ndarray:
+    """Return the homogeneous matrix ``(axes + 1, axes + 1)`` of an affine, in the file's frame."""
     if not Path(path).is_file():
         raise InputError(f"There is no affine file {path}.")
     columns = _columns_of_mat(path)
     name = next((name for name in columns if "Transform_" in name), "nothing")
     parameters, centre = (columns.get(key, np.empty(0)) for key in (name, "fixed"))
-    if parameters.size != 12 or centre.size != 3:
+    if parameters.size != axes * (axes + 1) or centre.size != axes:
         raise InputError(
-            f"{path} holds no 3-D affine ({readable(name)} with {parameters.size} parameters)."
+            f"{path} holds no {axes}-D affine ({readable(name)} with {parameters.size} parameters)."
         )
     if not np.isfinite([*parameters, *centre]).all():
-        raise InputError(f"{path} holds no 3-D affine (a number is not finite).")
-    lps = np.eye(4)
-    lps[:3, :3] = parameters[:9].reshape(3, 3)
-    lps[:3, 3] = parameters[9:] + centre - lps[:3, :3] @ centre
-    return Affine(flip_matrix_ras_lps(lps))
+        raise InputError(f"{path} holds no {axes}-D affine (a number is not finite).")
+    matrix, linear = np.eye(axes + 1), parameters[: axes**2].reshape(axes, axes)
+    matrix[:axes, :axes] = linear
+    matrix[:axes, axes] = parameters[axes**2 :] + centre - linear @ centre
+    return matrix
 
 
 def _columns_of_mat(path: Path | str) -> dict[str, np.ndarray]:

@@ -11,6 +11,8 @@ import numpy as np
 
 from diffeode.errors import InputError, RegistrationError
 from diffeode.geometry.image import Image, Window, window_around
+from diffeode.geometry.plane import is_slice
+from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import KeptVelocity, Transform
 from diffeode.registration.knobs import check
 from diffeode.weights.catalogue import checksums, find_weights
@@ -149,6 +151,9 @@ class Method(ABC):
     See :mod:`diffeode.learning.trained_method`.
     """
 
+    takes_slices: ClassVar[bool] = False
+    """Whether :meth:`register` takes pairs of slices, with one voxel along the last axis."""
+
     leaves_out: ClassVar[bool] = False
     """Whether the similarity leaves out the voxels that do not count (:attr:`Pair.counts`)."""
 
@@ -223,6 +228,15 @@ class Method(ABC):
             InputError: the method cannot take this pair or this device.
             RegistrationError: the method failed; the message is the reason.
         """
+
+
+def require_slices_taken(method: Method | type[Method], grid: Grid) -> None:
+    """Raise :class:`InputError` where ``grid`` is that of a slice and ``method`` takes none."""
+    if is_slice(grid) and not method.takes_slices:
+        raise InputError(
+            f"{method.title} registers volumes, and this pair consists of slices; choose a run of "
+            "neural-ode or ants-syn, or identity."
+        )
 
 
 def require_device(device: str) -> None:

@@ -36,8 +36,12 @@ def field_of_tensor(
 ) -> DisplacementField:
     """Return the map of a tensor ``(1, 3, X, Y, Z)``, as :func:`field_of_voxels` does of
     an array.
+
+    A tensor ``(1, 2, X, Y)`` is that of a slice, whose points stay in its plane.
     """
     channels_last = np.moveaxis(displacement_vox[0].cpu().numpy(), 0, -1)
+    if channels_last.ndim == 3:
+        channels_last = np.pad(channels_last[:, :, None], [(0, 0)] * 3 + [(0, 1)])
     return field_of_voxels(channels_last, grid, found_by, remedy)
 
 

@@ -27,6 +27,7 @@ from diffeode.evaluation.verdict import Verdict, judge, signs_of, turned_note
 from diffeode.files import io
 from diffeode.files.tables import write_rows
 from diffeode.geometry.image import Image, foreground
+from diffeode.geometry.plane import is_slice
 from diffeode.geometry.transform import (
     Affine,
     DisplacementField,
@@ -39,7 +40,14 @@ from diffeode.geometry.transform import (
 from diffeode.process.watch import watched
 from diffeode.provenance.receipt import write_receipt
 from diffeode.provenance.software import registering_versions
-from diffeode.registration.base import Machine, Method, Pair, Registration
+from diffeode.registration.base import (
+    Machine,
+    Method,
+    Pair,
+    Registration,
+    require_slices_taken,
+)
+from diffeode.registration.large_slices import with_fewer_pixels
 from diffeode.units.pair import PairUnit
 from diffeode.units.registration import (
     FIELDS,
@@ -140,13 +148,16 @@ def register(method: Method, task: Task, machine: Machine) -> Result:
     """
     if reason := method.lacking():
         raise InputError(reason)
+    require_slices_taken(method, task.fixed.grid)
     load(method)
     _seed_everything(machine.seed)
     with measured() as usage:
-        registration = method.register(task.pair(), machine)
+        registration = method.register(with_fewer_pixels(task.pair()), machine)
     forward, inverse, origin = whole_maps(registration, task)
     verdict = judge(signs_of(forward, inverse, task.fixed, task.moving_scan, task.moving_to_scan))
-    notes = (*registration.notes, *filter(None, [turned_note(task.moving_to_scan)]))
+    # Slices of tissue lie turned on their glass as they were put there.
+    turned = "" if is_slice(task.fixed.grid) else turned_note(task.moving_to_scan)
+    notes = (*registration.notes, *filter(None, [turned]))
     return Result(
         forward,
         inverse,

@@ -56,6 +56,7 @@ class NeuralODE(Method):
         "registration. CVPR, 2022."
     )
     licence: ClassVar[str] = "MIT (diffeode)"
+    takes_slices: ClassVar[bool] = True
     formerly: ClassVar[Mapping[str, str]] = FORMERLY
 
     similarity: tuple[SimilarityTerm, ...] = knob(

@@ -22,6 +22,7 @@ from diffeode.flows.unfold import Unfolded, unfold
 from diffeode.flows.velocity import reverse, zero_velocity
 from diffeode.geometry.determinism import deterministic
 from diffeode.geometry.image import Image
+from diffeode.geometry.plane import is_slice
 from diffeode.geometry.shapes import (
     DisplacementTensor,
     ImageTensor,
@@ -97,7 +98,7 @@ def register(method: NeuralODE, pair: Pair, machine: Machine) -> Registration:
     fixed, moving = (_tensor(image.data, device) for image in (cropped.fixed, cropped.moving))
     counts = _counts(method, cropped)
     weights = _weights(method.weight_map, grid, device)
-    spacing = tuple(float(s) for s in grid.spacing)
+    spacing = _spacing(grid)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(machine.seed)
         found = velocity_between(
@@ -117,7 +118,8 @@ def expanded(method: NeuralODE, kept: KeptVelocity, machine: Machine) -> Registr
     use_threads(machine.threads)
     velocity = torch.from_numpy(kept.values)
     with deterministic(velocity.device, method.deterministic):
-        motion = Motion(velocity, method.integrator, kept.grid.shape, (), ())
+        size = kept.grid.shape[: velocity.shape[1]]
+        motion = Motion(velocity, method.integrator, size, (), ())
         return _registration(method, motion, kept.grid)
 
 
@@ -185,7 +187,7 @@ def model_size(method: NeuralODE, pair: Pair) -> ModelSize:
     """
     grid = _cropped(pair).fixed.grid
     lattice, settings, flow = (
-        Lattice(grid.shape, tuple(float(s) for s in grid.spacing)),
+        Lattice(grid.shape[: len(_spacing(grid))], _spacing(grid)),
         method.velocity,
         method.integrator,
     )
@@ -343,4 +345,10 @@ def _weights(path: str, grid: Grid, device: torch.device) -> Tensor | None:
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
-    return torch.from_numpy(array.copy())[None, None].to(device)
+    """Return ``array (X, Y, Z)`` as a tensor; that of a slice ``(X, Y, 1)`` has two axes."""
+    in_plane = array[..., 0] if array.shape[2] == 1 else array
+    return torch.from_numpy(in_plane.copy())[None, None].to(device)
+
+
+def _spacing(grid: Grid) -> tuple[float, ...]:
+    return tuple(float(s) for s in grid.spacing[: 2 if is_slice(grid) else 3])
