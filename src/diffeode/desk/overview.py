@@ -44,13 +44,22 @@ def scene_of_slices(inputs: Inputs, result: Result, task: Task) -> SliceScene:
     fixed, moving = (slice_.picture for slice_ in inputs.slices) if inputs.slices else (None, None)
     if fixed is None or moving is None:
         warped = warp_image(task.moving_scan, result.warp, grid)
-        shown = [image.data[..., 0] for image in (task.fixed, task.moving, warped)]
+        before, aligned, after = (i.data[..., 0] for i in (task.fixed, task.moving, warped))
     else:
-        tissue, maps = task.moving_scan.data > 0, (task.moving_to_scan, result.warp)
-        moved = [warped_picture(moving, tissue, one, grid) for one in maps]
-        shown = [_colours(picture) for picture in (fixed, *moved)]
-    unit, tissue = "mm" if fixed is None else "pixels", task.fixed.data[..., 0] > 0
-    return SliceScene(grid, *shown, tissue, result.warp, task.moving_to_scan, unit)
+        tissue, start = task.moving_scan.data > 0, task.moving_to_scan
+        before = _colours(fixed)
+        aligned = _colours(warped_picture(moving, tissue, start, grid))
+        after = _colours(warped_picture(moving, tissue, result.warp, grid))
+    return SliceScene(
+        grid,
+        before,
+        aligned,
+        after,
+        task.fixed.data[..., 0] > 0,
+        result.warp,
+        task.moving_to_scan,
+        "mm" if fixed is None else "pixels",
+    )
 
 
 @contextmanager
