@@ -144,7 +144,7 @@ clean:  ## remove .venv and caches; results stay
 # $(1) names of files in folder $(2): run each study, go on after one that fails, write the page of all with option
 # $(3), and fail in the end where a study failed
 define studies
-	status=0; for name in $(1); do \
+	trap 'exit 130' INT; status=0; for name in $(1); do \
 	  echo "Study $(2)/$$name.yaml"; \
 	  $(SNAKEMAKE) --configfile $(2)/$$name.yaml || status=$$?; \
 	done; \
@@ -154,7 +154,7 @@ endef
 
 # $(1) name of the study, $(2) its file: run it, write its report also where registrations failed, say where things are
 define study
-	status=0; \
+	trap 'exit 130' INT; status=0; \
 	$(SNAKEMAKE) --configfile $(2) || status=$$?; \
 	if [ -f results/studies/$(1)/metrics.tsv ]; then \
 	  $(call report,$(1),$(2)) || status=1; \
