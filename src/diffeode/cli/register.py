@@ -27,7 +27,6 @@ from diffeode.errors import InputError, RegistrationError, SuspectError
 from diffeode.process.watch import Terminated, watched
 
 if TYPE_CHECKING:
-    from diffeode.desk.inputs import Inputs
     from diffeode.registration.harness import Result
     from diffeode.registration.runs import Run
 
@@ -158,16 +157,27 @@ def _say_where_the_page_is(options: argparse.Namespace) -> None:
 
 
 def _default_run(options: argparse.Namespace) -> str:
-    """Return the name of the run for the files that are given.
+    return DEFAULT_RUN_OF_SLICES if _of_slices(options) else DEFAULT_RUN
+
+
+def _of_slices(options: argparse.Namespace) -> bool:
+    """Return whether slices are given.
 
     Files that cannot be read are refused later, where they are read.
     """
     from diffeode.files.slices import are_slices
 
     try:
-        return DEFAULT_RUN_OF_SLICES if are_slices(options.fixed, options.moving) else DEFAULT_RUN
+        return are_slices(options.fixed, options.moving)
     except InputError:
-        return DEFAULT_RUN
+        return False
+
+
+def _is_page_wanted(options: argparse.Namespace) -> bool:
+    if options.report and _of_slices(options):
+        raise InputError("No page is made of slices yet; leave out --report.")
+    wanted = sys.stdout.isatty() if options.report is None else options.report
+    return wanted and not _of_slices(options)
 
 
 def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
@@ -211,7 +221,7 @@ def _result(run: Run, options: argparse.Namespace, folder: Path, progress: Progr
     """Read the scans, register them and write the results to ``folder``."""
     from diffeode.desk.stages import READING, STARTING, Stages
 
-    report = sys.stdout.isatty() if options.report is None else options.report
+    report = _is_page_wanted(options)
     stages = Stages(progress, _first_plan(run, options, report))
     stages.begin(STARTING)
     from diffeode.desk.inputs import read_inputs, read_start
@@ -223,7 +233,6 @@ def _result(run: Run, options: argparse.Namespace, folder: Path, progress: Progr
     scans, label_maps = (options.fixed, options.moving), (options.fixed_labels, options.labels)
     masks = (options.fixed_mask, options.moving_mask)
     inputs = read_inputs(*scans, *label_maps, options.orientation, *masks, options.brain)
-    report = report and _may_have_page(inputs, options)
     start = read_start(options.init, inputs)
     provenance = {name: getattr(options, name) for name in ("seed", "threads", "device", "brain")}
     provenance |= {"init": str(options.init), "command": shlex.join(options.typed)}
@@ -234,14 +243,6 @@ def _result(run: Run, options: argparse.Namespace, folder: Path, progress: Progr
         provenance["orientation"] = options.orientation
     machine = Machine(options.threads, options.seed, options.device, progress=stages)
     return register_at_desk(run, inputs, folder, machine, start, provenance, report)
-
-
-def _may_have_page(inputs: Inputs, options: argparse.Namespace) -> bool:
-    from diffeode.geometry.plane import is_slice
-
-    if options.report and is_slice(inputs.fixed.grid):
-        raise InputError("No page is made of slices yet; leave out --report.")
-    return not is_slice(inputs.fixed.grid)
 
 
 def _first_plan(run: Run, options: argparse.Namespace, report: bool) -> dict[str, float | None]:
