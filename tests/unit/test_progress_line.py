@@ -245,9 +245,10 @@ def test_the_bar_is_no_child_of_the_command_whose_memory_and_time_are_measured()
     children = []
 
     def work(terminal):
+        before = set(psutil.Process().children(recursive=True))  # of the tests
         with ProgressLine(terminal) as progress:
             progress(0.5, "level 2")
-            children.extend(psutil.Process().children(recursive=True))
+            children.extend(set(psutil.Process().children(recursive=True)) - before)
 
     assert "level 2" in shown_on_a_terminal(work)
     assert children == []
