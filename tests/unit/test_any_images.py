@@ -6,6 +6,8 @@ heads and crops as well.
 
 import itertools
 import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -306,14 +308,25 @@ def test_our_own_affine_is_read_back(tmp_path):
         )
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """A process in which ITK uses one thread, so that ANTs finds the same every time.
+
+    ITK keeps the number of threads of its first call, which in this process may be another test's.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        yield process
+
+
 @pytest.mark.parametrize("start", STARTS)
-def test_every_start_is_of_its_kind_and_lays_shifted_images_on_each_other(start):
+def test_every_start_is_of_its_kind_and_lays_shifted_images_on_each_other(start, one_thread):
     turn = SimpleITK.Euler3DTransform((0.0, 0.0, 0.0), 0.0, 0.0, 0.15, (3.0, 0.0, 0.0))
     moved = np.eye(4)
     moved[:3, :3] = np.array(turn.GetMatrix()).reshape(3, 3)
     moved[:3, 3] = 3, -2, 0
     moving = warp_image(BRAIN, Affine(moved).inverse(), GRID)
-    linear = align_sides(Side(BRAIN), Side(moving), start, 1, 1).to_scan.matrix[:3, :3]
+    aligned = one_thread.submit(align_sides, Side(BRAIN), Side(moving), start, 1, 1).result()
+    linear = aligned.to_scan.matrix[:3, :3]
     scales = np.linalg.svd(linear, compute_uv=False)
     if start in ("identity", "centre"):
         np.testing.assert_array_equal(linear, np.eye(3))
@@ -322,8 +335,7 @@ def test_every_start_is_of_its_kind_and_lays_shifted_images_on_each_other(start)
     if start == "rigid":
         assert scales[0] == pytest.approx(1, abs=1e-5)
     if start in ("rigid", "similarity", "affine"):
-        # ANTs draws its samples, so that on a ball-like brain its scales and shears are rough
-        np.testing.assert_allclose(linear, moved[:3, :3], atol=0.05 if start == "rigid" else 0.35)
+        np.testing.assert_allclose(linear, moved[:3, :3], atol=0.25 if start == "affine" else 0.05)
 
 
 # ------------------------------------------------------------------------------- the command line
