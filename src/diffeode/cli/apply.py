@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diffeode.cli.arguments import (
+    NIFTI,
     add_orientation,
     add_overwrite,
     add_talk,
@@ -20,8 +21,7 @@ from diffeode.cli.notes import print_notes
 from diffeode.errors import InputError
 
 _INTERPOLATIONS = ("linear", "nearest", "spline", "label-aware")
-_NIFTI = (".nii.gz", ".nii")
-_IMAGES = (*_NIFTI, ".mgz", ".mgh")
+_IMAGES = (*NIFTI, ".mgz", ".mgh")
 
 
 def add(commands: Any) -> None:
@@ -145,7 +145,7 @@ def _names_of_results(output: Path, images: list[Path]) -> dict[Path, str]:
     Raises:
         InputError: ``output`` is no name for them, or two images have the same name.
     """
-    is_file = output.name.endswith(_NIFTI) and not output.is_dir()
+    is_file = output.name.endswith(NIFTI) and not output.is_dir()
     if len(images) == 1 and not output.is_dir():
         if not is_file:
             raise InputError(f"{output} is no name for a NIfTI file; end it in .nii.gz.")

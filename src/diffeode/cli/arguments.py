@@ -14,6 +14,8 @@ from diffeode.prepare.choices import NO_BACKGROUND, STARTS
 from diffeode.process.surroundings import processors
 from diffeode.process.watch import LONGEST_MINUTES
 
+NIFTI = (".nii.gz", ".nii")
+"""The ends of the names of files that are written as NIfTI."""
 _LARGEST_SEED = 2**31 - 1
 """The largest seed that ANTs can take, which reads 32-bit integers with a sign."""
 
@@ -227,10 +229,7 @@ def minutes(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: ``text`` is no such number.
     """
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = _number(text)
     if not 0 < number <= LONGEST_MINUTES:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no number of minutes above 0 and up to {LONGEST_MINUTES:,}"
@@ -244,10 +243,7 @@ def positive(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: ``text`` is no such number.
     """
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = _number(text)
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return number
@@ -321,3 +317,11 @@ def _whole_number(text: str, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
     return int(text)
+
+
+def _number(text: str) -> float:
+    """Return the number that ``text`` is; NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from diffeode.cli.arguments import (
+    NIFTI,
     add_orientation,
     add_overwrite,
     add_talk,
@@ -15,8 +16,6 @@ from diffeode.cli.arguments import (
 from diffeode.cli.delivery import require_apart, require_new
 from diffeode.cli.notes import print_notes
 from diffeode.errors import InputError
-
-_NIFTI = (".nii.gz", ".nii")
 
 
 def add(commands: Any) -> None:
@@ -76,7 +75,7 @@ def _jacobian(options: argparse.Namespace) -> None:
 
     results = [options.output, *([options.folds] if options.folds else [])]
     for result in results:
-        if not result.name.endswith(_NIFTI):
+        if not result.name.endswith(NIFTI):
             raise InputError(f"{result} is no name for a NIfTI file; end it in .nii.gz.")
     if len({result.resolve() for result in results}) < len(results):
         raise InputError(f"{options.output} cannot hold both results; give --folds another name.")

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,12 +64,7 @@ def read_finite(path: Path | str, orientation: str | None = None) -> Image:
             header does not state the orientation.
         DamagedFileError: the file is empty or truncated.
     """
-    path = Path(path)
-    volume = _open(path)
-    grid = _grid_of_volume(volume, path, orientation)
-    image = _image(volumes.array_of(volume, path).reshape(grid.shape), grid)
-    image.check_finite(str(path))
-    return image
+    return _finite_image(Path(path), _grid_of_volume, orientation)
 
 
 def read_layer(path: Path | str, orientation: str | None = None) -> Image:
@@ -82,12 +77,7 @@ def read_layer(path: Path | str, orientation: str | None = None) -> Image:
         InputError: as in :func:`read_finite`, but for images of two axes.
         DamagedFileError: the file is empty or truncated.
     """
-    path = Path(path)
-    volume = _open(path)
-    grid = _grid_of_layer(volume, path, orientation)
-    image = _image(volumes.array_of(volume, path).reshape(grid.shape), grid)
-    image.check_finite(str(path))
-    return image
+    return _finite_image(Path(path), _grid_of_layer, orientation)
 
 
 def read_shape(path: Path | str) -> tuple[int, ...]:
@@ -156,6 +146,18 @@ def read_weights(path: Path | str) -> Image:
         raise InputError(
             f"{path} is not a map of weights: its values must be finite and not negative."
         )
+    return image
+
+
+def _finite_image(
+    path: Path,
+    find_grid: Callable[[SpatialImage, Path, str | None], Grid],
+    orientation: str | None,
+) -> Image:
+    volume = _open(path)
+    grid = find_grid(volume, path, orientation)
+    image = _image(volumes.array_of(volume, path).reshape(grid.shape), grid)
+    image.check_finite(str(path))
     return image
 
 
