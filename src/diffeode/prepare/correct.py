@@ -8,6 +8,7 @@ from pathlib import Path
 
 from diffeode.datasets.scan import Scan
 from diffeode.files import io
+from diffeode.prepare.brain import without_negatives
 from diffeode.prepare.registry import correcting_tools
 from diffeode.prepare.step_tool import Resources, print_progress
 from diffeode.prepare.units import Before, about
@@ -28,10 +29,10 @@ def correct(
         before: the finished units of the scan's earlier steps.
 
     Raises:
-        InputError: the scan is unusable, or the tool is missing.
+        InputError: the scan is unusable or negative in many voxels, or the tool is missing.
         ToolError: the tool failed.
     """
-    image = before.image(scan)
+    image = without_negatives(before.image(scan), str(scan.image))
     programs: dict[str, dict[str, str]] = {}
     for tool in correcting_tools(bias, intensity, scan.modality):
         brain = None if tool.whole_head else before.mask(scan, image)

@@ -10,6 +10,8 @@ from diffeode.geometry.image import Image
 from diffeode.geometry.transform import Affine, warp_image
 from diffeode.names import nearest
 from diffeode.prepare.search import searched_affine
+from diffeode.prepare.side import Aligned, Side, align_sides, reaches_a_face
+from diffeode.prepare.units import shows_anything
 from diffeode.provenance.software import preparing_versions
 from diffeode.units.pair import PairUnit
 from diffeode.units.scan import ScanUnit
@@ -36,16 +38,9 @@ def align_pair(
             outside the fixed grid.
         RegistrationError: the affine alignment failed.
     """
-    _require_known("alignment", alignment, _ALIGNMENTS)
-    _require_known("grids", grids, _GRIDS)
+    _require_choices(fixed, moving, alignment, grids)
     if alignment == "none" and fixed.grid.matches(moving.grid):
         return moving, Affine()
-    if alignment == "none" and grids == "refuse":
-        raise InputError(
-            f"The two scans lie on different grids ({fixed.grid.shape} and {moving.grid.shape} "
-            "voxels, or elsewhere in space) and the experiment refuses that; set grids: "
-            "resample, or alignment: affine."
-        )
     to_scan = searched_affine(fixed, moving, threads, seed) if alignment == "affine" else Affine()
     aligned = warp_image(moving, to_scan, fixed.grid)
     if not aligned.data.any():
@@ -54,6 +49,17 @@ def align_pair(
             "check the headers."
         )
     return aligned, to_scan
+
+
+def _require_choices(fixed: Image, moving: Image, alignment: str, grids: str) -> None:
+    _require_known("alignment", alignment, _ALIGNMENTS)
+    _require_known("grids", grids, _GRIDS)
+    if alignment == "none" and grids == "refuse" and not fixed.grid.matches(moving.grid):
+        raise InputError(
+            f"The two scans lie on different grids ({fixed.grid.shape} and {moving.grid.shape} "
+            "voxels, or elsewhere in space) and the experiment refuses that; set grids: "
+            "resample, or alignment: affine."
+        )
 
 
 def write_aligned_pair(
@@ -79,8 +85,8 @@ def write_aligned_pair(
     """
     units = ScanUnit(fixed), ScanUnit(moving)
     prepared = [unit.require_intact() for unit in units]
-    fixed_image, moving_image = (unit.image() for unit in units)
-    aligned, to_scan = align_pair(fixed_image, moving_image, alignment, grids, threads, seed)
+    sides = [_side(unit, content) for unit, content in zip(units, prepared, strict=True)]
+    aligned = _aligned(*sides, alignment, grids, threads, seed)
     about = {
         "fixed": prepared[0].get("scan"),
         "moving": prepared[1].get("scan"),
@@ -89,7 +95,29 @@ def write_aligned_pair(
         "software": preparing_versions(),
     }
     content = {**(provenance or {}), **about, "seed": seed, "threads": threads}
-    PairUnit(folder).write(fixed_image, aligned, to_scan, content)
+    fixed_image = sides[0].image
+    PairUnit(folder).write(fixed_image, aligned.image, aligned.to_scan, content, aligned.counts)
+
+
+def _side(unit: ScanUnit, content: dict[str, Any]) -> Side:
+    """Return a prepared scan as one side of a pair; ``content`` is that of its receipt."""
+    cut_off = shows_anything(content.get("recipe", {})) and reaches_a_face(unit.brain())
+    return Side(unit.image(), cut_off=cut_off)
+
+
+def _aligned(
+    fixed: Side, moving: Side, alignment: str, grids: str, threads: int, seed: int
+) -> Aligned:
+    """Return the moving side on the grid of the fixed one, by :func:`align_pair` unless a field of
+    view cuts off what an image shows; then nothing beyond it counts.
+    """
+    if not (fixed.cut_off or moving.cut_off):
+        return Aligned(
+            *align_pair(fixed.image, moving.image, alignment, grids, threads, seed), counts=None
+        )
+    _require_choices(fixed.image, moving.image, alignment, grids)
+    start = "affine" if alignment == "affine" else "identity"
+    return align_sides(fixed, moving, start, threads, seed)
 
 
 def write_failed_pair(folder: Path, reason: str, provenance: dict[str, Any]) -> None:
@@ -101,7 +129,7 @@ def write_failed_pair(folder: Path, reason: str, provenance: dict[str, Any]) -> 
         provenance: further entries of the receipt.
     """
     unit = PairUnit(folder)
-    for file in unit.files:
+    for file in (*unit.files, unit.counts_file):
         file.unlink(missing_ok=True)
     unit.write_failure(reason, {**provenance, "software": preparing_versions()})
 

@@ -1,4 +1,4 @@
-"""Check that a file can be a scan of a head, before expensive work begins on it."""
+"""Check that a file can be the scan that it is meant to be, before expensive work begins on it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ _FARTHEST_MM = 1000.0
 _FIELD_MM = (60.0, 500.0)
 
 
-def read_plausible(path: Path, orientation: str | None = None) -> Image:
+def read_plausible(path: Path, orientation: str | None = None, of_anything: bool = False) -> Image:
     """Return the scan at ``path``, a whole head or a brain, after all checks that need no other
     file.
 
     Args:
+        of_anything: the scan may show anything, so its voxels, its field of view and its place may
+            have any size.
         orientation: the orientation of the array's axes, where the header leaves it open
             (:func:`diffeode.files.headers.grid_of`).
 
@@ -33,8 +35,10 @@ def read_plausible(path: Path, orientation: str | None = None) -> Image:
         DamagedFileError: the file is empty or truncated.
     """
     image = io.read_image(path, orientation)
-    _require_voxels(image.grid, path)
-    _require_field_of_view(image.grid, path)
+    if not of_anything:
+        _require_voxels(image.grid, path)
+        _require_field_of_view(image.grid, path)
+    _require_perpendicular(image.grid, path)
     return image
 
 
@@ -45,6 +49,9 @@ def _require_voxels(grid: Grid, path: Path) -> None:
             f"{path} has voxels of {spacing} mm, outside {_VOXEL_MM[0]:g} to {_VOXEL_MM[1]:g} mm; "
             "repair its header."
         )
+
+
+def _require_perpendicular(grid: Grid, path: Path) -> None:
     try:
         grid.require_perpendicular("the alignment")
     except InputError as error:

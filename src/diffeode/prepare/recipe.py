@@ -55,7 +55,8 @@ class Recipe:
 
     Attributes:
         bias: the tool that removes the bias field; with ``none`` nothing does.
-        brain: the tool that finds the brain; ``nonzero`` says that the scans come skull-stripped.
+        brain: the tool that finds the brain; ``nonzero`` says that the scans come skull-stripped,
+            ``foreground`` that they may show any anatomy.
         intensity: the tool that brings intensities to a common scale.
         template: the name of the template into whose space scans are brought, or the paths of one's
             own template, ``{t1w, t2w}``; with ``none`` every scan keeps its own space.
@@ -67,7 +68,8 @@ class Recipe:
             size, or takes the template's.
 
     Raises:
-        InputError: a choice is unknown, or the spacing is no positive number.
+        InputError: a choice is unknown, two choices exclude each other, or the spacing is no
+            positive number.
     """
 
     bias: str = "none"
@@ -89,6 +91,12 @@ class Recipe:
                 f"Preparation step brain is {self.brain}, which needs the label maps that come "
                 f"with the scans, and step labels is {self.labels}, which makes other label maps; "
                 "choose labels: given."
+            )
+        if find_tool("brain", self.brain).of_anything and (self.segments or self._names_template):
+            raise InputError(
+                f"Preparation step brain is {self.brain}, for scans of any anatomy, but named "
+                "templates and the tools of step labels are for brains; choose labels: given, and "
+                "template: none or the path of a template of that anatomy."
             )
         if self.spacing_mm is not None and not 0 < self.spacing_mm < np.inf:
             raise InputError(
@@ -120,6 +128,10 @@ class Recipe:
     def places(self) -> bool:
         """Whether scans are brought into a template's space."""
         return self.template != NONE
+
+    @property
+    def _names_template(self) -> bool:
+        return isinstance(self.template, str) and self.template != NONE
 
     @property
     def segments(self) -> bool:

@@ -69,14 +69,14 @@ def prepared_side(image: Image, name: str, mask: MaskChoice = None) -> Side:
     """
     if is_slice(image.grid) and mask is None:
         found = prepare_slice(image, name)
-        return Side(found.image, cut_off=_reaches_a_face(found.tissue))
+        return Side(found.image, cut_off=reaches_a_face(found.tissue))
     if mask is None and stripped_brain_or_none(image) is not None:
         return Side(prepare_image(image, name)[0])
     if isinstance(mask, np.ndarray):
         return _masked(image, name, mask)
     everything = isinstance(mask, str)
     shown = np.ones(image.grid.shape, dtype=bool) if everything else found_foreground(image)
-    return Side(prepared_whole(image, shown, name), cut_off=_reaches_a_face(shown))
+    return Side(prepared_whole(image, shown, name), cut_off=reaches_a_face(shown))
 
 
 @final
@@ -201,9 +201,9 @@ def _masked(image: Image, name: str, mask: np.ndarray) -> Side:
         found = prepare_slice(filled, name)
         shown = found.tissue & hull
         prepared = Image(np.where(hull, found.image.data, 0), image.grid)
-        return Side(prepared, mask, _reaches_a_face(shown))
+        return Side(prepared, mask, reaches_a_face(shown))
     shown = found_foreground(filled) & hull
-    return Side(prepared_whole(filled, shown, name), mask, _reaches_a_face(shown))
+    return Side(prepared_whole(filled, shown, name), mask, reaches_a_face(shown))
 
 
 def _nearest(data: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -232,6 +232,9 @@ def _directions(count: int) -> np.ndarray:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle), height], -1).astype(np.float32)
 
 
-def _reaches_a_face(shown: np.ndarray) -> bool:
+def reaches_a_face(shown: np.ndarray) -> bool:
+    """Return whether the mask ``shown`` reaches a face of its volume, ``(X, Y, Z)`` bool, or the
+    border of its slice.
+    """
     axes = [axis for axis, n in enumerate(shown.shape) if n > 1]
     return any(np.take(shown, (0, -1), axis=axis).any() for axis in axes)

@@ -56,6 +56,8 @@ class StepTool:
         corrects: whether it corrects intensities on the scan's own grid, before they are scaled.
         whole_head: whether it needs the whole head, and so runs before the brain is found.
         from_labels: whether it uses the label map that comes with the scan.
+        of_anything: whether it finds what counts in a scan of any anatomy, so that nothing is
+            demanded of the scan that only heads have.
         then: the name of the tool of the same step that continues from its result; empty where it
             finishes the step.
     """
@@ -71,6 +73,7 @@ class StepTool:
     corrects: bool = False
     whole_head: bool = False
     from_labels: bool = False
+    of_anything: bool = False
     then: str = ""
 
     @property

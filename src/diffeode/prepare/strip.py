@@ -29,7 +29,7 @@ def strip(scan: Scan, choice: str, before: Before, folder: Path, threads: int = 
         ToolError: the tool failed.
     """
     tool = find_tool("brain", choice)
-    image = before.image(scan)
+    image = before.image(scan, tool.of_anything)
     given = [_labels(scan, image)] if tool.from_labels else []
     mask = tool.function(image, str(scan.image), Resources(threads, print_progress), *given)
     io.write_labels(folder / MASK, Labels(mask, image.grid))

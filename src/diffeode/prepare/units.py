@@ -6,6 +6,7 @@ The files have the names of :mod:`diffeode.units.names`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -19,6 +20,7 @@ from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine
 from diffeode.prepare.brain import stripped_brain, without_negatives
 from diffeode.prepare.plausible import read_plausible
+from diffeode.prepare.registry import find_tool
 from diffeode.provenance.receipt import RECEIPT, require_intact, write_receipt
 from diffeode.provenance.software import preparing_versions
 from diffeode.units.names import IMAGE, MASK, TO_SCAN
@@ -54,19 +56,27 @@ class Before:
     brain: Path | None = None
     placed: Path | None = None
 
-    def image(self, scan: Scan) -> Image:
-        """Return the corrected scan where there is one, else the scan itself, with negative
-        intensities set to 0.
+    def image(self, scan: Scan, of_anything: bool | None = None) -> Image:
+        """Return the corrected scan where there is one, else the scan itself.
+
+        Negative intensities of heads and brains are set to 0; a scan of anything keeps them.
+
+        Args:
+            of_anything: whether the scan may show anything
+                (:attr:`diffeode.prepare.step_tool.StepTool.of_anything`); None: as the tool says
+                that found the brain.
 
         Raises:
             InputError: the file is no usable scan.
             DamagedFileError: a unit is not what its receipt says.
         """
+        if of_anything is None:
+            of_anything = self.brain is not None and shows_anything(_choices(self.brain))
         if self.corrected is None:
-            image = read_plausible(scan.image, scan.orientation)
+            image = read_plausible(scan.image, scan.orientation, of_anything)
         else:
             image = io.read_image(_intact(self.corrected) / IMAGE)
-        return without_negatives(image, str(scan.image))
+        return image if of_anything else without_negatives(image, str(scan.image))
 
     def mask(self, scan: Scan, image: Image) -> np.ndarray:
         """Return the brain on the grid of ``image``, ``(X, Y, Z)`` bool.
@@ -107,8 +117,18 @@ class Before:
     def choices(self) -> dict[str, object]:
         """Return the recipe's choice at each finished step, for the receipt of the scan."""
         folders = [folder for folder in (self.corrected, self.brain, self.placed) if folder]
-        receipts = (require_intact(folder / RECEIPT) for folder in folders)
-        return {receipt["step"]: receipt["choice"] for receipt in receipts}
+        return {step: choice for folder in folders for step, choice in _choices(folder).items()}
+
+
+def _choices(folder: Path) -> dict[str, object]:
+    receipt = require_intact(folder / RECEIPT)
+    return {receipt["step"]: receipt["choice"]}
+
+
+def shows_anything(choices: Mapping[str, object]) -> bool:
+    """Return whether a scan may show anything, by the choices of its recipe for the steps."""
+    chosen = choices.get("brain")
+    return chosen is not None and find_tool("brain", str(chosen)).of_anything
 
 
 def write_placement(folder: Path, placement: Placement, content: dict[str, object]) -> None:

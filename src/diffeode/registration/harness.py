@@ -132,7 +132,8 @@ def read_task(pair: Path, moving_scan: Path) -> Task:
     aligned, scan = PairUnit(pair), ScanUnit(moving_scan)
     aligned.require_intact()
     scan.require_intact()
-    return Task(aligned.fixed(), aligned.moving(), scan.image(), aligned.moving_to_scan())
+    images = aligned.fixed(), aligned.moving(), scan.image()
+    return Task(*images, aligned.moving_to_scan(), counts=aligned.counts())
 
 
 def register(method: Method, task: Task, machine: Machine) -> Result:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+
 from diffeode.errors import AlignmentError
 from diffeode.files import io
-from diffeode.geometry.image import Image
+from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.transform import Affine
 from diffeode.provenance.receipt import RECEIPT, require_intact, write_receipt
 
@@ -43,8 +45,13 @@ class PairUnit:
         return self.folder / "moving_to_scan.txt"
 
     @property
+    def counts_file(self) -> Path:
+        """The mask of the voxels that count; it exists where some do not."""
+        return self.folder / "counts.nii.gz"
+
+    @property
     def files(self) -> tuple[Path, ...]:
-        """All files of an aligned pair except its receipt."""
+        """The files that every aligned pair has besides its receipt."""
         return self.fixed_file, self.moving_file, self.moving_to_scan_file
 
     def require_intact(self) -> dict[str, Any]:
@@ -75,14 +82,33 @@ class PairUnit:
         """
         return io.read_affine(self.moving_to_scan_file)
 
+    def counts(self) -> np.ndarray | None:
+        """Return the voxels of the fixed grid that count in the similarity, ``(X, Y, Z)`` bool;
+        None: all of them.
+        """
+        return io.read_labels(self.counts_file).data > 0 if self.counts_file.is_file() else None
+
     def write(
-        self, fixed: Image, moving: Image, moving_to_scan: Affine, content: dict[str, Any]
+        self,
+        fixed: Image,
+        moving: Image,
+        moving_to_scan: Affine,
+        content: dict[str, Any],
+        counts: np.ndarray | None = None,
     ) -> None:
-        """Write the files of the unit and, last, its receipt with ``content``."""
+        """Write the files of the unit and, last, its receipt with ``content``.
+
+        Args:
+            counts: as returned by :meth:`counts`.
+        """
+        files = list(self.files)
         io.write_image(self.fixed_file, fixed)
         io.write_image(self.moving_file, moving)
         io.write_affine(self.moving_to_scan_file, moving_to_scan)
-        write_receipt(self.folder, [file.name for file in self.files], content)
+        if counts is not None:
+            io.write_labels(self.counts_file, Labels(counts, fixed.grid))
+            files.append(self.counts_file)
+        write_receipt(self.folder, [file.name for file in files], content)
 
     def write_failure(self, reason: str, content: dict[str, Any]) -> None:
         """Write the receipt of a pair that could not be aligned, with ``content``.
