@@ -5,7 +5,7 @@ newborns.
 import numpy as np
 import pytest
 
-from diffeode.datasets.virtual_anatomy import load_template
+from diffeode.datasets.virtual_anatomy import load_tissue_maps
 from diffeode.errors import InputError
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels
@@ -19,7 +19,7 @@ from diffeode.programs.ants_bridge import affine_from_ants, ants_registration, l
 @pytest.fixture(scope="module")
 def head() -> Image:
     """The template at 4 mm, with axes to the left and front, as many scanners store them."""
-    template = load_template()
+    template = load_tissue_maps()
     image, _ = resample_brain(
         Image(template.t1, template.grid), template.brain > 0, template.grid.resample(4.0)
     )

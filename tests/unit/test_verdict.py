@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from diffeode.cli import main
-from diffeode.datasets.virtual_anatomy import load_template
+from diffeode.datasets.virtual_anatomy import load_tissue_maps
 from diffeode.evaluation import verdict
 from diffeode.evaluation.anatomy import (
     TURNS,
@@ -61,7 +61,7 @@ GOOD = {
 @pytest.fixture(scope="module")
 def brain() -> Image:
     """The template at 5 mm."""
-    template = load_template()
+    template = load_tissue_maps()
     image, mask = resample_brain(
         Image(template.t1, template.grid), template.brain > 0, template.grid.resample(5.0)
     )

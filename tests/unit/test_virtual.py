@@ -13,7 +13,7 @@ from diffeode.datasets.bids import list_scans
 from diffeode.datasets.virtual import dementia_rating, make_cohort, planned_scans
 from diffeode.datasets.virtual_anatomy import (
     Ellipsoid,
-    load_template,
+    load_tissue_maps,
     template_labels,
     template_landmarks,
 )
@@ -141,7 +141,7 @@ def test_flow_of_a_linear_velocity_is_the_exponential():
 @pytest.mark.parametrize("person", [1, 6, 8])
 def test_map_of_a_person_is_a_smooth_diffeomorphism_of_several_mm(person):
     deformation = person_transform(person, SEED).deformation
-    template = load_template()
+    template = load_tissue_maps()
     brain = (
         sample(template.brain, template.grid.to_voxel(deformation.grid.points_mm()), order=1) > 0.5
     )
@@ -157,7 +157,7 @@ def test_jacobian_of_a_stretch_is_its_volume_change():
 
 
 def test_inverse_of_a_person_s_map():
-    template = load_template()
+    template = load_tissue_maps()
     points = template.grid.to_world(np.argwhere(template.brain > 0)[::500].astype(float))
     to_template = person_transform(6, SEED)
     assert np.abs(to_template(to_template.inverse(points)) - points).max() < 0.01
@@ -168,7 +168,7 @@ def test_atrophy_widens_the_ventricles_and_thins_the_cortex():
     """A structure's volume in a person is the integral over the points that the person's map sends
     into it.
     """
-    template, labels = load_template(), template_labels().data
+    template, labels = load_tissue_maps(), template_labels().data
     nodes = person_transform(6, SEED).deformation.grid
     ratios = {}
     for name, numbers in {"ventricles": (4, 43), "cortex": (3, 42)}.items():
@@ -248,7 +248,7 @@ def test_ellipsoid_turns_its_front_end_outwards_and_up():
 
 
 def test_template_tissues_add_up_to_the_brain():
-    template = load_template()
+    template = load_tissue_maps()
     np.testing.assert_allclose(
         template.grey + template.white + template.fluid, template.brain, atol=1e-5
     )
@@ -279,7 +279,7 @@ def test_scans_are_skull_stripped(cohort):
 
 
 def test_no_tissue_of_the_t2w_template_is_flat():
-    template = load_template()
+    template = load_tissue_maps()
     for tissue in (template.grey, template.white):
         assert template_contrast("T2w")[tissue > 0.99].std() > 0.005
 
@@ -292,8 +292,8 @@ def test_scans_share_no_noise():
     grid = person_grid(to_template, 4.0)
     white = (
         sample(
-            load_template().white,
-            load_template().grid.to_voxel(to_template(grid.points_mm())),
+            load_tissue_maps().white,
+            load_tissue_maps().grid.to_voxel(to_template(grid.points_mm())),
             order=1,
         )
         > 0.98

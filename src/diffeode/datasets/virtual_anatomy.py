@@ -20,7 +20,7 @@ from diffeode.geometry.space import Grid
 
 
 @dataclass(frozen=True, eq=False)
-class Template:
+class TissueMaps:
     """ICBM152 2009a symmetric, nonlinear, on RAS voxels of 1 mm, cropped to the brain.
 
     All volumes are ``(X, Y, Z)`` float32 in [0, 1].
@@ -41,7 +41,7 @@ class Template:
 
 
 @cache
-def load_template() -> Template:
+def load_tissue_maps() -> TissueMaps:
     """Return the template and tissue maps that nilearn ships."""
     from nilearn import datasets
 
@@ -63,7 +63,7 @@ def load_template() -> Template:
     grey, white = grey * brain, white * brain
     crowding = np.maximum(grey + white, 1)
     grey, white = grey / crowding, white / crowding
-    return Template(t1 * brain, grey, white, brain - grey - white, brain, grid.crop(lower, upper))
+    return TissueMaps(t1 * brain, grey, white, brain - grey - white, brain, grid.crop(lower, upper))
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def template_labels() -> Labels:
     """Return the structures on the template's grid, in FreeSurfer's numbers
     (``config/labels/virtual.tsv``).
     """
-    template = load_template()
+    template = load_tissue_maps()
     x, y, z = _open_axes(template.grid)
     left, across = x < 0, np.abs(x)
     fluid, grey, white = _tissues(template)
@@ -187,14 +187,14 @@ def _open_axes(grid: Grid) -> list[np.ndarray]:
     return [axis.astype(np.float32) for axis in np.ix_(*spans)]
 
 
-def _tissues(template: Template) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _tissues(template: TissueMaps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the voxels that are mostly fluid, grey and white matter, each ``(X, Y, Z)`` bool."""
     kind = np.argmax([template.fluid, template.grey, template.white], axis=0)
     return tuple((kind == k) & (template.brain > 0) for k in range(3))
 
 
 def _cerebellum(
-    template: Template, solid: np.ndarray, across: np.ndarray, y: np.ndarray, z: np.ndarray
+    template: TissueMaps, solid: np.ndarray, across: np.ndarray, y: np.ndarray, z: np.ndarray
 ) -> np.ndarray:
     """Return the grey and white matter below the tentorium, ``(X, Y, Z)`` bool.
 

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from scipy import ndimage
 
-from diffeode.datasets.virtual_anatomy import load_template, template_labels
+from diffeode.datasets.virtual_anatomy import load_tissue_maps, template_labels
 from diffeode.datasets.virtual_deformation import PersonMap
 from diffeode.geometry.image import Image, Labels, bounding_box, sample
 from diffeode.geometry.space import Grid
@@ -47,7 +47,7 @@ def template_contrast(modality: str) -> np.ndarray:
     matter dark, and nuclei with iron are darker. Within a tissue the T2w is darker where the T1w is
     brighter, because both depend on the tissue's water.
     """
-    template = load_template()
+    template = load_tissue_maps()
     if modality == "T1w":
         return template.t1
     tissues = {name: getattr(template, name) for name in _T2_OF_TISSUE}
@@ -67,7 +67,7 @@ def template_contrast(modality: str) -> np.ndarray:
 
 def person_grid(to_template: PersonMap, spacing_mm: float) -> Grid:
     """Return a grid with RAS axes around the person's brain, in voxels of ``spacing_mm``."""
-    template = load_template()
+    template = load_tissue_maps()
     coarse = template.grid.resample(4.0)
     lower = coarse.to_world(np.full(3, -6.0))
     search = Grid(
@@ -119,7 +119,7 @@ def _partial_volumes(
 
     Every voxel is the mean of the brain at points about 1 mm apart within it.
     """
-    template = load_template()
+    template = load_tissue_maps()
     parts = max(1, round(float(grid.spacing[0]) / _FINE_MM))
     places = (np.arange(parts) + 0.5) / parts - 0.5
     offsets = np.stack(np.meshgrid(places, places, places, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -145,7 +145,7 @@ def _partial_volumes(
 
 def _near_brain(to_template: PersonMap, grid: Grid) -> np.ndarray:
     """Return the voxels of ``grid`` that may hold brain, ``(X, Y, Z)`` bool."""
-    template = load_template()
+    template = load_tissue_maps()
     centres = (
         sample(template.brain, template.grid.to_voxel(to_template(grid.points_mm())), order=1) > 0
     )

@@ -16,7 +16,7 @@ from functools import cache
 import numpy as np
 from scipy import ndimage
 
-from diffeode.datasets.virtual_anatomy import load_template, template_labels
+from diffeode.datasets.virtual_anatomy import load_tissue_maps, template_labels
 from diffeode.geometry.resample import antialiased
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, DisplacementField
@@ -151,7 +151,7 @@ def jacobian(field: DisplacementField) -> np.ndarray:
 @cache
 def _nodes() -> Grid:
     """Return the grid of every velocity: the template's box and a margin around it, RAS axes."""
-    template = load_template().grid
+    template = load_tissue_maps().grid
     extent = np.array(template.shape) * template.spacing + 2 * _MARGIN_MM
     affine = np.diag([_NODE_SPACING_MM] * 3 + [1.0])
     affine[:3, 3] = template.to_world(np.zeros(3)) - _MARGIN_MM
@@ -160,12 +160,12 @@ def _nodes() -> Grid:
 
 @cache
 def _brain_at_nodes() -> np.ndarray:
-    return _at_nodes(load_template().brain) > 0.5
+    return _at_nodes(load_tissue_maps().brain) > 0.5
 
 
 def _at_nodes(volume: np.ndarray) -> np.ndarray:
     """Return a volume of the template, smoothed to the nodes' spacing and sampled at the nodes."""
-    return antialiased(volume, load_template().grid, _nodes())
+    return antialiased(volume, load_tissue_maps().grid, _nodes())
 
 
 def _small_affine(rng: np.random.Generator) -> Affine:
@@ -220,7 +220,7 @@ def _fluid_spaces() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     They are the lateral ventricles, the third and fourth ventricle, the fluid between the folds,
     and the tissue.
     """
-    template, labels = load_template(), template_labels().data
+    template, labels = load_tissue_maps(), template_labels().data
     lateral = np.isin(labels, _LATERAL_VENTRICLES).astype(np.float32)
     other = np.isin(labels, _OTHER_VENTRICLES).astype(np.float32)
     sulci = template.fluid * (1 - lateral - other)
