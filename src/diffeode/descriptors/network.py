@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffeode.descriptors.convolution import Convolution
 from diffeode.geometry.determinism import window_average
 
 _HALVINGS = 3
@@ -72,7 +73,7 @@ class _Halving(nn.Module):
 
 
 def _block(before: int, after: int) -> nn.Module:
-    convolution = nn.Conv3d(before, after, 3, padding=1, padding_mode="replicate")
+    convolution = Convolution(before, after)
     nn.init.kaiming_normal_(convolution.weight, a=_SLOPE)
     nn.init.zeros_(convolution.bias)
     return nn.Sequential(convolution, nn.LeakyReLU(_SLOPE))
