@@ -48,6 +48,7 @@ _NAMES = {
 """What messages call what is no file."""
 PointsLike: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
 """Named points as users give them: a file, or a table with columns ``name x y z``, RAS mm."""
+_SIDES = ("fixed", "moving")
 _COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
 
 
@@ -288,7 +289,7 @@ def _with_guides(
 
         names = [
             [name_of(image, f"the {side} image {place}") for place, image in enumerate(images, 2)]
-            for side, images in zip(("fixed", "moving"), further, strict=True)
+            for side, images in zip(_SIDES, further, strict=True)
         ]
         files = [
             [file_of(image, name) for image, name in zip(images, called, strict=True)]
@@ -296,13 +297,18 @@ def _with_guides(
         ]
         tables: dict[str, Any] = {}
         if landmarks is not None:
+            if len(landmarks) != len(_SIDES):
+                raise InputError(
+                    f"landmarks has {len(landmarks)} tables; give that of the fixed scan and that "
+                    "of the moving scan."
+                )
             tables["landmarks"] = tuple(
                 given if isinstance(given, pd.DataFrame) else load_points(given)
                 for given in landmarks
             )
             tables["landmark_names"] = tuple(
                 name_of(given, f"the table of {side} landmarks")
-                for given, side in zip(landmarks, ("fixed", "moving"), strict=True)
+                for given, side in zip(landmarks, _SIDES, strict=True)
             )
         held = None if stiff is None else file_of(stiff, "the stiff mask")
         read = read_guides(inputs, *files, stiff=held, **tables, **weights)
