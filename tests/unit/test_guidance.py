@@ -16,13 +16,14 @@ from diffeode.cli import main
 from diffeode.desk import account
 from diffeode.desk.guides import Guides, Landmarks, OtherContrast
 from diffeode.desk.inputs import Inputs
-from diffeode.desk.registration import register_images
+from diffeode.desk.registration import _prepared, register_images
 from diffeode.errors import InputError
 from diffeode.evaluation.jacobian import jacobian_metrics
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, DisplacementField, warp_image, warp_labels
+from diffeode.prepare import side as sides
 from diffeode.registration import large_slices
 from diffeode.registration.base import Machine, Pair
 from diffeode.registration.guidance import Contrast, Guidance, LabelPair, takes_guidance
@@ -130,6 +131,18 @@ def test_masks_and_the_start_hold_for_every_contrast():
         maps.append(moved_by(registered(inputs, COARSE, Affine(shift))))
     np.testing.assert_array_equal(*maps)
     assert np.abs(maps[0] - shift[:3, 3])[BALL].mean() < 0.2
+
+
+def test_skulls_of_further_contrasts_are_stripped_with_that_of_the_first(monkeypatch):
+    monkeypatch.setattr(sides, "find_brain", lambda image, name, resources: BALL)
+    head = Image(np.abs(texture(5).data) + 100, GRID)
+    guides = Guides((OtherContrast(head, head, "f2", "m2"),), (0.5, 0.5))
+    inputs = Inputs(head, head, brain=True, guides=guides)
+    task, guidance = _prepared(inputs, "identity", Machine(), lambda stage: None)
+    for contrast in guidance.contrasts:
+        for image in (contrast.fixed, contrast.moving):
+            np.testing.assert_array_equal(image.data > 0, BALL)
+    assert guidance.contrasts[0].fixed is task.fixed
 
 
 # -------------------------------------------------------------------------------- labels, landmarks
