@@ -39,6 +39,7 @@ from diffeode.desk import (
     DEFAULT_RUN,
     applying,
     converting,
+    guide_files,
     inputs,
     landmarks,
     measuring,
@@ -133,6 +134,7 @@ def behind_the_commands(monkeypatch):
     for module, name, answer in (
         (inputs, "read_inputs", "the inputs"),
         (inputs, "read_start", "the start"),
+        (guide_files, "read_guides", "the inputs"),
         (registry, "missing_needs", []),
         (base, "require_device", None),
         (training, "persons_of_files", ["a", "b", "c"]),
@@ -198,6 +200,10 @@ def machine_of(name):
 
 
 REGISTER = ["register", "f.nii", "m.nii", "-o", "{out}"]
+SEVERAL = [
+    *("register", "--fixed", "f.nii", "f2.nii", "--moving", "m.nii", "m2.nii"),
+    *("-o", "{out}"),
+]
 APPLY = ["apply", "w.nii", "m.nii", "-o", "{out}/o.nii.gz"]
 POINTS = ["points", "w.nii", "p.csv", "-o", "{out}/o.csv"]
 INVERT = ["invert", "w.nii", "-o", "{out}/o.nii.gz"]
@@ -276,6 +282,41 @@ ARRIVES = {
         [*REGISTER, "--fixed-labels", "fl.nii"],
         lambda: seen("read_inputs")[2],
         Path("fl.nii"),
+    ),
+    ("register", "fixed_contrasts"): (
+        SEVERAL,
+        lambda: (seen("read_inputs")[:2], seen("read_guides")),
+        ((Path("f.nii"), Path("m.nii")), ("the inputs", [Path("f2.nii")], [Path("m2.nii")])),
+    ),
+    ("register", "moving_contrasts"): (
+        [*REGISTER[:1], "--moving", "a.nii", "b.nii", "--fixed", "c.nii", "d.nii", *REGISTER[3:]],
+        lambda: (seen("read_inputs")[:2], seen("read_guides")),
+        ((Path("c.nii"), Path("a.nii")), ("the inputs", [Path("d.nii")], [Path("b.nii")])),
+    ),
+    ("register", "contrast_weights"): (
+        [*SEVERAL, "--contrast-weights", "2", "0.5"],
+        lambda: named("read_guides", "weights"),
+        [2.0, 0.5],
+    ),
+    ("register", "label_weight"): (
+        [*REGISTER, "--label-weight", "0.25"],
+        lambda: named("read_guides", "label_weight"),
+        0.25,
+    ),
+    ("register", "landmarks"): (
+        [*REGISTER, "--landmarks", "fp.csv", "mp.fcsv"],
+        lambda: [named("read_guides", name) for name in ("landmarks", "landmark_names")],
+        [("the points",) * 2, ("fp.csv", "mp.fcsv")],
+    ),
+    ("register", "landmark_weight"): (
+        [*REGISTER, "--landmark-weight", "0.125"],
+        lambda: named("read_guides", "landmark_weight"),
+        0.125,
+    ),
+    ("register", "stiff"): (
+        [*REGISTER, "--stiff", "bone.nii", "--orientation", "LAS"],
+        lambda: [named("read_guides", name) for name in ("stiff", "orientation")],
+        [Path("bone.nii"), "LAS"],
     ),
     ("register", "orientation"): (
         [*REGISTER, "--orientation", "LAS"],
@@ -715,6 +756,11 @@ def test_an_option_arrives(command, option, tmp_path):
         (REGISTER, lambda: seen("read_start"), ("affine", "the inputs")),
         (REGISTER, lambda: seen("read_inputs")[5:], (None, None, False)),
         (REGISTER, lambda: "watched" in SEEN, False),
+        (REGISTER, lambda: "read_guides" in SEEN, False),
+        (SEVERAL, lambda: named("read_guides", "weights"), None),
+        (SEVERAL, lambda: named("read_guides", "label_weight"), 0.0),
+        (SEVERAL, lambda: named("read_guides", "landmark_weight"), 0.0),
+        (SEVERAL, lambda: named("read_guides", "stiff"), None),
         (
             REGISTER,
             lambda: machine_of("register_at_desk"),

@@ -29,10 +29,12 @@ def write_files():
         waves = np.sin(points / 7).sum(axis=-1)
         io.write_image(f"{name}.nii.gz", Image(np.where(inside, 300 + 60 * waves, 0), GRID))
         io.write_labels(f"{name}_dseg.nii.gz", Labels(inside * (1 + (waves > 0)), GRID))
+        io.write_image(f"{name}_T2w.nii.gz", Image(np.where(inside, 300 - 90 * waves, 0), GRID))
     coarse = GRID.resample(9.0)
     io.write_image("coarse.nii.gz", Image(coarse.voxels()[..., 0], coarse))
     here = {"name": ["a", "b"], "x": [1.0, 5], "y": [2.0, -4], "z": [3.0, 8]}
     de.save_points("landmarks.fcsv", pd.DataFrame(here))
+    de.save_points("fixed_landmarks.csv", pd.DataFrame(here))
 
 
 @pytest.fixture
@@ -43,7 +45,14 @@ def run(tmp_path, monkeypatch):
     # Other methods show the same calls, but take longer, and ANTs with several threads differs a
     # little from call to call.
     register, quick = de.register, {"method": "identity", "init": "centre"}
-    monkeypatch.setattr(de, "register", lambda *a, **k: register(*a, **{**k, **quick}))
+    # Only our own method can be guided.
+    few = {"levels.factors": [2.0], "levels.iterations": [2]}
+    ours = {**quick, "method": "node-mind", "settings": few}
+
+    def quickly(fixed, moving, **named):
+        return register(fixed, moving, **named | (ours if isinstance(fixed, list) else quick))
+
+    monkeypatch.setattr(de, "register", quickly)
 
     def blocks_of(page, count):
         blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
@@ -59,7 +68,8 @@ def run(tmp_path, monkeypatch):
 
 
 def test_every_example_of_the_page_runs(run, tmp_path, capsys):
-    names = run(PAGE, 7)
+    names = run(PAGE, 8)
+    assert names["guided"].metrics["tre_before_mm"] > 0
     for written in ("warped.nii.gz", "warp.nii.gz", "warp.h5", "shift.txt", "OUT/metrics.json"):
         assert (tmp_path / written).is_file()
     assert "nothing looks wrong" in capsys.readouterr().out or names["result"].suspect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,23 @@ ALIGNMENT_OF_INIT = {"affine": "affine", "identity": "none"}
 _EXAMPLES = "examples:"
 _INVERSE = {"inverse": True, "1": True, "0": False}
 """Words behind the comma in ``[FILE,inverse]``, with those of antsApplyTransforms."""
+
+
+class InPlaceOf(argparse.Action):
+    """Stores the values of an option that may be given in place of arguments without a name.
+
+    Args:
+        positionals: these arguments, which are not required where the option is given.
+    """
+
+    def __init__(self, *given: Any, positionals: Sequence[argparse.Action], **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._positionals = positionals
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        setattr(namespace, self.dest, values)
+        for positional in self._positionals:
+            positional.required = False
 
 
 class _WithExamples(argparse.HelpFormatter):
@@ -234,6 +252,18 @@ def minutes(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no number of minutes above 0 and up to {LONGEST_MINUTES:,}"
         )
+    return number
+
+
+def weight(text: str) -> float:
+    """Return a finite number from 0 on.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is no such number.
+    """
+    number = _number(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
     return number
 
 

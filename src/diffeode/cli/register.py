@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffeode.cli.arguments import (
+    InPlaceOf,
     add_machine,
     add_orientation,
     mask,
     minutes,
     path,
+    positive,
     setting,
     start,
+    weight,
 )
 from diffeode.cli.delivery import delivered_whole, require_apart
 from diffeode.cli.progress import ProgressLine
@@ -27,6 +30,7 @@ from diffeode.errors import InputError, RegistrationError, SuspectError
 from diffeode.process.watch import Terminated, watched
 
 if TYPE_CHECKING:
+    from diffeode.desk.inputs import Inputs
     from diffeode.registration.harness import Result
     from diffeode.registration.runs import Run
 
@@ -43,10 +47,35 @@ def add(commands: Any) -> None:
         "mm), which antsApplyTransforms and SimpleITK read. Two slices (PNG, JPEG, TIFF, or NIfTI "
         "of one layer) are registered in their plane.",
     )
+    scans = [
+        register.add_argument(
+            "fixed", type=path, metavar="FIXED", help="the scan whose grid the result lies on"
+        ),
+        register.add_argument(
+            "moving", type=path, metavar="MOVING", help="the scan to register to it"
+        ),
+    ]
+    for side in ("fixed", "moving"):
+        register.add_argument(
+            f"--{side}",
+            dest=f"{side}_contrasts",
+            action=InPlaceOf,
+            positionals=scans,
+            nargs="+",
+            type=path,
+            default=[],
+            metavar="SCAN",
+            help=f"in place of {side.upper()}: several contrasts of the {side} scan, such as its "
+            "T1w and T2w, in the same order on both sides",
+        )
     register.add_argument(
-        "fixed", type=path, metavar="FIXED", help="the scan whose grid the result lies on"
+        "--contrast-weights",
+        type=positive,
+        nargs="+",
+        metavar="W",
+        help="how much each contrast counts; the similarity is the mean with these weights "
+        "(default: all alike)",
     )
-    register.add_argument("moving", type=path, metavar="MOVING", help="the scan to register to it")
     register.add_argument(
         "-o", "--output", type=path, required=True, metavar="OUT", help="folder of the results"
     )
@@ -100,6 +129,37 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help="label map of FIXED, to measure the overlap",
     )
+    register.add_argument(
+        "--label-weight",
+        type=weight,
+        default=0.0,
+        metavar="W",
+        help="let the label maps pull: W times one minus their mean Dice is added to the energy "
+        "(default: %(default)s)",
+    )
+    register.add_argument(
+        "--landmarks",
+        type=path,
+        nargs=2,
+        metavar=("FIXED_POINTS", "MOVING_POINTS"),
+        help="named points of both scans, to measure the errors of the map at them: tables with "
+        "columns name, x, y, z (RAS mm), .fcsv or .mrk.json",
+    )
+    register.add_argument(
+        "--landmark-weight",
+        type=weight,
+        default=0.0,
+        metavar="W",
+        help="let the landmarks pull: W times their mean squared distance, mm^2, is added to the "
+        "energy (default: %(default)s)",
+    )
+    register.add_argument(
+        "--stiff",
+        type=path,
+        metavar="FILE",
+        help="image on the grid of FIXED that is above 0 where the map is held stiff, such as a "
+        "bone or a lesion",
+    )
     add_orientation(register)
     add_machine(register)
     register.add_argument(
@@ -132,6 +192,7 @@ def _register(options: argparse.Namespace) -> None:
     from diffeode.desk.outputs import output_names
     from diffeode.desk.running import runnable_run
 
+    _settle_scans(options)
     run = runnable_run(options.method or _default_run(options), dict(options.set), options.weights)
     results = [options.output / name for name in output_names()]
     require_apart(results, _read_by(run, options))
@@ -146,6 +207,29 @@ def _register(options: argparse.Namespace) -> None:
         raise SuspectError(suspicion)
     if suspicion:
         print(f"diffeode: {suspicion}", file=sys.stderr)
+
+
+def _settle_scans(options: argparse.Namespace) -> None:
+    """Let ``options.fixed`` and ``options.moving`` be the first contrasts, and ``options.further``
+    the pairs of further ones.
+
+    Raises:
+        InputError: scans are given in both ways, or the sides differ in their number.
+    """
+    fixed, moving = options.fixed_contrasts, options.moving_contrasts
+    options.further = []
+    if not fixed and not moving:
+        return
+    if options.fixed is not None or options.moving is not None:
+        raise InputError(
+            "The scans are given twice; give either FIXED and MOVING or --fixed and --moving."
+        )
+    if len(fixed) != len(moving):
+        raise InputError(
+            f"--fixed names {len(fixed)} scans and --moving {len(moving)}; give the same contrasts "
+            "of both, in the same order."
+        )
+    (options.fixed, options.moving), *options.further = zip(fixed, moving, strict=True)
 
 
 def _say_where_the_page_is(options: argparse.Namespace) -> None:
@@ -189,8 +273,9 @@ def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
     named = [
         Path(value) for value in dotted(run.parameters).values() if isinstance(value, str) and value
     ]
-    given = (options.fixed_mask, options.moving_mask, options.init)
+    given = (options.fixed_mask, options.moving_mask, options.init, options.stiff)
     named += [path for path in given if isinstance(path, Path)]
+    named += [*(path for pair in options.further for path in pair), *(options.landmarks or [])]
     return [options.fixed, options.moving, options.labels, options.fixed_labels, *named]
 
 
@@ -233,6 +318,7 @@ def _result(run: Run, options: argparse.Namespace, folder: Path, progress: Progr
     scans, label_maps = (options.fixed, options.moving), (options.fixed_labels, options.labels)
     masks = (options.fixed_mask, options.moving_mask)
     inputs = read_inputs(*scans, *label_maps, options.orientation, *masks, options.brain)
+    inputs = _with_guides(inputs, options)
     start = read_start(options.init, inputs)
     provenance = {name: getattr(options, name) for name in ("seed", "threads", "device", "brain")}
     provenance |= {"init": str(options.init), "command": shlex.join(options.typed)}
@@ -243,6 +329,31 @@ def _result(run: Run, options: argparse.Namespace, folder: Path, progress: Progr
         provenance["orientation"] = options.orientation
     machine = Machine(options.threads, options.seed, options.device, progress=stages)
     return register_at_desk(run, inputs, folder, machine, start, provenance, report)
+
+
+def _with_guides(inputs: Inputs, options: argparse.Namespace) -> Inputs:
+    """Return ``inputs`` with what is given besides; most registrations have nothing of it."""
+    given = (options.further, options.contrast_weights, options.label_weight, options.landmarks)
+    if not any((*given, options.landmark_weight, options.stiff)):
+        return inputs
+    from diffeode.desk import landmarks
+    from diffeode.desk.guide_files import read_guides
+
+    tables: dict[str, Any] = {}
+    if options.landmarks:
+        here, there = (landmarks.load_points(file) for file in options.landmarks)
+        tables = {"landmarks": (here, there), "landmark_names": tuple(map(str, options.landmarks))}
+    return read_guides(
+        inputs,
+        [fixed for fixed, _ in options.further],
+        [moving for _, moving in options.further],
+        weights=options.contrast_weights,
+        label_weight=options.label_weight,
+        landmark_weight=options.landmark_weight,
+        stiff=options.stiff,
+        orientation=options.orientation,
+        **tables,
+    )
 
 
 def _first_plan(run: Run, options: argparse.Namespace, report: bool) -> dict[str, float | None]:
@@ -270,6 +381,7 @@ def _tell(notes: Sequence[str], options: argparse.Namespace) -> None:
     """Print what the user should know on standard error."""
     from diffeode.desk.inputs import read_as_told
 
-    told = read_as_told((options.fixed, options.moving)) if options.orientation else []
+    scans = [(options.fixed, options.moving), *options.further]
+    told = read_as_told(path for pair in scans for path in pair) if options.orientation else []
     for note in (*notes, *told):
         print(f"diffeode: {note}", file=sys.stderr)

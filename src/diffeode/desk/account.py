@@ -122,8 +122,23 @@ def _made(record: Mapping[str, Any]) -> dict[str, str]:
         "mask of the fixed scan": record.get("fixed_mask"),
         "mask of the moving scan": record.get("moving_mask"),
         "skulls stripped": "yes" if record.get("brain") else None,
+        "contrasts": _contrasts_in_words(record.get("contrasts")),
+        "weight of the labels": record.get("label_weight"),
+        "weight of the landmarks": record.get("landmark_weight"),
+        "held stiff": record.get("stiff"),
     }
     return {name: readable(str(value)) for name, value in known.items() if value is not None}
+
+
+def _contrasts_in_words(contrasts: Any) -> str | None:
+    """Return the contrasts of the record with their shares; None where there is one alone."""
+    if not isinstance(contrasts, list):
+        return None
+    return "; ".join(
+        f"{one.get('moving')} to {one.get('fixed')} ({one.get('share', 0):.2g})"
+        for one in contrasts
+        if isinstance(one, dict)
+    )
 
 
 def _files(unit: RegistrationUnit) -> list[tuple[str, str]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
 import numpy as np
 
+from diffeode.desk.guides import Guides
 from diffeode.errors import InputError
 from diffeode.files import io
 from diffeode.files.linear import read_linear
@@ -37,6 +38,7 @@ class Inputs:
         fixed_mask, moving_mask: where they count.
         brain: whether both are heads whose skulls are stripped first.
         slices: how the files hold the fixed and the moving image, where they are slices.
+        guides: what guides the registration besides.
     """
 
     fixed: Image
@@ -49,6 +51,7 @@ class Inputs:
     moving_mask: MaskChoice = None
     brain: bool = False
     slices: tuple[SliceFile, SliceFile] | None = None
+    guides: Guides = field(default_factory=Guides)
 
 
 def read_inputs(
@@ -105,8 +108,8 @@ def read_inputs(
         str(moving),
         fixed_map,
         moving_map,
-        _read_mask(fixed_mask, fixed_scan.grid, fixed, orientation),
-        _read_mask(moving_mask, moving_scan.grid, moving, orientation),
+        read_mask(fixed_mask, fixed_scan.grid, fixed, orientation),
+        read_mask(moving_mask, moving_scan.grid, moving, orientation),
         brain,
         slices,
     )
@@ -129,9 +132,18 @@ def read_start(start: str | Path, inputs: Inputs) -> str | Affine:
     return read_linear(Path(start), inputs.fixed.grid, inputs.moving.grid)
 
 
-def _read_mask(
+def read_mask(
     mask: Path | str | None, grid: Grid, scan: Path, orientation: str | None
 ) -> MaskChoice:
+    """Return the mask of an image: the voxels above 0 of the file ``mask``, or ``mask`` itself
+    where it is no file.
+
+    Args:
+        grid, scan: the grid and the file of the image.
+
+    Raises:
+        InputError: the file is unreadable, is empty or no mask, or does not lie on ``grid``.
+    """
     if mask is None or mask == NO_BACKGROUND:
         return mask
     image = (read_flat if is_slice(grid) else io.read_finite)(mask, orientation)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import nibabel as nib
+import pandas as pd
 
 from diffeode.desk import DEFAULT_RUN, DEFAULT_RUN_OF_SLICES
 from diffeode.desk.given import ImageLike, as_file, name_of
+from diffeode.desk.guide_files import read_guides
 from diffeode.desk.inputs import Inputs, read_inputs, read_start
+from diffeode.desk.landmarks import load_points
 from diffeode.desk.measuring import Evaluation
 from diffeode.desk.metrics import measured
 from diffeode.desk.registration import Registered, register_images, write_registered
@@ -43,6 +46,9 @@ _NAMES = {
     "moving_mask": "the moving mask",
 }
 """What messages call what is no file."""
+PointsLike: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
+"""Named points as users give them: a file, or a table with columns ``name x y z``, RAS mm."""
+_SIDES = ("fixed", "moving")
 _COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
 
 
@@ -151,8 +157,8 @@ class RegistrationResult:
 
 
 def register(
-    fixed: ImageLike,
-    moving: ImageLike,
+    fixed: ImageLike | list[ImageLike],
+    moving: ImageLike | list[ImageLike],
     *,
     method: str | None = None,
     init: str | os.PathLike[str] | Transform = "affine",
@@ -161,6 +167,11 @@ def register(
     brain: bool = False,
     fixed_labels: ImageLike | None = None,
     labels: ImageLike | None = None,
+    contrast_weights: Sequence[float] | None = None,
+    label_weight: float = 0.0,
+    landmarks: tuple[PointsLike, PointsLike] | None = None,
+    landmark_weight: float = 0.0,
+    stiff: ImageLike | None = None,
     settings: Mapping[str, Any] | None = None,
     weights: str | os.PathLike[str] | None = None,
     orientation: str | None = None,
@@ -175,7 +186,9 @@ def register(
 
     Args:
         fixed, moving: the scans: paths, images of nibabel, pairs of an array or a torch tensor with
-            the affine from voxel index to RAS mm, or :class:`~diffeode.geometry.image.Image`.
+            the affine from voxel index to RAS mm, or :class:`~diffeode.geometry.image.Image`. A
+            list holds several contrasts of a scan, such as its T1w and T2w, in the same order on
+            both sides; results lie on the grid of the first one, which is the one that is warped.
         method: a named run; ``diffeode methods`` lists them. By default ``node``, and ``node-2d``
             for slices.
         init: where the registration starts: from the positions in the headers (``identity``), with
@@ -187,6 +200,16 @@ def register(
         brain: whether the skulls of two heads are stripped first.
         fixed_labels, labels: label maps of the fixed and of the moving scan, on their grids. That
             of the moving scan is warped; with both, the overlap is measured.
+        contrast_weights: how much each contrast counts; the similarity is the mean with these
+            weights. By default all count alike.
+        label_weight: lets the label maps pull: the factor of one minus their mean Dice in the
+            energy.
+        landmarks: named points of the fixed and of the moving scan, to measure the errors of the
+            map at them: tables with columns ``name x y z``, RAS mm, or files that
+            :func:`~diffeode.desk.landmarks.load_points` reads.
+        landmark_weight: lets the landmarks pull: the factor of their mean squared distance, mm^2,
+            in the energy.
+        stiff: an image on the grid of the fixed scan that is above 0 where the map is held stiff.
         settings: hyper-parameters of the run by dotted names (docs/methods.md), such as
             ``{"penalties.gradient.weight": 0.5}``.
         weights: the weights of a run that is trained first.
@@ -203,10 +226,21 @@ def register(
     if isinstance(init, str) and init not in STARTS and not Path(init).is_file():
         raise InputError(f"{init!r} is no file and no kind of start{nearest(init, STARTS)}.")
     require_device(device)
-    scans = {"fixed": fixed, "moving": moving}
+    contrasts = {"fixed": _several(fixed, "fixed"), "moving": _several(moving, "moving")}
+    scans: dict[str, ImageLike | None] = {side: given[0] for side, given in contrasts.items()}
     others = {"fixed_labels": fixed_labels, "labels": labels}
     masks = {"fixed_mask": fixed_mask, "moving_mask": moving_mask}
     inputs = _inputs({**scans, **others, **masks}, orientation, brain)
+    inputs = _with_guides(
+        inputs,
+        [given[1:] for given in contrasts.values()],
+        landmarks,
+        stiff,
+        weights=contrast_weights,
+        label_weight=label_weight,
+        landmark_weight=landmark_weight,
+        orientation=orientation,
+    )
     default = DEFAULT_RUN_OF_SLICES if is_slice(inputs.fixed.grid) else DEFAULT_RUN
     run = runnable_run(method or default, settings or {}, weights)
     if isinstance(init, Transform):
@@ -224,6 +258,67 @@ def register(
         name: None if mask is None else name_of(mask, "an image") for name, mask in masks.items()
     }
     return RegistrationResult(done, {**said, "seed": seed, "threads": count, "device": device})
+
+
+def _several(given: ImageLike | list[ImageLike], side: str) -> list[ImageLike]:
+    """Return the contrasts of one side."""
+    contrasts = given if isinstance(given, list) else [given]
+    if not contrasts:
+        raise InputError(f"The list of {side} scans is empty; give one scan at least.")
+    return contrasts
+
+
+def _with_guides(
+    inputs: Inputs,
+    further: Sequence[Sequence[ImageLike]],
+    landmarks: tuple[PointsLike, PointsLike] | None,
+    stiff: ImageLike | None,
+    **weights: Any,
+) -> Inputs:
+    """Return ``inputs`` with what guides their registration, checked by the reader of the command
+    line's files.
+
+    Args:
+        further: the further contrasts of the fixed and of the moving scan.
+        weights: the other arguments of :func:`diffeode.desk.guide_files.read_guides`.
+    """
+    with ExitStack() as stack:
+
+        def file_of(image: ImageLike, name: str) -> Path:
+            return stack.enter_context(as_file(image, name_of(image, name)))
+
+        names = [
+            [name_of(image, f"the {side} image {place}") for place, image in enumerate(images, 2)]
+            for side, images in zip(_SIDES, further, strict=True)
+        ]
+        files = [
+            [file_of(image, name) for image, name in zip(images, called, strict=True)]
+            for images, called in zip(further, names, strict=True)
+        ]
+        tables: dict[str, Any] = {}
+        if landmarks is not None:
+            if len(landmarks) != len(_SIDES):
+                raise InputError(
+                    f"landmarks has {len(landmarks)} tables; give that of the fixed scan and that "
+                    "of the moving scan."
+                )
+            tables["landmarks"] = tuple(
+                given if isinstance(given, pd.DataFrame) else load_points(given)
+                for given in landmarks
+            )
+            tables["landmark_names"] = tuple(
+                name_of(given, f"the table of {side} landmarks")
+                for given, side in zip(landmarks, _SIDES, strict=True)
+            )
+        held = None if stiff is None else file_of(stiff, "the stiff mask")
+        read = read_guides(inputs, *files, stiff=held, **tables, **weights)
+    named = [
+        dataclasses.replace(other, fixed_name=here, moving_name=there)
+        for other, here, there in zip(read.guides.contrasts, *names, strict=True)
+    ]
+    stiff_name = "" if stiff is None else name_of(stiff, "an image")
+    guides = dataclasses.replace(read.guides, contrasts=tuple(named), stiff_name=stiff_name)
+    return dataclasses.replace(read, guides=guides)
 
 
 def _inputs(given: Mapping[str, ImageLike | None], orientation: str | None, brain: bool) -> Inputs:

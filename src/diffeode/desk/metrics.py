@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from diffeode.desk.guides import recorded_guides
 from diffeode.desk.inputs import Inputs
+from diffeode.evaluation.catalogue import ROW
 from diffeode.evaluation.evaluate import evaluate_pair
+from diffeode.evaluation.landmarks import target_registration_errors_mm
 from diffeode.files import io
 from diffeode.geometry.image import Labels
+from diffeode.geometry.transform import densify
 from diffeode.provenance.software import registering_versions
 from diffeode.registration.harness import Result, Task, recorded
 from diffeode.registration.knobs import as_parameters
@@ -46,6 +50,7 @@ def write_metrics(
         "title": run.title,
         "parameters": as_parameters(run.build(), whole=True),
         **provenance,
+        **recorded_guides(inputs),
         "sha256": _checksums(inputs),
         "alignment": task.moving_to_scan.matrix.tolist(),
         "inverse": result.inverse_origin,
@@ -70,9 +75,11 @@ def _checksums(inputs: Inputs) -> dict[str, str]:
 
 def measured(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:
     """Return the rows of all metrics of a registration
-    (:func:`diffeode.evaluation.evaluate.evaluate_pair`).
+    (:func:`diffeode.evaluation.evaluate.evaluate_pair`); with landmarks, also their mean error
+    after the alignment alone, ``tre_before_mm``.
     """
-    return evaluate_pair(
+    points = inputs.guides.landmarks
+    rows = evaluate_pair(
         warp=result.warp,
         inverse_warp=result.inverse_warp,
         fixed_image=task.fixed,
@@ -82,7 +89,15 @@ def measured(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:
         fixed_labels=inputs.fixed_labels,
         moving_labels=inputs.moving_labels,
         label_table=every_label(inputs.fixed_labels, inputs.moving_labels),
+        fixed_landmarks_mm=None if points is None else points.fixed_mm,
+        moving_landmarks_mm=None if points is None else points.moving_mm,
     )
+    if points is None:
+        return rows
+    before = densify(task.moving_to_scan, task.fixed.grid)
+    miss = target_registration_errors_mm(points.fixed_mm, points.moving_mm, before).mean()
+    added = pd.DataFrame([("tre_before_mm", "", "", float(miss))], columns=list(ROW))
+    return pd.concat([rows, added], ignore_index=True)
 
 
 def every_label(fixed: Labels | None, moving: Labels | None) -> pd.DataFrame | None:

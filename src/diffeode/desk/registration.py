@@ -12,6 +12,7 @@ from typing import final
 
 import numpy as np
 
+from diffeode.desk.guides import guidance_of, remarks_on
 from diffeode.desk.inputs import Inputs
 from diffeode.desk.outputs import AFFINE, METRICS, OVERVIEW, REPORT, WARPED_LABELS
 from diffeode.desk.slices import thin_axes, write_warped_picture
@@ -37,6 +38,7 @@ from diffeode.names import readable
 from diffeode.prepare.choices import ANTS_FINDS, NO_BACKGROUND
 from diffeode.prepare.side import align_sides, looks_like_a_head, prepared_side, stripped_head
 from diffeode.registration.base import Machine, require_slices_taken
+from diffeode.registration.guidance import Guidance, guided_method, takes_guidance
 from diffeode.registration.harness import Result, Task, register, write_trace
 from diffeode.registration.knobs import as_parameters
 from diffeode.registration.runs import Run
@@ -82,19 +84,20 @@ def register_images(run: Run, inputs: Inputs, machine: Machine, start: str | Aff
 
     Raises:
         InputError: an image or a mask is unusable, the images do not meet, or the run cannot leave
-            out what a mask leaves out.
+            out what a mask leaves out or take what is to guide it.
         RegistrationError: the alignment failed, or the method could not register the pair.
     """
     require_slices_taken(run.build(), inputs.fixed.grid)
     _require_masks_used(run, inputs)
+    _require_guides_used(run, inputs)
     stages = staged(machine.progress, _plan(run, inputs, machine, start, report=False))
     machine = dataclasses.replace(machine, progress=stages)
-    task = prepared_task(inputs, start, machine, stages.begin)
+    task, guidance = _prepared(inputs, start, machine, stages.begin)
     stages.begin(REGISTERING)
-    result = _registered(run, task, machine)
+    result = _registered(run, task, machine, guidance)
     grid, moving = task.fixed.grid, inputs.moving_labels
     labels = None if moving is None else warp_labels(moving, result.warp, grid)
-    remarks = (*_offers(inputs), *_remarks(inputs, labels))
+    remarks = (*_offers(inputs), *remarks_on(inputs), *_remarks(inputs, labels))
     result = dataclasses.replace(result, notes=(*result.notes, *remarks))
     return Registered(
         run, inputs, task, result, warp_image(inputs.moving, result.warp, grid), labels
@@ -205,7 +208,7 @@ def _plan(
     run: Run, inputs: Inputs, machine: Machine, start: str | Affine, report: bool
 ) -> dict[str, float | None]:
     voxels = (inputs.fixed.data.size + inputs.moving.data.size) / 2
-    return planned(
+    plan = planned(
         run.method,
         as_parameters(run.build(), whole=True),
         voxels / 1e6,
@@ -215,6 +218,10 @@ def _plan(
         strips=inputs.brain,
         report=report,
     )
+    alone = plan[REGISTERING]
+    if alone is not None:
+        plan[REGISTERING] = alone * len(inputs.guides.shares)
+    return plan
 
 
 def prepared_task(
@@ -232,6 +239,13 @@ def prepared_task(
     Raises:
         InputError, RegistrationError: as :func:`register_images`.
     """
+    return _prepared(inputs, start, machine, begin)[0]
+
+
+def _prepared(
+    inputs: Inputs, start: str | Affine, machine: Machine, begin: Callable[[str], None]
+) -> tuple[Task, Guidance | None]:
+    """Return the prepared pair, and what guides its registration."""
     fixed_image, moving_image = inputs.fixed, inputs.moving
     if inputs.brain:
         begin(STRIPPING)
@@ -245,7 +259,9 @@ def prepared_task(
     begin(ALIGNING)
     aligned = align_sides(fixed, moving, start, machine.threads, machine.seed)
     images = fixed.image, aligned.image, moving.image
-    return Task(*images, aligned.to_scan, counts=aligned.counts)
+    task = Task(*images, aligned.to_scan, counts=aligned.counts)
+    scans = fixed_image, moving_image
+    return task, guidance_of(inputs, scans, fixed, aligned, start, machine.threads)
 
 
 def _require_masks_used(run: Run, inputs: Inputs) -> None:
@@ -262,6 +278,15 @@ def _require_masks_used(run: Run, inputs: Inputs) -> None:
         )
 
 
+def _require_guides_used(run: Run, inputs: Inputs) -> None:
+    wanted = next(inputs.guides.changing(), None)
+    if wanted is not None and not takes_guidance(run.method):
+        raise InputError(
+            f"{run.title} ({run.name}) takes no {wanted}; leave it out, or choose a run of our "
+            "method, such as node."
+        )
+
+
 def _require_perpendicular(inputs: Inputs) -> None:
     """Raise :class:`InputError`, which names the file, where the axes of a scan are sheared."""
     for image, name in ((inputs.fixed, inputs.fixed_name), (inputs.moving, inputs.moving_name)):
@@ -271,13 +296,14 @@ def _require_perpendicular(inputs: Inputs) -> None:
             raise InputError(f"{name}: {error}") from None
 
 
-def _registered(run: Run, task: Task, machine: Machine) -> Result:
+def _registered(run: Run, task: Task, machine: Machine, guidance: Guidance | None) -> Result:
     """Return the result of the registration.
 
     Whatever error a method raises becomes a :class:`RegistrationError` with its reason.
     """
+    method = run.build() if guidance is None else guided_method(run, guidance)
     try:
-        return register(run.build(), task, machine)
+        return register(method, task, machine)
     except Exception as error:
         raise RegistrationError(
             f"{run.title} could not register the pair: {reason_of(error)}"

@@ -91,11 +91,14 @@ class Aligned:
             given, RAS mm.
         counts: the voxels of the fixed grid that count in the similarity, ``(X, Y, Z)`` bool; None:
             all of them.
+        moving_counts: where the moving image has a mask, the voxels of :attr:`image` that count,
+            likewise; None where it has none.
     """
 
     image: Image
     to_scan: Affine
     counts: np.ndarray | None
+    moving_counts: np.ndarray | None = None
 
 
 def align_sides(fixed: Side, moving: Side, start: str | Affine, threads: int, seed: int) -> Aligned:
@@ -118,7 +121,7 @@ def align_sides(fixed: Side, moving: Side, start: str | Affine, threads: int, se
     if start == "identity" and fixed.image.grid.matches(moving.image.grid):
         aligned = moving.image
         counts = _both(fixed.counts, moving.counts)
-        return Aligned(aligned, to_scan, counts)
+        return Aligned(aligned, to_scan, counts, moving.counts)
     if moving.counts is None and not moving.cut_off:
         aligned = warp_image(moving.image, to_scan, fixed.image.grid)
         _require_meeting(bool(aligned.data.any()))
@@ -133,7 +136,9 @@ def align_sides(fixed: Side, moving: Side, start: str | Affine, threads: int, se
     counts = seen | (data == 0)
     if moving.counts is not None:
         counts &= sample(moving.counts.astype(np.float32), within, order=1) >= 0.5
-    return Aligned(Image(data, fixed.image.grid), to_scan, _both(fixed.counts, counts))
+    follows = None if moving.counts is None else counts
+    image = Image(data, fixed.image.grid)
+    return Aligned(image, to_scan, _both(fixed.counts, counts), follows)
 
 
 def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:

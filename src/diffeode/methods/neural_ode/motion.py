@@ -352,3 +352,18 @@ def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
 
 def _spacing(grid: Grid) -> tuple[float, ...]:
     return tuple(float(s) for s in grid.spacing[: 2 if is_slice(grid) else 3])
+
+
+# Renaming the functions would change the identity of every registration.
+cropped_to_brains = _cropped
+"""Return a pair within the box of both brains with a margin."""
+counted = _counts
+"""Return the voxels that count in the similarities; None: all of them."""
+weights_on = _weights
+"""Return the weight map at a path on a grid, or None."""
+tensor_of = _tensor
+"""Return an array ``(X, Y, Z)`` as a tensor ``(1, 1, *size)``."""
+spacing_of = _spacing
+"""Return the spacing of a grid along the axes that a registration moves along, mm."""
+registration_of = _registration
+"""Return the maps of a motion on the grid of the images."""
