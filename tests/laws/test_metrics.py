@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-
 from scipy import ndimage
 from surface_distance import compute_robust_hausdorff, compute_surface_distances
 
