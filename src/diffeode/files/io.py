@@ -312,23 +312,27 @@ def write_labels(path: Path | str, labels: Labels) -> None:
     _save(path, _nifti(labels.data.astype(np.int32), labels.grid))
 
 
-def write_displacement(path: Path | str, field: DisplacementField) -> None:
+def write_displacement(path: Path | str, field: DisplacementField, quick: bool = False) -> None:
     """Write ``field`` as an ITK/ANTs displacement field: 5-D NIfTI ``(X, Y, Z, 1, 3)``, LPS mm,
     intent 1007.
 
     A field of a slice in the plane of pictures (:func:`diffeode.geometry.plane.stays_in_plane`) has
     two components, because ITK reads a NIfTI of one layer as a 2-D image.
+
+    Args:
+        quick: whether the file is compressed in a third of the time. Displacements take as little
+            space then, unless they are rounded.
     """
     vectors = flip_ras_lps(field.displacement_mm)[:, :, :, None, :]
     if stays_in_plane(field):
         vectors = vectors[..., :2]
     nifti = _nifti(vectors, field.grid)
     nifti.header["intent_code"] = ITK_VECTOR_INTENT
-    if not str(path).endswith(".gz"):
+    if not quick or not str(path).endswith(".gz"):
         _save(path, nifti)
         return
     with written_whole(path) as temporary:
-        temporary.write_bytes(_compressed(nifti.to_bytes()))
+        temporary.write_bytes(_compressed_by_runs(nifti.to_bytes()))
 
 
 def write_affine(path: Path | str, affine: Affine) -> None:
@@ -434,11 +438,9 @@ def _nifti(data: np.ndarray, grid: Grid) -> nib.Nifti1Image:
     return nifti
 
 
-def _compressed(content: bytes) -> bytes:
-    """Return ``content`` as a file of gzip without a name or a date.
-
-    Only runs of a byte are looked for. Displacements repeat in no other way, so this takes a third
-    of the time of a search for any repetition, and the file is as small.
+def _compressed_by_runs(content: bytes) -> bytes:
+    """Return ``content`` as a file of gzip without a name or a date, in which no repetitions but
+    runs of a byte are found; displacements hardly have others.
     """
     gzip = zlib.compressobj(1, zlib.DEFLATED, _GZIP_WINDOW, strategy=zlib.Z_RLE)
     return gzip.compress(content) + gzip.flush()
