@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
+from surface_distance import compute_robust_hausdorff, compute_surface_distances
 
 from diffeode.evaluation.consistency import inverse_consistency_mm
 from diffeode.evaluation.evaluate import evaluate_pair
@@ -176,6 +178,26 @@ def test_hd95_forgives_a_twentieth_of_the_surface():
     clean, stained = ball(ISOTROPIC, 15.0), ball(ISOTROPIC, 15.0)
     stained[2:4, 2:4, 2:4] = 1
     assert hd95_by_label(clean, stained, 1, np.ones(3))[0] < 1
+
+
+def test_hd95_is_that_of_the_package_to_the_bit():
+    """Three labels of irregular shape that touch each other and the border."""
+    fixed, warped = (
+        np.digitize(noise, np.quantile(noise, (0.3, 0.6, 0.8))).astype(np.uint16)
+        for noise in (
+            ndimage.gaussian_filter(np.random.default_rng(seed).random((30, 28, 33)), 3)
+            for seed in (0, 1)
+        )
+    )
+    spacing = np.array([0.86, 1.2, 0.7])
+    package = [
+        compute_robust_hausdorff(
+            compute_surface_distances(fixed == label, warped == label, spacing), 95
+        )
+        for label in (1, 2, 3)
+    ]
+    assert hd95_by_label(fixed, warped, 3, spacing).tolist() == package
+    assert len(set(package)) == 3
 
 
 def test_hd95_to_nothing_is_not_a_number():

@@ -11,8 +11,11 @@ from diffeode.files import io
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, warp_image, warp_labels
+from diffeode.prepare import affine
 from diffeode.prepare.affine import affine_registration
 from diffeode.prepare.resolution import resample_brain
+from diffeode.process.fresh import in_new_process
+from diffeode.programs import ants_bridge
 from diffeode.programs.ants_bridge import affine_from_ants, ants_registration, load_ants, to_ants
 
 
@@ -79,6 +82,29 @@ def test_one_seed_one_answer(head):
     moved = warp_image(head, Affine(np.diag([1.1, 1, 1, 1])), head.grid)
     first, second = (affine_registration(head, moved, threads=1, seed=5).matrix for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_another_number_of_threads_before_changes_nothing(head, monkeypatch):
+    """ITK keeps the number of its first use, so a new process works with another one."""
+    small = head.cropped((slice(8, 32), slice(12, 40), slice(12, 36)))
+    moved = warp_image(small, Affine(np.diag([1.1, 1, 1, 1])), small.grid)
+    expected = affine_registration(small, moved, threads=1, seed=5)
+    started = []
+
+    def spied(*arguments):
+        started.append(arguments[0])
+        return in_new_process(*arguments)
+
+    monkeypatch.setattr(affine, "in_new_process", spied)
+    monkeypatch.setattr(ants_bridge, "_threads", 2)
+    found = affine_registration(small, moved, threads=1, seed=5)
+    np.testing.assert_array_equal(found.matrix, expected.matrix)
+    assert started == [affine._alignment_here]
+
+
+def test_an_error_of_another_process_arrives_in_this_one():
+    with pytest.raises(InputError, match=r"There is no affine file absent\.mat"):
+        in_new_process(affine_from_ants, "absent.mat")
 
 
 @pytest.mark.slow

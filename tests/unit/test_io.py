@@ -238,10 +238,13 @@ def test_label_round_trip_is_exact_for_large_ids(tmp_path):
     np.testing.assert_array_equal(io.read_labels(tmp_path / "a.nii.gz").data, data)
 
 
-def test_displacement_round_trip_is_exact(tmp_path):
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("name", ["warp.nii", "warp.nii.gz"])
+def test_displacement_round_trip_is_exact(name, quick, tmp_path):
     field = DisplacementField(noise((*SHAPE, 3)), Grid(SHAPE, LAS))
-    io.write_displacement(tmp_path / "warp.nii.gz", field)
-    back = io.read_displacement(tmp_path / "warp.nii.gz")
+    io.write_displacement(tmp_path / name, field, quick)
+    assert (tmp_path / name).read_bytes().startswith(b"\x1f\x8b") == name.endswith(".gz")
+    back = io.read_displacement(tmp_path / name)
     np.testing.assert_array_equal(back.displacement_mm, field.displacement_mm)
     assert back.grid.matches(field.grid, 1e-6)
 
@@ -256,6 +259,17 @@ def test_displacement_file_is_lps_with_the_vector_intent(tmp_path):
     assert nifti.shape == (*SHAPE, 1, 3)
     assert int(nifti.header["intent_code"]) == 1007
     np.testing.assert_array_equal(np.asarray(nifti.dataobj)[0, 0, 0, 0], (-1, -2, 3))
+
+
+def test_quick_compression_holds_the_same_file_and_is_repeatable(tmp_path):
+    field = DisplacementField(noise((*SHAPE, 3)), Grid(SHAPE, LAS))
+    for name, quick in (("usual", False), ("quick", True), ("again", True)):
+        io.write_displacement(tmp_path / f"{name}.nii.gz", field, quick)
+    usual, quick, again = (
+        (tmp_path / f"{name}.nii.gz").read_bytes() for name in ("usual", "quick", "again")
+    )
+    assert quick == again != usual
+    assert gzip.decompress(quick) == gzip.decompress(usual)
 
 
 def test_affine_round_trip_is_exact(tmp_path):

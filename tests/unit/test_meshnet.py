@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from diffeode.errors import InputError
-from diffeode.prepare import meshnet
 from diffeode.prepare.architecture import Architecture
+from diffeode.prepare.convolution import Activation, Moments, convolved
 from diffeode.prepare.meshnet import MeshNet, load_meshnet
 from diffeode.prepare.step_tool import silent
 from diffeode.prepare.steps import mindgrab, subcortical
@@ -127,7 +127,7 @@ def test_a_convolution_is_torchs_own(planes, dilation):
         expected = nn.functional.conv3d(
             volume[None].double(), weight.double(), padding=dilation, dilation=dilation
         )[0]
-        found = meshnet._convolved(volume.permute(1, 2, 3, 0).contiguous(), weight, dilation)
+        found = convolved(volume.permute(1, 2, 3, 0).contiguous(), weight, dilation)
         torch.testing.assert_close(
             found.permute(3, 0, 1, 2).double(), expected, atol=1e-4, rtol=1e-5
         )
@@ -158,18 +158,55 @@ def test_a_cut_volume_is_labelled_as_in_the_uniform_one_around_it(saved):
     assert (net.label(volume[cut], 1, silent) != expected).any()
 
 
-def test_normalisation_is_of_each_channel_over_the_volume():
-    architecture = Architecture(
-        channels=2, classes=2, dilations=(1,), normalised=True, activation="elu"
+def test_a_layer_is_torchs_own_where_it_activates_what_it_takes():
+    """The activation is applied before the padding, and the mean and variance are of the result."""
+    generator = torch.Generator().manual_seed(3)
+    volume = torch.randn(2, 21, 9, 20, generator=generator)
+    weight = torch.randn(2, 2, 3, 3, 3, generator=generator)
+    scale, shift = torch.tensor([2.0, 0.5]), torch.tensor([0.3, -1.0])
+    activated = nn.functional.gelu(
+        (volume * scale[:, None, None, None] + shift[:, None, None, None]).double()
     )
-    values = torch.randn(40, 30, 20, 2) * torch.tensor([3.0, 0.1]) + 5
-    expected = nn.functional.elu(
-        nn.functional.group_norm(values.double().permute(3, 0, 1, 2)[None], 2)
+    expected = nn.functional.conv3d(activated[None], weight.double(), padding=4, dilation=4)[0]
+    moments = Moments(torch.ones(21), torch.ones(9, 20))
+    found = convolved(
+        volume.permute(1, 2, 3, 0).contiguous(),
+        weight,
+        4,
+        Activation(nn.functional.gelu, scale, shift),
+        moments,
     )
-    meshnet._activate(values, None, False, architecture)
+    torch.testing.assert_close(found.permute(3, 0, 1, 2).double(), expected, atol=1e-4, rtol=1e-5)
+    mean, variance = moments.mean_and_variance()
+    torch.testing.assert_close(mean.double(), expected.mean((1, 2, 3)), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(
-        values.double(), expected[0].permute(1, 2, 3, 0), atol=2e-5, rtol=1e-4
+        variance.double(), expected.var((1, 2, 3), correction=0), atol=1e-4, rtol=1e-5
     )
+
+
+def test_moments_keep_their_digits_far_from_zero():
+    volume = torch.randn(40, 30, 20, 2) * torch.tensor([3.0, 0.1]) + 5
+    moments = Moments(torch.ones(40), torch.ones(30, 20))
+    for number, plane in enumerate(volume):
+        moments.add(plane, number)
+    found, exact = moments.mean_and_variance(), volume.double().flatten(0, 2)
+    torch.testing.assert_close(found[0].double(), exact.mean(0), atol=0, rtol=1e-6)
+    torch.testing.assert_close(found[1].double(), exact.var(0, correction=0), atol=0, rtol=1e-5)
+
+
+def test_planes_that_stand_for_several_count_as_often_in_the_moments():
+    volume = torch.randn(6, 5, 4, 2)
+    counts = [torch.tensor(along) for along in ([1, 3, 1, 1, 2, 1], [1, 1, 4, 1, 1], [2, 1, 1, 1])]
+    repeated = volume
+    for axis, along in enumerate(counts):
+        repeated = repeated.repeat_interleave(along, axis)
+    moments = Moments(counts[0].float(), torch.outer(counts[1], counts[2]).float())
+    for number, plane in enumerate(volume):
+        moments.add(plane, number)
+    exact = repeated.double().flatten(0, 2)
+    found = moments.mean_and_variance()
+    torch.testing.assert_close(found[0].double(), exact.mean(0))
+    torch.testing.assert_close(found[1].double(), exact.var(0, correction=0))
 
 
 def test_progress_reaches_the_end_layer_by_layer():

@@ -346,7 +346,7 @@ def test_too_little_memory_is_a_failure_that_says_what_helps(monkeypatch):
     changed_energy(monkeypatch, starve)
     with pytest.raises(
         RegistrationError,
-        match=r"^Out of memory on \d+ x \d+ x \d+ voxels: tried to allocate 3.00 GiB",
+        match=r"^The memory does not suffice for images of \d+ x \d+ x \d+ voxels \(3.00 GiB more",
     ):
         neural_ode(QUICK).register(pair_of(texture(), texture()), Machine())
 

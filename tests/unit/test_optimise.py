@@ -178,21 +178,26 @@ CPU = (
     [
         (
             torch.OutOfMemoryError(CUDA),
-            "Out of memory on 9 x 8 x 7 voxels: tried to allocate 2.50 GiB; GPU 0 has a total "
-            "capacity of 7.79 GiB of which 1.20 GiB is free; buy more.",
+            "The memory does not suffice for images of 9 x 8 x 7 voxels (2.50 GiB more were asked "
+            "for; GPU 0 has 7.79 GiB, of which 1.20 GiB are free); buy more.",
         ),
         (
             RuntimeError(CPU),
-            "Out of memory on 9 x 8 x 7 voxels: tried to allocate 4000000000000 bytes; buy more.",
+            "The memory does not suffice for images of 9 x 8 x 7 voxels (3725.29 GiB more were "
+            "asked for); buy more.",
         ),
         (
             torch.OutOfMemoryError("out"),
-            "Out of memory on 9 x 8 x 7 voxels: nobody said how much was wanted; buy more.",
+            "The memory does not suffice for images of 9 x 8 x 7 voxels; buy more.",
         ),
         (
             MemoryError("Unable to allocate 3.64 TiB for an array"),
-            "Out of memory on 9 x 8 x 7 voxels: Unable to allocate 3.64 TiB for an array; buy "
-            "more.",
+            "The memory does not suffice for images of 9 x 8 x 7 voxels (3.64 TiB more were asked "
+            "for); buy more.",
+        ),
+        (
+            MemoryError(),
+            "The memory does not suffice for images of 9 x 8 x 7 voxels; buy more.",
         ),
     ],
 )

@@ -313,8 +313,10 @@ def _registered(run: Run, task: Task, machine: Machine, guidance: Guidance | Non
 def _write_maps(registered: Registered, folder: Path) -> None:
     unit, result = RegistrationUnit(folder), registered.result
     fixed_axis, moving_axis = thin_axes(registered.inputs)
-    io.write_displacement(unit.warp_file, with_thin_axis(result.warp, fixed_axis))
-    io.write_displacement(unit.inverse_warp_file, with_thin_axis(result.inverse_warp, moving_axis))
+    io.write_displacement(unit.warp_file, with_thin_axis(result.warp, fixed_axis), quick=True)
+    io.write_displacement(
+        unit.inverse_warp_file, with_thin_axis(result.inverse_warp, moving_axis), quick=True
+    )
     _write_affine(folder / AFFINE, registered.task)
     io.write_image(unit.warped_file, with_thin_axis(registered.warped, fixed_axis))
     write_trace(unit.trace_file, result.trace)

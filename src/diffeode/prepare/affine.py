@@ -14,7 +14,13 @@ import numpy as np
 from diffeode.files.io import write_itk_affine
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.transform import Affine
-from diffeode.programs.ants_bridge import affine_from_ants, ants_registration, to_ants
+from diffeode.process.fresh import in_new_process
+from diffeode.programs.ants_bridge import (
+    affine_from_ants,
+    ants_registration,
+    keeps_other_threads,
+    to_ants,
+)
 
 CITATION = (
     "Avants, Tustison, Song, Cook, Klein, Gee. A reproducible evaluation of ANTs similarity "
@@ -66,6 +72,9 @@ def ants_alignment(
 ) -> Affine:
     """Return the map of a ``kind`` that ANTs finds, as :func:`affine_registration` does.
 
+    Where this process used ANTs with another number of threads before, a new process finds it, so
+    that the map does not depend on what was done before.
+
     Args:
         kind: ``Affine``, ``Similarity`` or ``Rigid``.
         fixed_counts, moving_counts: the voxels of either image that are compared, ``(X, Y, Z)``
@@ -75,6 +84,22 @@ def ants_alignment(
         RegistrationError: ANTs gave up.
         InputError: a grid is sheared.
     """
+    asked = (kind, fixed, moving, threads, seed, start, fixed_counts, moving_counts)
+    if keeps_other_threads(threads):
+        return in_new_process(_alignment_here, *asked)
+    return _alignment_here(*asked)
+
+
+def _alignment_here(
+    kind: str,
+    fixed: Image,
+    moving: Image,
+    threads: int,
+    seed: int,
+    start: Affine | None,
+    fixed_counts: np.ndarray | None,
+    moving_counts: np.ndarray | None,
+) -> Affine:
     masks = {
         name: to_ants(Labels(counts, image.grid))
         for name, counts, image in (

@@ -22,7 +22,12 @@ from diffeode.geometry.image import Image
 from diffeode.geometry.plane import affine_between
 from diffeode.geometry.resample import coarser_slice
 from diffeode.geometry.transform import Affine
-from diffeode.programs.ants_bridge import ants_registration, plane_matrix_from_ants
+from diffeode.process.fresh import in_new_process
+from diffeode.programs.ants_bridge import (
+    ants_registration,
+    keeps_other_threads,
+    plane_matrix_from_ants,
+)
 
 KINDS = {"rigid": "Rigid", "similarity": "Similarity", "affine": "Affine"}
 """ANTs' names for the kinds of alignment."""
@@ -62,6 +67,9 @@ def slice_start(kind: str, fixed: Image, moving: Image, threads: int, seed: int)
 def align_slices(fixed: Image, moving: Image, kind: str, threads: int, seed: int) -> Affine:
     """Return the map from points of the slice ``fixed`` to points of the slice ``moving``, RAS mm.
 
+    Where this process used ANTs with another number of threads before, a new process finds it, so
+    that the map does not depend on what was done before.
+
     Args:
         fixed, moving: prepared slices (in [0, 1], background 0), each on its own grid.
         kind: one of :data:`KINDS`.
@@ -70,6 +78,12 @@ def align_slices(fixed: Image, moving: Image, kind: str, threads: int, seed: int
         RegistrationError: ANTs gave up at every start.
         InputError: a grid is sheared.
     """
+    if keeps_other_threads(threads):
+        return in_new_process(_aligned_here, fixed, moving, kind, threads, seed)
+    return _aligned_here(fixed, moving, kind, threads, seed)
+
+
+def _aligned_here(fixed: Image, moving: Image, kind: str, threads: int, seed: int) -> Affine:
     fit = SliceFit.of(fixed, moving)
     diagonal = max(diagonal_mm(fixed), diagonal_mm(moving))
     small, fine = (

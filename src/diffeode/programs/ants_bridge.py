@@ -7,6 +7,7 @@ a translation ``t``. This module turns it into one RAS matrix.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,19 +28,38 @@ if TYPE_CHECKING:
     from ants import ANTsImage
 
 
+_UNKNOWN = 0
+_threads: int | None = None
+"""The number of threads that ITK keeps in this process: None before it is loaded, and ``_UNKNOWN``
+where others loaded it.
+"""
+
+
 def load_ants(threads: int, seed: int = 0) -> ModuleType:
     """Return the ``ants`` module, set to ``threads`` ITK threads and the random ``seed``.
 
     ITK reads its number of threads once in a process, before its first filter, so the first call
-    decides on it.
+    decides on it. :func:`keeps_other_threads` tells whether another number holds.
     """
-    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
+    global _threads
+    if _threads is None:
+        _threads = _UNKNOWN if "ants" in sys.modules else threads
+        os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
     import ants
 
     # registration() takes its seed only from here. on=True would also force a single thread, and
     # the seed 0 would mean the clock.
     ants.config.set_ants_deterministic(on=False, seed_value=seed or 1)
     return ants
+
+
+def keeps_other_threads(threads: int) -> bool:
+    """Return whether ITK would use another number than ``threads`` in this process, because it
+    keeps the number of its first use. What ANTs finds depends on it.
+    """
+    if _threads is None:
+        return "ants" in sys.modules
+    return _threads != threads
 
 
 def to_ants(image: Image | Labels) -> ANTsImage:

@@ -1,0 +1,175 @@
+"""Dilated 3 x 3 x 3 convolution of a volume with many channels, in place and in few passes.
+
+Volumes are ``(X, Y, Z, C)``. A layer of a MeshNet at 256^3 voxels takes 1 to 2 GB, so what is done
+to a plane is done while it is in the processor's cache: it is activated when the convolution takes
+it, and counted for means and variances when the convolution has made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CHUNK = 2**13
+"""Number of voxels that are worked on at a time, so that they stay in the processor's cache."""
+
+_PLANES = 4
+_MIX = torch.tensor(
+    [
+        [4.0, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ]
+)
+_MIX_KERNEL = (
+    torch.tensor([[6.0, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
+)
+_UNMIX = torch.tensor(
+    [[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
+)
+"""The transforms of :func:`_convolve_row` (Winograd's F(4, 3)): ``_MIX`` mixes six planes,
+``_MIX_KERNEL`` the three planes of a kernel, and ``_UNMIX`` turns the six products into four planes
+of the result.
+"""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Activation:
+    """What becomes of the values of a layer before the next layer takes them.
+
+    Attributes:
+        function: is applied to each value times ``scale`` plus ``shift``.
+        scale, shift: ``(C,)``.
+        background: ``(C,)``, is subtracted from the result; None: nothing is.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    scale: Tensor
+    shift: Tensor
+    background: Tensor | None = None
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return the activation of ``values (N, C)``."""
+        activated = self.function(torch.addcmul(self.shift, values, self.scale))
+        return activated if self.background is None else activated.sub_(self.background)
+
+
+@final
+class Moments:
+    """Mean and variance of each channel of a volume, to which its planes are added one by one.
+
+    Args:
+        planes: how often each plane along the first axis counts, ``(X,)``.
+        voxels: how often each voxel of a plane counts, ``(Y, Z)``.
+    """
+
+    def __init__(self, planes: Tensor, voxels: Tensor) -> None:
+        self._planes, self._voxels = planes.double(), voxels.reshape(1, -1)
+        self._near: Tensor | None = None
+        self._sums: Tensor | None = None
+
+    def add(self, plane: Tensor, number: int) -> None:
+        """Add the plane ``(Y, Z, C)`` with this number along the first axis."""
+        voxels = plane.flatten(0, 1)
+        if self._near is None:
+            # The squares of differences to a value near the mean lose no digits.
+            self._near = voxels.mean(0)
+            self._sums = torch.zeros(2, len(self._near), dtype=torch.float64)
+        for chunk, counts in zip(voxels.split(CHUNK), self._voxels.split(CHUNK, 1), strict=True):
+            apart = chunk - self._near
+            sums = torch.cat((counts @ apart, counts @ apart.square_()))
+            self._sums += self._planes[number] * sums
+
+    def mean_and_variance(self) -> tuple[Tensor, Tensor]:
+        """Return both, ``(C,)`` each."""
+        assert self._near is not None
+        assert self._sums is not None
+        mean, square = self._sums / (self._planes.sum() * self._voxels.double().sum())
+        return (self._near + mean).float(), (square - mean**2).float()
+
+
+def convolved(
+    values: Tensor,
+    weight: Tensor,
+    dilation: int,
+    activation: Activation | None = None,
+    moments: Moments | None = None,
+) -> Tensor:
+    """Return the dilated convolution of the activation of ``values (X, Y, Z, C)``, which is padded
+    with zeros.
+
+    It is computed in place where the number of channels stays the same. Planes that lie
+    ``dilation`` apart form a row that depends on no other planes, so rows are convolved one by one.
+
+    Args:
+        weight: ``(channels of the result, C, 3, 3, 3)``.
+        activation: None: the values are taken as they are.
+        moments: what every plane of the result is added to.
+    """
+    same = weight.shape[0] == weight.shape[1]
+    result = values if same else values.new_empty(*values.shape[:3], weight.shape[0])
+    mixed = torch.einsum("kt,oityz->koiyz", _MIX_KERNEL, weight)
+    kernels = [kernel.contiguous(memory_format=torch.channels_last) for kernel in mixed]
+    for first in range(min(dilation, len(values))):
+        planes, row = values[first::dilation], result[first::dilation]
+        for number in _convolve_row(planes, row, kernels, dilation, activation):
+            if moments is not None:
+                moments.add(row[number], first + number * dilation)
+    return result
+
+
+def _convolve_row(
+    planes: Tensor,
+    result: Tensor,
+    kernels: Sequence[Tensor],
+    dilation: int,
+    activation: Activation | None,
+) -> Iterator[int]:
+    """Convolve ``planes (N, Y, Z, C)`` along all axes into ``result``, which may be the same
+    memory, and yield the number of each plane of the result when it is made.
+
+    Four planes of the result are computed from four planes and their two neighbours by six
+    two-dimensional convolutions of mixed planes, where twelve of plain planes would be needed.
+
+    Source: Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016, F(4, 3).
+    """
+    # The six planes are copies, because the result replaces those in ``planes``. Beyond the ends of
+    # the row they are zeros.
+    six = planes.new_zeros(_PLANES + 2, *planes.shape[1:])
+    mixed = torch.empty_like(six)
+    products = result.new_empty(len(kernels), *result.shape[1:])
+    _take(planes, 0, six[1], activation)
+    for start in range(0, len(planes), _PLANES):
+        for place in range(2, len(six)):
+            _take(planes, start + place - 1, six[place], activation)
+        torch.mm(_MIX, six.flatten(1), out=mixed.flatten(1))
+        for product, plane, kernel in zip(products, mixed, kernels, strict=True):
+            across = F.conv2d(
+                plane.permute(2, 0, 1)[None], kernel, padding=dilation, dilation=dilation
+            )
+            product.copy_(across[0].permute(1, 2, 0))
+        written = result[start : start + _PLANES].flatten(1)
+        torch.mm(_UNMIX[: len(written)], products.flatten(1), out=written)
+        six[:2] = six[_PLANES:]
+        yield from range(start, start + len(written))
+
+
+def _take(planes: Tensor, number: int, place: Tensor, activation: Activation | None) -> None:
+    """Put the activation of a plane into ``place (Y, Z, C)``, or zeros beyond the row's end."""
+    if number >= len(planes):
+        place.zero_()
+    elif activation is None:
+        place.copy_(planes[number])
+    else:
+        pieces = (of.flatten(0, 1).split(CHUNK) for of in (planes[number], place))
+        for chunk, target in zip(*pieces, strict=True):
+            target.copy_(activation(chunk))
