@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from diffeode.desk.inputs import Inputs
+from diffeode.desk.outputs import START_BENDS
 from diffeode.evaluation.evaluate import evaluate_pair
+from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.files import io
 from diffeode.geometry.image import Labels
 from diffeode.provenance.software import registering_versions
@@ -34,7 +36,7 @@ def write_metrics(
     Args:
         provenance: further entries, which are recorded as they are.
     """
-    rows = measured(result, task, inputs)
+    rows = measured(result, task, inputs, bool(provenance.get(START_BENDS)))
     whole, by_label = rows[rows["label"] == ""], rows[rows["label"] != ""]
     costs = {cost: getattr(result, cost) for cost in ("seconds", "cpu_seconds", "peak_memory_mb")}
     metrics = dict(zip(whole["metric"], whole["value"], strict=True)) | costs
@@ -46,7 +48,7 @@ def write_metrics(
         "title": run.title,
         "parameters": as_parameters(run.build(), whole=True),
         **provenance,
-        "sha256": _checksums(inputs),
+        "sha256": _checksums(inputs, provenance),
         "alignment": task.moving_to_scan.matrix.tolist(),
         "inverse": result.inverse_origin,
         "notes": list(result.notes),
@@ -62,17 +64,23 @@ def write_metrics(
     io.write_json(path, content)
 
 
-def _checksums(inputs: Inputs) -> dict[str, str]:
-    """Return the SHA-256 of each scan that was read from a file."""
+def _checksums(inputs: Inputs, provenance: Mapping[str, object]) -> dict[str, str]:
+    """Return the SHA-256 of each scan that was read from a file, and of a start that bends."""
     names = {"fixed": inputs.fixed_name, "moving": inputs.moving_name}
+    if provenance.get(START_BENDS):
+        names["init"] = str(provenance.get("init"))
     return {which: io.sha256(name) for which, name in names.items() if Path(name).is_file()}
 
 
-def measured(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:
+def measured(result: Result, task: Task, inputs: Inputs, start_bends: bool = False) -> pd.DataFrame:
     """Return the rows of all metrics of a registration
     (:func:`diffeode.evaluation.evaluate.evaluate_pair`).
+
+    Args:
+        start_bends: whether the moving image of ``task`` was brought there by a map that is no
+            affine, with which the mutual information before the registration is measured.
     """
-    return evaluate_pair(
+    rows = evaluate_pair(
         warp=result.warp,
         inverse_warp=result.inverse_warp,
         fixed_image=task.fixed,
@@ -83,6 +91,12 @@ def measured(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:
         moving_labels=inputs.moving_labels,
         label_table=every_label(inputs.fixed_labels, inputs.moving_labels),
     )
+    if start_bends:
+        pair = task.pair()
+        shown = pair.fixed_mask | pair.moving_mask
+        before = normalised_mutual_information(pair.fixed.data, pair.moving.data, shown)
+        rows.loc[rows["metric"] == "nmi_before", "value"] = before
+    return rows
 
 
 def every_label(fixed: Labels | None, moving: Labels | None) -> pd.DataFrame | None:

@@ -13,7 +13,14 @@ from typing import final
 import numpy as np
 
 from diffeode.desk.inputs import Inputs
-from diffeode.desk.outputs import AFFINE, METRICS, OVERVIEW, REPORT, WARPED_LABELS
+from diffeode.desk.outputs import (
+    AFFINE,
+    METRICS,
+    OVERVIEW,
+    REPORT,
+    START_BENDS,
+    WARPED_LABELS,
+)
 from diffeode.desk.slices import thin_axes, write_warped_picture
 from diffeode.desk.stages import (
     ALIGNING,
@@ -27,6 +34,8 @@ from diffeode.desk.stages import (
     planned,
     staged,
 )
+from diffeode.desk.start import BentStart
+from diffeode.desk.transform import Transform
 from diffeode.errors import InputError, RegistrationError, reason_of
 from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
@@ -56,6 +65,7 @@ class Registered:
         warped: the moving image on the grid of the fixed one, by one linear interpolation, in the
             intensities that it was given in.
         warped_labels: its label map there, by nearest neighbour; None where none was given.
+        bent: the start of the user's own, where that was no affine.
     """
 
     run: Run
@@ -64,6 +74,7 @@ class Registered:
     result: Result
     warped: Image
     warped_labels: Labels | None
+    bent: BentStart | None = None
 
     @property
     def title(self) -> str:
@@ -73,7 +84,9 @@ class Registered:
         return f"{moving} to {fixed}, {self.run.title}"
 
 
-def register_images(run: Run, inputs: Inputs, machine: Machine, start: str | Affine) -> Registered:
+def register_images(
+    run: Run, inputs: Inputs, machine: Machine, start: str | Affine | Transform
+) -> Registered:
     """Prepare, align and register a pair of images in memory; nothing is written.
 
     Args:
@@ -81,23 +94,23 @@ def register_images(run: Run, inputs: Inputs, machine: Machine, start: str | Aff
             of the fixed image to points of the moving one, RAS mm.
 
     Raises:
-        InputError: an image or a mask is unusable, the images do not meet, or the run cannot leave
-            out what a mask leaves out.
+        InputError: an image, a mask or a start is unusable, the images do not meet, or the run
+            cannot leave out what a mask leaves out.
         RegistrationError: the alignment failed, or the method could not register the pair.
     """
     require_slices_taken(run.build(), inputs.fixed.grid)
     _require_masks_used(run, inputs)
     stages = staged(machine.progress, _plan(run, inputs, machine, start, report=False))
     machine = dataclasses.replace(machine, progress=stages)
-    task = prepared_task(inputs, start, machine, stages.begin)
+    task, bent = prepared_pair(inputs, start, machine, stages.begin)
     stages.begin(REGISTERING)
-    result = _registered(run, task, machine)
+    result = _registered(run, task, machine, bent)
     grid, moving = task.fixed.grid, inputs.moving_labels
     labels = None if moving is None else warp_labels(moving, result.warp, grid)
     remarks = (*_offers(inputs), *_remarks(inputs, labels))
     result = dataclasses.replace(result, notes=(*result.notes, *remarks))
     return Registered(
-        run, inputs, task, result, warp_image(inputs.moving, result.warp, grid), labels
+        run, inputs, task, result, warp_image(inputs.moving, result.warp, grid), labels, bent
     )
 
 
@@ -123,6 +136,8 @@ def write_registered(
 
     result, task = registered.result, registered.task
     begin(MEASURING)
+    if registered.bent is not None:
+        provenance = {**provenance, START_BENDS: True}
     write_metrics(folder / METRICS, registered.run, result, task, registered.inputs, provenance)
     begin(WRITING)
     _write_maps(registered, folder)
@@ -133,15 +148,11 @@ def write_registered(
 
 def _draw(registered: Registered, folder: Path, report: bool, begin: Callable[[str], None]) -> None:
     from diffeode.desk.account import write_report
-    from diffeode.desk.overview import draw_pair, scene_of_maps, worth_less_than_the_maps
-    from diffeode.figures.pair_panel import draw_scene
+    from diffeode.desk.overview import draw, scene_of_registered, worth_less_than_the_maps
 
-    if is_slice(registered.task.fixed.grid):
-        draw_pair(registered, folder / OVERVIEW)
-        return
-    scene = scene_of_maps(registered.result.warp, registered.task)
+    scene = scene_of_registered(registered)
     with worth_less_than_the_maps(OVERVIEW):
-        draw_scene(scene, registered.title, folder / OVERVIEW)
+        draw(scene, registered.title, folder / OVERVIEW)
     if report:
         begin(REPORTING)
         with worth_less_than_the_maps(REPORT):
@@ -153,7 +164,7 @@ def register_at_desk(
     inputs: Inputs,
     folder: Path,
     machine: Machine,
-    start: str | Affine,
+    start: str | Affine | Transform,
     provenance: Mapping[str, object],
     report: bool = False,
 ) -> Result:
@@ -202,7 +213,7 @@ def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
 
 
 def _plan(
-    run: Run, inputs: Inputs, machine: Machine, start: str | Affine, report: bool
+    run: Run, inputs: Inputs, machine: Machine, start: str | Affine | Transform, report: bool
 ) -> dict[str, float | None]:
     voxels = (inputs.fixed.data.size + inputs.moving.data.size) / 2
     return planned(
@@ -223,7 +234,18 @@ def prepared_task(
     machine: Machine,
     begin: Callable[[str], None] = lambda stage: None,
 ) -> Task:
-    """Return the pair as a method is given it: prepared, and the moving image brought to ``start``.
+    """Return the pair as a method is given it (:func:`prepared_pair`)."""
+    return prepared_pair(inputs, start, machine, begin)[0]
+
+
+def prepared_pair(
+    inputs: Inputs,
+    start: str | Affine | Transform,
+    machine: Machine,
+    begin: Callable[[str], None] = lambda stage: None,
+) -> tuple[Task, BentStart | None]:
+    """Return the pair as a method is given it: prepared, and the moving image brought to ``start``;
+    and the start where it is no affine.
 
     Args:
         start: as for :func:`register_images`.
@@ -243,9 +265,14 @@ def prepared_task(
     if start in ANTS_FINDS:
         _require_perpendicular(inputs)
     begin(ALIGNING)
-    aligned = align_sides(fixed, moving, start, machine.threads, machine.seed)
+    bent, leads = None, start
+    if isinstance(start, Transform):
+        bent = BentStart.of(start, fixed.image, moving.image)
+        leads = bent.forward
+    aligned = align_sides(fixed, moving, leads, machine.threads, machine.seed)
     images = fixed.image, aligned.image, moving.image
-    return Task(*images, aligned.to_scan, counts=aligned.counts)
+    to_scan = bent.nearest if bent else aligned.to_scan
+    return Task(*images, to_scan, counts=aligned.counts), bent
 
 
 def _require_masks_used(run: Run, inputs: Inputs) -> None:
@@ -271,12 +298,14 @@ def _require_perpendicular(inputs: Inputs) -> None:
             raise InputError(f"{name}: {error}") from None
 
 
-def _registered(run: Run, task: Task, machine: Machine) -> Result:
+def _registered(run: Run, task: Task, machine: Machine, bent: BentStart | None) -> Result:
     """Return the result of the registration.
 
     Whatever error a method raises becomes a :class:`RegistrationError` with its reason.
     """
     try:
+        if bent is not None:
+            return bent.continued(run.build(), task, machine)
         return register(run.build(), task, machine)
     except Exception as error:
         raise RegistrationError(
@@ -289,7 +318,8 @@ def _write_maps(registered: Registered, folder: Path) -> None:
     fixed_axis, moving_axis = thin_axes(registered.inputs)
     io.write_displacement(unit.warp_file, with_thin_axis(result.warp, fixed_axis))
     io.write_displacement(unit.inverse_warp_file, with_thin_axis(result.inverse_warp, moving_axis))
-    _write_affine(folder / AFFINE, registered.task)
+    if registered.bent is None:
+        _write_affine(folder / AFFINE, registered.task)
     io.write_image(unit.warped_file, with_thin_axis(registered.warped, fixed_axis))
     write_trace(unit.trace_file, result.trace)
     if registered.warped_labels is not None:
