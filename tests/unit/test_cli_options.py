@@ -89,7 +89,7 @@ WEIGHTS = str(Path(__file__))
 
 GRID_OF_SCAN = Grid((6, 5, 4), np.eye(4))
 """The grid of every scan whose grid is read."""
-EMPTY = nib.Nifti1Image(np.zeros((2, 2, 2), np.float32), np.eye(4))
+EMPTY = SimpleNamespace(nifti=nib.Nifti1Image(np.zeros((2, 2, 2), np.float32), np.eye(4)))
 
 
 OUT: list[Path] = []
@@ -166,7 +166,7 @@ def behind_the_commands(monkeypatch):
         (measuring, "evaluate", measuring.Evaluation({"dice": 0.5})),
         (measuring, "write_evaluation", None),
         (converting, "read_in_format", "a transform"),
-        (converting, "write_in_format", None),
+        (converting, "write_in_format", ["a note"]),
         (threads, "use_threads", None),
         (arguments, "processors", PROCESSORS),
     ):
@@ -497,6 +497,11 @@ ARRIVES = {
     ),
     ("evaluate", "fixed"): (EVALUATE, lambda: seen("evaluate")[1], Path("f.nii")),
     ("evaluate", "moving"): (EVALUATE, lambda: seen("evaluate")[2], Path("m.nii")),
+    ("evaluate", "picture"): (
+        [*EVALUATE, "--picture", "{out}/p.png"],
+        lambda: named("evaluate", "picture").name,
+        "p.png",
+    ),
     ("evaluate", "output"): (EVALUATE, lambda: seen("write_evaluation")[1].name, "o.json"),
     **{
         ("evaluate", option): (
@@ -768,7 +773,7 @@ def test_an_option_arrives(command, option, tmp_path):
         ),
         (REGISTER, lambda: seen("read_inputs")[4], None),
         (REGISTER, lambda: "orientation" in seen("register_at_desk")[5], False),
-        (APPLY, lambda: named("apply_at_desk", "how"), How(None, None, 0.0)),
+        (APPLY, lambda: named("apply_at_desk", "how"), How(None, None, None)),
         (APPLY, lambda: named("apply_at_desk", "reference"), None),
         (POINTS, lambda: named("move_points_file", "allow_outside"), False),
         (["evaluate", "w", "f", "m"], lambda: "write_evaluation" in SEEN, False),
@@ -827,7 +832,7 @@ def test_a_verb_says_as_much_as_it_is_asked_to(line, tmp_path, capsys):
     assert main([*line, "--verbose", "--overwrite"]) == 0
     said = capsys.readouterr().err
     assert f"diffeode: wrote {line[line.index('-o') + 1]}" in said
-    assert ("a note" in said) == (line[0] not in ("evaluate", "convert"))
+    assert ("a note" in said) == (line[0] != "evaluate")
 
 
 @pytest.mark.parametrize(("run", "learns"), [("symnet", False), ("transmatch", True)])

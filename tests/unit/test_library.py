@@ -229,7 +229,7 @@ BAD = {
     "words": (lambda: (np.array(["a"]), np.eye(4)), "no numbers"),
     "no orientation": (silent_header, "Nothing in the header of the image tells"),
     "NaN": (lambda: (np.full(MOVING.shape, np.nan), MOVING.affine), "the image has 1560 voxels"),
-    "two axes": (lambda: (np.ones((4, 4)), np.eye(4)), "the image is 2-D"),
+    "one axis": (lambda: (np.ones(4), np.eye(4)), "the image is 1-D"),
     "no file": (lambda: "nowhere.nii.gz", "no file nowhere.nii.gz"),
 }
 

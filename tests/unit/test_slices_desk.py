@@ -2,22 +2,29 @@
 and a picture; what cannot be used is said in one sentence.
 """
 
+import base64
+import io as io_of_bytes
 import json
+import re
 
 import nibabel as nib
 import numpy as np
 import PIL.Image
 import pytest
 import SimpleITK
+from browser import CHROMIUM, WITHOUT, opened
 from scipy import ndimage
 
 from diffeode.cli import main
 from diffeode.desk.inputs import read_inputs
 from diffeode.desk.registration import prepared_task
+from diffeode.figures.page_slices import view_of_slices
+from diffeode.figures.slice_panel import SliceScene
 from diffeode.files import io
 from diffeode.files.pictures import read_picture
 from diffeode.files.slices import read_slice
-from diffeode.geometry.space import flip_ras_lps
+from diffeode.geometry.space import Grid, flip_ras_lps
+from diffeode.geometry.transform import Affine, DisplacementField
 from diffeode.registration.base import Machine
 
 SHAPE = (64, 72)
@@ -267,3 +274,82 @@ def test_a_mask_of_a_slice_leaves_pixels_out(files, tmp_path):
     kept = mask.T > 0
     assert ((task.fixed.data[kept] > 0) == (plain.fixed.data[kept] > 0)).mean() > 0.96
     assert task.fixed.data[30, 34] > 0.2, "the spot was not filled from around the mask"
+
+
+# ---------------------------------------------------------------------------------------- the page
+
+
+@pytest.fixture
+def paged(files, tmp_path):
+    """The folder of a registration of two pictures with its page."""
+    out = tmp_path / "out"
+    quick = ["--method", "identity", "--init", "identity", "--report"]
+    assert register(*files, out, *quick) == 0
+    return out
+
+
+def test_the_page_of_slices_speaks_of_slices_and_is_made_again(paged, capsys):
+    page = (paged / "report.html").read_text(encoding="utf-8")
+    shown = " ".join(page.partition("<script>")[0].split())
+    for words in (
+        'moving.tif <span class="soft">registered to</span> fixed.png',
+        "diffeode apply warp.nii.gz SLICE.png -o on_fixed.png",
+        "diffeode points warp.nii.gz landmarks.csv -o in_moving.csv",
+        "x counts columns to the right, y counts rows downwards",
+        "Change of area",
+        "overlap of the two tissues",
+        "warped.tif",
+        f"diffeode register {paged.parent / 'fixed.png'}",
+    ):
+        assert words in shown, words
+    for words in ("brain", "voxel", "Radiological", " mm)"):
+        assert words not in shown.replace("as 1 mm", ""), words
+    assert page.count('data-is="after"') == 1
+    assert (paged / "report.html").stat().st_size < 3e6
+    (paged / "report.html").unlink()
+    assert main(["report", str(paged)]) == 0
+    assert (paged / "report.html").read_text(encoding="utf-8") == page
+
+
+def test_the_pictures_of_a_page_lie_as_the_slices_do(tmp_path):
+    """A mark in one corner is in that corner of the page, in pictures and in upright slices."""
+    for axes, corner in (
+        (((-1, 0, 0), (0, -1, 0), (0, 0, 1)), (0, 0)),  # a picture: columns, rows
+        (((0, -1, 0), (-1, 0, 0), (0, 0, 1)), (0, 0)),  # rows first
+        (((1, 0, 0), (0, 0, 1), (0, 1, 0)), (1, 1)),  # coronal: to the right, upwards
+    ):
+        affine = np.eye(4)
+        affine[:3, :3] = np.array(axes).T
+        grid = Grid((24, 30, 1), affine)
+        fixed = np.full((24, 30), 0.2)
+        fixed[:4, :4] = 1  # at the first pixel
+        field = DisplacementField(np.zeros((24, 30, 1, 3)), grid)
+        tissue = np.ones((24, 30), bool)
+        scene = SliceScene(grid, fixed, fixed, fixed, tissue, field, Affine(), "mm")
+        view = view_of_slices(scene, 1000)
+        encoded = view.slices[0].fixed.partition(",")[2]
+        rows = np.asarray(PIL.Image.open(io_of_bytes.BytesIO(base64.b64decode(encoded))))
+        assert abs(view.width / view.height - rows.shape[1] / rows.shape[0]) < 0.01
+        bright = [0 if n.mean() < 12 else 1 for n in np.nonzero(rows > 150)]
+        assert bright == list(corner), axes
+        numbers = re.search(r"M(\d+) (\d+)", view.slices[0].contours)
+        assert numbers, "the mark has a contour"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT)
+def test_the_page_of_slices_works_in_a_browser(paged, tmp_path):
+    page = (paged / "report.html").read_text(encoding="utf-8")
+    use = """<script>window.addEventListener("load", () => {
+      const shown = [...document.querySelectorAll("#scans .slice.shown img")]
+        .filter((image) => !image.hidden && image.complete && image.naturalWidth).length;
+      document.querySelectorAll("#pair input")[1].click();
+      const split = document.getElementById("split");
+      split.value = 20; split.dispatchEvent(new Event("input", { bubbles: true }));
+      const left = document.querySelector("#scans .left:not([hidden])");
+      document.body.dataset.said = [shown, left.dataset.is, getComputedStyle(left).clipPath]
+        .join(";");
+    });</script>"""
+    (tmp_path / "page.html").write_text(page.replace("</body>", f"{use}</body>"), encoding="utf-8")
+    document = opened(tmp_path / "page.html", tmp_path / "browser")
+    assert 'data-ready="1"' in document
+    assert 'data-said="2;fixed;inset(0px 80% 0px 0px)"' in document

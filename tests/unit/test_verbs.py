@@ -8,6 +8,7 @@ import shlex
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
@@ -16,7 +17,7 @@ from diffeode.cli import main
 from diffeode.files import io
 from diffeode.files.points import Points, read_points, write_points
 from diffeode.geometry.image import Image, Labels
-from diffeode.geometry.space import Grid
+from diffeode.geometry.space import RAS_TO_LPS, Grid
 from diffeode.geometry.transform import Affine, DisplacementField, warp_image, warp_labels
 
 LPS = np.array([-1.0, -1.0, 1.0])
@@ -457,12 +458,16 @@ def test_conversions_keep_the_map(folder, capsys):
     np.testing.assert_allclose(de.load_transform("itk.tfm").matrix, TURN.matrix, atol=1e-9)
     assert run("convert", "OUT/warp.nii.gz", "--to", "fsl", *scans, "-o", "fsl.nii.gz") == 0
     assert int(nib.load("fsl.nii.gz").header["intent_code"]) == 2006
+    assert run("convert", "fsl.nii.gz", "--from", "fsl", *scans, "-o", "of_fsl.nii.gz") == 0
+    np.testing.assert_allclose(
+        io.read_displacement("of_fsl.nii.gz").displacement_mm, WARP.displacement_mm, atol=1e-4
+    )
     for words, said in (
         (("affine.txt", "--to", "fsl", "-o", "x.mat"), "give both scans"),
         (("OUT/warp.nii.gz", "--to", "fsl", *scans, "-o", "x.mat"), "is no affine"),
         (("affine.txt", "--to", "fsl", *scans, "-o", "x.h5"), "is no name for a transform of FSL"),
         (("fsl.nii.gz", "-o", "x.h5"), "is not an ITK displacement field"),
-        (("fsl.nii.gz", "--from", "fsl", *scans, "-o", "x.h5"), "only matrices of FLIRT"),
+        (("fsl.nii.gz", "--from", "fsl", "-o", "x.h5"), "give both scans"),
         (("ras.txt", "-o", "x.h5"), "does not say in which frame"),
         (("OUT/warp.nii.gz", "-o", "x.lta"), "is no name for a transform"),
     ):
@@ -522,6 +527,12 @@ def test_every_example_of_the_help_runs(folder, capsys, verb):
     write_points("moving.csv", NAMED)
     pd.DataFrame({"x": [5], "y": [6], "z": [7]}).to_csv("voxels.csv", index=False)
     np.savetxt("flirt.mat", np.eye(4))
+    (folder / "SLICES").mkdir()
+    plane = Grid((20, 24, 1), RAS_TO_LPS)
+    io.write_displacement("SLICES/warp.nii.gz", DisplacementField(np.zeros((20, 24, 1, 3)), plane))
+    colours = np.random.default_rng(0).integers(0, 255, (24, 20, 3)).astype(np.uint8)
+    PIL.Image.fromarray(colours).save("moving.png")
+    pd.DataFrame({"x": [5], "y": [6]}).to_csv("pixels.csv", index=False)
     examples = examples_of(verb, capsys)
     assert len(examples) >= 2
     for program, *words in examples:

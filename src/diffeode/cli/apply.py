@@ -1,10 +1,12 @@
-"""The command ``diffeode apply``: resample scans and label maps through a map found before."""
+"""The command ``diffeode apply``: resample scans, label maps and pictures through a map found
+before.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffeode.cli.arguments import (
     NIFTI,
@@ -20,6 +22,9 @@ from diffeode.cli.delivery import delivered_whole, require_apart, require_new
 from diffeode.cli.notes import print_notes
 from diffeode.errors import InputError
 
+if TYPE_CHECKING:
+    from diffeode.desk.resampling import Resampled
+
 _INTERPOLATIONS = ("linear", "nearest", "spline", "label-aware")
 _IMAGES = (*NIFTI, ".mgz", ".mgh")
 
@@ -28,13 +33,13 @@ def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
     apply = commands.add_parser(
         "apply",
-        help="resample scans and label maps through a map found before",
+        help="resample scans, label maps and pictures through a map found before",
         usage="diffeode apply WARP MOVING [MOVING ...] -o FILE|FOLDER [options]\n       "
         "diffeode apply MOVING [MOVING ...] -t TRANSFORM [-t ...] -o FILE|FOLDER [options]",
         description="Resample images in the space of the moving scan onto the grid of the fixed "
         "scan, once each. A map sends points of the fixed scan to points of the moving scan: "
         "OUT/warp.nii.gz brings images of MOVING to FIXED, OUT/inverse_warp.nii.gz images of FIXED "
-        "to MOVING.",
+        "to MOVING. Pictures (PNG, JPEG, TIFF) go through maps of slices in their own colours.",
         **with_examples(
             ("a scan", "diffeode apply OUT/warp.nii.gz moving.nii.gz -o warped.nii.gz"),
             (
@@ -45,6 +50,10 @@ def add(commands: Any) -> None:
                 "the way back by the inverse of the map",
                 "diffeode apply fixed.nii.gz -t '[OUT/warp.nii.gz,inverse]' --reference "
                 "moving.nii.gz -o back.nii.gz",
+            ),
+            (
+                "a picture in its own colours, through a map of slices",
+                "diffeode apply SLICES/warp.nii.gz moving.png -o warped.png",
             ),
             (
                 "two maps one after the other, resampled once",
@@ -58,7 +67,8 @@ def add(commands: Any) -> None:
         nargs="+",
         metavar="FILE",
         help="WARP, a transform such as OUT/warp.nii.gz, and the images to resample: scans, label "
-        "maps, 4-D series, or images of vectors. With --transform all are images",
+        "maps, pictures, 4-D series, or images of vectors, which are not turned. With --transform "
+        "all are images",
     )
     apply.add_argument(
         "-o",
@@ -66,7 +76,8 @@ def add(commands: Any) -> None:
         type=path,
         required=True,
         metavar="FILE|FOLDER",
-        help="the NIfTI file to write; for several images a folder, where each keeps its name",
+        help="the file to write: NIfTI, or PNG, JPEG or TIFF for a picture; for several images a "
+        "folder, where each keeps its name",
     )
     add_transforms(apply)
     apply.add_argument(
@@ -95,9 +106,9 @@ def add(commands: Any) -> None:
     apply.add_argument(
         "--background",
         type=float,
-        default=0.0,
         metavar="VALUE",
-        help="value where the map leads out of the image (default: %(default)g)",
+        help="value where the map leads out of the image (default: 0; of a picture, the colour of "
+        "its background)",
     )
     apply.add_argument(
         "--other-scan",
@@ -113,7 +124,6 @@ def add(commands: Any) -> None:
 def _apply(options: argparse.Namespace) -> None:
     from diffeode.desk.applying import How, apply_at_desk, require_scan_of_map
     from diffeode.desk.transform import load_chain
-    from diffeode.files.io import save_nifti
 
     steps, images = steps_and_rest(options, "the images to resample")
     names = _names_of_results(options.output, images)
@@ -131,12 +141,22 @@ def _apply(options: argparse.Namespace) -> None:
         notes = apply_at_desk(
             transform,
             images,
-            lambda image, nifti: save_nifti(staging / names[image], nifti),
+            lambda image, result: _write(staging / names[image], result),
             reference=options.reference,
             how=how,
             orientation=options.orientation,
         )
     print_notes(options, notes, results)
+
+
+def _write(path: Path, result: Resampled) -> None:
+    from diffeode.files.io import save_nifti
+    from diffeode.files.pictures import is_picture, write_picture
+
+    if is_picture(path):
+        write_picture(path, result.picture)
+    else:
+        save_nifti(path, result.nifti)
 
 
 def _names_of_results(output: Path, images: list[Path]) -> dict[Path, str]:
@@ -145,16 +165,27 @@ def _names_of_results(output: Path, images: list[Path]) -> dict[Path, str]:
     Raises:
         InputError: ``output`` is no name for them, or two images have the same name.
     """
-    is_file = output.name.endswith(NIFTI) and not output.is_dir()
+    from diffeode.files.pictures import is_picture
+
+    is_file = (output.name.endswith(NIFTI) or is_picture(output)) and not output.is_dir()
     if len(images) == 1 and not output.is_dir():
         if not is_file:
-            raise InputError(f"{output} is no name for a NIfTI file; end it in .nii.gz.")
+            raise InputError(
+                f"{output} is no name for a NIfTI file; end it in .nii.gz (or, for a picture, in "
+                ".png, .jpg or .tif)."
+            )
+        if is_picture(output) and not is_picture(images[0]):
+            raise InputError(
+                f"{output} is a name for a picture, but {images[0]} is none; end it in .nii.gz."
+            )
         return {images[0]: output.name}
     if is_file:
         raise InputError(
             f"{output} is one file, but there are {len(images)} images; give a folder with -o."
         )
-    names = {image: f"{_stem(image)}.nii.gz" for image in images}
+    names = {
+        image: image.name if is_picture(image) else f"{_stem(image)}.nii.gz" for image in images
+    }
     if len(set(names.values())) < len(images):
         raise InputError(
             "Two of the images have the same name, so their results would, too; resample them by "

@@ -218,14 +218,15 @@ def mask(text: str) -> Path | str:
 
 
 def start(text: str) -> Path | str:
-    """Return a kind of start (:data:`diffeode.prepare.choices.STARTS`), or the path of a file.
+    """Return a kind of start (:data:`diffeode.prepare.choices.STARTS`), or the path of a file or of
+    the folder of a registration.
 
     Raises:
-        argparse.ArgumentTypeError: ``text`` is no kind, and there is no such file.
+        argparse.ArgumentTypeError: ``text`` is no kind, and there is no such file or folder.
     """
     if text in STARTS:
         return text
-    if not Path(text).is_file():
+    if not Path(text).is_file() and not (Path(text) / "warp.nii.gz").is_file():
         raise argparse.ArgumentTypeError(
             f"{text!r} is no file and no kind of start{nearest(text, STARTS)}"
         )

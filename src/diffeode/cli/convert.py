@@ -15,19 +15,22 @@ from diffeode.cli.arguments import (
 from diffeode.cli.delivery import require_apart, require_new
 from diffeode.cli.notes import print_notes
 
-_SOURCES, _TARGETS = ("itk", "ras", "fsl", "freesurfer"), ("itk", "fsl")
+_SOURCES = ("itk", "ras", "fsl", "freesurfer", "afni")
+_TARGETS = ("itk", "fsl", "afni", "freesurfer", "x5")
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
     convert = commands.add_parser(
         "convert",
-        help="write a transform for ITK, ANTs or FSL",
+        help="write a transform for ITK, ANTs, FSL, AFNI or FreeSurfer",
         description="Write TRANSFORM, which sends points of the fixed scan to points of the moving "
         "scan, in another format. ITK and ANTs: a displacement field (.nii.gz), an affine (.txt, "
         ".tfm, .mat), or either (.h5). FSL: a matrix of FLIRT (.mat) or a field of displacements "
-        "for 'applywarp --rel' (.nii.gz); these lead between the voxels of two images, so both "
-        "scans must be given.",
+        "for 'applywarp --rel' (.nii.gz). FreeSurfer: an affine (.lta). These lead between the "
+        "voxels of two images, so both scans must be given. AFNI: a matrix of 3dAllineate "
+        "(.aff12.1D) or a warp for 3dNwarpApply (.nii.gz); no scan may be oblique. X5: either "
+        "(.x5), where the package nitransforms is installed.",
         **with_examples(
             (
                 "a field for FSL's applywarp --rel",
@@ -40,6 +43,15 @@ def add(commands: Any) -> None:
                 "moving.nii.gz -o affine.txt",
             ),
             ("a field in ITK's HDF5", "diffeode convert OUT/warp.nii.gz -o warp.h5"),
+            (
+                "a warp for AFNI's 3dNwarpApply",
+                "diffeode convert OUT/warp.nii.gz --to afni -o afni_warp.nii.gz",
+            ),
+            (
+                "an affine for FreeSurfer",
+                "diffeode convert affine.txt --to freesurfer --fixed fixed.nii.gz --moving "
+                "moving.nii.gz -o affine.lta",
+            ),
         ),
     )
     convert.add_argument(
@@ -53,7 +65,8 @@ def add(commands: Any) -> None:
         dest="source",
         choices=_SOURCES,
         help="the format of TRANSFORM: itk (ITK, ANTs and this program), ras (a matrix of text, "
-        "fixed to moving, RAS mm), fsl (a matrix of FLIRT) or freesurfer (an .lta); default: itk",
+        "fixed to moving, RAS mm), fsl (a matrix of FLIRT, or a field of displacements), "
+        "freesurfer (an .lta) or afni (an .aff12.1D, or a warp of 3dQwarp); default: itk",
     )
     convert.add_argument(
         "--to",
@@ -68,7 +81,10 @@ def add(commands: Any) -> None:
         help="the fixed scan (FLIRT: -ref), on whose grid a field lies (default: the map's grid)",
     )
     convert.add_argument(
-        "--moving", type=path, metavar="SCAN", help="the moving scan (FLIRT: -in), for FSL"
+        "--moving",
+        type=path,
+        metavar="SCAN",
+        help="the moving scan (FLIRT: -in), for FSL and FreeSurfer",
     )
     add_overwrite(convert)
     add_talk(convert)
@@ -87,5 +103,5 @@ def _convert(options: argparse.Namespace) -> None:
         None if scan is None else read_grid_of_series(scan, options.orientation) for scan in scans
     ]
     transform = read_in_format(options.transform, options.source, fixed, moving)
-    write_in_format(options.output, options.to, transform, fixed, moving)
-    print_notes(options, [], [options.output])
+    notes = write_in_format(options.output, options.to, transform, fixed, moving)
+    print_notes(options, notes, [options.output])

@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
         description="Measure a map from FIXED to MOVING: Dice and HD95 of label maps, errors at "
         "landmarks, folds, non-diffeomorphic volume (NDV) and SD of log |J| of the map and of the "
         "map back, inverse consistency, and mutual information (docs/metrics.md says what each "
-        "is). The table is printed, or written to a file.",
+        "is). The table is printed, or written to a file; a picture shows it.",
         **with_examples(
             (
                 "folds and similarity",
@@ -40,6 +40,11 @@ def add(commands: Any) -> None:
                 "diffeode evaluate OUT/warp.nii.gz fixed.nii.gz moving.nii.gz --inverse "
                 "OUT/inverse_warp.nii.gz --fixed-labels fixed_dseg.nii.gz --labels "
                 "moving_dseg.nii.gz -o metrics.json",
+            ),
+            (
+                "a picture of the contours before and after, and of the overlap of each label",
+                "diffeode evaluate OUT/warp.nii.gz fixed.nii.gz moving.nii.gz --fixed-labels "
+                "fixed_dseg.nii.gz --labels moving_dseg.nii.gz --picture overlap.png",
             ),
         ),
     )
@@ -58,6 +63,14 @@ def add(commands: Any) -> None:
         type=path,
         metavar="FILE",
         help="write the metrics to this file, .json or .tsv, instead of printing them",
+    )
+    evaluate.add_argument(
+        "--picture",
+        type=path,
+        metavar="FILE",
+        help="draw contours before and after the map and the errors of each label and landmark to "
+        "this file, .png, .svg or .pdf; before the map, the images lie as --affine or, without it, "
+        "their headers say",
     )
     evaluate.add_argument(
         "--inverse",
@@ -81,8 +94,8 @@ def add(commands: Any) -> None:
         "--fixed-landmarks",
         type=path,
         metavar="FILE",
-        help="named points of FIXED: a table with columns name, x, y, z (RAS mm), .fcsv or "
-        ".mrk.json",
+        help="named points of FIXED: a table with columns name, x, y, z (RAS mm; of slices name, "
+        "x, y, in pixels), .fcsv or .mrk.json",
     )
     evaluate.add_argument(
         "--landmarks", type=path, metavar="FILE", help="the same points of MOVING, by name"
@@ -105,20 +118,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     from diffeode.desk.transform import load_chain, load_transform
 
     out = options.output
-    if out is not None:
-        if not out.name.endswith(_SUFFIXES):
-            raise InputError(f"{out} is no name for metrics; end it in .json or .tsv.")
-        require_apart([out], _read_by(options))
-        require_new([out], options.overwrite)
+    if out is not None and not out.name.endswith(_SUFFIXES):
+        raise InputError(f"{out} is no name for metrics; end it in .json or .tsv.")
+    results = [file for file in (out, options.picture) if file is not None]
+    require_apart(results, _read_by(options))
+    require_new(results, options.overwrite)
     others = {
         name: None if file is None else load_transform(file)
         for name, file in (("inverse", options.inverse), ("affine", options.affine))
     }
     points = {
-        name: None if file is None else load_points(file)
-        for name, file in (
-            ("fixed_landmarks", options.fixed_landmarks),
-            ("landmarks", options.landmarks),
+        name: None if file is None else load_points(file, scan=scan)
+        for name, file, scan in (
+            ("fixed_landmarks", options.fixed_landmarks, options.fixed),
+            ("landmarks", options.landmarks, options.moving),
         )
     }
     found = evaluate(
@@ -129,6 +142,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         labels=options.labels,
         mask=options.mask,
         orientation=options.orientation,
+        picture=options.picture,
         **others,
         **points,
     )
@@ -136,7 +150,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         print_table([("METRIC", "VALUE"), *found.in_words()])
     else:
         write_evaluation(found, out)
-        print_notes(options, [], [out])
+    print_notes(options, [], results)
 
 
 def _read_by(options: argparse.Namespace) -> list[Any]:

@@ -30,8 +30,9 @@ def add(commands: Any) -> None:
         description="Move points. Points go from FIXED to MOVING through OUT/warp.nii.gz, which is "
         "the way opposite to that of images; points of MOVING go to FIXED through "
         "OUT/inverse_warp.nii.gz. POINTS is a table (.csv, .tsv) with columns x, y and z, whose "
-        "other columns are kept, or landmarks of 3-D Slicer (.fcsv, .mrk.json). Points outside of "
-        "the map are named and refused.",
+        "other columns are kept, or landmarks of 3-D Slicer (.fcsv, .mrk.json). A table with x and "
+        "y alone holds pixels of a slice: column and row of a picture, 0 is the centre of the "
+        "first pixel. Points outside of the map are named and refused.",
         **with_examples(
             (
                 "landmarks of FIXED, to where they lie in MOVING",
@@ -41,6 +42,10 @@ def add(commands: Any) -> None:
                 "voxel indices of FIXED to voxel indices of MOVING",
                 "diffeode points OUT/warp.nii.gz voxels.csv --frame voxel --moving moving.nii.gz "
                 "-o in_moving.csv",
+            ),
+            (
+                "pixels (columns x and y) of a fixed picture, to pixels of the moving picture",
+                "diffeode points SLICES/warp.nii.gz pixels.csv -o in_moving_picture.csv",
             ),
             (
                 "points of MOVING, to where they lie in FIXED",
@@ -69,8 +74,8 @@ def add(commands: Any) -> None:
         "--frame",
         choices=_FRAMES,
         help="the frame of the numbers in a table: ras or lps (mm), or voxel (indices in the grid "
-        "of the fixed scan, 0 is the centre of the first voxel); default: ras. Slicer's files say "
-        "theirs",
+        "of the fixed scan, 0 is the centre of the first voxel); default: ras, and voxel where a "
+        "table has x and y alone, for which lps means mm in the plane. Slicer's files say theirs",
     )
     points.add_argument(
         "--output-frame",
@@ -81,13 +86,15 @@ def add(commands: Any) -> None:
         "--fixed",
         type=path,
         metavar="SCAN",
-        help="the scan whose voxel indices the points are (default: the map's grid)",
+        help="the scan whose voxel indices the points are, or the slice in whose plane they lie "
+        "(default: the map's grid)",
     )
     points.add_argument(
         "--moving",
         type=path,
         metavar="SCAN",
-        help="the scan whose voxel indices the results are to be",
+        help="the scan whose voxel indices the results are to be, or the slice in whose plane they "
+        "are to lie (default for slices: the one that the map was made for)",
     )
     points.add_argument(
         "--allow-outside",
@@ -124,5 +131,6 @@ def _points(options: argparse.Namespace) -> None:
         fixed=grids[0],
         moving=grids[1],
         allow_outside=options.allow_outside,
+        last=steps[-1],
     )
     print_notes(options, notes, [options.output])

@@ -103,8 +103,9 @@ def add(commands: Any) -> None:
         metavar="START",
         help="where the registration starts: from the positions in the headers (identity), with "
         "the centres of what is shown together (centre), from an alignment that is found (rigid, "
-        "similarity, affine), or from the linear transform in a FILE of ITK, ANTs, FSL or "
-        "FreeSurfer (default: %(default)s)",
+        "similarity, affine), or from the transform in a FILE: an affine of ITK, ANTs, FSL or "
+        "FreeSurfer, a displacement field of ITK or FSL, a composite of ITK (.h5), or the folder "
+        "of a registration (default: %(default)s)",
     )
     for side in ("fixed", "moving"):
         register.add_argument(
@@ -258,10 +259,7 @@ def _of_slices(options: argparse.Namespace) -> bool:
 
 
 def _is_page_wanted(options: argparse.Namespace) -> bool:
-    if options.report and _of_slices(options):
-        raise InputError("No page is made of slices yet; leave out --report.")
-    wanted = sys.stdout.isatty() if options.report is None else options.report
-    return wanted and not _of_slices(options)
+    return sys.stdout.isatty() if options.report is None else options.report
 
 
 def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
@@ -276,6 +274,8 @@ def _read_by(run: Run, options: argparse.Namespace) -> list[Path | None]:
     given = (options.fixed_mask, options.moving_mask, options.init, options.stiff)
     named += [path for path in given if isinstance(path, Path)]
     named += [*(path for pair in options.further for path in pair), *(options.landmarks or [])]
+    if isinstance(options.init, Path) and options.init.is_dir():
+        named += sorted(options.init.iterdir())
     return [options.fixed, options.moving, options.labels, options.fixed_labels, *named]
 
 

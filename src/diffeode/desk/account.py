@@ -7,11 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diffeode.desk.outputs import AFFINE, METRICS, OVERVIEW, REPORT, WARPED_LABELS
+from diffeode.desk.outputs import (
+    AFFINE,
+    METRICS,
+    OVERVIEW,
+    REPORT,
+    START_BENDS,
+    WARPED_LABELS,
+    WARPED_PICTURE,
+)
 from diffeode.errors import DamagedFileError
 from diffeode.figures.page import Account, Use, write_page
 from diffeode.figures.page_scores import scores_of, signs_of, structures_of
 from diffeode.figures.pair_panel import Scene
+from diffeode.figures.slice_panel import SliceScene
+from diffeode.files.pictures import SUFFIXES
 from diffeode.files.presence import require_file
 from diffeode.names import readable
 from diffeode.registration.knobs import dotted
@@ -26,7 +36,7 @@ _TABLES = ("metrics", "signs", "parameters", "software")
 _NUMBERS = ("metrics", "signs", "dice_by_label", "hd95_mm_by_label")
 
 
-def write_report(scene: Scene, folder: Path) -> None:
+def write_report(scene: Scene | SliceScene, folder: Path) -> None:
     """Write the page of a registration to ``folder``, which holds all other files.
 
     Args:
@@ -80,8 +90,9 @@ def damaged(path: Path, why: str) -> DamagedFileError:
 # ---------------------------------------------------------------------------- what the page says
 
 
-def _account(record: Mapping[str, Any], results: Path, scene: Scene) -> Account:
+def _account(record: Mapping[str, Any], results: Path, scene: Scene | SliceScene) -> Account:
     unit = RegistrationUnit(results)
+    flat = isinstance(scene, SliceScene)
     fixed, moving = (readable(Path(record[which]).name) for which in ("fixed", "moving"))
     return Account(
         fixed_name=fixed,
@@ -99,28 +110,29 @@ def _account(record: Mapping[str, Any], results: Path, scene: Scene) -> Account:
         warp=unit.warp_file.name,
         inverse=unit.inverse_warp_file.name,
         inverse_origin=_INVERSE_ORIGIN.get(record["inverse"], ""),
-        uses=_uses(unit),
-        files=_files(unit),
+        uses=_uses_of_slices(unit, scene.unit) if isinstance(scene, SliceScene) else _uses(unit),
+        files=_files_of_slices(unit) if flat else _files(unit),
         command=str(record.get("command", "")),
-        made=_made(record),
+        made=_made(record, "slice" if flat else "scan"),
         settings={name: str(value) for name, value in dotted(record["parameters"]).items()},
+        brought="after the start" if record.get(START_BENDS) else "after the affine",
         versions={name: str(value) for name, value in record["software"].items()}
         | {name: str(value) for name, value in (record.get("programs") or {}).items()},
     )
 
 
-def _made(record: Mapping[str, Any]) -> dict[str, str]:
+def _made(record: Mapping[str, Any], scan: str) -> dict[str, str]:
     known = {
-        "fixed scan": record["fixed"],
-        "moving scan": record["moving"],
+        f"fixed {scan}": record["fixed"],
+        f"moving {scan}": record["moving"],
         "method": f"{record.get('run', '')} ({record['title']})",
         "start": record.get("init"),
         "seed": record.get("seed"),
         "threads": record.get("threads"),
         "device": record.get("device"),
         "orientation": record.get("orientation"),
-        "mask of the fixed scan": record.get("fixed_mask"),
-        "mask of the moving scan": record.get("moving_mask"),
+        f"mask of the fixed {scan}": record.get("fixed_mask"),
+        f"mask of the moving {scan}": record.get("moving_mask"),
         "skulls stripped": "yes" if record.get("brain") else None,
         "contrasts": _contrasts_in_words(record.get("contrasts")),
         "weight of the labels": record.get("label_weight"),
@@ -158,6 +170,55 @@ def _files(unit: RegistrationUnit) -> list[tuple[str, str]]:
     }
     folder = unit.warp_file.parent
     return [(name, meaning) for name, meaning in known.items() if (folder / name).is_file()]
+
+
+def _files_of_slices(unit: RegistrationUnit) -> list[tuple[str, str]]:
+    """As :func:`_files`, with the moving picture in its own colours."""
+    own = [f"{WARPED_PICTURE}{suffix}" for suffix in SUFFIXES]
+    pictures = [
+        (name, "the moving picture on the grid of the fixed slice, in its own colours")
+        for name in own
+        if (unit.folder / name).is_file()
+    ]
+    said = [(name, meaning.replace("scan", "slice")) for name, meaning in _files(unit)]
+    return said[:2] + pictures + said[2:]
+
+
+def _uses_of_slices(unit: RegistrationUnit, length: str) -> list[Use]:
+    """Return how the maps of slices are applied.
+
+    Args:
+        length: the unit of lengths: ``pixels`` for pictures, ``mm`` for others.
+    """
+    warp, inverse = unit.warp_file.name, unit.inverse_warp_file.name
+    end = ".png" if length == "pixels" else ".nii.gz"
+    uses = [
+        Use(
+            "Bring another image of the moving slice onto the fixed slice, colours included:",
+            f"diffeode apply {warp} SLICE{end} -o on_fixed{end}",
+        ),
+        Use(
+            "Bring an image of the fixed slice onto the moving slice:",
+            f"diffeode apply {inverse} OTHER{end} -o on_moving{end}",
+        ),
+        Use(
+            "Find landmarks of the fixed slice (a table with columns x and y, in pixels) in the "
+            "moving slice:",
+            f"diffeode points {warp} landmarks.csv -o in_moving.csv",
+        ),
+    ]
+    if length != "pixels":
+        return uses
+    return [
+        *uses,
+        Use(
+            "Send a pixel of the fixed slice (column, row) to the moving slice in Python:",
+            "import SimpleITK as sitk\n"
+            f'field = sitk.ReadImage("{warp}", sitk.sitkVectorFloat64)\n'
+            "to_moving = sitk.DisplacementFieldTransform(field)\n"
+            "print(to_moving.TransformPoint((120.0, 85.5)))",
+        ),
+    ]
 
 
 def _uses(unit: RegistrationUnit) -> list[Use]:

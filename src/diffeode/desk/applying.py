@@ -1,21 +1,23 @@
-"""Resample the files of scans, label maps and series through maps that were found before."""
+"""Resample the files of scans, label maps, pictures and series through maps that were found
+before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
-from diffeode.desk.resampling import Destination, How, resampled
+from diffeode.desk.partner import file_on_moving_grid
+from diffeode.desk.resampling import Destination, How, Resampled, resampled
 from diffeode.desk.transform import Transform
 from diffeode.errors import InputError
 from diffeode.files.series import read_grid_of_series, read_series
 from diffeode.files.transforms import read_grid_of_field
 from diffeode.geometry.maps import inside
+from diffeode.geometry.plane import lies_as_pictures, thin_axis
 from diffeode.geometry.space import Grid
-from diffeode.units.registration import INVERSE_WARP, WARP
 
 _ALIKE = 0.5
 """Least share of the joint volume of two boxes that both hold, where a scan counts as that of a
@@ -28,7 +30,7 @@ _CORNERS = 24
 def apply_at_desk(
     transform: Transform,
     images: Sequence[Path],
-    write: Callable[[Path, nib.Nifti1Image], None],
+    write: Callable[[Path, Resampled], None],
     reference: Path | None = None,
     how: How | None = None,
     orientation: str | None = None,
@@ -53,7 +55,7 @@ def apply_at_desk(
     notes: list[str] = []
     for path in images:
         result = resampled(to, read_series(path, orientation), str(path), how or How())
-        write(path, result.nifti)
+        write(path, result)
         notes += result.notes
     return notes
 
@@ -69,13 +71,8 @@ def require_scan_of_map(
     Args:
         inverted: whether the inverse of ``field`` is meant, which leads to the grid of the field.
     """
-    if field.is_dir():
-        field = field / WARP
-    other = {WARP: INVERSE_WARP, INVERSE_WARP: WARP}.get(field.name)
-    if other is None:
-        return
-    partner = field if inverted else field.with_name(other)
-    if not partner.is_file():
+    partner = file_on_moving_grid(field, inverted)
+    if partner is None:
         return
     made_for, given = read_grid_of_field(partner), read_grid_of_series(scan, orientation)
     shared = _shared_volume(made_for, given)
@@ -102,4 +99,7 @@ def _lattice(grid: Grid) -> np.ndarray:
 
 
 def _box(grid: Grid) -> str:
-    return " x ".join(f"{side:.0f}" for side in grid.spacing * grid.shape) + " mm"
+    axis = thin_axis(grid.shape)
+    sides = [side for n, side in enumerate(grid.spacing * grid.shape) if n != axis]
+    unit = "pixels" if lies_as_pictures(grid) and (grid.spacing == 1).all() else "mm"
+    return " x ".join(f"{side:.0f}" for side in sides) + f" {unit}"

@@ -19,8 +19,15 @@ from nibabel.spatialimages import SpatialImage
 
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.files import io
-from diffeode.files.series import Series, read_series
+from diffeode.files.series import Series, read_grid_of_series, read_series
+from diffeode.files.slices import (
+    holds_slice,
+    read_flat_labels,
+    read_slice,
+    read_slice_labels,
+)
 from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.plane import is_slice, laid_flat, thin_axis
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import DisplacementField
 from diffeode.prepare.scan import read_scan_labels
@@ -41,32 +48,37 @@ GridLike: TypeAlias = "ImageLike | Grid"
 
 
 def image_of(given: ImageLike, name: str, orientation: str | None = None) -> Image:
-    """Return a 3-D scan.
+    """Return a 3-D scan, or a slice, whose thin axis becomes the last one.
 
     Args:
         name: what messages call an image that is no file.
         orientation: as in :func:`diffeode.files.io.read_image`.
 
     Raises:
-        InputError: it is unusable, as :func:`diffeode.files.io.read_image` tells.
+        InputError: it is unusable, as :func:`diffeode.files.io.read_image` and
+            :func:`diffeode.files.slices.read_slice` tell.
     """
     if isinstance(given, Image):
         given.check_usable(name)
-        return given
+        axis = thin_axis(given.grid.shape)
+        return given if axis is None else laid_flat(given, axis)
     with as_file(given, name) as path:
+        if holds_slice(path):
+            return read_slice(path, orientation).image
         return io.read_image(path, orientation)
 
 
 def labels_of(given: ImageLike, name: str, orientation: str | None = None) -> Labels:
-    """Return a 3-D label map.
+    """Return a 3-D label map, or that of a slice, whose thin axis becomes the last one.
 
     Raises:
         InputError: it is unusable, as :func:`diffeode.files.io.read_labels` tells.
     """
     if isinstance(given, Labels):
-        return given
+        axis = thin_axis(given.grid.shape)
+        return given if axis is None else laid_flat(given, axis)
     with as_file(given, name) as path:
-        return io.read_labels(path, orientation)
+        return read_flat_labels(path, orientation)
 
 
 def labels_on(
@@ -78,8 +90,9 @@ def labels_on(
         InputError: it is unusable, empty, or does not lie on the grid
             (:func:`diffeode.prepare.scan.read_scan_labels`).
     """
+    read = read_slice_labels if is_slice(grid) else read_scan_labels
     with as_file(given, name) as path:
-        return read_scan_labels(path, grid, Path(scan_name), orientation)
+        return read(path, grid, Path(scan_name), orientation)
 
 
 def series_of(given: ImageLike, name: str, orientation: str | None = None) -> Series:
@@ -105,7 +118,7 @@ def grid_of(given: GridLike, name: str, orientation: str | None = None) -> Grid:
     if isinstance(given, Image | Labels):
         return given.grid
     with as_file(given, name) as path:
-        return io.read_grid(path, orientation)
+        return read_grid_of_series(path, orientation)
 
 
 def field_of(given: ImageLike, name: str) -> DisplacementField:

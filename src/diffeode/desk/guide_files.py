@@ -98,8 +98,8 @@ def read_guides(
     held = read_mask(stiff, inputs.fixed.grid, Path(inputs.fixed_name), orientation)
     guides = Guides(
         tuple(
-            OtherContrast(*pair, str(here), str(there))
-            for *pair, here, there in zip(*images, fixed, moving, strict=True)
+            OtherContrast(fixed_image, moving_image, str(here), str(there))
+            for fixed_image, moving_image, here, there in zip(*images, fixed, moving, strict=True)
         ),
         shares,
         label_weight,

@@ -14,7 +14,7 @@ from diffeode.errors import InputError
 from diffeode.evaluation.labels import to_indices
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
-from diffeode.geometry.transform import Affine, warp_labels
+from diffeode.geometry.transform import Affine, Transform, warp_labels
 from diffeode.prepare.side import Aligned, MaskChoice, Side, align_sides, prepared_side
 from diffeode.registration.guidance import Contrast, Guidance, LabelPair, LandmarkPair
 
@@ -95,7 +95,8 @@ def guidance_of(
     scans: tuple[Image, Image],
     fixed: Side,
     aligned: Aligned,
-    start: str | Affine,
+    start: str | Transform,
+    to_scan: Affine,
     threads: int,
 ) -> Guidance | None:
     """Return what guides the registration of a pair; None where nothing does.
@@ -103,7 +104,8 @@ def guidance_of(
     Args:
         scans: the first contrast of the two scans, without the skulls where they are stripped.
         fixed, aligned: the same, prepared and aligned.
-        start: the start that was asked for.
+        start: where the pair started, a kind or a map.
+        to_scan: the affine from points of the aligned image to points of the moving scan.
 
     Raises:
         InputError: a further contrast is unusable or does not meet the first one, or after the
@@ -120,8 +122,8 @@ def guidance_of(
         contrasts.append(_contrast(sides[0], there, share))
     return Guidance(
         tuple(contrasts),
-        _label_pair(inputs, aligned.to_scan),
-        _landmark_pair(guides, aligned.to_scan),
+        _label_pair(inputs, to_scan),
+        _landmark_pair(guides, to_scan),
         guides.stiff,
     )
 

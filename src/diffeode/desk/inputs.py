@@ -10,10 +10,13 @@ from typing import final
 import numpy as np
 
 from diffeode.desk.guides import Guides
+from diffeode.desk.transform import Transform, load_transform
 from diffeode.errors import InputError
 from diffeode.files import io
+from diffeode.files.fsl import is_fnirt, read_fnirt
 from diffeode.files.linear import read_linear
 from diffeode.files.slices import SliceFile, are_slices, read_flat, read_slice, read_slice_labels
+from diffeode.files.transforms import ARCHIVE_SUFFIXES, FIELD_SUFFIXES
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.plane import is_slice
 from diffeode.geometry.space import Grid
@@ -120,16 +123,25 @@ def _read_labels(path: Path, scan: Image, name: Path, orientation: str | None) -
     return read(path, scan.grid, name, orientation)
 
 
-def read_start(start: str | Path, inputs: Inputs) -> str | Affine:
+def read_start(start: str | Path, inputs: Inputs) -> str | Affine | Transform:
     """Return the start of a registration: a kind of :data:`diffeode.prepare.choices.STARTS` as it
-    is, or the linear transform of a file (:func:`diffeode.files.linear.read_linear`).
+    is; the linear transform of a file (:func:`diffeode.files.linear.read_linear`); or the transform
+    that an ITK displacement field, a composite of ITK, a field of FSL or the folder of a
+    registration holds.
 
     Raises:
         InputError: the file is unusable.
     """
     if start in STARTS:
         return str(start)
-    return read_linear(Path(start), inputs.fixed.grid, inputs.moving.grid)
+    path = Path(start)
+    if path.name.endswith(FIELD_SUFFIXES) and is_fnirt(path):
+        return Transform(read_fnirt(path, inputs.moving.grid), None, str(path))
+    if path.is_dir() or path.name.endswith((*FIELD_SUFFIXES, *ARCHIVE_SUFFIXES)):
+        transform = load_transform(path)
+        if not transform.is_affine:
+            return transform
+    return read_linear(path, inputs.fixed.grid, inputs.moving.grid)
 
 
 def read_mask(

@@ -113,7 +113,8 @@ class RegistrationResult:
     def evaluation(self) -> Evaluation:
         """All metrics, those of single labels included; computed when they are first asked for."""
         done = self.registered
-        found = Evaluation.of(measured(done.result, done.task, done.inputs))
+        rows = measured(done.result, done.task, done.inputs, done.bent is not None)
+        found = Evaluation.of(rows)
         costs = {name: float(getattr(done.result, name)) for name in _COSTS}
         return Evaluation({**found.metrics, **costs}, found.by_label)
 
@@ -193,8 +194,9 @@ def register(
             for slices.
         init: where the registration starts: from the positions in the headers (``identity``), with
             the centres together (``centre``), from an alignment that is found (``rigid``,
-            ``similarity``, ``affine``), or from a linear transform of one's own, fixed to moving: a
-            :class:`~diffeode.desk.transform.Transform`, or a file of ITK, ANTs, FSL or FreeSurfer.
+            ``similarity``, ``affine``), or from a transform of one's own, fixed to moving: a
+            :class:`~diffeode.desk.transform.Transform`, or a file of ITK, ANTs, FSL or FreeSurfer
+            (an affine, a displacement field or a composite).
         fixed_mask, moving_mask: images on the grids of the scans that are above 0 where these
             count; ``"none"``: nothing is background. By default the background is found.
         brain: whether the skulls of two heads are stripped first.
@@ -223,7 +225,7 @@ def register(
         InputError: an image or an option is unusable; the message is one sentence.
         RegistrationError: the method could not register the pair.
     """
-    if isinstance(init, str) and init not in STARTS and not Path(init).is_file():
+    if isinstance(init, str) and init not in STARTS and not Path(init).exists():
         raise InputError(f"{init!r} is no file and no kind of start{nearest(init, STARTS)}.")
     require_device(device)
     contrasts = {"fixed": _several(fixed, "fixed"), "moving": _several(moving, "moving")}
@@ -244,7 +246,7 @@ def register(
     default = DEFAULT_RUN_OF_SLICES if is_slice(inputs.fixed.grid) else DEFAULT_RUN
     run = runnable_run(method or default, settings or {}, weights)
     if isinstance(init, Transform):
-        start: str | Affine = Affine(init.matrix)
+        start: str | Affine | Transform = Affine(init.matrix) if init.is_affine else init
     else:
         start = read_start(init if init in STARTS else Path(init), inputs)
     count = processors() if threads is None else threads
@@ -311,7 +313,8 @@ def _with_guides(
                 for given, side in zip(landmarks, _SIDES, strict=True)
             )
         held = None if stiff is None else file_of(stiff, "the stiff mask")
-        read = read_guides(inputs, *files, stiff=held, **tables, **weights)
+        fixed, moving = files
+        read = read_guides(inputs, fixed, moving, stiff=held, **tables, **weights)
     named = [
         dataclasses.replace(other, fixed_name=here, moving_name=there)
         for other, here, there in zip(read.guides.contrasts, *names, strict=True)

@@ -4,11 +4,13 @@ similarity.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import pandas as pd
@@ -20,12 +22,26 @@ from diffeode.errors import InputError
 from diffeode.evaluation.catalogue import ROW
 from diffeode.evaluation.evaluate import evaluate_pair
 from diffeode.evaluation.jacobian import jacobian_metrics
-from diffeode.evaluation.landmarks import shared_landmarks
+from diffeode.evaluation.landmarks import shared_landmarks, target_registration_errors_mm
+from diffeode.figures.evaluation import (
+    EvaluationScene,
+    draw_evaluation,
+    require_name_of_picture,
+)
 from diffeode.files import io
 from diffeode.files.tables import write_rows
-from diffeode.geometry.image import Image, foreground
+from diffeode.geometry.image import Image, Labels, foreground
 from diffeode.geometry.maps import mapped_within
-from diffeode.geometry.transform import Affine, DisplacementField, densify
+from diffeode.geometry.plane import is_slice, thin_axis, with_axis_last
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import (
+    Affine,
+    DisplacementField,
+    densify,
+    warp_image,
+    warp_labels,
+)
+from diffeode.names import readable
 from diffeode.prepare.side import prepared_side
 
 _OF_BOTH = ("folds_", "ndv_", "sdlogj", "min_jacobian")
@@ -94,6 +110,7 @@ def evaluate(
     landmarks: pd.DataFrame | None = None,
     mask: ImageLike | None = None,
     orientation: str | None = None,
+    picture: str | os.PathLike[str] | None = None,
 ) -> Evaluation:
     """Return every metric of a map that the arguments allow.
 
@@ -114,16 +131,22 @@ def evaluate(
         mask: where folds and the similarity are measured, on the grid of the fixed scan; by default
             what the fixed scan shows, without its background.
         orientation: the orientation of files whose header leaves it open.
+        picture: a file (``.png``, ``.svg``, ``.pdf``) to which the contours before and after the
+            map, and the errors of each label and landmark, are drawn. Before the map, the images
+            lie as ``affine`` or, without it, their headers say.
 
     Raises:
         InputError: a file is unusable, one of a pair is missing, the map is that of another scan,
             no landmarks have the same name, or landmarks lie outside.
     """
+    if picture is not None:
+        require_name_of_picture(Path(picture))
     names = (name_of(fixed, "the fixed image"), name_of(moving, "the moving image"))
     _require_both("label maps", fixed_labels, labels)
     _require_both("tables of landmarks", fixed_landmarks, landmarks)
     fixed_scan = image_of(fixed, names[0], orientation)
     moving_scan = image_of(moving, names[1], orientation)
+    _require_alike(fixed_scan.grid, moving_scan.grid, names)
     warp = _on_scan(transform, fixed_scan, names[0])
     prepared = prepared_side(fixed_scan, names[0]).image
     prepared_moving = prepared_side(moving_scan, names[1]).image
@@ -145,20 +168,36 @@ def evaluate(
         )
     ]
     points = _landmarks(warp, transform.name, fixed_landmarks, landmarks)
+    same: dict[str, Any] = {
+        "fixed_image": prepared,
+        "fixed_mask": shown,
+        "moving_scan": prepared_moving,
+        "moving_to_scan": alignment,
+        "fixed_labels": both[0],
+        "moving_labels": both[1],
+        "label_table": every_label(*both),
+    }
     rows = evaluate_pair(
         warp=warp,
         inverse_warp=back,
-        fixed_image=prepared,
-        fixed_mask=shown,
-        moving_scan=prepared_moving,
-        moving_to_scan=alignment,
-        fixed_labels=both[0],
-        moving_labels=both[1],
-        label_table=every_label(*both),
         fixed_landmarks_mm=points[0],
         moving_landmarks_mm=points[1],
+        **same,
     )
     found = Evaluation.of(rows)
+    if picture is not None:
+        before = alignment or Affine()
+        both_maps = densify(before, prepared.grid), warp
+        states = Evaluation.of(evaluate_pair(warp=both_maps[0], **same)), found
+        scene = _scene(prepared, prepared_moving, both[0], both[1], both_maps, alignment is None)
+        errors = {
+            name: (states[0].by_label.get(name, {}), states[1].by_label.get(name, {}))
+            for name in found.by_label
+        }
+        if points[0] is not None and fixed_landmarks is not None:
+            errors |= _landmark_errors(both_maps, fixed_landmarks, landmarks)
+        title = f"{readable(Path(names[1]).name)} to {readable(Path(names[0]).name)}"
+        draw_evaluation(dataclasses.replace(scene, errors=errors), title, Path(picture))
     if back is None:
         return found
     undone = None if alignment is None else alignment.inverse()
@@ -167,6 +206,39 @@ def evaluate(
         f"inverse_{name}": value for name, value in of_back.items() if name.startswith(_OF_BOTH)
     }
     return Evaluation({**found.metrics, **chosen}, found.by_label)
+
+
+def _scene(
+    fixed: Image,
+    moving: Image,
+    fixed_labels: Labels | None,
+    labels: Labels | None,
+    maps: tuple[DisplacementField, DisplacementField],
+    as_headers_say: bool,
+) -> EvaluationScene:
+    """Return what is drawn of the images before and after the map, without the errors."""
+    words = "As the headers say" if as_headers_say else "After the affine"
+    if fixed_labels is None or labels is None:
+        states = [warp_image(moving, map_, fixed.grid).data for map_ in maps]
+        return EvaluationScene(fixed.grid, fixed.data, None, states[0], states[1], words)
+    states = [warp_labels(labels, map_, fixed.grid).data for map_ in maps]
+    ids = warp_labels(fixed_labels, Affine(), fixed.grid).data
+    return EvaluationScene(fixed.grid, fixed.data, ids, states[0], states[1], words)
+
+
+def _landmark_errors(
+    maps: tuple[DisplacementField, DisplacementField],
+    fixed: pd.DataFrame,
+    moving: pd.DataFrame | None,
+) -> dict[str, tuple[Mapping[str, float], Mapping[str, float]]]:
+    """Return the error at each landmark before and after the map, by its name."""
+    if moving is None:
+        return {}
+    here, there = shared_landmarks(fixed, moving)
+    names = [str(name) for name in fixed["name"] if name in set(moving["name"])]
+    errors = [target_registration_errors_mm(here, there, map_) for map_ in maps]
+    before, after = (dict(zip(names, values.tolist(), strict=True)) for values in errors)
+    return {"tre_mm": (before, after)}
 
 
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:
@@ -183,6 +255,14 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
         io.write_json(path, evaluation.as_json())
 
 
+def _require_alike(fixed: Grid, moving: Grid, names: tuple[str, str]) -> None:
+    if is_slice(fixed) != is_slice(moving):
+        one, other = names if is_slice(fixed) else names[::-1]
+        raise InputError(
+            f"{one} is a slice and {other} is a volume; give two slices or two volumes."
+        )
+
+
 def _require_both(what: str, fixed: object, moving: object) -> None:
     if (fixed is None) != (moving is None):
         side = "fixed" if fixed is None else "moving"
@@ -196,6 +276,9 @@ def _on_scan(transform: Transform, scan: Image, name: str) -> DisplacementField:
         InputError: the map lies on another grid.
     """
     grid = transform.grid
+    axis = None if grid is None else thin_axis(grid.shape)
+    if grid is not None and axis is not None:
+        grid = with_axis_last(grid, axis)
     if grid is not None and not grid.matches(scan.grid):
         raise InputError(
             f"{transform.name} lies on a grid of {grid.shape} and {name} on another one of "

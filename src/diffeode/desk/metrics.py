@@ -12,9 +12,11 @@ import pandas as pd
 
 from diffeode.desk.guides import recorded_guides
 from diffeode.desk.inputs import Inputs
+from diffeode.desk.outputs import START_BENDS
 from diffeode.evaluation.catalogue import ROW
 from diffeode.evaluation.evaluate import evaluate_pair
 from diffeode.evaluation.landmarks import target_registration_errors_mm
+from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.files import io
 from diffeode.geometry.image import Labels
 from diffeode.geometry.transform import densify
@@ -38,7 +40,7 @@ def write_metrics(
     Args:
         provenance: further entries, which are recorded as they are.
     """
-    rows = measured(result, task, inputs)
+    rows = measured(result, task, inputs, bool(provenance.get(START_BENDS)))
     whole, by_label = rows[rows["label"] == ""], rows[rows["label"] != ""]
     costs = {cost: getattr(result, cost) for cost in ("seconds", "cpu_seconds", "peak_memory_mb")}
     metrics = dict(zip(whole["metric"], whole["value"], strict=True)) | costs
@@ -51,7 +53,7 @@ def write_metrics(
         "parameters": as_parameters(run.build(), whole=True),
         **provenance,
         **recorded_guides(inputs),
-        "sha256": _checksums(inputs),
+        "sha256": _checksums(inputs, provenance),
         "alignment": task.moving_to_scan.matrix.tolist(),
         "inverse": result.inverse_origin,
         "notes": list(result.notes),
@@ -67,16 +69,22 @@ def write_metrics(
     io.write_json(path, content)
 
 
-def _checksums(inputs: Inputs) -> dict[str, str]:
-    """Return the SHA-256 of each scan that was read from a file."""
+def _checksums(inputs: Inputs, provenance: Mapping[str, object]) -> dict[str, str]:
+    """Return the SHA-256 of each scan that was read from a file, and of a start that bends."""
     names = {"fixed": inputs.fixed_name, "moving": inputs.moving_name}
+    if provenance.get(START_BENDS):
+        names["init"] = str(provenance.get("init"))
     return {which: io.sha256(name) for which, name in names.items() if Path(name).is_file()}
 
 
-def measured(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:
+def measured(result: Result, task: Task, inputs: Inputs, start_bends: bool = False) -> pd.DataFrame:
     """Return the rows of all metrics of a registration
     (:func:`diffeode.evaluation.evaluate.evaluate_pair`); with landmarks, also their mean error
-    after the alignment alone, ``tre_before_mm``.
+    after the alignment alone, ``tre_before_mm``, where that is affine.
+
+    Args:
+        start_bends: whether the moving image of ``task`` was brought there by a map that is no
+            affine, with which the mutual information before the registration is measured.
     """
     points = inputs.guides.landmarks
     rows = evaluate_pair(
@@ -92,10 +100,15 @@ def measured(result: Result, task: Task, inputs: Inputs) -> pd.DataFrame:
         fixed_landmarks_mm=None if points is None else points.fixed_mm,
         moving_landmarks_mm=None if points is None else points.moving_mm,
     )
-    if points is None:
+    if start_bends:
+        pair = task.pair()
+        shown = pair.fixed_mask | pair.moving_mask
+        before = normalised_mutual_information(pair.fixed.data, pair.moving.data, shown)
+        rows.loc[rows["metric"] == "nmi_before", "value"] = before
+    if points is None or start_bends:
         return rows
-    before = densify(task.moving_to_scan, task.fixed.grid)
-    miss = target_registration_errors_mm(points.fixed_mm, points.moving_mm, before).mean()
+    aligned = densify(task.moving_to_scan, task.fixed.grid)
+    miss = target_registration_errors_mm(points.fixed_mm, points.moving_mm, aligned).mean()
     added = pd.DataFrame([("tre_before_mm", "", "", float(miss))], columns=list(ROW))
     return pd.concat([rows, added], ignore_index=True)
 

@@ -14,7 +14,14 @@ import numpy as np
 
 from diffeode.desk.guides import guidance_of, remarks_on
 from diffeode.desk.inputs import Inputs
-from diffeode.desk.outputs import AFFINE, METRICS, OVERVIEW, REPORT, WARPED_LABELS
+from diffeode.desk.outputs import (
+    AFFINE,
+    METRICS,
+    OVERVIEW,
+    REPORT,
+    START_BENDS,
+    WARPED_LABELS,
+)
 from diffeode.desk.slices import thin_axes, write_warped_picture
 from diffeode.desk.stages import (
     ALIGNING,
@@ -28,12 +35,15 @@ from diffeode.desk.stages import (
     planned,
     staged,
 )
+from diffeode.desk.start import BentStart
+from diffeode.desk.transform import Transform
 from diffeode.errors import InputError, RegistrationError, reason_of
 from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.plane import is_slice, lies_as_pictures, matrix_between, with_thin_axis
 from diffeode.geometry.transform import Affine, warp_image, warp_labels
+from diffeode.geometry.transform import Transform as Map
 from diffeode.names import readable
 from diffeode.prepare.choices import ANTS_FINDS, NO_BACKGROUND
 from diffeode.prepare.side import align_sides, looks_like_a_head, prepared_side, stripped_head
@@ -58,6 +68,7 @@ class Registered:
         warped: the moving image on the grid of the fixed one, by one linear interpolation, in the
             intensities that it was given in.
         warped_labels: its label map there, by nearest neighbour; None where none was given.
+        bent: the start of the user's own, where that was no affine.
     """
 
     run: Run
@@ -66,6 +77,7 @@ class Registered:
     result: Result
     warped: Image
     warped_labels: Labels | None
+    bent: BentStart | None = None
 
     @property
     def title(self) -> str:
@@ -75,7 +87,9 @@ class Registered:
         return f"{moving} to {fixed}, {self.run.title}"
 
 
-def register_images(run: Run, inputs: Inputs, machine: Machine, start: str | Affine) -> Registered:
+def register_images(
+    run: Run, inputs: Inputs, machine: Machine, start: str | Affine | Transform
+) -> Registered:
     """Prepare, align and register a pair of images in memory; nothing is written.
 
     Args:
@@ -83,24 +97,24 @@ def register_images(run: Run, inputs: Inputs, machine: Machine, start: str | Aff
             of the fixed image to points of the moving one, RAS mm.
 
     Raises:
-        InputError: an image or a mask is unusable, the images do not meet, or the run cannot leave
-            out what a mask leaves out or take what is to guide it.
+        InputError: an image, a mask or a start is unusable, the images do not meet, or the run
+            cannot leave out what a mask leaves out or take what is to guide it.
         RegistrationError: the alignment failed, or the method could not register the pair.
     """
     require_slices_taken(run.build(), inputs.fixed.grid)
     _require_masks_used(run, inputs)
-    _require_guides_used(run, inputs)
+    _require_guides_used(run, inputs, start)
     stages = staged(machine.progress, _plan(run, inputs, machine, start, report=False))
     machine = dataclasses.replace(machine, progress=stages)
-    task, guidance = _prepared(inputs, start, machine, stages.begin)
+    task, bent, guidance = _prepared(inputs, start, machine, stages.begin)
     stages.begin(REGISTERING)
-    result = _registered(run, task, machine, guidance)
+    result = _registered(run, task, machine, bent, guidance)
     grid, moving = task.fixed.grid, inputs.moving_labels
     labels = None if moving is None else warp_labels(moving, result.warp, grid)
     remarks = (*_offers(inputs), *remarks_on(inputs), *_remarks(inputs, labels))
     result = dataclasses.replace(result, notes=(*result.notes, *remarks))
     return Registered(
-        run, inputs, task, result, warp_image(inputs.moving, result.warp, grid), labels
+        run, inputs, task, result, warp_image(inputs.moving, result.warp, grid), labels, bent
     )
 
 
@@ -126,6 +140,8 @@ def write_registered(
 
     result, task = registered.result, registered.task
     begin(MEASURING)
+    if registered.bent is not None:
+        provenance = {**provenance, START_BENDS: True}
     write_metrics(folder / METRICS, registered.run, result, task, registered.inputs, provenance)
     begin(WRITING)
     _write_maps(registered, folder)
@@ -136,15 +152,11 @@ def write_registered(
 
 def _draw(registered: Registered, folder: Path, report: bool, begin: Callable[[str], None]) -> None:
     from diffeode.desk.account import write_report
-    from diffeode.desk.overview import draw_pair, scene_of_maps, worth_less_than_the_maps
-    from diffeode.figures.pair_panel import draw_scene
+    from diffeode.desk.overview import draw, scene_of_registered, worth_less_than_the_maps
 
-    if is_slice(registered.task.fixed.grid):
-        draw_pair(registered, folder / OVERVIEW)
-        return
-    scene = scene_of_maps(registered.result.warp, registered.task)
+    scene = scene_of_registered(registered)
     with worth_less_than_the_maps(OVERVIEW):
-        draw_scene(scene, registered.title, folder / OVERVIEW)
+        draw(scene, registered.title, folder / OVERVIEW)
     if report:
         begin(REPORTING)
         with worth_less_than_the_maps(REPORT):
@@ -156,7 +168,7 @@ def register_at_desk(
     inputs: Inputs,
     folder: Path,
     machine: Machine,
-    start: str | Affine,
+    start: str | Affine | Transform,
     provenance: Mapping[str, object],
     report: bool = False,
 ) -> Result:
@@ -205,7 +217,7 @@ def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:
 
 
 def _plan(
-    run: Run, inputs: Inputs, machine: Machine, start: str | Affine, report: bool
+    run: Run, inputs: Inputs, machine: Machine, start: str | Affine | Transform, report: bool
 ) -> dict[str, float | None]:
     voxels = (inputs.fixed.data.size + inputs.moving.data.size) / 2
     plan = planned(
@@ -230,7 +242,18 @@ def prepared_task(
     machine: Machine,
     begin: Callable[[str], None] = lambda stage: None,
 ) -> Task:
-    """Return the pair as a method is given it: prepared, and the moving image brought to ``start``.
+    """Return the pair as a method is given it (:func:`prepared_pair`)."""
+    return prepared_pair(inputs, start, machine, begin)[0]
+
+
+def prepared_pair(
+    inputs: Inputs,
+    start: str | Affine | Transform,
+    machine: Machine,
+    begin: Callable[[str], None] = lambda stage: None,
+) -> tuple[Task, BentStart | None]:
+    """Return the pair as a method is given it: prepared, and the moving image brought to ``start``;
+    and the start where it is no affine.
 
     Args:
         start: as for :func:`register_images`.
@@ -239,13 +262,18 @@ def prepared_task(
     Raises:
         InputError, RegistrationError: as :func:`register_images`.
     """
-    return _prepared(inputs, start, machine, begin)[0]
+    return _prepared(inputs, start, machine, begin)[:2]
 
 
 def _prepared(
-    inputs: Inputs, start: str | Affine, machine: Machine, begin: Callable[[str], None]
-) -> tuple[Task, Guidance | None]:
-    """Return the prepared pair, and what guides its registration."""
+    inputs: Inputs,
+    start: str | Affine | Transform,
+    machine: Machine,
+    begin: Callable[[str], None],
+) -> tuple[Task, BentStart | None, Guidance | None]:
+    """Return the prepared pair, the start where it is no affine, and what guides the
+    registration.
+    """
     fixed_image, moving_image = inputs.fixed, inputs.moving
     if inputs.brain:
         begin(STRIPPING)
@@ -257,11 +285,18 @@ def _prepared(
     if start in ANTS_FINDS:
         _require_perpendicular(inputs)
     begin(ALIGNING)
-    aligned = align_sides(fixed, moving, start, machine.threads, machine.seed)
+    leads: str | Map
+    if isinstance(start, Transform):
+        bent = BentStart.of(start, fixed.image, moving.image)
+        leads = bent.forward
+    else:
+        bent, leads = None, start
+    aligned = align_sides(fixed, moving, leads, machine.threads, machine.seed)
     images = fixed.image, aligned.image, moving.image
-    task = Task(*images, aligned.to_scan, counts=aligned.counts)
+    to_scan = bent.nearest if bent else aligned.affine
+    task = Task(*images, to_scan, counts=aligned.counts)
     scans = fixed_image, moving_image
-    return task, guidance_of(inputs, scans, fixed, aligned, start, machine.threads)
+    return task, bent, guidance_of(inputs, scans, fixed, aligned, leads, to_scan, machine.threads)
 
 
 def _require_masks_used(run: Run, inputs: Inputs) -> None:
@@ -278,8 +313,13 @@ def _require_masks_used(run: Run, inputs: Inputs) -> None:
         )
 
 
-def _require_guides_used(run: Run, inputs: Inputs) -> None:
+def _require_guides_used(run: Run, inputs: Inputs, start: str | Affine | Transform) -> None:
     wanted = next(inputs.guides.changing(), None)
+    if wanted is not None and isinstance(start, Transform):
+        raise InputError(
+            f"A registration takes no {wanted} where it starts from a map that bends; leave one of "
+            "the two out, or start from an affine."
+        )
     if wanted is not None and not takes_guidance(run.method):
         raise InputError(
             f"{run.title} ({run.name}) takes no {wanted}; leave it out, or choose a run of our "
@@ -296,13 +336,17 @@ def _require_perpendicular(inputs: Inputs) -> None:
             raise InputError(f"{name}: {error}") from None
 
 
-def _registered(run: Run, task: Task, machine: Machine, guidance: Guidance | None) -> Result:
+def _registered(
+    run: Run, task: Task, machine: Machine, bent: BentStart | None, guidance: Guidance | None
+) -> Result:
     """Return the result of the registration.
 
     Whatever error a method raises becomes a :class:`RegistrationError` with its reason.
     """
     method = run.build() if guidance is None else guided_method(run, guidance)
     try:
+        if bent is not None:
+            return bent.continued(method, task, machine)
         return register(method, task, machine)
     except Exception as error:
         raise RegistrationError(
@@ -317,7 +361,8 @@ def _write_maps(registered: Registered, folder: Path) -> None:
     io.write_displacement(
         unit.inverse_warp_file, with_thin_axis(result.inverse_warp, moving_axis), quick=True
     )
-    _write_affine(folder / AFFINE, registered.task)
+    if registered.bent is None:
+        _write_affine(folder / AFFINE, registered.task)
     io.write_image(unit.warped_file, with_thin_axis(registered.warped, fixed_axis))
     write_trace(unit.trace_file, result.trace)
     if registered.warped_labels is not None:

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from diffeode.desk.account import damaged, read_record, write_report
-from diffeode.desk.inputs import read_inputs
-from diffeode.desk.outputs import METRICS, OVERVIEW, REPORT
-from diffeode.desk.overview import scene_of_maps
-from diffeode.desk.registration import prepared_task
+from diffeode.desk.inputs import Inputs, read_inputs, read_start
+from diffeode.desk.outputs import METRICS, REPORT, START_BENDS
+from diffeode.desk.overview import scene_of_pair
+from diffeode.desk.registration import prepared_pair
+from diffeode.desk.transform import Transform
 from diffeode.errors import InputError
 from diffeode.figures.pair_panel import Scene
+from diffeode.figures.slice_panel import SliceScene
 from diffeode.files import io
 from diffeode.files.presence import require_file
-from diffeode.geometry.plane import is_slice
+from diffeode.geometry.plane import laid_flat, thin_axis
 from diffeode.geometry.transform import Affine
 from diffeode.prepare.choices import NO_BACKGROUND
 from diffeode.registration.base import Machine
@@ -40,7 +42,7 @@ def page_of_folder(folder: Path) -> Path:
     return folder / REPORT
 
 
-def _scene_of_folder(record: Mapping[str, Any], folder: Path) -> Scene:
+def _scene_of_folder(record: Mapping[str, Any], folder: Path) -> Scene | SliceScene:
     """Return what is drawn of the pair, whose scans are read and prepared again."""
     inputs = read_inputs(
         _scan_of(record, "fixed", folder),
@@ -52,17 +54,24 @@ def _scene_of_folder(record: Mapping[str, Any], folder: Path) -> Scene:
         moving_mask=_mask_of(record, "moving_mask"),
         brain=bool(record.get("brain")),
     )
-    if is_slice(inputs.fixed.grid):
-        raise InputError(f"{folder} holds slices, of which no page is made yet; see {OVERVIEW}.")
     whole = io.read_displacement(RegistrationUnit(folder).warp_file)
+    axis = thin_axis(whole.grid.shape)
+    whole = whole if axis is None else laid_flat(whole, axis)
     if not whole.grid.matches(inputs.fixed.grid):
         raise InputError(
             f"{RegistrationUnit(folder).warp_file} does not lie on the grid of {record['fixed']}, "
             "so it belongs to another pair; register the pair again."
         )
+    task, bent = prepared_pair(inputs, _start_of(record, folder, inputs), Machine())
+    return scene_of_pair(inputs, whole, task, bent)
+
+
+def _start_of(record: Mapping[str, Any], folder: Path, inputs: Inputs) -> str | Affine | Transform:
+    """Return the start of the registration; one that was no affine is read again from its file."""
     alignment = _alignment_of(record, folder)
-    start = "identity" if record.get("init") == "identity" else alignment
-    return scene_of_maps(whole, prepared_task(inputs, start, Machine()))
+    if record.get(START_BENDS):
+        return read_start(_file_of(record, "init", "start", folder), inputs)
+    return "identity" if record.get("init") == "identity" else alignment
 
 
 def _mask_of(record: Mapping[str, Any], which: str) -> Path | str | None:
@@ -72,14 +81,18 @@ def _mask_of(record: Mapping[str, Any], which: str) -> Path | str | None:
 
 def _scan_of(record: Mapping[str, Any], which: str, folder: Path) -> Path:
     """Return the file of a scan, which must be the one that was registered."""
-    path = Path(record[which])
-    if not path.is_file():
+    return _file_of(record, which, f"{which} scan", folder)
+
+
+def _file_of(record: Mapping[str, Any], which: str, what: str, folder: Path) -> Path:
+    path = Path(str(record.get(which)))
+    if not path.exists():
         raise InputError(
-            f"{folder / METRICS} says that the {which} scan is {path}, and no such file is here; "
+            f"{folder / METRICS} says that the {what} is {path}, and no such file is here; "
             "start the command in the folder where the registration was started."
         )
     known = record.get("sha256")
-    if isinstance(known, dict) and known.get(which) != io.sha256(path):
+    if path.is_file() and isinstance(known, dict) and known.get(which) != io.sha256(path):
         raise InputError(
             f"{path} has changed since it was registered to {folder}; register the pair again."
         )

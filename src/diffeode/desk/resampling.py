@@ -1,15 +1,18 @@
-"""Resample scans, label maps and series through a map, in memory."""
+"""Resample scans, label maps, pictures and series through a map, in memory."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 import nibabel as nib
 import numpy as np
 
+from diffeode.desk.pictures import as_picture, background_of, one_colour
 from diffeode.errors import InputError
 from diffeode.files.label_ids import ids_of, looks_like_labels, lost_labels, shown
+from diffeode.files.pictures import Picture
 from diffeode.files.series import Series, as_nifti
 from diffeode.geometry.interpolate import interpolated, require_interpolation
 from diffeode.geometry.maps import grid_where_known, inside, mapped_within
@@ -17,6 +20,8 @@ from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Transform
 
 _FEW_PERCENT = 10
+_IDS_OF_A_PICTURE = 64
+"""Largest number of grey values of a picture that counts as a label map; photographs have more."""
 _SMALL, _FEW_IDS, _VOXELS_OF_AN_ID = 4000, 32, 8
 """Largest number of voxels above 0, largest number of ids, and least mean number of voxels of an
 id, where a small volume counts as a label map.
@@ -32,7 +37,8 @@ class How:
         interpolation: one of :data:`diffeode.geometry.interpolate.INTERPOLATIONS`; None for
             ``nearest`` of label maps and ``linear`` of scans.
         labels: whether the images are label maps; with None, each image is looked at.
-        background: the value of voxels that the map leads out of the image.
+        background: the value of voxels that the map leads out of the image; None for 0, and for the
+            colour of its background around a picture.
 
     Raises:
         InputError: the interpolation is unknown or would mix the ids of label maps, or the
@@ -41,7 +47,7 @@ class How:
 
     interpolation: str | None = None
     labels: bool | None = None
-    background: float = 0.0
+    background: float | None = None
 
     def __post_init__(self) -> None:
         if self.interpolation is not None:
@@ -51,7 +57,7 @@ class How:
                 "The interpolation label-aware is for label maps; choose linear, nearest or spline "
                 "for a scan."
             )
-        if not np.isfinite(self.background):
+        if self.background is not None and not np.isfinite(self.background):
             raise InputError(f"The background {self.background} is no finite number; give one.")
 
 
@@ -61,12 +67,37 @@ class Resampled:
     """An image that was resampled.
 
     Attributes:
-        nifti: the image on its new grid; float32, or int32 for a label map.
+        values: ``(X, Y, Z, N)`` with the N volumes of the image, on its new grid.
+        grid: the new grid.
+        image: the image as it was.
         notes: sentences that warn of what the user may not have intended.
     """
 
-    nifti: nib.Nifti1Image
+    values: np.ndarray
+    grid: Grid
+    image: Series
     notes: tuple[str, ...]
+
+    @property
+    def nifti(self) -> nib.Nifti1Image:
+        """The result as NIfTI: float32, or int32 for a label map. The colours of a picture lie
+        along a fourth axis.
+        """
+        return as_nifti(self.values, self.grid, self.image)
+
+    @property
+    def picture(self) -> Picture:
+        """The result as a picture like the one that was resampled.
+
+        Raises:
+            InputError: the image was no picture, or the new grid is that of a volume.
+        """
+        if self.image.picture is None or self.grid.shape[2] != 1:
+            raise InputError(
+                "The result is no picture, because the image is none or the reference is a volume; "
+                "end its name in .nii.gz."
+            )
+        return as_picture(self.values, self.image.picture)
 
 
 @final
@@ -128,18 +159,18 @@ def resampled(to: Destination, image: Series, name: str, how: How) -> Resampled:
     is_labels, notes = _kind(image, name, how)
     interpolation = how.interpolation or ("nearest" if is_labels else "linear")
     require_interpolation(interpolation, is_labels)
-    _require_id(how.background, is_labels)
+    fills = _fills(image, name, how.background, is_labels)
     share = _share(image.grid, to.reached)
     voxels = image.grid.to_voxel(to.reached)
     parts, lost = [], set()
-    for volume in image.volumes():
+    for volume, fill in zip(image.volumes(), fills, strict=True):
         data = _values(volume, image, name, is_labels)
-        parts.append(interpolated(data, voxels, interpolation, how.background))
+        parts.append(interpolated(data, voxels, interpolation, fill))
         if is_labels:
             lost |= set(lost_labels(data, parts[-1]))
     result = np.stack(parts, axis=-1)
-    blank = bool(image.values.any()) and not (result != how.background).any()
-    if not share or (blank and not how.background):
+    blank = bool(image.values.any()) and not (result != np.array(fills)).any()
+    if not share or (blank and not any(fills)):
         distance = float(
             np.linalg.norm(image.grid.centre_mm - to.reached.reshape(-1, 3).mean(axis=0))
         )
@@ -154,16 +185,25 @@ def resampled(to: Destination, image: Series, name: str, how: How) -> Resampled:
         notes.append(
             f"{name} holds vectors; each component was resampled, and no vector was turned"
         )
-    return Resampled(as_nifti(result, to.grid, image), tuple(notes))
+    return Resampled(result, to.grid, image, tuple(notes))
 
 
 def _kind(image: Series, name: str, how: How) -> tuple[bool, list[str]]:
     """Return whether an image is a label map, and a note where it was not declared to be one."""
+    is_declared = how.labels or how.interpolation == "label-aware"
+    if is_declared and image.picture is not None and image.beyond:
+        raise InputError(
+            f"{name} is no label map: it is in colour; give a grey picture whose values are the "
+            "ids."
+        )
     if how.labels is not None:
         return how.labels, []
     if how.interpolation == "label-aware":
         return True, []
-    if not all(_holds_labels(volume) for volume in image.volumes()):
+    if image.picture is not None and not _shows_labels(image.picture):
+        return False, []
+    # NumPy would round numbers of 8 bits in half precision.
+    if not all(_holds_labels(volume.astype(np.float64)) for volume in image.volumes()):
         return False, []
     if how.interpolation in (None, "nearest"):
         return True, [
@@ -174,6 +214,16 @@ def _kind(image: Series, name: str, how: How) -> tuple[bool, list[str]]:
         f"{name} looks like a label map, and the interpolation {how.interpolation} mixes its ids; "
         "give --labels if it is one"
     ]
+
+
+def _shows_labels(picture: Picture) -> bool:
+    """Return whether a picture may be a label map: grey, of whole numbers and of few of them."""
+    values = picture.values
+    return (
+        values.shape[2] == 1
+        and values.dtype.kind in "iu"
+        and len(np.unique(values)) <= _IDS_OF_A_PICTURE
+    )
 
 
 def _holds_labels(volume: np.ndarray) -> bool:
@@ -205,11 +255,23 @@ def _is_small_map(volume: np.ndarray) -> bool:
 def _values(volume: np.ndarray, image: Series, name: str, is_labels: bool) -> np.ndarray:
     if is_labels:
         return ids_of(volume, image.slope, image.stored, name)
+    if image.picture is not None:
+        return volume.astype(np.float64)
     with np.errstate(over="ignore"):
         single = np.ascontiguousarray(volume, dtype=np.float32)
     if not np.isfinite(single).all():
         raise InputError(f"{name} has values beyond 1e38, which cannot be kept; scale them first.")
     return single
+
+
+def _fills(image: Series, name: str, background: float | None, is_labels: bool) -> Sequence[float]:
+    """Return the value outside of each volume of ``image``."""
+    if image.picture is not None and not is_labels:
+        if background is None:
+            return background_of(image.picture, name)
+        return one_colour(background, image.picture, name)
+    _require_id(background or 0.0, is_labels)
+    return [background or 0.0] * image.values.shape[3]
 
 
 def _require_id(background: float, is_labels: bool) -> None:

@@ -20,6 +20,7 @@ from diffeode.evaluation.jacobian import jacobian_everywhere
 from diffeode.files import io, transforms
 from diffeode.files.fields import ITK_VECTOR_INTENT
 from diffeode.geometry.maps import collapsed, grid_where_known, inverse_of, mapped_within
+from diffeode.geometry.plane import stays_in_plane
 from diffeode.geometry.space import Grid, flip_ras_lps
 from diffeode.geometry.transform import Affine, Chain, DisplacementField
 from diffeode.geometry.transform import Transform as Map
@@ -46,6 +47,8 @@ class Transform:
         back: the map back where it is known, such as a registration's own; with None, the inverse
             is computed.
         name: what messages call the transform.
+        flat: whether it is a transform of ITK in 2-D, a map of slices that lie as pictures do; an
+            affine that is flat is written in 2-D again.
 
     >>> shift = Transform.from_matrix([[1, 0, 0, 10], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     >>> double = Transform.from_matrix(np.diag([2, 2, 2, 1]))
@@ -58,6 +61,7 @@ class Transform:
     mapping: Map
     back: Map | None = None
     name: str = "the transform"
+    flat: bool = False
 
     # Without it, NumPy would take a transform for a number in ``array @ transform``.
     __array_ufunc__ = None
@@ -91,10 +95,14 @@ class Transform:
         """Return a ``SimpleITK.Transform``, which maps points of the fixed scan to points of the
         moving scan in LPS mm, as a transform in RAS mm.
 
+        A transform in 2-D is one of slices that lie as pictures do, and moves nothing out of its
+        plane.
+
         Raises:
-            InputError: it is not 3-D, or neither linear nor a displacement field.
+            InputError: it is neither linear nor a displacement field.
         """
-        return cls(transforms.of_itk(transform, "The transform of SimpleITK"))
+        mapping = transforms.of_itk(transform, "The transform of SimpleITK")
+        return cls(mapping, flat=transform.GetDimension() == 2)
 
     @classmethod
     def from_nibabel(cls, image: nib.Nifti1Image) -> Transform:
@@ -168,7 +176,7 @@ class Transform:
         refuses points at which it is not found.
         """
         back = inverse_of(self.mapping) if self.back is None else self.back
-        return Transform(back, self.mapping, f"the inverse of {self.name}")
+        return Transform(back, self.mapping, f"the inverse of {self.name}", self.flat)
 
     def __matmul__(self, first: Transform) -> Transform:
         """Return the map that applies ``first`` and then this one, as products of matrices do:
@@ -183,7 +191,8 @@ class Transform:
         if self.back is not None and first.back is not None:
             back = collapsed(Chain((self.back, first.back)))
         whole = collapsed(Chain((first.mapping, self.mapping)))
-        return Transform(whole, back, f"{first.name} and then {self.name}")
+        flat = self.flat and first.flat
+        return Transform(whole, back, f"{first.name} and then {self.name}", flat)
 
     def map(self, points: Any, *, outside: str = "refuse") -> Any:
         """Return where the map sends points of the fixed scan: points of the moving scan, RAS mm.
@@ -224,20 +233,22 @@ class Transform:
         *,
         order: int | None = None,
         labels: bool | None = None,
-        background: float = 0.0,
+        background: float | None = None,
     ) -> nib.Nifti1Image:
         """Return the moving ``image`` on the grid of the fixed scan, resampled once.
 
         Args:
             image: an image in the space of the moving scan: a scan, a label map, a 4-D series or an
-                image of vectors, whose components are resampled and not turned.
+                image of vectors, whose components are resampled and not turned; or the path of a
+                picture, whose colours become a fourth axis of the result.
             reference: the image or grid on which the result lies; by default the fixed grid of the
                 map.
             order: 0 for the nearest neighbour, 1 for linear interpolation, 3 for cubic splines. By
                 default label maps are taken by nearest neighbour and scans linearly. With order 1,
                 a label map keeps whole labels: each voxel gets the label of the largest weight.
             labels: whether the image is a label map; by default that is seen from its values.
-            background: the value of voxels that the map leads out of the image.
+            background: the value of voxels that the map leads out of the image; by default 0, and
+                around a picture the colour of its background.
 
         Raises:
             InputError: the image or the reference is unusable, the map leads to no part of the
@@ -293,27 +304,31 @@ class Transform:
             InputError: the format holds no such transform, or the file cannot be written.
         """
         transforms.require_writable_name(path)
-        transforms.write_transform(path, self._as_written(path, reference))
+        transforms.write_transform(path, self._as_written(path, reference), self.flat)
 
     def to_itk(self, reference: GridLike | None = None) -> Any:
         """Return a ``SimpleITK.Transform`` that maps points of the fixed scan to points of the
-        moving scan in LPS mm.
+        moving scan in LPS mm. A map of slices that lie as pictures do is one in 2-D.
 
         Args:
             reference: the grid of a displacement field; by default that of the map.
         """
         whole = collapsed(self.mapping)
-        return transforms.to_itk(whole if isinstance(whole, Affine) else self.on_grid(reference))
+        map_ = whole if isinstance(whole, Affine) else self.on_grid(reference)
+        return transforms.to_itk(map_, self.flat)
 
     def to_nibabel(self, reference: GridLike | None = None) -> nib.Nifti1Image:
         """Return an ITK displacement field, fixed to moving, LPS mm, ``(X, Y, Z, 1, 3)``, as an
-        image of nibabel.
+        image of nibabel; of slices that lie as pictures do, ``(X, Y, 1, 1, 2)``.
 
         Args:
             reference: the grid of the field; by default that of the map.
         """
         field = self.on_grid(reference)
-        nifti = io.nifti_of(flip_ras_lps(field.displacement_mm)[:, :, :, None, :], field.grid)
+        vectors = flip_ras_lps(field.displacement_mm)[:, :, :, None, :]
+        if stays_in_plane(field):
+            vectors = vectors[..., :2]
+        nifti = io.nifti_of(vectors, field.grid)
         nifti.header["intent_code"] = ITK_VECTOR_INTENT
         return nifti
 
@@ -405,9 +420,11 @@ def load_transform(path: str | os.PathLike[str]) -> Transform:
         if not unit.warp_file.exists():
             require_kept(unit.warp_file)
             raise InputError(f"{path} holds no {unit.warp_file.name}; give a registration.")
-        return Transform(unit.warp(), unit.inverse_warp(), str(path))
+        warp = unit.warp()
+        return Transform(warp, unit.inverse_warp(), str(path), stays_in_plane(warp))
     require_kept(path)
-    return Transform(transforms.read_transform(path), None, str(path))
+    mapping, flat = transforms.read_with_dimension(path)
+    return Transform(mapping, None, str(path), flat)
 
 
 def require_columns_of_points(points: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -434,16 +451,21 @@ def load_chain(steps: Sequence[tuple[Path, bool]]) -> Transform:
 
 
 def outside_in_words(
-    name: str, points_mm: np.ndarray, unknown: np.ndarray, names: Sequence[str] | None = None
+    name: str,
+    points: np.ndarray,
+    unknown: np.ndarray,
+    names: Sequence[str] | None = None,
+    unit: str = "RAS mm",
 ) -> str:
     """Return which points a map does not know, as a sentence without its full stop.
 
     Args:
-        points_mm: ``(..., 3)``, RAS mm.
+        points: ``(..., 3)`` or ``(..., 2)``.
         unknown: which of them are meant, ``(...)`` bool.
         names: names of the points; by default their numbers, from 0 on.
+        unit: the frame and the unit of ``points``.
     """
-    flat, flags = points_mm.reshape(-1, 3), unknown.ravel()
+    flat, flags = points.reshape(-1, points.shape[-1]), unknown.ravel()
     numbers = np.flatnonzero(flags)
     first = ", ".join(
         f"{names[n] if names else n} at ({', '.join(f'{value:.1f}' for value in flat[n])})"
@@ -452,5 +474,5 @@ def outside_in_words(
     rest = f" and {len(numbers) - _POINTS_SHOWN} more" if len(numbers) > _POINTS_SHOWN else ""
     return (
         f"{len(numbers)} of {len(flat)} points lie outside of what {name} maps (points {first}"
-        f"{rest}, RAS mm); give points of its fixed scan, or allow points outside"
+        f"{rest}, {unit}); give points of its fixed scan, or allow points outside"
     )

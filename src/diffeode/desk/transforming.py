@@ -18,15 +18,28 @@ from diffeode.evaluation.jacobian import (
     jacobian_everywhere,
     jacobian_metrics,
     onesided_determinants,
+    own_map,
 )
 from diffeode.files import io
 from diffeode.files.series import read_grid_of_series
 from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.plane import (
+    is_slice,
+    laid_flat,
+    plane_frame,
+    thickened_field,
+    thin_axis,
+    with_thin_axis,
+)
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, DisplacementField
 
 _LEAST_VOXELS = 3
 """Number of voxels along every axis that one-sided differences need."""
+_IN_PLANE = 1e-2
+"""Largest difference between the distances of a slice's points from its plane, in pixels, by which
+they count as one plane.
+"""
 
 
 def invert_file(
@@ -100,14 +113,21 @@ def jacobian_files(
     """
     alignment = None if affine is None else Affine(load_transform(affine).matrix)
     with _noted() as notes:
-        field = load_transform(source).on_grid(_grid(reference, orientation))
+        laid = load_transform(source).on_grid(_grid(reference, orientation))
+    axis = thin_axis(laid.grid.shape)
+    field = laid
+    if axis is not None:
+        field, alignment = own_map(laid_flat(laid, axis), alignment), None
+        _require_in_plane(field, source)
     values = jacobian_everywhere(field, alignment)
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithm = np.where(values > 0, np.log(values), np.nan)
     folded = _folded(field, values, alignment)
-    io.write_image(out, Image(values if determinant else logarithm, field.grid))
+    image = Image(values if determinant else logarithm, field.grid)
+    io.write_image(out, image if axis is None else with_thin_axis(image, axis))
     if folds is not None:
-        io.write_labels(folds, Labels(folded, field.grid))
+        labels = Labels(folded, field.grid)
+        io.write_labels(folds, labels if axis is None else with_thin_axis(labels, axis))
     return _in_words(field, values, alignment), notes
 
 
@@ -131,9 +151,25 @@ def _grid(reference: Path | None, orientation: str | None) -> Grid | None:
     return None if reference is None else read_grid_of_series(reference, orientation)
 
 
+def _require_in_plane(field: DisplacementField, source: Path) -> None:
+    """Raise :class:`InputError` where the map of a slice leads out of its plane, in which alone
+    areas can be compared.
+    """
+    away = field.displacement_mm.reshape(-1, 3) @ plane_frame(field.grid).matrix[:3, 2]
+    if np.ptp(away) > _IN_PLANE * float(field.grid.spacing.min()):
+        raise InputError(
+            f"{source} leads from the plane of its slice into another plane, so there is no |J| "
+            "within a plane; give the affine alignment that it includes by --affine."
+        )
+
+
 def _folded(field: DisplacementField, values: np.ndarray, alignment: Affine | None) -> np.ndarray:
     folded = values <= 0
-    if min(field.grid.shape) >= _LEAST_VOXELS:
+    if is_slice(field.grid):
+        if min(field.grid.shape[:2]) >= _LEAST_VOXELS:
+            onesided = onesided_determinants(thickened_field(field))
+            folded[1:-1, 1:-1] |= onesided.min(axis=0) <= 0
+    elif min(field.grid.shape) >= _LEAST_VOXELS:
         inner = (slice(1, -1),) * 3
         folded[inner] |= onesided_determinants(field, alignment).min(axis=0) <= 0
     return folded
@@ -142,12 +178,13 @@ def _folded(field: DisplacementField, values: np.ndarray, alignment: Affine | No
 def _in_words(field: DisplacementField, values: np.ndarray, alignment: Affine | None) -> str:
     """Return the range of the determinant and the folds of a whole grid, as one line."""
     words = f"|J| from {values.min():.4g} to {values.max():.4g}"
-    if min(field.grid.shape) < _LEAST_VOXELS:
-        return f"{words}; |J| <= 0 in {(values <= 0).sum()} voxels (central differences)"
+    what, sides = ("pixels", 2) if is_slice(field.grid) else ("voxels", 3)
+    if min(field.grid.shape[:sides]) < _LEAST_VOXELS:
+        return f"{words}; |J| <= 0 in {(values <= 0).sum()} {what} (central differences)"
     found = jacobian_metrics(field, np.ones(field.grid.shape, dtype=bool), alignment)
     return (
         f"{words}; SD of log |J| {found['sdlogj']:.4g}; |J| <= 0 in "
         f"{found['folds_central_grid_percent']:.4g} % (central) and "
         f"{found['folds_onesided_grid_percent']:.4g} % (one-sided differences) of the inner "
-        f"voxels; NDV {found['ndv_percent']:.4g} %"
+        f"{what}; NDV {found['ndv_percent']:.4g} %"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -18,9 +18,11 @@ from matplotlib.colors import to_hex
 
 from diffeode.figures.convergence import convergence, read_trace
 from diffeode.figures.edges import EDGE_COLOUR
-from diffeode.figures.page_scores import WORDS, Score, Structure
-from diffeode.figures.page_views import views_of
+from diffeode.figures.page_scores import WORDS, Score, Structure, score_of_slices
+from diffeode.figures.page_slices import LONGEST_PX, view_of_slices
+from diffeode.figures.page_views import View, views_of
 from diffeode.figures.pair_panel import FOLD_COLOUR, LOG_J_LIMIT, Scene
+from diffeode.figures.slice_panel import SliceScene
 from diffeode.files.io import write_text
 
 LARGEST_BYTES = 3_000_000
@@ -65,6 +67,7 @@ class Account:
         made: further facts about how the registration was made, by name.
         settings: every hyper-parameter of the method, by name.
         versions: of the packages that computed.
+        brought: where the moving image lies before the registration, in words.
     """
 
     fixed_name: str
@@ -86,9 +89,10 @@ class Account:
     made: Mapping[str, str]
     settings: Mapping[str, str]
     versions: Mapping[str, str]
+    brought: str = "after the affine"
 
 
-def write_page(scene: Scene, account: Account, trace: Path | None, out: Path) -> None:
+def write_page(scene: Scene | SliceScene, account: Account, trace: Path | None, out: Path) -> None:
     """Write the page of a registration to ``out``, whole or not at all.
 
     Names and texts are shown as they are, and never run as code.
@@ -97,9 +101,11 @@ def write_page(scene: Scene, account: Account, trace: Path | None, out: Path) ->
         trace: the table of the energy of each iteration; None where the method keeps none.
 
     Raises:
-        InputError: ``out`` cannot be written, or the brain is empty.
+        InputError: ``out`` cannot be written, or the foreground is empty.
         DamagedFileError: the trace is no table.
     """
+    if isinstance(scene, SliceScene):
+        account = _of_slices(account, scene.unit)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     about = {name: getattr(account, name) for name in account.__dataclass_fields__}
@@ -107,8 +113,9 @@ def write_page(scene: Scene, account: Account, trace: Path | None, out: Path) ->
     shown = dict(
         **{**about, **tables},
         words=WORDS,
+        kind=_Kind.of(scene),
         aligned=scene.aligned,
-        before_word="moving, after the affine" if scene.aligned else "moving",
+        before_word=f"moving, {account.brought}" if scene.aligned else "moving",
         displacement=_displacement_in_words(scene),
         folds=_folds_in_words(scene),
         energy=_energy_address(trace, account.method),
@@ -117,27 +124,72 @@ def write_page(scene: Scene, account: Account, trace: Path | None, out: Path) ->
         limit=f"{LOG_J_LIMIT:g}",
         scale=[to_hex(colour) for colour in mpl.colormaps["RdBu_r"](np.linspace(0, 1, 11))],
     )
-    for number in _SLICES:
-        page = template.render(**shown, views=views_of(scene, number))
+    for size in range(len(_SLICES)):
+        page = template.render(**shown, views=_views(scene, size))
         if len(page.encode("utf-8", "replace")) <= LARGEST_BYTES:
             break
     write_text(out, page)
 
 
-def _displacement_in_words(scene: Scene) -> str:
-    lengths = np.linalg.norm(scene.displacement_mm[scene.mask], axis=-1)
-    half, most = np.quantile(lengths, [0.5, 0.995])
+@final
+@dataclass(frozen=True)
+class _Kind:
+    """The words for what is registered.
+
+    Attributes:
+        scan, voxel, volume: what an image, its smallest part and its measure are called.
+        flat: whether the images are slices.
+        pictures: whether they are pictures, whose unit of length is a pixel.
+    """
+
+    scan: str = "scan"
+    voxel: str = "voxel"
+    volume: str = "volume"
+    flat: bool = False
+    pictures: bool = False
+
+    @classmethod
+    def of(cls, scene: Scene | SliceScene) -> _Kind:
+        if isinstance(scene, Scene):
+            return cls()
+        return cls("slice", "pixel", "area", flat=True, pictures=scene.unit == "pixels")
+
+
+def _views(scene: Scene | SliceScene, size: int) -> list[View]:
+    """Return the pictures of a page: with ``size`` 0 as many and as large ones as there are, and
+    with each larger ``size`` fewer or smaller ones.
+    """
+    if isinstance(scene, SliceScene):
+        return [view_of_slices(scene, LONGEST_PX[size])]
+    return views_of(scene, _SLICES[size])
+
+
+def _of_slices(account: Account, unit: str) -> Account:
+    """Return ``account`` in words that suit slices."""
+    signs, scores = (
+        [score_of_slices(score, unit) for score in some] for some in (account.signs, account.scores)
+    )
+    return replace(account, signs=signs, scores=scores)
+
+
+def _displacement_in_words(scene: Scene | SliceScene) -> str:
+    if isinstance(scene, SliceScene):
+        moved, unit = scene.own.displacement_mm[:, :, 0][scene.tissue], scene.unit
+    else:
+        moved, unit = scene.displacement_mm[scene.mask], "mm"
+    half, most = np.quantile(np.linalg.norm(moved, axis=-1), [0.5, 0.995])
     return (
-        f"Half of the foreground moves by more than {half:.2g} mm, and almost all of it by less "
-        f"than {most:.2g} mm."
+        f"Half of the foreground moves by more than {half:.2g} {unit}, and almost all of it by "
+        f"less than {most:.2g} {unit}."
     )
 
 
-def _folds_in_words(scene: Scene) -> str:
+def _folds_in_words(scene: Scene | SliceScene) -> str:
     folded, counted = scene.folds()
+    voxel = _Kind.of(scene).voxel
     if not folded:
-        return "No voxel folds."
-    return f"{folded:,} of {counted:,} voxels fold ({100 * folded / counted:.2g} %)."
+        return f"No {voxel} folds."
+    return f"{folded:,} of {counted:,} {voxel}s fold ({100 * folded / counted:.2g} %)."
 
 
 def _energy_address(trace: Path | None, title: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from diffeode.evaluation import verdict
@@ -67,6 +68,17 @@ _SIGNS = {
     "sdlogj": ("SD of log|J|", f"above {verdict.MOST_SPREAD:g}"),
     "folds_percent": ("folds (% of brain)", f"above {verdict.MOST_FOLDED:g}"),
 }
+
+_OF_SLICES = (
+    (r"two brains", "two tissues"),
+    (r"brain's", "tissue's"),
+    (r"% of brain", "% of tissue"),
+    (r"the brain alone", "the tissue alone"),
+    (r"\bvoxel", "pixel"),
+    (r"\bscan", "slice"),
+    (r"volume", "area"),
+)
+"""What is said of volumes, as patterns, and what is said of slices instead."""
 
 
 @final
@@ -144,6 +156,21 @@ def signs_of(signs: Mapping[str, float | None]) -> list[Score]:
         for name, (title, limit) in _SIGNS.items()
         if name in signs
     ]
+
+
+def score_of_slices(score: Score, unit: str) -> Score:
+    """Return ``score`` in words that suit slices.
+
+    Args:
+        unit: the unit of lengths: ``pixels`` or ``mm``.
+    """
+
+    def said(text: str) -> str:
+        for word, instead in _OF_SLICES:
+            text = re.sub(word, instead, text)
+        return re.sub(r"\bmm\b", unit, text)
+
+    return replace(score, title=said(score.title), value=said(score.value), good=said(score.good))
 
 
 def _mark_of_sign(name: str, signs: Mapping[str, float]) -> str:

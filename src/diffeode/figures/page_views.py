@@ -212,10 +212,13 @@ def _grid_lines(scene: Scene, plane: Plane, index: int) -> list[np.ndarray]:
 
 
 def _path(lines: Iterable[np.ndarray], frame: _Frame) -> str:
-    """Return ``lines`` as a path of SVG, in whole units and with relative steps."""
+    return path_of(frame.units(line) for line in lines)
+
+
+def path_of(lines: Iterable[np.ndarray]) -> str:
+    """Return lines of points ``(N, 2)`` in whole units as a path of SVG with relative steps."""
     parts = []
-    for line in lines:
-        units = frame.units(line)
+    for units in lines:
         steps = np.diff(units, axis=0)
         moved = " ".join(f"{x} {y}" for x, y in steps[(steps != 0).any(axis=1)].tolist())
         if moved:
@@ -224,29 +227,60 @@ def _path(lines: Iterable[np.ndarray], frame: _Frame) -> str:
 
 
 def _scan_address(shaded: np.ndarray, frame: _Frame) -> str:
-    grey = Picture.fromarray(np.rint(255 * frame.picture(shaded)).astype(np.uint8))
-    return _address(_fitting(grey, Picture.Resampling.BOX), "jpeg", quality=_QUALITY)
+    return photograph_address(frame.picture(shaded))
 
 
 def _volume_address(scene: Scene, plane: Plane, index: int, frame: _Frame) -> str:
     """Return log |J| as a picture with a palette: transparent outside of the brain, a colour for
     folds, and the colours of the scale.
     """
-    values = slices.cut(log_determinant(scene.determinant), plane, index)
-    inside = slices.cut(scene.mask, plane, index) & np.isfinite(values)
+    determinant, mask, folded = (
+        frame.picture(slices.cut(volume, plane, index))
+        for volume in (scene.determinant, scene.mask, scene.folded)
+    )
+    return jacobian_address(determinant, mask, folded)
+
+
+def jacobian_address(
+    determinant: np.ndarray, mask: np.ndarray, folded: np.ndarray, longest_px: int = _LONGEST_PX
+) -> str:
+    """Return log |J| as a picture with a palette; all arrays are rows from the top to the bottom.
+
+    Args:
+        determinant: ``|J|``; outside of ``mask`` and where it is NaN, the picture is transparent.
+        folded: the voxels that have the colour of folds.
+        longest_px: the largest number of pixels along a side.
+    """
+    values = log_determinant(determinant)
+    inside = mask & np.isfinite(values)
     steps = np.clip((np.nan_to_num(values) / LOG_J_LIMIT + 1) / 2, 0, 1) * (_COLOURS - 1)
     codes = np.where(inside, np.rint(steps) + 2, 0)
-    codes[slices.cut(scene.folded, plane, index)] = 1
-    picture = Picture.fromarray(frame.picture(codes).astype(np.uint8))
+    codes[folded] = 1
+    picture = Picture.fromarray(codes.astype(np.uint8))
     scale = mpl.colormaps["RdBu_r"](np.linspace(0, 1, _COLOURS))
     colours = np.vstack([(0, 0, 0, 0), to_rgba(FOLD_COLOUR), scale])
     picture.putpalette(np.rint(255 * colours[:, :3]).astype(np.uint8).tobytes(), "RGB")
-    return _address(_fitting(picture, Picture.Resampling.NEAREST), "png", transparency=0)
+    fitting = _fitting(picture, Picture.Resampling.NEAREST, longest_px)
+    return _address(fitting, "png", transparency=0)
 
 
-def _fitting(picture: Picture.Image, how: Picture.Resampling) -> Picture.Image:
-    """Return ``picture`` with at most ``_LONGEST_PX`` pixels along a side."""
-    share = _LONGEST_PX / max(picture.size)
+def photograph_address(shaded: np.ndarray, longest_px: int = _LONGEST_PX) -> str:
+    """Return grey values or colours in [0, 1], rows from the top to the bottom, as a JPEG.
+
+    Args:
+        shaded: ``(rows, columns)`` or ``(rows, columns, 3)``.
+        longest_px: the largest number of pixels along a side.
+    """
+    photograph = Picture.fromarray(np.rint(255 * shaded).astype(np.uint8))
+    fitting = _fitting(photograph, Picture.Resampling.BOX, longest_px)
+    return _address(fitting, "jpeg", quality=_QUALITY)
+
+
+def _fitting(
+    picture: Picture.Image, how: Picture.Resampling, longest_px: int = _LONGEST_PX
+) -> Picture.Image:
+    """Return ``picture`` with at most ``longest_px`` pixels along a side."""
+    share = longest_px / max(picture.size)
     if share >= 1:
         return picture
     size = tuple(max(1, round(side * share)) for side in picture.size)

@@ -5,6 +5,7 @@ log-Jacobian.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import final
 
@@ -22,7 +23,9 @@ from diffeode.geometry.plane import plane_frame
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, DisplacementField
 
-_COLUMNS, _ROWS, _CHECKERS, _GRID_LINES = 3, 2, 8, 30
+_COLUMNS, _ROWS, _CHECKERS = 3, 2, 8
+GRID_LINES = 30
+"""Number of lines of the deformation grid along the longer side."""
 _GAP_IN, _TOP_IN, _HEADING_IN, _BOTTOM_IN = 0.06, 0.22, 0.16, 0.42
 _MOST_PIXELS = 700
 """Largest number of pixels along an axis that are drawn; a printed panel shows no more."""
@@ -51,6 +54,30 @@ class SliceScene:
     whole: DisplacementField
     alignment: Affine
     unit: str
+
+    @property
+    def aligned(self) -> bool:
+        """Whether ``moving`` is shown after an affine alignment."""
+        return not np.allclose(self.alignment.matrix, np.eye(4))
+
+    @cached_property
+    def own(self) -> DisplacementField:
+        """The map without the affine alignment."""
+        return own_map(self.whole, self.alignment)
+
+    @cached_property
+    def determinant(self) -> np.ndarray:
+        """``|J|`` of :attr:`own` in the plane, ``(X, Y)``, NaN on the outermost pixels."""
+        return jacobian_determinant(self.own)[..., 0]
+
+    def folds(self) -> tuple[int, int]:
+        """Return the number of pixels that fold, and of those that are counted: the tissue without
+        its outermost pixels.
+        """
+        counted = ndimage.binary_erosion(self.tissue, np.ones((3, 3))) & np.isfinite(
+            self.determinant
+        )
+        return int((self.determinant[counted] <= 0).sum()), int(counted.sum())
 
 
 def draw_slices(scene: SliceScene, title: str, out: Path) -> None:
@@ -81,8 +108,7 @@ def draw_slices(scene: SliceScene, title: str, out: Path) -> None:
             cells.append(cell)
         for cell, picture in zip(cells, _pictures(scene), strict=False):
             _show(cell, picture, scene.grid)
-        own = own_map(scene.whole, scene.alignment)
-        shift, norm = _shift(own)
+        shift, norm = _shift(scene.own)
         _draw_lines(cells[4], scene.grid, *shift, norm)
         folds, counted = _draw_log_jacobian(cells[5], scene)
         bar = box(4, 0.05, _BOTTOM_IN - 0.13)
@@ -97,8 +123,7 @@ def draw_slices(scene: SliceScene, title: str, out: Path) -> None:
 
 
 def _headings(scene: SliceScene) -> tuple[str, ...]:
-    aligned = not np.allclose(scene.alignment.matrix, np.eye(4))
-    moving = AFTER_AFFINE if aligned else "Moving"
+    moving = AFTER_AFFINE if scene.aligned else "Moving"
     return "Fixed", moving, "Warped", "Fixed and warped, checkerboard", "Deformation", "log |J|"
 
 
@@ -117,18 +142,23 @@ def _shift(own: DisplacementField) -> tuple[tuple[np.ndarray, np.ndarray], Norma
     """Return the plane coordinates of the moved pixels ``(X, Y, 2)``, the length of each
     displacement ``(X, Y)``, and the scale of these lengths.
     """
-    to_plane = plane_frame(own.grid).inverse()
-    moved = to_plane(own.grid.points_mm() + own.displacement_mm)[:, :, 0, :2]
+    moved = moved_in_plane(own)
     amount = np.linalg.norm(own.displacement_mm[:, :, 0], axis=-1)
     largest = max(float(np.quantile(amount, 0.995)), 0.1 * float(own.grid.spacing[:2].min()))
     steps = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
     return (moved, amount), Normalize(0, style.round_up(largest, steps=steps))
 
 
+def moved_in_plane(own: DisplacementField) -> np.ndarray:
+    """Return the plane coordinates of the moved pixels of a slice, ``(X, Y, 2)``."""
+    to_plane = plane_frame(own.grid).inverse()
+    return to_plane(own.grid.points_mm() + own.displacement_mm)[:, :, 0, :2]
+
+
 def _draw_lines(
     cell: Axes, grid: Grid, moved: np.ndarray, amount: np.ndarray, norm: Normalize
 ) -> None:
-    step = max(1, round(max(grid.shape) / _GRID_LINES))
+    step = max(1, round(max(grid.shape) / GRID_LINES))
     fine = max(1, step // 8)
     lines = [*moved[::step, ::fine], *np.moveaxis(moved, 1, 0)[::step, ::fine]]
     amounts = [*amount[::step, ::fine], *amount.T[::step, ::fine]]
@@ -141,11 +171,9 @@ def _draw_lines(
 
 def _draw_log_jacobian(cell: Axes, scene: SliceScene) -> tuple[int, int]:
     """Draw log |J| in the tissue; return the number of pixels that fold, and of those counted."""
-    determinant = jacobian_determinant(scene.whole, scene.alignment)[..., 0]
-    counted = ndimage.binary_erosion(scene.tissue, np.ones((3, 3))) & np.isfinite(determinant)
-    values = np.where(scene.tissue, log_determinant(determinant), np.nan)
+    values = np.where(scene.tissue, log_determinant(scene.determinant), np.nan)
     _show(cell, values, scene.grid, cmap="RdBu_r", vmin=-LOG_J_LIMIT, vmax=LOG_J_LIMIT)
-    return int((determinant[counted] <= 0).sum()), int(counted.sum())
+    return scene.folds()
 
 
 def _note(folds: int, counted: int, norm: Normalize, unit: str) -> str:
@@ -160,11 +188,11 @@ def _note(folds: int, counted: int, norm: Normalize, unit: str) -> str:
 
 def _extent(grid: Grid) -> tuple[float, float]:
     """Return width and height of the slice as it is shown, mm."""
-    left, right, bottom, top = _box(grid)
+    left, right, bottom, top = shown_box(grid)
     return abs(right - left), abs(top - bottom)
 
 
-def _box(grid: Grid) -> tuple[float, float, float, float]:
+def shown_box(grid: Grid) -> tuple[float, float, float, float]:
     """Return the plane coordinates of the left, right, lower and upper edge of what is shown.
 
     The first coordinate runs to the right. The second runs downwards, as in pictures, unless it
@@ -182,8 +210,18 @@ def _box(grid: Grid) -> tuple[float, float, float, float]:
     return float(low[0]), float(high[0]), float(bottom), float(top)
 
 
+def in_plane_order(values: np.ndarray, grid: Grid) -> np.ndarray:
+    """Return ``values (X, Y, ...)`` of a slice with its first axis along the first plane coordinate
+    and its second along the second, both increasing.
+    """
+    to_plane = (plane_frame(grid).inverse().matrix @ grid.affine)[:2, :2]
+    if abs(to_plane[0, 0]) < abs(to_plane[0, 1]):
+        values, to_plane = np.swapaxes(values, 0, 1), to_plane[:, ::-1]
+    return values[:: int(np.sign(to_plane[0, 0])), :: int(np.sign(to_plane[1, 1]))]
+
+
 def _framed(cell: Axes, grid: Grid) -> None:
-    left, right, bottom, top = _box(grid)
+    left, right, bottom, top = shown_box(grid)
     cell.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
     for spine in cell.spines.values():
         spine.set(visible=True, color=style.FAINT)
@@ -191,12 +229,9 @@ def _framed(cell: Axes, grid: Grid) -> None:
 
 def _show(cell: Axes, picture: np.ndarray, grid: Grid, **look: object) -> None:
     """Show ``picture (X, Y)`` or ``(X, Y, 3)`` where it lies in the plane."""
-    to_plane = (plane_frame(grid).inverse().matrix @ grid.affine)[:2, :2]
-    if abs(to_plane[0, 0]) < abs(to_plane[0, 1]):
-        picture, to_plane = np.swapaxes(picture, 0, 1), to_plane[:, ::-1]
-    picture = picture[:: int(np.sign(to_plane[0, 0])), :: int(np.sign(to_plane[1, 1]))]
+    picture = in_plane_order(picture, grid)
     step = max(1, -(-max(picture.shape[:2]) // _MOST_PIXELS))
-    left, right, bottom, top = _box(grid)
+    left, right, bottom, top = shown_box(grid)
     low, high = min(bottom, top), max(bottom, top)
     settings = {"cmap": "gray", "vmin": 0, "vmax": 1} | look if picture.ndim == 2 else {}
     cell.imshow(

@@ -14,13 +14,17 @@ import nibabel as nib
 import numpy as np
 
 from diffeode.errors import InputError, first_line
-from diffeode.files.io import written_whole
+from diffeode.files.headers import grid_of
+from diffeode.files.io import open_volume, written_whole
 from diffeode.files.presence import require_file
+from diffeode.files.volumes import array_of
 from diffeode.geometry.space import Grid, apply_matrix
-from diffeode.geometry.transform import Affine, Transform
+from diffeode.geometry.transform import Affine, DisplacementField, Transform
 
 DISPLACEMENT_FIELD = 2006
 """The intent by which FSL marks a field of displacements (``FSL_FNIRT_DISPLACEMENT_FIELD``)."""
+_COEFFICIENTS = (2007, 2008, 2009, 2016, 2017, 2018)
+"""The intents of files of FNIRT and TOPUP that hold coefficients."""
 _LONGEST_REASON = 200
 
 
@@ -74,6 +78,60 @@ def of_flirt(matrix: np.ndarray, fixed: Grid, moving: Grid) -> Affine:
     """
     to_moving = Affine(matrix).inverse().matrix
     return Affine(np.linalg.inv(to_fsl_mm(moving)) @ to_moving @ to_fsl_mm(fixed))
+
+
+def is_fnirt(path: Path | str) -> bool:
+    """Return whether the header of the image at ``path`` says that it is a warp of FSL.
+
+    Raises:
+        InputError: the file is missing or no image.
+        DamagedFileError: the file is empty or truncated.
+    """
+    header = open_volume(Path(path)).header
+    intent = int(header["intent_code"]) if isinstance(header, nib.Nifti1Header) else 0
+    return intent == DISPLACEMENT_FIELD or intent in _COEFFICIENTS
+
+
+def read_fnirt(path: Path | str, moving: Grid) -> DisplacementField:
+    """Return the map from points of the fixed image to points of the moving one, RAS mm, that a
+    field of FSL (``fnirt --fout``, ``applywarp``) stands for.
+
+    The field lies on the grid of the fixed image. Places instead of displacements ("absolute") are
+    recognised as fslpy does it: they vary more.
+
+    Args:
+        moving: the grid of the moving image.
+
+    Raises:
+        InputError: the file is missing, no field, or holds coefficients of splines.
+        DamagedFileError: the file is empty or truncated.
+    """
+    path = Path(path)
+    volume = open_volume(path)
+    if is_fnirt(path) and int(volume.header["intent_code"]) in _COEFFICIENTS:
+        raise InputError(
+            f"{path} holds coefficients of FNIRT's splines; make a field of them first "
+            "(fnirtfileutils --in=COEFFICIENTS --ref=FIXED --out=FIELD --withaff)."
+        )
+    if len(volume.shape) != 4 or volume.shape[3] != 3:
+        raise InputError(
+            f"{path} is no field of FSL: its shape is {volume.shape}, expected (X, Y, Z, 3)."
+        )
+    fixed = grid_of(volume, volume.shape[:3], path)
+    vectors = array_of(volume, path).astype(np.float64)
+    points = fixed.points_mm()
+    here = apply_matrix(to_fsl_mm(fixed), points)
+    if _spread(vectors) > _spread(vectors - here):
+        vectors = vectors - here
+    there = apply_matrix(np.linalg.inv(to_fsl_mm(moving)), here + vectors)
+    try:
+        return DisplacementField((there - points).astype(np.float32), fixed)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _spread(vectors: np.ndarray) -> float:
+    return float(vectors.std(axis=(0, 1, 2)).sum())
 
 
 def fnirt_displacements(transform: Transform, fixed: Grid, moving: Grid) -> np.ndarray:

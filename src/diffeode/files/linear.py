@@ -1,4 +1,5 @@
-"""Reading linear transforms that other programs wrote: ITK and ANTs, FSL FLIRT, FreeSurfer.
+"""Reading linear transforms that other programs wrote: ITK and ANTs, FSL FLIRT, FreeSurfer; and
+writing those of FreeSurfer.
 
 Each becomes a map from points of the fixed image to points of the moving image, RAS mm.
 """
@@ -14,6 +15,7 @@ import numpy as np
 
 from diffeode.errors import InputError, first_line
 from diffeode.files.fsl import of_flirt
+from diffeode.files.io import write_text
 from diffeode.files.presence import require_file
 from diffeode.geometry.plane import affine_between, is_slice
 from diffeode.geometry.space import Grid, flip_matrix_ras_lps
@@ -67,6 +69,46 @@ def read_lta(path: Path, fixed: Grid, moving: Grid) -> Affine:
     """
     require_file(path, "transform")
     return _named(path, lambda: _lta(path.read_text(encoding="utf-8"), fixed, moving))
+
+
+def write_lta(path: Path | str, affine: Affine, fixed: Grid, moving: Grid) -> None:
+    """Write ``affine``, fixed to moving, as FreeSurfer's LTA of type 1 (RAS mm), whose source is
+    the moving image and whose destination is the fixed one, as for ``mri_vol2vol --lta``.
+
+    FreeSurfer's matrix leads from the source to the destination, ours from the fixed to the moving
+    image.
+    """
+    rows = [" ".join(f"{v:.17g}" for v in row) for row in affine.inverse().matrix]
+    lines = [
+        "type      = 1 # LINEAR_RAS_TO_RAS",
+        "nxforms   = 1",
+        "mean      = 0.0000 0.0000 0.0000",
+        "sigma     = 1.0000",
+        "1 4 4",
+        *rows,
+        *_volume_info("src", "moving", moving),
+        *_volume_info("dst", "fixed", fixed),
+    ]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _volume_info(side: str, name: str, grid: Grid) -> list[str]:
+    """Return the lines by which an LTA describes an image; its centre is the voxel at half of the
+    shape.
+    """
+    centre = grid.to_world(np.array(grid.shape) / 2)
+    numbers = {
+        "volume": grid.shape,
+        "voxelsize": grid.spacing,
+        **{f"{axis}ras  ": grid.direction[:, n] for n, axis in enumerate("xyz")},
+        "cras  ": centre,
+    }
+    return [
+        f"{side} volume info",
+        "valid = 1  # volume info valid",
+        f"filename = {name}.nii.gz",
+        *(f"{key} = {' '.join(f'{v:.15g}' for v in values)}" for key, values in numbers.items()),
+    ]
 
 
 def _named(path: Path, read: Callable[[], Affine]) -> Affine:

@@ -118,9 +118,14 @@ def read_picture(path: Path | str) -> Picture:
 
 
 def write_picture(path: Path | str, picture: Picture) -> None:
-    """Write ``picture`` to ``path``, in the format that the name of ``path`` ends in."""
+    """Write ``picture`` to ``path``, in the format that the name of ``path`` ends in.
+
+    Raises:
+        InputError: that format does not hold such a picture, or the file cannot be written.
+    """
     import PIL.Image
 
+    _require_holds(Path(path), picture)
     values = np.ascontiguousarray(picture.values.transpose(1, 0, 2))
     image = PIL.Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
     settings = dict(_QUALITY.get(Path(path).suffix.lower(), {}))
@@ -128,6 +133,18 @@ def write_picture(path: Path | str, picture: Picture) -> None:
         settings["icc_profile"] = picture.profile
     with written_whole(path) as temporary:
         image.save(temporary, **settings)
+
+
+def _require_holds(path: Path, picture: Picture) -> None:
+    """Raise :class:`InputError` where the format of ``path`` does not hold what ``picture`` has."""
+    suffix, kind = path.suffix.lower(), picture.values.dtype
+    instead = ""
+    if suffix in (".jpg", ".jpeg") and (kind != np.uint8 or picture.values.shape[2] in (2, 4)):
+        instead = "JPEG holds 8 bits a colour and no opacity; end the name in .png or .tif"
+    elif suffix == ".png" and kind not in (np.uint8, np.uint16):
+        instead = "PNG holds whole numbers of 8 or 16 bits; end the name in .tif"
+    if instead:
+        raise InputError(f"{path} cannot hold this picture: {instead}.")
 
 
 def _require_one(opened: PIL.Image.Image, path: Path) -> None:

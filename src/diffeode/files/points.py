@@ -2,7 +2,8 @@
 ``.mrk.json``).
 
 Points that are read are RAS mm or, where the user says so of a table, voxel indices. Slicer's files
-say themselves whether they are in RAS or in LPS mm.
+say themselves whether they are in RAS or in LPS mm. A table with the columns ``x`` and ``y`` and
+without ``z`` holds points of a slice: pixel indices or, where the user says so, plane coordinates.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ FRAMES: tuple[str, ...] = get_args(Frame)
 SUFFIXES = (".csv", ".tsv", ".fcsv", ".mrk.json")
 
 _AXES = ["x", "y", "z"]
+_NAMES = ("name", "label", "#", "")
+"""Headings of the column that names the points, in the order in which they are looked for."""
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _FCSV_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
 _FCSV_FRAMES = {"0": "ras", "ras": "ras", "1": "lps", "lps": "lps"}
@@ -47,7 +50,9 @@ class Points:
 
     Attributes:
         names: the name of each point; where the file has none, its number from 1 on.
-        coordinates: ``(N, 3)``, in ``frame``.
+        coordinates: ``(N, 3)`` in ``frame``; or ``(N, 2)`` in the plane of a slice, where ``voxel``
+            means indices along the two axes of the slice (column and row of a picture), and ``lps``
+            plane coordinates (:mod:`diffeode.geometry.plane`).
         frame: the frame of the coordinates.
         others: the columns of a table besides the coordinates, which are written again; None where
             the file was no table.
@@ -58,16 +63,29 @@ class Points:
     frame: str = "ras"
     others: pd.DataFrame | None = field(default=None)
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether the points are given by two coordinates in the plane of a slice."""
+        return self.coordinates.shape[1] == 2
+
     def placed(self, coordinates: np.ndarray, frame: str) -> Points:
-        """Return the same points at other ``coordinates (N, 3)`` in ``frame``."""
+        """Return the same points at other ``coordinates``, ``(N, 3)`` or ``(N, 2)``, in
+        ``frame``.
+        """
         return replace(self, coordinates=coordinates, frame=frame)
 
     def in_mm(self, frame: str) -> Points:
         """Return the points, which are in mm, in RAS or LPS mm.
 
         Raises:
-            InputError: the points are voxel indices, which need a grid.
+            InputError: the points are voxel indices, which need a grid, or lie in the plane of a
+                slice.
         """
+        if self.is_flat:
+            raise InputError(
+                "Points of a slice have two coordinates, which tables hold; end the name in .csv "
+                "or .tsv."
+            )
         if "voxel" in (self.frame, frame):
             raise InputError("Voxel indices become mm by the grid of a scan; give the scan.")
         same = frame == self.frame
@@ -78,11 +96,12 @@ def read_points(path: str | os.PathLike[str], frame: str | None = None) -> Point
     """Return the points at ``path``.
 
     A table has the columns ``x``, ``y`` and ``z``, and may have ``name`` (or ``label``); its other
-    columns are kept.
+    columns are kept. With ``x`` and ``y`` alone it holds points of a slice. Capital letters make no
+    difference.
 
     Args:
-        frame: the frame of a table's numbers, RAS mm by default. Slicer's files say their frame
-            themselves.
+        frame: the frame of a table's numbers; by default RAS mm, and pixel indices (``voxel``) of a
+            table of two coordinates. Slicer's files say their frame themselves.
 
     Raises:
         InputError: the file is missing, unreadable or of another kind, holds no point, or a
@@ -98,7 +117,7 @@ def read_points(path: str | os.PathLike[str], frame: str | None = None) -> Point
     elif path.name.endswith(".mrk.json"):
         points = _read_markups(path)
     else:
-        points = _read_table(path, frame or "ras")
+        points = _read_table(path, frame)
     if frame is not None and points.frame != frame:
         raise InputError(
             f"{path} says that it is in {points.frame.upper()} mm, not {frame}; leave the frame "
@@ -136,25 +155,45 @@ def require_name_of_points(path: Path | str) -> None:
         )
 
 
-def _read_table(path: Path, frame: str) -> Points:
+def _read_table(path: Path, frame: str | None) -> Points:
     table = read_words(path)
-    require_columns(table, _AXES, path)
+    axes = _columns_of_axes(table)
+    if len(axes) < 2:
+        require_columns(table, _AXES, path)
+    require_columns(table, axes, path)
+    is_flat = len(axes) == 2
+    if is_flat and frame == "ras":
+        raise InputError(
+            f"{path} has no column 'z', so it holds points of a slice, which are pixel indices "
+            "(voxel) or plane coordinates (lps); give one of these frames, or x, y and z."
+        )
     coordinates = np.array(
-        [[_number(cell, path) for cell in row] for row in table[_AXES].to_numpy()], dtype=np.float64
-    ).reshape(-1, 3)
-    column = next((name for name in ("name", "label") if name in table), None)
+        [[_number(cell, path) for cell in row] for row in table[axes].to_numpy()], dtype=np.float64
+    ).reshape(-1, len(axes))
+    headings = {str(name).strip().lower(): name for name in reversed(list(table.columns))}
+    column = next((headings[name] for name in _NAMES if name in headings), None)
     numbers = [str(n + 1) for n in range(len(table))]
-    names = numbers if column is None else [str(name) for name in table[column]]
-    return Points(tuple(names), coordinates, frame, table)
+    names = numbers if column is None else [str(name).strip() for name in table[column]]
+    return Points(tuple(names), coordinates, frame or ("voxel" if is_flat else "ras"), table)
+
+
+def _columns_of_axes(table: pd.DataFrame) -> list[str]:
+    """Return the headings of the columns of the coordinates, as the table writes them."""
+    headings = [str(name) for name in table.columns]
+    found = []
+    for axis in _AXES:
+        named = [name for name in headings if name.strip().lower() == axis]
+        found += [axis] if axis in named else named[:1]
+    return found
 
 
 def _write_table(path: Path, points: Points) -> None:
-    table = points.others
+    table, axes = points.others, _AXES[: points.coordinates.shape[1]]
     if table is None:
-        table = pd.DataFrame({"name": points.names, **dict.fromkeys(_AXES, "")})
+        table = pd.DataFrame({"name": points.names, **dict.fromkeys(axes, "")})
     numbers = {
         axis: [repr(float(value)) for value in column]
-        for axis, column in zip(_AXES, points.coordinates.T, strict=True)
+        for axis, column in zip(_columns_of_axes(table), points.coordinates.T, strict=True)
     }
     with io.written_whole(path) as temporary:
         table.assign(**numbers).to_csv(

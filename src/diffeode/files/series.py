@@ -1,4 +1,4 @@
-"""Images of any number of volumes: 3-D scans, 4-D series and images of vectors."""
+"""Images of any number of volumes: scans, slices, pictures, 4-D series and images of vectors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import final
 
 import nibabel as nib
 import numpy as np
+from nibabel.spatialimages import SpatialImage
 
 from diffeode.errors import InputError
 from diffeode.files import io, volumes
 from diffeode.files.headers import grid_of
+from diffeode.files.pictures import Picture, is_picture, read_picture
 from diffeode.geometry.space import Grid
 
 _MOST_AXES = 7
@@ -25,11 +27,13 @@ class Series:
 
     Attributes:
         values: ``(X, Y, Z, N)`` with N volumes, as the file holds them with slope and intercept.
+            The volumes of a picture are its colours, of one layer each.
         grid: the grid of each volume.
         beyond: the sizes of the axes after the third, as the file has them; empty for a 3-D image.
         header: the header of the file, for what it says of those axes; None where there is none.
         slope: the factor by which the stored numbers are multiplied.
         stored: the type of the numbers in the file.
+        picture: the picture; None where the file is none.
     """
 
     values: np.ndarray
@@ -38,6 +42,7 @@ class Series:
     header: nib.Nifti1Header | None
     slope: float
     stored: np.dtype
+    picture: Picture | None = None
 
     @property
     def is_vectors(self) -> bool:
@@ -51,21 +56,21 @@ class Series:
 
 
 def read_series(path: Path | str, orientation: str | None = None) -> Series:
-    """Return an image of three to seven axes.
+    """Return a picture, or an image of two to seven axes; one of two becomes ``(X, Y, 1)``.
 
     Args:
         orientation: as in :func:`diffeode.files.io.read_image`.
 
     Raises:
-        InputError: the file is missing or no image, has fewer than three axes, has a value that is
-            NaN or infinite, or its header does not state the orientation.
+        InputError: the file is missing or no image, has one axis, has a value that is NaN or
+            infinite, or its header does not state the orientation.
         DamagedFileError: the file is empty or truncated.
     """
     path = Path(path)
+    if is_picture(path):
+        return _series_of_picture(read_picture(path))
     volume = io.open_volume(path)
-    shape = tuple(int(n) for n in volume.shape)
-    if not 3 <= len(shape) <= _MOST_AXES:
-        raise InputError(f"{path} is {len(shape)}-D with shape {shape}; give a 3-D or 4-D image.")
+    shape = _shape_of(volume, path)
     grid = grid_of(volume, shape[:3], path, orientation)
     values = volumes.array_of(volume, path)
     if not np.isfinite(values).all():
@@ -85,18 +90,38 @@ def read_series(path: Path | str, orientation: str | None = None) -> Series:
 
 
 def read_grid_of_series(path: Path | str, orientation: str | None = None) -> Grid:
-    """Return the grid of the volumes of an image, whose voxels are not read.
+    """Return the grid of a picture, or of the volumes of an image, whose voxels are not read.
 
     Raises:
         InputError: the file is missing or no image, or its header does not state the orientation.
         DamagedFileError: the file is empty, or truncated within the header.
     """
     path = Path(path)
+    if is_picture(path):
+        return read_picture(path).grid
     volume = io.open_volume(path)
-    shape = tuple(int(n) for n in volume.shape[:3])
-    if len(shape) < 3:
+    return grid_of(volume, _shape_of(volume, path)[:3], path, orientation)
+
+
+def _shape_of(volume: SpatialImage, path: Path) -> tuple[int, ...]:
+    """Return the shape of an image, to which an axis of one voxel is added where it has two."""
+    shape = tuple(int(n) for n in volume.shape)
+    if not 2 <= len(shape) <= _MOST_AXES:
         raise InputError(f"{path} is {len(shape)}-D with shape {shape}; give a 3-D or 4-D image.")
-    return grid_of(volume, shape, path, orientation)
+    return (*shape, 1) if len(shape) == 2 else shape
+
+
+def _series_of_picture(picture: Picture) -> Series:
+    colours = picture.values.shape[2]
+    return Series(
+        picture.values[:, :, None, :],
+        picture.grid,
+        (colours,) if colours > 1 else (),
+        None,
+        1.0,
+        picture.values.dtype,
+        picture,
+    )
 
 
 def as_nifti(values: np.ndarray, grid: Grid, like: Series) -> nib.Nifti1Image:

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-import numpy as np
-
 from diffeode.errors import InputError
 from diffeode.files import io
 from diffeode.files.pictures import Picture, is_picture, read_picture
 from diffeode.geometry.image import Image, Labels
-from diffeode.geometry.plane import is_slice, thin_axis, with_axis_last
+from diffeode.geometry.plane import is_slice, laid_flat, thin_axis
 from diffeode.geometry.space import Grid
 
 _LEAST_PIXELS = 16
@@ -79,7 +77,7 @@ def read_slice(path: Path | str, orientation: str | None = None) -> SliceFile:
     return found
 
 
-def _flat_labels(path: Path | str, orientation: str | None = None) -> Labels:
+def read_flat_labels(path: Path | str, orientation: str | None = None) -> Labels:
     """Return the label map of a slice; the grey values of a picture are its ids.
 
     Args:
@@ -101,7 +99,7 @@ def _flat_labels(path: Path | str, orientation: str | None = None) -> Labels:
     axis = thin_axis(labels.grid.shape)
     if axis is None:
         return labels
-    return Labels(np.moveaxis(labels.data, axis, 2), with_axis_last(labels.grid, axis))
+    return laid_flat(labels, axis)
 
 
 def read_flat(path: Path | str, orientation: str | None = None) -> Image:
@@ -135,7 +133,7 @@ def read_slice_labels(path: Path, grid: Grid, name: Path, orientation: str | Non
     Raises:
         InputError: the file is unusable, holds no labels, or does not lie on ``grid``.
     """
-    labels = _flat_labels(path, orientation)
+    labels = read_flat_labels(path, orientation)
     if not labels.grid.matches(grid):
         raise InputError(f"Label map {path} does not lie on the grid of its slice {name}.")
     if not labels.data.any():
@@ -143,8 +141,3 @@ def read_slice_labels(path: Path, grid: Grid, name: Path, orientation: str | Non
             f"Label map {path} is empty (0 everywhere); remove it or give the right one."
         )
     return labels
-
-
-def laid_flat(volume: Image, axis: int) -> Image:
-    """Return ``volume``, which has one voxel along ``axis``, with that axis last."""
-    return Image(np.moveaxis(volume.data, axis, 2), with_axis_last(volume.grid, axis))

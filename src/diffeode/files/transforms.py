@@ -19,6 +19,7 @@ from diffeode.files import io, volumes
 from diffeode.files.headers import grid_of
 from diffeode.files.presence import require_file
 from diffeode.geometry.maps import collapsed
+from diffeode.geometry.plane import plane_itk_frame, stays_in_plane
 from diffeode.geometry.space import (
     RAS_TO_LPS,
     Grid,
@@ -47,10 +48,18 @@ def read_transform(path: Path | str) -> Transform:
             say in which frame it holds its numbers.
         DamagedFileError: the file is empty or truncated.
     """
+    return read_with_dimension(path)[0]
+
+
+def read_with_dimension(path: Path | str) -> tuple[Transform, bool]:
+    """Return the transform at ``path`` (:func:`read_transform`), and whether it is one in 2-D, of
+    slices that lie as pictures do.
+    """
     path = Path(path)
     require_file(path, "transform")
     if path.name.endswith(FIELD_SUFFIXES):
-        return io.read_displacement(path)
+        field = io.read_displacement(path)
+        return field, stays_in_plane(field)
     if not path.name.endswith(SUFFIXES):
         raise InputError(
             f"{path} is not a transform that can be read; its name ends in none of "
@@ -59,7 +68,7 @@ def read_transform(path: Path | str) -> Transform:
     with path.open("rb") as file:
         start = file.read(128)
     if start.startswith(_RAS_TEXT):
-        return io.read_affine(path)
+        return io.read_affine(path), False
     if not start.startswith(_ITK_TEXT) and _is_matrix(path):
         raise InputError(
             f"{path} holds a matrix but does not say in which frame; convert it with 'diffeode "
@@ -93,12 +102,18 @@ def holds_affines_only(path: str | os.PathLike[str]) -> bool:
     return os.fspath(path).endswith(AFFINE_SUFFIXES)
 
 
-def write_transform(path: str | os.PathLike[str], transform: Affine | DisplacementField) -> None:
+def write_transform(
+    path: str | os.PathLike[str], transform: Affine | DisplacementField, flat: bool = False
+) -> None:
     """Write ``transform`` in the format that the ending of ``path`` names.
 
     - ``.nii``, ``.nii.gz``: an ITK displacement field.
     - ``.txt``, ``.tfm``, ``.mat``: an affine of ITK and ANTs.
     - ``.h5``, ``.hdf5``: either, as ITK stores it.
+
+    Args:
+        flat: whether an affine is written in 2-D, as a map of slices that lie as pictures do. A
+            field of such a slice is always written in 2-D.
 
     Raises:
         InputError: the ending is none of these, the format does not hold such a transform, or the
@@ -114,17 +129,23 @@ def write_transform(path: str | os.PathLike[str], transform: Affine | Displaceme
         )
     if isinstance(transform, DisplacementField) and name.endswith(FIELD_SUFFIXES):
         io.write_displacement(name, transform)
+    elif isinstance(transform, Affine) and name.endswith(".txt") and flat:
+        io.write_itk_plane_affine(name, _in_plane(transform))
     elif isinstance(transform, Affine) and name.endswith(".txt"):
         io.write_itk_affine(name, transform)
     else:
         import SimpleITK
 
         with io.written_whole(name) as temporary:
-            SimpleITK.WriteTransform(to_itk(transform), str(temporary))
+            SimpleITK.WriteTransform(to_itk(transform, flat), str(temporary))
 
 
-def to_itk(transform: Affine | DisplacementField) -> Any:
+def to_itk(transform: Affine | DisplacementField, flat: bool = False) -> Any:
     """Return ``transform`` as a ``SimpleITK.Transform`` of points in LPS mm.
+
+    Args:
+        flat: whether an affine becomes a transform in 2-D, of slices that lie as pictures do. A
+            field of such a slice always does.
 
     Raises:
         InputError: the grid of a field is sheared, which ITK cannot represent.
@@ -132,37 +153,51 @@ def to_itk(transform: Affine | DisplacementField) -> Any:
     import SimpleITK
 
     if isinstance(transform, Affine):
-        lps = flip_matrix_ras_lps(transform.matrix)
-        affine = SimpleITK.AffineTransform(3)
-        affine.SetMatrix(lps[:3, :3].ravel().tolist())
-        affine.SetTranslation(lps[:3, 3].tolist())
+        lps = _in_plane(transform) if flat else flip_matrix_ras_lps(transform.matrix)
+        d = len(lps) - 1
+        affine = SimpleITK.AffineTransform(d)
+        affine.SetMatrix(lps[:d, :d].ravel().tolist())
+        affine.SetTranslation(lps[:d, d].tolist())
         return affine
     frame = transform.grid.itk_frame("SimpleITK")
     vectors = np.ascontiguousarray(
         flip_ras_lps(transform.displacement_mm.astype(np.float64)).transpose(2, 1, 0, 3)
     )
+    d = 3
+    if stays_in_plane(transform):
+        frame, d = plane_itk_frame(transform.grid, "SimpleITK"), 2
+        vectors = np.ascontiguousarray(vectors[0, ..., :2])
     image = SimpleITK.GetImageFromArray(vectors, isVector=True)
-    image.SetOrigin(frame.origin.tolist())
-    image.SetSpacing(frame.spacing.tolist())
-    image.SetDirection(frame.direction.ravel().tolist())
+    image.SetOrigin(frame.origin[:d].tolist())
+    image.SetSpacing(frame.spacing[:d].tolist())
+    image.SetDirection(frame.direction[:d, :d].ravel().tolist())
     return SimpleITK.DisplacementFieldTransform(image)
+
+
+def _in_plane(affine: Affine) -> np.ndarray:
+    """Return the matrix ``(3, 3)`` of an affine of slices that lie as pictures do, LPS mm."""
+    kept = [0, 1, 3]
+    return flip_matrix_ras_lps(affine.matrix)[np.ix_(kept, kept)]
 
 
 def of_itk(transform: Any, name: str) -> Transform:
     """Return a ``SimpleITK.Transform`` as a map of points in RAS mm.
 
-    A composite of ITK applies the transform that was added last first.
+    A composite of ITK applies the transform that was added last first. A transform in 2-D is one of
+    slices that lie as pictures do, and keeps the third coordinate.
 
     Args:
         name: what messages call the transform.
 
     Raises:
-        InputError: it is two-dimensional, singular, or neither linear nor a displacement field.
+        InputError: it has neither two nor three dimensions, is singular, or is neither linear nor a
+            displacement field.
     """
     import SimpleITK
 
-    if transform.GetDimension() != 3:
-        raise InputError(f"{name} is {transform.GetDimension()}-D; give a 3-D transform.")
+    d = transform.GetDimension()
+    if d not in (2, 3):
+        raise InputError(f"{name} is {d}-D; give a transform in 3-D, or in 2-D for slices.")
     transform = transform.Downcast()
     if isinstance(transform, SimpleITK.CompositeTransform):
         parts = [
@@ -177,26 +212,30 @@ def of_itk(transform: Any, name: str) -> Transform:
             f"{name} is a {transform.GetName()}; sample it into a displacement field first "
             "(SimpleITK.TransformToDisplacementField)."
         )
-    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    origin = np.array(transform.TransformPoint([0.0] * d))
     matrix = np.eye(4)
-    matrix[:3, 3] = origin
-    for axis in range(3):
-        matrix[:3, axis] = np.array(transform.TransformPoint(np.eye(3)[axis].tolist())) - origin
+    matrix[:d, 3] = origin
+    for axis in range(d):
+        matrix[:d, axis] = np.array(transform.TransformPoint(np.eye(d)[axis].tolist())) - origin
     return Affine(flip_matrix_ras_lps(matrix))
 
 
 def _field_of_itk(image: Any) -> DisplacementField:
     import SimpleITK
 
+    d = image.GetDimension()
     lps = np.eye(4)
-    lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
-    lps[:3, 3] = image.GetOrigin()
-    vectors = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0, 3)
-    grid = Grid(image.GetSize(), RAS_TO_LPS @ lps)
+    lps[:d, :d] = np.reshape(image.GetDirection(), (d, d)) * np.array(image.GetSpacing())
+    lps[:d, 3] = image.GetOrigin()
+    vectors = np.moveaxis(SimpleITK.GetArrayFromImage(image), range(d), reversed(range(d)))
+    if d == 2:
+        vectors = np.pad(vectors[:, :, None], [(0, 0)] * 3 + [(0, 1)])
+    x, y, z = vectors.shape[:3]
+    grid = Grid((x, y, z), RAS_TO_LPS @ lps)
     return DisplacementField(flip_ras_lps(vectors).astype(np.float32), grid)
 
 
-def _read_itk(path: Path) -> Transform:
+def _read_itk(path: Path) -> tuple[Transform, bool]:
     import SimpleITK
 
     try:
@@ -207,7 +246,7 @@ def _read_itk(path: Path) -> Transform:
             f"{path} cannot be read as a transform of ITK or ANTs; fetch or make it again."
         ) from None
     try:
-        return of_itk(read, str(path))
+        return of_itk(read, str(path)), read.GetDimension() == 2
     except InputError as error:
         said = str(error)
         raise InputError(said if str(path) in said else f"{path}: {said}") from None

@@ -13,6 +13,7 @@ from typing import final
 import numpy as np
 
 from diffeode.errors import InputError
+from diffeode.geometry.plane import thin_axis
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, Chain, DisplacementField, Transform
 
@@ -86,19 +87,46 @@ class Inverse(Transform):
 
     @cached_property
     def _affine(self) -> Affine:
-        """The affine nearest to the field; the identity where that one has no inverse."""
-        grid = self.forward.grid
-        step = max(1, round((np.prod(grid.shape) / _FITTED) ** (1 / 3)))
-        window = (slice(None, None, step),) * 3
-        points = grid.points_mm()[window].reshape(-1, 3)
-        reached = points + self.forward.displacement_mm[window].reshape(-1, 3)
-        here = np.column_stack([points, np.ones(len(points))])
-        matrix = np.eye(4)
-        matrix[:3] = np.linalg.lstsq(here, reached, rcond=None)[0].T
-        singular = np.linalg.svd(matrix[:3, :3], compute_uv=False)
-        if np.linalg.matrix_rank(here) < 4 or singular[-1] < 1e-3 * singular[0]:
-            return Affine()
-        return Affine(matrix)
+        return nearest_affine(self.forward)
+
+
+def nearest_affine(field: DisplacementField) -> Affine:
+    """Return the affine that differs least from ``field`` at its voxels, RAS mm; the identity where
+    that one has no inverse.
+
+    The affine of a slice's field leads from the plane of the slice to the plane of the moved
+    points. A point beside the one plane comes to lie as far beside the other.
+    """
+    grid = field.grid
+    step = max(1, round((np.prod(grid.shape) / _FITTED) ** (1 / 3)))
+    window = (slice(None, None, step),) * 3
+    points = grid.points_mm()[window].reshape(-1, 3)
+    reached = points + field.displacement_mm[window].reshape(-1, 3)
+    axis = thin_axis(grid.shape)
+    if axis is not None:
+        across = np.cross(*np.delete(grid.direction, axis, axis=1).T)
+        across /= np.linalg.norm(across)
+        points, reached = (
+            np.concatenate([places + normal, places - normal])
+            for places, normal in ((points, across), (reached, _normal(reached, across)))
+        )
+    here = np.column_stack([points, np.ones(len(points))])
+    matrix = np.eye(4)
+    matrix[:3] = np.linalg.lstsq(here, reached, rcond=None)[0].T
+    singular = np.linalg.svd(matrix[:3, :3], compute_uv=False)
+    if np.linalg.matrix_rank(here) < 4 or singular[-1] < 1e-3 * singular[0]:
+        return Affine()
+    return Affine(matrix)
+
+
+def _normal(points: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Return the unit vector that is perpendicular to the plane nearest to ``points (N, 3)``.
+
+    Args:
+        like: a direction; of the two unit vectors, the nearer one to it is returned.
+    """
+    normal = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2][-1]
+    return normal if normal @ like >= 0 else -normal
 
 
 def inverse_of(transform: Transform) -> Transform:

@@ -62,6 +62,15 @@ def with_thin_axis(laid: _Laid, axis: int) -> _Laid:
     return type(laid)(np.moveaxis(values, 2, axis), grid)
 
 
+def laid_flat(laid: _Laid, axis: int) -> _Laid:
+    """Return what lies on the grid of a slice whose thin axis is ``axis`` with that axis last; its
+    voxels stay where they are.
+    """
+    grid = with_axis_last(laid.grid, axis)
+    values = laid.displacement_mm if isinstance(laid, DisplacementField) else laid.data
+    return type(laid)(np.moveaxis(values, axis, 2), grid)
+
+
 def plane_frame(grid: Grid) -> Affine:
     """Return the map from plane coordinates ``(a, b, 0)`` of the slice on ``grid`` to RAS mm.
 

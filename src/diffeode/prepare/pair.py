@@ -96,7 +96,7 @@ def write_aligned_pair(
     }
     content = {**(provenance or {}), **about, "seed": seed, "threads": threads}
     fixed_image = sides[0].image
-    PairUnit(folder).write(fixed_image, aligned.image, aligned.to_scan, content, aligned.counts)
+    PairUnit(folder).write(fixed_image, aligned.image, aligned.affine, content, aligned.counts)
 
 
 def _side(unit: ScanUnit, content: dict[str, Any]) -> Side:

@@ -12,7 +12,7 @@ from diffeode.errors import InputError
 from diffeode.geometry.image import Image, sample
 from diffeode.geometry.plane import is_slice
 from diffeode.geometry.space import Grid
-from diffeode.geometry.transform import Affine, warp_image
+from diffeode.geometry.transform import Affine, Transform, warp_image
 from diffeode.prepare.brain import stripped_brain_or_none
 from diffeode.prepare.foreground import found_foreground
 from diffeode.prepare.scan import prepare_image, prepared_whole
@@ -87,8 +87,8 @@ class Aligned:
     Attributes:
         image: the moving image there. Beyond its field of view it has the value at the border where
             that cuts it off, and elsewhere 0.
-        to_scan: the affine from points of :attr:`image` to points of the moving image as it was
-            given, RAS mm.
+        to_scan: the map from points of :attr:`image` to points of the moving image as it was given,
+            RAS mm; an affine unless the start was another map.
         counts: the voxels of the fixed grid that count in the similarity, ``(X, Y, Z)`` bool; None:
             all of them.
         moving_counts: where the moving image has a mask, the voxels of :attr:`image` that count,
@@ -96,12 +96,25 @@ class Aligned:
     """
 
     image: Image
-    to_scan: Affine
+    to_scan: Transform
     counts: np.ndarray | None
     moving_counts: np.ndarray | None = None
 
+    @property
+    def affine(self) -> Affine:
+        """The map :attr:`to_scan` where it is an affine.
 
-def align_sides(fixed: Side, moving: Side, start: str | Affine, threads: int, seed: int) -> Aligned:
+        Raises:
+            TypeError: the start was another map.
+        """
+        if not isinstance(self.to_scan, Affine):
+            raise TypeError("The pair was brought together by a map that is no affine.")
+        return self.to_scan
+
+
+def align_sides(
+    fixed: Side, moving: Side, start: str | Transform, threads: int, seed: int
+) -> Aligned:
     """Bring ``moving`` onto the grid of ``fixed``.
 
     Args:
@@ -112,7 +125,7 @@ def align_sides(fixed: Side, moving: Side, start: str | Affine, threads: int, se
         InputError: a grid is sheared, the images do not meet, or no voxel is left that counts.
         RegistrationError: ANTs gave up.
     """
-    if isinstance(start, Affine):
+    if isinstance(start, Transform):
         to_scan = start
     else:
         to_scan = found_start(

@@ -1,0 +1,88 @@
+"""Pictures at a desk: resampled in their own colours, with the colour of their background around
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from diffeode.errors import InputError
+from diffeode.files.pictures import Picture
+from diffeode.geometry.interpolate import interpolated
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Transform
+from diffeode.prepare.slices import prepare_slice
+
+
+def warped_picture(picture: Picture, tissue: np.ndarray, warp: Transform, grid: Grid) -> Picture:
+    """Return ``picture`` on ``grid``, resampled once through ``warp`` in its own colours.
+
+    What lies outside of it takes the median colour of its background.
+
+    Args:
+        tissue: what is not background in the picture, ``(X, Y, 1)`` bool.
+        warp: the map from points of ``grid`` to points of the picture, RAS mm.
+    """
+    voxels = picture.grid.to_voxel(warp(grid.points_mm()))
+    colours = _colour_of_background(picture, tissue)
+    planes = [
+        interpolated(picture.values[..., None, channel].astype(np.float64), voxels, "linear", fill)
+        for channel, fill in enumerate(colours)
+    ]
+    return as_picture(np.stack(planes, axis=-1), picture)
+
+
+def background_of(picture: Picture, name: str) -> list[float]:
+    """Return the median colour of the background of ``picture``, one number for each channel; 0
+    where tissue fills the picture.
+
+    Args:
+        name: what messages call the picture.
+    """
+    try:
+        tissue = prepare_slice(picture.grey, name).tissue
+    except InputError:  # it shows nothing but background
+        tissue = np.zeros(picture.grid.shape, dtype=bool)
+    return _colour_of_background(picture, tissue)
+
+
+def as_picture(values: np.ndarray, like: Picture) -> Picture:
+    """Return ``values (X, Y, 1, C)`` as a picture whose numbers are of the type of those of
+    ``like``.
+    """
+    values = values[:, :, 0, :]
+    if like.values.dtype.kind in "iu":
+        limits = np.iinfo(like.values.dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    return Picture(values.astype(like.values.dtype), like.suffix, like.profile)
+
+
+def one_colour(value: float, picture: Picture, name: str) -> Sequence[float]:
+    """Return ``value`` for every colour of ``picture``, with full opacity.
+
+    Raises:
+        InputError: no pixel of the picture can have the value.
+    """
+    kind = picture.values.dtype
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        if value != np.rint(value) or not limits.min <= value <= limits.max:
+            raise InputError(
+                f"The background {value:g} is no value of the picture {name}; give a whole number "
+                f"from {limits.min} to {limits.max}."
+            )
+    channels = picture.values.shape[2]
+    has_opacity = channels in (2, 4)
+    return [
+        float(np.iinfo(kind).max) if has_opacity and channel == channels - 1 else value
+        for channel in range(channels)
+    ]
+
+
+def _colour_of_background(picture: Picture, tissue: np.ndarray) -> list[float]:
+    background = picture.values[~tissue[..., 0]]
+    if not len(background):
+        return [0.0] * picture.values.shape[2]
+    return [float(np.median(background[:, n])) for n in range(picture.values.shape[2])]

@@ -1,0 +1,250 @@
+"""Transforms in the formats of AFNI, FreeSurfer, FSL and X5: the definitions, and what another
+reader made of the same map.
+
+The numbers were computed by nitransforms 25.1.0, which is not installed here. It also read the
+files that are written here: matrices of AFNI, warps of AFNI and X5 came back to the last bit, and
+affines of FreeSurfer to 1e-7, because it reads them in single precision.
+"""
+
+import sys
+import types
+
+import nibabel as nib
+import numpy as np
+import pytest
+from test_fsl import GRIDS, MOVING, TURN
+
+import diffeode as de
+from diffeode.desk.converting import read_in_format, write_in_format
+from diffeode.files import afni
+from diffeode.files.fsl import read_fnirt, to_fsl_mm, write_fnirt
+from diffeode.files.linear import read_lta
+from diffeode.geometry.space import Grid, apply_matrix
+from diffeode.geometry.transform import Affine, DisplacementField
+
+LPS = np.array([-1.0, -1.0, 1.0])
+PLUMB = [name for name in GRIDS if not name.startswith("oblique")]
+AFFINE = de.Transform.from_matrix(TURN)
+OF_NITRANSFORMS = (
+    "# 3dvolreg matrices (DICOM-to-DICOM, row-by-row):\n"
+    "1.07187\t-0.239528\t0.0610344\t-3\t0.227833\t1.06272\t0.169484\t2\t-0.0958713\t-0.152508\t"
+    "1.08515\t1\n"
+)
+LTA_OF_NITRANSFORMS = """\
+# LTA file created by NiTransforms
+type      = 1
+nxforms   = 1
+mean      = 0.0000 0.0000 0.0000
+sigma     = 1.0000
+1 4 4
+8.858413216383443e-01 1.882913855126746e-01 7.923249340696195e-02 -2.360173687296646e+00
+-1.979572542797166e-01 8.782785652845747e-01 1.260395502667313e-01 2.224389343141568e+00
+-5.044164299269575e-02 -1.400692574947179e-01 8.968179997908223e-01 -1.025631585802171e+00
+0.000000000000000e+00 0.000000000000000e+00 0.000000000000000e+00 1.000000000000000e+00
+src volume info
+valid = 1  # volume info valid
+"""
+
+
+def bent(grid):
+    return DisplacementField(np.sin(grid.points_mm() / 9 + [0, 1, 2]), grid)
+
+
+# --------------------------------------------------------------------------------------------- AFNI
+
+
+@pytest.mark.parametrize("name", PLUMB)
+def test_a_matrix_of_afni_leads_from_base_to_source_in_dicom_mm(name, tmp_path):
+    path = tmp_path / "turn.aff12.1D"
+    assert write_in_format(path, "afni", AFFINE, GRIDS[name], MOVING) == []
+    numbers = np.loadtxt(path).reshape(3, 4)
+    point = np.array([4.0, -3.0, 2.0])
+    there = numbers[:, :3] @ (point * LPS) + numbers[:, 3]
+    np.testing.assert_allclose(there * LPS, Affine(TURN)(point), atol=1e-9)
+    theirs = [float(n) for n in OF_NITRANSFORMS.splitlines()[1].split()]
+    np.testing.assert_allclose(numbers.ravel(), theirs, rtol=1e-5)
+    back = read_in_format(path, "afni", GRIDS[name], MOVING)
+    np.testing.assert_allclose(back.matrix, TURN, atol=1e-12)
+
+
+def test_matrices_that_others_wrote_are_read(tmp_path):
+    (tmp_path / "theirs.aff12.1D").write_text(OF_NITRANSFORMS)
+    found = afni.read_matrix(tmp_path / "theirs.aff12.1D")
+    np.testing.assert_allclose(found.matrix, TURN, atol=1e-5)
+    (tmp_path / "theirs.lta").write_text(LTA_OF_NITRANSFORMS)
+    found = read_lta(tmp_path / "theirs.lta", GRIDS["LAS"], MOVING)
+    np.testing.assert_allclose(found.matrix, TURN, atol=1e-12)
+
+
+def test_a_warp_of_afni_holds_dicom_mm(tmp_path):
+    grid, path = GRIDS["PSR"], tmp_path / "warp.nii.gz"
+    whole = de.Transform(bent(grid))
+    (note,) = write_in_format(path, "afni", whole)
+    assert "--moving" in note
+    image = nib.load(path)
+    assert image.shape == (*grid.shape, 1, 3)
+    np.testing.assert_allclose(image.affine, grid.affine, atol=1e-6)
+    np.testing.assert_allclose(
+        image.get_fdata()[2, 3, 4, 0], bent(grid).displacement_mm[2, 3, 4] * LPS, atol=1e-6
+    )
+    image.header["intent_code"] = 0  # 3dQwarp writes none
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(4, b"<AFNI_attributes/>"))
+    nib.save(image, tmp_path / "theirs.nii.gz")
+    back = read_in_format(tmp_path / "theirs.nii.gz", "afni")
+    np.testing.assert_array_equal(back.mapping.displacement_mm, bent(grid).displacement_mm)
+
+
+# --------------------------------------------------------------------------------------- FreeSurfer
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_an_lta_leads_from_its_source_to_its_destination(name, tmp_path):
+    """``mri_vol2vol --mov MOVING --targ FIXED --lta FILE``: the source is the moving image."""
+    path = tmp_path / "turn.lta"
+    assert write_in_format(path, "freesurfer", AFFINE, GRIDS[name], MOVING) == []
+    lines = path.read_text().splitlines()
+    begin = lines.index("1 4 4") + 1
+    matrix = np.array([[float(n) for n in line.split()] for line in lines[begin : begin + 4]])
+    np.testing.assert_allclose(matrix, np.linalg.inv(TURN), atol=1e-12)
+    assert lines[0].startswith("type      = 1")
+    for side, grid in (("src", MOVING), ("dst", GRIDS[name])):
+        start = lines.index(f"{side} volume info")
+        info = dict(line.split("=", 1) for line in lines[start + 1 : start + 9])
+        numbers = {
+            key.strip(): np.array([float(n) for n in value.split()])
+            for key, value in info.items()
+            if key.strip() not in ("valid", "filename")
+        }
+        axes = np.stack([numbers[f"{axis}ras"] for axis in "xyz"], axis=1) * numbers["voxelsize"]
+        np.testing.assert_allclose(axes, grid.affine[:3, :3], atol=1e-12)
+        first = numbers["cras"] - axes @ (numbers["volume"] / 2)
+        np.testing.assert_allclose(first, grid.affine[:3, 3], atol=1e-9)
+    back = read_in_format(path, "freesurfer", GRIDS[name], MOVING)
+    np.testing.assert_allclose(back.matrix, TURN, atol=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------- FSL
+
+
+@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("absolute", [False, True])
+def test_fields_of_fsl_are_read_relative_and_absolute(name, absolute, tmp_path):
+    fixed, path = GRIDS[name], tmp_path / "warp.nii.gz"
+    whole = de.Transform(Affine(TURN)) @ de.Transform(bent(fixed))
+    write_fnirt(path, whole.mapping, fixed, MOVING)
+    if absolute:
+        image = nib.load(path)
+        here = apply_matrix(to_fsl_mm(fixed), fixed.points_mm())
+        data = (image.get_fdata() + here).astype(np.float32)
+        nib.save(nib.Nifti1Image(data, image.affine, image.header), path)
+    found = read_fnirt(path, MOVING)
+    points = fixed.points_mm()
+    np.testing.assert_allclose(found(points), whole.mapping(points), atol=1e-4)
+    back = read_in_format(path, "fsl", fixed, MOVING)
+    np.testing.assert_array_equal(back.mapping.displacement_mm, found.displacement_mm)
+
+
+# ---------------------------------------------------------------------------------- X5 and refusals
+
+
+def test_x5_is_written_by_nitransforms(tmp_path, monkeypatch):
+    written = {}
+
+    class Theirs:
+        def __init__(self, content, is_deltas=None):
+            self.content = content
+
+        def to_x5(self):
+            return self.content
+
+    def to_filename(path, nodes):
+        written["nodes"] = nodes
+        path.write_bytes(b"X5")
+
+    modules = {
+        "nitransforms": {},
+        "nitransforms.linear": {"Affine": Theirs},
+        "nitransforms.nonlinear": {"DenseFieldTransform": Theirs},
+        "nitransforms.io": {},
+        "nitransforms.io.x5": {"to_filename": to_filename},
+    }
+    for name, content in modules.items():
+        module = types.ModuleType(name)
+        module.__dict__.update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    write_in_format(tmp_path / "turn.x5", "x5", AFFINE)
+    np.testing.assert_array_equal(written["nodes"][0], TURN)
+    assert (tmp_path / "turn.x5").read_bytes() == b"X5"
+    grid = GRIDS["LAS"]
+    write_in_format(tmp_path / "bent.x5", "x5", de.Transform(bent(grid)))
+    np.testing.assert_array_equal(written["nodes"][0].get_fdata(), bent(grid).displacement_mm)
+    monkeypatch.delattr(Theirs, "to_x5")
+    with pytest.raises(de.InputError, match="writes no X5"):
+        write_in_format(tmp_path / "none.x5", "x5", AFFINE)
+    monkeypatch.setitem(sys.modules, "nitransforms.linear", None)
+    with pytest.raises(de.InputError, match="pip install nitransforms"):
+        write_in_format(tmp_path / "none.x5", "x5", AFFINE)
+    assert not (tmp_path / "none.x5").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "grids", "said"),
+    [
+        ("x.aff12.1D", "afni", ("oblique", "PSR"), "The fixed scan is oblique"),
+        ("x.aff12.1D", "afni", ("PSR", "oblique"), "The moving scan is oblique"),
+        ("x.nii.gz", "afni", ("oblique, mirrored", None), "The fixed scan is oblique"),
+        ("x.txt", "afni", ("LAS", "PSR"), "end it in .aff12.1D"),
+        ("x.lta", "freesurfer", ("LAS", None), "give both scans"),
+        ("x.m3z", "freesurfer", ("LAS", "PSR"), "mri_warp_convert"),
+        ("x.txt", "x5", (None, None), "end it in .x5"),
+        ("x.nii", "spm", (None, None), "There is no format 'spm' to write"),
+        ("x.vtk", "itk", (None, None), "is no name for a transform"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(name, form, grids, said, tmp_path):
+    fixed, moving = (grid and GRIDS[grid] for grid in grids)
+    with pytest.raises(de.InputError, match=said):
+        write_in_format(tmp_path / name, form, AFFINE, fixed, moving)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [("x.aff12.1D", "afni"), ("x.lta", "freesurfer"), ("x.mat", "fsl")]
+)
+def test_a_map_that_bends_is_no_matrix(name, form, tmp_path):
+    whole = de.Transform(bent(GRIDS["LAS"]))
+    with pytest.raises(de.InputError, match=r"is no affine; .*\.nii\.gz"):
+        write_in_format(tmp_path / name, form, whole, GRIDS["LAS"], MOVING)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "form"),
+    [
+        ("x.aff12.1D", "1 2 3", "afni"),
+        ("x.aff12.1D", OF_NITRANSFORMS * 2, "afni"),
+        ("x.aff12.1D", "\n".join(["0 0 0 0"] * 3), "afni"),
+        ("x.nii.gz", "", "afni"),
+        ("x.nii.gz", "", "fsl"),
+    ],
+)
+def test_files_that_hold_none_are_refused_by_their_names(name, text, form, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(de.InputError, match=name):
+        read_in_format(tmp_path / name, form, GRIDS["LAS"], MOVING)
+    with pytest.raises(de.InputError, match="nowhere"):
+        read_in_format(tmp_path / f"nowhere{name[1:]}", form, GRIDS["LAS"], MOVING)
+
+
+def test_scans_and_coefficients_are_no_fields(tmp_path):
+    grid = Grid((6, 5, 4), np.eye(4))
+    nib.save(nib.Nifti1Image(np.ones(grid.shape, np.float32), grid.affine), tmp_path / "s.nii.gz")
+    for form in ("afni", "fsl"):
+        with pytest.raises(de.InputError, match=r"s\.nii\.gz is no"):
+            read_in_format(tmp_path / "s.nii.gz", form, grid, grid)
+    write_fnirt(tmp_path / "c.nii.gz", bent(grid), grid, grid)
+    image = nib.load(tmp_path / "c.nii.gz")
+    image.header["intent_code"] = 2007
+    nib.save(image, tmp_path / "c.nii.gz")
+    with pytest.raises(de.InputError, match="fnirtfileutils"):
+        read_in_format(tmp_path / "c.nii.gz", "fsl", grid, grid)
