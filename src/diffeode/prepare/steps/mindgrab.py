@@ -9,18 +9,22 @@ from diffeode.errors import InputError
 from diffeode.geometry.image import Image
 from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.conform import conform, mask_back
+from diffeode.prepare.occupied import occupied_box
 from diffeode.prepare.step_tool import Progress, Resources, StepTool, naming, silent
 from diffeode.weights.catalogue import find_weights
 
 ARCHITECTURE = Architecture(
     channels=15, classes=2, dilations=(16, 8, 4, 2, 1) * 5, normalised=True, activation="gelu"
 )
-"""The network has 146 237 trained parameters. The class of a voxel depends on 125 voxels to each
+"""The network has 146 237 trained parameters. The class of a voxel depends on 155 voxels to each
 side and, by way of the normalisation, on all voxels.
 """
 
 _WEIGHTS = "meshnet-mindgrab"
 _QUANTILES = (0.02, 0.98)
+_AIR = 0.0
+_MARGIN = 16
+"""Voxels that are computed around the head at full resolution."""
 _PLAUSIBLE_ML = (100.0, 3000.0)
 
 
@@ -43,7 +47,10 @@ def mindgrab_mask(image: Image, threads: int, progress: Progress = silent) -> np
 
     net = load_meshnet(find_weights(_WEIGHTS), ARCHITECTURE)
     conformed = conform(image)
-    found = net.label(_scaled(conformed.data), threads, progress) == 1
+    scaled = _scaled(conformed.data)
+    box = occupied_box(scaled, _MARGIN)
+    found = np.zeros(scaled.shape, dtype=bool)
+    found[box] = net.label_part(scaled, box, _AIR, threads, progress) == 1
     mask = _one_piece(mask_back(_one_piece(found), conformed.grid, image.grid))
     _require_plausible(float(mask.sum()) * image.grid.voxel_volume / 1000)
     return mask
