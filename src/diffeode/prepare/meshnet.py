@@ -81,7 +81,7 @@ class MeshNet:
         architecture, which are those of the whole volume (:class:`Surroundings`).
 
         Args:
-            volume: each axis has a multiple of four voxels.
+            volume: each axis has an even number of voxels.
             progress: as in :meth:`label`.
         """
         surroundings = Surroundings(volume, part) if self.architecture.normalised else None

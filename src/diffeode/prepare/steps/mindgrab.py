@@ -9,7 +9,6 @@ from diffeode.errors import InputError
 from diffeode.geometry.image import Image
 from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.conform import conform, mask_back
-from diffeode.prepare.occupied import occupied_box
 from diffeode.prepare.step_tool import Progress, Resources, StepTool, naming, silent
 from diffeode.weights.catalogue import find_weights
 
@@ -22,9 +21,6 @@ side and, by way of the normalisation, on all voxels.
 
 _WEIGHTS = "meshnet-mindgrab"
 _QUANTILES = (0.02, 0.98)
-_AIR = 0.0
-_MARGIN = 16
-"""Voxels that are computed around the head at full resolution."""
 _PLAUSIBLE_ML = (100.0, 3000.0)
 
 
@@ -47,16 +43,14 @@ def mindgrab_mask(image: Image, threads: int, progress: Progress = silent) -> np
 
     net = load_meshnet(find_weights(_WEIGHTS), ARCHITECTURE)
     conformed = conform(image)
-    scaled = _scaled(conformed.data)
-    box = occupied_box(scaled, _MARGIN)
-    found = np.zeros(scaled.shape, dtype=bool)
-    found[box] = net.label_part(scaled, box, _AIR, threads, progress) == 1
-    mask = _one_piece(mask_back(_one_piece(found), conformed.grid, image.grid))
+    volume = scaled(conformed.data)
+    found = one_piece(net.label(volume, threads, progress) == 1)
+    mask = one_piece(mask_back(found, conformed.grid, image.grid))
     _require_plausible(float(mask.sum()) * image.grid.voxel_volume / 1000)
     return mask
 
 
-def _scaled(volume: np.ndarray) -> np.ndarray:
+def scaled(volume: np.ndarray) -> np.ndarray:
     """Return ``volume`` scaled so that its 2 % and 98 % quantiles become 0 and 1, and clipped.
 
     The network was trained on volumes that were scaled in this way.
@@ -70,7 +64,7 @@ def _scaled(volume: np.ndarray) -> np.ndarray:
     return np.clip((volume - low) / (high - low), 0, 1)
 
 
-def _one_piece(mask: np.ndarray) -> np.ndarray:
+def one_piece(mask: np.ndarray) -> np.ndarray:
     """Return the largest piece of ``mask`` (voxels connected by faces), with its holes filled."""
     pieces, count = ndimage.label(mask)
     if count == 0:
