@@ -3,7 +3,6 @@
 import logging
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,11 +24,23 @@ def started(monkeypatch):
     """The commands that are started, which all fail."""
     commands = []
 
-    def start(command, **options):
-        commands.append(command)
-        return SimpleNamespace(returncode=1, stderr="Traceback\nOSError: no room\n")
+    class Failing:
+        """A process that tells how far it is, and then fails."""
 
-    monkeypatch.setattr(subprocess, "run", start)
+        returncode = 1
+        stdout = ("26% done, about 70 seconds left\n",)
+
+        def __init__(self, command, stderr, **options):
+            commands.append(command)
+            stderr.write("Traceback\nOSError: no room\n")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            pass
+
+    monkeypatch.setattr(subprocess, "Popen", Failing)
     return commands
 
 
@@ -41,6 +52,8 @@ def test_another_process_compiles_once_and_a_failure_is_said(folder, started, ca
         assert compiler.serves(VOLUME)
         assert compiler.serves(VOLUME)
     assert started == [[sys.executable, "-m", "diffeode.fused"]]
+    assert f"about {compiler.SECONDS} seconds" in caplog.text
+    assert "Kernels are compiled: 26% done, about 70 seconds left" in caplog.text
     assert "OSError: no room" in caplog.text
 
 

@@ -12,10 +12,11 @@ from torch import nn
 
 from diffeode.errors import InputError
 from diffeode.prepare.architecture import Architecture
-from diffeode.prepare.convolution import Activation, Moments, convolved
+from diffeode.prepare.convolution import Activation, Moments, Summary, convolved
 from diffeode.prepare.meshnet import MeshNet, load_meshnet
 from diffeode.prepare.step_tool import silent
 from diffeode.prepare.steps import mindgrab, subcortical
+from diffeode.prepare.surroundings import STRIDE, Surroundings
 from diffeode.weights.catalogue import find_weights
 
 TINY = Architecture(channels=3, classes=2, dilations=(2, 1), normalised=True, activation="gelu")
@@ -158,55 +159,128 @@ def test_a_cut_volume_is_labelled_as_in_the_uniform_one_around_it(saved):
     assert (net.label(volume[cut], 1, silent) != expected).any()
 
 
+def in_double(volume, weight, dilation):
+    """The padded, dilated convolution of ``volume (C, X, Y, Z)`` by torch's own function."""
+    return nn.functional.conv3d(
+        volume[None].double(), weight.double(), padding=dilation, dilation=dilation
+    )[0]
+
+
+def assert_summarised(summary, values):
+    """``values (C, ...)`` have the number, mean and variance of ``summary``."""
+    flat = values.double().flatten(1)
+    assert summary.count == flat.shape[1]
+    torch.testing.assert_close(summary.mean, flat.mean(1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(summary.variance, flat.var(1, correction=0), atol=1e-5, rtol=1e-5)
+
+
 def test_a_layer_is_torchs_own_where_it_activates_what_it_takes():
     """The activation is applied before the padding, and the mean and variance are of the result."""
     generator = torch.Generator().manual_seed(3)
     volume = torch.randn(2, 21, 9, 20, generator=generator)
     weight = torch.randn(2, 2, 3, 3, 3, generator=generator)
     scale, shift = torch.tensor([2.0, 0.5]), torch.tensor([0.3, -1.0])
+    activation, moments = Activation(nn.functional.gelu, scale, shift), Moments()
     activated = nn.functional.gelu(
-        (volume * scale[:, None, None, None] + shift[:, None, None, None]).double()
+        volume.double() * scale[:, None, None, None] + shift[:, None, None, None]
     )
-    expected = nn.functional.conv3d(activated[None], weight.double(), padding=4, dilation=4)[0]
-    moments = Moments(torch.ones(21), torch.ones(9, 20))
-    found = convolved(
-        volume.permute(1, 2, 3, 0).contiguous(),
-        weight,
-        4,
-        Activation(nn.functional.gelu, scale, shift),
-        moments,
-    )
+    expected = in_double(activated, weight, 4)
+    values = volume.permute(1, 2, 3, 0).contiguous()
+    found = convolved(values, weight, 4, activation, moments)
     torch.testing.assert_close(found.permute(3, 0, 1, 2).double(), expected, atol=1e-4, rtol=1e-5)
-    mean, variance = moments.mean_and_variance()
-    torch.testing.assert_close(mean.double(), expected.mean((1, 2, 3)), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(
-        variance.double(), expected.var((1, 2, 3), correction=0), atol=1e-4, rtol=1e-5
-    )
+    assert_summarised(moments.summary(), expected)
+
+
+def test_an_activation_of_differences_is_the_difference_of_activations():
+    activation = Activation(nn.functional.gelu, torch.tensor([2.0, 0.5]), torch.tensor([0.3, -1]))
+    values, constant = torch.randn(50, 2), torch.tensor([0.7, -0.4])
+    found = activation.of_differences(constant)
+    expected = activation(values) - activation(constant[None])
+    torch.testing.assert_close(found(values - constant), expected)
+    torch.testing.assert_close(found.background, activation(constant[None])[0])
 
 
 def test_moments_keep_their_digits_far_from_zero():
     volume = torch.randn(40, 30, 20, 2) * torch.tensor([3.0, 0.1]) + 5
-    moments = Moments(torch.ones(40), torch.ones(30, 20))
-    for number, plane in enumerate(volume):
-        moments.add(plane, number)
-    found, exact = moments.mean_and_variance(), volume.double().flatten(0, 2)
-    torch.testing.assert_close(found[0].double(), exact.mean(0), atol=0, rtol=1e-6)
-    torch.testing.assert_close(found[1].double(), exact.var(0, correction=0), atol=0, rtol=1e-5)
+    moments = Moments()
+    for plane in volume:
+        moments.add(plane)
+    assert_summarised(moments.summary(), volume.permute(3, 0, 1, 2))
 
 
-def test_planes_that_stand_for_several_count_as_often_in_the_moments():
-    volume = torch.randn(6, 5, 4, 2)
-    counts = [torch.tensor(along) for along in ([1, 3, 1, 1, 2, 1], [1, 1, 4, 1, 1], [2, 1, 1, 1])]
-    repeated = volume
-    for axis, along in enumerate(counts):
-        repeated = repeated.repeat_interleave(along, axis)
-    moments = Moments(counts[0].float(), torch.outer(counts[1], counts[2]).float())
-    for number, plane in enumerate(volume):
-        moments.add(plane, number)
-    exact = repeated.double().flatten(0, 2)
-    found = moments.mean_and_variance()
-    torch.testing.assert_close(found[0].double(), exact.mean(0))
-    torch.testing.assert_close(found[1].double(), exact.var(0, correction=0))
+def test_summaries_of_two_parts_join_to_that_of_the_whole():
+    values = torch.randn(2, 100, dtype=torch.float64)
+    first, second = (
+        Summary(part.shape[1], part.mean(1), part.var(1, correction=0))
+        for part in (values[:, :30], values[:, 30:])
+    )
+    assert_summarised(first.joined(second), values)
+    assert_summarised(
+        first.shifted(torch.tensor([3.0, -1.0])), values[:, :30] + torch.tensor([[3.0], [-1.0]])
+    )
+
+
+# ------------------------------------------------------------------------------- a part of a volume
+
+
+PART = (slice(8, 20), slice(3, 17), slice(12, 28))
+
+
+def outside(values):
+    mask = torch.ones(values.shape[1:], dtype=torch.bool)
+    mask[PART] = False
+    return values[:, mask]
+
+
+def test_surroundings_are_exact_where_larger_voxels_are_uniform():
+    """Dilations of as many voxels, or a multiple, keep them so."""
+    generator = torch.Generator().manual_seed(5)
+    volume = torch.randn(12, 14, 16, generator=generator)
+    for axis in range(3):
+        volume = volume.repeat_interleave(STRIDE, axis)
+    weights = [torch.randn(2, n, 3, 3, 3, generator=generator) for n in (1, 2)]
+    activation = Activation(nn.functional.gelu, torch.tensor([0.2, 0.1]), torch.tensor([0.3, 0.0]))
+    surroundings = Surroundings(volume.numpy(), PART)
+    found = surroundings.convolve(weights[0], 4 * STRIDE)
+    layer = in_double(volume[None], weights[0], 4 * STRIDE)
+    assert_summarised(found, outside(layer))
+    surroundings.activate(activation)
+    activated = activation(layer.float().permute(1, 2, 3, 0)).permute(3, 0, 1, 2)
+    assert_summarised(
+        surroundings.convolve(weights[1], STRIDE), outside(in_double(activated, weights[1], STRIDE))
+    )
+
+
+@pytest.mark.parametrize("dilation", range(1, STRIDE))
+def test_surroundings_interpolate_between_larger_voxels(dilation):
+    """In a linear ramp this is exact, away from the ends."""
+    x, y, z = torch.meshgrid(*[torch.arange(40.0)] * 3, indexing="ij")
+    ramp = (0.3 * x - 0.2 * y + 0.1 * z + 1)[None]
+    weight = torch.randn(1, 1, 3, 3, 3, generator=torch.Generator().manual_seed(dilation))
+    surroundings = Surroundings(ramp[0].numpy(), (slice(0, 0),) * 3)
+    surroundings.convolve(weight, dilation)
+    found = surroundings._values[..., 0]
+    expected = in_double(ramp, weight, dilation)[0]
+    n = 40 // STRIDE
+    means = expected.reshape(n, STRIDE, n, STRIDE, n, STRIDE).mean((1, 3, 5))
+    inner = (slice(1, -1),) * 3
+    torch.testing.assert_close(found[inner].double(), means[inner], atol=1e-4, rtol=1e-5)
+
+
+def test_a_part_is_labelled_as_in_the_whole_volume_around_it(saved):
+    """The volume is uniform as near to the part as a voxel sees. Without the surroundings, means
+    and variances are those of the part alone, and another class becomes the likeliest.
+    """
+    net = load_meshnet(saved(TINY), TINY)
+    volume = np.zeros((48, 44, 40), dtype=np.float32)
+    volume[18:30, 16:28, 14:26] = np.random.default_rng(2).random((12, 12, 12))
+    part = tuple(slice(start - 4, start + 16) for start in (18, 16, 14))
+    whole = net.label(volume, 1, silent)[part]
+    found = net.label_part(volume, part, 0.0, 1, silent)
+    alone = net.label(volume[part], 1, silent, around=0.0)
+    assert len(np.unique(whole)) == TINY.classes
+    assert (found == whole).mean() > 0.998
+    assert (alone == whole).mean() < 0.99
 
 
 def test_progress_reaches_the_end_layer_by_layer():

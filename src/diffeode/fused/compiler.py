@@ -6,6 +6,7 @@ import hashlib
 import logging
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,10 @@ It may fuse a product and a sum, reorder sums, ignore the sign of zero and multi
 It may not assume that no number is NaN or infinite: a descent stops at such an energy, so kernels
 must pass it on.
 """
+
+
+SECONDS = 120
+"""CPU seconds that the compilation of all kernels took on an AMD EPYC."""
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,15 +89,26 @@ def _compile_elsewhere() -> None:
     mark = compiled_mark()
     if mark is None or mark.exists():
         return
-    _LOG.warning("Kernels are compiled for this processor, once; this takes one or two minutes")
-    done = subprocess.run(
-        [sys.executable, "-m", "diffeode.fused"], capture_output=True, text=True, check=False
+    _LOG.warning(
+        "Kernels are compiled for this processor, once; this takes about %d seconds of one free "
+        "processor",
+        SECONDS,
     )
-    if done.returncode:
-        _LOG.warning(
-            "Kernels could not be compiled in a process of their own: %s",
-            done.stderr.strip().rpartition("\n")[2],
-        )
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+        with subprocess.Popen(
+            [sys.executable, "-m", "diffeode.fused"],
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+        ) as child:
+            for line in child.stdout or ():
+                _LOG.warning("Kernels are compiled: %s", line.strip())
+        if child.returncode:
+            complaints.seek(0)
+            _LOG.warning(
+                "Kernels could not be compiled in a process of their own: %s",
+                complaints.read().strip().rpartition("\n")[2],
+            )
 
 
 def compiled_mark() -> Path | None:

@@ -62,39 +62,62 @@ class Activation:
         activated = self.function(torch.addcmul(self.shift, values, self.scale))
         return activated if self.background is None else activated.sub_(self.background)
 
+    def of_differences(self, constant: Tensor) -> Activation:
+        """Return the activation of differences of values to ``constant (C,)``: the difference of
+        the activations.
+        """
+        shift = self.shift + self.scale * constant
+        return Activation(self.function, self.scale, shift, self.function(shift))
+
 
 @final
 class Moments:
-    """Mean and variance of each channel of a volume, to which its planes are added one by one.
+    """Mean and variance of each channel of a volume, to which its planes are added one by one."""
 
-    Args:
-        planes: how often each plane along the first axis counts, ``(X,)``.
-        voxels: how often each voxel of a plane counts, ``(Y, Z)``.
-    """
-
-    def __init__(self, planes: Tensor, voxels: Tensor) -> None:
-        self._planes, self._voxels = planes.double(), voxels.reshape(1, -1)
+    def __init__(self) -> None:
+        self._count = 0
         self._near: Tensor | None = None
         self._sums: Tensor | None = None
 
-    def add(self, plane: Tensor, number: int) -> None:
-        """Add the plane ``(Y, Z, C)`` with this number along the first axis."""
+    def add(self, plane: Tensor) -> None:
+        """Add the plane ``(Y, Z, C)``."""
         voxels = plane.flatten(0, 1)
         if self._near is None:
             # The squares of differences to a value near the mean lose no digits.
             self._near = voxels.mean(0)
             self._sums = torch.zeros(2, len(self._near), dtype=torch.float64)
-        for chunk, counts in zip(voxels.split(CHUNK), self._voxels.split(CHUNK, 1), strict=True):
-            apart = chunk - self._near
-            sums = torch.cat((counts @ apart, counts @ apart.square_()))
-            self._sums += self._planes[number] * sums
+        for chunk in voxels.split(CHUNK):
+            ones, apart = chunk.new_ones(1, len(chunk)), chunk - self._near
+            self._sums += torch.cat((ones @ apart, ones @ apart.square_()))
+        self._count += len(voxels)
 
-    def mean_and_variance(self) -> tuple[Tensor, Tensor]:
-        """Return both, ``(C,)`` each."""
+    def summary(self) -> Summary:
+        """Return what was added."""
         assert self._near is not None
         assert self._sums is not None
-        mean, square = self._sums / (self._planes.sum() * self._voxels.double().sum())
-        return (self._near + mean).float(), (square - mean**2).float()
+        mean, square = self._sums / self._count
+        return Summary(self._count, self._near + mean, square - mean**2)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """Number, mean and variance of values, ``(C,)`` each but the number, float64."""
+
+    count: float
+    mean: Tensor
+    variance: Tensor
+
+    def shifted(self, by: Tensor) -> Summary:
+        """Return the summary of the same values plus ``by (C,)``."""
+        return Summary(self.count, self.mean + by, self.variance)
+
+    def joined(self, other: Summary) -> Summary:
+        """Return the summary of these values and those of ``other`` together."""
+        count = self.count + other.count
+        mean = (self.count * self.mean + other.count * other.mean) / count
+        squares = (part.count * (part.variance + (part.mean - mean) ** 2) for part in (self, other))
+        return Summary(count, mean, sum(squares) / count)
 
 
 def convolved(
@@ -123,7 +146,7 @@ def convolved(
         planes, row = values[first::dilation], result[first::dilation]
         for number in _convolve_row(planes, row, kernels, dilation, activation):
             if moments is not None:
-                moments.add(row[number], first + number * dilation)
+                moments.add(row[number])
     return result
 
 

@@ -22,10 +22,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffeode.errors import InputError, first_line
+from diffeode.geometry.image import Window
 from diffeode.optimise.memory import keep_freed_memory
 from diffeode.prepare.architecture import Architecture
-from diffeode.prepare.convolution import CHUNK, Activation, Moments, convolved
+from diffeode.prepare.convolution import CHUNK, Activation, Moments, Summary, convolved
 from diffeode.prepare.step_tool import Progress
+from diffeode.prepare.surroundings import Surroundings
 from diffeode.process.threads import use_threads
 
 _GROUP_NORM_EPSILON = 1e-5
@@ -46,14 +48,8 @@ class MeshNet:
     hidden: tuple[tuple[Tensor, Tensor | None], ...]
     last: tuple[Tensor, Tensor]
 
-    @torch.inference_mode()
     def label(
-        self,
-        volume: np.ndarray,
-        threads: int,
-        progress: Progress,
-        around: float | None = None,
-        stands_for: Sequence[np.ndarray] | None = None,
+        self, volume: np.ndarray, threads: int, progress: Progress, around: float | None = None
     ) -> np.ndarray:
         """Return the most likely class of every voxel of ``volume (X, Y, Z)``, uint8.
 
@@ -66,68 +62,85 @@ class MeshNet:
                 result is then as in an endless volume of that value. By default every layer is
                 surrounded by zeros. A normalised architecture takes its means and variances from
                 ``volume`` alone in either case.
-            stands_for: three vectors, ``(X,)``, ``(Y,)`` and ``(Z,)``: for how many planes of a
-                larger volume each plane stands in the means and variances of a normalised
-                architecture; by default each stands for itself alone.
         """
+        return self._label(volume, threads, progress, around, None)
+
+    def label_part(
+        self,
+        volume: np.ndarray,
+        part: Window,
+        around: float,
+        threads: int,
+        progress: Progress,
+    ) -> np.ndarray:
+        """Return the most likely class of every voxel of ``part`` of ``volume (X, Y, Z)``, uint8.
+
+        It is nearly the result of :meth:`label` for the whole volume, where that shows its object
+        in ``part`` and has the value ``around`` elsewhere: the layers outside ``part`` are those of
+        an endless volume of that value, but for the means and variances of a normalised
+        architecture, which are those of the whole volume (:class:`Surroundings`).
+
+        Args:
+            volume: each axis has an even number of voxels.
+            progress: as in :meth:`label`.
+        """
+        surroundings = Surroundings(volume, part) if self.architecture.normalised else None
+        return self._label(volume[part], threads, progress, around, surroundings)
+
+    @torch.inference_mode()
+    def _label(
+        self,
+        volume: np.ndarray,
+        threads: int,
+        progress: Progress,
+        around: float | None,
+        surroundings: Surroundings | None,
+    ) -> np.ndarray:
         keep_freed_memory()
         use_threads(threads)
         layers = len(self.hidden) + 1
         values = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[..., None]
+        # Values are differences to those of the background, which need no padding then.
         background = None if around is None else torch.tensor([around])
         values = values if around is None else values - around
         activation = None
         for number, ((weight, bias), dilation) in enumerate(
             zip(self.hidden, self.architecture.dilations, strict=True)
         ):
-            moments = self._moments(volume.shape, stands_for)
+            moments = Moments() if self.architecture.normalised else None
             values = convolved(values, weight, dilation, activation, moments)
-            shift = (
-                bias
-                if bias is None or background is None
-                else bias + weight.sum(dim=(2, 3, 4)) @ background
-            )
-            activation = self._activation(shift, moments, background is not None)
+            constant = weight.new_zeros(len(weight))
+            if background is not None:
+                constant = weight.sum(dim=(2, 3, 4)) @ background
+            found = None if moments is None else moments.summary().shifted(constant)
+            if found is not None and surroundings is not None:
+                found = found.joined(surroundings.convolve(weight, dilation))
+            whole = self._activation(bias, found)
+            if surroundings is not None:
+                surroundings.activate(whole)
+            activation = whole.of_differences(constant) if background is not None else whole
             background = activation.background
             progress((number + 1) / layers, f"layer {number + 1} of {layers}")
+        assert activation is not None
         weight, bias = self.last[0].flatten(1), self.last[1]
         bias = bias if background is None else bias + weight @ background
         classes = [
-            torch.addmm(bias, chunk if activation is None else activation(chunk), weight.T)
-            .argmax(1)
-            .to(torch.uint8)
+            torch.addmm(bias, activation(chunk), weight.T).argmax(1).to(torch.uint8)
             for chunk in values.flatten(0, 2).split(CHUNK)
         ]
         progress(1.0, f"layer {layers} of {layers}")
         return torch.cat(classes).view(values.shape[:3]).numpy()
 
-    def _moments(
-        self, shape: tuple[int, ...], stands_for: Sequence[np.ndarray] | None
-    ) -> Moments | None:
-        if not self.architecture.normalised:
-            return None
-        if stands_for is None:
-            stands_for = [np.ones(size) for size in shape]
-        x, y, z = (torch.from_numpy(np.asarray(counts, dtype=np.float32)) for counts in stands_for)
-        return Moments(x, torch.outer(y, z))
-
-    def _activation(self, bias: Tensor | None, moments: Moments | None, apart: bool) -> Activation:
+    def _activation(self, bias: Tensor | None, found: Summary | None) -> Activation:
         """Return the activation of a layer, to whose values ``bias`` is added, or which are brought
-        to mean 0 and variance 1 by their ``moments``.
-
-        Args:
-            apart: whether the values are differences to the value of a background. Their
-                activations are then differences to the activation of that background.
+        to mean 0 and variance 1 by the summary that was ``found``.
         """
         function = F.gelu if self.architecture.activation == "gelu" else F.elu
-        if moments is None:
+        if found is None:
             assert bias is not None
-            scale, shift = torch.ones_like(bias), bias
-        else:
-            mean, variance = moments.mean_and_variance()
-            scale = torch.rsqrt(variance + _GROUP_NORM_EPSILON)
-            shift = -mean * scale
-        return Activation(function, scale, shift, function(shift) if apart else None)
+            return Activation(function, torch.ones_like(bias), bias)
+        scale = torch.rsqrt(found.variance + _GROUP_NORM_EPSILON)
+        return Activation(function, scale.float(), (-found.mean * scale).float())
 
 
 def load_meshnet(path: Path, architecture: Architecture) -> MeshNet:

@@ -15,7 +15,7 @@ from diffeode.weights.catalogue import find_weights
 ARCHITECTURE = Architecture(
     channels=15, classes=2, dilations=(16, 8, 4, 2, 1) * 5, normalised=True, activation="gelu"
 )
-"""The network has 146 237 trained parameters. The class of a voxel depends on 125 voxels to each
+"""The network has 146 237 trained parameters. The class of a voxel depends on 155 voxels to each
 side and, by way of the normalisation, on all voxels.
 """
 
@@ -43,13 +43,14 @@ def mindgrab_mask(image: Image, threads: int, progress: Progress = silent) -> np
 
     net = load_meshnet(find_weights(_WEIGHTS), ARCHITECTURE)
     conformed = conform(image)
-    found = net.label(_scaled(conformed.data), threads, progress) == 1
-    mask = _one_piece(mask_back(_one_piece(found), conformed.grid, image.grid))
+    volume = scaled(conformed.data)
+    found = one_piece(net.label(volume, threads, progress) == 1)
+    mask = one_piece(mask_back(found, conformed.grid, image.grid))
     _require_plausible(float(mask.sum()) * image.grid.voxel_volume / 1000)
     return mask
 
 
-def _scaled(volume: np.ndarray) -> np.ndarray:
+def scaled(volume: np.ndarray) -> np.ndarray:
     """Return ``volume`` scaled so that its 2 % and 98 % quantiles become 0 and 1, and clipped.
 
     The network was trained on volumes that were scaled in this way.
@@ -63,7 +64,7 @@ def _scaled(volume: np.ndarray) -> np.ndarray:
     return np.clip((volume - low) / (high - low), 0, 1)
 
 
-def _one_piece(mask: np.ndarray) -> np.ndarray:
+def one_piece(mask: np.ndarray) -> np.ndarray:
     """Return the largest piece of ``mask`` (voxels connected by faces), with its holes filled."""
     pieces, count = ndimage.label(mask)
     if count == 0:
