@@ -111,5 +111,5 @@ def test_a_slice_has_one_view_and_runs_downwards(tmp_path, cells):
 
 
 def test_names_of_other_kinds_are_refused_before_anything_is_read(tmp_path):
-    with pytest.raises(de.InputError, match="end it in one of .png, .svg, .pdf"):
+    with pytest.raises(de.InputError, match=r"end it in one of \.png, \.svg, \.pdf"):
         de.evaluate(de.Transform.from_matrix(np.eye(4)), "no", "no", picture=tmp_path / "p.gif")
