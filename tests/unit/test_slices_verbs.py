@@ -173,6 +173,10 @@ def test_slices_of_nifti_keep_their_layout(axis, tmp_path):
     line = ["points", tmp_path / "warp.nii.gz", tmp_path / "p.csv", "-o", tmp_path / "q.csv"]
     assert run(*line, "--moving", tmp_path / "moving.nii.gz") == 0
     np.testing.assert_allclose(pd.read_csv(tmp_path / "q.csv")[["X", "Y"]], [[5, 5.5]], atol=1e-4)
+    io.write_displacement(tmp_path / "inverse_warp.nii.gz", warp)
+    back = ["points", tmp_path / "q.csv", "-t", f"[{tmp_path / 'warp.nii.gz'},inverse]"]
+    assert run(*back, "-o", tmp_path / "r.csv") == 0
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "r.csv")[["X", "Y"]], [[3, 6.5]], atol=1e-3)
     assert (
         run(
             "invert",

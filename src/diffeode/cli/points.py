@@ -131,6 +131,6 @@ def _points(options: argparse.Namespace) -> None:
         fixed=grids[0],
         moving=grids[1],
         allow_outside=options.allow_outside,
-        last=steps[-1],
+        steps=steps,
     )
     print_notes(options, notes, [options.output])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,7 @@ def move_points_file(
     fixed: Grid | None = None,
     moving: Grid | None = None,
     allow_outside: bool = False,
-    last: tuple[Path, bool] | None = None,
+    steps: Sequence[tuple[Path, bool]] = (),
 ) -> list[str]:
     """Move the points of a file through ``transform`` and write them to ``out``.
 
@@ -172,9 +173,9 @@ def move_points_file(
         frame: the frame of the points in ``source``, where the file does not say it.
         output_frame: the frame of the results; by default that of the points.
         fixed, moving, allow_outside: as for :func:`moved_points`.
-        last: the file of the last transform that the points pass, and whether its inverse is meant.
-            Beside the map of a registration lies the map back, which tells the grid of the moving
-            slice.
+        steps: the files of the transforms that the points pass, each with whether its inverse is
+            meant. Beside the map of a registration lies the map back, which tells the grid of the
+            slice to which it leads.
 
     Returns:
         Sentences that the user should read.
@@ -189,8 +190,11 @@ def move_points_file(
             f"{source} has no column 'z', so it holds points of a slice, but {transform.name} is a "
             "map of volumes; give x, y and z."
         )
-    if points.is_flat and moving is None and last is not None:
-        moving = moving_grid_of(*last)
+    if points.is_flat and steps:
+        (first, is_inverse), last = steps[0], steps[-1]
+        moving = moving or moving_grid_of(*last)
+        if grid is None and is_inverse:
+            fixed = moving_grid_of(first, inverted=False)
     moved, notes = moved_points(
         transform,
         points,

@@ -84,7 +84,7 @@ class RegistrationResult:
     @property
     def affine(self) -> Transform:
         """The affine alignment alone, from points of the fixed scan to points of the moving scan,
-        RAS mm.
+        RAS mm; of a start that bends, the affine nearest to it.
         """
         return Transform(self.registered.task.moving_to_scan, None, "the affine")
 

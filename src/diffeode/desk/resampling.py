@@ -20,6 +20,8 @@ from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Transform
 
 _FEW_PERCENT = 10
+_LEAST_PERCENT = 0.1
+"""Smallest share of voxels at which a map is not known that is reported."""
 _IDS_OF_A_PICTURE = 64
 """Largest number of grey values of a picture that counts as a label map; photographs have more."""
 _SMALL, _FEW_IDS, _VOXELS_OF_AN_ID = 4000, 32, 8
@@ -108,11 +110,14 @@ class Destination:
     Attributes:
         grid: the grid.
         reached: where the map sends the centre of each voxel, ``(X, Y, Z, 3)``, RAS mm.
+        unknown: the voxels where the map is not known and was continued from its border, ``(X, Y,
+            Z)`` bool.
         map_name: what messages call the map.
     """
 
     grid: Grid
     reached: np.ndarray
+    unknown: np.ndarray
     map_name: str
 
     @classmethod
@@ -143,7 +148,7 @@ class Destination:
                 "map has no values there; give the fixed scan of that map, or another scan in the "
                 "same place."
             )
-        return cls(grid, reached, map_name)
+        return cls(grid, reached, unknown, map_name)
 
 
 def resampled(to: Destination, image: Series, name: str, how: How) -> Resampled:
@@ -178,7 +183,7 @@ def resampled(to: Destination, image: Series, name: str, how: How) -> Resampled:
             f"{to.map_name} leads to no part of {name}, whose centre lies {distance:.0f} mm away; "
             "give the scan that the map was made for, and check the position in its header."
         )
-    notes += _on_place(share, image.grid, name)
+    notes += [*_on_place(share, image.grid, name), *_on_border(to, image.grid, name)]
     if lost:
         notes.append(f"the result has none of the ids {shown(sorted(lost))} of {name}")
     if image.is_vectors:
@@ -266,11 +271,11 @@ def _values(volume: np.ndarray, image: Series, name: str, is_labels: bool) -> np
 
 def _fills(image: Series, name: str, background: float | None, is_labels: bool) -> Sequence[float]:
     """Return the value outside of each volume of ``image``."""
-    if image.picture is not None and not is_labels:
-        if background is None:
-            return background_of(image.picture, name)
-        return one_colour(background, image.picture, name)
     _require_id(background or 0.0, is_labels)
+    if image.picture is not None and background is not None:
+        return one_colour(background, image.picture, name)
+    if image.picture is not None and not is_labels:
+        return background_of(image.picture, name)
     return [background or 0.0] * image.values.shape[3]
 
 
@@ -284,6 +289,17 @@ def _require_id(background: float, is_labels: bool) -> None:
 def _share(grid: Grid, points_mm: np.ndarray) -> float:
     """Return the share of ``points_mm (..., 3)`` that lies in the box of ``grid``."""
     return float(inside(grid, points_mm).mean())
+
+
+def _on_border(to: Destination, grid: Grid, name: str) -> list[str]:
+    """Return a note where the image was looked up by a map that is not known there."""
+    percent = 100 * float((to.unknown & inside(grid, to.reached)).mean())
+    if percent < _LEAST_PERCENT:
+        return []
+    return [
+        f"{to.map_name} is not known in {percent:.1f} % of the voxels of the result, where it was "
+        f"continued from its border into {name}"
+    ]
 
 
 def _on_place(share: float, grid: Grid, name: str) -> list[str]:

@@ -68,7 +68,8 @@ class BentStart:
                 "shows, so it was made for another image; give one that covers it."
             )
         field = DisplacementField((moved - points).astype(np.float32), fixed.grid)
-        _require_no_folds(field, shown, name)
+        nearest = nearest_affine(field)
+        _require_no_folds(field, nearest, shown, name)
         back, missed = _inverse(transform, fixed, moving)
         notes = [
             f"{name} {what} in {100 * share:.2g} % of what the {side} image shows"
@@ -78,7 +79,7 @@ class BentStart:
             )
             if share
         ]
-        return cls(transform.mapping, back, nearest_affine(field), tuple(notes))
+        return cls(transform.mapping, back, nearest, tuple(notes))
 
     def continued(self, method: Method, task: Task, machine: Machine) -> Result:
         """Register by ``method`` from where this start leads, and return the whole maps.
@@ -101,8 +102,10 @@ class BentStart:
         )
 
 
-def _require_no_folds(field: DisplacementField, shown: np.ndarray, name: str) -> None:
-    determinant = jacobian_determinant(field)
+def _require_no_folds(
+    field: DisplacementField, nearest: Affine, shown: np.ndarray, name: str
+) -> None:
+    determinant = jacobian_determinant(field, nearest)
     inner = ndimage.binary_erosion(shown, np.ones([min(3, n) for n in shown.shape]))
     folded = int((determinant[inner & np.isfinite(determinant)] <= 0).sum())
     if folded:

@@ -70,6 +70,7 @@ _SIGNS = {
 }
 
 _OF_SLICES = (
+    (r" Good registrations of brains lie below [0-9.]+\.", ""),
     (r"two brains", "two tissues"),
     (r"brain's", "tissue's"),
     (r"% of brain", "% of tissue"),

@@ -18,6 +18,7 @@ from diffeode.files.headers import grid_of
 from diffeode.files.io import open_volume, written_whole
 from diffeode.files.presence import require_file
 from diffeode.files.volumes import array_of
+from diffeode.geometry.maps import inside
 from diffeode.geometry.space import Grid, apply_matrix
 from diffeode.geometry.transform import Affine, DisplacementField, Transform
 
@@ -25,6 +26,8 @@ DISPLACEMENT_FIELD = 2006
 """The intent by which FSL marks a field of displacements (``FSL_FNIRT_DISPLACEMENT_FIELD``)."""
 _COEFFICIENTS = (2007, 2008, 2009, 2016, 2017, 2018)
 """The intents of files of FNIRT and TOPUP that hold coefficients."""
+_UNDECIDED = 0.1
+"""Largest difference between two shares of a field's voxels that decides nothing."""
 _LONGEST_REASON = 200
 
 
@@ -97,7 +100,8 @@ def read_fnirt(path: Path | str, moving: Grid) -> DisplacementField:
     field of FSL (``fnirt --fout``, ``applywarp``) stands for.
 
     The field lies on the grid of the fixed image. Places instead of displacements ("absolute") are
-    recognised as fslpy does it: they vary more.
+    recognised: as displacements they would lead to fewer points of the moving image or, where that
+    decides nothing, they vary more, by which fslpy recognises them.
 
     Args:
         moving: the grid of the moving image.
@@ -121,9 +125,14 @@ def read_fnirt(path: Path | str, moving: Grid) -> DisplacementField:
     vectors = array_of(volume, path).astype(np.float64)
     points = fixed.points_mm()
     here = apply_matrix(to_fsl_mm(fixed), points)
-    if _spread(vectors) > _spread(vectors - here):
-        vectors = vectors - here
-    there = apply_matrix(np.linalg.inv(to_fsl_mm(moving)), here + vectors)
+    from_fsl_mm = np.linalg.inv(to_fsl_mm(moving))
+    relative, absolute = (apply_matrix(from_fsl_mm, v) for v in (here + vectors, vectors))
+    hits = [float(inside(moving, places).mean()) for places in (relative, absolute)]
+    if abs(hits[1] - hits[0]) > _UNDECIDED:
+        is_absolute = hits[1] > hits[0]
+    else:
+        is_absolute = _spread(vectors) > _spread(vectors - here)
+    there = absolute if is_absolute else relative
     try:
         return DisplacementField((there - points).astype(np.float32), fixed)
     except InputError as error:
