@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from diffeode import __version__
+import diffeode
 from diffeode.bids_app.folders import PROGRAM, link_to_source
 from diffeode.bids_app.names import (
     anat_folder,
@@ -64,7 +64,7 @@ def describe(plan: Plan) -> None:
         "GeneratedBy": [
             {
                 "Name": PROGRAM,
-                "Version": __version__,
+                "Version": diffeode.__version__,
                 "Description": "Diffeomorphic registration (arXiv 2512.22689); code/*/study.yaml "
                 "holds all settings.",
             }
@@ -73,7 +73,9 @@ def describe(plan: Plan) -> None:
         "DatasetLinks": {_RAW: link},
     }
     io.write_json(out / DESCRIPTION, content)
-    io.write_text(out / "README", _README.format(version=__version__, source=plan.source_name))
+    io.write_text(
+        out / "README", _README.format(version=diffeode.__version__, source=plan.source_name)
+    )
     io.write_text(out / ".bidsignore", "\n".join(_IGNORED) + "\n")
 
 
