@@ -18,6 +18,7 @@ from diffeode.bids_app.request import AUTO, Request
 from diffeode.bids_app.tasks import OTHER_PERSONS, SAME_PERSON, TEMPLATE
 from diffeode.bids_app.template import TEMPLATE_DATASET, Target, target_of
 from diffeode.bids_app.visits import DATASET, usable_scans
+from diffeode.datasets.bids import DESCRIPTION
 from diffeode.datasets.listed import write_list
 from diffeode.datasets.pairs import PlannedPair
 from diffeode.datasets.scan import Scan
@@ -83,7 +84,7 @@ class Plan:
     @property
     def source_name(self) -> str:
         """The name of the BIDS folder, for titles."""
-        return readable(self.description.get("Name", "")) or self.request.source.resolve().name
+        return readable(self.description.get("Name", "") or self.request.source.resolve().name)
 
     @property
     def title(self) -> str:
@@ -93,7 +94,7 @@ class Plan:
         task = request.task.title.format(
             moving=request.moving, fixed=request.fixed, template=template
         )
-        return f"{readable(self.source_name)}: {task}"
+        return f"{self.source_name}: {task}"
 
     def run(self, name: str) -> Run:
         """Return the run called ``name``."""
@@ -104,7 +105,8 @@ class Plan:
         persons = len({scan.subject for scan in self.scans})
         labelled = sum(1 for scan in self.scans if scan.labels)
         lines = [
-            f"{self.title}: {len(self.pairs)} pairs of {persons} participants, registered by "
+            f"{self.title}: {_counted(len(self.pairs), 'pair')} of "
+            f"{_counted(persons, 'participant')}, registered by "
             f"{', '.join(run.name for run in self.runs)}.",
             f"{labelled} of {len(self.scans)} scans have a label map for Dice."
             if labelled
@@ -172,7 +174,14 @@ class Plan:
             "table": str(folder / SCANS),
             "labels": self._label_table(folder) if any_labels else None,
             "prepare": dict(self.recipe),
+            **self._about(),
         }
+
+    def _about(self) -> dict[str, str]:
+        """Return what the folder's description tells for the section on methods."""
+        keys = {"source": "DatasetDOI", "licence": "License"}
+        told = {key: self.description.get(name) for key, name in keys.items()}
+        return {key: readable(text) for key, text in told.items() if text and isinstance(text, str)}
 
     def _label_table(self, folder: Path) -> str | None:
         """Return the table of the structures: a name of ``config/labels``, or a path."""
@@ -180,6 +189,10 @@ class Plan:
             return str(folder / LABELS)
         given = self.request.labels
         return str(Path(given).absolute()) if given and given.endswith(".tsv") else given
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def plan_of(request: Request, repository: Path) -> Plan:
@@ -220,13 +233,21 @@ def plan_of(request: Request, repository: Path) -> Plan:
         pairs=tuple(pairs),
         runs=runs,
         left_out=left_out,
-        notes=(*notes, *about),
+        notes=(*_about_description(request, description), *notes, *about),
         recipe=recipe,
         target=target,
         structures=_structures(request, pairs),
     )
     _require_sound(plan, repository)
     return plan
+
+
+def _about_description(request: Request, description: Mapping[str, Any]) -> list[str]:
+    if description:
+        return []
+    return [
+        f"{request.source} has no {DESCRIPTION}, which BIDS asks for; the scans are read anyway."
+    ]
 
 
 def _runs(request: Request) -> tuple[Run, ...]:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import IO, final
 
 from diffeode.bids_app.derivatives import deliver, describe
 from diffeode.bids_app.plan import WORK, Plan
@@ -111,7 +111,7 @@ def _report(how: How, out: Path, study: Path, task: str) -> list[str]:
     return [f"Report: {report}", f"Tables and figures: {out / WORK / 'studies' / task}"]
 
 
-def _run(command: Sequence[str], said=None) -> int:
+def _run(command: Sequence[str], said: IO[str] | None = None) -> int:
     """Run ``command``, and return its exit code. An interruption waits until it has ended."""
     with subprocess.Popen(
         command, stdout=said, stderr=subprocess.STDOUT if said else None
