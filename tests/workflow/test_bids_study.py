@@ -76,7 +76,7 @@ def test_the_delivered_map_gives_the_dice_of_the_table(run, studied):
     name = f"sub-01_from-T1w_to-T2w_mode-image_desc-{run}_xfm.nii.gz"
     labels = nib.load(anat / "sub-01_dseg.nii.gz")
     transform = de.load_transform(delivered(out)[name])
-    warped = np.asarray(transform.apply(labels, reference=labels, order=0).dataobj)
+    warped = np.asarray(transform.apply(labels, reference=labels, order=0, labels=True).dataobj)
     fixed = np.asarray(labels.dataobj)
     overlaps = [
         2 * np.sum((fixed == i) & (warped == i)) / (np.sum(fixed == i) + np.sum(warped == i))
