@@ -21,6 +21,9 @@ LEVELS = ("participant", "group")
 numbers; ``group``, like no level, goes on to tables, figures and the report.
 """
 
+_SHOWN = 5
+"""Number of failures that the message of a run tells."""
+
 
 @final
 @dataclass(frozen=True)
@@ -86,9 +89,16 @@ def run_plan(plan: Plan, how: How) -> list[str]:
     if how.level != LEVELS[0] and (out / _metrics(plan)).is_file():
         lines += _report(how, out, study, task)
     if code:
-        reasons = failed or ["see the messages of Snakemake above"]
-        raise RegistrationError(" ".join([*lines, "Failed:", "; ".join(reasons)]))
+        raise RegistrationError(" ".join([*lines, _failures(failed)]))
     return lines
+
+
+def _failures(failed: Sequence[str]) -> str:
+    """Return a sentence about registrations that failed, or about other jobs that did."""
+    if not failed:
+        return "A job failed; the messages of Snakemake above name its log."
+    more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+    return f"Failed: {'; '.join(failed[:_SHOWN])}{more}"
 
 
 def _metrics(plan: Plan) -> str:
