@@ -126,6 +126,19 @@ BELOW = {
         ),
         *("figures", "registration", "learning"),
     },
+    "bids_app": {
+        *(
+            "errors",
+            "names",
+            "geometry",
+            "files",
+            "provenance",
+            "units",
+            "datasets",
+            "prepare",
+        ),
+        *("evaluation", "registration", "study"),
+    },
 }
 """The rooms that each room may import from; the command line and the package itself may import
 all.

@@ -13,6 +13,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from diffeode.bids_app import plan as bids_plan
+from diffeode.bids_app import repository as bids_repository
+from diffeode.bids_app import running as bids_running
 from diffeode.cli import (
     apply,
     arguments,
@@ -30,6 +33,7 @@ from diffeode.cli import (
     prepare,
     register,
     report,
+    study,
     train,
     train_descriptor,
 )
@@ -72,6 +76,7 @@ COMMANDS = {
     "convert": convert,
     "prepare": prepare,
     "report": report,
+    "study": study,
     "train": train,
     "train-descriptor": train_descriptor,
     "methods": methods,
@@ -165,6 +170,11 @@ def behind_the_commands(monkeypatch):
         (transforming, "jacobian_files", ("the numbers", ["a note"])),
         (measuring, "evaluate", measuring.Evaluation({"dice": 0.5})),
         (measuring, "write_evaluation", None),
+        (bids_repository, "find_repository", Path("here")),
+        (bids_repository, "profile_folder", Path("there")),
+        (bids_plan, "plan_of", SimpleNamespace(summary=lambda: ["a summary"])),
+        (bids_running, "run_plan", ["a line"]),
+        (bids_running, "show_plan", None),
         (converting, "read_in_format", "a transform"),
         (converting, "write_in_format", ["a note"]),
         (threads, "use_threads", None),
@@ -195,6 +205,11 @@ def named(function, option):
     return SEEN[function][1][option]
 
 
+def asked(field):
+    """The field of the request that ``diffeode study`` made."""
+    return getattr(seen("plan_of")[0], field)
+
+
 def machine_of(name):
     return next(given for given in seen(name) if isinstance(given, base.Machine))
 
@@ -212,6 +227,7 @@ JACOBIAN = ["jacobian", "w.nii", "-o", "{out}/o.nii.gz"]
 EVALUATE = ["evaluate", "w.nii", "f.nii", "m.nii", "-o", "{out}/o.json"]
 CONVERT = ["convert", "w.nii", "-o", "{out}/o.h5"]
 PREPARE = ["prepare", "s.nii", "-o", "{out}"]
+OF_FOLDER = ["study", "bids", "{out}"]
 TRAIN = ["train", "symnet", "-o", "{out}", "--fixed", "a", "b", "c", "--moving", "d", "e", "f"]
 EXCLUDE = ["exclude", "a", "b", "--to", "c"]
 STUDY = Path(__file__).resolve().parents[2] / "config" / "paper.yaml"
@@ -589,6 +605,52 @@ ARRIVES = {
         7,
     ),
     ("prepare", "seed"): ([*PREPARE, "--seed", "12"], lambda: named("prepare_scan", "seed"), 12),
+    ("study", "bids_dir"): (OF_FOLDER, lambda: asked("source"), Path("bids").absolute()),
+    ("study", "output_dir"): (OF_FOLDER, lambda: asked("out").name, "out"),
+    ("study", "level"): (
+        [*OF_FOLDER, "participant"],
+        lambda: seen("run_plan")[1].level,
+        "participant",
+    ),
+    ("study", "task"): (
+        [*OF_FOLDER, "--task", "longitudinal"],
+        lambda: (asked("task").name, asked("fixed"), asked("moving")),
+        ("longitudinal", "T1w", "T1w"),
+    ),
+    **{
+        ("study", option): (
+            [*OF_FOLDER, f"--{option.replace('_', '-')}", *given],
+            lambda field=field: asked(field),
+            expected,
+        )
+        for option, given, field, expected in (
+            ("participant_label", ["sub-01", "02"], "participants", ("01", "02")),
+            ("session_label", ["ses-a", "b"], "sessions", ("a", "b")),
+            ("moving_modality", ["PDw"], "moving", "PDw"),
+            ("fixed_modality", ["FLAIR"], "fixed", "FLAIR"),
+            ("filter", ["acq-fast", "rec-norm"], "filters", ("acq-fast", "rec-norm")),
+            ("template", ["t.nii"], "template", Path("t.nii").absolute()),
+            ("pairs", ["12"], "pairs", 12),
+            ("method", ["greedy", "node"], "runs", (DEFAULT_RUN, "greedy")),
+            ("brain", ["mindgrab"], "brain", "mindgrab"),
+            ("spacing", ["1.7"], "spacing_mm", 1.7),
+            ("dseg", ["surfer"], "dseg", Path("surfer")),
+            ("dseg_desc", ["desc-aseg"], "dseg_desc", "aseg"),
+            ("labels", ["albert"], "labels", "albert"),
+            ("seed", ["12"], "seed", 12),
+        )
+    },
+    ("study", "profile"): (
+        [*OF_FOLDER, "--profile", "gpu"],
+        lambda: (seen("run_plan")[1].profile, seen("profile_folder")[1], asked("gpu")),
+        ("gpu", "gpu", 1),
+    ),
+    ("study", "cores"): ([*OF_FOLDER, "-c", "7"], lambda: seen("run_plan")[1].cores, 7),
+    ("study", "dry_run"): (
+        [*OF_FOLDER, "--dry-run"],
+        lambda: ("show_plan" in SEEN, "run_plan" in SEEN),
+        (True, False),
+    ),
     ("train", "run"): (TRAIN, lambda: seen("train_at_desk")[0].name, "symnet"),
     ("train", "output"): (TRAIN, lambda: seen("train_at_desk")[2].name, "out"),
     ("train", "fixed"): (TRAIN, lambda: seen("persons_of_files")[0], [Path(p) for p in "abc"]),
@@ -782,6 +844,21 @@ def test_an_option_arrives(command, option, tmp_path):
             PREPARE,
             lambda: [named("prepare_scan", name) for name in ("brain", "bias", "template")],
             ["mindgrab", "n4", "none"],
+        ),
+        (
+            OF_FOLDER,
+            lambda: (
+                [asked(name) for name in ("participants", "sessions", "template", "pairs")],
+                [asked(name) for name in ("dseg", "dseg_desc", "labels", "spacing_mm", "brain")],
+                (asked("task").name, asked("moving"), asked("fixed"), asked("runs"), asked("gpu")),
+                (seen("run_plan")[1].level, seen("run_plan")[1].cores),
+            ),
+            (
+                [None] * 4,
+                ["auto", None, None, None, "auto"],
+                ("same-person", "T1w", "T2w", (DEFAULT_RUN,), 0),
+                (None, None),
+            ),
         ),
         (TRAIN, lambda: seen("train_at_desk")[4:], ("affine", None)),
         (TRAIN, lambda: seen("persons_of_files")[4], None),

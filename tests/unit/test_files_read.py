@@ -7,6 +7,8 @@ import pytest
 
 from diffeode.datasets.demographics import Columns, read_demographics
 from diffeode.datasets.exclusions import read_exclusions
+from diffeode.datasets.listed import COLUMNS as COLUMNS_OF_SCANS
+from diffeode.datasets.listed import read_list
 from diffeode.datasets.pairs import draw_pairs
 from diffeode.datasets.scan import Scan
 from diffeode.errors import InputError
@@ -37,6 +39,10 @@ TABLES: dict[str, tuple[Reader, tuple[str, ...]]] = {
     "label table": (read_label_table, ("id", "name", "abbreviation", "hemisphere", "group")),
     "landmarks": (read_landmarks, ("name", "x", "y", "z")),
     "exclusions": (read_exclusions, ("scan", "reason")),
+    "scans": (
+        lambda path: read_list("listed", path.parent, path, ["T1w"]),
+        tuple(COLUMNS_OF_SCANS),
+    ),
     "pairs": (lambda path: draw_pairs([], [], path, 0), ("fixed", "moving")),
     "metrics": (
         read_tidy,

@@ -115,3 +115,24 @@ def test_unusable_table_by_hand(tmp_path, text, message):
 def test_missing_table(tmp_path):
     with pytest.raises(InputError, match=r"There is no table of pairs .*absent.tsv"):
         draw_pairs(scans("T2w", 2), scans("T1w", 2), tmp_path / "absent.tsv", seed=0)
+
+
+def test_pairs_of_one_person():
+    pairs = draw_pairs(scans("T2w", 3), scans("T1w", 3), "all", seed=0, of_one_person=True)
+    assert [pair.id for pair in pairs] == [f"sub-0{n}_T2w__sub-0{n}_T1w" for n in (1, 2, 3)]
+    few = draw_pairs(scans("T2w", 3), scans("T1w", 3), 2, seed=0, of_one_person=True)
+    assert len(few) == 2
+    with pytest.raises(InputError, match="4 pairs are asked for, but there are 3 of one person"):
+        draw_pairs(scans("T2w", 3), scans("T1w", 3), 4, seed=0, of_one_person=True)
+
+
+def test_a_scan_is_no_pair_with_itself():
+    with pytest.raises(InputError, match=r"No pairs are left: .* none of one person"):
+        draw_pairs(scans("T1w", 3), scans("T1w", 3), "all", seed=0, of_one_person=True)
+    with pytest.raises(InputError, match="one scan on both sides"):
+        PlannedPair(scans("T1w", 1)[0], scans("T1w", 1)[0], of_one_person=True)
+
+
+def test_two_persons_where_one_is_asked_for():
+    with pytest.raises(InputError, match="two persons, and the pairs are to be of one person"):
+        PlannedPair(scans("T2w", 2)[0], scans("T1w", 2)[1], of_one_person=True)

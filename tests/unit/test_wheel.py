@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bids_folders import write_visit
 
 from diffeode.files.io import read_displacement, read_image, write_image
 from diffeode.geometry.image import Image
@@ -51,13 +52,18 @@ def pip(*arguments) -> None:
 
 def diffeode(installed: Path, folder: Path, *arguments: str) -> str:
     """Return what the installed command prints when it is started in ``folder``."""
+    return run(installed, folder, *arguments).stdout
+
+
+def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in ``folder``; it has to succeed."""
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     command = [sys.executable, installed / "bin" / "diffeode", *arguments]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
 
 
 def test_it_holds_the_package_its_types_and_nothing_of_the_repository(wheel):
@@ -100,3 +106,11 @@ def test_it_registers_files_of_another_folder(installed, tmp_path):
     np.testing.assert_allclose(
         warped.data / warped.data.max(), values**2 / (values**2).max(), atol=1e-3
     )
+
+
+def test_it_plans_a_study_of_a_folder_by_the_workflow_that_it_holds(installed, tmp_path):
+    write_visit(tmp_path / "scans", "01")
+    line = ("study", "scans", "out", "--method", "greedy", "--dry-run")
+    said = run(installed, tmp_path, *line).stderr
+    assert "Ahead: alignments: 1, registrations: 2, evaluations: 2" in said
+    assert not (tmp_path / "out").exists()

@@ -242,6 +242,15 @@ def threads(text: str) -> int:
     return min(_whole_number(text, 1), processors())
 
 
+def whole(text: str) -> int:
+    """Return a whole number from 1 on.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is no such number.
+    """
+    return _whole_number(text, 1)
+
+
 def minutes(text: str) -> float:
     """Return a number of minutes above 0 and up to ``LONGEST_MINUTES``.
 

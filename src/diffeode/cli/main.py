@@ -23,6 +23,7 @@ from diffeode.cli import (
     prepare,
     register,
     report,
+    study,
     train,
     train_descriptor,
     weights,
@@ -33,6 +34,7 @@ from diffeode.process.watch import terminated_like_exit
 
 _COMMANDS = (
     *(register, apply, points, invert, compose, jacobian, evaluate, convert, prepare, report),
+    study,
     *(train, train_descriptor, methods, weights, datasets, needs, exclude),
 )
 _INPUT_ERROR, _FAILED, _SUSPECT, _INTERRUPTED = 2, 1, 3, 130

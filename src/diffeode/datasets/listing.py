@@ -10,6 +10,7 @@ from diffeode.datasets.bids import list_scans
 from diffeode.datasets.demographics import WITHIN_DAYS, Columns, Demographics, read_demographics
 from diffeode.datasets.folder import list_folder
 from diffeode.datasets.ixi import list_ixi
+from diffeode.datasets.listed import read_list
 from diffeode.datasets.oasis3 import list_oasis3
 from diffeode.datasets.scan import Scan
 
@@ -25,9 +26,9 @@ def list_dataset(
     """Return every scan of ``modalities``, sorted by name.
 
     Args:
-        kind: ``bids``, ``oasis3``, ``ixi`` or ``folder``.
-        layout: the keys ``scans``, ``label_maps`` and ``demographics`` of the dataset's file, as
-            far as it has them.
+        kind: ``bids``, ``oasis3``, ``ixi``, ``folder`` or ``listed``.
+        layout: the keys ``scans``, ``label_maps``, ``demographics`` and ``table`` of the dataset's
+            file, as far as it has them.
         label_maps: whether label maps are wanted.
 
     Raises:
@@ -40,6 +41,8 @@ def list_dataset(
         return list_oasis3(name, root, modalities, table, within_days)
     if kind == "ixi":
         return list_ixi(name, root, modalities, table)
+    if kind == "listed":
+        return read_list(name, root, root / layout["table"], modalities, label_maps)
     if kind == "folder":
         known = (
             read_demographics(table, Columns(**demographics), within_days)

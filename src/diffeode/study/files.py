@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from diffeode.datasets.bids import read_description
 from diffeode.datasets.exclusions import read_exclusions
 from diffeode.datasets.pairs import draw_pairs, pairs_drawn_before
 from diffeode.datasets.person import person_of_file
@@ -18,12 +18,7 @@ from diffeode.datasets.selection import Draw, Selection, Split, person_named
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.files.checked_yaml import read_mapping, require_schema
-from diffeode.files.presence import (
-    lies_at,
-    require_file,
-    require_plain_name,
-    without_hidden,
-)
+from diffeode.files.presence import require_plain_name, without_hidden
 from diffeode.learning.pairs import require_no_test_person
 from diffeode.names import nearest, readable, short
 from diffeode.prepare.recipe import Recipe, recipe_schema
@@ -81,6 +76,7 @@ def parts_of_study(source: Path, repository: Path) -> tuple[list[Dataset], tuple
     reader, where = _Reader(Path(repository)), str(source)
     content = read_mapping(source)
     reader.check(content, "study", where)
+    reader = reader.with_own(content)
     given = content.get("train_on", {})
     trained = [given] if isinstance(given, str) else given.values()
     results = Path(content["results"])
@@ -111,6 +107,19 @@ class _Reader:
         self.check(content, "study", where)
         if "bids" in content:
             return self.study_of_bids(content, where)
+        return self.with_own(content).study_of_names(content, where)
+
+    def with_own(self, content: Mapping[str, Any]) -> _Reader:
+        """Return a reader that knows the datasets and experiments in the study's own file."""
+        own = {}
+        for kind, blocks in content.get("own", {}).items():
+            for name, block in blocks.items():
+                require_plain_name(str(name), kind.removesuffix("s"))
+                own[kind, name] = block
+        return replace(self, given={**self.given, **own})
+
+    def study_of_names(self, content: dict[str, Any], where: str) -> Study:
+        """Return the study of a checked file whose experiments are names."""
         results = Path(content["results"])
         names = content["experiments"]
         runs, sweeps = read_runs(content["runs"], where)
@@ -224,7 +233,11 @@ class _Reader:
         """
         for name in names:
             require_plain_name(name, "experiment")
-            if name not in studied and not self.path_of("experiments", name).is_file():
+            if (
+                name not in studied
+                and ("experiments", name) not in self.given
+                and not self.path_of("experiments", name).is_file()
+            ):
                 raise InputError(
                     f"{where} says what to train on for the experiment {name!r}, which does not "
                     f"exist{nearest(name, studied)}."
@@ -242,7 +255,7 @@ class _Reader:
         Every T1w is registered to every T2w of another person.
         """
         root = os.path.abspath(content["bids"])
-        name = _bids_description(Path(root)).get("Name") or Path(root).name
+        name = read_description(Path(root)).get("Name") or Path(root).name
         title = f"{readable(name)}, T1w to T2w"
         sides = {
             side: {"dataset": "bids", "modality": m}
@@ -282,7 +295,12 @@ class _Reader:
             "moving", seed, kept_moving, apart_from=fixed_scans if disjoint else ()
         )
         pairs = draw_pairs(
-            fixed_scans, moving_scans, self.how(content.get("pairs", "all")), seed, before
+            fixed_scans,
+            moving_scans,
+            self.how(content.get("pairs", "all")),
+            seed,
+            before,
+            of_one_person=content.get("persons") == "same",
         )
         return Experiment(
             name=name,
@@ -323,7 +341,7 @@ class _Reader:
             if virtual
             else self.repository / expand(content["root"], where)
         )
-        about = _bids_description(root) if content["kind"] == "bids" else {}
+        about = read_description(root) if content["kind"] == "bids" else {}
         return Dataset(
             name=name,
             title=content.get("title") or readable(about.get("Name", "")) or name,
@@ -335,7 +353,7 @@ class _Reader:
             cohort=content.get("cohort", {}),
             layout={
                 key: content[key]
-                for key in ("scans", "label_maps", "demographics")
+                for key in ("scans", "label_maps", "demographics", "table")
                 if key in content
             },
             about={
@@ -366,6 +384,10 @@ class _Reader:
     def label_table(self, name: str | None, where: str) -> Path | None:
         if name is None:
             return None
+        if name.endswith(".tsv"):
+            path = self.repository / expand(name, where)
+            read_label_table(path)
+            return path
         require_plain_name(name, "label table")
         folder = self.repository / "config" / "labels"
         path = folder / f"{name}.tsv"
@@ -439,22 +461,6 @@ def _told_apart(experiments: Sequence[Experiment]) -> Iterator[Experiment]:
             yield experiment
         else:
             yield replace(experiment, title=f"{experiment.title} ({experiment.name})")
-
-
-def _bids_description(root: Path) -> dict[str, Any]:
-    """Return the content of ``dataset_description.json``; empty where there is no such file."""
-    path = root / "dataset_description.json"
-    if not lies_at(path):
-        return {}
-    require_file(path)
-    try:
-        content = dict(json.loads(path.read_text(encoding="utf-8-sig")))
-    except (ValueError, TypeError, RecursionError):
-        raise InputError(f"{path} is not valid JSON; repair or remove it.") from None
-    for key in ("Name", "DatasetType"):
-        if not isinstance(content.get(key, ""), str):
-            raise InputError(f"{path} has {key}: {short(content[key])}, which is no text.")
-    return content
 
 
 def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:

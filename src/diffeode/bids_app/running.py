@@ -1,0 +1,137 @@
+"""Run the study of a plan by Snakemake, and deliver its results."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, final
+
+from diffeode.bids_app.derivatives import deliver, describe
+from diffeode.bids_app.plan import WORK, Plan
+from diffeode.bids_app.repository import profile_folder, takes_processors
+from diffeode.errors import RegistrationError
+
+LEVELS = ("participant", "group")
+"""The levels of analysis of a BIDS App: ``participant`` ends with the registrations and their
+numbers; ``group``, like no level, goes on to tables, figures and the report.
+"""
+
+_SHOWN = 5
+"""Number of failures that the message of a run tells."""
+
+
+@final
+@dataclass(frozen=True)
+class How:
+    """How the workflow is run.
+
+    Attributes:
+        repository: the folder of the workflow.
+        profile: the profile of Snakemake, by its name or its folder.
+        cores: number of processors; None for all, or for what the profile says.
+        level: one of :data:`LEVELS`; None for everything.
+        typed: the command line, which the study's file tells.
+    """
+
+    repository: Path
+    profile: str = "default"
+    cores: int | None = None
+    level: str | None = None
+    typed: Sequence[str] = ()
+
+    def command(self, folder: Path, study: Path, *arguments: str) -> list[str]:
+        """Return the command that starts Snakemake in ``folder`` with a study's file."""
+        takes = self.cores is not None or takes_processors(self.profile)
+        return [
+            *(sys.executable, "-m", "snakemake"),
+            *("--snakefile", str(self.repository / "Snakefile")),
+            *("--directory", str(folder), "--configfile", str(study)),
+            *("--workflow-profile", str(profile_folder(self.repository, self.profile))),
+            *(("--cores", str(self.cores or "all")) if takes else ()),
+            *arguments,
+        ]
+
+
+def show_plan(plan: Plan, how: How) -> None:
+    """Print which jobs a run would start. Nothing is written to the folder of the results.
+
+    Raises:
+        RegistrationError: Snakemake could not plan the study.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        study = plan.write(Path(temporary), shlex.join(how.typed))
+        begun = (plan.request.out / WORK).is_dir()
+        folder = plan.request.out if begun else Path(temporary)
+        if _run(how.command(folder, study, "--dry-run", *_targets(plan, how))):
+            raise RegistrationError("Snakemake could not plan the study; see its message above.")
+
+
+def run_plan(plan: Plan, how: How) -> list[str]:
+    """Run the study, deliver its results, write the report, and return lines about them.
+
+    What an earlier run has finished stays; only what has changed is made again.
+
+    Raises:
+        RegistrationError: a job failed. What was finished has been delivered.
+    """
+    out, task = plan.request.out, plan.request.task.name
+    out.mkdir(parents=True, exist_ok=True)
+    describe(plan)
+    study = plan.write(plan.request.code, shlex.join(how.typed))
+    code = _run(how.command(out, study, *_targets(plan, how)))
+    finished, failed = deliver(plan)
+    lines = [f"{finished} of {len(plan.pairs) * len(plan.runs)} registrations are in {out}."]
+    if how.level != LEVELS[0] and (out / _metrics(plan)).is_file():
+        lines += _report(how, out, study, task)
+    if code:
+        raise RegistrationError(" ".join([*lines, _failures(failed)]))
+    return lines
+
+
+def _failures(failed: Sequence[str]) -> str:
+    """Return a sentence about registrations that failed, or about other jobs that did."""
+    if not failed:
+        return "A job failed; the messages of Snakemake above name its log."
+    more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+    return f"Failed: {'; '.join(failed[:_SHOWN])}{more}"
+
+
+def _metrics(plan: Plan) -> str:
+    return f"{WORK}/studies/{plan.request.task.name}/metrics.tsv"
+
+
+def _targets(plan: Plan, how: How) -> list[str]:
+    return [_metrics(plan)] if how.level == LEVELS[0] else []
+
+
+def _report(how: How, out: Path, study: Path, task: str) -> list[str]:
+    """Write the report, and return a line that says where it is, or why it is not there."""
+    report = out / f"report-{task}.html"
+    log = out / WORK / "logs" / "report" / f"{task}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as said:
+        code = _run(how.command(out, study, "--report", str(report)), said)
+    if code:
+        return [f"The report could not be written: see {log}."]
+    return [f"Report: {report}", f"Tables and figures: {out / WORK / 'studies' / task}"]
+
+
+def _run(command: Sequence[str], said: IO[str] | None = None) -> int:
+    """Run ``command``, and return its exit code. An interruption waits until it has ended."""
+    with subprocess.Popen(
+        command, stdout=said, stderr=subprocess.STDOUT if said else None
+    ) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the terminal has interrupted the process, too
+            process.wait()
+            raise
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
