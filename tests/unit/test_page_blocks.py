@@ -25,6 +25,7 @@ from diffeode.desk import registration
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
+from diffeode.prepare.recipe import recipe_schema
 from diffeode.registration.registry import make_method
 from diffeode.registration.runs import load_run
 
@@ -177,7 +178,7 @@ def check_library_page(names, here, out):
 
 
 def check_readme(names, here, out):
-    np.testing.assert_allclose(names["points_in_moving"], [[13, 20, 30]], atol=1.5)
+    np.testing.assert_allclose(names["in_moving"], [[13, 20, 30]], atol=1.5)
     for name in ("warp.nii.gz", "inverse_warp.nii.gz", "warped.nii.gz"):
         assert (here / "OUT" / name).is_file()
 
@@ -190,7 +191,7 @@ def check_lesions(names, here, out):
 
 
 def check_scans(names, here, out):
-    back, there = de.load_points(here / "in_fixed.csv"), de.load_points(here / "in_moving.fcsv")
+    back, there = de.load_points(here / "in_fixed.fcsv"), de.load_points(here / "in_moving.fcsv")
     axes = ["x", "y", "z"]
     np.testing.assert_allclose(there[axes] - LANDMARKS[axes], [[3, 0, 0]] * 2, atol=1)
     np.testing.assert_allclose(back[axes], LANDMARKS[axes], atol=0.05)
@@ -274,7 +275,10 @@ def test_every_example_of_a_configuration_is_valid(block):
         return
     kinds = {"runs": "study", "fixed": "experiment", "kind": "dataset", "prepare": "dataset"}
     kind = next(kinds[key] for key in kinds if key in example)
-    jsonschema.validate({**WHOLE[kind], **example}, SCHEMAS[kind])
+    schema = SCHEMAS[kind]
+    if kind == "dataset":
+        schema = {**schema, "$defs": {**schema.get("$defs", {}), "recipe": recipe_schema()}}
+    jsonschema.validate({**WHOLE[kind], **example}, schema)
 
 
 # ---------------------------------------------------------------------------------------- synopses

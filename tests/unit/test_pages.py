@@ -209,3 +209,37 @@ def test_no_map_of_ours_folds_in_the_tables_of_the_readme():
     assert (slices["folds_percent"] == 0).all()
     heads = pd.read_csv(TABLES / "heads_summary.tsv", sep="\t").query("run == 'node'")
     assert (heads["folds_onesided_percent_mean"] == 0).all()
+
+
+# ----------------------------------------------------------------------------- files of the tracker
+
+
+def test_the_hooks_call_the_programs_of_lint():
+    config = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    assert {repo["repo"] for repo in config["repos"]} == {"local"}
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    lint = makefile.partition("\nlint:")[2].partition("\n\n")[0]
+    for hook in hooks:
+        program, *rest = hook["entry"].split()
+        called = " ".join([program.replace(".venv/bin", "$(BIN)"), *rest[:1]])
+        assert called.partition(" --")[0] in lint, hook["id"]
+
+
+def test_the_forms_of_issues_are_complete():
+    folder = REPOSITORY / ".github" / "ISSUE_TEMPLATE"
+    forms = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in folder.glob("*.yml")]
+    forms = [form for form in forms if "body" in form]
+    assert len(forms) == 2
+    for form in forms:
+        assert form["name"]
+        assert form["description"]
+        fields = [part for part in form["body"] if part["type"] != "markdown"]
+        names = [part["id"] for part in fields]
+        assert len(set(names)) == len(names)
+        assert all(part["attributes"]["label"] for part in fields)
+    asked = " ".join(str(form) for form in forms)
+    for command in re.findall(r"`diffeode (\w+)", asked):
+        assert (REPOSITORY / "src" / "diffeode" / "cli" / f"{command}.py").is_file()
+    assert "diffeode needs" in asked
+    assert "metrics.json" in asked
