@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 LOWEST ?= .venv-lowest
 PRETRAINED ?= .venv-baselines
+DOCS ?= .venv-docs
 CORES ?= all
 export CONFIG ?= config/config.yaml
 PROFILE ?= default
@@ -20,7 +21,8 @@ SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/$(PROFILE) \
 
 .DEFAULT_GOAL := help
 .PHONY: help demo albert albert-half albert-learned albert-descriptors openms paper paper-small nodeo heads \
-  run report status verify datasets ixi benchmark test test-cluster test-faults test-lowest test-baselines lint setup clean
+  run report status verify datasets ixi benchmark test test-cluster test-faults test-lowest test-baselines \
+  lint docs setup clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ :/; s/\$$\$$/$$/g' | column -t -s:
@@ -124,6 +126,16 @@ lint: setup  ## formatting and lint of Python and Snakemake, types of what users
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
+docs: $(DOCS)/.ready  ## the pages as a site in site/, strictly, with packages of its own
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	@echo "Pages:   site/index.html"
+
+$(DOCS)/.ready: envs/docs.txt
+	@echo "Setting up $(DOCS) (seconds)"
+	@test -x $(DOCS)/bin/pip || $(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/pip install --quiet --disable-pip-version-check --requirement envs/docs.txt
+	@touch $@
+
 setup: $(READY)  ## the environment in .venv, pinned by requirements.lock
 
 $(READY): requirements.lock pyproject.toml
@@ -139,7 +151,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 clean:  ## remove .venv and caches; results stay
-	rm -rf $(VENV) $(LOWEST) $(PRETRAINED) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(PRETRAINED) $(DOCS) site .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find src tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(1) names of files in folder $(2): run each study, go on after one that fails, write the page of all with option

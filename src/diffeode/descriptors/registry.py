@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-_NOT_DESCRIPTORS = {"network", "registry"}
+_NOT_DESCRIPTORS = {"convolution", "network", "registry"}
 """Names of the modules of this package that are no descriptors."""
 
 Descriptor = Callable[["Tensor"], "Tensor"]

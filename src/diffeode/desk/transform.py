@@ -256,7 +256,7 @@ class Transform:
 
         Warns:
             UserWarning: of what may not have been intended, such as a label map that was not
-            declared.
+                declared.
         """
         if order is not None and order not in _INTERPOLATION:
             raise InputError(f"There is no interpolation of order {order}; choose 0, 1 or 3.")
