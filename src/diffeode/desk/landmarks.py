@@ -122,7 +122,8 @@ def moved_points(
         InputError: a point lies outside; a grid is missing or is that of no slice; or there is no
             such frame.
     """
-    frame, notes = frame or points.frame, []
+    frame = frame or points.frame
+    notes: list[str] = []
     if frame not in FRAMES:
         raise InputError(f"There is no frame {frame!r}; choose one of {', '.join(FRAMES)}.")
     if points.is_flat:

@@ -265,13 +265,14 @@ def prepared_pair(
     if start in ANTS_FINDS:
         _require_perpendicular(inputs)
     begin(ALIGNING)
-    bent, leads = None, start
+    bent = None
     if isinstance(start, Transform):
         bent = BentStart.of(start, fixed.image, moving.image)
-        leads = bent.forward
-    aligned = align_sides(fixed, moving, leads, machine.threads, machine.seed)
+        aligned = align_sides(fixed, moving, bent.forward, machine.threads, machine.seed)
+    else:
+        aligned = align_sides(fixed, moving, start, machine.threads, machine.seed)
     images = fixed.image, aligned.image, moving.image
-    to_scan = bent.nearest if bent else aligned.to_scan
+    to_scan = bent.nearest if bent else aligned.affine
     return Task(*images, to_scan, counts=aligned.counts), bent
 
 

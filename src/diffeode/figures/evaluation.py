@@ -108,6 +108,7 @@ class _View:
         fixed, moving: the contours of the fixed image, and those of the moving one before and after
             the map.
         box: left, right, bottom and top of the part that is shown.
+        plane: the plane of a volume, whose sides are marked.
     """
 
     name: str
@@ -116,6 +117,7 @@ class _View:
     fixed: Sequence[np.ndarray]
     moving: tuple[Sequence[np.ndarray], Sequence[np.ndarray]]
     box: tuple[float, float, float, float]
+    plane: slices.Plane | None = None
 
 
 def _views(scene: EvaluationScene) -> list[_View]:
@@ -139,7 +141,7 @@ def _views(scene: EvaluationScene) -> list[_View]:
         # The patient's right or front is at the left.
         box = float(high[0]), float(low[0]), float(low[1]), float(high[1])
         picture = slices.cut(turned[0], plane, index)
-        views.append(_View(plane.name.lower(), picture, spacing, drawn[0], drawn[1:], box))
+        views.append(_View(plane.name.lower(), picture, spacing, drawn[0], drawn[1:], box, plane))
     return views
 
 
@@ -209,6 +211,8 @@ def _draw_view(cell: Axes, view: _View, moving: Sequence[np.ndarray]) -> None:
     left, right, bottom, top = view.box
     cell.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
     cell.set_aspect("equal")
+    if view.plane is not None:
+        slices.mark_sides(cell, view.plane)
     cell.spines[:].set_visible(False)
 
 
@@ -228,9 +232,15 @@ def _draw_errors(
     panel.set_xticks(shown, [names[place] for place in shown], rotation=turn)
     panel.set(xlabel=what, xlim=(-0.6, len(names) - 0.4))
     panel.set_ylim(0, 1.02 if name == "dice" else None)
-    title = METRICS[name].title if name != _LANDMARKS else "error at each landmark (mm)"
-    panel.set_title(title, fontsize=7)
+    panel.set_title(_heading(name), fontsize=7)
     panel.legend(loc="best", fontsize=6)
+
+
+def _heading(name: str) -> str:
+    if name == _LANDMARKS:
+        return "Error at each landmark (mm; pixels of pictures)"
+    metric = METRICS[name]
+    return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
 
 
 def _add_legend(figure: Figure) -> None:

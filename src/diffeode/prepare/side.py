@@ -12,7 +12,7 @@ from diffeode.errors import InputError
 from diffeode.geometry.image import Image, sample
 from diffeode.geometry.plane import is_slice
 from diffeode.geometry.space import Grid
-from diffeode.geometry.transform import Transform, warp_image
+from diffeode.geometry.transform import Affine, Transform, warp_image
 from diffeode.prepare.brain import stripped_brain_or_none
 from diffeode.prepare.foreground import found_foreground
 from diffeode.prepare.scan import prepare_image, prepared_whole
@@ -96,6 +96,17 @@ class Aligned:
     image: Image
     to_scan: Transform
     counts: np.ndarray | None
+
+    @property
+    def affine(self) -> Affine:
+        """The map :attr:`to_scan` where it is an affine.
+
+        Raises:
+            TypeError: it is none.
+        """
+        if not isinstance(self.to_scan, Affine):
+            raise TypeError("The start was no affine.")
+        return self.to_scan
 
 
 def align_sides(
