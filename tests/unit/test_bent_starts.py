@@ -96,8 +96,8 @@ def test_a_deformation_is_composed_with_the_start(folder, tmp_path, monkeypatch)
     monkeypatch.setattr(Identity, "register", register_pair)
     assert register(folder, tmp_path / "out", folder / "field.nii.gz") == 0
     aligned = warp_image(io.read_image(folder / "moving.nii.gz"), START, FIXED).data
-    both = seen[0].moving_mask & (aligned > 0)
-    assert np.corrcoef(seen[0].moving.data[both], aligned[both])[0, 1] > 0.99
+    both = ndimage.binary_erosion(seen[0].moving_mask & (aligned > 0), iterations=2)
+    assert np.corrcoef(seen[0].moving.data[both], aligned[both])[0, 1] > 0.999
     warp = io.read_displacement(tmp_path / "out" / "warp.nii.gz")
     points = FIXED.points_mm()
     np.testing.assert_allclose(warp(points), START(found(points)), atol=1e-4)

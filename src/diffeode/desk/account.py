@@ -92,7 +92,6 @@ def damaged(path: Path, why: str) -> DamagedFileError:
 
 def _account(record: Mapping[str, Any], results: Path, scene: Scene | SliceScene) -> Account:
     unit = RegistrationUnit(results)
-    flat = isinstance(scene, SliceScene)
     fixed, moving = (readable(Path(record[which]).name) for which in ("fixed", "moving"))
     return Account(
         fixed_name=fixed,
@@ -111,9 +110,9 @@ def _account(record: Mapping[str, Any], results: Path, scene: Scene | SliceScene
         inverse=unit.inverse_warp_file.name,
         inverse_origin=_INVERSE_ORIGIN.get(record["inverse"], ""),
         uses=_uses_of_slices(unit, scene.unit) if isinstance(scene, SliceScene) else _uses(unit),
-        files=_files_of_slices(unit) if flat else _files(unit),
+        files=_files_of_slices(unit) if isinstance(scene, SliceScene) else _files(unit),
         command=str(record.get("command", "")),
-        made=_made(record, "slice" if flat else "scan"),
+        made=_made(record, "slice" if isinstance(scene, SliceScene) else "scan"),
         settings={name: str(value) for name, value in dotted(record["parameters"]).items()},
         brought="after the start" if record.get(START_BENDS) else "after the affine",
         versions={name: str(value) for name, value in record["software"].items()}

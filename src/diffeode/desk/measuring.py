@@ -194,8 +194,8 @@ def evaluate(
             name: (states[0].by_label.get(name, {}), states[1].by_label.get(name, {}))
             for name in found.by_label
         }
-        if points[0] is not None and fixed_landmarks is not None:
-            errors |= _landmark_errors(both_maps, fixed_landmarks, landmarks)
+        if fixed_landmarks is not None and landmarks is not None:
+            errors["tre_mm"] = _landmark_errors(both_maps, fixed_landmarks, landmarks)
         title = f"{readable(Path(names[1]).name)} to {readable(Path(names[0]).name)}"
         draw_evaluation(dataclasses.replace(scene, errors=errors), title, Path(picture))
     if back is None:
@@ -227,18 +227,13 @@ def _scene(
 
 
 def _landmark_errors(
-    maps: tuple[DisplacementField, DisplacementField],
-    fixed: pd.DataFrame,
-    moving: pd.DataFrame | None,
-) -> dict[str, tuple[Mapping[str, float], Mapping[str, float]]]:
+    maps: tuple[DisplacementField, DisplacementField], fixed: pd.DataFrame, moving: pd.DataFrame
+) -> tuple[Mapping[str, float], Mapping[str, float]]:
     """Return the error at each landmark before and after the map, by its name."""
-    if moving is None:
-        return {}
     here, there = shared_landmarks(fixed, moving)
     names = [str(name) for name in fixed["name"] if name in set(moving["name"])]
-    errors = [target_registration_errors_mm(here, there, map_) for map_ in maps]
-    before, after = (dict(zip(names, values.tolist(), strict=True)) for values in errors)
-    return {"tre_mm": (before, after)}
+    before, after = (target_registration_errors_mm(here, there, map_).tolist() for map_ in maps)
+    return dict(zip(names, before, strict=True)), dict(zip(names, after, strict=True))
 
 
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:

@@ -28,7 +28,7 @@ from diffeode.geometry.space import Grid
 SUFFIXES = (".png", ".svg", ".pdf")
 _MOVING_COLOUR, _BEFORE_COLOUR = "#00a0c8", "#9a9a9a"
 _MARGIN, _SMOOTHING, _SHORTEST = 0.06, 1 / 150, 1 / 12
-_CELL_IN, _ERRORS_IN, _TOP_IN = 2.3, 1.6, 0.3
+_ERRORS_IN, _TOP_IN = 1.6, 0.3
 _MOST_TICKS, _MOST_UPRIGHT = 40, 12
 """Largest number of labels whose names stand below the axis, and largest number of names that
 stand there upright.
@@ -78,22 +78,28 @@ def draw_evaluation(scene: EvaluationScene, title: str, out: Path) -> None:
         InputError: ``out`` is no figure format or cannot be written, or the fixed image is empty.
     """
     views = _views(scene)
-    tall_in = min(_CELL_IN, style.FULL_WIDTH_IN / len(views))
+    drawn = [
+        (words, view, view.moving[which])
+        for which, words in enumerate((scene.before_word, "After the map"))
+        for view in views
+    ]
+    # Two states of one slice stand side by side, those of three planes one above the other.
+    columns = 2 if len(views) == 1 else len(views)
+    rows = len(drawn) // columns
+    tall_in = style.FULL_WIDTH_IN / columns
     errors = [name for name, values in scene.errors.items() if any(values)]
-    height_in = _TOP_IN + 2 * tall_in + _ERRORS_IN * len(errors)
+    height_in = _TOP_IN + rows * tall_in + _ERRORS_IN * len(errors)
     with style.page(out, style.FULL_WIDTH_IN, height_in) as figure:
         figure.suptitle(title, x=0.01, ha="left", fontsize=8, weight="bold")
-        rows = figure.add_gridspec(
-            2 + len(errors), 1, height_ratios=[tall_in] * 2 + [_ERRORS_IN] * len(errors)
-        )
-        for row, (words, which) in enumerate(((scene.before_word, 0), ("After the map", 1))):
-            cells = rows[row].subgridspec(1, len(views))
-            for column, view in enumerate(views):
-                cell = figure.add_subplot(cells[column])
-                _draw_view(cell, view, view.moving[which])
-                cell.set_title(f"{words}: {view.name}" if view.name else words, fontsize=7)
+        heights = [tall_in] * rows + [_ERRORS_IN] * len(errors)
+        grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+        for place, (words, view, moving) in enumerate(drawn):
+            cell = figure.add_subplot(grid[place // columns, place % columns])
+            _draw_view(cell, view, moving)
+            cell.set_title(f"{words}: {view.name}" if view.name else words, fontsize=7)
         for place, name in enumerate(errors):
-            _draw_errors(figure.add_subplot(rows[2 + place]), name, *scene.errors[name])
+            panel = figure.add_subplot(grid[rows + place, :])
+            _draw_errors(panel, name, *scene.errors[name])
         _add_legend(figure)
 
 
@@ -108,6 +114,7 @@ class _View:
         fixed, moving: the contours of the fixed image, and those of the moving one before and after
             the map.
         box: left, right, bottom and top of the part that is shown.
+        plane: the plane of a volume, whose sides are marked.
     """
 
     name: str
@@ -116,6 +123,7 @@ class _View:
     fixed: Sequence[np.ndarray]
     moving: tuple[Sequence[np.ndarray], Sequence[np.ndarray]]
     box: tuple[float, float, float, float]
+    plane: slices.Plane | None = None
 
 
 def _views(scene: EvaluationScene) -> list[_View]:
@@ -139,7 +147,7 @@ def _views(scene: EvaluationScene) -> list[_View]:
         # The patient's right or front is at the left.
         box = float(high[0]), float(low[0]), float(low[1]), float(high[1])
         picture = slices.cut(turned[0], plane, index)
-        views.append(_View(plane.name.lower(), picture, spacing, drawn[0], drawn[1:], box))
+        views.append(_View(plane.name.lower(), picture, spacing, drawn[0], drawn[1:], box, plane))
     return views
 
 
@@ -209,6 +217,8 @@ def _draw_view(cell: Axes, view: _View, moving: Sequence[np.ndarray]) -> None:
     left, right, bottom, top = view.box
     cell.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
     cell.set_aspect("equal")
+    if view.plane is not None:
+        slices.mark_sides(cell, view.plane)
     cell.spines[:].set_visible(False)
 
 
@@ -228,9 +238,15 @@ def _draw_errors(
     panel.set_xticks(shown, [names[place] for place in shown], rotation=turn)
     panel.set(xlabel=what, xlim=(-0.6, len(names) - 0.4))
     panel.set_ylim(0, 1.02 if name == "dice" else None)
-    title = METRICS[name].title if name != _LANDMARKS else "error at each landmark (mm)"
-    panel.set_title(title, fontsize=7)
+    panel.set_title(_heading(name), fontsize=7)
     panel.legend(loc="best", fontsize=6)
+
+
+def _heading(name: str) -> str:
+    if name == _LANDMARKS:
+        return "Error at each landmark (mm; pixels of pictures)"
+    metric = METRICS[name]
+    return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
 
 
 def _add_legend(figure: Figure) -> None:

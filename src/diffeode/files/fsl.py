@@ -18,7 +18,6 @@ from diffeode.files.headers import grid_of
 from diffeode.files.io import open_volume, written_whole
 from diffeode.files.presence import require_file
 from diffeode.files.volumes import array_of
-from diffeode.geometry.maps import inside
 from diffeode.geometry.space import Grid, apply_matrix
 from diffeode.geometry.transform import Affine, DisplacementField, Transform
 
@@ -26,8 +25,8 @@ DISPLACEMENT_FIELD = 2006
 """The intent by which FSL marks a field of displacements (``FSL_FNIRT_DISPLACEMENT_FIELD``)."""
 _COEFFICIENTS = (2007, 2008, 2009, 2016, 2017, 2018)
 """The intents of files of FNIRT and TOPUP that hold coefficients."""
-_UNDECIDED = 0.1
-"""Largest difference between two shares of a field's voxels that decides nothing."""
+_EVERY, _LEAST_DETERMINANT = 7, 1e-9
+"""Every so many voxels are looked at, and smaller determinants count as this one."""
 _LONGEST_REASON = 200
 
 
@@ -100,8 +99,7 @@ def read_fnirt(path: Path | str, moving: Grid) -> DisplacementField:
     field of FSL (``fnirt --fout``, ``applywarp``) stands for.
 
     The field lies on the grid of the fixed image. Places instead of displacements ("absolute") are
-    recognised: as displacements they would lead to fewer points of the moving image or, where that
-    decides nothing, they vary more, by which fslpy recognises them.
+    recognised: taken for the other kind, a field would enlarge or squeeze volumes more.
 
     Args:
         moving: the grid of the moving image.
@@ -127,20 +125,20 @@ def read_fnirt(path: Path | str, moving: Grid) -> DisplacementField:
     here = apply_matrix(to_fsl_mm(fixed), points)
     from_fsl_mm = np.linalg.inv(to_fsl_mm(moving))
     relative, absolute = (apply_matrix(from_fsl_mm, v) for v in (here + vectors, vectors))
-    hits = [float(inside(moving, places).mean()) for places in (relative, absolute)]
-    if abs(hits[1] - hits[0]) > _UNDECIDED:
-        is_absolute = hits[1] > hits[0]
-    else:
-        is_absolute = _spread(vectors) > _spread(vectors - here)
-    there = absolute if is_absolute else relative
+    there = min((relative, absolute), key=lambda places: _change_of_volume(points, places))
     try:
         return DisplacementField((there - points).astype(np.float32), fixed)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _spread(vectors: np.ndarray) -> float:
-    return float(vectors.std(axis=(0, 1, 2)).sum())
+def _change_of_volume(points: np.ndarray, places: np.ndarray) -> float:
+    """Return by how much the affine nearest to a map of ``points`` to ``places``, ``(X, Y, Z, 3)``
+    each, changes volumes: the absolute logarithm of its determinant.
+    """
+    here, there = (array.reshape(-1, 3)[::_EVERY] for array in (points, places))
+    linear = np.linalg.lstsq(here - here.mean(axis=0), there - there.mean(axis=0), rcond=None)[0]
+    return float(abs(np.log(max(abs(np.linalg.det(linear)), _LEAST_DETERMINANT))))
 
 
 def fnirt_displacements(transform: Transform, fixed: Grid, moving: Grid) -> np.ndarray:
