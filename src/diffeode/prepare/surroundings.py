@@ -53,11 +53,11 @@ class Surroundings:
 
     def keep(self, number: int, plane: Tensor) -> None:
         """See :class:`diffeode.prepare.convolution.Around`."""
-        means = F.avg_pool2d(plane.permute(2, 0, 1)[None], STRIDE)[0].permute(1, 2, 0)
+        sums = plane.unflatten(0, (-1, STRIDE)).sum(1).unflatten(1, (-1, STRIDE)).sum(2)
         part = self._taken[self._inside][number // STRIDE]
         if number % STRIDE == 0:
             part.zero_()
-        part.add_(means, alpha=1 / STRIDE)
+        part.add_(sums, alpha=STRIDE**-3)
 
     def convolve(self, weight: Tensor, dilation: int) -> Summary:
         """Replace the values by the convolution of their activation; return a summary of the result

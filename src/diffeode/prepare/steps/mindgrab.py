@@ -22,7 +22,7 @@ side and, by way of the normalisation, on all voxels.
 
 _WEIGHTS = "meshnet-mindgrab"
 _QUANTILES = (0.02, 0.98)
-_MARGIN = 12
+_MARGIN = 8
 """Voxels around the head that are computed as the head is; what lies beyond is computed on larger
 voxels (:class:`diffeode.prepare.surroundings.Surroundings`).
 """
