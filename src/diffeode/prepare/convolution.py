@@ -76,13 +76,12 @@ class Moments:
 
     def __init__(self) -> None:
         self._count = 0
-        self._near: Tensor | None = None
-        self._sums: Tensor | None = None
+        self._near, self._sums = torch.empty(0), torch.empty(0)
 
     def add(self, plane: Tensor) -> None:
         """Add the plane ``(Y, Z, C)``."""
         voxels = plane.flatten(0, 1)
-        if self._near is None:
+        if self._count == 0:
             # The squares of differences to a value near the mean lose no digits.
             self._near = voxels.mean(0)
             self._sums = torch.zeros(2, len(self._near), dtype=torch.float64)
@@ -93,8 +92,6 @@ class Moments:
 
     def summary(self) -> Summary:
         """Return what was added."""
-        assert self._near is not None
-        assert self._sums is not None
         mean, square = self._sums / self._count
         return Summary(self._count, self._near + mean, square - mean**2)
 
@@ -116,8 +113,10 @@ class Summary:
         """Return the summary of these values and those of ``other`` together."""
         count = self.count + other.count
         mean = (self.count * self.mean + other.count * other.mean) / count
-        squares = (part.count * (part.variance + (part.mean - mean) ** 2) for part in (self, other))
-        return Summary(count, mean, sum(squares) / count)
+        here, there = (
+            part.count * (part.variance + (part.mean - mean) ** 2) for part in (self, other)
+        )
+        return Summary(count, mean, (here + there) / count)
 
 
 class Around(Protocol):
