@@ -50,9 +50,11 @@ def mindgrab_mask(image: Image, threads: int, progress: Progress = silent) -> np
     conformed = conform(image)
     volume = scaled(conformed.data)
     box = occupied_box(volume, _MARGIN)
+    # The rim of zeros is what lies around the box.
+    brain = one_piece(np.pad(net.label_part(volume, box, threads, progress) == 1, 1))
     found = np.zeros(volume.shape, dtype=bool)
-    found[box] = net.label_part(volume, box, threads, progress) == 1
-    mask = one_piece(mask_back(one_piece(found), conformed.grid, image.grid))
+    found[box] = brain[1:-1, 1:-1, 1:-1]
+    mask = one_piece(mask_back(found, conformed.grid, image.grid))
     _require_plausible(float(mask.sum()) * image.grid.voxel_volume / 1000)
     return mask
 
