@@ -30,6 +30,11 @@ class Threshold:
         progress(1.0, "all layers")
         return (volume > 0.5).astype(np.uint8) + (volume > 0.9)
 
+    def label_part(self, volume, part, threads, progress):
+        labels = self.label(volume, threads, progress)
+        self.part = part
+        return labels[part]
+
 
 @pytest.fixture
 def threshold(monkeypatch):
@@ -58,6 +63,16 @@ def test_the_mask_is_one_piece_without_holes(threshold):
     assert mask.dtype == bool
     assert mask.shape == PSR.shape
     np.testing.assert_array_equal(mask, ball)
+
+
+def test_the_head_and_a_margin_are_computed_at_full_resolution(threshold, monkeypatch):
+    """A larger margin may reach the faces, and a head that fills the box has no surroundings."""
+    for margin in (4, 40):
+        monkeypatch.setattr(mindgrab, "_MARGIN", margin)
+        mask = mindgrab.mindgrab_mask(head(42)[0], 1)
+        assert mask.sum() == head(42)[1].sum()
+        least, most = (min(128, 2 * (42 + margin) + more) for more in (-4, 7))
+        assert all(least <= side.stop - side.start <= most for side in threshold.part)
 
 
 def test_the_network_sees_the_head_between_its_quantiles(threshold):

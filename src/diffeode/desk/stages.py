@@ -35,12 +35,12 @@ class _Cost:
 _COSTS = {
     STARTING: _Cost(2.0, 0.0),
     READING: _Cost(0.05, 0.1),
-    STRIPPING: _Cost(240.0, 0.0, 0.8),
+    STRIPPING: _Cost(65.0, 0.0, 0.8),
     PREPARING: _Cost(0.05, 0.25),
     ALIGNING: _Cost(0.3, 7.8, 0.8),
     REGISTERING: _Cost(5.0, 9.4, 0.8),
     MEASURING: _Cost(0.1, 0.8),
-    WRITING: _Cost(0.05, 0.85),
+    WRITING: _Cost(0.05, 0.4),
     DRAWING: _Cost(0.65, 0.95),
     REPORTING: _Cost(0.2, 0.25),
 }

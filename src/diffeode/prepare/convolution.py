@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ class Activation:
     background: Tensor | None = None
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Return the activation of ``values (N, C)``."""
+        """Return the activation of ``values (..., C)``."""
         activated = self.function(torch.addcmul(self.shift, values, self.scale))
         return activated if self.background is None else activated.sub_(self.background)
 
@@ -76,13 +76,12 @@ class Moments:
 
     def __init__(self) -> None:
         self._count = 0
-        self._near: Tensor | None = None
-        self._sums: Tensor | None = None
+        self._near, self._sums = torch.empty(0), torch.empty(0)
 
     def add(self, plane: Tensor) -> None:
         """Add the plane ``(Y, Z, C)``."""
         voxels = plane.flatten(0, 1)
-        if self._near is None:
+        if self._count == 0:
             # The squares of differences to a value near the mean lose no digits.
             self._near = voxels.mean(0)
             self._sums = torch.zeros(2, len(self._near), dtype=torch.float64)
@@ -93,8 +92,6 @@ class Moments:
 
     def summary(self) -> Summary:
         """Return what was added."""
-        assert self._near is not None
-        assert self._sums is not None
         mean, square = self._sums / self._count
         return Summary(self._count, self._near + mean, square - mean**2)
 
@@ -116,8 +113,22 @@ class Summary:
         """Return the summary of these values and those of ``other`` together."""
         count = self.count + other.count
         mean = (self.count * self.mean + other.count * other.mean) / count
-        squares = (part.count * (part.variance + (part.mean - mean) ** 2) for part in (self, other))
-        return Summary(count, mean, sum(squares) / count)
+        here, there = (
+            part.count * (part.variance + (part.mean - mean) ** 2) for part in (self, other)
+        )
+        return Summary(count, mean, (here + there) / count)
+
+
+class Around(Protocol):
+    """What surrounds a part of a volume, for a convolution of the part."""
+
+    def plane(self, number: int, reach: int) -> Tensor:
+        """Return the surroundings of a plane of the part: ``(Y + 2 reach, Z + 2 reach, C)``, of
+        which the middle is replaced by the part where that has a plane of this number.
+        """
+
+    def keep(self, number: int, plane: Tensor) -> None:
+        """Hear of the activated plane ``(Y, Z, C)`` of the part that has this number."""
 
 
 def convolved(
@@ -126,9 +137,9 @@ def convolved(
     dilation: int,
     activation: Activation | None = None,
     moments: Moments | None = None,
+    around: Around | None = None,
 ) -> Tensor:
-    """Return the dilated convolution of the activation of ``values (X, Y, Z, C)``, which is padded
-    with zeros.
+    """Return the dilated convolution of the activation of ``values (X, Y, Z, C)``.
 
     It is computed in place where the number of channels stays the same. Planes that lie
     ``dilation`` apart form a row that depends on no other planes, so rows are convolved one by one.
@@ -137,62 +148,98 @@ def convolved(
         weight: ``(channels of the result, C, 3, 3, 3)``.
         activation: None: the values are taken as they are.
         moments: what every plane of the result is added to.
+        around: what surrounds ``values``; None: zeros.
     """
     same = weight.shape[0] == weight.shape[1]
     result = values if same else values.new_empty(*values.shape[:3], weight.shape[0])
     mixed = torch.einsum("kt,oityz->koiyz", _MIX_KERNEL, weight)
     kernels = [kernel.contiguous(memory_format=torch.channels_last) for kernel in mixed]
     for first in range(min(dilation, len(values))):
-        planes, row = values[first::dilation], result[first::dilation]
-        for number in _convolve_row(planes, row, kernels, dilation, activation):
+        row = _Row(values, first, dilation, activation, around)
+        target = result[first::dilation]
+        for number in _convolve_row(row, target, kernels):
             if moments is not None:
-                moments.add(row[number])
+                moments.add(target[number])
     return result
 
 
-def _convolve_row(
-    planes: Tensor,
-    result: Tensor,
-    kernels: Sequence[Tensor],
-    dilation: int,
-    activation: Activation | None,
-) -> Iterator[int]:
-    """Convolve ``planes (N, Y, Z, C)`` along all axes into ``result``, which may be the same
-    memory, and yield the number of each plane of the result when it is made.
+@final
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """The planes of ``volume (X, Y, Z, C)`` that lie ``dilation`` apart, from ``first`` on.
+
+    Attributes:
+        activation, around: as in :func:`convolved`.
+    """
+
+    volume: Tensor
+    first: int
+    dilation: int
+    activation: Activation | None
+    around: Around | None
+
+    def __len__(self) -> int:
+        return len(range(self.first, len(self.volume), self.dilation))
+
+    @property
+    def margin(self) -> int:
+        """By how many voxels planes are widened on each side."""
+        return 0 if self.around is None else self.dilation
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of a widened plane."""
+        _, y, z, channels = self.volume.shape
+        return y + 2 * self.margin, z + 2 * self.margin, channels
+
+    def take(self, place: int, target: Tensor) -> None:
+        """Put the activation of the plane at ``place`` of the row into ``target``, widened."""
+        number = self.first + place * self.dilation
+        if self.around is None or place > len(self):
+            target.zero_()
+        else:
+            target.copy_(self.around.plane(number, self.margin))
+        if not 0 <= number < len(self.volume):
+            return
+        plane = self.volume[number]
+        middle = target[self.margin : self.margin + len(plane)]
+        middle = middle[:, self.margin : self.margin + plane.shape[1]]
+        if self.activation is None:
+            middle.copy_(plane)
+        else:
+            rows = max(1, CHUNK // plane.shape[1])
+            for piece, into in zip(plane.split(rows), middle.split(rows), strict=True):
+                into.copy_(self.activation(piece))
+        if self.around is not None:
+            self.around.keep(number, middle)
+
+
+def _convolve_row(row: _Row, result: Tensor, kernels: Sequence[Tensor]) -> Iterator[int]:
+    """Convolve a row of planes along all axes into ``result (N, Y, Z, C)``, which may be the memory
+    of the row, and yield the number of each plane of the result when it is made.
 
     Four planes of the result are computed from four planes and their two neighbours by six
     two-dimensional convolutions of mixed planes, where twelve of plain planes would be needed.
 
     Source: Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016, F(4, 3).
     """
-    # The six planes are copies, because the result replaces those in ``planes``. Beyond the ends of
-    # the row they are zeros.
-    six = planes.new_zeros(_PLANES + 2, *planes.shape[1:])
+    # The six planes are copies, because the result replaces those of the row.
+    six = result.new_empty(_PLANES + 2, *row.shape)
     mixed = torch.empty_like(six)
     products = result.new_empty(len(kernels), *result.shape[1:])
-    _take(planes, 0, six[1], activation)
-    for start in range(0, len(planes), _PLANES):
+    padding = row.dilation - row.margin
+    row.take(-1, six[0])
+    row.take(0, six[1])
+    for start in range(0, len(row), _PLANES):
         for place in range(2, len(six)):
-            _take(planes, start + place - 1, six[place], activation)
+            row.take(start + place - 1, six[place])
         torch.mm(_MIX, six.flatten(1), out=mixed.flatten(1))
         for product, plane, kernel in zip(products, mixed, kernels, strict=True):
             across = F.conv2d(
-                plane.permute(2, 0, 1)[None], kernel, padding=dilation, dilation=dilation
+                plane.permute(2, 0, 1)[None], kernel, padding=padding, dilation=row.dilation
             )
             product.copy_(across[0].permute(1, 2, 0))
         written = result[start : start + _PLANES].flatten(1)
         torch.mm(_UNMIX[: len(written)], products.flatten(1), out=written)
         six[:2] = six[_PLANES:]
         yield from range(start, start + len(written))
-
-
-def _take(planes: Tensor, number: int, place: Tensor, activation: Activation | None) -> None:
-    """Put the activation of a plane into ``place (Y, Z, C)``, or zeros beyond the row's end."""
-    if number >= len(planes):
-        place.zero_()
-    elif activation is None:
-        place.copy_(planes[number])
-    else:
-        pieces = (of.flatten(0, 1).split(CHUNK) for of in (planes[number], place))
-        for chunk, target in zip(*pieces, strict=True):
-            target.copy_(activation(chunk))

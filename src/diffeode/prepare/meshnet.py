@@ -27,7 +27,7 @@ from diffeode.optimise.memory import keep_freed_memory
 from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.convolution import CHUNK, Activation, Moments, Summary, convolved
 from diffeode.prepare.step_tool import Progress
-from diffeode.prepare.surroundings import Surroundings
+from diffeode.prepare.surroundings import Surroundings, on_larger_voxels
 from diffeode.process.threads import use_threads
 
 _GROUP_NORM_EPSILON = 1e-5
@@ -66,26 +66,24 @@ class MeshNet:
         return self._label(volume, threads, progress, around, None)
 
     def label_part(
-        self,
-        volume: np.ndarray,
-        part: Window,
-        around: float,
-        threads: int,
-        progress: Progress,
+        self, volume: np.ndarray, part: Window, threads: int, progress: Progress
     ) -> np.ndarray:
         """Return the most likely class of every voxel of ``part`` of ``volume (X, Y, Z)``, uint8.
 
         It is nearly the result of :meth:`label` for the whole volume, where that shows its object
-        in ``part`` and has the value ``around`` elsewhere: the layers outside ``part`` are those of
-        an endless volume of that value, but for the means and variances of a normalised
-        architecture, which are those of the whole volume (:class:`Surroundings`).
+        in ``part`` and air elsewhere: the layers outside ``part`` are computed on larger voxels
+        (:class:`Surroundings`). Means and variances of a normalised architecture are those of the
+        whole volume.
 
         Args:
-            volume: each axis has an even number of voxels.
+            volume: each axis has a multiple of four voxels; the largest dilation is one, too.
             progress: as in :meth:`label`.
         """
-        surroundings = Surroundings(volume, part) if self.architecture.normalised else None
-        return self._label(volume[part], threads, progress, around, surroundings)
+        wider = on_larger_voxels(part)
+        surroundings = Surroundings(volume, wider, max(self.architecture.dilations))
+        labels = self._label(volume[wider], threads, progress, None, surroundings)
+        sides = zip(part, wider, strict=True)
+        return labels[tuple(slice(p.start - w.start, p.stop - w.start) for p, w in sides)]
 
     @torch.inference_mode()
     def _label(
@@ -108,14 +106,15 @@ class MeshNet:
             zip(self.hidden, self.architecture.dilations, strict=True)
         ):
             moments = Moments() if self.architecture.normalised else None
-            values = convolved(values, weight, dilation, activation, moments)
+            values = convolved(values, weight, dilation, activation, moments, surroundings)
+            found = None if moments is None else moments.summary()
+            if surroundings is not None:
+                outside = surroundings.convolve(weight, dilation)
+                found = None if found is None else found.joined(outside)
             constant = weight.new_zeros(len(weight))
             if background is not None:
                 constant = weight.sum(dim=(2, 3, 4)) @ background
-            found = None if moments is None else moments.summary().shifted(constant)
-            if found is not None and surroundings is not None:
-                found = found.joined(surroundings.convolve(weight, dilation))
-            whole = self._activation(bias, found)
+            whole = self._activation(bias, None if found is None else found.shifted(constant))
             if surroundings is not None:
                 surroundings.activate(whole)
             activation = whole.of_differences(constant) if background is not None else whole

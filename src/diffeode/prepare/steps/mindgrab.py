@@ -9,6 +9,7 @@ from diffeode.errors import InputError
 from diffeode.geometry.image import Image
 from diffeode.prepare.architecture import Architecture
 from diffeode.prepare.conform import conform, mask_back
+from diffeode.prepare.occupied import occupied_box
 from diffeode.prepare.step_tool import Progress, Resources, StepTool, naming, silent
 from diffeode.weights.catalogue import find_weights
 
@@ -21,6 +22,10 @@ side and, by way of the normalisation, on all voxels.
 
 _WEIGHTS = "meshnet-mindgrab"
 _QUANTILES = (0.02, 0.98)
+_MARGIN = 8
+"""Voxels around the head that are computed as the head is; what lies beyond is computed on larger
+voxels (:class:`diffeode.prepare.surroundings.Surroundings`).
+"""
 _PLAUSIBLE_ML = (100.0, 3000.0)
 
 
@@ -44,7 +49,11 @@ def mindgrab_mask(image: Image, threads: int, progress: Progress = silent) -> np
     net = load_meshnet(find_weights(_WEIGHTS), ARCHITECTURE)
     conformed = conform(image)
     volume = scaled(conformed.data)
-    found = one_piece(net.label(volume, threads, progress) == 1)
+    box = occupied_box(volume, _MARGIN)
+    # The rim of zeros is what lies around the box.
+    brain = one_piece(np.pad(net.label_part(volume, box, threads, progress) == 1, 1))
+    found = np.zeros(volume.shape, dtype=bool)
+    found[box] = brain[1:-1, 1:-1, 1:-1]
     mask = one_piece(mask_back(found, conformed.grid, image.grid))
     _require_plausible(float(mask.sum()) * image.grid.voxel_volume / 1000)
     return mask
