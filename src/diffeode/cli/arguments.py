@@ -38,7 +38,7 @@ class InPlaceOf(argparse.Action):
         super().__init__(*given, **named)
         self._positionals = positionals
 
-    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         setattr(namespace, self.dest, values)
         for positional in self._positionals:
             positional.required = False

@@ -22,7 +22,6 @@ from diffeode.geometry.image import Image
 from diffeode.geometry.maps import inside
 from diffeode.geometry.plane import is_slice
 from diffeode.geometry.space import Grid
-from diffeode.prepare.choices import NO_BACKGROUND
 
 _SHOWN = 5
 """Number of names of landmarks that a message lists."""
@@ -93,8 +92,6 @@ def read_guides(
     points = None
     if landmarks is not None:
         points = _paired(landmarks, landmark_names, (inputs.fixed.grid, inputs.moving.grid))
-    if stiff == NO_BACKGROUND:
-        raise InputError("Name the mask of the stiff places; 'none' is the same as no --stiff.")
     held = read_mask(stiff, inputs.fixed.grid, Path(inputs.fixed_name), orientation)
     guides = Guides(
         tuple(
