@@ -467,7 +467,7 @@ def far_away():
     """A map that bends, of another scan."""
     place = FIXED.affine.copy()
     place[:3, 3] += 900
-    grid = Grid(FIXED.shape, place)
+    grid = de.Grid(FIXED.shape, place)
     return de.Transform.from_displacement(waves(grid), grid)
 
 
