@@ -321,8 +321,6 @@ def bad_files(tmp_path):
     np.savetxt(tmp_path / "flirt.mat", TURN)
     (tmp_path / "map.xfm").write_text("MNI")
     (tmp_path / "empty").mkdir()
-    flat = sitk.TranslationTransform(2, (1.0, 2.0))
-    sitk.WriteTransform(flat, str(tmp_path / "flat.tfm"))
     spline = sitk.BSplineTransform(3)
     sitk.WriteTransform(spline, str(tmp_path / "spline.tfm"))
     return {
@@ -332,9 +330,15 @@ def bad_files(tmp_path):
         "flirt.mat": "does not say in which frame",
         "map.xfm": "its name ends in none of",
         "empty": "holds no warp.nii.gz",
-        "flat.tfm": "is 2-D",
         "spline.tfm": "is a BSplineTransform; sample it",
     }
+
+
+def test_a_transform_in_2d_moves_nothing_out_of_its_plane(tmp_path):
+    flat = sitk.TranslationTransform(2, (1.0, 2.0))
+    sitk.WriteTransform(flat, str(tmp_path / "flat.tfm"))
+    moved = de.load_transform(tmp_path / "flat.tfm").map([4, 5, 6])
+    assert moved.tolist() == [3, 3, 6]
 
 
 def test_files_that_are_no_transforms_are_refused(tmp_path):
@@ -459,6 +463,14 @@ def test_the_evaluation_of_a_map_is_that_of_its_registration(result):
     assert found.by_label == result.evaluation.by_label
 
 
+def far_away():
+    """A map that bends, of another scan."""
+    place = FIXED.affine.copy()
+    place[:3, 3] += 900
+    grid = de.Grid(FIXED.shape, place)
+    return de.Transform.from_displacement(waves(grid), grid)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -470,7 +482,7 @@ def test_the_evaluation_of_a_map_is_that_of_its_registration(result):
         ({"labels": Labels(np.ones(FIXED.shape), FIXED)}, "does not lie on the grid of its scan"),
         ({"device": "cuda:77"}, "no device cuda:77"),
         ({"fixed_mask": de.Image(np.ones(FIXED.shape), FIXED)}, "The mask the fixed mask does not"),
-        ({"init": bent()}, "is no affine"),
+        ({"init": far_away()}, "is not known in 100 % of what the fixed image shows"),
     ],
 )
 def test_unusable_options_are_refused(change, said):
