@@ -29,15 +29,20 @@ def write_visit(
 ) -> Path:
     """Write scans of one visit, 16 x 16 x 16 voxels of 8 mm, and return their folder.
 
-    The label map has two structures, 1 and 7.
+    The label map has two structures, 7, a ball, and 1, the rest of the brain.
     """
-    position = np.indices((16, 16, 16)) - 7.5
-    inside = np.sum((position / np.array([radius, 5, 6])[:, None, None, None]) ** 2, axis=0) <= 1
-    shading = np.where(inside, 100 + 10 * position[0], 0)
+    place = np.moveaxis(np.indices((16, 16, 16)), 0, -1) - 7.5
+    inside = np.sum((place / (radius, 5, 6)) ** 2, axis=-1) <= 1
+    # two balls off the centre, so that no turned scan matches as well
+    one, other = (
+        inside & (np.linalg.norm(place - centre, axis=-1) <= size)
+        for centre, size in (((2, 2, 2), 2), ((-2, 1, -1.5), 1.7))
+    )
+    classes = inside.astype(int) + one + 2 * other
     volumes = {
-        "T1w": shading,
-        "T2w": np.where(inside, 300 - shading, 0),
-        "dseg": np.where(inside, np.where(position[2] > 0, 7, 1), 0),
+        "T1w": np.array([0, 100, 220, 160])[classes],
+        "T2w": np.array([0, 220, 80, 150])[classes],
+        "dseg": np.array([0, 1, 7, 1])[classes],
     }
     visit = f"sub-{subject}" + (f"_ses-{session}" if session else "")
     folder = root.joinpath(*visit.split("_"), "anat")

@@ -45,11 +45,11 @@ def source(tmp_path) -> Path:
     """Three persons; sub-02 has two sessions and a T1w in a third, sub-03 has no T2w."""
     root = tmp_path / "folder"
     describe(root, Name="Little heads")
-    write_visit(root, "01", "1", radius=4)
-    write_visit(root, "02", "1", radius=5)
-    write_visit(root, "02", "2", radius=5.5)
+    write_visit(root, "01", "2", radius=4)
+    write_visit(root, "02", "2", radius=5)
+    write_visit(root, "02", "9", radius=5.5)
     write_visit(root, "02", "10", radius=6, suffixes=("T1w", "dseg"))
-    write_visit(root, "03", "1", radius=6, suffixes=("T1w", "dseg"))
+    write_visit(root, "03", "2", radius=6, suffixes=("T1w", "dseg"))
     return root
 
 
@@ -74,33 +74,33 @@ def content_of(root: Path) -> dict[str, bytes]:
 
 PAIRS = {
     "same-person": [
-        "sub-01_ses-1_T2w__sub-01_ses-1_T1w",
-        "sub-02_ses-1_T2w__sub-02_ses-1_T1w",
+        "sub-01_ses-2_T2w__sub-01_ses-2_T1w",
         "sub-02_ses-2_T2w__sub-02_ses-2_T1w",
+        "sub-02_ses-9_T2w__sub-02_ses-9_T1w",
     ],
     "other-persons": [
-        "sub-01_ses-1_T2w__sub-02_ses-1_T1w",
-        "sub-02_ses-1_T2w__sub-01_ses-1_T1w",
+        "sub-01_ses-2_T2w__sub-02_ses-2_T1w",
+        "sub-02_ses-2_T2w__sub-01_ses-2_T1w",
     ],
     "longitudinal": [
-        "sub-02_ses-1_T1w__sub-02_ses-10_T1w",
-        "sub-02_ses-1_T1w__sub-02_ses-2_T1w",
+        "sub-02_ses-2_T1w__sub-02_ses-10_T1w",
+        "sub-02_ses-2_T1w__sub-02_ses-9_T1w",
     ],
     "template": [
-        "sub-mine_T1w__sub-01_ses-1_T1w",
+        "sub-mine_T1w__sub-01_ses-2_T1w",
         "sub-mine_T1w__sub-02_ses-10_T1w",
-        "sub-mine_T1w__sub-02_ses-1_T1w",
         "sub-mine_T1w__sub-02_ses-2_T1w",
-        "sub-mine_T1w__sub-03_ses-1_T1w",
+        "sub-mine_T1w__sub-02_ses-9_T1w",
+        "sub-mine_T1w__sub-03_ses-2_T1w",
     ],
 }
 NAMES = {
-    "same-person": "sub-01/ses-1/anat/sub-01_ses-1_from-T1w_to-T2w_mode-image_desc-node_xfm.nii.gz",
-    "other-persons": "sub-02/ses-1/anat/"
-    "sub-02_ses-1_from-T1w_to-sub01ses1T2w_mode-image_desc-node_xfm.nii.gz",
+    "same-person": "sub-01/ses-2/anat/sub-01_ses-2_from-T1w_to-T2w_mode-image_desc-node_xfm.nii.gz",
+    "other-persons": "sub-02/ses-2/anat/"
+    "sub-02_ses-2_from-T1w_to-sub01ses2T2w_mode-image_desc-node_xfm.nii.gz",
     "longitudinal": "sub-02/ses-10/anat/"
-    "sub-02_ses-10_from-T1w_to-ses1T1w_mode-image_desc-node_xfm.nii.gz",
-    "template": "sub-01/ses-1/anat/sub-01_ses-1_from-T1w_to-mine_mode-image_desc-node_xfm.nii.gz",
+    "sub-02_ses-10_from-T1w_to-ses2T1w_mode-image_desc-node_xfm.nii.gz",
+    "template": "sub-01/ses-2/anat/sub-01_ses-2_from-T1w_to-mine_mode-image_desc-node_xfm.nii.gz",
 }
 
 
@@ -123,6 +123,8 @@ def test_the_pairs_of_a_task_and_the_names_of_its_results(task, source):
         assert name.parent == planned.request.out.joinpath(*visit, "anat")
     assert planned.request.out / NAMES[task] in names
     assert not planned.request.out.exists()
+    about = "The template has no label map" if template else "scans have a label map for Dice"
+    assert about in planned.summary()[1]
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -142,25 +144,25 @@ def test_the_study_s_file_says_the_same_as_the_plan(task, source, tmp_path):
 
 
 def test_a_session_that_is_asked_for_takes_part_with_other_persons(source):
-    planned = plan(source, "other-persons", sessions=("1", "2"))
+    planned = plan(source, "other-persons", sessions=("2", "9"))
     assert [pair.id for pair in planned.pairs] == [
-        "sub-01_ses-1_T2w__sub-02_ses-1_T1w",
-        "sub-01_ses-1_T2w__sub-02_ses-2_T1w",
-        "sub-02_ses-1_T2w__sub-01_ses-1_T1w",
-        "sub-02_ses-2_T2w__sub-01_ses-1_T1w",
+        "sub-01_ses-2_T2w__sub-02_ses-2_T1w",
+        "sub-01_ses-2_T2w__sub-02_ses-9_T1w",
+        "sub-02_ses-2_T2w__sub-01_ses-2_T1w",
+        "sub-02_ses-9_T2w__sub-01_ses-2_T1w",
     ]
 
 
 def test_pairs_that_were_drawn_stay_when_persons_come(source):
     for number in range(4, 9):
-        write_visit(source, f"0{number}", "1")
+        write_visit(source, f"0{number}", "2")
     drawn = plan(source, "other-persons", pairs=3)
     names = {pair.id for pair in drawn.pairs}
     assert len(names) == 3
     drawn.write(drawn.request.code, "diffeode study")
     derivatives.describe(drawn)
     for number in range(10, 30):
-        write_visit(source, str(number), "1")
+        write_visit(source, str(number), "2")
     assert {pair.id for pair in plan(source, "other-persons", pairs=3).pairs} == names
     more = plan(source, "other-persons", pairs=5)
     assert names < {pair.id for pair in more.pairs}
@@ -176,7 +178,7 @@ def test_who_lacks_a_scan_is_left_out_by_name(source):
     planned = plan(source)
     assert planned.left_out == {
         "sub-02_ses-10": "has no T2w",
-        "sub-03_ses-1": "has no T2w",
+        "sub-03_ses-2": "has no T2w",
         "sub-77": "is in participants.tsv and has no folder",
     }
     said = "\n".join(planned.summary())
@@ -184,25 +186,25 @@ def test_who_lacks_a_scan_is_left_out_by_name(source):
 
 
 def dangle(anat: Path) -> None:
-    scan = anat / "sub-01_ses-1_T1w.nii.gz"
+    scan = anat / "sub-01_ses-2_T1w.nii.gz"
     scan.unlink()
     scan.symlink_to("../../../.git/annex/objects/XY/SHA256E-s1.nii.gz")
 
 
 def truncate(anat: Path) -> None:
-    (anat / "sub-01_ses-1_T1w.nii.gz").write_bytes(b"")
+    (anat / "sub-01_ses-2_T1w.nii.gz").write_bytes(b"")
 
 
 def double(anat: Path) -> None:
     for acquisition in ("fast", "slow"):
         shutil.copy(
-            anat / "sub-01_ses-1_T1w.nii.gz", anat / f"sub-01_ses-1_acq-{acquisition}_T1w.nii.gz"
+            anat / "sub-01_ses-2_T1w.nii.gz", anat / f"sub-01_ses-2_acq-{acquisition}_T1w.nii.gz"
         )
-    (anat / "sub-01_ses-1_T1w.nii.gz").unlink()
+    (anat / "sub-01_ses-2_T1w.nii.gz").unlink()
 
 
 def misname(anat: Path) -> None:
-    (anat / "sub-01_ses-1_T1w.nii.gz").rename(anat / "sub-02_ses-1_T1w.nii.gz")
+    (anat / "sub-01_ses-2_T1w.nii.gz").rename(anat / "sub-02_ses-2_T1w.nii.gz")
 
 
 @pytest.mark.parametrize(
@@ -210,29 +212,29 @@ def misname(anat: Path) -> None:
     [
         (dangle, "whose content is not here; fetch it first"),
         (truncate, "empty"),
-        (double, "two scans named sub-01_ses-1_T1w"),
-        (misname, "lies in the folder of sub-01_ses-1 but is named otherwise"),
+        (double, "two scans named sub-01_ses-2_T1w"),
+        (misname, "lies in the folder of sub-01_ses-2 but is named otherwise"),
     ],
 )
 def test_a_scan_that_cannot_be_used_costs_its_visit_alone(spoil, why, source):
-    spoil(source / "sub-01" / "ses-1" / "anat")
+    spoil(source / "sub-01" / "ses-2" / "anat")
     planned = plan(source)
     assert [pair.id for pair in planned.pairs] == PAIRS["same-person"][1:]
-    assert why in planned.left_out["sub-01_ses-1"]
-    with pytest.raises(InputError, match=f"Nothing is left .*sub-01_ses-1: .*{why}"):
+    assert why in planned.left_out["sub-01_ses-2"]
+    with pytest.raises(InputError, match=f"Nothing is left .*sub-01_ses-2: .*{why}"):
         plan(source, participants=("01",))
 
 
 def test_a_filter_chooses_among_acquisitions(source):
-    double(source / "sub-01" / "ses-1" / "anat")
+    double(source / "sub-01" / "ses-2" / "anat")
     planned = plan(source, filters=("acq-slow",))
     assert [pair.id for pair in planned.pairs] == PAIRS["same-person"]
-    assert planned.scans[0].image.name == "sub-01_ses-1_acq-slow_T1w.nii.gz"
+    assert planned.scans[0].image.name == "sub-01_ses-2_acq-slow_T1w.nii.gz"
 
 
 def test_a_name_that_bids_does_not_allow(source):
-    write_visit(source, "a-b", "1")
-    assert "letters and digits only" in plan(source).left_out["sub-a-b_ses-1"]
+    write_visit(source, "a-b", "2")
+    assert "letters and digits only" in plan(source).left_out["sub-a-b_ses-2"]
 
 
 # -------------------------------------------------------------------------------------- label maps
@@ -245,7 +247,7 @@ def labels_of(planned) -> dict[str, str | None]:
 def test_label_maps_beside_the_scans_and_the_structures_in_them(source):
     planned = plan(source)
     assert set(labels_of(planned).values()) == {
-        f"sub-0{visit}_dseg.nii.gz" for visit in ("1_ses-1", "2_ses-1", "2_ses-2")
+        f"sub-0{visit}_dseg.nii.gz" for visit in ("1_ses-2", "2_ses-2", "2_ses-9")
     }
     assert [row["id"] for row in planned.structures] == [1, 7]
     assert {row["name"] for row in planned.structures} == {"structure 1", "structure 7"}
@@ -270,44 +272,44 @@ def test_label_maps_of_derivatives(source):
             labels.unlink()
     assert plan(source).structures == ()
     surfer = source / "derivatives" / "surfer"
-    write_visit(surfer, "01", "1", suffixes=("dseg",), desc="_desc-aseg")
-    assert labels_of(plan(source))["sub-01_ses-1_T1w"] == "sub-01_ses-1_desc-aseg_dseg.nii.gz"
-    write_visit(surfer, "01", "1", suffixes=("dseg",), desc="_desc-aparc")
-    with pytest.raises(InputError, match=r"several label maps of sub-01_ses-1_.* --dseg-desc"):
+    write_visit(surfer, "01", "2", suffixes=("dseg",), desc="_desc-aseg")
+    assert labels_of(plan(source))["sub-01_ses-2_T1w"] == "sub-01_ses-2_desc-aseg_dseg.nii.gz"
+    write_visit(surfer, "01", "2", suffixes=("dseg",), desc="_desc-aparc")
+    with pytest.raises(InputError, match=r"several label maps of sub-01_ses-2_.* --dseg-desc"):
         plan(source)
     chosen = plan(source, dseg_desc="aparc")
-    assert labels_of(chosen)["sub-01_ses-1_T2w"] == "sub-01_ses-1_desc-aparc_dseg.nii.gz"
+    assert labels_of(chosen)["sub-01_ses-2_T2w"] == "sub-01_ses-2_desc-aparc_dseg.nii.gz"
     with pytest.raises(InputError, match=r"desc-other"):
         plan(source, dseg=Path("surfer"), dseg_desc="other")
-    write_visit(source / "derivatives" / "fast", "01", "1", suffixes=("dseg",))
+    write_visit(source / "derivatives" / "fast", "01", "2", suffixes=("dseg",))
     with pytest.raises(InputError, match=r"Several folders .* \(fast, surfer\)"):
         plan(source)
-    assert labels_of(plan(source, dseg=Path("fast")))["sub-01_ses-1_T1w"] == (
-        "sub-01_ses-1_dseg.nii.gz"
+    assert labels_of(plan(source, dseg=Path("fast")))["sub-01_ses-2_T1w"] == (
+        "sub-01_ses-2_dseg.nii.gz"
     )
     elsewhere = shutil.move(source / "derivatives" / "fast", source.parent / "moved")
-    assert labels_of(plan(source, dseg=Path(elsewhere)))["sub-01_ses-1_T1w"] is not None
+    assert labels_of(plan(source, dseg=Path(elsewhere)))["sub-01_ses-2_T1w"] is not None
     with pytest.raises(InputError, match="no folder absent of label maps"):
         plan(source, dseg=Path("absent"))
 
 
 def test_a_label_map_of_another_space_or_grid_is_no_label_map_of_the_scan(source):
-    anat = source / "sub-01" / "ses-1" / "anat"
-    labels = anat / "sub-01_ses-1_dseg.nii.gz"
-    labels.rename(anat / "sub-01_ses-1_space-T1w_dseg.nii.gz")
+    anat = source / "sub-01" / "ses-2" / "anat"
+    labels = anat / "sub-01_ses-2_dseg.nii.gz"
+    labels.rename(anat / "sub-01_ses-2_space-T1w_dseg.nii.gz")
     found = labels_of(plan(source))
-    assert found["sub-01_ses-1_T1w"] == "sub-01_ses-1_space-T1w_dseg.nii.gz"
-    assert found["sub-01_ses-1_T2w"] is None
-    (anat / "sub-01_ses-1_space-T1w_dseg.nii.gz").rename(
-        anat / "sub-01_ses-1_space-MNI152Lin_dseg.nii.gz"
+    assert found["sub-01_ses-2_T1w"] == "sub-01_ses-2_space-T1w_dseg.nii.gz"
+    assert found["sub-01_ses-2_T2w"] is None
+    (anat / "sub-01_ses-2_space-T1w_dseg.nii.gz").rename(
+        anat / "sub-01_ses-2_space-MNI152Lin_dseg.nii.gz"
     )
-    assert labels_of(plan(source))["sub-01_ses-1_T1w"] is None
+    assert labels_of(plan(source))["sub-01_ses-2_T1w"] is None
     data = np.ones((4, 4, 4), np.uint8)
     nib.save(nib.Nifti1Image(data, AFFINE), labels)
     planned = plan(source)
-    assert labels_of(planned)["sub-01_ses-1_T1w"] is None
+    assert labels_of(planned)["sub-01_ses-2_T1w"] is None
     assert any(
-        "sub-01_ses-1_T1w: sub-01_ses-1_dseg.nii.gz lies on another grid" in note
+        "sub-01_ses-2_T1w: sub-01_ses-2_dseg.nii.gz lies on another grid" in note
         for note in planned.notes
     )
 
@@ -324,7 +326,7 @@ def test_whole_heads_are_stripped_and_brains_are_not(source, monkeypatch):
         nib.save(nib.Nifti1Image(noise, AFFINE), scan)
     planned = plan(source, spacing_mm=4.0)
     assert planned.recipe == {"brain": "mindgrab", "bias": "n4", "spacing_mm": 4.0}
-    assert any("sub-01_ses-1_T2w shows a whole head" in note for note in planned.notes)
+    assert any("sub-01_ses-2_T2w shows a whole head" in note for note in planned.notes)
 
 
 # --------------------------------------------------------------------------------------- the doors
@@ -379,7 +381,7 @@ DOORS = {
     ),
     "session": (
         *(nothing, "{bids} {out} --session-label 3"),
-        "in session '3' .known: 1, 10, 2",
+        "in session '3' .known: 10, 2, 9",
     ),
     "session without contrast": (
         *(nothing, "{bids} {out} --session-label ses-10"),
@@ -424,7 +426,7 @@ DOORS = {
         "ICBM152 comes as T1w only",
     ),
     "template of another task": (
-        *(nothing, "{bids} {out} --template {bids}/sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz"),
+        *(nothing, "{bids} {out} --template {bids}/sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz"),
         "--template is for the task template",
     ),
     "pairs": (nothing, "{bids} {out} --pairs 9", "9 pairs are asked for, but there are 3"),
@@ -440,7 +442,10 @@ DOORS = {
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_bad_input_is_one_sentence_and_nothing_is_written(door, source, tmp_path, capsys):
+def test_bad_input_is_one_sentence_and_nothing_is_written(
+    door, source, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(running, "_run", lambda *_: pytest.fail("the study has begun"))
     spoil, line, message = DOORS[door]
     spoil(source)
     before = content_of(tmp_path)
@@ -497,18 +502,18 @@ def test_finished_registrations_lie_under_their_bids_names_with_sidecars(source)
     first, *_ = finish(planned, failing=2)
     assert derivatives.deliver(planned) == (
         2,
-        ["sub-02_ses-2_T2w__sub-02_ses-2_T1w by node: It failed."],
+        ["sub-02_ses-9_T2w__sub-02_ses-9_T1w by node: It failed."],
     )
-    anat = planned.request.out / "sub-01" / "ses-1" / "anat"
-    there = anat / "sub-01_ses-1_from-T1w_to-T2w_mode-image_desc-node_xfm.nii.gz"
-    back = anat / "sub-01_ses-1_from-T2w_to-T1w_mode-image_desc-node_xfm.nii.gz"
-    warped = anat / "sub-01_ses-1_space-T2w_desc-node_T1w.nii.gz"
+    anat = planned.request.out / "sub-01" / "ses-2" / "anat"
+    there = anat / "sub-01_ses-2_from-T1w_to-T2w_mode-image_desc-node_xfm.nii.gz"
+    back = anat / "sub-01_ses-2_from-T2w_to-T1w_mode-image_desc-node_xfm.nii.gz"
+    warped = anat / "sub-01_ses-2_space-T2w_desc-node_T1w.nii.gz"
     assert there.samefile(first.warp_file)
     assert back.samefile(first.inverse_warp_file)
     assert warped.samefile(first.warped_file)
-    about = json.loads(warped.with_name("sub-01_ses-1_space-T2w_desc-node_T1w.json").read_text())
-    assert about["SpatialReference"] == "bids:raw:sub-01/ses-1/anat/sub-01_ses-1_T2w.nii.gz"
-    assert about["Sources"] == ["bids:raw:sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz"]
+    about = json.loads(warped.with_name("sub-01_ses-2_space-T2w_desc-node_T1w.json").read_text())
+    assert about["SpatialReference"] == "bids:raw:sub-01/ses-2/anat/sub-01_ses-2_T2w.nii.gz"
+    assert about["Sources"] == ["bids:raw:sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz"]
     assert about["Suspect"] == "Look at it."
     images = {path for path in planned.request.out.rglob("*.nii.gz") if "work" not in path.parts}
     assert len(images) == 6

@@ -34,7 +34,7 @@ from diffeode.units.registration import RegistrationUnit
 _BIDS_VERSION = "1.10.0"
 _RAW = "raw"
 """The name by which ``Sources`` refer to the BIDS folder."""
-_IGNORED = ("/work/", "/logs/", "/report-*.html", "*_xfm.nii.gz", "*_xfm.json")
+_IGNORED = ("work", "logs", "report-*.html", "*_xfm.nii.gz", "*_xfm.json")
 """What validators of BIDS skip: files of the workflow, and transforms, which BIDS does not name
 yet (BEP014).
 """

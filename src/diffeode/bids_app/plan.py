@@ -103,17 +103,23 @@ class Plan:
     def summary(self) -> list[str]:
         """Return lines that tell what will be registered, and who is left out."""
         persons = len({scan.subject for scan in self.scans})
-        labelled = sum(1 for scan in self.scans if scan.labels)
         lines = [
             f"{self.title}: {_counted(len(self.pairs), 'pair')} of "
             f"{_counted(persons, 'participant')}, registered by "
             f"{', '.join(run.name for run in self.runs)}.",
-            f"{labelled} of {len(self.scans)} scans have a label map for Dice."
-            if labelled
-            else "No scan has a label map, so Dice is not measured.",
+            self._about_labels(),
         ]
         lines += [f"Left out: {name}: {reason}" for name, reason in sorted(self.left_out.items())]
         return [*lines, *self.notes]
+
+    def _about_labels(self) -> str:
+        """Return a sentence about the label maps by which Dice is measured."""
+        labelled = sum(1 for scan in self.scans if scan.labels)
+        if self.target:
+            return "The template has no label map, so Dice is not measured."
+        if not labelled:
+            return "No scan has a label map, so Dice is not measured."
+        return f"{labelled} of {len(self.scans)} scans have a label map for Dice."
 
     def content(self, folder: Path) -> dict[str, Any]:
         """Return the study's file, whose tables lie in ``folder``."""
