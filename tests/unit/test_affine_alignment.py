@@ -2,11 +2,13 @@
 newborns.
 """
 
+import os
+
 import numpy as np
 import pytest
 
 from diffeode.datasets.virtual_anatomy import load_tissue_maps
-from diffeode.errors import InputError
+from diffeode.errors import InputError, RegistrationError
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
@@ -100,6 +102,16 @@ def test_another_number_of_threads_before_changes_nothing(head, monkeypatch):
     found = affine_registration(small, moved, threads=1, seed=5)
     np.testing.assert_array_equal(found.matrix, expected.matrix)
     assert started == [affine._alignment_here]
+
+
+def test_a_new_process_takes_and_returns_more_than_a_pipe_holds():
+    sent = np.arange(10**6)
+    np.testing.assert_array_equal(in_new_process(np.negative, sent), -sent)
+
+
+def test_a_new_process_that_ends_early_is_an_error():
+    with pytest.raises(RegistrationError, match="ended with exit code 7 before it was done"):
+        in_new_process(os._exit, 7)
 
 
 def test_an_error_of_another_process_arrives_in_this_one():

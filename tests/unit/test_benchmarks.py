@@ -15,6 +15,7 @@ import _units
 import accuracy
 import alignment
 import descriptors
+import desk
 import gpu
 import nodeo_accuracy
 import numpy as np
@@ -706,3 +707,31 @@ def test_good_and_spoiled_registrations_are_counted_by_their_labels(tmp_path):
     assert "| spoiled | 4 | 1 | 3 | 75 % |" in page
     assert "d 1 ← 2, missed | spoiled | 0.10 | nothing" in page
     assert "d 1 ← 2, caught |" not in page
+
+
+# --------------------------------------------------------------------------------------------- desk
+
+
+def test_the_page_of_a_desk_has_each_ratio_under_its_part(tmp_path):
+    about = {"threads": "1", "machine": "M", "torch": "2", "date": "2026-01-01"}
+    command = {"cpu_seconds": "44", "reference_cpu_seconds": "22", "ratio": "2", "seconds": "45"}
+    stripping = {
+        "cpu_seconds": "30",
+        "reference_cpu_seconds": "75",
+        "ratio": "0.4",
+        "seconds": "31",
+    }
+    rows = [
+        {"part": "command", "scan": "b to a", **command, "dice": "", **about},
+        {"part": "stripping", "scan": "head", **stripping, "dice": "0.9975", **about},
+        {"part": "start", "scan": "register --help", "cpu_seconds": "0.2", "seconds": "1", **about},
+    ]
+    desk.write_desk_page(rows, tmp_path / "desk.md")
+    page = (tmp_path / "desk.md").read_text()
+    assert "| `b to a` | 1 | 44.00 | 22.00 | 2.00 | 45.00 |\n" in page
+    assert "| `head` | 1 | 30.00 | 75.00 | 0.40 | 31.00 | 0.9975 |\n" in page
+    assert "| `register --help` | 1 | 0.20 | 1.00 |\n" in page
+    places = [
+        page.index(text) for text in ("## `diffeode register`", "b to a", "## Skull", "head`")
+    ]
+    assert places == sorted(places)

@@ -202,7 +202,7 @@ def test_an_activation_of_differences_is_the_difference_of_activations():
 
 
 def test_moments_keep_their_digits_far_from_zero():
-    volume = torch.randn(40, 30, 20, 2) * torch.tensor([3.0, 0.1]) + 5
+    volume = torch.randn(40, 30, 20, 2) * torch.tensor([3.0, 0.1]) + 50
     moments = Moments()
     for plane in volume:
         moments.add(plane)

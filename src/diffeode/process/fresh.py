@@ -6,9 +6,8 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from diffeode.errors import RegistrationError
@@ -28,33 +27,42 @@ def in_new_process(work: Callable[..., T], *arguments: Any) -> T:
     Raises:
         RegistrationError: the process ended without a result.
     """
-    with tempfile.TemporaryDirectory(prefix="diffeode-") as folder:
-        told = Path(folder) / "told"
-        done = subprocess.run(
-            [sys.executable, "-m", __name__, str(told)],
-            input=pickle.dumps((work, arguments)),
+    reading, writing = os.pipe()
+    with (
+        os.fdopen(reading, "rb") as answer,
+        subprocess.Popen(
+            [sys.executable, "-m", __name__, str(writing)],
+            stdin=subprocess.PIPE,
+            pass_fds=[writing],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            check=False,
+        ) as child,
+    ):
+        os.close(writing)
+        assert child.stdin is not None
+        # The process may have ended before it read what to do.
+        with suppress(BrokenPipeError), child.stdin:
+            child.stdin.write(pickle.dumps((work, arguments)))
+        told = answer.read()
+    if not told:
+        raise RegistrationError(
+            f"A process of its own ended with exit code {child.returncode} before it was done; the "
+            "lines above may tell why, such as a lack of memory."
         )
-        if not told.is_file():
-            raise RegistrationError(
-                f"A process of its own ended with exit code {done.returncode} before it was done; "
-                "the lines above may tell why, such as a lack of memory."
-            )
-        succeeded, result = pickle.loads(told.read_bytes())
+    succeeded, result = pickle.loads(told)
     if succeeded:
         return result
     raise result
 
 
-def _work(told: Path) -> None:
+def _work(writing: int) -> None:
     work, arguments = pickle.load(sys.stdin.buffer)
     try:
-        answer = pickle.dumps((True, work(*arguments)))
+        told = pickle.dumps((True, work(*arguments)))
     except Exception as error:  # whatever it is, it is raised in the process that asked
-        answer = pickle.dumps((False, error))
-    told.write_bytes(answer)
+        told = pickle.dumps((False, error))
+    with os.fdopen(writing, "wb") as answer:
+        answer.write(told)
 
 
 if __name__ == "__main__":
-    _work(Path(sys.argv[1]))
+    _work(int(sys.argv[1]))
