@@ -26,10 +26,11 @@ for title, moving_mask in (("without a mask", None), ("with a mask", mask)):
     images.append(np.linalg.norm(change[:, :, :, 0], axis=-1))
     print(f"{title}: the lesion changes the map by up to {images[-1].max():.1f} mm")
 
-titles = ("moving scan", "with a lesion", "change of the map (mm)", "the same with a mask")
+titles = ("moving scan", "with a lesion", "map changed by (mm)", "with a mask")
 figure = Figure(figsize=(7.2, 2.4), layout="constrained")
 for panel, image, title in zip(figure.subplots(1, 4), images, titles, strict=True):
-    colours = {"vmin": 0, "vmax": 8} if "map" in title or "mask" in title else {"cmap": "gray"}
+    colours = {"vmin": 0, "vmax": 8} if title in titles[2:] else {"cmap": "gray"}
     panel.imshow(image[:, :, image.shape[2] * 3 // 5].T, origin="lower", **colours)
-    panel.set(title=title, xticks=[], yticks=[])
+    panel.set_title(title, fontsize=9)
+    panel.set_axis_off()
 figure.savefig("lesion.png")

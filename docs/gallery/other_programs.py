@@ -29,5 +29,6 @@ for panel, image, title in zip(
 ):
     layer = image[:, :, image.shape[2] // 2].T
     panel.imshow(layer, cmap="gray", origin="lower", vmin=0, vmax=ours.max())
-    panel.set(title=title, xticks=[], yticks=[])
+    panel.set_title(title, fontsize=9)
+    panel.set_axis_off()
 figure.savefig("other_programs.png")

@@ -11,7 +11,7 @@ make_cohort(Path("virtual"), persons=2, spacing_mm=4, seed=7)
 one, two = Path("virtual/sub-01/anat"), Path("virtual/sub-02/anat")
 weights = (0.05, 0.35, 3)  # 0.35 is the default of the run node
 
-figure = Figure(figsize=(7.2, 3.1), layout="constrained")
+figure = Figure(figsize=(7.2, 3.6), layout="constrained")
 for panel, weight in zip(figure.subplots(1, 3), weights, strict=True):
     result = de.register(
         one / "sub-01_T2w.nii.gz",

@@ -196,14 +196,15 @@ def guided_energy(
     """Return the terms of the energy on one level as a function of the velocity.
 
     Each similarity is the mean over the contrasts, weighted by their shares; the penalties are
-    those of one pair. The terms ``labels`` and ``landmarks`` are computed on the grid of the
-    velocity.
+    those of one pair. The overlap of labels is computed on the grid of the images, but on the
+    finest level, where it would need too much memory, on that of the velocity.
 
     Args:
         images: the grid of the images on this level.
         fields: the grid of the velocity.
     """
     like = tensors.contrasts[0].pair.fixed
+    finest = tuple(like.shape[2:])
     costs = [
         _contrast_cost(
             contrast.reduced(images.size, fields.size),
@@ -214,9 +215,9 @@ def guided_energy(
         for place, contrast in enumerate(tensors.contrasts)
     ]
     if tensors.labels is not None:
-        costs.append(_label_cost(tensors.labels, fields, like))
+        lattice = fields if images.size == finest else images
+        costs.append(_label_cost(tensors.labels, lattice, like))
     if tensors.landmarks is not None:
-        finest = tuple(like.shape[2:])
         costs.append(_landmark_cost(tensors.landmarks, finest, fields, like))
     flow = method.integrator
 
@@ -259,9 +260,9 @@ def _contrast_cost(
     return cost
 
 
-def _label_cost(labels: LabelNumbers, fields: Lattice, like: Tensor) -> _Cost:
+def _label_cost(labels: LabelNumbers, lattice: Lattice, like: Tensor) -> _Cost:
     fixed, moving = (
-        torch.from_numpy(partial_volumes(numbers, labels.count, fields.size))[None].to(like)
+        torch.from_numpy(partial_volumes(numbers, labels.count, lattice.size))[None].to(like)
         for numbers in (labels.fixed, labels.moving)
     )
     loss = label_overlap_to(fixed, moving)
