@@ -71,13 +71,13 @@ from diffeode.optimise.pyramid import reduce
 from diffeode.prepare import place as placing
 from diffeode.prepare.affine import affine_registration, rigid_registration
 from diffeode.prepare.pair import align_pair, write_aligned_pair
-from diffeode.prepare.side import Aligned, Side
 from diffeode.prepare.step_tool import Resources
 from diffeode.prepare.steps.mri_normalize import normalise
 from diffeode.prepare.steps.nu_correct import nu_correct
 from diffeode.prepare.steps.synthseg import synthseg_labels
 from diffeode.prepare.steps.synthstrip import synthstrip_mask
 from diffeode.prepare.template import align_through_t1w, align_to_template, chosen_template
+from diffeode.prepare.together import Aligned, Side
 from diffeode.process import watch
 from diffeode.programs.ants_bridge import load_ants
 from diffeode.provenance.receipt import read_receipt, write_receipt

@@ -28,7 +28,8 @@ from diffeode.prepare import side as sides
 from diffeode.prepare.choices import STARTS
 from diffeode.prepare.foreground import found_foreground
 from diffeode.prepare.scan import prepare_image
-from diffeode.prepare.side import Side, align_sides, prepared_side
+from diffeode.prepare.side import align_sides, prepared_side
+from diffeode.prepare.together import Side
 from diffeode.registration.base import Machine, Pair
 from diffeode.registration.runs import load_run
 

@@ -35,7 +35,7 @@ from diffeode.files import io
 from diffeode.geometry.image import Image, Labels, sample
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, densify
-from diffeode.prepare.side import Aligned
+from diffeode.prepare.together import Aligned
 from diffeode.statistics.export import MISSING
 
 LIA = Grid(

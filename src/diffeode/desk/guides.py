@@ -15,7 +15,8 @@ from diffeode.evaluation.labels import to_indices
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, Transform, warp_labels
-from diffeode.prepare.side import Aligned, MaskChoice, Side, align_sides, prepared_side
+from diffeode.prepare.side import MaskChoice, align_sides, prepared_side
+from diffeode.prepare.together import Aligned, Side
 from diffeode.registration.guidance import Contrast, Guidance, LabelPair, LandmarkPair
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from diffeode.geometry.image import Image
 from diffeode.geometry.transform import Affine, warp_image
 from diffeode.names import nearest
 from diffeode.prepare.search import searched_affine
-from diffeode.prepare.side import Aligned, Side, align_sides, reaches_a_face
-from diffeode.prepare.units import shows_anything
+from diffeode.prepare.together import Aligned, Side, brought_together
 from diffeode.provenance.software import preparing_versions
 from diffeode.units.pair import PairUnit
 from diffeode.units.scan import ScanUnit
@@ -101,8 +100,7 @@ def write_aligned_pair(
 
 def _side(unit: ScanUnit, content: dict[str, Any]) -> Side:
     """Return a prepared scan as one side of a pair; ``content`` is that of its receipt."""
-    cut_off = shows_anything(content.get("recipe", {})) and reaches_a_face(unit.brain())
-    return Side(unit.image(), cut_off=cut_off)
+    return Side(unit.image(), cut_off=content.get("cut_off", False))
 
 
 def _aligned(
@@ -116,8 +114,12 @@ def _aligned(
             *align_pair(fixed.image, moving.image, alignment, grids, threads, seed), counts=None
         )
     _require_choices(fixed.image, moving.image, alignment, grids)
-    start = "affine" if alignment == "affine" else "identity"
-    return align_sides(fixed, moving, start, threads, seed)
+    images = fixed.image, moving.image
+    if alignment == "affine":
+        return brought_together(fixed, moving, searched_affine(*images, threads, seed))
+    if fixed.image.grid.matches(moving.image.grid):
+        return Aligned(moving.image, Affine(), counts=None)
+    return brought_together(fixed, moving, Affine())
 
 
 def write_failed_pair(folder: Path, reason: str, provenance: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from diffeode.prepare.brain import stripped_brain, without_negatives
 from diffeode.prepare.intensity import without_outliers
 from diffeode.prepare.registry import scaling_tool
 from diffeode.prepare.resolution import resample_brain
+from diffeode.prepare.together import reaches_a_face
 from diffeode.prepare.units import Before, Placement
 from diffeode.provenance.software import preparing_versions
 from diffeode.units.scan import ScanUnit, write_scan
@@ -155,6 +156,8 @@ def prepare_scan(
         "seed": seed,
         "software": preparing_versions(),
     }
+    if before.shows_anything():
+        content["cut_off"] = reaches_a_face(mask)
     to_scan = to_scan if placement else None
     write_scan(ScanUnit(folder), image, mask, to_scan, labels, landmarks, content)
 

@@ -6,7 +6,6 @@ The files have the names of :mod:`diffeode.units.names`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -63,15 +62,15 @@ class Before:
 
         Args:
             of_anything: whether the scan may show anything
-                (:attr:`diffeode.prepare.step_tool.StepTool.of_anything`); None: as the tool says
-                that found the brain.
+                (:attr:`diffeode.prepare.step_tool.StepTool.of_anything`); None: as
+                :meth:`shows_anything` says.
 
         Raises:
             InputError: the file is no usable scan.
             DamagedFileError: a unit is not what its receipt says.
         """
         if of_anything is None:
-            of_anything = self.brain is not None and shows_anything(_choices(self.brain))
+            of_anything = self.shows_anything()
         if self.corrected is None:
             image = read_plausible(scan.image, scan.orientation, of_anything)
         else:
@@ -100,6 +99,16 @@ class Before:
         image = self.image(scan)
         return Image(np.where(self.mask(scan, image), image.data, 0), image.grid)
 
+    def shows_anything(self) -> bool:
+        """Return whether the scan may show anything, as the tool says that found what counts.
+
+        Raises:
+            DamagedFileError: the unit is not what its receipt says.
+        """
+        if self.brain is None:
+            return False
+        return find_tool("brain", require_intact(self.brain / RECEIPT)["choice"]).of_anything
+
     def placement(self) -> Placement | None:
         """Return where the scan lies in the template's space, or None where it keeps its own.
 
@@ -117,18 +126,8 @@ class Before:
     def choices(self) -> dict[str, object]:
         """Return the recipe's choice at each finished step, for the receipt of the scan."""
         folders = [folder for folder in (self.corrected, self.brain, self.placed) if folder]
-        return {step: choice for folder in folders for step, choice in _choices(folder).items()}
-
-
-def _choices(folder: Path) -> dict[str, object]:
-    receipt = require_intact(folder / RECEIPT)
-    return {receipt["step"]: receipt["choice"]}
-
-
-def shows_anything(choices: Mapping[str, object]) -> bool:
-    """Return whether a scan may show anything, by the choices of its recipe for the steps."""
-    chosen = choices.get("brain")
-    return chosen is not None and find_tool("brain", str(chosen)).of_anything
+        receipts = (require_intact(folder / RECEIPT) for folder in folders)
+        return {receipt["step"]: receipt["choice"] for receipt in receipts}
 
 
 def write_placement(folder: Path, placement: Placement, content: dict[str, object]) -> None:
