@@ -391,7 +391,7 @@ def test_the_affine_is_delivered_apart_and_starts_the_next_registration(files, t
         (["--init", "{}/broken.lta"], "cannot be read as a transform"),
         (["--init", "{}/singular.txt"], "cannot be read as a transform"),
         (["--init", "{}/notes.txt"], "cannot be read as a transform of ITK"),
-        (["--init", "{}/mask.nii.gz"], "is no linear transform that is known here"),
+        (["--init", "{}/mask.nii.gz"], "is not an ITK displacement field"),
         (["--brain", "--fixed-mask", "none"], "leave out either --brain or"),
     ],
 )

@@ -140,7 +140,7 @@ def test_skulls_of_further_contrasts_are_stripped_with_that_of_the_first(monkeyp
     head = Image(np.abs(texture(5).data) + 100, GRID)
     guides = Guides((OtherContrast(head, head, "f2", "m2"),), (0.5, 0.5))
     inputs = Inputs(head, head, brain=True, guides=guides)
-    task, guidance = _prepared(inputs, "identity", Machine(), lambda stage: None)
+    task, _, guidance = _prepared(inputs, "identity", Machine(), lambda stage: None)
     for contrast in guidance.contrasts:
         for image in (contrast.fixed, contrast.moving):
             np.testing.assert_array_equal(image.data > 0, BALL)
@@ -394,7 +394,7 @@ def test_all_together_are_registered_and_recorded(files, tmp_path, capfd):
     assert record["metrics"]["folds_onesided_grid_percent"] == 0
     columns = (out / "trace.tsv").read_text().splitlines()[0].split("\t")
     assert {"labels", "landmarks", "gradient", "mind"} < set(columns)
-    made = account._made(record)
+    made = account._made(record, "scan")
     assert "t2.nii.gz (0.25)" in made["contrasts"]
     assert (made["weight of the labels"], made["weight of the landmarks"]) == ("0.5", "0.01")
     assert io.read_displacement(out / "warp.nii.gz").grid.matches(GRID)
@@ -408,7 +408,7 @@ def test_a_record_without_guides_says_nothing_of_them(files, tmp_path):
     record = json.loads((out / "metrics.json").read_text())
     assert (record["fixed"], record["moving"]) == tuple(word.format(files) for word in PAIR)
     assert not {"contrasts", "label_weight", "landmarks", "landmark_weight", "stiff"} & {*record}
-    assert account._made(record).keys() & {"contrasts", "held stiff"} == set()
+    assert account._made(record, "scan").keys() & {"contrasts", "held stiff"} == set()
 
 
 @pytest.mark.parametrize(
@@ -561,3 +561,16 @@ def test_unusable_guides_are_refused(change, said):
     given = {"fixed": BRAIN, "moving": BRAIN, "method": "node", "init": "identity", **change}
     with pytest.raises(InputError, match=said):
         de.register(given.pop("fixed"), given.pop("moving"), **given)
+
+
+def test_a_start_that_bends_goes_with_no_guide(files, tmp_path, capsys):
+    """A sentence says so; the maps of an earlier registration are such a start."""
+    first = tmp_path / "first"
+    few = ["--threads", "1", "--quiet", "--method", "identity"]
+    pair = [word.format(files) for word in PAIR]
+    assert main(["register", *pair, "-o", str(first), "--init", "identity", *few]) == 0
+    bent = ["--init", str(first / "warp.nii.gz"), "-o", str(tmp_path / "second")]
+    contrasts = [word.format(files) for word in CONTRASTS]
+    assert main(["register", *contrasts, *bent, "--threads", "1", "--quiet"]) == 2
+    assert "takes no further contrast where it starts from a map" in capsys.readouterr().err
+    assert not (tmp_path / "second").exists()
