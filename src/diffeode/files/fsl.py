@@ -25,8 +25,8 @@ DISPLACEMENT_FIELD = 2006
 """The intent by which FSL marks a field of displacements (``FSL_FNIRT_DISPLACEMENT_FIELD``)."""
 _COEFFICIENTS = (2007, 2008, 2009, 2016, 2017, 2018)
 """The intents of files of FNIRT and TOPUP that hold coefficients."""
-_EVERY, _LEAST_DETERMINANT = 7, 1e-9
-"""Every so many voxels are looked at, and smaller determinants count as this one."""
+_EVERY, _LEAST_SCALE = 7, 1e-9
+"""Every so many voxels are looked at, and smaller scales count as this one."""
 _LONGEST_REASON = 200
 
 
@@ -99,7 +99,7 @@ def read_fnirt(path: Path | str, moving: Grid) -> DisplacementField:
     field of FSL (``fnirt --fout``, ``applywarp``) stands for.
 
     The field lies on the grid of the fixed image. Places instead of displacements ("absolute") are
-    recognised: taken for the other kind, a field would enlarge or squeeze volumes more.
+    recognised: taken for the other kind, a field would stretch the image more.
 
     Args:
         moving: the grid of the moving image.
@@ -125,20 +125,21 @@ def read_fnirt(path: Path | str, moving: Grid) -> DisplacementField:
     here = apply_matrix(to_fsl_mm(fixed), points)
     from_fsl_mm = np.linalg.inv(to_fsl_mm(moving))
     relative, absolute = (apply_matrix(from_fsl_mm, v) for v in (here + vectors, vectors))
-    there = min((relative, absolute), key=lambda places: _change_of_volume(points, places))
+    there = min((relative, absolute), key=lambda places: _stretch(points, places))
     try:
         return DisplacementField((there - points).astype(np.float32), fixed)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _change_of_volume(points: np.ndarray, places: np.ndarray) -> float:
+def _stretch(points: np.ndarray, places: np.ndarray) -> float:
     """Return by how much the affine nearest to a map of ``points`` to ``places``, ``(X, Y, Z, 3)``
-    each, changes volumes: the absolute logarithm of its determinant.
+    each, stretches and squeezes: the sum of the absolute logarithms of its singular values.
     """
     here, there = (array.reshape(-1, 3)[::_EVERY] for array in (points, places))
     linear = np.linalg.lstsq(here - here.mean(axis=0), there - there.mean(axis=0), rcond=None)[0]
-    return float(abs(np.log(max(abs(np.linalg.det(linear)), _LEAST_DETERMINANT))))
+    singular = np.linalg.svd(linear, compute_uv=False)
+    return float(np.abs(np.log(np.maximum(singular, _LEAST_SCALE))).sum())
 
 
 def fnirt_displacements(transform: Transform, fixed: Grid, moving: Grid) -> np.ndarray:
