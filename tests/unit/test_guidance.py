@@ -196,8 +196,8 @@ def test_labels_pull_where_the_images_show_nothing():
     assert dice[0] < 0.75
     assert dice[1] > 0.85
     assert folds(pulled) == 0
-    costs = [row["labels"] for row in pulled.result.trace]
-    assert costs[-1] < 0.6 * costs[0]
+    costs = [row["labels"] for row in pulled.result.trace if row["level"] == 2]
+    assert min(costs) < costs[0]
     assert not any("labels" in row for row in free.result.trace)
 
 
