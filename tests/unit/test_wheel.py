@@ -111,6 +111,6 @@ def test_it_registers_files_of_another_folder(installed, tmp_path):
 def test_it_plans_a_study_of_a_folder_by_the_workflow_that_it_holds(installed, tmp_path):
     write_visit(tmp_path / "scans", "01")
     line = ("study", "scans", "out", "--method", "greedy", "--dry-run")
-    said = run(installed, tmp_path, *line).stderr
+    said = run(installed, tmp_path, *line).stdout
     assert "Ahead: alignments: 1, registrations: 2, evaluations: 2" in said
     assert not (tmp_path / "out").exists()
