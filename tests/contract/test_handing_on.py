@@ -68,6 +68,7 @@ from diffeode.methods.neural_ode import motion
 from diffeode.networks import dinov2
 from diffeode.optimise.loop import Descent, Minimum
 from diffeode.optimise.pyramid import reduce
+from diffeode.prepare import affine as affine_alignment
 from diffeode.prepare import place as placing
 from diffeode.prepare.affine import affine_registration, rigid_registration
 from diffeode.prepare.pair import align_pair, write_aligned_pair
@@ -79,6 +80,7 @@ from diffeode.prepare.steps.synthstrip import synthstrip_mask
 from diffeode.prepare.template import align_through_t1w, align_to_template, chosen_template
 from diffeode.prepare.together import Aligned, Side
 from diffeode.process import watch
+from diffeode.programs import ants_bridge
 from diffeode.programs.ants_bridge import load_ants
 from diffeode.provenance.receipt import read_receipt, write_receipt
 from diffeode.registration.base import Machine, Method, Needs, Registration
@@ -291,6 +293,9 @@ def asked_of_ants(monkeypatch):
     # ITK keeps the number of threads that its first filter finds, also for later tests
     ants.smooth_image(ants.from_numpy(np.ones((8, 8, 8), np.float32)), 1.0)
     monkeypatch.setenv("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
+    # as in a process that has not used ANTs; else a new process would ask, which records nothing
+    monkeypatch.setattr(ants_bridge, "_threads", None)
+    monkeypatch.setattr(affine_alignment, "keeps_other_threads", lambda threads: False)
 
     def registration(arguments):
         words = [str(word) for word in arguments]
