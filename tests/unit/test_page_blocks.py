@@ -50,11 +50,14 @@ def write_files(folder):
         scan = Image(np.where(inside, 300 + 60 * waves, 0), GRID)
         io.write_image(folder / f"{name}.nii.gz", scan)
         io.write_labels(folder / f"{name}_dseg.nii.gz", Labels(inside * (1 + (waves > 0)), GRID))
+        second = Image(np.where(inside, 300 - 90 * waves, 0), GRID)
+        io.write_image(folder / f"{name}_T2w.nii.gz", second)
     coarse = GRID.resample(9.0)
     io.write_image(folder / "coarse.nii.gz", Image(coarse.voxels()[..., 0], coarse))
     lesion = np.linalg.norm(GRID.points_mm() - [10, 5, 0], axis=-1) < 9
     io.write_labels(folder / "lesion.nii.gz", Labels(lesion, GRID))
     de.save_points(folder / "landmarks.fcsv", LANDMARKS)
+    de.save_points(folder / "fixed_landmarks.csv", LANDMARKS)
     de.save_points(folder / "moving_landmarks.fcsv", LANDMARKS.assign(x=LANDMARKS.x + 3))
     for name in ("fixed.png", "moving.png", "moving.jpg"):
         side = io.read_image(folder / f"{name.split('.')[0]}.nii.gz").data[:, :, 12]
@@ -64,7 +67,10 @@ def write_files(folder):
 def quick(given, named):
     """Return the options of a registration with a quicker method in place of the given one."""
     masked = any(named.get(side) is not None for side in ("fixed_mask", "moving_mask"))
-    own = {"settings": {"levels.iterations": [1, 1, 1]}} if masked else {"method": "identity"}
+    guided = isinstance(given[0], list)
+    own = {"method": "identity"}
+    if masked or guided:  # only our own method can leave out voxels or be guided
+        own = {"settings": {"levels.iterations": [1, 1, 1]}}
     return {**named, "init": "centre", "threads": 1, **own}
 
 

@@ -263,19 +263,23 @@ def test_the_log_jacobian_of_a_scaling_and_the_folds_of_a_fold(folder, capsys):
 NAMED = Points(("left", "right, \u00e4u\u00dfen"), np.array([[4.0, -3, 2], [-6, 1, 5]]))
 
 
+@pytest.mark.parametrize("result", [".csv", ".fcsv", ".mrk.json"])
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".fcsv", ".mrk.json"])
-def test_files_of_points_are_read_as_written_and_moved_to_where_itk_moves_them(folder, suffix):
+def test_files_of_points_are_read_as_written_and_moved_to_where_itk_moves_them(
+    folder, suffix, result
+):
+    """Whatever the two files are, each is read in the frame that it has without an option."""
     write_points(f"p{suffix}", NAMED)
     read = read_points(f"p{suffix}")
     assert read.names == NAMED.names
     np.testing.assert_allclose(read.in_mm("ras").coordinates, NAMED.coordinates, atol=1e-9)
-    assert run("points", "OUT/warp.nii.gz", f"p{suffix}", "-o", f"q{suffix}") == 0
+    assert run("points", "OUT/warp.nii.gz", f"p{suffix}", "-o", f"q{result}") == 0
     field = sitk.ReadImage("OUT/warp.nii.gz", sitk.sitkVectorFloat64)
     theirs = sitk.DisplacementFieldTransform(field)
     expected = [
         np.array(theirs.TransformPoint((p * LPS).tolist())) * LPS for p in NAMED.coordinates
     ]
-    moved = read_points(f"q{suffix}")
+    moved = read_points(f"q{result}")
     np.testing.assert_allclose(moved.in_mm("ras").coordinates, expected, atol=1e-4)
     assert moved.names == NAMED.names
     with pytest.raises(de.InputError, match="give the scan"):

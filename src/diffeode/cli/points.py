@@ -80,7 +80,8 @@ def add(commands: Any) -> None:
     points.add_argument(
         "--output-frame",
         choices=_FRAMES,
-        help="the frame of the results in a table (default: that of the points)",
+        help="the frame of the results in a table (default: that of the points, and ras for a "
+        "table of the points of a file of 3-D Slicer)",
     )
     points.add_argument(
         "--fixed",

@@ -13,7 +13,7 @@ from diffeode.desk.given import GridLike, grid_of
 from diffeode.desk.partner import moving_grid_of
 from diffeode.desk.transform import Transform, outside_in_words, require_columns_of_points
 from diffeode.errors import InputError
-from diffeode.files.points import FRAMES, Points, read_points, write_points
+from diffeode.files.points import FRAMES, Points, is_of_slicer, read_points, write_points
 from diffeode.geometry.maps import mapped_within
 from diffeode.geometry.plane import plane_frame, thin_axis, with_axis_last
 from diffeode.geometry.space import RAS_TO_LPS, Grid, flip_ras_lps
@@ -171,7 +171,8 @@ def move_points_file(
 
     Args:
         frame: the frame of the points in ``source``, where the file does not say it.
-        output_frame: the frame of the results; by default that of the points.
+        output_frame: the frame of the results; by default that of the points, and RAS mm for a
+            table of the points of a file of 3-D Slicer, because tables are read so.
         fixed, moving, allow_outside: as for :func:`moved_points`.
         steps: the files of the transforms that the points pass, each with whether its inverse is
             meant. Beside the map of a registration lies the map back, which tells the grid of the
@@ -200,11 +201,15 @@ def move_points_file(
         points,
         fixed=fixed,
         moving=moving,
-        frame=output_frame,
+        frame=output_frame or _frame_of_results(points, source, out),
         allow_outside=allow_outside,
     )
     write_points(out, moved)
     return notes
+
+
+def _frame_of_results(points: Points, source: Path, out: Path) -> str:
+    return "ras" if is_of_slicer(source) and not is_of_slicer(out) else points.frame
 
 
 def in_ras_mm(points: Points, grid: Grid | None, name: str = "The file of points") -> np.ndarray:

@@ -147,6 +147,11 @@ def write_points(path: str | os.PathLike[str], points: Points) -> None:
         io.write_json(path, _markups(points.in_mm("lps")))
 
 
+def is_of_slicer(path: Path | str) -> bool:
+    """Return whether ``path`` is named as a file of 3-D Slicer, which says its own frame."""
+    return not str(path).endswith(tuple(_SEPARATORS))
+
+
 def require_name_of_points(path: Path | str) -> None:
     """Raise :class:`InputError` where ``path`` does not end as a file of points does."""
     if not str(path).endswith(SUFFIXES):
