@@ -50,6 +50,7 @@ COMMANDS = {
     "datasets": ["datasets"],
     "needs": ["needs", "study.yaml"],
     "exclude": ["exclude", "a.tsv", "--to", "b.tsv"],
+    "study": ["study", "bids", "out"],
 }
 """For every command, arguments that it accepts, with files that are not there."""
 
