@@ -3,6 +3,8 @@ newborns.
 """
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -150,3 +152,16 @@ def test_sheared_grid_is_refused():
 def test_missing_affine_file(tmp_path):
     with pytest.raises(InputError, match=r"There is no affine file .*absent.mat"):
         affine_from_ants(tmp_path / "absent.mat")
+
+
+def test_what_the_harness_loads_ahead_keeps_no_number_of_threads():
+    """Else each affine of a study would start a Python of its own."""
+    code = (
+        "from diffeode.programs.ants_bridge import keeps_other_threads\n"
+        "from diffeode.registration.harness import load\n"
+        "from diffeode.registration.registry import make_method\n"
+        "load(make_method('affine', {}))\n"
+        "print(keeps_other_threads(1), keeps_other_threads(2))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 
 _UNKNOWN = 0
-_threads: int | None = None
-"""The number of threads that ITK keeps in this process: None before it is loaded, and ``_UNKNOWN``
-where others loaded it.
+_threads: int | None = _UNKNOWN if "ants" in sys.modules else None
+"""The number of threads that ITK keeps in this process: None before its first use here, and
+``_UNKNOWN`` where others had loaded it before this module, and may have used it. (Our harness and
+our jobs load it ahead, after this module, and do not use it.)
 """
 
 
@@ -43,7 +44,7 @@ def load_ants(threads: int, seed: int = 0) -> ModuleType:
     """
     global _threads
     if _threads is None:
-        _threads = _UNKNOWN if "ants" in sys.modules else threads
+        _threads = threads
         os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
     import ants
 
@@ -57,9 +58,7 @@ def keeps_other_threads(threads: int) -> bool:
     """Return whether ITK would use another number than ``threads`` in this process, because it
     keeps the number of its first use. What ANTs finds depends on it.
     """
-    if _threads is None:
-        return "ants" in sys.modules
-    return _threads != threads
+    return _threads not in (None, threads)
 
 
 def to_ants(image: Image | Labels) -> ANTsImage:
