@@ -3,18 +3,21 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from scipy import ndimage
 
 from diffeode.errors import DamagedFileError
 from diffeode.figures import pair_panel, slices, style
-from diffeode.figures.beside import PLANE, ROWS, beside
+from diffeode.figures.beside import PLANE, ROWS, Column, _Layout, beside
 from diffeode.figures.sweep import sweep_curves, values_along
 from diffeode.files import io
 from diffeode.geometry.image import Image
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, DisplacementField, densify
 from diffeode.provenance.receipt import write_receipt
+from diffeode.registration.runs import load_run
 from diffeode.statistics.tidy import COLUMNS
 
 GRID = Grid((24, 20, 18), np.diag([2.0, 2.0, 2.0, 1.0]))
@@ -227,3 +230,13 @@ def test_values_that_are_words_are_drawn_in_their_order(metrics, drawn, tmp_path
 def test_without_dice_the_figure_of_sweeps_says_so(metrics, drawn, tmp_path):
     sweep_curves(metrics[metrics["metric"] != "dice"], POINTS, EXPERIMENTS, tmp_path / "sweep.svg")
     assert "have no labels" in drawn[0].texts[0].get_text()
+
+
+def test_words_above_a_column_are_no_wider_than_it_and_have_their_place():
+    columns = [Column(load_run("node").title, "Dice 0.787\nno folds", "warped", None)] * 7
+    layout = _Layout(columns, 150.0, 170.0)
+    figure = Figure(dpi=200)
+    words = figure.text(0, 0, layout.words_above(columns[0]), fontsize=6)
+    extent = words.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    assert extent.width / figure.dpi < layout.cell_in
+    assert extent.height / figure.dpi < layout.words_in

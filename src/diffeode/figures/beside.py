@@ -5,6 +5,7 @@ of each (Figs. 8 and 10 of arXiv 2512.22689, Fig. 5 of arXiv 2108.03443).
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,10 @@ PLANE = slices.CORONAL
 ROWS = ("Scan", "Fixed edges", "Deformation", "log |J|")
 MOST_COLUMNS = 7
 _MARGIN_MM = 4.0
-_GAP_IN, _LEFT_IN, _TOP_IN, _NAME_IN, _BOTTOM_IN = 0.03, 0.16, 0.22, 0.36, 0.34
+_GAP_IN, _LEFT_IN, _TOP_IN, _BOTTOM_IN = 0.03, 0.16, 0.22, 0.34
+_LINE_IN, _ABOVE_IN = 0.1, 0.06
+_LETTERS_AN_INCH = 21
+"""Number of letters of the words above a column, at their size, in an inch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +107,7 @@ def draw_columns(columns: Sequence[Column], title: str, out: Path) -> None:
     scenes = [column.scene for column in columns if column.scene is not None]
     centre, size = slices.brain_box_mm(scenes[0].mask, scenes[0].grid)
     norm = Normalize(0, max(displacement_norm(scene).vmax for scene in scenes))
-    layout = _Layout(len(columns), *(size[[PLANE.across, PLANE.up]] + 2 * _MARGIN_MM))
+    layout = _Layout(columns, *(size[[PLANE.across, PLANE.up]] + 2 * _MARGIN_MM))
     with style.page(out, style.FULL_WIDTH_IN, layout.height_in, layout=None) as figure:
         style.set_page_title(figure, title, _LEFT_IN)
         for place, column in enumerate(columns):
@@ -117,13 +121,13 @@ def draw_columns(columns: Sequence[Column], title: str, out: Path) -> None:
 class _Layout:
     """Blocks of columns of one width, each block with four rows of one height, all at one scale."""
 
-    columns: int
+    columns: Sequence[Column]
     width_mm: float
     tall_mm: float
 
     @property
     def across(self) -> int:
-        return min(self.columns, MOST_COLUMNS)
+        return min(len(self.columns), MOST_COLUMNS)
 
     @property
     def cell_in(self) -> float:
@@ -135,12 +139,24 @@ class _Layout:
         return self.cell_in * self.tall_mm / self.width_mm
 
     @property
+    def words_in(self) -> float:
+        """The height of the words above the columns."""
+        lines = max(self.words_above(column).count("\n") + 1 for column in self.columns)
+        return _LINE_IN * lines + _ABOVE_IN
+
+    def words_above(self, column: Column) -> str:
+        """Return the words above a column, in lines that are no wider than the column."""
+        title = textwrap.wrap(column.title, int(self.cell_in * _LETTERS_AN_INCH))
+        return "\n".join([*title, column.note]).strip()
+
+    @property
     def block_in(self) -> float:
-        return _NAME_IN + len(ROWS) * (self.row_in + _GAP_IN)
+        return self.words_in + len(ROWS) * (self.row_in + _GAP_IN)
 
     @property
     def height_in(self) -> float:
-        return _TOP_IN + math.ceil(self.columns / self.across) * self.block_in + _BOTTOM_IN
+        blocks = math.ceil(len(self.columns) / self.across)
+        return _TOP_IN + blocks * self.block_in + _BOTTOM_IN
 
     def corner_in(self, place: int) -> tuple[float, float]:
         """Return left and top of a column's first picture, in inches from the page's left and
@@ -148,7 +164,7 @@ class _Layout:
         """
         block, column = divmod(place, self.across)
         left = _LEFT_IN + column * (self.cell_in + _GAP_IN)
-        return left, self.height_in - _TOP_IN - block * self.block_in - _NAME_IN
+        return left, self.height_in - _TOP_IN - block * self.block_in - self.words_in
 
     def box(self, place: int, row: int) -> tuple[float, float, float, float]:
         """Return left, bottom, width and height of a picture as fractions of the page."""
@@ -170,7 +186,7 @@ def _draw_column(
     figure.text(
         (left + layout.cell_in / 2) / style.FULL_WIDTH_IN,
         (top + 0.03) / layout.height_in,
-        f"{column.title}\n{column.note}".strip(),
+        layout.words_above(column),
         ha="center",
         va="bottom",
         fontsize=6,
