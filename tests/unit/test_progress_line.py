@@ -249,6 +249,7 @@ def test_the_bar_is_no_child_of_the_command_whose_memory_and_time_are_measured()
         with ProgressLine(terminal) as progress:
             progress(0.5, "level 2")
             children.extend(set(psutil.Process().children(recursive=True)) - before)
+            time.sleep(2)  # until the bar's process has started and drawn, on a busy machine too
 
     assert "level 2" in shown_on_a_terminal(work)
     assert children == []
