@@ -156,6 +156,11 @@ def add_machine(command: argparse.ArgumentParser) -> None:
         metavar="cpu|cuda",
         help="where to compute (default: %(default)s)",
     )
+    add_seed(command)
+
+
+def add_seed(command: argparse.ArgumentParser) -> None:
+    """Add ``--seed``."""
     command.add_argument(
         "--seed",
         type=seed,

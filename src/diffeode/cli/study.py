@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffeode.bids_app.tasks import SAME_PERSON, TASKS
-from diffeode.cli.arguments import path, positive, seed, threads, whole, with_examples
+from diffeode.cli.arguments import add_seed, path, positive, threads, whole, with_examples
 from diffeode.desk import DEFAULT_RUN
 
 _AUTO = "auto"
@@ -170,13 +170,7 @@ def _add_running(study: argparse.ArgumentParser) -> None:
     study.add_argument(
         "-n", "--dry-run", action="store_true", help="say what would be done, and write nothing"
     )
-    study.add_argument(
-        "--seed",
-        type=seed,
-        default=0,
-        metavar="S",
-        help="seed of all random numbers (default: %(default)s)",
-    )
+    add_seed(study)
 
 
 def _study(options: argparse.Namespace) -> None:
