@@ -474,6 +474,22 @@ def test_convergence_parts_the_levels_and_skips_empty_traces(tmp_path, drawn):
         convergence.read_trace(tmp_path / "lost.tsv")
 
 
+def test_long_titles_of_convergence_stay_above_their_panels(tmp_path, drawn):
+    pd.DataFrame({"energy": [3.0, 2.0]}).to_csv(
+        tmp_path / "t.tsv", sep="\t", index_label="iteration"
+    )
+    titles = {f"run-{n}": "diffeode (MIND + NGF + NCC + NMI)" for n in range(4)}
+    traces = dict.fromkeys(titles, tmp_path / "t.tsv")
+    convergence.convergence(traces, titles, "A pair", tmp_path / "c.png", "run-0")
+    drawn[-1].draw_without_rendering()
+    for axes in drawn[-1].axes:
+        title = axes._left_title
+        assert title.get_text().split() == titles["run-0"].split()
+        assert title.get_window_extent().x1 <= axes.get_window_extent().x1 + 1
+    weights = [axes._left_title.get_weight() for axes in drawn[-1].axes]
+    assert weights == ["bold", "normal", "normal", "normal"]
+
+
 # -------------------------------------------------------------------------------------------- style
 
 

@@ -52,10 +52,14 @@ def convergence(
     columns, rows = min(len(drawn), _COLUMNS), math.ceil(len(drawn) / _COLUMNS)
     with style.page(out, style.FULL_WIDTH_IN, _HEIGHT_IN * rows) as figure:
         figure.suptitle(title, x=0.005, ha="left", fontsize=8, weight="bold")
+        panels = []
         for place, (run, table) in enumerate(drawn.items()):
             panel = figure.add_subplot(rows, columns, place + 1)
             _draw_trace(panel, table, looks[run])
             panel.set_ylabel("Energy" if place % columns == 0 else "")
+            panels.append(panel)
+        shown = [looks[run] for run in drawn]
+        style.set_titles(panels, [look.title for look in shown], shown, fontsize=7)
 
 
 def read_trace(path: Path | str) -> pd.DataFrame:
@@ -103,6 +107,5 @@ def _draw_trace(panel: Axes, table: pd.DataFrame, look: Look) -> None:
                 fontsize=6,
                 color=style.SOFT,
             )
-    panel.set_title(look.title, fontsize=7, weight=look.weight)
     panel.set_xlabel("Iteration")
     panel.grid(axis="y")

@@ -234,15 +234,26 @@ def weigh_labels(labels: Sequence, run_looks: Sequence[Look]) -> None:
         label.set_fontweight(look.weight)
 
 
-def set_titles(panels: Sequence[Axes], titles: Sequence[str], **text: float) -> None:
+def set_titles(
+    panels: Sequence[Axes],
+    titles: Sequence[str],
+    run_looks: Sequence[Look] | None = None,
+    **text: float,
+) -> None:
     """Give each panel its title, broken into lines that are no wider than the panel.
 
     Everything else that takes room must be drawn before.
+
+    Args:
+        run_looks: the look of each panel's run, in whose font weight its title is set; None where
+            panels show no runs.
     """
     figure = panels[0].get_figure(root=True)
     figure.draw_without_rendering()
-    for panel, title in zip(panels, titles, strict=True):
-        shown = panel.set_title("", **text)
+    shown_titles = [panel.set_title("", **text) for panel in panels]
+    if run_looks is not None:
+        weigh_labels(shown_titles, run_looks)
+    for panel, title, shown in zip(panels, titles, shown_titles, strict=True):
         width_pt = panel.get_window_extent().width / figure.dpi * 72
         shown.set_text("\n".join(_lines(title, width_pt, shown.get_fontproperties())))
 
