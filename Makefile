@@ -13,7 +13,9 @@ PROFILE ?= default
 NAME = $$(sed -n 's/^study: *//p' "$$CONFIG")
 
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+PACKAGES := $(VENV)/.packages
+BYTECODE := $(VENV)/.bytecode
+KERNELS := $(VENV)/.kernels
 # the profiles of a cluster say themselves what a job asks for
 ON_CLUSTER := $(filter-out default gpu,$(PROFILE))
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/$(PROFILE) \
@@ -83,8 +85,12 @@ benchmark: setup  ## accuracy and speed against other tools (hours; tables in be
 	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/preparation.py
 
-test: lint  ## all checks and tests
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# All is compiled beside the lint. Each process of the tests computes with one thread, and there is one more than
+# processors, because some tests wait. What Python compiles is kept, whatever the surroundings say.
+test:  ## all checks and tests
+	@$(MAKE) --no-print-directory --jobs 3 lint setup
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder \
+	  --numprocesses $$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)') --maxprocesses 4
 
 test-faults: setup  ## a study that is killed, damaged and starved, and ends right (minutes; no part of make test)
 	$(BIN)/python -m pytest -m faults tests/workflow/test_faults.py
@@ -119,7 +125,7 @@ $(PRETRAINED)/.ready: requirements.lock envs/baselines.txt
 	@$(PRETRAINED)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lint: setup  ## formatting and lint of Python and Snakemake, types of what users import
+lint: $(PACKAGES)  ## formatting and lint of Python and Snakemake, types of what users import
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -136,18 +142,26 @@ $(DOCS)/.ready: envs/docs.txt
 	@$(DOCS)/bin/pip install --quiet --disable-pip-version-check --requirement envs/docs.txt
 	@touch $@
 
-setup: $(READY)  ## the environment in .venv, pinned by requirements.lock
+setup: $(BYTECODE) $(KERNELS)  ## the environment in .venv, pinned by requirements.lock
 
-$(READY): requirements.lock pyproject.toml
+# with all processors, which pip would not; some packages hold templates that are no Python
+$(BYTECODE): $(PACKAGES)
+	@$(BIN)/python -m compileall -qq --workers 0 $(VENV)/lib || true
+	@touch $@
+
+$(KERNELS): $(PACKAGES)
+	@$(BIN)/python -m diffeode.fused
+	@touch $@
+
+$(PACKAGES): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "diffeode needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || \
 	  { echo "Python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Setting up $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -m diffeode.fused
 	@touch $@
 
 clean:  ## remove .venv and caches; results stay

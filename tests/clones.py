@@ -37,13 +37,19 @@ cohort: {{persons: {persons}, spacing_mm: 6.0, seed: 7}}
 """
 
 
-def copy_files(to: Path) -> None:
-    """Copy the files that a study needs to the new folder ``to``, without compiled kernels."""
+def copy_files(to: Path, compiled: bool = False) -> None:
+    """Copy the files that a study needs to the new folder ``to``.
+
+    Args:
+        compiled: also what was compiled of them, Python's modules and kernels.
+    """
     to.mkdir(parents=True)
+    # other processes may be compiling: these are files that they are about to rename
+    left_out = ("*.pyc.*", "*.tmp.*") if compiled else ("__pycache__",)
     for name in _TAKEN:
         source = REPOSITORY / name
         if source.is_dir():
-            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns(*left_out))
         else:
             shutil.copy2(source, to / name)
 

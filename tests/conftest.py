@@ -24,15 +24,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run files with slow tests first, so that in the end no worker runs one while the others wait.
-    Tests of faults, which take minutes, run only where they are asked for (``-m faults``).
+    """Run files with slow tests first, and then those that start Snakemake, so that in the end no
+    worker runs one while the others wait. Tests of faults, which take minutes, run only where they
+    are asked for (``-m faults``).
     """
     if "faults" not in config.option.markexpr:
         left_out = [item for item in items if item.get_closest_marker("faults")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    marked = {
+        marker: {item.path for item in items if item.get_closest_marker(marker)}
+        for marker in ("slow", "workflow")
+    }
+    items.sort(key=lambda item: [item.path not in paths for paths in marked.values()])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -49,8 +53,12 @@ def _seed_all_generators() -> None:
     """Each fixture and each test draws the same numbers, whichever ran before it."""
     random.seed(0)
     np.random.seed(0)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)
+    if torch := sys.modules.get("torch"):
+        # torch.manual_seed() writes down where it is called for each kind of device that has not
+        # begun to work, which takes half a millisecond: of the tests together, many seconds
+        torch.default_generator.manual_seed(0)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(0)
 
 
 @pytest.fixture(scope="session")

@@ -175,7 +175,7 @@ def test_displacement_read_back_is_the_field_written(files):
 
 
 def test_inverse_warp_undoes_the_warp(files):
-    points = files.fixed_grid.points_mm()[files.ours("warp")[1] > 0]
+    points = files.fixed_grid.points_mm()[ours(files, "warp")[1] > 0]
     error = np.linalg.norm(files.inverse_warp(files.warp(points)) - points, axis=-1)
     assert error.mean() < 0.02
     assert np.quantile(error, 0.99) < 0.1

@@ -1,6 +1,8 @@
 """The full studies of the papers, planned on made-up scans: their pairs and their runs."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from trees import IXI_FIXED, OASIS3_FIXED, write_papers_folders
 
 from diffeode.study.files import load_study
 from diffeode.study.methods_section import facts_of
+from diffeode.study.model import Study
 
 pytestmark = pytest.mark.slow
 
@@ -40,15 +43,13 @@ UNITS = {
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory) -> dict[str, Path]:
-    return write_papers_folders(tmp_path_factory.mktemp("studies"))
-
-
-@pytest.fixture
-def load(folders, monkeypatch):
-    for variable, folder in folders.items():
-        monkeypatch.setenv(variable, str(folder))
-    return lambda name: load_study(REPOSITORY / "config" / f"{name}.yaml", REPOSITORY)
+def load(tmp_path_factory) -> Iterator[Callable[[str], Study]]:
+    """A function that plans a study by its name, each once, because the large ones take seconds."""
+    folders = write_papers_folders(tmp_path_factory.mktemp("studies"))
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, folder in folders.items():
+            patch.setenv(variable, str(folder))
+        yield cache(lambda name: load_study(REPOSITORY / "config" / f"{name}.yaml", REPOSITORY))
 
 
 @pytest.mark.parametrize(("name", "units"), UNITS.items())

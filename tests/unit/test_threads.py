@@ -2,8 +2,11 @@
 each case has a process of its own.
 """
 
+import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,17 +16,44 @@ BEFORE = {
     "torch, limited": "torch.set_num_threads(1); (torch.ones(10**6) + 1).sum()",
     "kernels": "from diffeode.fused.__main__ import compile_all; compile_all()",
 }
+_FORKING = """
+import json, os, sys
+import diffeode.methods.neural_ode, diffeode.process.threads, numba, torch
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        exec(json.loads(line), {"__name__": "__main__"})
+        sys.stdout.flush()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(f"ended {os.waitstatus_to_exitcode(status)}", flush=True)
+"""
+"""It imports what takes seconds, and forks for every program; no thread has started in it."""
 
 
-def printed(program: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+@pytest.fixture(scope="module")
+def printed() -> Iterator[Callable[[str], str]]:
+    """A function that runs a program in a process of its own, and returns what it prints."""
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    command = [sys.executable, "-c", _FORKING]
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as forking:
+
+        def run(program: str) -> str:
+            forking.stdin.write(json.dumps(program) + "\n")
+            forking.stdin.flush()
+            lines = []
+            while not (line := forking.stdout.readline()).startswith("ended "):
+                assert line, "the process that forks has ended"
+                lines.append(line)
+            assert line == "ended 0\n", "the program failed: see above"
+            return "".join(lines).strip()
+
+        yield run
 
 
 @pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE.keys())
-def test_both_run_on_what_was_asked(before):
+def test_both_run_on_what_was_asked(printed, before):
     assert (
         printed(f"""
 import numba, torch
@@ -38,7 +68,7 @@ print(torch.get_num_threads(), numba.get_num_threads())
     )
 
 
-def test_no_more_than_there_are_processors():
+def test_no_more_than_there_are_processors(printed):
     assert (
         printed("""
 import numba, torch
@@ -50,7 +80,7 @@ print(torch.get_num_threads() == numba.get_num_threads() == numba.config.NUMBA_N
     )
 
 
-def test_they_are_given_back():
+def test_they_are_given_back(printed):
     assert (
         printed("""
 import torch, numba
@@ -65,7 +95,7 @@ print(torch.get_num_threads())
     )
 
 
-def test_a_map_does_not_know_what_torch_did_before():
+def test_a_map_does_not_know_what_torch_did_before(printed):
     """Sums of many values depend on the number of threads, so another number would change the
     map.
     """

@@ -19,13 +19,12 @@ from pathlib import Path
 
 import plans
 import pytest
-from clones import EXPERIMENT, REPOSITORY, copy_files, tiny_dataset
+from clones import EXPERIMENT, copy_files, tiny_dataset
 from plans import Plan
 from rich_study import running_scripts, write_rich_study
 from warm import cool, python_for_jobs, warm_python
 
 _LEFT_OUT = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")  # a clone is read by dozens of processes
-_KERNELS = "src/diffeode/fused/__pycache__"
 
 _STUDY = """\
 study: tiny
@@ -135,12 +134,10 @@ class Clone:
 
 
 def copy_repository(to: Path) -> Clone:
-    """Copy the files of the repository that a study needs to ``to``, with the compiled kernels,
-    which take minutes to compile.
+    """Copy the files of the repository that a study needs to ``to``, with what was compiled of
+    them: kernels take minutes.
     """
-    copy_files(to)
-    if (REPOSITORY / _KERNELS).is_dir():
-        shutil.copytree(REPOSITORY / _KERNELS, to / _KERNELS)
+    copy_files(to, compiled=True)
     return Clone(to)
 
 

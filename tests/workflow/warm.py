@@ -2,9 +2,10 @@
 
 There are two such processes. One has imported Snakemake, and runs what a test says. The other has
 imported torch and what draws and computes, and runs the scripts of jobs: Snakemake is told that a
-small program is Python. Neither has imported diffeode, because every clone brings its own. Tests
-that need exactly what a user has run in a Python of their own instead, with the jobs
-(``Clone.snakemake_apart``).
+small program is Python. Neither holds diffeode, because every clone brings its own. But the first
+has read the repository's code for its identity (``known_code.py``), and the second saves figures
+coarsely (``coarse_figures.py``). Tests that need exactly what a user has run in a Python of their
+own instead, with the jobs (``Clone.snakemake_apart``).
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ import forking
 PLANNING = (
     *("jsonschema", "nibabel", "pandas", "requests", "scipy.ndimage", "yaml"),
     *("snakemake.cli", "snakemake.profiles", "snakemake.report.html_reporter", "snakemake.storage"),
-    "snakemake_executor_plugin_slurm",
+    *("snakemake_executor_plugin_slurm", "known_code"),
 )
-"""The modules that planning a study imports, as far as they are installed."""
+"""The modules that planning a study imports, as far as they are installed; ``known_code`` comes
+last.
+"""
 JOBS = (
     *(
         "nibabel",
@@ -40,9 +43,9 @@ JOBS = (
         "scipy.signal",
         "scipy.stats",
     ),
-    *("seaborn", "snakemake.logging", "torch"),
+    *("seaborn", "snakemake.logging", "torch", "coarse_figures"),
 )
-"""The modules that the scripts of jobs import."""
+"""The modules that the scripts of jobs import; ``coarse_figures`` comes last."""
 _FOR_JOBS = {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
 
 
