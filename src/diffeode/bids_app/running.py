@@ -92,7 +92,7 @@ def run_plan(plan: Plan, how: How) -> list[str]:
     lines = [f"{finished} of {len(plan.pairs) * len(plan.runs)} registrations are in {out}."]
     if how.level != LEVELS[0] and (out / _metrics(plan)).is_file():
         lines += _report(how, out, study, task)
-    wrong = [*_unusable_scans(plan), *_left_out(plan), *_failures(failed)]
+    wrong = [*_unusable_scans(plan, how), *_left_out(plan), *_failures(failed)]
     if code and not wrong:
         wrong.append(
             "The run was interrupted."
@@ -105,11 +105,14 @@ def run_plan(plan: Plan, how: How) -> list[str]:
     return lines
 
 
-def _unusable_scans(plan: Plan) -> list[str]:
-    """Return a sentence about the scans that could not be prepared; none where there are none."""
+def _unusable_scans(plan: Plan, how: How) -> list[str]:
+    """Return a sentence about the scans that could not be prepared; none where there are none.
+
+    The level that makes no tables tells them by the registrations that fail.
+    """
     studies = plan.request.out / WORK / "studies"
     table = studies / plan.request.task.name / "tables" / "unusable_scans.tsv"
-    if not table.is_file():
+    if how.level == LEVELS[0] or not table.is_file():
         return []
     rows = read_words(table).itertuples()
     return _told(
