@@ -74,7 +74,9 @@ class RegisteredPair(Unit):
         )
         add_origin(Path(step["file"]), origin)
         self.state = REGISTERED
-        if receipt["status"] == "failed":
+        if isinstance(task, AlignmentError):
+            print(f"Not begun: {task}", flush=True)  # the job that failed before has said it
+        elif receipt["status"] == "failed":
             say(f"failed and is shown as missing: {receipt['reason']}")
         elif receipt["suspect"]:
             say(receipt["verdict"])
