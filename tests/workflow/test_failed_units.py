@@ -36,7 +36,7 @@ class Given(dict):
 snakemake = SimpleNamespace(
     threads=1, log=["job.log"], rule="strip", wildcards=Given(dataset="heads", scan="a"),
     params=Given(), input=Given(read={read!r}),
-    output=["unit/brain/receipt.json", "unit/brain/mask.nii.gz"],
+    output={output!r},
     resources=Given({resources}), config={{"results": "."}},
 )
 with job(snakemake) as say:
@@ -57,11 +57,17 @@ FAULTS = {
 def run(tmp_path):
     """A function that runs a job in ``tmp_path``."""
 
-    def run_it(body: str, resources: str = _LAST, read: str = "scan.nii.gz"):
+    def run_it(
+        body: str,
+        resources: str = _LAST,
+        read: str = "scan.nii.gz",
+        output: tuple[str, ...] = ("unit/brain/receipt.json", "unit/brain/mask.nii.gz"),
+    ):
         (tmp_path / "unit/brain").mkdir(parents=True, exist_ok=True)
         (tmp_path / "scan.nii.gz").touch()
         scripts = str(REPOSITORY / "workflow" / "scripts")
-        program = _JOB.format(scripts=scripts, read=read, resources=resources, body=body)
+        given = {"read": read, "resources": resources, "output": list(output)}
+        program = _JOB.format(scripts=scripts, body=body, **given)
         return subprocess.run(
             [sys.executable, "-c", program],
             cwd=tmp_path,
@@ -117,6 +123,14 @@ def test_a_job_that_reads_a_failed_unit_does_not_begin_and_fails_for_the_same_re
     assert (done.returncode, done.stderr) == (0, "")
     assert not (tmp_path / "begun").exists()
     assert failure_in(tmp_path / "unit/brain/receipt.json") == "It is cut."
+
+
+def test_a_training_of_a_descriptor_that_fails_leaves_a_seal_with_the_reason(run, tmp_path):
+    files = ("best.safetensors", "curves.png")
+    assert run(FAULTS["an error"][0], output=files).returncode == 0
+    assert {failure_sealed(tmp_path / name, tmp_path) for name in files} == {"It is no head."}
+    assert (tmp_path / "best.safetensors").read_bytes() == b""
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_succeeds_says_nothing_of_a_failure(run, tmp_path):

@@ -38,8 +38,8 @@ def job(snakemake, on_record: bool = True) -> Iterator[Callable[..., None]]:
     What the job made, and from what, is written down. The inputs are looked at before the work
     begins, so that one which is replaced while the job runs counts as changed.
 
-    Where a rule has the resource ``last_attempt``, a job that fails, or whose inputs failed, writes
-    the receipt of a failed unit and ends like any other, so that the rest of the study goes on
+    Where a rule has the resource ``last_attempt`` (0 or 1), a job that fails, or whose inputs
+    failed, writes down the failure and ends like any other, so that the rest of the study goes on
     (:mod:`_failed`).
 
     Args:
@@ -63,7 +63,7 @@ def job(snakemake, on_record: bool = True) -> Iterator[Callable[..., None]]:
     def say(sentence: str, what: str = what, log: str = snakemake.log[0]) -> None:
         console.write(f"{what}: {sentence} (log: {log})\n")
 
-    notes_failures = on_record and snakemake.resources.get("last_attempt", None) is not None
+    notes_failures = on_record and snakemake.resources.get("last_attempt", -1) >= 0
     try:
         if notes_failures:
             _end_where_inputs_failed(snakemake)
@@ -87,12 +87,12 @@ def _end_where_inputs_failed(snakemake) -> None:
     """End this process where a unit that it would read failed; its own then fails for that
     reason.
     """
-    from _failed import first_failure, write_failed_unit
+    from _failed import first_failure, write_failure
 
     reason = first_failure(snakemake.input)
     if reason is not None:
         print(f"Not begun: {reason}", flush=True)
-        write_failed_unit(snakemake, reason)
+        write_failure(snakemake, reason)
         sys.exit(0)
 
 
@@ -120,12 +120,12 @@ def _go_on_in_a_child(snakemake) -> None:
 
 def _is_noted(snakemake, error: Exception) -> bool:
     """Return whether the receipt of a failed unit could be written."""
-    from _failed import write_failed_unit
+    from _failed import write_failure
 
     from diffeode.errors import reason_of
 
     try:
-        write_failed_unit(snakemake, reason_of(error))
+        write_failure(snakemake, reason_of(error))
     except Exception:
         traceback.print_exc()
         return False

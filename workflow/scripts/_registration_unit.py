@@ -17,7 +17,7 @@ from diffeode.errors import AlignmentError, KilledError, reason_of
 from diffeode.process.watch import watched
 from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import add_origin
-from diffeode.provenance.seals import seal
+from diffeode.provenance.seals import failure_sealed, seal
 from diffeode.provenance.upkeep import flat
 from diffeode.registration.harness import load
 from diffeode.registration.registry import make_method
@@ -50,7 +50,7 @@ class RegisteredPair(Unit):
             step = self.entry["registration"]
             try:
                 origin = origin_of(flat(step["inputs"]), step["parameters"])
-                self._read = origin, _untrained(step) or read_inputs(step)
+                self._read = origin, _untrained(step, self.results) or read_inputs(step)
             except Exception as error:
                 self._read = error
 
@@ -106,10 +106,17 @@ class RegisteredPair(Unit):
         self.state = self.state if self.state == REGISTERED else EVALUATED
 
 
-def _untrained(step: Mapping[str, Any]) -> AlignmentError | None:
-    """Return the reason for a registration whose network could not be trained; else None."""
-    reason = first_failure(step["inputs"]["network"])
-    return None if reason is None else AlignmentError(f"Its network was not trained: {reason}")
+def _untrained(step: Mapping[str, Any], results: Path) -> AlignmentError | None:
+    """Return the reason for a registration whose network or descriptor could not be trained; else
+    None.
+    """
+    inputs = step["inputs"]
+    if reason := first_failure(inputs["network"]):
+        return AlignmentError(f"Its network was not trained: {reason}")
+    for file in inputs["descriptor"]:
+        if reason := failure_sealed(Path(file), results):
+            return AlignmentError(f"Its descriptor was not trained: {reason}")
+    return None
 
 
 def _without_failed_labels(step: Mapping[str, Any]) -> Mapping[str, Any]:
