@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -85,11 +86,15 @@ def test_an_interrupt_or_a_kill_ends_all_studies_of_a_target(
         time.sleep(0.05)
     time.sleep(0.3)  # until the program can be interrupted
     ((study, _),) = started(tmp_path)
-    stop(running.pid, study)
-    assert running.wait(timeout=30) != 0
-    assert len(started(tmp_path)) == 1
-    with pytest.raises(ProcessLookupError):
-        os.kill(study, 0)
+    try:
+        stop(running.pid, study)
+        assert running.wait(timeout=30) != 0
+        assert len(started(tmp_path)) == 1
+        with pytest.raises(ProcessLookupError):
+            os.kill(study, 0)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
 
 
 def test_a_study_in_which_something_failed_lets_the_others_go_on(tmp_path):

@@ -99,7 +99,9 @@ def test_inputs_that_changed_places_are_noticed(study):
 
 
 def test_an_input_that_cannot_be_read_leaves_what_is_finished(study, monkeypatch):
-    """It cannot be compared, like one that is gone. Root may read all, so the answer is replaced."""
+    """It cannot be compared, like one that is gone. Root may read all, so the answer is
+    replaced.
+    """
     (study / "scan.nii").write_bytes(b"another scan")
     monkeypatch.setattr("os.access", lambda path, mode: False)
     assert judged(study) == {}
