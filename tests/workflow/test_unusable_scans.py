@@ -94,7 +94,7 @@ def labels_of_others(anat: Path) -> None:
 
 def unaligned(anat: Path) -> None:
     scan = nib.load(t1w(anat))
-    elsewhere = scan.affine + np.array([[0, 0, 0, 1000], *[[0] * 4] * 3])
+    elsewhere = scan.affine + np.array([[0, 0, 0, 400], *[[0] * 4] * 3])
     nib.save(nib.Nifti1Image(np.asarray(scan.dataobj), elsewhere), t1w(anat))
     labels(anat).unlink()
 
