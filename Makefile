@@ -12,6 +12,7 @@ PROFILE ?= default
 # the name of the study of that file, which the shell of a recipe reads: $(shell) does not know CONFIG before make 4.4
 NAME = $$(sed -n 's/^study: *//p' "$$CONFIG")
 
+WATCHED := "$(dir $(firstword $(MAKEFILE_LIST)))workflow/watched.sh"
 BIN := $(VENV)/bin
 PACKAGES := $(VENV)/.packages
 BYTECODE := $(VENV)/.bytecode
@@ -168,12 +169,15 @@ clean:  ## remove .venv and caches; results stay
 	rm -rf $(VENV) $(LOWEST) $(PRETRAINED) $(DOCS) site .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find src tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# $(1) names of files in folder $(2): run each study, go on after one that fails, write the page of all with option
-# $(3), and fail in the end where a study failed
+# $(1) names of files in folder $(2): run each study, go on after one in which something failed, write the page of all
+# with option $(3), and fail in the end where a study failed; after an interrupt or a kill, end at once (watched.sh)
 define studies
-	trap 'exit 130' INT; status=0; for name in $(1); do \
-	  echo "Study $(2)/$$name.yaml"; \
-	  $(SNAKEMAKE) --configfile $(2)/$$name.yaml || status=$$?; \
+	. $(WATCHED); status=0; number=0; \
+	for name in $(1); do \
+	  number=$$((number + 1)); began=$$SECONDS; said="done"; \
+	  echo "Study $$number of $(words $(1)): $(2)/$$name.yaml"; \
+	  watched $(SNAKEMAKE) --configfile $(2)/$$name.yaml || { status=$$?; said="ended with failures"; }; \
+	  echo "Study $$number of $(words $(1)), $$name, $$said: $$(took $$began), $$(took 0) in all"; \
 	done; \
 	$(BIN)/python workflow/paper_page.py $(3) || status=$$?; \
 	exit $$status
@@ -181,8 +185,8 @@ endef
 
 # $(1) name of the study, $(2) its file: run it, write its report also where registrations failed, say where things are
 define study
-	trap 'exit 130' INT; status=0; \
-	$(SNAKEMAKE) --configfile $(2) || status=$$?; \
+	. $(WATCHED); status=0; \
+	watched $(SNAKEMAKE) --configfile $(2) || status=$$?; \
 	if [ -f results/studies/$(1)/metrics.tsv ]; then \
 	  $(call report,$(1),$(2)) || status=1; \
 	  echo "Tables:  results/studies/$(1)/tables"; echo "Figures: results/studies/$(1)/figures"; \

@@ -96,9 +96,8 @@ def story(clone: Clone, cluster: Loopback, tmp_path_factory: pytest.TempPathFact
     cluster.ask("scontrol", "update", f"JobId={clone.starts('slow')[0].job}", "TimeLimit=1")
     status = said(clone, "workflow/status.py")
     make_here(local, *(f"results/studies/tiny/{table}" for table in TABLES))
-    slow, hungry = (clone.path(clone.unit(method)) for method in ("slow", "hungry"))
-    run.wait_until(lambda: slow.exists() and hungry.exists(), "the others are done")
     node = clone.starts("lost")[0].node
+    run.wait_until(lambda: cluster.runs_on(node) == 1, "that job is alone on its node")
     cluster.lose(node)
     code = run.end()
     return Story(first, second, left, waiting, gated, status, node, run.said, code, local)

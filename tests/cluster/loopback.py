@@ -59,7 +59,7 @@ SlurmctldPort={ports[0]}
 GresTypes=gpu
 NodeName=DEFAULT CPUs=4 RealMemory=24000
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} Gres=gpu:fake:2
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]}
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} Feature=second
 PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime=1-00:00:00 State=UP
 PartitionName=gpu Nodes=n1 MaxTime=1-00:00:00 State=UP
 PartitionName=short Nodes=n2 MaxTime=0:10:00 State=UP
@@ -140,6 +140,10 @@ class Loopback:
     def queue(self, form: str = "%i|%j|%T|%N") -> list[list[str]]:
         """Return the jobs that are queued or running, as the parts of ``squeue``'s format."""
         return [line.split("|") for line in self.ask("squeue", "-h", "-r", "-o", form)]
+
+    def runs_on(self, node: str) -> int:
+        """Return how many jobs run on a node."""
+        return sum(place == node for *_, place in self.queue())
 
     def lose(self, node: str) -> None:
         """Kill a node with everything that runs there, as when its power fails."""

@@ -22,7 +22,7 @@ from diffeode.bids_app.names import desc_of
 from diffeode.bids_app.plan import plan_of
 from diffeode.bids_app.repository import find_repository, profile_folder
 from diffeode.bids_app.request import NONE, Request
-from diffeode.bids_app.running import How
+from diffeode.bids_app.running import LEVELS, How
 from diffeode.bids_app.tasks import TASKS
 from diffeode.cli import main
 from diffeode.errors import InputError
@@ -221,8 +221,25 @@ def test_a_scan_that_cannot_be_used_costs_its_visit_alone(spoil, why, source):
     planned = plan(source)
     assert [pair.id for pair in planned.pairs] == PAIRS["same-person"][1:]
     assert why in planned.left_out["sub-01_ses-2"]
+    assert planned.unusable == ["sub-01_ses-2"]  # the others only lack a scan
     with pytest.raises(InputError, match=f"Nothing is left .*sub-01_ses-2: .*{why}"):
         plan(source, participants=("01",))
+
+
+def test_a_scan_whose_data_are_cut_off_stays_and_stops_no_plan(source, monkeypatch):
+    """Only its preparation can tell; whether scans show heads is seen in the first one that can be
+    read.
+    """
+    monkeypatch.setattr("diffeode.bids_app.plan.missing", lambda step, choice: None)
+    noise = np.random.default_rng(0).uniform(1, 9, (16, 16, 16)).astype(np.float32)
+    for scan in source.rglob("*_T1w.nii.gz"):
+        nib.save(nib.Nifti1Image(noise, AFFINE), scan)
+    scan = source / "sub-01" / "ses-2" / "anat" / "sub-01_ses-2_T1w.nii.gz"
+    scan.write_bytes(scan.read_bytes()[:-2000])
+    planned = plan(source)
+    assert [pair.id for pair in planned.pairs] == PAIRS["same-person"]
+    assert planned.recipe["brain"] == "mindgrab"
+    assert any("sub-02_ses-2_T1w shows a whole head" in note for note in planned.notes)
 
 
 def test_a_filter_chooses_among_acquisitions(source):
@@ -600,3 +617,36 @@ def test_a_level_ends_with_its_results(level, calls, source, monkeypatch):
     study = yaml.safe_load((planned.request.code / "study.yaml").read_text())
     assert study["results"] == "work"
     assert (planned.request.out / "sub-01").is_dir()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("what", ["nothing", "a pair", "a visit", "a scan"])
+def test_the_end_names_what_could_not_be_used_and_then_is_no_success(
+    what, level, source, monkeypatch
+):
+    if what == "a visit":
+        truncate(source / "sub-01" / "ses-2" / "anat")
+    planned = plan(source)
+
+    def run(command, said=None):
+        finish(planned, failing=1 if what == "a pair" else None)
+        if what == "a scan":
+            tables = planned.request.out / "work" / "studies" / "same-person" / "tables"
+            tables.mkdir(parents=True, exist_ok=True)
+            (tables / "unusable_scans.tsv").write_text(
+                "scan\tpairs\treason\nsub-02_ses-2_T1w\t1\tIt is cut off.\n"
+            )
+        return 0
+
+    monkeypatch.setattr(running, "_run", run)
+    how = How(REPOSITORY, level=level)
+    if what == "nothing" or (what, level) == ("a scan", "participant"):  # it makes no tables
+        assert running.run_plan(planned, how)[0].startswith("3 of 3 registrations are in ")
+        return
+    said = {
+        "a pair": r"Failed registrations: 1: sub-02_ses-2_T2w__sub-02_ses-2_T1w by node: It failed",
+        "a visit": r"Left out, because a scan cannot be used: sub-01_ses-2: .* is empty",
+        "a scan": r"cannot be used, .*: sub-02_ses-2_T1w \(1\): It is cut off",
+    }
+    with pytest.raises(running.RegistrationError, match=f"{said[what]}.* it makes only what is"):
+        running.run_plan(planned, how)

@@ -3,43 +3,108 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+STUDIES = 8
+"""Number of studies of the target paper-small."""
 # it ends by itself after an interrupt, as Snakemake does
-_SNAKEMAKE = """\
-#!/usr/bin/env python3
-import sys, time
+_SNAKEMAKE = f"""\
+#!{sys.executable}
+import os, sys, time
 with open("started.txt", "a") as file:
-    print(sys.argv[-1], file=file)
+    print(os.getpid(), sys.argv[-1], file=file)
 try:
-    time.sleep(60)
+    time.sleep(float(os.environ.get("SECONDS_OF_A_STUDY", "60")))
 except KeyboardInterrupt:
     sys.exit(1)
+sys.exit(int(sys.argv[-1].endswith("/poster.yaml")))
 """
 
 
-@pytest.mark.parametrize("target", ["demo", "paper-small"])
-def test_an_interrupt_ends_all_studies_of_a_target(tmp_path, target):
-    program, started = tmp_path / "snakemake", tmp_path / "started.txt"
-    program.write_text(_SNAKEMAKE)
-    program.chmod(0o755)
+def begin(folder: Path, target: str, **environment: str) -> subprocess.Popen:
+    """Start make as a terminal does; what it says is in ``said.txt``."""
+    programs = folder / "venv" / "bin"
+    programs.mkdir(parents=True)
+    for name, text in (("snakemake", _SNAKEMAKE), ("python", "#!/bin/sh\n")):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
     command = ["make", "-f", str(REPOSITORY / "Makefile"), target, "-o", "setup"]
-    running = subprocess.Popen(
-        ["env", "--default-signal=INT", *command, f"SNAKEMAKE={program}"],
-        cwd=tmp_path,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while not (started.exists() and started.read_text()) and running.poll() is None:
+    with (folder / "said.txt").open("w") as said:
+        return subprocess.Popen(
+            [
+                *("env", "--default-signal=INT", *command, f"VENV={folder / 'venv'}"),
+                f"SNAKEMAKE={programs / 'snakemake'}",
+            ],
+            cwd=folder,
+            env=os.environ | environment,
+            start_new_session=True,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def started(folder: Path) -> list[tuple[int, str]]:
+    """Return process and last argument of every start of the program."""
+    file = folder / "started.txt"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [(int(line.split()[0]), line.split()[1]) for line in lines]
+
+
+def interrupt_all(make: int, study: int) -> None:
+    os.killpg(make, signal.SIGINT)
+
+
+def interrupt_make(make: int, study: int) -> None:
+    os.kill(make, signal.SIGINT)
+
+
+def terminate_make(make: int, study: int) -> None:
+    os.kill(make, signal.SIGTERM)
+
+
+def kill_the_study(make: int, study: int) -> None:
+    os.kill(study, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("target", ["demo", "paper-small"])
+@pytest.mark.parametrize("stop", [interrupt_all, interrupt_make, terminate_make, kill_the_study])
+def test_an_interrupt_or_a_kill_ends_all_studies_of_a_target(
+    tmp_path, target, stop: Callable[[int, int], None]
+):
+    running = begin(tmp_path, target)
+    while not started(tmp_path) and running.poll() is None:
         time.sleep(0.05)
     time.sleep(0.3)  # until the program can be interrupted
-    os.killpg(running.pid, signal.SIGINT)
-    assert running.wait(timeout=30) != 0
-    assert len(started.read_text().splitlines()) == 1
+    ((study, _),) = started(tmp_path)
+    try:
+        stop(running.pid, study)
+        assert running.wait(timeout=30) != 0
+        assert len(started(tmp_path)) == 1
+        with pytest.raises(ProcessLookupError):
+            os.kill(study, 0)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+
+
+def test_a_study_in_which_something_failed_lets_the_others_go_on(tmp_path):
+    running = begin(tmp_path, "paper-small", SECONDS_OF_A_STUDY="0")
+    assert running.wait(timeout=60) != 0
+    names = [Path(name).stem for _, name in started(tmp_path)]
+    assert len(names) == STUDIES
+    said = (tmp_path / "said.txt").read_text()
+    for number, name in enumerate(names, start=1):
+        assert f"Study {number} of {STUDIES}: config/small/{name}.yaml\n" in said
+        how = "ended with failures" if name == "poster" else "done"
+        took = rf"Study {number} of {STUDIES}, {name}, {how}: 0:00:\d\d, 0:00:\d\d in all\n"
+        assert re.search(took, said), said

@@ -98,6 +98,19 @@ def test_inputs_that_changed_places_are_noticed(study):
     assert judged(study, inputs=("labels.nii", "scan.nii"))["receipt.json"][0] is Kind.STALE
 
 
+def test_an_input_that_cannot_be_read_leaves_what_is_finished(study, monkeypatch):
+    """It cannot be compared, like one that is gone. Root may read all, so the answer is
+    replaced.
+    """
+    (study / "scan.nii").write_bytes(b"another scan")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert judged(study) == {}
+    checksums = Checksums()
+    checksums.compute_ahead([(study / "scan.nii", {})], print)
+    monkeypatch.undo()
+    assert set(judged(study)) == {"receipt.json", "table.tsv"}
+
+
 def test_the_name_of_an_input_does_not_matter(study):
     (study / "moved.nii").write_bytes(b"scan")
     assert judged(study, inputs=("moved.nii",)) == {}

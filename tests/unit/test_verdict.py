@@ -402,12 +402,16 @@ def listed(tmp_path):
         unit = {"experiment": "e", "pair": f"a__{number}", "run": "r", "outputs": {}}
         io.write_json(Path(units[-1]), {**unit, **receipt})
     names = ("failures", "failures_page", "suspects", "suspects_page")
+    names += ("unusable_scans", "unusable_scans_page")
     output = {
         name: str(tmp_path / f"{name}.{'html' if name.endswith('page') else 'tsv'}")
         for name in names
     }
-    params = {"units": units, "logs": ["log 0", "log 1", "log 2"]}
-    params |= {"failures": "Failed.", "suspects": "Suspect."}
+    metrics = [str(tmp_path / f"{number}.tsv") for number in range(len(units))]
+    for file in metrics:
+        Path(file).touch()
+    params = {"units": [*units, *metrics], "logs": ["log 0", "log 1", "log 2"], "scans": []}
+    params |= {"failures": "Failed.", "suspects": "Suspect.", "unusable_scans": "Unusable."}
     done = run_script("failures", tmp_path, {"input": {}, "output": output, "params": params})
     assert done.returncode == 0, done.stderr
     return output
@@ -427,7 +431,7 @@ def test_a_study_names_its_suspects_and_fails_for_them_only_where_it_is_strict(
     if not failed:
         header = Path(listed["failures"]).read_text(encoding="utf-8").splitlines()[0]
         Path(listed["failures"]).write_text(header + "\n", encoding="utf-8")
-    given = {name: listed[name] for name in ("failures", "suspects")}
+    given = {name: listed[name] for name in ("failures", "suspects", "unusable_scans")}
     file = tmp_path / "verdict.txt"
     params = {"registrations": 3, "strict": strict}
     done = run_script(

@@ -170,7 +170,7 @@ SCANS = [
 ]
 
 
-_BESIDE = ("_scan", "_chunk", "_aligning", "_alignment_unit")
+_BESIDE = ("_failed", "_scan", "_chunk", "_aligning", "_alignment_unit")
 _BESIDE += ("_registering", "_registration_unit", "_evaluating")
 """Modules that scripts import from their own folder."""
 

@@ -85,11 +85,13 @@ def require_no_orphan(clone) -> None:
 
 
 def finished_files(clone) -> dict[str, tuple[int, bytes]]:
-    """Return the receipts of finished units and their files, with times and contents."""
+    """Return the receipts of finished units and their files, with times and contents; those that
+    failed are made again.
+    """
     found = {}
     for receipt in clone.path("results").rglob("receipt.json"):
         content = json.loads(receipt.read_text(encoding="utf-8"))
-        if "made_from" in content:
+        if "made_from" in content and content.get("status") != "failed":
             for file in (receipt, *(receipt.parent / name for name in content["outputs"])):
                 found[str(file)] = file.stat().st_mtime_ns, file.read_bytes()
     return found

@@ -104,6 +104,7 @@ def test_everything_stands_under_its_heading(untouched, report):
     stems |= {
         "summary": "1 Overlap",
         "suspects": "2 Statistics",
+        "unusable_scans": "2 Statistics",
         "panels": "3 Pairs",
         "methods": "5 Methods",
     }

@@ -17,6 +17,7 @@ from rich_study import THREADS
 from diffeode.datasets.scan import Scan
 from diffeode.errors import AlignmentError, KilledError, RegistrationError
 from diffeode.prepare.units import Before
+from diffeode.provenance.receipt import write_receipt
 
 pytestmark = pytest.mark.workflow
 
@@ -227,6 +228,30 @@ def test_a_scan_is_looked_at_with_its_labels(
     )
     numbers = Path(f"results/quality/{dataset}/{scan}.tsv").read_text(encoding="utf-8")
     assert numbers == f"scan\n{scan}\n"
+
+
+def failed(receipt: str) -> None:
+    """Write the receipt of a unit that failed."""
+    write_receipt(Path(receipt).parent, [], {"status": "failed", "reason": "It is cut off."})
+
+
+def test_a_scan_that_was_not_prepared_is_on_the_page_with_the_reason(rich_plan, run_script):
+    job = rich_plan.the("inspect_scan", dataset="drawn", scan="sub-05_T1w")
+    Path(job.handed.input.prepared).parent.mkdir(parents=True)
+    failed(job.handed.input.prepared)
+    drawn_ = run_script(job, "diffeode.figures.style.say")
+    picture = Path("results/quality/drawn/sub-05_T1w.png")
+    assert drawn_.call == ((picture, "sub-05_T1w\nnot prepared: It is cut off."), {})
+    page = rich_plan.the("quality", dataset="drawn")
+    page.handed.input.numbers = page.handed.input.pictures = [
+        "results/quality/drawn/sub-05_T1w.tsv"
+    ]
+    run_script(page)
+    table = pd.read_csv("results/studies/rich/quality/drawn/preparation.tsv", sep="\t")
+    assert table[["scan", "flags"]].values.tolist() == [
+        ["sub-05_T1w", "not prepared: It is cut off."]
+    ]
+    assert "It is cut off." in Path(page.handed.output.page).read_text(encoding="utf-8")
 
 
 def test_every_scan_of_a_dataset_is_on_its_page(rich_plan, run_script):
@@ -822,6 +847,25 @@ def test_fixed_scans_are_shown_with_their_groups(rich_plan, run_script, experime
     images = {name: unit / "image.nii.gz" for name, unit in shown.items()}
     out = Path(f"results/studies/rich/figures/coronal_overview/{experiment}.png")
     assert drawn_.call == ((images, out, caption), {})
+
+
+def test_fixed_scans_that_were_not_prepared_are_counted_and_not_shown(rich_plan, run_script):
+    job = rich_plan.the("coronal_overview", experiment="first")
+    one, other = job.handed.input
+    for receipt in (one, other):
+        Path(receipt).parent.mkdir(parents=True)
+    failed(one)
+    names = (
+        "diffeode.figures.coronal_overview.coronal_overview",
+        "diffeode.units.scan.require_intact",
+    )
+    drawn_, _ = run_script(job, *names)
+    (images, _, caption), _ = drawn_.call
+    assert list(images.values()) == [Path(other).parent / "image.nii.gz"]
+    assert caption.endswith(" Scans that could not be prepared and are not shown: 1.")
+    failed(other)
+    said = run_script(job, "diffeode.figures.style.say")
+    assert said.call[0][1].endswith("not shown: 2.\nThere is nothing to show.")
 
 
 def test_the_methods_section_hears_of_every_receipt(rich_plan, run_script):

@@ -21,6 +21,7 @@ _NOISE = (
     "Complete log",
     "SLURM run ID: ",
     "Cleaning up SLURM log files",
+    "Assuming unrestricted shared filesystem",
     "Array job submission does not allow for multiple different wildcard",
 )
 _SUBMITTED = re.compile(r"(Job|Submitted array job) .*SLURM (jobid|job ID) ")
@@ -144,6 +145,11 @@ class OneLinePerJob(logging.Filter):
             return ""
         name = self.messages.get(message["jobid"], message["rule_name"])
         return f"Failed: {name}; it was stopped from outside (log: {', '.join(message['log'])})."
+
+
+def without_noise(record: logging.LogRecord) -> bool:
+    """Return whether a message is shown: those are not that tell nothing about the study."""
+    return not _is_noise(record)
 
 
 def _is_noise(record: logging.LogRecord) -> bool:

@@ -5,10 +5,14 @@ When a new version of Snakemake breaks the workflow, this is the file to look at
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +21,10 @@ from typing import Any, NoReturn
 
 import locks
 from docutils.core import publish_parts
-from progress import OneLinePerJob
+from progress import OneLinePerJob, without_noise
 from snakemake import report
 from snakemake.api import SnakemakeApi
+from snakemake.caching.rule import RuleCache
 from snakemake.cli import parse_args, parse_config
 from snakemake.dag import DAG
 from snakemake.io import AnnotatedString, _IOFile, ancient, apply_wildcards
@@ -29,6 +34,7 @@ from snakemake.persistence.file import FilePersistence
 from snakemake.report import html_reporter
 from snakemake.report.html_reporter import data as report_data
 from snakemake.rules import Rule, Wildcards, is_callable
+from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import (
     ConfigSettings,
@@ -42,6 +48,7 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 from diffeode.process.holder import RUN, this_process
+from diffeode.provenance.receipt import RECEIPT, failure_in
 from diffeode.provenance.upkeep import flat
 
 _WRITE_LOCKS, _DELETE_LOCKS = FilePersistence._write_locks, FilePersistence._delete_locks
@@ -153,6 +160,12 @@ class Internals:
         """
         DAG.check_output_mtime = _pass_times
 
+    def keep_failures_out_of_the_cache(self) -> None:
+        """Store no failed unit in Snakemake's cache between workflows, which would hand it out for
+        ever.
+        """
+        RuleCache.store = _unless_it_failed(RuleCache.store)
+
     @staticmethod
     def wildcards(**names: str) -> Wildcards:
         """Return wildcards as the functions of rules get them."""
@@ -254,14 +267,16 @@ class Internals:
         """Show one line for each finished job, where the profile asks for a quiet console (``quiet:
         [..., reason]``).
 
-        Return what shows these lines, or None.
+        Return what shows these lines, or None. A dry run has no such lines; its messages that tell
+        nothing about the study are left out.
         """
         settings = self._workflow.output_settings
-        if (
-            Quietness.REASON not in (settings.quiet or ())
-            or settings.dryrun
-            or not self._workflow.is_main_process
-        ):
+        if Quietness.REASON not in (settings.quiet or ()) or not self._workflow.is_main_process:
+            return None
+        if settings.dryrun:
+            for handler in logger.handlers:
+                if handler.name == "DefaultStreamHandler":
+                    handler.filters.insert(0, without_noise)
             return None
         lines = OneLinePerJob()
         for handler in logger.handlers:
@@ -280,12 +295,46 @@ class Internals:
         for handler in logger.handlers:
             handler.emit = unless_nobody_reads(handler.emit)
 
+    def end_as_interrupted(self) -> None:
+        """Let this process end with the exit code 128 and the number of the signal where SIGINT or
+        SIGTERM ended the run.
+
+        Snakemake ends with 1, as it does where a job failed, so that whoever runs several studies
+        could not tell that no other one is wanted.
+        """
+        if not self.decides or threading.current_thread() is not threading.main_thread():
+            return
+        seen: list[int] = []
+        interrupted = signal.getsignal(signal.SIGINT)
+        if callable(interrupted):
+            signal.signal(signal.SIGINT, _noting(seen, signal.SIGINT, interrupted))
+        JobScheduler.exit_gracefully = _noting(seen, signal.SIGTERM, JobScheduler.exit_gracefully)
+        atexit.register(_end_with, seen)
+
     def submit_as(self, study: str, results: Path, console: OneLinePerJob | None) -> None:
         """Let jobs that go to Slurm be the study's (:mod:`slurm_executor`)."""
         if self._workflow.is_main_process and ExecutorPluginRegistry().is_installed("slurm"):
             import slurm_executor
 
             slurm_executor.use_for(slurm_executor.Study(study, results, console))
+
+
+def _noting(seen: list[int], number: int, handle: Callable) -> Callable:
+    """Return ``handle``, which handles a signal, so that the number of the signal is noted."""
+
+    def noting(*arguments: Any) -> Any:
+        seen.append(number)
+        return handle(*arguments)
+
+    return noting
+
+
+def _end_with(seen: Sequence[int]) -> None:
+    if seen:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(128 + seen[0])
 
 
 def _write_signed_locks(persistence: FilePersistence, kind: str, keys: Iterable[str]) -> None:
@@ -316,6 +365,19 @@ def _refusing(lock: Callable, refuse: Callable[[str], NoReturn]) -> Callable:
             yield
 
     return locked
+
+
+def _unless_it_failed(store: Callable) -> Callable:
+    """Return ``store``, which keeps a job's outputs in the cache, so that it leaves out those of a
+    unit that failed.
+    """
+
+    async def stored(cache: RuleCache, job: Any) -> None:
+        receipts = [str(file) for file in job.output if Path(file).name == RECEIPT]
+        if not any(failure_in(file) for file in receipts):
+            await store(cache, job)
+
+    return stored
 
 
 async def _pass_times(*arguments: Any) -> None:

@@ -64,10 +64,12 @@ if STUDY.tools:
     os.environ[FOLDERS] = os.pathsep.join([*folders, *filter(None, [os.environ.get(FOLDERS)])])
 
 INTERNALS.outlive_the_console()
+INTERNALS.end_as_interrupted()
 INTERNALS.submit_as(STUDY.name, STUDY.results, INTERNALS.show_one_line_per_job())
 INTERNALS.open_reports_on_results(Path(workflow.basedir) / "workflow" / "report" / "opening.js")
 INTERNALS.keep_reports_harmless()
 INTERNALS.ignore_clocks()
+INTERNALS.keep_failures_out_of_the_cache()
 INTERNALS.name_this_run()
 if INTERNALS.decides:
     INTERNALS.guard_locks(refuse)

@@ -4,7 +4,8 @@
 include: "functions/descriptors.smk"
 
 
-# Checkpoints lie beside the weights. They are no outputs, so Snakemake does not remove them and a
+# A training for a run of the study that fails leaves empty weights and a seal with the reason, and so
+# the registrations that need them fail. Checkpoints lie beside the weights. They are no outputs, so Snakemake does not remove them and a
 # training that was killed continues from the last one.
 rule descriptor_weights:
     input:
@@ -25,6 +26,7 @@ rule descriptor_weights:
     threads: 1
     resources:
         mem_mb=descriptor_memory,
+        last_attempt=last_attempt_of_training,
         gpu=STUDY.gpu,
     params:
         data=DESCRIPTOR_DATA,

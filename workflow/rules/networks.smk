@@ -4,6 +4,7 @@
 include: "functions/networks.smk"
 
 
+# A training that fails writes a receipt with the reason, and so do the registrations of its run.
 # Checkpoints lie beside the receipt. They are no outputs, so Snakemake does not remove them and a
 # training that was stopped continues from the last one.
 rule train:
@@ -21,6 +22,7 @@ rule train:
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 6000 * attempt,
+        last_attempt=lambda w, attempt: int(attempt > INTERNALS.retries),
         gpu=lambda w: STUDY.gpus(w.run),
     params:
         units=pair_receipts,

@@ -1,4 +1,8 @@
-"""These rules prepare scans, step by step."""
+"""These rules prepare scans, step by step.
+
+A step that fails writes a receipt with the reason (resource last_attempt, workflow/scripts/_job.py),
+and so do the steps after it and the pairs of the scan. The others go on.
+"""
 
 
 include: "functions/prepare.smk"
@@ -42,6 +46,7 @@ rule strip:
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
+        last_attempt=lambda w, attempt: int(attempt > INTERNALS.retries),
     params:
         scan=lambda w: strip_fields(scan_of(w)),
         choices=step_params("brain"),
@@ -66,6 +71,7 @@ rule correct:
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 3000 * attempt,
+        last_attempt=lambda w, attempt: int(attempt > INTERNALS.retries),
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("bias", "intensity"),
@@ -90,6 +96,7 @@ rule place:
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 3000 * attempt,
+        last_attempt=lambda w, attempt: int(attempt > INTERNALS.retries),
     params:
         scan=lambda w: image_fields(scan_of(w)),
         t1w=t1w_fields,
@@ -116,6 +123,7 @@ rule prepare:
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 3000 * attempt,
+        last_attempt=lambda w, attempt: int(attempt > INTERNALS.retries),
     params:
         scan=lambda w: scan_fields(scan_of(w)),
         choices=step_params("intensity", "spacing_mm"),
@@ -141,6 +149,7 @@ rule segment:
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
+        last_attempt=lambda w, attempt: int(attempt > INTERNALS.retries),
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("labels"),

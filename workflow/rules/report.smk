@@ -37,12 +37,14 @@ rule methods_section:
         "../scripts/methods_section.py"
 
 
-# This rule fails where a registration failed, and in a strict study where one is suspect. It runs
-# last, so that everything else is made and the exit code still shows the failure.
+# This rule fails where a registration failed or a scan cannot be used, and in a strict study where a
+# registration is suspect. It runs last, so that everything else is made and the exit code still
+# shows the failure.
 rule verdict:
     input:
         failures=lambda w: f"{TABLES}/failures.tsv",
         suspects=lambda w: f"{TABLES}/suspects.tsv",
+        unusable_scans=lambda w: f"{TABLES}/unusable_scans.tsv",
         others=everything,
     output:
         VERDICT,

@@ -176,7 +176,8 @@ rule models:
 
 rule failures:
     input:
-        after=lambda w: chunks_at_work(registrations()),
+        scans=lambda w: [receipt for scan in SCANS.values() for receipt in units_of(scan)],
+        after=lambda w: chunks_at_work([*registrations(), *unit_metrics()]),
     output:
         failures=f"{TABLES}/failures.tsv",
         failures_page=report(
@@ -192,15 +193,26 @@ rule failures:
             category="2 Statistics",
             labels={"shows": "Suspect registrations"},
         ),
+        unusable_scans=f"{TABLES}/unusable_scans.tsv",
+        unusable_scans_page=report(
+            f"{TABLES}/unusable_scans.html",
+            caption="../report/unusable_scans_table.rst",
+            category="2 Statistics",
+            labels={"shows": "Scans that cannot be used"},
+        ),
     log:
         logs("failures", STUDY.name),
     params:
-        units=registrations(),
+        units=[*registrations(), *unit_metrics()],
         logs=[unit_log(unit) for unit in UNITS],
+        scans=steps_of_scans,
         failures=table_caption("Registrations that failed."),
         suspects=table_caption("Registrations that look as if they went wrong."),
+        unusable_scans=table_caption(
+            "Scans that could not be prepared, the first step that failed, and the number of pairs of the study that each is in."
+        ),
         code=code("failures"),
     message:
-        "listing failures and suspects"
+        "listing failures, suspects and scans that cannot be used"
     script:
         "../scripts/failures.py"

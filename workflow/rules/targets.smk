@@ -1,5 +1,7 @@
 """These functions list every file that a study makes."""
 
+from functools import cache
+
 
 def receipts():
     """Return every receipt of the study, in the order of work."""
@@ -20,8 +22,9 @@ def tables():
     models = ["models"] if STUDY.shown.models else []
     paged = ["experiments", "summary", "wilcoxon", *swept, *crossed, *models]
     stems = [*paged, "dice_by_label", "wilcoxon_largest_p"]
-    pages = [f"{TABLES}/{stem}.html" for stem in [*paged, "failures", "suspects"]]
-    lists = [f"{TABLES}/{stem}.tsv" for stem in ("failures", "suspects")]
+    listed = ["failures", "suspects", "unusable_scans"]
+    pages = [f"{TABLES}/{stem}.html" for stem in [*paged, *listed]]
+    lists = [f"{TABLES}/{stem}.tsv" for stem in listed]
     return [*(f"{TABLES}/{stem}{suffix}" for stem in stems for suffix in SUFFIXES), *lists, *pages]
 
 
@@ -83,15 +86,25 @@ def shown_pairs():
 
 def units_of(scan):
     """Return every receipt of a scan, in the order of work."""
+    return list(steps_taken(scan).values())
+
+
+def steps_taken(scan):
+    """Return the receipt of each step of a scan by the name of its rule, in the order of work."""
     recipe = recipe_of(scan)
-    lends = scan.id in {
-        label_scan(other).id for other in STUDY.scans().values() if other.dataset == scan.dataset
-    }
     steps = {
-        BRAIN: recipe.finds_brain,
-        CORRECTED: recipe.corrects,
-        PLACED: recipe.places,
-        PREPARED: True,
-        SEGMENTED: recipe.segments and lends,
+        "strip": (BRAIN, recipe.finds_brain),
+        "correct": (CORRECTED, recipe.corrects),
+        "place": (PLACED, recipe.places),
+        "prepare": (PREPARED, True),
+        "segment": (SEGMENTED, recipe.segments and scan.key in lenders_of_labels()),
     }
-    return [unit(pattern, scan) for pattern, taken in steps.items() if taken]
+    if recipe.corrects_heads:
+        steps = {"correct": steps.pop("correct"), **steps}
+    return {name: unit(pattern, scan) for name, (pattern, taken) in steps.items() if taken}
+
+
+@cache
+def lenders_of_labels():
+    """Return the keys of the scans whose labels some scan of the study is evaluated with."""
+    return {label_scan(scan).key for scan in STUDY.scans().values()}

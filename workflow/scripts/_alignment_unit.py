@@ -12,8 +12,9 @@ from typing import final
 
 from _aligning import align, note_failure
 from _chunk import Unit
+from _failed import first_failure
 
-from diffeode.errors import KilledError, reason_of
+from diffeode.errors import AlignmentError, KilledError, reason_of
 from diffeode.files.tables import write_rows
 from diffeode.process.watch import watched
 from diffeode.provenance.origin import origin_of
@@ -43,6 +44,7 @@ class AlignedPair(Unit):
         # nothing of an earlier alignment may lie beside the receipt of one that fails
         shutil.rmtree(Path(step["file"]).parent, ignore_errors=True)
         try:
+            self._require_scans()
             costs = watched(self._align)
         except Exception as error:
             if isinstance(error, KilledError) and not self.is_last_attempt:
@@ -55,6 +57,13 @@ class AlignedPair(Unit):
             self.state = ALIGNED
             write_rows(Path(self.entry["costs"]), list(costs), [costs])
         add_origin(Path(step["file"]), origin)
+
+    def _require_scans(self) -> None:
+        """Raise :class:`AlignmentError` where a scan of the pair could not be prepared."""
+        for file in self.entry["alignment"]["inputs"].values():
+            reason = first_failure([file])
+            if reason is not None:
+                raise AlignmentError(f"{Path(file).parent.name} cannot be used: {reason}")
 
     def _align(self) -> dict[str, float]:
         with measured() as costs:

@@ -38,6 +38,10 @@ def job(snakemake, on_record: bool = True) -> Iterator[Callable[..., None]]:
     What the job made, and from what, is written down. The inputs are looked at before the work
     begins, so that one which is replaced while the job runs counts as changed.
 
+    Where a rule has the resource ``last_attempt`` (0 or 1), a job that fails, or whose inputs
+    failed, writes down the failure and ends like any other, so that the rest of the study goes on
+    (:mod:`_failed`).
+
     Args:
         on_record: False for a job that writes down by itself what it makes.
     """
@@ -59,7 +63,11 @@ def job(snakemake, on_record: bool = True) -> Iterator[Callable[..., None]]:
     def say(sentence: str, what: str = what, log: str = snakemake.log[0]) -> None:
         console.write(f"{what}: {sentence} (log: {log})\n")
 
+    notes_failures = on_record and snakemake.resources.get("last_attempt", -1) >= 0
     try:
+        if notes_failures:
+            _end_where_inputs_failed(snakemake)
+            _go_on_in_a_child(snakemake)
         origin = _origin(snakemake) if on_record else None
         yield say
         if on_record:
@@ -68,8 +76,60 @@ def job(snakemake, on_record: bool = True) -> Iterator[Callable[..., None]]:
         from diffeode.errors import reason_of
 
         traceback.print_exc()
+        if notes_failures and _is_noted(snakemake, error):
+            say(f"failed, and so does all that is made from it: {reason_of(error)}")
+            sys.exit(0)
         say(reason_of(error))
         sys.exit(1)
+
+
+def _end_where_inputs_failed(snakemake) -> None:
+    """End this process where a unit that it would read failed; its own then fails for that
+    reason.
+    """
+    from _failed import first_failure, write_failure
+
+    reason = first_failure(snakemake.input)
+    if reason is not None:
+        print(f"Not begun: {reason}", flush=True)
+        write_failure(snakemake, reason)
+        sys.exit(0)
+
+
+def _go_on_in_a_child(snakemake) -> None:
+    """Return in a forked process. This one waits for it and ends as it does.
+
+    Raises:
+        KilledError: the child was killed, as systems do when memory runs out, and the job is not
+            tried again.
+        RegistrationError: the child crashed.
+    """
+    from diffeode.process.watch import die_with_parent, error_of_death
+
+    child = os.fork()
+    if child == 0:
+        die_with_parent()
+        return
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    ended = -code in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    is_tried_again = code == -signal.SIGKILL and not snakemake.resources.last_attempt
+    if code >= 0 or ended or is_tried_again:
+        sys.exit(code if code >= 0 else 128 - code)
+    raise error_of_death(code)
+
+
+def _is_noted(snakemake, error: Exception) -> bool:
+    """Return whether the receipt of a failed unit could be written."""
+    from _failed import write_failure
+
+    from diffeode.errors import reason_of
+
+    try:
+        write_failure(snakemake, reason_of(error))
+    except Exception:
+        traceback.print_exc()
+        return False
+    return True
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,18 +10,21 @@ from typing import Any, final
 
 from _chunk import Unit
 from _evaluating import evaluate
+from _failed import first_failure
 from _registering import read_inputs, register_unit
 
+from diffeode.errors import AlignmentError, KilledError, reason_of
 from diffeode.process.watch import watched
 from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import add_origin
-from diffeode.provenance.seals import seal
+from diffeode.provenance.seals import failure_sealed, seal
 from diffeode.provenance.upkeep import flat
 from diffeode.registration.harness import load
 from diffeode.registration.registry import make_method
+from diffeode.statistics.tidy import failed_row, write_tidy
 from diffeode.units.registration import RegistrationUnit
 
-REGISTERED, EVALUATED = "registered", "evaluated"
+REGISTERED, EVALUATED, UNEVALUATED = "registered", "evaluated", "not evaluated"
 
 
 @final
@@ -38,7 +42,7 @@ class RegisteredPair(Unit):
         """
         if self.begins_anew:
             self._register(say, following)
-        self._evaluate()
+        self._evaluate(say)
 
     def read_ahead(self) -> None:
         """Read what the registration starts from; an error is raised when its turn comes."""
@@ -46,7 +50,7 @@ class RegisteredPair(Unit):
             step = self.entry["registration"]
             try:
                 origin = origin_of(flat(step["inputs"]), step["parameters"])
-                self._read = origin, read_inputs(step)
+                self._read = origin, _untrained(step, self.results) or read_inputs(step)
             except Exception as error:
                 self._read = error
 
@@ -70,18 +74,62 @@ class RegisteredPair(Unit):
         )
         add_origin(Path(step["file"]), origin)
         self.state = REGISTERED
-        if receipt["status"] == "failed":
+        if isinstance(task, AlignmentError):
+            print(f"Not begun: {task}", flush=True)  # the job that failed before has said it
+        elif receipt["status"] == "failed":
             say(f"failed and is shown as missing: {receipt['reason']}")
         elif receipt["suspect"]:
             say(receipt["verdict"])
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, say: Callable[[str], None]) -> None:
+        """Write the metrics; where that fails, a row that says so, and the reason in its seal.
+
+        Raises:
+            KilledError: the process was killed, and the job is tried again with more memory.
+        """
         step = self.entry["evaluation"]
         origin = origin_of(flat(step["inputs"]), step["parameters"])
-        watched(lambda: evaluate(step))  # its threads would not survive the next fork
+        usable = _without_failed_labels(step)
+        try:
+            watched(lambda: evaluate(usable))  # its threads would not survive the next fork
+        except Exception as error:
+            if isinstance(error, KilledError) and not self.is_last_attempt:
+                raise
+            traceback.print_exception(error)
+            write_tidy(step["file"], failed_row())
+            seal(Path(step["file"]), self.results, origin, failure=reason_of(error))
+            self.state = UNEVALUATED
+            say(f"could not be evaluated and is shown as failed: {reason_of(error)}")
+            return
         seal(Path(step["file"]), self.results, origin)
         RegistrationUnit(Path(step["inputs"]["registration"]).parent).reduce(self.entry["keep"])
         self.state = self.state if self.state == REGISTERED else EVALUATED
+
+
+def _untrained(step: Mapping[str, Any], results: Path) -> AlignmentError | None:
+    """Return the reason for a registration whose network or descriptor could not be trained; else
+    None.
+    """
+    inputs = step["inputs"]
+    if reason := first_failure(inputs["network"]):
+        return AlignmentError(f"Its network was not trained: {reason}")
+    for file in inputs["descriptor"]:
+        if reason := failure_sealed(Path(file), results):
+            return AlignmentError(f"Its descriptor was not trained: {reason}")
+    return None
+
+
+def _without_failed_labels(step: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the step of an evaluation, without the table of structures where a label map failed.
+
+    Nothing but the metrics of labels needs the label maps, so the other metrics are computed.
+    """
+    inputs = step["inputs"]
+    reason = first_failure(inputs[side] for side in ("fixed_labels", "moving_labels"))
+    if reason is None:
+        return step
+    print(f"Metrics of labels are left out: {reason}", flush=True)
+    return {**step, "inputs": {**inputs, "label_table": []}}
 
 
 def import_ahead(run: Mapping[str, Any]) -> None:

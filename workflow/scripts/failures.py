@@ -1,7 +1,10 @@
-"""List the registrations that failed and those that are suspect, with their reasons and logs."""
+"""List the registrations that failed, those that are suspect, and the scans that cannot be used,
+with their reasons and logs.
+"""
 
 from pathlib import Path
 
+from _failed import first_failure
 from _job import job
 
 with job(snakemake):
@@ -9,20 +12,45 @@ with job(snakemake):
 
     from diffeode.files.io import write_text
     from diffeode.provenance.receipt import read_receipt
+    from diffeode.provenance.seals import failure_sealed
     from diffeode.statistics.export import write_page
 
-    receipts = [
-        {**read_receipt(file), "log": log}
-        for file, log in zip(snakemake.params.units, snakemake.params.logs, strict=True)
-    ]
+    out, given = snakemake.output, snakemake.params
+    results = Path(snakemake.config["results"])
+    count = len(given.logs)
+    receipts, metrics = given.units[:count], given.units[count:]
 
-    def write(rows, reason, table, page, caption):
-        frame = pd.DataFrame(rows, columns=["experiment", "pair", "run", reason, "log"])
+    def registrations():
+        """Yield the receipt of each registration with its log, and with why it could not be
+        evaluated.
+        """
+        for receipt, evaluated, log in zip(receipts, metrics, given.logs, strict=True):
+            content = {**read_receipt(receipt), "log": log}
+            reason = failure_sealed(Path(evaluated), results)
+            if content["status"] != "failed" and reason is not None:
+                content |= {"status": "failed", "reason": f"It could not be evaluated: {reason}"}
+            yield content
+
+    def unusable_scans():
+        """Yield a row for each scan of which a step failed, with the first such step."""
+        for dataset, scan, pairs, steps in given.scans:
+            for step, receipt, log in steps:
+                if (reason := first_failure([receipt])) is not None:
+                    about = {"dataset": dataset, "scan": scan, "step": step, "pairs": pairs}
+                    yield {**about, "reason": reason, "log": log}
+                    break
+
+    def write(rows, columns, table, page, caption):
+        frame = pd.DataFrame(rows, columns=columns)
         write_text(table, frame.to_csv(sep="\t", index=False, lineterminator="\n"))
         write_page(frame, Path(page), caption)
 
-    out, captions = snakemake.output, snakemake.params
-    failed = [receipt for receipt in receipts if receipt["status"] == "failed"]
-    suspect = [receipt for receipt in receipts if receipt.get("suspect")]
-    write(failed, "reason", out.failures, out.failures_page, captions.failures)
-    write(suspect, "verdict", out.suspects, out.suspects_page, captions.suspects)
+    every = list(registrations())
+    failed = [content for content in every if content["status"] == "failed"]
+    suspect = [content for content in every if content.get("suspect")]
+    unit = ["experiment", "pair", "run"]
+    write(failed, [*unit, "reason", "log"], out.failures, out.failures_page, given.failures)
+    write(suspect, [*unit, "verdict", "log"], out.suspects, out.suspects_page, given.suspects)
+    columns = ["dataset", "scan", "step", "pairs", "reason", "log"]
+    scans = list(unusable_scans())
+    write(scans, columns, out.unusable_scans, out.unusable_scans_page, given.unusable_scans)

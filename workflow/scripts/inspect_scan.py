@@ -2,34 +2,52 @@
 
 from pathlib import Path
 
+from _failed import first_failure
 from _job import job
 from _scan import scan_from
 
 with job(snakemake):
     import pandas as pd
 
-    from diffeode.evaluation.preparation import PreparedScan, measure
+    from diffeode.evaluation.preparation import PreparedScan, measure, without_numbers
+    from diffeode.figures import style
     from diffeode.figures.preparation import preparation_picture
     from diffeode.files.io import written_whole
     from diffeode.prepare.template import chosen_template
     from diffeode.units.scan import ScanUnit
 
     scan, template = scan_from(snakemake.params.scan), snakemake.params.choices["template"]
-    labels = (
-        ScanUnit(Path(snakemake.input.labels).parent).labels_file
-        if snakemake.input.get("labels")
-        else None
-    )
-    prepared = PreparedScan(
-        name=scan.id,
-        modality=scan.modality,
-        scan=scan.image,
-        orientation=scan.orientation,
-        folder=Path(snakemake.input.prepared).parent,
-        labels=labels if labels and labels.is_file() else None,
-        label_table=Path(snakemake.input.table[0]) if snakemake.input.table else None,
-    )
-    references = {} if template == "none" else chosen_template(template).on(prepared.image().grid)
-    with written_whole(snakemake.output.numbers) as temporary:
-        pd.DataFrame([measure(prepared, references)]).to_csv(temporary, sep="\t", index=False)
-    preparation_picture(prepared, references, Path(snakemake.output.picture))
+    out, given = snakemake.output, snakemake.input
+    failure = first_failure([given.prepared])
+
+    def write(row):
+        with written_whole(out.numbers) as temporary:
+            pd.DataFrame([row]).to_csv(temporary, sep="\t", index=False)
+
+    def look_at_it():
+        prepared = PreparedScan(
+            name=scan.id,
+            modality=scan.modality,
+            scan=scan.image,
+            orientation=scan.orientation,
+            folder=Path(given.prepared).parent,
+            labels=labels_of_it(),
+            label_table=Path(given.table[0]) if given.table else None,
+        )
+        references = {}
+        if template != "none":
+            references = chosen_template(template).on(prepared.image().grid)
+        write(measure(prepared, references))
+        preparation_picture(prepared, references, Path(out.picture))
+
+    def labels_of_it():
+        if not given.get("labels") or first_failure([given.labels]) is not None:
+            return None
+        file = ScanUnit(Path(given.labels).parent).labels_file
+        return file if file.is_file() else None
+
+    if failure is None:
+        look_at_it()
+    else:
+        write(without_numbers(scan.id, scan.modality, failure))
+        style.say(Path(out.picture), f"{scan.id}\nnot prepared: {failure}")

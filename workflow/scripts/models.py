@@ -1,7 +1,9 @@
 """Write accuracy, folds and number of parameters by the representation of the velocity."""
 
+import math
 from pathlib import Path
 
+from _failed import first_failure
 from _job import job
 
 with job(snakemake):
@@ -21,25 +23,35 @@ with job(snakemake):
     from diffeode.units.pair import PairUnit
 
     params, out = snakemake.params, snakemake.output
+    # of a pair that could not be aligned
+    UNKNOWN = {"parameters": math.nan, "parameters_per_voxel": math.nan}
     metrics, reported = read_tidy(snakemake.input.metrics), read_reported(snakemake.input.reported)
 
     def sizes_on(receipt):
         """A row for each run, of the pair in the folder of ``receipt``."""
         unit = PairUnit(Path(receipt).parent)
-        unit.require_intact()
-        fixed, moving = unit.fixed(), unit.moving()
-        pair = Pair(fixed, moving, foreground(fixed), foreground(moving))
+        pair = aligned(unit) if first_failure([receipt]) is None else None
         for name, about in params.runs.items():
             method = Run(name, title=name, **about).build()
-            size = model_size(method, pair)
             yield {
                 "experiment": unit.folder.parent.name,
                 "run": name,
                 "velocity": representation(method.velocity),
                 "steps": method.flow.steps,
-                "parameters": size.parameters,
-                "parameters_per_voxel": size.parameters / size.voxels,
+                **(counted(method, pair) if pair else UNKNOWN),
             }
+
+    def aligned(unit):
+        unit.require_intact()
+        fixed, moving = unit.fixed(), unit.moving()
+        return Pair(fixed, moving, foreground(fixed), foreground(moving))
+
+    def counted(method, pair):
+        size = model_size(method, pair)
+        return {
+            "parameters": size.parameters,
+            "parameters_per_voxel": size.parameters / size.voxels,
+        }
 
     sizes = pd.DataFrame([row for receipt in params.units for row in sizes_on(receipt)])
     summary = summarise(metrics)

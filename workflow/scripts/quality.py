@@ -10,7 +10,10 @@ with job(snakemake):
     from diffeode.statistics.preparation import gather, write_preparation
 
     folder = Path(snakemake.output.page).parent
-    tables = [read_numbers(path, texts=("scan", "modality")) for path in snakemake.input.numbers]
+    tables = [
+        read_numbers(path, texts=("scan", "modality", "failure"))
+        for path in snakemake.input.numbers
+    ]
     rows = [table.iloc[0].to_dict() for table in tables]
     pictures = {Path(path).stem: os.path.relpath(path, folder) for path in snakemake.input.pictures}
     write_preparation(

@@ -1,5 +1,5 @@
-"""Fail where a registration failed; say how many are suspect, and in a strict study fail for these
-too.
+"""Fail where a registration failed or a scan cannot be used; say how many registrations are
+suspect, and in a strict study fail for these too.
 """
 
 from pathlib import Path
@@ -15,7 +15,11 @@ with job(snakemake) as say:
 
     given, planned = snakemake.input, snakemake.params.registrations
     failed, suspect = rows_of(given.failures), rows_of(given.suspects)
+    unusable = rows_of(given.unusable_scans)
     sentences = []
+    if unusable:
+        scans = "1 scan" if unusable == 1 else f"{unusable} scans"
+        sentences.append(f"{scans} could not be used: the reasons are in {given.unusable_scans}")
     if failed:
         sentences.append(
             f"{failed} of {planned} registrations failed: the reasons are in {given.failures}"
@@ -24,7 +28,7 @@ with job(snakemake) as say:
         sentences.append(
             f"{suspect} of {planned} registrations are suspect: the reasons are in {given.suspects}"
         )
-    if failed or (suspect and snakemake.params.strict):
+    if failed or unusable or (suspect and snakemake.params.strict):
         raise RegistrationError("; ".join(sentences))
     for sentence in sentences:
         say(sentence)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -58,6 +59,7 @@ class Plan:
         pairs: the pairs that are registered.
         runs: the runs, our default first.
         left_out: what is wrong with the visits and persons that are left out, by their names.
+        unusable: those of ``left_out`` that have a scan which cannot be used; others lack one.
         notes: sentences that the user should read.
         recipe: how the scans are prepared (``prepare`` of a dataset).
         target: the template, where everyone is registered to one.
@@ -73,6 +75,7 @@ class Plan:
     recipe: Mapping[str, Any]
     target: Target | None
     structures: tuple[Mapping[str, Any], ...]
+    unusable: Collection[str] = ()
 
     @property
     def scans(self) -> list[Scan]:
@@ -216,7 +219,7 @@ def plan_of(request: Request, repository: Path) -> Plan:
     _require_contrasts(request)
     target = target_of(request)
     contrasts = [request.moving] if target else [request.fixed, request.moving]
-    scans, left_out = usable_scans(request, list(dict.fromkeys(contrasts)))
+    scans, left_out, unusable = usable_scans(request, list(dict.fromkeys(contrasts)))
     pairs, lacking = pairs_of(
         request.task,
         scans,
@@ -243,6 +246,7 @@ def plan_of(request: Request, repository: Path) -> Plan:
         recipe=recipe,
         target=target,
         structures=_structures(request, pairs),
+        unusable=unusable,
     )
     _require_sound(plan, repository)
     return plan
@@ -367,13 +371,23 @@ def _whole_head(pairs: Sequence[PlannedPair]) -> Scan | None:
     """Return the first scan of a contrast that shows a whole head, or None where the first scans of
     all contrasts come skull-stripped.
     """
-    first: dict[str, Scan] = {}
+    of_contrast: dict[str, dict[str, Scan]] = {}
     for pair in pairs:
         for scan in (pair.fixed, pair.moving):
             if scan.dataset == DATASET:
-                first.setdefault(scan.modality, scan)
-    heads = (s for s in first.values() if stripped_brain_or_none(io.read_image(s.image)) is None)
-    return next(heads, None)
+                of_contrast.setdefault(scan.modality, {})[scan.id] = scan
+    return next(filter(None, map(_head_among, of_contrast.values())), None)
+
+
+def _head_among(scans: Mapping[str, Scan]) -> Scan | None:
+    """Return the first scan that can be read, where it shows a whole head; else None.
+
+    What is wrong with the others is said when they are prepared.
+    """
+    for scan in scans.values():
+        with suppress(InputError):
+            return scan if stripped_brain_or_none(io.read_image(scan.image)) is None else None
+    return None
 
 
 def _require_sound(plan: Plan, repository: Path) -> None:

@@ -15,14 +15,17 @@ from diffeode.bids_app.derivatives import deliver, describe
 from diffeode.bids_app.plan import WORK, Plan
 from diffeode.bids_app.repository import profile_folder, takes_processors
 from diffeode.errors import RegistrationError
+from diffeode.files.tables import read_words
 
 LEVELS = ("participant", "group")
 """The levels of analysis of a BIDS App: ``participant`` ends with the registrations and their
 numbers; ``group``, like no level, goes on to tables, figures and the report.
 """
 
+_SIGNALLED = 128
+"""Exit codes above it stand for signals."""
 _SHOWN = 5
-"""Number of failures that the message of a run tells."""
+"""Number of cases of one kind that the message of a run tells."""
 
 
 @final
@@ -77,7 +80,8 @@ def run_plan(plan: Plan, how: How) -> list[str]:
     What an earlier run has finished stays; only what has changed is made again.
 
     Raises:
-        RegistrationError: a job failed. What was finished has been delivered.
+        RegistrationError: a job or a registration failed, or a scan of the folder cannot be used.
+            What was finished has been delivered.
     """
     out, task = plan.request.out, plan.request.task.name
     out.mkdir(parents=True, exist_ok=True)
@@ -88,17 +92,55 @@ def run_plan(plan: Plan, how: How) -> list[str]:
     lines = [f"{finished} of {len(plan.pairs) * len(plan.runs)} registrations are in {out}."]
     if how.level != LEVELS[0] and (out / _metrics(plan)).is_file():
         lines += _report(how, out, study, task)
-    if code:
-        raise RegistrationError(" ".join([*lines, _failures(failed)]))
+    wrong = [*_unusable_scans(plan, how), *_left_out(plan), *_failures(failed)]
+    if code and not wrong:
+        wrong.append(
+            "The run was interrupted."
+            if code > _SIGNALLED
+            else "A job failed; the messages of Snakemake above name its log."
+        )
+    if wrong:
+        again = "Give the same command again once it is mended: it makes only what is missing."
+        raise RegistrationError(" ".join([*lines, *wrong, again]))
     return lines
 
 
-def _failures(failed: Sequence[str]) -> str:
-    """Return a sentence about registrations that failed, or about other jobs that did."""
-    if not failed:
-        return "A job failed; the messages of Snakemake above name its log."
-    more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
-    return f"Failed: {'; '.join(failed[:_SHOWN])}{more}"
+def _unusable_scans(plan: Plan, how: How) -> list[str]:
+    """Return a sentence about the scans that could not be prepared; none where there are none.
+
+    The level that makes no tables tells them by the registrations that fail.
+    """
+    studies = plan.request.out / WORK / "studies"
+    table = studies / plan.request.task.name / "tables" / "unusable_scans.tsv"
+    if how.level == LEVELS[0] or not table.is_file():
+        return []
+    rows = read_words(table).itertuples()
+    return _told(
+        "Scans that cannot be used, and the number of pairs that need them",
+        [f"{row.scan} ({row.pairs}): {row.reason}" for row in rows],
+    )
+
+
+def _left_out(plan: Plan) -> list[str]:
+    """Return a sentence about what was left out because a scan cannot be used; none where nothing
+    was.
+    """
+    reasons = [f"{name}: {plan.left_out[name]}" for name in sorted(plan.unusable)]
+    return _told("Left out, because a scan cannot be used", reasons)
+
+
+def _failures(failed: Sequence[str]) -> list[str]:
+    """Return a sentence about registrations that failed; none where there are none."""
+    return _told(f"Failed registrations: {len(failed)}", failed)
+
+
+def _told(what: str, cases: Sequence[str]) -> list[str]:
+    """Return a sentence about the first cases, in a list that is empty where there are none."""
+    if not cases:
+        return []
+    shown = "; ".join(case.rstrip(".") for case in cases[:_SHOWN])
+    more = f"; and {len(cases) - _SHOWN} more" if len(cases) > _SHOWN else ""
+    return [f"{what}: {shown}{more}."]
 
 
 def _metrics(plan: Plan) -> str:

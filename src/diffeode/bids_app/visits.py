@@ -21,9 +21,12 @@ _NO_SCANS = ("dseg", "mask", "probseg")
 """Suffixes of volumes that are no scans."""
 
 
-def usable_scans(request: Request, contrasts: Sequence[str]) -> tuple[list[Scan], dict[str, str]]:
-    """Return the scans of ``contrasts`` that the request asks for and that can be used, and what is
-    wrong with the others, by the names of their visits or persons.
+def usable_scans(
+    request: Request, contrasts: Sequence[str]
+) -> tuple[list[Scan], dict[str, str], list[str]]:
+    """Return the scans of ``contrasts`` that the request asks for and that can be used; what is
+    wrong with the others, by the names of their visits or persons; and those of these names that
+    have a scan which cannot be used.
 
     Only headers are read.
 
@@ -39,6 +42,7 @@ def usable_scans(request: Request, contrasts: Sequence[str]) -> tuple[list[Scan]
     left_out = {
         visit: fault for visit, fault in faults.items() if _is_asked(visit, persons, request)
     }
+    unusable = list(left_out)
     for person in persons:
         mine = f"sub-{person}"
         shown = [scan for scan in asked if scan.subject == person]
@@ -49,9 +53,11 @@ def usable_scans(request: Request, contrasts: Sequence[str]) -> tuple[list[Scan]
         visit = person_prefix(scan.subject, scan.session)
         if fault := _fault(scan):
             left_out[visit] = fault
+            unusable.append(visit)
         else:
             usable.append(scan)
-    return [s for s in usable if person_prefix(s.subject, s.session) not in left_out], left_out
+    kept = [scan for scan in usable if person_prefix(scan.subject, scan.session) not in left_out]
+    return kept, left_out, list(dict.fromkeys(unusable))
 
 
 def _persons(request: Request) -> list[str]:

@@ -20,7 +20,8 @@ from diffeode.units.scan import ScanUnit
 
 NUMBERS = ("volume_ml", "overlap", "nmi", "t1w_correlation", "edge_percent")
 """Numbers that :func:`measure` returns. Those that need a template are NaN without one."""
-COLUMNS = ("scan", "modality", *NUMBERS)
+COLUMNS = ("scan", "modality", *NUMBERS, "failure")
+"""``failure`` tells why the scan could not be prepared; it is empty where it was."""
 
 _FEWEST_SCANS = 8
 """With fewer scans of a modality no number is compared with the others."""
@@ -113,6 +114,7 @@ def measure(prepared: PreparedScan, references: Mapping[str, Image]) -> dict[str
     row |= {
         "scan": prepared.name,
         "modality": prepared.modality,
+        "failure": "",
         "volume_ml": brain.sum() * image.grid.voxel_volume * scale / 1000,
         "edge_percent": _edge_percent(brain, image.grid, to_scan, prepared.original().grid),
     }
@@ -121,9 +123,19 @@ def measure(prepared: PreparedScan, references: Mapping[str, Image]) -> dict[str
     return row
 
 
+def without_numbers(name: str, modality: str, failure: str) -> dict[str, object]:
+    """Return the row of a scan that could not be prepared, with the columns :data:`COLUMNS`.
+
+    Args:
+        failure: the sentence that tells why.
+    """
+    row: dict[str, object] = dict.fromkeys(COLUMNS, np.nan)
+    return {**row, "scan": name, "modality": modality, "failure": failure}
+
+
 def flag(table: pd.DataFrame, adults: bool) -> pd.DataFrame:
     """Return the ``table`` of one dataset with a column ``flags``: sentences about unusual numbers,
-    or an empty text.
+    why the scan could not be prepared, or an empty text.
 
     A number is unusual where its robust z among the scans of its modality,
     ``0.6745 (x - median) / MAD``, is beyond 3.5 (Iglewicz and Hoaglin, 1993). This is tested where
@@ -164,6 +176,8 @@ def robust_z(values: np.ndarray) -> np.ndarray:
 
 
 def _absolute(row: pd.Series, adults: bool) -> list[str]:
+    if failure := row.get("failure", ""):
+        return [f"not prepared: {failure}"]
     (least, most), volume = _VOLUME_ML, row.volume_ml
     correlation = row.t1w_correlation
     other_contrast = adults and correlation * _CONTRAST_SIGN.get(row.modality, 0) < 0

@@ -7,6 +7,7 @@ seaborn, pictures of scans with matplotlib; both take their style from :func:`pa
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ ACCENT = "#0072b2"
 
 _LEGEND_MARK_PT = 32
 """The width of the mark and the gaps of an entry of a legend."""
+_LETTERS_A_LINE = 110
+"""How many letters of the size of a sentence fit on a page of the full width."""
 _FORMATS = ("png", "svg", "pdf")
 _REFERENCES = {"identity": "#b3b3b3", "affine": "#7a7a7a"}
 _OURS = "#d55e00"
@@ -180,9 +183,14 @@ def page(
 
 
 def say(out: Path, sentence: str) -> None:
-    """Save a figure that holds one sentence, for where there is nothing to draw."""
-    lines = "\n".join(map(readable, sentence.splitlines()))
-    with page(out, FULL_WIDTH_IN, 1.0) as figure:
+    """Save a figure that holds a sentence or some, for where there is nothing to draw.
+
+    Long lines are broken, so that none is cut off at the edge.
+    """
+    wrapped = [textwrap.wrap(readable(line), _LETTERS_A_LINE) for line in sentence.splitlines()]
+    lines = "\n".join(part for parts in wrapped for part in parts)
+    height_in = max(1.0, 0.4 + 0.15 * sum(map(len, wrapped)))
+    with page(out, FULL_WIDTH_IN, height_in) as figure:
         figure.text(0.5, 0.5, lines, ha="center", va="center", color=SOFT, fontsize=8)
 
 

@@ -109,7 +109,7 @@ def terminated_like_exit() -> Iterator[None]:
 
 
 def _work_and_tell(work: Callable[[], T], sender: Connection, scratch: str) -> None:
-    _die_with_parent()
+    die_with_parent()
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
     try:
         sender.send((True, work()))
@@ -141,7 +141,7 @@ def _that_travels(error: Exception) -> Exception:
     return said
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask the system to end this process when its parent dies, which Linux can do.
 
     A parent that is killed cannot end its child itself.
@@ -160,13 +160,13 @@ def _outcome(
         succeeded, told = receiver.recv()
     except EOFError:
         child.join()
-        raise _death(child.exitcode or 0) from None
+        raise error_of_death(child.exitcode or 0) from None
     if succeeded:
         return told
     raise told
 
 
-def _death(code: int) -> BaseException:
+def error_of_death(code: int) -> BaseException:
     """Return the error for a child that ended without a result.
 
     Args:

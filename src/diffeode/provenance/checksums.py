@@ -28,6 +28,11 @@ def recorded(path: Path | str) -> dict[str, Any]:
     return {**_state_of(Path(path)), "sha256": sha256(path)}
 
 
+def is_readable(path: Path | str) -> bool:
+    """Return whether a file lies at ``path`` that this process may read."""
+    return Path(path).is_file() and os.access(path, os.R_OK)
+
+
 @final
 class Checksums:
     """SHA-256 of files, remembered from one plan to the next.
@@ -69,7 +74,7 @@ class Checksums:
         """Compute all checksums that :meth:`of` would compute for ``files``, and report the
         progress.
 
-        Files that do not exist are skipped.
+        Files that do not exist or cannot be read are skipped.
 
         Args:
             tell: called with one sentence every five seconds where there is much to read.
@@ -94,7 +99,7 @@ class Checksums:
         found = {}
         for path, record in files:
             key = str(path)
-            if key in self._known or key in found or not Path(path).is_file():
+            if key in self._known or key in found or not is_readable(path):
                 continue
             state = _state_of(Path(path))
             if not self._trusted(key, state, record):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffeode.provenance.checksums import Checksums, recorded
+from diffeode.provenance.checksums import Checksums, is_readable, recorded
 
 CODE = "code"
 """The name of the parameter in which every rule has the identity of its code."""
@@ -51,7 +51,8 @@ def departure(
     another machine.
 
     Args:
-        inputs: paths of the files that the plan reads; a path that does not exist is skipped.
+        inputs: paths of the files that the plan reads; a file that does not exist or cannot be read
+            is skipped.
         parameters: the parameters that the plan gives to the rule.
     """
     changed = _changed(origin["parameters"], as_json(parameters))
@@ -78,7 +79,7 @@ def _is_record(content: Any) -> bool:
 
 
 def _differs(path: str, record: Mapping[str, Any], checksums: Checksums) -> bool:
-    if not Path(path).is_file():
+    if not is_readable(path):
         return False
     return checksums.of(path, record) != record["sha256"]
 

@@ -75,6 +75,18 @@ def read_receipt(path: Path | str) -> dict[str, Any]:
     return content
 
 
+def failure_in(path: Path | str) -> str | None:
+    """Return why the unit of the receipt ``path`` failed, or None where it did not.
+
+    Raises:
+        DamagedFileError: missing or not a receipt.
+    """
+    content = read_receipt(path)
+    if content.get("status") != "failed":
+        return None
+    return str(content.get("reason", "no reason given"))
+
+
 def origin_in(receipt: dict[str, Any]) -> dict[str, Any] | None:
     """Return what the unit of a receipt was made from, or None where the receipt does not say."""
     origin = receipt.get(_ORIGIN)

@@ -17,10 +17,24 @@ from diffeode.provenance.origin import is_origin
 _FOLDER = ".seals"
 
 
-def seal(file: Path, results: Path, origin: dict[str, Any]) -> None:
-    """Record the size, the SHA-256 and the ``origin`` of ``file``, which lies under ``results``."""
+def seal(file: Path, results: Path, origin: dict[str, Any], failure: str | None = None) -> None:
+    """Record the size, the SHA-256 and the ``origin`` of ``file``, which lies under ``results``.
+
+    Args:
+        failure: why the file does not hold what it should; None where it does.
+    """
     state = {key: value for key, value in recorded(file).items() if key in ("bytes", "sha256")}
-    write_json(_seal_of(file, results), {**state, "made_from": origin})
+    failed = {} if failure is None else {"failure": failure}
+    write_json(_seal_of(file, results), {**state, "made_from": origin, **failed})
+
+
+def failure_sealed(file: Path, results: Path) -> str | None:
+    """Return why ``file`` does not hold what it should, or None where its seal says nothing of a
+    failure.
+    """
+    content = _read(file, results) or {}
+    failure = content.get("failure")
+    return None if failure is None else str(failure)
 
 
 def broken_seal(file: Path, results: Path) -> str | None:

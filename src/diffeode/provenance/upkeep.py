@@ -19,7 +19,7 @@ from diffeode.provenance.checksums import Checksums, Record
 from diffeode.provenance.origin import departure
 from diffeode.provenance.receipt import RECEIPT, damage_of, origin_in, read_receipt, records_in
 from diffeode.provenance.removal import lacking
-from diffeode.provenance.seals import broken_seal, origin_of_sealed
+from diffeode.provenance.seals import broken_seal, failure_sealed, origin_of_sealed
 
 _NOT_THERE = "which the unit does not hold (removed to save space, or never written)"
 
@@ -222,5 +222,8 @@ def _of_unit(planned: Planned, checksums: Checksums) -> Complaint | None:
 
 
 def _of_sealed(file: Path, results: Path) -> Complaint | None:
-    reason = broken_seal(file, results)
-    return Complaint(Kind.DAMAGED, reason) if reason else None
+    if reason := broken_seal(file, results):
+        return Complaint(Kind.DAMAGED, reason)
+    if reason := failure_sealed(file, results):
+        return Complaint(Kind.FAILED, f"it failed last time ({reason})")
+    return None

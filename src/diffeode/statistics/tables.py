@@ -172,8 +172,10 @@ def models(
         }
     )
     counted = {
-        "parameters": [f"{number:,}" for number in table["parameters"]],
-        "parameters / voxel": [f"{number:.2f}" for number in table["parameters_per_voxel"]],
+        "parameters": [_known(number, "{:,.0f}") for number in table["parameters"]],
+        "parameters / voxel": [
+            _known(number, "{:.2f}") for number in table["parameters_per_voxel"]
+        ],
     }
     shown = [found, table[measured], pd.DataFrame(counted), table[said].replace("", MISSING)]
     return pd.concat(shown, axis="columns")
@@ -284,3 +286,8 @@ def _interval(row: Mapping[str, float]) -> str:
         return MISSING
     middle = f"{row['median_difference']:+.3f}"
     return middle if np.isnan(row["low"]) else f"{middle} [{row['low']:+.3f}, {row['high']:+.3f}]"
+
+
+def _known(number: float, form: str) -> str:
+    """Return ``number`` as ``form`` writes it, or a dash where it is NaN."""
+    return MISSING if np.isnan(number) else form.format(number)

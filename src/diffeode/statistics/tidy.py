@@ -54,6 +54,11 @@ def write_tidy(path: Path | str, table: pd.DataFrame) -> None:
     write_text(path, table.to_csv(sep="\t", index=False, lineterminator="\n"))
 
 
+def failed_row() -> pd.DataFrame:
+    """Return the one row of a pair that was not registered, or could not be evaluated."""
+    return pd.DataFrame([("failed", "", "", 1.0)], columns=list(ROW))
+
+
 def whole_image(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the values of ``metric`` over the whole image, without missing ones.
 

@@ -59,3 +59,11 @@ def descriptor_scans(wildcards):
 def descriptor_memory(wildcards, attempt):
     """Return the megabytes of a training, which keeps its scans in memory: 20 MB each at 1 mm."""
     return (4000 + 20 * len(descriptor_scans(wildcards))) * attempt
+
+
+def last_attempt_of_training(wildcards, attempt):
+    """Return whether the training is not tried again (1 or 0), or -1 where no run of the study uses
+    the descriptor: whoever asks for it alone is to see the failure as such.
+    """
+    used = {descriptor_of(run.name) for run in STUDY.runs}
+    return int(attempt > INTERNALS.retries) if wildcards.descriptor in used else -1

@@ -1,15 +1,34 @@
 """Inputs and parameters of the rules that prepare a scan."""
 
+from diffeode.errors import DamagedFileError
 from diffeode.prepare.needs import weights_read
+from diffeode.provenance.receipt import failure_in
 
 
 def scan_files(scan):
-    """Return the files of a scan; for a virtual scan, the receipt of its cohort."""
+    """Return the files of a scan; for a virtual scan, the receipt of its cohort.
+
+    A file that is not there, as behind a link without a target, is left out unless the scan was
+    prepared from it: Snakemake would refuse the whole study, while the step that reads it says what
+    is wrong with this scan.
+    """
     if STUDY.datasets()[scan.dataset].kind == "virtual":
         return {"source": SOURCE.format(dataset=scan.dataset)}
     files = {"image": scan.image, "labels": None if recipe_of(scan).segments else scan.labels}
     files["landmarks"] = scan.landmarks
-    return {name: str(file) for name, file in files.items() if file}
+    return {
+        name: str(file)
+        for name, file in files.items()
+        if file and (Path(file).exists() or is_prepared(scan))
+    }
+
+
+def is_prepared(scan):
+    """Return whether a scan was prepared before, without a failure."""
+    try:
+        return failure_in(prepared(scan)) is None
+    except DamagedFileError:  # it is not there, or has to be made again
+        return False
 
 
 def scan_fields(scan):
@@ -35,9 +54,11 @@ def image_fields(scan):
 
 
 def image_file(scan):
-    """Return the file of the scan that a step reads."""
+    """Return the file of the scan that a step reads, in a list that is empty where it is not
+    there.
+    """
     files = scan_files(scan)
-    return files.get("image") or files["source"]
+    return [files[name] for name in ("image", "source") if name in files]
 
 
 def before(scan, *steps):

@@ -1,5 +1,7 @@
 """What tables are made from, and what stands above them."""
 
+from collections import Counter
+
 from diffeode.registration.registry import method_class
 from diffeode.registration.runs import load_run, run_names
 from diffeode.statistics.reported import read_reported, require_known_runs
@@ -73,3 +75,25 @@ def table_caption(sentence):
     sides = (side for e in STUDY.experiments for side in (e.fixed, e.moving))
     populations = " and ".join(dict.fromkeys(side.dataset.population for side in sides))
     return f"{STUDY.title} ({populations}). {sentence}"
+
+
+def steps_of_scans(wildcards):
+    """Return dataset and name of each scan, the number of pairs that need it, and name, receipt and
+    log of each step of its preparation.
+    """
+    datasets = STUDY.datasets()
+
+    def needed(pair):
+        sides = (pair.fixed, pair.moving)
+        helpers = (other for side in sides for other in datasets[side.dataset].helpers_of(side))
+        return {scan.key for scan in (*sides, *helpers)}
+
+    pairs = Counter(key for e in STUDY.drawn for pair in e.pairs for key in needed(pair))
+    return [
+        [
+            *scan.key,
+            pairs[scan.key],
+            [[step, receipt, logs(step, *scan.key)] for step, receipt in steps_taken(scan).items()],
+        ]
+        for scan in SCANS.values()
+    ]

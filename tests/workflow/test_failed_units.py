@@ -1,0 +1,172 @@
+"""A job of preparation that fails in any way writes the receipt of a failed unit, and the jobs that
+read this unit fail for the same reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from diffeode.provenance.checksums import Checksums
+from diffeode.provenance.origin import origin_of
+from diffeode.provenance.receipt import failure_in, write_receipt
+from diffeode.provenance.seals import failure_sealed, seal
+from diffeode.provenance.upkeep import Kind, Planned, complaints
+
+pytestmark = pytest.mark.workflow
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_JOB = """
+import os, signal, sys
+from types import SimpleNamespace
+sys.path.insert(0, {scripts!r})
+from _job import job
+
+class Given(dict):
+    __getattr__ = dict.__getitem__
+    __iter__ = lambda self: iter(self.values())
+
+snakemake = SimpleNamespace(
+    threads=1, log=["job.log"], rule="strip", wildcards=Given(dataset="heads", scan="a"),
+    params=Given(), input=Given(read={read!r}),
+    output={output!r},
+    resources=Given({resources}), config={{"results": "."}},
+)
+with job(snakemake) as say:
+    open("begun", "w").close()
+    from diffeode.errors import InputError
+    {body}
+"""
+_LAST, _FIRST = "last_attempt=1", "last_attempt=0"
+FAULTS = {
+    "an error": ("raise InputError('It is no head.')", "It is no head."),
+    "a bug": ("1 / 0", "ZeroDivisionError: division by zero"),
+    "too little memory": ("os.kill(os.getpid(), signal.SIGKILL)", "It was killed (SIGKILL)"),
+    "a crash": ("os.kill(os.getpid(), signal.SIGSEGV)", "It crashed (SIGSEGV)"),
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A function that runs a job in ``tmp_path``."""
+
+    def run_it(
+        body: str,
+        resources: str = _LAST,
+        read: str = "scan.nii.gz",
+        output: tuple[str, ...] = ("unit/brain/receipt.json", "unit/brain/mask.nii.gz"),
+    ):
+        (tmp_path / "unit/brain").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "scan.nii.gz").touch()
+        scripts = str(REPOSITORY / "workflow" / "scripts")
+        given = {"read": read, "resources": resources, "output": list(output)}
+        program = _JOB.format(scripts=scripts, body=body, **given)
+        return subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+
+    return run_it
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failure_is_written_down_and_ends_the_job_like_any_other(fault, run, tmp_path):
+    body, reason = FAULTS[fault]
+    (tmp_path / "unit/brain").mkdir(parents=True)
+    (tmp_path / "unit/brain/image.nii.gz").write_text("of an earlier run")
+    done = run(body)
+    assert done.returncode == 0, done.stderr
+    said = f"strip heads a: failed, and so does all that is made from it: {reason}"
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+    receipt = json.loads((tmp_path / "unit/brain/receipt.json").read_text(encoding="utf-8"))
+    told = {"dataset": "heads", "scan": "a", "step": "strip", "status": "failed", "outputs": {}}
+    assert told.items() <= receipt.items()
+    assert receipt["reason"].startswith(reason)
+    # Snakemake asks for all outputs of a rule
+    assert (tmp_path / "unit/brain/mask.nii.gz").read_bytes() == b""
+    assert not (tmp_path / "unit/brain/image.nii.gz").exists()
+    plan = [Planned(tmp_path / "unit/brain/receipt.json", (), {})]
+    (complaint,) = complaints(plan, tmp_path, Checksums()).values()
+    assert complaint.kind is Kind.FAILED
+
+
+def test_a_job_that_is_killed_is_tried_again_where_it_may_be(run, tmp_path):
+    assert run(FAULTS["too little memory"][0], _FIRST).returncode == 128 + 9
+    assert not (tmp_path / "unit/brain/receipt.json").exists()
+    assert run(FAULTS["an error"][0], _FIRST).returncode == 0
+    assert failure_in(tmp_path / "unit/brain/receipt.json") == "It is no head."
+
+
+def test_a_rule_that_notes_no_failures_fails(run, tmp_path):
+    done = run(FAULTS["an error"][0], resources="")
+    assert done.returncode == 1
+    assert done.stderr.startswith("strip heads a: It is no head.")
+    assert not (tmp_path / "unit/brain/receipt.json").exists()
+
+
+def test_a_job_that_reads_a_failed_unit_does_not_begin_and_fails_for_the_same_reason(run, tmp_path):
+    (tmp_path / "before").mkdir()
+    write_receipt(tmp_path / "before", [], {"status": "failed", "reason": "It is cut."})
+    done = run("pass", read="before/receipt.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (tmp_path / "begun").exists()
+    assert failure_in(tmp_path / "unit/brain/receipt.json") == "It is cut."
+
+
+def test_a_training_of_a_descriptor_that_fails_leaves_a_seal_with_the_reason(run, tmp_path):
+    files = ("best.safetensors", "curves.png")
+    assert run(FAULTS["an error"][0], output=files).returncode == 0
+    assert {failure_sealed(tmp_path / name, tmp_path) for name in files} == {"It is no head."}
+    assert (tmp_path / "best.safetensors").read_bytes() == b""
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_succeeds_says_nothing_of_a_failure(run, tmp_path):
+    finish = "from diffeode.provenance.receipt import write_receipt; from pathlib import Path; "
+    finish += "write_receipt(Path('unit/brain'), [], {'status': 'done'})"
+    done = run(finish)
+    assert (done.returncode, done.stderr) == (0, "")
+    receipt = json.loads((tmp_path / "unit/brain/receipt.json").read_text(encoding="utf-8"))
+    assert [file["path"] for file in receipt["made_from"]["inputs"]] == ["scan.nii.gz"]
+    assert failure_in(tmp_path / "unit/brain/receipt.json") is None
+
+
+def test_a_file_that_does_not_hold_what_it_should_is_made_again(tmp_path):
+    file = tmp_path / "metrics.tsv"
+    file.write_text("failed\n")
+    seal(file, tmp_path, origin_of([], {}), failure="No structure is in the table.")
+    assert failure_sealed(file, tmp_path) == "No structure is in the table."
+    (complaint,) = complaints([Planned(file, (), {})], tmp_path, Checksums()).values()
+    assert complaint.kind is Kind.FAILED
+    assert "No structure is in the table." in complaint.reason
+    seal(file, tmp_path, origin_of([], {}))
+    assert failure_sealed(file, tmp_path) is None
+    assert complaints([Planned(file, (), {})], tmp_path, Checksums()) == {}
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_failed_unit_is_not_kept_in_snakemake_s_cache(failed, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "workflow" / "lib"))
+    internals = importlib.import_module("snakemake_internals")
+    stored = []
+
+    async def store(cache, job):
+        stored.append(job)
+
+    about = {"status": "failed", "reason": "It is cut."} if failed else {}
+    write_receipt(tmp_path, [], about)
+    job = SimpleNamespace(output=[str(tmp_path / "receipt.json"), str(tmp_path / "mask.nii.gz")])
+    asyncio.run(internals._unless_it_failed(store)(None, job))
+    assert stored == ([] if failed else [job])
