@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from diffeode.cli.arguments import offer
 from diffeode.errors import InputError
 
 
@@ -18,10 +19,17 @@ def add(commands: Any) -> None:
         "datasets",
         help="list every dataset: what is here, what is missing, and how to get it",
     )
-    datasets.add_argument(
+    name = datasets.add_argument(
         "name", nargs="?", metavar="NAME", help="tell everything about this dataset"
     )
+    offer(name, _names)
     datasets.set_defaults(command=_datasets)
+
+
+def _names() -> list[str]:
+    from diffeode.study.inventory import dataset_names
+
+    return dataset_names(_repository())
 
 
 def _datasets(options: argparse.Namespace) -> None:

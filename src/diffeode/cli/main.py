@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from diffeode import __version__
 from diffeode.cli import (
     apply,
+    completion,
     compose,
     convert,
     datasets,
@@ -35,7 +36,7 @@ from diffeode.process.watch import terminated_like_exit
 _COMMANDS = (
     *(register, apply, points, invert, compose, jacobian, evaluate, convert, prepare, report),
     study,
-    *(train, train_descriptor, methods, weights, datasets, needs, exclude),
+    *(train, train_descriptor, methods, weights, datasets, needs, exclude, completion),
 )
 _INPUT_ERROR, _FAILED, _SUSPECT, _INTERRUPTED = 2, 1, 3, 130
 
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Multimodal diffeomorphic registration of brain scans, one pair at a time.",
     )
     parser.add_argument("--version", action="version", version=f"diffeode {__version__}")
-    parser.set_defaults(when_interrupted="nothing was written")
+    parser.set_defaults(when_interrupted="nothing was written", parser=parser)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)

@@ -17,6 +17,8 @@ from diffeode.cli.arguments import (
     add_orientation,
     mask,
     minutes,
+    names_of_runs,
+    offer,
     path,
     positive,
     setting,
@@ -27,6 +29,7 @@ from diffeode.cli.delivery import delivered_whole, require_apart
 from diffeode.cli.progress import ProgressLine
 from diffeode.desk import DEFAULT_RUN, DEFAULT_RUN_OF_SLICES
 from diffeode.errors import InputError, RegistrationError, SuspectError
+from diffeode.prepare.choices import NO_BACKGROUND, STARTS
 from diffeode.process.watch import Terminated, watched
 
 if TYPE_CHECKING:
@@ -82,11 +85,12 @@ def add(commands: Any) -> None:
     register.add_argument(
         "--weights", type=path, metavar="FILE", help="weights, for a run that is trained first"
     )
-    register.add_argument(
+    method = register.add_argument(
         "--method",
         metavar="RUN",
         help=f"a named run (default: {DEFAULT_RUN}, for slices {DEFAULT_RUN_OF_SLICES})",
     )
+    offer(method, names_of_runs)
     register.add_argument(
         "--set",
         type=setting,
@@ -96,7 +100,7 @@ def add(commands: Any) -> None:
         help="set a hyper-parameter of the run (docs/methods.md), such as "
         "penalties.gradient.weight=0.5; may be given several times",
     )
-    register.add_argument(
+    init = register.add_argument(
         "--init",
         type=start,
         default="affine",
@@ -107,8 +111,9 @@ def add(commands: Any) -> None:
         "FreeSurfer, a displacement field of ITK or FSL, a composite of ITK (.h5), or the folder "
         "of a registration (default: %(default)s)",
     )
+    offer(init, lambda: STARTS, files=True)
     for side in ("fixed", "moving"):
-        register.add_argument(
+        option = register.add_argument(
             f"--{side}-mask",
             type=mask,
             metavar="FILE",
@@ -116,6 +121,7 @@ def add(commands: Any) -> None:
             "such as a lesion, is left out. 'none': nothing is background (default: the background "
             "is found)",
         )
+        offer(option, lambda: (NO_BACKGROUND,), files=True)
     register.add_argument(
         "--brain",
         action="store_true",
