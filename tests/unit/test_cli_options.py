@@ -242,6 +242,7 @@ VERBS = ("apply", "points", "invert", "compose", "jacobian", "evaluate", "conver
 ASKED_FOR_APART = {
     ("register", "strict"),
     ("register", "quiet"),
+    ("register", "verbose"),
     *((verb, option) for verb in VERBS for option in ("overwrite", "quiet", "verbose")),
 }
 """Options that are passed to no function; each has a test of its own."""

@@ -114,13 +114,15 @@ def add_overwrite(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_talk(command: argparse.ArgumentParser) -> None:
-    """Add ``--quiet`` and ``--verbose``."""
+def add_talk(
+    command: argparse.ArgumentParser,
+    quiet: str = "print errors only, and no notes",
+    verbose: str = "print versions, seconds, which files were written and whole errors, too",
+) -> None:
+    """Add ``--quiet`` and ``--verbose`` with these helps; they exclude each other."""
     talk = command.add_mutually_exclusive_group()
-    talk.add_argument("-q", "--quiet", action="store_true", help="print errors only, and no notes")
-    talk.add_argument(
-        "-v", "--verbose", action="store_true", help="print which files were written, too"
-    )
+    talk.add_argument("-q", "--quiet", action="store_true", help=quiet)
+    talk.add_argument("-v", "--verbose", action="store_true", help=verbose)
 
 
 def offer(
