@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from diffeode.bids_app.repository import checkout_around, find_repository
 from diffeode.cli.arguments import offer
-from diffeode.errors import InputError
 
 
 def add(commands: Any) -> None:
@@ -44,11 +44,5 @@ def _datasets(options: argparse.Namespace) -> None:
 
 
 def _repository() -> Path:
-    """Return the checkout that the working folder lies in, or the one that this package is
-    installed from.
-    """
-    here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[3]):
-        if (folder / "config" / "datasets").is_dir():
-            return Path(os.path.relpath(folder))
-    raise InputError(f"There is no config/datasets in {here} or above; go to the repository first.")
+    """Return the checkout that the working folder lies in or, elsewhere, what is installed."""
+    return Path(os.path.relpath(checkout_around(Path.cwd()) or find_repository()))
