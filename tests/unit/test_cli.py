@@ -284,7 +284,8 @@ def test_help_imports_nothing_heavy():
         "import sys, contextlib, io\nfrom diffeode.cli import main\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): "
         "main(['--help'])\n"
-        "print(*{'torch', 'numpy', 'ants', 'nibabel', 'pandas', 'matplotlib', 'scipy'} & "
+        "print(*{'torch', 'numpy', 'ants', 'nibabel', 'pandas', 'matplotlib', 'scipy', "
+        "'shtab'} & "
         "set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import nibabel as nib
 import numpy as np
 import pytest
+import shtab
 
 from diffeode.bids_app import plan as bids_plan
 from diffeode.bids_app import repository as bids_repository
@@ -19,6 +20,7 @@ from diffeode.bids_app import running as bids_running
 from diffeode.cli import (
     apply,
     arguments,
+    completion,
     compose,
     convert,
     datasets,
@@ -84,6 +86,7 @@ COMMANDS = {
     "datasets": datasets,
     "needs": needs,
     "exclude": exclude,
+    "completion": completion,
 }
 SEEN: dict = {}
 """The arguments that the functions behind the commands were given, by the function's name."""
@@ -155,6 +158,7 @@ def behind_the_commands(monkeypatch):
         (inventory, "take_inventory", "an inventory"),
         (inventory, "description", ["all about it"]),
         (inventory, "overview", ["about all"]),
+        (shtab, "complete", "a script"),
         (study_needs, "needs_of", []),
         (exclusions, "flagged", ["flagged"]),
         (exclusions, "read_exclusions", "the kept"),
@@ -238,6 +242,7 @@ VERBS = ("apply", "points", "invert", "compose", "jacobian", "evaluate", "conver
 ASKED_FOR_APART = {
     ("register", "strict"),
     ("register", "quiet"),
+    ("register", "verbose"),
     *((verb, option) for verb in VERBS for option in ("overwrite", "quiet", "verbose")),
 }
 """Options that are passed to no function; each has a test of its own."""
@@ -739,6 +744,11 @@ ARRIVES = {
         ["needs", str(STUDY)],
         lambda: seen("needs_of"),
         (STUDY, STUDY.parents[1]),
+    ),
+    ("completion", "shell"): (
+        ["completion", "tcsh"],
+        lambda: seen("complete")[1],
+        "tcsh",
     ),
     ("exclude", "tables"): (EXCLUDE, lambda: seen("flagged")[0], [Path("a"), Path("b")]),
     ("exclude", "to"): (EXCLUDE, lambda: seen("add_exclusions"), (Path("c"), ["flagged"])),

@@ -187,6 +187,91 @@ def test_x5_is_written_by_nitransforms(tmp_path, monkeypatch):
     assert not (tmp_path / "none.x5").exists()
 
 
+def node(**changed):
+    """A node of an X5 file as nitransforms reads it, of a field on the oblique grid."""
+    grid = GRIDS["oblique"]
+    domain = types.SimpleNamespace(
+        grid=True, size=grid.shape, mapping=grid.affine, coordinates="cartesian"
+    )
+    about = {
+        **{"type": "nonlinear", "subtype": "densefield", "representation": "displacements"},
+        **{"dimension_kinds": ["space"] * 3 + ["vector"], "array_length": 1, "domain": domain},
+        "transform": bent(grid).displacement_mm,
+    }
+    return types.SimpleNamespace(**about | changed)
+
+
+def matrix_node(**changed):
+    about = {"type": "linear", "subtype": "affine", "representation": "matrix", "transform": TURN}
+    return node(**about | changed)
+
+
+@pytest.fixture
+def x5(tmp_path, monkeypatch):
+    """Return the transform of an X5 file with some nodes, which a stand-in for nitransforms
+    reads.
+    """
+
+    def read(*nodes):
+        def from_filename(path):
+            if not nodes:
+                raise TypeError("Input file is not HDF5.")
+            return list(nodes)
+
+        for name in ("nitransforms", "nitransforms.io", "nitransforms.io.x5"):
+            module = types.ModuleType(name)
+            module.from_filename = from_filename
+            monkeypatch.setitem(sys.modules, name, module)
+        (tmp_path / "a.x5").touch()
+        return read_in_format(tmp_path / "a.x5", "x5")
+
+    return read
+
+
+def test_x5_is_read_as_nitransforms_maps_points(x5):
+    """Of the files that are written here, nitransforms 25.1 itself made the same points at all
+    voxels to 3e-7 mm, on each of GRIDS.
+    """
+    grid = GRIDS["oblique"]
+    points, moved = grid.points_mm(), bent(grid)(grid.points_mm())
+    np.testing.assert_allclose(x5(node()).map(points), moved, atol=1e-9)
+    positions = node(representation="deformations", transform=moved)
+    np.testing.assert_allclose(x5(positions).map(points), moved, atol=1e-9)
+    assert x5(node()).grid.matches(grid)
+    np.testing.assert_array_equal(x5(matrix_node()).matrix, TURN)
+    np.testing.assert_array_equal(x5(matrix_node(domain=None)).matrix, TURN)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([], "is no readable X5 file"),
+        ([node(), matrix_node()], "holds 2 transforms, whose order X5 does not settle"),
+        ([node(subtype="bspline")], "of kind nonlinear bspline; only an affine and a dense"),
+        ([node(type="composite", subtype=None)], "of kind composite None"),
+        ([node(dimension_kinds=["space"] * 2 + ["vector"])], "only an affine and a dense field"),
+        ([node(domain=None)], "does not say on which grid"),
+        ([node(transform=np.zeros((2, 2, 2, 3)))], "another shape than that grid"),
+        ([node(representation="velocities")], "holds a field of velocities"),
+        ([node(transform=np.full((8, 7, 9, 3), np.nan))], "no numbers"),
+        ([matrix_node(transform=np.stack([TURN] * 3), array_length=3)], "a series of matrices"),
+        ([matrix_node(transform=np.zeros((4, 4)))], "no affine that can be inverted"),
+    ],
+)
+def test_x5_that_is_not_understood_is_refused(x5, nodes, said):
+    with pytest.raises(de.InputError, match=said):
+        x5(*nodes)
+
+
+def test_without_nitransforms_or_a_file_x5_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(de.InputError, match="There is no transform"):
+        read_in_format(tmp_path / "a.x5", "x5")
+    (tmp_path / "a.x5").touch()
+    monkeypatch.setitem(sys.modules, "nitransforms.io.x5", None)
+    with pytest.raises(de.InputError, match="pip install nitransforms h5py"):
+        read_in_format(tmp_path / "a.x5", "x5")
+
+
 @pytest.mark.parametrize(
     ("name", "form", "grids", "said"),
     [

@@ -8,6 +8,7 @@ import yaml
 from trees import write_ixi, write_oasis3
 
 from diffeode.cli import main
+from diffeode.cli.needs import repository_of
 from diffeode.study.needs import needs_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -100,15 +101,45 @@ def test_datasets_that_only_a_descriptor_is_trained_on_count(repository):
     assert weights in missing(path)["described"]
 
 
-@pytest.mark.parametrize(
-    ("study", "sentence"),
-    [("config/papr.yaml", "There is no study config/papr.yaml"), ("out.yaml", "no checkout")],
-)
-def test_a_study_that_is_not_there_is_refused(
-    repository, tmp_path_factory, monkeypatch, capsys, study, sentence
+def test_a_study_that_is_not_there_is_refused(repository, capsys):
+    assert main(["needs", "config/papr.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "There is no study config/papr.yaml; name the file of a study, such as " in said
+
+
+def study_elsewhere(folder, **changes):
+    """Write the demo's study to a folder that lies in no checkout, and return its path."""
+    study = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(study | changes))
+    return path
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_study_outside_of_a_checkout_is_read_by_what_is_installed(
+    tmp_path_factory, monkeypatch, capsys
 ):
-    if study == "out.yaml":
-        monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-        Path(study).touch()
-    assert main(["needs", study]) == 2
-    assert sentence in capsys.readouterr().err
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    own = {"datasets": {"ours": {"kind": "bids", "root": str(elsewhere / "scans")}}}
+    own["experiments"] = {
+        "ours": {
+            "title": "Ours",
+            "fixed": {"dataset": "ours", "modality": "T2w"},
+            "moving": {"dataset": "ours", "modality": "T1w"},
+            "alignment": "affine",
+        }
+    }
+    study = study_elsewhere(elsewhere, own=own, experiments=["ours", "ixi-ixi"])
+    assert repository_of(study) == REPOSITORY
+    assert main(["needs", str(study)]) == 2
+    said = capsys.readouterr()
+    assert "Dataset ours has no folder" in said.out
+    assert "Dataset ixi has no folder" in said.out
+
+
+def test_without_a_workflow_a_sentence_says_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("diffeode.bids_app.repository.__file__", str(tmp_path / "a" / "b" / "c.py"))
+    assert main(["needs", str(study_elsewhere(tmp_path))]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("diffeode: This installation of diffeode holds no workflow; install it")

@@ -85,6 +85,17 @@ def test_it_knows_the_runs_and_the_weights_of_the_repository(installed, tmp_path
     } >= names
 
 
+def test_it_tells_what_a_study_elsewhere_needs_and_which_datasets_there_are(installed, tmp_path):
+    demo = (REPOSITORY / "config" / "config.yaml").read_text(encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(demo, encoding="utf-8")
+    said = diffeode(installed, tmp_path, "needs", "mine.yaml")
+    assert [line.split()[1] for line in said.splitlines() if line.startswith("dataset")]
+    assert "missing" not in said
+    names = {path.stem for path in (REPOSITORY / "config" / "datasets").glob("*.yaml")}
+    shown = {line.split()[0] for line in diffeode(installed, tmp_path, "datasets").splitlines()}
+    assert names <= shown | {"virtual-training"}
+
+
 def test_it_registers_files_of_another_folder(installed, tmp_path):
     ball = np.linalg.norm(GRID.points_mm(), axis=-1) < 18
     values = np.where(ball, np.random.default_rng(0).uniform(0.2, 1, GRID.shape), 0)

@@ -32,6 +32,14 @@ def find_repository() -> Path:
     )
 
 
+def checkout_around(folder: Path) -> Path | None:
+    """Return ``folder`` or the nearest folder above it that is a checkout of the repository; None
+    where there is none.
+    """
+    around = (folder, *folder.parents)
+    return next((place for place in around if (place / "config" / "datasets").is_dir()), None)
+
+
 def profile_folder(repository: Path, name: str) -> Path:
     """Return the folder of a profile of Snakemake, by its name in ``workflow/profiles`` or its
     path.

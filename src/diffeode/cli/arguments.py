@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +114,45 @@ def add_overwrite(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_talk(command: argparse.ArgumentParser) -> None:
-    """Add ``--quiet`` and ``--verbose``."""
+def add_talk(
+    command: argparse.ArgumentParser,
+    quiet: str = "print errors only, and no notes",
+    verbose: str = "print versions, seconds, which files were written and whole errors, too",
+) -> None:
+    """Add ``--quiet`` and ``--verbose`` with these helps; they exclude each other."""
     talk = command.add_mutually_exclusive_group()
-    talk.add_argument("-q", "--quiet", action="store_true", help="print errors only, and no notes")
-    talk.add_argument(
-        "-v", "--verbose", action="store_true", help="print which files were written, too"
-    )
+    talk.add_argument("-q", "--quiet", action="store_true", help=quiet)
+    talk.add_argument("-v", "--verbose", action="store_true", help=verbose)
+
+
+def offer(
+    action: argparse.Action, names: Callable[[], Iterable[str]], *, files: bool = False
+) -> None:
+    """Let shells offer ``names()`` for the values of an option or argument that takes other values,
+    too, or whose names take time to list; with ``files`` they offer files, too.
+
+    Files are offered for all that takes the path of a file anyway.
+    """
+    action.offered = names  # type: ignore[attr-defined]
+    action.offers_files = files  # type: ignore[attr-defined]
+
+
+def names_offered(action: argparse.Action) -> tuple[str, ...]:
+    """Return the names that shells offer for the values of ``action`` besides its choices."""
+    names: Callable[[], Iterable[str]] = getattr(action, "offered", tuple)
+    return tuple(names())
+
+
+def is_of_files(action: argparse.Action) -> bool:
+    """Return whether shells offer files for the values of ``action``."""
+    return action.type in (path, step, mask, start) or getattr(action, "offers_files", False)
+
+
+def names_of_runs() -> tuple[str, ...]:
+    """Return the names of all named runs, which shells offer."""
+    from diffeode.registration.runs import run_names
+
+    return run_names()
 
 
 def with_examples(*examples: tuple[str, str]) -> dict[str, Any]:
@@ -136,7 +168,7 @@ def with_examples(*examples: tuple[str, str]) -> dict[str, Any]:
 
 def add_orientation(command: argparse.ArgumentParser) -> None:
     """Add ``--orientation``."""
-    command.add_argument(
+    option = command.add_argument(
         "--orientation",
         type=orientation,
         metavar="HOW",
@@ -144,19 +176,26 @@ def add_orientation(command: argparse.ArgumentParser) -> None:
         "(use that entry of the header), or three letters such as RAS (the axes run to the right, "
         "to the front and upwards)",
     )
+    offer(option, lambda: ("sform", "qform", "RAS", "LAS", "LPS"))
 
 
 def add_machine(command: argparse.ArgumentParser) -> None:
     """Add ``--threads``, ``--device`` and ``--seed``."""
     add_threads(command)
-    command.add_argument(
+    add_device(command)
+    add_seed(command)
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    """Add ``--device``."""
+    option = command.add_argument(
         "--device",
         type=device,
         default="cpu",
         metavar="cpu|cuda",
         help="where to compute (default: %(default)s)",
     )
-    add_seed(command)
+    offer(option, lambda: ("cpu", "cuda"))
 
 
 def add_seed(command: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ from diffeode.cli.arguments import (
 from diffeode.cli.delivery import require_apart, require_new
 from diffeode.cli.notes import print_notes
 
-_SOURCES = ("itk", "ras", "fsl", "freesurfer", "afni")
+_SOURCES = ("itk", "ras", "fsl", "freesurfer", "afni", "x5")
 _TARGETS = ("itk", "fsl", "afni", "freesurfer", "x5")
 
 
@@ -66,7 +66,8 @@ def add(commands: Any) -> None:
         choices=_SOURCES,
         help="the format of TRANSFORM: itk (ITK, ANTs and this program), ras (a matrix of text, "
         "fixed to moving, RAS mm), fsl (a matrix of FLIRT, or a field of displacements), "
-        "freesurfer (an .lta) or afni (an .aff12.1D, or a warp of 3dQwarp); default: itk",
+        "freesurfer (an .lta), afni (an .aff12.1D, or a warp of 3dQwarp) or x5 (an .x5, read by "
+        "nitransforms); default: itk",
     )
     convert.add_argument(
         "--to",

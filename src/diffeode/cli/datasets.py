@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from diffeode.errors import InputError
+from diffeode.bids_app.repository import checkout_around, find_repository
+from diffeode.cli.arguments import offer
 
 
 def add(commands: Any) -> None:
@@ -18,10 +19,17 @@ def add(commands: Any) -> None:
         "datasets",
         help="list every dataset: what is here, what is missing, and how to get it",
     )
-    datasets.add_argument(
+    name = datasets.add_argument(
         "name", nargs="?", metavar="NAME", help="tell everything about this dataset"
     )
+    offer(name, _names)
     datasets.set_defaults(command=_datasets)
+
+
+def _names() -> list[str]:
+    from diffeode.study.inventory import dataset_names
+
+    return dataset_names(_repository())
 
 
 def _datasets(options: argparse.Namespace) -> None:
@@ -36,11 +44,5 @@ def _datasets(options: argparse.Namespace) -> None:
 
 
 def _repository() -> Path:
-    """Return the checkout that the working folder lies in, or the one that this package is
-    installed from.
-    """
-    here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[3]):
-        if (folder / "config" / "datasets").is_dir():
-            return Path(os.path.relpath(folder))
-    raise InputError(f"There is no config/datasets in {here} or above; go to the repository first.")
+    """Return the checkout that the working folder lies in or, elsewhere, what is installed."""
+    return Path(os.path.relpath(checkout_around(Path.cwd()) or find_repository()))

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from diffeode.bids_app.repository import checkout_around, find_repository
 from diffeode.cli.arguments import path
 from diffeode.cli.table import print_table
 from diffeode.errors import InputError
@@ -19,7 +20,13 @@ def add(commands: Any) -> None:
         help="list the datasets, programs, weights and packages that a study needs, what is "
         "missing, and how to get it",
     )
-    needs.add_argument("study", type=path, metavar="STUDY", help="config/paper.yaml")
+    needs.add_argument(
+        "study",
+        type=path,
+        metavar="STUDY",
+        help="the file of a study, such as config/paper.yaml, or OUT/code/TASK/study.yaml of "
+        "'diffeode study'",
+    )
     needs.set_defaults(command=_needs)
 
 
@@ -39,14 +46,15 @@ def _needs(options: argparse.Namespace) -> None:
 
 
 def repository_of(study: Path) -> Path:
-    """The checkout that a study's file lies in.
+    """Return the folder by whose ``config`` a study's file is read: the checkout that it lies in
+    or, for a file elsewhere, what is installed.
 
     Raises:
-        InputError: the file is missing, or lies in no checkout.
+        InputError: the file is missing, or it lies in no checkout and no workflow is installed.
     """
     if reason := why_no_file(study, "study"):
-        raise InputError(f"{reason}; name a file of config.")
-    for folder in study.resolve().parents:
-        if (folder / "config" / "datasets").is_dir():
-            return folder
-    raise InputError(f"{study} lies in no checkout of diffeode (config/datasets is missing).")
+        raise InputError(
+            f"{reason}; name the file of a study, such as config/paper.yaml in a clone or "
+            "OUT/code/TASK/study.yaml of 'diffeode study'."
+        )
+    return checkout_around(study.resolve().parent) or find_repository()

@@ -12,6 +12,7 @@ from diffeode.cli.arguments import (
     add_overwrite,
     add_talk,
     add_threads,
+    offer,
     path,
     positive,
     seed,
@@ -54,12 +55,13 @@ def add(commands: Any) -> None:
         ("template", "none", "the template into whose space the scan is brought, or none"),
         ("labels", "given", "the tool that finds structures; given for a label map of your own"),
     ):
-        prepare.add_argument(
+        option = prepare.add_argument(
             f"--{step}",
             default=default,
             metavar="TOOL",
             help=f"{meaning} (default: %(default)s)",
         )
+        offer(option, lambda step=step: _tools(step))
     prepare.add_argument(
         "--given-labels", type=path, metavar="FILE", help="the label map of SCAN, on its grid"
     )
@@ -84,6 +86,12 @@ def add(commands: Any) -> None:
     add_talk(prepare)
     add_orientation(prepare)
     prepare.set_defaults(command=_prepare)
+
+
+def _tools(step: str) -> tuple[str, ...]:
+    from diffeode.prepare.registry import tool_names
+
+    return (*tool_names(step), *(("none",) if step in ("bias", "template") else ()))
 
 
 def _prepare(options: argparse.Namespace) -> None:

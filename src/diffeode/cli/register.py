@@ -15,8 +15,11 @@ from diffeode.cli.arguments import (
     InPlaceOf,
     add_machine,
     add_orientation,
+    add_talk,
     mask,
     minutes,
+    names_of_runs,
+    offer,
     path,
     positive,
     setting,
@@ -24,9 +27,12 @@ from diffeode.cli.arguments import (
     weight,
 )
 from diffeode.cli.delivery import delivered_whole, require_apart
+from diffeode.cli.logs import ProgressLog
+from diffeode.cli.notes import print_notes
 from diffeode.cli.progress import ProgressLine
 from diffeode.desk import DEFAULT_RUN, DEFAULT_RUN_OF_SLICES
 from diffeode.errors import InputError, RegistrationError, SuspectError
+from diffeode.prepare.choices import NO_BACKGROUND, STARTS
 from diffeode.process.watch import Terminated, watched
 
 if TYPE_CHECKING:
@@ -82,11 +88,12 @@ def add(commands: Any) -> None:
     register.add_argument(
         "--weights", type=path, metavar="FILE", help="weights, for a run that is trained first"
     )
-    register.add_argument(
+    method = register.add_argument(
         "--method",
         metavar="RUN",
         help=f"a named run (default: {DEFAULT_RUN}, for slices {DEFAULT_RUN_OF_SLICES})",
     )
+    offer(method, names_of_runs)
     register.add_argument(
         "--set",
         type=setting,
@@ -96,7 +103,7 @@ def add(commands: Any) -> None:
         help="set a hyper-parameter of the run (docs/methods.md), such as "
         "penalties.gradient.weight=0.5; may be given several times",
     )
-    register.add_argument(
+    init = register.add_argument(
         "--init",
         type=start,
         default="affine",
@@ -107,8 +114,9 @@ def add(commands: Any) -> None:
         "FreeSurfer, a displacement field of ITK or FSL, a composite of ITK (.h5), or the folder "
         "of a registration (default: %(default)s)",
     )
+    offer(init, lambda: STARTS, files=True)
     for side in ("fixed", "moving"):
-        register.add_argument(
+        option = register.add_argument(
             f"--{side}-mask",
             type=mask,
             metavar="FILE",
@@ -116,6 +124,7 @@ def add(commands: Any) -> None:
             "such as a lesion, is left out. 'none': nothing is background (default: the background "
             "is found)",
         )
+        offer(option, lambda: (NO_BACKGROUND,), files=True)
     register.add_argument(
         "--brain",
         action="store_true",
@@ -181,10 +190,11 @@ def add(commands: Any) -> None:
         help="write report.html, a page with pictures and scores (default: where standard output "
         "is a terminal)",
     )
-    register.add_argument(
-        "--quiet",
-        action="store_true",
-        help="show no progress; what may be wrong with the result is still said",
+    add_talk(
+        register,
+        "show no progress; what may be wrong with the result is still said",
+        "instead of the bar, print versions, what was found in the images, the start, energies, "
+        "the seconds of each stage and whole errors",
     )
     register.set_defaults(command=_register)
 
@@ -204,6 +214,7 @@ def _register(options: argparse.Namespace) -> None:
             suspicion = watched(lambda: _register_pair(run, options, folder), options.time_limit)
     if not options.quiet:
         _say_where_the_page_is(options)
+    print_notes(options, (), [result for result in results if result.is_file()])
     if suspicion and options.strict:
         raise SuspectError(suspicion)
     if suspicion:
@@ -296,13 +307,16 @@ def _register_here(run: Run, options: argparse.Namespace, folder: Path) -> str:
 
 def _register_pair(run: Run, options: argparse.Namespace, folder: Path) -> str:
     """Register a pair; return what makes the result suspect, as a sentence, or an empty one."""
-    with ProgressLine(sys.stderr, options.quiet) as progress:
+    shown = ProgressLog() if options.verbose else ProgressLine(sys.stderr, options.quiet)
+    with shown as progress:
         result = _result(run, options, folder, progress)
     _tell(result.notes, options)
     return result.verdict.sentence
 
 
-def _result(run: Run, options: argparse.Namespace, folder: Path, progress: ProgressLine) -> Result:
+def _result(
+    run: Run, options: argparse.Namespace, folder: Path, progress: ProgressLine | ProgressLog
+) -> Result:
     """Read the scans, register them and write the results to ``folder``."""
     from diffeode.desk.stages import READING, STARTING, Stages
 

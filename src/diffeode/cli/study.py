@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from diffeode.bids_app.tasks import SAME_PERSON, TASKS
-from diffeode.cli.arguments import add_seed, path, positive, threads, whole, with_examples
+from diffeode.cli.arguments import (
+    add_seed,
+    names_of_runs,
+    offer,
+    path,
+    positive,
+    threads,
+    whole,
+    with_examples,
+)
 from diffeode.desk import DEFAULT_RUN
 
 _AUTO = "auto"
@@ -60,12 +69,13 @@ def add(commands: Any) -> None:
 
 def _add_choice_of_scans(study: argparse.ArgumentParser) -> None:
     tasks = "; ".join(f"{task.name}: {task.meaning}" for task in TASKS.values())
-    study.add_argument(
+    task = study.add_argument(
         "--task",
         default=SAME_PERSON.name,
         metavar="TASK",
         help=f"what is registered to what ({tasks}; default: %(default)s)",
     )
+    offer(task, lambda: TASKS)
     for what, bare in (("participant", "sub-"), ("session", "ses-")):
         study.add_argument(
             f"--{what}-label",
@@ -108,7 +118,7 @@ def _add_choice_of_scans(study: argparse.ArgumentParser) -> None:
         metavar="N",
         help="draw N of all pairs (default: all)",
     )
-    study.add_argument(
+    method = study.add_argument(
         "--method",
         nargs="+",
         action="extend",
@@ -116,48 +126,53 @@ def _add_choice_of_scans(study: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help=f"runs beside our default, {DEFAULT_RUN} (diffeode methods lists them)",
     )
+    offer(method, names_of_runs)
 
 
 def _add_preparation(study: argparse.ArgumentParser) -> None:
-    study.add_argument(
+    brain = study.add_argument(
         "--brain",
         default=_AUTO,
         metavar="TOOL",
         help="the tool that finds the brain; nonzero for scans that come skull-stripped (default: "
         "auto, which is mindgrab where the first scans show whole heads, and nonzero otherwise)",
     )
+    offer(brain, lambda: (_AUTO, *_brain_tools()))
     study.add_argument(
         "--spacing",
         type=positive,
         metavar="MM",
         help="voxel size at which scans are registered (default: their own)",
     )
-    study.add_argument(
+    dseg = study.add_argument(
         "--dseg",
         default=_AUTO,
         metavar="FOLDER",
         help="folder with label maps (*_dseg) for Dice, a name in derivatives or a path, or none "
         "(default: beside the scans, or the only folder of derivatives that has some)",
     )
+    offer(dseg, lambda: (_AUTO, "none"), files=True)
     study.add_argument(
         "--dseg-desc", metavar="LABEL", help="take label maps with desc-LABEL in their names"
     )
-    study.add_argument(
+    labels = study.add_argument(
         "--labels",
         metavar="TABLE",
         help="structures to evaluate: a table of config/labels by its name, or a .tsv file "
         "(default: all that the label maps hold)",
     )
+    offer(labels, lambda: _named_files("config/labels/*.tsv"), files=True)
 
 
 def _add_running(study: argparse.ArgumentParser) -> None:
-    study.add_argument(
+    profile = study.add_argument(
         "--profile",
         default="default",
         metavar="PROFILE",
         help="profile of Snakemake: a name in workflow/profiles (default, gpu, slurm, ...) or a "
         "folder (default: %(default)s)",
     )
+    offer(profile, lambda: _named_files("workflow/profiles/*/"), files=True)
     study.add_argument(
         "-c",
         "--cores",
@@ -171,6 +186,20 @@ def _add_running(study: argparse.ArgumentParser) -> None:
         "-n", "--dry-run", action="store_true", help="say what would be done, and write nothing"
     )
     add_seed(study)
+
+
+def _brain_tools() -> tuple[str, ...]:
+    from diffeode.prepare.registry import tool_names
+
+    return tool_names("brain")
+
+
+def _named_files(pattern: str) -> list[str]:
+    """Return the names, without ending, of the repository's files or folders of ``pattern``."""
+    from diffeode.bids_app.repository import find_repository
+    from diffeode.files.presence import without_hidden
+
+    return sorted(file.stem for file in without_hidden(find_repository().glob(pattern)))
 
 
 def _study(options: argparse.Namespace) -> None:

@@ -6,7 +6,15 @@ import argparse
 import sys
 from typing import Any
 
-from diffeode.cli.arguments import ALIGNMENT_OF_INIT, add_init, add_machine, add_orientation, path
+from diffeode.cli.arguments import (
+    ALIGNMENT_OF_INIT,
+    add_init,
+    add_machine,
+    add_orientation,
+    names_of_runs,
+    offer,
+    path,
+)
 from diffeode.cli.progress import ProgressLine
 from diffeode.errors import InputError
 
@@ -22,9 +30,10 @@ def add(commands: Any) -> None:
         "same order, or as a BIDS dataset. A training that was stopped goes on when the same "
         "command is given again.",
     )
-    train.add_argument(
+    run = train.add_argument(
         "run", metavar="RUN", help="a named run; 'diffeode methods' says which are trained first"
     )
+    offer(run, _trained_runs)
     train.add_argument(
         "-o", "--output", type=path, required=True, metavar="OUT", help="folder of the training"
     )
@@ -88,6 +97,12 @@ def add(commands: Any) -> None:
     train.set_defaults(
         command=_train, when_interrupted="the same command goes on from the last checkpoint"
     )
+
+
+def _trained_runs() -> list[str]:
+    from diffeode.registration.runs import load_run
+
+    return [name for name in names_of_runs() if load_run(name).is_trained_first]
 
 
 def _train(options: argparse.Namespace) -> None:

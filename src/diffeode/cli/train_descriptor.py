@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from diffeode.cli.arguments import add_threads, device, path
+from diffeode.cli.arguments import add_device, add_threads, path
 from diffeode.cli.delivery import require_apart
 
 
@@ -39,13 +39,7 @@ def add(commands: Any) -> None:
         help="folder at which the patterns of TRAINING start (default: .)",
     )
     add_threads(train)
-    train.add_argument(
-        "--device",
-        type=device,
-        default="cpu",
-        metavar="cpu|cuda",
-        help="where to compute (default: %(default)s)",
-    )
+    add_device(train)
     train.set_defaults(
         command=_train_descriptor,
         when_interrupted="the same command goes on from the last checkpoint",

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from diffeode.cli.arguments import offer
 from diffeode.cli.progress import ProgressLine
 from diffeode.cli.table import print_table
 from diffeode.errors import InputError
@@ -19,10 +20,17 @@ def add(commands: Any) -> None:
     weights.set_defaults(command=_weights)
     verbs = weights.add_subparsers(metavar="get")
     get = verbs.add_parser("get", help="download weights to the user's cache and verify them")
-    get.add_argument(
+    names = get.add_argument(
         "names", nargs="+", metavar="NAME", help="a name that 'diffeode weights' lists"
     )
+    offer(names, _names)
     get.set_defaults(command=_get_weights)
+
+
+def _names() -> tuple[str, ...]:
+    from diffeode.weights.catalogue import weights_names
+
+    return weights_names()
 
 
 def _weights(options: argparse.Namespace) -> None:

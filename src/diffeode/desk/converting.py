@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffeode.desk.transform import Transform, load_transform
+from diffeode.desk.x5 import read_x5
 from diffeode.errors import InputError
 from diffeode.files import afni, io
 from diffeode.files.fsl import read_flirt, read_fnirt, write_flirt, write_fnirt
@@ -14,7 +15,7 @@ from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine
 from diffeode.names import nearest
 
-SOURCES = ("itk", "ras", "fsl", "freesurfer", "afni")
+SOURCES = ("itk", "ras", "fsl", "freesurfer", "afni", "x5")
 TARGETS = ("itk", "fsl", "afni", "freesurfer", "x5")
 _FLIRT_SUFFIXES, _LTA_SUFFIXES, _X5_SUFFIXES = (".mat", ".txt"), (".lta",), (".x5", ".h5")
 _NEEDS_BOTH = (
@@ -32,7 +33,8 @@ def read_in_format(
         form: ``itk`` for what ITK, ANTs and this program write, which is the default; ``ras`` for a
             4 x 4 matrix of text that leads from points of the fixed scan to points of the moving
             scan in RAS mm; ``fsl`` for a matrix of FLIRT or a field of displacements;
-            ``freesurfer`` for an ``.lta``; ``afni`` for an ``.aff12.1D`` or a warp of 3dQwarp.
+            ``freesurfer`` for an ``.lta``; ``afni`` for an ``.aff12.1D`` or a warp of 3dQwarp;
+            ``x5`` for an ``.x5`` (:func:`diffeode.desk.x5.read_x5`).
         fixed, moving: the grids of the scans, between which those of FSL and FreeSurfer lead.
 
     Raises:
@@ -46,6 +48,8 @@ def read_in_format(
         raise InputError(
             f"There is no format {form!r} to read; choose one of {', '.join(SOURCES)}."
         )
+    if form == "x5":
+        return read_x5(path)
     is_field = path.name.endswith(FIELD_SUFFIXES)
     if form == "afni":
         afni.require_plumb({"The fixed scan": fixed, "The moving scan": moving})

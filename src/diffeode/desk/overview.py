@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from diffeode.files.pictures import Picture
 from diffeode.geometry.plane import is_slice
 from diffeode.geometry.transform import DisplacementField, warp_image
 from diffeode.registration.harness import Task
+
+_LOG = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from diffeode.desk.registration import Registered
@@ -104,6 +107,7 @@ def worth_less_than_the_maps(name: str) -> Iterator[None]:
         yield
     except Exception as error:  # a registration is worth more than its pictures
         print(f"\ndiffeode: no {name} ({type(error).__name__}: {error})", file=sys.stderr)
+        _LOG.info("why there is no %s:", name, exc_info=error)
 
 
 def _colours(picture: Picture) -> np.ndarray:

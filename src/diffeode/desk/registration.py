@@ -14,6 +14,7 @@ import numpy as np
 
 from diffeode.desk.guides import guidance_of, remarks_on
 from diffeode.desk.inputs import Inputs
+from diffeode.desk.log import log_result, log_side, log_start, log_task
 from diffeode.desk.outputs import (
     AFFINE,
     METRICS,
@@ -106,9 +107,11 @@ def register_images(
     _require_guides_used(run, inputs, start)
     stages = staged(machine.progress, _plan(run, inputs, machine, start, report=False))
     machine = dataclasses.replace(machine, progress=stages)
+    log_task(run, inputs)
     task, bent, guidance = _prepared(inputs, start, machine, stages.begin)
     stages.begin(REGISTERING)
     result = _registered(run, task, machine, bent, guidance)
+    log_result(result)
     grid, moving = task.fixed.grid, inputs.moving_labels
     labels = None if moving is None else warp_labels(moving, result.warp, grid)
     remarks = (*_offers(inputs), *remarks_on(inputs), *_remarks(inputs, labels))
@@ -282,6 +285,8 @@ def _prepared(
     begin(PREPARING)
     fixed = prepared_side(fixed_image, inputs.fixed_name, inputs.fixed_mask)
     moving = prepared_side(moving_image, inputs.moving_name, inputs.moving_mask)
+    log_side(fixed_image, inputs.fixed_name, inputs.fixed_mask, fixed)
+    log_side(moving_image, inputs.moving_name, inputs.moving_mask, moving)
     if start in ANTS_FINDS:
         _require_perpendicular(inputs)
     begin(ALIGNING)
@@ -294,6 +299,7 @@ def _prepared(
     aligned = align_sides(fixed, moving, leads, machine.threads, machine.seed)
     images = fixed.image, aligned.image, moving.image
     to_scan = bent.nearest if bent else aligned.affine
+    log_start(start, fixed, moving, to_scan, aligned)
     task = Task(*images, to_scan, counts=aligned.counts)
     scans = fixed_image, moving_image
     return task, bent, guidance_of(inputs, scans, fixed, aligned, leads, to_scan, machine.threads)
