@@ -86,7 +86,7 @@ def jacobian_metrics(
     brain = ndimage.binary_erosion(mask, np.ones((3, 3, 3)))[_INSIDE]
     if not brain.any():
         raise InputError(
-            "Nothing is left of the fixed brain mask when it is eroded by one voxel; check the "
+            "Nothing is left of the fixed mask when it is eroded by one voxel; check the "
             "skull stripping."
         )
     steps = _steps(warp, alignment)
