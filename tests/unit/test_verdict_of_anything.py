@@ -67,9 +67,9 @@ def image(request) -> Image:
     return ANATOMIES[request.param]()
 
 
-def turned_about(image: Image, degrees: float) -> Affine:
+def turned_about(image: Image, degrees: float, scale: float = 1.0) -> Affine:
     turn = Rotation.from_euler("xyz", (degrees, degrees / 4, 0), degrees=True).as_matrix()
-    return placed(turn, centre_mm(image), centre_mm(image))
+    return placed(scale * turn, centre_mm(image), centre_mm(image))
 
 
 def with_header(image: Image, change: Affine) -> Image:
@@ -86,7 +86,8 @@ def signs_under(image: Image, moving: Image, whole: Affine) -> dict[str, float]:
 
 
 def test_a_wrong_start_from_which_the_whole_way_was_found_is_not_suspect(image):
-    truth = turned_about(image, 35)
+    """The moving image is the smaller one."""
+    truth = turned_about(image, 35, 0.94)
     signs = signs_under(image, with_header(image, truth), truth)
     assert signs["anatomical_margin_before"] < verdict.CONVINCING
     assert signs[DISTANCE] < 0.03, "the search did not find the motion"
@@ -141,6 +142,14 @@ def test_a_crop_full_of_tissue_must_match_by_a_wider_margin():
     for shown in (0.0, 30.0, float("nan")):
         with_background = {**signs, "anatomical_margin": between, "faces_percent": shown}
         assert not suspicious(with_background)
+
+
+def test_the_page_praises_no_overlap_of_two_crops():
+    signs = signs_under(crop(), crop(), Affine())
+    overlap, *others = page_scores.signs_of(signs)
+    assert (overlap.value, overlap.mark) == ("1", page_scores.OPEN)
+    assert page_scores.GOOD in [score.mark for score in others]
+    assert page_scores.signs_of({**signs, "faces_percent": 10.0})[0].mark == page_scores.GOOD
 
 
 @pytest.mark.parametrize("emptier", ["fixed", "moving"])

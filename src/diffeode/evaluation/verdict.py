@@ -222,14 +222,13 @@ def suspicious(signs: Mapping[str, float]) -> dict[str, str]:
     match, before, aside = (
         signs[name] for name in ("anatomical_match", "anatomical_match_before", "motion_distance")
     )
-    is_full = signs["faces_percent"] >= _FULL_PERCENT
     rules = {
         "overlap": (
             not overlap >= LEAST_OVERLAP,
             f"the foregrounds of the two images overlap by Dice {overlap:.2f} only",
         ),
         "anatomical_margin": (
-            not margin >= (LEAST_MARGIN_OF_CROPS if is_full else LEAST_MARGIN),
+            not margin >= (LEAST_MARGIN_OF_CROPS if are_full(signs) else LEAST_MARGIN),
             "the two images hardly match better than with one of them turned",
         ),
         "anatomical_match": (
@@ -261,6 +260,11 @@ def suspicious(signs: Mapping[str, float]) -> dict[str, str]:
         ),
     }
     return {name: reason for name, (applies, reason) in rules.items() if applies}
+
+
+def are_full(signs: Mapping[str, float]) -> bool:
+    """Return whether both images are crops full of tissue, of which the overlap says nothing."""
+    return signs["faces_percent"] >= _FULL_PERCENT
 
 
 def turned_note(moving_to_scan: Affine) -> str:

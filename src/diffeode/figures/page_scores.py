@@ -167,7 +167,8 @@ def signs_of(signs: Mapping[str, float | None]) -> list[Score]:
     def mark(name: str, limit: str) -> str:
         if name in suspicious:
             return LOOK
-        return OPEN if not limit or signs[name] is None else GOOD
+        tells_nothing = name == "overlap" and verdict.are_full(values)
+        return OPEN if not limit or signs[name] is None or tells_nothing else GOOD
 
     return [
         Score(title, _with_unit(signs[name], ""), limit, mark(name, limit))

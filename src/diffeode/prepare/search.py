@@ -163,9 +163,9 @@ def _best_start(fixed: Image, moving: Image, fit: Fit) -> Affine:
     """
     coarsest = Fit.of(fixed, moving, _COARSEST, _FEW_BINS)
     views = [Affine(), *sorted(_starts(coarsest), key=coarsest.match, reverse=True)[:_REFINED]]
-    nearer = sorted(
-        (refined(coarsest, view) for view in views), key=coarsest.match, reverse=True
-    )[:_CHOSEN]
+    nearer = sorted((refined(coarsest, view) for view in views), key=coarsest.match, reverse=True)[
+        :_CHOSEN
+    ]
     return _view(max((refined(fit, view) for view in nearer), key=fit.match), fit)
 
 
