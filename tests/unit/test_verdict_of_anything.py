@@ -144,6 +144,14 @@ def test_a_crop_full_of_tissue_must_match_by_a_wider_margin():
         assert not suspicious(with_background)
 
 
+def test_a_crop_full_of_tissue_must_match_whatever_the_margin():
+    signs = signs_under(crop(), crop(), Affine())
+    little = 0.8 * verdict.LEAST_MATCH_OF_CROPS
+    chance = {**signs, "anatomical_match": little, "anatomical_match_before": 0.1 * little}
+    assert suspicious(chance) == {"anatomical_match": "the two images hardly match"}
+    assert not suspicious({**chance, "faces_percent": 10.0})
+
+
 def test_the_page_praises_no_overlap_of_two_crops():
     signs = signs_under(crop(), crop(), Affine())
     overlap, *others = page_scores.signs_of(signs)
@@ -159,6 +167,12 @@ def test_both_images_must_be_full_to_count_as_crops(emptier):
     inside = Image(np.where(ball, whole.data, 0), whole.grid)
     pair = (inside, whole) if emptier == "fixed" else (whole, inside)
     assert signs_under(*pair, Affine())["faces_percent"] == 0
+
+
+def test_half_of_the_faces_of_an_image_that_is_half_filled_show_something():
+    whole = crop()
+    half = Image(np.where(np.indices(whole.grid.shape)[0] < 13, whole.data, 0), whole.grid)
+    assert verdict._faces_percent(half) == pytest.approx(50)
 
 
 # -------------------------------------------------------------------------------------------- words

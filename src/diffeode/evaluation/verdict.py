@@ -40,7 +40,12 @@ most above 4. Spoiled ones: 2.3 and less.
 LEAST_MARGIN_OF_CROPS = 3.5
 """The same of crops full of tissue, which have no outline that any two images share, so that turned
 ones match worse. Good registrations: 6.6 and more, and in crops of T1w and T2w of newborns 3.8.
-Crops whose pieces were shuffled, noise: 3.4 and less.
+Crops whose pieces were shuffled: 3.4 and less.
+"""
+LEAST_MATCH_OF_CROPS = 0.05
+"""Smallest match of crops full of tissue. Turned ones match so little that the margin can be wide
+by chance. Good registrations: 0.08 and more. Noise: 0.01, at a margin of 4.3; shuffled pieces:
+0.03 and less.
 """
 LEAST_KEPT = 0.75
 """Smallest ratio of the match to the match before the registration. Good registrations: 0.86 and
@@ -222,6 +227,7 @@ def suspicious(signs: Mapping[str, float]) -> dict[str, str]:
     match, before, aside = (
         signs[name] for name in ("anatomical_match", "anatomical_match_before", "motion_distance")
     )
+    hardly = are_full(signs) and not match >= LEAST_MATCH_OF_CROPS
     rules = {
         "overlap": (
             not overlap >= LEAST_OVERLAP,
@@ -232,8 +238,10 @@ def suspicious(signs: Mapping[str, float]) -> dict[str, str]:
             "the two images hardly match better than with one of them turned",
         ),
         "anatomical_match": (
-            match < LEAST_KEPT * before,
-            "the two images match worse than before the registration",
+            hardly or match < LEAST_KEPT * before,
+            "the two images hardly match"
+            if hardly
+            else "the two images match worse than before the registration",
         ),
         "motion_distance": (
             aside > MOST_FROM_MOTION,

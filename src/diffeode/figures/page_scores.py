@@ -53,7 +53,8 @@ _SIGNS = {
     ),
     "anatomical_match": (
         "match of the two images",
-        f"below {verdict.LEAST_KEPT:g} times the match before",
+        f"below {verdict.LEAST_KEPT:g} times the match before, in crops full of tissue also below "
+        f"{verdict.LEAST_MATCH_OF_CROPS:g}",
     ),
     "anatomical_match_before": ("match before, after the affine alignment", ""),
     "anatomical_margin": (
