@@ -56,6 +56,10 @@ class Case:
             takes ANTs' affine whatever it is.
         foreign: whether the two scans have no anatomy in common, so that no map is right.
         whole_labels: the labels of the moving scan before some of its slices were taken away.
+        at_desk: whether the images are prepared as ``diffeode register`` prepares images of
+            anything. Then ``alignment`` is one of its kinds of start.
+        landmarks: of slices, voxel coordinates of the same points in both, ``(N, 3)`` each; they
+            take the place of labels.
     """
 
     part: str
@@ -69,6 +73,8 @@ class Case:
     alignment: str = "affine"
     foreign: bool = False
     whole_labels: Labels | None = None
+    at_desk: bool = False
+    landmarks: tuple[np.ndarray, np.ndarray] | None = None
 
 
 # -------------------------------------------------------------------------------------------- scans

@@ -93,7 +93,7 @@ def rows_of(
             "sdlogj": signs["sdlogj"],
             "suspect": result.verdict.suspect,
             "margin": signs["anatomical_margin"],
-            "overlap": signs["brain_overlap"],
+            "overlap": signs["overlap"],
             "cpu_seconds": result.cpu_seconds,
             **provenance(),
         }

@@ -307,7 +307,7 @@ def write_storage_page(rows: Sequence[Row], velocities: Sequence[Row], path: Pat
         "error, max (mm)",
         "error, mean (mm)",
         "Dice, greatest change",
-        "folds (% of brain), before",
+        "folds (% of foreground), before",
         "after",
         "inverse consistency (mm), before",
         "after",

@@ -3,7 +3,7 @@
     python benchmarks/suspects.py            # measure, and write the page
     python benchmarks/suspects.py --page     # write only the page, from earlier measurements
 
-writes ``benchmarks/results/suspects.tsv`` and ``suspects.md``. It takes some ten minutes of CPU
+writes ``benchmarks/results/suspects.tsv`` and ``suspects.md``. It takes some twenty minutes of CPU
 time.
 """
 
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from _anything import cases_of_anything
 from _command import add_data, explains_errors
 from _machine import provenance
 from _spoiled import Case, clean_cases, spoiled_cases
@@ -27,12 +28,14 @@ from diffeode.evaluation.labels import to_indices
 from diffeode.evaluation.overlap import dice_by_label
 from diffeode.evaluation.verdict import signs_of
 from diffeode.geometry.image import Image, Labels, sample
+from diffeode.geometry.plane import in_plane, is_slice, plane_frame
 from diffeode.geometry.transform import DisplacementField, densify, warp_image
 from diffeode.prepare.affine import affine_registration
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.pair import align_pair
 from diffeode.prepare.registry import scaling_tool
 from diffeode.prepare.scan import prepare_image
+from diffeode.prepare.side import align_sides, prepared_side
 from diffeode.provenance.source import code_hash
 from diffeode.registration.base import Machine
 from diffeode.registration.harness import Task, register
@@ -40,9 +43,12 @@ from diffeode.registration.runs import load_run
 
 RESULTS = Path(__file__).parent / "results"
 SCRATCH = Path(__file__).resolve().parents[1] / "results" / "benchmark-suspects"
-RUN = "node"
+RUN, RUN_OF_SLICES = "node", "node-2d"
 QUICK = {"levels": {"factors": [2, 1], "iterations": [30, 20]}}
 """Levels and iterations that are enough for voxels of 3.5 to 5 mm."""
+QUICK_OF_SLICES = {"levels": {"factors": [3, 1], "iterations": [60, 40]}}
+LANDMARK_SHARE = 0.02
+"""A landmark counts as found where it lies nearer than this share of the slice's diagonal."""
 SEED = 2512
 _KEYS = ("part", "dataset", "fixed", "moving", "kind")
 
@@ -53,15 +59,18 @@ def measure(data: Path, table: Table) -> None:
     The file of the verdict does not count as code, because its thresholds change no number in the
     table. Progress is reported on standard error.
     """
-    cases = list(spoiled_cases(clean_cases(data, SCRATCH)))
+    brains = clean_cases(data, SCRATCH)
+    cases = [*spoiled_cases(brains), *cases_of_anything(data, brains)]
     scaling = scaling_tool("robust").module
     modules = (
         "diffeode.methods.neural_ode",
         "diffeode.prepare.pair",
         "diffeode.prepare.scan",
+        "diffeode.prepare.side",
         scaling,
     )
-    code = code_hash(Path(__file__).with_name("_spoiled.py"), *modules)[:12]
+    files = [Path(__file__).with_name(f"{name}.py") for name in ("_spoiled", "_anything")]
+    code = code_hash(*files, *modules)[:12]
     for number, case in enumerate(cases, start=1):
         key = dict(
             zip(
@@ -78,36 +87,54 @@ def measure(data: Path, table: Table) -> None:
 def _measured(case: Case) -> dict[str, object]:
     """Return Dice before and after, the measures of the verdict, and CPU seconds.
 
-    Where the pair was refused, the result holds the reason instead.
+    Of slices, the share of landmarks that are found stands for Dice. Where the pair was refused,
+    the result holds the reason instead.
     """
     started = time.process_time()
+    about = {"at_desk": int(case.at_desk), "foreign": int(case.foreign)}
     try:
-        fixed, moving = (_prepared(brain.image) for brain in (case.fixed, case.moving))
-        task, run = _task(fixed, moving, case.alignment), load_run(RUN)
-        method = run.changed({**QUICK, **(case.overrides or {})}).build()
+        task = _task_at_desk(case) if case.at_desk else _task(case)
+        run, quick = (
+            (load_run(RUN_OF_SLICES), QUICK_OF_SLICES)
+            if is_slice(task.fixed.grid)
+            else (load_run(RUN), QUICK)
+        )
+        method = run.changed({**quick, **(case.overrides or {})}).build()
         result = register(method, task, Machine(1, SEED))
-        signs = signs_of(result.warp, result.inverse_warp, fixed, moving, task.moving_to_scan)
+        maps = result.warp, result.inverse_warp
+        signs = signs_of(*maps, task.fixed, task.moving_scan, task.moving_to_scan)
     except (InputError, RegistrationError) as error:
-        return {"foreign": int(case.foreign), "refused": str(error)}
-    dice = {
-        "dice_before": _dice(case, densify(task.moving_to_scan, fixed.grid)),
-        "dice": _dice(case, result.warp),
-    }
+        return {**about, "refused": str(error)}
+    score = _dice if case.landmarks is None else _share_of_landmarks
     return {
-        "foreign": int(case.foreign),
+        **about,
         "refused": "",
-        **dice,
+        "dice_before": score(case, densify(task.moving_to_scan, task.fixed.grid)),
+        "dice": score(case, result.warp),
         **signs,
         "cpu_seconds": time.process_time() - started,
     }
 
 
-def _task(fixed: Image, moving: Image, alignment: str) -> Task:
-    if alignment == "plain":
+def _task(case: Case) -> Task:
+    """Return a pair of brains as a study prepares it."""
+    fixed, moving = (_prepared(brain.image) for brain in (case.fixed, case.moving))
+    if case.alignment == "plain":
         to_scan = affine_registration(fixed, moving, 1, SEED)
         return Task(fixed, warp_image(moving, to_scan, fixed.grid), moving, to_scan)
-    aligned, to_scan = align_pair(fixed, moving, alignment, "resample", 1, SEED)
+    aligned, to_scan = align_pair(fixed, moving, case.alignment, "resample", 1, SEED)
     return Task(fixed, aligned, moving, to_scan)
+
+
+def _task_at_desk(case: Case) -> Task:
+    """Return a pair of anything as ``diffeode register`` prepares it."""
+    fixed, moving = (
+        prepared_side(brain.image, side)
+        for brain, side in ((case.fixed, "the fixed image"), (case.moving, "the moving image"))
+    )
+    aligned = align_sides(fixed, moving, case.alignment, 1, SEED)
+    images = fixed.image, aligned.image, moving.image
+    return Task(*images, aligned.affine, counts=aligned.counts)
 
 
 def _prepared(image: Image) -> Image:
@@ -122,6 +149,18 @@ def _dice(case: Case, warp: DisplacementField) -> float:
     scanned = case.moving.image.grid
     seen = sample(np.ones(scanned.shape, dtype=np.uint8), scanned.to_voxel(reached), order=0) > 0
     return _mean_dice(fixed, moving, reached, seen)
+
+
+def _share_of_landmarks(case: Case, warp: DisplacementField) -> float:
+    """Return the share of the landmarks of a slice that ``warp`` sends near those of the other."""
+    grids = case.fixed.image.grid, case.moving.image.grid
+    here, there = (
+        plane_frame(grid).inverse()(grid.to_world(voxels))[:, :2]
+        for grid, voxels in zip(grids, case.landmarks or (), strict=True)
+    )
+    missed = np.linalg.norm(in_plane(warp, *grids)(here) - there, axis=1)
+    diagonal = np.hypot(*(np.array(grids[0].shape[:2]) * grids[0].spacing[:2]))
+    return float((missed < LANDMARK_SHARE * diagonal).mean())
 
 
 def _mean_dice(fixed: Labels, moving: Labels, reached: np.ndarray, seen: np.ndarray) -> float:

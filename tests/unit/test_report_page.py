@@ -156,13 +156,15 @@ def test_a_flat_scan_has_one_view():
 # ------------------------------------------------------------------------------------ what it says
 
 SIGNS = {
-    "brain_overlap": 0.95,
+    "overlap": 0.95,
     "anatomical_match": 0.2,
     "anatomical_match_before": 0.1,
     "anatomical_margin": 4.0,
     "anatomical_margin_before": 3.0,
+    "faces_percent": 0.0,
     "alignment_stretch": 1.1,
     "displacement_share": 0.1,
+    "motion_distance": None,
     "sdlogj": 0.3,
     "folds_percent": 0.0,
 }
@@ -172,10 +174,13 @@ SIGNS = {
     "changed",
     [
         {},
-        {"brain_overlap": 0.84},
-        {"brain_overlap": None},
+        {"overlap": 0.84},
+        {"overlap": None},
         {"anatomical_match": 0.07},
+        {"motion_distance": 0.15},
+        {"motion_distance": 0.17},
         {"anatomical_margin": 2.3},
+        {"faces_percent": 100.0},
         {"anatomical_margin": None},
         {"alignment_stretch": 1.6},
         {"displacement_share": 0.7, "sdlogj": 0.9},

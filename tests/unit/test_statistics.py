@@ -442,7 +442,7 @@ def test_shown_tables_join_mean_and_sd_and_round_as_the_metric_says():
         "run",
         "n",
         "Dice",
-        "NDV (% of brain)",
+        "NDV (% of foreground)",
         "Time (s), median",
         "p",
     ]
@@ -498,7 +498,7 @@ def test_units_are_those_that_names_say():
     units = {
         "_mm": "mm",
         "_grid_percent": "% of grid",
-        "_percent": "% of brain",
+        "_percent": "% of foreground",
         "seconds": "s",
         "_mb": "MB",
     }
@@ -525,7 +525,7 @@ def test_bold_is_decided_within_each_experiment(tmp_path):
 def test_markdown_bars_are_escaped(tmp_path):
     frame = pd.DataFrame({"run": ["a|b"], "folds_central_percent_mean": [0.0]})
     markdown = write_table(frame, tmp_path / "t", "Folds")[1].read_text()
-    assert "| run | \\|J\\| ≤ 0, central (% of brain) |" in markdown
+    assert "| run | \\|J\\| ≤ 0, central (% of foreground) |" in markdown
     assert "| a\\|b | 0 |" in markdown
 
 

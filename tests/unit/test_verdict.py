@@ -46,13 +46,15 @@ GRID = Grid((20, 20, 20), np.diag([2.0, 2.0, 2.0, 1.0]))
 TRUTH = Affine([[1.05, 0.06, 0, 5], [-0.05, 0.97, 0.04, -4], [0.01, -0.05, 1.02, 6], [0, 0, 0, 1]])
 """The map from points of ``brain`` to points of ``other``."""
 GOOD = {
-    "brain_overlap": 0.95,
+    "overlap": 0.95,
     "anatomical_match": 0.1,
     "anatomical_match_before": 0.06,
     "anatomical_margin": 8.0,
     "anatomical_margin_before": 4.0,
+    "faces_percent": 0.0,
     "alignment_stretch": 1.1,
     "displacement_share": 0.05,
+    "motion_distance": float("nan"),
     "sdlogj": 0.3,
     "folds_percent": 0.0,
 }
@@ -191,10 +193,11 @@ def test_nothing_is_wrong_with_a_good_registration():
 @pytest.mark.parametrize(
     ("sign", "bad", "words"),
     [
-        ("brain_overlap", verdict.LEAST_OVERLAP - 0.01, "overlap"),
+        ("overlap", verdict.LEAST_OVERLAP - 0.01, "overlap"),
         ("anatomical_margin", verdict.LEAST_MARGIN - 0.01, "turned"),
         ("anatomical_margin", float("nan"), "turned"),
         ("anatomical_match", verdict.LEAST_KEPT * 0.06 - 0.001, "worse than before"),
+        ("motion_distance", verdict.MOST_FROM_MOTION + 0.01, "started too far away"),
         ("alignment_stretch", verdict.MOST_STRETCHED + 0.01, "stretches"),
         ("sdlogj", verdict.MOST_SPREAD + 0.01, "log|J|"),
         ("folds_percent", verdict.MOST_FOLDED + 0.01, "folds"),
@@ -210,7 +213,7 @@ def test_each_number_alone_makes_a_registration_suspect(sign, bad, words):
 
 def test_only_a_head_that_lay_otherwise_is_remarked_upon():
     assert turned_note(turn((40, 0, 0))) == ""
-    assert "turned one head by 90 degrees" in turned_note(turn((0, 0, 90)))
+    assert "turned one image by 90 degrees" in turned_note(turn((0, 0, 90)))
 
 
 # ------------------------------------------------------------------------------- the searched start
@@ -321,13 +324,14 @@ def test_the_command_says_so_and_fails_only_where_it_is_strict(files, capfd, mor
     assert at_the_desk(files, "elsewhere", "--init", "identity", "--strict", *more) == 3
     assert capfd.readouterr().err == said
     assert said.startswith(
-        "diffeode: This registration is suspect: the two brains overlap by Dice 0."
+        "diffeode: This registration is suspect: the foregrounds of the two images overlap by "
+        "Dice 0."
     )
     assert len(said.splitlines()) == 1
     metrics = json.loads((files / "out/metrics.json").read_text(encoding="utf-8"))
     assert metrics["suspect"] is True
     assert metrics["verdict"] == said.removeprefix("diffeode: ").strip()
-    assert metrics["signs"]["brain_overlap"] < verdict.LEAST_OVERLAP
+    assert metrics["signs"]["overlap"] < verdict.LEAST_OVERLAP
     assert {file.name for file in (files / "out").iterdir()} >= {
         "warp.nii.gz",
         "warped.nii.gz",

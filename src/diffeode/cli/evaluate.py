@@ -104,7 +104,8 @@ def add(commands: Any) -> None:
         "--mask",
         type=path,
         metavar="FILE",
-        help="where folds and similarity are measured, on the grid of FIXED (default: its brain)",
+        help="where folds and similarity are measured, on the grid of FIXED (default: its "
+        "foreground)",
     )
     add_overwrite(evaluate)
     add_talk(evaluate)

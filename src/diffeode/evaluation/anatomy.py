@@ -1,8 +1,9 @@
 """How well a map lays the anatomy of one scan on that of another, measured without labels.
 
-The overlap of the brains cannot tell: it is 0.8 (Dice) and more however one of them is turned. The
-mutual information of images without slow drifts can, where it is compared with the mutual
-information of the same scans when one of them is turned (:meth:`Fit.margin`).
+The overlap of two brains cannot tell: it is 0.8 (Dice) and more however one of them is turned. That
+of two crops full of tissue is 1. The mutual information of images without slow drifts can tell,
+where it is compared with the mutual information of the same images when one of them is turned
+(:meth:`Fit.margin`). What an image shows, its foreground, is what is above 0.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import cached_property
 from typing import final
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, optimize
 from scipy.spatial.transform import Rotation
 
 from diffeode.evaluation.similarity import normalised_mutual_information
@@ -21,30 +22,32 @@ from diffeode.geometry.resample import antialiased
 from diffeode.geometry.transform import Affine, Transform
 
 COARSE = 0.036
-"""Voxel size at which brains are compared, as a fraction of their width: 4 mm in adults, 0.3 mm in
-mice.
+"""Voxel size at which images are compared, as a fraction of the width of what they show:
+4 mm in adults' brains, 0.3 mm in those of mice.
 """
 TURNS = [
     turn for turn in Rotation.create_group("O").as_matrix() if not np.allclose(turn, np.eye(3))
 ]
 """The 23 rotations, ``(3, 3)`` each, that a cube has besides the identity."""
 _DRIFT = 0.18
-"""SD of the Gaussian whose local mean counts as slow drift, as a fraction of the brain's width."""
+"""SD of the Gaussian whose local mean counts as slow drift, as a fraction of the foreground's
+width.
+"""
 _PERCENTILES = (0.1, 99.9)
 """Percentiles that are scaled to 0 and 1."""
 _LEAST = 1e-3
-"""Smallest intensity within the brain: 0 means background."""
+"""Smallest intensity in the foreground: 0 means background."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """Two brains whose match under a map is measured over the smaller one.
+    """Two images whose match under a map is measured over the smaller foreground.
 
     Attributes:
-        inner, outer: the smaller and the larger brain on a coarse grid, in [0, 1]. Slow drifts are
-            removed: coils cause them, so any two brains share them.
-        fixed_is_inner: whether the fixed scan is the smaller one.
+        inner, outer: the image with the smaller foreground and the other one, on a coarse grid, in
+            [0, 1]. Slow drifts are removed: coils cause them, so any two scans share them.
+        fixed_is_inner: whether the fixed image is the smaller one.
         bins: number of bins of the histograms. It is small because a slab has few voxels, and with
             many bins images seem to match by chance.
     """
@@ -59,7 +62,7 @@ class Fit:
         """Return the fit of two prepared scans (in [0, 1], background 0), each on its own grid.
 
         Args:
-            coarse: voxel size, as a fraction of the larger brain's width.
+            coarse: voxel size, as a fraction of the larger image's width.
             bins: number of bins of the histograms.
         """
         widths = brain_width_mm(fixed), brain_width_mm(moving)
@@ -71,12 +74,13 @@ class Fit:
         return cls(moving_detail, fixed_detail, False, bins)
 
     def match(self, inner_to_outer: Transform) -> float:
-        """Return the normalised mutual information over the smaller brain minus 1.
+        """Return the normalised mutual information over the smaller foreground
+        minus 1.
 
         It is 0 for independent images, apart from chance.
 
         Args:
-            inner_to_outer: the map from points of the smaller brain to points of the larger one,
+            inner_to_outer: the map from points of the smaller image to points of the larger one,
                 RAS mm.
         """
         there = sample(
@@ -90,7 +94,7 @@ class Fit:
         )
 
     def margin(self, inner_to_outer: Transform) -> float:
-        """Return the factor by which :meth:`match` is greater than with the smaller brain turned in
+        """Return the factor by which :meth:`match` is greater than with the smaller image turned in
         any of 23 ways.
         """
         centre = centre_mm(self.inner)
@@ -109,12 +113,12 @@ class Fit:
 
 
 def brain_width_mm(image: Image) -> float:
-    """Return the cube root of the brain's volume, mm."""
+    """Return the cube root of the volume of the foreground, mm."""
     return float(np.cbrt((image.data > 0).sum() * image.grid.voxel_volume))
 
 
 def centre_mm(image: Image) -> np.ndarray:
-    """Return the centre of the brain, RAS mm, ``(3,)``."""
+    """Return the centre of the foreground, RAS mm, ``(3,)``."""
     return image.grid.to_world(np.argwhere(image.data > 0).mean(axis=0))
 
 
@@ -124,6 +128,31 @@ def placed(linear: np.ndarray, here: np.ndarray, there: np.ndarray) -> Affine:
     matrix[:3, :3] = linear
     matrix[:3, 3] = there - linear @ here
     return Affine(matrix)
+
+
+def refined(fit: Fit, view: Affine) -> Affine:
+    """Return ``view`` after the smaller image was turned, shifted and scaled to match best.
+
+    The best match is searched by Powell's method, up to 0.6 radians and a fifth of the larger
+    image's width away.
+
+    Args:
+        view: a map from points of the smaller image to points of the larger one, RAS mm.
+    """
+    centre, width = centre_mm(fit.inner), brain_width_mm(fit.outer)
+
+    def moved(change: np.ndarray) -> Affine:
+        linear = np.exp(change[6]) * Rotation.from_rotvec(change[:3]).as_matrix()
+        return Affine(view.matrix @ placed(linear, centre, centre + width * change[3:6]).matrix)
+
+    best = optimize.minimize(
+        lambda change: -fit.match(moved(change)),
+        np.zeros(7),
+        method="Powell",
+        bounds=[(-0.6, 0.6)] * 3 + [(-0.2, 0.2)] * 4,
+        options={"maxfev": 180, "xtol": 0.01, "ftol": 0.002},
+    )
+    return moved(best.x)
 
 
 def stretch(affine: Affine) -> float:
@@ -148,7 +177,7 @@ def turned_degrees(affine: Affine) -> float:
 
 
 def _detail(image: Image, width: float, coarse: float) -> Image:
-    """Return the brain at a voxel size of ``coarse * width`` mm, divided by its local mean, in [0,
+    """Return the image at a voxel size of ``coarse * width`` mm, divided by its local mean, in [0,
     1].
     """
     image = _around_brain(image)

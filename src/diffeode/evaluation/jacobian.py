@@ -86,8 +86,7 @@ def jacobian_metrics(
     brain = ndimage.binary_erosion(mask, np.ones((3, 3, 3)))[_INSIDE]
     if not brain.any():
         raise InputError(
-            "Nothing is left of the fixed brain mask when it is eroded by one voxel; check the "
-            "skull stripping."
+            "Nothing is left of the fixed mask when it is eroded by one voxel; check the mask."
         )
     steps = _steps(warp, alignment)
     central = _determinant(*[(ahead + behind) / 2 for behind, ahead in _neighbours(steps)])

@@ -21,8 +21,8 @@ _GOOD = {
     "hd95_mm": "0 is perfect. 95 % of the borders of two structures lie closer together than this.",
     "folds_central_percent": "0. A fold turns a piece of the scan inside out.",
     "folds_onesided_percent": "0. This is the strictest count of folds.",
-    "folds_central_grid_percent": "0. As above, over the whole grid and not the brain alone.",
-    "folds_onesided_grid_percent": "0. As above, over the whole grid and not the brain alone.",
+    "folds_central_grid_percent": "0. As above, over the whole grid and not the foreground alone.",
+    "folds_onesided_grid_percent": "0. As above, over the whole grid and not the foreground alone.",
     "folds_central_grid_sum": "0. The volume that is turned inside out, in voxels.",
     "ndv_percent": "0. The volume that the map turns inside out.",
     "sdlogj": "Smaller is smoother. Good registrations of brains lie below 0.65.",
@@ -47,34 +47,44 @@ _NO_FOLDS = (
     "ndv_percent",
 )
 _SIGNS = {
-    "brain_overlap": ("overlap of the two brains (Dice)", f"below {verdict.LEAST_OVERLAP:g}"),
+    "overlap": (
+        "overlap of what the two images show (Dice)",
+        f"below {verdict.LEAST_OVERLAP:g}",
+    ),
     "anatomical_match": (
-        "match of the two scans",
-        f"below {verdict.LEAST_KEPT:g} times the match before",
+        "match of the two images",
+        f"below {verdict.LEAST_KEPT:g} times the match before, in crops full of tissue also below "
+        f"{verdict.LEAST_MATCH_OF_CROPS:g}",
     ),
     "anatomical_match_before": ("match before, after the affine alignment", ""),
     "anatomical_margin": (
-        "match, divided by the best match with one scan turned",
-        f"below {verdict.LEAST_MARGIN:g}",
+        "match, divided by the best match with one image turned",
+        f"below {verdict.LEAST_MARGIN:g}, in crops full of tissue below "
+        f"{verdict.LEAST_MARGIN_OF_CROPS:g}",
     ),
+    "faces_percent": ("share of the image's faces that show something (%)", ""),
     "alignment_stretch": (
         "largest scaling of the affine alignment, divided by the smallest",
         f"above {verdict.MOST_STRETCHED:g}",
     ),
     "displacement_share": (
-        "displacement (95th percentile), divided by the brain's width",
+        "displacement (95th percentile), divided by the width of the foreground",
         f"above {verdict.MOST_MOVED:g}",
     ),
+    "motion_distance": (
+        "distance from the motion that matches best (75th percentile), divided by the width of the "
+        "foreground; measured where the start may be wrong",
+        f"above {verdict.MOST_FROM_MOTION:g}",
+    ),
     "sdlogj": ("SD of log|J|", f"above {verdict.MOST_SPREAD:g}"),
-    "folds_percent": ("folds (% of brain)", f"above {verdict.MOST_FOLDED:g}"),
+    "folds_percent": ("folds (% of foreground)", f"above {verdict.MOST_FOLDED:g}"),
 }
 
 _OF_SLICES = (
     (r" Good registrations of brains lie below [0-9.]+\.", ""),
-    (r"two brains", "two tissues"),
-    (r"brain's", "tissue's"),
-    (r"% of brain", "% of tissue"),
-    (r"the brain alone", "the tissue alone"),
+    (r"what the two images show", "the two tissues"),
+    (r"foreground", "tissue"),
+    (r"\bimage", "slice"),
     (r"\bvoxel", "pixel"),
     (r"\bscan", "slice"),
     (r"volume", "area"),
@@ -151,9 +161,18 @@ def structures_of(
 
 def signs_of(signs: Mapping[str, float | None]) -> list[Score]:
     """Return the numbers behind the verdict, each with where it would be suspect."""
-    values = {name: float("nan") if value is None else value for name, value in signs.items()}
+    known = {name: signs.get(name) for name in _SIGNS}
+    values = {name: float("nan") if value is None else value for name, value in known.items()}
+    suspicious = verdict.suspicious(values)
+
+    def mark(name: str, limit: str) -> str:
+        if name in suspicious:
+            return LOOK
+        tells_nothing = name == "overlap" and verdict.are_full(values)
+        return OPEN if not limit or signs[name] is None or tells_nothing else GOOD
+
     return [
-        Score(title, _with_unit(signs[name], ""), limit, _mark_of_sign(name, values))
+        Score(title, _with_unit(signs[name], ""), limit, mark(name, limit))
         for name, (title, limit) in _SIGNS.items()
         if name in signs
     ]
@@ -172,25 +191,6 @@ def score_of_slices(score: Score, unit: str) -> Score:
         return re.sub(r"\bmm\b", unit, text)
 
     return replace(score, title=said(score.title), value=said(score.value), good=said(score.good))
-
-
-def _mark_of_sign(name: str, signs: Mapping[str, float]) -> str:
-    """Return ``LOOK`` for the signs that make a registration suspect
-    (:func:`diffeode.evaluation.verdict.judge`).
-    """
-    suspect = {
-        "brain_overlap": not signs["brain_overlap"] >= verdict.LEAST_OVERLAP,
-        "anatomical_match": signs["anatomical_match"]
-        < verdict.LEAST_KEPT * signs["anatomical_match_before"],
-        "anatomical_margin": not signs["anatomical_margin"] >= verdict.LEAST_MARGIN,
-        "alignment_stretch": signs["alignment_stretch"] > verdict.MOST_STRETCHED,
-        "displacement_share": signs["displacement_share"] > verdict.MOST_MOVED,
-        "sdlogj": signs["sdlogj"] > verdict.MOST_SPREAD,
-        "folds_percent": signs["folds_percent"] > verdict.MOST_FOLDED,
-    }
-    if name not in suspect:
-        return OPEN
-    return LOOK if suspect[name] else GOOD
 
 
 def _mark(name: str, metrics: Mapping[str, float | None], voxel_mm: float) -> str:

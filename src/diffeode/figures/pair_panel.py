@@ -148,7 +148,7 @@ def dice_in_words(metrics: Path) -> str:
 
 
 def folds_in_words(scene: Scene) -> str:
-    """Return in words how much of the brain folds."""
+    """Return in words how much of the foreground folds."""
     folded, counted = scene.folds()
     return f"{100 * folded / counted:.2g} % folds" if folded else "no folds"
 
@@ -404,7 +404,8 @@ def _notes(figure: Figure, layout: Layout, scene: Scene) -> None:
     )
     notes = (
         "Radiological convention: the patient's right is on the left.\n"
-        f"{folds}: |J| \u2264 0, central differences, in the brain without its outermost voxels."
+        f"{folds}: |J| \u2264 0, central differences, in the foreground without its outermost "
+        "voxels."
     )
     x, y = _LEFT_IN / style.FULL_WIDTH_IN, (_BOTTOM_IN - 0.06) / layout.height_in
     style.add_note(figure, x, y, notes)

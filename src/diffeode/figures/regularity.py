@@ -142,7 +142,7 @@ def _scale_folds(panel: Axes, floor: float, largest: float) -> None:
     panel.set_xlim(0, decades[-1] * 1.5)
     # marks at 0 would hide behind the axis
     panel.spines["left"].set_position(("outward", 6))
-    panel.set_xlabel("Folded voxels (% of brain)")
+    panel.set_xlabel("Folded voxels (% of foreground)")
     if largest == 0:
         panel.text(0.5, 0.5, _NO_FOLDS, transform=panel.transAxes, ha="center", color=style.SOFT)
 

@@ -6,10 +6,17 @@ from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
-from scipy import optimize
 from scipy.spatial.transform import Rotation
 
-from diffeode.evaluation.anatomy import TURNS, Fit, brain_width_mm, centre_mm, placed, stretch
+from diffeode.evaluation.anatomy import (
+    TURNS,
+    Fit,
+    brain_width_mm,
+    centre_mm,
+    placed,
+    refined,
+    stretch,
+)
 from diffeode.geometry.image import Image, sample
 from diffeode.geometry.plane import is_slice
 from diffeode.geometry.transform import Affine
@@ -156,10 +163,10 @@ def _best_start(fixed: Image, moving: Image, fit: Fit) -> Affine:
     """
     coarsest = Fit.of(fixed, moving, _COARSEST, _FEW_BINS)
     views = [Affine(), *sorted(_starts(coarsest), key=coarsest.match, reverse=True)[:_REFINED]]
-    refined = sorted(
-        (_refined(coarsest, view) for view in views), key=coarsest.match, reverse=True
-    )[:_CHOSEN]
-    return _view(max((_refined(fit, view) for view in refined), key=fit.match), fit)
+    nearer = sorted((refined(coarsest, view) for view in views), key=coarsest.match, reverse=True)[
+        :_CHOSEN
+    ]
+    return _view(max((refined(fit, view) for view in nearer), key=fit.match), fit)
 
 
 def _starts(fit: Fit) -> Iterator[Affine]:
@@ -185,27 +192,6 @@ def _places(image: Image, apart_mm: float) -> np.ndarray:
     """Return points of the brain that lie ``apart_mm`` apart, ``(N, 3)``, RAS mm."""
     points = image.grid.resample(apart_mm).points_mm().reshape(-1, 3)
     return points[sample(image.data, image.grid.to_voxel(points), order=0) > 0]
-
-
-def _refined(fit: Fit, view: Affine) -> Affine:
-    """Return ``view`` after the smaller brain was turned, shifted and scaled to match best.
-
-    The best match is searched by Powell's method.
-    """
-    centre, width = centre_mm(fit.inner), brain_width_mm(fit.outer)
-
-    def moved(change: np.ndarray) -> Affine:
-        linear = np.exp(change[6]) * Rotation.from_rotvec(change[:3]).as_matrix()
-        return Affine(view.matrix @ placed(linear, centre, centre + width * change[3:6]).matrix)
-
-    best = optimize.minimize(
-        lambda change: -fit.match(moved(change)),
-        np.zeros(7),
-        method="Powell",
-        bounds=[(-0.6, 0.6)] * 3 + [(-0.2, 0.2)] * 4,
-        options={"maxfev": 180, "xtol": 0.01, "ftol": 0.002},
-    )
-    return moved(best.x)
 
 
 def _rotations(count: int) -> Iterator[np.ndarray]:

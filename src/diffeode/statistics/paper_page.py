@@ -48,8 +48,8 @@ _FIGURES = {
     "and warped picture, determinant (folds are yellow) and grid; the slice is of the first pair",
     "plane_regularisation": "Registrations in the plane with and without kernel and Jacobian term: "
     "moving, fixed and warped picture, determinant (folds are yellow) and grid",
-    "regularity": "Mean Dice against folds (% of brain) and against time; bars are one standard "
-    "deviation over pairs to either side",
+    "regularity": "Mean Dice against folds (% of foreground) and against time; bars are one "
+    "standard deviation over pairs to either side",
     "significance": "Largest p over the experiments: is the Dice of the row's method greater than "
     "that of the column's?",
     "sweeps": "Dice against folds, and both against the setting; points are medians over pairs, "
