@@ -27,6 +27,7 @@ from diffeode.cli.delivery import delivered_whole, require_apart
 from diffeode.cli.progress import ProgressLine
 from diffeode.desk import DEFAULT_RUN, DEFAULT_RUN_OF_SLICES
 from diffeode.errors import InputError, RegistrationError, SuspectError
+from diffeode.process.garbage import rarely_collecting
 from diffeode.process.watch import Terminated, watched
 
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ def add(commands: Any) -> None:
     register.set_defaults(command=_register)
 
 
+@rarely_collecting()
 def _register(options: argparse.Namespace) -> None:
     from diffeode.desk.outputs import output_names
     from diffeode.desk.running import runnable_run
