@@ -11,6 +11,8 @@ Studies do not use this: their affines are those of :mod:`diffeode.prepare.searc
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,9 +103,26 @@ def _aligned(kind: str, fixed: Side, moving: Side) -> Affine | None:
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
     method.SetInitialTransform(_between_centres(kind, fixed.image, moving.image), inPlace=False)
     try:
-        return _in_ras(method.Execute(*images))
+        with _one_thread():
+            return _in_ras(method.Execute(*images))
     except RuntimeError:  # no voxel of one image lies in the other, or none is left by the masks
         return None
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let SimpleITK work on one thread: with several, sums are rounded in the order in which the
+    threads end. A number that is set at the method alone does not reach all of its parts.
+    """
+    import SimpleITK
+
+    process = SimpleITK.ProcessObject
+    usual = process.GetGlobalDefaultNumberOfThreads()
+    process.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        process.SetGlobalDefaultNumberOfThreads(usual)
 
 
 def _itk_image(image: Image) -> SimpleITK.Image:
