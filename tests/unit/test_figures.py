@@ -7,15 +7,17 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib as mpl
 import matplotlib.image
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn as sns
 from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from diffeode.errors import DamagedFileError, InputError
@@ -641,3 +643,18 @@ def test_captions_are_valid_and_name_what_they_are_given(path):
     assert "<strong>" in body
     if "params.look" in path.read_text(encoding="utf-8"):
         assert all(title in body for title in EXPERIMENTS.values())
+
+
+def test_a_page_has_the_style_of_seaborn_without_its_import(tmp_path):
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        sns.set_theme(context="paper", style="ticks", rc=style._STYLE)
+        theirs = dict(mpl.rcParams)
+    with style.page(tmp_path / "page.svg", 1, 1):
+        ours = dict(mpl.rcParams)
+    cycles = [
+        [to_hex(entry["color"]) for entry in settings.pop("axes.prop_cycle")]
+        for settings in (ours, theirs)
+    ]
+    assert cycles[0] == cycles[1]
+    assert {name for name in theirs if ours[name] != theirs[name]} == {"image.cmap"}

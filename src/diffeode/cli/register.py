@@ -33,6 +33,7 @@ from diffeode.cli.progress import ProgressLine
 from diffeode.desk import DEFAULT_RUN, DEFAULT_RUN_OF_SLICES
 from diffeode.errors import InputError, RegistrationError, SuspectError
 from diffeode.prepare.choices import NO_BACKGROUND, STARTS
+from diffeode.process.garbage import rarely_collecting
 from diffeode.process.watch import Terminated, watched
 
 if TYPE_CHECKING:
@@ -199,6 +200,7 @@ def add(commands: Any) -> None:
     register.set_defaults(command=_register)
 
 
+@rarely_collecting()
 def _register(options: argparse.Namespace) -> None:
     from diffeode.desk.outputs import output_names
     from diffeode.desk.running import runnable_run

@@ -9,6 +9,7 @@ from typing import Any
 
 from diffeode.desk.outputs import (
     AFFINE,
+    ALIGNED_BY,
     METRICS,
     OVERVIEW,
     REPORT,
@@ -126,6 +127,7 @@ def _made(record: Mapping[str, Any], scan: str) -> dict[str, str]:
         f"moving {scan}": record["moving"],
         "method": f"{record.get('run', '')} ({record['title']})",
         "start": record.get("init"),
+        "aligned by": record.get(ALIGNED_BY),
         "seed": record.get("seed"),
         "threads": record.get("threads"),
         "device": record.get("device"),

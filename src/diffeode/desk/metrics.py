@@ -20,7 +20,7 @@ from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.files import io
 from diffeode.geometry.image import Labels
 from diffeode.geometry.transform import densify
-from diffeode.provenance.software import registering_versions
+from diffeode.provenance.software import desk_versions
 from diffeode.registration.harness import Result, Task, recorded
 from diffeode.registration.knobs import as_parameters
 from diffeode.registration.registry import programs_of
@@ -59,7 +59,7 @@ def write_metrics(
         "notes": list(result.notes),
         **recorded(result.verdict),
         "metrics": {name: _number(value) for name, value in metrics.items()},
-        "software": registering_versions(),
+        "software": desk_versions(),
         "programs": programs_of(run.method),
     }
     for metric, group in by_label.groupby("metric"):

@@ -14,6 +14,8 @@ WARPED_PICTURE = "warped"
 OVERVIEW = "overview.png"
 METRICS = "metrics.json"
 REPORT = "report.html"
+ALIGNED_BY = "aligned_by"
+"""The entry of the metrics that says which program found the alignment."""
 START_BENDS = "start_bends"
 """The entry of the metrics that says that the start was a map of the user's own and no affine."""
 

@@ -17,6 +17,7 @@ from diffeode.desk.inputs import Inputs
 from diffeode.desk.log import log_result, log_side, log_start, log_task
 from diffeode.desk.outputs import (
     AFFINE,
+    ALIGNED_BY,
     METRICS,
     OVERVIEW,
     REPORT,
@@ -47,6 +48,7 @@ from diffeode.geometry.transform import Affine, warp_image, warp_labels
 from diffeode.geometry.transform import Transform as Map
 from diffeode.names import readable
 from diffeode.prepare.choices import ANTS_FINDS, NO_BACKGROUND
+from diffeode.prepare.quick_affine import quick_alignment
 from diffeode.prepare.side import align_sides, looks_like_a_head, prepared_side, stripped_head
 from diffeode.registration.base import Machine, require_slices_taken
 from diffeode.registration.guidance import Guidance, guided_method, takes_guidance
@@ -54,6 +56,9 @@ from diffeode.registration.harness import Result, Task, register, write_trace
 from diffeode.registration.knobs import as_parameters
 from diffeode.registration.runs import Run
 from diffeode.units.registration import RegistrationUnit
+
+BY_ANTS, ON_COARSE_VOXELS = "ANTs", "ITK, on coarse voxels"
+"""How a pair was aligned."""
 
 
 @final
@@ -70,6 +75,7 @@ class Registered:
             intensities that it was given in.
         warped_labels: its label map there, by nearest neighbour; None where none was given.
         bent: the start of the user's own, where that was no affine.
+        aligned_by: the program that found the alignment; empty where none was looked for.
     """
 
     run: Run
@@ -79,6 +85,7 @@ class Registered:
     warped: Image
     warped_labels: Labels | None
     bent: BentStart | None = None
+    aligned_by: str = ""
 
     @property
     def title(self) -> str:
@@ -108,17 +115,17 @@ def register_images(
     stages = staged(machine.progress, _plan(run, inputs, machine, start, report=False))
     machine = dataclasses.replace(machine, progress=stages)
     log_task(run, inputs)
-    task, bent, guidance = _prepared(inputs, start, machine, stages.begin)
+    prepared = _prepared(inputs, start, machine, stages.begin)
+    task, bent = prepared.task, prepared.bent
     stages.begin(REGISTERING)
-    result = _registered(run, task, machine, bent, guidance)
+    result = _registered(run, task, machine, bent, prepared.guidance)
     log_result(result)
     grid, moving = task.fixed.grid, inputs.moving_labels
     labels = None if moving is None else warp_labels(moving, result.warp, grid)
     remarks = (*_offers(inputs), *remarks_on(inputs), *_remarks(inputs, labels))
     result = dataclasses.replace(result, notes=(*result.notes, *remarks))
-    return Registered(
-        run, inputs, task, result, warp_image(inputs.moving, result.warp, grid), labels, bent
-    )
+    warped = warp_image(inputs.moving, result.warp, grid)
+    return Registered(run, inputs, task, result, warped, labels, bent, prepared.aligned_by)
 
 
 def write_registered(
@@ -143,6 +150,8 @@ def write_registered(
 
     result, task = registered.result, registered.task
     begin(MEASURING)
+    if registered.aligned_by:
+        provenance = {**provenance, ALIGNED_BY: registered.aligned_by}
     if registered.bent is not None:
         provenance = {**provenance, START_BENDS: True}
     write_metrics(folder / METRICS, registered.run, result, task, registered.inputs, provenance)
@@ -265,7 +274,26 @@ def prepared_pair(
     Raises:
         InputError, RegistrationError: as :func:`register_images`.
     """
-    return _prepared(inputs, start, machine, begin)[:2]
+    prepared = _prepared(inputs, start, machine, begin)
+    return prepared.task, prepared.bent
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A prepared pair.
+
+    Attributes:
+        task: the pair as a method is given it.
+        bent: the start where it is no affine.
+        guidance: what guides the registration.
+        aligned_by: as in :class:`Registered`.
+    """
+
+    task: Task
+    bent: BentStart | None
+    guidance: Guidance | None
+    aligned_by: str
 
 
 def _prepared(
@@ -273,10 +301,7 @@ def _prepared(
     start: str | Affine | Transform,
     machine: Machine,
     begin: Callable[[str], None],
-) -> tuple[Task, BentStart | None, Guidance | None]:
-    """Return the prepared pair, the start where it is no affine, and what guides the
-    registration.
-    """
+) -> _Prepared:
     fixed_image, moving_image = inputs.fixed, inputs.moving
     if inputs.brain:
         begin(STRIPPING)
@@ -291,18 +316,23 @@ def _prepared(
         _require_perpendicular(inputs)
     begin(ALIGNING)
     leads: str | Map
+    bent, aligned_by = None, ""
     if isinstance(start, Transform):
         bent = BentStart.of(start, fixed.image, moving.image)
         leads = bent.forward
+    elif isinstance(start, str) and start in ANTS_FINDS:
+        quick = quick_alignment(start, fixed, moving)
+        leads, aligned_by = (start, BY_ANTS) if quick is None else (quick, ON_COARSE_VOXELS)
     else:
-        bent, leads = None, start
+        leads = start
     aligned = align_sides(fixed, moving, leads, machine.threads, machine.seed)
     images = fixed.image, aligned.image, moving.image
     to_scan = bent.nearest if bent else aligned.affine
     log_start(start, fixed, moving, to_scan, aligned)
     task = Task(*images, to_scan, counts=aligned.counts)
     scans = fixed_image, moving_image
-    return task, bent, guidance_of(inputs, scans, fixed, aligned, leads, to_scan, machine.threads)
+    guidance = guidance_of(inputs, scans, fixed, aligned, leads, to_scan, machine.threads)
+    return _Prepared(task, bent, guidance, aligned_by)
 
 
 def _require_masks_used(run: Run, inputs: Inputs) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, final, runtime_checkable
 
+from diffeode.prepare.choices import LARGE_VOXELS
+
 STARTING, READING, STRIPPING = "starting", "reading", "stripping the skulls"
 PREPARING, ALIGNING = "preparing", "aligning"
 REGISTERING, MEASURING, WRITING = "registering", "measuring", "writing"
@@ -44,6 +46,8 @@ _COSTS = {
     DRAWING: _Cost(0.65, 0.95),
     REPORTING: _Cost(0.2, 0.25),
 }
+_ALIGNING_QUICKLY = _Cost(1.0, 0.15)
+"""What the alignment of large volumes takes (:mod:`diffeode.prepare.quick_affine`)."""
 _DESCENT = "neural-ode"
 """The method whose seconds are known; others say themselves how far they are, or nobody knows."""
 _METHOD_ENDS = 0.85
@@ -137,13 +141,15 @@ def planned(
     Args:
         method, parameters: of the run.
         millions: the number of voxels of the two scans, as a mean, in millions.
-        aligns: whether ANTs finds an alignment first.
+        aligns: whether an alignment is found first.
         strips: whether skulls are stripped.
         report: whether a page is made.
     """
     seconds = {stage: cost.of(millions, threads) for stage, cost in _COSTS.items()}
     if not aligns:
         seconds[ALIGNING] = 0.0
+    elif millions * 1e6 > LARGE_VOXELS:
+        seconds[ALIGNING] = _ALIGNING_QUICKLY.of(millions, threads)
     if not strips:
         del seconds[STRIPPING]
     if not report:

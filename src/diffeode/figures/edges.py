@@ -76,7 +76,12 @@ def draw_edges(
     Args:
         image, mask: intensities and the brain, ``(X, Y, Z)``, on the canonical ``grid``.
     """
-    lines = Borders.of(image, mask, grid).lines(plane, index)
+    draw_borders(cell, plane, index, Borders.of(image, mask, grid))
+
+
+def draw_borders(cell: Axes, plane: Plane, index: int, borders: Borders) -> None:
+    """Draw ``borders`` in one slice, in mm; they are found once for all slices of a scan."""
+    lines = borders.lines(plane, index)
     cell.add_collection(LineCollection(lines, colors=EDGE_COLOUR, linewidths=0.45))
 
 

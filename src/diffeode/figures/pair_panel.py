@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from diffeode.evaluation.jacobian import jacobian_determinant, own_map
 from diffeode.figures import slices, style
-from diffeode.figures.edges import draw_edges
+from diffeode.figures.edges import Borders, draw_borders
 from diffeode.figures.slices import Plane
 from diffeode.geometry.image import Image, foreground
 from diffeode.geometry.space import Grid
@@ -127,9 +127,11 @@ def draw_scene(scene: Scene, title: str, out: Path, score: str = "") -> None:
     with style.page(out, style.FULL_WIDTH_IN, layout.height_in, layout=None) as figure:
         style.set_page_title(figure, title, _LEFT_IN)
         figure.text(1, 1 - 0.04 / layout.height_in, score, ha="right", va="top", fontsize=7)
+        borders = Borders.of(scene.fixed, scene.mask, scene.grid)
+        norm = displacement_norm(scene)
         for row, plane in enumerate(PLANES):
-            _draw_row(figure, layout, row, plane, scene, centre)
-        _colour_bars(figure, layout, scene)
+            _draw_row(figure, layout, row, plane, scene, centre, borders, norm)
+        _colour_bars(figure, layout, norm)
         _notes(figure, layout, scene)
 
 
@@ -271,12 +273,19 @@ class Layout:
 
 
 def _draw_row(
-    figure: Figure, layout: Layout, row: int, plane: Plane, scene: Scene, centre: np.ndarray
+    figure: Figure,
+    layout: Layout,
+    row: int,
+    plane: Plane,
+    scene: Scene,
+    centre: np.ndarray,
+    borders: Borders,
+    norm: Normalize,
 ) -> None:
     index = slices.middle(scene.mask, plane)
     cells = [figure.add_axes(layout.box(row, column)) for column in range(len(_HEADINGS))]
-    _draw_scans(cells, plane, index, scene)
-    draw_grid(cells[5], plane, index, scene, displacement_norm(scene))
+    _draw_scans(cells, plane, index, scene, borders)
+    draw_grid(cells[5], plane, index, scene, norm)
     draw_log_jacobian(cells[6], plane, index, scene)
     for column, cell in enumerate(cells):
         slices.frame(cell, plane, centre, layout.width_mm, layout.heights_mm[row])
@@ -290,7 +299,9 @@ def _draw_row(
     cells[0].set_ylabel(plane.name, fontsize=7, labelpad=2)
 
 
-def _draw_scans(cells: list[Axes], plane: Plane, index: int, scene: Scene) -> None:
+def _draw_scans(
+    cells: list[Axes], plane: Plane, index: int, scene: Scene, borders: Borders
+) -> None:
     fixed, moving, warped = (
         slices.cut(a, plane, index) for a in (scene.fixed, scene.moving, scene.warped)
     )
@@ -305,7 +316,7 @@ def _draw_scans(cells: list[Axes], plane: Plane, index: int, scene: Scene) -> No
         strict=False,
     ):
         slices.show_slice(cell, picture, scene.grid, plane, cmap="gray", vmin=0, vmax=1)
-    draw_edges(cells[3], plane, index, scene.fixed, scene.mask, scene.grid)
+    draw_borders(cells[3], plane, index, borders)
 
 
 def draw_grid(cell: Axes, plane: Plane, index: int, scene: Scene, norm: Normalize) -> None:
@@ -377,9 +388,9 @@ def displacement_norm(scene: Scene) -> Normalize:
     )
 
 
-def _colour_bars(figure: Figure, layout: Layout, scene: Scene) -> None:
+def _colour_bars(figure: Figure, layout: Layout, norm: Normalize) -> None:
     bars = (
-        (5, ScalarMappable(displacement_norm(scene), SHIFT_COLOURS), "displacement (mm)", "max"),
+        (5, ScalarMappable(norm, SHIFT_COLOURS), "displacement (mm)", "max"),
         (
             6,
             ScalarMappable(Normalize(-LOG_J_LIMIT, LOG_J_LIMIT), "RdBu_r"),

@@ -2,11 +2,16 @@
 
 STARTS = ("identity", "centre", "rigid", "similarity", "affine")
 """How a registration can start: from the positions in the headers, with the centres of what the
-images show together, or from a map that ANTs finds.
+images show together, or from a linear map that is found.
 """
 
 ANTS_FINDS = STARTS[2:]
-"""The kinds of start that ANTs finds, which cannot read sheared grids."""
+"""The kinds of start that ANTs or ITK finds, which cannot read sheared grids."""
+
+LARGE_VOXELS = 1_500_000
+"""Two volumes that both have more voxels than this are aligned on coarse voxels at a desk
+(:mod:`diffeode.prepare.quick_affine`); others are aligned by ANTs as they are.
+"""
 
 NO_BACKGROUND = "none"
 """The choice of a mask by which nothing is background."""

@@ -115,6 +115,16 @@ def searched_affine(
     return best if _is_better(best, found, fit) else found
 
 
+def lays_anatomy_on_anatomy(affine: Affine, fit: Fit) -> bool:
+    """Return whether ``affine``, a map from fixed to moving points, is right as far as two scans
+    can tell.
+
+    :func:`searched_affine` asks the same in its own words, because a call of this function there
+    would change the identity of every alignment of a study.
+    """
+    return _is_possible(affine) and fit.margin(_view(affine, fit)) > _LEAST_MARGIN
+
+
 def _rigid_part(affine: Affine, fixed: Image) -> Affine:
     """Return the rotation in ``affine`` with the shift by which the centre of ``fixed`` is sent to
     the same point.

@@ -23,6 +23,13 @@ def registering_versions() -> dict[str, str]:
     return _versions(_REGISTERING)
 
 
+def desk_versions() -> dict[str, str]:
+    """Return the versions that :func:`registering_versions` returns, and that of SimpleITK, which
+    aligns large images at a desk.
+    """
+    return _versions((*_REGISTERING, "SimpleITK"))
+
+
 def _versions(packages: Iterable[str]) -> dict[str, str]:
     """Return the versions of Python and of those of ``packages`` that are installed."""
     versions = {"python": platform.python_version()}
