@@ -6,13 +6,17 @@ import torch
 from ours import levels, neural_ode
 
 from diffeode.flows.smoothing import gaussian
+from diffeode.geometry.image import Labels
+from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine
 from diffeode.geometry.warp import pull_back
-from diffeode.losses.label_overlap import partial_volumes
+from diffeode.losses.label_overlap import LabelBorders
+from diffeode.methods.neural_ode import guided
 from diffeode.methods.neural_ode.energy import PairTensors, energy_on
 from diffeode.methods.neural_ode.guided import (
     ContrastTensors,
     GuidedTensors,
-    LabelNumbers,
+    GuidingLabels,
     LandmarkPlaces,
     guided_energy,
     guided_motion,
@@ -171,31 +175,141 @@ def test_landmarks_cost_their_mean_squared_distance_in_mm(size, level):
 # ------------------------------------------------------------------------------------------- labels
 
 
-def test_labels_cost_one_minus_their_mean_dice():
-    """The flow carries the moving labels by whole voxels, so that every Dice is exact."""
+def guided_by(fixed, moving, box, to_moving=None, reach=6.0, weight=0.5):
+    """Guidance by labels whose ids are the same in both maps; the images show no difference."""
+    ids = np.intersect1d(fixed.data[fixed.data > 0], moving.data[moving.data > 0])
+    size = box.shape if box.shape[2] > 1 else box.shape[:2]
+    borders = LabelBorders.between(
+        (fixed, moving), ids, to_moving or Affine(), box, len(size), reach
+    )
+    image = texture(1, size)
+    contrast = ContrastTensors(PairTensors(image, image, None, None))
+    return GuidedTensors((contrast,), GuidingLabels(borders, weight))
+
+
+BOX = Grid((*SIZE, 1), np.diag([1.0, 1.5, 1.0, 1.0]))
+
+
+def flat(rows, box=BOX):
+    """Labels 1 and 2 in the given rows of a slice, and its whole width."""
+    ids = np.zeros(box.shape, int)
+    for label, (first, last) in enumerate(rows, start=1):
+        ids[first:last] = label
+    return Labels(ids, box)
+
+
+def test_labels_cost_their_squared_difference_of_distances_in_the_band():
+    """The borders are straight, so that every distance is known; the flow moves whole voxels."""
     method = neural_ode(SSD, {"velocity.spacing": 1.0})
     images, fields = lattices(method)
-    fixed, moving = np.zeros(SIZE, int), np.zeros(SIZE, int)
-    fixed[3:6, 4:8], fixed[7:9, 4:8] = 1, 2
-    moving[4:7, 4:8], moving[9:11, 4:8] = 1, 2
-    image = texture(1)
-    tensors = GuidedTensors(
-        (ContrastTensors(PairTensors(image, image, None, None)),),
-        LabelNumbers(fixed, moving, 2, 0.5),
-    )
+    tensors = guided_by(flat([(2, 4), (8, 9)]), flat([(4, 6), (8, 9)]), BOX)
     energy = guided_energy(tensors, images, fields, method)
-    for rows, dice in ((0.0, (2 / 3, 0)), (1.0, (1, 0.5)), (2.0, (2 / 3, 1))):
-        found = energy(shift(fields, (rows, 0.0)))["labels"].item()
-        assert found == pytest.approx(0.5 * (1 - np.mean(dice)), abs=1e-6)
+    inside = {1: lambda row: abs(row - 2.5) - 1, 2: lambda row: abs(row - 8) - 0.5}
+    shifts = {1: 2, 2: 0}
+    for moved in (0, 1, 2):
+        expected = 0.0
+        for label, distance in inside.items():
+            row = np.arange(SIZE[0])
+            here = np.clip(distance(row), -1, 1)
+            there = np.clip(distance(row + moved - shifts[label]), -1, 1)
+            expected += ((here - there) ** 2).mean()
+        found = energy(shift(fields, (float(moved), 0.0)))["labels"].item()
+        assert found == pytest.approx(0.5 * expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("size", [(5, 6), (4, 3), (3, 8)])
-def test_partial_volumes_keep_every_label_and_its_place(size):
-    labels = np.random.default_rng(1).integers(0, 4, (10, 12))
-    shares = partial_volumes(labels, 3, size)
-    background = partial_volumes((labels == 0).astype(int), 1, size)
-    np.testing.assert_allclose(shares.sum(axis=0) + background[0], 1, atol=1e-6)
-    alone = np.zeros((10, 12), int)
-    alone[6, 9] = 3
-    (place,) = np.argwhere(partial_volumes(alone, 3, size)[2])
-    np.testing.assert_array_equal(place, [6 * size[0] // 10, 9 * size[1] // 12])
+def test_the_band_of_coarse_levels_is_wider():
+    """Structures whose borders lie 3 voxels apart pull each other on the coarse level alone."""
+    fixed, moving = flat([(2, 3)]), flat([(6, 7)])
+    slopes = []
+    for level in (2.0, 1.0):
+        method = neural_ode(SSD)
+        images, fields = lattices(method, level)
+        velocity = shift(fields, (0.0, 0.0)).requires_grad_()
+        guided_energy(guided_by(fixed, moving, BOX), images, fields, method)(velocity)[
+            "labels"
+        ].backward()
+        slopes.append(-velocity.grad[0, 0].sum().item())
+    assert slopes[0] > 0.01
+    assert abs(slopes[1]) < 1e-6
+
+
+@pytest.mark.parametrize("size", [(10, 12, 1), (8, 10, 6)], ids=["slice", "volume"])
+def test_the_slope_of_the_term_of_labels_is_that_of_finite_differences(size):
+    """Noise of labels, many of one voxel, under a map that bends."""
+    chance = np.random.default_rng(5)
+    box = Grid(size, np.diag([-1.0, 1.2, 1.1, 1.0]))
+    maps = (Labels(chance.integers(0, 5, size), box) for _ in range(2))
+    method = neural_ode(SSD, {"velocity.spacing": 1.0})
+    spacing = tuple(box.spacing[: 3 if size[2] > 1 else 2])
+    images, fields = lattices(method, 1.0, size[: len(spacing)], spacing)
+    energy = guided_energy(guided_by(*maps, box), images, fields, method)
+    velocity = bumps(fields).requires_grad_()
+    energy(velocity)["labels"].backward()
+    way, step = bumps(fields).flip(2), 1e-6
+    with torch.no_grad():
+        ends = [energy(velocity + sign * step * way)["labels"].item() for sign in (1, -1)]
+    slope = (ends[0] - ends[1]) / (2 * step)
+    assert slope == pytest.approx((velocity.grad * way).sum().item(), rel=1e-4)
+    assert abs(slope) > 1e-3
+
+
+def test_label_maps_keep_their_own_grids():
+    """A moving map that lies elsewhere, on finer voxels, costs nothing where the alignment undoes
+    that; nor does a structure that fills the whole grid.
+    """
+    turn = np.array([[0.0, -2, 0, 5], [2, 0, 0, -3], [0, 0, 2, 1], [0, 0, 0, 1]])
+    box = Grid((14, 12, 10), np.diag([-1.0, 1.0, 1.0, 1.0]))
+    centre = box.centre_mm
+
+    def ball(points):
+        return (np.linalg.norm(points - centre, axis=-1) < 3.3).astype(int)
+
+    other = Grid((60, 60, 52), turn @ box.affine @ np.diag([0.5, 0.5, 0.5, 1]))
+    moved = np.eye(4)
+    moved[:3, 3] = Affine(turn)(centre) - other.centre_mm
+    other = Grid(other.shape, moved @ other.affine)
+    maps = (
+        Labels(ball(box.points_mm()), box),
+        Labels(ball(Affine(turn).inverse()(other.points_mm())), other),
+    )
+    method = neural_ode(SSD)
+    images, fields = lattices(method, 1.0, box.shape, (1.0, 1.0, 1.0))
+    rest = shift(fields, (0.0, 0.0, 0.0))
+    tensors = guided_by(*maps, box, Affine(turn))
+    found = guided_energy(tensors, images, fields, method)(rest)["labels"].item()
+    apart = guided_energy(guided_by(*maps, box, Affine(moved @ turn)), images, fields, method)
+    assert found < 0.006
+    whole = Labels(np.ones(box.shape, int), box)
+    full = guided_by(whole, whole, box)
+    assert guided_energy(full, images, fields, method)(rest)["labels"].item() == 0
+    assert apart(rest)["labels"].item() > 0.06
+
+
+def test_many_labels_are_compared_on_the_coarser_grid_of_the_velocity(monkeypatch):
+    labels = flat([(2, 4), (8, 9)]), flat([(4, 6), (8, 9)])
+    method = neural_ode(SSD)
+    images, fields = lattices(method)
+    rest = shift(fields, (0.0, 0.0))
+
+    def costs():
+        tensors = guided_by(*labels, BOX)
+        return guided_energy(tensors, images, fields, method)(rest)["labels"].item()
+
+    fine = costs()
+    monkeypatch.setattr(guided, "MOST_VOXELS", 10)
+    borders = guided_by(*labels, BOX).labels.borders
+    coarse = borders.misfit_on(fields.size, min(fields.spacing), rest)(rest).item()
+    assert costs() == pytest.approx(0.5 * coarse)
+    assert costs() != pytest.approx(fine, rel=1e-3)
+
+
+@pytest.mark.parametrize("levels_of", [(2.0, 1.0), (1.0,), (4.0, 2.0)])
+def test_distances_reach_as_far_as_every_level_needs(levels_of):
+    method = neural_ode(SSD, levels(levels_of, (1,) * len(levels_of)))
+    whole = Lattice(SIZE, SPACING)
+    reach = guided.reach_of(method, whole)
+    for level in levels_of:
+        images, fields = lattices(method, level)
+        for lattice in (images, fields) if level == 1 else (images,):
+            times = 1 if level == 1 else guided.COARSE_BAND
+            assert reach >= times * min(lattice.spacing)

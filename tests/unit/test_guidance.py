@@ -194,7 +194,7 @@ def test_labels_pull_where_the_images_show_nothing():
         fixed, warped = labels["fixed_labels"].data == 7, found.warped_labels.data == 7
         dice.append(2 * (fixed & warped).sum() / (fixed.sum() + warped.sum()))
     assert dice[0] < 0.75
-    assert dice[1] > 0.85
+    assert dice[1] > 0.9
     assert folds(pulled) == 0
     costs = [row["labels"] for row in pulled.result.trace if row["level"] == 2]
     assert min(costs) < costs[0]
@@ -290,17 +290,16 @@ def test_large_slices_are_guided_on_fewer_pixels(monkeypatch):
     grid = Grid((40, 30, 1), np.diag([-1.0, -1.0, 1.0, 1.0]))
     left = np.broadcast_to(np.arange(40)[:, None, None] < 20, grid.shape)
     image = Image(left * 3.0, grid)
-    guidance = Guidance(
-        (Contrast(image, image, 1.0, left, ~left),), LabelPair(2 * left, left, 2, 1.0), None, left
-    )
+    labels = LabelPair(Labels(2 * left, grid), Labels(2 * left, grid), Affine(), (2,), 1.0)
+    guidance = Guidance((Contrast(image, image, 1.0, left, ~left),), labels, None, left)
     pair = large_slices.with_fewer_pixels(Pair(image, image, left, left))
     found = guidance.for_pair(pair)
     assert found.grid.matches(pair.fixed.grid)
     (contrast,) = found.contrasts
     half = pair.fixed.grid.shape[0] // 2
     assert pair.fixed.grid.shape[0] < 40
-    np.testing.assert_array_equal(found.labels.fixed[:half], 2)
-    for mask in (contrast.counts, ~contrast.moving_counts, found.stiff, found.labels.moving > 0):
+    assert found.labels is labels  # They are sampled where they are compared.
+    for mask in (contrast.counts, ~contrast.moving_counts, found.stiff):
         assert mask[:half].all()
         assert not mask[half:].any()
 

@@ -145,8 +145,8 @@ def add(commands: Any) -> None:
         type=weight,
         default=0.0,
         metavar="W",
-        help="let the label maps pull: W times one minus their mean Dice is added to the energy "
-        "(default: %(default)s)",
+        help="let the label maps pull: W times the squared difference of their borders' distances "
+        "is added to the energy; 0.1 is a hint, 0.3 a good start, 1 strong (default: %(default)s)",
     )
     register.add_argument(
         "--landmarks",

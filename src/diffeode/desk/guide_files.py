@@ -47,7 +47,7 @@ def read_guides(
     Args:
         fixed, moving: files of the further contrasts of the two scans, in the same order.
         weights: the weight of each contrast, the first one's first; None weights all alike.
-        label_weight: the weight of the overlap of the label maps; 0 for none.
+        label_weight: the weight of the misfit of the label maps; 0 for none.
         landmarks: tables of the fixed and of the moving scan, columns ``name x y z``, RAS mm.
         landmark_names: what messages call the two tables.
         landmark_weight: the weight of the landmarks; with 0 their errors are measured only.

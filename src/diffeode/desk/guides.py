@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from diffeode.errors import InputError
-from diffeode.evaluation.labels import to_indices
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, Transform, warp_labels
@@ -63,7 +62,7 @@ class Guides:
         contrasts: further contrasts.
         shares: the share of each contrast in the similarity, the first one's first; they add up to
             1.
-        label_weight: the weight of the overlap of the two label maps in the energy; 0 for none.
+        label_weight: the weight of the misfit of the two label maps in the energy; 0 for none.
         landmarks: points that are known in both scans; None for none.
         landmark_weight: the weight of their mean squared distance, mm^2, in the energy.
         stiff: the voxels of the fixed scan at which the map is held stiff, ``(X, Y, Z)`` bool;
@@ -249,7 +248,7 @@ def _label_pair(inputs: Inputs, to_scan: Affine) -> LabelPair | None:
             "After the alignment no id of the moving label map lies on the fixed scan, so the "
             "labels cannot guide the registration; leave --label-weight out, or look at the maps."
         )
-    return LabelPair(to_indices(here, ids), to_indices(there, ids), len(ids), weight)
+    return LabelPair(fixed, moving, to_scan, tuple(ids.tolist()), weight)
 
 
 def _landmark_pair(guides: Guides, to_scan: Affine) -> LandmarkPair | None:

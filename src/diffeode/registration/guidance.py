@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast, final
 
 import numpy as np
@@ -53,18 +53,21 @@ class Contrast:
 @final
 @dataclass(frozen=True, eq=False)
 class LabelPair:
-    """Label maps of both images, whose overlap is a term of the energy.
+    """Label maps of both images, whose agreement is a term of the energy.
 
     Attributes:
-        fixed, moving: numbers of labels, ``(X, Y, Z)`` of whole numbers from 0 to ``count`` on the
-            grid of the pair, the moving ones after the alignment; 0 is background.
-        count: number of labels.
-        weight: weight of one minus the mean Dice in the energy.
+        fixed, moving: the label maps on their own grids; they are sampled once only, where they are
+            compared.
+        to_scan: the alignment, from points of the aligned image to points of the moving label map,
+            RAS mm.
+        ids: the labels that pull, which both maps hold.
+        weight: weight of the misfit of the labels in the energy.
     """
 
-    fixed: np.ndarray
-    moving: np.ndarray
-    count: int
+    fixed: Labels
+    moving: Labels
+    to_scan: Affine
+    ids: tuple[int, ...]
     weight: float
 
 
@@ -116,13 +119,9 @@ class Guidance:
         there = pair.fixed.grid
         if there.matches(self.grid):
             return self
-        labels = self.labels
-        if labels is not None:
-            fixed, moving = (self._nearest(ids, there) for ids in (labels.fixed, labels.moving))
-            labels = replace(labels, fixed=fixed, moving=moving)
         return Guidance(
             tuple(self._coarser(contrast, there) for contrast in self.contrasts),
-            labels,
+            self.labels,
             self.landmarks,
             None if self.stiff is None else self._nearest(self.stiff, there) > 0,
         )

@@ -23,7 +23,7 @@ from diffeode.geometry.shapes import (
     VelocityTensor,
 )
 from diffeode.geometry.space import Grid
-from diffeode.losses.label_overlap import label_overlap_to, partial_volumes
+from diffeode.losses.label_overlap import LabelBorders
 from diffeode.losses.landmark_distance import landmark_distance_to
 from diffeode.losses.similarity import Warped
 from diffeode.methods.neural_ode.energy import PairTensors, cost_on
@@ -50,6 +50,12 @@ from diffeode.process.threads import use_threads
 from diffeode.registration.base import Machine, Method, Needs, Pair, Registration, require_device
 from diffeode.registration.guidance import Guidance, LandmarkPair
 
+COARSE_BAND = 2.0
+"""Half the width of the band around the borders of labels on the levels before the finest one,
+voxels of the grid where the labels are compared; on the finest level it is 1.
+"""
+MOST_VOXELS = 2_000_000
+"""Number of voxels at which labels are compared at most on the grid of the finest images."""
 STIFFNESS = 100.0
 """How many times the penalties of gradient and bending count where the map is held stiff."""
 _Cost = Callable[[VelocityTensor, DisplacementTensor], dict[str, LossTensor]]
@@ -144,17 +150,15 @@ class ContrastTensors:
 
 @final
 @dataclass(frozen=True)
-class LabelNumbers:
-    """Label maps of both images on the finest grid.
+class GuidingLabels:
+    """Labels of both images.
 
     Attributes:
-        fixed, moving: numbers of labels from 0, background, to ``count``, ``size`` whole numbers.
+        borders: their borders, which reach as far as :func:`reach_of` says.
         weight: the weight of the term.
     """
 
-    fixed: np.ndarray
-    moving: np.ndarray
-    count: int
+    borders: LabelBorders
     weight: float
 
 
@@ -186,7 +190,7 @@ class GuidedTensors:
     """
 
     contrasts: tuple[ContrastTensors, ...]
-    labels: LabelNumbers | None = None
+    labels: GuidingLabels | None = None
     landmarks: LandmarkPlaces | None = None
 
 
@@ -196,8 +200,8 @@ def guided_energy(
     """Return the terms of the energy on one level as a function of the velocity.
 
     Each similarity is the mean over the contrasts, weighted by their shares; the penalties are
-    those of one pair. The overlap of labels is computed on the grid of the images, but on the
-    finest level, where it would need too much memory, on that of the velocity.
+    those of one pair. Labels are compared on the grid of the images; on the finest level, where
+    their boxes hold more than ``MOST_VOXELS`` voxels, on that of the velocity.
 
     Args:
         images: the grid of the images on this level.
@@ -215,8 +219,7 @@ def guided_energy(
         for place, contrast in enumerate(tensors.contrasts)
     ]
     if tensors.labels is not None:
-        lattice = fields if images.size == finest else images
-        costs.append(_label_cost(tensors.labels, lattice, like))
+        costs.append(_label_cost(tensors.labels, images, fields, like))
     if tensors.landmarks is not None:
         costs.append(_landmark_cost(tensors.landmarks, finest, fields, like))
     flow = method.integrator
@@ -260,13 +263,22 @@ def _contrast_cost(
     return cost
 
 
-def _label_cost(labels: LabelNumbers, lattice: Lattice, like: Tensor) -> _Cost:
-    fixed, moving = (
-        torch.from_numpy(partial_volumes(numbers, labels.count, lattice.size))[None].to(like)
-        for numbers in (labels.fixed, labels.moving)
-    )
-    loss = label_overlap_to(fixed, moving)
+def _label_cost(labels: GuidingLabels, images: Lattice, fields: Lattice, like: Tensor) -> _Cost:
+    borders = labels.borders
+    finest = images.size == borders.box.shape[: len(images.size)]
+    lattice = images
+    if finest and borders.number_of_voxels(images.size) > MOST_VOXELS:
+        lattice = fields
+    band = (1 if finest else COARSE_BAND) * min(lattice.spacing)
+    loss = borders.misfit_on(lattice.size, band, like)
     return lambda velocity, displacement: {"labels": labels.weight * loss(displacement)}
+
+
+def reach_of(method: NeuralODE, finest: Lattice) -> float:
+    """Return up to which distance from the borders of labels the energy needs the distances, mm."""
+    coarsest = finest.coarser(method.levels.factors[0])
+    fields = finest.coarser(method.velocity.spacing)
+    return max(COARSE_BAND * min(coarsest.spacing), min(fields.spacing))
 
 
 def _landmark_cost(
@@ -343,13 +355,16 @@ def _tensors(
         follows = None if follows is None else follows[window]
         contrasts.append(ContrastTensors(tensors, contrast.share, mask(follows)))
     labels = guidance.labels
-    numbers = None
+    guiding = None
     if labels is not None:
-        maps = (_flat(ids[window]) for ids in (labels.fixed, labels.moving))
-        numbers = LabelNumbers(*maps, labels.count, labels.weight)
+        spacing = spacing_of(box)
+        reach = reach_of(method, Lattice(box.shape[: len(spacing)], spacing))
+        maps = labels.fixed, labels.moving
+        borders = LabelBorders.between(maps, labels.ids, labels.to_scan, box, len(spacing), reach)
+        guiding = GuidingLabels(borders, labels.weight)
     landmarks = guidance.landmarks
     places = None if landmarks is None else _places(landmarks, box, len(spacing_of(box)))
-    return GuidedTensors(tuple(contrasts), numbers, places)
+    return GuidedTensors(tuple(contrasts), guiding, places)
 
 
 def _places(landmarks: LandmarkPair, box: Grid, dimensions: int) -> LandmarkPlaces:
@@ -366,8 +381,3 @@ def _window_of(box: Grid, whole: Grid) -> Window:
     lower = np.rint(whole.to_voxel(box.to_world(np.zeros(3)))).astype(int)
     x, y, z = (slice(int(a), int(a) + n) for a, n in zip(lower, box.shape, strict=True))
     return x, y, z
-
-
-def _flat(array: np.ndarray) -> np.ndarray:
-    """Return ``array (X, Y, Z)``; that of a slice has two axes."""
-    return array[..., 0] if array.shape[2] == 1 else array
