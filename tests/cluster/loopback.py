@@ -58,7 +58,7 @@ SlurmdLogFile={state}/log/slurmd-%n.log
 SlurmctldPort={ports[0]}
 GresTypes=gpu
 NodeName=DEFAULT CPUs=4 RealMemory=24000
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} Gres=gpu:fake:2
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} Gres=gpu:fake:2 Feature=first
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} Feature=second
 PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime=1-00:00:00 State=UP
 PartitionName=gpu Nodes=n1 MaxTime=1-00:00:00 State=UP

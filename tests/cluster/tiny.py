@@ -126,7 +126,9 @@ class Clone:
         rules = {rule: dict(small) for rule in ("prepare", "align")}
         rules["register"] = small | {"runtime": "10 * attempt"} | resources
         # the job whose node is lost is alone there, so that nobody has to wait for the others
-        rules["register"]["slurm_extra"] = "'--prefer=second' if wildcards.run == 'lost' else ''"
+        rules["register"]["slurm_extra"] = (
+            "'--prefer=second' if wildcards.run == 'lost' else '--prefer=first'"
+        )
         profile |= {
             "default-resources": small,
             "set-resources": rules,
