@@ -87,7 +87,9 @@ def _sections_of_anything(mine: Sequence[Row], rows: Sequence[Row]) -> list[str]
     ]
     for part, words in _PARTS_OF_ANYTHING.items():
         half = [row for row in mine if row["part"] == part]
-        sections += [f"### Pairs {words}\n", _confusion(half, rows), _missed(half, rows)]
+        datasets = ", ".join(dict.fromkeys(row["dataset"] for row in half))
+        sections += [f"### Pairs {words}\n", f"Measured so far: {datasets}.\n"]
+        sections += [_confusion(half, rows), _missed(half, rows)]
     return [
         *sections,
         "### Anything by kind of spoiling, both halves\n",
