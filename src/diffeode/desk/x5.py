@@ -65,7 +65,8 @@ def _mapping(node: Any, path: Path) -> Affine | DisplacementField:
             "than that grid; write it again."
         )
     _require_finite(values, path)
-    grid = Grid(tuple(map(int, domain.size)), np.asarray(domain.mapping, dtype=np.float64))
+    x, y, z = (int(n) for n in domain.size)
+    grid = Grid((x, y, z), np.asarray(domain.mapping, dtype=np.float64))
     if node.representation == "displacements":
         return DisplacementField(values, grid)
     if node.representation == "deformations":
