@@ -657,7 +657,7 @@ def suspects_row(
     """Return a row of ``suspects.tsv`` in which only the margin can be suspicious."""
     pair = {"part": "report", "dataset": "d", "fixed": "1", "moving": "2", "kind": kind}
     signs = dict.fromkeys(_suspects_page.SIGNS, 1.0) | {"anatomical_margin": margin, "sdlogj": 0.2}
-    signs |= {"displacement_share": 0.1, "folds_percent": 0.0}
+    signs |= {"displacement_share": 0.1, "motion_distance": 0.1, "folds_percent": 0.0}
     about = {
         "machine": "m",
         "torch": "2",
