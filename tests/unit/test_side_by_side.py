@@ -202,6 +202,22 @@ def test_curves_run_through_the_medians_of_their_own_series(metrics, drawn, tmp_
         assert panels[0, column].get_xlim()[0] == 0
 
 
+def test_where_nothing_folds_the_figure_of_sweeps_says_so(metrics, drawn, tmp_path):
+    folds = (metrics["metric"] == "folds_central_grid_percent") & (metrics["experiment"] == "e1")
+    sweep_curves(
+        metrics.assign(value=metrics["value"].where(~folds, 0.0)),
+        POINTS,
+        EXPERIMENTS,
+        tmp_path / "sweep.svg",
+    )
+    panels = np.array(drawn[0].axes).reshape(3, 2)
+    said = [{text.get_text() for text in panel.texts} for panel in panels[:, 1]]
+    assert said == [{"No run folds a voxel."}, set(), {"No run folds a voxel."}]
+    assert {text.get_text() for text in panels[0, 0].texts} == {"0.5", "0.01"}
+    assert not panels[2, 0].texts
+    assert panels[2, 1].get_ylim()[0] == 0
+
+
 def own_line(panel, look: style.Look):
     lines = [line for line in panel.lines if to_hex(line.get_color()) == look.colour]
     (line,) = [line for line in lines if len(line.get_xdata())]

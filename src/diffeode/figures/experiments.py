@@ -65,6 +65,12 @@ def say_in_row(panel: Axes, row: int, words: str) -> None:
     )
 
 
+def say_no_folds(panel: Axes) -> None:
+    """Write in the middle of ``panel``, which shows folds, that there are none."""
+    words = "No run folds a voxel."
+    panel.text(0.5, 0.5, words, transform=panel.transAxes, ha="center", color=style.SOFT)
+
+
 def only_across(panel: Axes) -> None:
     """Keep only the grid and the ticks of the horizontal axis."""
     panel.grid(axis="x")

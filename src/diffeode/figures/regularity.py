@@ -12,14 +12,18 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from diffeode.figures import style
-from diffeode.figures.experiments import NO_DICE, experiment_panels, shown_experiments
+from diffeode.figures.experiments import (
+    NO_DICE,
+    experiment_panels,
+    say_no_folds,
+    shown_experiments,
+)
 from diffeode.figures.style import Look
 from diffeode.statistics.tidy import mean_dice, whole_image
 
 FOLDS = "folds_central_percent"
 _ROW_IN = 1.75
 _LINEAR_SHARE = 0.6
-_NO_FOLDS = "No run folds a voxel."
 
 
 def regularity(
@@ -144,7 +148,7 @@ def _scale_folds(panel: Axes, floor: float, largest: float) -> None:
     panel.spines["left"].set_position(("outward", 6))
     panel.set_xlabel("Folded voxels (% of foreground)")
     if largest == 0:
-        panel.text(0.5, 0.5, _NO_FOLDS, transform=panel.transAxes, ha="center", color=style.SOFT)
+        say_no_folds(panel)
 
 
 def _scale_time(panel: Axes) -> None:

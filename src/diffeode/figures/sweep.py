@@ -14,7 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from diffeode.figures import style
-from diffeode.figures.experiments import NO_DICE, experiment_panels, shown_experiments
+from diffeode.figures.experiments import (
+    NO_DICE,
+    experiment_panels,
+    say_no_folds,
+    shown_experiments,
+)
 from diffeode.figures.style import Look
 from diffeode.statistics.sweep import FOLDS, settings_of
 from diffeode.statistics.tidy import whole_image
@@ -22,6 +27,7 @@ from diffeode.statistics.tidy import whole_image
 _ROW_IN = 1.75
 _FOLDS = "Folded voxels (% of grid)"
 _DICE = "Mean Dice over structures"
+_NO_FOLDS_TOP = 1e-3
 _DASHES = ((1, 0), (4, 1.5), (1, 1), (3, 1, 1, 1), (6, 2), (2, 2))
 
 
@@ -31,9 +37,9 @@ def sweep_curves(
     """Draw one column per experiment and one curve per series, through the values of its setting.
 
     The rows show median Dice against the median of folds, the least and the largest value written
-    beside their points; Dice against the value; and folds against the value. Bands span the
-    quartiles over pairs. Where a sweep varies several settings, the curve runs along the first, and
-    each combination of the others is a series.
+    beside their points where a voxel folds; Dice against the value; and folds against the value.
+    Bands span the quartiles over pairs. Where a sweep varies several settings, the curve runs along
+    the first, and each combination of the others is a series.
 
     Args:
         metrics: the study's tidy table.
@@ -59,6 +65,10 @@ def sweep_curves(
             _draw_against_value(panels[1, column], rows, "dice", looks)
             _draw_against_value(panels[2, column], rows, "folds", looks)
             _scale(panels[0, column], table["folds"])
+            if not (rows["folds"] > 0).any():
+                say_no_folds(panels[0, column])
+                say_no_folds(panels[2, column])
+        panels[2, 0].set_ylim(0, None if (table["folds"] > 0).any() else _NO_FOLDS_TOP)
         for panel, label in zip(panels[:, 0], (_DICE, _DICE, _FOLDS), strict=True):
             panel.set_ylabel(label)
         figure.legend(
@@ -94,6 +104,7 @@ def values_along(metrics: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw_against_folds(panel: Axes, rows: pd.DataFrame, looks: Mapping[str, Look]) -> None:
+    folds = (rows["folds"] > 0).any()
     for place, (series, look) in enumerate(looks.items()):
         own = rows[rows["series"] == series]
         in_order = not _as_numbers(own["value"]).isna().any()
@@ -108,6 +119,8 @@ def _draw_against_folds(panel: Axes, rows: pd.DataFrame, looks: Mapping[str, Loo
             ms=4,
             clip_on=False,
         )
+        if not folds:
+            continue  # all points lie on one line, where the values would lie on each other
         for value, point in middle.iloc[[0, -1]].iterrows():
             panel.annotate(
                 f"{value}",
