@@ -525,7 +525,8 @@ def test_a_method_that_leaves_the_process_has_failed(register, monkeypatch):
     monkeypatch.setattr(Identity, "register", failing(SystemExit("enough")))
     code, said, out = register("--method", "identity", "--init", "identity")
     assert code == 1
-    assert said == "diffeode: Initial called sys.exit('enough') before it was done.\n"
+    reason = "Initial called sys.exit('enough') before it was done."
+    assert said == f"diffeode: {reason} (--verbose shows the whole error)\n"
     assert not out.exists()
 
 

@@ -140,11 +140,11 @@ def test_skulls_of_further_contrasts_are_stripped_with_that_of_the_first(monkeyp
     head = Image(np.abs(texture(5).data) + 100, GRID)
     guides = Guides((OtherContrast(head, head, "f2", "m2"),), (0.5, 0.5))
     inputs = Inputs(head, head, brain=True, guides=guides)
-    task, _, guidance = _prepared(inputs, "identity", Machine(), lambda stage: None)
-    for contrast in guidance.contrasts:
+    prepared = _prepared(inputs, "identity", Machine(), lambda stage: None)
+    for contrast in prepared.guidance.contrasts:
         for image in (contrast.fixed, contrast.moving):
             np.testing.assert_array_equal(image.data > 0, BALL)
-    assert guidance.contrasts[0].fixed is task.fixed
+    assert prepared.guidance.contrasts[0].fixed is prepared.task.fixed
 
 
 def newborn(root, subject):

@@ -48,6 +48,7 @@ COMMANDS = {
     "weights": ["weights"],
     "weights get": ["weights", "get", "nothing"],
     "datasets": ["datasets"],
+    "completion": ["completion", "bash"],
     "needs": ["needs", "study.yaml"],
     "exclude": ["exclude", "a.tsv", "--to", "b.tsv"],
     "study": ["study", "bids", "out"],

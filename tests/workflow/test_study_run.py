@@ -9,6 +9,8 @@ import shutil
 
 import pytest
 
+from diffeode.provenance.receipt import failure_in
+
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 ONCE = {
@@ -231,6 +233,16 @@ def test_a_gpu_goes_to_methods_that_can_use_one(finished, monkeypatch):
 
 
 def test_a_job_that_fails_says_one_sentence(finished):
+    finished.write("workflow/scripts/collect.py", FAILING)
+    run = finished.snakemake("results/studies/tiny/metrics.tsv", "--forcerun", "collect")
+    assert run.returncode != 0
+    assert run.stdout.count("the moon is full") == 1
+    assert "Traceback" not in run.stdout
+    (log,) = finished.path("results/logs").rglob("collect/*.log")
+    assert "Traceback" in log.read_text(encoding="utf-8")
+
+
+def test_a_scan_that_fails_says_one_sentence(finished):
     (source,) = finished.path("results/sources/tiny").rglob("sub-02_T1w.nii.gz")
     finished.write("config/experiments/broken.yaml", BROKEN)
     shutil.copytree(finished.path("results/sources/tiny"), finished.path("scans"))
@@ -242,14 +254,21 @@ def test_a_job_that_fails_says_one_sentence(finished):
     scan.write_bytes(scan.read_bytes()[:1000])
     unit = "results/prepared/broken/sub-02_T1w/receipt.json"
     run = finished.snakemake(unit, "--config", "experiments=[broken]")
-    assert run.returncode != 0
-    assert "truncated or damaged" in run.stdout
+    assert run.returncode == 0  # the study ends with an error, by its verdict
+    assert "truncated or damaged" in failure_in(finished.path(unit))
+    assert run.stdout.count("truncated or damaged") == 1
     assert "Traceback" not in run.stdout
     assert "Traceback" in finished.path("results/logs/prepare/broken/sub-02_T1w.log").read_text(
         encoding="utf-8"
     )
 
 
+FAILING = """\
+from _job import job
+
+with job(snakemake):
+    raise ValueError("the moon is full")
+"""
 BROKEN = """\
 title: Broken
 fixed: {dataset: broken, modality: T2w}

@@ -188,12 +188,13 @@ def test_the_other_pairs_are_in_the_tables_and_all_are_counted(ended):
 
 def test_once_a_file_is_replaced_only_what_failed_is_made(ended):
     clone, _ = ended
+    replaced = ("01", "08", "10")
     done = {
         file: file.stat().st_mtime_ns
         for file in clone.path("results").rglob("receipt.json")
-        if failure_in(file) is None
+        if failure_in(file) is None and person_of(str(file)) not in replaced
     }
-    for person in ("01", "08", "10"):
+    for person in replaced:
         t1w(clone.path(f"scans/sub-{person}/anat")).unlink()
         write_person(clone.path("scans"), person, 4 + int(person) / 6)
     run = clone.snakemake()
