@@ -46,7 +46,7 @@ _COSTS = {
     DRAWING: _Cost(0.65, 0.95),
     REPORTING: _Cost(0.2, 0.25),
 }
-_ALIGNING_QUICKLY = _Cost(1.0, 0.15)
+_ALIGNING_QUICKLY = _Cost(1.5, 0.1)
 """What the alignment of large volumes takes (:mod:`diffeode.prepare.quick_affine`)."""
 _DESCENT = "neural-ode"
 """The method whose seconds are known; others say themselves how far they are, or nobody knows."""

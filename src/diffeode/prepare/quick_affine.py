@@ -1,4 +1,4 @@
-"""Linear alignment of two large images on coarse voxels, in a fifteenth of ANTs' time.
+"""Linear alignment of two large images on coarse voxels, in a fifth of ANTs' time or less.
 
 A deformable registration takes up what a linear map leaves, so voxels as fine as those of the scans
 buy little here. The images are reduced to about :data:`_VOXELS` voxels around what they show, and
