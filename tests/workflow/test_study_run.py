@@ -233,7 +233,7 @@ def test_a_gpu_goes_to_methods_that_can_use_one(finished, monkeypatch):
 
 
 def test_a_job_that_fails_says_one_sentence(finished):
-    finished.write("workflow/scripts/collect.py", FAILING)
+    finished.write("workflow/scripts/collect.py", MOONSTRUCK)
     run = finished.snakemake("results/studies/tiny/metrics.tsv", "--forcerun", "collect")
     assert run.returncode != 0
     assert run.stdout.count("the moon is full") == 1
@@ -263,7 +263,7 @@ def test_a_scan_that_fails_says_one_sentence(finished):
     )
 
 
-FAILING = """\
+MOONSTRUCK = """\
 from _job import job
 
 with job(snakemake):
