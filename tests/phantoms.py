@@ -18,9 +18,11 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
+from diffeode.datasets.virtual_anatomy import load_tissue_maps
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
+from diffeode.prepare.resolution import resample_brain
 
 NEWBORNS = tuple(f"{n:02d}" for n in range(1, 11))
 FINE = ("01", "02", "06")
@@ -195,3 +197,14 @@ def _centred(directions: np.ndarray, side: int) -> np.ndarray:
     affine[:3, :3] = directions
     affine[:3, 3] = -directions @ np.full(3, (side - 1) / 2)
     return affine
+
+
+def template_brain() -> Image:
+    """The template at 4 mm, with axes to the left and front, as many scanners store them."""
+    template = load_tissue_maps()
+    image, _ = resample_brain(
+        Image(template.t1, template.grid), template.brain > 0, template.grid.resample(4.0)
+    )
+    flipped = image.grid.affine @ np.diag([-1.0, 1, 1, 1])
+    flipped[:3, 3] = image.grid.to_world(np.array([image.grid.shape[0] - 1, 0, 0]))
+    return Image(image.data[::-1], Grid(image.grid.shape, flipped))

@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 import pytest
+from phantoms import template_brain
 
-from diffeode.datasets.virtual_anatomy import load_tissue_maps
 from diffeode.errors import InputError, RegistrationError
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels
@@ -17,7 +17,6 @@ from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, warp_image, warp_labels
 from diffeode.prepare import affine
 from diffeode.prepare.affine import affine_registration
-from diffeode.prepare.resolution import resample_brain
 from diffeode.process.fresh import in_new_process
 from diffeode.programs import ants_bridge
 from diffeode.programs.ants_bridge import affine_from_ants, ants_registration, load_ants, to_ants
@@ -25,14 +24,7 @@ from diffeode.programs.ants_bridge import affine_from_ants, ants_registration, l
 
 @pytest.fixture(scope="module")
 def head() -> Image:
-    """The template at 4 mm, with axes to the left and front, as many scanners store them."""
-    template = load_tissue_maps()
-    image, _ = resample_brain(
-        Image(template.t1, template.grid), template.brain > 0, template.grid.resample(4.0)
-    )
-    flipped = image.grid.affine @ np.diag([-1.0, 1, 1, 1])
-    flipped[:3, 3] = image.grid.to_world(np.array([image.grid.shape[0] - 1, 0, 0]))
-    return Image(image.data[::-1], Grid(image.grid.shape, flipped))
+    return template_brain()
 
 
 @pytest.fixture(scope="module")

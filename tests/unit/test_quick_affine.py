@@ -4,17 +4,15 @@ import json
 
 import numpy as np
 import pytest
+from phantoms import template_brain
 
-from diffeode.datasets.virtual_anatomy import load_tissue_maps
 from diffeode.desk.inputs import Inputs
 from diffeode.desk.registration import register_images, write_registered
 from diffeode.evaluation.anatomy import centre_mm, placed, stretch
 from diffeode.geometry.image import Image
-from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, warp_image
 from diffeode.prepare import quick_affine
 from diffeode.prepare.quick_affine import quick_alignment
-from diffeode.prepare.resolution import resample_brain
 from diffeode.prepare.search import searched_affine
 from diffeode.prepare.side import prepared_side
 from diffeode.prepare.together import Side
@@ -32,14 +30,7 @@ QUARTER = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
 
 @pytest.fixture(scope="module")
 def brain() -> Image:
-    """The template at 4 mm, with axes to the left and front, as many scanners store them."""
-    template = load_tissue_maps()
-    image, _ = resample_brain(
-        Image(template.t1, template.grid), template.brain > 0, template.grid.resample(4.0)
-    )
-    flipped = image.grid.affine @ np.diag([-1.0, 1, 1, 1])
-    flipped[:3, 3] = image.grid.to_world(np.array([image.grid.shape[0] - 1, 0, 0]))
-    return Image(image.data[::-1], Grid(image.grid.shape, flipped))
+    return template_brain()
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@
 include: "functions/descriptors.smk"
 
 
-# A training for a run of the study that fails leaves empty weights and a seal with the reason, and so
-# the registrations that need them fail. Checkpoints lie beside the weights. They are no outputs, so Snakemake does not remove them and a
-# training that was killed continues from the last one.
+# A training for a run of the study that fails leaves empty weights and a seal with the reason, and
+# so the registrations that need them fail. Checkpoints lie beside the weights. They are no outputs,
+# so Snakemake does not remove them and a training that was killed continues from the last one.
 rule descriptor_weights:
     input:
         description=descriptor_description,

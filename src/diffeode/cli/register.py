@@ -377,7 +377,7 @@ def _first_plan(run: Run, options: argparse.Namespace, report: bool) -> dict[str
     byte for each voxel.
     """
     from diffeode.desk.stages import planned
-    from diffeode.prepare.choices import ANTS_FINDS
+    from diffeode.prepare.choices import ALIGNED_STARTS
     from diffeode.registration.knobs import as_parameters
 
     sizes = [file.stat().st_size for file in (options.fixed, options.moving) if file.is_file()]
@@ -387,7 +387,7 @@ def _first_plan(run: Run, options: argparse.Namespace, report: bool) -> dict[str
         sum(sizes) / max(1, len(sizes)) / 1e6,
         options.threads,
         options.device,
-        aligns=options.init in ANTS_FINDS,
+        aligns=options.init in ALIGNED_STARTS,
         strips=options.brain,
         report=report,
     )

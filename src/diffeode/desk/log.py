@@ -17,7 +17,7 @@ from diffeode.geometry.image import Image
 from diffeode.geometry.plane import is_slice
 from diffeode.geometry.transform import Affine
 from diffeode.prepare.brain import stripped_brain_or_none
-from diffeode.prepare.choices import ANTS_FINDS, STARTS
+from diffeode.prepare.choices import ALIGNED_STARTS, STARTS
 from diffeode.prepare.side import MaskChoice
 from diffeode.prepare.together import Aligned, Side
 from diffeode.registration.harness import Result
@@ -44,8 +44,8 @@ def log_side(image: Image, name: str, mask: MaskChoice, side: Side) -> None:
 
 
 def log_start(start: object, fixed: Side, moving: Side, to_scan: Affine, aligned: Aligned) -> None:
-    """Log where the registration starts, and by which margin the start is right where ANTs found
-    it.
+    """Log where the registration starts, and by which margin the start is right where an alignment
+    found it.
 
     Args:
         start: a kind of :data:`diffeode.prepare.choices.STARTS`, or a map of the user's own.
@@ -65,7 +65,7 @@ def log_start(start: object, fixed: Side, moving: Side, to_scan: Affine, aligned
         turned_degrees(to_scan),
         volume,
     )
-    if start in ANTS_FINDS and not is_slice(fixed.image.grid):
+    if start in ALIGNED_STARTS and not is_slice(fixed.image.grid):
         fit = Fit.of(fixed.image, moving.image)
         margin = fit.margin(to_scan if fit.fixed_is_inner else to_scan.inverse())
         _LOG.info(

@@ -47,7 +47,7 @@ from diffeode.geometry.plane import is_slice, lies_as_pictures, matrix_between, 
 from diffeode.geometry.transform import Affine, warp_image, warp_labels
 from diffeode.geometry.transform import Transform as Map
 from diffeode.names import readable
-from diffeode.prepare.choices import ANTS_FINDS, NO_BACKGROUND
+from diffeode.prepare.choices import ALIGNED_STARTS, NO_BACKGROUND
 from diffeode.prepare.quick_affine import quick_alignment
 from diffeode.prepare.side import align_sides, looks_like_a_head, prepared_side, stripped_head
 from diffeode.registration.base import Machine, require_slices_taken
@@ -238,7 +238,7 @@ def _plan(
         voxels / 1e6,
         machine.threads,
         machine.device,
-        aligns=start in ANTS_FINDS,
+        aligns=start in ALIGNED_STARTS,
         strips=inputs.brain,
         report=report,
     )
@@ -312,7 +312,7 @@ def _prepared(
     moving = prepared_side(moving_image, inputs.moving_name, inputs.moving_mask)
     log_side(fixed_image, inputs.fixed_name, inputs.fixed_mask, fixed)
     log_side(moving_image, inputs.moving_name, inputs.moving_mask, moving)
-    if start in ANTS_FINDS:
+    if start in ALIGNED_STARTS:
         _require_perpendicular(inputs)
     begin(ALIGNING)
     leads: str | Map
@@ -320,7 +320,7 @@ def _prepared(
     if isinstance(start, Transform):
         bent = BentStart.of(start, fixed.image, moving.image)
         leads = bent.forward
-    elif isinstance(start, str) and start in ANTS_FINDS:
+    elif isinstance(start, str) and start in ALIGNED_STARTS:
         quick = quick_alignment(start, fixed, moving)
         leads, aligned_by = (start, BY_ANTS) if quick is None else (quick, ON_COARSE_VOXELS)
     else:

@@ -5,8 +5,8 @@ STARTS = ("identity", "centre", "rigid", "similarity", "affine")
 images show together, or from a linear map that is found.
 """
 
-ANTS_FINDS = STARTS[2:]
-"""The kinds of start that ANTs or ITK finds, which cannot read sheared grids."""
+ALIGNED_STARTS = STARTS[2:]
+"""The kinds of start that an alignment by ANTs or ITK finds; neither reads sheared grids."""
 
 LARGE_VOXELS = 1_500_000
 """Two volumes that both have more voxels than this are aligned on coarse voxels at a desk
