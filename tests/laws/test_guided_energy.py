@@ -284,6 +284,14 @@ def test_label_maps_keep_their_own_grids():
     assert apart(rest)["labels"].item() > 0.06
 
 
+@pytest.mark.parametrize("thickness", [0.02, 30.0])
+def test_the_thickness_of_a_slice_has_no_say_in_distances(thickness):
+    thin = Grid(BOX.shape, BOX.affine @ np.diag([1, 1, thickness, 1]))
+    rows = [(3, 7)]
+    here, there = (border_of(flat(rows, box), 1, 4.0) for box in (BOX, thin))
+    np.testing.assert_array_equal(there.distance_mm, here.distance_mm)
+
+
 def test_a_structure_that_fills_its_map_has_no_border():
     whole = Labels(np.ones((4, 5, 6), int), Grid((4, 5, 6), np.eye(4)))
     assert border_of(whole, 1, 3.0).distance_mm.max() < -1000

@@ -59,6 +59,8 @@ class Border:
 def border_of(labels: Labels, label: int, reach_mm: float) -> Border:
     """Return the border of one label, which lies half way between voxels.
 
+    The thickness of a slice, along which there is no other voxel, plays no part.
+
     Args:
         label: an id that the map holds.
         reach_mm: up to which distance from the border the distances are needed.
@@ -68,9 +70,11 @@ def border_of(labels: Labels, label: int, reach_mm: float) -> Border:
     [0.5, -0.5, -1.5, -0.5, 0.5, 1.5]
     """
     grid, inside = labels.grid, labels.data == label
-    window = window_around(inside, int(np.ceil(reach_mm / grid.spacing.min())) + 1)
+    smallest = min(mm for mm, n in zip(grid.spacing, grid.shape, strict=True) if n > 1)
+    window = window_around(inside, int(np.ceil(reach_mm / smallest)) + 1)
     lower, upper = [part.start for part in window], [part.stop for part in window]
-    return Border(_signed_distance(inside[window], grid.spacing), grid.crop(lower, upper))
+    distance_mm = _signed_distance(inside[window], grid.spacing, smallest / 2)
+    return Border(distance_mm, grid.crop(lower, upper))
 
 
 @final
@@ -195,10 +199,12 @@ def _stretch(affine: Affine, dimensions: int) -> float:
     return float(abs(np.linalg.det(affine.matrix[:3, :3])) ** (1 / dimensions))
 
 
-def _signed_distance(inside: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+def _signed_distance(inside: np.ndarray, spacing: Sequence[float], half: float) -> np.ndarray:
+    """Return the signed distance from the border, which lies ``half`` a voxel before the centres of
+    the voxels that are next to it.
+    """
     if inside.all():
         return np.full(inside.shape, -_DEEP_MM, dtype=np.float32)
-    half = min(spacing) / 2
     outer, inner = (
         ndimage.distance_transform_edt(mask, sampling=spacing) for mask in (~inside, inside)
     )
