@@ -7,8 +7,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,13 +66,8 @@ def run(tmp_path):
         read: str = "scan.nii.gz",
         output: tuple[str, ...] = ("unit/brain/receipt.json", "unit/brain/mask.nii.gz"),
     ):
-        (tmp_path / "unit/brain").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "scan.nii.gz").touch()
-        scripts = str(REPOSITORY / "workflow" / "scripts")
-        given = {"read": read, "resources": resources, "output": list(output)}
-        program = _JOB.format(scripts=scripts, body=body, **given)
         return subprocess.run(
-            [sys.executable, "-c", program],
+            _command(tmp_path, body, resources, read, output),
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -78,6 +76,21 @@ def run(tmp_path):
         )
 
     return run_it
+
+
+def _command(
+    folder: Path,
+    body: str,
+    resources: str = _LAST,
+    read: str = "scan.nii.gz",
+    output: tuple[str, ...] = ("unit/brain/receipt.json",),
+) -> list[str]:
+    """Return the command of a job whose files lie in ``folder``."""
+    (folder / "unit/brain").mkdir(parents=True, exist_ok=True)
+    (folder / "scan.nii.gz").touch()
+    scripts = str(REPOSITORY / "workflow" / "scripts")
+    given = {"read": read, "resources": resources, "output": list(output)}
+    return [sys.executable, "-c", _JOB.format(scripts=scripts, body=body, **given)]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -107,6 +120,33 @@ def test_a_job_that_is_killed_is_tried_again_where_it_may_be(run, tmp_path):
     assert not (tmp_path / "unit/brain/receipt.json").exists()
     assert run(FAULTS["an error"][0], _FIRST).returncode == 0
     assert failure_in(tmp_path / "unit/brain/receipt.json") == "It is no head."
+
+
+_CLEANING = """import time
+    try:
+        open("working", "w").close()
+        time.sleep(60)
+    finally:
+        time.sleep(5)
+        open("cleaned", "w").close()
+"""
+
+
+def test_a_job_that_is_interrupted_may_clean_up(tmp_path):
+    """Ctrl-C reaches the whole group of processes; what a step leaves to be removed may be large."""
+    job = subprocess.Popen(
+        _command(tmp_path, _CLEANING),
+        cwd=tmp_path,
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 60
+    while not (tmp_path / "working").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(job.pid, signal.SIGINT)
+    assert job.wait(60) != 0
+    assert (tmp_path / "cleaned").exists()
+    assert not (tmp_path / "unit/brain/receipt.json").exists()
 
 
 def test_a_rule_that_notes_no_failures_fails(run, tmp_path):

@@ -97,7 +97,8 @@ def _end_where_inputs_failed(snakemake) -> None:
 
 
 def _go_on_in_a_child(snakemake) -> None:
-    """Return in a forked process. This one waits for it and ends as it does.
+    """Return in a forked process. This one waits for it, also after an interruption, and ends as it
+    does.
 
     Raises:
         KilledError: the child was killed, as systems do when memory runs out, and the job is not
@@ -110,7 +111,14 @@ def _go_on_in_a_child(snakemake) -> None:
     if child == 0:
         die_with_parent()
         return
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        status = os.waitpid(child, 0)[1]
+    except KeyboardInterrupt:
+        # The terminal interrupted the child, too. It would be killed with this process before it
+        # has removed its temporary files and ended the programs that it started.
+        os.waitpid(child, 0)
+        raise
+    code = os.waitstatus_to_exitcode(status)
     ended = -code in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     is_tried_again = code == -signal.SIGKILL and not snakemake.resources.last_attempt
     if code >= 0 or ended or is_tried_again:
