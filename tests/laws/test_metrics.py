@@ -180,6 +180,29 @@ def test_hd95_forgives_a_twentieth_of_the_surface():
     assert hd95_by_label(clean, stained, 1, np.ones(3))[0] < 1
 
 
+@pytest.mark.parametrize("thickness", [0.05, 1.0, 20.0])
+def test_hd95_in_slices_is_the_distance_of_contours(thickness):
+    """A large square is moved by three pixels; the faces of the slice have no say."""
+    square = np.zeros((120, 110, 1), int)
+    square[10:100, 8:100] = 1
+    spacing = np.array([0.5, 2.0, thickness])
+    for axis, expected in ((0, 1.5), (1, 6.0)):
+        moved = np.roll(square, 3, axis)
+        assert hd95_by_label(square, moved, 1, spacing)[0] == pytest.approx(expected)
+
+
+def test_hd95_in_slices_is_that_of_the_package_to_the_bit():
+    random, spacing = np.random.default_rng(7), (0.8, 1.3)
+    fixed, warped = (
+        (ndimage.gaussian_filter(random.normal(size=(60, 70)), 4) > 0).astype(int) for _ in "ab"
+    )
+    theirs = compute_robust_hausdorff(
+        compute_surface_distances(fixed == 1, warped == 1, spacing), 95
+    )
+    ours = hd95_by_label(fixed[..., None], warped[..., None], 1, np.array([*spacing, 3.0]))
+    assert ours[0] == theirs
+
+
 def test_hd95_is_that_of_the_package_to_the_bit():
     """Three labels of irregular shape that touch each other and the border."""
     fixed, warped = (
