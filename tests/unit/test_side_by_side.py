@@ -202,6 +202,15 @@ def test_curves_run_through_the_medians_of_their_own_series(metrics, drawn, tmp_
         assert panels[0, column].get_xlim()[0] == 0
 
 
+def test_where_folds_are_unknown_the_figure_of_sweeps_does_not_say_that_there_are_none(
+    metrics, drawn, tmp_path
+):
+    folds = (metrics["metric"] == "folds_central_grid_percent") & (metrics["experiment"] == "e1")
+    sweep_curves(metrics[~folds], POINTS, EXPERIMENTS, tmp_path / "sweep.svg")
+    said = {text.get_text() for panel in drawn[0].axes for text in panel.texts}
+    assert "No run folds a voxel." not in said
+
+
 def test_where_nothing_folds_the_figure_of_sweeps_says_so(metrics, drawn, tmp_path):
     folds = (metrics["metric"] == "folds_central_grid_percent") & (metrics["experiment"] == "e1")
     sweep_curves(

@@ -65,7 +65,7 @@ def sweep_curves(
             _draw_against_value(panels[1, column], rows, "dice", looks)
             _draw_against_value(panels[2, column], rows, "folds", looks)
             _scale(panels[0, column], table["folds"])
-            if not (rows["folds"] > 0).any():
+            if rows["folds"].max() == 0:  # and not where they are unknown
                 say_no_folds(panels[0, column])
                 say_no_folds(panels[2, column])
         panels[2, 0].set_ylim(0, None if (table["folds"] > 0).any() else _NO_FOLDS_TOP)
@@ -104,7 +104,7 @@ def values_along(metrics: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw_against_folds(panel: Axes, rows: pd.DataFrame, looks: Mapping[str, Look]) -> None:
-    folds = (rows["folds"] > 0).any()
+    nothing_folds = rows["folds"].max() == 0
     for place, (series, look) in enumerate(looks.items()):
         own = rows[rows["series"] == series]
         in_order = not _as_numbers(own["value"]).isna().any()
@@ -119,7 +119,7 @@ def _draw_against_folds(panel: Axes, rows: pd.DataFrame, looks: Mapping[str, Loo
             ms=4,
             clip_on=False,
         )
-        if not folds:
+        if nothing_folds:
             continue  # all points lie on one line, where the values would lie on each other
         for value, point in middle.iloc[[0, -1]].iterrows():
             panel.annotate(
