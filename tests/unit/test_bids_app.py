@@ -650,3 +650,21 @@ def test_the_end_names_what_could_not_be_used_and_then_is_no_success(
     }
     with pytest.raises(running.RegistrationError, match=f"{said[what]}.* it makes only what is"):
         running.run_plan(planned, how)
+
+
+@pytest.mark.parametrize("code", [130, -9])
+def test_a_run_that_was_interrupted_says_so_beside_what_failed_before(code, source, monkeypatch):
+    planned = plan(source)
+    finish(planned, failing=1)
+    monkeypatch.setattr(running, "_run", lambda command, said=None: code)
+    said = r"interrupted or killed before its end\. Failed registrations: 1"
+    with pytest.raises(running.RegistrationError, match=said):
+        running.run_plan(planned, How(REPOSITORY))
+
+
+def test_a_job_that_failed_is_told_where_a_visit_was_left_out(source, monkeypatch):
+    truncate(source / "sub-01" / "ses-2" / "anat")
+    planned = plan(source)
+    monkeypatch.setattr(running, "_run", lambda command, said=None: 1)
+    with pytest.raises(running.RegistrationError, match=r"A job failed; .* Left out, because"):
+        running.run_plan(planned, How(REPOSITORY))

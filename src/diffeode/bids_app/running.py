@@ -92,17 +92,27 @@ def run_plan(plan: Plan, how: How) -> list[str]:
     lines = [f"{finished} of {len(plan.pairs) * len(plan.runs)} registrations are in {out}."]
     if how.level != LEVELS[0] and (out / _metrics(plan)).is_file():
         lines += _report(how, out, study, task)
-    wrong = [*_unusable_scans(plan, how), *_left_out(plan), *_failures(failed)]
-    if code and not wrong:
-        wrong.append(
-            "The run was interrupted."
-            if code > _SIGNALLED
-            else "A job failed; the messages of Snakemake above name its log."
-        )
+    unusable, failures = _unusable_scans(plan, how), _failures(failed)
+    ending = _ending(code, is_explained=bool(unusable or failures))
+    wrong = [*ending, *unusable, *_left_out(plan), *failures]
     if wrong:
         again = "Give the same command again once it is mended: it makes only what is missing."
         raise RegistrationError(" ".join([*lines, *wrong, again]))
     return lines
+
+
+def _ending(code: int, is_explained: bool) -> list[str]:
+    """Return a sentence about how Snakemake ended; none where it ended well, or where it failed
+    only for what is told besides.
+
+    Args:
+        code: its exit code; a negative one is that of a signal, too.
+    """
+    if code > _SIGNALLED or code < 0:
+        return ["The run was interrupted or killed before its end."]
+    if code and not is_explained:
+        return ["A job failed; the messages of Snakemake above name its log."]
+    return []
 
 
 def _unusable_scans(plan: Plan, how: How) -> list[str]:
