@@ -133,7 +133,7 @@ _CLEANING = """import time
 
 
 def test_a_job_that_is_interrupted_may_clean_up(tmp_path):
-    """Ctrl-C reaches the whole group of processes; what a step leaves to be removed may be large."""
+    """Ctrl-C reaches the whole group of processes, and what is to be removed may be large."""
     job = subprocess.Popen(
         _command(tmp_path, _CLEANING),
         cwd=tmp_path,

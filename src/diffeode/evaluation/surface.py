@@ -1,9 +1,9 @@
 """Distances between the surfaces of labels, or between their contours in slices (Nikolov et al.,
 arXiv 1809.04430).
 
-The areas of surface elements and the lengths of those of contours come from Google DeepMind's package ``surface-distance``. The rest is
-computed as that package does, to the bit, but its tables are made once and not for every label, and
-elements are sorted by numpy.
+The areas of surface elements, and the lengths of those of contours, come from Google DeepMind's
+package ``surface-distance``. The rest is computed as that package does, to the bit, but its tables
+are made once and not for every label, and elements are sorted by numpy.
 """
 
 from __future__ import annotations
