@@ -17,6 +17,7 @@ from hostile import NAMES
 from PIL import Image as Picture
 
 from diffeode.cli import main
+from diffeode.desk import account as accounts
 from diffeode.evaluation import verdict
 from diffeode.evaluation.catalogue import METRICS
 from diffeode.figures import page as pages
@@ -25,6 +26,7 @@ from diffeode.figures.page import Account, Use, write_page
 from diffeode.figures.page_scores import GOOD, LOOK, OPEN, scores_of, signs_of, structures_of
 from diffeode.figures.page_views import views_of
 from diffeode.figures.pair_panel import FOLD_COLOUR, Scene, scene_of
+from diffeode.figures.slice_panel import SliceScene
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
@@ -514,3 +516,15 @@ def test_the_page_works_in_a_browser(registered, tmp_path):
         "first": "3",
         "flickers": "20% 0% 100%",
     }
+
+
+def test_the_thickness_of_a_slice_has_no_say_in_what_is_called_good(tmp_path):
+    """The map and the map back miss each other by two pixels, which is less than the thickness."""
+    grid, flat = Grid((20, 20, 1), np.diag([0.5, 0.5, 9.0, 1.0])), np.zeros((20, 20))
+    still = DisplacementField(np.zeros((20, 20, 1, 3), np.float32), grid)
+    slices = SliceScene(grid, flat, flat, flat, flat == 0, still, Affine(), "mm")
+    record = dict.fromkeys(("fixed", "moving", "title", "verdict", "inverse"), "a word")
+    record |= {"signs": {}, "parameters": {}, "software": {}}
+    record["metrics"] = {"inverse_consistency_mm": 1.0}
+    (score,) = accounts._account(record, tmp_path, slices).scores
+    assert score.mark == LOOK

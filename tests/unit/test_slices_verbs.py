@@ -14,6 +14,7 @@ import SimpleITK as sitk  # noqa: N813
 
 import diffeode as de
 from diffeode.cli import main
+from diffeode.desk import transforming
 from diffeode.files import io
 from diffeode.files.pictures import read_picture
 from diffeode.geometry.maps import Inverse, nearest_affine
@@ -400,3 +401,14 @@ def test_a_format_that_cannot_hold_a_picture_is_refused(folder, capsys, name):
     line = ("apply", "OUT/warp.nii.gz", "fractions.tif", "-o", name)
     assert "cannot hold this picture" in refused(capsys, *line)
     assert not (folder / name).exists()
+
+
+def test_a_map_of_a_thin_section_may_miss_its_plane_by_a_rounding_error():
+    """A section of 5 micrometres on pixels of half a millimetre."""
+    grid = Grid((20, 18, 1), np.diag([0.5, 0.5, 0.005, 1.0]))
+    moved = np.zeros((20, 18, 1, 3), np.float32)
+    moved[::2, ..., 2] = 1e-3
+    transforming._require_in_plane(DisplacementField(moved, grid), "a map")
+    moved[::2, ..., 2] = 0.1
+    with pytest.raises(de.InputError, match="into another plane"):
+        transforming._require_in_plane(DisplacementField(moved, grid), "a map")

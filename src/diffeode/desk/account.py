@@ -94,6 +94,7 @@ def damaged(path: Path, why: str) -> DamagedFileError:
 def _account(record: Mapping[str, Any], results: Path, scene: Scene | SliceScene) -> Account:
     unit = RegistrationUnit(results)
     fixed, moving = (readable(Path(record[which]).name) for which in ("fixed", "moving"))
+    spacing = scene.grid.spacing[: 2 if isinstance(scene, SliceScene) else 3]
     return Account(
         fixed_name=fixed,
         moving_name=moving,
@@ -103,7 +104,7 @@ def _account(record: Mapping[str, Any], results: Path, scene: Scene | SliceScene
         verdict=record["verdict"],
         signs=signs_of(record["signs"]),
         notes=[str(note) for note in record.get("notes", ())],
-        scores=scores_of(record["metrics"], float(max(scene.grid.spacing))),
+        scores=scores_of(record["metrics"], float(max(spacing))),
         structures=structures_of(
             record.get("dice_by_label", {}), record.get("hd95_mm_by_label", {})
         ),

@@ -156,7 +156,7 @@ def _require_in_plane(field: DisplacementField, source: Path) -> None:
     areas can be compared.
     """
     away = field.displacement_mm.reshape(-1, 3) @ plane_frame(field.grid).matrix[:3, 2]
-    if np.ptp(away) > _IN_PLANE * float(field.grid.spacing.min()):
+    if np.ptp(away) > _IN_PLANE * float(field.grid.spacing[:2].min()):
         raise InputError(
             f"{source} leads from the plane of its slice into another plane, so there is no |J| "
             "within a plane; give the affine alignment that it includes by --affine."
