@@ -70,7 +70,7 @@ def test_quiet_and_verbose_exclude_each_other(line, tmp_path, capsys):
 def test_the_log_tells_what_a_user_needs(register, scans, tmp_path):
     code, said = register("-v")
     assert code == 0
-    for package in ("torch", "antspyx", "numpy"):
+    for package in ("torch", "antspyx", "numpy", "SimpleITK"):
         assert re.search(rf"versions:.* {package} {re.escape(metadata.version(package))}", said)
     assert f"diffeode {diffeode.__version__}, " in said
     assert "settings: threads 1, device cpu, seed 7" in said

@@ -47,9 +47,9 @@ def logged(options: argparse.Namespace) -> Iterator[None]:
 def _log_circumstances(options: argparse.Namespace) -> None:
     from diffeode import __version__
     from diffeode.process.surroundings import processors
-    from diffeode.provenance.software import registering_versions
+    from diffeode.provenance.software import desk_versions
 
-    versions = {**registering_versions(), "diffeode": __version__}
+    versions = {**desk_versions(), "diffeode": __version__}
     _LOG.info("command: %s", shlex.join(options.typed))
     _LOG.info("versions: %s", ", ".join(f"{name} {versions[name]}" for name in sorted(versions)))
     _LOG.info(
