@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ours import levels, neural_ode
+from scipy.spatial.transform import Rotation
 
 from diffeode.flows.smoothing import gaussian
 from diffeode.geometry.image import Labels
@@ -282,6 +283,35 @@ def test_label_maps_keep_their_own_grids():
     apart = guided_energy(guided_by(*maps, box, Affine(moved @ turn)), images, fields, method)
     assert found < 0.006
     assert apart(rest)["labels"].item() > 0.06
+
+
+@pytest.mark.parametrize("size", [(17, 14, 11), (9, 7, 6)], ids=["finest", "coarse"])
+def test_labels_are_compared_in_boxes_as_on_the_whole_grid(size, monkeypatch):
+    """Both grids are oblique, of other handedness, and the moving structures lie 8 mm away."""
+    turn = Rotation.from_euler("xyz", (12, -20, 31), degrees=True).as_matrix()
+
+    def balls(shape, spacing_mm, shift_mm):
+        affine = np.eye(4)
+        affine[:3, :3] = turn @ np.diag(spacing_mm)
+        affine[:3, 3] = -affine[:3, :3] @ (np.array(shape) - 1) / 2
+        grid, ids = Grid(shape, affine), np.zeros(shape, int)
+        for label, across in enumerate((-7.0, 7.0), start=1):
+            centre = turn @ (across, shift_mm, 0)
+            ids[np.linalg.norm(grid.points_mm() - centre, axis=-1) < 2.5] = label
+        return Labels(ids, grid)
+
+    fixed = balls((17, 14, 11), (1.5, 2.0, 1.8), -4.0)
+    moving = balls((40, 38, 30), (-0.9, 0.8, 0.7), 4.0)
+    borders = LabelBorders.between((fixed, moving), (1, 2), Affine(), fixed.grid, 3, 4.0)
+    count = 3 * int(np.prod(size))
+    bent = 0.5 * torch.sin(torch.arange(count, dtype=torch.float64) / 40).reshape(1, 3, *size)
+    inside = borders.misfit_on(size, 3.0, bent)(bent).item()
+    whole = tuple(slice(0, n) for n in size)
+    assert whole not in borders.windows(size)
+    monkeypatch.setattr(LabelBorders, "windows", lambda self, size: (whole, whole))
+    everywhere = borders.misfit_on(size, 3.0, bent)(bent).item()
+    assert inside == pytest.approx(everywhere, rel=1e-12)
+    assert inside > 0.01
 
 
 @pytest.mark.parametrize("thickness", [0.02, 30.0])
