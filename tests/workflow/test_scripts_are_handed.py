@@ -17,7 +17,9 @@ from rich_study import THREADS
 from diffeode.datasets.scan import Scan
 from diffeode.errors import AlignmentError, KilledError, RegistrationError
 from diffeode.prepare.units import Before
+from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import write_receipt
+from diffeode.provenance.seals import seal
 
 pytestmark = pytest.mark.workflow
 
@@ -578,6 +580,42 @@ def test_a_registration_of_a_pair_that_could_not_be_aligned_fails_for_that_reaso
     assert where == Path(f"results/registrations/mixed/{MIXED}/brief")
     assert about["pair"] == MIXED
     assert found.evaluate_unit.calls
+
+
+def receipts_with_a_failure(file: str):
+    """Return what receipts say of which that of ``file`` tells a failure."""
+    failure = {"status": "failed", "reason": "It is cut off."}
+    return lambda path: failure if str(path) == file else {"status": "done", "suspect": False}
+
+
+@pytest.mark.parametrize("trained", ["network", "descriptor"])
+def test_a_registration_whose_training_failed_fails_for_that_reason(rich_plan, run_script, trained):
+    run = {"network": "learned", "descriptor": "taught"}[trained]
+    job = rich_plan.the("register", experiment="mixed", run=run)
+    (file,) = job.handed.params.work[0]["registration"]["inputs"][trained]
+    Path(file).parent.mkdir(parents=True)
+    Path(file).touch()
+    if trained == "descriptor":
+        seal(Path(file), Path("results"), origin_of([], {}), failure="It is cut off.")
+    found = worked(run_script, job, read_receipt=receipts_with_a_failure(file))
+    assert found.register_to_folder.calls == []
+    (*_, error), _ = found.write_failure.call
+    assert str(error) == f"Its {trained} was not trained: It is cut off."
+
+
+def test_where_a_segmentation_failed_everything_but_labels_is_measured(rich_plan, run_script):
+    job = rich_plan.of("register", experiment="first", run="brief")[0]
+    inputs = job.handed.params.work[0]["evaluation"]["inputs"]
+    (*_, table), _ = worked(run_script, job).evaluate_unit.call
+    assert table is not None
+    labels = Path(inputs["moving_labels"])
+    labels.parent.mkdir(parents=True)
+    labels.touch()
+    found = worked(run_script, job, read_receipt=receipts_with_a_failure(str(labels)))
+    (*_, table), _ = found.evaluate_unit.call
+    assert table is None
+    (_, _, origin), _ = found.seal.call
+    assert str(labels) in origin[0], "the numbers are stale once it is segmented"
 
 
 TAUGHT = {
