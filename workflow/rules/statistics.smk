@@ -45,7 +45,8 @@ rule summarise:
     params:
         look=LOOK,
         summary=table_caption(
-            "Mean and standard deviation over pairs; time is a median. The best mean of an experiment is bold. A subset is that of the label table. Columns called reported hold what others measured on other scans."
+            "Mean and standard deviation over pairs; time is a median. The best mean of an experiment is bold. Columns called reported hold what others measured on other scans."
+            + ABOUT_SUBSET
         ),
         by_label=table_caption("Mean Dice of each structure over pairs."),
         code=code("summarise"),
