@@ -115,6 +115,17 @@ def test_every_row_shows_its_own_part_of_its_own_registration(rows, monkeypatch,
     assert set(rows) <= set(ROWS)
 
 
+@pytest.mark.parametrize("count", [1, 4, 10])
+def test_the_frames_of_all_columns_lie_on_the_page(count, monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: figures.append(figure))
+    plane_figure({str(n): made(n) for n in range(count)}, BOUNDARY, tmp_path / "plane.svg")
+    for cell in figures[0].axes:
+        box = cell.get_position()
+        assert 0 < box.x0 < box.x1 < 0.997
+        assert 0 < box.y0 < box.y1 < 1
+
+
 def assert_cell(cell, name: str, found: PlaneRegistration) -> None:
     if name == "Grid":
         (lines,) = cell.collections

@@ -435,6 +435,17 @@ def test_regularity_puts_runs_without_folds_on_the_mark_zero(tmp_path, drawn):
     assert words(drawn[-1]).count("No run folds a voxel.") == len(EXPERIMENTS)
 
 
+def test_the_panels_of_regularity_are_as_high_however_long_the_legend(tmp_path, drawn):
+    many = {f"swept-{n}": f"NODEO, steps: {n}, iterations: 200" for n in range(23)}
+    for titles in (TITLES, TITLES | many):
+        regularity.regularity(study(), titles, EXPERIMENTS, tmp_path / "regularity.png")
+    few, long = (
+        [panel.get_position().height * figure.get_size_inches()[1] for panel in figure.axes]
+        for figure in drawn
+    )
+    assert long == pytest.approx(few, abs=0.1)
+
+
 def test_an_absent_structure_is_named(tmp_path, drawn):
     chosen = ["Brain stem", "Amygdala"]
     dice_by_structure(

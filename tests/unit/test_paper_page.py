@@ -307,6 +307,13 @@ def test_every_study_run_metric_and_place_of_the_committed_page_exists():
             assert (REPOSITORY / file).is_file()
 
 
+def test_every_reported_number_stands_on_the_committed_page():
+    content = yaml.safe_load(PAGE.read_text())
+    shown = {(item["source"], place) for item in content["items"] for place in item["places"]}
+    reported = pd.read_csv(REPOSITORY / "config" / "reported.tsv", sep="\t", dtype=str)
+    assert set(zip(reported["source"], reported["place"], strict=True)) == shown
+
+
 def parts_of(files):
     """Names of the runs, of the tables and of the figures in the plane of studies."""
     runs, tables, plane = set(), {"experiments", "summary", "wilcoxon"}, set()

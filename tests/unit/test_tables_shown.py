@@ -88,6 +88,22 @@ def test_main_results_have_what_the_question_needs(metrics):
     )
 
 
+def with_subset(metrics: pd.DataFrame, more: float) -> pd.DataFrame:
+    """The tidy table with the Dice of a subset, which is larger by ``more`` than that of all."""
+    rows = metrics[(metrics["metric"] == "dice") & (metrics["label"] == "")]
+    subset = rows.assign(metric="dice_subset", value=rows["value"] + more)
+    return pd.concat([metrics, subset], ignore_index=True)
+
+
+def test_a_subset_of_the_structures_has_a_column_beside_that_of_all(metrics):
+    summary = summarise(with_subset(metrics, 0.1))
+    shown = as_shown(tables.main_results(summary, TITLES, EXPERIMENTS, REPORTED))
+    assert list(shown.columns)[3:6] == ["Dice", "Dice, subset", "HD95 (mm)"]
+    first = shown[shown["method"] == "Our method"].iloc[0]
+    one, other = (float(first[name].split()[0]) for name in ("Dice", "Dice, subset"))
+    assert other - one == pytest.approx(0.1, abs=0.0011)
+
+
 def test_where_all_are_equal_none_is_the_best(tmp_path):
     frame = pd.DataFrame(
         {"experiment": ["a", "a", "b", "b", "c"], "tre_mm_mean": [1.0, 1.0, 1.0, 2.0, 3.0]}
@@ -306,6 +322,14 @@ def test_two_settings_are_crossed_and_what_is_reported_stands_apart(swept, tmp_p
     assert sources_of(OF_TABLE_2, CROSSED) == "arXiv 2108.03443, Table 1"
     assert sources_of(OF_TABLE_2.assign(experiment="e9"), CROSSED).endswith("Table 1 (e9)")
     assert sources_of(OF_TABLE_2, ("flow.steps", "spacing")) == ""
+
+
+def test_a_crossed_cell_holds_the_dice_of_the_subset_where_there_is_one(swept):
+    table = sweep_table(with_subset(swept, 0.1), POINTS)
+    assert (table["dice_subset_mean"] - table["dice_mean"]).to_numpy() == pytest.approx(0.1)
+    shown = tables.crossed(table, *CROSSED, EXPERIMENTS, OF_TABLE_2)
+    assert shown["iterations 200"].tolist() == ["0.801 / 0 % / 10.0 s", "0.821 / 0.2 % / 12.0 s"]
+    assert "dice_subset_mean" not in sweep_table(swept, POINTS)
 
 
 def test_where_nothing_is_reported_the_crossed_table_has_no_such_column(swept):

@@ -46,6 +46,7 @@ rule summarise:
         look=LOOK,
         summary=table_caption(
             "Mean and standard deviation over pairs; time is a median. The best mean of an experiment is bold. Columns called reported hold what others measured on other scans."
+            + ABOUT_SUBSET
         ),
         by_label=table_caption("Mean Dice of each structure over pairs."),
         code=code("summarise"),
@@ -137,7 +138,7 @@ rule crossed:
         settings=crossed_settings,
         experiments=LOOK["experiments"],
         caption=table_caption(
-            "Two settings crossed: each cell holds the means over pairs of Dice and of folds (% of grid), and the median time."
+            "Two settings crossed: each cell holds the means over pairs of Dice (of the label table's subset where it has one) and of folds (% of grid), and the median time."
         ),
         code=code("crossed"),
     message:

@@ -19,7 +19,7 @@ from diffeode.figures import style
 LIMIT = 2.0
 """The determinant at which the scale of colours ends."""
 _LINES = 24
-_CELL_GAP_IN, _LEFT_IN, _TOP_IN, _BOTTOM_IN = 0.04, 0.5, 0.42, 0.42
+_CELL_GAP_IN, _LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN = 0.04, 0.5, 0.04, 0.42, 0.42
 _DETERMINANT = TwoSlopeNorm(1.0, 0.0, LIMIT)
 _FOLD = "#ffe100"
 
@@ -54,7 +54,8 @@ def plane_figure(columns: Mapping[str, Registered], rows: Sequence[str], out: Pa
     """
     shapes = [registered.fixed.shape for registered in columns.values()]
     tall = max(shape[0] / shape[1] for shape in shapes)
-    room_in = style.FULL_WIDTH_IN - _LEFT_IN - (len(columns) - 1) * _CELL_GAP_IN
+    gaps_in = (len(columns) - 1) * _CELL_GAP_IN
+    room_in = style.FULL_WIDTH_IN - _LEFT_IN - _RIGHT_IN - gaps_in
     cell_in = room_in / max(len(columns), 4)
     row_in = cell_in * tall
     height_in = _TOP_IN + len(rows) * (row_in + _CELL_GAP_IN) + _BOTTOM_IN

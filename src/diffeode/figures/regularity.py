@@ -23,6 +23,7 @@ from diffeode.statistics.tidy import mean_dice, whole_image
 
 FOLDS = "folds_central_percent"
 _ROW_IN = 1.75
+_TITLE_IN = 0.45
 _LINEAR_SHARE = 0.6
 
 
@@ -56,7 +57,7 @@ def regularity(
         return
     looks = style.looks(titles, ours)
     floor, largest = folds_floor(marks["folds"]), float(marks["folds"].max())
-    height_in = 2 * _ROW_IN + 0.75
+    height_in = 2 * _ROW_IN + _TITLE_IN + style.legend_height_in(looks.values())
     panel_titles = [experiments[name] for name in shown]
     with experiment_panels(out, height_in, panel_titles, 2, sharex="row") as (figure, panels):
         for column, name in enumerate(shown):

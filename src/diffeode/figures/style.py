@@ -39,6 +39,8 @@ ACCENT = "#0072b2"
 
 _LEGEND_MARK_PT = 32
 """The width of the mark and the gaps of an entry of a legend."""
+_LEGEND_ROW_IN = 0.155
+"""The height of a row of a legend."""
 _LETTERS_A_LINE = 110
 """How many letters of the size of a sentence fit on a page of the full width."""
 _FORMATS = ("png", "svg", "pdf")
@@ -334,6 +336,12 @@ def legend_columns(titles: Iterable[str], most: int = 4) -> int:
     widths = [TextPath((0, 0), title, prop=font).get_extents().width for title in titles]
     fitting = int(72 * FULL_WIDTH_IN / (max(widths) + _LEGEND_MARK_PT))
     return max(1, min(most, fitting, len(widths)))
+
+
+def legend_height_in(run_looks: Collection[Look]) -> float:
+    """Return the height of the legend that :func:`add_legend` draws, in inches."""
+    columns = legend_columns(look.title for look in run_looks)
+    return _LEGEND_ROW_IN * math.ceil(len(run_looks) / columns)
 
 
 def legend_handles(run_looks: Iterable[Look]) -> list[Line2D]:

@@ -9,8 +9,10 @@ inverse, is exact up to rounding. There are two boundary conditions:
   2512.22689, section III-D1 and equation 24.
 - ``periodic``: opposite sides are neighbours. The basis is Fourier's, the spacing is ``1 / n``.
 
-The text of arXiv 2512.22689 has lost its ``alpha`` and ``power``. The values 0.0025 and 2 of our
-runs are an assumption after Beg et al. and the papers of Hernández on LDDMM.
+The text of arXiv 2512.22689 has lost its ``alpha`` and ``power``. Those of ``paper-mind``,
+``paper-cl`` and ``paper-lmi`` were searched for (``benchmarks/results/search.md``); the defaults
+0.0025 and 2, which ``paper-lddmm`` takes, are an assumption after Beg et al. and the papers of
+Hernández on LDDMM.
 """
 
 from __future__ import annotations

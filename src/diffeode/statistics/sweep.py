@@ -22,7 +22,13 @@ from diffeode.statistics.tidy import counts, whole_image
 POINTS = ("series", "run", "parameter", "value")
 """Columns of the table that describes sweeps."""
 FOLDS = "folds_central_grid_percent"
-_MEASURES = {"dice": ("mean", "std"), FOLDS: ("mean", "std"), "seconds": ("median",)}
+_SUBSET = "dice_subset"
+_MEASURES = {
+    "dice": ("mean", "std"),
+    _SUBSET: ("mean", "std"),
+    FOLDS: ("mean", "std"),
+    "seconds": ("median",),
+}
 _IN_CELL = {"dice": "", FOLDS: " %", "seconds": " s"}
 """The metrics in a cell of the crossed table, with what follows each number."""
 _SUFFIX = {"mean": "mean", "std": "sd", "median": "median"}
@@ -64,12 +70,16 @@ def sweep_table(metrics: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns ``experiment series run``, one for each parameter, ``pairs n``, ``dice_mean
-        dice_sd``, the same of folds, and ``seconds_median``; runs without any value have NaN.
+        dice_sd``, the same of ``dice_subset`` where the label table has a subset, and of folds, and
+        ``seconds_median``; runs without any value have NaN.
     """
     settings = settings_of(points)
     numbers = counts(metrics)[["pairs", "n"]]
     for metric, statistics in _MEASURES.items():
-        grouped = whole_image(metrics, metric).groupby(["experiment", "run"])["value"]
+        values = whole_image(metrics, metric)
+        if metric == _SUBSET and values.empty:
+            continue
+        grouped = values.groupby(["experiment", "run"])["value"]
         for statistic in statistics:
             numbers[f"{metric}_{_SUFFIX[statistic]}"] = grouped.agg(statistic)
     experiments = metrics["experiment"].drop_duplicates()
@@ -107,6 +117,9 @@ def crossed(
 ) -> pd.DataFrame:
     """Return ``Dice / folds / seconds`` of each combination of two parameters (Table 2 of arXiv
     2108.03443).
+
+    Where the label table has a subset, which stands for the structures of a paper, Dice is that of
+    the subset.
 
     Args:
         table: from :func:`sweep_table`.
@@ -158,7 +171,9 @@ def _wide(table: pd.DataFrame, keys: list[str], across: str, head: str) -> pd.Da
 
 def _cell(row: Mapping[str, Any]) -> str:
     """Return Dice, folds and time of a run, and the number of pairs where some are missing."""
-    numbers = (row["dice_mean"], row[f"{FOLDS}_mean"], row["seconds_median"])
+    of_subset = row.get(f"{_SUBSET}_mean")
+    dice = row["dice_mean"] if pd.isna(of_subset) else of_subset
+    numbers = (dice, row[f"{FOLDS}_mean"], row["seconds_median"])
     if not row["n"] > 0:
         return ""
     lacking = "" if row["n"] == row["pairs"] else f" ({row['n']:.0f} of {row['pairs']:.0f} pairs)"

@@ -16,14 +16,17 @@ from diffeode.statistics.reported import SOURCES, beside
 from diffeode.statistics.sweep import beside_settings
 from diffeode.statistics.sweep import crossed as crossed_settings
 
-_QUALITY = ("dice", "hd95_mm", "tre_mm", "folds_central_grid_percent", "folds_central_grid_sum")
+_QUALITY = (
+    *("dice", "dice_subset", "hd95_mm", "tre_mm"),
+    *("folds_central_grid_percent", "folds_central_grid_sum"),
+)
 _OF_MODELS = {
     "dice": "Dice",
     "folds_central_grid_percent": "|J| ≤ 0 (% of grid)",
     "parameters_per_voxel": "parameters / voxel",
 }
 _TIME = "seconds_median"
-BOLD = ("dice", "hd95_mm", "tre_mm", "folds_central_grid_percent", "folds_central_grid_sum")
+BOLD = _QUALITY
 """The metrics whose best mean is bold."""
 
 
@@ -158,9 +161,9 @@ def models(
     said = [name for name in table if name.startswith(REPORTED) and (table[name] != "").any()]
     measured = [
         name
-        for metric in ("dice", "folds_central_grid_percent")
+        for metric in ("dice", "dice_subset", "folds_central_grid_percent")
         for name in (f"{metric}_mean", f"{metric}_sd")
-        if name in table
+        if name in table and (metric != "dice_subset" or table[name].notna().any())
     ]
     found = pd.DataFrame(
         {

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from diffeode.evaluation.labels import SUBSET, read_label_table
 from diffeode.registration.registry import method_class
 from diffeode.registration.runs import load_run, run_names
 from diffeode.statistics.reported import read_reported, require_known_runs
@@ -9,10 +10,16 @@ from diffeode.study.experiments_table import COLUMNS as EXPERIMENT_COLUMNS
 from diffeode.study.experiments_table import experiments_table
 
 REPORTED = str(REPOSITORY / "config" / "reported.tsv")
+LABELS = {experiment.labels for experiment in STUDY.experiments if experiment.labels}
 try:
     require_known_runs(read_reported(REPORTED), run_names(), REPORTED)
+    HAS_SUBSET = any(SUBSET in read_label_table(path) for path in LABELS)
 except InputError as error:
     refuse(str(error))
+
+ABOUT_SUBSET = (
+    " Dice, subset, is over the structures that the label table marks." if HAS_SUBSET else ""
+)
 
 
 def points_of(sweep):
