@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         "weights",
         help="list or download the trained weights that steps and methods use",
         **with_examples(
-            ("which weights are here", "diffeode weights list"),
+            ("which weights are here", "diffeode weights"),
             (
                 "the network that 'register --brain' strips skulls by",
                 "diffeode weights get meshnet-mindgrab",
