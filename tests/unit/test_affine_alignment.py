@@ -9,7 +9,10 @@ import sys
 import numpy as np
 import pytest
 from phantoms import template_brain
+from scipy.ndimage import gaussian_filter
 
+import diffeode as de
+from diffeode.desk import preparing, registration
 from diffeode.errors import InputError, RegistrationError
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels
@@ -96,6 +99,43 @@ def test_another_number_of_threads_before_changes_nothing(head, monkeypatch):
     found = affine_registration(small, moved, threads=1, seed=5)
     np.testing.assert_array_equal(found.matrix, expected.matrix)
     assert started == [affine._alignment_here]
+
+
+def test_syn_at_a_desk_does_not_depend_on_what_the_process_did_before(monkeypatch):
+    """ITK keeps the threads of its first use; SyN on two of them finds another map."""
+    chance = np.random.default_rng(3)
+    grid = Grid((20, 20, 20), np.eye(4))
+    smooth = [gaussian_filter(chance.random(grid.shape), 2) for _ in range(2)]
+    fixed, moving = (Image(100 * values, grid) for values in smooth)
+    asked = {"method": "ants-syn", "init": "identity", "threads": 1}
+    asked |= {"fixed_mask": "none", "moving_mask": "none"}
+    monkeypatch.setattr(ants_bridge, "_threads", 1)
+    here = de.register(fixed, moving, **asked).transform.mapping.displacement_mm
+    monkeypatch.setattr(ants_bridge, "_threads", 2)
+    monkeypatch.setattr(registration, "_registered_here", None)
+    there = de.register(fixed, moving, **asked).transform.mapping.displacement_mm
+    np.testing.assert_array_equal(there, here)
+    assert np.abs(here).max() > 0.1
+
+
+def test_n4_at_a_desk_runs_on_the_threads_that_are_asked_for(monkeypatch):
+    points = np.stack(np.meshgrid(*[np.arange(24.0) - 12] * 3, indexing="ij"), axis=-1)
+    inside = np.linalg.norm(points, axis=-1) < 10
+    grid = Grid(inside.shape, np.diag([5.0, 5, 5, 1]))
+    scan = Image(np.where(inside, 100 + 5 * np.sin(points).sum(axis=-1) + points[..., 0], 0), grid)
+    started = []
+
+    def spied(*arguments):
+        started.append(arguments)
+        return in_new_process(*arguments)
+
+    monkeypatch.setattr(preparing, "in_new_process", spied)
+    monkeypatch.setattr(ants_bridge, "_threads", 2)
+    prepared = de.prepare_scan(scan, brain="nonzero", threads=1)
+    assert [(work, asked[-1]) for work, *asked in started] == [(preparing.correct, 1)]
+    assert prepared.image.get_fdata().max() == 1
+    de.prepare_scan(scan, brain="nonzero", bias="none", threads=1)
+    assert len(started) == 1
 
 
 def test_a_new_process_takes_and_returns_more_than_a_pipe_holds():

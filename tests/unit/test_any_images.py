@@ -355,8 +355,13 @@ def files(tmp_path_factory) -> Path:
     away[0, 3] += 5
     io.write_labels(root / "away.nii.gz", Labels(~LESION, Grid(GRID.shape, away)))
     (root / "broken.lta").write_text("type = 1\n1 4 4\n1 0 0\n")
-    (root / "singular.txt").write_text("1 0 0 0\n0 0 0 0\n0 0 1 0\n0 0 0 1\n")
+    for name in ("singular.mat", "frameless.txt"):
+        (root / name).write_text("1 0 0 0\n0 0 0 0\n0 0 1 0\n0 0 0 1\n")
     (root / "notes.txt").write_text("no transform")
+    (root / "words.lta").write_text("no transform")
+    io.write_itk_affine(root / "whole.txt", Affine())
+    text = (root / "whole.txt").read_text()
+    (root / "cut.txt").write_text(text[: text.index("FixedParameters")])
     return root
 
 
@@ -389,7 +394,10 @@ def test_the_affine_is_delivered_apart_and_starts_the_next_registration(files, t
         (["--moving-mask", "{}/away.nii.gz"], "does not lie on the grid of its image"),
         (["--fixed-mask", "{}/nothing.nii.gz"], "nothing.nii.gz"),
         (["--init", "{}/broken.lta"], "cannot be read as a transform"),
-        (["--init", "{}/singular.txt"], "cannot be read as a transform"),
+        (["--init", "{}/words.lta"], "it has no type or no matrix"),
+        (["--init", "{}/singular.mat"], "cannot be read as a transform"),
+        (["--init", "{}/frameless.txt"], "does not say in which frame"),
+        (["--init", "{}/cut.txt"], "lacks some of its numbers"),
         (["--init", "{}/notes.txt"], "cannot be read as a transform of ITK"),
         (["--init", "{}/mask.nii.gz"], "is not an ITK displacement field"),
         (["--brain", "--fixed-mask", "none"], "leave out either --brain or"),

@@ -119,6 +119,7 @@ BELOW = {
             "geometry",
             "files",
             "provenance",
+            "programs",
             "units",
             "datasets",
             "prepare",

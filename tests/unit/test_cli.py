@@ -435,7 +435,7 @@ def test_output_below_a_file_is_refused_before_the_work(register, tmp_path, monk
     (tmp_path / "mine").write_text("mine")
     code, said, _ = register("--method", "identity", out=tmp_path / "mine" / "deep" / "out")
     assert code == 2
-    assert said == f"diffeode: {tmp_path / 'mine'} is a file; give a folder with -o.\n"
+    assert said == f"diffeode: {tmp_path / 'mine'} is a file, not a folder; choose another -o.\n"
 
 
 def test_a_folder_in_the_place_of_a_result_is_refused_before_the_work(

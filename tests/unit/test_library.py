@@ -359,6 +359,51 @@ def test_damaged_files_of_itk_are_refused_in_one_sentence(tmp_path, capfd, suffi
     assert capfd.readouterr().err == ""
 
 
+CENTRED = sitk.Similarity3DTransform(
+    1.125, (0.0, 0.6, 0.8), 0.25, (1.25, 1.5, -2.5), (30.5, 20.25, 10.5)
+)
+KINDS = {
+    "translation": sitk.TranslationTransform(3, (1.5, 2.5, 3.5)),
+    "rigid": sitk.Euler3DTransform((10.5, 20.5, 30.5), 0.25, -0.125, 0.5, (4.5, -3.5, 2.5)),
+    "similar": CENTRED,
+    "plane": sitk.Euler2DTransform((10.5, 20.5), 0.25, (1.5, 2.5)),
+}
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".mat"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_of_itk_is_read_whole_or_refused(tmp_path, kind, suffix):
+    """ITK takes the identity's numbers for those that are missing; here no beginning of a file is
+    another transform, but for one cut within its last number.
+    """
+    path = tmp_path / f"whole{suffix}"
+    sitk.WriteTransform(KINDS[kind], str(path))
+    whole = path.read_bytes()
+    points = np.array([[0, 0, 0], [1, 2, 3], [-40, 25, 60.0]])
+    expected = de.load_transform(path).map(points)
+    last_number = len(whole.rstrip()) - len(whole.rstrip().rsplit(maxsplit=1)[-1])
+    until = last_number if suffix == ".txt" else len(whole)
+    for end in range(1, until):
+        path.write_bytes(whole[:end])
+        try:
+            found = de.load_transform(path).map(points)
+        except de.InputError:
+            continue
+        np.testing.assert_allclose(found, expected, atol=1e-9, err_msg=f"the first {end} bytes")
+
+
+@pytest.mark.parametrize("cut", ["Transform: Similarity", "30.5", "FixedParameters: \n"])
+def test_a_composite_of_itk_that_lacks_numbers_is_refused(tmp_path, cut):
+    path = tmp_path / "both.tfm"
+    shift = sitk.TranslationTransform(3, (1.5, 2.5, 3.5))
+    sitk.WriteTransform(sitk.CompositeTransform([CENTRED, shift]), str(path))
+    de.load_transform(path)
+    text = path.read_text()
+    path.write_text(text[: text.index(cut)])
+    with pytest.raises(de.InputError, match="cannot be read as a transform"):
+        de.load_transform(path)
+
+
 def test_formats_that_do_not_hold_a_transform_are_refused(tmp_path):
     affine = de.Transform.from_matrix(TURN)
     for transform, name, said in (

@@ -14,6 +14,7 @@ import SimpleITK as sitk  # noqa: N813
 
 import diffeode as de
 from diffeode.cli import main
+from diffeode.cli.main import _COMMANDS, _parser
 from diffeode.files import io
 from diffeode.files.points import Points, read_points, write_points
 from diffeode.geometry.image import Image, Labels
@@ -413,6 +414,9 @@ def test_evaluations_of_what_does_not_belong_together_are_refused(folder, capsys
     write_points("here.csv", NAMED)
     write_points("other.csv", Points(("one", "two"), NAMED.coordinates))
     write_points("far.csv", Points(NAMED.names, NAMED.coordinates + 500))
+    write_points("twice.csv", Points(("one", "one"), NAMED.coordinates))
+    away = Grid(MOVING.shape, MOVING.affine + np.outer([1, 0, 0, 0], [0, 0, 0, 900]))
+    io.write_image("away.nii.gz", Image(ball(MOVING), away))
     scans = ("fixed.nii.gz", "moving.nii.gz")
     for words, said in (
         (("OUT/warp.nii.gz", *reversed(scans)), "give the scan that the map was made for"),
@@ -435,6 +439,22 @@ def test_evaluations_of_what_does_not_belong_together_are_refused(folder, capsys
             ("OUT/warp.nii.gz", *scans, "--fixed-landmarks", "far.csv", "--landmarks", "here.csv"),
             "2 of 2 points lie outside",
         ),
+        (
+            ("OUT/warp.nii.gz", *scans, "--fixed-landmarks", "here.csv", "--landmarks", "far.csv"),
+            "2 of 2 landmarks of the moving scan lie outside",
+        ),
+        (
+            (
+                "OUT/warp.nii.gz",
+                *scans,
+                "--fixed-landmarks",
+                "twice.csv",
+                "--landmarks",
+                "here.csv",
+            ),
+            "The landmark one of the fixed scan is there more than once",
+        ),
+        (("OUT/warp.nii.gz", scans[0], "away.nii.gz"), "leads to no part of away.nii.gz"),
         (("nowhere.nii.gz", *scans), "There is no transform nowhere.nii.gz"),
         (("OUT/warp.nii.gz", *scans, "-o", "m.txt"), "end it in .json or .tsv"),
     ):
@@ -474,6 +494,13 @@ def test_conversions_keep_the_map(folder, capsys):
         (("fsl.nii.gz", "--from", "fsl", "-o", "x.h5"), "give both scans"),
         (("ras.txt", "-o", "x.h5"), "does not say in which frame"),
         (("OUT/warp.nii.gz", "-o", "x.lta"), "is no name for a transform"),
+        (
+            (
+                *("OUT/warp.nii.gz", "--to", "fsl", "--fixed", "moving.nii.gz"),
+                *("--moving", "fixed.nii.gz", "-o", "x.nii.gz"),
+            ),
+            "the two scans are exchanged",
+        ),
     ):
         assert said in refused(capsys, "convert", *words)
     assert not list(folder.glob("x.*"))
@@ -501,9 +528,42 @@ def test_a_stripped_scan_is_prepared_as_a_study_prepares_it(folder, capsys):
     for words, said in (
         (("--brain", "nothing"), "Preparation step brain has no choice 'nothing'"),
         (("--given-labels", "moving_dseg.nii.gz"), "does not lie on the grid"),
+        (("--modality", "T1 w"), "'T1 w' is no suffix of BIDS"),
     ):
         assert said in refused(capsys, *line[:-1], "Q", *words)
     assert not (folder / "Q").exists()
+
+
+# ------------------------------------------------------------------------------------------ results
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "apply OUT/warp.nii.gz moving.nii.gz -o file/x.nii.gz",
+        "points OUT/warp.nii.gz here.csv -o file/x.csv",
+        "invert affine.txt -o file/x.txt",
+        "compose affine.txt affine.txt -o file/x.txt",
+        "convert affine.txt -o file/x.tfm",
+        "jacobian OUT/warp.nii.gz -o file/x.nii.gz",
+        "jacobian OUT/warp.nii.gz -o x.nii.gz --folds file/folds.nii.gz",
+        "evaluate OUT/warp.nii.gz fixed.nii.gz moving.nii.gz -o file/x.json",
+        "evaluate OUT/warp.nii.gz fixed.nii.gz moving.nii.gz -o x.json --picture file/x.png",
+    ],
+)
+def test_no_result_is_written_where_a_folder_is_a_file(folder, capsys, line):
+    (folder / "file").write_text("mine")
+    write_points("here.csv", NAMED)
+    before = sorted(folder.rglob("*"))
+    assert "file is a file, not a folder" in refused(capsys, *line.split())
+    assert sorted(folder.rglob("*")) == before
+    assert (folder / "file").read_text() == "mine"
+
+
+def test_vectors_are_no_scan_to_register(folder, capsys):
+    said = refused(capsys, "register", "fixed.nii.gz", "OUT/warp.nii.gz", "-o", "R")
+    assert "OUT/warp.nii.gz is 5-D with shape" in said
+    assert not (folder / "R").exists()
 
 
 # -------------------------------------------------------------------------------------------- help
@@ -543,6 +603,19 @@ def test_every_example_of_the_help_runs(folder, capsys, verb):
         assert program == "diffeode"
         # Two examples may write to one file.
         assert run(*words, "--overwrite") == 0, words
+
+
+def test_every_help_ends_in_examples_that_are_commands(capsys):
+    """Options are read; what they name need not be there."""
+    for command in _COMMANDS:
+        verb = command.__name__.rpartition(".")[2].replace("_", "-")
+        examples = examples_of(verb, capsys)
+        assert examples, verb
+        for program, *words in examples:
+            assert program == "diffeode"
+            without_file = words[: words.index(">")] if ">" in words else words
+            assert _parser().parse_args(without_file).command
+            assert words[0] == verb or verb == "train"
 
 
 def test_the_examples_of_prepare_are_commands(capsys, monkeypatch):

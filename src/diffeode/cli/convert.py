@@ -94,7 +94,11 @@ def add(commands: Any) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from diffeode.desk.converting import read_in_format, write_in_format
+    from diffeode.desk.converting import (
+        read_in_format,
+        require_not_exchanged,
+        write_in_format,
+    )
     from diffeode.files.series import read_grid_of_series
 
     scans = [options.fixed, options.moving]
@@ -104,5 +108,6 @@ def _convert(options: argparse.Namespace) -> None:
         None if scan is None else read_grid_of_series(scan, options.orientation) for scan in scans
     ]
     transform = read_in_format(options.transform, options.source, fixed, moving)
+    require_not_exchanged(transform, fixed, moving)
     notes = write_in_format(options.output, options.to, transform, fixed, moving)
     print_notes(options, notes, [options.output])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffeode.bids_app.repository import checkout_around, find_repository
-from diffeode.cli.arguments import offer
+from diffeode.cli.arguments import offer, with_examples
 
 
 def add(commands: Any) -> None:
@@ -18,6 +18,10 @@ def add(commands: Any) -> None:
     datasets = commands.add_parser(
         "datasets",
         help="list every dataset: what is here, what is missing, and how to get it",
+        **with_examples(
+            ("all of them", "diffeode datasets"),
+            ("everything about one", "diffeode datasets virtual"),
+        ),
     )
     name = datasets.add_argument(
         "name", nargs="?", metavar="NAME", help="tell everything about this dataset"

@@ -60,8 +60,11 @@ def require_apart(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> Non
 
 
 def require_new(outputs: Iterable[Path], overwrite: bool) -> None:
-    """Raise :class:`InputError` where one of ``outputs`` exists, unless it may be replaced."""
+    """Raise :class:`InputError` where one of ``outputs`` exists, unless it may be replaced, or
+    where its folder is a file.
+    """
     for output in outputs:
+        _standing(output.parent)
         if output.is_dir():
             raise InputError(
                 f"{output} is a folder, but a result is to be written under that name; choose "
@@ -102,7 +105,7 @@ def _standing(folder: Path) -> Path:
         path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink()
     )
     if not standing.is_dir():
-        raise InputError(f"{standing} is a file; give a folder with -o.")
+        raise InputError(f"{standing} is a file, not a folder; choose another -o.")
     return standing
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from diffeode.cli.arguments import path
+from diffeode.cli.arguments import path, with_examples
 from diffeode.cli.table import print_table
 
 
@@ -15,6 +15,13 @@ def add(commands: Any) -> None:
         "exclude",
         help="put the scans that a study's preparation flagged on a dataset's list of excluded "
         "scans",
+        **with_examples(
+            (
+                "what the study paper flagged in OASIS-3",
+                "diffeode exclude results/studies/paper/quality/oasis3/preparation.tsv --to "
+                "config/exclusions/oasis3.tsv",
+            ),
+        ),
     )
     exclude.add_argument(
         "tables",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from diffeode.cli.arguments import with_examples
 from diffeode.cli.table import print_table
 from diffeode.desk import DEFAULT_RUN
 
@@ -12,7 +13,12 @@ from diffeode.desk import DEFAULT_RUN
 def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
     methods = commands.add_parser(
-        "methods", help="list every named run, what it needs and whether it can run here"
+        "methods",
+        help="list every named run, what it needs and whether it can run here",
+        **with_examples(
+            ("which runs can run here, and why others cannot", "diffeode methods"),
+            ("every parameter of every method", "diffeode methods --markdown"),
+        ),
     )
     methods.add_argument(
         "--markdown",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diffeode.bids_app.repository import checkout_around, find_repository
-from diffeode.cli.arguments import path
+from diffeode.cli.arguments import path, with_examples
 from diffeode.cli.table import print_table
 from diffeode.errors import InputError
 from diffeode.files.presence import why_no_file
@@ -19,6 +19,9 @@ def add(commands: Any) -> None:
         "needs",
         help="list the datasets, programs, weights and packages that a study needs, what is "
         "missing, and how to get it",
+        **with_examples(
+            ("what the demo needs, in a clone", "diffeode needs config/demo.yaml"),
+        ),
     )
     needs.add_argument(
         "study",

@@ -25,6 +25,7 @@ from diffeode.cli.arguments import (
     setting,
     start,
     weight,
+    with_examples,
 )
 from diffeode.cli.delivery import delivered_whole, require_apart
 from diffeode.cli.logs import ProgressLog
@@ -53,6 +54,32 @@ def add(commands: Any) -> None:
         "found, and their intensities are normalised here. Maps are ITK displacement fields (LPS "
         "mm), which antsApplyTransforms and SimpleITK read. Two slices (PNG, JPEG, TIFF, or NIfTI "
         "of one layer) are registered in their plane.",
+        **with_examples(
+            ("two scans of any contrasts", "diffeode register fixed.nii.gz moving.nii.gz -o OUT"),
+            (
+                "two raw heads, whose skulls are stripped first",
+                "diffeode register fixed.nii.gz moving.nii.gz --brain -o OUT",
+            ),
+            (
+                "with label maps, to measure the overlap",
+                "diffeode register fixed.nii.gz moving.nii.gz --fixed-labels "
+                "fixed_dseg.nii.gz --labels moving_dseg.nii.gz -o OUT",
+            ),
+            (
+                "a lesion of the fixed scan is left out: the mask is 0 in it and 1 elsewhere",
+                "diffeode register fixed.nii.gz moving.nii.gz --fixed-mask mask.nii.gz -o OUT",
+            ),
+            (
+                "two scans that lie on each other already: the deformation alone",
+                "diffeode register fixed.nii.gz moving.nii.gz --init identity -o OUT",
+            ),
+            (
+                "two contrasts of each person at once",
+                "diffeode register --fixed T1.nii.gz T2.nii.gz --moving m_T1.nii.gz "
+                "m_T2.nii.gz -o OUT",
+            ),
+            ("two stained slices", "diffeode register fixed.png moving.jpg -o SLICES"),
+        ),
     )
     scans = [
         register.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from diffeode.cli.arguments import path
+from diffeode.cli.arguments import path, with_examples
 
 
 def add(commands: Any) -> None:
@@ -16,6 +16,9 @@ def add(commands: Any) -> None:
         description="Write report.html, a page with pictures and scores, to the folder of a "
         "registration ('diffeode register ... -o OUT'). The two scans must lie where they lay "
         "then. The page is one file that needs no network.",
+        **with_examples(
+            ("the page OUT/report.html, to open in a browser", "diffeode report OUT"),
+        ),
     )
     report.add_argument("folder", type=path, metavar="OUT", help="folder of the registration")
     report.set_defaults(command=_report)

@@ -14,6 +14,7 @@ from diffeode.cli.arguments import (
     names_of_runs,
     offer,
     path,
+    with_examples,
 )
 from diffeode.cli.progress import ProgressLine
 from diffeode.errors import InputError
@@ -29,6 +30,17 @@ def add(commands: Any) -> None:
         "folder. Persons are given as lists of skull-stripped scans, one per person and in the "
         "same order, or as a BIDS dataset. A training that was stopped goes on when the same "
         "command is given again.",
+        **with_examples(
+            (
+                "OTMorph on everybody in a BIDS folder",
+                "diffeode train otmorph --bids BIDS_DIR -o OUT",
+            ),
+            (
+                "a registration by the weights that were trained",
+                "diffeode register fixed.nii.gz moving.nii.gz --method otmorph --weights "
+                "OUT/weights.safetensors -o REGISTERED",
+            ),
+        ),
     )
     run = train.add_argument(
         "run", metavar="RUN", help="a named run; 'diffeode methods' says which are trained first"

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from diffeode.cli.arguments import add_device, add_threads, path
+from diffeode.cli.arguments import add_device, add_threads, path, with_examples
 from diffeode.cli.delivery import require_apart
 
 
@@ -21,6 +21,12 @@ def add(commands: Any) -> None:
         "config/descriptors/synthetic.yaml, and write the weights (best.safetensors), curves and "
         "checkpoints to a folder. If the training was stopped, the same command goes on from the "
         "last checkpoint; with other settings, data or code the training begins anew.",
+        **with_examples(
+            (
+                "on synthetic contrasts of the scans in DATA",
+                "diffeode train-descriptor config/descriptors/synthetic.yaml --data DATA -o OUT",
+            ),
+        ),
     )
     train.add_argument(
         "training",

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from diffeode.cli.arguments import offer
+from diffeode.cli.arguments import offer, with_examples
 from diffeode.cli.progress import ProgressLine
 from diffeode.cli.table import print_table
 from diffeode.errors import InputError
@@ -15,7 +15,15 @@ from diffeode.errors import InputError
 def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
     weights = commands.add_parser(
-        "weights", help="list or download the trained weights that steps and methods use"
+        "weights",
+        help="list or download the trained weights that steps and methods use",
+        **with_examples(
+            ("which weights are here", "diffeode weights"),
+            (
+                "the network that 'register --brain' strips skulls by",
+                "diffeode weights get meshnet-mindgrab",
+            ),
+        ),
     )
     weights.set_defaults(command=_weights)
     verbs = weights.add_subparsers(metavar="get")

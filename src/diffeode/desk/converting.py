@@ -65,6 +65,20 @@ def read_in_format(
     return Transform(read(path, fixed, moving), None, str(path))
 
 
+def require_not_exchanged(transform: Transform, fixed: Grid | None, moving: Grid | None) -> None:
+    """Raise :class:`InputError` where a field lies on the grid of the scan that is given as the
+    moving one, and not on that of the fixed one.
+    """
+    field = transform.grid
+    if field is None or fixed is None or moving is None:
+        return
+    if field.matches(moving) and not field.matches(fixed):
+        raise InputError(
+            f"{transform.name} lies on the grid of the scan that is given as --moving, so the two "
+            "scans are exchanged; give as --fixed the scan on whose grid the field lies."
+        )
+
+
 def write_in_format(
     path: Path,
     form: str,

@@ -31,7 +31,7 @@ from diffeode.figures.evaluation import (
 from diffeode.files import io
 from diffeode.files.tables import write_rows
 from diffeode.geometry.image import Image, Labels, foreground
-from diffeode.geometry.maps import mapped_within
+from diffeode.geometry.maps import inside, mapped_within
 from diffeode.geometry.plane import is_slice, thin_axis, with_axis_last
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import (
@@ -137,7 +137,7 @@ def evaluate(
 
     Raises:
         InputError: a file is unusable, one of a pair is missing, the map is that of another scan,
-            no landmarks have the same name, or landmarks lie outside.
+            no landmarks have the same name or two of a scan have, or landmarks lie outside.
     """
     if picture is not None:
         require_name_of_picture(Path(picture))
@@ -148,6 +148,7 @@ def evaluate(
     moving_scan = image_of(moving, names[1], orientation)
     _require_alike(fixed_scan.grid, moving_scan.grid, names)
     warp = _on_scan(transform, fixed_scan, names[0])
+    _require_reached(warp, transform.name, moving_scan, names[1])
     prepared = prepared_side(fixed_scan, names[0]).image
     prepared_moving = prepared_side(moving_scan, names[1]).image
     shown = foreground(prepared)
@@ -167,7 +168,7 @@ def evaluate(
             strict=True,
         )
     ]
-    points = _landmarks(warp, transform.name, fixed_landmarks, landmarks)
+    points = _landmarks(warp, transform.name, fixed_landmarks, landmarks, moving_scan.grid)
     same: dict[str, Any] = {
         "fixed_image": prepared,
         "fixed_mask": shown,
@@ -282,6 +283,14 @@ def _on_scan(transform: Transform, scan: Image, name: str) -> DisplacementField:
     return densify(transform.mapping, scan.grid)
 
 
+def _require_reached(warp: DisplacementField, map_name: str, moving: Image, name: str) -> None:
+    reached = warp.grid.points_mm() + warp.displacement_mm
+    if not inside(moving.grid, reached).any():
+        raise InputError(
+            f"{map_name} leads to no part of {name}; give the scan that the map was made for."
+        )
+
+
 def _mask(mask: ImageLike, scan: Image, name: str, orientation: str | None) -> np.ndarray:
     read = labels_of(mask, name_of(mask, "the mask"), orientation)
     if not read.grid.matches(scan.grid, 0.05):
@@ -298,9 +307,17 @@ def _landmarks(
     map_name: str,
     fixed: pd.DataFrame | None,
     moving: pd.DataFrame | None,
+    moving_grid: Grid,
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     if fixed is None or moving is None:
         return None, None
+    for side, table in (("fixed", fixed), ("moving", moving)):
+        twice = table["name"][table["name"].duplicated()].unique()
+        if len(twice):
+            raise InputError(
+                f"The landmark {twice[0]} of the {side} scan is there more than once; give every "
+                "landmark a name of its own."
+            )
     here, there = shared_landmarks(fixed, moving)
     if not len(here):
         raise InputError(
@@ -309,6 +326,12 @@ def _landmarks(
     _, unknown = mapped_within(warp, here)
     if unknown.any():
         raise InputError(f"{outside_in_words(map_name, here, unknown)}.")
+    beyond = ~inside(moving_grid, there)
+    if beyond.any():
+        raise InputError(
+            f"{beyond.sum()} of {len(there)} landmarks of the moving scan lie outside of it; look "
+            "at the frame of their coordinates (RAS mm)."
+        )
     return here, there
 
 

@@ -24,11 +24,15 @@ from diffeode.prepare.scan import prepare_scan as prepare_unit
 from diffeode.prepare.segment import segment
 from diffeode.prepare.strip import strip
 from diffeode.prepare.units import Before
+from diffeode.process.fresh import in_new_process
+from diffeode.programs.ants_bridge import keeps_other_threads
 from diffeode.units.names import IMAGE, LABELS, MASK, TO_SCAN
 from diffeode.units.scan import ScanUnit
 
 OUTPUTS = (IMAGE, MASK, LABELS, TO_SCAN)
 """Names of all files that a prepared scan may have."""
+_BY_ITK = "n4"
+"""The correction of the bias field that runs on the threads of ITK."""
 _STEPS = ("bias", "brain", "intensity", "template", "labels")
 
 
@@ -100,6 +104,11 @@ def prepare_scan(
         InputError: the scan or a choice is unusable, or a program or weights are missing.
         ToolError: an external tool failed.
     """
+    if not (modality.isascii() and modality.isalnum()):
+        raise InputError(
+            f"The modality {modality!r} is no suffix of BIDS; give letters and digits, such as T1w "
+            "or FLAIR."
+        )
     recipe = Recipe(bias, brain, intensity, template, "direct", labels, spacing_mm)
     for step in _STEPS:
         reason = needs.missing(step, getattr(recipe, step))
@@ -131,7 +140,7 @@ def _prepared(scan: Scan, recipe: Recipe, folder: str, threads: int, seed: int) 
             before = replace(before, brain=room / "brain")
         if step == "correct" and recipe.corrects:
             where = room / "corrected"
-            correct(scan, recipe.bias, recipe.intensity, before, where, threads)
+            _correct(scan, recipe, before, where, threads)
             before = replace(before, corrected=where)
     if recipe.places:
         place(scan, recipe.template, before, None, room / "placed", threads, seed)
@@ -143,6 +152,17 @@ def _prepared(scan: Scan, recipe: Recipe, folder: str, threads: int, seed: int) 
         labelled = room / "segmented"
         segment(scan, recipe.labels, done, labelled, threads)
     return _read(ScanUnit(done), ScanUnit(labelled).labels_file)
+
+
+def _correct(scan: Scan, recipe: Recipe, before: Before, where: Path, threads: int) -> None:
+    """Correct the intensities, in a process of its own where N4 would run on other threads than
+    ``threads`` here, because ITK keeps those of its first use.
+    """
+    asked = (scan, recipe.bias, recipe.intensity, before, where, threads)
+    if recipe.bias == _BY_ITK and keeps_other_threads(threads):
+        in_new_process(correct, *asked)
+    else:
+        correct(*asked)
 
 
 def _read(unit: ScanUnit, labels_file: Path) -> PreparedScan:

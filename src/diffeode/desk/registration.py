@@ -50,7 +50,9 @@ from diffeode.names import readable
 from diffeode.prepare.choices import ALIGNED_STARTS, NO_BACKGROUND
 from diffeode.prepare.quick_affine import quick_alignment
 from diffeode.prepare.side import align_sides, looks_like_a_head, prepared_side, stripped_head
-from diffeode.registration.base import Machine, require_slices_taken
+from diffeode.process.fresh import in_new_process
+from diffeode.programs.ants_bridge import keeps_other_threads
+from diffeode.registration.base import Machine, Method, require_slices_taken
 from diffeode.registration.guidance import Guidance, guided_method, takes_guidance
 from diffeode.registration.harness import Result, Task, register, write_trace
 from diffeode.registration.knobs import as_parameters
@@ -59,6 +61,8 @@ from diffeode.units.registration import RegistrationUnit
 
 BY_ANTS, ON_COARSE_VOXELS = "ANTs", "ITK, on coarse voxels"
 """How a pair was aligned."""
+_OF_ANTS = "ants-syn"
+"""The method that runs inside of this process on the threads that ITK keeps since its first use."""
 
 
 @final
@@ -377,17 +381,34 @@ def _registered(
 ) -> Result:
     """Return the result of the registration.
 
-    Whatever error a method raises becomes a :class:`RegistrationError` with its reason.
+    Whatever error a method raises becomes a :class:`RegistrationError` with its reason. SyN runs in
+    a process of its own where this one used ANTs with another number of threads before.
     """
     method = run.build() if guidance is None else guided_method(run, guidance)
     try:
-        if bent is not None:
-            return bent.continued(method, task, machine)
-        return register(method, task, machine)
+        if run.method == _OF_ANTS and keeps_other_threads(machine.threads):
+            where = (machine.threads, machine.seed, machine.device)
+            return in_new_process(_registered_there, method, task, bent, where)
+        return _registered_here(method, task, bent, machine)
     except Exception as error:
         raise RegistrationError(
             f"{run.title} could not register the pair: {reason_of(error)}"
         ) from error
+
+
+def _registered_here(
+    method: Method, task: Task, bent: BentStart | None, machine: Machine
+) -> Result:
+    if bent is not None:
+        return bent.continued(method, task, machine)
+    return register(method, task, machine)
+
+
+def _registered_there(
+    method: Method, task: Task, bent: BentStart | None, where: tuple[int, int, str]
+) -> Result:
+    """Register in a process that has not used ITK yet, and tells no progress."""
+    return _registered_here(method, task, bent, Machine(*where))
 
 
 def _write_maps(registered: Registered, folder: Path) -> None:

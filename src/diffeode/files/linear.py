@@ -16,6 +16,7 @@ import numpy as np
 from diffeode.errors import InputError, first_line
 from diffeode.files.fsl import of_flirt
 from diffeode.files.io import write_text
+from diffeode.files.itk import read_itk
 from diffeode.files.presence import require_file
 from diffeode.geometry.plane import affine_between, is_slice
 from diffeode.geometry.space import Grid, flip_matrix_ras_lps
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import SimpleITK
 
 _ITK_SUFFIXES = (".txt", ".tfm", ".mat", ".xfm", ".h5", ".hdf5")
+_FLIRT_SUFFIX = ".mat"
 _PROBES_MM = np.array([[0, 0, 0], [100, 0, 0], [0, 100, 0], [0, 0, 100], [70, -40, 90]], float)
 _LARGEST_BEND_MM = 1e-4
 
@@ -32,9 +34,9 @@ _LARGEST_BEND_MM = 1e-4
 def read_linear(path: Path, fixed: Grid, moving: Grid) -> Affine:
     """Return the linear transform at ``path``.
 
-    The kind of file is recognised: FreeSurfer's ``.lta``; a text of 4 x 4 numbers, which is FSL's
-    unless our own header says that it is RAS mm; and every transform that ITK reads (``.txt``,
-    ``.tfm``, ``.mat``, ``.xfm``, ``.h5``) and that is linear.
+    The kind of file is recognised: FreeSurfer's ``.lta``; a text of 4 x 4 numbers, which is RAS mm
+    where our own header says so, and FSL's where it is named ``.mat``; and every transform that ITK
+    reads (``.txt``, ``.tfm``, ``.mat``, ``.xfm``, ``.h5``) and that is linear.
 
     Args:
         fixed, moving: the grids of the two images; files of FSL and some of FreeSurfer have a
@@ -42,7 +44,8 @@ def read_linear(path: Path, fixed: Grid, moving: Grid) -> Affine:
             image must be the one that was their input.
 
     Raises:
-        InputError: the file is missing, damaged, of no known kind, not linear, or not invertible.
+        InputError: the file is missing, damaged, of no known kind, not linear, or not invertible,
+            or it is a matrix that does not say in which frame.
     """
     require_file(path, "transform")
     if path.name.lower().endswith(".lta"):
@@ -50,8 +53,13 @@ def read_linear(path: Path, fixed: Grid, moving: Grid) -> Affine:
     matrix = _four_by_four(path)
     if matrix is not None and "RAS mm" in path.read_text(encoding="utf-8"):
         return _named(path, lambda: Affine(matrix))
-    if matrix is not None:
+    if matrix is not None and path.name.lower().endswith(_FLIRT_SUFFIX):
         return _named(path, lambda: of_flirt(matrix, fixed, moving))
+    if matrix is not None:
+        raise InputError(
+            f"{path} holds a matrix but does not say in which frame; convert it with 'diffeode "
+            f"convert --from ras', or end its name in {_FLIRT_SUFFIX} where FLIRT made it."
+        )
     if path.name.lower().endswith(_ITK_SUFFIXES):
         return _itk(path, fixed, moving)
     raise InputError(
@@ -115,7 +123,11 @@ def _named(path: Path, read: Callable[[], Affine]) -> Affine:
     """Return what ``read`` reads of the text at ``path``; messages of its faults name the file."""
     try:
         return read()
-    except (InputError, ValueError, IndexError, StopIteration, OSError) as error:
+    except StopIteration:
+        raise InputError(
+            f"{path} cannot be read as a transform (it has no type or no matrix)."
+        ) from None
+    except (InputError, ValueError, IndexError, OSError) as error:
         raise InputError(f"{path} cannot be read as a transform ({first_line(error)}).") from None
 
 
@@ -131,15 +143,7 @@ def _four_by_four(path: Path) -> np.ndarray | None:
 
 
 def _itk(path: Path, fixed: Grid, moving: Grid) -> Affine:
-    import SimpleITK
-
-    try:
-        transform = SimpleITK.ReadTransform(str(path))
-    except RuntimeError:
-        raise InputError(
-            f"{path} cannot be read as a transform of ITK; it may be damaged, or of another "
-            "program."
-        ) from None
+    transform = read_itk(path)
     if transform.GetDimension() == 2 and is_slice(fixed) and transform.IsLinear():
         return _named(path, lambda: _of_plane(transform, fixed, moving))
     if transform.GetDimension() != 3:

@@ -38,7 +38,8 @@ def holds_slice(path: Path | str) -> bool:
     Raises:
         InputError: the file is missing, or its header cannot be read.
     """
-    return is_picture(path) or thin_axis(io.read_shape(path)) is not None
+    # Axes after the third hold times or components, also where there is only one.
+    return is_picture(path) or thin_axis(io.read_shape(path)[:3]) is not None
 
 
 def are_slices(fixed: Path, moving: Path) -> bool:

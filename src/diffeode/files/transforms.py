@@ -7,8 +7,6 @@ RAS mm. ITK's files hold the same map in LPS mm; SimpleITK reads and writes them
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import numpy as np
 from diffeode.errors import InputError
 from diffeode.files import io, volumes
 from diffeode.files.headers import grid_of
+from diffeode.files.itk import TEXT_START, read_itk
 from diffeode.files.presence import require_file
 from diffeode.geometry.maps import collapsed
 from diffeode.geometry.plane import plane_itk_frame, stays_in_plane
@@ -34,7 +33,7 @@ AFFINE_SUFFIXES = (".txt", ".tfm", ".mat")
 SUFFIXES = (*FIELD_SUFFIXES, *AFFINE_SUFFIXES, *ARCHIVE_SUFFIXES)
 """Endings of the names of files that can be written."""
 
-_ITK_TEXT, _RAS_TEXT = b"#Insight Transform File", b"# RAS mm, fixed to moving"
+_RAS_TEXT = b"# RAS mm, fixed to moving"
 
 
 def read_transform(path: Path | str) -> Transform:
@@ -69,7 +68,7 @@ def read_with_dimension(path: Path | str) -> tuple[Transform, bool]:
         start = file.read(128)
     if start.startswith(_RAS_TEXT):
         return io.read_affine(path), False
-    if not start.startswith(_ITK_TEXT) and _is_matrix(path):
+    if not start.startswith(TEXT_START) and _is_matrix(path):
         raise InputError(
             f"{path} holds a matrix but does not say in which frame; convert it with 'diffeode "
             "convert --from ras' or, where FLIRT made it, '--from fsl' first."
@@ -236,35 +235,12 @@ def _field_of_itk(image: Any) -> DisplacementField:
 
 
 def _read_itk(path: Path) -> tuple[Transform, bool]:
-    import SimpleITK
-
-    try:
-        with _silent_libraries():
-            read = SimpleITK.ReadTransform(str(path))
-    except (RuntimeError, UnicodeDecodeError):  # a message of ITK may quote the damaged bytes
-        raise InputError(
-            f"{path} cannot be read as a transform of ITK or ANTs; fetch or make it again."
-        ) from None
+    read = read_itk(path)
     try:
         return of_itk(read, str(path)), read.GetDimension() == 2
     except InputError as error:
         said = str(error)
         raise InputError(said if str(path) in said else f"{path}: {said}") from None
-
-
-@contextmanager
-def _silent_libraries() -> Iterator[None]:
-    """Keep what C libraries write to standard error in the block, such as HDF5's stack, from the
-    user, who is told in a sentence.
-    """
-    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nothing)
 
 
 def _is_matrix(path: Path) -> bool:
