@@ -174,10 +174,11 @@ def _of_slices(account: Account, unit: str) -> Account:
 
 def _displacement_in_words(scene: Scene | SliceScene) -> str:
     if isinstance(scene, SliceScene):
-        moved, unit = scene.own.displacement_mm[:, :, 0][scene.tissue], scene.unit
+        displacement, unit = scene.own.displacement_mm[:, :, 0][scene.tissue], scene.unit
+        moved = np.linalg.norm(displacement, axis=-1)
     else:
-        moved, unit = scene.displacement_mm[scene.mask], "mm"
-    half, most = np.quantile(np.linalg.norm(moved, axis=-1), [0.5, 0.995])
+        moved, unit = scene.moved_mm, "mm"
+    half, most = np.quantile(moved, [0.5, 0.995])
     return (
         f"Half of the foreground moves by more than {half:.2g} {unit}, and almost all of it by "
         f"less than {most:.2g} {unit}."
