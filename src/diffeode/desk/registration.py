@@ -44,7 +44,7 @@ from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.plane import is_slice, lies_as_pictures, matrix_between, with_thin_axis
-from diffeode.geometry.transform import Affine, warp_image, warp_labels
+from diffeode.geometry.transform import Affine, warp_labels, warp_on_own_grid
 from diffeode.geometry.transform import Transform as Map
 from diffeode.names import readable
 from diffeode.prepare.choices import ALIGNED_STARTS, NO_BACKGROUND
@@ -124,7 +124,7 @@ def register_images(
     labels = None if moving is None else warp_labels(moving, result.warp, grid)
     remarks = (*_offers(inputs, task), *remarks_on(inputs), *_remarks(inputs, labels))
     result = dataclasses.replace(result, notes=(*result.notes, *remarks))
-    warped = warp_image(inputs.moving, result.warp, grid)
+    warped = warp_on_own_grid(inputs.moving, result.warp)
     return Registered(run, inputs, task, result, warped, labels, bent, prepared.aligned_by)
 
 

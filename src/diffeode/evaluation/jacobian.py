@@ -199,7 +199,9 @@ def _by_slabs(steps: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarr
     thickness = max(1, _SLAB_VOXELS // (inner[1] * inner[2]))
     for first in range(0, inner[0], thickness):
         after = min(first + thickness, inner[0])
-        slab = [edges[:, first : after + (1 if axis == 0 else 2)] for axis, edges in enumerate(steps)]
+        slab = [
+            edges[:, first : after + (1 if axis == 0 else 2)] for axis, edges in enumerate(steps)
+        ]
         middle = [(ahead + behind) / 2 for behind, ahead in _neighbours(slab)]
         parts = _determinant(*middle), *_onesided_summary(slab)
         for whole, part in zip(found, parts, strict=True):

@@ -91,7 +91,9 @@ def compile_all(tell: Callable[[str], object] = lambda message: None) -> None:
     for number, (step, _) in enumerate(steps, start=1):
         if (loss := step()) is not None:
             loss.backward()
-        done, ahead = (sum(weight for _, weight in some) for some in (steps[:number], steps[number:]))
+        done, ahead = (
+            sum(weight for _, weight in some) for some in (steps[:number], steps[number:])
+        )
         left = (time.monotonic() - begun) * ahead / done
         if ahead:
             tell(f"{done / (done + ahead):.0%} done, about {left:.0f} seconds left")
