@@ -42,7 +42,7 @@ def energy_picture(table: pd.DataFrame, title: str) -> str:
     if finite.empty:
         return ""
     across, up = (_Axis.of(finite[name].to_numpy(float)) for name in ("iteration", "energy"))
-    left = 16 + _LETTER * max(map(len, up.labels))
+    left = 16 + _LETTER * max(map(len, up.labels), default=0)
     across, up = across.between(left, _RIGHT), up.between(_BOTTOM, _TOP)
     look = style.looks({"run": title}, "run")["run"]
     marks = [
@@ -120,7 +120,7 @@ def _ticks(across: _Axis, up: _Axis, left: float) -> Iterable[str]:
 
 def _curves(table: pd.DataFrame, across: _Axis, up: _Axis, colour: str) -> Iterable[str]:
     parts = levels(table)
-    shades = np.linspace(0.45, 1, len(parts)) if len(parts) > 1 else [1.0]
+    shades = np.linspace(0.45, 1, len(parts)) if len(parts) > 1 else np.ones(1)
     for shade, (level, part) in zip(shades, parts, strict=True):
         x, y = across(part["iteration"].to_numpy()), up(part["energy"].to_numpy())
         if level:

@@ -23,9 +23,9 @@ def slabs(grid: Grid) -> Iterator[tuple[slice, np.ndarray]]:
     [(slice(0, 3, None), (3, 2, 2, 3))]
     """
     length, *across = grid.shape
-    thickness = max(1, _VOXELS // int(np.prod(across)))
+    thickness = max(1, _VOXELS // (across[0] * across[1]))
     for first in range(0, length, thickness):
         planes = slice(first, min(first + thickness, length))
-        voxels = Grid((planes.stop - first, *across), grid.affine).voxels()
+        voxels = Grid((planes.stop - first, across[0], across[1]), grid.affine).voxels()
         voxels[..., 0] += first
         yield planes, grid.to_world(voxels)
