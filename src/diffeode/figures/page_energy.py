@@ -41,9 +41,9 @@ def energy_picture(table: pd.DataFrame, title: str) -> str:
     finite = table[np.isfinite(table["energy"]) & np.isfinite(table["iteration"])]
     if finite.empty:
         return ""
-    across, up = (_Axis.of(finite[name].to_numpy(float)) for name in ("iteration", "energy"))
+    up = _Axis(finite["energy"].to_numpy(float), _BOTTOM, _TOP)
     left = 16 + _LETTER * max(map(len, up.labels), default=0)
-    across, up = across.between(left, _RIGHT), up.between(_BOTTOM, _TOP)
+    across = _Axis(finite["iteration"].to_numpy(float), left, _RIGHT, whole=True)
     look = style.looks({"run": title}, "run")["run"]
     marks = [
         f'<rect width="{_WIDTH:g}" height="{_HEIGHT:g}" fill="white"/>',
@@ -63,28 +63,25 @@ def energy_picture(table: pd.DataFrame, title: str) -> str:
 
 
 class _Axis:
-    """An axis with round ticks.
+    """An axis with round ticks, which holds some values and some room beyond them.
+
+    Args:
+        values: the values, ``(N,)``.
+        start, end: where the axis begins and ends, points.
+        whole: whether only whole numbers are marked.
 
     Attributes:
         ticks, labels: the values that are marked, and their words.
     """
 
-    def __init__(self, low: float, high: float, start: float = 0.0, end: float = 1.0) -> None:
-        self._low, self._high, self._start, self._end = low, high, start, end
-        ticks = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-        self.ticks = [float(tick) for tick in ticks if low <= tick <= high]
-        self.labels = _labels(self.ticks)
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> _Axis:
-        """Return an axis that holds all ``values`` and some room beyond them."""
+    def __init__(self, values: np.ndarray, start: float, end: float, whole: bool = False) -> None:
         low, high = float(values.min()), float(values.max())
         room = _MARGIN * (high - low) or max(abs(low), 1.0) / 2
-        return cls(low - room, high + room)
-
-    def between(self, start: float, end: float) -> _Axis:
-        """Return the axis drawn from ``start`` to ``end``, points."""
-        return _Axis(self._low, self._high, start, end)
+        self._low, self._high, self._start, self._end = low - room, high + room, start, end
+        places = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10], integer=whole)
+        ticks = places.tick_values(self._low, self._high)
+        self.ticks = [float(tick) for tick in ticks if self._low <= tick <= self._high]
+        self.labels = _labels(self.ticks)
 
     def __call__(self, values: np.ndarray | float) -> np.ndarray:
         """Return where ``values`` lie, points."""
