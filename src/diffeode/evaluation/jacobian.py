@@ -25,7 +25,7 @@ from diffeode.geometry.plane import is_slice, thickened_field
 from diffeode.geometry.transform import Affine, DisplacementField
 
 _INSIDE = (slice(1, -1),) * 3
-_SLAB_VOXELS = 2**15
+_SLAB_VOXELS = 2**16
 """Number of voxels on which the metrics are computed at a time."""
 
 
