@@ -13,7 +13,7 @@ from diffeode.fused import __main__ as program
 MEASURED = [
     (22.3, 5.7, 14.0, 9.5, 8.7, 45.9, 29.5, 6.1, 10.0),
 ]
-"""Seconds that the steps of a compilation took, on a quiet and on a busy machine."""
+"""Seconds that the steps of real compilations took, each on its machine."""
 
 
 @pytest.fixture

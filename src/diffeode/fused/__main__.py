@@ -76,7 +76,7 @@ _STEPS: dict[Callable[[], Tensor | None], float] = {
     _smoothing: 10.0,
 }
 """What calls the kernels of a loss, of its gradient or of something else, with the seconds that
-their compilation took on a processor that did little else. They serve as weights, so that a slower
+their compilation took in a run of two and a half minutes. They serve as weights, so that a slower
 processor does not spoil the estimate of the time that is left.
 """
 
