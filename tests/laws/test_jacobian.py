@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 from diffeode.errors import InputError
+from diffeode.evaluation import jacobian
 from diffeode.evaluation.jacobian import (
     jacobian_determinant,
     jacobian_metrics,
@@ -69,6 +70,35 @@ def smooth_field(grid: Grid, amplitude_mm: float, seed: int = 0) -> Displacement
 
 def whole(field: DisplacementField) -> np.ndarray:
     return np.ones(field.grid.shape, dtype=bool)
+
+
+@pytest.mark.parametrize("voxels", [1, 350, 10**9], ids=["planes", "slabs", "at once"])
+def test_metrics_do_not_depend_on_how_many_voxels_are_worked_on_at_a_time(
+    grid, voxels, monkeypatch
+):
+    """To the bit, and each is that of the determinants of the whole lattice."""
+    field = smooth_field(grid, 6)
+    monkeypatch.setattr(jacobian, "_SLAB_VOXELS", voxels)
+    found = jacobian_metrics(field, whole(field), affine(LINEAR))
+    central = jacobian_determinant(field, affine(LINEAR))[1:-1, 1:-1, 1:-1]
+    onesided = onesided_determinants(field, affine(LINEAR))
+    middle = np.maximum(-tetrahedral_determinants(field, affine(LINEAR)), 0).sum(axis=0)
+    cubes = (
+        sum(
+            middle[i : i - 1 or None, j : j - 1 or None, k : k - 1 or None]
+            for i in (0, 1)
+            for j in (0, 1)
+            for k in (0, 1)
+        )
+        / 8
+    )
+    lost = (np.maximum(-onesided, 0).sum(axis=0) + cubes) / 12
+    assert found["folds_onesided_grid_percent"] > 0
+    assert found["min_jacobian"] == central.min()
+    assert found["folds_central_grid_percent"] == 100 * (central <= 0).mean()
+    assert found["folds_onesided_grid_percent"] == 100 * (onesided.min(axis=0) <= 0).mean()
+    assert found["sdlogj"] == np.log(central[central > 0]).std(dtype=np.float64)
+    assert found["ndv_percent"] == pytest.approx(100 * lost.mean(), rel=1e-5)
 
 
 def test_identity_has_every_determinant_one(grid):

@@ -99,6 +99,16 @@ def test_skull_stripped_brains_are_prepared_as_ever():
     assert (side.counts, side.cut_off) == (None, False)
 
 
+def test_a_whole_head_is_told_by_its_volume_and_a_brain_of_that_volume_is_none(monkeypatch):
+    monkeypatch.setattr(sides, "_HEAD_ML", (30.0, 100.0))
+    images = {**KINDS, "small": Image(np.where(RADIUS < 12, HEAD.data, AIR), GRID)}
+    found = {
+        kind: sides.looks_like_a_head(image, prepared_side(image, "it").image)
+        for kind, image in images.items()
+    }
+    assert found == {"crop": False, "brain": False, "head": True, "CT": True, "small": False}
+
+
 def test_nothing_is_background_where_that_is_chosen():
     assert (prepared_side(HEAD, "it", "none").image.data > 0).all()
 

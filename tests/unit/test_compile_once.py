@@ -1,12 +1,19 @@
 """Jobs that start at the same time compile the kernels once."""
 
 import multiprocessing
+import re
 import time
 
+import numpy as np
 import pytest
 import torch
 
 from diffeode.fused import __main__ as program
+
+MEASURED = [
+    (22.3, 5.7, 14.0, 9.5, 8.7, 45.9, 29.5, 6.1, 10.0),
+]
+"""Seconds that the steps of real compilations took, each on its machine."""
 
 
 @pytest.fixture
@@ -44,16 +51,42 @@ def test_without_a_place_on_disk_each_process_compiles(compilations, monkeypatch
     assert compilations.read_text() == "compiled\n" * 2
 
 
-def test_it_is_told_how_far_the_compilation_is(tmp_path, monkeypatch):
-    """By the time that was needed so far; nothing is compiled."""
-    clock = iter([10.0, 15.0, 30.0])
-    monkeypatch.setattr(program.time, "monotonic", lambda: next(clock))
-    loss = torch.zeros((), requires_grad=True)
-    monkeypatch.setattr(program, "_LOSSES", {lambda: 1 * loss: 0.25, lambda: 2 * loss: 0.55})
-    monkeypatch.setattr(program, "_others", lambda: None)
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    """Runs all steps, of which each takes some seconds and compiles nothing; returns what was
+    told.
+    """
     monkeypatch.setattr(program, "compiled_mark", lambda: tmp_path / "mark")
-    told = []
-    program.compile_all(told.append)
-    assert told == ["25% done, about 15 seconds left", "80% done, about 5 seconds left"]
+
+    def run(steps, seconds):
+        clock = iter(np.cumsum([10.0, *seconds]))
+        monkeypatch.setattr(program.time, "monotonic", lambda: next(clock))
+        monkeypatch.setattr(program, "_STEPS", steps)
+        said = []
+        program.compile_all(said.append)
+        return said
+
+    return run
+
+
+def test_it_is_told_how_far_the_compilation_is(told, tmp_path):
+    """By the time that was needed so far."""
+    loss = torch.zeros((), requires_grad=True)
+    steps = {lambda: 1 * loss: 25, lambda: 2 * loss: 55, lambda: None: 20}
+    assert told(steps, (5, 15, 2)) == [
+        "25% done, about 15 seconds left",
+        "80% done, about 5 seconds left",
+    ]
     assert (tmp_path / "mark").exists()
     assert loss.grad == 3
+
+
+@pytest.mark.parametrize("seconds", MEASURED)
+def test_the_time_that_is_left_is_right_within_a_factor_of_two(told, seconds):
+    assert len(seconds) == len(program._STEPS)
+    weights = program._STEPS.values()
+    said = told({lambda n=n: None: weight for n, weight in enumerate(weights)}, seconds)
+    left = [float(re.search(r"about (\d+) seconds left", message)[1]) for message in said]
+    true = np.cumsum(seconds[:0:-1])[::-1]
+    assert len(left) == len(true)
+    assert (np.abs(np.log2(np.array(left) / true)) < 1).all()

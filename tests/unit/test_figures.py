@@ -19,6 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from scipy import ndimage
 
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.figures import (
@@ -315,6 +316,20 @@ def test_the_edge_of_the_brain_is_no_edge_of_its_tissue():
     mask[3:9, 3:9, 3:9] = True
     smooth = edges.smoothed_inside(np.where(mask, 0.7, 0.0), mask, np.array([1.5, 1.5, 1.5]))
     np.testing.assert_allclose(smooth[mask], 0.7)
+    assert np.isnan(smooth[~mask]).all()
+
+
+@pytest.mark.parametrize("first", [0, 3, 12])
+def test_what_lies_beyond_the_reach_of_the_smoothing_does_not_count(first):
+    """The whole array gives the same bits; a brain may lie at a face of it."""
+    image = np.random.default_rng(first).uniform(0.1, 1, (40, 22, 18))
+    mask = np.zeros(image.shape, dtype=bool)
+    mask[first : first + 9, 7:15, 2:9] = True
+    sigma = np.array([1.3, 0.8, 2.1])
+    weight = ndimage.gaussian_filter(mask.astype(float), sigma)
+    total = ndimage.gaussian_filter(np.where(mask, image, 0), sigma)
+    smooth = edges.smoothed_inside(image, mask, sigma)
+    np.testing.assert_array_equal(smooth[mask], total[mask] / weight[mask])
     assert np.isnan(smooth[~mask]).all()
 
 

@@ -7,10 +7,12 @@ import re
 import shutil
 import sys
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from browser import CHROMIUM, WITHOUT, opened
 from hostile import NAMES
@@ -23,6 +25,7 @@ from diffeode.evaluation.catalogue import METRICS
 from diffeode.figures import page as pages
 from diffeode.figures import page_scores
 from diffeode.figures.page import Account, Use, write_page
+from diffeode.figures.page_energy import energy_picture
 from diffeode.figures.page_scores import GOOD, LOOK, OPEN, scores_of, signs_of, structures_of
 from diffeode.figures.page_views import views_of
 from diffeode.figures.pair_panel import FOLD_COLOUR, Scene, scene_of
@@ -460,6 +463,57 @@ def test_the_energy_is_drawn_where_the_method_keeps_a_trace(still, tmp_path):
             picture = base64.b64decode(found[1]).decode()
             assert "1/2" in picture
             assert "Iteration" in picture
+
+
+def drawn_energy(rows, title="Mine"):
+    """The parts of the picture of an energy: words with their places, and curves ``(N, 2)``."""
+    columns = ["iteration", "level", "energy"] if len(rows[0]) == 3 else ["iteration", "energy"]
+    picture = ElementTree.fromstring(energy_picture(pd.DataFrame(rows, columns=columns), title))
+    parts = list(picture.iter())
+    words = [
+        (part.text, part.get("text-anchor"), float(part.get("x")), float(part.get("y")))
+        for part in parts
+        if part.tag.endswith("text")
+    ]
+    curves = [
+        np.array(part.get("d")[1:].split(), dtype=float).reshape(-1, 2)
+        for part in parts
+        if part.tag.endswith("path")
+    ]
+    return words, curves
+
+
+def test_the_curve_of_the_energy_passes_the_ticks_of_its_values():
+    rows = [(0, 4, 0.3), (1, 4, 0.1), (2, 1, 0.4), (3, 1, 0.2)]
+    words, curves = drawn_energy(rows)
+    # a label stands a fixed way beside its tick
+    across = {word: x for word, anchor, x, _ in words if anchor == "middle"}
+    up = {word: y - 2.3 for word, anchor, _, y in words if anchor == "end"}
+    assert {word for word, *_ in words} >= {"Mine", "1/4", "1/1", "Iteration", "Energy"}
+    expected = [
+        [(across[str(i)], up[f"{energy:.1f}"]) for i, _, energy in rows[n : n + 2]] for n in (0, 2)
+    ]
+    np.testing.assert_allclose(curves, expected, atol=0.11)
+    assert up["0.4"] < up["0.1"]  # rows of a picture grow downwards
+
+
+def test_an_energy_that_is_not_finite_leaves_a_gap():
+    _, curves = drawn_energy([(0, 1.0), (1, 0.5), (2, np.nan), (3, 0.25), (4, 0.125)])
+    assert [len(curve) for curve in curves] == [2, 2]
+    nothing = pd.DataFrame({"iteration": [0, 1], "energy": [np.nan, np.inf]})
+    assert energy_picture(nothing, "Mine") == ""
+
+
+@pytest.mark.parametrize("energy", [0.0, -3.5e-12, 7e8])
+def test_a_constant_energy_is_a_level_line(energy):
+    words, (curve,) = drawn_energy([(0, energy), (1, energy), (2, energy)])
+    assert np.ptp(curve[:, 1]) == 0
+    assert all(len(word) < 10 for word, anchor, *_ in words if anchor == "end")
+
+
+def test_a_title_is_shown_as_it_is():
+    words, _ = drawn_energy([(0, 1.0), (1, 0.5)], "<script>1 & 2</script>")
+    assert words[0][0] == "<script>1 & 2</script>"
 
 
 # ------------------------------------------------------------------------------------ in a browser

@@ -5,7 +5,9 @@ import pytest
 from scipy import ndimage
 
 from diffeode.errors import InputError
+from diffeode.geometry import slabs as slabs_module
 from diffeode.geometry.image import Image, Labels, bounding_box, foreground, sample, window_around
+from diffeode.geometry.slabs import slabs
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import (
     Affine,
@@ -15,6 +17,7 @@ from diffeode.geometry.transform import (
     invert,
     warp_image,
     warp_labels,
+    warp_on_own_grid,
 )
 
 LAS = np.array([[-2.0, 0, 0, 60], [0, 1.5, 0, -80], [0, 0, 1.0, -40], [0, 0, 0, 1]])
@@ -37,6 +40,36 @@ def shift(voxels):
 def smooth_field(grid, size_mm):
     field = ndimage.gaussian_filter(noise((*grid.shape, 3), 1), (2, 2, 2, 0))
     return DisplacementField(field * size_mm / np.abs(field).max(), grid)
+
+
+@pytest.fixture(params=[1, 120, 10**9], ids=["planes", "slabs", "at once"])
+def slab(request, monkeypatch):
+    """The number of voxels that are worked on at a time."""
+    monkeypatch.setattr(slabs_module, "_VOXELS", request.param)
+
+
+@pytest.mark.usefixtures("slab")
+@pytest.mark.parametrize("shape", [(9, 8, 7), (5, 6, 1), (1, 4, 3)])
+def test_slabs_hold_every_point_of_a_grid_once(shape):
+    grid = Grid(shape, np.linalg.inv(TURN.matrix) @ LAS)
+    parts = list(slabs(grid))
+    assert np.concatenate([np.arange(shape[0])[planes] for planes, _ in parts]).tolist() == list(
+        range(shape[0])
+    )
+    found = np.concatenate([points for _, points in parts])
+    np.testing.assert_array_equal(found, grid.points_mm())
+
+
+@pytest.mark.usefixtures("slab")
+@pytest.mark.parametrize("size_mm", [0, 2.5, 40])
+def test_an_image_is_warped_on_the_field_s_own_grid_as_anywhere_else(size_mm):
+    field = smooth_field(GRID, size_mm) if size_mm else shift((0, 0, 0))
+    turned = np.array([[-1.7, 0.2, 0, 58], [0.1, 1.4, 0, -79], [0, 0, 0.9, -39], [0, 0, 0, 1]])
+    image = Image(noise((7, 9, 10)), Grid((7, 9, 10), turned))
+    found, expected = warp_on_own_grid(image, field), warp_image(image, field, GRID)
+    assert found.grid is GRID
+    assert expected.data.any()
+    np.testing.assert_allclose(found.data, expected.data, rtol=1e-6, atol=1e-6)
 
 
 # ----------------------------------------------------------------------------------- maps of points

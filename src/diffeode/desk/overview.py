@@ -17,7 +17,7 @@ from diffeode.figures.pair_panel import Scene, draw_scene, scene_of
 from diffeode.figures.slice_panel import SliceScene, draw_slices
 from diffeode.files.pictures import Picture
 from diffeode.geometry.plane import is_slice
-from diffeode.geometry.transform import DisplacementField, warp_image
+from diffeode.geometry.transform import DisplacementField, warp_image, warp_on_own_grid
 from diffeode.registration.harness import Task
 
 _LOG = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def scene_of_pair(
 
 def scene_of_maps(whole: DisplacementField, task: Task) -> Scene:
     """Return what is drawn of the pair ``task`` that was registered by the map ``whole``."""
-    warped = warp_image(task.moving_scan, whole, task.fixed.grid)
+    warped = warp_on_own_grid(task.moving_scan, whole)
     return scene_of(task.fixed, task.moving, warped, whole, task.moving_to_scan)
 
 

@@ -44,7 +44,7 @@ from diffeode.files import io
 from diffeode.files.label_ids import lost_labels, shown
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.plane import is_slice, lies_as_pictures, matrix_between, with_thin_axis
-from diffeode.geometry.transform import Affine, warp_image, warp_labels
+from diffeode.geometry.transform import Affine, warp_labels, warp_on_own_grid
 from diffeode.geometry.transform import Transform as Map
 from diffeode.names import readable
 from diffeode.prepare.choices import ALIGNED_STARTS, NO_BACKGROUND
@@ -126,9 +126,9 @@ def register_images(
     log_result(result)
     grid, moving = task.fixed.grid, inputs.moving_labels
     labels = None if moving is None else warp_labels(moving, result.warp, grid)
-    remarks = (*_offers(inputs), *remarks_on(inputs), *_remarks(inputs, labels))
+    remarks = (*_offers(inputs, task), *remarks_on(inputs), *_remarks(inputs, labels))
     result = dataclasses.replace(result, notes=(*result.notes, *remarks))
-    warped = warp_image(inputs.moving, result.warp, grid)
+    warped = warp_on_own_grid(inputs.moving, result.warp)
     return Registered(run, inputs, task, result, warped, labels, bent, prepared.aligned_by)
 
 
@@ -202,12 +202,13 @@ def register_at_desk(
     return registered.result
 
 
-def _offers(inputs: Inputs) -> list[str]:
+def _offers(inputs: Inputs, task: Task) -> list[str]:
     """Return a note that offers skull stripping where two whole heads were registered."""
     given = inputs.fixed_mask is not None or inputs.moving_mask is not None or inputs.brain
     if given or is_slice(inputs.fixed.grid):
         return []
-    if not (looks_like_a_head(inputs.fixed) and looks_like_a_head(inputs.moving)):
+    sides = (inputs.fixed, task.fixed), (inputs.moving, task.moving_scan)
+    if not all(looks_like_a_head(image, prepared) for image, prepared in sides):
         return []
     return ["both images look like whole heads; --brain strips their skulls first"]
 

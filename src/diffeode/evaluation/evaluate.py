@@ -30,6 +30,7 @@ from diffeode.evaluation.overlap import dice_by_label
 from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.evaluation.surface import hd95_by_label
 from diffeode.geometry.image import Image, Labels, foreground, sample
+from diffeode.geometry.slabs import slabs
 from diffeode.geometry.transform import Affine, DisplacementField, warp_labels
 from diffeode.units.pair import PairUnit
 from diffeode.units.registration import RegistrationUnit
@@ -81,8 +82,6 @@ def evaluate_pair(
             "made for this scan."
         )
     moving_to_scan = moving_to_scan or Affine()
-    start = warp.grid.points_mm()
-    reached = start + warp.displacement_mm
     rows: list[pd.DataFrame] = []
     if (
         fixed_labels is not None
@@ -91,6 +90,7 @@ def evaluate_pair(
         and len(label_table)
     ):
         on_grid = warp_labels(fixed_labels, Affine(), warp.grid)
+        reached = warp.grid.points_mm() + warp.displacement_mm
         rows.append(_label_rows(on_grid, moving_labels, reached, label_table))
     if (
         fixed_landmarks_mm is not None
@@ -103,15 +103,9 @@ def evaluate_pair(
     if inverse_warp is not None:
         mean, p95 = inverse_consistency_mm(warp, inverse_warp, fixed_mask)
         rows.append(_whole({"inverse_consistency_mm": mean, "inverse_consistency_p95_mm": p95}))
-    paths = {"nmi_before": moving_to_scan(start), "nmi": reached}
-    rows.append(
-        _whole(
-            {
-                name: _nmi(fixed_image, fixed_mask, moving_scan, points)
-                for name, points in paths.items()
-            }
-        )
-    )
+    before, after = _before_and_after(moving_scan, moving_to_scan, warp)
+    values = fixed_image.data, fixed_mask
+    rows.append(_whole({"nmi_before": _nmi(*values, before), "nmi": _nmi(*values, after)}))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -232,10 +226,23 @@ def _mean(metric: str, values: np.ndarray) -> pd.DataFrame:
     return _whole({metric: counted.mean() if counted.size else np.nan})
 
 
-def _nmi(fixed: Image, mask: np.ndarray, moving: Image, points_mm: np.ndarray) -> float:
+def _before_and_after(
+    moving: Image, alignment: Affine, warp: DisplacementField
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the moving scan on the grid of ``warp`` after the alignment alone and after the whole
+    map, ``(X, Y, Z)`` float32 each.
+    """
+    before, after = (np.empty(warp.grid.shape, dtype=np.float32) for _ in range(2))
+    for planes, start in slabs(warp.grid):
+        ways = (before, alignment(start)), (after, start + warp.displacement_mm[planes])
+        for warped, points in ways:
+            warped[planes] = sample(moving.data, moving.grid.to_voxel(points), order=1)
+    return before, after
+
+
+def _nmi(fixed: np.ndarray, mask: np.ndarray, warped: np.ndarray) -> float:
     """Return the NMI over the union of the fixed brain and the warped moving brain."""
-    warped = sample(moving.data, moving.grid.to_voxel(points_mm), order=1)
-    return normalised_mutual_information(fixed.data, warped, mask | (warped > 0))
+    return normalised_mutual_information(fixed, warped, mask | (warped > 0))
 
 
 def _whole(values: dict[str, float]) -> pd.DataFrame:

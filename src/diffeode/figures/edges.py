@@ -17,10 +17,13 @@ from scipy.cluster.vq import ClusterError, kmeans2
 
 from diffeode.figures import slices
 from diffeode.figures.slices import Plane
+from diffeode.geometry.image import window_around
 from diffeode.geometry.space import Grid
 
 EDGE_COLOUR = "#ffb000"
 _EDGE_SMOOTHING_MM, _SHORTEST_EDGE_MM = 1.2, 15.0
+_REACH_SDS = 4.0
+"""How far a Gaussian reaches, in its standard deviations."""
 
 
 @final
@@ -105,9 +108,17 @@ def smoothed_inside(image: np.ndarray, mask: np.ndarray, sigma_vox: np.ndarray) 
 
     So the border of the brain makes no edge in its tissue.
     """
-    weight = ndimage.gaussian_filter(mask.astype(float), sigma_vox)
-    total = ndimage.gaussian_filter(np.where(mask, image, 0).astype(float), sigma_vox)
-    return np.where(mask, total / np.where(mask, weight, 1), np.nan)
+    smooth = np.full(mask.shape, np.nan)
+    if not mask.any():
+        return smooth
+    # Within the reach of the Gaussian around the brain, all numbers are those of the whole array.
+    window = window_around(mask, int(np.ceil(_REACH_SDS * np.max(sigma_vox) + 0.5)))
+    inside = mask[window]
+    weight = ndimage.gaussian_filter(inside.astype(float), sigma_vox, truncate=_REACH_SDS)
+    masked = np.where(inside, image[window], 0).astype(float)
+    total = ndimage.gaussian_filter(masked, sigma_vox, truncate=_REACH_SDS)
+    smooth[window] = np.where(inside, total / np.where(inside, weight, 1), np.nan)
+    return smooth
 
 
 def length_mm(line: np.ndarray) -> float:

@@ -5,7 +5,6 @@ deformation, scores, which way the maps go, and how it was made.
 from __future__ import annotations
 
 import base64
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +15,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import to_hex
 
-from diffeode.figures.convergence import convergence, read_trace
+from diffeode.figures.convergence import read_trace
 from diffeode.figures.edges import EDGE_COLOUR
+from diffeode.figures.page_energy import energy_picture
 from diffeode.figures.page_scores import WORDS, Score, Structure, score_of_slices
 from diffeode.figures.page_slices import LONGEST_PX, view_of_slices
 from diffeode.figures.page_views import View, views_of
@@ -174,10 +174,11 @@ def _of_slices(account: Account, unit: str) -> Account:
 
 def _displacement_in_words(scene: Scene | SliceScene) -> str:
     if isinstance(scene, SliceScene):
-        moved, unit = scene.own.displacement_mm[:, :, 0][scene.tissue], scene.unit
+        displacement, unit = scene.own.displacement_mm[:, :, 0][scene.tissue], scene.unit
+        moved = np.linalg.norm(displacement, axis=-1)
     else:
-        moved, unit = scene.displacement_mm[scene.mask], "mm"
-    half, most = np.quantile(np.linalg.norm(moved, axis=-1), [0.5, 0.995])
+        moved, unit = scene.moved_mm, "mm"
+    half, most = np.quantile(moved, [0.5, 0.995])
     return (
         f"Half of the foreground moves by more than {half:.2g} {unit}, and almost all of it by "
         f"less than {most:.2g} {unit}."
@@ -199,8 +200,7 @@ def _energy_address(trace: Path | None, title: str) -> str:
     table = read_trace(trace)
     if "energy" not in table or not len(table):
         return ""
-    with tempfile.TemporaryDirectory(prefix="diffeode-page-") as folder:
-        picture = Path(folder) / "energy.svg"
-        convergence({"run": trace}, {"run": title}, "", picture, "run")
-        data = base64.b64encode(picture.read_bytes()).decode()
-    return f"data:image/svg+xml;base64,{data}"
+    picture = energy_picture(table, title)
+    if not picture:
+        return ""
+    return f"data:image/svg+xml;base64,{base64.b64encode(picture.encode()).decode()}"

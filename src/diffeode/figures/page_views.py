@@ -95,9 +95,8 @@ def views_of(scene: Scene, number: int) -> list[View]:
     borders = Borders.of(
         scene.fixed, scene.mask, scene.grid, _SMOOTHING * longest_mm, _SHORTEST * longest_mm
     )
-    windows = [slices.window(volume) for volume in (scene.fixed, scene.moving)]
     unit_mm = longest_mm * (1 + 2 * _MARGIN) / UNITS
-    return [_view(scene, plane, number, borders, windows, unit_mm) for plane in planes]
+    return [_view(scene, plane, number, borders, unit_mm) for plane in planes]
 
 
 def _view(
@@ -105,7 +104,6 @@ def _view(
     plane: Plane,
     number: int,
     borders: Borders,
-    windows: list[tuple[float, float]],
     unit_mm: float,
 ) -> View:
     frame = _Frame.around(scene, plane, unit_mm)
@@ -115,7 +113,7 @@ def _view(
         plane.left,
         plane.right,
         *frame.size,
-        tuple(_slice(scene, plane, index, frame, borders, windows) for index in shown),
+        tuple(_slice(scene, plane, index, frame, borders) for index in shown),
         len(shown) // 2,
     )
 
@@ -180,9 +178,8 @@ def _slice(
     index: int,
     frame: _Frame,
     borders: Borders,
-    windows: list[tuple[float, float]],
 ) -> Slice:
-    fixed_window, moving_window = windows
+    fixed_window, moving_window = scene.windows
     fixed, before, after = (
         _scan_address(slices.shade(slices.cut(volume, plane, index), window), frame)
         for volume, window in (

@@ -5,6 +5,7 @@ and log-Jacobian, with its scores.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -79,16 +80,30 @@ class Scene:
         """The words above the moving scan."""
         return AFTER_AFFINE if self.aligned else "Moving"
 
-    @property
+    @cached_property
     def folded(self) -> np.ndarray:
         """The voxels of the brain at which the map does not preserve orientation."""
         return (self.determinant <= 0) & self.mask
+
+    @cached_property
+    def windows(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """The intensities of the fixed and of the moving scan that are drawn black and white."""
+        return slices.window(self.fixed), slices.window(self.moving)
+
+    @cached_property
+    def moved_mm(self) -> np.ndarray:
+        """The length of the displacement at each voxel of the brain, mm, ``(N,)``."""
+        return np.linalg.norm(self.displacement_mm[self.mask], axis=-1)
 
     def folds(self) -> tuple[int, int]:
         """Return the number of folded voxels and of voxels that are counted.
 
         As for ``folds_central_percent``, the voxels of the eroded brain are counted.
         """
+        return self._folds
+
+    @cached_property
+    def _folds(self) -> tuple[int, int]:
         counted = ndimage.binary_erosion(self.mask, np.ones((3, 3, 3)))
         return int((self.folded & counted).sum()), int(counted.sum())
 
@@ -305,7 +320,7 @@ def _draw_scans(
     fixed, moving, warped = (
         slices.cut(a, plane, index) for a in (scene.fixed, scene.moving, scene.warped)
     )
-    fixed_window, moving_window = (slices.window(volume) for volume in (scene.fixed, scene.moving))
+    fixed_window, moving_window = scene.windows
     fixed = slices.shade(fixed, fixed_window)
     moving, warped = slices.shade(moving, moving_window), slices.shade(warped, moving_window)
     spacing = scene.grid.spacing[[plane.across, plane.up]]
@@ -336,7 +351,8 @@ def draw_grid(cell: Axes, plane: Plane, index: int, scene: Scene, norm: Normaliz
             cmap=SHIFT_COLOURS,
             norm=norm,
             linewidths=0.5,
-        )
+        ),
+        autolim=False,  # the frame sets the limits; finding those of thousands of lines is slow
     )
 
 
@@ -357,7 +373,7 @@ def moved_points(scene: Scene, plane: Plane, index: int) -> tuple[np.ndarray, np
 def draw_log_jacobian(cell: Axes, plane: Plane, index: int, scene: Scene) -> None:
     """Draw log |J| of the scene's own map within the brain, its folded voxels marked."""
     mask = slices.cut(scene.mask, plane, index)
-    values = np.where(mask, slices.cut(log_determinant(scene.determinant), plane, index), np.nan)
+    values = np.where(mask, log_determinant(slices.cut(scene.determinant, plane, index)), np.nan)
     slices.show_slice(
         cell, values, scene.grid, plane, cmap="RdBu_r", vmin=-LOG_J_LIMIT, vmax=LOG_J_LIMIT
     )
@@ -382,7 +398,7 @@ def displacement_norm(scene: Scene) -> Normalize:
 
     It is never so short that rounding errors of an identity have strong colours.
     """
-    largest = float(np.quantile(np.linalg.norm(scene.displacement_mm[scene.mask], axis=-1), 0.995))
+    largest = float(np.quantile(scene.moved_mm, 0.995))
     return Normalize(
         0, style.round_up(max(largest, _LEAST_SCALE_MM), steps=(1, 1.5, 2, 3, 4, 5, 6, 8, 10))
     )

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from diffeode.errors import InputError
 from diffeode.geometry.image import Image, Labels, sample
+from diffeode.geometry.slabs import slabs
 from diffeode.geometry.space import Grid, apply_matrix
 
 
@@ -180,6 +181,23 @@ def warp_image(image: Image, transform: Transform, grid: Grid) -> Image:
     return Image(
         sample(image.data, image.grid.to_voxel(transform(grid.points_mm())), order=1), grid
     )
+
+
+def warp_on_own_grid(image: Image, field_: DisplacementField) -> Image:
+    """Return ``image`` on the grid of ``field_``, as :func:`warp_image` does but for rounding, in a
+    third of the time: the field is known at its voxels, where nothing needs to be interpolated.
+
+    >>> grid = Grid((3, 1, 1), np.eye(4))
+    >>> scan = Image(np.array([1.0, 2.0, 3.0]).reshape(3, 1, 1), grid)
+    >>> ahead = DisplacementField(np.full((3, 1, 1, 3), (0.5, 0, 0)), grid)
+    >>> warp_on_own_grid(scan, ahead).data.ravel().tolist()
+    [1.5, 2.5, 3.0]
+    """
+    warped = np.empty(field_.grid.shape, dtype=np.float32)
+    for planes, points in slabs(field_.grid):
+        reached = points + field_.displacement_mm[planes]
+        warped[planes] = sample(image.data, image.grid.to_voxel(reached), order=1)
+    return Image(warped, field_.grid)
 
 
 def warp_labels(labels: Labels, transform: Transform, grid: Grid) -> Labels:

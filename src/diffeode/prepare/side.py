@@ -51,8 +51,9 @@ def prepared_side(image: Image, name: str, mask: MaskChoice = None) -> Side:
     if is_slice(image.grid) and mask is None:
         found = prepare_slice(image, name)
         return Side(found.image, cut_off=reaches_a_face(found.tissue))
-    if mask is None and stripped_brain_or_none(image) is not None:
-        return Side(prepare_image(image, name)[0])
+    brain = stripped_brain_or_none(image) if mask is None else None
+    if brain is not None:
+        return Side(prepare_image(image, name, brain)[0])
     if isinstance(mask, np.ndarray):
         return _masked(image, name, mask)
     everything = isinstance(mask, str)
@@ -98,13 +99,16 @@ def stripped_head(image: Image, name: str, threads: int) -> Image:
     return Image(np.where(brain, np.maximum(image.data, 0), 0), image.grid)
 
 
-def looks_like_a_head(image: Image) -> bool:
-    """Return whether ``image`` may show the whole head of an adult, by the volume that it shows."""
+def looks_like_a_head(image: Image, prepared: Image) -> bool:
+    """Return whether ``image`` may show the whole head of an adult, by the volume that it shows.
+
+    Args:
+        prepared: the image as :func:`prepared_side` prepares it without a mask; it is above 0 where
+            the image shows something.
+    """
     low, high = _HEAD_ML
-    if stripped_brain_or_none(image) is not None:
-        return False
-    millilitres = found_foreground(image).sum() * image.grid.voxel_volume / 1000
-    return bool(low <= millilitres <= high)
+    millilitres = (prepared.data > 0).sum() * image.grid.voxel_volume / 1000
+    return bool(low <= millilitres <= high) and stripped_brain_or_none(image) is None
 
 
 def _masked(image: Image, name: str, mask: np.ndarray) -> Side:
