@@ -9,17 +9,22 @@ from _job import job
 with job(snakemake) as say:
     from diffeode.errors import RegistrationError
     from diffeode.files.io import write_text
+    from diffeode.study.unusable import UnusableScans
 
     def rows_of(table):
         return len(Path(table).read_text(encoding="utf-8").splitlines()) - 1
 
     given, planned = snakemake.input, snakemake.params.registrations
     failed, suspect = rows_of(given.failures), rows_of(given.suspects)
-    unusable = rows_of(given.unusable_scans)
+    unusable = UnusableScans(given.unusable_scans)
     sentences = []
-    if unusable:
-        scans = "1 scan" if unusable == 1 else f"{unusable} scans"
-        sentences.append(f"{scans} could not be used: the reasons are in {given.unusable_scans}")
+    for rows, what in (
+        (unusable.scans, "could not be used"),
+        (unusable.without_metrics, "had no usable labels or landmarks"),
+    ):
+        if count := len({(row.dataset, row.scan) for row in rows}):
+            scans = "1 scan" if count == 1 else f"{count} scans"
+            sentences.append(f"{scans} {what}: the reasons are in {given.unusable_scans}")
     if failed:
         sentences.append(
             f"{failed} of {planned} registrations failed: the reasons are in {given.failures}"
@@ -28,7 +33,12 @@ with job(snakemake) as say:
         sentences.append(
             f"{suspect} of {planned} registrations are suspect: the reasons are in {given.suspects}"
         )
-    if failed or unusable or (suspect and snakemake.params.strict):
+    if (
+        failed
+        or unusable.scans
+        or unusable.without_metrics
+        or (suspect and snakemake.params.strict)
+    ):
         raise RegistrationError("; ".join(sentences))
     for sentence in sentences:
         say(sentence)
