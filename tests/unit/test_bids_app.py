@@ -570,6 +570,15 @@ def test_finished_registrations_lie_under_their_bids_names_with_sidecars(source)
     assert dataset["SourceDatasets"][0]["URL"] == dataset["DatasetLinks"]["raw"] == source.as_uri()
 
 
+def test_a_sidecar_says_on_which_voxels_a_scan_was_resampled(source):
+    planned = plan(source, spacing_mm=4.0)
+    finish(planned)
+    derivatives.deliver(planned)
+    anat = planned.request.out / "sub-01" / "ses-2" / "anat"
+    about = json.loads((anat / "sub-01_ses-2_space-T2w_desc-node_T1w.json").read_text())
+    assert "resampled once to sub-01_ses-2_T2w, on voxels of 4 mm by " in about["Description"]
+
+
 def test_a_result_that_is_made_again_replaces_the_one_before_and_a_failed_one_goes(source):
     planned = plan(source)
     first, *_ = finish(planned)
