@@ -46,6 +46,8 @@ STUDY, SCANS, PAIRS, LABELS, LEFT_OUT = (
 WORK = "work"
 """Name of the folder of the workflow's files in the folder of the results."""
 _SHOWN = 5
+_PANELS = 3
+"""Number of pairs that the report shows one by one."""
 _HEADS = {"brain": "mindgrab", "bias": "n4"}
 
 
@@ -156,7 +158,7 @@ class Plan:
             "ours": self.runs[0].name,
             "seed": request.seed,
             "results": WORK,
-            "panels": 1,
+            "panels": _PANELS,
             "gpu": request.gpu,
             "own": {"datasets": datasets, "experiments": {task: experiment}},
         }
