@@ -749,7 +749,24 @@ def test_the_known_map_is_smooth_repeats_and_has_the_size_that_is_said():
     assert jacobian_everywhere(known).min() > 0.3
     again = contrasts.known_map(grid, 1).displacement_mm
     assert np.array_equal(again, known.displacement_mm)
-    assert not np.allclose(contrasts.known_map(grid, 2).displacement_mm, again, atol=1)
+    with pytest.raises(InputError, match="seed 2 nearly folds"):
+        contrasts.known_map(grid, 2)
+
+
+def test_the_page_of_contrasts_compares_the_same_visits(tmp_path):
+    """A visit of which a contrast is not measured yet enters no mean."""
+    errors = {("one", "T1W"): 1, ("one", "T2W"): 2, ("one", "FLAIR"): 3, ("two", "T1W"): 9}
+    columns = ("before_mm", "median_mm", "mean_mm", "p95_mm")
+    about = {"run": "node", "machine": "m", "torch": "t", "date": "d"}
+    rows = [
+        {"visit": visit, "contrast": contrast, **about, **dict.fromkeys(columns, str(error))}
+        for (visit, contrast), error in errors.items()
+    ]
+    contrasts.write_contrasts_page(tmp_path / "page.md", rows)
+    text = (tmp_path / "page.md").read_text()
+    assert "T1w to T1W | 1 | 1.00 | 1.00 | 1.00 | 1.00 |" in text
+    assert "T1w to FLAIR | 1 | 3.00 |" in text
+    assert "9.00" not in text
 
 
 def test_errors_are_measured_deep_in_a_head_alone():
