@@ -14,7 +14,6 @@ with job(snakemake):
     from diffeode.provenance.receipt import read_receipt
     from diffeode.provenance.seals import failure_sealed
     from diffeode.statistics.export import write_page
-    from diffeode.study.unusable import COLUMNS
 
     out, given = snakemake.output, snakemake.params
     results = Path(snakemake.config["results"])
@@ -57,4 +56,5 @@ with job(snakemake):
     write(failed, [*unit, "reason", "log"], out.failures, out.failures_page, given.failures)
     write(suspect, [*unit, "verdict", "log"], out.suspects, out.suspects_page, given.suspects)
     scans = list(unusable_scans())
-    write(scans, list(COLUMNS), out.unusable_scans, out.unusable_scans_page, given.unusable_scans)
+    columns = ["dataset", "scan", "step", "pairs", "reason", "log"]
+    write(scans, columns, out.unusable_scans, out.unusable_scans_page, given.unusable_scans)

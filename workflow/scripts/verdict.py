@@ -2,6 +2,7 @@
 suspect, and in a strict study fail for these too.
 """
 
+import csv
 from pathlib import Path
 
 from _job import job
@@ -9,20 +10,21 @@ from _job import job
 with job(snakemake) as say:
     from diffeode.errors import RegistrationError
     from diffeode.files.io import write_text
-    from diffeode.study.unusable import UnusableScans
 
     def rows_of(table):
         return len(Path(table).read_text(encoding="utf-8").splitlines()) - 1
 
     given, planned = snakemake.input, snakemake.params.registrations
     failed, suspect = rows_of(given.failures), rows_of(given.suspects)
-    unusable = UnusableScans(given.unusable_scans)
+    with open(given.unusable_scans, newline="", encoding="utf-8") as file:
+        unusable = list(csv.DictReader(file, delimiter="\t"))
+    lacking = [row for row in unusable if row["step"] in snakemake.params.steps_for_metrics]
     sentences = []
     for rows, what in (
-        (unusable.scans, "could not be used"),
-        (unusable.without_metrics, "had no usable labels or landmarks"),
+        ([row for row in unusable if row not in lacking], "could not be used"),
+        (lacking, "had no usable labels or landmarks"),
     ):
-        if count := len({(row.dataset, row.scan) for row in rows}):
+        if count := len({(row["dataset"], row["scan"]) for row in rows}):
             scans = "1 scan" if count == 1 else f"{count} scans"
             sentences.append(f"{scans} {what}: the reasons are in {given.unusable_scans}")
     if failed:
@@ -33,12 +35,7 @@ with job(snakemake) as say:
         sentences.append(
             f"{suspect} of {planned} registrations are suspect: the reasons are in {given.suspects}"
         )
-    if (
-        failed
-        or unusable.scans
-        or unusable.without_metrics
-        or (suspect and snakemake.params.strict)
-    ):
+    if failed or unusable or (suspect and snakemake.params.strict):
         raise RegistrationError("; ".join(sentences))
     for sentence in sentences:
         say(sentence)

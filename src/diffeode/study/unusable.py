@@ -9,7 +9,6 @@ import pandas as pd
 
 from diffeode.files.tables import read_words
 
-COLUMNS = ("dataset", "scan", "step", "pairs", "reason", "log")
 STEPS_FOR_METRICS = ("labels", "landmarks", "segment")
 """Steps that metrics alone need: a scan in which one of them fails is registered all the same."""
 
