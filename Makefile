@@ -82,6 +82,7 @@ heads: setup  ## from raw heads, skull-stripped, brought to ICBM152, segmented, 
 benchmark: setup  ## accuracy and speed against other tools (hours; tables in benchmarks/results)
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/histology.py
+	$(BIN)/python benchmarks/contrasts.py
 	$(BIN)/python benchmarks/speed.py $(if $(NODEO),--nodeo "$$NODEO")
 	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/preparation.py

@@ -14,6 +14,7 @@ import _tables
 import _units
 import accuracy
 import alignment
+import contrasts
 import descriptors
 import desk
 import gpu
@@ -31,6 +32,7 @@ from _synthetic import synthetic_head
 from _traffic import Traffic
 
 from diffeode.errors import InputError
+from diffeode.evaluation.jacobian import jacobian_everywhere
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels, sample
 from diffeode.geometry.space import Grid
@@ -735,3 +737,43 @@ def test_the_page_of_a_desk_has_each_ratio_under_its_part(tmp_path):
         page.index(text) for text in ("## `diffeode register`", "b to a", "## Skull", "head`")
     ]
     assert places == sorted(places)
+
+
+# ------------------------------------------------------------------------------------ known maps
+
+
+def test_the_known_map_is_smooth_repeats_and_has_the_size_that_is_said():
+    grid = Grid((40, 40, 40), np.diag([4.0, 4.0, 4.0, 1.0]))
+    known = contrasts.known_map(grid, 1)
+    assert np.isclose(np.sqrt(np.mean(known.displacement_mm**2)), 4, rtol=1e-3)
+    assert jacobian_everywhere(known).min() > 0.3
+    again = contrasts.known_map(grid, 1).displacement_mm
+    assert np.array_equal(again, known.displacement_mm)
+    with pytest.raises(InputError, match="seed 2 nearly folds"):
+        contrasts.known_map(grid, 2)
+
+
+def test_the_page_of_contrasts_compares_the_same_visits(tmp_path):
+    """A visit of which a contrast is not measured yet enters no mean."""
+    errors = {("one", "T1W"): 1, ("one", "T2W"): 2, ("one", "FLAIR"): 3, ("two", "T1W"): 9}
+    columns = ("before_mm", "median_mm", "mean_mm", "p95_mm")
+    about = {"run": "node", "machine": "m", "torch": "t", "date": "d"}
+    rows = [
+        {"visit": visit, "contrast": contrast, **about, **dict.fromkeys(columns, str(error))}
+        for (visit, contrast), error in errors.items()
+    ]
+    contrasts.write_contrasts_page(tmp_path / "page.md", rows)
+    text = (tmp_path / "page.md").read_text()
+    assert "T1w to T1W | 1 | 1.00 | 1.00 | 1.00 | 1.00 |" in text
+    assert "T1w to FLAIR | 1 | 3.00 |" in text
+    assert "9.00" not in text
+
+
+def test_errors_are_measured_deep_in_a_head_alone():
+    """Of a ball of 40 mm, a ball of about 20 mm counts."""
+    grid = Grid((50, 50, 50), np.diag([2.0, 2.0, 2.0, 1.0]))
+    radius = np.linalg.norm(grid.points_mm() - grid.centre_mm, axis=-1)
+    noise = np.random.default_rng(0).uniform(50, 100, grid.shape)
+    deep = contrasts.deep_points(Image(np.where(radius <= 40, noise, 0), grid))
+    assert deep[radius < 17].all()
+    assert not deep[radius > 23].any()

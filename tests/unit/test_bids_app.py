@@ -331,6 +331,33 @@ def test_a_label_map_of_another_space_or_grid_is_no_label_map_of_the_scan(source
     )
 
 
+@pytest.mark.parametrize("fault", ["cut off", "empty", "without content"])
+def test_a_label_map_that_cannot_be_used_stays_with_its_scan_and_costs_dice_alone(fault, source):
+    """The workflow registers the scan without it and names it; the plan says so before."""
+    labels = source / "sub-01" / "ses-2" / "anat" / "sub-01_ses-2_dseg.nii.gz"
+    if fault == "cut off":
+        labels.write_bytes(labels.read_bytes()[:60])
+    elif fault == "empty":
+        nib.save(nib.Nifti1Image(np.zeros((16, 16, 16), np.uint8), AFFINE), labels)
+    else:
+        labels.unlink()
+        labels.symlink_to("../../../.git/annex/objects/XY/SHA256E-s1.nii.gz")
+    planned = plan(source)
+    assert [pair.id for pair in planned.pairs] == PAIRS["same-person"]
+    assert labels_of(planned)["sub-01_ses-2_T1w"] == labels.name
+    assert planned.faulty_labels.keys() == {"sub-01_ses-2_T1w", "sub-01_ses-2_T2w"}
+    assert [row["id"] for row in planned.structures] == [1, 7]
+    said = planned.summary()
+    assert said[1] == "4 of 6 scans have a label map for Dice."
+    assert sum("Without Dice for sub-01_ses-2_T1w: " in line for line in said) == 1
+    shutil.copy(
+        labels.parent.parent.parent.parent / "sub-02/ses-2/anat/sub-02_ses-2_dseg.nii.gz",
+        labels.with_name("sub-01_ses-2_desc-drawn_dseg.nii.gz"),
+    )
+    assert labels_of(plan(source))["sub-01_ses-2_T1w"] == "sub-01_ses-2_desc-drawn_dseg.nii.gz"
+    assert plan(source).faulty_labels == {}
+
+
 # ------------------------------------------------------------------------------------- preparation
 
 
@@ -543,6 +570,15 @@ def test_finished_registrations_lie_under_their_bids_names_with_sidecars(source)
     assert dataset["SourceDatasets"][0]["URL"] == dataset["DatasetLinks"]["raw"] == source.as_uri()
 
 
+def test_a_sidecar_says_on_which_voxels_a_scan_was_resampled(source):
+    planned = plan(source, spacing_mm=4.0)
+    finish(planned)
+    derivatives.deliver(planned)
+    anat = planned.request.out / "sub-01" / "ses-2" / "anat"
+    about = json.loads((anat / "sub-01_ses-2_space-T2w_desc-node_T1w.json").read_text())
+    assert "resampled once to sub-01_ses-2_T2w, on voxels of 4 mm by " in about["Description"]
+
+
 def test_a_result_that_is_made_again_replaces_the_one_before_and_a_failed_one_goes(source):
     planned = plan(source)
     first, *_ = finish(planned)
@@ -620,21 +656,25 @@ def test_a_level_ends_with_its_results(level, calls, source, monkeypatch):
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("what", ["nothing", "a pair", "a visit", "a scan"])
+@pytest.mark.parametrize("what", ["nothing", "a pair", "a visit", "a scan", "labels"])
 def test_the_end_names_what_could_not_be_used_and_then_is_no_success(
     what, level, source, monkeypatch
 ):
     if what == "a visit":
         truncate(source / "sub-01" / "ses-2" / "anat")
+    if what == "labels":
+        (source / "sub-01" / "ses-2" / "anat" / "sub-01_ses-2_dseg.nii.gz").write_bytes(b"")
     planned = plan(source)
 
     def run(command, said=None):
         finish(planned, failing=1 if what == "a pair" else None)
-        if what == "a scan":
+        if what in ("a scan", "labels"):
             tables = planned.request.out / "work" / "studies" / "same-person" / "tables"
             tables.mkdir(parents=True, exist_ok=True)
             (tables / "unusable_scans.tsv").write_text(
-                "scan\tpairs\treason\nsub-02_ses-2_T1w\t1\tIt is cut off.\n"
+                "scan\tstep\tpairs\treason\n"
+                f"sub-01_ses-2_T1w\t{'labels' if what == 'labels' else 'prepare'}\t1\t"
+                f"sub-01_ses-2_dseg.nii.gz is empty.\n"
             )
         return 0
 
@@ -646,7 +686,8 @@ def test_the_end_names_what_could_not_be_used_and_then_is_no_success(
     said = {
         "a pair": r"Failed registrations: 1: sub-02_ses-2_T2w__sub-02_ses-2_T1w by node: It failed",
         "a visit": r"Left out, because a scan cannot be used: sub-01_ses-2: .* is empty",
-        "a scan": r"cannot be used, .*: sub-02_ses-2_T1w \(1\): It is cut off",
+        "a scan": r"Scans that cannot be used, .*: sub-01_ses-2_T1w \(1\): .* is empty",
+        "labels": r"[Ll]abel maps (that )?cannot be used.*: sub-01_ses-2_T1w.* is empty",
     }
     with pytest.raises(running.RegistrationError, match=f"{said[what]}.* it makes only what is"):
         running.run_plan(planned, how)

@@ -52,6 +52,17 @@ def text_of(facts, *receipts) -> str:
     return as_markdown("Demo: methods", methods_section(facts, receipts, "9.27.1"))
 
 
+def test_a_study_without_label_maps_claims_neither_overlap_nor_tests(facts):
+    assert facts["has_labels"]
+    told = text_of(facts)
+    without = text_of({**facts, "has_labels": False})
+    for word in ("Dice", "HD95", "Wilcoxon"):
+        assert word in told
+        assert word not in without
+    assert "NMI is the normalised mutual information" in without
+    assert told.count("Folds are voxels") == without.count("Folds are voxels") == 1
+
+
 def test_every_choice_of_a_recipe_has_its_words():
     choices = [(step, choice) for step, known in recipe_choices().items() for choice in known]
     assert {item for item in choices if not described(*item).text} == SILENT

@@ -104,6 +104,16 @@ def test_a_subset_of_the_structures_has_a_column_beside_that_of_all(metrics):
     assert other - one == pytest.approx(0.1, abs=0.0011)
 
 
+def test_without_labels_and_landmarks_the_main_results_have_what_else_was_measured(metrics):
+    without = metrics[~metrics["metric"].isin(("dice", "hd95_mm"))]
+    shown = as_shown(tables.main_results(summarise(without), TITLES, EXPERIMENTS, REPORTED))
+    assert "NMI" in shown
+    assert "Dice" not in shown
+    ours = summarise(without).query("experiment == 'e1' and run == 'ours'")
+    first = shown.query("experiment == 'First_one (adults)' and method == 'Our method'")
+    assert first["NMI"].item().startswith(f"{ours['nmi_mean'].item():.4f} ± ")
+
+
 def test_where_all_are_equal_none_is_the_best(tmp_path):
     frame = pd.DataFrame(
         {"experiment": ["a", "a", "b", "b", "c"], "tre_mm_mean": [1.0, 1.0, 1.0, 2.0, 3.0]}

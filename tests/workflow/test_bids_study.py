@@ -99,6 +99,16 @@ def test_the_same_command_again_makes_nothing_again(studied, monkeypatch):
     assert "Ahead: alignments: 1, registrations: 2, evaluations: 2" in SAID[-1]
 
 
+def test_a_study_without_labels_plans_nothing_about_dice(studied, tmp_path, monkeypatch):
+    source, _ = studied
+    monkeypatch.setattr(running, "_run", run_warm)
+    assert main(["study", str(source), str(tmp_path / "out"), "--dseg", "none", "--dry-run"]) == 0
+    planned = set(SAID[-1].split())
+    assert {"summarise", "beside", "panel", "methods_section"} <= planned
+    of_dice = {"dice_boxplot", "dice_by_structure", "regularity", "significance", "wilcoxon"}
+    assert not of_dice & planned
+
+
 def test_the_study_s_file_can_be_run_by_snakemake_itself(studied):
     _, out = studied
     study = yaml.safe_load((out / "code" / "same-person" / "study.yaml").read_text())

@@ -6,6 +6,9 @@
 const opening = {
   // The results whose category this is stand on the first page.
   first: "1 Overlap",
+  // A study without labels has no figures there; it shows its first pairs instead.
+  pairs: "3 Pairs",
+  shownPairs: 3,
 
   category(name) {
     return Object.values(categories[name] || {}).flat();
@@ -89,10 +92,17 @@ const opening = {
     return first ? first.textContent : "";
   },
 
+  sideBySide() {
+    const run = (path) => (results[path].labels || {}).run;
+    const paths = opening.category(opening.pairs).filter((path) => run(path) === "methods side by side");
+    return paths.sort().slice(0, opening.shownPairs);
+  },
+
   page(app) {
     const paths = opening.category(opening.first);
-    const isTable = (path) => (opening.kind(path) === "html" ? 0 : 1);
-    const shown = [...paths].sort((one, other) => isTable(one) - isTable(other));
+    const isFigure = (path) => opening.kind(path) !== "html";
+    const ordered = [...paths].sort((one, other) => isFigure(one) - isFigure(other));
+    const shown = ordered.some(isFigure) ? ordered : [...ordered, ...opening.sideBySide()];
     const rest = Object.keys(categories).filter((name) => name !== opening.first).sort();
     return e(
       "div",

@@ -1,6 +1,7 @@
 """These rules write the methods section and the verdict on the study."""
 
 from diffeode.study.methods_section import facts_of
+from diffeode.study.unusable import STEPS_FOR_METRICS
 
 
 report: "../report/workflow.rst"
@@ -53,6 +54,7 @@ rule verdict:
     params:
         registrations=len(UNITS),
         strict=STUDY.strict,
+        steps_for_metrics=STEPS_FOR_METRICS,
         code=code("verdict"),
     message:
         "looking for failures and suspects"

@@ -210,7 +210,7 @@ rule failures:
         failures=table_caption("Registrations that failed."),
         suspects=table_caption("Registrations that look as if they went wrong."),
         unusable_scans=table_caption(
-            "Scans that could not be prepared, the first step that failed, and the number of pairs of the study that each is in."
+            "Scans that could not be prepared or have no usable labels, the first step that failed, and the number of pairs of the study that each is in."
         ),
         code=code("failures"),
     message:

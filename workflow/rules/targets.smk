@@ -20,8 +20,10 @@ def tables():
     swept = ["sweeps"] if SWEPT else []
     crossed = [f"crossed-{word}" for word in CROSSED]
     models = ["models"] if STUDY.shown.models else []
-    paged = ["experiments", "summary", "wilcoxon", *swept, *crossed, *models]
-    stems = [*paged, "dice_by_label", "wilcoxon_largest_p"]
+    tests = ["wilcoxon"] if has_labels() else []
+    largest = ["wilcoxon_largest_p"] if has_labels() else []
+    paged = ["experiments", "summary", *tests, *swept, *crossed, *models]
+    stems = [*paged, "dice_by_label", *largest]
     listed = ["failures", "suspects", "unusable_scans"]
     pages = [f"{TABLES}/{stem}.html" for stem in [*paged, *listed]]
     lists = [f"{TABLES}/{stem}.tsv" for stem in listed]
@@ -30,10 +32,8 @@ def tables():
 
 def figures():
     """Every figure of the study."""
-    of_study = [
-        f"{FIGURES}/{name}"
-        for name in ("dice_boxplot", "dice_by_structure", "regularity", "significance")
-    ]
+    of_dice = ("dice_boxplot", "dice_by_structure", "regularity", "significance")
+    of_study = [f"{FIGURES}/{name}" for name in of_dice] if has_labels() else []
     of_study += [f"{FIGURES}/sweeps"] if SWEPT else []
     plane = ["plane_boundary", "plane_regularisation"] if STUDY.shown.plane else []
     of_study += [f"{FIGURES}/{name}" for name in plane]
@@ -51,6 +51,11 @@ def figures():
             for run in STUDY.runs
         ),
     ]
+
+
+def has_labels():
+    """Return whether Dice is measured in the study; without it, no figure and no test shows it."""
+    return any(experiment.labels for experiment in STUDY.experiments)
 
 
 def plain_files():

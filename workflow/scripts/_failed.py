@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from diffeode.provenance.origin import origin_of
-from diffeode.provenance.receipt import RECEIPT, failure_in, write_receipt
+from diffeode.provenance.receipt import RECEIPT, failure_in, left_out_in, write_receipt
 from diffeode.provenance.seals import seal
 from diffeode.units.scan import ScanUnit
 
@@ -26,6 +26,31 @@ def first_failure(files: Iterable[Path | str]) -> str | None:
     return next((reason for reason in reasons if reason is not None), None)
 
 
+def left_out(receipt: Path | str) -> dict[str, str]:
+    """Return the files that the unit of a receipt was made without, and why, by what they are;
+    empty where there is no receipt.
+    """
+    return left_out_in(receipt) if Path(receipt).is_file() else {}
+
+
+def remove_earlier(snakemake) -> None:
+    """Remove what an earlier unit of a scan left beside the receipts that a job writes.
+
+    Snakemake removes the declared outputs alone. A label map, landmarks or an affine of a scan that
+    no longer has them would otherwise be taken for those of the new unit.
+    """
+    for file in map(Path, snakemake.output):
+        if file.name == RECEIPT:
+            _remove_files_of_scan(file.parent)
+
+
+def _remove_files_of_scan(folder: Path) -> None:
+    unit = ScanUnit(folder)
+    made = (unit.image_file, unit.mask_file, unit.labels_file, unit.landmarks_file)
+    for file in (*made, unit.to_scan_file):
+        file.unlink(missing_ok=True)
+
+
 def write_failure(snakemake, reason: str) -> None:
     """Write the outputs of a job that failed: the receipt of a failed unit, or files whose seals
     tell the failure.
@@ -36,10 +61,7 @@ def write_failure(snakemake, reason: str) -> None:
     files = list(map(Path, snakemake.output))
     receipts = [file for file in files if file.name == RECEIPT]
     for receipt in receipts:
-        unit = ScanUnit(receipt.parent)
-        made = (unit.image_file, unit.mask_file, unit.labels_file, unit.landmarks_file)
-        for file in (*made, unit.to_scan_file):
-            file.unlink(missing_ok=True)
+        _remove_files_of_scan(receipt.parent)
     for file in files:
         if file.suffix == ".png":
             from diffeode.figures import style  # it takes a second, and few jobs need it

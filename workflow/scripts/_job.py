@@ -63,11 +63,13 @@ def job(snakemake, on_record: bool = True) -> Iterator[Callable[..., None]]:
     def say(sentence: str, what: str = what, log: str = snakemake.log[0]) -> None:
         console.write(f"{what}: {sentence} (log: {log})\n")
 
+    origin = None
     notes_failures = on_record and snakemake.resources.get("last_attempt", -1) >= 0
     try:
         if notes_failures:
             _end_where_inputs_failed(snakemake)
             _go_on_in_a_child(snakemake)
+            _remove_earlier(snakemake)
         origin = _origin(snakemake) if on_record else None
         yield say
         if on_record:
@@ -76,6 +78,8 @@ def job(snakemake, on_record: bool = True) -> Iterator[Callable[..., None]]:
         from diffeode.errors import reason_of
 
         traceback.print_exc()
+        if origin and notes_failures and snakemake.rule == "prepare":
+            error = _prepare_without_labels(snakemake, origin, say) or error
         if notes_failures and _is_noted(snakemake, error):
             say(f"failed, and so does all that is made from it: {reason_of(error)}")
             sys.exit(0)
@@ -94,6 +98,33 @@ def _end_where_inputs_failed(snakemake) -> None:
         print(f"Not begun: {reason}", flush=True)
         write_failure(snakemake, reason)
         sys.exit(0)
+
+
+def _remove_earlier(snakemake) -> None:
+    from _failed import remove_earlier
+
+    remove_earlier(snakemake)
+
+
+def _prepare_without_labels(
+    snakemake, origin: dict[str, Any], say: Callable[..., None]
+) -> Exception | None:
+    """Prepare a scan of which only the label map or the landmarks cannot be used, and end this
+    process; otherwise return why that failed, or None where nothing else was tried.
+    """
+    from _without_labels import prepare_without, sentence_about
+
+    try:
+        left_out = prepare_without(snakemake)
+        if left_out:
+            _put_on_record(snakemake, origin)
+    except Exception as error:
+        traceback.print_exc()
+        return error
+    if left_out:
+        say(sentence_about(left_out))
+        sys.exit(0)
+    return None
 
 
 def _go_on_in_a_child(snakemake) -> None:

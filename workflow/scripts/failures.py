@@ -1,10 +1,10 @@
-"""List the registrations that failed, those that are suspect, and the scans that cannot be used,
-with their reasons and logs.
+"""List the registrations that failed, those that are suspect, and the scans that cannot be used or
+have no usable labels, with their reasons and logs.
 """
 
 from pathlib import Path
 
-from _failed import first_failure
+from _failed import first_failure, left_out
 from _job import job
 
 with job(snakemake):
@@ -32,13 +32,17 @@ with job(snakemake):
             yield content
 
     def unusable_scans():
-        """Yield a row for each scan of which a step failed, with the first such step."""
+        """Yield a row for each scan of which a step failed, with the first such step, and one for
+        each file that a scan was prepared without.
+        """
         for dataset, scan, pairs, steps in given.scans:
+            about = {"dataset": dataset, "scan": scan, "pairs": pairs}
             for step, receipt, log in steps:
                 if (reason := first_failure([receipt])) is not None:
-                    about = {"dataset": dataset, "scan": scan, "step": step, "pairs": pairs}
-                    yield {**about, "reason": reason, "log": log}
+                    yield {**about, "step": step, "reason": reason, "log": log}
                     break
+                for what, why in left_out(receipt).items():
+                    yield {**about, "step": what, "reason": why, "log": log}
 
     def write(rows, columns, table, page, caption):
         frame = pd.DataFrame(rows, columns=columns)
@@ -51,6 +55,6 @@ with job(snakemake):
     unit = ["experiment", "pair", "run"]
     write(failed, [*unit, "reason", "log"], out.failures, out.failures_page, given.failures)
     write(suspect, [*unit, "verdict", "log"], out.suspects, out.suspects_page, given.suspects)
-    columns = ["dataset", "scan", "step", "pairs", "reason", "log"]
     scans = list(unusable_scans())
+    columns = ["dataset", "scan", "step", "pairs", "reason", "log"]
     write(scans, columns, out.unusable_scans, out.unusable_scans_page, given.unusable_scans)

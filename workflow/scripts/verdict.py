@@ -2,6 +2,7 @@
 suspect, and in a strict study fail for these too.
 """
 
+import csv
 from pathlib import Path
 
 from _job import job
@@ -15,11 +16,17 @@ with job(snakemake) as say:
 
     given, planned = snakemake.input, snakemake.params.registrations
     failed, suspect = rows_of(given.failures), rows_of(given.suspects)
-    unusable = rows_of(given.unusable_scans)
+    with open(given.unusable_scans, newline="", encoding="utf-8") as file:
+        unusable = list(csv.DictReader(file, delimiter="\t"))
+    lacking = [row for row in unusable if row["step"] in snakemake.params.steps_for_metrics]
     sentences = []
-    if unusable:
-        scans = "1 scan" if unusable == 1 else f"{unusable} scans"
-        sentences.append(f"{scans} could not be used: the reasons are in {given.unusable_scans}")
+    for rows, what in (
+        ([row for row in unusable if row not in lacking], "could not be used"),
+        (lacking, "had no usable labels or landmarks"),
+    ):
+        if count := len({(row["dataset"], row["scan"]) for row in rows}):
+            scans = "1 scan" if count == 1 else f"{count} scans"
+            sentences.append(f"{scans} {what}: the reasons are in {given.unusable_scans}")
     if failed:
         sentences.append(
             f"{failed} of {planned} registrations failed: the reasons are in {given.failures}"

@@ -158,6 +158,8 @@ class _Result:
         """Yield what is said of each of :meth:`files`."""
         fixed, moving = map(self._address, (self.pair.fixed, self.pair.moving))
         run = self.plan.run(self.run).title
+        spacing = self.plan.request.spacing_mm
+        voxels = f", on voxels of {spacing:g} mm" if spacing else ""
         yield {
             "Description": f"Displacement field in LPS mm (ITK) by {run}: points of "
             f"{self.pair.fixed.id} go to points of {self.pair.moving.id}, the affine included, so "
@@ -172,7 +174,7 @@ class _Result:
         }
         yield {
             "Description": f"{self.pair.moving.id}, skull-stripped and scaled to [0, 1], resampled "
-            f"once to {self.pair.fixed.id} by {run}.",
+            f"once to {self.pair.fixed.id}{voxels} by {run}.",
             "Sources": [moving],
             "SpatialReference": fixed,
             "SkullStripped": True,

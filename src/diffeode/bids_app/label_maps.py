@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -28,13 +29,17 @@ _SIDE = re.compile(r"(?:^|[\s_-])(left|right|lh|rh)(?:[\s_-]|$)", re.IGNORECASE)
 _SIDE_OF = {"l": "left", "r": "right"}
 
 
-def with_label_maps(request: Request, scans: Iterable[Scan]) -> tuple[list[Scan], list[str]]:
-    """Return the scans with the label maps that belong to them, and sentences about label maps that
-    cannot be used.
+def with_label_maps(
+    request: Request, scans: Iterable[Scan]
+) -> tuple[list[Scan], dict[str, str], list[str]]:
+    """Return the scans with the label maps that belong to them; what is wrong with those of these
+    label maps that cannot be used, by the names of the scans; and sentences about others.
 
     A label map belongs to a scan where it lies on the scan's grid and is of the same visit. One
     whose name says ``space-<contrast>`` belongs to that contrast alone; one that names another
-    space, to none. Of several, ``<visit>_dseg`` is taken.
+    space, to none. Of several, ``<visit>_dseg`` is taken. One that is empty or cannot be read
+    belongs to the scan where it has no other: the workflow then registers the scan without it, and
+    names it among what cannot be used.
 
     Raises:
         InputError: the folder that is named holds none, several folders of derivatives hold some
@@ -42,18 +47,24 @@ def with_label_maps(request: Request, scans: Iterable[Scan]) -> tuple[list[Scan]
     """
     folder = _folder(request)
     if folder is None:
-        return list(scans), []
-    found, notes = [], []
+        return list(scans), {}, []
+    found, faults, notes = [], {}, []
     for scan in scans:
-        labels, why = _of_scan(scan, folder, request.dseg_desc)
+        fitting, faulty, elsewhere = _of_scan(scan, folder, request.dseg_desc)
+        labels = _chosen(scan, fitting or list(faulty), folder)
         found.append(replace(scan, labels=labels))
-        notes += why
+        if labels in faulty:
+            faults[scan.id] = faulty[labels]
+        notes += [
+            f"Without Dice for {scan.id}: {path.name} lies on another grid than the scan."
+            for path in elsewhere
+        ]
     if not any(scan.labels for scan in found) and request.dseg_desc:
         raise InputError(
             f"No label map below {folder} fits: none has desc-{request.dseg_desc} in its name, "
             "the space and the grid of a scan; name another --dseg-desc."
         )
-    return found, list(dict.fromkeys(notes))
+    return found, faults, notes
 
 
 def structures(scans: Iterable[Scan]) -> list[dict[str, Any]]:
@@ -63,12 +74,13 @@ def structures(scans: Iterable[Scan]) -> list[dict[str, Any]]:
     columns ``index`` and ``name``; a structure without a name there is called ``structure 7``.
 
     Raises:
-        InputError: a label map or such a table cannot be read.
+        InputError: such a table cannot be read.
     """
     ids: set[int] = set()
     names: dict[int, dict[str, str]] = {}
     for labels in sorted({scan.labels for scan in scans if scan.labels}):
-        ids |= _content(labels)[1]
+        with suppress(InputError):  # said where label maps are looked for
+            ids |= _content(labels)[1]
         for table in _tables_of(labels):
             names = {**_names_in(table), **names}
     return [_row(i, names.get(i, {})) for i in sorted(ids)]
@@ -121,43 +133,54 @@ def _has_label_maps(folder: Path, desc: str | None = None) -> bool:
     )
 
 
-def _of_scan(scan: Scan, folder: Path, desc: str | None) -> tuple[Path | None, list[str]]:
-    """Return the label map of a scan, and sentences about those that do not fit."""
+def _of_scan(
+    scan: Scan, folder: Path, desc: str | None
+) -> tuple[list[Path], dict[Path, str], list[Path]]:
+    """Return the label maps of a scan that fit; those that cannot be used, with the reason; and
+    those that lie on another grid.
+    """
     visit = person_prefix(scan.subject, scan.session)
-    anat = folder.joinpath(*visit.split("_"), "anat")
     grid = io.read_grid(scan.image)
-    fitting, notes = [], []
-    for path in volumes(anat, SUFFIX):
+    fitting: list[Path] = []
+    faulty: dict[Path, str] = {}
+    elsewhere: list[Path] = []
+    for path in volumes(folder.joinpath(*visit.split("_"), "anat"), SUFFIX):
         named = path.name.startswith(f"{visit}_") and (
             desc is None or has_entity(path, {f"desc-{desc}"})
         )
         if not named or space_of(path) not in (*_OWN_SPACES, scan.modality):
             continue
-        if why := _why_unusable(path, scan, grid):
-            notes.append(why)
+        try:
+            of_labels, ids = _content(path)
+        except InputError as error:
+            faulty[path] = str(error)
+            continue
+        if not of_labels.matches(grid, LABEL_GRID_TOLERANCE_MM):
+            elsewhere.append(path)
+        elif not ids:
+            faulty[path] = f"{path.name} is empty (0 everywhere)."
         else:
             fitting.append(path)
-    plain = [path for path in fitting if path.name.split(".")[0] == f"{visit}_{SUFFIX}"]
-    chosen = plain or fitting
+    return fitting, faulty, elsewhere
+
+
+def _chosen(scan: Scan, paths: Sequence[Path], folder: Path) -> Path | None:
+    """Return the label map of a scan among ``paths``, or None where there is none.
+
+    Raises:
+        InputError: there are several.
+    """
+    visit = person_prefix(scan.subject, scan.session)
+    plain = [path for path in paths if path.name.split(".")[0] == f"{visit}_{SUFFIX}"]
+    chosen = plain or paths
     if len(chosen) > 1:
         names = ", ".join(path.name for path in chosen)
+        anat = folder.joinpath(*visit.split("_"), "anat")
         raise InputError(
             f"{anat} has several label maps of {scan.id} ({names}); choose by --dseg-desc, or "
             "leave them out (--dseg none)."
         )
-    return (chosen[0] if chosen else None), notes
-
-
-def _why_unusable(path: Path, scan: Scan, grid: Grid) -> str | None:
-    try:
-        of_labels, ids = _content(path)
-    except InputError as error:
-        return f"Without Dice for {scan.id}: {error}"
-    if not of_labels.matches(grid, LABEL_GRID_TOLERANCE_MM):
-        return f"Without Dice for {scan.id}: {path.name} lies on another grid than the scan."
-    if not ids:
-        return f"Without Dice for {scan.id}: {path.name} is empty (0 everywhere)."
-    return None
+    return chosen[0] if chosen else None
 
 
 @lru_cache(maxsize=100_000)

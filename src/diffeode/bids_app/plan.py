@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -46,6 +46,8 @@ STUDY, SCANS, PAIRS, LABELS, LEFT_OUT = (
 WORK = "work"
 """Name of the folder of the workflow's files in the folder of the results."""
 _SHOWN = 5
+_PANELS = 3
+"""Number of pairs that the report shows one by one."""
 _HEADS = {"brain": "mindgrab", "bias": "n4"}
 
 
@@ -64,6 +66,8 @@ class Plan:
         recipe: how the scans are prepared (``prepare`` of a dataset).
         target: the template, where everyone is registered to one.
         structures: the rows of the label table that is made here; empty where none is.
+        faulty_labels: what is wrong with the label maps that cannot be used, by the names of their
+            scans.
     """
 
     request: Request
@@ -76,6 +80,7 @@ class Plan:
     target: Target | None
     structures: tuple[Mapping[str, Any], ...]
     unusable: Collection[str] = ()
+    faulty_labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def scans(self) -> list[Scan]:
@@ -113,11 +118,16 @@ class Plan:
             self._about_labels(),
         ]
         lines += [f"Left out: {name}: {reason}" for name, reason in sorted(self.left_out.items())]
+        lines += [
+            f"Without Dice for {scan}: {why}" for scan, why in sorted(self.faulty_labels.items())
+        ]
         return [*lines, *self.notes]
 
     def _about_labels(self) -> str:
         """Return a sentence about the label maps by which Dice is measured."""
-        labelled = sum(1 for scan in self.scans if scan.labels)
+        labelled = sum(
+            1 for scan in self.scans if scan.labels and scan.id not in self.faulty_labels
+        )
         if self.target:
             return "The template has no label map, so Dice is not measured."
         if not labelled:
@@ -148,7 +158,7 @@ class Plan:
             "ours": self.runs[0].name,
             "seed": request.seed,
             "results": WORK,
-            "panels": 1,
+            "panels": _PANELS,
             "gpu": request.gpu,
             "own": {"datasets": datasets, "experiments": {task: experiment}},
         }
@@ -234,7 +244,7 @@ def plan_of(request: Request, repository: Path) -> Plan:
     left_out = {**left_out, **lacking}
     if not pairs:
         raise InputError(_why_no_pairs(request, scans, left_out))
-    pairs, notes = _with_labels(request, pairs)
+    pairs, faulty_labels, notes = _with_labels(request, pairs)
     recipe, about = _recipe(request, pairs)
     plan = Plan(
         request=request,
@@ -247,6 +257,7 @@ def plan_of(request: Request, repository: Path) -> Plan:
         target=target,
         structures=_structures(request, pairs),
         unusable=unusable,
+        faulty_labels=faulty_labels,
     )
     _require_sound(plan, repository)
     return plan
@@ -317,19 +328,21 @@ def _why_no_pairs(request: Request, scans: Sequence[Scan], left_out: Mapping[str
 
 def _with_labels(
     request: Request, pairs: Sequence[PlannedPair]
-) -> tuple[list[PlannedPair], list[str]]:
-    """Return the pairs whose scans have their label maps, and sentences about other label maps."""
+) -> tuple[list[PlannedPair], dict[str, str], list[str]]:
+    """Return the pairs whose scans have their label maps, and what
+    :func:`diffeode.bids_app.label_maps.with_label_maps` says of others.
+    """
     every = {
         scan.id: scan
         for pair in pairs
         for scan in (pair.fixed, pair.moving)
         if scan.dataset == DATASET
     }
-    labelled, notes = with_label_maps(request, every.values())
+    labelled, faults, notes = with_label_maps(request, every.values())
     by_name = {scan.id: scan for scan in labelled}
     sides = [[by_name.get(scan.id, scan) for scan in (pair.fixed, pair.moving)] for pair in pairs]
     paired = [PlannedPair(*both, request.task.of_one_person) for both in sides]
-    return paired, notes
+    return paired, faults, notes
 
 
 def _structures(request: Request, pairs: Sequence[PlannedPair]) -> tuple[Mapping[str, Any], ...]:

@@ -9,13 +9,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, final
+from typing import IO, Any, final
 
 from diffeode.bids_app.derivatives import deliver, describe
 from diffeode.bids_app.plan import WORK, Plan
 from diffeode.bids_app.repository import profile_folder, takes_processors
 from diffeode.errors import RegistrationError
-from diffeode.files.tables import read_words
+from diffeode.study.unusable import UnusableScans
 
 LEVELS = ("participant", "group")
 """The levels of analysis of a BIDS App: ``participant`` ends with the registrations and their
@@ -116,19 +116,32 @@ def _ending(code: int, is_explained: bool) -> list[str]:
 
 
 def _unusable_scans(plan: Plan, how: How) -> list[str]:
-    """Return a sentence about the scans that could not be prepared; none where there are none.
+    """Return sentences about the scans that could not be prepared and about those without usable
+    labels; none where there are none.
 
-    The level that makes no tables tells them by the registrations that fail.
+    The level that makes no tables tells the former by the registrations that fail.
     """
     studies = plan.request.out / WORK / "studies"
-    table = studies / plan.request.task.name / "tables" / "unusable_scans.tsv"
-    if how.level == LEVELS[0] or not table.is_file():
+    path = studies / plan.request.task.name / "tables" / "unusable_scans.tsv"
+    if how.level == LEVELS[0]:
+        faults = [f"{scan}: {why}" for scan, why in sorted(plan.faulty_labels.items())]
+        return _told("Label maps that cannot be used, so that Dice is missing", faults)
+    if not path.is_file():
         return []
-    rows = read_words(table).itertuples()
-    return _told(
-        "Scans that cannot be used, and the number of pairs that need them",
-        [f"{row.scan} ({row.pairs}): {row.reason}" for row in rows],
-    )
+    table = UnusableScans(path)
+    return [
+        *_told(
+            "Scans that cannot be used, and the number of pairs that need them", _rows(table.scans)
+        ),
+        *_told(
+            "Scans whose label maps cannot be used, and the number of pairs without Dice",
+            _rows(table.without_metrics),
+        ),
+    ]
+
+
+def _rows(rows: Sequence[Any]) -> list[str]:
+    return [f"{row.scan} ({row.pairs}): {row.reason}" for row in rows]
 
 
 def _left_out(plan: Plan) -> list[str]:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from diffeode.datasets.scan import Scan, require_distinct, require_folder
 from diffeode.errors import InputError
+from diffeode.files.presence import lies_at
 from diffeode.files.tables import NAME, NUMBER_OR_EMPTY, TEXT, one_of, read_table, write_rows
 from diffeode.names import short
 
@@ -68,8 +69,10 @@ def _scan(dataset: str, root: Path, table: Path, row: dict[str, Any]) -> Scan:
             )
     files = {column: root / row[column] if row[column] else None for column in _FILES}
     for column, file in files.items():
-        if file is not None and not file.is_file():
-            raise InputError(f"{table} lists {file} as {column}, which is not there.")
+        if file is None or (file.is_file() if column == "image" else lies_at(file)):
+            # a label map behind a link to nowhere costs metrics, which its preparation says
+            continue
+        raise InputError(f"{table} lists {file} as {column}, which is not there.")
     return Scan(
         dataset=dataset,
         subject=row["subject"],

@@ -15,6 +15,7 @@ from diffeode.provenance.removal import removed_files
 
 RECEIPT = "receipt.json"
 _CHECKSUM, _ORIGIN, _TIMES = "receipt_sha256", "made_from", "modified_ns"
+_LEFT_OUT = "left_out"
 
 
 def write_receipt(folder: Path, files: list[str], content: dict[str, Any]) -> None:
@@ -85,6 +86,25 @@ def failure_in(path: Path | str) -> str | None:
     if content.get("status") != "failed":
         return None
     return str(content.get("reason", "no reason given"))
+
+
+def note_left_out(path: Path, reasons: dict[str, str]) -> None:
+    """Add to the receipt ``path`` which files of the input were left out because they cannot be
+    used: why, by what they are (``labels``, ``landmarks``).
+
+    Raises:
+        DamagedFileError: missing or not a receipt.
+    """
+    _write(path, {**read_receipt(path), _LEFT_OUT: reasons})
+
+
+def left_out_in(path: Path | str) -> dict[str, str]:
+    """Return what :func:`note_left_out` added to the receipt ``path``; empty where that is nothing.
+
+    Raises:
+        DamagedFileError: missing or not a receipt.
+    """
+    return dict(read_receipt(path).get(_LEFT_OUT, {}))
 
 
 def origin_in(receipt: dict[str, Any]) -> dict[str, Any] | None:

@@ -20,6 +20,8 @@ _QUALITY = (
     *("dice", "dice_subset", "hd95_mm", "tre_mm"),
     *("folds_central_grid_percent", "folds_central_grid_sum"),
 )
+_WITHOUT_TRUTH = ("nmi", "sdlogj", "inverse_consistency_mm")
+"""What is shown besides where there are neither labels nor landmarks."""
 _OF_MODELS = {
     "dice": "Dice",
     "folds_central_grid_percent": "|J| ≤ 0 (% of grid)",
@@ -51,9 +53,10 @@ def main_results(
     table = beside(summary, reported, "dice", f"{REPORTED} Dice")
     table = beside(table, reported, "folds_central_grid_percent", f"{REPORTED} |J| ≤ 0 (% of grid)")
     said = [name for name in table if name.startswith(REPORTED) and (table[name] != "").any()]
+    shown = _QUALITY if _has_truth(table) else (*_QUALITY, *_WITHOUT_TRUTH)
     measured = [
         name
-        for metric in _QUALITY
+        for metric in shown
         for name in (f"{metric}_mean", f"{metric}_sd")
         if name in table and table[name].notna().any()
     ]
@@ -65,8 +68,14 @@ def main_results(
         }
     )
     costs = [_TIME] if _TIME in table else []
-    shown = [*measured, *costs, *said]
-    return pd.concat([found, table[shown].replace("", MISSING)], axis="columns")
+    numbers = table[[*measured, *costs, *said]]
+    return pd.concat([found, numbers.replace("", MISSING)], axis="columns")
+
+
+def _has_truth(summary: pd.DataFrame) -> bool:
+    """Return whether labels or landmarks judge a method anywhere."""
+    means = ("dice_mean", "tre_mm_mean")
+    return any(name in summary and summary[name].notna().any() for name in means)
 
 
 def experiments(

@@ -94,6 +94,7 @@ def facts_of(study: Study) -> Facts:
         "ours": study.run(study.ours).title if study.ours else None,
         "datasets": [_dataset_facts(dataset, used[name]) for name, dataset in datasets.items()],
         "experiments": [_experiment_facts(experiment) for experiment in study.experiments],
+        "has_labels": any(experiment.labels for experiment in study.experiments),
         "train_on": [_training_facts(study, experiment) for experiment in study.trainings],
         "descriptors": [_descriptor_facts(study, trained) for trained in study.descriptors],
         "runs": [_run_facts(run) for run in study.runs],
@@ -376,20 +377,44 @@ def _run(run: Facts, registrations: Sequence[Facts], references: _References) ->
 
 
 def _evaluation(facts: Facts, references: _References) -> list[str]:
-    ours = f" {facts['ours']} is put against the others." if facts["ours"] else ""
-    cited = (_HD95, _NDV, _WILCOXON, _HOLM, _KERBY)
-    hd95, ndv, wilcoxon, holm, kerby = (references.cite(citation) for citation in cited)
-    return [
-        "Label maps are resampled once, by nearest neighbour, through the whole map. Overlap is "
-        f"Dice; distance is the 95th percentile of the distance between surfaces (HD95){hd95}. "
+    if not facts["has_labels"]:
+        return [
+            "No experiment has label maps of both sides, so neither overlap nor distance of "
+            "structures was measured, and runs were not tested against each other. NMI is the "
+            "normalised mutual information of the fixed scan and the warped moving scan; the SD "
+            "of log|J| is that of the Jacobian determinant in the brain; inverse consistency is "
+            "the mean distance by which the map and its inverse miss the point where they began.",
+            f"{_folds_and_costs(references)} Registrations that failed enter no mean.",
+        ]
+    return [f"{_overlap(references)} {_folds_and_costs(references)}", _tests(facts, references)]
+
+
+def _folds_and_costs(references: _References) -> str:
+    return (
         "Folds are voxels of the brain where the Jacobian determinant, by central or by one-sided "
-        f"differences, is not positive; NDV is the volume that the map turns inside out{ndv}. "
-        "Seconds, CPU seconds and peak memory are those of the method alone.",
+        "differences, is not positive; NDV is the volume that the map turns inside "
+        f"out{references.cite(_NDV)}. Seconds, CPU seconds and peak memory are those of the method "
+        "alone."
+    )
+
+
+def _overlap(references: _References) -> str:
+    return (
+        "Label maps are resampled once, by nearest neighbour, through the whole map. Overlap is "
+        "Dice; distance is the 95th percentile of the distance between surfaces "
+        f"(HD95){references.cite(_HD95)}."
+    )
+
+
+def _tests(facts: Facts, references: _References) -> str:
+    ours = f" {facts['ours']} is put against the others." if facts["ours"] else ""
+    wilcoxon, holm, kerby = (references.cite(work) for work in (_WILCOXON, _HOLM, _KERBY))
+    return (
         "Runs are compared by one-sided Wilcoxon signed-rank tests on the mean Dice of each "
         f"pair{wilcoxon}, without and with Holm's correction{holm}. Effects are the median paired "
         f"difference and the matched-pairs rank-biserial correlation{kerby}.{ours} Registrations "
-        "that failed enter no mean and no test.",
-    ]
+        "that failed enter no mean and no test."
+    )
 
 
 def _software(receipts: Sequence[Facts], snakemake: str, references: _References) -> list[str]:

@@ -2,14 +2,14 @@
 
 from diffeode.errors import DamagedFileError
 from diffeode.prepare.needs import weights_read
-from diffeode.provenance.receipt import failure_in
+from diffeode.provenance.receipt import failure_in, left_out_in
 
 
 def scan_files(scan):
     """Return the files of a scan; for a virtual scan, the receipt of its cohort.
 
     A file that is not there, as behind a link without a target, is left out unless the scan was
-    prepared from it: Snakemake would refuse the whole study, while the step that reads it says what
+    prepared with it: Snakemake would refuse the whole study, while the step that reads it says what
     is wrong with this scan.
     """
     if STUDY.datasets()[scan.dataset].kind == "virtual":
@@ -19,14 +19,17 @@ def scan_files(scan):
     return {
         name: str(file)
         for name, file in files.items()
-        if file and (Path(file).exists() or is_prepared(scan))
+        if file and (Path(file).exists() or is_prepared_with(scan, name))
     }
 
 
-def is_prepared(scan):
-    """Return whether a scan was prepared before, without a failure."""
+def is_prepared_with(scan, name):
+    """Return whether a scan was prepared before with its file ``name`` (image, labels, landmarks),
+    without a failure.
+    """
+    receipt = prepared(scan)
     try:
-        return failure_in(prepared(scan)) is None
+        return failure_in(receipt) is None and name not in left_out_in(receipt)
     except DamagedFileError:  # it is not there, or has to be made again
         return False
 
