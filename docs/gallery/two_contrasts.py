@@ -14,6 +14,6 @@ result = de.register(
     fixed_labels=one / "sub-01_dseg.nii.gz",
     labels=two / "sub-02_dseg.nii.gz",
 )
-result.save("OUT")
+result.save("OUT", overwrite=True)
 print(f"Dice {result.metrics['dice']:.3f}, {result.metrics['ndv_percent']:.3g} % folded")
 result.plot().savefig("two_contrasts.png")

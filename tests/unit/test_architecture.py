@@ -1,6 +1,7 @@
 """The rooms of docs/architecture.md import one way only, and every public file says what it is."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -196,12 +197,17 @@ def test_align_corners_has_one_home():
 )
 def test_the_name_of_a_unit_s_file_is_written_down_in_one_place(name):
     """A unit's folder is read and written through diffeode.units alone."""
+    found = [file.relative_to(SOURCE) for file, text in _all_code().items() if name in text]
+    assert [file.parent.name for file in found] == ["units"]
+
+
+@cache
+def _all_code() -> dict[Path, str]:
+    """Return the code of every file without its docstrings, which takes seconds."""
     repository = Path(__file__).resolve().parents[2]
     folders = (SOURCE, repository / "workflow" / "scripts", repository / "benchmarks")
     files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
-    code = {file: ast.unparse(_without_docstrings(file)).replace("'", '"') for file in files}
-    found = [file.relative_to(SOURCE) for file, text in code.items() if name in text]
-    assert [file.parent.name for file in found] == ["units"]
+    return {file: ast.unparse(_without_docstrings(file)).replace("'", '"') for file in files}
 
 
 def _without_docstrings(path: Path) -> ast.Module:

@@ -435,7 +435,8 @@ def test_output_below_a_file_is_refused_before_the_work(register, tmp_path, monk
     (tmp_path / "mine").write_text("mine")
     code, said, _ = register("--method", "identity", out=tmp_path / "mine" / "deep" / "out")
     assert code == 2
-    assert said == f"diffeode: {tmp_path / 'mine'} is a file, not a folder; choose another -o.\n"
+    told = f"{tmp_path / 'mine'} is a file, not a folder; choose another output."
+    assert said == f"diffeode: {told}\n"
 
 
 def test_a_folder_in_the_place_of_a_result_is_refused_before_the_work(
@@ -466,10 +467,27 @@ def test_a_folder_that_comes_in_the_way_during_the_work_leaves_every_old_result(
         return Registration(Affine(), Affine())
 
     monkeypatch.setattr(Identity, "register", register_while_someone_makes_a_folder)
-    code, said, _ = register("--method", "identity", "--init", "identity")
+    code, said, _ = register("--method", "identity", "--init", "identity", "--overwrite")
     assert (code, said.count("\n")) == (2, 1)
     assert {path.name for path in out.iterdir()} == {"warp.nii.gz", "metrics.json"}
     assert (out / "warp.nii.gz").read_text() == "from yesterday"
+
+
+@pytest.mark.parametrize("earlier", ["warp.nii.gz", "warped_labels.nii.gz", "report.html"])
+def test_a_result_that_exists_is_refused_before_the_work(register, tmp_path, monkeypatch, earlier):
+    monkeypatch.setattr(
+        registration, "register_at_desk", lambda *a: pytest.fail("it should not have started")
+    )
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / earlier).write_text("from yesterday")
+    code, said, out = register("--method", "identity")
+    assert code == 2
+    assert said == (
+        f"diffeode: {out / earlier} exists already; give --overwrite to replace it, or choose "
+        "another output.\n"
+    )
+    assert [path.name for path in out.iterdir()] == [earlier]
+    assert (out / earlier).read_text() == "from yesterday"
 
 
 def test_output_folder_that_cannot_be_written_is_refused_before_the_work(
@@ -513,7 +531,7 @@ def test_failed_registration_is_exit_code_1_and_keeps_the_old_results(
     out.mkdir()
     (out / "warp.nii.gz").write_text("from yesterday")
     monkeypatch.setattr(Identity, "register", failing(error))
-    code, said, _ = register("--method", "identity")
+    code, said, _ = register("--method", "identity", "--overwrite")
     assert code == 1
     assert said.count("\n") == 1
     assert reason in said
@@ -548,7 +566,7 @@ def test_success_replaces_our_files_removes_stale_ones_and_leaves_yours(register
     out.mkdir()
     for name in ("warp.nii.gz", "warped_labels.nii.gz", "notes.txt"):
         (out / name).write_text("from yesterday")
-    code, _, _ = register("--method", "identity", "--init", "identity")
+    code, _, _ = register("--method", "identity", "--init", "identity", "--overwrite")
     assert code == 0
     assert {p.name for p in out.iterdir()} == OUTPUTS | {"notes.txt"}
     io.read_displacement(out / "warp.nii.gz")
@@ -574,7 +592,7 @@ def test_a_result_that_cannot_be_replaced_leaves_all_as_it_was(
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", fail_once)
-    code, said, _ = register("--method", "identity", "--init", "identity")
+    code, said, _ = register("--method", "identity", "--init", "identity", "--overwrite")
     assert code == 2
     assert "Input/output error" in said
     assert {path.name: path.read_text() for path in out.iterdir()} == {

@@ -241,9 +241,11 @@ DESCRIPTOR = ["train-descriptor", "mine.yaml", "-o", "{out}"]
 VERBS = ("apply", "points", "invert", "compose", "jacobian", "evaluate", "convert", "prepare")
 ASKED_FOR_APART = {
     ("register", "strict"),
-    ("register", "quiet"),
-    ("register", "verbose"),
-    *((verb, option) for verb in VERBS for option in ("overwrite", "quiet", "verbose")),
+    *(
+        (verb, option)
+        for verb in ("register", *VERBS)
+        for option in ("overwrite", "quiet", "verbose")
+    ),
 }
 """Options that are passed to no function; each has a test of its own."""
 

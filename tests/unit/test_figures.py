@@ -542,6 +542,48 @@ def test_equal_input_gives_equal_bytes(tmp_path, kind):
     assert first.startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind])
 
 
+def traces(folder: Path) -> dict[str, Path]:
+    """A trace of two levels for each run."""
+    folder.mkdir(exist_ok=True)
+    rows = [(level, i, 0.9**i / level) for level in (4, 2) for i in range(9)]
+    for run in TITLES:
+        table = pd.DataFrame(rows, columns=["level", "iteration", "energy"])
+        table.to_csv(folder / f"{run}.tsv", sep="\t", index=False)
+    return {run: folder / f"{run}.tsv" for run in TITLES}
+
+
+def with_colour_bar(out: style.Out) -> None:
+    """A page without a layout, with a picture and a bar of its colours."""
+    with style.page(out, 3.0, 2.0, layout=None) as figure:
+        cell = figure.add_axes((0.1, 0.3, 0.8, 0.6))
+        shown = cell.imshow(np.arange(12.0).reshape(3, 4))
+        style.add_colour_bar(figure, (0.3, 0.1, 0.4, 0.05), shown, "value", "both")
+
+
+DRAWN = {
+    "boxes": lambda out, folder: dice_boxplot(study(), TITLES, EXPERIMENTS, out, "node-mind"),
+    "structures": lambda out, folder: dice_by_structure(study(), TITLES, EXPERIMENTS, out),
+    "regularity": lambda out, folder: regularity.regularity(study(), TITLES, EXPERIMENTS, out),
+    "energies": lambda out, folder: convergence.convergence(
+        traces(folder), TITLES, "A pair", out, "node-mind"
+    ),
+    "picture": lambda out, folder: with_colour_bar(out),
+    "sentence": lambda out, folder: style.say(out, "nothing to show"),
+}
+"""Figures with and without a layout, as functions of their files and a folder for their data."""
+
+
+@pytest.mark.filterwarnings("error::matplotlib.MatplotlibDeprecationWarning")
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_figure_in_several_formats_has_the_bytes_of_each_alone(tmp_path, name):
+    together = [tmp_path / f"together.{kind}" for kind in ("svg", "png", "pdf")]
+    DRAWN[name](together, tmp_path / "data")
+    for file in together:
+        alone = tmp_path / f"alone{file.suffix}"
+        DRAWN[name](alone, tmp_path / "data")
+        assert file.read_bytes() == alone.read_bytes(), file.suffix
+
+
 def test_words_of_an_svg_are_words(tmp_path):
     dice_boxplot(study(), TITLES, EXPERIMENTS, tmp_path / "box.svg")
     text = (tmp_path / "box.svg").read_text(encoding="utf-8")

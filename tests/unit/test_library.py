@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 import diffeode as de
+from diffeode.desk import registration
 from diffeode.desk.outputs import output_names
 from diffeode.files import io
 from diffeode.geometry.image import Labels
@@ -486,6 +487,41 @@ def test_a_registration_is_saved_as_the_command_does(result, tmp_path):
     loaded = de.load_transform(tmp_path / "out")
     np.testing.assert_allclose(loaded.map(POINTS), result.transform.map(POINTS), atol=1e-5)
     assert loaded.inverse.grid.matches(MOVING)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """No picture is drawn, because other tests draw."""
+    monkeypatch.setattr(registration, "_draw", lambda *given: None)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_exists_is_replaced_only_where_that_is_asked_for(result, tmp_path):
+    """What another registration left under a name that this one does not write goes as well."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("warp.nii.gz", "report.html", "notes.txt"):
+        (out / name).write_text("from yesterday")
+    with pytest.raises(de.InputError, match=r"warp.nii.gz exists already; give overwrite=True to "):
+        result.save(out)
+    assert {path.read_text() for path in out.iterdir()} == {"from yesterday"}
+    result.save(out, overwrite=True)
+    assert not (out / "report.html").exists()
+    assert (out / "notes.txt").read_text() == "from yesterday"
+    np.testing.assert_allclose(
+        de.load_transform(out).map(POINTS), result.transform.map(POINTS), atol=1e-5
+    )
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_registration_is_saved_whole_or_not_at_all(result, tmp_path, monkeypatch):
+    def full(*given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(registration, "write_trace", full)
+    with pytest.raises(de.InputError, match="No space left on device"):
+        result.save(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_registration_is_drawn(result):

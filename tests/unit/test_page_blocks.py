@@ -153,10 +153,18 @@ def require_what_it_names(block, words):
         assert (REPOSITORY / file).is_file(), f"{block.place} names {file}"
 
 
+def makes_out(page):
+    """Return whether a registration of the page itself writes ``OUT``."""
+    runs = [block for block in page.blocks if block.language in RUNNABLE]
+    return any(re.search(r"register .*-o OUT\b|\.save\(\"OUT\"", b.text) for b in runs)
+
+
 @pytest.mark.parametrize("path", WITH_BLOCKS)
 def test_every_block_of_a_page_runs(path, here, monkeypatch, capsys):
     monkeypatch.setattr(registration, "_draw", draw_nothing)
     names: dict = {}
+    if makes_out(PAGES[path]):
+        shutil.rmtree(here / "OUT")
     for block in PAGES[path].blocks:
         if block.title is not None:
             assert block.title in FOLLOWED, f"{block.place}: no test follows {block.title}"

@@ -159,8 +159,10 @@ def test_every_line_replaces_the_one_before(clock):
 # ------------------------------------------------------------------------------------ on a terminal
 
 _BUSY = """
-import sys, time
+import signal, sys, time
 from diffeode.cli.progress import ProgressLine
+# as a command of a terminal has it: tests that a shell runs in the background ignore interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with ProgressLine(sys.stderr{quiet}) as progress:
     progress.plan({{"first": 1.0, "second": 100.0}})
     progress.begin("first")
@@ -227,7 +229,7 @@ def test_the_bar_ends_with_the_command_however_that_ends(end):
     assert command.stdout.readline() == "working\n"
     time.sleep(0.5)
     os.killpg(command.pid, end) if end == signal.SIGINT else command.send_signal(end)
-    command.wait(timeout=60)
+    assert command.wait(timeout=30) == -end
     text = b""
     try:
         while True:

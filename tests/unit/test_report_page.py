@@ -393,7 +393,7 @@ def test_a_page_is_made_on_a_terminal_unless_it_is_refused(files, tmp_path, monk
     assert register(files, tmp_path / "out") == 0
     assert (tmp_path / "out" / "report.html").is_file() == terminal
     if terminal:
-        assert register(files, tmp_path / "out", "--no-report") == 0
+        assert register(files, tmp_path / "out", "--no-report", "--overwrite") == 0
         assert not (tmp_path / "out" / "report.html").exists()  # it would show another result
 
 

@@ -192,7 +192,7 @@ def test_without_verbose_nothing_is_computed_and_the_result_is_the_same(
     with_log = (tmp_path / "out" / "warp.nii.gz").read_bytes()
     for name in ("_described", "_found", "centre_mm"):
         monkeypatch.setattr(log, name, lambda *given: pytest.fail("computed for no log"))
-    code, said = register()
+    code, said = register("--overwrite")
     assert code == 0
     assert not re.search("took|versions|wrote", said)
     assert (tmp_path / "out" / "warp.nii.gz").read_bytes() == with_log

@@ -321,7 +321,8 @@ def at_the_desk(files: Path, moving: str, *more: str) -> int:
 def test_the_command_says_so_and_fails_only_where_it_is_strict(files, capfd, more):
     assert at_the_desk(files, "elsewhere", "--init", "identity", *more) == 0
     said = capfd.readouterr().err
-    assert at_the_desk(files, "elsewhere", "--init", "identity", "--strict", *more) == 3
+    again = ["--strict", "--overwrite", *more]
+    assert at_the_desk(files, "elsewhere", "--init", "identity", *again) == 3
     assert capfd.readouterr().err == said
     assert said.startswith(
         "diffeode: This registration is suspect: the foregrounds of the two images overlap by "

@@ -434,9 +434,7 @@ def test_the_course_of_a_training_is_drawn(rich_plan, run_script):
     stem = Path("results/studies/rich/figures/networks/learned-from/learned")
     outs = [stem.with_suffix(f".{kind}") for kind in KINDS]
     title = "Learned title, trained on Learned from (nobody)"
-    assert [arguments[:3] for arguments, _ in drawn_.calls] == [
-        (curves, title, out) for out in outs
-    ]
+    assert drawn_.call[0][:3] == (curves, title, outs)
 
 
 def test_a_descriptor_is_trained_as_its_file_says(rich_plan, run_script, rich):
@@ -805,7 +803,7 @@ def test_a_figure_of_the_study_gets_its_titles_and_our_run(rich_plan, run_script
     assert read.call == (("results/studies/rich/metrics.tsv",), {})
     outs = [Path(f"results/studies/rich/figures/{name}.{kind}") for kind in KINDS]
     chosen = CHOSEN if name == "dice_by_structure" else {}
-    assert drawn_.calls == [(("the table",), {"out": out, **LOOK, **chosen}) for out in outs]
+    assert drawn_.call == (("the table",), {"out": outs, **LOOK, **chosen})
 
 
 def test_methods_side_by_side_are_those_that_the_study_chooses(rich_plan, run_script):
@@ -816,9 +814,8 @@ def test_methods_side_by_side_are_those_that_the_study_chooses(rich_plan, run_sc
     metrics = {run: Path(f"results/metrics/mixed/{MIXED}/{run}.tsv") for run in runs}
     title = "sub-05_T1w to sub-01_T1w (whole heads and persons with labels)"
     outs = [Path(f"results/studies/rich/figures/beside/mixed/{MIXED}.{kind}") for kind in KINDS]
-    expected = [((registrations, pair, metrics, TITLES, title, out), {}) for out in outs]
-    assert drawn_.calls == expected
-    assert [list(registrations) for (registrations, *_), _ in drawn_.calls] == [runs] * 3
+    assert drawn_.call == ((registrations, pair, metrics, TITLES, title, outs), {})
+    assert list(drawn_.call[0][0]) == runs
 
 
 def test_a_panel_gets_its_registration_and_title(rich_plan, run_script):
@@ -858,7 +855,7 @@ def test_energies_are_drawn_of_all_runs_that_succeeded(rich_plan, run_script, mo
     outs = [
         Path(f"results/studies/rich/figures/convergence/mixed/{MIXED}.{kind}") for kind in KINDS
     ]
-    assert drawn_.calls == [((traces, TITLES, title, out, "brief"), {}) for out in outs]
+    assert drawn_.call == ((traces, TITLES, title, outs, "brief"), {})
 
 
 @pytest.mark.parametrize(

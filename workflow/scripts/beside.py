@@ -11,12 +11,11 @@ with job(snakemake):
     pair, *units = map(Path, params.units)
     registrations = [receipt.parent for receipt in units[: len(params.runs)]]
     metrics = units[len(params.runs) :]
-    for out in snakemake.output:
-        beside(
-            dict(zip(params.runs, registrations, strict=True)),
-            pair.parent,
-            dict(zip(params.runs, metrics, strict=True)),
-            params.titles,
-            params.title,
-            Path(out),
-        )
+    beside(
+        dict(zip(params.runs, registrations, strict=True)),
+        pair.parent,
+        dict(zip(params.runs, metrics, strict=True)),
+        params.titles,
+        params.title,
+        list(map(Path, snakemake.output)),
+    )

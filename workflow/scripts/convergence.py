@@ -11,6 +11,5 @@ with job(snakemake):
     units = [RegistrationUnit(Path(receipt).parent) for receipt in snakemake.params.units]
     done = [unit for unit in units if unit.require_intact()["status"] == "done"]
     traces = {unit.folder.name: unit.kept(unit.trace_file) for unit in done}
-    look = snakemake.params.look
-    for out in snakemake.output:
-        convergence(traces, look["titles"], snakemake.params.title, Path(out), look["ours"])
+    look, outs = snakemake.params.look, list(map(Path, snakemake.output))
+    convergence(traces, look["titles"], snakemake.params.title, outs, look["ours"])

@@ -9,5 +9,4 @@ with job(snakemake):
     from diffeode.statistics.tidy import read_tidy
 
     metrics = read_tidy(snakemake.input[0])
-    for out in snakemake.output:
-        dice_boxplot(metrics, out=Path(out), **snakemake.params.look)
+    dice_boxplot(metrics, out=list(map(Path, snakemake.output)), **snakemake.params.look)

@@ -9,6 +9,5 @@ with job(snakemake):
     from diffeode.statistics.tidy import read_tidy
 
     metrics = read_tidy(snakemake.input[0])
-    for out in snakemake.output:
-        look, chosen = snakemake.params.look, snakemake.params.chosen
-        dice_by_structure(metrics, out=Path(out), **look, **chosen)
+    look, chosen = snakemake.params.look, snakemake.params.chosen
+    dice_by_structure(metrics, out=list(map(Path, snakemake.output)), **look, **chosen)

@@ -50,7 +50,5 @@ with job(snakemake):
     boundary = compared(pictures, plane.BORDERS)
     both = [name for name in ("star to cross", "slice of a brain") if name in pictures]
     regularisation = compared(both, plane.REGULARISATIONS)
-    for file in out.boundary:
-        plane_figure(boundary, BOUNDARY, Path(file))
-    for file in out.regularisation:
-        plane_figure(regularisation, REGULARISATION, Path(file))
+    plane_figure(boundary, BOUNDARY, list(map(Path, out.boundary)))
+    plane_figure(regularisation, REGULARISATION, list(map(Path, out.regularisation)))

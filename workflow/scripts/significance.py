@@ -9,6 +9,5 @@ with job(snakemake):
     from diffeode.files.tables import read_numbers
 
     tests = read_numbers(snakemake.input[0], "table of tests", ("experiment", "run", "other"))
-    look = snakemake.params.look
-    for out in snakemake.output:
-        significance_matrix(tests, look["titles"], Path(out), look["ours"])
+    look, outs = snakemake.params.look, list(map(Path, snakemake.output))
+    significance_matrix(tests, look["titles"], outs, look["ours"])

@@ -20,5 +20,4 @@ with job(snakemake):
     shown = shown_sweep(table, experiments, reported)
     write_table(table, Path(out.table[0]).with_suffix(""), params.caption, BOLD, shown)
     write_page(shown, Path(out.page), params.caption, BOLD)
-    for figure in out.figure:
-        sweep_curves(metrics, points, experiments, Path(figure))
+    sweep_curves(metrics, points, experiments, list(map(Path, out.figure)))

@@ -16,8 +16,8 @@ with job(snakemake):
     failure = first_failure([receipt])
     if failure is None:
         require_intact(receipt)
-    for out in map(Path, snakemake.output):
-        if failure is None:
-            training_curves(Path(receipt).parent / CURVES, title, out, CRITERION)
-        else:
-            style.say(out, f"{title}\nfailed: {failure}")
+    outs = list(map(Path, snakemake.output))
+    if failure is None:
+        training_curves(Path(receipt).parent / CURVES, title, outs, CRITERION)
+    else:
+        style.say(outs, f"{title}\nfailed: {failure}")

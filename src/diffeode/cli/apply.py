@@ -18,8 +18,8 @@ from diffeode.cli.arguments import (
     steps_and_rest,
     with_examples,
 )
-from diffeode.cli.delivery import delivered_whole, require_apart, require_new
 from diffeode.cli.notes import print_notes
+from diffeode.desk.delivery import delivered_whole, require_apart, require_new
 from diffeode.errors import InputError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from diffeode.cli.arguments import (
     path,
     with_examples,
 )
-from diffeode.cli.delivery import require_apart, require_new
 from diffeode.cli.notes import print_notes
+from diffeode.desk.delivery import require_apart, require_new
 
 _SOURCES = ("itk", "ras", "fsl", "freesurfer", "afni", "x5")
 _TARGETS = ("itk", "fsl", "afni", "freesurfer", "x5")

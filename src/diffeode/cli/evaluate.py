@@ -13,9 +13,9 @@ from diffeode.cli.arguments import (
     step,
     with_examples,
 )
-from diffeode.cli.delivery import require_apart, require_new
 from diffeode.cli.notes import print_notes
 from diffeode.cli.table import print_table
+from diffeode.desk.delivery import require_apart, require_new
 from diffeode.errors import InputError
 
 _SUFFIXES = (".json", ".tsv")

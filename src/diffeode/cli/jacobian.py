@@ -13,8 +13,8 @@ from diffeode.cli.arguments import (
     path,
     with_examples,
 )
-from diffeode.cli.delivery import require_apart, require_new
 from diffeode.cli.notes import print_notes
+from diffeode.desk.delivery import require_apart, require_new
 from diffeode.errors import InputError
 
 

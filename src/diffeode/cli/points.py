@@ -14,8 +14,8 @@ from diffeode.cli.arguments import (
     steps_and_rest,
     with_examples,
 )
-from diffeode.cli.delivery import require_apart, require_new
 from diffeode.cli.notes import print_notes
+from diffeode.desk.delivery import require_apart, require_new
 
 _FRAMES = ("ras", "lps", "voxel")
 

@@ -18,8 +18,8 @@ from diffeode.cli.arguments import (
     seed,
     with_examples,
 )
-from diffeode.cli.delivery import delivered_whole, require_apart, require_new
 from diffeode.cli.notes import print_notes
+from diffeode.desk.delivery import delivered_whole, require_apart, require_new
 
 
 def add(commands: Any) -> None:

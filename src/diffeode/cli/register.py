@@ -15,6 +15,7 @@ from diffeode.cli.arguments import (
     InPlaceOf,
     add_machine,
     add_orientation,
+    add_overwrite,
     add_talk,
     mask,
     minutes,
@@ -27,11 +28,11 @@ from diffeode.cli.arguments import (
     weight,
     with_examples,
 )
-from diffeode.cli.delivery import delivered_whole, require_apart
 from diffeode.cli.logs import ProgressLog
 from diffeode.cli.notes import print_notes
 from diffeode.cli.progress import ProgressLine
 from diffeode.desk import DEFAULT_RUN, DEFAULT_RUN_OF_SLICES
+from diffeode.desk.delivery import delivered_whole, require_apart, require_new
 from diffeode.errors import InputError, RegistrationError, SuspectError
 from diffeode.prepare.choices import NO_BACKGROUND, STARTS
 from diffeode.process.garbage import rarely_collecting
@@ -218,6 +219,7 @@ def add(commands: Any) -> None:
         help="write report.html, a page with pictures and scores (default: where standard output "
         "is a terminal)",
     )
+    add_overwrite(register)
     add_talk(
         register,
         "show no progress; what may be wrong with the result is still said",
@@ -236,6 +238,7 @@ def _register(options: argparse.Namespace) -> None:
     run = runnable_run(options.method or _default_run(options), dict(options.set), options.weights)
     results = [options.output / name for name in output_names()]
     require_apart(results, _read_by(run, options))
+    require_new(results, options.overwrite)
     with delivered_whole(options.output, output_names()) as folder:
         if options.time_limit is None:
             suspicion = _register_here(run, options, folder)

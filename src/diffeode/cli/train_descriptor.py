@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffeode.cli.arguments import add_device, add_threads, path, with_examples
-from diffeode.cli.delivery import require_apart
+from diffeode.desk.delivery import require_apart
 
 
 def add(commands: Any) -> None:

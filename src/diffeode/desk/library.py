@@ -16,12 +16,14 @@ import nibabel as nib
 import pandas as pd
 
 from diffeode.desk import DEFAULT_RUN, DEFAULT_RUN_OF_SLICES
+from diffeode.desk.delivery import delivered_whole, require_new
 from diffeode.desk.given import ImageLike, as_file, name_of
 from diffeode.desk.guide_files import read_guides
 from diffeode.desk.inputs import Inputs, read_inputs, read_start
 from diffeode.desk.landmarks import load_points
 from diffeode.desk.measuring import Evaluation
 from diffeode.desk.metrics import measured
+from diffeode.desk.outputs import output_names
 from diffeode.desk.registration import Registered, register_images, write_registered
 from diffeode.desk.running import runnable_run
 from diffeode.desk.transform import Transform
@@ -128,14 +130,22 @@ class RegistrationResult:
         """Sentences about this registration that a user should know."""
         return self.registered.result.notes
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the files that ``diffeode register`` writes to ``folder``: maps, warped scan,
-        metrics and picture. Files of these names are replaced.
+        metrics and picture. They are written all together or not at all.
+
+        Args:
+            overwrite: whether the files of an earlier registration in ``folder`` are replaced, and
+                those that this one has not are removed. Other files there stay in any case.
 
         Raises:
-            InputError: the folder cannot be written.
+            InputError: a file of these names exists and may not be replaced, or the folder cannot
+                be written.
         """
-        write_registered(self.registered, Path(folder), self.provenance)
+        names, whole = output_names(), Path(folder)
+        require_new([whole / name for name in names], overwrite, "overwrite=True")
+        with delivered_whole(whole, names) as staging:
+            write_registered(self.registered, staging, self.provenance)
 
     def plot(self) -> Figure:
         """Return the picture of the pair as a figure of matplotlib: both scans, the warped one,

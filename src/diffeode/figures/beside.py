@@ -62,7 +62,7 @@ def beside(
     metrics: Mapping[str, Path],
     titles: Mapping[str, str],
     title: str,
-    out: Path,
+    out: style.Out,
 ) -> None:
     """Draw the fixed scan, the moving scan and what each run makes of it, in one coronal plane.
 
@@ -98,7 +98,7 @@ def beside(
     draw_columns(columns, title, out)
 
 
-def draw_columns(columns: Sequence[Column], title: str, out: Path) -> None:
+def draw_columns(columns: Sequence[Column], title: str, out: style.Out) -> None:
     """Draw ``columns`` in rows of at most :data:`MOST_COLUMNS`; the first one holds a scene.
 
     Raises:

@@ -23,7 +23,7 @@ def convergence(
     traces: Mapping[str, Path],
     titles: Mapping[str, str],
     title: str,
-    out: Path,
+    out: style.Out,
     ours: str | None = None,
 ) -> None:
     """Draw the energy of each iteration, one panel for each run.

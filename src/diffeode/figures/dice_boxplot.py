@@ -5,7 +5,6 @@ arXiv 2512.22689).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -36,7 +35,7 @@ def dice_boxplot(
     metrics: pd.DataFrame,
     titles: Mapping[str, str],
     experiments: Mapping[str, str],
-    out: Path,
+    out: style.Out,
     ours: str | None = None,
 ) -> None:
     """Draw one panel per experiment and one box per run: median, quartiles, whiskers to the
@@ -98,18 +97,19 @@ def _link_pairs(panel: Axes, dice: pd.DataFrame, runs: list[str]) -> None:
 
 def _draw_box(panel: Axes, row: int, look: Look, values: np.ndarray) -> None:
     line = {"color": look.colour, "linewidth": 1.1 if look.emphasised else 0.8}
-    sns.boxplot(
-        x=values,
-        y=np.full(values.size, row),
-        orient="h",
-        native_scale=True,
-        width=_BOX,
+    # not by seaborn 0.13, which calls matplotlib in a way that 3.13 refuses
+    panel.boxplot(
+        values,
+        positions=[row],
+        orientation="horizontal",
+        widths=_BOX,
+        patch_artist=True,
+        manage_ticks=False,
         showfliers=False,
         showcaps=False,
         boxprops=style.box_fill(look),
-        whiskerprops=line,
-        medianprops={"color": look.colour, "linewidth": 1.8},
-        ax=panel,
+        whiskerprops={**line, "solid_capstyle": "butt"},
+        medianprops={"color": look.colour, "linewidth": 1.8, "solid_capstyle": "butt"},
     )
 
 

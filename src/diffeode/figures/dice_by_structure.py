@@ -5,7 +5,6 @@ and Fig. 4 of arXiv 2108.03443).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -33,7 +32,7 @@ def dice_by_structure(
     metrics: pd.DataFrame,
     titles: Mapping[str, str],
     experiments: Mapping[str, str],
-    out: Path,
+    out: style.Out,
     ours: str | None = None,
     runs: Sequence[str] = (),
     structures: Sequence[str] = (),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,7 @@ def shown_experiments(table: pd.DataFrame, experiments: Mapping[str, str]) -> li
 
 @contextmanager
 def experiment_panels(
-    out: Path,
+    out: style.Out,
     height_in: float,
     titles: list[str],
     rows: int = 1,

@@ -5,7 +5,6 @@ registration (Figs. 1 and 3 of arXiv 2108.03443).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -42,7 +41,7 @@ class Registered(Protocol):
     def folded_percent(self) -> float: ...
 
 
-def plane_figure(columns: Mapping[str, Registered], rows: Sequence[str], out: Path) -> None:
+def plane_figure(columns: Mapping[str, Registered], rows: Sequence[str], out: style.Out) -> None:
     """Draw one column for each registration, under its title and its share of folded pixels.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,7 +30,7 @@ def regularity(
     metrics: pd.DataFrame,
     titles: Mapping[str, str],
     experiments: Mapping[str, str],
-    out: Path,
+    out: style.Out,
     ours: str | None = None,
 ) -> None:
     """Draw one column per experiment: mean Dice against folded voxels (upper row) and against time

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,7 @@ _CELL_IN = 0.42
 
 
 def significance_matrix(
-    wilcoxon: pd.DataFrame, titles: Mapping[str, str], out: Path, ours: str | None = None
+    wilcoxon: pd.DataFrame, titles: Mapping[str, str], out: style.Out, ours: str | None = None
 ) -> None:
     """Draw a matrix whose cell holds p of "the run of this row has a higher mean Dice than the run
     of this column".

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import matplotlib as mpl
 from cycler import cycler
@@ -23,6 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
+from matplotlib.transforms import Bbox
 
 from diffeode.errors import InputError
 from diffeode.files.io import written_whole
@@ -141,6 +143,8 @@ _STYLE = {
     # Equal input, equal bytes: a figure that did not change is not a change.
     "svg.hashsalt": "diffeode",
 }
+Out: TypeAlias = Path | Sequence[Path]
+"""The file of a figure, or its files in several formats, for which it is drawn once."""
 _METADATA = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
@@ -189,26 +193,42 @@ def looks(titles: Mapping[str, str], ours: str | None = None) -> dict[str, Look]
 
 @contextmanager
 def page(
-    out: Path, width_in: float, height_in: float, layout: str | None = "constrained"
+    out: Out, width_in: float, height_in: float, layout: str | None = "constrained"
 ) -> Iterator[Figure]:
     """Yield a figure in the house style, and save it at ``out`` when the block ends without an
     error.
 
-    The suffix of ``out`` chooses the format. The file is written whole or not at all.
+    The suffix of a file chooses its format. A file is written whole or not at all, and it is the
+    same to the bit whether it is saved alone or with others.
 
     Raises:
-        InputError: the suffix names no format of figures, or the folder cannot be written.
+        InputError: a suffix names no format of figures, or a folder cannot be written.
     """
-    kind = _format(out)
-    with mpl.rc_context(), written_whole(out) as temporary:
+    outs = list(out) if isinstance(out, Sequence) else [out]
+    kinds = [_format(file) for file in outs]
+    with mpl.rc_context(), ExitStack() as files:
+        temporaries = [files.enter_context(written_whole(file)) for file in outs]
         mpl.rcdefaults()
         mpl.rcParams.update(_SEABORN | _STYLE)
         figure = Figure(figsize=(width_in, height_in), layout=layout)
         yield figure
-        figure.savefig(temporary, format=kind, metadata=_METADATA[kind])
+        places = [(axes, axes.get_position(original=True)) for axes in figure.axes]
+        for temporary, kind in zip(temporaries, kinds, strict=True):
+            figure.savefig(temporary, format=kind, metadata=_METADATA[kind])
+            _put(places)
 
 
-def say(out: Path, sentence: str) -> None:
+def _put(places: Iterable[tuple[Axes, Bbox]]) -> None:
+    """Put panels where they were before a figure was saved: a layout begins at the one before, and
+    that of another format differs by fractions of a pixel.
+    """
+    for axes, place in places:
+        is_laid_out = axes.get_in_layout()
+        axes.set_position(place)
+        axes.set_in_layout(is_laid_out)
+
+
+def say(out: Out, sentence: str) -> None:
     """Save a figure that holds a sentence or some, for where there is nothing to draw.
 
     Long lines are broken, so that none is cut off at the edge.

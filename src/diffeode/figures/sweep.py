@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
@@ -32,7 +31,7 @@ _DASHES = ((1, 0), (4, 1.5), (1, 1), (3, 1, 1, 1), (6, 2), (2, 2))
 
 
 def sweep_curves(
-    metrics: pd.DataFrame, points: pd.DataFrame, experiments: Mapping[str, str], out: Path
+    metrics: pd.DataFrame, points: pd.DataFrame, experiments: Mapping[str, str], out: style.Out
 ) -> None:
     """Draw one column per experiment and one curve per series, through the values of its setting.
 

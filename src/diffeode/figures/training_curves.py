@@ -17,7 +17,7 @@ _HEIGHT_IN = 1.9
 _VALIDATION = "validation_"
 
 
-def training_curves(curves: Path, title: str, out: Path, criterion: str = "loss") -> None:
+def training_curves(curves: Path, title: str, out: style.Out, criterion: str = "loss") -> None:
     """Draw every number of a training over its steps.
 
     Each number has a panel, which it shares with the same number of the validation.

@@ -30,7 +30,7 @@ def delivered_whole(folder: Path, ours: tuple[str, ...]) -> Iterator[Path]:
         staging = Path(tempfile.mkdtemp(prefix=".diffeode-", dir=standing))
     except OSError as error:
         raise InputError(
-            f"Cannot write to {standing}: {error.strerror}; give another folder with -o."
+            f"Cannot write to {standing}: {error.strerror}; give another folder."
         ) from None
     try:
         yield staging
@@ -55,24 +55,28 @@ def require_apart(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> Non
             if output.is_file() and output.samefile(path):
                 raise InputError(
                     f"{path} is read and would be replaced by the result {output}; move it, or "
-                    "choose another -o."
+                    "choose another output."
                 )
 
 
-def require_new(outputs: Iterable[Path], overwrite: bool) -> None:
+def require_new(outputs: Iterable[Path], overwrite: bool, permission: str = "--overwrite") -> None:
     """Raise :class:`InputError` where one of ``outputs`` exists, unless it may be replaced, or
     where its folder is a file.
+
+    Args:
+        permission: how a user says that results may be replaced.
     """
     for output in outputs:
         _standing(output.parent)
         if output.is_dir():
             raise InputError(
                 f"{output} is a folder, but a result is to be written under that name; choose "
-                "another -o."
+                "another output."
             )
         if _lies(output) and not overwrite:
             raise InputError(
-                f"{output} exists already; give --overwrite to replace it, or choose another -o."
+                f"{output} exists already; give {permission} to replace it, or choose another "
+                "output."
             )
 
 
@@ -105,7 +109,7 @@ def _standing(folder: Path) -> Path:
         path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink()
     )
     if not standing.is_dir():
-        raise InputError(f"{standing} is a file, not a folder; choose another -o.")
+        raise InputError(f"{standing} is a file, not a folder; choose another output.")
     return standing
 
 
@@ -114,5 +118,5 @@ def _require_replaceable(folder: Path, names: tuple[str, ...]) -> None:
         if (folder / name).is_dir():
             raise InputError(
                 f"{folder / name} is a folder, but a result is to be written under that name; move "
-                "it, or choose another -o."
+                "it, or choose another output."
             )
