@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,15 +22,17 @@ from _tables import Row, Table, markdown_table, measured_on, write_page
 from histology import FOLDER, landmarks_of
 from scipy import ndimage
 
+from diffeode.datasets.virtual import make_cohort
 from diffeode.desk import DEFAULT_RUN, DEFAULT_RUN_OF_SLICES
 from diffeode.desk.guides import Guides, Landmarks
 from diffeode.desk.inputs import Inputs, read_inputs
 from diffeode.desk.registration import Registered, prepared_task, register_images
 from diffeode.evaluation.jacobian import jacobian_metrics
 from diffeode.evaluation.labels import to_indices
-from diffeode.evaluation.landmarks import target_registration_errors_mm
+from diffeode.evaluation.landmarks import shared_landmarks, target_registration_errors_mm
 from diffeode.evaluation.overlap import dice_by_label
 from diffeode.files import io
+from diffeode.files.landmarks import read_landmarks
 from diffeode.geometry.image import Image, Labels, foreground
 from diffeode.geometry.plane import is_slice
 from diffeode.geometry.resample import antialiased
@@ -106,6 +109,22 @@ def newborns(data: Path, spacing_mm: float | None = None) -> Guided:
         )
     inputs = Inputs(*images, fixed_labels=maps[0], moving_labels=maps[1])
     return Guided(inputs, ids, landmarks)
+
+
+def virtual_persons() -> Guided:
+    """Return two virtual persons, T2w and T1w at 4 mm, whose landmarks are exact."""
+    with tempfile.TemporaryDirectory(prefix="diffeode-guidance-") as folder:
+        make_cohort(Path(folder), persons=2, spacing_mm=4.0, seed=7)
+        stems = [Path(folder) / f"sub-{i}" / "anat" / f"sub-{i}" for i in ("01", "02")]
+        images = [
+            io.read_image(Path(f"{stem}_{contrast}.nii.gz"))
+            for stem, contrast in zip(stems, ("T2w", "T1w"), strict=True)
+        ]
+        maps = [io.read_labels(Path(f"{stem}_dseg.nii.gz")) for stem in stems]
+        tables = [read_landmarks(Path(f"{stem}_landmarks.tsv")) for stem in stems]
+    ids = np.setdiff1d(np.intersect1d(maps[0].data, maps[1].data), 0)
+    inputs = Inputs(*images, fixed_labels=maps[0], moving_labels=maps[1])
+    return Guided(inputs, ids, Landmarks(*shared_landmarks(*tables), "fixed", "moving"))
 
 
 def slices(data: Path) -> Guided:
@@ -210,6 +229,14 @@ TASKS: dict[str, Task] = {
         "The same pair at 1.72 mm. The centre of every other structure is a landmark that guides. "
         "Such centres are only roughly the same places in two persons. Errors are in mm.",
         lambda data: newborns(data, HALF_MM),
+        False,
+        (0.0, 0.1, 1.0, 10.0),
+    ),
+    "virtual": Task(
+        "Landmarks (`--landmark-weight`), virtual persons",
+        "Two persons of the virtual cohort, T2w and T1w at 4 mm, whose landmarks are exact. Every "
+        "other one of 82 landmarks guides. Errors are in mm.",
+        lambda data: virtual_persons(),
         False,
         (0.0, 0.1, 1.0, 10.0),
     ),
