@@ -18,7 +18,7 @@ from diffeode.files import io
 from diffeode.registration.base import Machine
 from diffeode.registration.runs import load_run
 
-HINT, START, STRONG = 0.1, 1.0, 10.0
+HINT, START = 0.1, 1.0
 """The weights that docs/cli.md names."""
 MACHINE = Machine(1, 0)
 
@@ -55,8 +55,8 @@ def errors_with(persons, weight):
 
 
 def test_given_landmarks_come_closer_and_others_move_no_farther_apart(persons):
-    free, *guided = (errors_with(persons, weight) for weight in (0.0, HINT, START, STRONG))
+    free, *guided = (errors_with(persons, weight) for weight in (0.0, HINT, START))
     assert all(others < free[1] for _, others in guided)
     given = [errors[0] for errors in guided]
     assert given[0] < 0.6 * free[0]
-    assert max(given[1:]) < 0.3 * free[0]
+    assert given[1] < 0.3 * free[0]

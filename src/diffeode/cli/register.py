@@ -162,7 +162,7 @@ def add(commands: Any) -> None:
         default=0.0,
         metavar="W",
         help="let the landmarks pull: W says how much the squared distance of each counts in the "
-        "energy; 0.1 is a hint, 1 a good start, 10 strong (default: %(default)s)",
+        "energy; 0.1 is a hint, 1 a good start, 10 too much (default: %(default)s)",
     )
     register.add_argument(
         "--stiff",
