@@ -1,7 +1,9 @@
 """Count how many registrations the verdict calls right, among good ones and ones made to fail.
 
-    python benchmarks/suspects.py            # measure, and write the page
-    python benchmarks/suspects.py --page     # write only the page, from earlier measurements
+    python benchmarks/suspects.py                       # measure, and write the page
+    python benchmarks/suspects.py --only anything       # measure only images of anything
+    python benchmarks/suspects.py --part report         # measure only the half for reporting
+    python benchmarks/suspects.py --page                # write only the page, from what is there
 
 writes ``benchmarks/results/suspects.tsv`` and ``suspects.md``. It takes some twenty minutes of CPU
 time.
@@ -19,7 +21,7 @@ import numpy as np
 from _anything import cases_of_anything
 from _command import add_data, explains_errors
 from _machine import provenance
-from _spoiled import Case, clean_cases, spoiled_cases
+from _spoiled import CHOICE, REPORT, Case, clean_cases, spoiled_cases
 from _suspects_page import write_suspects_page
 from _tables import Table
 
@@ -50,17 +52,27 @@ QUICK_OF_SLICES = {"levels": {"factors": [3, 1], "iterations": [60, 40]}}
 LANDMARK_SHARE = 0.02
 """A landmark counts as found where it lies nearer than this share of the slice's diagonal."""
 SEED = 2512
+BRAINS, ANYTHING = "brains", "anything"
+"""Names of the pairs of brains as a study prepares them, and of those of images of anything as
+``diffeode register`` prepares them.
+"""
 _KEYS = ("part", "dataset", "fixed", "moving", "kind")
 
 
-def measure(data: Path, table: Table) -> None:
+def measure(data: Path, table: Table, only: str | None = None, part: str | None = None) -> None:
     """Put a row into ``table`` for every case that has none by today's code.
 
     The file of the verdict does not count as code, because its thresholds change no number in the
     table. Progress is reported on standard error.
+
+    Args:
+        only: ``BRAINS`` or ``ANYTHING``, the cases to measure; None for both.
+        part: ``CHOICE`` or ``REPORT``, the half of the data to measure; None for both.
     """
     brains = clean_cases(data, SCRATCH)
-    cases = [*spoiled_cases(brains), *cases_of_anything(data, brains)]
+    cases = [] if only == ANYTHING else [*spoiled_cases(brains)]
+    cases += [] if only == BRAINS else [*cases_of_anything(data, brains)]
+    cases = [case for case in cases if part in (None, case.part)]
     scaling = scaling_tool("robust").module
     modules = (
         "diffeode.methods.neural_ode",
@@ -177,13 +189,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data(parser)
+    parser.add_argument("--only", choices=(BRAINS, ANYTHING), help="measure only these pairs")
+    parser.add_argument("--part", choices=(CHOICE, REPORT), help="measure only this half")
     parser.add_argument(
         "--page", action="store_true", help="write the page from what was measured before"
     )
     options = parser.parse_args(arguments)
     table = Table(RESULTS / "suspects.tsv", _KEYS)
     if not options.page:
-        measure(options.data, table)
+        measure(options.data, table, options.only, options.part)
     write_suspects_page(table.rows, RESULTS / "suspects.md")
     return 0
 

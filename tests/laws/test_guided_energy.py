@@ -153,13 +153,15 @@ def test_the_mask_of_the_moving_image_follows_the_map():
 
 @pytest.mark.parametrize("level", [1.0, 2.0])
 @pytest.mark.parametrize("size", [(12, 16), (8, 12, 10)])
-def test_landmarks_cost_their_mean_squared_distance_in_mm(size, level):
+@pytest.mark.parametrize("voxel_mm", [1.0, 0.15])
+def test_each_landmark_costs_its_squared_distance_in_a_block_of_voxels(size, level, voxel_mm):
+    """The distance is that in the moving scan, in voxels of the velocity."""
     method = neural_ode(SSD)
-    spacing = (1.0, 1.0, 1.0)[: len(size)]
+    spacing = (voxel_mm,) * len(size)
     images, fields = lattices(method, level, size, spacing)
     chance = np.random.default_rng(3)
     here, there = (chance.uniform(0, 7, (len(size), 5)) for _ in range(2))
-    to_mm = chance.normal(size=(3, len(size)))
+    to_mm = voxel_mm * chance.normal(size=(3, len(size)))
     image = texture(1, size)
     tensors = GuidedTensors(
         (ContrastTensors(PairTensors(image, image, None, None)),),
@@ -169,8 +171,9 @@ def test_landmarks_cost_their_mean_squared_distance_in_mm(size, level):
     ratio = np.array(fields.size) / size
     velocity = shift(fields, tuple(by * ratio))
     found = guided_energy(tensors, images, fields, method)(velocity)["landmarks"].item()
-    missed = to_mm @ (here + by[:, None] - there)
-    assert found == pytest.approx(0.7 * (missed**2).sum(0).mean(), rel=1e-9)
+    missed = to_mm @ (here + by[:, None] - there) / np.prod(fields.spacing) ** (1 / len(size))
+    block = 3 ** len(size) / np.prod(fields.size)
+    assert found == pytest.approx(0.7 * block * (missed**2).sum(), rel=1e-6)
 
 
 # ------------------------------------------------------------------------------------------- labels

@@ -18,6 +18,7 @@ import contrasts
 import descriptors
 import desk
 import gpu
+import guidance
 import nodeo_accuracy
 import numpy as np
 import preparation
@@ -709,6 +710,47 @@ def test_good_and_spoiled_registrations_are_counted_by_their_labels(tmp_path):
     assert "| spoiled | 4 | 1 | 3 | 75 % |" in page
     assert "d 1 ← 2, missed | spoiled | 0.10 | nothing" in page
     assert "d 1 ← 2, caught |" not in page
+
+
+# ----------------------------------------------------------------------------------------- guidance
+
+
+def test_every_other_structure_and_landmark_guides_and_all_are_measured():
+    grid = Grid((12, 4, 4), np.diag([2.0, 2.0, 2.0, 1.0]))
+    ids = np.zeros(grid.shape, int)
+    for place, label in enumerate((3, 5, 7, 9)):
+        ids[3 * place : 3 * place + 2] = label
+    labels, image = Labels(ids, grid), Image(ids > 0, grid)
+    known = np.array([3, 5, 7, 9])
+    centres = guidance.centres_mm(labels, known)
+    np.testing.assert_allclose(centres, [[6 * place + 1, 3, 3] for place in range(4)])
+    inputs = guidance.Inputs(image, image, fixed_labels=labels, moving_labels=labels)
+    pair = guidance.Guided(inputs, known, guidance.Landmarks(centres, centres, "f", "m"))
+    by_labels = guidance.guided_inputs(pair, True, 0.3)
+    assert by_labels.guides.label_weight == 0.3
+    for kept in (by_labels.fixed_labels, by_labels.moving_labels):
+        np.testing.assert_array_equal(np.unique(kept.data), [0, 3, 7])
+    by_landmarks = guidance.guided_inputs(pair, False, 2.0)
+    assert by_landmarks.guides.landmark_weight == 2.0
+    np.testing.assert_array_equal(by_landmarks.guides.landmarks.fixed_mm, centres[::2])
+    np.testing.assert_array_equal(by_landmarks.fixed_labels.data, ids)
+
+
+def test_the_page_of_guidance_has_a_table_for_each_task(tmp_path):
+    about = {"machine": "M", "torch": "2", "date": "2026-01-01", "code": "c"}
+    numbers = {"error_given": "1.5", "error_others": "2.25", "folds_percent": "0"}
+    numbers |= {"min_jacobian": "0.3", "sdlogj": "0.2", "cpu_seconds": "7"}
+    dice = {"dice_given": "0.7", "dice_others": "0.6"}
+    rows = [
+        {"task": "landmarks", "weight": weight, **dice, **numbers, **about}
+        for weight in ("10", "0.1")
+    ]
+    rows.append({"task": "slices", "weight": "0", **numbers, **about})
+    guidance.write_guidance_page(rows, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    volumes = page.index("| 0.1 | 0.700 | 0.600 | 1.50 | 2.25 | 0.00 | 0.30 | 0.200 | 7 |")
+    assert volumes < page.index("| 10 | 0.700") < page.index("| 0 | 1.50 | 2.25")
+    assert "full resolution" not in page
 
 
 # --------------------------------------------------------------------------------------------- desk

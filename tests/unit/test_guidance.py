@@ -201,7 +201,7 @@ def test_labels_pull_where_the_images_show_nothing():
     assert not any("labels" in row for row in free.result.trace)
 
 
-def test_landmarks_pull_through_the_start_in_mm_of_the_moving_scan():
+def test_landmarks_pull_through_the_start():
     turn = np.array([[1.1, 0.1, 0, 2], [-0.1, 1.05, 0, -1], [0, 0, 0.95, 1], [0, 0, 0, 1]])
     start = Affine(turn)
     fixed_mm = GRID.centre_mm + np.array([[0, 0, 0], [8, 2, -3], [-7, 4, 5], [2, -8, 4.0]])
@@ -209,16 +209,32 @@ def test_landmarks_pull_through_the_start_in_mm_of_the_moving_scan():
     landmarks = Landmarks(fixed_mm, start(fixed_mm + aim), "f", "m")
     moving = warp_image(FLAT, start.inverse(), GRID)
     errors = {}
-    for weight in (0.0, 0.05):
+    for weight in (0.0, 1.0):
         guides = Guides(landmarks=landmarks, landmark_weight=weight)
-        found = registered(Inputs(FLAT, moving, guides=guides), start=start)
+        inputs = Inputs(FLAT, moving, guides=guides)
+        found = registered(inputs, start=start)
         missed = found.result.warp(fixed_mm) - landmarks.moving_mm
         errors[weight] = np.linalg.norm(missed, axis=1).mean()
         assert folds(found) == 0
-    assert errors[0.05] < 0.4 * errors[0.0]
-    costs = [row["landmarks"] for row in found.result.trace]
-    before = np.square((fixed_mm - start.inverse()(landmarks.moving_mm)) @ turn[:3, :3].T)
-    assert costs[0] == pytest.approx(0.05 * before.sum(axis=1).mean(), rel=1e-4)
+    assert errors[1.0] < 0.4 * errors[0.0]
+    given = _prepared(inputs, start, Machine(1, 0), lambda stage: None).guidance.landmarks
+    np.testing.assert_allclose(given.aligned_mm, fixed_mm + aim)
+    np.testing.assert_array_equal(given.to_scan.matrix, turn)
+
+
+def test_landmarks_of_a_shift_shift_the_whole_image():
+    """The images are flat where the landmarks lie, so that these alone tell the shift."""
+    shift = np.array([2.0, -1.0, 1.0])
+    corners = np.stack(np.meshgrid(*[(-8.0, 0.0, 8.0)] * 3), axis=-1).reshape(-1, 3)
+    fixed_mm = GRID.centre_mm + corners
+    back = np.eye(4)
+    back[:3, 3] = -shift
+    moving = warp_image(FLAT, Affine(back), GRID)
+    guides = Guides(landmarks=Landmarks(fixed_mm, fixed_mm + shift, "f", "m"), landmark_weight=1.0)
+    found = registered(Inputs(FLAT, moving, guides=guides))
+    apart = np.linalg.norm(moved_by(found) - shift, axis=-1)
+    assert apart[ball(0, 11)].mean() < 0.2 * np.linalg.norm(shift)
+    assert folds(found) == 0
 
 
 def test_terms_without_a_weight_measure_and_leave_the_map_as_it_is():
@@ -378,7 +394,7 @@ LANDMARKS = ["--landmarks", "{0}/p1.csv", "{0}/p2.csv"]
 def test_all_together_are_registered_and_recorded(files, tmp_path, capfd):
     out = tmp_path / "out"
     guides = [*CONTRASTS, "--contrast-weights", "3", "1", *LABELS, "--label-weight", "0.5"]
-    guides += [*LANDMARKS, "--landmark-weight", "0.01", "--stiff", "{0}/bone.nii.gz"]
+    guides += [*LANDMARKS, "--landmark-weight", "0.5", "--stiff", "{0}/bone.nii.gz"]
     assert register(files, out, *guides) == 0
     assert "the shares 0.75, 0.25" in capfd.readouterr().err
     record = json.loads((out / "metrics.json").read_text())
@@ -386,7 +402,7 @@ def test_all_together_are_registered_and_recorded(files, tmp_path, capfd):
         {"fixed": f"{files}/t1.nii.gz", "moving": f"{files}/m1.nii.gz", "share": 0.75},
         {"fixed": f"{files}/t2.nii.gz", "moving": f"{files}/m2.nii.gz", "share": 0.25},
     ]
-    assert (record["label_weight"], record["landmark_weight"]) == (0.5, 0.01)
+    assert (record["label_weight"], record["landmark_weight"]) == (0.5, 0.5)
     assert record["landmarks"] == {"fixed": f"{files}/p1.csv", "moving": f"{files}/p2.csv"}
     assert record["stiff"] == f"{files}/bone.nii.gz"
     assert record["metrics"]["tre_before_mm"] == pytest.approx(1)
@@ -395,7 +411,7 @@ def test_all_together_are_registered_and_recorded(files, tmp_path, capfd):
     assert {"labels", "landmarks", "gradient", "mind"} < set(columns)
     made = account._made(record, "scan")
     assert "t2.nii.gz (0.25)" in made["contrasts"]
-    assert (made["weight of the labels"], made["weight of the landmarks"]) == ("0.5", "0.01")
+    assert (made["weight of the labels"], made["weight of the landmarks"]) == ("0.5", "0.5")
     assert io.read_displacement(out / "warp.nii.gz").grid.matches(GRID)
 
 
@@ -530,7 +546,7 @@ def test_the_library_takes_lists_of_contrasts_and_tables_of_landmarks(files):
         settings={"levels.factors": [2.0], "levels.iterations": [2]},
         contrast_weights=[1, 4],
         landmarks=(points, files / "p2.csv"),
-        landmark_weight=0.01,
+        landmark_weight=0.5,
         stiff=(LESION.astype(np.uint8), GRID.affine),
         threads=1,
     )

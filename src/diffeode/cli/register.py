@@ -189,8 +189,8 @@ def add(commands: Any) -> None:
         type=weight,
         default=0.0,
         metavar="W",
-        help="let the landmarks pull: W times their mean squared distance, mm^2, is added to the "
-        "energy (default: %(default)s)",
+        help="let the landmarks pull: W says how much the squared distance of each counts in the "
+        "energy; 0.1 is a hint, 1 a good start, 10 too much (default: %(default)s)",
     )
     register.add_argument(
         "--stiff",

@@ -64,7 +64,7 @@ class Guides:
             1.
         label_weight: the weight of the misfit of the two label maps in the energy; 0 for none.
         landmarks: points that are known in both scans; None for none.
-        landmark_weight: the weight of their mean squared distance, mm^2, in the energy.
+        landmark_weight: how much each landmark counts in the energy; 0 for not at all.
         stiff: the voxels of the fixed scan at which the map is held stiff, ``(X, Y, Z)`` bool;
             None for none.
         stiff_name: what the metrics call the mask of these.

@@ -219,8 +219,8 @@ def register(
         landmarks: named points of the fixed and of the moving scan, to measure the errors of the
             map at them: tables with columns ``name x y z``, RAS mm, or files that
             :func:`~diffeode.desk.landmarks.load_points` reads.
-        landmark_weight: lets the landmarks pull: the factor of their mean squared distance, mm^2,
-            in the energy.
+        landmark_weight: lets the landmarks pull: how much the squared distance of each counts in
+            the energy; 0.1 is a hint, 1 a good start, 10 too much.
         stiff: an image on the grid of the fixed scan that is above 0 where the map is held stiff.
         settings: hyper-parameters of the run by dotted names (docs/methods.md), such as
             ``{"penalties.gradient.weight": 0.5}``.

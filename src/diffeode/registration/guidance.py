@@ -81,7 +81,7 @@ class LandmarkPair:
         aligned_mm: the same points in the moving image after the alignment, likewise.
         to_scan: the alignment, from points of the aligned image to points of the moving scan, RAS
             mm; distances are measured in the moving scan.
-        weight: weight of the mean squared distance, mm^2, in the energy.
+        weight: how much each landmark counts; 1 is a good start.
     """
 
     fixed_mm: np.ndarray

@@ -56,6 +56,8 @@ voxels of the grid where the labels are compared; on the finest level it is 1.
 """
 MOST_VOXELS = 2_000_000
 """Number of voxels at which labels are compared at most on the grid of the finest images."""
+BLOCK = 3
+"""A landmark counts as a block of voxels of the velocity does, so many of them along each axis."""
 STIFFNESS = 100.0
 """How many times the penalties of gradient and bending count where the map is held stiff."""
 _Cost = Callable[[VelocityTensor, DisplacementTensor], dict[str, LossTensor]]
@@ -284,6 +286,12 @@ def reach_of(method: NeuralODE, finest: Lattice) -> float:
 def _landmark_cost(
     landmarks: LandmarkPlaces, finest: Sequence[int], fields: Lattice, like: Tensor
 ) -> _Cost:
+    """Return the term of landmarks: ``weight * BLOCK^d * sum |distance / voxel|^2 / voxels``.
+
+    The similarity is a mean over voxels, and Adam multiplies the gradient by their number. Beside
+    it, the pull of a landmark depends neither on the number of voxels nor on that of landmarks, and
+    in units of the voxels it does not depend on the size of what is imaged either.
+    """
     # Both grids cover one box, see diffeode.geometry.warp.
     ratio = np.array(fields.size) / np.array(finest)
     places = [(place + 0.5) * ratio[:, None] - 0.5 for place in (landmarks.fixed, landmarks.moving)]
@@ -291,7 +299,11 @@ def _landmark_cost(
         torch.from_numpy(array).to(like) for array in (*places, landmarks.to_mm / ratio)
     )
     loss = landmark_distance_to(fixed, moving, to_mm)
-    return lambda velocity, displacement: {"landmarks": landmarks.weight * loss(displacement)}
+    dimensions, number = fixed.shape
+    voxel_mm = np.prod(fields.spacing) ** (1 / dimensions)
+    share = number * BLOCK**dimensions / np.prod(fields.size)
+    weight = float(landmarks.weight * share / voxel_mm**2)
+    return lambda velocity, displacement: {"landmarks": weight * loss(displacement)}
 
 
 # --------------------------------------------------------------------------------------- the motion
