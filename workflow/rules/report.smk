@@ -51,7 +51,7 @@ rule verdict:
     log:
         logs("verdict", STUDY.name),
     params:
-        registrations=len(UNITS),
+        registrations=lambda w: len(run_units()),
         strict=STUDY.strict,
         code=code("verdict"),
     message:
