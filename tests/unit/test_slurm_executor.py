@@ -174,7 +174,7 @@ def test_an_interrupt_that_also_ends_the_reader_of_the_console_lets_the_run_go_o
         says(OSError("another"))("Terminating processes on user request")
 
 
-# ------------------------------------------------------------------------------ how a job is started
+# -------------------------------------------------------------------------- how jobs are started
 
 
 @pytest.fixture
