@@ -101,6 +101,13 @@ class Clone:
         command = [sys.executable, "-m", "snakemake", *arguments, *profile]
         return _cost_of(command, self.root)
 
+    def start_of_job(self, job: str) -> Costs:
+        """Start Snakemake for one job as a job of Slurm does, but run nothing."""
+        ours = self.root / "workflow" / "lib" / "slurm_job.py"
+        started = [str(ours)] if ours.is_file() else ["-m", "snakemake"]
+        options = ("--dry-run", "--quiet", "all", "--mode", "remote", "--force", "--cores", "1")
+        return _cost_of([sys.executable, *started, *options, "--target-jobs", job], self.root)
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -149,10 +156,7 @@ def planned(clone: Clone, pairs: int, pairs_per_job: int) -> dict[str, object]:
     """Return what a dry run of a study costs, and what the start of one of its jobs costs."""
     clone.study(pairs, _RUNS, pairs_per_job)
     plan = clone.snakemake("--dry-run", "--quiet", "rules")
-    start = clone.snakemake(
-        *("--dry-run", "--quiet", "all", "--mode", "remote", "--force"),
-        *("--target-jobs", "draw_pairs:experiment=scale"),
-    )
+    start = clone.start_of_job("draw_pairs:experiment=scale")
     jobs = next(line for line in plan.said.splitlines() if line.startswith("total "))
     return {
         "jobs": int(jobs.split()[1]),
