@@ -179,10 +179,11 @@ def test_an_interrupt_that_also_ends_the_reader_of_the_console_lets_the_run_go_o
 
 @pytest.fixture
 def commands(executor, monkeypatch, tmp_path):
-    """What the plugin is told to run for the tasks of an array of three jobs, whose commands write
-    their own place to files.
+    """What the plugin is told to run for the tasks of an array of three jobs, which print
+    Snakemake's version, its help, and an error.
     """
-    written = [f"echo {place} > {tmp_path}/{place}" for place in ("first", "second", "third")]
+    options = ("--version", "--help", "--version='in one; $(word)'")
+    written = [f"{sys.executable} -m snakemake {option}" for option in options]
     jobs = [job() for _ in written]
     of_job = dict(zip(map(id, jobs), written, strict=True))
     for one in jobs:
@@ -199,19 +200,25 @@ def commands(executor, monkeypatch, tmp_path):
     executor._array = threading.local()
     executor.get_python_executable = lambda: sys.executable
     StudyExecutor.run_array_jobs(executor, jobs)
-    assert executor.format_job_exec(jobs[0]) == written[0]
+    assert "array" not in executor.format_job_exec(jobs[0])
     return told
 
 
 @pytest.mark.parametrize("more", ["", " --slurm-jobstep-array-execs=abc", "\n--nothing\n'abc'\n"])
-def test_every_task_of_an_array_runs_its_own_job(commands, tmp_path, more):
+def test_every_task_of_an_array_runs_its_own_job(commands, more):
     assert len(commands) == 3
     assert len(set(commands)) == 1
-    task = {**os.environ, "SLURM_ARRAY_TASK_ID": "2"}
-    subprocess.run(["sh", "-c", commands[0] + more], env=task, check=True)
-    assert [(tmp_path / name).exists() for name in ("first", "second", "third")] == [
-        *(False, True, False)
-    ]
+    said = [task_of_array(commands[0] + more, number) for number in (1, 3)]
+    assert re.fullmatch(r"\d+[.]\d+[.]\d+\s*", said[0].stdout)
+    assert said[0].returncode == 0
+    assert "ignored explicit argument 'in one; $(word)'" in said[1].stderr
+    assert said[1].returncode == 2
+
+
+def task_of_array(command, number):
+    task = {**os.environ, "SLURM_ARRAY_TASK_ID": str(number)}
+    run = ["sh", "-c", command]
+    return subprocess.run(run, env=task, capture_output=True, text=True, check=False)
 
 
 def test_a_job_starts_snakemake_once_and_without_pandas(executor, monkeypatch):

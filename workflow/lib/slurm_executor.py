@@ -35,7 +35,7 @@ from diffeode.files.io import write_json
 _SUBMITTING_AT_ONCE = 8  # the plugin waits five seconds before it submits a job
 _SHOWN = 3
 _LONGEST_WAIT = 4  # between two looks at the queue, in the profile's waits
-_STARTED_BY_PLUGIN = " -m snakemake "
+_START, _STARTED_BY_PLUGIN = f" {shlex.quote(slurm_job.__file__)} ", " -m snakemake "
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Study:
 
     @property
     def arrays(self) -> Path:
-        """The folder of the commands of the tasks of each array."""
+        """The folder of the options for the tasks of each array."""
         return self.results / ".slurm-arrays"
 
 
@@ -177,17 +177,19 @@ class StudyExecutor(Executor):
         self._submit(jobs, lambda: self.run_array_jobs(jobs))
 
     def run_array_jobs(self, jobs: list[Any]) -> None:
-        """Submit jobs as one array, each task of which looks up its command in a file.
+        """Submit jobs as one array, each task of which looks up its options in a file.
 
         The plugin passes the commands of all tasks on the command line, for which those of some
         fifty are too long, and then submits a script in which every task runs the first job.
         """
         name = f"{self.run_uuid}-{jobs[0].jobid}-{jobs[0].attempt}.json"
         file = self.study.arrays.absolute() / name
-        write_json(file, [self.format_job_exec(job) for job in jobs])
-        start = (self.get_python_executable(), slurm_job.__file__, slurm_job.ARRAY, str(file))
+        parts = [self.format_job_exec(job).partition(_START) for job in jobs]
+        write_json(file, [shlex.split(options) for *_, options in parts])
+        before, joint, python = parts[0][0].rpartition("&& ")
         # `exec`, so that what the plugin adds on further lines of a script is never run
-        self._array.command = f"exec {shlex.join(start)}"
+        start = f"{before}{joint}exec {python}{_START}"
+        self._array.command = f"{start}{slurm_job.ARRAY} {shlex.quote(str(file))}"
         try:
             super().run_array_jobs(jobs)
         finally:
@@ -198,8 +200,7 @@ class StudyExecutor(Executor):
         of_array = getattr(self._array, "command", None)
         if of_array is not None:
             return of_array
-        start = f" {shlex.quote(slurm_job.__file__)} "
-        return super().format_job_exec(job).replace(_STARTED_BY_PLUGIN, start, 1)
+        return super().format_job_exec(job).replace(_STARTED_BY_PLUGIN, _START, 1)
 
     def additional_general_args(self) -> str:
         """Let Snakemake in the job run the job itself, on all processors of the job.

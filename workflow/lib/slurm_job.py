@@ -3,9 +3,9 @@
 Usage::
 
     slurm_job.py OPTION ...        # Snakemake's options, for the one job
-    slurm_job.py array FILE ...    # FILE: the commands of all tasks of an array, as a list in JSON
+    slurm_job.py array FILE ...    # FILE: a list in JSON of the options of all tasks of an array
 
-The task of an array takes the command at its own place in the list. What the plugin for Slurm adds
+The task of an array takes the options at its own place in the list. What the plugin for Slurm adds
 behind FILE is not used: it would start Snakemake for the list alone.
 """
 
@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 ARRAY = "array"
 _REPORT = "snakemake_executor_plugin_slurm.efficiency_report"
@@ -25,7 +25,7 @@ _REPORT = "snakemake_executor_plugin_slurm.efficiency_report"
 def main(arguments: list[str]) -> None:
     """Run the job; this process ends with its exit code."""
     if arguments[:1] == [ARRAY]:
-        _become(_command(Path(arguments[1]), int(os.environ["SLURM_ARRAY_TASK_ID"])))
+        arguments = _of_task(Path(arguments[1]), int(os.environ["SLURM_ARRAY_TASK_ID"]))
     _leave_out_the_report_on_efficiency()
     from snakemake.cli import main as run_snakemake
 
@@ -41,15 +41,10 @@ def _leave_out_the_report_on_efficiency() -> None:
     sys.modules[_REPORT] = module
 
 
-def _command(file: Path, task: int) -> str:
-    """Return the command of the task with this number; the first one is 1."""
-    commands: list[str] = json.loads(file.read_text(encoding="utf-8"))
-    return commands[task - 1]
-
-
-def _become(command: str) -> NoReturn:
-    """Replace this process by that of a shell's command, whose exit code is then the job's."""
-    os.execv("/bin/sh", ["/bin/sh", "-c", command])
+def _of_task(file: Path, task: int) -> list[str]:
+    """Return Snakemake's options for the task with this number; the first one is 1."""
+    options: list[list[str]] = json.loads(file.read_text(encoding="utf-8"))
+    return options[task - 1]
 
 
 if __name__ == "__main__":
