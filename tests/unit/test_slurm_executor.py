@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "lib"))
 import slurm
 from slurm_executor import Study, StudyExecutor
 from snakemake_executor_plugin_slurm import Executor
+from snakemake_interface_executor_plugins.utils import format_cli_arg
 from snakemake_internals import unless_nobody_reads
 
 PARTITION = slurm.Partition("cpu", True, 60, "UP", None, None, ((8, 4000, ""),))
@@ -228,8 +229,15 @@ def test_a_job_starts_snakemake_once_and_without_pandas(executor, monkeypatch):
     started = executor.format_job_exec(job())
     assert "slurm_job.py" in started
     assert executor.additional_general_args() == ""
-    assert executor.cores == "all"
     code = started.replace(sys.executable, f"{sys.executable} -X importtime", 1)
     run = subprocess.run(code, shell=True, capture_output=True, text=True, check=True)
     assert "--workflow-profile" in run.stdout
     assert not re.search(r"\| +(pandas|torch|scipy)$", run.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("asked", "cores"), [({}, 1), ({"cpus_per_task": 4}, 4)])
+def test_a_job_uses_the_processors_that_it_asks_for(executor, monkeypatch, asked, cores):
+    monkeypatch.setattr(
+        Executor, "get_job_args", lambda self, one: f"{format_cli_arg('--cores', self.cores)} -n"
+    )
+    assert executor.get_job_args(job(**asked)) == f"--cores {cores} -n"

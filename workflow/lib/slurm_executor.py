@@ -35,6 +35,7 @@ from diffeode.files.io import write_json
 _SUBMITTING_AT_ONCE = 8  # the plugin waits five seconds before it submits a job
 _SHOWN = 3
 _LONGEST_WAIT = 4  # between two looks at the queue, in the profile's waits
+_ALL_CORES = "--cores 'all'"
 _START, _STARTED_BY_PLUGIN = f" {shlex.quote(slurm_job.__file__)} ", " -m snakemake "
 
 
@@ -202,8 +203,16 @@ class StudyExecutor(Executor):
             return of_array
         return super().format_job_exec(job).replace(_STARTED_BY_PLUGIN, _START, 1)
 
+    def get_job_args(self, job: Any) -> str:
+        """Return Snakemake's options for a job, which uses the processors that it asks Slurm for.
+
+        The members of a group so work one after the other, as their memory is asked for.
+        """
+        asked = max(self._request(job).cpus, 1)
+        return super().get_job_args(job).replace(_ALL_CORES, f"--cores {asked}", 1)
+
     def additional_general_args(self) -> str:
-        """Let Snakemake in the job run the job itself, on all processors of the job.
+        """Let Snakemake in the job run the job itself.
 
         The plugin's executor in the job (``slurm-jobstep``) would start Snakemake a second time, by
         ``srun``. A job has one task on one node, so a step of its own gives it nothing more.
@@ -212,7 +221,7 @@ class StudyExecutor(Executor):
 
     @property
     def cores(self) -> str:
-        """The number of processors that Snakemake in a job uses: those that Slurm gives the job."""
+        """What stands for the processors of a job until :meth:`get_job_args` knows the job."""
         return "all"
 
     def _submit(self, jobs: list[Any], submit: Callable[[], None]) -> None:
