@@ -103,10 +103,9 @@ class Clone:
 
     def start_of_job(self, job: str) -> Costs:
         """Start Snakemake for one job as a job of Slurm does, but run nothing."""
-        ours = self.root / "workflow" / "lib" / "slurm_job.py"
-        started = [str(ours)] if ours.is_file() else ["-m", "snakemake"]
         options = ("--dry-run", "--quiet", "all", "--mode", "remote", "--force", "--cores", "1")
-        return _cost_of([sys.executable, *started, *options, "--target-jobs", job], self.root)
+        command = [sys.executable, "-m", "snakemake", *options, "--target-jobs", job]
+        return _cost_of(command, self.root)
 
 
 @dataclass(frozen=True)

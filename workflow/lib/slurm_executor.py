@@ -2,8 +2,8 @@
 
 The executor names its jobs after the study, asks Slurm before the first job whether what the rules
 ask for can be had, sends jobs with a GPU to the partition of the profile, says on the console which
-job failed and why, and cancels every job when it is interrupted. A job starts Snakemake once
-(``slurm_job.py``); the plugin by itself would start it twice, and three times in an array. Like
+job failed and why, and cancels every job when it is interrupted. A job starts Snakemake once; the
+plugin by itself would start it twice, and three times in an array (``slurm_array.py``). Like
 ``snakemake_internals.py`` this file uses what Snakemake does not document; look here when a new
 version of the plugin breaks the workflow.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import slurm
-import slurm_job
+import slurm_array
 from progress import OneLinePerJob
 from snakemake_executor_plugin_slurm import Executor
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -36,7 +36,7 @@ _SUBMITTING_AT_ONCE = 8  # the plugin waits five seconds before it submits a job
 _SHOWN = 3
 _LONGEST_WAIT = 4  # between two looks at the queue, in the profile's waits
 _ALL_CORES = "--cores 'all'"
-_START, _STARTED_BY_PLUGIN = f" {shlex.quote(slurm_job.__file__)} ", " -m snakemake "
+_START = " -m snakemake "
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,8 @@ class StudyExecutor(Executor):
         write_json(file, [shlex.split(options) for *_, options in parts])
         before, joint, python = parts[0][0].rpartition("&& ")
         # `exec`, so that what the plugin adds on further lines of a script is never run
-        start = f"{before}{joint}exec {python}{_START}"
-        self._array.command = f"{start}{slurm_job.ARRAY} {shlex.quote(str(file))}"
+        start = f"{before}{joint}exec {python}"
+        self._array.command = f"{start} {shlex.join([slurm_array.__file__, str(file)])}"
         try:
             super().run_array_jobs(jobs)
         finally:
@@ -198,10 +198,7 @@ class StudyExecutor(Executor):
 
     def format_job_exec(self, job: Any) -> str:
         """Return the shell command of a job, or while an array is submitted that of its tasks."""
-        of_array = getattr(self._array, "command", None)
-        if of_array is not None:
-            return of_array
-        return super().format_job_exec(job).replace(_STARTED_BY_PLUGIN, _START, 1)
+        return getattr(self._array, "command", None) or super().format_job_exec(job)
 
     def get_job_args(self, job: Any) -> str:
         """Return Snakemake's options for a job, which uses the processors that it asks Slurm for.

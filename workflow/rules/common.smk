@@ -21,7 +21,7 @@ os.environ.update(
 from lazily import import_when_used
 
 # A plan reads no voxels and may draw no pairs, and most processes only run one job.
-import_when_used("pandas", "scipy.ndimage", "scipy.optimize")
+import_when_used("scipy.ndimage", "scipy.optimize")
 
 from diffeode.errors import InputError, reason_of
 from diffeode.provenance.source import code_hash
