@@ -21,8 +21,8 @@ def write_cluster_page(rows: Sequence[Row], path: Path) -> None:
             "by their headers. Every row is of the whole study's plan, of which so many "
             "registrations were made.\n",
             "## What a pair costs\n",
-            "CPU seconds (user and system) of the jobs of Slurm, with both starts of Snakemake, "
-            "beside the method. *A registration* is one pair with one run, its evaluation "
+            "CPU seconds (user and system) of the jobs of Slurm, with the start of Snakemake in "
+            "each, beside the method. *A registration* is one pair with one run, its evaluation "
             "included. Reading, writing and evaluating grow with the number of voxels.\n",
             _costs(ordered),
             "## What the study took\n",

@@ -17,9 +17,9 @@ def write_overhead_page(rows: Sequence[Row], path: Path) -> None:
             "CPU seconds (user and system) of one process and all that it starts, on one core. "
             "*Before* is the commit that was named.\n",
             "## Planning\n",
-            "`snakemake --dry-run` of a study of virtual persons, and the start of one of its "
-            "jobs, which Slurm does twice for each job. Reading the scans of a large dataset is "
-            "not in these numbers.\n",
+            "`snakemake --dry-run` of a study of virtual persons, and the start of Snakemake for "
+            "one job: a job of Slurm does that once today and did it twice at the earlier commit. "
+            "Reading the scans of a large dataset is not in these numbers.\n",
             _plans([row for row in rows if row["what"] == "plan"]),
             "## A pair\n",
             "Registering and evaluating one pair with the run `identity` at 6 mm, on this machine "

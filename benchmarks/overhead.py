@@ -101,6 +101,12 @@ class Clone:
         command = [sys.executable, "-m", "snakemake", *arguments, *profile]
         return _cost_of(command, self.root)
 
+    def start_of_job(self, job: str) -> Costs:
+        """Start Snakemake for one job as a job of Slurm does, but run nothing."""
+        options = ("--dry-run", "--quiet", "all", "--mode", "remote", "--force", "--cores", "1")
+        command = [sys.executable, "-m", "snakemake", *options, "--target-jobs", job]
+        return _cost_of(command, self.root)
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -149,10 +155,7 @@ def planned(clone: Clone, pairs: int, pairs_per_job: int) -> dict[str, object]:
     """Return what a dry run of a study costs, and what the start of one of its jobs costs."""
     clone.study(pairs, _RUNS, pairs_per_job)
     plan = clone.snakemake("--dry-run", "--quiet", "rules")
-    start = clone.snakemake(
-        *("--dry-run", "--quiet", "all", "--mode", "remote", "--force"),
-        *("--target-jobs", "draw_pairs:experiment=scale"),
-    )
+    start = clone.start_of_job("draw_pairs:experiment=scale")
     jobs = next(line for line in plan.said.splitlines() if line.startswith("total "))
     return {
         "jobs": int(jobs.split()[1]),

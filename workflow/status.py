@@ -113,7 +113,7 @@ def units(plan: DryRun, found: dict[Path, Any], in_slurm: dict[str, slurm.Queued
         in_slurm: the job of Slurm that makes a file, by the file's path.
     """
     complaints = {str(file): complaint for file, complaint in found.items()}
-    chunks = plan.named("MADE_IN_CHUNKS")
+    chunks = plan.named("made_in_chunks")()
     in_slurm |= {file: in_slurm[step.job] for file, step in chunks.items() if step.job in in_slurm}
     return [
         _in_slurm(job, _unit(job, plan.named("STUDIED"), complaints), costs, in_slurm)
@@ -125,7 +125,7 @@ def _jobs(plan: DryRun) -> Iterator[tuple[Job, Path | None]]:
     """Yield every job of Snakemake that works on no chunk, and the file that says how long it
     took.
     """
-    of_chunks = {step.job for step in plan.named("MADE_IN_CHUNKS").values()}
+    of_chunks = {step.job for step in plan.named("made_in_chunks")().values()}
     for job in plan.jobs():
         if of_chunks.isdisjoint(job.outputs):
             yield job, _costs(job.log) if job.log else None
@@ -138,7 +138,7 @@ def _steps_in_chunks(plan: DryRun) -> Iterator[tuple[Job, Path | None]]:
     One job of Snakemake makes many of them.
     """
     at_work = plan.named("AT_WORK")
-    for file, step in plan.named("MADE_IN_CHUNKS").items():
+    for file, step in plan.named("made_in_chunks")().items():
         costs = Path(step.costs) if step.costs else None
         is_needed = file in at_work
         yield Job(step.stage, tuple(step.unit), (file,), Path(step.log), is_needed), costs

@@ -1,5 +1,8 @@
 """What is added to the executor for Slurm, with stand-ins for Snakemake's jobs and for Slurm."""
 
+import os
+import re
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +13,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "lib"))
 import slurm
-from slurm_executor import StudyExecutor
+from slurm_executor import Study, StudyExecutor
+from snakemake_executor_plugin_slurm import Executor
+from snakemake_interface_executor_plugins.utils import format_cli_arg
 from snakemake_internals import unless_nobody_reads
 
 PARTITION = slurm.Partition("cpu", True, 60, "UP", None, None, ((8, 4000, ""),))
@@ -48,9 +53,11 @@ def job(rule="register", attempt=1, **resources):
 def executor(monkeypatch):
     """An executor that notes what it submits and which jobs failed, instead of doing so."""
     made = object.__new__(StudyExecutor)
-    settings = SimpleNamespace(reservation=None, qos=None, no_account=True)
+    settings = SimpleNamespace(
+        reservation=None, qos=None, no_account=True, pass_command_as_script=False
+    )
     made.workflow = SimpleNamespace(executor_settings=settings)
-    made.array_jobs = {"register"}
+    made.array_jobs, made.max_array_size = {"register"}, 3
     made._is_cancelled = threading.Event()
     made._job_submission_executor = ThreadPoolExecutor(1)
     made._complaints = {}
@@ -75,6 +82,12 @@ def test_every_job_is_announced_and_only_alike_ones_are_one_array(executor):
     submit(executor, small, other, big, lone)
     assert executor.announced == [small, other, big, lone]
     assert executor.submitted == [[small, other], [big], [lone]]
+
+
+def test_no_array_is_larger_than_slurm_allows(executor):
+    jobs = [job() for _ in range(7)]
+    submit(executor, *jobs)
+    assert executor.submitted == [jobs[:3], jobs[3:6], jobs[6:]]
 
 
 def test_nothing_is_submitted_after_an_interrupt(executor):
@@ -162,3 +175,63 @@ def test_an_interrupt_that_also_ends_the_reader_of_the_console_lets_the_run_go_o
     says(BrokenPipeError())("Terminating processes on user request")
     with pytest.raises(OSError, match=r"^another$"):
         says(OSError("another"))("Terminating processes on user request")
+
+
+# -------------------------------------------------------------------------- how jobs are started
+
+
+@pytest.fixture
+def commands(executor, monkeypatch, tmp_path):
+    """What the plugin is told to run for the tasks of an array of three jobs, which print
+    Snakemake's version, its help, and an error.
+    """
+    options = ("--version", "--help", "--version='in one; $(word)'")
+    written = [f"{sys.executable} -m snakemake {option}" for option in options]
+    jobs = [job() for _ in written]
+    of_job = dict(zip(map(id, jobs), written, strict=True))
+    for one in jobs:
+        one.jobid = 1
+    monkeypatch.setattr(Executor, "format_job_exec", lambda self, one: of_job[id(one)])
+    told = []
+    monkeypatch.setattr(
+        Executor,
+        "run_array_jobs",
+        lambda self, those: told.extend(map(self.format_job_exec, those)),
+    )
+    executor.study = Study("small", tmp_path / "results", None)
+    executor.run_uuid = "a-run"
+    executor._array = threading.local()
+    executor.get_python_executable = lambda: sys.executable
+    StudyExecutor.run_array_jobs(executor, jobs)
+    assert executor.format_job_exec(jobs[0]) == written[0]
+    return told
+
+
+@pytest.mark.parametrize("more", ["", " --slurm-jobstep-array-execs=abc", "\n--nothing\n'abc'\n"])
+def test_every_task_of_an_array_runs_its_own_job(commands, more):
+    assert len(commands) == 3
+    assert len(set(commands)) == 1
+    said = [task_of_array(commands[0] + more, number) for number in (1, 3)]
+    assert re.fullmatch(r"\d+[.]\d+[.]\d+\s*", said[0].stdout)
+    assert said[0].returncode == 0
+    assert "ignored explicit argument 'in one; $(word)'" in said[1].stderr
+    assert said[1].returncode == 2
+
+
+def task_of_array(command, number):
+    task = {**os.environ, "SLURM_ARRAY_TASK_ID": str(number)}
+    run = ["sh", "-c", command]
+    return subprocess.run(run, env=task, capture_output=True, text=True, check=False)
+
+
+def test_a_job_starts_snakemake_once(executor):
+    assert "jobstep" in Executor.additional_general_args(executor)
+    assert executor.additional_general_args() == ""
+
+
+@pytest.mark.parametrize(("asked", "cores"), [({}, 1), ({"cpus_per_task": 4}, 4)])
+def test_a_job_uses_the_processors_that_it_asks_for(executor, monkeypatch, asked, cores):
+    monkeypatch.setattr(
+        Executor, "get_job_args", lambda self, one: f"{format_cli_arg('--cores', self.cores)} -n"
+    )
+    assert executor.get_job_args(job(**asked)) == f"--cores {cores} -n"

@@ -25,7 +25,7 @@ import asking
 import forking
 
 PLANNING = (
-    *("jsonschema", "nibabel", "pandas", "requests", "scipy.ndimage", "yaml"),
+    *("jsonschema", "nibabel", "pandas", "requests", "yaml"),
     *("snakemake.cli", "snakemake.profiles", "snakemake.report.html_reporter", "snakemake.storage"),
     *("snakemake_executor_plugin_slurm", "known_code"),
 )

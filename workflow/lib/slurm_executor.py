@@ -2,14 +2,16 @@
 
 The executor names its jobs after the study, asks Slurm before the first job whether what the rules
 ask for can be had, sends jobs with a GPU to the partition of the profile, says on the console which
-job failed and why, and cancels every job when it is interrupted. Like ``snakemake_internals.py``
-this file uses what Snakemake does not document; look here when a new version of the plugin breaks
-the workflow.
+job failed and why, and cancels every job when it is interrupted. A job starts Snakemake once; the
+plugin by itself would start it twice, and three times in an array (``slurm_array.py``). Like
+``snakemake_internals.py`` this file uses what Snakemake does not document; look here when a new
+version of the plugin breaks the workflow.
 """
 
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 import threading
 import time
@@ -22,14 +24,19 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import slurm
+import slurm_array
 from progress import OneLinePerJob
 from snakemake_executor_plugin_slurm import Executor
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
+from diffeode.files.io import write_json
+
 _SUBMITTING_AT_ONCE = 8  # the plugin waits five seconds before it submits a job
 _SHOWN = 3
 _LONGEST_WAIT = 4  # between two looks at the queue, in the profile's waits
+_ALL_CORES = "--cores 'all'"
+_START = " -m snakemake "
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,11 @@ class Study:
         """The file that names the outputs of each submitted job."""
         return self.results / slurm.JOURNAL
 
+    @property
+    def arrays(self) -> Path:
+        """The folder of the options for the tasks of each array."""
+        return self.results / ".slurm-arrays"
+
 
 def use_for(study: Study) -> None:
     """Let Snakemake submit the jobs of ``study`` with :class:`StudyExecutor`.
@@ -71,6 +83,7 @@ class StudyExecutor(Executor):
         settings.jobname_prefix = slurm.job_name(self.study.name, self.study.results)
         self._is_cancelled = threading.Event()
         self._writing = threading.Lock()
+        self._array = threading.local()
         super().__post_init__(test_mode)
         self._job_submission_executor = ThreadPoolExecutor(_SUBMITTING_AT_ONCE)
         self._cluster = slurm.Cluster()
@@ -81,6 +94,7 @@ class StudyExecutor(Executor):
         self._require_what_jobs_ask_for()
         self.study.journal.parent.mkdir(parents=True, exist_ok=True)
         self.study.journal.write_text("", encoding="utf-8")
+        shutil.rmtree(self.study.arrays, ignore_errors=True)  # no job of an earlier run is left
 
     # ----------------------------------------------------------------------------- before any job
 
@@ -149,8 +163,10 @@ class StudyExecutor(Executor):
             self.run_job_pre(job)
             alike[self._request(job) if self._is_in_array(job) else job].append(job)
         for same in alike.values():
-            submit = self._submit_array if len(same) > 1 else self._submit_alone
-            self._job_submission_executor.submit(submit, same)
+            # the tasks of each array are counted from 1, because Slurm limits their numbers
+            for part in _batched(same, self.max_array_size):
+                submit = self._submit_array if len(part) > 1 else self._submit_alone
+                self._job_submission_executor.submit(submit, part)
 
     def _is_in_array(self, job: Any) -> bool:
         return not job.is_group() and bool({job.rule.name, "all"} & self.array_jobs)
@@ -160,6 +176,50 @@ class StudyExecutor(Executor):
 
     def _submit_array(self, jobs: list[Any]) -> None:
         self._submit(jobs, lambda: self.run_array_jobs(jobs))
+
+    def run_array_jobs(self, jobs: list[Any]) -> None:
+        """Submit jobs as one array, each task of which looks up its options in a file.
+
+        The plugin passes the commands of all tasks on the command line, for which those of some
+        fifty are too long, and then submits a script in which every task runs the first job.
+        """
+        name = f"{self.run_uuid}-{jobs[0].jobid}-{jobs[0].attempt}.json"
+        file = self.study.arrays.absolute() / name
+        parts = [self.format_job_exec(job).partition(_START) for job in jobs]
+        write_json(file, [shlex.split(options) for *_, options in parts])
+        before, joint, python = parts[0][0].rpartition("&& ")
+        # `exec`, so that what the plugin adds on further lines of a script is never run
+        start = f"{before}{joint}exec {python}"
+        self._array.command = f"{start} {shlex.join([slurm_array.__file__, str(file)])}"
+        try:
+            super().run_array_jobs(jobs)
+        finally:
+            del self._array.command
+
+    def format_job_exec(self, job: Any) -> str:
+        """Return the shell command of a job, or while an array is submitted that of its tasks."""
+        return getattr(self._array, "command", None) or super().format_job_exec(job)
+
+    def get_job_args(self, job: Any) -> str:
+        """Return Snakemake's options for a job, which uses the processors that it asks Slurm for.
+
+        The members of a group so work one after the other, as their memory is asked for.
+        """
+        asked = max(self._request(job).cpus, 1)
+        return super().get_job_args(job).replace(_ALL_CORES, f"--cores {asked}", 1)
+
+    def additional_general_args(self) -> str:
+        """Let Snakemake in the job run the job itself.
+
+        The plugin's executor in the job (``slurm-jobstep``) would start Snakemake a second time, by
+        ``srun``. A job has one task on one node, so a step of its own gives it nothing more.
+        """
+        return ""
+
+    @property
+    def cores(self) -> str:
+        """What stands for the processors of a job until :meth:`get_job_args` knows the job."""
+        return "all"
 
     def _submit(self, jobs: list[Any], submit: Callable[[], None]) -> None:
         """Submit jobs, unless the study is cancelled; a job that cannot be submitted has failed."""
@@ -304,6 +364,12 @@ class StudyExecutor(Executor):
 
     def _cancel_by_name(self) -> None:
         slurm.ask("scancel", f"--name={self.run_uuid}")
+
+
+def _batched(jobs: list[Any], size: int) -> Iterator[list[Any]]:
+    """Yield ``jobs`` in parts of at most ``size``, in their order."""
+    for start in range(0, len(jobs), size):
+        yield jobs[start : start + size]
 
 
 def _members(job: Any) -> list[Any]:

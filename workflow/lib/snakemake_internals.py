@@ -81,6 +81,11 @@ class Internals:
         return self._workflow.is_main_process and not self._workflow.touch
 
     @property
+    def plans(self) -> bool:
+        """Whether this process plans all jobs, and is not one that runs some of them."""
+        return self._workflow.is_main_process
+
+    @property
     def given_on_command_line(self) -> set[str]:
         """The keys of the configuration that the command line gives by ``--config``."""
         return set(self._workflow.config_settings.config)

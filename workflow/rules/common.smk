@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.logging import logger
@@ -16,6 +17,11 @@ sys.path[:0] = [f"{workflow.basedir}/src", f"{workflow.basedir}/workflow/lib"]
 os.environ.update(
     PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")]))
 )
+
+from lazily import import_when_used
+
+# A plan reads no voxels and may draw no pairs, and most processes only run one job.
+import_when_used("scipy.ndimage", "scipy.optimize")
 
 from diffeode.errors import InputError, reason_of
 from diffeode.provenance.source import code_hash
@@ -41,7 +47,8 @@ try:
     INTERNALS = Internals(workflow)
     STUDY = load_study(config, REPOSITORY, replaced=INTERNALS.given_on_command_line)
     require_writable(STUDY.results)
-    require_nameable(study_paths(STUDY))
+    if INTERNALS.plans:
+        require_nameable(study_paths(STUDY))
 except InputError as error:
     refuse(str(error))
 
@@ -125,8 +132,18 @@ LOOK = {
     "experiments": {e.name: f"{e.title} ({e.population})" for e in STUDY.experiments},
     "ours": STUDY.ours,
 }
-PAIR_UNITS = [INTERNALS.wildcards(experiment=e, pair=pair) for e, pair in PLANNED]
-UNITS = [INTERNALS.wildcards(experiment=e, pair=pair, run=run) for e, pair, run in STUDY.units()]
+
+
+@cache
+def pair_units():
+    """Return the names of every pair; few of the processes that run one job need them."""
+    return [INTERNALS.wildcards(experiment=e, pair=pair) for e, pair in PLANNED]
+
+
+@cache
+def run_units():
+    """Return the names of every registration."""
+    return [INTERNALS.wildcards(experiment=e, pair=pair, run=run) for e, pair, run in STUDY.units()]
 
 
 def one_of(names):

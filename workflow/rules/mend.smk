@@ -40,9 +40,9 @@ def _planned(file):
 
 
 def _made_from(file):
-    if file not in MADE_IN_CHUNKS:
+    if file not in made_in_chunks():
         return INTERNALS.made_from(file)
-    step = MADE_IN_CHUNKS[file].described()
+    step = made_in_chunks()[file].described()
     return flat(step["inputs"]), step["parameters"]
 
 
@@ -73,7 +73,7 @@ def is_forced(file):
 
 def _output(file):
     """Return the output of a rule whose job makes ``file``."""
-    return MADE_IN_CHUNKS[file].job if file in MADE_IN_CHUNKS else file
+    return made_in_chunks()[file].job if file in made_in_chunks() else file
 
 
 def _tell(sentence):
@@ -93,19 +93,19 @@ def mend():
     if INTERNALS.only_looks:
         for sentence in sentences(judged()):
             logger.warning(f"This is not up to date: {sentence}")
-        AT_WORK.update(MADE_IN_CHUNKS)  # a graph shows all jobs
+        AT_WORK.update(made_in_chunks())  # a graph shows all jobs
         return
     if not INTERNALS.is_dry and INTERNALS.is_at_work_elsewhere:
-        AT_WORK.update(MADE_IN_CHUNKS)
+        AT_WORK.update(made_in_chunks())
         return  # its files are in flux
     wait_for_earlier_jobs(STUDY.results, logger.warning, INTERNALS.is_dry)
     found = judged()
     for file, complaint in found.items():
         if complaint.kind is Kind.DAMAGED and not INTERNALS.is_dry:
             file.unlink()
-    forced = {file for file in MADE_IN_CHUNKS if is_forced(file)}
+    forced = {file for file in made_in_chunks() if is_forced(file)}
     reduced = {str(file) for file, complaint in found.items() if complaint.kind is Kind.REDUCED}
-    AT_WORK.update(forced, filter(_waits, MADE_IN_CHUNKS))
+    AT_WORK.update(forced, filter(_waits, made_in_chunks()))
     # A job makes again what it does not find, and cannot know by itself why these are made again.
     for file in forced | reduced if not INTERNALS.is_dry else ():
         Path(file).unlink(missing_ok=True)
@@ -136,7 +136,7 @@ def units_ahead():
     """
     if not AT_WORK:
         return ""
-    ahead = Counter(MADE_IN_CHUNKS[file].stage for file in AT_WORK)
+    ahead = Counter(made_in_chunks()[file].stage for file in AT_WORK)
     stages = (f"{stage}s: {ahead[stage]}" for stage in ("alignment", "registration", "evaluation"))
     return f"Ahead: {', '.join(stages)}, jobs for these: {len(chunks_at_work(AT_WORK))}."
 
@@ -171,7 +171,7 @@ def require_what_is_needed():
 
 def runs_ahead():
     """Return the runs with which some pair still has to be registered."""
-    waiting = {unit.run for unit in UNITS if REGISTRATION.format(**unit) in AT_WORK}
+    waiting = {unit.run for unit in run_units() if REGISTRATION.format(**unit) in AT_WORK}
     return [run for run in STUDY.runs if run.name in waiting]
 
 

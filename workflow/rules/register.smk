@@ -74,7 +74,7 @@ rule collect:
     benchmark:
         benchmarks("collect", STUDY.name)
     params:
-        units=unit_metrics(),
+        units=lambda w: unit_metrics(),
         code=code("collect"),
     message:
         "collecting the metrics"

@@ -52,7 +52,7 @@ rule verdict:
     log:
         logs("verdict", STUDY.name),
     params:
-        registrations=len(UNITS),
+        registrations=lambda w: len(run_units()),
         strict=STUDY.strict,
         steps_for_metrics=STEPS_FOR_METRICS,
         code=code("verdict"),

@@ -204,8 +204,8 @@ rule failures:
     log:
         logs("failures", STUDY.name),
     params:
-        units=[*registrations(), *unit_metrics()],
-        logs=[unit_log(unit) for unit in UNITS],
+        units=lambda w: [*registrations(), *unit_metrics()],
+        logs=lambda w: [unit_log(unit) for unit in run_units()],
         scans=steps_of_scans,
         failures=table_caption("Registrations that failed."),
         suspects=table_caption("Registrations that look as if they went wrong."),

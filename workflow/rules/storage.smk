@@ -18,8 +18,8 @@ rule reduce:
         logs("reduce", STUDY.name),
     params:
         keep=STUDY.keep,
-        units=registrations(),
-        names=[list(unit) for unit in UNITS],
+        units=lambda w: registrations(),
+        names=lambda w: [list(unit) for unit in run_units()],
         code=code("reduce"),
     message:
         "removing what the study does not keep"

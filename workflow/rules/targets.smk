@@ -81,7 +81,7 @@ def everything(wildcards):
     """Return every file of the study except the verdict and those of pairs and registrations, which
     the tables and the trainings wait for.
     """
-    return [file for file in (*receipts(), *plain_files()) if file not in MADE_IN_CHUNKS]
+    return [file for file in (*receipts(), *plain_files()) if file not in made_in_chunks()]
 
 
 def shown_pairs():

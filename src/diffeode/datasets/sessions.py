@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from scipy import optimize
 
 from diffeode.datasets.scan import Scan
 
@@ -55,7 +55,7 @@ def _across_groups(ordered: Sequence[Scan]) -> list[Scan]:
             if scan.group is not None:
                 gain[row, groups.index(scan.group)] = worth - delay
     chosen = {person: of_person[person][0] for person in persons}
-    for row, column in zip(*linear_sum_assignment(gain, maximize=True), strict=True):
+    for row, column in zip(*optimize.linear_sum_assignment(gain, maximize=True), strict=True):
         if gain[row, column] > 0:
             person = persons[row]
             chosen[person] = next(s for s in of_person[person] if s.group == groups[column])

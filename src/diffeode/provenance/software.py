@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from functools import cache
 from importlib import metadata
 
 _PREPARING = ("diffeode", "antspyx", "nibabel", "nilearn", "numpy", "scipy", "torch")
@@ -32,10 +33,20 @@ def desk_versions() -> dict[str, str]:
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:
     """Return the versions of Python and of those of ``packages`` that are installed."""
-    versions = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # such as ours, which works without installation
-            continue
-    return versions
+    found = ((package, _version(package)) for package in packages)
+    return {
+        "python": platform.python_version(),
+        **{package: version for package, version in found if version is not None},
+    }
+
+
+@cache
+def _version(package: str) -> str | None:
+    """Return the version of a package, or None where it is not installed.
+
+    A process asks for it once: the file that tells it takes some milliseconds to read.
+    """
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # such as ours, which works without installation
+        return None

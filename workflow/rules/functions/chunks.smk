@@ -2,6 +2,8 @@
 do.
 """
 
+from functools import cache
+
 from diffeode.provenance.upkeep import flat
 from diffeode.study.chunks import Step, chunks_of
 
@@ -15,13 +17,16 @@ CHUNK_NAMES = {
     for pair in pairs
 }
 
-MADE_IN_CHUNKS = {}
-"""How every file is made that a job makes for a pair of its chunk: receipts of pairs, receipts and
-metrics of registrations. No rule has them as outputs.
-"""
-
 AT_WORK = set()
 """Those of these files that this run of the workflow makes, once that is known."""
+
+
+@cache
+def made_in_chunks():
+    """Return how every file is made that a job makes for a pair of its chunk: receipts of pairs,
+    receipts and metrics of registrations. No rule has them as outputs.
+    """
+    return {**alignment_steps(), **registration_steps()}
 
 
 def units_of_chunk(wildcards):
@@ -45,17 +50,22 @@ def chunks_at_work(files):
     A rule that reads these files names the jobs as its input ``after``, and the files themselves as
     its parameter ``units``.
     """
-    return list(dict.fromkeys(MADE_IN_CHUNKS[file].job for file in files if file in AT_WORK))
+    return list(dict.fromkeys(made_in_chunks()[file].job for file in files if file in AT_WORK))
 
 
 def read_by_chunk(wildcards, *readers):
     """Return every file that units of a chunk read and that no chunk makes.
 
+    Units read what is made in chunks of their own pair only.
+
     Args:
         readers: functions that return what a unit reads.
     """
-    files = flat([reads(unit) for unit in units_of_chunk(wildcards) for reads in readers])
-    return [file for file in dict.fromkeys(files) if file not in MADE_IN_CHUNKS]
+    units = units_of_chunk(wildcards)
+    files = flat([reads(unit) for unit in units for reads in readers])
+    patterns = (PAIR, REGISTRATION, METRICS) if wildcards.get("run") else (PAIR,)
+    made = {pattern.format(**unit) for unit in units for pattern in patterns}
+    return [file for file in dict.fromkeys(files) if file not in made]
 
 
 def waiting_in_chunk(wildcards, pattern):

@@ -17,7 +17,7 @@ def pair_rows(wildcards):
 
 def aligned_pairs():
     """Return the receipt of every pair."""
-    return [PAIR.format(**unit) for unit in PAIR_UNITS]
+    return [PAIR.format(**unit) for unit in pair_units()]
 
 
 def alignment_of(unit):
@@ -63,16 +63,16 @@ def pair_costs(unit):
     return benchmarks("align", *unit)
 
 
-MADE_IN_CHUNKS.update(
-    (
-        PAIR.format(**unit),
-        Step(
+def alignment_steps():
+    """Return how every pair is aligned, by the path of its receipt."""
+    return {
+        PAIR.format(**unit): Step(
             *("alignment", unit, job_of(unit, ALIGNED), pair_log(unit), pair_costs(unit)),
             alignment_of,
-        ),
-    )
-    for unit in PAIR_UNITS
-)
+        )
+        for unit in pair_units()
+    }
+
 
 # ------------------------------------------------------------------------------ what one job is made of
 

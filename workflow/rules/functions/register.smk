@@ -8,12 +8,12 @@ from diffeode.registration.registry import method_class
 
 def registrations():
     """Return the receipt of every registration."""
-    return [REGISTRATION.format(**unit) for unit in UNITS]
+    return [REGISTRATION.format(**unit) for unit in run_units()]
 
 
 def unit_metrics():
     """Return the metrics of every registration."""
-    return [METRICS.format(**unit) for unit in UNITS]
+    return [METRICS.format(**unit) for unit in run_units()]
 
 
 def unit_log(unit):
@@ -104,21 +104,24 @@ def evaluating_code():
     return code_of("_evaluating")
 
 
-MADE_IN_CHUNKS.update(
-    (
-        pattern.format(**unit),
-        Step(
-            *(stage, unit, job_of(unit, REGISTERED), unit_log(unit)),
-            pattern.format(**unit) if stage == "registration" else None,
-            describe,
-        ),
-    )
-    for unit in UNITS
-    for stage, pattern, describe in (
+def registration_steps():
+    """Return how every registration and every evaluation is made, by the path of its receipt or of
+    its metrics.
+    """
+    kinds = (
         ("registration", REGISTRATION, registration_of),
         ("evaluation", METRICS, evaluation_of),
     )
-)
+    return {
+        pattern.format(**unit): Step(
+            *(stage, unit, job_of(unit, REGISTERED), unit_log(unit)),
+            pattern.format(**unit) if stage == "registration" else None,
+            describe,
+        )
+        for unit in run_units()
+        for stage, pattern, describe in kinds
+    }
+
 
 # ------------------------------------------------------------------------------ what one job is made of
 

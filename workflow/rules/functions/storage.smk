@@ -13,7 +13,7 @@ from diffeode.units.registration import (
 @cache
 def held():
     """Return the names of the files that each registration has to hold, by its receipt."""
-    return {REGISTRATION.format(**unit): must_hold(STUDY.keep) for unit in UNITS}
+    return {REGISTRATION.format(**unit): must_hold(STUDY.keep) for unit in run_units()}
 
 
 @cache
@@ -26,7 +26,8 @@ def files_read():
     if STUDY.keep == "all":
         return {}
     found = {
-        METRICS.format(**unit): {REGISTRATION.format(**unit): READ_BY_EVALUATION} for unit in UNITS
+        METRICS.format(**unit): {REGISTRATION.format(**unit): READ_BY_EVALUATION}
+        for unit in run_units()
     }
     for experiment, pair in shown_pairs():
         names = {"experiment": experiment, "pair": pair}
