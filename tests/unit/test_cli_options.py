@@ -180,6 +180,7 @@ def behind_the_commands(monkeypatch):
         (bids_running, "run_plan", ["a line"]),
         (bids_running, "show_plan", None),
         (converting, "read_in_format", "a transform"),
+        (converting, "require_not_exchanged", None),
         (converting, "write_in_format", ["a note"]),
         (threads, "use_threads", None),
         (arguments, "processors", PROCESSORS),
