@@ -30,6 +30,8 @@ _JOB = """
 import os, signal, sys
 from types import SimpleNamespace
 sys.path.insert(0, {scripts!r})
+# as a job of a terminal has it: tests that a shell runs in the background ignore interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from _job import job
 
 class Given(dict):
