@@ -31,7 +31,7 @@ from diffeode.registration.runs import load_run
 
 FOLDER, KEYS, SEED = "openms-raw", ("visit", "contrast", "run"), 2512
 VISITS = ("patient01/study1", "patient01/study2", "patient03/study2")
-CONTRASTS = ("T1W", "T2W", "FLAIR")
+CONTRASTS = ("T1w", "T2w", "FLAIR")
 SPACING_MM, DEPTH_MM = 3.0, 20.0
 """Voxel size of the pairs, and how far below the surface of the head errors are measured."""
 _WIDTH_MM, _RMS_MM, _SMALLEST_DETERMINANT = 20.0, 4.0, 0.3
@@ -69,7 +69,7 @@ def rows_of(data: Path, visit: str, contrast: str, runs: Sequence[str]) -> list[
     grid = moving.grid.resample(SPACING_MM)
     moving = Image(antialiased(moving.data, moving.grid, grid), grid)
     known = known_map(grid, SEED)
-    other = io.read_image(data / FOLDER / f"{visit}_{contrast}.nii.gz")
+    other = io.read_image(data / FOLDER / f"{visit}_{contrast.upper()}.nii.gz")
     smoothed = Image(antialiased(other.data, other.grid, grid), grid)
     reached = known(grid.points_mm())
     fixed = Image(sample(smoothed.data, grid.to_voxel(reached), order=1), grid)

@@ -797,7 +797,7 @@ def test_the_known_map_is_smooth_repeats_and_has_the_size_that_is_said():
 
 def test_the_page_of_contrasts_compares_the_same_visits(tmp_path):
     """A visit of which a contrast is not measured yet enters no mean."""
-    errors = {("one", "T1W"): 1, ("one", "T2W"): 2, ("one", "FLAIR"): 3, ("two", "T1W"): 9}
+    errors = {("one", "T1w"): 1, ("one", "T2w"): 2, ("one", "FLAIR"): 3, ("two", "T1w"): 9}
     columns = ("before_mm", "median_mm", "mean_mm", "p95_mm")
     about = {"run": "node", "machine": "m", "torch": "t", "date": "d"}
     rows = [
@@ -806,7 +806,7 @@ def test_the_page_of_contrasts_compares_the_same_visits(tmp_path):
     ]
     contrasts.write_contrasts_page(tmp_path / "page.md", rows)
     text = (tmp_path / "page.md").read_text()
-    assert "T1w to T1W | 1 | 1.00 | 1.00 | 1.00 | 1.00 |" in text
+    assert "T1w to T1w | 1 | 1.00 | 1.00 | 1.00 | 1.00 |" in text
     assert "T1w to FLAIR | 1 | 3.00 |" in text
     assert "9.00" not in text
 
