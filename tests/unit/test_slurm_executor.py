@@ -218,6 +218,11 @@ def test_every_task_of_an_array_runs_its_own_job(commands, more):
     assert said[1].returncode == 2
 
 
+def test_a_study_does_not_empty_the_arrays_of_another_one_with_the_same_results(tmp_path):
+    one, other = (Study(name, tmp_path, None).arrays for name in ("one", "other"))
+    assert one not in (other, *other.parents)
+
+
 def task_of_array(command, number):
     task = {**os.environ, "SLURM_ARRAY_TASK_ID": str(number)}
     run = ["sh", "-c", command]

@@ -60,8 +60,8 @@ class Study:
 
     @property
     def arrays(self) -> Path:
-        """The folder of the options for the tasks of each array."""
-        return self.results / ".slurm-arrays"
+        """The folder of the options for the tasks of each array, which no other study empties."""
+        return self.results / ".slurm-arrays" / self.name
 
 
 def use_for(study: Study) -> None:
