@@ -11,13 +11,14 @@ import pytest
 import yaml
 
 from diffeode.errors import InputError
+from diffeode.files.pictures import Picture, write_picture
 from diffeode.statistics.export import write_page
 from diffeode.statistics.paper_page import _FIGURES, Results, judge, write_paper_page
 from diffeode.study.runs import crossed, read_runs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "config" / "pages" / "paper.yaml"
-PICTURE = b"\x89PNG a picture"
+WIDTH_PX = 12
 
 
 def write_results(folder: Path) -> Results:
@@ -58,7 +59,8 @@ def write_results(folder: Path) -> Results:
     shown["method"] = shown["method"].map(lambda name: f"Method {name}")
     write_page(shown, folder / "tables" / "summary.html", "A study (adults). Means over pairs.")
     for name in ("f__m", "g__m"):
-        (folder / "figures" / "beside" / "one" / f"{name}.png").write_bytes(PICTURE)
+        picture = Picture(np.zeros((WIDTH_PX, 3, 1), np.uint8), ".png")
+        write_picture(folder / "figures" / "beside" / "one" / f"{name}.png", picture)
     return Results("A study", folder, "snakemake study")
 
 
@@ -211,7 +213,9 @@ def page_of(repository, small=False):
 
 def test_the_page_holds_tables_figures_reported_numbers_and_verdicts(repository):
     page = page_of(repository)
-    assert page.count(base64.b64encode(PICTURE).decode()) == 2
+    (picture,) = {file.read_bytes() for file in repository.rglob("beside/*/*.png")}
+    shown = f'base64,{base64.b64encode(picture).decode()}" width="{WIDTH_PX // 2}"'
+    assert page.count(shown) == 2
     assert "<tr><td>NODE + MIND, oasis3-oasis3</td><td>75.64 ± 1.7 %</td>" in page
     assert "<th></th><th>Dice</th><th>Sum of -|J| where |J| ≤ 0, central</th>" in page
     assert page.count("Ours wins.") == 2

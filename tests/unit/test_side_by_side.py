@@ -244,6 +244,24 @@ def test_further_settings_part_a_sweep_into_series(metrics):
     assert len(table) == 3 * 5 * len(POINTS)
 
 
+def test_settings_that_one_method_varies_one_after_the_other_have_a_column_each(
+    metrics, drawn, tmp_path
+):
+    one = POINTS.assign(series="NODEO")
+    sweep_curves(metrics, one, EXPERIMENTS, tmp_path / "sweep.svg")
+    panels = np.array(drawn[0].axes).reshape(3, 4)
+    titles = [" ".join(panel.get_title("left").split()) for panel in panels[0]]
+    assert titles == ["Second: barrier", "Second: weight", "First: barrier", "First: weight"]
+    looks = style.looks({"NODEO: barrier": "", "NODEO: weight": ""})
+    for column, setting in enumerate(("barrier", "weight") * 2):
+        for panel in panels[:, column]:
+            curves = {to_hex(line.get_color()) for line in panel.lines if len(line.get_xdata())}
+            assert curves == {looks[f"NODEO: {setting}"].colour}
+        assert panels[1, column].get_xlabel() == f"Value of {setting}"
+        for row, first in ((0, 0), (1, column % 2), (2, column % 2)):
+            assert panels[row, column].get_xlim() == panels[row, first].get_xlim()
+
+
 def test_values_that_are_words_are_drawn_in_their_order(metrics, drawn, tmp_path):
     words = dict(zip(VALUES, ("network", "tensor", "free"), strict=True))
     named = POINTS.assign(value=POINTS["value"].map(words))

@@ -5,8 +5,9 @@ arXiv 2512.22689).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -35,10 +36,11 @@ def sweep_curves(
 ) -> None:
     """Draw one column per experiment and one curve per series, through the values of its setting.
 
-    The rows show median Dice against the median of folds, the least and the largest value written
-    beside their points where a voxel folds; Dice against the value; and folds against the value.
-    Bands span the quartiles over pairs. Where a sweep varies several settings, the curve runs along
-    the first, and each combination of the others is a series.
+    Where a method varies several settings one after the other, each setting has a column of its
+    own. The rows show median Dice against the median of folds, the least and the largest value
+    written beside their points where a voxel folds; Dice against the value; and folds against the
+    value. Bands span the quartiles over pairs. Where a sweep varies several settings, the curve
+    runs along the first, and each combination of the others is a series.
 
     Args:
         metrics: the study's tidy table.
@@ -55,11 +57,13 @@ def sweep_curves(
         style.say(out, NO_DICE)
         return
     looks = style.looks({name: name for name in dict.fromkeys(table["series"])})
+    columns = _columns(table, shown)
     with experiment_panels(
-        out, 3 * _ROW_IN + 0.9, [experiments[name] for name in shown], 3, sharex="row", sharey="row"
+        out, 3 * _ROW_IN + 0.9, _titles(columns, experiments), 3, sharex=False, sharey="row"
     ) as (figure, panels):
-        for column, name in enumerate(shown):
-            rows = table[table["experiment"] == name]
+        _share_scales(panels, columns)
+        for column, (name, settings) in enumerate(columns):
+            rows = table[(table["experiment"] == name) & table["parameter"].isin(settings)]
             _draw_against_folds(panels[0, column], rows, looks)
             _draw_against_value(panels[1, column], rows, "dice", looks)
             _draw_against_value(panels[2, column], rows, "folds", looks)
@@ -77,12 +81,45 @@ def sweep_curves(
         )
 
 
+def _columns(table: pd.DataFrame, shown: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the experiment and the settings of each column.
+
+    The curves of methods that vary one setting each lie on one axis, where they can be compared.
+    """
+    settings = tuple(dict.fromkeys(table["parameter"]))
+    if table.groupby("method")["parameter"].nunique().max() > 1:
+        return [(name, (setting,)) for name in shown for setting in settings]
+    return [(name, settings) for name in shown]
+
+
+def _titles(
+    columns: Sequence[tuple[str, tuple[str, ...]]], experiments: Mapping[str, str]
+) -> list[str]:
+    names = [name for name, _ in columns]
+    if len(set(names)) == len(names):
+        return [experiments[name] for name in names]
+    return [f"{experiments[name]}: {setting}" for name, (setting,) in columns]
+
+
+def _share_scales(panels: np.ndarray, columns: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+    """Give all panels of the first row one horizontal scale, and those of the same settings one in
+    each of the other rows.
+    """
+    settings = [own for _, own in columns]
+    for column, own in enumerate(settings):
+        if column:
+            panels[0, column].sharex(panels[0, 0])
+        if (first := settings.index(own)) != column:
+            for row in panels[1:]:
+                row[column].sharex(row[first])
+
+
 def values_along(metrics: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     """Return Dice and folds of every pair along every sweep, in the order of ``points``.
 
-    The columns are ``experiment pair series parameter value dice folds``. ``value`` is the value of
-    the first setting that the run varies. The values of the other settings are part of ``series``,
-    which ends with the name of the first one.
+    The columns are ``experiment pair method series parameter value dice folds``. ``value`` is the
+    value of the first setting that the run varies. The values of the other settings are part of
+    ``series``, which begins with the method and ends with the name of the first setting.
     """
     settings = settings_of(points)
     parameters = [name for name in settings if name not in ("series", "run")]
@@ -91,21 +128,24 @@ def values_along(metrics: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
         first, *others = [name for name in parameters if row[name] != ""]
         words = [row["series"], *(f"{_short(name)} {row[name]}" for name in others)]
         series = f"{', '.join(words)}: {_short(first)}"
-        rows.append((row["run"], series, _short(first), row[first]))
-    named = pd.DataFrame(rows, columns=["run", "series", "parameter", "value"])
+        rows.append((row["run"], row["series"], series, _short(first), row[first]))
+    named = pd.DataFrame(rows, columns=["run", "method", "series", "parameter", "value"])
     keys = ["experiment", "pair", "run"]
     dice, folds = (
         whole_image(metrics, metric).rename(columns={"value": name})
         for metric, name in (("dice", "dice"), (FOLDS, "folds"))
     )
     found = named.merge(dice, on="run").merge(folds, on=keys, how="left")
-    return found[["experiment", "pair", "series", "parameter", "value", "dice", "folds"]]
+    columns = ["experiment", "pair", "method", "series", "parameter", "value", "dice", "folds"]
+    return found[columns]
 
 
 def _draw_against_folds(panel: Axes, rows: pd.DataFrame, looks: Mapping[str, Look]) -> None:
     nothing_folds = rows["folds"].max() == 0
     for place, (series, look) in enumerate(looks.items()):
         own = rows[rows["series"] == series]
+        if own.empty:
+            continue  # a curve without points takes room at the corner of the page
         in_order = not _as_numbers(own["value"]).isna().any()
         middle = own.groupby("value", sort=in_order)[["dice", "folds"]].median()
         panel.plot(

@@ -24,6 +24,7 @@ from diffeode.errors import InputError
 from diffeode.evaluation.catalogue import METRICS
 from diffeode.files.checked_yaml import read_mapping
 from diffeode.files.io import write_text
+from diffeode.files.pictures import read_picture
 from diffeode.files.presence import require_file
 from diffeode.files.tables import read_words
 from diffeode.statistics.reported import OTHER_NUMBERS, SOURCES, read_reported
@@ -36,7 +37,8 @@ _ABOVE = re.compile(r"<p>(.*?)</p>", re.DOTALL)
 _ROW = re.compile(r"<tr>(.*?)</tr>", re.DOTALL)
 _CELL = re.compile(r"<t[hd][^>]*>(.*?)</t[hd]>", re.DOTALL)
 _WORST_LAST = ("not tested", "holds", "holds in part", "is not shown", "does not hold")
-_KINDS = {".png": "png", ".svg": "svg+xml"}
+_PRINT_PX = 2
+"""Pixels of a figure across one pixel of the page, where each is about as wide as in print."""
 _FIGURES = {
     "beside": "Methods side by side, in the coronal plane half way through the fixed brain: the "
     "scans, borders of the fixed scan over them, the maps' grids and volume changes",
@@ -309,9 +311,12 @@ def _under_experiments(table: str) -> str:
     return table.replace("<table>", '<table class="grouped">', 1)
 
 
-def _figures(results: Results, patterns: Sequence[str]) -> list[dict[str, str]]:
-    """Return the figures that fit ``patterns``; the address of each holds the whole picture."""
-    found, folder = [], results.folder / "figures"
+def _figures(results: Results, patterns: Sequence[str]) -> list[dict[str, str | int]]:
+    """Return the figures that fit ``patterns``, which are PNG files, each with its width in pixels
+    of the page; the address of each holds the whole picture.
+    """
+    found: list[dict[str, str | int]] = []
+    folder = results.folder / "figures"
     for pattern in patterns:
         files = sorted(folder.glob(pattern))
         if not files:
@@ -319,8 +324,8 @@ def _figures(results: Results, patterns: Sequence[str]) -> list[dict[str, str]]:
         found += [
             {
                 "caption": _caption(file.relative_to(folder).with_suffix(""), results),
-                "address": f"data:image/{_KINDS[file.suffix]};base64,"
-                + base64.b64encode(file.read_bytes()).decode(),
+                "width": len(read_picture(file).values) // _PRINT_PX,
+                "address": "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode(),
             }
             for file in files
         ]
