@@ -34,6 +34,7 @@ from diffeode.evaluation.labels import read_label_table
 from diffeode.files import io
 from diffeode.files.checked_yaml import read_yaml
 from diffeode.files.landmarks import read_landmarks
+from diffeode.files.points import Points, read_points
 from diffeode.files.tables import read_numbers, read_words
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid, flip_ras_lps
@@ -234,6 +235,20 @@ PAIRS = (
 )
 EXCLUSIONS = "# why\nscan\treason\nsub-03\tmotion\nsub-04_T1w\tcut off\n"
 METRICS = "experiment\tpair\trun\tmetric\tvalue\nheld\ta__b\tnode\tdice\t0.75\nx\ta__c\tb\thd\t\n"
+
+
+def write_surface(path: Path) -> None:
+    corners = np.array([[0, 0, 0], [4, 0, 1], [0, 5, 2], [1, 1, 6]], dtype=np.float32)
+    sides = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], dtype=np.int32)
+    arrays = [
+        nib.gifti.GiftiDataArray(data, f"NIFTI_INTENT_{kind}", f"NIFTI_TYPE_{data.dtype}".upper())
+        for data, kind in ((corners, "POINTSET"), (sides, "TRIANGLE"))
+    ]
+    nib.save(nib.gifti.GiftiImage(darrays=arrays), path)
+
+
+def _are_vertices(path: Path, answer: Points) -> bool:
+    return answer.coordinates.shape[1] == 3 and bool(np.isfinite(answer.coordinates).all())
 
 
 def _is_table(**columns: type) -> Callable[[Path, pd.DataFrame], bool]:
@@ -495,6 +510,7 @@ KINDS = {
         _is_table(name=str, x=float, y=float, z=float),
         is_text=True,
     ),
+    "surface": Kind("a.surf.gii", write_surface, read_points, _are_vertices, is_text=True),
     "label table": Kind(
         "a.tsv",
         write_text(LABEL_TABLE),

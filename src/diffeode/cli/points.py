@@ -30,13 +30,18 @@ def add(commands: Any) -> None:
         description="Move points. Points go from FIXED to MOVING through OUT/warp.nii.gz, which is "
         "the way opposite to that of images; points of MOVING go to FIXED through "
         "OUT/inverse_warp.nii.gz. POINTS is a table (.csv, .tsv) with columns x, y and z, whose "
-        "other columns are kept, or landmarks of 3-D Slicer (.fcsv, .mrk.json). A table with x and "
+        "other columns are kept, landmarks of 3-D Slicer (.fcsv, .mrk.json), or a surface in GIFTI "
+        "(.gii), whose vertices are moved. A table with x and "
         "y alone holds pixels of a slice: column and row of a picture, 0 is the centre of the "
         "first pixel. Points outside of the map are named and refused.",
         **with_examples(
             (
                 "landmarks of FIXED, to where they lie in MOVING",
                 "diffeode points OUT/warp.nii.gz fixed.fcsv -o in_moving.fcsv",
+            ),
+            (
+                "a surface of FIXED, to where it lies in MOVING",
+                "diffeode points OUT/warp.nii.gz lh.pial.surf.gii -o lh_in_moving.surf.gii",
             ),
             (
                 "voxel indices of FIXED to voxel indices of MOVING",
@@ -67,7 +72,8 @@ def add(commands: Any) -> None:
         type=path,
         required=True,
         metavar="FILE",
-        help="the file to write: .csv, .tsv, .fcsv or .mrk.json",
+        help="the file to write: .csv, .tsv, .fcsv, .mrk.json, or .gii where the points are a "
+        "surface",
     )
     add_transforms(points)
     points.add_argument(
@@ -75,7 +81,8 @@ def add(commands: Any) -> None:
         choices=_FRAMES,
         help="the frame of the numbers in a table: ras or lps (mm), or voxel (indices in the grid "
         "of the fixed scan, 0 is the centre of the first voxel); default: ras, and voxel where a "
-        "table has x and y alone, for which lps means mm in the plane. Slicer's files say theirs",
+        "table has x and y alone, for which lps means mm in the plane. Slicer's files say theirs, "
+        "and of a surface ras says that its numbers are RAS mm as they are stored",
     )
     points.add_argument(
         "--output-frame",

@@ -13,7 +13,7 @@ from diffeode.desk.given import GridLike, grid_of
 from diffeode.desk.partner import moving_grid_of
 from diffeode.desk.transform import Transform, outside_in_words, require_columns_of_points
 from diffeode.errors import InputError
-from diffeode.files.points import FRAMES, Points, is_of_slicer, read_points, write_points
+from diffeode.files.points import FRAMES, Points, read_points, says_its_frame, write_points
 from diffeode.geometry.maps import mapped_within
 from diffeode.geometry.plane import plane_frame, thin_axis, with_axis_last
 from diffeode.geometry.space import RAS_TO_LPS, Grid, flip_ras_lps
@@ -37,12 +37,12 @@ def load_points(
 
     Args:
         path: a table (``.csv``, ``.tsv``) with columns ``x``, ``y``, ``z`` and perhaps ``name``, or
-            landmarks of 3-D Slicer (``.fcsv``, ``.mrk.json``). A table without ``z`` holds points
-            of a slice.
+            landmarks of 3-D Slicer (``.fcsv``, ``.mrk.json``), or a surface (``.gii``), whose
+            points are its vertices. A table without ``z`` holds points of a slice.
         frame: the frame of a table's numbers: ``ras`` or ``lps`` (mm), or ``voxel`` (indices in the
             grid of ``scan``); by default RAS mm, and of points of a slice pixel indices (column and
             row of a picture, 0 is the centre of the first pixel). Slicer's files say their frame
-            themselves.
+            themselves; of a surface, ``ras`` says that its numbers are RAS mm as they are stored.
         scan: the scan or slice that the points belong to, or its grid; voxel and pixel indices need
             it.
 
@@ -69,8 +69,7 @@ def save_points(
     frame: str = "ras",
     scan: GridLike | None = None,
 ) -> None:
-    """Write ``points``, columns ``name x y z`` in RAS mm, to a file of any kind that
-    :func:`load_points` reads.
+    """Write ``points``, columns ``name x y z`` in RAS mm, to a table or to a file of 3-D Slicer.
 
     Args:
         frame: ``ras`` or ``lps``, the frame of a table's numbers; or ``voxel``, indices in the grid
@@ -209,7 +208,7 @@ def move_points_file(
 
 
 def _frame_of_results(points: Points, source: Path, out: Path) -> str:
-    return "ras" if is_of_slicer(source) and not is_of_slicer(out) else points.frame
+    return "ras" if says_its_frame(source) and not says_its_frame(out) else points.frame
 
 
 def in_ras_mm(points: Points, grid: Grid | None, name: str = "The file of points") -> np.ndarray:

@@ -1,9 +1,10 @@
-"""Files of points: tables (``.csv``, ``.tsv``) and landmarks of 3-D Slicer (``.fcsv``,
-``.mrk.json``).
+"""Files of points: tables (``.csv``, ``.tsv``), landmarks of 3-D Slicer (``.fcsv``,
+``.mrk.json``) and vertices of surfaces (``.gii``).
 
 Points that are read are RAS mm or, where the user says so of a table, voxel indices. Slicer's files
-say themselves whether they are in RAS or in LPS mm. A table with the columns ``x`` and ``y`` and
-without ``z`` holds points of a slice: pixel indices or, where the user says so, plane coordinates.
+say themselves whether they are in RAS or in LPS mm, and surfaces are in RAS mm. A table with the
+columns ``x`` and ``y`` and without ``z`` holds points of a slice: pixel indices or, where the user
+says so, plane coordinates.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import Any, Literal, final, get_args
 
 import numpy as np
 import pandas as pd
+from nibabel.gifti import GiftiImage
 
 from diffeode.errors import InputError
 from diffeode.files import io
+from diffeode.files.meshes import read_surface, vertices_ras_mm, write_surface
 from diffeode.files.presence import require_file
 from diffeode.files.tables import read_words, require_columns
 from diffeode.geometry.space import flip_ras_lps
@@ -29,7 +32,8 @@ from diffeode.names import short
 Frame = Literal["ras", "lps", "voxel"]
 """The frame of coordinates: RAS mm, LPS mm, or voxel indices as real numbers."""
 FRAMES: tuple[str, ...] = get_args(Frame)
-SUFFIXES = (".csv", ".tsv", ".fcsv", ".mrk.json")
+SURFACE_SUFFIX = ".gii"
+SUFFIXES = (".csv", ".tsv", ".fcsv", ".mrk.json", SURFACE_SUFFIX)
 
 _AXES = ["x", "y", "z"]
 _NAMES = ("name", "label", "#", "")
@@ -62,6 +66,7 @@ class Points:
     coordinates: np.ndarray
     frame: str = "ras"
     others: pd.DataFrame | None = field(default=None)
+    surface: GiftiImage | None = field(default=None)
 
     @property
     def is_flat(self) -> bool:
@@ -101,11 +106,13 @@ def read_points(path: str | os.PathLike[str], frame: str | None = None) -> Point
 
     Args:
         frame: the frame of a table's numbers; by default RAS mm, and pixel indices (``voxel``) of a
-            table of two coordinates. Slicer's files say their frame themselves.
+            table of two coordinates. Slicer's files say their frame themselves. Of a surface,
+            ``ras`` says that its numbers are RAS mm as they are stored.
 
     Raises:
         InputError: the file is missing, unreadable or of another kind, holds no point, or a
             coordinate is no finite number; or ``frame`` contradicts the file.
+        DamagedFileError: the file of a surface is damaged.
     """
     path = Path(path)
     require_file(path, "file of points")
@@ -116,6 +123,8 @@ def read_points(path: str | os.PathLike[str], frame: str | None = None) -> Point
         points = _read_fcsv(path)
     elif path.name.endswith(".mrk.json"):
         points = _read_markups(path)
+    elif path.name.endswith(SURFACE_SUFFIX):
+        points = _read_surface(path, as_stored=frame == "ras")
     else:
         points = _read_table(path, frame)
     if frame is not None and points.frame != frame:
@@ -131,11 +140,12 @@ def read_points(path: str | os.PathLike[str], frame: str | None = None) -> Point
 def write_points(path: str | os.PathLike[str], points: Points) -> None:
     """Write ``points`` in the format that the ending of ``path`` names.
 
-    Tables hold the numbers as they are; Slicer's files are written in LPS mm, Slicer's own frame.
+    Tables hold the numbers as they are; Slicer's files are written in LPS mm, Slicer's own frame,
+    and surfaces in RAS mm.
 
     Raises:
-        InputError: the ending is of another kind, or voxel indices are to be written to a file of
-            Slicer, which holds mm.
+        InputError: the ending is of another kind, voxel indices are to be written to a file that
+            holds mm, or points that are of no surface to a file of a surface.
     """
     path = Path(path)
     require_name_of_points(path)
@@ -143,12 +153,16 @@ def write_points(path: str | os.PathLike[str], points: Points) -> None:
         _write_table(path, points)
     elif path.name.endswith(".fcsv"):
         io.write_text(path, _fcsv(points.in_mm("lps")))
+    elif path.name.endswith(SURFACE_SUFFIX):
+        _write_surface(path, points)
     else:
         io.write_json(path, _markups(points.in_mm("lps")))
 
 
-def is_of_slicer(path: Path | str) -> bool:
-    """Return whether ``path`` is named as a file of 3-D Slicer, which says its own frame."""
+def says_its_frame(path: Path | str) -> bool:
+    """Return whether ``path`` is named as a file of 3-D Slicer or of a surface, which says its own
+    frame.
+    """
     return not str(path).endswith(tuple(_SEPARATORS))
 
 
@@ -304,6 +318,22 @@ def _markups(points: Points) -> dict[str, Any]:
         "controlPoints": places,
     }
     return {"@schema": _SCHEMA, "markups": [markup]}
+
+
+def _read_surface(path: Path, as_stored: bool) -> Points:
+    surface = read_surface(path)
+    vertices = vertices_ras_mm(path, surface, as_stored)
+    names = tuple(str(number) for number in range(1, len(vertices) + 1))
+    return Points(names, vertices, surface=surface)
+
+
+def _write_surface(path: Path, points: Points) -> None:
+    if points.surface is None:
+        raise InputError(
+            f"{path} would be a surface, but the points are no vertices of one; end the name as a "
+            "table or as landmarks."
+        )
+    write_surface(path, points.surface, points.in_mm("ras").coordinates)
 
 
 def _cell(row: list[str], place: int) -> str:
