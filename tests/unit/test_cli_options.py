@@ -602,6 +602,11 @@ ARRIVES = {
         lambda: named("prepare_scan", "given_labels"),
         Path("l.nii"),
     ),
+    ("prepare", "is_scan"): (
+        [*PREPARE, "--is-scan"],
+        lambda: named("prepare_scan", "is_scan"),
+        True,
+    ),
     ("prepare", "spacing"): (
         [*PREPARE, "--spacing", "1.7"],
         lambda: named("prepare_scan", "spacing_mm"),

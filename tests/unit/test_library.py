@@ -468,6 +468,15 @@ def test_a_registration_gives_maps_images_and_metrics(result):
     assert result.metrics["seconds"] >= 0
 
 
+def test_a_label_map_that_is_registered_as_a_scan_is_noted():
+    areas = np.where(anatomy(MOVING) > 0, 1 + (anatomy(MOVING) > 300), 0)
+    named = {"method": "identity", "init": "identity", "threads": 1}
+    scan = (anatomy(FIXED, SHIFT[:3, 3]), FIXED.affine)
+    (note,) = de.register(scan, (areas, MOVING.affine), **named).notes
+    assert note.startswith("the moving image looks like a label map or a mask")
+    assert not de.register(scan, (anatomy(MOVING), MOVING.affine), **named).notes
+
+
 def test_a_registration_starts_from_a_transform_and_counts_masks():
     """The start is a map from fixed to moving; nothing else is found by this method."""
     start = de.Transform.from_matrix(SHIFT)

@@ -66,6 +66,12 @@ def add(commands: Any) -> None:
         "--given-labels", type=path, metavar="FILE", help="the label map of SCAN, on its grid"
     )
     prepare.add_argument(
+        "--is-scan",
+        action="store_true",
+        help="SCAN is a scan though its values look like those of a label map, which is refused "
+        "otherwise",
+    )
+    prepare.add_argument(
         "--modality",
         default="T1w",
         metavar="SUFFIX",
@@ -116,6 +122,7 @@ def _prepare(options: argparse.Namespace) -> None:
                 orientation=options.orientation,
                 threads=options.threads,
                 seed=options.seed,
+                is_scan=options.is_scan,
             )
         prepared.save(folder)
     print_notes(options, [], [result for result in results if result.is_file()])

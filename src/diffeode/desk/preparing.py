@@ -12,6 +12,7 @@ import nibabel as nib
 
 from diffeode.datasets.scan import Scan
 from diffeode.desk.given import ImageLike, as_file, name_of
+from diffeode.desk.recognised import require_scan
 from diffeode.desk.transform import Transform
 from diffeode.errors import InputError
 from diffeode.files import io
@@ -83,6 +84,7 @@ def prepare_scan(
     orientation: str | None = None,
     threads: int = 1,
     seed: int = 0,
+    is_scan: bool = False,
 ) -> PreparedScan:
     """Return one raw scan as a study's recipe prepares it (docs/preparation.md).
 
@@ -99,9 +101,12 @@ def prepare_scan(
         orientation: the orientation of a scan whose header does not tell it.
         threads: number of threads that the tools may use.
         seed: seed of random numbers of the alignment to a template.
+        is_scan: whether ``scan`` is a scan even where its values look like those of a label map,
+            which is refused otherwise.
 
     Raises:
-        InputError: the scan or a choice is unusable, or a program or weights are missing.
+        InputError: the scan or a choice is unusable, the scan looks like a label map, or a program
+            or weights are missing.
         ToolError: an external tool failed.
     """
     if not (modality.isascii() and modality.isalnum()):
@@ -116,6 +121,8 @@ def prepare_scan(
             raise InputError(reason)
     name = name_of(scan, "the scan")
     with tempfile.TemporaryDirectory(prefix="diffeode-") as folder, as_file(scan, name) as path:
+        if not is_scan:
+            require_scan(io.read_image(path, orientation).data, name)
         if given_labels is None:
             return _prepared(
                 _scan(path, None, modality, orientation), recipe, folder, threads, seed
