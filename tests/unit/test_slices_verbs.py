@@ -369,7 +369,7 @@ def test_what_no_slice_allows_is_refused_and_nothing_is_written(folder, capsys):
         ((*apply, "moving.png", "moving_grey.png", "-o", "o.png"), "is one file, but there are 2"),
         (
             (*apply, "moving.png", "--reference", "volume.nii.gz", "-o", "o.png"),
-            "The result is no picture",
+            "is a map of slices, and the reference volume.nii.gz is a volume",
         ),
         ((*points, "far.csv", "-o", "o.csv"), "1 at (99.0, 4.0), pixels"),
         ((*points, "one.csv", "-o", "o.csv"), "has no column 'y'"),
@@ -392,6 +392,57 @@ def test_what_no_slice_allows_is_refused_and_nothing_is_written(folder, capsys):
     assert not [path.name for path in folder.iterdir() if path.name.startswith(("o.", ".di"))]
     assert (folder / "there.png").read_bytes() == b"mine"
     assert read_picture("moving.png").values.shape == (38, 44, 3)
+
+
+SOLID, OTHER = (Grid((14, 15, n), np.diag([-4.0, -4, 4, 1])) for n in (9, 8))
+"""Volumes about the pixels of both pictures, so that the places of the two tell no error."""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "apply {} solid.nii.gz --other-scan --reference {reference} -o o.nii.gz",
+        "apply -t [{},inverse] solid.nii.gz --other-scan --reference {reference} -o o.nii.gz",
+        "invert {} --reference {reference} -o o.nii.gz",
+        "compose {} {} --reference {reference} -o o.nii.gz",
+        "jacobian {} --reference {reference} -o o.nii.gz",
+        "convert {} --fixed {reference} -o o.h5",
+        "convert {} --fixed {reference} --moving other.nii.gz --to fsl -o o.nii.gz",
+    ],
+)
+def test_a_reference_is_of_the_kind_of_its_map(folder, capsys, line):
+    io.write_image("solid.nii.gz", de.Image(SOLID.voxels()[..., 0], SOLID))
+    io.write_image("other.nii.gz", de.Image(OTHER.voxels()[..., 0], OTHER))
+    io.write_displacement(
+        "solid_warp.nii.gz", DisplacementField(np.zeros((*SOLID.shape, 3)), SOLID)
+    )
+    said = refused(capsys, *line.format(*["solid_warp.nii.gz"] * 2, reference="fixed.png").split())
+    assert "is a map of volumes, and the reference" in said
+    of_pictures = line.replace("solid.nii.gz", "moving.png")
+    words = of_pictures.format(*["OUT/warp.nii.gz"] * 2, reference="solid.nii.gz").split()
+    assert "is a map of slices, and the reference" in refused(capsys, *words)
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(("o.", ".di"))]
+
+
+def test_the_library_refuses_a_reference_of_another_kind(folder):
+    of_volumes = de.Transform.from_displacement(np.zeros((*SOLID.shape, 3)), SOLID)
+    for refuse in (of_volumes.to_itk, of_volumes.jacobian, of_volumes.to_nibabel):
+        with pytest.raises(de.InputError, match=r"the reference fixed\.png is a picture"):
+            refuse("fixed.png")
+    flat = de.load_transform("OUT/warp.nii.gz")
+    with pytest.raises(de.InputError, match="is a map of slices, and the reference given is"):
+        flat.apply("moving.png", SOLID)
+    affine = sitk.AffineTransform(2)
+    with pytest.raises(de.InputError, match="is a map of slices, and the reference given is"):
+        de.Transform.from_itk(affine).apply("moving.png", SOLID)
+
+
+def test_a_layer_of_a_volume_is_a_reference_of_its_map(folder):
+    layer = SOLID.crop([0, 0, 4], [14, 15, 5])
+    of_volumes = de.Transform.from_displacement(np.zeros((*SOLID.shape, 3)), SOLID)
+    columns = SOLID.voxels()[..., 0] + 0.5
+    found = of_volumes.apply(de.Image(columns, SOLID), layer)
+    np.testing.assert_allclose(found.get_fdata(), columns[:, :, 4:5], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["o.jpg", "o.png"])

@@ -11,6 +11,7 @@ import numpy as np
 
 from diffeode.desk.pictures import as_picture, background_of, one_colour
 from diffeode.desk.recognised import looks_like_a_label_map
+from diffeode.desk.references import require_reference_of_kind
 from diffeode.errors import InputError
 from diffeode.files.label_ids import ids_of, lost_labels, shown
 from diffeode.files.pictures import Picture
@@ -122,13 +123,21 @@ class Destination:
         map_name: str,
         reference: Grid | None = None,
         reference_name: str = "the reference",
+        flat: bool = False,
     ) -> Destination:
         """Return the destination on ``reference`` or, without one, on the grid of the map.
 
+        Args:
+            flat: whether the map is a transform of ITK in 2-D.
+
         Raises:
-            InputError: there is no reference though the map lies on no grid, or the reference lies
+            InputError: there is no reference though the map lies on no grid, the map is one of
+                slices and the reference a volume or the other way round
+                (:func:`diffeode.desk.references.require_reference_of_kind`), or the reference lies
                 nowhere on the grid of the map.
         """
+        if reference is not None:
+            require_reference_of_kind(transform, flat, map_name, reference, reference_name)
         known = grid_where_known(transform)
         grid = reference or known
         if grid is None:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from diffeode.desk.given import GridLike, ImageLike, field_of, grid_of, name_of, series_of
+from diffeode.desk.references import require_reference_of_kind
 from diffeode.desk.resampling import Destination, How, resampled
 from diffeode.errors import InputError
 from diffeode.evaluation.jacobian import jacobian_everywhere
@@ -265,7 +266,8 @@ class Transform:
             interpolation = "label-aware"
         name = name_of(image, "the image")
         grid = None if reference is None else grid_of(reference, "the reference")
-        to = Destination.of(self.mapping, self.name, grid, name_of(reference, "given"))
+        reference_name = name_of(reference, "given")
+        to = Destination.of(self.mapping, self.name, grid, reference_name, self.flat)
         how = How(interpolation, labels, background)
         result = resampled(to, series_of(image, name), name, how)
         for note in result.notes:
@@ -370,7 +372,9 @@ class Transform:
             reference: the grid; by default that of the map.
 
         Raises:
-            InputError: there is no reference though the map lies on no grid, or the map is known
+            InputError: there is no reference though the map lies on no grid, the map is one of
+                slices and the reference a volume or the other way round
+                (:func:`diffeode.desk.references.require_reference_of_kind`), or the map is known
                 nowhere on the reference.
 
         Warns:
@@ -378,6 +382,8 @@ class Transform:
         """
         own = collapsed(self.mapping)
         grid = self.grid if reference is None else grid_of(reference, "the reference")
+        if grid is not None and reference is not None:
+            require_reference_of_kind(own, self.flat, self.name, grid, name_of(reference, "given"))
         if grid is None:
             raise InputError(
                 f"A displacement field of {self.name} needs a grid, which neither an affine nor an "
