@@ -9,7 +9,12 @@ from typing import final
 import nibabel as nib
 import numpy as np
 
-from diffeode.desk.pictures import as_picture, background_of, one_colour
+from diffeode.desk.pictures import (
+    as_picture,
+    background_of,
+    one_colour,
+    without_hidden_colours,
+)
 from diffeode.desk.recognised import looks_like_a_label_map
 from diffeode.desk.references import require_reference_of_kind
 from diffeode.errors import InputError
@@ -178,6 +183,8 @@ def resampled(to: Destination, image: Series, name: str, how: How) -> Resampled:
         if is_labels:
             lost |= set(lost_labels(data, parts[-1]))
     result = np.stack(parts, axis=-1)
+    if image.picture is not None:
+        result = without_hidden_colours(result, image.picture, voxels, interpolation)
     blank = bool(image.values.any()) and not (result != np.array(fills)).any()
     if not share or (blank and not any(fills)):
         distance = float(
