@@ -242,6 +242,7 @@ DESCRIPTOR = ["train-descriptor", "mine.yaml", "-o", "{out}"]
 VERBS = ("apply", "points", "invert", "compose", "jacobian", "evaluate", "convert", "prepare")
 ASKED_FOR_APART = {
     ("register", "strict"),
+    ("report", "overwrite"),
     *(
         (verb, option)
         for verb in ("register", *VERBS)

@@ -119,7 +119,7 @@ def write_in_format(
         )
     write = {"fsl": _write_fsl, "afni": _write_afni, "freesurfer": _write_lta, "x5": _write_x5}
     if form == "itk":
-        transform.save(path, fixed)
+        transform.save(path, fixed, overwrite=True)  # the command has asked already
         return []
     return write[form](path, transform, fixed or transform.grid, moving)
 

@@ -11,6 +11,7 @@ from typing import final
 import nibabel as nib
 
 from diffeode.datasets.scan import Scan
+from diffeode.desk.delivery import delivered_whole, require_new
 from diffeode.desk.given import ImageLike, as_file, name_of
 from diffeode.desk.recognised import require_scan
 from diffeode.desk.transform import Transform
@@ -55,14 +56,24 @@ class PreparedScan:
     labels: nib.Nifti1Image | None
     to_scan: Transform
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the files of :data:`OUTPUTS` that there are to ``folder``; those of these names are
-        replaced.
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the files of :data:`OUTPUTS` that there are to ``folder``, all together or not at
+        all.
+
+        Args:
+            overwrite: whether the files of an earlier preparation in ``folder`` are replaced, and
+                those that this one has not are removed. Other files there stay in any case.
 
         Raises:
-            InputError: the folder cannot be written.
+            InputError: a file of these names exists and may not be replaced, or the folder cannot
+                be written.
         """
-        folder = Path(folder)
+        whole = Path(folder)
+        require_new([whole / name for name in OUTPUTS], overwrite, "overwrite=True")
+        with delivered_whole(whole, OUTPUTS) as staging:
+            self._write(staging)
+
+    def _write(self, folder: Path) -> None:
         io.save_nifti(folder / IMAGE, self.image)
         io.save_nifti(folder / MASK, self.mask)
         if self.labels is not None:

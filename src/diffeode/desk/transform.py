@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from diffeode.desk.delivery import require_new
 from diffeode.desk.given import GridLike, ImageLike, field_of, grid_of, name_of, series_of
 from diffeode.desk.references import require_reference_of_kind
 from diffeode.desk.resampling import Destination, How, resampled
@@ -293,19 +294,28 @@ class Transform:
 
     # ---------------------------------------------------------------------------------- giving one
 
-    def save(self, path: str | os.PathLike[str], reference: GridLike | None = None) -> None:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        reference: GridLike | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
         """Write the transform, fixed to moving, in ITK's frame (LPS mm), which ANTs and SimpleITK
         read.
 
         Args:
             path: ``.nii.gz`` or ``.nii`` for a displacement field; ``.txt``, ``.tfm`` or ``.mat``
-                for an affine; ``.h5`` for either. A file of that name is replaced.
+                for an affine; ``.h5`` for either.
             reference: the grid of a displacement field; by default that of the map.
+            overwrite: whether a file of that name is replaced.
 
         Raises:
-            InputError: the format holds no such transform, or the file cannot be written.
+            InputError: the format holds no such transform, the file exists and may not be replaced,
+                or it cannot be written.
         """
         transforms.require_writable_name(path)
+        require_new([Path(path)], overwrite, "overwrite=True")
         transforms.write_transform(path, self._as_written(path, reference), self.flat)
 
     def to_itk(self, reference: GridLike | None = None) -> Any:
