@@ -18,7 +18,7 @@ from diffeode.cli.arguments import (
     seed,
     with_examples,
 )
-from diffeode.cli.notes import print_notes
+from diffeode.cli.notes import print_notes, say
 from diffeode.desk.delivery import delivered_whole, require_apart, require_new
 
 
@@ -101,11 +101,14 @@ def _tools(step: str) -> tuple[str, ...]:
 
 
 def _prepare(options: argparse.Namespace) -> None:
+    from diffeode.desk.fetching import fetch_what_is_absent
     from diffeode.desk.preparing import OUTPUTS, prepare_scan
 
     results = [options.output / name for name in OUTPUTS]
     require_apart(results, [options.scan, options.given_labels])
     require_new(results, options.overwrite)
+    if options.scan.is_file():  # otherwise the scan is refused, and nothing need be fetched
+        fetch_what_is_absent({"brain": options.brain, "labels": options.labels}, say)
     with delivered_whole(options.output, OUTPUTS) as folder:
         # The tools print their progress, which is no result.
         with contextlib.redirect_stdout(None if options.quiet else sys.stderr):
