@@ -15,7 +15,7 @@ result = de.register(one / "sub-01_T2w.nii.gz", two / "sub-02_T1w.nii.gz")
 fixed = de.load_points(one / "sub-01_landmarks.tsv")
 moving = de.load_points(two / "sub-02_landmarks.tsv")
 moved = result.transform.map(fixed)  # points of the fixed scan, in the moving scan
-de.save_points("in_moving.mrk.json", moved)  # for 3-D Slicer
+de.save_points("in_moving.mrk.json", moved, overwrite=True)  # for 3-D Slicer
 
 
 def missed(points):

@@ -13,8 +13,9 @@ make_cohort(Path("virtual"), persons=2, spacing_mm=4, seed=7)
 fixed = "virtual/sub-01/anat/sub-01_T2w.nii.gz"
 moving = "virtual/sub-02/anat/sub-02_T1w.nii.gz"
 result = de.register(fixed, moving)
-result.transform.save("warp.nii.gz")  # antsApplyTransforms -t warp.nii.gz takes this file
-result.inverse.save("inverse_warp.nii.gz")
+# antsApplyTransforms -t warp.nii.gz takes this file.
+result.transform.save("warp.nii.gz", overwrite=True)
+result.inverse.save("inverse_warp.nii.gz", overwrite=True)
 
 images = SimpleITK.ReadImage(moving, SimpleITK.sitkFloat32), SimpleITK.ReadImage(fixed)
 itk = SimpleITK.Resample(*images, result.transform.to_itk(), SimpleITK.sitkLinear)

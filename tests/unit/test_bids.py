@@ -133,7 +133,7 @@ def test_a_rating_there_is_not(tmp_path):
 
 
 def test_missing_folder(tmp_path):
-    with pytest.raises(InputError, match=r"Dataset study has no folder .*absent; set its root"):
+    with pytest.raises(InputError, match=r"Dataset study has no folder .*absent; name the folder"):
         list_scans("study", tmp_path / "absent")
 
 

@@ -242,6 +242,7 @@ DESCRIPTOR = ["train-descriptor", "mine.yaml", "-o", "{out}"]
 VERBS = ("apply", "points", "invert", "compose", "jacobian", "evaluate", "convert", "prepare")
 ASKED_FOR_APART = {
     ("register", "strict"),
+    ("report", "overwrite"),
     *(
         (verb, option)
         for verb in ("register", *VERBS)
@@ -601,6 +602,11 @@ ARRIVES = {
         [*PREPARE, "--given-labels", "l.nii"],
         lambda: named("prepare_scan", "given_labels"),
         Path("l.nii"),
+    ),
+    ("prepare", "is_scan"): (
+        [*PREPARE, "--is-scan"],
+        lambda: named("prepare_scan", "is_scan"),
+        True,
     ),
     ("prepare", "spacing"): (
         [*PREPARE, "--spacing", "1.7"],

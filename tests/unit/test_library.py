@@ -405,6 +405,48 @@ def test_a_composite_of_itk_that_lacks_numbers_is_refused(tmp_path, cut):
         de.load_transform(path)
 
 
+def named_points():
+    return pd.DataFrame({"name": ["a"], "x": [1.0], "y": [2.0], "z": [3.0]})
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("map.nii.gz", lambda path, **how: bent().save(path, **how)),
+        ("map.h5", lambda path, **how: bent().save(path, **how)),
+        ("affine.txt", lambda path, **how: de.Transform.from_matrix(TURN).save(path, **how)),
+        ("points.csv", lambda path, **how: de.save_points(path, named_points(), **how)),
+    ],
+)
+def test_a_file_that_exists_is_replaced_only_where_that_is_asked_for(tmp_path, name, save):
+    path = tmp_path / name
+    path.write_text("from yesterday")
+    with pytest.raises(de.InputError, match=f"{name} exists already; give overwrite=True to "):
+        save(str(path))
+    assert path.read_text() == "from yesterday"
+    save(path, overwrite=True)
+    load = de.load_points if name == "points.csv" else de.load_transform
+    assert load(path) is not None
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_prepared_scan_is_saved_whole_and_replaces_only_what_it_may(tmp_path):
+    image = nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4))
+    prepared = de.PreparedScan(image, image, None, de.Transform.from_matrix(np.eye(4)))
+    out = tmp_path / "P"
+    out.mkdir()
+    (out / "labels.nii.gz").write_text("from yesterday")
+    with pytest.raises(de.InputError, match=r"labels.nii.gz exists already; give overwrite=True"):
+        prepared.save(out)
+    assert [path.name for path in out.iterdir()] == ["labels.nii.gz"]
+    prepared.save(out, overwrite=True)
+    assert {path.name for path in out.iterdir()} == {
+        "image.nii.gz",
+        "mask.nii.gz",
+        "to_scan.txt",
+    }
+
+
 def test_formats_that_do_not_hold_a_transform_are_refused(tmp_path):
     affine = de.Transform.from_matrix(TURN)
     for transform, name, said in (
@@ -466,6 +508,15 @@ def test_a_registration_gives_maps_images_and_metrics(result):
     assert 0 < result.metrics["dice"] < 1
     assert set(result.evaluation.by_label["dice"]) == {"1", "2"}
     assert result.metrics["seconds"] >= 0
+
+
+def test_a_label_map_that_is_registered_as_a_scan_is_noted():
+    areas = np.where(anatomy(MOVING) > 0, 1 + (anatomy(MOVING) > 300), 0)
+    named = {"method": "identity", "init": "identity", "threads": 1}
+    scan = (anatomy(FIXED, SHIFT[:3, 3]), FIXED.affine)
+    (note,) = de.register(scan, (areas, MOVING.affine), **named).notes
+    assert note.startswith("the moving image looks like a label map or a mask")
+    assert not de.register(scan, (anatomy(MOVING), MOVING.affine), **named).notes
 
 
 def test_a_registration_starts_from_a_transform_and_counts_masks():

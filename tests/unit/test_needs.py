@@ -107,6 +107,35 @@ def test_a_study_that_is_not_there_is_refused(repository, capsys):
     assert "There is no study config/papr.yaml; name the file of a study, such as " in said
 
 
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize(
+    ("root", "advice"),
+    [
+        ("${MY_SCANS:-nowhere}/one", "set MY_SCANS so that ${MY_SCANS:-nowhere}/one becomes"),
+        ("${ONE:-a}/${TWO:-b}", "set ONE and TWO so that ${ONE:-a}/${TWO:-b} becomes"),
+        ("nowhere/at/all", "name the folder where its scans lie"),
+        ("${DIFFEODE_DATA:-nowhere}/one", "set DIFFEODE_DATA so that"),
+    ],
+)
+def test_a_missing_folder_names_the_variables_of_its_own_root_alone(
+    tmp_path_factory, monkeypatch, capsys, root, advice
+):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.delenv("DIFFEODE_DATA", raising=False)
+    side = {"dataset": "ours", "modality": "T1w"}
+    own = {"datasets": {"ours": {"kind": "bids", "root": root}}}
+    own["experiments"] = {
+        "ours": {"title": "Ours", "fixed": side, "moving": side, "alignment": "affine"}
+    }
+    study = study_elsewhere(elsewhere, own=own, experiments=["ours"])
+    assert main(["needs", str(study)]) == 2
+    said = capsys.readouterr().out
+    assert "Dataset ours has no folder" in said
+    assert advice in said
+    assert ("DIFFEODE_DATA" in said) == ("DIFFEODE_DATA" in root)
+
+
 def study_elsewhere(folder, **changes):
     """Write the demo's study to a folder that lies in no checkout, and return its path."""
     study = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())

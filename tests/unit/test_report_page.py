@@ -381,8 +381,11 @@ def test_the_page_says_what_was_registered_how_well_and_how(registered, files):
 
 
 def test_the_page_of_a_folder_is_the_page_of_the_registration(copied, registered, capsys):
-    (copied / "report.html").unlink()
-    assert at_the_desk("report", copied) == 0
+    (copied / "report.html").write_text("mine")
+    assert at_the_desk("report", copied) == 2
+    assert "report.html exists already; give --overwrite to replace it" in capsys.readouterr().err
+    assert (copied / "report.html").read_text() == "mine"
+    assert at_the_desk("report", copied, "--overwrite") == 0
     assert capsys.readouterr().out == f"{copied / 'report.html'}\n"
     assert (copied / "report.html").read_bytes() == (registered / "report.html").read_bytes()
 
@@ -440,7 +443,7 @@ def test_a_folder_that_holds_no_whole_registration_is_refused_in_a_sentence(
 ):
     spoil(copied)
     before = (copied / "report.html").read_bytes() if copied.exists() else b""
-    assert at_the_desk("report", copied) == 2
+    assert at_the_desk("report", copied, "--overwrite") == 2
     said = capsys.readouterr().err
     assert said.startswith("diffeode: ")
     assert said.count("\n") == 1

@@ -15,6 +15,7 @@ import SimpleITK as sitk  # noqa: N813
 import diffeode as de
 from diffeode.cli import main
 from diffeode.desk import transforming
+from diffeode.desk.pictures import warped_picture
 from diffeode.files import io
 from diffeode.files.pictures import read_picture
 from diffeode.geometry.maps import Inverse, nearest_affine
@@ -136,6 +137,69 @@ def test_kinds_of_pictures_stay(folder, capsys):
     nifti = nib.load("colours.nii.gz")
     assert nifti.shape == (40, 36, 1, 3)
     assert np.abs(nifti.get_fdata()[:, :, 0].swapaxes(0, 1) - pixels("W/moving.png")).max() <= 0.5
+
+
+def half_a_pixel():
+    """A map by half a pixel along the rows."""
+    return field(FIXED, lambda points: points + np.array([0.5, 0.0]))
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_hidden_colours_do_not_bleed_into_visible_ones(folder, colours):
+    chance = np.random.default_rng(colours)
+    given = chance.integers(0, 256, (36, 40, colours + 1)).astype(np.uint8)
+    given[:, 10:20, -1] = 0
+    given[:, 20:, -1] = 255
+    PIL.Image.fromarray(given).save("seen.png")
+    io.write_displacement("half.nii.gz", half_a_pixel())
+    line = ["apply", "half.nii.gz", "seen.png", "-o"]
+    assert run(*line, "o.png") == 0
+    found = pixels("o.png")[:, :-1].astype(float)
+    here, there = given[:, :-1].astype(float), given[:, 1:].astype(float)
+    opacity = here[..., -1:] + there[..., -1:]
+    weighted = here[..., :-1] * here[..., -1:] + there[..., :-1] * there[..., -1:]
+    seen = opacity[..., 0] > 0
+    assert np.abs(found[..., -1:] - opacity / 2).max() <= 0.5 + 1e-3
+    assert np.abs(found[..., :-1] - weighted / np.maximum(opacity, 1))[seen].max() <= 0.5 + 1e-3
+    np.testing.assert_array_equal(found[:, 19, :-1], given[:, 20, :-1])
+    assert run(*line, "n.png", "--interpolation", "nearest") == 0
+    assert {tuple(pixel) for pixel in pixels("n.png")[:, :-1].reshape(-1, colours + 1)} <= {
+        tuple(pixel) for pixel in given.reshape(-1, colours + 1)
+    }
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "spline", "nearest"])
+@pytest.mark.parametrize("opacity", [255, 40])
+def test_even_opacity_changes_no_colour(folder, interpolation, opacity):
+    even = np.dstack([painted(MOVING), np.full((44, 38), opacity, np.uint8)])
+    PIL.Image.fromarray(even).save("even.png")
+    line = ["apply", "OUT/warp.nii.gz", "moving.png", "even.png", "-o", "W"]
+    assert run(*line, "--interpolation", interpolation) == 0
+    np.testing.assert_array_equal(pixels("W/even.png")[..., :3], pixels("W/moving.png"))
+    assert (pixels("W/even.png")[..., 3] == opacity).all()
+
+
+def test_a_registration_writes_no_hidden_colours_either(folder):
+    picture = np.zeros((36, 40, 4), np.uint8)
+    picture[:, :20] = 0, 255, 0, 0
+    picture[:, 20:] = 200, 10, 30, 255
+    PIL.Image.fromarray(picture).save("seen.png")
+    tissue = np.zeros(FIXED.shape, bool)
+    warped = warped_picture(read_picture("seen.png"), tissue, half_a_pixel(), FIXED)
+    between = warped.values.swapaxes(0, 1)[:, 19]
+    np.testing.assert_array_equal(between, np.tile([200, 10, 30, 128], (36, 1)))
+
+
+def test_the_colour_around_a_picture_is_that_of_its_visible_background(folder):
+    picture = np.zeros((36, 40, 4), np.uint8)
+    picture[:, :15] = 0, 255, 0, 0
+    picture[:, 15:28] = 200, 10, 30, 255
+    picture[:, 28:] = 200, 100, 30, 255
+    PIL.Image.fromarray(picture).save("seen.png")
+    away = field(FIXED, lambda points: points + np.array([90.0, 0.0]))
+    tissue = np.zeros(FIXED.shape, bool)
+    warped = warped_picture(read_picture("seen.png"), tissue, away, FIXED).values
+    assert (warped == (200, 10, 30, 255)).all()
 
 
 def test_an_inverse_leads_back_and_a_chain_is_resampled_once(folder):
@@ -369,7 +433,7 @@ def test_what_no_slice_allows_is_refused_and_nothing_is_written(folder, capsys):
         ((*apply, "moving.png", "moving_grey.png", "-o", "o.png"), "is one file, but there are 2"),
         (
             (*apply, "moving.png", "--reference", "volume.nii.gz", "-o", "o.png"),
-            "The result is no picture",
+            "is a map of slices, and the reference volume.nii.gz is a volume",
         ),
         ((*points, "far.csv", "-o", "o.csv"), "1 at (99.0, 4.0), pixels"),
         ((*points, "one.csv", "-o", "o.csv"), "has no column 'y'"),
@@ -392,6 +456,57 @@ def test_what_no_slice_allows_is_refused_and_nothing_is_written(folder, capsys):
     assert not [path.name for path in folder.iterdir() if path.name.startswith(("o.", ".di"))]
     assert (folder / "there.png").read_bytes() == b"mine"
     assert read_picture("moving.png").values.shape == (38, 44, 3)
+
+
+SOLID, OTHER = (Grid((14, 15, n), np.diag([-4.0, -4, 4, 1])) for n in (9, 8))
+"""Volumes about the pixels of both pictures, so that the places of the two tell no error."""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "apply {} solid.nii.gz --other-scan --reference {reference} -o o.nii.gz",
+        "apply -t [{},inverse] solid.nii.gz --other-scan --reference {reference} -o o.nii.gz",
+        "invert {} --reference {reference} -o o.nii.gz",
+        "compose {} {} --reference {reference} -o o.nii.gz",
+        "jacobian {} --reference {reference} -o o.nii.gz",
+        "convert {} --fixed {reference} -o o.h5",
+        "convert {} --fixed {reference} --moving other.nii.gz --to fsl -o o.nii.gz",
+    ],
+)
+def test_a_reference_is_of_the_kind_of_its_map(folder, capsys, line):
+    io.write_image("solid.nii.gz", de.Image(SOLID.voxels()[..., 0], SOLID))
+    io.write_image("other.nii.gz", de.Image(OTHER.voxels()[..., 0], OTHER))
+    io.write_displacement(
+        "solid_warp.nii.gz", DisplacementField(np.zeros((*SOLID.shape, 3)), SOLID)
+    )
+    said = refused(capsys, *line.format(*["solid_warp.nii.gz"] * 2, reference="fixed.png").split())
+    assert "is a map of volumes, and the reference" in said
+    of_pictures = line.replace("solid.nii.gz", "moving.png")
+    words = of_pictures.format(*["OUT/warp.nii.gz"] * 2, reference="solid.nii.gz").split()
+    assert "is a map of slices, and the reference" in refused(capsys, *words)
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(("o.", ".di"))]
+
+
+def test_the_library_refuses_a_reference_of_another_kind(folder):
+    of_volumes = de.Transform.from_displacement(np.zeros((*SOLID.shape, 3)), SOLID)
+    for refuse in (of_volumes.to_itk, of_volumes.jacobian, of_volumes.to_nibabel):
+        with pytest.raises(de.InputError, match=r"the reference fixed\.png is a picture"):
+            refuse("fixed.png")
+    flat = de.load_transform("OUT/warp.nii.gz")
+    with pytest.raises(de.InputError, match="is a map of slices, and the reference given is"):
+        flat.apply("moving.png", SOLID)
+    affine = sitk.AffineTransform(2)
+    with pytest.raises(de.InputError, match="is a map of slices, and the reference given is"):
+        de.Transform.from_itk(affine).apply("moving.png", SOLID)
+
+
+def test_a_layer_of_a_volume_is_a_reference_of_its_map(folder):
+    layer = SOLID.crop([0, 0, 4], [14, 15, 5])
+    of_volumes = de.Transform.from_displacement(np.zeros((*SOLID.shape, 3)), SOLID)
+    columns = SOLID.voxels()[..., 0] + 0.5
+    found = of_volumes.apply(de.Image(columns, SOLID), layer)
+    np.testing.assert_allclose(found.get_fdata(), columns[:, :, 4:5], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["o.jpg", "o.png"])

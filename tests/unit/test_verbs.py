@@ -15,6 +15,7 @@ import SimpleITK as sitk  # noqa: N813
 import diffeode as de
 from diffeode.cli import main
 from diffeode.cli.main import _COMMANDS, _parser
+from diffeode.errors import InputError
 from diffeode.files import io
 from diffeode.files.points import Points, read_points, write_points
 from diffeode.geometry.image import Image, Labels
@@ -532,6 +533,24 @@ def test_a_stripped_scan_is_prepared_as_a_study_prepares_it(folder, capsys):
     ):
         assert said in refused(capsys, *line[:-1], "Q", *words)
     assert not (folder / "Q").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"), [("label map", "looks like a label map"), ("mask", "or a mask")]
+)
+def test_a_label_map_is_prepared_as_a_scan_only_where_that_is_said(folder, capsys, kind, says):
+    data = lobes(MOVING) if kind == "label map" else np.where(ball(MOVING) > 0, 7, 0)
+    io.write_labels("dseg.nii.gz", Labels(data, MOVING))
+    line = ["prepare", "dseg.nii.gz", "--brain", "nonzero", "--bias", "none", "-o", "P"]
+    assert says in refused(capsys, *line)
+    assert not (folder / "P").exists()
+    with pytest.raises(InputError, match="the scan looks like a label map"):
+        de.prepare_scan((data, MOVING.affine), brain="nonzero", bias="none")
+    if kind == "label map":
+        assert run(*line, "--is-scan") == 0
+        assert io.read_image("P/image.nii.gz").data.max() == 1
+    else:
+        assert "is constant" in refused(capsys, *line, "--is-scan")
 
 
 # ------------------------------------------------------------------------------------------ results

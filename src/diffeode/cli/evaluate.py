@@ -144,6 +144,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         mask=options.mask,
         orientation=options.orientation,
         picture=options.picture,
+        overwrite=options.overwrite,
         **others,
         **points,
     )

@@ -8,6 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
+def say(line: str) -> None:
+    """Print a line that a user must see, whatever was asked for."""
+    print(f"diffeode: {line}", file=sys.stderr, flush=True)
+
+
 def print_notes(
     options: argparse.Namespace, notes: Iterable[str], written: Iterable[Path] = ()
 ) -> None:

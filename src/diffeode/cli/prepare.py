@@ -18,7 +18,7 @@ from diffeode.cli.arguments import (
     seed,
     with_examples,
 )
-from diffeode.cli.notes import print_notes
+from diffeode.cli.notes import print_notes, say
 from diffeode.desk.delivery import delivered_whole, require_apart, require_new
 
 
@@ -66,6 +66,12 @@ def add(commands: Any) -> None:
         "--given-labels", type=path, metavar="FILE", help="the label map of SCAN, on its grid"
     )
     prepare.add_argument(
+        "--is-scan",
+        action="store_true",
+        help="SCAN is a scan though its values look like those of a label map, which is refused "
+        "otherwise",
+    )
+    prepare.add_argument(
         "--modality",
         default="T1w",
         metavar="SUFFIX",
@@ -95,11 +101,14 @@ def _tools(step: str) -> tuple[str, ...]:
 
 
 def _prepare(options: argparse.Namespace) -> None:
+    from diffeode.desk.fetching import fetch_what_is_absent
     from diffeode.desk.preparing import OUTPUTS, prepare_scan
 
     results = [options.output / name for name in OUTPUTS]
     require_apart(results, [options.scan, options.given_labels])
     require_new(results, options.overwrite)
+    if options.scan.is_file():  # otherwise the scan is refused, and nothing need be fetched
+        fetch_what_is_absent({"brain": options.brain, "labels": options.labels}, say)
     with delivered_whole(options.output, OUTPUTS) as folder:
         # The tools print their progress, which is no result.
         with contextlib.redirect_stdout(None if options.quiet else sys.stderr):
@@ -116,6 +125,7 @@ def _prepare(options: argparse.Namespace) -> None:
                 orientation=options.orientation,
                 threads=options.threads,
                 seed=options.seed,
+                is_scan=options.is_scan,
             )
         prepared.save(folder)
     print_notes(options, [], [result for result in results if result.is_file()])

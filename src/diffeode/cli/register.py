@@ -29,7 +29,7 @@ from diffeode.cli.arguments import (
     with_examples,
 )
 from diffeode.cli.logs import ProgressLog
-from diffeode.cli.notes import print_notes
+from diffeode.cli.notes import print_notes, say
 from diffeode.cli.progress import ProgressLine
 from diffeode.desk import DEFAULT_RUN, DEFAULT_RUN_OF_SLICES
 from diffeode.desk.delivery import delivered_whole, require_apart, require_new
@@ -239,6 +239,8 @@ def _register(options: argparse.Namespace) -> None:
     results = [options.output / name for name in output_names()]
     require_apart(results, _read_by(run, options))
     require_new(results, options.overwrite)
+    if options.brain:
+        _fetch_what_strips(options)
     with delivered_whole(options.output, output_names()) as folder:
         if options.time_limit is None:
             suspicion = _register_here(run, options, folder)
@@ -282,6 +284,21 @@ def _say_where_the_page_is(options: argparse.Namespace) -> None:
     page = options.output / REPORT
     if page.is_file():
         print(f"diffeode: open {page} in a browser to look at the result", file=sys.stderr)
+
+
+def _fetch_what_strips(options: argparse.Namespace) -> None:
+    """Fetch the network that strips skulls where it is not here.
+
+    Scans that are missing, slices, and the mask 'none' are refused later, so nothing is fetched for
+    them.
+    """
+    from diffeode.desk.fetching import fetch_what_is_absent
+    from diffeode.prepare.choices import STRIPPER
+
+    are_here = options.fixed.is_file() and options.moving.is_file()
+    is_refused = NO_BACKGROUND in (options.fixed_mask, options.moving_mask) or _of_slices(options)
+    if are_here and not is_refused:
+        fetch_what_is_absent({"brain": STRIPPER}, say)
 
 
 def _default_run(options: argparse.Namespace) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from diffeode.cli.arguments import path, with_examples
+from diffeode.cli.arguments import add_overwrite, path, with_examples
+from diffeode.desk.delivery import require_new
 
 
 def add(commands: Any) -> None:
@@ -21,10 +22,13 @@ def add(commands: Any) -> None:
         ),
     )
     report.add_argument("folder", type=path, metavar="OUT", help="folder of the registration")
+    add_overwrite(report)
     report.set_defaults(command=_report)
 
 
 def _report(options: argparse.Namespace) -> None:
+    from diffeode.desk.outputs import REPORT
     from diffeode.desk.report import page_of_folder
 
+    require_new([options.folder / REPORT], options.overwrite)
     print(page_of_folder(options.folder))

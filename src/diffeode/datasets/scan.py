@@ -83,8 +83,7 @@ def require_folder(dataset: str, root: Path) -> None:
     """Raise :class:`InputError` where a dataset has no folder ``root``."""
     if not root.is_dir():
         raise InputError(
-            f"Dataset {dataset} has no folder {root}; set its root (or DIFFEODE_DATA) to where the "
-            "scans lie."
+            f"Dataset {dataset} has no folder {root}; name the folder where its scans lie."
         )
 
 

@@ -51,7 +51,7 @@ def apply_at_desk(
         InputError: a file is unusable, or the map leads to no point of an image.
     """
     grid = read_grid_of_series(reference, orientation) if reference else None
-    to = Destination.of(transform.mapping, transform.name, grid, str(reference))
+    to = Destination.of(transform.mapping, transform.name, grid, str(reference), transform.flat)
     notes: list[str] = []
     for path in images:
         result = resampled(to, read_series(path, orientation), str(path), how or How())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from diffeode.desk.references import require_reference_of_kind
 from diffeode.desk.transform import Transform, load_transform
 from diffeode.desk.x5 import read_x5
 from diffeode.errors import InputError
@@ -112,9 +113,13 @@ def write_in_format(
             f"There is no format {form!r} to write{nearest(form, TARGETS)}; choose one of "
             f"{', '.join(TARGETS)}."
         )
+    if fixed is not None:
+        require_reference_of_kind(
+            transform.mapping, transform.flat, transform.name, fixed, "given as --fixed"
+        )
     write = {"fsl": _write_fsl, "afni": _write_afni, "freesurfer": _write_lta, "x5": _write_x5}
     if form == "itk":
-        transform.save(path, fixed)
+        transform.save(path, fixed, overwrite=True)  # the command has asked already
         return []
     return write[form](path, transform, fixed or transform.grid, moving)
 

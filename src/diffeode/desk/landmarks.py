@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from diffeode.desk.delivery import require_new
 from diffeode.desk.given import GridLike, grid_of
 from diffeode.desk.partner import moving_grid_of
 from diffeode.desk.transform import Transform, outside_in_words, require_columns_of_points
@@ -68,6 +69,8 @@ def save_points(
     points: pd.DataFrame,
     frame: str = "ras",
     scan: GridLike | None = None,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write ``points``, columns ``name x y z`` in RAS mm, to a table or to a file of 3-D Slicer.
 
@@ -75,10 +78,13 @@ def save_points(
         frame: ``ras`` or ``lps``, the frame of a table's numbers; or ``voxel``, indices in the grid
             of ``scan``, two of them where that is a slice. Slicer's files are LPS mm.
         scan: the scan or slice that the points belong to, or its grid.
+        overwrite: whether a file of that name is replaced.
 
     Raises:
-        InputError: there is no such frame or it lacks its scan, or the file cannot be written.
+        InputError: there is no such frame or it lacks its scan, the file exists and may not be
+            replaced, or it cannot be written.
     """
+    require_new([Path(path)], overwrite, "overwrite=True")
     if frame not in FRAMES or (frame == "voxel" and scan is None):
         raise InputError(
             f"Points cannot be written in the frame {frame!r}; choose ras or lps, or voxel and "

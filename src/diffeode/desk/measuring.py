@@ -15,6 +15,7 @@ from typing import Any, final
 import numpy as np
 import pandas as pd
 
+from diffeode.desk.delivery import require_new
 from diffeode.desk.given import ImageLike, image_of, labels_of, labels_on, name_of
 from diffeode.desk.metrics import every_label
 from diffeode.desk.transform import Transform, outside_in_words
@@ -111,6 +112,7 @@ def evaluate(
     mask: ImageLike | None = None,
     orientation: str | None = None,
     picture: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
 ) -> Evaluation:
     """Return every metric of a map that the arguments allow.
 
@@ -134,6 +136,7 @@ def evaluate(
         picture: a file (``.png``, ``.svg``, ``.pdf``) to which the contours before and after the
             map, and the errors of each label and landmark, are drawn. Before the map, the images
             lie as ``affine`` or, without it, their headers say.
+        overwrite: whether a file of that name is replaced.
 
     Raises:
         InputError: a file is unusable, one of a pair is missing, the map is that of another scan,
@@ -141,6 +144,7 @@ def evaluate(
     """
     if picture is not None:
         require_name_of_picture(Path(picture))
+        require_new([Path(picture)], overwrite, "overwrite=True")
     names = (name_of(fixed, "the fixed image"), name_of(moving, "the moving image"))
     _require_both("label maps", fixed_labels, labels)
     _require_both("tables of landmarks", fixed_landmarks, landmarks)

@@ -15,6 +15,11 @@ from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Transform
 from diffeode.prepare.slices import prepare_slice
 
+_OPACITY_AFTER = (1, 3)
+"""Numbers of colours after which a further channel is the opacity."""
+_LEAST_OPACITY = 0.5
+"""Least opacity that does not become 0 where it is rounded."""
+
 
 def warped_picture(picture: Picture, tissue: np.ndarray, warp: Transform, grid: Grid) -> Picture:
     """Return ``picture`` on ``grid``, resampled once through ``warp`` in its own colours.
@@ -31,7 +36,36 @@ def warped_picture(picture: Picture, tissue: np.ndarray, warp: Transform, grid: 
         interpolated(picture.values[..., None, channel].astype(np.float64), voxels, "linear", fill)
         for channel, fill in enumerate(colours)
     ]
-    return as_picture(np.stack(planes, axis=-1), picture)
+    separate = np.stack(planes, axis=-1)
+    return as_picture(without_hidden_colours(separate, picture, voxels, "linear"), picture)
+
+
+def without_hidden_colours(
+    values: np.ndarray, picture: Picture, voxels: np.ndarray, how: str
+) -> np.ndarray:
+    """Return resampled colours to which each pixel contributed as much as it is opaque.
+
+    The colours are multiplied by the opacity, resampled, and divided by the resampled opacity
+    (Porter and Duff, SIGGRAPH 1984), so that colours of invisible pixels do not bleed into visible
+    ones. Invisible results, and those outside of the picture, stay as they were.
+
+    Args:
+        values: the channels, each resampled by itself, ``(..., C)``.
+        voxels: the voxel coordinates in the picture that they were taken at, ``(..., 3)``.
+        how: the interpolation, one of :data:`diffeode.geometry.interpolate.INTERPOLATIONS`.
+    """
+    colours = picture.values.shape[2] - 1
+    opacity = picture.values[..., None, -1].astype(np.float64)
+    if colours not in _OPACITY_AFTER or how == "nearest" or np.ptp(opacity) == 0:
+        return values
+    there = interpolated(opacity, voxels, how)
+    visible = there >= _LEAST_OPACITY
+    mended = values.copy()
+    for channel in range(colours):
+        weighted = picture.values[..., None, channel] * opacity
+        found = interpolated(weighted, voxels, how)
+        mended[visible, channel] = found[visible] / there[visible]
+    return mended
 
 
 def background_of(picture: Picture, name: str) -> list[float]:
@@ -83,6 +117,10 @@ def one_colour(value: float, picture: Picture, name: str) -> Sequence[float]:
 
 def _colour_of_background(picture: Picture, tissue: np.ndarray) -> list[float]:
     background = picture.values[~tissue[..., 0]]
+    channels = picture.values.shape[2]
     if not len(background):
-        return [0.0] * picture.values.shape[2]
-    return [float(np.median(background[:, n])) for n in range(picture.values.shape[2])]
+        return [0.0] * channels
+    colour = np.median(background, axis=0)
+    if channels - 1 in _OPACITY_AFTER and colour[-1] > 0:
+        colour[:-1] = np.median(background[background[:, -1] > 0, :-1], axis=0)
+    return [float(value) for value in colour]

@@ -11,7 +11,9 @@ from typing import final
 import nibabel as nib
 
 from diffeode.datasets.scan import Scan
+from diffeode.desk.delivery import delivered_whole, require_new
 from diffeode.desk.given import ImageLike, as_file, name_of
+from diffeode.desk.recognised import require_scan
 from diffeode.desk.transform import Transform
 from diffeode.errors import InputError
 from diffeode.files import io
@@ -54,14 +56,24 @@ class PreparedScan:
     labels: nib.Nifti1Image | None
     to_scan: Transform
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the files of :data:`OUTPUTS` that there are to ``folder``; those of these names are
-        replaced.
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the files of :data:`OUTPUTS` that there are to ``folder``, all together or not at
+        all.
+
+        Args:
+            overwrite: whether the files of an earlier preparation in ``folder`` are replaced, and
+                those that this one has not are removed. Other files there stay in any case.
 
         Raises:
-            InputError: the folder cannot be written.
+            InputError: a file of these names exists and may not be replaced, or the folder cannot
+                be written.
         """
-        folder = Path(folder)
+        whole = Path(folder)
+        require_new([whole / name for name in OUTPUTS], overwrite, "overwrite=True")
+        with delivered_whole(whole, OUTPUTS) as staging:
+            self._write(staging)
+
+    def _write(self, folder: Path) -> None:
         io.save_nifti(folder / IMAGE, self.image)
         io.save_nifti(folder / MASK, self.mask)
         if self.labels is not None:
@@ -83,6 +95,7 @@ def prepare_scan(
     orientation: str | None = None,
     threads: int = 1,
     seed: int = 0,
+    is_scan: bool = False,
 ) -> PreparedScan:
     """Return one raw scan as a study's recipe prepares it (docs/preparation.md).
 
@@ -99,9 +112,12 @@ def prepare_scan(
         orientation: the orientation of a scan whose header does not tell it.
         threads: number of threads that the tools may use.
         seed: seed of random numbers of the alignment to a template.
+        is_scan: whether ``scan`` is a scan even where its values look like those of a label map,
+            which is refused otherwise.
 
     Raises:
-        InputError: the scan or a choice is unusable, or a program or weights are missing.
+        InputError: the scan or a choice is unusable, the scan looks like a label map, or a program
+            or weights are missing.
         ToolError: an external tool failed.
     """
     if not (modality.isascii() and modality.isalnum()):
@@ -116,6 +132,8 @@ def prepare_scan(
             raise InputError(reason)
     name = name_of(scan, "the scan")
     with tempfile.TemporaryDirectory(prefix="diffeode-") as folder, as_file(scan, name) as path:
+        if not is_scan:
+            require_scan(io.read_image(path, orientation).data, name)
         if given_labels is None:
             return _prepared(
                 _scan(path, None, modality, orientation), recipe, folder, threads, seed

@@ -24,6 +24,7 @@ from diffeode.desk.outputs import (
     START_BENDS,
     WARPED_LABELS,
 )
+from diffeode.desk.recognised import looks_like_a_label_map
 from diffeode.desk.slices import thin_axes, write_warped_picture
 from diffeode.desk.stages import (
     ALIGNING,
@@ -126,7 +127,12 @@ def register_images(
     log_result(result)
     grid, moving = task.fixed.grid, inputs.moving_labels
     labels = None if moving is None else warp_labels(moving, result.warp, grid)
-    remarks = (*_offers(inputs, task), *remarks_on(inputs), *_remarks(inputs, labels))
+    remarks = (
+        *_offers(inputs, task),
+        *_on_label_maps(inputs),
+        *remarks_on(inputs),
+        *_remarks(inputs, labels),
+    )
     result = dataclasses.replace(result, notes=(*result.notes, *remarks))
     warped = warp_on_own_grid(inputs.moving, result.warp)
     return Registered(run, inputs, task, result, warped, labels, bent, prepared.aligned_by)
@@ -211,6 +217,23 @@ def _offers(inputs: Inputs, task: Task) -> list[str]:
     if not all(looks_like_a_head(image, prepared) for image, prepared in sides):
         return []
     return ["both images look like whole heads; --brain strips their skulls first"]
+
+
+def _on_label_maps(inputs: Inputs) -> list[str]:
+    """Return a note for each scan that looks like a label map."""
+    pictures = [side.picture for side in inputs.slices] if inputs.slices else [None, None]
+    scans = [
+        (inputs.fixed, inputs.fixed_name, pictures[0]),
+        (inputs.moving, inputs.moving_name, pictures[1]),
+    ]
+    for other in inputs.guides.contrasts:
+        scans += [(other.fixed, other.fixed_name, None), (other.moving, other.moving_name, None)]
+    return [
+        f"{name} looks like a label map or a mask, and its values were compared as intensities; "
+        "give label maps beside the scans, by --fixed-labels and --labels"
+        for image, name, picture in scans
+        if looks_like_a_label_map(image.data, picture)
+    ]
 
 
 def _remarks(inputs: Inputs, warped: Labels | None) -> list[str]:

@@ -9,9 +9,16 @@ from typing import final
 import nibabel as nib
 import numpy as np
 
-from diffeode.desk.pictures import as_picture, background_of, one_colour
+from diffeode.desk.pictures import (
+    as_picture,
+    background_of,
+    one_colour,
+    without_hidden_colours,
+)
+from diffeode.desk.recognised import looks_like_a_label_map
+from diffeode.desk.references import require_reference_of_kind
 from diffeode.errors import InputError
-from diffeode.files.label_ids import ids_of, looks_like_labels, lost_labels, shown
+from diffeode.files.label_ids import ids_of, lost_labels, shown
 from diffeode.files.pictures import Picture
 from diffeode.files.series import Series, as_nifti
 from diffeode.geometry.interpolate import interpolated, require_interpolation
@@ -22,12 +29,6 @@ from diffeode.geometry.transform import Transform
 _FEW_PERCENT = 10
 _LEAST_PERCENT = 0.1
 """Smallest share of voxels at which a map is not known that is reported."""
-_IDS_OF_A_PICTURE = 64
-"""Largest number of grey values of a picture that counts as a label map; photographs have more."""
-_SMALL, _FEW_IDS, _VOXELS_OF_AN_ID = 4000, 32, 8
-"""Largest number of voxels above 0, largest number of ids, and least mean number of voxels of an
-id, where a small volume counts as a label map.
-"""
 
 
 @final
@@ -127,13 +128,21 @@ class Destination:
         map_name: str,
         reference: Grid | None = None,
         reference_name: str = "the reference",
+        flat: bool = False,
     ) -> Destination:
         """Return the destination on ``reference`` or, without one, on the grid of the map.
 
+        Args:
+            flat: whether the map is a transform of ITK in 2-D.
+
         Raises:
-            InputError: there is no reference though the map lies on no grid, or the reference lies
+            InputError: there is no reference though the map lies on no grid, the map is one of
+                slices and the reference a volume or the other way round
+                (:func:`diffeode.desk.references.require_reference_of_kind`), or the reference lies
                 nowhere on the grid of the map.
         """
+        if reference is not None:
+            require_reference_of_kind(transform, flat, map_name, reference, reference_name)
         known = grid_where_known(transform)
         grid = reference or known
         if grid is None:
@@ -174,6 +183,8 @@ def resampled(to: Destination, image: Series, name: str, how: How) -> Resampled:
         if is_labels:
             lost |= set(lost_labels(data, parts[-1]))
     result = np.stack(parts, axis=-1)
+    if image.picture is not None:
+        result = without_hidden_colours(result, image.picture, voxels, interpolation)
     blank = bool(image.values.any()) and not (result != np.array(fills)).any()
     if not share or (blank and not any(fills)):
         distance = float(
@@ -205,10 +216,7 @@ def _kind(image: Series, name: str, how: How) -> tuple[bool, list[str]]:
         return how.labels, []
     if how.interpolation == "label-aware":
         return True, []
-    if image.picture is not None and not _shows_labels(image.picture):
-        return False, []
-    # NumPy would round numbers of 8 bits in half precision.
-    if not all(_holds_labels(volume.astype(np.float64)) for volume in image.volumes()):
+    if not all(looks_like_a_label_map(volume, image.picture) for volume in image.volumes()):
         return False, []
     if how.interpolation in (None, "nearest"):
         return True, [
@@ -219,42 +227,6 @@ def _kind(image: Series, name: str, how: How) -> tuple[bool, list[str]]:
         f"{name} looks like a label map, and the interpolation {how.interpolation} mixes its ids; "
         "give --labels if it is one"
     ]
-
-
-def _shows_labels(picture: Picture) -> bool:
-    """Return whether a picture may be a label map: grey, of whole numbers and of few of them."""
-    values = picture.values
-    return (
-        values.shape[2] == 1
-        and values.dtype.kind in "iu"
-        and len(np.unique(values)) <= _IDS_OF_A_PICTURE
-    )
-
-
-def _holds_labels(volume: np.ndarray) -> bool:
-    return looks_like_labels(volume) or _is_mask(volume) or _is_small_map(volume)
-
-
-def _is_mask(volume: np.ndarray) -> bool:
-    """Return whether a volume holds 0 and one other whole number, and no third value."""
-    largest = volume.max()
-    return bool(
-        volume.min() == 0
-        and largest > 0
-        and largest == np.rint(largest)
-        and ((volume == 0) | (volume == largest)).all()
-    )
-
-
-def _is_small_map(volume: np.ndarray) -> bool:
-    """Return whether a volume with few voxels above 0, too few to compare neighbours, holds few
-    whole numbers.
-    """
-    above = volume[volume > 0]
-    if volume.min() != 0 or not 0 < above.size <= _SMALL or (above != np.rint(above)).any():
-        return False
-    different = len(np.unique(above))
-    return different <= _FEW_IDS and above.size >= _VOXELS_OF_AN_ID * different
 
 
 def _values(volume: np.ndarray, image: Series, name: str, is_labels: bool) -> np.ndarray:

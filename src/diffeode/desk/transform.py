@@ -13,7 +13,9 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from diffeode.desk.delivery import require_new
 from diffeode.desk.given import GridLike, ImageLike, field_of, grid_of, name_of, series_of
+from diffeode.desk.references import require_reference_of_kind
 from diffeode.desk.resampling import Destination, How, resampled
 from diffeode.errors import InputError
 from diffeode.evaluation.jacobian import jacobian_everywhere
@@ -265,7 +267,8 @@ class Transform:
             interpolation = "label-aware"
         name = name_of(image, "the image")
         grid = None if reference is None else grid_of(reference, "the reference")
-        to = Destination.of(self.mapping, self.name, grid, name_of(reference, "given"))
+        reference_name = name_of(reference, "given")
+        to = Destination.of(self.mapping, self.name, grid, reference_name, self.flat)
         how = How(interpolation, labels, background)
         result = resampled(to, series_of(image, name), name, how)
         for note in result.notes:
@@ -291,19 +294,28 @@ class Transform:
 
     # ---------------------------------------------------------------------------------- giving one
 
-    def save(self, path: str | os.PathLike[str], reference: GridLike | None = None) -> None:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        reference: GridLike | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
         """Write the transform, fixed to moving, in ITK's frame (LPS mm), which ANTs and SimpleITK
         read.
 
         Args:
             path: ``.nii.gz`` or ``.nii`` for a displacement field; ``.txt``, ``.tfm`` or ``.mat``
-                for an affine; ``.h5`` for either. A file of that name is replaced.
+                for an affine; ``.h5`` for either.
             reference: the grid of a displacement field; by default that of the map.
+            overwrite: whether a file of that name is replaced.
 
         Raises:
-            InputError: the format holds no such transform, or the file cannot be written.
+            InputError: the format holds no such transform, the file exists and may not be replaced,
+                or it cannot be written.
         """
         transforms.require_writable_name(path)
+        require_new([Path(path)], overwrite, "overwrite=True")
         transforms.write_transform(path, self._as_written(path, reference), self.flat)
 
     def to_itk(self, reference: GridLike | None = None) -> Any:
@@ -370,7 +382,9 @@ class Transform:
             reference: the grid; by default that of the map.
 
         Raises:
-            InputError: there is no reference though the map lies on no grid, or the map is known
+            InputError: there is no reference though the map lies on no grid, the map is one of
+                slices and the reference a volume or the other way round
+                (:func:`diffeode.desk.references.require_reference_of_kind`), or the map is known
                 nowhere on the reference.
 
         Warns:
@@ -378,6 +392,8 @@ class Transform:
         """
         own = collapsed(self.mapping)
         grid = self.grid if reference is None else grid_of(reference, "the reference")
+        if grid is not None and reference is not None:
+            require_reference_of_kind(own, self.flat, self.name, grid, name_of(reference, "given"))
         if grid is None:
             raise InputError(
                 f"A displacement field of {self.name} needs a grid, which neither an affine nor an "

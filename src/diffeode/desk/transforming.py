@@ -133,7 +133,7 @@ def jacobian_files(
 
 def _saved(transform: Transform, out: Path, grid: Grid | None) -> list[str]:
     with _noted() as notes:
-        transform.save(out, grid)
+        transform.save(out, grid, overwrite=True)  # the command has asked already
     return notes
 
 

@@ -15,3 +15,6 @@ LARGE_VOXELS = 1_500_000
 
 NO_BACKGROUND = "none"
 """The choice of a mask by which nothing is background."""
+
+STRIPPER = "mindgrab"
+"""The tool that strips the skulls of a pair at a desk, of the tools that find brains."""

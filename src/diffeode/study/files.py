@@ -336,10 +336,11 @@ class _Reader:
         content, where = self.named("datasets", name)
         self.check(content, "dataset", where)
         virtual = content["kind"] == "virtual"
+        root_as_given = "" if virtual else content["root"]
         root = (
             results / "sources" / name
             if virtual
-            else self.repository / expand(content["root"], where)
+            else self.repository / expand(root_as_given, where)
         )
         about = read_description(root) if content["kind"] == "bids" else {}
         return Dataset(
@@ -366,6 +367,8 @@ class _Reader:
             else frozenset(),
             split=_split(content.get("split")),
             orientation=content.get("orientation"),
+            root_as_given=root_as_given,
+            root_variables=_variables_in(root_as_given),
         )
 
     def recipe(self, content: dict[str, Any], where: str) -> Recipe:
@@ -448,6 +451,11 @@ def expand(text: str, where: str) -> str:
             f"{where} has the path {text!r}, which comes out empty; set the variable in it."
         )
     return expanded
+
+
+def _variables_in(text: str) -> tuple[str, ...]:
+    """Return the names of the environment variables that :func:`expand` replaces in ``text``."""
+    return tuple(dict.fromkeys(match.group(1) for match in _VARIABLE.finditer(text)))
 
 
 def _told_apart(experiments: Sequence[Experiment]) -> Iterator[Experiment]:

@@ -37,6 +37,9 @@ class Dataset:
     Attributes:
         kind: ``bids``, ``oasis3``, ``ixi``, ``folder``, or ``virtual`` for a cohort made here.
         root: the folder of the scans.
+        root_as_given: the root as the dataset's file has it, before the environment variables in it
+            are replaced.
+        root_variables: the names of these variables.
         labels: table of the structures to evaluate; None where label maps are not used.
         recipe: how its scans are prepared.
         cohort: ``persons``, ``spacing_mm`` and ``seed`` of a virtual cohort.
@@ -64,6 +67,8 @@ class Dataset:
     excluded: frozenset[str] = frozenset()
     split: Split | None = None
     orientation: str | None = None
+    root_as_given: str = field(default="", repr=False, compare=False)
+    root_variables: tuple[str, ...] = field(default=(), repr=False, compare=False)
     _lists: dict[str | None, list[Scan]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -91,13 +96,25 @@ class Dataset:
             from diffeode.datasets.virtual import planned_scans
 
             return planned_scans(self.name, self.root, self.cohort["persons"])
-        if "access" in self.about and not self.root.is_dir():
-            raise InputError(
-                f"Dataset {self.name} has no folder {self.root}: {self.about['access']}"
-            )
+        how = self._how_to_set_the_root()
+        if how and not self.root.is_dir():
+            raise InputError(f"Dataset {self.name} has no folder {self.root}{how}")
         modalities = (modality,) if modality else tuple(self.layout.get("scans", ("T1w", "T2w")))
         return list_dataset(
             self.name, self.kind, self.root, modalities, self.layout, self.labels is not None
+        )
+
+    def _how_to_set_the_root(self) -> str:
+        """Return the end of a sentence that tells how to get the scans, or which environment
+        variables lead to them; empty where the dataset's file tells neither.
+        """
+        if "access" in self.about:
+            return f": {self.about['access']}"
+        if not self.root_variables:
+            return ""
+        return (
+            f"; set {' and '.join(self.root_variables)} so that {self.root_as_given} becomes the "
+            "folder where its scans lie."
         )
 
     def t1w_of(self, scan: Scan) -> Scan:

@@ -143,11 +143,15 @@ def checksums(names: Iterable[str]) -> dict[str, str]:
 
 
 def _absent(weights: Weights) -> str:
+    return f"The weights {weights.name} ({weights.purpose}) are not here; {how_to_get(weights)}."
+
+
+def how_to_get(weights: Weights) -> str:
+    """Return what a user does to get ``weights``, as the end of a sentence."""
     place = Path(weights.name, weights.file)
     return (
-        f"The weights {weights.name} ({weights.purpose}) are not here; run 'diffeode weights get "
-        f"{weights.name}', or download {weights.urls[0]} to {cache_folder() / place} or to "
-        f"{place} in a folder named by DIFFEODE_WEIGHTS."
+        f"run 'diffeode weights get {weights.name}', or download {weights.urls[0]} to "
+        f"{cache_folder() / place} or to {place} in a folder named by DIFFEODE_WEIGHTS"
     )
 
 
