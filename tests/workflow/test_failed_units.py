@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ellipsoids import DATASET, LABELS, write_person
 
 from diffeode.provenance.checksums import Checksums
 from diffeode.provenance.origin import origin_of
@@ -212,3 +213,55 @@ def test_a_failed_unit_is_not_kept_in_snakemake_s_cache(failed, tmp_path, monkey
     job = SimpleNamespace(output=[str(tmp_path / "receipt.json"), str(tmp_path / "mask.nii.gz")])
     asyncio.run(internals._unless_it_failed(store)(None, job))
     assert stored == ([] if failed else [job])
+
+
+_EXPERIMENT = """\
+title: Ellipsoids
+fixed: {dataset: folder, modality: T2w, subjects: ["01"]}
+moving: {dataset: folder, modality: T1w, subjects: ["02"]}
+alignment: none
+pairs: 1
+seed: 2
+"""
+_STUDY = """\
+study: two
+title: A study of two scans
+experiments: [two]
+runs: [identity]
+ours: identity
+seed: 1
+results: results
+"""
+
+
+def begin(clone, bias: str) -> Path:
+    """Write a study of two scans, and return the file of the moving one."""
+    for subject in ("01", "02"):
+        write_person(clone.path("scans"), subject, 5)
+    clone.write("config/datasets/folder.yaml", DATASET.replace("bias: none", f"bias: {bias}"))
+    clone.write("config/labels/ellipsoid.tsv", LABELS)
+    clone.write("config/experiments/two.yaml", _EXPERIMENT)
+    clone.write("config/config.yaml", _STUDY)
+    return clone.path("scans/sub-02/anat/sub-02_T1w.nii.gz")
+
+
+def receipts(clone, step: str) -> dict[str, Path]:
+    """Return the receipts of a step, by the name of the scan."""
+    scans = clone.path("results/prepared/folder").iterdir()
+    return {scan.name: scan / step / "receipt.json" for scan in scans}
+
+
+@pytest.mark.slow
+def test_a_study_hands_no_failed_unit_to_snakemake_s_cache(fresh, tmp_path, monkeypatch):
+    """Of two scans to correct, one is empty: the cache then holds the other one alone."""
+    begin(fresh, bias="n4").write_bytes(b"")
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(tmp_path / "cache"))
+    run = fresh.snakemake("--cache", "--until", "correct")
+    assert run.returncode == 0, run.stdout
+    corrected = receipts(fresh, "corrected")
+    assert failure_in(corrected["sub-01_T2w"]) is None
+    assert "is empty" in failure_in(corrected["sub-02_T1w"])
+    kept = [name for name, receipt in corrected.items() if receipt.is_symlink()]
+    assert kept == ["sub-01_T2w"]
+    assert len(list((tmp_path / "cache").iterdir())) == 2
