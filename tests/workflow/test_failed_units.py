@@ -265,3 +265,22 @@ def test_a_study_hands_no_failed_unit_to_snakemake_s_cache(fresh, tmp_path, monk
     kept = [name for name, receipt in corrected.items() if receipt.is_symlink()]
     assert kept == ["sub-01_T2w"]
     assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_a_scan_that_is_gone_fails_alone_once_its_preparation_is_stale(fresh):
+    """What was made of it stays until then."""
+    gone = begin(fresh, bias="none")
+    preparing = ("--until", "prepare")
+    run = fresh.snakemake(*preparing)
+    assert run.returncode == 0, run.stdout
+    gone.unlink()
+    gone.symlink_to("../../nowhere.nii.gz")
+    assert "\ntotal        0\n" in fresh.snakemake("--dry-run", *preparing).stdout
+    fresh.replace("config/datasets/folder.yaml", "bias: none", "bias: n4")
+    run = fresh.snakemake(*preparing)
+    assert run.returncode == 0, run.stdout
+    for step in ("corrected", "."):
+        found = receipts(fresh, step)
+        assert failure_in(found["sub-01_T2w"]) is None
+        assert "nowhere.nii.gz, which is not there" in failure_in(found["sub-02_T1w"])

@@ -209,6 +209,9 @@ def test_a_scan_is_looked_at_with_its_labels(
     )
     chosen = SimpleNamespace(on=lambda grid: f"the template on {grid} grid")
     measured, drawn_, asked = run_script(
+    root = {"heads": "raw", "drawn": "drawn"}[dataset]
+    original = Path(f"{root}/{scan[:6]}/anat/{scan}.nii.gz")
+    write_there(original)
         job,
         "diffeode.evaluation.preparation.measure",
         "diffeode.figures.preparation.preparation_picture",
@@ -219,8 +222,7 @@ def test_a_scan_is_looked_at_with_its_labels(
     (prepared, references), _ = measured.call
     assert asked.call == ((template,), {})
     assert references == "the template on its grid"
-    root = {"heads": "raw", "drawn": "drawn"}[dataset]
-    assert prepared.scan == Path(f"{root}/{scan[:6]}/anat/{scan}.nii.gz")
+    assert prepared.scan == original
     assert (prepared.name, prepared.modality, prepared.folder) == (scan, scan[-3:], unit)
     assert prepared.labels == unit / labels / "labels.nii.gz"
     assert prepared.label_table == Path(f"config/labels/{table}.tsv")
@@ -238,12 +240,18 @@ def failed(receipt: str) -> None:
 
 
 def test_a_scan_that_was_not_prepared_is_on_the_page_with_the_reason(rich_plan, run_script):
+def write_there(file: Path) -> None:
+    """Write a file that no script reads, as only its presence is asked for."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("a scan", encoding="utf-8")
+
+
     job = rich_plan.the("inspect_scan", dataset="drawn", scan="sub-05_T1w")
     Path(job.handed.input.prepared).parent.mkdir(parents=True)
     failed(job.handed.input.prepared)
     drawn_ = run_script(job, "diffeode.figures.style.say")
     picture = Path("results/quality/drawn/sub-05_T1w.png")
-    assert drawn_.call == ((picture, "sub-05_T1w\nnot prepared: It is cut off."), {})
+    assert drawn_.call == ((picture, "sub-05_T1w\nno picture: It is cut off."), {})
     page = rich_plan.the("quality", dataset="drawn")
     page.handed.input.numbers = page.handed.input.pictures = [
         "results/quality/drawn/sub-05_T1w.tsv"
@@ -251,7 +259,7 @@ def test_a_scan_that_was_not_prepared_is_on_the_page_with_the_reason(rich_plan, 
     run_script(page)
     table = pd.read_csv("results/studies/rich/quality/drawn/preparation.tsv", sep="\t")
     assert table[["scan", "flags"]].values.tolist() == [
-        ["sub-05_T1w", "not prepared: It is cut off."]
+        ["sub-05_T1w", "no numbers: It is cut off."]
     ]
     assert "It is cut off." in Path(page.handed.output.page).read_text(encoding="utf-8")
 
@@ -262,6 +270,20 @@ def test_every_scan_of_a_dataset_is_on_its_page(rich_plan, run_script):
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         Path(file).write_text(f"scan\n{Path(file).stem}\n", encoding="utf-8")
     prefix = "diffeode.statistics.preparation"
+def test_a_scan_whose_file_is_gone_since_is_on_the_page_with_the_reason(rich_plan, run_script):
+    """It was prepared before; what is made of it stays."""
+    job = rich_plan.the("inspect_scan", dataset="drawn", scan="sub-05_T1w")
+    receipt = Path(job.handed.input.prepared)
+    receipt.parent.mkdir(parents=True)
+    write_receipt(receipt.parent, [], {"status": "done"})
+    drawn_ = run_script(job, "diffeode.figures.style.say")
+    reason = "There is no scan drawn/sub-05/anat/sub-05_T1w.nii.gz"
+    ((_, sentence), _) = drawn_.call
+    assert sentence == f"sub-05_T1w\nno picture: {reason}"
+    numbers = pd.read_csv("results/quality/drawn/sub-05_T1w.tsv", sep="\t")
+    assert numbers["failure"].tolist() == [reason]
+
+
     gathered, written = run_script(
         job, f"{prefix}.gather", f"{prefix}.write_preparation", gather="a table"
     )
