@@ -21,7 +21,7 @@ from ellipsoids import DATASET, LABELS, write_person
 from diffeode.provenance.checksums import Checksums
 from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import failure_in, write_receipt
-from diffeode.provenance.seals import failure_sealed, seal
+from diffeode.provenance.seals import failure_sealed, left_out_sealed, seal
 from diffeode.provenance.upkeep import Kind, Planned, complaints
 
 pytestmark = pytest.mark.workflow
@@ -197,6 +197,17 @@ def test_a_file_that_does_not_hold_what_it_should_is_made_again(tmp_path):
     seal(file, tmp_path, origin_of([], {}))
     assert failure_sealed(file, tmp_path) is None
     assert complaints([Planned(file, (), {})], tmp_path, Checksums()) == {}
+
+
+def test_a_file_that_was_made_without_some_inputs_is_not_made_again_for_that(tmp_path):
+    file = tmp_path / "metrics.tsv"
+    file.write_text("nmi\n")
+    seal(file, tmp_path, origin_of([], {}), left_out={"moving_labels": "It holds none."})
+    assert left_out_sealed(file, tmp_path) == {"moving_labels": "It holds none."}
+    assert failure_sealed(file, tmp_path) is None
+    assert complaints([Planned(file, (), {})], tmp_path, Checksums()) == {}
+    seal(file, tmp_path, origin_of([], {}))
+    assert left_out_sealed(file, tmp_path) == {}
 
 
 @pytest.mark.parametrize("failed", [True, False])

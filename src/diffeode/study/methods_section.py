@@ -393,7 +393,7 @@ def _run(run: Facts, registrations: Sequence[Facts], references: _References) ->
 def _evaluation(facts: Facts, references: _References) -> list[str]:
     if not facts["has_labels"]:
         return [
-            "No experiment has label maps of both sides, so neither overlap nor distance of "
+            "No pair has usable label maps of both sides, so neither overlap nor distance of "
             "structures was measured, and runs were not tested against each other. NMI is the "
             "normalised mutual information of the fixed scan and the warped moving scan; the SD "
             "of log|J| is that of the Jacobian determinant in the brain; inverse consistency is "
