@@ -9,7 +9,7 @@ from diffeode.files.checked_yaml import read_yaml
 from diffeode.prepare.described import described
 from diffeode.prepare.recipe import recipe_choices
 from diffeode.registration.registry import method_class, method_names
-from diffeode.study import methods_section
+from diffeode.study import energy, methods_section
 from diffeode.study.bibliography import cited_by, read_bibliography
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -26,6 +26,7 @@ def citations() -> dict[str, str]:
         for choice in choices:
             for place, text in enumerate(described(step, choice).citations):
                 found[f"{step} {choice} {place}"] = text
+    found |= {f"energy {number}": work for number, work in enumerate(energy.WORKS)}
     for name in ("_HD95", "_NDV", "_WILCOXON", "_HOLM", "_KERBY", "_SNAKEMAKE"):
         found[name] = getattr(methods_section, name)
     return {where: text for where, text in found.items() if text and not text.startswith("None:")}

@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 
 from diffeode.datasets.selection import Draw
+from diffeode.methods.neural_ode import NeuralODE
+from diffeode.methods.neural_ode.penalties import PENALTIES
+from diffeode.methods.neural_ode.similarities import SIMILARITIES
+from diffeode.methods.neural_ode.velocity import FIELDS, KERNELS
 from diffeode.prepare.described import described
 from diffeode.prepare.recipe import recipe_choices
-from diffeode.registration.knobs import as_parameters, dotted
+from diffeode.registration.knobs import OneOf, as_parameters, dotted, knob_of, leaves_of
 from diffeode.registration.runs import load_run
+from diffeode.study import energy
 from diffeode.study.bibliography import read_bibliography
 from diffeode.study.descriptors import TrainedDescriptor
 from diffeode.study.files import load_study
@@ -106,7 +111,7 @@ def test_the_demo_in_its_own_words(facts):
         "with the data.",
         "T1w of Virtual cohort to T2w of Virtual cohort, 5 pairs, aligned by an affine map",
         "Seed 2512; 1 thread on cpu.",
-        "- diffeode (LMI) (node-lmi): Neural ODE [5] with "
+        "- diffeode (LMI) (node-lmi): Neural ODE [5] [6] with "
         "similarity.local_mutual_information.weight 1, similarity.local_mutual_information.",
         "penalties.gradient.weight 2, velocity.",
         "Chosen for this run: penalties.gradient.weight, "
@@ -117,6 +122,78 @@ def test_the_demo_in_its_own_words(facts):
         "- The study was run by Snakemake 9.27.1 [",
     ):
         assert sentence in text
+
+
+def test_a_neural_ode_says_its_terms_and_its_solver(facts):
+    """Two runs of one method differ in what they cite."""
+    items = methods_section(facts, [], "9")[3].items
+    lines = {
+        name: next(item for item in items if f"({name}): " in item)
+        for name in ("node-mind", "node-lmi", "ants-syn")
+    }
+    rest = (
+        "Regularisation: the gradient of the displacement [5]. Velocity: a free velocity at every "
+        "voxel of its grid, smoothed by a Gaussian. Solver: scaling and squaring [10]. Licence: "
+    )
+    mind = "the self-similarity context of MIND (MIND-SSC) [7]"
+    assert f" guaranteed. Similarity: {mind}. {rest}" in lines["node-mind"]
+    assert f" guaranteed. Similarity: local mutual information [5]. {rest}" in lines["node-lmi"]
+    assert "Similarity: " not in lines["ants-syn"]
+
+
+CITED = {
+    "node-lmi": {energy.MULTIMODAL, energy.SQUARING},
+    "node-mind": {energy.SSC, energy.MULTIMODAL, energy.SQUARING},
+    "paper-cl": {energy.MULTIMODAL, energy.NODEO, energy.LDDMM, energy.RUNGE_KUTTA},
+    "paper-ngf": {
+        *(energy.GRADIENT_FIELDS, energy.MULTIMODAL, energy.NODEO, energy.LDDMM),
+        energy.RUNGE_KUTTA,
+    },
+    "nodeo": {energy.CORRELATION, energy.MULTIMODAL, energy.NODEO, energy.RUNGE_KUTTA},
+}
+
+
+@pytest.mark.parametrize("name", CITED)
+def test_a_run_of_a_neural_ode_cites_the_sources_of_its_own_parts(name):
+    parts = energy.parts_of(load_run(name)).values()
+    assert {work for found in parts for part in found for work in part.citations} == CITED[name]
+
+
+def test_terms_without_weight_and_kernels_that_smooth_nothing_are_left_out():
+    run = load_run("node-mind").changed(
+        {"penalties.gradient.weight": 0, "velocity.kernel.gaussian.width": 0}
+    )
+    parts = energy.parts_of(run)
+    assert parts["Regularisation"] == []
+    assert [part.text for part in parts["Velocity"]] == [energy.FIELDS["grid"].text]
+    adjoint = run.changed({"flow.solver": "rk4", "flow.gradient": "adjoint"})
+    assert energy.ADJOINT in energy.parts_of(adjoint)["Solver"][1].citations
+
+
+def test_every_part_of_a_neural_ode_has_its_words():
+    """Those that one setting tells apart have words for each of its values."""
+
+    def choices(knob: str) -> set:
+        domain = knob_of(leaves_of(NeuralODE)[knob]).domain
+        return set(domain.known) if isinstance(domain, OneOf) else {True, False}
+
+    apart = {
+        "similarity": {
+            "mind": choices("similarity.mind.form"),
+            "mutual_information": choices("similarity.mutual_information.normalised"),
+            "descriptor": choices("similarity.descriptor.kind"),
+        },
+        "penalties": {"jacobian": choices("penalties.jacobian.squared")},
+    }
+    for family, known, words in (
+        ("similarity", SIMILARITIES, energy.SIMILARITIES),
+        ("penalties", PENALTIES, energy.PENALTIES),
+    ):
+        kinds = {name: apart[family].get(name, {None}) for name in known}
+        assert words.keys() == {(name, kind) for name, of_name in kinds.items() for kind in of_name}
+    assert energy.FIELDS.keys() == FIELDS.keys()
+    assert energy.KERNELS.keys() == KERNELS.keys()
+    assert energy.SOLVERS.keys() == choices("flow.solver")
 
 
 def test_every_run_says_all_its_settings(facts):

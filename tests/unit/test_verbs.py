@@ -411,6 +411,19 @@ def test_evaluation_measures_all_that_is_given(folder, capsys):
     assert "tre_mm" in capsys.readouterr().out
 
 
+def test_labels_that_one_scan_alone_has_are_told(folder, capsys):
+    """A label map of another atlas gives Dice 0, which would look like a bad map."""
+    io.write_labels("other_dseg.nii.gz", Labels(5 * lobes(MOVING), MOVING))
+    line = ["evaluate", "OUT/warp.nii.gz", "fixed.nii.gz", "moving.nii.gz"]
+    line += ["--fixed-labels", "fixed_dseg.nii.gz", "--labels"]
+    assert run(*line, "other_dseg.nii.gz") == 0
+    told = capsys.readouterr().err
+    assert "ids 1, 2 are in the fixed label map only; they count as Dice 0" in told
+    assert "ids 5, 10 are in the moving label map only; they count as Dice 0" in told
+    assert run(*line, "moving_dseg.nii.gz") == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_evaluations_of_what_does_not_belong_together_are_refused(folder, capsys):
     write_points("here.csv", NAMED)
     write_points("other.csv", Points(("one", "two"), NAMED.coordinates))

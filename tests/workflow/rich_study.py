@@ -171,7 +171,7 @@ SCANS = [
 
 
 _BESIDE = ("_failed", "_scan", "_chunk", "_aligning", "_alignment_unit")
-_BESIDE += ("_registering", "_registration_unit", "_evaluating")
+_BESIDE += ("_registering", "_registration_unit", "_evaluating", "_unknown_labels")
 """Modules that scripts import from their own folder."""
 
 

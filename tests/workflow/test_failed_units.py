@@ -16,11 +16,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ellipsoids import DATASET, LABELS, write_person
 
 from diffeode.provenance.checksums import Checksums
 from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import failure_in, write_receipt
-from diffeode.provenance.seals import failure_sealed, seal
+from diffeode.provenance.seals import failure_sealed, left_out_sealed, seal
 from diffeode.provenance.upkeep import Kind, Planned, complaints
 
 pytestmark = pytest.mark.workflow
@@ -198,6 +199,17 @@ def test_a_file_that_does_not_hold_what_it_should_is_made_again(tmp_path):
     assert complaints([Planned(file, (), {})], tmp_path, Checksums()) == {}
 
 
+def test_a_file_that_was_made_without_some_inputs_is_not_made_again_for_that(tmp_path):
+    file = tmp_path / "metrics.tsv"
+    file.write_text("nmi\n")
+    seal(file, tmp_path, origin_of([], {}), left_out={"moving_labels": "It holds none."})
+    assert left_out_sealed(file, tmp_path) == {"moving_labels": "It holds none."}
+    assert failure_sealed(file, tmp_path) is None
+    assert complaints([Planned(file, (), {})], tmp_path, Checksums()) == {}
+    seal(file, tmp_path, origin_of([], {}))
+    assert left_out_sealed(file, tmp_path) == {}
+
+
 @pytest.mark.parametrize("failed", [True, False])
 def test_a_failed_unit_is_not_kept_in_snakemake_s_cache(failed, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(REPOSITORY / "workflow" / "lib"))
@@ -212,3 +224,74 @@ def test_a_failed_unit_is_not_kept_in_snakemake_s_cache(failed, tmp_path, monkey
     job = SimpleNamespace(output=[str(tmp_path / "receipt.json"), str(tmp_path / "mask.nii.gz")])
     asyncio.run(internals._unless_it_failed(store)(None, job))
     assert stored == ([] if failed else [job])
+
+
+_EXPERIMENT = """\
+title: Ellipsoids
+fixed: {dataset: folder, modality: T2w, subjects: ["01"]}
+moving: {dataset: folder, modality: T1w, subjects: ["02"]}
+alignment: none
+pairs: 1
+seed: 2
+"""
+_STUDY = """\
+study: two
+title: A study of two scans
+experiments: [two]
+runs: [identity]
+ours: identity
+seed: 1
+results: results
+"""
+
+
+def begin(clone, bias: str) -> Path:
+    """Write a study of two scans, and return the file of the moving one."""
+    for subject in ("01", "02"):
+        write_person(clone.path("scans"), subject, 5)
+    clone.write("config/datasets/folder.yaml", DATASET.replace("bias: none", f"bias: {bias}"))
+    clone.write("config/labels/ellipsoid.tsv", LABELS)
+    clone.write("config/experiments/two.yaml", _EXPERIMENT)
+    clone.write("config/config.yaml", _STUDY)
+    return clone.path("scans/sub-02/anat/sub-02_T1w.nii.gz")
+
+
+def receipts(clone, step: str) -> dict[str, Path]:
+    """Return the receipts of a step, by the name of the scan."""
+    scans = clone.path("results/prepared/folder").iterdir()
+    return {scan.name: scan / step / "receipt.json" for scan in scans}
+
+
+@pytest.mark.slow
+def test_a_study_hands_no_failed_unit_to_snakemake_s_cache(fresh, tmp_path, monkeypatch):
+    """Of two scans to correct, one is empty: the cache then holds the other one alone."""
+    begin(fresh, bias="n4").write_bytes(b"")
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(tmp_path / "cache"))
+    run = fresh.snakemake("--cache", "--until", "correct")
+    assert run.returncode == 0, run.stdout
+    corrected = receipts(fresh, "corrected")
+    assert failure_in(corrected["sub-01_T2w"]) is None
+    assert "is empty" in failure_in(corrected["sub-02_T1w"])
+    kept = [name for name, receipt in corrected.items() if receipt.is_symlink()]
+    assert kept == ["sub-01_T2w"]
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_a_scan_that_is_gone_fails_alone_once_its_preparation_is_stale(fresh):
+    """What was made of it stays until then."""
+    gone = begin(fresh, bias="none")
+    preparing = ("--until", "prepare")
+    run = fresh.snakemake(*preparing)
+    assert run.returncode == 0, run.stdout
+    gone.unlink()
+    gone.symlink_to("../../nowhere.nii.gz")
+    assert "\ntotal        0\n" in fresh.snakemake("--dry-run", *preparing).stdout
+    fresh.replace("config/datasets/folder.yaml", "bias: none", "bias: n4")
+    run = fresh.snakemake(*preparing)
+    assert run.returncode == 0, run.stdout
+    for step in ("corrected", "."):
+        found = receipts(fresh, step)
+        assert failure_in(found["sub-01_T2w"]) is None
+        assert "nowhere.nii.gz, which is not there" in failure_in(found["sub-02_T1w"])

@@ -10,16 +10,22 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
+from ellipsoids import LABELS
 from rich_study import THREADS
 
 from diffeode.datasets.scan import Scan
-from diffeode.errors import AlignmentError, KilledError, RegistrationError
+from diffeode.errors import AlignmentError, InputError, KilledError, RegistrationError
+from diffeode.files.io import write_labels
+from diffeode.geometry.image import Labels
+from diffeode.geometry.space import Grid
 from diffeode.prepare.units import Before
 from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import write_receipt
 from diffeode.provenance.seals import seal
+from diffeode.statistics.tidy import COLUMNS
 
 pytestmark = pytest.mark.workflow
 
@@ -203,6 +209,9 @@ def test_a_scan_is_looked_at_with_its_labels(
     unit = folder(dataset, scan)
     (unit / labels).mkdir(parents=True)
     (unit / labels / "labels.nii.gz").touch()
+    root = {"heads": "raw", "drawn": "drawn"}[dataset]
+    original = Path(f"{root}/{scan[:6]}/anat/{scan}.nii.gz")
+    write_there(original)
     monkeypatch.setattr(
         "diffeode.evaluation.preparation.PreparedScan.image",
         lambda self: SimpleNamespace(grid="its"),
@@ -219,8 +228,7 @@ def test_a_scan_is_looked_at_with_its_labels(
     (prepared, references), _ = measured.call
     assert asked.call == ((template,), {})
     assert references == "the template on its grid"
-    root = {"heads": "raw", "drawn": "drawn"}[dataset]
-    assert prepared.scan == Path(f"{root}/{scan[:6]}/anat/{scan}.nii.gz")
+    assert prepared.scan == original
     assert (prepared.name, prepared.modality, prepared.folder) == (scan, scan[-3:], unit)
     assert prepared.labels == unit / labels / "labels.nii.gz"
     assert prepared.label_table == Path(f"config/labels/{table}.tsv")
@@ -230,6 +238,12 @@ def test_a_scan_is_looked_at_with_its_labels(
     )
     numbers = Path(f"results/quality/{dataset}/{scan}.tsv").read_text(encoding="utf-8")
     assert numbers == f"scan\n{scan}\n"
+
+
+def write_there(file: Path) -> None:
+    """Write a file that no script reads, as only its presence is asked for."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("a scan", encoding="utf-8")
 
 
 def failed(receipt: str) -> None:
@@ -243,7 +257,7 @@ def test_a_scan_that_was_not_prepared_is_on_the_page_with_the_reason(rich_plan, 
     failed(job.handed.input.prepared)
     drawn_ = run_script(job, "diffeode.figures.style.say")
     picture = Path("results/quality/drawn/sub-05_T1w.png")
-    assert drawn_.call == ((picture, "sub-05_T1w\nnot prepared: It is cut off."), {})
+    assert drawn_.call == ((picture, "sub-05_T1w\nno picture: It is cut off."), {})
     page = rich_plan.the("quality", dataset="drawn")
     page.handed.input.numbers = page.handed.input.pictures = [
         "results/quality/drawn/sub-05_T1w.tsv"
@@ -251,9 +265,23 @@ def test_a_scan_that_was_not_prepared_is_on_the_page_with_the_reason(rich_plan, 
     run_script(page)
     table = pd.read_csv("results/studies/rich/quality/drawn/preparation.tsv", sep="\t")
     assert table[["scan", "flags"]].values.tolist() == [
-        ["sub-05_T1w", "not prepared: It is cut off."]
+        ["sub-05_T1w", "no numbers: It is cut off."]
     ]
     assert "It is cut off." in Path(page.handed.output.page).read_text(encoding="utf-8")
+
+
+def test_a_scan_whose_file_is_gone_since_is_on_the_page_with_the_reason(rich_plan, run_script):
+    """It was prepared before; what is made of it stays."""
+    job = rich_plan.the("inspect_scan", dataset="drawn", scan="sub-05_T1w")
+    receipt = Path(job.handed.input.prepared)
+    receipt.parent.mkdir(parents=True)
+    write_receipt(receipt.parent, [], {"status": "done"})
+    drawn_ = run_script(job, "diffeode.figures.style.say")
+    reason = "There is no scan drawn/sub-05/anat/sub-05_T1w.nii.gz"
+    ((_, sentence), _) = drawn_.call
+    assert sentence == f"sub-05_T1w\nno picture: {reason}"
+    numbers = pd.read_csv("results/quality/drawn/sub-05_T1w.tsv", sep="\t")
+    assert numbers["failure"].tolist() == [reason]
 
 
 def test_every_scan_of_a_dataset_is_on_its_page(rich_plan, run_script):
@@ -616,6 +644,49 @@ def test_where_a_segmentation_failed_everything_but_labels_is_measured(rich_plan
     assert str(labels) in origin[0], "the numbers are stale once it is segmented"
 
 
+def test_a_label_map_of_other_structures_costs_the_metrics_of_labels_alone(rich_plan, run_script):
+    """The numbers are sealed with the reason, by the side whose label map it is."""
+    job = rich_plan.of("register", experiment="second", run="brief")[0]
+    inputs = job.handed.params.work[0]["evaluation"]["inputs"]
+    (table,) = map(Path, inputs["label_table"])
+    table.parent.mkdir(parents=True)
+    table.write_text(LABELS, encoding="utf-8")
+    for side, value in (("fixed_labels", 1), ("moving_labels", 9)):
+        unit = Path(inputs[side]).parent
+        unit.mkdir(parents=True)
+        map_ = Labels(np.full((2, 2, 2), value, dtype=np.int32), Grid((2, 2, 2), np.eye(4)))
+        write_labels(unit / "labels.nii.gz", map_)
+
+    def measured(*units):
+        if units[-1] is not None:
+            raise InputError("It holds none of them.")
+        return "numbers"
+
+    found = worked(run_script, job, evaluate_unit=measured)
+    assert [call[-1] for call, _ in found.evaluate_unit.calls] == [table, None]
+    assert found.write_tidy.call == (
+        (Path(job.handed.params.work[0]["evaluation"]["file"]), "numbers"),
+        {},
+    )
+    (_, named) = found.seal.call
+    assert named["left_out"].keys() == {"moving_labels"}
+    assert "holds none of the ids of label table" in named["left_out"]["moving_labels"]
+
+
+def test_an_evaluation_that_fails_for_another_reason_fails(rich_plan, run_script):
+    job = rich_plan.of("register", experiment="second", run="brief")[0]
+    (table,) = map(Path, job.handed.params.work[0]["evaluation"]["inputs"]["label_table"])
+    table.parent.mkdir(parents=True)
+    table.write_text(LABELS, encoding="utf-8")
+
+    def measured(*units):
+        raise InputError("The map is damaged.")
+
+    found = worked(run_script, job, evaluate_unit=measured)
+    (_, named) = found.seal.call
+    assert named == {"failure": "The map is damaged."}
+
+
 TAUGHT = {
     "similarity": {
         "mind": {},
@@ -688,7 +759,7 @@ def test_a_registration_and_its_evaluation_say_what_they_are_made_from(rich_plan
     assert found.add_origin.call == ((receipt, registered_from), {})
     assert found.seal.call == (
         (Path(entry["evaluation"]["file"]), Path("results"), evaluated_from),
-        {},
+        {"left_out": {}},
     )
     assert registered_from[1]["seed"] == 5
     assert registered_from[1]["run"] == {"method": "voxelmorph", "parameters": LEARNED}
@@ -903,9 +974,12 @@ def test_fixed_scans_that_were_not_prepared_are_counted_and_not_shown(rich_plan,
     assert said.call[0][1].endswith("not shown: 2.\nThere is nothing to show.")
 
 
-def test_the_methods_section_hears_of_every_receipt(rich_plan, run_script):
+@pytest.mark.parametrize("metric", ["dice", "nmi"])
+def test_the_methods_section_hears_of_every_receipt(rich_plan, run_script, metric):
+    """It claims Dice only where some was measured."""
+    measured = pd.DataFrame([("e", "a__b", "r", "a", "b", metric, "", "", 0.5)], columns=COLUMNS)
     entries = [SimpleNamespace(text="@misc{one"), SimpleNamespace(text="@misc{two")]
-    read, known, cited, said, _, _ = run_script(
+    read, known, cited, said, _, _, tidy = run_script(
         rich_plan.the("methods_section"),
         "diffeode.provenance.receipt.read_receipt",
         "diffeode.study.bibliography.read_bibliography",
@@ -913,6 +987,8 @@ def test_the_methods_section_hears_of_every_receipt(rich_plan, run_script):
         "diffeode.study.methods_section.methods_section",
         "diffeode.study.methods_section.as_markdown",
         "diffeode.study.methods_section.as_html",
+        "diffeode.statistics.tidy.read_tidy",
+        read_tidy=measured,
         as_markdown="text",
         as_html="page",
         read_bibliography=["known"],
@@ -932,6 +1008,8 @@ def test_the_methods_section_hears_of_every_receipt(rich_plan, run_script):
     (facts, read_receipts, version, bibliography), _ = said.call
     assert bibliography == ["known"]
     assert facts["title"] == "A rich study"
+    assert facts["has_labels"] == (metric == "dice")
+    assert tidy.call == (("results/studies/rich/metrics.tsv",), {})
     assert len(read_receipts) == len(receipts)
     assert version
     assert Path("results/studies/rich/methods.md").read_text(encoding="utf-8") == "text"

@@ -221,6 +221,10 @@ CHANGES = {
         _RUN_AGAIN,
     ),
     "weights or another file that a run reads": (change_the_weight_map, _RUN_AGAIN),
+    "the seed of a study": (
+        edit("config/config.yaml", "seed: 1", "seed: 2"),
+        {"prepare": 3, "align": 2, "register": 4, "evaluate": 4},
+    ),
     "the seed of an experiment": (
         edit("config/experiments/given.yaml", "seed: 2", "seed: 3"),
         {"align": 2, "register": 4, "evaluate": 4},

@@ -15,7 +15,9 @@ from diffeode.errors import RegistrationError
 from diffeode.geometry.image import Image
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine
+from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import write_receipt
+from diffeode.provenance.seals import seal
 from diffeode.statistics import tidy
 from diffeode.statistics.export import MISSING as DASH
 from diffeode.statistics.reported import COLUMNS
@@ -338,6 +340,27 @@ def test_failures_and_their_page(rich_plan, run_script, receipts):
     rows, said = cells("failures")
     assert set(map(tuple, rows[1:])) == expected
     assert said == WHO + "Registrations that failed."
+
+
+def test_a_label_map_that_an_evaluation_left_out_is_listed(rich_plan, run_script, receipts):
+    """The row says of how many pairs it is, and the verdict counts the scan."""
+    (unit, *_) = (u for u in rich_plan.units() if "/second/" in u["evaluation"]["file"])
+    numbers = Path(unit["evaluation"]["file"])
+    numbers.parent.mkdir(parents=True)
+    numbers.write_text("metric\n", encoding="utf-8")
+    reason = "It holds none of the ids."
+    seal(numbers, Path("results"), origin_of([], {}), left_out={"moving_labels": reason})
+    job = rich_plan.the("failures")
+    run_script(job)
+    moving = Path(unit["evaluation"]["inputs"]["moving_labels"]).parent.name
+    (row,) = read("unusable_scans").to_dict("records")
+    assert row == {
+        **{"dataset": "drawn", "scan": moving, "step": "labels", "pairs": row["pairs"]},
+        **{"reason": reason, "log": unit["log"]},
+    }
+    assert row["pairs"] > 0
+    with pytest.raises(RegistrationError, match=r"^1 scan had no usable labels or landmarks: "):
+        run_script(rich_plan.the("verdict"))
 
 
 def test_the_verdict_counts_failures(rich_plan, run_script, receipts):

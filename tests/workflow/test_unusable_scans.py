@@ -124,7 +124,6 @@ FAULTS = {
     "06": (with_noise_for_an_image, "image"),
     "08": (without_target, "nowhere.nii.gz"),
     "09": (unaligned, "wholly outside the fixed scan's grid"),
-    "10": (labels_of_others, "could not be evaluated"),
 }
 """The fault by person, and what is said of it."""
 LABEL_FAULTS = {
@@ -134,6 +133,8 @@ LABEL_FAULTS = {
     "15": (landmarks_of_no_form, "landmarks", "landmarks.tsv"),
 }
 """The fault by person of what metrics alone need, what it is, and what is said of it."""
+UNKNOWN = "10"
+"""The person whose label map holds no structure of the table."""
 NOT_PREPARED = ("01", "02", "03", "04", "05", "06", "08")
 GOOD = ("11", "12")
 
@@ -144,6 +145,7 @@ def begin(clone):
         write_person(clone.path("scans"), f"{number:02d}", 4 + number / 6)
     for person, (spoil, *_) in (FAULTS | LABEL_FAULTS).items():
         spoil(clone.path(f"scans/sub-{person}/anat"))
+    labels_of_others(clone.path(f"scans/sub-{UNKNOWN}/anat"))
     clone.write("config/datasets/folder.yaml", DATASET)
     clone.write("config/labels/ellipsoid.tsv", LABELS)
     clone.write("config/experiments/doors.yaml", _EXPERIMENT)
@@ -172,8 +174,8 @@ def test_the_study_goes_to_its_end_and_fails_there_with_one_summary(ended):
     assert run.returncode == 1
     said = run.stdout
     assert "verdict: 7 scans could not be used: the reasons are in results/studies/doors/" in said
-    assert "unusable_scans.tsv; 8 scans had no usable labels or landmarks: the reasons" in said
-    assert "unusable_scans.tsv; 18 of 30 registrations failed: the reasons are in" in said
+    assert "unusable_scans.tsv; 10 scans had no usable labels or landmarks: the reasons" in said
+    assert "unusable_scans.tsv; 16 of 30 registrations failed: the reasons are in" in said
     assert "Traceback" not in said
     assert "Failed: " not in said  # no job of Snakemake failed besides the verdict
     for figure in ("dice_boxplot.svg", "coronal_overview/doors.png"):
@@ -219,6 +221,21 @@ def test_labels_that_cannot_be_used_cost_their_metrics_alone(person, ended):
     assert ("dice" in set(mine["metric"])) == (what != "labels")
 
 
+def test_a_label_map_of_other_structures_costs_the_metrics_of_labels_alone(ended):
+    """The scans are prepared with it, as the table of structures is asked for by the evaluation."""
+    clone, _ = ended
+    assert UNKNOWN not in set(table(clone, "tables/failures")["pair"].map(person_of))
+    scans = table(clone, "tables/unusable_scans")
+    named = scans[scans["scan"].map(person_of) == UNKNOWN]
+    assert named[["step", "pairs"]].values.tolist() == [["labels", "1"]] * 2
+    assert named["reason"].str.contains("holds none of the ids of label table").all()
+    assert all(clone.path(log).is_file() for log in named["log"])
+    metrics = table(clone, "metrics")
+    mine = metrics[metrics["pair"].map(person_of) == UNKNOWN]
+    assert {"nmi", "sdlogj"} <= set(mine["metric"])
+    assert not {"dice", "failed"} & set(mine["metric"])
+
+
 def test_a_scan_without_its_labels_is_prepared_as_any_other(ended):
     """Its image and its brain are those of the scan alone."""
     clone, _ = ended
@@ -235,12 +252,12 @@ def test_a_scan_without_its_labels_is_prepared_as_any_other(ended):
 def test_the_other_pairs_are_in_the_tables_and_all_are_counted(ended):
     clone, _ = ended
     summary = table(clone, "tables/summary")
-    assert summary[["pairs", "n", "failed"]].values.tolist() == [["15", "6", "9"]] * 2
+    assert summary[["pairs", "n", "failed"]].values.tolist() == [["15", "7", "8"]] * 2
     metrics = table(clone, "metrics")
     dice = metrics[(metrics["metric"] == "dice") & metrics["label"].isna()]
     assert set(dice["pair"].map(person_of)) == {*GOOD, "15"}
     page = clone.path("results/studies/doors/tables/unusable_scans.html").read_text()
-    assert page.count("<tr>") == 1 + 7 + 8
+    assert page.count("<tr>") == 1 + 7 + 10
 
 
 def test_once_a_file_is_replaced_only_what_failed_is_made(ended):

@@ -207,6 +207,7 @@ rule failures:
         units=lambda w: [*registrations(), *unit_metrics()],
         logs=lambda w: [unit_log(unit) for unit in run_units()],
         scans=steps_of_scans,
+        labels=labels_of_pairs,
         failures=table_caption("Registrations that failed."),
         suspects=table_caption("Registrations that look as if they went wrong."),
         unusable_scans=table_caption(

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, final
 
 from _chunk import Unit
-from _evaluating import evaluate
 from _failed import first_failure
 from _registering import read_inputs, register_unit
+from _unknown_labels import SIDES, evaluate_what_can_be, without_labels
 
 from diffeode.errors import AlignmentError, KilledError, reason_of
-from diffeode.process.watch import watched
 from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import add_origin
 from diffeode.provenance.seals import failure_sealed, seal
@@ -91,7 +90,7 @@ class RegisteredPair(Unit):
         origin = origin_of(flat(step["inputs"]), step["parameters"])
         usable = _without_failed_labels(step)
         try:
-            watched(lambda: evaluate(usable))  # its threads would not survive the next fork
+            left_out = evaluate_what_can_be(usable)
         except Exception as error:
             if isinstance(error, KilledError) and not self.is_last_attempt:
                 raise
@@ -101,7 +100,9 @@ class RegisteredPair(Unit):
             self.state = UNEVALUATED
             say(f"could not be evaluated and is shown as failed: {reason_of(error)}")
             return
-        seal(Path(step["file"]), self.results, origin)
+        for reason in left_out.values():
+            _tell_of_no_labels(reason)
+        seal(Path(step["file"]), self.results, origin, left_out=left_out)
         RegistrationUnit(Path(step["inputs"]["registration"]).parent).reduce(self.entry["keep"])
         self.state = self.state if self.state == REGISTERED else EVALUATED
 
@@ -124,12 +125,15 @@ def _without_failed_labels(step: Mapping[str, Any]) -> Mapping[str, Any]:
 
     Nothing but the metrics of labels needs the label maps, so the other metrics are computed.
     """
-    inputs = step["inputs"]
-    reason = first_failure(inputs[side] for side in ("fixed_labels", "moving_labels"))
+    reason = first_failure(step["inputs"][side] for side in SIDES)
     if reason is None:
         return step
+    _tell_of_no_labels(reason)
+    return without_labels(step)
+
+
+def _tell_of_no_labels(reason: str) -> None:
     print(f"Metrics of labels are left out: {reason}", flush=True)
-    return {**step, "inputs": {**inputs, "label_table": []}}
 
 
 def import_ahead(run: Mapping[str, Any]) -> None:

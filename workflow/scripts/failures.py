@@ -12,7 +12,7 @@ with job(snakemake):
 
     from diffeode.files.io import write_text
     from diffeode.provenance.receipt import read_receipt
-    from diffeode.provenance.seals import failure_sealed
+    from diffeode.provenance.seals import failure_sealed, left_out_sealed
     from diffeode.statistics.export import write_page
 
     out, given = snakemake.output, snakemake.params
@@ -31,10 +31,21 @@ with job(snakemake):
                 content |= {"status": "failed", "reason": f"It could not be evaluated: {reason}"}
             yield content
 
+    def unknown_labels():
+        """Yield the receipt of each label map that an evaluation left out, with the reason and the
+        log.
+        """
+        for evaluated, log in zip(metrics, given.logs, strict=True):
+            file = Path(evaluated)
+            receipts_of_pair = given.labels[f"{file.parts[-3]}/{file.parts[-2]}"]
+            for side, reason in left_out_sealed(file, results).items():
+                yield receipts_of_pair[side], {"reason": reason, "log": log}
+
     def unusable_scans():
         """Yield a row for each scan of which a step failed, with the first such step, and one for
-        each file that a scan was prepared without.
+        each file that a scan was prepared or evaluated without.
         """
+        unknown = dict(unknown_labels())
         for dataset, scan, pairs, steps in given.scans:
             about = {"dataset": dataset, "scan": scan, "pairs": pairs}
             for step, receipt, log in steps:
@@ -43,6 +54,8 @@ with job(snakemake):
                     break
                 for what, why in left_out(receipt).items():
                     yield {**about, "step": what, "reason": why, "log": log}
+                if receipt in unknown:
+                    yield {**about, "step": "labels", **unknown[receipt]}
 
     def write(rows, columns, table, page, caption):
         frame = pd.DataFrame(rows, columns=columns)

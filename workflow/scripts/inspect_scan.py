@@ -13,12 +13,13 @@ with job(snakemake):
     from diffeode.figures import style
     from diffeode.figures.preparation import preparation_picture
     from diffeode.files.io import written_whole
+    from diffeode.files.presence import why_no_file
     from diffeode.prepare.template import chosen_template
     from diffeode.units.scan import ScanUnit
 
     scan, template = scan_from(snakemake.params.scan), snakemake.params.choices["template"]
     out, given = snakemake.output, snakemake.input
-    failure = first_failure([given.prepared])
+    failure = first_failure([given.prepared]) or why_no_file(scan.image, "scan")
 
     def write(row):
         with written_whole(out.numbers) as temporary:
@@ -50,4 +51,4 @@ with job(snakemake):
         look_at_it()
     else:
         write(without_numbers(scan.id, scan.modality, failure))
-        style.say(Path(out.picture), f"{scan.id}\nnot prepared: {failure}")
+        style.say(Path(out.picture), f"{scan.id}\nno picture: {failure}")

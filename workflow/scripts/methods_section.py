@@ -7,6 +7,7 @@ with job(snakemake):
 
     from diffeode.files.io import write_text
     from diffeode.provenance.receipt import read_receipt
+    from diffeode.statistics.tidy import mean_dice, read_tidy
     from diffeode.study.bibliography import read_bibliography
     from diffeode.study.methods_section import (
         as_html,
@@ -16,6 +17,8 @@ with job(snakemake):
     )
 
     facts, out = snakemake.params.facts, snakemake.output
+    has_dice = not mean_dice(read_tidy(snakemake.input.metrics)).empty
+    facts = {**facts, "has_labels": facts["has_labels"] and has_dice}
     known = read_bibliography(snakemake.input.bibliography)
     receipts = list(map(read_receipt, snakemake.params.receipts))
     told = (facts, receipts, metadata.version("snakemake"), known)

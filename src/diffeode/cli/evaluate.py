@@ -152,7 +152,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         print_table([("METRIC", "VALUE"), *found.in_words()])
     else:
         write_evaluation(found, out)
-    print_notes(options, [], results)
+    print_notes(options, found.notes, results)
 
 
 def _read_by(options: argparse.Namespace) -> list[Any]:

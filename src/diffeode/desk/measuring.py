@@ -23,6 +23,7 @@ from diffeode.errors import InputError
 from diffeode.evaluation.catalogue import ROW
 from diffeode.evaluation.evaluate import evaluate_pair
 from diffeode.evaluation.jacobian import jacobian_metrics
+from diffeode.evaluation.labels import what_is_not_counted
 from diffeode.evaluation.landmarks import shared_landmarks, target_registration_errors_mm
 from diffeode.figures.evaluation import (
     EvaluationScene,
@@ -58,10 +59,13 @@ class Evaluation:
         metrics: each metric by its name (docs/metrics.md says what each is); NaN where it cannot be
             computed.
         by_label: for Dice and HD95, the value of each label by its id.
+        notes: sentences about labels that only one of the two maps has, which count as Dice 0. A
+            registration has them among its own notes.
     """
 
     metrics: Mapping[str, float]
     by_label: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, rows: pd.DataFrame) -> Evaluation:
@@ -189,7 +193,7 @@ def evaluate(
         moving_landmarks_mm=points[1],
         **same,
     )
-    found = Evaluation.of(rows)
+    found = dataclasses.replace(Evaluation.of(rows), notes=_on_labels(*both))
     if picture is not None:
         before = alignment or Affine()
         both_maps = densify(before, prepared.grid), warp
@@ -210,7 +214,15 @@ def evaluate(
     chosen = {
         f"inverse_{name}": value for name, value in of_back.items() if name.startswith(_OF_BOTH)
     }
-    return Evaluation({**found.metrics, **chosen}, found.by_label)
+    return dataclasses.replace(found, metrics={**found.metrics, **chosen})
+
+
+def _on_labels(fixed: Labels | None, moving: Labels | None) -> tuple[str, ...]:
+    """Return sentences about the labels that only one of two maps has."""
+    if fixed is None or moving is None:
+        return ()
+    every = np.setdiff1d(np.union1d(fixed.data, moving.data), 0)
+    return tuple(what_is_not_counted(fixed, moving, every))
 
 
 def _scene(

@@ -21,7 +21,9 @@ from diffeode.units.scan import ScanUnit
 NUMBERS = ("volume_ml", "overlap", "nmi", "t1w_correlation", "edge_percent")
 """Numbers that :func:`measure` returns. Those that need a template are NaN without one."""
 COLUMNS = ("scan", "modality", *NUMBERS, "failure")
-"""``failure`` tells why the scan could not be prepared; it is empty where it was."""
+"""``failure`` tells why the scan was not measured: it could not be prepared, or its file is no
+longer there. It is empty where the scan was measured.
+"""
 
 _FEWEST_SCANS = 8
 """With fewer scans of a modality no number is compared with the others."""
@@ -124,7 +126,7 @@ def measure(prepared: PreparedScan, references: Mapping[str, Image]) -> dict[str
 
 
 def without_numbers(name: str, modality: str, failure: str) -> dict[str, object]:
-    """Return the row of a scan that could not be prepared, with the columns :data:`COLUMNS`.
+    """Return the row of a scan that was not measured, with the columns :data:`COLUMNS`.
 
     Args:
         failure: the sentence that tells why.
@@ -135,7 +137,7 @@ def without_numbers(name: str, modality: str, failure: str) -> dict[str, object]
 
 def flag(table: pd.DataFrame, adults: bool) -> pd.DataFrame:
     """Return the ``table`` of one dataset with a column ``flags``: sentences about unusual numbers,
-    why the scan could not be prepared, or an empty text.
+    why the scan was not measured, or an empty text.
 
     A number is unusual where its robust z among the scans of its modality,
     ``0.6745 (x - median) / MAD``, is beyond 3.5 (Iglewicz and Hoaglin, 1993). This is tested where
@@ -177,7 +179,7 @@ def robust_z(values: np.ndarray) -> np.ndarray:
 
 def _absolute(row: pd.Series, adults: bool) -> list[str]:
     if failure := row.get("failure", ""):
-        return [f"not prepared: {failure}"]
+        return [f"no numbers: {failure}"]
     (least, most), volume = _VOLUME_ML, row.volume_ml
     correlation = row.t1w_correlation
     other_contrast = adults and correlation * _CONTRAST_SIGN.get(row.modality, 0) < 0

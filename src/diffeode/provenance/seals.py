@@ -7,6 +7,7 @@ folders and hold a receipt instead (:mod:`diffeode.provenance.receipt`).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,26 @@ from diffeode.provenance.checksums import recorded
 from diffeode.provenance.origin import is_origin
 
 _FOLDER = ".seals"
+_LEFT_OUT = "left_out"
 
 
-def seal(file: Path, results: Path, origin: dict[str, Any], failure: str | None = None) -> None:
+def seal(
+    file: Path,
+    results: Path,
+    origin: dict[str, Any],
+    failure: str | None = None,
+    left_out: Mapping[str, str] | None = None,
+) -> None:
     """Record the size, the SHA-256 and the ``origin`` of ``file``, which lies under ``results``.
 
     Args:
         failure: why the file does not hold what it should; None where it does.
+        left_out: why some of its inputs were left out because they cannot be used, by their names.
     """
     state = {key: value for key, value in recorded(file).items() if key in ("bytes", "sha256")}
     failed = {} if failure is None else {"failure": failure}
-    write_json(_seal_of(file, results), {**state, "made_from": origin, **failed})
+    without = {_LEFT_OUT: dict(left_out)} if left_out else {}
+    write_json(_seal_of(file, results), {**state, "made_from": origin, **failed, **without})
 
 
 def failure_sealed(file: Path, results: Path) -> str | None:
@@ -35,6 +45,12 @@ def failure_sealed(file: Path, results: Path) -> str | None:
     content = _read(file, results) or {}
     failure = content.get("failure")
     return None if failure is None else str(failure)
+
+
+def left_out_sealed(file: Path, results: Path) -> dict[str, str]:
+    """Return why inputs of ``file`` were left out, by their names; empty where none was."""
+    content = _read(file, results) or {}
+    return dict(content.get(_LEFT_OUT, {}))
 
 
 def broken_seal(file: Path, results: Path) -> str | None:

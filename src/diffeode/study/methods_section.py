@@ -17,6 +17,7 @@ from diffeode.prepare.described import BY_AFFINE, described
 from diffeode.registration.knobs import as_parameters, dotted
 from diffeode.registration.registry import method_class
 from diffeode.registration.runs import Run
+from diffeode.study import energy
 from diffeode.study.bibliography import Entry, cited_by
 from diffeode.study.descriptors import TrainedDescriptor
 from diffeode.study.model import Dataset, Experiment, Side, Study
@@ -177,9 +178,17 @@ def _run_facts(run: Run) -> Facts:
     method = method_class(run.method)
     # A method that somebody is still writing may lack these, and its study should not fail for it.
     stated = {
-        "citation": getattr(method, "citation", ""),
+        "citations": [getattr(method, "citation", "")],
         "licence": getattr(method, "licence", "not stated"),
+        "parts": {},
     }
+    if run.method == energy.METHOD:
+        parts = energy.parts_of(run)
+        stated["parts"] = {
+            what: [[part.text, list(part.citations)] for part in found]
+            for what, found in parts.items()
+        }
+        stated["citations"] = [energy.MULTIMODAL, energy.NODEO]
     settings = dotted(as_parameters(run.build(), whole=True))
     return {
         "run": run.name,
@@ -369,9 +378,14 @@ def _run(run: Facts, registrations: Sequence[Facts], references: _References) ->
     trained = " Its network was trained first, on the pairs above." if run["trained"] else ""
     failed = sum(receipt["status"] == "failed" for receipt in mine)
     failures = f" {failed} of {_counted(len(mine), 'registration')} failed." if failed else ""
-    method = f"{run['method']}{references.cite(run['citation'])}"
+    method = f"{run['method']}{references.cite(*run['citations'])}"
+    parts = "".join(
+        f" {what}: {', '.join(text + references.cite(*works) for text, works in found)}."
+        for what, found in run["parts"].items()
+        if found
+    )
     return (
-        f"{run['title']} ({run['run']}): {method}{settings}. Licence: "
+        f"{run['title']} ({run['run']}): {method}{settings}.{parts} Licence: "
         f"{run['licence']}.{differing}{trained}{failures}"
     )
 
@@ -379,7 +393,7 @@ def _run(run: Facts, registrations: Sequence[Facts], references: _References) ->
 def _evaluation(facts: Facts, references: _References) -> list[str]:
     if not facts["has_labels"]:
         return [
-            "No experiment has label maps of both sides, so neither overlap nor distance of "
+            "No pair has usable label maps of both sides, so neither overlap nor distance of "
             "structures was measured, and runs were not tested against each other. NMI is the "
             "normalised mutual information of the fixed scan and the warped moving scan; the SD "
             "of log|J| is that of the Jacobian determinant in the brain; inverse consistency is "

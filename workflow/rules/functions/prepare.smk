@@ -2,15 +2,16 @@
 
 from diffeode.errors import DamagedFileError
 from diffeode.prepare.needs import weights_read
-from diffeode.provenance.receipt import failure_in, left_out_in
+from diffeode.provenance.receipt import RECEIPT, failure_in, left_out_in
 
 
-def scan_files(scan):
-    """Return the files of a scan; for a virtual scan, the receipt of its cohort.
+def scan_files(scan, made):
+    """Return the files of a scan that ``made``, a receipt or another file, is made from; for a
+    virtual scan, the receipt of its cohort.
 
-    A file that is not there, as behind a link without a target, is left out unless the scan was
-    prepared with it: Snakemake would refuse the whole study, while the step that reads it says what
-    is wrong with this scan.
+    A file that is not there, as behind a link without a target, is left out unless ``made`` was
+    made with it and stays: Snakemake would refuse the whole study, while the step that reads it
+    says what is wrong with this scan.
     """
     if STUDY.datasets()[scan.dataset].kind == "virtual":
         return {"source": SOURCE.format(dataset=scan.dataset)}
@@ -19,15 +20,17 @@ def scan_files(scan):
     return {
         name: str(file)
         for name, file in files.items()
-        if file and (Path(file).exists() or is_prepared_with(scan, name))
+        if file and (Path(file).exists() or stays_with(made, scan, name))
     }
 
 
-def is_prepared_with(scan, name):
-    """Return whether a scan was prepared before with its file ``name`` (image, labels, landmarks),
-    without a failure.
+def stays_with(made, scan, name):
+    """Return whether ``made`` is not made again and was made before with the scan's file ``name``
+    (image, labels, landmarks), without a failure.
     """
-    receipt = prepared(scan)
+    if INTERNALS.is_forced(made) or not Path(made).exists():
+        return False
+    receipt = made if Path(made).name == RECEIPT else prepared(scan)
     try:
         return failure_in(receipt) is None and name not in left_out_in(receipt)
     except DamagedFileError:  # it is not there, or has to be made again
@@ -56,11 +59,11 @@ def image_fields(scan):
     }
 
 
-def image_file(scan):
-    """Return the file of the scan that a step reads, in a list that is empty where it is not
-    there.
+def image_file(scan, made):
+    """Return the file of the scan that ``made`` is made from, in a list that is empty where it is
+    not there.
     """
-    files = scan_files(scan)
+    files = scan_files(scan, made)
     return [files[name] for name in ("image", "source") if name in files]
 
 
@@ -83,9 +86,10 @@ def template_files(scan):
 def to_strip(wildcards):
     scan = scan_of(wildcards)
     corrected = before(scan, "corrected") if recipe_of(scan).corrects_heads else {}
-    files = scan_files(scan) if recipe_of(scan).strips_by_labels else {}
+    made = unit(BRAIN, scan)
+    files = scan_files(scan, made) if recipe_of(scan).strips_by_labels else {}
     labels = {"labels": files["labels"]} if "labels" in files else {}
-    return {"image": image_file(scan), **labels, **corrected}
+    return {"image": image_file(scan, made), **labels, **corrected}
 
 
 def strip_fields(scan):
@@ -97,19 +101,20 @@ def strip_fields(scan):
 def to_correct(wildcards):
     scan = scan_of(wildcards)
     brain = {} if recipe_of(scan).corrects_heads else before(scan, "brain")
-    return {"image": image_file(scan), **brain}
+    return {"image": image_file(scan, unit(CORRECTED, scan)), **brain}
 
 
 def to_place(wildcards):
     scan = scan_of(wildcards)
+    made = unit(PLACED, scan)
     found = {
-        "image": image_file(scan),
+        "image": image_file(scan, made),
         **before(scan, "corrected", "brain"),
         **template_files(scan),
     }
     if recipe_of(scan).leans_on_t1w(scan):
         t1w = STUDY.datasets()[scan.dataset].t1w_of(scan)
-        found["t1w_image"] = image_file(t1w)
+        found["t1w_image"] = image_file(t1w, made)
         found |= {
             f"t1w_{step}": receipt
             for step, receipt in before(t1w, "corrected", "brain", "placed").items()
@@ -119,7 +124,8 @@ def to_place(wildcards):
 
 def to_prepare(wildcards):
     scan = scan_of(wildcards)
-    return {**scan_files(scan), **before(scan, "corrected", "brain", "placed")}
+    files = scan_files(scan, prepared(scan))
+    return {**files, **before(scan, "corrected", "brain", "placed")}
 
 
 def to_segment(wildcards):

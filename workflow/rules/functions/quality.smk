@@ -5,7 +5,8 @@ def to_inspect(wildcards):
     scan = scan_of(wildcards)
     shown = STUDY.datasets()[scan.dataset].labels and (scan.dataset, scan.id) in STUDY.scans()
     labels = {"labels": labels_of(scan)} if shown else {}
-    return {"image": image_file(scan), "prepared": prepared(scan), **labels, **template_files(scan)}
+    image = image_file(scan, unit(NUMBERS, scan))
+    return {"image": image, "prepared": prepared(scan), **labels, **template_files(scan)}
 
 
 def inspection_code(wildcards):

@@ -84,6 +84,20 @@ def table_caption(sentence):
     return f"{STUDY.title} ({populations}). {sentence}"
 
 
+def labels_of_pairs(wildcards):
+    """Return the receipts of the label maps of each registered pair, by the names of experiment and
+    pair, and then by those of the inputs of its evaluation.
+    """
+    return {
+        f"{experiment.name}/{pair.id}": {
+            "fixed_labels": labels_of(pair.fixed),
+            "moving_labels": labels_of(pair.moving),
+        }
+        for experiment in STUDY.experiments
+        for pair in experiment.pairs
+    }
+
+
 def steps_of_scans(wildcards):
     """Return dataset and name of each scan, the number of pairs that need it, and name, receipt and
     log of each step of its preparation.
