@@ -81,6 +81,7 @@ def write_visits(path: Path | str, rows: Iterable[Mapping[str, object]]) -> None
         InputError: the folder cannot be written.
     """
     table = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    table["time"] = [at if isinstance(at, str) else f"{at:g}" for at in table["time"]]
     text = table.to_csv(sep="\t", index=False, float_format="%.6g", lineterminator="\n")
     write_text(Path(path), text)
 
