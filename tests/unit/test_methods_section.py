@@ -68,7 +68,7 @@ def test_persons_who_are_registered_at_several_times_are_told_where_there_are_su
     assert "Several times" not in text_of(facts)
     study = load_study(REPOSITORY / "config" / "small" / "questions.yaml", REPOSITORY)
     told = text_of(json.loads(json.dumps(facts_of(study))))
-    assert "Virtual persons 02, 03 (seed 7), whom nobody scanned" in told
+    assert "1 virtual person (02; seed 7), scanned by nobody" in told
     assert "at the times [0, 0.5, 1] as fractions" in told
     assert "voxels of 5 mm, labels in voxels of 2 mm" in told
     assert "free in time (3 knots)" in told

@@ -508,7 +508,7 @@ def test_trajectories_are_tabulated_and_drawn_from_the_study_s_table(rich_plan, 
     means = pd.read_csv(folder / "tables/longitudinal_visits.tsv", sep="\t")
     assert (means["tre_mm_mean"][0], means["volume_error_ml_mean"][0]) == (0.5, -0.5)
     paths = (folder / "tables/longitudinal_paths.md").read_text(encoding="utf-8")
-    who = "A rich study (virtual persons 04, 07, each at 3 times). Nobody was scanned. "
+    who = "A rich study (virtual persons 04, 07, at 3 times). Nobody was scanned. "
     assert paths.startswith(who)
     page = (folder / "tables/longitudinal_visits.html").read_text(encoding="utf-8")
     assert who in page

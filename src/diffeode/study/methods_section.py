@@ -436,9 +436,10 @@ def _longitudinal(visits: Facts | None, references: _References) -> list[Section
     persons = ", ".join(f"{number:02d}" for number in visits["persons"])
     settings = ", ".join(said(name, value) for name, value in visits["settings"].items())
     whom = (
-        f"Virtual persons {persons} (seed {visits['seed']}), whom nobody scanned and who age under "
-        f"known maps, at the times {_shown(visits['times'])} as fractions of the whole time: T1w "
-        f"in voxels of {visits['spacing_mm']:g} mm, labels in voxels of {visits['labels_mm']:g} mm."
+        f"{_counted(len(visits['persons']), 'virtual person')} ({persons}; seed {visits['seed']}), "
+        f"scanned by nobody and ageing under known maps, at the times {_shown(visits['times'])} as "
+        f"fractions of the whole time: T1w in voxels of {visits['spacing_mm']:g} mm, labels in "
+        f"voxels of {visits['labels_mm']:g} mm."
     )
     how = (
         "Every later visit was registered to the first: all by one flow with a velocity that is "

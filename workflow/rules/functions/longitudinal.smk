@@ -15,5 +15,6 @@ def visits_caption(sentence):
     if STUDY.longitudinal is None:
         return ""
     persons = ", ".join(f"{number:02d}" for number in STUDY.longitudinal.persons)
-    who = f"virtual persons {persons}, each at {len(STUDY.longitudinal.times)} times"
+    noun = "person" if len(STUDY.longitudinal.persons) == 1 else "persons"
+    who = f"virtual {noun} {persons}, at {len(STUDY.longitudinal.times)} times"
     return f"{STUDY.title} ({who}). Nobody was scanned. {sentence}"
