@@ -20,6 +20,7 @@ include: "workflow/rules/descriptors.smk"
 include: "workflow/rules/register.smk"
 include: "workflow/rules/statistics.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/longitudinal.smk"
 include: "workflow/rules/storage.smk"
 include: "workflow/rules/report.smk"
 

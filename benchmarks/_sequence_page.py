@@ -7,19 +7,8 @@ from pathlib import Path
 
 from _tables import Row, markdown_table, mean_and_sd, measured_on, numbers, write_page
 
-TITLES = {
-    "before": "Before registration",
-    "free": "One flow, free in time",
-    "periodic": "One flow, periodic in time",
-    "stationary": "One flow, stationary",
-    "pairs": "Each visit by itself",
-    "truth": "Truth",
-}
-"""Titles of the ways to register, in the order in which they are shown."""
-_FOUND = ("free", "periodic", "stationary", "pairs")
-_FLOWS = ("free", "periodic", "stationary")
-ALL_TIMES = "all"
-"""The value of the column ``time`` in the row of a whole trajectory."""
+from diffeode.statistics.longitudinal import ALL_TIMES, REGISTERED, TITLES
+
 _INTRODUCTION = """\
 **Data: virtual persons; nobody was scanned.** Persons {persons} of the virtual cohort
 ([docs/virtual-cohort.md](../../docs/virtual-cohort.md)) at the clinical dementia ratings 0, 0.5, 1,
@@ -106,7 +95,7 @@ def trajectories(rows: Sequence[Row]) -> str:
         ("cpu_seconds", 1),
     )
     lines = []
-    for way in (*_FOUND, "truth"):
+    for way in (*REGISTERED, "truth"):
         whole = _of(rows, way, ALL_TIMES)
         folds = max(numbers([row for row in rows if row["way"] == way], "folds_percent"))
         cells = (mean_and_sd(numbers(whole, column), decimals) for column, decimals in columns)
@@ -119,7 +108,7 @@ def volume_errors(rows: Sequence[Row]) -> str:
     """Return the table of volumes by Jacobian determinants, minus the true volumes."""
     times = _visits(rows)
     lines = []
-    for way in ("before", *_FOUND, "truth"):
+    for way in ("before", *REGISTERED, "truth"):
         errors = [_volume_errors_ml(_of(rows, way, at)) for at in times]
         lines.append([TITLES[way], *(mean_and_sd(found, 1) for found in errors)])
     return markdown_table(["way", *(f"time {at}" for at in times)], lines)
@@ -134,7 +123,7 @@ def findings(rows: Sequence[Row]) -> str:
     error, dice, bent = (
         _means(rows, column) for column in ("tre_mm", "dice", "visit_acceleration_mm")
     )
-    grown = {way: _growth_found(rows, way) for way in (*_FOUND, "truth")}
+    grown = {way: _growth_found(rows, way) for way in (*REGISTERED, "truth")}
     lines = [
         f"The error over all persons and visits is {error['before']:.2f} mm before registration, "
         f"{_listed(error, '.2f')}.",
@@ -151,7 +140,7 @@ def findings(rows: Sequence[Row]) -> str:
 
 
 def _listed(values: Mapping[str, float], form: str) -> str:
-    return ", ".join(f"{values[way]:{form}} with {_quoted(way)}" for way in _FOUND)
+    return ", ".join(f"{values[way]:{form}} with {_quoted(way)}" for way in REGISTERED)
 
 
 def _quoted(way: str) -> str:

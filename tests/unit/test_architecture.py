@@ -99,6 +99,19 @@ BELOW = {
         ),
         *("optimise", "networks", "prepare", "registration", "learning"),
     },
+    "longitudinal": {
+        *(
+            "errors",
+            "geometry",
+            "datasets",
+            "flows",
+            "evaluation",
+            "prepare",
+            "statistics",
+            "registration",
+            "methods",
+        ),
+    },
     "study": {
         *(
             "errors",
@@ -110,6 +123,7 @@ BELOW = {
             "evaluation",
             "registration",
             "learning",
+            "longitudinal",
         ),
     },
     "desk": {

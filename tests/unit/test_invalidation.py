@@ -45,7 +45,7 @@ def test_a_function_makes_again_what_uses_it_and_nothing_else(codes):
     }
     assert changed(codes, by).isdisjoint({"collect", "wilcoxon", "dice_boxplot", "descriptor mind"})
     by = with_text("descriptors.mind", old="def mind(", new="def mind(added=1, *")
-    assert changed(codes, by) == {"register neural-ode", "models", "plane"}
+    assert changed(codes, by) == {"register neural-ode", "longitudinal", "models", "plane"}
     by = with_text("weights.download", old="def fetch(", new="def fetch(added, ")
     assert changed(codes, by) == set()
 

@@ -68,6 +68,18 @@ def test_a_study_without_label_maps_claims_neither_overlap_nor_tests(facts):
     assert told.count("Folds are voxels") == without.count("Folds are voxels") == 1
 
 
+def test_persons_who_are_registered_at_several_times_are_told_where_there_are_such(facts):
+    assert facts["longitudinal"] is None
+    assert "Several times" not in text_of(facts)
+    study = load_study(REPOSITORY / "config" / "small" / "questions.yaml", REPOSITORY)
+    told = text_of(json.loads(json.dumps(facts_of(study))))
+    assert "1 virtual person (02; seed 7), scanned by nobody" in told
+    assert "at the times [0, 0.5, 1] as fractions" in told
+    assert "voxels of 5 mm, labels in voxels of 2 mm" in told
+    assert "free in time (3 knots)" in told
+    assert "flow.step_size 0.125" in told
+
+
 def test_every_choice_of_a_recipe_has_its_words():
     choices = [(step, choice) for step, known in recipe_choices().items() for choice in known]
     assert {item for item in choices if not described(*item).text} == SILENT

@@ -232,6 +232,16 @@ def test_the_page_says_on_which_data_and_how_many_pairs(repository):
     assert "A study (adults)" not in page
 
 
+def test_an_item_may_rest_on_other_data_than_the_experiments_of_its_study(repository):
+    file = repository / "config" / "page.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["items"][0]["data"] = "persons whom nobody scanned"
+    file.write_text(yaml.safe_dump(content))
+    page = page_of(repository)
+    assert "on: persons whom nobody scanned." in page
+    assert "9 pairs" not in page
+
+
 def test_the_rows_of_a_table_stand_under_their_experiment(repository):
     """The experiment is said once, and every row keeps its numbers."""
     page = page_of(repository)
@@ -318,9 +328,14 @@ def test_every_reported_number_stands_on_the_committed_page():
     assert set(zip(reported["source"], reported["place"], strict=True)) == shown
 
 
+ON_REQUEST = ("plane_boundary.png", "plane_regularisation.png", "longitudinal.png")
+
+
 def parts_of(files):
-    """Names of the runs, of the tables and of the figures in the plane of studies."""
-    runs, tables, plane = set(), {"experiments", "summary", "wilcoxon"}, set()
+    """Names of the runs, of the tables and of those figures of studies that are asked for by a
+    key.
+    """
+    runs, tables, asked = set(), {"experiments", "summary", "wilcoxon"}, set()
     for file in files:
         content = yaml.safe_load((REPOSITORY / file).read_text())
         made, sweeps = read_runs(content["runs"], file)
@@ -328,8 +343,11 @@ def parts_of(files):
         tables |= {f"crossed-{word}" for word in crossed(sweeps)} | {"sweeps"} if sweeps else set()
         figures = content.get("figures", {})
         tables |= {"models"} if "models" in figures else set()
-        plane |= {"plane_boundary.png", "plane_regularisation.png"} if "plane" in figures else set()
-    return runs, tables, plane
+        asked |= set(ON_REQUEST[:2]) if "plane" in figures else set()
+        if "longitudinal" in content:
+            tables |= {"longitudinal_visits", "longitudinal_paths"}
+            asked.add(ON_REQUEST[2])
+    return runs, tables, asked
 
 
 CONTENT = yaml.safe_load(PAGE.read_text())
@@ -347,6 +365,6 @@ def test_every_run_and_table_of_the_committed_page_is_of_its_study(item):
             for name in [named] if isinstance(named, str) else named:
                 assert fnmatch.filter(runs, name), (claim["text"], name)
     for file in files.values():
-        _, tables, plane = parts_of([file])
+        _, tables, asked = parts_of([file])
         assert set(item.get("tables", ())) <= tables, file
-        assert {name for name in item.get("figures", ()) if "plane" in name} <= plane, file
+        assert set(item.get("figures", ())) & set(ON_REQUEST) <= asked, file

@@ -125,6 +125,16 @@ figures:
   structures: [Thalamus, Brain stem]
   plane: brief
   models: [brief]
+longitudinal:
+  persons: [4, 7]
+  seed: 19
+  times: [0, 0.25, 0.5]
+  spacing_mm: 5.5
+  labels_mm: 3
+  knots: 4
+  parameters:
+    flow: {solver: euler, steps: 4, step_size: 0.25}
+    levels: {factors: [2], iterations: [3]}
 """,
     "config/methods/brief.yaml": """\
 method: neural-ode

@@ -31,9 +31,10 @@ CATEGORIES = {
     "descriptor_weights": "4 Training",
     "methods_section": "5 Methods",
     "plane": "6 In the plane",
+    "trajectories": "7 Several times",
 }
 """By rule."""
-ELSEWHERE = {"4 Training", "6 In the plane"}
+ELSEWHERE = {"4 Training", "6 In the plane", "7 Several times"}
 """Headings of which the tiny study has nothing."""
 APART = {"inspect_scan", "quality"}
 """Rules that draw for the pages of preparation, which lie beside the report."""

@@ -488,6 +488,61 @@ def test_a_descriptor_is_trained_as_its_file_says(rich_plan, run_script, rich):
     )
 
 
+# ------------------------------------------------------------------------------------------- visits
+
+
+def test_visits_of_ageing_persons_are_registered_as_the_study_says(rich_plan, run_script):
+    job = rich_plan.the("longitudinal")
+    package = "diffeode.longitudinal"
+    threads, persons, measured, written = run_script(
+        job,
+        "diffeode.process.threads.use_threads",
+        f"{package}.person.person_of",
+        f"{package}.measures.rows_of",
+        "diffeode.statistics.longitudinal.write_visits",
+        person_of=lambda number, design: f"person {number}",
+        rows_of=lambda person, way, design: [{"time": 1, "of": person}],
+    )
+    assert threads.call == ((THREADS,), {})
+    assert [arguments[0] for arguments, _ in persons.calls] == [4, 7]
+    design = persons.calls[0][0][1]
+    assert (design.persons, design.seed, design.times) == ((4, 7), 19, (0, 0.25, 0.5))
+    assert (design.spacing_mm, design.labels_mm, design.knots) == (5.5, 3, 4)
+    assert design.method(2).levels.iterations == (3,)
+    ways = ("before", "free", "periodic", "stationary", "pairs", "truth")
+    asked = [arguments for arguments, _ in measured.calls]
+    assert asked == [(f"person {n}", way, design) for n in (4, 7) for way in ways]
+    (file, rows), _ = written.call
+    assert file == "results/studies/rich/longitudinal.tsv"
+    assert rows == [
+        {"person": n, "way": way, "time": 1, "of": f"person {n}"} for n in (4, 7) for way in ways
+    ]
+
+
+def test_trajectories_are_tabulated_and_drawn_from_the_study_s_table(rich_plan, run_script):
+    from diffeode.statistics.longitudinal import write_visits
+
+    job = rich_plan.the("trajectories")
+    (file,) = job.handed.input
+    Path(file).parent.mkdir(parents=True)
+    measured = {"ventricles_ml": 9.0, "ventricles_true_ml": 9.5, "tre_mm": 0.5, "dice": 0.75}
+    rows = [{"person": 4, "way": "free", "time": 0.5, **measured}]
+    rows.append({"person": 4, "way": "free", "time": "all", "visit_speed_mm": 2.0})
+    write_visits(file, rows)
+    drawn = run_script(job, "diffeode.figures.longitudinal.draw_ventricles")
+    folder = Path("results/studies/rich")
+    assert drawn.call[0][1] == [folder / f"figures/longitudinal.{kind}" for kind in KINDS]
+    assert len(drawn.call[0][0]) == 2
+    means = pd.read_csv(folder / "tables/longitudinal_visits.tsv", sep="\t")
+    assert (means["tre_mm_mean"][0], means["volume_error_ml_mean"][0]) == (0.5, -0.5)
+    paths = (folder / "tables/longitudinal_paths.md").read_text(encoding="utf-8")
+    who = "A rich study (virtual persons 04, 07, at 3 times). Nobody was scanned. "
+    assert paths.startswith(who)
+    page = (folder / "tables/longitudinal_visits.html").read_text(encoding="utf-8")
+    assert who in page
+    assert "One flow, free in time" in page
+
+
 # ------------------------------------------------------------------------------------ registrations
 
 

@@ -22,7 +22,8 @@ def tables():
     models = ["models"] if STUDY.shown.models else []
     tests = ["wilcoxon"] if has_labels() else []
     largest = ["wilcoxon_largest_p"] if has_labels() else []
-    paged = ["experiments", "summary", *tests, *swept, *crossed, *models]
+    visits = ["longitudinal_visits", "longitudinal_paths"] if STUDY.longitudinal else []
+    paged = ["experiments", "summary", *tests, *swept, *crossed, *models, *visits]
     stems = [*paged, "dice_by_label", *largest]
     listed = ["failures", "suspects", "unusable_scans"]
     pages = [f"{TABLES}/{stem}.html" for stem in [*paged, *listed]]
@@ -37,6 +38,7 @@ def figures():
     of_study += [f"{FIGURES}/sweeps"] if SWEPT else []
     plane = ["plane_boundary", "plane_regularisation"] if STUDY.shown.plane else []
     of_study += [f"{FIGURES}/{name}" for name in plane]
+    of_study += [f"{FIGURES}/longitudinal"] if STUDY.longitudinal else []
     of_pairs = [
         stem.format(experiment=e, pair=pair)
         for e, pair in shown_pairs()
@@ -63,7 +65,7 @@ def plain_files():
     pairs = [PAIRS.format(experiment=name) for name in EXPERIMENTS]
     about = [f"{STUDIED}/{name}" for name in ("methods.md", "methods.html", "references.bib")]
     reduced = [STORAGE] if STUDY.keep != "all" else []
-    numbers = [*unit_metrics(), COLLECTED]
+    numbers = [*unit_metrics(), COLLECTED, *([VISITS] if STUDY.longitudinal else [])]
     return [*pairs, *quality(), *numbers, *tables(), *figures(), *reduced, *about]
 
 

@@ -2,7 +2,8 @@
 which data, and whether each claim holds.
 
 What the page shows is described in a file (``config/pages/paper.yaml``): studies under short names,
-and items in the order of the papers, each with the files of a study and the claims to judge.
+and items in the order of the papers, each with the files of a study and the claims to judge. An
+item's ``data`` says on which data its files rest where that is not the study's experiments.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ _FIGURES = {
     "dice_boxplot": "Mean Dice over structures, one point a pair; boxes show median and quartiles",
     "dice_by_structure": "Dice of each structure; marks are medians over pairs, thick lines span "
     "quartiles, thin lines the 5 % to 95 % quantiles",
+    "longitudinal": "Volume of the lateral ventricles over time: labels of the first visit times "
+    "the determinant of the map to each time, and the volume of the true labels",
     "plane_boundary": "Registrations in the plane with and without a fixed border: moving, fixed "
     "and warped picture, determinant (folds are yellow) and grid; the slice is of the first pair",
     "plane_regularisation": "Registrations in the plane with and without kernel and Jacobian term: "
@@ -205,7 +208,7 @@ def _item(
     return {
         **head,
         "study": results.title,
-        "data": results.data,
+        "data": item.get("data", results.data),
         "tables": [
             _html_table(results, name, item.get("runs", ())) for name in item.get("tables", ())
         ],

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffeode.datasets.bids import read_description
 from diffeode.datasets.exclusions import read_exclusions
@@ -27,6 +27,9 @@ from diffeode.study.descriptors import Taught, descriptor_of, taught, trained_de
 from diffeode.study.model import Dataset, Experiment, Side, Study
 from diffeode.study.runs import read_runs
 from diffeode.study.shown import read_shown
+
+if TYPE_CHECKING:
+    from diffeode.longitudinal.design import Design
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f\udc80-\udcff]")
@@ -153,6 +156,7 @@ class _Reader:
             train_on=self.train_on(content.get("train_on"), runs, experiments, results, where),
             taught_on=self.taught_on(runs, experiments, results),
             descriptors=trained_descriptors(runs, self.repository, results),
+            longitudinal=_longitudinal(content.get("longitudinal"), where),
         )
 
     def ours(self, name: str, runs: Sequence[str], where: str) -> str | None:
@@ -474,6 +478,15 @@ def _told_apart(experiments: Sequence[Experiment]) -> Iterator[Experiment]:
 def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
     """Return the recipe of a BIDS folder that has no dataset file: raw scans are whole heads."""
     return dict(_RAW_HEADS) if description.get("DatasetType") == "raw" else {}
+
+
+def _longitudinal(given: dict[str, Any] | None, where: str) -> Design | None:
+    if given is None:
+        return None
+    # few studies have visits, and plans of the others need not know what makes virtual persons
+    from diffeode.longitudinal.design import read_design
+
+    return read_design(given, where)
 
 
 def _words(given: str | list[str] | None) -> tuple[str, ...] | None:

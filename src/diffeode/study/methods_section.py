@@ -99,7 +99,16 @@ def facts_of(study: Study) -> Facts:
         "train_on": [_training_facts(study, experiment) for experiment in study.trainings],
         "descriptors": [_descriptor_facts(study, trained) for trained in study.descriptors],
         "runs": [_run_facts(run) for run in study.runs],
+        "longitudinal": _longitudinal_facts(study),
     }
+
+
+def _longitudinal_facts(study: Study) -> Facts | None:
+    if study.longitudinal is None:
+        return None
+    settings = dotted(study.longitudinal.parameters)
+    citation = method_class("neural-ode").citation
+    return {**study.longitudinal.content, "settings": settings, "citation": citation}
 
 
 def _dataset_facts(dataset: Dataset, scans: Sequence[Scan]) -> Facts:
@@ -246,6 +255,7 @@ def _sections(
         *_descriptors(facts["descriptors"]),
         Section("Registration", tuple(_registration(facts, registrations, references))),
         Section("Evaluation", tuple(_evaluation(facts, references))),
+        *_longitudinal(facts["longitudinal"], references),
         Section("Software", tuple(_software(receipts, snakemake, references))),
     ]
 
@@ -429,6 +439,30 @@ def _tests(facts: Facts, references: _References) -> str:
         f"difference and the matched-pairs rank-biserial correlation{kerby}.{ours} Registrations "
         "that failed enter no mean and no test."
     )
+
+
+def _longitudinal(visits: Facts | None, references: _References) -> list[Section]:
+    """Return the section about persons who were registered at several times, where there are
+    such.
+    """
+    if visits is None:
+        return []
+    persons = ", ".join(f"{number:02d}" for number in visits["persons"])
+    settings = ", ".join(said(name, value) for name, value in visits["settings"].items())
+    whom = (
+        f"{_counted(len(visits['persons']), 'virtual person')} ({persons}; seed {visits['seed']}), "
+        f"scanned by nobody and ageing under known maps, at the times {_shown(visits['times'])} as "
+        f"fractions of the whole time: T1w in voxels of {visits['spacing_mm']:g} mm, labels in "
+        f"voxels of {visits['labels_mm']:g} mm."
+    )
+    how = (
+        "Every later visit was registered to the first: all by one flow with a velocity that is "
+        f"free in time ({visits['knots']} knots), periodic, or stationary, and each by itself with "
+        f"a stationary velocity{references.cite(visits['citation'])}. Settings other than the "
+        f"defaults: {settings}. The maps were compared with the true ones by landmarks, Dice, the "
+        "volume of the lateral ventricles, and speed and acceleration of the brain's voxels."
+    )
+    return [Section("Several times of one person", (whom, how))]
 
 
 def _software(receipts: Sequence[Facts], snakemake: str, references: _References) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffeode.datasets.listing import list_dataset
 from diffeode.datasets.pairs import PlannedPair
@@ -28,6 +28,9 @@ from diffeode.registration.runs import Run
 from diffeode.study.descriptors import TrainedDescriptor
 from diffeode.study.runs import Sweep
 from diffeode.study.shown import Shown
+
+if TYPE_CHECKING:
+    from diffeode.longitudinal.design import Design
 
 
 @dataclass(frozen=True)
@@ -297,6 +300,8 @@ class Study:
         taught_on: by the name of each descriptor that is trained on prepared scans for a run, the
             experiment of these scans. No person in it is registered.
         descriptors: the descriptors that are trained for a run, on these scans or on files.
+        longitudinal: which virtual persons are registered through their visits, and how; None where
+            the study registers pairs alone.
     """
 
     name: str
@@ -319,6 +324,7 @@ class Study:
     train_on: Mapping[str, Experiment] = field(default_factory=dict)
     taught_on: Mapping[str, Experiment] = field(default_factory=dict)
     descriptors: tuple[TrainedDescriptor, ...] = ()
+    longitudinal: Design | None = None
 
     @property
     def trainings(self) -> tuple[Experiment, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
@@ -26,7 +24,7 @@ from diffeode.methods.neural_ode.motion import (
     require_alike,
     without_folds,
 )
-from diffeode.methods.neural_ode.velocity import FreeGrid
+from diffeode.methods.neural_ode.timing import require_settings, require_times, stops_of
 from diffeode.optimise.loop import Objective
 from diffeode.optimise.memory import keep_freed_memory, shortage_explained
 from diffeode.optimise.pyramid import Lattice
@@ -34,10 +32,6 @@ from diffeode.optimise.report import Reporter
 
 if TYPE_CHECKING:
     from diffeode.methods.neural_ode import NeuralODE
-
-_LEAST_PERIODIC_KNOTS = 3
-_ON_A_STEP = 1e-6
-"""The distance, in steps, by which a time may miss the end of a step."""
 
 
 @final
@@ -151,8 +145,8 @@ def flow_through(
     _require_sequence(images, times)
     for moving in images[1:]:
         require_alike(images[0], moving, spacing, mask, weights)
-    _require_settings(method, periodic)
-    stops = _stops(method, times)
+    require_settings(method, periodic)
+    stops = stops_of(method, times)
     keep_freed_memory()
     size, close = tuple(images[0].shape[2:]), _closed if periodic else _as_it_is
     report = Reporter(method.levels.factors, method.levels.iterations, progress)
@@ -259,50 +253,4 @@ def _require_sequence(images: Sequence[Tensor], times: Sequence[float]) -> None:
             f"A sequence needs two or more images and as many times; {len(images)} images and "
             f"{len(times)} times were given."
         )
-    rising = all(a < b for a, b in itertools.pairwise(times))
-    if not all(map(math.isfinite, times)) or times[0] != 0 or not rising or times[-1] > 1:
-        raise InputError(
-            f"The times of a sequence must begin with 0, rise, and end at 1 at the latest; "
-            f"{list(times)} do not."
-        )
-
-
-def _require_settings(method: NeuralODE, periodic: bool) -> None:
-    solver, gradient = method.flow.solver, method.flow.gradient
-    if solver == "exponential":
-        raise InputError(
-            "Parameter flow.solver is exponential, which knows the end of a flow only; a sequence "
-            "needs euler, midpoint, heun or rk4."
-        )
-    if gradient == "adjoint":
-        raise InputError(
-            "Parameter flow.gradient is adjoint, which knows the end of a flow only; a sequence "
-            "needs exact or checkpoint."
-        )
-    if not math.isclose(method.integrator.time, 1, rel_tol=1e-9):
-        raise InputError(
-            f"Parameters flow.steps {method.flow.steps} and flow.step_size "
-            f"{method.flow.step_size:g} make up a time of {method.integrator.time:g}; a sequence "
-            "needs a time of 1."
-        )
-    if not isinstance(method.velocity.field, FreeGrid):
-        raise InputError(
-            f"Parameter velocity.field is {method.velocity.field.name}; a sequence needs grid."
-        )
-    if periodic and method.velocity.knots < _LEAST_PERIODIC_KNOTS:
-        raise InputError(
-            f"Parameter velocity.knots is {method.velocity.knots}; a periodic velocity needs "
-            f"{_LEAST_PERIODIC_KNOTS} at least, since with fewer it is stationary."
-        )
-
-
-def _stops(method: NeuralODE, times: Sequence[float]) -> tuple[int, ...]:
-    steps = method.flow.steps
-    stops = tuple(round(time * steps) for time in times)
-    for time, stop, before in zip(times[1:], stops[1:], stops[:-1], strict=True):
-        if abs(time * steps - stop) > _ON_A_STEP or stop == before:
-            raise InputError(
-                f"The time {time:g} is not the end of one of the {steps} steps of the solver; "
-                "change parameters flow.steps and flow.step_size, or the time."
-            )
-    return stops[1:]
+    require_times(times)
