@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,12 +15,11 @@ from pathlib import Path
 
 import pytest
 from loopback import Loopback, obstacle
-from tiny import Clone
+from tiny import TABLES, Clone
 
 SCANS = ("sub-01_T1w", "sub-02_T2w")
 """The scans of the one pair; they are prepared on this machine, which saves a minute."""
-TABLES = ("metrics.tsv", "tables/summary.tsv", "tables/wilcoxon.tsv")
-"""The tables of the study that a run on this machine makes for comparison."""
+TARGETS = tuple(f"results/studies/tiny/{table}" for table in TABLES)
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +45,29 @@ def clone(cluster: Loopback, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     made.close()
 
 
+@pytest.fixture(scope="session")
+def local(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of that clone with the scans prepared, in which this machine makes the tables."""
+    root = tmp_path_factory.mktemp("local") / "clone"
+    make_here(clone.root, *(f"results/prepared/tiny/{scan}/receipt.json" for scan in SCANS))
+    shutil.copytree(clone.root, root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def clone_of_arrays(
+    cluster: Loopback, local: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Clone]:
+    """A clone with the scans prepared, in which one registration alone gets into trouble."""
+    root = tmp_path_factory.mktemp("arrays") / "clone"
+    made = Clone(root, cluster, troubled=["hungry"])
+    made.write_profile_of_arrays("arrays")
+    later = shutil.ignore_patterns("alignments", "registrations", "studies", "pairs")
+    shutil.copytree(local / "results", root / "results", ignore=later)
+    yield made
+    made.close()
+
+
 @dataclass(frozen=True)
 class Story:
     """What was seen on the way; each part is what a run said, or the jobs that were left."""
@@ -58,15 +81,11 @@ class Story:
     lost_node: str
     final: str
     exit_code: int
-    local: Path
 
 
 @pytest.fixture(scope="session")
-def story(clone: Clone, cluster: Loopback, tmp_path_factory: pytest.TempPathFactory) -> Story:
+def story(clone: Clone, local: Path, cluster: Loopback) -> Story:
     """The study: interrupted twice, killed, gone on with, and finished on one node less."""
-    local = tmp_path_factory.mktemp("local") / "clone"
-    make_here(clone.root, *(f"results/prepared/tiny/{scan}/receipt.json" for scan in SCANS))
-    shutil.copytree(clone.root, local)
     two = (clone.unit("affine"), clone.unit("gated"))
 
     run = clone.start(*two)
@@ -95,12 +114,45 @@ def story(clone: Clone, cluster: Loopback, tmp_path_factory: pytest.TempPathFact
     # the shortest limit that Slurm knows is a minute, in which no job is done on a busy machine
     cluster.ask("scontrol", "update", f"JobId={clone.starts('slow')[0].job}", "TimeLimit=1")
     status = said(clone, "workflow/status.py")
-    make_here(local, *(f"results/studies/tiny/{table}" for table in TABLES))
+    make_tables(local)
     node = clone.starts("lost")[0].node
     run.wait_until(lambda: cluster.runs_on(node) == 1, "that job is alone on its node")
     cluster.lose(node)
     code = run.end()
-    return Story(first, second, left, waiting, gated, status, node, run.said, code, local)
+    return Story(first, second, left, waiting, gated, status, node, run.said, code)
+
+
+@dataclass(frozen=True)
+class StoryOfArrays:
+    """What was seen while registrations ran as an array.
+
+    Attributes:
+        looked_up: the options of each task, in the files that were there while the tasks ran.
+    """
+
+    looked_up: list[list[list[str]]]
+    of_other_study: Path
+    final: str
+    exit_code: int
+
+
+@pytest.fixture(scope="session")
+def story_of_arrays(clone_of_arrays: Clone, local: Path) -> StoryOfArrays:
+    """The study with its registrations as an array, beside one that shares its results.
+
+    It makes the tables and no figures, each of which would take seconds.
+    """
+    clone = clone_of_arrays
+    other = clone.path("results/.slurm-arrays/other/1.json")
+    other.parent.mkdir(parents=True)
+    other.write_text("[]", encoding="utf-8")
+    run = clone.start(*TARGETS, profile="arrays")
+    make_tables(local)
+    run.wait_until(lambda: clone.starts("hungry"), "the registrations run")
+    files = sorted(clone.path("results/.slurm-arrays/tiny").iterdir())
+    looked_up = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    code = run.end()
+    return StoryOfArrays(looked_up, other, run.said, code)
 
 
 def said(clone: Clone, script: str) -> str:
@@ -114,6 +166,10 @@ def said(clone: Clone, script: str) -> str:
         text=True,
         check=False,
     ).stdout
+
+
+def make_tables(local: Path) -> None:
+    make_here(local, *TARGETS)
 
 
 def make_here(root: Path, *files: str) -> None:

@@ -8,6 +8,7 @@ import re
 import pytest
 import yaml
 from clones import without_costs
+from tiny import ALONE, METHODS, TABLES
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -85,16 +86,55 @@ def test_every_finished_job_is_counted_and_named(story):
     assert all(name.strip() for *_, names in told for name in names.split("; "))
 
 
-def test_the_study_ends_with_the_tables_of_a_run_on_this_machine(story, clone):
+def test_the_study_ends_with_the_tables_of_a_run_on_this_machine(story, clone, local):
+    require_finished(story, clone, local)
+
+
+def test_arrays_end_with_the_tables_of_a_run_on_this_machine(
+    story_of_arrays, clone_of_arrays, local
+):
+    require_finished(story_of_arrays, clone_of_arrays, local)
+
+
+def require_finished(story, clone, local):
+    """Every registration is done, and the tables are those of a run on this machine."""
     assert story.exit_code == 0, story.final
-    for method in ("affine", "gated", "hungry", "slow", "lost"):
+    for method in METHODS:
         receipt = json.loads(clone.path(clone.unit(method)).read_text(encoding="utf-8"))
         assert receipt["status"] == "done"
-    for table in ("metrics.tsv", "tables/summary.tsv", "tables/wilcoxon.tsv"):
+    for table in TABLES:
         path = f"results/studies/tiny/{table}"
-        here, there = (without_costs(root / path) for root in (story.local, clone.root))
+        here, there = (without_costs(root / path) for root in (local, clone.root))
         assert here == there
         assert here
+
+
+def test_alike_registrations_are_tasks_of_one_array(story_of_arrays, clone_of_arrays):
+    """Affine registrations start no method, and so note no start."""
+    first = [clone_of_arrays.starts(method)[0] for method in METHODS if method != "affine"]
+    assert len({start.array for start in first}) == 1
+    assert ALONE not in {start.array for start in first}
+    assert len({start.job for start in first}) == len(first)
+    (options,) = story_of_arrays.looked_up
+    assert len(options) == len(METHODS)
+
+
+def test_a_task_of_an_array_is_tried_again_alone(story_of_arrays, clone_of_arrays):
+    first, again = clone_of_arrays.starts("hungry")
+    # the plugin adds a megabyte for what it passes to an array
+    assert (first.memory, again.memory) == ("1301M", "2600M")
+    assert again.array == ALONE != first.array
+    failure = failure_of("hungry", story_of_arrays.final)
+    assert "it needed more memory than the 1300 MB that it asked for" in failure
+    for method in ("gated", "slow", "lost"):
+        assert len(clone_of_arrays.starts(method)) == 1
+
+
+def test_the_lists_of_arrays_are_removed_but_not_those_of_another_study(story_of_arrays):
+    mine = story_of_arrays.of_other_study.parents[1] / "tiny"
+    assert story_of_arrays.looked_up
+    assert not mine.exists()
+    assert story_of_arrays.of_other_study.is_file()
 
 
 def failure_of(method: str, console: str) -> str:

@@ -1,7 +1,7 @@
 """A clone with a tiny study whose methods get into trouble, but only in a job of Slurm.
 
-Each start of a registration is written to ``starts.txt``: the method, Slurm's job, its node, and
-the memory and time that Slurm has given it.
+Each start of a registration is written to ``starts.txt``: the method, Slurm's job, its node, the
+memory and time that Slurm has given it, and the array that it is a task of.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,16 +23,20 @@ _PATIENCE_S = 400
 # tests that run in the background ignore interrupts, and their processes would inherit that
 _INTERRUPTIBLE = ("env", "--default-signal=INT")
 
-_STUDY = """\
+METHODS = ("affine", "gated", "hungry", "slow", "lost")
+TABLES = ("metrics.tsv", "tables/summary.tsv", "tables/wilcoxon.tsv")
+"""The tables of the study that a run on this machine makes for comparison."""
+_STUDY = f"""\
 study: tiny
 title: Tiny study
 experiments: [tiny]
-runs: [affine, gated, hungry, slow, lost]
+runs: [{", ".join(METHODS)}]
 ours: affine
 seed: 1
 results: results
 panels: 0
 """
+_SMALL = {"mem_mb": "1300 * attempt", "runtime": "10 * attempt"}
 _METHOD = '''
 import os
 import re
@@ -65,11 +69,14 @@ def note_start():
     told = subprocess.run(["scontrol", "-o", "show", "job", job], capture_output=True, text=True)
     facts = dict(re.findall(r"(\\w+)=(\\S*)", told.stdout))
     memory, limit = facts["MinMemoryNode"], facts["TimeLimit"]
+    node, array = os.environ["SLURMD_NODENAME"], facts.get("ArrayJobId", "{alone}")
     with (ROOT / "starts.txt").open("a") as file:
-        print("{name}", job, os.environ["SLURMD_NODENAME"], memory, limit, file=file, flush=True)
+        print("{name}", job, node, memory, limit, array, file=file, flush=True)
     lines = (ROOT / "starts.txt").read_text().splitlines()
     return sum(line.startswith("{name} ") for line in lines)
 '''
+ALONE = "alone"
+"""Stands for the array of a job that is a task of none."""
 _TROUBLES = {
     "gated": """while not (ROOT / "gate").exists():
                 time.sleep(0.2)""",
@@ -85,13 +92,18 @@ _TROUBLES = {
 
 @dataclass(frozen=True)
 class Start:
-    """A start of a registration in a job of Slurm."""
+    """A start of a registration in a job of Slurm.
+
+    Attributes:
+        array: the number of the array of Slurm that the job is a task of, or :data:`ALONE`.
+    """
 
     method: str
     job: str
     node: str
     memory: str
     limit: str
+    array: str
 
 
 class Clone:
@@ -99,9 +111,12 @@ class Clone:
 
     Args:
         root: its folder, which is made.
+        troubled: the methods that get into trouble; the others end at once.
     """
 
-    def __init__(self, root: Path, cluster: Loopback) -> None:
+    def __init__(
+        self, root: Path, cluster: Loopback, troubled: Iterable[str] = tuple(_TROUBLES)
+    ) -> None:
         self.root, self._cluster = root, cluster
         self._runs: list[Run] = []
         copy_files(root)
@@ -109,7 +124,12 @@ class Clone:
         self._write("config/experiments/tiny.yaml", EXPERIMENT)
         self._write("config/config.yaml", _STUDY)
         for name, trouble in _TROUBLES.items():
-            code = _METHOD.format(name=name, title=name.title(), trouble=trouble)
+            code = _METHOD.format(
+                name=name,
+                title=name.title(),
+                trouble=trouble if name in troubled else "",
+                alone=ALONE,
+            )
             self._write(f"src/diffeode/methods/{name}.py", code)
             self._write(f"config/methods/{name}.yaml", f"method: {name}\n")
         self.write_profile("test")
@@ -120,17 +140,25 @@ class Clone:
         Args:
             resources: more resources that every job asks for.
         """
-        text = (self.root / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8")
-        profile = yaml.safe_load(text)
-        small = {"mem_mb": "1300 * attempt", "runtime": "10 * attempt", **resources}
-        rules = {rule: dict(small) for rule in ("prepare", "align")}
-        rules["register"] = small | {"runtime": "10 * attempt"} | resources
+        small = _SMALL | resources
+        rules = {rule: dict(small) for rule in ("prepare", "align", "register")}
         # the job whose node is lost is alone there, so that nobody has to wait for the others
         rules["register"]["slurm_extra"] = (
             "'--prefer=second' if wildcards.run == 'lost' else '--prefer=first'"
         )
-        profile |= {
-            "default-resources": small,
+        self._write_profile(name, "slurm", small, rules)
+
+    def write_profile_of_arrays(self, name: str) -> None:
+        """Write the profile for arrays in the same way; all registrations ask for the same."""
+        rules = {rule: dict(_SMALL) for rule in ("prepare", "align", "register")}
+        self._write_profile(name, "slurm-array", _SMALL, rules)
+
+    def _write_profile(
+        self, name: str, of: str, default: dict[str, str], rules: dict[str, dict[str, str]]
+    ) -> None:
+        text = self.path(f"workflow/profiles/{of}/config.yaml").read_text(encoding="utf-8")
+        profile = yaml.safe_load(text) | {
+            "default-resources": default,
             "set-resources": rules,
             "slurm-init-seconds-before-status-checks": 1,
             "seconds-between-status-checks": 1,

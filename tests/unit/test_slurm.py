@@ -111,6 +111,21 @@ def test_what_only_slurm_knows_is_told_in_its_words(commands):
     )
 
 
+@pytest.mark.parametrize(
+    ("states", "waits"), [("drained", True), ("idle\\ndown*", True), ("idle", False)]
+)
+def test_a_job_waits_for_nodes_that_start_no_jobs_now(commands, states, waits):
+    """So says Slurm where each node that has enough is drained, though it would take the job."""
+    refusal = "allocation failure: Requested node configuration is not available"
+    commands("sbatch", f"echo '{refusal}' >&2; exit 1")
+    of_default = f"*--partition=cpu*%T*) printf '{states}\\n';;"
+    commands("sinfo", f"case \"$*\" in {of_default} *) cat <<'END'\n{NODES}END\n;; esac")
+    complaint = slurm.Cluster().complaint(request())
+    assert (complaint is None) == waits
+    assert waits or refusal in complaint
+    assert slurm.Cluster().complaint(request(mem_mb=256001)).startswith("Rule register asks")
+
+
 def test_a_cluster_that_does_not_tell_is_not_guessed_about(commands):
     for name in ("scontrol", "sinfo", "sacctmgr"):
         commands(name, "echo Slurm accounting storage is disabled >&2; exit 1")

@@ -223,6 +223,20 @@ def test_a_study_does_not_empty_the_arrays_of_another_one_with_the_same_results(
     assert one not in (other, *other.parents)
 
 
+def test_the_lists_of_arrays_are_removed_when_the_run_ends(executor, monkeypatch, tmp_path):
+    """Its own alone, and only once the plugin has waited for its jobs."""
+    executor.study = Study("one", tmp_path, None)
+    lists = [Study(name, tmp_path, None).arrays / "1.json" for name in ("one", "other")]
+    for file in lists:
+        file.parent.mkdir(parents=True)
+        file.touch()
+    seen = []
+    monkeypatch.setattr(Executor, "shutdown", lambda self: seen.append(lists[0].exists()))
+    executor.shutdown()
+    assert seen == [True]
+    assert [file.exists() for file in lists] == [False, True]
+
+
 def task_of_array(command, number):
     task = {**os.environ, "SLURM_ARRAY_TASK_ID": str(number)}
     run = ["sh", "-c", command]

@@ -1,5 +1,6 @@
-"""Faults of a machine, on the tiny study: kills at random moments, damaged files, a full disk,
-wrong clocks, two runs at once. After each, the next run ends with what an undisturbed run makes.
+"""Faults of a machine, on the tiny study: kills at random moments, losses of power, damaged files,
+a full disk, wrong clocks, two runs at once, a registration that always fails. After each, the next
+run ends with what an undisturbed run makes.
 
 ``make test-faults`` runs this file; ``make test`` leaves it out, because it takes minutes.
 """
@@ -20,7 +21,7 @@ import psutil
 import pytest
 from clones import without_costs
 
-from diffeode.provenance.receipt import read_receipt
+from diffeode.provenance.receipt import failure_in, read_receipt, require_intact
 from diffeode.units.registration import RegistrationUnit
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.faults]
@@ -47,6 +48,41 @@ class Sleeping(Method):
         time.sleep(900)
         return Registration(Affine(), Affine())
 '''
+_FAILING = '''
+from dataclasses import dataclass
+
+from diffeode.errors import InputError
+from diffeode.geometry.transform import Affine
+from diffeode.registration.base import Method, Registration
+
+
+@dataclass(frozen=True)
+class Failing(Method):
+    """It registers no pair."""
+
+    title = "Failing"
+    citation = "none"
+
+    def register(self, pair, machine):
+        raise InputError("This pair cannot be registered.")
+'''
+# Python imports this by itself. The process group is the whole run with all of its jobs.
+_POWER_CUT = """
+import os
+import pathlib
+import signal
+
+_replace = pathlib.Path.replace
+
+
+def replace_unless_power_fails(self, target):
+    if str(target).endswith(os.environ["POWER_FAILS_BEFORE"]):
+        os.killpg(0, signal.SIGKILL)
+    return _replace(self, target)
+
+
+pathlib.Path.replace = replace_unless_power_fails
+"""
 
 
 # ------------------------------------------------------------------------------------------ helpers
@@ -97,6 +133,12 @@ def finished_files(clone) -> dict[str, tuple[int, bytes]]:
     return found
 
 
+def require_no_half_written_unit(clone) -> None:
+    """Every file that a receipt lists is the one that it was written for."""
+    for receipt in clone.path("results").rglob("receipt.json"):
+        require_intact(receipt)
+
+
 def require_as_undisturbed(clone, untouched) -> None:
     """Maps are the same bytes and tables the same numbers, apart from what time and memory cost."""
     for warp in untouched.path("results").rglob("*warp.nii.gz"):
@@ -136,8 +178,38 @@ def test_kills_at_random_moments_repeat_no_finished_job(finished, untouched):
         running.wait()
         killed += 1
         require_no_orphan(finished)
+        require_no_half_written_unit(finished)
         require_kept(before, finished)
         before = finished_files(finished)
+    run_to_the_end(finished)
+    require_kept(before, finished)
+    require_as_undisturbed(finished, untouched)
+
+
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        ("brief/warp.nii.gz", "registrations"),
+        ("brief/receipt.json", "registrations"),
+        ("brief.tsv", "metrics"),
+        ("tiny/metrics.tsv", "studies"),
+    ],
+)
+def test_power_lost_between_write_and_rename(finished, untouched, tmp_path, written, what):
+    """The file is written under its temporary name, and everything ends before it is renamed."""
+    shutil.rmtree(finished.path(f"results/{what}"))
+    before = finished_files(finished)
+    (tmp_path / "sitecustomize.py").write_text(_POWER_CUT, encoding="utf-8")
+    options = finished.options() | {"start_new_session": True}
+    options["env"] |= {"PYTHONPATH": str(tmp_path), "POWER_FAILS_BEFORE": written}
+    run = subprocess.run(finished.command(), **options, check=False)
+    assert run.returncode == -signal.SIGKILL, run.stdout
+    require_no_orphan(finished)
+    name = Path(written).name
+    assert list(finished.path("results").rglob(f".writing-*-{name}"))
+    assert not list(finished.path(f"results/{what}").rglob(written))
+    require_no_half_written_unit(finished)
+    require_kept(before, finished)
     run_to_the_end(finished)
     require_kept(before, finished)
     require_as_undisturbed(finished, untouched)
@@ -204,6 +276,28 @@ def test_a_second_run_is_refused_and_a_killed_one_leaves_no_lock(asleep):
     asleep.replace("config/config.yaml", "affine, brief, sleepy]", "affine, brief]")
     told = run_to_the_end(asleep)
     assert f"Removed the lock of a run that was killed (process {running.pid})." in told
+
+
+def test_a_registration_that_always_fails_repeats_no_other_job(finished):
+    """It alone is tried again by each run, until its method is mended."""
+    finished.write("src/diffeode/methods/failing.py", _FAILING)
+    finished.write("config/methods/hopeless.yaml", "method: failing\n")
+    finished.replace("config/config.yaml", "affine, brief]", "affine, brief, hopeless]")
+    before = finished_files(finished)
+    for _ in range(2):
+        run = finished.snakemake()
+        assert run.returncode != 0
+        assert "This pair cannot be registered." in run.stdout
+        assert "Traceback" not in run.stdout
+        require_kept(before, finished)
+        assert failure_in(finished.unit("hopeless") / "receipt.json")
+        assert finished.planned()["register"] == 1
+    mended = "return Registration(Affine(), Affine())"
+    raising = 'raise InputError("This pair cannot be registered.")'
+    finished.replace("src/diffeode/methods/failing.py", raising, mended)
+    run_to_the_end(finished)
+    require_kept(before, finished)
+    assert finished.planned() == {}
 
 
 # ------------------------------------------------------------------------------------ damaged files

@@ -25,6 +25,8 @@ JOURNAL = ".slurm-jobs.tsv"
 _PATIENCE_S = 60
 _SECONDS_BETWEEN_LOOKS = 5
 _WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
+_WORKING = ("idle", "mixed", "allocated", "completing")
+_NO_NODE = "Requested node configuration is not available"
 _OUT_OF_MEMORY = re.compile(r"exceeded (job )?memory limit|oom.kill|Out Of Memory", re.IGNORECASE)
 _LONGEST_NAME = 50
 """The longest prefix of a job's name that the executor plugin allows."""
@@ -414,13 +416,23 @@ class Cluster:
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
-        if run.returncode == 0:
+        if run.returncode == 0 or (_NO_NODE in run.stderr and self._lacks_nodes(request)):
             return None
         words = " ".join(re.sub(r"(?m)^sbatch: (error: )?", "", run.stderr).split())
         return (
             f"Slurm refuses a job as rule {request.rule} asks for it "
             f"({' '.join(request.options())}): {words}; correct it in the profile."
         )
+
+    def _lacks_nodes(self, request: Request) -> bool:
+        """Return whether some node starts no jobs now, as in a maintenance.
+
+        Slurm lets a job wait that only such a node can run, but calls it impossible when asked.
+        """
+        partition = self.partition_of(request)
+        where = [f"--partition={partition.name}"] if partition else []
+        states = ask("sinfo", "--noheader", *where, "--format=%T") or ()
+        return any(state.strip() not in _WORKING for state in states)
 
     def _known(self, *question: str) -> frozenset[str]:
         lines = ask("sacctmgr", "--noheader", "--parsable2", *question) or ()

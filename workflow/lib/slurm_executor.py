@@ -94,7 +94,7 @@ class StudyExecutor(Executor):
         self._require_what_jobs_ask_for()
         self.study.journal.parent.mkdir(parents=True, exist_ok=True)
         self.study.journal.write_text("", encoding="utf-8")
-        shutil.rmtree(self.study.arrays, ignore_errors=True)  # no job of an earlier run is left
+        self._forget_arrays()  # no job of an earlier run is left
 
     # ----------------------------------------------------------------------------- before any job
 
@@ -361,6 +361,14 @@ class StudyExecutor(Executor):
         self._job_submission_executor.shutdown(wait=True, cancel_futures=True)
         self._cancel_by_name()
         super().cancel()
+
+    def shutdown(self) -> None:
+        """End; no task is left that would look up its options."""
+        super().shutdown()
+        self._forget_arrays()
+
+    def _forget_arrays(self) -> None:
+        shutil.rmtree(self.study.arrays, ignore_errors=True)
 
     def _cancel_by_name(self) -> None:
         slurm.ask("scancel", f"--name={self.run_uuid}")
