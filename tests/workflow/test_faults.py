@@ -1,5 +1,6 @@
-"""Faults of a machine, on the tiny study: kills at random moments, damaged files, a full disk,
-wrong clocks, two runs at once. After each, the next run ends with what an undisturbed run makes.
+"""Faults of a machine, on the tiny study: kills at random moments, losses of power, damaged files,
+a full disk, wrong clocks, two runs at once. After each, the next run ends with
+what an undisturbed run makes.
 
 ``make test-faults`` runs this file; ``make test`` leaves it out, because it takes minutes.
 """
@@ -20,7 +21,7 @@ import psutil
 import pytest
 from clones import without_costs
 
-from diffeode.provenance.receipt import read_receipt
+from diffeode.provenance.receipt import read_receipt, require_intact
 from diffeode.units.registration import RegistrationUnit
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.faults]
@@ -47,6 +48,23 @@ class Sleeping(Method):
         time.sleep(900)
         return Registration(Affine(), Affine())
 '''
+# Python imports this by itself. The process group is the whole run with all of its jobs.
+_POWER_CUT = """
+import os
+import pathlib
+import signal
+
+_replace = pathlib.Path.replace
+
+
+def replace_unless_power_fails(self, target):
+    if str(target).endswith(os.environ["POWER_FAILS_BEFORE"]):
+        os.killpg(0, signal.SIGKILL)
+    return _replace(self, target)
+
+
+pathlib.Path.replace = replace_unless_power_fails
+"""
 
 
 # ------------------------------------------------------------------------------------------ helpers
@@ -97,6 +115,12 @@ def finished_files(clone) -> dict[str, tuple[int, bytes]]:
     return found
 
 
+def require_no_half_written_unit(clone) -> None:
+    """Every file that a receipt lists is the one that it was written for."""
+    for receipt in clone.path("results").rglob("receipt.json"):
+        require_intact(receipt)
+
+
 def require_as_undisturbed(clone, untouched) -> None:
     """Maps are the same bytes and tables the same numbers, apart from what time and memory cost."""
     for warp in untouched.path("results").rglob("*warp.nii.gz"):
@@ -138,6 +162,27 @@ def test_kills_at_random_moments_repeat_no_finished_job(finished, untouched):
         require_no_orphan(finished)
         require_kept(before, finished)
         before = finished_files(finished)
+    run_to_the_end(finished)
+    require_kept(before, finished)
+    require_as_undisturbed(finished, untouched)
+
+
+@pytest.mark.parametrize(("written", "what"), [("brief.tsv", "metrics")])
+def test_power_lost_between_write_and_rename(finished, untouched, tmp_path, written, what):
+    """The file is written under its temporary name, and everything ends before it is renamed."""
+    shutil.rmtree(finished.path(f"results/{what}"))
+    before = finished_files(finished)
+    (tmp_path / "sitecustomize.py").write_text(_POWER_CUT, encoding="utf-8")
+    options = finished.options() | {"start_new_session": True}
+    options["env"] |= {"PYTHONPATH": str(tmp_path), "POWER_FAILS_BEFORE": written}
+    run = subprocess.run(finished.command(), **options, check=False)
+    assert run.returncode == -signal.SIGKILL, run.stdout
+    require_no_orphan(finished)
+    name = Path(written).name
+    assert list(finished.path("results").rglob(f".writing-*-{name}"))
+    assert not list(finished.path(f"results/{what}").rglob(written))
+    require_no_half_written_unit(finished)
+    require_kept(before, finished)
     run_to_the_end(finished)
     require_kept(before, finished)
     require_as_undisturbed(finished, untouched)
