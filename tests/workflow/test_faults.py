@@ -1,6 +1,6 @@
 """Faults of a machine, on the tiny study: kills at random moments, losses of power, damaged files,
-a full disk, wrong clocks, two runs at once. After each, the next run ends with
-what an undisturbed run makes.
+a full disk, wrong clocks, two runs at once, a registration that always fails. After each, the next
+run ends with what an undisturbed run makes.
 
 ``make test-faults`` runs this file; ``make test`` leaves it out, because it takes minutes.
 """
@@ -21,7 +21,7 @@ import psutil
 import pytest
 from clones import without_costs
 
-from diffeode.provenance.receipt import read_receipt, require_intact
+from diffeode.provenance.receipt import failure_in, read_receipt, require_intact
 from diffeode.units.registration import RegistrationUnit
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.faults]
@@ -47,6 +47,24 @@ class Sleeping(Method):
     def register(self, pair, machine):
         time.sleep(900)
         return Registration(Affine(), Affine())
+'''
+_FAILING = '''
+from dataclasses import dataclass
+
+from diffeode.errors import InputError
+from diffeode.geometry.transform import Affine
+from diffeode.registration.base import Method, Registration
+
+
+@dataclass(frozen=True)
+class Failing(Method):
+    """It registers no pair."""
+
+    title = "Failing"
+    citation = "none"
+
+    def register(self, pair, machine):
+        raise InputError("This pair cannot be registered.")
 '''
 # Python imports this by itself. The process group is the whole run with all of its jobs.
 _POWER_CUT = """
@@ -160,6 +178,7 @@ def test_kills_at_random_moments_repeat_no_finished_job(finished, untouched):
         running.wait()
         killed += 1
         require_no_orphan(finished)
+        require_no_half_written_unit(finished)
         require_kept(before, finished)
         before = finished_files(finished)
     run_to_the_end(finished)
@@ -167,7 +186,15 @@ def test_kills_at_random_moments_repeat_no_finished_job(finished, untouched):
     require_as_undisturbed(finished, untouched)
 
 
-@pytest.mark.parametrize(("written", "what"), [("brief.tsv", "metrics")])
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        ("brief/warp.nii.gz", "registrations"),
+        ("brief/receipt.json", "registrations"),
+        ("brief.tsv", "metrics"),
+        ("tiny/metrics.tsv", "studies"),
+    ],
+)
 def test_power_lost_between_write_and_rename(finished, untouched, tmp_path, written, what):
     """The file is written under its temporary name, and everything ends before it is renamed."""
     shutil.rmtree(finished.path(f"results/{what}"))
@@ -249,6 +276,28 @@ def test_a_second_run_is_refused_and_a_killed_one_leaves_no_lock(asleep):
     asleep.replace("config/config.yaml", "affine, brief, sleepy]", "affine, brief]")
     told = run_to_the_end(asleep)
     assert f"Removed the lock of a run that was killed (process {running.pid})." in told
+
+
+def test_a_registration_that_always_fails_repeats_no_other_job(finished):
+    """It alone is tried again by each run, until its method is mended."""
+    finished.write("src/diffeode/methods/failing.py", _FAILING)
+    finished.write("config/methods/hopeless.yaml", "method: failing\n")
+    finished.replace("config/config.yaml", "affine, brief]", "affine, brief, hopeless]")
+    before = finished_files(finished)
+    for _ in range(2):
+        run = finished.snakemake()
+        assert run.returncode != 0
+        assert "This pair cannot be registered." in run.stdout
+        assert "Traceback" not in run.stdout
+        require_kept(before, finished)
+        assert failure_in(finished.unit("hopeless") / "receipt.json")
+        assert finished.planned()["register"] == 1
+    mended = "return Registration(Affine(), Affine())"
+    raising = 'raise InputError("This pair cannot be registered.")'
+    finished.replace("src/diffeode/methods/failing.py", raising, mended)
+    run_to_the_end(finished)
+    require_kept(before, finished)
+    assert finished.planned() == {}
 
 
 # ------------------------------------------------------------------------------------ damaged files
