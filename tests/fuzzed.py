@@ -25,6 +25,7 @@ import yaml
 from clones import tiny_dataset
 from safetensors.torch import save_file
 from scipy.io import loadmat
+from surfaces import write_surface
 
 from diffeode.datasets.demographics import Columns, read_demographics
 from diffeode.datasets.exclusions import read_exclusions
@@ -235,16 +236,6 @@ PAIRS = (
 )
 EXCLUSIONS = "# why\nscan\treason\nsub-03\tmotion\nsub-04_T1w\tcut off\n"
 METRICS = "experiment\tpair\trun\tmetric\tvalue\nheld\ta__b\tnode\tdice\t0.75\nx\ta__c\tb\thd\t\n"
-
-
-def write_surface(path: Path) -> None:
-    corners = np.array([[0, 0, 0], [4, 0, 1], [0, 5, 2], [1, 1, 6]], dtype=np.float32)
-    sides = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], dtype=np.int32)
-    arrays = [
-        nib.gifti.GiftiDataArray(data, f"NIFTI_INTENT_{kind}", f"NIFTI_TYPE_{data.dtype}".upper())
-        for data, kind in ((corners, "POINTSET"), (sides, "TRIANGLE"))
-    ]
-    nib.save(nib.gifti.GiftiImage(darrays=arrays), path)
 
 
 def _are_vertices(path: Path, answer: Points) -> bool:

@@ -135,6 +135,7 @@ BELOW = {
             "files",
             "provenance",
             "programs",
+            "weights",
             "units",
             "datasets",
             "prepare",

@@ -3,7 +3,8 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from nibabel.gifti import GiftiCoordSystem, GiftiDataArray, GiftiImage
+from nibabel.gifti import GiftiDataArray, GiftiImage
+from surfaces import SCANNER, TALAIRACH, TRIANGLES, UNKNOWN, VERTICES, write_surface
 
 from diffeode.cli.main import main
 from diffeode.errors import DamagedFileError, InputError
@@ -12,26 +13,8 @@ from diffeode.files.points import read_points
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, densify
 
-VERTICES = np.array([[0, 0, 0], [4, 0, 1], [0, 5, 2], [1, 1, 6]], dtype=np.float32)
-TRIANGLES = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], dtype=np.int32)
 GRID = Grid((12, 13, 14), np.array([[-2.0, 0, 0, 10], [0, 2, 0, -10], [0, 0, 2, -9], [0, 0, 0, 1]]))
-UNKNOWN, SCANNER, TALAIRACH = 0, 1, 3
 OF_FREESURFER = {"VolGeomC_R": "2.5", "VolGeomC_A": "-3", "VolGeomC_S": "7"}
-
-
-def write_surface(
-    path, vertices=VERTICES, triangles=TRIANGLES, spaces=(SCANNER, SCANNER), xform=None, meta=None
-):
-    points = GiftiDataArray(
-        vertices,
-        intent="NIFTI_INTENT_POINTSET",
-        datatype="NIFTI_TYPE_FLOAT32",
-        coordsys=GiftiCoordSystem(*spaces, np.eye(4) if xform is None else xform),
-        meta={"AnatomicalStructurePrimary": "CortexLeft", **(meta or {})},
-    )
-    corners = GiftiDataArray(triangles, intent="NIFTI_INTENT_TRIANGLE", datatype="NIFTI_TYPE_INT32")
-    nib.save(GiftiImage(darrays=[points, corners]), path)
-    return path
 
 
 def volume(vertices, triangles):

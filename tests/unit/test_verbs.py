@@ -11,6 +11,7 @@ import pandas as pd
 import PIL.Image
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from surfaces import write_surface
 
 import diffeode as de
 from diffeode.cli import main
@@ -621,6 +622,7 @@ def test_every_example_of_the_help_runs(folder, capsys, verb):
     de.Transform(TURN).save("flirt.tfm")
     write_points("fixed.fcsv", NAMED)
     write_points("moving.csv", NAMED)
+    write_surface("lh.pial.surf.gii")
     pd.DataFrame({"x": [5], "y": [6], "z": [7]}).to_csv("voxels.csv", index=False)
     np.savetxt("flirt.mat", np.eye(4))
     (folder / "SLICES").mkdir()

@@ -416,6 +416,7 @@ def listed(tmp_path):
     for file in metrics:
         Path(file).touch()
     params = {"units": [*units, *metrics], "logs": ["log 0", "log 1", "log 2"], "scans": []}
+    params["labels"] = {}
     params |= {"failures": "Failed.", "suspects": "Suspect.", "unusable_scans": "Unusable."}
     done = run_script("failures", tmp_path, {"input": {}, "output": output, "params": params})
     assert done.returncode == 0, done.stderr

@@ -37,9 +37,9 @@ with job(snakemake):
         """
         for evaluated, log in zip(metrics, given.logs, strict=True):
             file = Path(evaluated)
-            receipts_of_pair = given.labels[f"{file.parts[-3]}/{file.parts[-2]}"]
+            pair = f"{file.parts[-3]}/{file.parts[-2]}"
             for side, reason in left_out_sealed(file, results).items():
-                yield receipts_of_pair[side], {"reason": reason, "log": log}
+                yield given.labels[pair][side], {"reason": reason, "log": log}
 
     def unusable_scans():
         """Yield a row for each scan of which a step failed, with the first such step, and one for
