@@ -121,6 +121,15 @@ def test_nodeos_ablation_has_every_cell_of_its_second_table(load):
             method = study.run(f"nodeo-free-velocity{kernel}-{steps}").build()
             assert (method.velocity.knots, method.flow.steps) == (steps, steps)
             assert method.velocity.kernel.width == width
+            assert farthest_voxels(method) > 10
+
+
+def farthest_voxels(method):
+    """The largest displacement that Adam can give a free velocity: it changes a number by about its
+    learning rate in an iteration.
+    """
+    iterations = sum(method.levels.iterations)
+    return method.descent.learning_rate * iterations * method.flow.steps * method.flow.step_size
 
 
 def test_fixed_persons_are_those_of_the_appendix(load):
