@@ -2,13 +2,12 @@
 verified, and refused in one sentence. A server on this machine stands for the internet.
 """
 
-import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import numpy as np
 import pytest
 import yaml
+from served import entry_of, serving
 
 from diffeode.cli import main, prepare, register
 from diffeode.desk import fetching, preparing
@@ -40,14 +39,9 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    server.asked = []
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Server) as server:
+        server.asked = []
+        yield server
 
 
 @pytest.fixture
@@ -75,16 +69,7 @@ def place(tmp_path, monkeypatch, site):
 def listed(folder, site, file="net.pth", **changes):
     """Write the catalogue's entry, whose file lies on the server."""
     address = f"http://127.0.0.1:{site.server_port}/{file}"
-    entry = {
-        "title": "MeshNet",
-        "purpose": "a test",
-        "file": "model.pth",
-        "bytes": len(CONTENT),
-        "sha256": hashlib.sha256(CONTENT).hexdigest(),
-        "urls": [address],
-        "licence": "MIT",
-        "citation": "Nobody, Nowhere, 2000",
-    }
+    entry = entry_of(CONTENT, address) | {"file": "model.pth"}
     (folder / "catalogue" / f"{NAME}.yaml").write_text(yaml.safe_dump(entry | changes))
     catalogue.load_weights.cache_clear()
     return address

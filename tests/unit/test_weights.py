@@ -7,6 +7,7 @@ import os
 
 import pytest
 import yaml
+from served import entry_of
 
 from diffeode import cli
 from diffeode.errors import InputError
@@ -14,16 +15,7 @@ from diffeode.weights import catalogue as weights
 from diffeode.weights import fetch as weights_download
 
 CONTENT = b"numbers learned by a network"
-ENTRY = {
-    "title": "A network",
-    "purpose": "a test",
-    "file": "net.pth",
-    "bytes": len(CONTENT),
-    "sha256": hashlib.sha256(CONTENT).hexdigest(),
-    "urls": ["https://example.org/net.pth"],
-    "licence": "MIT",
-    "citation": "Nobody, Nowhere, 2000",
-}
+ENTRY = entry_of(CONTENT, "https://example.org/net.pth")
 
 
 @pytest.fixture
