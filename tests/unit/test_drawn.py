@@ -254,7 +254,9 @@ def test_regularity_puts_dice_over_folds_and_over_time(metrics, drawn, tmp_path)
     figure = drawn[-1]
     above, below = figure.axes[:2], figure.axes[2:]
     assert [title(panel) for panel in above] == list(EXPERIMENTS.values())
-    assert {panel.get_xlabel() for panel in above} == {"Folded voxels (% of foreground)"}
+    assert {panel.get_xlabel() for panel in above} == {
+        "Folded voxels (% of foreground,\ncentral differences)"
+    }
     assert {panel.get_xlabel() for panel in below} == {"Time per pair (s)"}
     assert [panel.get_ylabel() for panel in figure.axes] == [
         *("Mean Dice over structures", ""),

@@ -146,7 +146,7 @@ def _scale_folds(panel: Axes, floor: float, largest: float) -> None:
     panel.set_xlim(0, decades[-1] * 1.5)
     # marks at 0 would hide behind the axis
     panel.spines["left"].set_position(("outward", 6))
-    panel.set_xlabel("Folded voxels (% of foreground)")
+    panel.set_xlabel("Folded voxels (% of foreground,\ncentral differences)")
     if largest == 0:
         say_no_folds(panel)
 

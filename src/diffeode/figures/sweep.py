@@ -25,7 +25,7 @@ from diffeode.statistics.sweep import FOLDS, settings_of
 from diffeode.statistics.tidy import whole_image
 
 _ROW_IN = 1.75
-_FOLDS = "Folded voxels (% of grid)"
+_FOLDS = "Folded voxels (% of grid,\ncentral differences)"
 _DICE = "Mean Dice over structures"
 _NO_FOLDS_TOP = 1e-3
 _DASHES = ((1, 0), (4, 1.5), (1, 1), (3, 1, 1, 1), (6, 2), (2, 2))
