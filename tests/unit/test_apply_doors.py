@@ -303,7 +303,13 @@ def registered(folder, *extra, fixed="scan.nii.gz", moving="scan.nii.gz"):
 
 
 @pytest.mark.parametrize("way", ["itself", "symlink", "hard-link"])
-@pytest.mark.parametrize("role", ["fixed", "moving", "--labels", "--fixed-labels", "--weights"])
+@pytest.mark.parametrize(
+    "role",
+    [
+        *("fixed", "moving", "--labels", "--fixed-labels", "--weights"),
+        *("--fixed-mask", "--moving-mask", "--init", "--stiff", "--landmarks"),
+    ],
+)
 def test_register_replaces_nothing_that_it_reads(folder, capsys, way, role):
     (folder / "out").mkdir()
     result = folder / "out" / ("warped_labels.nii.gz" if "labels" in role else "warped.nii.gz")
@@ -312,18 +318,15 @@ def test_register_replaces_nothing_that_it_reads(folder, capsys, way, role):
     given = same(result, way)
     content = result.read_bytes()
     names = {} if role.startswith("--") else {role: given.relative_to(folder)}
-    if role in ("fixed", "moving"):
-        io.write_image(folder / "scan.nii.gz", SCAN)
+    if source.name == "scan.nii.gz":
+        io.write_image(source, SCAN)
     extra = (role, given) if role.startswith("--") else ()
+    if role == "--landmarks":
+        extra += (given,)
     if role == "--fixed-labels":
         extra += ("--labels", given)
     if role == "--weights":
-        names, extra = (
-            {"fixed": given.relative_to(folder)},
-            ("--method", "node", "--set", f"weight_map={given}"),
-        )
-        io.write_image(folder / "scan.nii.gz", SCAN)
-        names = {}
+        extra = ("--method", "node", "--set", f"weight_map={given}")
     assert registered(folder, *extra, **names) == 2
     assert "would be replaced by the result" in capsys.readouterr().err
     assert result.read_bytes() == content

@@ -570,6 +570,20 @@ def test_finished_registrations_lie_under_their_bids_names_with_sidecars(source)
     assert dataset["SourceDatasets"][0]["URL"] == dataset["DatasetLinks"]["raw"] == source.as_uri()
 
 
+def test_a_sidecar_says_which_way_its_map_leads(source):
+    """Points go against the images, for which files are named."""
+    planned = plan(source)
+    finish(planned)
+    derivatives.deliver(planned)
+    visit = "sub-01_ses-2"
+    anat = planned.request.out / "sub-01" / "ses-2" / "anat"
+    for moving, fixed in (("T1w", "T2w"), ("T2w", "T1w")):
+        file = anat / f"{visit}_from-{moving}_to-{fixed}_mode-image_desc-node_xfm.json"
+        said = json.loads(file.read_text())["Description"]
+        assert f"points of {visit}_{fixed} go to points of {visit}_{moving}" in said
+        assert f"images of {visit}_{moving} are resampled to {visit}_{fixed}" in said
+
+
 def test_a_sidecar_says_on_which_voxels_a_scan_was_resampled(source):
     planned = plan(source, spacing_mm=4.0)
     finish(planned)

@@ -153,6 +153,7 @@ def test_x5_is_written_by_nitransforms(tmp_path, monkeypatch):
     class Theirs:
         def __init__(self, content, is_deltas=None):
             self.content = content
+            written["is_deltas"] = is_deltas
 
         def to_x5(self):
             return self.content
@@ -178,6 +179,7 @@ def test_x5_is_written_by_nitransforms(tmp_path, monkeypatch):
     grid = GRIDS["LAS"]
     write_in_format(tmp_path / "bent.x5", "x5", de.Transform(bent(grid)))
     np.testing.assert_array_equal(written["nodes"][0].get_fdata(), bent(grid).displacement_mm)
+    assert written["is_deltas"] is True
     monkeypatch.delattr(Theirs, "to_x5")
     with pytest.raises(de.InputError, match="writes no X5"):
         write_in_format(tmp_path / "none.x5", "x5", AFFINE)

@@ -99,6 +99,18 @@ def test_a_dataset_gives_the_persons_who_have_both_scans(scans, tmp_path):
     ] == ["bids/02"]
 
 
+def test_the_first_visit_of_a_person_is_that_of_the_smallest_number(scans, tmp_path):
+    root = tmp_path / "bids"
+    for session in ("10", "9"):
+        for modality, files in scans.items():
+            name = f"sub-05_ses-{session}_{modality}.nii.gz"
+            path = root / "sub-05" / f"ses-{session}" / "anat" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(files[0])
+    (person,) = training.persons_of_dataset(root, "T2w", "T1w", ["05"])
+    assert (person.fixed.session, person.moving.session) == ("9", "9")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -1,5 +1,6 @@
 """Files are fetched whole, resumed where they broke off, and never left wrong."""
 
+import gzip
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -25,9 +26,16 @@ KEPT = CUT // download._CHUNK_BYTES * download._CHUNK_BYTES
 class Site:
     """A server of ``CONTENT`` that misbehaves in a given way, and records its requests and the
     bytes that it could send.
+
+    Attributes:
+        silent: how many requests it leaves without an answer until the test is over.
+        over: whether the test is over.
     """
 
     ranges: bool = True
+    compresses: bool = False
+    silent: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
     shift: int = 0
     cuts: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
@@ -44,6 +52,10 @@ def handler_of(site: Site) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             wanted = self.headers["Range"]
             site.asked.append((self.path, wanted))
+            if site.silent:
+                site.silent -= 1
+                site.over.wait()
+                return
             status = (
                 404 if self.path == "/absent" else site.statuses.pop(0) if site.statuses else 200
             )
@@ -51,6 +63,8 @@ def handler_of(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.answer(200, b"another file")
             elif status != 200:
                 self.answer(status, b"")
+            elif site.compresses and "gzip" in self.headers["Accept-Encoding"]:
+                self.answer(200, gzip.compress(CONTENT, 1), encoding="gzip")
             elif wanted and site.ranges:
                 start = int(wanted.removeprefix("bytes=").removesuffix("-")) + site.shift
                 extent = f"bytes */{len(CONTENT)}" if start >= len(CONTENT) else None
@@ -59,8 +73,12 @@ def handler_of(site: Site) -> type[BaseHTTPRequestHandler]:
             else:
                 self.answer(200, CONTENT)
 
-        def answer(self, status: int, body: bytes, extent: str | None = None) -> None:
+        def answer(
+            self, status: int, body: bytes, extent: str | None = None, encoding: str | None = None
+        ) -> None:
             self.send_response(status)
+            if encoding:
+                self.send_header("Content-Encoding", encoding)
             self.send_header("Content-Length", str(len(body)))
             if extent:
                 self.send_header("Content-Range", extent)
@@ -83,6 +101,7 @@ def site() -> Iterator[Site]:
     with serving(handler_of(site)) as server:
         site.address = f"http://127.0.0.1:{server.server_port}"
         yield site
+        site.over.set()
 
 
 @pytest.fixture(autouse=True)
@@ -114,11 +133,25 @@ def test_what_is_there_is_not_asked_for_again(site, tmp_path):
     assert site.asked == []
 
 
-def test_a_file_that_was_there_and_differs_stays(site, tmp_path):
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        ({"md5": MD5}, r"file has the md5 .* instead of .*; remove it"),
+        ({"bytes": len(CONTENT)}, rf"file has 4 bytes instead of {len(CONTENT)}; remove it"),
+    ],
+)
+def test_a_file_that_was_there_and_differs_stays(site, tmp_path, wanted, sentence):
     (tmp_path / "file").write_bytes(b"mine")
-    with pytest.raises(InputError, match=r"file has the md5 .* instead of .*; remove it"):
-        fetch(site.url(), tmp_path / "file", md5=MD5)
+    with pytest.raises(InputError, match=sentence):
+        fetch(site.url(), tmp_path / "file", **wanted)
     assert (tmp_path / "file").read_bytes() == b"mine"
+
+
+def test_a_server_that_compresses_what_it_sends_is_asked_not_to(site, tmp_path):
+    """Its sizes and ranges would be those of other bytes."""
+    site.compresses, site.cuts = True, [CUT]
+    fetch(site.url(), tmp_path / "file", bytes=len(CONTENT))
+    assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_cut_in_the_middle_and_continued(site, tmp_path):
@@ -169,11 +202,27 @@ def test_busy_server_is_tried_again(site, tmp_path):
     assert fetch(site.url(), tmp_path / "file", bytes=len(CONTENT)).read_bytes() == CONTENT
 
 
-def test_a_server_that_stays_busy_is_given_up(site, tmp_path):
+def test_a_server_that_stays_silent_is_asked_again(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "_TIMEOUT_S", 0.2)
+    site.silent = 1
+    fetch(site.url(), tmp_path / "file", md5=MD5)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    site.silent = download._IDLE_ATTEMPTS
+    with pytest.raises(InputError, match=r"broke off \(silent for 0 s\)"):
+        fetch(site.url(), tmp_path / "other", md5=MD5)
+
+
+def test_a_server_that_stays_busy_is_given_up_after_longer_and_longer_pauses(
+    site, tmp_path, monkeypatch
+):
+    pauses = []
+    monkeypatch.setattr(download, "_FIRST_WAIT_S", 0.5)
+    monkeypatch.setattr(download.time, "sleep", pauses.append)
     site.statuses = [503] * 9
     with pytest.raises(InputError, match="answers 503"):
         fetch(site.url(), tmp_path / "file")
     assert len(site.asked) == download._IDLE_ATTEMPTS
+    assert pauses == [0.5, 1, 2]
     assert left_in(tmp_path) == []
 
 
@@ -244,6 +293,18 @@ def test_a_full_disk(site, tmp_path, monkeypatch):
         InputError, match=r"has 1\.0 MB free, but 1\.0 MB more are needed for file; free the disk"
     ):
         fetch(site.url(), tmp_path / "file")
+
+
+def test_a_disk_needs_room_for_the_rest_alone(site, tmp_path, monkeypatch):
+    (tmp_path / "file.part").write_bytes(CONTENT[:KEPT])
+    disk = SimpleNamespace(free=len(CONTENT) - KEPT - 1)
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: disk)
+    with pytest.raises(InputError, match="free the disk"):
+        fetch(site.url(), tmp_path / "file", md5=MD5)
+    disk.free += 1
+    fetch(site.url(), tmp_path / "file", md5=MD5)
+    assert site.sent[-1] == len(CONTENT) - KEPT
+    assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_a_folder_that_cannot_be_made(site, tmp_path):

@@ -27,7 +27,7 @@ class Server(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.asked.append(self.path)
-        body = CONTENT if self.path == "/net.pth" else b"another file"
+        body = CONTENT if self.path == "/net.pth" else CONTENT[::-1]
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -47,7 +47,7 @@ def site():
 @pytest.fixture
 def place(tmp_path, monkeypatch, site):
     """A machine without weights, whose catalogue has the network that strips skulls, with two heads
-    in the working folder.
+    and a slice in the working folder.
     """
     (tmp_path / "catalogue").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -62,6 +62,7 @@ def place(tmp_path, monkeypatch, site):
     for name, seed in (("fixed", 0), ("moving", 1)):
         noise = np.random.default_rng(seed).uniform(1, 2, grid.shape)
         io.write_image(f"{name}.nii.gz", Image(noise, grid))
+    io.write_image("slice.nii.gz", Image(noise[..., :1], grid.crop([0, 0, 0], [20, 20, 1])))
     yield tmp_path
     catalogue.load_weights.cache_clear()
 
@@ -112,6 +113,7 @@ def test_a_file_that_is_not_the_right_one_is_not_kept(place, site, capsys, line)
     told, said = capsys.readouterr().err.splitlines()
     assert told.startswith("diffeode: fetching")
     assert "are not here and could not be fetched (" in said
+    assert "has the sha256 " in said
     assert said.count(f"run 'diffeode weights get {NAME}'") == 1
     assert not list((place / "cache").rglob("model.pth*"))
     assert not (place / "OUT").exists()
@@ -140,6 +142,7 @@ def test_without_a_network_a_sentence_says_how_to_get_them_by_hand(place, site, 
             "--fixed-mask",
             "none",
         ],
+        ["register", "slice.nii.gz", "slice.nii.gz", "-o", "OUT", "--brain"],
         ["prepare", "absent.nii.gz", "-o", "OUT"],
         ["prepare", "fixed.nii.gz", "-o", "OUT", "--brain", "nothing"],
         ["prepare", "fixed.nii.gz", "-o", "OUT", "--brain", "nonzero"],

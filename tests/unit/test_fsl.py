@@ -120,6 +120,8 @@ def test_both_are_those_of_fslpy(name, tmp_path):
     image = nib.load(tmp_path / "warp.nii.gz")
     assert image.shape == (*fixed.shape, 3)
     assert int(image.header["intent_code"]) == DISPLACEMENT_FIELD
+    assert [int(image.header[f"{form}_code"]) for form in ("sform", "qform")] == [1, 1]
+    assert image.header.get_xyzt_units()[0] == "mm"
     np.testing.assert_allclose(image.affine, fixed.affine, atol=1e-5)
     np.testing.assert_allclose(image.get_fdata()[2, 3, 4], displacement, atol=1e-4)
 

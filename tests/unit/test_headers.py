@@ -225,6 +225,7 @@ def test_outputs_say_the_same_twice_and_sheared_ones_say_it_once(tmp_path):
         io.write_image(tmp_path / "a.nii.gz", Image(DATA, Grid(SHAPE, affine)))
         header = nib.load(tmp_path / "a.nii.gz").header
         assert (int(header["sform_code"]), int(header["qform_code"])) == codes
+        assert header.get_xyzt_units()[0] == "mm"
         np.testing.assert_allclose(
             io.read_image(tmp_path / "a.nii.gz").grid.affine, affine, atol=1e-5
         )

@@ -97,7 +97,9 @@ def test_inverses_undo():
     assert b.inverse.inverse.mapping is b.mapping
     known = de.Transform(b.mapping, de.Transform.from_matrix(SHIFT).mapping)
     np.testing.assert_allclose(known.inverse.map(POINTS), POINTS + SHIFT[:3, 3])
-    np.testing.assert_allclose((known @ known).inverse.map(POINTS), POINTS + 2 * SHIFT[:3, 3])
+    other = de.Transform(b.mapping, a.mapping)
+    backwards = other.inverse.map(known.inverse.map(POINTS))
+    np.testing.assert_allclose((known @ other).inverse.map(POINTS), backwards)
 
 
 def test_tables_of_points_stay_tables():

@@ -34,6 +34,7 @@ from diffeode.files import io
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, DisplacementField
+from diffeode.units.registration import RegistrationUnit
 
 PSR = Grid(
     (30, 27, 25), np.array([[0, 0, 3.1, -37], [-2.9, 0, 0, 42], [0, 3.0, 0, -39], [0, 0, 0, 1]])
@@ -575,13 +576,33 @@ def test_the_page_works_in_a_browser(registered, tmp_path):
     }
 
 
+def least_record(**entries):
+    """A record of a registration that holds what it must, and ``entries``."""
+    record = dict.fromkeys(("fixed", "moving", "title", "verdict", "inverse"), "a word")
+    return record | {"signs": {}, "parameters": {}, "software": {}, "metrics": {}} | entries
+
+
+@pytest.mark.parametrize("side", ["fixed", "moving"])
+def test_a_mask_is_told_of_its_own_side(side, still, tmp_path):
+    made = accounts._account(least_record(**{f"{side}_mask": "m.nii"}), tmp_path, still).made
+    (what,) = [what for what, value in made.items() if value == "m.nii"]
+    assert what == f"mask of the {side} scan"
+
+
+@pytest.mark.parametrize("kind", ["scan", "slice"])
+def test_the_map_back_brings_images_of_the_fixed_side_and_the_map_all_else(kind, tmp_path):
+    unit = RegistrationUnit(tmp_path)
+    uses = accounts._uses(unit) if kind == "scan" else accounts._uses_of_slices(unit, "pixels")
+    backwards = [use.what for use in uses if "inverse_warp.nii.gz" in use.command]
+    assert backwards == [f"Bring an image of the fixed {kind} onto the moving {kind}:"]
+    assert all("warp.nii.gz" in use.command for use in uses)
+
+
 def test_the_thickness_of_a_slice_has_no_say_in_what_is_called_good(tmp_path):
     """The map and the map back miss each other by two pixels, which is less than the thickness."""
     grid, flat = Grid((20, 20, 1), np.diag([0.5, 0.5, 9.0, 1.0])), np.zeros((20, 20))
     still = DisplacementField(np.zeros((20, 20, 1, 3), np.float32), grid)
     slices = SliceScene(grid, flat, flat, flat, flat == 0, still, Affine(), "mm")
-    record = dict.fromkeys(("fixed", "moving", "title", "verdict", "inverse"), "a word")
-    record |= {"signs": {}, "parameters": {}, "software": {}}
-    record["metrics"] = {"inverse_consistency_mm": 1.0}
+    record = least_record(metrics={"inverse_consistency_mm": 1.0})
     (score,) = accounts._account(record, tmp_path, slices).scores
     assert score.mark == LOOK

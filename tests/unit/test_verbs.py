@@ -21,7 +21,13 @@ from diffeode.files import io
 from diffeode.files.points import Points, read_points, write_points
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import RAS_TO_LPS, Grid
-from diffeode.geometry.transform import Affine, DisplacementField, warp_image, warp_labels
+from diffeode.geometry.transform import (
+    Affine,
+    DisplacementField,
+    densify,
+    warp_image,
+    warp_labels,
+)
 
 LPS = np.array([-1.0, -1.0, 1.0])
 FIXED = Grid(
@@ -114,6 +120,17 @@ def test_vectors_are_resampled_by_component_and_that_is_said(folder, capsys):
     np.testing.assert_allclose(found.get_fdata()[..., 0, 0], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(("intent", "beyond"), [(1006, (1, 3)), (2006, (3,))])
+def test_vectors_that_other_programs_mark_are_told_as_ours(folder, capsys, intent, beyond):
+    vectors = BACK.displacement_mm.reshape(*MOVING.shape, *beyond)
+    nifti = nib.Nifti1Image(vectors, MOVING.affine)
+    nifti.header["intent_code"] = intent
+    nib.save(nifti, "vectors.nii.gz")
+    assert run("apply", "OUT/warp.nii.gz", "vectors.nii.gz", "-o", "o.nii.gz") == 0
+    assert "no vector was turned" in capsys.readouterr().err
+    assert int(nib.load("o.nii.gz").header["intent_code"]) == intent
+
+
 def test_a_mask_stays_a_mask_and_outside_is_background(folder):
     io.write_labels("mask.nii.gz", Labels(ball(MOVING) > 0, MOVING))
     assert run("apply", "OUT/warp.nii.gz", "mask.nii.gz", "-o", "m.nii.gz", "-q") == 0
@@ -123,6 +140,16 @@ def test_a_mask_stays_a_mask_and_outside_is_background(folder):
     line = ["apply", "OUT/warp.nii.gz", "moving.nii.gz", "--reference", "wide.nii.gz"]
     assert run(*line, "--background", "-1000", "-o", "b.nii.gz") == 0
     assert io.read_finite("b.nii.gz").data[0].max() == -1000
+
+
+def test_what_lies_beyond_the_grid_of_a_map_is_said(folder, capsys):
+    wide = FIXED.crop([-9, 0, 0], FIXED.shape)
+    large = Grid((30, 30, 30), np.diag([8.0, 8, 8, 1]) - np.outer([1, 1, 1, 0], [0, 0, 0, 120]))
+    io.write_image("wide.nii.gz", Image(wide.voxels()[..., 0], wide))
+    io.write_image("large.nii.gz", Image(ball(large) + 1, large))
+    line = ["apply", "OUT/warp.nii.gz", "large.nii.gz", "--other-scan", "-o", "o.nii.gz"]
+    assert run(*line, "--reference", "wide.nii.gz") == 0
+    assert "is not known in 36.0 % of the voxels of the result" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("how", ["linear", "nearest", "spline"])
@@ -167,7 +194,14 @@ def test_what_apply_cannot_do_is_refused(folder, capsys):
     io.write_image("adult.nii.gz", Image(ball(adult) + 1, adult))
     warp, out = "OUT/warp.nii.gz", ("-o", "o.nii.gz")
     for words, said in (
-        ((warp, "adult.nii.gz", *out), "was made for a scan in another place"),
+        ((warp, "adult.nii.gz", *out), "fills the box of OUT/inverse_warp.nii.gz"),
+        (
+            (
+                *("adult.nii.gz", "-t", f"[{warp},inverse]"),
+                *("--reference", "moving.nii.gz", *out),
+            ),
+            "fills the box of OUT/warp.nii.gz",
+        ),
         ((warp, *out), "Give the images to resample after WARP"),
         ((warp, "moving.nii.gz", "moving_dseg.nii.gz", *out), "is one file, but there are 2"),
         ((warp, "moving.nii.gz", "-o", "o.txt"), "is no name for a NIfTI file"),
@@ -261,6 +295,16 @@ def test_the_log_jacobian_of_a_scaling_and_the_folds_of_a_fold(folder, capsys):
     assert "cannot hold both" in refused(capsys, "jacobian", "fold.nii.gz", *same)
 
 
+def test_neighbours_that_pass_each_other_fold_by_one_sided_differences_alone(folder, capsys):
+    """Every second plane is shifted by more than a voxel, and those two apart lie as they did."""
+    zigzag = np.zeros((*FIXED.shape, 3))
+    zigzag[::2, ..., 0] = 6
+    io.write_displacement("zigzag.nii.gz", DisplacementField(zigzag, FIXED))
+    assert run("jacobian", "zigzag.nii.gz", "-o", "l.nii.gz") == 0
+    said = capsys.readouterr().out
+    assert "|J| <= 0 in 0 % (central) and 100 % (one-sided differences)" in said
+
+
 # ------------------------------------------------------------------------------------------ points
 
 NAMED = Points(("left", "right, \u00e4u\u00dfen"), np.array([[4.0, -3, 2], [-6, 1, 5]]))
@@ -297,6 +341,37 @@ def test_slicers_older_files_say_their_frame(folder):
         )
         points = de.load_points("p.fcsv")
         assert points.to_numpy().tolist() == [["here", sign * 1.0, sign * 2.0, 3.0]]
+
+
+def test_slicers_markups_say_their_frame_and_points_without_a_place_are_left_out(folder):
+    points = [
+        {"label": "here", "position": [1, 2, 3]},
+        {"label": "to be placed", "position": [7, 8, 9], "positionStatus": "undefined"},
+        {"position": [4, 5, 6]},
+    ]
+    markups = {
+        frame: {"controlPoints": points, **({"coordinateSystem": frame} if frame else {})}
+        for frame in ("RAS", "LPS", None)
+    }
+    for frame, sign in (("RAS", 1), ("LPS", -1), (None, -1)):
+        (folder / "p.mrk.json").write_text(json.dumps({"markups": [markups[frame]]}))
+        found = de.load_points("p.mrk.json").to_numpy().tolist()
+        assert found == [["here", sign * 1, sign * 2, 3], ["2", sign * 4, sign * 5, 6]]
+    (folder / "p.mrk.json").write_text(json.dumps({"markups": [markups["RAS"], markups["LPS"]]}))
+    with pytest.raises(de.InputError, match="is in the coordinate systems"):
+        de.load_points("p.mrk.json")
+
+
+@pytest.mark.parametrize("frame", ["ras", "lps", "voxel"])
+def test_tables_of_the_library_are_written_and_read_in_every_frame(folder, frame):
+    table = pd.DataFrame({"name": ["a", "b"], "x": [4.0, -6], "y": [-3.0, 1], "z": [2.0, 5]})
+    points = table[["x", "y", "z"]].to_numpy()
+    de.save_points("p.csv", table, frame, scan=MOVING)
+    expected = {"ras": points, "lps": points * LPS, "voxel": MOVING.to_voxel(points)}
+    np.testing.assert_allclose(pd.read_csv("p.csv")[["x", "y", "z"]], expected[frame], atol=1e-9)
+    found = de.load_points("p.csv", frame, scan="moving.nii.gz")
+    assert found["name"].tolist() == ["a", "b"]
+    np.testing.assert_allclose(found[["x", "y", "z"]], points, atol=1e-5)
 
 
 def test_frames_of_tables_and_other_columns(folder):
@@ -423,6 +498,35 @@ def test_labels_that_one_scan_alone_has_are_told(folder, capsys):
     assert "ids 5, 10 are in the moving label map only; they count as Dice 0" in told
     assert run(*line, "moving_dseg.nii.gz") == 0
     assert capsys.readouterr().err == ""
+
+
+def test_folds_are_measured_within_the_mask_alone(folder):
+    folding = np.zeros((*FIXED.shape, 3))
+    folding[8, 7, 7, 0] = 40
+    io.write_displacement("fold.nii.gz", DisplacementField(folding, FIXED))
+    around, beside = np.zeros(FIXED.shape, int), np.zeros(FIXED.shape, int)
+    around[6:11, 5:10, 5:10] = beside[6:11, 5:10, 10:13] = 1
+    measured = {}
+    for name, mask in (("around", around), ("beside", beside)):
+        io.write_labels("mask.nii.gz", Labels(mask, FIXED))
+        line = ["evaluate", "fold.nii.gz", "fixed.nii.gz", "moving.nii.gz", "--mask", "mask.nii.gz"]
+        assert run(*line, "-o", f"{name}.json") == 0
+        measured[name] = json.loads((folder / f"{name}.json").read_text())["metrics"]
+    assert measured["around"]["folds_onesided_percent"] > 0
+    assert measured["beside"]["folds_onesided_percent"] == 0
+
+
+def test_the_alignment_is_left_out_of_the_map_and_of_the_map_back():
+    scale = Affine(np.diag([1.25, 1, 1, 1]))
+    maps = [
+        de.Transform(densify(map_, grid))
+        for map_, grid in ((scale, FIXED), (scale.inverse(), MOVING))
+    ]
+    scans = (Image(ball(FIXED), FIXED), Image(ball(MOVING), MOVING))
+    for affine, there, back in ((de.Transform(scale), 1, 1), (None, 1.25, 0.8)):
+        found = de.evaluate(maps[0], *scans, inverse=maps[1], affine=affine).metrics
+        assert found["min_jacobian"] == pytest.approx(there, abs=1e-4)
+        assert found["inverse_min_jacobian"] == pytest.approx(back, abs=1e-4)
 
 
 def test_evaluations_of_what_does_not_belong_together_are_refused(folder, capsys):
@@ -591,6 +695,31 @@ def test_no_result_is_written_where_a_folder_is_a_file(folder, capsys, line):
     assert "file is a file, not a folder" in refused(capsys, *line.split())
     assert sorted(folder.rglob("*")) == before
     assert (folder / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "points OUT/warp.nii.gz here.csv -o here.csv",
+        "points here.csv -t OUT/warp.nii.gz -o here.csv",
+        "invert affine.txt -o affine.txt",
+        "invert OUT/warp.nii.gz --reference moving.nii.gz -o moving.nii.gz",
+        "compose first.txt affine.txt -o affine.txt",
+        "compose OUT/warp.nii.gz affine.txt --reference fixed.nii.gz -o fixed.nii.gz",
+        "convert affine.txt -o affine.txt",
+        "convert OUT/warp.nii.gz --to afni --fixed fixed.nii.gz -o fixed.nii.gz",
+        "jacobian OUT/warp.nii.gz -o OUT/warp.nii.gz",
+        "jacobian OUT/warp.nii.gz -o x.nii.gz --folds OUT/warp.nii.gz",
+        "jacobian OUT/warp.nii.gz --affine affine.txt --reference fixed.nii.gz -o fixed.nii.gz",
+    ],
+)
+def test_no_verb_replaces_what_it_reads(folder, capsys, line):
+    """Even where results may be replaced."""
+    io.write_itk_affine("first.txt", TURN)
+    write_points("here.csv", NAMED)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert "is read and would be replaced" in refused(capsys, *line.split(), "--overwrite")
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_vectors_are_no_scan_to_register(folder, capsys):

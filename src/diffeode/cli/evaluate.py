@@ -104,8 +104,8 @@ def add(commands: Any) -> None:
         "--mask",
         type=path,
         metavar="FILE",
-        help="where folds and similarity are measured, on the grid of FIXED (default: its "
-        "foreground)",
+        help="where folds are measured, on the grid of FIXED (default: its foreground); the "
+        "similarity is measured there and where the warped MOVING shows something",
     )
     add_overwrite(evaluate)
     add_talk(evaluate)

@@ -134,8 +134,9 @@ def evaluate(
         fixed_labels, labels: label maps of the fixed and of the moving scan, on their grids.
         fixed_landmarks, landmarks: tables with the columns ``name x y z``, RAS mm; those with the
             same name belong together.
-        mask: where folds and the similarity are measured, on the grid of the fixed scan; by default
-            what the fixed scan shows, without its background.
+        mask: where folds are measured, on the grid of the fixed scan; by default what the fixed
+            scan shows, without its background. The similarity is measured there and where the
+            warped moving scan shows something.
         orientation: the orientation of files whose header leaves it open.
         picture: a file (``.png``, ``.svg``, ``.pdf``) to which the contours before and after the
             map, and the errors of each label and landmark, are drawn. Before the map, the images

@@ -10,6 +10,7 @@ from typing import final
 
 from diffeode.datasets.bids import list_scans
 from diffeode.datasets.scan import Scan, choose_scans
+from diffeode.datasets.sessions import of_sessions
 from diffeode.errors import InputError
 from diffeode.learning.method_training import train_to_folder, trained_method
 from diffeode.learning.pairs import TrainingPair
@@ -114,8 +115,8 @@ def persons_of_dataset(
 
 
 def _first_visits(scans: Sequence[Scan]) -> dict[str, Scan]:
-    """Return the first of each subject's ``scans``, which are sorted by name."""
-    return {scan.subject: scan for scan in reversed(scans)}
+    """Return the scan of each subject's first session, by the numbers in the sessions' names."""
+    return {scan.subject: scan for scan in of_sessions(scans, "first")}
 
 
 def train_at_desk(

@@ -15,7 +15,7 @@ import numpy as np
 
 from diffeode.errors import InputError, first_line
 from diffeode.files.headers import grid_of
-from diffeode.files.io import open_volume, written_whole
+from diffeode.files.io import nifti_of, open_volume, save_nifti, written_whole
 from diffeode.files.presence import require_file
 from diffeode.files.volumes import array_of
 from diffeode.geometry.space import Grid, apply_matrix
@@ -157,10 +157,6 @@ def write_fnirt(path: Path | str, transform: Transform, fixed: Grid, moving: Gri
     """Write ``transform`` as a field of displacements for ``applywarp --rel --ref=FIXED
     --in=MOVING``.
     """
-    nifti = nib.Nifti1Image(fnirt_displacements(transform, fixed, moving), fixed.affine)
-    nifti.set_sform(fixed.affine, code=1)
-    nifti.set_qform(fixed.affine, code=1 if fixed.is_perpendicular else 0)
-    nifti.header.set_xyzt_units("mm")
+    nifti = nifti_of(fnirt_displacements(transform, fixed, moving), fixed)
     nifti.header["intent_code"] = DISPLACEMENT_FIELD
-    with written_whole(path) as temporary:
-        nib.save(nifti, temporary)
+    save_nifti(path, nifti)
