@@ -62,7 +62,10 @@ def reported_table(*rows: dict) -> pd.DataFrame:
 
 REPORTED = reported_table(
     {"experiment": "e1", "run": "syn", "value": 0.5, "spread": 0.1},
-    {"experiment": "e2", "run": "ours", "value": 75, "unit": "%", "source": "poster"},
+    {
+        **{"experiment": "e2", "run": "ours", "source": "poster"},
+        **{"value": 75, "spread": 2, "unit": "%"},
+    },
 )
 
 
@@ -81,7 +84,7 @@ def test_main_results_have_what_the_question_needs(metrics):
     assert rows["Second (newborns)", "Fails always"]["Dice"] == MISSING
     said = {key: row["reported Dice"] for key, row in rows.items()}
     assert said.pop(("First_one (adults)", "SyN & co")).startswith("0.500 ± 0.100 (arXiv 2108")
-    assert said.pop(("Second (newborns)", "Our method")).startswith("0.750 (poster")
+    assert said.pop(("Second (newborns)", "Our method")).startswith("0.750 ± 0.020 (poster")
     assert set(said.values()) == {MISSING}
     values = mean_dice(metrics)
     (first,) = values.query("experiment == 'e1' and run == 'ours'").groupby("run")["value"]
