@@ -193,7 +193,10 @@ def repository(tmp_path, results):
             "figures": ["beside/*/*.png"],
             "claims": [{"text": "Ours wins.", "greater": {"run": "ours", "than": ["other"]}}],
         },
-        {"title": "Later", "source": "paper", "places": [], "study": "later", "caption": "Text."},
+        {
+            **{"title": "Later", "source": "nodeo", "places": ["Table 1"]},
+            **{"study": "later", "caption": "Text."},
+        },
         {"title": "Never", "source": "paper", "places": [], "study": "never", "caption": "Text."},
     ]
     page = {"title": "The page", "sizes": {"full": "All.", "small": "Less."}, "items": items}
@@ -218,6 +221,7 @@ def test_the_page_holds_tables_figures_reported_numbers_and_verdicts(repository)
     shown = f'base64,{base64.b64encode(picture).decode()}" width="{WIDTH_PX // 2}"'
     assert page.count(shown) == 2
     assert "<tr><td>NODE + MIND, oasis3-oasis3</td><td>75.64 ± 1.7 %</td>" in page
+    assert "<tr><td>SYMNet, candi, structures 28, n = 80</td><td>0.778 ± 0.091</td>" in page
     assert "<th></th><th>Dice</th><th>Sum of -|J| where |J| ≤ 0, central</th>" in page
     assert page.count("Ours wins.") == 2
     assert page.count('<span class="outcome holds">holds</span>') == 2

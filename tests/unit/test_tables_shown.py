@@ -311,6 +311,10 @@ def test_a_sweep_has_a_row_for_each_run_with_its_settings(swept):
     assert table[f"{FOLDS}_sd"].tolist() == pytest.approx(0.1 * 3**0.5 * np.arange(4))
     assert table["seconds_median"].tolist() == [10, 11, 12, 13]
     assert table["n"].tolist() == [3] * 4
+    other = swept.assign(experiment="e0", value=swept["value"] + 1)
+    both = sweep_table(pd.concat([swept, other]), POINTS)
+    assert both["experiment"].tolist() == ["e1"] * 4 + ["e0"] * 4
+    assert both["dice_mean"].tolist() == pytest.approx([*table["dice_mean"], *table["dice_mean"] + 1])
 
 
 def test_reported_ablations_stand_beside_equal_settings(swept):
