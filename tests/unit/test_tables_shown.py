@@ -314,7 +314,8 @@ def test_a_sweep_has_a_row_for_each_run_with_its_settings(swept):
     other = swept.assign(experiment="e0", value=swept["value"] + 1)
     both = sweep_table(pd.concat([swept, other]), POINTS)
     assert both["experiment"].tolist() == ["e1"] * 4 + ["e0"] * 4
-    assert both["dice_mean"].tolist() == pytest.approx([*table["dice_mean"], *table["dice_mean"] + 1])
+    means = [*table["dice_mean"], *table["dice_mean"] + 1]
+    assert both["dice_mean"].tolist() == pytest.approx(means)
 
 
 def test_reported_ablations_stand_beside_equal_settings(swept):
