@@ -26,6 +26,7 @@ from diffeode.figures.coronal_overview import coronal_overview
 from diffeode.figures.descriptor_distance import DistanceRow, descriptor_distance
 from diffeode.figures.dice_boxplot import dice_boxplot
 from diffeode.figures.dice_by_structure import dice_by_structure
+from diffeode.figures.longitudinal import draw_ventricles
 from diffeode.figures.regularity import regularity
 from diffeode.figures.significance import shown_p, significance_matrix
 from diffeode.figures.training_curves import training_curves
@@ -33,6 +34,8 @@ from diffeode.files import io
 from diffeode.geometry.image import Image
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, DisplacementField, densify, warp_image
+from diffeode.statistics.longitudinal import REGISTERED, read_visits, write_visits
+from diffeode.statistics.longitudinal import TITLES as WAYS
 from diffeode.statistics.tidy import COLUMNS
 
 MOVING = pair_panel.AFTER_AFFINE
@@ -386,6 +389,31 @@ def test_traces_show_the_energy_of_their_own_run(drawn, tmp_path):
         assert panel.get_xlabel() == "Iteration"
     assert [panel.get_ylabel() for panel in figure.axes] == ["Energy", "", ""]
     assert emboldened([panel._left_title for panel in figure.axes]) == [TITLES[OURS]]
+
+
+def test_volumes_over_time_stand_under_the_name_of_their_way(drawn, tmp_path):
+    rows = []
+    for person in (2, 3):
+        rows.append({"person": person, "way": "before", "time": 0.5, "ventricles_ml": 10.0})
+        for number, way in enumerate((*REGISTERED, "truth"), start=1):
+            at_end = {"ventricles_ml": 10.0 * person + number, "ventricles_true_ml": 5.0 * person}
+            rows.append({"person": person, "way": way, "time": 0.5, **at_end})
+    write_visits(tmp_path / "visits.tsv", rows)
+    draw_ventricles(read_visits(tmp_path / "visits.tsv"), tmp_path / "volumes.svg")
+    (figure,) = drawn
+    curves = [WAYS[way] for way in REGISTERED]
+    for person, panel in zip((2, 3), figure.axes, strict=True):
+        assert title(panel) == f"Virtual person {person:02d}"
+        shown = {
+            line.get_label(): (list(line.get_xdata()), list(line.get_ydata()))
+            for line in panel.lines
+        }
+        expected = {name: 10.0 * person + n for n, name in enumerate(curves, start=1)}
+        expected |= {"True labels": 5.0 * person}
+        expected |= {"True maps, on the scans' grid": 10.0 * person + len(curves) + 1}
+        assert shown == {name: ([0, 0.5], [10, volume]) for name, volume in expected.items()}
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.texts] == list(expected)
 
 
 def test_training_curves_show_each_column_and_the_best_step(drawn, tmp_path):

@@ -73,14 +73,23 @@ def test_a_study_names_what_its_figures_show():
     }
     study = load_study(content, REPOSITORY)
     assert study.shown == Shown(("node-mind",), ("Caudate",))
-    (row,) = experiments_table(study)
-    said = dict(zip(COLUMNS, row, strict=True))
-    pairs = study.experiments[0].pairs
-    assert said["pairs"] == str(len(pairs))
-    assert said["fixed scans"] == str(len({pair.fixed.id for pair in pairs}))
-    assert said["moving"].endswith(", T1w")
     with pytest.raises(InputError, match="colour"):
         load_study({**content, "figures": {"colour": "red"}}, REPOSITORY)
+
+
+def test_experiments_are_listed_with_their_scans_persons_and_pairs():
+    """Two and three scans of five persons make five pairs; one and two of three persons make
+    two.
+    """
+    content = {
+        **{"study": "s", "title": "S", "experiments": ["virtual-atrophy", "virtual-atrophy-few"]},
+        **{"runs": ["identity"], "ours": "identity", "seed": 1, "results": "results"},
+    }
+    rows = experiments_table(load_study(content, REPOSITORY))
+    table = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    counted = ("fixed scans", "moving scans", "persons", "pairs")
+    assert [[row[name] for name in counted] for row in table] == [list("2355"), list("1232")]
+    assert {(row["fixed"][-5:], row["moving"][-5:]) for row in table} == {(", T2w", ", T1w")}
 
 
 @pytest.mark.parametrize(

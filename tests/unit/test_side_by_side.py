@@ -158,6 +158,7 @@ POINTS = pd.DataFrame(
     columns=["series", "run", "parameter", "value"],
 )
 EXPERIMENTS = {"e2": "Second", "e1": "First"}
+MEASURES = ("folds_central_grid_percent", "dice")
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,8 @@ def test_curves_run_through_the_medians_of_their_own_series(metrics, drawn, tmp_
     panels = np.array(figure.axes).reshape(3, 2)
     assert [panel.get_title("left") for panel in panels[0]] == list(EXPERIMENTS.values())
     wide = metrics.pivot(index=["experiment", "run", "pair"], columns="metric", values="value")
-    middle = wide.groupby(["experiment", "run"]).median()
+    of_runs = wide.groupby(["experiment", "run"])
+    middle, quartiles = of_runs.median(), of_runs.quantile([0.25, 0.75])
     (legend,) = figure.legends
     looks = style.looks({"Ours: barrier": "", "Theirs: weight": ""})
     assert [text.get_text() for text in legend.texts] == list(looks)
@@ -188,17 +190,25 @@ def test_curves_run_through_the_medians_of_their_own_series(metrics, drawn, tmp_
         for series, look in zip(("Ours", "Theirs"), looks.values(), strict=True):
             names = [f"{series}-{value}" for value in sorted(VALUES)]
             found = middle.loc[experiment].loc[names]
-            folds, dice = found["folds_central_grid_percent"], found["dice"]
+            folds, dice = (found[metric] for metric in MEASURES)
             line = own_line(panels[0, column], look)
             np.testing.assert_allclose(line.get_xdata(), folds)
             np.testing.assert_allclose(line.get_ydata(), dice)
-            for panel, expected in ((panels[1, column], dice), (panels[2, column], folds)):
+            for row, metric in ((1, "dice"), (2, "folds_central_grid_percent")):
+                panel = panels[row, column]
                 line = own_line(panel, look)
                 np.testing.assert_allclose(line.get_xdata(), sorted(VALUES))
-                np.testing.assert_allclose(line.get_ydata(), expected)
+                np.testing.assert_allclose(line.get_ydata(), found[metric])
+                within = quartiles.loc[experiment].loc[names, metric].unstack()
+                np.testing.assert_allclose(own_band(panel, look), within)
                 assert panel.get_xlabel() == "Value of barrier or weight"
-        named = {text.get_text() for text in panels[0, column].texts}
-        assert named == {"0.5", "0.01"}
+            named = {
+                text.get_text(): text.xy
+                for text in panels[0, column].texts
+                if to_hex(text.get_color()) == look.colour
+            }
+            ends = {"0.01": (folds.iloc[0], dice.iloc[0]), "0.5": (folds.iloc[-1], dice.iloc[-1])}
+            assert named == ends
         assert panels[0, column].get_xlim()[0] == 0
 
 
@@ -232,6 +242,13 @@ def own_line(panel, look: style.Look):
     (line,) = [line for line in lines if len(line.get_xdata())]
     assert line.get_marker() == look.marker
     return line
+
+
+def own_band(panel, look: style.Look) -> list[tuple[float, float]]:
+    """Return the lower and the upper end of the band around a curve at each value."""
+    (band,) = [c for c in panel.collections if to_hex(c.get_facecolor()[0]) == look.colour]
+    x, y = band.get_paths()[0].vertices.T
+    return [(y[x == value].min(), y[x == value].max()) for value in sorted(VALUES)]
 
 
 def test_further_settings_part_a_sweep_into_series(metrics):

@@ -52,6 +52,20 @@ def test_a_sweep_of_two_settings_makes_every_combination():
     assert runs[1].name == "node-mind-barrier-0.1-steps-4"
 
 
+def test_sweeps_of_one_setting_among_different_others_have_titles_of_their_own():
+    """A figure draws one curve for each title, so it would show medians over both."""
+    values = {"sweep": {BARRIER: [0.1, 0.5]}}
+    _, sweeps = read(
+        {"run": "node-mind", "name": "near", "set": {DILATION: 1}, **values},
+        {"run": "node-mind", "set": {DILATION: 2}, **values},
+        {"run": "node-mind", "sweep": {BARRIER: [0.7]}},
+        {"run": "node-mind", "set": {DILATION: 1}, "sweep": {"flow.steps": [2]}},
+    )
+    title = load_run("node-mind").title
+    expected = [f"{title}, dilation 1", f"{title}, dilation 2", title, title]
+    assert [sweep.title for sweep in sweeps] == expected
+
+
 def test_sweeps_of_two_settings_are_crossed_each_under_a_word_of_its_own():
     two = {BARRIER: [0.1, 0.5], "flow.steps": [2]}
     _, sweeps = read(

@@ -13,6 +13,7 @@ from diffeode.statistics.export import MISSING, as_shown, write_page, write_tabl
 from diffeode.statistics.reported import COLUMNS
 from diffeode.statistics.summary import absent_labels, dice_by_label, summarise
 from diffeode.statistics.sweep import (
+    FOLDS,
     beside_settings,
     points_table,
     settings_of,
@@ -21,6 +22,7 @@ from diffeode.statistics.sweep import (
 )
 from diffeode.statistics.tidy import COLUMNS as TIDY
 from diffeode.statistics.tidy import mean_dice
+from diffeode.statistics.wilcoxon import COLUMNS as OF_TESTS
 from diffeode.statistics.wilcoxon import compare_runs, holm, upper_bound
 
 TITLES = {"ours": "Our method", "syn": "SyN & co", "none": "Fails always"}
@@ -60,7 +62,10 @@ def reported_table(*rows: dict) -> pd.DataFrame:
 
 REPORTED = reported_table(
     {"experiment": "e1", "run": "syn", "value": 0.5, "spread": 0.1},
-    {"experiment": "e2", "run": "ours", "value": 75, "unit": "%", "source": "poster"},
+    {
+        **{"experiment": "e2", "run": "ours", "source": "poster"},
+        **{"value": 75, "spread": 2, "unit": "%"},
+    },
 )
 
 
@@ -79,7 +84,7 @@ def test_main_results_have_what_the_question_needs(metrics):
     assert rows["Second (newborns)", "Fails always"]["Dice"] == MISSING
     said = {key: row["reported Dice"] for key, row in rows.items()}
     assert said.pop(("First_one (adults)", "SyN & co")).startswith("0.500 ± 0.100 (arXiv 2108")
-    assert said.pop(("Second (newborns)", "Our method")).startswith("0.750 (poster")
+    assert said.pop(("Second (newborns)", "Our method")).startswith("0.750 ± 0.020 (poster")
     assert set(said.values()) == {MISSING}
     values = mean_dice(metrics)
     (first,) = values.query("experiment == 'e1' and run == 'ours'").groupby("run")["value"]
@@ -202,6 +207,23 @@ def test_tests_of_ours_alone_are_shown_with_common_pairs_and_n(metrics):
     assert row["largest p"] == f"{MISSING} (n = 4)"
 
 
+def test_every_number_of_a_test_stands_under_its_heading():
+    found = (9, 8, 1, 0.013, 0.004, 0.03, 0.5, 0.01, 0.02, 2**-8)
+    unknown = (7, 3, 4, -0.25, np.nan, np.nan, np.nan, np.nan, np.nan, 2**-3)
+    rows = [("e1", "ours", "syn", *found), ("e2", "ours", "none", *unknown)]
+    tests = pd.DataFrame(rows, columns=list(OF_TESTS))
+    shown = tables.comparisons(tests, TITLES, EXPERIMENTS, "ours")
+    dash = f"{MISSING} (n = 3)"
+    assert shown.drop(columns=["experiment", "method"]).to_numpy().tolist() == [
+        ["SyN & co", "9", "+0.013 [+0.004, +0.030]", "0.50", "0.01", "0.02"],
+        ["Fails always", "7", "-0.250", MISSING, dash, dash],
+    ]
+    columns = ["run", "other", "experiments", "n", "p", "p_holm"]
+    bound = pd.DataFrame([("ours", "syn", 2, 8, 0.01, 0.02)], columns=columns)
+    (row,) = tables.largest(bound, TITLES, "ours").to_numpy().tolist()
+    assert row == ["Our method", "SyN & co", "2", "0.01", "0.02"]
+
+
 def test_structures_are_rows_and_methods_are_columns(metrics):
     table = tables.structures(dice_by_label(metrics), absent_labels(metrics), TITLES, EXPERIMENTS)
     assert list(table.columns) == ["experiment", "structure", "Our method", "SyN & co"]
@@ -263,14 +285,15 @@ POINTS = pd.DataFrame(
 
 @pytest.fixture(scope="module")
 def swept() -> pd.DataFrame:
+    """Three pairs, the last of which has more of everything, so that no mean is a median."""
     rows = []
     for place, run in enumerate(POINTS["run"].unique()):
-        for pair in range(3):
+        for pair, more in enumerate((0, 0, 3)):
             where = ("e1", f"p{pair}", run, "f", "m")
             numbers = {
-                "dice": 0.7 + 0.01 * place + 0.001 * pair,
-                "folds_central_grid_percent": 0.1 * place,
-                "seconds": 10.0 + place,
+                "dice": 0.7 + 0.01 * place + 0.001 * more,
+                FOLDS: 0.1 * place * more,
+                "seconds": 10.0 + place + more,
             }
             rows += [(*where, metric, "", "", value) for metric, value in numbers.items()]
     return pd.DataFrame(rows, columns=list(TIDY))
@@ -283,8 +306,16 @@ def test_a_sweep_has_a_row_for_each_run_with_its_settings(swept):
         *([2, 200], [2, 300]),
     ]
     assert table["dice_mean"].tolist() == pytest.approx([0.701, 0.711, 0.721, 0.731])
+    assert table["dice_sd"].tolist() == pytest.approx([0.001 * 3**0.5] * 4)
+    assert table[f"{FOLDS}_mean"].tolist() == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert table[f"{FOLDS}_sd"].tolist() == pytest.approx(0.1 * 3**0.5 * np.arange(4))
     assert table["seconds_median"].tolist() == [10, 11, 12, 13]
     assert table["n"].tolist() == [3] * 4
+    other = swept.assign(experiment="e0", value=swept["value"] + 1)
+    both = sweep_table(pd.concat([swept, other]), POINTS)
+    assert both["experiment"].tolist() == ["e1"] * 4 + ["e0"] * 4
+    means = [*table["dice_mean"], *table["dice_mean"] + 1]
+    assert both["dice_mean"].tolist() == pytest.approx(means)
 
 
 def test_reported_ablations_stand_beside_equal_settings(swept):
@@ -298,10 +329,32 @@ def test_reported_ablations_stand_beside_equal_settings(swept):
     assert table["reported Dice"].tolist() == ["", "0.803", "0.795", "0.803"]
 
 
+def test_the_shown_sweep_has_settings_pairs_and_what_is_reported(swept):
+    """One run lacks the pair that has more of everything."""
+    gone = (swept["run"] == "nodeo-2-300") & (swept["pair"] == "p2")
+    table = sweep_table(swept[~gone], POINTS)
+    reported = reported_table(
+        {"settings": "steps=2;iterations=200", "value": 79.5, "unit": "%"},
+        {"settings": "iterations=300", "metric": FOLDS, "value": 0.38},
+    )
+    shown = as_shown(tables.sweep(table, EXPERIMENTS, reported))
+    measured = ["experiment", "method", "flow.steps", "levels.iterations", "pairs", "Dice"]
+    measured += ["|J| ≤ 0, central (% of grid)", "Time (s), median"]
+    assert list(shown) == [*measured, "reported Dice", "reported |J| ≤ 0 (% of grid)"]
+    of = ["First_one (adults)", "NODEO"]
+    assert shown.to_numpy().tolist() == [
+        [*of, "1", "200", "3", "0.701 ± 0.002", "0 ± 0", "10.0", MISSING, MISSING],
+        [*of, "1", "300", "3", "0.711 ± 0.002", "0.1 ± 0.173", "11.0", MISSING, "0.38"],
+        [*of, "2", "200", "3", "0.721 ± 0.002", "0.2 ± 0.346", "12.0", "0.795", MISSING],
+        [*of, "2", "300", "2 of 3", "0.730 ± 0.000", "0 ± 0", "13.0", MISSING, "0.38"],
+    ]
+    assert list(as_shown(tables.sweep(table, EXPERIMENTS, REPORTED))) == measured
+
+
 OF_TABLE_2 = reported_table(
     *(
         {"settings": "steps=2;iterations=200", "metric": metric, "value": value}
-        for metric, value in (("dice", 0.795), ("folds_central_grid_percent", 0.38))
+        for metric, value in (("dice", 0.795), (FOLDS, 0.38))
     ),
     {"settings": "steps=2", "value": 0.9},
     {"settings": "steps=2;iterations=200;barrier=1", "value": 0.9},
@@ -349,13 +402,13 @@ def test_where_nothing_is_reported_the_crossed_table_has_no_such_column(swept):
 
 def test_a_crossed_cell_says_which_pairs_are_missing(swept):
     """One run lacks a pair, another has none at all."""
-    gone = (swept["run"] == "nodeo-1-200") & (swept["pair"] == "p0")
+    gone = (swept["run"] == "nodeo-1-200") & (swept["pair"] == "p2")
     failed = swept[swept["run"] == "nodeo-2-300"].iloc[:3].assign(metric="failed", value=1.0)
     failed = failed.assign(pair=["p0", "p1", "p2"])
     others = swept[~gone & (swept["run"] != "nodeo-2-300")]
     for metrics in (others, pd.concat([others, failed])):
         table = tables.crossed(sweep_table(metrics, POINTS), *CROSSED, EXPERIMENTS, REPORTED)
-        assert table["iterations 200"].iloc[0] == "0.702 / 0 % / 10.0 s (2 of 3 pairs)"
+        assert table["iterations 200"].iloc[0] == "0.700 / 0 % / 10.0 s (2 of 3 pairs)"
         assert table["iterations 300"].iloc[1] == MISSING
         assert table["pairs"].tolist() == [3, 3]
 

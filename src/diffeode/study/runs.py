@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -41,12 +41,15 @@ class Sweep:
         points: by the name of each run, the values of these settings, in the order of ``settings``,
             as numbers and words; a list of one value, as of iterations on one level, counts as that
             value.
+        title: the title of ``run``, and what else the block sets where another sweep varies the
+            same settings of that run and sets something else.
     """
 
     run: str
     name: str
     settings: tuple[str, ...]
     points: Mapping[str, tuple[float | str, ...]]
+    title: str
 
 
 def read_runs(entries: Sequence[Any], where: str) -> tuple[tuple[Run, ...], tuple[Sweep, ...]]:
@@ -63,7 +66,7 @@ def read_runs(entries: Sequence[Any], where: str) -> tuple[tuple[Run, ...], tupl
             or a title names a setting that is not varied.
     """
     runs: list[Run] = []
-    sweeps: list[Sweep] = []
+    sweeps: list[tuple[Sweep, tuple[str, ...]]] = []
     for entry in entries:
         if isinstance(entry, str):
             runs.append(load_run(entry))
@@ -72,10 +75,11 @@ def read_runs(entries: Sequence[Any], where: str) -> tuple[tuple[Run, ...], tupl
         runs += [run for run, _ in made]
         if "sweep" in entry:
             points = {run.name: tuple(map(_compared, values.values())) for run, values in made}
-            name = entry.get("name", entry["run"])
-            sweeps.append(Sweep(entry["run"], name, tuple(dotted(entry["sweep"])), points))
+            name, title = entry.get("name", entry["run"]), load_run(entry["run"]).title
+            sweep = Sweep(entry["run"], name, tuple(dotted(entry["sweep"])), points, title)
+            sweeps.append((sweep, _in_words(_by_short_name(dotted(entry.get("set", {}))))))
     _require_distinct_names(runs, where)
-    return tuple(_told_apart(runs)), tuple(sweeps)
+    return tuple(_told_apart(runs)), tuple(_sweeps_told_apart(sweeps))
 
 
 def crossed(sweeps: Iterable[Sweep]) -> dict[str, Sweep]:
@@ -169,8 +173,7 @@ def _shown(value: Any) -> str:
 
 def _title(entry: Mapping[str, Any], base: Run, words: Mapping[str, str], where: str) -> str:
     if "title" not in entry:
-        changes = (f"{setting.replace('_', ' ')} {value}" for setting, value in words.items())
-        return ", ".join([base.title, *changes])
+        return ", ".join([base.title, *_in_words(words)])
     for name in _PLACEHOLDER.findall(entry["title"]):
         if name not in words:
             raise InputError(
@@ -178,6 +181,10 @@ def _title(entry: Mapping[str, Any], base: Run, words: Mapping[str, str], where:
                 f"called {name!r}{nearest(name, words)}."
             )
     return _PLACEHOLDER.sub(lambda match: words[match[1]], entry["title"])
+
+
+def _in_words(values: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{setting.replace('_', ' ')} {value}" for setting, value in values.items())
 
 
 def _require_distinct_names(runs: Sequence[Run], where: str) -> None:
@@ -198,3 +205,16 @@ def _told_apart(runs: Sequence[Run]) -> Iterator[Run]:
             yield run
         else:
             yield replace(run, title=f"{run.title} ({run.name})")
+
+
+def _sweeps_told_apart(sweeps: Sequence[tuple[Sweep, tuple[str, ...]]]) -> Iterator[Sweep]:
+    """Yield each sweep, which comes with what its block sets, in words. Those that vary the same
+    settings of one run and set different things get these words added to their titles: figures
+    draw one curve for each title.
+    """
+    alike: defaultdict[tuple[str, tuple[str, ...]], set[tuple[str, ...]]] = defaultdict(set)
+    for sweep, words in sweeps:
+        alike[sweep.run, sweep.settings].add(words)
+    for sweep, words in sweeps:
+        differs = len(alike[sweep.run, sweep.settings]) > 1
+        yield replace(sweep, title=", ".join([sweep.title, *words])) if differs else sweep

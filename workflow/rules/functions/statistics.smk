@@ -4,7 +4,7 @@ from collections import Counter
 
 from diffeode.evaluation.labels import SUBSET, read_label_table
 from diffeode.registration.registry import method_class
-from diffeode.registration.runs import load_run, run_names
+from diffeode.registration.runs import run_names
 from diffeode.statistics.reported import read_reported, require_known_runs
 from diffeode.study.experiments_table import COLUMNS as EXPERIMENT_COLUMNS
 from diffeode.study.experiments_table import experiments_table
@@ -25,7 +25,7 @@ ABOUT_SUBSET = (
 def points_of(sweep):
     """Return the runs of a sweep, as rows of series, run, setting and value."""
     return [
-        [load_run(sweep.run).title, run, setting, value]
+        [sweep.title, run, setting, value]
         for run, values in sweep.points.items()
         for setting, value in zip(sweep.settings, values)
     ]
