@@ -24,7 +24,6 @@ from diffeode.desk.outputs import (
     START_BENDS,
     WARPED_LABELS,
 )
-from diffeode.desk.recognised import looks_like_a_label_map
 from diffeode.desk.slices import thin_axes, write_warped_picture
 from diffeode.desk.stages import (
     ALIGNING,
@@ -50,6 +49,7 @@ from diffeode.geometry.transform import Transform as Map
 from diffeode.names import readable
 from diffeode.prepare.choices import ALIGNED_STARTS, NO_BACKGROUND
 from diffeode.prepare.quick_affine import quick_alignment
+from diffeode.prepare.recognised import looks_like_a_label_map
 from diffeode.prepare.side import align_sides, looks_like_a_head, prepared_side, stripped_head
 from diffeode.process.fresh import in_new_process
 from diffeode.programs.ants_bridge import keeps_other_threads
