@@ -58,6 +58,7 @@ from diffeode.registration.guidance import Guidance, guided_method, takes_guidan
 from diffeode.registration.harness import Result, Task, register, write_trace
 from diffeode.registration.knobs import as_parameters
 from diffeode.registration.runs import Run
+from diffeode.registration.stillness import judged_stillness
 from diffeode.units.registration import RegistrationUnit
 
 BY_ANTS, ON_COARSE_VOXELS = "ANTs", "ITK, on coarse voxels"
@@ -124,6 +125,9 @@ def register_images(
     task, bent = prepared.task, prepared.bent
     stages.begin(REGISTERING)
     result = _registered(run, task, machine, bent, prepared.guidance)
+    start_map = task.moving_to_scan if bent is None else bent.forward
+    verdict = judged_stillness(result.verdict, run.method, result.warp, start_map, task)
+    result = dataclasses.replace(result, verdict=verdict)
     log_result(result)
     grid, moving = task.fixed.grid, inputs.moving_labels
     labels = None if moving is None else warp_labels(moving, result.warp, grid)
