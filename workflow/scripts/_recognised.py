@@ -16,11 +16,8 @@ _EARLIER = ("corrected", "brain", "placed")
 def require_scan_of(snakemake) -> None:
     """Raise :class:`InputError` where a job's scan looks like a label map or a mask.
 
-    Nothing is looked at where an earlier step has read the scan, nor where the resource
-    ``looks_at_scan`` is not 1.
+    Nothing is looked at where an earlier step has read the scan.
     """
-    if snakemake.resources.get("looks_at_scan", 0) != 1:
-        return
     if any(snakemake.input.get(step) for step in _EARLIER):
         return
     scan = scan_from(snakemake.params.scan)
