@@ -20,7 +20,6 @@ from diffeode.figures.page_scores import GOOD as MARKED_GOOD
 from diffeode.figures.page_scores import LOOK, OPEN, signs_of
 from diffeode.files import io
 from diffeode.geometry.image import Image
-from diffeode.geometry.plane import is_slice
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, DisplacementField, densify, warp_image
 from diffeode.provenance.receipt import read_receipt, require_intact, write_receipt
@@ -215,7 +214,3 @@ def test_the_page_shows_the_numbers_behind_it():
     numbers[MOVED] = 3.0
     assert next(row for row in signs_of(numbers) if row.title == moved.title).mark == MARKED_GOOD
     assert all(row.mark == OPEN for row in signs_of(numbers) if row.good == "")
-
-
-def test_slices_are_slices():
-    assert is_slice(SLICE)
