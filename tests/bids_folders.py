@@ -39,9 +39,10 @@ def write_visit(
         for centre, size in (((2, 2, 2), 2), ((-2, 1, -1.5), 1.7))
     )
     classes = inside.astype(int) + one + 2 * other
+    # whole numbers would be those of a label map, which is no scan
     volumes = {
-        "T1w": np.array([0, 100, 220, 160])[classes],
-        "T2w": np.array([0, 220, 80, 150])[classes],
+        "T1w": np.array([0, 100.5, 220.5, 160.5])[classes],
+        "T2w": np.array([0, 220.5, 80.5, 150.5])[classes],
         "dseg": np.array([0, 1, 7, 1])[classes],
     }
     visit = f"sub-{subject}" + (f"_ses-{session}" if session else "")

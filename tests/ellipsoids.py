@@ -24,7 +24,8 @@ def write_person(root: Path, subject: str, radius: float) -> None:
     """
     position = np.indices((16, 16, 16)) - 7.5
     inside = np.sum((position / np.array([radius, 5, 6])[:, None, None, None]) ** 2, axis=0) <= 1
-    shading = np.where(inside, 100 + 10 * position[0], 0)
+    # whole numbers in a few areas would be those of a label map, which is no scan
+    shading = np.where(inside, 100.3 + 10 * position[0], 0)
     folder = root / f"sub-{subject}" / "anat"
     folder.mkdir(parents=True, exist_ok=True)
     for suffix, data in (

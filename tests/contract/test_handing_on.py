@@ -496,7 +496,7 @@ def test_a_training_at_a_desk_hands_spacing_alignment_and_machine_on(monkeypatch
         [Path(p) for p in "abcd"], [Path(p) for p in "efgh"], [], []
     )
     run = Run("mine", "voxelmorph", "Mine", {"steps": 5})
-    desk_training.train_at_desk(run, persons, tmp_path, MACHINE, "none", 1.7)
+    desk_training.train_at_desk(run, persons, tmp_path, MACHINE, "none", 1.7, are_scans=True)
     assert prepared == [{"spacing_mm": 1.7, "seed": 12}] * 8
     assert aligned == [("none", "resample", 3, 12)] * 12
     ((asked, pairs, folder, machine, provenance),) = trained

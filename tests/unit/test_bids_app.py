@@ -465,6 +465,11 @@ DOORS = {
         *(nothing, "{bids} {out} --task template --template {tmp}/t.nii.gz"),
         "There is no template",
     ),
+    "template that is a label map": (
+        lambda root: write_visit(root.parent / "elsewhere", "09", suffixes=("dseg",)),
+        "{bids} {out} --task template --template {tmp}/elsewhere/sub-09/anat/sub-09_dseg.nii.gz",
+        "sub-09_dseg.nii.gz looks like a label map or a mask",
+    ),
     "template of another contrast": (
         *(nothing, "{bids} {out} --task template --fixed-modality T2w"),
         "ICBM152 comes as T1w only",
@@ -500,6 +505,23 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(
     assert said.startswith("diffeode: ")
     assert re.search(message, said)
     assert content_of(tmp_path) == before
+
+
+def test_what_looks_like_a_label_map_is_a_scan_where_that_is_said(source, tmp_path):
+    """Its dataset says so to the workflow, which otherwise looks at every scan but the template,
+    that was looked at here.
+    """
+    anat = write_visit(tmp_path / "elsewhere", "09", suffixes=("dseg",))
+    template = anat / "sub-09_dseg.nii.gz"
+    planned = plan(source, "template", template=template, are_scans=True)
+    datasets = planned.content(tmp_path)["own"]["datasets"]
+    assert [datasets[name].get("are_scans") for name in ("bids", "template")] == [True, True]
+    planned = plan(source, "template", template=template_of(source))
+    datasets = planned.content(tmp_path)["own"]["datasets"]
+    assert [datasets[name].get("are_scans") for name in ("bids", "template")] == [None, True]
+    planned.write(tmp_path, "a test")
+    read = load_study(planned.content(tmp_path), REPOSITORY).datasets()
+    assert [read[name].is_looked_at for name in ("bids", "template")] == [True, False]
 
 
 def test_runs_whose_results_would_have_one_name_are_refused(source, monkeypatch):

@@ -651,6 +651,7 @@ ARRIVES = {
             ("dseg", ["surfer"], "dseg", Path("surfer")),
             ("dseg_desc", ["desc-aseg"], "dseg_desc", "aseg"),
             ("labels", ["albert"], "labels", "albert"),
+            ("are_scans", [], "are_scans", True),
             ("seed", ["12"], "seed", 12),
         )
     },
@@ -700,6 +701,11 @@ ARRIVES = {
         ["01", "03"],
     ),
     ("train", "spacing"): ([*TRAIN, "--spacing", "1.7"], lambda: seen("train_at_desk")[5], 1.7),
+    ("train", "are_scans"): (
+        [*TRAIN, "--are-scans"],
+        lambda: named("train_at_desk", "are_scans"),
+        True,
+    ),
     ("train", "init"): ([*TRAIN, "--init", "identity"], lambda: seen("train_at_desk")[4], "none"),
     ("train", "orientation"): (
         [*TRAIN, "--orientation", "LAS"],

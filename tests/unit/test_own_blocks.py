@@ -73,6 +73,7 @@ def test_a_label_table_may_be_any_file(folder):
         ({"own": {"datasets": {"../mine": {}}}}, "cannot be the name of a dataset"),
         ({"own": {"experiments": {"a/b": {}}}}, "cannot be the name of a experiment"),
         ({"experiments": ["yours"]}, "There is no experiment 'yours'"),
+        ({"experiments": ["virtual-atrophy"]}, "'mine' .own., which nothing in the study names"),
     ],
 )
 def test_blocks_are_checked_as_files_are(change, message, folder):
@@ -96,6 +97,7 @@ def test_a_table_of_scans_holds_all_that_a_folder_tells(folder):
         ("sub-01/anat/sub-01_T1w", "sub-01/anat/sub-09_T1w", "as image, which is not there"),
         ("01\t\tT1w", "../1\t\tT1w", "the subject '../1'"),
         ("02\t\tT1w", "01\t\tT1w", "two scans named sub-01_T1w"),
+        ("sub-02/anat/sub-02_T1w", "sub-01/anat/sub-01_T1w", "two names, sub-01_T1w and sub-02_"),
         ("T1w\t", "FLAIR\t", "lists no scan of T1w"),
     ],
 )

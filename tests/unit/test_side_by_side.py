@@ -287,6 +287,30 @@ def test_values_that_are_words_are_drawn_in_their_order(metrics, drawn, tmp_path
     assert [text.get_text() for text in panel.get_xticklabels()] == list(words.values())
 
 
+@pytest.mark.parametrize(
+    ("whole", "ticks"),
+    [((8, 1, 4), [1, 4, 8]), ((300, 2, 1), [1, 300]), ((3, 3, 3), [3])],
+    ids=["numbers of steps", "numbers too close to be read", "one number"],
+)
+def test_ticks_of_whole_numbers_stand_at_the_values_that_were_tried(
+    metrics, drawn, tmp_path, whole, ticks
+):
+    """There are no two and a half steps."""
+    values = dict(zip(VALUES, whole, strict=True))
+    steps = POINTS.assign(value=POINTS["value"].map(values).astype(object))
+    sweep_curves(metrics, steps, EXPERIMENTS, tmp_path / "sweep.svg")
+    panels = np.array(drawn[0].axes).reshape(3, 2)
+    for panel in panels[1:].ravel():
+        assert list(panel.get_xticks()) == ticks
+        assert [text.get_text() for text in panel.get_xticklabels()] == list(map(str, ticks))
+
+
+def test_ticks_of_other_numbers_stand_at_round_numbers(metrics, drawn, tmp_path):
+    sweep_curves(metrics, POINTS, EXPERIMENTS, tmp_path / "sweep.svg")
+    panel = drawn[0].axes[2]
+    assert set(np.round(panel.get_xticks(), 3)) - set(VALUES)
+
+
 def test_without_dice_the_figure_of_sweeps_says_so(metrics, drawn, tmp_path):
     sweep_curves(metrics[metrics["metric"] != "dice"], POINTS, EXPERIMENTS, tmp_path / "sweep.svg")
     assert "have no labels" in drawn[0].texts[0].get_text()

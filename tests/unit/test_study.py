@@ -593,3 +593,104 @@ def test_runs_with_other_settings_and_sweeps_are_runs_of_the_study():
 def test_a_block_of_runs_is_held_to_its_schema(run, sentence):
     with pytest.raises(InputError, match=sentence):
         load_study(demo(runs=[run]), REPOSITORY)
+
+
+def test_two_contrasts_of_one_pattern_are_refused(repository):
+    """Every scan would be both."""
+    rewrite(
+        repository / "config" / "datasets" / "mouse.yaml",
+        scans={"T1w": "{subject}.nii", "T2w": "{subject}.nii"},
+    )
+    with pytest.raises(InputError, match=r"one pattern for T1w and T2w \(\{subject\}\.nii\)"):
+        load_dataset("mouse", repository)
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [(("albert", "albert"), False), (("albert", "candi"), True), ((None, "candi"), False)],
+)
+def test_a_study_says_where_differing_tables_leave_out_dice(repository, tables, said):
+    own = {"datasets": {}}
+    for name, table in zip(("one", "other"), tables, strict=True):
+        scan = repository / name / f"sub-{name}" / "anat" / f"sub-{name}_T1w.nii.gz"
+        scan.parent.mkdir(parents=True)
+        scan.touch()
+        about = {"kind": "bids", "root": name, "labels": table}
+        own["datasets"][name] = about
+    sides = {
+        side: {"dataset": name, "modality": "T1w"}
+        for side, name in (("fixed", "one"), ("moving", "other"))
+    }
+    own["experiments"] = {"both": {"title": "Both", "alignment": "affine", **sides}}
+    study = load_study(demo(own=own, experiments=["both"], figures=None), repository)
+    concern = study.experiments[0].concern
+    assert ("Experiment both measures no Dice" in concern) == said
+    assert (study.experiments[0].labels is not None) == (tables[0] == tables[1])
+
+
+# ------------------------------------------------------------------------- where paths start
+
+
+def test_a_root_that_the_environment_names_starts_in_the_working_folder(
+    repository, tmp_path_factory, monkeypatch
+):
+    """So does every path that is given to a program."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setenv("DIFFEODE_DATA", "scans")
+    assert load_dataset("albert", repository).root == Path("scans/albert")
+    monkeypatch.setenv("DIFFEODE_DATA", "/scans")
+    assert load_dataset("albert", repository).root == Path("/scans/albert")
+    for unset in ("", None):
+        if unset is None:
+            monkeypatch.delenv("DIFFEODE_DATA")
+        else:
+            monkeypatch.setenv("DIFFEODE_DATA", unset)
+        assert load_dataset("albert", repository).root == repository / "../shared/data/albert"
+
+
+def test_a_variable_within_a_root_does_not_decide_where_it_starts(repository, monkeypatch):
+    monkeypatch.setenv("PART", "one")
+    rewrite(repository / "config" / "datasets" / "albert.yaml", root="scans/${PART}")
+    assert load_dataset("albert", repository).root == repository / "scans" / "one"
+
+
+def test_without_a_clone_the_user_s_paths_start_in_the_working_folder(
+    tmp_path, tmp_path_factory, monkeypatch
+):
+    """And what the package brings names what lies beside it there."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    installed = tmp_path / "site-packages" / "diffeode"
+    for part in ("config", "workflow/schemas"):
+        shutil.copytree(REPOSITORY / part, installed / "_workflow" / part)
+    monkeypatch.setattr("diffeode.study.files._PACKAGE", installed)
+    monkeypatch.chdir(elsewhere)
+    for variable in ("DIFFEODE_DATA", "IXI"):
+        monkeypatch.delenv(variable, raising=False)
+    shutil.copy(REPOSITORY / "config" / "labels" / "albert.tsv", "mine.tsv")
+    Path("out.tsv").write_text("scan\treason\nsub-09\tblurred\n", encoding="utf-8")
+    for person in ("01", "02"):
+        for contrast in ("T1w", "T2w"):
+            scan = Path(f"scans/sub-{person}/anat/sub-{person}_{contrast}.nii.gz")
+            scan.parent.mkdir(parents=True, exist_ok=True)
+            scan.touch()
+    Path("pairs.tsv").write_text("fixed\tmoving\nsub-01_T2w\tsub-02_T1w\n", encoding="utf-8")
+    mine = {"kind": "bids", "root": "scans", "labels": "mine.tsv", "exclude": "out.tsv"}
+    mine["prepare"] = {"template": {"t1w": "template.nii.gz"}}
+    sides = {
+        side: {"dataset": "mine", "modality": contrast}
+        for side, contrast in (("fixed", "T2w"), ("moving", "T1w"))
+    }
+    experiment = {"title": "Mine", "alignment": "affine", "pairs": "pairs.tsv", **sides}
+    own = {"datasets": {"mine": mine}, "experiments": {"mine": experiment}}
+    content = demo(own=own, experiments=["mine"], figures=None, tools=["programs"])
+    study = load_study(content, installed / "_workflow")
+    dataset = study.datasets()["mine"]
+    assert dataset.root == Path("scans")
+    assert dataset.labels == Path("mine.tsv")
+    assert dataset.recipe.template == {"t1w": "template.nii.gz"}
+    assert dataset.excluded == {"09"}
+    assert study.tools == (Path("programs"),)
+    assert [pair.id for pair in study.experiments[0].pairs] == ["sub-01_T2w__sub-02_T1w"]
+    shipped = load_dataset("ixi", installed / "_workflow")
+    assert shipped.excluded == load_dataset("ixi", REPOSITORY).excluded
+    assert shipped.root == Path("../data/ixi")

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import pytest
 from ellipsoids import DATASET, LABELS, write_person
 
+from diffeode.errors import AlignmentError
 from diffeode.provenance.checksums import Checksums
 from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import failure_in, write_receipt
@@ -41,7 +42,7 @@ class Given(dict):
 
 snakemake = SimpleNamespace(
     threads=1, log=["job.log"], rule="strip", wildcards=Given(dataset="heads", scan="a"),
-    params=Given(), input=Given(read={read!r}),
+    params=Given({params}), input=Given(read={read!r}{inputs}),
     output={output!r},
     resources=Given({resources}), config={{"results": "."}},
 )
@@ -68,9 +69,10 @@ def run(tmp_path):
         resources: str = _LAST,
         read: str = "scan.nii.gz",
         output: tuple[str, ...] = ("unit/brain/receipt.json", "unit/brain/mask.nii.gz"),
+        **given: str,
     ):
         return subprocess.run(
-            _command(tmp_path, body, resources, read, output),
+            _command(tmp_path, body, resources, read, output, **given),
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -87,12 +89,15 @@ def _command(
     resources: str = _LAST,
     read: str = "scan.nii.gz",
     output: tuple[str, ...] = ("unit/brain/receipt.json",),
+    params: str = "",
+    inputs: str = "",
 ) -> list[str]:
     """Return the command of a job whose files lie in ``folder``."""
     (folder / "unit/brain").mkdir(parents=True, exist_ok=True)
     (folder / "scan.nii.gz").touch()
     scripts = str(REPOSITORY / "workflow" / "scripts")
     given = {"read": read, "resources": resources, "output": list(output)}
+    given |= {"params": params, "inputs": inputs}
     return [sys.executable, "-c", _JOB.format(scripts=scripts, body=body, **given)]
 
 
@@ -176,10 +181,78 @@ def test_a_training_of_a_descriptor_that_fails_leaves_a_seal_with_the_reason(run
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def scan_of(folder: Path, name: str, dataset: str, voxels: bytes) -> str:
+    """Write the unit of a prepared scan, and return its receipt."""
+    unit = folder / dataset / name
+    unit.mkdir(parents=True)
+    (unit / "image.nii.gz").write_bytes(voxels)
+    write_receipt(unit, ["image.nii.gz"], {"status": "done", "dataset": dataset})
+    return str(unit / "receipt.json")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "voxels", "fails", "said"),
+    [("one", b"a", True, False), ("other", b"a", False, True), ("one", b"b", False, False)],
+    ids=["a copy", "a template that is one of the scans", "two images"],
+)
+def test_a_copy_of_a_scan_is_not_registered_to_it(
+    dataset, voxels, fails, said, tmp_path, monkeypatch
+):
+    """Such a pair was registered perfectly, and entered all means."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "workflow" / "scripts"))
+    pairs = importlib.import_module("_alignment_unit")
+    inputs = {
+        "fixed": scan_of(tmp_path, "sub-01_T1w", "one", b"a"),
+        "moving": scan_of(tmp_path, "sub-02_T1w", dataset, voxels),
+    }
+    step = {"file": str(tmp_path / "pair.json"), "inputs": inputs, "parameters": {}}
+    job = SimpleNamespace(config={"results": str(tmp_path)})
+    unit = pairs.AlignedPair({"pair": "a__b", "alignment": step}, job)
+    sentences = []
+    if fails:
+        with pytest.raises(AlignmentError, match="sub-01_T1w and sub-02_T1w are the same image"):
+            unit._require_two_images(sentences.append)
+    else:
+        unit._require_two_images(sentences.append)
+    assert len(sentences) == int(said)
+
+
+_FINISH = (
+    "from diffeode.provenance.receipt import write_receipt; from pathlib import Path; "
+    "write_receipt(Path('unit/brain'), [], {'status': 'done'})"
+)
+
+
+@pytest.mark.parametrize(
+    ("contrast", "looks", "earlier", "refused"),
+    [
+        ("dseg", 1, "", True),
+        ("dseg", 0, "", False),
+        ("dseg", 1, ", corrected='before/receipt.json'", False),
+        ("T1w", 1, "", False),
+    ],
+    ids=["a label map", "one that the dataset calls a scan", "one that was looked at", "a scan"],
+)
+def test_a_label_map_in_place_of_a_scan_costs_that_scan(
+    contrast, looks, earlier, refused, run, tmp_path
+):
+    write_person(tmp_path / "scans", "01", 5)
+    write_receipt(tmp_path / "before", [], {"status": "done"})
+    image = f"scans/sub-01/anat/sub-01_{contrast}.nii.gz"
+    scan = f"scan=dict(dataset='heads', subject='01', modality='T1w', image='{image}')"
+    done = run(_FINISH, f"{_LAST}, looks_at_scan={looks}", params=scan, inputs=earlier)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "begun").exists() != refused
+    reason = failure_in(tmp_path / "unit/brain/receipt.json")
+    assert (reason is not None) == refused
+    if refused:
+        assert reason.startswith(f"{image} looks like a label map or a mask")
+        assert reason.endswith("by are_scans: true in its dataset, or diffeode study --are-scans.")
+        assert done.stderr.count(reason) == 1
+
+
 def test_what_succeeds_says_nothing_of_a_failure(run, tmp_path):
-    finish = "from diffeode.provenance.receipt import write_receipt; from pathlib import Path; "
-    finish += "write_receipt(Path('unit/brain'), [], {'status': 'done'})"
-    done = run(finish)
+    done = run(_FINISH)
     assert (done.returncode, done.stderr) == (0, "")
     receipt = json.loads((tmp_path / "unit/brain/receipt.json").read_text(encoding="utf-8"))
     assert [file["path"] for file in receipt["made_from"]["inputs"]] == ["scan.nii.gz"]

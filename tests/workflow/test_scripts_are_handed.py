@@ -562,6 +562,7 @@ def worked(run_script, job, **other_answers):
         "evaluate_unit": "diffeode.evaluation.evaluate",
         "write_tidy": "diffeode.statistics.tidy",
         "reduce": "diffeode.units.registration.RegistrationUnit",
+        "note_stillness": "diffeode.registration.stillness",
     }
     answers = {
         "read_task": "its task",
@@ -647,6 +648,15 @@ def test_a_study_reduces_every_registration_once_it_was_evaluated_and_drawn(rich
     for rule in ("collect", "panel", "beside", "convergence"):
         for other in rich_plan.of(rule):
             assert read >= set(map(str, other.handed.output)), f"{rule} comes first"
+
+
+def test_a_finished_registration_is_asked_whether_it_moved_something(rich_plan, run_script):
+    job = rich_plan.the("register", experiment="mixed", run="brief")
+    unit = Path(f"results/registrations/mixed/{MIXED}/brief")
+    assert worked(run_script, job).note_stillness.call == ((unit, "its task"), {})
+    failed_ = {"status": "failed", "reason": "It is cut off."}
+    found = worked(run_script, job, read_receipt=lambda path: failed_)
+    assert found.note_stillness.calls == []
 
 
 def test_a_registration_of_a_pair_that_could_not_be_aligned_fails_for_that_reason(

@@ -11,7 +11,9 @@ from functools import cache
 
 from diffeode.provenance.checksums import Checksums
 from diffeode.registration.runs import obstacles
+from diffeode.files.io import read_image
 from diffeode.prepare.needs import missing
+from diffeode.prepare.recognised import IN_A_STUDY, require_scan
 from diffeode.provenance.upkeep import Kind, Planned, complaints, files_to_compare, flat
 
 from slurm import wait_for_earlier_jobs
@@ -117,6 +119,7 @@ def mend():
         INTERNALS.forget_interruptions()  # what killed jobs left was judged like everything else
     INTERNALS.forget_files()
     require_what_is_needed()
+    require_templates()
 
 
 def sentences(found):
@@ -167,6 +170,15 @@ def require_what_is_needed():
         logger.warning(sentence)
     if absent and not INTERNALS.is_dry:
         refuse(absent[-1])
+
+
+def require_templates():
+    """Raise InputError where a template that scans have to be placed by looks like a label map."""
+    placed = {scan.dataset for scan in SCANS.values() if _waits(unit(PLACED, scan))}
+    for dataset in (STUDY.datasets()[name] for name in sorted(placed)):
+        own = {} if isinstance(dataset.recipe.template, str) else dataset.recipe.template
+        for path in own.values() if dataset.is_looked_at else ():
+            require_scan(read_image(path).data, f"The template {path}", IN_A_STUDY)
 
 
 def runs_ahead():

@@ -1,7 +1,9 @@
 """These rules prepare scans, step by step.
 
 A step that fails writes a receipt with the reason (resource last_attempt, workflow/scripts/_job.py),
-and so do the steps after it and the pairs of the scan. The others go on.
+and so do the steps after it and the pairs of the scan. The others go on. The first step that reads
+a scan refuses a label map in its place (resource looks_at_scan, workflow/scripts/_recognised.py).
+Both are resources and no params, because they change no result of a step that succeeds.
 """
 
 
@@ -47,6 +49,7 @@ rule strip:
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         last_attempt=lambda w, attempt: int(attempt > INTERNALS.retries),
+        looks_at_scan=lambda w: int(is_looked_at(w)),
     params:
         scan=lambda w: strip_fields(scan_of(w)),
         choices=step_params("brain"),
@@ -72,6 +75,7 @@ rule correct:
     resources:
         mem_mb=lambda w, attempt: 3000 * attempt,
         last_attempt=lambda w, attempt: int(attempt > INTERNALS.retries),
+        looks_at_scan=lambda w: int(is_looked_at(w)),
     params:
         scan=lambda w: image_fields(scan_of(w)),
         choices=step_params("bias", "intensity"),
@@ -97,6 +101,7 @@ rule place:
     resources:
         mem_mb=lambda w, attempt: 3000 * attempt,
         last_attempt=lambda w, attempt: int(attempt > INTERNALS.retries),
+        looks_at_scan=lambda w: int(is_looked_at(w)),
     params:
         scan=lambda w: image_fields(scan_of(w)),
         t1w=t1w_fields,
@@ -124,6 +129,7 @@ rule prepare:
     resources:
         mem_mb=lambda w, attempt: 3000 * attempt,
         last_attempt=lambda w, attempt: int(attempt > INTERNALS.retries),
+        looks_at_scan=lambda w: int(is_looked_at(w)),
     params:
         scan=lambda w: scan_fields(scan_of(w)),
         choices=step_params("intensity", "spacing_mm"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import shutil
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from _aligning import align, note_failure
 from _chunk import Unit
@@ -18,9 +18,10 @@ from diffeode.errors import AlignmentError, KilledError, reason_of
 from diffeode.files.tables import write_rows
 from diffeode.process.watch import watched
 from diffeode.provenance.origin import origin_of
-from diffeode.provenance.receipt import add_origin
+from diffeode.provenance.receipt import add_origin, read_receipt
 from diffeode.provenance.upkeep import flat
 from diffeode.registration.harness import measured
+from diffeode.units.names import IMAGE
 
 ALIGNED, FAILED = "aligned", "failed"
 
@@ -45,6 +46,7 @@ class AlignedPair(Unit):
         shutil.rmtree(Path(step["file"]).parent, ignore_errors=True)
         try:
             self._require_scans()
+            self._require_two_images(say)
             costs = watched(self._align)
         except Exception as error:
             if isinstance(error, KilledError) and not self.is_last_attempt:
@@ -65,10 +67,34 @@ class AlignedPair(Unit):
             if reason is not None:
                 raise AlignmentError(f"{Path(file).parent.name} cannot be used: {reason}")
 
+    def _require_two_images(self, say: Callable[[str], None]) -> None:
+        """Raise :class:`AlignmentError` where both scans are one image, of which one person or
+        visit has a copy by mistake; the registration would be perfect and mean nothing.
+
+        Two datasets may share an image, as where a template is one of the scans; this is only said.
+        """
+        inputs = self.entry["alignment"]["inputs"]
+        files = [Path(inputs[side]) for side in ("fixed", "moving")]
+        if not all(file.is_file() for file in files):
+            return  # the alignment says what is missing
+        fixed, moving = map(read_receipt, files)
+        if _image_of(fixed) is None or _image_of(fixed) != _image_of(moving):
+            return
+        names = " and ".join(file.parent.name for file in files)
+        sentence = f"{names} are the same image, voxel for voxel"
+        if fixed["dataset"] == moving["dataset"]:
+            raise AlignmentError(f"{sentence}, so one is a copy of the other; give each its own.")
+        say(f"{sentence}, so their registration tells nothing of others")
+
     def _align(self) -> dict[str, float]:
         with measured() as costs:
             align(self.entry["alignment"], self.names, self.snakemake.threads)
         return costs
+
+
+def _image_of(receipt: Mapping[str, Any]) -> str | None:
+    """Return the SHA-256 of the image of a prepared scan, by its receipt."""
+    return receipt["outputs"].get(IMAGE, {}).get("sha256")
 
 
 def import_ahead(units: Iterable[AlignedPair]) -> None:

@@ -70,6 +70,7 @@ def job(snakemake, on_record: bool = True) -> Iterator[Callable[..., None]]:
             _end_where_inputs_failed(snakemake)
             _go_on_in_a_child(snakemake)
             _remove_earlier(snakemake)
+            _require_scan(snakemake)
         origin = _origin(snakemake) if on_record else None
         yield say
         if on_record:
@@ -104,6 +105,14 @@ def _remove_earlier(snakemake) -> None:
     from _failed import remove_earlier
 
     remove_earlier(snakemake)
+
+
+def _require_scan(snakemake) -> None:
+    """Raise :class:`InputError` where the job is the first to read a scan, which is a label map."""
+    if snakemake.resources.get("looks_at_scan", 0):
+        from _recognised import require_scan_of
+
+        require_scan_of(snakemake)
 
 
 def _prepare_without_labels(

@@ -15,11 +15,12 @@ from _unknown_labels import SIDES, evaluate_what_can_be, without_labels
 
 from diffeode.errors import AlignmentError, KilledError, reason_of
 from diffeode.provenance.origin import origin_of
-from diffeode.provenance.receipt import add_origin
+from diffeode.provenance.receipt import add_origin, read_receipt
 from diffeode.provenance.seals import failure_sealed, seal
 from diffeode.provenance.upkeep import flat
 from diffeode.registration.harness import load
 from diffeode.registration.registry import make_method
+from diffeode.registration.stillness import note_stillness
 from diffeode.statistics.tidy import failed_row, write_tidy
 from diffeode.units.registration import RegistrationUnit
 
@@ -71,6 +72,9 @@ class RegisteredPair(Unit):
             meanwhile=following.read_ahead if following else lambda: None,
             is_last_attempt=self.is_last_attempt,
         )
+        if receipt["status"] != "failed":
+            note_stillness(Path(step["file"]).parent, task)
+            receipt = read_receipt(step["file"])
         add_origin(Path(step["file"]), origin)
         self.state = REGISTERED
         if isinstance(task, AlignmentError):

@@ -193,6 +193,7 @@ class Plan:
             "table": str(folder / SCANS),
             "labels": self._label_table(folder) if any_labels else None,
             "prepare": dict(self.recipe),
+            **({"are_scans": True} if self.request.are_scans else {}),
             **self._about(),
         }
 

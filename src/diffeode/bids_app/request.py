@@ -37,6 +37,8 @@ class Request:
         dseg_desc: the label maps' entity ``desc``; None for any.
         labels: the table of the structures: the name of one of ``config/labels``, or a file; None
             to make one from the label maps.
+        are_scans: whether the files of scans, and the template, are scans even where their values
+            look like those of a label map.
         seed: seed of everything that is drawn.
         gpu: number of GPUs for a registration, 0 or 1.
     """
@@ -57,6 +59,7 @@ class Request:
     dseg: Path | str = AUTO
     dseg_desc: str | None = None
     labels: str | None = None
+    are_scans: bool = False
     seed: int = 0
     gpu: int = 0
 

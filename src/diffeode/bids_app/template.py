@@ -13,6 +13,7 @@ from diffeode.datasets.scan import ANATOMICAL, Scan
 from diffeode.errors import InputError
 from diffeode.files import io
 from diffeode.files.presence import why_no_file
+from diffeode.prepare.recognised import require_scan
 
 TEMPLATE_DATASET = "template"
 _TABLE = "template.tsv"
@@ -66,6 +67,7 @@ class Target:
             "root": str(root),
             "table": str(folder / _TABLE),
             "labels": None,
+            "are_scans": True,  # it was looked at when it was read
             "prepare": {"brain": "nonzero"},
         }
 
@@ -86,7 +88,8 @@ def target_of(request: Request) -> Target | None:
     """Return the template of a request, or None where its task needs none.
 
     Raises:
-        InputError: the user's template cannot be read, or its name has neither letter nor digit.
+        InputError: the user's template cannot be read or looks like a label map, or its name has
+            neither letter nor digit.
     """
     if request.task != TEMPLATE:
         return None
@@ -99,7 +102,9 @@ def target_of(request: Request) -> Target | None:
         return Target(_ICBM152, request.fixed, None)
     if reason := why_no_file(request.template, "template"):
         raise InputError(f"{reason}.")
-    io.read_grid(request.template)
+    image = io.read_image(request.template)
+    if not request.are_scans:
+        require_scan(image.data, f"The template {request.template}", "--are-scans")
     stem = request.template.name.split(".")[0]
     name = "".join(letter for letter in stem if letter.isascii() and letter.isalnum())
     if not name:

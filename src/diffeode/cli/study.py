@@ -155,6 +155,12 @@ def _add_preparation(study: argparse.ArgumentParser) -> None:
     study.add_argument(
         "--dseg-desc", metavar="LABEL", help="take label maps with desc-LABEL in their names"
     )
+    study.add_argument(
+        "--are-scans",
+        action="store_true",
+        help="the scans and the template are scans though the values of some look like those of a "
+        "label map; otherwise such a scan cannot be used",
+    )
     labels = study.add_argument(
         "--labels",
         metavar="TABLE",
@@ -244,6 +250,7 @@ def request_of(options: argparse.Namespace) -> Any:
         dseg=options.dseg if words else Path(options.dseg),
         dseg_desc=options.dseg_desc and options.dseg_desc.removeprefix("desc-"),
         labels=options.labels,
+        are_scans=options.are_scans,
         seed=options.seed,
         gpu=int(options.profile == "gpu"),
     )

@@ -103,6 +103,12 @@ def add(commands: Any) -> None:
         metavar="MM",
         help="voxel size to which the scans are resampled (default: their own)",
     )
+    train.add_argument(
+        "--are-scans",
+        action="store_true",
+        help="the scans are scans though the values of some look like those of a label map, which "
+        "is refused otherwise",
+    )
     add_init(train, "align pairs affinely first, or trust the positions in the headers")
     add_orientation(train)
     add_machine(train)
@@ -143,6 +149,9 @@ def _train(options: argparse.Namespace) -> None:
     with ProgressLine(sys.stderr) as progress:
         machine = Machine(options.threads, options.seed, options.device, progress=progress)
         alignment = ALIGNMENT_OF_INIT[options.init]
-        train_at_desk(run, persons, options.output, machine, alignment, options.spacing)
+        train_at_desk(
+            *(run, persons, options.output, machine, alignment, options.spacing),
+            are_scans=options.are_scans,
+        )
     title = f"{run.title}, {len(persons)} persons"
     training_curves(options.output / CURVES, title, options.output / "curves.png", CRITERION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -106,8 +107,11 @@ def first_run(paths: Sequence[Path], name: str) -> Path:
 
 
 def require_distinct(scans: Iterable[Scan]) -> None:
-    """Raise :class:`InputError` where two scans have one name."""
+    """Raise :class:`InputError` where two scans have one name, or one file has two names; its pairs
+    would match by themselves.
+    """
     seen: dict[str, Path] = {}
+    files: dict[str, str] = {}
     for scan in scans:
         if scan.id in seen:
             raise InputError(
@@ -115,6 +119,12 @@ def require_distinct(scans: Iterable[Scan]) -> None:
                 f"{scan.image}; keep one."
             )
         seen[scan.id] = scan.image
+        other = files.setdefault(os.path.realpath(scan.image), scan.id)
+        if other != scan.id:
+            raise InputError(
+                f"Dataset {scan.dataset} has the file {scan.image} under two names, {other} and "
+                f"{scan.id}; keep one."
+            )
 
 
 def choose_scans(

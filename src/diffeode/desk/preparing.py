@@ -13,7 +13,6 @@ import nibabel as nib
 from diffeode.datasets.scan import Scan
 from diffeode.desk.delivery import delivered_whole, require_new
 from diffeode.desk.given import ImageLike, as_file, name_of
-from diffeode.desk.recognised import require_scan
 from diffeode.desk.transform import Transform
 from diffeode.errors import InputError
 from diffeode.files import io
@@ -22,6 +21,7 @@ from diffeode.prepare import needs
 from diffeode.prepare.correct import correct
 from diffeode.prepare.place import place
 from diffeode.prepare.recipe import Recipe
+from diffeode.prepare.recognised import require_scan
 from diffeode.prepare.scan import prepare_scan as prepare_unit
 from diffeode.prepare.segment import segment
 from diffeode.prepare.strip import strip
@@ -133,7 +133,9 @@ def prepare_scan(
     name = name_of(scan, "the scan")
     with tempfile.TemporaryDirectory(prefix="diffeode-") as folder, as_file(scan, name) as path:
         if not is_scan:
-            require_scan(io.read_image(path, orientation).data, name)
+            require_scan(
+                io.read_image(path, orientation).data, name, "--is-scan or, in Python, is_scan=True"
+            )
         if given_labels is None:
             return _prepared(
                 _scan(path, None, modality, orientation), recipe, folder, threads, seed

@@ -24,7 +24,6 @@ from diffeode.desk.outputs import (
     START_BENDS,
     WARPED_LABELS,
 )
-from diffeode.desk.recognised import looks_like_a_label_map
 from diffeode.desk.slices import thin_axes, write_warped_picture
 from diffeode.desk.stages import (
     ALIGNING,
@@ -50,6 +49,7 @@ from diffeode.geometry.transform import Transform as Map
 from diffeode.names import readable
 from diffeode.prepare.choices import ALIGNED_STARTS, NO_BACKGROUND
 from diffeode.prepare.quick_affine import quick_alignment
+from diffeode.prepare.recognised import looks_like_a_label_map
 from diffeode.prepare.side import align_sides, looks_like_a_head, prepared_side, stripped_head
 from diffeode.process.fresh import in_new_process
 from diffeode.programs.ants_bridge import keeps_other_threads
@@ -58,6 +58,7 @@ from diffeode.registration.guidance import Guidance, guided_method, takes_guidan
 from diffeode.registration.harness import Result, Task, register, write_trace
 from diffeode.registration.knobs import as_parameters
 from diffeode.registration.runs import Run
+from diffeode.registration.stillness import judged_stillness
 from diffeode.units.registration import RegistrationUnit
 
 BY_ANTS, ON_COARSE_VOXELS = "ANTs", "ITK, on coarse voxels"
@@ -124,6 +125,9 @@ def register_images(
     task, bent = prepared.task, prepared.bent
     stages.begin(REGISTERING)
     result = _registered(run, task, machine, bent, prepared.guidance)
+    start_map = task.moving_to_scan if bent is None else bent.forward
+    verdict = judged_stillness(result.verdict, run.method, result.warp, start_map, task)
+    result = dataclasses.replace(result, verdict=verdict)
     log_result(result)
     grid, moving = task.fixed.grid, inputs.moving_labels
     labels = None if moving is None else warp_labels(moving, result.warp, grid)

@@ -15,7 +15,6 @@ from diffeode.desk.pictures import (
     one_colour,
     without_hidden_colours,
 )
-from diffeode.desk.recognised import looks_like_a_label_map
 from diffeode.desk.references import require_reference_of_kind
 from diffeode.errors import InputError
 from diffeode.files.label_ids import ids_of, lost_labels, shown
@@ -25,6 +24,7 @@ from diffeode.geometry.interpolate import interpolated, require_interpolation
 from diffeode.geometry.maps import grid_where_known, inside, mapped_within
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Transform
+from diffeode.prepare.recognised import looks_like_a_label_map
 
 _FEW_PERCENT = 10
 _LEAST_PERCENT = 0.1

@@ -12,10 +12,12 @@ from diffeode.datasets.bids import list_scans
 from diffeode.datasets.scan import Scan, choose_scans
 from diffeode.datasets.sessions import of_sessions
 from diffeode.errors import InputError
+from diffeode.files import io
 from diffeode.learning.method_training import train_to_folder, trained_method
 from diffeode.learning.pairs import TrainingPair
 from diffeode.learning.training_files import CURVES
 from diffeode.prepare.pair import write_aligned_pair
+from diffeode.prepare.recognised import require_scan
 from diffeode.prepare.scan import prepare_scan
 from diffeode.prepare.units import Before
 from diffeode.provenance.receipt import RECEIPT, damage
@@ -126,14 +128,20 @@ def train_at_desk(
     machine: Machine,
     alignment: str = "affine",
     spacing_mm: float | None = None,
+    *,
+    are_scans: bool = False,
 ) -> None:
     """Prepare the scans, align all pairs and train ``run``, all in ``folder``.
 
     Work that an earlier call finished there is not done again.
 
+    Args:
+        are_scans: whether the scans of ``persons`` are scans even where their values look like
+            those of a label map, which is refused otherwise.
+
     Raises:
-        InputError: ``run`` is not one that is trained, scans are unusable, there are too few
-            persons, or the training would replace a file that it reads.
+        InputError: ``run`` is not one that is trained, scans are unusable or look like label maps,
+            there are too few persons, or the training would replace a file that it reads.
         TrainingError: the loss was not finite.
     """
     method = trained_method(run)
@@ -143,7 +151,7 @@ def train_at_desk(
             "of them for validation and needs at least two more."
         )
     _require_apart(persons, folder)
-    pairs = _prepared_pairs(persons, folder, machine, alignment, spacing_mm)
+    pairs = _prepared_pairs(persons, folder, machine, alignment, spacing_mm, are_scans)
     train_to_folder(run, pairs, folder, machine, {"alignment": alignment, "spacing_mm": spacing_mm})
     shutil.rmtree(folder / _PREPARED)
     shutil.rmtree(folder / _PAIRS)
@@ -174,12 +182,16 @@ def _prepared_pairs(
     machine: Machine,
     alignment: str,
     spacing_mm: float | None,
+    are_scans: bool,
 ) -> list[TrainingPair]:
     scans = {scan.id: scan for person in persons for scan in (person.fixed, person.moving)}
     for name, scan in scans.items():
         unit = folder / _PREPARED / name
         if damage(unit / RECEIPT):
             machine.progress(0.0, f"preparing {name}")
+            if not are_scans:
+                image = io.read_image(scan.image, scan.orientation)
+                require_scan(image.data, str(scan.image), "--are-scans")
             prepare_scan(scan, Before(), unit, spacing_mm=spacing_mm, seed=machine.seed)
     planned = [(a, b) for a in persons for b in persons if a is not b]
     return [

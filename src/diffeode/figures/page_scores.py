@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
-from diffeode.evaluation import verdict
+from diffeode.evaluation import stillness, verdict
 from diffeode.evaluation.catalogue import METRICS
 from diffeode.statistics.export import MISSING, format_number
 
@@ -75,6 +75,15 @@ _SIGNS = {
         "distance from the motion that matches best (75th percentile), divided by the width of the "
         "foreground; measured where the start may be wrong",
         f"above {verdict.MOST_FROM_MOTION:g}",
+    ),
+    "largest_displacement_voxels": (
+        "largest displacement of what the fixed image shows (voxels)",
+        f"below {stillness.LEAST_MOVED_VOXELS:g} where the two images differ",
+    ),
+    "gain_by_a_voxel": (
+        "share by which moving each point by one voxel would improve the match; measured where "
+        "nothing moved",
+        "",
     ),
     "sdlogj": ("SD of log|J|", f"above {verdict.MOST_SPREAD:g}"),
     "folds_percent": ("folds (% of foreground)", f"above {verdict.MOST_FOLDED:g}"),
@@ -163,7 +172,7 @@ def signs_of(signs: Mapping[str, float | None]) -> list[Score]:
     """Return the numbers behind the verdict, each with where it would be suspect."""
     known = {name: signs.get(name) for name in _SIGNS}
     values = {name: float("nan") if value is None else value for name, value in known.items()}
-    suspicious = verdict.suspicious(values)
+    suspicious = {**verdict.suspicious(values), **stillness.suspicious_stillness(values)}
 
     def mark(name: str, limit: str) -> str:
         if name in suspicious:

@@ -28,6 +28,8 @@ _ROW_IN = 1.75
 _FOLDS = "Folded voxels (% of grid,\ncentral differences)"
 _DICE = "Mean Dice over structures"
 _NO_FOLDS_TOP = 1e-3
+_CLOSEST = 0.07
+"""Least distance of two ticks, as a share of the axis."""
 _DASHES = ((1, 0), (4, 1.5), (1, 1), (3, 1, 1, 1), (6, 2), (2, 2))
 
 
@@ -68,6 +70,9 @@ def sweep_curves(
             _draw_against_value(panels[1, column], rows, "dice", looks)
             _draw_against_value(panels[2, column], rows, "folds", looks)
             _scale(panels[0, column], table["folds"])
+            tried = _whole_values(table.loc[table["parameter"].isin(settings), "value"])
+            for panel in panels[1:, column] if tried else ():
+                panel.set_xticks(_legible(tried))
             if rows["folds"].max() == 0:  # and not where they are unknown
                 say_no_folds(panels[0, column])
                 say_no_folds(panels[2, column])
@@ -200,6 +205,26 @@ def _draw_against_value(
     panel.set_xlabel(f"Value of {' or '.join(dict.fromkeys(rows['parameter']))}")
     panel.set_ylabel("")
     panel.grid()
+
+
+def _whole_values(values: pd.Series) -> list[int]:
+    """Return the values of a setting, from the least on, where all of them are whole numbers; else
+    none.
+    """
+    numbers = _as_numbers(values.drop_duplicates())
+    if numbers.dtype == bool or not (numbers % 1 == 0).all():
+        return []
+    return sorted(map(int, numbers))
+
+
+def _legible(values: Sequence[int]) -> list[int]:
+    """Return those of rising ``values`` whose names do not lie on each other on an axis."""
+    least = _CLOSEST * (values[-1] - values[0])
+    kept = [values[0]]
+    for value in values[1:]:
+        if value - kept[-1] >= least:
+            kept.append(value)
+    return kept
 
 
 def _scale(panel: Axes, folds: pd.Series) -> None:

@@ -98,6 +98,16 @@ def note_left_out(path: Path, reasons: dict[str, str]) -> None:
     _write(path, {**read_receipt(path), _LEFT_OUT: reasons})
 
 
+def note_verdict(path: Path, verdict: dict[str, Any]) -> None:
+    """Replace in the receipt ``path`` of a registration what it says of its verdict
+    (:func:`diffeode.registration.harness.recorded`).
+
+    Raises:
+        DamagedFileError: missing or not a receipt.
+    """
+    _write(path, {**read_receipt(path), **verdict})
+
+
 def left_out_in(path: Path | str) -> dict[str, str]:
     """Return what :func:`note_left_out` added to the receipt ``path``; empty where that is nothing.
 

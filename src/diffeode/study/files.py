@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f\udc80-\udcff]")
 _LONGEST_NAME = 200
+_PACKAGE = Path(__file__).resolve().parents[1]
 _RAW_HEADS = {"brain": "mindgrab", "bias": "n4", "template": "icbm152"}
 
 
@@ -52,8 +53,9 @@ def load_study(
     """Return the study in a file, or in a mapping of the same keys, with all that it names.
 
     Args:
-        repository: the folder that holds ``config`` and ``workflow/schemas``; relative paths of
-            datasets start there.
+        repository: the folder that holds ``config`` and ``workflow/schemas``; relative paths in
+            files start there or, where it is the copy in an installed package, in the working
+            folder. Those that begin with an environment variable always start in the latter.
         replaced: the keys that the command line gives in place of the study's file
             (``--config runs=[...]``).
 
@@ -110,7 +112,11 @@ class _Reader:
         self.check(content, "study", where)
         if "bids" in content:
             return self.study_of_bids(content, where)
-        return self.with_own(content).study_of_names(content, where)
+        reader = self.with_own(content)
+        found = reader.study_of_names(content, where)
+        if "own" in content and not self.replaced:
+            reader.require_own_used(content, where)
+        return found
 
     def with_own(self, content: Mapping[str, Any]) -> _Reader:
         """Return a reader that knows the datasets and experiments in the study's own file."""
@@ -120,6 +126,28 @@ class _Reader:
                 require_plain_name(str(name), kind.removesuffix("s"))
                 own[kind, name] = block
         return replace(self, given={**self.given, **own})
+
+    def require_own_used(self, content: Mapping[str, Any], where: str) -> None:
+        """Raise :class:`InputError` where the study's own file holds a block that nothing names. A
+        file of the repository may have the name that was meant, and would be taken for it.
+        """
+        runs, _ = read_runs(content["runs"], where)
+        taught = self.taught(runs, Path(content["results"])).values()
+        train_on = content.get("train_on", {})
+        trained = [train_on] if isinstance(train_on, str) else train_on.values()
+        experiments = {*content["experiments"], *trained, *(how.experiment for how in taught)}
+        datasets = set()
+        for name in sorted(experiments):
+            block, place = self.named("experiments", name)
+            self.check(block, "experiment", place)
+            datasets |= {block[side]["dataset"] for side in ("fixed", "moving")}
+        used = {"experiments": experiments, "datasets": datasets}
+        for kind, own in content.get("own", {}).items():
+            for name in sorted(own.keys() - used[kind]):
+                raise InputError(
+                    f"{where} has the {kind.removesuffix('s')} {name!r} (own), which nothing in "
+                    f"the study names{nearest(name, used[kind])}; name it, or take it out."
+                )
 
     def study_of_names(self, content: dict[str, Any], where: str) -> Study:
         """Return the study of a checked file whose experiments are names."""
@@ -142,9 +170,7 @@ class _Reader:
             strict=content.get("strict", 0),
             keep=content.get("keep", "all"),
             fields=content.get("fields", "float32"),
-            tools=tuple(
-                self.repository / expand(folder, where) for folder in content.get("tools", ())
-            ),
+            tools=tuple(self.located(folder, where) for folder in content.get("tools", ())),
             sweeps=sweeps,
             shown=read_shown(
                 content.get("figures", {}),
@@ -301,7 +327,7 @@ class _Reader:
         pairs = draw_pairs(
             fixed_scans,
             moving_scans,
-            self.how(content.get("pairs", "all")),
+            self.how(content.get("pairs", "all"), self.start_of("experiments", name)),
             seed,
             before,
             of_one_person=content.get("persons") == "same",
@@ -341,11 +367,8 @@ class _Reader:
         self.check(content, "dataset", where)
         virtual = content["kind"] == "virtual"
         root_as_given = "" if virtual else content["root"]
-        root = (
-            results / "sources" / name
-            if virtual
-            else self.repository / expand(root_as_given, where)
-        )
+        root = results / "sources" / name if virtual else self.located(root_as_given, where)
+        _require_own_patterns(content.get("scans", {}), where)
         about = read_description(root) if content["kind"] == "bids" else {}
         return Dataset(
             name=name,
@@ -366,11 +389,12 @@ class _Reader:
                 for key in ("source", "licence", "citation", "access")
                 if key in content
             },
-            excluded=read_exclusions(self.repository / content["exclude"])
+            excluded=read_exclusions(self.start_of("datasets", name) / content["exclude"])
             if "exclude" in content
             else frozenset(),
             split=_split(content.get("split")),
             orientation=content.get("orientation"),
+            are_scans=content.get("are_scans", False),
             root_as_given=root_as_given,
             root_variables=_variables_in(root_as_given),
         )
@@ -379,8 +403,7 @@ class _Reader:
         template = content.get("template", "none")
         if not isinstance(template, str):
             paths = {
-                contrast: str(self.repository / expand(path, where))
-                for contrast, path in template.items()
+                contrast: str(self.located(path, where)) for contrast, path in template.items()
             }
             content = {**content, "template": paths}
         try:
@@ -392,7 +415,7 @@ class _Reader:
         if name is None:
             return None
         if name.endswith(".tsv"):
-            path = self.repository / expand(name, where)
+            path = self.located(name, where)
             read_label_table(path)
             return path
         require_plain_name(name, "label table")
@@ -407,8 +430,33 @@ class _Reader:
         read_label_table(path)
         return path
 
-    def how(self, pairs: str | int) -> str | int | Path:
-        return pairs if isinstance(pairs, int) or pairs == "all" else self.repository / pairs
+    def how(self, pairs: str | int, start: Path) -> str | int | Path:
+        return pairs if isinstance(pairs, int) or pairs == "all" else start / pairs
+
+    @property
+    def start(self) -> Path:
+        """The folder from which relative paths start that users write into files: the repository
+        or, where that is the copy in an installed package, the working folder.
+        """
+        is_installed = self.repository.resolve().is_relative_to(_PACKAGE)
+        return Path() if is_installed else self.repository
+
+    def start_of(self, kind: str, name: str) -> Path:
+        """Return the folder from which paths start in what describes ``name``: files of the
+        repository name what lies beside them there.
+        """
+        return self.start if (kind, name) in self.given else self.repository
+
+    def located(self, text: str, where: str) -> Path:
+        """Return the path that ``text`` names once its environment variables are replaced
+        (:func:`expand`).
+
+        Where it begins with the value of a variable, it starts in the working folder, as it does
+        for every program; else it starts where paths in files start.
+        """
+        first = _VARIABLE.match(text)
+        of_environment = first is not None and bool(os.environ.get(first.group(1)))
+        return (Path() if of_environment else self.start) / expand(text, where)
 
     def named(self, kind: str, name: str) -> tuple[Any, str]:
         """Return the content of ``config/<kind>/<name>.yaml`` and its path as messages show it."""
@@ -478,6 +526,18 @@ def _told_apart(experiments: Sequence[Experiment]) -> Iterator[Experiment]:
 def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
     """Return the recipe of a BIDS folder that has no dataset file: raw scans are whole heads."""
     return dict(_RAW_HEADS) if description.get("DatasetType") == "raw" else {}
+
+
+def _require_own_patterns(patterns: Mapping[str, str], where: str) -> None:
+    """Raise :class:`InputError` where two contrasts have one pattern, and so the same files."""
+    contrasts: dict[str, str] = {}
+    for contrast, pattern in patterns.items():
+        if other := contrasts.get(pattern):
+            raise InputError(
+                f"{where} has one pattern for {other} and {contrast} ({pattern}), so that one file "
+                "would be both; give each contrast its own."
+            )
+        contrasts[pattern] = contrast
 
 
 def _longitudinal(given: dict[str, Any] | None, where: str) -> Design | None:

@@ -55,6 +55,8 @@ class Dataset:
             on.
         orientation: the orientation of its scans where their headers do not tell it
             (:func:`diffeode.files.headers.grid_of`), or None.
+        are_scans: whether its files, and the template of its recipe, are scans even where their
+            values look like those of a label map, which cannot be used otherwise.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Dataset:
     excluded: frozenset[str] = frozenset()
     split: Split | None = None
     orientation: str | None = None
+    are_scans: bool = False
     root_as_given: str = field(default="", repr=False, compare=False)
     root_variables: tuple[str, ...] = field(default=(), repr=False, compare=False)
     _lists: dict[str | None, list[Scan]] = field(
@@ -106,6 +109,13 @@ class Dataset:
         return list_dataset(
             self.name, self.kind, self.root, modalities, self.layout, self.labels is not None
         )
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Return whether a scan is refused that looks like a label map; what was made here is not
+        looked at.
+        """
+        return not self.are_scans and self.kind != "virtual"
 
     def _how_to_set_the_root(self) -> str:
         """Return the end of a sentence that tells how to get the scans, or which environment
@@ -247,7 +257,26 @@ class Experiment:
 
     @property
     def concern(self) -> str:
-        """A sentence, where the fixed persons are in fewer groups than asked for; else empty."""
+        """What is not as a user will expect it, in sentences; else empty."""
+        return " ".join(filter(None, [self._too_few_groups(), self._differing_tables()]))
+
+    def _differing_tables(self) -> str:
+        """Return a sentence where the two sides have different label tables, so that nothing is
+        measured by labels; else an empty text.
+        """
+        tables = [side.dataset.labels for side in (self.fixed, self.moving)]
+        if tables[0] == tables[1] or None in tables:
+            return ""
+        return (
+            f"Experiment {self.name} measures no Dice, because its sides have different label "
+            f"tables ({tables[0]} and {tables[1]}). Give both datasets one table where their "
+            "labels are the same."
+        )
+
+    def _too_few_groups(self) -> str:
+        """Return a sentence where the fixed persons are in fewer groups than asked for; else an
+        empty text.
+        """
         persons = len({pair.fixed.person for pair in self.pairs})
         if self.fixed.selection.sessions != ACROSS_GROUPS or len(self.fixed_groups) == persons:
             return ""

@@ -37,6 +37,11 @@ def stays_with(made, scan, name):
         return False
 
 
+def is_looked_at(wildcards):
+    """Return whether a scan is refused that looks like a label map."""
+    return STUDY.datasets()[wildcards.dataset].is_looked_at
+
+
 def scan_fields(scan):
     """Return the fields of a scan as words, so that a change of one of them is noticed.
 

@@ -8,6 +8,8 @@ from diffeode.errors import InputError
 from diffeode.files.label_ids import looks_like_labels
 from diffeode.files.pictures import Picture
 
+IN_A_STUDY = "are_scans: true in its dataset, or diffeode study --are-scans"
+"""By what a user says that the files of a study are scans."""
 _IDS_OF_A_PICTURE = 64
 """Largest number of grey values of a picture that counts as a label map; photographs have more."""
 _SMALL, _FEW_IDS, _VOXELS_OF_AN_ID = 4000, 32, 8
@@ -30,16 +32,17 @@ def looks_like_a_label_map(volume: np.ndarray, picture: Picture | None = None) -
     return looks_like_labels(values) or _is_mask(values) or _is_small_map(values)
 
 
-def require_scan(volume: np.ndarray, name: str) -> None:
+def require_scan(volume: np.ndarray, name: str, how_to_say: str) -> None:
     """Raise :class:`InputError` where ``volume (X, Y, Z)`` looks like a label map or a mask.
 
     Args:
         name: what the message calls the image.
+        how_to_say: by what a user says that it is a scan nevertheless.
     """
     if looks_like_a_label_map(volume):
         raise InputError(
             f"{name} looks like a label map or a mask, whose values are no intensities; give the "
-            "scan, or say that this is one, by --is-scan or, in Python, is_scan=True."
+            f"scan, or say that this is one, by {how_to_say}."
         )
 
 
