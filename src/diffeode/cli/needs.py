@@ -19,8 +19,11 @@ def add(commands: Any) -> None:
         "needs",
         help="list the datasets, programs, weights and packages that a study needs, what is "
         "missing, and how to get it",
+        description="List every dataset, program, file of weights and package that STUDY needs, "
+        "and whether it is here. For what is missing, a sentence says where it comes from, and the "
+        "exit code is 2.",
         **with_examples(
-            ("what the demo needs, in a clone", "diffeode needs config/demo.yaml"),
+            ("what the demo needs, in a clone", "diffeode needs config/config.yaml"),
         ),
     )
     needs.add_argument(
