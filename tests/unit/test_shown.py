@@ -86,7 +86,7 @@ def test_a_study_names_what_its_figures_show():
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("nodoe", "in the plane by the run 'nodoe' .* which there is not; did you mean 'node"),
+        ("nodoe", "by the run 'nodoe' .* but there is no such run; did you mean 'node"),
         ("ants-syn", "the run ants-syn .* whose method ants-syn takes no pictures in the plane"),
     ],
 )
