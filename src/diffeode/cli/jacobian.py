@@ -25,9 +25,9 @@ def add(commands: Any) -> None:
         help="write how much a map enlarges each voxel, and where it folds",
         description="Write the natural logarithm of the Jacobian determinant |J| of a map, at each "
         "voxel of the fixed scan, and print the smallest and the largest |J|, the SD of its "
-        "logarithm and the share that folds. |J| is the factor by which the map from the fixed to the moving scan enlarges a "
-        "small volume: the logarithm is above 0 where the moving scan is larger, and NaN where the "
-        "map folds (|J| <= 0).",
+        "logarithm and the share that folds. |J| is the factor by which the map from the fixed to "
+        "the moving scan enlarges a small volume: the logarithm is above 0 where the moving scan "
+        "is larger, and NaN where the map folds (|J| <= 0).",
         **with_examples(
             ("log |J|", "diffeode jacobian OUT/warp.nii.gz -o logjacobian.nii.gz"),
             (
