@@ -478,7 +478,7 @@ def _told_apart(experiments: Sequence[Experiment]) -> Iterator[Experiment]:
 
 
 def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
-    """Return the recipe of a BIDS folder that has no dataset file: raw scans are whole heads."""
+    """Return the recipe of a BIDS folder for which none is given: raw scans are whole heads."""
     return dict(_RAW_HEADS) if description.get("DatasetType") == "raw" else {}
 
 
