@@ -78,7 +78,7 @@ def write_desk_page(rows: Sequence[Row], path: Path) -> None:
         if any(row["part"] == part for row in rows):
             sections += [f"## {title}\n", f"{about}\n", _table(rows, part, headings)]
     sections.append(f"{measured_on(rows)} Command: `python benchmarks/desk.py`.\n")
-    write_page(path, "What a desk costs", sections)
+    write_page(path, "What the command costs", sections)
 
 
 def _table(rows: Sequence[Row], part: str, headings: Sequence[str]) -> str:

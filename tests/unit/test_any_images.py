@@ -359,6 +359,7 @@ def files(tmp_path_factory) -> Path:
     io.write_image(root / "moving.nii.gz", warp_image(CROP, WAVE, GRID))
     io.write_labels(root / "mask.nii.gz", Labels(~LESION, GRID))
     io.write_labels(root / "labels.nii.gz", Labels(2 * LESION + BALL, GRID))
+    io.write_labels(root / "ids.nii.gz", Labels(1 + LESION, GRID))
     io.write_labels(root / "empty.nii.gz", Labels(np.zeros(GRID.shape), GRID))
     io.write_labels(root / "elsewhere.nii.gz", Labels(np.ones(OTHER.shape), OTHER))
     away = GRID.affine.copy()
@@ -399,6 +400,7 @@ def test_the_affine_is_delivered_apart_and_starts_the_next_registration(files, t
     [
         (["--fixed-mask", "{}/empty.nii.gz"], "is empty"),
         (["--moving-mask", "{}/labels.nii.gz"], "holds 3 different values from 0 to 3"),
+        (["--fixed-mask", "{}/ids.nii.gz"], "holds 2 different values from 1 to 2"),
         (["--moving-mask", "{}/crop.nii.gz"], "is no mask"),
         (["--fixed-mask", "{}/elsewhere.nii.gz"], "does not lie on the grid of its image"),
         (["--moving-mask", "{}/away.nii.gz"], "does not lie on the grid of its image"),

@@ -95,7 +95,7 @@ def test_experiments_are_listed_with_their_scans_persons_and_pairs():
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("nodoe", "in the plane by the run 'nodoe' .* which there is not; did you mean 'node"),
+        ("nodoe", "by the run 'nodoe' .* but there is no such run; did you mean 'node"),
         ("ants-syn", "the run ants-syn .* whose method ants-syn takes no pictures in the plane"),
     ],
 )

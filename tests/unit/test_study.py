@@ -112,9 +112,9 @@ def test_a_block_s_run_that_the_command_line_leaves_out_needs_another_ours():
         load_study(content, REPOSITORY, replaced={"runs", "experiments"})
     study = load_study(content | {"ours": "affine"}, REPOSITORY, replaced={"runs", "ours"})
     assert (study.ours, study.shown.models) == ("affine", ())
-    with pytest.raises(InputError, match="puts run 'affin' against the others, but there is none"):
+    with pytest.raises(InputError, match="puts run 'affin' against the others, but there is no"):
         load_study(content | {"ours": "affin"}, REPOSITORY, replaced={"runs", "ours"})
-    with pytest.raises(InputError, match="there is none; it is now 'paper-mind'"):
+    with pytest.raises(InputError, match="there is no such run; it is now 'paper-mind'"):
         load_study(content | {"ours": "node-mind-paper"}, REPOSITORY, replaced={"runs"})
 
 
@@ -131,7 +131,7 @@ WRONG = {
     ),
     "unknown ours": (
         {"ours": "node-mimd"},
-        "puts run 'node-mimd' against the others, but there is none; did you mean",
+        "puts run 'node-mimd' against the others, but there is no such run; did you mean",
     ),
     "wrong type": ({"runs": "identity"}, "has runs: 'identity', which is not a list"),
     "a run twice": (
@@ -192,7 +192,7 @@ def test_wrong_experiment(changes, sentence, repository):
 WRONG_DATASET = {
     "unknown label table": (
         {"labels": "virtul"},
-        "label table 'virtul', which config/labels has not; did you mean",
+        "label table 'virtul', which is not in config/labels; did you mean",
     ),
     "unknown step": (
         {"prepare": {"bais": "n4"}},

@@ -4,6 +4,7 @@ refuse.
 
 import json
 import shlex
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -29,6 +30,7 @@ from diffeode.geometry.transform import (
     warp_labels,
 )
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 LPS = np.array([-1.0, -1.0, 1.0])
 FIXED = Grid(
     (16, 15, 14), np.array([[-5.0, 0, 0, 38], [0, 5, 0, -35], [0, 0, 5, -33], [0, 0, 0, 1]])
@@ -769,7 +771,7 @@ def test_every_example_of_the_help_runs(folder, capsys, verb):
 
 
 def test_every_help_ends_in_examples_that_are_commands(capsys):
-    """Options are read; what they name need not be there."""
+    """Options are read; of what they name, only the files of this repository must be there."""
     for command in _COMMANDS:
         verb = command.__name__.rpartition(".")[2].replace("_", "-")
         examples = examples_of(verb, capsys)
@@ -779,6 +781,8 @@ def test_every_help_ends_in_examples_that_are_commands(capsys):
             without_file = words[: words.index(">")] if ">" in words else words
             assert _parser().parse_args(without_file).command
             assert words[0] == verb or verb == "train"
+            ours = [word for word in words if word.startswith("config/")]
+            assert [name for name in ours if not (REPOSITORY / name).is_file()] == []
 
 
 def test_the_examples_of_prepare_are_commands(capsys, monkeypatch):

@@ -34,7 +34,9 @@ def described_source(source: Path) -> dict[str, Any]:
     try:
         persons = [entry for entry in source.glob("sub-*") if entry.is_dir()]
     except OSError as error:
-        raise InputError(f"The BIDS folder {source} cannot be read ({error.strerror}).") from None
+        raise InputError(
+            f"The BIDS folder {source} cannot be read ({error.strerror}); see who may read it."
+        ) from None
     if not persons:
         hint = "" if lies_at(source / DESCRIPTION) else f" and no {DESCRIPTION}"
         raise InputError(

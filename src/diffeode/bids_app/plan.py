@@ -278,8 +278,8 @@ def _runs(request: Request) -> tuple[Run, ...]:
     trained = [run.name for run in runs if run.is_trained_first]
     if trained:
         raise InputError(
-            f"Run {trained[0]} is trained before it registers, for which a study of a BIDS folder "
-            "names nobody; write a study with train_on (config/README.md), or name another run."
+            f"Run {trained[0]} is trained before it registers, and a study of a BIDS folder cannot "
+            "say on whom; write a study with train_on (config/README.md), or name another run."
         )
     if faults := obstacles(runs):
         raise InputError(faults[0])

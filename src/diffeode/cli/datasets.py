@@ -18,6 +18,8 @@ def add(commands: Any) -> None:
     datasets = commands.add_parser(
         "datasets",
         help="list every dataset: what is here, what is missing, and how to get it",
+        description="List every dataset of the studies: where it is looked for, how many persons "
+        "and scans are there, and how to get what is missing.",
         **with_examples(
             ("all of them", "diffeode datasets"),
             ("everything about one", "diffeode datasets virtual"),

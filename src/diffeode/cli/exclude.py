@@ -15,6 +15,8 @@ def add(commands: Any) -> None:
         "exclude",
         help="put the scans that a study's preparation flagged on a dataset's list of excluded "
         "scans",
+        description="Add the scans that TABLE flags to LIST, each with its flags as the reason, so "
+        "that studies leave them out. docs/preparation.md says what is flagged.",
         **with_examples(
             (
                 "what the study paper flagged in OASIS-3",

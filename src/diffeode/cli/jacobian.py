@@ -24,10 +24,10 @@ def add(commands: Any) -> None:
         "jacobian",
         help="write how much a map enlarges each voxel, and where it folds",
         description="Write the natural logarithm of the Jacobian determinant |J| of a map, at each "
-        "voxel of the fixed scan, and print its smallest and largest value and the number of "
-        "folds. |J| is the factor by which the map from the fixed to the moving scan enlarges a "
-        "small volume: the logarithm is above 0 where the moving scan is larger, and NaN where the "
-        "map folds (|J| <= 0).",
+        "voxel of the fixed scan, and print the smallest and the largest |J|, the SD of its "
+        "logarithm and the share that folds. |J| is the factor by which the map from the fixed to "
+        "the moving scan enlarges a small volume: the logarithm is above 0 where the moving scan "
+        "is larger, and NaN where the map folds (|J| <= 0).",
         **with_examples(
             ("log |J|", "diffeode jacobian OUT/warp.nii.gz -o logjacobian.nii.gz"),
             (

@@ -15,6 +15,8 @@ def add(commands: Any) -> None:
     methods = commands.add_parser(
         "methods",
         help="list every named run, what it needs and whether it can run here",
+        description="List every named run: its method, its title, what it needs, and whether it "
+        "can run here, or why not. 'diffeode register --method RUN' takes these names.",
         **with_examples(
             ("which runs can run here, and why others cannot", "diffeode methods"),
             ("every parameter of every method", "diffeode methods --markdown"),

@@ -17,10 +17,13 @@ def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
     needs = commands.add_parser(
         "needs",
-        help="list the datasets, programs, weights and packages that a study needs, what is "
-        "missing, and how to get it",
+        help="list the datasets, tools and runs of a study, which of them lack something here, and "
+        "how to get it",
+        description="List the datasets, the tools of preparation and the runs of STUDY, and say of "
+        "each whether all that it needs is here: scans, programs, packages and weights. Where "
+        "something is missing, a sentence says how to get it, and the exit code is 2.",
         **with_examples(
-            ("what the demo needs, in a clone", "diffeode needs config/demo.yaml"),
+            ("what the demo needs, in a clone", "diffeode needs config/config.yaml"),
         ),
     )
     needs.add_argument(

@@ -149,9 +149,9 @@ def add(commands: Any) -> None:
             f"--{side}-mask",
             type=mask,
             metavar="FILE",
-            help=f"image on the grid of {side.upper()} that is above 0 where it counts; all else, "
-            "such as a lesion, is left out. 'none': nothing is background (default: the background "
-            "is found)",
+            help=f"image on the grid of {side.upper()} that is 1 where it counts and 0 elsewhere, "
+            "such as in a lesion, which is left out. 'none': nothing is background (default: the "
+            "background is found)",
         )
         offer(option, lambda: (NO_BACKGROUND,), files=True)
     register.add_argument(
@@ -173,8 +173,9 @@ def add(commands: Any) -> None:
         type=weight,
         default=0.0,
         metavar="W",
-        help="let the label maps pull: W times the squared difference of their borders' distances "
-        "is added to the energy; 0.1 is a hint, 0.3 a good start, 1 strong (default: %(default)s)",
+        help="let the label maps guide the registration: W times the squared difference between "
+        "the distances from their borders is added to the energy; 0.1 is a hint, 0.3 a good start, "
+        "1 is strong (default: %(default)s)",
     )
     register.add_argument(
         "--landmarks",
@@ -189,8 +190,8 @@ def add(commands: Any) -> None:
         type=weight,
         default=0.0,
         metavar="W",
-        help="let the landmarks pull: W says how much the squared distance of each counts in the "
-        "energy; 0.1 is a hint, 1 a good start, 10 too much (default: %(default)s)",
+        help="let the landmarks guide the registration: W is the weight of the squared distance of "
+        "each in the energy; 0.1 is a hint, 1 a good start, 10 too much (default: %(default)s)",
     )
     register.add_argument(
         "--stiff",

@@ -17,6 +17,9 @@ def add(commands: Any) -> None:
     weights = commands.add_parser(
         "weights",
         help="list or download the trained weights that steps and methods use",
+        description="List the trained weights of other people's networks that the preparation and "
+        "the methods use: what for, their size and licence, and whether they are here. 'diffeode "
+        "weights get NAME' downloads weights and verifies their checksum.",
         **with_examples(
             ("which weights are here", "diffeode weights"),
             (

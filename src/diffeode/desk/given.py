@@ -177,7 +177,9 @@ def _as_volume(given: Any, name: str) -> SpatialImage:
 
 def _nifti_of_array(array: np.ndarray, affine: np.ndarray, name: str) -> nib.Nifti1Image:
     if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} has no numbers but {array.dtype} in its array; give real ones.")
+        raise InputError(
+            f"The array of {name} holds {array.dtype} and no real numbers; give real numbers."
+        )
     if affine.shape != (4, 4):
         raise InputError(
             f"The affine of {name} has the shape {affine.shape}; give the matrix (4, 4) from voxel "
@@ -200,5 +202,5 @@ def _as_array(value: Any, name: str) -> np.ndarray:
         return np.asarray(value)
     except (TypeError, ValueError):
         raise InputError(
-            f"{name} has no array but {type(value).__name__}; give an array."
+            f"{name} is given with a {type(value).__name__} in place of an array; give an array."
         ) from None

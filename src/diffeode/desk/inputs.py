@@ -25,9 +25,6 @@ from diffeode.prepare.choices import NO_BACKGROUND, STARTS
 from diffeode.prepare.scan import LABEL_GRID_TOLERANCE_MM, read_scan_labels
 from diffeode.prepare.side import MaskChoice
 
-_MOST_MASK_VALUES = 2
-"""A mask holds 0 and one other value, or one value alone."""
-
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -165,7 +162,8 @@ def read_mask(
             "nearest neighbour ('diffeode apply' or another program)."
         )
     values = np.unique(image.data)
-    if len(values) > _MOST_MASK_VALUES or values[0] < 0:
+    # Of two ids above 0, such as 1 and 2, both would count, and nothing would be left out.
+    if values[0] < 0 or len(values[values > 0]) > 1:
         raise InputError(
             f"{mask} is no mask, because it holds {len(values)} different values from "
             f"{values[0]:g} to {values[-1]:g}, as label maps and scans do; give a file that is 1 "

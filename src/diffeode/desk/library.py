@@ -92,23 +92,23 @@ class RegistrationResult:
 
     @property
     def warped(self) -> nib.Nifti1Image:
-        """The moving image on the grid of the fixed one, with its own intensities, resampled
-        once.
+        """The moving image on the grid of the fixed one, ``(X, Y, Z)``, with its own intensities,
+        by one linear resampling.
         """
         image = self.registered.warped
         return io.nifti_of(image.data, image.grid)
 
     @property
     def warped_labels(self) -> nib.Nifti1Image | None:
-        """The label map of the moving image on the grid of the fixed one, by nearest neighbour;
-        None where none was given.
+        """The label map of the moving image on the grid of the fixed one, ``(X, Y, Z)``, by nearest
+        neighbour; None where none was given.
         """
         labels = self.registered.warped_labels
         return None if labels is None else io.nifti_of(labels.data, labels.grid)
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """The metrics by name, as docs/metrics.md explains them, and seconds and memory."""
+        """The metrics by name, seconds and memory included; docs/metrics.md says what each is."""
         return self.evaluation.metrics
 
     @cached_property
@@ -207,25 +207,27 @@ def register(
             ``similarity``, ``affine``), or from a transform of one's own, fixed to moving: a
             :class:`~diffeode.desk.transform.Transform`, or a file of ITK, ANTs, FSL or FreeSurfer
             (an affine, a displacement field or a composite).
-        fixed_mask, moving_mask: images on the grids of the scans that are above 0 where these
-            count; ``"none"``: nothing is background. By default the background is found.
+        fixed_mask, moving_mask: images on the grids of the scans that are 1 where these count and
+            0 elsewhere; ``"none"``: nothing is background. By default the background is found.
         brain: whether the skulls of two heads are stripped first.
         fixed_labels, labels: label maps of the fixed and of the moving scan, on their grids. That
             of the moving scan is warped; with both, the overlap is measured.
         contrast_weights: how much each contrast counts; the similarity is the mean with these
             weights. By default all count alike.
-        label_weight: lets the label maps pull: the factor of the squared difference of their
-            borders' distances in the energy; 0.1 is a hint, 0.3 a good start, 1 is strong.
+        label_weight: the weight, in the energy, of the squared difference between the distances
+            from the borders of the two label maps, by which these guide the registration; 0.1 is a
+            hint, 0.3 a good start, 1 is strong.
         landmarks: named points of the fixed and of the moving scan, to measure the errors of the
             map at them: tables with columns ``name x y z``, RAS mm, or files that
             :func:`~diffeode.desk.landmarks.load_points` reads.
-        landmark_weight: lets the landmarks pull: how much the squared distance of each counts in
-            the energy; 0.1 is a hint, 1 a good start, 10 too much.
+        landmark_weight: the weight, in the energy, of the squared distance of each landmark, by
+            which these guide the registration; 0.1 is a hint, 1 a good start, 10 too much.
         stiff: an image on the grid of the fixed scan that is above 0 where the map is held stiff.
         settings: hyper-parameters of the run by dotted names (docs/methods.md), such as
             ``{"penalties.gradient.weight": 0.5}``.
-        weights: the weights of a run that is trained first.
-        orientation: the orientation of images whose header does not tell it.
+        weights: the file of weights, for a run that is trained first.
+        orientation: the orientation of images whose header does not tell it: ``sform``, ``qform``
+            or three letters such as ``RAS``.
         threads: number of processors to use; by default all that this process may use.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         seed: seed of all random numbers.

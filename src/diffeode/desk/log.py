@@ -107,7 +107,7 @@ def _found(image: Image, mask: MaskChoice, side: Side) -> str:
     if is_slice(image.grid):
         return f"{background} of the slice were found to be background"
     if stripped_brain_or_none(image) is not None:
-        return f"a skull-stripped brain; {background} of the voxels around it are background"
+        return f"a skull-stripped brain; {background} of the voxels are background"
     if not (side.image.data == 0).any():
         return "no background was found"
     return f"{background} of the voxels were found to be background"

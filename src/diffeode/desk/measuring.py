@@ -58,7 +58,8 @@ class Evaluation:
     Attributes:
         metrics: each metric by its name (docs/metrics.md says what each is); NaN where it cannot be
             computed.
-        by_label: for Dice and HD95, the value of each label by its id.
+        by_label: for Dice and HD95, the value of each label by its id, which is a text such as
+            ``"17"``.
         notes: sentences about labels that only one of the two maps has, which count as Dice 0. A
             registration has them among its own notes.
     """

@@ -44,9 +44,9 @@ class PreparedScan:
     """A scan that was prepared.
 
     Attributes:
-        image: the scan with intensities in [0, 1] and background 0.
-        mask: the brain, 1, on the grid of the image.
-        labels: the label map in the space of the image; None where there is none.
+        image: the scan, ``(X, Y, Z)``, with intensities in [0, 1] and background 0.
+        mask: 1 in the brain and 0 elsewhere, on the grid of the image.
+        labels: the label map in the space of the image, on its own grid; None where there is none.
         to_scan: the affine from points of the image to points of the raw scan, RAS mm; the identity
             where the image lies in the scan's own space.
     """
@@ -57,8 +57,8 @@ class PreparedScan:
     to_scan: Transform
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the files of :data:`OUTPUTS` that there are to ``folder``, all together or not at
-        all.
+        """Write the image, the mask, the affine to the raw scan and, where there is one, the label
+        map to ``folder``, under the names of :data:`OUTPUTS`, all together or not at all.
 
         Args:
             overwrite: whether the files of an earlier preparation in ``folder`` are replaced, and

@@ -90,4 +90,6 @@ def _affine(node: Any, values: np.ndarray, path: Path) -> Affine:
 
 def _require_finite(values: np.ndarray, path: Path) -> None:
     if not np.isfinite(values).all():
-        raise InputError(f"{path} holds values that are no numbers (NaN or infinite).")
+        raise InputError(
+            f"{path} holds values that are no numbers (NaN or infinite); write it again."
+        )

@@ -200,8 +200,8 @@ class _Reader:
                 f"name one of the runs of the command line as ours there, too: ours={runs[-1]}."
             )
         raise InputError(
-            f"{where} puts run {short(name)} against the others, but there is "
-            f"none{name_today(name, known)}."
+            f"{where} puts run {short(name)} against the others, but there is no such "
+            f"run{name_today(name, known)}."
         )
 
     def train_on(
@@ -424,8 +424,8 @@ class _Reader:
         if not path.is_file():
             known = (table.stem for table in without_hidden(folder.glob("*.tsv")))
             raise InputError(
-                f"{where} names label table {name!r}, which config/labels has "
-                f"not{nearest(name, known)}."
+                f"{where} names label table {name!r}, which is not in config/labels"
+                f"{nearest(name, known)}."
             )
         read_label_table(path)
         return path
@@ -494,7 +494,9 @@ def expand(text: str, where: str) -> str:
         name, default = match.groups()
         found = os.environ.get(name) or default
         if found is None:
-            raise InputError(f"{where} needs the environment variable {name}, which is not set.")
+            raise InputError(
+                f"{where} needs the environment variable {name}, which is not set; set it."
+            )
         return found
 
     expanded = _VARIABLE.sub(value, text)
@@ -524,7 +526,7 @@ def _told_apart(experiments: Sequence[Experiment]) -> Iterator[Experiment]:
 
 
 def _default_preparation(description: dict[str, Any]) -> dict[str, Any]:
-    """Return the recipe of a BIDS folder that has no dataset file: raw scans are whole heads."""
+    """Return the recipe of a BIDS folder for which none is given: raw scans are whole heads."""
     return dict(_RAW_HEADS) if description.get("DatasetType") == "raw" else {}
 
 

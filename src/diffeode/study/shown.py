@@ -107,8 +107,8 @@ def _require_plane(name: str | None, where: str) -> None:
         return
     if name not in run_names():
         raise InputError(
-            f"{where} registers in the plane by the run {name!r} (figures: plane), which there is "
-            f"not{nearest(name, run_names())}."
+            f"{where} registers in the plane by the run {name!r} (figures: plane), but there is no "
+            f"such run{nearest(name, run_names())}."
         )
     method = load_run(name).method
     if method != _OURS:
