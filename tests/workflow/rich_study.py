@@ -12,8 +12,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from plans import Job
+
+from diffeode.files import io
+from diffeode.geometry.image import Image
+from diffeode.geometry.space import Grid
 
 THREADS = 3
 FILES = {
@@ -176,8 +181,8 @@ SCANS = [
     ),
     "data/toys/sub-31/anat/sub-31_T1w.nii.gz",
     "data/toys/sub-32/anat/sub-32_T1w.nii.gz",
-    "mine.nii.gz",
 ]
+TEMPLATE = "mine.nii.gz"
 
 
 _BESIDE = ("_failed", "_scan", "_chunk", "_aligning", "_alignment_unit")
@@ -186,10 +191,14 @@ _BESIDE += ("_registering", "_registration_unit", "_evaluating", "_unknown_label
 
 
 def write_rich_study(clone: Any) -> None:
-    """Make the study that of ``clone``; its scans are empty files, since planning reads none."""
+    """Make the study that of ``clone``; its scans are empty files, since planning reads none but
+    the template.
+    """
     for name in SCANS:
         clone.path(name).parent.mkdir(parents=True, exist_ok=True)
         clone.path(name).touch()
+    voxels = np.random.default_rng(0).random((8, 8, 8))
+    io.write_image(clone.path(TEMPLATE), Image(voxels, Grid(voxels.shape, np.eye(4))))
     for name, text in FILES.items():
         clone.write(name, text)
 
