@@ -135,7 +135,7 @@ def test_what_cannot_be_trained_on_is_said_in_a_sentence(arguments, sentence, tm
 
 @pytest.mark.usefixtures("brief")
 def test_interrupted_training_says_how_to_go_on(tmp_path, capfd, monkeypatch):
-    def interrupted(*arguments):
+    def interrupted(*arguments, are_scans):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "train_at_desk", interrupted)

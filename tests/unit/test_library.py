@@ -229,7 +229,7 @@ def silent_header():
 BAD = {
     "no affine": (lambda: SCAN.data, "given as ndarray; give a path"),
     "an affine of 3 x 3": (lambda: (SCAN.data, np.eye(3)), r"shape \(3, 3\); give the matrix"),
-    "words": (lambda: (np.array(["a"]), np.eye(4)), "no numbers"),
+    "words": (lambda: (np.array(["a"]), np.eye(4)), "holds <U1 and no real numbers"),
     "no orientation": (silent_header, "Nothing in the header of the image tells"),
     "NaN": (lambda: (np.full(MOVING.shape, np.nan), MOVING.affine), "the image has 1560 voxels"),
     "one axis": (lambda: (np.ones(4), np.eye(4)), "the image is 1-D"),
