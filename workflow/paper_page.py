@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "src"))
 
 from diffeode.errors import InputError  # noqa: E402
+from diffeode.registration.runs import load_run, run_names  # noqa: E402
 from diffeode.statistics.paper_page import write_paper_page  # noqa: E402
 
 
@@ -30,7 +31,9 @@ def main() -> int:
     out = REPOSITORY / "results" / ("paper-small" if small else "paper") / "index.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        write_paper_page(REPOSITORY / "config" / "pages" / "paper.yaml", REPOSITORY, small, out)
+        titles = {name: load_run(name).title for name in run_names()}
+        description = REPOSITORY / "config" / "pages" / "paper.yaml"
+        write_paper_page(description, REPOSITORY, small, out, titles)
     except InputError as error:
         print(f"paper_page: {error}", file=sys.stderr)
         return 2

@@ -40,6 +40,7 @@ def write_results(folder: Path) -> Results:
             **{"experiment": experiment, "run": run, "pairs": 9},
             **{"n": 9 - index - (run == "swept-2")},
             **{"dice_mean": values[index], "folds_mean": index / 10 + 0 * values[index]},
+            **{"still_mean": 0.0},
         }
         for index, experiment in enumerate(("one", "two"))
         for run, values in means.items()
@@ -62,7 +63,7 @@ def write_results(folder: Path) -> Results:
     for name in ("f__m", "g__m"):
         picture = Picture(np.zeros((WIDTH_PX, 3, 1), np.uint8), ".png")
         write_picture(folder / "figures" / "beside" / "one" / f"{name}.png", picture)
-    return Results("A study", folder, "snakemake study")
+    return Results("A study", folder, "snakemake study", {"ants": "ANTs", "ours": "Not this one"})
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def results(tmp_path):
             "Method swept-2: too few pairs for a test, n = 8",
         ),
         ({"greater": {"run": "ours", "than": [["syn", "other"]]}}, "holds", "Method other: p"),
-        ({"greater": {"run": "ours", "than": [["syn", "ants"]]}}, "not tested", "with syn here"),
+        ({"greater": {"run": "ours", "than": [["ants", "syn"]]}}, "not tested", "with ANTs here"),
         (
             {"greater": {"run": "swept-2", "than": ["other", "swept-1"]}},
             "does not hold",
@@ -112,6 +113,16 @@ def results(tmp_path):
         ),
         ({"at_most": {"metric": "folds", "runs": ["ours"], "value": 0.09}}, "does not hold", "0.1"),
         (
+            {"at_most": {"metric": "still", "runs": ["ours", "other"], "value": 0}},
+            "holds",
+            "Each of the 4 means is 0; the claim's limit is 0.",
+        ),
+        (
+            {"at_most": {"metric": "folds", "runs": ["ants"], "value": 1}},
+            "not tested",
+            "ANTs did not run here.",
+        ),
+        (
             {"at_most": {"metric": "folds", "runs": ["syn"], "value": 1}},
             "not tested",
             "syn did not",
@@ -129,7 +140,7 @@ def results(tmp_path):
         (
             {"steady": {"metric": "dice", "runs": ["ours"], "within": 1}},
             "not tested",
-            "Fewer than two of ours ran here.",
+            "Fewer than two of Method ours ran here.",
         ),
         (
             {"steady": {"metric": "dice", "runs": ["swept-*", "syn"], "within": 0.031}},
@@ -211,7 +222,8 @@ def repository(tmp_path, results):
 def page_of(repository, small=False):
     out = repository / "out" / "index.html"
     out.parent.mkdir(exist_ok=True)
-    write_paper_page(repository / "config" / "page.yaml", repository, small, out)
+    titles = {"syn": "SyN & others"}
+    write_paper_page(repository / "config" / "page.yaml", repository, small, out, titles)
     return out.read_text()
 
 
@@ -227,6 +239,41 @@ def test_the_page_holds_tables_figures_reported_numbers_and_verdicts(repository)
     assert page.count('<span class="outcome holds">holds</span>') == 2
     assert "The poster &amp; its table" in page
     assert "All." in page
+
+
+def test_a_run_stands_in_for_one_that_the_study_has_under_another_name(repository):
+    """A claim on the run that stands in for another is judged by its numbers, and on a run that is
+    there by its own.
+    """
+    file = repository / "config" / "page.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["items"][0] |= {
+        "stands_in": {"published": "ours", "other": "swept-1"},
+        "claims": [
+            {"text": "It wins.", "greater": {"run": "published", "than": [["syn", "other"]]}},
+            {"text": "It is.", "at_most": {"metric": "dice", "runs": ["published"], "value": 0.8}},
+            {"text": "SyN wins.", "greater": {"run": "syn", "than": ["other"]}},
+        ],
+    }
+    file.write_text(yaml.safe_dump(content))
+    page = page_of(repository)
+    assert "Method other: p = 0.01, n = 8" in page
+    assert "The largest mean is 0.8, that of Method ours on" in page
+    assert "SyN &amp; others was not compared with Method other here." in page
+
+
+def test_reported_numbers_of_many_kinds_stand_in_one_column(repository):
+    """A table with a column for each would not fit on the page."""
+    file = repository / "config" / "page.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["items"][0] |= {"source": "paper", "places": ["Section IV-C", "Section III-D3"]}
+    file.write_text(yaml.safe_dump(content))
+    assert "<th></th><th>Reported</th></tr>" not in page_of(repository)
+    content["items"][0]["places"] = ["Section III-D1", "Section IV-C", "Appendix B2", "Appendix B3"]
+    file.write_text(yaml.safe_dump(content))
+    page = page_of(repository)
+    assert "<th></th><th>Reported</th></tr>" in page
+    assert "1; Factor of the network&#39;s one halving: 2</td>" in page
 
 
 def test_the_page_says_on_which_data_and_how_many_pairs(repository):
@@ -364,6 +411,7 @@ def test_every_run_and_table_of_the_committed_page_is_of_its_study(item):
     files = CONTENT["studies"][item["study"]]
     runs, _, _ = parts_of(files.values())
     assert set(item.get("runs", ())) <= runs
+    assert {run for pair in item.get("stands_in", {}).items() for run in pair} <= runs
     for claim in item.get("claims", ()):
         (test,) = (claim[kind] for kind in ("greater", "at_most", "steady") if kind in claim)
         for named in (*test.get("runs", ()), *test.get("than", ()), test.get("run", ())):

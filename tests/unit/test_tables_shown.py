@@ -351,6 +351,12 @@ def test_the_shown_sweep_has_settings_pairs_and_what_is_reported(swept):
     assert list(as_shown(tables.sweep(table, EXPERIMENTS, REPORTED))) == measured
 
 
+def test_the_key_of_a_setting_keeps_its_underscore_as_a_heading():
+    """A reader can copy it; other columns have words."""
+    frame = pd.DataFrame({"flow.step_size": [0.05], "median_difference": [0.1]})
+    assert list(as_shown(frame)) == ["flow.step_size", "median difference"]
+
+
 OF_TABLE_2 = reported_table(
     *(
         {"settings": "steps=2;iterations=200", "metric": metric, "value": value}

@@ -167,7 +167,8 @@ def _split(column: str) -> tuple[str, str]:
 
 def _heading(metric: str, statistic: str) -> str:
     if metric not in METRICS:
-        return metric.replace("_", " ")
+        # A name with a dot is the key of a setting, which a reader may copy.
+        return metric if "." in metric else metric.replace("_", " ")
     return (
         f"{METRICS[metric].heading}, median" if statistic == "median" else METRICS[metric].heading
     )

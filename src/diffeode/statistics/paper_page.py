@@ -3,7 +3,9 @@ which data, and whether each claim holds.
 
 What the page shows is described in a file (``config/pages/paper.yaml``): studies under short names,
 and items in the order of the papers, each with the files of a study and the claims to judge. An
-item's ``data`` says on which data its files rest where that is not the study's experiments.
+item's ``data`` says on which data its files rest where that is not the study's experiments. Its
+``stands_in: {R: S}`` says that a study without a run R has it as its run S, by which a claim on R
+is judged there.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from html import unescape
 from pathlib import Path
@@ -37,6 +39,8 @@ _TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
 _ABOVE = re.compile(r"<p>(.*?)</p>", re.DOTALL)
 _ROW = re.compile(r"<tr>(.*?)</tr>", re.DOTALL)
 _CELL = re.compile(r"<t[hd][^>]*>(.*?)</t[hd]>", re.DOTALL)
+_WIDEST = 6
+"""The most columns of a table of reported numbers; more would not fit on the page."""
 _WORST_LAST = ("not tested", "holds", "holds in part", "is not shown", "does not hold")
 _PRINT_PX = 2
 """Pixels of a figure across one pixel of the page, where each is about as wide as in print."""
@@ -52,7 +56,7 @@ _FIGURES = {
     "plane_boundary": "Registrations in the plane with and without a fixed border: moving, fixed "
     "and warped picture, determinant (folds are yellow) and grid; the slice is of the first pair",
     "plane_regularisation": "Registrations in the plane with and without kernel and Jacobian term: "
-    "moving, fixed and warped picture, determinant (folds are yellow) and grid",
+    "warped picture, grid, determinant, and where the determinant is not positive (yellow)",
     "regularity": "Mean Dice against folds (% of foreground) and against time; bars are one "
     "standard deviation over pairs to either side",
     "significance": "Largest p over the experiments: is the Dice of the row's method greater than "
@@ -72,11 +76,13 @@ class Results:
         title: the title of the study.
         folder: ``results/studies/<name>``.
         command: the command that runs the study.
+        known: titles of methods by the names of their runs, for those that the study has not.
     """
 
     title: str
     folder: Path
     command: str
+    known: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def there(self) -> bool:
@@ -99,9 +105,9 @@ class Results:
         """
         names = self.table("summary")
         shown = [_CELL.findall(row) for row in _ROW.findall(self.page("summary"))][1:]
+        found = dict(self.known)
         if len(shown) != len(names):
-            return {}
-        found: dict[str, str] = {}
+            return found
         for (experiment, run), cells in zip(
             names[["experiment", "run"]].itertuples(index=False), shown, strict=True
         ):
@@ -145,7 +151,9 @@ class Verdict:
     why: str
 
 
-def write_paper_page(description: Path, repository: Path, small: bool, out: Path) -> None:
+def write_paper_page(
+    description: Path, repository: Path, small: bool, out: Path, titles: Mapping[str, str]
+) -> None:
     """Write the page that ``description`` describes to ``out``, with everything in one file.
 
     Studies that have not been run are named, and the command that runs them.
@@ -154,13 +162,15 @@ def write_paper_page(description: Path, repository: Path, small: bool, out: Path
         description: the page's file.
         repository: the folder that holds ``config`` and ``results``.
         small: whether the studies at a reduced size are shown.
+        titles: titles of methods by the names of their runs, for methods that a claim names and
+            that did not run.
 
     Raises:
         InputError: the description or a file of a study is missing or unusable.
     """
     content = read_mapping(description)
     studies = {
-        name: _results(repository / files["small" if small else "full"], repository)
+        name: _results(repository / files["small" if small else "full"], repository, titles)
         for name, files in content["studies"].items()
         if ("small" if small else "full") in files
     }
@@ -179,13 +189,13 @@ def write_paper_page(description: Path, repository: Path, small: bool, out: Path
     )
 
 
-def _results(study: Path, repository: Path) -> Results:
+def _results(study: Path, repository: Path, titles: Mapping[str, str]) -> Results:
     require_file(study, "study")
     content = read_mapping(study)
     folder = repository / content["results"] / "studies" / content["study"]
     shown = study.relative_to(repository)
     command = f"snakemake --workflow-profile workflow/profiles/default --configfile {shown}"
-    return Results(content["title"], folder, command)
+    return Results(content["title"], folder, command, titles)
 
 
 def _item(
@@ -205,6 +215,7 @@ def _item(
     if missing or results is None:
         untested = [Verdict(claim["text"], "not tested", missing) for claim in claims]
         return {**head, "study": "", "tables": [], "figures": [], "verdicts": untested}
+    claims = [_with_stand_ins(claim, item.get("stands_in", {}), results) for claim in claims]
     return {
         **head,
         "study": results.title,
@@ -239,6 +250,11 @@ def _said(
         what = ", ".join(filter(None, (method, experiment, settings, n))) or row["place"]
         cells.setdefault(what, {})[_heading(row["metric"])] = _number_in_words(row)
     columns = list(dict.fromkeys(heading for numbers in cells.values() for heading in numbers))
+    if len(columns) > _WIDEST:
+        return {
+            "columns": ["Reported"],
+            "rows": [(what, [_in_one_cell(numbers)]) for what, numbers in cells.items()],
+        }
     return {
         "columns": columns,
         "rows": [
@@ -246,6 +262,10 @@ def _said(
             for what, numbers in cells.items()
         ],
     }
+
+
+def _in_one_cell(numbers: Mapping[str, str]) -> str:
+    return "; ".join(f"{heading}: {number}" for heading, number in numbers.items())
 
 
 def _heading(metric: str) -> str:
@@ -354,6 +374,26 @@ def _pairs(number: Any) -> str:
 # ------------------------------------------------------------------------------------------- claims
 
 
+def _with_stand_ins(
+    claim: Mapping[str, Any], stands_in: Mapping[str, str], results: Results
+) -> Mapping[str, Any]:
+    """Return ``claim`` on the runs that stand in for those that the study has not."""
+    ran = set(results.table("summary")["run"])
+    absent = {run: other for run, other in stands_in.items() if run not in ran}
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [renamed(part) for part in value]
+        return absent.get(value, value) if isinstance(value, str) else value
+
+    return {
+        kind: {key: renamed(value) for key, value in test.items()}
+        if isinstance(test, Mapping)
+        else test
+        for kind, test in claim.items()
+    }
+
+
 def judge(claim: Mapping[str, Any], results: Results) -> Verdict:
     """Return whether a claim holds in the results of a study.
 
@@ -452,28 +492,35 @@ def _title(name: str, results: Results) -> str:
     return results.titles.get(name, name)
 
 
+def _titles(names: Sequence[str], results: Results) -> str:
+    return ", ".join(_title(name, results) for name in names)
+
+
 def _not_compared(run: str, others: Sequence[str], results: Results) -> str:
-    names = ", ".join(_title(other, results) for other in others)
-    return f"{_title(run, results)} was not compared with {names} here."
+    return f"{_title(run, results)} was not compared with {_titles(others, results)} here."
 
 
 def _at_most(test: Mapping[str, Any], results: Results) -> tuple[str, str]:
     means, lacking = _means(test, results)
     if means.empty:
-        return "not tested", f"{', '.join(test['runs'])} did not run here."
+        return "not tested", f"{_titles(test['runs'], results)} did not run here."
     experiment, run = means.idxmax()
-    why = (
-        f"The largest mean is {means.max():.4g}{_unit(test)}, that of {_title(run, results)} on "
-        f"{_title(experiment, results)} (n = {_counts(results)[experiment, run]}); the claim's "
-        f"limit is {test['value']:g}."
-    )
+    largest = f"{means.max():.4g}{_unit(test)}"
+    if len(means) > 1 and means.nunique() == 1:
+        said = f"Each of the {len(means)} means is {largest}"
+    else:
+        said = (
+            f"The largest mean is {largest}, that of {_title(run, results)} on "
+            f"{_title(experiment, results)} (n = {_counts(results)[experiment, run]})"
+        )
+    why = f"{said}; the claim's limit is {test['value']:g}."
     return _measured(means.max() <= test["value"], why, lacking)
 
 
 def _steady(test: Mapping[str, Any], results: Results) -> tuple[str, str]:
     means, lacking = _means(test, results)
     if means.groupby(level="experiment").size().max() < 2 or means.empty:
-        return "not tested", f"Fewer than two of {', '.join(test['runs'])} ran here."
+        return "not tested", f"Fewer than two of {_titles(test['runs'], results)} ran here."
     spread = means.groupby(level="experiment").agg(lambda values: values.max() - values.min())
     widest = spread.idxmax()
     n = [_counts(results)[unit] for unit in means.index if unit[0] == widest]
@@ -523,7 +570,11 @@ def _means(test: Mapping[str, Any], results: Results) -> tuple[pd.Series, list[s
     names = means.index.get_level_values("run")
     patterns = {run: re.escape(run).replace(r"\*", ".*") for run in test["runs"]}
     wanted = means[names.str.fullmatch("|".join(patterns.values()))]
-    lacking = [run for run, pattern in patterns.items() if not names.str.fullmatch(pattern).any()]
+    lacking = [
+        _title(run, results)
+        for run, pattern in patterns.items()
+        if not names.str.fullmatch(pattern).any()
+    ]
     lacking += [
         f"{_title(run, results)} on {_title(experiment, results)}"
         for experiment, run in wanted[wanted.isna()].index

@@ -143,7 +143,7 @@ def sweep(
             pairs=pairs,
         )
         .drop(columns=["run", "n", *said])
-        .replace("", MISSING)
+        .map(lambda cell: MISSING if cell == "" else cell)
         .rename(columns={"series": "method"})
     )
 
