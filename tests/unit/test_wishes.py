@@ -146,12 +146,12 @@ def test_the_command_writes_the_same_bytes_in_every_process(twice):
 
 
 def test_trusting_the_headers_finds_the_deformation_and_nothing_else():
-    """The moving scan is turned, grown and bent; the map of a method alone has no affine part."""
+    """The moving scan is moved, turned, grown and bent, and no part of that is taken as affine."""
     grid = Grid((30, 30, 28), np.diag([2.0, 2, 2, 1]) - np.outer([1, 1, 1, 0], [0, 0, 0, 28]))
     turn = Rotation.from_euler("z", 4, degrees=True).as_matrix() * 1.04
 
     def to_fixed(points_mm):
-        return points_mm @ turn.T + 1.2 * np.sin(points_mm / 8)[..., [1, 2, 0]]
+        return points_mm @ turn.T + 1.2 * np.sin(points_mm / 8)[..., [1, 2, 0]] + [1.5, -1, 1]
 
     points = grid.points_mm()
     fixed, moving = (de.Image(anatomy(places), grid) for places in (points, to_fixed(points)))
