@@ -68,7 +68,8 @@ def folder(tmp_path, monkeypatch):
     for name, grid in (("fixed", FIXED), ("moving", MOVING)):
         io.write_image(f"{name}.nii.gz", Image(ball(grid), grid))
         io.write_labels(f"{name}_dseg.nii.gz", Labels(lobes(grid), grid))
-    io.write_itk_affine("affine.txt", TURN)
+    for name in ("affine.txt", "OUT/affine.txt"):
+        io.write_itk_affine(name, TURN)
     return tmp_path
 
 
