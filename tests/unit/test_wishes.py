@@ -223,6 +223,7 @@ def costs(size: int, factor: float) -> tuple[float, float]:
     return found["peak_memory_mb"], found["cpu_seconds"]
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_voxels_and_a_coarser_last_level_takes_less():
     """Each registration has a process of its own, since memory that was freed is not given back."""
     sizes = (16, 64, 80)
