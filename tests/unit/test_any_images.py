@@ -148,6 +148,54 @@ def test_skulls_are_stripped_first_where_that_is_asked_for(monkeypatch):
     assert (plain.data > 0).sum() > 1.2 * BALL.sum()
 
 
+def test_skin_and_electrodes_have_no_influence_once_skulls_are_stripped(monkeypatch):
+    """Noise stands for skin, and bright spots on the surface for electrodes."""
+    monkeypatch.setattr(sides, "find_brain", lambda image, name, resources: BALL)
+    shell = (RADIUS >= 21) & (RADIUS < 27)
+    electrodes = shell & (texture(7) > 420)
+    assert electrodes.sum() > 50
+    pairs = [(HEAD, warp_image(HEAD, WAVE, GRID))]
+    pairs.append(tuple(Image(np.where(electrodes, 3000, image.data), GRID) for image in pairs[0]))
+    stripped, whole = (
+        [registered(Inputs(*pair, brain=brain)).result.warp.displacement_mm for pair in pairs]
+        for brain in (True, False)
+    )
+    np.testing.assert_array_equal(*stripped)
+    assert np.abs(np.subtract(*whole)).max() > 0.1, "they matter where they are not stripped"
+
+
+OFFER = "both images look like whole heads; --brain strips their skulls first"
+
+
+def test_skull_stripping_is_offered_where_two_heads_come_in(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sides, "_HEAD_ML", (30.0, 100.0))
+    for name, image in (("fixed", HEAD), ("moving", warp_image(HEAD, WAVE, GRID))):
+        io.write_image(tmp_path / f"{name}.nii.gz", image)
+    line = ["register", *(str(tmp_path / f"{name}.nii.gz") for name in ("fixed", "moving"))]
+    line += ["-o", str(tmp_path / "out"), "--method", "identity", "--init", "identity"]
+    assert main([*line, "--threads", "1"]) == 0
+    assert f"diffeode: {OFFER}\n" in capsys.readouterr().err
+    assert OFFER in json.loads((tmp_path / "out" / "metrics.json").read_text())["notes"]
+
+
+@pytest.mark.parametrize(
+    ("fixed", "moving", "more"),
+    [
+        (HEAD, BRAIN, {}),
+        (CROP, HEAD, {}),
+        (HEAD, HEAD, {"fixed_mask": RADIUS < 22}),
+        (HEAD, HEAD, {"moving_mask": "none"}),
+        (HEAD, HEAD, {"brain": True}),
+    ],
+    ids=["a brain", "a crop", "a mask", "no background", "stripped"],
+)
+def test_skull_stripping_is_not_offered_where_it_makes_no_sense(fixed, moving, more, monkeypatch):
+    monkeypatch.setattr(sides, "_HEAD_ML", (30.0, 100.0))
+    monkeypatch.setattr(sides, "find_brain", lambda image, name, resources: BALL)
+    run = QUICK.changed({"levels.factors": [4.0], "levels.iterations": [1]})
+    assert OFFER not in registered(Inputs(fixed, moving, **more), run=run).result.notes
+
+
 # ------------------------------------------------------------------------------------------- masks
 
 

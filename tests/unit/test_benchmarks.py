@@ -3,6 +3,7 @@ say.
 """
 
 import argparse
+import re
 from types import SimpleNamespace
 
 import _accuracy_page
@@ -19,6 +20,7 @@ import descriptors
 import desk
 import gpu
 import guidance
+import histology
 import nodeo_accuracy
 import numpy as np
 import preparation
@@ -27,7 +29,7 @@ import speed
 import torch
 from _cases import Case, case_digest, cropped_neurite, ensure_case, halved, inverted, read_case
 from _children import ask
-from _comparisons import COMPARISONS, comparison_named, ordered_pairs
+from _comparisons import COMPARISONS, REPOSITORY, comparison_named, ordered_pairs
 from _nodeo_reference import features
 from _synthetic import synthetic_head
 from _traffic import Traffic
@@ -751,6 +753,34 @@ def test_the_page_of_guidance_has_a_table_for_each_task(tmp_path):
     volumes = page.index("| 0.1 | 0.700 | 0.600 | 1.50 | 2.25 | 0.00 | 0.30 | 0.200 | 7 |")
     assert volumes < page.index("| 10 | 0.700") < page.index("| 0 | 1.50 | 2.25")
     assert "full resolution" not in page
+
+
+# ----------------------------------------------------------------------------------- stained slices
+
+
+def test_the_page_of_stains_shows_pairs_that_settings_were_chosen_on_apart(tmp_path):
+    """With ours, the error is 1 on a chosen pair, and 3 and 5 on the others."""
+    about = {"machine": "M", "torch": "2", "date": "2026-01-01", "cpu_seconds": "7"}
+    columns = ("before", "landmarks_affine", "affine", "mean_after", "max_after", "folds_percent")
+    about |= dict.fromkeys(columns, "0.5")
+    after = {("cc10", "cd31"): ("1", "2"), ("cc10", "he"): ("3", "4"), ("cc10", "ki67"): ("5", "4")}
+    rows = [
+        {"fixed": fixed, "moving": moving, "run": run, "after": error, **about}
+        for (fixed, moving), errors in after.items()
+        for run, error in zip(("node-2d", "ants-syn"), errors, strict=True)
+    ]
+    histology.write_histology_page(tmp_path / "page.md", rows)
+    others, chosen = (tmp_path / "page.md").read_text().split("## ")[1:]
+    assert "| diffeode (2-D, NCC + NGF) | 2 | 4.000 |" in others
+    assert "smaller than SyN's in 1 of 2 pairs" in others
+    assert "| diffeode (2-D, NCC + NGF) | 1 | 1.000 |" in chosen
+    assert "smaller than SyN's in 1 of 1 pairs" in chosen
+
+
+def test_the_pairs_that_settings_were_chosen_on_are_those_that_the_run_names():
+    text = (REPOSITORY / "config" / "methods" / "node-2d.yaml").read_text(encoding="utf-8")
+    named = re.search(r"lung lesion \((.*?)\)", " ".join(text.replace("#", "").split()))
+    assert {tuple(pair.split("/")) for pair in named[1].split(", ")} == histology.CHOSEN_ON
 
 
 # --------------------------------------------------------------------------------------------- desk

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pages import MarkdownPage
 from trees import write_ixi, write_oasis3
 
 from diffeode.datasets.selection import Selection
@@ -272,6 +273,51 @@ def test_two_lines_are_a_dataset(repository, tmp_path):
     (root / "dataset_description.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"dataset_description\.json is not valid JSON"):
         load_dataset("mine", repository)
+
+
+def test_the_page_on_datasets_is_followed(repository, tmp_path):
+    """Its three examples: a BIDS folder, raw heads, and any other folder; and pairs of them."""
+    page = MarkdownPage("docs/datasets.md")
+    bids, heads, folder = [block.text for block in page.blocks if block.language == "yaml"]
+    mine = bids_folder(tmp_path / "mine", *THREE_PERSONS)
+    visits = [f"{person}/visit{visit}" for person in ("P_1", "P_2") for visit in (1, 2)]
+    others = bids_folder(
+        tmp_path / "others",
+        *(
+            f"{visit}/{name}"
+            for visit in visits
+            for name in ("t1_1.nii.gz", "t1_2.nii.gz", "t2.nii.gz", "aseg.mgz")
+        ),
+    )
+    (others / "people.csv").write_text("ID,Age,Sex,Dx\nP_1,70,F,control\nP_2,66,M,patient\n")
+    datasets = repository / "config" / "datasets"
+    bids = bids.replace("/path/to/bids", str(mine))
+    (datasets / "mine.yaml").write_text(bids)
+    (datasets / "heads.yaml").write_text(bids + heads)
+    (datasets / "others.yaml").write_text(folder.replace("/path", str(others)))
+    assert load_dataset("mine", repository).recipe.brain == "nonzero"
+    recipe = load_dataset("heads", repository).recipe
+    assert (recipe.brain, recipe.bias, recipe.template) == ("mindgrab", "n4", "icbm152")
+    scans = load_dataset("others", repository).scans("T1w")
+    assert [scan.id for scan in scans] == [
+        f"sub-P{person}_ses-{visit}_T1w" for person in (1, 2) for visit in (1, 2)
+    ]
+    assert {scan.image.name for scan in scans} == {"t1_1.nii.gz"}
+    assert [scan.labels for scan in scans] == [others / visit / "aseg.mgz" for visit in visits]
+    assert [(scan.group, scan.age, scan.sex) for scan in scans[1:3]] == [
+        ("control", 70, "F"),
+        ("patient", 66, "M"),
+    ]
+    for name, fixed, count in (("mine", "mine", 6), ("others", "mine", 12)):
+        sides = {"fixed": {"dataset": fixed, "modality": "T2w"}}
+        sides["moving"] = {"dataset": name, "modality": "T1w"}
+        content = {"title": name, **sides, "alignment": "affine"}
+        (repository / "config" / "experiments" / f"{name}.yaml").write_text(yaml.safe_dump(content))
+        study = load_study(
+            demo(experiments=[name], runs=["node", "affine"], ours="node"), repository
+        )
+        assert len(study.experiments[0].pairs) == count
+        assert len(study.units()) == 2 * count
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,9 @@ def add(commands: Any) -> None:
                 "diffeode apply SLICES/warp.nii.gz moving.png -o warped.png",
             ),
             (
-                "two maps one after the other, resampled once",
-                "diffeode apply moving.nii.gz -t OUT/warp.nii.gz -t affine.txt -o warped.nii.gz",
+                "from the fixed scan to a template and on to the moving scan, resampled once",
+                "diffeode apply moving.nii.gz -t fixed_to_template.txt -t "
+                "template_to_moving.nii.gz --reference fixed.nii.gz -o warped.nii.gz",
             ),
         ),
     )
@@ -67,8 +68,8 @@ def add(commands: Any) -> None:
         nargs="+",
         metavar="FILE",
         help="WARP, a transform such as OUT/warp.nii.gz, and the images to resample: scans, label "
-        "maps, pictures, 4-D series, or images of vectors, which are not turned. With --transform "
-        "all are images",
+        "maps, pictures, 4-D series, or images of vectors, which are not turned. With "
+        "--transform, all are images",
     )
     apply.add_argument(
         "-o",
@@ -101,7 +102,7 @@ def add(commands: Any) -> None:
         "--interpolation",
         choices=_INTERPOLATIONS,
         help="how values between voxels are made (default: nearest for label maps, else linear); "
-        "label-aware takes the label of the largest linear weight",
+        "label-aware takes the label whose linear weights have the largest sum",
     )
     apply.add_argument(
         "--background",

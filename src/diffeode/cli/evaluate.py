@@ -82,7 +82,7 @@ def add(commands: Any) -> None:
         "--affine",
         type=path,
         metavar="FILE",
-        help="the affine alignment that the map includes; leave it out of folds and |J|",
+        help="the affine alignment that the map includes, to leave it out of folds and |J|",
     )
     evaluate.add_argument(
         "--fixed-labels", type=path, metavar="FILE", help="label map of FIXED, on its grid"

@@ -32,8 +32,8 @@ def add(commands: Any) -> None:
             ("log |J|", "diffeode jacobian OUT/warp.nii.gz -o logjacobian.nii.gz"),
             (
                 "without the affine, and where it folds",
-                "diffeode jacobian OUT/warp.nii.gz --affine affine.txt --folds folds.nii.gz -o "
-                "logjacobian.nii.gz",
+                "diffeode jacobian OUT/warp.nii.gz --affine OUT/affine.txt --folds folds.nii.gz "
+                "-o logjacobian.nii.gz",
             ),
         ),
     )
@@ -56,7 +56,7 @@ def add(commands: Any) -> None:
         "--affine",
         type=path,
         metavar="FILE",
-        help="the affine alignment that the map includes; leave it out of |J|",
+        help="the affine alignment that the map includes, to leave it out of |J|",
     )
     jacobian.add_argument(
         "--reference",

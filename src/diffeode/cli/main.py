@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="diffeode",
-        description="Multimodal diffeomorphic registration, one pair of images at a time.",
+        description="Multimodal diffeomorphic registration of two images, or of the many pairs of "
+        "a study.",
     )
     parser.add_argument("--version", action="version", version=f"diffeode {__version__}")
     parser.set_defaults(when_interrupted="nothing was written", parser=parser)

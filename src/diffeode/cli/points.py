@@ -63,8 +63,8 @@ def add(commands: Any) -> None:
         type=path,
         nargs="+",
         metavar="FILE",
-        help="WARP, a transform such as OUT/warp.nii.gz, and the points. With --transform the "
-        "points alone",
+        help="WARP, a transform such as OUT/warp.nii.gz, and the points. With --transform, "
+        "the points alone",
     )
     points.add_argument(
         "-o",
@@ -81,8 +81,8 @@ def add(commands: Any) -> None:
         choices=_FRAMES,
         help="the frame of the numbers in a table: ras or lps (mm), or voxel (indices in the grid "
         "of the fixed scan, 0 is the centre of the first voxel); default: ras, and voxel where a "
-        "table has x and y alone, for which lps means mm in the plane. Slicer's files say theirs, "
-        "and of a surface ras says that its numbers are RAS mm as they are stored",
+        "table has x and y alone, for which lps means mm in the plane. Files of 3-D Slicer say "
+        "theirs; for a surface, ras means that its numbers are RAS mm as they are stored",
     )
     points.add_argument(
         "--output-frame",

@@ -149,15 +149,15 @@ def add(commands: Any) -> None:
             f"--{side}-mask",
             type=mask,
             metavar="FILE",
-            help=f"image on the grid of {side.upper()} that is 1 where it counts and 0 elsewhere, "
-            "such as in a lesion, which is left out. 'none': nothing is background (default: the "
-            "background is found)",
+            help=f"an image on the grid of {side.upper()}: 1 where {side.upper()} counts, and 0 "
+            "where it is left out, such as in a lesion; or 'none': nothing is background (default: "
+            "the background is found)",
         )
         offer(option, lambda: (NO_BACKGROUND,), files=True)
     register.add_argument(
         "--brain",
         action="store_true",
-        help="strip the skull of both heads first, by a network for any contrast",
+        help="strip the skulls of both heads first, by a network for any contrast",
     )
     register.add_argument(
         "--labels", type=path, metavar="FILE", help="label map of MOVING, which is warped as well"

@@ -15,8 +15,8 @@ def add(commands: Any) -> None:
         "report",
         help="make the page about a registration",
         description="Write report.html, a page with pictures and scores, to the folder of a "
-        "registration ('diffeode register ... -o OUT'). The two scans must lie where they lay "
-        "then. The page is one file that needs no network.",
+        "registration ('diffeode register ... -o OUT'). The two scans must still lie "
+        "where they lay when they were registered. The page is one file that needs no network.",
         **with_examples(
             ("the page OUT/report.html, to open in a browser", "diffeode report OUT"),
         ),
