@@ -232,16 +232,27 @@ def oasistrt_to_icbm152(fixed: Path, moving: Path) -> Case:
 
     The labels of the template were fused from those of all 20 adults.
     """
+    return _to_template(fixed, "T2w", moving)
+
+
+def oasistrt_to_icbm152_t1w(fixed: Path, moving: Path) -> Case:
+    """Make a pair of an adult's T1w and the T1w of the ICBM152 template, at 1 mm: the pair of
+    :func:`oasistrt_to_icbm152` in one contrast.
+    """
+    return _to_template(fixed, "T1w", moving)
+
+
+def _to_template(fixed: Path, modality: str, moving: Path) -> Case:
     return _aligned(
-        _template(fixed, None),
+        _template(fixed, modality, None),
         _around_brain(_prepared(moving, "T1w", Recipe())),
         _template_labels(fixed),
         _drawn(moving),
     )
 
 
-def _template(folder: Path, spacing_mm: float | None) -> Image:
-    scan = io.read_image(folder / f"{_ICBM152}_desc-brain_T2w.nii.gz")
+def _template(folder: Path, modality: str, spacing_mm: float | None) -> Image:
+    scan = io.read_image(folder / f"{_ICBM152}_desc-brain_{modality}.nii.gz")
     recipe = Recipe(spacing_mm=spacing_mm)
     return _around_brain(
         prepare_image(scan, _ICBM152, intensity=recipe.intensity, spacing_mm=spacing_mm)[0]
@@ -339,7 +350,7 @@ def oasistrt_to_icbm152_at(spacing_mm: float) -> Maker:
     recipe = Recipe(spacing_mm=spacing_mm)
 
     def make(fixed: Path, moving: Path) -> Case:
-        images = _template(fixed, spacing_mm), _around_brain(_prepared(moving, "T1w", recipe))
+        images = _template(fixed, "T2w", spacing_mm), _around_brain(_prepared(moving, "T1w", recipe))
         return _aligned(*images, _template_labels(fixed), _drawn(moving))
 
     return make

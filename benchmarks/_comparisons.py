@@ -19,6 +19,7 @@ from _cases import (
     neurite_half,
     oasistrt_inverted,
     oasistrt_to_icbm152,
+    oasistrt_to_icbm152_t1w,
 )
 
 from diffeode.errors import InputError
@@ -216,6 +217,18 @@ COMPARISONS = {
             runs=_MULTIMODAL_RUNS,
             scores=_OASISTRT_SCORES,
             make=oasistrt_to_icbm152,
+            template="icbm152",
+        ),
+        Comparison(
+            name="oasistrt-to-icbm152-t1w",
+            title="T1w of adults to the T1w of the ICBM152 template, 1 mm; the pairs of "
+            "oasistrt-to-icbm152 in one contrast",
+            folder="oasistrt",
+            population="adults (OASIS-TRT-20), to an average of adults",
+            subjects=("02", "04", "05", "06"),
+            runs=("identity", "node"),
+            scores=_OASISTRT_SCORES,
+            make=oasistrt_to_icbm152_t1w,
             template="icbm152",
         ),
         Comparison(

@@ -220,13 +220,14 @@ def correlation(image: Image, scan: Image) -> float:
         (_cases.neurite_whole, "T1w", "T1w", 1),
         (_cases.oasistrt_inverted, "T1w", "T1w", -1),
         (_cases.oasistrt_to_icbm152, "T2w", "T1w", 1),
+        (_cases.oasistrt_to_icbm152_t1w, "T1w", "T1w", 1),
     ],
 )
 def test_each_side_of_a_pair_is_its_own_person_in_its_own_contrast(
     two_persons, tmp_path, make, fixed_modality, moving_modality, sign
 ):
     (fixed_folder, fixed), (moving_folder, moving) = two_persons["fixed"], two_persons["moving"]
-    if make is _cases.oasistrt_to_icbm152:
+    if make in (_cases.oasistrt_to_icbm152, _cases.oasistrt_to_icbm152_t1w):
         for modality, scan in fixed.items():
             io.write_image(fixed_folder / f"tpl-MNI152_res-1_desc-brain_{modality}.nii.gz", scan)
         labels = io.read_labels(fixed_folder / "sub-fixed_dseg.nii.gz")
