@@ -20,6 +20,7 @@ def prepared(tmp_path, *volumes):
             "overlap": 0.95,
             "nmi": 1.2,
             "t1w_correlation": 0.8,
+            "ventricle_ratio": 0.3,
             "edge_percent": 0.0,
         }
         for number, volume in enumerate(volumes, 1)
