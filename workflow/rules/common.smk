@@ -23,6 +23,7 @@ from lazily import import_when_used
 # A plan reads no voxels and may draw no pairs, and most processes only run one job.
 import_when_used("scipy.ndimage", "scipy.optimize")
 
+from diffeode.datasets.copies import copies_among
 from diffeode.errors import InputError, reason_of
 from diffeode.provenance.source import code_hash
 from diffeode.study.runs import crossed
@@ -57,8 +58,9 @@ for experiment in STUDY.experiments:
     if experiment.concern:
         logger.warning(experiment.concern)
 
-for sentence in unmatched_names(STUDY) if INTERNALS.plans else ():
-    logger.warning(sentence)
+if INTERNALS.plans:
+    for sentence in [*unmatched_names(STUDY), *copies_among(STUDY.scans().values())]:
+        logger.warning(sentence)
 
 for folder in STUDY.tools if INTERNALS.plans else ():
     if not folder.is_dir():
