@@ -36,12 +36,12 @@ def write(repository: Path, person: str, visit: str, *contrasts: str) -> None:
         (anat / f"sub-{person}_ses-{visit}_{contrast}.nii.gz").touch()
 
 
-def study_with(repository: Path, excluded=(), always_test=(), part=None):
+def study_with(repository: Path, excluded=(), always_test=(), part=None, **layout):
     """The study of the T1w scans, with these names in the file of its dataset."""
     rows = "".join(f"{name}\tblurred\n" for name in excluded)
     (repository / "out.tsv").write_text(f"scan\treason\n{rows}", encoding="utf-8")
     split = {"test": 0.5, "seed": 0, "always_test": list(always_test)}
-    mine = {"kind": "bids", "root": "scans", "exclude": "out.tsv", "split": split}
+    mine = {"kind": "bids", "root": "scans", "exclude": "out.tsv", "split": split, **layout}
     side = {"dataset": "mine", "modality": "T1w", **({"split": part} if part else {})}
     experiment = {"title": "Mine", "alignment": "none", "fixed": side, "moving": side}
     content = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text(encoding="utf-8"))
@@ -89,6 +89,20 @@ def test_persons_who_are_never_trained_on_are_looked_for_where_the_split_counts(
     assert unmatched_names(study_with(repository, always_test=names)) == []
     (sentence,) = unmatched_names(study_with(repository, always_test=[*names, "02"], part="test"))
     assert "Nobody in dataset mine is called '09', as its list of persons" in sentence
+
+
+@pytest.mark.parametrize(
+    ("persons", "said"), [(PERSONS, False), (["02"], False), (["1", "2"], True), ([], True)]
+)
+def test_a_table_of_other_persons_is_said(repository, persons, said):
+    """Such as one whose column of subjects holds numbers, or is another column."""
+    table = repository / "scans" / "persons.csv"
+    table.write_text("id,age\n" + "".join(f"{person},40\n" for person in persons))
+    layout = {"kind": "folder", "scans": {"T1w": "sub-{subject}/ses-{session}/anat/*_T1w.nii.gz"}}
+    layout |= {"demographics": {"table": "persons.csv", "subject": "id", "age": "age"}}
+    sentences = unmatched_names(study_with(repository, **layout))
+    sentence = "of demographics of dataset mine (persons.csv) tells nothing of any of its persons"
+    assert [sentence in one for one in sentences] == [True] * said
 
 
 def test_only_a_name_of_nobody_makes_other_contrasts_be_listed(repository, monkeypatch):

@@ -18,13 +18,14 @@ from diffeode.study.model import Dataset, Study
 def unmatched_names(study: Study) -> list[str]:
     """Return a sentence for each list in a dataset's file that names somebody who is not there: the
     excluded scans (``exclude``), and the persons who are never trained on (``split.always_test``)
-    where the study uses the split.
+    where the study uses the split; and for each table of demographics that tells of nobody.
     """
     sentences = []
     for dataset in study.datasets().values():
         sides = [side.selection for side in study.sides() if side.dataset is dataset]
         contrasts = {side.modality for side in sides}
         sentences.append(unmatched_exclusions(dataset, contrasts))
+        sentences.append(_foreign_table(dataset, contrasts))
         if any(side.part for side in sides):
             sentences.append(_unmatched_split(dataset, contrasts))
     return list(filter(None, sentences))
@@ -43,6 +44,19 @@ def unmatched_exclusions(dataset: Dataset, contrasts: Collection[str] = ()) -> s
     return (
         f"No person, visit or scan of dataset {dataset.name} is called {some(absent)}, as its list "
         "of excluded scans (exclude) says; correct the list, unless these were taken away."
+    )
+
+
+def _foreign_table(dataset: Dataset, contrasts: Collection[str]) -> str:
+    if "demographics" not in dataset.layout:
+        return ""
+    told = (value for s in _scans(dataset, contrasts) for value in (s.age, s.sex, s.cdr, s.group))
+    if any(value is not None for value in told):
+        return ""
+    return (
+        f"The table of demographics of dataset {dataset.name} "
+        f"({dataset.layout['demographics']['table']}) tells nothing of any of its persons; look at "
+        "its column of subjects, and at within_days."
     )
 
 
