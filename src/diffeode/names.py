@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 _LONGEST = 80
 """Number of characters of a value that messages show."""
+_MOST = 5
+"""Number of names that messages show."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -48,6 +50,18 @@ def short(value: object) -> str:
     except ValueError:  # Python refuses to write numbers of thousands of digits
         return "a number of thousands of digits"
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first of ``names`` as messages show them, and the number of the others.
+
+    >>> some(["a", "b"])
+    "'a', 'b'"
+    >>> some("abcdefg")
+    "'a', 'b', 'c', 'd', 'e' and 2 more"
+    """
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(map(short, names[:_MOST])) + more
 
 
 def readable(name: str) -> str:

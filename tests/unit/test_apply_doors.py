@@ -314,6 +314,8 @@ def test_register_replaces_nothing_that_it_reads(folder, capsys, way, role):
     (folder / "out").mkdir()
     result = folder / "out" / ("warped_labels.nii.gz" if "labels" in role else "warped.nii.gz")
     source = folder / ("dseg.nii.gz" if "labels" in role else "scan.nii.gz")
+    if role == "--weights":
+        io.write_image(source, Image(np.ones(SHAPE, np.float32), GRID))
     source.rename(result)
     given = same(result, way)
     content = result.read_bytes()

@@ -242,6 +242,38 @@ def test_a_scan_whose_data_are_cut_off_stays_and_stops_no_plan(source, monkeypat
     assert any("sub-02_ses-2_T1w shows a whole head" in note for note in planned.notes)
 
 
+@pytest.mark.parametrize("filters", [("acq-slwo",), ("acq-slow", "run-02"), ("T1w",), ("slow",)])
+def test_a_filter_that_fits_no_scan_is_refused(source, filters):
+    """Before, the scan was taken that would be taken without a filter."""
+    anat = source / "sub-01" / "ses-2" / "anat"
+    (anat / "sub-01_ses-2_T1w.nii.gz").rename(anat / "sub-01_ses-2_acq-slow_run-1_T1w.nii.gz")
+    sentence = rf"^No T[12]w or T[12]w of .*folder has '{filters[-1]}' \(--filter\) in its name"
+    with pytest.raises(InputError, match=sentence):
+        plan(source, filters=filters)
+    assert plan(source, filters=("acq-slow", "run-1")).pairs
+
+
+@pytest.mark.parametrize(
+    ("dseg", "sentence"),
+    [
+        (
+            "auto",
+            r"^Neither .*folder nor its derivatives .* desc-aprac in its name; correct --dseg",
+        ),
+        (NONE, "^--dseg none leaves label maps out, and --dseg-desc chooses among them"),
+    ],
+)
+def test_a_description_of_label_maps_that_none_has_is_refused(source, dseg, sentence):
+    """Before, the study had no Dice."""
+    for path in source.rglob("*_dseg.nii.gz"):
+        anat = source / "derivatives" / "surfer" / path.relative_to(source).parent
+        anat.mkdir(parents=True)
+        path.rename(anat / path.name.replace("dseg", "desc-aparc_dseg"))
+    with pytest.raises(InputError, match=sentence):
+        plan(source, dseg=dseg, dseg_desc="aprac")
+    assert plan(source, dseg_desc="aparc").structures
+
+
 def test_a_filter_chooses_among_acquisitions(source):
     double(source / "sub-01" / "ses-2" / "anat")
     planned = plan(source, filters=("acq-slow",))

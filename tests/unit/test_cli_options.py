@@ -161,6 +161,7 @@ def behind_the_commands(monkeypatch):
         (shtab, "complete", "a script"),
         (study_needs, "needs_of", []),
         (exclusions, "flagged", ["flagged"]),
+        (exclusions, "names_of_nobody", []),
         (exclusions, "read_exclusions", "the kept"),
         (exclusions, "add_exclusions", []),
         (transform, "load_chain", "the chain"),
@@ -769,8 +770,8 @@ ARRIVES = {
     ("exclude", "to"): (EXCLUDE, lambda: seen("add_exclusions"), (Path("c"), ["flagged"])),
     ("exclude", "keep"): (
         [*EXCLUDE, "--keep", "d"],
-        lambda: (seen("read_exclusions")[0], seen("flagged")[1]),
-        (Path("d"), "the kept"),
+        lambda: (seen("read_exclusions")[0], seen("flagged")[1], seen("names_of_nobody")),
+        (Path("d"), "the kept", ("the kept", [Path("a"), Path("b")])),
     ),
 }
 """By command and option: a command line, the argument that is checked, and the value that it must

@@ -230,6 +230,12 @@ def test_views_show_the_same_places_in_two_contrasts():
         ({"scan": []}, "unknown key 'scan'; did you mean 'scans'"),
         ({"scans": "toy/*"}, "has scans: 'toy/*'; give a list of texts"),
         ({"orientation": 1}, "has orientation: 1; give a text"),
+        ({"are_scans": "yes"}, "has are_scans: 'yes'; give true or false"),
+        (
+            {"experiment": "e", "are_scans": True, "scans": [], "labels": []}
+            | {"validation": [], "test": []},
+            "has the key 'are_scans' besides",
+        ),
     ],
 )
 def test_a_training_that_cannot_be_is_one_sentence(data, changes, message):
@@ -237,6 +243,43 @@ def test_a_training_that_cannot_be_is_one_sentence(data, changes, message):
         lesson_from(read_training(description(data, **changes)), data)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["scans", "validation"])
+def test_a_pattern_that_fits_label_maps_is_refused_unless_they_are_scans(data, key):
+    """Before, ids were trained on as intensities."""
+    person = {"scans": "01", "validation": "02"}[key]
+    given = {key: [f"toy/sub-{person}/anat/*"]}
+    with pytest.raises(InputError, match=rf"sub-{person}_dseg.* looks like .* by are_scans: true"):
+        lesson_from(read_training(description(data, **given)), data)
+    lesson_from(read_training(description(data, are_scans=True, **given)), data)
+
+
+def test_the_command_refuses_a_label_map_and_writes_nothing(data, capsys):
+    training = description(data, scans=["toy/sub-01/anat/*"])
+    command = ["train-descriptor", str(training), "-o", str(data / "out"), "--data", str(data)]
+    assert cli.main(command) == 2
+    assert "sub-01_dseg.nii.gz looks like a label map or a mask" in capsys.readouterr().err
+    assert not list((data / "out").rglob("*.safetensors"))
+
+
+def test_a_file_that_fits_two_patterns_counts_once(data, monkeypatch):
+    """Before, it was drawn twice as often, and a scan was validated against itself."""
+    monkeypatch.setattr(material, "descriptor_lesson", lambda *given: given)
+    anat = "toy/sub-0{}/anat/*_T{}w.nii.gz"
+    given = {
+        key: [anat.format(person, "2"), anat.format(person, "[12]")]
+        for key, person in (("scans", 1), ("validation", 2))
+    }
+    specimens, contrasts, *_ = lesson_from(read_training(description(data, **given)), data)
+    assert len(specimens) == 3
+    assert [np.array_equal(first, second) for first, second in contrasts] == [False]
+
+
+def test_one_image_is_no_two_contrasts(data):
+    save(data / "toy/sub-02/anat/sub-02_T2w.nii.gz", phantom(2)[1])
+    with pytest.raises(InputError, match=r"sub-02_T1w.* and .*sub-02_T2w.* hold the same image"):
+        lesson_from(read_training(description(data)), data)
 
 
 @pytest.mark.parametrize("part", ["test", "validation"])

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from diffeode.cli import main
-from diffeode.desk import training
+from diffeode.desk import preparing, training
 from diffeode.errors import InputError
 from diffeode.files import io
 from diffeode.geometry.image import Image
@@ -123,6 +123,16 @@ def test_the_first_visit_of_a_person_is_that_of_the_smallest_number(scans, tmp_p
         (["brief", "--fixed", "a", "b", "--moving", "c", "d"], "2 persons are too few"),
         (["brief", "--bids", "nowhere"], "has no folder"),
         (["brief", "--bids", "x", "--fixed", "a"], "give either --bids or"),
+        (["brief", "--bids", "x", "--fixed-labels", "a"], "with --bids, label maps are those"),
+        (["brief", "--bids", "x", "--moving-labels", "a"], "with --bids, label maps are those"),
+        (
+            ["brief", "--fixed", "a", "b", "--moving", "c", "d", "--subjects", "01"],
+            "--subjects chooses persons of a BIDS dataset",
+        ),
+        (
+            ["brief", "--fixed", "a", "b", "--moving", "c", "./c"],
+            "--moving has one scan for two persons (c and c)",
+        ),
     ],
 )
 @pytest.mark.usefixtures("brief")
@@ -145,6 +155,26 @@ def test_interrupted_training_says_how_to_go_on(tmp_path, capfd, monkeypatch):
     )
     said = capfd.readouterr().err
     assert said == "diffeode: interrupted; the same command goes on from the last checkpoint\n"
+
+
+@pytest.mark.parametrize("other", ["a.nii", "../here/a.nii", "link.nii"])
+def test_a_scan_is_listed_for_one_person(tmp_path, monkeypatch, other):
+    """Before, two persons were one, and the network was trained on copies."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    Path("a.nii").touch()
+    Path("link.nii").symlink_to("a.nii")
+    one, two = [Path("a.nii"), Path("b.nii")], [Path("a.nii"), Path(other)]
+    for fixed, moving, what in ((two, one, "--fixed"), (one, two, "--moving")):
+        with pytest.raises(InputError, match=rf"^{what} has one scan for two persons \(a.nii and"):
+            training.persons_of_files(fixed, moving, [], [])
+    assert len(training.persons_of_files(one, one, [], [])) == 2
+
+
+def test_a_label_map_is_given_or_made():
+    with pytest.raises(InputError, match=r"^A label map is given .*, and meshnet is to make"):
+        preparing.prepare_scan("scan.nii", labels="meshnet", given_labels="labels.nii")
 
 
 def test_lists_name_persons_by_their_place():

@@ -20,6 +20,7 @@ def prepared(tmp_path, *volumes):
             "overlap": 0.95,
             "nmi": 1.2,
             "t1w_correlation": 0.8,
+            "ventricle_ratio": 0.3,
             "edge_percent": 0.0,
         }
         for number, volume in enumerate(volumes, 1)
@@ -55,6 +56,24 @@ def test_a_scan_on_the_list_of_those_to_keep_is_not_excluded(tmp_path):
     keep.write_text("scan\treason\nsub-01_T1w\tlooked at: the mask is right\n")
     assert main(["exclude", str(table), "--to", str(to), "--keep", str(keep)]) == 0
     assert read_exclusions(to) == {"02_T1w"}
+
+
+@pytest.mark.parametrize("name", ["01", "sub-01", "01_T1w"])
+def test_the_list_of_those_to_keep_may_name_persons(tmp_path, capsys, name):
+    table, to, keep = prepared(tmp_path, 20, 3000), tmp_path / "new.tsv", tmp_path / "keep.tsv"
+    keep.write_text(f"scan\treason\n{name}\tlooked at\n")
+    assert main(["exclude", str(table), "--to", str(to), "--keep", str(keep)]) == 0
+    assert read_exclusions(to) == {"02_T1w"}
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["1", "01_T2w", "01_ses-a"])
+def test_a_name_to_keep_that_means_nobody_is_said(tmp_path, capsys, name):
+    table, to, keep = prepared(tmp_path, 20, 3000), tmp_path / "new.tsv", tmp_path / "keep.tsv"
+    keep.write_text(f"scan\treason\n02\tlooked at\n{name}\tlooked at\n")
+    assert main(["exclude", str(table), "--to", str(to), "--keep", str(keep)]) == 0
+    assert f"in the tables is called '{name}', as {keep} says" in capsys.readouterr().err
+    assert read_exclusions(to) == {"01_T1w"}
 
 
 @pytest.mark.parametrize(

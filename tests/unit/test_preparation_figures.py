@@ -174,12 +174,50 @@ def rows(count: int, seed: int = 0, **changes) -> pd.DataFrame:
             "overlap": 0.95 + 0.004 * rng.standard_normal(count),
             "nmi": 1.05 + 0.003 * rng.standard_normal(count),
             "t1w_correlation": 0.6,
+            "ventricle_ratio": 0.3,
             "edge_percent": 0.0,
         }
     )
     for column, value in changes.items():
         table.loc[count - 1, column] = value
     return table
+
+
+TABLE = """id	name	abbreviation	hemisphere	group
+4	Left-Lateral-Ventricle	LV	left	ventricles
+14	3rd-Ventricle	3V	none	ventricles
+2	Left-Cerebral-White-Matter	WM	left	white matter
+3	Left-Cerebral-Cortex	CT	left	cortex
+"""
+
+
+def labelled(folder, table=TABLE, ventricle=4, data=None) -> PreparedScan:
+    """The phantom with its label map, on a finer grid whose first axis points to the left."""
+    grid = Grid((60, 72, 66), [[-3, 0, 0, 88], [0, 3, 0, -100], [0, 0, 3, -72], [0, 0, 0, 1]])
+    shown = phantom(grid)
+    ids = np.select([shown == v for v in (0.1, 0.9, 0.5)], [ventricle, 2, 3], 0)
+    folder.mkdir(exist_ok=True)
+    io.write_labels(folder / "labels.nii.gz", Labels(ids, grid))
+    (folder / "table.tsv").write_text(table)
+    parts = {"labels": folder / "labels.nii.gz", "label_table": folder / "table.tsv"}
+    return unit(folder, data, **parts)
+
+
+def test_the_ventricles_are_compared_with_the_white_matter(tmp_path):
+    row = measure(labelled(tmp_path / "t1w"), {})
+    assert row["ventricle_ratio"] == pytest.approx(0.1 / 0.9)
+    bright = np.where(phantom() == 0.1, 1, 0.4 * phantom())
+    row = measure(labelled(tmp_path / "t2w", data=bright), {})
+    assert row["ventricle_ratio"] == pytest.approx(1 / 0.36)
+
+
+def test_without_ventricles_or_white_matter_there_is_no_ratio(tmp_path):
+    mice = TABLE.replace("Left-Lateral-Ventricle", "Ventricles")
+    grey = TABLE.replace("white matter", "grey matter")
+    cases = {"m": {"table": mice}, "g": {"table": grey}, "v": {"ventricle": 14}}
+    for name, changes in cases.items():
+        assert np.isnan(measure(labelled(tmp_path / name, **changes), {})["ventricle_ratio"])
+    assert np.isnan(measure(unit(tmp_path), {})["ventricle_ratio"])
 
 
 def test_robust_z_of_known_numbers():
@@ -216,6 +254,15 @@ def test_scans_like_each_other_have_no_flags():
             {"modality": "T2w"},
             r"contrast does not look like T2w \(correlation with the T1w template \+0.60\)",
         ),
+        (
+            {"ventricle_ratio": 2.1},
+            r"^contrast does not look like T1w \(the ventricles are 2.10 times as bright as the "
+            r"white matter\)$",
+        ),
+        (
+            {"modality": "T2w", "t1w_correlation": -0.4},
+            r"^contrast does not look like T2w \(the ventricles are 0.30 times as bright",
+        ),
     ],
 )
 def test_what_stands_out_is_flagged_and_nothing_else(changes, message):
@@ -231,6 +278,7 @@ def test_what_stands_out_is_flagged_and_nothing_else(changes, message):
         ("volume_ml", 2300.0, 2300.1),
         ("overlap", 0.85, 0.8499),
         ("edge_percent", 0.5, 0.501),
+        ("ventricle_ratio", 1.15, 1.151),
     ],
 )
 def test_the_limits_are_those_documented(column, allowed, refused):
@@ -266,8 +314,26 @@ def test_newborns_contrast_is_not_asked():
     assert (flag(rows(10, t1w_correlation=-0.4), adults=False)["flags"] == "").all()
 
 
+@pytest.mark.parametrize(
+    ("modality", "ratio", "flagged"),
+    [
+        ("T1w", 0.96, False),
+        ("T1w", 1.35, True),
+        ("T2w", 1.35, False),
+        ("T2w", 0.96, True),
+        ("FLAIR", 0.3, False),
+        ("FLAIR", 2.0, False),
+        ("T1w", np.nan, False),
+    ],
+)
+def test_bright_or_dark_fluid_is_asked_of_newborns_too(modality, ratio, flagged):
+    """The ratios are the closest ones of newborns who were measured."""
+    table = rows(1, modality=modality, t1w_correlation=np.nan, ventricle_ratio=ratio)
+    assert (flag(table, adults=False)["flags"].item() != "") == flagged
+
+
 def test_a_scan_is_compared_with_those_of_its_modality():
-    other = rows(20, seed=1).assign(modality="T2w", t1w_correlation=-0.5)
+    other = rows(20, seed=1).assign(modality="T2w", t1w_correlation=-0.5, ventricle_ratio=2)
     other["nmi"] -= 0.03
     assert (flag(pd.concat([rows(20), other], ignore_index=True), adults=True)["flags"] == "").all()
 

@@ -169,6 +169,10 @@ WRONG_EXPERIMENT = {
     ),
     "more pairs than there are": ({"pairs": 1000}, "1000 pairs are asked for"),
     "a seed that ANTs cannot read": ({"seed": 2**31}, "has seed: 2147483648, which is not allowed"),
+    "what is done with grids that differ, where all are aligned": (
+        {"alignment": "affine", "grids": "refuse"},
+        "has the key 'grids', which has no effect beside its other keys",
+    ),
     "one person": (
         {
             "fixed": {"dataset": "virtual", "modality": "T2w", "subjects": ["01"]},
@@ -208,8 +212,12 @@ WRONG_DATASET = {
     "no pattern": ({"kind": "folder", "root": "x"}, "lacks the key 'scans'"),
     "a pattern that its kind does not use": (
         {"label_maps": "x"},
-        "has the key 'label_maps', which its kind has no use",
+        "has the key 'label_maps', which has no effect beside its other keys",
     ),
+    "a cohort of scans that somebody has": ({"kind": "bids", "root": "x"}, "has the key 'cohort'"),
+    "a root of scans that are made here": ({"root": "x"}, "has the key 'root', which has no"),
+    "what is made here called scans": ({"are_scans": True}, "has the key 'are_scans', which has"),
+    "an orientation of what is made here": ({"orientation": "RAS"}, "has the key 'orientation'"),
     "unknown column": (
         {
             "kind": "folder",

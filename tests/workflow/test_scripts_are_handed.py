@@ -18,8 +18,8 @@ from rich_study import THREADS
 
 from diffeode.datasets.scan import Scan
 from diffeode.errors import AlignmentError, InputError, KilledError, RegistrationError
-from diffeode.files.io import write_labels
-from diffeode.geometry.image import Labels
+from diffeode.files.io import write_image, write_labels
+from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
 from diffeode.prepare.units import Before
 from diffeode.provenance.origin import origin_of
@@ -692,6 +692,22 @@ def test_a_registration_whose_training_failed_fails_for_that_reason(rich_plan, r
     assert found.register_to_folder.calls == []
     (*_, error), _ = found.write_failure.call
     assert str(error) == f"Its {trained} was not trained: It is cut off."
+
+
+def test_a_registration_with_a_scan_for_its_weights_fails_for_that_reason(
+    rich_plan, run_script, tmp_path, monkeypatch
+):
+    """Where jobs run on other computers, only they look at the map of weights."""
+    scan = tmp_path / "scan.nii.gz"
+    write_image(scan, Image(np.arange(512.0).reshape(8, 8, 8), Grid((8, 8, 8), np.eye(4))))
+    job = rich_plan.the("register", experiment="mixed", run="brief")
+    parameters = job.handed.params.work[0]["registration"]["parameters"]
+    weighted = {"method": "neural-ode", "parameters": {"weight_map": str(scan)}}
+    monkeypatch.setitem(parameters, "run", weighted)
+    found = worked(run_script, job)
+    assert found.register_to_folder.calls == []
+    (*_, error), _ = found.write_failure.call
+    assert str(error).startswith(f"{scan} is no map of weights: it reaches 511")
 
 
 def test_where_a_segmentation_failed_everything_but_labels_is_measured(rich_plan, run_script):

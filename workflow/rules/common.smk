@@ -23,9 +23,11 @@ from lazily import import_when_used
 # A plan reads no voxels and may draw no pairs, and most processes only run one job.
 import_when_used("scipy.ndimage", "scipy.optimize")
 
+from diffeode.datasets.copies import copies_among
 from diffeode.errors import InputError, reason_of
 from diffeode.provenance.source import code_hash
 from diffeode.study.runs import crossed
+from diffeode.study.unmatched import unmatched_names
 from diffeode.study.files import load_study, require_nameable, require_writable, study_paths
 from diffeode.programs.tools import FOLDERS
 
@@ -55,6 +57,17 @@ except InputError as error:
 for experiment in STUDY.experiments:
     if experiment.concern:
         logger.warning(experiment.concern)
+
+if INTERNALS.plans:
+    for sentence in [*unmatched_names(STUDY), *copies_among(STUDY.scans().values())]:
+        logger.warning(sentence)
+
+for folder in STUDY.tools if INTERNALS.plans else ():
+    if not folder.is_dir():
+        logger.warning(
+            f"There is no folder {folder}, in which the study looks for programs first (tools), so "
+            "those of PATH are taken; correct the path, unless the folder is on other computers."
+        )
 
 for dataset in STUDY.datasets().values():
     for path in (

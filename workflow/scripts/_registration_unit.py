@@ -13,7 +13,7 @@ from _failed import first_failure
 from _registering import read_inputs, register_unit
 from _unknown_labels import SIDES, evaluate_what_can_be, without_labels
 
-from diffeode.errors import AlignmentError, KilledError, reason_of
+from diffeode.errors import AlignmentError, InputError, KilledError, reason_of
 from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import add_origin, read_receipt
 from diffeode.provenance.seals import failure_sealed, seal
@@ -21,6 +21,7 @@ from diffeode.provenance.upkeep import flat
 from diffeode.registration.harness import load
 from diffeode.registration.registry import make_method
 from diffeode.registration.stillness import note_stillness
+from diffeode.registration.weight_maps import require_weight_map
 from diffeode.statistics.tidy import failed_row, write_tidy
 from diffeode.units.registration import RegistrationUnit
 
@@ -50,7 +51,7 @@ class RegisteredPair(Unit):
             step = self.entry["registration"]
             try:
                 origin = origin_of(flat(step["inputs"]), step["parameters"])
-                self._read = origin, _untrained(step, self.results) or read_inputs(step)
+                self._read = origin, _hopeless(step, self.results) or read_inputs(step)
             except Exception as error:
                 self._read = error
 
@@ -78,7 +79,8 @@ class RegisteredPair(Unit):
         add_origin(Path(step["file"]), origin)
         self.state = REGISTERED
         if isinstance(task, AlignmentError):
-            print(f"Not begun: {task}", flush=True)  # the job that failed before has said it
+            # the job that failed before has said it, or the plan has, where it runs jobs itself
+            print(f"Not begun: {task}", flush=True)
         elif receipt["status"] == "failed":
             say(f"failed and is shown as missing: {receipt['reason']}")
         elif receipt["suspect"]:
@@ -111,9 +113,9 @@ class RegisteredPair(Unit):
         self.state = self.state if self.state == REGISTERED else EVALUATED
 
 
-def _untrained(step: Mapping[str, Any], results: Path) -> AlignmentError | None:
-    """Return the reason for a registration whose network or descriptor could not be trained; else
-    None.
+def _hopeless(step: Mapping[str, Any], results: Path) -> AlignmentError | None:
+    """Return why a registration cannot begin: its network or descriptor could not be trained, or
+    its map of weights cannot be one; else None.
     """
     inputs = step["inputs"]
     if reason := first_failure(inputs["network"]):
@@ -121,6 +123,11 @@ def _untrained(step: Mapping[str, Any], results: Path) -> AlignmentError | None:
     for file in inputs["descriptor"]:
         if reason := failure_sealed(Path(file), results):
             return AlignmentError(f"Its descriptor was not trained: {reason}")
+    run = step["parameters"]["run"]
+    try:
+        require_weight_map(make_method(run["method"], run["parameters"]))
+    except InputError as error:
+        return AlignmentError(str(error))
     return None
 
 

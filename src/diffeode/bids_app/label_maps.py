@@ -43,9 +43,11 @@ def with_label_maps(
 
     Raises:
         InputError: the folder that is named holds none, several folders of derivatives hold some
-            and none is named, or a scan has several.
+            and none is named, a scan has several, or none has the ``desc`` that is asked for.
     """
     folder = _folder(request)
+    if folder is None and request.dseg_desc:
+        raise InputError(_why_no_desc(request))
     if folder is None:
         return list(scans), {}, []
     found, faults, notes = [], {}, []
@@ -104,6 +106,19 @@ def _folder(request: Request) -> Path | None:
             "one (--dseg NAME), or --dseg none."
         )
     return derivatives[0] if derivatives else None
+
+
+def _why_no_desc(request: Request) -> str:
+    """Return why no label map has the ``desc`` that is asked for, although no folder is named."""
+    if request.dseg == NONE:
+        return (
+            "--dseg none leaves label maps out, and --dseg-desc chooses among them; give one of "
+            "the two."
+        )
+    return (
+        f"Neither {request.source} nor its derivatives have a label map with "
+        f"desc-{request.dseg_desc} in its name; correct --dseg-desc, or name the folder (--dseg)."
+    )
 
 
 def _named(request: Request) -> Path:

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from diffeode.bids_app.request import Request
-from diffeode.datasets.bids import anat_folders, list_readable, volumes
+from diffeode.datasets.bids import anat_folders, has_entity, list_readable, volumes
 from diffeode.datasets.demographics import subject_key
 from diffeode.datasets.scan import Scan, person_prefix
 from diffeode.errors import InputError
 from diffeode.files import io
 from diffeode.files.presence import lies_at
 from diffeode.files.tables import read_words
-from diffeode.names import nearest
+from diffeode.names import nearest, short
 
 DATASET = "bids"
 """The name of the folder's scans in the study's file."""
@@ -31,12 +31,13 @@ def usable_scans(
     Only headers are read.
 
     Raises:
-        InputError: a person or a session is asked for that is not there, or no scan has one of
-            ``contrasts``.
+        InputError: a person or a session is asked for that is not there, no scan has one of
+            ``contrasts``, or an entity that is to choose among scans is in none of their names.
     """
     listed, faults = list_readable(DATASET, request.source, contrasts, request.filters)
     persons = _persons(request)
     _require_contrasts(request, contrasts, listed, faults)
+    _require_filters(request, contrasts)
     asked = [scan for scan in listed if scan.subject in persons]
     asked = _of_sessions(asked, request)
     left_out = {
@@ -96,6 +97,19 @@ def _require_contrasts(
             raise InputError(
                 f"{request.source} has no scan of contrast {contrast} (sub-*/[ses-*/]anat/"
                 f"*_{contrast}.nii.gz){nearest(contrast, known)}."
+            )
+
+
+def _require_filters(request: Request, contrasts: Sequence[str]) -> None:
+    """Raise :class:`InputError` where a filter fits no scan, and so would choose nothing."""
+    folders = list(anat_folders(request.source)) if request.filters else []
+    paths = [path for folder in folders for one in contrasts for path in volumes(folder, one)]
+    for entity in request.filters:
+        if not any(has_entity(path, [entity]) for path in paths):
+            known = {part for path in paths for part in path.name.split("_")[1:-1]}
+            raise InputError(
+                f"No {' or '.join(contrasts)} of {request.source} has {short(entity)} (--filter) "
+                f"in its name{nearest(entity, known)}."
             )
 
 

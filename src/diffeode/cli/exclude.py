@@ -6,7 +6,9 @@ import argparse
 from typing import Any
 
 from diffeode.cli.arguments import path, with_examples
+from diffeode.cli.notes import say
 from diffeode.cli.table import print_table
+from diffeode.names import some
 
 
 def add(commands: Any) -> None:
@@ -44,15 +46,26 @@ def add(commands: Any) -> None:
         "--keep",
         type=path,
         metavar="LIST",
-        help="a table with columns scan and reason of those that are used though they are flagged",
+        help="a table with columns scan and reason of subjects, sessions (01_ses-02) and scans "
+        "that are used though they are flagged",
     )
     exclude.set_defaults(command=_exclude)
 
 
 def _exclude(options: argparse.Namespace) -> None:
-    from diffeode.datasets.exclusions import add_exclusions, flagged, read_exclusions
+    from diffeode.datasets.exclusions import (
+        add_exclusions,
+        flagged,
+        names_of_nobody,
+        read_exclusions,
+    )
 
     spared = read_exclusions(options.keep) if options.keep else frozenset()
+    if unknown := names_of_nobody(spared, options.tables):
+        say(
+            f"No person, visit or scan in the tables is called {some(unknown)}, as {options.keep} "
+            "says; correct that list where it means one of them."
+        )
     added = add_exclusions(options.to, flagged(options.tables, spared))
     if added:
         print_table([("SCAN", "REASON"), *((new.scan, new.reason) for new in added)])

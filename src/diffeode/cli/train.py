@@ -123,6 +123,27 @@ def _trained_runs() -> list[str]:
     return [name for name in names_of_runs() if load_run(name).is_trained_first]
 
 
+def _require_one_source(options: argparse.Namespace) -> None:
+    """Raise :class:`InputError` where a dataset and lists of scans are given, or what would count
+    for the other one alone.
+    """
+    if options.bids and (options.fixed or options.moving):
+        raise InputError(
+            "Both a dataset and lists of scans are given; give either --bids or --fixed and "
+            "--moving."
+        )
+    if options.bids and (options.fixed_labels or options.moving_labels):
+        raise InputError(
+            "--fixed-labels and --moving-labels belong to the scans of --fixed and --moving; with "
+            "--bids, label maps are those beside the scans, so leave them out."
+        )
+    if options.subjects and not options.bids:
+        raise InputError(
+            "--subjects chooses persons of a BIDS dataset; with --fixed and --moving, list the "
+            "scans of these persons alone."
+        )
+
+
 def _train(options: argparse.Namespace) -> None:
     from diffeode.desk.training import persons_of_dataset, persons_of_files, train_at_desk
     from diffeode.figures.training_curves import training_curves
@@ -133,11 +154,7 @@ def _train(options: argparse.Namespace) -> None:
 
     run = load_run(options.run)
     require_device(options.device)
-    if options.bids and (options.fixed or options.moving):
-        raise InputError(
-            "Both a dataset and lists of scans are given; give either --bids or --fixed and "
-            "--moving."
-        )
+    _require_one_source(options)
     if options.bids:
         modalities = (options.fixed_modality, options.moving_modality)
         wanted = trained_method(run).learns_from_labels

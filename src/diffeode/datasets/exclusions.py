@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -48,19 +48,32 @@ def flagged(tables: Iterable[Path], spared: frozenset[str] = frozenset()) -> lis
     Args:
         tables: ``preparation.tsv`` of a study's datasets, which say for each scan what is out of
             the ordinary (:func:`diffeode.evaluation.preparation.flag`).
-        spared: scans that are used though they are flagged, as :func:`read_exclusions` gives them.
+        spared: subjects, visits or scans that are used though they are flagged, as
+            :func:`read_exclusions` gives them.
 
     Raises:
         InputError: a table has no columns ``scan`` and ``flags``, or as
             :func:`diffeode.files.tables.read_table`.
     """
-    columns = {"scan": NAME, "flags": TEXT}
-    found = []
-    for path in tables:
-        table = read_table(path, columns, "table of prepared scans", unique=["scan"])
-        rows = zip(table["scan"].map(_without_prefix), table["flags"], strict=True)
-        found += [Exclusion(scan, flags) for scan, flags in rows if flags and scan not in spared]
-    return found
+    return [
+        Exclusion(scan, flags)
+        for scan, flags in _prepared(tables)
+        if flags and spared.isdisjoint(_meant_by(scan))
+    ]
+
+
+def names_of_nobody(names: Iterable[str], tables: Iterable[Path]) -> list[str]:
+    """Return those of ``names`` that mean no scan in ``tables``, sorted.
+
+    Args:
+        names: subjects, visits or scans, as :func:`read_exclusions` gives them.
+        tables: as for :func:`flagged`.
+
+    Raises:
+        InputError: as for :func:`flagged`.
+    """
+    known = set().union(*(_meant_by(scan) for scan, _ in _prepared(tables)))
+    return sorted(set(names) - known)
 
 
 def add_exclusions(path: Path, new: Sequence[Exclusion]) -> list[Exclusion]:
@@ -94,6 +107,24 @@ def _columns_of(text: str) -> list[str]:
 def _row(cells: Mapping[str, str], columns: Sequence[str]) -> str:
     """Return a line of a list; it is empty in columns of which ``cells`` says nothing."""
     return "\t".join(cells.get(column, "") for column in columns) + "\n"
+
+
+def _prepared(tables: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each scan in ``tables``, without ``sub-``, and its flags."""
+    columns = {"scan": NAME, "flags": TEXT}
+    for path in tables:
+        table = read_table(path, columns, "table of prepared scans", unique=["scan"])
+        yield from zip(table["scan"].map(_without_prefix), table["flags"], strict=True)
+
+
+def _meant_by(scan: str) -> set[str]:
+    """Return the names by which a list may mean ``scan``: its subject, its visit and its own.
+
+    >>> sorted(_meant_by("01_ses-02_T1w"))
+    ['01', '01_ses-02', '01_ses-02_T1w']
+    """
+    parts = scan.split("_")
+    return {"_".join(parts[:count]) for count in range(1, len(parts) + 1)}
 
 
 def _without_prefix(name: str) -> str:

@@ -143,11 +143,13 @@ def without_excluded(scans: Iterable[Scan], excluded: Collection[str]) -> list[S
         excluded: names without the ``sub-`` prefix, as
             :func:`diffeode.datasets.exclusions.read_exclusions` returns them.
     """
-    return [scan for scan in scans if _names(scan).isdisjoint(excluded)]
+    return [scan for scan in scans if names_of(scan).isdisjoint(excluded)]
 
 
-def _names(scan: Scan) -> set[str]:
-    """Return the names by which a table of exclusions may mean ``scan``."""
+def names_of(scan: Scan) -> set[str]:
+    """Return the names by which a table of exclusions may mean ``scan``: its subject, its visit and
+    its own, without the ``sub-`` prefix.
+    """
     names = {scan.subject, person_prefix(scan.subject, scan.session), scan.id}
     return {name.removeprefix("sub-") for name in names}
 

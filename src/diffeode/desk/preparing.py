@@ -116,8 +116,8 @@ def prepare_scan(
             which is refused otherwise.
 
     Raises:
-        InputError: the scan or a choice is unusable, the scan looks like a label map, or a program
-            or weights are missing.
+        InputError: the scan or a choice is unusable, the scan looks like a label map, a label map
+            is given where another one is to be made, or a program or weights are missing.
         ToolError: an external tool failed.
     """
     if not (modality.isascii() and modality.isalnum()):
@@ -126,6 +126,11 @@ def prepare_scan(
             "or FLAIR."
         )
     recipe = Recipe(bias, brain, intensity, template, "direct", labels, spacing_mm)
+    if given_labels is not None and recipe.segments:
+        raise InputError(
+            f"A label map is given (given_labels), and {labels} is to make another one (labels); "
+            "give one of the two."
+        )
     for step in _STEPS:
         reason = needs.missing(step, getattr(recipe, step))
         if reason:

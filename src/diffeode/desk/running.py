@@ -9,6 +9,7 @@ from typing import Any
 from diffeode.errors import InputError
 from diffeode.registration import registry
 from diffeode.registration.runs import Run, load_run
+from diffeode.registration.weight_maps import require_weight_map
 
 
 def runnable_run(
@@ -27,6 +28,7 @@ def runnable_run(
     run = load_run(name)
     named = {} if weights is None else {"weights": os.fspath(weights)}
     run = run.changed({**settings, **named})
+    require_weight_map(run.build())
     missing = registry.missing_needs(run.method, run.parameters)
     if missing:
         raise InputError(

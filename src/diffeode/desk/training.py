@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -57,8 +58,10 @@ def persons_of_files(
             (:func:`diffeode.files.headers.grid_of`).
 
     Raises:
-        InputError: the lists have different lengths.
+        InputError: the lists have different lengths, or one of them has a file twice.
     """
+    for what, files in (("--fixed", fixed), ("--moving", moving)):
+        _require_once(what, files)
     for what, files in (
         ("--moving", moving),
         ("--fixed-labels", fixed_labels),
@@ -72,6 +75,21 @@ def persons_of_files(
     fixed_scans = _scans_of_files("fixed", fixed, fixed_labels, orientation)
     moving_scans = _scans_of_files("moving", moving, moving_labels, orientation)
     return [Trainee(*both) for both in zip(fixed_scans, moving_scans, strict=True)]
+
+
+def _require_once(what: str, files: Sequence[Path]) -> None:
+    """Raise :class:`InputError` where a scan stands for two persons, who would be registered to
+    each other.
+    """
+    seen: dict[str, Path] = {}
+    for file in files:
+        place = os.path.realpath(file)
+        if place in seen:
+            raise InputError(
+                f"{what} has one scan for two persons ({seen[place]} and {file}); give each person "
+                "once."
+            )
+        seen[place] = file
 
 
 def _scans_of_files(

@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 
 from diffeode.errors import InputError
+from diffeode.evaluation.labels import read_label_table, structure_name
 from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.files import io
-from diffeode.geometry.image import Image, foreground
+from diffeode.geometry.image import Image, foreground, sample
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine
 from diffeode.units.scan import ScanUnit
 
-NUMBERS = ("volume_ml", "overlap", "nmi", "t1w_correlation", "edge_percent")
-"""Numbers that :func:`measure` returns. Those that need a template are NaN without one."""
+NUMBERS = ("volume_ml", "overlap", "nmi", "t1w_correlation", "ventricle_ratio", "edge_percent")
+"""Numbers that :func:`measure` returns. Those that need a template or labels are NaN without."""
 COLUMNS = ("scan", "modality", *NUMBERS, "failure")
 """``failure`` tells why the scan was not measured: it could not be prepared, or its file is no
 longer there. It is empty where the scan was measured.
@@ -34,6 +35,14 @@ _VOLUME_ML = (250.0, 2300.0)
 _LEAST_OVERLAP = 0.85
 _MOST_AT_EDGE_PERCENT = 0.5
 _CONTRAST_SIGN = {"T1w": 1, "T2w": -1}
+_VENTRICLES, _WHITE_MATTER = "Lateral ventricle", "white matter"
+"""Name of the ventricles, without a side, and group of the white matter in label tables."""
+_BRIGHT_VENTRICLES = 1.15
+"""Ratio above which ventricles count as bright. T1w: 0.07 and 0.37 in two adults, 0.75 to 0.96 in
+newborns, whose white matter is dark, too; their T2w: 1.35 to 2.42.
+"""
+_FEWEST_VOXELS = 50
+"""Smallest number of voxels of each for a ratio; medians of fewer are partial volume and noise."""
 # Name of the number in a flag, and whether only low values are flagged.
 _RELATIVE = {
     "volume_ml": ("brain volume", False),
@@ -101,6 +110,10 @@ def measure(prepared: PreparedScan, references: Mapping[str, Image]) -> dict[str
       the T1w template where it has none of that contrast.
     - ``t1w_correlation``: Pearson's correlation with the T1w template over the voxels where both
       have brain.
+    - ``ventricle_ratio``: the median intensity in the lateral ventricles, divided by that in the
+      white matter. Fluid is dark in T1w and bright in T2w, in newborns, too. It is NaN where
+      the label table names no lateral ventricle or has no group ``white matter``, or the label map
+      holds less than 50 voxels of either.
 
     Args:
         references: the template's images by modality, skull-stripped, in [0, 1], on the prepared
@@ -118,6 +131,7 @@ def measure(prepared: PreparedScan, references: Mapping[str, Image]) -> dict[str
         "modality": prepared.modality,
         "failure": "",
         "volume_ml": brain.sum() * image.grid.voxel_volume * scale / 1000,
+        "ventricle_ratio": _ventricle_ratio(prepared, image),
         "edge_percent": _edge_percent(brain, image.grid, to_scan, prepared.original().grid),
     }
     if references:
@@ -147,7 +161,7 @@ def flag(table: pd.DataFrame, adults: bool) -> pd.DataFrame:
         table: rows of :func:`measure`.
         adults: whether to test that contrasts look like their modality: T1w scans correlate with
             the T1w template, T2w scans correlate with it negatively. The contrast of newborns
-            differs, so they are not tested.
+            differs, so they are not tested. Whether fluid is dark or bright is always tested.
     """
     flags = [_absolute(row, adults) for _, row in table.iterrows()]
     for _, group in table.groupby("modality", sort=False):
@@ -182,7 +196,8 @@ def _absolute(row: pd.Series, adults: bool) -> list[str]:
         return [f"no numbers: {failure}"]
     (least, most), volume = _VOLUME_ML, row.volume_ml
     correlation = row.t1w_correlation
-    other_contrast = adults and correlation * _CONTRAST_SIGN.get(row.modality, 0) < 0
+    sign = _CONTRAST_SIGN.get(row.modality, 0)
+    other_contrast = adults and correlation * sign < 0
     checks = (
         (
             not least <= volume <= most,
@@ -200,6 +215,11 @@ def _absolute(row: pd.Series, adults: bool) -> list[str]:
             other_contrast,
             f"contrast does not look like {row.modality} (correlation with the T1w template "
             f"{correlation:+.2f})",
+        ),
+        (
+            (row.ventricle_ratio - _BRIGHT_VENTRICLES) * sign > 0,
+            f"contrast does not look like {row.modality} (the ventricles are "
+            f"{row.ventricle_ratio:.2f} times as bright as the white matter)",
         ),
     )
     return [sentence for wrong, sentence in checks if wrong]
@@ -222,6 +242,22 @@ def _likeness(
         "nmi": normalised_mutual_information(image.data, same.data, template),
         "t1w_correlation": _correlation(image.data[both], t1w.data[both]),
     }
+
+
+def _ventricle_ratio(prepared: PreparedScan, image: Image) -> float:
+    if prepared.labels is None or prepared.label_table is None:
+        return float("nan")
+    labels, table = io.read_labels(prepared.labels), read_label_table(prepared.label_table)
+    are_ventricles = table["name"].map(structure_name) == _VENTRICLES
+    medians = []
+    for chosen in (are_ventricles, table["group"] == _WHITE_MATTER):
+        voxels = np.argwhere(np.isin(labels.data, table["id"][chosen]))
+        if len(voxels) < _FEWEST_VOXELS:
+            return float("nan")
+        places = image.grid.to_voxel(labels.grid.to_world(voxels))
+        medians.append(float(np.median(sample(image.data, places, order=1))))
+    ventricles, white_matter = medians
+    return ventricles / white_matter if white_matter > 0 else float("nan")
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:

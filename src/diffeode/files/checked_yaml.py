@@ -289,7 +289,7 @@ def _rank(error: ValidationError) -> tuple[bool, int]:
 def _sentence(error: ValidationError) -> str:
     place = ".".join(str(part) for part in error.absolute_path)
     if error.validator == "not":
-        return f"has the key {place!r}, which its kind has no use for"
+        return f"has the key {place!r}, which has no effect beside its other keys"
     of_place = f" under {place}" if place else ""
     if error.validator == "additionalProperties":
         known = error.schema["properties"]

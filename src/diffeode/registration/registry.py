@@ -18,6 +18,7 @@ from diffeode.names import nearest
 from diffeode.programs.tools import identities, missing_program
 from diffeode.registration.base import Method, Needs
 from diffeode.registration.knobs import build
+from diffeode.registration.weight_maps import require_weight_map
 
 
 @cache
@@ -94,7 +95,7 @@ def lacks(name: str, parameters: dict[str, Any] | None = None) -> dict[str, list
 
 
 def _unreadable(method: Method) -> str:
-    """Return why a file that the settings of ``method`` name cannot be read; empty where it can.
+    """Return why a file that the settings of ``method`` name cannot be used; empty where it can.
 
     Weights of other people and of trained methods are left out: :meth:`Method.lacking` has tested
     them, and they are large.
@@ -103,6 +104,7 @@ def _unreadable(method: Method) -> str:
         return ""
     try:
         method.reads()
+        require_weight_map(method)
     except InputError as error:
         return str(error)
     return ""

@@ -26,6 +26,7 @@ _IN_WORDS = {
     "overlap": "overlap with the template {:.3f}",
     "nmi": "NMI with the template {:.4f}",
     "t1w_correlation": "correlation with the T1w template {:+.2f}",
+    "ventricle_ratio": "ventricles {:.2f} times as bright as the white matter",
     "edge_percent": "{:.2f} % of the brain at the edge of the field of view",
 }
 

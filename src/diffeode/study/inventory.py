@@ -19,6 +19,7 @@ from diffeode.names import in_columns
 from diffeode.provenance.receipt import damage, read_receipt
 from diffeode.study.files import load_dataset
 from diffeode.study.model import Dataset
+from diffeode.study.unmatched import unmatched_exclusions
 
 _SHOWN_NAMES = 5
 _MADE_HERE = "virtual"
@@ -85,7 +86,9 @@ def description(inventory: Inventory) -> list[str]:
     lines += [_line(key, text) for key, text in dataset.about.items() if key != "access"]
     if inventory.problem:
         return [*lines, "", inventory.problem]
-    return [*lines, "", *_counts(scans), *_demographics(scans), *_kept_beside(dataset)]
+    lines += ["", *_counts(scans), *_demographics(scans), *_kept_beside(dataset)]
+    concern = unmatched_exclusions(dataset)
+    return [*lines, *(["", concern] if concern else [])]
 
 
 def _row(inventory: Inventory) -> tuple[str, str, str, str]:

@@ -78,7 +78,7 @@ class Dataset:
     _lists: dict[str | None, list[Scan]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """Scans that were listed before, by contrast."""
+    """Scans that were listed before, by contrast, with the excluded ones."""
 
     def scans(self, modality: str | None = None) -> list[Scan]:
         """Return every scan of ``modality`` that is not excluded, or of all contrasts without it.
@@ -89,12 +89,19 @@ class Dataset:
             InputError: the dataset is missing, or its scans or tables are unusable; the message
                 says what to do.
         """
+        return without_excluded(self.with_excluded(modality), self.excluded)
+
+    def with_excluded(self, modality: str | None = None) -> list[Scan]:
+        """Return what :meth:`scans` returns, and the excluded scans besides.
+
+        Raises:
+            InputError: as for :meth:`scans`.
+        """
         if modality not in self._lists:
-            listed = (
+            self._lists[modality] = [
                 replace(scan, orientation=self.orientation, root=self.root)
                 for scan in self._listed(modality)
-            )
-            self._lists[modality] = without_excluded(list(listed), self.excluded)
+            ]
         return list(self._lists[modality])
 
     def _listed(self, modality: str | None) -> list[Scan]:
@@ -398,10 +405,13 @@ class Study:
         """Return the number of GPUs that a registration or a training of the run ``name`` takes."""
         return self.gpu if self.run(name).can_use_gpu else 0
 
+    def sides(self) -> list[Side]:
+        """Return both sides of every experiment whose scans are used."""
+        return [side for e in self._used for side in (e.fixed, e.moving)]
+
     def datasets(self) -> dict[str, Dataset]:
         """Return every dataset in use, by name."""
-        sides = (side for e in self._used for side in (e.fixed, e.moving))
-        return {side.dataset.name: side.dataset for side in sides}
+        return {side.dataset.name: side.dataset for side in self.sides()}
 
     def scans(self) -> dict[tuple[str, str], Scan]:
         """Return every scan in use, by the names of its dataset and of itself."""

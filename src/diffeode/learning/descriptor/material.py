@@ -9,14 +9,16 @@ The file is YAML; patterns are relative to the folder of the data::
     experiment: NAME               # an experiment, in place of all patterns
     validation_persons: 2          # number of its persons for the validation
     orientation: RAS               # of scans whose header does not say it
+    are_scans: true                # where scans look like label maps
     recipe: {crop: 48, ...}        # diffeode.learning.descriptor.lesson.Recipe
     settings: {steps: 2000, ...}   # diffeode.learning.loop.Settings
 
 With ``experiment`` a descriptor is trained on the scans of that experiment, as a study prepares
 them (:mod:`diffeode.learning.descriptor.prepared`).
-:func:`diffeode.files.headers.grid_of` says more about ``orientation``. The label map of a scan is
-the file beside it that ends in ``_dseg`` in place of its modality. It is used where it lies on the
-same grid.
+:func:`diffeode.files.headers.grid_of` says more about ``orientation``, and
+:mod:`diffeode.prepare.recognised` about what looks like a label map. The label map of a scan is the
+file beside it that ends in ``_dseg`` in place of its modality. It is used where it lies on the same
+grid.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from diffeode.datasets.person import in_both, person_of_file
 from diffeode.errors import InputError
 from diffeode.files.checked_yaml import (
     BLOCK,
+    FLAG,
     WHOLE,
     WORD,
     WORDS,
@@ -51,6 +54,7 @@ from diffeode.learning.loop import Lesson, Settings, take_out, train_by_content
 from diffeode.learning.training_files import BEST
 from diffeode.prepare.brain import nonzero, without_negatives
 from diffeode.prepare.intensity import robust
+from diffeode.prepare.recognised import require_scan
 
 _SUFFIX = ".nii.gz"
 _OUTSIDE_BRAIN = range(500, 600)
@@ -64,11 +68,12 @@ _KEYS = {
         "a whole number from 1 on", lambda value: WHOLE.fits(value) and value >= 1
     ),
     "orientation": or_null(WORD),
+    "are_scans": or_null(FLAG),
     "recipe": or_null(BLOCK),
     "settings": or_null(BLOCK),
 }
 """The keys of a training's file, and what each holds."""
-_OF_FILES = (*_PATTERNS, "orientation")
+_OF_FILES = (*_PATTERNS, "orientation", "are_scans")
 """The keys that have no meaning beside an experiment."""
 _DEFAULT_SETTINGS: dict[str, Any] = {"steps": 2000, "criterion": "validation_loss"}
 _CRITERIA = ("validation_loss", "validation_alignment", "validation_uniformity", "loss")
@@ -97,6 +102,7 @@ class Training:
     experiment: str = ""
     validation_persons: int = 2
     orientation: str | None = None
+    are_scans: bool = False
     recipe: Recipe = field(default_factory=Recipe)
     settings: Settings = field(default_factory=lambda: Settings(**_DEFAULT_SETTINGS))
 
@@ -122,6 +128,7 @@ def read_training(path: Path | str) -> Training:
         **{name: tuple(parts.get(name) or ()) for name in _PATTERNS},
         **{name: parts[name] for name in of_experiment if name in parts},
         orientation=parts.get("orientation"),
+        are_scans=bool(parts.get("are_scans")),
         recipe=Recipe(**recipe),
         settings=Settings(**settings),
     )
@@ -166,9 +173,10 @@ def lesson_from(training: Training, data: Path) -> Lesson:
     """Return the lesson of ``training`` on the scans below ``data``.
 
     Raises:
-        InputError: the training names an experiment; a pattern finds nothing, a scan cannot be
-            used, a person to test or to validate on is trained on, or a person to validate on has
-            a single contrast.
+        InputError: the training names an experiment; a pattern finds nothing; a scan cannot be
+            used, or looks like a label map although ``are_scans`` is not set; a person to test or
+            to validate on is trained on; or a person to validate on has a single contrast, or two
+            copies of one image.
     """
     if training.experiment:
         raise InputError(
@@ -179,14 +187,14 @@ def lesson_from(training: Training, data: Path) -> Lesson:
     validation, test = _found(training.validation, data), _found(training.test, data)
     _require_apart([*scans, *labels], validation, "validated on")
     _require_apart([*scans, *labels, *validation], test, "tested on")
-    how = training.orientation
-    specimens = [_with_scan(file, how) for file in scans]
-    specimens += [_with_labels(file, how) for file in labels]
+    specimens = [_with_scan(file, training) for file in scans]
+    specimens += [_with_labels(file, training.orientation) for file in labels]
     checksums = {
         str(file.relative_to(data)): sha256(file) for file in trained_files(training, data)
     }
+    contrasts = _contrasts(validation, training)
     return descriptor_lesson(
-        specimens, _contrasts(validation, how), training.recipe, checksums, training.settings.seed
+        specimens, contrasts, training.recipe, checksums, training.settings.seed
     )
 
 
@@ -205,23 +213,29 @@ def trained_files(training: Training, data: Path) -> list[Path]:
     return sorted({*scans, *beside, *others})
 
 
-def prepared(file: Path, orientation: str | None = None) -> Image:
+def prepared(file: Path, orientation: str | None = None, is_scan: bool = False) -> Image:
     """Read a skull-stripped scan and scale its intensities to [0, 1], background 0.
 
     Args:
         orientation: the directions of its axes, where its header does not say them
             (:func:`diffeode.files.headers.grid_of`).
+        is_scan: whether it is a scan even where its values look like those of a label map.
 
     Raises:
-        InputError: the scan is empty, constant or largely negative.
+        InputError: the scan is empty, constant or largely negative, or looks like a label map.
     """
-    image = without_negatives(read_image(file, orientation), file.name)
+    image = read_image(file, orientation)
+    if not is_scan:
+        require_scan(image.data, str(file), "are_scans: true in the training's file")
+    image = without_negatives(image, file.name)
     return robust(image, nonzero(image, file.name), file.name)
 
 
 def _found(patterns: Sequence[str], data: Path) -> list[Path]:
-    """Return the files below ``data`` that fit ``patterns``; every pattern must fit one."""
-    files = []
+    """Return the files below ``data`` that fit ``patterns``, each once, sorted; every pattern must
+    fit one.
+    """
+    files: set[Path] = set()
     for pattern in patterns:
         matches = without_hidden(data.glob(pattern))
         if not matches:
@@ -229,8 +243,8 @@ def _found(patterns: Sequence[str], data: Path) -> list[Path]:
                 f"Nothing below {data} fits {pattern!r}; correct the pattern or the folder of the "
                 "data."
             )
-        files += matches
-    return files
+        files.update(matches)
+    return sorted(files)
 
 
 def _require_apart(trained: Sequence[Path], others: Sequence[Path], what: str) -> None:
@@ -256,10 +270,15 @@ def _label_map_of(scan: Path, orientation: str | None) -> Path | None:
     return beside
 
 
-def _with_scan(file: Path, orientation: str | None) -> Specimen:
-    image, beside = prepared(file, orientation), _label_map_of(file, orientation)
+def _with_scan(file: Path, training: Training) -> Specimen:
+    orientation = training.orientation
+    image, beside = _prepared(file, training), _label_map_of(file, orientation)
     labels = None if beside is None else read_labels(beside, orientation).data
     return _cropped(person_of_file(file).name, image.data, labels)
+
+
+def _prepared(file: Path, training: Training) -> Image:
+    return prepared(file, training.orientation, training.are_scans)
 
 
 def _with_labels(file: Path, orientation: str | None) -> Specimen:
@@ -280,24 +299,29 @@ def _cropped(person: str, image: np.ndarray | None, labels: np.ndarray | None) -
     return Specimen(person, image, labels)
 
 
-def _contrasts(
-    files: Sequence[Path], orientation: str | None
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def _contrasts(files: Sequence[Path], training: Training) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return every two scans of one person."""
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     for _, group in itertools.groupby(files, person_of_file):
-        pairs += _twos(list(group), orientation)
+        pairs += _twos(list(group), training)
     return pairs
 
 
-def _twos(files: list[Path], orientation: str | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _twos(files: list[Path], training: Training) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield every two of the scans of one person."""
     if len(files) < 2:
         raise InputError(
             f"{files[0]} has no second contrast beside it; validate on persons scanned in two."
         )
-    images = [prepared(file, orientation) for file in files]
-    for first, second in itertools.combinations(images, 2):
+    images = [_prepared(file, training) for file in files]
+    for (file, first), (other, second) in itertools.combinations(
+        zip(files, images, strict=True), 2
+    ):
+        if np.array_equal(first.data, second.data):
+            raise InputError(
+                f"{file} and {other} hold the same image, so that every descriptor would be right; "
+                "validate on two contrasts."
+            )
         if not first.grid.matches(second.grid):
             raise InputError(
                 f"The contrasts of {person_of_file(files[0]).name} lie on different grids; "
