@@ -1,5 +1,6 @@
 """Visits of virtual persons who age: what a study may ask for, what is measured, and its tables."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -209,6 +210,21 @@ def test_every_way_reaches_every_visit_and_leaves_alike_images_alone(person, way
     assert ("acceleration_mm" in whole) == (way in flows)
     assert ("cpu_seconds" in whole) == (way != "before")
     assert len(single) == (8 if way in flows else 4)
+
+
+@pytest.mark.parametrize("way", REGISTERED)
+def test_every_way_leads_from_the_first_visit_to_the_others(person, way):
+    """What is seen at the first visit lies one voxel of 5 mm further on at the second and two at
+    the third: maps that lead from the others to the first would point back.
+    """
+    moved = tuple(torch.roll(person.images[0], number, 2) for number in range(3))
+    drifting = replace(person, visits=person.visits[::2], labels=person.labels[::2], images=moved)
+    levels = {"factors": [1], "iterations": [60]}
+    design = Design.of({**CONTENT, "parameters": {"flow": FLOW, "levels": levels}})
+    maps = WAYS[way](drifting, design).maps
+    for at, drift in ((0.5, 5.0), (1.0, 10.0)):
+        found = np.median(maps[at].displacement_mm[person.brain], axis=0)
+        np.testing.assert_allclose(found, [drift, 0, 0], atol=1, err_msg=f"at {at}")
 
 
 def test_velocities_are_free_periodic_and_stationary_in_time(person, monkeypatch):
