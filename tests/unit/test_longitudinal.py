@@ -24,6 +24,7 @@ from diffeode.statistics.longitudinal import (
     TITLES,
     by_trajectory,
     by_visit,
+    judged_by,
     read_visits,
     shown,
     write_visits,
@@ -167,6 +168,7 @@ def test_the_true_swelling_has_no_error_and_the_volume_of_its_scale(person):
     assert row["folds_percent"] == 0
     assert row["min_jacobian"] == pytest.approx(scale, rel=1e-4)
     assert row["cdr"] == 4
+    assert (row["landmarks"], row["structures"]) == (16, 3)
 
 
 def test_folds_are_those_of_one_sided_differences(person):
@@ -298,6 +300,14 @@ def test_shown_tables_say_the_way_in_words_with_mean_and_sd(table):
     assert (path["speed"], path["acceleration"]) == ("3.00 ± 0.00", "\N{EN DASH}")
     one = shown(by_visit(table[table["person"] == 2]))
     assert list(one["TRE (mm)"]) == ["2.00", "0.25"]
+
+
+def test_landmarks_and_structures_are_counted_in_words():
+    counts = pd.DataFrame({"landmarks": [9, 9, None], "structures": [5, 4, None]})
+    assert judged_by(counts) == (
+        "The target registration error is a mean over 9 landmarks, and Dice is a mean over 4 to 5 "
+        "structures."
+    )
 
 
 def test_a_table_of_another_kind_is_refused(tmp_path):

@@ -526,13 +526,17 @@ def test_trajectories_are_tabulated_and_drawn_from_the_study_s_table(rich_plan, 
     (file,) = job.handed.input
     Path(file).parent.mkdir(parents=True)
     measured = {"ventricles_ml": 9.0, "ventricles_true_ml": 9.5, "tre_mm": 0.5, "dice": 0.75}
-    rows = [{"person": 4, "way": "free", "time": 0.5, **measured}]
+    measured["landmarks"] = 81
+    rows = [
+        {"person": person, "way": "free", "time": 0.5, "structures": structures, **measured}
+        for person, structures in ((4, 25), (7, 26))
+    ]
     rows.append({"person": 4, "way": "free", "time": "all", "visit_speed_mm": 2.0})
     write_visits(file, rows)
     drawn = run_script(job, "diffeode.figures.longitudinal.draw_ventricles")
     folder = Path("results/studies/rich")
     assert drawn.call[0][1] == [folder / f"figures/longitudinal.{kind}" for kind in KINDS]
-    assert len(drawn.call[0][0]) == 2
+    assert len(drawn.call[0][0]) == 3
     means = pd.read_csv(folder / "tables/longitudinal_visits.tsv", sep="\t")
     assert (means["tre_mm_mean"][0], means["volume_error_ml_mean"][0]) == (0.5, -0.5)
     paths = (folder / "tables/longitudinal_paths.md").read_text(encoding="utf-8")
@@ -540,6 +544,8 @@ def test_trajectories_are_tabulated_and_drawn_from_the_study_s_table(rich_plan, 
     assert paths.startswith(who)
     page = (folder / "tables/longitudinal_visits.html").read_text(encoding="utf-8")
     assert who in page
+    assert "a mean over 81 landmarks, and Dice is a mean over 25 to 26 structures." in page
+    assert "landmarks" not in paths
     assert "One flow, free in time" in page
 
 
