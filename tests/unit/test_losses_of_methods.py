@@ -5,6 +5,7 @@ hand.
 import pytest
 import torch
 
+from diffeode.geometry.warp import pull_back
 from diffeode.learning.trained_method import Views
 from diffeode.losses.correlation import local_correlation_to
 from diffeode.losses.divergence import divergence_from_smooth
@@ -78,6 +79,9 @@ def test_symnet_meets_in_the_middle_and_at_both_ends():
     first, second = network.asked
     assert first is MOVING
     assert second is FIXED
+    half_way = pull_back(FIXED, shift(-1.0)), pull_back(MOVING, shift(1.0))
+    expected = float(local_correlation_to(half_way[0], 3)(half_way[1]))
+    assert found["middle"] == pytest.approx(expected, rel=1e-4)
     wrong, _ = losses("symnet", (shift(-1.0), shift(1.0)), window=3)
     assert found["middle"] < 0.3 < 0.7 < wrong["middle"]
     assert found["ends"] < 0.7 < 1.5 < wrong["ends"]
@@ -93,6 +97,14 @@ def test_symnets_halves_are_to_be_of_one_size():
 def test_symnet_penalises_the_gradients_of_both_velocities():
     found, _ = losses("symnet", (slope(0.3), slope(0.6)), weight_gradient=3.0)
     assert found["gradient"] == pytest.approx(3 * (0.3**2 + 0.6**2) / 9, rel=1e-4)
+
+
+def test_symnet_forgives_a_map_that_shrinks_without_a_fold():
+    """The determinant of the whole map is exp(-2 / 2) = 0.37 inside."""
+    velocity = torch.zeros(1, 3, *SIZE)
+    velocity[:, 0] = -0.5 * (torch.arange(float(SIZE[0])) - 7.5).view(-1, 1, 1)
+    found, _ = losses("symnet", (velocity, -velocity))
+    assert found["folds"] == 0
 
 
 def test_symnets_maps_lead_from_end_to_end_and_back():
