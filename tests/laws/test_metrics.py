@@ -287,7 +287,7 @@ def test_landmarks_come_in_the_order_of_the_fixed_table():
     expected = [[ord(name), 0, 0] for name in "cab"]
     found = shared_landmarks(here, there)
     for side, points in enumerate(found, start=1):
-        np.testing.assert_array_equal(points, np.array(expected) + [0, 0, side])
+        np.testing.assert_array_equal(points, np.add(expected, [0, 0, side]))
 
 
 def test_landmarks_travel_from_the_fixed_to_the_moving_scan():
