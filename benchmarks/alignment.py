@@ -37,7 +37,8 @@ MODALITY = "T1w"
 DATASETS = {
     "ixi2mm": "6 adults, 2 mm, DLMUSE; the brain is where there are labels",
     "oasistrt": "6 adults, 1 mm, DKT31 and FreeSurfer's subcortical structures",
-    "albert": "10 newborns, 0.86 mm, 28 structures, on the adults' template",
+    "albert": "10 newborns, 0.86 mm, every id of the label maps (28, of which "
+    "`config/labels/albert.tsv` and the other pages have 27), on the adults' template",
 }
 SEED = 1
 

@@ -10,7 +10,7 @@ from diffeode.evaluation.consistency import inverse_consistency_mm
 from diffeode.evaluation.evaluate import evaluate_pair
 from diffeode.evaluation.jacobian import jacobian_metrics
 from diffeode.evaluation.labels import to_indices
-from diffeode.evaluation.landmarks import target_registration_errors_mm
+from diffeode.evaluation.landmarks import shared_landmarks, target_registration_errors_mm
 from diffeode.evaluation.overlap import dice_by_label
 from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.evaluation.surface import hd95_by_label
@@ -270,6 +270,24 @@ def test_consistency_leaves_out_points_beyond_the_inverse():
     assert p95 == pytest.approx(0, abs=1e-5)
     gone = densify(translation((100.0, 0.0, 0.0)), ISOTROPIC)
     assert np.isnan(inverse_consistency_mm(gone, gone, mask)).all()
+
+
+def test_points_of_a_slice_may_be_rounded_out_of_its_plane():
+    grid = Grid((5, 6, 1), np.diag([1.0, 1.0, 2.0, 1.0]))
+    rounded = densify(translation((0.0, 0.0, 1e-4)), grid)
+    found = inverse_consistency_mm(rounded, densify(Affine(), grid), np.ones(grid.shape, bool))
+    assert found == pytest.approx((1e-4, 1e-4), rel=0.01)
+
+
+def test_landmarks_come_in_the_order_of_the_fixed_table():
+    here, there = (
+        pd.DataFrame({"name": list(names), "x": [*map(ord, names)], "y": 0.0, "z": side})
+        for names, side in (("cab", 1.0), ("bxca", 2.0))
+    )
+    expected = [[ord(name), 0, 0] for name in "cab"]
+    found = shared_landmarks(here, there)
+    for side, points in enumerate(found, start=1):
+        np.testing.assert_array_equal(points, np.add(expected, [0, 0, side]))
 
 
 def test_landmarks_travel_from_the_fixed_to_the_moving_scan():

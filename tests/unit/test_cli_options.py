@@ -5,6 +5,8 @@ in ARRIVES fails.
 """
 
 import argparse
+import ast
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 import shtab
 
+import diffeode
 from diffeode.bids_app import plan as bids_plan
 from diffeode.bids_app import repository as bids_repository
 from diffeode.bids_app import running as bids_running
@@ -67,6 +70,7 @@ from diffeode.study import inventory
 from diffeode.study import needs as study_needs
 from diffeode.weights import fetch as weights_download
 
+PACKAGE = Path(diffeode.__file__).parent
 COMMANDS = {
     "register": register,
     "apply": apply,
@@ -331,8 +335,11 @@ ARRIVES = {
     ),
     ("register", "landmarks"): (
         [*REGISTER, "--landmarks", "fp.csv", "mp.fcsv"],
-        lambda: [named("read_guides", name) for name in ("landmarks", "landmark_names")],
-        [("the points",) * 2, ("fp.csv", "mp.fcsv")],
+        lambda: [
+            *(named("read_guides", name) for name in ("landmarks", "landmark_names")),
+            named("load_points", "scan"),
+        ],
+        [("the points",) * 2, ("fp.csv", "mp.fcsv"), Path("m.nii")],
     ),
     ("register", "landmark_weight"): (
         [*REGISTER, "--landmark-weight", "0.125"],
@@ -548,10 +555,13 @@ ARRIVES = {
     **{
         ("evaluate", option): (
             [*EVALUATE, f"--{option.replace('_', '-')}", "x.csv"],
-            lambda option=option: (seen("load_points"), named("evaluate", option)),
-            ((Path("x.csv"),), "the points"),
+            lambda option=option: (
+                *(seen("load_points"), named("load_points", "scan")),
+                named("evaluate", option),
+            ),
+            ((Path("x.csv"),), Path(scan), "the points"),
         )
-        for option in ("fixed_landmarks", "landmarks")
+        for option, scan in (("fixed_landmarks", "f.nii"), ("landmarks", "m.nii"))
     },
     ("evaluate", "orientation"): (
         [*EVALUATE, "--orientation", "LAS"],
@@ -795,6 +805,80 @@ def _names(parser):
             yield action.dest
 
 
+OTHER_PROGRAMS = {
+    "desk/converting.py": {"--initk"},
+    "files/fsl.py": {"--in", "--ref", "--out", "--withaff"},
+    "files/meshes.py": {"--to-scanner"},
+    "cli/convert.py": {"--rel"},
+    "programs/interfaces/freesurfer.py": {"--i", "--o", "--threads"},
+    "statistics/paper_page.py": {"--workflow-profile", "--configfile"},
+}
+"""By file: options of FreeSurfer, FSL, wb_command and Snakemake that its texts name."""
+_NAMED = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+_NAMED_WITH_COMMAND = re.compile(r"diffeode ([a-z-]+)[^`';]*?(?<![\w-])(--[a-z][a-z-]*)")
+
+
+def flags_of(name) -> set[str]:
+    """Return the options of a command and of its subcommands, as they are typed."""
+    parser = argparse.ArgumentParser()
+    COMMANDS[name].add(parser.add_subparsers())
+    return set(_flags(parser))
+
+
+def _flags(parser):
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from _flags(below)
+
+
+def texts_in(file) -> list[str]:
+    """Return every text of a module that holds a space and is no docstring, with ``{}`` in place of
+    what is filled in.
+    """
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    found = []
+    for node in nodes:
+        if id(node) in docstrings:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            found.append("".join(parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+    return [text for text in found if " " in text.strip()]
+
+
+def test_every_option_that_a_message_names_exists():
+    """A user who is told to give an option must be able to."""
+    everywhere = {"--version"}.union(*map(flags_of, COMMANDS))
+    named, unknown = set(), {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        name = file.relative_to(PACKAGE).as_posix()
+        options = {option for text in texts_in(file) for option in _NAMED.findall(text)}
+        named |= options
+        if strange := options - everywhere - OTHER_PROGRAMS.get(name, set()):
+            unknown[name] = strange
+    assert unknown == {}
+    assert {"--orientation", "--allow-outside", "--dseg-desc"} <= named
+
+
+def test_a_message_that_names_a_command_names_its_own_options():
+    named = {
+        (command, option)
+        for file in PACKAGE.rglob("*.py")
+        for text in texts_in(file)
+        for command, option in _NAMED_WITH_COMMAND.findall(text)
+        if command in COMMANDS
+    }
+    assert {(command, option) for command, option in named if option not in flags_of(command)} == (
+        set()
+    )
+    assert {("convert", "--from"), ("study", "--are-scans")} <= named
+
+
 def test_every_command_is_asked_for():
     assert set(sys.modules["diffeode.cli.main"]._COMMANDS) == set(COMMANDS.values())
 
@@ -904,6 +988,11 @@ def test_without_an_option_its_default_holds(line, look, expected, tmp_path):
     ("line", "look"),
     [
         (APPLY, lambda: named("apply_at_desk", "orientation")),
+        ([*EVALUATE, "--landmarks", "x.csv"], lambda: named("load_points", "orientation")),
+        (
+            [*REGISTER, "--landmarks", "x.csv", "y.csv"],
+            lambda: named("load_points", "orientation"),
+        ),
         (BIDS, lambda: seen("persons_of_dataset")[4]),
     ],
 )

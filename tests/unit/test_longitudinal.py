@@ -1,5 +1,6 @@
 """Visits of virtual persons who age: what a study may ask for, what is measured, and its tables."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,6 +24,7 @@ from diffeode.statistics.longitudinal import (
     TITLES,
     by_trajectory,
     by_visit,
+    judged_by,
     read_visits,
     shown,
     write_visits,
@@ -166,6 +168,7 @@ def test_the_true_swelling_has_no_error_and_the_volume_of_its_scale(person):
     assert row["folds_percent"] == 0
     assert row["min_jacobian"] == pytest.approx(scale, rel=1e-4)
     assert row["cdr"] == 4
+    assert (row["landmarks"], row["structures"]) == (16, 3)
 
 
 def test_folds_are_those_of_one_sided_differences(person):
@@ -209,6 +212,21 @@ def test_every_way_reaches_every_visit_and_leaves_alike_images_alone(person, way
     assert ("acceleration_mm" in whole) == (way in flows)
     assert ("cpu_seconds" in whole) == (way != "before")
     assert len(single) == (8 if way in flows else 4)
+
+
+@pytest.mark.parametrize("way", REGISTERED)
+def test_every_way_leads_from_the_first_visit_to_the_others(person, way):
+    """What is seen at the first visit lies one voxel of 5 mm further on at the second and two at
+    the third: maps that lead from the others to the first would point back.
+    """
+    moved = tuple(torch.roll(person.images[0], number, 2) for number in range(3))
+    drifting = replace(person, visits=person.visits[::2], labels=person.labels[::2], images=moved)
+    levels = {"factors": [1], "iterations": [60]}
+    design = Design.of({**CONTENT, "parameters": {"flow": FLOW, "levels": levels}})
+    maps = WAYS[way](drifting, design).maps
+    for at, drift in ((0.5, 5.0), (1.0, 10.0)):
+        found = np.median(maps[at].displacement_mm[person.brain], axis=0)
+        np.testing.assert_allclose(found, [drift, 0, 0], atol=1, err_msg=f"at {at}")
 
 
 def test_velocities_are_free_periodic_and_stationary_in_time(person, monkeypatch):
@@ -282,6 +300,14 @@ def test_shown_tables_say_the_way_in_words_with_mean_and_sd(table):
     assert (path["speed"], path["acceleration"]) == ("3.00 ± 0.00", "\N{EN DASH}")
     one = shown(by_visit(table[table["person"] == 2]))
     assert list(one["TRE (mm)"]) == ["2.00", "0.25"]
+
+
+def test_landmarks_and_structures_are_counted_in_words():
+    counts = pd.DataFrame({"landmarks": [9, 9, None], "structures": [5, 4, None]})
+    assert judged_by(counts) == (
+        "The target registration error is a mean over 9 landmarks, and Dice is a mean over 4 to 5 "
+        "structures."
+    )
 
 
 def test_a_table_of_another_kind_is_refused(tmp_path):

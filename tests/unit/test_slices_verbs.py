@@ -18,6 +18,7 @@ from diffeode.desk import transforming
 from diffeode.desk.pictures import warped_picture
 from diffeode.files import io
 from diffeode.files.pictures import read_picture
+from diffeode.files.series import read_grid_of_series
 from diffeode.geometry.maps import Inverse, nearest_affine
 from diffeode.geometry.plane import laid_flat, with_thin_axis
 from diffeode.geometry.space import RAS_TO_LPS, Grid
@@ -398,6 +399,41 @@ def test_maps_of_slices_are_measured(folder):
     assert found["dice_by_label"]["7"] == pytest.approx(dice, abs=2e-3)
     assert found["metrics"]["folds_onesided_percent"] == 0
     assert found["metrics"]["inverse_consistency_mm"] < 0.05
+
+
+def test_landmarks_of_slices_are_pixels_where_a_registration_is_asked_for(folder):
+    written("here.csv", LANDMARKS, "name,x,y")
+    written("there.csv", LANDMARKS + np.array([3, 4]), "name,x,y")
+    line = ["register", "fixed.png", "moving.png", "-o", "R", "--method", "identity"]
+    line += ["--init", "identity", "--threads", "1", "--quiet", "--no-report"]
+    assert run(*line, "--landmarks", "here.csv", "there.csv") == 0
+    metrics = json.loads((folder / "R/metrics.json").read_text())["metrics"]
+    assert metrics["tre_mm"] == pytest.approx(5, abs=1e-4)
+    given = ("here.csv", "there.csv")
+    how = {"method": "identity", "init": "identity", "landmarks": given, "threads": 1}
+    done = de.register("fixed.png", "moving.png", **how)
+    assert done.metrics["tre_mm"] == pytest.approx(5, abs=1e-4)
+
+
+def test_an_orientation_tells_where_landmarks_of_a_slice_lie(folder):
+    """The headers of both slices leave it open. The map shifts the fixed pixels by one of 2 mm
+    along the first axis, so that landmarks at the same pixels are 2 mm apart.
+    """
+    image = nib.Nifti1Image(painted(FIXED)[..., 0].T[..., None].astype(np.float32), None)
+    image.header.set_zooms((2, 2, 2))
+    for side in ("fixed", "moving"):
+        nib.save(image, f"{side}.nii.gz")
+    grid = read_grid_of_series("fixed.nii.gz", "LPS")
+    shift = np.zeros((*grid.shape, 3))
+    shift[..., 0] = 2
+    io.write_displacement("shift.nii.gz", DisplacementField(shift, grid))
+    written("p.csv", LANDMARKS, "name,x,y")
+    line = ["evaluate", "shift.nii.gz", "fixed.nii.gz", "moving.nii.gz", "-o", "m.json"]
+    line += ["--fixed-landmarks", "p.csv", "--landmarks", "p.csv"]
+    assert run(*line) == 2
+    assert run(*line, "--orientation", "LPS") == 0
+    found = json.loads((folder / "m.json").read_text())["metrics"]
+    assert found["tre_mm"] == pytest.approx(2, abs=1e-4)
 
 
 # ----------------------------------------------------------------------------------------- refusals

@@ -16,6 +16,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+_RETRIES = 2
+"""Retries of the profiles of clusters."""
+
 
 class Resources(dict):
     """A job's resources, which scripts read by key or as attributes; those that are not settled yet
@@ -45,6 +48,9 @@ class Job:
     """The category and labels of each output with ``report()``, as the rules have them."""
     times_count: tuple[str, ...]
     """Inputs that Snakemake judges by their times."""
+    asked: tuple[Resources, ...]
+    """What it asks for at its first, second and third attempt, where a job that fails is tried
+    again twice, as on a cluster."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +169,19 @@ def _job(job: Any) -> Job:
         environment=Path(str(job.conda_env_spec.file)).name if job.conda_env_spec else "",
         in_report=in_report,
         times_count=tuple(str(file) for file in job.input if not file.flags.get("ancient")),
+        asked=_asked(job),
     )
+
+
+def _asked(job: Any) -> tuple[Resources, ...]:
+    settings = job.rule.workflow.execution_settings
+    before, settings.retries = settings.retries, _RETRIES
+    asked = []
+    for attempt in range(1, _RETRIES + 2):
+        job.attempt = attempt  # Snakemake then asks the rule's functions again
+        asked.append(Resources(job.resources.items()))
+    job.attempt, settings.retries = 1, before
+    return tuple(asked)
 
 
 if __name__ == "__main__":

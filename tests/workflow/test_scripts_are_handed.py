@@ -17,15 +17,20 @@ from ellipsoids import LABELS
 from rich_study import THREADS
 
 from diffeode.datasets.scan import Scan
+from diffeode.datasets.shapes import PAIRS
 from diffeode.errors import AlignmentError, InputError, KilledError, RegistrationError
+from diffeode.figures.plane import BOUNDARY, REGULARISATION
 from diffeode.files.io import write_image, write_labels
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid
+from diffeode.geometry.transform import Affine
 from diffeode.prepare.units import Before
 from diffeode.provenance.origin import origin_of
 from diffeode.provenance.receipt import write_receipt
 from diffeode.provenance.seals import seal
+from diffeode.registration.plane import BORDERS, REGULARISATIONS
 from diffeode.statistics.tidy import COLUMNS
+from diffeode.units.pair import PairUnit
 
 pytestmark = pytest.mark.workflow
 
@@ -47,6 +52,7 @@ POPULATIONS = {
 LEARNED = {"steps": 2, "interval": 1, "window": 5}
 LOOK = {"titles": TITLES, "experiments": POPULATIONS, "ours": "brief"}
 KINDS = ("svg", "png", "pdf")
+BRIEF_LEVELS = {"factors": [2], "iterations": [3]}
 CHOSEN = {"runs": ["learned", "brief"], "structures": ["Thalamus", "Brain stem"]}
 
 
@@ -526,13 +532,17 @@ def test_trajectories_are_tabulated_and_drawn_from_the_study_s_table(rich_plan, 
     (file,) = job.handed.input
     Path(file).parent.mkdir(parents=True)
     measured = {"ventricles_ml": 9.0, "ventricles_true_ml": 9.5, "tre_mm": 0.5, "dice": 0.75}
-    rows = [{"person": 4, "way": "free", "time": 0.5, **measured}]
+    measured["landmarks"] = 81
+    rows = [
+        {"person": person, "way": "free", "time": 0.5, "structures": structures, **measured}
+        for person, structures in ((4, 25), (7, 26))
+    ]
     rows.append({"person": 4, "way": "free", "time": "all", "visit_speed_mm": 2.0})
     write_visits(file, rows)
     drawn = run_script(job, "diffeode.figures.longitudinal.draw_ventricles")
     folder = Path("results/studies/rich")
     assert drawn.call[0][1] == [folder / f"figures/longitudinal.{kind}" for kind in KINDS]
-    assert len(drawn.call[0][0]) == 2
+    assert len(drawn.call[0][0]) == 3
     means = pd.read_csv(folder / "tables/longitudinal_visits.tsv", sep="\t")
     assert (means["tre_mm_mean"][0], means["volume_error_ml_mean"][0]) == (0.5, -0.5)
     paths = (folder / "tables/longitudinal_paths.md").read_text(encoding="utf-8")
@@ -540,6 +550,8 @@ def test_trajectories_are_tabulated_and_drawn_from_the_study_s_table(rich_plan, 
     assert paths.startswith(who)
     page = (folder / "tables/longitudinal_visits.html").read_text(encoding="utf-8")
     assert who in page
+    assert "a mean over 81 landmarks, and Dice is a mean over 25 to 26 structures." in page
+    assert "landmarks" not in paths
     assert "One flow, free in time" in page
 
 
@@ -968,6 +980,67 @@ def test_methods_side_by_side_are_those_that_the_study_chooses(rich_plan, run_sc
     outs = [Path(f"results/studies/rich/figures/beside/mixed/{MIXED}.{kind}") for kind in KINDS]
     assert drawn_.call == ((registrations, pair, metrics, TITLES, title, outs), {})
     assert list(drawn_.call[0][0]) == runs
+
+
+def test_shapes_and_a_slice_are_registered_in_the_plane(rich_plan, run_script):
+    """The slice is that half way through the fixed brain, the patient's right at its left edge and
+    the front above, in both images; each has one bright voxel there, and another one elsewhere.
+    """
+    job = rich_plan.the("plane")
+    (receipt,) = job.handed.params.units
+    assert receipt == f"results/pairs/mixed/{MIXED}/receipt.json"
+    shape = (10, 12, 14)
+    grid = Grid(shape, np.diag([-1.0, 1, 1, 1]))  # its first axis points to the patient's left
+    images = []
+    for lowest, highest, bright in ((3, 8, [(1, 7, 5), (8, 3, 7)]), (1, 5, [(3, 4, 5), (6, 6, 3)])):
+        data = np.zeros(shape, np.float32)
+        data[1:9, 3:10, lowest : highest + 1] = 0.5
+        for place in bright:
+            data[place] = 1
+        images.append(Image(data, grid))
+    Path(receipt).parent.mkdir(parents=True)
+    PairUnit(Path(receipt).parent).write(*images, Affine(), {})
+    registered_, drawn_ = run_script(
+        job,
+        "diffeode.registration.plane.register_in_plane",
+        "diffeode.figures.plane.plane_figure",
+        register_in_plane=lambda *given: given,
+    )
+    run, *_ = registered_.calls[0][0]
+    assert (run.method, run.parameters) == ("neural-ode", {"levels": BRIEF_LEVELS})
+    (boundary, *one), (regularisation, *other) = (arguments for arguments, _ in drawn_.calls)
+    folder = Path("results/studies/rich/figures")
+    assert one == [BOUNDARY, [folder / f"plane_boundary.{kind}" for kind in KINDS]]
+    assert other == [REGULARISATION, [folder / f"plane_regularisation.{kind}" for kind in KINDS]]
+    brain = "slice of a brain"
+    assert list(boundary) == [f"{n}\n{case}" for n in (*PAIRS, brain) for case in BORDERS]
+    both = ("star to cross", brain)
+    assert list(regularisation) == [f"{n}\n{case}" for n in both for case in REGULARISATIONS]
+    for title, (_, fixed, moving, by, seed) in (boundary | regularisation).items():
+        name, case = title.split("\n")
+        assert (by, seed) == ((BORDERS | REGULARISATIONS)[case], 5)
+        if name == brain:
+            # from the left: 9 - x, since the first axis is turned round; from above: 11 - y
+            marks = [np.argwhere(picture == picture.max()).tolist() for picture in (fixed, moving)]
+            assert marks == [[[11 - 7, 9 - 1]], [[11 - 4, 9 - 3]]]
+        else:
+            shapes = [part(144) for part in PAIRS[name]]
+            np.testing.assert_array_equal([fixed, moving], shapes)
+
+
+def test_where_no_pair_was_aligned_the_shapes_are_drawn_alone(rich_plan, run_script):
+    job = rich_plan.the("plane")
+    (receipt,) = job.handed.params.units
+    Path(receipt).parent.mkdir(parents=True)
+    failed(receipt)
+    _, drawn_ = run_script(
+        job,
+        "diffeode.registration.plane.register_in_plane",
+        "diffeode.figures.plane.plane_figure",
+    )
+    (boundary, *_), (regularisation, *_) = (arguments for arguments, _ in drawn_.calls)
+    assert list(boundary) == [f"{name}\n{case}" for name in PAIRS for case in BORDERS]
+    assert list(regularisation) == [f"star to cross\n{case}" for case in REGULARISATIONS]
 
 
 def test_a_panel_gets_its_registration_and_title(rich_plan, run_script):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from diffeode.errors import RegistrationError
@@ -202,6 +203,48 @@ def test_two_settings_are_crossed_beside_what_is_reported(rich_plan, run_script,
         [SWEPT, 2, 0.75],
         [SWEPT, 2, 0.75],
     ]
+
+
+def test_settings_that_are_swept_are_tabulated_and_drawn(
+    rich_plan, run_script, of_swept_runs, monkeypatch
+):
+    """The curve runs along the first setting of the study, and each experiment has a column and
+    numbers of its own.
+    """
+    file = Path("results/studies/rich/metrics.tsv")
+    numbers = pd.read_csv(file, sep="\t")
+    lower = (numbers["experiment"] == "mixed") & (numbers["metric"] == "dice")
+    numbers.loc[lower, "value"] -= 0.5
+    numbers.to_csv(file, sep="\t", index=False)
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: figures.append((figure, path)))
+    run_script(rich_plan.the("sweeps"))
+    rows, said = cells("sweeps")
+    assert rows[1:] == markdown("sweeps")[1:]
+    assert said == (
+        WHO + "Mean and standard deviation over pairs for each value of a setting; time is a "
+        "median. The best mean of an experiment is bold."
+    )
+    table = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+    titles = ["First (whole heads)", "Mixed (whole heads and persons with labels)"]
+    assert [row["experiment"] for row in table] == titles
+    assert [row["Dice"] for row in table] == ["0.750 ± 0.071", "0.250 ± 0.071"]
+    assert {row["reported Dice"] for row in table} == {"0.900"}
+    wanted = ["experiment", "series", "run", "flow.steps", "levels.iterations", "dice_mean"]
+    assert read("sweeps")[wanted].to_numpy().tolist() == [
+        ["first", "Brief title", SWEPT, 2, 3, 0.75],
+        ["mixed", "Brief title", SWEPT, 2, 3, 0.25],
+    ]
+    assert {path.suffix for _, path in figures} == {".svg", ".png", ".pdf"}
+    panels = np.array(figures[0][0].axes).reshape(3, 2)
+    assert [panel.get_title("left") for panel in panels[0]] == titles
+    for column, dice in enumerate((0.75, 0.25)):
+        against_folds, *along = panels[:, column]
+        (point,) = [line.get_xydata() for line in against_folds.lines]
+        np.testing.assert_allclose(point, [[0.2, dice]])
+        for panel, number in zip(along, (dice, 0.2), strict=True):
+            assert panel.get_xlabel() == "Value of steps"
+            np.testing.assert_allclose(panel.lines[0].get_xydata(), [[2, number]])
 
 
 SIZES = {"first": 12, "second": 20, "mixed": 24}

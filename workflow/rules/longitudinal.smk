@@ -55,7 +55,7 @@ rule trajectories:
         logs("trajectories", STUDY.name),
     params:
         visits=visits_caption(
-            "Mean and standard deviation over persons of the errors of the map from the first visit to each other one: target registration error of 82 landmarks and Dice of 27 structures, volume of the lateral ventricles by the map minus the true volume, and folds."
+            "Mean and standard deviation over persons of the errors of the map from the first visit to each other one: target registration error, Dice, volume of the lateral ventricles by the map minus the true volume, and folds."
         ),
         paths=visits_caption(
             "Mean and standard deviation over persons. Speed (mm per unit time) and acceleration (mm per squared unit time) of the brain's voxels, from visit to visit and from step to step of the solver; mean squared derivative of the velocity in time at a fixed place (mm² per unit time to the fourth). The unit of time is the whole time."

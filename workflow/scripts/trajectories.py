@@ -7,12 +7,18 @@ from _job import job
 with job(snakemake):
     from diffeode.figures.longitudinal import draw_ventricles
     from diffeode.statistics.export import write_page, write_table
-    from diffeode.statistics.longitudinal import by_trajectory, by_visit, read_visits, shown
+    from diffeode.statistics.longitudinal import (
+        by_trajectory,
+        by_visit,
+        judged_by,
+        read_visits,
+        shown,
+    )
 
     out, captions = snakemake.output, snakemake.params
     table = read_visits(snakemake.input[0])
     for means, files, page, caption in (
-        (by_visit(table), out.visits, out.visits_page, captions.visits),
+        (by_visit(table), out.visits, out.visits_page, f"{captions.visits} {judged_by(table)}"),
         (by_trajectory(table), out.paths, out.paths_page, captions.paths),
     ):
         words = shown(means)

@@ -129,7 +129,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         for name, file in (("inverse", options.inverse), ("affine", options.affine))
     }
     points = {
-        name: None if file is None else load_points(file, scan=scan)
+        name: None
+        if file is None
+        else load_points(file, scan=scan, orientation=options.orientation)
         for name, file, scan in (
             ("fixed_landmarks", options.fixed_landmarks, options.fixed),
             ("landmarks", options.landmarks, options.moving),

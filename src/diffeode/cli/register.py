@@ -183,7 +183,7 @@ def add(commands: Any) -> None:
         nargs=2,
         metavar=("FIXED_POINTS", "MOVING_POINTS"),
         help="named points of both scans, to measure the errors of the map at them: tables with "
-        "columns name, x, y, z (RAS mm), .fcsv or .mrk.json",
+        "columns name, x, y, z (RAS mm; of slices name, x, y, in pixels), .fcsv or .mrk.json",
     )
     register.add_argument(
         "--landmark-weight",
@@ -405,7 +405,10 @@ def _with_guides(inputs: Inputs, options: argparse.Namespace) -> Inputs:
 
     tables: dict[str, Any] = {}
     if options.landmarks:
-        here, there = (landmarks.load_points(file) for file in options.landmarks)
+        here, there = (
+            landmarks.load_points(file, scan=scan, orientation=options.orientation)
+            for file, scan in zip(options.landmarks, (options.fixed, options.moving), strict=True)
+        )
         tables = {"landmarks": (here, there), "landmark_names": tuple(map(str, options.landmarks))}
     return read_guides(
         inputs,

@@ -32,7 +32,10 @@ difference between two affines that count as one.
 
 
 def load_points(
-    path: str | os.PathLike[str], frame: str | None = None, scan: GridLike | None = None
+    path: str | os.PathLike[str],
+    frame: str | None = None,
+    scan: GridLike | None = None,
+    orientation: str | None = None,
 ) -> pd.DataFrame:
     """Return named points, columns ``name x y z``, RAS mm.
 
@@ -46,6 +49,8 @@ def load_points(
             themselves; of a surface, ``ras`` says that its numbers are RAS mm as they are stored.
         scan: the scan or slice that the points belong to, or its grid; voxel and pixel indices need
             it.
+        orientation: the orientation of a file of ``scan`` whose header does not tell it: ``sform``,
+            ``qform`` or three letters such as ``RAS``.
 
     Raises:
         InputError: the file is missing or unreadable, a coordinate is no finite number, or indices
@@ -58,7 +63,9 @@ def load_points(
             "too (scan)."
         )
     needs_grid = points.is_flat or points.frame == "voxel"
-    grid = grid_of(scan, "the scan") if needs_grid and scan is not None else None
+    grid = None
+    if needs_grid and scan is not None:
+        grid = grid_of(scan, "the scan", orientation)
     coordinates = in_ras_mm(points, grid, os.fspath(path))
     columns = dict(zip(_AXES, coordinates.T, strict=True))
     return pd.DataFrame({"name": points.names, **columns})

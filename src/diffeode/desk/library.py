@@ -219,7 +219,7 @@ def register(
             hint, 0.3 a good start, 1 is strong.
         landmarks: named points of the fixed and of the moving scan, to measure the errors of the
             map at them: tables with columns ``name x y z``, RAS mm, or files that
-            :func:`~diffeode.desk.landmarks.load_points` reads.
+            :func:`~diffeode.desk.landmarks.load_points` reads; those of slices are pixel indices.
         landmark_weight: the weight, in the energy, of the squared distance of each landmark, by
             which these guide the registration; 0.1 is a hint, 1 a good start, 10 too much.
         stiff: an image on the grid of the fixed scan that is above 0 where the map is held stiff.
@@ -317,8 +317,8 @@ def _with_guides(
                     "of the moving scan."
                 )
             tables["landmarks"] = tuple(
-                given if isinstance(given, pd.DataFrame) else load_points(given)
-                for given in landmarks
+                given if isinstance(given, pd.DataFrame) else load_points(given, scan=scan.grid)
+                for given, scan in zip(landmarks, (inputs.fixed, inputs.moving), strict=True)
             )
             tables["landmark_names"] = tuple(
                 name_of(given, f"the table of {side} landmarks")

@@ -58,12 +58,15 @@ def measures_at(person: AgeingPerson, at: float, field: DisplacementField) -> Ro
     )
     folds = jacobian_metrics(field, person.brain)
     true_voxels = float(np.isin(there.data, LATERAL_VENTRICLES).sum())
+    dice = _dice(labels, warp_labels(there, fine, labels.grid))
     return row | {
         "cdr": visit.cdr,
         "ventricles_true_ml": _millilitres(true_voxels, there),
         "tre_mm": float(errors.mean()),
         "tre_max_mm": float(errors.max()),
-        "dice": _mean_dice(labels, warp_labels(there, fine, labels.grid)),
+        "landmarks": len(errors),
+        "dice": float(dice.mean()),
+        "structures": len(dice),
         "folds_percent": folds["folds_onesided_percent"],
         "min_jacobian": folds["min_jacobian"],
     }
@@ -81,7 +84,8 @@ def _millilitres(voxels: float, labels: Labels) -> float:
     return voxels * float(np.prod(labels.grid.spacing)) / 1000
 
 
-def _mean_dice(fixed: Labels, warped: Labels) -> float:
+def _dice(fixed: Labels, warped: Labels) -> np.ndarray:
+    """Return the Dice of each structure of ``fixed``."""
     ids = np.unique(fixed.data[fixed.data > 0])
     indices = (to_indices(labels.data, ids) for labels in (fixed, warped))
-    return float(dice_by_label(*indices, len(ids)).mean())
+    return dice_by_label(*indices, len(ids))

@@ -27,6 +27,7 @@ REGISTERED = ("free", "periodic", "stationary", "pairs")
 """The ways that look at the scans."""
 ALL_TIMES = "all"
 """The value of the column ``time`` in the row of a whole trajectory."""
+_COUNTS = ("landmarks", "structures")
 _AT_TIMES = (
     "ventricles_ml",
     "cdr",
@@ -36,6 +37,7 @@ _AT_TIMES = (
     "dice",
     "folds_percent",
     "min_jacobian",
+    *_COUNTS,
 )
 _OF_TRAJECTORIES = (
     "visit_speed_mm",
@@ -53,8 +55,11 @@ COLUMNS: Mapping[str, Kind] = {
 }
 """The columns of the table of every person, way and time. ``time`` is a fraction of the whole time,
 or :data:`ALL_TIMES`. Volumes are of the lateral ventricles; folds are by one-sided differences, in
-percent of the eroded brain. Speeds are in mm per unit time and accelerations in mm per squared unit
-time, from visit to visit, and, where nothing else is said, from step to step of the solver."""
+percent of the eroded brain. ``landmarks`` and ``structures`` are the numbers of those over which
+``tre_mm`` and ``dice`` are means. Speeds are in mm per unit time and accelerations in mm per
+squared unit time, from visit to visit, and, where nothing else is said, from step to step of the
+solver.
+"""
 _SHOWN_AT_VISITS = {
     "tre_mm": ("TRE (mm)", 2),
     "tre_max_mm": ("largest TRE (mm)", 2),
@@ -89,10 +94,26 @@ def write_visits(path: Path | str, rows: Iterable[Mapping[str, object]]) -> None
 def read_visits(path: Path | str) -> pd.DataFrame:
     """Return the table that :func:`write_visits` has written; other columns are left out.
 
+    The table of a benchmark may lack the columns ``landmarks`` and ``structures``.
+
     Raises:
         InputError: the file is missing or no such table.
     """
-    return read_table(path, COLUMNS, "table of the visits")
+    return read_table(path, COLUMNS, "table of the visits", optional=_COUNTS)
+
+
+def judged_by(table: pd.DataFrame) -> str:
+    """Return a sentence that says over how many landmarks and structures the errors are means."""
+    landmarks, structures = (_range(table[name].dropna()) for name in _COUNTS)
+    return (
+        f"The target registration error is a mean over {landmarks} landmarks, and Dice is a mean "
+        f"over {structures} structures."
+    )
+
+
+def _range(numbers: pd.Series) -> str:
+    least, most = int(numbers.min()), int(numbers.max())
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def by_visit(table: pd.DataFrame) -> pd.DataFrame:
