@@ -111,7 +111,7 @@ def test_the_barrier_of_all_runs_takes_the_same_values_and_the_largest_is_node_d
     for sweep in sweeps:
         values[sweep.title] += [value for (value,) in sweep.points.values()]
     curves = ["Neural ODE (MIND)", "Neural ODE (CL)", *(["SynthMorph"] * (not size))]
-    assert values == dict.fromkeys(curves, [0.1, 0.25, 0.5, 0.75])
+    assert values == {curve: [0.1, 0.25, 0.5, 0.75] for curve in curves}
     largest = [run for run in runs if run.name.startswith("paper") and run.name.endswith("0.75")]
     assert [run.title for run in largest] == [
         f"NODE-Diff ({descriptor}), barrier 0.75" for descriptor in ("MIND", "CL")

@@ -44,14 +44,16 @@ def figures():
         for e, pair in shown_pairs()
         for stem in (CONVERGENCE, BESIDE)
     ]
+    overviews = [OVERVIEW.format(experiment=name) for name in EXPERIMENTS]
+    panels = [
+        PANEL.format(experiment=e, pair=pair, run=run.name)
+        for e, pair in shown_pairs()
+        for run in STUDY.runs
+    ]
     return [
-        *(f"{stem}.{kind}" for stem in of_study + of_pairs + network_curves() for kind in KINDS),
-        *(OVERVIEW.format(experiment=name) for name in EXPERIMENTS),
-        *(
-            PANEL.format(experiment=e, pair=pair, run=run.name)
-            for e, pair in shown_pairs()
-            for run in STUDY.runs
-        ),
+        f"{stem}.{kind}"
+        for stem in of_study + of_pairs + network_curves() + overviews + panels
+        for kind in KINDS
     ]
 
 
