@@ -104,6 +104,8 @@ def test_everything_stands_under_its_heading(untouched, report):
     stems = {rule: heading for rule, heading in CATEGORIES.items() if heading not in ELSEWHERE}
     stems |= {
         "summary": "1 Overlap",
+        "dice_by_label": "1 Overlap",
+        "wilcoxon_largest_p": "2 Statistics",
         "suspects": "2 Statistics",
         "unusable_scans": "2 Statistics",
         "panels": "3 Pairs",

@@ -20,9 +20,9 @@ def add(commands: Any) -> None:
         help="list the datasets, tools and runs of studies, which of them lack something here, and "
         "how to get it",
         description="List the datasets, the tools of preparation and the runs of each STUDY, and "
-        "say of each whether all that it needs is here: scans, programs, packages and weights. What "
-        "several studies need stands in the list once. Where something is missing, a sentence says "
-        "how to get it, and the exit code is 2.",
+        "say of each whether all that it needs is here: scans, programs, packages and weights. "
+        "What several studies need stands in the list once. Where something is missing, a sentence "
+        "says how to get it, and the exit code is 2.",
         **with_examples(
             ("what the demo needs, in a clone", "diffeode needs config/config.yaml"),
             ("two studies", "diffeode needs config/config.yaml config/small/paper.yaml"),
@@ -51,8 +51,8 @@ def _needs(options: argparse.Namespace) -> None:
         print("", *problems, sep="\n")
         who = f"{studies[0]} needs" if len(studies) == 1 else f"these {len(studies)} studies need"
         raise InputError(
-            f"{len(problems)} of the {len(needs)} things that {who} are missing; docs/needs.md says "
-            "where each comes from."
+            f"{len(problems)} of the {len(needs)} things that {who} are missing; docs/needs.md "
+            "says where each comes from."
         )
 
 

@@ -19,7 +19,6 @@ from diffeode.study.descriptors import descriptor_of
 from diffeode.study.files import parts_of_study
 from diffeode.study.model import Dataset
 
-
 KINDS = ("dataset", "preparation", "run")
 """The kinds of needs, in the order of a study's work."""
 
@@ -71,7 +70,9 @@ def merged(needs: Iterable[Need]) -> list[Need]:
         problems[need.kind, need.name] |= {need.problem: None} if need.problem else {}
     return [
         Need(kind, name, " ".join(found))
-        for (kind, name), found in sorted(problems.items(), key=lambda item: KINDS.index(item[0][0]))
+        for wanted in KINDS
+        for (kind, name), found in problems.items()
+        if kind == wanted
     ]
 
 
