@@ -141,7 +141,7 @@ def measured(clone: Clone, table: Table) -> Iterator[dict[str, object]]:
     chunks = _CHUNKS if clone.chunks else (1,)
     about = {"commit": clone.commit, **provenance()}
     for pairs in _PLANS if clone.commit == TODAY else _PLANS[:1]:
-        for size in chunks[1:] or chunks:
+        for size in chunks:
             keys = {"what": "plan", "pairs": pairs, "runs": len(_RUNS), "pairs_per_job": size}
             if not table.has(keys | about):
                 yield keys | planned(clone, pairs, size) | about

@@ -37,7 +37,7 @@ from diffeode.evaluation.jacobian import jacobian_everywhere
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels, sample
 from diffeode.geometry.space import Grid
-from diffeode.geometry.transform import Affine, densify
+from diffeode.geometry.transform import Affine, DisplacementField, densify
 from diffeode.prepare.together import Aligned
 from diffeode.statistics.export import MISSING
 
@@ -796,26 +796,62 @@ def test_the_known_map_is_smooth_repeats_and_has_the_size_that_is_said():
 
 
 def test_the_page_of_contrasts_compares_the_same_visits(tmp_path):
-    """A visit of which a contrast is not measured yet enters no mean."""
-    errors = {("one", "T1w"): 1, ("one", "T2w"): 2, ("one", "FLAIR"): 3, ("two", "T1w"): 9}
-    columns = ("before_mm", "median_mm", "mean_mm", "p95_mm")
+    """A visit of which a contrast is not measured yet enters no mean, and whole heads and stripped
+    ones have rows of their own.
+    """
+    errors = {
+        **{("one", "T1w", "whole"): 1, ("one", "T2w", "whole"): 2, ("one", "FLAIR", "whole"): 3},
+        **{("one", "T1w", "stripped"): 4, ("one", "T2w", "stripped"): 5},
+        **{("one", "FLAIR", "stripped"): 6, ("two", "T1w", "whole"): 9},
+    }
+    columns = ("before_mm", "median_mm", "mean_mm", "p95_mm", contrasts.WITHOUT_MOTION)
     about = {"run": "node", "machine": "m", "torch": "t", "date": "d"}
     rows = [
-        {"visit": visit, "contrast": contrast, **about, **dict.fromkeys(columns, str(error))}
-        for (visit, contrast), error in errors.items()
+        {**dict(zip(contrasts.KEYS, unit, strict=False)), **about}
+        | dict.fromkeys(columns, str(error))
+        for unit, error in errors.items()
     ]
     contrasts.write_contrasts_page(tmp_path / "page.md", rows)
     text = (tmp_path / "page.md").read_text()
-    assert "T1w to T1w | 1 | 1.00 | 1.00 | 1.00 | 1.00 |" in text
-    assert "T1w to FLAIR | 1 | 3.00 |" in text
+    assert "| whole | T1w to T1w | 1 | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 |" in text
+    assert "| whole | T1w to FLAIR | 1 | 3.00 |" in text
+    assert "| stripped | T1w to FLAIR | 1 | 6.00 |" in text
     assert "9.00" not in text
 
 
-def test_errors_are_measured_deep_in_a_head_alone():
-    """Of a ball of 40 mm, a ball of about 20 mm counts."""
-    grid = Grid((50, 50, 50), np.diag([2.0, 2.0, 2.0, 1.0]))
-    radius = np.linalg.norm(grid.points_mm() - grid.centre_mm, axis=-1)
-    noise = np.random.default_rng(0).uniform(50, 100, grid.shape)
-    deep = contrasts.deep_points(Image(np.where(radius <= 40, noise, 0), grid))
-    assert deep[radius < 17].all()
-    assert not deep[radius > 23].any()
+def test_errors_of_contrasts_are_those_in_the_brain(tmp_path, monkeypatch):
+    """A found map that is the identity is wrong by the known map, and a rigid motion of all points
+    is no error of its own.
+    """
+    grid = Grid((30, 30, 30), np.diag([3.0, 3.0, 3.0, 1.0]))
+    inside = np.linalg.norm(grid.points_mm() - grid.centre_mm, axis=-1) <= 30
+    head = Image(np.random.default_rng(0).uniform(50, 100, grid.shape), grid)
+    for contrast in ("T1W", "FLAIR"):
+        path = tmp_path / contrasts.FOLDER / f"visit_{contrast}.nii.gz"
+        io.write_image(path, head)
+    seen = []
+
+    def register(fixed, moving, **settings):
+        seen.append((fixed, moving))
+        return SimpleNamespace(transform=SimpleNamespace(map=lambda points: points + 2.0))
+
+    monkeypatch.setattr(contrasts, "mindgrab_mask", lambda image, threads: inside)
+    monkeypatch.setattr(contrasts, "register", register)
+    monkeypatch.setattr(
+        contrasts,
+        "known_map",
+        lambda grid, seed: DisplacementField(np.full((*grid.shape, 3), 1.0), grid),
+    )
+    rows = [
+        contrasts.rows_of(tmp_path, "visit", "FLAIR", heads, ("node",))[0]
+        for heads in contrasts.HEADS
+    ]
+    for row in rows:
+        assert row["before_mm"] == pytest.approx(np.sqrt(3))
+        assert row["median_mm"] == pytest.approx(np.sqrt(3))
+        assert row[contrasts.WITHOUT_MOTION] == pytest.approx(0, abs=1e-9)
+        assert inside.sum() * 0.9 < row["points"] < inside.sum() * 1.5
+    (whole, _), (stripped, moving) = seen
+    assert (whole.data > 0).mean() > 0.9
+    assert (stripped.data > 0).mean() < 0.5
+    assert (moving.data > 0).mean() < 0.5

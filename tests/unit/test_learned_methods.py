@@ -214,6 +214,27 @@ def test_nobody_is_trained_and_validated_on(seed):
     assert split_by_person(PLANNED[::-1], 2, seed)[1] == validation[::-1]
 
 
+def test_few_pairs_of_many_persons_leave_some_to_validate_on():
+    """Persons who were held out one by one would be in no pair with each other."""
+    rng = np.random.default_rng(3)
+    drawn = {(f"f{a}", f"m{b}") for a, b in rng.integers(0, 100, (400, 2))}
+    pairs = [planned(*names) for names in sorted(drawn)]
+    training, validation = split_by_person(pairs, 20, 0)
+    held_out = frozenset().union(*(pair.persons for pair in validation))
+    assert len(held_out) in (20, 21)
+    assert len(validation) >= 10
+    assert len(training) > 0.75 * len(pairs)
+    assert not held_out & frozenset().union(*(pair.persons for pair in training))
+    assert split_by_person(pairs[::-1], 20, 0)[1] == validation[::-1]
+    assert split_by_person(pairs, 20, 1)[1] != validation
+
+
+def test_as_many_persons_as_asked_for_are_held_out_where_all_are_paired():
+    _, validation = split_by_person(PLANNED, 3, 0)
+    assert len(frozenset().union(*(pair.persons for pair in validation))) == 3
+    assert len(validation) == 6
+
+
 def test_too_few_persons_are_refused():
     with pytest.raises(InputError, match="2 persons held out"):
         split_by_person([planned("a", "b"), planned("b", "c")], 2, 0)

@@ -10,6 +10,8 @@ import yaml
 from trees import IXI_FIXED, OASIS3_FIXED, write_papers_folders
 
 from diffeode.evaluation.labels import read_label_table, structure_name
+from diffeode.learning.method_training import trained_method
+from diffeode.learning.pairs import split_by_person
 from diffeode.study.files import load_study
 from diffeode.study.methods_section import facts_of
 from diffeode.study.model import Study
@@ -80,6 +82,20 @@ def test_the_first_experiment_has_the_twelve_methods_and_trains_two_for_each_exp
         for side in ("fixed", "moving"):
             dataset = getattr(experiment, side).dataset.name
             assert getattr(training, side).dataset.name == dataset
+
+
+@pytest.mark.parametrize(("name", "trainings"), [("paper", 6), ("nodeo", 1)])
+def test_every_network_has_pairs_to_train_and_to_validate_on(load, name, trainings):
+    study = load(name)
+    found = [
+        split_by_person(experiment.pairs, trained_method(run).validation_persons, study.seed)
+        for experiment in study.trainings
+        for run in study.trained_runs()
+    ]
+    assert len(found) == trainings
+    for training, validation in found:
+        assert len(training) >= 300
+        assert len(validation) >= 8
 
 
 def test_the_descriptor_is_trained_on_persons_of_oasis3_whom_nobody_registers(load):

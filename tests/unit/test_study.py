@@ -511,12 +511,12 @@ def test_results_that_cannot_be_written(tmp_path, monkeypatch):
         require_writable(tmp_path)
 
 
-def _three_folders(repository, tmp_path) -> None:
-    """Experiments one, two and three, each on a folder of three persons of its own."""
+def _three_folders(repository, tmp_path, persons=4) -> None:
+    """Experiments one, two and three, each on a folder of persons of its own."""
     for number, name in enumerate(("one", "two", "three")):
-        root = bids_folder(
-            tmp_path / name, *(path.replace("sub-0", f"sub-{number}") for path in THREE_PERSONS)
-        )
+        people = [f"sub-{number}{person}" for person in range(1, persons + 1)]
+        scans = [f"{who}/anat/{who}_{m}.nii.gz" for who in people for m in ("T1w", "T2w")]
+        root = bids_folder(tmp_path / name, *scans)
         (repository / "config" / "datasets" / f"{name}.yaml").write_text(
             f"kind: bids\nroot: {root}\n"
         )
@@ -551,7 +551,7 @@ def test_each_experiment_may_have_its_own_experiment_to_train_on(repository, tmp
     [
         ({"one": "three"}, "does not say what to train on for its experiment two"),
         ({"one": "three", "tow": "three"}, r"experiment 'tow', which does not exist.*two"),
-        ({"one": "three", "two": "two"}, "3 of the persons to test on are among those to train on"),
+        ({"one": "three", "two": "two"}, "4 of the persons to test on are among those to train on"),
         ({"one": "three", "two": "thre"}, "no experiment 'thre'.*three"),
         ({"one": "three", "two": 3}, r"train_on\.two: 3, which is not a word"),
         (None, "name the experiment to train on by the key train_on"),
@@ -561,6 +561,16 @@ def test_what_to_train_on_is_checked(repository, tmp_path, train_on, sentence):
     _three_folders(repository, tmp_path)
     with pytest.raises(InputError, match=sentence):
         _learned(repository, ["one", "two"], train_on)
+
+
+def test_an_experiment_with_too_few_persons_to_train_on_is_refused(repository, tmp_path):
+    """Two of three persons are held out, so that no pair of others is left. It is said before
+    anything is prepared.
+    """
+    _three_folders(repository, tmp_path, persons=3)
+    sentence = "trains voxelmorph on the experiment three. The 6 training pairs of 3 persons leave"
+    with pytest.raises(InputError, match=sentence):
+        _learned(repository, ["one"], "three")
 
 
 def test_the_former_key_for_what_to_train_on_is_answered_with_the_new_one():

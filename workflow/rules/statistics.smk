@@ -58,7 +58,7 @@ rule summarise:
             "Mean and standard deviation over pairs; time is also a median. The best mean of an experiment is bold. Columns called reported hold what others measured on other scans."
             + ABOUT_SUBSET
         ),
-        by_label=table_caption("Mean Dice of each structure over pairs." + ABOUT_CHOSEN),
+        by_label=table_caption(f"Mean Dice of each structure over pairs.{ABOUT_CHOSEN}"),
         chosen=list(STUDY.shown.runs),
         code=code("summarise"),
     message:

@@ -63,6 +63,11 @@ class PlannedPair:
         """The key of the pair, which is unique over all datasets."""
         return self.fixed.key, self.moving.key
 
+    @property
+    def persons(self) -> frozenset[str]:
+        """The names of both persons, ``<dataset>/<person>``."""
+        return frozenset("/".join(scan.person) for scan in (self.fixed, self.moving))
+
 
 def draw_pairs(
     fixed: Sequence[Scan],

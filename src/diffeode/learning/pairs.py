@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import Protocol, TypeVar, final
 
 import numpy as np
 
@@ -97,22 +97,32 @@ def both_ways(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
     return directed
 
 
+class _OfPersons(Protocol):
+    """A pair that knows the names of its persons."""
+
+    @property
+    def persons(self) -> frozenset[str]: ...
+
+
+_Pair = TypeVar("_Pair", bound=_OfPersons)
+
+
 def split_by_person(
-    pairs: Sequence[TrainingPair], held_out: int, seed: int
-) -> tuple[list[TrainingPair], list[TrainingPair]]:
+    pairs: Sequence[_Pair], held_out: int, seed: int
+) -> tuple[list[_Pair], list[_Pair]]:
     """Return the pairs to train on, and the pairs of other persons to validate on.
 
-    The persons who are held out depend on ``seed`` and the names alone. A pair of one person who is
-    held out and one who is not belongs to neither part.
+    Both persons of a pair are held out together, so that few pairs of many persons leave some to
+    validate on, too. Who is held out depends on ``seed`` and the names alone. A pair of one person
+    who is held out and one who is not belongs to neither part.
 
     Args:
-        held_out: the number of persons to validate on.
+        held_out: the least number of persons to validate on.
     Raises:
         InputError: too few persons for a pair in both parts.
     """
-    persons = sorted(frozenset().union(*(pair.persons for pair in pairs)))
-    ranked = sorted(persons, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
-    apart = frozenset(ranked[:held_out])
+    persons = frozenset().union(*(pair.persons for pair in pairs))
+    apart = _held_out(pairs, held_out, seed)
     training = [pair for pair in pairs if not pair.persons & apart]
     validation = [pair for pair in pairs if pair.persons <= apart]
     if not training or not validation:
@@ -122,6 +132,23 @@ def split_by_person(
             "or change validation_persons (at least 2)."
         )
     return training, validation
+
+
+def _held_out(pairs: Sequence[_OfPersons], at_least: int, seed: int) -> frozenset[str]:
+    """Return the persons of pairs until there are enough; persons with a low rank go first."""
+
+    def rank(name: str) -> bytes:
+        return hashlib.sha256(f"{seed} {name}".encode()).digest()
+
+    def ranks(pair: _OfPersons) -> list[bytes]:
+        return sorted(map(rank, pair.persons), reverse=True)
+
+    apart: frozenset[str] = frozenset()
+    for pair in sorted(pairs, key=ranks):
+        if len(apart) >= at_least:
+            break
+        apart |= pair.persons
+    return apart
 
 
 def require_no_test_person(training: Iterable[Person], tested: Iterable[Person]) -> None:

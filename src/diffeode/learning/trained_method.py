@@ -108,8 +108,8 @@ class TrainedMethod(Method):
     validation_persons: int = knob(
         2,
         between(2, 1000),
-        "Number of persons who are held out of the training; the weights that are best on their "
-        "pairs are kept",
+        "Least number of persons who are held out of the training; the weights that are best on "
+        "their pairs are kept",
     )
 
     @property

@@ -19,7 +19,7 @@ from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.files.checked_yaml import read_mapping, require_schema
 from diffeode.files.presence import require_plain_name, without_hidden
-from diffeode.learning.pairs import require_no_test_person
+from diffeode.learning.pairs import require_no_test_person, split_by_person
 from diffeode.names import nearest, readable, short
 from diffeode.prepare.recipe import Recipe, recipe_schema
 from diffeode.registration.runs import FORMERLY, Run, name_today, run_names
@@ -179,7 +179,7 @@ class _Reader:
                 where,
                 all_runs="runs" not in self.replaced,
             ),
-            train_on=self.train_on(content.get("train_on"), runs, experiments, results, where),
+            train_on=self.train_on(content, runs, experiments, where),
             taught_on=self.taught_on(runs, experiments, results),
             descriptors=trained_descriptors(runs, self.repository, results),
             longitudinal=_longitudinal(content.get("longitudinal"), where),
@@ -206,20 +206,21 @@ class _Reader:
 
     def train_on(
         self,
-        given: str | Mapping[str, str] | None,
+        content: Mapping[str, Any],
         runs: tuple[Run, ...],
         experiments: tuple[Experiment, ...],
-        results: Path,
         where: str,
     ) -> dict[str, Experiment]:
         """Return the experiment to train on, by the name of the experiment that is registered."""
-        untrained = [run.name for run in runs if run.is_trained_first]
+        untrained = [run for run in runs if run.is_trained_first]
         if not untrained:
             return {}
+        given, results = content.get("train_on"), Path(content["results"])
         if given is None:
+            names = ", ".join(run.name for run in untrained)
             raise InputError(
-                f"{where} has runs that are trained first ({', '.join(untrained)}); name the "
-                "experiment to train on by the key train_on."
+                f"{where} has runs that are trained first ({names}); name the experiment to train "
+                "on by the key train_on."
             )
         studied = [experiment.name for experiment in experiments]
         names = dict.fromkeys(studied, given) if isinstance(given, str) else given
@@ -228,6 +229,9 @@ class _Reader:
         training = {name: self.experiment(name, results) for name in sorted(used)}
         for experiment in experiments:
             require_no_test_person(training[names[experiment.name]].persons, experiment.persons)
+        for run in untrained:
+            for experiment in training.values():
+                _require_pairs_to_train_on(run, experiment, content["seed"], where)
         return {name: training[names[name]] for name in studied}
 
     def taught(self, runs: Iterable[Run], results: Path) -> dict[str, Taught]:
@@ -540,6 +544,20 @@ def _require_own_patterns(patterns: Mapping[str, str], where: str) -> None:
                 "would be both; give each contrast its own."
             )
         contrasts[pattern] = contrast
+
+
+def _require_pairs_to_train_on(run: Run, experiment: Experiment, seed: int, where: str) -> None:
+    """Raise :class:`InputError` where the training of ``run`` would find no pairs."""
+    # few studies train, and plans of the others need not know what trains
+    from diffeode.learning.method_training import trained_method
+
+    method = trained_method(run)
+    try:
+        split_by_person(experiment.pairs, method.validation_persons, seed)
+    except InputError as error:
+        raise InputError(
+            f"{where} trains {run.name} on the experiment {experiment.name}. {error}"
+        ) from error
 
 
 def _longitudinal(given: dict[str, Any] | None, where: str) -> Design | None:
